@@ -127,11 +127,6 @@ def _is_reset_tunnel() -> pl.Expr:
     return (tunnel & (c("server_close_rst") == 1) & first).fill_null(value=False)
 
 
-def _is_cut_tunnel() -> pl.Expr:
-    """Return an expression that is true if a tunnel, an upgraded connection or a WebSocket ended abnormally."""
-    return _is_cut_websocket() | _is_unanswered_tunnel() | _is_reset_tunnel()
-
-
 def suspect_connections() -> pl.Expr:
     """Return a cheap filter that is true for every row of `connections` with a reason from `abnormal_connection_columns`."""
     pending = (c("client_unacknowledged") > 0) | (c("server_unacknowledged") > 0)
@@ -141,10 +136,32 @@ def suspect_connections() -> pl.Expr:
     return pending | one_way | unused | reset
 
 
+def exchange_facts() -> list[pl.Expr]:
+    """Return the columns that `abnormal_exchange_columns` reads in addition to those of `exchanges`.
+
+    As columns they are computed once: the reasons need most of them more than once.
+    """
+    # a client that waited for 100 (Continue) and was refused need not send its body (RFC 9110 section 10.1.1)
+    unsent = c("request_expect_continue") & (c("request_body_bytes").fill_null(0) == 0)
+    ended = c("response_end_reason") == "complete"
+    asked = (c("request_end_reason") == "complete") | (unsent & _is_answered() & ended).fill_null(value=False)
+    return [
+        _is_answered().alias("is_answered"),
+        asked.alias("is_asked"),
+        _is_closed().alias("is_closed"),
+        _is_left().alias("is_left"),
+        _has_gap().alias("has_gap"),
+        _may_be_lost().alias("may_be_lost"),
+        _is_cut_websocket().alias("is_cut_websocket"),
+        _is_unanswered_tunnel().alias("is_unanswered_tunnel"),
+        _is_reset_tunnel().alias("is_reset_tunnel"),
+    ]
+
+
 def abnormal_exchange_columns(latest: int) -> list[pl.Expr]:
     """Return the columns to report for a suspect exchange, with the `reason` why it did not end normally; null if it did.
 
-    `latest`: the end of the capture (ns).
+    `latest`: the end of the capture (ns). The columns of `exchange_facts` are needed, too.
     """
     last = pl.coalesce("response_end", "response_start", "request_end", "request_start")
     return [
@@ -153,14 +170,14 @@ def abnormal_exchange_columns(latest: int) -> list[pl.Expr]:
         _reason(pl.lit(latest, pl.Int64) - last).cast(REASONS).alias("reason"),
         pl.coalesce("request_frame", "response_frame").alias("frame"),
         pl.coalesce("request_start", "response_start").alias("time"),
-        (~_is_answered()).alias("unanswered"),
+        (~c("is_answered")).alias("unanswered"),
         (pl.lit(latest, pl.Int64) - last).alias("waited"),
         pl.max_horizontal("request_start", "previous_end").alias("over"),
         pl.lit(0, pl.Int64).alias("bytes"),
         _idle_before_close().alias("idle"),
         c("request_method"),
         c("request_target"),
-        _may_be_lost().alias("if_unacknowledged"),
+        c("may_be_lost").alias("if_unacknowledged"),
     ]
 
 
@@ -226,30 +243,27 @@ def _reason(waited: pl.Expr) -> pl.Expr:
 
     `waited`: the time in ns from the last byte of the exchange to the end of the capture.
     """
-    answered = _is_answered()
+    answered, asked, closed = c("is_answered"), c("is_asked"), c("is_closed")
     ended = c("response_end_reason") == "complete"
-    asked = c("request_end_reason") == "complete"
-    # a client that waited for 100 (Continue) and was refused need not send its body (RFC 9110 section 10.1.1)
-    unsent = c("request_expect_continue") & (c("request_body_bytes").fill_null(0) == 0)
-    asked |= (unsent & answered & ended).fill_null(value=False)
-    closed, left, gap = _is_closed(), answered & _is_left(), _has_gap()
+    left = answered & c("is_left")
+    cut_tunnel = c("is_cut_websocket") | c("is_unanswered_tunnel") | c("is_reset_tunnel")
     # data from the server after everything that was parsed
     had = pl.max_horizontal("request_ack", "previous_end_offset", pl.when(c("has_response")).then("response_end_offset"))
     unread = ~answered & (c("server_close_offset") > had).fill_null(value=False)
     return (
         pl.when(_rejects_foreign_bytes())
         .then(pl.lit("request-not-http"))
-        .when(((answered & ended & asked) | (left & asked)) & ~_may_be_lost() & ~_is_cut_tunnel())
+        .when(((answered & ended & asked) | (left & asked)) & ~c("may_be_lost") & ~cut_tunnel)
         .then(None)
         .when(~c("both_directions"))
         .then(pl.lit("one-sided"))
-        .when(gap)
+        .when("has_gap")
         .then(pl.lit("gap"))
-        .when(_is_cut_websocket())
+        .when("is_cut_websocket")
         .then(pl.lit("websocket-cut"))
-        .when(_is_unanswered_tunnel())
+        .when("is_unanswered_tunnel")
         .then(pl.lit("tunnel-unanswered"))
-        .when(_is_reset_tunnel())
+        .when("is_reset_tunnel")
         .then(pl.lit("tunnel-reset"))
         .when(c("request_end_reason") == "error")
         .then(pl.lit("request-unreadable"))
@@ -285,7 +299,7 @@ def _rejects_foreign_bytes() -> pl.Expr:
     The first response of the connection is then an error that acknowledges bytes, but no request was found in these bytes,
     although the capture has all of them.
     """
-    first = ~c("has_request") & (c("exchange") == 0) & c("handshake") & c("both_directions") & ~_has_gap()
+    first = ~c("has_request") & (c("exchange") == 0) & c("handshake") & c("both_directions") & ~c("has_gap")
     return (first & (c("response_status") >= CLIENT_ERROR) & (c("response_ack") > 0)).fill_null(value=False)
 
 

@@ -16,6 +16,7 @@ from wiredoctor.rule_engine.abnormal_ends import (
     REASONS,
     abnormal_connection_columns,
     abnormal_exchange_columns,
+    exchange_facts,
     suspect_connections,
     suspect_exchanges,
 )
@@ -175,8 +176,8 @@ def unjudged(
     engine = "streaming" if many else "auto"
     few = sum(counts) <= SMALL
     sources = (
-        _Source(exchanges, suspect_exchanges(), cache(partial(abnormal_exchange_columns, latest))),
-        _Source(connections, suspect_connections(), cache(partial(abnormal_connection_columns, latest))),
+        _Source(exchanges, suspect_exchanges(), cache(exchange_facts), cache(partial(abnormal_exchange_columns, latest))),
+        _Source(connections, suspect_connections(), list, cache(partial(abnormal_connection_columns, latest))),
     )
     held = [
         source.abnormal(engine, few=few) if count and not (few and source.has_none()) else None
@@ -211,11 +212,12 @@ class _Source(NamedTuple):
     """A table that is searched for abnormal ends.
 
     `rows`: its rows. `suspects`: a cheap filter that is true for every abnormal row. `columns`: a function that returns the
-    columns to report; a call takes milliseconds.
+    columns to report; a call takes milliseconds. `facts`: a function that returns columns that these columns need.
     """
 
     rows: pl.LazyFrame
     suspects: pl.Expr
+    facts: Callable[[], list[pl.Expr]]
     columns: Callable[[], list[pl.Expr]]
 
     def has_none(self) -> bool:
@@ -224,7 +226,8 @@ class _Source(NamedTuple):
 
     def query(self) -> pl.LazyFrame:
         """Return the rows of abnormal ends as a query, with all columns to report."""
-        return self.rows.filter(self.suspects).select(self.columns()).filter(c("reason").is_not_null())
+        suspects = self.rows.filter(self.suspects).with_columns(self.facts())
+        return suspects.select(self.columns()).filter(c("reason").is_not_null())
 
     def abnormal(self, engine: Literal["auto", "streaming"], *, few: bool) -> pl.DataFrame:
         """Return the rows of abnormal ends, at most HELD + 1.
@@ -232,11 +235,14 @@ class _Source(NamedTuple):
         Unless `few` is true, the suspects are read first: in a single query, Polars would compute the reason of every row.
         """
         if few:
-            return self.query().collect()
-        needed = dict.fromkeys(name for column in self.columns() for name in column.meta.root_names())
+            return self.query().collect(optimizations=pl.QueryOptFlags.none())
+        facts = {fact.meta.output_name() for fact in self.facts()}
+        read = (name for column in (*self.facts(), *self.columns()) for name in column.meta.root_names())
+        needed = dict.fromkeys(name for name in read if name not in facts)
         some = self.rows.filter(self.suspects).select(*needed).head(HELD + 1).collect(engine=engine)
-        source = self._replace(rows=some.lazy()) if some.height <= HELD else self
-        return source.query().head(HELD + 1).collect(engine=engine if source is self else "auto")
+        if some.height <= HELD:
+            return self._replace(rows=some.lazy()).query().collect(optimizations=pl.QueryOptFlags.none())
+        return self.query().head(HELD + 1).collect(engine=engine)
 
 
 def _repeated(
