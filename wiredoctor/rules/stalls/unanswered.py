@@ -238,6 +238,9 @@ ANSWERABLE = Threshold(
     "sooner, that copy does not count",
 )
 
+HALF_CLOSED = Threshold(
+    "5 ms", "the maximum time from data to a FIN of a client that closes only its sending side and waits for the response"
+)
 SHARED_THRESHOLDS = (unanswered_context,)
 
 
@@ -511,9 +514,10 @@ def _candidate_columns(rows: pl.DataFrame) -> pl.DataFrame:
     waited = pl.when(_forgotten()).then("first_time").otherwise(waited)
     start = pl.coalesce(waited - pl.when(_missing()).then(_gap_time()).otherwise("rest"), "first_time")
     end = pl.coalesce(waited, pl.max_horizontal("last_time", "own_close_time"))
-    # the client waits no longer when it has closed, although the server may go on sending; a FIN before that is a half-close
+    # the client waits no longer when it has closed, although the server may go on sending; a FIN that comes before that, or right
+    # behind the data, is a half-close
     client_close = pl.when(role == CLIENT).then("own_close_time").otherwise("peer_close_time")
-    left = pl.when(client_close > c("first_time")).then(client_close)
+    left = pl.when(client_close > c("first_time") + HALF_CLOSED.value).then(client_close)
     delay = (pl.min_horizontal(end, left) - start).clip(lower_bound=0)
     survived = pl.format(
         " The longest idle time that a connection between these two hosts survived in this capture is {}.",
