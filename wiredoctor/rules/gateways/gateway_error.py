@@ -290,7 +290,8 @@ def find(
     known = known_routes(tries, exchanges, connections).join(
         at_front.select("server", "route"), on=["server", "route"], how="semi"
     )
-    unseen = unseen_gateways(exchanges, connections, tries, fronts)
+    left = closes.filter(c("client_close_time") < c("response_start")).select("connection", "exchange")
+    unseen = unseen_gateways(exchanges, left, connections, tries, fronts)
     return pl.concat([seen, likely.drop("client_host"), loose, known, unseen], how="diagonal").with_columns(
         pl.coalesce("response_frame", "server_close_frame", "request_frame").alias("frame")
     )

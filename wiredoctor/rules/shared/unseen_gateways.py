@@ -44,10 +44,13 @@ _RECORD_BEHIND = {
 
 
 def unseen_gateways(
-    exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame, fronts: pl.LazyFrame
+    exchanges: pl.LazyFrame, left: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame, fronts: pl.LazyFrame
 ) -> pl.LazyFrame:  # fmt: skip
     """Return a row for each server and error status that suggests a gateway. Return no rows if the capture shows connections of
     gateways.
+
+    `left`: exchanges whose client closed before the response. They do not count: some gateways then cancel their request to the
+    server behind, and respond with an error.
     """
     status = c("response_status")
     server = c("response_server").cast(pl.String)
@@ -68,7 +71,7 @@ def unseen_gateways(
     # a client may go on sending its body after the response
     asked = pl.when(c("request_end") <= c("response_start")).then("request_end").otherwise("request_start")
     wait = (c("response_start") - asked).clip(0)
-    some = given.filter(status.is_in(_UNSEEN) | made)
+    some = given.filter(status.is_in(_UNSEEN) | made).join(left, on=["connection", "exchange"], how="anti")
     many = some.group_by("server", status.cast(pl.Int64).alias("code")).agg(
         pl.len().cast(pl.Int64).alias("responses"),
         wait.median().cast(pl.Int64).alias("median"),
