@@ -84,6 +84,8 @@ class HttpConnection:
         """True if the readers no longer wait for bytes of the other direction."""
         self.previous_close: bool = False
         """True if the newest response in the table `exchanges` announced that the connection closes after it."""
+        self.has_rejected: bool = False
+        """True if that response is the first of the connection, and no request was found before it."""
         self.previous_end: i64 = NEVER
         """The time at which all exchanges that are already in the table `exchanges` had ended."""
         self.previous_end_offset: i64 = NEVER
@@ -553,7 +555,9 @@ class HttpConnection:
         """
         exchange.previous_end = self.previous_end
         exchange.previous_end_offset = self.previous_end_offset
-        exchange.previous_close = self.previous_close
+        request = exchange.request
+        # a response that rejects bytes before the first request says nothing about this request
+        exchange.previous_close = self.previous_close and not (self.has_rejected and request is not None and request.offset > 0)
         over = exchange.last_time()
         exchange.known = find_known(self, frame, over)
         exchange.known_rtt_client, exchange.known_rtt_server = rtt_client, rtt_server
@@ -569,9 +573,8 @@ class HttpConnection:
             self.previous_end = max(self.previous_end, over)
             return
         self.previous_end = over
-        # a first response without a request rejects bytes that are not HTTP, so it says nothing about later requests
-        rejects = exchange.request is None and exchange.index == 0 and self.side_of(self.client).syn is not None
-        self.previous_close = not rejects and (response.head.announces_close or response.framing == UNTIL_CLOSE)
+        self.previous_close = response.head.announces_close or response.framing == UNTIL_CLOSE
+        self.has_rejected = exchange.request is None and exchange.index == 0 and self.side_of(self.client).syn is not None
         self.previous_end_offset = response.end_offset
 
     def drop(self, exchange: Exchange) -> None:
