@@ -177,6 +177,8 @@ class _Try(NamedTuple):
     `over`: when the response ended; without a complete response, when the connection closed; for an attempt, as `end`.
     `last`: for a request, when the last byte of the response came; for an attempt, when an RST refused it; None if that never
     happened.
+    `opened`, `connected`: when the first SYN of the request's connection was sent, and when the last SYN-ACK was received. None
+    for an attempt, for a request that was not the first of its connection, and if the handshake was not captured.
     """
 
     front: tuple[int, int]
@@ -189,6 +191,8 @@ class _Try(NamedTuple):
     head: bool
     over: int | None
     last: int | None
+    opened: int | None
+    connected: int | None
 
 
 class _FrontExchange(NamedTuple):
@@ -217,7 +221,9 @@ class _Tries:
         near = tries.filter(c("connection").is_in(some.implode()) | c("front_connection").is_in(some.implode()))
         near = tries.join(near.select(FRONT).unique(), on=FRONT, how="semi")
         ids = pl.concat([near["connection"], near["front_connection"]]).unique()
-        ends = connections.select("connection", "client_host", "server", "server_packets", "refused_time", "end")
+        ends = connections.select(
+            *("connection", "client_host", "server", "server_packets", "refused_time", "end", "syn_time", "newest_answer_time")
+        )
         at = closes.join(near.lazy().select(c("connection")).unique(), on="connection", how="semi").select(
             *KEY, "response_start", "response_end", "response_status", "response_end_reason", "response_framing",
             pl.min_horizontal("client_close_time", "server_close_time").alias("closed"),
@@ -268,6 +274,7 @@ def _try(row: Mapping[str, Any]) -> _Try:
         row["started"], end, row["response_status"], whole, whole or row["response_framing"] not in (None, "none"),
         end if attempt else row["response_end"] if whole else row["closed"],
         row["refused_time"] if attempt else row["response_end"],
+        *((row["syn_time"], row["newest_answer_time"]) if row["exchange"] == 0 else (None, None)),
     )  # fmt: skip
 
 
@@ -427,7 +434,8 @@ def _counted_once(rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
 
 
 def _open(tries: Sequence[_Try], start: int, end: int, *, whole: bool = False) -> int:
-    """Return the time (ns) between `start` and `end` during which at least one of the tries was open.
+    """Return the time (ns) between `start` and `end` during which at least one of the tries was open or its connection was being
+    established.
 
     A try is open until its response begins. If `whole` is true, it is open until its response ends, because a gateway may wait
     for the complete response.
@@ -436,8 +444,8 @@ def _open(tries: Sequence[_Try], start: int, end: int, *, whole: bool = False) -
     for number, one in enumerate(tries):
         following = tries[number + 1].start if number + 1 < len(tries) else end
         ended = one.over if whole else one.end
-        first, last = max(one.start, until), min(ended if ended is not None else following, end)
-        if last > first:
-            covered += last - first
-            until = last
+        for begun, over in ((one.opened, one.connected), (one.start, following if ended is None else ended)):
+            if begun is not None and over is not None and min(over, end) > max(begun, until):
+                covered += min(over, end) - max(begun, until)
+                until = min(over, end)
     return covered

@@ -202,7 +202,7 @@ def test_time_is_counted_once(tmp_path: Path) -> None:
     report = wiredoctor.analyze(tmp_path / "l.pcap")
     [told] = report.findings
     assert told.message.endswith(
-        "The gateway's client (10.0.0.1) waited 1.5 s for its response, including 3.6 ms in the gateway."
+        "The gateway's client (10.0.0.1) waited 1.5 s for its response, including 3.2 ms in the gateway."
     )
     assert report.delay == pytest.approx(1.495)
 
