@@ -15,6 +15,7 @@ import polars as pl
 from wiredoctor.findings import by_kind
 from wiredoctor.rule_engine.catalogue import RuleModule
 from wiredoctor.rule_engine.summary_columns import Rows, as_frame
+from wiredoctor.rules.shared.gateway_kinds import never_arrived
 from wiredoctor.tables import SECOND
 from wiredoctor.text.durations import duration_text
 
@@ -171,7 +172,7 @@ class _Try(NamedTuple):
     `front`: the connection and exchange of the gateway's client.
     `place`: the connection and exchange of the try; an attempt has no exchange.
     `start`: when the try began.
-    `end`: for a request, when the response began or, without a response, when the connection closed. For an attempt, when an RST
+    `end`: for a request, when the response began or, if none arrived, when the connection closed. For an attempt, when an RST
     refused it or, if the server sent other packets, when the last packet came. None if none of this happened.
     `whole`: the response is complete. `head`: the header section of the response is complete.
     `over`: when the response ended; without a complete response, when the connection closed; for an attempt, as `end`.
@@ -222,10 +223,12 @@ class _Tries:
         near = tries.join(near.select(FRONT).unique(), on=FRONT, how="semi")
         ids = pl.concat([near["connection"], near["front_connection"]]).unique()
         ends = connections.select(
-            *("connection", "client_host", "server", "server_packets", "refused_time", "end", "syn_time", "newest_answer_time")
+            *("connection", "client_host", "server", "server_packets", "refused_time", "end", "syn_time", "newest_answer_time"),
+            *("server_unacknowledged", "history"),
         )
         at = closes.join(near.lazy().select(c("connection")).unique(), on="connection", how="semi").select(
             *KEY, "response_start", "response_end", "response_status", "response_end_reason", "response_framing",
+            "response_offset", "response_end_offset", "last_on_connection",
             pl.min_horizontal("client_close_time", "server_close_time").alias("closed"),
         )  # fmt: skip
         ends = ends.filter(c("connection").is_in(ids.implode()))
@@ -268,11 +271,12 @@ def _try(row: Mapping[str, Any]) -> _Try:
     attempt = row["exchange"] is None
     whole = row["response_end_reason"] == "complete" and row["response_start"] is not None
     connecting = row["refused_time"] or (row["end"] if row["server_packets"] else None)
-    end = connecting if attempt else row["response_start"] or row["closed"]
+    lost = not attempt and never_arrived(row)
+    end = connecting if attempt else (None if lost else row["response_start"]) or row["closed"]
     return _Try(
         (row["front_connection"], row["front_exchange"]), (row["connection"], row["exchange"]), str(row["server"]),
         row["started"], end, row["response_status"], whole, whole or row["response_framing"] not in (None, "none"),
-        end if attempt else row["response_end"] if whole else row["closed"],
+        end if attempt else row["response_end"] if whole and not lost else row["closed"],
         row["refused_time"] if attempt else row["response_end"],
         *((row["syn_time"], row["newest_answer_time"]) if row["exchange"] == 0 else (None, None)),
     )  # fmt: skip

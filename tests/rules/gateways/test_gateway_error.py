@@ -53,6 +53,16 @@ def test_a_client_that_stopped_in_its_request_is_named_and_not_the_server() -> N
     assert "answer sooner" in of("timed out, and the server behind answers after").remedy
 
 
+def test_a_response_that_does_not_arrive_is_neither_late_nor_time_of_the_gateway() -> None:
+    words = "because the response of the server does not arrive"
+    told = of(words)
+    assert told.title == "The gateway answered 504: the response of the server behind it did not arrive"
+    assert "did not arrive (it was never acknowledged), and the gateway gave up after 2.3 s." in told.message
+    assert "answer sooner" not in told.remedy
+    [text] = [text for title, text in LADDERS.items() if words in title]
+    assert not findings(text, select=["slow-response"])
+
+
 def test_a_gateway_that_gave_up_a_stalled_response_is_told_from_a_server_that_broke_off() -> None:
     stalled = of("because the server stalled in its response")
     assert stalled.title == "The gateway broke off its 200: the response of the server behind it stopped in the middle"
