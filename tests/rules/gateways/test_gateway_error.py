@@ -414,6 +414,15 @@ ATTEMPT = """
   0.0000  >  S    mss 1460
   0.0004  <  R.   ack 1
 """
+EMPTY = """
+  connection 2, start {start}, client 10.9.0.2:50002, server 10.9.0.3:8001
+  0.0000  >  S    mss 1460
+  0.0004  <  S.   mss 1460
+  0.0004  >  .
+  0.0020  >  F.
+  0.0024  <  F.
+  0.0024  >  .
+"""
 TLS = r"""
   connection 2, start 0.1, client 10.9.0.2:50002, server 10.9.0.3:8443
   0.0000  >  S    mss 1460
@@ -430,6 +439,9 @@ TLS = r"""
         ("", ""),
         (ATTEMPT.format(start=0.1), " (but connection attempts failed meanwhile: 10.9.0.3:8001)"),
         (ATTEMPT.format(start=0.6), ""),
+        (EMPTY.format(start=0.1), " (but a connection without a request was opened meanwhile to 10.9.0.3:8001)"),
+        (EMPTY.format(start=0.1).replace("10.9.0.2", "10.0.0.1"), ""),
+        (EMPTY.format(start=0.6), ""),
         (TLS, " (but there is TLS with 10.9.0.3:8443)"),
         (TLS.replace("10.9.0.2", "10.0.0.1"), ""),
         (TLS.replace("start 0.1", "start 0.6"), ""),
@@ -440,6 +452,7 @@ def test_what_may_be_behind_a_gateway_with_another_address_is_told(more: str, sa
     [text] = [text for title, text in LADDERS.items() if "a 504 where no gateway is in the capture" in title]
     [found] = [one for one in findings(text + more) if one.rule == "gateway-error"]
     assert f"The capture has no readable connection to such a server{said}, so" in found.message
+    assert found.remedy.startswith("Look into the gateway's log" if "without a request" in said else "Capture both sides")
 
 
 @pytest.mark.parametrize(

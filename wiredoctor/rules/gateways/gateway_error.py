@@ -45,7 +45,7 @@ How it is proved
     to 526 from Cloudflare), but the capture does not contain the other side of the gateway. There is one finding per gateway and
     status. It names servers that may be behind the gateway. While a response was due, a host contacted each of these servers.
     That host is not a client of the gateway, so it may be the gateway itself under another address. That host failed to connect,
-    or used TLS or a protocol other than HTTP (such as FastCGI).
+    or sent nothing on the connection, or used TLS or a protocol other than HTTP (such as FastCGI).
 
 What it is not
     Not reported: a gateway that forwards an error of the server, a client that closes while the attempt is still open, a device
