@@ -26,12 +26,18 @@ RELAY = 50 * MILLISECOND
 A relay connects before it gets a request. RELAY is also the maximum time from a refused connection to a gateway's response.
 """
 
+LONE_SYN = 900 * MILLISECOND
+"""The minimum time in ns from an unanswered SYN to a relay's next connection, for the relay to have waited for an answer.
+
+Linux retransmits a SYN after 1 s. Within a shorter time, the SYN may be one of a health check.
+"""
+
 
 class Attempt(NamedTuple):
     """A failed attempt to connect: its SYN was refused or never answered, so the connection has no request.
 
-    Hosts and endpoints are numbers, as in Rows. `time`: the time of the first SYN, in ns since the first packet. `refused`:
-    the time of the RST that refused it (ns); LATE if no RST came.
+    Hosts and endpoints are numbers, as in Rows. `time`, `last`: the times of the first and of the last SYN, in ns since the first
+    packet. `refused`: the time of the RST that refused it (ns); LATE if no RST came.
     """
 
     connection: int
@@ -39,6 +45,7 @@ class Attempt(NamedTuple):
     server_host: int
     client_host: int
     time: int
+    last: int
     refused: int
 
 
@@ -51,6 +58,7 @@ def attempts(failed: pl.DataFrame) -> list[Attempt]:
         host_code(host_of("server")).reinterpret(signed=True).alias("server_host"),
         host_code(c("client_host")).reinterpret(signed=True).alias("client_host"),
         "syn_time",
+        pl.coalesce("last_syn_time", "syn_time"),
         c("refused_time").fill_null(LATE),
     )  # fmt: skip
     return [Attempt(*row) for row in made.iter_rows()]
@@ -91,7 +99,10 @@ def owners(found: Sequence[Attempt], rows: Rows, gateway: Gateway) -> dict[int, 
         else:
             begin, end = (int(n) for n in np.searchsorted(opened, (one.time - RELAY, one.time + 1)))
             some = _of_host(one, rows, first[begin:end], gateway.hosts)
-            chosen = [row for row in some if rows.start[row] >= one.time and _is_failed(rows, row)] if len(some) == 1 else []
+            alone = len(some) == 1
+            some = [row for row in some if rows.start[row] >= one.time]
+            waited = [row for row in some if _waited(one, rows, gateway.tries.get(row, ()))]
+            chosen = waited or ([row for row in some if _is_failed(rows, row)] if alone else [])
         # a server that is not a gateway connects to other servers for its own purposes
         if len(chosen) == 1 and (int(rows.server[chosen[0]]) in gateway.hosts or rows.status[chosen[0]] in GATEWAY):
             made[place] = chosen[0]
@@ -162,11 +173,17 @@ def _of_host(one: Attempt, rows: Rows, some: Array, hosts: Mapping[int, frozense
 
 
 def _is_free(one: Attempt, rows: Rows, tries: Sequence[int]) -> bool:
-    """Return whether none of the requests `tries` was open at the time of an attempt to connect.
+    """Return whether none of the requests `tries` was open during an attempt to connect.
 
     For an exchange of its client, a gateway makes only one request or attempt at a time.
     """
-    return not any(rows.start[b] <= one.time < rows.over[b] for b in tries)
+    return not any(rows.start[b] <= one.last and one.time < rows.over[b] for b in tries)
+
+
+def _waited(one: Attempt, rows: Rows, tries: Sequence[int]) -> bool:
+    """Return whether a relay connected for the first of the requests `tries` when it had waited for an answer to this attempt."""
+    opened = min((rows.opened[b] for b in tries), default=LATE)
+    return one.refused == LATE and one.last < opened < LATE and bool(opened - one.time >= LONE_SYN)
 
 
 def _is_failed(rows: Rows, row: int) -> bool:

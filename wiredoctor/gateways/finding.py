@@ -42,7 +42,7 @@ def _failed_attempts(connections: pl.LazyFrame) -> pl.LazyFrame:
     c = pl.col
     failed = c("refused_frame").is_not_null() | c("first_answer_frame").is_null()
     some = connections.filter(c("syn_time").is_not_null() & (c("exchanges") == 0) & (c("client_bytes") == 0) & failed)
-    return some.select("connection", "server", "client_host", "syn_time", "refused_time")
+    return some.select("connection", "server", "client_host", "syn_time", "last_syn_time", "refused_time")
 
 
 def _servers(connections: pl.LazyFrame) -> pl.Series:

@@ -15,6 +15,7 @@ import polars as pl
 from wiredoctor.findings import by_kind
 from wiredoctor.rule_engine.catalogue import RuleModule
 from wiredoctor.rule_engine.summary_columns import Rows, as_frame
+from wiredoctor.rules.shared.gateway_kinds import never_arrived
 from wiredoctor.tables import SECOND
 from wiredoctor.text.durations import duration_text
 
@@ -171,12 +172,14 @@ class _Try(NamedTuple):
     `front`: the connection and exchange of the gateway's client.
     `place`: the connection and exchange of the try; an attempt has no exchange.
     `start`: when the try began.
-    `end`: for a request, when the response began or, without a response, when the connection closed. For an attempt, when an RST
+    `end`: for a request, when the response began or, if none arrived, when the connection closed. For an attempt, when an RST
     refused it or, if the server sent other packets, when the last packet came. None if none of this happened.
     `whole`: the response is complete. `head`: the header section of the response is complete.
     `over`: when the response ended; without a complete response, when the connection closed; for an attempt, as `end`.
     `last`: for a request, when the last byte of the response came; for an attempt, when an RST refused it; None if that never
     happened.
+    `opened`, `connected`: when the first SYN of the request's connection was sent, and when the last SYN-ACK was received. None
+    for an attempt, for a request that was not the first of its connection, and if the handshake was not captured.
     """
 
     front: tuple[int, int]
@@ -189,6 +192,8 @@ class _Try(NamedTuple):
     head: bool
     over: int | None
     last: int | None
+    opened: int | None
+    connected: int | None
 
 
 class _FrontExchange(NamedTuple):
@@ -217,9 +222,13 @@ class _Tries:
         near = tries.filter(c("connection").is_in(some.implode()) | c("front_connection").is_in(some.implode()))
         near = tries.join(near.select(FRONT).unique(), on=FRONT, how="semi")
         ids = pl.concat([near["connection"], near["front_connection"]]).unique()
-        ends = connections.select("connection", "client_host", "server", "server_packets", "refused_time", "end")
+        ends = connections.select(
+            *("connection", "client_host", "server", "server_packets", "refused_time", "end", "syn_time", "newest_answer_time"),
+            *("server_unacknowledged", "history"),
+        )
         at = closes.join(near.lazy().select(c("connection")).unique(), on="connection", how="semi").select(
             *KEY, "response_start", "response_end", "response_status", "response_end_reason", "response_framing",
+            "response_offset", "response_end_offset", "last_on_connection",
             pl.min_horizontal("client_close_time", "server_close_time").alias("closed"),
         )  # fmt: skip
         ends = ends.filter(c("connection").is_in(ids.implode()))
@@ -262,12 +271,14 @@ def _try(row: Mapping[str, Any]) -> _Try:
     attempt = row["exchange"] is None
     whole = row["response_end_reason"] == "complete" and row["response_start"] is not None
     connecting = row["refused_time"] or (row["end"] if row["server_packets"] else None)
-    end = connecting if attempt else row["response_start"] or row["closed"]
+    lost = not attempt and never_arrived(row)
+    end = connecting if attempt else (None if lost else row["response_start"]) or row["closed"]
     return _Try(
         (row["front_connection"], row["front_exchange"]), (row["connection"], row["exchange"]), str(row["server"]),
         row["started"], end, row["response_status"], whole, whole or row["response_framing"] not in (None, "none"),
-        end if attempt else row["response_end"] if whole else row["closed"],
+        end if attempt else row["response_end"] if whole and not lost else row["closed"],
         row["refused_time"] if attempt else row["response_end"],
+        *((row["syn_time"], row["newest_answer_time"]) if row["exchange"] == 0 else (None, None)),
     )  # fmt: skip
 
 
@@ -427,7 +438,8 @@ def _counted_once(rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
 
 
 def _open(tries: Sequence[_Try], start: int, end: int, *, whole: bool = False) -> int:
-    """Return the time (ns) between `start` and `end` during which at least one of the tries was open.
+    """Return the time (ns) between `start` and `end` during which at least one of the tries was open or its connection was being
+    established.
 
     A try is open until its response begins. If `whole` is true, it is open until its response ends, because a gateway may wait
     for the complete response.
@@ -436,8 +448,8 @@ def _open(tries: Sequence[_Try], start: int, end: int, *, whole: bool = False) -
     for number, one in enumerate(tries):
         following = tries[number + 1].start if number + 1 < len(tries) else end
         ended = one.over if whole else one.end
-        first, last = max(one.start, until), min(ended if ended is not None else following, end)
-        if last > first:
-            covered += last - first
-            until = last
+        for begun, over in ((one.opened, one.connected), (one.start, following if ended is None else ended)):
+            if begun is not None and over is not None and min(over, end) > max(begun, until):
+                covered += min(over, end) - max(begun, until)
+                until = min(over, end)
     return covered

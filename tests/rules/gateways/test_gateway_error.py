@@ -53,6 +53,16 @@ def test_a_client_that_stopped_in_its_request_is_named_and_not_the_server() -> N
     assert "answer sooner" in of("timed out, and the server behind answers after").remedy
 
 
+def test_a_response_that_does_not_arrive_is_neither_late_nor_time_of_the_gateway() -> None:
+    words = "because the response of the server does not arrive"
+    told = of(words)
+    assert told.title == "The gateway answered 504: the response of the server behind it did not arrive"
+    assert "did not arrive (it was never acknowledged), and the gateway gave up after 2.3 s." in told.message
+    assert "answer sooner" not in told.remedy
+    [text] = [text for title, text in LADDERS.items() if words in title]
+    assert not findings(text, select=["slow-response"])
+
+
 def test_a_gateway_that_gave_up_a_stalled_response_is_told_from_a_server_that_broke_off() -> None:
     stalled = of("because the server stalled in its response")
     assert stalled.title == "The gateway broke off its 200: the response of the server behind it stopped in the middle"
@@ -202,7 +212,7 @@ def test_time_is_counted_once(tmp_path: Path) -> None:
     report = wiredoctor.analyze(tmp_path / "l.pcap")
     [told] = report.findings
     assert told.message.endswith(
-        "The gateway's client (10.0.0.1) waited 1.5 s for its response, including 3.6 ms in the gateway."
+        "The gateway's client (10.0.0.1) waited 1.5 s for its response, including 3.2 ms in the gateway."
     )
     assert report.delay == pytest.approx(1.495)
 
@@ -404,6 +414,15 @@ ATTEMPT = """
   0.0000  >  S    mss 1460
   0.0004  <  R.   ack 1
 """
+EMPTY = """
+  connection 2, start {start}, client 10.9.0.2:50002, server 10.9.0.3:8001
+  0.0000  >  S    mss 1460
+  0.0004  <  S.   mss 1460
+  0.0004  >  .
+  0.0020  >  F.
+  0.0024  <  F.
+  0.0024  >  .
+"""
 TLS = r"""
   connection 2, start 0.1, client 10.9.0.2:50002, server 10.9.0.3:8443
   0.0000  >  S    mss 1460
@@ -420,6 +439,9 @@ TLS = r"""
         ("", ""),
         (ATTEMPT.format(start=0.1), " (but connection attempts failed meanwhile: 10.9.0.3:8001)"),
         (ATTEMPT.format(start=0.6), ""),
+        (EMPTY.format(start=0.1), " (but a connection without a request was opened meanwhile to 10.9.0.3:8001)"),
+        (EMPTY.format(start=0.1).replace("10.9.0.2", "10.0.0.1"), ""),
+        (EMPTY.format(start=0.6), ""),
         (TLS, " (but there is TLS with 10.9.0.3:8443)"),
         (TLS.replace("10.9.0.2", "10.0.0.1"), ""),
         (TLS.replace("start 0.1", "start 0.6"), ""),
@@ -430,6 +452,7 @@ def test_what_may_be_behind_a_gateway_with_another_address_is_told(more: str, sa
     [text] = [text for title, text in LADDERS.items() if "a 504 where no gateway is in the capture" in title]
     [found] = [one for one in findings(text + more) if one.rule == "gateway-error"]
     assert f"The capture has no readable connection to such a server{said}, so" in found.message
+    assert found.remedy.startswith("Look into the gateway's log" if "without a request" in said else "Capture both sides")
 
 
 @pytest.mark.parametrize(

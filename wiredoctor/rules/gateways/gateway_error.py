@@ -23,28 +23,29 @@ How it is proved
     The gateway may have made several attempts to get the response from a server. The last attempt decides the kind. A complete
     response without a server error does not decide if its attempt began before an earlier attempt had ended: it is the response
     to a copy of the request (nginx mirror), and the gateway throws it away. Kind refused: an RST answers the SYN. Kind
-    unreachable: nothing answers it, or only an ICMP error does. Kind closed: a FIN or RST came before any byte of a response,
-    and before the gateway's own close. If foreign-reset proves that a device on the path sent it, the finding names that device,
-    also for kind truncated. Kind timed-out: before the server responded or closed, the gateway closed its connection to the
-    server or answered its client. If the client had not sent its complete request by then, the finding says so, because the
-    server was still waiting for it. Kind unsent: as timed-out, but the server had closed its receive window before it had the
-    complete request. Kind rejected-response: the server had sent a complete or partial response, or bytes that are not HTTP, and
-    the gateway did not forward them. If the response was complete and no error itself, the gateway must have answered 502 or 503
-    within 100 ms after it. Any other failure within that time counts, too, except 504, if the head of the response has 4 KiB or
-    more. Kind truncated: the server's response broke off, or the gateway stopped waiting for it, and the gateway's response
-    broke off too or never began. Kind client-stalled: as truncated, but the gateway gave up while its client's receive window
-    had been closed for 1 s or longer, and the gateway had closed its receive window towards the server, too. Kind not-passed-on:
-    the gateway made no attempt, and answered 502, 503 or 504, or did not answer. Not if its host made another request or
-    connection within 25 ms after the client's request, or one that ended within 25 ms before the failure. If the capture shows
-    no server to which the gateway forwards requests like this one (the same host and first segment of the path), the gateway may
-    have asked a server that the capture does not show: on another port, on a Unix socket or behind TLS. Then confidence is low,
-    and the finding says so.
+    unreachable: nothing answers it, or only an ICMP error does. Kind closed: a FIN or RST came before any byte of a response, and
+    before the gateway's own close. If foreign-reset proves that a device on the path sent it, the finding names that device, also
+    for kind truncated. Kind timed-out: before the server responded or closed, the gateway closed its connection to the server or
+    answered its client. If the client had not sent its complete request by then, the finding says so, because the server was
+    still waiting for it. It also says so if the server had responded, but the response did not arrive: the gateway acknowledged
+    no byte of it, and both sides retransmitted data. Kind unsent: as timed-out, but the server had closed its receive window
+    before it had the complete request. Kind rejected-response: the server had sent a complete or partial response, or bytes that
+    are not HTTP, and the gateway did not forward them. If the response was complete and no error itself, the gateway must have
+    answered 502 or 503 within 100 ms after it. Any other failure within that time counts, too, except 504, if the head of the
+    response has 4 KiB or more. Kind truncated: the server's response broke off, or the gateway stopped waiting for it, and the
+    gateway's response broke off too or never began. Kind client-stalled: as truncated, but the gateway gave up while its client's
+    receive window had been closed for 1 s or longer, and the gateway had closed its receive window towards the server, too. Kind
+    not-passed-on: the gateway made no attempt, and answered 502, 503 or 504, or did not answer. Not if its host made another
+    request or connection within 25 ms after the client's request, or one that ended within 25 ms before the failure. If the
+    capture shows no server to which the gateway forwards requests like this one (the same host and first segment of the path),
+    the gateway may have asked a server that the capture does not show: on another port, on a Unix socket or behind TLS. Then
+    confidence is low, and the finding says so.
 
     Kind unseen: the client got a 502 or 504 (or a 503 from Varnish, Squid, Envoy or AWS ALB, or in response to CONNECT, or 520
     to 526 from Cloudflare), but the capture does not contain the other side of the gateway. There is one finding per gateway and
     status. It names servers that may be behind the gateway. While a response was due, a host contacted each of these servers.
     That host is not a client of the gateway, so it may be the gateway itself under another address. That host failed to connect,
-    or used TLS or a protocol other than HTTP (such as FastCGI).
+    or sent nothing on the connection, or used TLS or a protocol other than HTTP (such as FastCGI).
 
 What it is not
     Not reported: a gateway that forwards an error of the server, a client that closes while the attempt is still open, a device
@@ -55,12 +56,13 @@ What it is not
 
 What to do
     If the finding names as its cause another finding, on the connection behind the gateway, start with that one. Kinds refused,
-    unreachable: check whether the server is up and listens on the address that the gateway uses. Kinds closed, truncated:
-    look into the server's log. Kind closed: also have the gateway's pool keep idle connections for less time than the server
-    does. Kind timed-out: make the server faster, or raise the gateway's timeout. Kind unsent: find out why the server does
-    not read. Kind rejected-response: correct the response, or raise the gateway's limits. Kind client-stalled: find out why the
-    client does not read, or raise the gateway's timeout for clients (nginx send_timeout, haproxy timeout client). Kind
-    not-passed-on: check the limits and health checks of the gateway. Kind unseen: capture on the gateway, and look into its log.
+    unreachable: check whether the server is up and listens on the address that the gateway uses. Kinds closed, truncated: look
+    into the server's log. Kind closed: also have the gateway's pool keep idle connections for less time than the server does.
+    Kind timed-out: make the server faster, or raise the gateway's timeout; if the response did not arrive, find out what drops
+    it. Kind unsent: find out why the server does not read. Kind rejected-response: correct the response, or raise the gateway's
+    limits. Kind client-stalled: find out why the client does not read, or raise the gateway's timeout for clients (nginx
+    send_timeout, haproxy timeout client). Kind not-passed-on: check the limits and health checks of the gateway. Kind unseen:
+    capture on the gateway, and look into its log.
 
 References
     RFC 9110 sections 3.7 and 15.6. The manuals of nginx, haproxy and httpd. The lists of errors of Cloudflare and AWS ALB.
@@ -96,6 +98,7 @@ from wiredoctor.rules.shared.gateway_kinds import (
     Key,
     Route,
     failures,
+    is_lost,
 )
 from wiredoctor.rules.shared.gateway_texts import (
     BODY_LIMITS,
@@ -171,7 +174,7 @@ RULE = Rule(
         "unreachable": "Check whether the server behind the gateway is up and has this address (ip neigh and ip route get on "
         "the gateway), and which firewall or security group on the path drops or rejects the packets.",
         "closed": "The cause is behind the gateway: {examine}.{look}",
-        "timed-out": "{in_time}raise the timeout of the gateway, which was {waited} here ({setting}).",
+        "timed-out": "{in_time}",
         "unsent": "The server behind the gateway does not read the request: its process is stopped, busy, or waiting for "
         "something else. Examine it (a stack trace, its CPU time), and limit the size of requests to it.",
         "rejected-response": "Examine what the server behind the gateway sent: {what}.{look}",
@@ -341,7 +344,6 @@ _TEXTS = (
     "got",
     "why",
     "more",
-    "setting",
     "what",
     "broke",
     "unasked",
@@ -362,7 +364,7 @@ _SCHEMA = pl.Schema({
     **{name: pl.String() for name in ("kind", "side", "confidence")},
     "evidence": EVIDENCE,
     **{name: pl.String() for name in (*_TEXTS, "server", "origin")},
-    "wait": DURATION, "waited": DURATION, "code": pl.Int64(), "responses": pl.Int64(), "total": pl.Int64(), "own": pl.Boolean(),
+    "wait": DURATION, "code": pl.Int64(), "responses": pl.Int64(), "total": pl.Int64(), "own": pl.Boolean(),
     "blocked_until": pl.Int64(),
 })  # fmt: skip
 
@@ -407,6 +409,11 @@ def _outermost(fronts: Mapping[Key, Front], found: Mapping[Key, Failure]) -> dic
 _UNANSWERED = "the server behind it did not answer the SYN"
 _LATE = "the server behind it did not answer in time"
 _STARVED = "the client had not sent its complete request"
+_LOST = "the response of the server behind it did not arrive"
+_FIND_LOSS = (
+    "Find out what drops the packets of the server behind the gateway: a firewall on the gateway or on the path to it. Capture "
+    "on both sides of each suspect, and look at its counters and logs."
+)
 _SOONER = "Make the server behind the gateway answer sooner, or "
 _FEED = (
     "Find out what the client was waiting for in the middle of its body (a slow source, a suspended program, an interrupted "
@@ -466,6 +473,10 @@ def _candidate(
     got, outcome = client_result(front)
     starved = is_starved(front, failure)
     foreign = is_cut_by_device(failure)
+    waited = wait if last is None else time_waited(front, last)
+    raised = f"raise the timeout of the gateway, which was {duration_text(waited)} here ({SETTINGS.get(software, USUAL_LIMITS)})."
+    lost_response = failure.kind == "timed-out" and is_lost(front, last)
+    in_time = _FIND_LOSS if lost_response else f"{_FEED if starved else _SOONER}{raised}"
     return {
         "connection": front.key[0], "exchange": front.key[1], "kind": failure.kind,
         "side": None if failure.kind == "unreachable" or foreign else "client" if starved else "server",
@@ -478,9 +489,8 @@ def _candidate(
         "closer": closer_text(failure), "examine": _EXAMINE_PATH if foreign else _EXAMINE_SERVER,
         "unreached": _BY_ICMP if by_icmp else _UNANSWERED,
         "unasked": _NOT_SHOWN if hidden else _UNASKED, "elsewhere": _ELSEWHERE if hidden else "",
-        "late": _STARVED if starved else _LATE, "in_time": _FEED if starved else _SOONER,
-        "wait": wait, "waited": wait if last is None else time_waited(front, last),
-        "more": tries_text(failure), "setting": SETTINGS.get(software, USUAL_LIMITS),
+        "late": _STARVED if starved else _LOST if lost_response else _LATE, "in_time": in_time,
+        "wait": wait, "more": tries_text(failure),
         "what": fault_text(last) if isinstance(last, Exchange) else "",
         "broke": broken_text(front, failure), "look": _look(front, failure),
         "unread": "", "blocked_until": blocked_until(front, failure),

@@ -62,6 +62,7 @@ COLUMNS = (
     ),
     *("response_frame", "response_last_frame", "response_start", "response_end", "response_status", "response_end_reason"),
     *("response_framing", "response_head_bytes", "response_body_bytes", "response_content_type"),
+    *("response_offset", "response_end_offset", "last_on_connection"),
     *("previous_end_offset", "response_endless"),
     *("client_close_frame", "client_close_time", "client_close_rst", "server_close_frame", "server_close_time"),
     *("server_close_rst", "server_close_ack", "server_close_offset", "gap_before", "request_has_gap", "response_has_gap"),
@@ -72,6 +73,7 @@ COLUMNS = (
 OF_CONNECTION = (
     *("client", "server", "syns", "syn_frame", "syn_time", "last_syn_frame", "last_syn_time", "first_answer_time"),
     *("refused_frame", "refused_time", "syn_error_frame", "syn_error_time", "history", "client_unacknowledged", "server_bytes"),
+    "server_unacknowledged",
 )
 """The columns of tables.CONNECTIONS that are read for the connections of these exchanges."""
 
@@ -184,6 +186,18 @@ class Attempt:
 
 
 Try = Exchange | Attempt
+
+
+def never_arrived(values: Mapping[str, Any]) -> bool:
+    """Return whether the response of a server was captured, but did not arrive at the gateway.
+
+    The gateway acknowledged no byte of it, and both sides retransmitted data. If only the ACK is missing from the capture, the
+    server retransmits nothing. `values`: the columns of the exchange and of its connection.
+    """
+    start, end = values["response_offset"], values["response_end_offset"]
+    if start is None or end is None or not values["last_on_connection"] or not {*"Tt"} <= {*(values["history"] or "")}:
+        return False
+    return values["response_end_reason"] == "complete" and (values["server_unacknowledged"] or 0) >= end - start > 0
 
 
 class Front(NamedTuple):
@@ -381,6 +395,8 @@ def _of_exchange(front: Exchange, last: Exchange) -> str | None:
             rejected = broke_off or _is_rejected_while_reading(front, last)
             return "rejected-response" if rejected else "timed-out"
         if last.whole:
+            if is_lost(front, last):
+                return "timed-out"
             return "rejected-response" if _is_rejected(front, last) else None
         return "rejected-response" if front.begun else "truncated"
     if last.garbage:
@@ -388,6 +404,13 @@ def _of_exchange(front: Exchange, last: Exchange) -> str | None:
     if last.server_first and last.dropped <= until:
         return "closed"
     return "unsent" if last.kept else "timed-out"
+
+
+def is_lost(front: Exchange, last: Try | None) -> bool:
+    """Return whether the gateway waited in vain for a response that the server behind it had sent (see `never_arrived`)."""
+    if not isinstance(last, Exchange) or min(front.answered, last.left) - last.began <= WHILE_READING:
+        return False
+    return never_arrived(last.values)
 
 
 def _is_rejected(front: Exchange, last: Exchange) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from wiredoctor.rules.shared.evidence import DOUBTFUL_TTL
-from wiredoctor.rules.shared.gateway_kinds import LATE, LONG_HEAD, SLACK, Attempt, Exchange, Failure, Try
+from wiredoctor.rules.shared.gateway_kinds import LATE, LONG_HEAD, SLACK, Attempt, Exchange, Failure, Try, is_lost
 from wiredoctor.tables import SECOND
 from wiredoctor.text.durations import duration_text
 
@@ -76,7 +76,7 @@ def message_reason(
         return no_try + _no_try_reason(front, lost, no_neighbor)
     # with gateways in a row, the one nearest to the server
     who = f"the gateway {failure.through[-1].server}" if failure.through else "the gateway"
-    gave_up = f"{who} gave up"
+    gave_up, waited = f"{who} gave up", duration_text(time_waited(front, last))
     one = len({tried.server for tried in failure.tries}) == 1
     behind = f"the server behind it ({last.server})" if failure.whole or one else "a server behind it"
     if isinstance(last, Attempt):
@@ -99,9 +99,11 @@ def message_reason(
         return f"{closer} closed the connection ({_close(last, 'server')}) {after} after the request, without a response"
     if is_starved(front, failure):
         return f"the client had sent only part of its request, so {behind} could not answer it, and {gave_up}"
+    if kind == "timed-out" and is_lost(front, last):
+        return f"the response of {behind} did not arrive (it was never acknowledged), and {gave_up} after {waited}"
     if kind == "timed-out":
         part = "had sent only part of a head" if last.begun and not _is_late(last) else "had not answered"
-        return f"{behind} {part} after {duration_text(time_waited(front, last))}, and {gave_up}"
+        return f"{behind} {part} after {waited}, and {gave_up}"
     if kind == "unsent":
         return f"{behind} did not read the request: its window stayed closed until {gave_up}"
     if kind == "rejected-response":

@@ -25,9 +25,14 @@ _CLOUDFLARE = {
 }
 """What Cloudflare's own statuses mean, as its documentation says (Cloudflare 5xx errors)."""
 
-_RECORD = (
-    "Capture both sides on the gateway: tcpdump -i any -s 0 -w both.pcap 'tcp port 80 or tcp port 8001', with its own port "
-    "and the ports of the servers behind it. Until then look into the gateway's log at that second."
+_BOTH_SIDES = (
+    "apture both sides on the gateway: tcpdump -i any -s 0 -w both.pcap 'tcp port 80 or tcp port 8001', with its own port "
+    "and the ports of the servers behind it."
+)
+_RECORD = f"C{_BOTH_SIDES} Until then look into the gateway's log at that second."
+_READ_LOG = (
+    "Look into the gateway's log at that second: the gateway may have opened the connection without a request, and failed before "
+    f"it sent one. If it was another program (a health check), c{_BOTH_SIDES}"
 )
 _RECORD_BEHIND = {
     "Cloudflare": (
@@ -90,7 +95,7 @@ def _servers_of_other_hosts(some: pl.LazyFrame, connections: pl.LazyFrame) -> pl
     A server may be behind it if a host connected to that server that is not a client of the gateway: this host may be another
     address of the gateway. `failed`: servers to which a connection failed while a response with this status was due. `encrypted`:
     servers with a TLS connection that was open at such a time. `foreign`: the same with a protocol that is not HTTP/1, such as
-    FastCGI or HTTP/2.
+    FastCGI or HTTP/2. `unasked`: servers to which a host connected at such a time without sending anything.
     """
     key = ["server", c("response_status").cast(pl.Int64).alias("code")]
     asking = connections.join(some.select("connection"), on="connection", how="semi").select("client_host").unique()
@@ -111,10 +116,14 @@ def _servers_of_other_hosts(some: pl.LazyFrame, connections: pl.LazyFrame) -> pl
     failed = servers(
         others.filter(c("syn_time").is_not_null(), c("first_answer_time").is_null()), "failed", "syn_time", "syn_time"
     )
+    nothing = (c("first_answer_time").is_not_null(), c("client_bytes") == 0)
+    unasked = servers(others.filter(c("syn_time").is_not_null(), *nothing), "unasked", "syn_time", "syn_time")
     encrypted = servers(others.filter(c("protocol") == "tls"), "encrypted", "start", "end")
     foreign = servers(others.filter(c("protocol").is_in(["http2", "unknown"])), "foreign", "start", "end")
-    both = encrypted.join(failed, on=["server", "code"], how="full", coalesce=True)
-    return both.join(foreign, on=["server", "code"], how="full", coalesce=True)
+    both = encrypted
+    for more in (failed, unasked, foreign):
+        both = both.join(more, on=["server", "code"], how="full", coalesce=True)
+    return both
 
 
 def _servers_of_other_hosts_text(row: Mapping[str, Any]) -> str:
@@ -123,6 +132,7 @@ def _servers_of_other_hosts_text(row: Mapping[str, Any]) -> str:
         f"but {text} {list_servers(sorted(row[name]))}"
         for name, text in (
             ("failed", "connection attempts failed meanwhile:"),
+            ("unasked", "a connection without a request was opened meanwhile to"),
             ("encrypted", "there is TLS with"),
             ("foreign", "a protocol other than HTTP/1.x is spoken with"),
         )
@@ -159,7 +169,7 @@ def endpoint_candidate(row: Mapping[str, Any], seconds: int) -> dict[str, Any]:
         "limit": limit if row["code"] == 504 and seconds else "",
         "means": own or "a gateway reports the failure of a server behind it",
         "unknown": "why" if own else "whether the gateway or a server behind it sent the status, and why",
-        "record": _RECORD_BEHIND.get(software, _RECORD),
+        "record": _RECORD_BEHIND.get(software, _READ_LOG if row["unasked"] else _RECORD),
         "behind": _servers_of_other_hosts_text(row),
         "filter": f"http.response.code == {row['code']}",
         "wait": row["median"] or 0, "code": row["code"], "responses": row["responses"], "total": row["total"], "own": False,

@@ -20,8 +20,9 @@ How it is proved
     carry timestamps (RFC 7323), the server's clock must show the pause, too. Without timestamps, confidence is medium if the
     round trip between capture point and server is 1 ms or more, because a path that delays packets would look the same.
 
-    If a capture holds both sides of a gateway, the time that the server behind it needs belongs to that server. The remaining
-    time is the gateway's own. If that is 1 s or more, the kind is in-gateway.
+    If a capture holds both sides of a gateway, the time that the server behind it needs belongs to that server, and so does the
+    time in which the gateway tries to connect to it. The remaining time is the gateway's own. If that is 1 s or more, the kind
+    is in-gateway.
 
 What it is not
     A request that declares itself a long poll (Socket.IO: transport=polling with a session; SignalR: transport=longPolling;
@@ -62,8 +63,8 @@ RULE = Rule(
     message={
         None: "{since}. The response ({status}) began {wait} later{uncounted}. The capture shows no segment that was lost or "
         "held back in between, so the time was probably spent in the server or behind it.",
-        "in-gateway": "{since}. Before the response ({status}) began, the gateway spent {wait} without waiting for a server "
-        "behind it.",
+        "in-gateway": "{since}. Before the response ({status}) began, there were {wait} in which the capture shows the gateway "
+        "waiting for no server behind it.",
         "mid-response": "{begun}; then the server sent nothing for {wait}. The client had acknowledged "
         "all earlier data, its window had room, and nothing was retransmitted, so the time was probably spent in the server or "
         "behind it.",
@@ -73,8 +74,8 @@ RULE = Rule(
         "through the services that the server calls, and look for slow queries, locks and full worker pools. If the server "
         "waits on purpose (long polling), nothing is wrong.",
         "in-gateway": "Find out what requests wait for in the gateway: a queue or a connection limit (haproxy maxconn and "
-        "timeout queue, nginx limit_req with a delay, max_conns of Caddy and others), a slow connection to the server behind it, "
-        "or a DNS lookup.",
+        "timeout queue, nginx limit_req with a delay, max_conns of Caddy and others), a DNS lookup, or a connection to another "
+        "server that the capture does not show (a firewall on the gateway may drop the SYN before it is captured).",
         "mid-response": "Find out what the server does in that time: a slow query or file, a lock, or a call to another "
         "service that provides the rest of the body. If it sends each part when it is ready, nothing is wrong.",
     },
