@@ -107,6 +107,8 @@ class Syn:
         self.time: i64 = NEVER
         self.mss: i64 = -1
         self.window_shift: i64 = -1
+        self.first_window: i64 = NEVER
+        """The window field of the side's first packet after its SYN, if it leaves no room for a full segment; else NEVER."""
         self.window: i64 = 0
         self.has_timestamps: bool = False
         self.stamp: i64 = NEVER
