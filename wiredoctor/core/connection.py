@@ -432,6 +432,13 @@ class Oddities:
         self.unseen_places: i64 = 0
         self.unseen_frame: i64 = NEVER
         self.unseen_time: i64 = NEVER
+        self.unsent_bytes: i64 = 0
+        """The number of bytes that were acknowledged although their host had not sent them (delivery.note_unsent)."""
+        self.unsent_frame: i64 = NEVER
+        self.unsent_time: i64 = NEVER
+        self.unsent_later_frame: i64 = NEVER
+        """The frame number of the ACK whose sequence number shows that."""
+        self.unsent_later_time: i64 = NEVER
         self.super_segments: i64 = 0
         """The number of segments longer than their receiver accepts."""
         self.super_frame: i64 = NEVER
