@@ -138,6 +138,8 @@ def announce_window(own: Side, peer: Side, packet: Packet, segment: Segment) -> 
         segment.duplicate_ack = segment.acked_bytes <= 0 and packet.window == own.window and in_flight
     if edge != NEVER and edge - sent < segment.peer_mss:
         own.short_window_frame = packet.frame
+        if own.widest_window == -1 and own.syn is not None and packet.flags & SYN == 0:
+            own.syn.first_window = packet.window
     own.window_edge = edge
     own.window = packet.window
     if own.widest_window - packet.window > own.widest_window // ROUNDING:

@@ -107,6 +107,8 @@ class Syn:
         self.time: i64 = NEVER
         self.mss: i64 = -1
         self.window_shift: i64 = -1
+        self.first_window: i64 = NEVER
+        """The window field of the side's first packet after its SYN, if it leaves no room for a full segment; else NEVER."""
         self.window: i64 = 0
         self.has_timestamps: bool = False
         self.stamp: i64 = NEVER
@@ -430,6 +432,13 @@ class Oddities:
         self.unseen_places: i64 = 0
         self.unseen_frame: i64 = NEVER
         self.unseen_time: i64 = NEVER
+        self.unsent_bytes: i64 = 0
+        """The number of bytes that were acknowledged although their host had not sent them (delivery.note_unsent)."""
+        self.unsent_frame: i64 = NEVER
+        self.unsent_time: i64 = NEVER
+        self.unsent_later_frame: i64 = NEVER
+        """The frame number of the ACK whose sequence number shows that."""
+        self.unsent_later_time: i64 = NEVER
         self.super_segments: i64 = 0
         """The number of segments longer than their receiver accepts."""
         self.super_frame: i64 = NEVER

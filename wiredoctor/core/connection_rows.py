@@ -39,7 +39,18 @@ NUMBERS: Final = (
     *("answered_syn_frame", "answered_syn_time", "answered_syn_ecn_or_data", "answer_echoes_first_syn"),
     *("refused_frame", "refused_time", "data_rtt"),
     *("syn_error_frame", "syn_error_time", "syn_error_type", "syn_error_code", "syn_error_high", "syn_error_low"),
-    *("acked_unseen_count", "unseen_frame", "unseen_time", "super_segments", "super_frame", "super_time", "super_mss"),
+    *("acked_unseen_count", "unseen_frame", "unseen_time"),
+    *(
+        "unsent_bytes",
+        "unsent_frame",
+        "unsent_time",
+        "unsent_later_frame",
+        "unsent_later_time",
+        "super_segments",
+        "super_frame",
+        "super_time",
+        "super_mss",
+    ),
     *("conflicts", "conflict_frame", "conflict_time", "conflict_first_frame", "reuse_frame", "reuse_time"),
     *("late_answer_frame", "late_answer_time"),
     *("duplicates", "duplicate_frame", "duplicate_time", "duplicate_first_frame", "duplicate_difference", "final_at"),
@@ -248,6 +259,11 @@ def write_oddities(out: BytesWriter, oddities: Oddities) -> None:
     write_i64_le(out, oddities.unseen_places)
     write_i64_le(out, oddities.unseen_frame)
     write_i64_le(out, oddities.unseen_time)
+    write_i64_le(out, oddities.unsent_bytes)
+    write_i64_le(out, oddities.unsent_frame)
+    write_i64_le(out, oddities.unsent_time)
+    write_i64_le(out, oddities.unsent_later_frame)
+    write_i64_le(out, oddities.unsent_later_time)
     write_i64_le(out, oddities.super_segments)
     write_i64_le(out, oddities.super_frame)
     write_i64_le(out, oddities.super_time)

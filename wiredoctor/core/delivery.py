@@ -51,7 +51,31 @@ def deliver(connection: Connection, own: Side, packet: Packet, segment: Segment,
     elif own.reached == NEVER or (packet.flags & SYN and own.payload_frame == NEVER):
         # another SYN of a side without data marks its beginning (a challenge ACK, RFC 5961 section 4, or an earlier connection)
         own.highest = max(own.highest, end)
+    elif own.unseen_bytes > 0 and segment.offset == own.reached and own.reached < own.highest - 1:
+        note_unsent(connection, own, packet)
     own.reached = max(own.reached, end)
+
+
+def note_unsent(connection: Connection, own: Side, packet: Packet) -> None:
+    """Record that a side, which now sends an ACK, never sent the bytes that its peer acknowledged: they are not missing.
+
+    The sequence number of an ACK is that of the next byte to send. More than a round trip after these bytes were acknowledged, it
+    would lie above them. Another host sent them in the name of the side, between the capture point and the peer.
+    """
+    oddities = connection.oddities
+    peer = connection.second if own is connection.first else connection.first
+    if oddities is None or oddities.unseen_places != 1 or own.rtt == NEVER or peer.rtt == NEVER:
+        return
+    if own.highest - own.reached != own.unseen_bytes:
+        return
+    if packet.time - oddities.unseen_time <= max(own.rtt, 0) + max(peer.rtt, 0):
+        return
+    oddities.unsent_bytes = own.highest - own.reached
+    oddities.unsent_frame, oddities.unsent_time = oddities.unseen_frame, oddities.unseen_time
+    oddities.unsent_later_frame, oddities.unsent_later_time = packet.frame, packet.time
+    oddities.unseen_places = 0
+    oddities.unseen_frame = oddities.unseen_time = NEVER
+    own.unseen_bytes = 0
 
 
 def open_gap(connection: Connection, own: Side, packet: Packet, segment: Segment, met: LimitsReached) -> None:

@@ -203,6 +203,8 @@ class ClosedWindow:
         self.copy_frame: i64 = NEVER
         """The frame number of the first retransmission that `copies` counts."""
         self.copy_time: i64 = NEVER
+        self.refused: i64 = 0
+        """The most bytes that were in flight while the closed window was announced for them."""
         self.resumed_frame: i64 = NEVER
         """The frame number of the first retransmission of discarded data after the window had opened."""
         self.resumed_time: i64 = NEVER
@@ -224,6 +226,8 @@ class WindowStall:
         """The sum of the delays in ns."""
         self.shut: i64 = 0
         """The part of `waited`, in ns, during which the window was 0."""
+        self.refused: i64 = 0
+        """The largest ClosedWindow.refused of the delays."""
         self.copies: i64 = 0
         self.copy_frame: i64 = NEVER
         """The frame number of the first segment that was retransmitted while the window was closed."""

@@ -17,6 +17,7 @@ from wiredoctor.core.connection import (
     Connection,
     Previous,
     Side,
+    Syn,
 )
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.packet import Packet
@@ -45,7 +46,7 @@ WINDOW_STALLS: Final = (
     *("start_frame", "start_time", "window", "window_probes", "window_probe_frame", "window_probe_time"),
     *("copies", "copy_frame", "copy_time", "opened_frame", "opened_time", "sent_frame", "sent_time", "sent_bytes"),
     *("end_frame", "end_time", "message_complete", "sender_close_frame", "sender_close_time", "sender_close_rst"),
-    "unscaled_window",
+    *("unscaled_window", "first_window", "unscaled_flight"),
 )
 """The names of the columns that a row of `window_stalls` contains."""
 
@@ -154,6 +155,7 @@ class WindowStalls:
         if segment.ack != own.acknowledged or peer.highest - own.acknowledged <= 1:
             return
         waits.zero_window.is_refusing = True
+        waits.zero_window.refused = max(waits.zero_window.refused, peer.highest - own.acknowledged)
         waits.refused_end = max(waits.refused_end, peer.highest)
         waits.resumed_end = own.acknowledged
 
@@ -188,6 +190,7 @@ class WindowStalls:
             stall.opened_frame, stall.opened_time = window.opened_frame, window.opened_time
             stall.sent_frame, stall.sent_time = window.resumed_frame, window.resumed_time
         stall.copies += window.copies
+        stall.refused = max(stall.refused, window.refused)
         add(stall, end - window.closed_time, opened - window.closed_time, end_frame, end)
 
     def find_stall(self, connection: Connection, waits: Waits, sort: i64, receiver: i64, start: i64, frame: i64) -> WindowStall:
@@ -237,7 +240,7 @@ class WindowStalls:
             return
         stall, data = peer.waits.window_stall, own.previous
         peer.waits.window_stall = None
-        unscaled = own.syn is not None and own.syn.window_shift >= 0 and peer.syn is not None and peer.syn.window_shift == -1
+        unscaled = only_one_scales(own.syn, peer.syn)
         self.rows.add(
             [
                 connection.id,
@@ -268,8 +271,15 @@ class WindowStalls:
                 data is not None and data.ends_message,
                 *describe_close(own.close or NOT_CLOSED, stall.start_frame),
                 peer.syn.window if unscaled and peer.syn is not None else NEVER,
+                peer.syn.first_window if unscaled and peer.syn is not None else NEVER,
+                stall.refused if stall.refused > 0 and only_one_scales(peer.syn, own.syn) else NEVER,
             ]
         )
+
+
+def only_one_scales(one: Syn | None, other: Syn | None) -> bool:
+    """Return whether one SYN offers window scaling, and the other side's SYN does not."""
+    return one is not None and one.window_shift >= 0 and other is not None and other.window_shift == -1
 
 
 def describe_close(close: Close, since: i64) -> list[int]:

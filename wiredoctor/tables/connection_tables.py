@@ -101,6 +101,16 @@ CONNECTIONS = Table(
         _c("acked_unseen_count", I64, "", "number of ACKs that first acknowledged bytes that were not captured"),
         _n("unseen_frame", I64, "", "the first of these ACKs"),
         _n("unseen_time", I64, "ns", "time of `unseen_frame`"),
+        _c(
+            "unsent_bytes",
+            I64,
+            "bytes",
+            "number of acknowledged bytes that were not captured, and that their sender, as its later ACK shows, had not sent",
+        ),
+        _n("unsent_frame", I64, "", "the ACK of these bytes"),
+        _n("unsent_time", I64, "ns", "time of `unsent_frame`"),
+        _n("unsent_later_frame", I64, "", "the later ACK of their sender, whose sequence number lies below them"),
+        _n("unsent_later_time", I64, "ns", "time of `unsent_later_frame`"),
         _n("reuse_frame", I64, "", "first packet of the connection, if its ports were used before and its SYN is missing"),
         _n("reuse_time", I64, "ns", "time of `reuse_frame`"),
         _n(

@@ -279,6 +279,20 @@ WINDOW_STALLS = Table(
             "bytes",
             "window of the receiver's SYN if it has no window scale option although the sender's SYN offers scaling; else null",
         ),
+        _n(
+            "first_window",
+            I64,
+            "bytes",
+            "window of the receiver's first packet after that SYN, if it leaves no room for a full segment; null if "
+            "`unscaled_window` is null",
+        ),
+        _n(
+            "unscaled_flight",
+            I64,
+            "bytes",
+            "if `sort` is refused: the most bytes in flight while the window was 0, if the sender's SYN has no window scale "
+            "option although the receiver's SYN offers scaling; else null",
+        ),
     ),
     subject="segments",
     at_packet=True,

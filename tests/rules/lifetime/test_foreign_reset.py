@@ -115,6 +115,36 @@ def test_what_is_missing_is_what_had_not_passed_before_the_reset() -> None:
     assert "1,200 of 5,000 bytes of the body of the 200 are missing" in found.message
 
 
+def test_a_response_that_begins_after_the_reset_was_not_in_progress() -> None:
+    late = '  0.051  <  P.   "HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok" id 7001 ttl 52\n  0.051  >  R    id 0\n'
+    [found] = findings(REQUEST + "  0.0220  <  R.   id 4660 ttl 30 ack 29\n" + late)
+    assert (found.rule, found.severity, found.measures) == ("foreign-reset", "error", {})
+    assert found.title.endswith("reset the connection before a response came")
+    assert "The request had not been answered by then: the 200 came 29 ms later." in found.message
+
+
+@pytest.mark.parametrize(
+    ("after", "is_lost"),
+    [
+        pytest.param("0.082  >  R    id 0 ttl 52", True, id="the client, which was reset as well, answers with an RST"),
+        pytest.param("0.082  >  .    id 103 ttl 52", False, id="the client acknowledges the response"),
+        pytest.param("", False, id="the capture ends before an ACK can come"),
+    ],
+)
+def test_a_response_before_a_reset_in_the_clients_name(after: str, is_lost: bool) -> None:
+    text = r"""
+  0.000  >  S    win 64240 mss 1460 id 100 ttl 52
+  0.001  <  S.   win 64240 mss 1460 id 0
+  0.040  >  .    id 101 ttl 52
+  0.041  >  P.   "GET /a HTTP/1.1\r\nHost: a\r\n\r\n" id 102 ttl 52
+  0.042  <  P.   "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok" id 7001
+  0.043  >  R    id 4660 ttl 37
+"""
+    [found] = findings(text + f"  {after}\n" * bool(after))
+    assert (found.rule, found.severity) == ("foreign-reset", "error" if is_lost else "warning")
+    assert ("neither before that nor later" in found.message, found.confidence) == (is_lost, "medium" if is_lost else "high")
+
+
 def test_an_ordinary_close_names_its_sender(tmp_path: Path) -> None:
     text = REQUEST + "  0.300  <  F.   id 7001 ttl 52\n  0.300  >  F.   id 103\n"
     report = analyze_bytes(tmp_path / "close.pcap", capture(text))

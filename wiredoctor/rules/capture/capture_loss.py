@@ -31,6 +31,7 @@ What it is not
     that. Bytes that were sent before the capture began do not count. Nor does the old byte of a keep-alive probe that is the
     first captured packet of an idle connection, or the ACK of an earlier connection on the same ports that answers a SYN (RFC
     9293). An interface may have received more packets than the file contains, because filters leave packets out.
+    conflicting-overlap reports bytes that were acknowledged although their host had not sent them (kind never-sent).
 
 What to do
     Use a larger capture buffer and a sufficient snap length, and capture only the packets that you need.

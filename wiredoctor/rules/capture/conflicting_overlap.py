@@ -5,6 +5,9 @@ What it means
     else sent one of the packets, a device on the path changed one of them, or the capture mixes two networks with the same
     addresses.
 
+    Kind never-sent: a host acknowledged bytes that the other host had not sent. Something on the path sent them in its name,
+    between the capture point and the host that acknowledged them.
+
 Why it hurts
     It is unknown which of the two packets the receiver accepted, because systems decide differently. Attackers exploit this:
     the firewall inspects other bytes than the server behind it accepts. Other findings on this connection are based on the
@@ -13,6 +16,9 @@ Why it hurts
 How it is proved
     A packet overlaps earlier data in the same direction, at least two bytes of the overlap are different, and the checksums of
     both packets are correct.
+
+    Kind never-sent: an ACK covers bytes that were not captured. More than a round trip later, their sender sends an ACK whose
+    sequence number, which is that of its next byte, lies below them.
 
 What it is not
     A retransmission has the same bytes. A keep-alive or window probe may carry one arbitrary byte. A packet that was damaged
@@ -37,15 +43,28 @@ from wiredoctor.rules.shared.evidence import one_capture_candidate, packet
 RULE = Rule(
     symptom="nothing, or data that someone else injected into a connection",
     severity="warning",
-    title="{conflicts:,} packets contradict earlier data",
-    message=(
-        "{conflicts:,} packets on {touched:,} of {connections:,} connections carry different bytes than an earlier packet "
+    title={
+        None: "{conflicts:,} packets contradict earlier data",
+        "never-sent": "{conflicts:,} bytes were acknowledged, but their host never sent them",
+    },
+    message={
+        None: "{conflicts:,} packets on {touched:,} of {connections:,} connections carry different bytes than an earlier packet "
         "for the same sequence numbers, and the checksums of both are correct. The first copy was analyzed. It is unknown "
-        "which of them the receiver accepted."
-    ),
-    remedy="Compare both packets of a pair (time to live, IP identification, MAC addresses, interface). If these fields "
-    "differ, packets are being injected, or the capture mixes two networks with the same addresses (capture them separately). "
-    "If they do not differ, look for a middlebox (proxy, balancer, NAT that rewrites payload) that changes retransmitted data.",
+        "which of them the receiver accepted.",
+        "never-sent": "On {touched:,} of {connections:,} connections, a host acknowledged bytes ({conflicts:,} in all) that are "
+        "not in the capture. The other host did not send them: more than a round trip later, the sequence number of its next "
+        "byte still lay below them. Something between the capture point and the host that acknowledged them probably sent data "
+        "in the name of the other host, for example a response of its own.",
+    },
+    remedy={
+        None: "Compare both packets of a pair (time to live, IP identification, MAC addresses, interface). If these fields "
+        "differ, packets are being injected, or the capture mixes two networks with the same addresses (capture them "
+        "separately). If they do not differ, look for a middlebox (proxy, balancer, NAT that rewrites payload) that changes "
+        "retransmitted data.",
+        "never-sent": "Capture at the host that acknowledged these bytes, too: that capture contains the injected packets, and "
+        "their time to live shows how far away the device is. wiredoctor compare --both-sides puts both captures side by side. "
+        "Look for an intrusion prevention system, a firewall or a filter that answers in the name of others.",
+    },
     display_filter="tcp.stream == {first_connection}",
     references=(
         Reference("RFC 9293 section 3.4, sequence numbers", "https://www.rfc-editor.org/rfc/rfc9293.html#section-3.4"),
@@ -62,18 +81,32 @@ SHOWN = Threshold("5 connections", "the maximum number of connections shown as e
 
 def screen() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
-    return pl.col("conflicts") > 0
+    return (pl.col("conflicts") > 0) | (pl.col("unsent_bytes") > 0)
 
 
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return one row that counts the packets with contradicting bytes, and the connections with such packets; no row if none."""
+    """Return one row that counts the packets with contradicting bytes, and the connections with such packets; no row if none.
+
+    Return a second row of this form for bytes that were acknowledged but never sent.
+    """
     c = pl.col
     note = pl.format(
         "connection {}: different bytes than frame {} for the same sequence numbers", "connection", "conflict_first_frame"
     )
     place = packet("conflict_frame", "conflict_time", note)
-    return one_capture_candidate(
+    contradicted = one_capture_candidate(
         connections, c("conflicts") > 0, place, "conflict_frame", "conflict_time", SHOWN.value,
         c("conflicts").sum().alias("conflicts"),
         c("connection").sort_by("conflict_frame").first().alias("first_connection"),
     )  # fmt: skip
+    note = pl.format(
+        "connection {}: an ACK of {} bytes that their host had not sent, as the sequence number of its ACK in frame {} shows",
+        *("connection", "unsent_bytes", "unsent_later_frame"),
+    )
+    place = packet("unsent_frame", "unsent_time", note)
+    unsent = one_capture_candidate(
+        connections, c("unsent_bytes") > 0, place, "unsent_frame", "unsent_time", SHOWN.value,
+        c("unsent_bytes").sum().alias("conflicts"),
+        c("connection").sort_by("unsent_frame").first().alias("first_connection"),
+    )  # fmt: skip
+    return pl.concat([contradicted, unsent.with_columns(pl.lit("never-sent").alias("kind"))])

@@ -21,6 +21,11 @@ How it is proved
     answers. It is a FIN and lacks the timestamp option that all other packets carry. Its sequence number lies above the next
     expected byte and inside the window, and the packet did not merely overtake the data in between.
 
+    The request counts as lost if the response was cut off, or began only after an RST in the server's name. It is also lost
+    if a FIN in the server's name carried the response, which then came from the device. And if an RST in the client's name
+    came before an ACK of the response could come, no ACK of its end followed, and the connection has a packet a round trip
+    or more after the response (medium confidence): the client had the connection no longer, or answers no more.
+
     If an RST shows one of these signs, its host may still send the response, so wiredoctor waits for the response for up to
     a minute.
 
@@ -48,8 +53,9 @@ import polars as pl
 
 from wiredoctor.findings import Reference, Rule
 from wiredoctor.rules.shared.evidence import candidate, confidence, evidence
-from wiredoctor.rules.shared.left_early import begun
+from wiredoctor.rules.shared.left_early import begun, whole_response
 from wiredoctor.rules.shared.numbers import duration
+from wiredoctor.tables import of_connections
 
 c = pl.col
 
@@ -81,6 +87,9 @@ MOST_HOPS = 40
 """The maximum plausible length of a path in hops; traceroute(8) searches for at most 30 by default."""
 
 
+_UNREAD = " before the client received a response"
+
+
 def find(foreign_closes: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each connection that a device on the path ended.
 
@@ -96,7 +105,8 @@ def find(foreign_closes: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
         *candidate(None, _confidence(), "frame", pl.coalesce("request_start", "time"), "time"),
         pl.when("lost").then(pl.lit("error")).otherwise(pl.lit("warning")).alias("severity"),
         pl.lit("between").alias("origin"),
-        *("sender", "close", "ended", "where", "signs", "cut", "more", "hops", "missing"),
+        *("sender", "close", "ended", "where", "signs", "cut", "more", "hops", "missing", "response_status"),
+        pl.when(_outruns_ack()).then(c("response_end") + c("rtt_client")).alias("ack_due"),
         evidence(
             ("request_frame", "request_start", "the request"),
             ("response_frame", "response_start", pl.format("the response begins: {}", "response_status")),
@@ -106,12 +116,43 @@ def find(foreign_closes: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
+def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, _exchanges: pl.LazyFrame) -> pl.DataFrame:
+    """Report a complete response as lost if it met an RST in the client's name, and the client never acknowledged its end."""
+    known = of_connections(connections, rows).select("connection", "server_unacknowledged", c("end").alias("heard")).collect()
+    joined = rows.join(known.unique("connection", keep="last"), on="connection", how="left", maintain_order="left")
+    unread = ((c("server_unacknowledged") > 0) & (c("heard") >= c("ack_due"))).fill_null(value=False)
+    cut = pl.format(
+        "The client acknowledged the end of the {} neither before that nor later, so it probably did not receive it.",
+        "response_status",
+    )
+    told = (("severity", pl.lit("error")), ("confidence", pl.lit("medium")), ("where", pl.lit(_UNREAD)), ("cut", cut))
+    changed = [pl.when(unread).then(text).otherwise(name).cast(rows.schema[name]).alias(name) for name, text in told]
+    return joined.with_columns(changed).select(rows.columns)
+
+
+def _outruns_ack() -> pl.Expr:
+    """Return whether an RST in the client's name came after the last response, but before an ACK of its end can have come."""
+    soon = (c("response_frame") < c("frame")) & (c("time") - c("response_end") < c("rtt_client"))
+    return ~c("lost") & c("last_on_connection") & (c("sender") == "client") & c("rst") & whole_response() & soon
+
+
 def _confidence() -> pl.Expr:
     """Return the confidence that the exchange was lost because of the close; high if the row has no exchange.
 
     The evidence that another device sent the packet does not depend on the exchange.
     """
     return pl.when(pl.col("exchange").is_null()).then(pl.lit("high")).otherwise(confidence(pl.lit(value=False)))
+
+
+def _begun() -> pl.Expr:
+    """Return whether the response had begun before the close. After an RST in the server's name, the client discards it."""
+    late = (c("sender") == "server") & c("rst") & (c("response_frame") > c("frame"))
+    return begun() & ~late.fill_null(value=False)
+
+
+def _is_forged() -> pl.Expr:
+    """Return whether the response itself came from the device: its first byte is in the FIN that the server did not send."""
+    return (begun() & (c("sender") == "server") & ~c("rst") & (c("response_frame") == c("frame"))).fill_null(value=False)
 
 
 def _bytes_passed() -> pl.Expr:
@@ -127,13 +168,16 @@ def _bytes_passed() -> pl.Expr:
 def _cut_off() -> pl.Expr:
     """Return whether the response had begun, but its end had not passed the capture point before the close."""
     later = (c("sender") == "server") & c("rst") & (c("response_end_offset") > c("reached"))
-    return begun() & ((c("response_end_reason") != "complete") | later).fill_null(value=False)
+    return _begun() & ~_is_forged() & ((c("response_end_reason") != "complete") | later).fill_null(value=False)
 
 
 def _is_lost() -> pl.Expr:
-    """Return whether a request or response was lost: it was incomplete at the close, or the request was never answered."""
-    unanswered = pl.col("has_request").fill_null(value=False) & ~begun()
-    return (unanswered | _cut_off()) & ~pl.col("upgraded").fill_null(value=False)
+    """Return whether a request or response was lost.
+
+    It was incomplete at the close, the request had not been answered by then, or the device answered it.
+    """
+    unanswered = pl.col("has_request").fill_null(value=False) & ~_begun()
+    return (unanswered | _cut_off() | _is_forged()) & ~pl.col("upgraded").fill_null(value=False)
 
 
 def _texts() -> list[pl.Expr]:
@@ -150,11 +194,19 @@ def _texts() -> list[pl.Expr]:
         .otherwise(pl.lit(""))
     )
     carried = pl.format("By then {} bytes of the client and {} bytes of the server had passed.", "client_bytes", "server_bytes")
+    late = pl.format(
+        "The request had not been answered by then: the {} came {} later.",
+        *("response_status", duration(c("response_start") - c("time"))),
+    )
     cut = (
-        pl.when(c("lost") & _cut_off())
+        pl.when(c("lost") & _is_forged())
+        .then(pl.format("The {} is in the same packet: the device answered the request, not the server.", "response_status"))
+        .when(c("lost") & _cut_off())
         .then(pl.when(missing.is_not_null()).then(part).otherwise(unsized))
         .when(c("lost") & half)
         .then(pl.lit("The request was not complete, and was not answered."))
+        .when(c("lost") & begun())
+        .then(late)
         .when("lost")
         .then(pl.lit("The request was not answered."))
         .when(c("upgraded").fill_null(value=False) | c("exchange").is_null())
@@ -162,8 +214,12 @@ def _texts() -> list[pl.Expr]:
         .otherwise(pl.lit("No request was in progress: the next one needs another connection."))
     )
     where = (
-        pl.when(c("lost") & _cut_off())
+        pl.when(c("lost") & _is_forged())
+        .then(pl.format(" with a {} of its own", "response_status"))
+        .when(c("lost") & _cut_off())
         .then(pl.format(" in the middle of the {}", "response_status"))
+        .when(c("lost") & (c("sender") == "client"))
+        .then(pl.lit(_UNREAD))
         .when("lost")
         .then(pl.lit(" before a response came"))
         .otherwise(pl.lit(""))

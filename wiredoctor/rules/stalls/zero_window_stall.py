@@ -29,7 +29,11 @@ How it is proved
 
     Scaling removed: the sender's SYN offered window scaling, the receiver's SYN has no window scale option, and the small
     windows are the window of that SYN divided by a power of two. A receiver that believes scaling was agreed announces such
-    windows.
+    windows. If the buffer grows afterwards, it is enough that the first window after the SYN is such a fraction.
+
+    Beyond window: the receiver's SYN offered window scaling, the sender's SYN has no window scale option, and more than 65,535
+    bytes were in flight when the receiver discarded data. No unscaled window is that large, so the sender believes that
+    scaling was agreed, and multiplies the windows.
 
     Own pace (a note): a client reads a response at its own pace. Its window opens at regular times (three periods in a row
     differ by 5 % at most). Or the bytes between two openings are in proportion to the time between them (four times in a row,
@@ -59,8 +63,8 @@ What it is not
 What to do
     Find out what the receiving process does during the stall. A larger receive buffer helps only against short
     interruptions, or if the present buffer is smaller than two segments. Kind own-pace: nothing has to change if the rate is
-    limited on purpose. Kind scaling-removed: find the firewall or balancer that strips the window scale option from SYN
-    packets.
+    limited on purpose. Kinds scaling-removed and beyond-window: find the firewall or balancer that strips the window scale
+    option from SYN packets.
 
 References
     RFC 9293 sections 3.8.6.1 and 3.8.6.2, RFC 7323 section 2.2.
@@ -78,20 +82,30 @@ from wiredoctor.tables import MILLISECOND, of_connections
 
 c = pl.col
 
+_PASS_IT_ON = (
+    "Capture the SYN packets at both ends. A device between them (a firewall, a balancer, a SYN proxy) removes the window scale "
+    "option, and has to pass it on. Until then turn scaling off at one end (on Linux net.ipv4.tcp_window_scaling = 0)."
+)
+
 RULE = Rule(
     symptom="a transfer that stalls",
-    severity={None: "warning", "own-pace": "note", "scaling-removed": "warning"},
+    severity={None: "warning", "own-pace": "note", "scaling-removed": "warning", "beyond-window": "warning"},
     title={
         None: "The {side} {did}: its {window} held the {peer} up for {wait}",
         "own-pace": "The {side} reads at its own pace{every}",
         "scaling-removed": "The {side}'s window scale option was probably removed, which held the {peer} up for {wait}",
+        "beyond-window": "The {peer} sent more than the {side}'s window allowed, which held it up for {wait}",
     },
     message={
         None: "The {side} announced a window of {closed_window:,} bytes{then} {closed}{why}. The {peer} {had} {wait}{shown}.",
         "scaling-removed": "The {side} announced a window of {closed_window:,} bytes, less than a full segment, and no larger "
-        "one for {closed}. Its SYN had announced {unscaled_window:,} bytes, so the later windows look scaled. But that SYN has "
-        "no window scale option, although the {peer}'s SYN offered scaling. A device on the path probably removed the option, so "
-        "the {peer} takes the scaled windows for bytes. It {had} {wait}{shown}.",
+        "one for {closed}. Its SYN had announced {unscaled_window:,} bytes{next_window}, so the later windows look scaled. But "
+        "that SYN has no window scale option, although the {peer}'s SYN offered scaling. A device on the path probably removed "
+        "the option, so the {peer} takes the scaled windows for bytes. It {had} {wait}{shown}.",
+        "beyond-window": "The {side} announced a window of 0 bytes, and discarded data. {unscaled_flight:,} bytes were in "
+        "flight, but without window scaling no window is larger than 65,535 bytes. The {side}'s SYN offers scaling, and the "
+        "{peer}'s has no window scale option, but the {peer} sends as if scaling had been agreed. A device on the path probably "
+        "removed the option, so the {peer} takes the {side}'s windows for larger ones. It {had} {wait}{shown}.",
         "own-pace": "The {side} {paced}. Its window was closed for {closed}{until}, and the {peer} had more to send. As far as "
         "the packets show, no user waited for that.",
     },
@@ -100,9 +114,8 @@ RULE = Rule(
         "garbage collection, a full thread pool). Have it read ahead, or drop data that it cannot process. Larger receive "
         "buffers (SO_RCVBUF, net.ipv4.tcp_rmem) bridge short pauses and hide long ones{buffer}. "
         "If it limits its rate on purpose (curl --limit-rate), nothing has to change.",
-        "scaling-removed": "Capture the SYN packets at both ends. A device between them (a firewall, a balancer, a SYN proxy) "
-        "removes the window scale option, and has to pass it on. Until then turn scaling off at one end (on Linux "
-        "net.ipv4.tcp_window_scaling = 0).",
+        "scaling-removed": _PASS_IT_ON,
+        "beyond-window": _PASS_IT_ON,
         "own-pace": "Nothing has to change if it is intended: a rate limit (curl --limit-rate, wget --limit-rate), or a player "
         "with a full buffer. Otherwise find out why the program pauses between its reads.",
     },
@@ -152,6 +165,8 @@ SHIFTS = range(1, 15)
 """The window scale shifts of RFC 7323, except 0."""
 MIN_SCALED = 16
 """The smallest window (bytes) that is compared. A smaller one is near some power-of-two fraction of almost any window."""
+LARGEST_UNSCALED = 65_535
+"""The largest window (bytes) that can be announced without the window scale option."""
 
 
 def cutoffs() -> dict[str, int]:
@@ -186,7 +201,8 @@ def _closures(closures: pl.LazyFrame) -> pl.LazyFrame:
             *("did not read fast enough", "closed window", " and opened it", " later: " + _READS_NOT, "had data to send for", "")
         ),
         _counted_text().alias("shown"),
-        pl.lit(None, pl.Int64).alias("unscaled_window"),
+        *(pl.lit(None, pl.Int64).alias(name) for name in ("unscaled_window", "unscaled_flight")),
+        pl.lit("").alias("next_window"),
         (c("handshake") & (c("offset") <= 1)).alias("from_start"),
         evidence(
             ("closed_frame", "closed_time", pl.format("the receiver announces a window of {} bytes", "closed_window")),
@@ -214,9 +230,12 @@ def _stalls(rows: pl.LazyFrame) -> pl.LazyFrame:
         pl.when(never & gave_up).then("sender_close_frame").otherwise("end_frame").alias("last"),
         pl.when(never & gave_up).then("sender_close_time").otherwise("end_time").alias("last_time"),
     )
-    scaled = timer & (_is_scaled(c("window")) | _is_scaled(c("sent_bytes")))
+    # the buffer of the receiver may grow afterwards; one that is cut to a fraction by chance does not grow
+    grows = _is_scaled(c("first_window")) & (c("first_window") <= c("window")).fill_null(value=False)
+    scaled = timer & (_is_scaled(c("window")) | _is_scaled(c("sent_bytes")) | grows)
+    beyond = ~never & ~timer & (c("unscaled_flight") > LARGEST_UNSCALED).fill_null(value=False)
     newest = pl.when(c("last") != c("sent_frame").fill_null(-1)).then("last")
-    kind = pl.when(scaled).then(pl.lit("scaling-removed"))
+    kind = pl.when(scaled).then(pl.lit("scaling-removed")).when(beyond).then(pl.lit("beyond-window"))
     confident = pl.when(sure).then(pl.lit("high")).otherwise(pl.lit("medium"))
     return some.with_columns(newest.alias("newest_frame")).select(
         *candidate(None, confident, "start_frame", start, end, kind=kind, delay=wait, of="connection"),
@@ -229,7 +248,8 @@ def _stalls(rows: pl.LazyFrame) -> pl.LazyFrame:
         wait.alias("held_up"),
         *_pace_columns(pl.when(~c("never")).then("end_time"), pl.lit(None), c("never") & c("sender_close_frame").is_null()),
         *_stall_texts(),
-        "unscaled_window",
+        *("unscaled_window", "unscaled_flight"),
+        pl.when(grows).then(pl.format(", and its next packet {}", "first_window")).otherwise(pl.lit("")).alias("next_window"),
         (c("handshake") & c("never")).alias("from_start"),
         _stall_evidence(),
     )
