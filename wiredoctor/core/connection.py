@@ -422,8 +422,8 @@ class Oddities:
     """Counts and first frames of abnormal observations.
 
     These are ACKs of bytes that were not captured, segments longer than their receiver accepts (segmentation offload), bytes that
-    were sent twice with different content, reused ports, SYN-ACKs after the client's first ACK, and packets that were captured
-    twice.
+    were sent twice with different content, reused ports, SYN-ACKs after the client's first ACK, packets that were captured
+    twice, and the addresses after address translation.
     """
 
     def __init__(self) -> None:
@@ -447,6 +447,8 @@ class Oddities:
         """The frame number of a SYN-ACK after the client's first ACK: the last one before any payload, or the first after it."""
         self.late_answer_time: i64 = NEVER
         self.copies: SecondCopies | None = None
+        self.translated: bytes | None = None
+        """The addresses and ports of the client's packets after address translation (packet.key_of), if captured, too."""
 
 
 @mypyc_attr(acyclic=True)
@@ -466,6 +468,8 @@ class Connection:
         self.is_followed: bool = True
         self.closed: bool = False
         """True if both FINs, or an RST, were captured."""
+        self.is_translated: bool = False
+        """True if this is another connection after address translation, so that its packets are left out; see translation.py."""
         self.has_both_syns: bool = False
         self.client_certainty: i16 = 0
         """The kind of evidence that shows which direction is the client's.

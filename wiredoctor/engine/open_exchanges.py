@@ -208,8 +208,9 @@ def rows_as_of(connections: Iterable[Connection], clock: int) -> pl.DataFrame:
     """Return the rows of tables.CONNECTIONS for open connections as if they ended at `clock`."""
     rows = ConnectionRows()
     for connection in connections:
-        http = http_of(connection)
-        rows.write(connection, -1 if http is None else http.client, http, clock)
+        if not connection.is_translated:
+            http = http_of(connection)
+            rows.write(connection, -1 if http is None else http.client, http, clock)
     return View([connection_batch(rows)], CONNECTIONS).all_columns()
 
 
