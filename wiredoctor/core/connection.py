@@ -447,6 +447,8 @@ class Oddities:
         """The frame number of a SYN-ACK after the client's first ACK: the last one before any payload, or the first after it."""
         self.late_answer_time: i64 = NEVER
         self.copies: SecondCopies | None = None
+        self.is_second_leg: bool = False
+        """True if this is another connection after address translation, so its packets are left out; see translation.py."""
         self.translated: bytes | None = None
         """The addresses and ports of the client's packets after address translation (packet.key_of), if captured, too."""
 
@@ -468,8 +470,6 @@ class Connection:
         self.is_followed: bool = True
         self.closed: bool = False
         """True if both FINs, or an RST, were captured."""
-        self.is_translated: bool = False
-        """True if this is another connection after address translation, so that its packets are left out; see translation.py."""
         self.has_both_syns: bool = False
         self.client_certainty: i16 = 0
         """The kind of evidence that shows which direction is the client's.

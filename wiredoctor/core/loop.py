@@ -24,7 +24,7 @@ from wiredoctor.core.records import Records
 from wiredoctor.core.segment import NEVER, SYN
 from wiredoctor.core.sorting import SortedRecords
 from wiredoctor.core.story import Story
-from wiredoctor.core.translation import Translation, follow_close
+from wiredoctor.core.translation import Translation, follow_close, is_second_leg
 from wiredoctor.limits import LimitsReached
 
 
@@ -115,7 +115,7 @@ class Core:
             self.retire(packet.clock)
         if packet.flags & SYN and not packet.is_quoted:
             self.translation.enter(connection, packet)
-        if connection.is_translated:
+        if is_second_leg(connection):
             self.leave_out(connection, packet)
             return connection.id
         if packet.is_quoted:
@@ -149,7 +149,7 @@ class Core:
     def read_quote(self, packet: Packet) -> i64:
         """Record an ICMP error that quotes only a part of a TCP header. Return the connection's id, or NEVER if unknown."""
         connection = self.flows.look_up(packet)
-        if connection is None or not connection.is_translated:
+        if connection is None or not is_second_leg(connection):
             self.icmp.add(self.headers.message, packet, connection, False)
         return i64(NEVER) if connection is None else connection.id
 
@@ -170,7 +170,7 @@ class Core:
 
     def end(self, connection: Connection, clock: i64) -> None:
         """Write the rows of an ended connection. If only ICMP errors quoted the connection, only these errors have rows."""
-        if connection.is_translated:
+        if is_second_leg(connection):
             connection.http = None
             connection.strip()
             return

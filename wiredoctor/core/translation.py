@@ -162,9 +162,9 @@ class Translation:
 
     def leave_out(self, leg: Leg) -> None:
         """Mark the connection of a proved second leg, and count it, unless another process analyzes it."""
-        if leg.second is None or leg.second.is_translated:
+        if leg.second is None or is_second_leg(leg.second):
             return
-        leg.second.is_translated = True
+        oddities_of(leg.second).is_second_leg = True
         servers = end_of(leg.first_key), end_of(leg.key)
         if servers not in self.servers and len(self.servers) >= MOST_NAMED:
             servers = b"", b""
@@ -181,6 +181,11 @@ def prove(leg: Leg) -> None:
     leg.is_proved = True
     if leg.first is not None:
         oddities_of(leg.first).translated = leg.key
+
+
+def is_second_leg(connection: Connection) -> bool:
+    """Return whether a connection is another one after address translation."""
+    return connection.oddities is not None and connection.oddities.is_second_leg
 
 
 def end_of(key: bytes) -> bytes:
