@@ -424,8 +424,8 @@ class Oddities:
     """Counts and first frames of abnormal observations.
 
     These are ACKs of bytes that were not captured, segments longer than their receiver accepts (segmentation offload), bytes that
-    were sent twice with different content, reused ports, SYN-ACKs after the client's first ACK, and packets that were captured
-    twice.
+    were sent twice with different content, reused ports, SYN-ACKs after the client's first ACK, packets that were captured
+    twice, and the addresses after address translation.
     """
 
     def __init__(self) -> None:
@@ -456,6 +456,10 @@ class Oddities:
         """The frame number of a SYN-ACK after the client's first ACK: the last one before any payload, or the first after it."""
         self.late_answer_time: i64 = NEVER
         self.copies: SecondCopies | None = None
+        self.is_second_leg: bool = False
+        """True if this is another connection after address translation, so its packets are left out; see translation.py."""
+        self.translated: bytes | None = None
+        """The addresses and ports of the client's packets after address translation (packet.key_of), if captured, too."""
 
 
 @mypyc_attr(acyclic=True)

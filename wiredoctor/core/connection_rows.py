@@ -44,7 +44,15 @@ NUMBERS: Final = (
     *("super_segments", "super_frame", "super_time", "super_mss"),
     *("conflicts", "conflict_frame", "conflict_time", "conflict_first_frame", "reuse_frame", "reuse_time"),
     *("late_answer_frame", "late_answer_time"),
-    *("duplicates", "duplicate_frame", "duplicate_time", "duplicate_first_frame", "duplicate_difference", "final_at"),
+    *(
+        "duplicates",
+        "duplicate_frame",
+        "duplicate_time",
+        "duplicate_first_frame",
+        "duplicate_difference",
+        "translated",
+        "final_at",
+    ),
     *ENDS,
     *CONTENT,
 )
@@ -52,7 +60,7 @@ NUMBERS: Final = (
 
 `closed_by` is an index into closes.CLOSED_BY, `close` one into closes.CLOSES. `history` and `more_history` contain letters as
 encoded by history.py. `protocol` is 0 without payload, otherwise an index into protocols.py plus 1. `hello` is an index into
-ConnectionRows.hellos, or -1.
+ConnectionRows.hellos, or -1; `translated` one into ConnectionRows.translated.
 """
 
 NO_HANDSHAKE: Final = Handshake()
@@ -63,11 +71,14 @@ NO_CONTENT: Final = pack_cells([0, 0, 0, NEVER, NEVER, -1])
 
 
 class ConnectionRows:
-    """Writes the table `connections`. `hellos` contains the parsed TLS hellos of the rows that have one."""
+    """Writes the table `connections`. `hellos` contains the parsed TLS hellos of the rows that have one, `translated` the keys
+    of connections after address translation.
+    """
 
     def __init__(self) -> None:
         self.rows: Rows = Rows(len(NUMBERS))
         self.hellos: list[TlsFacts] = []
+        self.translated: list[bytes] = []
 
     def write(self, connection: Connection, speaker: i64, content: HttpConnection | None, clock: i64) -> None:
         """Write the row of a connection.
@@ -110,6 +121,11 @@ class ConnectionRows:
             out.write(NO_ODDITIES)
         else:
             write_oddities(out, connection.oddities)
+        if connection.oddities is None or connection.oddities.translated is None:
+            write_i64_le(out, -1)
+        else:
+            write_i64_le(out, len(self.translated))
+            self.translated.append(connection.oddities.translated)
         write_i64_le(out, clock)
         write_ends(out, connection.key, direction)
         self.write_content(content)

@@ -21,9 +21,10 @@ from wiredoctor.core.packet import Packet
 from wiredoctor.core.pairing import HttpConnection
 from wiredoctor.core.recorder import PacketRecorder
 from wiredoctor.core.records import Records
-from wiredoctor.core.segment import NEVER
+from wiredoctor.core.segment import NEVER, SYN
 from wiredoctor.core.sorting import SortedRecords
 from wiredoctor.core.story import Story
+from wiredoctor.core.translation import Translation, follow_close, is_second_leg
 from wiredoctor.limits import LimitsReached
 
 
@@ -45,6 +46,7 @@ class Core:
         self.headers: Headers = Headers(self.datagrams)
         places = CapturePlaces(records.source, self.datagrams)
         self.copies: Copies = Copies(places)
+        self.translation: Translation = Translation()
         self.flows: Flows = Flows(met, share)
         if isinstance(records, SortedRecords):
             self.flows.follow_file(records.lanes.order)
@@ -82,6 +84,8 @@ class Core:
                 stalls.note_payload(packet)
             if packet.clock <= stalls.broadcasts.until and kind == SEGMENT:
                 stalls.broadcasts.note(packet)
+            if kind == SEGMENT and packet.flags & SYN and not packet.is_quoted:
+                self.translation.read(packet)
             connection: i64 = NEVER
             if kind == SEGMENT and (share is None or share.has(packet)):
                 connection = self.step(packet)
@@ -109,6 +113,11 @@ class Core:
         connection = self.flows.find(packet)
         if self.flows.retired:
             self.retire(packet.clock)
+        if packet.flags & SYN and not packet.is_quoted:
+            self.translation.enter(connection, packet)
+        if is_second_leg(connection):
+            self.leave_out(connection, packet)
+            return connection.id
         if packet.is_quoted:
             self.icmp.add(self.headers.message, packet, connection, True)
             return connection.id
@@ -129,10 +138,19 @@ class Core:
             self.flows.closed -= 1  # a SYN was refused, but a later SYN was answered
         return connection.id
 
+    def leave_out(self, connection: Connection, packet: Packet) -> None:
+        """Count a packet of a second leg, which repeats a packet before address translation. An ICMP error is repeated, too."""
+        if packet.is_quoted:
+            return
+        self.duplicates += 1
+        if follow_close(connection, packet):
+            self.flows.keep_closed(connection)
+
     def read_quote(self, packet: Packet) -> i64:
         """Record an ICMP error that quotes only a part of a TCP header. Return the connection's id, or NEVER if unknown."""
         connection = self.flows.look_up(packet)
-        self.icmp.add(self.headers.message, packet, connection, False)
+        if connection is None or not is_second_leg(connection):
+            self.icmp.add(self.headers.message, packet, connection, False)
         return i64(NEVER) if connection is None else connection.id
 
     def retire(self, clock: i64) -> None:
@@ -152,6 +170,10 @@ class Core:
 
     def end(self, connection: Connection, clock: i64) -> None:
         """Write the rows of an ended connection. If only ICMP errors quoted the connection, only these errors have rows."""
+        if is_second_leg(connection):
+            connection.http = None
+            connection.strip()
+            return
         if self.icmp.waiting:
             self.icmp.end(connection)
         if connection.first_frame == NEVER or (self.http_of is not None and connection.id not in self.http_of):

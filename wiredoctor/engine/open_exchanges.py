@@ -20,6 +20,7 @@ from wiredoctor.core.http1 import Reader
 from wiredoctor.core.message import AT_CAPTURE_END, OFF, SEEK, TLS, Exchange
 from wiredoctor.core.pairing import HttpConnection
 from wiredoctor.core.segment import FOREVER, NEVER
+from wiredoctor.core.translation import is_second_leg
 from wiredoctor.core.waits import ClosedWindow, Waits, WindowStall
 from wiredoctor.engine.frames import exchange_batches, head_part
 from wiredoctor.engine.row_tables import connection_batch
@@ -208,8 +209,9 @@ def rows_as_of(connections: Iterable[Connection], clock: int) -> pl.DataFrame:
     """Return the rows of tables.CONNECTIONS for open connections as if they ended at `clock`."""
     rows = ConnectionRows()
     for connection in connections:
-        http = http_of(connection)
-        rows.write(connection, -1 if http is None else http.client, http, clock)
+        if not is_second_leg(connection):
+            http = http_of(connection)
+            rows.write(connection, -1 if http is None else http.client, http, clock)
     return View([connection_batch(rows)], CONNECTIONS).all_columns()
 
 

@@ -42,9 +42,9 @@ class Result:
     """The results of one process for its share of the connections.
 
     `opened`: the number of each connection's first frame, as 64-bit integers. `found`: the candidates, batch by batch.
-    `connections`, `exchanges`: the files with the finished rows. `duplicates`: the number of duplicate packets. `unknown_quotes`:
-    the number of ICMP errors that quote a packet of an unknown connection. `limits`: how often each limit was reached.
-    `failed_rules`: the rules that were disabled, and why.
+    `connections`, `exchanges`: the files with the finished rows. `duplicates`: the number of duplicate packets. `translated`: as
+    Translation.servers. `unknown_quotes`: the number of ICMP errors that quote a packet of an unknown connection. `limits`: how
+    often each limit was reached. `failed_rules`: the rules that were disabled, and why.
     """
 
     opened: bytes
@@ -52,6 +52,7 @@ class Result:
     connections: list[StoredBatch]
     exchanges: list[StoredBatch]
     duplicates: int
+    translated: dict[tuple[bytes, bytes], int]
     unknown_quotes: int
     limits: dict[str, int]
     failed_rules: dict[str, str]
@@ -211,7 +212,8 @@ def _result(analysis: Analysis) -> Result:
     analysis.exchanges.write()
     return Result(
         share.opened.getvalue(), analysis.found, analysis.connections.stored, analysis.exchanges.stored,
-        analysis.core.duplicates, analysis.core.icmp.unknown, analysis.met.counts, failures(analysis.modules),
+        analysis.core.duplicates, analysis.core.translation.servers, analysis.core.icmp.unknown, analysis.met.counts,
+        failures(analysis.modules),
     )  # fmt: skip
 
 
@@ -228,6 +230,7 @@ def _join(analysis: Analysis, modules: Mapping[str, RuleModule], results: list[R
     for result in results:
         disable(modules, result.failed_rules)
         analysis.core.duplicates += result.duplicates
+        analysis.core.translation.add(result.translated)
         analysis.core.icmp.unknown += result.unknown_quotes
     analysis.met.join(result.limits for result in results)
     analysis.connections = _join_rows(analysis.connections, [result.connections for result in results], ids)

@@ -117,7 +117,11 @@ def _events(table: Table, rows: Rows, names: Sequence[str]) -> View:
 def connection_batch(rows: ConnectionRows) -> Batch:
     """Take the rows of finished connections from the core."""
     hellos, rows.hellos = rows.hellos, []
-    parts = {"hellos": pl.DataFrame([SILENT, *hellos], schema=_HELLO, orient="row") if hellos else _SILENT}
+    keys, rows.translated = rows.translated, []
+    parts = {
+        "hellos": pl.DataFrame([SILENT, *hellos], schema=_HELLO, orient="row") if hellos else _SILENT,
+        "translated": pl.DataFrame([(None, None), *map(_ends_of, keys)], schema=_TRANSLATED, orient="row"),
+    }
     return Batch("connections", int(rows.rows.count), take_cells(rows.rows, NUMBERS), {}, parts)
 
 
@@ -125,6 +129,19 @@ _HELLO = {
     name: CONNECTIONS.schema[name] for name in ("tls_version", "server_name", "alpn_offered", "alpn_chosen", "encrypted_hello")
 }
 _SILENT = pl.DataFrame([SILENT], schema=_HELLO, orient="row")
+_TRANSLATED = {name: CONNECTIONS.schema[name] for name in ("translated_client", "translated_server")}
+
+
+def _ends_of(key: bytes) -> tuple[str, str]:
+    """Return source and destination of a connection's key as text."""
+    size = (len(key) - 4) // 2
+    return endpoint_text(key[:size] + key[-4:-2]), endpoint_text(key[size : 2 * size] + key[-2:])
+
+
+def endpoint_text(end: bytes) -> str:
+    """Return an address and a port, in this order in `end`, as text."""
+    size = len(end) - 2
+    return _address_and_port(size, *divmod(int.from_bytes(end[:size]), _WORD + 1), int.from_bytes(end[size:]))
 
 
 def _of_cells(batch: Batch, names: Sequence[str], make: Callable[..., str]) -> pl.Series:
@@ -207,6 +224,8 @@ def _makers() -> dict[str, Maker]:
         makers[name] = _name_maker(name, names)
     for name in _HELLO:
         makers[name] = partial(Batch.of_part, part="hellos", name=name, cell="hello")
+    for name in _TRANSLATED:
+        makers[name] = partial(Batch.of_part, part="translated", name=name, cell="translated")
     return makers
 
 
@@ -215,7 +234,7 @@ def _name_maker(cell: str, names: Sequence[str]) -> Maker:
     return partial(Batch.gather, values=pl.Series(names), cell=cell)
 
 
-Kind.of(CONNECTIONS, _makers(), {"hello": "hellos"})
+Kind.of(CONNECTIONS, _makers(), {"hello": "hellos", "translated": "translated"})
 Kind.of(RELEASES, {"sort": _name_maker("sort", SORTS)}, {})
 Kind.of(WINDOW_STALLS, {"sort": _name_maker("sort", WINDOW_SORTS)}, {})
 Kind.of(ICMP_ERRORS, {"router": lambda batch: _host(batch, "router", in_brackets=False)}, {})

@@ -24,7 +24,7 @@ from wiredoctor.core.records import LATEST, Records
 from wiredoctor.core.segment_rows import SegmentRecorder
 from wiredoctor.core.wifi import AGGREGATES
 from wiredoctor.engine.packet_tables import SEGMENTS_AT_ONCE, take_segment_tables
-from wiredoctor.engine.row_tables import count_rows, take_tables
+from wiredoctor.engine.row_tables import count_rows, endpoint_text, take_tables
 from wiredoctor.findings import CaptureSummary, rfc3339
 from wiredoctor.limits import LimitsReached
 from wiredoctor.rule_engine import RuleModule
@@ -259,7 +259,8 @@ class Analysis:
             first_time=None if first is None else rfc3339(first),
             last_time=None if first is None else rfc3339(first + records.times.latest),
             not_analysed=_by_count(self._not_analyzed()), encapsulations=_by_count(count_encapsulations(headers.names)),
-            duplicates=self.core.duplicates, damage=self._damage(), files=self.capture.files,
+            duplicates=self.core.duplicates, translations=_name_servers(self.core.translation.servers),
+            damage=self._damage(), files=self.capture.files,
             dropped=records.drops.total(), dropped_of=records.drops.packets_with_drops(int(records.frame)),
             sorted=self.capture.is_sorted, clock_steps=self.steps.count,
         )  # fmt: skip
@@ -304,6 +305,10 @@ def core_cutoffs(cutoffs: Cutoffs) -> CoreCutoffs:
     for name, value in cutoffs._asdict().items():
         setattr(made, name, value)
     return made
+
+
+def _name_servers(counts: Mapping[tuple[bytes, bytes], int]) -> dict[tuple[str, str], int]:
+    return {(endpoint_text(one) if one else "", endpoint_text(other) if other else ""): n for (one, other), n in counts.items()}
 
 
 def _by_count(counts: Mapping[str, int]) -> dict[str, int]:

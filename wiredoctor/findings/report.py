@@ -136,6 +136,11 @@ class CaptureSummary(NamedTuple):
     """
     not_analysed: dict[str, int]
     duplicates: int = 0
+    """The number of second copies of packets, including those after address translation."""
+    translations: Mapping[tuple[str, str], int] = {}
+    """The number of connections that were captured before and after address translation, by server: its endpoint before and after
+    the translation. Both are empty for servers that were not kept because there were too many.
+    """
     damage: str | None = None
     files: tuple[str, ...] = ()
     """The names of the files in order, if several files were read as one capture."""

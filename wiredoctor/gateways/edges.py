@@ -173,7 +173,9 @@ def possible(r: Rows, b: Array, f: Array) -> Array:
     for name in FORWARDED:
         good &= ~_differ(getattr(r, name), b, f, 0)
     good &= ~(passed_on & _differ(r.response_type, b, f, 0))
-    client = (r.forwarded_host[b] == r.client_host[f]) & ((r.forwarded_end[b] == 0) | (r.forwarded_end[b] == r.client[f]))
+    client = (r.forwarded_host[b] == r.seen_client_host[f]) & (
+        (r.forwarded_end[b] == 0) | (r.forwarded_end[b] == r.seen_client[f])
+    )
     return good & ((r.forwarded[b] == 0) | (r.forwarded[b] == r.forwarded[f]) | client)
 
 

@@ -54,6 +54,7 @@ class Rows:
     `tail`: the last segment of the target's path, with the query.
     `forwarded`: the last client address in X-Forwarded-For or Forwarded; `forwarded_host`: the address without its port;
     `forwarded_end`: the address with its port, or 0 if it has none.
+    `seen_client`, `seen_client_host`, `server_host`: as the server sees them, after address translation if that was captured.
     """
 
     connection: Array
@@ -82,7 +83,8 @@ class Rows:
     referer: Array
     content_type: Array
     credentials: Array
-    client: Array
+    seen_client: Array
+    seen_client_host: Array
     forwarded: Array
     forwarded_host: Array
     forwarded_end: Array
@@ -114,11 +116,15 @@ def read(exchanges: pl.LazyFrame, connections: pl.LazyFrame, most: int | None = 
     """Return the exchanges as Rows, or only the first `most` of them by time. All of them must have a request."""
     if most is not None:
         exchanges = exchanges.select(EXCHANGES).bottom_k(most, by=["request_start", "connection", "exchange"])
-    ends = connections.select(
+    # what the server knows, if the connection was also captured after address translation
+    seen = [pl.coalesce(f"translated_{side}", side).alias(f"seen_{side}") for side in ("client", "server")]
+    ends = connections.with_columns(seen).select(
         "connection",
         host_code(pl.col("client_host")).alias("client_host"),
-        *(pl.col(name).hash().alias(name) for name in ("client", "server")),
-        host_code(host_of("server")).alias("server_host"),
+        pl.col("server").hash().alias("server"),
+        pl.col("seen_client").hash().alias("seen_client"),
+        host_code(host_of("seen_client")).alias("seen_client_host"),
+        host_code(host_of("seen_server")).alias("server_host"),
         pl.col("syn_time").alias("opened"),
         "server_bytes",
     )

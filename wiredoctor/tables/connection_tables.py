@@ -29,6 +29,8 @@ CONNECTIONS = Table(
             "",
             "difference between the two copies: 0 none, 1 interface, 2 link-layer addresses, 3 time to live, 4 encapsulation",
         ),
+        _n("translated_client", TEXT, "", "`client` after address translation (NAT), if the connection was captured there, too"),
+        _n("translated_server", TEXT, "", "`server` after address translation in that case"),
         _c(
             "conflicts",
             I64,

@@ -188,6 +188,10 @@ def _capture(capture: CaptureSummary) -> dict[str, Any]:
         "not_analysed": [{"reason": r, "packets": n} for r, n in sorted(capture.not_analysed.items())],
         "files": list(capture.files),
         "duplicates": capture.duplicates,
+        "translations": [
+            {"server": server, "translated_server": other, "connections": n}
+            for (server, other), n in sorted(capture.translations.items())
+        ],
         "dropped": capture.dropped,
         "sorted": capture.sorted,
         "clock_steps": capture.clock_steps,

@@ -104,6 +104,15 @@ CAPTURE = _object(
         _text("name of a file, as given or found in a folder"), "the files that were read as one capture; empty for a single file"
     ),
     duplicates=_integer("duplicate copies of packets, which were not analyzed"),
+    translations=_list(
+        _object(
+            "connections to a server that were captured before and after address translation (NAT)",
+            server=_text("its endpoint before the translation; empty for servers beyond the first 64"),
+            translated_server=_text("its endpoint after the translation"),
+            connections=_integer("number of connections", 1),
+        ),
+        "connections that were captured before and after address translation; only what was captured before it was analyzed",
+    ),
     dropped=_or_null(_integer("packets dropped before capture, as counted in the file; null without a counter")),
     sorted={
         "type": "boolean",

@@ -12,6 +12,8 @@ from wiredoctor.text.time_of_day import nanoseconds, time_text, zone_name
 
 MAX_REASONS = 5
 MAX_PACKET_KINDS = 3
+MAX_SERVERS = 3
+"""The maximum number of servers that are named with their addresses before and after address translation."""
 
 MAX_INCOMPLETE = 3
 """The maximum number of lines about one kind of missing data: unreadable inputs, dropped packets, or captures out of order."""
@@ -114,9 +116,23 @@ def not_analysed(capture: CaptureSummary) -> list[str]:
         lines.append(f"not analyzed: {count(len(rest), 'other reason')}, {count(sum(n for _, n in rest), 'packet')}")
     if capture.duplicates:
         lines.append(f"captured twice and left out: {count(capture.duplicates, 'packet')}")
+    lines += translated(capture)
     if capture.dropped:
         lines.append(f"dropped while capturing: {count(capture.dropped, 'packet')}")
     return lines
+
+
+def translated(capture: CaptureSummary) -> list[str]:
+    """Return a line about connections that were captured before and after address translation; an empty list without any."""
+    if not capture.translations:
+        return []
+    servers = sorted(((n, *pair) for pair, n in capture.translations.items()), key=lambda one: (-one[0], one[1:]))
+    names = [f"{before} became {after}" for _, before, after in servers if before != after]
+    rest = len(names) - MAX_SERVERS
+    shown = [*names[:MAX_SERVERS], *([f"{count(rest, 'other')}"] if rest > 0 else [])]
+    inside = f" ({', '.join(shown)})" if names else ""
+    number = count(sum(capture.translations.values()), "connection")
+    return [f"captured before and after address translation (NAT), and counted once: {number}{inside}"]
 
 
 def contents_lines(capture: CaptureSummary) -> list[str]:

@@ -97,6 +97,9 @@ def _write_place(writer: TerminalWriter, row: dict[str, Any] | None, ladder: Lad
             writer.paragraph(("only packets of the evidence; --connection shows all packets of a connection", "dim"), indent=2)
         return
     writer.paragraph((f"Connection {row['connection']}", "bold"), f"  {row['client']} -> {row['server']}{role and f', {role}'}")
+    if row["translated_server"] is not None:
+        after = f"after address translation: {row['translated_client']} -> {row['translated_server']}"
+        writer.paragraph((after, "dim"), indent=2, hang=2)
     closed = f"closed by {row['closed_by']} ({row['close'].upper()})" if row["close"] else "not closed in the capture"
     facts = [
         row["protocol"] if row["protocol"] != "none" else "without data", count(row["packets"], "packet"),

@@ -1,0 +1,207 @@
+"""Recognize connections that were captured both before and after address translation (NAT). The second leg is not analyzed.
+
+A capture on all interfaces of a router or of a host with containers has each packet of such a connection twice, with different
+addresses. NAT in a kernel keeps the initial sequence number, the window, the timestamps and the IPv4 identification. A proxy
+opens a connection of its own, with other random numbers, and only after it has answered the client's SYN.
+
+So a connection is the second leg of an earlier one if its SYN equals the SYN of that one, follows within 100 ms, and that one has
+no SYN-ACK yet. Equal timestamps prove it at once: two connections have the same 64 bits only by chance. Without timestamps, both
+SYN-ACKs must have the same sequence number, too.
+
+The first leg is kept. Its client is the one whose logs and users report the fault; behind a masquerade, all clients would have
+the same address. Nothing else is lost: both legs have the same packets, and the router usually adds less than a millisecond.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+from mypy_extensions import i64, mypyc_attr
+
+from wiredoctor.core.connection import Close, Connection, oddities_of
+from wiredoctor.core.packet import Packet, key_of, reverse
+from wiredoctor.core.segment import ACK, FIN, NEVER, RST
+
+WITHIN: Final = 100_000_000
+"""The maximum time in ns between the SYNs of both legs."""
+ANSWERED: Final = 1_000_000_000
+"""The maximum time in ns from the second leg's SYN to its proof. Until then, no SYN is repeated, so no rule has judged it."""
+SLOTS: Final = 4096
+"""The number of recent SYNs that are kept, by sequence number. If several share a slot, it has the newest."""
+MOST_PENDING: Final = 1024
+"""The maximum number of SYNs without timestamps for which equal SYN-ACKs are awaited."""
+MOST_LEGS: Final = 8
+"""The maximum number of legs of one SYN; two translations are common, and each SYN may itself be captured several times."""
+MOST_NAMED: Final = 64
+"""The maximum number of servers whose translation is counted by name."""
+WORD: Final = 0xFFFFFFFF
+
+
+@mypyc_attr(acyclic=True)
+class SeenSyn:
+    """A recent SYN. `key`: its addresses and ports (packet.key_of). `connection`: None if another process analyzes it."""
+
+    def __init__(self) -> None:
+        self.sequence: i64 = -1
+        self.time: i64 = 0
+        self.stamp: i64 = NEVER
+        self.window: i64 = 0
+        self.window_shift: i64 = 0
+        self.ip_id: i64 = -1
+        self.key: bytes = b""
+        self.connection: Connection | None = None
+
+    def fill(self, packet: Packet, key: bytes) -> None:
+        """Store the SYN in `packet`."""
+        self.sequence, self.time, self.stamp = packet.sequence, packet.time, packet.stamp
+        self.window, self.window_shift, self.ip_id = packet.window, packet.window_shift, packet.ip_id
+        self.key = key
+        self.connection = None
+
+    def is_alike(self, packet: Packet) -> bool:
+        """Return whether a packet may be this SYN after address translation. The MSS is not compared: routers reduce it."""
+        if self.sequence != packet.sequence or self.stamp != packet.stamp or self.window != packet.window:
+            return False
+        if self.window_shift != packet.window_shift or not -WITHIN <= packet.time - self.time <= WITHIN:
+            return False
+        return self.ip_id == packet.ip_id or self.ip_id < 0 or packet.ip_id < 0  # IPv6 has none
+
+
+@mypyc_attr(acyclic=True)
+class Leg:
+    """A connection that may be the second leg of another one. `first_key`, `key`: the addresses and ports of both, as in their
+    SYNs. `first`, `second`: the connections; None if another process analyzes them.
+    """
+
+    def __init__(self, first: SeenSyn, key: bytes, time: i64) -> None:
+        self.first_key: bytes = first.key
+        self.first: Connection | None = first.connection
+        self.key: bytes = key
+        self.second: Connection | None = None
+        self.time: i64 = time
+        self.first_answer: i64 = -1
+        """The sequence number of the SYN-ACK of the first leg; -1 until it comes."""
+        self.answer: i64 = -1
+        self.is_proved: bool = False
+
+
+class Translation:
+    """Finds second legs. Each process reads all SYNs, because the two legs may belong to the shares of two processes."""
+
+    def __init__(self) -> None:
+        self.syns: list[SeenSyn | None] = [None] * SLOTS
+        self.pending: OrderedDict[int, list[Leg]] = OrderedDict()
+        """Legs that are not proved yet, by the sequence number of their SYN."""
+        self.syn: SeenSyn | None = None
+        """The current SYN, unless it may open a second leg."""
+        self.leg: Leg | None = None
+        """The leg that the current SYN may open."""
+        self.servers: dict[tuple[bytes, bytes], int] = {}
+        """The number of second legs by server, before and after the translation (see `end_of`); both are empty for others."""
+
+    def read(self, packet: Packet) -> None:
+        """Read a SYN or SYN-ACK of any connection, before `enter` is called for those that this process analyzes."""
+        self.syn = self.leg = None
+        if packet.flags & ACK:
+            self.read_answer(packet)
+            return
+        slot = packet.sequence & (SLOTS - 1)
+        syn, key = self.syns[slot], key_of(packet)
+        if syn is None:
+            self.syns[slot] = syn = SeenSyn()
+        if syn.key == key or not syn.is_alike(packet):
+            syn.fill(packet, key)
+            self.syn = syn
+            return
+        self.leg = leg = Leg(syn, key, packet.time)
+        if packet.stamp > 0:
+            prove(leg)
+        else:
+            self.wait(leg, packet.sequence)
+
+    def wait(self, leg: Leg, sequence: i64) -> None:
+        """Wait for the SYN-ACKs of a leg without timestamps."""
+        if sequence not in self.pending and len(self.pending) >= MOST_PENDING:
+            self.pending.popitem(last=False)
+        legs = self.pending.setdefault(sequence, [])
+        if len(legs) < MOST_LEGS:
+            legs.append(leg)
+
+    def read_answer(self, packet: Packet) -> None:
+        """Read a SYN-ACK. From then on, its connection has no second leg, except those whose SYN was captured before."""
+        sequence = packet.acknowledgment - 1 & WORD
+        syn = self.syns[sequence & (SLOTS - 1)]
+        if syn is not None and syn.sequence == sequence and syn.key == reverse(key_of(packet)):
+            syn.sequence = -1
+            syn.connection = None
+        if not self.pending or sequence not in self.pending:
+            return
+        key = reverse(key_of(packet))
+        for leg in self.pending[sequence]:
+            if leg.first_key == key:
+                leg.first_answer = packet.sequence
+            if leg.key == key:
+                leg.answer = packet.sequence
+            if leg.answer >= 0 and leg.answer == leg.first_answer and packet.time - leg.time <= ANSWERED and not leg.is_proved:
+                prove(leg)
+                self.leave_out(leg)
+
+    def enter(self, connection: Connection, packet: Packet) -> None:
+        """Store which connection the current SYN belongs to."""
+        if self.syn is not None:
+            self.syn.connection = connection
+        leg = self.leg
+        if leg is None:
+            return
+        leg.second = connection
+        if leg.is_proved:
+            own = connection.first if packet.is_turned == connection.is_turned else connection.second
+            own.base = packet.sequence  # shows later that the ports are used again
+            self.leave_out(leg)
+
+    def leave_out(self, leg: Leg) -> None:
+        """Mark the connection of a proved second leg, and count it, unless another process analyzes it."""
+        if leg.second is None or is_second_leg(leg.second):
+            return
+        oddities_of(leg.second).is_second_leg = True
+        servers = end_of(leg.first_key), end_of(leg.key)
+        if servers not in self.servers and len(self.servers) >= MOST_NAMED:
+            servers = b"", b""
+        self.add({servers: 1})
+
+    def add(self, servers: dict[tuple[bytes, bytes], int]) -> None:
+        """Add numbers of second legs by server."""
+        for pair, count in servers.items():
+            self.servers[pair] = self.servers.get(pair, 0) + count
+
+
+def prove(leg: Leg) -> None:
+    """Store that a leg is the second leg of the first one."""
+    leg.is_proved = True
+    if leg.first is not None:
+        oddities_of(leg.first).translated = leg.key
+
+
+def is_second_leg(connection: Connection) -> bool:
+    """Return whether a connection is another one after address translation."""
+    return connection.oddities is not None and connection.oddities.is_second_leg
+
+
+def end_of(key: bytes) -> bytes:
+    """Return the address and port of the destination in `key`."""
+    size = (len(key) - 4) // 2
+    return key[size : 2 * size] + key[-2:]
+
+
+def follow_close(connection: Connection, packet: Packet) -> bool:
+    """Note a packet of a second leg. Return whether it closes the leg: an RST, or the FIN of the other side as well."""
+    connection.last_frame, connection.last_clock = packet.frame, packet.clock
+    own, peer = connection.sides(0 if packet.is_turned == connection.is_turned else 1)
+    if packet.flags & FIN and own.close is None:
+        own.close = Close()
+    is_closed = packet.flags & RST != 0 or (own.close is not None and peer.close is not None)
+    if connection.closed or not is_closed:
+        return False
+    connection.closed = True
+    return True
