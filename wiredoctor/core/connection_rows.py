@@ -44,15 +44,8 @@ NUMBERS: Final = (
     *("super_segments", "super_frame", "super_time", "super_mss"),
     *("conflicts", "conflict_frame", "conflict_time", "conflict_first_frame", "reuse_frame", "reuse_time"),
     *("late_answer_frame", "late_answer_time"),
-    *(
-        "duplicates",
-        "duplicate_frame",
-        "duplicate_time",
-        "duplicate_first_frame",
-        "duplicate_difference",
-        "translated",
-        "final_at",
-    ),
+    *("duplicates", "duplicate_frame", "duplicate_time", "duplicate_first_frame", "duplicate_difference"),
+    *("translated", "final_at"),
     *ENDS,
     *CONTENT,
 )

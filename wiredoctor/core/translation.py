@@ -132,7 +132,7 @@ class Translation:
         """Read a SYN-ACK. From then on, its connection has no second leg, except those whose SYN was captured before."""
         sequence = packet.acknowledgment - 1 & WORD
         syn = self.syns[sequence & (SLOTS - 1)]
-        if syn is not None and syn.sequence == sequence and syn.key == reverse(key_of(packet)):
+        if syn is not None and syn.sequence == sequence:
             syn.sequence = -1
             syn.connection = None
         if not self.pending or sequence not in self.pending:

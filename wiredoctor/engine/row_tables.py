@@ -120,7 +120,7 @@ def connection_batch(rows: ConnectionRows) -> Batch:
     keys, rows.translated = rows.translated, []
     parts = {
         "hellos": pl.DataFrame([SILENT, *hellos], schema=_HELLO, orient="row") if hellos else _SILENT,
-        "translated": pl.DataFrame([(None, None), *map(_ends_of, keys)], schema=_TRANSLATED, orient="row"),
+        "translated": pl.DataFrame([_UNKNOWN, *map(_ends_of, keys)], schema=_TRANSLATED, orient="row") if keys else _NOTHING,
     }
     return Batch("connections", int(rows.rows.count), take_cells(rows.rows, NUMBERS), {}, parts)
 
@@ -130,6 +130,8 @@ _HELLO = {
 }
 _SILENT = pl.DataFrame([SILENT], schema=_HELLO, orient="row")
 _TRANSLATED = {name: CONNECTIONS.schema[name] for name in ("translated_client", "translated_server")}
+_UNKNOWN = (None, None)
+_NOTHING = pl.DataFrame([_UNKNOWN], schema=_TRANSLATED, orient="row")
 
 
 def _ends_of(key: bytes) -> tuple[str, str]:
