@@ -10,6 +10,7 @@ from zlib import crc32
 
 import pytest
 
+import wiredoctor
 from tests.ladders import Packet, ladder_packets, to_pcap
 from tests.pipeline import feeding
 from tests.pipeline.ladders import FILES, together
@@ -18,6 +19,8 @@ from tests.report.counted import written
 from tests.support.analysis import analyze_bytes
 from tests.support.sweeps import sweep
 from wiredoctor.findings import Report
+from wiredoctor.report.filter import Filter
+from wiredoctor.report.filtered_report import filter_report
 from wiredoctor.testing.wire import SYN, Peers
 
 ROUTER = 2_000
@@ -98,6 +101,24 @@ def test_the_report(text: str, tmp_path: Path) -> None:
     assert report.connection_count == 1
     line = "captured before and after address translation (NAT), and counted once: 1 connection (10.0.0.2:80 became 110.0.0.2:80)"
     assert line in " ".join(written(report, "text").split())
+
+
+@pytest.mark.parametrize(
+    ("wanted", "findings"),
+    [
+        (Filter(hosts=("110.0.0.2",)), 1),
+        (Filter(hosts=("10.0.0.2",)), 1),
+        (Filter(hosts=("110.0.0.3",)), 0),
+        (Filter(ports=(8080,)), 1),
+        (Filter(ports=(80,)), 1),
+        (Filter(ports=(81,)), 0),
+    ],
+)
+def test_filters_know_both_addresses(wanted: Filter, findings: int, tmp_path: Path) -> None:
+    path = tmp_path / "nat.pcap"
+    path.write_bytes(nat(RESET.format(ts=""), {0: Peers("10.0.0.1:40001", "110.0.0.2:8080", (1000, 5000))}))
+    report = filter_report(wiredoctor.analyze(path), wanted)
+    assert (len(report.findings), report.connection_count, report.exchange_count) == (findings,) * 3
 
 
 def test_ipv6_to_ipv4(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def filter_report(report: Report, wanted: Filter) -> Report:
         return _filter_by_confidence(report, wanted.confidence)
     spans = {c.file: _span(c, wanted) for c in report.captures}
     servers = _servers_of(report, wanted.connections)
-    named = _find_named(report, wanted.names)
+    named = _find_named(report, wanted)
     active = _active(report, wanted, spans, named)
     findings = [f for f in report.findings if _concerns(f, wanted, spans, servers, named, active)]
     left = [one for one in report.not_judged if _concerns(one, wanted, spans, servers, named, active)]
@@ -118,17 +118,18 @@ def _servers_of(report: Report, connections: tuple[int, ...]) -> set[str]:
 
 
 class Named(NamedTuple):
-    """The exchanges and connections that the requested names select.
+    """The exchanges and connections that the requested names select, or requested addresses and ports after address translation.
 
     `rows` and `exchanges` contain the same keys: of exchanges selected by Host, and of connections selected by TLS server name or
     endpoint, with null or None as the exchange. `connections` and `servers`: the connections and servers of these keys. If no
-    names were requested, `rows` is None and the other fields are empty.
+    names were requested, `rows` is None and these fields are empty. `at_port`: connections selected by a translated port.
     """
 
     rows: pl.DataFrame | None
     exchanges: frozenset[tuple[str, int, int | None]] = frozenset()
     connections: frozenset[tuple[str, int]] = frozenset()
     servers: frozenset[str] = frozenset()
+    at_port: frozenset[tuple[str, int]] = frozenset()
 
     def concerns(self, one: Finding | Unjudged) -> bool:
         """Return whether a finding is about one of the selected exchanges or connections, or about one of their servers."""
@@ -139,17 +140,23 @@ class Named(NamedTuple):
         return (one.capture, one.connection, one.exchange) in self.exchanges
 
 
-def _find_named(report: Report, names: tuple[str, ...]) -> Named:
-    if not names:
-        return Named(None)
-    key = ["capture", "connection", "exchange"]
+def _find_named(report: Report, wanted: Filter) -> Named:
+    key, names = ["capture", "connection", "exchange"], wanted.names
+    translated = any(capture.translations for capture in report.captures)
+    at_port = frozenset[tuple[str, int]]()
+    if wanted.ports and translated:
+        some = report.scan_connections().filter(_has_port(wanted.ports, _TRANSLATED)).select(key[:2]).collect()
+        at_port = frozenset(some.iter_rows())
+    if not names and not (wanted.hosts and translated):
+        return Named(None, at_port=at_port)
     by_host = report.scan_exchanges().filter(_is_named("request_host", names)).select(key)
     at_endpoint = pl.any_horizontal(pl.col("client", "server").is_in(list(names)))
+    at_endpoint |= _has_address(wanted.hosts, _TRANSLATED)
     by_end = report.scan_connections().filter(_is_named("server_name", names) | at_endpoint)
     rows = pl.concat([by_host, by_end.select(*key[:2], pl.lit(None, pl.Int32).alias("exchange"))]).collect()
     connections = rows.select(key[:2]).unique()
     servers = report.scan_connections().join(connections.lazy(), on=key[:2], how="semi").select("server").unique().collect()
-    return Named(rows, frozenset(rows.iter_rows()), frozenset(connections.iter_rows()), frozenset(servers["server"]))
+    return Named(rows, frozenset(rows.iter_rows()), frozenset(connections.iter_rows()), frozenset(servers["server"]), at_port)
 
 
 def _is_named(column: str, names: tuple[str, ...]) -> pl.Expr:
@@ -178,7 +185,7 @@ def _concerns(
     sides = [_split(e) for e in (f.client, f.server) if e]
     if (wanted.hosts or wanted.names) and not any(host in wanted.hosts for host, _ in sides) and not named.concerns(f):
         return False
-    return not wanted.ports or any(port in wanted.ports for _, port in sides)
+    return not wanted.ports or any(port in wanted.ports for _, port in sides) or (f.capture, f.connection) in named.at_port
 
 
 def _split(endpoint: str) -> tuple[str, int | None]:
@@ -208,14 +215,22 @@ def _connection_wanted(wanted: Filter, spans: dict[str, Span], named: Named) -> 
     if wanted.hosts or wanted.names:
         keep &= _has_address(wanted.hosts) | _is_among(named.rows, ["capture", "connection"])
     if wanted.ports:
-        ports = [pl.col(side).str.extract(r":(\d+)$").cast(pl.Int64, strict=False) for side in ("client", "server")]
-        keep &= pl.any_horizontal(port.is_in(list(wanted.ports)) for port in ports)
+        keep &= _has_port(wanted.ports) | _has_port(wanted.ports, _TRANSLATED)
     return keep
 
 
-def _has_address(hosts: tuple[str, ...]) -> pl.Expr:
-    sides = [pl.col(side).str.replace(r":\d+$", "").str.strip_chars("[]") for side in ("client", "server")]
-    return pl.any_horizontal(side.is_in(list(hosts)) for side in sides)
+_ENDS = ("client", "server")
+_TRANSLATED = ("translated_client", "translated_server")
+
+
+def _has_address(hosts: tuple[str, ...], ends: tuple[str, str] = _ENDS) -> pl.Expr:
+    sides = [pl.col(side).str.replace(r":\d+$", "").str.strip_chars("[]") for side in ends]
+    return pl.any_horizontal(side.is_in(list(hosts)).fill_null(value=False) for side in sides)
+
+
+def _has_port(ports: tuple[int, ...], ends: tuple[str, str] = _ENDS) -> pl.Expr:
+    sides = [pl.col(side).str.extract(r":(\d+)$").cast(pl.Int64, strict=False) for side in ends]
+    return pl.any_horizontal(side.is_in(list(ports)).fill_null(value=False) for side in sides)
 
 
 def _is_among(rows: pl.DataFrame | None, keys: list[str]) -> pl.Expr:
@@ -244,7 +259,7 @@ def _exchange_filter(
     # a connection may carry requests for several hosts, so a Host field alone does not select all of it
     whole = named._replace(rows=None if named.rows is None else named.rows.filter(pl.col("exchange").is_null()))
     place = wanted._replace(begin=None, end=None)
-    scan = report.scan_connections().select("capture", "connection", "client", "server")
+    scan = report.scan_connections().select("capture", "connection", *_ENDS, *_TRANSLATED)
     chosen = scan.filter(_connection_wanted(place, spans, whole)).select("capture", "connection").collect()
     of_connection = _is_among(chosen, ["capture", "connection"])
     if named.rows is None:
