@@ -8,7 +8,7 @@ time after the connection was closed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import i64, mypyc_attr
 
@@ -41,6 +41,13 @@ from wiredoctor.protocols.tls.hello import Handshake as TlsHandshake
 
 if TYPE_CHECKING:
     from wiredoctor.core.http import Http
+
+NO_CLOSE: Final = 0
+CLOSE: Final = 1
+CLOSE_OF_REJECTION: Final = 2
+"""What a response announced: nothing, or that the connection closes. CLOSE_OF_REJECTION: it is the first of its connection, and
+no request was found before it.
+"""
 
 
 @mypyc_attr(acyclic=True)
@@ -82,10 +89,8 @@ class HttpConnection:
         """True if the stored bytes of the connection count toward the limit on memory (keeping.py)."""
         self.is_forced: bool = False
         """True if the readers no longer wait for bytes of the other direction."""
-        self.previous_close: bool = False
-        """True if the newest response in the table `exchanges` announced that the connection closes after it."""
-        self.has_rejected: bool = False
-        """True if that response is the first of the connection, and no request was found before it."""
+        self.previous_close: i64 = NO_CLOSE
+        """Whether the newest response in the table `exchanges` announced that the connection closes after it."""
         self.previous_end: i64 = NEVER
         """The time at which all exchanges that are already in the table `exchanges` had ended."""
         self.previous_end_offset: i64 = NEVER
@@ -555,9 +560,10 @@ class HttpConnection:
         """
         exchange.previous_end = self.previous_end
         exchange.previous_end_offset = self.previous_end_offset
-        request = exchange.request
+        request, announced = exchange.request, self.previous_close
         # a response that rejects bytes before the first request says nothing about this request
-        exchange.previous_close = self.previous_close and not (self.has_rejected and request is not None and request.offset > 0)
+        is_unaffected = announced == CLOSE_OF_REJECTION and request is not None and request.offset > 0
+        exchange.previous_close = announced != NO_CLOSE and not is_unaffected
         over = exchange.last_time()
         exchange.known = find_known(self, frame, over)
         exchange.known_rtt_client, exchange.known_rtt_server = rtt_client, rtt_server
@@ -573,8 +579,10 @@ class HttpConnection:
             self.previous_end = max(self.previous_end, over)
             return
         self.previous_end = over
-        self.previous_close = response.head.announces_close or response.framing == UNTIL_CLOSE
-        self.has_rejected = exchange.request is None and exchange.index == 0 and self.side_of(self.client).syn is not None
+        self.previous_close = NO_CLOSE
+        if response.head.announces_close or response.framing == UNTIL_CLOSE:
+            rejects = exchange.request is None and exchange.index == 0 and self.side_of(self.client).syn is not None
+            self.previous_close = CLOSE_OF_REJECTION if rejects else CLOSE
         self.previous_end_offset = response.end_offset
 
     def drop(self, exchange: Exchange) -> None:
