@@ -25,14 +25,13 @@ _CLOUDFLARE = {
 }
 """What Cloudflare's own statuses mean, as its documentation says (Cloudflare 5xx errors)."""
 
-_BOTH_SIDES = (
-    "apture both sides on the gateway: tcpdump -i any -s 0 -w both.pcap 'tcp port 80 or tcp port 8001', with its own port "
-    "and the ports of the servers behind it."
+_COMMAND = (
+    "tcpdump -i any -s 0 -w both.pcap 'tcp port 80 or tcp port 8001', with its own port and the ports of the servers behind it."
 )
-_RECORD = f"C{_BOTH_SIDES} Until then look into the gateway's log at that second."
+_RECORD = f"Capture both sides on the gateway: {_COMMAND} Until then look into the gateway's log at that second."
 _READ_LOG = (
     "Look into the gateway's log at that second: the gateway may have opened the connection without a request, and failed before "
-    f"it sent one. If it was another program (a health check), c{_BOTH_SIDES}"
+    f"it sent one. If it was another program (a health check), capture both sides on the gateway: {_COMMAND}"
 )
 _RECORD_BEHIND = {
     "Cloudflare": (
