@@ -6,7 +6,7 @@ opens a connection of its own, with other random numbers, and only after it has 
 
 So a connection is the second leg of an earlier one if its SYN equals the SYN of that one, follows within 100 ms, and that one has
 no SYN-ACK yet. Equal timestamps prove it at once: two connections have the same 64 bits only by chance. Without timestamps, both
-SYN-ACKs must have the same sequence number, too.
+SYN-ACKs must have the same sequence number, too, and that of the second leg comes first: it is translated on its way back.
 
 The first leg is kept. Its client is the one whose logs and users report the fault; behind a masquerade, all clients would have
 the same address. Nothing else is lost: both legs have the same packets, and the router usually adds less than a millisecond.
@@ -48,6 +48,7 @@ class SeenSyn:
         self.stamp: i64 = NEVER
         self.window: i64 = 0
         self.window_shift: i64 = 0
+        self.ttl: i64 = 0
         self.ip_id: i64 = -1
         self.key: bytes = b""
         self.connection: Connection | None = None
@@ -56,14 +57,20 @@ class SeenSyn:
         """Store the SYN in `packet`."""
         self.sequence, self.time, self.stamp = packet.sequence, packet.time, packet.stamp
         self.window, self.window_shift, self.ip_id = packet.window, packet.window_shift, packet.ip_id
+        self.ttl = packet.ttl
         self.key = key
         self.connection = None
 
     def is_alike(self, packet: Packet) -> bool:
-        """Return whether a packet may be this SYN after address translation. The MSS is not compared: routers reduce it."""
+        """Return whether a packet may be this SYN after address translation. The MSS is not compared: routers reduce it.
+
+        A router that translates also forwards, so the TTL is lower. Traffic that a program has made up often repeats all numbers.
+        """
         if self.sequence != packet.sequence or self.stamp != packet.stamp or self.window != packet.window:
             return False
         if self.window_shift != packet.window_shift or not -WITHIN <= packet.time - self.time <= WITHIN:
+            return False
+        if packet.ttl >= self.ttl:
             return False
         return self.ip_id == packet.ip_id or self.ip_id < 0 or packet.ip_id < 0  # IPv6 has none
 
@@ -141,7 +148,7 @@ class Translation:
         for leg in self.pending[sequence]:
             if leg.first_key == key:
                 leg.first_answer = packet.sequence
-            if leg.key == key:
+            if leg.key == key and leg.first_answer < 0:
                 leg.answer = packet.sequence
             if leg.answer >= 0 and leg.answer == leg.first_answer and packet.time - leg.time <= ANSWERED and not leg.is_proved:
                 prove(leg)
