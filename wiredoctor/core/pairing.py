@@ -45,8 +45,9 @@ if TYPE_CHECKING:
 NO_CLOSE: Final = 0
 CLOSE: Final = 1
 CLOSE_OF_REJECTION: Final = 2
-"""What a response announced: nothing, or that the connection closes. CLOSE_OF_REJECTION: it is the first of its connection, and
-no request was found before it.
+"""Values of HttpConnection.previous_close: the response announced nothing, or the close of the connection.
+
+CLOSE_OF_REJECTION: the response that announced the close is the first of the connection, and no request was found before it.
 """
 
 
@@ -90,7 +91,7 @@ class HttpConnection:
         self.is_forced: bool = False
         """True if the readers no longer wait for bytes of the other direction."""
         self.previous_close: i64 = NO_CLOSE
-        """Whether the newest response in the table `exchanges` announced that the connection closes after it."""
+        """What the newest response in the table `exchanges` announced: NO_CLOSE, CLOSE or CLOSE_OF_REJECTION."""
         self.previous_end: i64 = NEVER
         """The time at which all exchanges that are already in the table `exchanges` had ended."""
         self.previous_end_offset: i64 = NEVER

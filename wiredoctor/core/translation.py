@@ -4,9 +4,10 @@ A capture on all interfaces of a router or of a host with containers has each pa
 addresses. NAT in a kernel keeps the initial sequence number, the window, the timestamps and the IPv4 identification. A proxy
 opens a connection of its own, with other random numbers, and only after it has answered the client's SYN.
 
-So a connection is the second leg of an earlier one if its SYN equals the SYN of that one, follows within 100 ms, and that one has
-no SYN-ACK yet. Equal timestamps prove it at once: two connections have the same 64 bits only by chance. Without timestamps, both
-SYN-ACKs must have the same sequence number, too, and that of the second leg comes first: it is translated on its way back.
+So a connection is the second leg of an earlier one if its SYN equals the SYN of that one, has a lower TTL, and follows within
+100 ms, before that one has a SYN-ACK. Equal timestamps prove it at once: two connections have the same 64 bits only by chance.
+Without timestamps, both SYN-ACKs must have the same sequence number, too, and that of the second leg comes first: it is
+translated on its way back.
 
 The first leg is kept. Its client is the one whose logs and users report the fault; behind a masquerade, all clients would have
 the same address. Nothing else is lost: both legs have the same packets, and the router usually adds less than a millisecond.
@@ -20,7 +21,7 @@ from typing import Final
 from mypy_extensions import i64, mypyc_attr
 
 from wiredoctor.core.connection import Close, Connection, oddities_of
-from wiredoctor.core.packet import Packet, key_of, reverse
+from wiredoctor.core.packet import WORD, Packet, key_of, reverse
 from wiredoctor.core.segment import ACK, FIN, NEVER, RST
 
 WITHIN: Final = 100_000_000
@@ -35,7 +36,6 @@ MOST_LEGS: Final = 8
 """The maximum number of legs of one SYN; two translations are common, and each SYN may itself be captured several times."""
 MOST_NAMED: Final = 64
 """The maximum number of servers whose translation is counted by name."""
-WORD: Final = 0xFFFFFFFF
 
 
 @mypyc_attr(acyclic=True)
@@ -70,9 +70,8 @@ class SeenSyn:
             return False
         if self.window_shift != packet.window_shift or not -WITHIN <= packet.time - self.time <= WITHIN:
             return False
-        if packet.ttl >= self.ttl:
-            return False
-        return self.ip_id == packet.ip_id or self.ip_id < 0 or packet.ip_id < 0  # IPv6 has none
+        has_same_id = self.ip_id == packet.ip_id or self.ip_id < 0 or packet.ip_id < 0  # IPv6 has none
+        return packet.ttl < self.ttl and has_same_id
 
 
 @mypyc_attr(acyclic=True)
