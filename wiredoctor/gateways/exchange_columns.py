@@ -116,15 +116,14 @@ def read(exchanges: pl.LazyFrame, connections: pl.LazyFrame, most: int | None = 
     """Return the exchanges as Rows, or only the first `most` of them by time. All of them must have a request."""
     if most is not None:
         exchanges = exchanges.select(EXCHANGES).bottom_k(most, by=["request_start", "connection", "exchange"])
-    # what the server knows, if the connection was also captured after address translation
-    seen = [pl.coalesce(f"translated_{side}", side).alias(f"seen_{side}") for side in ("client", "server")]
-    ends = connections.with_columns(seen).select(
+    # if the connection was also captured after address translation, its server sees those addresses
+    ends = connections.select(
         "connection",
         host_code(pl.col("client_host")).alias("client_host"),
         pl.col("server").hash().alias("server"),
-        pl.col("seen_client").hash().alias("seen_client"),
-        host_code(host_of("seen_client")).alias("seen_client_host"),
-        host_code(host_of("seen_server")).alias("server_host"),
+        pl.coalesce("translated_client", "client").hash().alias("seen_client"),
+        host_code(pl.coalesce(host_of("translated_client"), "client_host")).alias("seen_client_host"),
+        host_code(pl.coalesce(host_of("translated_server"), host_of("server"))).alias("server_host"),
         pl.col("syn_time").alias("opened"),
         "server_bytes",
     )
