@@ -217,7 +217,7 @@ PAUSE = Threshold(
     "the minimum pause in a body after which the client or the path counts as stopped; pauses in a body that is still being "
     "sent are shorter",
 )
-LIMITED = Threshold(
+TIME_LIMIT = Threshold(
     "1 s",
     "the minimum time from the beginning of an unfinished request to the close that a time limit for receiving requests may "
     "explain; such limits are seldom shorter",
@@ -537,7 +537,7 @@ def _pause_text(quiet: pl.Expr) -> pl.Expr:
     )
     busy = pl.lit(" The client was still sending: a process of the server ended, or gave up the request.")
     reason = pl.when(_awaits_continue()).then(waits).when(quiet >= PAUSE.value).then(still)
-    return reason.when(sending >= LIMITED.value).then(slow).otherwise(busy)
+    return reason.when(sending >= TIME_LIMIT.value).then(slow).otherwise(busy)
 
 
 _STILL = (

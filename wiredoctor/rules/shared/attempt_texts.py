@@ -237,7 +237,8 @@ _RESTART = (
 
 def _accepted_before() -> tuple[pl.Expr, ...]:
     """Return the texts about a server that had accepted a connection before it refused or ignored another one."""
-    known = pl.when(c("accepted_before").is_not_null() & (c("servers") == 1))
+    was_up = c("accepted_before").is_not_null() & (c("servers") == 1)
+    known = pl.when(was_up)
     ago = duration(c("accepted_before"))
     ended = " The server had accepted a connection {} earlier: its process has ended since, or a connection limit was reached."
     full = "it had accepted a connection {} earlier, so its listen queue is full, it has ended, or a device drops some SYNs"
@@ -245,7 +246,7 @@ def _accepted_before() -> tuple[pl.Expr, ...]:
         pl.when("busy").then(pl.lit("")).otherwise(known.then(pl.format(ended, ago)).otherwise(pl.lit(""))).alias("before"),
         pl.when(c("next_server").is_not_null())
         .then(pl.format(_ELSEWHERE, "next_server"))
-        .when(c("accepted_before").is_not_null() & (c("servers") == 1))
+        .when(was_up)
         .then(pl.format(full, ago))
         .otherwise(pl.lit("the server is not there, or something on the path drops the packets"))
         .alias("assumed"),
