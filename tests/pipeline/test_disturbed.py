@@ -89,8 +89,15 @@ def with_gaps(packets: Sequence[Packet]) -> set[Peers]:
     return found
 
 
-NO_HEAD_IN_A_BYTE = {"slow_response": ("speaks: a 100 Continue comes first, and the request before was not captured",)}
-"""After a gap a message is recognized by the first four bytes of a packet; packets of one byte show none."""
+NO_HEAD_IN_A_BYTE = {
+    "slow_response": ("speaks: a 100 Continue comes first, and the request before was not captured",),
+    "no_response": (
+        "speaks: at-once, a server that does not expect a PROXY protocol header",
+        "speaks: unread, a server that rejects a PROXY protocol header, and announces the close",
+    ),
+}
+"""After a gap or bytes that are not HTTP, a message is recognized by the first four bytes of a packet; packets of one byte show
+none."""
 
 
 @EACH_FRAMED
