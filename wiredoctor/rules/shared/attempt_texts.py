@@ -35,7 +35,7 @@ def attempt_evidence() -> pl.Expr:
     return evidence(
         ("before_frame", "before_time", "the server had accepted connections"),
         ("other_frame", "other_time", pl.format("{} had refused the same client", _other_address())),
-        ("syn_frame", "syn_time", "the first SYN"),
+        ("syn_frame", "syn_time", pl.when(c("syns") > 1).then(pl.lit("the first SYN")).otherwise(pl.lit("the SYN"))),
         ("answer_frame", "answer_time", answer),
         ("last_syn_frame", "last_syn_time", pl.format("the last of {} SYNs", "syns")),
         ("then_frame", "then_time", then),
@@ -155,6 +155,8 @@ def with_texts(told: pl.DataFrame) -> pl.DataFrame:
         tries.alias("tries"),
         pl.when(c("syns") > 1)
         .then(pl.format(", which was sent {} times within {}", "syns", duration(c("lasted").cast(pl.Int64))))
+        .when(one & (c("number") == attempts.TIMED_OUT))
+        .then(pl.lit(", which gave up before its TCP repeated the SYN"))
         .otherwise(pl.lit(""))
         .alias("sent"),
         again.alias("again"),

@@ -234,7 +234,14 @@ TOO_LATE = Threshold(
     "30 ms",
     "the minimum time from the SYN to the client's RST of kind given-up; no program gives up sooner, but health checks do",
 )
-IN_A_ROW = Threshold("3 attempts", "the minimum number of attempts of kind given-up; a client may end once while it connects")
+IN_A_ROW = Threshold(
+    "3 attempts",
+    "the minimum number of attempts of kind given-up, or of attempts with a single SYN without an answer; a client may end once "
+    "while it connects, and a scanner tries a port twice",
+)
+APART = Threshold(
+    "100 ms", "the minimum average interval of attempts with a single SYN; programs that flood a server send them sooner"
+)
 AT_ONCE = Threshold("1 s", "the reset must come this soon after the SYN-ACK; a server that waits for a request closes later")
 SOON = Threshold("60 s", "a server that is starting or restarting accepts connections after at most this time")
 BUSY = Threshold(
@@ -259,7 +266,8 @@ def screen() -> Mapping[str, pl.Expr]:
     """Return a cheap condition for each table. If no row of a batch meets its condition, the batch has no candidate findings."""
     reset = (pl.col("close") == "rst") & (pl.col("server_bytes") == 0)
     told = pl.col("refused_frame").is_not_null() | pl.col("syn_error_frame").is_not_null() | reset
-    return {"connections": told | (pl.col("syns") >= GIVEN_UP.value), "tries": pl.col("exchange").is_null()}
+    silent = (pl.col("syns") >= GIVEN_UP.value) | ((pl.col("syns") == 1) & (pl.col("server_packets") == 0))
+    return {"connections": told | silent, "tries": pl.col("exchange").is_null()}
 
 
 def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
@@ -276,6 +284,8 @@ def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
     )
     few = (c("syns") >= GIVEN_UP.value) & (waited >= LONE.value)
     silence = no_answer & (((c("syns") >= SYNS.value) & enough) | given_up | (few & c("again").fill_null(value=False)))
+    single = no_answer & (c("syns") == 1) & (waited >= LONE.value)
+    silence |= c("single_in_a_row").fill_null(value=False)
     refused = c("refused_frame").is_not_null() & c("first_answer_frame").is_null() & ~c("connected")
     nearer = attempts.nearer_resets(
         connections, refused, least=NEARER.value, times=NEARER_TIMES.value, accepted=NEARER_SEEN.value
@@ -283,6 +293,9 @@ def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
     quoted = c("syn_error_frame").is_not_null() & no_answer
     dropped = _closed_at_once()
     in_a_row = attempts.given_up_in_a_row(connections, _given_up(), IN_A_ROW.value)
+    single_in_a_row = attempts.single_syns_in_a_row(
+        connections, single, least=IN_A_ROW.value, apart=APART.value, most_servers=attempt_groups.MANY_SERVERS.value
+    )
     abandoned = c("in_a_row").fill_null(value=False)
     error = icmp.key("syn_error_router", "syn_error_type", "syn_error_code")
     prohibited = error.is_in([icmp.number(*one) for one in icmp.PROHIBITED])
@@ -312,6 +325,7 @@ def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
         .join(again, on="connection", how="left")
         .join(nearer, on="connection", how="left")
         .join(in_a_row, on="connection", how="left")
+        .join(single_in_a_row.with_columns(single_in_a_row=True), on="connection", how="left")
         .filter((c("syns") > 0) & (refused | quoted | silence | dropped | abandoned).fill_null(value=False))
         .join(attempts.traced(connections, time_exceeded, TRACED.value), on="connection", how="anti")
         .with_columns(last.alias("last_syn_frame"), kind.cast(pl.UInt8).alias("number"))
@@ -345,7 +359,9 @@ def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFra
     the final kind, or the SYN-ACK that `next_server` sent although the SYN went to another address (kind timed-out). Attempts of
     gateways keep their kind, because the result of their client's request is more important.
     """
-    over = pl.max_horizontal("answer_time", "last_syn_time").alias("over")
+    # the client of a single SYN gave it up at an unknown time, before TCP repeated it
+    gave_up = pl.when((c("number") == attempts.TIMED_OUT) & (c("syns") == 1)).then(LONE.value).otherwise(0)
+    over = (pl.max_horizontal("answer_time", "last_syn_time") + gave_up).alias("over")
     no_network = c("error").is_in([icmp.number(*one) for one in icmp.NO_NETWORK]).fill_null(value=False)
     asked = failed.filter(~c("of_gateway")).with_columns(over, no_network.alias("no_network"))
     pairs = attempts.other_refusals(asked.filter(c("number") == attempts.REFUSED), NEXT_ADDRESS.value)
