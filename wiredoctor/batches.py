@@ -65,8 +65,6 @@ def series(values: Array) -> pl.Series:
 
     pl.Series would import it for the first array, which takes 5 ms.
     """
-    if len(values) <= SMALL:
-        return pl.Series(values.tolist())
     make = _CONSTRUCTORS.get(values.dtype)
     return pl.Series(values) if make is None else _SERIES._from_pyseries(make("", np.ascontiguousarray(values), True))
 
@@ -161,9 +159,11 @@ class Batch:
         if column.dtype == pl.Boolean:
             return series(values != 0)
         made = series(values)
-        if sentinel is not None and (none := values == sentinel).any():
-            made = made.set(series(none), None)
-        return made if made.dtype == column.dtype else made.cast(column.dtype, strict=False)
+        if made.dtype != column.dtype:
+            made = made.cast(column.dtype, strict=False)
+        if sentinel is not None and np.count_nonzero(known := values != sentinel) < len(values):
+            made = made.zip_with(series(known), _one_value(column.dtype, None))
+        return made
 
     def gather(self, values: pl.Series, cell: str) -> pl.Series:
         """Return, for each row, the element of `values` whose index is in the cell `cell`."""

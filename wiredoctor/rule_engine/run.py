@@ -14,7 +14,7 @@ from wiredoctor.rule_engine.plugins import collect_guarded, enabled, run_guarded
 from wiredoctor.rule_engine.summary_columns import Rows, as_frame
 from wiredoctor.rules.shared.idle_times import known_rests
 from wiredoctor.rules.shared.same_client import known_clients
-from wiredoctor.tables import EVENT_TABLES, RULE_TABLES, SMALL, with_old_names
+from wiredoctor.tables import EVENT_TABLES, PLAN_OF_FEW, RULE_TABLES, SMALL, with_old_names
 from wiredoctor.text.redact import secrets_are_shown
 from wiredoctor.text.redact_tables import all_masked
 
@@ -305,7 +305,7 @@ def _for_other_packages(tables: Mapping[str, pl.LazyFrame]) -> Mapping[str, pl.L
 
 
 def _planning(few: bool) -> pl.QueryOptFlags:
-    return pl.QueryOptFlags.none() if few else pl.QueryOptFlags()
+    return PLAN_OF_FEW if few else pl.QueryOptFlags()
 
 
 def _engine(few: bool, many: bool) -> EngineType:

@@ -22,7 +22,7 @@ from wiredoctor.rule_engine.abnormal_ends import (
 )
 from wiredoctor.rule_engine.catalogue import RuleModule
 from wiredoctor.rules.shared.attempts import one_host
-from wiredoctor.tables import SECOND, SMALL, of_connections
+from wiredoctor.tables import PLAN_OF_FEW, SECOND, SMALL, of_connections
 from wiredoctor.text import redact
 from wiredoctor.text.durations import duration_text
 
@@ -222,7 +222,7 @@ class _Source(NamedTuple):
 
     def has_none(self) -> bool:
         """Return whether no row is suspect."""
-        return not self.rows.select(self.suspects.any()).collect(optimizations=pl.QueryOptFlags.none()).item()
+        return not self.rows.select(self.suspects.any()).collect(optimizations=PLAN_OF_FEW).item()
 
     def query(self) -> pl.LazyFrame:
         """Return the rows of abnormal ends as a query, with all columns to report."""
@@ -235,13 +235,13 @@ class _Source(NamedTuple):
         Unless `few` is true, the suspects are read first: in a single query, Polars would compute the reason of every row.
         """
         if few:
-            return self.query().collect(optimizations=pl.QueryOptFlags.none())
+            return self.query().collect(optimizations=PLAN_OF_FEW)
         facts = {fact.meta.output_name() for fact in self.facts()}
         read = (name for column in (*self.facts(), *self.columns()) for name in column.meta.root_names())
         needed = dict.fromkeys(name for name in read if name not in facts)
         some = self.rows.filter(self.suspects).select(*needed).head(HELD + 1).collect(engine=engine)
         if some.height <= HELD:
-            return self._replace(rows=some.lazy()).query().collect(optimizations=pl.QueryOptFlags.none())
+            return self._replace(rows=some.lazy()).query().collect(optimizations=PLAN_OF_FEW)
         return self.query().head(HELD + 1).collect(engine=engine)
 
 

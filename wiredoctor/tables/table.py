@@ -44,6 +44,10 @@ SMALL = 256
 """The maximum number of rows for which passing lists to Polars is faster than passing arrays."""
 
 
+PLAN_OF_FEW = pl.QueryOptFlags.none(comm_subexpr_elim=True)
+"""The plan for a query of few rows: optimizing it takes longer than running it, but common expressions are computed only once."""
+
+
 FEW = 64
 """The maximum number of rows for which passing rows to Polars is faster than passing columns. A table may have a hundred
 columns.
