@@ -61,6 +61,10 @@ RULE = Rule(
     absence=True,
 )
 
+_MIDDLEBOX = (
+    "If all such connections start slowly, find the middlebox on the path, or turn TCP Fast Open and ECN off at the client (on "
+    "Linux the sysctls net.ipv4.tcp_fastopen and net.ipv4.tcp_ecn). "
+)
 _SYN_LOST = (
     "Check first whether the server drops SYNs while it is busy. On Linux nstat -az TcpExtListenOverflows "
     "TcpExtListenDrops counts connections for which the listen queue had no room (raise net.core.somaxconn and the server's "
@@ -211,6 +215,8 @@ def _check() -> pl.Expr:
         .then(pl.lit(_LATE))
         .when(_answer_lost())
         .then(pl.lit(_ANSWER_LOST))
+        .when(_asked_less())
+        .then(pl.lit(_MIDDLEBOX + _SYN_LOST))
         .otherwise(pl.lit(_SYN_LOST))
     )
 
@@ -261,10 +267,14 @@ def _icmp_text() -> pl.Expr:
     return icmp.error_text(icmp.key("syn_error_router", "syn_error_type", "syn_error_code"))
 
 
+def _asked_less() -> pl.Expr:
+    """Return whether the SYN that was answered lacks what the first SYN had: a request for ECN, or data."""
+    return pl.col("syn_ecn_or_data") & ~pl.col("answered_syn_ecn_or_data")
+
+
 def _plainer() -> pl.Expr:
-    asked_less = pl.col("syn_ecn_or_data") & ~pl.col("answered_syn_ecn_or_data")
     told = (
         " The first SYN requested ECN or carried data (TCP Fast Open), and the SYN that was answered did not. A middlebox may "
         "drop SYNs that use these options."
     )
-    return pl.when(asked_less).then(pl.lit(told)).otherwise(pl.lit(""))
+    return pl.when(_asked_less()).then(pl.lit(told)).otherwise(pl.lit(""))
