@@ -84,6 +84,8 @@ def try_again(
         stall.first_stamp = packet.stamp
         if stall.first_stamp != NEVER and not segment.fills_gap and own.flight is not None and places is not None:
             stall.original_stamp = stamp_of_first(own.flight, waited_for, places)
+    elif stall.retransmission_bytes <= segment.mss:
+        stall.lost_bytes = max(stall.lost_bytes, stall.retransmission_bytes)
     stall.tries += 1
     stall.last_stamp = packet.stamp
     stall.retransmission_frame = packet.frame

@@ -45,6 +45,7 @@ RECOVERIES: Final = (
     *("handshake", "opens_gap", "rtt_own", "rtt_peer", "stall_frame", "stall_time", "stall_duplicate_acks"),
     *("retransmission_count", "first_retransmission_frame", "first_retransmission_time", "retransmitted_frame"),
     *("retransmitted_time", "retransmitted_bytes", "retransmitted_late", "spurious", "answers_retransmission", "syn_ack_again"),
+    "lost_bytes",
 )
 CLOSURES: Final = (
     *("connection", "direction", "exchange", "frame", "time", "offset", "length", "handshake", "http"),
@@ -374,6 +375,7 @@ class Stalls:
                 is_late,
                 recoveries.answers_retransmission(stall, packet),
                 recoveries.answered_again(connection, stall),
+                stall.lost_bytes,
             ]
         )
 

@@ -161,6 +161,8 @@ class Stall:
         self.retransmission_frame: i64 = NEVER
         self.retransmission_time: i64 = NEVER
         self.retransmission_bytes: i64 = 0
+        self.lost_bytes: i64 = 0
+        """The payload length of the largest earlier retransmission that was no larger than the MSS."""
         self.is_first_copy: bool = False
         self.tries: i64 = 0
         self.duplicate_acks: i64 = 0

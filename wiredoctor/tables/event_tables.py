@@ -177,6 +177,12 @@ RECOVERIES = Table(
         ),
         _c("answers_retransmission", BOOL, "", "the ACK's timestamps show that it was sent after R had arrived"),
         _c("syn_ack_again", BOOL, "", "the server repeated its SYN-ACK during the stall, although the client had ACKed one"),
+        _c(
+            "lost_bytes",
+            I32,
+            "bytes",
+            "payload length of the largest retransmission before R (those larger than the MSS do not count); 0 if there was none",
+        ),
     ),
     subject="segments",
     at_packet=True,

@@ -4,7 +4,8 @@ What it means
     A segment or its acknowledgment was lost, and the connection stalled until the sender noticed. Kind timeout: the
     retransmission timer expired, which takes at least 200 ms on Linux and twice as long with each further attempt (RFC 6298).
     Kind fast: three duplicate ACKs reported the loss (RFC 5681), which takes about one round trip, or a few if queues are
-    full. Kind late: nothing was lost, but packets of an HTTP exchange were held back for a second or more.
+    full. Kind late: nothing was lost, but packets of an HTTP exchange were held back for a second or more. Kind too-large: the
+    path drops segments of full size, and the stall ended only when the sender tried a smaller one (RFC 4821).
 
 Why it hurts
     A lost packet adds the complete timeout to an exchange that would have taken a few milliseconds. Short exchanges suffer
@@ -23,6 +24,9 @@ How it is proved
     Kind late: the ACK that ended the stall shows that the first copy arrived. It echoes the timestamp of this copy (RFC 3522),
     or its D-SACK reports the first retransmission as a duplicate, which was late, too. The kernel acknowledges data within half a
     second, so the data or the ACK was late.
+
+    Kind too-large: at least three retransmissions of the missing segment were sent, and only the last one, which was smaller than
+    those before, was acknowledged.
 
     A FIN without data counts if it ends a response whose body has no other end, and the client has not closed before: then the
     client waits for it.
@@ -43,10 +47,11 @@ What to do
     Find the place where packets are lost: check the counters of interfaces and queues on the path, and capture on both sides
     of a suspect. If the first data of a connection was lost, the server may have dropped it because its listen queue was
     full. This is likely if the server sent its SYN-ACK again after the client's ACK. Kind late: find the place where packets
-    wait, such as a wireless link, a full queue, or a paused virtual machine.
+    wait, such as a wireless link, a full queue, or a paused virtual machine. Kind too-large: find the link with the small MTU (a
+    tunnel, a VPN), and have ICMP "packet too big" pass, or clamp the MSS there.
 
 References
-    RFC 6298, RFC 5681 section 3.2, RFC 8985, RFC 3522, RFC 5682.
+    RFC 6298, RFC 5681 section 3.2, RFC 8985, RFC 3522, RFC 5682, RFC 4821.
 """
 
 from __future__ import annotations
@@ -78,6 +83,7 @@ RULE = Rule(
         "timeout": "The connection stalled for {gap} until a retransmission timer expired",
         "fast": "The connection stalled for {gap} until a segment reported as missing was retransmitted",
         "late": "The connection stalled for {gap}: packets were held back, but not lost",
+        "too-large": "The connection stalled for {gap} until the sender tried smaller segments",
     },
     message={
         "timeout": "For {gap}, no new data came and no outstanding data was acknowledged: {lost}. The sender noticed this when "
@@ -87,6 +93,10 @@ RULE = Rule(
         "late": "For {gap}, no new data came and no outstanding data was acknowledged. The sender retransmitted the "
         "{retransmitted_bytes:,} bytes {times}, but the first copy had not been lost: {proof}. The path held packets back in one "
         "direction or in both, or the receiving host stood still: its kernel would have acknowledged the data at once.",
+        "too-large": "For {gap}, no new data came and no outstanding data was acknowledged. The sender retransmitted up to "
+        "{lost_bytes:,} bytes at a time, and no such segment was acknowledged. Then it tried {retransmitted_bytes:,} bytes, and "
+        "that segment was acknowledged. A link on the path is too narrow for full segments, and the sender was not told so: the "
+        "ICMP message (packet too big) was not sent, or it was dropped.",
     },
     remedy={
         "timeout": "{queue}"
@@ -99,6 +109,10 @@ RULE = Rule(
         "late": "Find where packets wait between client and server: a wireless or mobile link that pauses, a full queue (tc -s "
         "qdisc), a traffic shaper, a link or a VPN that is set up again, or a virtual machine that is paused (the steal time in "
         "vmstat). Captures from both sides of a suspect show whether packets wait between them.",
+        "too-large": "Find the link with the small MTU: tracepath to the receiver shows it if routers report it; tunnels, VPNs "
+        "and PPPoE are usual ones. Have firewalls pass ICMP destination unreachable with code 4 (in ICMPv6: packet too big), "
+        "or have the device at that link reduce the MSS (iptables -t mangle ... TCPMSS --clamp-mss-to-pmtu), or set the MTU of "
+        "the hosts' interfaces to that of the path.",
     },
     display_filter="tcp.stream == {connection} && frame.number >= {first_frame} && frame.number <= {last_frame}",
     references=(
@@ -106,8 +120,9 @@ RULE = Rule(
         Reference("RFC 5681 section 3.2, fast retransmit", "https://www.rfc-editor.org/rfc/rfc5681.html#section-3.2"),
         Reference("RFC 8985, RACK-TLP loss detection", "https://www.rfc-editor.org/rfc/rfc8985.html"),
         Reference("RFC 3522, the Eifel detection algorithm", "https://www.rfc-editor.org/rfc/rfc3522.html"),
+        Reference("RFC 4821, packetization layer path MTU discovery", "https://www.rfc-editor.org/rfc/rfc4821.html"),
     ),
-    explained_by=(("zero-window-stall", "time"), ("unanswered", "time")),
+    explained_by=(("zero-window-stall", "time"), ("unanswered", "time"), ("connect-retry", "time")),
     absence=True,
 )
 
@@ -123,6 +138,11 @@ MAX_ANSWER = Threshold(
     "5 s",
     "the maximum time from the retransmission to its ACK, which takes a round trip plus a delayed-ACK timer below 500 ms; even "
     "on the slowest path, a later ACK answers another segment",
+)
+ALSO_LOST = Threshold(
+    "2 retransmissions",
+    "the minimum number of larger retransmissions without an ACK that show that the path drops them; Linux tries a smaller "
+    "segment after three or more",
 )
 DUPLICATE_ACKS = Threshold(
     "3 ACKs", "the number of duplicate ACKs that make a sender retransmit before its timer expires (RFC 5681 section 3.2)"
@@ -158,7 +178,14 @@ def _lost(recoveries: pl.LazyFrame) -> pl.LazyFrame:
     # the timer causes a second retransmission, and one that comes much later than the duplicate ACKs
     soon = (gap <= FAST.value * (c("rtt_own") + c("rtt_peer"))).fill_null(True)
     told = (c("stall_duplicate_acks") >= DUPLICATE_ACKS.value) & (c("retransmission_count") == 1) & soon
-    kind = pl.when(told).then(pl.lit("fast")).otherwise(pl.lit("timeout"))
+    too_large = (c("retransmission_count") > ALSO_LOST.value) & c("retransmitted_bytes").is_between(1, c("lost_bytes") - 1)
+    kind = (
+        pl.when(told)
+        .then(pl.lit("fast"))
+        .when(too_large & ~c("retransmitted_late"))
+        .then(pl.lit("too-large"))
+        .otherwise(pl.lit("timeout"))
+    )
     answered = c("time") - c("retransmitted_time") <= MAX_ANSWER.value
     earlier = c("first_retransmission_frame") != c("retransmitted_frame")
     return (
@@ -176,6 +203,7 @@ def _lost(recoveries: pl.LazyFrame) -> pl.LazyFrame:
             _retransmission_text().alias("again"),
             c("stall_duplicate_acks").alias("duplicates"),
             c("retransmission_count").alias("tries"),
+            *("lost_bytes", "retransmitted_bytes"),
             evidence(
                 ("stall_frame", "stall_time", "the last new data or advancing ACK before the stall"),
                 ("first_retransmission_frame", "first_retransmission_time", _earlier_note()),
