@@ -29,6 +29,7 @@ from wiredoctor.core.message import (
     ERROR,
     HEAD,
     IN_GAP,
+    IN_TRAILER,
     LENGTH,
     NO_BODY,
     NO_END,
@@ -454,11 +455,11 @@ class Reader(Stream):
         if self.mode == HEAD and self.partial is not None:
             incomplete_heads.cut_head(self, reason)
         elif self.message is not None:
-            # after the last chunk, only the end of the trailer section can be missing
-            is_complete = (self.mode == CLOSE and reason == BY_FIN) or (
-                self.in_trailer and self.mode == CHUNK_SIZE and (reason in (BY_FIN, BY_RST))
-            )
-            self.finish(COMPLETE if is_complete else reason)
+            if self.mode == CLOSE and reason == BY_FIN:
+                reason = COMPLETE
+            elif self.in_trailer and self.mode == CHUNK_SIZE and (reason in (BY_FIN, BY_RST)):
+                reason = IN_TRAILER if self.kind == RESPONSE else COMPLETE
+            self.finish(reason)
         if reason != AT_CAPTURE_END and self.mode == CLOSE:
             self.mode = HEAD
 

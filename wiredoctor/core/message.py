@@ -34,10 +34,14 @@ COMPLETE: Final = 0
 ERROR: Final = 3
 IN_GAP: Final = 4
 AT_CAPTURE_END: Final = 5
-"""The message was still open when the capture ended.
+"""The message was still open when the capture ended."""
 
-COMPLETE, ERROR, IN_GAP and AT_CAPTURE_END are reasons why a message ended, as indices of tables.END_REASONS. So are BY_FIN (1)
-and BY_RST (2) of closes.py.
+IN_TRAILER: Final = 6
+"""The connection closed after the last chunk of a response, before the empty line that ends it. The response is complete (RFC
+9112 section 8), but most clients wait for that line.
+
+COMPLETE and ERROR to IN_TRAILER are reasons why a message ended, as indices of tables.END_REASONS. So are BY_FIN (1) and BY_RST
+(2) of closes.py.
 """
 
 REQUEST: Final = 0

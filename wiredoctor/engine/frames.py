@@ -14,6 +14,7 @@ from wiredoctor.core.bursts import APPLICATION
 from wiredoctor.core.close_rows import CLOSE, CloseRows
 from wiredoctor.core.exchange_rows import EXCHANGE, MESSAGE_ROW, Extra, MessageRows
 from wiredoctor.core.heads import Head
+from wiredoctor.core.message import IN_TRAILER
 from wiredoctor.core.origins import ORIGINS
 from wiredoctor.protocols.http1.pieces import Pieces
 from wiredoctor.protocols.http1.request_ids import WELL_FORMED
@@ -216,6 +217,7 @@ def _makers() -> dict[str, Maker]:
         "request_target": lambda batch: batch.texts["request_target"],
         "request_id": _request_id,
         "persistent": _persistent,
+        "response_in_trailer": lambda batch: batch.cells["response_end_reason"] == IN_TRAILER,
         "response_bursts": _bursts,
         "request_time": _between("request_start", "request_end", ["request_head"]),
         "server_time": _between("request_end", "response_start", ["request_head", "response_head"], 0),

@@ -148,6 +148,12 @@ EXCHANGES = Table(
         ),
         _c("interim", STATUSES, "", "status codes of the 1xx responses before the final one"),
         _c("interim_times", LIST64, "ns", "start time of each 1xx response"),
+        _c(
+            "response_in_trailer",
+            BOOL,
+            "",
+            "the response ended with its last chunk: the connection closed before the empty line that must follow",
+        ),
         _c("persistent", BOOL, "", "both messages leave the connection open (RFC 9112 section 9.3)"),
         _c(
             "upgraded",
@@ -300,7 +306,7 @@ _OF_CLOSES = {
     *("response_connection_keep_alive", "response_endless", "request_endless"),
     *("response_keep_alive_timeout", "response_keep_alive_max", "response_auth_scheme", "response_auth_token"),
     *("request_framing", "response_server", "response_upgrade", "response_application_pauses", "request_range_start"),
-    *("response_chunks", "response_median_chunk"),
+    *("response_chunks", "response_median_chunk", "response_in_trailer"),
 }
 
 CLOSES = Table(

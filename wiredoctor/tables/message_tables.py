@@ -9,8 +9,8 @@ from wiredoctor.tables.table import required as _c
 FRAMINGS = ("none", "content-length", "chunked", "close-delimited", "tunnel")
 """The ways in which the end of a message is determined (RFC 9112 section 6.3)."""
 
-END_REASONS = ("complete", "fin", "rst", "error", "hole", "capture-end")
-"""The reasons why a message ended, or why its end is not known."""
+END_REASONS = ("complete", "fin", "rst", "error", "hole", "capture-end", "complete")
+"""The reasons why a message ended, or why its end is not known. The last one is for core.message.IN_TRAILER."""
 
 MESSAGE_COLUMNS = (
     _n("frame", I64, "", "packet with the first byte of the message"),

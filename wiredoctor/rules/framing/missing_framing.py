@@ -1,4 +1,4 @@
-"""A response does not say where it ends, on a connection that it claims to keep open.
+"""A response does not say where it ends, although the client has to know.
 
 What it means
     The response has a body, but neither Content-Length nor Transfer-Encoding, so it ends when the connection closes (RFC
@@ -8,13 +8,21 @@ What it means
     Kind left-waiting: the connection stayed open, and the client waited for an end that did not come. Kind closed: the server
     closed at once, so the client got its response but lost the promised connection.
 
+    Kind final-crlf: the response is sent in chunks, and its last chunk (size 0) came, but not the empty line that must follow
+    (RFC 9112 section 7.1). Nearly all clients wait for this line, because trailer fields may come before it.
+
 Why it hurts
     A client that is left waiting shows nothing until the server's idle timeout, the client's timeout, or the user ends the
-    wait. A truncated body looks like a complete one.
+    wait. A truncated body looks like a complete one. If the final empty line is missing, curl, Node.js and Go report an
+    incomplete transfer when the server closes; some clients accept the response then.
 
 How it is proved
     The heads of request and response show the contradiction. Statuses and methods without a body are left out. The time from
     the last byte of the body to the close of the connection (or to the end of the capture) decides the kind.
+
+    Kind final-crlf: no byte is missing from the capture, and the connection was closed after the last chunk. It is an error if
+    the client waited for a second or more, otherwise a warning. If the client closed sooner than that, it accepted the response,
+    and nothing is reported.
 
 What it is not
     204, 304, and responses to HEAD and CONNECT have no body. A response with Connection: close, or an HTTP/1.0 response without
@@ -22,10 +30,11 @@ What it is not
 
 What to do
     Have the server announce the length of the body (Content-Length), or send it in chunks (Transfer-Encoding: chunked). Or have
-    it send Connection: close, and close.
+    it send Connection: close, and close. Kind final-crlf: have the program that writes the chunks end the body with 0, CRLF,
+    CRLF.
 
 References
-    RFC 9112 sections 6.3 and 9.3, Microsoft Q240146.
+    RFC 9112 sections 6.3, 7.1 and 9.3, Microsoft Q240146.
 """
 
 from __future__ import annotations
@@ -53,12 +62,18 @@ _UNFRAMED = (
     "({body_bytes:,} bytes captured) ends only when the connection closes. But nothing announces that it will close. "
 )
 
+_ANNOUNCE = (
+    "Have the server send Content-Length with the response, or Transfer-Encoding: chunked if the length is not known in advance. "
+    "If it has to end the response by closing, have it send Connection: close and close at once."
+)
+
 RULE = Rule(
     symptom="a client that waits although it has received everything",
-    severity={"left-waiting": "error", "closed": "warning"},
+    severity={"left-waiting": "error", "closed": "warning", "final-crlf": "error"},
     title={
         "left-waiting": "The {status} does not say where it ends: the client waited {waited} for the close",
         "closed": "The {status} does not say where it ends, on a connection that it claims to keep open",
+        "final-crlf": "The chunked {status} lacks the empty line that ends it",
     },
     message={
         "left-waiting": _UNFRAMED
@@ -66,11 +81,18 @@ RULE = Rule(
         "client could not know that it had the complete response.",
         "closed": _UNFRAMED + "The connection was closed {waited} after the last byte by {until}. The response got through, "
         "but the connection could not be used again, and a truncated response would have looked the same.",
+        "final-crlf": "The {status} to {request} is sent in chunks. Its last chunk (size 0) came, but not the empty line that "
+        "must follow. The connection was closed {waited} after the last byte by {until}. Until then, most clients go on waiting: "
+        "they report a timeout, or an incomplete transfer when the server closes.",
     },
-    remedy="Have the server send Content-Length with the response, or Transfer-Encoding: chunked if the length is not known in "
-    "advance. If it has to end the response by closing, have it send Connection: close and close at once.",
+    remedy={
+        **dict.fromkeys(("left-waiting", "closed"), _ANNOUNCE),
+        "final-crlf": "Leave the chunks to the server, the framework or the HTTP library. If a program writes them itself, have "
+        "it end the body with 0, CRLF, CRLF: trailer fields may follow the last chunk, and only the empty line ends them.",
+    },
     references=(
         Reference("RFC 9112 section 6.3, message body length", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.3"),
+        Reference("RFC 9112 section 7.1, chunked", "https://www.rfc-editor.org/rfc/rfc9112.html#section-7.1"),
         Reference("RFC 9112 section 9.3, persistence", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.3"),
         Reference(
             "Microsoft Q240146, on ISAPI, keep-alive and Content-Length",
@@ -94,31 +116,46 @@ WAITING = Threshold(
 
 def screen() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
-    return pl.col("response_framing") == "close-delimited"
+    return (pl.col("response_framing") == "close-delimited") | pl.col("response_in_trailer")
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each response without framing on a connection that claims to be persistent."""
+    """Return a row for each response without framing on a connection that claims to be persistent, and for each chunked response
+    without its final empty line.
+    """
     left_open = c("server_close_frame").is_null() & c("client_close_frame").is_null()
-    left_waiting = (c("waited") >= WAITING.value) & ~streams() & (left_open | c("closer").is_not_null())
+    waited = (c("waited") >= WAITING.value) & ~streams()
+    left_waiting = waited & (left_open | c("closer").is_not_null())
     closed = (c("waited") < WAITING.value) & (c("closer") == "server") & ~c("response_endless")
     after = c("closed_at") >= c("response_start")
-    kind = pl.when(left_waiting).then(pl.lit("left-waiting")).otherwise(pl.lit("closed"))
-    delay = pl.when(left_waiting).then("waited")
-    unframed = closes.filter(is_delimited_by_close() & c("last_on_connection") & c("persistent"))
+    lacks_line = c("response_in_trailer")
+    kind = (
+        pl.when(lacks_line).then(pl.lit("final-crlf")).when(left_waiting).then(pl.lit("left-waiting")).otherwise(pl.lit("closed"))
+    )
+    unframed = is_delimited_by_close() & c("persistent")
     closed_later = pl.format("{}, {} after the last byte of the body", _until(), duration(c("waited")))
-    return _with_close(unframed).filter(after & (left_waiting | closed)).select(
-        *candidate("server", confidence(), "response_frame", "last_byte", "closed_at", kind=kind, delay=delay),
+    head = pl.lit("the head: no Content-Length, no Transfer-Encoding, no Connection: close")
+    rows = _with_close(closes.filter((unframed | (lacks_line & c("has_request"))) & c("last_on_connection")))
+    return rows.filter(after & (left_waiting | closed)).select(
+        *candidate(
+            "server", confidence(), "response_frame", "last_byte", "closed_at", kind=kind,
+            delay=pl.when(left_waiting).then("waited"),
+        ),
+        pl.when(lacks_line & ~waited).then(pl.lit("warning")).alias("severity"),
         c("response_body_bytes").fill_null(0).alias("body_bytes"),
         c("waited").cast(DURATION),
         "response_version",
         _until().alias("until"),
         close_origin(c("closer")),
         evidence(
-            ("response_frame", "response_start", "the head: no Content-Length, no Transfer-Encoding, no Connection: close"),
+            ("response_frame", "response_start", pl.when(lacks_line).then(pl.lit(_CHUNKED)).otherwise(head)),
+            ("last_chunk_frame", "response_end", "the last chunk, without the empty line"),
             ("close_frame", "closed_at", with_doubt(has_doubtful_close(c("closer")), closed_later)),
         ),
     )  # fmt: skip
+
+
+_CHUNKED = "the head: Transfer-Encoding: chunked"
 
 
 def _with_close(closes: pl.LazyFrame) -> pl.LazyFrame:
@@ -135,7 +172,11 @@ def _with_close(closes: pl.LazyFrame) -> pl.LazyFrame:
         pl.when(server).then("server_close_frame").when(client).then("client_close_frame").alias("close_frame"),
         pl.when(server).then("server_close_time").when(client).then("client_close_time").otherwise("final_at").alias("closed_at"),
         pl.when(server).then("server_close_rst").when(client).then("client_close_rst").alias("close_rst"),
-        pl.coalesce("response_last_body_time", "response_start").alias("last_byte"),
+        pl.when("response_in_trailer")
+        .then("response_end")
+        .otherwise(pl.coalesce("response_last_body_time", "response_start"))
+        .alias("last_byte"),
+        pl.when("response_in_trailer").then("response_last_frame").alias("last_chunk_frame"),
     ).with_columns((c("closed_at") - c("last_byte")).clip(0).alias("waited"))
 
 

@@ -57,9 +57,9 @@ ENDLESS = ("text/event-stream", "application/x-ndjson", "multipart/x-mixed-repla
 
 
 def is_complete() -> pl.Expr:
-    """Return whether request and response are complete, and the response is final."""
+    """Return whether request and response are complete, and the response is final and lacks no line at its end."""
     complete = (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete")
-    return complete & (c("response_status") >= 200)
+    return complete & ~c("response_in_trailer") & (c("response_status") >= 200)
 
 
 def is_delimited_by_close() -> pl.Expr:
