@@ -70,6 +70,20 @@ def answered_twice(lab: Lab) -> None:
 
 
 @recording(
+    title="A chunked body without the empty line at its end, twice",
+    at="client",
+    software=("python",),
+    **_twice("missing-framing", get("/rows.csv", len(ROWS), response_framing="chunked"), "final-crlf"),
+    must_not={"idle-close": "the client waits for the end of the response"},
+    unassembled=True,
+)
+def no_final_crlf(lab: Lab) -> None:
+    """The hand-written server ends the body with 0, CRLF; its client waits for 1.5 s for the empty line, and gives up."""
+    response = _head(b"HTTP/1.1 200 OK", b"Transfer-Encoding: chunked") + _chunked(ROWS).removesuffix(b"\r\n")
+    raw_talk(lab, [[response]], [[REQUEST, 1.5]] * 2)
+
+
+@recording(
     title="Chunk sizes that are written in decimal, twice",
     at="client",
     software=("python",),
