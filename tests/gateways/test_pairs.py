@@ -20,6 +20,7 @@ from tests.gateways.made import (
     attempts,
     pairs,
 )
+from wiredoctor.gateways import Place
 from wiredoctor.tables import MILLISECOND
 
 
@@ -209,6 +210,40 @@ def test_a_gateway_that_repeats() -> None:
     known = made.found()
     assert pairs(known) == {(front, one, True) for one in tries}
     assert known.tries["connection"].to_list() == [one[0] for one in tries]
+
+
+def _timed_out(made: Traffic, server: str, at: float, until: float, answered: float) -> Place:
+    """A request that the gateway gives up; the server answers later."""
+    return made.once(INSIDE, server, at, answered, client_close_time=round(until * MILLISECOND))
+
+
+def test_a_response_that_comes_after_the_gateway_gave_up_decides_nothing() -> None:
+    made = Traffic()
+    front = made.once(CLIENT, FRONT, 0, 31, 504)
+    tries = [_timed_out(made, BACK, 1, 15, 40), _timed_out(made, OTHER_BACK, 16, 30, 55)]
+    known = made.found()
+    assert pairs(known) == {(front, one, True) for one in tries}
+    assert known.doubtful == ()
+
+
+def test_a_retry_after_such_a_response_belongs_to_no_other_request() -> None:
+    """Both clients may have caused the second try, because the other one asked before it, and its own request comes late."""
+    made = Traffic()
+    for n in (1, 2, 3):
+        made.passed(100 * n, 100 * n + 20)
+    front, other = made.once(CLIENT, FRONT, 0, 31, 504), made.once(CLIENT, FRONT, 14, 45, 504)
+    first, second = _timed_out(made, BACK, 1, 15, 60), _timed_out(made, OTHER_BACK, 16, 30, 60)
+    found = pairs(made.found())
+    assert (front, first, True) in found
+    assert (other, second, True) not in found
+
+
+def test_requests_that_the_gateway_gives_up_after_the_next_one_began_are_no_tries() -> None:
+    made = Traffic()
+    made.once(CLIENT, FRONT, 0, 31, 504)
+    _timed_out(made, BACK, 1, 20, 40)
+    _timed_out(made, OTHER_BACK, 16, 30, 55)
+    assert not made.found().tries["certain"].any()
 
 
 def test_copies_that_are_sent_to_two_servers_are_no_tries() -> None:

@@ -51,12 +51,17 @@ class _Edges(NamedTuple):
 
 
 class _Times(NamedTuple):
-    """Some columns of Rows as lists, because lists are faster than arrays if single elements are read."""
+    """Some columns of Rows as lists, because lists are faster than arrays if single elements are read.
+
+    `given_up`: whether the client closed before a response began. `over` is then the time of that close: a response that comes
+    later decides nothing.
+    """
 
     start: list[int]
     began: list[int]
     over: list[int]
     status: list[int]
+    given_up: list[bool]
 
 
 def assign(rows: Rows, edges: Edges) -> Assigned:
@@ -69,7 +74,9 @@ def assign(rows: Rows, edges: Edges) -> Assigned:
     made = _Edges([], [([f], [b]) for f, b in zip(front[~certain].tolist(), back[~certain].tolist(), strict=True)])
     parts = _parts(zip(edges.back[~alone].tolist(), edges.front[~alone].tolist(), strict=True))
     if parts:
-        times = _Times(*(getattr(rows, name).tolist() for name in _Times._fields))
+        given_up = rows.gone < rows.began
+        over = np.where(given_up, np.minimum(rows.gone, rows.over), rows.over)
+        times = _Times(*(some.tolist() for some in (rows.start, rows.began, over, rows.status, given_up)))
         doubted = set(np.flatnonzero(edges.doubted).tolist())
         for part in parts:
             _assign_part(part, times, made, doubted)
@@ -148,20 +155,21 @@ def _contradicted_fronts(sure: list[tuple[int, int]], t: _Times) -> set[int]:
 def _one_after_the_other(f: int, tries: list[int], t: _Times) -> bool:
     """Return whether a gateway can have made the requests `tries` for the client's exchange `f`, one after the other.
 
-    Each request except the last one must have got no response, or a response that was over before the next request began and
-    that the gateway need not have forwarded.
+    Each request except the last one must have got no response, or it was over before the next request began: given up, or with
+    a response that the gateway need not have forwarded.
     """
     return all(
-        t.status[b] == NO_STATUS or (t.over[b] <= t.start[after] + SLACK and (t.status[b] >= OWN or t.status[b] != t.status[f]))
+        t.status[b] == NO_STATUS
+        or (t.over[b] <= t.start[after] + SLACK and (t.given_up[b] or t.status[b] >= OWN or t.status[b] != t.status[f]))
         for b, after in pairwise(tries)
     )
 
 
 def _answers(b: int, t: _Times) -> bool:
-    """Return whether a gateway's request got a final status below 500. The gateway forwards such a response, and does not try
-    again.
+    """Return whether a gateway's request got a final status below 500 in time. The gateway forwards such a response, and does
+    not try again.
     """
-    return 0 <= t.status[b] < OWN
+    return 0 <= t.status[b] < OWN and not t.given_up[b]
 
 
 def _are_tries(one: int, other: int, t: _Times) -> bool:

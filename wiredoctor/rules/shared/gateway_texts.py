@@ -225,10 +225,7 @@ def tries_text(failure: Failure) -> str:
         whose = "other requests" if failure.last is None else "this request"
         said.append(f"Several requests waited at that time, and the failed attempts probably belonged to {whose}")
     elif not failure.whole:
-        said.append(
-            "Several requests waited at that time, and it is unknown which attempt belongs to which request; all attempts "
-            "failed like this"
-        )
+        said.append("It is unknown which of several attempts of the gateway decided this; all of them failed like this")
     return "".join(f" {one}." for one in said)
 
 
