@@ -35,11 +35,13 @@ How it is proved
     response has 4 KiB or more. Kind truncated: the server's response broke off, or the gateway stopped waiting for it, and the
     gateway's response broke off too or never began. Kind client-stalled: as truncated, but the gateway gave up while its client's
     receive window had been closed for 1 s or longer, and the gateway had closed its receive window towards the server, too. Kind
-    not-passed-on: the gateway made no attempt, and answered 502, 503 or 504, or did not answer. Not if its host made another
-    request or connection within 25 ms after the client's request, or one that ended within 25 ms before the failure. If the
-    capture shows no server to which the gateway forwards requests like this one (the same host and first segment of the path),
-    the gateway may have asked a server that the capture does not show: on another port, on a Unix socket or behind TLS. Then
-    confidence is low, and the finding says so.
+    stream-timed-out, a warning: the gateway closed both sides of an event stream or another endless response before anybody else
+    did, a whole number of seconds (and at most 20 ms more) after the last data from the server. Kind not-passed-on: the gateway
+    made no attempt, and answered 502, 503 or 504, or did not answer. Not if its host made another request or connection within 25
+    ms after the client's request, or one that ended within 25 ms before the failure. If the capture shows no server to which the
+    gateway forwards requests like this one (the same host and first segment of the path), the gateway may have asked a server
+    that the capture does not show: on another port, on a Unix socket or behind TLS. Then confidence is low, and the finding says
+    so.
 
     Kind unseen: the client got a 502 or 504 (or a 503 from Varnish, Squid, Envoy or AWS ALB, or in response to CONNECT, or 520
     to 526 from Cloudflare), but the capture does not contain the other side of the gateway. There is one finding per gateway and
@@ -49,10 +51,10 @@ How it is proved
 
 What it is not
     Not reported: a gateway that forwards an error of the server, a client that closes while the attempt is still open, a device
-    on the path that resets the client's connection in the gateway's name (foreign-reset reports it), an event stream that ends,
-    and a request that never arrived completely and that the gateway did not forward. If a request arrived as the gateway itself
-    closed an idle connection, and was never forwarded, keep-alive-race reports it. If one attempt failed and a later one
-    succeeded, the client noticed nothing, and the finding about the failed attempt becomes a warning.
+    on the path that resets the client's connection in the gateway's name (foreign-reset reports it), an event stream that its
+    server ends, and a request that never arrived completely and that the gateway did not forward. If a request arrived as the
+    gateway itself closed an idle connection, and was never forwarded, keep-alive-race reports it. If one attempt failed and a
+    later one succeeded, the client noticed nothing, and the finding about the failed attempt becomes a warning.
 
 What to do
     If the finding names as its cause another finding, on the connection behind the gateway, start with that one. Kinds refused,
@@ -61,8 +63,9 @@ What to do
     Kind timed-out: make the server faster, or raise the gateway's timeout; if the response did not arrive, find out what drops
     it. Kind unsent: find out why the server does not read. Kind rejected-response: correct the response, or raise the gateway's
     limits. Kind client-stalled: find out why the client does not read, or raise the gateway's timeout for clients (nginx
-    send_timeout, haproxy timeout client). Kind not-passed-on: check the limits and health checks of the gateway. Kind unseen:
-    capture on the gateway, and look into its log.
+    send_timeout, haproxy timeout client). Kind stream-timed-out: have the server send something more often, or raise the
+    gateway's timeout. Kind not-passed-on: check the limits and health checks of the gateway. Kind unseen: capture on the gateway,
+    and look into its log.
 
 References
     RFC 9110 sections 3.7 and 15.6. The manuals of nginx, haproxy and httpd. The lists of errors of Cloudflare and AWS ALB.
@@ -102,6 +105,7 @@ from wiredoctor.rules.shared.gateway_kinds import (
 )
 from wiredoctor.rules.shared.gateway_texts import (
     BODY_LIMITS,
+    BROKEN_OFF,
     SETTINGS,
     USUAL_LIMITS,
     blocked_until,
@@ -139,13 +143,14 @@ _KINDS = (
     "rejected-response",
     "truncated",
     "client-stalled",
+    "stream-timed-out",
     "not-passed-on",
 )
 _ERROR: Severity = "error"
 
 RULE = Rule(
     symptom="502, 503 or 504 from a proxy, or a connection that it closes without an answer",
-    severity={**dict.fromkeys(_KINDS, _ERROR), "unseen": "warning"},
+    severity={**dict.fromkeys(_KINDS, _ERROR), "stream-timed-out": "warning", "unseen": "warning"},
     title={
         "refused": "{outcome}: the server behind it refused the connection",
         "unreachable": "{outcome}: {unreached}",
@@ -155,6 +160,7 @@ RULE = Rule(
         "rejected-response": "{outcome}: it rejected the response of the server behind it",
         "truncated": "{outcome}: {broke}",
         "client-stalled": "{outcome}: its client did not read",
+        "stream-timed-out": "The gateway ended a stream while the server behind it was silent",
         "not-passed-on": "{outcome}: {unasked}",
         "unseen": "The server answered {code}, which may be a gateway's own answer: {responses} of {total} responses",
     },
@@ -163,6 +169,8 @@ RULE = Rule(
         "client-stalled": "{request} {got} after {wait}. When the gateway gave up its request to the server behind it, the "
         "client's receive window had been closed for {unread}. The gateway could forward nothing, so it had stopped reading, "
         "too, and the server behind it had to wait.{more}",
+        "stream-timed-out": "{request} {got} after {wait}{why}. A gateway that is stopped ends its streams, too, but seldom a "
+        "whole number of seconds after the last data.{more}",
         "unseen": "Status {code} was returned in {responses} of {total} responses of {server}; the median wait was "
         "{wait}.{looks}{limit} With this status {means}. The capture has no readable connection to such a server{behind}, so it "
         "is unknown {unknown}.",
@@ -182,6 +190,8 @@ RULE = Rule(
         "client-stalled": "Find out why the client did not read for so long. If such pauses are normal, have the gateway wait "
         "longer for its clients (nginx: send_timeout; haproxy: timeout client; httpd: TimeOut; Envoy: stream_idle_timeout), or "
         "have it store the response of the server (nginx: proxy_buffering, proxy_max_temp_file_size).",
+        "stream-timed-out": "Have the server send something more often than every {silence} (in an event stream, a comment line) "
+        "or raise the timeout of the gateway, which was {silence} here ({limits}).",
         "not-passed-on": "{elsewhere}Check the limits and health checks of the gateway, and its log at that second (nginx: no "
         "live upstreams, limit_conn, limit_req; haproxy: maxconn, timeout queue, the state of its servers; httpd: status=+H and "
         "retry of ProxyPass; Caddy: health checks, fail_duration).",
@@ -349,6 +359,8 @@ _TEXTS = (
     "unasked",
     "elsewhere",
     "look",
+    "silence",
+    "limits",
     "unread",
     "looks",
     "limit",
@@ -482,7 +494,7 @@ def _candidate(
         "side": None if failure.kind == "unreachable" or foreign else "client" if starved else "server",
         "confidence": "low" if no_neighbor or hidden else _confidence(front, failure),
         "frame": front.values["request_frame"], "start": asked, "end": max(end, until),
-        "delay": wait if wait >= WAITED.value else None,
+        "delay": wait if wait >= WAITED.value and failure.kind != "stream-timed-out" else None,
         "evidence": failure_evidence(front, failure, lost),
         "origin": failure_origin(front, failure),
         "outcome": outcome, "got": got, "why": f": {message_reason(front, failure, lost, no_neighbor, hidden=hidden)}",
@@ -493,9 +505,10 @@ def _candidate(
         "wait": wait, "more": tries_text(failure),
         "what": fault_text(last) if isinstance(last, Exchange) else "",
         "broke": broken_text(front, failure), "look": _look(front, failure),
+        "silence": duration_text(time_stalled(front, failure) or 0), "limits": BODY_LIMITS,
         "unread": "", "blocked_until": blocked_until(front, failure),
         "filter": failure_filter(front, failure),
-        "own": front.begun and failure.kind != "truncated" and not failure.through,
+        "own": front.begun and failure.kind not in BROKEN_OFF and not failure.through,
     }  # fmt: skip
 
 
@@ -531,7 +544,7 @@ def _look(front: Exchange, failure: Failure) -> str:
 
 def _failed_at(front: Exchange, failure: Failure) -> int:
     """Return the time (ns) at which the client learned that its request had failed."""
-    whole = front.begun and (failure.kind != "truncated" or front.is_error)
+    whole = front.begun and (failure.kind not in BROKEN_OFF or front.is_error)
     return front.began if whole else min(front.dropped, front.left)
 
 
@@ -560,4 +573,5 @@ def _confidence(front: Exchange, failure: Failure) -> str:
     inferred = failure.kind == "not-passed-on" or not failure.whole or not all(one.values["handshake"] for one in seen)
     # a server also sends 503 or closes on purpose, and another program on the same host may have tried to connect meanwhile
     on_purpose = front.status in {503, None} and all(isinstance(one, Attempt) for one in failure.tries)
+    on_purpose |= failure.kind == "stream-timed-out"
     return "medium" if inferred or on_purpose or is_close_doubtful(front, failure) else "high"

@@ -41,6 +41,12 @@ LONE_SYN = 900_000_000
 Linux retransmits a SYN after 1 s.
 """
 
+STALLED = SECOND
+"""The minimum time in ns without data after which a gateway may have timed out in the middle of a response."""
+
+TIMER_LATE = 20_000_000
+"""The maximum time in ns by which a gateway's timer expires late; 4 ms were measured (nginx, haproxy, httpd)."""
+
 LATE = 1 << 62
 """The time of an event that did not happen."""
 
@@ -367,20 +373,54 @@ def _failed_before(last: Try | None, left: int) -> bool:
 def _truncation_kind(front: Exchange, last: Try | None) -> str | None:
     """Return "truncated" if a gateway's response was cut off because its server's response was cut off; otherwise None.
 
-    If the client left first, the result is None. `front`: the exchange of the gateway's client. `last`: the gateway's last try.
+    For an endless stream, return "stream-timed-out" if the gateway gave it up; a stream that its server ends is no failure. If
+    the client left first, the result is None. `front`: the exchange of the gateway's client. `last`: the gateway's last try.
     """
     if front.whole or not isinstance(last, Exchange) or front.values["upgraded"]:
         return None
     if front.end_is_unknown or last.end_is_unknown:
         return None
     stream = front.values["response_content_type"] in ENDLESS or front.values["response_endless"]
-    if stream or last.whole or last.invalid or last.status != front.status:
+    if last.whole or last.invalid or last.status != front.status:
         return None
+    if stream:
+        return "stream-timed-out" if front.server_first and _is_read_timeout(front, last) else None
     broke = min(last.dropped, last.left)
     ended = min(front.dropped, front.left)
     if LATE in (broke, ended) or (not front.server_first and broke > front.left - SLACK):
         return None
     return "truncated"
+
+
+def _is_read_timeout(front: Exchange, last: Exchange) -> bool:
+    """Return whether the gateway ended both sides of a response after a whole number of seconds without data from its server.
+
+    A gateway that is stopped ends them at any time. The gateway must not have closed its receive window.
+    """
+    stalled = silence(front, last)
+    if stalled is None or stalled < STALLED or "W" in (last.values["history"] or ""):
+        return False
+    return abs(front.dropped - last.left) <= WHILE_READING and stalled % SECOND <= TIMER_LATE
+
+
+def silence(front: Exchange, last: Exchange) -> int | None:
+    """Return how long (ns) the server had sent nothing when the gateway gave up its incomplete response.
+
+    Return None if the response never began, or if the gateway did not give up.
+    """
+    if last.server_first or LATE in (last.left, last.began):
+        return None
+    one = with_last_data(front, last)
+    return min(one.left, one.dropped) - max(one.values["response_end"] or 0, one.began)
+
+
+def with_last_data(front: Exchange, last: Exchange) -> Exchange:
+    """Return the exchange whose last data came before the gateway gave up.
+
+    This is `last`, the gateway's last try. If its server sent more after the gateway had closed, the gateway's response to its
+    client (`front`) shows what had come before that.
+    """
+    return front if (last.values["response_end"] or 0) > last.left and front.begun else last
 
 
 def _of_exchange(front: Exchange, last: Exchange) -> str | None:

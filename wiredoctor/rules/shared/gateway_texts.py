@@ -6,8 +6,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from wiredoctor.rules.shared.evidence import DOUBTFUL_TTL
-from wiredoctor.rules.shared.gateway_kinds import LATE, LONG_HEAD, SLACK, Attempt, Exchange, Failure, Try, is_lost
-from wiredoctor.tables import SECOND
+from wiredoctor.rules.shared.gateway_kinds import (
+    LATE,
+    LONG_HEAD,
+    SLACK,
+    STALLED,
+    Attempt,
+    Exchange,
+    Failure,
+    Try,
+    is_lost,
+    silence,
+    with_last_data,
+)
 from wiredoctor.text.durations import duration_text
 
 USUAL_LIMITS = (
@@ -32,6 +43,10 @@ SETTINGS = {
     "Cloudflare": "Cloudflare: proxy_read_timeout, which only some plans can change",
     "AWS ALB": "AWS ALB: idle_timeout.timeout_seconds, 60 s by default",
 }
+
+
+BROKEN_OFF = ("truncated", "stream-timed-out")
+"""The kinds about a response that the client got only in part."""
 
 
 def time_waited(front: Exchange, last: Try) -> int:
@@ -149,9 +164,8 @@ def time_stalled(front: Exchange, failure: Failure) -> int | None:
     receive window.
     """
     last = failure.last
-    if failure.kind != "truncated" or not isinstance(last, Exchange) or last.server_first or LATE in (last.left, last.began):
+    if failure.kind not in BROKEN_OFF or not isinstance(last, Exchange) or (stalled := silence(front, last)) is None:
         return None
-    stalled = last.left - max(last.values["response_end"] or 0, last.began)
     return stalled if stalled >= STALLED and blocked_until(front, failure) is None else None
 
 
@@ -238,9 +252,6 @@ def list_servers(servers: list[str]) -> str:
 SHORT_LIMIT = 1_000
 """The minimum size in bytes of a head that a gateway may reject as too long: some gateways are configured for 1k."""
 
-STALLED = SECOND
-"""The minimum time in ns without data after which a gateway may have timed out in the middle of a response."""
-
 _SHOWN = 4
 """The maximum number of servers in a sentence; twice as many tries are in the evidence."""
 
@@ -263,10 +274,11 @@ def failure_evidence(front: Exchange, failure: Failure, lost: Mapping[str, Any] 
     for one in [*failure.through, *(failure.tries if failure.whole else ())][: 2 * _SHOWN]:
         packets += _try_evidence(one, one in failure.through, front.answered + SLACK)
     packets += _end_evidence(front, "the gateway's", "the client's")
-    last = failure.last
-    several = isinstance(last, Exchange) and last.values["response_last_frame"] != last.values["response_frame"]
-    if last is not None and several and time_stalled(front, failure) is not None:
-        packets.append((last.values, "response_last_frame", "response_end", "the last data of the server's response"))
+    if isinstance(failure.last, Exchange) and time_stalled(front, failure) is not None:
+        one = with_last_data(front, failure.last)
+        whose = "gateway's" if one is front else "server's"
+        if one.values["response_last_frame"] != one.values["response_frame"]:
+            packets.append((one.values, "response_last_frame", "response_end", f"the last data of the {whose} response"))
     found = [{"frame": v[frame], "time": v[time], "note": note} for v, frame, time, note in packets if v[frame] is not None]
     return sorted(found, key=lambda packet: packet["frame"])
 
