@@ -8,6 +8,7 @@ Lost time must not be counted on both sides.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -44,6 +45,10 @@ gateway's tries (its own requests to servers).
 
 It equals the shortest wait that `slow-response` reports.
 """
+
+
+REGULAR = 10
+"""Two pauses between the tries of a gateway are equal if they differ by at most 1/REGULAR of the later one."""
 
 
 def through_gateways(
@@ -242,11 +247,11 @@ class _Tries:
             for connection, exchange, *front, ended in fronts.collect().iter_rows()
         }
         self.tries: dict[tuple[int, int], list[_Try]] = {}
-        self.by_place: dict[tuple[int, int | None], _Try] = {}
         for row in behind.sort(*FRONT, "started", *KEY).iter_rows(named=True):
             one = _try(row)
             self.tries.setdefault(one.front, []).append(one)
-            self.by_place[one.place] = one
+        self.tries = {place: _until_retried(made) for place, made in self.tries.items()}
+        self.by_place = {one.place: one for made in self.tries.values() for one in made}
 
     def at(self, row: Mapping[str, Any]) -> _Try | None:
         """Return the try (request or attempt to connect) of a gateway to which the candidate `row` belongs; None if there is
@@ -280,6 +285,25 @@ def _try(row: Mapping[str, Any]) -> _Try:
         row["refused_time"] if attempt else row["response_end"],
         *((row["syn_time"], row["newest_answer_time"]) if row["exchange"] == 0 else (None, None)),
     )  # fmt: skip
+
+
+def _until_retried(tries: list[_Try]) -> list[_Try]:
+    """Return the tries for one exchange; a refused attempt lasts until the next try, because the gateway waited for the server.
+
+    The next try must go to the same server or come after a pause as long as an earlier one. Otherwise the request may have waited
+    in a queue.
+    """
+    made: list[_Try] = []
+    pauses: list[int] = []
+    for one, other in pairwise(tries):
+        begun = other.start if other.opened is None else other.opened
+        # `last` is the refusal
+        pause = 0 if one.place[1] is not None or one.last is None else begun - one.last
+        regular = any(abs(pause - earlier) * REGULAR <= pause for earlier in pauses)
+        retried = pause > 0 and (one.server == other.server or regular)
+        made.append(one._replace(end=begun, over=begun) if retried else one)
+        pauses.append(pause)
+    return made + tries[-1:]
 
 
 def _with_changes(
@@ -317,7 +341,10 @@ def _answered_by_retry(module: RuleModule, rows: pl.DataFrame, known: _Tries) ->
         if later is not None and not (module.name == "truncated-response" and one.head):
             last, front = later
             took = _took(one, last)
-            noticed = "noticed nothing" if took < IN_GATEWAY else f"got its response {duration_text(took)} later because of that"
+            failed = known.tries[one.front][:-1]
+            late = min(sum(_took(earlier, last) for earlier in failed), last.start - failed[0].start)
+            why = "that" if len(failed) == 1 else f"{len(failed)} failed attempts"
+            noticed = "noticed nothing" if late < IN_GATEWAY else f"got its response {duration_text(late)} later because of {why}"
             severity = row.get("severity") or by_kind(module.rule.severity, row["kind"])
             changes[number] = {
                 "severity": "warning" if severity == "error" else severity,
