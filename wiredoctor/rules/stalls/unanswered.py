@@ -23,6 +23,10 @@ How it is proved
     sender then gave up (RST, FIN, or the same request on a new connection). No ACK covers its first byte, although the
     receiver had acknowledged the handshake or earlier data in this capture, and its window was not closed.
 
+    Under heavy loss, one segment after the other is repaired, and the last one has only waited for its turn. So if the receiver
+    was still heard half a second (or two round trips) after the data was first sent, the copies count only from the next one on.
+    Then they must be spread over at least a second before the client closes.
+
     TCP keep-alive probes count in the same way if their sender was waiting for the rest of a message: the kernel answers each
     probe that arrives. The receiver sent nothing after the first of them.
 
@@ -184,6 +188,11 @@ NEVER_CAME = Threshold(
     "3 s",
     "packets after the gap must be seen for this long without the missing data; Linux has sent that data four times by then",
 )
+PROGRESS = Threshold(
+    "500 ms",
+    "the copies count only from the second on if the receiver was heard this long (or two round trips, if longer) after the "
+    "first and before the second; an ACK of earlier data that was on its way comes sooner",
+)
 AGAIN_SPAN = Threshold(
     "800 ms", "copies of acknowledged data must be spread over at least this time; on Linux three come within 1.4 s of the first"
 )
@@ -259,9 +268,24 @@ def find(unacknowledged: pl.LazyFrame) -> pl.LazyFrame:
     # a column `direction` would name the side that must change
     withdrawn = c("acknowledged_frame").is_not_null()
     length = pl.when(_missing()).then(pl.min_horizontal("smallest_unacknowledged", "length")).otherwise("smallest_unacknowledged")
-    rows = unacknowledged.with_columns(length.alias("smallest_unacknowledged"))
+    rows = _without_turn(unacknowledged.with_columns(length.alias("smallest_unacknowledged")))
     found = rows.filter(_never_acknowledged() | _full_segments_lost() | _forgotten() | withdrawn)
     return found.select(c("direction").alias("sender_direction"), *_FACTS)
+
+
+def _without_turn(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Let the second copy count as the first one if the data waited for its turn in between (see PROGRESS).
+
+    The second copy is the first retransmission since the newest ACK that acknowledged more data. Such rows have no
+    `second_frame`.
+    """
+    progress = c("heard_time") - c("first_time") > pl.max_horizontal(pl.lit(PROGRESS.value), 2 * _round_trip())
+    waited = (progress & (c("copies") > 1) & ~c("acknowledged_before") & ~c("fin") & ~c("keep_alive")).fill_null(value=False)
+    return rows.with_columns(
+        c("copies") - waited.cast(pl.Int32),
+        *(pl.when(waited).then(f"second_{name}").otherwise(f"first_{name}").alias(f"first_{name}") for name in ("frame", "time")),
+        *(pl.when(~waited).then(f"second_{name}").alias(f"second_{name}") for name in ("frame", "time")),
+    )
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
@@ -422,8 +446,15 @@ def _sent_often_enough(*, repeated: pl.Expr) -> pl.Expr:
     often = (counted >= COPIES.value) & (c("last_time") - c("first_time") >= SPAN.value)
     slow = c("last_time") - c("first_time") >= LONG_SPAN.value
     gave_up = (counted >= GAVE_UP.value) & (closed | repeated | slow)
+    # a client that closes soon after an ACK of other data was not kept waiting by a broken path
+    until = pl.min_horizontal("last_time", pl.when(_client_close(c("role")) > c("first_time")).then(_client_close(c("role"))))
+    broken = c("second_frame").is_not_null() | (until - c("first_time") >= SPAN.value)
     again = (counted >= COPIES.value) & (c("last_time") - c("second_time") >= AGAIN_SPAN.value)
-    return pl.when(c("acknowledged_before")).then(again).otherwise(often | gave_up)
+    return pl.when(c("acknowledged_before")).then(again).otherwise((often | gave_up) & broken)
+
+
+def _client_close(role: pl.Expr) -> pl.Expr:
+    return pl.when(role == CLIENT).then("own_close_time").otherwise("peer_close_time")
 
 
 def _alive() -> pl.Expr:
@@ -516,8 +547,7 @@ def _candidate_columns(rows: pl.DataFrame) -> pl.DataFrame:
     end = pl.coalesce(waited, pl.max_horizontal("last_time", "own_close_time"))
     # the client waits no longer when it has closed, although the server may go on sending; a FIN that comes before that, or right
     # behind the data, is a half-close
-    client_close = pl.when(role == CLIENT).then("own_close_time").otherwise("peer_close_time")
-    left = pl.when(client_close > c("first_time") + HALF_CLOSED.value).then(client_close)
+    left = pl.when(_client_close(role) > c("first_time") + HALF_CLOSED.value).then(_client_close(role))
     delay = (pl.min_horizontal(end, left) - start).clip(lower_bound=0)
     survived = pl.format(
         " The longest idle time that a connection between these two hosts survived in this capture is {}.",
