@@ -25,7 +25,8 @@ Why it hurts
 How it is proved
     The client sent an RST that does not acknowledge the end of the response, or a FIN after which the response was not
     completed. If the client closed its socket completely, its TCP sends a FIN and answers later data with an RST. That data
-    does not count as received.
+    does not count as received. The response may have been sent completely: if a segment was lost, and the FIN comes before
+    its retransmission, the client did not receive the rest.
 
     Kind stopped: within 50 ms, the same host closed several connections while it was waiting for responses. One of these
     must be true:

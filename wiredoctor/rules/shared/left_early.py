@@ -301,7 +301,9 @@ def _left_early() -> pl.Expr:
 
     After the FIN, the response was never completed, or the client rejected it with an RST. A FIN soon after the request may be
     only a half-close: then the server must have closed, the client must have sent an RST, or nothing must have followed for a
-    long time.
+    long time. If the last new byte was sent long before the FIN, and the FIN still does not acknowledge it, the response was
+    waiting for a retransmission; a later RST shows that the client did not wait for it. It does not show that if it may answer
+    the server's FIN: a client that half-closed late may have received the rest in the meantime.
     """
     over = c("server_close_frame").is_not_null() | c("client_rst_frame").is_not_null()
     late = c("client_close_time") - c("request_end") >= HALF_CLOSE.value
@@ -310,7 +312,11 @@ def _left_early() -> pl.Expr:
     answers = (c("client_rst_time") >= c("response_start")) & (
         c("client_rst_time") <= c("response_end") + grace_period(REFUSED.value)
     )
-    refused = (c("client_rst_ack").is_null() | (c("client_rst_ack") < c("response_end_offset"))) & answers
+    at_fin = (c("server_close_frame") > c("client_close_frame")) & (c("server_close_frame") < c("client_rst_frame"))
+    at_fin &= c("client_rst_time") - c("client_close_time") > GONE.value
+    outstanding = c("client_close_time") - c("response_end") > grace_period(AT_ONCE.value)
+    lost = late & outstanding & c("client_rst_frame").is_not_null() & ~at_fin.fill_null(value=False)
+    refused = (c("client_rst_ack").is_null() | (c("client_rst_ack") < c("response_end_offset"))) & (answers | lost)
     before = c("client_close_ack").is_null() | (c("client_close_ack") < c("response_end_offset"))
     impatient = _unfinished() & gone & ~_fin_with_request()
     return (c("client_close_rst") == 0) & (impatient | (whole_response() & before & refused)).fill_null(False)
