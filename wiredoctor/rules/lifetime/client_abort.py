@@ -106,7 +106,8 @@ What it is not
 
 What to do
     Kinds timeout, gave-up: find out why the server needs longer than the client waited, and only then raise the client's
-    timeout. If part of the response came: check whether Content-Length announces more than the program writes. Kind unread:
+    timeout. If part of the response came, and the client had acknowledged all of it: check whether Content-Length announces
+    more than the program writes. Otherwise a segment was lost, and the client was waiting for its retransmission. Kind unread:
     a health check that does not read the body can use HEAD or request a smaller page. Kind stopped: if the responses matter,
     have the program wait for them before it ends. Kind superseded: have the client wait for a pause in typing, or send a
     second copy later. Kinds left, seek, stream: nothing has to change.
@@ -138,6 +139,7 @@ from wiredoctor.rules.shared.left_early import FACTS, awaits_continue, begun, ea
 from wiredoctor.rules.shared.left_early import screen as may_be_early
 from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.rules.shared.same_client import Clients
+from wiredoctor.tables import SERVER
 
 c = pl.col
 
@@ -371,9 +373,7 @@ def _received_text() -> pl.Expr:
         "response_status",
         "response_body_bytes",
         announced,
-        pl.when(_quiet() >= QUIET.value)
-        .then(pl.format(", and nothing had come for {}", duration(_quiet())))
-        .otherwise(pl.lit("")),
+        pl.when(_has_stopped()).then(pl.format(", and nothing had come for {}", duration(_quiet()))).otherwise(pl.lit("")),
     )
     return (
         pl.when(awaits_continue())
@@ -395,13 +395,23 @@ def _of_body() -> pl.Expr:
 
 
 def _quiet() -> pl.Expr:
-    """Return the time (ns) before the client's close in which no byte of the response came."""
-    return pl.col("client_close_time") - pl.col("response_end")
+    """Return the time (ns) before the client's close in which no byte of the response came, not even in a retransmission."""
+    repaired = pl.when(c("last_payload_role") == SERVER).then("last_payload_time")
+    return c("client_close_time") - pl.max_horizontal("response_end", repaired)
+
+
+def _has_stopped() -> pl.Expr:
+    """Return whether no byte of the response came for at least QUIET, and the client had acknowledged all that was sent.
+
+    Otherwise the server had not stopped: a segment was lost. A single byte may be a probe of a closed window.
+    """
+    outstanding = (c("response_end_offset") - c("client_close_ack") > 1).fill_null(value=False)
+    return ~outstanding & (_quiet() >= QUIET.value)
 
 
 def _has_paused() -> pl.Expr:
     """Return whether part of the response came, and then no byte for at least QUIET."""
-    paused = begun() & ~_received_nothing() & ~whole_response() & (_quiet() >= QUIET.value)
+    paused = begun() & ~_received_nothing() & ~whole_response() & _has_stopped()
     return paused.fill_null(value=False) & ~awaits_continue() & ~pl.col("sending")
 
 
