@@ -43,6 +43,8 @@ NOT_PROVEN = {
     "truncated, because the server stalled in its response until the gateway gave up",
     "truncated, because the gateway itself closed while the response was arriving",
     "client-stalled: the client did not read, and the gateway gave up",
+    "stream-timed-out: the gateway ends an event stream after 3 s without data",
+    "stream-timed-out: the server sends the next event after the gateway has closed",
     # the inner gateway's connection stays half-open: only the final report knows that its server sends nothing more
     "timed-out at the inner gateway, whose 502 the outer one passes on",
     # no pair at all: only the final report knows that no request shows what is behind them
