@@ -270,9 +270,9 @@ def test_a_server_that_refuses_every_connection_is_listed() -> None:
 
 
 def test_connections_that_no_finding_explains_count_as_well(tmp_path: Path) -> None:
-    """One SYN of each of seven connections is too little for a finding; the last SYN of all came when the capture ended."""
+    """Seven connections with a single SYN each, 50 ms apart, are no finding; the last SYN of all came when the capture ended."""
     silent = [
-        f"connection {n}, start {2 * n}, client 10.0.0.1:{4000 + n}, server 10.0.0.9:443\n  0.000  >  S" for n in range(1, 8)
+        f"connection {n}, start {0.05 * n}, client 10.0.0.1:{4000 + n}, server 10.0.0.9:443\n  0.000  >  S" for n in range(1, 8)
     ]
     refused = "connection 8, start 20, client 10.0.0.1:5000, server 10.0.0.8:80\n  0.000  >  S\n  0.001  <  R."
     answered = connection(9, "10.0.0.2:80", 200, start=21)
