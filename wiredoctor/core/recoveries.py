@@ -73,6 +73,8 @@ def try_again(
         return
     if connection.progress_time == NEVER or packet.time - connection.progress_time < least:
         return
+    if own.syn is not None and connection.progress_time < own.syn.time:
+        return  # data of a SYN that was sent again (TCP Fast Open): the wait was for the connection
     waits = waits_of(own)
     stall = waits.stall
     if stall is None or stall.progress_frame != connection.progress_frame:

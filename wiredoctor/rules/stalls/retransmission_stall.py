@@ -122,7 +122,7 @@ RULE = Rule(
         Reference("RFC 3522, the Eifel detection algorithm", "https://www.rfc-editor.org/rfc/rfc3522.html"),
         Reference("RFC 4821, packetization layer path MTU discovery", "https://www.rfc-editor.org/rfc/rfc4821.html"),
     ),
-    explained_by=(("zero-window-stall", "time"), ("unanswered", "time"), ("connect-retry", "time")),
+    explained_by=(("zero-window-stall", "time"), ("unanswered", "time")),
     absence=True,
 )
 
