@@ -122,11 +122,14 @@ UNKNOWABLE: dict[tuple[str, str], tuple[str, ...]] = {
         "silent: a SYN proxy announces a window of 0 in its SYN-ACK, and opens it when the server has accepted",
         "silent: a balancer that never reaches the server is probed with one byte",
     ),
-    ("connect_failed", "lose-1%"): (
-        # without the SYN-ACK, an RST that came after it refuses the connection
-        "silent: reset after the SYN-ACK, by something on the way",
-        # without the second refusal, the first one is the last
-        "speaks: both addresses of localhost refuse: one attempt, told of the last one",
+    **dict.fromkeys(
+        (("connect_failed", "lose-1%"), ("connect_failed", "lose-10%")),
+        (
+            # without the SYN-ACK, an RST that came after it refuses the connection
+            "silent: reset after the SYN-ACK, by something on the way",
+            # without the second refusal, the first one is the last
+            "speaks: both addresses of localhost refuse: one attempt, told of the last one",
+        ),
     ),
     # what tells these from an impatient client is on other connections, which are lost
     ("client_abort", "drop-flow-sides"): tuple(
