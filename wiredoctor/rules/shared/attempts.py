@@ -224,27 +224,28 @@ def given_up_in_a_row(connections: pl.LazyFrame, given_up: pl.Expr, least: int) 
 
 
 def single_syns_in_a_row(
-    connections: pl.LazyFrame, single: pl.Expr, *, least: int, apart: int, most_servers: int
+    connections: pl.LazyFrame, single: pl.Expr, *, least: int, apart: int, most: int, most_servers: int
 ) -> pl.LazyFrame:
     """Return the ids of the attempts that `single` selects, if there are at least `least` of one client at one server, and if the
     client got no other connection there between the first and the last of them.
 
     If the attempts are on average less than `apart` ns apart, they are a flood, and a client with such attempts at more than
-    `most_servers` addresses and ports looks for open ports. These do not count.
+    `most_servers` addresses and ports looks for open ports. These do not count, and none counts if there are more than `most`.
     """
     client = c("client_host").hash()
     pair = (client ^ c("server").hash(1)).alias("pair")
+    some = connections.filter(single).select("connection", "syn_time", client.alias("by"), pair).head(most + 1)
+    some = some.filter(pl.len() <= most)
     runs = (
-        connections.filter(single)
-        .group_by(pair)
-        .agg(client.first().alias("by"), c("syn_time").min().alias("first"), c("syn_time").max().alias("last"), number=pl.len())
+        some.group_by("pair")
+        .agg(c("by").first(), c("syn_time").min().alias("first"), c("syn_time").max().alias("last"), number=pl.len())
         .filter((c("number") >= least) & (c("last") - c("first") >= (c("number") - 1) * apart))
         .filter(pl.len().over("by") <= most_servers)
     )
     others = connections.filter(c("first_answer_frame").is_not_null()).select(pair, "first_answer_time")
     between = others.join(runs, on="pair").filter(c("first_answer_time").is_between("first", "last"))
     in_vain = runs.join(between, on="pair", how="anti")
-    return connections.filter(single).select("connection", pair).join(in_vain, on="pair", how="semi").select("connection")
+    return some.join(in_vain, on="pair", how="semi").select("connection")
 
 
 def acceptances(refused: pl.LazyFrame, connections: pl.LazyFrame, within: int) -> pl.LazyFrame:

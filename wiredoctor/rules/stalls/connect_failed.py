@@ -239,6 +239,10 @@ IN_A_ROW = Threshold(
     "the minimum number of attempts of kind given-up, or of attempts with a single SYN without an answer; a client may end once "
     "while it connects, and a scanner tries a port twice",
 )
+MANY_SINGLE = Threshold(
+    "10000 attempts",
+    "if more attempts with a single SYN than this had no answer, somebody floods or scans; examining them takes memory",
+)
 APART = Threshold(
     "100 ms", "the minimum average interval of attempts with a single SYN; programs that flood a server send them sooner"
 )
@@ -266,7 +270,8 @@ def screen() -> Mapping[str, pl.Expr]:
     """Return a cheap condition for each table. If no row of a batch meets its condition, the batch has no candidate findings."""
     reset = (pl.col("close") == "rst") & (pl.col("server_bytes") == 0)
     told = pl.col("refused_frame").is_not_null() | pl.col("syn_error_frame").is_not_null() | reset
-    silent = (pl.col("syns") >= GIVEN_UP.value) | ((pl.col("syns") == 1) & (pl.col("server_packets") == 0))
+    single = (pl.col("syns") == 1) & (pl.col("server_packets") == 0)
+    silent = (pl.col("syns") >= GIVEN_UP.value) | (single & (single.sum() <= MANY_SINGLE.value))
     return {"connections": told | silent, "tries": pl.col("exchange").is_null()}
 
 
@@ -294,8 +299,9 @@ def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
     dropped = _closed_at_once()
     in_a_row = attempts.given_up_in_a_row(connections, _given_up(), IN_A_ROW.value)
     single_in_a_row = attempts.single_syns_in_a_row(
-        connections, single, least=IN_A_ROW.value, apart=APART.value, most_servers=attempt_groups.MANY_SERVERS.value
-    )
+        connections, single, least=IN_A_ROW.value, apart=APART.value, most=MANY_SINGLE.value,
+        most_servers=attempt_groups.MANY_SERVERS.value,
+    )  # fmt: skip
     abandoned = c("in_a_row").fill_null(value=False)
     error = icmp.key("syn_error_router", "syn_error_type", "syn_error_code")
     prohibited = error.is_in([icmp.number(*one) for one in icmp.PROHIBITED])
