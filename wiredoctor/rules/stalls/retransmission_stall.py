@@ -95,8 +95,8 @@ RULE = Rule(
         "direction or in both, or the receiving host stood still: its kernel would have acknowledged the data at once.",
         "too-large": "For {gap}, no new data came and no outstanding data was acknowledged. The sender retransmitted up to "
         "{lost_bytes:,} bytes at a time, and no such segment was acknowledged. Then it tried {retransmitted_bytes:,} bytes, and "
-        "that segment was acknowledged. A link on the path is too narrow for full segments, and the sender was not told so: the "
-        "ICMP message (packet too big) was not sent, or it was dropped.",
+        "that segment was acknowledged. A link on the path has too small an MTU for full segments, and the sender did not learn "
+        "it: the ICMP message (packet too big) was not sent, or it was dropped.",
     },
     remedy={
         "timeout": "{queue}"

@@ -23,9 +23,9 @@ How it is proved
     sender then gave up (RST, FIN, or the same request on a new connection). No ACK covers its first byte, although the
     receiver had acknowledged the handshake or earlier data in this capture, and its window was not closed.
 
-    Under heavy loss, one segment after the other is repaired, and the last one has only waited for its turn. So if the receiver
-    was still heard half a second (or two round trips) after the data was first sent, the copies count only from the next one on.
-    Then they must be spread over at least a second before the client closes.
+    Under heavy loss, the sender repairs one segment after the other, and the last one has only waited for its turn. So the first
+    copy does not count if the receiver sent a packet more than half a second (or two round trips, if that is longer) after it and
+    before the second copy. Then the other copies must be spread over at least a second before the client closes.
 
     TCP keep-alive probes count in the same way if their sender was waiting for the rest of a message: the kernel answers each
     probe that arrives. The receiver sent nothing after the first of them.
@@ -190,8 +190,8 @@ NEVER_CAME = Threshold(
 )
 PROGRESS = Threshold(
     "500 ms",
-    "the copies count only from the second on if the receiver was heard this long (or two round trips, if longer) after the "
-    "first and before the second; an ACK of earlier data that was on its way comes sooner",
+    "the first copy does not count if the receiver sends a packet more than this (or two round trips, if longer) after it and "
+    "before the second copy; an ACK of earlier data that was on its way comes sooner",
 )
 AGAIN_SPAN = Threshold(
     "800 ms", "copies of acknowledged data must be spread over at least this time; on Linux three come within 1.4 s of the first"
