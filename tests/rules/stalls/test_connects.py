@@ -113,6 +113,24 @@ def test_a_client_that_tries_for_ever_is_one_finding(count: int, findings: int) 
         assert (told[0]["start"], told[0]["end"]) == (0, 100 * S + MS)
 
 
+def single_syns(servers: int) -> list[dict[str, Any]]:
+    """Three connections with a single SYN without an answer at each of so many ports, a second apart."""
+    numbers = range(3 * servers)
+    return [
+        connection(
+            connection=n, client=f"10.0.0.1:{40_000 + n}", client_host="10.0.0.1", server=f"10.0.0.2:{n % servers + 1}", syns=1,
+            syn_frame=n + 1, syn_time=n * S, last_syn_frame=n + 1, last_syn_time=n * S, end=n * S, client_packets=1,
+            server_packets=0, final_at=1000 * S,
+        )
+        for n in numbers
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("servers", "told"), [(1, 3), (20, 60), (21, 0)])
+def test_single_syns_to_many_ports_are_a_scan(servers: int, told: int) -> None:
+    assert len(failed(*single_syns(servers))) == told
+
+
 def test_a_scan_hides_no_other_client() -> None:
     other = refused(5_000, client="10.0.0.9", server="10.0.0.2:443")
     assert sorted(f["client"] for f in failed(*ports(1000), other)) == ["10.0.0.1", "10.0.0.9:45000"]

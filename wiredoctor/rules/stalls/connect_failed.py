@@ -39,6 +39,10 @@ How it is proved
     third are enough, with lower confidence. Two SYNs are enough if the client's next connection to the server, within 30 s, had
     no answer either, and the server had 3 s after the first SYN, and 0.9 s after the last one of each. If the client is a
     gateway that then reported the failure to its own client, two SYNs are enough, or one SYN that stayed unanswered for 0.9 s.
+    One SYN is also enough if the client tried at least three times in a row, each time with a single SYN that stayed unanswered
+    for 0.9 s: its connect timeout is shorter than the time after which TCP repeats a SYN. That does not apply if the attempts
+    are less than 100 ms apart on average, or if there are more than 10,000 (a flood), or if the client does so at more than 20
+    addresses and ports (a scan).
 
     Kind closed-at-once: the server's RST came within a second of its SYN-ACK. The server had sent no data, and the client
     none either, or only the first message of a TLS handshake. The sequence and ACK numbers of the RST show that no data of
