@@ -23,6 +23,7 @@ class Sink(Protocol):
 
 
 _PIECE = 1 << 20
+_LINE_FEED = 10
 _LINES_AT_ONCE = 1 << 14
 """The number of line positions that are converted to Python integers at once; a million of these would take 100 MB."""
 
@@ -48,7 +49,7 @@ class Ordered:
         """
         if not len(lines):
             return
-        ends = np.cumsum([len(line) + 1 for line in bytes(lines).split(b"\n")[:-1]])
+        ends = np.flatnonzero(np.frombuffer(lines, np.uint8) == _LINE_FEED) + 1
         self._keys.append(keys)
         self._starts.append(np.concatenate((np.zeros(1, np.int64), ends[:-1])) + self._end)
         self._file.write(lines)
