@@ -44,6 +44,19 @@ def test_the_sentence_names_both_sides() -> None:
     assert (told.client, told.server, told.delay) == ("10.0.0.1:40001", "10.0.0.2:80", None)
 
 
+def test_the_last_health_check_explains_a_503_only_if_it_failed() -> None:
+    failed = of("after two failed health checks")
+    assert "failed before: GET /up from 10.0.0.2 to 10.0.0.3:8080 (status 500)), so" in failed.message
+    assert failed.remedy.startswith("If this is the gateway's health check, find out why the server fails it:")
+    succeeded = of("after a health check that succeeded")
+    assert "health check" not in succeeded.message + succeeded.remedy
+
+
+def test_the_error_page_of_haproxy_names_it_and_says_what_it_means() -> None:
+    told = of("a 503 of haproxy")
+    assert "looks like one from haproxy. With this status haproxy says that it has no server for the request" in told.message
+
+
 def test_a_client_that_stopped_in_its_request_is_named_and_not_the_server() -> None:
     told = of("because the client stopped in the middle")
     assert told.title == "The gateway answered 504: the client had not sent its complete request"

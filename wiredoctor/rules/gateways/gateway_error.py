@@ -43,11 +43,13 @@ How it is proved
     that the capture does not show: on another port, on a Unix socket or behind TLS. Then confidence is low, and the finding says
     so.
 
-    Kind unseen: the client got a 502 or 504 (or a 503 from Varnish, Squid, Envoy or AWS ALB, or in response to CONNECT, or 520
-    to 526 from Cloudflare), but the capture does not contain the other side of the gateway. There is one finding per gateway and
-    status. It names servers that may be behind the gateway. While a response was due, a host contacted each of these servers.
-    That host is not a client of the gateway, so it may be the gateway itself under another address. That host failed to connect,
-    or sent nothing on the connection, or used TLS or a protocol other than HTTP (such as FastCGI).
+    Kind unseen: the client got a 502 or 504 (or a 503 from Varnish, Squid, Envoy or AWS ALB, or haproxy's own page for 503, or a
+    503 in response to CONNECT, or 520 to 526 from Cloudflare), but the capture does not contain the other side of the gateway.
+    There is one finding per gateway and status. It names servers that may be behind the gateway. While a response was due, a host
+    contacted each of these servers. That host is not a client of the gateway, so it may be the gateway itself under another
+    address. That host failed to connect, or sent nothing on the connection, or used TLS or a protocol other than HTTP (such as
+    FastCGI). If such a host sent only one kind of request to a server, at least twice, and the last one before the first error
+    failed, the finding names it as a health check that may explain the status.
 
 What it is not
     Not reported: a gateway that forwards an error of the server, a client that closes while the attempt is still open, a device

@@ -375,6 +375,10 @@ def failure_filter(front: Exchange, failure: Failure) -> str:
     return f"tcp.stream == {some[0]}" if len(some) == 1 else f"tcp.stream in {{{', '.join(map(str, some))}}}"
 
 
+HAPROXY_PAGES = {502: (107, 108), 503: (107, 108), 504: (92, 93)}
+"""The lengths in bytes of haproxy's own error pages, built in and in Debian's files for `errorfile`; they have no field Server."""
+
+
 def gateway_software(row: Mapping[str, Any]) -> str:
     """Return the software that created the error page, from fields that only the gateway can have sent; "" if unknown."""
     server, reason = row["response_server"] or "", row["response_reason"] or ""
@@ -395,4 +399,6 @@ def gateway_software(row: Mapping[str, Any]) -> str:
     ):
         if server.startswith(begins):
             return name
-    return "haproxy" if not server and reason == "Gateway Time-out" else ""
+    pages = HAPROXY_PAGES.get(row["code"] or row["response_status"], ())
+    of_haproxy = row["response_content_type"] == "text/html" and row["response_body_bytes"] in pages
+    return "haproxy" if not server and (reason == "Gateway Time-out" or of_haproxy) else ""

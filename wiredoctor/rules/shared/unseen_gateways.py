@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from wiredoctor.rules.shared.gateway_attempts import MAX_LOOSE
-from wiredoctor.rules.shared.gateway_texts import SETTINGS, USUAL_LIMITS, gateway_software, list_servers
+from wiredoctor.rules.shared.gateway_texts import HAPROXY_PAGES, SETTINGS, USUAL_LIMITS, gateway_software, list_servers
 
 c = pl.col
 
@@ -32,6 +32,10 @@ _RECORD = f"Capture both sides on the gateway: {_COMMAND} Until then look into t
 _READ_LOG = (
     "Look into the gateway's log at that second: the gateway may have opened the connection without a request, and failed before "
     f"it sent one. If it was another program (a health check), capture both sides on the gateway: {_COMMAND}"
+)
+_CHECK = (
+    "If this is the gateway's health check, find out why the server fails it: correct the server, or the path, the expected status "
+    f"and the timeout of the check. If it was another program, capture both sides on the gateway: {_COMMAND}"
 )
 _RECORD_BEHIND = {
     "Cloudflare": (
@@ -64,8 +68,10 @@ def unseen_gateways(
     envoy = server.str.to_lowercase().str.ends_with("envoy") & (c("response_content_type") == "text/plain")
     # an ALB passes the field Server of its targets on; a fixed response of a rule is seldom HTML
     balancer = server.str.starts_with("awselb/") & (c("response_content_type") == "text/html")
+    haproxy = server.fill_null("").eq("") & (c("response_content_type") == "text/html")
+    haproxy &= c("response_body_bytes").is_in(HAPROXY_PAGES[503])
     made = (status == 503) & pl.any_horizontal(
-        said.fill_null(value=False) for said in (varnish, squid, envoy, balancer, c("request_method") == "CONNECT")
+        said.fill_null(value=False) for said in (varnish, squid, envoy, balancer, haproxy, c("request_method") == "CONNECT")
     )
     made |= status.is_in([*_CLOUDFLARE]) & (server.str.to_lowercase() == "cloudflare").fill_null(value=False)
     given = exchanges.filter(c("has_response"), c("has_request"), status >= 200).join(
@@ -79,13 +85,51 @@ def unseen_gateways(
     many = some.group_by("server", status.cast(pl.Int64).alias("code")).agg(
         pl.len().cast(pl.Int64).alias("responses"),
         wait.median().cast(pl.Int64).alias("median"),
-        c("response_frame", "response_start", "response_server", "response_reason", "request_frame", "request_start")
+        c("response_frame", "response_start", "response_server", "response_reason", "response_content_type", "response_body_bytes")
         .sort_by("response_frame")
         .first(),
+        c("request_frame", "request_start").sort_by("response_frame").first(),
     )
     nothing = pl.concat([tries.select(pl.len()), fronts.select(pl.len())]).select(c("len").sum().alias("gateways"))
     unseen = many.join(totals, on="server").join(nothing, how="cross").filter(c("gateways") == 0).drop("gateways")
-    return unseen.join(_servers_of_other_hosts(some, connections), on=["server", "code"], how="left")
+    unseen = unseen.join(_servers_of_other_hosts(some, connections), on=["server", "code"], how="left")
+    return unseen.join(_failed_checks(some, exchanges, left, connections), on=["server", "code"], how="left")
+
+
+def _other_hosts(some: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the connections of hosts that sent none of the requests in `some`."""
+    asking = connections.join(some.select("connection"), on="connection", how="semi").select("client_host").unique()
+    return connections.join(asking, on="client_host", how="anti")
+
+
+def _failed_checks(
+    some: pl.LazyFrame, exchanges: pl.LazyFrame, left: pl.LazyFrame, connections: pl.LazyFrame
+) -> pl.LazyFrame:  # fmt: skip
+    """Return for each gateway and status the requests that may be failed health checks of the gateway, as texts in `checks`.
+
+    Such a request was sent by a host that is not a client of the gateway. It was the host's last one to its server before the
+    gateway's first response with this status, and was answered with an error or not at all. All requests of this host to this server have the same target.
+    """
+    pair = ("client_host", "checked")
+    first = some.group_by("server", c("response_status").cast(pl.Int64).alias("code")).agg(c("response_start").min().alias("by"))
+    others = _other_hosts(some, connections).select("connection", "client_host", c("server").alias("checked"))
+    gave_up = left.select("connection", "exchange", pl.lit(value=True).alias("gave_up"))
+    sent = exchanges.filter("has_request").join(others, on="connection").join(gave_up, on=["connection", "exchange"], how="left")
+    failed = ~c("has_response") | (c("response_status") >= 400) | c("gave_up").fill_null(value=False)
+    status = c("response_status").filter(~c("gave_up").fill_null(value=False))
+    what = pl.format("{} {} from {} to {}", "request_method", "request_target", "client_host", "checked")
+    return (
+        sent.filter((c("request_target").n_unique() == 1).over(pair), pl.len().over(pair) >= 2)
+        .join(first, how="cross")
+        .filter(c("request_start") < c("by"))
+        .sort("request_start")
+        .group_by("server", "code", *pair, maintain_order=True)
+        .agg(what.last().alias("what"), failed.last().alias("failed"), status.last().alias("status"))
+        .filter("failed")
+        .head(MAX_LOOSE)
+        .group_by("server", "code", maintain_order=True)
+        .agg(pl.format("{} ({})", "what", pl.format("status {}", "status").fill_null("no response")).alias("checks"))
+    )
 
 
 def _servers_of_other_hosts(some: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
@@ -97,8 +141,7 @@ def _servers_of_other_hosts(some: pl.LazyFrame, connections: pl.LazyFrame) -> pl
     FastCGI or HTTP/2. `unasked`: servers to which a host connected at such a time without sending anything.
     """
     key = ["server", c("response_status").cast(pl.Int64).alias("code")]
-    asking = connections.join(some.select("connection"), on="connection", how="semi").select("client_host").unique()
-    others = connections.join(asking, on="client_host", how="anti")
+    others = _other_hosts(some, connections)
     waits = some.drop_nulls("request_end").sort("request_end")
 
     def servers(found: pl.LazyFrame, name: str, start: str, end: str) -> pl.LazyFrame:
@@ -127,6 +170,9 @@ def _servers_of_other_hosts(some: pl.LazyFrame, connections: pl.LazyFrame) -> pl
 
 def _servers_of_other_hosts_text(row: Mapping[str, Any]) -> str:
     """Return the text about connections of other hosts, which may be the gateway's connections to the servers behind it."""
+    if row["checks"]:
+        listed = list_servers(row["checks"])
+        return f" (but a request that may be the gateway's health check failed before: {listed})"
     said = [
         f"but {text} {list_servers(sorted(row[name]))}"
         for name, text in (
@@ -146,6 +192,11 @@ def _own_meaning(software: str, code: int) -> str:
         return f"Cloudflare says that {_CLOUDFLARE[code]}"
     if software == "AWS ALB" and code == 503:
         return "an AWS ALB says that no server behind it is registered or in use, unless one of its rules sends a fixed response"
+    if software == "haproxy" and code == 503:
+        return (
+            "haproxy says that it has no server for the request: health checks or connections failed, or the request waited in "
+            "the queue for too long"
+        )
     return ""
 
 
@@ -168,7 +219,7 @@ def endpoint_candidate(row: Mapping[str, Any], seconds: int) -> dict[str, Any]:
         "limit": limit if row["code"] == 504 and seconds else "",
         "means": own or "a gateway reports the failure of a server behind it",
         "unknown": "why" if own else "whether the gateway or a server behind it sent the status, and why",
-        "record": _RECORD_BEHIND.get(software, _READ_LOG if row["unasked"] else _RECORD),
+        "record": _RECORD_BEHIND.get(software, _CHECK if row["checks"] else _READ_LOG if row["unasked"] else _RECORD),
         "behind": _servers_of_other_hosts_text(row),
         "filter": f"http.response.code == {row['code']}",
         "wait": row["median"] or 0, "code": row["code"], "responses": row["responses"], "total": row["total"], "own": False,
