@@ -107,7 +107,8 @@ What it is not
 What to do
     Kinds timeout, gave-up: find out why the server needs longer than the client waited, and only then raise the client's
     timeout. If part of the response came, and the client had acknowledged all of it: check whether Content-Length announces
-    more than the program writes. Otherwise a segment was lost, and the client was waiting for its retransmission. Kind unread:
+    more than the program writes, or whether the server leaves the connection open although only its close ends the response.
+    Otherwise a segment was lost, and the client was waiting for its retransmission. Kind unread:
     a health check that does not read the body can use HEAD or request a smaller page. Kind stopped: if the responses matter,
     have the program wait for them before it ends. Kind superseded: have the client wait for a pause in typing, or send a
     second copy later. Kinds left, seek, stream: nothing has to change.
@@ -124,7 +125,7 @@ from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared import abort_reasons, left_early
 from wiredoctor.rules.shared.abort_reasons import decide
 from wiredoctor.rules.shared.abort_texts import REASON_TEXTS, reason_columns, timeout_texts_from_syn
-from wiredoctor.rules.shared.connection_close import BROKEN_BEFORE, FRAMING_ERRORS
+from wiredoctor.rules.shared.connection_close import BROKEN_BEFORE, FRAMING_ERRORS, is_delimited_by_close
 from wiredoctor.rules.shared.evidence import (
     EVIDENCE,
     candidate,
@@ -292,7 +293,12 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
             pl.when("unknown").then(pl.lit(_UNKNOWN_THERE)).otherwise(pl.lit("")).alias("unknown_there"),
             pl.when("unknown").then(pl.lit(_LOOK_THERE)).otherwise(pl.lit("")).alias("look_there"),
             _look_for_end().alias("look_for_end"),
-            pl.when("sending").then(pl.lit(_STILL_SENDING)).otherwise(pl.lit(_NO_RESPONSE)).alias("progress"),
+            pl.when("sending")
+            .then(pl.lit(_STILL_SENDING))
+            .when(_has_paused() & is_delimited_by_close())
+            .then(pl.lit(_NO_END))
+            .otherwise(pl.lit(_NO_RESPONSE))
+            .alias("progress"),
             pl.when("sending").then(pl.lit(_SLOW_UPLOAD)).otherwise(pl.lit(_PATIENCE)).alias("patience"),
             evidence(
                 ("request_frame", "request_start", "the request"),
@@ -348,6 +354,7 @@ _LOOK_THERE = (
 )
 
 _NO_RESPONSE, _STILL_SENDING = ", before it had the response", ", while it was still sending the request"
+_NO_END = ", while it waited for the close that ends the response"
 
 _TOO_LONG = (
     "Check whether the server's program had written its complete response: if Content-Length announces more than that, and the "
@@ -356,6 +363,10 @@ _TOO_LONG = (
 _CONTINUE = (
     "Have the server, or the proxy in front of it, answer 100 (Continue), or have the client send its body without waiting for "
     "it (Java's HttpClient waits without limit, so do not set expectContinue). "
+)
+_UNCLOSED = (
+    "Check whether the server had written its complete response: it announces neither Content-Length nor chunks, so the client "
+    "waits until the connection closes. A child process that has inherited the socket keeps it open (close-on-exec). "
 )
 _UNFINISHED = "Check whether the server's program ends its response: until the last chunk (size 0) comes, the client waits. "
 
@@ -369,10 +380,12 @@ def _received_text() -> pl.Expr:
     """Return the text that describes the part of the response that the client had received when it closed."""
     announced = pl.coalesce(pl.when(_sized()).then(pl.format(" of {}", "response_body_due")), pl.lit(""))
     part = pl.format(
-        "the client had received only part of the {} (the capture has {}{} bytes of the body){}",
+        "the client had received {} of the {} (the capture has {}{} bytes of the body{}){}",
+        pl.when(is_delimited_by_close()).then(pl.lit("some or all")).otherwise(pl.lit("only part")),
         "response_status",
         "response_body_bytes",
         announced,
+        pl.when(is_delimited_by_close()).then(pl.lit(", which ends when the connection closes")).otherwise(pl.lit("")),
         pl.when(_has_stopped()).then(pl.format(", and nothing had come for {}", duration(_quiet()))).otherwise(pl.lit("")),
     )
     return (
@@ -428,6 +441,8 @@ def _look_for_end() -> pl.Expr:
         .then(pl.lit(_TOO_LONG))
         .when(_has_paused() & (pl.col("response_framing") == "chunked"))
         .then(pl.lit(_UNFINISHED))
+        .when(_has_paused() & is_delimited_by_close())
+        .then(pl.lit(_UNCLOSED))
         .otherwise(pl.lit(""))
     )
 

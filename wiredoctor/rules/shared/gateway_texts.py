@@ -376,7 +376,7 @@ def failure_filter(front: Exchange, failure: Failure) -> str:
 
 
 HAPROXY_PAGES = {502: (107, 108), 503: (107, 108), 504: (92, 93)}
-"""The lengths in bytes of haproxy's own error pages, built in and in Debian's files for `errorfile`; they have no field Server."""
+"""The lengths in bytes of haproxy's own error pages, built in and in Debian's files. They have no field Server."""
 
 
 def gateway_software(row: Mapping[str, Any]) -> str:

@@ -13,6 +13,11 @@ from wiredoctor.rules.shared.gateway_texts import HAPROXY_PAGES, SETTINGS, USUAL
 c = pl.col
 
 _UNSEEN = (502, 504)
+_OF_FIRST = (
+    *("request_frame", "request_start", "response_frame", "response_start"),
+    *("response_server", "response_reason", "response_content_type", "response_body_bytes"),
+)
+"""The columns of the first response with a status that are read."""
 
 _CLOUDFLARE = {
     520: "the server behind it sent an empty, unknown or unexpected response",
@@ -34,8 +39,8 @@ _READ_LOG = (
     f"it sent one. If it was another program (a health check), capture both sides on the gateway: {_COMMAND}"
 )
 _CHECK = (
-    "If this is the gateway's health check, find out why the server fails it: correct the server, or the path, the expected status "
-    f"and the timeout of the check. If it was another program, capture both sides on the gateway: {_COMMAND}"
+    "If this is the gateway's health check, find out why the server fails it: correct the server, or the path, the expected "
+    f"status and the timeout of the check. If it was another program, capture both sides on the gateway: {_COMMAND}"
 )
 _RECORD_BEHIND = {
     "Cloudflare": (
@@ -85,10 +90,7 @@ def unseen_gateways(
     many = some.group_by("server", status.cast(pl.Int64).alias("code")).agg(
         pl.len().cast(pl.Int64).alias("responses"),
         wait.median().cast(pl.Int64).alias("median"),
-        c("response_frame", "response_start", "response_server", "response_reason", "response_content_type", "response_body_bytes")
-        .sort_by("response_frame")
-        .first(),
-        c("request_frame", "request_start").sort_by("response_frame").first(),
+        c(_OF_FIRST).sort_by("response_frame").first(),
     )
     nothing = pl.concat([tries.select(pl.len()), fronts.select(pl.len())]).select(c("len").sum().alias("gateways"))
     unseen = many.join(totals, on="server").join(nothing, how="cross").filter(c("gateways") == 0).drop("gateways")
@@ -108,7 +110,8 @@ def _failed_checks(
     """Return for each gateway and status the requests that may be failed health checks of the gateway, as texts in `checks`.
 
     Such a request was sent by a host that is not a client of the gateway. It was the host's last one to its server before the
-    gateway's first response with this status, and was answered with an error or not at all. All requests of this host to this server have the same target.
+    gateway's first response with this status, and was answered with an error or not at all. All requests of this host to this
+    server have the same target.
     """
     pair = ("client_host", "checked")
     first = some.group_by("server", c("response_status").cast(pl.Int64).alias("code")).agg(c("response_start").min().alias("by"))
