@@ -274,9 +274,14 @@ def screen() -> Mapping[str, pl.Expr]:
     """Return a cheap condition for each table. If no row of a batch meets its condition, the batch has no candidate findings."""
     reset = (pl.col("close") == "rst") & (pl.col("server_bytes") == 0)
     told = pl.col("refused_frame").is_not_null() | pl.col("syn_error_frame").is_not_null() | reset
-    single = (pl.col("syns") == 1) & (pl.col("server_packets") == 0)
+    single = (pl.col("syns") == 1) & (pl.col("server_packets") == 0) & _is_alone()
     silent = (pl.col("syns") >= GIVEN_UP.value) | (single & (single.sum() <= MANY_SINGLE.value))
     return {"connections": told | silent, "tries": pl.col("exchange").is_null()}
+
+
+def _is_alone() -> pl.Expr:
+    """Return whether nothing answered the last SYN, and no other followed, for LONE."""
+    return c("final_at") - c("last_syn_time") >= LONE.value
 
 
 def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
@@ -291,9 +296,9 @@ def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
     given_up = c("attempt").fill_null(value=False) & (
         (c("syns") >= GIVEN_UP.value) | (c("final_at") - c("syn_time") >= LONE.value)
     )
-    few = (c("syns") >= GIVEN_UP.value) & (waited >= LONE.value)
+    few = (c("syns") >= GIVEN_UP.value) & _is_alone()
     silence = no_answer & (((c("syns") >= SYNS.value) & enough) | given_up | (few & c("again").fill_null(value=False)))
-    single = no_answer & (c("syns") == 1) & (waited >= LONE.value)
+    single = no_answer & (c("syns") == 1) & _is_alone()
     silence |= c("single_in_a_row").fill_null(value=False)
     refused = c("refused_frame").is_not_null() & c("first_answer_frame").is_null() & ~c("connected")
     nearer = attempts.nearer_resets(
