@@ -302,6 +302,21 @@ def test_time_lost_does_not_hide_what_nothing_explains() -> None:
     assert said(one).endswith("; the only response has status 503.")
 
 
+@pytest.mark.parametrize("severity", ["warning", "note"])
+def test_time_lost_does_not_hide_rejections(severity: str) -> None:
+    rows = [exchange(1, exchange=number, response_status=status) for number, status in enumerate((200, 417, 400, 413))]
+    told = said(report([finding(delay=0.4, severity=severity)], [connection(1)], rows))
+    assert "3 of 4 responses have status 400, 413 or 417" in told
+    assert "No request failed" not in told
+
+
+def test_a_warning_does_not_hide_rejections_but_explains_a_414() -> None:
+    rows = [exchange(1, exchange=number, response_status=status) for number, status in enumerate((200, 414))]
+    warning = finding(delay=None, severity="warning")
+    assert said(report([warning], [connection(1)], rows)).endswith("; 1 of 2 responses has status 414.")
+    assert "414" not in said(report([replace(warning, rule="oversized-head")], [connection(1)], rows))
+
+
 def test_what_nothing_explains_comes_before_notes() -> None:
     note = finding(delay=0.4, severity="note")
     one = report([note], [connection(1)], [exchange(1, response_status=503)])

@@ -135,8 +135,8 @@ def headline(report: Report, groups: Sequence[Group], reach: Coverage, shown: st
 
     The first sentences say what is missing from the report or its captures. Then comes the first of the following facts that
     applies: nothing could be judged, requests failed, another error, time lost, a warning, or the text that `health` returns. The
-    text also counts unanswered requests, and statuses of 500 and above, that no finding explains, and connection attempts that
-    failed beside the requests. `shown`: a description of the report's filter.
+    text also counts unanswered requests, and statuses of 500 and above, that no finding explains, rejected requests, and
+    connection attempts that failed beside the requests. `shown`: a description of the report's filter.
     """
     return " ".join([*missing(report), _finding_or_health(report, groups, reach, shown)])
 
@@ -192,11 +192,13 @@ def _finding_or_health(report: Report, groups: Sequence[Group], reach: Coverage,
         return f"{_failed(failed, failed.cause, groups)}{attempts}{errors}{scope}."
     if judged and judged[0].worst.severity == "error":
         return f"{_title_and_place(judged[0])}{doubts}{scope}."
+    if sum(reach.answers.rejections.values()) > sum(one.rule == "oversized-head" for one in report.findings):
+        doubts = _and(unexplained(reach) + rejections(reach.answers), "; ")
     if report.delay >= WORTH_TELLING:
         lost = _time_lost(report, judged or groups, reach)
         if doubts and all(group.worst.severity == "note" for group in groups):
             # failures come before the cost of what may be as it should be
-            errors = join_words(unexplained(reach))
+            errors = join_words(unexplained(reach) + rejections(reach.answers))
             return f"{errors[:1].upper()}{errors[1:]}; {lost}{scope}."
         return f"{lost}{doubts}{scope}."
     if warnings := [group for group in judged if group.worst.severity == "warning"]:
@@ -388,8 +390,15 @@ def _title_and_place(group: Group) -> str:
 def _time_lost(report: Report, groups: Sequence[Group], reach: Coverage) -> str:
     costly = [group for group in groups if (group.delay or 0.0) > 0]
     answers = reach.answers
-    answered = answers.requests and answers.answered == answers.requests and not unexplained(reach)
-    fine = answered and knows_failures(report) and not report.left_out and not missing(report)
+    answered = answers.requests and answers.answered == answers.requests
+    fine = (
+        answered
+        and not unexplained(reach)
+        and not rejections(answers)
+        and knows_failures(report)
+        and not report.left_out
+        and not missing(report)
+    )
     unconnected = _unconnected(report)
     if any(finding.severity != "note" for finding in unconnected):
         lead = "Connection attempts failed, and "

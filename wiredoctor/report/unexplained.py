@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from wiredoctor.findings import UNJUDGED
 from wiredoctor.report.coverage import Answers, Coverage
-from wiredoctor.report.words import count, part_of
+from wiredoctor.report.words import count, join_words, part_of
 
 MAX_STATUSES = 3
 """The maximum number of statuses that a clause names. The others are counted together."""
@@ -112,7 +112,7 @@ def rejections(answers: Answers) -> list[str]:
     found = answers.rejections
     if answers.responses and answers.classes == {"4xx": answers.responses} and sum(found.values()) < answers.responses:
         return [_have_status(answers.responses, answers, "4xx")]
-    return [_have_status(sum(found.values()), answers, " or ".join(map(str, found)))] if found else []
+    return [_have_status(sum(found.values()), answers, join_words([*map(str, found)], "or"))] if found else []
 
 
 def _have_status(number: int, answers: Answers, status: str) -> str:

@@ -64,9 +64,9 @@ def part_of(number: int, whole: int, noun: str) -> str:
     return f"the only {noun}" if number == whole == 1 else f"{number:,} of {count(whole, noun)}"
 
 
-def join_words(parts: Sequence[str]) -> str:
-    """Join words as in a sentence: "a", "a and b", "a, b and c"."""
-    return " and ".join(part for part in (", ".join(parts[:-1]), *parts[-1:]) if part)
+def join_words(parts: Sequence[str], last: str = "and") -> str:
+    """Join words as in a sentence: "a", "a and b", "a, b and c". `last`: the word before the last one."""
+    return f" {last} ".join(part for part in (", ".join(parts[:-1]), *parts[-1:]) if part)
 
 
 def scale(length: float, longest: float, width: int) -> int:

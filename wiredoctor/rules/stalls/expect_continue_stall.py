@@ -22,7 +22,8 @@ What it is not
     retransmitted.
 
 What to do
-    Have the server answer 100 (Continue), or have the client send the body at once.
+    Have the server answer 100 (Continue), or have the client send the body at once. If the server answered 417 (Expectation
+    Failed), have the client leave Expect out.
 
 References
     RFC 9110 section 10.1.1.
@@ -42,9 +43,8 @@ RULE = Rule(
     severity="warning",
     title="The client waited {wait} for a 100 Continue that did not come",
     message="The head of {request} says Expect: 100-continue. The server sent no interim response, and the client sent the "
-    "{sent} after {wait}{timer}.",
-    remedy="Have the client send its body without waiting, or have the server (or the proxy in front of it) answer 100 "
-    "(Continue). ",
+    "{sent} after {wait}{timer}.{refused}",
+    remedy="{remedy}",
     references=(Reference("RFC 9110 section 10.1.1, Expect", "https://www.rfc-editor.org/rfc/rfc9110.html#section-10.1.1"),),
     explained_by=(("retransmission-stall", "time"), ("zero-window-stall", "time")),
     advice=(
@@ -72,6 +72,13 @@ _TIMERS = (
 """Ranges of waits (ms), each with the clients whose timeout is in the range."""
 _NO_TIMER = ". No known client has that timeout, so the body may have been late for another reason"
 
+_EXPECTATION_FAILED = 417
+_REFUSED = " The server then answered 417 (Expectation Failed): it does not accept Expect."
+_WITHOUT = "Have the client leave Expect out of its requests, or repeat them without it, since this server refuses it. "
+_ANSWER = (
+    "Have the client send its body without waiting, or have the server (or the proxy in front of it) answer 100 (Continue). "
+)
+
 
 def screen() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
@@ -89,6 +96,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     timer = _timer(wait)
     unknown = timer.is_null()
     sure = pl.when(unknown).then(pl.lit("low")).otherwise(confidence())
+    refused = c("response_status") == _EXPECTATION_FAILED
     slow_source = 2 * (c("request_body_pause") - round_trip) >= wait
     return (
         exchanges.filter(c("request_expect_continue") & (wait >= MIN_WAIT.value))
@@ -105,6 +113,8 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
             wait.cast(DURATION).alias("wait"),
             pl.when(whole).then(body).otherwise(pl.lit("body")).alias("sent"),
             timer.fill_null(_NO_TIMER).alias("timer"),
+            pl.when(refused).then(pl.lit(_REFUSED)).otherwise(pl.lit("")).alias("refused"),
+            pl.when(refused).then(pl.lit(_WITHOUT)).otherwise(pl.lit(_ANSWER)).alias("remedy"),
             evidence(
                 ("request_head_last_frame", "request_head_time", "the head: Expect: 100-continue"),
                 ("request_body_frame", "request_body_time", pl.format("the body begins, {} later", duration(wait))),
