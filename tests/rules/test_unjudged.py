@@ -216,6 +216,21 @@ LISTED = {
   0.034  >  F.""",
         ("request-not-http", 0),
     ),
+    "a head that is sent so slowly that the server rejects it": case(
+        r"""  0.011  >  P.  "GET /abcd"
+  1.011  >  P.  "efgh"
+  2.022  <  P.  "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+  2.023  <  F.
+  2.034  >  F.""",
+        ("head-awaited", 0),
+    ),
+    "the first bytes of a head, and 408 soon after them": case(
+        r"""  0.011  >  P.  "GET /abcd"
+  0.522  <  P.  "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+  0.523  <  F.
+  0.534  >  F.""",
+        ("head-awaited", 0),
+    ),
     "behind an answer that announced the close": case(
         rf"""  0.011  >  P.  {GET}
   0.022  <  P.  "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"

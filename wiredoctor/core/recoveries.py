@@ -59,8 +59,9 @@ def try_again(
 
     A FIN without data counts if it ends a body and the peer has not closed: then the peer waits for it.
 
-    Only record it if there was no progress for at least `least` ns: no new data, no FIN, and no ACK of more bytes. `places`:
-    reads the TSval of the first transmission from the capture; None if this is not possible.
+    Only record it if there was no progress for at least `least` ns: no new data, no FIN, and no ACK of more bytes. A recorded
+    stall goes on while the peer sends new data, but acknowledges nothing, and the sender sends nothing new. `places`: reads the
+    TSval of the first transmission from the capture; None if this is not possible.
     """
     waited_for = peer.acknowledged
     if segment.fills_gap:
@@ -71,14 +72,16 @@ def try_again(
         is_waited_for = waited_for == NEVER or segment.offset <= waited_for < segment.offset + packet.length
     if not is_waited_for or packet.flags & (SYN | RST):
         return
-    if connection.progress_time == NEVER or packet.time - connection.progress_time < least:
+    stall = own.waits.stall if own.waits is not None else None
+    if stall is not None and stall.progress_frame != connection.progress_frame and stall.highest != own.highest:
+        stall = None
+    if stall is None and (connection.progress_time == NEVER or packet.time - connection.progress_time < least):
         return
     if own.syn is not None and connection.progress_time < own.syn.time:
         return  # data of a SYN that was sent again (TCP Fast Open): the wait was for the connection
-    waits = waits_of(own)
-    stall = waits.stall
-    if stall is None or stall.progress_frame != connection.progress_frame:
-        waits.stall = stall = Stall()
+    if stall is None:
+        waits_of(own).stall = stall = Stall()
+        stall.highest = own.highest
         stall.progress_frame = connection.progress_frame
         stall.progress_time = connection.progress_time
         stall.first_frame = packet.frame

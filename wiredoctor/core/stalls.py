@@ -359,7 +359,7 @@ class Stalls:
                 segment.new_bytes,
                 segment.acked_unseen,
                 connection.has_both_syns,
-                segment.opens_gap,
+                segment.opens_gap or (own.highest != NEVER and segment.offset > own.highest),
                 segment.rtt_own,
                 segment.rtt_peer,
                 stall.progress_frame,

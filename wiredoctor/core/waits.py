@@ -156,6 +156,8 @@ class Stall:
     def __init__(self) -> None:
         self.progress_frame: i64 = NEVER
         self.progress_time: i64 = NEVER
+        self.highest: i64 = NEVER
+        """The highest offset that the sender had sent when the stall was recorded."""
         self.first_frame: i64 = NEVER
         self.first_time: i64 = NEVER
         self.retransmission_frame: i64 = NEVER

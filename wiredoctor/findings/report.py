@@ -55,6 +55,7 @@ UNJUDGED: dict[str, Ending] = {
         "exchanges",
         "the server rejected bytes that are not an HTTP/1.x request, such as TLS on a plain port, or a PROXY protocol header",
     ),
+    "head-awaited": Ending("exchanges", "the server rejected a request whose head had not arrived completely in time"),
     "reset": Ending("connections", "reset while something was in progress, and no rule explains why"),
     "closed-unanswered": Ending("connections", "closed by the server without a byte of a response, and no rule explains why"),
     "hello-unanswered": Ending("connections", "the client's TLS ClientHello or HTTP/2 preface arrived, but got no answer"),

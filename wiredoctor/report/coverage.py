@@ -264,7 +264,7 @@ def _coverage(
     reasons = _CONNECTIONS if cut is None else _CONNECTIONS | {"unknown": _CUT[cut >= _TOO_SHORT].format(cut)}
     if cut is None and 0 < carried["unknown"] == carried.get("begun_before"):
         reasons = _CONNECTIONS | {"unknown": _BEGUN_BEFORE}
-    uncaptured = exchanges.get("unasked", 0) - endings.get("request-not-http", 0)
+    uncaptured = exchanges.get("unasked", 0) - endings.get("request-not-http", 0) - endings.get("head-awaited", 0)
     not_judged = [
         *(
             NotJudged(one.what, endings[name], _reason(one.reason, report), name)

@@ -81,6 +81,13 @@ def unexplained(reach: Coverage) -> list[str]:
             "rejects bytes that are not an HTTP request",
             "reject bytes that are not an HTTP request",
         ),
+        (
+            endings.get("head-awaited", 0),
+            answers.responses,
+            "response",
+            "rejects a request whose head did not arrive in time",
+            "reject requests whose heads did not arrive in time",
+        ),
         (broken, reach.connections, "connection", *(["failed for an unknown reason"] * 2)),
         (reset, reach.connections, "connection", "was reset by the server", "were reset by the server"),
         (unended, reach.connections, "connection", *(["ended with unacknowledged data"] * 2)),

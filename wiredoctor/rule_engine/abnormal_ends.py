@@ -42,6 +42,11 @@ In a tunnel, it counts from the response. A client that closes sooner after its 
 CLIENT_ERROR = 400
 """The lowest status of a response that rejects its request (RFC 9110 section 15.5)."""
 
+REQUEST_TIMEOUT = 408
+
+WAITED_FOR_HEAD = SECOND
+"""The minimum time in ns from the SYN-ACK to a rejection, if the server had waited for the end of a request head."""
+
 PROBES = 2
 """The minimum number of unanswered probes of a connection without data. A single probe, or its answer, may be lost."""
 
@@ -251,8 +256,8 @@ def _reason(waited: pl.Expr) -> pl.Expr:
     had = pl.max_horizontal("request_ack", "previous_end_offset", pl.when(c("has_response")).then("response_end_offset"))
     unread = ~answered & (c("server_close_offset") > had).fill_null(value=False)
     return (
-        pl.when(_rejects_foreign_bytes())
-        .then(pl.lit("request-not-http"))
+        pl.when(_rejects_unread_bytes())
+        .then(pl.when(_waited_for_head()).then(pl.lit("head-awaited")).otherwise(pl.lit("request-not-http")))
         .when(((answered & ended & asked) | (left & asked)) & ~c("may_be_lost") & ~cut_tunnel)
         .then(None)
         .when(~c("both_directions"))
@@ -293,14 +298,23 @@ def _reason(waited: pl.Expr) -> pl.Expr:
     )
 
 
-def _rejects_foreign_bytes() -> pl.Expr:
-    """Return an expression that is true if the server rejected bytes from the client that contain no HTTP/1.x request.
+def _rejects_unread_bytes() -> pl.Expr:
+    """Return an expression that is true if the server rejected bytes from the client in which there is no whole request head.
 
     The first response of the connection is then an error that acknowledges bytes, but no request was found in these bytes,
     although the capture has all of them.
     """
     first = ~c("has_request") & (c("exchange") == 0) & c("handshake") & c("both_directions") & ~c("has_gap")
     return (first & (c("response_status") >= CLIENT_ERROR) & (c("response_ack") > 0)).fill_null(value=False)
+
+
+def _waited_for_head() -> pl.Expr:
+    """Return an expression that is true if the server waited before it rejected the client's bytes: a timeout for the head.
+
+    A server rejects bytes that are not HTTP at once.
+    """
+    late = c("response_start") - c("accepted_time") >= WAITED_FOR_HEAD
+    return ((c("response_status") == REQUEST_TIMEOUT) | late).fill_null(value=False)
 
 
 def _is_doubted(answered: pl.Expr) -> pl.Expr:

@@ -341,6 +341,7 @@ _MESSAGES: Mapping[str, str | Callable[[int, int], str]] = {
     "request-unreadable": "the end of the request cannot be determined",
     "request-not-http": "the server rejected bytes that are not an HTTP/1.x request: TLS, or another protocol, was sent to "
     "this port",
+    "head-awaited": "the server rejected a request before its head had arrived completely",
     "reset": lambda _, number: f"reset{f' while {_bytes(number)} were in transit' if number else ''}",
     "closed-unanswered": "the server closed the connection without a byte of a response",
     "hello-unanswered": "the server's kernel acknowledged the first message of TLS or HTTP/2, but no program answered it",

@@ -52,6 +52,11 @@ def test_the_last_health_check_explains_a_503_only_if_it_failed() -> None:
     assert "health check" not in succeeded.message + succeeded.remedy
 
 
+def test_the_remedy_names_the_attempts_that_failed_meanwhile() -> None:
+    told = of("the refused connection of another address began with the request")
+    assert told.remedy.startswith("If the gateway made the connection attempts that failed meanwhile (10.0.0.3:8001), the cause")
+
+
 def test_the_error_page_of_haproxy_names_it_and_says_what_it_means() -> None:
     told = of("a 503 of haproxy")
     assert "looks like one from haproxy. With this status haproxy says that it has no server for the request" in told.message

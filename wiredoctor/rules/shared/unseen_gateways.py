@@ -42,6 +42,10 @@ _CHECK = (
     "If this is the gateway's health check, find out why the server fails it: correct the server, or the path, the expected "
     f"status and the timeout of the check. If it was another program, capture both sides on the gateway: {_COMMAND}"
 )
+_CONNECT = (
+    "If the gateway made the connection attempts that failed meanwhile ({servers}), the cause is there: the finding "
+    f"connect-failed about them says more. If it was another program, capture both sides on the gateway: {_COMMAND}"
+)
 _RECORD_BEHIND = {
     "Cloudflare": (
         "Look into the log of the server behind Cloudflare at that second, and check that its firewall accepts Cloudflare's "
@@ -203,6 +207,14 @@ def _own_meaning(software: str, code: int) -> str:
     return ""
 
 
+def _what_to_record(row: Mapping[str, Any]) -> str:
+    if row["checks"]:
+        return _CHECK
+    if row["failed"]:
+        return _CONNECT.format(servers=list_servers(sorted(row["failed"])))
+    return _READ_LOG if row["unasked"] else _RECORD
+
+
 def endpoint_candidate(row: Mapping[str, Any], seconds: int) -> dict[str, Any]:
     """Return the candidate for a server and a status in a capture that has no connections of gateways to servers.
 
@@ -222,7 +234,7 @@ def endpoint_candidate(row: Mapping[str, Any], seconds: int) -> dict[str, Any]:
         "limit": limit if row["code"] == 504 and seconds else "",
         "means": own or "a gateway reports the failure of a server behind it",
         "unknown": "why" if own else "whether the gateway or a server behind it sent the status, and why",
-        "record": _RECORD_BEHIND.get(software, _CHECK if row["checks"] else _READ_LOG if row["unasked"] else _RECORD),
+        "record": _RECORD_BEHIND.get(software) or _what_to_record(row),
         "behind": _servers_of_other_hosts_text(row),
         "filter": f"http.response.code == {row['code']}",
         "wait": row["median"] or 0, "code": row["code"], "responses": row["responses"], "total": row["total"], "own": False,
