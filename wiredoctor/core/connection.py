@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from mypy_extensions import i16, i32, i64, mypyc_attr
+from mypy_extensions import i16, i32, i64, mypyc_attr, u8
 
 from wiredoctor.core.segment import NEVER
 from wiredoctor.core.waits import Waits
@@ -368,6 +368,8 @@ class Handshake:
         self.answered_syn_has_extras: bool = False
         self.echoes_first: bool = False
         """True if the newest SYN-ACK echoes the TSval of the first SYN, and not that of the last SYN before the SYN-ACK."""
+        self.answer_ttl: u8 = 0
+        """The time to live of the SYN-ACK in `first_answer_frame`, or otherwise of the RST in `refused_frame`."""
         self.stamp: i64 = NEVER
         """The TSval of the first SYN."""
         self.syn_ack_frame: i64 = NEVER

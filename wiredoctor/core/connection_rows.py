@@ -37,7 +37,7 @@ NUMBERS: Final = (
     *("syns", "syn_frame", "syn_time", "second_syn_time", "third_syn_time", "last_syn_frame", "last_syn_time", "syn_ecn_or_data"),
     *("first_answer_frame", "first_answer_time", "newest_answer_frame", "newest_answer_time"),
     *("answered_syn_frame", "answered_syn_time", "answered_syn_ecn_or_data", "answer_echoes_first_syn"),
-    *("refused_frame", "refused_time", "data_rtt"),
+    *("refused_frame", "refused_time", "answer_ttl", "data_rtt"),
     *("syn_error_frame", "syn_error_time", "syn_error_type", "syn_error_code", "syn_error_high", "syn_error_low"),
     *("acked_unseen_count", "unseen_frame", "unseen_time"),
     *("unsent_bytes", "unsent_frame", "unsent_time", "unsent_later_frame", "unsent_later_time"),
@@ -244,6 +244,7 @@ def write_handshake(out: BytesWriter, handshake: Handshake) -> None:
     write_i64_le(out, i64(handshake.echoes_first))
     write_i64_le(out, handshake.refused_frame)
     write_i64_le(out, handshake.refused_time)
+    write_i64_le(out, i64(handshake.answer_ttl) if handshake.answer_ttl > 0 else NEVER)
     write_i64_le(out, data_rtt)
     error = NO_ERROR if handshake.error is None else handshake.error
     write_i64_le(out, error.frame)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from mypy_extensions import i64
+from mypy_extensions import i64, u8
 
 from wiredoctor.core import clocks, origins
 from wiredoctor.core.connection import (
@@ -187,6 +187,7 @@ def answer_syn(connection: Connection, handshake: Handshake, packet: Packet) -> 
     if handshake.first_answer_frame == NEVER:
         handshake.first_answer_frame = packet.frame
         handshake.first_answer_time = packet.time
+        handshake.answer_ttl = u8(packet.ttl)
         if handshake.refused_frame != NEVER:
             reopen(connection, handshake, packet)
     handshake.newest_answer_frame = packet.frame
@@ -231,6 +232,7 @@ def refuse_syn(handshake: Handshake, packet: Packet, segment: Segment) -> None:
     if handshake.refused_frame == NEVER:
         handshake.refused_frame = packet.frame
         handshake.refused_time = packet.time
+        handshake.answer_ttl = u8(packet.ttl)
 
 
 def reopen(connection: Connection, handshake: Handshake, packet: Packet) -> None:

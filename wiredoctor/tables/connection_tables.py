@@ -75,6 +75,7 @@ CONNECTIONS = Table(
         _c("connected", BOOL, "", "the client acknowledged a packet from the server"),
         _n("refused_frame", I64, "", "the first RST in reply to a SYN, before any SYN-ACK"),
         _n("refused_time", I64, "ns", "time of `refused_frame`"),
+        _n("answer_ttl", I32, "", "time to live of the packet in `first_answer_frame`, or otherwise in `refused_frame`"),
         _n("syn_error_frame", I64, "", "the first ICMP error that quotes a SYN of the client (RFC 792, RFC 4443)"),
         _n("syn_error_time", I64, "ns", "time of `syn_error_frame`"),
         _n("syn_error_router", TEXT, "", "address of the error's sender: a router, or the server"),

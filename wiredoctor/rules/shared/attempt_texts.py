@@ -23,6 +23,8 @@ def attempt_evidence() -> pl.Expr:
         .then(pl.lit("the client's RST in response to the SYN-ACK"))
         .when(c("answered_in").is_not_null())
         .then(pl.format("an RST that acknowledges the SYN, {} after it", duration(c("answered_in"))))
+        .when(c("reset_ttl").is_not_null())
+        .then(pl.format("an RST that acknowledges the SYN, with a time to live of {}", "reset_ttl"))
         .when(c("error").is_null())
         .then(pl.lit("an RST that acknowledges the SYN"))
         .otherwise(quoting)
@@ -181,6 +183,8 @@ def _outcome() -> tuple[pl.Expr, ...]:
         attempts.CLOSED_AT_ONCE: "reset a connection at once",
     }
     other = pl.format(" {} had refused the same client just before.", _other_address())
+    by_other = pl.when(c("reset_ttl").is_not_null())
+    sender = pl.format(_BY_OTHER, "reset_ttl", "accepted_ttl")
     longest = pl.format(" (it went down {} times; this is the longest)", "outages")
     waited = pl.format(" The client tried that address only after {}.", duration(c("waited_for")))
     return (
@@ -188,18 +192,37 @@ def _outcome() -> tuple[pl.Expr, ...]:
         pl.when(c("other_frame").is_not_null()).then(other).otherwise(nothing).alias("other"),
         pl.when(c("outages") > 1).then(longest).otherwise(nothing).alias("outages"),
         pl.when(c("number") == attempts.TRIED_LATE).then(waited).otherwise(nothing).alias("waited"),
+        by_other.then(sender).otherwise(nothing).alias("sender"),
+        by_other.then(sender).otherwise(pl.lit(_IS_RESTART)).alias("restart"),
+        by_other.then(pl.lit(_FIND_SENDER)).otherwise(pl.lit(_OVERLAP)).alias("down_remedy"),
         pl.when(c("number") == attempts.PORT_CHECK).then(pl.lit(_PROBE)).otherwise(nothing).alias("probe"),
         pl.when(c("ended_after").is_null())
         .then(pl.lit(_RELAY_OR_FILTER))
         .otherwise(pl.format(_ENDED, duration(c("ended_after"))))
         .alias("accepted_by"),
         pl.when("busy").then(pl.lit(_BUSY)).otherwise(pl.lit(_NOT_LISTENING)).alias("because"),
-        pl.when("busy").then(pl.lit(_CHECK_QUEUE)).otherwise(pl.lit(_CHECK_LISTENER)).alias("refused_remedy"),
+        pl.when("busy")
+        .then(pl.lit(_CHECK_QUEUE))
+        .when(c("reset_ttl").is_not_null())
+        .then(pl.lit(_FIND_SENDER))
+        .otherwise(pl.lit(_CHECK_LISTENER))
+        .alias("refused_remedy"),
         pl.when(c("ended_after").is_null()).then(pl.lit(_CHECK_RELAY)).otherwise(pl.lit(_RESTART)).alias("closed_remedy"),
         *_accepted_before(),
     )
 
 
+_IS_RESTART = " In most cases that is a restart."
+_BY_OTHER = (
+    " The RST has a time to live of {}, but the server's SYN-ACKs to this client have {}: the host that accepts connections did "
+    "not send it. Either a device on the path rejects or limits connections, or the server only forwards the port (to a "
+    "container, or behind a balancer), and nothing was available there."
+)
+_FIND_SENDER = (
+    "Find out who sent the RSTs. Each attempt raises the counter of a rule that rejects with a TCP reset (iptables -nvL, nft "
+    "list ruleset; limits are connlimit, hashlimit, ct count). If the server forwards the port, look at the container or the "
+    "servers behind it, and have a new one listen before the old one stops."
+)
 _PROBE = (
     " That was the only attempt, and came from the server's own host: many servers connect to their own port before they listen, "
     "to learn whether it is free."
@@ -230,6 +253,10 @@ _CHECK_QUEUE = (
     "Windows answers with an RST if that queue is full. Check whether a firewall or balancer limits the rate or number of "
     "connections (iptables connlimit or hashlimit with REJECT --reject-with tcp-reset). Have the client reuse connections, or "
     "open fewer at once."
+)
+_OVERLAP = (
+    "Have the new process listen before the old one stops (nginx -s reload, systemd socket activation, SO_REUSEPORT, a rolling "
+    "update behind a balancer), or have clients try again for that long."
 )
 _RESTART = (
     "Find out why the server's process ended (its log at that time). If it was restarted, have the new process listen before the "

@@ -184,6 +184,26 @@ def nearer_resets(
     )
 
 
+def resets_of_others(connections: pl.LazyFrame, refused: pl.Expr, accepted: int) -> pl.LazyFrame:
+    """Return a row for each refused attempt whose RST has another time to live than the server's SYN-ACKs to that client.
+
+    So the host that accepts connections did not send it. `reset_ttl`: the time to live of the RST. `accepted_ttl`: that of the
+    SYN-ACKs, which is the same in at least `accepted` connections.
+    """
+    pair = (c("client_host").hash() ^ c("server").hash(1)).alias("pair")
+    reset = connections.filter(refused).select("connection", pair, c("answer_ttl").alias("reset_ttl"))
+    answered = (
+        connections.filter(c("first_answer_frame").is_not_null())
+        .select(pair, "answer_ttl")
+        .join(reset.select("pair").unique(), on="pair", how="semi")
+        .group_by("pair")
+        .agg(c("answer_ttl").min().alias("accepted_ttl"), c("answer_ttl").max().alias("highest"), pl.len().alias("number"))
+        .filter((c("number") >= accepted) & (c("accepted_ttl") == c("highest")))
+    )
+    others = reset.join(answered, on="pair").filter(c("reset_ttl") != c("accepted_ttl"))
+    return others.select("connection", "reset_ttl", "accepted_ttl")
+
+
 def given_up_in_a_row(connections: pl.LazyFrame, given_up: pl.Expr, least: int) -> pl.LazyFrame:
     """Return the attempts that `given_up` selects, if there are at least `least` of one client at one server, and if the client
     got no other connection there between the first and the last of them.

@@ -25,6 +25,10 @@ Why it hurts
 How it is proved
     Kind refused: an RST acknowledges only the SYN, and no SYN-ACK came before or after it.
 
+    If the time to live of the RST differs from that of the server's SYN-ACKs to the client, which is the same in at least two
+    connections, another host or a device on the path sent the RST. The finding says so, also for kind down, with medium
+    confidence.
+
     Kinds prohibited and unreachable: an ICMP or ICMPv6 error quotes the SYN (addresses, ports and sequence number), and the
     connection has no packets except SYNs of the client. It is of kind prohibited if the error is destination unreachable
     with code 3, 9, 10 or 13, or in ICMPv6 with code 1, 4, 5 or 6. "Port unreachable" (code 3, in ICMPv6 code 4) is among
@@ -149,7 +153,7 @@ RULE = Rule(
         "down": "No connections accepted for {down_for}: {where}",
     },
     message={
-        "refused": "{where} answered the SYN of {whose} with an RST{tries}{because}.{before}{other}{many}",
+        "refused": "{where} answered the SYN of {whose} with an RST{tries}{because}.{before}{sender}{other}{many}",
         "prohibited": "{answerer} answered the SYN of {whose} to {where} with {said}: a rule there {forbids}. "
         "Programs report {errno}.{again}{many}",
         "unreachable": "{router} answered the SYN of {whose} to {where} with {said}{reason}. Programs report "
@@ -165,7 +169,7 @@ RULE = Rule(
         "not-up-yet": "{where} answered the SYN of {whose} with an RST. It accepted its first connection in this capture {then} "
         "later: a program checked whether the port was free, or did not wait until the server was ready.{other}{many}",
         "down": "{where} answered the SYN of {whose} with an RST, although it had accepted connections before. It accepted the "
-        "next one {down_for} after the first refusal{outages}. In most cases that is a restart.{probe}{other}{many}",
+        "next one {down_for} after the first refusal{outages}.{restart}{probe}{other}{many}",
     },
     remedy={
         "refused": "{refused_remedy}",
@@ -184,8 +188,7 @@ RULE = Rule(
         "(/etc/hosts, DNS), or configure that address instead of the name (127.0.0.1 instead of localhost).",
         "not-up-yet": "Nothing has to change if the client tries again. Otherwise start the client when the server is ready: "
         "use a readiness probe, or condition: service_healthy in depends_on of Docker Compose.",
-        "down": "Have the new process listen before the old one stops (nginx -s reload, systemd socket activation, SO_REUSEPORT, "
-        "a rolling update behind a balancer), or have clients try again for that long.",
+        "down": "{down_remedy}",
     },
     display_filter="{filter}",
     references=(
@@ -261,7 +264,11 @@ NEARER = Threshold(
     "5 ms", "the minimum time of the server's SYN-ACKs if earlier RSTs are from a nearer device; a host itself is never that late"
 )
 NEARER_TIMES = Threshold("10 times", "how much longer the SYN-ACKs must take than such an RST; jitter does not reach this")
-NEARER_SEEN = Threshold("2 connections", "the number of SYN-ACKs that show how far the server is; a single one may be late")
+NEARER_SEEN = Threshold(
+    "2 connections",
+    "the number of SYN-ACKs that show how far the server is, and which time to live its packets have; a single one may be an "
+    "exception",
+)
 TRACED = Threshold(
     "60 s",
     "if the server answers another SYN of the client at most this much before or after one whose TTL was used up, there is no "
@@ -304,6 +311,7 @@ def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
     nearer = attempts.nearer_resets(
         connections, refused, least=NEARER.value, times=NEARER_TIMES.value, accepted=NEARER_SEEN.value
     )  # fmt: skip
+    others = attempts.resets_of_others(connections, refused, NEARER_SEEN.value)
     quoted = c("syn_error_frame").is_not_null() & no_answer
     dropped = _closed_at_once()
     in_a_row = attempts.given_up_in_a_row(connections, _given_up(), IN_A_ROW.value)
@@ -334,11 +342,14 @@ def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
         within=PATIENCE.value, alone=LONE.value, together=AT_THE_END.value,
     )  # fmt: skip
     last = pl.when(c("last_syn_frame") != c("syn_frame")).then("last_syn_frame")
-    sure = ~abandoned & (refused | dropped | (quoted & (prohibited | (waited >= AT_THE_END.value))) | (waited >= PATIENCE.value))
+    by_other = c("reset_ttl").is_not_null()
+    proved = refused | dropped | (quoted & (prohibited | (waited >= AT_THE_END.value))) | (waited >= PATIENCE.value)
+    sure = ~abandoned & ~by_other & proved
     failed = (
         connections.join(of_gateways, on="connection", how="left")
         .join(again, on="connection", how="left")
         .join(nearer, on="connection", how="left")
+        .join(others, on="connection", how="left")
         .join(in_a_row, on="connection", how="left")
         .join(single_in_a_row.with_columns(single_in_a_row=True), on="connection", how="left")
         .filter((c("syns") > 0) & (refused | quoted | silence | dropped | abandoned).fill_null(value=False))
@@ -363,7 +374,7 @@ def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
 
 _PROOF = (
     *("syn_frame", "syn_time", "answer_frame", "answer_time", "last_syn_frame", "last_syn_time", "first_answer_time"),
-    *("error", "router", "answered_in", "round_trip"),
+    *("error", "router", "answered_in", "round_trip", "reset_ttl", "accepted_ttl"),
 )
 
 
@@ -503,7 +514,12 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         *(attempts.DOWN, attempts.PORT_CHECK),
     ]
     by_client = c("number") == attempts.GIVEN_UP
-    side = pl.when(c("number").is_in(by_server)).then(pl.lit("server")).when(by_client).then(pl.lit("client"))
+    side = (
+        pl.when(c("number").is_in(by_server) & c("reset_ttl").is_null())
+        .then(pl.lit("server"))
+        .when(by_client)
+        .then(pl.lit("client"))
+    )
     sure = pl.when("sure").then(pl.lit("high")).otherwise(pl.lit("medium"))
     given = told.select(
         *candidate(side, sure, "syn_frame", "syn_time", "end", kind=kind, delay=c("lost"), of="connection"),
@@ -517,7 +533,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         c("syns").cast(pl.Int64),
         (c("last_syn_time") - c("syn_time")).cast(DURATION).alias("lasted"),
         *("router", "answerer", "said", "forbids", "prohibited_remedy", "reason", "errno"),
-        *("number", "failed_as", "next_server", "other_frame", "waited_for"),
+        *("number", "failed_as", "next_server", "other_frame", "waited_for", "reset_ttl", "accepted_ttl"),
         (c("then_time") - pl.when(c("next_server").is_null()).then("since").otherwise("syn_time")).cast(DURATION).alias("then"),
         c("down_for").cast(DURATION),
         (c("syn_time") - c("before_time")).alias("accepted_before"),
