@@ -60,8 +60,8 @@ def try_again(
     A FIN without data counts if it ends a body and the peer has not closed: then the peer waits for it.
 
     Only record it if there was no progress for at least `least` ns: no new data, no FIN, and no ACK of more bytes. A recorded
-    stall goes on while the peer sends new data, but acknowledges nothing, and the sender sends nothing new. `places`: reads the
-    TSval of the first transmission from the capture; None if this is not possible.
+    stall may go on after that (see `goes_on`). `places`: reads the TSval of the first transmission from the capture; None if this
+    is not possible.
     """
     waited_for = peer.acknowledged
     if segment.fills_gap:
@@ -73,7 +73,7 @@ def try_again(
     if not is_waited_for or packet.flags & (SYN | RST):
         return
     stall = own.waits.stall if own.waits is not None else None
-    if stall is not None and stall.progress_frame != connection.progress_frame and stall.highest != own.highest:
+    if stall is not None and stall.progress_frame != connection.progress_frame and not goes_on(own, peer, stall, segment):
         stall = None
     if stall is None and (connection.progress_time == NEVER or packet.time - connection.progress_time < least):
         return
@@ -81,7 +81,7 @@ def try_again(
         return  # data of a SYN that was sent again (TCP Fast Open): the wait was for the connection
     if stall is None:
         waits_of(own).stall = stall = Stall()
-        stall.highest = own.highest
+        stall.highest, stall.peer_highest = own.highest, peer.highest
         stall.progress_frame = connection.progress_frame
         stall.progress_time = connection.progress_time
         stall.first_frame = packet.frame
@@ -98,6 +98,16 @@ def try_again(
     stall.retransmission_bytes = packet.length
     stall.is_first_copy = segment.fills_gap
     stall.duplicate_acks = peer.waits.duplicate_acks if peer.waits is not None else 0
+
+
+def goes_on(own: Side, peer: Side, stall: Stall, segment: Segment) -> bool:
+    """Return whether a recorded stall of a side goes on, although there was progress: only the peer sent a little new data.
+
+    Its own data is still not acknowledged. With a full segment or more, the peer may be sending what the side is waiting for.
+    """
+    if stall.highest != own.highest or stall.peer_highest == NEVER:
+        return False
+    return peer.highest - stall.peer_highest < segment.mss
 
 
 def ends_body(connection: Connection, peer: Side, segment: Segment) -> bool:

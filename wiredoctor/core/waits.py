@@ -158,6 +158,8 @@ class Stall:
         self.progress_time: i64 = NEVER
         self.highest: i64 = NEVER
         """The highest offset that the sender had sent when the stall was recorded."""
+        self.peer_highest: i64 = NEVER
+        """The same for the peer."""
         self.first_frame: i64 = NEVER
         self.first_time: i64 = NEVER
         self.retransmission_frame: i64 = NEVER

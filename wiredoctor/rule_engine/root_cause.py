@@ -17,7 +17,7 @@ from wiredoctor.rule_engine.context import with_exchanges
 from wiredoctor.rule_engine.software import with_software
 from wiredoctor.rule_engine.stopped_reading import may_follow_stall, until_close
 from wiredoctor.rule_engine.summary_columns import Rows
-from wiredoctor.tables import RULE_TABLES, SECOND, of_connections, of_exchanges
+from wiredoctor.tables import MILLISECOND, RULE_TABLES, SECOND, of_connections, of_exchanges
 
 c = pl.col
 
@@ -238,13 +238,15 @@ def _waits(mine: pl.DataFrame, cause: pl.DataFrame, behind: CertainTries) -> set
     """Return (candidate id, id of its cause) for candidates about a wait that the cause explains.
 
     The cause explains the wait if the cause lasted at least as long as the wait continued afterwards. It belongs to the same
-    exchange, or to a try of the gateway that the client waited for.
+    exchange, or to a try of the gateway that the client waited for. A response that begins within BY_CLOSE after the client's
+    close does not count: many servers and proxies end their work, and respond, because of that close.
     """
     key = _KEYS["exchange"]
     columns = (*key, "frame", "id", "start", "end")
     both = pl.concat([cause.select(columns), behind.seen_in_front(cause).select(columns)])
     causes = both.rename({"id": "cause", "start": "begun", "end": "over"})
     found = mine.select(*key, "id", "end").join(causes, on=key).filter(c("end") - c("over") <= c("over") - c("begun"))
+    found = found.filter(~(c("over") - c("end")).is_between(1, BY_CLOSE))
     return {*found.sort("frame").unique("id", keep="first").select("id", "cause").iter_rows()}
 
 
@@ -258,6 +260,9 @@ def _causes_among(
     fresh = {*core["id"]}
     return told.filter(pl.col("id").is_in([cause for number, cause in pairs if number in fresh]))
 
+
+BY_CLOSE = 250 * MILLISECOND
+"""The maximum time in ns, with the round trip, from a client's close to a response that the close may have caused."""
 
 _KEYS = {"exchange": ["connection", "exchange"], "connection": ["connection"], "endpoint": ["server"]}
 """The columns in which a candidate and its cause must be equal, by scope."""

@@ -55,3 +55,13 @@ def test_a_slow_start_is_the_cause_of_what_it_took_most_of(leaves: float, causes
     found = told(SIZED, 2.022, leaves)
     assert "slow-response" in found
     assert [cause.rule for cause in found["client-abort"].caused_by] == causes
+
+
+@pytest.mark.parametrize(("begins", "causes"), [(2.030, []), (2.400, ["slow-response"])])
+def test_a_response_right_after_the_client_left_is_not_the_cause(begins: float, causes: list[str]) -> None:
+    """The client gives up after 2 s, and the server may respond because of that."""
+    answer = r'"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 2\r\n\r\nno"'
+    text = f"{ASKED}  2.011  >  F.\n  {begins:.3f}  <  P.  {answer}\n  {begins:.3f}  >  R\n"
+    found = {one.rule: one for one in findings(text)}
+    assert "slow-response" in found
+    assert [cause.rule for cause in found["client-abort"].caused_by] == causes

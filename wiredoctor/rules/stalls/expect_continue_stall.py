@@ -3,7 +3,8 @@
 What it means
     The client announced its body with Expect: 100-continue and waited for the server's 100 (Continue). None came, and the
     client sent the body when its timeout expired. That timeout is 1 s in curl, Go and .NET, 350 ms in the .NET Framework and 3
-    s in Apache HttpClient.
+    s in Apache HttpClient. Kind no-body: the body never came. The client may have no such timeout (Java's HttpClient), or be a
+    proxy that passes Expect on (Apache httpd).
 
 Why it hurts
     Every such request takes that much longer. HTTP clients send Expect on their own (curl does for large bodies), so the
@@ -15,6 +16,9 @@ How it is proved
     that wait. With longer pauses the client may be reading the body from a slow source, and would have been as late without
     Expect. If the wait is not the timeout of a known client, confidence is low, and it is only a note: a source may give
     nothing at first, and a body whose first copy was lost before the capture point comes late, too.
+
+    Kind no-body: no byte of the body and no response of any kind came for 5 s or more after the head, until the connection was
+    closed, or the capture ended (then a warning). Confidence is medium: the body may have been lost before the capture point.
 
 What it is not
     Not reported: a client that does not wait for the 100 but reads its body from a slow source, and a server that sends the 100
@@ -31,6 +35,8 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
@@ -38,12 +44,22 @@ from wiredoctor.rules.shared.evidence import candidate, confidence, evidence
 from wiredoctor.rules.shared.numbers import DURATION, duration, grouped
 from wiredoctor.tables import MILLISECOND
 
+c = pl.col
+
 RULE = Rule(
     symptom="a second more for each upload",
-    severity="warning",
-    title="The client waited {wait} for a 100 Continue that did not come",
-    message="The head of {request} says Expect: 100-continue. The server sent no interim response, and the client sent the "
-    "{sent} after {wait}{timer}.{refused}",
+    severity={None: "warning", "no-body": "error"},
+    title={
+        None: "The client waited {wait} for a 100 Continue that did not come",
+        "no-body": "Neither a 100 Continue nor the body of the request came for {wait}",
+    },
+    message={
+        None: "The head of {request} says Expect: 100-continue. The server sent no interim response, and the client sent the "
+        "{sent} after {wait}{timer}.{refused}",
+        "no-body": "The head of {request} says Expect: 100-continue. In {wait}, the server sent neither 100 (Continue) nor a "
+        "final response, and no byte of the body came. Some clients wait without a limit (Java's HttpClient; Apache httpd, which "
+        "passes Expect on). If this client sends the body after a timeout, as curl and Go do, the body was lost on the path.",
+    },
     remedy="{remedy}",
     references=(Reference("RFC 9110 section 10.1.1, Expect", "https://www.rfc-editor.org/rfc/rfc9110.html#section-10.1.1"),),
     explained_by=(("retransmission-stall", "time"), ("zero-window-stall", "time")),
@@ -64,6 +80,10 @@ MIN_WAIT = Threshold(
     "250 ms", "the minimum wait; the shortest known timeout of a client is 350 ms, and a late body alone is no proof"
 )
 
+MIN_SILENCE = Threshold(
+    "5 s", "the minimum wait for kind no-body; clients that go on without the 100 (Continue) do so after 3 s at most"
+)
+
 _TIMERS = (
     (330, 450, ": the .NET Framework waits for 350 ms"),
     (950, 1_200, ": curl, Go and .NET wait for 1 s"),
@@ -80,14 +100,39 @@ _ANSWER = (
 )
 
 
-def screen() -> pl.Expr:
-    """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
-    return pl.col("request_expect_continue")
+def screen() -> Mapping[str, pl.Expr]:
+    """Return a cheap condition for each table. If no row of a batch meets its condition, the batch has no candidate findings."""
+    expects = c("request_expect_continue")
+    return {"exchanges": expects, "closes": expects & ~c("has_response")}
 
 
-def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each request whose body waited for an interim response."""
-    c = pl.col
+def find(exchanges: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
+    """Return a row for each request whose body waited for an interim response, or never came."""
+    return pl.concat([_late(exchanges), _never(closes)], how="diagonal")
+
+
+def _never(closes: pl.LazyFrame) -> pl.LazyFrame:
+    """Return a row for each request whose client waited for the 100 (Continue) in vain, and sent no body."""
+    closed_at = pl.min_horizontal("client_close_time", "server_close_time")
+    end = pl.coalesce(closed_at, "final_at")
+    wait = end - c("request_end")
+    unsent = (c("request_end_reason") != "complete") & (c("request_body_bytes").fill_null(0) == 0)
+    seen = c("both_directions") & ~c("request_has_gap") & ~c("gap_before")
+    return (
+        closes.filter(c("request_expect_continue") & unsent & ~c("has_response") & seen & (wait >= MIN_SILENCE.value))
+        .filter(c("request_version") == "HTTP/1.1")
+        .select(
+            *candidate("server", "medium", "request_last_frame", "request_end", end, kind=pl.lit("no-body"), delay=wait),
+            pl.when(closed_at.is_not_null()).then(pl.lit("error")).otherwise(pl.lit("warning")).alias("severity"),
+            wait.cast(DURATION).alias("wait"),
+            pl.lit(_ANSWER).alias("remedy"),
+            evidence(("request_last_frame", "request_end", "the head: Expect: 100-continue")),
+        )
+    )
+
+
+def _late(exchanges: pl.LazyFrame) -> pl.LazyFrame:
+    """Return a row for each request whose body came only when the client's timeout had expired."""
     wait = c("request_body_time") - c("request_head_time")
     answered = c("response_start") < c("request_body_time")
     round_trip = pl.sum_horizontal(c("rtt_client", "rtt_server").clip(0))

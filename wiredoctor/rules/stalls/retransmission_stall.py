@@ -13,7 +13,8 @@ Why it hurts
 
 How it is proved
     Forward progress is new data, a FIN, or an ACK of new data. None was captured for at least 150 ms before the
-    retransmission, which was then acknowledged. Several retransmissions are one stall. If the first captured copy comes
+    retransmission, which was then acknowledged. Several retransmissions are one stall, which goes on while the other side sends
+    less than a full segment and does not acknowledge the missing data. If the first captured copy comes
     late, and the other side's ACKs were waiting for it, it counts as a retransmission: the original was lost before the
     capture point.
 
@@ -86,14 +87,14 @@ RULE = Rule(
         "too-large": "The connection stalled for {gap} until the sender tried smaller segments",
     },
     message={
-        "timeout": "For {gap}, no new data came and no outstanding data was acknowledged: {lost}. The sender noticed this when "
+        "timeout": "For {gap}, none of the outstanding data was acknowledged: {lost}. The sender noticed this when "
         "its retransmission timer expired (at least 200 ms on Linux, longer with each attempt); {again}.",
-        "fast": "For {gap}, no new data came and no outstanding data was acknowledged: {lost}. {duplicates} duplicate ACKs "
+        "fast": "For {gap}, none of the outstanding data was acknowledged: {lost}. {duplicates} duplicate ACKs "
         "reported a missing segment; {again}.",
-        "late": "For {gap}, no new data came and no outstanding data was acknowledged. The sender retransmitted the "
+        "late": "For {gap}, none of the outstanding data was acknowledged. The sender retransmitted the "
         "{retransmitted_bytes:,} bytes {times}, but the first copy had not been lost: {proof}. The path held packets back in one "
         "direction or in both, or the receiving host stood still: its kernel would have acknowledged the data at once.",
-        "too-large": "For {gap}, no new data came and no outstanding data was acknowledged. The sender retransmitted up to "
+        "too-large": "For {gap}, none of the outstanding data was acknowledged. The sender retransmitted up to "
         "{lost_bytes:,} bytes at a time, and no such segment was acknowledged. Then it tried {retransmitted_bytes:,} bytes, and "
         "that segment was acknowledged. A link on the path has too small an MTU for full segments, and the sender did not learn "
         "it: the ICMP message (packet too big) was not sent, or it was dropped.",
