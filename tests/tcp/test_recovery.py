@@ -31,9 +31,11 @@ def test_tries_add_up_until_one_is_acknowledged() -> None:
     assert stalls(text) == [(8, 4, 5, 7, 3, 0, False)]
 
 
-def test_progress_in_between_begins_another_stall() -> None:
-    text = "0.100 > P. 1:101\n0.350 > P. 1:101\n0.400 < P. 1:51 ack 1\n0.850 > P. 1:101\n0.871 < . ack 101"
-    assert stalls(text) == [(8, 6, 7, 7, 1, 0, False)]
+def test_progress_in_between_begins_another_stall_unless_only_the_peer_sends_a_little() -> None:
+    text = "0.100 > P. 1:101\n0.350 > P. 1:101\n{between}\n0.850 > P. 1:101\n0.871 < . ack 101"
+    assert stalls(text.format(between="0.400 < P. 1:51 ack 1")) == [(8, 4, 5, 7, 2, 0, False)]
+    assert stalls(text.format(between="0.400 < P. 1:1461 ack 1")) == [(8, 6, 7, 7, 1, 0, False)]
+    assert stalls(text.format(between="0.400 > P. 101:151")) == [(8, 6, 7, 7, 1, 0, False)]
 
 
 def test_what_is_too_short_is_not_told() -> None:

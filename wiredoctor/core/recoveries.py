@@ -124,6 +124,12 @@ def ends_body(connection: Connection, peer: Side, segment: Segment) -> bool:
     return response is not None and response.framing == UNTIL_CLOSE
 
 
+def has_lost_answer(connection: Connection, own: Side, segment: Segment) -> bool:
+    """Return whether a packet shows that its sender, `own`, sent bytes that were not captured, to a peer that has not closed."""
+    peer = connection.second if own is connection.first else connection.first
+    return segment.highest_before != NEVER and segment.offset > segment.highest_before and peer.close is None
+
+
 def answered_again(connection: Connection, stall: Stall) -> bool:
     """Return whether the server sent its SYN-ACK again during a stall, although the client had acknowledged it before.
 

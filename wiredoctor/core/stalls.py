@@ -45,7 +45,7 @@ RECOVERIES: Final = (
     *("handshake", "opens_gap", "rtt_own", "rtt_peer", "stall_frame", "stall_time", "stall_duplicate_acks"),
     *("retransmission_count", "first_retransmission_frame", "first_retransmission_time", "retransmitted_frame"),
     *("retransmitted_time", "retransmitted_bytes", "retransmitted_late", "spurious", "answers_retransmission", "syn_ack_again"),
-    "lost_bytes",
+    *("lost_bytes", "answer_lost"),
 )
 CLOSURES: Final = (
     *("connection", "direction", "exchange", "frame", "time", "offset", "length", "handshake", "http"),
@@ -359,7 +359,7 @@ class Stalls:
                 segment.new_bytes,
                 segment.acked_unseen,
                 connection.has_both_syns,
-                segment.opens_gap or (own.highest != NEVER and segment.offset > own.highest),
+                segment.opens_gap,
                 segment.rtt_own,
                 segment.rtt_peer,
                 stall.progress_frame,
@@ -376,6 +376,7 @@ class Stalls:
                 recoveries.answers_retransmission(stall, packet),
                 recoveries.answered_again(connection, stall),
                 stall.lost_bytes,
+                recoveries.has_lost_answer(connection, own, segment),
             ]
         )
 

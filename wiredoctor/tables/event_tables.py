@@ -183,6 +183,13 @@ RECOVERIES = Table(
             "bytes",
             "payload length of the largest retransmission before R (those larger than the MSS do not count); 0 if there was none",
         ),
+        _c(
+            "answer_lost",
+            BOOL,
+            "",
+            "the ACK begins above the highest byte captured: its sender sent an answer that was lost. False if the side that "
+            "retransmitted had closed",
+        ),
     ),
     subject="segments",
     at_packet=True,

@@ -117,9 +117,13 @@ def _never(closes: pl.LazyFrame) -> pl.LazyFrame:
     end = pl.coalesce(closed_at, "final_at")
     wait = end - c("request_end")
     unsent = (c("request_end_reason") != "complete") & (c("request_body_bytes").fill_null(0) == 0)
+    # no-response reports a server that closed first
+    client_left = c("client_close_frame")
+    closed_first = c("server_close_frame").is_not_null() & (client_left.is_null() | (c("server_close_frame") < client_left))
     seen = c("both_directions") & ~c("request_has_gap") & ~c("gap_before")
     return (
         closes.filter(c("request_expect_continue") & unsent & ~c("has_response") & seen & (wait >= MIN_SILENCE.value))
+        .filter(~closed_first.fill_null(value=False))
         .filter(c("request_version") == "HTTP/1.1")
         .select(
             *candidate("server", "medium", "request_last_frame", "request_end", end, kind=pl.lit("no-body"), delay=wait),

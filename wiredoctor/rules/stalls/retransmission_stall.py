@@ -276,18 +276,14 @@ def _receiver_waited() -> pl.Expr:
 
     The response may have come with this ACK.
     """
-    # after data that is not captured, the receiver's response was lost
-    answer_due = (pl.col("http") & pl.col("message_incomplete")) | pl.col("opens_gap")
+    answer_due = (pl.col("http") & pl.col("message_incomplete")) | pl.col("answer_lost")
     had = pl.col("dsack") | _acked_too_early()
     return ~had | (answer_due & (~_acked_too_early() | (pl.col("new_bytes") > 0)))
 
 
 def _is_torn() -> pl.Expr:
-    """Return whether the capture lacks segments before the ACK.
-
-    If the ACK has no data, those that its sender had sent before were lost on the path, which is what the stall is about.
-    """
-    return (c("opens_gap") & (c("new_bytes") > 0)) | (c("acked_unseen") > 0)
+    """Return whether the capture lacks segments before the ACK."""
+    return c("opens_gap") | (c("acked_unseen") > 0)
 
 
 def _confidence_late() -> pl.Expr:
