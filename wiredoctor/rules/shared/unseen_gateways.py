@@ -7,8 +7,11 @@ from typing import Any
 
 import polars as pl
 
+from wiredoctor.findings import shorten
 from wiredoctor.rules.shared.gateway_attempts import MAX_LOOSE
 from wiredoctor.rules.shared.gateway_texts import HAPROXY_PAGES, SETTINGS, USUAL_LIMITS, gateway_software, list_servers
+from wiredoctor.text import redact
+from wiredoctor.text.escape import REQUEST_LENGTH
 
 c = pl.col
 
@@ -111,7 +114,7 @@ def _other_hosts(some: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
 def _failed_checks(
     some: pl.LazyFrame, exchanges: pl.LazyFrame, left: pl.LazyFrame, connections: pl.LazyFrame
 ) -> pl.LazyFrame:  # fmt: skip
-    """Return for each gateway and status the requests that may be failed health checks of the gateway, as texts in `checks`.
+    """Return for each gateway and status the requests that may be failed health checks of the gateway (`checks`).
 
     Such a request was sent by a host that is not a client of the gateway. It was the host's last one to its server before the
     gateway's first response with this status, and was answered with an error or not at all. All requests of this host to this
@@ -122,20 +125,21 @@ def _failed_checks(
     others = _other_hosts(some, connections).select("connection", "client_host", c("server").alias("checked"))
     gave_up = left.select("connection", "exchange", pl.lit(value=True).alias("gave_up"))
     sent = exchanges.filter("has_request").join(others, on="connection").join(gave_up, on=["connection", "exchange"], how="left")
-    failed = ~c("has_response") | (c("response_status") >= 400) | c("gave_up").fill_null(value=False)
-    status = c("response_status").filter(~c("gave_up").fill_null(value=False))
-    what = pl.format("{} {} from {} to {}", "request_method", "request_target", "client_host", "checked")
+    status = pl.when(c("gave_up").is_null() & c("has_response")).then("response_status")
+    failed = status.is_null() | (status >= 400)
+    names = {"request_method": "method", "request_target": "target"}
+    last = (*(c(name).alias(short) for name, short in names.items()), failed.alias("failed"), status.alias("status"))
     return (
         sent.filter((c("request_target").n_unique() == 1).over(pair), pl.len().over(pair) >= 2)
         .join(first, how="cross")
         .filter(c("request_start") < c("by"))
         .sort("request_start")
         .group_by("server", "code", *pair, maintain_order=True)
-        .agg(what.last().alias("what"), failed.last().alias("failed"), status.last().alias("status"))
+        .agg(one.last() for one in last)
         .filter("failed")
         .head(MAX_LOOSE)
         .group_by("server", "code", maintain_order=True)
-        .agg(pl.format("{} ({})", "what", pl.format("status {}", "status").fill_null("no response")).alias("checks"))
+        .agg(pl.struct("method", "target", *pair, "status").alias("checks"))
     )
 
 
@@ -178,7 +182,7 @@ def _servers_of_other_hosts(some: pl.LazyFrame, connections: pl.LazyFrame) -> pl
 def _servers_of_other_hosts_text(row: Mapping[str, Any]) -> str:
     """Return the text about connections of other hosts, which may be the gateway's connections to the servers behind it."""
     if row["checks"]:
-        listed = list_servers(row["checks"])
+        listed = list_servers([_check_text(one) for one in row["checks"]])
         return f" (but a request that may be the gateway's health check failed before: {listed})"
     said = [
         f"but {text} {list_servers(sorted(row[name]))}"
@@ -191,6 +195,13 @@ def _servers_of_other_hosts_text(row: Mapping[str, Any]) -> str:
         if row[name]
     ]
     return "".join(f" ({one})" for one in said)
+
+
+def _check_text(check: Mapping[str, Any]) -> str:
+    """Return the text about a request that may be a failed health check: its host and server, and what came back."""
+    asked = redact.escape_around_masks(f"{redact.method(check['method'])} {redact.target(check['target'])}")
+    got = "no response" if check["status"] is None else f"status {check['status']}"
+    return f"{shorten(asked, REQUEST_LENGTH)} from {check['client_host']} to {check['checked']} ({got})"
 
 
 def _own_meaning(software: str, code: int) -> str:
