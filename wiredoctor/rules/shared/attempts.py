@@ -275,8 +275,8 @@ def acceptances(refused: pl.LazyFrame, connections: pl.LazyFrame, within: int) -
     attempt.
     `accepted_frame`, `accepted_time`: the first connection that the server accepted after the attempt; null if there is none.
     `down_since`: when the first of the refused attempts with the same `accepted_frame` failed (ns). If a client tried both
-    addresses of a host (`other_frame`), connections to both count. A connection that was open when the capture began counts as
-    accepted before the attempt.
+    addresses of a host (`other_frame`), connections to both count. A SYN-ACK counts even if the capture lacks the SYN. A
+    connection that was open when the capture began counts as accepted before the attempt.
     `busy`: True if the server accepted a connection between two refusals less than `within` ns apart, and the attempt was one of
     these, or failed between the same acceptances.
     """
@@ -285,13 +285,15 @@ def acceptances(refused: pl.LazyFrame, connections: pl.LazyFrame, within: int) -
         *("connection", "syn_time", "over", "number"),
         pl.when(c("other_frame").is_null()).then(own).otherwise(either).alias("place"),
     )
-    open_before = (c("syns") == 0) & (c("client_bytes") + c("server_bytes") > 0)
-    accepted = connections.filter(c("first_answer_frame").is_not_null() | open_before).select(
+    without_syn = c("syns") == 0
+    answered = c("first_answer_frame").is_not_null() | (without_syn & c("history").str.starts_with("h"))
+    open_before = without_syn & ~answered & (c("client_bytes") + c("server_bytes") > 0)
+    accepted = connections.filter(answered | open_before).select(
         own.alias("place"),
         either.alias("either"),
         pl.coalesce("first_answer_frame", "first_frame").alias("frame"),
         pl.coalesce("first_answer_time", "start").alias("time"),
-        c("first_answer_frame").is_null().alias("open_before"),
+        open_before.alias("open_before"),
     )
     at_either = accepted.filter(c("place") != c("either")).with_columns(c("either").alias("place"))
     known = pl.concat([accepted, at_either]).join(places.select("place").unique(), on="place", how="semi").sort("time")
