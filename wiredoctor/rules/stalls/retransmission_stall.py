@@ -33,13 +33,15 @@ How it is proved
     client waits for it.
 
 What it is not
-    A retransmission delays nothing if the receiver already had the data and owed no response. A D-SACK shows that the receiver
-    had the data. So does an ACK that came too early to answer the retransmission and does not echo its timestamp. A segment may
-    also be late, not lost, because it lay in a full queue for longer than the timer. That is reported (kind late) only if it took
-    a second or more. Without timestamps such a segment looks lost; the evidence says so if timestamps show that the ACK answers
-    the retransmission. If both copies arrive together, the ACK reports the second one in a D-SACK, and its sequence number shows
-    that no response was lost. An idle connection with keep-alive probes is not stalled. If a server is busy
-    with its response, it has acknowledged the request, and nothing is retransmitted.
+    A retransmission delays nothing if the receiver already had the data and owed no response. A response was owed, and was
+    lost, if the sequence number of the receiver's ACK lies above everything that the capture has of it, unless the sender has
+    closed. A D-SACK shows that the receiver had the data. So does an ACK that came too early to answer the retransmission and
+    does not echo its timestamp. A segment may also be late, not lost, because it lay in a full queue for longer than the
+    timer. That is reported (kind late) only if it took a second or more. Without timestamps such a segment looks lost; the
+    evidence says so if timestamps show that the ACK answers the retransmission. If both copies arrive together, the ACK
+    reports the second one in a D-SACK, and its sequence number shows that no response was lost. An idle connection with
+    keep-alive probes is not stalled. If a server is busy with its response, it has acknowledged the request, and nothing is
+    retransmitted.
     zero-window-stall reports a copy that was sent into a closed window, and the first copy after the window opened: the
     receiver had discarded the data. If the last segment was lost before the capture point, and no later segment shows the loss,
     the stall looks like a pause and is not reported.
