@@ -43,9 +43,9 @@ RARE = {
 """What is not loaded for a pcap file whose report is JSON, by what it would be for."""
 
 
-def loaded(*words: str) -> set[str]:
+def loaded(*words: str, run: str = RUN) -> set[str]:
     """The modules that a command line loads, besides those of the libraries that every run imports."""
-    done = subprocess.run([sys.executable, "-c", RUN, *words], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", run, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return set(done.stderr.rpartition("loaded:")[2].split())
 
@@ -58,6 +58,15 @@ def ordinary() -> set[str]:
 @pytest.mark.parametrize("purpose", RARE)
 def test_what_is_rarely_needed_is_not_loaded(ordinary: set[str], purpose: str) -> None:
     assert not ordinary & set(RARE[purpose])
+
+
+def test_polars_loads_no_modules_for_its_readers_of_other_formats() -> None:
+    """They take 6 MB: OpenSSL, which only the ids of findings need, and the parser of mail headers of importlib.metadata."""
+    words = ["analyze", str(find_recording("apache-curl.pcap")), "--format", "json"]
+    alone = RUN.replace("import numpy, polars, typer, rich", "")
+    found = loaded(*words, run=alone)
+    assert {"polars", "numpy"} <= found
+    assert not {"_hashlib", "email.message", "importlib.metadata._meta"} & found
 
 
 def test_what_is_needed_is_loaded(ordinary: set[str]) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
+from importlib.machinery import PathFinder
+from importlib.metadata import DistributionFinder
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +167,46 @@ def test_a_good_one_is_a_rule_like_any_other(install: Install, analysed: Analyse
     assert catalogue()["every-response"].source == "acme 1.0"
     assert catalogue()["slow-response"].source == "wiredoctor"
     assert report.checked["every-response"].family == "timing"
+
+
+def test_one_in_an_archive_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, analysed: Analyse) -> None:
+    with zipfile.ZipFile(tmp_path / "acme.zip", "w") as archive:
+        for name, source in (("__init__", ""), ("timing/__init__", ""), ("timing/every_response", GOOD)):
+            archive.writestr(f"acme/{name}.py", source)
+        archive.writestr("acme-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
+        entry = f"[{ENTRY_POINTS}]\nevery_response = acme.timing.every_response\n"
+        archive.writestr("acme-1.0.dist-info/entry_points.txt", entry)
+    monkeypatch.syspath_prepend(str(tmp_path / "acme.zip"))
+    catalogue.cache_clear()
+    try:
+        assert [f.rule for f in analysed()[0].findings] == ["slow-response", "every-response"]
+    finally:
+        catalogue.cache_clear()
+        for name in [n for n in sys.modules if n.split(".")[0] == "acme"]:
+            del sys.modules[name]
+
+
+def test_one_that_only_a_finder_of_its_own_knows_is_found(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, analysed: Analyse
+) -> None:
+    """As with an installation that leaves the files where they are developed."""
+    install("acme.timing.every_response", GOOD)
+    sys.path.remove(str(tmp_path))
+    assert [f.rule for f in analysed()[0].findings] == ["slow-response"]
+
+    class Finder(PathFinder):
+        @classmethod
+        def find_spec(cls, fullname: str, path: Any = None, target: Any = None) -> Any:
+            return super().find_spec(fullname, path or [str(tmp_path)], target)
+
+        @staticmethod
+        def find_distributions(context: Any = None) -> Any:
+            del context
+            return PathFinder.find_distributions(DistributionFinder.Context(path=[str(tmp_path)]))
+
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Finder])
+    catalogue.cache_clear()
+    assert [f.rule for f in analysed()[0].findings] == ["slow-response", "every-response"]
 
 
 @pytest.mark.parametrize(("name", "epoch_packets"), in_turn(BROKEN, [1000, 1]))

@@ -7,10 +7,13 @@ alone.
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import Distribution, EntryPoint, distributions
+from importlib.machinery import PathFinder
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, get_args
 
 import polars as pl
@@ -19,6 +22,8 @@ from wiredoctor.findings import CANDIDATE_COLUMNS, CONFIDENCES, SEVERITIES, Side
 from wiredoctor.rules.shared.evidence import EVIDENCE
 
 if TYPE_CHECKING:
+    from importlib.metadata import Distribution, EntryPoint
+
     from polars._typing import EngineType
 
     from wiredoctor.rule_engine.catalogue import RuleModule
@@ -89,9 +94,41 @@ def _entries() -> list[tuple[str, EntryPoint]]:
 
     Most packages have no rules, so only the entry points of packages with rules are parsed.
     """
+    if not _may_be_installed():
+        return []
+    from importlib.metadata import distributions
+
     having = [d for d in distributions() if ENTRY_POINTS in (d.read_text("entry_points.txt") or "")]
     found = {(e.name, e.value): (_distribution_name(d), e) for d in having for e in d.entry_points if e.group == ENTRY_POINTS}
     return list(found.values())
+
+
+def _may_be_installed() -> bool:
+    """Return whether any package may have entry points of rules.
+
+    Mostly none has, and the import of importlib.metadata takes 30 ms. Therefore the files that it would read are searched first;
+    where packages may be installed in another way than in a folder of sys.path, it is asked.
+    """
+    if any(hasattr(finder, "find_distributions") for finder in sys.meta_path if finder is not PathFinder):
+        return True
+    group = ENTRY_POINTS.encode()
+    for folder in dict.fromkeys(sys.path):
+        try:
+            names = os.listdir(folder or ".")
+        except FileNotFoundError:
+            continue
+        except OSError:  # an archive, for example
+            return True
+        for name in names:
+            if name.endswith(".egg"):
+                return True
+            if name.endswith((".dist-info", ".egg-info")):
+                try:
+                    if group in Path(folder, name, "entry_points.txt").read_bytes():
+                        return True
+                except OSError:
+                    continue
+    return False
 
 
 def _distribution_name(distribution: Distribution) -> str:
