@@ -315,6 +315,18 @@ def test_a_cause_comes_before_what_it_causes_and_is_named() -> None:
     assert in_order("endpoint", candidate(), candidate(), only=["effect"]) == [("effect", [])]
 
 
+@pytest.mark.parametrize(
+    ("name", "kind", "linked"),
+    [("cause/slow", "slow", True), ("cause/slow", "other", False), ("cause/slow", None, False), ("cause/", "slow", False),
+     ("cause/", None, True), ("cause", "slow", True)],
+)  # fmt: skip
+def test_a_cause_may_have_to_be_of_one_kind(name: str, kind: str | None, *, linked: bool) -> None:
+    rules = [module("effect", severity="error", caused_by=((name, "exchange"),)), module("cause", severity="note")]
+    found = settled(rules, {"effect": candidates(candidate()), "cause": candidates(candidate(kind=kind))})
+    causes = next(f.caused_by for f in found if f.rule == "effect")
+    assert [cause.rule for cause in causes] == (["cause"] if linked else [])
+
+
 def test_the_first_of_several_causes_is_named_and_others_stay_where_they_are() -> None:
     rules = [
         module("effect", severity="error", caused_by=(("cause", "connection"), ("test", "connection"))),

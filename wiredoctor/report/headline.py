@@ -79,6 +79,7 @@ _FIRST_WORDS = (
     "Chunks",
     "Connecting",
     "Events",
+    "Neither",
     "No",
     "One",
     "Only",
@@ -89,7 +90,7 @@ _FIRST_WORDS = (
 )
 """The first words of titles that are written in lower case within a sentence. Other first words may be names."""
 
-_SUBJECTS = ("A", "An", "Connecting", "Segments", "The")
+_SUBJECTS = ("A", "An", "Connecting", "Neither", "Segments", "The")
 """The first words of titles that can follow "because"."""
 
 _THE_SERVER = Regex(r"(?:^|: )[Tt]he server (?!behind)(?P<did>.*)$")

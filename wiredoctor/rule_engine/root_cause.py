@@ -176,16 +176,23 @@ def _explained_ids(core: pl.DataFrame, modules: Mapping[str, RuleModule], behind
     for rule, every in by_rule.items():
         mine = every.filter(~pl.col("kind").is_in(modules[rule].rule.unexplained).fill_null(value=False))
         for name, scope in modules[rule].rule.explained_by:
-            named, of_kind, kind = name.partition("/")
+            named = name.partition("/")[0]
             of_front = scope == "front"
-            causes = [part for r, part in by_rule.items() if (of_front or r != rule) and named in (r, modules[r].family)]
-            if of_kind:
-                own = pl.col("kind") == kind if kind else pl.col("kind").is_null()
-                causes = [part.filter(own) for part in causes]
+            causes = [
+                _of_kind(part, name) for r, part in by_rule.items() if (of_front or r != rule) and named in (r, modules[r].family)
+            ]
             if causes:
                 shares = behind.of_front if of_front else _SCOPES[scope]
                 gone.append(shares(mine, pl.concat(causes))["id"])
     return pl.concat(gone).unique()
+
+
+def _of_kind(part: pl.DataFrame, name: str) -> pl.DataFrame:
+    """Return the candidates of the kind that is in `name`: "rule/kind", "rule/" for those without a kind, "rule" for all."""
+    _, slash, kind = name.partition("/")
+    if not slash:
+        return part
+    return part.filter(pl.col("kind") == kind if kind else pl.col("kind").is_null())
 
 
 def _causes(parts: list[pl.DataFrame], modules: Mapping[str, RuleModule], behind: CertainTries) -> list[tuple[int, int]]:
@@ -203,10 +210,9 @@ def _causes(parts: list[pl.DataFrame], modules: Mapping[str, RuleModule], behind
         for name, scope in modules[rule].rule.caused_by:
             for cause in parts:
                 named = str(cause["rule"][0])
-                asked, of_no_kind, _ = name.partition("/")
-                if (named == rule and scope != "tries") or asked not in (named, modules[named].family):
+                if (named == rule and scope != "tries") or name.partition("/")[0] not in (named, modules[named].family):
                     continue
-                causes = cause.filter(pl.col("kind").is_null()) if of_no_kind else cause
+                causes = _of_kind(cause, name)
                 if scope == "tries":
                     tried |= behind.causes(mine, causes)
                 elif scope == "until":

@@ -233,7 +233,12 @@ RULE = Rule(
         *((name, "exchange") for name in FRAMING_ERRORS),
         *BROKEN_BEFORE,
     ),
-    caused_by=(("slow-response", "wait"), ("retransmission-stall", "exchange"), ("zero-window-stall/", "exchange")),
+    caused_by=(
+        ("slow-response", "wait"),
+        ("retransmission-stall", "exchange"),
+        ("zero-window-stall/", "exchange"),
+        ("expect-continue-stall/no-body", "exchange"),
+    ),
     advice=tuple(one._replace(where="awaiting" if one.side == "gateway" else "impatient") for one in _TIMEOUTS),
     absence=True,
     ends=True,
