@@ -39,8 +39,9 @@ What it is not
     response, the finding is only a warning, unless the client sends the same request concurrently anyway. It is a note if the
     request is `OPTIONS *`, which asks what the server supports, and the client goes on with another request that is answered.
     Requests that the client sent after a response that announced the close are not counted, even if they were pipelined before
-    it arrived. Neither is an upload that the client itself broke off. reset-destroys-response reports an upload that was
-    answered and then reset before its body was complete.
+    it arrived. Neither is an upload that the client itself broke off. If the client did not answer two or more keep-alive
+    probes before the server reset the connection, the client or the path was gone, and the request is not reported.
+    reset-destroys-response reports an upload that was answered and then reset before its body was complete.
 
 What to do
     Look into the server's log at that time, and find out what ends or restarts its processes. Kind on-arrival: find out what

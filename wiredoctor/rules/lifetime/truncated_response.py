@@ -21,8 +21,9 @@ How it is proved
 
 What it is not
     Nothing is reported if the capture ends before the response does, or lacks packets of it. If the client gave up,
-    client-abort reports it. If a body has no announced end (close-delimited), packets do not show whether it is complete.
-    Responses to HEAD, and 204 and 304, have no body.
+    client-abort reports it. Nothing is reported either if the client did not answer two or more keep-alive probes before the
+    server reset the connection: it was gone, or the path to it. If a body has no announced end (close-delimited), packets do
+    not show whether it is complete. Responses to HEAD, and 204 and 304, have no body.
 
 What to do
     Look into the server's log at that time. If a program sets Content-Length itself, have it count bytes; if it writes chunks
