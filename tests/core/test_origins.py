@@ -150,6 +150,22 @@ def test_a_time_to_live_of_its_own(ttl: int, found: int) -> None:
     assert origin(talk) == ("endpoint" if ttl == 52 else "doubtful")
 
 
+@pytest.mark.parametrize(
+    ("ip_id", "ahead", "found"),
+    [
+        pytest.param(0, 0, origins.IP_ID | origins.TTL, id="identification 0"),
+        pytest.param(903, 0, origins.IP_ID | origins.TTL, id="the client's identification"),
+        pytest.param(7_003, 10, origins.AHEAD, id="a new path avoids the capture point"),
+    ],
+)
+def test_a_time_to_live_one_hop_away(ip_id: int, ahead: int, found: int) -> None:
+    """It is a sign beside another one that a change of the path does not explain."""
+    talk = asked(7_001, 7_002)
+    talk.server(1_500, "R.", FIVE + ahead, ONE + 100, ip_id=ip_id, ttl=53)
+    assert signs(talk) == found
+    assert origin(talk) == ("between" if found & origins.TTL else "doubtful")
+
+
 def test_later_packets_count_too() -> None:
     talk = asked(7_001)
     talk.server(1_500, "R", FIVE, ip_id=0, ttl=253)

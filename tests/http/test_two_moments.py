@@ -70,3 +70,20 @@ def test_a_response_that_breaks_off_ends_when_the_close_is_decided(tmp_path: Pat
     first = "\n".join([*cut.splitlines()[:3], "    0.031 < F.", "    0.032 > .", "    5.000 > ."])
     came = arrivals(capture(HANDSHAKE + first, tmp_path))
     assert came == [("exchanges", 0, 8), ("closes", 0, 8)]
+
+
+@pytest.mark.parametrize(("last", "probes"), [("R.", 2), ("F.", 0)])
+def test_keep_alive_probes_without_an_answer_before_a_reset(tmp_path: Path, last: str, probes: int) -> None:
+    """The client answers the first of three probes. A FIN does not follow from probes."""
+    text = f"""
+    0.020 > P. "GET /1 HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"
+    0.030 < P. "{OK}"
+    0.031 > .
+    1.030 < . 43:43
+    1.031 > .
+    2.031 < . 43:43
+    3.031 < . 43:43
+    4.031 < {last}
+    """
+    [closed] = closes(tables(capture(HANDSHAKE + text, tmp_path), 4, messages=False)["exchanges"]).iter_rows(named=True)
+    assert (closed["server_close_frame"], closed["server_unanswered_probes"]) == (11, probes)

@@ -91,7 +91,8 @@ PAGE = "The page {} was sent only when complete, after {} s: its files had to wa
         ("After {} s idle the data was lost", [(7,), (9,)], "After up to 9 s idle the data was lost"),
         ("another one after {}", [("2 s",), ("30 ms",)], "another one"),
         ("A WebSocket was closed after {} s idle", [(3,), (6,)], "A WebSocket was closed after up to 6 s idle"),
-        ("The client gave up: a timeout of {} s", [(3,), (2,)], "The client gave up"),
+        ("The client gave up: a timeout of about {} s", [(3,), (2,)], "The client gave up"),
+        ("The server rejected the head of a request ({})", [(414,), (400,)], "The server rejected the head of a request"),
         ("It took {} s to start answering GET /a", [(1,), (2,)], "It took up to 2 s to start answering GET /a"),
         ("Chunks came together: GET {}", [("/a",), ("/b",)], "Chunks came together, for requests such as GET /a"),
         (

@@ -26,6 +26,7 @@ CLOSE: Final = (
     *("server_close_offset", "server_close_contradicted", "server_rst_frame", "server_rst_time"),
     *("client_rst_frame", "client_rst_time", "client_rst_ack", "client_close_origin", "server_close_origin"),
     *("accepted_frame", "accepted_time", "last_payload_frame", "last_payload_time", "last_payload_role", "says_goodbye"),
+    "server_unanswered_probes",
 )
 """The column names of `closes`.
 
@@ -35,7 +36,7 @@ an earlier batch and is written again; its index among these repeated rows is -1
 
 NO_CLOSE: Final = Close()
 NOBODY_CLOSED: Final = pack_cells(
-    [NEVER] * 3 + [-1] + [NEVER] * 3 + [-1, NEVER, 0] + [NEVER] * 5 + [UNKNOWN] * 2 + [NEVER] * 4 + [-1, 0]
+    [NEVER] * 3 + [-1] + [NEVER] * 3 + [-1, NEVER, 0] + [NEVER] * 5 + [UNKNOWN] * 2 + [NEVER] * 4 + [-1, 0, 0]
 )
 """The values of the columns CLOSE, beginning with client_close_frame, for an open connection."""
 
@@ -152,6 +153,7 @@ class CloseRows:
         write_i64_le(out, i64(NEVER) if accepted is None or accepted.repeated else accepted.frame)
         write_i64_le(out, i64(NEVER) if accepted is None else accepted.time)
         write_rest(out, client, server, exchange)
+        write_i64_le(out, unanswered_probes(server_side, server))
         if client.origin == BETWEEN:
             self.foreign.write(talk.connection, exchange.index, talk.client, talk.client, client.is_fin)
         if server.origin == BETWEEN:
@@ -172,6 +174,14 @@ class CloseRows:
         write_i64_le(out, i64(following is None or following.request is None))
         write_i64_le(out, i64(at_capture_end))
         out.write(NOBODY_CLOSED)
+
+
+def unanswered_probes(side: Side, close: SideClose) -> i64:
+    """Return the number of keep-alive probes to which a side's peer sent nothing before the side reset the connection."""
+    if close.is_fin or close.frame == NEVER or side.waits is None or side.waits.probing is None:
+        return 0
+    probing = side.waits.probing
+    return probing.copies if probing.last_frame < close.frame else i64(0)
 
 
 def write_rsts(out: BytesWriter, client: SideClose, server: SideClose) -> None:

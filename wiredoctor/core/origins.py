@@ -27,6 +27,8 @@ GOES_ON: Final = 4
 TOO_EARLY: Final = 8
 NO_TIMESTAMPS: Final = 16
 AHEAD: Final = 32
+NOT_BY_PATH: Final = IP_ID | TOO_EARLY | NO_TIMESTAMPS
+"""The signs that a change of the path does not explain."""
 
 UNKNOWN: Final = 0
 ENDPOINT: Final = 1
@@ -45,7 +47,11 @@ An offload super-segment, which becomes several packets after the capture point,
 SMALL_SEGMENT: Final = 536
 """The size in bytes of the smallest usual segments (RFC 9293 section 3.7.1)."""
 NEAR_TTL: Final = 2
-"""The maximum difference in hops between packets of one host, because the path of a connection may change."""
+"""The maximum difference in hops between packets of one host, because the path of a connection may change.
+
+A changed path explains neither wrong identifications nor missing timestamps, and hardly a round trip that became half as long:
+with these signs, any difference is one more sign. A packet may be ahead because others took a path without the capture point.
+"""
 COUNTED: Final = 3
 """A side counts as incrementing its IP identification after this many packets with successive values.
 
@@ -341,8 +347,8 @@ def signs_of(own: Side, ip: i64, signs: Signs | None) -> i64:
     if signs is not None:
         if signs.is_filled and found & GOES_ON == 0:
             found &= ~AHEAD  # it only overtook the data before it
-        if signs.has_own_ttl:
-            most = 0  # the host continues with its own TTL: its path has not changed
+        if signs.has_own_ttl or found & NOT_BY_PATH:
+            most = 0  # the host continues with its own TTL, or a change of its path would not explain the other sign
     if has_other_ttl(own, ip, most):
         found |= TTL
     return found

@@ -23,9 +23,10 @@ _LASTED = Regex(rf"(?P<lead>^After| for| took| waited| complete, after| was clos
 
 _OMITTED = Regex(
     rf",? {_TIME} after (?:the|its) request(?:,(?= before))?| after {_TIME}(?=$|[;,])|: it takes {_TIME}, the others {_TIME}$"
-    rf"|: a timeout of {_TIME}$"
+    rf"|: a timeout of about {_TIME}$| \((?:400|414|431)\)$"
 )
-"""A pattern for the part of a title that says after what time one occurrence ended, by which timeout, or how slow one server is.
+"""A pattern for the part of a title that says after what time one occurrence ended, by which timeout, how slow one server is, or
+with which status it rejected a head.
 
 The title is complete without this part.
 """

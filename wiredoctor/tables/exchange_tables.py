@@ -250,6 +250,12 @@ EXCHANGES = Table(
             "the connection was upgraded, and the last segment of either side ends with a WebSocket Close frame; the server's "
             "does not count if an RST followed it instead of a FIN",
         ),
+        _c(
+            "server_unanswered_probes",
+            I32,
+            "",
+            "number of the server's keep-alive probes before its RST to which the client has sent nothing; 0 if it sent no RST",
+        ),
         _c("final_at", I64, "ns", "capture time of the state that the row describes"),
         _c("at_capture_end", BOOL, "", "the row was written only because the capture ended"),
     ),
@@ -270,7 +276,8 @@ _CLOSE = (
     *("server_close_contradicted", "server_rst_frame", "server_rst_time"),
     *("client_rst_frame", "client_rst_time", "client_rst_ack", "client_close_origin", "server_close_origin"),
     *("accepted_frame", "accepted_time"),
-    *("last_payload_frame", "last_payload_time", "last_payload_role", "says_goodbye", "final_at", "at_capture_end"),
+    *("last_payload_frame", "last_payload_time", "last_payload_role", "says_goodbye"),
+    *("server_unanswered_probes", "final_at", "at_capture_end"),
 )
 """The columns of EXCHANGES about events after an exchange."""
 

@@ -195,7 +195,23 @@ def test_silent_in_the_middle_of_a_response(changes: dict[str, Any]) -> None:
 )
 def test_the_timeout_is_named(wait: int, timeout: int | None) -> None:
     [abort] = aborts(DUE, closes(10 * MS + wait, rst=True))
-    assert abort["timeout_named"] == (f": a timeout of {timeout} s" if timeout else "")
+    assert abort["timeout_named"] == (f": a timeout of about {timeout} s" if timeout else "")
+
+
+@pytest.mark.parametrize(
+    ("agent", "wait", "said"),
+    [
+        ("node", 2 * S, "The timers of its fetch and undici are up to 1 s late: the timeout may be anything from 1 s on."),
+        ("", 10 * S, "If the client is Node, the timers of its fetch and undici are up to 1 s late"),
+        ("node", 1 * S, ""),
+        ("curl/8.5.0", 2 * S, ""),
+    ],
+)
+def test_timers_of_node_are_late(agent: str, wait: int, said: str) -> None:
+    [abort] = aborts(DUE, closes(10 * MS + wait, rst=True), request_user_agent=agent)
+    assert abort["timeout_where"].startswith(f" Look for a timeout of about {wait // S} s in the client.")
+    assert said in abort["timeout_where"]
+    assert said or "late" not in abort["timeout_where"]
 
 
 def test_the_timeout_may_count_from_the_last_byte_of_the_request() -> None:

@@ -13,13 +13,14 @@ Why it hurts
 
 How it is proved
     Kind request: the status is 431 or 414. Or it is 400, the server closes the connection although the client did not ask it
-    to, and the head has at least 8,000 bytes. Kind response: the head has more than 16 KiB, which is Node's limit.
+    to, and the head has at least 8,000 bytes, or the response is as long as nginx's page "Request Header Or Cookie Too Large",
+    which shows a lower limit. Kind response: the head has more than 16 KiB, which is Node's limit.
 
 What it is not
-    A 400 without an announced close usually comes from an application and is not reported. Nor is a 400 if the server has
-    accepted a head of that size before, or one of nearly that size (within 10 %) and announced a close then, too. Nor is a
-    request with a large head that was accepted, or a large response to a browser. If a gateway rejected a response and answered
-    with an error, gateway-error reports it.
+    A 400 without an announced close usually comes from an application and is not reported. Nor is a 400 of another length than
+    that page if the server has accepted a head of that size before, or one of nearly that size (within 10 %) and announced a
+    close then, too. Nor is a request with a large head that was accepted, or a large response to a browser. If a gateway
+    rejected a response and answered with an error, gateway-error reports it.
 
 What to do
     Find out which fields are large, in the browser's developer tools or in Wireshark. Store the data in a session on the
@@ -110,6 +111,12 @@ ENDPOINTS = Threshold(
 _TOO_LARGE = (414, 431)
 _BAD_REQUEST = 400
 _REASONS = {414: " (URI Too Long)", 431: " (Request Header Fields Too Large)"}
+_NGINX_PAGES = (221, 237, 623)
+"""The lengths in bytes of nginx's page "Request Header Or Cookie Too Large" without the server's name.
+
+That of older versions has bgcolor="white"; that for Chrome has a padding.
+"""
+_PAGE = ', and the response is as long as nginx\'s page "Request Header Or Cookie Too Large"'
 _DOUBT = ", which is the probable cause: many servers reject heads of more than 8 KiB and close the connection"
 
 
@@ -119,9 +126,17 @@ def _closes() -> pl.Expr:
     return (c("response_connection_close") & ~asked).fill_null(value=False)
 
 
+def _is_nginx_page() -> pl.Expr:
+    """Return whether the body of a response is as long as nginx's page about a head that is too large."""
+    name = c("response_server").cast(pl.String)
+    ends = c("response_body_due") - name.str.len_bytes()
+    html = c("response_content_type").cast(pl.String) == "text/html"
+    return (name.str.contains("^(nginx|openresty)") & html & ends.is_in(_NGINX_PAGES)).fill_null(value=False)
+
+
 def _rejected() -> pl.Expr:
     status, large = c("response_status"), c("request_head_bytes") >= LARGE_REQUEST.value
-    perhaps = (status == _BAD_REQUEST) & _closes() & large
+    perhaps = (status == _BAD_REQUEST) & _closes() & (large | _is_nginx_page())
     known = c("has_request") & c("request_head_bytes").is_not_null()
     return (known & (status.is_in(_TOO_LARGE) | perhaps)).fill_null(value=False)
 
@@ -154,7 +169,13 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         status.cast(pl.Int64).alias("code"),
         pl.when(rejected).then("request_head_bytes").otherwise("response_head_bytes").alias("size"),
         status.replace_strict(_REASONS, default="", return_dtype=pl.String).alias("reason"),
-        pl.when(status == _BAD_REQUEST).then(pl.lit(_DOUBT)).otherwise(pl.lit("")).alias("doubt"),
+        _is_nginx_page().alias("named"),
+        pl.when(_is_nginx_page() & (status == _BAD_REQUEST))
+        .then(pl.lit(_PAGE))
+        .when(status == _BAD_REQUEST)
+        .then(pl.lit(_DOUBT))
+        .otherwise(pl.lit(""))
+        .alias("doubt"),
         rejected.alias("rejected"),
         evidence(
             ("request_frame", "request_start", pl.format("the request: a head of {} bytes", "request_head_bytes")),
@@ -182,17 +203,17 @@ class _Accepted:
 def judge(rows: pl.DataFrame, known: BoundedMap[_Accepted] | None) -> tuple[pl.DataFrame, BoundedMap[_Accepted]]:
     """Return the candidates to report.
 
-    A request with a 400 is not reported if the server has accepted a request head of at least the same size before. `known`: the
-    largest accepted head of each server so far; None in the first batch.
+    A request with a 400 that is not nginx's page is not reported if the server has accepted a request head of at least the same
+    size before. `known`: the largest accepted head of each server so far; None in the first batch.
     """
     known = BoundedMap(_Accepted, ENDPOINTS.value) if known is None else known
     kept: list[bool] = []
-    for endpoint, size, accepted, closes, code, reported in rows.select(
-        "endpoint", "request_head_bytes", "accepted", "closes", "code", "reported"
+    for endpoint, size, accepted, closes, code, reported, named in rows.select(
+        "endpoint", "request_head_bytes", "accepted", "closes", "code", "reported", "named"
     ).iter_rows():
         server = known[endpoint]
         most = server.size * (100 + CLEARLY.value) // 100 if server.closes else server.size
-        kept.append(reported and (code != _BAD_REQUEST or size > most))
+        kept.append(reported and (code != _BAD_REQUEST or named or size > most))
         if accepted:
             server.size = max(server.size, size)
             server.closes |= closes

@@ -85,7 +85,8 @@ How it is proved
       bytes per round trip.
 
     Kind timeout: the time since the request, since the SYN, or since the last byte is a common timeout. If the SYN had to be
-    repeated, any whole number of seconds since the first SYN counts as a timeout.
+    repeated, any whole number of seconds since the first SYN counts as a timeout. The named timeout is approximate, because
+    timers may be late: those of fetch and undici in Node by up to 1 s.
 
     A client that had sent only a head with Expect: 100-continue, and got neither 100 nor another response for 1 s or longer,
     also counts as waiting, although its request is not complete.
@@ -157,6 +158,7 @@ _SLOW_UPLOAD = (
     "Only then raise the client's timeout. "
 )
 
+_LATE_TIMERS = "{} timers of its fetch and undici are up to 1 s late: the timeout may be anything from {} s on."
 _TIMEOUTS = (
     Advice("client", "curl", "curl: --max-time; libcurl: CURLOPT_TIMEOUT."),
     Advice("client", "^Go-http-client", "Go: http.Client.Timeout, or the deadline in the request's context."),
@@ -458,14 +460,24 @@ def _timeout_texts() -> list[pl.Expr]:
     known = pl.when(timeout.is_not_null())
     # after the beginning of the response, the time may match by chance
     sure = pl.when(timeout.is_not_null() & _received_nothing())
+    agent = c("request_user_agent").fill_null("")
+    timers = (
+        pl.when(agent.is_in(["node", "undici"]))
+        .then(pl.lit(" The"))
+        .when(agent == "")
+        .then(pl.lit(" If the client is Node, the"))
+    )
+    late = pl.when(timeout > 1).then(pl.format(_LATE_TIMERS, timers.otherwise(None), timeout - 1)).fill_null("")
     return [
-        sure.then(pl.format(": a timeout of {} s", timeout)).otherwise(nothing).alias("timeout_named"),
-        sure.then(pl.format(" A client timeout of {} s{} expired.", timeout, "since"))
+        sure.then(pl.format(": a timeout of about {} s", timeout)).otherwise(nothing).alias("timeout_named"),
+        sure.then(pl.format(" A client timeout of about {} s{} expired.", timeout, "since"))
         .when(timeout.is_not_null())
-        .then(pl.format(" A client timeout of {} s{} may have expired.", timeout, "since"))
+        .then(pl.format(" A client timeout of about {} s{} may have expired.", timeout, "since"))
         .otherwise(nothing)
         .alias("timeout_means"),
-        known.then(pl.format(" Look for a timeout of {} s in the client.", timeout)).otherwise(nothing).alias("timeout_where"),
+        known.then(pl.format(" Look for a timeout of about {} s in the client.", timeout) + late)
+        .otherwise(nothing)
+        .alias("timeout_where"),
     ]
 
 

@@ -46,7 +46,8 @@ How it is proved
 
 What it is not
     premature-close reports a close right after a response. idle-timeout-broken-promise reports a close before the announced
-    time (Keep-Alive: timeout). A close by the client does not count.
+    time (Keep-Alive: timeout). A close by the client does not count, nor does a reset after two or more keep-alive probes that
+    the client did not answer: the client, or the path to it, was gone.
 
 What to do
     Nothing has to change if all clients give up idle connections sooner than the server. Kind inverted: shorten the idle

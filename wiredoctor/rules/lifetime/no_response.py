@@ -22,9 +22,10 @@ Why it hurts
 
 How it is proved
     The server sent no data after the request, and the client had not closed before. In all kinds but on-arrival and
-    mid-request, the server's FIN or RST acknowledges the last byte of the request. A system sends an RST instead of a FIN if
-    a process closes, or ends, with unread data (RFC 1122): in this case the request was not read. An RST without the ACK
-    flag comes from a host that does not know the connection.
+    mid-request, the server's FIN or RST acknowledges the last byte of the request. A system sends an RST instead of a FIN if a
+    process closes, or ends, with unread data (RFC 1122): in this case the request was not read. An RST without the ACK flag
+    comes from a host that does not know the connection, or from a firewall. If the TTL of the close differs from that of the
+    server's other packets, a device on the path may have sent it: the finding says so and blames no side.
 
     Kind on-arrival: the close acknowledges no byte of the first request and came less than a second after the SYN-ACK. If a SYN
     to the same port is refused within a second of the close, the process that listened there has ended. Otherwise a relay may
@@ -39,8 +40,9 @@ What it is not
     response, the finding is only a warning, unless the client sends the same request concurrently anyway. It is a note if the
     request is `OPTIONS *`, which asks what the server supports, and the client goes on with another request that is answered.
     Requests that the client sent after a response that announced the close are not counted, even if they were pipelined before
-    it arrived. Neither is an upload that the client itself broke off. reset-destroys-response reports an upload that was
-    answered and then reset before its body was complete.
+    it arrived. Neither is an upload that the client itself broke off. If the client did not answer two or more keep-alive
+    probes before the server reset the connection, the client or the path was gone, and the request is not reported.
+    reset-destroys-response reports an upload that was answered and then reset before its body was complete.
 
 What to do
     Look into the server's log at that time, and find out what ends or restarts its processes. Kind on-arrival: find out what
@@ -68,6 +70,7 @@ from wiredoctor.rules.shared.evidence import (
     candidate,
     close_origin,
     confidence,
+    doubt_texts,
     evidence,
     fin_or_rst,
     has_doubtful_close,
@@ -144,28 +147,28 @@ RULE = Rule(
         "half-closed": "warning",
     },
     title={
-        "on-arrival": "The server closed a fresh connection as soon as it had accepted it, without a response",
-        "mid-request": "The server closed the connection in the middle of a request, without a response",
-        "unread": "The server reset the connection instead of responding",
-        "at-once": "The server closed the connection at once, without an answer",
-        "later": "The server closed the connection without an answer, {wait} after the request",
+        "on-arrival": "The server{or_device} closed a fresh connection as soon as it had accepted it, without a response",
+        "mid-request": "The server{or_device} closed the connection in the middle of a request, without a response",
+        "unread": "The server{or_device} reset the connection instead of responding",
+        "at-once": "The server{or_device} closed the connection at once, without an answer",
+        "later": "The server{or_device} closed the connection without an answer, {wait} after the request",
         "half-closed": "The server closed the connection without an answer after the client's FIN",
     },
     message={
         "on-arrival": "The server's {close} came {accepted} after its SYN-ACK, before the server had sent any data, and "
-        "acknowledges nothing of {request}, the first request of the connection.{behind}{ended}{relays} The server never "
+        "acknowledges nothing of {request}, the first request of the connection.{behind}{doubt}{ended}{relays} The server never "
         "accepted the request, so it can be repeated.",
         "mid-request": "When the server closed the connection ({close}), {came:,} {of_due} of {request} had arrived. The "
-        "server sent no byte of a response{interim_only}.{behind}{paused}{ended}{body_limit}",
-        "unread": "{lead}{request}{unread_how}{interim_only}.{behind}{first_use}{relays}{large_head}{ended} This happens if "
-        "{unread_why} looks the same. A request that no process has read can be repeated, whatever its method: the "
+        "server sent no byte of a response{interim_only}.{behind}{doubt}{paused}{ended}{body_limit}",
+        "unread": "{lead}{request}{unread_how}{interim_only}.{behind}{first_use}{doubt}{relays}{large_head}{ended} This happens "
+        "if {unread_why} looks the same. A request that no process has read can be repeated, whatever its method: the "
         "server's log shows whether this one was.",
         "at-once": _TAKEN + "the server closed the connection {wait}{moment} without a byte of a "
-        "response{interim_only}.{behind}{first_use}{relays}{large_head}{ended} A close this soon means that the server closed "
-        "on purpose (nginx: return 444; a firewall rule; an aborted handler), or that a process ended as "
+        "response{interim_only}.{behind}{first_use}{doubt}{relays}{large_head}{ended} A close this soon means that the server "
+        "closed on purpose (nginx: return 444; a firewall rule; an aborted handler), or that a process ended as "
         "it took the request{used_before}{behind_gateway}. The client cannot know whether the request was carried out.",
         "later": _TAKEN + "the server closed the connection {wait}{moment} without a byte of a "
-        "response{interim_only}.{behind}{ended} A process had the request, and ended or gave "
+        "response{interim_only}.{behind}{doubt}{ended} A process had the request, and ended or gave "
         "up{behind_gateway}.{worker_limit} The client cannot know whether the request was carried out.",
         "half-closed": (
             "The client sent its FIN {closed_after} after {request}. A client may half-close like this and wait for the "
@@ -174,15 +177,20 @@ RULE = Rule(
         ),
     },
     remedy={
-        "on-arrival": "{listen}" + _SAY,
-        "mid-request": "{body_remedy}",
-        "unread": "{listen}{head_remedy}{unread_remedy}Have the client repeat a request if the server's log shows that it was "
-        "not read.",
-        "at-once": "{listen}{head_remedy}" + _LOG + "a rule that drops requests on purpose, or a process that ended. " + _SAY,
+        "on-arrival": "{find_sender}{listen}" + _SAY,
+        "mid-request": "{find_sender}{body_remedy}",
+        "unread": "{find_sender}{listen}{head_remedy}{unread_remedy}Have the client repeat a request if the server's log shows "
+        "that it was not read.",
+        "at-once": "{find_sender}{listen}{head_remedy}"
+        + _LOG
+        + "a rule that drops requests on purpose, or a process that ended. "
+        + _SAY,
         "half-closed": "If the client wants the response, have it keep its side of the connection open until the response has "
         "come (nc without -N; no shutdown(SHUT_WR) after a request). Or have the server go on when the client half-closes: "
         "nginx proxy_ignore_client_abort on, haproxy no option abortonclose.",
-        "later": _LOG + "a process that ended, a worker that was killed for taking too long or too much memory, or a handler "
+        "later": "{find_sender}"
+        + _LOG
+        + "a process that ended, a worker that was killed for taking too long or too much memory, or a handler "
         "that closed. " + _SAY,
     },
     references=(
@@ -246,17 +254,18 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     half = c("took") == HALF_CLOSED
     wait = (c("server_close_time") - c("request_end")).clip(0)
     no_ack = c("server_close_ack").is_null() & (c("server_close_rst") == 1)
+    doubted = has_doubtful_close("server")
     asked = (c("server_close_offset") == c("request_ack")).fill_null(value=False)
     kind = c("took").replace_strict(_KINDS, return_dtype=pl.String)
     # whether the request was read is only inferred, and so is the delay if the round trip is unknown
     inferred = half | (c("took") == NOT_READ) | ((c("took") == AFTER_A_WHILE) & c("later").is_null())
-    sure = pl.when(no_ack & ~asked).then(pl.lit("low")).otherwise(confidence(inferred | has_doubtful_close("server")))
+    sure = pl.when(no_ack & ~asked).then(pl.lit("low")).otherwise(confidence(inferred | doubted))
     said = pl.when(only_interim()).then(pl.format(" (except an interim {})", "response_status")).otherwise(pl.lit(""))
     early = fresh()
     large_head = (c("request_head_bytes") >= LARGE_HEAD.value).fill_null(value=False)
     quiet = _time_without_request_bytes()
     stood_still = (c("took") == IN_PART) & (quiet >= PAUSE.value) & ~_awaits_continue()
-    side = pl.when(stood_still).then(None).otherwise(pl.lit("server"))
+    side = pl.when(stood_still | doubted).then(None).otherwise(pl.lit("server"))
     end = pl.max_horizontal("request_end", "server_close_time")
     return _unanswered(closes).select(
         *candidate(side, sure, "request_frame", "request_start", end, kind=kind),
@@ -269,7 +278,9 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         also_lost_text(),
         "requests",
         pl.when(no_ack).then(pl.lit("")).otherwise(pl.lit("The RST acknowledges the last byte of ")).alias("lead"),
-        pl.when(no_ack).then(pl.lit(_UNKNOWN)).otherwise(pl.lit(_NOT_READ)).alias("unread_how"),
+        *doubt_texts(),
+        pl.when(no_ack & doubted).then(pl.lit(_REJECTED)).when(no_ack).then(pl.lit(_UNKNOWN)).otherwise(pl.lit(_NOT_READ))
+        .alias("unread_how"),
         pl.when(no_ack).then(pl.lit(_MOVED)).otherwise(pl.lit(_RECYCLED)).alias("unread_why"),
         pl.when(no_ack).then(pl.lit(_FIND_HOST)).otherwise(pl.lit(_FIND_PROCESS)).alias("unread_remedy"),
         pl.when(early).then(pl.lit(" It was the first request of a fresh connection.")).otherwise(pl.lit("")).alias("first_use"),
@@ -293,7 +304,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
             ("begun_frame", "request_start", "the request begins"),
             ("ended_frame", "request_end", _end_note()),
             ("half_frame", "client_close_time", "the client's FIN: it has nothing more to send"),
-            ("server_close_frame", "server_close_time", with_doubt(has_doubtful_close("server"), _close_note(wait, no_ack))),
+            ("server_close_frame", "server_close_time", with_doubt(doubted, _close_note(wait, no_ack))),
         ),
         *("endpoint", "server_close_time", "final_at"),
         wait.alias("wait_ns"),
@@ -452,6 +463,10 @@ def _body_limit(quiet: int | None) -> str:
 
 
 _UNKNOWN = " got an RST without ACK flag: the host did not know the connection. There was no response"
+_REJECTED = (
+    " got an RST without ACK flag, as systems send it that do not know the connection, and firewalls that reject a packet. There "
+    "was no response"
+)
 _MOVED = (
     "the host was restarted, or if a NAT or a balancer gives the packets of a connection another port, or sends them to another "
     "server. A device that resets on purpose"

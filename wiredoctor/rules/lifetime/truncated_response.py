@@ -21,8 +21,9 @@ How it is proved
 
 What it is not
     Nothing is reported if the capture ends before the response does, or lacks packets of it. If the client gave up,
-    client-abort reports it. If a body has no announced end (close-delimited), packets do not show whether it is complete.
-    Responses to HEAD, and 204 and 304, have no body.
+    client-abort reports it. Nothing is reported either if the client did not answer two or more keep-alive probes before the
+    server reset the connection: it was gone, or the path to it. If a body has no announced end (close-delimited), packets do
+    not show whether it is complete. Responses to HEAD, and 204 and 304, have no body.
 
 What to do
     Look into the server's log at that time. If a program sets Content-Length itself, have it count bytes; if it writes chunks
@@ -45,6 +46,7 @@ from wiredoctor.rules.shared.evidence import (
     candidate,
     close_origin,
     confidence,
+    doubt_texts,
     evidence,
     fin_or_rst,
     has_doubtful_close,
@@ -58,8 +60,8 @@ from wiredoctor.text.durations import duration_text
 c = pl.col
 
 _REMEDY = (
-    "Look into the server's log at that time: a crash, a worker or a script that was killed for taking too long, or, behind a "
-    "proxy, an upstream that closed.{own_framing}{cut}"
+    "{find_sender}Look into the server's log at that time: a crash, a worker or a script that was killed for taking too long, "
+    "or, behind a proxy, an upstream that closed.{own_framing}{cut}"
 )
 _OWN_LENGTH = (
     " If the program sets Content-Length itself, have it count bytes and not characters, after compression and not before."
@@ -74,12 +76,12 @@ RULE = Rule(
     symptom="*unexpected end of file*, half a page",
     severity={None: "error", "stream": "note"},
     title={
-        None: "The response broke off: the server closed the connection before the end of the {status}",
+        None: "The response broke off: the server{or_device} closed the connection before the end of the {status}",
         "stream": "The server ended a stream without a last chunk",
     },
     message={
         None: "{announced}{due}{unit}; {came} {came_unit} came before the server's {close}. The client had not closed before: "
-        "the missing part of the {status} to {request} was never sent, or was discarded by the server.",
+        "the missing part of the {status} to {request} was never sent, or was discarded by the server.{doubt}",
         "stream": "The server's {close} ended the stream in response to {request} {lasted} after the stream began, without the "
         "last chunk (size 0).{together} Streams end like this if their server stops or is deployed; their clients reconnect.",
     },
@@ -142,9 +144,10 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     came = pl.when(head).then(sent).when(sized).then(body).otherwise("response_body_bytes")
     of_head = pl.lit("bytes of it")
     kind = pl.when(streams() & (c("response_framing") == "chunked")).then(pl.lit("stream"))
-    sure = confidence(has_doubtful_close("server"))
+    doubted = has_doubtful_close("server")
+    side = pl.when(~doubted).then(pl.lit("server"))
     return rows.filter(known & missing).select(
-        *candidate("server", sure, "response_frame", "request_start", "server_close_time", kind=kind),
+        *candidate(side, confidence(doubted), "response_frame", "request_start", "server_close_time", kind=kind),
         pl.when(head)
         .then(pl.lit("The head of the response was not complete"))
         .when(sized)
@@ -157,6 +160,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         pl.when(head).then(of_head).otherwise(pl.lit("bytes of the body")).alias("came_unit"),
         fin_or_rst("server_close_rst").alias("close"),
         close_origin("server"),
+        *doubt_texts(),
         pl.when(sized).then(pl.lit(_OWN_LENGTH)).when(~head).then(pl.lit(_OWN_CHUNKS)).otherwise(pl.lit("")).alias("own_framing"),
         _cut_text().alias("cut"),
         (c("server_close_time") - c("response_start")).cast(DURATION).alias("lasted"),
@@ -164,7 +168,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         evidence(
             ("request_frame", "request_start", "the request"),
             ("response_frame", "response_start", _head_note(sized, head)),
-            ("server_close_frame", "server_close_time", with_doubt(has_doubtful_close("server"), _close_note(came))),
+            ("server_close_frame", "server_close_time", with_doubt(doubted, _close_note(came))),
         ),
     )
 

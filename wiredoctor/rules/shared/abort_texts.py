@@ -146,9 +146,9 @@ def timeout_texts_from_syn(seconds: list[int | None]) -> list[pl.Expr]:
     `seconds`: the timeout of each row; None for rows whose texts remain unchanged.
     """
     texts = {
-        "timeout_named": ": a timeout of {} s",
+        "timeout_named": ": a timeout of about {} s",
         "timeout_means": " It had sent its first SYN {} s before it closed, and had to retransmit it: a timeout expired.",
-        "timeout_where": " Look for a timeout of {} s in the client.",
+        "timeout_where": " Look for a timeout of about {} s in the client.",
     }
     known = pl.lit(pl.Series("from_syn", seconds, pl.Int64))
     return [pl.when(known.is_not_null()).then(pl.format(text, known)).otherwise(name).alias(name) for name, text in texts.items()]

@@ -93,14 +93,22 @@ def grade(low: pl.Expr | str, medium: pl.Expr | str) -> pl.Expr:
 def server_closed_first() -> pl.Expr:
     """Return an expression for rows of `closes`: true if the server closed before the client.
 
-    It is false if a device on the path closed in the server's name. ACK numbers decide, not timestamps: if a client's FIN or RST
-    does not acknowledge the server's FIN, the client did not know of that FIN. RSTs are never acknowledged, so the result is
-    false if the server sent an RST and the client closed, too.
+    It is false if a device on the path closed in the server's name, or if client or path had been gone before. ACK numbers
+    decide, not timestamps: if a client's FIN or RST does not acknowledge the server's FIN, the client did not know of that
+    FIN. RSTs are never acknowledged, so the result is false if the server sent an RST and the client closed, too.
     """
     # after a gap, the server may acknowledge a FIN after the request that was not captured
     unseen = (c("gap_before") & (c("server_close_ack") > c("request_end_offset"))).fill_null(False)
     first = c("server_close_frame").is_not_null() & (c("client_close_frame").is_null() | client_knew_of_fin())
-    return first & ~unseen & ~c("server_close_contradicted") & (c("server_close_origin") != "between")
+    return first & ~unseen & ~c("server_close_contradicted") & (c("server_close_origin") != "between") & ~is_client_gone()
+
+
+def is_client_gone() -> pl.Expr:
+    """Return an expression for rows of `closes`: true if the server reset the connection because its probes were not answered.
+
+    A system resets a connection after several unanswered keep-alive probes. A single one may have been lost.
+    """
+    return c("server_unanswered_probes") >= 2
 
 
 def close_origin(side: str | pl.Expr) -> pl.Expr:
@@ -150,6 +158,28 @@ DOUBTFUL_TTL = "; its TTL differs from that of the host's other packets, so a de
 def with_doubt(doubted: pl.Expr, note: pl.Expr) -> pl.Expr:
     """Return `note`, which is about a FIN or RST. If `doubted` is true, add that a device on the path may have sent it."""
     return pl.when(doubted).then(note + pl.lit(DOUBTFUL_TTL)).otherwise(note)
+
+
+_OR_A_DEVICE = " or a device on the path"
+_DOUBTED = (
+    " The TTL of the {} differs from that of the server's other packets. So a firewall or an intrusion prevention system on the "
+    "path may have sent it, or a host that forwards the port, such as a balancer or the host of a container. After a change of "
+    "route, the server's own {} looks the same."
+)
+_FIND_SENDER = "Capture on the server, too: if its {} is not in that capture, another device sent it. "
+
+
+def doubt_texts() -> list[pl.Expr]:
+    """Return texts for findings that blame the server for its FIN or RST, which a device on the path may have sent.
+
+    The texts are "" if nothing suggests such a device. `or_device` follows "the server" in a title, `doubt` is a sentence, and
+    `find_sender` is a remedy.
+    """
+    close = fin_or_rst("server_close_rst")
+    doubt, find = pl.format(_DOUBTED, close, close), pl.format(_FIND_SENDER, close)
+    texts = {"or_device": pl.lit(_OR_A_DEVICE), "doubt": doubt, "find_sender": find}
+    doubted = has_doubtful_close("server")
+    return [pl.when(doubted).then(text).otherwise(pl.lit("")).alias(name) for name, text in texts.items()]
 
 
 def request_or_response() -> pl.Expr:

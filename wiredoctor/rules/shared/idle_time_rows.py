@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.rules.shared.connection_close import ENDLESS, SELF_FRAMED
-from wiredoctor.rules.shared.evidence import server_closed_first
+from wiredoctor.rules.shared.evidence import is_client_gone, server_closed_first
 from wiredoctor.rules.shared.learned_limits import EARLIEST
 
 c = pl.col
@@ -63,7 +63,8 @@ def server_closes(closes: pl.LazyFrame) -> pl.LazyFrame:
     rest = c("server_close_time") - since
     # how long a connection lay unused before its first request, which may take longer than that
     unused = pl.when(met & c("handshake")).then(c("request_start") + c("rtt_server").fill_null(0) - c("accepted_time"))
-    first = server_closed_first() | (unaware & ~c("server_close_contradicted") & (c("server_close_origin") != "between"))
+    itself = ~c("server_close_contradicted") & (c("server_close_origin") != "between") & ~is_client_gone()
+    first = server_closed_first() | (unaware & itself)
     sort = pl.when(idle).then(pl.lit("idle")).when(unaware).then(pl.lit("unaware")).when(met).then(pl.lit("met"))
     return (
         rows.filter((idle | met | unaware | broken | tunnel).fill_null(value=False) & first)

@@ -10,7 +10,7 @@ import polars as pl
 
 from wiredoctor.findings import Threshold
 from wiredoctor.rules.shared.connection_close import client_idle_time, closed_against_request, round_trip
-from wiredoctor.rules.shared.evidence import client_knew_of_fin
+from wiredoctor.rules.shared.evidence import client_knew_of_fin, is_client_gone
 from wiredoctor.rules.shared.same_client import AGAIN
 from wiredoctor.tables import CLIENT
 
@@ -135,7 +135,7 @@ def _cause() -> pl.Expr:
         .then(None)
         .when(_forgotten())
         .then(FORGOTTEN)
-        .when(c("server_close_origin") == "between")
+        .when((c("server_close_origin") == "between") | is_client_gone())
         .then(None)
         .when(against & fresh() & ~c("previous_announced_close"))
         .then(ON_ARRIVAL)
