@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from network import PROXY_FRONT
 from scenario import PEERS, Lab, site
 
 HERE = PEERS / "programs"
@@ -19,6 +20,7 @@ MODULES = os.environ.get("MODULES", "")
 PORT = 8080
 
 SERVER, URL = "10.9.0.2", f"http://10.9.0.2:{PORT}"
+GATEWAY = f"http://{PROXY_FRONT}:{PORT}"
 
 Words = tuple[str, ...]
 
@@ -49,7 +51,9 @@ class Program:
     """A program and how it is used.
 
     `use`: commands of the client, all at once. `needs`: commands, Python packages and, with a slash, node modules. `may`: rule ->
-    why its warnings or errors are true of healthy use, too. `must`: way -> rules of which one has to be reported.
+    why its warnings or errors are true of healthy use, too. `must`: way -> rules of which one has to be reported. `gateway`: what
+    passes requests on, on a host of its own between client and server. `fault`: where its use fails by itself, what has to be
+    reported: end of the recording -> rules, or rules with their kinds, of which one has to be there, and no other rule.
     """
 
     name: str
@@ -61,6 +65,8 @@ class Program:
     must: dict[str, Words] = field(default_factory=dict[str, Words])
     seconds: float = 18.0
     snap: int = 70_000
+    gateway: Serve | None = None
+    fault: dict[str, Words] = field(default_factory=dict[str, Words])
 
     def installed(self) -> bool:
         """Return whether everything that it needs is there."""

@@ -4,9 +4,9 @@
     python captures/lab/programs.py make FOLDER [NAME...] [--rtt 0 40] [--ways healthy killed]
     python captures/lab/programs.py judge FOLDER [-v]
 
-`make` records each program in each way at both ends, and writes beside each recording what is true of it; `judge` analyzes
-the recordings and prints each warning and error that is not true, and each fault of which nothing is said. Run as root; MODULES
-names a folder with the node_modules of the servers in JavaScript.
+`make` records each program in each way at both ends, and at a gateway between them; it writes beside each recording what is
+true of it. `judge` analyzes the recordings and prints each warning and error that is not true, and each fault of which nothing
+is said. Run as root; MODULES names a folder with the node_modules of the servers in JavaScript.
 """
 
 from __future__ import annotations
@@ -34,14 +34,16 @@ from daemon_programs import DAEMONS
 from desktop_programs import DESKTOPS
 from document_programs import DOCUMENTS
 from file_programs import FILE_SERVERS, LATER_PROXIES, LOAD_TESTS, PROXIES
+from gateway_programs import GATEWAYS
 from impairments import Conditions
 from language_programs import LANGUAGES
 from library_programs import CALLS, LIBRARIES, SLOW
-from network import cable, stop, tcpdump
+from network import cable, stop, tcpdump, user_before
 from network_programs import NETWORK
 from part_programs import PARTS
 from program import Program
 from scenario import Lab
+from server_programs import LIMITS
 from service_programs import PUSHES, SERVICES
 from system_programs import SYSTEMS
 from tool_programs import ARCHIVES, PACKAGES, READERS, SCANS
@@ -75,6 +77,8 @@ PROGRAMS: dict[str, Program] = {
             *NETWORK,
             *SYSTEMS,
             *DESKTOPS,
+            *GATEWAYS,
+            *LIMITS,
         ),
     )
 }
@@ -94,6 +98,10 @@ class Run:
 
 def healthy(_: Run) -> None:
     """Do nothing to it."""
+
+
+def faulty(_: Run) -> None:
+    """Do nothing to it: it fails by itself."""
 
 
 def killed(run: Run) -> None:
@@ -163,7 +171,7 @@ def left(run: Run) -> None:
 
 
 WAYS: dict[str, Callable[[Run], None]] = {
-    way.__name__: way for way in (healthy, killed, restarted, paused, throttled, rationed, frozen, slowed, left)
+    way.__name__: way for way in (healthy, faulty, killed, restarted, paused, throttled, rationed, frozen, slowed, left)
 }
 
 
@@ -196,6 +204,8 @@ class Truth:
     rtt: int
     may: dict[str, str] = field(default_factory=dict[str, str])
     must: tuple[str, ...] = ()
+    fault: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    """The same as `must`, for each end of a program that fails by itself."""
 
 
 def truth(program: Program, way: str, rtt: int) -> Truth:
@@ -210,26 +220,29 @@ def truth(program: Program, way: str, rtt: int) -> Truth:
         may |= {"zero-window-stall": "the client did not read", "keep-alive-race": "it wrote before it looked"}
     if way == "left":
         may |= {"client-abort": "the client was killed", "truncated-response": "the client was killed"}
-    return Truth(program.name, way, rtt, may, program.must.get(way, ()))
+    return Truth(program.name, way, rtt, may, program.must.get(way, ()), program.fault)
 
 
 def make(program: Program, way: str, rtt: int, folder: Path) -> None:
-    """Record a program at both ends."""
+    """Record a program at both ends, and at its gateway."""
     name = f"{program.name}-{way}-rtt-{rtt}"
     conditions = Conditions(rtt / 2_000) if rtt else None
     with tempfile.TemporaryDirectory() as files, cable(conditions) as (client, server, _), ExitStack() as recorders:
-        lab = Lab(client, server, Path(files), None)
+        user = recorders.enter_context(user_before(client)) if program.gateway else client
+        lab = Lab(client, server, Path(files), None, user)
         lab.folder.chmod(0o755)
         program.serve(lab)
         run = Run(program, lab, list(server.started))
-        for host in (client, server):
-            end = "client" if host is client else "server"
-            recorders.enter_context(tcpdump(host, folder / f"{name}-{end}.pcap", options=("-s", str(program.snap))))
+        if program.gateway:
+            program.gateway(lab.turned)
+        for end, host in (("client", user), ("server", server), *([("gateway", client)] if program.gateway else [])):
+            path, options = folder / f"{name}-{end}.pcap", ("-s", str(program.snap))
+            recorders.enter_context(tcpdump(host, path, interface="any" if end == "gateway" else "eth0", options=options))
         fault = threading.Timer(MOMENT, WAYS[way], (run,))
         fault.start()
         started = time.monotonic()
         _use(run)
-        if way == "healthy":
+        if way in ("healthy", "faulty"):
             fault.cancel()
         fault.join()
         time.sleep(0.5)
@@ -238,8 +251,9 @@ def make(program: Program, way: str, rtt: int, folder: Path) -> None:
 
 
 def _use(run: Run) -> None:
+    assert run.lab.user
     silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "stdin": subprocess.PIPE}
-    run.using += [run.lab.client.start(*words, **silent, cwd=run.lab.folder) for words in run.program.use]
+    run.using += [run.lab.user.start(*words, **silent, cwd=run.lab.folder) for words in run.program.use]
     deadline = time.monotonic() + run.program.seconds
     for process in run.using:
         with suppress(subprocess.TimeoutExpired):
@@ -255,12 +269,15 @@ def judge(folder: Path, *, verbose: bool) -> int:
     wrong = 0
     for file in sorted(folder.glob("*.json")):
         known = _known(json.loads(file.read_text()))
-        for end in ("client", "server"):
+        for end in ("client", "gateway", "server"):
             capture = file.with_name(f"{file.stem}-{end}.pcap")
+            if not capture.exists():
+                continue
+            must = {*known.must, *known.fault.get(end, ())}
             said = Counter((f.rule, f.kind or "", f.severity) for f in wiredoctor.analyze(capture).findings)
-            loud = {rule for rule, _, severity in said if severity != "note"}
-            false = sorted(loud - known.may.keys() - set(known.must))
-            missed = bool(known.must) and not {rule for rule, *_ in said} & set(known.must)
+            loud = {(rule, f"{rule} {kind}") for rule, kind, severity in said if severity != "note"}
+            false = sorted(named for rule, named in loud if not {rule, named} & (must | known.may.keys()))
+            missed = bool(must) and not {name for rule, kind, _ in said for name in (rule, f"{rule} {kind}")} & must
             wrong += bool(false) + missed
             if verbose or false or missed:
                 mark = f"NOT TRUE {false}" if false else "MISSED" if missed else "ok"
@@ -297,6 +314,8 @@ def main() -> int:
             print(f"{name}: not installed", file=sys.stderr)
             continue
         for way in words.ways:
+            if (way == "faulty") != bool(program.fault):
+                continue
             for rtt in words.rtt:
                 try:
                     make(program, way, rtt, words.folder)

@@ -26,17 +26,19 @@ def test_scores_ask_the_wiredoctor_of_an_interpreter(lab: Any) -> None:
 
 
 def test_what_programs_expect_are_rules(lab: Any) -> None:
-    rules = catalogue().keys()
+    rules = catalogue()
     for program in lab.programs.PROGRAMS.values():
         for way in lab.programs.WAYS:
             truth = lab.programs.truth(program, way, 40)
-            assert truth.may.keys() <= rules, program.name
-            assert set(truth.must) <= rules, program.name
+            for named in (*truth.may, *truth.must, *(one for at_end in truth.fault.values() for one in at_end)):
+                rule, _, kind = named.partition(" ")
+                assert kind in rules[rule].doc, program.name
 
 
 def test_programs_go_wrong_in_ways_that_exist(lab: Any) -> None:
     assert len(lab.programs.PROGRAMS) >= 40
     for program in lab.programs.PROGRAMS.values():
         assert program.must.keys() <= lab.programs.WAYS.keys()
+        assert program.fault.keys() <= {"client", "server", *(["gateway"] if program.gateway else [])}
         assert program.use
         assert program.needs

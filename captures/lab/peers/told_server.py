@@ -1,12 +1,12 @@
 """A server that does what a request tells it, in a process for each connection, so that one can die and the others go on.
 
-    told_server.py PORT NAME [idle=SECONDS] [obedient=no] [deaf] [frail]
+    told_server.py PORT NAME [idle=SECONDS] [obedient=no] [deaf] [frail] [small]
 
 A request without `X-Do` is answered with 200. Else `X-Do` is a word of DEEDS, or the status of the answer, and may go on with
-`;once=KEY` (only the first request with this key), `;of=NAME` (only this server) and `;for=SECONDS`. Every answer carries
-`X-From`.
+`;once=KEY` (only the first request with this key), `;of=NAME` (only this server) and `;for=SECONDS`; or it is `slowly`: the
+body is read 20 kB every 20 ms. Every answer carries `X-From`.
 `idle`: closes a connection that has rested so long. `deaf`: accepts connections and never reads. `frail`: the whole server
-can be told to die.
+can be told to die. `small`: has small receive buffers.
 """
 
 import contextlib
@@ -21,6 +21,7 @@ import time
 TRACEBACK = b'Traceback (most recent call last):\n  File "app.py", line 7, in <module>\nRuntimeError: no application\n'
 LARGE = 20_000
 CUT, CUT_AT = 5_000, 2_000
+PORTION = 20_000
 FOREVER = 30.0
 
 
@@ -113,6 +114,31 @@ def do_late(connection, seconds):
     answer(connection, 200)
 
 
+def do_pause(connection, seconds):
+    """A body with a pause in it."""
+    connection.sendall(head(200, length=CUT) + b"a" * CUT_AT)
+    time.sleep(seconds)
+    connection.sendall(b"a" * (CUT - CUT_AT))
+
+
+def do_drip(connection, seconds):
+    """A long body, a piece every tenth of a second."""
+    pieces = round(10 * seconds)
+    connection.sendall(head(200, length=10_000 * pieces))
+    for _ in range(pieces):
+        connection.sendall(b"a" * 10_000)
+        time.sleep(0.1)
+
+
+def do_events(connection, seconds):
+    """A stream of events that is silent for a while."""
+    connection.sendall(head(200).replace(b"text/plain", b"text/event-stream"))
+    for pause in (0.5, seconds, 0.5):
+        connection.sendall(b"9\r\ndata: a\n\n\r\n")
+        time.sleep(pause)
+    connection.sendall(b"0\r\n\r\n")
+
+
 def do_chunks(connection, _seconds):
     chunked(connection, (300, 300, 300), whole=True)
 
@@ -142,7 +168,10 @@ def read_request(reader):
             reader.read(size + 2)
         reader.readline()
     elif not fields.get("x-do", "").startswith("unread"):
-        reader.read(int(fields.get("content-length", 0)))
+        slowly = fields.get("x-do") == "slowly"
+        for left in range(int(fields.get("content-length", 0)), 0, -PORTION):
+            reader.read(min(left, PORTION))
+            time.sleep(0.02 if slowly else 0)
     return fields
 
 
@@ -152,6 +181,8 @@ def obey(connection, method, told):
     wanted = word and options.get("of", NAME) == NAME and ("once" not in options or first_time(options["once"]))
     if not wanted or word.isdigit():
         answer(connection, int(word) if wanted else 200, body=method != "HEAD")
+    elif word == "slowly":
+        answer(connection, 200)
     elif word.startswith("unread"):
         raise Told("die")
     else:
@@ -184,7 +215,7 @@ def main():
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     listener = socket.socket(socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if "deaf" in WORDS:
+    if WORDS.keys() & {"deaf", "small"}:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
     listener.bind(("", int(sys.argv[1])))
     listener.listen(64)
