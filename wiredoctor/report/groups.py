@@ -25,7 +25,7 @@ _OMITTED = Regex(
     rf",? {_TIME} after (?:the|its) request(?:,(?= before))?| after {_TIME}(?=$|[;,])|: it takes {_TIME}, the others {_TIME}$"
     rf"|: a timeout of {_TIME}$"
 )
-"""A pattern for the part of a title that says after what time one occurrence ended, by which timeout, or how slow one server is.
+"""A pattern for the times of one occurrence in a title: when it ended, its timeout, or how slow its server is and the others are.
 
 The title is complete without this part.
 """
