@@ -320,7 +320,7 @@ def test_a_written_report_says_what_the_capture_does() -> None:
         told = compare(of_bytes(data), capture, "0")
         assert [f.status for f in told.findings] == ["stayed"]
         assert [f.chances_before for f in told.findings] == [10]
-        assert "before is a report without exchanges" in told.notes[0]
+        assert "before is a report that does not list its exchanges" in told.notes[0]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Record where timestamps go backwards, because the capturing host's clock was set back or files were concatenated."""
+"""Record where timestamps go backward, because the capturing host's clock was set back or files were concatenated."""
 
 from __future__ import annotations
 

@@ -74,11 +74,11 @@ class Drops:
     def __init__(self) -> None:
         self.counts: list[Count] = []
         self._newest: dict[int, int] = {}
-        """The index of each interface's newest count."""
+        """The index in `counts` of each interface's newest total."""
         self._checked: dict[int, int] = {}
         """The time at which each interface's newest total was last read."""
         self._received: dict[int, int] = {}
-        """The number of captured packets in each interface's newest count."""
+        """The number of captured packets that was reported with each interface's newest total."""
 
     def add(self, count: Count) -> None:
         """Add a total. If it equals the previous total of its interface, nothing was dropped in between."""

@@ -52,7 +52,7 @@ class CaptureFiles:
         self.first_pass: Records | None = None
         """The records as read by the first pass."""
         self.is_order_known = False
-        """True if a pass found timestamps that go back, and `time_order.examine` has found out why."""
+        """True if a pass found timestamps that go backward, and `time_order.examine` has found out why."""
         self.is_shuffled = False
         """True if packets are slightly out of order, so they are sorted while they are read."""
         self.is_disorder_proved = False

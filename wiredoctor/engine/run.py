@@ -58,7 +58,7 @@ ROWS_AT_ONCE = 1 << 15
 
 
 class OutOfOrder(Exception):
-    """Raised if the timestamps of a capture go back. The capture must then be examined, and read again from its beginning."""
+    """Raised if the timestamps of a capture go backward. The capture must then be examined, and read again from its beginning."""
 
 
 class Analysis:

@@ -1,4 +1,4 @@
-"""Find out why the timestamps of a capture go back, and decide how the capture must be read."""
+"""Find out why the timestamps of a capture go backward, and decide how the capture must be read."""
 
 from __future__ import annotations
 

@@ -61,7 +61,9 @@ UNJUDGED: dict[str, Ending] = {
     "hello-unanswered": Ending("connections", "the client's TLS ClientHello or HTTP/2 preface arrived, but got no answer"),
     "silence": Ending("connections", "data was never acknowledged, and no more packets came"),
     "refused": Ending("connections", "refused, and no rule explains why"),
-    "syn-ack-lost": Ending("connections", "the client repeated its SYN although the server had answered: it accepts no SYN-ACK"),
+    "syn-ack-lost": Ending(
+        "connections", "the client repeated its SYN although the server had answered, so it got no SYN-ACK that it accepts"
+    ),
     "no-connection": Ending("connections", "the connection was not established while it was captured"),
     "probes-unanswered": Ending("connections", "established, but the server answered none of the client's probes"),
     "closed-unused": Ending("connections", "closed by the server as soon as it was open, and no data was captured"),
@@ -137,7 +139,7 @@ class CaptureSummary(NamedTuple):
     """
     not_analysed: dict[str, int]
     duplicates: int = 0
-    """The number of second copies of packets, including those after address translation."""
+    """The number of packets that were captured a second time, including those whose addresses were translated in between."""
     translations: Mapping[tuple[str, str], int] = {}
     """The number of connections that were captured before and after address translation, by server: its endpoint before and after
     the translation. Both are empty for servers that were not kept because there were too many.
@@ -158,7 +160,7 @@ class CaptureSummary(NamedTuple):
     would give, unless there are `clock_steps`, too. Connection ids are those of the unsorted file.
     """
     clock_steps: int = 0
-    """The number of times that the timestamps of an interface go back. Packets that were sorted do not count."""
+    """The number of times that the timestamps of an interface go backward. Packets that were sorted by time do not count."""
 
 
 class RuleTotal(NamedTuple):

@@ -276,10 +276,10 @@ def _common_matches(fronts: dict[int, set[int]]) -> list[tuple[int, int]]:
 
 
 def _grow(b: int, fronts: dict[int, set[int]], owner: dict[int, int], seen: set[int]) -> bool:
-    """Assign a front to the back `b`, if necessary by changing the fronts of other backs (Berge's augmenting path).
+    """Assign a front to the back `b`. If necessary, give other backs different fronts (Berge's augmenting path).
 
-    Return False if that is impossible. `owner`: the back to which each front is assigned; changed in place. `seen`: the fronts
-    that were tried already.
+    Return False if that is impossible. `fronts`: the possible fronts (clients' exchanges) of each back (a gateway's request).
+    `owner`: the back to which each front is assigned; changed in place. `seen`: the fronts that were tried already.
     """
     for f in sorted(fronts[b]):
         if f not in seen:

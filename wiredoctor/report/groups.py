@@ -25,8 +25,8 @@ _OMITTED = Regex(
     rf",? {_TIME} after (?:the|its) request(?:,(?= before))?| after {_TIME}(?=$|[;,])|: it takes {_TIME}, the others {_TIME}$"
     rf"|: a timeout of about {_TIME}$| \((?:400|414|431)\)$"
 )
-"""A pattern for the part of a title that says after what time one occurrence ended, by which timeout, how slow one server is, or
-with which status it rejected a head.
+"""A pattern for the part of a title that differs between occurrences: when it ended, its timeout, how slow its server is and the
+others are, or the status with which a head was rejected.
 
 The title is complete without this part.
 """

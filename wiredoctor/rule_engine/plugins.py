@@ -190,7 +190,7 @@ _TYPES: dict[str, pl.DataType] = {
 
 
 def with_required_columns(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return judged candidates with the required column types. Raise ValueError or an error of Polars if that is impossible."""
+    """Return judged candidates with the required column types. Raise ValueError or a Polars error if that is impossible."""
     if lacking := [name for name in CANDIDATE_COLUMNS if name not in rows.columns]:
         raise ValueError(f"its candidates have no column {', '.join(lacking)}")
     fitting = rows.with_columns(pl.col(name).cast(dtype) for name, dtype in _TYPES.items())

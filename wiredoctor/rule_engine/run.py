@@ -135,10 +135,9 @@ def judge_idle_limits(
     modules: Mapping[str, RuleModule], found: Mapping[str, Rows], closes: pl.LazyFrame, connections: pl.LazyFrame,
     *, live: bool = False,
 ) -> dict[str, Rows]:  # fmt: skip
-    """Judge the candidates of rules about idle timeouts. Return the remaining candidates of all rules.
+    """Judge the candidates of rules about idle timeouts by when their servers closed and refused other connections.
 
-    The evidence is when the candidates' servers closed and refused other connections. With `live`, only facts that are known
-    soon after each close are used.
+    Return the remaining candidates of all rules. With `live`, only facts that are known soon after each close are used.
     """
     judges = {name: partial(m.by_limits, live=live) for name, m in modules.items() if m.by_limits is not None}
     return _judge_by_facts(modules, found, judges, lambda frames: known_rests(closes, frames, connections), _LIMITED)

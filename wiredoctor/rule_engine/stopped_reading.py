@@ -148,7 +148,7 @@ def _requests_after_stalls(lost: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataF
 _NOT_READ = " For {}, the server's receive window had been closed: the server no longer read the request, so the client waited."
 
 _READ_BODY = (
-    "Find out why the server stopped reading, and why it then closed. Look into its log at that time for a process that hung, or "
+    "Find out why the server stopped reading, and why it then closed. Check its log at that time for a process that hung, or "
     "that was stopped or killed. If the server is a proxy, the server behind it may not have read."
 )
 

@@ -165,7 +165,7 @@ def test_what_is_not_in_order_is_said_first(tmp_path: Path) -> None:
     sentences = opening(analyzed(tmp_path / "both.pcap", newer + older))
     assert [("sorted" in line, "reordercap" in line) for line in sentences] == [(True, True)]
     sentences = opening(analyzed(tmp_path / "stepped.pcap", set_back(newer, 5, HOUR)))
-    assert [("go back once" in line, "reordercap" in line) for line in sentences] == [(True, True)]
+    assert [("go backward once" in line, "reordercap" in line) for line in sentences] == [(True, True)]
     assert opening(analyzed(tmp_path / "right.pcap", older + newer)) == []
 
 

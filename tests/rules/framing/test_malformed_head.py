@@ -35,5 +35,5 @@ def test_a_server_that_expects_another_protocol(sent: str, said: str | None) -> 
     [one] = findings(LADDER.format(sent))
     assert (one.rule, one.kind) == ("malformed-head", "no-status-line")
     assert [text for text in (TLS, HTTP2) if text in one.message] == ([said] if said else [])
-    advice = {TLS: "Have the client use TLS", HTTP2: "Have the client speak HTTP/2", None: "Look into the server's log"}[said]
+    advice = {TLS: "Have the client use TLS", HTTP2: "Have the client speak HTTP/2", None: "Check the server's log"}[said]
     assert one.remedy.startswith(advice)

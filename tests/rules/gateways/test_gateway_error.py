@@ -160,7 +160,7 @@ def test_a_wait_ends_with_the_response_even_if_the_client_goes_on_sending() -> N
 
 def test_the_server_of_another_protocol_behind_a_gateway_is_named() -> None:
     told = of("and FastCGI behind it")
-    assert "connection to such a server (but a protocol other than HTTP/1.x is spoken with 10.0.0.3:9000), so" in told.message
+    assert "to a server behind the gateway (but a protocol other than HTTP/1.x is spoken with 10.0.0.3:9000), so" in told.message
 
 
 def test_what_closed_without_an_answer_is_no_crash_of_the_gateway() -> None:
@@ -464,9 +464,9 @@ def test_what_may_be_behind_a_gateway_with_another_address_is_told(more: str, sa
     """The attempt was made by another host than the client, whose request waits from 1 to 500 ms."""
     [text] = [text for title, text in LADDERS.items() if "a 504 where no gateway is in the capture" in title]
     [found] = [one for one in findings(text + more) if one.rule == "gateway-error"]
-    assert f"The capture has no readable connection to such a server{said}, so" in found.message
+    assert f"The capture has no readable connection to a server behind the gateway{said}, so" in found.message
     begins = {
-        "without a request": "Look into the gateway's log",
+        "without a request": "Check the gateway's log",
         "attempts failed": "If the gateway made the",
     }
     assert found.remedy.startswith(next((begin for words, begin in begins.items() if words in said), "Capture both sides"))

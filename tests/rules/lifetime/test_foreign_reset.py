@@ -142,7 +142,7 @@ def test_a_response_before_a_reset_in_the_clients_name(after: str, is_lost: bool
 """
     [found] = findings(text + f"  {after}\n" * bool(after))
     assert (found.rule, found.severity) == ("foreign-reset", "error" if is_lost else "warning")
-    assert ("neither before that nor later" in found.message, found.confidence) == (is_lost, "medium" if is_lost else "high")
+    assert ("never acknowledged the end" in found.message, found.confidence) == (is_lost, "medium" if is_lost else "high")
 
 
 def test_an_ordinary_close_names_its_sender(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def _connection_and_exchange(place: str | None, exchange: int | None) -> tuple[i
     if len(parts) == 2 and exchange is not None:
         raise UsageError(f"--connection {place} names an exchange already: omit --exchange")
     if len(parts) > 2 or not all(part.isascii() and part.isdecimal() and len(part) < 19 for part in parts):
-        raise UsageError(f"--connection: {place!r} is neither a number nor, like 8#3, a connection and its exchange")
+        raise UsageError(f"--connection: must be a number such as 8, or 8#3 for exchange 3 of connection 8, not {place!r}")
     return int(parts[0]), int(parts[1]) if len(parts) == 2 else exchange
 
 

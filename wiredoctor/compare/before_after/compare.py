@@ -301,8 +301,8 @@ def _notes(before: ComparedSide, after: ComparedSide, mismatch: str) -> list[str
     for name, seen in (("before", before), ("after", after)):
         if seen.exchanges is None:
             notes.append(
-                f"{name} is a report without exchanges, so times cannot be compared, and the frequency of a problem is relative "
-                "to all exchanges; write the report with --full"
+                f"{name} is a report that does not list its exchanges, so times cannot be compared, and problems are counted "
+                "per exchange of the report, not per exchange with their endpoint; write the report with --full"
             )
         elif not seen.source.exchanges and not mismatch:
             notes.append(f"{name} has no HTTP exchange")

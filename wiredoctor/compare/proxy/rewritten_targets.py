@@ -54,7 +54,7 @@ def _kinds(rows: pl.DataFrame) -> Counter[Kind]:
 
 
 def _renamed_kinds(front: Mapping[Kind, int], back: Mapping[Kind, int]) -> dict[Kind, str]:
-    """Return the target at the back for each (method, target) at the front in which the proxy replaced a path prefix.
+    """For each (method, target) at the front whose path prefix the proxy replaced, return the target at the back.
 
     `front`, `back`: the number of requests for each (method, target).
     """

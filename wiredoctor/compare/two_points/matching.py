@@ -19,7 +19,7 @@ SHAPE = FIN | SYN | RST | ACK
 """The flags that must be equal. PSH may move when segments are split or joined, and routers may set the ECN flags."""
 
 MAX_CELLS = 1 << 16
-"""The maximum product of the lengths of two lists of equal packets that are matched optimally, not approximately."""
+"""Two lists of identical packets are matched optimally if the product of their lengths is at most this, else approximately."""
 
 NOBODY = -1
 

@@ -51,8 +51,8 @@ class Tokens:
     def token(self, word: bytes) -> bytes:
         """Return the replacement for a word.
 
-        In binary data, non-ASCII bytes and control bytes are content. Therefore all non-ASCII bytes get the same replacement, and
-        so do all control bytes.
+        In binary data, non-ASCII bytes and control bytes may be content, so they are replaced, too: all non-ASCII bytes by one
+        fixed byte, and all control bytes by another.
         """
         if word[0] >= 0x80:
             return b"\xbf" * len(word)

@@ -21,8 +21,8 @@ CHUNK_GAP = 10 * MILLISECOND
 LONGEST = 20 * MILLISECOND
 """The maximum duration in ns of a lump (events that a buffer released together).
 
-Gaps in which the sender waited for the receiver are subtracted. The value is less than 5 % of the shortest wait before a lump
-that counts as buffering.
+Gaps in which the sender waited for the receiver are subtracted. A lump counts as buffering only after a long wait (the
+rule buffered-stream); this value is less than 5 % of the shortest such wait.
 """
 MAX_PER_PACKET = MILLISECOND // 2
 """The maximum time in ns per packet of a lump with one event per packet: no program generates 2,000 events a second."""

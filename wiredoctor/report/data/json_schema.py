@@ -374,7 +374,7 @@ _SUMMARY = _object(
         _object(
             "connections of one kind, and the rules that checked them",
             what=_one_of(
-                "what was checked: connections by protocol, captured in both directions, or the captures themselves", SUBJECTS
+                "what was checked: connections with this protocol (seen in both directions), or the captures themselves", SUBJECTS
             ),
             connections=_integer("number of connections"),
             exchanges=_integer("number of their HTTP exchanges"),

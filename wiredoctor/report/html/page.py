@@ -89,13 +89,13 @@ def environment() -> Environment:
 
 
 def _time_of_day(time: str) -> str:
-    """Format a time (RFC 3339) in the time zone of the report; return "" if it is not a time of day."""
+    """Format a time (RFC 3339) in the time zone of the report; return "" if it is invalid (see `_moment`)."""
     moment = _moment(time)
     return "" if moment is None else time_text(moment, date=True)
 
 
 def _moment(time: str | None) -> int | None:
-    """Convert RFC 3339 to ns since 1970.
+    """Convert an RFC 3339 time to ns since 1970.
 
     Return None if `time` is before January 2, 1970, or is invalid, as it may be in a forged report.
     """
@@ -170,7 +170,7 @@ def _tables(
 
 
 def _milliseconds(time: str | None) -> float | None:
-    """Convert RFC 3339 to milliseconds since 1970, as used by JavaScript; None if `time` is not a time of day."""
+    """Convert an RFC 3339 time to milliseconds since 1970, as used by JavaScript; None if `_moment` returns None."""
     since = _moment(time)
     return None if since is None else since / 1e6
 
@@ -229,7 +229,7 @@ def _cause(report: Report, groups: list[Group], far: Coverage) -> int:
 
 
 def zone_of(times: Iterable[str | None]) -> str:
-    """Return a text for the time zone of the report; "" if none of the `times` (RFC 3339) is a time of day.
+    """Return a text for the time zone of the report; "" if none of the `times` (RFC 3339) is valid (see `_moment`).
 
     A zone's offset may change with daylight saving time, so the offset at the earliest time is used.
     """

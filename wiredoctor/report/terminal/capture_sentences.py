@@ -49,12 +49,12 @@ def unordered(captures: Iterable[CaptureSummary]) -> list[str]:
         f"{capture.file} is not in time order, so its packets were sorted: frame numbers are those of the file that "
         "reordercap IN OUT writes, connection numbers those of the file itself."
         if capture.sorted and not capture.clock_steps
-        else f"{capture.file} is not in time order: its timestamps go back {_times(capture.clock_steps)}, and its packets were "
-        "sorted between these jumps. Frame numbers count packets in this order, which is not that of reordercap. "
+        else f"{capture.file} is not in time order: its timestamps go backward {_times(capture.clock_steps)}, and its packets "
+        "were sorted between these jumps. Frame numbers count packets in this order, which is not that of reordercap. "
         "No finding depends on times across such a jump."
         if capture.sorted
-        else f"{capture.file} is not in time order: its timestamps go back {_times(capture.clock_steps)}. No finding depends on "
-        "times across such a jump. If files were appended, sort the result first: reordercap IN OUT."
+        else f"{capture.file} is not in time order: its timestamps go backward {_times(capture.clock_steps)}. No finding depends "
+        "on times across such a jump. If files were appended, sort the result first: reordercap IN OUT."
         for capture in captures
         if capture.sorted or capture.clock_steps
     ]

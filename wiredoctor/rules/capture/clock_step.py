@@ -19,13 +19,13 @@ How it is proved
     A packet's timestamp is more than 1 ms earlier than that of the previous packet on the same interface, and later packets
     continue from the earlier time.
 
-    Kind out-of-order: the timestamp goes back by 50 ms at most. Connections with packets before and after that place show
+    Kind out-of-order: the timestamp goes backward by 50 ms at most. Connections with packets before and after that place show
     that the timestamps are right and the order is wrong: a segment is acknowledged before it comes, or acknowledgment
-    numbers go back. If no connection shows this, fewer than five packets may have the earlier times, and they must span less
+    numbers go backward. If no connection shows this, fewer than five packets may have the earlier times, and they must span less
     than 10 ms. Packets of different interfaces may also be out of order: there the limit is 500 ms, and only the evidence of
     connections is accepted.
 
-    Kind unsorted: the timestamp goes back further, and connections give the same evidence. If no connection has packets
+    Kind unsorted: the timestamp goes backward by more, and connections give the same evidence. If no connection has packets
     before and after that place, the parts of the file before and after it are compared. Their times must not overlap, or
     must overlap for more than half of the longer part. A clock that was set back leads to a short overlap.
 
@@ -53,7 +53,7 @@ RULE = Rule(
     symptom="nothing (the rule shows between which packets the times are wrong)",
     severity={None: "warning", "out-of-order": "note", "unsorted": "note"},
     title={
-        None: "The timestamps of the capture go back {times}, by {up_to}{worst}",
+        None: "The timestamps of the capture go backward {times}, by {up_to}{worst}",
         "out-of-order": "Packets are out of order in the file, by {up_to}{worst}: they were sorted before the analysis",
         "unsorted": "The file is not in time order, by {up_to}{worst}: its packets were sorted before the analysis",
     },

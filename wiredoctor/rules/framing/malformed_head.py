@@ -83,14 +83,14 @@ _REMEDIES: dict[str | None, str] = {
     "such as a certificate that is forwarded in a field, has the same effect.",
     "control-byte": "Check every value for control characters and line ends before it goes into a field. They come "
     "from user input, from binary data, and from strings with their terminating NUL.",
-    "content-length": "Have the HTTP library count the body. Common mistakes are an empty or unset variable, a plus or minus "
-    "sign, a unit, and digits of another base.",
+    "content-length": "Have the HTTP library set Content-Length. Common mistakes are an empty or unset variable, a plus or "
+    "minus sign, a unit, and a number in another base, such as hexadecimal.",
     "no-colon": "Find out what else writes into the head besides the HTTP library: a program that prints a message or a warning "
     "before its head is complete, or a value that contains a line end.",
     _NO_STATUS: "{look}",
 }
 _LOOK = (
-    "Look into the server's log at that time: a program failed before it had written the head of its response, and its output (a "
+    "Check the server's log at that time: a program failed before it had written the head of its response, and its output (a "
     "traceback, a message) went to the client. Have it print to standard error, and have the server answer 500. If another "
     "program listens on that port, send the request elsewhere."
 )

@@ -60,14 +60,14 @@ What it is not
 
 What to do
     If the finding names as its cause another finding, on the connection behind the gateway, start with that one. Kinds refused,
-    unreachable: check whether the server is up and listens on the address that the gateway uses. Kinds closed, truncated: look
-    into the server's log. Kind closed: also have the gateway's pool keep idle connections for less time than the server does.
+    unreachable: check whether the server is up and listens on the address that the gateway uses. Kinds closed, truncated: check
+    the server's log. Kind closed: also have the gateway's pool keep idle connections for less time than the server does.
     Kind timed-out: make the server faster, or raise the gateway's timeout; if the response did not arrive, find out what drops
     it. Kind unsent: find out why the server does not read. Kind rejected-response: correct the response, or raise the gateway's
     limits. Kind client-stalled: find out why the client does not read, or raise the gateway's timeout for clients (nginx
     send_timeout, haproxy timeout client). Kind stream-timed-out: have the server send something more often, or raise the
     gateway's timeout. Kind not-passed-on: check the limits and health checks of the gateway. Kind unseen: capture on the gateway,
-    and look into its log.
+    and check its log.
 
 References
     RFC 9110 sections 3.7 and 15.6. The manuals of nginx, haproxy and httpd. The lists of errors of Cloudflare and AWS ALB.
@@ -173,9 +173,9 @@ RULE = Rule(
         "too, and the server behind it had to wait.{more}",
         "stream-timed-out": "{request} {got} after {wait}{why}. A gateway that is stopped ends its streams, too, but seldom a "
         "whole number of seconds after the last data.{more}",
-        "unseen": "Status {code} was returned in {responses} of {total} responses of {server}; the median wait was "
-        "{wait}.{looks}{limit} With this status {means}. The capture has no readable connection to such a server{behind}, so it "
-        "is unknown {unknown}.",
+        "unseen": "{server} returned status {code} in {responses} of {total} responses; the median wait was "
+        "{wait}.{looks}{limit} With this status {means}. The capture has no readable connection to a server behind the "
+        "gateway{behind}, so it is unknown {unknown}.",
     },
     remedy={
         "refused": "Start the server behind the gateway, or check whether it listens on this address and port (ss -ltn "
@@ -445,23 +445,23 @@ _LONG = (
     "--max-http-header-size, Go Transport.MaxResponseHeaderBytes, Caddy max_response_header."
 )
 _LOOK_BEHIND = (
-    "Look into the log of the server behind the gateway at that second: a crash, a worker that was killed for taking too long, "
+    "Check the log of the server behind the gateway at that second: a crash, a worker that was killed for taking too long, "
     "or a wrong Content-Length."
 )
-_EXAMINE_SERVER = "look into the log of the server behind it at that second"
+_EXAMINE_SERVER = "check the log of the server behind it at that second"
 _EXAMINE_PATH = (
     "look for the device that ended the connection in the name of the server behind it; the finding foreign-reset about that "
     "connection says how far away it is"
 )
 _LOOK_AT_GATEWAY = (
-    "Look into the gateway's log at that second: the gateway itself closed its connection to the server behind it (a timeout, a "
+    "Check the gateway's log at that second: the gateway itself closed its connection to the server behind it (a timeout, a "
     "limit, a restart)."
 )
 _UNASKED = "it sent the request to no server"
 _NOT_SHOWN = "the capture shows no request to a server behind it"
 _ELSEWHERE = (
-    "Find out which server the gateway asks for this path, and capture its traffic with that server too (tcpdump -i any, without "
-    "a filter for ports). If the capture cannot show it (a Unix socket, TLS), look into the log of that server. "
+    "Find out to which server the gateway sends requests for this path, and capture the traffic between them, too (tcpdump -i "
+    "any, without a port filter). If a capture cannot show it (a Unix socket, TLS), check the log of that server. "
 )
 _BY_ICMP = "an ICMP error answered its SYN to the server behind it"
 

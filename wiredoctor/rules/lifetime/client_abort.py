@@ -147,7 +147,7 @@ c = pl.col
 
 _CLOSED = "The client closed the connection ({close}) {wait} after its request {request}. By then {had}."
 _NOTHING = "Nothing has to change: no user was kept waiting. "
-_NOTICE = "Have the server detect that the client is gone, and stop its work for it."
+_NOTICE = "Have the server notice that the client is gone, and stop working on the request."
 _PATIENCE = (
     "Find out first why the response took longer than the client waited; only then raise the client's timeout. "
     + _NOTICE

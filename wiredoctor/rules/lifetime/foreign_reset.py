@@ -125,7 +125,7 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, _exchanges: pl.LazyF
     joined = rows.join(known.unique("connection", keep="last"), on="connection", how="left", maintain_order="left")
     unread = ((c("server_unacknowledged") > 0) & (c("heard") >= c("ack_due"))).fill_null(value=False)
     cut = pl.format(
-        "The client acknowledged the end of the {} neither before that nor later, so it probably did not receive it.",
+        "The client never acknowledged the end of the {}, so that end probably did not reach the client.",
         "response_status",
     )
     told = (("severity", pl.lit("error")), ("confidence", pl.lit("medium")), ("where", pl.lit(_UNREAD)), ("cut", cut))
@@ -177,7 +177,8 @@ def _cut_off() -> pl.Expr:
 def _is_lost() -> pl.Expr:
     """Return whether a request or response was lost.
 
-    It was incomplete at the close, the request had not been answered by then, or the device answered it.
+    This is the case if the response was incomplete at the close, if the request had not been answered by then, or if the device
+    answered it in place of the server.
     """
     unanswered = pl.col("has_request").fill_null(value=False) & ~_begun()
     return (unanswered | _cut_off() | _is_forged()) & ~pl.col("upgraded").fill_null(value=False)

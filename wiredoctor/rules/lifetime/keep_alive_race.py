@@ -115,7 +115,7 @@ RULE = Rule(
     severity="error",
     title={
         "race": "A request was lost: the server closed the connection while the request was on its way",
-        "stale-pool": "A request was lost: the client used a connection whose close it had received",
+        "stale-pool": "A request was lost: the client used a connection after the server's close had arrived",
         "forgotten": "A request was lost: {forgetful} no longer knew the idle connection",
         "at-limit": "A request was lost: it came as the server was closing the idle connection",
     },

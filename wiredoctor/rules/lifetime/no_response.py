@@ -45,7 +45,7 @@ What it is not
     reset-destroys-response reports an upload that was answered and then reset before its body was complete.
 
 What to do
-    Look into the server's log at that time, and find out what ends or restarts its processes. Kind on-arrival: find out what
+    Check the server's log at that time, and find out what ends or restarts its processes. Kind on-arrival: find out what
     listens on the port. Kind mid-request: if no byte of the body had come for a while, find out what the client was waiting
     for, and check the server's timeout for bodies; if the server had stopped reading, find out why. Kind half-closed: have the
     client close its sending side only after it has the response. If the server is a gateway, capture both sides on it:
@@ -130,7 +130,7 @@ _LARGE_HEAD_REMEDY = (
     "Compare the size of the head with the limits of the server (uWSGI buffer-size: 4 kB by default; Varnish http_req_size: "
     "32 kB), and have the client send fewer or smaller cookies. "
 )
-_LOG = "Look into the logs of the server and of the program behind it at that time for "
+_LOG = "Check the logs of the server and of the program behind it at that time for "
 _FIND_PROCESS = (
     _LOG + "what ends or restarts its processes (a limit of requests per worker, a reload, memory exhaustion). Have a process "
     "answer all accepted requests before it ends. "
@@ -191,7 +191,7 @@ RULE = Rule(
         "later": "{find_sender}"
         + _LOG
         + "a process that ended, a worker that was killed for taking too long or too much memory, or a handler "
-        "that closed. " + _SAY,
+        "that closed the connection. " + _SAY,
     },
     references=(
         Reference("RFC 9110 section 15.6, server errors", "https://www.rfc-editor.org/rfc/rfc9110.html#section-15.6"),

@@ -26,7 +26,7 @@ What it is not
     not show whether it is complete. Responses to HEAD, and 204 and 304, have no body.
 
 What to do
-    Look into the server's log at that time. If a program sets Content-Length itself, have it count bytes; if it writes chunks
+    Check the server's log at that time. If a program sets Content-Length itself, have it count bytes; if it writes chunks
     itself, have it send the last one. Kind stream: nothing has to change if the server was stopped on purpose.
 
 References
@@ -60,7 +60,7 @@ from wiredoctor.text.durations import duration_text
 c = pl.col
 
 _REMEDY = (
-    "{find_sender}Look into the server's log at that time: a crash, a worker or a script that was killed for taking too long, "
+    "{find_sender}Check the server's log at that time: a crash, a worker or a script that was killed for taking too long, "
     "or, behind a proxy, an upstream that closed.{own_framing}{cut}"
 )
 _OWN_LENGTH = (
@@ -68,7 +68,7 @@ _OWN_LENGTH = (
 )
 _OWN_CHUNKS = " If the program writes its chunks itself, have it end the body with the last chunk (size 0)."
 _STREAM = (
-    "Nothing has to change if the server was stopped on purpose. Otherwise look into its log at that time. A server that ends a "
+    "Nothing has to change if the server was stopped on purpose. Otherwise, check its log at that time. A server that ends a "
     "stream properly sends the last chunk before it closes, so a client can tell the end from a failure."
 )
 

@@ -139,7 +139,10 @@ RULE = Rule(
     absence=True,
 )
 
-ENOUGH = Threshold("3 exchanges", "the minimum number of exchanges; two connections in a row may come from two programs")
+ENOUGH = Threshold(
+    "3 exchanges",
+    "the minimum number of exchanges, each on its own connection; if there are only two, each may come from a different program",
+)
 FOLLOWS = Threshold(
     "5 s",
     "the next exchange must begin within this time; a later request may come from another program: a health check, a "

@@ -29,7 +29,7 @@ MIN_SHORT_ACK_DELAY = Threshold(
 )
 QUICK_ACK = Threshold(
     "5 ms",
-    "the maximum delay of an ACK that no timer delayed; if the data after it is late, that is due to the application",
+    "the maximum delay of an ACK that was sent without a timer; if the data after it is late, the application is the cause",
 )
 ENDPOINTS = Threshold(
     "4096 endpoint sides",

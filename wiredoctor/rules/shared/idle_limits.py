@@ -92,7 +92,7 @@ IDLE_LIMITS = (
     IdleLimit(
         "Apache httpd as Debian and Ubuntu ship it",
         300,
-        "Timeout, and ProxyTimeout, which follows it",
+        "Timeout, and ProxyTimeout, which defaults to it",
         Reference("Apache httpd, TimeOut", "https://httpd.apache.org/docs/2.4/mod/core.html#timeout"),
     ),
     IdleLimit(

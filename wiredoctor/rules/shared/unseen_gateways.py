@@ -36,9 +36,9 @@ _CLOUDFLARE = {
 _COMMAND = (
     "tcpdump -i any -s 0 -w both.pcap 'tcp port 80 or tcp port 8001', with its own port and the ports of the servers behind it."
 )
-_RECORD = f"Capture both sides on the gateway: {_COMMAND} Until then look into the gateway's log at that second."
+_RECORD = f"Capture both sides on the gateway: {_COMMAND} Until then, check the gateway's log at that second."
 _READ_LOG = (
-    "Look into the gateway's log at that second: the gateway may have opened the connection without a request, and failed before "
+    "Check the gateway's log at that second: the gateway may have opened the connection without a request, and failed before "
     f"it sent one. If it was another program (a health check), capture both sides on the gateway: {_COMMAND}"
 )
 _CHECK = (
@@ -51,7 +51,7 @@ _CONNECT = (
 )
 _RECORD_BEHIND = {
     "Cloudflare": (
-        "Look into the log of the server behind Cloudflare at that second, and check that its firewall accepts Cloudflare's "
+        "Check the log of the server behind Cloudflare at that second, and check that its firewall accepts Cloudflare's "
         "addresses. Capture on that server: tcpdump -i any -s 0 -w behind.pcap 'tcp port 80 or tcp port 443'."
     ),
     "AWS ALB": (
@@ -116,9 +116,8 @@ def _failed_checks(
 ) -> pl.LazyFrame:  # fmt: skip
     """Return for each gateway and status the requests that may be failed health checks of the gateway (`checks`).
 
-    Such a request was sent by a host that is not a client of the gateway. It was the host's last one to its server before the
-    gateway's first response with this status, and was answered with an error or not at all. All requests of this host to this
-    server have the same target.
+    A host that is not a client of the gateway sent two or more requests to one server, all with the same target. The last of them
+    before the gateway's first response with this status is returned if it was answered with an error or not at all.
     """
     pair = ("client_host", "checked")
     first = some.group_by("server", c("response_status").cast(pl.Int64).alias("code")).agg(c("response_start").min().alias("by"))
