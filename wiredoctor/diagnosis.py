@@ -174,7 +174,7 @@ def _resolve(
         whole = rule_engine.conclude_all(
             modules, whole, scans["connections"], scans["exchanges"], scans["closes"], live=live, clients=known.clients
         )
-        whole = rule_engine.through_gateways(modules, whole, tries, scans["closes"], scans["connections"])
+        whole = rule_engine.through_gateways(modules, whole, tries, scans["closes"], scans["exchanges"], scans["connections"])
         whole = rule_engine.after_stalls(rule_engine.given_up_by_gateways(whole, known.clients))
         findings = rule_engine.resolve(
             modules, whole, scans["connections"], scans["exchanges"],

@@ -80,15 +80,20 @@ class HeadCodes:
 
 @mypyc_attr(acyclic=True)
 class Extra:
-    """Data that few exchanges have: interim responses, pauses and events of the response, and the limits of a long transfer."""
+    """Data that few exchanges have: interim responses, pauses and events of the response, and the limits of long transfers.
+
+    `transfer` is that of the response, `upload` that of the request.
+    """
 
     def __init__(
-        self, interim: Interim | None, pauses: Pauses | None, pieces: Pieces | None, transfer: Transfer | None
+        self, interim: Interim | None, pauses: Pauses | None, pieces: Pieces | None, transfer: Transfer | None,
+        upload: Transfer | None,
     ) -> None:  # fmt: skip
         self.interim: Interim | None = interim
         self.pauses: Pauses | None = pauses
         self.pieces: Pieces | None = pieces
         self.transfer: Transfer | None = transfer
+        self.upload: Transfer | None = upload
 
 
 class ExchangeRows:
@@ -136,14 +141,12 @@ class ExchangeRows:
         write_parts(out, request)
         pauses = None if response is None else response.pauses
         pieces = None if response is None else response.pieces
-        transfer = None if response is None else response.transfer
-        if transfer is not None and transfer.path == NEVER:
-            transfer = None
-        if exchange.interim is None and pauses is None and pieces is None and transfer is None:
+        transfer, upload = known_transfer(response), known_transfer(request)
+        if exchange.interim is None and pauses is None and pieces is None and transfer is None and upload is None:
             write_i64_le(out, -1)
         else:
             write_i64_le(out, len(self.extras))
-            self.extras.append(Extra(exchange.interim, pauses, pieces, transfer))
+            self.extras.append(Extra(exchange.interim, pauses, pieces, transfer, upload))
         self.write_request_id(out, request, response)
         write_known(out, exchange.known, exchange.known_rtt_client, exchange.known_rtt_server)
         write_i64_le(out, exchange.final_at)
@@ -170,6 +173,12 @@ class ExchangeRows:
         extras, request_ids = self.extras, self.request_ids
         self.extras, self.request_ids = [], []
         return extras, request_ids
+
+
+def known_transfer(message: Message | None) -> Transfer | None:
+    """Return what limited the body of a message; None if the body is short, or has not ended."""
+    transfer = None if message is None else message.transfer
+    return None if transfer is None or transfer.path == NEVER else transfer
 
 
 def write_message(out: BytesWriter, codes: HeadCodes, message: Message | None) -> None:

@@ -241,6 +241,7 @@ _EXTRAS = (
     *("response_pause_frames", "response_pause_times", "response_pause_by_clock", *(f"response_{name}" for name in _PIECES)),
     *("response_held_frames", "response_held_times", "response_held_by_clock"),
     *(f"response_{name}_time" for name in _LIMITED),
+    "request_not_read_time",
 )
 """The columns that are computed from objects of class Extra (core/exchange_rows.py)."""
 
@@ -277,6 +278,7 @@ def _make_extra_part(extras: Sequence[Extra]) -> pl.DataFrame:
             f"response_{name}_time": [NEVER if x.transfer is None else getattr(x.transfer, name) for x in extras]
             for name in _LIMITED
         },
+        "request_not_read_time": [NEVER if x.upload is None else x.upload.not_read for x in extras],
     }
     types = {column.name: column for column in EXCHANGES.columns}
     return pl.DataFrame([_part_column(types[name], columns[name], _NOT_COUNTED.get(name)) for name in _EXTRAS])

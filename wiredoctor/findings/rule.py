@@ -137,9 +137,10 @@ class Rule(NamedTuple):
     gateway's client for which this one was made; if both candidates are of one rule, the other one must have ended first).
     unexplained: the kinds to which explained_by does not apply.
     caused_by: like explained_by, but both candidates are reported, and the cause comes first. In both, "rule/" means candidates
-    of the rule without a kind. Of caused_by, the scopes "time" and "front" do not exist, but three others do: "tries" (the cause
+    of the rule without a kind. Of caused_by, the scopes "time" and "front" do not exist, but four others do: "tries" (the cause
     is about a request or connection that a gateway made to serve this exchange), "until" (same exchange; the client did not read
-    until the server closed) and "wait" (same exchange; the cause took most of the time that the candidate's wait lasted).
+    until the server closed), "wait" (same exchange or a try for it; the cause took most of the time that the candidate's wait
+    lasted) and "wait-behind" (as "wait", but only a try).
     summary: the rule has one finding per endpoint or capture, reported at the end. Otherwise its findings are events, each of
     which is final once its evidence was read.
     timeless: packet order and sequence numbers alone prove the finding, so it holds even if the capture's clock was set back. A

@@ -203,8 +203,9 @@ class PendingFindings:
             for row in seen.tries.select("front_connection", "front_exchange", "connection", "exchange").iter_rows()
         ]
         tries = seen.tries.filter(pl.Series(mine, dtype=pl.Boolean))
-        whole = rule_engine.add_streaming_behind(candidates, tries, finished_exchanges(seen.exchanges))
-        whole = rule_engine.through_gateways(self.modules, whole, tries, closes(seen.exchanges), seen.connections)
+        finished = finished_exchanges(seen.exchanges)
+        whole = rule_engine.add_streaming_behind(candidates, tries, finished)
+        whole = rule_engine.through_gateways(self.modules, whole, tries, closes(seen.exchanges), finished, seen.connections)
         return rule_engine.after_stalls(rule_engine.given_up_by_gateways(whole, seen.known.clients)), tries
 
     def _software(self, seen: GatewaySearch | None) -> tuple[gateways.Gateways, pl.DataFrame | None]:

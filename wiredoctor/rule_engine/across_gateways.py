@@ -7,8 +7,9 @@ Lost time must not be counted on both sides.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -17,6 +18,7 @@ from wiredoctor.findings import by_kind
 from wiredoctor.rule_engine.catalogue import RuleModule
 from wiredoctor.rule_engine.summary_columns import Rows, as_frame
 from wiredoctor.rules.shared.gateway_kinds import never_arrived
+from wiredoctor.rules.shared.numbers import DURATION
 from wiredoctor.tables import SECOND
 from wiredoctor.text.durations import duration_text
 
@@ -47,18 +49,21 @@ It equals the shortest wait that `slow-response` reports.
 """
 
 
+MOSTLY = 5
+"""A condition holds for most of a time if it holds for all but 1/MOSTLY of it."""
+
 REGULAR = 10
 """Two pauses between the tries of a gateway are equal if they differ by at most 1/REGULAR of the later one."""
 
 
 def through_gateways(
     modules: Mapping[str, RuleModule], found: Mapping[str, Rows], tries: pl.DataFrame, closes: pl.LazyFrame,
-    connections: pl.LazyFrame,
+    exchanges: pl.LazyFrame, connections: pl.LazyFrame,
 ) -> dict[str, Rows]:  # fmt: skip
     """Return the candidates of all rules, adapted to what happened on the other side of gateways.
 
-    A candidate is dropped or changed if the events on the other side explain it. `tries` has rows of tables.TRIES; `closes` and
-    `connections` are the capture's tables.
+    A candidate is dropped or changed if the events on the other side explain it. `tries` has rows of tables.TRIES; `closes`,
+    `exchanges` and `connections` are the capture's tables.
     """
     whole = {**found}
     if "gateway-error" in whole:
@@ -67,6 +72,8 @@ def through_gateways(
     if sure.height and "idle-timeout-broken-promise" in whole:
         broken = as_frame(whole["idle-timeout-broken-promise"])
         whole["idle-timeout-broken-promise"] = _promised_by_itself(broken, sure, closes)
+    if sure.height and "zero-window-stall" in whole:
+        whole["zero-window-stall"] = _stalls_of_servers_behind(as_frame(whole["zero-window-stall"]), sure, exchanges, connections)
     changed = [name for name in (*RETRIED, "slow-response", "client-abort") if name in whole and whole[name].height]
     if sure.height and changed:
         frames = {name: as_frame(whole[name]) for name in changed}
@@ -127,7 +134,7 @@ def given_up_by_gateways(found: Mapping[str, Rows], clients: Collection[int]) ->
                 "title": f"The gateway gave up {after} after its request{row['progress']}",
                 "addition": f"{row['addition']} {said}" if row.get("addition") else said,
             }
-    whole["client-abort"] = _with_changes(rows, changes, {"title": pl.String(), "addition": pl.String()})
+    whole["client-abort"] = with_changes(rows, changes, {"title": pl.String(), "addition": pl.String()})
     return whole
 
 
@@ -171,6 +178,51 @@ def _promised_by_itself(rows: pl.DataFrame, sure: pl.DataFrame, closes: pl.LazyF
     return rows.join(passed, on=KEY, how="anti", maintain_order="left")
 
 
+def _stalls_of_servers_behind(
+    rows: pl.DataFrame, sure: pl.DataFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame
+) -> pl.DataFrame:  # fmt: skip
+    """Change stalls of requests to a gateway if the server behind it read the request slowly.
+
+    Drop a stall if the closed window of that server is reported for most of the same time. Otherwise the stall gets the kind
+    `server-behind` if that server's window was full for most of the time in which the gateway sent it the body.
+    """
+    stalled = rows.with_row_index("number").filter(~c("of_client") & c("kind").is_null()).sort("start")
+    if stalled.is_empty():
+        return rows
+    tries = sure.drop_nulls("exchange").lazy().join(connections.select("connection", "server"), on="connection")
+    sent = tries.join(exchanges.select(*KEY, "request_body_time", "request_end", "request_not_read_time"), on=KEY).collect()
+    in_front = stalled.select("number", "start", "end", front_connection="connection")
+    pairs = in_front.join(sent, on="front_connection").filter(
+        (c("start") < c("request_end")) & (c("end") > c("request_body_time"))
+    )
+    behind: dict[int, list[tuple[int, int]]] = {}
+    for connection, start, end in stalled.select("connection", "start", "end").iter_rows():
+        behind.setdefault(connection, []).append((start, end))
+    gone: set[int] = set()
+    changes: dict[int, dict[str, Any]] = {}
+    for row in pairs.iter_rows(named=True):
+        start, end, number = row["start"], row["end"], row["number"]
+        if 2 * _overlap(behind.get(row["connection"], ()), start, end) >= end - start:
+            gone.add(number)
+        took, not_read = row["request_end"] - row["request_body_time"], row["request_not_read_time"] or 0
+        while_sending = min(end, row["request_end"]) - max(start, row["request_body_time"])
+        if took and MOSTLY * not_read >= (MOSTLY - 1) * took and MOSTLY * while_sending >= (MOSTLY - 1) * (end - start):
+            changes[number] = {"kind": "server-behind", "behind": row["server"], "full": not_read * 100 // took, "passed": took}
+    made = with_changes(rows, changes, {"kind": pl.String(), "behind": pl.String(), "full": pl.Int64(), "passed": DURATION})
+    return made.filter(~pl.int_range(pl.len()).is_in([*gone]))
+
+
+def _overlap(stalls: Sequence[tuple[int, int]], start: int, end: int) -> int:
+    """Return the time (ns) between `start` and `end` that `stalls` cover; they are sorted by start, and do not overlap."""
+    first = max(bisect_left(stalls, (start, start)) - 1, 0)
+    covered = 0
+    for begun, over in islice(stalls, first, None):
+        if begun >= end:
+            break
+        covered += max(min(over, end) - max(begun, start), 0)
+    return covered
+
+
 class _Try(NamedTuple):
     """A try of a gateway: a request to a server, or an attempt to connect to it. All times are in ns.
 
@@ -181,6 +233,7 @@ class _Try(NamedTuple):
     refused it or, if the server sent other packets, when the last packet came. None if none of this happened.
     `whole`: the response is complete. `head`: the header section of the response is complete.
     `over`: when the response ended; without a complete response, when the connection closed; for an attempt, as `end`.
+    `sent`: for a request, when its last byte was sent.
     `last`: for a request, when the last byte of the response came; for an attempt, when an RST refused it; None if that never
     happened.
     `opened`, `connected`: when the first SYN of the request's connection was sent, and when the last SYN-ACK was received. None
@@ -196,6 +249,7 @@ class _Try(NamedTuple):
     whole: bool
     head: bool
     over: int | None
+    sent: int | None
     last: int | None
     opened: int | None
     connected: int | None
@@ -232,7 +286,7 @@ class _Tries:
             *("server_unacknowledged", "history"),
         )
         at = closes.join(near.lazy().select(c("connection")).unique(), on="connection", how="semi").select(
-            *KEY, "response_start", "response_end", "response_status", "response_end_reason", "response_framing",
+            *KEY, "request_end", "response_start", "response_end", "response_status", "response_end_reason", "response_framing",
             "response_offset", "response_end_offset", "last_on_connection",
             pl.min_horizontal("client_close_time", "server_close_time").alias("closed"),
         )  # fmt: skip
@@ -282,6 +336,7 @@ def _try(row: Mapping[str, Any]) -> _Try:
         (row["front_connection"], row["front_exchange"]), (row["connection"], row["exchange"]), str(row["server"]),
         row["started"], end, row["response_status"], whole, whole or row["response_framing"] not in (None, "none"),
         end if attempt else row["response_end"] if whole and not lost else row["closed"],
+        None if attempt else row["request_end"],
         row["refused_time"] if attempt else row["response_end"],
         *((row["syn_time"], row["newest_answer_time"]) if row["exchange"] == 0 else (None, None)),
     )  # fmt: skip
@@ -306,9 +361,7 @@ def _until_retried(tries: list[_Try]) -> list[_Try]:
     return made + tries[-1:]
 
 
-def _with_changes(
-    rows: pl.DataFrame, changes: Mapping[int, Mapping[str, Any]], schema: Mapping[str, pl.DataType]
-) -> pl.DataFrame:
+def with_changes(rows: pl.DataFrame, changes: Mapping[int, Mapping[str, Any]], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
     """Return `rows` with changed values; `changes` maps row number -> column -> value. Missing columns are added."""
     if not changes:
         return rows
@@ -358,7 +411,7 @@ def _answered_by_retry(module: RuleModule, rows: pl.DataFrame, known: _Tries) ->
                 "addition": "The gateway forwarded the response as if it were complete, so its client cannot know that something "
                 "is missing."
             }
-    return _with_changes(rows, changes, _TEXT)
+    return with_changes(rows, changes, _TEXT)
 
 
 def _made_whole(one: _Try, known: _Tries) -> bool:
@@ -395,7 +448,7 @@ def _given_up(rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
                 "addition": "This client is a gateway, and its own client did not notice the failure: the gateway repeated "
                 f"the request on {last.server} and answered {front.status}.",
             }  # fmt: skip
-    return _with_changes(rows, changes, {**_TEXT, "side": pl.String(), "title": pl.String()})
+    return with_changes(rows, changes, {**_TEXT, "side": pl.String(), "title": pl.String()})
 
 
 def _waited_for(last: _Try, left: int) -> str | None:
@@ -439,11 +492,10 @@ def _counted_once(rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
             elif row["kind"] == "mid-response":
                 continue
             elif own < IN_GATEWAY:
-                rest = duration_text(behind - own)
+                still = _remaining_work(tries, row, servers)
                 changes[number] = {
                     "delay": behind,
-                    "addition": f"For {rest} of that time, the gateway waited for the rest of a response from {servers} that "
-                    "had begun.",
+                    "addition": f"For {duration_text(behind - own)} of that time, the gateway {still}.",
                 }
             else:
                 changes[number] = {
@@ -460,8 +512,17 @@ def _counted_once(rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
                 changes[number] = {
                     "addition": f"The gateway's client ({front.client}) waited {duration_text(waited)} for its response{took}."
                 }
-    made = _with_changes(rows, changes, {"kind": pl.String(), "delay": pl.Int64(), "wait": pl.Int64(), "addition": pl.String()})
+    made = with_changes(rows, changes, {"kind": pl.String(), "delay": pl.Int64(), "wait": pl.Int64(), "addition": pl.String()})
     return made.filter(~pl.int_range(pl.len()).is_in(gone))
+
+
+def _remaining_work(tries: Sequence[_Try], row: Mapping[str, Any], servers: str) -> str:
+    """Return what a gateway still did with its servers (`servers`) after they had begun to respond, until the end of the wait in
+    `row`.
+    """
+    if any(one.sent is not None and one.over is not None and one.sent > max(one.over, row["start"]) for one in tries):
+        return f"was still sending the request to {servers}, which had already responded"
+    return f"waited for the rest of a response from {servers} that had begun"
 
 
 def _open(tries: Sequence[_Try], start: int, end: int, *, whole: bool = False) -> int:
@@ -469,12 +530,14 @@ def _open(tries: Sequence[_Try], start: int, end: int, *, whole: bool = False) -
     established.
 
     A try is open until its response begins. If `whole` is true, it is open until its response ends, because a gateway may wait
-    for the complete response.
+    for the complete response, and until its request has been sent, because a server may respond earlier.
     """
     covered, until = 0, start
     for number, one in enumerate(tries):
         following = tries[number + 1].start if number + 1 < len(tries) else end
         ended = one.over if whole else one.end
+        if whole and ended is not None and one.sent is not None:
+            ended = max(ended, one.sent)
         for begun, over in ((one.opened, one.connected), (one.start, following if ended is None else ended)):
             if begun is not None and over is not None and min(over, end) > max(begun, until):
                 covered += min(over, end) - max(begun, until)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 ENTRY_POINTS = "wiredoctor.rules"
 """The group of entry points by which other packages add rules; each names a module <...>.<family>.<name>."""
 
-SCOPES = ("exchange", "connection", "endpoint", "tries", "until", "wait")
+SCOPES = ("exchange", "connection", "endpoint", "tries", "until", "wait", "wait-behind")
 """The scopes that Rule.caused_by may contain. A scope says what a candidate must have in common with its cause; both are
 reported.
 """

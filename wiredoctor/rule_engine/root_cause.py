@@ -217,8 +217,8 @@ def _causes(parts: list[pl.DataFrame], modules: Mapping[str, RuleModule], behind
                     tried |= behind.causes(mine, causes)
                 elif scope == "until":
                     pairs |= _until(mine, causes)
-                elif scope == "wait":
-                    pairs |= _waits(mine, causes, behind)
+                elif scope in ("wait", "wait-behind"):
+                    pairs |= _waits(mine, causes, behind, in_front=scope == "wait")
                 else:
                     key = _KEYS[scope]
                     first = causes.sort("frame").unique(key, keep="first").select(*key, pl.col("id").alias("cause"))
@@ -240,19 +240,21 @@ def _until(mine: pl.DataFrame, cause: pl.DataFrame) -> set[tuple[int, int]]:
     return {*found.sort("frame").unique("id", keep="last").select("id", "cause").iter_rows()}
 
 
-def _waits(mine: pl.DataFrame, cause: pl.DataFrame, behind: CertainTries) -> set[tuple[int, int]]:
+def _waits(mine: pl.DataFrame, cause: pl.DataFrame, behind: CertainTries, *, in_front: bool) -> set[tuple[int, int]]:
     """Return (candidate id, id of its cause) for candidates about a wait that the cause explains.
 
-    The cause explains the wait if the cause lasted at least as long as the wait continued afterwards. It belongs to the same
-    exchange, or to a try of the gateway that the client waited for. A response that begins within BY_CLOSE after the client's
-    close does not count: many servers and proxies end their work, and respond, because of that close.
+    The cause explains the wait if the cause lasted at least as long as the wait continued afterwards. It belongs to a try of the
+    gateway that the client waited for, or, if `in_front` is true, to the same exchange. Then a response that begins within
+    BY_CLOSE after the client's close does not count: many servers and proxies end their work, and respond, because of that close.
     """
     key = _KEYS["exchange"]
     columns = (*key, "frame", "id", "start", "end")
-    both = pl.concat([cause.select(columns), behind.seen_in_front(cause).select(columns)])
+    seen = behind.seen_in_front(cause).select(columns)
+    both = pl.concat([cause.select(columns), seen]) if in_front else seen
     causes = both.rename({"id": "cause", "start": "begun", "end": "over"})
     found = mine.select(*key, "id", "end").join(causes, on=key).filter(c("end") - c("over") <= c("over") - c("begun"))
-    found = found.filter(~(c("over") - c("end")).is_between(1, BY_CLOSE))
+    if in_front:
+        found = found.filter(~(c("over") - c("end")).is_between(1, BY_CLOSE))
     return {*found.sort("frame").unique("id", keep="first").select("id", "cause").iter_rows()}
 
 

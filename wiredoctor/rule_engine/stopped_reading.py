@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 
+from wiredoctor.rule_engine.across_gateways import with_changes
 from wiredoctor.rule_engine.summary_columns import Rows, as_frame
 from wiredoctor.tables import SECOND
 from wiredoctor.text.durations import duration_text
@@ -51,15 +52,19 @@ def after_stalls(found: Mapping[str, Rows]) -> Mapping[str, Rows]:
 
     Candidates of `no-response` no longer blame the client if it paused because the server did not read. The text of
     `truncated-response` names the stall as a possible cause, and its confidence becomes medium. For `gateway-error`, the kind
-    becomes CLIENT_STALLED. The text of `client-abort` no longer blames the server if the client did not read.
+    becomes CLIENT_STALLED; kind unsent says whether the server's window was still closed. The text of `client-abort` no longer
+    blames the server if the client did not read.
     """
     if "zero-window-stall" not in found:
         return found
     stalls = as_frame(found["zero-window-stall"]).select(
-        *("connection", "kind", "evidence", "of_client"), stall_start="start", stall_end="end"
+        *("connection", "kind", "evidence", "of_client", "opened"), stall_start="start", stall_end="end"
     )
     of_client, of_server = stalls.filter("of_client"), stalls.filter(~c("of_client"))
     changed = {name: change(as_frame(found[name]), of_client) for name, change in _CHANGES.items() if name in found}
+    if "gateway-error" in found:
+        errors = changed["gateway-error"]
+        changed["gateway-error"] = _unsent_after_stalls(as_frame(found["gateway-error"]) if errors is None else errors, of_server)
     if "no-response" in found:
         changed["no-response"] = _requests_after_stalls(as_frame(found["no-response"]), of_server)
     return {**found, **{name: rows for name, rows in changed.items() if rows is not None}}
@@ -116,6 +121,34 @@ def _gateways_after_stalls(errors: pl.DataFrame, stalls: pl.DataFrame) -> pl.Dat
         pl.Series("evidence", proofs, errors.schema["evidence"]),
         pl.Series("unread", texts, pl.String),
     )
+
+
+def _unsent_after_stalls(errors: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataFrame:
+    """Change `gateway-error` candidates of kind unsent if the server's window was still closed when the gateway gave up."""
+    numbered = errors.with_row_index("number").filter(c("unread_on").is_not_null())
+    closed_at = c("stall_evidence").struct.field("time")
+    behind = numbered.join(
+        stalls.select("stall_start", "stall_end", "opened", unread_on="connection", stall_evidence=c("evidence").list.first()),
+        on="unread_on",
+    )
+    still = (c("stall_start") < c("end")) & (c("opened").is_null() | (c("stall_end") >= c("end")))
+    behind = behind.filter(still & (closed_at < c("end"))).unique("number", keep="last", maintain_order=True)
+    changes: dict[int, dict[str, Any]] = {}
+    for row in behind.iter_rows(named=True):
+        first = {**row["stall_evidence"], "note": "the server's window is closed: it does not read"}
+        changes[row["number"]] = {
+            "late": "the server behind it did not read the request",
+            "why": row["unread_why"].format(duration_text(row["end"] - first["time"])),
+            "in_time": _READ_AT_ALL,
+            "evidence": sorted([*row["evidence"], first], key=lambda packet: packet["frame"]),
+        }
+    return with_changes(errors, changes, {name: errors.schema[name] for name in ("late", "why", "in_time", "evidence")})
+
+
+_READ_AT_ALL = (
+    "The server behind the gateway does not read the request: its process is stopped, busy, or waiting for something else. "
+    "Examine it (a stack trace, its CPU time), and limit the size of requests to it."
+)
 
 
 def _requests_after_stalls(lost: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataFrame | None:

@@ -146,6 +146,13 @@ EXCHANGES = Table(
             "ns",
             "the longest of the first three pauses (10 ms or more) between segments of the request's body; 0 if there are none",
         ),
+        _n(
+            "request_not_read_time",
+            I64,
+            "ns",
+            "for a long body of the request: time during which the server did not read (its window was full, and smaller than "
+            "before); null for other bodies",
+        ),
         _c("interim", STATUSES, "", "status codes of the 1xx responses before the final one"),
         _c("interim_times", LIST64, "ns", "start time of each 1xx response"),
         _c(

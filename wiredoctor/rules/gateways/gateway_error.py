@@ -28,8 +28,10 @@ How it is proved
     for kind truncated. Kind timed-out: before the server responded or closed, the gateway closed its connection to the server or
     answered its client. If the client had not sent its complete request by then, the finding says so, because the server was
     still waiting for it. It also says so if the server had responded, but the response did not arrive: the gateway acknowledged
-    no byte of it, and both sides retransmitted data. Kind unsent: as timed-out, but the server had closed its receive window
-    before it had the complete request. Kind rejected-response: the server had sent a complete or partial response, or bytes that
+    no byte of it, and both sides retransmitted data. Kind unsent: as timed-out, but the server had closed its receive window,
+    and it had not acknowledged the complete request when the gateway gave up. If the window was still closed then
+    (zero-window-stall), the server did not read; otherwise it read too slowly. Not if the gateway was waiting for more data from
+    its client. Kind rejected-response: the server had sent a complete or partial response, or bytes that
     are not HTTP, and the gateway did not forward them. If the response was complete and no error itself, the gateway must have
     answered 502 or 503 within 100 ms after it. Any other failure within that time counts, too, except 504, if the head of the
     response has 4 KiB or more. Kind truncated: the server's response broke off, or the gateway stopped waiting for it, and the
@@ -63,11 +65,11 @@ What to do
     unreachable: check whether the server is up and listens on the address that the gateway uses. Kinds closed, truncated: check
     the server's log. Kind closed: also have the gateway's pool keep idle connections for less time than the server does.
     Kind timed-out: make the server faster, or raise the gateway's timeout; if the response did not arrive, find out what drops
-    it. Kind unsent: find out why the server does not read. Kind rejected-response: correct the response, or raise the gateway's
-    limits. Kind client-stalled: find out why the client does not read, or raise the gateway's timeout for clients (nginx
-    send_timeout, haproxy timeout client). Kind stream-timed-out: have the server send something more often, or raise the
-    gateway's timeout. Kind not-passed-on: check the limits and health checks of the gateway. Kind unseen: capture on the gateway,
-    and check its log.
+    it. Kind unsent: find out why the server does not read, or reads slowly. Kind rejected-response: correct the response, or
+    raise the gateway's limits. Kind client-stalled: find out why the client does not read, or raise the gateway's timeout for
+    clients (nginx send_timeout, haproxy timeout client). Kind stream-timed-out: have the server send something more often, or
+    raise the gateway's timeout. Kind not-passed-on: check the limits and health checks of the gateway. Kind unseen: capture on
+    the gateway, and check its log.
 
 References
     RFC 9110 sections 3.7 and 15.6. The manuals of nginx, haproxy and httpd. The lists of errors of Cloudflare and AWS ALB.
@@ -96,6 +98,7 @@ from wiredoctor.rules.shared.gateway_kinds import (
     OF_CONNECTION,
     REQUEST_TIMEOUT,
     SLACK,
+    STALLED,
     Attempt,
     Exchange,
     Failure,
@@ -127,6 +130,7 @@ from wiredoctor.rules.shared.gateway_texts import (
     time_stalled,
     time_waited,
     tries_text,
+    unread_reason,
 )
 from wiredoctor.rules.shared.learned_limits import EARLIEST
 from wiredoctor.rules.shared.numbers import DURATION
@@ -158,7 +162,7 @@ RULE = Rule(
         "unreachable": "{outcome}: {unreached}",
         "closed": "{outcome}: {closer} closed the connection without a response",
         "timed-out": "{outcome}: {late}",
-        "unsent": "{outcome}: the server behind it did not read the request",
+        "unsent": "{outcome}: {late}",
         "rejected-response": "{outcome}: it rejected the response of the server behind it",
         "truncated": "{outcome}: {broke}",
         "client-stalled": "{outcome}: its client did not read",
@@ -185,8 +189,7 @@ RULE = Rule(
         "the gateway), and which firewall or security group on the path drops or rejects the packets.",
         "closed": "The cause is behind the gateway: {examine}.{look}",
         "timed-out": "{in_time}",
-        "unsent": "The server behind the gateway does not read the request: its process is stopped, busy, or waiting for "
-        "something else. Examine it (a stack trace, its CPU time), and limit the size of requests to it.",
+        "unsent": "{in_time}",
         "rejected-response": "Examine what the server behind the gateway sent: {what}.{look}",
         "truncated": "{look}",
         "client-stalled": "Find out why the client did not read for so long. If such pauses are normal, have the gateway wait "
@@ -221,10 +224,10 @@ RULE = Rule(
             (name, "tries")
             for name in (
                 *("no-response", "keep-alive-race", "foreign-reset", "reset-destroys-response", "connect-failed", "unanswered"),
-                *("zero-window-stall", "truncated-response", "malformed-head", "invalid-chunk", "conflicting-framing"),
-                "body-not-allowed",
+                *("truncated-response", "malformed-head", "invalid-chunk", "conflicting-framing", "body-not-allowed"),
             )
         ),
+        ("zero-window-stall", "wait-behind"),
     ),
     advice=(
         Advice("server", "nginx", "nginx: its error log names the server behind it and the reason (upstream ...).", "own"),
@@ -379,7 +382,7 @@ _SCHEMA = pl.Schema({
     "evidence": EVIDENCE,
     **{name: pl.String() for name in (*_TEXTS, "server", "origin")},
     "wait": DURATION, "code": pl.Int64(), "responses": pl.Int64(), "total": pl.Int64(), "own": pl.Boolean(),
-    "blocked_until": pl.Int64(),
+    "blocked_until": pl.Int64(), "unread_on": pl.Int64(), "unread_why": pl.String(),
 })  # fmt: skip
 
 
@@ -424,6 +427,12 @@ _UNANSWERED = "the server behind it did not answer the SYN"
 _LATE = "the server behind it did not answer in time"
 _STARVED = "the client had not sent its complete request"
 _LOST = "the response of the server behind it did not arrive"
+_TOO_SLOWLY = "the server behind it read the request too slowly"
+_READ_FASTER = (
+    "Find out why the server behind the gateway reads slowly (a full disk, a slow downstream, a lock, a garbage collection, a "
+    "full thread pool). Limit the size of requests to it, or raise the limits of the gateway (nginx: proxy_send_timeout; "
+    "haproxy: timeout server; httpd: ProxyTimeout; Envoy: timeout of the route; Go: ResponseHeaderTimeout)."
+)
 _FIND_LOSS = (
     "Find out what drops the packets of the server behind the gateway: a firewall on the gateway or on the path to it. Capture "
     "on both sides of each suspect, and look at its counters and logs."
@@ -491,6 +500,9 @@ def _candidate(
     raised = f"raise the timeout of the gateway, which was {duration_text(waited)} here ({SETTINGS.get(software, USUAL_LIMITS)})."
     lost_response = failure.kind == "timed-out" and is_lost(front, last)
     in_time = _FIND_LOSS if lost_response else f"{_FEED if starved else _SOONER}{raised}"
+    late = _STARVED if starved else _LOST if lost_response else _LATE
+    if failure.kind == "unsent":
+        late, in_time = _TOO_SLOWLY, _READ_FASTER
     return {
         "connection": front.key[0], "exchange": front.key[1], "kind": failure.kind,
         "side": None if failure.kind == "unreachable" or foreign else "client" if starved else "server",
@@ -503,12 +515,14 @@ def _candidate(
         "closer": closer_text(failure), "examine": _EXAMINE_PATH if foreign else _EXAMINE_SERVER,
         "unreached": _BY_ICMP if by_icmp else _UNANSWERED,
         "unasked": _NOT_SHOWN if hidden else _UNASKED, "elsewhere": _ELSEWHERE if hidden else "",
-        "late": _STARVED if starved else _LOST if lost_response else _LATE, "in_time": in_time,
+        "late": late, "in_time": in_time,
         "wait": wait, "more": tries_text(failure),
         "what": fault_text(last) if isinstance(last, Exchange) else "",
         "broke": broken_text(front, failure), "look": _look(front, failure),
         "silence": duration_text(time_stalled(front, failure) or 0), "limits": BODY_LIMITS,
         "unread": "", "blocked_until": blocked_until(front, failure),
+        "unread_on": last.key[0] if isinstance(last, Exchange) and failure.kind == "unsent" else None,
+        "unread_why": unread_reason(failure),
         "filter": failure_filter(front, failure),
         "own": front.begun and failure.kind not in BROKEN_OFF and not failure.through,
     }  # fmt: skip
@@ -576,4 +590,6 @@ def _confidence(front: Exchange, failure: Failure) -> str:
     # a server also sends 503 or closes on purpose, and another program on the same host may have tried to connect meanwhile
     on_purpose = front.status in {503, None} and all(isinstance(one, Attempt) for one in failure.tries)
     on_purpose |= failure.kind == "stream-timed-out"
+    # the gateway may have been waiting for its client
+    on_purpose |= failure.kind == "unsent" and front.asked_in_part and _failed_at(front, failure) - front.asked >= STALLED
     return "medium" if inferred or on_purpose or is_close_doubtful(front, failure) else "high"

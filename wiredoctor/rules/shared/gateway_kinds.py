@@ -157,10 +157,14 @@ class Exchange:
         return self.values["request_end_reason"] in {"fin", "rst", "capture-end"}
 
     @property
-    def kept(self) -> bool:
-        """True if the server held up the request: it announced a closed window, and did not receive the complete request."""
+    def closed_window(self) -> bool:
+        """True if the server announced a closed window on this connection."""
+        return "w" in (self.values["history"] or "")
+
+    def is_sent_by(self, time: int) -> bool:
+        """Return whether the client had sent its complete request at the time `time` (ns), and the server acknowledged it."""
         v = self.values
-        return "w" in (v["history"] or "") and (bool(v["client_unacknowledged"]) or v["request_end_reason"] != "complete")
+        return v["request_end_reason"] == "complete" and self.asked <= time and not v["client_unacknowledged"]
 
     @property
     def met_a_close(self) -> bool:
@@ -443,7 +447,9 @@ def _of_exchange(front: Exchange, last: Exchange) -> str | None:
         return "rejected-response"
     if last.server_first and last.dropped <= until:
         return "closed"
-    return "unsent" if last.kept else "timed-out"
+    # a client that paused in its request held up the gateway, unless the gateway did not read
+    has_more = not front.asked_in_part or front.closed_window
+    return "unsent" if last.closed_window and has_more and not last.is_sent_by(until) else "timed-out"
 
 
 def is_lost(front: Exchange, last: Try | None) -> bool:

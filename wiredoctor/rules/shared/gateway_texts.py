@@ -52,11 +52,13 @@ BROKEN_OFF = ("truncated", "stream-timed-out")
 def time_waited(front: Exchange, last: Try) -> int:
     """Return how long (ns) the gateway waited in its last try.
 
-    The wait ends when the gateway closes the connection of that try, or when it answers its client.
+    The wait ends when the gateway closes the connection of that try, or when it answers its client. If the gateway was still
+    sending its request then, the wait began with the request.
     """
     if isinstance(last, Attempt):
         return max(front.answered - (last.values["syn_time"] or 0), 0)
-    return max(min(front.answered, last.left) - (last.asked or 0), 0)
+    end = min(front.answered, last.left)
+    return max(end - (last.asked if last.asked <= end else last.values["request_start"]), 0)
 
 
 def client_result(front: Exchange) -> tuple[str, str]:
@@ -120,7 +122,8 @@ def message_reason(
         part = "had sent only part of a head" if last.begun and not _is_late(last) else "had not answered"
         return f"{behind} {part} after {waited}, and {gave_up}"
     if kind == "unsent":
-        return f"{behind} did not read the request: its window stayed closed until {gave_up}"
+        sending = duration_text(max(front.answered - last.values["request_start"], 0))
+        return f"{behind} read the request too slowly: it had not received all of it after {sending}, and {gave_up}"
     if kind == "rejected-response":
         return f"{behind} sent {fault_text(last)}, and {who} rejected it"
     if foreign:
@@ -130,6 +133,20 @@ def message_reason(
     stalled = time_stalled(front, failure)
     nothing = "" if stalled is None else f", and then nothing for {duration_text(stalled)}"
     return f"only part of the response of {behind} had come{nothing}, and {gave_up}"
+
+
+def unread_reason(failure: Failure) -> str:
+    """Return the text that states the reason in the message if the server's window stayed closed until the gateway gave up.
+
+    "{}" is the place for how long the window had been closed then. Return "" for kinds other than unsent.
+    """
+    last = failure.last
+    if failure.kind != "unsent" or last is None:
+        return ""
+    who = f"the gateway {failure.through[-1].server}" if failure.through else "the gateway"
+    return (
+        f": the server behind it ({last.server}) did not read the request: its window had been closed for {{}} when {who} gave up"
+    )
 
 
 def is_cut_by_device(failure: Failure) -> bool:

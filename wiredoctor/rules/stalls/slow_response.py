@@ -22,8 +22,9 @@ How it is proved
 
     If a capture holds both sides of a gateway, the time that the server behind it needs belongs to that server, and so does the
     time in which the gateway tries to connect to it. If that server refuses the connection, this time lasts until the gateway
-    connects to it again; until it connects to another server, only after a pause as long as an earlier one. The remaining time
-    is the gateway's own. If that is 1 s or more, the kind is in-gateway.
+    connects to it again; until it connects to another server, only after a pause as long as an earlier one. A gateway may also
+    still be sending the request to a server that has already responded. The remaining time is the gateway's own. If that is 1 s
+    or more, the kind is in-gateway.
 
 What it is not
     A request that declares itself a long poll (Socket.IO: transport=polling with a session; SignalR: transport=longPolling;

@@ -35,6 +35,10 @@ How it is proved
     bytes were in flight when the receiver discarded data. No unscaled window is that large, so the sender believes that
     scaling was agreed, and multiplies the windows.
 
+    Server behind: the receiver is a gateway, and the capture shows how it sent the same request on. The server behind it did not
+    read: its window was full, and smaller than before, for at least 80 % of the time in which the gateway sent the body (1 s or
+    longer). At least 80 % of the stall is in that time. So the gateway could not read faster.
+
     Own pace (a note): a client reads a response at its own pace. Its window opens at regular times (three periods in a row
     differ by 5 % at most). Or the bytes between two openings are in proportion to the time between them (four times in a row,
     within 10 %; two if there are no more, within 1 %). Windows that were closed for 20 ms or longer count. At least half of its
@@ -52,7 +56,8 @@ How it is proved
     from a slow program that it feeds. Gateways are excluded here, too.
 
 What it is not
-    Not reported: a small window that opens at once, a sender that has nothing to send or whose message is complete, and
+    Not reported: a gateway's closed window if the closed window of the server behind it is reported for at least half of the same
+    time, a small window that opens at once, a sender that has nothing to send or whose message is complete, and
     keep-alive probes. A window that was 0 before any data was sent is not reported either, because nothing can be unread: a
     SYN proxy or a balancer keeps its window closed until it has connected to its server. A full window with data in flight
     empties within a round trip. retransmission-stall reports a segment that is lost while the window is open. One or two long
@@ -62,7 +67,8 @@ What it is not
 
 What to do
     Find out what the receiving process does during the stall. A larger receive buffer helps only against short
-    interruptions, or if the present buffer is smaller than two segments. Kind own-pace: nothing has to change if the rate is
+    interruptions, or if the present buffer is smaller than two segments. Kind server-behind: find out why the server behind the
+    gateway reads slowly. Kind own-pace: nothing has to change if the rate is
     limited on purpose. Kinds scaling-removed and beyond-window: find the firewall or balancer that strips the window scale
     option from SYN packets.
 
@@ -89,11 +95,18 @@ _PASS_IT_ON = (
 
 RULE = Rule(
     symptom="a transfer that stalls",
-    severity={None: "warning", "own-pace": "note", "scaling-removed": "warning", "beyond-window": "warning"},
+    severity={
+        None: "warning",
+        "own-pace": "note",
+        "scaling-removed": "warning",
+        "beyond-window": "warning",
+        "server-behind": "warning",
+    },
     title={
         None: "The {side} {did}: its {window} held the {peer} up for {wait}",
         "own-pace": "The {side} reads at its own pace{every}",
         "scaling-removed": "The {side}'s window scale option was probably removed, which held the {peer} up for {wait}",
+        "server-behind": "The server behind the gateway read slowly: the gateway's {window} held the {peer} up for {wait}",
         "beyond-window": "The {peer} sent more than the {side}'s window allowed, which held it up for {wait}",
     },
     message={
@@ -106,6 +119,9 @@ RULE = Rule(
         "flight, but without window scaling no window is larger than 65,535 bytes. The {side}'s SYN offers scaling, and the "
         "{peer}'s has no window scale option, but the {peer} sends as if scaling had been agreed. A device on the path probably "
         "removed the option, so the {peer} takes the {side}'s windows for larger ones. It {had} {wait}{shown}.",
+        "server-behind": "The gateway announced a window of {closed_window:,} bytes{then} {closed}{later}. It could not send the "
+        "request on faster: it sent the body to {behind} in {passed}, and for {full} % of that time the window of that server "
+        "was full, and smaller than before. The {peer} {had} {wait}{shown}.",
         "own-pace": "The {side} {paced}. Its window was closed for {closed}{until}, and the {peer} had more to send. As far as "
         "the packets show, no user waited for that.",
     },
@@ -116,6 +132,9 @@ RULE = Rule(
         "If it limits its rate on purpose (curl --limit-rate), nothing has to change.",
         "scaling-removed": _PASS_IT_ON,
         "beyond-window": _PASS_IT_ON,
+        "server-behind": "Find out why {behind} reads slowly (a full disk, a slow downstream, a lock, a garbage collection, a "
+        "full thread pool). The gateway reads as fast as it can send on. A gateway that stores requests first (nginx "
+        "proxy_request_buffering on) takes them from the client sooner, but they reach the server no sooner.",
         "own-pace": "Nothing has to change if it is intended: a rate limit (curl --limit-rate, wget --limit-rate), or a player "
         "with a full buffer. Otherwise find out why the program pauses between its reads.",
     },
@@ -332,6 +351,14 @@ def _pace_columns(opened: pl.Expr, offset: pl.Expr, may_pause: pl.Expr) -> list[
         pl.lit("").alias("every"),
         pl.lit("").alias("paced"),
         pl.lit("").alias("until"),
+        # for kind server-behind, which depends on the other side of a gateway
+        pl.when(opened.is_not_null())
+        .then(pl.lit(" later"))
+        .otherwise(pl.lit(", until the last packet of the connection"))
+        .alias("later"),
+        pl.lit("").alias("behind"),
+        pl.lit(0, pl.Int64).alias("full"),
+        pl.lit(0, pl.Int64).cast(DURATION).alias("passed"),
     ]
 
 
