@@ -284,7 +284,7 @@ def test_a_rule_gets_the_rows_within_its_own_cutoffs(shortest: int, frames: list
 
 
 def test_what_can_be_shared_is_known_in_one_place() -> None:
-    assert {*SCOPES, *EXPLAINING} - {"tries", "until", "wait", "front"} == set(settling._SCOPES)
+    assert {*SCOPES, *EXPLAINING} - {"tries", "until", "wait", "wait-behind", "front"} == set(settling._SCOPES)
 
 
 @pytest.mark.parametrize(("old", "new"), [("proof", "evidence"), ("words", "numbers")])
