@@ -80,7 +80,7 @@ def is_conflict(first: FirstCopy, key: bytes, packet: Packet, segment: Segment, 
 def is_sound(key: bytes, place: i64, length: i64, places: Places) -> bool:
     """Return whether the TCP checksum of a packet is correct (RFC 9293 section 3.1).
 
-    `place` and `length`: the position and the length of the TCP payload in the capture. The TCP header is searched for backwards
+    `place` and `length`: the position and the length of the TCP payload in the capture. The TCP header is searched for backward
     from there: it must have the ports of `key`, and a data offset that equals its distance from the payload. Return False if no
     header is found.
     """

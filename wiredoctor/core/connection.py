@@ -439,7 +439,7 @@ class Oddities:
         self.unsent_frame: i64 = NEVER
         self.unsent_time: i64 = NEVER
         self.unsent_later_frame: i64 = NEVER
-        """The frame number of the ACK whose sequence number shows that."""
+        """The frame number of a later ACK of that host; its sequence number lies below the bytes that were acknowledged."""
         self.unsent_later_time: i64 = NEVER
         self.super_segments: i64 = 0
         """The number of segments longer than their receiver accepts."""

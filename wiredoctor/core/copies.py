@@ -152,7 +152,7 @@ class Copies:
         """Return the most recent packet of a side that has the same sequence number, acknowledgment number and options as
         `packet`.
 
-        Return None if there is none. `wanted`: the entry of the ring buffer that describes `packet`. The search goes backwards
+        Return None if there is none. `wanted`: the entry of the ring buffer that describes `packet`. The search goes backward
         from packet number `newest` of the ring buffer.
         """
         steps: i64 = 0

@@ -1,8 +1,8 @@
-"""Find out why timestamps of a file go back: its packets are not in time order, or a clock was set back.
+"""Find out why timestamps of a file go backward: its packets are not in time order, or a clock was set back.
 
-If a connection has packets before and after the place where the timestamps go back, its sequence numbers show the cause. Without
-such a connection, the times before and after this place are compared. If they overlap, a clock may have been set back. If they do
-not overlap, the cause makes no difference, and the packets can be sorted by time.
+If a connection has packets before and after the place where the timestamps go backward, its sequence numbers show the cause.
+Without such a connection, the times before and after this place are compared. If they overlap, a clock may have been set back. If
+they do not overlap, the cause makes no difference, and the packets can be sorted by time.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from wiredoctor.core.records import ACROSS, AHEAD, LATEST, LEAST, SHUFFLED, Reco
 from wiredoctor.core.segment import ACK, FIN, SYN
 
 FEW: Final = 5
-"""If timestamps go back for at least this many packets in a row, a clock may have been set back. In a
+"""If timestamps go backward for at least this many packets in a row, a clock may have been set back. In a
 shorter run, the packets merely arrived late."""
 OFTEN: Final = 8
-"""If timestamps go back at more places than this, only connections can show that a clock was set back."""
+"""If timestamps go backward at more places than this, only connections can show that a clock was set back."""
 MAX_PARTS: Final = 1 << 16
-"""The maximum number of places where timestamps go back that are examined in a file."""
+"""The maximum number of places where timestamps go backward that are examined in a file."""
 FLOWS: Final = 1 << 16
 """The maximum number of connections whose newest packets are kept."""
 NEAR: Final = 1 << 24
@@ -36,7 +36,7 @@ A larger difference shows another connection on the same ports.
 
 
 class Part:
-    """The packets of an interface between two places where its timestamps go back by more than 50 ms."""
+    """The packets of an interface between two places where its timestamps go backward by more than 50 ms."""
 
     def __init__(self, first_frame: i64, time: i64, before: Part | None) -> None:
         self.first_frame: i64 = first_frame
@@ -103,7 +103,7 @@ class Flow:
 
 
 class Disorder:
-    """Reads a file in its order, and examines each place where its timestamps go back."""
+    """Reads a file in its order, and examines each place where its timestamps go backward."""
 
     def __init__(self, records: Records) -> None:
         self.records: Records = records
@@ -125,11 +125,11 @@ class Disorder:
         self.newest: dict[int, Part] = {}
         """The newest part of each interface."""
         self.parts: list[Part] = []
-        """All parts that begin where timestamps go back."""
+        """All parts that begin where timestamps go backward."""
         self.has_more: bool = False
-        """True if timestamps go back at more than MAX_PARTS places."""
+        """True if timestamps go backward at more than MAX_PARTS places."""
         self.highest: i64 = -LATEST
-        """The latest time since timestamps last went back far enough to begin a new part."""
+        """The latest time since timestamps last went backward far enough to begin a new part."""
         self.highest_interface: i64 = -1
         self.was_old: bool = False
         """True if the previous packet was more than a day older than the latest one."""
@@ -155,7 +155,7 @@ class Disorder:
         return count
 
     def add(self, packet: Packet) -> None:
-        """Compare a packet with the previous ones of its interface and of its connection, to notice timestamps that go back."""
+        """Compare a packet with the previous ones of its interface and connection, to notice timestamps that go backward."""
         time = min(packet.time, packet.clock)
         self.earliest = min(self.earliest, time)
         part = self.newest.get(packet.interface)

@@ -13,7 +13,10 @@ from wiredoctor.core.headers import Headers
 from wiredoctor.core.packet import Packet
 
 LONG: Final = 1 << 40
-"""The assumed length of a packet on the network, in bytes. The real length is unknown here; headers beyond it are rejected."""
+"""The assumed length in bytes of a packet on the network, larger than any real packet.
+
+The real length is unknown here, and headers beyond the end of a packet would be rejected.
+"""
 
 
 class Identity:

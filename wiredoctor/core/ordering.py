@@ -40,7 +40,7 @@ class HeldPacket:
     def __init__(self) -> None:
         self.packet: Packet = Packet()
         self.step: Step | None = None
-        """The step by which the clock of the packet's interface went back at this packet; None if it did not go back."""
+        """The step by which the clock of the packet's interface went backward at this packet; None if it did not go backward."""
         self.is_read: bool = False
         """True if the headers of the packet were read. Then the fields `addresses` to `is_syn` describe its TCP segment.
 
@@ -134,7 +134,7 @@ class Ordering:
                 return False
 
     def wake(self, packet: Packet, step: Step) -> bool:
-        """Start holding packets, because the clock went back at this packet by `step`.
+        """Start holding packets, because the clock went backward at this packet by `step`.
 
         If the step is too large for mere disorder, do not start, and return False.
         """

@@ -28,7 +28,7 @@ Smaller disorder is normal with several processors or queues.
 """
 
 SHUFFLED: Final = 50_000_000
-"""Threads of a capture program write packets late by at most this many ns. If a time goes back by more, the clock was set back.
+"""Threads of a capture program write packets late by at most this many ns. If a time goes back further, the clock was set back.
 
 Time services do not set a clock back by smaller amounts: they slow the clock down instead.
 """
@@ -72,7 +72,7 @@ class Newest:
 
 
 class Times:
-    """The times of the records read so far, and the steps at which their clock went back."""
+    """The times of the records read so far, and the steps at which their clock went backward."""
 
     def __init__(self) -> None:
         self.first: int | None = None
@@ -89,7 +89,7 @@ class Times:
         self.shuffled: ClockSteps = ClockSteps()
         """The packets that were out of order in the file and were sorted."""
         self.is_ordered: bool = False
-        """True if ordering.py decides why times go back. In this case, `newest_step` is the newest backward step."""
+        """True if ordering.py decides why times go backward. In this case, `newest_step` is the newest backward step."""
         self.newest_step: Step | None = None
         self.is_shuffled: bool = False
         """True if packets may be out of order."""
@@ -136,7 +136,7 @@ class Times:
         newest.time = packet.time
 
     def add_step(self, step: Step) -> None:
-        """Count a step by which a clock went back. If records are being sorted, keep it for ordering.py instead."""
+        """Count a step by which a clock went backward. If records are being sorted, keep it for ordering.py instead."""
         if self.is_ordered:
             self.newest_step = step
             return

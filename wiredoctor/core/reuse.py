@@ -23,7 +23,10 @@ If a new connection replaces one in TIME_WAIT, Linux chooses an initial sequence
 The first byte of the new connection is then 65,538 above the FIN, or one more if the FIN was not captured.
 """
 FAR: Final = 1 << 20
-"""The minimum jump in bytes between the sequence numbers of two connections; the clock of Linux advances this far in 67 ms."""
+"""The minimum jump in bytes between the sequence numbers of two connections.
+
+Linux's clock for initial sequence numbers advances this far in 67 ms.
+"""
 LEAST: Final = MILLISECOND
 """The minimum time in ns between two connections. It must suffice for a handshake, and usually for a close."""
 PART: Final = 8

@@ -239,7 +239,7 @@ class LaneFiles(Files):
         self.lanes: Lanes = lanes
 
     def open(self, number: i64) -> Records | None:
-        """Return the records of a lane. Lanes are numbered backwards, because a chain begins with its last file."""
+        """Return the records of a lane. Lanes are numbered backward, because a chain begins with its last file."""
         inner = open_records(self.source, self.name)
         return LaneRecords(inner, self.lanes, len(self.lanes.first_runs) - 1 - number)
 

@@ -116,7 +116,7 @@ class Transfer:
         self.known: KnownWindow = KnownWindow()
         self.round: Round = Round()
         self.flights: list[int] = []
-        """The bytes in flight in each round trip without an apparent limit."""
+        """The bytes in flight, for each round trip in which no limit was apparent."""
         self.stride: i64 = 1
         """The distance between round trips in `flights`: 1 if all are stored, 2 if every second one is, then 4, 8, ..."""
         self.skipped: i64 = 0

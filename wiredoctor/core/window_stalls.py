@@ -56,7 +56,7 @@ ANSWER: Final = 50 * MILLISECOND
 If the ACK comes later, the segment was lost. In this case, the window stall ended when the segment was sent.
 """
 IN_A_ROW: Final = 1_000 * MILLISECOND
-"""The maximum time in ns between consecutive stalls of one row."""
+"""The maximum time in ns between two consecutive stalls that are combined in one row."""
 LARGE_WINDOW: Final = 2
 """A receive buffer is not small if its window has room for this many full segments (see the rule zero-window-stall)."""
 LONGEST_TIMER: Final = 1_000 * MILLISECOND

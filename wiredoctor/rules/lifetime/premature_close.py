@@ -16,7 +16,9 @@ How it is proved
 
     A close within 20 ms of the response belongs to that response. A later close may have another reason, such as a restart. It
     counts as a habit if the server also closed at another moment after a similar time, or closed so soon at three moments.
-    Otherwise the kind is once.
+    Otherwise the kind is once. So it is if the response lasted for at least a second, and no response that began after the
+    server's first such close was followed by one: a server that is told to stop or to reload completes its responses, and the
+    heads of these were sent before.
 
 What it is not
     A close more than a second after the response ends an idle connection and is not reported. Nor is a close after one second
@@ -38,7 +40,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from wiredoctor.findings import Advice, Reference, Rule
+from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.connection_close import (
     DECIDED,
     FRAMING_ERRORS,
@@ -78,8 +80,7 @@ RULE = Rule(
     message={
         None: _CLOSED + " A client that sends its next request at that "
         'moment loses it: "A connection that was expected to be kept alive was closed by the server."{hint}',
-        "once": _CLOSED + " The capture shows no second close of this kind, so the cause may be a restart or a reload of the "
-        "server: both close idle connections without an announcement.",
+        "once": _CLOSED + "{once}",
     },
     remedy={
         None: "Have the server send Connection: close in the response after which it closes, or keep the connection open. "
@@ -122,6 +123,9 @@ RULE = Rule(
 )
 
 
+LONG = Threshold("1 s", "a response is long if it lasted for at least this time, in which its server may have been told to stop")
+
+
 def screen() -> pl.Expr:
     """Return an expression that is true for the rows that become candidates."""
     self_framed = c("response_framing").is_in(SELF_FRAMED)
@@ -139,6 +143,7 @@ def screen() -> pl.Expr:
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each exchange after which the server closed without announcing it."""
     gap = c("server_close_time") - c("response_end")
+    lasted = c("response_end") - c("response_start")
     unauthorized = c("response_status") == 401
     sure = confidence(ended_within_grace_period(DECIDED.value) | has_doubtful_close("server"))
     return closes.filter(screen()).select(
@@ -148,6 +153,8 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         fin_or_rst("server_close_rst").alias("close"),
         close_origin("server"),
         *("endpoint", "final_at"),
+        lasted.cast(DURATION).alias("lasted"),
+        pl.lit(_SINGLE).alias("once"),
         c("request_version", "response_version"),
         pl.when(unauthorized).then(pl.lit(_UNAUTHORIZED)).otherwise(pl.lit("")).alias("hint"),
         pl.when(unauthorized).then(pl.lit(_UNAUTHORIZED_CURE)).otherwise(pl.lit("")).alias("cure"),
@@ -167,11 +174,25 @@ def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFra
     """Drop closes that happened when a server process ended.
 
     If all closes of an endpoint happened at one moment, more than NO_IDLE_TIME after the responses, a process may have ended
-    then. These closes are kept, but with the kind "once" and at most medium confidence.
+    then. These closes are kept, but with the kind "once" and at most medium confidence. So are closes after long responses if
+    the server may have been told to stop meanwhile.
     """
-    later = pl.col("gap").cast(pl.Int64).fill_null(0) > NO_IDLE_TIME
-    return rests.with_single_closes(rests.without_stopped(rows, live=live), later, live=live)
+    later = c("gap").cast(pl.Int64).fill_null(0) > NO_IDLE_TIME
+    kept = rests.with_single_closes(rests.without_stopped(rows, live=live), later, live=live)
+    lasting = c("kind").is_null() & (c("lasted").cast(pl.Int64) >= LONG.value)
+    judged = rests.with_finished_responses(kept, lasting, live=live)
+    finished = kept["kind"].is_null() & judged["kind"].is_not_null()
+    return judged.with_columns(pl.when(finished).then(pl.lit(_FINISHED)).otherwise("once").alias("once"))
 
+
+_SINGLE = (
+    " The capture shows no second close of this kind, so the cause may be a restart or a reload of the server: both close idle "
+    "connections without an announcement."
+)
+_FINISHED = (
+    " The head of that response was sent long before. If the server was told to stop or to reload since then, it could not "
+    "announce the close any more: it completed the response and closed."
+)
 
 _UNAUTHORIZED = (
     " A 401 is the classic case: the part of the server that checks credentials answers on its own and ends the connection, "

@@ -14,7 +14,7 @@ ENDS = {
     **dict.fromkeys(("endpoint", "time", "rest", "connection", "known"), pl.Int64()),
     **dict.fromkeys(("teaches", "reset"), pl.Boolean()),
     "sort": pl.String(),
-    **dict.fromkeys(("waited", "said", "frame"), pl.Int64()),
+    **dict.fromkeys(("waited", "said", "frame", "begun"), pl.Int64()),
 }
 """The types of the columns of End, after `endpoint`."""
 
@@ -81,6 +81,7 @@ def server_closes(closes: pl.LazyFrame) -> pl.LazyFrame:
             pl.when(met).then(c("server_close_time") - c("request_start") - c("rtt_server").fill_null(0)).alias("waited"),
             pl.when(idle).then(c("response_keep_alive_timeout").cast(pl.Int64)).alias("said"),
             c("server_close_frame").alias("frame"),
+            pl.when(idle).then(c("response_start")).alias("begun"),
             "exchange",
         )
         .sort("connection", "exchange")

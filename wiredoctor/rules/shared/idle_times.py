@@ -267,12 +267,23 @@ class IdleTimes:
             self._is_repeated(endpoint, connection, time, final_at + TOGETHER if live else None)
             for endpoint, connection, time, final_at in places
         ]
-        once = single & ~pl.Series(repeated, dtype=pl.Boolean)
-        doubtful = once & (pl.col("confidence") == "high")
-        return rows.with_columns(
-            pl.when(once).then(pl.lit("once")).otherwise("kind").alias("kind"),
-            pl.when(doubtful).then(pl.lit("medium")).otherwise("confidence").alias("confidence"),
-        )
+        return _of_kind_once(rows, single & ~pl.Series(repeated, dtype=pl.Boolean))
+
+    def with_finished_responses(self, rows: pl.DataFrame, lasting: pl.Expr, *, live: bool) -> pl.DataFrame:
+        """Set the kind to "once" if `lasting` is true and the server may have been told to stop during these responses.
+
+        That is possible if no response began after the first early close and was followed by such a close, too. `rows`, `live`:
+        as in `with_single_closes`.
+        """
+        places = rows.select("endpoint", "final_at").iter_rows()
+        stopped = [self._may_have_stopped(endpoint, final_at + TOGETHER if live else None) for endpoint, final_at in places]
+        return _of_kind_once(rows, lasting & pl.Series(stopped, dtype=pl.Boolean))
+
+    @_once_per_endpoint
+    def _may_have_stopped(self, endpoint: int, until: int | None) -> bool:
+        early = [end for end in self._closes_of(endpoint) if end.teaches and end.is_early()]
+        early = [end for end in early if until is None or end.known <= until]
+        return all(end.begun is not None and end.begun < early[0].time for end in early)
 
     def _is_repeated(self, endpoint: int, connection: int, time: int, until: int | None) -> bool:
         """Return whether the server seems to close like this regularly.
@@ -399,6 +410,15 @@ def nothing_known() -> IdleTimes:
     said = pl.DataFrame(schema={"connection": pl.Int64(), "said": pl.Int32(), "software": pl.String()})
     used = pl.DataFrame(schema=dict.fromkeys(("endpoint", *Use._fields), pl.Int64()))
     return IdleTimes(ends, said, used, pl.DataFrame(schema=SYNS), CLOSES.empty().lazy())
+
+
+def _of_kind_once(rows: pl.DataFrame, once: pl.Expr) -> pl.DataFrame:
+    """Set the kind of the candidates for which `once` is true, and their confidence to at most medium."""
+    doubtful = once & (pl.col("confidence") == "high")
+    return rows.with_columns(
+        pl.when(once).then(pl.lit("once")).otherwise("kind").alias("kind"),
+        pl.when(doubtful).then(pl.lit("medium")).otherwise("confidence").alias("confidence"),
+    )
 
 
 def known_rests(

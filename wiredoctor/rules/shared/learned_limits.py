@@ -92,6 +92,7 @@ class End(NamedTuple):
     `waited`: how long the unanswered request had been at the server.
     `said`: the idle timeout (s) that the last response announced.
     `frame`: the FIN or RST.
+    `begun`: when the last response began, if it was complete and no request was unanswered.
 
     `sort` is one of
     idle: no request was unanswered;
@@ -111,6 +112,7 @@ class End(NamedTuple):
     waited: int | None = None
     said: int | None = None
     frame: int = 0
+    begun: int | None = None
 
     def is_early(self) -> bool:
         """Return whether the server closed after at most a second of idle time, or more than a second before the announced
