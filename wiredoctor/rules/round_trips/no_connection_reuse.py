@@ -21,9 +21,9 @@ How it is proved
 
     No packet shows which process opened a connection. Processes that run one after the other, and make one request each,
     look like a program that does not reuse connections. But a process needs time to start, and its end closes its
-    connection. So if the client closed three quarters of the connections before the next one, and 50 ms or more (the
-    median) passed between an exchange and the next connection, the confidence is medium. With fewer than ten such
-    exchanges, the severity is note. A client may be a program that is run as a command (curl, Wget, dnf and the like, by
+    connection. So if the client closed three quarters of the connections before the next one, and in at least half of the
+    cases 50 ms or more passed between an exchange and the next connection, the confidence is medium. With fewer than ten
+    such exchanges, the severity is note. A client may be a program that is run as a command (curl, Wget, dnf and the like, by
     User-Agent). If it closed its connections like that, the confidence is medium and the severity is note, whatever the number
     of exchanges: such a program reuses connections within a run.
 
@@ -196,7 +196,8 @@ def screen() -> pl.Expr:
 def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each connection, with the times (ns) at which its use began (`opened`) and ended (`over`).
 
-    `received`: the earliest time (ns) at which a SYN that the client sent after the response can pass the capture point.
+    `received`: the earliest time (ns) at which a SYN that the client sent after the response can pass the capture point; after
+    `trip` (ns), it usually has.
 
     `kind` is null unless the connection was used for only one exchange: "asked" if the request said Connection: close; "kept" if
     the server kept the connection open.
@@ -229,10 +230,11 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
         c("first_frame").alias("frame"),
         c("start").alias("opened"),
         rtt.alias("rtt"),
+        time_to_receive(100).alias("trip"),
         time_to_receive(RECEIVED.value).alias("to_client"),
     )
     return last.join(known, on="connection").select(
-        *("connection", "exchange", "frame", "opened", "keeps", "closed", "rtt", "client_host", "server", "doubtful"),
+        *("connection", "exchange", "frame", "opened", "keeps", "closed", "rtt", "trip", "client_host", "server", "doubtful"),
         *("agent", "exchanges", "final_at"),
         pl.coalesce("client_close_time", "ended").alias("left"),
         pl.when(c("exchanges") == 1).then("kind").alias("kind"),
@@ -252,7 +254,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         "ended",
         *(rows[name].gather(runs["row"]) for name in ("kind", "frame", "opened", "over", "rtt", "doubtful")),
     )
-    pause = c("pause").filter("follows").median()
+    pause = c("pause").filter("follows").quantile(0.5, "higher")
     groups = counted.group_by("program", "kind").agg(
         pl.len().cast(pl.Int64).alias("exchanges"),
         c("rtt").filter("follows").sum().alias("delay"),
@@ -311,7 +313,7 @@ def _runs(rows: pl.DataFrame) -> pl.DataFrame:
     lean = rows.select(
         pair.hash().alias("pair"),
         program,
-        *("kind", "opened", "over", "keeps", "closed", "exchanges", "final_at", "left", "rtt"),
+        *("kind", "opened", "over", "trip", "keeps", "closed", "exchanges", "final_at", "left", "rtt"),
         pl.int_range(pl.len(), dtype=pl.UInt32).alias("row"),
     )[order].with_columns(free)
     counts = c("kind") == "asked"
@@ -323,9 +325,9 @@ def _runs(rows: pl.DataFrame) -> pl.DataFrame:
     usable = before["closed"].is_null() | (before["closed"] > c("opened")) | c("kind")
     soon = c("opened") - before["over"] <= before["keeps"]
     follows = c("free") & (c("kind") == before["kind"]) & usable & soon
-    # a process that ends closes its connection; the time includes a round trip if the capture point is near the server
+    # a process that ends closes its connection; the response and the SYN take a while between the capture point and the client
     ended = (before["left"] <= c("opened")).fill_null(value=False)
-    pause = pl.when(ended).then(c("opened") - before["over"] - c("rtt")).otherwise(0).alias("pause")
+    pause = pl.when(ended).then(c("opened") - before["over"] - c("trip")).otherwise(0).alias("pause")
     runs = lean.select("row", "program", "kind", pause, ended.alias("ended"), follows.fill_null(value=False).alias("follows"))
     long = pl.len().over((~c("follows")).cum_sum()) >= ENOUGH.value
     return runs.filter(long & c("kind").is_not_null()).drop("kind")
