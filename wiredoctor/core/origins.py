@@ -27,7 +27,7 @@ GOES_ON: Final = 4
 TOO_EARLY: Final = 8
 NO_TIMESTAMPS: Final = 16
 AHEAD: Final = 32
-NOT_BY_PATH: Final = IP_ID | TOO_EARLY | NO_TIMESTAMPS
+NOT_BY_PATH: Final = IP_ID | NO_TIMESTAMPS
 """The signs that a change of the path does not explain."""
 
 UNKNOWN: Final = 0
@@ -49,8 +49,8 @@ SMALL_SEGMENT: Final = 536
 NEAR_TTL: Final = 2
 """The maximum difference in hops between packets of one host, because the path of a connection may change.
 
-A changed path explains neither wrong identifications nor missing timestamps, and hardly a round trip that became half as long:
-with these signs, any difference is one more sign. A packet may be ahead because others took a path without the capture point.
+A changed path explains neither wrong identifications nor missing timestamps: with these signs, any difference is one more sign.
+A packet may be ahead because others took a path without the capture point, and too early because that path was slower.
 """
 COUNTED: Final = 3
 """A side counts as incrementing its IP identification after this many packets with successive values.
