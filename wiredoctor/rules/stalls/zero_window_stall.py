@@ -121,7 +121,7 @@ RULE = Rule(
         "removed the option, so the {peer} takes the {side}'s windows for larger ones. It {had} {wait}{shown}.",
         "server-behind": "The gateway announced a window of {closed_window:,} bytes{then} {closed}{later}. It could not send the "
         "request on faster: it sent the body to {behind} in {passed}, and for {full} % of that time the window of that server "
-        "was full, and smaller than before. The {peer} {had} {wait}{shown}.",
+        "was full, and smaller than it had been: that server did not keep up. The {peer} {had} {wait}{shown}.",
         "own-pace": "The {side} {paced}. Its window was closed for {closed}{until}, and the {peer} had more to send. As far as "
         "the packets show, no user waited for that.",
     },
