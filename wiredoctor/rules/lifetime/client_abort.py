@@ -49,6 +49,9 @@ How it is proved
       head has 4,000 bytes or more, and no byte of the body had come, the client may have rejected it: the head may exceed its
       limit. An RST that does not fit the client's other packets (TTL, IP identification, time) is not reported: a device on
       the path may have sent it, and the report lists the exchange under "Not judged".
+    - The close came later than that, but within 1 s, and data was coming without a pause. Within 5 s before and after it, the
+      same client closed three or more times as soon as it had the head of the response to the same request. So this close was
+      only delayed on the path. This does not apply if the wait matches a common timeout.
     - The FIN came with the end of the request, and the client had never waited for the response to such a request before.
 
     Kind superseded, one of these:

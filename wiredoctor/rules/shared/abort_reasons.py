@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from wiredoctor.findings import Threshold
-from wiredoctor.rules.shared.left_early import NOT_AWAITED, TIMEOUT_NEAR, TIMEOUT_SHARE, timeout_near
+from wiredoctor.rules.shared.left_early import AT_ONCE, NOT_AWAITED, TIMEOUT_NEAR, TIMEOUT_SHARE, timeout_near
 from wiredoctor.rules.shared.reading_pace import PLAYERS
 from wiredoctor.rules.shared.same_client import FAILED, WINDOW, Clients, Close, Request
 from wiredoctor.tables import MILLISECOND, SECOND
@@ -52,6 +52,13 @@ LONGER = Threshold(
     "110 %",
     "an earlier wait for the response to such a request counts if it was at least this share of the present wait: a client "
     "that waited so long has no shorter timeout",
+)
+
+
+UNREAD = Threshold(
+    "3 aborts",
+    "the minimum number of the client's aborts within 5 s, each as soon as it had the head of the response to the same request; "
+    "then a later close is another one of these, delayed on the path",
 )
 
 
@@ -132,6 +139,8 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
     longest = row["round_trip"] * (CROSSED.value if row["crosses"] else 100)
     if 100 * row["waited"] < longest and not row["half_closed"]:
         return Ended("left", too_soon=row["round_trip"], crosses=row["crosses"])
+    if row["flowing"] and own is not None and len(_unread_alike(own, row, clients)) >= UNREAD.value:
+        return Ended("unread")
     return Ended("half-closed" if row["half_closed"] else "gave-up")
 
 
@@ -161,6 +170,33 @@ def _decided_by_others(own: Request, row: Mapping[str, Any], connecting: int, cl
     if 100 * longest >= LONGER.value * max(row["waited"], connecting) > 0:
         return Ended("left", longest=longest)
     return None
+
+
+def _unread_alike(own: Request, row: Mapping[str, Any], clients: Clients) -> list[Close]:
+    """Return the closes by the same client, within WINDOW of its close of `own`, that rejected the body of the response to the
+    same request.
+
+    They depend only on the packets of that time, so the other candidates of the batch make no difference.
+    """
+    since, until = row["ended_at"] - WINDOW, row["ended_at"] + WINDOW
+    closes = {close.connection: close for close in clients.closes(row["connection"], since, until)}
+    server = closes[row["connection"]].server if row["connection"] in closes else None
+    soon = max(AT_ONCE.value, 4 * row["round_trip"])
+    found: list[Close] = []
+    for other in clients.other_requests(own, since, until):
+        close = closes.get(other.connection)
+        if (
+            close is not None
+            and close.had_head
+            and close.server == server
+            and other.asks_the_same(own)
+            and other.range_start == own.range_start
+            and other == clients.newest_request(other.connection)
+            and other.answered is not None
+            and close.time - other.answered <= soon
+        ):
+            found.append(close)
+    return found
 
 
 def _longest_wait(own: Request, row: Mapping[str, Any], clients: Clients) -> int:

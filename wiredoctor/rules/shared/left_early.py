@@ -22,6 +22,11 @@ HALF_CLOSE = Threshold(
     "1 s", "the maximum time from the request to the FIN of a client that half-closes; a later FIN means that the client gave up"
 )
 AT_ONCE = Threshold("50 ms", "a client that closes this soon after the request, or after the response began, did not time out")
+READ_LATE = Threshold(
+    "1 s",
+    "the maximum time from the beginning of a response to the close of a client that wanted only its head, if the close was "
+    "delayed on the path",
+)
 NOT_AWAITED = Threshold(
     "5 ms", "the maximum time from the end of the request to the FIN of a client that does not wait for a response"
 )
@@ -91,7 +96,7 @@ def screen() -> pl.Expr:
 FACTS = (
     *("ended_at", "waited", "due", "timeout", "half_closed", "uploading", "begun", "head_only", "in_pieces", "stood_still"),
     *("partial", "round_trip", "to_client", "media", "opens", "unsized", "received", "crosses", "at_end", "sending"),
-    "unknown",
+    *("unknown", "flowing"),
 )
 """The columns of `early` that `decide` needs."""
 
@@ -108,6 +113,7 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
     `uploading`: the request was not complete, no final response had begun, and the client was not waiting for a 100 Continue.
     `begun`: a final response had begun.
     `head_only`: the client closed at once after it had received the head.
+    `flowing`: the client had acknowledged the head, and data came without a pause until it closed, at most READ_LATE later.
     `in_pieces`: the server streamed the body in pieces.
     `stood_still`: no data was sent in the last seconds before the close.
     `partial`: the client may have wanted only a part, because the request had a Range field, or a 200 or 206 had begun.
@@ -140,6 +146,7 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
         (~asked_all & ~begun() & ~awaits_continue()).alias("uploading"),
         begun().alias("begun"),
         _head_only().alias("head_only"),
+        _flowing().alias("flowing"),
         _in_pieces().alias("in_pieces"),
         (c("client_close_time") - c("last_payload_time") >= STOOD_STILL.value).fill_null(value=False).alias("stood_still"),
         (c("response_status").is_in([200, 206]) & begun() | c("request_range_start").is_not_null())
@@ -207,9 +214,23 @@ def _head_only() -> pl.Expr:
     """Return whether the client had acknowledged the head of the response, and closed immediately after it had received that
     head.
     """
-    had = c("client_close_ack") >= c("response_offset") + c("response_head_bytes")
     soon = c("client_close_time") - c("response_start") <= pl.max_horizontal(pl.lit(AT_ONCE.value), 4 * round_trip())
-    return (begun() & (c("response_framing") != "none") & had & soon).fill_null(value=False)
+    return (_had_head() & soon).fill_null(value=False)
+
+
+def _had_head() -> pl.Expr:
+    """Return whether the client's close acknowledges the head of a response that has a body."""
+    had = c("client_close_ack") >= c("response_offset") + c("response_head_bytes")
+    return begun() & (c("response_framing") != "none") & had
+
+
+def _flowing() -> pl.Expr:
+    """Return whether the client had the head, and data kept coming until it closed, so it was not waiting for the server."""
+    at_once = c("response_start") - c("request_end") <= grace_period(AT_ONCE.value)
+    steady = (c("response_application_pauses").fill_null(0) == 0) & at_once
+    coming = c("client_close_time") - c("response_last_body_time") <= grace_period(AT_ONCE.value)
+    soon = c("client_close_time") - c("response_start") <= READ_LATE.value
+    return (_had_head() & steady & coming & soon).fill_null(value=False)
 
 
 def _may_be_foreign() -> pl.Expr:

@@ -83,7 +83,8 @@ class Request(NamedTuple):
 class Close(NamedTuple):
     """A close by a client: its time (ns), connection and frame, and how long (ns) the client had been waiting for a response.
 
-    `waited` is None if the client was not waiting for a response.
+    `waited` is None if the client was not waiting for a response. `had_head`: the client had received the head of that response,
+    and nothing suggests that a device on the path closed in its name.
     """
 
     time: int
@@ -91,6 +92,7 @@ class Close(NamedTuple):
     frame: int
     server: str
     waited: int | None
+    had_head: bool
 
 
 class Clients:
@@ -121,9 +123,9 @@ class Clients:
             self._add(Request(*row), agent, forwarded, many=via_gateway or row[1] in gateways)
         for times in self._sent.values():
             times.sort()
-        for time, connection, frame, waited, _ in closes.drop_nulls("time").sort("time", "connection").iter_rows():
+        for time, connection, frame, waited, had_head, _ in closes.drop_nulls("time").sort("time", "connection").iter_rows():
             if connection in self._who:
-                close = Close(time, connection, frame, self._server[connection], waited)
+                close = Close(time, connection, frame, self._server[connection], waited, had_head)
                 self._closed.setdefault(self._who[connection], []).append(close)
 
     def _add(self, request: Request, agent: str, forwarded: str, *, many: bool) -> None:
@@ -433,8 +435,8 @@ def _requests(exchanges: pl.LazyFrame) -> pl.LazyFrame:
 def _closes(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each connection that its client closed.
 
-    `time`, `frame` and `waited` are null if the server closed first. `unseen`: the first exchange whose response the client had
-    not seen, because its close acknowledges nothing of that response; null if there is none.
+    `time`, `frame` and `waited` are null if the server closed first. `had_head`: as in Close. `unseen`: the first exchange whose
+    response the client had not seen, because its close acknowledges nothing of that response; null if there is none.
     """
     # the server's FIN may have been on its way
     crossed = (c("server_close_rst") == 0) & (c("client_close_ack") <= c("server_close_offset"))
@@ -447,6 +449,9 @@ def _closes(closes: pl.LazyFrame) -> pl.LazyFrame:
     over = c("has_response") & (c("response_end_reason") == "complete") & (c("response_end") <= c("client_close_time")) & taken
     due = c("has_request") & ~over.fill_null(value=False) & (c("request_start") <= c("client_close_time"))
     waited = pl.when(due).then(c("client_close_time") - c("request_start"))
+    began = due & c("has_response") & (c("response_status") >= 200) & (c("response_framing") != "none")
+    sure = (c("client_close_rst") == 0) | (c("client_close_origin") == "endpoint")
+    had_head = began & sure & (c("client_close_ack") >= c("response_offset") + c("response_head_bytes"))
     unseen = c("has_response") & (c("client_close_ack") <= c("response_offset"))
     return (
         closes.filter(c("client_close_time").is_not_null())
@@ -455,7 +460,8 @@ def _closes(closes: pl.LazyFrame) -> pl.LazyFrame:
             c("client_close_time").filter(first).min().alias("time"),
             c("client_close_frame").filter(first).min().alias("frame"),
             waited.filter(first).max().alias("waited"),
+            had_head.fill_null(value=False).filter(first).any().alias("had_head"),
             c("exchange").filter(unseen).min().cast(pl.Int64).alias("unseen"),
         )
-        .select("time", "connection", "frame", "waited", "unseen")
+        .select("time", "connection", "frame", "waited", "had_head", "unseen")
     )
