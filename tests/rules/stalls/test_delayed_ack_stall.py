@@ -134,11 +134,25 @@ def test_payload_without_messages_runs_from_segment_to_segment() -> None:
     other: dict[str, Any] = {"http": False, "message_incomplete": False, "message": None, "exchange": None, "captured": 1460}
     behind = end(**other) | {"previous_data_frame": 7}
     assert [s["confidence"] for s in stalls(whole(**other), behind)] == ["medium", "medium"]
-    elsewhere = end(**other, previous_data_small=True, previous_data_full=False)
-    assert len(stalls(whole(**other), elsewhere)) == 1
+    elsewhere = end(frame=27, **other, previous_data_small=True, previous_data_full=False)
+    assert len(stalls(whole(**other), behind, elsewhere)) == 2
     # nor is it Nagle's: this side waits for ACKs whatever it sends
     assert len(stalls(elsewhere, rule="nagle-delayed-ack")) == 1
     assert stalls(whole(**other), elsewhere, rule="nagle-delayed-ack") == []
+
+
+@pytest.mark.parametrize(
+    "other", [{"http": False, "captured": 1460}, {"http": False, "captured": 10}], ids=["another protocol", "cut off"]
+)
+def test_one_stall_may_be_chance_where_the_ends_of_messages_are_unknown(other: dict[str, Any]) -> None:
+    first = whole(previous_data_length=733, previous_data_full=False, previous_data_small=True, previous_ack_bytes=733, **other)
+    assert stalls(first) == stalls(whole(**other)) == []
+    # the order of the rows does not matter
+    for second in (whole(frame=17, **other), whole(frame=17, connection=1, **other)):
+        assert sorted(s["frame"] for s in stalls(second, first)) == [5, 15]
+    assert stalls(first, whole(frame=17, endpoint=2, **other)) == []
+    # if the window had no room, the program did not decide when the segment left
+    assert len(stalls(whole(previous_data_room=1459, **other))) == 1
 
 
 def test_confidence_rises_with_the_second_stall() -> None:

@@ -74,7 +74,7 @@ class _Endpoint:
     time (ns) from the previous data to the segment, minus round trips. The keys are the kinds of the previous data ("head",
     "small" or "full").
     `at_once`: a segment followed its ACK so soon that the ACK surely released it.
-    `first`: the first stalls between head and body. They are kept until another one shows that they were no coincidence.
+    `first`: the first stalls that may be coincidences. They are kept until another stall shows that they were not.
     `stalls`, `opportunities`: the numbers of stalls, and of segments that might have stalled.
     `probes`: the number of segments that tail loss probes released.
     """
@@ -141,12 +141,14 @@ class Stalls:
     def _with_first(self, row: Row, verdict: Verdict, candidates: pl.DataFrame) -> Iterator[Verdict]:
         """Yield `verdict`, or keep it until another stall at this endpoint shows that it was no coincidence.
 
-        The first stall between head and body is kept, because the program may just have been busy before it wrote the body. The
-        second one is kept, too, if no segment followed its ACK at once.
+        The first stall between head and body is kept, because the program may just have been busy before it wrote the body. If
+        the payload is not HTTP, any stall may be one between head and body, or between two messages. The second stall is kept,
+        too, if no segment followed its ACK at once.
         """
         endpoint = self._endpoints[(row.endpoint, row.role)]
-        is_after_head = row.http and row.part == "head" and row.sent_bytes < row.mss and row.room
-        if is_after_head and endpoint.stalls <= (1 if endpoint.at_once else FEW) and self._cause == "whole":
+        is_after_head = row.part == "head" and row.sent_bytes < row.mss
+        may_be_chance = row.room and (is_after_head or not row.http)
+        if may_be_chance and endpoint.stalls <= (1 if endpoint.at_once else FEW) and self._cause == "whole":
             values = candidates.row(verdict.row or 0, named=True) | {"answer_frame": None, "answer_time": None}
             endpoint.first.append(verdict._replace(row=None, values=values))
             return
