@@ -464,8 +464,8 @@ def _body_limit(quiet: int | None) -> str:
 
 _UNKNOWN = " got an RST without ACK flag: the host did not know the connection. There was no response"
 _REJECTED = (
-    " got an RST without ACK flag, as systems send it that do not know the connection, and firewalls that reject a packet. There "
-    "was no response"
+    " got an RST without ACK flag. Systems that do not know the connection send one like this, and so do firewalls that reject a "
+    "packet. There was no response"
 )
 _MOVED = (
     "the host was restarted, or if a NAT or a balancer gives the packets of a connection another port, or sends them to another "
