@@ -47,6 +47,8 @@ NOT_PROVEN = {
     "stream-timed-out: the server sends the next event after the gateway has closed",
     # the inner gateway's connection stays half-open: only the final report knows that its server sends nothing more
     "timed-out at the inner gateway, whose 502 the outer one passes on",
+    # the gateway has answered, but goes on sending its request to the server: only the final report knows that nothing came of it
+    "unsent: the server behind still reads, but slowly, when the gateway gives up",
     # no pair at all: only the final report knows that no request shows what is behind them
     "two gateways on one host were refused at the same time, and no other request shows that they are gateways",
     # the main server has not answered yet, and the copy's server has: only the final report knows which of them decided

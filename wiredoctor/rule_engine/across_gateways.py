@@ -183,8 +183,9 @@ def _stalls_of_servers_behind(
 ) -> pl.DataFrame:  # fmt: skip
     """Change stalls of requests to a gateway if the server behind it read the request slowly.
 
-    Drop a stall if the closed window of that server is reported for most of the same time. Otherwise the stall gets the kind
-    `server-behind` if that server's window was full for most of the time in which the gateway sent it the body.
+    A stall is not reported, and only explains others, if the closed window of that server is reported for most of the same time.
+    Otherwise the stall gets the kind `server-behind` if that server's window was full for most of the time in which the gateway
+    sent it the body.
     """
     stalled = rows.with_row_index("number").filter(~c("of_client") & c("kind").is_null()).sort("start")
     if stalled.is_empty():
@@ -192,8 +193,10 @@ def _stalls_of_servers_behind(
     tries = sure.drop_nulls("exchange").lazy().join(connections.select("connection", "server"), on="connection")
     sent = tries.join(exchanges.select(*KEY, "request_body_time", "request_end", "request_not_read_time"), on=KEY).collect()
     in_front = stalled.select("number", "start", "end", front_connection="connection")
-    pairs = in_front.join(sent, on="front_connection").filter(
-        (c("start") < c("request_end")) & (c("end") > c("request_body_time"))
+    pairs = (
+        in_front.join(sent, on="front_connection")
+        .filter((c("start") < c("request_end")) & (c("end") > c("request_body_time")))
+        .sort("number", "request_body_time", *KEY)
     )
     behind: dict[int, list[tuple[int, int]]] = {}
     for connection, start, end in stalled.select("connection", "start", "end").iter_rows():
@@ -208,8 +211,9 @@ def _stalls_of_servers_behind(
         while_sending = min(end, row["request_end"]) - max(start, row["request_body_time"])
         if took and MOSTLY * not_read >= (MOSTLY - 1) * took and MOSTLY * while_sending >= (MOSTLY - 1) * (end - start):
             changes[number] = {"kind": "server-behind", "behind": row["server"], "full": not_read * 100 // took, "passed": took}
-    made = with_changes(rows, changes, {"kind": pl.String(), "behind": pl.String(), "full": pl.Int64(), "passed": DURATION})
-    return made.filter(~pl.int_range(pl.len()).is_in([*gone]))
+    changes |= {number: {"silent": True} for number in gone}
+    schema = {"kind": pl.String(), "behind": pl.String(), "full": pl.Int64(), "passed": DURATION, "silent": pl.Boolean()}
+    return with_changes(rows, changes, schema)
 
 
 def _overlap(stalls: Sequence[tuple[int, int]], start: int, end: int) -> int:

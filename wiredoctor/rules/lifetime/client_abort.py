@@ -242,6 +242,7 @@ RULE = Rule(
         ("slow-response", "wait"),
         ("retransmission-stall", "exchange"),
         ("zero-window-stall/", "exchange"),
+        ("zero-window-stall/server-behind", "exchange"),
         ("expect-continue-stall/no-body", "exchange"),
     ),
     advice=tuple(one._replace(where="awaiting" if one.side == "gateway" else "impatient") for one in _TIMEOUTS),

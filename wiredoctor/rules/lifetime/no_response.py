@@ -156,19 +156,19 @@ RULE = Rule(
     },
     message={
         "on-arrival": "The server's {close} came {accepted} after its SYN-ACK, before the server had sent any data, and "
-        "acknowledges nothing of {request}, the first request of the connection.{behind}{doubt}{ended}{relays} The server never "
-        "accepted the request, so it can be repeated.",
-        "mid-request": "When the server closed the connection ({close}), {came:,} {of_due} of {request} had arrived. The "
-        "server sent no byte of a response{interim_only}.{behind}{doubt}{paused}{ended}{body_limit}",
+        "acknowledges nothing of {request}, the first request of the connection.{behind}{doubt}{ended}{relays}"
+        "{repeatable}",
+        "mid-request": "When the server{or_device} closed the connection ({close}), {came:,} {of_due} of {request} had arrived. "
+        "The server sent no byte of a response{interim_only}.{behind}{doubt}{paused}{ended}{body_limit}",
         "unread": "{lead}{request}{unread_how}{interim_only}.{behind}{first_use}{doubt}{relays}{large_head}{ended} This happens "
         "if {unread_why} looks the same. A request that no process has read can be repeated, whatever its method: the "
         "server's log shows whether this one was.",
-        "at-once": _TAKEN + "the server closed the connection {wait}{moment} without a byte of a "
-        "response{interim_only}.{behind}{first_use}{doubt}{relays}{large_head}{ended} A close this soon means that the server "
+        "at-once": _TAKEN + "the server{or_device} closed the connection {wait}{moment} without a byte of a "
+        "response{interim_only}.{behind}{first_use}{doubt}{relays}{large_head}{ended} {a_close} this soon means that the server "
         "closed on purpose (nginx: return 444; a firewall rule; an aborted handler), or that a process ended as "
         "it took the request{used_before}{behind_gateway}. The client cannot know whether the request was carried out.",
-        "later": _TAKEN + "the server closed the connection {wait}{moment} without a byte of a "
-        "response{interim_only}.{behind}{doubt}{ended} A process had the request, and ended or gave "
+        "later": _TAKEN + "the server{or_device} closed the connection {wait}{moment} without a byte of a "
+        "response{interim_only}.{behind}{doubt}{ended} {a_process} had the request, and ended or gave "
         "up{behind_gateway}.{worker_limit} The client cannot know whether the request was carried out.",
         "half-closed": (
             "The client sent its FIN {closed_after} after {request}. A client may half-close like this and wait for the "
@@ -265,7 +265,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     large_head = (c("request_head_bytes") >= LARGE_HEAD.value).fill_null(value=False)
     quiet = _time_without_request_bytes()
     stood_still = (c("took") == IN_PART) & (quiet >= PAUSE.value) & ~_awaits_continue()
-    side = pl.when(stood_still | doubted).then(None).otherwise(pl.lit("server"))
+    side = pl.when(stood_still | (doubted & ~half)).then(None).otherwise(pl.lit("server"))
     end = pl.max_horizontal("request_end", "server_close_time")
     return _unanswered(closes).select(
         *candidate(side, sure, "request_frame", "request_start", end, kind=kind),
@@ -279,6 +279,11 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         "requests",
         pl.when(no_ack).then(pl.lit("")).otherwise(pl.lit("The RST acknowledges the last byte of ")).alias("lead"),
         *doubt_texts(),
+        pl.when(doubted).then(pl.lit("")).otherwise(pl.lit(_REPEATABLE)).alias("repeatable"),
+        *(
+            pl.when(doubted).then(pl.lit(f"If the server itself closed, a {it}")).otherwise(pl.lit(f"A {it}")).alias(f"a_{it}")
+            for it in ("close", "process")
+        ),
         pl.when(no_ack & doubted).then(pl.lit(_REJECTED)).when(no_ack).then(pl.lit(_UNKNOWN)).otherwise(pl.lit(_NOT_READ))
         .alias("unread_how"),
         pl.when(no_ack).then(pl.lit(_MOVED)).otherwise(pl.lit(_RECYCLED)).alias("unread_why"),
@@ -463,6 +468,7 @@ def _body_limit(quiet: int | None) -> str:
 
 
 _UNKNOWN = " got an RST without ACK flag: the host did not know the connection. There was no response"
+_REPEATABLE = " The server never accepted the request, so it can be repeated."
 _REJECTED = (
     " got an RST without ACK flag. Systems that do not know the connection send one like this, and so do firewalls that reject a "
     "packet. There was no response"

@@ -59,6 +59,7 @@ from wiredoctor.text.durations import duration_text
 
 c = pl.col
 
+_NEVER_SENT = "was never sent, or was discarded by the server"
 _REMEDY = (
     "{find_sender}Check the server's log at that time: a crash, a worker or a script that was killed for taking too long, "
     "or, behind a proxy, an upstream that closed.{own_framing}{cut}"
@@ -81,7 +82,7 @@ RULE = Rule(
     },
     message={
         None: "{announced}{due}{unit}; {came} {came_unit} came before the server's {close}. The client had not closed before: "
-        "the missing part of the {status} to {request} was never sent, or was discarded by the server.{doubt}",
+        "the missing part of the {status} to {request} {missing}.{doubt}",
         "stream": "The server's {close} ended the stream in response to {request} {lasted} after the stream began, without the "
         "last chunk (size 0).{together} Streams end like this if their server stops or is deployed; their clients reconnect.",
     },
@@ -145,7 +146,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     of_head = pl.lit("bytes of it")
     kind = pl.when(streams() & (c("response_framing") == "chunked")).then(pl.lit("stream"))
     doubted = has_doubtful_close("server")
-    side = pl.when(~doubted).then(pl.lit("server"))
+    side = pl.when(~doubted | kind.is_not_null()).then(pl.lit("server"))
     return rows.filter(known & missing).select(
         *candidate(side, confidence(doubted), "response_frame", "request_start", "server_close_time", kind=kind),
         pl.when(head)
@@ -161,6 +162,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         fin_or_rst("server_close_rst").alias("close"),
         close_origin("server"),
         *doubt_texts(),
+        pl.when(doubted).then(pl.lit("did not come")).otherwise(pl.lit(_NEVER_SENT)).alias("missing"),
         pl.when(sized).then(pl.lit(_OWN_LENGTH)).when(~head).then(pl.lit(_OWN_CHUNKS)).otherwise(pl.lit("")).alias("own_framing"),
         _cut_text().alias("cut"),
         (c("server_close_time") - c("response_start")).cast(DURATION).alias("lasted"),

@@ -173,8 +173,8 @@ def _decided_by_others(own: Request, row: Mapping[str, Any], connecting: int, cl
 
 
 def _unread_alike(own: Request, row: Mapping[str, Any], clients: Clients) -> list[Close]:
-    """Return the closes by the same client, within WINDOW of its close of `own`, that rejected the body of the response to the
-    same request.
+    """Return UNREAD closes by the same client, or fewer if there are fewer, within WINDOW of its close of `own`, that rejected
+    the body of the response to the same request.
 
     They depend only on the packets of that time, so the other candidates of the batch make no difference.
     """
@@ -196,6 +196,8 @@ def _unread_alike(own: Request, row: Mapping[str, Any], clients: Clients) -> lis
             and close.time - other.answered <= soon
         ):
             found.append(close)
+            if len(found) == UNREAD.value:
+                break
     return found
 
 

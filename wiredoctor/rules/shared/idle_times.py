@@ -283,7 +283,7 @@ class IdleTimes:
     def _may_have_stopped(self, endpoint: int, until: int | None) -> bool:
         early = [end for end in self._closes_of(endpoint) if end.teaches and end.is_early()]
         early = [end for end in early if until is None or end.known <= until]
-        return all(end.begun is not None and end.begun < early[0].time for end in early)
+        return bool(early) and all(end.begun is not None and end.begun < early[0].time for end in early)
 
     def _is_repeated(self, endpoint: int, connection: int, time: int, until: int | None) -> bool:
         """Return whether the server seems to close like this regularly.
