@@ -55,6 +55,13 @@ def test_names_can_be_imported_from_it() -> None:
     assert space["value"] == 7
 
 
+def test_all_its_names_can_be_imported() -> None:
+    defer("outer.inner")
+    space: dict[str, object] = {}
+    exec("from outer.inner import *", space)
+    assert space["value"] == 7
+
+
 def test_several_threads_may_use_it_first() -> None:
     defer("outer.inner")
     module, barrier = importlib.import_module("outer.inner"), Barrier(THREADS)

@@ -23,7 +23,9 @@ class DeferredModule(ModuleType):
         with _replacing:
             if sys.modules.get(self.__name__) is self:
                 del sys.modules[self.__name__]
-        return getattr(import_module(self.__name__), attribute)
+        module = import_module(self.__name__)
+        self.__dict__.update(vars(module))
+        return getattr(module, attribute)
 
 
 def defer(*names: str) -> None:

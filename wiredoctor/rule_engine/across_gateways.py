@@ -7,18 +7,17 @@ Lost time must not be counted on both sides.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import polars as pl
 
 from wiredoctor.findings import by_kind
 from wiredoctor.rule_engine.catalogue import RuleModule
-from wiredoctor.rule_engine.summary_columns import Rows, as_frame
+from wiredoctor.rule_engine.stopped_reading import of_slow_servers
+from wiredoctor.rule_engine.summary_columns import Rows, as_frame, with_changes
 from wiredoctor.rules.shared.gateway_kinds import never_arrived
-from wiredoctor.rules.shared.numbers import DURATION
 from wiredoctor.tables import SECOND
 from wiredoctor.text.durations import duration_text
 
@@ -48,10 +47,6 @@ gateway's tries (its own requests to servers).
 It equals the shortest wait that `slow-response` reports.
 """
 
-
-MOSTLY = 5
-"""A condition holds for most of a time if it holds for all but 1/MOSTLY of it."""
-
 REGULAR = 10
 """Two pauses between the tries of a gateway are equal if they differ by at most 1/REGULAR of the later one."""
 
@@ -73,7 +68,7 @@ def through_gateways(
         broken = as_frame(whole["idle-timeout-broken-promise"])
         whole["idle-timeout-broken-promise"] = _promised_by_itself(broken, sure, closes)
     if sure.height and "zero-window-stall" in whole:
-        whole["zero-window-stall"] = _stalls_of_servers_behind(as_frame(whole["zero-window-stall"]), sure, exchanges, connections)
+        whole["zero-window-stall"] = of_slow_servers(as_frame(whole["zero-window-stall"]), sure, exchanges, connections)
     changed = [name for name in (*RETRIED, "slow-response", "client-abort") if name in whole and whole[name].height]
     if sure.height and changed:
         frames = {name: as_frame(whole[name]) for name in changed}
@@ -176,55 +171,6 @@ def _promised_by_itself(rows: pl.DataFrame, sure: pl.DataFrame, closes: pl.LazyF
     behind = sure.lazy().select(*FRONT, *KEY).join(said, on=KEY).drop(KEY)
     passed = front.join(behind, left_on=[*KEY, "timeout"], right_on=[*FRONT, "timeout"], how="semi").select(KEY).collect()
     return rows.join(passed, on=KEY, how="anti", maintain_order="left")
-
-
-def _stalls_of_servers_behind(
-    rows: pl.DataFrame, sure: pl.DataFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame
-) -> pl.DataFrame:  # fmt: skip
-    """Change stalls of requests to a gateway if the server behind it read the request slowly.
-
-    A stall is not reported, and only explains others, if the closed window of that server is reported for most of the same time.
-    Otherwise the stall gets the kind `server-behind` if that server's window was full for most of the time in which the gateway
-    sent it the body.
-    """
-    stalled = rows.with_row_index("number").filter(~c("of_client") & c("kind").is_null()).sort("start")
-    if stalled.is_empty():
-        return rows
-    tries = sure.drop_nulls("exchange").lazy().join(connections.select("connection", "server"), on="connection")
-    sent = tries.join(exchanges.select(*KEY, "request_body_time", "request_end", "request_not_read_time"), on=KEY).collect()
-    in_front = stalled.select("number", "start", "end", front_connection="connection")
-    pairs = (
-        in_front.join(sent, on="front_connection")
-        .filter((c("start") < c("request_end")) & (c("end") > c("request_body_time")))
-        .sort("number", "request_body_time", *KEY)
-    )
-    behind: dict[int, list[tuple[int, int]]] = {}
-    for connection, start, end in stalled.select("connection", "start", "end").iter_rows():
-        behind.setdefault(connection, []).append((start, end))
-    gone: set[int] = set()
-    changes: dict[int, dict[str, Any]] = {}
-    for row in pairs.iter_rows(named=True):
-        start, end, number = row["start"], row["end"], row["number"]
-        if 2 * _overlap(behind.get(row["connection"], ()), start, end) >= end - start:
-            gone.add(number)
-        took, not_read = row["request_end"] - row["request_body_time"], row["request_not_read_time"] or 0
-        while_sending = min(end, row["request_end"]) - max(start, row["request_body_time"])
-        if took and MOSTLY * not_read >= (MOSTLY - 1) * took and MOSTLY * while_sending >= (MOSTLY - 1) * (end - start):
-            changes[number] = {"kind": "server-behind", "behind": row["server"], "full": not_read * 100 // took, "passed": took}
-    changes |= {number: {"silent": True} for number in gone}
-    schema = {"kind": pl.String(), "behind": pl.String(), "full": pl.Int64(), "passed": DURATION, "silent": pl.Boolean()}
-    return with_changes(rows, changes, schema)
-
-
-def _overlap(stalls: Sequence[tuple[int, int]], start: int, end: int) -> int:
-    """Return the time (ns) between `start` and `end` that `stalls` cover; they are sorted by start, and do not overlap."""
-    first = max(bisect_left(stalls, (start, start)) - 1, 0)
-    covered = 0
-    for begun, over in islice(stalls, first, None):
-        if begun >= end:
-            break
-        covered += max(min(over, end) - max(begun, start), 0)
-    return covered
 
 
 class _Try(NamedTuple):
@@ -365,22 +311,6 @@ def _until_retried(tries: list[_Try]) -> list[_Try]:
     return made + tries[-1:]
 
 
-def with_changes(rows: pl.DataFrame, changes: Mapping[int, Mapping[str, Any]], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    """Return `rows` with changed values; `changes` maps row number -> column -> value. Missing columns are added."""
-    if not changes:
-        return rows
-    made = rows
-    for name, dtype in schema.items():
-        before = rows[name] if name in rows.columns else pl.Series(name, [None] * rows.height, dtype)
-        plain = before.to_physical()  # a Duration would lose its nanoseconds as a Python value
-        values = plain.to_list()
-        for number, change in changes.items():
-            if name in change:
-                values[number] = change[name]
-        made = made.with_columns(pl.Series(name, values, plain.dtype).cast(before.dtype))
-    return made
-
-
 _TEXT = {"severity": pl.String(), "addition": pl.String(), "delay": pl.Int64(), "end": pl.Int64()}
 
 
@@ -496,7 +426,7 @@ def _counted_once(rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
             elif row["kind"] == "mid-response":
                 continue
             elif own < IN_GATEWAY:
-                still = _remaining_work(tries, row, servers)
+                still = _remaining_work(tries, row["start"])
                 changes[number] = {
                     "delay": behind,
                     "addition": f"For {duration_text(behind - own)} of that time, the gateway {still}.",
@@ -520,11 +450,11 @@ def _counted_once(rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
     return made.filter(~pl.int_range(pl.len()).is_in(gone))
 
 
-def _remaining_work(tries: Sequence[_Try], row: Mapping[str, Any], servers: str) -> str:
-    """Return what a gateway still did with its servers (`servers`) after they had begun to respond, until the end of the wait in
-    `row`.
-    """
-    if any(one.sent is not None and one.over is not None and one.sent > max(one.over, row["start"]) for one in tries):
+def _remaining_work(tries: Sequence[_Try], start: int) -> str:
+    """Return what a gateway still did with its servers after they had begun to respond, in a wait that began at `start` (ns)."""
+    sending = [one for one in tries if one.sent is not None and one.over is not None and one.sent > max(one.over, start)]
+    servers = ", ".join(dict.fromkeys(one.server for one in sending or tries))
+    if sending:
         return f"was still sending the request to {servers}, which had already responded"
     return f"waited for the rest of a response from {servers} that had begun"
 

@@ -1,18 +1,20 @@
-"""Find messages that a server or a gateway cut off after their receiver had stopped reading.
+"""Find messages that a server or a gateway cut off after their receiver had stopped reading, and the host that did not read.
 
 If the client had stopped reading a response, the reason may be a timeout. A server that had stopped reading a request was not
-waiting for the client.
+waiting for the client. A gateway that cannot send a request on stops reading it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import polars as pl
 
-from wiredoctor.rule_engine.across_gateways import with_changes
-from wiredoctor.rule_engine.summary_columns import Rows, as_frame
+from wiredoctor.rule_engine.summary_columns import Rows, as_frame, with_changes
+from wiredoctor.rules.shared.numbers import DURATION
 from wiredoctor.tables import SECOND
 from wiredoctor.text.durations import duration_text
 
@@ -32,6 +34,9 @@ _READ = (
 
 _PATIENCE = "Only then raise a timeout."
 """The advice about timeouts for a client that left while its own window was closed. This client did not wait for the server."""
+
+MOSTLY = 5
+"""A condition holds for most of a time if it holds for all but 1/MOSTLY of it."""
 
 DRAINED = 5 * SECOND
 """The maximum time in ns between the end of the stall and the server's close: the server's kernel first sends buffered data."""
@@ -123,6 +128,57 @@ def _gateways_after_stalls(errors: pl.DataFrame, stalls: pl.DataFrame) -> pl.Dat
     )
 
 
+def of_slow_servers(
+    rows: pl.DataFrame, sure: pl.DataFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame
+) -> pl.DataFrame:  # fmt: skip
+    """Change stalls of requests to a gateway if the server behind it read the request slowly.
+
+    A stall is not reported, and only explains others, if the closed window of that server is reported for most of the same time.
+    Otherwise the stall gets the kind `server-behind` if that server's window was full for most of the time in which the gateway
+    sent it the body.
+    """
+    stalled = rows.with_row_index("number").filter(~c("of_client") & c("kind").is_null()).sort("start")
+    if stalled.is_empty():
+        return rows
+    tries = sure.drop_nulls("exchange").lazy().join(connections.select("connection", "server"), on="connection")
+    sent = tries.join(
+        exchanges.select("connection", "exchange", "request_body_time", "request_end", "request_not_read_time"),
+        on=["connection", "exchange"],
+    ).collect()
+    in_front = stalled.select("number", "start", "end", front_connection="connection").sort("end")
+    # the requests of a connection follow one another
+    pairs = in_front.join_asof(
+        sent.drop_nulls("request_body_time").sort("request_body_time"),
+        left_on="end", right_on="request_body_time", by="front_connection", allow_exact_matches=False, check_sortedness=False,
+    ).filter(c("start") < c("request_end"))  # fmt: skip
+    behind: dict[int, list[tuple[int, int]]] = {}
+    for connection, start, end in stalled.select("connection", "start", "end").iter_rows():
+        behind.setdefault(connection, []).append((start, end))
+    changes: dict[int, dict[str, Any]] = {}
+    for row in pairs.iter_rows(named=True):
+        start, end, number = row["start"], row["end"], row["number"]
+        if 2 * _overlap(behind.get(row["connection"], ()), start, end) >= end - start:
+            changes[number] = {"silent": True}
+            continue
+        took, not_read = row["request_end"] - row["request_body_time"], row["request_not_read_time"] or 0
+        while_sending = min(end, row["request_end"]) - max(start, row["request_body_time"])
+        if took and MOSTLY * not_read >= (MOSTLY - 1) * took and MOSTLY * while_sending >= (MOSTLY - 1) * (end - start):
+            changes[number] = {"kind": "server-behind", "behind": row["server"], "full": not_read * 100 // took, "passed": took}
+    schema = {"kind": pl.String(), "behind": pl.String(), "full": pl.Int64(), "passed": DURATION, "silent": pl.Boolean()}
+    return with_changes(rows, changes, schema)
+
+
+def _overlap(stalls: Sequence[tuple[int, int]], start: int, end: int) -> int:
+    """Return the time (ns) between `start` and `end` that `stalls` cover; they are sorted by start, and do not overlap."""
+    first = max(bisect_left(stalls, (start, start)) - 1, 0)
+    covered = 0
+    for begun, over in islice(stalls, first, None):
+        if begun >= end:
+            break
+        covered += max(min(over, end) - max(begun, start), 0)
+    return covered
+
+
 def _unsent_after_stalls(errors: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataFrame:
     """Change `gateway-error` candidates of kind unsent if the server's window was still closed when the gateway gave up."""
     numbered = errors.with_row_index("number").filter(c("unread_on").is_not_null())
@@ -132,7 +188,7 @@ def _unsent_after_stalls(errors: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataF
         on="unread_on",
     )
     still = (c("stall_start") < c("end")) & (c("opened").is_null() | (c("stall_end") >= c("end")))
-    behind = behind.filter(still & (closed_at < c("end"))).unique("number", keep="last", maintain_order=True)
+    behind = behind.filter(still & (closed_at < c("end"))).sort("stall_start").unique("number", keep="last", maintain_order=True)
     changes: dict[int, dict[str, Any]] = {}
     for row in behind.iter_rows(named=True):
         first = {**row["stall_evidence"], "note": "the server's window is closed: it does not read"}

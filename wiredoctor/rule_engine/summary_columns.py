@@ -1,9 +1,9 @@
-"""Select the columns of candidates that `resolve` reads, and drop candidates beyond the memory limits."""
+"""Select and change columns of candidates, and drop candidates beyond the memory limits."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import polars as pl
 
@@ -56,6 +56,22 @@ class Rows(Protocol):
 def as_frame(rows: Rows) -> pl.DataFrame:
     """Return the candidates of a rule as a data frame, in memory."""
     return rows if isinstance(rows, pl.DataFrame) else pl.concat([*rows.iter_slices(max(rows.height, 1))])
+
+
+def with_changes(rows: pl.DataFrame, changes: Mapping[int, Mapping[str, Any]], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """Return `rows` with changed values; `changes` maps row number -> column -> value. Missing columns are added."""
+    if not changes:
+        return rows
+    made = rows
+    for name, dtype in schema.items():
+        before = rows[name] if name in rows.columns else pl.Series(name, [None] * rows.height, dtype)
+        plain = before.to_physical()  # a Duration would lose its nanoseconds as a Python value
+        values = plain.to_list()
+        for number, change in changes.items():
+            if name in change:
+                values[number] = change[name]
+        made = made.with_columns(pl.Series(name, values, plain.dtype).cast(before.dtype))
+    return made
 
 
 def candidate_frame(candidates: Mapping[str, Rows], met: LimitsReached | None) -> pl.DataFrame:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.ladders import check
 from tests.rules.frames import MS, S, followed, found, rows
 
 FIN = {
@@ -95,3 +96,19 @@ def test_edges_of_the_time_after_the_response(gap: int, speaks: bool) -> None:
 )
 def test_confidence(changes: dict[str, Any], confidence: str) -> None:
     assert [c["confidence"] for c in closes(**changes)] == [confidence]
+
+
+@pytest.mark.parametrize(("lasts", "severity"), [(1.0, "note"), (0.9999, "warning")])
+def test_edges_of_a_long_response(lasts: float, severity: str) -> None:
+    """The pieces of the body are less than a pause apart."""
+    pieces = "".join(f'  {0.022 + lasts * n / 5:.6f}  <  P.   "x"\n' for n in range(1, 6))
+    check(
+        f"""speaks: it
+  0.000  >  S    win 64240 mss 1460
+  0.010  <  S.   win 64240 mss 1460
+  0.010  >  .
+  0.011  >  P.   "GET /file HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"
+  0.022  <  P.   "HTTP/1.1 200 OK\\r\\nContent-Length: 5\\r\\n\\r\\n"
+{pieces}  {0.0221 + lasts:.6f}  <  F.
+  => premature-close, severity {severity}"""
+    )

@@ -111,10 +111,10 @@ ENDPOINTS = Threshold(
 _TOO_LARGE = (414, 431)
 _BAD_REQUEST = 400
 _REASONS = {414: " (URI Too Long)", 431: " (Request Header Fields Too Large)"}
-_NGINX_PAGES = (221, 237, 623)
+_NGINX_PAGES = (221, 237, 623, 639)
 """The lengths in bytes of nginx's page "Request Header Or Cookie Too Large" without the server's name.
 
-That of older versions has bgcolor="white"; that for Chrome has a padding.
+That of older versions has bgcolor="white" (16 bytes), and that for Chrome has a padding (402 bytes).
 """
 _PAGE = ', and the response is as long as nginx\'s page "Request Header Or Cookie Too Large"'
 _DOUBT = ", which is the probable cause: many servers reject heads of more than 8 KiB and close the connection"

@@ -161,7 +161,7 @@ _SLOW_UPLOAD = (
     "Only then raise the client's timeout. "
 )
 
-_LATE_TIMERS = "{} timers of its fetch and undici are up to 1 s late: the timeout may be anything from {} s on."
+_LATE_TIMERS = "{} timers of its fetch and undici are up to 1 s late: the timeout may be between {} s and {} s."
 _TIMEOUTS = (
     Advice("client", "curl", "curl: --max-time; libcurl: CURLOPT_TIMEOUT."),
     Advice("client", "^Go-http-client", "Go: http.Client.Timeout, or the deadline in the request's context."),
@@ -471,7 +471,7 @@ def _timeout_texts() -> list[pl.Expr]:
         .when(agent == "")
         .then(pl.lit(" If the client is Node, the"))
     )
-    late = pl.when(timeout > 1).then(pl.format(_LATE_TIMERS, timers.otherwise(None), timeout - 1)).fill_null("")
+    late = pl.when(timeout > 1).then(pl.format(_LATE_TIMERS, timers.otherwise(None), timeout - 1, timeout)).fill_null("")
     return [
         sure.then(pl.format(": a timeout of about {} s", timeout)).otherwise(nothing).alias("timeout_named"),
         sure.then(pl.format(" A client timeout of about {} s{} expired.", timeout, "since"))

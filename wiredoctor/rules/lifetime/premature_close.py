@@ -16,9 +16,9 @@ How it is proved
 
     A close within 20 ms of the response belongs to that response. A later close may have another reason, such as a restart. It
     counts as a habit if the server also closed at another moment after a similar time, or closed so soon at three moments.
-    Otherwise the kind is once. So it is if the response lasted for at least a second, and no response that began after the
-    server's first such close was followed by one: a server that is told to stop or to reload completes its responses, and the
-    heads of these were sent before.
+    Otherwise the kind is once. It is also once if the response lasted for a second or more, and the server did not close like
+    this after any response that began later. A server that is told to stop or to reload completes the responses that it has
+    begun, and can no longer announce the close in their heads.
 
 What it is not
     A close more than a second after the response ends an idle connection and is not reported. Nor is a close after one second
@@ -123,7 +123,7 @@ RULE = Rule(
 )
 
 
-LONG = Threshold("1 s", "a response is long if it lasted for at least this time, in which its server may have been told to stop")
+LONG = Threshold("1 s", "the minimum duration of a long response; its server may be told to stop before it has sent all of it")
 
 
 def screen() -> pl.Expr:
@@ -174,8 +174,8 @@ def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFra
     """Drop closes that happened when a server process ended.
 
     If all closes of an endpoint happened at one moment, more than NO_IDLE_TIME after the responses, a process may have ended
-    then. These closes are kept, but with the kind "once" and at most medium confidence. So are closes after long responses if
-    the server may have been told to stop meanwhile.
+    then. These closes are kept, but with the kind "once" and at most medium confidence. So are closes after long responses, if
+    the server may have been told to stop during these responses.
     """
     later = c("gap").cast(pl.Int64).fill_null(0) > NO_IDLE_TIME
     kept = rests.with_single_closes(rests.without_stopped(rows, live=live), later, live=live)
@@ -190,8 +190,8 @@ _SINGLE = (
     "connections without an announcement."
 )
 _FINISHED = (
-    " The head of that response was sent long before. If the server was told to stop or to reload since then, it could not "
-    "announce the close any more: it completed the response and closed."
+    " The head of that response was sent a second or more before. If the server was told to stop or to reload after that, it "
+    "completed the response and closed, and could no longer announce the close."
 )
 
 _UNAUTHORIZED = (

@@ -139,7 +139,7 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
     longest = row["round_trip"] * (CROSSED.value if row["crosses"] else 100)
     if 100 * row["waited"] < longest and not row["half_closed"]:
         return Ended("left", too_soon=row["round_trip"], crosses=row["crosses"])
-    if row["flowing"] and own is not None and len(_unread_alike(own, row, clients)) >= UNREAD.value:
+    if row["flowing"] and own is not None and _is_unread_elsewhere(own, row, clients):
         return Ended("unread")
     return Ended("half-closed" if row["half_closed"] else "gave-up")
 
@@ -172,17 +172,17 @@ def _decided_by_others(own: Request, row: Mapping[str, Any], connecting: int, cl
     return None
 
 
-def _unread_alike(own: Request, row: Mapping[str, Any], clients: Clients) -> list[Close]:
-    """Return UNREAD closes by the same client, or fewer if there are fewer, within WINDOW of its close of `own`, that rejected
-    the body of the response to the same request.
+def _is_unread_elsewhere(own: Request, row: Mapping[str, Any], clients: Clients) -> bool:
+    """Return whether, within WINDOW of its close of `own`, the client rejected the body of UNREAD other responses to the same
+    request.
 
-    They depend only on the packets of that time, so the other candidates of the batch make no difference.
+    The result depends only on the packets of that time, so the other candidates of the batch make no difference.
     """
     since, until = row["ended_at"] - WINDOW, row["ended_at"] + WINDOW
     closes = {close.connection: close for close in clients.closes(row["connection"], since, until)}
     server = closes[row["connection"]].server if row["connection"] in closes else None
     soon = max(AT_ONCE.value, 4 * row["round_trip"])
-    found: list[Close] = []
+    found = 0
     for other in clients.other_requests(own, since, until):
         close = closes.get(other.connection)
         if (
@@ -195,10 +195,10 @@ def _unread_alike(own: Request, row: Mapping[str, Any], clients: Clients) -> lis
             and other.answered is not None
             and close.time - other.answered <= soon
         ):
-            found.append(close)
-            if len(found) == UNREAD.value:
-                break
-    return found
+            found += 1
+            if found == UNREAD.value:
+                return True
+    return False
 
 
 def _longest_wait(own: Request, row: Mapping[str, Any], clients: Clients) -> int:

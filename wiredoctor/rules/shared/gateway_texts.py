@@ -122,7 +122,7 @@ def message_reason(
         part = "had sent only part of a head" if last.begun and not _is_late(last) else "had not answered"
         return f"{behind} {part} after {waited}, and {gave_up}"
     if kind == "unsent":
-        sending = duration_text(max(front.answered - last.values["request_start"], 0))
+        sending = duration_text(max(min(front.answered, last.left) - last.values["request_start"], 0))
         return f"{behind} read the request too slowly: it had not received all of it after {sending}, and {gave_up}"
     if kind == "rejected-response":
         return f"{behind} sent {fault_text(last)}, and {who} rejected it"

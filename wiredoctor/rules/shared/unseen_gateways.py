@@ -51,7 +51,7 @@ _CONNECT = (
 )
 _RECORD_BEHIND = {
     "Cloudflare": (
-        "Check the log of the server behind Cloudflare at that second, and check that its firewall accepts Cloudflare's "
+        "Check the log of the server behind Cloudflare at that second, and whether its firewall accepts Cloudflare's "
         "addresses. Capture on that server: tcpdump -i any -s 0 -w behind.pcap 'tcp port 80 or tcp port 443'."
     ),
     "AWS ALB": (
