@@ -169,6 +169,12 @@ UNKNOWABLE = {
         "speaks: the second time it is no chance",
         "silent: twice the body leaves 0.7 ms after the ACK of the head; both may be chance",
         "speaks: the third time it is no chance",
+        "silent: the capture cuts off the heads, and the client was busy once between head and body",
+        "speaks: the second time it is no chance, though the heads are cut off",
+        "speaks: the heads are cut off; the second time is on another connection",
+        "silent: the heads are cut off, and twice the next segment leaves 0.7 ms after the ACK; both may be chance",
+        "silent: payload that is not HTTP; the client was busy once before it wrote on",
+        "speaks: payload that is not HTTP; the second time it is no chance",
         "speaks: the head goes alone, and so does each segment of the body",
     ),
     "retransmission_stall": (
