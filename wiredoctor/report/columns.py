@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-import numpy as np
 import polars as pl
 
 from wiredoctor.findings import Report, printable
@@ -83,7 +82,7 @@ def batches(scan: Scan, columns: list[str]) -> Iterator[pl.DataFrame]:
 
 def with_divisor(frame: pl.DataFrame) -> pl.DataFrame:
     """Return the table with the column that `seconds` needs: 1e9 in every row."""
-    return frame.with_columns(pl.Series(_NANOSECONDS, np.full(frame.height, 1e9)))
+    return frame.with_columns(pl.repeat(1e9, frame.height, eager=True).alias(_NANOSECONDS))
 
 
 def seconds(value: str | pl.Expr) -> pl.Expr:

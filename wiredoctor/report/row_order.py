@@ -22,7 +22,7 @@ class Sink(Protocol):
     def write(self, piece: bytes, /) -> Any: ...
 
 
-_PIECE = 1 << 20
+_PIECE = 1 << 18
 _LINE_FEED = 10
 _LINES_AT_ONCE = 1 << 14
 """The number of line positions that are converted to Python integers at once; a million of these would take 100 MB."""

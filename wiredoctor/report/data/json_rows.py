@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from io import BytesIO
 
 import numpy as np
 import polars as pl
@@ -16,6 +15,9 @@ from wiredoctor.report.columns import batches, endpoints, escape_column, seconds
 from wiredoctor.report.exchange_times import EXCHANGE_COLUMNS, CaptureEnds, capture_ends, duration, response_wait
 from wiredoctor.report.row_order import Ordered, Sink, Spool, in_memory
 from wiredoctor.tables import TABLES
+
+_ROWS_AT_ONCE = 1 << 10
+"""The number of rows that are converted to text at once: less than a megabyte, because larger blocks of memory are new each time."""
 
 _KEY = ["capture", "connection", "exchange"]
 _STALLED = pl.List(pl.Struct({"rule": pl.String, "delay": pl.Float64}))
@@ -78,25 +80,25 @@ def _add(lines: Ordered, report: Report, batch: pl.DataFrame, keys: list[str], c
         first = placed.get_column("index").cast(pl.Int64).fill_null(place.height).to_numpy()
     places = (first, *(batch.get_column(key).cast(pl.Int64).to_numpy() for key in keys))
     order = np.lexsort(places[::-1])
-    lines.add(tuple(values[order] for values in places), text(batch[pl.Series(order)].select(columns)))
+    ordered = batch[pl.Series(order)].select(columns)
+    for start in range(0, batch.height, _ROWS_AT_ONCE):
+        some = slice(start, start + _ROWS_AT_ONCE)
+        lines.add(tuple(values[order[some]] for values in places), text(ordered[some]))
 
 
 def ndjson(rows: pl.DataFrame) -> bytes:
-    text = BytesIO()
-    rows.write_ndjson(text)
-    return _ascii(text.getvalue())
+    """Return the rows as JSON Lines in ASCII, because names of captures may contain control characters."""
+    text = "\n".join(rows.select(pl.struct(pl.all()).struct.json_encode()).to_series().to_list()) + "\n"
+    if not text.isascii() or "\x7f" in text:
+        text = _BEYOND.sub(_escape, text)
+    return text.encode()
 
 
 _BEYOND = re.compile("[\x7f-\U0010ffff]")
 
 
-def _ascii(lines: bytes) -> bytes:
-    """Return the JSON lines with all non-ASCII characters escaped, because names of captures may contain control characters."""
-    if lines.isascii() and b"\x7f" not in lines:
-        return lines
-    return _BEYOND.sub(
-        lambda sign: f"\\u{ord(sign[0]):04x}" if sign[0] == "\x7f" else json.dumps(sign[0])[1:-1], lines.decode()
-    ).encode()
+def _escape(sign: re.Match[str]) -> str:
+    return f"\\u{ord(sign[0]):04x}" if sign[0] == "\x7f" else json.dumps(sign[0])[1:-1]
 
 
 def _connection() -> list[pl.Expr]:
