@@ -6,7 +6,8 @@ What it means
 
     The first kind that fits is reported:
 
-    - stopped: a program, a test or a tab of the client ended and closed several connections at once.
+    - stopped: the client closed several connections at once: a program, a test or a browser tab ended, or canceled all its
+      requests.
     - unread: the client did not want the response. It closed right after its request, or as soon as it had the head of the
       response.
     - superseded: the next request replaced this one (as in a search field that queries at every keystroke), or the client
@@ -190,17 +191,18 @@ RULE = Rule(
         "gave-up": "warning",
     },
     title={
-        "stopped": "A program on the client ended while it was waiting: it closed {closed} connections at once",
+        "stopped": "The client closed {closed} connections at once while it was waiting for responses",
         "unread": "The client closed the connection {unread}",
         "superseded": "The client {superseded} after {wait}",
-        "left": "The user left {wait} after the request, before the response had come",
+        "left": "{who_left} {wait} after the request, before the response had come",
         "seek": "The client requested another part of the resource, and canceled this request",
         "stream": "The client ended a stream after {wait}",
         "timeout": "The client gave up {wait} after its request{progress}{timeout_named}",
         "gave-up": "The client gave up {wait} after its request{progress}",
     },
     message={
-        "stopped": _CLOSED + " Within {within} it closed {closed} connections{waits}: a program, a test or a browser tab ended.",
+        "stopped": _CLOSED + " Within {within} it closed {closed} connections{waits}: a program, a test or a browser tab ended, or "
+        "canceled all its requests.",
         "unread": _CLOSED + "{unread_means}",
         "superseded": _CLOSED + "{superseded_means}",
         "left": _CLOSED + "{left_means}",

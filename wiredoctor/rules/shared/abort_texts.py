@@ -15,7 +15,7 @@ from wiredoctor.text import redact
 from wiredoctor.text.durations import duration_text
 from wiredoctor.text.escape import REQUEST_LENGTH
 
-_OF_OTHERS = ("waits", "instead", "left_means", "filter")
+_OF_OTHERS = ("waits", "instead", "who_left", "left_means", "filter")
 
 REASON_TEXTS = (
     *_OF_OTHERS,
@@ -43,6 +43,7 @@ def _texts_of_others(one: Ended, proof: list[dict[str, Any]], connection: int) -
     """
     own = f"tcp.stream == {connection} && "
     told: dict[str, Any] = {**dict.fromkeys(_OF_OTHERS, ""), "filter": own, "evidence": proof}
+    told["who_left"] = "The user left" if one.other is not None else "The user or the program of the client stopped waiting"
     if one.other is not None:
         asked = shorten(_request_text(one.other), REQUEST_LENGTH)
         part = "" if one.other.range_start is None else f" from byte {one.other.range_start:,} on"
