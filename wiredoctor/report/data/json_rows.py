@@ -17,7 +17,10 @@ from wiredoctor.report.row_order import Ordered, Sink, Spool, in_memory
 from wiredoctor.tables import TABLES
 
 _ROWS_AT_ONCE = 1 << 10
-"""The number of rows that are converted to text at once: less than a megabyte, because larger blocks of memory are new each time."""
+"""The number of rows that are converted to text at once.
+
+Their text takes less than LARGE_BLOCK bytes (cli/running.py). The kernel would have to provide a larger block anew each time.
+"""
 
 _KEY = ["capture", "connection", "exchange"]
 _STALLED = pl.List(pl.Struct({"rule": pl.String, "delay": pl.Float64}))

@@ -201,8 +201,8 @@ RULE = Rule(
         "gave-up": "The client gave up {wait} after its request{progress}",
     },
     message={
-        "stopped": _CLOSED + " Within {within} it closed {closed} connections{waits}: a program, a test or a browser tab ended, or "
-        "canceled all its requests.",
+        "stopped": _CLOSED + " Within {within} it closed {closed} connections{waits}: a program, a test or a browser tab "
+        "ended, or canceled all its requests.",
         "unread": _CLOSED + "{unread_means}",
         "superseded": _CLOSED + "{superseded_means}",
         "left": _CLOSED + "{left_means}",
