@@ -43,6 +43,8 @@ RETRIED = Threshold(
     "900 ms",
     "the SYN was retransmitted if the request came at least this long after the first SYN; most systems retransmit it after 1 s",
 )
+MOST_HALVES = 20
+"""Up to this number of half seconds, a wait that ends at one of them shows a time limit for several requests."""
 CROSSED = Threshold(
     "125 %",
     "the maximum wait of a client that closed before it received a response that was on its way, as a share of the round trip "
@@ -223,6 +225,8 @@ def _closed_by_program(connection: int, moment: int, timeout: int | None, client
     if _one_by_one([(close, _since_opening(close, clients)) for close in near]):
         return ()
     undue = [wait for wait in waits if not _is_timeout(wait)]
+    if len(undue) >= PAIR.value and len(waits) >= SEVERAL.value and _share_a_deadline(connection, moment, waits, clients):
+        return ()
     if len(undue) >= SEVERAL.value and max(undue) - min(undue) > max(undue) // 10 + 20 * MILLISECOND:
         return tuple(near)
     server = next((close.server for close in near if close.connection == connection), None)
@@ -287,6 +291,17 @@ def _share_a_timer(closes: Sequence[Close]) -> bool:
     """
     waits = {None if close.waited is None else _timer(close.waited) for close in closes}
     return len(waits) == 1 and waits.isdisjoint({None, 0})
+
+
+def _share_a_deadline(connection: int, moment: int, waits: Sequence[int], clients: Clients) -> bool:
+    """Return whether a time limit for several requests together expired at about `moment` (ns).
+
+    The oldest of `waits` (ns) shows the limit, and the client goes on, as no program does that has ended.
+    """
+    oldest = max(waits)
+    halves = (oldest + SECOND // 4) // (SECOND // 2)
+    near_half = 0 < halves <= MOST_HALVES and abs(oldest - halves * SECOND // 2) <= TIMER.value
+    return (near_half or _is_timeout(oldest)) and clients.went_on(connection, moment + 1, moment + WINDOW)
 
 
 def _one_by_one(closes: Sequence[tuple[Close, int | None]]) -> bool:
