@@ -2,7 +2,7 @@
 
 What it means
     The client closed or reset the connection while the response was due or incomplete. Often no timeout was involved: a
-    program ended, a user left a page, or the next request replaced this one. The packets around the close show which.
+    program ended, a user left a page, or the next request replaced this one. The packets around the close show the reason.
 
     The first kind that fits is reported:
 
@@ -12,8 +12,8 @@ What it means
       response.
     - superseded: the next request replaced this one (as in a search field that queries at every keystroke), or the client
       had sent the request twice and the other copy got the response.
-    - left: the user left while a page was loading, or ended the request in another way. The latter is assumed, for example,
-      if the client had once waited longer for the response to such a request, so no timeout can have expired now.
+    - left: the user left while a page was loading, or ended the request in another way. That is assumed, for example, if the
+      client had once waited longer for the response to such a request, so no timeout can have expired now.
     - seek: the client requested another part of the same resource, as players and download managers do.
     - stream: the response came in pieces without an announced end.
     - timeout: a timeout of the client expired.
@@ -41,8 +41,8 @@ How it is proved
       each connection it had once waited at least as long for the response to a similar request.
 
     The first two do not apply if the closes are spread over 4 ms or more, each of the requests was the first on its connection,
-    and the times from the SYNs to the closes differ by at most a quarter of that: then each connection had a timeout of its own.
-    Nor does the second apply if the waits for one server differ so little.
+    and the times from the SYNs to the closes differ by at most a quarter of that spread: then each connection had a timeout of
+    its own. Nor does the second apply if the waits for one server differ so little.
 
     Kind unread, one of these:
 
@@ -201,7 +201,8 @@ RULE = Rule(
         "gave-up": "The client gave up {wait} after its request{progress}",
     },
     message={
-        "stopped": _CLOSED + " Within {within} it closed {closed} connections{waits}: a program, a test or a browser tab ended, or "
+        "stopped": _CLOSED
+        + " Within {within} it closed {closed} connections{waits}: a program, a test or a browser tab ended, or "
         "canceled all its requests.",
         "unread": _CLOSED + "{unread_means}",
         "superseded": _CLOSED + "{superseded_means}",
@@ -326,7 +327,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
 
 
 def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
-    """Return the candidates with their kinds. These also depend on the other connections of their clients.
+    """Return the candidates with their kinds, which also depend on the other connections of the same clients.
 
     Drop candidates to which no kind applies, and candidates whose client has only half-closed.
     """
@@ -355,7 +356,7 @@ def _sent_only_fin() -> pl.Expr:
     return (c("client_close_rst") == 0) & c("server_close_frame").is_null() & c("client_rst_frame").is_null()
 
 
-# words
+# texts
 
 _UNKNOWN_THERE = (
     " The server answered that FIN with an RST without ACK flag: it no longer knew the connection. So the connection had "
@@ -429,7 +430,8 @@ def _quiet() -> pl.Expr:
 def _has_stopped() -> pl.Expr:
     """Return whether no byte of the response came for at least QUIET, and the client had acknowledged all that was sent.
 
-    Otherwise the server had not stopped: a segment was lost. A single byte may be a probe of a closed window.
+    If it had not acknowledged everything, a segment was lost, and the server had not stopped. A single byte may be a probe of a
+    closed window.
     """
     outstanding = (c("response_end_offset") - c("client_close_ack") > 1).fill_null(value=False)
     return ~outstanding & (_quiet() >= QUIET.value)
@@ -446,7 +448,9 @@ def _sized() -> pl.Expr:
 
 
 def _look_for_end() -> pl.Expr:
-    """Return the advice for a response that stopped or never began, perhaps because the server's program had no more to do."""
+    """Return the advice for a client that waited for a 100 (Continue), or for the end of a response that had stopped; otherwise
+    "".
+    """
     return (
         pl.when(awaits_continue())
         .then(pl.lit(_CONTINUE))

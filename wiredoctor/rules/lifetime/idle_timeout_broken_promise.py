@@ -16,7 +16,7 @@ How it is proved
     in between, and the client had not closed. The time counts from the beginning of the response, because the server starts its
     timer when it has written the response, which may then wait in buffers.
 
-    It counts as a habit if the server closed too soon at two moments after similar idle times, or at three moments.
+    An early close counts as a habit if the server closed too soon at two moments after similar idle times, or at three moments.
     Otherwise the kind is once.
 
 What it is not

@@ -169,7 +169,7 @@ def _saved(opened: pl.Expr, received: pl.Expr) -> pl.Expr:
 
     With keep-alive, a connection is free from the time `received`, at which the client has the complete response, until it is
     used again or has been idle for KEPT. A client opens a new one if all are busy, that is, if the number of requests without
-    a complete response reaches a new maximum. After a pause in which all have been closed, the maximum is counted afresh.
+    a complete response reaches a new maximum. After a pause in which all have been closed, counting starts again.
     """
     starts, ends = opened.sort(), received.sort()
     over = ends.search_sorted(starts, side="right").cast(pl.Int64)

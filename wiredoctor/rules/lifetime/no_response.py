@@ -4,9 +4,9 @@ What it means
     The server, or a device in front of it, ended the connection without a single byte of a response while the client was
     waiting. Packets do not show the reason: a process that ended or was killed looks like one that decided to close. But
     they show how much of the request had arrived. A server that expects TLS may close like this after a request in clear text,
-    a server that expects a PROXY protocol header after a request without one and the reverse, and some servers after a head
-    that exceeds their limit. A gateway may close like this because a server behind it failed:
-    HAProxy and Apache httpd do so on connections that had been used before, so that the client repeats the request.
+    a server that expects a PROXY protocol header after a request without one (or the reverse), and some servers after a head
+    that exceeds their limit. A gateway may close like this because a server behind it failed: HAProxy and Apache httpd do so on
+    connections that had been used before, so that the client repeats the request.
 
     Kind on-arrival: the server closed a fresh connection as soon as it had accepted it, before the request came. Kind
     mid-request: the server closed in the middle of an upload, when part of the request had arrived. Kind unread: the server

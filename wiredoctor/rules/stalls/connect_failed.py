@@ -41,12 +41,12 @@ How it is proved
     Kind timed-out: at least three SYNs have the same sequence number, the server sent no packet, and nothing followed for 30
     s after the last SYN. If the capture ends sooner, or the ports were used again, 3 s after the first SYN and 0.9 s after the
     third are enough, with lower confidence. Two SYNs are enough if the client's next connection to the server, within 30 s, had
-    no answer either, and the server had 3 s after the first SYN, and 0.9 s after the last one of each. If the client is a
-    gateway that then reported the failure to its own client, two SYNs are enough, or one SYN that stayed unanswered for 0.9 s.
-    One SYN is also enough if the client tried at least three times in a row, each time with a single SYN that stayed unanswered
-    for 0.9 s: its connect timeout is shorter than the time after which TCP repeats a SYN. That does not apply if the attempts
-    are less than 100 ms apart on average, or if there are more than 10,000 (a flood), or if the client does so at more than 20
-    addresses and ports (a scan).
+    no answer either. By then, the server must have had 3 s after the first SYN of all, and 0.9 s after the last SYN of each
+    connection. If the client is a gateway that then reported the failure to its own client, two SYNs are enough, or one SYN
+    that stayed unanswered for 0.9 s. One SYN is also enough if the client tried at least three times in a row, each time with a
+    single SYN that stayed unanswered for 0.9 s: its connect timeout is shorter than the time after which TCP repeats a SYN.
+    That does not apply if the attempts are less than 100 ms apart on average, or if there are more than 10,000 (a flood), or if
+    the client does so at more than 20 addresses and ports (a scan).
 
     Kind closed-at-once: the server's RST came within a second of its SYN-ACK. The server had sent no data, and the client
     none either, or only the first message of a TLS handshake. The sequence and ACK numbers of the RST show that no data of
@@ -67,9 +67,8 @@ How it is proved
 
     2. down: the address had accepted connections before, and accepted one again within 60 s of the first refusal. If it
     accepted one between two refusals less than 1 s apart, it was not down, and the kind is refused: its listen queue is full
-    (Windows then answers with an RST), or a limit rejects some connections.
-    It is a note if there was only one attempt, from the server's own host: many servers connect to their own port before they
-    listen, to learn whether it is free.
+    (Windows then answers with an RST), or a limit rejects some connections. Kind down is a note if there was only one attempt,
+    from the server's own host: many servers connect to their own port before they listen, to learn whether it is free.
 
     3. not-up-yet: the address had accepted no connection before, and accepted one within 60 s of the first refusal.
 
@@ -231,8 +230,8 @@ GIVEN_UP = Threshold(
 )
 LONE = Threshold(
     "900 ms",
-    "the minimum time without an answer after the last SYN that is needed as proof: the third one, the second one if the client "
-    "then tried again, or the only one of a gateway that then reported a failure; Linux repeats a SYN after 1 s",
+    "the minimum time without an answer after the last SYN (the third one, the second one if the client then tried again, or the "
+    "only one of a gateway that then reported a failure); Linux repeats a SYN after 1 s",
 )
 NEXT_WAIT = Threshold(
     "1 s", "if a client tries the other address only after this time, a user has waited, so the finding is a warning"
@@ -248,10 +247,10 @@ IN_A_ROW = Threshold(
 )
 MANY_SINGLE = Threshold(
     "10000 attempts",
-    "if more attempts with a single SYN than this had no answer, somebody floods or scans; examining them takes memory",
+    "if more attempts with a single SYN than this had no answer, they are a flood or a scan, and examining them takes memory",
 )
 APART = Threshold(
-    "100 ms", "the minimum average interval of attempts with a single SYN; programs that flood a server send them sooner"
+    "100 ms", "the minimum average interval of attempts with a single SYN; the SYNs of a flood follow each other more quickly"
 )
 AT_ONCE = Threshold("1 s", "the reset must come this soon after the SYN-ACK; a server that waits for a request closes later")
 SOON = Threshold("60 s", "a server that is starting or restarting accepts connections after at most this time")
@@ -261,7 +260,9 @@ BUSY = Threshold(
     "twice in this time",
 )
 NEARER = Threshold(
-    "5 ms", "the minimum time of the server's SYN-ACKs if earlier RSTs are from a nearer device; a host itself is never that late"
+    "5 ms",
+    "the minimum time of the server's SYN-ACKs if RSTs that come much sooner are from a nearer device; no host delays a SYN-ACK "
+    "by this much",
 )
 NEARER_TIMES = Threshold("10 times", "how much longer the SYN-ACKs must take than such an RST; jitter does not reach this")
 NEARER_SEEN = Threshold(
@@ -278,7 +279,10 @@ SHARED_THRESHOLDS = (attempt_groups,)
 
 
 def screen() -> Mapping[str, pl.Expr]:
-    """Return a cheap condition for each table. If no row of a batch meets its condition, the batch has no candidate findings."""
+    """Return a cheap condition for each table.
+
+    If no row of a batch meets the condition for its table, the batch has no candidate findings.
+    """
     reset = (pl.col("close") == "rst") & (pl.col("server_bytes") == 0)
     told = pl.col("refused_frame").is_not_null() | pl.col("syn_error_frame").is_not_null() | reset
     single = (pl.col("syns") == 1) & (pl.col("server_packets") == 0) & _is_alone()
@@ -287,7 +291,7 @@ def screen() -> Mapping[str, pl.Expr]:
 
 
 def _is_alone() -> pl.Expr:
-    """Return whether nothing answered the last SYN, and no other followed, for LONE."""
+    """Return whether, for at least LONE after the last SYN, no answer and no other SYN came."""
     return c("final_at") - c("last_syn_time") >= LONE.value
 
 
@@ -379,7 +383,7 @@ _PROOF = (
 
 
 def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Set the final kinds of failures. If localhost refused a client at both addresses, drop the first of the two refusals.
+    """Set the final kinds of failures. If both addresses of localhost refused a client, drop the first of the two refusals.
 
     `failed_as`: the kind without regard to other attempts. `then_frame`, `then_time`: the SYN-ACK to another attempt that decides
     the final kind, or the SYN-ACK that `next_server` sent although the SYN went to another address (kind timed-out). Attempts of
@@ -447,9 +451,9 @@ def _checks_port() -> pl.Expr:
 
 
 def _ended(failed: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the connections that were reset at once, just before the server refused a SYN at `ended_time` (ns).
+    """Return the connections that the server reset at once, and `ended_time`: when it then refused a SYN (ns).
 
-    In that case, a process of the server had ended: a relay would have gone on accepting connections.
+    The refusal shows that a process of the server had ended: a relay would have gone on accepting connections.
     """
     refusals = failed.filter(pl.col("number") == attempts.REFUSED).select("server", pl.col("answer_time").alias("ended_time"))
     closed = failed.filter(pl.col("number") == attempts.CLOSED_AT_ONCE).sort("answer_time")
@@ -463,8 +467,8 @@ def _ended(failed: pl.LazyFrame) -> pl.LazyFrame:
 def _closed_at_once() -> pl.Expr:
     """Return whether the server reset a connection that it had just accepted, before data was sent.
 
-    A TLS client may have sent its ClientHello. With HTTP requests, no-response reports it. The sequence and ACK numbers of the
-    RST show that no data is missing from the capture.
+    A TLS client may have sent its ClientHello. If an HTTP request was sent, no-response reports the close. The sequence and ACK
+    numbers of the RST show that no data is missing from the capture.
     """
     reset = (c("closed_by") == "server") & (c("close") == "rst") & c("history").str.contains("^ST?ht?A(?:r|Da?r)$")
     quiet = (c("server_bytes") == 0) & ((c("client_bytes") == 0) | (c("protocol") == "tls"))
@@ -497,7 +501,7 @@ def _of_kind(of_rst: str, of_icmp: str, of_close: str) -> pl.Expr:
 
 
 def _unseen(connections: pl.LazyFrame, host: str) -> pl.LazyFrame:
-    """Return the hosts (in the column `host`) of connections on which the server's packets were not captured."""
+    """Return the clients or servers (`host` names the column) of connections on which the server's packets were not captured."""
     blind = connections.filter(pl.col("one_sided") & (pl.col("client_packets") > 0))
     return blind.select("client_host", attempts.host_of("server").alias("server_host")).select(host).unique()
 

@@ -109,7 +109,7 @@ def cutoffs() -> dict[str, int]:
 
 
 def find(releases: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each segment that its sender sent next after a delayed pure ACK."""
+    """Return a row for each segment that its sender may have held back until a delayed pure ACK arrived."""
     shortest = min(MIN_ACK_DELAY.value, MIN_SHORT_ACK_DELAY.value)
     timed = ack_release.had_room() | _by_timer()
     rows = ack_release.candidates(releases.filter(timed), shortest, MAX_ACK_DELAY.value, QUICK_ACK.value)
@@ -145,7 +145,9 @@ def judge(candidates: pl.DataFrame, state: held_segments.Stalls | None) -> tuple
 
 
 def _limit() -> list[pl.Expr]:
-    """Return the texts about what held the sender back, if known, and the remedy."""
+    """Return the text columns about what held the sender back (`reason`, `more`), and the first sentence of the remedy
+    (`first`).
+    """
     window = pl.lit("the receiver's window had no room for more.")
     sender = pl.lit("the sender's send buffer or its congestion window has room for one write only.")
     enlarge = pl.lit(

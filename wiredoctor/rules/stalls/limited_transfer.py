@@ -130,9 +130,7 @@ EXAMPLE = 12_500_000
 
 
 def cutoffs() -> dict[str, int]:
-    """Return the cutoff for the core (wiredoctor.core): the minimum transfer time (ns) of a body for which it writes a row of
-    `transfers`.
-    """
+    """Return the cutoff for the core (wiredoctor.core): the minimum transfer time (ns) of a body for a row of `transfers`."""
     return {"min_transfer": MIN_TIME.value}
 
 

@@ -88,7 +88,7 @@ def screen() -> pl.Expr:
 
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each pair of a page that came late and a request with a Referer that the same client sent soon after it."""
+    """Return a row for each pair of a late page and a request with a Referer that the same client sent soon after the page."""
     wait = pl.min_horizontal(c("response_start") - c("request_end") - c("rtt_server"), c("response_start") - c("previous_end"))
     whole = (c("response_end_reason") == "complete") & (c("response_bursts") == 1) & (c("response_status") >= 200)
     pages = exchanges.filter(screen() & whole & c("rtt_server").is_not_null() & (wait >= MIN_WAIT.value)).select(
