@@ -1,9 +1,8 @@
 """Two packets carry different bytes for the same sequence numbers.
 
 What it means
-    Different bytes were sent for the same sequence numbers. A TCP sender always retransmits the same bytes. So something
-    else sent one of the packets, a device on the path changed one of them, or the capture mixes two networks with the same
-    addresses.
+    Different bytes were sent for the same sequence numbers. A TCP sender always retransmits the same bytes. So something else
+    sent one of the packets, a device on the path changed a packet, or the capture mixes two networks with the same addresses.
 
     Kind never-sent: a host acknowledged bytes that the other host had not sent. Something on the path sent them in its name,
     between the capture point and the host that acknowledged them.

@@ -77,7 +77,7 @@ HARMLESS = "They are only an empty line, and the server then closes the connecti
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each message that is longer than its Content-Length.
 
-    The row is a warning if only an empty line follows the last response of a connection.
+    The severity is warning if only an empty line follows the last response of a connection.
     """
     head = pl.format("the {}: Content-Length {}", message_label(), "body_due")
     proof = pl.format("after the body: {}, which is not the start of a message", quoted_excerpt())

@@ -41,17 +41,18 @@ How it is proved
     another endless response before the client or the server did, a whole number of seconds (and at most 20 ms more) after the
     last data from the server. Kind not-passed-on: the gateway made no attempt, and answered 502, 503 or 504, or did not answer.
     This kind does not apply if the gateway's host made another request or connection within 25 ms after the client's request,
-    or one that ended within 25 ms before the failure. If the capture shows no server to which the gateway forwards requests
-    like this one (the same host and first segment of the path), the gateway may have asked a server that the capture does not
-    show: on another port, on a Unix socket or behind TLS. Then confidence is low, and the finding says so.
+    or one that ended within 25 ms before the failure. The capture may show no server to which the gateway forwards requests
+    like this one (the same host and first segment of the path). Then the gateway may have asked a server that the capture does
+    not show: on another port, on a Unix socket or behind TLS. In this case confidence is low, and the finding says so.
 
-    Kind unseen: the client got a 502 or 504 (or a 503 from Varnish, Squid, Envoy or AWS ALB, or haproxy's own page for 503, or a
-    503 in response to CONNECT, or 520 to 526 from Cloudflare), but the capture does not contain the other side of the gateway.
-    There is one finding per gateway and status. It names servers that may be behind the gateway. While a response was due, a host
-    contacted each of these servers. That host is not a client of the gateway, so it may be the gateway itself under another
-    address. That host failed to connect, or sent nothing on the connection, or used TLS or a protocol other than HTTP (such as
-    FastCGI). If such a host sent only one kind of request to a server, at least twice, and the last one before the first error
-    failed, the finding names it as a health check that may explain the status.
+    Kind unseen: the client got a status that gateways create themselves, but the capture does not contain the other side of the
+    gateway. Such a status is 502 or 504, a 503 from Varnish, Squid, Envoy or AWS ALB, haproxy's own page for 503, a 503 in
+    response to CONNECT, or 520 to 526 from Cloudflare. There is one finding per gateway and status. It names servers that may
+    be behind the gateway. While a response was due, a host contacted each of these servers. That host is not a client of the
+    gateway, so it may be the gateway itself under another address. That host failed to connect, or sent nothing on the
+    connection, or used TLS or a protocol other than HTTP (such as FastCGI). If such a host sent only one kind of request to a
+    server, at least twice, and the last one before the first error failed, the finding names it as a health check that may
+    explain the status.
 
 What it is not
     Not reported: a gateway that forwards an error of the server, a client that closes while the attempt is still open, a device

@@ -343,7 +343,8 @@ def _forwarding_text() -> pl.Expr:
 def _setting() -> pl.Expr:
     """Return advice on the setting to change in the gateway, depending on the gateway's software.
 
-    Apache httpd adds X-Forwarded-Server. Only nginx uses HTTP/1.0 by default, and it replaces the Server field of responses.
+    The packets show the software: Apache httpd adds X-Forwarded-Server; only nginx uses HTTP/1.0 by default, and it replaces
+    the Server field of responses.
     """
     replaced = c("software").str.starts_with("nginx") & (c("behind_software") != c("software"))
     return (

@@ -40,11 +40,11 @@ How it is proved
     - There are three or more, to one server, and no wait matches a common timeout. The client may have requested more. But on
       each connection it had once waited at least as long for the response to a similar request.
 
-    The first two do not apply if the closes are spread over 4 ms or more, each of the requests was the first on its connection,
-    and the times from the SYNs to the closes differ by at most a quarter of that spread: then each connection had a timeout of
-    its own. Nor does the second apply if the waits for one server differ so little.
+    The first two do not apply if each connection had its own timeout: the closes are spread over 4 ms or more, each of the
+    requests was the first on its connection, and the times from the SYNs to the closes differ by at most a quarter of that
+    spread. Nor does the second apply if the waits for one server differ so little.
 
-    Kind unread, one of these:
+    Kind unread, one of these is true:
 
     - The close acknowledges the head of the response, and came as soon as the client could have received the head. If the
       head has 4,000 bytes or more, and no byte of the body had come, the client may have rejected it: the head may exceed its
@@ -55,14 +55,14 @@ How it is proved
       only delayed on the path. This does not apply if the wait matches a common timeout.
     - The FIN came with the end of the request, and the client had never waited for the response to such a request before.
 
-    Kind superseded, one of these:
+    Kind superseded, one of these is true:
 
     - At the time of the close, the same client (host and User-Agent) requested the same path with another query, by GET or HEAD,
       and the wait matches no common timeout.
     - The client had sent the same request on another connection, and the response to that copy had just come. If more than
       one copy got its response during this wait, this does not apply.
 
-    Kind left, one of these:
+    Kind left, one of these is true:
 
     - The client had waited less than 4 s, and within half a second of the close it requested a page or received one. If the wait
       matches a common timeout, it must have requested the page before the close.

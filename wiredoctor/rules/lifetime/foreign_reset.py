@@ -1,4 +1,4 @@
-"""A device between client and server ended a connection in the name of one of them.
+"""A device between client and server ended a connection in the name of the client or the server.
 
 What it means
     The RST (or FIN) that ended the connection carries the address of the server, or of the client, but that host did not
@@ -12,7 +12,7 @@ Why it hurts
 How it is proved
     At least two of the following signs are present. The TTL (hop limit) of the packet differs by more than 2 from that of all
     other packets of that host on the connection. If the host goes on sending with its own TTL, any difference counts, unless
-    the path became shorter and the RST may have overtaken later packets. Any difference counts, too, beside a wrong
+    the path became shorter and the RST may have overtaken later packets. Any difference also counts together with a wrong IP
     identification or missing timestamps, which a change of route does not explain. The packet has the ACK flag and IP
     identification 0, although that host increments it with every packet. Or its IP identification is not near those of the
     host, although the host increments it and sent a packet less than a second before. Or its IP identification is that of the

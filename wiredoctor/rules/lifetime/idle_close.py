@@ -4,9 +4,9 @@ What it means
     A server keeps a connection open for the next request, but not forever. The finding shows the observed idle timeout and the
     announced one. If the server announces none, the finding names the software whose default matches.
 
-    Kind inverted: a client keeps idle connections for longer than the server's timeout. Its pool will hand out one that the
-    server has closed or is about to close. Kind stop: no timeout closed the connections. A process of the server ended (a
-    reload, a restart, a deployment, a recycled worker), and all its idle connections ended with it at one moment.
+    Kind inverted: a client keeps idle connections for longer than the server's timeout. Its pool will hand out a connection
+    that the server has closed or is about to close. Kind stop: no timeout closed the connections. A process of the server ended
+    (a reload, a restart, a deployment, a recycled worker), and all its idle connections ended with it at one moment.
 
 Why it hurts
     The close itself does no harm: every server has such a timeout, and every process ends. But a client, proxy or balancer

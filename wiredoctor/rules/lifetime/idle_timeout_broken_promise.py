@@ -135,7 +135,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
 def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFrame:
     """Drop closes that happened when a server process ended.
 
-    If an endpoint broke its promise at only one moment, a process may have ended then. In this case the kind is "once", with at
+    If an endpoint closed too early at only one moment, a process may have ended then. In this case the kind is "once", with at
     most medium confidence.
     """
     return rests.with_single_closes(rests.without_stopped(rows, live=live), pl.lit(value=True), live=live)

@@ -128,7 +128,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
-    """Return the candidates without those whose client had read the response before the RST arrived."""
+    """Drop the candidates whose client had read the response before the RST arrived."""
     facts = rows.select("connection", "exchange", "challenged", "ended_at").iter_rows()
     return rows.filter(pl.Series([not _is_read(clients, *one) for one in facts], dtype=pl.Boolean))
 

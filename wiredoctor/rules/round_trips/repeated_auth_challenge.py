@@ -15,11 +15,11 @@ How it is proved
 
     A process that makes one request and ends has to wait for a challenge each time, unless it sends credentials unasked. No
     packet shows which process sent a request. But the end of a process closes its connections, and a process needs time to
-    start. So a request may be the first of a new process if it is the first on its connection, the client had closed the
-    connections on which it had sent credentials, and 50 ms or more have passed since the last response. If this holds for
-    three quarters of the challenged requests, and fewer than three came on a connection with accepted credentials, the
-    confidence is medium. The severity is note if there are fewer than ten, if the client is a program that is run as a command
-    (curl, git, Subversion and the like, by User-Agent), or if the pauses are longer than 5 s (the median).
+    start. So a request may be the first of a new process on three conditions: it is the first on its connection, the client had
+    closed the connections on which it had sent credentials, and 50 ms or more have passed since the last response. If this
+    holds for three quarters of the challenged requests, and fewer than three came on a connection with accepted credentials,
+    the confidence is medium. The severity is note if there are fewer than ten such requests, if the client is a program that is
+    run as a command (curl, git, Subversion and the like, by User-Agent), or if the pauses are longer than 5 s (the median).
 
 What it is not
     The first challenge of a client, of a connection (NTLM, Negotiate), of a user or of a part of the site is needed. A

@@ -2,10 +2,10 @@
 
 What it means
     The client sent a SYN and got no connection that it could use. Kind refused: an RST came back at once, because nothing
-    listens on that port, or because a firewall rejects the connection in this way. Kind prohibited: a firewall, or a route
-    that forbids the connection, answered with an ICMP error, or with an RST in the server's name. Kind unreachable: a router
-    answered with another ICMP error. It has no route to the server, no host in that network has the address, or the packet
-    ran into a routing loop. Kind timed-out: no answer came, although the SYN was sent several times. Kind closed-at-once: the
+    listens on that port, or because a firewall rejects the connection with an RST. Kind prohibited: a firewall, or a route that
+    forbids the connection, answered with an ICMP error, or with an RST in the server's name. Kind unreachable: a router
+    answered with another ICMP error. It has no route to the server, no host in that network has the address, or the packet ran
+    into a routing loop. Kind timed-out: no answer came, although the SYN was sent several times. Kind closed-at-once: the
     server answered with a SYN-ACK, and reset the connection before it had sent any data. A relay does that if nothing listens
     behind it, and so does a service that does not let the client in. Kind given-up: the server answered, but the client had
     given up.
@@ -100,8 +100,8 @@ What it is not
     client's request is more important.
 
     A traceroute sends SYNs that routers discard on purpose because the TTL is low. So the ICMP error "time exceeded" is not a
-    failure if the server answered another SYN of the client within 60 s before or after, or if two or more routers sent such
-    errors about SYNs of the client to that host.
+    failure in two cases: the server answered another SYN of the client within 60 s before or after, or two or more routers sent
+    such errors about SYNs of the client to that host.
 
 What to do
     Kind refused: start the service, or have the client use the port on which it listens. Kind tried-next: have the server
@@ -477,7 +477,7 @@ def _closed_at_once() -> pl.Expr:
 
 
 def _given_up() -> pl.Expr:
-    """Return whether the client answered the SYN-ACK with an RST, although it had sent only its SYN."""
+    """Return whether the client had sent only its SYN, and answered the SYN-ACK with an RST at least TOO_LATE after that SYN."""
     late = c("end") - c("syn_time") >= TOO_LATE.value
     return (c("history").str.contains("^ST?ht?R$") & (c("server_bytes") == 0) & late).fill_null(value=False)
 

@@ -27,17 +27,17 @@ How it is proved
 What it is not
     Slow start waits for one round trip after a burst, not for a timer. A busy server sends its next segment some time after
     the ACK, not as it arrives. A program that is busy between head and body may happen to write the body just as the ACK
-    arrives. So one stall between head and body is reported only if the endpoint has another stall. Two of them are reported
+    arrives. So one stall between head and body is reported only if the endpoint has another stall. Two such stalls are reported
     only if the body followed the ACK within 0.6 ms (or a tenth of the round trip) in one of the two. If the payload cannot be
-    read as HTTP (it is cut off or encrypted, or it is another protocol), each stall may be one between head and body, so this
-    applies to all stalls except those that the receiver's window explains. With pipelined requests, a response may begin late
-    because the server computes it, so the ACK of the previous response does not count. If the delayed ACK announces a window
-    without room for a full segment, the next segment waits for the window update, not for that ACK. If the window had no room,
-    an ACK that opens it may have waited for the receiving application to read, not for a timer. So that ACK counts only if its
-    delay is typical of a timer and the acknowledged segment is full. On loopback, where one segment fills the window, it never
-    counts. It does not count either if the receiver's window has been smaller than before: such a receiver does not always
-    read at once. After a retransmission timeout the sender repeats earlier data. nagle-delayed-ack reports a small segment
-    that waits after another small one.
+    read as HTTP (it is cut off or encrypted, or it is another protocol), any stall may lie between head and body. So these
+    conditions then apply to all stalls except those that the receiver's window explains. With pipelined requests, a response
+    may begin late because the server computes it, so the ACK of the previous response does not count. If the delayed ACK
+    announces a window without room for a full segment, the next segment waits for the window update, not for that ACK. If the
+    window had no room, an ACK that opens it may have waited for the receiving application to read, not for a timer. So that ACK
+    counts only if its delay is typical of a timer and the acknowledged segment is full. On loopback, where one segment fills
+    the window, it never counts. It does not count either if the receiver's window has been smaller than before: such a receiver
+    does not always read at once. After a retransmission timeout the sender repeats earlier data. nagle-delayed-ack reports a
+    small segment that waits after another small one.
 
 What to do
     Give the sender a larger send buffer, or have it write more before it waits: with several overlapped sends on Windows,

@@ -48,8 +48,8 @@ How it is proved
 
     These pauses do not count if the sender clearly uses Nagle's algorithm: at least three of its small segments, and at least
     one in eight, left just as prompt ACKs of other small segments arrived. In an event stream of such a sender, pauses
-    between events do not count either. A segment was not held back, however, if it left clearly longer after its ACK than those
-    segments did after theirs: longer than 0.1 ms plus twice their mean time.
+    between events do not count either. A segment was not held back, however, if it left clearly later after its ACK than those
+    small segments: later than 0.1 ms plus twice their mean time.
 
     A program may have written the held-back piece some time after the first write, so the wait was shorter than the delay of the
     ACK. Pieces whose ACK came at once show how long the program usually takes. This time is subtracted. For payload that is not
@@ -291,7 +291,7 @@ def _counterexample_text() -> pl.Expr:
 
 
 def _doubt() -> pl.Expr:
-    """Return the text about other possible reasons for holding back the end of a message."""
+    """Return the text about another possible reason for holding back the end of a message; "" unless confidence is low."""
     told = " The send buffer may also have been full: Linux holds back the end of a message only after a small segment."
     return pl.when(pl.col("confidence") == "low").then(pl.lit(told)).otherwise(pl.lit(""))
 

@@ -20,11 +20,11 @@ How it is proved
     carry timestamps (RFC 7323), the server's clock must show the pause, too. Without timestamps, confidence is medium if the
     round trip between capture point and server is 1 ms or more, because a path that delays packets would look the same.
 
-    If a capture holds both sides of a gateway, the time that the server behind it needs belongs to that server, and so does the
-    time in which the gateway tries to connect to it. If that server refuses the connection, this time lasts until the gateway's
-    next try at the same server. If the next try is at another server, the pause before it counts only if it is as long as an
-    earlier pause. A gateway may also still be sending the request to a server that has already responded. The remaining time is
-    the gateway's own. If that is 1 s or more, the kind is in-gateway.
+    If a capture holds both sides of a gateway, the time that the server behind it needs belongs to that server. So does the
+    time in which the gateway tries to connect to that server. If that server refuses the connection, this time lasts until the
+    gateway's next try at the same server. If the next try is at another server, the pause before it counts only if it is as
+    long as an earlier pause. A gateway may also still be sending the request to a server that has already responded. The
+    remaining time is the gateway's own. If that is 1 s or more, the kind is in-gateway.
 
 What it is not
     A request that declares itself a long poll (Socket.IO: transport=polling with a session; SignalR: transport=longPolling;

@@ -23,9 +23,9 @@ How it is proved
     sender then gave up (RST, FIN, or the same request on a new connection). No ACK covers its first byte, although the
     receiver had acknowledged the handshake or earlier data in this capture, and its window was not closed.
 
-    Under heavy loss, the sender repairs one segment after the other, and the last one has only waited for its turn. So the first
-    copy does not count if the receiver sent a packet more than half a second (or two round trips, if that is longer) after it and
-    before the second copy. Then the other copies must be spread over at least a second before the client closes.
+    Under heavy loss, the sender repairs one segment after the other, and the last segment has only waited for its turn. So the
+    first copy does not count if the receiver sent a packet more than half a second (or two round trips, if that is longer)
+    after it and before the second copy. Then the other copies must be spread over at least a second before the client closes.
 
     TCP keep-alive probes count in the same way if their sender was waiting for the rest of a message, and the receiver sent
     nothing after the first probe: a kernel answers each probe that arrives.
@@ -274,10 +274,10 @@ def find(unacknowledged: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _without_turn(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Let the second copy count as the first one if the data waited for its turn in between (see PROGRESS).
+    """Count from the second copy if the data only waited for its turn before that (see PROGRESS).
 
-    The second copy is the first retransmission since the newest ACK that acknowledged more data. Such rows have no
-    `second_frame`.
+    The second copy is the first retransmission since the newest ACK that acknowledged more data. In such rows, `first_frame` is
+    that of the second copy, and `second_frame` is null.
     """
     progress = c("heard_time") - c("first_time") > pl.max_horizontal(pl.lit(PROGRESS.value), 2 * _round_trip())
     waited = (progress & (c("copies") > 1) & ~c("acknowledged_before") & ~c("fin") & ~c("keep_alive")).fill_null(value=False)

@@ -15,7 +15,7 @@ How it is proved
     window update reaches it, or it sent probes. Without either of these, the sender was not waiting.
 
     A kernel whose receive buffer is exhausted discards data that was on its way, and answers each copy with the same ACK
-    number and window 0. Such copies are probes, not losses. The wait lasts until one of them is acknowledged, because the
+    number and window 0. Such copies are probes, not losses. The wait lasts until such a copy is acknowledged, because the
     sender may wait for its back-off timer although the window has opened. If the window has room for a copy and no ACK comes
     within 50 ms plus a round trip, the copy was lost. Then the wait ends, and a retransmission-stall begins.
 
@@ -183,7 +183,7 @@ TIMERS = Threshold(
 SHIFTS = range(1, 15)
 """The window scale shifts of RFC 7323, except 0."""
 MIN_SCALED = 16
-"""The smallest window (bytes) that is compared. A smaller one is near some power-of-two fraction of almost any window."""
+"""The smallest window (bytes) that may count as scaled. A smaller one is a fraction of almost any window by chance."""
 LARGEST_UNSCALED = 65_535
 """The largest window (bytes) that can be announced without the window scale option."""
 

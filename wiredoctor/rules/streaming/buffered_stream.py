@@ -430,7 +430,11 @@ def _pause(before: tuple[int, int], after: tuple[int, int], word: str, witness: 
 
 
 def _witness_text(row: dict[str, Any], by_clock: int | None) -> str:
-    """Return the end of the note about a wait, as `evidence.witness_text` does for rules that create rows in Polars."""
+    """Return the end of the note about a wait: whether the server's timestamps show the wait, too.
+
+    This is `evidence.witness_text` for rows outside of Polars. `by_clock`: the wait (ns) by these timestamps; None if there are
+    none.
+    """
     if not row["far"]:
         return ""
     return NO_WITNESS if by_clock is None else WITNESS.format(duration_text(by_clock))

@@ -174,7 +174,7 @@ def _proof() -> list[pl.Expr]:
         packet("response_frame", "response_start", later),
         packet("response_last_frame", "response_end", pl.lit("the end of the page, in the same burst")),
         packet("asked_frame", "asked_start", soon),
-        packet("second_frame", "second_start", pl.lit("another one")),
+        packet("second_frame", "second_start", pl.lit("another such GET")),
     ]
 
 
