@@ -104,8 +104,8 @@ LARGE_RESPONSE = Threshold(
 
 CLEARLY = Threshold(
     "10 %",
-    "if a server announces a close even when it accepts a large head, a 400 is reported only if its request head is larger by "
-    "more than this",
+    "if a server announces a close even when it accepts large heads, a 400 is reported only if its request head is larger "
+    "than the largest accepted one by more than this",
 )
 ENDPOINTS = Threshold(
     "10000 endpoints", "the number of servers whose largest accepted head is remembered, which bounds the memory"

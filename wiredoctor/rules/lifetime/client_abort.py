@@ -256,8 +256,8 @@ RULE = Rule(
 
 QUIET = Threshold(
     "1 s",
-    "the message mentions the time without data before the close if it is at least this long; the server had then stopped in "
-    "the middle of its response",
+    "the minimum time without data before the close that the message mentions: the server had stopped in the middle of its "
+    "response",
 )
 LARGE_HEAD = Threshold(
     "4000 bytes", "the minimum size of a response head that the client may have rejected; nginx's default limit is 4 or 8 kB"

@@ -92,7 +92,8 @@ RULE = Rule(
 REST = Threshold("5 s", "the minimum idle time: users and programs pause for seconds, and no common idle timeout is shorter")
 SOON = Threshold(
     "2 s",
-    "the minimum idle time of WebSockets that a server closed, if three are equal; a server that is done sends a Close frame",
+    "the minimum idle time of WebSockets that a server closed, if three are equal; a server that ends a WebSocket on purpose "
+    "sends a Close frame",
 )
 SAME = Threshold("1 %", "the tolerance for equal idle times; timers that are set to the same time differ by less")
 SAME_NEAR = Threshold("20 ms", "the tolerance that is added for short idle times; a loaded machine delays timers by this much")

@@ -98,8 +98,8 @@ SEPARATE = Threshold(
 )
 SCHEDULED = Threshold(
     "5 s",
-    "if each challenged request may be from another process, and the pauses are longer (the median), they are only a note, "
-    "however many: a scheduler or a user may start the processes",
+    "if each challenged request may be from another process, and the median pause is longer than this, the severity is note, "
+    "whatever the number of requests: a scheduler or a user may start the processes",
 )
 SHOWN = Threshold("3 requests", "the maximum number of requests shown as evidence; the message has the totals")
 _CONNECTION_BOUND = (

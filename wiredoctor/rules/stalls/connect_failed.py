@@ -226,7 +226,7 @@ AT_THE_END = Threshold(
 GIVEN_UP = Threshold(
     "2 SYNs",
     "the minimum number of SYNs if the client has given up: a gateway reported the failure to its own client, or the client "
-    "then tried again on another connection, in vain",
+    "then tried again on another connection, without an answer",
 )
 LONE = Threshold(
     "900 ms",
@@ -238,7 +238,7 @@ NEXT_WAIT = Threshold(
 )
 TOO_LATE = Threshold(
     "30 ms",
-    "the minimum time from the SYN to the client's RST of kind given-up; no program gives up sooner, but health checks do",
+    "the minimum time from the SYN to the client's RST for kind given-up; an RST that comes sooner is that of a health check",
 )
 IN_A_ROW = Threshold(
     "3 attempts",
@@ -256,7 +256,7 @@ AT_ONCE = Threshold("1 s", "the reset must come this soon after the SYN-ACK; a s
 SOON = Threshold("60 s", "a server that is starting or restarting accepts connections after at most this time")
 BUSY = Threshold(
     "1 s",
-    "if a server accepts a connection between two refusals less than this apart, it did not restart: few servers can do that "
+    "if a server accepts a connection between two refusals less than this apart, it did not restart: few servers can restart "
     "twice in this time",
 )
 NEARER = Threshold(
