@@ -14,15 +14,15 @@ Why it hurts
 
 How it is proved
     An acknowledgment number covers bytes that were never captured. These bytes come after the first captured packet of the
-    connection, and both directions are in the capture. At most as many bytes are missing as a link of 10 Gbit/s (1.25 GB per
-    second) could have carried since the last captured data.
+    connection, and both directions are in the capture. No more bytes are missing than a link of 10 Gbit/s (1.25 GB per second)
+    could have carried since the last captured data.
 
     The handshake of a connection on reused ports is missing: after the end of a connection (the FINs of both sides, or an RST),
     the sequence numbers of both directions lie outside the receive windows that were announced last. If no such end was
-    captured, the sequence numbers of both directions jump: one goes back by more than the window, or both go forward by 1 MiB
-    or more. One of the two may also go forward by only 65,538 or 65,539: when Linux reuses the ports of a connection in
-    TIME_WAIT, its initial sequence number is the one after the old FIN plus 65,537. The jump itself does not count as missing
-    bytes, because each connection has its own initial sequence number (RFC 9293).
+    captured, the sequence numbers of both directions jump: in one direction back by more than the window, or in both directions
+    forward by 1 MiB or more. In one of the two directions a jump forward by 65,538 or 65,539 is enough: when Linux reuses the
+    ports of a connection in TIME_WAIT, it adds 65,537 to the sequence number after the old FIN. The jump itself does not count
+    as missing bytes, because each connection has its own initial sequence number (RFC 9293).
 
     Kind dropped: the last Interface Statistics Block of each interface counts the dropped packets (isb_ifdrop, isb_osdrop).
 
@@ -80,11 +80,14 @@ RULE = Rule(
     summary=True,
 )
 
-SHOWN = Threshold("5 places", "the maximum number of places shown as evidence; the message has the totals")
+SHOWN = Threshold("5 places", "the maximum number of gaps and missing handshakes shown as evidence; the message has the totals")
 
 
 def screen() -> dict[str, pl.Expr]:
-    """Return a cheap condition for each table. If no row of a batch meets its condition, the batch has no candidate findings."""
+    """Return a cheap condition for each table.
+
+    If no row of a batch meets the condition for its table, the batch has no candidate findings.
+    """
     return {"connections": (_missing() > 0) | pl.col("reuse_frame").is_not_null(), "captures": pl.col("dropped") > 0}
 
 
@@ -98,7 +101,7 @@ def find(connections: pl.LazyFrame, captures: pl.LazyFrame) -> pl.LazyFrame:
 
 def _unseen(connections: pl.LazyFrame) -> pl.LazyFrame:
     one_byte = pl.max_horizontal("client_unseen_bytes", "server_unseen_bytes") == 1
-    # a keep-alive probe as the first packet of its side looks like an ACK
+    # a keep-alive probe without payload looks like a plain ACK, so the peer seems to acknowledge a byte that was not captured
     lost = (_missing() > 0) & ~(one_byte & ~c("handshake"))
     lost = lost & (c("client_packets") > 0) & (c("server_packets") > 0) & c("unseen_frame").is_not_null()
     reused = c("reuse_frame").is_not_null()

@@ -10,9 +10,9 @@ What it means
 Why it hurts
     Times across such a step are wrong: a wait seems shorter, or negative, and a response seems to come before its request.
     In a file that is out of order, a response may come before its request, too. wiredoctor sorts such packets by time before
-    it analyzes them. Wireshark does not, and may show them as lost or retransmitted. In the report, frame numbers are those
-    of the file (out-of-order), or those that reordercap would give them (unsorted). If a clock was also set back, packets are
-    not sorted across that place, so their numbers differ from those after reordercap. Connection numbers are always those
+    it analyzes them. Wireshark does not, and may show them as lost or retransmitted. In the report, frame numbers are those of
+    the file (kind out-of-order), or those of the file after reordercap (kind unsorted). If a clock was also set back, packets
+    are not sorted across that place, so their numbers differ from those after reordercap. Connection numbers are always those
     of the file.
 
 How it is proved
@@ -122,7 +122,7 @@ _STEPPED = {
     "not that of reordercap",
     "in_wireshark": "To find its packets in Wireshark, compare their times of day",
 }
-"""The texts about a sorted file: _PLAIN if its clock was not set back, _STEPPED if it was."""
+"""The texts about a file whose packets were sorted: _STEPPED if the clock was also set back, otherwise _PLAIN."""
 
 _KIND = pl.when("sorted").then(pl.lit("unsorted")).otherwise(pl.lit("out-of-order"))
 

@@ -1,9 +1,8 @@
 """Two packets carry different bytes for the same sequence numbers.
 
 What it means
-    Different bytes were sent for the same sequence numbers. A TCP sender always retransmits the same bytes. So something
-    else sent one of the packets, a device on the path changed one of them, or the capture mixes two networks with the same
-    addresses.
+    Different bytes were sent for the same sequence numbers. A TCP sender always retransmits the same bytes. So something else
+    sent one of the packets, a device on the path changed a packet, or the capture mixes two networks with the same addresses.
 
     Kind never-sent: a host acknowledged bytes that the other host had not sent. Something on the path sent them in its name,
     between the capture point and the host that acknowledged them.
@@ -17,8 +16,8 @@ How it is proved
     A packet overlaps earlier data in the same direction, at least two bytes of the overlap are different, and the checksums of
     both packets are correct.
 
-    Kind never-sent: an ACK covers bytes that were not captured. More than a round trip later, their sender sends an ACK whose
-    sequence number, which is that of its next byte, lies below them.
+    Kind never-sent: an ACK covers bytes that were not captured. More than a round trip later, the host that should have sent
+    these bytes sends an ACK. The sequence number of this ACK, which is that of the host's next byte, lies below them.
 
 What it is not
     A retransmission has the same bytes. A keep-alive or window probe may carry one arbitrary byte. A packet that was damaged
@@ -45,7 +44,7 @@ RULE = Rule(
     severity="warning",
     title={
         None: "{conflicts:,} packets contradict earlier data",
-        "never-sent": "{conflicts:,} bytes were acknowledged, but their host never sent them",
+        "never-sent": "{conflicts:,} bytes were acknowledged, but never sent",
     },
     message={
         None: "{conflicts:,} packets on {touched:,} of {connections:,} connections carry different bytes than an earlier packet "
@@ -87,7 +86,7 @@ def screen() -> pl.Expr:
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return one row that counts the packets with contradicting bytes, and the connections with such packets; no row if none.
 
-    Return a second row of this form for bytes that were acknowledged but never sent.
+    Return another such row for bytes that were acknowledged but never sent.
     """
     c = pl.col
     note = pl.format(
@@ -100,7 +99,7 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
         c("connection").sort_by("conflict_frame").first().alias("first_connection"),
     )  # fmt: skip
     note = pl.format(
-        "connection {}: an ACK of {} bytes that their host had not sent, as the sequence number of its ACK in frame {} shows",
+        "connection {}: an ACK of {} bytes that the other host had not sent, as its sequence number in frame {} shows",
         *("connection", "unsent_bytes", "unsent_later_frame"),
     )
     place = packet("unsent_frame", "unsent_time", note)

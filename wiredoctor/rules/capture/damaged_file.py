@@ -88,6 +88,6 @@ def find(captures: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _sentence(text: pl.Expr) -> pl.Expr:
-    """Capitalize the first word of a sentence unless it is the name of a file."""
+    """Capitalize the first word of `text` unless the word is the name of a file."""
     capitalized = text.str.head(1).str.to_uppercase() + text.str.slice(1)
     return pl.when(text.str.contains("^[a-z]+ ")).then(capitalized).otherwise(text)

@@ -62,7 +62,7 @@ _TOLD_APART = (
     " with another time to live",
     " in another encapsulation",
 )
-"""The descriptions of how the duplicates of a packet differ, indexed by `connections.duplicate_difference`."""
+"""The texts that say how the copies of a packet differ, indexed by `connections.duplicate_difference`."""
 
 _CURES = (
     "Have the mirror port copy one direction of each port only (rx or tx, not both).",

@@ -15,8 +15,9 @@ How it is proved
     The first bytes of the connection are a TLS handshake record.
 
 What it is not
-    Payload that is neither TLS nor HTTP is not reported here. A ClientHello with an encrypted part (Encrypted Client Hello)
-    may name a public front instead of the server. Browsers also send such a part to servers that do not support it.
+    Payload that is neither TLS nor HTTP is not reported here. A ClientHello with an encrypted part (Encrypted Client Hello) may
+    name a public server of the provider instead of the requested one. Browsers also send such a part to servers that do not
+    support it.
 
 What to do
     To have HTTP judged as well, capture where the traffic is not encrypted: behind the host that terminates TLS, such as

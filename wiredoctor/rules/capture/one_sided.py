@@ -86,7 +86,7 @@ def find(connections: pl.LazyFrame, captures: pl.LazyFrame) -> pl.LazyFrame:
 def _is_slice() -> pl.Expr:
     """Return whether only a short part of a connection was captured, at the start or the end of the capture.
 
-    The handshake was not captured, so packets of the peer may also lie outside the capture.
+    Its handshake is missing, so the packets of the peer may have come before or after the capture.
     """
     begun = c("history").str.contains("[SsHh]")
     at_an_end = (c("start") < SLICE.value) | (c("end") > c("last_time") - SLICE.value)

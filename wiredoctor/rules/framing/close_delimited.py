@@ -84,7 +84,7 @@ def screen() -> pl.Expr:
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each response whose end is the close of its connection, as the server had announced."""
+    """Return a row for each response whose end is the close of its connection, as the response or its request had announced."""
     by_choice = ~c("persistent") & ~c("response_endless") & ~_closes_because_of_error()
     return closes.filter(is_delimited_by_close() & by_choice).select(
         *candidate("server", confidence(), "response_frame", "response_start", "response_end"),
@@ -111,7 +111,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _closes_because_of_error() -> pl.Expr:
-    """Return whether the response is an error after which only the server wants to close."""
+    """Return whether the response is an error (400 or above), and only the server, not the client, asked for the close."""
     wanted = c("request_connection_close") | (c("request_version") < "HTTP/1.1")
     return ((c("response_status") >= 400) & ~wanted).fill_null(value=False)
 

@@ -15,10 +15,10 @@ How it is proved
     status line nor a request line. If the message is a response, its request was captured too and is not HEAD.
 
 What it is not
-    Another message may begin exactly there, requested or not (such as a 408). Old browsers send empty lines after the body
-    of a request. If a server sends only an empty line after the last response of a connection, the finding is a warning. If a
-    response must not have a body at all, body-not-allowed reports it. If a request announces no body, unframed-request-body
-    reports it. Bytes after 101 Switching Protocols or CONNECT belong to another protocol.
+    Another message may begin right after the body, requested or not (such as a 408). Old browsers send empty lines after the
+    body of a request. If a server sends only an empty line after the last response of a connection, the finding is a warning.
+    If a response must not have a body at all, body-not-allowed reports it. If a request announces no body,
+    unframed-request-body reports it. Bytes after 101 Switching Protocols or CONNECT belong to another protocol.
 
 What to do
     Have the program that sets Content-Length count the bytes that it sends, after encoding and compression. If an error page
@@ -77,7 +77,7 @@ HARMLESS = "They are only an empty line, and the server then closes the connecti
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each message that is longer than its Content-Length.
 
-    The row is a warning if only an empty line follows the last response of a connection.
+    The severity is warning if only an empty line follows the last response of a connection.
     """
     head = pl.format("the {}: Content-Length {}", message_label(), "body_due")
     proof = pl.format("after the body: {}, which is not the start of a message", quoted_excerpt())

@@ -47,8 +47,8 @@ RULE = Rule(
     remedy="Leave the chunks to the server, the framework or the HTTP library. Programs that set Transfer-Encoding: chunked by "
     "themselves have to write for each piece its length in hexadecimal digits, CRLF, the piece, CRLF, and at the end 0, "
     "CRLF, CRLF. Common mistakes are setting the field without writing chunks, a body that is chunked twice, a length "
-    "in characters instead of bytes, and LF alone. Another one is a proxy that decodes a response but copies its "
-    "Transfer-Encoding.",
+    "in characters instead of bytes, and LF alone. A proxy that decodes a response but copies its Transfer-Encoding has the "
+    "same effect.",
     references=(
         Reference("RFC 9112 section 7.1, chunked", "https://www.rfc-editor.org/rfc/rfc9112.html#section-7.1"),
         Reference("RFC 9112 section 8, incomplete messages", "https://www.rfc-editor.org/rfc/rfc9112.html#section-8"),

@@ -132,8 +132,8 @@ RULE = Rule(
 
 CONNECTIONS = Threshold(
     "16384 connections",
-    "the number of connections that are remembered, so that each kind is reported once per connection; the least recently used "
-    "one is dropped",
+    "the number of connections that are remembered, so each kind is reported once per connection; the least recently used "
+    "connection is forgotten",
 )
 
 

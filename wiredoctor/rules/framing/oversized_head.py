@@ -12,15 +12,17 @@ Why it hurts
     although it works in a browser: "Header overflow" (Node), "upstream sent too big header" and a 502 (nginx).
 
 How it is proved
-    Kind request: the status is 431 or 414. Or it is 400, the server closes the connection although the client did not ask it
-    to, and the head has at least 8,000 bytes, or the response is as long as nginx's page "Request Header Or Cookie Too Large",
-    which shows a lower limit. Kind response: the head has more than 16 KiB, which is Node's limit.
+    Kind request: the status is 431 or 414. Or the status is 400, the server announces a close that the client did not ask for,
+    and the size of the head is the probable cause: the head has at least 8,000 bytes, or the response is as long as nginx's
+    page "Request Header Or Cookie Too Large" (then the limit may be lower). Kind response: the head has more than 16 KiB, which
+    is Node's limit.
 
 What it is not
-    A 400 without an announced close usually comes from an application and is not reported. Nor is a 400 of another length than
-    that page if the server has accepted a head of that size before, or one of nearly that size (within 10 %) and announced a
-    close then, too. Nor is a request with a large head that was accepted, or a large response to a browser. If a gateway
-    rejected a response and answered with an error, gateway-error reports it.
+    A 400 without an announced close usually comes from an application and is not reported. Nor is a 400 that is not as long as
+    that page if the server has accepted a head of the same size before. If the server announced a close when it accepted a
+    large head, a 400 to a head that is up to 10 % larger is not reported either. Nor is a request with a large head that was
+    accepted, or a large response head that a browser received. If a gateway rejected a response and answered with an error,
+    gateway-error reports it.
 
 What to do
     Find out which fields are large, in the browser's developer tools or in Wireshark. Store the data in a session on the
@@ -102,7 +104,8 @@ LARGE_RESPONSE = Threshold(
 
 CLEARLY = Threshold(
     "10 %",
-    "if a server announces a close even when it accepts a large head, a head with a 400 must be larger by more than this",
+    "if a server announces a close even when it accepts large heads, a 400 is reported only if its request head is larger "
+    "than the largest accepted one by more than this",
 )
 ENDPOINTS = Threshold(
     "10000 endpoints", "the number of servers whose largest accepted head is remembered, which bounds the memory"
@@ -114,7 +117,7 @@ _REASONS = {414: " (URI Too Long)", 431: " (Request Header Fields Too Large)"}
 _NGINX_PAGES = (221, 237, 623, 639)
 """The lengths in bytes of nginx's page "Request Header Or Cookie Too Large" without the server's name.
 
-That of older versions has bgcolor="white" (16 bytes), and that for Chrome has a padding (402 bytes).
+The page of older versions also has bgcolor="white" (16 bytes), and the page for Chrome also has padding (402 bytes).
 """
 _PAGE = ', and the response is as long as nginx\'s page "Request Header Or Cookie Too Large"'
 _DOUBT = ", which is the probable cause: many servers reject heads of more than 8 KiB and close the connection"
@@ -157,7 +160,11 @@ def screen() -> pl.Expr:
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each request that was rejected because of its head, and for each response with a large head."""
+    """Return a row for each request that was rejected because of its head, for each large request head that was accepted, and
+    for each response with a large head.
+
+    The accepted heads are not reported: `judge` learns the limits of servers from them.
+    """
     rejected, status = _rejected(), c("response_status")
     browser = c("request_user_agent").cast(pl.String).str.starts_with("Mozilla/").fill_null(value=False)
     kind = pl.when(rejected).then(pl.lit("request")).otherwise(pl.lit("response"))
@@ -192,8 +199,8 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
 class _Accepted:
     """The request heads that a server has accepted.
 
-    `size`: the size of the largest in bytes. `closes`: the server announced a close with the response to one of them, so an
-    announced close does not show that it rejected a head.
+    `size`: the size (bytes) of the largest head. `closes`: the server announced a close although it accepted one of these
+    heads, so an announced close does not show that it rejected a head.
     """
 
     size: int = 0
@@ -203,8 +210,9 @@ class _Accepted:
 def judge(rows: pl.DataFrame, known: BoundedMap[_Accepted] | None) -> tuple[pl.DataFrame, BoundedMap[_Accepted]]:
     """Return the candidates to report.
 
-    A request with a 400 that is not nginx's page is not reported if the server has accepted a request head of at least the same
-    size before. `known`: the largest accepted head of each server so far; None in the first batch.
+    A 400 that is not nginx's page is not reported if the server has accepted a request head of at least the same size before
+    (see CLEARLY for servers that then announced a close). `known`: the largest accepted head of each server so far; None in the
+    first batch.
     """
     known = BoundedMap(_Accepted, ENDPOINTS.value) if known is None else known
     kept: list[bool] = []

@@ -27,31 +27,32 @@ How it is proved
     and before the gateway's own close. If foreign-reset proves that a device on the path sent it, the finding names that
     device, also for kind truncated. Kind timed-out: before the server responded or closed, the gateway closed its connection to
     the server or answered its client. If the client had not sent its complete request by then, the finding says so, because the
-    server was still waiting for it. It also says so if the server had responded, but the response did not arrive: the gateway
-    acknowledged no byte of it, and both sides retransmitted data. Kind unsent: as timed-out, but the server had closed its
-    receive window, and it had not acknowledged the complete request when the gateway gave up. If the window was still closed
-    then (zero-window-stall), the server did not read; otherwise it read too slowly. If the gateway was waiting for more data
-    from its client, the kind is timed-out. Kind rejected-response: the server had sent a complete or partial response, or bytes
-    that are not HTTP, and the gateway did not forward them. If the response was complete and no error itself, the gateway must
-    have answered 502 or 503 within 100 ms after it. Any other failure within that time counts, too, except 504, if the head of
-    the response has 4 KiB or more. Kind truncated: the server's response broke off, or the gateway stopped waiting for it, and
-    the gateway's response broke off too or never began. Kind client-stalled: as truncated, but the gateway gave up while its
-    client's receive window had been closed for 1 s or longer, and the gateway had closed its receive window towards the server,
-    too. Kind stream-timed-out, a warning: the gateway closed both sides of an event stream or another endless response before
-    anybody else did, a whole number of seconds (and at most 20 ms more) after the last data from the server. Kind
-    not-passed-on: the gateway made no attempt, and answered 502, 503 or 504, or did not answer. Not if its host made another
-    request or connection within 25 ms after the client's request, or one that ended within 25 ms before the failure. If the
-    capture shows no server to which the gateway forwards requests like this one (the same host and first segment of the path),
-    the gateway may have asked a server that the capture does not show: on another port, on a Unix socket or behind TLS. Then
-    confidence is low, and the finding says so.
+    server was still waiting for it. The finding also mentions it if the server had responded, but the response did not arrive:
+    the gateway acknowledged no byte of it, and both sides retransmitted data. Kind unsent: as timed-out, but the server had
+    closed its receive window, and it had not acknowledged the complete request when the gateway gave up. If the window was
+    still closed then (zero-window-stall), the server did not read; otherwise it read too slowly. If the gateway was waiting for
+    more data from its client, the kind is timed-out. Kind rejected-response: the server had sent a complete or partial
+    response, or bytes that are not HTTP, and the gateway did not forward them. If the response was complete and no error
+    itself, the gateway must have answered 502 or 503 within 100 ms after it. Any other failure within that time counts, too,
+    except 504, if the head of the response has 4 KiB or more. Kind truncated: the server's response broke off, or the gateway
+    stopped waiting for it, and the gateway's response broke off too or never began. Kind client-stalled: as truncated, but the
+    gateway gave up while its client's receive window had been closed for 1 s or longer, and the gateway had closed its receive
+    window towards the server, too. Kind stream-timed-out, a warning: the gateway closed both sides of an event stream or
+    another endless response before the client or the server did, a whole number of seconds (and at most 20 ms more) after the
+    last data from the server. Kind not-passed-on: the gateway made no attempt, and answered 502, 503 or 504, or did not answer.
+    This kind does not apply if the gateway's host made another request or connection within 25 ms after the client's request,
+    or one that ended within 25 ms before the failure. The capture may show no server to which the gateway forwards requests
+    like this one (the same host and first segment of the path). Then the gateway may have asked a server that the capture does
+    not show: on another port, on a Unix socket or behind TLS. In this case confidence is low, and the finding says so.
 
-    Kind unseen: the client got a 502 or 504 (or a 503 from Varnish, Squid, Envoy or AWS ALB, or haproxy's own page for 503, or a
-    503 in response to CONNECT, or 520 to 526 from Cloudflare), but the capture does not contain the other side of the gateway.
-    There is one finding per gateway and status. It names servers that may be behind the gateway. While a response was due, a host
-    contacted each of these servers. That host is not a client of the gateway, so it may be the gateway itself under another
-    address. That host failed to connect, or sent nothing on the connection, or used TLS or a protocol other than HTTP (such as
-    FastCGI). If such a host sent only one kind of request to a server, at least twice, and the last one before the first error
-    failed, the finding names it as a health check that may explain the status.
+    Kind unseen: the client got a status that gateways create themselves, but the capture does not contain the other side of the
+    gateway. Such a status is 502 or 504, a 503 from Varnish, Squid, Envoy or AWS ALB, haproxy's own page for 503, a 503 in
+    response to CONNECT, or 520 to 526 from Cloudflare. There is one finding per gateway and status. It names servers that may
+    be behind the gateway. While a response was due, a host contacted each of these servers. That host is not a client of the
+    gateway, so it may be the gateway itself under another address. That host failed to connect, or sent nothing on the
+    connection, or used TLS or a protocol other than HTTP (such as FastCGI). If such a host sent only one kind of request to a
+    server, at least twice, and the last one before the first error failed, the finding names it as a health check that may
+    explain the status.
 
 What it is not
     Not reported: a gateway that forwards an error of the server, a client that closes while the attempt is still open, a device
@@ -61,15 +62,15 @@ What it is not
     later one succeeded, the client noticed nothing, and the finding about the failed attempt becomes a warning.
 
 What to do
-    If the finding names as its cause another finding, on the connection behind the gateway, start with that one. Kinds refused,
+    If the finding names another finding as its cause, on the connection behind the gateway, start with that one. Kinds refused,
     unreachable: check whether the server is up and listens on the address that the gateway uses. Kinds closed, truncated: check
-    the server's log. Kind closed: also have the gateway's pool keep idle connections for less time than the server does.
-    Kind timed-out: make the server faster, or raise the gateway's timeout; if the response did not arrive, find out what drops
-    it. Kind unsent: find out why the server does not read, or reads slowly. Kind rejected-response: correct the response, or
-    raise the gateway's limits. Kind client-stalled: find out why the client does not read, or raise the gateway's timeout for
-    clients (nginx send_timeout, haproxy timeout client). Kind stream-timed-out: have the server send something more often, or
-    raise the gateway's timeout. Kind not-passed-on: check the limits and health checks of the gateway. Kind unseen: capture on
-    the gateway, and check its log.
+    the server's log. Kind closed: also have the gateway's pool keep idle connections for less time than the server does. Kind
+    timed-out: make the server faster, or raise the gateway's timeout; if the response did not arrive, find out what drops it.
+    Kind unsent: find out why the server does not read, or reads slowly. Kind rejected-response: correct the response, or raise
+    the gateway's limits. Kind client-stalled: find out why the client does not read, or raise the gateway's timeout for clients
+    (nginx send_timeout, haproxy timeout client). Kind stream-timed-out: have the server send something more often, or raise the
+    gateway's timeout. Kind not-passed-on: check the limits and health checks of the gateway. Kind unseen: capture on the
+    gateway, and check its log.
 
 References
     RFC 9110 sections 3.7 and 15.6. The manuals of nginx, haproxy and httpd. The lists of errors of Cloudflare and AWS ALB.
@@ -411,9 +412,10 @@ def _order(row: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def _outermost(fronts: Mapping[Key, Front], found: Mapping[Key, Failure]) -> dict[Key, int]:
-    """Return the gateways' own exchanges that belong to an exchange that failed at a gateway nearer to the client.
+    """Return the requests of gateways that belong to a failure at a gateway nearer to the client, with the time (ns) of that
+    failure.
 
-    The values are the times (ns) of these failures. Only the failure at the gateway nearest to the client is reported.
+    Only the failure at the gateway nearest to the client is reported.
     """
     until: dict[Key, int] = {}
     for key, failure in found.items():
@@ -478,9 +480,11 @@ _BY_ICMP = "an ICMP error answered its SYN to the server behind it"
 def _candidate(
     row: Mapping[str, Any], front: Exchange, failure: Failure, until: int, software: str, *, leads: bool
 ) -> dict[str, Any]:  # fmt: skip
-    """Return a candidate.
+    """Return the candidate of a failure.
 
-    `leads`: whether the capture shows a server to which the gateway forwarded requests like this one.
+    `row`: the exchange `front` of the gateway with its client. `until`: the time (ns) of the same failure at a gateway nearer
+    to the client; 0 if there is none. `software`: the software of the gateway that made the error; "" if unknown. `leads`:
+    whether the capture shows a server to which the gateway forwarded requests like this one.
     """
     end = _failed_at(front, failure)
     # the client may still have been sending its body

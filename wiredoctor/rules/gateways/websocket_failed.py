@@ -85,7 +85,7 @@ RULE = Rule(
     remedy={
         "dropped": "Have the gateway forward the upgrade. {setting}",
         "version": "Have both sides use version 13 (RFC 6455), the only one in use. Replace the library on the side "
-        "that uses another one.",
+        "that uses another version.",
         "unsupported": "{check}",
     },
     display_filter="frame.number in {{{frames}}}",
@@ -115,7 +115,7 @@ _BROWSER = "Mozilla/"
 """The beginning of every browser's User-Agent."""
 
 _BUSY = (429, 503)
-"""The statuses with which a server refuses a request for the moment if it also sends Retry-After."""
+"""The statuses with which a server refuses a request temporarily, if it also sends Retry-After."""
 
 _UPGRADE_REQUIRED = 426
 _EITHER = (
@@ -174,7 +174,7 @@ _URL = r"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?//([^/?#]*)"
 
 
 def _is_redirected() -> pl.Expr:
-    """Return whether a browser's request was redirected to its own URL, give or take scheme, port, "www." and a final slash.
+    """Return whether a browser's request was redirected to its own URL, apart from scheme, port, "www." and a final slash.
 
     A login page has another path, or, if it is the root of its site, another host.
     """
@@ -199,8 +199,9 @@ def _bare_host(host: pl.Expr) -> pl.Expr:
 
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame, fronts: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each WebSocket request, successful or not. If a gateway forwarded the request, the row describes that,
-    too.
+    """Return a row for each WebSocket request, successful or not.
+
+    If a gateway forwarded the request, the row also has facts about the forwarded request.
     """
     got = _is_handshake() & c("upgraded")
     rows = exchanges.filter((_is_handshake() & _is_refusal()) | got).select(
@@ -292,7 +293,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
 def _without_success_elsewhere(rows: pl.DataFrame) -> pl.DataFrame:
     """Return the refused requests, except those whose client got the WebSocket on another connection at about that time.
 
-    A client that follows a redirection may do so on the same connection, and finds another server or a path with a slash.
+    After a redirection, a WebSocket on the same connection, on another server, or on the path with a slash counts, too.
     """
     rows = rows.with_columns(_bare_path(c("path")).alias("bare"))
     place = ["client_host", "agent", "bare"]
@@ -336,13 +337,14 @@ def _forwarding_text() -> pl.Expr:
     return pl.when(c("behind_can")).then(pl.lit("without Upgrade")).otherwise(old)
 
 
-# words
+# texts
 
 
 def _setting() -> pl.Expr:
     """Return advice on the setting to change in the gateway, depending on the gateway's software.
 
-    Apache httpd adds X-Forwarded-Server. Only nginx uses HTTP/1.0 by default, and it replaces the Server field of responses.
+    The packets show the software: Apache httpd adds X-Forwarded-Server; only nginx uses HTTP/1.0 by default, and it replaces
+    the Server field of responses.
     """
     replaced = c("software").str.starts_with("nginx") & (c("behind_software") != c("software"))
     return (

@@ -2,7 +2,7 @@
 
 What it means
     The client closed or reset the connection while the response was due or incomplete. Often no timeout was involved: a
-    program ended, a user left a page, or the next request replaced this one. The packets around the close show which.
+    program ended, a user left a page, or the next request replaced this one. The packets around the close show the reason.
 
     The first kind that fits is reported:
 
@@ -12,8 +12,8 @@ What it means
       response.
     - superseded: the next request replaced this one (as in a search field that queries at every keystroke), or the client
       had sent the request twice and the other copy got the response.
-    - left: the user left while a page was loading, or ended the request in another way. The latter is assumed, for example,
-      if the client had once waited longer for the response to such a request, so no timeout can have expired now.
+    - left: the user left while a page was loading, or ended the request in another way. That is assumed, for example, if the
+      client had once waited longer for the response to such a request, so no timeout can have expired now.
     - seek: the client requested another part of the same resource, as players and download managers do.
     - stream: the response came in pieces without an announced end.
     - timeout: a timeout of the client expired.
@@ -40,11 +40,11 @@ How it is proved
     - There are three or more, to one server, and no wait matches a common timeout. The client may have requested more. But on
       each connection it had once waited at least as long for the response to a similar request.
 
-    The first two do not apply if the closes are spread over 4 ms or more, each of the requests was the first on its connection,
-    and the times from the SYNs to the closes differ by at most a quarter of that: then each connection had a timeout of its own.
-    Nor does the second apply if the waits for one server differ so little.
+    The first two do not apply if each connection had its own timeout: the closes are spread over 4 ms or more, each of the
+    requests was the first on its connection, and the times from the SYNs to the closes differ by at most a quarter of that
+    spread. Nor does the second apply if the waits for one server differ so little.
 
-    Kind unread, one of these:
+    Kind unread, one of these is true:
 
     - The close acknowledges the head of the response, and came as soon as the client could have received the head. If the
       head has 4,000 bytes or more, and no byte of the body had come, the client may have rejected it: the head may exceed its
@@ -55,14 +55,14 @@ How it is proved
       only delayed on the path. This does not apply if the wait matches a common timeout.
     - The FIN came with the end of the request, and the client had never waited for the response to such a request before.
 
-    Kind superseded, one of these:
+    Kind superseded, one of these is true:
 
     - At the time of the close, the same client (host and User-Agent) requested the same path with another query, by GET or HEAD,
       and the wait matches no common timeout.
     - The client had sent the same request on another connection, and the response to that copy had just come. If more than
       one copy got its response during this wait, this does not apply.
 
-    Kind left, one of these:
+    Kind left, one of these is true:
 
     - The client had waited less than 4 s, and within half a second of the close it requested a page or received one. If the wait
       matches a common timeout, it must have requested the page before the close.
@@ -255,8 +255,8 @@ RULE = Rule(
 
 QUIET = Threshold(
     "1 s",
-    "the message mentions the time without data before the close if it is at least this long; the server had then stopped in "
-    "the middle of its response",
+    "the minimum time without data before the close that the message mentions: the server had stopped in the middle of its "
+    "response",
 )
 LARGE_HEAD = Threshold(
     "4000 bytes", "the minimum size of a response head that the client may have rejected; nginx's default limit is 4 or 8 kB"
@@ -326,7 +326,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
 
 
 def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
-    """Return the candidates with their kinds. These also depend on the other connections of their clients.
+    """Return the candidates with their kinds, which also depend on the other connections of the same clients.
 
     Drop candidates to which no kind applies, and candidates whose client has only half-closed.
     """
@@ -355,7 +355,7 @@ def _sent_only_fin() -> pl.Expr:
     return (c("client_close_rst") == 0) & c("server_close_frame").is_null() & c("client_rst_frame").is_null()
 
 
-# words
+# texts
 
 _UNKNOWN_THERE = (
     " The server answered that FIN with an RST without ACK flag: it no longer knew the connection. So the connection had "
@@ -429,7 +429,8 @@ def _quiet() -> pl.Expr:
 def _has_stopped() -> pl.Expr:
     """Return whether no byte of the response came for at least QUIET, and the client had acknowledged all that was sent.
 
-    Otherwise the server had not stopped: a segment was lost. A single byte may be a probe of a closed window.
+    If it had not acknowledged everything, a segment was lost, and the server had not stopped. A single byte may be a probe of a
+    closed window.
     """
     outstanding = (c("response_end_offset") - c("client_close_ack") > 1).fill_null(value=False)
     return ~outstanding & (_quiet() >= QUIET.value)
@@ -446,7 +447,9 @@ def _sized() -> pl.Expr:
 
 
 def _look_for_end() -> pl.Expr:
-    """Return the advice for a response that stopped or never began, perhaps because the server's program had no more to do."""
+    """Return the advice for a client that waited for a 100 (Continue), or for the end of a response that had stopped; otherwise
+    "".
+    """
     return (
         pl.when(awaits_continue())
         .then(pl.lit(_CONTINUE))

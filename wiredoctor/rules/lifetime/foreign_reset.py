@@ -1,4 +1,4 @@
-"""A device between client and server ended a connection in the name of one of them.
+"""A device between client and server ended a connection in the name of the client or the server.
 
 What it means
     The RST (or FIN) that ended the connection carries the address of the server, or of the client, but that host did not
@@ -12,7 +12,7 @@ Why it hurts
 How it is proved
     At least two of the following signs are present. The TTL (hop limit) of the packet differs by more than 2 from that of all
     other packets of that host on the connection. If the host goes on sending with its own TTL, any difference counts, unless
-    the path became shorter and the RST may have overtaken later packets. Any difference counts, too, beside a wrong
+    the path became shorter and the RST may have overtaken later packets. Any difference also counts together with a wrong IP
     identification or missing timestamps, which a change of route does not explain. The packet has the ACK flag and IP
     identification 0, although that host increments it with every packet. Or its IP identification is not near those of the
     host, although the host increments it and sent a packet less than a second before. Or its IP identification is that of the
@@ -23,9 +23,9 @@ How it is proved
     above the next expected byte and inside the window, and the packet did not merely overtake the data in between.
 
     The request counts as lost if the response was cut off, or began only after an RST in the server's name. It is also lost
-    if a FIN in the server's name carried the response, which then came from the device. And if an RST in the client's name
-    came before an ACK of the response could come, no ACK of its end followed, and the connection has a packet a round trip
-    or more after the response (medium confidence): the client had the connection no longer, or answers no more.
+    if a FIN in the server's name carried the response, which then came from the device. It is lost, too (medium confidence), if
+    an RST in the client's name came before an ACK of the response could come, no ACK of its end followed, and the connection
+    has a packet a round trip or more after the response: the client had dropped the connection, or no longer answers.
 
     If an RST shows one of these signs, its host may still send the response, so wiredoctor waits for the response for up to
     a minute.
@@ -119,7 +119,9 @@ def find(foreign_closes: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, _exchanges: pl.LazyFrame) -> pl.DataFrame:
-    """Report a complete response as lost if it met an RST in the client's name, and the client never acknowledged its end."""
+    """Report a complete response as lost if an RST in the client's name came before its ACK, and the client never acknowledged
+    its end.
+    """
     known = of_connections(connections, rows).select("connection", "server_unacknowledged", c("end").alias("heard")).collect()
     joined = rows.join(known.unique("connection", keep="last"), on="connection", how="left", maintain_order="left")
     unread = ((c("server_unacknowledged") > 0) & (c("heard") >= c("ack_due"))).fill_null(value=False)

@@ -4,9 +4,9 @@ What it means
     A server keeps a connection open for the next request, but not forever. The finding shows the observed idle timeout and the
     announced one. If the server announces none, the finding names the software whose default matches.
 
-    Kind inverted: a client keeps idle connections for longer than the server's timeout. Its pool will hand out one that the
-    server has closed or is about to close. Kind stop: no timeout closed the connections. A process of the server ended (a
-    reload, a restart, a deployment, a recycled worker), and all its idle connections ended with it at one moment.
+    Kind inverted: a client keeps idle connections for longer than the server's timeout. Its pool will hand out a connection
+    that the server has closed or is about to close. Kind stop: no timeout closed the connections. A process of the server ended
+    (a reload, a restart, a deployment, a recycled worker), and all its idle connections ended with it at one moment.
 
 Why it hurts
     The close itself does no harm: every server has such a timeout, and every process ends. But a client, proxy or balancer
@@ -41,8 +41,8 @@ How it is proved
     If the server refuses every SYN from then on, closes up to 10 s later also belong to the stop: the process then answers
     its last requests and closes their connections.
 
-    It is not a stop if an announced or otherwise known idle timeout had expired on all of them. A stop is not reported as
-    premature-close or as a broken promise, and no timeout is learned from it.
+    It is not a stop if an announced or otherwise known idle timeout had expired on all these connections. A stop is not
+    reported as premature-close or as a broken promise, and no timeout is learned from it.
 
 What it is not
     premature-close reports a close right after a response. idle-timeout-broken-promise reports a close before the announced
@@ -114,7 +114,7 @@ RULE = Rule(
         "inverted": "Make the idle timeout of the client's pool shorter than {least}, or the server's longer than the "
         "client's: nginx keepalive_timeout, Apache httpd KeepAliveTimeout, Node server.keepAliveTimeout, gunicorn --keep-alive, "
         "uvicorn --timeout-keep-alive, IIS connectionTimeout. If the client is a balancer or a proxy (AWS application load "
-        "balancer: 60 s, nginx upstream keepalive_timeout: 60 s), the server behind it needs the longer one.",
+        "balancer: 60 s, nginx upstream keepalive_timeout: 60 s), the server behind it needs the longer timeout.",
         "stop": "Nothing has to change if no request was lost. Otherwise have the new process accept connections first, have the "
         "old one answer the requests that it has, with Connection: close, before it closes (nginx -s quit, apachectl "
         "graceful-stop, Node server.close, Go Server.Shutdown, haproxy's soft stop, gunicorn's SIGTERM), and have clients "
@@ -143,7 +143,8 @@ SPREAD = Threshold(
 )
 APART = Threshold(
     "100 ms",
-    "if the first and the last close are further apart, a timer expired more than once; otherwise, they may have one cause",
+    "if the first and the last close are further apart, a timer expired more than once; otherwise, the closes may have a "
+    "common cause",
 )
 SHOWN = Threshold("3 connections", "the maximum number of connections shown as evidence; the message has the totals")
 

@@ -17,17 +17,17 @@ How it is proved
     Confidence is high if the server closed and the idle time is the default of a common proxy or balancer (within 0.5 % or 50
     ms). It is also high if one side closed three or more connections after the same idle time, and these are at least three
     quarters of the connections that this side closed while idle. Idle times count as the same if they differ by at most 1 %
-    plus 20 ms, or by at most 300 ms, because nginx and HAProxy may close that much early. Confidence is medium if only two
+    plus 20 ms, or by at most 300 ms, because nginx and HAProxy may close that much too early. Confidence is medium if only two
     connections were closed and both had the same idle time (within 1 % plus 20 ms). A single close by the server at another
     idle time has low confidence, and is only a note.
 
 What it is not
-    If a user leaves a page, the client closes after a time that no other connection shares. A client that closes its own idle
-    CONNECT tunnels does so as it closes idle connections: its pool has a timeout. A WebSocket close frame or a last chunk
-    announces a close. A server that stops closes all connections at the same moment, whatever their idle times. A request
+    If a user leaves a page, the client closes after a time that no other connection shares. A client may close its own idle
+    CONNECT tunnels for the same reason as other idle connections: its pool has a timeout. A WebSocket close frame or a last
+    chunk announces a close. A server that stops closes all connections at the same moment, whatever their idle times. A request
     without any response yet (a long poll) belongs to client-abort or no-response. If the connection was idle between two
-    requests, idle-close reports it. TCP keep-alive probes do not count as data, and proxies do not count them either. HTTP/2
-    is not judged.
+    requests, idle-close reports it. TCP keep-alive probes do not count as data, and proxies do not count them either. HTTP/2 is
+    not judged.
 
 What to do
     Have one side send something more often than the timeout: WebSocket pings, or comments in event streams. Or lengthen the
@@ -92,7 +92,8 @@ RULE = Rule(
 REST = Threshold("5 s", "the minimum idle time: users and programs pause for seconds, and no common idle timeout is shorter")
 SOON = Threshold(
     "2 s",
-    "the minimum idle time of WebSockets that a server closed, if three are equal; a server that is done sends a Close frame",
+    "the minimum idle time of WebSockets that a server closed, if three are equal; a server that ends a WebSocket on purpose "
+    "sends a Close frame",
 )
 SAME = Threshold("1 %", "the tolerance for equal idle times; timers that are set to the same time differ by less")
 SAME_NEAR = Threshold("20 ms", "the tolerance that is added for short idle times; a loaded machine delays timers by this much")
@@ -206,7 +207,7 @@ def _closed_by(rows: pl.LazyFrame, side: str, from_afar: pl.Expr) -> pl.LazyFram
         c(f"{side}_close_time").alias("end"),
         pl.lit(None, pl.Int64).alias("delay"),
         *("endpoint", "rest_ns", "final_at", "close"),
-        # truncated-response reports a truncated response
+        # without a timeout, a truncated response is a matter for truncated-response
         (c("tunnel") | (c("response_framing") == "close-delimited")).alias("told_alone"),
         _kind_of_stream().alias("what"),
         evidence(

@@ -16,7 +16,7 @@ How it is proved
     in between, and the client had not closed. The time counts from the beginning of the response, because the server starts its
     timer when it has written the response, which may then wait in buffers.
 
-    It counts as a habit if the server closed too soon at two moments after similar idle times, or at three moments.
+    An early close counts as a habit if the server closed too soon at two moments after similar idle times, or at three moments.
     Otherwise the kind is once.
 
 What it is not
@@ -135,7 +135,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
 def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFrame:
     """Drop closes that happened when a server process ended.
 
-    If an endpoint broke its promise at only one moment, a process may have ended then. In this case the kind is "once", with at
+    If an endpoint closed too early at only one moment, a process may have ended then. In this case the kind is "once", with at
     most medium confidence.
     """
     return rests.with_single_closes(rests.without_stopped(rows, live=live), pl.lit(value=True), live=live)

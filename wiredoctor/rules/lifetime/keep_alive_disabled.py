@@ -103,7 +103,9 @@ def screen() -> pl.Expr:
 
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each client host and server if every response between them closes its connection."""
+    """Return a row for each pair of client host and server if every response of the server to that client closes its
+    connection.
+    """
     asked = c("has_request") & (c("request_version") == "HTTP/1.1") & ~c("request_connection_close") & ~c("upgraded")
     # after an error, many servers close anyway
     answered = (c("response_status") >= 200) & (c("response_status") < 400)
@@ -168,8 +170,8 @@ def _saved(opened: pl.Expr, received: pl.Expr) -> pl.Expr:
     """Return for each connection, in the order of `opened`, whether keep-alive would have saved its handshake.
 
     With keep-alive, a connection is free from the time `received`, at which the client has the complete response, until it is
-    used again or has been idle for KEPT. A client opens a new one if all are busy, that is, if the number of requests without
-    a complete response reaches a new maximum. After a pause in which all have been closed, the maximum is counted afresh.
+    used again or has been idle for KEPT. A client opens a new connection if all are busy, that is, if the number of requests
+    without a complete response reaches a new maximum. After a pause in which all have been closed, counting starts again.
     """
     starts, ends = opened.sort(), received.sort()
     over = ends.search_sorted(starts, side="right").cast(pl.Int64)

@@ -21,9 +21,9 @@ How it is proved
     capture point.
 
     Kind forgotten: the first request after at least a second of idle time is answered by an RST without ACK flag. The RST's
-    sequence number is the request's acknowledgment number, no ACK of the request came before it, and no FIN before it or soon
-    after. If the RST has another TTL
-    (hop limit) than the server's packets, a NAT or firewall in front of the server probably sent it.
+    sequence number is the request's acknowledgment number, no ACK of the request came before it, and no FIN came before it or
+    soon after. If the RST has another TTL (hop limit) than the server's packets, a NAT or firewall in front of the server
+    probably sent it.
 
     Kind at-limit: the close does acknowledge the request, because kernels acknowledge data that no process has read. The idle
     time is the proof: the server closed right after the request, when its idle timeout expired. That timeout is learned from its
@@ -272,7 +272,7 @@ def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
     return beside_repetitions(rows, clients)
 
 
-# words
+# texts
 
 
 def _unknown_idle_time() -> pl.Expr:

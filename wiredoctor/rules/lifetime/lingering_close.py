@@ -8,8 +8,7 @@ What it means
 
 Why it hurts
     The connection can no longer be used, but occupies a socket on both sides, a port, and often a worker. Clients that wait
-    for the close (HTTP/1.0 clients, some proxies) lose that time. If the close ends the body, every client waits, and so
-    does the user.
+    for the close (HTTP/1.0 clients, some proxies) lose that time. If the close ends the body, every client and its user wait.
 
 How it is proved
     The response is complete, marks its own end (Content-Length or chunked) and says Connection: close. Neither side sent a

@@ -3,10 +3,10 @@
 What it means
     The server, or a device in front of it, ended the connection without a single byte of a response while the client was
     waiting. Packets do not show the reason: a process that ended or was killed looks like one that decided to close. But
-    they show how much of the request had arrived. A server that expects TLS may close like this after a request in clear text,
-    a server that expects a PROXY protocol header after a request without one and the reverse, and some servers after a head
-    that exceeds their limit. A gateway may close like this because a server behind it failed:
-    HAProxy and Apache httpd do so on connections that had been used before, so that the client repeats the request.
+    they show how much of the request had arrived. Some servers close like this after a request that they do not expect: a
+    request in clear text on a port for TLS, a request without the expected PROXY protocol header (or with an unexpected one),
+    or a head that exceeds their limit. A gateway may close like this because a server behind it failed: HAProxy and Apache
+    httpd do so on connections that had been used before, so that the client repeats the request.
 
     Kind on-arrival: the server closed a fresh connection as soon as it had accepted it, before the request came. Kind
     mid-request: the server closed in the middle of an upload, when part of the request had arrived. Kind unread: the server
@@ -413,7 +413,7 @@ def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFra
 
 
 def _process_end_text(row: Mapping[str, Any], rests: IdleTimes, until: int | None, *, refused: bool) -> str:
-    """Return a sentence saying that a server process ended, or "".
+    """Return a sentence saying that a server process ended; "" if nothing shows this.
 
     The evidence: at the same moment, the server closed other connections that no idle timeout explains, or it then refused SYNs.
     `until`: as in `IdleTimes.limits`. `refused`: a SYN was refused soon after the close.
@@ -492,7 +492,7 @@ _NOT_READ = (
 
 
 def _behind_gateway() -> pl.Expr:
-    """Return the text of another possible cause: a gateway that closed because a server behind it had failed; else ""."""
+    """Return the text about another possible cause: a gateway closed because a server behind it had failed; otherwise ""."""
     text = pl.when(c("took") == IMMEDIATE).then(pl.lit(_BEHIND_GATEWAY_AT_ONCE)).when(c("took") == AFTER_A_WHILE)
     return text.then(pl.lit(_BEHIND_GATEWAY)).otherwise(pl.lit(""))
 

@@ -15,18 +15,18 @@ How it is proved
     the client had not closed before.
 
     A close within 20 ms of the response belongs to that response. A later close may have another reason, such as a restart. It
-    counts as a habit if the server also closed at another moment after a similar time, or closed so soon at three moments.
-    Otherwise the kind is once. It is also once if the response lasted for a second or more, and the server did not close like
-    this after any response that began later. A server that is told to stop or to reload completes the responses that it has
-    begun, and can no longer announce the close in their heads.
+    counts as a habit if the server also closed at another moment after a similar time, or closed this soon at three moments.
+    Otherwise the kind is once. The kind is also once if the response lasted for a second or more, and the server did not close
+    like this after any response that began later. A server that is told to stop or to reload completes the responses that it
+    has begun, and can no longer announce the close in their heads.
 
 What it is not
     A close more than a second after the response ends an idle connection and is not reported. Nor is a close after one second
     if the server announced this timeout (Keep-Alive: timeout=1). Not reported either: a response that says `Connection:
     close` or `Keep-Alive: max=0`, a body that ends with the connection, and a close that the client began or that both sides
     began at once. Closes after an upgrade, of a tunnel, or after a refused tunnel (a response to CONNECT other than 407) are
-    not judged. If a process of the server ended with all its idle connections, idle-close reports it as kind stop. So it does
-    if the next SYN is refused within a second, unless the server also closes right after other responses.
+    not judged. If a process of the server ended with all its idle connections, idle-close reports it as kind stop. The same
+    holds if the next SYN is refused within a second, unless the server also closes right after other responses.
 
 What to do
     Send `Connection: close` in the response that ends a connection, or keep the connection open. Kind once: check whether
@@ -174,8 +174,8 @@ def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFra
     """Drop closes that happened when a server process ended.
 
     If all closes of an endpoint happened at one moment, more than NO_IDLE_TIME after the responses, a process may have ended
-    then. These closes are kept, but with the kind "once" and at most medium confidence. So are closes after long responses, if
-    the server may have been told to stop during these responses.
+    then. These closes are kept, but with the kind "once" and at most medium confidence. The same holds for closes after long
+    responses, if the server may have been told to stop during these responses.
     """
     later = c("gap").cast(pl.Int64).fill_null(0) > NO_IDLE_TIME
     kept = rests.with_single_closes(rests.without_stopped(rows, live=live), later, live=live)

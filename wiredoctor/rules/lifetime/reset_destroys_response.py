@@ -95,7 +95,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     )
     gap = c("server_rst_time") - pl.max_horizontal("response_end", c("server_close_time").fill_null(0))
     at_once = (c("server_rst_frame") >= c("response_frame")) & (gap <= grace_period(AT_ONCE.value))
-    # after its FIN a client sends no request; its RST answers data that it no longer expects
+    # a client that has sent a FIN has no upload left; a later RST of the client only answers data that it no longer expects
     alone = c("client_close_frame").is_null() | ((c("client_close_rst") == 1) & (c("client_close_frame") > c("server_rst_frame")))
     itself = c("server_close_origin") != "between"
     rows = closes.filter(answered & body & at_once & alone & itself & _unread("response_ack") & _unread("server_close_ack"))
@@ -128,7 +128,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
-    """Return the candidates without those whose client had read the response before the RST arrived."""
+    """Drop the candidates whose client had read the response before the RST arrived."""
     facts = rows.select("connection", "exchange", "challenged", "ended_at").iter_rows()
     return rows.filter(pl.Series([not _is_read(clients, *one) for one in facts], dtype=pl.Boolean))
 
@@ -136,8 +136,8 @@ def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
 def _is_read(clients: Clients, connection: int, exchange: int, challenged: int | None, reset: int) -> bool:
     """Return whether the client answered a challenge: it sent the request again, with credentials, before the RST arrived.
 
-    `challenged`: the time (ns) from which a packet at the capture point may be an answer to the challenge; None if there is none.
-    `reset`: the time from which it may be a reaction to the RST.
+    `challenged`: the time (ns) from which a packet at the capture point may be an answer to the challenge; None if there is
+    none. `reset`: the time (ns) from which such a packet may be a reaction to the RST.
     """
     own = clients.request(connection, exchange)
     if own is None or own.has_credentials or challenged is None:

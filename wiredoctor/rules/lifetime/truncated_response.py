@@ -22,8 +22,8 @@ How it is proved
 What it is not
     Nothing is reported if the capture ends before the response does, or lacks packets of it. If the client gave up,
     client-abort reports it. Nothing is reported either if the client did not answer two or more keep-alive probes before the
-    server reset the connection: it was gone, or the path to it. If a body has no announced end (close-delimited), packets do
-    not show whether it is complete. Responses to HEAD, and 204 and 304, have no body.
+    server reset the connection: the client, or the path to it, was gone. If a body has no announced end (close-delimited),
+    packets do not show whether it is complete. Responses to HEAD, and 204 and 304, have no body.
 
 What to do
     Check the server's log at that time. If a program sets Content-Length itself, have it count bytes; if it writes chunks
@@ -176,7 +176,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def judge(rows: pl.DataFrame, state: BoundedMap[deque[int]] | None) -> tuple[pl.DataFrame, BoundedMap[deque[int]]]:
-    """Add the column `silent`: true for a stream if the finding about another one, which ended at the same moment, covers it."""
+    """Add the column `silent`: true for a stream if the finding about another stream that ended at the same moment covers it."""
     memory = BoundedMap(lambda: deque[int](maxlen=REMEMBERED.value), ENDPOINTS.value) if state is None else state
     rows = rows.sort("final_at", "server_close_time", "connection", "exchange")
     silent = [_is_covered(memory, *one) for one in rows.select("kind", "endpoint", "server_close_time").iter_rows()]

@@ -24,8 +24,8 @@ How it is proved
     connection. So if the client closed three quarters of the connections before the next one, and in at least half of the
     cases 50 ms or more passed between an exchange and the next connection, the confidence is medium. With fewer than ten
     such exchanges, the severity is note. A client may be a program that is run as a command (curl, Wget, dnf and the like, by
-    User-Agent). If it closed its connections like that, the confidence is medium and the severity is note, whatever the number
-    of exchanges: such a program reuses connections within a run.
+    User-Agent). If such a client closed three quarters of its connections before the next one, the confidence is medium and the
+    severity is note, whatever the number of exchanges: such a program reuses connections within a run.
 
 What it is not
     Browsers and pools open connections side by side. If the server closes after each response, keep-alive-disabled or
@@ -196,8 +196,8 @@ def screen() -> pl.Expr:
 def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each connection, with the times (ns) at which its use began (`opened`) and ended (`over`).
 
-    `received`: the earliest time (ns) at which a SYN that the client sent after the response can pass the capture point; after
-    `trip` (ns), it usually has.
+    `received`: the earliest time (ns) at which a SYN that the client sent after the response can pass the capture point.
+    `trip`: the usual time (ns) from the response to such a SYN at the capture point.
 
     `kind` is null unless the connection was used for only one exchange: "asked" if the request said Connection: close; "kept" if
     the server kept the connection open.
@@ -224,7 +224,7 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     rtt = round_trip()
     known = connections.select(
         *("connection", "exchanges", "end"),
-        # the end of the connection is later only if a FIN came long after the server's
+        # an estimate of when the client closed; it is too late only if a FIN came long after the server's
         pl.when(c("closed_by") != "").then(c("end") - rtt).alias("ended"),
         c("client_host", "server").cast(pl.Categorical),
         c("first_frame").alias("frame"),

@@ -12,7 +12,7 @@ Why it hurts
 How it is proved
     The same client (host, User-Agent and X-Forwarded-For) followed a series of redirects: within a second after each, its next
     request for the URL in the Location was redirected, too. The series contains the same URL at least five times. The method
-    counts: a client follows a 303 with a GET, and also a 301 or 302 to a POST; otherwise it repeats the method.
+    must match, too: a client follows a 303 with a GET, and also a 301 or 302 to a POST; otherwise it repeats the method.
 
     If the Location begins with https although the request was not encrypted, a loop is reported only on two conditions: the
     request comes from a gateway (it has a field such as X-Forwarded-For), and the URL was requested at most 60 times, because
@@ -20,9 +20,8 @@ How it is proved
 
 What it is not
     Not reported: a client that regularly requests a redirected URL without following the redirect, such as a health check, or
-    one that sends the next POST. Nor
-    is a form or a login that leads back to the first URL, if that URL then has another response. Nor is a long poll whose
-    redirects take 10 s or more.
+    one that sends the next POST. Nor is a form or a login that leads back to the first URL, if that URL then has another
+    response. Nor is a long poll whose redirects take 10 s or more.
 
 What to do
     Find out which rule of the server, or of a proxy in front of it, creates the redirect. If it redirects to https although
@@ -136,7 +135,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
         )
     )
     redirects = requests.filter(c("redirects") & (c("response_start") - c("request_start") < POLLED.value))
-    # all URLs of a loop are requested equally often, except that it may break off before the last ones
+    # all URLs of a loop are requested equally often, except that the loop may break off before the last URLs
     redirects = redirects.filter(pl.len().over("url") >= ENOUGH.value - 1).sort("request_frame").with_row_index("row")
     later = (
         requests.join(redirects.select("to_url").unique(), left_on="url", right_on="to_url", how="semi")
@@ -169,7 +168,10 @@ def _hash(*texts: pl.Expr) -> pl.Expr:
 
 
 def _method_after(method: pl.Expr) -> pl.Expr:
-    """Return the method of the request that follows a redirect (RFC 9110 section 15.4). `method`: that of the redirected one."""
+    """Return the method of the request that follows a redirect (RFC 9110 section 15.4).
+
+    `method`: the method of the redirected request.
+    """
     see_other = (c("response_status") == _SEE_OTHER) & (method != "HEAD")
     posted = c("response_status").is_in(_POST_BECOMES_GET) & (method == "POST")
     return pl.when(see_other | posted).then(pl.lit("GET")).otherwise(method)

@@ -15,11 +15,11 @@ How it is proved
 
     A process that makes one request and ends has to wait for a challenge each time, unless it sends credentials unasked. No
     packet shows which process sent a request. But the end of a process closes its connections, and a process needs time to
-    start. So a request may be the first of a new process if it is the first on its connection, the client had closed the
-    connections on which it had sent credentials, and 50 ms or more have passed since the last response. If this holds for
-    three quarters of the challenged requests, and fewer than three came on a connection with accepted credentials, the
-    confidence is medium. The severity is note if there are fewer than ten, if the client is a program that is run as a command
-    (curl, git, Subversion and the like, by User-Agent), or if the pauses are longer than 5 s (the median).
+    start. So a request may be the first of a new process on three conditions: it is the first on its connection, the client had
+    closed the connections on which it had sent credentials, and 50 ms or more have passed since the last response. If this
+    holds for three quarters of the challenged requests, and fewer than three came on a connection with accepted credentials,
+    the confidence is medium. The severity is note if there are fewer than ten such requests, if the client is a program that is
+    run as a command (curl, git, Subversion and the like, by User-Agent), or if the pauses are longer than 5 s (the median).
 
 What it is not
     The first challenge of a client, of a connection (NTLM, Negotiate), of a user or of a part of the site is needed. A
@@ -98,8 +98,8 @@ SEPARATE = Threshold(
 )
 SCHEDULED = Threshold(
     "5 s",
-    "if each challenged request may be from another process, and the pauses are longer (the median), they are only a note, "
-    "however many: a scheduler or a user may start the processes",
+    "if each challenged request may be from another process, and the median pause is longer than this, the severity is note, "
+    "whatever the number of requests: a scheduler or a user may start the processes",
 )
 SHOWN = Threshold("3 requests", "the maximum number of requests shown as evidence; the message has the totals")
 _CONNECTION_BOUND = (
@@ -146,7 +146,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     known = connections.select(
         *("connection", "client_host", "server"),
         c("start").alias("opened"),
-        # the end of the connection is later only if a FIN came long after the server's
+        # an estimate of when the client closed; it is too late only if a FIN came long after the server's
         pl.when(c("closed_by") != "").then(c("end") - rtt).alias("ended"),
         rtt.alias("rtt"),
     )
@@ -166,7 +166,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     return pl.DataFrame(sorted(told, key=lambda row: row["frame"]), schema=_SCHEMA), None
 
 
-# words
+# texts of candidates
 
 _NAMES = {"basic": "Basic", "digest": "Digest", "ntlm": "NTLM", "negotiate": "Negotiate", "bearer": "Bearer"}
 
@@ -218,14 +218,16 @@ def _candidate(repeated: list[Repeated]) -> dict[str, Any]:
 
 
 def _may_be_processes(repeated: list[Repeated]) -> bool:
-    """Return whether each challenged request may be the first of a new process."""
+    """Return whether at least SEPARATE of the challenged requests may each be the first of a new process."""
     fresh = sum(one.pause is not None and one.pause >= START.value for one in repeated)
     same = sum(one.same_connection for one in repeated)
     return same < ENOUGH.value and 100 * fresh >= SEPARATE.value * len(repeated)
 
 
 def _is_expected(repeated: list[Repeated]) -> bool:
-    """Return whether one process per request is to be expected, because there are few, or because something starts them."""
+    """Return whether a process per request is normal here: there are few, or a scheduler, a user or a script starts the
+    processes.
+    """
     pauses = sorted(one.pause for one in repeated if one.pause is not None)
     commands = sum(_COMMANDS.search(one.refused.agent) is not None for one in repeated)
     return len(repeated) < SEVERAL.value or pauses[len(pauses) // 2] > SCHEDULED.value or 2 * commands > len(repeated)

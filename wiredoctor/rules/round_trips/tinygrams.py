@@ -61,7 +61,7 @@ RULE = Rule(
 
 SURE_WAY = Threshold(
     "5 ms",
-    "the minimum round trip that can prove a run; a shorter one varies too much to count how many round trips the run took",
+    "the minimum round trip for the proof that a run took less time than waiting for ACKs would; a shorter one varies too much",
 )
 MAX_INTERVAL = Threshold("20 ms", "the maximum time between two segments of a run; slower writes are separate events")
 FLUSHED = Threshold("5 ms", "the minimum median time between pieces that a program flushes on purpose")
@@ -171,7 +171,7 @@ def judge(candidates: pl.DataFrame, state: BoundedMap[_Message] | None) -> tuple
         (pl.col("size") // pl.col("segments")).alias("average"),
         (pl.col("end") - pl.col("start")).cast(DURATION).alias("lasted"),
         evidence(
-            ("frame", "start", "the first of them"),
+            ("frame", "start", "the first of these small segments"),
             ("last_frame", "end", pl.format("small segment number {}: {} bytes so far", "segments", "size")),
         ),
     ).drop(*_JUDGED_ONLY, "proved", "size"), memory
@@ -181,10 +181,13 @@ def _nagle_off() -> pl.Expr:
     """Return whether Nagle's algorithm is proved to be off.
 
     Any of three facts proves it:
-    Earlier packets of the connection proved it already.
-    Half of the run is unacknowledged, although Nagle's algorithm allows only one small segment in flight.
-    The run took less than half a round trip per segment, although each segment would have waited for a full one. This is a proof
-    even in captures at the receiver, where every segment may be acknowledged as soon as it is captured.
+
+    1. Earlier packets of the connection proved it already.
+
+    2. Half of the run is unacknowledged, although Nagle's algorithm allows only one small segment in flight.
+
+    3. The run took less than half a round trip per segment. With Nagle's algorithm, each segment would have waited for a whole
+    round trip. This is a proof even in captures at the receiver, where every segment may be acknowledged at once.
     """
     earlier = c("small_run_bytes") - c("length")
     rtt = c("rtt_own") + c("rtt_peer")

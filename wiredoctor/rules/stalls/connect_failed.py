@@ -2,10 +2,10 @@
 
 What it means
     The client sent a SYN and got no connection that it could use. Kind refused: an RST came back at once, because nothing
-    listens on that port, or because a firewall rejects the connection in this way. Kind prohibited: a firewall, or a route
-    that forbids the connection, answered with an ICMP error, or with an RST in the server's name. Kind unreachable: a router
-    answered with another ICMP error. It has no route to the server, no host in that network has the address, or the packet
-    ran into a routing loop. Kind timed-out: no answer came, although the SYN was sent several times. Kind closed-at-once: the
+    listens on that port, or because a firewall rejects the connection with an RST. Kind prohibited: a firewall, or a route that
+    forbids the connection, answered with an ICMP error, or with an RST in the server's name. Kind unreachable: a router
+    answered with another ICMP error. It has no route to the server, no host in that network has the address, or the packet ran
+    into a routing loop. Kind timed-out: no answer came, although the SYN was sent several times. Kind closed-at-once: the
     server answered with a SYN-ACK, and reset the connection before it had sent any data. A relay does that if nothing listens
     behind it, and so does a service that does not let the client in. Kind given-up: the server answered, but the client had
     given up.
@@ -41,12 +41,12 @@ How it is proved
     Kind timed-out: at least three SYNs have the same sequence number, the server sent no packet, and nothing followed for 30
     s after the last SYN. If the capture ends sooner, or the ports were used again, 3 s after the first SYN and 0.9 s after the
     third are enough, with lower confidence. Two SYNs are enough if the client's next connection to the server, within 30 s, had
-    no answer either, and the server had 3 s after the first SYN, and 0.9 s after the last one of each. If the client is a
-    gateway that then reported the failure to its own client, two SYNs are enough, or one SYN that stayed unanswered for 0.9 s.
-    One SYN is also enough if the client tried at least three times in a row, each time with a single SYN that stayed unanswered
-    for 0.9 s: its connect timeout is shorter than the time after which TCP repeats a SYN. That does not apply if the attempts
-    are less than 100 ms apart on average, or if there are more than 10,000 (a flood), or if the client does so at more than 20
-    addresses and ports (a scan).
+    no answer either. By then, the server must have had 3 s after the first SYN of all, and 0.9 s after the last SYN of each
+    connection. If the client is a gateway that then reported the failure to its own client, two SYNs are enough, or one SYN
+    that stayed unanswered for 0.9 s. One SYN is also enough if the client tried at least three times in a row, each time with a
+    single SYN that stayed unanswered for 0.9 s: its connect timeout is shorter than the time after which TCP repeats a SYN.
+    That does not apply if the attempts are less than 100 ms apart on average, or if there are more than 10,000 (a flood), or if
+    the client does so at more than 20 addresses and ports (a scan).
 
     Kind closed-at-once: the server's RST came within a second of its SYN-ACK. The server had sent no data, and the client
     none either, or only the first message of a TLS handshake. The sequence and ACK numbers of the RST show that no data of
@@ -67,9 +67,8 @@ How it is proved
 
     2. down: the address had accepted connections before, and accepted one again within 60 s of the first refusal. If it
     accepted one between two refusals less than 1 s apart, it was not down, and the kind is refused: its listen queue is full
-    (Windows then answers with an RST), or a limit rejects some connections.
-    It is a note if there was only one attempt, from the server's own host: many servers connect to their own port before they
-    listen, to learn whether it is free.
+    (Windows then answers with an RST), or a limit rejects some connections. Kind down is a note if there was only one attempt,
+    from the server's own host: many servers connect to their own port before they listen, to learn whether it is free.
 
     3. not-up-yet: the address had accepted no connection before, and accepted one within 60 s of the first refusal.
 
@@ -101,8 +100,8 @@ What it is not
     client's request is more important.
 
     A traceroute sends SYNs that routers discard on purpose because the TTL is low. So the ICMP error "time exceeded" is not a
-    failure if the server answered another SYN of the client within 60 s before or after, or if two or more routers sent such
-    errors about SYNs of the client to that host.
+    failure in two cases: the server answered another SYN of the client within 60 s before or after, or two or more routers sent
+    such errors about SYNs of the client to that host.
 
 What to do
     Kind refused: start the service, or have the client use the port on which it listens. Kind tried-next: have the server
@@ -227,19 +226,19 @@ AT_THE_END = Threshold(
 GIVEN_UP = Threshold(
     "2 SYNs",
     "the minimum number of SYNs if the client has given up: a gateway reported the failure to its own client, or the client "
-    "then tried again on another connection, in vain",
+    "then tried again on another connection, without an answer",
 )
 LONE = Threshold(
     "900 ms",
-    "the minimum time without an answer after the last SYN that is needed as proof: the third one, the second one if the client "
-    "then tried again, or the only one of a gateway that then reported a failure; Linux repeats a SYN after 1 s",
+    "the minimum time without an answer after the last SYN (the third one, the second one if the client then tried again, or the "
+    "only one of a gateway that then reported a failure); Linux repeats a SYN after 1 s",
 )
 NEXT_WAIT = Threshold(
     "1 s", "if a client tries the other address only after this time, a user has waited, so the finding is a warning"
 )
 TOO_LATE = Threshold(
     "30 ms",
-    "the minimum time from the SYN to the client's RST of kind given-up; no program gives up sooner, but health checks do",
+    "the minimum time from the SYN to the client's RST for kind given-up; an RST that comes sooner is that of a health check",
 )
 IN_A_ROW = Threshold(
     "3 attempts",
@@ -248,20 +247,22 @@ IN_A_ROW = Threshold(
 )
 MANY_SINGLE = Threshold(
     "10000 attempts",
-    "if more attempts with a single SYN than this had no answer, somebody floods or scans; examining them takes memory",
+    "if more attempts with a single SYN than this had no answer, they are a flood or a scan, and examining them takes memory",
 )
 APART = Threshold(
-    "100 ms", "the minimum average interval of attempts with a single SYN; programs that flood a server send them sooner"
+    "100 ms", "the minimum average interval of attempts with a single SYN; the SYNs of a flood follow each other more quickly"
 )
 AT_ONCE = Threshold("1 s", "the reset must come this soon after the SYN-ACK; a server that waits for a request closes later")
 SOON = Threshold("60 s", "a server that is starting or restarting accepts connections after at most this time")
 BUSY = Threshold(
     "1 s",
-    "if a server accepts a connection between two refusals less than this apart, it did not restart: few servers can do that "
+    "if a server accepts a connection between two refusals less than this apart, it did not restart: few servers can restart "
     "twice in this time",
 )
 NEARER = Threshold(
-    "5 ms", "the minimum time of the server's SYN-ACKs if earlier RSTs are from a nearer device; a host itself is never that late"
+    "5 ms",
+    "the minimum time of the server's SYN-ACKs if RSTs that come much sooner are from a nearer device; no host delays a SYN-ACK "
+    "by this much",
 )
 NEARER_TIMES = Threshold("10 times", "how much longer the SYN-ACKs must take than such an RST; jitter does not reach this")
 NEARER_SEEN = Threshold(
@@ -278,7 +279,10 @@ SHARED_THRESHOLDS = (attempt_groups,)
 
 
 def screen() -> Mapping[str, pl.Expr]:
-    """Return a cheap condition for each table. If no row of a batch meets its condition, the batch has no candidate findings."""
+    """Return a cheap condition for each table.
+
+    If no row of a batch meets the condition for its table, the batch has no candidate findings.
+    """
     reset = (pl.col("close") == "rst") & (pl.col("server_bytes") == 0)
     told = pl.col("refused_frame").is_not_null() | pl.col("syn_error_frame").is_not_null() | reset
     single = (pl.col("syns") == 1) & (pl.col("server_packets") == 0) & _is_alone()
@@ -287,7 +291,7 @@ def screen() -> Mapping[str, pl.Expr]:
 
 
 def _is_alone() -> pl.Expr:
-    """Return whether nothing answered the last SYN, and no other followed, for LONE."""
+    """Return whether, for at least LONE after the last SYN, no answer and no other SYN came."""
     return c("final_at") - c("last_syn_time") >= LONE.value
 
 
@@ -379,7 +383,7 @@ _PROOF = (
 
 
 def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Set the final kinds of failures. If localhost refused a client at both addresses, drop the first of the two refusals.
+    """Set the final kinds of failures. If both addresses of localhost refused a client, drop the first of the two refusals.
 
     `failed_as`: the kind without regard to other attempts. `then_frame`, `then_time`: the SYN-ACK to another attempt that decides
     the final kind, or the SYN-ACK that `next_server` sent although the SYN went to another address (kind timed-out). Attempts of
@@ -447,9 +451,9 @@ def _checks_port() -> pl.Expr:
 
 
 def _ended(failed: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the connections that were reset at once, just before the server refused a SYN at `ended_time` (ns).
+    """Return the connections that the server reset at once, and `ended_time`: when it then refused a SYN (ns).
 
-    In that case, a process of the server had ended: a relay would have gone on accepting connections.
+    The refusal shows that a process of the server had ended: a relay would have gone on accepting connections.
     """
     refusals = failed.filter(pl.col("number") == attempts.REFUSED).select("server", pl.col("answer_time").alias("ended_time"))
     closed = failed.filter(pl.col("number") == attempts.CLOSED_AT_ONCE).sort("answer_time")
@@ -463,8 +467,8 @@ def _ended(failed: pl.LazyFrame) -> pl.LazyFrame:
 def _closed_at_once() -> pl.Expr:
     """Return whether the server reset a connection that it had just accepted, before data was sent.
 
-    A TLS client may have sent its ClientHello. With HTTP requests, no-response reports it. The sequence and ACK numbers of the
-    RST show that no data is missing from the capture.
+    A TLS client may have sent its ClientHello. If an HTTP request was sent, no-response reports the close. The sequence and ACK
+    numbers of the RST show that no data is missing from the capture.
     """
     reset = (c("closed_by") == "server") & (c("close") == "rst") & c("history").str.contains("^ST?ht?A(?:r|Da?r)$")
     quiet = (c("server_bytes") == 0) & ((c("client_bytes") == 0) | (c("protocol") == "tls"))
@@ -473,7 +477,7 @@ def _closed_at_once() -> pl.Expr:
 
 
 def _given_up() -> pl.Expr:
-    """Return whether the client answered the SYN-ACK with an RST, although it had sent only its SYN."""
+    """Return whether the client had sent only its SYN, and answered the SYN-ACK with an RST at least TOO_LATE after that SYN."""
     late = c("end") - c("syn_time") >= TOO_LATE.value
     return (c("history").str.contains("^ST?ht?R$") & (c("server_bytes") == 0) & late).fill_null(value=False)
 
@@ -497,7 +501,7 @@ def _of_kind(of_rst: str, of_icmp: str, of_close: str) -> pl.Expr:
 
 
 def _unseen(connections: pl.LazyFrame, host: str) -> pl.LazyFrame:
-    """Return the hosts (in the column `host`) of connections on which the server's packets were not captured."""
+    """Return the clients or servers (`host` names the column) of connections on which the server's packets were not captured."""
     blind = connections.filter(pl.col("one_sided") & (pl.col("client_packets") > 0))
     return blind.select("client_host", attempts.host_of("server").alias("server_host")).select(host).unique()
 

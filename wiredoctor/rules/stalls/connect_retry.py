@@ -11,11 +11,11 @@ Why it hurts
     Users see a page that sometimes takes exactly one, three or seven seconds longer.
 
 How it is proved
-    The same SYN (the same initial sequence number) was sent again 200 ms or more after the first. A later one was answered
-    by a SYN-ACK, which the client acknowledged. If an earlier SYN-ACK was captured, that SYN-ACK was lost on the way to the
-    client. If the SYN-ACK echoes the timestamp of the first SYN and not that of the repeated one (RFC 7323), the first SYN
-    had arrived, and its answer was lost or late. If an ICMP error quotes an earlier SYN, a router could not deliver that SYN
-    at that time. If both SYNs were answered within 200 ms, after the second one was sent, nothing was lost: they were late.
+    The same SYN (the same initial sequence number) was sent again 200 ms or more after the first. A later copy was answered by
+    a SYN-ACK, which the client acknowledged. If an earlier SYN-ACK was captured, that SYN-ACK was lost on the way to the
+    client. If the SYN-ACK echoes the timestamp of the first SYN and not that of the repeated one (RFC 7323), the first SYN had
+    arrived, and its answer was lost or late. If an ICMP error quotes an earlier SYN, a router could not deliver that SYN at
+    that time. If both SYNs were answered within 200 ms, after the second one was sent, nothing was lost: they were late.
 
     If there was only one SYN: the server sent its SYN-ACK again 200 ms or more after the first, although the client had
     acknowledged it. No side had sent data before, and the first data then came from the server.
@@ -184,9 +184,9 @@ def _both_answered() -> pl.Expr:
 
 
 def _answer_lost() -> pl.Expr:
-    """Return whether the server had received the first SYN, so that its answer was lost.
+    """Return whether the server had received the first SYN, so its answer was lost.
 
-    The timestamp that the server's later answer echoes shows this.
+    The server's later SYN-ACK shows this: it echoes the timestamp of the first SYN.
     """
     return pl.col("answer_echoes_first_syn") & pl.col("refused_frame").is_null() & pl.col("syn_error_frame").is_null()
 

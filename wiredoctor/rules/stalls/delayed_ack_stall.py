@@ -27,17 +27,17 @@ How it is proved
 What it is not
     Slow start waits for one round trip after a burst, not for a timer. A busy server sends its next segment some time after
     the ACK, not as it arrives. A program that is busy between head and body may happen to write the body just as the ACK
-    arrives. So one stall between head and body is reported only if the endpoint has another stall. Two of them are reported
+    arrives. So one stall between head and body is reported only if the endpoint has another stall. Two such stalls are reported
     only if the body followed the ACK within 0.6 ms (or a tenth of the round trip) in one of the two. If the payload cannot be
-    read as HTTP (it is cut off or encrypted, or it is another protocol), each stall may be one between head and body, so this
-    applies to all stalls except those that the receiver's window explains. With pipelined requests, a response may begin late
-    because the server computes it, so the ACK of the previous response does not count. If the delayed ACK announces a window
-    without room for a full segment, the next segment waits for the window update, not for that ACK. If the window had no room,
-    an ACK that opens it may have waited for the receiving application to read, not for a timer. So that ACK counts only if its
-    delay is typical of a timer and the acknowledged segment is full. On loopback, where one segment fills the window, it never
-    counts. It does not count either if the receiver's window has been smaller than before: such a receiver does not always
-    read at once. After a retransmission timeout the sender repeats earlier data. nagle-delayed-ack reports a small segment
-    that waits after another small one.
+    read as HTTP (it is cut off or encrypted, or it is another protocol), any stall may lie between head and body. So these
+    conditions then apply to all stalls except those that the receiver's window explains. With pipelined requests, a response
+    may begin late because the server computes it, so the ACK of the previous response does not count. If the delayed ACK
+    announces a window without room for a full segment, the next segment waits for the window update, not for that ACK. If the
+    window had no room, an ACK that opens it may have waited for the receiving application to read, not for a timer. So that ACK
+    counts only if its delay is typical of a timer and the acknowledged segment is full. On loopback, where one segment fills
+    the window, it never counts. It does not count either if the receiver's window has been smaller than before: such a receiver
+    does not always read at once. After a retransmission timeout the sender repeats earlier data. nagle-delayed-ack reports a
+    small segment that waits after another small one.
 
 What to do
     Give the sender a larger send buffer, or have it write more before it waits: with several overlapped sends on Windows,
@@ -109,7 +109,7 @@ def cutoffs() -> dict[str, int]:
 
 
 def find(releases: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each segment that its sender sent next after a delayed pure ACK."""
+    """Return a row for each segment that its sender may have held back until a delayed pure ACK arrived."""
     shortest = min(MIN_ACK_DELAY.value, MIN_SHORT_ACK_DELAY.value)
     timed = ack_release.had_room() | _by_timer()
     rows = ack_release.candidates(releases.filter(timed), shortest, MAX_ACK_DELAY.value, QUICK_ACK.value)
@@ -145,7 +145,9 @@ def judge(candidates: pl.DataFrame, state: held_segments.Stalls | None) -> tuple
 
 
 def _limit() -> list[pl.Expr]:
-    """Return the texts about what held the sender back, if known, and the remedy."""
+    """Return the text columns about what held the sender back (`reason`, `more`), and the first sentence of the remedy
+    (`first`).
+    """
     window = pl.lit("the receiver's window had no room for more.")
     sender = pl.lit("the sender's send buffer or its congestion window has room for one write only.")
     enlarge = pl.lit(

@@ -101,7 +101,10 @@ _ANSWER = (
 
 
 def screen() -> Mapping[str, pl.Expr]:
-    """Return a cheap condition for each table. If no row of a batch meets its condition, the batch has no candidate findings."""
+    """Return a cheap condition for each table.
+
+    If no row of a batch meets the condition for its table, the batch has no candidate findings.
+    """
     expects = c("request_expect_continue")
     return {"exchanges": expects, "closes": expects & ~c("has_response")}
 
@@ -112,7 +115,7 @@ def find(exchanges: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _never(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each request whose client waited for the 100 (Continue) in vain, and sent no body."""
+    """Return a row for each request whose client waited for a 100 (Continue) that never came, and sent no body."""
     closed_at = pl.min_horizontal("client_close_time", "server_close_time")
     end = pl.coalesce(closed_at, "final_at")
     wait = end - c("request_end")

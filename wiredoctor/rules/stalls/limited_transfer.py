@@ -130,9 +130,7 @@ EXAMPLE = 12_500_000
 
 
 def cutoffs() -> dict[str, int]:
-    """Return the cutoff for the core (wiredoctor.core): the minimum transfer time (ns) of a body for which it writes a row of
-    `transfers`.
-    """
+    """Return the cutoff for the core (wiredoctor.core): the minimum transfer time (ns) of a body for a row of `transfers`."""
     return {"min_transfer": MIN_TIME.value}
 
 
@@ -202,7 +200,7 @@ def _rate(size: pl.Expr, time: pl.Expr) -> pl.Expr:
 
 
 def _remaining_time_text() -> pl.Expr:
-    """Return the text about the remaining time of the transfer."""
+    """Return the text about the part of the transfer time in which neither buffer was the limit."""
     parts = [
         pl.when(c(name) * 20 >= c("took")).then(pl.format("{} ({} %)", pl.lit(word), c(name) * 100 // c("took")))
         for name, word in (("loss", "losses"), ("application", "waiting for an application"), ("path", "slow start and the path"))

@@ -23,8 +23,8 @@ How it is proved
     applications are rarely that punctual. Between the first write and the ACK the receiver sent no data, nothing was
     retransmitted, and the window had room for the held-back segment. A sender that sent small segments without waiting has
     turned Nagle's algorithm off and is never reported. Nor is a sender that pauses for as long when the ACK comes at once,
-    or one whose next segment echoes a timestamp older than that of the ACK: it was sent before the ACK arrived (RFC 7323).
-    If the handshake was not captured, the round trip is only estimated: one such segment proves nothing, but two similar
+    or one whose next segment echoes a timestamp older than that of the ACK: that segment was sent before the ACK arrived (RFC
+    7323). If the handshake was not captured, the round trip is only estimated: one such segment proves nothing, but two similar
     ones do.
 
     A first exchange that is fast while later ones stall supports the proof: Linux acknowledges at once in the beginning. A
@@ -48,8 +48,8 @@ How it is proved
 
     These pauses do not count if the sender clearly uses Nagle's algorithm: at least three of its small segments, and at least
     one in eight, left just as prompt ACKs of other small segments arrived. In an event stream of such a sender, pauses
-    between events do not count either. A segment was not held back, however, if it left clearly longer after its ACK than those
-    segments did after theirs: longer than 0.1 ms plus twice their mean time.
+    between events do not count either. A segment was not held back, however, if it left clearly later after its ACK than those
+    small segments: later than 0.1 ms plus twice their mean time.
 
     A program may have written the held-back piece some time after the first write, so the wait was shorter than the delay of the
     ACK. Pieces whose ACK came at once show how long the program usually takes. This time is subtracted. For payload that is not
@@ -63,8 +63,8 @@ How it is proved
     held back, its first two stalls are not reported. Nor is there a finding if the receiver's host sent data on another
     connection within 1.5 ms of the ACK: that may be the response for which the sender waited. Nor is there one if the sender's
     host sent an equally long segment on another connection within 0.5 ms of the held-back one, and the receiver of that segment
-    had sent nothing for 5 ms: then a program wrote the same to several receivers, at a time of its own. The first two
-    findings have low confidence if the snap length cut the payload, if bytes of the sender are missing from the capture, or
+    had sent nothing for 5 ms: then a program wrote the same data to several receivers, at a time of its own choice. The first
+    two findings have low confidence if the snap length cut the payload, if bytes of the sender are missing from the capture, or
     if the capture ends before the connection closes.
 
     If the handshake was not captured, the held-back segments may mostly leave more than 1.5 ms after their ACKs. Then
@@ -291,7 +291,7 @@ def _counterexample_text() -> pl.Expr:
 
 
 def _doubt() -> pl.Expr:
-    """Return the text about other possible reasons for holding back the end of a message."""
+    """Return the text about another possible reason for holding back the end of a message; "" unless confidence is low."""
     told = " The send buffer may also have been full: Linux holds back the end of a message only after a small segment."
     return pl.when(pl.col("confidence") == "low").then(pl.lit(told)).otherwise(pl.lit(""))
 

@@ -34,17 +34,16 @@ How it is proved
 
 What it is not
     A retransmission delays nothing if the receiver already had the data and owed no response. A response was owed, and was
-    lost, if the sequence number of the receiver's ACK lies above everything that the capture has of it, unless the sender has
-    closed. A D-SACK shows that the receiver had the data. So does an ACK that came too early to answer the retransmission and
-    does not echo its timestamp. A segment may also be late, not lost, because it lay in a full queue for longer than the
-    timer. That is reported (kind late) only if it took a second or more. Without timestamps such a segment looks lost; the
-    evidence says so if timestamps show that the ACK answers the retransmission. If both copies arrive together, the ACK
-    reports the second one in a D-SACK, and its sequence number shows that no response was lost. An idle connection with
-    keep-alive probes is not stalled. If a server is busy with its response, it has acknowledged the request, and nothing is
-    retransmitted.
-    zero-window-stall reports a copy that was sent into a closed window, and the first copy after the window opened: the
-    receiver had discarded the data. If the last segment was lost before the capture point, and no later segment shows the loss,
-    the stall looks like a pause and is not reported.
+    lost, if the sequence number of the receiver's ACK lies above all of the receiver's data in the capture, unless the sender
+    has closed. A D-SACK shows that the receiver had the data. So does an ACK that came too early to answer the retransmission
+    and does not echo its timestamp. A segment may also be late, not lost, because it lay in a full queue for longer than the
+    timer. That is reported (kind late) only if it took a second or more. Without timestamps such a segment looks lost. If
+    timestamps show that the ACK answers the retransmission, the evidence says so. If both copies arrive together, the ACK
+    reports the second one in a D-SACK, and the sequence number of the ACK shows that no response was lost. An idle connection
+    with keep-alive probes is not stalled. If a server is busy with its response, it has acknowledged the request, and nothing
+    is retransmitted. zero-window-stall reports a copy that was sent into a closed window, and the first copy after the window
+    opened: the receiver had discarded the data. If the last segment was lost before the capture point, and no later segment
+    shows the loss, the stall looks like a pause and is not reported.
 
 What to do
     Find the place where packets are lost: check the counters of interfaces and queues on the path, and capture on both sides
@@ -113,7 +112,7 @@ RULE = Rule(
         "qdisc), a traffic shaper, a link or a VPN that is set up again, or a virtual machine that is paused (the steal time in "
         "vmstat). Captures from both sides of a suspect show whether packets wait between them.",
         "too-large": "Find the link with the small MTU: tracepath to the receiver shows it if routers report it; tunnels, VPNs "
-        "and PPPoE are usual ones. Have firewalls pass ICMP destination unreachable with code 4 (in ICMPv6: packet too big), "
+        "and PPPoE are usual causes. Have firewalls pass ICMP destination unreachable with code 4 (in ICMPv6: packet too big), "
         "or have the device at that link reduce the MSS (iptables -t mangle ... TCPMSS --clamp-mss-to-pmtu), or set the MTU of "
         "the hosts' interfaces to that of the path.",
     },
@@ -178,7 +177,7 @@ def find(recoveries: pl.LazyFrame) -> pl.LazyFrame:
 def _lost(recoveries: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each stall that began with a loss."""
     gap = c("retransmitted_time") - c("stall_time")
-    # the timer causes a second retransmission, and one that comes much later than the duplicate ACKs
+    # a second retransmission, or one that comes much later than the duplicate ACKs, is due to the timer
     soon = (gap <= FAST.value * (c("rtt_own") + c("rtt_peer"))).fill_null(True)
     told = (c("stall_duplicate_acks") >= DUPLICATE_ACKS.value) & (c("retransmission_count") == 1) & soon
     too_large = (c("retransmission_count") > ALSO_LOST.value) & c("retransmitted_bytes").is_between(1, c("lost_bytes") - 1)
@@ -222,8 +221,8 @@ def _late(recoveries: pl.LazyFrame) -> pl.LazyFrame:
     gap = c("time") - c("stall_time")
     wait = gap - c("rtt_own").fill_null(0).clip(0)
     answered = c("time") - c("retransmitted_time") <= MAX_ANSWER.value
-    # a receiver that had the data and owed no response kept no one waiting; an ACK may also have been lost before a D-SACK, if
-    # the path was quick when that answered the retransmission
+    # a receiver that had the data and owed no response kept no one waiting; if a D-SACK answers the retransmission quickly, the
+    # path was not slow: the first ACK was lost
     held = c("time") - c("first_retransmission_time") - c("rtt_own").fill_null(0).clip(0) >= HELD.value
     waited = ~c("dsack") | (c("message_incomplete") & held)
     earlier = c("first_retransmission_frame") != c("retransmitted_frame")
@@ -269,7 +268,7 @@ def _acked_too_early() -> pl.Expr:
     rtt = pl.col("rtt_own")
     earliest = rtt - pl.max_horizontal(pl.lit(MILLISECOND), rtt // 10)
     early = (pl.col("time") - pl.col("retransmitted_time") < earliest).fill_null(False)
-    # a slow handshake makes the round trip too long
+    # after a slow handshake, the measured round trip is too long, so the timestamps decide
     return early & ~pl.col("answers_retransmission")
 
 
@@ -347,7 +346,9 @@ def _retransmission_text() -> pl.Expr:
 
 
 def _acknowledgment_note() -> pl.Expr:
-    """Return the note of the ACK. It says if the timestamps show that the ACK answers the retransmission and no earlier copy."""
+    """Return the note of the ACK. It mentions the timestamps if they show that the ACK answers the retransmission and no
+    earlier copy.
+    """
     by_clock = c("answers_retransmission") & ~c("retransmitted_late")
     proved = pl.lit("its acknowledgment; the timestamps show that it answers this copy")
     return pl.when(by_clock).then(proved).otherwise(pl.lit("its acknowledgment"))

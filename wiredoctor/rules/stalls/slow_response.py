@@ -20,11 +20,11 @@ How it is proved
     carry timestamps (RFC 7323), the server's clock must show the pause, too. Without timestamps, confidence is medium if the
     round trip between capture point and server is 1 ms or more, because a path that delays packets would look the same.
 
-    If a capture holds both sides of a gateway, the time that the server behind it needs belongs to that server, and so does the
-    time in which the gateway tries to connect to it. If that server refuses the connection, this time lasts until the gateway
-    connects to it again; until it connects to another server, only after a pause as long as an earlier one. A gateway may also
-    still be sending the request to a server that has already responded. The remaining time is the gateway's own. If that is 1 s
-    or more, the kind is in-gateway.
+    If a capture holds both sides of a gateway, the time that the server behind it needs belongs to that server. So does the
+    time in which the gateway tries to connect to that server. If that server refuses the connection, this time lasts until the
+    gateway's next try at the same server. If the next try is at another server, the pause before it counts only if it is as
+    long as an earlier pause. A gateway may also still be sending the request to a server that has already responded. The
+    remaining time is the gateway's own. If that is 1 s or more, the kind is in-gateway.
 
 What it is not
     A request that declares itself a long poll (Socket.IO: transport=polling with a session; SignalR: transport=longPolling;
@@ -65,8 +65,8 @@ RULE = Rule(
     message={
         None: "{since}. The response ({status}) began {wait} later{uncounted}. The capture shows no segment that was lost or "
         "held back in between, so the time was probably spent in the server or behind it.",
-        "in-gateway": "{since}. Before the response ({status}) began, there were {wait} in which the capture shows the gateway "
-        "waiting for no server behind it.",
+        "in-gateway": "{since}. Before the response ({status}) began, the gateway spent {wait} on its own: as far as the capture "
+        "shows, it was waiting for no server behind it in that time.",
         "mid-response": "{begun}; then the server sent nothing for {wait}. The client had acknowledged "
         "all earlier data, its window had room, and nothing was retransmitted, so the time was probably spent in the server or "
         "behind it.",
@@ -207,14 +207,14 @@ def _pauses(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     number, wait = c("pause"), _pause(c("pause"))
     after_head = _paused_after_head() & (number == 0)
     by_clock = c("response_pause_by_clock").list.get(number, null_on_oob=True)
-    # CouchDB sends the beginning of its response at once
+    # a long poll may pause, too: CouchDB sends the beginning of its response at once
     each = exchanges.filter(_paused() & c("has_request") & c("has_response") & ~c("pairing_assumed") & ~is_long_poll())
     each = each.with_columns(pl.lit([*range(RECORDED)]).alias("pause")).explode("pause")
     found = each.filter(wait >= MIN_WAIT.value).with_columns(
         *(c(f"response_pause_{what}s").list.get(2 * number).alias(f"last_{what}") for what in ("frame", "time")),
         *(c(f"response_pause_{what}s").list.get(2 * number + 1).alias(f"next_{what}") for what in ("frame", "time")),
     )
-    # a server may answer while the request still arrives, and then it waits for the client
+    # a server that answers while the request still arrives may pause because it waits for the client
     return found.filter(c("last_time") >= c("request_end")).select(
         *candidate(
             "server",
@@ -242,7 +242,7 @@ def _pauses(exchanges: pl.LazyFrame) -> pl.LazyFrame:
 def _last_interim_response() -> pl.Expr:
     """Return the time (ns) of the last interim response if it came after the request; otherwise null.
 
-    It is also null if all interim responses are 100 Continue, which only asks for the body.
+    Return null, too, if all interim responses are 100 Continue, which only asks for the body.
     """
     told = c("interim").list.set_difference([100]).list.len() > 0
     last = c("interim_times").list.last()

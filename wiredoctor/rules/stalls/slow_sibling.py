@@ -121,7 +121,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     rows = exchanges.filter(answered & c("server_time").is_not_null() & c("rtt_server").is_not_null())
     places = c("client_host").first()
     slow = _with_keys(rows.filter(_slow()), known).group_by("key", "server").agg(pl.len(), places).filter(c("len") >= _least())
-    # only servers of the same requests are compared with these; most hosts are never examined
+    # only the clients of a slow server matter, so most hosts are never examined
     asking = known.join(slow.select("client_host").unique(), on="client_host", how="semi")
     return _with_keys(rows, asking).join(slow.select("key").unique(), on="key", how="semi")
 
@@ -188,8 +188,8 @@ def _slower(groups: pl.DataFrame) -> pl.DataFrame:
 def _above(rows: pl.DataFrame, slow: pl.DataFrame) -> pl.DataFrame:
     """Compare the responses of each slow server with those of the other servers.
 
-    `share_above`: the fraction (0 to 1) that took longer than nearly all responses of the other servers. `cost`: the time lost
-    (ns).
+    `share_above`: the fraction (0 to 1) of the slow server's responses that took longer than nearly all responses of the other
+    servers. `cost`: the time lost (ns).
     """
     some = rows.select("key", "server", "time")
     theirs = _pairs(some, slow.select("key", "server", "others_median"))

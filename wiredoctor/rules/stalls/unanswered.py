@@ -23,12 +23,12 @@ How it is proved
     sender then gave up (RST, FIN, or the same request on a new connection). No ACK covers its first byte, although the
     receiver had acknowledged the handshake or earlier data in this capture, and its window was not closed.
 
-    Under heavy loss, the sender repairs one segment after the other, and the last one has only waited for its turn. So the first
-    copy does not count if the receiver sent a packet more than half a second (or two round trips, if that is longer) after it and
-    before the second copy. Then the other copies must be spread over at least a second before the client closes.
+    Under heavy loss, the sender repairs one segment after the other, and the last segment has only waited for its turn. So the
+    first copy does not count if the receiver sent a packet more than half a second (or two round trips, if that is longer)
+    after it and before the second copy. Then the other copies must be spread over at least a second before the client closes.
 
-    TCP keep-alive probes count in the same way if their sender was waiting for the rest of a message: the kernel answers each
-    probe that arrives. The receiver sent nothing after the first of them.
+    TCP keep-alive probes count in the same way if their sender was waiting for the rest of a message, and the receiver sent
+    nothing after the first probe: a kernel answers each probe that arrives.
 
     A response that is sent once is enough if it comes after 60 s without packets of the client and is answered with an RST
     without ACK flag, as from a host that does not know the connection. The client had sent no FIN or RST before. This is kind
@@ -51,7 +51,7 @@ How it is proved
     both sides left the connection open for at least 3 s after such a packet, and the capture went on.
 
     The kind is not large-only if another connection of the two hosts carried a segment of that size, up to 1,220 bytes, which
-    every path of IPv6 carries. The path of larger segments may have changed between the two.
+    every path of IPv6 carries. For larger segments, the path may have changed in the meantime.
 
     The kind is not after-idle if the server did not answer SYNs of a new connection at that time either: a NAT that has
     forgotten one connection lets new connections pass.
@@ -66,11 +66,10 @@ What it is not
     that gets an RST without ACK flag, or that was on its way when the server sent its FIN. If the first copy should have
     arrived before the server sent its FIN, the request is reported here, unless an RST answers a later copy. Probes of an
     idle connection, and copies after the receiver's RST, do not count. Nor does the last data of a host that closes an idle
-    connection, right before its FIN: a short TLS record (close_notify), a 408 without a request, or a last line of a
-    protocol such as SMTP that answers nothing. No one waits for it. Nothing is reported if the capture has only one
-    direction, or if it ends before the last copy can be acknowledged. If the receiver acknowledged segments that are not in
-    the capture, the capture dropped them: capture-loss reports that. A loss that is repaired later, even after the
-    receiver's FIN, is not a black hole.
+    connection, right before its FIN: a short TLS record (close_notify), a 408 without a request, or the farewell line of a
+    protocol such as SMTP. No one waits for such data. Nothing is reported if the capture has only one direction, or if it ends
+    before the last copy can be acknowledged. If the receiver acknowledged segments that are not in the capture, the capture
+    dropped them: capture-loss reports that. A loss that is repaired later, even after the receiver's FIN, is not a black hole.
 
 What to do
     Kinds too-large, large-only: clamp the MSS or let ICMP through. Kind after-idle: close idle connections earlier, or send
@@ -261,11 +260,12 @@ def cutoffs() -> dict[str, int]:
 
 
 def find(unacknowledged: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each direction of a connection with data that was repeatedly retransmitted.
+    """Return a row for each direction of a connection with data that probably never reached the receiver, or was acknowledged
+    late.
 
-    A row about data that was acknowledged later withdraws an earlier finding about this data.
+    A row about data that was acknowledged late withdraws an earlier finding about the same data.
     """
-    # a column `direction` would name the side that must change
+    # renamed, because a candidate's column `direction` names the side that must change
     withdrawn = c("acknowledged_frame").is_not_null()
     length = pl.when(_missing()).then(pl.min_horizontal("smallest_unacknowledged", "length")).otherwise("smallest_unacknowledged")
     rows = _without_turn(unacknowledged.with_columns(length.alias("smallest_unacknowledged")))
@@ -274,10 +274,10 @@ def find(unacknowledged: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _without_turn(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Let the second copy count as the first one if the data waited for its turn in between (see PROGRESS).
+    """Count from the second copy if the data only waited for its turn before that (see PROGRESS).
 
-    The second copy is the first retransmission since the newest ACK that acknowledged more data. Such rows have no
-    `second_frame`.
+    The second copy is the first retransmission since the newest ACK that acknowledged more data. In such rows, `first_frame` is
+    that of the second copy, and `second_frame` is null.
     """
     progress = c("heard_time") - c("first_time") > pl.max_horizontal(pl.lit(PROGRESS.value), 2 * _round_trip())
     waited = (progress & (c("copies") > 1) & ~c("acknowledged_before") & ~c("fin") & ~c("keep_alive")).fill_null(value=False)
@@ -309,7 +309,7 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
     raw = without_farewells(last.select("sender_direction", *_FACTS), connections, exchanges, REST.value)
     numbered = with_not_begun(with_delivered(raw, connections, exchanges), exchanges).with_row_index("number")
     compared = compare_neighbors(numbered, connections, exchanges, TRIED.value)
-    # a copy after the FIN reached the server if an RST answered it
+    # if an RST answered a copy that was sent after the FIN, that copy reached the server
     marked = compared.filter(~(_closed_later() & c("http") & c("reset")))
     marked = with_syn_acks(marked, connections)
     both = marked.filter(_large_only() & ~pl.col("fin"))
@@ -351,9 +351,9 @@ def _never_acknowledged() -> pl.Expr:
 
 
 def _forgotten() -> pl.Expr:
-    """Return whether a response was answered with the RST of a host that does not know the connection, after a long rest.
+    """Return whether a response was answered with the RST of a host that does not know the connection, after a long idle time.
 
-    The client had sent no packet during this rest, not even an answer to a keep-alive probe.
+    The client had sent no packet in this time, not even an answer to a keep-alive probe.
     """
     silent = c("first_time") - c("heard_time") >= FORGOTTEN.value
     response = c("http") & (c("role") == SERVER) & c("exchange").is_not_null() & (c("length") > 1) & (c("copies") > 0)
@@ -411,8 +411,8 @@ def _gap_time() -> pl.Expr:
 def _is_explained_otherwise() -> pl.Expr:
     """Return whether another fact explains the missing ACK.
 
-    keep-alive-race reports requests that an RST without ACK flag rejected, or that were first sent before the server's FIN could
-    be known, or after it. A receiver that has reset the connection, whether client or server, acknowledges no more data.
+    keep-alive-race reports requests that an RST without ACK flag rejected, or that were first sent shortly before the server's
+    FIN arrived, or after that. A receiver that has reset the connection, whether client or server, acknowledges no more data.
     """
     asks = c("http") & (c("role") == CLIENT).fill_null(value=False)
     forgotten = c("peer_rst_unknown") & (c("rest") >= RECENT.value)
@@ -433,7 +433,8 @@ def _closed_later() -> pl.Expr:
 
 
 def _sent_often_enough(*, repeated: pl.Expr) -> pl.Expr:
-    """Return whether the data was sent often enough, and over a long enough time.
+    """Return whether the data was sent often enough, and over a long enough time, to prove that the path or the receiver was
+    gone.
 
     `repeated`: true if the client may have repeated the request on a new connection.
     """

@@ -10,12 +10,12 @@ Why it hurts
     stopped: a client that writes to a slow disk, or a server that forwards an upload to something slower.
 
 How it is proved
-    The receiver announced a window of 0. Or it announced less than one MSS, and a full segment was sent when the window
-    opened. It opened the window at least 100 ms later. The sender had data to send: its next segment leaves as soon as the
+    The receiver announced a window of 0. Or it announced less than one MSS, and a full segment was sent when the window opened.
+    The receiver opened the window at least 100 ms later. The sender had data to send: its next segment leaves as soon as the
     window update reaches it, or it sent probes. Without either of these, the sender was not waiting.
 
     A kernel whose receive buffer is exhausted discards data that was on its way, and answers each copy with the same ACK
-    number and window 0. Such copies are probes, not losses. The wait lasts until one of them is acknowledged, because the
+    number and window 0. Such copies are probes, not losses. The wait lasts until such a copy is acknowledged, because the
     sender may wait for its back-off timer although the window has opened. If the window has room for a copy and no ACK comes
     within 50 ms plus a round trip, the copy was lost. Then the wait ends, and a retransmission-stall begins.
 
@@ -35,9 +35,9 @@ How it is proved
     bytes were in flight when the receiver discarded data. No unscaled window is that large, so the sender believes that
     scaling was agreed, and multiplies the windows.
 
-    Server behind: the receiver is a gateway, and the capture shows how it sent the same request on. The server behind it did not
-    read: its window was full, and smaller than before, for at least 80 % of the time in which the gateway sent the body (1 s or
-    longer). At least 80 % of the stall is in that time. So the gateway could not read faster.
+    Server behind: the receiver is a gateway, and the capture shows how it forwarded the same request. The server behind it did
+    not read: its window was full, and smaller than before, for at least 80 % of the time in which the gateway sent the body (1
+    s or longer). At least 80 % of the stall is in that time. So the gateway could not read faster.
 
     Own pace (a note): a client reads a response at its own pace. Its window opens at regular times (three periods in a row
     differ by 5 % at most). Or the bytes between two openings are in proportion to the time between them (four times in a row,
@@ -107,7 +107,7 @@ RULE = Rule(
         "own-pace": "The {side} reads at its own pace{every}",
         "scaling-removed": "The {side}'s window scale option was probably removed, which held the {peer} up for {wait}",
         "server-behind": "The server behind the gateway read slowly: the gateway's {window} held the {peer} up for {wait}",
-        "beyond-window": "The {peer} sent more than the {side}'s window allowed, which held it up for {wait}",
+        "beyond-window": "The {peer} sent more than the {side}'s window allowed, and was held up for {wait}",
     },
     message={
         None: "The {side} announced a window of {closed_window:,} bytes{then} {closed}{why}. The {peer} {had} {wait}{shown}.",
@@ -183,7 +183,7 @@ TIMERS = Threshold(
 SHIFTS = range(1, 15)
 """The window scale shifts of RFC 7323, except 0."""
 MIN_SCALED = 16
-"""The smallest window (bytes) that is compared. A smaller one is near some power-of-two fraction of almost any window."""
+"""The smallest window (bytes) that may count as scaled. A smaller one is a fraction of almost any window by chance."""
 LARGEST_UNSCALED = 65_535
 """The largest window (bytes) that can be announced without the window scale option."""
 
@@ -239,7 +239,7 @@ def _stalls(rows: pl.LazyFrame) -> pl.LazyFrame:
     end = pl.when(never & gave_up).then("sender_close_time").otherwise("end_time")
     start = pl.when(never & (c("copies") == 0)).then("window_probe_time").otherwise("start_time")
     wait = pl.when(never).then(end - start).otherwise("waited")
-    # the window always stays below a segment
+    # in both cases, the window stays below a full segment all the time
     closed = pl.when(never | timer).then(end - c("start_time")).otherwise("closed")
     told = pl.when(never).then(_never_opened()).otherwise(~timer | (c("count") >= TIMERS.value))
     sure = c("handshake") & pl.when(never).then(gave_up).otherwise(~timer | c("http"))
@@ -249,7 +249,7 @@ def _stalls(rows: pl.LazyFrame) -> pl.LazyFrame:
         pl.when(never & gave_up).then("sender_close_frame").otherwise("end_frame").alias("last"),
         pl.when(never & gave_up).then("sender_close_time").otherwise("end_time").alias("last_time"),
     )
-    # the buffer of the receiver may grow afterwards; one that is cut to a fraction by chance does not grow
+    # the buffer of a receiver that scales its windows may grow; a window that looks scaled by chance does not grow
     grows = _is_scaled(c("first_window")) & (c("first_window") <= c("window")).fill_null(value=False)
     scaled = timer & (_is_scaled(c("window")) | _is_scaled(c("sent_bytes")) | grows)
     beyond = ~never & ~timer & (c("unscaled_flight") > LARGEST_UNSCALED).fill_null(value=False)
@@ -275,7 +275,7 @@ def _stalls(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _is_scaled(window: pl.Expr) -> pl.Expr:
-    """Return whether this window (bytes), rounded up or down, is the window of the receiver's SYN divided by a power of two."""
+    """Return whether `window` (bytes) is the window of the receiver's SYN divided by a power of two, rounded up or down."""
     unscaled = pl.col("unscaled_window")
     divided = pl.any_horizontal((window - unscaled / 2**shift).abs() < 1 for shift in SHIFTS)
     return ((window >= MIN_SCALED) & divided).fill_null(value=False)
@@ -284,7 +284,7 @@ def _is_scaled(window: pl.Expr) -> pl.Expr:
 def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
     """Give candidates the kind own-pace if the client reads at its own pace.
 
-    Then drop candidates that are too short to report. Also drop those whose receiver never had anything to read.
+    Drop candidates that are too short to report, and candidates whose receiver never had anything to read.
     """
     sent = _sent_bytes(rows, connections)
     unread = ~c("from_start") | (c("opened").is_null() & (c("sent").fill_null(2) > 1))
@@ -374,7 +374,7 @@ _RECEIVER = (1 - c("direction")).alias("direction")
 
 
 def _text_columns(*texts: str | pl.Expr) -> list[pl.Expr]:
-    """Return the text columns, from `did` to `buffer`, with these texts."""
+    """Return the text columns `did`, `window`, `then`, `why`, `had` and `buffer`, with `texts` in this order."""
     names = ("did", "window", "then", "why", "had", "buffer")
     return [(pl.lit(t) if isinstance(t, str) else t).alias(name) for name, t in zip(names, texts, strict=True)]
 

@@ -32,7 +32,7 @@ How it is proved
 
     If segments carry timestamps (RFC 7323), the sender's clock must show a wait, too. Without timestamps, confidence is at most
     medium if the round trip between capture point and server is 1 ms or more: a path that delays packets delivers them together,
-    too. It does not end a lump inside an event, so the first of the three facts needs no timestamps.
+    too. Such a path does not end a lump inside an event, so the first of the three facts needs no timestamps.
 
     Kind chunked is a note. The complete body came in one burst, 500 ms or more after the request, and at least two of its
     data chunks came together. In addition, the other side of a gateway shows that the chunks had reached the gateway 500 ms
@@ -202,7 +202,7 @@ def screen() -> pl.Expr:
 def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each response that may have been held back, and for each response that was streamed (see `judge`)."""
     rows = exchanges.filter(screen()).filter(c("has_request") & c("has_response") & ~c("upgraded"))
-    # the response before it on the connection took the same path, so its end needs no round trip
+    # the previous response on the connection took the same path, so no round trip is subtracted after its end
     wait = pl.min_horizontal(
         c("response_body_time") - c("request_end") - c("rtt_server"), c("response_body_time") - c("previous_end")
     )
@@ -264,7 +264,7 @@ def _came_late(row: dict[str, Any], least: Threshold = MIN_WAIT) -> bool:
     """Return whether the client waited at least `least` for the first body packet, and the network caused at most half of that
     wait.
 
-    The network's part is how much longer this packet was in transit than the previous one.
+    The network's part is how much longer this packet was in transit than the previous packet.
     """
     late = row["response_first_late"] or 0
     return row["wait"] is not None and row["wait"] >= least.value and 2 * late <= row["wait"]
@@ -430,7 +430,11 @@ def _pause(before: tuple[int, int], after: tuple[int, int], word: str, witness: 
 
 
 def _witness_text(row: dict[str, Any], by_clock: int | None) -> str:
-    """Return the end of the note about a wait, as `evidence.witness_text` does for rules that create rows in Polars."""
+    """Return the end of the note about a wait: whether the server's timestamps show the wait, too.
+
+    This is `evidence.witness_text` for rows outside of Polars. `by_clock`: the wait (ns) by these timestamps; None if there are
+    none.
+    """
     if not row["far"]:
         return ""
     return NO_WITNESS if by_clock is None else WITNESS.format(duration_text(by_clock))
@@ -439,8 +443,8 @@ def _witness_text(row: dict[str, Any], by_clock: int | None) -> str:
 def _max_confidence(row: dict[str, Any], proof: str) -> str:
     """Return the confidence of a candidate that `proof` proves.
 
-    If neither the server's clock nor a short path shows that the server waited, the path may have delayed the parts. It does not
-    cut an event in two, however.
+    If neither the server's clock nor a short path shows that the server waited, the path may have delayed the parts. But a path
+    does not cut an event in two.
     """
     shown = [row["response_first_late"], *row["response_held_by_clock"]]
     unwitnessed = row["far"] and all(time is None for time in shown)

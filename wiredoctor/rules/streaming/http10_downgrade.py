@@ -16,9 +16,9 @@ What it is not
     A client that sends HTTP/1.0 requests (ab, older proxies) gets what it asked for. After a 2xx response to CONNECT, the
     connection is a tunnel and is not judged. A server that also answers with HTTP/1.1 is left out: balancers and firewalls
     have redirects and error pages that begin with HTTP/1.0, whatever the server behind them speaks. So a server is left out,
-    too, if its only HTTP/1.0 responses are redirections, 400, 403, 408 or of 500 and above: F5 BIG-IP redirects to HTTPS like
-    this, old releases of HAProxy answered 503, and Go's TLS server rejects HTTP in clear text with 400. Endless media, such as a
-    radio station, end with their connection anyway (column endless of the table exchanges).
+    too, if its only HTTP/1.0 responses are redirections, 400, 403, 408, or 500 and above: F5 BIG-IP redirects to HTTPS like
+    this, old releases of HAProxy answered 503, and Go's TLS server rejects HTTP in clear text with 400. Endless media, such as
+    a radio station, end with their connection anyway (column endless of the table exchanges).
 
 What to do
     Configure HTTP/1.1 on the server, or on the proxy toward its application.

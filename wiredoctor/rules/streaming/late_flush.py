@@ -88,9 +88,7 @@ def screen() -> pl.Expr:
 
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each page that came late, and one for each request with a Referer that its client sent soon after the
-    page.
-    """
+    """Return a row for each pair of a late page and a request with a Referer that the same client sent soon after the page."""
     wait = pl.min_horizontal(c("response_start") - c("request_end") - c("rtt_server"), c("response_start") - c("previous_end"))
     whole = (c("response_end_reason") == "complete") & (c("response_bursts") == 1) & (c("response_status") >= 200)
     pages = exchanges.filter(screen() & whole & c("rtt_server").is_not_null() & (wait >= MIN_WAIT.value)).select(
@@ -176,7 +174,7 @@ def _proof() -> list[pl.Expr]:
         packet("response_frame", "response_start", later),
         packet("response_last_frame", "response_end", pl.lit("the end of the page, in the same burst")),
         packet("asked_frame", "asked_start", soon),
-        packet("second_frame", "second_start", pl.lit("another one")),
+        packet("second_frame", "second_start", pl.lit("another such GET")),
     ]
 
 

@@ -85,7 +85,7 @@ def screen() -> pl.Expr:
 def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each response in tiny chunks."""
     c = pl.col
-    # buffering these would cause what buffered-stream reports
+    # a program that flushes its chunks should not buffer them: buffered-stream reports that
     flushed = 2 * c("response_chunks_apart") >= c("response_chunks") - 1
     tiny = c("response_median_chunk") < TINY.value
     alone = c("response_chunk_lines_sent_separately") >= MIN_ALONE.value

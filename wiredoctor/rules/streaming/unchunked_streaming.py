@@ -13,8 +13,8 @@ How it is proved
     The request was HTTP/1.1, and the response has neither Content-Length nor a transfer coding. Its body came in two or more
     bursts with a pause of the application of 50 ms or more between them. A single pause in a body of 64 kB or more must be at
     least 200 ms long. During the pause all earlier data was acknowledged, the receiver's window was open, and nothing was lost.
-    If segments carry timestamps (RFC 7323), the server's clock must show the pause, too: between the segments before and after
-    it, at least half of the pause minus a round trip passed. Without timestamps, confidence is medium if the round trip between
+    If segments carry timestamps (RFC 7323), the server's clock must show the pause, too: the timestamps before and after it
+    differ by at least half of the pause, less a round trip. Without timestamps, confidence is medium if the round trip between
     capture point and server is 1 ms or more, because a path that delays packets would look the same.
 
 What it is not
@@ -83,7 +83,7 @@ For such a body, a longer pause (LONE_PAUSE) is required. The size is several ti
 
 
 def cutoffs() -> dict[str, int]:
-    """Return the cutoff for the core (wiredoctor.core): the shortest pause (ns) that it counts."""
+    """Return the cutoff for the core (wiredoctor.core): the shortest pause of the application (ns) that the core counts."""
     return {"min_pause": MIN_PAUSE.value}
 
 
