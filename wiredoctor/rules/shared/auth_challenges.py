@@ -86,8 +86,8 @@ class Pair:
     )
 
     def follow(self, row: Row) -> None:
-        """Process the next request, in order of time. If the challenge to an earlier copy was needless, add that copy and `row`
-        to `repeated`.
+        """Process the next request, in order of time. If it repeats a request that was challenged needlessly, add both to
+        `repeated`.
         """
         key = row.host, row.method, row.target
         if not row.scheme:

@@ -281,7 +281,7 @@ def _may_be_chance(row: Row, endpoint: _Endpoint) -> bool:
 
 
 def _no_small_in_flight(row: Row) -> bool:
-    """Return whether no small segment was in flight. In that case Linux would have sent the end of a message at once."""
+    """Return whether no small segment was in flight. Linux sends the end of a message at once then."""
     return row.part == "full" and (row.in_flight <= row.sent_bytes or row.in_flight % row.mss == 0)
 
 

@@ -17,8 +17,8 @@ ANY = ""
 class _Product(NamedTuple):
     """A product with a default idle timeout.
 
-    `pattern`: a pattern for its Server field. `unnamed`: it sends no Server field, or is often configured to send none. A product
-    for which this is false names itself in every response.
+    `pattern`: a pattern for its Server field. `unnamed`: it sends no Server field, or is often configured to send none. Other
+    products name themselves in every response.
     """
 
     pattern: str
@@ -32,7 +32,7 @@ _IDLE_LIMITS: tuple[tuple[int, tuple[_Product, ...]], ...] = (
         5,
         (
             _Product(r"Apache(?!-Coyote|-Tomcat)", "Apache httpd (KeepAliveTimeout)"),
-            # current releases announce it, and what a server announces is named instead of any default
+            # current releases announce their timeout, and an announced timeout is reported instead of a default
             _Product(r"node|express", "old releases of Node (server.keepAliveTimeout)", unnamed=True),
             _Product("uvicorn", "uvicorn"),
             _Product("hypercorn", "hypercorn"),

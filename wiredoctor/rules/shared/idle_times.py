@@ -270,10 +270,10 @@ class IdleTimes:
         return _of_kind_once(rows, single & ~pl.Series(repeated, dtype=pl.Boolean))
 
     def with_finished_responses(self, rows: pl.DataFrame, lasting: pl.Expr, *, live: bool) -> pl.DataFrame:
-        """Set the kind to "once" if `lasting` is true and the server may have been told to stop during these responses.
+        """Set the kind to "once" if `lasting` is true and the server may have been told to stop while it sent its responses.
 
-        It may have been if all responses that it followed with an early close began before the first of these closes. `rows`,
-        `live`: as in `with_single_closes`.
+        This is possible if every response before an early close began before the first early close. `rows`, `live`: as in
+        `with_single_closes`.
         """
         places = rows.select("endpoint", "final_at").iter_rows()
         stopped = [self._may_have_stopped(endpoint, final_at + TOGETHER if live else None) for endpoint, final_at in places]

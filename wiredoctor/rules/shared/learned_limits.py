@@ -88,7 +88,7 @@ class End(NamedTuple):
     `rest`: the idle time before the close, or before the first request if that was not answered; None if it is unknown.
     `known`: when the row became final.
     `teaches`: a timeout can be learned from the close, because the server had answered everything that the close acknowledges.
-    `reset`: the close is an RST that acknowledges an unanswered request, which is not the first.
+    `reset`: the close is an RST that acknowledges an unanswered request, which is not the first on its connection.
     `waited`: how long the unanswered request had been at the server.
     `said`: the idle timeout (s) that the last response announced.
     `frame`: the FIN or RST.
@@ -275,7 +275,7 @@ def _decisions(ends: list[End]) -> list[End]:
 
 
 def without_repetitions(ends: Iterable[End], within: int, is_again: Callable[[End, End], bool]) -> list[End]:
-    """Return the closes, except those that repeat one (`is_again`) at most `within` ns before them."""
+    """Return the closes, except those that repeat an earlier close (`is_again`) at most `within` ns before them."""
     kept: list[End] = []
     for end in ends:
         if not any(is_again(end, other) for other in _newest(kept, end.time - within)):

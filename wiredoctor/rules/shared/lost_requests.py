@@ -36,7 +36,7 @@ FORGOTTEN, WARNED, ON_ARRIVAL, MET, NOT_READ, IMMEDIATE, AFTER_A_WHILE, IN_PART,
 
 FORGOTTEN: an RST from a host that does not know the connection.
 WARNED: a close that the previous response had announced.
-ON_ARRIVAL: a close of a fresh connection.
+ON_ARRIVAL: a close right after the handshake.
 MET: a close before the request arrived.
 
 In the remaining cases, the server's kernel acknowledged the request:

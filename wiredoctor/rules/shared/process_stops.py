@@ -184,7 +184,7 @@ def stops_of(
 
 
 def _is_last(end: End, syns: Sequence[Syn]) -> bool:
-    """Return whether the next SYN after a close was refused within REFUSED, so that the process that closed had ended."""
+    """Return whether the next SYN after a close was refused within REFUSED: then the process that closed had ended."""
     following = bisect_left(syns, end.time, key=attrgetter("answered"))
     return following < len(syns) and syns[following].refused and syns[following].answered <= end.time + REFUSED
 

@@ -27,8 +27,8 @@ WINDOW = 5 * SECOND
 AGAIN = Threshold("100 ms", "the time, plus two round trips, within which a client repeats a lost request")
 CONCURRENT = Threshold(
     "10 %",
-    "the client also sends copies of requests that were answered: if this share of the same requests in the 5 s before had a "
-    "copy as soon, a copy of the lost request may not be a repetition",
+    "the minimum share of equal requests, answered in the 5 s before, that the client followed as soon with a copy; then a copy "
+    "of the lost request may not be a repetition",
 )
 FAILED = 500
 """The lowest status that counts as a failure."""
@@ -274,15 +274,15 @@ def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
     """Reduce the severity of candidates with a lost request to "warning" if the client repeated the request successfully.
 
     The repetition must come at once, from the same client, on another connection. Only GET and HEAD count, because they are
-    safe to repeat: a second POST may be a second order. A request repeats only one of those that were lost at the same time.
-    The severity stays if the client may have sent that request in any case, because it sends the same request concurrently. If
+    safe to repeat: a second POST may be a second order. If several requests were lost at the same time, a repetition counts for
+    one of them. The severity stays if the client often sends the same request concurrently, so it may not be a repetition. If
     the lost request is `OPTIONS *`, which only asks what the server supports (RFC 9110 section 9.3.7), any other request
     counts, and the severity is "note". `rows` have `ended_at`, `round_trip` and `to_client` (ns): the close, the round trip
     between client and server, and its part between capture point and client. A request before `ended_at` plus `to_client` does
     not count, because the client did not know of the close yet.
 
     `severity` and `addition` (a sentence) are null if there is no such request; `evidence` includes its frames.
-    `pending_until`: if a repetition has no response yet, the time (ns) until which one would count; otherwise null.
+    `pending_until`: if a repetition has no response yet, the time (ns) until which a response would count; otherwise null.
     """
     severities: list[str | None] = [None] * rows.height
     pending: list[int | None] = [None] * rows.height

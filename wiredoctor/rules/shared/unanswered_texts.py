@@ -79,7 +79,7 @@ def _texts() -> list[pl.Expr]:
     probed = pl.format("{}; none of these probes was answered.", sent)
     again = pl.when(c("copies") > 1).then(pl.format(" {} times", "copies")).otherwise(pl.lit(""))
     refused = pl.format(
-        "The {} sent {}{}, and got an RST without ACK flag: whoever sent this RST does not know the connection.",
+        "The {} sent {}{}, and got an RST without ACK flag: the sender of this RST does not know the connection.",
         *("sender", "what", again),
     )
     covered = pl.format(
