@@ -141,8 +141,10 @@ class CaptureSummary(NamedTuple):
     duplicates: int = 0
     """The number of packets that were captured a second time, including those whose addresses were translated in between."""
     translations: Mapping[tuple[str, str], int] = {}
-    """The number of connections that were captured before and after address translation, by server: its endpoint before and after
-    the translation. Both are empty for servers that were not kept because there were too many.
+    """The number of connections that were captured both before and after address translation, by server.
+
+    The key is the server's endpoint before and after the translation. Both are empty in the entry for all servers that were not
+    kept because there were too many.
     """
     damage: str | None = None
     files: tuple[str, ...] = ()

@@ -182,8 +182,8 @@ def _are_tries(one: int, other: int, t: _Times) -> bool:
 
 class _Unassigned:
     """The exchanges in one connected part of the graph that are not paired yet, and the `pairs` assigned so far.
-    A pair consists of a front and a back. A front is an exchange with a gateway's client; a back is the gateway's own request for
-    it.
+
+    A pair consists of a front (an exchange with a gateway's client) and a back (the gateway's own request for this exchange).
     """
 
     def __init__(self, part: Part, times: _Times) -> None:

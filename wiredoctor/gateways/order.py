@@ -22,7 +22,7 @@ Hosts with fewer votes use the server directly.
 """
 
 END_TO_END = ("agent", "referer", "content_type", "credentials")
-"""The fields in tables.EXCHANGES that gateways forward unchanged."""
+"""The columns of Rows with request fields that gateways usually forward unchanged."""
 
 Order = dict[tuple[int, int], frozenset[int]]
 """The hosts from which a gateway connects to an endpoint behind it, by (gateway's endpoint, endpoint behind it)."""

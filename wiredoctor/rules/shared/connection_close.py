@@ -57,7 +57,7 @@ ENDLESS = ("text/event-stream", "application/x-ndjson", "multipart/x-mixed-repla
 
 
 def is_complete() -> pl.Expr:
-    """Return whether request and response are complete, and the response is final and did not end inside its trailer section."""
+    """Return whether request and response are complete, and the response is final and was not cut off after its last chunk."""
     complete = (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete")
     return complete & ~c("response_in_trailer") & (c("response_status") >= 200)
 
