@@ -219,8 +219,8 @@ class Replacement:
         self._file: io.BufferedWriter | None = None
         self._is_done = False
 
-    # Not done by the constructor, nor undone by __del__: a signal handler may raise an exception before the new object has a
-    # name, and Python ignores what is raised in __del__.
+    # The constructor opens no file, and __del__ closes none: a signal handler may raise an exception before the new object has a
+    # name, and Python ignores exceptions in __del__.
     def open(self) -> BinaryIO:
         """Return the file for the new content. Raise OSError with the target's path if it cannot be created."""
         try:

@@ -86,8 +86,8 @@ def _is_reset_unread() -> pl.Expr:
 
 
 def _may_be_foreign_rst() -> pl.Expr:
-    """Return an expression that is true if the client closed first, by an RST whose TTL, IP identification or time is a sign that
-    another host sent it.
+    """Return an expression that is true if the client closed first, by an RST whose TTL, IP identification or time suggests
+    another sender.
     """
     # the server answers packets that come after the RST with RSTs
     first = c("server_close_frame").is_null() | (c("client_close_time") < c("server_close_time"))

@@ -81,8 +81,8 @@ RELEASES = Table(
             I64,
             "ns",
             "median of the recent times from a segment that was not held back, and whose ACK came promptly, to the sender's next "
-            "one, as far as they are 5 ms or more and shorter than that from D to S; null if there are fewer than three, or if "
-            "`nagle_seen`",
+            "segment. Only times of 5 ms or more that are shorter than the time from D to S count; null if there are fewer than "
+            "three, or if `nagle_seen`",
         ),
         _c(
             "probe_frame",
@@ -97,8 +97,8 @@ RELEASES = Table(
             "",
             "waited (S immediately follows a delayed K), prompt (S immediately follows a K without delay, so S shows how late "
             "such a segment is without waiting), probe (there is no K: a timer may have sent S), answers_probe (the packet "
-            "only acknowledges the probe in probe_frame), corked (S is the small end of a message and left long after K: a timer "
-            "may have sent it)",
+            "only acknowledges the probe in probe_frame), corked (S is the small end of a message, sent long after K: a timer "
+            "may have sent S)",
         ),
         _c(
             "final_frame",
@@ -157,7 +157,7 @@ RECOVERIES = Table(
             "",
             "number of retransmissions of the missing segment since the last progress, including R",
         ),
-        _n("first_retransmission_frame", I64, "", "first of these retransmissions"),
+        _n("first_retransmission_frame", I64, "", "first retransmission that `retransmission_count` counts"),
         _n("first_retransmission_time", I64, "ns", "time of `first_retransmission_frame`"),
         _n("retransmitted_frame", I64, "", "the retransmission R"),
         _n("retransmitted_time", I64, "ns", "time of `retransmitted_frame`"),
@@ -181,7 +181,7 @@ RECOVERIES = Table(
             "lost_bytes",
             I32,
             "bytes",
-            "payload length of the largest retransmission before R (those larger than the MSS do not count); 0 if there was none",
+            "payload length of the largest retransmission before R, not larger than the MSS; 0 if there was none",
         ),
         _c(
             "answer_lost",
@@ -229,7 +229,7 @@ CLOSURES = Table(
         _n("closed_time", I64, "ns", "time of `closed_frame`"),
         _n("closed_window", I64, "bytes", "window announced by `closed_frame`"),
         _c("window_probes", I32, "", "number of probes of the sender while the window was closed"),
-        _n("window_probe_frame", I64, "", "first of these probes"),
+        _n("window_probe_frame", I64, "", "first of the probes that `window_probes` counts"),
         _n("window_probe_time", I64, "ns", "time of `window_probe_frame`"),
         _n("opened_frame", I64, "", "the receiver's packet that opened the window"),
         _n("opened_time", I64, "ns", "time of `opened_frame`"),
@@ -265,10 +265,10 @@ WINDOW_STALLS = Table(
         _c("start_time", I64, "ns", "time of `start_frame`"),
         _c("window", I64, "bytes", "largest window during the stalls: 0, or less than one MSS"),
         _c("window_probes", I32, "", "if `sort` is never_opened: number of the sender's probes of the closed window"),
-        _n("window_probe_frame", I64, "", "first of these probes"),
+        _n("window_probe_frame", I64, "", "first of the probes that `window_probes` counts"),
         _n("window_probe_time", I64, "ns", "time of `window_probe_frame`"),
         _c("copies", I32, "", "number of segments that were retransmitted while the window was closed"),
-        _n("copy_frame", I64, "", "first of these retransmissions in the first stall"),
+        _n("copy_frame", I64, "", "first retransmission while the window was closed, in the first stall"),
         _n("copy_time", I64, "ns", "time of `copy_frame`"),
         _n("opened_frame", I64, "", "packet that opened the window in the first stall"),
         _n("opened_time", I64, "ns", "time of `opened_frame`"),
@@ -296,7 +296,7 @@ WINDOW_STALLS = Table(
             "first_window",
             I64,
             "bytes",
-            "window of the receiver's first packet after that SYN, if it leaves no room for a full segment; null if "
+            "window of the receiver's first packet after its SYN, if that window has no room for a full segment; null if "
             "`unscaled_window` is null",
         ),
         _n(
@@ -338,10 +338,10 @@ RUNS = Table(
         _RTT_OWN,
         _RTT_PEER,
         _c("small_run", I32, "", "number of segments of the run up to this one"),
-        _c("small_run_bytes", I64, "bytes", "payload of these segments"),
+        _c("small_run_bytes", I64, "bytes", "payload of the segments of the run up to this one"),
         _c("small_run_frame", I64, "", "first segment of the run"),
         _c("small_run_time", I64, "ns", "time of `small_run_frame`"),
-        _c("small_run_flushes", I32, "", "number of these segments that came 5 ms or more after the previous one"),
+        _c("small_run_flushes", I32, "", "number of segments of the run that came 5 ms or more after the previous segment"),
     ),
     subject="segments",
     at_packet=True,
@@ -451,12 +451,12 @@ UNACKNOWLEDGED = Table(
             "the receiver answered with an RST for an unknown connection: without ACK flag, with the sequence number that "
             "the copies acknowledge",
         ),
-        _n("icmp_frame", I64, "", "packet with an ICMP or ICMPv6 error that quotes the data, or later data of its sender"),
+        _n("icmp_frame", I64, "", "packet with an ICMP or ICMPv6 error that quotes the data, or later data from the same sender"),
         _n("icmp_time", I64, "ns", "time of `icmp_frame`"),
-        _c("icmp_router", TEXT, "", "address of the error's sender"),
-        _c("icmp_type", I32, "", "type of the error"),
-        _c("icmp_code", I32, "", "code of the error"),
-        _n("icmp_mtu", I64, "bytes", "MTU that the error reports"),
+        _c("icmp_router", TEXT, "", "address of the sender of `icmp_frame`"),
+        _c("icmp_type", I32, "", "type of the ICMP error"),
+        _c("icmp_code", I32, "", "code of the ICMP error"),
+        _n("icmp_mtu", I64, "bytes", "MTU that the ICMP error reports"),
         _c("frame", I64, "", "packet that ends the repetition: the ACK, or the last copy"),
         _c("time", I64, "ns", "capture time of the state that the row describes"),
     ),
@@ -496,13 +496,13 @@ TRANSFERS = Table(
         _c("rtt", I64, "ns", "round trip between the two ends of the connection"),
         _n("ceiling", I64, "bytes", "bytes in flight in most round trips, if the send buffer limited the body at all"),
         _c("in_flight", I64, "bytes", "maximum of the bytes in flight"),
-        _c("in_flight_frame", I64, "", "segment at which that maximum was reached"),
+        _c("in_flight_frame", I64, "", "segment at which the bytes in flight reached `in_flight`"),
         _c("in_flight_time", I64, "ns", "time of `in_flight_frame`"),
         _n("largest_window", I64, "bytes", "largest window that the receiver announced; null while the scale is unknown"),
         _n("window", I64, "bytes", "largest window that was full; null if no window was"),
-        _n("window_frame", I64, "", "the ACK that announced that window; null if it came before the body was tracked"),
+        _n("window_frame", I64, "", "the ACK that announced the window in `window`; null if it came before the body was tracked"),
         _n("window_time", I64, "ns", "time of `window_frame`"),
-        _n("filled_frame", I64, "", "the segment that filled that window"),
+        _n("filled_frame", I64, "", "the segment that filled the window in `window`"),
         _n("filled_time", I64, "ns", "time of `filled_frame`"),
         _n("scaling_own", I8, "", "1 if the SYN of the sender offers window scaling (RFC 7323), 0 if not; null if it is unknown"),
         _n(
