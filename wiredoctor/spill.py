@@ -29,7 +29,7 @@ LOOSE = 64
 """The number of added data frames after which they are joined into one.
 
 A live capture adds a few rows at a time. In a data frame of few rows and a hundred columns, a row takes twenty times as much
-memory as in a long one.
+memory as in a data frame of many rows.
 """
 
 

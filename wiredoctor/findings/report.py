@@ -45,7 +45,7 @@ UNJUDGED: dict[str, Ending] = {
     "closed": Ending("exchanges", "closed before a response came, and no rule explains why"),
     "cut-short": Ending("exchanges", "the response broke off, and no rule explains why"),
     "websocket-cut": Ending("exchanges", "WebSockets closed by the server without a closing handshake, and no rule explains why"),
-    "tunnel-unanswered": Ending("exchanges", "tunnels closed before any data of the server came through them"),
+    "tunnel-unanswered": Ending("exchanges", "tunnels closed before any data from the server came through them"),
     "tunnel-reset": Ending("exchanges", "tunnels reset by the server, and no rule explains why"),
     "request-cut-short": Ending("exchanges", "the client's request broke off, and no rule explains why"),
     "reset-doubted": Ending("exchanges", "reset, but perhaps not by the host whose address is in the RST"),

@@ -20,8 +20,8 @@ FIELDS = {
 }
 """For each software column of a candidate, two columns of tables.EXCHANGES.
 
-The first one holds the field: User-Agent of the request, or Server of the response. The second one has a value if that request
-or response was captured.
+The first column holds the field: User-Agent of the request, or Server of the response. The second column has a value if that
+request or response was captured.
 """
 
 

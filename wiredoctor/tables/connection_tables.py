@@ -62,7 +62,7 @@ CONNECTIONS = Table(
         _c("syn_ecn_or_data", BOOL, "", "the first SYN requested ECN or had data"),
         _n("first_answer_frame", I64, "", "the first SYN-ACK of the server"),
         _n("first_answer_time", I64, "ns", "time of `first_answer_frame`"),
-        _n("newest_answer_frame", I64, "", "the last SYN-ACK before the client acknowledged one"),
+        _n("newest_answer_frame", I64, "", "the last SYN-ACK before the client acknowledged a SYN-ACK"),
         _n("newest_answer_time", I64, "ns", "time of `newest_answer_frame`"),
         _n("answered_syn_frame", I64, "", "last SYN before `newest_answer_frame`"),
         _n("answered_syn_time", I64, "ns", "time of `answered_syn_frame`"),

@@ -69,7 +69,7 @@ RELEASES = Table(
         *_PACKET,
         _LENGTH,
         _c("unread", BOOL, "", "the snap length cut off the bytes that show the packet's message and the message's end"),
-        _c("small_start", BOOL, "", "the packet is a small segment, or an offload super-segment that begins with one"),
+        _c("small_start", BOOL, "", "the packet is a small segment, or an offload super-segment that begins with a small one"),
         _c("full", BOOL, "", "full segment: the payload is at least the MSS"),
         _c("ends_message", BOOL, "", "the last byte of the packet is the last byte of a message"),
         _RTT_OWN,
@@ -166,7 +166,7 @@ RECOVERIES = Table(
             "retransmitted_late",
             BOOL,
             "",
-            "R is the first copy that was captured: an earlier one was lost before the capture point",
+            "R is the first copy that was captured: an earlier copy was lost before the capture point",
         ),
         _c(
             "spurious",
@@ -176,7 +176,7 @@ RECOVERIES = Table(
             "D-SACK reports the first retransmission, and its sender had sent no data that was lost before the capture point",
         ),
         _c("answers_retransmission", BOOL, "", "the ACK's timestamps show that it was sent after R had arrived"),
-        _c("syn_ack_again", BOOL, "", "the server repeated its SYN-ACK during the stall, although the client had ACKed one"),
+        _c("syn_ack_again", BOOL, "", "the server repeated its SYN-ACK during the stall, although the client had ACKed it"),
         _c(
             "lost_bytes",
             I32,
@@ -200,7 +200,7 @@ RECOVERIES = Table(
 CLOSURES = Table(
     "closures",
     "the first segment with new data after its receiver's window was closed. Closed means that the window was 0, or "
-    "that it was smaller than one MSS while this segment is a full one",
+    "that it was smaller than one MSS while this segment is full",
     (
         *_WHERE,
         _EXCHANGE,
@@ -242,9 +242,9 @@ CLOSURES = Table(
 
 WINDOW_STALLS = Table(
     "window_stalls",
-    "a window stall, or several in a row: a small or closed window stopped the sender, and no window update made it continue. It "
-    "continued when its own timer expired, or never. Written when the sender continues without another stall, when the "
-    "message ends, or when the connection or the capture ends",
+    "a window stall, or several in a row: a small or closed window stopped the sender, and no window update made it continue. "
+    "The sender continued when its own timer expired, or never. Written when the sender continues without another stall, when "
+    "the message ends, or when the connection or the capture ends",
     (
         *_WHERE,
         _c("frame", I64, "", "packet at which the stalls are known to have ended; otherwise the last packet of the connection"),
@@ -276,7 +276,7 @@ WINDOW_STALLS = Table(
             "sent_frame",
             I64,
             "",
-            "the segment with which the sender continued after the first stall: a retransmission, or one that its timer sent",
+            "the segment with which the sender continued after the first stall: a retransmission, or one sent by its timer",
         ),
         _n("sent_time", I64, "ns", "time of `sent_frame`"),
         _c("sent_bytes", I32, "bytes", "if `sort` is timer: payload length of `sent_frame`"),
@@ -480,8 +480,8 @@ LIMITED_COLUMNS = (
 TRANSFERS = Table(
     "transfers",
     "the last packet of a message body of at least 1 s (or a lower configured threshold) and 40 segments, with what limited "
-    "the body. Its transfer time, from its first to its last packet, is divided into round trips. Each of them counts "
-    "completely for one limit. All times are those at the sender",
+    "the body. The transfer time of the body, from its first to its last packet, is divided into round trips. Each round trip "
+    "counts completely for one limit. All times are those at the sender",
     (
         *_WHERE,
         _ROLE,

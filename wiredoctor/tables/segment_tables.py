@@ -184,7 +184,7 @@ SEGMENTS = Table(
             "retransmitted_late",
             BOOL,
             "",
-            "the retransmission R is the first copy that was captured: an earlier one was lost before the capture point",
+            "the retransmission R is the first copy that was captured: an earlier copy was lost before the capture point",
         ),
         # a closed window of the peer: 0, or less than one MSS if this is a full segment
         _c(

@@ -251,7 +251,7 @@ def _interrupted(connection: int, moment: int, to_client: int, clients: Clients)
     Unlike for `_closed_by_program`, the client may send requests again later. The evidence: the client closed several
     connections to one server while it was waiting for responses, although it had waited as long for similar responses before.
     So no timeout had expired.
-    `to_client`: the round trip (ns) between capture point and client; a wait may exceed the earlier ones by this time.
+    `to_client`: the round trip (ns) between capture point and client; a wait may exceed earlier waits by this time.
     """
     near = clients.closes(connection, moment - TOGETHER.value, moment + TOGETHER.value)
     server = next((close.server for close in near if close.connection == connection), None)

@@ -20,15 +20,15 @@ MANY_SERVERS = Threshold(
     "for open ports",
 )
 MANY_CLIENTS = Threshold(
-    "20 clients", "if more clients than this fail at one server, the server is the common cause; they are reported as one finding"
+    "20 clients", "if more clients than this fail at one server, the server is the common cause; the failures are one finding"
 )
 MANY_TIMES = Threshold(
-    "100 connections", "if more connections than this from a client to one server fail, they are reported as one finding"
+    "100 connections", "if more connections than this from a client to one server fail, the failures are one finding"
 )
 NEXT_ADDRESS = Threshold(
     "300 ms",
-    "the maximum time to an attempt at another address; a client that knows one tries it at "
-    "once, or after 250 ms (RFC 8305 section 8)",
+    "the maximum time to an attempt at another address; a client that knows another address tries it at once, or after 250 ms "
+    "(RFC 8305 section 8)",
 )
 POLLS = Threshold(
     "3 refusals",
@@ -103,7 +103,7 @@ def group_failures(rows: pl.DataFrame) -> pl.DataFrame:
 def _time_lost() -> pl.Expr:
     """Return the time (ns) that the attempt cost the client.
 
-    The time is null if it is below NOTICED, or for the kinds not-up-yet, down and given-up.
+    The result is null if the time is below NOTICED, or if the kind is not-up-yet, down or given-up.
     """
     over = pl.max_horizontal("answer_time", "last_syn_time")
     until = pl.when(c("number").is_in([attempts.TRIED_NEXT, attempts.TRIED_LATE])).then("since").otherwise(over)

@@ -23,7 +23,7 @@ DEEPEST = 32
 
 
 class Row(NamedTuple):
-    """A request with credentials, or one that was refused because it had none (`scheme` is ""). Times are in ns.
+    """A request with credentials, or a request that was refused because it had no credentials (`scheme` is ""). Times are in ns.
 
     `opened`, `ended`: the times of its connection's SYN and of the client's close, or an estimate; `ended` is None if the
     connection was not closed. `agent`: the User-Agent.

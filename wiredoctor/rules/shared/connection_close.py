@@ -164,9 +164,9 @@ def grace_period(at_least: int) -> pl.Expr:
 
 
 def ended_within_grace_period(at_least: int) -> pl.Expr:
-    """Return True if the capture ended so soon after the server's close that an expected packet may have come later.
+    """Return True if the capture ended within the grace period after the server's close, so an expected packet may be missing.
 
-    `at_least`: the minimum of this grace period (ns).
+    `at_least`: as in `grace_period`.
     """
     return c("at_capture_end") & (c("final_at") - c("server_close_time") < grace_period(at_least))
 

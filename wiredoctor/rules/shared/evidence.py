@@ -107,7 +107,7 @@ def server_closed_first() -> pl.Expr:
 def is_client_gone() -> pl.Expr:
     """Return an expression for rows of `closes`: true if the server reset the connection because its probes were not answered.
 
-    A system resets a connection after several unanswered keep-alive probes. A single one may have been lost.
+    A system resets a connection after several unanswered keep-alive probes. A single probe may have been lost.
     """
     return c("server_unanswered_probes") >= 2
 

@@ -34,9 +34,9 @@ def assign_attempts(
     which the gateway chooses a server. `known`: the servers to which a route has led.
 
     If there were fewer attempts than exchanges, the gateway forwarded some requests to no server. Then each attempt is assigned
-    to one exchange, preferably to one whose route leads to that server. If several exchanges are left, a refused attempt is
-    assigned to the one whose response came soonest after the refusal. An attempt that was never refused is assigned to the newest
-    one.
+    to one exchange, preferably to an exchange whose route leads to that server. If several exchanges are left, a refused attempt
+    is assigned to the exchange whose response came soonest after the refusal. An attempt that was never refused is assigned to
+    the newest exchange.
     """
     without = {key: front.exchange for key, front in fronts.items() if not front.tries}
     some = {key: _possible_attempts(one, loose.get(one.server, ())) for key, one in without.items()}

@@ -1,8 +1,8 @@
 """Determine why a gateway failed its client, from an exchange at its front and the tries at its back.
 
 The front is the gateway's side towards its client, the back its side towards its servers. A try is a request that the gateway
-forwarded, or a connection that it tried to open for one. The result is a kind of `gateway-error`. Both sides are in one capture,
-so the order of events shows cause and effect: a gateway acts after the event to which it reacts.
+forwarded, or a connection that it tried to open for a request. The result is a kind of `gateway-error`. Both sides are in one
+capture, so the order of events shows cause and effect: a gateway acts after the event to which it reacts.
 """
 
 from __future__ import annotations

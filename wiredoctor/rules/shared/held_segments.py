@@ -142,7 +142,7 @@ class Stalls:
         """Yield `verdict`, or keep it until another stall at this endpoint shows that it was no coincidence.
 
         The first stall between head and body is kept, because the program may just have been busy before it wrote the body. If
-        the payload is not HTTP, any stall may be one between head and body, or between two messages. The second stall is kept,
+        the payload is not HTTP, any stall may be between head and body, or between two messages. The second stall is kept,
         too, if no segment followed its ACK at once.
         """
         endpoint = self._endpoints[(row.endpoint, row.role)]

@@ -1,4 +1,4 @@
-"""Name the software whose default idle timeout matches an observed one."""
+"""Name the software whose default idle timeout matches an observed idle timeout."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def is_default(limit: pl.Expr) -> pl.Expr:
 
 
 def _near(limit: int | None) -> list[tuple[int, _Product]]:
-    """Return the default idle timeouts (s) near a measured one (ns), and the products.
+    """Return the default idle timeouts (s) near a measured idle timeout (ns), and the products.
 
     A timer may expire late. It may also seem to expire early: the server starts it when it has written the response, which may
     then wait in buffers before it passes the capture point.

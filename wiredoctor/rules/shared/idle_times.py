@@ -116,7 +116,7 @@ class IdleTimes:
         """The results of methods with `_once_per_endpoint`: (name of the method, endpoint) -> result."""
 
     def limits(self, endpoint: int, connection: int, until: int | None = None) -> list[Limit]:
-        """Return the idle timeouts of an endpoint from the best source that has any; empty if no source has one.
+        """Return the idle timeouts of an endpoint from the best source that has any; empty if no source has any.
 
         The best source is its closes, then its announcement on this connection, then the defaults of its software. `until`: use
         only what was known at this time (ns); None for everything.

@@ -52,7 +52,7 @@ STOOD_STILL = Threshold(
     "a download was given up if no data came for this long before the close; a client that only seeks closes sooner and requests "
     "another part",
 )
-GONE = Threshold("1 s", "the time within which a closed socket answers data with an RST; a half-closed one accepts the data")
+GONE = Threshold("1 s", "the time within which a closed socket answers data with an RST; a half-closed socket accepts it")
 SEGMENT = 1000
 """The size in bytes below which a chunk is small, and below which the data of a round trip is little.
 

@@ -107,7 +107,7 @@ def repetition_columns() -> list[pl.Expr]:
 
 
 def also_lost_text() -> pl.Expr:
-    """Return the text about lost requests that follow the first lost one in the pipeline; "" if there are none."""
+    """Return the text about further lost requests in the pipeline; "" if there are none."""
     others = pl.col("requests") - 1
     return (
         pl.when(others > 0)

@@ -115,8 +115,8 @@ def _due() -> pl.Expr:
 def _unanswered_attempts(others: pl.DataFrame, elsewhere: pl.DataFrame, spread: int) -> pl.DataFrame:
     """Return a client's unanswered attempts to connect to the server that does not acknowledge its data.
 
-    An attempt counts if at least two SYNs were not answered, the SYNs span at least `spread` ns, the last one was sent after the
-    first copy, and the first one before a further copy was due. From the second copy to the last SYN, the server must not have
+    An attempt counts if at least two SYNs were not answered, the SYNs span at least `spread` ns, the last SYN was sent after the
+    first copy, and the first SYN before a further copy was due. From the second copy to the last SYN, the server must not have
     sent a packet on another connection.
     """
     # a server that is up again answers a later SYN

@@ -50,8 +50,9 @@ CLOSER = 4
 Otherwise each close may have followed its response after the same time.
 """
 MIN_DIFFERENCE = 5 * MILLISECOND
-"""The minimum difference in ns between the idle times of connections that were closed together. A smaller one proves nothing,
-because a process may take a few milliseconds to close several connections.
+"""The minimum difference in ns between the idle times of connections that were closed together.
+
+A smaller difference proves nothing, because a process may take a few milliseconds to close several connections.
 """
 
 

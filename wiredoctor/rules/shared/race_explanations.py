@@ -29,7 +29,7 @@ QUICK_RST = Threshold(
 SLOW_RST = Threshold(
     "1500 ms",
     "the server's RST may come at most this long after a request that arrived later than the timeout; the slowest of 359 "
-    "recorded ones took 1.1 s",
+    "recorded RSTs took 1.1 s",
 )
 BUSY_RST = Threshold(
     "500 ms",
@@ -62,8 +62,8 @@ STILL = Threshold(
 )
 LAY = Threshold(
     "2 connections",
-    "a server counts as paused if requests were waiting on at least this many connections; on a single one, a slow "
-    "handler may have given up",
+    "a server counts as paused if requests were waiting on at least this many connections; on a single "
+    "connection, a slow handler may have given up",
 )
 ALWAYS = Threshold(
     "10 closes",

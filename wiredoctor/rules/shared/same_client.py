@@ -238,7 +238,7 @@ class Clients:
         return any(self.may_be_same(connection, other) for _, other in some)
 
     def may_be_same(self, connection: int, other: int) -> bool:
-        """Return whether the clients of two connections of one host have the same User-Agent, or one has an unknown one."""
+        """Return whether the clients of two connections of one host have the same User-Agent, or one User-Agent is unknown."""
         own = self._agent.get(connection)
         return own is None or self._agent.get(other, own) == own
 
@@ -350,7 +350,7 @@ def _is_usual(lost: Request, delay: int, trip: int, clients: Clients) -> bool:
     """Return whether the client often sends the same request again on another connection, before or soon after the response.
 
     If so, a request that follows `lost` may not be a repetition of `lost`. `delay`: the time (ns) from the loss to that request,
-    which determines what counts as soon. Requests after an unanswered one do not count: they may be repetitions themselves.
+    which determines what counts as soon. Requests after an unanswered request do not count: they may be repetitions themselves.
     """
     same = clients.same_requests_before(lost)
     within = min(2 * delay, AGAIN.value) + 2 * trip
