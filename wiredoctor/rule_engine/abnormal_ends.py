@@ -112,7 +112,7 @@ def _is_unanswered_tunnel() -> pl.Expr:
     not count, because its Close frames tell more (`_is_cut_websocket`).
     """
     tunnel = (c("response_framing") == "tunnel") | (c("upgraded") & (c("response_upgrade") != "websocket"))
-    nothing = c("server_close_offset") <= c("response_end_offset")  # of the server after its response
+    nothing = c("server_close_offset") <= c("response_end_offset")  # no data from the server after its response
     unheard = c("server_close_frame").is_null() & (c("client_close_ack") <= c("response_end_offset"))
     sent = (c("last_payload_role") == CLIENT) & (c("last_payload_time") > c("response_end"))
     client_first = (c("client_close_time") < c("server_close_time")).fill_null(value=False)

@@ -358,10 +358,10 @@ CLOSE_ORIGINS = (
 UNACKNOWLEDGED = Table(
     "unacknowledged",
     "data, or a FIN, that its sender sent three times or more: the lowest unacknowledged data, or data that its sender repeated "
-    "although it was acknowledged. Also missing data: no copy was captured (`copies` is 0) and it was never acknowledged, but "
-    "the sequence numbers of later packets show that it was sent. Also keep-alive probes without an answer while a message was "
-    "incomplete, and data that was answered with an RST for an unknown connection. Written when the data is acknowledged, or "
-    "when the connection or the capture ends",
+    "although it was acknowledged. Other rows are about missing data: no copy was captured (`copies` is 0), and no ACK, but "
+    "the sequence numbers of later packets show that it was sent. Further rows are about keep-alive probes without an answer "
+    "while a message was incomplete, and about data that was answered with an RST for an unknown connection. Written when the "
+    "data is acknowledged, or when the connection or the capture ends",
     (
         *_WHERE,
         _ROLE,

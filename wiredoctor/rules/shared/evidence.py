@@ -98,7 +98,7 @@ def server_closed_first() -> pl.Expr:
     decide, not timestamps: if a client's FIN or RST does not acknowledge the server's FIN, the client did not know of that
     FIN. RSTs are never acknowledged, so the result is false if the server sent an RST and the client closed, too.
     """
-    # after a gap, the server may acknowledge a FIN after the request that was not captured
+    # after a gap, the server may acknowledge a FIN that followed the request but was not captured
     unseen = (c("gap_before") & (c("server_close_ack") > c("request_end_offset"))).fill_null(False)
     first = c("server_close_frame").is_not_null() & (c("client_close_frame").is_null() | client_knew_of_fin())
     return first & ~unseen & ~c("server_close_contradicted") & (c("server_close_origin") != "between") & ~is_client_gone()

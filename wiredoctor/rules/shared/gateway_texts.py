@@ -91,7 +91,7 @@ def message_reason(
     if last is None:
         no_try = _NOT_SHOWN if hidden else "the gateway sent the request to no server"
         return no_try + _no_try_reason(front, lost, no_neighbor)
-    # with gateways in a row, the one nearest to the server
+    # of several gateways in a row, the text names the one nearest to the server
     who = f"the gateway {failure.through[-1].server}" if failure.through else "the gateway"
     gave_up, waited = f"{who} gave up", duration_text(time_waited(front, last))
     one = len({tried.server for tried in failure.tries}) == 1

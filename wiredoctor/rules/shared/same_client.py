@@ -316,7 +316,7 @@ def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
         elif concurrent:
             additions[number] = (
                 f"The same request came {after}, and got {again.status}. It may be a repetition of the lost request, but this "
-                "client also sends the same request that soon, or concurrently, when none was lost."
+                "client also sends the same request that soon, or concurrently, if no request was lost."
             )
         else:
             severities[number] = "warning"
