@@ -139,7 +139,7 @@ class BatchSpill(Spill):
     _whole: pl.DataFrame | None = None
     """All columns of a table with few rows, kept from the first time they were read."""
     _shown: dict[Table, pl.DataFrame] = field(default_factory=dict[Table, pl.DataFrame])
-    """The same rows as rows of each table that was requested. A table is always requested with the same `names`."""
+    """The rows in `_whole` in the form of each table that was requested. A table is always requested with the same `names`."""
     _loaded: tuple[Part, Batch] | None = None
     """The newest loaded part, as stored and as loaded. It is kept because the next slice usually begins in the same part."""
 

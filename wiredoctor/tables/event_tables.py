@@ -172,8 +172,9 @@ RECOVERIES = Table(
             "spurious",
             BOOL,
             "",
-            "nothing was lost. The ACK's timestamps show that it answers the first copy, not a retransmission (RFC 3522), or its "
-            "D-SACK reports the first retransmission, and its sender had sent no data that was lost before the capture point",
+            "nothing was lost. Either the ACK's timestamps show that it answers the first copy, not a retransmission (RFC 3522). "
+            "Or its D-SACK reports the first retransmission, and its sender had sent no data that was lost before the capture "
+            "point",
         ),
         _c("answers_retransmission", BOOL, "", "the ACK's timestamps show that it was sent after R had arrived"),
         _c("syn_ack_again", BOOL, "", "the server repeated its SYN-ACK during the stall, although the client had ACKed it"),

@@ -205,8 +205,9 @@ def resets_of_others(connections: pl.LazyFrame, refused: pl.Expr, accepted: int)
 
 
 def given_up_in_a_row(connections: pl.LazyFrame, given_up: pl.Expr, least: int) -> pl.LazyFrame:
-    """Return the attempts that `given_up` selects, if one client made at least `least` of them to one server, and no other
-    connection between the two was accepted from the first to the last of them.
+    """Return those attempts that `given_up` selects of which one client made at least `least` in a row to one server.
+
+    "In a row" means that no other connection between the two was accepted from the first to the last attempt.
 
     An attempt does not count if an address of the other IP version accepted a connection on that port meanwhile: many clients
     try both versions, and drop the slower attempt (RFC 8305 section 5).
@@ -246,8 +247,9 @@ def given_up_in_a_row(connections: pl.LazyFrame, given_up: pl.Expr, least: int) 
 def single_syns_in_a_row(
     connections: pl.LazyFrame, single: pl.Expr, *, least: int, apart: int, most: int, most_servers: int
 ) -> pl.LazyFrame:
-    """Return the ids of the attempts that `single` selects, if one client made at least `least` of them to one server, and no
-    other connection between the two was accepted from the first to the last of them.
+    """Return the ids of those attempts that `single` selects of which one client made at least `least` in a row to one server.
+
+    "In a row" means that no other connection between the two was accepted from the first to the last attempt.
 
     Attempts that are on average less than `apart` ns apart do not count, because they are a flood. Nor do those of a client with
     such attempts at more than `most_servers` addresses and ports, which looks for open ports. If `single` selects more than

@@ -312,8 +312,8 @@ def last_of(tries: Sequence[Try]) -> Try | None:
 
     The last try decides, with two exceptions. If the server refused the last connection, and had closed without a response in an
     earlier try, the earlier try decides, because its request had probably crashed the server. If the last try got a complete
-    response without a server error, and began before earlier tries had ended, it was a copy of the request, whose response a
-    gateway throws away (nginx mirror, Envoy request_mirror_policies). Then those earlier tries decide.
+    response without a server error, and began before earlier tries had ended, those earlier tries decide. The last try was then
+    a copy of the request, whose response a gateway throws away (nginx mirror, Envoy request_mirror_policies).
     """
     if not tries:
         return None

@@ -322,9 +322,9 @@ def _left_early() -> pl.Expr:
 
     After the FIN, the response was never completed, or the client rejected it with an RST. A FIN soon after the request may be
     only a half-close: then the server must have closed, the client must have sent an RST, or nothing must have followed for a
-    long time. If the last new byte was sent long before the FIN, and the FIN still does not acknowledge it, the response was
-    waiting for a retransmission, and a later RST shows that the client did not wait for the response. An RST that may answer the
-    server's FIN does not count: a client that half-closed late may have received the rest in the meantime.
+    long time. If the FIN does not acknowledge bytes that were sent long before, the response was waiting for a retransmission.
+    In this case, a later RST shows that the client did not wait for the response. An RST that may answer the server's FIN does
+    not count: a client that half-closed late may have received the rest in the meantime.
     """
     over = c("server_close_frame").is_not_null() | c("client_rst_frame").is_not_null()
     late = c("client_close_time") - c("request_end") >= HALF_CLOSE.value

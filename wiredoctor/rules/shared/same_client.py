@@ -206,7 +206,7 @@ class Clients:
         return found
 
     def claim(self, lost: Request, repetitions: list[Request], *, concurrent: bool) -> list[Request]:
-        """Return those of `repetitions` that belong to no other lost request. Claim the first answered one for `lost`.
+        """Return those of `repetitions` that belong to no other lost request. Claim the first answered repetition for `lost`.
 
         If the client sends its requests one after the other, a repetition may also be lost. Then this and later repetitions
         belong to the first lost request. `concurrent`: the client does not send its requests one after the other.
@@ -376,8 +376,8 @@ def known_clients(
     """Return those requests and closes of the candidates' clients that the rules may need.
 
     The result contains the clients' actions shortly before and after the time `ended_at` (ns) of each candidate. It also contains
-    the requests on the candidates' own connections, the clients' requests for a range, and those whose response took at least as
-    long as the lowest `waited` (ns) of all candidates. At most the newest MAX_REQUESTS requests are kept. `exchanges` has the
+    the requests on the candidates' own connections, the clients' requests for a range, and requests whose response took at least
+    as long as the lowest `waited` (ns) of all candidates. At most the newest MAX_REQUESTS requests are kept. `exchanges` has the
     columns tables.ASKED. `gateways`: the connections whose client is a gateway, which forwards requests of others.
     """
     wanted = pl.concat([rows.select("connection", "ended_at", "waited") for rows in candidates])
