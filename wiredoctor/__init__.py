@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-TYPE_CHECKING = False  # typing is not imported, because a signal is only handled once this module is loaded
+TYPE_CHECKING = False  # importing typing takes time, and no signal is handled until this module is loaded
 if TYPE_CHECKING:
     from wiredoctor.findings import Finding, Report
     from wiredoctor.pipeline import analyze

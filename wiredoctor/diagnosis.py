@@ -187,7 +187,7 @@ def _resolve(
             located = [_add_file(finding, capture) for finding in findings] if capture.files else findings
             located = [*map(_without_frames, located)] if capture.is_sorted else located
             return located, explained, known, uncompared
-        # what cannot be reported cannot explain anything either
+        # a rule failed: repeat without it, because candidates that are not reported must not explain others
 
 
 def _are_many(connections: Spill, exchanges: Spill) -> bool:

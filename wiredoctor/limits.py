@@ -125,7 +125,7 @@ ODDITIES = Limit(
 SCRATCH = Limit(
     "fragment-bytes", "decode", 64 * _MIB, "bytes",
     "Fragmented TCP is rare, because path MTU discovery avoids it. Real captures need kilobytes, and memory must not grow with "
-    "the length of a malicious one",
+    "the length of a malicious capture",
     "IP fragments are reassembled up to {limit} in all; {count:later datagram was|later datagrams were} not reassembled",
 )  # fmt: skip
 DATAGRAMS = Limit(
@@ -162,8 +162,8 @@ RETAINED_PACKETS = Limit(
 )  # fmt: skip
 OPEN = Limit(
     "open-connections", "tcp", 1 << 17, "connections",
-    "Connections followed at the same time. A half-open one takes 1,200 bytes, one with an open exchange 4 kB. The limit is "
-    "four times the 28,232 that Linux opens from one address to one server (ip_local_port_range). A hash of "
+    "Connections followed at the same time. A half-open connection takes 1,200 bytes, one with an open exchange 4 kB. The limit "
+    "is four times the 28,232 that Linux opens from one address to one server (ip_local_port_range). A hash of "
     "addresses and ports divides them into 64 groups, and each group has 1/64 of the limit, so the result does not depend on "
     "the number of processes. If a group is full, those of its connections that were idle longest are dropped, closed ones "
     "first, and reported in their current state. A later packet opens a new connection",

@@ -123,7 +123,7 @@ def run(
         cutoffs = rules.cutoffs()
 
         def read(what: Input, tell: Progress) -> None:
-            # nothing refers to a capture after this unless it is kept, because unpacked files take disk space
+            # a capture is closed at once unless it is kept, because unpacked files take disk space
             with ExitStack() as opened:
                 file = opened.enter_context(open_capture_files(what, files, failed))
                 alone = settings._replace(jobs=1) if done else settings

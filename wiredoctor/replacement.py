@@ -204,9 +204,9 @@ class Replacement:
     """The future content of a target: `open` it, write to the file, then call `commit` or `discard`.
 
     Until `commit`, the old file stays as it is. Afterwards, the new file has the mode and owner of the old one. Pipes and
-    devices, which cannot be replaced, are written directly. If no new file can be created in the folder, or the old one cannot
-    be replaced (a single file that is mounted into a container), the content is stored elsewhere until it is complete, and then
-    copied over the old file.
+    devices, which cannot be replaced, are written directly. In two cases the content is stored elsewhere until it is complete,
+    and then copied over the old file: if no new file can be created in the folder, or if the old file cannot be replaced (a
+    single file that is mounted into a container).
     """
 
     def __init__(self, target: Target) -> None:
@@ -219,8 +219,8 @@ class Replacement:
         self._file: io.BufferedWriter | None = None
         self._is_done = False
 
-    # Not done by the constructor, nor undone by __del__: a signal handler may raise an exception before the new object has a
-    # name, and Python ignores what is raised in __del__.
+    # The constructor opens no file, and __del__ closes none: a signal handler may raise an exception before the new object has a
+    # name, and Python ignores exceptions in __del__.
     def open(self) -> BinaryIO:
         """Return the file for the new content. Raise OSError with the target's path if it cannot be created."""
         try:

@@ -29,7 +29,7 @@ LOOSE = 64
 """The number of added data frames after which they are joined into one.
 
 A live capture adds a few rows at a time. In a data frame of few rows and a hundred columns, a row takes twenty times as much
-memory as in a long one.
+memory as in a data frame of many rows.
 """
 
 
@@ -139,7 +139,7 @@ class BatchSpill(Spill):
     _whole: pl.DataFrame | None = None
     """All columns of a table with few rows, kept from the first time they were read."""
     _shown: dict[Table, pl.DataFrame] = field(default_factory=dict[Table, pl.DataFrame])
-    """The same rows as rows of each table that was requested. A table is always requested with the same `names`."""
+    """The rows in `_whole` in the form of each table that was requested. A table is always requested with the same `names`."""
     _loaded: tuple[Part, Batch] | None = None
     """The newest loaded part, as stored and as loaded. It is kept because the next slice usually begins in the same part."""
 

@@ -45,7 +45,7 @@ UNJUDGED: dict[str, Ending] = {
     "closed": Ending("exchanges", "closed before a response came, and no rule explains why"),
     "cut-short": Ending("exchanges", "the response broke off, and no rule explains why"),
     "websocket-cut": Ending("exchanges", "WebSockets closed by the server without a closing handshake, and no rule explains why"),
-    "tunnel-unanswered": Ending("exchanges", "tunnels closed before any data of the server came through them"),
+    "tunnel-unanswered": Ending("exchanges", "tunnels closed before any data from the server came through them"),
     "tunnel-reset": Ending("exchanges", "tunnels reset by the server, and no rule explains why"),
     "request-cut-short": Ending("exchanges", "the client's request broke off, and no rule explains why"),
     "reset-doubted": Ending("exchanges", "reset, but perhaps not by the host whose address is in the RST"),
@@ -141,8 +141,10 @@ class CaptureSummary(NamedTuple):
     duplicates: int = 0
     """The number of packets that were captured a second time, including those whose addresses were translated in between."""
     translations: Mapping[tuple[str, str], int] = {}
-    """The number of connections that were captured before and after address translation, by server: its endpoint before and after
-    the translation. Both are empty for servers that were not kept because there were too many.
+    """The number of connections that were captured both before and after address translation, by server.
+
+    The key is the server's endpoint before and after the translation. Both are empty in the entry for all servers that were not
+    kept because there were too many.
     """
     damage: str | None = None
     files: tuple[str, ...] = ()

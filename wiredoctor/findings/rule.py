@@ -95,7 +95,7 @@ def configured(thresholds: Mapping[ThresholdKey, str]) -> Generator[None]:
 
 
 def configured_thresholds() -> frozenset[tuple[ThresholdKey, str]]:
-    """Return the thresholds that `configured` applies now. What depends on thresholds may be cached with this as the key."""
+    """Return the thresholds that `configured` applies now, as a cache key for values that depend on thresholds."""
     return frozenset(_CONFIGURED.get().items())
 
 
@@ -112,9 +112,9 @@ class Advice(NamedTuple):
     `software` is a regular expression that is searched, ignoring case, in the Server field (side server) or the User-Agent field
     (side client). "" always matches; "^$" matches if the software is unknown, but not if a client may be any of several known
     programs. A client that is a gateway gets the advice for side "gateway", because it forwards the User-Agent of its clients;
-    only "httpd" can be recognized there. Advice for the
-    software of a client begins with "If the client is", because an unknown gateway may have forwarded the User-Agent. `where` may
-    name a column of the candidates: the advice is then only given if that column is not null, 0, false or empty.
+    only "httpd" can be recognized there. Advice for the software of a client begins with "If the client is", because an unknown
+    gateway may have forwarded the User-Agent. `where` may name a column of the candidates: the advice is then given only if the
+    value in that column is not null, 0, false or empty.
     """
 
     side: Side | Literal["gateway"]
@@ -137,8 +137,8 @@ class Rule(NamedTuple):
     gateway's client for which this one was made; if both candidates are of one rule, the other one must have ended first).
     unexplained: the kinds to which explained_by does not apply.
     caused_by: like explained_by, but both candidates are reported, and the cause comes first. In both, "rule/" means candidates
-    of the rule without a kind. Of caused_by, the scopes "time" and "front" do not exist, but four others do: "tries" (the cause
-    is about a request or connection that a gateway made to serve this exchange), "until" (same exchange; the client did not read
+    of the rule without a kind. caused_by has no scopes "time", "previous" and "front", but four others: "tries" (the cause is
+    about a request or connection that a gateway made to serve this exchange), "until" (same exchange; the client did not read
     until the server closed), "wait" (same exchange or a try for it; the cause took most of the time that the candidate's wait
     lasted) and "wait-behind" (as "wait", but only a try).
     summary: the rule has one finding per endpoint or capture, reported at the end. Otherwise its findings are events, each of

@@ -33,7 +33,7 @@ class Pair(NamedTuple):
 
 
 class Assigned(NamedTuple):
-    """Pairs of an exchange on a gateway's client side (front) and one on its server side (back), as row numbers.
+    """Pairs of an exchange on a gateway's client side (front) and an exchange on its server side (back), as row numbers.
 
     `certain`: for each pair, whether no other pairing is possible. `doubts`: sets (fronts, backs) of exchanges that are
     connected by possible pairs, but cannot be paired with certainty.
@@ -144,7 +144,7 @@ def _assign_part(part: Part, times: _Times, made: _Edges, doubted: set[int]) -> 
 def _contradicted_fronts(sure: list[tuple[int, int]], t: _Times) -> set[int]:
     """Return the fronts (exchanges of a gateway's clients) whose backs (the gateway's requests for them) contradict each other.
 
-    Backs of one front contradict each other if one of them began before the previous one had failed.
+    Backs of one front contradict each other if one of them began before the previous back had failed.
     """
     backs: dict[int, list[int]] = {}
     for f, b in sorted(sure):
@@ -182,8 +182,8 @@ def _are_tries(one: int, other: int, t: _Times) -> bool:
 
 class _Unassigned:
     """The exchanges in one connected part of the graph that are not paired yet, and the `pairs` assigned so far.
-    A pair consists of a front and a back. A front is an exchange with a gateway's client; a back is the gateway's own request for
-    it.
+
+    A pair consists of a front (an exchange with a gateway's client) and a back (the gateway's own request for this exchange).
     """
 
     def __init__(self, part: Part, times: _Times) -> None:

@@ -12,7 +12,7 @@ from wiredoctor.gateways.exchange_columns import LATE, NO_STATUS, OWN, SLACK, Ro
 from wiredoctor.tables import MILLISECOND, Array
 
 MAX_OPEN = 400
-"""To find the client's exchange that caused an attempt to connect, at most this many exchanges are searched, newest first."""
+"""The maximum number of exchanges, newest first, among which the exchange that caused an attempt to connect is searched."""
 
 GATEWAY = (502, 503, 504)
 """The statuses with which gateways respond after failed attempts."""
@@ -181,7 +181,7 @@ def _is_free(one: Attempt, rows: Rows, tries: Sequence[int]) -> bool:
 
 
 def _waited(one: Attempt, rows: Rows, tries: Sequence[int]) -> bool:
-    """Return whether a relay connected for the first of the requests `tries` when it had waited for an answer to this attempt."""
+    """Return whether a relay waited for an answer to this attempt before it connected for the first of the requests `tries`."""
     opened = min((rows.opened[b] for b in tries), default=LATE)
     return one.refused == LATE and one.last < opened < LATE and bool(opened - one.time >= LONE_SYN)
 

@@ -1,4 +1,4 @@
-"""Find the possible pairs of an exchange on a gateway's client side (front) and one on its server side (back).
+"""Find the possible pairs of an exchange on a gateway's client side (front) and an exchange on its server side (back).
 
 A pair is possible if nothing contradicts it.
 """
@@ -20,7 +20,7 @@ MAX_OPEN = 400
 
 MAX_POSSIBLE = 64
 """The maximum number of client requests (fronts) that a gateway may have forwarded as one request (back); with more, the
-right one cannot be determined.
+right client request cannot be determined.
 """
 
 MAX_EDGES = 300_000
@@ -129,8 +129,8 @@ def edges(rows: Rows, fronts: Fronts, key: Array, back: Array, allowed: Allowed)
 def possible_pairs(rows: Rows, fronts: Fronts, key: Array, back: Array, allowed: Allowed) -> Iterator[tuple[Array, Array]]:
     """Yield batches of possible pairs (see `possible`): the row numbers of backs, and the row numbers of their fronts.
 
-    A back is an exchange on the server side of a gateway, a front is one on its client side. All pairs of a back are in the same
-    batch. `key`: the key of each row in `back` (see Fronts).
+    A back is an exchange on the server side of a gateway, a front an exchange on its client side. All pairs of a back are in the
+    same batch. `key`: the key of each row in `back` (see Fronts).
     """
     first, stop = fronts.around(rows, key, back)
     counts = np.maximum(stop - first, 0)

@@ -13,7 +13,7 @@ from wiredoctor.gateways.exchange_columns import LATE, NO_STATUS, SLACK, Rows, g
 from wiredoctor.tables import Array
 
 MAX_OPEN = 400
-"""The maximum number of earlier exchanges with the same method and target that are searched for one that encloses an exchange."""
+"""The maximum number of earlier exchanges with the same method and target among which the enclosing exchange is searched."""
 
 SHARE = 10
 """A host counts as an address of the gateway if it has at least 1/SHARE of the votes (see _Vote) of the host with the most.
@@ -22,7 +22,7 @@ Hosts with fewer votes use the server directly.
 """
 
 END_TO_END = ("agent", "referer", "content_type", "credentials")
-"""The fields in tables.EXCHANGES that gateways forward unchanged."""
+"""The columns of Rows with request fields that gateways usually forward unchanged."""
 
 Order = dict[tuple[int, int], frozenset[int]]
 """The hosts from which a gateway connects to an endpoint behind it, by (gateway's endpoint, endpoint behind it)."""
@@ -157,7 +157,7 @@ def _without_siblings(elected: Counter[tuple[int, int]]) -> Counter[tuple[int, i
     """Drop pairs of endpoints that are servers of the same gateway.
 
     Exchanges of these endpoints may enclose each other: a gateway that gives up on a server may send the request to a second
-    server while the first one is still processing it. See SIBLINGS.
+    server while the first server is still processing it. See SIBLINGS.
     """
     return Counter(
         {

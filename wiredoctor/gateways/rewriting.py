@@ -27,8 +27,8 @@ A single target is enough if no other target suggests another replacement of the
 def fronts_by_target(rows: Rows, exchanges: pl.LazyFrame, front: Array, back: Array, order: Order) -> Fronts:
     """Return the exchanges of gateways' clients by target.
 
-    An exchange can be looked up by its own target, and by each target into which the gateway may rewrite that. `front`: the rows
-    of these exchanges. `back`: the rows of the gateways' own requests.
+    An exchange can be looked up by its own target, and by each target that the gateway may send instead. `front`: the rows of
+    these exchanges. `back`: the rows of the gateways' own requests.
     """
     key, more = [rows.target[front]], [front]
     for server in sorted({before for before, _ in order}):

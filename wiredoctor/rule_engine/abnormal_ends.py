@@ -18,10 +18,10 @@ FIRST_REPETITION = SECOND
 """The maximum time in ns until a SYN is retransmitted for the first time (RFC 6298 section 2)."""
 
 SILENCE = 3 * SECOND
-"""The minimum time in ns from the last packet to the end of the capture for two ends to be abnormal.
+"""The minimum time in ns from the last packet to the end of the capture, after which unacknowledged data or an incomplete request
+is an abnormal end.
 
-These are unacknowledged data and an incomplete request. A sender would have retransmitted by then (RFC 6298). If it has not,
-packets are missing from the capture, or the sender is gone.
+A sender would have retransmitted by then (RFC 6298). If it has not, packets are missing from the capture, or the sender is gone.
 """
 
 GOODBYE = 85
@@ -36,7 +36,7 @@ REPLY = 50 * MILLISECOND
 CLOSED_WITHIN = SECOND
 """The maximum time in ns from the SYN-ACK until a host closes an unused connection, if it did not wait for a request.
 
-In a tunnel, it counts from the response. A client that closes sooner after its data may not have waited for an answer.
+In a tunnel, the time counts from the response. A client that closes sooner after its data may not have waited for an answer.
 """
 
 CLIENT_ERROR = 400
@@ -59,8 +59,8 @@ c = pl.col
 def suspect_exchanges() -> pl.Expr:
     """Return a cheap filter that is true for every row of `exchanges` with a reason from `abnormal_exchange_columns`."""
     unread = ~c("has_response") | (c("response_end_reason") != "complete") | (c("request_end_reason") != "complete")
-    cut = c("upgraded") & c("server_close_frame").is_not_null()  # perhaps a WebSocket; to compare texts is not cheap
-    lost = _met_no_connection() | _is_reset_unread()  # whether that RST is doubtful is a text, too
+    cut = c("upgraded") & c("server_close_frame").is_not_null()  # perhaps a WebSocket; comparing texts is slow
+    lost = _met_no_connection() | _is_reset_unread()  # the origin of that RST is a text, too
     closed = c("server_close_frame").is_not_null() | c("client_close_frame").is_not_null()
     tunnel = (c("upgraded") | (c("response_framing") == "tunnel")) & closed
     return unread | ~c("has_request") | ((c("response_status") < 200) & ~c("upgraded")) | lost | cut | tunnel
@@ -86,8 +86,8 @@ def _is_reset_unread() -> pl.Expr:
 
 
 def _may_be_foreign_rst() -> pl.Expr:
-    """Return an expression that is true if the client was the first to close, by an RST of which one sign says that another host
-    sent it: its TTL, its IP identification, or its time.
+    """Return an expression that is true if the client closed first, by an RST whose TTL, IP identification or time suggests
+    another sender.
     """
     # the server answers packets that come after the RST with RSTs
     first = c("server_close_frame").is_null() | (c("client_close_time") < c("server_close_time"))
@@ -105,14 +105,14 @@ def _is_cut_websocket() -> pl.Expr:
 
 
 def _is_unanswered_tunnel() -> pl.Expr:
-    """Return an expression that is true if no data came through a tunnel or upgraded connection before it was closed.
+    """Return an expression that is true if no data from the server came through a tunnel or upgraded connection before its close.
 
-    The client had sent data after the response, and the server closed first, or the client after CLOSED_WITHIN. Or the server
-    closed first within CLOSED_WITHIN after its response. A connection that was upgraded to WebSocket does not count, because its
-    Close frames tell more (`_is_cut_websocket`).
+    Either the client had sent data after the response, and the server closed first, or the client waited for CLOSED_WITHIN and
+    closed. Or the server closed first, within CLOSED_WITHIN after its response. A connection that was upgraded to WebSocket does
+    not count, because its Close frames tell more (`_is_cut_websocket`).
     """
     tunnel = (c("response_framing") == "tunnel") | (c("upgraded") & (c("response_upgrade") != "websocket"))
-    nothing = c("server_close_offset") <= c("response_end_offset")  # of the server after its response
+    nothing = c("server_close_offset") <= c("response_end_offset")  # no data from the server after its response
     unheard = c("server_close_frame").is_null() & (c("client_close_ack") <= c("response_end_offset"))
     sent = (c("last_payload_role") == CLIENT) & (c("last_payload_time") > c("response_end"))
     client_first = (c("client_close_time") < c("server_close_time")).fill_null(value=False)
@@ -125,7 +125,7 @@ def _is_unanswered_tunnel() -> pl.Expr:
 def _is_reset_tunnel() -> pl.Expr:
     """Return an expression that is true if the server was the first to close a tunnel or an upgraded connection, by an RST.
 
-    Its Close frames tell more about a WebSocket (`_is_cut_websocket`).
+    A WebSocket does not count, because its Close frames tell more (`_is_cut_websocket`).
     """
     tunnel = (c("response_framing") == "tunnel") | (c("upgraded") & (c("response_upgrade") != "websocket"))
     first = c("client_close_frame").is_null() | (c("server_close_frame") < c("client_close_frame"))
@@ -144,7 +144,7 @@ def suspect_connections() -> pl.Expr:
 def exchange_facts() -> list[pl.Expr]:
     """Return the columns that `abnormal_exchange_columns` reads in addition to those of `exchanges`.
 
-    As columns they are computed once: the reasons need most of them more than once.
+    Each of them is computed once, as a column, because the reasons need most of them several times.
     """
     # a client that waited for 100 (Continue) and was refused need not send its body (RFC 9110 section 10.1.1)
     unsent = c("request_expect_continue") & (c("request_body_bytes").fill_null(0) == 0)
@@ -299,7 +299,7 @@ def _reason(waited: pl.Expr) -> pl.Expr:
 
 
 def _rejects_unread_bytes() -> pl.Expr:
-    """Return an expression that is true if the server rejected bytes from the client in which there is no whole request head.
+    """Return an expression that is true if the server rejected bytes from the client that contain no complete request head.
 
     The first response of the connection is then an error that acknowledges bytes, but no request was found in these bytes,
     although the capture has all of them.
@@ -320,9 +320,9 @@ def _waited_for_head() -> pl.Expr:
 def _is_doubted(answered: pl.Expr) -> pl.Expr:
     """Return an expression that is true if an RST ended the exchange, but the host in its source address may not have sent it.
 
-    There are three signs. The server continues the response after an RST with its address. Or the client's first close is an RST
-    that does not fit its other packets. Or it is an RST without the ACK flag: a host sends this RST if it does not know the
-    connection, but not if a program closes it.
+    One of three signs is enough. The server continues the response after an RST with its address. The client's first close is an
+    RST that does not fit the client's other packets. Or that close is an RST without the ACK flag: a host sends such an RST if it
+    does not know the connection, but not if a program closes it.
 
     `answered`: an expression that is true if a final response has begun.
     """

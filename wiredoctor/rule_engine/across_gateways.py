@@ -463,8 +463,8 @@ def _open(tries: Sequence[_Try], start: int, end: int, *, whole: bool = False) -
     """Return the time (ns) between `start` and `end` during which at least one of the tries was open or its connection was being
     established.
 
-    A try is open until its response begins. If `whole` is true, it is open until its response ends, because a gateway may wait
-    for the complete response, and until its request has been sent, because a server may respond earlier.
+    A try is open until its response begins. If `whole` is true, a try is open until its response has ended and its request has
+    been sent: a gateway may wait for the complete response, and a server may respond before it has the complete request.
     """
     covered, until = 0, start
     for number, one in enumerate(tries):

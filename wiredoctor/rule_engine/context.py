@@ -13,9 +13,9 @@ def with_exchanges(core: pl.DataFrame, timed: pl.Expr, exchanges: pl.LazyFrame) 
     """Assign an exchange to those candidates that have none and for which `timed` is true.
 
     If requests of the connection were first captured between the start and the end of the candidate, assign the exchange of the
-    last one. That request may be the delayed one, because its first copy may have been lost before the capture point. If no
-    request was captured in that time, assign the first exchange that had begun and had not ended at the start of the candidate.
-    If there is none either, the column stays null.
+    last of them. That may be the delayed request, if its first copy was lost before the capture point. If no request was captured
+    in that time, assign the first exchange that had begun and had not ended at the start of the candidate. If there is none
+    either, the column stays null.
     """
     open_ones = core.filter(timed, pl.col("exchange").is_null()).drop_nulls(["connection", "start", "end"])
     if open_ones.is_empty():

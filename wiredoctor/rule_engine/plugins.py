@@ -37,7 +37,8 @@ reported.
 """
 
 EXPLAINING = ("exchange", "previous", "connection", "endpoint", "time", "front")
-"""The scopes that Rule.explained_by may contain. A scope says what a candidate and the one that explains it have in common."""
+"""The scopes that Rule.explained_by may contain. A scope says what a candidate must share with the candidate that explains it.
+"""
 
 log = logging.getLogger("wiredoctor")
 

@@ -243,9 +243,10 @@ def _until(mine: pl.DataFrame, cause: pl.DataFrame) -> set[tuple[int, int]]:
 def _waits(mine: pl.DataFrame, cause: pl.DataFrame, behind: CertainTries, *, in_front: bool) -> set[tuple[int, int]]:
     """Return (candidate id, id of its cause) for candidates about a wait that the cause explains.
 
-    The cause explains the wait if the cause lasted at least as long as the wait continued afterwards. It belongs to a try of the
-    gateway that the client waited for, or, if `in_front` is true, to the same exchange. Then a response that begins within
-    BY_CLOSE after the client's close does not count: many servers and proxies end their work, and respond, because of that close.
+    The cause explains the wait if the cause lasted at least as long as the wait continued afterwards. The cause must belong to a
+    try of the gateway that the client waited for, or, if `in_front` is true, may also belong to the same exchange. If `in_front`
+    is true, a cause that ends within BY_CLOSE after the client's close does not count: many servers and proxies end their work,
+    and respond, because of that close.
     """
     key = _KEYS["exchange"]
     columns = (*key, "frame", "id", "start", "end")

@@ -279,7 +279,10 @@ def _screens(module: RuleModule) -> Mapping[str, pl.Expr]:
 
 @lru_cache(maxsize=256)
 def _screens_with(screen: Screen, first: str, _thresholds: frozenset[object]) -> Mapping[str, pl.Expr]:
-    """Return the expressions of `screen` with these thresholds. Without a table name, they are for the table `first`."""
+    """Return the screening expressions by table. If `screen` returns a single expression, its table is `first`.
+
+    `_thresholds` is only part of the cache key: the expressions depend on the configured thresholds.
+    """
     expressions = screen()
     return {first: expressions} if isinstance(expressions, pl.Expr) else expressions
 

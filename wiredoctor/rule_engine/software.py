@@ -20,8 +20,8 @@ FIELDS = {
 }
 """For each software column of a candidate, two columns of tables.EXCHANGES.
 
-The first one holds the field: User-Agent of the request, or Server of the response. The second one has a value if that request
-or response was captured.
+The first column holds the field: User-Agent of the request, or Server of the response. The second column has a value if that
+request or response was captured.
 """
 
 
@@ -36,8 +36,8 @@ def with_software(
     that message lacks the field. If the message itself is missing (a lost request has no response), the field is taken from the
     last message on the connection that has it.
     If a candidate has no connection, the last exchange of its server is used for the Server field. The User-Agent is then taken
-    from the candidate's column `user_agent` (empty: the client sends none). If that is null, it is known only if all exchanges
-    between its client and its server have the same User-Agent; if they have several, `client_is_mixed` is true.
+    from the candidate's column `user_agent` (empty: the client sends none). If that column is null, the User-Agent is known only
+    if all exchanges between this client and this server have the same one; if they have several, `client_is_mixed` is true.
     `gateway_software` is known from the gateway's own requests. `known`: the gateways of the capture. `passed`: the result of
     `passed_on`, required if `exchanges` is not complete.
     """

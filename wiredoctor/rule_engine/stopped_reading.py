@@ -1,7 +1,7 @@
 """Find messages that a server or a gateway cut off after their receiver had stopped reading, and the host that did not read.
 
 If the client had stopped reading a response, the reason may be a timeout. A server that had stopped reading a request was not
-waiting for the client. A gateway that cannot send a request on stops reading it.
+waiting for the client. A gateway that cannot forward a request stops reading it.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def after_stalls(found: Mapping[str, Rows]) -> Mapping[str, Rows]:
 
     Candidates of `no-response` no longer blame the client if it paused because the server did not read. The text of
     `truncated-response` names the stall as a possible cause, and its confidence becomes medium. For `gateway-error`, the kind
-    becomes CLIENT_STALLED; kind unsent says whether the server's window was still closed. The text of `client-abort` no longer
-    blames the server if the client did not read.
+    becomes CLIENT_STALLED; the text of kind unsent says whether the server's window was still closed. The text of `client-abort`
+    no longer blames the server if the client did not read.
     """
     if "zero-window-stall" not in found:
         return found
@@ -133,9 +133,9 @@ def of_slow_servers(
 ) -> pl.DataFrame:  # fmt: skip
     """Change stalls of requests to a gateway if the server behind it read the request slowly.
 
-    A stall is not reported, and only explains others, if the closed window of that server is reported for most of the same time.
-    Otherwise the stall gets the kind `server-behind` if that server's window was full for most of the time in which the gateway
-    sent it the body.
+    A stall is not reported, and only explains others, if the closed window of that server is reported for at least half of the
+    same time. Otherwise the stall gets the kind `server-behind` if, for most of the stall, the gateway was sending the body to
+    that server, and if the server's window was full for most of the time that this took.
     """
     stalled = rows.with_row_index("number").filter(~c("of_client") & c("kind").is_null()).sort("start")
     if stalled.is_empty():

@@ -47,8 +47,8 @@ c = pl.col
 class Explained(NamedTuple):
     """The ends of connections and exchanges that findings explain.
 
-    `connections`: rows with a connection and an index `since`. The ends of the connection's exchanges with this index or a higher
-    one are explained (-1: of all its exchanges).
+    `connections`: rows with a connection and an index `since`. The ends of the connection's exchanges with this or a higher
+    index are explained (-1: of all its exchanges).
     `endpoints`: rows with a client, a server or both; the ends of all connections of these endpoints are explained.
     """
 
@@ -332,7 +332,7 @@ _MESSAGES: Mapping[str, str | Callable[[int, int], str]] = {
     "cut-short": "the response broke off when the connection was closed",
     "websocket-cut": "the server closed the WebSocket without a Close frame, or reset it before the client had sent one, which "
     "programs report as code 1006",
-    "tunnel-unanswered": "the tunnel was closed, and no data of the server had come through it",
+    "tunnel-unanswered": "the tunnel was closed, and no data from the server had come through it",
     "tunnel-reset": "the server reset the tunnel, and the packets do not show why",
     "reset-doubted": "reset, but perhaps not by that host: it goes on sending, or the RST has no ACK flag, or does not fit the "
     "host's other packets (TTL, IP identification, time). This is one sign of a device on the path, and foreign-reset needs two",

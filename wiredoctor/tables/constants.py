@@ -18,7 +18,7 @@ MILLISECOND = 1_000_000
 
 CLIENT, SERVER = 0, 1
 """The roles of the two sides of a connection. A side's role is NONE (unknown) if only ports and the order of packets suggest
-one."""
+it."""
 
 NONE = -1
 """The sentinel for "no value" in integer columns of less than 64 bits."""

@@ -69,7 +69,7 @@ RELEASES = Table(
         *_PACKET,
         _LENGTH,
         _c("unread", BOOL, "", "the snap length cut off the bytes that show the packet's message and the message's end"),
-        _c("small_start", BOOL, "", "the packet is a small segment, or an offload super-segment that begins with one"),
+        _c("small_start", BOOL, "", "the packet is a small segment, or an offload super-segment that begins with a small one"),
         _c("full", BOOL, "", "full segment: the payload is at least the MSS"),
         _c("ends_message", BOOL, "", "the last byte of the packet is the last byte of a message"),
         _RTT_OWN,
@@ -81,8 +81,8 @@ RELEASES = Table(
             I64,
             "ns",
             "median of the recent times from a segment that was not held back, and whose ACK came promptly, to the sender's next "
-            "one, as far as they are 5 ms or more and shorter than that from D to S; null if there are fewer than three, or if "
-            "`nagle_seen`",
+            "segment. Only times of 5 ms or more that are shorter than the time from D to S count; null if there are fewer than "
+            "three, or if `nagle_seen`",
         ),
         _c(
             "probe_frame",
@@ -97,8 +97,8 @@ RELEASES = Table(
             "",
             "waited (S immediately follows a delayed K), prompt (S immediately follows a K without delay, so S shows how late "
             "such a segment is without waiting), probe (there is no K: a timer may have sent S), answers_probe (the packet "
-            "only acknowledges the probe in probe_frame), corked (S is the small end of a message and left long after K: a timer "
-            "may have sent it)",
+            "only acknowledges the probe in probe_frame), corked (S is the small end of a message, sent long after K: a timer "
+            "may have sent S)",
         ),
         _c(
             "final_frame",
@@ -157,7 +157,7 @@ RECOVERIES = Table(
             "",
             "number of retransmissions of the missing segment since the last progress, including R",
         ),
-        _n("first_retransmission_frame", I64, "", "first of these retransmissions"),
+        _n("first_retransmission_frame", I64, "", "first retransmission that `retransmission_count` counts"),
         _n("first_retransmission_time", I64, "ns", "time of `first_retransmission_frame`"),
         _n("retransmitted_frame", I64, "", "the retransmission R"),
         _n("retransmitted_time", I64, "ns", "time of `retransmitted_frame`"),
@@ -166,22 +166,23 @@ RECOVERIES = Table(
             "retransmitted_late",
             BOOL,
             "",
-            "R is the first copy that was captured: an earlier one was lost before the capture point",
+            "R is the first copy that was captured: an earlier copy was lost before the capture point",
         ),
         _c(
             "spurious",
             BOOL,
             "",
-            "nothing was lost. The ACK's timestamps show that it answers the first copy, not a retransmission (RFC 3522), or its "
-            "D-SACK reports the first retransmission, and its sender had sent no data that was lost before the capture point",
+            "nothing was lost. Either the ACK's timestamps show that it answers the first copy, not a retransmission (RFC 3522). "
+            "Or its D-SACK reports the first retransmission, and its sender had sent no data that was lost before the capture "
+            "point",
         ),
         _c("answers_retransmission", BOOL, "", "the ACK's timestamps show that it was sent after R had arrived"),
-        _c("syn_ack_again", BOOL, "", "the server repeated its SYN-ACK during the stall, although the client had ACKed one"),
+        _c("syn_ack_again", BOOL, "", "the server repeated its SYN-ACK during the stall, although the client had ACKed it"),
         _c(
             "lost_bytes",
             I32,
             "bytes",
-            "payload length of the largest retransmission before R (those larger than the MSS do not count); 0 if there was none",
+            "payload length of the largest retransmission before R, not larger than the MSS; 0 if there was none",
         ),
         _c(
             "answer_lost",
@@ -200,7 +201,7 @@ RECOVERIES = Table(
 CLOSURES = Table(
     "closures",
     "the first segment with new data after its receiver's window was closed. Closed means that the window was 0, or "
-    "that it was smaller than one MSS while this segment is a full one",
+    "that it was smaller than one MSS while this segment is full",
     (
         *_WHERE,
         _EXCHANGE,
@@ -229,7 +230,7 @@ CLOSURES = Table(
         _n("closed_time", I64, "ns", "time of `closed_frame`"),
         _n("closed_window", I64, "bytes", "window announced by `closed_frame`"),
         _c("window_probes", I32, "", "number of probes of the sender while the window was closed"),
-        _n("window_probe_frame", I64, "", "first of these probes"),
+        _n("window_probe_frame", I64, "", "first of the probes that `window_probes` counts"),
         _n("window_probe_time", I64, "ns", "time of `window_probe_frame`"),
         _n("opened_frame", I64, "", "the receiver's packet that opened the window"),
         _n("opened_time", I64, "ns", "time of `opened_frame`"),
@@ -242,9 +243,9 @@ CLOSURES = Table(
 
 WINDOW_STALLS = Table(
     "window_stalls",
-    "a window stall, or several in a row: a small or closed window stopped the sender, and no window update made it continue. It "
-    "continued when its own timer expired, or never. Written when the sender continues without another stall, when the "
-    "message ends, or when the connection or the capture ends",
+    "a window stall, or several in a row: a small or closed window stopped the sender, and no window update made it continue. "
+    "The sender continued when its own timer expired, or never. Written when the sender continues without another stall, when "
+    "the message ends, or when the connection or the capture ends",
     (
         *_WHERE,
         _c("frame", I64, "", "packet at which the stalls are known to have ended; otherwise the last packet of the connection"),
@@ -265,10 +266,10 @@ WINDOW_STALLS = Table(
         _c("start_time", I64, "ns", "time of `start_frame`"),
         _c("window", I64, "bytes", "largest window during the stalls: 0, or less than one MSS"),
         _c("window_probes", I32, "", "if `sort` is never_opened: number of the sender's probes of the closed window"),
-        _n("window_probe_frame", I64, "", "first of these probes"),
+        _n("window_probe_frame", I64, "", "first of the probes that `window_probes` counts"),
         _n("window_probe_time", I64, "ns", "time of `window_probe_frame`"),
         _c("copies", I32, "", "number of segments that were retransmitted while the window was closed"),
-        _n("copy_frame", I64, "", "first of these retransmissions in the first stall"),
+        _n("copy_frame", I64, "", "first retransmission while the window was closed, in the first stall"),
         _n("copy_time", I64, "ns", "time of `copy_frame`"),
         _n("opened_frame", I64, "", "packet that opened the window in the first stall"),
         _n("opened_time", I64, "ns", "time of `opened_frame`"),
@@ -276,7 +277,7 @@ WINDOW_STALLS = Table(
             "sent_frame",
             I64,
             "",
-            "the segment with which the sender continued after the first stall: a retransmission, or one that its timer sent",
+            "the segment with which the sender continued after the first stall: a retransmission, or one sent by its timer",
         ),
         _n("sent_time", I64, "ns", "time of `sent_frame`"),
         _c("sent_bytes", I32, "bytes", "if `sort` is timer: payload length of `sent_frame`"),
@@ -296,7 +297,7 @@ WINDOW_STALLS = Table(
             "first_window",
             I64,
             "bytes",
-            "window of the receiver's first packet after that SYN, if it leaves no room for a full segment; null if "
+            "window of the receiver's first packet after its SYN, if that window has no room for a full segment; null if "
             "`unscaled_window` is null",
         ),
         _n(
@@ -338,10 +339,10 @@ RUNS = Table(
         _RTT_OWN,
         _RTT_PEER,
         _c("small_run", I32, "", "number of segments of the run up to this one"),
-        _c("small_run_bytes", I64, "bytes", "payload of these segments"),
+        _c("small_run_bytes", I64, "bytes", "payload of the segments of the run up to this one"),
         _c("small_run_frame", I64, "", "first segment of the run"),
         _c("small_run_time", I64, "ns", "time of `small_run_frame`"),
-        _c("small_run_flushes", I32, "", "number of these segments that came 5 ms or more after the previous one"),
+        _c("small_run_flushes", I32, "", "number of segments of the run that came 5 ms or more after the previous segment"),
     ),
     subject="segments",
     at_packet=True,
@@ -358,10 +359,10 @@ CLOSE_ORIGINS = (
 UNACKNOWLEDGED = Table(
     "unacknowledged",
     "data, or a FIN, that its sender sent three times or more: the lowest unacknowledged data, or data that its sender repeated "
-    "although it was acknowledged. Also missing data: no copy was captured (`copies` is 0) and it was never acknowledged, but "
-    "the sequence numbers of later packets show that it was sent. Also keep-alive probes without an answer while a message was "
-    "incomplete, and data that was answered with an RST for an unknown connection. Written when the data is acknowledged, or "
-    "when the connection or the capture ends",
+    "although it was acknowledged. Other rows are about missing data: no copy was captured (`copies` is 0), and no ACK, but "
+    "the sequence numbers of later packets show that it was sent. Further rows are about keep-alive probes without an answer "
+    "while a message was incomplete, and about data that was answered with an RST for an unknown connection. Written when the "
+    "data is acknowledged, or when the connection or the capture ends",
     (
         *_WHERE,
         _ROLE,
@@ -451,12 +452,12 @@ UNACKNOWLEDGED = Table(
             "the receiver answered with an RST for an unknown connection: without ACK flag, with the sequence number that "
             "the copies acknowledge",
         ),
-        _n("icmp_frame", I64, "", "packet with an ICMP or ICMPv6 error that quotes the data, or later data of its sender"),
+        _n("icmp_frame", I64, "", "packet with an ICMP or ICMPv6 error that quotes the data, or later data from the same sender"),
         _n("icmp_time", I64, "ns", "time of `icmp_frame`"),
-        _c("icmp_router", TEXT, "", "address of the error's sender"),
-        _c("icmp_type", I32, "", "type of the error"),
-        _c("icmp_code", I32, "", "code of the error"),
-        _n("icmp_mtu", I64, "bytes", "MTU that the error reports"),
+        _c("icmp_router", TEXT, "", "address of the sender of `icmp_frame`"),
+        _c("icmp_type", I32, "", "type of the ICMP error"),
+        _c("icmp_code", I32, "", "code of the ICMP error"),
+        _n("icmp_mtu", I64, "bytes", "MTU that the ICMP error reports"),
         _c("frame", I64, "", "packet that ends the repetition: the ACK, or the last copy"),
         _c("time", I64, "ns", "capture time of the state that the row describes"),
     ),
@@ -480,8 +481,8 @@ LIMITED_COLUMNS = (
 TRANSFERS = Table(
     "transfers",
     "the last packet of a message body of at least 1 s (or a lower configured threshold) and 40 segments, with what limited "
-    "the body. Its transfer time, from its first to its last packet, is divided into round trips. Each of them counts "
-    "completely for one limit. All times are those at the sender",
+    "the body. The transfer time of the body, from its first to its last packet, is divided into round trips. Each round trip "
+    "counts completely for one limit. All times are those at the sender",
     (
         *_WHERE,
         _ROLE,
@@ -496,13 +497,13 @@ TRANSFERS = Table(
         _c("rtt", I64, "ns", "round trip between the two ends of the connection"),
         _n("ceiling", I64, "bytes", "bytes in flight in most round trips, if the send buffer limited the body at all"),
         _c("in_flight", I64, "bytes", "maximum of the bytes in flight"),
-        _c("in_flight_frame", I64, "", "segment at which that maximum was reached"),
+        _c("in_flight_frame", I64, "", "segment at which the bytes in flight reached `in_flight`"),
         _c("in_flight_time", I64, "ns", "time of `in_flight_frame`"),
         _n("largest_window", I64, "bytes", "largest window that the receiver announced; null while the scale is unknown"),
         _n("window", I64, "bytes", "largest window that was full; null if no window was"),
-        _n("window_frame", I64, "", "the ACK that announced that window; null if it came before the body was tracked"),
+        _n("window_frame", I64, "", "the ACK that announced the window in `window`; null if it came before the body was tracked"),
         _n("window_time", I64, "ns", "time of `window_frame`"),
-        _n("filled_frame", I64, "", "the segment that filled that window"),
+        _n("filled_frame", I64, "", "the segment that filled the window in `window`"),
         _n("filled_time", I64, "ns", "time of `filled_frame`"),
         _n("scaling_own", I8, "", "1 if the SYN of the sender offers window scaling (RFC 7323), 0 if not; null if it is unknown"),
         _n(

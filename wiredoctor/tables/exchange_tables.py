@@ -20,7 +20,7 @@ _RESPONSE_BURSTS = (
         "",
         "number of pauses of at least 50 ms (or a lower configured threshold) between bursts that the application caused",
     ),
-    _c("pause_total", I64, "ns", "sum of these pauses"),
+    _c("pause_total", I64, "ns", "sum of the pauses that `response_application_pauses` counts"),
     _c(
         "pause_frames",
         LIST64,
@@ -28,13 +28,13 @@ _RESPONSE_BURSTS = (
         "last packet before and first packet after a pause, for at most four pauses: a pause of at least 1 s between head and "
         "body, then the first three pauses in the body",
     ),
-    _c("pause_times", LIST64, "ns", "times of these packets"),
+    _c("pause_times", LIST64, "ns", "times of the packets in `response_pause_frames`"),
     _c(
         "pause_by_clock",
         LIST64,
         "ns",
-        "for each of these pauses: by how much the sender's clock advanced in it, according to the timestamps (RFC 7323); an "
-        "element is null if that clock does not show the pause",
+        "for each pause in `response_pause_frames`: by how much the sender's clock advanced in it, according to the timestamps "
+        "(RFC 7323); an element is null if that clock does not show the pause",
     ),
 )
 
@@ -100,7 +100,7 @@ _RESPONSE_PIECES = (
         "most 6 frames)",
     ),
     _c("held_times", LIST64, "ns", "times of the packets in `response_held_frames`"),
-    _c("held_by_clock", LIST64, "ns", "for each of these lumps: as `response_pause_by_clock`, for the pause before the lump"),
+    _c("held_by_clock", LIST64, "ns", "as `response_pause_by_clock`, for the pause before each lump in `response_held_frames`"),
 )
 
 _RESPONSE_LIMITED = tuple(
@@ -249,7 +249,7 @@ EXCHANGES = Table(
             "room for more",
         ),
         _n("last_payload_time", I64, "ns", "time of `last_payload_frame`"),
-        _n("last_payload_role", I8, "", "role of that payload's sender: 0 client, 1 server"),
+        _n("last_payload_role", I8, "", "role of the sender of `last_payload_frame`: 0 client, 1 server"),
         _c(
             "says_goodbye",
             BOOL,

@@ -22,10 +22,10 @@ CAPTURES = Table(
         _c(
             "clock_steps", I64, "", "number of packets stamped more than 1 ms earlier than the previous packet on their interface"
         ),
-        _c("clock_step_worst", I64, "ns", "largest of these time differences"),
+        _c("clock_step_worst", I64, "ns", "largest time difference of a packet that `clock_steps` counts"),
         _c("clock_step_frame", LIST64, "", "first five packets with an earlier timestamp"),
         _c("clock_step_time", LIST64, "ns", "times of `clock_step_frame`"),
-        _c("clock_step_frame_before", LIST64, "", "for each of those five, the previous packet on its interface"),
+        _c("clock_step_frame_before", LIST64, "", "for each packet in `clock_step_frame`, the previous packet on its interface"),
         _c("clock_step_time_before", LIST64, "ns", "times of `clock_step_frame_before`"),
         _c(
             "sorted",
@@ -34,14 +34,14 @@ CAPTURES = Table(
             "the file was sorted: it is far from time order. If `clock_steps` is 0, frame numbers are those of reordercap(1)",
         ),
         _c("shuffled", I64, "", "number of packets that were out of order in the file and were sorted by time"),
-        _c("shuffled_worst", I64, "ns", "largest time difference by which they were out of order"),
+        _c("shuffled_worst", I64, "ns", "largest time difference by which a packet was out of order"),
         _c("shuffled_frame", LIST64, "", "first five packets that were out of order"),
         _c("shuffled_time", LIST64, "ns", "times of `shuffled_frame`"),
         _c(
             "shuffled_frame_before",
             LIST64,
             "",
-            "for each of these five, the packet with the latest time among the packets before it in the file",
+            "for each packet in `shuffled_frame`, the packet with the latest time among those before it in the file",
         ),
         _c("shuffled_time_before", LIST64, "ns", "times of `shuffled_frame_before`"),
         _n("dropped", I64, "", "packets dropped before they could be captured; null if the capture does not count them"),

@@ -17,7 +17,7 @@ Rows = TypeVar("Rows", pl.DataFrame, pl.LazyFrame)
 
 Array = np.ndarray[Any, Any]
 Columns = dict[str, Array]
-"""The rows of a table by column name, as arrays of equal length."""
+"""The columns of a table by name, as arrays of equal length."""
 
 
 class Column(NamedTuple):

@@ -25,7 +25,7 @@ def _escape(sign: re.Match[str]) -> str:
 
 
 REQUEST_LENGTH = 100
-"""The maximum length of a request in a sentence or a line; longer ones are shortened in the middle."""
+"""The maximum length of a request in a sentence or a line; longer requests are shortened in the middle."""
 
 SHORT_REQUEST_LENGTH = 60
 """The maximum length of a request in a line that also names other things."""

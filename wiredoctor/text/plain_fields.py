@@ -32,7 +32,7 @@ LISTS: Mapping[str, Regex[str]] = {
     "pragma": Regex("no-cache"),
     "range": Regex(r"(?:bytes=)?(?:[0-9]{1,18}-[0-9]{0,18}|-[0-9]{1,18})"),
 }
-"""The pattern of the list items that may be shown, by the name of a field whose value is a list."""
+"""For each field whose value is a list: the pattern of the items that may be shown."""
 
 VALUES: Mapping[str, Regex[str]] = {
     **dict.fromkeys(("date", "last-modified", "expires", "if-modified-since", "if-unmodified-since"), _DATE),
@@ -40,7 +40,7 @@ VALUES: Mapping[str, Regex[str]] = {
     "content-range": Regex(r"bytes (?:[0-9]{1,18}-[0-9]{1,18}|\*)/(?:[0-9]{1,18}|\*)"),
     "retry-after": _NUMBER,
 }
-"""The pattern of the values that may be shown, by the name of a field whose value is not a list."""
+"""For each field with a single value: the pattern of the values that may be shown."""
 
 
 def plain_value(name: str, value: str) -> str | None:

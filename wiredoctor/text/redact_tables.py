@@ -94,7 +94,7 @@ def _targets(texts: pl.Series, *, people: bool = False) -> pl.Series:
     result = path + ("?" + _query(query)).fill_null("")
     special = (~texts.str.contains(_PLAIN) | texts.str.contains(_KEYS)).fill_null(value=False)
     mask = masked_target
-    if people:  # in the others, each `*` is a mask
+    if people:  # in the simple targets, each `*` is a mask
         special |= texts.str.contains("*", literal=True).fill_null(value=False)
         result, mask = result.str.replace_all("*", MASKED, literal=True), partial(mask_for_people, masked_target)
     if not special.any():

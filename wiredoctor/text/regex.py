@@ -20,7 +20,7 @@ class Regex(Generic[AnyStr]):
 
     @cached_property
     def search(self):
-        """Search like re.Pattern.search."""
+        """Find the first match like re.Pattern.search."""
         return self._compiled.search
 
     @cached_property
@@ -35,7 +35,7 @@ class Regex(Generic[AnyStr]):
 
     @cached_property
     def findall(self):
-        """Search like re.Pattern.findall."""
+        """Find all matches like re.Pattern.findall."""
         return self._compiled.findall
 
     @cached_property

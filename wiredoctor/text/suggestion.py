@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 _LONG = 4
-"""The minimum length of a word of a name that is compared alone: shorter ones, such as ack, are in many names."""
+"""The minimum length of a word of a name that is compared alone: shorter words, such as ack, are in many names."""
 
 
 def suggestion(name: str, known: Iterable[str], otherwise: str = "") -> str:

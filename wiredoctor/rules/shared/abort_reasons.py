@@ -15,21 +15,23 @@ from wiredoctor.tables import MILLISECOND, SECOND
 TOGETHER = Threshold("50 ms", "the maximum time between closes of one host that count as one event, the end of a program")
 SEVERAL = Threshold(
     "3 connections",
-    "the minimum number of connections with different waits that a program must have closed; timeouts would not close these at "
-    "the same moment",
+    "the minimum number of connections, closed at the same moment after different waits, that show the end of a program; "
+    "timeouts would expire at different moments",
 )
 PAIR = Threshold(
-    "2 connections", "the minimum number of closed connections if the client then requests nothing more from that server"
+    "2 connections",
+    "the minimum number of connections, closed at the same moment, that show the end of a program if the client then requests "
+    "nothing more from that server",
 )
 NO_TIMEOUT = Threshold(
     "20 ms",
-    "a client that closes sooner after its request, and another of its connections at that moment, has ended: its timeouts are "
-    "longer",
+    "a client that closes several connections at the same moment, each sooner than this after its request, has ended: timeouts "
+    "are longer",
 )
 ONE_BY_ONE = Threshold(
     "4 ms",
-    "the minimum time between the first and last of some closes, if each is due to a timeout of its own; a program that ends "
-    "closes its connections sooner one after the other",
+    "the minimum time between the first and the last close if each connection had a timeout of its own; a program that ends "
+    "closes all of its connections faster",
 )
 REPLACED = Threshold("50 ms", "the maximum time (plus two round trips) within which a program replaces a request by the next one")
 MOVED = Threshold(
@@ -38,7 +40,7 @@ MOVED = Threshold(
     "requests",
 )
 SHORT = Threshold("4 s", "the maximum wait of a user who leaves a loading page; a longer wait is more likely a timeout")
-TIMER = Threshold("20 ms", "the tolerance for timeouts of whole seconds after a repeated SYN; timers are seldom later")
+TIMER = Threshold("20 ms", "the tolerance for timeouts of whole seconds; timers are seldom later")
 RETRIED = Threshold(
     "900 ms",
     "the SYN was retransmitted if the request came at least this long after the first SYN; most systems retransmit it after 1 s",
@@ -52,15 +54,15 @@ CROSSED = Threshold(
 )
 LONGER = Threshold(
     "110 %",
-    "an earlier wait for the response to such a request counts if it was at least this share of the present wait: a client "
-    "that waited so long has no shorter timeout",
+    "an earlier wait for the response to a similar request counts if it was at least this share of the present wait: a client "
+    "that once waited so long has no shorter timeout",
 )
 
 
 UNREAD = Threshold(
     "3 aborts",
     "the minimum number of the client's aborts within 5 s, each as soon as it had the head of the response to the same request; "
-    "then a later close is another one of these, delayed on the path",
+    "then a close that comes later after the head counts as one of them, because the path may have delayed it",
 )
 
 
@@ -110,7 +112,7 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
         return Ended("unread", not_awaited=True)
     group = _closed_by_program(row["connection"], row["ended_at"], row["timeout"], clients)
     if row["half_closed"] and all((close.waited or 0) <= NOT_AWAITED.value for close in group):
-        group = ()  # each request ended with a FIN, as that of a client that half-closes
+        group = ()  # a client that half-closes sends a FIN with each request
     if own is not None and row["partial"] and (other := _complete_beside(own, group, clients)) is not None:
         return Ended("seek", other)
     if group:
@@ -175,10 +177,10 @@ def _decided_by_others(own: Request, row: Mapping[str, Any], connecting: int, cl
 
 
 def _is_unread_elsewhere(own: Request, row: Mapping[str, Any], clients: Clients) -> bool:
-    """Return whether, within WINDOW of its close of `own`, the client rejected the body of UNREAD other responses to the same
-    request.
+    """Return whether the client rejected the bodies of UNREAD other responses to the same request, at most WINDOW before or after
+    it closed the connection of `own`.
 
-    The result depends only on the packets of that time, so the other candidates of the batch make no difference.
+    Only packets of that time are used, so the result does not depend on the other candidates of the batch.
     """
     since, until = row["ended_at"] - WINDOW, row["ended_at"] + WINDOW
     closes = {close.connection: close for close in clients.closes(row["connection"], since, until)}
@@ -253,7 +255,7 @@ def _interrupted(connection: int, moment: int, to_client: int, clients: Clients)
     Unlike for `_closed_by_program`, the client may send requests again later. The evidence: the client closed several
     connections to one server while it was waiting for responses, although it had waited as long for similar responses before.
     So no timeout had expired.
-    `to_client`: the round trip (ns) between capture point and client; a wait may exceed the earlier ones by this time.
+    `to_client`: the round trip (ns) between capture point and client; a wait may exceed earlier waits by this time.
     """
     near = clients.closes(connection, moment - TOGETHER.value, moment + TOGETHER.value)
     server = next((close.server for close in near if close.connection == connection), None)
@@ -277,9 +279,7 @@ def _awaits(close: Close, clients: Clients) -> bool:
 
 
 def _timer(wait: int) -> int | None:
-    """Return the timeout (s) that a wait (ns) since the first SYN suggests: a whole number of seconds near it; None if none is
-    near.
-    """
+    """Return the whole number of seconds within TIMER of this wait (ns), which is probably a timeout; None if there is none."""
     seconds = (wait + SECOND // 2) // SECOND
     return seconds if abs(wait - seconds * SECOND) <= TIMER.value else None
 
@@ -305,11 +305,11 @@ def _share_a_deadline(connection: int, moment: int, waits: Sequence[int], client
 
 
 def _one_by_one(closes: Sequence[tuple[Close, int | None]]) -> bool:
-    """Return whether these connections were closed at the intervals at which their requests were sent, or were opened.
+    """Return whether these connections were closed at the same intervals at which their requests were sent, or they were opened.
 
-    Then each request had a timeout of its own, which need not be a whole number of seconds. The end of a program closes all
-    connections at the same time, however long each of them has waited. Each close comes with the time (ns) since the client sent
-    the request, or opened the connection; None if it was not waiting.
+    Then each request had a timeout of its own, which need not be a whole number of seconds. A program that ends closes all
+    connections at the same time, however long it has waited on each. `closes`: each close with the time (ns) since the client
+    sent the request, or opened the connection; None if it was not waiting.
     """
     waits = [waited for _, waited in closes if waited is not None]
     if len(waits) < max(len(closes), PAIR.value):
@@ -319,7 +319,7 @@ def _one_by_one(closes: Sequence[tuple[Close, int | None]]) -> bool:
 
 
 def _since_opening(close: Close, clients: Clients) -> int | None:
-    """Return the age (ns) of a connection at its close, if the client was waiting for the response to its first request."""
+    """Return the age (ns) of a connection at its close; None unless the client was waiting for its first response there."""
     own = clients.newest_request(close.connection)
     first = own is not None and own.exchange == 0 and close.waited is not None
     return close.time - clients.opened(close.connection) if first else None
@@ -365,8 +365,8 @@ def _replacing_request(own: Request, row: Mapping[str, Any], clients: Clients) -
 def _answered_copy(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
     """Return the copy of `own` on another connection that was answered just before the client closed the connection of `own`.
 
-    Return None if there is no such copy, or if more than one was answered during the wait of `own`: a client that repeats a
-    request all the time often gets a response.
+    Return None if there is no such copy, or if several copies were answered during the wait of `own`: a client that repeats a
+    request all the time often gets a response to some copy.
     """
     moment = row["ended_at"]
     got = [
@@ -419,8 +419,8 @@ def _closed_page(own: Request, row: Mapping[str, Any], clients: Clients) -> Requ
 
 
 def _complete_beside(own: Request, group: Sequence[Close], clients: Clients) -> Request | None:
-    """Return the request for another part of the resource, or all of it, whose complete response came on one of these
-    connections; None if there is none.
+    """Return the request for another part of the resource, or for all of it, whose complete response came on a connection in
+    `group`; None if there is none.
 
     A download manager that requests a resource in parts cancels a part that another connection has delivered.
     """

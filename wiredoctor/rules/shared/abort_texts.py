@@ -65,7 +65,7 @@ def _texts_of_others(one: Ended, proof: list[dict[str, Any]], connection: int) -
     elif one.too_soon:
         told["left_means"] = (
             f" A response takes at least a round trip ({duration_text(one.too_soon)}), and the client did not wait "
-            f"{'for the one that was on its way' if one.crosses else 'that long'}: "
+            f"{'for the response that was on its way' if one.crosses else 'that long'}: "
             "its user or its program ended the request."
         )
     waits = sorted(close.waited for close in one.others if close.waited is not None)

@@ -33,12 +33,13 @@ QUICK_ACK = Threshold(
 )
 ENDPOINTS = Threshold(
     "4096 endpoint sides",
-    "the number of endpoints with stored stalls, which bounds the memory; an endpoint's server and its clients are one side "
-    "each, and the least recently seen side is dropped",
+    "the maximum number of endpoint sides for which stalls are stored, which bounds the memory; the server at an endpoint is one "
+    "side, its clients together are the other; the least recently seen side is dropped",
 )
 SIDES = Threshold(
     "16384 connection sides",
-    "the number of sides of connections with stored candidates, which bounds the memory; the least recently seen side is dropped",
+    "the maximum number of connection sides for which candidates are stored, which bounds the memory; the least recently seen "
+    "side is dropped",
 )
 
 MAX_KERNEL_RESPONSE = 3 * MILLISECOND // 2
@@ -66,8 +67,8 @@ _TIMERS = (
 )
 """Classes of delayed-ACK timers: shortest and longest delay (ms), and the systems that use them.
 
-The 200 ms clock of older Windows also ticks while no data waits, so a segment may wait for less. Its resolution is 16 ms, so a
-segment may also wait for more.
+The 200 ms clock of older Windows also runs while no data is unacknowledged, so an ACK may be delayed for less. The resolution of
+that clock is 16 ms, so an ACK may also be delayed for more.
 """
 
 USUAL_TIMERS = ((35 * MILLISECOND, 51 * MILLISECOND), (190 * MILLISECOND, 220 * MILLISECOND))

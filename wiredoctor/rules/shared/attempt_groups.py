@@ -1,6 +1,6 @@
-"""Group failed connection attempts into findings, and count the time that was lost in them once.
+"""Group failed connection attempts into findings, and count lost time only once if attempts overlap.
 
-The rows are those of `connect-failed`, one per attempt; `number` is the kind (attempts.py).
+The rows are those of `connect-failed`, one per attempt; the column `number` is the index of the kind in attempts.KINDS.
 """
 
 from __future__ import annotations
@@ -20,18 +20,19 @@ MANY_SERVERS = Threshold(
     "for open ports",
 )
 MANY_CLIENTS = Threshold(
-    "20 clients", "if more clients than this fail at one server, the server is the common cause; they are reported as one finding"
+    "20 clients", "if more clients than this fail at one server, the server is the common cause; the failures are one finding"
 )
 MANY_TIMES = Threshold(
-    "100 connections", "if more connections than this from a client to one server fail, they are reported as one finding"
+    "100 connections", "if more connections than this from a client to one server fail, the failures are one finding"
 )
 NEXT_ADDRESS = Threshold(
     "300 ms",
-    "the maximum time to an attempt at another address; a client that knows one tries it at "
-    "once, or after 250 ms (RFC 8305 section 8)",
+    "the maximum time to an attempt at another address; a client that knows another address tries it at once, or after 250 ms "
+    "(RFC 8305 section 8)",
 )
 POLLS = Threshold(
-    "3 refusals", "the number of refusals that show that a client tries again by itself; then no user waits for a single attempt"
+    "3 refusals",
+    "the number of refusals from which a client counts as a program that retries by itself; then no user waits for an attempt",
 )
 NOTICED = 1_000_000
 """The minimum time in ns that a failed attempt must have cost to count as lost time.
@@ -102,7 +103,7 @@ def group_failures(rows: pl.DataFrame) -> pl.DataFrame:
 def _time_lost() -> pl.Expr:
     """Return the time (ns) that the attempt cost the client.
 
-    The time is null if it is below NOTICED, or if the server accepted a connection later.
+    The result is null if the time is below NOTICED, or if the kind is not-up-yet, down or given-up.
     """
     over = pl.max_horizontal("answer_time", "last_syn_time")
     until = pl.when(c("number").is_in([attempts.TRIED_NEXT, attempts.TRIED_LATE])).then("since").otherwise(over)
@@ -150,8 +151,8 @@ def _numbers(values: pl.Series) -> Array:
 def _shared_counts(found: pl.DataFrame) -> tuple[Array, Array, Array]:
     """Return three arrays with a number for each failure. Only failures of the same kind are counted.
 
-    For a failure between a client and a server, the numbers are: the servers to which this client could not connect; the clients
-    that could not connect to this server; and the failures between the two.
+    The arrays contain: the number of servers to which the failure's client could not connect; the number of clients that could
+    not connect to its server; and the number of failures between this client and this server.
     """
     group = found["group"].to_numpy()
     client, server = (

@@ -92,7 +92,10 @@ _FIND_DEVICE = (
 
 
 def icmp_texts() -> tuple[pl.Expr, pl.Expr]:
-    """Return the columns `reason` (why the ICMP error was sent) and `errno` (what Linux programs report, icmp_err_convert)."""
+    """Return the columns `reason` (why the ICMP error was sent) and `errno` (the error that Linux programs then report).
+
+    The kernel's table icmp_err_convert maps ICMP errors to errno.
+    """
     error = pl.col("error")
 
     def told(texts: dict[str, tuple[tuple[int, int, int], ...]], otherwise: str) -> pl.Expr:

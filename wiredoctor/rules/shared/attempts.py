@@ -205,8 +205,9 @@ def resets_of_others(connections: pl.LazyFrame, refused: pl.Expr, accepted: int)
 
 
 def given_up_in_a_row(connections: pl.LazyFrame, given_up: pl.Expr, least: int) -> pl.LazyFrame:
-    """Return the attempts that `given_up` selects, if there are at least `least` of one client at one server, and if the client
-    got no other connection there between the first and the last of them.
+    """Return those attempts that `given_up` selects of which one client made at least `least` in a row to one server.
+
+    "In a row" means that no other connection between the two was accepted from the first to the last attempt.
 
     An attempt does not count if an address of the other IP version accepted a connection on that port meanwhile: many clients
     try both versions, and drop the slower attempt (RFC 8305 section 5).
@@ -216,7 +217,7 @@ def given_up_in_a_row(connections: pl.LazyFrame, given_up: pl.Expr, least: int) 
     winners = connections.filter(c("first_answer_frame").is_not_null() & ~given_up).select(
         port, ~ipv6, c("first_answer_time").alias("won")
     )
-    # the capture point may be nearer to the winner than to the other address: up to a round trip earlier, it is the same time
+    # the capture point may be nearer to the winner, so the winner's answer may pass up to a round trip before this SYN
     since = c("syn_time") - (c("end") - c("syn_time"))
     rows = (
         connections.filter(given_up)
@@ -246,11 +247,13 @@ def given_up_in_a_row(connections: pl.LazyFrame, given_up: pl.Expr, least: int) 
 def single_syns_in_a_row(
     connections: pl.LazyFrame, single: pl.Expr, *, least: int, apart: int, most: int, most_servers: int
 ) -> pl.LazyFrame:
-    """Return the ids of the attempts that `single` selects, if there are at least `least` of one client at one server, and if the
-    client got no other connection there between the first and the last of them.
+    """Return the ids of those attempts that `single` selects of which one client made at least `least` in a row to one server.
 
-    If the attempts are on average less than `apart` ns apart, they are a flood, and a client with such attempts at more than
-    `most_servers` addresses and ports looks for open ports. These do not count, and none counts if there are more than `most`.
+    "In a row" means that no other connection between the two was accepted from the first to the last attempt.
+
+    Attempts that are on average less than `apart` ns apart do not count, because they are a flood. Nor do those of a client with
+    such attempts at more than `most_servers` addresses and ports, which looks for open ports. If `single` selects more than
+    `most` attempts, the result is empty.
     """
     client = c("client_host").hash()
     pair = (client ^ c("server").hash(1)).alias("pair")
@@ -336,12 +339,12 @@ def _busy(refused: pl.LazyFrame, within: int) -> pl.LazyFrame:
 def tried_again(
     connections: pl.LazyFrame, in_vain: pl.Expr, short: pl.Expr, *, within: int, alone: int, together: int
 ) -> pl.LazyFrame:  # fmt: skip
-    """Return the ids of attempts without an answer before or after which the client tried in vain, too, with `again`: True.
+    """Return the ids of unanswered attempts that directly precede or follow another unanswered attempt between the same hosts.
 
-    `in_vain`: whether an attempt had no answer. `short`: whether it ended after so few SYNs that it proves nothing alone. The
-    client's next connection to the server must have begun after the last SYN of the attempt before, at most `within` ns
-    later. It must not have been answered for `alone` ns after its last SYN, nor for `together` ns after the first SYN of the
-    attempt before.
+    The column `again` is True in all rows. `in_vain`: whether an attempt had no answer. `short`: whether an attempt ended after
+    so few SYNs that it proves nothing alone; only pairs of client and server with such an attempt are examined. The second
+    attempt must have begun after the last SYN of the first, at most `within` ns later. The time `alone` (ns) after the last SYN
+    of the second attempt must be at least `together` ns after the first SYN of the first attempt.
     """
     pair = ["client_host", "server"]
     asked = connections.filter(short).select(pair).unique()

@@ -23,7 +23,7 @@ DEEPEST = 32
 
 
 class Row(NamedTuple):
-    """A request with credentials, or one that was refused because it had none (`scheme` is ""). Times are in ns.
+    """A request with credentials, or a request that was refused because it had no credentials (`scheme` is ""). Times are in ns.
 
     `opened`, `ended`: the times of its connection's SYN and of the client's close, or an estimate; `ended` is None if the
     connection was not closed. `agent`: the User-Agent.
@@ -86,8 +86,8 @@ class Pair:
     )
 
     def follow(self, row: Row) -> None:
-        """Process the next request, in order of time. If the challenge to an earlier copy was needless, add that copy and `row`
-        to `repeated`.
+        """Process the next request, in order of time. If it repeats a request that was challenged needlessly, add both to
+        `repeated`.
         """
         key = row.host, row.method, row.target
         if not row.scheme:

@@ -1,7 +1,7 @@
 """Distinguish the idle timeout of a server from the request interval of a client.
 
-Processes of a server may end just when a client sends a request. If the client sends one every two seconds, all these closes
-come after two seconds of idle time. That is the interval of the client, not a timeout of the server.
+Processes of a server may end just when a client sends a request. If the client sends a request every two seconds, all these
+closes come after two seconds of idle time. That is the interval of the client, not a timeout of the server.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ FEW_SHARE = 4
 OUTLIVED, OUTLIVED_COARSE = 40, 50
 """The minimum share (%) of pairs in which the request came after a longer idle time than the close.
 
-Each pair is a request that was answered after a similar idle time, and a close. With this share, the idle time is not the reason
-for the closes. The second number is for servers that check their connections now and then. Recorded ends of processes had 54 %
+Each pair is a request that was answered after a similar idle time, and a close. If the share is reached, the idle time is not the
+reason for the closes. The second number is for servers that check their connections only now and then (coarse timers). Recorded
+ends of processes had 54 %
 and more (one that looked like a coarse timeout 42 %). Recorded timeouts had at most 30 %, and coarse ones at most 43 %. On a very
 busy machine exact timers had up to 65 %, but began at a whole number of seconds (see TARDY).
 """
@@ -54,7 +55,7 @@ DELAYED_SHARE = 20
 A recording of a busy path has 2 such closes of 120; the shortest idle time was 70 ms too short.
 """
 ASKED_SHARE = 67
-"""If at least this share (%) of the closes came just as a client sent a request, its interval may explain the idle times."""
+"""The minimum share (%) of closes just as a client sent a request, so that its request interval may explain the idle times."""
 
 
 class Doubt(NamedTuple):
@@ -95,7 +96,7 @@ def doubt_about(
     alike = uses[bisect_left(uses, low, key=attrgetter("rest")) : bisect_right(uses, high, key=attrgetter("rest"))]
     answered = [use.rest for use in alike if until is None or use.known <= until]
     if len(answered) >= FEW and FEW_SHARE * len(answered) >= len(closes):
-        # a connection that was closed on a request had not been idle for longer when that arrived
+        # if a connection was closed on a request, its idle time had ended when the request arrived
         lost = sorted((end.rest or 0) - (end.waited or 0) for end in closes)
         later = sum(bisect_left(lost, rest) for rest in answered)
         least = OUTLIVED_COARSE if limit.how == "coarse" else OUTLIVED

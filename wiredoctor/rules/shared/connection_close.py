@@ -57,7 +57,7 @@ ENDLESS = ("text/event-stream", "application/x-ndjson", "multipart/x-mixed-repla
 
 
 def is_complete() -> pl.Expr:
-    """Return whether request and response are complete, and the response is final and lacks no line at its end."""
+    """Return whether request and response are complete, and the response is final and was not cut off after its last chunk."""
     complete = (c("request_end_reason") == "complete") & (c("response_end_reason") == "complete")
     return complete & ~c("response_in_trailer") & (c("response_status") >= 200)
 
@@ -164,9 +164,9 @@ def grace_period(at_least: int) -> pl.Expr:
 
 
 def ended_within_grace_period(at_least: int) -> pl.Expr:
-    """Return True if the capture ended so soon after the server's close that an expected packet may have come later.
+    """Return True if the capture ended within the grace period after the server's close, so an expected packet may be missing.
 
-    `at_least`: the minimum of this grace period (ns).
+    `at_least`: as in `grace_period`.
     """
     return c("at_capture_end") & (c("final_at") - c("server_close_time") < grace_period(at_least))
 
@@ -190,6 +190,6 @@ def client_idle_time() -> pl.Expr:
 
 
 def closed_against_request() -> pl.Expr:
-    """Return whether the server had closed before the request arrived: the server's FIN or RST acknowledges no byte of it."""
+    """Return whether the server had closed before the request arrived: its FIN or RST acknowledges no byte of the request."""
     before = (pl.col("server_close_ack") <= pl.col("request_offset")).fill_null(False)
     return before & ~pl.col("server_close_contradicted")

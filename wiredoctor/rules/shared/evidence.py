@@ -57,14 +57,15 @@ def confidence(inferred: pl.Expr | None = None) -> pl.Expr:
 NEAR = MILLISECOND
 """If the round trip (ns) to a host is shorter, the capture point is at that host or close to it.
 
-So short a path does not delay packets for so long that the delay looks like a pause of a program.
+On so short a path, no packet is delayed long enough to look like a pause of a program.
 """
 
 
 def is_unwitnessed(by_clock: pl.Expr) -> pl.Expr:
-    """Return, for a row of `exchanges`, whether the path may have made a pause of the server.
+    """Return, for a row of `exchanges`, whether a pause that seems to be the server's may be a delay of the path.
 
-    That is so if the server's clock does not show the pause (`by_clock`, in ns, is null), and the server is not NEAR.
+    This is possible if the server's timestamps do not show the pause, and the server is not NEAR. `by_clock`: the length of the
+    pause (ns) by these timestamps, or null.
     """
     return by_clock.is_null() & is_far()
 
@@ -93,11 +94,11 @@ def grade(low: pl.Expr | str, medium: pl.Expr | str) -> pl.Expr:
 def server_closed_first() -> pl.Expr:
     """Return an expression for rows of `closes`: true if the server closed before the client.
 
-    It is false if a device on the path closed in the server's name, or if client or path had been gone before. ACK numbers
+    It is false if a device on the path closed in the server's name, or if the client or the path was already gone. ACK numbers
     decide, not timestamps: if a client's FIN or RST does not acknowledge the server's FIN, the client did not know of that
     FIN. RSTs are never acknowledged, so the result is false if the server sent an RST and the client closed, too.
     """
-    # after a gap, the server may acknowledge a FIN after the request that was not captured
+    # after a gap, the server may acknowledge a FIN that followed the request but was not captured
     unseen = (c("gap_before") & (c("server_close_ack") > c("request_end_offset"))).fill_null(False)
     first = c("server_close_frame").is_not_null() & (c("client_close_frame").is_null() | client_knew_of_fin())
     return first & ~unseen & ~c("server_close_contradicted") & (c("server_close_origin") != "between") & ~is_client_gone()
@@ -106,7 +107,7 @@ def server_closed_first() -> pl.Expr:
 def is_client_gone() -> pl.Expr:
     """Return an expression for rows of `closes`: true if the server reset the connection because its probes were not answered.
 
-    A system resets a connection after several unanswered keep-alive probes. A single one may have been lost.
+    A system resets a connection after several unanswered keep-alive probes. A single probe may have been lost.
     """
     return c("server_unanswered_probes") >= 2
 
@@ -144,7 +145,7 @@ def _origin(side: str | pl.Expr) -> pl.Expr:
 def whose_close(side: str | pl.Expr, close: pl.Expr) -> pl.Expr:
     """Return the words for the FIN or RST (`close`) of a side, such as "the server's RST"; null if `side` is null.
 
-    They say so if a device on the path sent it in the name of that side. `side`: as in `close_origin`.
+    If a device on the path sent it in the name of that side, the words say so. `side`: as in `close_origin`.
     """
     name = pl.lit(side) if isinstance(side, str) else side
     foreign = pl.format("the {} that a device on the path sent in the {}'s name", close, name)

@@ -34,9 +34,9 @@ def assign_attempts(
     which the gateway chooses a server. `known`: the servers to which a route has led.
 
     If there were fewer attempts than exchanges, the gateway forwarded some requests to no server. Then each attempt is assigned
-    to one exchange, preferably to one whose route leads to that server. If several exchanges are left, a refused attempt is
-    assigned to the one whose response came soonest after the refusal. An attempt that was never refused is assigned to the newest
-    one.
+    to one exchange, preferably to an exchange whose route leads to that server. If several exchanges are left, a refused attempt
+    is assigned to the exchange whose response came soonest after the refusal. An attempt that was never refused is assigned to
+    the newest exchange.
     """
     without = {key: front.exchange for key, front in fronts.items() if not front.tries}
     some = {key: _possible_attempts(one, loose.get(one.server, ())) for key, one in without.items()}
@@ -117,7 +117,8 @@ def _late_attempts(
 ) -> dict[Key, tuple[Attempt, ...]]:
     """Return the attempts of a busy gateway for exchanges that have none in `some`.
 
-    These attempts went to a server of the exchange's route, and fit no other exchange. `servers`: those of the routes.
+    These attempts went to a server of the exchange's route, and fit no other exchange. `servers`: for each exchange, the servers
+    to which its route is known to lead.
     """
     taken = {one.values["connection"] for maybe in some.values() for one in maybe}
     late: dict[Key, tuple[Attempt, ...]] = {}
@@ -252,7 +253,7 @@ def asked_others(
 def failed_at_once(front: Front) -> bool:
     """Return whether one of the gateway's attempts to connect was never answered, or the gateway responded right after a refusal.
 
-    If the response comes later than that, the server is probably an application that did something else in between.
+    If the response comes later, the server is probably an application that did something else in between.
     """
     refused = [one.refused for one in front.tries if isinstance(one, Attempt)]
     return bool(refused) and (max(refused) == LATE or front.exchange.answered - max(refused) <= CONNECTED_WITHIN)

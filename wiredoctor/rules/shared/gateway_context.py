@@ -1,4 +1,4 @@
-"""Find what a gateway did with other requests, which helps to explain why it failed at one."""
+"""Find out how a gateway handled other requests, which helps to explain why a request failed."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Determine why a gateway failed its client, from an exchange at its front and the tries at its back.
 
 The front is the gateway's side towards its client, the back its side towards its servers. A try is a request that the gateway
-forwarded, or a connection that it tried to open for one. The result is a kind of `gateway-error`. Both sides are in one capture,
-so the order of events shows cause and effect: a gateway acts after the event to which it reacts.
+forwarded, or a connection that it tried to open for a request. The result is a kind of `gateway-error`. Both sides are in one
+capture, so the order of events shows cause and effect: a gateway acts after the event to which it reacts.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class Exchange:
     def is_error(self) -> bool:
         """True if the final response is an error that a gateway may have made: a status of 500 or above, or 408.
 
-        A 408 to an incomplete request is about the client, which was too slow.
+        A 408 to an incomplete request does not count: it says that the client was too slow.
         """
         status = self.status or 0
         asked = self.values["request_end_reason"] == "complete"
@@ -190,7 +190,7 @@ class Attempt:
 
     @property
     def ended(self) -> int:
-        """The time (ns) at which the connection failed. If nothing answered the SYN, the time of the last SYN."""
+        """The time (ns) at which the connection failed, or of the last SYN if nothing answered."""
         failed = min(self.refused, self.rejected)
         return self.values["last_syn_time"] if failed == LATE else failed
 
@@ -312,8 +312,8 @@ def last_of(tries: Sequence[Try]) -> Try | None:
 
     The last try decides, with two exceptions. If the server refused the last connection, and had closed without a response in an
     earlier try, the earlier try decides, because its request had probably crashed the server. If the last try got a complete
-    response without a server error, and began before earlier tries had ended, it was a copy of the request, whose response a
-    gateway throws away (nginx mirror, Envoy request_mirror_policies). Then those earlier tries decide.
+    response without a server error, and began before earlier tries had ended, those earlier tries decide. The last try was then
+    a copy of the request, whose response a gateway throws away (nginx mirror, Envoy request_mirror_policies).
     """
     if not tries:
         return None
@@ -347,7 +347,7 @@ def kind_of(front: Exchange, tries: Sequence[Try]) -> str | None:
     elif front.left < front.began:
         return None
     if last is None:
-        # an application answers 500 for a fault of its own, without calling anybody
+        # an application answers 500 for a fault of its own, without calling another server
         may_lack_server = front.status in GATEWAY_ERRORS if front.begun else front.arrived
         return "not-passed-on" if may_lack_server else None
     if isinstance(last, Attempt):
@@ -365,7 +365,7 @@ def kind_of(front: Exchange, tries: Sequence[Try]) -> str | None:
 def _failed_before(last: Try | None, left: int) -> bool:
     """Return True if there is a last try and it had failed before the client left.
 
-    `left`: when the client left (ns), or LATE.
+    `left`: when the client left (ns); LATE if it did not leave.
     """
     if last is None or left == LATE:
         return False
@@ -399,7 +399,7 @@ def _truncation_kind(front: Exchange, last: Try | None) -> str | None:
 def _is_read_timeout(front: Exchange, last: Exchange) -> bool:
     """Return whether the gateway ended both sides of a response after a whole number of seconds without data from its server.
 
-    A gateway that is stopped ends them at any time. The gateway must not have closed its receive window.
+    A gateway that is stopped would end both sides at any time. The gateway must not have closed its receive window.
     """
     stalled = silence(front, last)
     if stalled is None or stalled < STALLED or "W" in (last.values["history"] or ""):
@@ -408,7 +408,7 @@ def _is_read_timeout(front: Exchange, last: Exchange) -> bool:
 
 
 def silence(front: Exchange, last: Exchange) -> int | None:
-    """Return how long (ns) the server had sent nothing when the gateway gave up its incomplete response.
+    """Return how long (ns) the server had sent nothing when the gateway gave up the server's incomplete response.
 
     Return None if the response never began, or if the gateway did not give up.
     """
@@ -463,8 +463,8 @@ def _is_rejected(front: Exchange, last: Exchange) -> bool:
     """Return whether the gateway rejected this complete response of its server.
 
     An application that calls another service may fail later, and for a reason of its own. So if the server's response is no
-    error, the gateway must react at once. It does not wait for anything, so 504 would be wrong. With a status other than 502 and
-    503, or without a response, the head of the server's response must be so long that gateways reject it by default.
+    error, the gateway must react at once, and not with a 504, which would mean that it waited. If the gateway reacts with another
+    status than 502 or 503, or without a response, the head of the server's response must have at least LONG_HEAD bytes.
     """
     if (last.status or 0) >= SERVER_ERROR:
         return True

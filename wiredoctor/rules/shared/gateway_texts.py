@@ -52,8 +52,8 @@ BROKEN_OFF = ("truncated", "stream-timed-out")
 def time_waited(front: Exchange, last: Try) -> int:
     """Return how long (ns) the gateway waited in its last try.
 
-    The wait ends when the gateway closes the connection of that try, or when it answers its client. If the gateway was still
-    sending its request then, the wait began with the request.
+    The wait ends when the gateway closes the connection of that try, or when it answers its client. The wait begins with the SYN
+    of a mere connection attempt, or else when the gateway has sent its request; if it never sent all of it, with the first byte.
     """
     if isinstance(last, Attempt):
         return max(front.answered - (last.values["syn_time"] or 0), 0)
@@ -84,14 +84,14 @@ def message_reason(
     """Return the text that states the reason in the message.
 
     `lost`: a row with the server that the gateway could not reach shortly before (`lost_server`), if any. `no_neighbor`: the
-    gateway answered after about as long as one to four ARP timeouts take. `hidden`: the gateway may have asked a server that the
+    gateway answered after about the time of one to four ARP timeouts. `hidden`: the gateway may have asked a server that the
     capture does not show.
     """
     last, kind = failure.last, failure.kind
     if last is None:
         no_try = _NOT_SHOWN if hidden else "the gateway sent the request to no server"
         return no_try + _no_try_reason(front, lost, no_neighbor)
-    # with gateways in a row, the one nearest to the server
+    # of several gateways in a row, the text names the one nearest to the server
     who = f"the gateway {failure.through[-1].server}" if failure.through else "the gateway"
     gave_up, waited = f"{who} gave up", duration_text(time_waited(front, last))
     one = len({tried.server for tried in failure.tries}) == 1
@@ -138,7 +138,7 @@ def message_reason(
 def unread_reason(failure: Failure) -> str:
     """Return the text that states the reason in the message if the server's window stayed closed until the gateway gave up.
 
-    "{}" is the place for how long the window had been closed then. Return "" for kinds other than unsent.
+    The text contains "{}" where the caller inserts how long the window had been closed. Return "" for kinds other than unsent.
     """
     last = failure.last
     if failure.kind != "unsent" or last is None:
@@ -175,7 +175,7 @@ def is_starved(front: Exchange, failure: Failure) -> bool:
 
 
 def time_stalled(front: Exchange, failure: Failure) -> int | None:
-    """Return how long (ns) the server had sent nothing when the gateway gave up its incomplete response.
+    """Return how long (ns) the server had sent nothing when the gateway gave up the server's incomplete response.
 
     Return None if the gateway did not give up, if the time is too short for a timeout, or if the gateway may have closed its
     receive window.
@@ -199,7 +199,7 @@ def broken_text(front: Exchange, failure: Failure) -> str:
 
 
 def blocked_until(front: Exchange, failure: Failure) -> int | None:
-    """Return when (ns) the gateway gave up a response after it had closed its own receive window; None if it did not.
+    """Return when (ns) the gateway gave up a response after it had closed its own receive window; otherwise None.
 
     A gateway closes that window if it cannot send to its own client.
     """
@@ -233,7 +233,7 @@ def fault_text(last: Exchange) -> str:
 
 def _no_try_reason(front: Exchange, lost: Mapping[str, Any] | None, no_neighbor: bool) -> str:
     if no_neighbor:
-        return "; for that long, a host sends ARP requests instead of a SYN to a neighbor that does not answer"
+        return "; it waited about as long as a host that sends ARP requests to a neighbor which does not answer"
     if lost is not None:
         before = duration_text(max(front.values["request_start"] - lost["lost_time"], 0))
         return f"; it could not reach {lost['lost_server']} {before} earlier"

@@ -142,7 +142,7 @@ class Stalls:
         """Yield `verdict`, or keep it until another stall at this endpoint shows that it was no coincidence.
 
         The first stall between head and body is kept, because the program may just have been busy before it wrote the body. If
-        the payload is not HTTP, any stall may be one between head and body, or between two messages. The second stall is kept,
+        the payload is not HTTP, any stall may be between head and body, or between two messages. The second stall is kept,
         too, if no segment followed its ACK at once.
         """
         endpoint = self._endpoints[(row.endpoint, row.role)]
@@ -281,7 +281,7 @@ def _may_be_chance(row: Row, endpoint: _Endpoint) -> bool:
 
 
 def _no_small_in_flight(row: Row) -> bool:
-    """Return whether no small segment was in flight. In that case Linux would have sent the end of a message at once."""
+    """Return whether no small segment was in flight. Linux sends the end of a message at once then."""
     return row.part == "full" and (row.in_flight <= row.sent_bytes or row.in_flight % row.mss == 0)
 
 

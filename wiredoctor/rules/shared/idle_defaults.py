@@ -1,4 +1,4 @@
-"""Name the software whose default idle timeout matches an observed one."""
+"""Name the software whose default idle timeout matches an observed idle timeout."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ ANY = ""
 class _Product(NamedTuple):
     """A product with a default idle timeout.
 
-    `pattern`: a pattern for its Server field. `unnamed`: it sends no Server field, or is often configured to send none. A product
-    for which this is false names itself in every response.
+    `pattern`: a pattern for its Server field. `unnamed`: it sends no Server field, or is often configured to send none. Other
+    products name themselves in every response.
     """
 
     pattern: str
@@ -32,7 +32,7 @@ _IDLE_LIMITS: tuple[tuple[int, tuple[_Product, ...]], ...] = (
         5,
         (
             _Product(r"Apache(?!-Coyote|-Tomcat)", "Apache httpd (KeepAliveTimeout)"),
-            # current releases announce it, and what a server announces is named instead of any default
+            # current releases announce their timeout, and an announced timeout is reported instead of a default
             _Product(r"node|express", "old releases of Node (server.keepAliveTimeout)", unnamed=True),
             _Product("uvicorn", "uvicorn"),
             _Product("hypercorn", "hypercorn"),
@@ -102,7 +102,7 @@ def is_default(limit: pl.Expr) -> pl.Expr:
 
 
 def _near(limit: int | None) -> list[tuple[int, _Product]]:
-    """Return the default idle timeouts (s) near a measured one (ns), and the products.
+    """Return the default idle timeouts (s) near a measured idle timeout (ns), and the products.
 
     A timer may expire late. It may also seem to expire early: the server starts it when it has written the response, which may
     then wait in buffers before it passes the capture point.

@@ -142,7 +142,7 @@ NEAR_SHARE = 0.005
 NEAR = 50 * MILLISECOND
 """The minimum tolerance in ns within which an idle time matches a limit: proxies check connections only now and then.
 
-A fraction of the limit is allowed if that is more.
+If NEAR_SHARE of the limit is longer, that is the tolerance.
 """
 
 

@@ -61,7 +61,7 @@ def server_closes(closes: pl.LazyFrame) -> pl.LazyFrame:
     tunnel = c("upgraded") | stream
     since = pl.when(idle).then("response_end").otherwise("previous_end")
     rest = c("server_close_time") - since
-    # how long a connection lay unused before its first request, which may take longer than that
+    # how long a connection was unused before its first request began
     unused = pl.when(met & c("handshake")).then(c("request_start") + c("rtt_server").fill_null(0) - c("accepted_time"))
     itself = ~c("server_close_contradicted") & (c("server_close_origin") != "between") & ~is_client_gone()
     first = server_closed_first() | (unaware & itself)

@@ -116,7 +116,7 @@ class IdleTimes:
         """The results of methods with `_once_per_endpoint`: (name of the method, endpoint) -> result."""
 
     def limits(self, endpoint: int, connection: int, until: int | None = None) -> list[Limit]:
-        """Return the idle timeouts of an endpoint from the best source that has any; empty if no source has one.
+        """Return the idle timeouts of an endpoint from the best source that has any; empty if no source has any.
 
         The best source is its closes, then its announcement on this connection, then the defaults of its software. `until`: use
         only what was known at this time (ns); None for everything.
@@ -270,10 +270,10 @@ class IdleTimes:
         return _of_kind_once(rows, single & ~pl.Series(repeated, dtype=pl.Boolean))
 
     def with_finished_responses(self, rows: pl.DataFrame, lasting: pl.Expr, *, live: bool) -> pl.DataFrame:
-        """Set the kind to "once" if `lasting` is true and the server may have been told to stop during these responses.
+        """Set the kind to "once" if `lasting` is true and the server may have been told to stop while it sent its responses.
 
-        It may have been if all responses that it followed with an early close began before the first of these closes. `rows`,
-        `live`: as in `with_single_closes`.
+        This is possible if every response before an early close began before the first early close. `rows`, `live`: as in
+        `with_single_closes`.
         """
         places = rows.select("endpoint", "final_at").iter_rows()
         stopped = [self._may_have_stopped(endpoint, final_at + TOGETHER if live else None) for endpoint, final_at in places]

@@ -16,7 +16,7 @@ DECIDED_ONCE = 20 * MILLISECOND
 """The maximum time in ns between closes after similar idle times that count as one close, because one process made them together.
 """
 EARLIEST = 950 * MILLISECOND
-"""The shortest idle time in ns that is used to learn a timeout. Shorter ones come from workers that end."""
+"""The shortest idle time in ns that is used to learn a timeout. Shorter idle times come from workers that end."""
 NO_IDLE_TIME = 20 * MILLISECOND
 """The maximum time in ns from the end of a response to a close that follows it immediately, without idle time."""
 NEAR = 20 * MILLISECOND
@@ -88,7 +88,7 @@ class End(NamedTuple):
     `rest`: the idle time before the close, or before the first request if that was not answered; None if it is unknown.
     `known`: when the row became final.
     `teaches`: a timeout can be learned from the close, because the server had answered everything that the close acknowledges.
-    `reset`: the close is an RST that acknowledges an unanswered request, which is not the first.
+    `reset`: the close is an RST that acknowledges an unanswered request, which is not the first on its connection.
     `waited`: how long the unanswered request had been at the server.
     `said`: the idle timeout (s) that the last response announced.
     `frame`: the FIN or RST.
@@ -168,7 +168,7 @@ def _explains_more(coarse: Limit, sharp: Limit, ends: list[End], after: Callable
     There are three conditions. At least one close and one request came after an idle time that the exact timeout excludes. The
     closes and requests that contradict the exact timeout are at least as many as those that support it. And each check closed all
     connections that had been idle for long enough: none was used later. `after` returns the requests that were answered after a
-    longer idle time (ns) than a given one.
+    longer idle time than a given time (ns).
     """
     other, outlived = coarse.closes - sharp.closes, after(sharp.low + sharp.tolerance)
     if not (other and outlived) or other + len(outlived) < sharp.closes or outlived[-1].rest <= sharp.high + sharp.tolerance:
@@ -231,7 +231,7 @@ def _learned_from_lost(ends: list[End], after: Callable[[int], list[Use]]) -> Li
     At least half of all closes must be resets of this kind: at most AS_IT_EXPIRED after the request, and after similar idle
     times. If a request waited unread for longer, the server did not read it for another reason. Fewer requests than these may
     have been answered after longer idle times; otherwise the idle time is not the reason for the resets. `after` returns the
-    requests that were answered after a longer idle time (ns) than a given one.
+    requests that were answered after a longer idle time than a given time (ns).
     """
     reset = [(end.rest, end.waited or 0) for end in ends if end.reset and end.rest is not None]
     lost = [(rest, waited) for rest, waited in reset if rest >= EARLIEST and waited <= AS_IT_EXPIRED]
@@ -275,7 +275,7 @@ def _decisions(ends: list[End]) -> list[End]:
 
 
 def without_repetitions(ends: Iterable[End], within: int, is_again: Callable[[End, End], bool]) -> list[End]:
-    """Return the closes, except those that repeat one (`is_again`) at most `within` ns before them."""
+    """Return the closes, except those that repeat an earlier close (`is_again`) at most `within` ns before them."""
     kept: list[End] = []
     for end in ends:
         if not any(is_again(end, other) for other in _newest(kept, end.time - within)):

@@ -52,9 +52,9 @@ STOOD_STILL = Threshold(
     "a download was given up if no data came for this long before the close; a client that only seeks closes sooner and requests "
     "another part",
 )
-GONE = Threshold("1 s", "the time within which a closed socket answers data with an RST; a half-closed one accepts the data")
+GONE = Threshold("1 s", "the time within which a closed socket answers data with an RST; a half-closed socket accepts it")
 SEGMENT = 1000
-"""Chunks are small below this size in bytes, and so is the data of a round trip.
+"""The size in bytes below which a chunk is small, and below which the data of a round trip is little.
 
 The payload of a full segment is larger on any usual path. The size must be below 1,024, the largest value of the column
 response_median_chunk.
@@ -253,8 +253,8 @@ def _in_pieces() -> pl.Expr:
 def _trickled() -> pl.Expr:
     """Return whether small chunks came until the client closed, less than a segment per round trip.
 
-    So the program wrote slowly: a sender with more data would have sent more. With Nagle's algorithm on, the pauses of such a
-    program do not show, because the next chunk is already waiting for the ACK.
+    If so, the program wrote slowly: a sender with more data would have sent more. With Nagle's algorithm on, the packets do not
+    show the pauses of such a program, because the next chunk is already waiting for the ACK.
     """
     time = c("response_last_body_time") - c("response_start")
     slow = c("response_body_bytes") * round_trip() < SEGMENT * time
@@ -322,9 +322,9 @@ def _left_early() -> pl.Expr:
 
     After the FIN, the response was never completed, or the client rejected it with an RST. A FIN soon after the request may be
     only a half-close: then the server must have closed, the client must have sent an RST, or nothing must have followed for a
-    long time. If the last new byte was sent long before the FIN, and the FIN still does not acknowledge it, the response was
-    waiting for a retransmission; a later RST shows that the client did not wait for it. It does not show that if it may answer
-    the server's FIN: a client that half-closed late may have received the rest in the meantime.
+    long time. If the FIN does not acknowledge bytes that were sent long before, the response was waiting for a retransmission.
+    In this case, a later RST shows that the client did not wait for the response. An RST that may answer the server's FIN does
+    not count: a client that half-closed late may have received the rest in the meantime.
     """
     over = c("server_close_frame").is_not_null() | c("client_rst_frame").is_not_null()
     late = c("client_close_time") - c("request_end") >= HALF_CLOSE.value

@@ -1,4 +1,4 @@
-"""Tell requests that wait for the next event from those that the server answers as soon as it can."""
+"""Recognize long polls: requests that a server answers only when the next event happens."""
 
 from __future__ import annotations
 

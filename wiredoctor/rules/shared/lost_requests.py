@@ -36,7 +36,7 @@ FORGOTTEN, WARNED, ON_ARRIVAL, MET, NOT_READ, IMMEDIATE, AFTER_A_WHILE, IN_PART,
 
 FORGOTTEN: an RST from a host that does not know the connection.
 WARNED: a close that the previous response had announced.
-ON_ARRIVAL: a close of a fresh connection.
+ON_ARRIVAL: a close right after the handshake.
 MET: a close before the request arrived.
 
 In the remaining cases, the server's kernel acknowledged the request:
@@ -107,7 +107,7 @@ def repetition_columns() -> list[pl.Expr]:
 
 
 def also_lost_text() -> pl.Expr:
-    """Return the text about lost requests that follow the first lost one in the pipeline; "" if there are none."""
+    """Return the text about further lost requests in the pipeline; "" if there are none."""
     others = pl.col("requests") - 1
     return (
         pl.when(others > 0)

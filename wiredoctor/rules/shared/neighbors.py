@@ -87,8 +87,8 @@ def _length_in_one_segment(message: str) -> pl.Expr:
 
 
 def _carried_as_much() -> pl.Expr:
-    """Return whether an exchange has a message from the sender of the data in one segment that is at least as long as the data's
-    smallest, on a connection whose data was all acknowledged.
+    """Return whether the sender of the unacknowledged data sent a message in one segment of at least `smallest_unacknowledged`
+    bytes, on a connection on which all of its data was acknowledged.
     """
     by_client = c("is_client") & (c("client_unacknowledged") == 0)
     by_server = ~c("is_client") & (c("server_unacknowledged") == 0)
@@ -99,24 +99,24 @@ def _carried_as_much() -> pl.Expr:
 def _receiver_sent_meanwhile(of_server: str, of_client: str) -> pl.Expr:
     """Return whether the receiver of the data sent a packet after the second copy, but before a further copy was due.
 
-    A further copy would come after the last one. Because a sender doubles its pauses, the pause before it would be about as long
-    as all earlier ones together. `of_server` and `of_client`: the columns with the time (ns) of a packet from the server and from
-    the client. The one for the receiver is used.
+    A sender doubles its pauses, so the pause before a further copy would be about as long as all earlier pauses together.
+    `of_server` and `of_client`: the columns with the time (ns) of a packet from the server and from the client. The column for
+    the receiver is used.
     """
     time = pl.when("is_client").then(of_server).otherwise(of_client)
     return time.is_between("second_time", _due()).fill_null(value=False)
 
 
 def _due() -> pl.Expr:
-    """Return the time (ns) at which the sender would have sent the data again at the latest."""
+    """Return the latest time (ns) at which the sender would have sent the data again."""
     return c("last_time") + (c("last_time") - c("first_time"))
 
 
 def _unanswered_attempts(others: pl.DataFrame, elsewhere: pl.DataFrame, spread: int) -> pl.DataFrame:
-    """Return the attempts of a client to connect to the server that does not acknowledge its data, if they were not answered.
+    """Return a client's unanswered attempts to connect to the server that does not acknowledge its data.
 
-    An attempt counts if at least two SYNs were not answered, the SYNs span at least `spread` ns, the last one was sent after the
-    first copy, and the first one before a further copy was due. From the second copy to the last SYN, the server must not have
+    An attempt counts if at least two SYNs were not answered, the SYNs span at least `spread` ns, the last SYN was sent after the
+    first copy, and the first SYN before a further copy was due. From the second copy to the last SYN, the server must not have
     sent a packet on another connection.
     """
     # a server that is up again answers a later SYN

@@ -50,8 +50,9 @@ CLOSER = 4
 Otherwise each close may have followed its response after the same time.
 """
 MIN_DIFFERENCE = 5 * MILLISECOND
-"""The minimum difference in ns between the idle times of connections that were closed together. A smaller one proves nothing,
-because a process may take a few milliseconds to close several connections.
+"""The minimum difference in ns between the idle times of connections that were closed together.
+
+A smaller difference proves nothing, because a process may take a few milliseconds to close several connections.
 """
 
 
@@ -184,7 +185,7 @@ def stops_of(
 
 
 def _is_last(end: End, syns: Sequence[Syn]) -> bool:
-    """Return whether the next SYN after a close was refused within REFUSED, so that the process that closed had ended."""
+    """Return whether the next SYN after a close was refused within REFUSED: then the process that closed had ended."""
     following = bisect_left(syns, end.time, key=attrgetter("answered"))
     return following < len(syns) and syns[following].refused and syns[following].answered <= end.time + REFUSED
 

@@ -16,8 +16,8 @@ from wiredoctor.tables import SECOND
 from wiredoctor.text.durations import duration_text
 
 _SHORTER = (
-    "Make the idle timeout of the client's pool shorter than the server's{}; if the client is a proxy or a balancer, make that "
-    "of the server behind it the longer one (AWS application load balancers and nginx's upstream keepalive_timeout: 60 s). "
+    "Make the idle timeout of the client's pool shorter than the server's{}; if the client is a proxy or a balancer, make the "
+    "server's idle timeout the longer one (AWS application load balancers and nginx's upstream keepalive_timeout: 60 s). "
 )
 
 
@@ -29,7 +29,7 @@ QUICK_RST = Threshold(
 SLOW_RST = Threshold(
     "1500 ms",
     "the server's RST may come at most this long after a request that arrived later than the timeout; the slowest of 359 "
-    "recorded ones took 1.1 s",
+    "recorded RSTs took 1.1 s",
 )
 BUSY_RST = Threshold(
     "500 ms",
@@ -62,8 +62,8 @@ STILL = Threshold(
 )
 LAY = Threshold(
     "2 connections",
-    "a server counts as paused if requests were waiting on at least this many connections; on a single one, a slow "
-    "handler may have given up",
+    "a server counts as paused if requests were waiting on at least this many connections; on a single "
+    "connection, a slow handler may have given up",
 )
 ALWAYS = Threshold(
     "10 closes",
@@ -156,7 +156,7 @@ def _is_at(limit: Limit, row: Mapping[str, Any], others: list[int]) -> bool:
 def _is_doomed(limit: Limit, row: Mapping[str, Any], rests: IdleTimes, until: int | None) -> bool:
     """Return whether the server closes after every response, so it was going to close the connection of an unread request.
 
-    On a busy machine the process may be about to close for longer than it usually takes. `until`: as in `IdleTimes.limits`.
+    On a busy machine, the process may take longer than usual before it closes. `until`: as in `IdleTimes.limits`.
     """
     if limit.how != "soon" or limit.closes < ALWAYS.value or not row["by_rst"] or row["later"] is None:
         return False

@@ -194,6 +194,6 @@ def _alike(of: str, count: int, percent: int, tolerance: int = 0) -> pl.Expr:
     """
     names = [f"{of}_{n}" for n in range(count)]
     largest = pl.max_horizontal(names)
-    # horizontally, the maximum of null and a number is the number
+    # max_horizontal and min_horizontal ignore nulls
     known = pl.all_horizontal(pl.col(name) > 0 for name in names).fill_null(value=False)
     return pl.when(known & (largest - pl.min_horizontal(names) <= largest * percent // 100 + tolerance)).then(largest)

@@ -27,8 +27,8 @@ WINDOW = 5 * SECOND
 AGAIN = Threshold("100 ms", "the time, plus two round trips, within which a client repeats a lost request")
 CONCURRENT = Threshold(
     "10 %",
-    "the client also sends copies of requests that were answered: if this share of the same requests in the 5 s before had a "
-    "copy as soon, a copy of the lost request may not be a repetition",
+    "the minimum share of equal requests, answered in the 5 s before, that the client followed as soon with a copy; then a copy "
+    "of the lost request may not be a repetition",
 )
 FAILED = 500
 """The lowest status that counts as a failure."""
@@ -206,7 +206,7 @@ class Clients:
         return found
 
     def claim(self, lost: Request, repetitions: list[Request], *, concurrent: bool) -> list[Request]:
-        """Return those of `repetitions` that belong to no other lost request. Claim the first answered one for `lost`.
+        """Return those of `repetitions` that belong to no other lost request. Claim the first answered repetition for `lost`.
 
         If the client sends its requests one after the other, a repetition may also be lost. Then this and later repetitions
         belong to the first lost request. `concurrent`: the client does not send its requests one after the other.
@@ -238,7 +238,7 @@ class Clients:
         return any(self.may_be_same(connection, other) for _, other in some)
 
     def may_be_same(self, connection: int, other: int) -> bool:
-        """Return whether the clients of two connections of one host have the same User-Agent, or one has an unknown one."""
+        """Return whether the clients of two connections of one host have the same User-Agent, or one User-Agent is unknown."""
         own = self._agent.get(connection)
         return own is None or self._agent.get(other, own) == own
 
@@ -274,15 +274,15 @@ def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
     """Reduce the severity of candidates with a lost request to "warning" if the client repeated the request successfully.
 
     The repetition must come at once, from the same client, on another connection. Only GET and HEAD count, because they are
-    safe to repeat: a second POST may be a second order. A request repeats only one of those that were lost at the same time.
-    The severity stays if the client may have sent that request in any case, because it sends the same request concurrently. If
+    safe to repeat: a second POST may be a second order. If several requests were lost at the same time, a repetition counts for
+    one of them. The severity stays if the client often sends the same request concurrently, so it may not be a repetition. If
     the lost request is `OPTIONS *`, which only asks what the server supports (RFC 9110 section 9.3.7), any other request
     counts, and the severity is "note". `rows` have `ended_at`, `round_trip` and `to_client` (ns): the close, the round trip
     between client and server, and its part between capture point and client. A request before `ended_at` plus `to_client` does
     not count, because the client did not know of the close yet.
 
     `severity` and `addition` (a sentence) are null if there is no such request; `evidence` includes its frames.
-    `pending_until`: if a repetition has no response yet, the time (ns) until which one would count; otherwise null.
+    `pending_until`: if a repetition has no response yet, the time (ns) until which a response would count; otherwise null.
     """
     severities: list[str | None] = [None] * rows.height
     pending: list[int | None] = [None] * rows.height
@@ -316,7 +316,7 @@ def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
         elif concurrent:
             additions[number] = (
                 f"The same request came {after}, and got {again.status}. It may be a repetition of the lost request, but this "
-                "client also sends the same request that soon, or concurrently, when none was lost."
+                "client also sends the same request that soon, or concurrently, if no request was lost."
             )
         else:
             severities[number] = "warning"
@@ -350,7 +350,7 @@ def _is_usual(lost: Request, delay: int, trip: int, clients: Clients) -> bool:
     """Return whether the client often sends the same request again on another connection, before or soon after the response.
 
     If so, a request that follows `lost` may not be a repetition of `lost`. `delay`: the time (ns) from the loss to that request,
-    which determines what counts as soon. Requests after an unanswered one do not count: they may be repetitions themselves.
+    which determines what counts as soon. Requests after an unanswered request do not count: they may be repetitions themselves.
     """
     same = clients.same_requests_before(lost)
     within = min(2 * delay, AGAIN.value) + 2 * trip
@@ -376,8 +376,8 @@ def known_clients(
     """Return those requests and closes of the candidates' clients that the rules may need.
 
     The result contains the clients' actions shortly before and after the time `ended_at` (ns) of each candidate. It also contains
-    the requests on the candidates' own connections, the clients' requests for a range, and those whose response took at least as
-    long as the lowest `waited` (ns) of all candidates. At most the newest MAX_REQUESTS requests are kept. `exchanges` has the
+    the requests on the candidates' own connections, the clients' requests for a range, and requests whose response took at least
+    as long as the lowest `waited` (ns) of all candidates. At most the newest MAX_REQUESTS requests are kept. `exchanges` has the
     columns tables.ASKED. `gateways`: the connections whose client is a gateway, which forwards requests of others.
     """
     wanted = pl.concat([rows.select("connection", "ended_at", "waited") for rows in candidates])

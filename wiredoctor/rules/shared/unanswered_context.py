@@ -1,4 +1,4 @@
-"""What the tables of connections and exchanges say about the candidates of the rule unanswered."""
+"""Add facts from the tables of connections and exchanges to the candidates of `unanswered`."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def without_farewells(
 
 
 def with_syn_acks(rows: pl.DataFrame, connections: pl.LazyFrame) -> pl.DataFrame:
-    """Add two columns: `only_syn_acks`, whether all that the server sent were SYN-ACKs (and perhaps an RST), and
-    `syn_ack_again`, whether there were several of them.
+    """Add two columns: `only_syn_acks`, whether the server sent only SYN-ACKs (and perhaps an RST), and `syn_ack_again`, whether
+    it sent several SYN-ACKs. Both are false if the data is the server's.
     """
     history = c("history")
     only = history.str.contains("^[A-Zhtr]*$") & history.str.contains("h")

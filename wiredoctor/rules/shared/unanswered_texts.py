@@ -1,8 +1,10 @@
 """Write the texts and the evidence about data that was never acknowledged, for `unanswered`.
 
-The rows have the columns of `unacknowledged`, and those that the rule adds: `sender`, `receiver` ("client" or "server"), `kind`,
-`missing` (no copy of the data was captured), `alive` (the receiver was running), `closed_later` (its FIN came after the first
-copy should have arrived), `maybe_large_only` (perhaps only large segments are lost) and `gap_time` (ns without a full segment).
+The rows have the columns of `unacknowledged`, and columns that the rule adds:
+`sender`, `receiver`: "client" or "server". `kind`: the kind of the finding.
+`missing`: no copy of the data was captured. `alive`: the receiver was running.
+`closed_later`: the receiver's FIN came after the first copy should have arrived.
+`maybe_large_only`: perhaps only large segments are lost. `gap_time`: the time (ns) without a full segment.
 """
 
 from __future__ import annotations
@@ -79,7 +81,7 @@ def _texts() -> list[pl.Expr]:
     probed = pl.format("{}; none of these probes was answered.", sent)
     again = pl.when(c("copies") > 1).then(pl.format(" {} times", "copies")).otherwise(pl.lit(""))
     refused = pl.format(
-        "The {} sent {}{}, and got an RST without ACK flag: whoever sent this RST does not know the connection.",
+        "The {} sent {}{}, and got an RST without ACK flag: the sender of this RST does not know the connection.",
         *("sender", "what", again),
     )
     covered = pl.format(

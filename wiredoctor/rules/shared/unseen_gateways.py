@@ -145,10 +145,10 @@ def _failed_checks(
 def _servers_of_other_hosts(some: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return for each gateway and status the servers that may be behind the gateway.
 
-    A server may be behind it if a host connected to that server that is not a client of the gateway: this host may be another
-    address of the gateway. `failed`: servers to which a connection failed while a response with this status was due. `encrypted`:
-    servers with a TLS connection that was open at such a time. `foreign`: the same with a protocol that is not HTTP/1, such as
-    FastCGI or HTTP/2. `unasked`: servers to which a host connected at such a time without sending anything.
+    A server may be behind the gateway if a host that is not a client of the gateway connected to the server: that host may be
+    another address of the gateway. `failed`: servers to which a connection failed while a response with this status was due.
+    `encrypted`: servers with a TLS connection that was open at such a time. `foreign`: the same with a protocol that is not
+    HTTP/1, such as FastCGI or HTTP/2. `unasked`: servers to which a host connected at such a time without sending anything.
     """
     key = ["server", c("response_status").cast(pl.Int64).alias("code")]
     others = _other_hosts(some, connections)
