@@ -51,9 +51,9 @@ NUMBERS: Final = (
 )
 """The names of the columns of `connections`, which all contain numbers.
 
-`closed_by` is an index into closes.CLOSED_BY, `close` one into closes.CLOSES. `history` and `more_history` contain letters as
-encoded by history.py. `protocol` is 0 without payload, otherwise an index into protocols.py plus 1. `hello` is an index into
-ConnectionRows.hellos, or -1; `translated` one into ConnectionRows.translated.
+`closed_by` is an index into closes.CLOSED_BY, and `close` an index into closes.CLOSES. `history` and `more_history` contain
+letters as encoded by history.py. `protocol` is 0 without payload, otherwise an index into protocols.py plus 1. `hello` and
+`translated` are indices into ConnectionRows.hellos and ConnectionRows.translated, or -1.
 """
 
 NO_HANDSHAKE: Final = Handshake()
@@ -293,7 +293,7 @@ def write_copies(out: BytesWriter, copies: SecondCopies) -> None:
 
 
 def is_one_sided(connection: Connection) -> bool:
-    """Return whether packets of only one side were captured, although they show that the other side replied.
+    """Return whether only packets of one side were captured, although these packets show that the other side replied.
 
     The evidence is that their ACK numbers advance, or that they acknowledge the reply to a SYN. If the SYNs were not captured, it
     is enough that the captured side sends new data and never retransmits.

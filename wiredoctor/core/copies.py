@@ -202,7 +202,7 @@ class Copies:
         elif difference == 0 and (apart > AT_ONCE or may_be_repeated(packet)):
             return False
         elif difference == 3 and apart > AT_ONCE and may_be_repeated(packet):
-            return False  # by a device on the path, and by the host in reply to a later packet
+            return False  # a device on the path may have sent one RST, and the host the other
         elif not self.same_payload(first, packet):
             return False
         if packet.flags & SYN and answers_another_syn(connection, first, packet):

@@ -451,7 +451,7 @@ class Reader(Stream):
             faults.settle_answer(self, self.talk().waiting, True)
             if not faults.has_none(self) and self.talk().held_faults is not None:
                 self.talk().report_held_faults()
-                self.has_fault = True  # a body that still comes after the close is no second fault
+                self.has_fault = True  # a body that still comes after the close is not a second fault
         if self.mode == HEAD and self.partial is not None:
             incomplete_heads.cut_head(self, reason)
         elif self.message is not None:
