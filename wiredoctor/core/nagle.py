@@ -3,7 +3,7 @@
 A side is one end of a connection. If it sends a small segment while an earlier small one is unacknowledged, it has disabled the
 algorithm. No ACK had passed the capture point by then, so none had reached the side. But a capture may swap packets that are
 close together. Therefore the proof only counts in two cases: no ACK follows within a millisecond, or the next ACK also covers the
-later segment, so it cannot have been sent earlier.
+later segment, so this ACK cannot have been sent before that segment.
 """
 
 from __future__ import annotations

@@ -61,5 +61,5 @@ def unwrap(number: i64, base: i64, newest: i64, jump: i64, leads: bool) -> tuple
 
 
 def wrap(difference: i64) -> i64:
-    """Return the difference of two 32-bit numbers as a signed one, from -2**31 to 2**31 - 1."""
+    """Return the difference of two 32-bit numbers as a signed 32-bit number, from -2**31 to 2**31 - 1."""
     return ((difference + 0x80000000) & 0xFFFFFFFF) - 0x80000000
