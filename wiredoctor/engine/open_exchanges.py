@@ -338,6 +338,6 @@ def _request_row(http: HttpConnection, exchange: Exchange) -> tuple[object, ...]
         fields.has_credentials,
         began,
         response.head.status if response else None,
-        None,  # what is open has no end
+        None,  # an open exchange has no end
         None,
     )
