@@ -36,7 +36,7 @@ STEP: Final = MILLISECOND // 2
 KINDS: Final = 256
 """The number of entries in Broadcasts.writes. If several segments share an entry, the newest is kept."""
 MAX_HELD: Final = 64
-"""The maximum number of segments with held rows that wait for others."""
+"""The maximum number of segments with held rows that are compared with later segments."""
 
 
 class Broadcasts:
@@ -82,20 +82,20 @@ class Broadcasts:
                 one.held.is_over = True
 
     def has_copy(self, packet: Packet, segment: Segment) -> bool:
-        """Return whether the same host has just written as much to another receiver, without waiting for an ACK."""
+        """Return whether the same host just sent a segment of the same length to another receiver without waiting for an ACK."""
         written = write_of(packet, QUIET + segment.rtt_own)
         one = self.writes[kind_of(written)]
         return one is not None and is_near(one, written) and is_copy(one, written)
 
     def watch(self, held: HeldRelease, packet: Packet, segment: Segment) -> None:
-        """Let `note` drop a held row about a segment if the same host soon writes as much to another receiver."""
+        """Let `note` drop a held row about a segment if the same host soon sends one of the same length to another receiver."""
         written = write_of(packet, QUIET + segment.rtt_own)
         written.held = held
         self.held = [*self.held[1 - MAX_HELD :], written]
 
 
 def slot(packet: Packet) -> i64:
-    """Return the index of a packet's direction in Broadcasts.newest; `slot ^ 1` is that of the other direction."""
+    """Return the index of a packet's direction in Broadcasts.newest; the other direction has the index `slot ^ 1`."""
     mixed = packet.addresses ^ packet.addresses >> 29 ^ packet.ports ^ packet.ports >> 16
     return (mixed << 1 & SLOTS - 2) + (1 if packet.is_turned else 0)
 
@@ -125,6 +125,6 @@ def is_near(one: Write, other: Write) -> bool:
 
 
 def is_copy(one: Write, written: Write) -> bool:
-    """Return whether a segment that no ACK released is as long as another one of the same host, on another connection."""
+    """Return whether `one`, which no ACK released, has the same host and length as `written`, but is on another connection."""
     is_other = one.addresses != written.addresses or one.ports != written.ports
     return is_other and one.host == written.host and one.length == written.length and one.quiet >= written.quiet

@@ -151,7 +151,7 @@ class FirstCopy:
         self.length: i64 = 0
         self.captured: i64 = 0
         self.place: i64 = NEVER
-        """The position of the payload in the capture, as in Packet.place, or NEVER if the payload will not be compared."""
+        """The position of the payload in the capture, as in Packet.block_place, or NEVER if the payload will not be compared."""
 
 
 @mypyc_attr(acyclic=True)
@@ -278,7 +278,7 @@ class Side:
         self.reached: i64 = NEVER
         """The stream offset after the highest byte in the captured packets of this side."""
         self.base: i64 = NO_BASE
-        """The sequence number before the first byte of this side: that of the SYN."""
+        """The sequence number just before the first byte of this side; if a SYN was captured, its sequence number."""
         self.sequence: i64 = 0
         """The stream offset of the newest sequence number."""
         self.sequence_jump: i64 = NEVER
@@ -439,7 +439,7 @@ class Oddities:
         self.unsent_frame: i64 = NEVER
         self.unsent_time: i64 = NEVER
         self.unsent_later_frame: i64 = NEVER
-        """The frame number of a later ACK of that host; its sequence number lies below the bytes that were acknowledged."""
+        """The frame number of the later ACK that shows this: its sequence number lies below the acknowledged bytes."""
         self.unsent_later_time: i64 = NEVER
         self.super_segments: i64 = 0
         """The number of segments longer than their receiver accepts."""
@@ -461,7 +461,7 @@ class Oddities:
         self.is_second_leg: bool = False
         """True if this is the second leg of another connection, captured after NAT, which is not analyzed (translation.py)."""
         self.translated: bytes | None = None
-        """The addresses and ports of the client's packets after address translation (packet.key_of), if captured, too."""
+        """The addresses and ports (packet.key_of) of the client's packets after address translation; None if not captured."""
 
 
 @mypyc_attr(acyclic=True)

@@ -154,7 +154,7 @@ def write_ends(out: BytesWriter, key: bytes, direction: i64) -> None:
 
 
 def write_end(out: BytesWriter, key: bytes, size: i64, end: i64) -> None:
-    """Write an address, in two halves, and a port: those of the source in `key` if `end` is 0, of the destination if it is 1.
+    """Write an address, in two halves, and a port from `key`: of the source if `end` is 0, of the destination if `end` is 1.
 
     `size`: the length of the address in bytes.
     """
@@ -283,7 +283,7 @@ def write_oddities(out: BytesWriter, oddities: Oddities) -> None:
 def write_copies(out: BytesWriter, copies: SecondCopies) -> None:
     """Write the columns about packets that were captured twice.
 
-    They are the number of these packets, and both frames, the time and the difference of the first one.
+    They are the number of these packets; and for the first of them, both frames, the time and the difference.
     """
     write_i64_le(out, copies.count)
     write_i64_le(out, copies.frame)

@@ -213,7 +213,7 @@ class Copies:
     def note(self, connection: Connection, packet: Packet, first_frame: i64, difference: i64, is_routed: bool) -> None:
         """Count a packet as a duplicate of the packet with frame number `first_frame`.
 
-        `difference` is as in SecondCopies. `is_routed`: the two have different times to live.
+        `difference` is as in SecondCopies. `is_routed`: the two packets have different times to live.
         """
         oddities = oddities_of(connection)
         copies = oddities.copies

@@ -57,11 +57,11 @@ def deliver(connection: Connection, own: Side, packet: Packet, segment: Segment,
 
 
 def note_unsent(connection: Connection, own: Side, packet: Packet) -> None:
-    """Record that an ACK of a side shows that the side never sent the bytes that its peer acknowledged, so they are not missing.
+    """Record that a side never sent the bytes that its peer acknowledged, as an ACK of the side (`packet`) shows.
 
     The sequence number of an ACK is that of the next byte to send. More than a round trip after the peer's acknowledgment, this
-    number would lie above these bytes if the side had sent them. So another host, between the capture point and the peer, sent
-    them in the name of the side.
+    number would lie above these bytes if the side had sent them. So the bytes are not missing: another host, between the capture
+    point and the peer, sent them in the name of the side.
     """
     oddities = connection.oddities
     peer = connection.second if own is connection.first else connection.first

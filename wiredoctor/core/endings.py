@@ -1,6 +1,7 @@
 """End the open messages of a connection.
 
-This happens when the grace period after a close is over, when no more packets come, or at the end of the capture.
+This happens when the grace period after a close is over, when a connection can no longer get packets, or at the end of the
+capture.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ class HeadCodes:
 class Extra:
     """Data that few exchanges have: interim responses, pauses and events of the response, and the limits of long transfers.
 
-    `transfer` is that of the response, `upload` that of the request.
+    `transfer`: the Transfer of the response. `upload`: the Transfer of the request.
     """
 
     def __init__(

@@ -148,7 +148,7 @@ class Reader(Stream):
                 self.pos = found.end
 
     def leaves_out_body(self, message: Message, found: Range) -> bool:
-        """Return whether the client sends its next request instead of the body of the current one.
+        """Return whether the client sends its next request instead of the body of the current request.
 
         A client that waits for 100 (Continue) may leave out the body after a final response (RFC 9110 section 10.1.1).
         """

@@ -22,7 +22,7 @@ SWAPPED: Final = MILLISECOND
 CLOSE: Final = 2 * MILLISECOND
 """If two small segments are at most this many ns and at most one round trip apart, no timer sent the second one."""
 ALONE: Final = 150 * MILLISECOND
-"""If a segment comes less than this many ns after one that is alone in flight, no timer sent it.
+"""If a segment comes less than this many ns after a segment that is alone in flight, no timer sent the later one.
 
 Linux has two timers that may send a segment then. Both take longer: the cork timer (200 ms), and the timer of the tail loss
 probe.

@@ -207,9 +207,9 @@ def is_spurious(stall: Stall, packet: Packet) -> bool:
 def had_both_copies(own: Side, stall: Stall, packet: Packet, segment: Segment) -> bool:
     """Return whether an ACK that ends a stall shows that no data was lost: its D-SACK reports the first retransmission.
 
-    If there were several, the ACK must echo the timestamp of the first: then the later ones had not arrived yet. The ACK must
-    have no data, and its sequence number must show that its sender, `own`, has sent nothing that was lost before the capture
-    point. So `own` did not respond to the data earlier: the data was late, or the response was not ready.
+    If there were several retransmissions, the ACK must echo the timestamp of the first: then the later ones had not arrived yet.
+    The ACK must have no data, and its sequence number must show that its sender, `own`, has sent nothing that was lost before the
+    capture point. So `own` did not respond to the data earlier: the data was late, or the response was not ready.
     """
     answers_first = stall.tries == 1 or (stall.first_stamp != NEVER and clocks.echo_of(packet) == stall.first_stamp)
     is_doubled = packet.dsack and answers_first and not stall.is_first_copy

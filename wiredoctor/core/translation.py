@@ -77,8 +77,8 @@ class SeenSyn:
 
 @mypyc_attr(acyclic=True)
 class Leg:
-    """A connection that may be the second leg of another one. `first_key`, `key`: the addresses and ports of both, as in their
-    SYNs. `first`, `second`: the connections; None if another process analyzes them.
+    """A connection that may be the second leg of another one. `first_key`, `key`: the addresses and ports of the first and the
+    second leg, as in their SYNs. `first`, `second`: the connections of both legs; None if another process analyzes them.
     """
 
     def __init__(self, first: SeenSyn, key: bytes, time: i64) -> None:
@@ -105,10 +105,10 @@ class Translation:
         self.leg: Leg | None = None
         """The leg that the current SYN may open."""
         self.servers: dict[tuple[bytes, bytes], int] = {}
-        """The number of second legs by server before and after translation (see `end_of`); others have empty keys."""
+        """The number of second legs by server (see `end_of`) before and after translation; by empty keys for all others."""
 
     def read(self, packet: Packet) -> None:
-        """Read a SYN or SYN-ACK of any connection, before `enter` is called for those that this process analyzes."""
+        """Read a SYN or SYN-ACK of any connection, before `enter` is called (only if this process analyzes the connection)."""
         self.syn = self.leg = None
         if packet.flags & ACK:
             self.read_answer(packet)

@@ -1,7 +1,7 @@
 """Find data that a side sends repeatedly because it is not acknowledged, or because the ACKs do not arrive.
 
-Keep-alive probes without an answer are found too, if their sender waits for the rest of a message. So is data that was sent only
-once, if the peer answered it with the RST of a host that does not know the connection.
+Also find keep-alive probes without an answer, if their sender waits for the rest of a message; and data that was sent only once,
+if the peer answered it with the RST of a host that does not know the connection.
 
 If a side's lowest unacknowledged data was sent often enough, a row is written when the data is acknowledged after all, or when
 the connection or the capture ends. State is created at the first retransmission of that data (repetition.py).

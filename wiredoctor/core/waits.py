@@ -112,7 +112,7 @@ class Write:
         self.length: i64 = length
         self.time: i64 = time
         self.quiet: i64 = quiet
-        """The time in ns for which the peer had sent nothing. If a row is held: the minimum for a copy of it."""
+        """The time in ns since the peer's newest packet. If a row is held: the minimum of this time in a copy of the segment."""
         self.held: HeldRelease | None = None
         """The held row about the segment, if there is one."""
 
