@@ -455,7 +455,7 @@ class Oddities:
         """The frame number of the first packet on reused ports, if it is not a SYN."""
         self.reuse_time: i64 = NEVER
         self.late_answer_frame: i64 = NEVER
-        """The frame number of a SYN-ACK after the client's first ACK: the last one before any payload, or the first after it."""
+        """The frame number of a SYN-ACK after the client's first ACK: the last one before any payload, or else the first one."""
         self.late_answer_time: i64 = NEVER
         self.copies: SecondCopies | None = None
         self.is_second_leg: bool = False

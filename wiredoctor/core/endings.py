@@ -266,7 +266,7 @@ def may_lack_response(talk: HttpConnection, request: Message | None) -> bool:
 def is_over_by(exchange: Exchange, deadline: i64) -> bool:
     """Return True if the request of an exchange had ended by the deadline, or if it was not captured.
 
-    Only the response may then still have been open.
+    In both cases, only the response may have been open at the deadline.
     """
     if not exchange.request_done or exchange.began > deadline:
         return False

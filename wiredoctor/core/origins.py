@@ -290,8 +290,9 @@ def still_acknowledges(closing: Close, packet: Packet, segment: Segment) -> bool
 def note_later(closing: Close, packet: Packet, rtt: i64, is_later: bool) -> None:
     """Store the first packet with which a side continues after its RST, and whether the side sent that packet after the RST.
 
-    If the packet itself does not show that it is later (`is_later`), the RST may have overtaken it on a path that became
-    shorter, but hardly by half a round trip. `rtt`: the round trip in ns between the capture point and that side, or NEVER.
+    If the packet itself does not show this (`is_later`), it must come more than half a round trip after the RST: within that
+    time, the RST may have overtaken it on a path that became shorter. `rtt`: the round trip in ns between the capture point and
+    that side, or NEVER.
     """
     signs = closing.rst_signs
     if signs is None:

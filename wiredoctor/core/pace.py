@@ -246,7 +246,7 @@ def is_answer(watch: Watch, packet: Packet) -> bool:
 
 
 def was_answered(sender: Side) -> bool:
-    """Return whether the receiver of a side's data sent data on another connection just after its newest delayed ACK.
+    """Return whether the receiver of a side's data sent data on another connection just after the receiver's newest delayed ACK.
 
     The data on the other connection may be the response.
     """

@@ -105,10 +105,10 @@ class Translation:
         self.leg: Leg | None = None
         """The leg that the current SYN may open."""
         self.servers: dict[tuple[bytes, bytes], int] = {}
-        """The number of second legs by server (see `end_of`) before and after translation; by empty keys for all others."""
+        """The number of second legs, by the server's endpoints before and after NAT (`end_of`); all others have empty keys."""
 
     def read(self, packet: Packet) -> None:
-        """Read a SYN or SYN-ACK of any connection, before `enter` is called (only if this process analyzes the connection)."""
+        """Read a SYN or SYN-ACK of any connection. `enter` is called afterwards if this process analyzes the connection."""
         self.syn = self.leg = None
         if packet.flags & ACK:
             self.read_answer(packet)

@@ -132,7 +132,7 @@ class Pace:
         self.written: list[int] = []
         """The newest gaps after segments that were sent as soon as they were written, as far as is known."""
         self.waited_frame: i64 = NEVER
-        """The newest segment that may have waited for a delayed ACK. The gap after it is shorter than the program made it."""
+        """The frame number of the newest segment that may have waited for a delayed ACK, which makes the gap after it shorter."""
         self.count: i64 = 0
         """The number of gaps before segments that were not held back, including `released`."""
         self.released: i64 = 0
