@@ -74,7 +74,7 @@ def test_what_is_there_already_counts(free: dict[str, int], most: int | None, sp
     [
         (None, 100 * GB, "unpacked captures may use 2 GB at most. --max-spool 20GB raises this limit."),
         (100_000, 100 * GB, "unpacked captures may use 100 kB at most. --max-spool 1MB raises this limit."),
-        (None, 3 * GB, f"unpacked captures may use 1.5 GB at most, half of what is free in {tempfile.gettempdir()}. "
+        (None, 3 * GB, f"unpacked captures may use 1.5 GB at most, half of the free space in {tempfile.gettempdir()}. "
          "Set TMPDIR to use another folder. --max-spool 15GB raises this limit."),
         (20 * GB, 3 * GB, f"there is no more space in {tempfile.gettempdir()}. Set TMPDIR to use another folder."),
     ],

@@ -70,7 +70,7 @@ class Budget:
         why = f"{'unpacked captures' if compressed else 'captures from a pipe'} may use {_size(bound)} at most"
         remedy = f"--max-spool {_size(max(10 * bound, 10**6), '')} raises this limit."
         if self.most is None and bound == half:
-            why += f", half of what is free in {tempfile.gettempdir()}"
+            why += f", half of the free space in {tempfile.gettempdir()}"
             remedy = f"Set TMPDIR to use another folder. {remedy}"
         bounded = Room(max(bound - self.held, 0), "the limit (--max-spool) allows no more", why, remedy)
         return min(bounded, most, key=lambda room: room.bytes)

@@ -109,7 +109,7 @@ def describe_pcap(read: Read, name: str) -> FileHeader:
     size = _PLAIN
     if magic in _HEADERS and not (major == 2 and minor < 4) and major != 543:
         size = _record_header(read, _FILE_HEADER, order, snaplen, _HEADERS[magic])
-    # before version 2.3 the two lengths were in reverse order; in 2.3 it depended on the program
+    # before version 2.3 the two lengths were in reverse order; in 2.3 the order depended on the program
     exchanged = (major, minor) < (2, 3) or major == 543
     damage = None
     if not is_known(network & 0xFFFF) or network & _RESERVED:

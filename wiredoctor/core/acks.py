@@ -72,7 +72,7 @@ def measure_round_trip(connection: Connection, own: Side, peer: Side, packet: Pa
     sent = segment.answered_time
     syn = peer.syn
     if syn is not None and sent < syn.time:
-        sent = NEVER  # data of an earlier SYN (TCP Fast Open), which was sent again
+        sent = NEVER  # the segment belongs to an earlier SYN (TCP Fast Open), and the SYN was retransmitted later
     if is_first and syn is not None and segment.ack >= 0:
         # it is unknown which of several SYNs was acknowledged (RFC 6298 section 3): assume the newest until data shows more
         if packet.time >= syn.time:

@@ -1,8 +1,8 @@
 """Find segments that a program wrote to several receivers at one time, such as the audio chunks of a conference.
 
-The program chose the time of such a write. A segment of it may be sent just when a delayed ACK arrives, but did not wait for that
-ACK. The proof is a segment of the same host with the same length on another connection, at the same time, which no ACK released:
-the peer of that connection had sent nothing for a while.
+The program chose the time of such a write. Such a segment may be sent just when a delayed ACK arrives, although it did not wait
+for that ACK. The proof is a segment of the same host with the same length on another connection, at the same time, which no ACK
+released: the peer of that connection had sent nothing for a while.
 
 Connections may be analyzed in different processes, so the packets of all connections are watched. They are watched only while the
 ACK of a small segment is due, because only then may a later segment have waited for this ACK.
@@ -23,20 +23,20 @@ from wiredoctor.core.waits import HeldRelease, Write
 TOGETHER: Final = MILLISECOND // 2
 """The maximum time in ns between segments that a program wrote at one time: it writes to many receivers in this time."""
 QUIET: Final = 5 * MILLISECOND
-"""The minimum time in ns without a packet of the peer after which no ACK released a segment; a kernel needs a tenth of it."""
+"""If the peer has sent no packet for this many ns, no ACK released the segment; a kernel needs only a tenth of this time."""
 MARGIN: Final = 4 * MILLISECOND
 """The time in ns for which packets are watched after the last possible arrival of a delayed ACK."""
 SLOTS: Final = 4_096
-"""The number of entries for directions of connections.
+"""The number of entries in Broadcasts.newest.
 
-If several share an entry, a segment may seem to follow a packet of its peer. Then it proves nothing.
+If several directions share an entry, a segment may seem to follow a packet of its peer. Such a segment is no evidence.
 """
 STEP: Final = MILLISECOND // 2
 """A later packet of a direction within this time in ns is not recorded, because the entry for the earlier one covers it."""
 KINDS: Final = 256
-"""The number of entries for recent segments, by host and length. If several share an entry, it has the newest."""
+"""The number of entries in Broadcasts.writes. If several segments share an entry, the newest is kept."""
 MAX_HELD: Final = 64
-"""The maximum number of segments with held rows that wait for others."""
+"""The maximum number of segments with held rows that are compared with later segments."""
 
 
 class Broadcasts:
@@ -46,7 +46,7 @@ class Broadcasts:
         self.until: i64 = NEVER
         """The watermark up to which `note` must be called for each segment."""
         self.newest: list[int] = [NEVER] * SLOTS
-        """The latest time, by `slot`, at which a direction of a connection may have had a packet; up to STEP too late."""
+        """For each direction of a connection (`slot`), the time of its newest packet, rounded up by at most STEP."""
         self.writes: list[Write | None] = [None] * KINDS
         """The newest segment that no ACK released, by `kind_of`."""
         self.held: list[Write] = []
@@ -61,7 +61,7 @@ class Broadcasts:
             self.until = until
 
     def note(self, packet: Packet) -> None:
-        """Record a packet. If no ACK released it, it may show that a held segment of the same host waited for none either."""
+        """Record a packet. If no ACK released it, it may show that a held segment of the same host waited for no ACK either."""
         at = slot(packet)
         known: i64 = self.newest[at]
         if not known - STEP <= packet.time <= known:  # also after the clock was set back
@@ -82,20 +82,20 @@ class Broadcasts:
                 one.held.is_over = True
 
     def has_copy(self, packet: Packet, segment: Segment) -> bool:
-        """Return whether the same host has just written as much to another receiver, without waiting for an ACK."""
+        """Return whether the same host just sent a segment of the same length to another receiver without waiting for an ACK."""
         written = write_of(packet, QUIET + segment.rtt_own)
         one = self.writes[kind_of(written)]
         return one is not None and is_near(one, written) and is_copy(one, written)
 
     def watch(self, held: HeldRelease, packet: Packet, segment: Segment) -> None:
-        """Drop a held row about a segment if the same host writes as much to another receiver soon."""
+        """Let `note` drop a held row about a segment if the same host soon sends one of the same length to another receiver."""
         written = write_of(packet, QUIET + segment.rtt_own)
         written.held = held
         self.held = [*self.held[1 - MAX_HELD :], written]
 
 
 def slot(packet: Packet) -> i64:
-    """Return the index of a packet's direction in Broadcasts.newest; `slot ^ 1` is that of the other direction."""
+    """Return the index of a packet's direction in Broadcasts.newest; the other direction has the index `slot ^ 1`."""
     mixed = packet.addresses ^ packet.addresses >> 29 ^ packet.ports ^ packet.ports >> 16
     return (mixed << 1 & SLOTS - 2) + (1 if packet.is_turned else 0)
 
@@ -125,6 +125,6 @@ def is_near(one: Write, other: Write) -> bool:
 
 
 def is_copy(one: Write, written: Write) -> bool:
-    """Return whether a segment that no ACK released is as long as another one of the same host, on another connection."""
+    """Return whether `one`, which no ACK released, has the same host and length as `written`, but is on another connection."""
     is_other = one.addresses != written.addresses or one.ports != written.ports
     return is_other and one.host == written.host and one.length == written.length and one.quiet >= written.quiet

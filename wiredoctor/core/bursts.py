@@ -40,7 +40,7 @@ CLEAN: Final = 4
 EMPTIED: Final = 8
 WAITED: Final = 16
 APPLICATION: Final = 31
-"""The evidence for a pause of the application: all bits from ACKNOWLEDGED to WAITED. Only together do they prove it."""
+"""The evidence for a pause of the application: all bits from ACKNOWLEDGED to WAITED. Fewer bits prove nothing."""
 
 COLUMNS: Final = (
     *("connection", "direction", "message", "exchange", "index", "first_frame", "last_frame", "start", "end", "bytes"),

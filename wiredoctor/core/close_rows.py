@@ -128,7 +128,7 @@ class CloseRows:
             deadline = server.time + grace_period(rtt_client, rtt_server)
         is_last = is_last or (deadline != NEVER and start > deadline)
         if deadline != NEVER and exchange.began > deadline:
-            # an exchange that began after everything had ended has its own deadline: that of the FIN or RST in reply
+            # the exchange began after this deadline, so the later deadline of the FIN or RST in reply applies
             deadline = decided
         client.keep_until(frame, deadline)
         server.keep_until(frame, deadline)
@@ -177,7 +177,7 @@ class CloseRows:
 
 
 def unanswered_probes(side: Side, close: SideClose) -> i64:
-    """Return the number of keep-alive probes to which a side's peer sent nothing before the side reset the connection."""
+    """Return how many keep-alive probes of a side were unanswered when it reset the connection; 0 if it sent no RST."""
     if close.is_fin or close.frame == NEVER or side.waits is None or side.waits.probing is None:
         return 0
     probing = side.waits.probing

@@ -17,7 +17,7 @@ from wiredoctor.core.waits import ClosedWindow, Waits
 def follow_window(own: Side, packet: Packet, segment: Segment, least: i64) -> None:
     """Update the closed windows of the side `own` from the window that its packet announces.
 
-    `least`: the shortest time in ns for which a closed window counts; see `change_window`.
+    `least`: a window that opens after less than this many ns does not count; see `change_window`.
     """
     if packet.flags & (ACK | RST | SYN) != ACK or segment.ack < own.acknowledged:
         return
@@ -38,7 +38,7 @@ def change_window(
 
     `window`: the closed window before the announcement, or None. `is_closed`: true if the announced window counts as closed. A
     closed window that opens after less than `least` ns does not count, unless the receiver discarded data. If a window closes
-    again, a new object replaces `window`, unless the receiver still refuses the data that it discarded.
+    again, a new object replaces `window`, unless the receiver has not yet accepted the data that it discarded.
     """
     if is_closed:
         if window is not None and window.is_refusing and not window.is_closed:
@@ -115,7 +115,7 @@ def has_waited(own: Side, window: ClosedWindow) -> bool:
     """Return whether a side has sent nothing but window probes since it learned that its peer had closed the window.
 
     A side cannot have known of the closed window when it sent data that is captured within one round trip (between the capture
-    point and the side) after the announcement. So such data does not count.
+    point and the side) after the announcement, so this data does not count.
     """
     data = own.previous
     if data is None or data.frame < window.closed_frame or data.length <= 1:

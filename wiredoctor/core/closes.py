@@ -118,7 +118,7 @@ def has_fin(side: Side) -> bool:
 
 
 def who_closed(client: Close | None, server: Close | None) -> tuple[i64, i64]:
-    """Return who closed first (NOBODY, CLIENT, SERVER or BOTH), and how (BY_FIN, BY_RST, or NOBODY if nobody closed).
+    """Return who closed first (NOBODY, CLIENT, SERVER or BOTH), and how (BY_FIN, BY_RST, or NOBODY if neither side closed).
 
     A side that acknowledges the peer's FIN closed later, even if its own FIN was captured earlier. If two FINs cross, both sides
     closed. An RST counts as a close if its side sent no FIN. If ACK numbers do not show the order, frame numbers decide.

@@ -45,7 +45,7 @@ def compare_copies(connection: Connection, flight: Flight, packet: Packet, segme
 
 
 def find_conflict(sent: list[FirstCopy], key: bytes, packet: Packet, segment: Segment, places: Places) -> FirstCopy | None:
-    """Return the first segment in `sent` whose bytes differ from a packet's at the same offsets of the stream, or None.
+    """Return the first segment in `sent` whose bytes differ from the packet's bytes at the same stream offsets, or None.
 
     `sent`: segments as first captured. `key`: the addresses and ports in the direction of the packet.
     """

@@ -99,7 +99,7 @@ class Previous:
 
 @mypyc_attr(acyclic=True)
 class Syn:
-    """The newest SYN of a side; only `frame` is that of the side's first SYN."""
+    """The newest SYN of a side, except that `frame` is the frame number of the side's first SYN."""
 
     def __init__(self, frame: i64 = NEVER) -> None:
         self.frame: i64 = frame
@@ -151,7 +151,7 @@ class FirstCopy:
         self.length: i64 = 0
         self.captured: i64 = 0
         self.place: i64 = NEVER
-        """The position of the payload in the capture, as in Packet.place, or NEVER if the payload will not be compared."""
+        """The position of the payload in the capture, as in Packet.block_place, or NEVER if the payload will not be compared."""
 
 
 @mypyc_attr(acyclic=True)
@@ -194,7 +194,7 @@ class Path:
 
 @mypyc_attr(acyclic=True)
 class Signs:
-    """Evidence that a FIN or RST was not sent by the host in its source address; see origins.py."""
+    """Evidence that a FIN or RST was not sent by the host that owns its source address; see origins.py."""
 
     def __init__(self) -> None:
         self.found: i64 = 0
@@ -256,7 +256,7 @@ class Side:
     """One direction of a connection: what its host has sent and acknowledged."""
 
     def __init__(self, mss: i64 = ETHERNET_MSS) -> None:
-        # fields that are used together, for the row and when freed, are adjacent: by then the connection has left the CPU cache
+        # fields used together when the row is written and the side is freed are adjacent, because they left the CPU cache by then
         self.syn: Syn | None = None
         self.gaps: list[Gap] | None = None
         self.flight: Flight | None = None
@@ -278,7 +278,7 @@ class Side:
         self.reached: i64 = NEVER
         """The stream offset after the highest byte in the captured packets of this side."""
         self.base: i64 = NO_BASE
-        """The sequence number before the first byte of this side: that of the SYN."""
+        """The sequence number just before the first byte of this side; if a SYN was captured, its sequence number."""
         self.sequence: i64 = 0
         """The stream offset of the newest sequence number."""
         self.sequence_jump: i64 = NEVER
@@ -288,13 +288,13 @@ class Side:
         self.acknowledgment_jump: i64 = NEVER
         """The stream offset of an acknowledgment number far from `acknowledgment`; the next packet has to confirm it."""
         self.mss: i64 = mss
-        """The maximum size in bytes of this side's segments, counting the timestamps option; that of Ethernet without SYNs."""
+        """The maximum size in bytes of this side's segments, counting the timestamps option; without SYNs, that of Ethernet."""
         self.window_edge: i64 = NEVER
         """The offset in the peer's stream at which the newest window of this side ends."""
         self.window: i64 = -1
         """The window field of the newest announcement."""
         self.widest_window: i64 = -1
-        """The largest window field of this side after its SYN; SHRANK once a window was smaller, because a program reads late."""
+        """The largest window field of this side after its SYN; SHRANK once a window was clearly smaller."""
         self.letters: i64 = 0
         """The kinds of packets that this side has sent, as bits; each is a letter of the connection's history (history.py)."""
         self.last_frame: i64 = NEVER
@@ -309,7 +309,7 @@ class Side:
         self.recent_reached: i64 = 0
         """The highest sequence number of the packets kept by copies.py.
 
-        A packet may be a duplicate if it is not beyond this number.
+        A packet that ends after this number is not a duplicate.
         """
         self.recent_claimed: i64 = -1
         """The highest acknowledgment number of the packets kept by copies.py; -1 if they acknowledged nothing."""
@@ -369,7 +369,7 @@ class Handshake:
         self.echoes_first: bool = False
         """True if the newest SYN-ACK echoes the TSval of the first SYN, and not that of the last SYN before the SYN-ACK."""
         self.answer_ttl: u8 = 0
-        """The time to live of the SYN-ACK in `first_answer_frame`, or otherwise of the RST in `refused_frame`."""
+        """The time to live of the SYN-ACK in `first_answer_frame` or, if there is none, of the RST in `refused_frame`."""
         self.stamp: i64 = NEVER
         """The TSval of the first SYN."""
         self.syn_ack_frame: i64 = NEVER
@@ -439,7 +439,7 @@ class Oddities:
         self.unsent_frame: i64 = NEVER
         self.unsent_time: i64 = NEVER
         self.unsent_later_frame: i64 = NEVER
-        """The frame number of a later ACK of that host; its sequence number lies below the bytes that were acknowledged."""
+        """The frame number of the later ACK that shows this: its sequence number lies below the acknowledged bytes."""
         self.unsent_later_time: i64 = NEVER
         self.super_segments: i64 = 0
         """The number of segments longer than their receiver accepts."""
@@ -455,13 +455,13 @@ class Oddities:
         """The frame number of the first packet on reused ports, if it is not a SYN."""
         self.reuse_time: i64 = NEVER
         self.late_answer_frame: i64 = NEVER
-        """The frame number of a SYN-ACK after the client's first ACK: the last one before any payload, or the first after it."""
+        """The frame number of a SYN-ACK after the client's first ACK: the last one before any payload, or else the first one."""
         self.late_answer_time: i64 = NEVER
         self.copies: SecondCopies | None = None
         self.is_second_leg: bool = False
-        """True if this is another connection after address translation, so its packets are left out; see translation.py."""
+        """True if this is the second leg of another connection, captured after NAT, which is not analyzed (translation.py)."""
         self.translated: bytes | None = None
-        """The addresses and ports of the client's packets after address translation (packet.key_of), if captured, too."""
+        """The addresses and ports (packet.key_of) of the client's packets after address translation; None if not captured."""
 
 
 @mypyc_attr(acyclic=True)

@@ -51,9 +51,9 @@ NUMBERS: Final = (
 )
 """The names of the columns of `connections`, which all contain numbers.
 
-`closed_by` is an index into closes.CLOSED_BY, `close` one into closes.CLOSES. `history` and `more_history` contain letters as
-encoded by history.py. `protocol` is 0 without payload, otherwise an index into protocols.py plus 1. `hello` is an index into
-ConnectionRows.hellos, or -1; `translated` one into ConnectionRows.translated.
+`closed_by` is an index into closes.CLOSED_BY, and `close` an index into closes.CLOSES. `history` and `more_history` contain
+letters as encoded by history.py. `protocol` is 0 without payload, otherwise an index into protocols.py plus 1. `hello` and
+`translated` are indices into ConnectionRows.hellos and ConnectionRows.translated, or -1.
 """
 
 NO_HANDSHAKE: Final = Handshake()
@@ -154,7 +154,7 @@ def write_ends(out: BytesWriter, key: bytes, direction: i64) -> None:
 
 
 def write_end(out: BytesWriter, key: bytes, size: i64, end: i64) -> None:
-    """Write an address, in two halves, and a port: those of the source in `key` if `end` is 0, of the destination if it is 1.
+    """Write an address, in two halves, and a port from `key`: of the source if `end` is 0, of the destination if `end` is 1.
 
     `size`: the length of the address in bytes.
     """
@@ -283,7 +283,7 @@ def write_oddities(out: BytesWriter, oddities: Oddities) -> None:
 def write_copies(out: BytesWriter, copies: SecondCopies) -> None:
     """Write the columns about packets that were captured twice.
 
-    They are the number of these packets, and both frames, the time and the difference of the first one.
+    They are the number of these packets; and for the first of them, both frames, the time and the difference.
     """
     write_i64_le(out, copies.count)
     write_i64_le(out, copies.frame)
@@ -293,7 +293,7 @@ def write_copies(out: BytesWriter, copies: SecondCopies) -> None:
 
 
 def is_one_sided(connection: Connection) -> bool:
-    """Return whether packets of only one side were captured, although they show that the other side replied.
+    """Return whether only packets of one side were captured, although these packets show that the other side replied.
 
     The evidence is that their ACK numbers advance, or that they acknowledge the reply to a SYN. If the SYNs were not captured, it
     is enough that the captured side sends new data and never retransmits.

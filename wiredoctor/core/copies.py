@@ -202,7 +202,7 @@ class Copies:
         elif difference == 0 and (apart > AT_ONCE or may_be_repeated(packet)):
             return False
         elif difference == 3 and apart > AT_ONCE and may_be_repeated(packet):
-            return False  # by a device on the path, and by the host in reply to a later packet
+            return False  # a device on the path may have sent one RST, and the host the other
         elif not self.same_payload(first, packet):
             return False
         if packet.flags & SYN and answers_another_syn(connection, first, packet):
@@ -213,7 +213,7 @@ class Copies:
     def note(self, connection: Connection, packet: Packet, first_frame: i64, difference: i64, is_routed: bool) -> None:
         """Count a packet as a duplicate of the packet with frame number `first_frame`.
 
-        `difference` is as in SecondCopies. `is_routed`: the two have different times to live.
+        `difference` is as in SecondCopies. `is_routed`: the two packets have different times to live.
         """
         oddities = oddities_of(connection)
         copies = oddities.copies

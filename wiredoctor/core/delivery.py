@@ -49,7 +49,7 @@ def deliver(connection: Connection, own: Side, packet: Packet, segment: Segment,
         if end > own.highest:
             own.highest = end
     elif own.reached == NEVER or (packet.flags & SYN and own.payload_frame == NEVER):
-        # another SYN of a side without data marks its beginning (a challenge ACK, RFC 5961 section 4, or an earlier connection)
+        # the stream begins here; a SYN may follow a challenge ACK (RFC 5961 section 4) or packets of an earlier connection
         own.highest = max(own.highest, end)
     elif own.unseen_bytes > 0 and segment.offset == own.reached and own.reached < own.highest - 1:
         note_unsent(connection, own, packet)
@@ -57,10 +57,11 @@ def deliver(connection: Connection, own: Side, packet: Packet, segment: Segment,
 
 
 def note_unsent(connection: Connection, own: Side, packet: Packet) -> None:
-    """Record that a side, which now sends an ACK, never sent the bytes that its peer acknowledged: they are not missing.
+    """Record that a side never sent the bytes that its peer acknowledged, as an ACK of the side (`packet`) shows.
 
-    The sequence number of an ACK is that of the next byte to send. More than a round trip after these bytes were acknowledged, it
-    would lie above them. Another host sent them in the name of the side, between the capture point and the peer.
+    The sequence number of an ACK is that of the next byte to send. More than a round trip after the peer's acknowledgment, this
+    number would lie above these bytes if the side had sent them. So the bytes are not missing: another host, between the capture
+    point and the peer, sent them in the name of the side.
     """
     oddities = connection.oddities
     peer = connection.second if own is connection.first else connection.first
@@ -175,8 +176,8 @@ def count_gaps_from(gaps: list[Gap], start: i64) -> i64:
 def recognize_retransmission(own: Side, packet: Packet, segment: Segment) -> None:
     """Set whether a segment is a retransmission.
 
-    It is one if its payload, SYN or FIN was captured before, unless it is a keep-alive probe. A probe has 0 or 1 byte just
-    below the highest sequence number (RFC 9293 section 3.8.4).
+    A segment is a retransmission if its payload, SYN or FIN was captured before, unless it is a keep-alive probe. A probe has 0
+    or 1 byte just below the highest sequence number (RFC 9293 section 3.8.4).
     """
     flags, length, before = packet.flags, packet.length, segment.highest_before
     segment.keep_alive_probe = (
@@ -200,7 +201,8 @@ def see_acknowledged(
     """Count the bytes of the peer that a packet acknowledges although they were not captured.
 
     An ACK beyond the peer's highest captured byte shows that the peer has sent more. An ACK that is ahead by more than any window
-    is ignored. So is the reply to a SYN of a host that still knows the previous connection on these ports.
+    is ignored. So is an ACK with which a host replies to a SYN because the host still knows the previous connection on these
+    ports.
     """
     segment.acked_unseen = 0
     ack = segment.ack

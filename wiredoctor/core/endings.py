@@ -1,6 +1,7 @@
 """End the open messages of a connection.
 
-This happens when the grace period after a close is over, when no more packets come, or at the end of the capture.
+This happens when the grace period after a close is over, when a connection can no longer get packets, or at the end of the
+capture.
 """
 
 from __future__ import annotations
@@ -136,7 +137,7 @@ def has_all_before_fin(talk: HttpConnection, direction: i64) -> bool:
 def end(talk: HttpConnection, last_reason: i64, deadline: i64, clock: i64) -> None:
     """End the messages that had begun by the deadline. A direction that was not closed by then stays open.
 
-    If the deadline is FOREVER, every direction ends. A direction that was not closed then has the end reason `last_reason`.
+    If the deadline is FOREVER, every direction ends, and one that was not closed gets the end reason `last_reason`.
     """
     talk.clock = clock
     if is_settled(talk):
@@ -167,7 +168,7 @@ def end_direction(talk: HttpConnection, direction: i64, last_reason: i64, deadli
 
 
 def is_settled(talk: HttpConnection) -> bool:
-    """Return True if no message is open and no bytes that were sent are missing."""
+    """Return True if no message is open and no byte is known to be missing."""
     if talk.oldest is not None or talk.waiting is not None or talk.held_faults is not None:
         return False
     return is_at_end(talk, talk.first, talk.connection.first) and is_at_end(talk, talk.second, talk.connection.second)
@@ -247,8 +248,8 @@ def write_ended(talk: HttpConnection, deadline: i64, at_capture_end: bool) -> No
 def may_lack_response(talk: HttpConnection, request: Message | None) -> bool:
     """Return whether a request may have had a response that was not captured.
 
-    Two conditions must hold. The capture lacks responses, or bytes of the server that the client acknowledged. In addition, the
-    server sent bytes that the client had not yet received when it sent the request.
+    Two conditions must hold. First, responses, or bytes of the server that the client acknowledged, are missing from the capture.
+    Second, the server sent bytes that the client had not yet received when it sent the request.
     """
     if request is None:
         return False
@@ -265,7 +266,7 @@ def may_lack_response(talk: HttpConnection, request: Message | None) -> bool:
 def is_over_by(exchange: Exchange, deadline: i64) -> bool:
     """Return True if the request of an exchange had ended by the deadline, or if it was not captured.
 
-    Only the response may then still have been open.
+    In both cases, only the response may have been open at the deadline.
     """
     if not exchange.request_done or exchange.began > deadline:
         return False

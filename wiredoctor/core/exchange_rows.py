@@ -1,9 +1,9 @@
 """Write rows of `exchanges`, `messages` and `faults`.
 
 A row of `exchanges` is written when an exchange is final. Its row of `closes` (close_rows.py) follows once it is known how the
-connection continued. The row of `closes` refers to the row of `exchanges`. If that row was handed to the rules in an earlier
-batch, it is written again. Rows contain no text: a head is an index into a list of distinct heads, and targets are in a separate
-list.
+connection continued. The row of `closes` refers to the row of `exchanges`. If the row of `exchanges` was handed to the rules in
+an earlier batch, it is written again. Rows contain no text: a head is an index into a list of distinct heads, and targets are in
+a separate list.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class HeadCodes:
 class Extra:
     """Data that few exchanges have: interim responses, pauses and events of the response, and the limits of long transfers.
 
-    `transfer` is that of the response, `upload` that of the request.
+    `transfer`: the Transfer of the response. `upload`: the Transfer of the request.
     """
 
     def __init__(

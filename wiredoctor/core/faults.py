@@ -97,7 +97,7 @@ def check_head(reader: Reader, message: Message, exchange: Exchange, data: bytes
 def check_announced(reader: Reader, message: Message, exchange: Exchange, data: bytes) -> None:
     """Report a 1xx or 204 response whose fields announce a body, once per direction; these responses never have a body.
 
-    The fault is held until the next response begins or the server's direction ends, because the body may still come. Then
+    The fault is held until the next response begins or the server's direction ends, because the body may still come. If it comes,
     `check_excess` reports the body instead. The same fields are allowed in a response to HEAD and in a 304 (RFC 9110 section 8.6,
     RFC 9112 section 6.1).
     """
@@ -114,8 +114,9 @@ def find_contradiction(reader: Reader, message: Message, exchange: Exchange, how
     """Return the kind of fault in a message's framing fields; "" if there is none.
 
     The fields of a response are not checked if it has no body or answers CONNECT. If the request was not captured, they are
-    checked only if the body is chunked, because its first chunk shows that the request was not HEAD (`report_held`), and only if
-    all earlier bytes of the server were captured, because otherwise the response may be part of a body.
+    checked under two conditions. The body must be chunked, because its first chunk shows that the request was not HEAD
+    (`report_held`). All earlier bytes of the server must have been captured, because otherwise the response may be part of a
+    body.
     """
     fields, request = message.head.fields, exchange.request
     is_response = message.head.status >= 0
@@ -157,8 +158,8 @@ def check_range(reader: Reader, message: Message, exchange: Exchange) -> None:
 def check_chunk(reader: Reader, line: bytes, frame: i64, time: i64, offset: i64) -> None:
     """Report a fault in chunk framing: a line that is not a chunk size line, or bytes other than CRLF after a chunk.
 
-    Report nothing if it is uncertain which request the response answers, or if the next response directly follows this head.
-    The request may be a HEAD, and then the framing fields of the response describe a body that does not exist.
+    Report nothing if it is uncertain which request the response answers, or if the next response directly follows this head. In
+    both cases, the request may be HEAD; then the framing fields of the response describe a body that does not exist.
     """
     message, exchange = reader.message, reader.exchange
     if message is None or exchange is None or reader.has_fault or reader.is_unsure:
@@ -203,7 +204,7 @@ def check_excess(reader: Reader, data: bytes, frame: i64, time: i64, offset: i64
 
 
 def announces_body(message: Message) -> bool:
-    """Return whether the fields of a response that has no body announce one.
+    """Return whether the fields of a response announce a body although the response has none.
 
     In a response to HEAD and in a 304, Content-Length is allowed, so there it does not announce a body.
     """
@@ -294,7 +295,7 @@ def find_response_excess(reader: Reader, exchange: Exchange) -> str:
     if response.framing == NO_BODY:
         status = response.head.status
         return "body-not-allowed" if status == 204 or status == 304 or answers_its_request(reader, exchange) else ""
-    # it may be a response to HEAD, and the next response follows
+    # after HEAD, the response has no body, and these bytes belong to a later response
     return "excess-body" if response.framing == LENGTH and answers_its_request(reader, exchange) else ""
 
 
@@ -334,7 +335,7 @@ def has_none(reader: Reader) -> bool:
 
 
 def report_held(talk: HttpConnection, fault: Fault) -> None:
-    """Report a fault that was held, unless it is in the fields of a response that may have no body, because it has no chunk."""
+    """Report a fault that was held. Skip a chunked response without chunks, because the request may have been HEAD."""
     message = fault.message
     if fault.role == RESPONSE and message.framing == CHUNKED:
         if message.chunks == 0:

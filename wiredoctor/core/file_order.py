@@ -20,7 +20,7 @@ from wiredoctor.core.segment import ACK, SYN
 class FileOrder:
     """The first connections of a file, at most limits.OPEN, in the order of the file. Later ones are numbered in time order.
 
-    A connection is known by the key of its packets for which Packet.is_turned is false.
+    A connection is identified by the key of its packets for which Packet.is_turned is false.
     """
 
     def __init__(self) -> None:

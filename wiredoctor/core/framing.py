@@ -1,4 +1,4 @@
-"""Determine the length of a body by the steps of RFC 9112 section 6.3. Comments have the numbers of these steps."""
+"""Determine the length of a body by the steps of RFC 9112 section 6.3. The comments give the numbers of these steps."""
 
 from __future__ import annotations
 

@@ -148,7 +148,7 @@ class Reader(Stream):
                 self.pos = found.end
 
     def leaves_out_body(self, message: Message, found: Range) -> bool:
-        """Return whether the client sends its next request instead of the body of the current one.
+        """Return whether the client sends its next request instead of the body of the current request.
 
         A client that waits for 100 (Continue) may leave out the body after a final response (RFC 9110 section 10.1.1).
         """
@@ -451,7 +451,7 @@ class Reader(Stream):
             faults.settle_answer(self, self.talk().waiting, True)
             if not faults.has_none(self) and self.talk().held_faults is not None:
                 self.talk().report_held_faults()
-                self.has_fault = True  # a body that still comes after the close is no second fault
+                self.has_fault = True  # a body that still comes after the close is not a second fault
         if self.mode == HEAD and self.partial is not None:
             incomplete_heads.cut_head(self, reason)
         elif self.message is not None:

@@ -17,7 +17,7 @@ QUOTE to MOVED are special results of reading a header. Any greater result is th
 NOT_TCP: Final = 0
 SEGMENT: Final = 1
 AGAIN: Final = 2
-"""The result if the packet must be read a second time, in which its outer headers are hashed."""
+"""The result if the packet must be read a second time, to hash its outer headers."""
 MOVED: Final = 3
 """The result if the next header is in another block of bytes than the previous headers."""
 

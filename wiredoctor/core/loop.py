@@ -139,7 +139,7 @@ class Core:
         return connection.id
 
     def leave_out(self, connection: Connection, packet: Packet) -> None:
-        """Count a packet of a second leg, which repeats a packet before address translation. An ICMP error is repeated, too."""
+        """Count a packet of a second leg: it repeats a packet captured before address translation. Ignore ICMP errors."""
         if packet.is_quoted:
             return
         self.duplicates += 1

@@ -3,7 +3,7 @@
 A side is one end of a connection. If it sends a small segment while an earlier small one is unacknowledged, it has disabled the
 algorithm. No ACK had passed the capture point by then, so none had reached the side. But a capture may swap packets that are
 close together. Therefore the proof only counts in two cases: no ACK follows within a millisecond, or the next ACK also covers the
-later segment, so it cannot have been sent earlier.
+later segment, so this ACK cannot have been sent before that segment.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SWAPPED: Final = MILLISECOND
 CLOSE: Final = 2 * MILLISECOND
 """If two small segments are at most this many ns and at most one round trip apart, no timer sent the second one."""
 ALONE: Final = 150 * MILLISECOND
-"""If a segment comes less than this many ns after one that is alone in flight, no timer sent it.
+"""If a segment comes less than this many ns after a segment that is alone in flight, no timer sent the later one.
 
 Linux has two timers that may send a segment then. Both take longer: the cork timer (200 ms), and the timer of the tail loss
 probe.

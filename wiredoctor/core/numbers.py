@@ -41,7 +41,7 @@ def unwrap(number: i64, base: i64, newest: i64, jump: i64, leads: bool) -> tuple
     """Return the stream offset of a sequence or acknowledgment number, and the next values of `newest` and `jump`.
 
     Numbers are modulo 2**32 (RFC 9293 section 3.4); of the possible offsets, the one nearest to `newest` is returned. An offset
-    far from `newest` is first kept as `jump`. It becomes the newest one if the next offset is near it. `base`: the number before
+    far from `newest` is first kept as `jump`. It replaces `newest` if the next offset is near it. `base`: the number before
     offset 0. `jump`: NEVER if there is none. `leads`: the packet may change `newest`.
     """
     step = wrap(number - base - 1 - newest)
@@ -61,5 +61,5 @@ def unwrap(number: i64, base: i64, newest: i64, jump: i64, leads: bool) -> tuple
 
 
 def wrap(difference: i64) -> i64:
-    """Return the difference of two 32-bit numbers as a signed one, from -2**31 to 2**31 - 1."""
+    """Return the difference of two 32-bit numbers as a signed 32-bit number, from -2**31 to 2**31 - 1."""
     return ((difference + 0x80000000) & 0xFFFFFFFF) - 0x80000000

@@ -49,8 +49,9 @@ SMALL_SEGMENT: Final = 536
 NEAR_TTL: Final = 2
 """The maximum difference in hops between packets of one host, because the path of a connection may change.
 
-A changed path explains neither wrong identifications nor missing timestamps: with these signs, any difference is one more sign.
-A packet may be ahead because others took a path without the capture point, and too early because that path was slower.
+A changed path explains neither wrong identifications nor missing timestamps: with these signs, any difference is one more sign. A
+changed path may explain that a packet is ahead (others took a path without the capture point) or too early (that path was
+slower).
 """
 COUNTED: Final = 3
 """A side counts as incrementing its IP identification after this many packets with successive values.
@@ -161,8 +162,8 @@ def ip_id_signs(own: Side, peer: Side, packet: Packet, is_ahead: bool) -> i64:
 
     An identification of 0 does not fit a sender that increments its identification with every packet. An identification far from
     the sender's newest one does not fit if it is that of the peer's newest packet or the next. If the sender increments, any far
-    identification does not fit, with two exceptions: after uncaptured packets (`is_ahead`), and after an idle time. Meanwhile, a
-    host with one counter for all its connections may have advanced it.
+    identification does not fit, with two exceptions: after uncaptured packets (`is_ahead`), and after an idle time. In that time,
+    a host with one counter for all its connections may have advanced the counter.
     """
     identification, last, other = packet.ip_id, id_of(own), id_of(peer)
     if last < 0 or identification < 0:
@@ -251,7 +252,7 @@ def go_on(connection: Connection, own: Side, peer: Side, packet: Packet, segment
     is_over = closing is not None and closing.rst_frame != NEVER
     if closing is not None and is_over:
         has_more = packet.length > 0 and segment.offset + packet.length > closing.rst_offset
-        # a host that has reset a connection repeats nothing and ends nothing: only an overtaken packet may come, and soon
+        # a host that has reset a connection sends neither retransmissions nor a FIN; only an overtaken packet may follow soon
         has_more = has_more or (packet.time - closing.rst_time >= REST and (packet.length > 0 or packet.flags & FIN != 0))
         if has_more or still_acknowledges(closing, packet, segment):
             is_later = closing.rst_ack != NEVER and (has_more or segment.ack > closing.rst_ack)
@@ -275,8 +276,8 @@ def go_on(connection: Connection, own: Side, peer: Side, packet: Packet, segment
 def still_acknowledges(closing: Close, packet: Packet, segment: Segment) -> bool:
     """Return whether a side sends an ACK although it has sent an RST.
 
-    An RST without the ACK flag may overtake an ACK, and so may one that acknowledges as much. The ACK must then come more than
-    OVERTAKEN ns later.
+    An RST without the ACK flag may overtake an ACK, and so may an RST that acknowledges as much. In these cases, the ACK must
+    come more than OVERTAKEN ns later.
     """
     if segment.ack == NEVER:
         return False
@@ -289,8 +290,9 @@ def still_acknowledges(closing: Close, packet: Packet, segment: Segment) -> bool
 def note_later(closing: Close, packet: Packet, rtt: i64, is_later: bool) -> None:
     """Store the first packet with which a side continues after its RST, and whether the side sent that packet after the RST.
 
-    If the packet itself does not show that it is later (`is_later`), the RST may have overtaken it on a path that became
-    shorter, but hardly by half a round trip. `rtt`: the round trip in ns between the capture point and that side, or NEVER.
+    If the packet itself does not show this (`is_later`), it must come more than half a round trip after the RST: within that
+    time, the RST may have overtaken it on a path that became shorter. `rtt`: the round trip in ns between the capture point and
+    that side, or NEVER.
     """
     signs = closing.rst_signs
     if signs is None:

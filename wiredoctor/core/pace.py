@@ -62,7 +62,7 @@ QUICKEST: Final = MILLISECOND // 10
 """The fixed part, in ns, of the maximum time from an ACK to the held-back data that the kernel then sends.
 
 Twice the mean of the earlier times from prompt ACKs to data is added, and the sum is limited to AT_ONCE. Before a program that is
-woken up can run, its processor sends an overdue ACK; the program then writes 0.13 ms later or more. Segments that waited for the
+woken up can run, its processor sends an overdue ACK; the program then writes at least 0.13 ms later. Segments that waited for the
 ACK followed it within 0.1 ms. Both numbers come from the same recordings as OFTEN.
 """
 MAX_LATE: Final = 3 * MILLISECOND // 2
@@ -140,9 +140,9 @@ def count_alike(own: Side, gap: i64) -> i64:
 def usual_gap(own: Side, gap: i64) -> i64:
     """Return the median of the recent gaps that are shorter than `gap` (ns), if the program chose their lengths.
 
-    This is about how long after the previous data the program wrote a segment that was held back until a gap of `gap` had passed.
-    Gaps after held-back segments do not count, because these were written earlier. Return NEVER if there are fewer than ALIKE
-    gaps, or if the side uses Nagle's algorithm: then prompt ACKs ended its shortest gaps.
+    A program probably wrote a held-back segment this long after the previous data, although the segment was sent only after
+    `gap`. Gaps after held-back segments do not count, because those segments were written before they were sent. Return NEVER if
+    there are fewer than ALIKE gaps, or if the side uses Nagle's algorithm: then prompt ACKs ended its shortest gaps.
     """
     if own.waits is None or own.waits.pace is None or uses_nagle(own.waits.pace):
         return NEVER
@@ -246,7 +246,7 @@ def is_answer(watch: Watch, packet: Packet) -> bool:
 
 
 def was_answered(sender: Side) -> bool:
-    """Return whether the receiver of a side's data sent data on another connection just after its newest delayed ACK.
+    """Return whether the receiver of a side's data sent data on another connection just after the receiver's newest delayed ACK.
 
     The data on the other connection may be the response.
     """

@@ -562,7 +562,7 @@ class HttpConnection:
         exchange.previous_end = self.previous_end
         exchange.previous_end_offset = self.previous_end_offset
         request, announced = exchange.request, self.previous_close
-        # a response that rejects bytes before the first request says nothing about this request
+        # if a response rejected bytes before the first request, its announced close does not affect this request
         is_unaffected = announced == CLOSE_OF_REJECTION and request is not None and request.offset > 0
         exchange.previous_close = announced != NO_CLOSE and not is_unaffected
         over = exchange.last_time()

@@ -9,7 +9,7 @@ from mypy_extensions import i64, mypyc_attr
 from wiredoctor.core.stream import Range
 
 KEPT: Final = 64
-"""The number of bytes that are stored from the beginning. They show whether a head or a chunk size may begin there."""
+"""The maximum length of Partial.start, which shows whether the bytes may be a head or a chunk size."""
 
 
 @mypyc_attr(acyclic=True)

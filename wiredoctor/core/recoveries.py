@@ -59,9 +59,9 @@ def try_again(
 
     A FIN without data counts if it ends a body and the peer has not closed: then the peer waits for it.
 
-    Only record it if there was no progress for at least `least` ns: no new data, no FIN, and no ACK of more bytes. A recorded
-    stall may go on after that (see `goes_on`). `places`: reads the TSval of the first transmission from the capture; None if this
-    is not possible.
+    Only record the segment if there was no progress for at least `least` ns: no new data, no FIN, and no ACK of more bytes. A
+    recorded stall may go on after that (see `goes_on`). `places`: reads the TSval of the first transmission from the capture;
+    None if this is not possible.
     """
     waited_for = peer.acknowledged
     if segment.fills_gap:
@@ -78,7 +78,7 @@ def try_again(
     if stall is None and (connection.progress_time == NEVER or packet.time - connection.progress_time < least):
         return
     if own.syn is not None and connection.progress_time < own.syn.time:
-        return  # data of a SYN that was sent again (TCP Fast Open): the wait was for the connection
+        return  # data of a retransmitted SYN (TCP Fast Open): the sender waited for the connection
     if stall is None:
         waits_of(own).stall = stall = Stall()
         stall.highest, stall.peer_highest = own.highest, peer.highest
@@ -103,7 +103,8 @@ def try_again(
 def goes_on(own: Side, peer: Side, stall: Stall, segment: Segment) -> bool:
     """Return whether a recorded stall of a side goes on, although there was progress: only the peer sent a little new data.
 
-    Its own data is still not acknowledged. With a full segment or more, the peer may be sending what the side is waiting for.
+    The side's own data is still not acknowledged. With a full segment or more, the peer may be sending what the side is waiting
+    for.
     """
     if stall.highest != own.highest or stall.peer_highest == NEVER:
         return False
@@ -133,7 +134,7 @@ def has_lost_answer(connection: Connection, own: Side, segment: Segment) -> bool
 def answered_again(connection: Connection, stall: Stall) -> bool:
     """Return whether the server sent its SYN-ACK again during a stall, although the client had acknowledged it before.
 
-    So the server had dropped the client's ACK and the data after it, because its listen queue was full, or they were lost.
+    So the server had dropped the client's ACK and the data after it, because its listen queue was full, or both were lost.
     """
     oddities = connection.oddities
     return oddities is not None and oddities.late_answer_frame > stall.progress_frame
@@ -142,9 +143,9 @@ def answered_again(connection: Connection, stall: Stall) -> bool:
 def note_lone(connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, least: i64) -> None:
     """Record a full segment with new data if there was no progress for `least` ns before it, and nothing was in flight.
 
-    The sender may have paused. Or its timer may have sent the segment again, and the first transmission was not captured. A timer
-    sends only one segment, so a super-segment (several segments in one packet, by offloading) is not recorded. The peer must not
-    have sent payload since the sender's previous data.
+    Either the sender paused, or its timer sent the segment again and the first transmission was not captured. A timer sends only
+    one segment, so a super-segment (several segments in one packet, by offloading) is not recorded. The peer must not have sent
+    payload since the sender's previous data.
     """
     data = own.previous
     if packet.time - connection.progress_time < least or data is None or packet.length > segment.mss:
@@ -206,9 +207,9 @@ def is_spurious(stall: Stall, packet: Packet) -> bool:
 def had_both_copies(own: Side, stall: Stall, packet: Packet, segment: Segment) -> bool:
     """Return whether an ACK that ends a stall shows that no data was lost: its D-SACK reports the first retransmission.
 
-    If there were several, the ACK must echo the timestamp of the first: then the later ones had not arrived yet. `own`: the side
-    that sent the ACK, a packet without data. By its sequence number, this side had sent nothing that was lost before the capture
-    point. So it did not respond to the data earlier: the data was late, or the response was not ready.
+    If there were several retransmissions, the ACK must echo the timestamp of the first: then the later ones had not arrived yet.
+    The ACK must have no data, and its sequence number must show that its sender, `own`, has sent nothing that was lost before the
+    capture point. So `own` did not respond to the data earlier: the data was late, or the response was not ready.
     """
     answers_first = stall.tries == 1 or (stall.first_stamp != NEVER and clocks.echo_of(packet) == stall.first_stamp)
     is_doubled = packet.dsack and answers_first and not stall.is_first_copy
@@ -229,7 +230,7 @@ def count_duplicate_acks(connection: Connection, own: Side, packet: Packet, segm
 
     A copy made by a mirror port does not count: it equals the previous packet and follows it within 1 ms. An ACK with SACK blocks
     counts even if it changes the window, because Linux enlarges the window while data after a gap arrives (RFC 6675 section 2).
-    `options`: the checksum of its TCP options (recent.checksum).
+    `options`: the checksum of the packet's TCP options (recent.checksum).
     """
     waits = own.waits
     if packet.sack and not packet.dsack:

@@ -1,6 +1,6 @@
-"""Describe data when a side begins to repeat it, when it proves to be missing, or at its first keep-alive probe.
+"""Describe data when a side begins to repeat it, when packets show that it is missing, or at the first keep-alive probe.
 
-The earlier packets are over by then. What they showed comes from state that is stored for all connections.
+Earlier packets are not read again, so facts about them come from state that is stored for all connections.
 """
 
 from __future__ import annotations

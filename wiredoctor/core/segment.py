@@ -23,7 +23,7 @@ MILLISECOND: Final = 1_000_000
 
 
 class MessagePart:
-    """The HTTP message to which the new bytes of a segment belong, and the part of that message that they form."""
+    """The HTTP message to which the new bytes of a segment belong, and the part of the message that they contain."""
 
     def __init__(self) -> None:
         self.http: bool = False

@@ -297,7 +297,7 @@ class SortedRecords(ChainRecords):
         return file
 
     def hand_out(self, packet: Packet, file: ChainFile) -> None:
-        """Set the packet's frame number and time. Record if the file contains the packet before the previous one."""
+        """Set the packet's frame number and time. Record if the packet precedes the previous packet in the file."""
         if file.records.frame < self.own_frame:
             self.moved = self.frame + 1
             self.times.shuffled.keep(Step(self.frame, self.times.last, self.moved, packet.time))

@@ -82,9 +82,9 @@ class Stalls:
         self.held: list[HeldRelease] = []
         """Rows of `releases` that are written or dropped when later gaps show whether the program writes at regular times."""
         self.watches: list[Watch] = []
-        """Recent delayed ACKs. Their receiver may react to the acknowledged data on another connection, so packets are watched.
+        """Recent delayed ACKs. The host that sent such an ACK may react to the acknowledged data on another connection.
 
-        While there are any, `note_payload` must be called for each packet.
+        While there are watches, `note_payload` must be called for each packet with payload.
         """
         self.due: i64 = FOREVER
         """The watermark at which the first held row is written even without further gaps."""

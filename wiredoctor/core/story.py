@@ -311,6 +311,6 @@ class Story:
         ack.advance_time = packet.time
         ack.ack_delay = segment.ack_delay
         ack.ack_bytes = segment.acked_bytes
-        # a host echoes the timestamp of a packet if it has acknowledged everything before it (RFC 7323 section 4.3)
+        # a host echoes a packet's timestamp if it has acknowledged everything before that packet (RFC 7323 section 4.3)
         is_echoed = segment.ack_delay >= self.cutoffs.min_ack_delay and segment.offset <= peer.acknowledged
         ack.ack_stamp = packet.stamp if is_echoed else i64(NEVER)

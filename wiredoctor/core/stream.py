@@ -4,7 +4,7 @@ A range has two kinds of offsets. `start` and `end` count the reader's content; 
 like ACK numbers. Over plain TCP they are equal.
 
 A gap in this module is missing data for which HTTP waits. It ends when its bytes arrive, or at a deadline, after which HTTP
-continues without them. Which bytes TCP counts as new does not depend on that (delivery.py).
+continues without them. The deadline does not affect which bytes TCP counts as new (delivery.py).
 """
 
 from __future__ import annotations

@@ -1,16 +1,17 @@
-"""Recognize connections that were captured both before and after address translation (NAT). The second leg is not analyzed.
+"""Recognize connections that were captured before and after address translation (NAT). The second capture (leg) is not analyzed.
 
 A capture on all interfaces of a router or of a host with containers has each packet of such a connection twice, with different
 addresses. NAT in a kernel keeps the initial sequence number, the window, the timestamps and the IPv4 identification. A proxy
 opens a connection of its own, with other random numbers, and only after it has answered the client's SYN.
 
-So a connection is the second leg of an earlier one if its SYN equals the SYN of that one, has a lower TTL, and follows within
-100 ms, before that one has a SYN-ACK. Equal timestamps prove it at once: two connections have the same 64 bits only by chance.
-Without timestamps, both SYN-ACKs must have the same sequence number, too, and that of the second leg comes first: it is
-translated on its way back.
+So a connection is the second leg of an earlier connection (the first leg) if its SYN equals the earlier SYN, has a lower TTL, and
+follows within 100 ms, before a SYN-ACK of the first leg. Equal timestamps prove this at once: two connections have the same
+sequence number and TSval only by chance. Without timestamps, both SYN-ACKs must also have the same sequence number. The SYN-ACK
+of the second leg is captured first, because it is translated on its way back.
 
-The first leg is kept. Its client is the one whose logs and users report the fault; behind a masquerade, all clients would have
-the same address. Nothing else is lost: both legs have the same packets, and the router usually adds less than a millisecond.
+The first leg is kept, because its client is the host whose logs and users report the problem. In the second leg, all clients of a
+masquerading router have the same address. Nothing else is lost: both legs have the same packets, and the router usually adds less
+than a millisecond.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ from wiredoctor.core.segment import ACK, FIN, NEVER, RST
 WITHIN: Final = 100_000_000
 """The maximum time in ns between the SYNs of both legs."""
 ANSWERED: Final = 1_000_000_000
-"""The maximum time in ns from the second leg's SYN to its proof. Until then, no SYN is repeated, so no rule has judged it."""
+"""The maximum time in ns from the second leg's SYN to its proof. In this time, no SYN is repeated and no rule judges the leg."""
 SLOTS: Final = 4096
-"""The number of recent SYNs that are kept, by sequence number. If several share a slot, it has the newest."""
+"""The number of recent SYNs that are kept, by sequence number. If several SYNs share a slot, the newest is kept."""
 MOST_PENDING: Final = 1024
 """The maximum number of SYNs without timestamps for which equal SYN-ACKs are awaited."""
 MOST_LEGS: Final = 8
@@ -64,7 +65,7 @@ class SeenSyn:
     def is_alike(self, packet: Packet) -> bool:
         """Return whether a packet may be this SYN after address translation. The MSS is not compared: routers reduce it.
 
-        A router that translates also forwards, so the TTL is lower. Traffic that a program has made up often repeats all numbers.
+        A router that translates also forwards, so the TTL must be lower. In generated traffic, all other numbers are often equal.
         """
         if self.sequence != packet.sequence or self.stamp != packet.stamp or self.window != packet.window:
             return False
@@ -76,8 +77,8 @@ class SeenSyn:
 
 @mypyc_attr(acyclic=True)
 class Leg:
-    """A connection that may be the second leg of another one. `first_key`, `key`: the addresses and ports of both, as in their
-    SYNs. `first`, `second`: the connections; None if another process analyzes them.
+    """A connection that may be the second leg of another one. `first_key`, `key`: the addresses and ports of the first and the
+    second leg, as in their SYNs. `first`, `second`: the connections of both legs; None if another process analyzes them.
     """
 
     def __init__(self, first: SeenSyn, key: bytes, time: i64) -> None:
@@ -104,10 +105,10 @@ class Translation:
         self.leg: Leg | None = None
         """The leg that the current SYN may open."""
         self.servers: dict[tuple[bytes, bytes], int] = {}
-        """The number of second legs by server, before and after the translation (see `end_of`); both are empty for others."""
+        """The number of second legs, by the server's endpoints before and after NAT (`end_of`); all others have empty keys."""
 
     def read(self, packet: Packet) -> None:
-        """Read a SYN or SYN-ACK of any connection, before `enter` is called for those that this process analyzes."""
+        """Read a SYN or SYN-ACK of any connection. `enter` is called afterwards if this process analyzes the connection."""
         self.syn = self.leg = None
         if packet.flags & ACK:
             self.read_answer(packet)
@@ -135,7 +136,7 @@ class Translation:
             legs.append(leg)
 
     def read_answer(self, packet: Packet) -> None:
-        """Read a SYN-ACK. From then on, its connection has no second leg, except those whose SYN was captured before."""
+        """Read a SYN-ACK. A SYN that is captured later opens no second leg of the SYN-ACK's connection."""
         sequence = packet.acknowledgment - 1 & WORD
         syn = self.syns[sequence & (SLOTS - 1)]
         if syn is not None and syn.sequence == sequence:
@@ -183,14 +184,14 @@ class Translation:
 
 
 def prove(leg: Leg) -> None:
-    """Store that a leg is the second leg of the first one."""
+    """Record that a leg is proved, and store its addresses and ports in the connection of the first leg."""
     leg.is_proved = True
     if leg.first is not None:
         oddities_of(leg.first).translated = leg.key
 
 
 def is_second_leg(connection: Connection) -> bool:
-    """Return whether a connection is another one after address translation."""
+    """Return whether a connection is the second leg of another one: the same connection, captured after address translation."""
     return connection.oddities is not None and connection.oddities.is_second_leg
 
 
@@ -201,7 +202,7 @@ def end_of(key: bytes) -> bytes:
 
 
 def follow_close(connection: Connection, packet: Packet) -> bool:
-    """Note a packet of a second leg. Return whether it closes the leg: an RST, or the FIN of the other side as well."""
+    """Note a packet of a second leg. Return whether it closes the leg: it is an RST, or both sides have now sent a FIN."""
     connection.last_frame, connection.last_clock = packet.frame, packet.clock
     own, peer = connection.sides(0 if packet.is_turned == connection.is_turned else 1)
     if packet.flags & FIN and own.close is None:

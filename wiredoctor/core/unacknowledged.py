@@ -1,7 +1,7 @@
 """Find data that a side sends repeatedly because it is not acknowledged, or because the ACKs do not arrive.
 
-Keep-alive probes without an answer are found too, if their sender waits for the rest of a message. So is data that was sent only
-once, if the peer answered it with the RST of a host that does not know the connection.
+Also find keep-alive probes without an answer, if their sender waits for the rest of a message; and data that was sent only once,
+if the peer answered it with the RST of a host that does not know the connection.
 
 If a side's lowest unacknowledged data was sent often enough, a row is written when the data is acknowledged after all, or when
 the connection or the capture ends. State is created at the first retransmission of that data (repetition.py).
@@ -152,7 +152,7 @@ class Repetitions:
             repetition = begin(connection, peer, own, packet, segment.mss, direction, acknowledged, False)
             repetition.second_frame, repetition.second_time = sent.frame, sent.time
             repetition.last_frame, repetition.last_time = sent.frame, sent.time
-        # a later packet, such as an answer to a keep-alive probe, showed that the path still knew the connection
+        # a packet after the data, such as an answer to a keep-alive probe, would show that the path still knew the connection
         is_silent = own.last_frame <= max(repetition.heard_frame, repetition.peer_frame)
         if is_silent and is_reset_unknown(close, peer, repetition):
             repetition.was_reset = True
@@ -163,7 +163,7 @@ class Repetitions:
     ) -> None:
         """Record a packet that the peer of a side sent while that side repeats data.
 
-        If the packet acknowledges the data, write the row and forget the repetition. Exception: the data had already been
+        If the packet acknowledges the data, write the row and forget the repetition. Do neither if the data had already been
         acknowledged before it was repeated.
         """
         repetition.peer_frame, repetition.peer_time = packet.frame, packet.time

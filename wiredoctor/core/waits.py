@@ -112,7 +112,7 @@ class Write:
         self.length: i64 = length
         self.time: i64 = time
         self.quiet: i64 = quiet
-        """The time in ns for which the peer had sent nothing. For a segment with a held row: the minimum for others."""
+        """The time in ns since the peer's newest packet. If a row is held: the minimum of this time in a copy of the segment."""
         self.held: HeldRelease | None = None
         """The held row about the segment, if there is one."""
 
@@ -132,7 +132,7 @@ class Pace:
         self.written: list[int] = []
         """The newest gaps after segments that were sent as soon as they were written, as far as is known."""
         self.waited_frame: i64 = NEVER
-        """The newest segment that may have waited for a delayed ACK. The gap after it is shorter than the program made it."""
+        """The frame number of the newest segment that may have waited for a delayed ACK, which makes the gap after it shorter."""
         self.count: i64 = 0
         """The number of gaps before segments that were not held back, including `released`."""
         self.released: i64 = 0
@@ -202,15 +202,14 @@ class ClosedWindow:
         """The number of segments that filled a small window after a wait. `prompt`: the number that filled it at once."""
         self.prompt: i64 = 0
         self.is_refusing: bool = False
-        """True if the closed window was announced while data in flight was not acknowledged. The receiver probably discarded it.
-        """
+        """True if the closed window was announced while data was in flight. The receiver probably discarded that data."""
         self.copies: i64 = 0
         """The number of retransmissions of more than one byte while the window was closed; smaller ones are window probes."""
         self.copy_frame: i64 = NEVER
         """The frame number of the first retransmission that `copies` counts."""
         self.copy_time: i64 = NEVER
         self.refused: i64 = 0
-        """The most bytes that were in flight while the closed window was announced for them."""
+        """The maximum number of bytes in flight at an announcement of the closed window."""
         self.resumed_frame: i64 = NEVER
         """The frame number of the first retransmission of discarded data after the window had opened."""
         self.resumed_time: i64 = NEVER

@@ -94,7 +94,7 @@ class WindowStalls:
         waits.resumed_end = end
         if window is not None and window.is_refusing and window.resumed_frame == NEVER:
             window.resumed_frame, window.resumed_time = packet.frame, packet.time
-        # a loss can begin here at the earliest
+        # a stall that a loss causes begins here at the earliest
         connection.progress_frame, connection.progress_time = packet.frame, packet.time
         waits.duplicate_acks = 0
         if own.waits is not None:

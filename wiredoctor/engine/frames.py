@@ -124,7 +124,7 @@ def exchange_batches(closes: CloseRows, heads: pl.DataFrame) -> tuple[Batch, Bat
     of_close = take_cells(closes.rows, CLOSE)
     row = np.broadcast_to(of_close.pop("row").astype(np.int64), closed)
     places = np.where(row < 0, finished - 1 - row, row)
-    # not on demand, as in Batch.pick: these rows are stored, with all cells
+    # copied at once, not on demand as in Batch.pick, because these rows are stored with all cells
     of_exchange = {name: values[places] if len(values) > 1 else values for name, values in cells.items()}
     targets_in_order = texts["request_target"][series(places).cast(pl.UInt32)]
     stored = Batch("exchanges", closed, of_exchange | of_close, {"request_target": targets_in_order}, parts)

@@ -80,7 +80,7 @@ class LiveAnalysis(Analysis):
 
     @property
     def deadline(self) -> int | None:
-        """The time (ns since the first packet) at which something becomes final even without packets; None if nothing does."""
+        """The time (ns since the first packet) at which a result becomes final even if no packet arrives; None if none does."""
         story, ordering = self.core.story, self.core.ordering
         held = FOREVER if ordering is None or ordering.due_at() == LATEST else ordering.due_at()
         alarm = min(self.core.http.alarms.next, story.repetitions.due(), story.stalls.due, held)

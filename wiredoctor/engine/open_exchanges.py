@@ -269,7 +269,7 @@ def _open(http: HttpConnection) -> Iterator[Exchange]:
 
 
 def _lacking(reader: Reader, *, without_partial: bool = False) -> Iterator[int]:
-    """Yield the capture times (ns) of the bytes that a reader cannot parse yet; `without_partial`: except an incomplete head.
+    """Yield the capture times (ns) of the bytes that a reader cannot parse yet; `without_partial`: ignore incomplete heads.
 
     Yield -FOREVER if the reader waits for the other direction of the connection and has not buffered any bytes meanwhile.
     """
@@ -338,6 +338,6 @@ def _request_row(http: HttpConnection, exchange: Exchange) -> tuple[object, ...]
         fields.has_credentials,
         began,
         response.head.status if response else None,
-        None,  # what is open has no end
+        None,  # an open exchange has no end
         None,
     )

@@ -90,7 +90,7 @@ class CaptureFiles:
 
     @property
     def lost(self) -> str | None:
-        """A description of what could not be read when the only file was opened.
+        """A description of the data that could not be read when the only file was opened.
 
         None if that file was undamaged, or if there are several files.
         """

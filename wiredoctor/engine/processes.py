@@ -1,8 +1,8 @@
 """Analyze one capture in several processes, each with a share of the connections, and join the results.
 
-Each process reads all records and headers, so no packets pass between processes. For its connections, each process finds the same
-as a single process would. Processes are forked before Polars is used, because the threads of Polars do not survive a fork. The
-processes write their rows to a shared temporary folder.
+Each process reads all records and headers, so no packets pass between processes. For its connections, each process gets the same
+results as a single process would. Processes are forked before Polars is used, because the threads of Polars do not survive a
+fork. The processes write their rows to a shared temporary folder.
 """
 
 from __future__ import annotations

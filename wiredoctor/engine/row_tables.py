@@ -157,7 +157,7 @@ def _of_cells(batch: Batch, names: Sequence[str], make: Callable[..., str]) -> p
     for name in names:
         if len(batch.cells[name]) > 1:
             values, places = np.unique(batch.cells[name], return_inverse=True)
-            # numbered again each time, because products of more than two counts may not fit
+            # numbered again each time, because products of more than two counts may not fit in 64 bits
             numbers = np.unique(numbers * len(values) + places, return_inverse=True)[1]
     one_of_each = np.zeros(numbers.max() + 1, np.int64)
     one_of_each[numbers] = np.arange(batch.height)

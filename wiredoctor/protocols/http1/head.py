@@ -118,7 +118,9 @@ class HeadParser:
         return fields if whole == lines else self._broken(fields, find_folding_faults(lines))
 
     def _broken(self, fields: Fields, wrong: int) -> Fields:
-        """Return a copy of `fields` with the grammar faults `wrong` (bits) added. No single line shows these faults."""
+        """Return a copy of `fields` with the grammar faults `wrong` (bits) added. The cached lines do not contain these
+        faults.
+        """
         self.met += 1
         return replace(fields, number=self.met - 1, malformed=fields.malformed | wrong)
 

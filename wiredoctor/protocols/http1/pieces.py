@@ -104,7 +104,7 @@ class Flight:
     def was_late_in_transit(self, tick: int) -> bool:
         """Return whether the sender's clock shows that the path, and not the sender, made most of the time before the flight.
 
-        `tick` is as in `took`. The condition is that of core/clocks.py, `agrees`.
+        `tick` is as in `took`. This is the opposite of the condition in `agrees` (core/clocks.py).
         """
         by_clock = self.gap_by_clock(tick)
         return by_clock is not None and 2 * (by_clock + tick) < self.gap - self.rtt
