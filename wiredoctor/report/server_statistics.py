@@ -303,7 +303,7 @@ def _rows(report: Report, exchanges: pl.LazyFrame, connections: pl.LazyFrame, by
     joined_on = _KEY if len(report.captures) > 1 else ["connection"]  # joining on a second column takes twice as long
     lost = ((c("over") & c("captured")) | c("is_error")).fill_null(value=False)
     key = {None: pl.lit(""), Grouping.server: c("server"), Grouping.client: c("client_host")}.get(by, c("own"))
-    # a gateway behind a gateway made the error that the first one passed on
+    # in a chain of gateways, an error that the outer one passed on counts as a failure of the inner one
     gateways = [server for known in report.gateways.values() for server in known.fronts]
     made_error = c("server_errors") & c("server").is_in(gateways)
     return narrow.join(ends, on=joined_on, how="left").select(

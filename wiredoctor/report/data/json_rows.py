@@ -1,4 +1,4 @@
-"""Write connections and exchanges as JSON lines with Polars, in batches because there may be a million."""
+"""Write connections and exchanges as JSON lines with Polars, in batches because there may be a million rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from wiredoctor.report.row_order import Ordered, Sink, Spool, in_memory
 from wiredoctor.tables import TABLES
 
 _ROWS_AT_ONCE = 1 << 10
-"""The number of rows that are converted to text at once: less than a megabyte, because larger blocks of memory are new each time."""
+"""The number of rows that are converted to text at once.
+
+The text takes less than a megabyte, so its memory can be reused. Larger blocks would be allocated anew for each batch.
+"""
 
 _KEY = ["capture", "connection", "exchange"]
 _STALLED = pl.List(pl.Struct({"rule": pl.String, "delay": pl.Float64}))

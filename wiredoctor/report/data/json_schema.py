@@ -111,7 +111,7 @@ CAPTURE = _object(
             translated_server=_text("its endpoint after the translation"),
             connections=_integer("number of connections", 1),
         ),
-        "connections that were captured before and after address translation; only what was captured before it was analyzed",
+        "connections captured before and after address translation; only packets captured before the translation were analyzed",
     ),
     dropped=_or_null(_integer("packets dropped before capture, as counted in the file; null without a counter")),
     sorted={
@@ -149,7 +149,7 @@ ANSWERS = _object(
     ),
 )
 
-_PERCENTILE = _or_null(_seconds("time from the end of a request to the start of its response; null without one", least=0))
+_PERCENTILE = _or_null(_seconds("time from the end of a request to the start of its response; null without a response", least=0))
 SERVER = _object(
     "the requests to a server, and how it answered",
     by={"const": "server", "description": "what the requests are grouped by"},
@@ -291,7 +291,7 @@ EXCHANGE = _object(
         ),
         limited=_list(
             _object(
-                "a limit of the body of a long response",
+                "a limit on the transfer of a long response",
                 by=_one_of(
                     "the receiver's window; the sender's buffer; losses; the applications, which sent or read nothing; "
                     "or the path, which includes slow start, congestion control and all other causes",
@@ -311,7 +311,7 @@ EXCHANGE = _object(
             ),
             certain={
                 "type": "boolean",
-                "description": "true if no other pairing is possible; false if only the order in time decides",
+                "description": "true if no other pairing is possible; false if the pairing follows only from the order in time",
             },
             tries=_list(
                 _object(

@@ -73,8 +73,8 @@ class Ladder(NamedTuple):
     missing: str = ""
 
 
-NO_PACKETS = "its evidence is not a packet of a TCP connection"
-NO_PROOF = "it has no packets as evidence"
+NO_PACKETS = "the evidence of the finding is not a packet of a TCP connection"
+NO_PROOF = "the finding has no packets as evidence"
 NO_SEGMENTS = "the connection has no packets in this range"
 
 
