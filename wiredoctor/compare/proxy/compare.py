@@ -1,4 +1,4 @@
-"""Compare captures made on both sides of a proxy: what it did with each exchange, and how long that took."""
+"""Compare captures made on both sides of a proxy: what the proxy did with each exchange, and how long that took."""
 
 from __future__ import annotations
 

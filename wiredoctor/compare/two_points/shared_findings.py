@@ -122,7 +122,7 @@ class Shared:
                 passed["between"] += came - left
                 passed[there] += then - came
         forward, left, came = known[-1]
-        if forward == second:  # it came from the other point to this one
+        if forward == second:  # the last packet came from the other point to this one
             passed["between"] += came - left
         first = known[0]
         if first[0] == second:  # the transit time of the first packet is not part of the wait
