@@ -19,7 +19,7 @@ SHAPE = FIN | SYN | RST | ACK
 """The flags that must be equal. PSH may move when segments are split or joined, and routers may set the ECN flags."""
 
 MAX_CELLS = 1 << 16
-"""The maximum product of the lengths of two lists of identical packets that are matched optimally. Longer ones are approximated."""
+"""The maximum product of the lengths of two lists of identical packets that are matched optimally, not approximately."""
 
 NOBODY = -1
 
