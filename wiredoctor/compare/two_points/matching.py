@@ -48,7 +48,7 @@ class Rows:
 
 
 def rows_of(point: Point, pairs: Pairs, second: bool) -> Rows:
-    """Return the packets of the paired connections. `second`: they are from the second capture.
+    """Return the packets of the paired connections. `second`: whether they are from the second capture.
 
     The field `forward` is preliminary: True if the client sent the packet.
     """

@@ -145,8 +145,8 @@ def of_connection(
 ) -> Ladder:
     """Return the ladder of a connection, or of its part in `frames` (both included) or `span` (seconds since the first packet).
 
-    If there are more than `most` packets, the ladder shows the first, the last and the notable ones. If `connection` is None, it
-    shows the first `most` packets of any connections in `frames`. `findings`: findings whose notes are added to the packets.
+    If there are more than `most` packets, the ladder shows the first, the last and the notable ones. If `connection` is None, the
+    ladder shows the first `most` packets of any connections in `frames`. `findings`: findings whose notes are added to packets.
     """
     wanted = frozenset(e.frame for f in findings if f.capture == capture for e in f.evidence)
     if connection is None and frames:

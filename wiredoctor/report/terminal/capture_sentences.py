@@ -1,4 +1,4 @@
-"""Sentences about captures and other inputs: what they contain, what could not be read, and what they lack."""
+"""Sentences about captures and other inputs: what they contain, what could not be read, and what is missing."""
 
 from __future__ import annotations
 
