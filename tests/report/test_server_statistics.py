@@ -117,7 +117,7 @@ def test_a_gateway_behind_a_gateway_failed_with_its_error(tmp_path: Path) -> Non
     }  # fmt: skip
     out = io.StringIO()
     servers.write(report, server_statistics(report), out, Terminal(width=200, color=False, unicode=False), by=Grouping.server)
-    assert "3 failed; 2 responses with 5xx; 1 of 1 request failed if these count once, as in analyze" in " ".join(
+    assert "3 failed; 2 responses with 5xx; 1 of 1 request failed if each counts once, as in analyze" in " ".join(
         out.getvalue().split()
     )
 

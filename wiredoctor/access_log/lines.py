@@ -36,7 +36,7 @@ FORMATS: Mapping[str, str] = {
     "alb": "AWS Application Load Balancer",
     "json": "JSON lines",
 }
-"""The names of the human-readable formats."""
+"""The names of log formats in reports for people, by LogLine.format."""
 
 
 class ReadLog:

@@ -40,7 +40,7 @@ class NotShown(Exception):
 class Extract:
     """An extracted capture, and the original frame number of each of its frames.
 
-    found: the finding that the extract was made for. invented: errors and warnings in the extract that are absent from the
+    `found`: the finding that the extract was made for. `invented`: errors and warnings in the extract that are absent from the
     complete capture.
     """
 
@@ -256,7 +256,7 @@ def temporary() -> tempfile.TemporaryDirectory[str]:
 def _same(one: Finding, other: Finding, extract: Extract, *, lenient: bool) -> bool:
     """Return whether a finding of the extract equals the original one in problem, confidence, delay and packets.
 
-    lenient: a finding that summarizes several connections may have fewer of them in the extract.
+    `lenient`: a finding that summarizes several connections may have fewer of them in the extract.
     """
     alike = (one.rule, one.kind, one.side, one.severity, one.confidence) == (
         other.rule, other.kind, other.side, other.severity, other.confidence,

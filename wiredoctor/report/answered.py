@@ -53,7 +53,7 @@ class Answer(TypedDict):
 
     note: str
     incomplete: NotRequired[
-        Annotated[list[str], Field(description="parts of the capture that were not read, and packets it lacks")]
+        Annotated[list[str], Field(description="parts of the capture that were not read, and packets missing from it")]
     ]
 
 
@@ -226,7 +226,7 @@ class Step(TypedDict):
     flags: str
     length: Annotated[int, Field(description="bytes of payload")]
     text: Annotated[str, Field(description="what it carries")]
-    notes: Annotated[list[str], Field(description="its note in the evidence of the finding")]
+    notes: Annotated[list[str], Field(description="what the evidence of the finding says about it")]
     marks: Annotated[list[str], Field(description="marks from TCP analysis, such as retransmission")]
     before: Wait
     evidence: bool
@@ -276,7 +276,7 @@ class ShowAnswer(Answer):
     connection: ConnectionFacts | None
     ladder: Ladder
     related: Annotated[
-        list[RelatedConnection], Field(description="the connections behind a gateway, and those of the causes of the finding")
+        list[RelatedConnection], Field(description="connections behind a gateway, and connections of causes of the finding")
     ]
     heads: list[Head]
     more_heads: int

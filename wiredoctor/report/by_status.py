@@ -55,8 +55,9 @@ class ServerAnswers(NamedTuple):
     """The final responses of a server endpoint.
 
     `server`: None stands for all servers that a long live capture could not count individually, because there were too many.
-    `classes`: the number of responses by class, such as "2xx". `hidden`: the number of responses by status of 500 or above that a
-    gateway received as its last ones for a request, while its client got no server error, and no finding tells of that request.
+    `classes`: the number of responses by class, such as "2xx". `hidden`: the number of responses, by status of 500 or above, that
+    were a gateway's last response for a client's request, although the client got no server error for this request. Requests
+    with a gateway-error finding are not counted.
     """
 
     server: str | None
@@ -93,7 +94,7 @@ class Answered(NamedTuple):
 
 
 _counted: WeakKeyDictionary[Report, list[Answered]] = WeakKeyDictionary()
-"""The results of `count_by_status`. Each part of a report that counts needs them, and so does each format that is written."""
+"""The results of `count_by_status`, which several parts of a report and several output formats need."""
 
 
 def count_by_status(report: Report) -> list[Answered]:
@@ -111,7 +112,7 @@ def _count_by_status(report: Report) -> list[Answered]:
     exact = (status >= SERVER_ERROR) | status.is_in(REJECTIONS)
     kinds = (c("has_request"), final.alias("final"), pl.when(exact).then(status).otherwise(status // 100 * 100 + 99))
     backs = find_backs(report)
-    # each column by which rows are grouped takes time
+    # grouping by fewer columns is faster, so columns with only one value are added afterwards
     constant: dict[str, str | bool] = {"capture": names[0]} if len(names) == 1 else {}
     rows = report.scan_exchanges().select("capture", "endpoint", "connection", *([] if backs is None else ["exchange"]), *kinds)
     if backs is None:
@@ -248,7 +249,7 @@ class _Blamed:
         for place, (server, status) in failed.items():
             behind = last.get(place)
             kind, outer = told.get((capture, *place)), place
-            # in a chain of gateways, only the outermost counts
+            # in a chain of gateways, the finding may be about the exchange of an outer one
             while not kind and server in known.fronts and outer in front_of:
                 outer = front_of[outer]
                 kind = told.get((capture, *outer))
@@ -262,7 +263,7 @@ class _Blamed:
             backs = [failed[one] for one in doubt.backs if one in failed]
             for (server, status), number in fronts.items():
                 servers = [there for there, other in backs if other == status]
-                # if a server sent the status as often as clients got it, all were passed on
+                # if servers sent this status as often as clients got it, all these responses were passed on
                 if len(servers) == number and all(one == (server, status) or one[1] != status for one in fronts):
                     self._passed_on.setdefault((server, status), Counter()).update(servers)
 
@@ -273,7 +274,7 @@ class _Blamed:
         return Failures(status, number, {**own}, {**passed_on}, self._repeated[place])
 
     def hidden(self, server: str | None, *statuses: int) -> dict[int, int]:
-        """Return the number of responses of a server, by status, that its gateway's client did not get in any form."""
+        """Return, by status, the number of responses of a server after which the gateway's client got no server error."""
         return {status: number for status in statuses if (number := self._hidden[server, status])}
 
 

@@ -57,5 +57,5 @@ def began_now(finding: Finding, *, date: bool = False) -> str:
 
 
 def other_day(finding: Finding, moment: int) -> bool:
-    """Return whether a finding began on a day other than that of `moment` (ns since 1970), in the time zone of the report."""
+    """Return whether a finding and `moment` (ns since 1970) are on different days in the time zone of the report."""
     return local(nanoseconds(finding.first_seen_time) or 0).date() != local(moment).date()

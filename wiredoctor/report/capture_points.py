@@ -79,7 +79,7 @@ def _is_same(before: int) -> pl.Expr:
     ends = pl.all_horizontal(c(name) == earlier(name) for name in _ENDS) & (c("capture") != earlier("capture"))
     alike = pl.all_horizontal(c(name) == earlier(name) for name in _SIZE) & (c("client_bytes") + c("server_bytes") > 0)
     together = pl.min_horizontal(c("end"), earlier("end")) - c("start")
-    # without a SYN, it may be the rest of a connection whose beginning is in the file before
+    # without a SYN, this row may be the rest of a connection that began in the previous file
     soon = (c("start") - earlier("start") <= CLOCK_OFFSET) & ((c("syns") > 0) | (together > 0))
     shorter = pl.min_horizontal(c("end") - c("start"), earlier("end") - earlier("start"))
     local = c("server").str.contains(r"^(127\.|\[::1\])")

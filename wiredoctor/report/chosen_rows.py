@@ -14,7 +14,7 @@ from wiredoctor.report.row_choice import Order, RowChoice, TableName
 from wiredoctor.text.time_of_day import nanoseconds
 
 _AFTER_ALL = 1000
-"""The sort value, instead of a status, of a request without a response.
+"""The sort value of a request without a response, which has no status to sort by.
 
 It is higher than all status codes, so these requests come first when rows are sorted by descending status.
 """

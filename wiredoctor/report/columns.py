@@ -95,7 +95,7 @@ def seconds(value: str | pl.Expr) -> pl.Expr:
 
 
 def escape_column(column: str) -> pl.Expr:
-    """Return an expression for a column whose texts are escaped as `text.printable` does it."""
+    """Return an expression that escapes the texts of a column as `text.printable` does."""
     return pl.col(column).map_batches(printable_texts, return_dtype=pl.String)
 
 

@@ -1,4 +1,4 @@
-"""Count connections and exchanges by what could be judged of them, for the coverage of a report."""
+"""Count the connections and exchanges that could and could not be judged, for the coverage of a report."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CARRIED = ("http", "tls", "http2", "unknown")
 
 
 def count_connections(report: Report) -> dict[str, int]:
-    """Return the number of connections for each key of `_of_connections`, and of all ("rows"); empty if there are none."""
+    """Return the number of connections for each key of `_of_connections`, and the total ("rows"); empty if there are none."""
     if not report.connection_count:
         return {}
     old = report.forgotten.get("connections")
@@ -29,7 +29,7 @@ def _marked_connections(report: Report) -> pl.LazyFrame:
     """Return the connections with the column `explained`: true if a finding about a failure explains the connection's end.
 
     A finding about many connections names a client, a server or both. Such a finding explains the ends of the connections with
-    these names that were never established or were reset at once.
+    these names that were never established, or were reset without having carried data.
     """
     key = ["capture", "connection"]
     rows = report.scan_connections()

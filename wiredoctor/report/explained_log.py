@@ -29,7 +29,10 @@ class ExplainedLine(NamedTuple):
 
 
 class ExplainedLog(NamedTuple):
-    """The explanation of an access log. `name`: the name of the log. `lines`: the explained lines."""
+    """The explanation of an access log.
+
+    `name`: the name of the log. `formats`: the formats of its lines, as in LogLine. `lines`: the explained lines.
+    """
 
     name: str
     log: ReadLog

@@ -46,11 +46,11 @@ Place = tuple[str, int, int]
 class FailedRequests(NamedTuple):
     """The number of failed requests as clients saw them, and of connections that failed without a request.
 
-    `noun`: "request", or "connection" if no finding of the report is about a failed request. `left_out`: the number of failures
-    whose findings were left out of the report, by reason. `cause`: a finding with the most frequent cause of the failures that
-    are not left out, and the number of failures with this cause; None if all are left out. `at_least`: whether the true number
-    may be higher, because a limit left out findings or some rules did not run. `idle_timeouts`: the known idle timeouts in
-    seconds, by capture and server.
+    `of_requests`, `of_connections`: the number of all requests and of all connections. `noun`: "request", or "connection" if no
+    finding of the report is about a failed request. `left_out`: the number of failures whose findings were left out of the
+    report, by reason. `cause`: a finding with the most frequent cause of the failures that are not left out, and the number of
+    failures with this cause; None if all are left out. `at_least`: whether the true number may be higher, because a limit left
+    out findings or some rules did not run. `idle_timeouts`: the known idle timeouts in seconds, by capture and server.
     """
 
     requests: int
@@ -105,7 +105,7 @@ def _has_hidden_failures(report: Report) -> bool:
 
 
 def _left_out(report: Report) -> Iterator[tuple[LeftOutBy, Finding]]:
-    """Yield the findings about failures that were left out of the report, each after the reason why it was left out."""
+    """Yield the findings about failures that were left out of the report, as pairs (reason, finding)."""
     files = {capture.file for capture in report.captures}
     for left in report.left_out:
         for f in left.failures:
@@ -218,7 +218,7 @@ class _Causes:
             known = [one for one in causes if one is not None and one.place not in seen]
             if not known:
                 return f
-            # the last try of a gateway decided what it responded
+            # the last attempt of a gateway decided its response
             before = next((one for one in known if one.connection == f.connection), known[-1])
             seen.add(before.place)
             f = before

@@ -76,5 +76,5 @@ def footer(sentences: Sequence[str], room: int) -> str:
 
 
 def no_room(columns: Sequence[str]) -> str:
-    """Return a sentence that names `columns` as those for which a table has no room."""
+    """Return a sentence that says that a table has no room for `columns`."""
     return f"No room for the column{'s' * (len(columns) > 1)} {', '.join(columns)}: set COLUMNS or use --format json."

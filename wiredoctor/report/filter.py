@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from wiredoctor.findings import Confidence
 
 FAR = 1e9
-"""The largest number that means seconds since the first packet (31 years). A larger number means seconds since 1970."""
+"""Numbers below this (31 years) mean seconds since the first packet; all other numbers mean seconds since 1970."""
 
 TIME_SPAN = "the chosen time span"
 

@@ -118,11 +118,11 @@ def _servers_of(report: Report, connections: tuple[int, ...]) -> set[str]:
 
 
 class Named(NamedTuple):
-    """The exchanges and connections that the requested names select, or requested addresses and ports after address translation.
+    """The exchanges and connections selected by requested names, and by requested addresses and ports after address translation.
 
-    `rows` and `exchanges` contain the same keys: of exchanges selected by Host, and of connections selected by TLS server name or
-    endpoint, with null or None as the exchange. `connections` and `servers`: the connections and servers of these keys. If no
-    names were requested, `rows` is None and these fields are empty. `at_port`: connections selected by a translated port.
+    `rows` and `exchanges` contain the same keys: capture, connection and exchange. For a connection selected by TLS server name
+    or endpoint, the exchange is null (in `rows`) or None. `connections` and `servers`: the connections and servers of these keys.
+    If no names were requested, `rows` is None and these fields are empty. `at_port`: connections selected by a translated port.
     """
 
     rows: pl.DataFrame | None
@@ -248,7 +248,7 @@ def _exchange_filter(
         from wiredoctor.report.exchange_times import capture_ends, wait_end
 
         times = [pl.col(f"{side}_{bound}") for side in ("request", "response") for bound in ("start", "end")]
-        last = pl.max_horizontal(*times, wait_end(capture_ends(report)))  # a client that waits has an active exchange
+        last = pl.max_horizontal(*times, wait_end(capture_ends(report)))  # an exchange is active while its client waits
         keep &= _within(spans, pl.min_horizontal(times), last)
     if wanted.connections:
         keep &= pl.col("connection").is_in(list(wanted.connections))

@@ -15,7 +15,7 @@ KEY = ["capture", "connection", "exchange"]
 _PLACE = pl.Struct({"connection": pl.Int64(), "exchange": pl.Int32()})
 _MEMBERS = {"role": pl.String(), "certain": pl.Boolean(), "tries": pl.List(_PLACE), "front": _PLACE}
 DTYPE = pl.Struct(_MEMBERS)
-"""The type of the column `gateway`, which docs/pages/json.md describes. It is null if no gateway is involved."""
+"""The type of the column `gateway`, which docs/pages/json.md describes. The column is null if no gateway is involved."""
 
 
 class Roles:
@@ -33,7 +33,7 @@ class Roles:
             return rows.with_columns(pl.lit(None, DTYPE).alias("gateway"))
         placed = rows.join(self._of, on=KEY, how="left", maintain_order="left")
         placed = placed.join(self._fronts, on=["capture", "connection"], how="left", maintain_order="left")
-        # an exchange that the gateway answered by itself is on the client's side, too
+        # an exchange without attempts, which the gateway answered itself, also has the role front
         alone = pl.struct(
             pl.lit("front").alias("role"),
             pl.lit(value=True).alias("certain"),
@@ -47,7 +47,7 @@ class Roles:
 
 
 def front_ids(report: Report) -> pl.DataFrame | None:
-    """Return the keys of the exchanges of gateways with upstream servers, each with the client's exchange that caused it.
+    """Return the keys of the exchanges between gateways and upstream servers, each with the client's exchange that caused it.
 
     The column `front` contains the client's exchange as "7#2" (exchange 2 of connection 7), or "7#2?" if the match is uncertain.
     Only exchanges in the report are returned; None if there are none.

@@ -25,8 +25,8 @@ _OMITTED = Regex(
     rf",? {_TIME} after (?:the|its) request(?:,(?= before))?| after {_TIME}(?=$|[;,])|: it takes {_TIME}, the others {_TIME}$"
     rf"|: a timeout of about {_TIME}$| \((?:400|414|431)\)$"
 )
-"""A pattern for the part of a title that differs between occurrences: when it ended, its timeout, how slow its server is and the
-others are, or the status with which a head was rejected.
+"""A pattern for the part of a title that differs between occurrences: the time of the end, a timeout, the times of a slow server
+and of the other servers, or the status that rejects a head.
 
 The title is complete without this part.
 """

@@ -50,8 +50,7 @@ _BEGUN_BEFORE = (
     "the only connection began before the capture, so its protocol is unknown",
     "each of the {} connections began before the capture, so its protocol is unknown",
 )
-"""Clauses for captures of connections that all began earlier, and whose protocol is unknown: for one connection, and for several.
-"""
+"""Clauses for captures whose connections all began earlier and have an unknown protocol: for one connection, and for several."""
 
 _CLAUSES: Mapping[tuple[str, str | None], str] = {
     ("connect-failed", "refused"): "{server} refused the connection",
@@ -136,8 +135,8 @@ def headline(report: Report, groups: Sequence[Group], reach: Coverage, shown: st
 
     The first sentences say what is missing from the report or its captures. Then comes the first of the following facts that
     applies: nothing could be judged, requests failed, another error, time lost, a warning, or the text that `health` returns. The
-    text also counts unanswered requests, and statuses of 500 and above, that no finding explains, rejected requests, and
-    connection attempts that failed beside the requests. `shown`: a description of the report's filter.
+    text also counts rejected requests, connection attempts that failed in addition to requests, and two things that no finding
+    explains: unanswered requests, and statuses of 500 and above. `shown`: a description of the report's filter.
     """
     return " ".join([*missing(report), _finding_or_health(report, groups, reach, shown)])
 
@@ -187,7 +186,7 @@ def _finding_or_health(report: Report, groups: Sequence[Group], reach: Coverage,
     failed = find_failed(report, reach)
     doubts = _and(unexplained(reach), "; ")
     if failed.cause is not None:
-        # no finding is about a request, so errors in responses would stay unmentioned
+        # the cause is not about a request, so it does not mention errors in responses
         errors = doubts if failed.noun == "connection" and (reach.answers.unexplained or reach.hidden) else ""
         attempts = _failed_attempts(report, failed.cause[0])
         return f"{_failed(failed, failed.cause, groups)}{attempts}{errors}{scope}."
@@ -198,7 +197,7 @@ def _finding_or_health(report: Report, groups: Sequence[Group], reach: Coverage,
     if report.delay >= WORTH_TELLING:
         lost = _time_lost(report, judged or groups, reach)
         if doubts and all(group.worst.severity == "note" for group in groups):
-            # failures come before the cost of what may be as it should be
+            # failures come first, because lost time with notes only may be intended
             errors = join_words(unexplained(reach) + rejections(reach.answers))
             return f"{errors[:1].upper()}{errors[1:]}; {lost}{scope}."
         return f"{lost}{doubts}{scope}."

@@ -132,7 +132,7 @@ def _request_ids(report: Report) -> str:
 
 
 def packet_times(report: Report) -> str:
-    """Return a sentence that says when the packets were captured; "" without timestamps.
+    """Return a sentence that says when the packets were captured; "" if there are no timestamps.
 
     The sentence names the time zone. If the packets have no times of day, it contains only the duration.
     """

@@ -36,7 +36,7 @@ lost.
 """
 
 FEWEST = {"p50": 3, "p95": 20, "p99": 100}
-"""The minimum number of server times for each percentile that is shown. With fewer, p95 and p99 would be the longest time."""
+"""The minimum number of server times for showing each percentile. With fewer, p95 and p99 would be the longest time."""
 
 EXACT_TIMES = 100_000
 """The maximum number of exchanges for exact percentiles.
@@ -53,7 +53,7 @@ _VERSION = r"^v[0-9]+(?:\.[0-9]+)*$"
 
 
 _ENDS = (Grouping.server, Grouping.client)
-"""The groupings by an endpoint of connections: by server or by client."""
+"""The groupings by one end of a connection: its server or its client."""
 
 
 class ServerStatistics(NamedTuple):
@@ -61,7 +61,7 @@ class ServerStatistics(NamedTuple):
 
     `names`: the most frequent values of Host; for connections without HTTP, the TLS server names (SNI). `failed`: requests that
     failed according to the findings, as in the headline. A status of 500 or above alone is not a failure. If a gateway forwarded
-    a failed request, the number of an upstream server includes the gateway's attempts that got no complete response, or got an
+    a failed request, the number for an upstream server includes the gateway's attempts that got no complete response, or got an
     error response from another gateway. `unanswered`: requests without a final response, if one of two conditions holds: a
     finding of severity error is about the request; or the connection ended and was captured in both directions, without a gap
     that may hide the response. `incomplete`: responses that were cut off, unless a finding of severity note shows that the client
@@ -303,7 +303,7 @@ def _rows(report: Report, exchanges: pl.LazyFrame, connections: pl.LazyFrame, by
     joined_on = _KEY if len(report.captures) > 1 else ["connection"]  # joining on a second column takes twice as long
     lost = ((c("over") & c("captured")) | c("is_error")).fill_null(value=False)
     key = {None: pl.lit(""), Grouping.server: c("server"), Grouping.client: c("client_host")}.get(by, c("own"))
-    # a gateway behind a gateway made the error that the first one passed on
+    # in a chain of gateways, an error that the outer one passed on counts as a failure of the inner one
     gateways = [server for known in report.gateways.values() for server in known.fronts]
     made_error = c("server_errors") & c("server").is_in(gateways)
     return narrow.join(ends, on=joined_on, how="left").select(

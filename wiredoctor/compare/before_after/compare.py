@@ -16,14 +16,13 @@ from wiredoctor.tables import SECOND, Array
 from wiredoctor.text.redact import masked_target
 
 CHANCE = 0.05
-"""The maximum probability that chance alone explains why a side lacks a finding. If it is higher, the status is uncertain."""
+"""The maximum probability that a side lacks a finding by chance alone. If the probability is higher, the status is uncertain."""
 
 ENOUGH = 20
-"""The number of exchanges with an endpoint that are enough to prove that the endpoint does not have a problem.
+"""The number of exchanges with an endpoint that are enough to show that one side does not have a problem.
 
-It applies to rules that report one finding for all exchanges with an endpoint. If a side has this many exchanges but no finding,
-it does not have the problem. If the side with the finding has fewer exchanges than this, the other side needs only the same
-number.
+This number applies to rules that report one finding for all exchanges with an endpoint. If the side with the finding has fewer
+exchanges than this, the other side needs only as many as that side.
 """
 
 COUNTED = frozenset(("connect-failed", *FAILURES))
@@ -34,7 +33,7 @@ Their findings may disappear by chance: a request that failed once may succeed t
 
 
 class _Sides(NamedTuple):
-    """The data of both sides (before and after), and the options of the comparison."""
+    """The data of both sides, and the options of the comparison. `one`, `two`: the times of exchanges before and after."""
 
     before: ComparedSide
     after: ComparedSide
@@ -183,7 +182,7 @@ def _opportunities(finding: Finding, hits: tuple[int, int], both: _Sides) -> tup
     if not finding.request and all(seen.connections is not None for seen, _ in sides):
         one, two = (_connections(seen.connections or {}, finding.server, any_server=both.any_server) for seen, _ in sides)
         return "connections", _Place("connection", "with that server"), (one, two)
-    # unless both sides have exchanges, only the numbers of connections can be compared
+    # if a side does not list its exchanges or connections, only the total numbers of exchanges are known
     return "exchanges", _Place("exchange", "with that endpoint"), (both.before.source.exchanges, both.after.source.exchanges)
 
 

@@ -152,7 +152,7 @@ def _weight(one: EndpointChange) -> tuple[int, float]:
 
 
 def _shifts(pairs: list[tuple[Array, Array]], tolerance: float) -> list[Shift]:
-    """Compare the samples of each pair. `tolerance`: the smallest relative difference that is reported.
+    """Return how the times of each pair of samples changed. `tolerance`: the smallest relative difference that is reported.
 
     With the Bonferroni correction, the probability of any false result is no higher than with a single test.
     """

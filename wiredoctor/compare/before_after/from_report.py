@@ -1,4 +1,4 @@
-"""Take the data of one side of a comparison from a Report. from_json.py takes the data from a report in JSON."""
+"""Collect the data of one side of a comparison from a Report. from_json.py collects the data from a report in JSON."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ComparedSide:
     """One side of a comparison: the state before or after a change.
 
     `exchanges`: the columns of TIMES; None if the input does not list its exchanges. `connections`: the number of connections by
-    server; None if unknown. `checked`: the rules that ran. `judged`: the rules among them that found something to check. `notes`:
+    server; None if unknown. `checked`: the rules that ran. `judged`: the rules among them that had something to check. `notes`:
     limitations of this side. `for_people`: for each target with `*` in its path, the target to display, in which (masked)
     replaces each `*` that stands for a masked part.
     """

@@ -1,4 +1,4 @@
-"""Compare captures made on both sides of a proxy: what it did with each exchange, and how long that took."""
+"""Compare captures made on both sides of a proxy: what the proxy did with each exchange, and how long that took."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _spread(values: list[float | None]) -> Delays | None:
 class _Sides:
     """The exchanges of both sides, and their matches.
 
-    `found.front`: for each back row, the index of the matching front row, or -1.
+    `found.front`: for each exchange at the back, the index of the matching exchange at the front, or -1.
     """
 
     def __init__(self, front: ProxySide, back: ProxySide | None) -> None:
@@ -93,7 +93,7 @@ class _Sides:
             self.found.front[wrong] = -1
 
     def pairs(self) -> Iterator[tuple[Row, Row]]:
-        """Yield the matched exchanges as (front row, back row), in the order of the back rows."""
+        """Yield the matched exchanges as (row of the front, row of the back), in the order of the back."""
         rows = np.flatnonzero(self.found.front >= 0)
         here, there = self.front[self.found.front[rows]], self.back[rows]
         yield from zip(here.iter_rows(named=True), there.iter_rows(named=True), strict=True)

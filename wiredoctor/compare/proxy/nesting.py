@@ -50,8 +50,8 @@ SLACK = 2_000_000
 class Nested:
     """The result of matching.
 
-    `front`: for each back row, the index of its front row, or -1. `ahead`: by how many ns the clock of the back capture is ahead
-    of that of the front capture.
+    `front`: for each exchange at the back, the index of its match at the front, or -1. `ahead`: by how many ns the clock of the
+    back capture is ahead of that of the front capture.
     """
 
     front: Array
@@ -151,8 +151,7 @@ def _precise(owner: Array, front: pl.DataFrame, back: pl.DataFrame, apart: int, 
     A request passes the front before the back, and a response passes the back before the front. If the captured times are
     possible with equal clocks, the result is 0, because usually both sides are captured on the proxy itself, with one clock.
 
-    `owner`: for each back row, the index of the matched front row, or -1. `apart`: as in `match_nested`. `rough`: an estimate of
-    the result.
+    `owner`: as Nested.front. `apart`: as in `match_nested`. `rough`: an estimate of the result.
     """
     rows = np.flatnonzero(owner >= 0)
     times: list[Array] = []

@@ -50,10 +50,10 @@ def _without_connections(side: ProxySide, connections: Array) -> ProxySide:
 
 
 def find_contradictions(front: pl.DataFrame, back: pl.DataFrame, owner: Array, shift: float) -> Array:
-    """Return the indexes of the back rows that are matched wrongly: the proxy would have forwarded a message before receiving it.
+    """Return the indexes of wrongly matched exchanges at the back: the proxy would have forwarded a message before receiving it.
 
-    `owner`: for each back row, the index of its front row, or -1. `shift`: the time (ns) to add to times at the back to get times
-    at the front.
+    `owner`: for each exchange at the back, the index of its match at the front, or -1. `shift`: the time (ns) to add to times at
+    the back to get times at the front.
     """
     rows = np.flatnonzero(owner >= 0)
     here, there = front[owner[rows]], back[rows]

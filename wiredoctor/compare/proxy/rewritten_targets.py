@@ -54,7 +54,7 @@ def _kinds(rows: pl.DataFrame) -> Counter[Kind]:
 
 
 def _renamed_kinds(front: Mapping[Kind, int], back: Mapping[Kind, int]) -> dict[Kind, str]:
-    """For each (method, target) at the front whose path prefix the proxy replaced, return the target at the back.
+    """Return the target at the back for each (method, target) at the front whose path prefix the proxy replaced.
 
     `front`, `back`: the number of requests for each (method, target).
     """
@@ -94,7 +94,7 @@ def _commonest(front: Mapping[Kind, int], back: Mapping[Kind, int]) -> Prefix | 
 
 
 def _renaming(prefix: Prefix, front: Mapping[Kind, int], back: Mapping[Kind, int]) -> list[tuple[Kind, Kind]]:
-    """Return the pairs of (method, target) at the front and at the back that differ only by this replacement of a path prefix."""
+    """Return the pairs of (method, target) at the front and at the back that differ only by the replacement `prefix`."""
     named = (
         ((method, target), (method, prefix.back + target[len(prefix.front) :]))
         for method, target in front

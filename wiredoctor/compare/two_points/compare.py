@@ -133,7 +133,7 @@ def _one_sided(held: Wire, verdicts: list[Verdict], *, second: bool) -> list[One
     point, rows = (held.two, held.b) if second else (held.one, held.a)
     p = point.packets
     made: list[OneSided] = []
-    # packets outside the other capture prove nothing and come last
+    # packets from before or after the other capture come last, because they show nothing about the path
     for verdict in sorted(verdicts, key=lambda v: v.kind == "outside")[:MAX_LISTED]:
         at = int(rows.row[verdict.row])
         what = _packet_label(int(p["flags"][at]), int(p["length"][at]))
@@ -217,7 +217,7 @@ def _notes(held: Wire, one: ComparedCapture, two: ComparedCapture, many: tuple[i
     notes: list[str] = []
     if not len(held.pairs):
         notes.append("no connection passed both points: were both captures made of the same traffic, at the same time?")
-        notes.append("if they are the two sides of a proxy, add --proxy to --both-sides")
+        notes.append("if the captures are from the two sides of a proxy, add --proxy to --both-sides")
     elif not held.lines or any(line.gap != line.gap for line in held.lines):
         notes.append("the clocks cannot be compared: packets passed in one direction only, or their timestamps conflict")
     if copies(held) and not many[0]:

@@ -42,7 +42,7 @@ class Verdict(NamedTuple):
 
 
 def only_at(wire: Wire, near: Streams, far: Streams, second: bool) -> list[Verdict]:
-    """Return verdicts on the packets that only one capture has, in capture order. `second`: that capture is the second one.
+    """Return verdicts on the packets that only one capture has, in capture order. `second`: whether it is the second one.
 
     `near`: the streams at the capture point of that capture. `far`: the streams at the other point.
     """

@@ -19,7 +19,7 @@ SHAPE = FIN | SYN | RST | ACK
 """The flags that must be equal. PSH may move when segments are split or joined, and routers may set the ECN flags."""
 
 MAX_CELLS = 1 << 16
-"""Two lists of identical packets are matched optimally if the product of their lengths is at most this, else approximately."""
+"""The maximum product of the lengths of two lists of identical packets that are matched optimally, not approximately."""
 
 NOBODY = -1
 
@@ -48,7 +48,7 @@ class Rows:
 
 
 def rows_of(point: Point, pairs: Pairs, second: bool) -> Rows:
-    """Return the packets of the paired connections. `second`: they are from the second capture.
+    """Return the packets of the paired connections. `second`: whether they are from the second capture.
 
     The field `forward` is preliminary: True if the client sent the packet.
     """
@@ -109,7 +109,7 @@ def match_rest(one: Rows, two: Rows, partner: Array, expected: Array) -> None:
         starts_one, starts_two = _starts(keys_one[left]), _starts(keys_two[right])
         size_one, size_two = np.diff(np.append(starts_one, len(left))), np.diff(np.append(starts_two, len(right)))
         equal = size_one == size_two
-        # equal numbers on both sides: they arrived in the order in which they were sent
+        # if both captures have equally many copies, the copies arrived in the order in which they were sent
         partner[left[np.repeat(equal, size_one)]] = right[np.repeat(equal, size_two)]
         for group in np.flatnonzero(~equal).tolist():
             some = left[starts_one[group] : starts_one[group] + size_one[group]]

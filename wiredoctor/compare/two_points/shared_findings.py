@@ -105,7 +105,7 @@ class Shared:
         The time between two packets of one sender counts for the side of that sender. Between packets of different senders, the
         first packet was in transit, and then its receiver took time to send the next one. The transit of the last packet also
         counts if that packet came from the other end of the path. Return None if a capture lacks one of the packets, or if there
-        are fewer than two. `second`: the finding is from the second capture.
+        are fewer than two. `second`: whether the finding is from the second capture.
         """
         if len(finding.evidence) < 2:
             return None
@@ -122,7 +122,7 @@ class Shared:
                 passed["between"] += came - left
                 passed[there] += then - came
         forward, left, came = known[-1]
-        if forward == second:  # it came from the other point to this one
+        if forward == second:  # the last packet came from the other point to this one
             passed["between"] += came - left
         first = known[0]
         if first[0] == second:  # the transit time of the first packet is not part of the wait

@@ -19,7 +19,7 @@ __all__ = ["Anonymized", "Packet", "anonymize"]
 class Anonymized:
     """The anonymized packets, with the same lengths as the original ones.
 
-    left_out: the number of packets left out, by reason. leaks: descriptions of original content found in the result; a result
+    `left_out`: the number of packets left out, by reason. `leaks`: descriptions of original content found in the result; a result
     with leaks must not be used.
     """
 

@@ -38,8 +38,8 @@ _LIMIT = 8192
 class Packet(NamedTuple):
     """A packet of the capture, without the outer headers if it was tunneled.
 
-    frame: the frame number. time: ns since the first packet. length: the length on the network in bytes. data: the captured
-    bytes. parts: the positions of the headers and the payload.
+    `frame`: the frame number. `time`: ns since the first packet. `length`: the length on the network in bytes. `data`: the
+    captured bytes. `parts`: the positions of the headers and the payload.
     """
 
     frame: int

@@ -41,7 +41,7 @@ class NotAnonymous(Exception):
 class Checked:
     """The report on the anonymized capture.
 
-    frames: for each packet, its frame number in the original. left_out: the number of packets left out, by reason.
+    `frames`: for each packet, its frame number in the original. `left_out`: the number of packets left out, by reason.
     """
 
     report: Report
@@ -57,9 +57,9 @@ class Checked:
 def write_anonymous(report: Report, path: Path, analyse: Callable[[Path], Report], seed: bytes) -> Checked:
     """Write an anonymized copy of a report's only capture, and check that an analysis finds the same in both.
 
-    analyse: analyzes a capture with the rules and thresholds of the report. seed: at most 64 bytes; anyone who knows it can guess
-    original addresses and words, and verify the guesses. Raise NotAnonymous if a check fails; the file at `path` must not be
-    published then.
+    `analyse`: analyzes a capture with the rules and thresholds of the report. `seed`: at most 64 bytes; anyone who knows it can
+    guess original addresses and words, and verify the guesses. Raise NotAnonymous if a check fails; then, the file at `path` must
+    not be published.
     """
     [capture] = report.captures
     access = report.packets[capture.file]

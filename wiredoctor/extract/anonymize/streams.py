@@ -84,7 +84,7 @@ class Stream:
         first: Array = np.frombuffer(self.before, np.uint8)[there]
         put: Any = np.frombuffer(self.after, np.uint8)[there]
         known = self.known[there]
-        # replace all of it: bytes that are equal by chance would make one copy reveal the other
+        # change the complete payload, because bytes that are equal by chance would make one copy reveal the other
         differs = np.uint8(bool(((given != first) & known).any()))
         made[here] = np.where(known, put ^ differs, made[here])
         return made.tobytes()

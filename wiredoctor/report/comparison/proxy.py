@@ -54,7 +54,7 @@ def headline(result: Proxied) -> str:
         parts.append(f"{count(held, 'response')} {'was' if held == 1 else 'were'} buffered until the last byte arrived")
     if result.in_proxy:
         few = " (median)" if result.in_proxy.count > 1 else ""
-        parts.append(f"it delays responses by {duration(result.in_proxy.median)}{few}")
+        parts.append(f"the proxy delays responses by {duration(result.in_proxy.median)}{few}")
     return "; ".join(parts) + "."
 
 

@@ -226,7 +226,7 @@ def _some(texts: list[str], comma: str) -> str:
     return f"{comma.join(texts[:_SHOWN])}{more}"
 
 
-# the rest
+# changes, packets, connections and files
 
 
 def _change_text(one: Changed) -> str:

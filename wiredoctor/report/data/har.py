@@ -1,7 +1,7 @@
 """Write exchanges as HAR 1.2 (HTTP Archive, softwareishard.com/blog/har-12-spec), for the network panels of browsers.
 
 Every exchange with a captured request becomes an entry. Entries are built in batches and sorted in a spool, because there may be
-a million. Fields whose names begin with an underscore are extensions of wiredoctor, as the format permits.
+a million of them. Fields whose names begin with an underscore are extensions of wiredoctor, as the format permits.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 BODIES = "Bodies are included as they were sent, with any secrets they contain."
 _CAPTURE = 1 << 40
-"""A factor larger than any connection id, which combines the index of a capture and a connection id into one sort key."""
+"""A factor that is larger than any connection id. It combines the index of a capture and a connection id into a sort key."""
 
 _PARTS = ("request", "response")
 

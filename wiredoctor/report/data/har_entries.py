@@ -38,7 +38,7 @@ Without this type, Chromium guesses from the order of requests.
 """
 
 PRECONNECTED = 1_000_000_000
-"""The maximum time in ns from the opening of a connection to the first request, for a connection opened for this request.
+"""The maximum time in ns from the opening of a connection to the first request, if the connection was opened for this request.
 
 Browsers also open connections in advance, which may be idle for longer.
 """

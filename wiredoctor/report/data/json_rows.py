@@ -1,4 +1,4 @@
-"""Write connections and exchanges as JSON lines with Polars, in batches because there may be a million."""
+"""Write connections and exchanges as JSON lines with Polars, in batches because there may be a million rows."""
 
 from __future__ import annotations
 

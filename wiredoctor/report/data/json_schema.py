@@ -111,9 +111,9 @@ CAPTURE = _object(
             translated_server=_text("its endpoint after the translation"),
             connections=_integer("number of connections", 1),
         ),
-        "connections that were captured before and after address translation; only what was captured before it was analyzed",
+        "connections captured before and after address translation; only packets captured before the translation were analyzed",
     ),
-    dropped=_or_null(_integer("packets dropped before capture, as counted in the file; null without a counter")),
+    dropped=_or_null(_integer("packets dropped before capture, as counted in the file; null if the file has no counter")),
     sorted={
         "type": "boolean",
         "description": "true if the file was sorted because it is far from time order. If clock_steps is 0, frame numbers are "
@@ -138,8 +138,8 @@ ANSWERS = _object(
             count=_integer("how many", 1),
             own=_NUMBERS
             | {
-                "description": "responses that a gateway generated itself, by the kind of the finding of gateway-error, which "
-                "shows why"
+                "description": "responses that a gateway generated itself, by kind of the gateway-error finding, which shows "
+                "the reason"
             },
             passed_on=_NUMBERS | {"description": "responses that a gateway forwarded, by the server that sent them"},
             repeated=_integer("responses after which a gateway sent the request to another server"),
@@ -149,7 +149,7 @@ ANSWERS = _object(
     ),
 )
 
-_PERCENTILE = _or_null(_seconds("time from the end of a request to the start of its response; null without one", least=0))
+_PERCENTILE = _or_null(_seconds("time from the end of a request to the start of its response; null without a response", least=0))
 SERVER = _object(
     "the requests to a server, and how it answered",
     by={"const": "server", "description": "what the requests are grouped by"},
@@ -212,8 +212,8 @@ CONNECTION = _object(
     last_frame=_integer("last packet", 1),
     start=_seconds("time of the first packet, since the first packet of the capture"),
     end=_seconds("time of the last packet, since the first packet of the capture"),
-    rtt_client=_or_null(_seconds("round trip between capture point and client; null where unknown", least=0)),
-    rtt_server=_or_null(_seconds("round trip between capture point and server; null where unknown", least=0)),
+    rtt_client=_or_null(_seconds("round trip between capture point and client; null if unknown", least=0)),
+    rtt_server=_or_null(_seconds("round trip between capture point and server; null if unknown", least=0)),
     protocol=_one_of("the protocol of its payload; none: no payload was captured", PROTOCOLS),
     history=_text(
         "a letter for the first packet of each kind, upper case from the client: S SYN, H SYN-ACK, A ACK, D data, "
@@ -248,7 +248,7 @@ def _message(meaning: str, first: dict[str, Schema], last: dict[str, Schema]) ->
 
 
 _REQUEST = _message(
-    "the request; null where it was not captured",
+    "the request; null if it was not captured",
     {
         "method": _from_packet("method"),
         "target": _from_packet("request target, values of the query masked"),
@@ -259,7 +259,7 @@ _REQUEST = _message(
 )
 
 _RESPONSE = _message(
-    "the final response; null where none was captured",
+    "the final response; null if none was captured",
     {
         "status": _or_null(_integer("status code")),
         "reason": _from_packet("reason phrase"),
@@ -287,11 +287,11 @@ EXCHANGE = _object(
         response=_or_null(_seconds("response end - response start")),
         stalled=_list(
             _object("a finding that delayed this exchange", rule=_text("rule"), delay=_seconds("its delay", least=0)),
-            "delays, which are part of the three other times",
+            "findings that delayed this exchange; their delays are part of the other three times",
         ),
         limited=_list(
             _object(
-                "a limit of the body of a long response",
+                "a limit on the transfer of a long response",
                 by=_one_of(
                     "the receiver's window; the sender's buffer; losses; the applications, which sent or read nothing; "
                     "or the path, which includes slow start, congestion control and all other causes",
@@ -311,7 +311,7 @@ EXCHANGE = _object(
             ),
             certain={
                 "type": "boolean",
-                "description": "true if no other pairing is possible; false if only the order in time decides",
+                "description": "true if no other pairing is possible; false if the pairing follows only from the order in time",
             },
             tries=_list(
                 _object(

@@ -46,7 +46,7 @@ _NOTIFICATIONS = {
     "damaged": "The capture could not be read to its end.",
     "limit": "A limit of wiredoctor was reached: parts were left out of the analysis.",
     "not-analysed": "Packets were not analyzed.",
-    "not-judged": "Some things could not be judged, or only in part.",
+    "not-judged": "Something could not be judged, or only in part.",
     "left-out": "Findings were excluded from this report.",
     "captured-again": "Conversations were captured at several points; their findings count once per point.",
 }

@@ -137,7 +137,7 @@ def _safe(name: str, capture: str | None, rows: pl.DataFrame) -> pl.DataFrame:
 
     `capture`: the name of the capture if the rows do not contain it, otherwise None.
     """
-    # column by column, because a query would take longest of all for a small capture
+    # column by column, because for a small capture, a Polars query would take most of the time
     made: list[pl.Series] = []
     current = {old: new for new, old in OLD_NAMES.get(name, {}).items()}
     for column, dtype in schema(name).items():

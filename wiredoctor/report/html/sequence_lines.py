@@ -64,7 +64,7 @@ class Lane:
         self._acks = np.concatenate((self._acks, made))
         while len(self._acks) > MAX_RUNS and self._ack_bin < 1 << 62:
             self._ack_bin = max(self._ack_bin * 2, _FIRST_BIN)
-            # keep the last one of each bin, because both lines go on from its values
+            # keep the last ACK of each bin, because the lines of ACKs and windows continue from its values
             bins = self._acks["time"] // self._ack_bin
             self._acks = self._acks[np.append(bins[1:] != bins[:-1], True)]
 

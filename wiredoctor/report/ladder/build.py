@@ -73,8 +73,8 @@ class Ladder(NamedTuple):
     missing: str = ""
 
 
-NO_PACKETS = "its evidence is not a packet of a TCP connection"
-NO_PROOF = "it has no packets as evidence"
+NO_PACKETS = "the evidence of the finding is not a packet of a TCP connection"
+NO_PROOF = "the finding has no packets as evidence"
 NO_SEGMENTS = "the connection has no packets in this range"
 
 
@@ -145,8 +145,8 @@ def of_connection(
 ) -> Ladder:
     """Return the ladder of a connection, or of its part in `frames` (both included) or `span` (seconds since the first packet).
 
-    If there are more than `most` packets, the ladder shows the first, the last and the notable ones. If `connection` is None, it
-    shows the first `most` packets of any connections in `frames`. `findings`: findings whose notes are added to the packets.
+    If there are more than `most` packets, the ladder shows the first, the last and the notable ones. If `connection` is None, the
+    ladder shows the first `most` packets of any connections in `frames`. `findings`: findings whose notes are added to packets.
     """
     wanted = frozenset(e.frame for f in findings if f.capture == capture for e in f.evidence)
     if connection is None and frames:

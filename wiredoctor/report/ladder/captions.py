@@ -122,7 +122,7 @@ class LadderMessages:
         self._starts = {place: [message.start for message in messages] for place, messages in self._messages.items()}
         for spans in self._open.values():
             spans.sort()
-        # for each exchange, the latest end of it and all exchanges that began before it
+        # for each exchange, the latest end among this exchange and all that began before it
         self._ends = {c: [*accumulate((end for _, end in spans), max)] for c, spans in self._open.items()}
 
     def _add(self, exchange: dict[str, Any]) -> None:

@@ -31,7 +31,7 @@ TALLEST = 150
 _TALL = 84
 """The height in pixels of the longest wait if the finding counts no time as lost."""
 _LEAST = 7
-"""The minimum height to scale, in pixels, of a wait that is drawn. The wait is then at least as high as a line of text."""
+"""A wait is drawn if its height to scale is at least this many pixels. It is then made at least as high as a line of text."""
 
 _CLOCK_SIGNS = 12
 """The number of characters in a time of day without its date."""

@@ -50,7 +50,7 @@ class Choice:
         self._held: pl.DataFrame | None = None
 
     def add(self, rows: pl.DataFrame) -> None:
-        """Add rows of the plan's connection (or of all, if the plan has no connection), in frame order."""
+        """Add rows of the plan's connection (or of all connections, if the plan has none), in frame order."""
         if self.plan.connection is None:
             self._kept.append(
                 rows.filter(pl.col("frame").is_in(list(self.plan.wanted))).with_columns(pl.lit(0).alias("position"))

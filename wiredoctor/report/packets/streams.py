@@ -104,7 +104,7 @@ class _Side:
                 yield from self._release(offset, frame, time)
 
     def end(self) -> Iterator[Run | Hole]:
-        """Yield all data that still waits, and the gaps in front of it, at the end of the connection."""
+        """Yield all data that still waits, and the gaps before it, at the end of the connection."""
         while self._waiting:
             offset = self._first()
             yield from self._release(offset, *self._waiting[offset][:2])

@@ -1,4 +1,4 @@
-"""Sentences about captures and other inputs: what they contain, what could not be read, and what they lack."""
+"""Sentences about captures and other inputs: what they contain, what could not be read, and what is missing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def incomplete(report: Report, most: int = MAX_INCOMPLETE) -> list[str]:
 
 
 def _at_most(most: int, sentences: Sequence[str], noun: str, others: str) -> list[str]:
-    """Return the first `most` sentences and, if there are more, the sentence `others`; in it, {} is their number with `noun`."""
+    """Return the first `most` sentences. If there are more, add `others`, with their number and `noun` in place of {}."""
     rest = len(sentences) - most
     return [*sentences[:most], *([others.format(count(rest, noun))] if rest > 0 else [])]
 
@@ -109,7 +109,7 @@ def encapsulated(capture: CaptureSummary) -> list[str]:
 
 
 def not_analysed(capture: CaptureSummary) -> list[str]:
-    """Return lines about packets that were not analyzed, by reason, then about duplicates, then about dropped packets."""
+    """Return lines about packets not analyzed, by reason, then about duplicates, address translation and dropped packets."""
     reasons = sorted(capture.not_analysed.items(), key=lambda r: (-r[1], r[0]))
     lines = [f"not analyzed: {reason}, {count(packets, 'packet')}" for reason, packets in reasons[:MAX_REASONS]]
     if rest := reasons[MAX_REASONS:]:
@@ -123,7 +123,7 @@ def not_analysed(capture: CaptureSummary) -> list[str]:
 
 
 def translated(capture: CaptureSummary) -> list[str]:
-    """Return a line about connections that were captured before and after address translation; an empty list without any."""
+    """Return a line about connections captured before and after address translation; an empty list if there are none."""
     if not capture.translations:
         return []
     servers = sorted(((n, *pair) for pair, n in capture.translations.items()), key=lambda one: (-one[0], one[1:]))

@@ -134,7 +134,7 @@ def _layout(
         base |= {name: optional.pop(name) for name in ("sent", "received")}
     squeeze(base, _SQUEEZED, room)
     if width([*base.values()]) > room:
-        optional["close"] = base.pop("close")  # the character after the bar says almost the same
+        optional["close"] = base.pop("close")  # the character after the bar shows almost the same
     shown = [*optional][: len(fitting([*base.values()], [*optional.values()], room))]
     fields = base | {name: optional[name] for name in shown}
     bar = min(base["bar"].width + max(0, room - width([*fields.values()])), _MAX_BAR)

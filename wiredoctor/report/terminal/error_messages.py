@@ -17,7 +17,7 @@ CAUSE = "cause"
 """The case of a rule that finds the cause of the problem that the preceding rule reports."""
 
 _QUOTES = "cause first"
-"""The words before the list of rules of a message, in error_messages.txt, if the message quotes a more specific message."""
+"""The words that precede the rules of a message in error_messages.txt if the message quotes a more specific message."""
 
 
 _RULE = re.compile(r"([a-z0-9-]+)(?: \(([^)]*)\))?")
@@ -39,8 +39,9 @@ class Message(NamedTuple):
     """A group of error messages with the same meaning: a row of error_messages.txt.
 
     `software`: the program or library that prints the messages; "" if many do. `said`: the texts of the messages, in the notation
-    of the file. `means`: their meaning. `cases`: the rules that explain the messages; empty if no rule does. `read`: how the
-    source was verified (s, d, i or u, as explained in the file) or "". `quotes`: whether the messages quote a more specific
+    of the file. `means`: their meaning. `cases`: the rules that explain the messages; empty if no rule does. `source`: where
+    the maker of the software documents or prints the messages, or "". `read`: how the source was verified (s, d, i or u, as
+    explained in the file) or "". `quotes`: whether the messages quote a more specific
     message.
     """
 

@@ -36,7 +36,7 @@ def severities(rule: Rule) -> list[Severity]:
 
 
 def write_list(entries: Iterable[Entry], out: TextIO, paper: Terminal, *, ignored: Collection[str] = ()) -> None:
-    """Write one line per rule, grouped by family. Below the line of a rule, write its thresholds that the configuration changes.
+    """Write one line per rule, grouped by family. Below each line, write the thresholds that the configuration changes.
 
     `ignored`: names of the rules that the configuration excludes.
     """

@@ -105,7 +105,7 @@ def write(report: Report, out: Sink, *, everything: bool = False, quiet: bool = 
     room = MAX_BYTES - len(closing.encode()) - len("\n".join(said).encode()) - MAX_NAME
     several = len(report.captures) > 1
     written = 0
-    # without the packets, the report cannot be written again
+    # if the packets were not kept, no later report can show the other problems
     for group in groups if everything or not are_kept(report) else groups[:IN_FULL]:
         text = "\n".join(_group(group, several=several, report=report))
         room -= len(text.encode()) + 1

@@ -22,11 +22,14 @@ MAX_EXAMPLES = 3
 MAX_EXAMPLE = 40
 SOFTWARE_LENGTH = 40
 SHORTEST_IDLE = 1.0
-"""The minimum idle time in seconds of streams that were cut after the same time. Shorter ones are equal by chance."""
+"""The minimum idle time in seconds for which a report says that streams were cut after equal idle times.
+
+Shorter idle times may be equal by chance.
+"""
 SAME_IDLE_SHARE, SAME_IDLE, EARLY = 0.01, 0.02, 0.3
 """The tolerance for equal idle times, as in the rule idle-cut: this share of the time, plus this many seconds.
 
-For three or more idle times, it is at least EARLY seconds, because nginx and HAProxy may close this much early.
+For three or more idle times, the tolerance is at least EARLY seconds, because nginx and HAProxy may close this much early.
 """
 
 _BROWSERS = tuple(

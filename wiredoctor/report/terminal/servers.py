@@ -131,8 +131,7 @@ def _names(one: ServerStatistics) -> list[str]:
 
 
 def _fitting_names(one: ServerStatistics, room: int, paper: Terminal) -> tuple[str, int]:
-    """Return two values: as many names as fit, followed by the number of the others ("a.example +2"), and the number of the
-    others.
+    """Return a text with as many names as fit and the number of the omitted ones ("a.example +2"), and this number.
 
     At least one name is returned, shortened if necessary. If there are none, return "" and 0.
     """
@@ -245,5 +244,5 @@ def _totals(
     failures = (f", {failed:,} failed" if failed else "") + (f"; {count(errors, 'response')} with 5xx" if errors else "")
     apart = ""
     if of_clients is not None:
-        apart = f"; {of_clients.failed:,} of {count(of_clients.requests, 'request')} failed if these count once, as in analyze"
+        apart = f"; {of_clients.failed:,} of {count(of_clients.requests, 'request')} failed if each counts once, as in analyze"
     return f"{groups}{more}; {count(requests, 'request')}{twice}{failures}{apart}"

@@ -1,6 +1,6 @@
-// A span of time that is looked at, of all the time that there is; in ns.
+// A time axis in ns: the complete range (min to max), and the range that is shown (begin to end).
 
-// Steps of minutes, hours, and a day.
+// Distances between ticks, from 20 seconds to a day.
 const LONG_STEPS = [20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400].map((one) => one * SECOND);
 
 class Axis {
@@ -43,7 +43,8 @@ class Axis {
     return (time) => (time - begin) * factor;
   }
 
-  // `zero`: what time of day the time 0 is, in ns since midnight; ticks are at round times of day.
+  // Returns the distance between ticks and their times (ns), at least `apart` pixels apart. `zero`: the time of day of time 0, in
+  // ns since midnight; ticks are at round times of day.
   ticks(width, zero = 0, apart = 90) {
     const least = ((this.end - this.begin) / width) * apart;
     const round = (unit) => {
@@ -64,7 +65,7 @@ class Axis {
     return `${number.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits })} ${unit}`;
   }
 
-  // True where the key was one of ours.
+  // Zooms or moves if the key of the event is one of the axis keys. Returns whether it is.
   key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return false;
     const acts = {
@@ -77,7 +78,7 @@ class Axis {
     return true;
   }
 
-  // Ctrl and wheel zoom, Shift and wheel (or a sideways wheel) move. Without them the page scrolls.
+  // The wheel zooms with Ctrl, and moves with Shift or sideways. Otherwise, the page scrolls.
   wheel(event, box) {
     if (event.ctrlKey || event.metaKey) this.zoom(Math.exp(-event.deltaY * 0.004), this.at((event.clientX - box.left) / box.width));
     else if (event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY)) this.pan((event.shiftKey ? event.deltaY || event.deltaX : event.deltaX) / box.width);
@@ -89,12 +90,12 @@ class Axis {
     return element(
       "span", { class: "group", role: "group", "aria-label": "Zoom" },
       button("\u2190", "Earlier", () => this.pan(-0.3)), button("\u2192", "Later", () => this.pan(0.3)),
-      button("+", "Zoom in", () => this.zoom(2)), button("\u2212", "Zoom out", () => this.zoom(0.5)), button("All", "Show all of the time", () => this.fit()),
+      button("+", "Zoom in", () => this.zoom(2)), button("\u2212", "Zoom out", () => this.zoom(0.5)), button("All", "Show the complete time range", () => this.fit()),
     );
   }
 }
 
-// `clock`: the time of day of a time, where labels are times of day and not seconds since the first packet.
+// Draws the ticks of an axis and their labels. With a `clock`, labels are times of day, otherwise times since the first packet.
 function drawTicks(context, axis, width, height, style, clock = null) {
   const x = axis.scale(width);
   const shown = clock && axis.ticks(width).step >= 1e6 ? clock : null;
@@ -121,7 +122,7 @@ function drawTicks(context, axis, width, height, style, clock = null) {
   }
 }
 
-// Drags on an element: moves the axis, or chooses a part of it.
+// Lets users drag on a canvas to move the axis or, with `choose`, to select a part of it.
 function draggable(canvas, axis, choose) {
   let from = null;
   canvas.addEventListener("pointerdown", (event) => {

@@ -1,4 +1,4 @@
-// What all parts need: elements, data, words for numbers, colours. Text is only ever set as text.
+// Functions for all parts of the page: elements, data, formats of numbers, colors. Text is never inserted as HTML.
 
 const SECOND = 1e9;
 
@@ -36,12 +36,12 @@ function summed(column) {
   return made;
 }
 
-// Masks of rows: 1 for each row that is wanted.
+// Sets the mask to 0 for rows that do not fit. A mask has a 1 for each row to show.
 function narrow(mask, fits) {
   for (let row = 0; row < mask.length; row++) if (mask[row] && !fits(row)) mask[row] = 0;
 }
 
-// Rows in which one of the columns of words has the part. Words repeat: each is looked at once.
+// Returns a mask of the rows in which a column contains the text `part`. Each different word is examined only once.
 function containing(columns, part) {
   const mask = new Uint8Array(columns[0].at.length);
   for (const column of columns) {
@@ -55,7 +55,7 @@ function containing(columns, part) {
 const grouped = (number) => number.toLocaleString("en-US");
 const count = (number, noun, plural) => `${grouped(number)} ${number === 1 ? noun : plural || `${noun}s`}`;
 
-// The same as text/durations.py: three significant digits, half up.
+// Formats ns as text/durations.py does: three significant digits, rounded half up.
 function duration(nanoseconds) {
   let time = Math.round(nanoseconds);
   if (time < 0) return `-${duration(-time)}`;
@@ -105,7 +105,7 @@ function redrawAll() {
   for (const redraw of redraws) redraw();
 }
 
-// A canvas with as many dots as the screen has; says its context and its size in CSS pixels.
+// Gives a canvas the resolution of the screen, clears it, and returns its context. `width`, `height`: its size in CSS pixels.
 function canvasOf(canvas, width, height) {
   const ratio = window.devicePixelRatio || 1;
   const [w, h] = [Math.max(1, Math.round(width * ratio)), Math.max(1, Math.round(height * ratio))];

@@ -1,4 +1,4 @@
-// The connections, each with its exchanges on a lane.
+// The table of connections, in which a bar shows the exchanges of each connection.
 
 function buildConnections(report, exchanges, axis, jump) {
   const root = document.getElementById("connections-table");
@@ -52,7 +52,7 @@ function buildConnections(report, exchanges, axis, jump) {
       ["Endpoints", `${word(told.client, row)} -> ${word(told.server, row)}`],
       ["Frames", `${told.first_frame[row]} to ${told.last_frame[row]}, ${count(column.packets[row], "packet")}, from ${seconds(column.start[row])} s to ${seconds(column.end[row])} s`],
       ["Bytes", `${bytes(column.client_bytes[row])} from the client, ${bytes(column.server_bytes[row])} from the server`],
-      ["Round trip", `to the client ${orDash(column.rtt_client[row], duration)}, to the server ${orDash(column.rtt_server[row], duration)}, from where it was captured`],
+      ["Round trip", `to the client ${orDash(column.rtt_client[row], duration)}, to the server ${orDash(column.rtt_server[row], duration)}, from the capture point`],
       ["Carried", `${word(told.protocol, row)}, ${count(column.exchanges[row], "exchange")}`],
       ["History", `${word(told.history, row)}; closed by: ${closed(row)}`],
     ];
@@ -74,8 +74,8 @@ function buildConnections(report, exchanges, axis, jump) {
       { title: "Client", wide: true, width: "10.2rem", text: (row) => word(told.client, row), value: ranked(told.client) },
       { title: "Server", width: "9rem", text: (row) => word(told.server, row), value: ranked(told.server) },
       { title: "Packets", wide: true, falling: true, width: "5rem", right: true, text: (row) => grouped(column.packets[row]), value: (row) => column.packets[row] },
-      { title: "Up", wide: true, hint: "bytes of the client", falling: true, width: "4.6rem", right: true, text: (row) => bytes(column.client_bytes[row]), value: (row) => column.client_bytes[row] },
-      { title: "Down", hint: "bytes of the server", falling: true, width: "4.6rem", right: true, text: (row) => bytes(column.server_bytes[row]), value: (row) => column.server_bytes[row] },
+      { title: "Up", wide: true, hint: "bytes from the client", falling: true, width: "4.6rem", right: true, text: (row) => bytes(column.client_bytes[row]), value: (row) => column.client_bytes[row] },
+      { title: "Down", hint: "bytes from the server", falling: true, width: "4.6rem", right: true, text: (row) => bytes(column.server_bytes[row]), value: (row) => column.server_bytes[row] },
       { title: "RTT", wide: true, hint: "round trip", falling: true, width: "4.7rem", right: true, text: (row) => orDash(rtt(row), duration), value: rtt },
       { title: "Time", hint: "how long it was open", falling: true, width: "4.9rem", right: true, text: (row) => duration(lasts(row)), value: lasts },
       { title: "Exch", hint: "number of exchanges", falling: true, width: "4.1rem", right: true, text: (row) => grouped(column.exchanges[row]), value: (row) => column.exchanges[row] },

@@ -1,9 +1,9 @@
-// The exchanges, and their waterfall.
+// The table of exchanges with its waterfall.
 
 const PHASES = [
   ["connect", "Connect: first SYN to SYN-ACK"],
   ["request", "Request"],
-  ["server", "Server: nothing comes yet"],
+  ["server", "Server: no response yet"],
   ["response", "Response"],
   ["body", "Bursts of a body"],
   ["rest", "Waiting for the rest of a response that broke off; \u00d7 = closed"],
@@ -13,7 +13,7 @@ const PHASES = [
 // How an exchange ended, as in row_limits.py.
 const [CLOSED, WAITING, UNKNOWN] = [1, 2, 3];
 
-// A wait that nothing ended: dashes, and a cross where the connection closed.
+// Draws a wait for a response that never became complete: dashes, and a cross at the close of the connection.
 function drawRest(context, left, wide, middle, closed) {
   context.save();
   context.strokeStyle = colours.get("stall");
@@ -65,7 +65,7 @@ class Exchanges {
     this._arrangeTree(report.fronts);
   }
 
-  // What a gateway sent for a request comes after that request, one level deeper.
+  // Sets the order of rows: the requests that a gateway sent for a request follow this request, one level deeper.
   _arrangeTree(fronts) {
     this.depth = new Uint8Array(this.length);
     this.rank = Float64Array.from({ length: this.length }, (_, row) => row);
@@ -81,12 +81,12 @@ class Exchanges {
     for (const row of roots) place(row, 0);
   }
 
-  // Failed by the findings, as the headline counts it, or a response of 500 or above.
+  // Returns whether an exchange failed according to the findings, as in the headline, or has a status of 500 or above.
   failed(row) {
     return this.response_status[row] >= 500 || this.failures.has(row);
   }
 
-  // Milliseconds since 1970.
+  // Returns when an exchange started, in milliseconds since 1970.
   moment(row) {
     return this.begun[this.capture[row]] + this.start[row] / 1e6;
   }
@@ -95,7 +95,7 @@ class Exchanges {
     return timeOfDay(this.moment(row), this.spansDays());
   }
 
-  // Whether the exchanges began on several days, in the zone that is shown.
+  // Returns whether the exchanges began on several days in the time zone of the page.
   spansDays() {
     if (this.first === undefined) {
       const moments = Array.from({ length: this.length }, (_, row) => this.moment(row)).filter((moment) => !Number.isNaN(moment));
@@ -104,7 +104,7 @@ class Exchanges {
     return timeOfDay(this.first, true).split(" ")[0] !== timeOfDay(this.last, true).split(" ")[0];
   }
 
-  // The labels of an axis in times of day; null if several captures have their own.
+  // The functions that label an axis with times of day; null if there are several captures, whose clocks differ.
   get clock() {
     const begun = this.begun.length === 1 ? this.begun[0] : NaN;
     if (!timeOfDay(begun)) return null;
@@ -118,7 +118,7 @@ class Exchanges {
     };
   }
 
-  // Whether the exchange was under way at a time of day, from `at` on for `lasts`, in ms since midnight.
+  // Returns whether an exchange was active in a part of the day that begins at `at` (ms since midnight) and lasts `lasts` ms.
   at(row, at, lasts) {
     const begun = this.begun[this.capture[row]];
     const begin = (begun + this.begin(row) / 1e6 + clock.shift(begun)) % DAY;
@@ -126,13 +126,13 @@ class Exchanges {
     return (begin < at + lasts && end >= at) || end >= at + DAY;
   }
 
-  // " (10:42:16.123 to 10:42:17.456)"; empty if several captures have their own.
+  // Formats a range of times as " (10:42:16.123 to 10:42:17.456)"; empty if there are several captures, whose clocks differ.
   timesOfDay(begin, end) {
     const [from, to] = [begin, end].map((time) => timeOfDay(this.begun.length === 1 ? this.begun[0] + time / 1e6 : NaN, this.spansDays()));
     return from && ` (${from} to ${to})`;
   }
 
-  // What an exchange is called in the address: "7#2", with several captures "0:7#2".
+  // Returns the name of an exchange in the address of the page: "7#2" or, with several captures, "0:7#2".
   name(row) {
     return `${this.captures.length > 1 ? `${this.capture[row]}:` : ""}${this.connection[row]}#${this.index[row]}`;
   }
@@ -164,7 +164,7 @@ class Exchanges {
     return this.told.sides[row] & 2 ? orDash(this.response_status[row], String) : "-";
   }
 
-  // To the last byte, or as long as the client waited for it; "-" if that was not captured.
+  // Formats the time to the last byte, or to the end of the client's wait for it; "-" if the end was not captured.
   took(row) {
     return this.wait[row] === UNKNOWN ? "-" : `${this.wait[row] === WAITING ? ">" : ""}${duration(this.until[row])}`;
   }
@@ -173,18 +173,18 @@ class Exchanges {
     return this.wait[row] === CLOSED || this.wait[row] === WAITING;
   }
 
-  // Whether a final response began (RFC 9110 section 15).
+  // Returns whether a final response began (RFC 9110 section 15).
   answered(row) {
     return Boolean(this.told.sides[row] & 2) && this.response_status[row] >= 200;
   }
 
-  // When a client began to wait for a response that never came, or for the rest of one.
+  // Returns when the client began to wait for a response that never came, or for the rest of a response.
   waitBegan(row) {
     const sides = [[this.response_at, this.response_time], [this.request_at, this.request_time]].map(([at, lasts]) => at[row] + lasts[row]);
     return sides.find((end) => !Number.isNaN(end)) ?? 0;
   }
 
-  // From its first SYN, if it has one, to its last byte.
+  // Returns the start of an exchange (ns), or that of its handshake if the exchange is the first on its connection.
   begin(row) {
     return this.start[row] + (Number.isNaN(this.connect_at[row]) ? 0 : this.connect_at[row]);
   }
@@ -201,13 +201,13 @@ class Exchanges {
     return said;
   }
 
-  // What limited a long response.
+  // Returns a list with the causes that limited the speed of a long response; empty for other responses.
   limits(row) {
     const text = word(this.told.limited, row);
     return text ? [text] : [];
   }
 
-  // The request as the table shows it: indented below the request that a gateway passed on.
+  // Returns the request for the table. A request that a gateway sent is indented below the request of its client.
   shown(row) {
     return this.depth[row] ? `${"\u00a0".repeat(3 * (this.depth[row] - 1))}\u2514 ${this.request(row)}` : this.request(row);
   }
@@ -217,7 +217,7 @@ class Exchanges {
     return [this.request(row), `from ${seconds(this.start[row])} s, ${[this.wait[row] === UNKNOWN ? "" : `${this.took(row)} in all`, this.told.sides[row] & 2 ? "" : "no response"].filter(Boolean).join(", ")}`, ...this.phases(row), ...this.limits(row).map((text) => `limited by ${text}`), ...(bursts ? [`body in ${bursts.length / 3} bursts`] : [])].join("\n");
   }
 
-  // Height and look tell the phases apart, not only their colours.
+  // Draws the bar of an exchange. Phases differ in height and pattern, not only in color.
   draw(context, width, height, row, axis, from) {
     const x = axis.scale(width);
     const zero = this.start[row] - from;
@@ -315,9 +315,9 @@ function countBins(exchanges, axis, width) {
   return { width, bins, sent, failed };
 }
 
-// Requests and failures over all of the time, and the part that is looked at.
+// Draws requests and failures over the complete time range, and marks the part that is shown.
 function overview(exchanges, axis) {
-  const canvas = element("canvas", { class: "overview", tabindex: 0, role: "application", "aria-label": "Exchanges over time, those that failed in red. Arrow keys move the part that is looked at, plus and minus zoom, 0 shows all; drag to choose a part." });
+  const canvas = element("canvas", { class: "overview", tabindex: 0, role: "application", "aria-label": "Exchanges over time, failed ones in red. Arrow keys move the selected part, plus and minus zoom, 0 shows all; drag to select a part." });
   const all = button("Show all times", "Remove the filter by time", () => axis.fit());
   const text = element("span");
   const caption = element("p", { class: "dim caption" }, text, " ", all);
@@ -341,7 +341,7 @@ function overview(exchanges, axis) {
       context.fillStyle = colours.get("stall");
       context.fillRect(bin * BIN + 0.5, height - high, BIN - 1, high);
     }
-    text.textContent = `Exchanges over time; red, at the bottom: failed, or 5xx. A bar is ${duration(((axis.max - axis.min) / width) * BIN)}, the highest ${count(most, "exchange")}. ${axis.whole ? "Drag over a part to filter the tables by time." : `The tables show ${seconds(axis.begin)} to ${seconds(axis.end)} s${exchanges.timesOfDay(axis.begin, axis.end)} only.`}`;
+    text.textContent = `Exchanges over time; red, at the bottom: failed, or 5xx. A bar stands for ${duration(((axis.max - axis.min) / width) * BIN)}, the highest for ${count(most, "exchange")}. ${axis.whole ? "Drag over a part to filter the tables by time." : `The tables show ${seconds(axis.begin)} to ${seconds(axis.end)} s${exchanges.timesOfDay(axis.begin, axis.end)} only.`}`;
     all.hidden = axis.whole;
     if (!axis.whole) {
       context.fillStyle = colours.get("ink");
@@ -362,9 +362,9 @@ function overview(exchanges, axis) {
   return [canvas, caption];
 }
 
-const SYNTAX = "Words of the request, the response or the host; status:5xx, connection:3, method:post, host:example, frame:12, is:failed, or a time of day: 10:42:16";
+const SYNTAX = "Words in the request, the response or the host; status:5xx, connection:3, method:post, host:example, frame:12, is:failed, or a time of day: 10:42:16";
 
-// "10:42", "10:42:16" or "10:42:16.123" as milliseconds since midnight, and how long that is.
+// Parses "10:42", "10:42:16" or "10:42:16.123". Returns milliseconds since midnight, and the precision in ms; null otherwise.
 function momentOf(text) {
   const [, hours, minutes, seconds, , fraction] = text.match(/^(\d\d?):(\d\d)(?::(\d\d)([.,](\d{1,3})\d*)?)?$/) || [];
   if (hours === undefined) return null;
@@ -372,7 +372,7 @@ function momentOf(text) {
   return { at, lasts: fraction ? 10 ** (3 - fraction.length) : seconds ? 1000 : 60_000 };
 }
 
-// "status:5xx connection:3 /path": leaves the rows in the mask that have all of them.
+// Removes the rows from the mask that do not meet all conditions of a text such as "status:5xx connection:3 /path".
 function narrowByWords(mask, text, exchanges) {
   for (const one of text.toLowerCase().split(/\s+/).filter(Boolean)) {
     const moment = momentOf(one);
@@ -404,13 +404,13 @@ function buildExchanges(report, exchanges, axis, jump) {
   const usual = [...exchanges.until].sort((a, b) => a - b);
   const own = new Axis(Math.min(0, ...sample(exchanges.connect_at)), usual[usual.length - 1]);
   const typical = Math.min(own.max, Math.max(4 * usual[usual.length >> 1], 1.25 * usual[Math.floor(usual.length * 0.9)], 1e6));
-  // where one exchange would be less than a dot, each is drawn from its own start
+  // if exchanges are too short to be visible on the common axis, draw each from its own start
   let aligned = usual[usual.length >> 1] < (axis.max - axis.min) / 500;
   own.begin = Math.max(own.min, -typical * 0.3);
   own.end = typical;
   const several = report.captures.length > 1;
   const marked = (row) => exchanges.marked[row];
-  // a column that says the same in every row comes only where it squeezes nothing
+  // a column with the same text in every row is shown only if there is much room
   const hosts = exchanges.told.request_host.words.filter(Boolean).length > 1;
   const grid = new Grid(root, {
     label: "Exchanges", least: "waterfall", rows: exchanges.length, sorted: 0, axis: () => (aligned ? own : axis),
@@ -420,11 +420,11 @@ function buildExchanges(report, exchanges, axis, jump) {
       { title: "Start", wide: true, hint: "the time of its first byte", width: "6.2rem", right: true, natural: !several && !report.fronts.length, text: (row) => exchanges.start[row] / SECOND < 1e5 ? seconds(exchanges.start[row]) : String(Math.round(exchanges.start[row] / SECOND)), value: (row) => (report.fronts.length ? exchanges.rank[row] : exchanges.start[row]) },
       { title: "Time of day", wide: exchanges.spansDays() ? 1300 : 1100, width: exchanges.spansDays() ? "13rem" : "7.6rem", right: true, text: (row) => exchanges.timeOfDay(row), value: (row) => exchanges.moment(row) },
       ...(several ? [{ title: "Capture", width: "8rem", wide: 900, text: (row) => report.names[exchanges.capture[row]] || "", value: (row) => exchanges.capture[row] }] : []),
-      { title: "Exch", wide: 1000, hint: "connection and number in it", width: "4.6rem", right: true, text: (row) => `${exchanges.connection[row]}#${exchanges.index[row]}`, value: (row) => exchanges.connection[row] * 1e6 + exchanges.index[row] },
+      { title: "Exch", wide: 1000, hint: "connection, and index of the exchange in it", width: "4.6rem", right: true, text: (row) => `${exchanges.connection[row]}#${exchanges.index[row]}`, value: (row) => exchanges.connection[row] * 1e6 + exchanges.index[row] },
       { title: "Host", wide: hosts ? (several || exchanges.spansDays() ? 1600 : 1400) : 1900, width: "9rem", text: (row) => word(exchanges.told.request_host, row), value: ranked(exchanges.told.request_host) },
       { title: "Request", text: (row) => exchanges.shown(row), value: ranked(exchanges.told.request_target) },
       { title: "Status", width: "4.3rem", right: true, text: (row) => exchanges.status(row), value: (row) => exchanges.response_status[row], bad: (row) => exchanges.response_status[row] >= 400 },
-      { title: "Size", wide: 1000, hint: "bytes of the response's body", falling: true, width: "5.2rem", right: true, text: (row) => (exchanges.told.sides[row] & 2 ? bytes(exchanges.response_body_bytes[row]) : "-"), value: (row) => exchanges.response_body_bytes[row] },
+      { title: "Size", wide: 1000, hint: "bytes of the response body", falling: true, width: "5.2rem", right: true, text: (row) => (exchanges.told.sides[row] & 2 ? bytes(exchanges.response_body_bytes[row]) : "-"), value: (row) => exchanges.response_body_bytes[row] },
       { title: "Time", hint: "how long it took", falling: true, width: "5.1rem", right: true, text: (row) => exchanges.took(row), value: (row) => (exchanges.wait[row] === UNKNOWN ? NaN : exchanges.until[row]) },
       { title: "Findings", falling: true, width: "5.2rem", right: true, text: (row) => (marked(row) ? `! ${marked(row)}` : ""), value: (row) => marked(row) || NaN, bad: marked },
       { title: "Waterfall", width: several ? "26%" : "30%", draw: (context, width, height, row) => exchanges.draw(context, width, height, row, aligned ? own : axis, aligned ? exchanges.start[row] : 0), said: (row) => exchanges.phases(row).join(", ") },

@@ -1,21 +1,21 @@
-// The findings: times of day, the table of problems, a filter, and the address of what is open.
+// Times of day, the table of problems, the filter of findings, and the address of the page.
 
 const DAY = 86_400_000;
 
-// Times are in the reader's zone, or in UTC.
+// The time zone of the page: that of the reader, or UTC.
 const clock = {
   reader: Intl.DateTimeFormat().resolvedOptions().timeZone || "local time",
   utc: document.documentElement.dataset.zone === "utc",
   get name() {
     return this.utc ? "UTC" : this.reader;
   },
-  // Minutes that the reader's zone is ahead of UTC.
+  // Returns by how many minutes the reader's zone is ahead of UTC.
   offset: (milliseconds) => -new Date(milliseconds).getTimezoneOffset(),
-  // Milliseconds to add to a time for the digits of the zone that is shown.
+  // Returns the milliseconds to add to a UTC time to get the time in the zone of the page.
   shift(milliseconds) {
     return this.utc ? 0 : this.offset(milliseconds) * 60_000;
   },
-  // "Europe/Berlin (UTC+01:00)"
+  // Formats the zone and its offset at a time, as in "Europe/Berlin (UTC+01:00)".
   zoneAt(milliseconds) {
     if (this.utc || this.reader === "UTC") return this.name;
     const minutes = this.offset(milliseconds);
@@ -24,7 +24,7 @@ const clock = {
   },
 };
 
-// "13:00:01.536", with the date if `dated`.
+// Formats a time (ms since 1970) as "13:00:01.536", with the date if `dated`; empty if it is invalid.
 function timeOfDay(milliseconds, dated) {
   if (Number.isNaN(milliseconds)) return "";
   const shifted = new Date(milliseconds + clock.shift(milliseconds));
@@ -36,7 +36,7 @@ function timeOfDay(milliseconds, dated) {
 function showTimes() {
   const texts = [...document.querySelectorAll("time[datetime]")].map((one) => [one, timeOfDay(Date.parse(one.dateTime), true)]).filter(([, text]) => text);
   const dates = new Set(texts.map(([, text]) => text.split(" ")[0]));
-  // the head of the page has the date: short times repeat it only where there are several
+  // short times have a date only if there are several dates, because the top of the page shows the date
   for (const [one, text] of texts) {
     const shown = one.matches(".short") && dates.size === 1 ? text.split(" ")[1] : text;
     one.textContent = one.matches(".seconds") ? shown.split(".")[0] : shown;
@@ -47,7 +47,7 @@ function showTimes() {
   if (named && texts.length) named.textContent = clock.zoneAt(Date.parse(texts[0][0].dateTime));
 }
 
-// A packet of a ladder says its time of day when the pointer is on it.
+// Shows the time of day of a packet in a ladder while the pointer is on it.
 function buildLadderTips() {
   document.addEventListener("pointerover", (event) => {
     const step = event.target.closest(".ladder [data-time]");
@@ -73,7 +73,7 @@ function buildZones() {
 const FOLDED = 6;
 const ROOM = 8;
 
-// The table of problems: headings sort it, and a long one shows its beginning until all is asked for.
+// Makes the table of problems sortable. A long table shows only its first rows until the reader requests all.
 function buildProblems() {
   const table = document.querySelector(".problems table");
   if (!table) return;
@@ -99,7 +99,7 @@ function buildProblems() {
     head.replaceChildren(press);
   });
   body.addEventListener("click", (event) => {
-    // a click that ends a selection of text is none
+    // ignore the click at the end of a text selection
     if (!event.target.closest("a") && getSelection().isCollapsed) event.target.closest("tr").querySelector("a").click();
   });
   if (rows.length <= ROOM) return;
@@ -116,7 +116,7 @@ function buildProblems() {
   part.append(press);
 }
 
-// The state of the page is behind the # of its address: #finding-7, or #exchanges?q=status%3A5xx&from=1.5&to=2.
+// Reads and writes the state of the page in the fragment of its address: #finding-7, or #exchanges?q=status%3A5xx&from=1.5&to=2.
 const place = {
   read() {
     const [id, query = ""] = location.hash.slice(1).split("?");
@@ -129,12 +129,12 @@ const place = {
     try {
       if (location.hash !== hash) history.replaceState(null, "", hash);
     } catch {
-      // a page without an origin of its own may not change its address
+      // browsers do not permit this on pages with an opaque origin
     }
   },
 };
 
-// What sets the filter of a part of the page from the options in its address, by the id of the part.
+// For each part of the page, by id, the function that sets its filter from the options in the address.
 const restorers = {};
 
 function chooser(label, all, values) {
@@ -192,7 +192,7 @@ function buildFindings() {
   };
 }
 
-// A link to a finding opens what holds it, and what it is; a link to a part with options sets its filter.
+// Opens the finding that the address names, with all elements around it, or sets the filter of the part that the address names.
 function openTarget() {
   const { id, options } = place.read();
   const target = id && document.getElementById(id);

@@ -1,4 +1,4 @@
-// A table of any length: only the rows that are looked at are there.
+// A table of any length. The document contains only the rows that are visible.
 
 const ROW = 28;
 const SPARE = 6;
@@ -7,7 +7,7 @@ const SHORT = 16;
 const classes = (column) => [column.right && "right", column.draw && "time"].filter(Boolean).join(" ");
 
 class Grid {
-  // columns: {title, width, right, wide (only there where the screen is), text(row), value(row) (a number, or NaN), draw(context, width, height, row), bad(row)}
+  // columns: {title, width, right, wide (shown only on wide screens; true, or the minimum width in pixels), text(row), value(row) (a number, or NaN), draw(context, width, height, row), bad(row)}
   constructor(root, { label, rows, columns, sorted, details, axis, described, least }) {
     const shown = columns.filter((column) => !column.wide || innerWidth >= (column.wide === true ? 700 : column.wide));
     Object.assign(this, { rows, columns: shown, details, axis, described });
@@ -43,7 +43,7 @@ class Grid {
     this.below = element("tr", { class: "spacer", "aria-hidden": "true" }, element("td", { colspan: this.columns.length }));
     this.body = element("tbody", {}, this.above, this.below);
     this.table = element("table", { role: "grid", "aria-label": label, "aria-colcount": this.columns.length }, element("colgroup", {}, ...widths), element("thead", {}, element("tr", {}, ...this.heads)), this.body);
-    this.empty = element("p", { class: "none", hidden: true }, "Nothing here fits the filter.");
+    this.empty = element("p", { class: "none", hidden: true }, "No row matches the filter.");
     this.scroll = element("div", { class: "scroll", role: "region", "aria-label": `${label}, scrolls` }, this.table, this.empty);
     this.rest = element("p", { class: "dim printed" });
     root.append(this.scroll, this.rest);
@@ -68,7 +68,7 @@ class Grid {
     this.redraw();
   }
 
-  // mask: 1 for each row that is wanted, or null for all; the row under the pointer stays where it is, if it can.
+  // Shows only the rows with a 1 in the mask, or all rows if it is null. The first visible row stays in place if possible.
   filter(mask) {
     this.mask = mask;
     const top = this.order[Math.floor(this.scroll.scrollTop / ROW)];
@@ -95,11 +95,11 @@ class Grid {
     this.heads.forEach((head, number) => head.hasAttribute("aria-sort") && head.setAttribute("aria-sort", number !== this.sorted ? "none" : this.falling ? "descending" : "ascending"));
   }
 
-  // All rows in the order that is chosen, so that a filter has nothing left to sort. Rows without a value come last.
+  // Returns all rows in sorted order, so filters need not sort again. Rows without a value come last.
   _sortAll() {
     const all = new Uint32Array(this.rows);
     for (let row = 0; row < this.rows; row++) all[row] = row;
-    // a narrow screen does not show the first column, but has its order
+    // the first column may be hidden on a narrow screen, but rows are still sorted by it
     const column = this.columns[this.sorted] || this.first;
     if (column.natural && !this.falling) return all;
     const value = new Float64Array(this.rows);
@@ -139,7 +139,7 @@ class Grid {
     if (focused) this.go(this.current);
   }
 
-  // For the printer all of a short table, or its beginning.
+  // Adds at least the first `rows` rows to the document, for printing; 0 ends this.
   print(rows) {
     this.printed = rows;
     this.rest.textContent = this.order.length > rows ? `The first ${grouped(rows)} of ${grouped(this.order.length)} rows.` : "";
@@ -148,11 +148,11 @@ class Grid {
   }
 
   render() {
-    // a short table is as high as its rows, so nothing can be learned from its height while it has none
+    // do not measure a short table: its height depends on its rows, which may not be there yet
     const height = this.order.length < SHORT ? SHORT * ROW : this.scroll.clientHeight || 400;
     const first = Math.max(0, Math.floor(this.scroll.scrollTop / ROW) - SPARE);
     const last = Math.min(this.order.length, Math.max(Math.ceil((this.scroll.scrollTop + height) / ROW) + SPARE, this.printed));
-    // a row that has the focus stays, or the keyboard would be lost
+    // keep the row that has the focus, because the keyboard focus would be lost with it
     let after = this.below;
     let [above, below] = [first, this.order.length - last];
     for (const [place, line] of this.shown) {
@@ -179,7 +179,7 @@ class Grid {
     this.below.firstChild.style.height = `${below * ROW}px`;
   }
 
-  // Rows that went out of sight are used again: canvases take long to make.
+  // Returns the table row for a place. Rows that are no longer visible are reused, because creating canvases is slow.
   _line(place) {
     const row = this.order[place];
     const line = this.free.pop() || this._blank();
@@ -225,7 +225,7 @@ class Grid {
     if (focus) line.focus({ preventScroll: true });
   }
 
-  // Shows a row wherever it stands; false where the filter hides it.
+  // Scrolls to a row and selects it. Returns false if the filter hides the row.
   reveal(row) {
     const place = this.order.indexOf(row);
     if (place < 0) return false;
@@ -278,7 +278,7 @@ class Grid {
   }
 }
 
-// Places of the words of a column in the order of the alphabet: what texts are sorted by.
+// Returns a function that maps a row to the alphabetical rank of its word, by which a column of texts is sorted.
 function ranked(column) {
   const order = column.words.map((_, at) => at).sort((a, b) => (column.words[a] < column.words[b] ? -1 : column.words[a] > column.words[b] ? 1 : 0));
   const rank = new Float64Array(order.length);

@@ -1,8 +1,8 @@
-// The tables and graphs of a report, in their order.
+// Builds the tables and graphs of a report.
 
 const PRINTED = 60;
 
-// Names of captures without the folder that all of them are in.
+// Removes the folder that all captures have in common from their names.
 function shortest(names) {
   if (names.length < 2) return names;
   let folder = names[0].slice(0, names[0].lastIndexOf("/") + 1);
@@ -56,6 +56,6 @@ async function start() {
 }
 
 start().catch((error) => {
-  for (const id of ["exchanges-table", "connections-table", "sequence-graph"]) document.getElementById(id).replaceChildren(element("p", { class: "dim", text: `This browser could not draw it: ${error.message}` }));
+  for (const id of ["exchanges-table", "connections-table", "sequence-graph"]) document.getElementById(id).replaceChildren(element("p", { class: "dim", text: `This browser could not draw this part: ${error.message}` }));
   throw error;
 });

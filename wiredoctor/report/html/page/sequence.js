@@ -1,7 +1,7 @@
-// Time-sequence graphs in the manner of tcptrace: what was sent when, what was acknowledged, and how far the window reached.
+// Time-sequence graphs in the style of tcptrace: data, acknowledgments and receive windows over time.
 
 const LEGEND = [
-  ["request", "new data, from its first to its last byte", "data"], ["resent", "R: sent again", "R"], ["late", "O: out of order, fills a hole", "O"],
+  ["request", "new data, from its first to its last byte", "data"], ["resent", "R: retransmission", "R"], ["late", "O: out of order, fills a gap", "O"],
   ["dim", "P: keep-alive probe", "P"], ["ink", "SYN, FIN", "diamond"], ["stall", "RST", "cross"], ["ack", "acknowledged", "line"],
   ["window", "end of the window", "dashes"], ["sack", "S: SACK block", "S"], ["stall", "stall of a finding", "hatched"],
 ];
@@ -16,7 +16,7 @@ class Lane {
     this.resent = told.kind.filter((kind) => kind === 1).length;
   }
 
-  // Offsets that are in sight: data, ACKs and, as far as that leaves room for them, the window.
+  // Returns the range of offsets to show: data, ACKs and, if enough room is left for them, the window.
   reach(begin, end) {
     let [low, high, edge] = [Infinity, -Infinity, -Infinity];
     for (let i = 0; i < this.time.length; i++) {
@@ -42,11 +42,11 @@ class Lane {
   describe(sender, receiver) {
     const plain = this.time.length;
     const parts = [`${count(this.segments, "segment")} with data or control bits from the ${sender}`];
-    if (plain < this.segments - this.left_out) parts.push(`drawn as ${grouped(plain)} lines, neighbours within ${duration(this.run_bin)} as one`);
+    if (plain < this.segments - this.left_out) parts.push(`drawn as ${grouped(plain)} lines, neighbors within ${duration(this.run_bin)} as one`);
     parts.push(count(this.resent, "retransmission"));
-    parts.push(`${count(this.acks, "ACK")} of the ${receiver}${this.ack_bin ? `, of those within ${duration(this.ack_bin)} the last` : ""}`);
+    parts.push(`${count(this.acks, "ACK")} of the ${receiver}${this.ack_bin ? `, of which only the last in each ${duration(this.ack_bin)} is drawn` : ""}`);
     if (this.sack_time.length) parts.push(count(this.sack_time.length, "SACK block"));
-    if (this.left_out) parts.push(`${count(this.left_out, "retransmission")} or the like left out`);
+    if (this.left_out) parts.push(`${count(this.left_out, "packet")} with marks left out`);
     if (this.sacks_left_out) parts.push(`${count(this.sacks_left_out, "SACK block")} left out`);
     return parts.join("; ");
   }
@@ -87,13 +87,13 @@ function drawLane(canvas, lane, axis, stalls) {
   context.restore();
 }
 
-// Where a stall is in sight, at least so wide that it is seen.
+// Returns the left and right edge of a stall in the graph, at least 1.5 pixels apart so it is visible.
 function stretch(stall, x, width) {
   const [left, right] = [x(stall.elapsed * SECOND), x((stall.elapsed + stall.delay) * SECOND)];
   return [Math.max(left, GUTTER), Math.min(Math.max(right, left + 1.5), width)];
 }
 
-// Names that would stand on each other are left out: the next finding, or a closer look, has them.
+// Writes the name of each stall that has room. Names that would overlap are left out; zooming in shows them.
 function nameStalls(context, stalls, x, width) {
   let free = 0;
   context.font = "600 12px system-ui, sans-serif";
@@ -134,7 +134,7 @@ function drawOffsets(context, low, high, y, width, bottom) {
   context.strokeRect(GUTTER - 0.5, -1, width, bottom + 1.5);
 }
 
-// Steps: what is acknowledged stays so until the next ACK.
+// Draws ACKs and the end of the window as steps: a value is valid until the next ACK.
 function drawAcks(context, lane, x, y, axis) {
   for (const [name, value, dashes] of [["window", (i) => (lane.edge[i] < 0 ? NaN : lane.ack[i] + lane.edge[i]), [6, 3]], ["ack", (i) => lane.ack[i], []]]) {
     context.strokeStyle = colours.get(name);
@@ -175,7 +175,7 @@ function drawSegments(context, lane, x, y, axis) {
       context.beginPath();
       context.moveTo(left, bottom);
       context.lineTo(right, top);
-      // the arrows of a segment at its first and behind its last byte, where there is room for them
+      // draw arrows at the beginning and the end of a segment if there is room
       if (lane.packets[i] === 1 && bottom - top > 5) {
         for (const [at, turn] of [[bottom, -3], [top, 3]]) {
           context.moveTo(left - 3, at + turn);
@@ -249,7 +249,7 @@ function mark(context, x, bottom, top, colour, sign) {
 function buildSequence(report) {
   const root = document.getElementById("sequence-graph");
   if (!report.graphs.length) {
-    root.append(element("p", { class: "dim", text: "There are no packets here to draw." }));
+    root.append(element("p", { class: "dim", text: "There are no packets to draw." }));
     return () => {};
   }
   const names = report.graphs.map(([capture, connection], number) => {
@@ -310,7 +310,7 @@ function buildSequence(report) {
     draw();
   };
   chooser.addEventListener("change", () => show(Number(chooser.value)));
-  // the first is drawn when somebody comes near
+  // draw the first graph when the reader scrolls near it
   const near = new IntersectionObserver((entries) => {
     if (!entries.some((entry) => entry.isIntersecting)) return;
     near.disconnect();

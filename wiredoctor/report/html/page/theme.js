@@ -1,4 +1,4 @@
-// What every page has: its theme, fields to copy, and all of it for the printer.
+// Features of every page: the theme, fields to copy, and opening all details for printing.
 
 document.body.append(tip);
 
