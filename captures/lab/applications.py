@@ -1,4 +1,4 @@
-"""Applications that take their time, stream, are posted to and switch protocols, and all of it as it should be."""
+"""Record healthy applications: slow responses, streams, uploads, and protocol switches."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def node_websocket(lab: Lab) -> None:
 
 
 def websocket_frame(opcode: int, payload: bytes) -> bytes:
-    """A frame of a client, masked (RFC 6455 section 5.2)."""
+    """Return a masked WebSocket frame of a client (RFC 6455 section 5.2)."""
     mask = b"\x11\x22\x33\x44"
     masked = bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
     return bytes([0x80 | opcode, 0x80 | len(payload)]) + mask + masked

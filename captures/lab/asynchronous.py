@@ -1,4 +1,4 @@
-"""uvicorn, hypercorn and aiohttp: streams, uploads, events, WebSockets, at several distances."""
+"""Record uvicorn, hypercorn and aiohttp: streams, uploads, events and WebSockets, at several round-trip times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages that do not end where they say, and heads that break the grammar, written by hand."""
+"""Record hand-written messages whose framing is wrong, or whose heads are malformed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROWS = b"row 1,0001,open\nrow 2,0002,open\n"
 REQUEST = b"GET /rows.csv HTTP/1.1\r\nHost: 10.9.0.2:8080\r\n\r\n"
 OLD_REQUEST = b"GET /rows.csv HTTP/1.0\r\nHost: 10.9.0.2:8080\r\n\r\n"
 READ = 0.1
-"""Seconds in which the client takes what comes, before it closes."""
+"""The time in seconds for which the client reads before it closes."""
 
 
 def _head(*lines: bytes) -> bytes:
@@ -24,12 +24,12 @@ def _chunked(*pieces: bytes) -> bytes:
 
 
 def _answered(lab: Lab, response: bytes, request: bytes = REQUEST) -> None:
-    """The client sends a request on each of two connections, and the server writes this in one send."""
+    """Send `request` on each of two connections; the server writes `response` in one send."""
     raw_talk(lab, [[response]], [[request, READ]] * 2)
 
 
 def _twice(rule: str, exchange: Exchange, kind: str | None = None, side: str = "server") -> dict[str, Any]:
-    """Papers of two connections with this exchange, and of what must be found on each."""
+    """Return the label of two connections with this exchange, and the finding expected on each."""
     finds = tuple(Find(rule, kind, side, number) for number in range(2))
     return {"connections": (Connection((exchange,), repeat=2),), "finds": finds}
 

@@ -1,4 +1,4 @@
-"""A real browser, and a load generator: clients that open several connections at once and order requests as they like."""
+"""Record a browser and a load generator: clients that open several connections at once and choose the order of their requests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TYPES = "types { text/html html; text/css css; text/javascript js; image/svg+xml
 
 
 def page(lab: Lab) -> None:
-    """Puts a page, a style sheet, a script and eight pictures into the folder that servers serve."""
+    """Write a page, a style sheet, a script and eight pictures into the folder that servers serve."""
     root = site(lab)
     shutil.copyfile(PEERS / "page.html", root / "page.html")
     for name, content in {"code.js": CODE, "style.css": STYLE, **PICTURES}.items():
@@ -88,7 +88,7 @@ def chromium_rtt_120(lab: Lab) -> None:
 
 
 ABORTED = (Find("client-abort", "stopped", "client", 3, note=True),)
-"""One for the three that end together; the first connection is a trial that wrk makes before its clock runs."""
+"""One finding for the three connections that end together. wrk opens the first connection as a trial, before its clock starts."""
 
 
 @recording(

@@ -1,4 +1,4 @@
-"""Closes that were not announced, and their twins that were; NTLM, which needs its connection."""
+"""Record closes that were not announced, healthy twins whose close was announced, and NTLM, which needs its connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connections that come late or not at all, and one that only takes its time."""
+"""Record connections that are established late or never, and one that is only slow."""
 
 from __future__ import annotations
 

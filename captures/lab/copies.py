@@ -1,4 +1,4 @@
-"""Recordings that hold more, or less, of each packet than there was."""
+"""Record captures that contain more, or less, of each packet than was on the wire."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Credentials that are sent only when asked for, each time, by a client and a server as they are in use."""
+"""Record clients that send their credentials only after a challenge, for every request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recordings that are faulty themselves: nothing in them is the fault of a server."""
+"""Make recordings that are damaged or incomplete, although client and server work correctly."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 URLS = [f"http://10.9.0.2/{name}.txt" for name in ("a", "large", "b")]
 SEGMENT = 1_448
 LOST = (9, 10, 11, 25, 30)
-"""Which of the large page's full segments are taken out: three in a row, and two alone."""
+"""The indexes of the full segments of the large page that are removed: three in a row, and two alone."""
 
 BLAMELESS = {
     "truncated-response": "the recording has a hole, the response had none",
@@ -27,7 +27,7 @@ BLAMELESS = {
 
 
 def _lose(path: Path) -> None:
-    """Takes five data packets out of a recording, as if tcpdump had missed them."""
+    """Remove five data packets from a recording, as if tcpdump had missed them."""
     frames = [segment.frame for segment in evidence.segments(path)[0] if segment.length == SEGMENT]
     whole = path.with_name("whole")
     path.rename(whole)
@@ -39,7 +39,9 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r
 
 
 def _overrun(lab: Lab, large: Steps, *, after: float, seconds: float) -> None:
-    """Serves the large page in these steps. The recorder stands still for so many seconds, so long after curl has begun."""
+    """Serve the large page in the steps `large`, and stop the recorder for `seconds`, beginning `after` seconds after curl has
+    started.
+    """
     small = [HEAD % 300 + b"s" * 300]
     raw_server(lab, [small, large, small], 80, nodelay=True)
     client = lab.client.start("curl", "-sS", "--max-time", "20", *URLS, stdout=subprocess.DEVNULL)
@@ -52,13 +54,13 @@ def _overrun(lab: Lab, large: Steps, *, after: float, seconds: float) -> None:
 
 
 def _cut(path: Path) -> None:
-    """Cuts the file inside a packet, as a full disk or an interrupted copy does."""
+    """Cut off the file inside a packet, like a full disk or an interrupted copy."""
     content = path.read_bytes()
     path.write_bytes(content[: len(content) * 2 // 3 - 7])
 
 
 def _lose_handshakes(path: Path) -> None:
-    """Takes the SYNs and SYN-ACKs out of a recording, as a filter for them does."""
+    """Remove the SYNs and SYN-ACKs from a recording, like a capture filter."""
     whole = path.with_name("whole")
     path.rename(whole)
     words = ("tshark", "-n", "-r", str(whole), "-Y", "tcp.flags.syn == 0", "-F", "pcap", "-w", str(path))
@@ -68,7 +70,7 @@ def _lose_handshakes(path: Path) -> None:
 CLOSING = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 300\r\n\r\n" + b"b" * 300
 ASKING = b"GET /report HTTP/1.1\r\nHost: 10.9.0.2:8080\r\n\r\n"
 UNTIL = 4.0
-"""Seconds between two connections: Linux counts initial sequence numbers up by 15.6 MB in each."""
+"""The time in seconds between two connections. In each second, Linux increases initial sequence numbers by 15.6 MB."""
 
 
 @recording(

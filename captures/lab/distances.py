@@ -1,5 +1,4 @@
-"""Round trips of 20 to 150 ms: faults that stay the same wherever they are captured, and healthy traffic that only takes
-its time."""
+"""Record round trips of 20 to 150 ms: faults that are the same at every capture point, and healthy traffic that is only slow."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""More pairs of servers and clients at a distance: pipelines with trailer fields, larger downloads, uploads without a length, TLS
-through a proxy."""
+"""Record more servers and clients over long round trips: pipelines, trailers, downloads, uploads without a length, TLS."""
 
 from __future__ import annotations
 

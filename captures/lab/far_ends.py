@@ -1,4 +1,4 @@
-"""How connections end, seen from everywhere: closes that nobody announced, requests that they hit, and what mends it."""
+"""Record how connections end, at every capture point: unannounced closes, the requests lost because of them, and the fixes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scenario import Connection, Exchange, Find, Lab, get, raw_client, raw_serve
 
 FORGET = {"do": "forget"}
 AGAIN = [1.5, REQUEST, READ]
-"""Somebody tries again: a connection of its own, and it works."""
+"""The steps of a client that tries again on a new connection, which succeeds."""
 
 WORKS = Connection((get("/report", 5),))
 CROSSED = Connection((get("/report", 5),), closed_by="both")

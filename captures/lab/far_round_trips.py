@@ -1,4 +1,4 @@
-"""Round trips that buy nothing, seen from everywhere: challenges that come again, connections that are used once."""
+"""Record needless round trips, at every capture point: repeated challenges, and connections that are used once."""
 
 from __future__ import annotations
 

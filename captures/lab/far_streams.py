@@ -1,4 +1,4 @@
-"""Streams, pages and what ends them, seen from everywhere."""
+"""Record streams and pages, and how they end, at every capture point."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EVENT_BYTES = sum(map(len, EVENT))
 
 
 def chunk(content: bytes) -> bytes:
-    """A chunk without extensions (RFC 9112 section 7.1)."""
+    """Return a chunk without extensions (RFC 9112 section 7.1)."""
     return b"%x\r\n%s\r\n" % (len(content), content)
 
 

@@ -1,4 +1,4 @@
-"""Waits and crumbs, seen from everywhere."""
+"""Record waits, and messages in many tiny segments, at every capture point."""
 
 from __future__ import annotations
 

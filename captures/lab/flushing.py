@@ -1,4 +1,4 @@
-"""What is flushed and comes as it should, what something collects, and what is written in crumbs that are chunks."""
+"""Record data that is flushed and arrives in time, data that something buffers, and messages in many tiny chunks."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def yielded_lines(lab: Lab) -> None:
 
 
 def _flask_like(lab: Lab, name: str) -> None:
-    """Starts gunicorn with an application of peers/yielding.py."""
+    """Start gunicorn with an application of peers/yielding.py."""
     words = ["-m", "gunicorn", "--worker-class", "gthread", "--threads", "4", "--chdir", str(PEERS), "--bind", "10.9.0.2:8000"]
     lab.server.serve(8000, sys.executable, *words, f"yielding:{name}", stderr=-3)
 

@@ -1,4 +1,4 @@
-"""Resets that neither host sent, and resets that look alike and come from the server itself."""
+"""Record resets that neither host sent, and similar resets that the server itself sent."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from scenario import (
 
 CLIENT, BOTH = ("client",), ("client", "server")
 FAR = Reset(ttl=255, ip_id=0, ack=True)
-"""A box that begins with the largest TTL, as routers do: hosts here begin with 64."""
+"""A reset of a device that starts with the largest TTL, like a router. The hosts here start with 64."""
 
 NOBODY = {
     "truncated-response": "the server did not close",

@@ -1,4 +1,4 @@
-"""Streams and bodies without framing, and their twins that have it."""
+"""Record streams and bodies without framing, and healthy twins with framing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _paused(pieces: list[bytes], pauses: list[float]) -> Steps:
 
 
 def _stream(*fields: bytes) -> Steps:
-    """A stream flushed in five pieces, with these header fields."""
+    """Return the steps of a server that flushes a stream with these header fields in five pieces."""
     head = b"\r\n".join((b"HTTP/1.1 200 OK", b"Content-Type: text/csv", *fields, b"", b""))
     pieces = [b"%x\r\n%s\r\n" % (len(rows), rows) for rows in ROWS] if fields[0].startswith(b"Transfer") else ROWS
     return _paused([head + pieces[0], *pieces[1:]], [0.15, 0.3, 0.2, 0.25, 0.15])

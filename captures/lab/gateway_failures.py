@@ -1,4 +1,4 @@
-"""Gateways that fail their clients because of what is behind them, recorded on both sides."""
+"""Record gateways that fail their clients because of a server behind them, on both sides of the gateway."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from scenario import PEERS, SEEN, Connection, Exchange, Find, Lab, get, recordin
 
 BOTH: dict[str, Any] = {"at": "proxy", "interface": "any", "proxied": True}
 LOST = Find("no-response", "at-once", "server", 1)
-"""What the server behind did, where that is the second connection."""
+"""The expected finding about the server behind the gateway, whose connection is the second one."""
 
 
 TAKEN = 20_272 - 87
-"""Bytes of the body that a server which never reads takes into its buffer of 16 kB (doubled by Linux)."""
+"""The number of bytes of the body that fit into the receive buffer (16 kB, doubled by Linux) of a server that never reads."""
 
 
 def gateway(lab: Lab, maker: str, *ports: int, **options: Any) -> None:
-    """Starts servers, and a gateway before them."""
+    """Start servers, and a gateway in front of them."""
     start_servers(lab.server, lab.folder, *ports)
     Gateway(maker, **options).start(lab.client, lab.folder / maker)
 
 
 def ask(lab: Lab, *requests: tuple[str, str] | tuple[str, str, int]) -> None:
-    """A user asks one thing after the other on a connection: target, what the server is told to do, bytes of the body."""
+    """Send requests one after the other on one connection: target, what the server has to do, and the size of the body."""
     assert lab.user
     plan: list[dict[str, Any]] = []
     for number, (target, deed, *body) in enumerate(requests):
