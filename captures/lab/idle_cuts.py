@@ -1,4 +1,4 @@
-"""What was open on purpose and is cut because nothing passed for a while: WebSockets, event streams, tunnels; and what is not."""
+"""Record WebSockets, event streams and tunnels that are closed because no data passed, and healthy twins."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _haproxy(lab: Lab) -> None:
 
 
 def _message(text: bytes) -> Steps:
-    """A WebSocket message, which is echoed, and its rest."""
+    """Return the steps that send a WebSocket message, read its echo, and wait."""
     return [websocket_frame(1, text), 0.1]
 
 

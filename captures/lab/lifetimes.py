@@ -1,4 +1,4 @@
-"""Ends of connections: idle ones, requests that are lost on them, responses and requests that are cut off."""
+"""Record how connections end: idle connections, requests that are lost on them, truncated responses and requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Healthy conversations that look like a fault, for docs/pages/healthy-traffic.md."""
+"""Record healthy conversations that look like a fault, for docs/pages/healthy-traffic.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Packets that a wire loses, and the silence until they are sent again."""
+"""Record packets that a wire loses, and the silence until they are retransmitted."""
 
 from __future__ import annotations
 

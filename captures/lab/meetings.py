@@ -1,8 +1,8 @@
-"""Requests that meet the idle limit of a real server, and their look-alikes: servers whose processes end.
+"""Record requests that meet the idle timeout of a real server, and similar cases in which a server's process ends.
 
-peers/timed_pool.py sends its requests when the limit ends; the kernel acknowledges some that the process never reads. Of its many
-connections a recording keeps a few: those whose requests were lost, and those that showed the limit. races.py makes such
-recordings by the hundred.
+peers/timed_pool.py sends its requests when the idle timeout expires; the kernel acknowledges some that the process never reads. A
+recording keeps only a few of its many connections: those whose requests were lost, and those that show the idle timeout. races.py
+makes hundreds of similar recordings.
 """
 
 from __future__ import annotations
@@ -39,15 +39,19 @@ AT_THE_LIMIT = {
 
 
 TOGETHER = 0.05
-"""Seconds within which a server that looks for idle connections now and then closes all that it finds."""
+"""The time in seconds within which a server that checks for idle connections now and then closes all that it finds."""
 
 
 def kept(
     lost: str = "acknowledged", least: int = 1, most: int = 3, young: float = 0.0, *, company: bool = False
 ) -> Callable[[Path], None]:
-    """Leaves of a recording `most` connections at most whose last request was lost so (evidence.lost), and three that were closed
-    at rest; after a rest shorter than `young` if that is given, else after a longer one. With `company`: these three at different
-    times, and two that were closed together with each. Connections of the client that only keeps the server busy are left out."""
+    """Return a function that keeps only some connections of a recording. It raises Mismatch if there are too few.
+
+    It keeps at most `most` and at least `least` connections whose last request was lost in the way `lost` (see evidence.lost),
+    and three that were closed while idle: for less than `young` seconds or, if that is 0, for more than one second. With
+    `company`, these three closed at different times, and two connections that closed together with each lost request are kept,
+    too. Connections of the client that only keeps the server busy are removed.
+    """
 
     def crop(path: Path) -> None:
         heads, seen = evidence.heads(path, whole=False), evidence.lost(path)
@@ -67,7 +71,7 @@ def kept(
 
 
 def leave(path: Path, streams: list[int]) -> None:
-    """Leaves these connections of a recording."""
+    """Keep only these connections of a recording."""
     whole = path.with_suffix(".whole")
     path.rename(whole)
     expression = f"tcp.stream in {{{', '.join(map(str, sorted(streams)))}}}"
@@ -93,7 +97,9 @@ def _closed(stream: list[evidence.Segment]) -> float:
 
 
 def _rest(stream: list[evidence.Segment]) -> float | None:
-    """Seconds from the last response to the server's close; None where the server did not close first, or never answered."""
+    """Return the time in seconds from the last response to the server's close. None: the server did not close first, or never
+    answered.
+    """
     answers = _answers(stream)
     closes = [segment.time for segment in stream if segment.flags & (evidence.FIN | evidence.RST)]
     return closes[0] - answers[-1] if answers and evidence.closed_by(stream) == "server" else None
@@ -102,7 +108,9 @@ def _rest(stream: list[evidence.Segment]) -> float | None:
 def ask(
     lab: Lab, server: str, limit: float, *, front: int = 0, workers: int = 1, more: tuple[str, ...] = (), **pool: Any
 ) -> None:
-    """Starts a server with this idle limit, on port 8080, and a pool, which asks it or the proxy at the port `front`."""
+    """Start a server with this idle timeout on port 8080, and a pool that sends requests to it, or to the proxy on the port
+    `front`.
+    """
     parent = SERVERS[server].start(lab, lab.folder, limit, workers, *more)
     lab.server.wait_for_listener(PORT)
     where = {"address": "127.0.0.1" if front else "10.9.0.2", "port": front or PORT, "behind": ["10.9.0.2", PORT]}
@@ -279,7 +287,7 @@ def java_met(lab: Lab) -> None:
 
 
 def soon(path: Path) -> None:
-    """Raises Mismatch where the server was late."""
+    """Raise Mismatch if the server closed late."""
     for stream in evidence.segments(path).values():
         late = _closed(stream) - _answers(stream)[-1]
         if late > 0.018:
@@ -312,7 +320,7 @@ NEVER_READ = Find("no-response", "unread", "server", LOST)
 
 
 def killed(path: Path) -> None:
-    """Leaves the connections used before whose request was acknowledged and never read: the kernel reset them."""
+    """Keep only reused connections whose last request was acknowledged but never read, so the kernel reset the connection."""
     streams, seen = evidence.segments(path), evidence.lost(path)
     kept = {n for n, s in streams.items() if _answers(s) and not any(segment.flags & evidence.FIN for segment in s)}
     wanted = [number for number, how in seen.items() if how == "acknowledged" and number in kept]

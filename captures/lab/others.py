@@ -1,4 +1,4 @@
-"""What is no HTTP: TLS, SSH, Redis, PostgreSQL, SMTP, HTTP/2; healthy, and once with Nagle's algorithm against a delayed ACK."""
+"""Record protocols other than HTTP/1: TLS, SSH, Redis, PostgreSQL, SMTP, HTTP/2; some are healthy, some have a Nagle stall."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ SSH = (
 
 
 def sshd(lab: Lab) -> None:
-    """Starts an SSH server on port 2222 with keys of its own."""
+    """Start an SSH server on port 2222 with its own keys."""
     os.makedirs("/run/sshd", exist_ok=True)
     lab.folder.chmod(0o755)
     for name in ("host", "key"):
@@ -122,12 +122,12 @@ def sshd(lab: Lab) -> None:
 
 
 def ssh(lab: Lab, command: str) -> None:
-    """Runs a command on the server through SSH."""
+    """Run a command on the server through SSH."""
     lab.client.run(*SSH, "-i", str(lab.folder / "key"), "root@10.9.0.2", command)
 
 
 def redis(lab: Lab) -> None:
-    """Starts Redis, which keeps nothing."""
+    """Start Redis without persistence."""
     words = ("--port", "6379", "--bind", "0.0.0.0", "--protected-mode", "no", "--save", "", "--dir", str(lab.folder))
     lab.server.serve(6379, "redis-server", *words, stdout=-3)
 
@@ -179,7 +179,7 @@ def postgres_pgbench(lab: Lab) -> None:
 
 
 def postgres(lab: Lab) -> None:
-    """Starts PostgreSQL on port 5433 with an empty database."""
+    """Start PostgreSQL on port 5433 with an empty database."""
     data = lab.folder / "data"
     lab.folder.chmod(0o777)
     user = ("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups")

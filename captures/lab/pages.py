@@ -1,4 +1,4 @@
-"""Pages whose sub-resources wait for their end, and what mends it: with node and a client that does what browsers do."""
+"""Record pages whose sub-resources wait for the end of the page, and the fix, with node and a client that acts like a browser."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stacks import chromium
 
 PAGE_BYTES, ASSET_BYTES = 852, 500
 NO_ICON = 32
-"""Bytes that a page for a real browser has besides."""
+"""The additional bytes of a page for a real browser."""
 
 PAGE = "http://10.9.0.2:8080/page/800"
 ASSETS = tuple(Connection((get(f"/asset/50/{name}", ASSET_BYTES),)) for name in ("style.css", "script.js"))
@@ -18,7 +18,9 @@ CHUNKED, UNFRAMED = {"response_framing": "chunked"}, {"response_framing": "close
 
 
 def page_server(lab: Lab, *options: str) -> None:
-    """Starts peers/node_pages.js on port 8080 of the server, and has it answer once out of sight: the first time is slow."""
+    """Start peers/node_pages.js on port 8080 of the server, and send it one uncaptured request, because the first response is
+    slow.
+    """
     lab.server.serve(8080, "node", str(PEERS / "node_pages.js"), "8080", *options)
     lab.server.run("curl", "-sS", "http://127.0.0.1:8080/page/1/flushed")
 
@@ -73,7 +75,7 @@ def page_keep_alive_off(lab: Lab) -> None:
 
 
 def _visit(how: str, **framing: str) -> tuple[Connection, ...]:
-    """The page and its sub-resources, on as many connections as a browser likes."""
+    """Request the page and its sub-resources, on as many connections as a browser would use."""
     page = get(f"/page/800/{how}/visited", PAGE_BYTES + NO_ICON, **framing)
     return (Connection((page, *(one for asset in ASSETS for one in asset.exchanges))),)
 

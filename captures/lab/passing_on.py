@@ -1,4 +1,4 @@
-"""Reverse and forward proxies: HAProxy, Varnish, nginx and Squid, with what they say to both sides in one recording."""
+"""Record reverse and forward proxies (HAProxy, Varnish, nginx, Squid), with both of their sides in one recording."""
 
 from __future__ import annotations
 

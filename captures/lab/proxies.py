@@ -1,4 +1,4 @@
-"""Proxies and balancers, recorded on both sides: what they do to streams, to closes and to requests that are lost behind them."""
+"""Record proxies and load balancers on both sides: what they do with streams, closes, and requests that are lost behind them."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def behind_nginx_retired(lab: Lab) -> None:
 
 
 def _page(how: str, front: dict[str, str], back: dict[str, str], closed_by: str | None) -> tuple[Connection, ...]:
-    """The page, from the user and from the proxy, and behind it its two sub-resources."""
+    """Return the connections for the page of a user and of the proxy, each followed by its two sub-resources."""
     page = f"/page/800/{how}"
     assets = [get(f"/asset/50/{name}", 500) for name in ("style.css", "script.js")]
     return (

@@ -1,6 +1,6 @@
-"""Nagle's algorithm and receivers with other delayed-ACK timers than Linux' 40 ms; a wire holds their ACKs back.
+"""Record Nagle's algorithm with receivers whose delayed-ACK timer is not Linux's 40 ms; a wire holds their ACKs back.
 
-Such receivers delay every ACK: there is no first exchange that is spared.
+These receivers delay every ACK, so the first exchange stalls, too.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Connections that ICMP errors refuse: by firewalls and routes, of the server and of a router before it.
+"""Record connections that ICMP errors refuse: from firewalls and routes of the server, or of a router in front of it.
 
-The recorded "server" is the router where the addresses behind it (10.9.2.0/24, fd00:9:2::/64) are asked for.
+The recorded "server" is the router for addresses behind it (10.9.2.0/24, fd00:9:2::/64).
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from connects import FINE, REPORTS, TWO_GETS
 from scenario import Connection, Find, Lab, over_ipv6, raw_talk, recording
 
 ERRORS = "tcp or icmp or (icmp6 and ip6[40] < 128)"
-"""Without neighbour discovery."""
+"""A capture filter without neighbor discovery."""
 
 ATTEMPT = Connection((), closed_by="")
 NOT_SAID = {"connect-retry": "it was never connected", "one-sided": "there is nothing that the recording could have missed"}
 
 
 def ask(lab: Lab, *urls: str, seconds: int = 5) -> None:
-    """Ask the client's curl for each of these; none is expected to answer."""
+    """Request each URL with curl on the client; no response is expected."""
     for url in urls:
         lab.client.run("curl", "-sS", "--max-time", str(seconds), url, check=False)
 

@@ -1,5 +1,6 @@
-"""Connections that real servers and clients do not use again, that are not kept as announced, or are reset over an upload;
-challenges that come again; and their healthy twins."""
+"""Record connections that are not reused, not kept as announced, or reset during an upload, repeated challenges, and healthy
+twins.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ def _each_alone(closed_by: str | None) -> tuple[Connection, ...]:
 
 
 def _gunicorn_sync(lab: Lab) -> None:
-    """gunicorn with its default worker on port 8000."""
+    """Start gunicorn with its default worker on port 8000."""
     words = ["-m", "gunicorn", "--chdir", str(PEERS), "--bind", f"{lab.server.address}:8000", "wsgi_app:application"]
     lab.server.serve(8000, sys.executable, *words, stderr=-3)
 
@@ -158,7 +159,7 @@ def curl_in_parallel(lab: Lab) -> None:
 
 PROTECTED = 'auth_basic "reports"; auth_basic_user_file {folder}/users;'
 REFUSED = 179
-"""Bytes of nginx's page for a 401."""
+"""The number of bytes of nginx's page for a 401."""
 
 
 def _protected(lab: Lab) -> None:

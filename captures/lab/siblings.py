@@ -1,4 +1,4 @@
-"""Several servers behind one name: one of them is slow, or none."""
+"""Record several servers behind one name, of which one or none is slow."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BEHIND = tuple(Connection(GETS[first :: len(PORTS)], closed_by=None) for first i
 
 
 def _go_round(lab: Lab, *pauses: float) -> None:
-    """Three servers that think for so long, and nginx, which asks them in turn for what a user asks it for."""
+    """Start three servers with these response times, and nginx, which forwards a user's requests to them in turn."""
     for port, pause in zip(PORTS, pauses, strict=True):
         raw_server(lab, [[pause, ITEM]], port, nodelay=True)
     conf = lab.folder / "proxy.conf"
@@ -76,8 +76,10 @@ def behind_nginx_siblings(lab: Lab) -> None:
 
 
 def _ask_each(lab: Lab, address: str, *pauses: float, last: Sequence[bytes] = (ITEM,)) -> None:
-    """One client and three servers that think for so long: a connection to each, with twelve requests. The last server gives the
-    answers in `last` in turn."""
+    """Run one client and three servers with these response times: one connection to each, with twelve requests.
+
+    `last`: the responses of the last server, in turn.
+    """
     for port, pause in zip(PORTS, pauses, strict=True):
         answers = [[pause, answer] for answer in (last if port == PORTS[-1] else (ITEM,))]
         raw_server(lab, answers * ROUNDS if len(answers) > 1 else answers, port, nodelay=True)

@@ -1,4 +1,4 @@
-"""Data that nothing acknowledges: paths that die, forget, or carry small packets only; and their healthy twins."""
+"""Record data that is never acknowledged: paths that fail, forget, or carry only small packets, and their healthy twins."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ PAGE = get("/size/300", 300)
 TO_SERVER, FROM_SERVER = ("client",), ("server",)
 ERRORS_TOO = "tcp or icmp or icmp6"
 LATER = Start(seconds=1.0)
-"""A second after the SYN: one exchange is over, and the next has not begun."""
+"""A second after the SYN, when one exchange has ended and the next has not begun."""
 
 NOBODY = {
     "client-abort": "the client gave up because nothing came",
@@ -67,13 +67,13 @@ def _pages(lab: Lab, *options: str) -> None:
 
 
 def _ask(lab: Lab, *steps: dict[str, Any], library: str = "requests", timeout: float = 8, host: str = "10.9.0.2") -> None:
-    """Plays the steps of peers/silence_client.py."""
+    """Run peers/silence_client.py with these steps."""
     words = [library, f"http://{host}:8080", str(timeout), json.dumps(steps)]
     lab.client.run(sys.executable, str(PEERS / "silence_client.py"), *words)
 
 
 def _ask_pages(lab: Lab, *steps: dict[str, Any], **how: Any) -> None:
-    """Starts peers/silence_server.py, and plays the steps of its client."""
+    """Start peers/silence_server.py, and run its client with these steps."""
     _pages(lab)
     _ask(lab, *steps, **how)
 
@@ -84,7 +84,9 @@ OVER_IPV6 = "[fd00:9::2]"
 # A link that carries small packets only.
 
 HOLE = (Connection((PAGE, Exchange("POST", "/up", None, None, "", request_body=8_000)), closed_by=""),)
-"""Nobody closed: the FIN of a client is held back behind what it has not brought through."""
+"""The connection of a black hole: neither side closed, because the client's FIN is sent only after the data that does not get
+through.
+"""
 
 
 def _hole(lab: Lab, host: str = "10.9.0.2", size: int = 8_000, *, again: bool = False) -> None:
@@ -290,7 +292,7 @@ def black_hole_download_beyond(lab: Lab) -> None:
 
 
 def _deaf(host: Host) -> None:
-    """A firewall that drops ICMP on the host itself: its captures show what its kernel never hears."""
+    """Make a host drop ICMP with a firewall: its captures contain what its kernel never reads."""
     for command, protocol in (("iptables", "icmp"), ("ip6tables", "icmpv6")):
         host.run(command, "-A", "INPUT", "-p", protocol, "-j", "DROP")
 

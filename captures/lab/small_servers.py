@@ -1,4 +1,4 @@
-"""lighttpd, Caddy and PHP's built-in server: pages, ranges, redirects, compression, and what PHP closes."""
+"""Record lighttpd, Caddy and PHP's built-in server: pages, ranges, redirects, compression, and closes by PHP."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def lighttpd_pipelined(lab: Lab) -> None:
 
 
 def pipeline(lab: Lab, lines: list[str], port: int = 8080) -> None:
-    """Writes these requests to the server's IPv6 address in one send, and reads as many responses."""
+    """Write these requests to the server's IPv6 address in one send, and read as many responses."""
     batch = "".join(f"{line} HTTP/1.1\r\nHost: example.test\r\n\r\n" for line in lines)
     steps = [[batch, {"read": [line.split(" ")[0] for line in lines]}, 0.02]]
     raw_client(lab, steps, port, address=lab.server.address6)

@@ -1,6 +1,7 @@
-"""Nagle's algorithm and the delayed ACK: senders that write a message in pieces on a connection that is kept.
+"""Record Nagle's algorithm with delayed ACKs: senders that write a message in several pieces on a persistent connection.
 
-Each connection has its first exchange spared: Linux acknowledges at once until it has answered for the first time.
+The first exchange of each connection does not stall, because Linux acknowledges at once until it has sent data for the first
+time.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""nginx and Apache httpd with their defaults, and clients that have nothing to complain about."""
+"""Record nginx and Apache httpd with their defaults, and healthy traffic of their clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""waitress, werkzeug, Jetty, Tomcat and Go: servers with a thread for each request, and clients that keep connections."""
+"""Record waitress, werkzeug, Jetty, Tomcat and Go: servers with a thread per request, and clients that keep connections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Long transfers over long ways, and what limits them: a window, a buffer, or a program, of which nothing is said."""
+"""Record long transfers over long round trips, limited by a window, by a buffer, or by a program, which is not reported."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from scenario import PEERS, Connection, Exchange, Find, Lab, curl, get, over_ipv
 
 POINTS = ("client", "server")
 FAR = Conditions(delay=0.15)
-"""A round trip of 300 ms: what takes long is still small."""
+"""A round trip of 300 ms, so even small transfers take long."""
 CUT = ("-s", "144")
-"""Bytes of each packet. The heads are short, and whole."""
+"""Options that capture 144 bytes of each packet; the heads are shorter."""
 GET = b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n"
 ANSWER = [[GET, {"read": ["GET"]}]]
 FINE = {"capture-loss": "nothing was lost, only cut", "zero-window-stall": "the window stays open"}
 
 
 def set_kernel(host: Host, *settings: str) -> None:
-    """Set values of the kernel in the namespace of a host."""
+    """Set kernel parameters in the namespace of a host."""
     host.run("sysctl", "-qw", *settings)
 
 
 def body(size: int) -> bytes:
-    """A response with a body of this size."""
+    """Return a response with a body of this size."""
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"b" * size
 
 
@@ -156,7 +156,7 @@ def window_of_32_kb_ipv6(lab: Lab) -> None:
 
 
 BUFFER = "16384"
-"""Bytes of SO_SNDBUF; Linux doubles it for its overhead, and lets one write of 64 kB exceed it."""
+"""The value of SO_SNDBUF in bytes. Linux doubles it for its overhead, and allows one write of 64 kB to exceed it."""
 WAY = Conditions(delay=0.04)
 """A round trip of 80 ms."""
 HEADS = ("-s", "128")

@@ -1,4 +1,4 @@
-"""Requests for a WebSocket: what a gateway drops, what a server does not have, and what is well."""
+"""Record requests for a WebSocket: the upgrade is removed by a gateway, is not supported by a server, or succeeds."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ PASSED_ON = 'proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; pro
 
 
 def upgrade(version: int = 13) -> bytes:
-    """A request for a WebSocket."""
+    """Return a request for a WebSocket."""
     fields = f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: {version}\r\n"
     return f"GET /chat HTTP/1.1\r\nHost: www\r\n{fields}Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
 
 
 def ask_gateway(lab: Lab) -> None:
-    """A user asks the gateway for a WebSocket, by hand, and takes what comes."""
+    """Send a hand-written request for a WebSocket to the gateway, and read the response."""
     assert lab.user
     steps = steps_as_json([[upgrade(), {"read": ["GET"]}, 0.05]])
     lab.user.run(sys.executable, str(PEERS / "raw_client.py"), PROXY_FRONT, "80", steps)
 
 
 def gateway(lab: Lab, maker: str, options: str = "", *, pooled: bool = True) -> None:
-    """Starts aiohttp, which has a WebSocket at /chat, and a gateway before it."""
+    """Start aiohttp, which has a WebSocket at /chat, and a gateway in front of it."""
     python_app(lab, "aiohttp", str(A))
     Gateway(maker, pooled=pooled, options=options).start(lab.client, lab.folder / maker)
 

@@ -1,4 +1,4 @@
-"""What a capture cannot show: the other direction, what is encrypted, what the network card cuts."""
+"""Record what a capture cannot show: the other direction, encrypted data, and segments that the network card splits."""
 
 from __future__ import annotations
 

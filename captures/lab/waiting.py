@@ -1,4 +1,4 @@
-"""Other waits: for a 100 that never comes, for a reader, for an application; and a body in crumbs."""
+"""Record other waits: for a 100 that never comes, for a reader, for an application; and a body in many tiny segments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Receivers whose windows hold their senders up longer than they are closed, and some whose windows do not."""
+"""Record receivers whose windows delay their senders for longer than they are closed, and some whose windows do not."""
 
 from __future__ import annotations
 
