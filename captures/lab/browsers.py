@@ -49,7 +49,7 @@ BROWSED = {
     must_not=BROWSED,
 )
 def chromium_nginx(lab: Lab) -> None:
-    """Chromium, without a window, loads a page and what belongs to it over as many connections as it likes, and ends."""
+    """Headless Chromium loads a page and its resources over as many connections as it chooses, and ends."""
     page(lab)
     nginx(lab, TYPES)
     chromium(lab.client, lab.folder, "http://10.9.0.2/page.html")
@@ -65,7 +65,7 @@ def chromium_nginx(lab: Lab) -> None:
     wire=Conditions(0.010),
 )
 def chromium_rtt_20(lab: Lab) -> None:
-    """The page of chromium-nginx from Caddy; one visit, captured at the client, half-way and at the server. Over IPv6."""
+    """The page of chromium-nginx from Caddy; one visit, captured at the client, in the middle and at the server. Over IPv6."""
     page(lab)
     caddy(lab)
     chromium(lab.client, lab.folder, "http://[fd00:9::2]/page.html")
@@ -102,7 +102,7 @@ ABORTED = (Find("client-abort", "stopped", "client", 3, note=True),)
     wire=Conditions(0.010),
 )
 def wrk_rtt_20(lab: Lab) -> None:
-    """wrk keeps three connections busy for a second and then closes them: the last response of each is on the wire when the
-    client's FIN leaves, and meets a reset."""
+    """wrk keeps three connections busy for a second and then closes them. The last response of each is on the wire when the
+    client's FIN is sent, and is answered with a reset."""
     go_server(lab)
     lab.client.run("wrk", "-t", "1", "-c", "3", "-d", "1s", f"{V4}/bytes/200")

@@ -41,5 +41,5 @@ def urllib_challenged(lab: Lab) -> None:
     must_not={"repeated-auth-challenge": "there is no challenge"},
 )
 def urllib_credentials_first(lab: Lab) -> None:
-    """What mends urllib-challenged: HTTPPasswordMgrWithPriorAuth."""
+    """The fix for urllib-challenged: HTTPPasswordMgrWithPriorAuth."""
     _protected(lab, "first")

@@ -87,8 +87,8 @@ UNTIL = 4.0
     lose=_lose_handshakes,
 )
 def ports_used_again(lab: Lab) -> None:
-    """The client has only one port for its connections (net.ipv4.ip_local_port_range). It asks, the server answers and closes,
-    and seconds later the client asks again from the same port. The SYNs and SYN-ACKs were then taken out with tshark, so that the
+    """The client has only one port for its connections (net.ipv4.ip_local_port_range). The server answers its request and closes;
+    seconds later, the client sends a request from the same port. The SYNs and SYN-ACKs were then removed with tshark, so the
     sequence numbers of both directions seem to jump by tens of megabytes."""
     raw_server(lab, [[CLOSING, {"do": "close"}]])
     lab.client.run("sysctl", "-q", "-w", "net.ipv4.ip_local_port_range=40000 40000")
@@ -108,8 +108,8 @@ def ports_used_again(lab: Lab) -> None:
     whole=False,
 )
 def lost_packets(lab: Lab) -> None:
-    """Three GETs by curl on one connection, the second of 60 kB; five full segments of it were then taken out with
-    editcap: three in a row and two alone, 7,240 bytes in three places. The client acknowledged them all."""
+    """Three GETs by curl on one connection, the second of 60 kB. Five of its full segments were then removed with editcap: three
+    in a row and two alone, 7,240 bytes in three places. The client acknowledged all of them."""
     nginx(lab, a=300, large=60_000, b=900)
     curl(lab, *URLS)
 
@@ -126,9 +126,9 @@ def lost_packets(lab: Lab) -> None:
     whole=False,
 )
 def overrun(lab: Lab) -> None:
-    """Three GETs by curl on one connection to a hand-written server, which sends the second response in fifty pieces of
-    8,688 bytes, 10 ms apart. tcpdump has a ring of 32 kB and stands still for a quarter of a second in the middle of it:
-    the kernel drops packets of both directions."""
+    """Three GETs by curl on one connection to a hand-written server, which sends the second response in fifty pieces of 8,688
+    bytes, 10 ms apart. tcpdump has a ring of 32 kB and is stopped for a quarter of a second during this response, so the kernel
+    drops packets of both directions."""
     piece = b"w" * 6 * SEGMENT
     _overrun(lab, [HEAD % (50 * len(piece)), *[step for _ in range(50) for step in (piece, 0.01)]], after=0.2, seconds=0.25)
 
@@ -146,8 +146,8 @@ def overrun(lab: Lab) -> None:
     whole=False,
 )
 def overrun_counted(lab: Lab) -> None:
-    """As overrun, with pieces of 2,896 bytes that are 60 ms apart, and dumpcap with its smallest ring, which stands still for two
-    seconds. The Interface Statistics Block at the end of the file says how many packets are missing."""
+    """Like overrun, with pieces of 2,896 bytes that are 60 ms apart. dumpcap with its smallest ring is stopped for two seconds.
+    The Interface Statistics Block at the end of the file contains the number of dropped packets."""
     piece = b"w" * 2 * SEGMENT
     _overrun(
         lab, [HEAD % (60 * len(piece)) + piece, *[step for _ in range(59) for step in (0.06, piece)]], after=0.5, seconds=2.0
@@ -165,7 +165,7 @@ def overrun_counted(lab: Lab) -> None:
     whole=False,
 )
 def cut_off(lab: Lab) -> None:
-    """Two GETs by curl on one connection, the second of 30 kB; the file was then cut inside a packet of it, about two
-    thirds in."""
+    """Two GETs by curl on one connection, the second of 30 kB; the file was then cut off inside a packet of it, at about two
+    thirds."""
     nginx(lab, a=300, large=30_000)
     curl(lab, *URLS[:2])

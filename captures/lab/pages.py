@@ -33,7 +33,7 @@ def page_server(lab: Lab, *options: str) -> None:
     must_not={"slow-response": "it took less than a second", "no-connection-reuse": "the sub-resources overlap"},
 )
 def page_whole(lab: Lab, _: float) -> None:
-    """node writes the page when all of it is ready. What is named in its head is asked for when the page has come: a
+    """node writes the page when all of it is ready. The resources named in its head are requested when the page has arrived: a
     style sheet and a script, at the same time."""
     page_server(lab)
     lab.client.run(sys.executable, str(PEERS / "browser.py"), f"{PAGE}/whole")
@@ -46,7 +46,7 @@ def page_whole(lab: Lab, _: float) -> None:
     must_not={"late-flush": "the sub-resources overlap with the page", "unchunked-streaming": "it is chunked"},
 )
 def page_flushed(lab: Lab, _: float) -> None:
-    """What mends page-whole: node writes the head of the page as its first chunk and the rest 800 ms later."""
+    """The fix for page-whole: node writes the head of the page as its first chunk and the rest 800 ms later."""
     page_server(lab)
     lab.client.run(sys.executable, str(PEERS / "browser.py"), f"{PAGE}/flushed")
 
@@ -67,9 +67,9 @@ def page_flushed(lab: Lab, _: float) -> None:
     },
 )
 def page_keep_alive_off(lab: Lab) -> None:
-    """A server on which keep-alive was switched off says Connection: close with every response, and neither chunks nor says where
-    the page ends. IIS 7.5 does so and does not run here: node is told to do the same. The browser reads until the
-    close and copes: the sub-resources begin with the flush."""
+    """A server with keep-alive turned off sends Connection: close with every response, and neither chunks nor a length. IIS 7.5
+    behaves like this, but does not run here, so node imitates it. The browser reads until the close, and requests the
+    sub-resources when the flushed part arrives."""
     page_server(lab, "close")
     lab.client.run(sys.executable, str(PEERS / "browser.py"), f"{PAGE}/flushed")
 
@@ -90,7 +90,7 @@ def _visit(how: str, **framing: str) -> tuple[Connection, ...]:
     must_not={"slow-response": "it took less than a second", "no-response": "a spare connection has no request"},
 )
 def chromium_page_whole(lab: Lab) -> None:
-    """As page-whole, with a real browser."""
+    """Like page-whole, with a real browser."""
     page_server(lab)
     chromium(lab.client, lab.folder, f"{PAGE}/whole/visited")
 
@@ -104,6 +104,6 @@ def chromium_page_whole(lab: Lab) -> None:
     must_not={"late-flush": "the sub-resources overlap with the page", "unchunked-streaming": "it is chunked"},
 )
 def chromium_page_flushed(lab: Lab) -> None:
-    """What mends chromium-page-whole."""
+    """The fix for chromium-page-whole."""
     page_server(lab)
     chromium(lab.client, lab.folder, f"{PAGE}/flushed/visited")

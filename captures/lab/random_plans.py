@@ -1,7 +1,7 @@
 """Choose at random what happens in a recording of random_faults.py, and derive what can be known at each capture point.
 
 Expectations follow from how a fault was made and from what passes each point. A side sees what passes its end of the wire. The
-middle sees the same as the side that is separated by it from the device with the fault.
+middle sees what the client sees if the device with the fault is in the server's half of the wire, otherwise what the server sees.
 """
 
 from __future__ import annotations

@@ -57,7 +57,8 @@ def _go_round(lab: Lab, *pauses: float) -> None:
     proxied=True,
 )
 def behind_nginx_slow_sibling(lab: Lab) -> None:
-    """nginx goes round three servers, each of which answers twelve of 36 requests. The one on port 8082 is slow, always."""
+    """nginx forwards to three servers in turn, each of which answers twelve of 36 requests. The one on port 8082 is always
+    slow."""
     _go_round(lab, 0.008, 0.180, 0.008)
 
 
@@ -99,7 +100,8 @@ def _ask_each(lab: Lab, address: str, *pauses: float, last: Sequence[bytes] = (I
     wire=Conditions(0.020),
 )
 def slow_sibling_ipv6(lab: Lab) -> None:
-    """As behind-nginx-slow-sibling, without nginx: a client that asks three servers, over IPv6 and a round trip of 20 ms."""
+    """Like behind-nginx-slow-sibling, without nginx: a client sends requests to three servers, over IPv6 and a round trip of 20
+    ms."""
     _ask_each(lab, "fd00:9::2", 0.008, 0.180, 0.008)
 
 
@@ -123,8 +125,8 @@ ANSWERED = tuple(
     wire=Conditions(0.020),
 )
 def slow_sibling_and_errors(lab: Lab) -> None:
-    """As slow-sibling-ipv6, over IPv4: the server on port 8082 is slow, and the one on port 8083 answers every other request with
-    503."""
+    """Like slow-sibling-ipv6, over IPv4: the server on port 8082 is slow, and the one on port 8083 answers every other request
+    with 503."""
     _ask_each(lab, "10.9.0.2", 0.008, 0.180, 0.008, last=(ITEM, BUSY))
 
 

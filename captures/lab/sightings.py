@@ -48,7 +48,7 @@ def kinds(connections: Iterable[Connection]) -> set[Exchange]:
 
 
 def differences(meant: set[Exchange], met: set[Exchange]) -> tuple[set[Exchange], set[Exchange]]:
-    """What was meant and not met, and what was met and not meant; a size that nobody knew may be any."""
+    """Return the intended exchanges that did not occur, and the unintended ones that did. An unknown size may be any."""
     free = {(one.method, one.target) for one in meant if one.response_body == SEEN}
     freed = {replace(one, response_body=SEEN) if (one.method, one.target) in free else one for one in met}
     return meant - freed, freed - meant
