@@ -1,4 +1,4 @@
-"""Applications that take their time, stream, are posted to and switch protocols, and all of it as it should be."""
+"""Record healthy applications: slow responses, streams, uploads, and protocol switches."""
 
 from __future__ import annotations
 
@@ -100,8 +100,8 @@ def expect_continue(lab: Lab) -> None:
     must_not={"premature-close": "after 101 it is no HTTP", "excess-body": "these are frames"},
 )
 def node_websocket(lab: Lab) -> None:
-    """A GET, then a GET with Upgrade: websocket on the same connection; node answers 101. The client sends five masked
-    frames 30 ms apart, each is echoed, then a close frame; node closes. Both sides of the switch are hand-written."""
+    """A GET, then a GET with Upgrade: websocket on the same connection; node answers 101. The client sends five masked frames 30
+    ms apart, each of which is echoed, then a close frame; node closes. Both sides of the upgraded connection are hand-written."""
     node(lab, "node_app.js")
     ordinary = b"GET /bytes/50 HTTP/1.1\r\nHost: 10.9.0.2:8080\r\n\r\n"
     fields = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -112,7 +112,7 @@ def node_websocket(lab: Lab) -> None:
 
 
 def websocket_frame(opcode: int, payload: bytes) -> bytes:
-    """A frame of a client, masked (RFC 6455 section 5.2)."""
+    """Return a masked WebSocket frame of a client (RFC 6455 section 5.2)."""
     mask = b"\x11\x22\x33\x44"
     masked = bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
     return bytes([0x80 | opcode, 0x80 | len(payload)]) + mask + masked
@@ -165,7 +165,7 @@ def gunicorn_curl(lab: Lab) -> None:
     connections=(Connection((get("/bytes/700", 700, repeat=12),), closed_by=None),),
 )
 def gunicorn_ab_keep_alive(lab: Lab) -> None:
-    """ab -k asks in HTTP/1.0 with Connection: keep-alive, twelve times on one connection."""
+    """ab -k sends twelve HTTP/1.0 requests with Connection: keep-alive on one connection."""
     gunicorn(lab, lab.server.address)
     lab.client.run("ab", "-q", "-k", "-n", "12", "-c", "1", "http://10.9.0.2:8000/bytes/700")
 
@@ -192,7 +192,7 @@ def node_requests(lab: Lab) -> None:
     connections=(Connection((get("/bytes/1000", 1_000, repeat=12),), closed_by="client"),),
 )
 def node_ab_keep_alive(lab: Lab) -> None:
-    """ab -k asks in HTTP/1.0 with Connection: keep-alive, twelve times on one connection."""
+    """ab -k sends twelve HTTP/1.0 requests with Connection: keep-alive on one connection."""
     node(lab, "node_app.js")
     lab.client.run("ab", "-q", "-k", "-n", "12", "-c", "1", f"{NODE}/bytes/1000")
 
@@ -205,8 +205,8 @@ def node_ab_keep_alive(lab: Lab) -> None:
     must_not={"nagle-delayed-ack": "the delayed ACK comes 40 ms before the application writes its body"},
 )
 def thinking_server(lab: Lab) -> None:
-    """The look-alike of server-head-body-split: Nagle's algorithm is on and the client delays its ACK of the head, but
-    the application writes the body only 80 ms after the head."""
+    """Looks like server-head-body-split: Nagle's algorithm is on and the client delays its ACK of the head, but the application
+    writes the body only 80 ms after the head."""
     raw_talk(lab, [[HEAD, 0.08, b"b" * 300]], [[step for _ in range(8) for step in (REQUEST, {"read": ["GET"]}, 0.01)]])
 
 
@@ -218,7 +218,7 @@ def thinking_server(lab: Lab) -> None:
     must_not={"nagle-delayed-ack": "TCP_NODELAY is set; the application is late"},
 )
 def thinking_server_nodelay(lab: Lab) -> None:
-    """As thinking-server, with TCP_NODELAY, and with 45 ms: close to the time of the delayed ACK."""
+    """Like thinking-server, with TCP_NODELAY and a delay of 45 ms, which is close to the delayed-ACK timer."""
     raw_talk(
         lab, [[HEAD, 0.045, b"b" * 300]], [[step for _ in range(8) for step in (REQUEST, {"read": ["GET"]}, 0.01)]], nodelay=True
     )

@@ -1,4 +1,4 @@
-"""uvicorn, hypercorn and aiohttp: streams, uploads, events, WebSockets, at several distances."""
+"""Record uvicorn, hypercorn and aiohttp: streams, uploads, events and WebSockets, at several round-trip times."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def uvicorn_httpx(lab: Lab) -> None:
     wire=Conditions(0.060),
 )
 def uvicorn_rtt_120(lab: Lab) -> None:
-    """Seven requests of one httpx.Client; one conversation, captured at the client, half-way and at the server."""
+    """Seven requests of one httpx.Client; one conversation, captured at the client, in the middle and at the server."""
     asgi(lab, "uvicorn")
     python_client(lab, "httpx", [*gets(*MIXED_PATHS), *UPLOADS[:2]])
 
@@ -84,7 +84,7 @@ def uvicorn_rtt_120(lab: Lab) -> None:
     },
 )
 def uvicorn_events(lab: Lab) -> None:
-    """Three streams of events on one connection, which the server ends each. Recorded over IPv6."""
+    """Three event streams on one connection; the server ends each of them. Recorded over IPv6."""
     asgi(lab, "uvicorn", address="[::]")
     curl(lab, *[V6 + path for path in EVENTS])
 
@@ -97,7 +97,7 @@ def uvicorn_events(lab: Lab) -> None:
     must_not=FRAMES,
 )
 def uvicorn_websocket(lab: Lab) -> None:
-    """Twelve messages, each echoed, 30 ms apart; then the client says that it is done, and the server closes."""
+    """Twelve messages, each echoed, 30 ms apart. Then the client sends that it is done, and the server closes."""
     asgi(lab, "uvicorn", "--ws", "websockets-sansio")
     lab.client.run(sys.executable, str(PEERS / "talk.py"), "ws://10.9.0.2:8080/chat", "12")
 
@@ -111,7 +111,7 @@ def uvicorn_websocket(lab: Lab) -> None:
     must_not={"premature-close": "5 seconds are an idle timeout", "keep-alive-race": "no request was under way"},
 )
 def uvicorn_idle_close(lab: Lab) -> None:
-    """A hand-written client asks twice and then keeps still until the server closes."""
+    """A hand-written client sends two requests, and then waits until the server closes."""
     asgi(lab, "uvicorn")
     request = b"GET /bytes/300 HTTP/1.1\r\nHost: 10.9.0.2:8080\r\n\r\n"
     raw_client(lab, [[request, {"read": ["GET"]}, 0.1, request, {"read": ["GET"]}, {"do": "wait"}]])
@@ -125,7 +125,7 @@ def uvicorn_idle_close(lab: Lab) -> None:
     wire=Conditions(0.0005),
 )
 def hypercorn_rtt_1(lab: Lab) -> None:
-    """Eight requests of one pool of urllib3, among them an upload in chunks; captured at the client, half-way and at the
+    """Eight requests of one pool of urllib3, among them an upload in chunks; captured at the client, in the middle and at the
     server."""
     asgi(lab, "hypercorn")
     python_client(lab, "urllib3", [*gets(*MIXED_PATHS), *UPLOADS])
@@ -140,7 +140,7 @@ def hypercorn_rtt_1(lab: Lab) -> None:
 )
 def hypercorn_upgrade(lab: Lab) -> None:
     """Two GETs of curl --http2 on one connection: the first asks for `Upgrade: h2c`, hypercorn answers 101, and both responses
-    come in HTTP/2."""
+    are sent in HTTP/2."""
     asgi(lab, "hypercorn")
     curl(lab, "--http2", f"{V4}/bytes/2000", f"{V4}/chunks/4/30")
 
@@ -165,7 +165,7 @@ def aiohttp_rtt_20(lab: Lab) -> None:
     connections=(Connection((*UPLOADED, *MIXED * 2)),),
 )
 def aiohttp_aiohttp(lab: Lab) -> None:
-    """As aiohttp-rtt-20, with uploads first. Recorded over IPv6."""
+    """Like aiohttp-rtt-20, with uploads first. Recorded over IPv6."""
     python_app(lab, "aiohttp", "8080")
     python_client(lab, "aiohttp", [*UPLOADS, *gets(*MIXED_PATHS * 2)], V6)
 
@@ -179,6 +179,6 @@ def aiohttp_aiohttp(lab: Lab) -> None:
     wire=Conditions(0.060),
 )
 def aiohttp_websocket_rtt_120(lab: Lab) -> None:
-    """As uvicorn-websocket, six messages over a wire with 60 ms in each direction."""
+    """Like uvicorn-websocket, six messages over a wire with 60 ms in each direction."""
     python_app(lab, "aiohttp", "8080")
     lab.client.run(sys.executable, str(PEERS / "talk.py"), "ws://10.9.0.2:8080/chat", "6")

@@ -1,4 +1,4 @@
-"""The command line of scripts that make many recordings, each in a process of its own, and analyze them in a few processes."""
+"""The command line of scripts that make many recordings, each in its own process, and analyze them in a few processes."""
 
 from __future__ import annotations
 
@@ -25,8 +25,11 @@ for path in sys.argv[1:]:
 
 
 def parser_of(doc: str | None, *actions: str, jobs: int, only: str, seeded: bool = True) -> ArgumentParser:
-    """Return a parser with the arguments of all these scripts. `actions`: besides make, one and score; `jobs`: the default;
-    `only`: help; `seeded`: there is a --seed."""
+    """Return a parser with the arguments that all these scripts share.
+
+    `doc`: the description. `actions`: the actions besides make, one and score. `jobs`: the default of --jobs. `only`: the help of
+    --only. `seeded`: true if there is --seed.
+    """
     parser = ArgumentParser(description=doc, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=("make", "one", "score", *actions))
     parser.add_argument("folder", type=Path)
@@ -39,14 +42,16 @@ def parser_of(doc: str | None, *actions: str, jobs: int, only: str, seeded: bool
 
 
 def is_wanted(words: Namespace, *names: str) -> bool:
-    """Return whether --only is not given, or gives one of the names of a recording."""
+    """Return whether --only is missing, or contains one of `names`."""
     wanted = set(filter(None, words.only.split(",")))
     return not wanted or bool(wanted & set(names))
 
 
 def make_missing(script: str, names: Sequence[str], words: Namespace, within: float) -> int:
-    """Run `script one FOLDER --only NAME`, with --seed if `words` has one, for each name without a NAME.json in the folder,
-    `words.jobs` at a time. Return how many failed, or took longer than `within` seconds."""
+    """Run `script one FOLDER --only NAME` for each name without a NAME.json in the folder, `words.jobs` at a time.
+
+    Pass --seed on if `words` has it. Return the number of runs that failed, or took longer than `within` seconds.
+    """
     seed = ["--seed", str(words.seed)] if "seed" in words else []
 
     def make(name: str) -> bool:
@@ -67,8 +72,10 @@ def make_missing(script: str, names: Sequence[str], words: Namespace, within: fl
 
 
 def reports(python: str, paths: Sequence[Path], jobs: int) -> list[dict[str, Any]]:
-    """Return what `analyze --format json --full` reports of each path, in their order, with the wiredoctor that the interpreter
-    `python` imports. Raise RuntimeError if it fails."""
+    """Return the JSON report (`--full`) of each path, in the order of `paths`.
+
+    The reports come from the wiredoctor that the interpreter `python` imports. Raise RuntimeError if an analysis fails.
+    """
 
     def analyze(some: Sequence[Path]) -> list[dict[str, Any]]:
         done = subprocess.run([python, "-P", "-c", REPORT, *map(str, some)], capture_output=True, check=False, text=True)

@@ -1,4 +1,4 @@
-"""Messages that do not end where they say, and heads that break the grammar, written by hand."""
+"""Record hand-written messages whose framing is wrong, or whose heads are malformed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROWS = b"row 1,0001,open\nrow 2,0002,open\n"
 REQUEST = b"GET /rows.csv HTTP/1.1\r\nHost: 10.9.0.2:8080\r\n\r\n"
 OLD_REQUEST = b"GET /rows.csv HTTP/1.0\r\nHost: 10.9.0.2:8080\r\n\r\n"
 READ = 0.1
-"""Seconds in which the client takes what comes, before it closes."""
+"""The time in seconds for which the client reads before it closes."""
 
 
 def _head(*lines: bytes) -> bytes:
@@ -24,12 +24,12 @@ def _chunked(*pieces: bytes) -> bytes:
 
 
 def _answered(lab: Lab, response: bytes, request: bytes = REQUEST) -> None:
-    """The client sends a request on each of two connections, and the server writes this in one send."""
+    """Send `request` on each of two connections; the server writes `response` in one send."""
     raw_talk(lab, [[response]], [[request, READ]] * 2)
 
 
 def _twice(rule: str, exchange: Exchange, kind: str | None = None, side: str = "server") -> dict[str, Any]:
-    """Papers of two connections with this exchange, and of what must be found on each."""
+    """Return the label of two connections with this exchange, and the finding expected on each."""
     finds = tuple(Find(rule, kind, side, number) for number in range(2))
     return {"connections": (Connection((exchange,), repeat=2),), "finds": finds}
 
@@ -41,7 +41,7 @@ def _twice(rule: str, exchange: Exchange, kind: str | None = None, side: str = "
     **_twice("excess-body", get("/rows.csv", len(ROWS))),
 )
 def longer_than_announced(lab: Lab) -> None:
-    """The hand-written server counts characters where it has to count bytes: nine more follow the body."""
+    """The hand-written server counts characters instead of bytes, so nine more bytes follow the body."""
     _answered(lab, _head(b"HTTP/1.1 200 OK", b"Content-Length: %d" % len(ROWS)) + ROWS + b"\xc3\xa4" * 4 + b"\n")
 
 
@@ -52,7 +52,7 @@ def longer_than_announced(lab: Lab) -> None:
     **_twice("body-not-allowed", Exchange("GET", "/rows.csv", 304, 0, "none")),
 )
 def not_modified_with_body(lab: Lab) -> None:
-    """The hand-written server answers 304 Not Modified and writes the page behind the head all the same."""
+    """The hand-written server answers 304 Not Modified, but writes the page after the head."""
     _answered(lab, _head(b"HTTP/1.1 304 Not Modified", b'ETag: "1"') + ROWS)
 
 
@@ -64,7 +64,7 @@ def not_modified_with_body(lab: Lab) -> None:
     finds=tuple(Find("unsolicited-response", None, "server", number) for number in range(2)),
 )
 def answered_twice(lab: Lab) -> None:
-    """The handler of the hand-written server goes on after it has answered, and answers again."""
+    """The handler of the hand-written server continues after its response, and sends a second one."""
     response = _head(b"HTTP/1.1 200 OK", b"Content-Length: %d" % len(ROWS)) + ROWS
     raw_talk(lab, [[response, 0.02, response]], [[REQUEST, READ]] * 2)
 
@@ -78,7 +78,7 @@ def answered_twice(lab: Lab) -> None:
     unassembled=True,
 )
 def no_final_crlf(lab: Lab) -> None:
-    """The hand-written server ends the body with 0, CRLF; its client waits for 1.5 s for the empty line, and gives up."""
+    """The hand-written server ends the body with 0, CRLF. Its client waits 1.5 s for the empty line, and gives up."""
     response = _head(b"HTTP/1.1 200 OK", b"Transfer-Encoding: chunked") + _chunked(ROWS).removesuffix(b"\r\n")
     raw_talk(lab, [[response]], [[REQUEST, 1.5]] * 2)
 
@@ -91,8 +91,8 @@ def no_final_crlf(lab: Lab) -> None:
     must_not={"client-abort": "the client could not read on", "truncated-response": "what came cannot be read"},
 )
 def decimal_chunk_sizes(lab: Lab) -> None:
-    """The hand-written server writes the sizes of its chunks in decimal: each looks longer than it is, and does not end with
-    CRLF where it should."""
+    """The hand-written server writes the sizes of its chunks in decimal. Each chunk seems longer than it is, and has no CRLF at
+    its apparent end."""
     body = b"".join(b"%d\r\n%s\r\n" % (len(row), row) for row in ROWS.splitlines(keepends=True) * 4) + b"0\r\n\r\n"
     _answered(lab, _head(b"HTTP/1.1 200 OK", b"Transfer-Encoding: chunked") + body)
 
@@ -104,7 +104,7 @@ def decimal_chunk_sizes(lab: Lab) -> None:
     **_twice("conflicting-framing", get("/rows.csv", len(ROWS), response_framing="chunked")),
 )
 def length_and_chunks(lab: Lab) -> None:
-    """The hand-written server sends chunks, and hands on the Content-Length that its application had set."""
+    """The hand-written server sends chunks, and also the Content-Length that its application had set."""
     fields = b"Content-Length: %d" % len(ROWS), b"Transfer-Encoding: chunked"
     _answered(lab, _head(b"HTTP/1.1 200 OK", *fields) + _chunked(ROWS))
 
@@ -116,7 +116,7 @@ def length_and_chunks(lab: Lab) -> None:
     **_twice("malformed-head", get("/rows.csv", len(ROWS)), "bare-lf"),
 )
 def bare_line_feeds(lab: Lab) -> None:
-    """The hand-written server prints its head line by line, as a CGI script does, and nobody makes CRLF of the line ends."""
+    """The hand-written server prints its head line by line, like a CGI script, and the line ends are not converted to CRLF."""
     _answered(lab, b"HTTP/1.1 200 OK\nContent-Length: %d\n\n" % len(ROWS) + ROWS)
 
 
@@ -127,7 +127,7 @@ def bare_line_feeds(lab: Lab) -> None:
     **_twice("chunked-to-http10", get("/rows.csv", len(ROWS), response_framing="chunked")),
 )
 def chunks_for_http10(lab: Lab) -> None:
-    """The requests are of HTTP/1.0, and the hand-written server answers in chunks, of which they know nothing."""
+    """The requests are HTTP/1.0, which has no chunks, but the hand-written server sends chunks."""
     _answered(lab, _head(b"HTTP/1.1 200 OK", b"Transfer-Encoding: chunked") + _chunked(ROWS), OLD_REQUEST)
 
 
@@ -139,8 +139,8 @@ def chunks_for_http10(lab: Lab) -> None:
     finds=tuple(Find("unframed-request-body", None, "client", number) for number in range(2)),
 )
 def form_without_length(lab: Lab) -> None:
-    """The hand-written client posts a form with neither Content-Length nor Transfer-Encoding, head and body in one send. To
-    the server the request ends with its head; it answers 400."""
+    """The hand-written client posts a form with neither Content-Length nor Transfer-Encoding, head and body in one send. For the
+    server, the request ends with its head; it answers 400."""
     raw_talk(
         lab,
         [[b"HTTP/1.1 400 Bad Request\r\nContent-Length: 3\r\n\r\nno\n"]],
@@ -181,8 +181,8 @@ WORKS, FAILS = get("/works", 300), unanswered("GET", "/fails")
     unassembled=True,
 )
 def traceback_for_a_response(lab: Lab) -> None:
-    """A hand-written server for WSGI-like programs sends the traceback of a program that fails to the client, and closes. curl
-    asks once on a connection, and three times on another."""
+    """A hand-written server for WSGI-like programs sends the traceback of a failing program to the client, and closes. curl sends
+    one request on one connection, and three on another."""
     lab.server.serve(8080, sys.executable, str(PEERS / "careless.py"), "8080")
     for targets in (("fails",), ("works", "works", "fails")):
         urls = [f"http://10.9.0.2:8080/{target}" for target in targets]

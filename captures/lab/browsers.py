@@ -1,4 +1,4 @@
-"""A real browser, and a load generator: clients that open several connections at once and order requests as they like."""
+"""Record a browser and a load generator: clients that open several connections at once and choose the order of their requests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TYPES = "types { text/html html; text/css css; text/javascript js; image/svg+xml
 
 
 def page(lab: Lab) -> None:
-    """Puts a page, a style sheet, a script and eight pictures into the folder that servers serve."""
+    """Write a page, a style sheet, a script and eight pictures into the folder that servers serve."""
     root = site(lab)
     shutil.copyfile(PEERS / "page.html", root / "page.html")
     for name, content in {"code.js": CODE, "style.css": STYLE, **PICTURES}.items():
@@ -49,7 +49,7 @@ BROWSED = {
     must_not=BROWSED,
 )
 def chromium_nginx(lab: Lab) -> None:
-    """Chromium, without a window, loads a page and what belongs to it over as many connections as it likes, and ends."""
+    """Headless Chromium loads a page and its resources over as many connections as it chooses, and ends."""
     page(lab)
     nginx(lab, TYPES)
     chromium(lab.client, lab.folder, "http://10.9.0.2/page.html")
@@ -65,7 +65,7 @@ def chromium_nginx(lab: Lab) -> None:
     wire=Conditions(0.010),
 )
 def chromium_rtt_20(lab: Lab) -> None:
-    """The page of chromium-nginx from Caddy; one visit, captured at the client, half-way and at the server. Over IPv6."""
+    """The page of chromium-nginx from Caddy; one visit, captured at the client, in the middle and at the server. Over IPv6."""
     page(lab)
     caddy(lab)
     chromium(lab.client, lab.folder, "http://[fd00:9::2]/page.html")
@@ -88,7 +88,7 @@ def chromium_rtt_120(lab: Lab) -> None:
 
 
 ABORTED = (Find("client-abort", "stopped", "client", 3, note=True),)
-"""One for the three that end together; the first connection is a trial that wrk makes before its clock runs."""
+"""One finding for the three connections that end together. wrk opens the first connection as a trial, before its clock starts."""
 
 
 @recording(
@@ -102,7 +102,7 @@ ABORTED = (Find("client-abort", "stopped", "client", 3, note=True),)
     wire=Conditions(0.010),
 )
 def wrk_rtt_20(lab: Lab) -> None:
-    """wrk keeps three connections busy for a second and then closes them: the last response of each is on the wire when the
-    client's FIN leaves, and meets a reset."""
+    """wrk keeps three connections busy for a second and then closes them. The last response of each is on the wire when the
+    client's FIN is sent, and is answered with a reset."""
     go_server(lab)
     lab.client.run("wrk", "-t", "1", "-c", "3", "-d", "1s", f"{V4}/bytes/200")

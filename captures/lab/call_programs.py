@@ -1,4 +1,4 @@
-"""The programs of programs.py that queue work, call one another and show pages, by libraries in Python and Node."""
+"""Programs for programs.py: message queues, remote calls and pages, with Python and Node libraries."""
 
 # ruff: noqa: E501, for the command lines and files of these programs
 
@@ -12,22 +12,22 @@ REDIS = command("redis-server --port 6399 --bind 0.0.0.0 --protected-mode no --s
 
 
 def serve(name: str, port: int = PORT) -> Serve:
-    """Serve with a library of peers/programs/services.py."""
+    """Return a server that uses a library of peers/programs/services.py."""
     return command(f"{{python}} {{programs}}/services.py serve {name} 0.0.0.0 {port}", port)
 
 
 def use(name: str, port: int = PORT) -> Words:
-    """A command: a client of peers/programs/services.py."""
+    """Return the command of a client in peers/programs/services.py."""
     return (sys.executable, str(HERE / "services.py"), "use", name, SERVER, str(port))
 
 
 def node_serve(name: str, port: int = PORT) -> Serve:
-    """Serve with a module of peers/programs/services.mjs."""
+    """Return a server that uses a module of peers/programs/services.mjs."""
     return command(f"node {{programs}}/services.mjs serve {name} 0.0.0.0 {port} {{modules}}", port)
 
 
 def node_use(name: str, port: int = PORT) -> Words:
-    """A command: a client of peers/programs/services.mjs."""
+    """Return the command of a client in peers/programs/services.mjs."""
     return ("node", str(HERE / "services.mjs"), "use", name, SERVER, str(port), MODULES)
 
 

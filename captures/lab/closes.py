@@ -1,4 +1,4 @@
-"""Closes that were not announced, and their twins that were; NTLM, which needs its connection."""
+"""Record closes that were not announced, healthy twins whose close was announced, and NTLM, which needs its connection."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def unauthorized_closes(lab: Lab) -> None:
     finds=tuple(Find("premature-close", None, "server", number) for number in range(2)),
 )
 def second_exchange_closes(lab: Lab) -> None:
-    """As unauthorized-closes, but a GET has been answered on the connection before. The client waits for the
-    server's close and sends nothing more."""
+    """Like unauthorized-closes, but a GET was answered on the connection before. The client waits for the server's close and
+    sends nothing more."""
     raw_talk(
         lab, [[FINE], [SILENT, CLOSE]], [[REQUEST, {"read": ["GET"]}, 0.05, REQUEST, {"read": ["GET"]}, {"do": "wait"}, 0.2]] * 2
     )
@@ -54,8 +54,7 @@ def second_exchange_closes(lab: Lab) -> None:
     must_not={"premature-close": "the close was announced"},
 )
 def unauthorized_close_announced(lab: Lab) -> None:
-    """The healthy twin of unauthorized-closes: the same server says Connection: close. Both sides may
-    then be the first to close."""
+    """The healthy twin of unauthorized-closes: the same server sends Connection: close. Then either side may close first."""
     raw_server(lab, [[ANNOUNCED, CLOSE]])
     lab.client.run(sys.executable, str(PEERS / "session.py"), "0.3", *["http://10.9.0.2:8080/report"] * 2)
 
@@ -100,8 +99,8 @@ REFUSED = Exchange("GET", "/report", 401, 7)
     must_not={"premature-close": "it is said more exactly"},
 )
 def ntlm_closed(lab: Lab) -> None:
-    """A hand-written server answers NTLM's second step with a challenge and closes the connection on which the third
-    had to come, without saying so."""
+    """A hand-written server answers the second step of NTLM with a challenge and closes the connection without announcing it,
+    although the third step must come on that connection."""
     raw_talk(lab, [[CHALLENGE % b""], [CHALLENGE % TOKEN, CLOSE]], [[HANDSHAKE[0], READ, 0.02, HANDSHAKE[1], READ, WAIT]])
 
 

@@ -1,4 +1,6 @@
-"""Programs run as commands: downloads with a rate limit or into slow programs, disks over the network, clients of daemons."""
+"""Programs for programs.py that are commands: rate-limited downloads, downloads into slow programs, network disks, clients of
+daemons.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connections that come late or not at all, and one that only takes its time."""
+"""Record connections that are established late or never, and one that is only slow."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ INNOCENT = {
     wire=Conditions(0.010, lose=(Loss.of("client", "syn", 1),)),
 )
 def lost_syn(lab: Lab) -> None:
-    """Two GETs on one connection over a round trip of 20 ms. The first SYN is lost before it comes to the server; the
-    client's kernel sends it again after a second. At the server there is nothing to be seen of it."""
+    """Two GETs on one connection over a round trip of 20 ms. The first SYN is lost before it reaches the server; the client's
+    kernel repeats it after a second. A capture at the server does not contain the lost SYN."""
     raw_talk(lab, [[FINE]], TWO_GETS)
 
 
@@ -45,8 +45,8 @@ def lost_syn(lab: Lab) -> None:
     wire=Conditions(0.010, lose=(Loss.of("server", "syn", 1),)),
 )
 def lost_syn_ack(lab: Lab) -> None:
-    """As lost-syn, but the SYN arrives, and its SYN-ACK is lost on the way back. Both kernels send again what they have sent;
-    at the client that answer cannot be seen."""
+    """Like lost-syn, but the SYN arrives, and its SYN-ACK is lost on the way back. Both kernels repeat what they have sent; a
+    capture at the client does not contain the lost SYN-ACK."""
     raw_talk(lab, [[FINE]], TWO_GETS)
 
 
@@ -59,14 +59,14 @@ def lost_syn_ack(lab: Lab) -> None:
     must_not={"connect-retry": "it was never connected", "no-response": "nothing was asked"},
 )
 def refused(lab: Lab) -> None:
-    """curl asks port 81 of the server twice; nobody listens there."""
+    """curl connects to port 81 of the server twice; no program listens there."""
     for _ in range(2):
         lab.client.run("curl", "-sS", "--max-time", "5", "http://10.9.0.2:81/", check=False)
 
 
 @over_ipv6(refused, at=("client", "server"), wire=Conditions(0.010))
 def refused_ipv6(lab: Lab) -> None:
-    """As refused, over IPv6."""
+    """Like refused, over IPv6."""
     for _ in range(2):
         lab.client.run("curl", "-g", "-sS", "--max-time", "5", "http://[fd00:9::2]:81/", check=False)
 
@@ -81,7 +81,7 @@ def refused_ipv6(lab: Lab) -> None:
     wire=Conditions(0.010, lose=(Loss.of("client", "syn", *range(1, 20)),)),
 )
 def unanswered_syns_ipv6(lab: Lab) -> None:
-    """As unanswered-syns, over IPv6."""
+    """Like unanswered-syns, over IPv6."""
     lab.client.run("curl", "-g", "-sS", "--connect-timeout", "8", "http://[fd00:9::2]/", check=False)
 
 
@@ -95,7 +95,7 @@ def unanswered_syns_ipv6(lab: Lab) -> None:
     wire=Conditions(0.010, lose=(Loss.of("client", "syn", *range(1, 20)),)),
 )
 def unanswered_syns(lab: Lab) -> None:
-    """curl gives up after 8 seconds in which all its SYNs are dropped, as by a firewall that says nothing."""
+    """curl gives up after 8 seconds in which all its SYNs are dropped, as by a firewall that sends no errors."""
     lab.client.run("curl", "-sS", "--connect-timeout", "8", "http://10.9.0.2/", check=False)
 
 
@@ -108,7 +108,8 @@ def unanswered_syns(lab: Lab) -> None:
     wire=Conditions(0.400),
 )
 def rtt_800(lab: Lab) -> None:
-    """Two GETs on one connection over a satellite's round trip: the SYN-ACK comes just before a SYN would be sent again."""
+    """Two GETs on one connection over the round trip of a satellite link: the SYN-ACK arrives just before the SYN would be
+    repeated."""
     raw_talk(lab, [[FINE]], TWO_GETS)
 
 
@@ -121,7 +122,6 @@ def rtt_800(lab: Lab) -> None:
     wire=Conditions(0.650),
 )
 def rtt_1300(lab: Lab) -> None:
-    """As rtt-800, over a path that is longer than the client's patience: it sends its SYN again before the answer to the
-    first can be there."""
+    """Like rtt-800, over a longer round trip: the client repeats its SYN before the answer to the first one can arrive."""
     raw_talk(lab, [[FINE]], TWO_GETS)
     time.sleep(3)

@@ -1,4 +1,4 @@
-"""Recordings that hold more, or less, of each packet than there was."""
+"""Record captures that contain more, or less, of each packet than was on the wire."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from static_servers import FOUR, SIZES, URLS
     whole=False,
 )
 def snapped_heads(lab: Lab) -> None:
-    """A GET by curl from nginx; tcpdump keeps 96 bytes of each packet, as it did by
-    default when it was young: thirty of a head."""
+    """A GET by curl from nginx; tcpdump keeps 96 bytes of each packet, like the default of early versions, which includes thirty
+    bytes of a head."""
     nginx(lab, **SIZES)
     curl(lab, URLS[0])
 
@@ -40,8 +40,8 @@ def snapped_heads(lab: Lab) -> None:
     interface="any",
 )
 def bridge_any(lab: Lab) -> None:
-    """Four GETs by curl from nginx, as in nginx-curl, on a client whose address is that of a bridge, as on a host with
-    containers; tcpdump -i any sees each packet on the bridge and on the cable."""
+    """Four GETs by curl from nginx, as in nginx-curl. The client's address is that of a bridge, as on a host with containers;
+    tcpdump -i any captures each packet on the bridge and on the cable."""
     for words in (
         "addr flush dev eth0",
         "link add br0 type bridge",

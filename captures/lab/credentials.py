@@ -1,4 +1,4 @@
-"""Credentials that are sent only when asked for, each time, by a client and a server as they are in use."""
+"""Record clients that send their credentials only after a challenge, for every request."""
 
 from __future__ import annotations
 
@@ -41,5 +41,5 @@ def urllib_challenged(lab: Lab) -> None:
     must_not={"repeated-auth-challenge": "there is no challenge"},
 )
 def urllib_credentials_first(lab: Lab) -> None:
-    """What mends urllib-challenged: HTTPPasswordMgrWithPriorAuth."""
+    """The fix for urllib-challenged: HTTPPasswordMgrWithPriorAuth."""
     _protected(lab, "first")

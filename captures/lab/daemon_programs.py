@@ -1,4 +1,4 @@
-"""Daemons of a distribution and the programs that use them: a radio, alerts, a cache over HTTP, video in pieces, a repository."""
+"""Programs for programs.py: daemons of a distribution and their clients (radio, alerts, cache, video in pieces, repository)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recordings that are faulty themselves: nothing in them is the fault of a server."""
+"""Make recordings that are damaged or incomplete, although client and server work correctly."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 URLS = [f"http://10.9.0.2/{name}.txt" for name in ("a", "large", "b")]
 SEGMENT = 1_448
 LOST = (9, 10, 11, 25, 30)
-"""Which of the large page's full segments are taken out: three in a row, and two alone."""
+"""The indexes of the full segments of the large page that are removed: three in a row, and two alone."""
 
 BLAMELESS = {
     "truncated-response": "the recording has a hole, the response had none",
@@ -27,7 +27,7 @@ BLAMELESS = {
 
 
 def _lose(path: Path) -> None:
-    """Takes five data packets out of a recording, as if tcpdump had missed them."""
+    """Remove five data packets from a recording, as if tcpdump had missed them."""
     frames = [segment.frame for segment in evidence.segments(path)[0] if segment.length == SEGMENT]
     whole = path.with_name("whole")
     path.rename(whole)
@@ -39,7 +39,9 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r
 
 
 def _overrun(lab: Lab, large: Steps, *, after: float, seconds: float) -> None:
-    """Serves the large page in these steps. The recorder stands still for so many seconds, so long after curl has begun."""
+    """Serve the large page in the steps `large`, and stop the recorder for `seconds`, beginning `after` seconds after curl has
+    started.
+    """
     small = [HEAD % 300 + b"s" * 300]
     raw_server(lab, [small, large, small], 80, nodelay=True)
     client = lab.client.start("curl", "-sS", "--max-time", "20", *URLS, stdout=subprocess.DEVNULL)
@@ -52,13 +54,13 @@ def _overrun(lab: Lab, large: Steps, *, after: float, seconds: float) -> None:
 
 
 def _cut(path: Path) -> None:
-    """Cuts the file inside a packet, as a full disk or an interrupted copy does."""
+    """Cut off the file inside a packet, like a full disk or an interrupted copy."""
     content = path.read_bytes()
     path.write_bytes(content[: len(content) * 2 // 3 - 7])
 
 
 def _lose_handshakes(path: Path) -> None:
-    """Takes the SYNs and SYN-ACKs out of a recording, as a filter for them does."""
+    """Remove the SYNs and SYN-ACKs from a recording, like a capture filter."""
     whole = path.with_name("whole")
     path.rename(whole)
     words = ("tshark", "-n", "-r", str(whole), "-Y", "tcp.flags.syn == 0", "-F", "pcap", "-w", str(path))
@@ -68,7 +70,7 @@ def _lose_handshakes(path: Path) -> None:
 CLOSING = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 300\r\n\r\n" + b"b" * 300
 ASKING = b"GET /report HTTP/1.1\r\nHost: 10.9.0.2:8080\r\n\r\n"
 UNTIL = 4.0
-"""Seconds between two connections: Linux counts initial sequence numbers up by 15.6 MB in each."""
+"""The time in seconds between two connections. In each second, Linux increases initial sequence numbers by 15.6 MB."""
 
 
 @recording(
@@ -85,8 +87,8 @@ UNTIL = 4.0
     lose=_lose_handshakes,
 )
 def ports_used_again(lab: Lab) -> None:
-    """The client has only one port for its connections (net.ipv4.ip_local_port_range). It asks, the server answers and closes,
-    and seconds later the client asks again from the same port. The SYNs and SYN-ACKs were then taken out with tshark, so that the
+    """The client has only one port for its connections (net.ipv4.ip_local_port_range). The server answers its request and closes;
+    seconds later, the client sends a request from the same port. The SYNs and SYN-ACKs were then removed with tshark, so the
     sequence numbers of both directions seem to jump by tens of megabytes."""
     raw_server(lab, [[CLOSING, {"do": "close"}]])
     lab.client.run("sysctl", "-q", "-w", "net.ipv4.ip_local_port_range=40000 40000")
@@ -106,8 +108,8 @@ def ports_used_again(lab: Lab) -> None:
     whole=False,
 )
 def lost_packets(lab: Lab) -> None:
-    """Three GETs by curl on one connection, the second of 60 kB; five full segments of it were then taken out with
-    editcap: three in a row and two alone, 7,240 bytes in three places. The client acknowledged them all."""
+    """Three GETs by curl on one connection, the second of 60 kB. Five of its full segments were then removed with editcap: three
+    in a row and two alone, 7,240 bytes in three places. The client acknowledged all of them."""
     nginx(lab, a=300, large=60_000, b=900)
     curl(lab, *URLS)
 
@@ -124,9 +126,9 @@ def lost_packets(lab: Lab) -> None:
     whole=False,
 )
 def overrun(lab: Lab) -> None:
-    """Three GETs by curl on one connection to a hand-written server, which sends the second response in fifty pieces of
-    8,688 bytes, 10 ms apart. tcpdump has a ring of 32 kB and stands still for a quarter of a second in the middle of it:
-    the kernel drops packets of both directions."""
+    """Three GETs by curl on one connection to a hand-written server, which sends the second response in fifty pieces of 8,688
+    bytes, 10 ms apart. tcpdump has a ring of 32 kB and is stopped for a quarter of a second during this response, so the kernel
+    drops packets of both directions."""
     piece = b"w" * 6 * SEGMENT
     _overrun(lab, [HEAD % (50 * len(piece)), *[step for _ in range(50) for step in (piece, 0.01)]], after=0.2, seconds=0.25)
 
@@ -144,8 +146,8 @@ def overrun(lab: Lab) -> None:
     whole=False,
 )
 def overrun_counted(lab: Lab) -> None:
-    """As overrun, with pieces of 2,896 bytes that are 60 ms apart, and dumpcap with its smallest ring, which stands still for two
-    seconds. The Interface Statistics Block at the end of the file says how many packets are missing."""
+    """Like overrun, with pieces of 2,896 bytes that are 60 ms apart. dumpcap with its smallest ring is stopped for two seconds.
+    The Interface Statistics Block at the end of the file contains the number of dropped packets."""
     piece = b"w" * 2 * SEGMENT
     _overrun(
         lab, [HEAD % (60 * len(piece)) + piece, *[step for _ in range(59) for step in (0.06, piece)]], after=0.5, seconds=2.0
@@ -163,7 +165,7 @@ def overrun_counted(lab: Lab) -> None:
     whole=False,
 )
 def cut_off(lab: Lab) -> None:
-    """Two GETs by curl on one connection, the second of 30 kB; the file was then cut inside a packet of it, about two
-    thirds in."""
+    """Two GETs by curl on one connection, the second of 30 kB; the file was then cut off inside a packet of it, at about two
+    thirds."""
     nginx(lab, a=300, large=30_000)
     curl(lab, *URLS[:2])

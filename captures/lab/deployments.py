@@ -1,12 +1,12 @@
-"""Servers that are deployed anew under ten clients, and whether that is told as one stop, and as nothing else.
+"""Deploy servers again while ten clients use them, and check that each stop is reported as one stop and as nothing else.
 
     python captures/lab/deployments.py make FOLDER [--count N] [--first N] [--jobs N] [--only NAME,...]
     python captures/lab/deployments.py score FOLDER [--python PYTHON] [--jobs N] [--only NAME,...]
 
-Eight servers that are reloaded, restarted, drained or stopped, each as its manual says, twice or three times in a recording, at a
-round trip of 0 to 40 ms. Seven of the clients ask oftener than the server's idle limit is long, three do not, so that limits are
-learned beside the stops. NAME.json beside NAME-client.pcap and so on says when which process was told to end, and what limit the
-server has. Run `make` as root. A recording takes half a minute.
+Eight servers are reloaded, restarted, drained or stopped as their manuals say, two or three times in a recording, at a round trip
+of 0 to 40 ms. Seven clients send requests more often than the server's idle timeout, three do not, so wiredoctor can also learn
+the idle timeout. NAME.json beside NAME-client.pcap and so on contains the idle timeout, and when each process was told to end.
+Run `make` as root. A recording takes half a minute.
 """
 
 from __future__ import annotations
@@ -38,13 +38,15 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
 WITHIN = 120.0
-"""Seconds in which a recording is over, or fails."""
+"""The maximum duration of a recording in seconds; after that, it has failed."""
 
 AFTER = 3.0
-"""Seconds after a signal in which closes may be those of its stop: servers drain for a while."""
+"""The time in seconds after a signal in which closes may belong to the stop, because servers drain for a while."""
 
 BEFORE = 0.05
-"""Seconds before it: a connection that met its limit just then is one of those that were closed within so short a time."""
+"""The time in seconds before a signal in which closes may belong to the stop. A connection whose idle timeout expired just then
+is counted among those that closed at nearly the same time.
+"""
 
 HAPROXY = """\
 global
@@ -106,14 +108,17 @@ def _of(name: str, workers: int = 1) -> Callable[[Lab, Path, float], subprocess.
 
 @dataclass(frozen=True)
 class Deployed:
-    """How a server starts, its program, and how it is told to go on anew: a signal, to the parent or to its children. `stop`: it
-    is gone for a while then, and started again by hand."""
+    """How a server is started, its program, and how it is deployed again.
+
+    `ways`: pairs of a signal and its target: the parent, or its children. With "stop", the server ends, and is started again
+    later.
+    """
 
     start: Callable[[Lab, Path, float], subprocess.Popen[bytes]]
     software: str
     ways: tuple[tuple[str, str], ...]
     drains: bool = False
-    """Its last answers say Connection: close, so that nothing may rest when it ends."""
+    """True if the last responses of the server have Connection: close, so no connection may be idle when the server ends."""
 
 
 DEPLOYED = {
@@ -132,7 +137,7 @@ DEPLOYED = {
 
 @dataclass
 class Plan:
-    """A recording: server, its idle limit and how it is deployed, round trip, where it is recorded, what the clients do."""
+    """A recording: the server, its idle timeout, how it is deployed, the round trip, the capture points, and the clients."""
 
     name: str
     server: str
@@ -141,14 +146,14 @@ class Plan:
     rtt: float
     at: tuple[str, ...]
     times: tuple[float, ...]
-    """Seconds after the first request at which it is deployed."""
+    """The times in seconds after the first request at which the server is deployed."""
 
     seconds: float
     clients: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
 
 def planned(name: str) -> Plan:
-    """The plan of a recording, from its name."""
+    """Return the plan of the recording with this name."""
     number = int(name.rpartition("-")[2])
     chance = random.Random(name)
     server = [*DEPLOYED][number % len(DEPLOYED)]
@@ -169,7 +174,7 @@ def planned(name: str) -> Plan:
 
 
 def make(folder: Path, plan: Plan) -> None:
-    """Records a plan at its points."""
+    """Record a plan at its capture points."""
     deployed = DEPLOYED[plan.server]
     paths = {point: folder / f"{plan.name}-{point}.pcap" for point in plan.at}
     conditions = Conditions(plan.rtt / 2) if plan.rtt else None
@@ -209,7 +214,7 @@ def make(folder: Path, plan: Plan) -> None:
 
 
 def _deploy(parent: int, how: tuple[str, str]) -> None:
-    """Sends the signal to the parent, or to its children."""
+    """Send the signal to the parent, or to its children."""
     pids = [parent]
     if how[1] == "children":
         text = Path(f"/proc/{parent}/task/{parent}/children").read_text()
@@ -223,7 +228,7 @@ FALSE = ("premature-close", "idle-timeout-broken-promise", "keep-alive-disabled"
 
 
 def score(words: Namespace) -> int:
-    """Print what is found in each recording; return 1 if something of it is false, or a stop is not found."""
+    """Print the findings of each recording; return 1 if a finding is wrong, or if a stop was not found."""
     cases = [json.loads(path.read_text()) for path in sorted(words.folder.glob("deploy-*.json"))]
     cases = [case for case in cases if is_wanted(words, case["name"], case["server"])]
     views = [(case, point) for case in cases for point in case["at"]]
@@ -241,7 +246,7 @@ def score(words: Namespace) -> int:
 
 
 def _judged(case: dict[str, Any], found: list[dict[str, Any]]) -> tuple[Counter[str], list[str]]:
-    """What is said of a recording, and what of it is wrong."""
+    """Count the findings of a recording by rule and kind, and describe the wrong ones."""
     counts = Counter(f"{f['rule']}{'/' + f['kind'] if f['kind'] else ''}" for f in found)
     wrong = [f"{name} x {n}" for name, n in counts.items() if name.partition("/")[0] in FALSE or name == "idle-close/inverted"]
     stops = [_when(f) for f in found if f["kind"] == "stop"]
@@ -264,7 +269,7 @@ def _judged(case: dict[str, Any], found: list[dict[str, Any]]) -> tuple[Counter[
 
 LOST = ("keep-alive-race", "no-response")
 NAMED = 0.3
-"""Seconds after a signal: a request that was lost then was lost to it."""
+"""The time in seconds after a signal: a request that was lost in this time was lost because of the signal."""
 
 
 def _when(finding: dict[str, Any]) -> float:
@@ -272,7 +277,7 @@ def _when(finding: dict[str, Any]) -> float:
 
 
 def main() -> int:
-    """Entry point."""
+    """Run the command line."""
     parser = parser_of(__doc__, jobs=2, only="deploy-7 and the like, or a server", seeded=False)
     parser.add_argument("--count", type=int, default=60)
     parser.add_argument("--first", type=int, default=0)
@@ -285,7 +290,7 @@ def main() -> int:
 
 
 def _make_all(words: Namespace) -> int:
-    """Make the recordings that are missing. Return how many failed."""
+    """Make the missing recordings. Return the number of failures."""
     (words.folder / "bin").mkdir(exist_ok=True)
     names = [f"deploy-{n}" for n in range(words.first, words.first + words.count)]
     return make_missing(__file__, [name for name in names if is_wanted(words, name, planned(name).server)], words, WITHIN)

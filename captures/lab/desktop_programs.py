@@ -1,4 +1,4 @@
-"""The programs of programs.py that are libraries of desktops, small servers, and brokers and databases that speak no HTTP."""
+"""Programs for programs.py: desktop libraries, small servers, and brokers and databases that do not speak HTTP."""
 
 # ruff: noqa: E501, for the command lines and files of these programs
 

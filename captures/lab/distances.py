@@ -1,5 +1,4 @@
-"""Round trips of 20 to 150 ms: faults that stay the same wherever they are captured, and healthy traffic that only takes
-its time."""
+"""Record round trips of 20 to 150 ms: faults that are the same at every capture point, and healthy traffic that is only slow."""
 
 from __future__ import annotations
 
@@ -50,8 +49,8 @@ def _split(lab: Lab) -> None:
     wire=Conditions(0.010),
 )
 def split_rtt_20(lab: Lab) -> None:
-    """As server-head-body-split, six GETs over a wire with a delay of 10 ms in each direction; one conversation, captured
-    at the client, half-way and at the server."""
+    """Like server-head-body-split, six GETs over a wire with a delay of 10 ms in each direction; one conversation, captured at
+    the client, in the middle and at the server."""
     _split(lab)
 
 
@@ -64,7 +63,7 @@ def split_rtt_20(lab: Lab) -> None:
     wire=Conditions(0.060),
 )
 def split_rtt_120(lab: Lab) -> None:
-    """As split-rtt-20, with 60 ms in each direction."""
+    """Like split-rtt-20, with 60 ms in each direction."""
     _split(lab)
 
 
@@ -96,7 +95,7 @@ def nginx_rtt_20(lab: Lab) -> None:
     wire=Conditions(0.075),
 )
 def nginx_rtt_150(lab: Lab) -> None:
-    """As nginx-rtt-20, with 75 ms in each direction."""
+    """Like nginx-rtt-20, with 75 ms in each direction."""
     _pages(lab)
 
 
@@ -136,7 +135,7 @@ def node_rtt_120(lab: Lab) -> None:
     wire=Conditions(0.060),
 )
 def unauthorized_rtt_120(lab: Lab) -> None:
-    """As unauthorized-closes, over a wire, twice."""
+    """Like unauthorized-closes, over a wire, twice."""
     raw_server(lab, [[SILENT, CLOSE]])
     lab.client.run(sys.executable, str(PEERS / "session.py"), "0.3", *["http://10.9.0.2:8080/report"] * 2)
 
@@ -150,7 +149,7 @@ def unauthorized_rtt_120(lab: Lab) -> None:
     wire=Conditions(0.060),
 )
 def unchunked_rtt_120(lab: Lab) -> None:
-    """As unchunked-stream, with pauses of 600 ms between the pieces: longer than two round trips."""
+    """Like unchunked-stream, with pauses of 600 ms between the pieces: longer than two round trips."""
     pieces = [step for rows in ROWS for step in (rows, 0.6)]
     raw_server(lab, [[b"HTTP/1.1 200 OK\r\nContent-Type: text/csv\r\nConnection: close\r\n\r\n", *pieces, CLOSE]])
     curl(lab, "http://10.9.0.2:8080/rows.csv")

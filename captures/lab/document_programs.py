@@ -1,6 +1,4 @@
-"""Programs with pages and documents: GraphQL, shared documents, notebooks, a web interface that a browser leaves, small servers."""
-
-# ruff: noqa: E501, for the files of these programs
+"""Programs for programs.py: GraphQL, shared documents, notebooks, a web interface whose browser is closed, small servers."""
 
 from __future__ import annotations
 
@@ -10,17 +8,17 @@ from program import ALONE, HERE, MODULES, PORT, SERVER, URL, Program, Serve, Wor
 
 
 def served(name: str) -> Serve:
-    """Serve with a program of peers/programs/documents.mjs."""
+    """Return a server that runs a program of peers/programs/documents.mjs."""
     return command(f"node {{programs}}/documents.mjs {name} serve 0.0.0.0 {PORT} {{modules}}")
 
 
 def using(name: str) -> Words:
-    """A command: a client of peers/programs/documents.mjs."""
+    """Return the command of a client in peers/programs/documents.mjs."""
     return ("node", str(HERE / "documents.mjs"), name, "use", SERVER, str(PORT), MODULES)
 
 
 def browser(path: str = "") -> Words:
-    """A command: Chromium opens a page, and is closed 8 s later."""
+    """Return a command that opens a page in Chromium, and closes the browser 8 s later."""
     options = "--headless=new --no-sandbox --disable-gpu --user-data-dir=$PWD/profile --remote-debugging-port=0"
     return shell(f"timeout -s INT 8 chromium {options} {URL}/{path}")
 

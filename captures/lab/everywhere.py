@@ -1,4 +1,4 @@
-"""One conversation, at round trips of 20 and 120 ms, captured at the client, half-way and at the server."""
+"""Record one conversation at round trips of 20 and 120 ms, at the client, in the middle and at the server."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from scenario import Lab, recording
 EVERYWHERE = ("client", "middle", "server")
 
 Far = Callable[[Lab, float], None]
-"""Makes traffic over a wire, given its round trip in seconds."""
+"""A function that makes traffic over a wire with the given round trip in seconds."""
 
 
 def everywhere(*, title: str, rtts: tuple[int, ...] = (20, 120), **papers: Any) -> Callable[[Far], Far]:
-    """Registers a function that makes traffic once per round trip (in milliseconds), which its capture's name ends with."""
+    """Register a function that makes traffic once per round trip (ms). The name of each capture ends with the round trip."""
 
     def register(traffic: Far) -> Far:
         for rtt in rtts:

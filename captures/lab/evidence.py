@@ -1,6 +1,6 @@
-"""What tshark sees in a recording: the independent side of its papers. Nothing here knows wiredoctor.
+"""Read a recording with tshark: the evidence for its label that does not depend on wiredoctor.
 
-Sizes of bodies are read from tshark's followed streams by the standard library's http.client.
+The standard library's http.client determines the sizes of bodies in the streams that tshark follows.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 
 NOT_QUOTED = "!icmp && !icmpv6"
-"""ICMP errors quote packets, which tshark dissects as if they were sent."""
+"""A display filter that excludes ICMP errors, because tshark dissects the packets quoted in them as if these were sent."""
 
 
 def tshark(path: Path, *words: str, within: int = 120) -> str:
-    """The standard output of tshark; that a file is cut short is no failure."""
+    """Return the standard output of tshark. A truncated file does not count as a failure."""
     command = ["tshark", "-n", "-r", str(path), *words]
     done = subprocess.run(command, capture_output=True, check=False, timeout=within, text=True)
     return done.stdout
 
 
 def fields(path: Path, expression: str, *names: str, whole: bool = True) -> list[list[str]]:
-    """A row per packet that passes the display filter; several values of a field are joined by a comma.
+    """Return one row per packet that matches the display filter, with several values of a field joined by commas.
 
-    Without `whole`, a message need not be complete to be seen. TCP that an ICMP error quotes does not count: errors pass the
-    filter "frame" only.
+    If `whole` is false, incomplete messages are included. Packets quoted in ICMP errors are excluded; the errors themselves match
+    only the filter "frame".
     """
     words = [word for name in names for word in ("-e", name)]
     if expression != "frame":
@@ -43,18 +43,18 @@ def fields(path: Path, expression: str, *names: str, whole: bool = True) -> list
 
 
 def packets(path: Path) -> int:
-    """How many packets tshark reads."""
+    """Return the number of packets that tshark reads."""
     return len(fields(path, "frame", "frame.number"))
 
 
 def acknowledges_unseen(path: Path) -> bool:
-    """Whether something was acknowledged that the recording lacks."""
+    """Return whether data was acknowledged that the recording does not contain."""
     return bool(fields(path, "tcp.analysis.ack_lost_segment", "frame.number"))
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A TCP packet; seconds since the first packet, numbers relative to the connection's beginning."""
+    """A TCP segment. Times are seconds since the first packet; sequence numbers are relative to the start of the connection."""
 
     frame: int
     time: float
@@ -66,11 +66,11 @@ class Segment:
     ack: int
     flags: int
     window: int
-    """As announced, scaled."""
+    """The announced window, after scaling."""
 
     @property
     def end(self) -> int:
-        """The number behind its payload."""
+        """The sequence number that follows the payload."""
         return self.seq + self.length
 
     @property
@@ -79,7 +79,7 @@ class Segment:
 
 
 def segments(path: Path) -> dict[int, list[Segment]]:
-    """The TCP packets of each connection."""
+    """Return the TCP segments of each connection."""
     names = ("srcport", "dstport", "seq", "len", "ack", "window_size", "flags")
     rows = fields(
         path, f"tcp && {NOT_QUOTED}", "frame.number", "frame.time_relative", "tcp.stream", *(f"tcp.{name}" for name in names)
@@ -94,13 +94,15 @@ def segments(path: Path) -> dict[int, list[Segment]]:
 
 
 def client_port(stream: list[Segment]) -> int:
-    """The port that sent the SYN, or was sent the SYN-ACK."""
+    """Return the port that sent the SYN, or that received the SYN-ACK."""
     first = stream[0]
     return first.to_port if first.flags & (SYN | ACK) == SYN | ACK else first.port
 
 
 def round_trip(stream: list[Segment], port: int) -> float:
-    """Shortest round trip from the capture point to the side with this port: of the handshake, or of data and its ACK."""
+    """Return the shortest round trip from the capture point to the side with this port, from the handshake, or from data and its
+    ACK.
+    """
     syn, syn_ack, ack = stream[:3]
     shortest = ack.time - syn_ack.time if port == syn.port else syn_ack.time - syn.time
     under_way: list[Segment] = []
@@ -114,7 +116,7 @@ def round_trip(stream: list[Segment], port: int) -> float:
 
 
 def closed_by(stream: list[Segment]) -> str:
-    """Who closed first: client, server, both (neither had acknowledged the other's FIN), or "" where it stayed open."""
+    """Return which side closed first: client, server, "both" if neither had acknowledged the other's FIN, "" if none closed."""
     ends: dict[int, Segment] = {}
     for segment in stream:
         if segment.flags & (FIN | RST):
@@ -129,8 +131,11 @@ def closed_by(stream: list[Segment]) -> str:
 
 
 def lost(path: Path) -> dict[int, str]:
-    """Connections that the server closed on their last request, and what its close had seen of that: "acknowledged", or else
-    whether the client had seen the close: "race", "stale-pool". For requests of one segment."""
+    """Return the connections that the server closed although their last request had no response, with the kind of the loss.
+
+    The kind is "acknowledged" if the close acknowledges the request. Otherwise it is "stale-pool" if the request acknowledges the
+    close, and "race" if not. Each request must be a single segment.
+    """
     found: dict[int, str] = {}
     for number, stream in segments(path).items():
         port = client_port(stream)
@@ -146,7 +151,7 @@ def lost(path: Path) -> dict[int, str]:
 
 @dataclass
 class Heads:
-    """Start lines of a connection as tshark dissects them."""
+    """The start lines of a connection as tshark dissects them."""
 
     methods: list[str]
     targets: list[str]
@@ -154,7 +159,7 @@ class Heads:
 
 
 def heads(path: Path, *, whole: bool) -> dict[int, Heads]:
-    """The start lines of each connection, in order."""
+    """Return the start lines of each connection, in order."""
     names = ("tcp.stream", "http.request.method", "http.request.uri", "http.response.code")
     rows = fields(path, f"http && {NOT_QUOTED}", *names, whole=whole)
     found: dict[int, Heads] = {}
@@ -167,7 +172,7 @@ def heads(path: Path, *, whole: bool) -> dict[int, Heads]:
 
 
 def _followed(path: Path, stream: int) -> tuple[bytes, bytes]:
-    """What the client and what the server sent."""
+    """Return the bytes that the client and the server sent."""
     sides: tuple[list[str], list[str]] = ([], [])
     for line in tshark(path, "-q", "-z", f"follow,tcp,raw,{stream}").splitlines()[6:-1]:
         sides[line.startswith("\t")].append(line.strip())
@@ -176,10 +181,10 @@ def _followed(path: Path, stream: int) -> tuple[bytes, bytes]:
 
 
 class _Bytes(io.BytesIO):
-    """Bytes that http.client takes for a socket: it asks a socket for its file, and for nothing else."""
+    """Bytes that http.client reads like a socket: it only calls `makefile`."""
 
     def close(self) -> None:
-        """http.client closes what it has read to the end; there may be more behind it."""
+        """Do nothing: http.client closes a file at the end of a message, but more messages may follow."""
 
     def makefile(self, *_: object) -> io.BytesIO:
         return self
@@ -187,7 +192,7 @@ class _Bytes(io.BytesIO):
 
 @dataclass(frozen=True)
 class Body:
-    """Size in bytes and framing of a message's content, and the status of a response."""
+    """The size in bytes and the framing of a message's content, and the status if it is a response."""
 
     size: int
     framing: str
@@ -195,7 +200,7 @@ class Body:
 
 
 def bodies(path: Path, stream: int, count: int) -> tuple[list[Body], list[Body]]:
-    """The contents of the first `count` requests of a connection and of their final responses."""
+    """Return the bodies of the first `count` requests of a connection and of their final responses."""
     client, server = (_Bytes(side) for side in _followed(path, stream))
     requests: list[Body] = []
     responses: list[Body] = []
@@ -210,7 +215,7 @@ def bodies(path: Path, stream: int, count: int) -> tuple[list[Body], list[Body]]
 
 
 def _request_body(client: _Bytes) -> Body:
-    """Reads header fields and body of a request as if they were a response's; without framing there is none."""
+    """Read the header section and body of a request as if it were a response. Without framing, a request has no body."""
     rest = _Bytes(b"HTTP/1.1 200 OK\r\n" + client.getvalue()[client.tell() :])
     body = _read(rest, "GET", unframed="none")
     client.seek(len(client.getvalue()) - len(rest.getvalue()) + rest.tell())

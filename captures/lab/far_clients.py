@@ -1,5 +1,4 @@
-"""More pairs of servers and clients at a distance: pipelines with trailer fields, larger downloads, uploads without a length, TLS
-through a proxy."""
+"""Record more servers and clients over long round trips: pipelines, trailers, downloads, uploads without a length, TLS."""
 
 from __future__ import annotations
 
@@ -46,7 +45,8 @@ def go_pipelined_rtt_20(lab: Lab) -> None:
     wire=Conditions(0.060),
 )
 def uvicorn_pipelined_rtt_120(lab: Lab) -> None:
-    """As go-pipelined-rtt-20, with five GETs: uvicorn reads on only when a response is finished. Recorded over IPv6."""
+    """Like go-pipelined-rtt-20, with five GETs: uvicorn reads the next request only when a response is finished. Recorded over
+    IPv6."""
     asgi(lab, "uvicorn", address="[::]")
     pipeline(lab, [f"GET {path}" for path in MIXED_PATHS])
 
@@ -59,7 +59,7 @@ def uvicorn_pipelined_rtt_120(lab: Lab) -> None:
     wire=Conditions(0.010),
 )
 def jetty_fetch_rtt_20(lab: Lab) -> None:
-    """Eight requests of node's fetch on one connection, one with a body whose length it does not know. Over IPv6."""
+    """Eight requests of node's fetch on one connection, one with a body of unknown length. Over IPv6."""
     jetty(lab)
     node_fetch(lab, [*gets(*MIXED_PATHS), *UPLOADS], V6)
 
@@ -102,8 +102,8 @@ def hypercorn_rtt_120(lab: Lab) -> None:
     whole=False,
 )
 def haproxy_download_rtt_20(lab: Lab) -> None:
-    """nginx runs on the client's host: what HAProxy gets and what it passes on travel over the same wire, in opposite
-    directions. Bodies are cut short in the recording."""
+    """nginx runs on the client's host, so HAProxy receives and forwards over the same wire, in opposite directions. Bodies are
+    truncated in the recording."""
     nginx(lab.turned, "listen 8080;", **SIZES, large=250_000)
     haproxy(lab, "server one 10.9.0.1:8080")
     curl(lab, "http://10.9.0.2/a.txt", "http://10.9.0.2/large.txt")
@@ -138,6 +138,6 @@ def squid_tls(lab: Lab) -> None:
     wire=Conditions(0.010),
 )
 def redis_rtt_20(lab: Lab) -> None:
-    """As redis-py, over a wire."""
+    """Like redis-py, over a wire."""
     redis(lab)
     lab.client.run(sys.executable, str(PEERS / "redis_client.py"), "10.9.0.2")

@@ -1,4 +1,4 @@
-"""How connections end, seen from everywhere: closes that nobody announced, requests that they hit, and what mends it."""
+"""Record how connections end, at every capture point: unannounced closes, the requests lost because of them, and the fixes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scenario import Connection, Exchange, Find, Lab, get, raw_client, raw_serve
 
 FORGET = {"do": "forget"}
 AGAIN = [1.5, REQUEST, READ]
-"""Somebody tries again: a connection of its own, and it works."""
+"""The steps of a client that tries again on a new connection, which succeeds."""
 
 WORKS = Connection((get("/report", 5),))
 CROSSED = Connection((get("/report", 5),), closed_by="both")
@@ -30,8 +30,7 @@ def _race(kind: str) -> Find:
     must_not=NOT_EARLY,
 )
 def crossed(lab: Lab, rtt: float) -> None:
-    """A server closes 1.5 s after its response; the client's next request leaves half a round trip before the close comes
-    to it."""
+    """A server closes 1.5 s after its response. The client's next request leaves half a round trip before the close arrives."""
     raw_talk(lab, [[FINE, 1.5, CLOSE]], [[REQUEST, READ, 1.5 - rtt / 2, REQUEST, WAIT], AGAIN])
 
 
@@ -42,8 +41,8 @@ def crossed(lab: Lab, rtt: float) -> None:
     must_not={"keep-alive-race": "the client closed first", "no-connection-reuse": "connections are used twice"},
 )
 def retired_in_time(lab: Lab, _: float) -> None:
-    """What mends crossed, stale-pool and forgotten: the server's idle limit is 1.5 s, that of the client's pool 1 s. A
-    request after a longer rest gets a connection of its own."""
+    """The fix for crossed, stale-pool and forgotten: the server's idle timeout is 1.5 s, that of the client's pool is 1 s. A
+    request after a longer idle time gets a new connection."""
     raw_talk(lab, [[FINE], [FINE, 1.5, CLOSE]], [[REQUEST, READ, 0.8, REQUEST, READ, 1.0]] * 2)
 
 
@@ -56,7 +55,7 @@ def retired_in_time(lab: Lab, _: float) -> None:
     must_not=NOT_EARLY,
 )
 def stale_pool(lab: Lab, rtt: float) -> None:
-    """A server closes 1.5 s after its response. The client asks again half a second after the close has come to it."""
+    """A server closes 1.5 s after its response. The client sends its next request half a second after the close has arrived."""
     raw_talk(lab, [[FINE, 1.5, CLOSE]], [[REQUEST, READ, 2.0 + rtt, REQUEST, WAIT], AGAIN])
 
 
@@ -81,8 +80,8 @@ def forgotten(lab: Lab, _: float) -> None:
     must_not={"premature-close": "the race tells more", "no-response": "it was sent against a closed connection"},
 )
 def early_close_crossed(lab: Lab, rtt: float) -> None:
-    """A server closes three quarters of a round trip after its response, and says nothing. The client sends its next request a
-    quarter after it has the response: they cross."""
+    """A server closes three quarters of a round trip after its response, without announcing it. The client sends its next request
+    a quarter of a round trip after the response has arrived: request and close cross."""
     raw_talk(lab, [[FINE, 0.75 * rtt, CLOSE]], [[REQUEST, READ, 0.25 * rtt, REQUEST, WAIT], AGAIN])
 
 
@@ -94,8 +93,8 @@ def early_close_crossed(lab: Lab, rtt: float) -> None:
     must_not={"no-response": "it was sent against a closed connection", "idle-close": "it was not idle"},
 )
 def early_close_met_later(lab: Lab, rtt: float) -> None:
-    """A server closes 5 ms after its response, and says nothing. The client's pool does not look, and uses the connection
-    again 2 s later."""
+    """A server closes 5 ms after its response, without announcing it. The client's pool does not check the connection, and uses
+    it again 2 s later."""
     raw_talk(lab, [[FINE, 0.005, CLOSE]], [[REQUEST, READ, 2.0 + rtt, REQUEST, WAIT], AGAIN])
 
 
@@ -107,8 +106,8 @@ def early_close_met_later(lab: Lab, rtt: float) -> None:
     must_not={"keep-alive-race": "nothing was sent on the closed connection", "idle-close": "it was not idle"},
 )
 def refused_and_closed(lab: Lab, _: float) -> None:
-    """A GET is answered, the next is refused by a 401 with a Content-Length and without Connection: close, and the server closes
-    10 ms later."""
+    """A GET is answered; the next one gets a 401 with a Content-Length and without Connection: close, and the server closes 10 ms
+    later."""
     raw_talk(lab, [[FINE], [SILENT, 0.01, CLOSE]], [[REQUEST, READ, 0.02, REQUEST, READ, WAIT], AGAIN])
 
 
@@ -119,7 +118,7 @@ def refused_and_closed(lab: Lab, _: float) -> None:
     must_not={"premature-close": "the close was announced", "lingering-close": "the server closed at once"},
 )
 def refused_and_announced(lab: Lab, _: float) -> None:
-    """What mends refused-and-closed: the same, with Connection: close on the 401."""
+    """The fix for refused-and-closed: the same, with Connection: close on the 401."""
     raw_talk(lab, [[FINE], [ANNOUNCED, 0.01, CLOSE]], [[REQUEST, READ, 0.02, REQUEST, READ, WAIT], AGAIN])
 
 
@@ -131,7 +130,7 @@ def refused_and_announced(lab: Lab, _: float) -> None:
     must_not={"premature-close": "it is said more exactly"},
 )
 def handshake_closed(lab: Lab, _: float) -> None:
-    """As ntlm-closed."""
+    """Like ntlm-closed."""
     raw_talk(
         lab,
         [[CHALLENGE % b""], [CHALLENGE % TOKEN, CLOSE]],
@@ -160,8 +159,8 @@ def not_answered(lab: Lab, _: float) -> None:
     unassembled=True,
 )
 def cut_short(lab: Lab, rtt: float) -> None:
-    """6,000 of 50,000 bytes come, and after a tenth of a second and a round trip the hand-written server closes; on a second
-    connection it resets."""
+    """6,000 of 50,000 bytes arrive. After a tenth of a second and a round trip, the hand-written server closes; on a second
+    connection, it resets."""
     head = FINE.partition(b"Content-Length")[0] + b"Content-Length: 50000\r\n\r\n"
     for port, end in ((8080, CLOSE), (8081, {"do": "reset"})):
         raw_server(lab, [[head + b"t" * 6_000, 0.1 + rtt, end]], port)
@@ -176,7 +175,7 @@ def cut_short(lab: Lab, rtt: float) -> None:
     must_not={"premature-close": "it had been idle for 1.5 s", "keep-alive-race": "no request was lost"},
 )
 def rested(lab: Lab, _: float) -> None:
-    """A hand-written server closes connections that were idle for 1.5 s; the client closes when it hears of it."""
+    """A hand-written server closes connections that were idle for 1.5 s; the client closes when it receives the close."""
     raw_talk(lab, [[FINE], [FINE, 1.5, CLOSE]], [[REQUEST, READ, 0.1, REQUEST, READ, WAIT]] * 2)
 
 
@@ -194,8 +193,8 @@ PIECE = b"u" * 1_000
     unassembled=True,
 )
 def refused_upload(lab: Lab, rtt: float) -> None:
-    """A client uploads 40 kB in pieces of 1,000 bytes, 40 ms apart. The hand-written server reads the head only, answers 413
-    and closes with the pieces unread: its kernel resets the connection, and the client's next piece fails."""
+    """A client uploads 40 kB in pieces of 1,000 bytes, 40 ms apart. The hand-written server reads only the head, answers 413 and
+    closes with unread data: its kernel resets the connection, and the client's next send fails."""
     raw_server(lab, [[0.22 - rtt, REFUSAL, CLOSE]], 8080, "early")
     raw_server(lab, [[FINE]], 8081)
     pieces = [step for _ in range(40) for step in (PIECE, 0.04)]
@@ -210,7 +209,7 @@ def refused_upload(lab: Lab, rtt: float) -> None:
     must_not={"reset-destroys-response": "the server read all of it", "premature-close": "the close was announced"},
 )
 def refused_upload_read(lab: Lab, _: float) -> None:
-    """What mends refused-upload: the server reads the whole upload before it closes."""
+    """The fix for refused-upload: the server reads the whole upload before it closes."""
     raw_server(lab, [[REFUSAL, CLOSE]])
     raw_client(lab, [[UPLOAD % 6_000, *[step for _ in range(6) for step in (PIECE, 0.04)], READ, WAIT]], nodelay=True)
 
@@ -223,7 +222,7 @@ def refused_upload_read(lab: Lab, _: float) -> None:
     must_not={"no-response": "the client closed first", "premature-close": "the client closed first"},
 )
 def gives_up(lab: Lab, _: float) -> None:
-    """curl --max-time 1; the client's kernel refuses the late answer."""
+    """curl --max-time 1; the client's kernel resets the connection when the late response arrives."""
     raw_server(lab, [[2.0, FINE]])
     lab.client.run("curl", "-sS", "--max-time", "1", "http://10.9.0.2:8080/report", check=False)
     lab.client.run("sleep", "2")

@@ -1,4 +1,4 @@
-"""Round trips that buy nothing, seen from everywhere: challenges that come again, connections that are used once."""
+"""Record needless round trips, at every capture point: repeated challenges, and connections that are used once."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ CLOSING = FINE.replace(b"OK\r\n", b"OK\r\nConnection: close\r\n")
     must_not={"premature-close": "the client closed"},
 )
 def challenged_each_time(lab: Lab, _: float) -> None:
-    """Five GETs on one connection by a client that sends each without credentials first, is refused by a 401 and repeats it with
-    them: pre-authentication was switched on, and does not work."""
+    """Five GETs on one connection by a client that sends each without credentials first, gets a 401 and repeats it with
+    credentials: pre-authentication is configured, but does not work."""
     raw_talk(lab, [[SILENT], [FINE]] * 5, [[step for _ in range(5) for step in (REQUEST, READ, WITH_CREDENTIALS, READ, 0.02)]])
 
 
@@ -33,7 +33,7 @@ def challenged_each_time(lab: Lab, _: float) -> None:
     must_not={"repeated-auth-challenge": "there is one"},
 )
 def challenged_once(lab: Lab, _: float) -> None:
-    """What mends challenged-each-time: the client remembers that credentials were wanted."""
+    """The fix for challenged-each-time: the client sends credentials after the first challenge."""
     raw_talk(lab, [[SILENT], [FINE]], [[REQUEST, READ, *[step for _ in range(5) for step in (WITH_CREDENTIALS, READ, 0.02)]]])
 
 
@@ -57,7 +57,7 @@ def one_each(lab: Lab, _: float) -> None:
     must_not={"keep-alive-disabled": "the server left the connection open", "client-abort": "the response was complete"},
 )
 def used_once(lab: Lab, _: float) -> None:
-    """Four GETs one after the other, each on a connection of its own, which the server would have kept."""
+    """Four GETs one after the other, each on a new connection, although the server would have kept the connection open."""
     raw_talk(lab, [[FINE]], [[REQUEST, READ, 0.02]] * 4)
 
 
@@ -68,7 +68,7 @@ def used_once(lab: Lab, _: float) -> None:
     must_not={"keep-alive-disabled": "the connection is kept", "no-connection-reuse": "the connection is used again"},
 )
 def one_for_all(lab: Lab, _: float) -> None:
-    """What mends one-each and used-once."""
+    """The fix for one-each and used-once."""
     raw_talk(lab, [[FINE]], [[step for _ in range(4) for step in (REQUEST, READ, 0.02)]])
 
 
@@ -79,7 +79,7 @@ def one_for_all(lab: Lab, _: float) -> None:
     must_not={"nagle-delayed-ack": "each response is one segment"},
 )
 def one_send(lab: Lab, _: float) -> None:
-    """What mends split-rtt-20 and split-rtt-120: the same responses, written in one piece."""
+    """The fix for split-rtt-20 and split-rtt-120: the same responses, written in one piece."""
     raw_talk(lab, [[HEAD + BODY]], [[step for _ in range(6) for step in (REQUEST, READ, 0.01)]])
 
 
@@ -93,5 +93,5 @@ def one_send(lab: Lab, _: float) -> None:
     },
 )
 def pipelined(lab: Lab, _: float) -> None:
-    """Twice four GETs in one send; the server answers one by one, without Nagle."""
+    """Four GETs in one send, twice; the server sends the responses one by one, without Nagle's algorithm."""
     raw_talk(lab, [[FINE]], [[REQUEST * 4, {"read": ["GET"] * 4}, 0.05] * 2], nodelay=True)

@@ -1,4 +1,4 @@
-"""Streams, pages and what ends them, seen from everywhere."""
+"""Record streams and pages, and how they end, at every capture point."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EVENT_BYTES = sum(map(len, EVENT))
 
 
 def chunk(content: bytes) -> bytes:
-    """A chunk without extensions (RFC 9112 section 7.1)."""
+    """Return a chunk without extensions (RFC 9112 section 7.1)."""
     return b"%x\r\n%s\r\n" % (len(content), content)
 
 
@@ -35,7 +35,7 @@ def _paused(pieces: list[bytes], pause: float) -> Steps:
     must_not={"close-delimited": "that it streams is more", "premature-close": "the close was announced"},
 )
 def unchunked(lab: Lab, _: float) -> None:
-    """As unchunked-stream, with pauses of 300 ms between the pieces."""
+    """Like unchunked-stream, with pauses of 300 ms between the pieces."""
     raw_talk(lab, [[HEAD % (CSV, UNFRAMED), *_paused(ROWS, 0.3), CLOSE]], [[ASK, READ, WAIT]])
 
 
@@ -46,7 +46,7 @@ def unchunked(lab: Lab, _: float) -> None:
     must_not={"unchunked-streaming": "it is chunked", "buffered-stream": "its pieces come as they are written"},
 )
 def in_chunks(lab: Lab, _: float) -> None:
-    """What mends unchunked: the same pieces and pauses, with Transfer-Encoding: chunked, on a connection that is kept."""
+    """The fix for unchunked: the same pieces and pauses, with Transfer-Encoding: chunked, on a connection that is kept."""
     raw_talk(lab, [[HEAD % (CSV, CHUNKED), *_paused([*map(chunk, ROWS)], 0.3), LAST]], [[ASK, READ, 0.02]])
 
 
@@ -57,8 +57,8 @@ def in_chunks(lab: Lab, _: float) -> None:
     must_not={"slow-response": "it took less than a second", "buffered-stream": "what a program says at once looks the same"},
 )
 def events_held(lab: Lab, _: float) -> None:
-    """Six events, text/event-stream in chunks, which something on the server's side collects: 900 ms after the request all
-    come in one send. They are too few to tell that from an agent that says six things at a step."""
+    """Six events, text/event-stream in chunks, which something on the server's side buffers: 900 ms after the request, all arrive
+    in one send. They are too few to distinguish them from an agent that writes six events at once."""
     raw_talk(lab, [[0.9, HEAD % (EVENTS, CHUNKED) + b"".join(map(chunk, EVENT)) + LAST]], [[ASK, READ, 0.02]])
 
 
@@ -69,7 +69,7 @@ def events_held(lab: Lab, _: float) -> None:
     must_not={"buffered-stream": "each event comes when it is written", "tiny-chunks": "these are events"},
 )
 def events_one_by_one(lab: Lab, _: float) -> None:
-    """What mends events-held: the same events, 150 ms apart."""
+    """The fix for events-held: the same events, 150 ms apart."""
     raw_talk(lab, [[HEAD % (EVENTS, CHUNKED), *_paused([*map(chunk, EVENT)], 0.15), LAST]], [[ASK, READ, 0.02]])
 
 
@@ -81,8 +81,8 @@ def events_one_by_one(lab: Lab, _: float) -> None:
     must_not={"unchunked-streaming": "the body came at once", "premature-close": "nothing else could end the response"},
 )
 def no_end(lab: Lab, _: float) -> None:
-    """A response of HTTP/1.1 with neither Content-Length, Transfer-Encoding nor Connection: close. Head and body leave in one
-    send; the server closes 2 s later."""
+    """An HTTP/1.1 response with neither Content-Length, Transfer-Encoding nor Connection: close. Head and body are sent together;
+    the server closes 2 s later."""
     raw_talk(lab, [[b"HTTP/1.1 200 OK\r\nContent-Type: text/csv\r\n\r\n" + BODY, 2.0, CLOSE]], [[ASK, READ]])
 
 
@@ -97,7 +97,7 @@ FIVE_CHUNKS = HEAD % (CSV, CHUNKED + b"\r\nConnection: close") + b"".join(map(ch
     must_not={"premature-close": "the close was announced", "idle-close": "the close was announced"},
 )
 def lingers(lab: Lab, _: float) -> None:
-    """A response in chunks says Connection: close. The client has its end, and waits for the close that was announced; the
+    """A chunked response has Connection: close. The client has the complete response, and waits for the announced close; the
     server closes 6 s later."""
     raw_talk(lab, [[FIVE_CHUNKS, 6.0, CLOSE]], [[ASK, READ, WAIT]])
 
@@ -109,7 +109,7 @@ def lingers(lab: Lab, _: float) -> None:
     must_not={"lingering-close": "the server closed at once", "premature-close": "the close was announced"},
 )
 def closes_with_the_last_chunk(lab: Lab, _: float) -> None:
-    """What mends lingers."""
+    """The fix for lingers."""
     raw_talk(lab, [[FIVE_CHUNKS, CLOSE]], [[ASK, READ, WAIT]])
 
 
@@ -124,6 +124,6 @@ def closes_with_the_last_chunk(lab: Lab, _: float) -> None:
     must_not={"premature-close": "the close was announced", "missing-framing": "the close was announced"},
 )
 def lingers_unframed(lab: Lab, _: float) -> None:
-    """A response says Connection: close and has neither Content-Length nor Transfer-Encoding: the client waits for the close to
-    know that it has all, and the server closes 6 s after the last byte."""
+    """A response has Connection: close and neither Content-Length nor Transfer-Encoding: the client must wait for the close to
+    know that the response is complete. The server closes 6 s after the last byte."""
     raw_talk(lab, [[HEAD % (CSV, UNFRAMED) + BODY, 6.0, CLOSE]], [[ASK, READ]])

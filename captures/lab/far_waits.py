@@ -1,4 +1,4 @@
-"""Waits and crumbs, seen from everywhere."""
+"""Record waits, and messages in many tiny segments, at every capture point."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ORDER = b"POST /order HTTP/1.1\r\nHost: 10.9.0.2:8080\r\nContent-Length: 300\r\n
     must_not={"slow-response": "it took less than a second", "retransmission-stall": "nothing was lost"},
 )
 def three_writes(lab: Lab, _: float) -> None:
-    """As server-three-writes, six GETs on one connection."""
+    """Like server-three-writes, six GETs on one connection."""
     raw_talk(lab, [[STATUS_LINE, FIELDS, BODY]], SIX_GETS)
 
 
@@ -35,8 +35,8 @@ def three_writes(lab: Lab, _: float) -> None:
     must_not={"slow-response": "the server had no body to answer", "expect-continue-stall": "no 100 was asked for"},
 )
 def posted_apart(lab: Lab, _: float) -> None:
-    """Six POSTs on one connection, head and body in two sends, Nagle's algorithm on. The first is spared: Linux
-    acknowledges at once until it has answered."""
+    """Six POSTs on one connection, head and body in two sends, Nagle's algorithm on. The first does not stall: Linux acknowledges
+    at once until it has sent data."""
     raw_talk(lab, [[FINE]], [[step for _ in range(6) for step in (ORDER % b"", BODY, {"read": ["POST"]}, 0.01)]])
 
 
@@ -62,7 +62,7 @@ def not_continued(lab: Lab, _: float) -> None:
     must_not={"nagle-delayed-ack": "each message is one send", "retransmission-stall": "nothing was lost"},
 )
 def thinks(lab: Lab, _: float) -> None:
-    """As slow-answer: the second of three answers takes its time."""
+    """Like slow-answer: the second of three responses is slow."""
     raw_talk(lab, [[FINE], [1.2, FINE], [FINE]], [[step for _ in range(3) for step in (REQUEST, READ, 0.01)]])
 
 
@@ -75,7 +75,7 @@ def thinks(lab: Lab, _: float) -> None:
     must_not={"nagle-delayed-ack": "TCP_NODELAY is set"},
 )
 def in_crumbs(lab: Lab, _: float) -> None:
-    """As crumbs, twice."""
+    """Like crumbs, twice."""
     pieces = [step for _ in range(20) for step in (b"c" * 30, 0.001)]
     raw_talk(
         lab,
@@ -93,7 +93,8 @@ def in_crumbs(lab: Lab, _: float) -> None:
     must_not={"premature-close": "it had been idle for 1.5 s", "no-connection-reuse": "the server closed"},
 )
 def kept_too_long(lab: Lab, rtt: float) -> None:
-    """A server closes connections that were idle for 1.5 s; the client looks after them 1.3 s later, before it uses them."""
+    """A server closes connections that were idle for 1.5 s; the client checks them for a close 1.3 s later, before it uses
+    them."""
     raw_talk(lab, [[FINE, 1.5, CLOSE]], [[REQUEST, READ, 2.8 + rtt]] * 2)
 
 
@@ -108,7 +109,7 @@ PROMISING = FINE.replace(b"OK\r\n", b"OK\r\nConnection: keep-alive\r\nKeep-Alive
     must_not={"idle-close": "the broken promise says more", "premature-close": "it had been idle for 2 s"},
 )
 def promise_broken(lab: Lab, _: float) -> None:
-    """Keep-Alive: timeout=5, and a close after 2 s; the client closes when it hears of it."""
+    """Keep-Alive: timeout=5, and a close after 2 s; the client closes when it receives the close."""
     raw_talk(lab, [[PROMISING, 2.0, CLOSE]], [[REQUEST, READ, WAIT]] * 2)
 
 
@@ -122,5 +123,5 @@ def promise_broken(lab: Lab, _: float) -> None:
     },
 )
 def lines_held(lab: Lab, _: float) -> None:
-    """Five chunks of lines that belong to a stream; something collects them, and after 900 ms they come in one send."""
+    """Five chunks with lines of a stream; something buffers them, and after 900 ms they arrive in one send."""
     raw_talk(lab, [[0.9, HEAD % (CSV, CHUNKED) + b"".join(map(chunk, ROWS)) + LAST]], [[ASK, READ, 0.02]])

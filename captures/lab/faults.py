@@ -1,7 +1,7 @@
-"""Faults of a path: what a box on the wire drops, answers in another's name, or adds, and from when on.
+"""Simulate faults of a path: what a device on the wire drops, answers in another host's name, or adds, and when this begins.
 
-A path that dies, in one direction or both; a NAT or firewall that forgets connections at rest; a link that carries only
-small packets, with ICMP or without; a router that refuses; resets that neither host sent.
+The faults are a path that fails in one direction or both; a NAT or firewall that forgets idle connections; a link for small
+packets only, with or without ICMP; a router that rejects packets; and resets that neither host sent.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ WITH_ACK = Reset(ack=True)
 
 @dataclass(frozen=True)
 class Start:
-    """When a fault begins: at the first TCP packet, or behind the one that makes one of these full.
+    """The time at which a fault begins: at the first TCP packet or, if attributes are set, when the first of them is reached.
 
-    seconds: since the first TCP packet. packets: with TCP. payload: bytes of new data in them. Both are of this side (default:
-    of both), over all connections. told: when `Wire.tell` is called.
+    `seconds`: the time since the first TCP packet. `packets`, `payload`: the number of TCP packets, and of bytes of new data in
+    them. Both count all connections, but only packets of `side`; None counts both sides. `told`: true to begin when `Wire.tell`
+    is called.
     """
 
     seconds: float | None = None
@@ -34,12 +35,12 @@ class Start:
 
 @dataclass(frozen=True)
 class Fault:
-    """Drops TCP packets of these sides, and says so to their sender where there is an answer.
+    """A fault that drops TCP packets of the given sides and, if `answer` is set, sends an answer to their sender.
 
-    kind: only packets of this kind (impairments.KINDS). above: only IP packets of more bytes. rested: only of connections
-    on which no packet had passed for so many seconds; what is forgotten stays forgotten until its next SYN. older: only of
-    connections that had begun before the fault. lasts: seconds. place: the half of the wire with the box, so that the middle
-    is behind it for packets of this side, and before it for the other's.
+    `kind`: drop only packets of this kind (impairments.KINDS). `above`: drop only IP packets larger than this many bytes.
+    `rested`: drop only packets of connections that had no packet for this many seconds; they are dropped until the next SYN.
+    `older`: drop only packets of connections that began before the fault. `lasts`: the duration in seconds. `place`: the half of
+    the wire that contains the device, "client" or "server".
     """
 
     start: Start = Start()
@@ -55,8 +56,10 @@ class Fault:
 
 @dataclass(frozen=True)
 class Forged:
-    """Adds resets to the connection whose packet made the start full, once: to each of these sides, in the other's name and
-    with the number that it expects next."""
+    """Resets that are added once, to the connection whose packet reached `start`.
+
+    Each side in `toward` gets `copies` resets in the name of the other side, with the sequence number that it expects next.
+    """
 
     start: Start
     toward: tuple[str, ...] = SIDES
@@ -69,13 +72,13 @@ Flow = tuple[tuple[bytes, int], tuple[bytes, int]]
 
 
 def flow(segment: Segment) -> Flow:
-    """The connection of a segment, the same for both directions."""
+    """Return a key for the connection of a segment, the same for both directions."""
     one, other = zip(segment.hosts, segment.ports, strict=True)
     return (one, other) if one <= other else (other, one)
 
 
 class Clock:
-    """Says whether a fault has begun; sees each TCP packet after the fault has judged it."""
+    """Determines whether a fault has begun. Pass each TCP packet to `saw` after the fault has judged it."""
 
     def __init__(self, start: Start) -> None:
         self._start = start
@@ -113,7 +116,7 @@ class Clock:
             self.since = now
 
     def _new(self, side: str, segment: Segment) -> int:
-        """How many bytes of payload lie above all that this side has sent on the connection."""
+        """Return the number of payload bytes above all that this side has sent on the connection."""
         end = segment.seq + segment.payload
         before = self._sent.get((flow(segment), side), segment.seq)
         new = (end - before) & 0xFFFFFFFF
@@ -124,11 +127,11 @@ class Clock:
 
 
 Made = list[tuple[str, bytes]]
-"""Frames that a box adds, each with the side that it goes to."""
+"""Frames that a device adds, each with the side that receives it."""
 
 
 class Dropping:
-    """A box with a `Fault`."""
+    """A device that drops packets according to a `Fault`."""
 
     def __init__(self, fault: Fault) -> None:
         self._fault = fault
@@ -138,7 +141,7 @@ class Dropping:
         self._forgotten: set[Flow] = set()
 
     def meets(self, side: str, frame: bytes, segment: Segment, now: float) -> tuple[bool, Made]:
-        """Whether a packet passes, and what comes instead."""
+        """Return whether a packet passes, and the frames that are sent instead if it does not."""
         struck = self.clock.begun(now) and self._strikes(side, segment, now)
         connection = flow(segment)
         if not struck:
@@ -162,7 +165,7 @@ class Dropping:
         )
 
     def _remember(self, connection: Flow, segment: Segment, now: float) -> None:
-        """Called from the fault's beginning on: connections that begin from then on are the newer ones."""
+        """Remember connections that began after the fault, and forget idle ones. This is called once the fault has begun."""
         if segment.flags & (SYN | ACK) == SYN and connection not in self._last:
             self._begun[connection] = now
         if segment.flags & SYN:
@@ -183,7 +186,7 @@ def _answers(answer: Icmp | Reset | None, side: str, frame: bytes, segment: Segm
 
 
 class Forging:
-    """A box with `Forged` resets."""
+    """A device that adds `Forged` resets."""
 
     def __init__(self, forged: Forged) -> None:
         self._forged = forged
@@ -192,7 +195,7 @@ class Forging:
         self._done = False
 
     def meets(self, side: str, frame: bytes, segment: Segment, now: float) -> tuple[bool, Made]:
-        """Every packet passes; behind one of them come the resets."""
+        """Let every packet pass. Add the resets after the packet that reaches the start."""
         connection = flow(segment)
         end = segment.seq + segment.payload + bool(segment.flags & SYN) + bool(segment.flags & FIN) & 0xFFFFFFFF
         before = self._next.get((connection, side))
@@ -216,6 +219,6 @@ Box = Dropping | Forging
 
 
 def boxes(faults: tuple[Fault | Forged, ...], place: str) -> list[Box]:
-    """The boxes in one half of the wire, in order."""
+    """Return the devices in one half of the wire, in order."""
     here = [fault for fault in faults if fault.place == place]
     return [Dropping(fault) if isinstance(fault, Fault) else Forging(fault) for fault in here]

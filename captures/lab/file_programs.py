@@ -1,4 +1,4 @@
-"""The programs of programs.py that serve files, that pass requests on, and that test under load."""
+"""Programs for programs.py: file servers, programs that forward requests, and load tests."""
 
 # ruff: noqa: E501, for the command lines and files of these programs
 
@@ -97,7 +97,7 @@ TSUNG = """<?xml version="1.0"?><!DOCTYPE tsung SYSTEM "/usr/share/tsung/tsung-1
 
 
 def through(port: int) -> Words:
-    """A command: pages through a proxy of the server's host."""
+    """Return a command that requests pages through a proxy on the server's host."""
     ask = f"curl -s -m 20 -x {SERVER}:{port} {URL}/small {URL}/large {URL}/none -o /dev/null -o /dev/null -o /dev/null"
     return ("sh", "-c", f"for n in 1 2 3 4 5; do {ask}; sleep 0.8; done")
 

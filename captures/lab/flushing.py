@@ -1,4 +1,4 @@
-"""What is flushed and comes as it should, what something collects, and what is written in crumbs that are chunks."""
+"""Record data that is flushed and arrives in time, data that something buffers, and messages in many tiny chunks."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def events_with_pauses(lab: Lab) -> None:
     must_not={"slow-response": "the head came at once", "buffered-stream": "what a program says at once looks the same"},
 )
 def events_in_blocks(lab: Lab, _: float) -> None:
-    """Something collects events until it has four, which takes 700 ms. The head of the response passes at once. A dashboard that
-    shows four things every 700 ms sends the same."""
+    """Something buffers events until it has four, which takes 700 ms. The head of the response passes at once. A dashboard that
+    writes four events every 700 ms sends the same."""
     twelve = [*map(chunk, EVENT * 2)]
     steps = [step for first in (0, 4, 8) for step in (0.7, b"".join(twelve[first : first + 4]))]
     raw_server(lab, [[HEAD % (EVENTS, CHUNKED), *steps, LAST]])
@@ -86,8 +86,8 @@ CLOSE = {"do": "close"}
     must_not={"close-delimited": "a camera has no end", "buffered-stream": "five pictures are too few to tell"},
 )
 def camera_held(lab: Lab) -> None:
-    """Five pictures, multipart/x-mixed-replace, which a server shows all at once 800 ms after the request; the body ends with
-    the connection, as that of many cameras."""
+    """Five pictures, multipart/x-mixed-replace, which a server sends all at once 800 ms after the request; the body ends with the
+    connection, like that of many cameras."""
     raw_server(lab, [[0.8, CAMERA + PART * PICTURES + b"--frame--\r\n", CLOSE]])
     for _ in range(2):
         curl(lab, "http://10.9.0.2:8080/camera")
@@ -107,7 +107,7 @@ def camera_held(lab: Lab) -> None:
     },
 )
 def camera(lab: Lab) -> None:
-    """What mends camera-held: a picture is shown when it is there. It streams without chunks, as cameras do."""
+    """The fix for camera-held: each picture is sent when it is ready. It streams without chunks, like cameras."""
     steps = [step for _ in range(PICTURES - 1) for step in (0.12, PART)]
     raw_server(lab, [[0.6, CAMERA + PART, *steps, b"--frame--\r\n", CLOSE]])
     curl(lab, "http://10.9.0.2:8080/camera")
@@ -139,13 +139,13 @@ def collected_lines(lab: Lab) -> None:
     must_not={"buffered-stream": "each line comes when it is yielded", "tiny-chunks": "they are five"},
 )
 def yielded_lines(lab: Lab) -> None:
-    """What mends collected-lines."""
+    """The fix for collected-lines."""
     _flask_like(lab, "application")
     curl(lab, *["http://10.9.0.2:8000/lines/5"] * 2)
 
 
 def _flask_like(lab: Lab, name: str) -> None:
-    """Starts gunicorn with an application of peers/yielding.py."""
+    """Start gunicorn with an application of peers/yielding.py."""
     words = ["-m", "gunicorn", "--worker-class", "gthread", "--threads", "4", "--chdir", str(PEERS), "--bind", "10.9.0.2:8000"]
     lab.server.serve(8000, sys.executable, *words, f"yielding:{name}", stderr=-3)
 
@@ -162,7 +162,7 @@ def _flask_like(lab: Lab, name: str) -> None:
     },
 )
 def forty_tiny_chunks(lab: Lab) -> None:
-    """node writes forty lines, 25 ms apart, text/plain, each of which becomes a chunk and a packet."""
+    """node writes forty lines of text/plain, 25 ms apart; each becomes a chunk and a packet."""
     node(lab, "node_app.js")
     curl(lab, "http://10.9.0.2:8080/stream/40/25")
 
@@ -179,7 +179,7 @@ LARGE = [b"%d" % (number % 10) * 1300 for number in range(12)]
     must_not={"tinygrams": "a third of an MSS on average", "nagle-delayed-ack": "TCP_NODELAY is set"},
 )
 def chunk_lines_alone(lab: Lab) -> None:
-    """Twelve chunks of 1,300 bytes; size line, data and CR LF are sends of their own, with TCP_NODELAY. Twice."""
+    """Twelve chunks of 1,300 bytes; size line, data and CRLF are separate sends, with TCP_NODELAY. Twice."""
     steps = [step for data in LARGE for step in (b"%x\r\n" % len(data), data, b"\r\n")]
     raw_server(lab, [[HEAD % (CSV, CHUNKED), *steps, LAST]], nodelay=True)
     curl(lab, *["http://10.9.0.2:8080/rows.csv"] * 2)
@@ -194,7 +194,7 @@ def chunk_lines_alone(lab: Lab) -> None:
     whole=False,
 )
 def gzip_download(lab: Lab) -> None:
-    """curl --compressed asks twice for a text of 200 kB, of which nginx makes chunks as its buffers fill."""
+    """curl --compressed requests a text of 200 kB twice; nginx makes chunks of it when its buffers are full."""
     nginx(lab, "gzip on; gzip_types text/plain; gzip_min_length 0;", a=200_000)
     curl(lab, "--compressed", *["http://10.9.0.2/a.txt"] * 2)
 
@@ -212,8 +212,8 @@ GRPC = b"application/grpc-web+proto"
     must_not={"tiny-chunks": "each message was waited for", "buffered-stream": "each message comes when it is written"},
 )
 def grpc_web(lab: Lab) -> None:
-    """A server-streaming call in the framing of gRPC-Web: length-prefixed messages in chunks of their own, and the trailer in
-    the body. The first message comes 700 ms after the request."""
+    """A server-streaming call in the framing of gRPC-Web: length-prefixed messages in separate chunks, and the trailer in the
+    body. The first message arrives 700 ms after the request."""
     steps = [step for message in MESSAGES[1:] for step in (0.09, chunk(message))]
     raw_server(lab, [[0.7, HEAD % (GRPC, CHUNKED) + chunk(MESSAGES[0]), *steps, chunk(TRAILER) + LAST]], nodelay=True)
     curl(lab, "http://10.9.0.2:8080/prices")

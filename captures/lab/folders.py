@@ -1,4 +1,4 @@
-"""The folder of a recording below captures/: the family of the rule that its label expects first."""
+"""Choose the folder of a recording below captures/: the family of the first rule that its label expects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HEALTHY = "healthy"
 
 @dataclass(frozen=True)
 class Folder:
-    """What the page of a folder says: its title, what the recordings show, and which to open first."""
+    """The texts on the page of a folder: its title, what the recordings show, and which to open first."""
 
     title: str
     text: str
@@ -69,7 +69,7 @@ FOLDERS = {
 }
 
 OF_FAMILY = {"round_trips": "round-trips", "capture": "capture-faults"}
-"""Family of rules -> folder, where the names differ."""
+"""The folder of each family of rules whose folder has another name."""
 
 
 def folder_of(label: dict[str, Any]) -> str:
@@ -82,5 +82,5 @@ def folder_of(label: dict[str, Any]) -> str:
 
 
 def recordings(captures: Path = CAPTURES) -> list[Path]:
-    """Return all recordings, in order of their names."""
+    """Return all recordings, sorted by name."""
     return sorted((path for path in captures.rglob("*.pcap*") if path.suffix in SUFFIXES), key=lambda path: path.name)

@@ -1,4 +1,4 @@
-"""Resets that neither host sent, and resets that look alike and come from the server itself."""
+"""Record resets that neither host sent, and similar resets that the server itself sent."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from scenario import (
 
 CLIENT, BOTH = ("client",), ("client", "server")
 FAR = Reset(ttl=255, ip_id=0, ack=True)
-"""A box that begins with the largest TTL, as routers do: hosts here begin with 64."""
+"""A reset of a device that starts with the largest TTL, like a router. The hosts here start with 64."""
 
 NOBODY = {
     "truncated-response": "the server did not close",
@@ -62,8 +62,9 @@ def _box(delay: float, start: Start, toward: tuple[str, ...] = CLIENT, reset: Re
     whole=False,
 )
 def foreign_reset(lab: Lab) -> None:
-    """nginx sends 60,000 bytes. After 20,000 of them a box sends an RST with ACK flag in the server's name to the client: TTL 255
-    less the routers on the way, where the server's packets begin with 64, and IP ID 0 where they count. The server goes on."""
+    """nginx sends 60,000 bytes. After 20,000 of them, a device sends an RST with ACK flag to the client in the server's name. Its
+    TTL is 255 minus the routers on the way, but the server's packets begin with 64; its IP ID is 0, but those of the server count
+    up. The server continues."""
     _download(lab)
 
 
@@ -73,7 +74,7 @@ def foreign_reset(lab: Lab) -> None:
     wire=_box(0.030, Start(payload=20_000, side="server")),
 )
 def foreign_reset_ipv6(lab: Lab) -> None:
-    """As foreign-reset, over IPv6, which has no identification: the hop limit shows it, and that the server goes on."""
+    """Like foreign-reset, over IPv6, which has no identification: the hop limit shows it, and that the server continues."""
     _download(lab, "[fd00:9::2]")
 
 
@@ -89,8 +90,8 @@ def foreign_reset_ipv6(lab: Lab) -> None:
     whole=False,
 )
 def foreign_reset_of_a_download(lab: Lab) -> None:
-    """As foreign-reset, captured at the server: the box is near the client, and resets the server, too. The RST in the client's
-    name has the ACK flag, another TTL than the client's packets, and IP ID 0 where these count."""
+    """Like foreign-reset, captured at the server: the device is near the client, and resets the server, too. The RST in the
+    client's name has the ACK flag, another TTL than the client's packets, and IP ID 0, although theirs count up."""
     _download(lab)
 
 
@@ -100,7 +101,7 @@ def foreign_reset_of_a_download(lab: Lab) -> None:
     wire=_box(0.030, Start(payload=20_000, side="server"), BOTH, place="client"),
 )
 def foreign_reset_of_a_download_ipv6(lab: Lab) -> None:
-    """As foreign-reset-of-a-download, over IPv6, which has no identification: the hop limit of the RST shows it, and the ACKs
+    """Like foreign-reset-of-a-download, over IPv6, which has no identification: the hop limit of the RST shows it, and the ACKs
     that the client sends after it."""
     _download(lab, "[fd00:9::2]")
 
@@ -111,8 +112,8 @@ def foreign_reset_of_a_download_ipv6(lab: Lab) -> None:
     wire=_box(0.030, Start(payload=20_000, side="server"), BOTH),
 )
 def foreign_reset_near_the_server_ipv6(lab: Lab) -> None:
-    """As foreign-reset-of-a-download-ipv6, but the box is near the server: besides the hop limit, the time shows it, because the
-    RST acknowledges data that could not have reached the client yet."""
+    """Like foreign-reset-of-a-download-ipv6, but the device is near the server. Besides the hop limit, the time shows it, because
+    the RST acknowledges data that could not have reached the client yet."""
     _download(lab, "[fd00:9::2]")
 
 
@@ -128,8 +129,8 @@ def foreign_reset_near_the_server_ipv6(lab: Lab) -> None:
     whole=False,
 )
 def foreign_reset_seen_beyond(lab: Lab) -> None:
-    """As foreign-reset, captured at the server, where the forged RST never passes. The client's kernel no longer knows the
-    connection, and answers the rest of the response with RSTs without ACK flag: they do not show who ended it."""
+    """Like foreign-reset, captured at the server, where the forged RST never passes. The client's kernel no longer knows the
+    connection, and answers the rest of the response with RSTs without ACK flag, which do not show who ended it."""
     _download(lab)
 
 
@@ -143,9 +144,9 @@ def foreign_reset_seen_beyond(lab: Lab) -> None:
     wire=_box(0.010, Start(payload=10, side="client"), BOTH, place="client"),
 )
 def foreign_reset_of_a_request(lab: Lab) -> None:
-    """An intrusion prevention system near the client sees a GET and resets both sides with ACK flag and IP ID 0. The client has
-    its reset a quarter of a round trip after its request, before the server can have answered; at the server the client's
-    packets had counted. Both have another TTL than the hosts' own."""
+    """An intrusion prevention system near the client sees a GET and resets both sides with ACK flag and IP ID 0. The client's
+    reset arrives a quarter of a round trip after its request, before the server can have answered. At the server, the IP IDs of
+    the client's packets had counted up. Both resets have another TTL than the hosts' packets."""
     raw_talk(lab, [[0.4, FINE]], [[REQUEST, WAIT]])
 
 
@@ -159,7 +160,7 @@ def foreign_reset_of_a_request(lab: Lab) -> None:
     wire=_box(0.010, Start(payload=60, side="server")),
 )
 def foreign_reset_after_a_response(lab: Lab) -> None:
-    """The same box resets the client's side when the response has passed. Its IP ID is 0, and the server's count."""
+    """The same device resets the client's side after the response has passed. Its IP ID is 0, and the server's count up."""
     raw_talk(lab, [[FINE, 2.0]], [[REQUEST, READ, WAIT]])
 
 
@@ -174,7 +175,7 @@ def foreign_reset_after_a_response(lab: Lab) -> None:
     options=("-s", "400"),
 )
 def foreign_reset_in_tls(lab: Lab) -> None:
-    """As foreign-reset, over TLS 1.3: what was cut cannot be read."""
+    """Like foreign-reset, over TLS 1.3: what was interrupted cannot be read."""
     nginx_with_tls(lab, large=LARGE)
     curl(lab, "--insecure", "--max-time", "8", "https://10.9.0.2/large.txt", check=False)
     time.sleep(1)
@@ -191,8 +192,8 @@ def foreign_reset_in_tls(lab: Lab) -> None:
     unassembled=True,
 )
 def reset_by_the_server(lab: Lab) -> None:
-    """The healthy twin of foreign-reset: 6,000 of 50,000 bytes come, and the server's program resets (SO_LINGER 0). The RST has
-    the TTL of the server's other packets, and the IP ID that follows theirs."""
+    """The healthy twin of foreign-reset: 6,000 of 50,000 bytes arrive, and the server's program resets (SO_LINGER 0). The RST has
+    the TTL of the server's other packets, and the next IP ID."""
     _reset_by_the_server(lab, "10.9.0.2")
 
 

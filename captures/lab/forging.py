@@ -1,4 +1,4 @@
-"""Packets in another's name: errors of routers (RFC 792, 4443) and resets (RFC 9293 3.10.7), and what a router does to each."""
+"""Build packets in another host's name: ICMP errors of routers (RFC 792, 4443), resets (RFC 9293 3.10.7), routed packets."""
 
 from __future__ import annotations
 
@@ -16,19 +16,22 @@ ROUTERS = ("10.9.0.254", "fd00:9::fe")
 
 @dataclass(frozen=True)
 class Icmp:
-    """A router's "destination unreachable" with this code; where an MTU is given, "packet too big" over IPv6 (over IPv4 its
-    code is 4). quoted: bytes of TCP that it quotes over IPv4; over IPv6 it quotes as much as RFC 4443 lets it."""
+    """An ICMP error "destination unreachable" with this code. With an MTU, it is "packet too big" over IPv6; over IPv4, its code
+    is then 4.
+
+    `quoted`: the number of bytes of TCP that are quoted over IPv4. Over IPv6, as much is quoted as RFC 4443 allows.
+    """
 
     code: int
     mtu: int = 0
     quoted: int = 8
     routers: tuple[str, str] = ROUTERS
-    """Its addresses, IPv4 and IPv6."""
+    """The router's addresses, IPv4 and IPv6."""
 
 
 @dataclass(frozen=True)
 class Reset:
-    """How a forged reset looks: TTL (hop limit) at the box, IP ID over IPv4, ACK flag, TCP options, window."""
+    """The form of a forged reset: TTL (hop limit) at the device, IP ID over IPv4, ACK flag, TCP options, and window."""
 
     ttl: int = 64
     ip_id: int = 0
@@ -38,7 +41,7 @@ class Reset:
 
 
 def checksum(data: bytes) -> int:
-    """The Internet checksum (RFC 1071)."""
+    """Return the Internet checksum (RFC 1071)."""
     padded = data + b"\0" * (len(data) % 2)
     total = sum(struct.unpack(f">{len(padded) // 2}H", padded))
     while total >> 16:
@@ -60,18 +63,18 @@ def _ip6(protocol: int, source: bytes, target: bytes, body: bytes, *, ttl: int) 
 
 
 def _summed(body: bytes, at: int, source: bytes, target: bytes, protocol: int) -> bytes:
-    """A body with its checksum at this place, over it and the pseudo header of IPv4 or IPv6."""
+    """Return the body with its checksum at offset `at`, calculated over the body and the pseudo header of IPv4 or IPv6."""
     pseudo = source + target + struct.pack(">IHBB", len(body), 0, 0, protocol)
     return body[:at] + checksum(pseudo + body).to_bytes(2, "big") + body[at + 2 :]
 
 
 def _back(frame: bytes) -> bytes:
-    """The Ethernet header of an answer."""
+    """Return the Ethernet header of a reply to a frame."""
     return frame[6:12] + frame[:6] + frame[12:14]
 
 
 def icmp_error(frame: bytes, answer: Icmp) -> bytes:
-    """The frame with which a router answers one that it does not pass on."""
+    """Return the frame with which a router rejects the given frame."""
     packet = frame[ETHERNET:]
     if _v6(frame):
         router, sender = socket.inet_pton(socket.AF_INET6, answer.routers[1]), packet[8:24]
@@ -88,7 +91,7 @@ def icmp_error(frame: bytes, answer: Icmp) -> bytes:
 
 
 def reset(frame: bytes, how: Reset, *, seq: int, ack: int | None) -> bytes:
-    """The frame that resets the connection of another, towards the sender of that one and in the name of its receiver."""
+    """Return a frame that resets a connection. It goes to the sender of the given frame, in the name of its receiver."""
     packet = frame[ETHERNET:]
     at = IP6_HEAD if _v6(frame) else (packet[0] & 0x0F) * 4
     ports = packet[at + 2 : at + 4] + packet[at : at + 2]
@@ -104,7 +107,7 @@ def reset(frame: bytes, how: Reset, *, seq: int, ack: int | None) -> bytes:
 
 
 def routed(frame: bytes, hops: int) -> bytes:
-    """A frame behind so many routers: with a lower TTL (hop limit), which does not become less than 1."""
+    """Return the frame after `hops` routers: each lowers the TTL (hop limit), but not below 1."""
     if _v6(frame):
         at = ETHERNET + 7
         return frame[:at] + bytes([max(1, frame[at] - hops)]) + frame[at + 1 :]
@@ -117,7 +120,7 @@ def routed(frame: bytes, hops: int) -> bytes:
 
 
 def is_icmp_error(frame: bytes) -> bool:
-    """Whether a frame is an ICMP or ICMPv6 error, without extension headers."""
+    """Return whether a frame is an ICMP or ICMPv6 error without IPv6 extension headers."""
     if _v6(frame):
         return len(frame) > ETHERNET + 40 and frame[ETHERNET + 6] == ICMP6 and 0 < frame[ETHERNET + 40] < 5
     at = ETHERNET + (frame[ETHERNET] & 0x0F) * 4 if len(frame) > ETHERNET else 0

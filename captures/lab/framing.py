@@ -1,4 +1,4 @@
-"""Streams and bodies without framing, and their twins that have it."""
+"""Record streams and bodies without framing, and healthy twins with framing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _paused(pieces: list[bytes], pauses: list[float]) -> Steps:
 
 
 def _stream(*fields: bytes) -> Steps:
-    """A stream flushed in five pieces, with these header fields."""
+    """Return the steps of a server that flushes a stream with these header fields in five pieces."""
     head = b"\r\n".join((b"HTTP/1.1 200 OK", b"Content-Type: text/csv", *fields, b"", b""))
     pieces = [b"%x\r\n%s\r\n" % (len(rows), rows) for rows in ROWS] if fields[0].startswith(b"Transfer") else ROWS
     return _paused([head + pieces[0], *pieces[1:]], [0.15, 0.3, 0.2, 0.25, 0.15])
@@ -62,8 +62,8 @@ def chunked_stream(lab: Lab) -> None:
     must_not={"unchunked-streaming": "the body came at once", "premature-close": "nothing else could end the response"},
 )
 def unframed_left_waiting(lab: Lab) -> None:
-    """A response of HTTP/1.1 with neither Content-Length, Transfer-Encoding nor Connection: close. Head and body
-    leave in one send; the server closes 2.5 s later, and only then curl is done."""
+    """An HTTP/1.1 response with neither Content-Length, Transfer-Encoding nor Connection: close. Head and body are sent together;
+    the server closes 2.5 s later, and only then is curl done."""
     raw_server(lab, [[b"HTTP/1.1 200 OK\r\nContent-Type: text/csv\r\n\r\n" + b"".join(ROWS), 2.5, CLOSE]])
     for _ in range(2):
         curl(lab, URL)
@@ -78,7 +78,7 @@ def unframed_left_waiting(lab: Lab) -> None:
     must_not={"premature-close": "nothing else could end the response"},
 )
 def unframed_closed(lab: Lab) -> None:
-    """As unframed-left-waiting, but the server closes behind the body; recorded over IPv6."""
+    """Like unframed-left-waiting, but the server closes right after the body; recorded over IPv6."""
     raw_server(lab, [[b"HTTP/1.1 200 OK\r\nContent-Type: text/csv\r\n\r\n" + b"".join(ROWS), CLOSE]])
     for _ in range(2):
         curl(lab, URL6)
@@ -92,8 +92,8 @@ def unframed_closed(lab: Lab) -> None:
     suffix="pcapng",
 )
 def chunk_extensions_and_trailers(lab: Lab) -> None:
-    """Three GETs by curl on one connection over IPv6. The hand-written server sends each response in one write, its
-    chunks with extensions (a token and a quoted string) and two trailer fields behind the last."""
+    """Three GETs by curl on one connection over IPv6. The hand-written server sends each response in one write, with chunk
+    extensions (a token and a quoted string) and two trailer fields after the last chunk."""
     extensions = (b";part=1", b';note="a; quoted\\" \\r\\n string"', b" ; spaced = yes", b"", b";last")
     chunks = [b"%x%s\r\n%s\r\n" % (len(rows), extra, rows) for rows, extra in zip(ROWS, extensions, strict=True)]
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: Digest, X-Rows\r\n\r\n"
@@ -138,7 +138,7 @@ def unframed_held(lab: Lab) -> None:
     must_not={"missing-framing": "the close was announced", "unchunked-streaming": "the body came at once"},
 )
 def unframed_held_close_announced(lab: Lab) -> None:
-    """`Connection: close` makes the missing length legal. The body waits for the delayed ACK of the head as before."""
+    """`Connection: close` makes the missing length legal. The body waits for the delayed ACK of the head, as in unframed-held."""
     raw_talk(lab, [[FRAMED], [UNFRAMED % b"close", BODY, 0.15, CLOSE]], TWICE)
 
 
@@ -151,7 +151,7 @@ def unframed_held_close_announced(lab: Lab) -> None:
     must_not={"nagle-delayed-ack": "the body left with the FIN, at once"},
 )
 def unframed_with_fin(lab: Lab) -> None:
-    """As unframed-held, but the server closes at once: its kernel sends the body together with the FIN."""
+    """Like unframed-held, but the server closes at once: its kernel sends the body together with the FIN."""
     raw_talk(lab, [[FRAMED], [UNFRAMED % b"keep-alive", BODY, CLOSE]], TWICE)
 
 
@@ -164,7 +164,7 @@ def unframed_with_fin(lab: Lab) -> None:
     must_not={"nagle-delayed-ack": "TCP_NODELAY is set"},
 )
 def unframed_nodelay(lab: Lab) -> None:
-    """As unframed-held, with TCP_NODELAY: only the framing is missing."""
+    """Like unframed-held, with TCP_NODELAY: only the framing is missing."""
     raw_talk(lab, [[FRAMED], [UNFRAMED % b"keep-alive", BODY, 0.15, CLOSE]], TWICE, nodelay=True)
 
 

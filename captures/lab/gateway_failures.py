@@ -1,4 +1,4 @@
-"""Gateways that fail their clients because of what is behind them, recorded on both sides."""
+"""Record gateways that fail their clients because of a server behind them, on both sides of the gateway."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from scenario import PEERS, SEEN, Connection, Exchange, Find, Lab, get, recordin
 
 BOTH: dict[str, Any] = {"at": "proxy", "interface": "any", "proxied": True}
 LOST = Find("no-response", "at-once", "server", 1)
-"""What the server behind did, where that is the second connection."""
+"""The expected finding about the server behind the gateway, whose connection is the second one."""
 
 
 TAKEN = 20_272 - 87
-"""Bytes of the body that a server which never reads takes into its buffer of 16 kB (doubled by Linux)."""
+"""The number of bytes of the body that fit into the receive buffer (16 kB, doubled by Linux) of a server that never reads."""
 
 
 def gateway(lab: Lab, maker: str, *ports: int, **options: Any) -> None:
-    """Starts servers, and a gateway before them."""
+    """Start servers, and a gateway in front of them."""
     start_servers(lab.server, lab.folder, *ports)
     Gateway(maker, **options).start(lab.client, lab.folder / maker)
 
 
 def ask(lab: Lab, *requests: tuple[str, str] | tuple[str, str, int]) -> None:
-    """A user asks one thing after the other on a connection: target, what the server is told to do, bytes of the body."""
+    """Send requests one after the other on one connection: target, what the server has to do, and the size of the body."""
     assert lab.user
     plan: list[dict[str, Any]] = []
     for number, (target, deed, *body) in enumerate(requests):
@@ -45,7 +45,7 @@ def ask(lab: Lab, *requests: tuple[str, str] | tuple[str, str, int]) -> None:
     **BOTH,
 )
 def behind_nginx_slow(lab: Lab) -> None:
-    """The server behind thinks for 1.2 s. nginx waits with its user: the wait in front is the wait behind."""
+    """The server behind nginx needs 1.2 s. nginx waits like its user: the wait in front is the wait behind."""
     gateway(lab, "nginx", A, read=5)
     ask(lab, ("/a/report", "late;for=1.2"))
 
@@ -62,8 +62,8 @@ CRASHED = Connection((get("/a/list", 40), unanswered("GET", "/a/order")), closed
     **BOTH,
 )
 def behind_haproxy_crash(lab: Lab) -> None:
-    """The process that has the second request of a connection is killed. HAProxy answers 502 to the first request of a user's
-    connection only; on this one it closes, so that the user may try again."""
+    """The process that has the second request of a connection is killed. HAProxy sends a 502 only for the first request of a
+    user's connection; here it closes the connection, so the user may try again."""
     gateway(lab, "haproxy", A)
     ask(lab, ("/a/list", ""), ("/a/order", "die"))
 
@@ -77,7 +77,7 @@ def behind_haproxy_crash(lab: Lab) -> None:
     **BOTH,
 )
 def behind_apache_crash(lab: Lab) -> None:
-    """As behind-haproxy-crash: httpd does the same on a connection that was used before."""
+    """Like behind-haproxy-crash: httpd also closes a connection that was used before."""
     gateway(lab, "httpd", A)
     ask(lab, ("/a/list", ""), ("/a/order", "die"))
 
@@ -94,7 +94,8 @@ def behind_apache_crash(lab: Lab) -> None:
     **BOTH,
 )
 def behind_haproxy_timeout(lab: Lab) -> None:
-    """The server behind never answers. HAProxy has timeout server 2s, and says 504; its request has the User-Agent of curl."""
+    """The server behind HAProxy never responds. HAProxy has timeout server 2s, and sends a 504; its request has curl's
+    User-Agent."""
     assert lab.user
     gateway(lab, "haproxy", A, read=2)
     lab.user.run("curl", "-sS", "-o", "/dev/null", "-H", "X-Do: never", f"http://{PROXY_FRONT}/a/report")
@@ -113,7 +114,7 @@ def behind_haproxy_timeout(lab: Lab) -> None:
     **BOTH,
 )
 def behind_caddy_traceback(lab: Lab) -> None:
-    """The application behind writes a traceback where a status line belongs, and closes. Caddy answers 502."""
+    """The application behind Caddy writes a traceback instead of a status line, and closes. Caddy sends a 502."""
     gateway(lab, "caddy", A)
     ask(lab, ("/a/list", ""), ("/a/order", "garbage"))
 
@@ -131,8 +132,8 @@ def behind_caddy_traceback(lab: Lab) -> None:
     **BOTH,
 )
 def behind_nginx_traceback(lab: Lab) -> None:
-    """The application behind writes a traceback where a status line belongs, and closes. nginx takes it for a response of
-    HTTP/0.9 and passes it on, so that its user blames nginx."""
+    """The application behind nginx writes a traceback instead of a status line, and closes. nginx treats it as an HTTP/0.9
+    response and forwards it, so its user blames nginx."""
     gateway(lab, "nginx", A)
     ask(lab, ("/a/list", ""), ("/a/order", "garbage"))
 
@@ -149,8 +150,8 @@ def behind_nginx_traceback(lab: Lab) -> None:
     **BOTH,
 )
 def behind_nginx_deaf(lab: Lab) -> None:
-    """The server behind accepts connections, and does not read; its window shuts with the upload half sent. nginx says 504
-    after 1.5 s."""
+    """The server behind nginx accepts connections, but does not read; its window closes in the middle of the upload. nginx sends
+    a 504 after 1.5 s."""
     gateway(lab, "nginx", A, DEAF)
     ask(lab, ("/deaf/upload", "", 30_000))
 
@@ -168,7 +169,8 @@ def behind_nginx_deaf(lab: Lab) -> None:
     **BOTH,
 )
 def behind_nginx_unreachable(lab: Lab) -> None:
-    """A firewall before the server drops the SYNs of nginx, whose proxy_connect_timeout is 1.2 s: two SYNs are enough to know."""
+    """A firewall in front of the server drops the SYNs of nginx, whose proxy_connect_timeout is 1.2 s: two SYNs are enough to
+    detect it."""
     gateway(lab, "nginx", A, DROPPED)
     ask(lab, ("/a/list", ""), ("/drop/list", ""))
 
@@ -186,7 +188,8 @@ def behind_nginx_unreachable(lab: Lab) -> None:
     **BOTH,
 )
 def behind_nginx_repeated(lab: Lab) -> None:
-    """The process that has the request is killed; nginx asks a second server (proxy_next_upstream) and passes on its 200."""
+    """The process that has the request is killed; nginx sends the request to a second server (proxy_next_upstream) and forwards
+    its 200."""
     gateway(lab, "nginx", A, B)
     ask(lab, ("/two/list", "die;of=A"))
 
@@ -205,8 +208,8 @@ def behind_nginx_repeated(lab: Lab) -> None:
     **BOTH,
 )
 def behind_two_gateways(lab: Lab) -> None:
-    """nginx, HAProxy behind it on the same host, and a server whose process is killed. HAProxy, asked on a new connection,
-    answers 502, and nginx passes that on."""
+    """nginx, HAProxy behind it on the same host, and a server whose process is killed. HAProxy, which got the request on a new
+    connection, sends a 502, and nginx forwards it."""
     start_servers(lab.server, lab.folder, A)
     Gateway("haproxy", 8081, pooled=False).start(lab.client, lab.folder / "haproxy")
     Gateway("nginx", behind=8081, pooled=False).start(lab.client, lab.folder / "nginx")

@@ -1,7 +1,7 @@
-"""What is asked through a gateway, at random: which deeds of the server behind, when, by whom, and what that makes of a failure.
+"""Choose random requests through a gateway: what the server behind it does, when, for which client, and which failure results.
 
-A plan depends on seed and number only. Requests carry an id by which both sides of the gateway are paired: `X-Request-Id`
-(header), `?id=` (query), or `X-Lab` (hidden), which means nothing to anybody.
+A plan depends on seed and number only. Each request has an id, by which the two sides of the gateway are paired: in
+`X-Request-Id` (header), in `?id=` (query), or in `X-Lab` (hidden), a field that only this lab knows.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from typing import Any
 from gateways import DEAF, DROPPED, FRAIL, IDLE, MAKERS, REST, A, B
 
 Request = dict[str, Any]
-"""As peers/told_client.py takes it."""
+"""A request in the format of peers/told_client.py."""
 
 FORMS = ("header", "query", "hidden")
 PLACES = ("any", "lo", "delay")
-"""Three hosts, captured on the gateway; all on 127.0.0.1; as the first, with a delay to the servers."""
+"""The places of a gateway: "any" has three hosts, captured on the gateway; "lo" has all on 127.0.0.1; "delay" is like "any", with
+a delay to the servers.
+"""
 
 AGENTS = ("curl/7.88.1", "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0", "python-requests/2.31.0")
 ITEMS = ("list", "item", "order", "account")
@@ -34,12 +36,12 @@ KINDS = {
     "nobody": "not-passed-on",
     "frail": "refused",
 }
-"""The kind of gateway-error that a deed, or a route, makes where the gateway tells its client of a failure of its own."""
+"""The kind of gateway-error that results from what the server does, or from a route, if the gateway reports its own failure."""
 
 
 @dataclass
 class Plan:
-    """A recording: what it is made of, and its clients."""
+    """A recording: its gateways, servers and limits, and the requests of its clients."""
 
     number: int
     family: str
@@ -61,13 +63,13 @@ class Plan:
 
 
 class Writer:
-    """Writes the requests of a plan."""
+    """Creates the requests of a plan."""
 
     def __init__(self, chance: random.Random, form: str) -> None:
         self.chance, self.form, self.count = chance, form, 0
 
     def ask(self, at: float, target: str, deed: str = "", **more: Any) -> Request:
-        """A request; `deed` is what X-Do says, and what the server is then known to have done."""
+        """Return a request. `deed`: what the field X-Do tells the server to do."""
         self.count += 1
         key = f"r{self.count:03}"
         fields = {"User-Agent": self.chance.choice(AGENTS), "Accept": "*/*"}
@@ -81,7 +83,7 @@ class Writer:
 
 
 def plan(number: int, seed: int) -> Plan:
-    """The plan of this number."""
+    """Return the plan with this number."""
     chance = random.Random(f"{seed}-{number}")
     family = list(FAMILIES)[number % len(FAMILIES)]
     turn = number // len(FAMILIES)
@@ -112,7 +114,7 @@ def _any_request(write: Writer, chance: random.Random, at: float, base: str) -> 
 
 
 def _mix(case: Plan, write: Writer, chance: random.Random, base: str = "/a/", clients: int = 4) -> None:
-    """Clients that ask one thing after the other, and half of it fails."""
+    """Add clients that send one request after the other; half of the requests fail."""
     for _ in range(clients):
         at, requests = chance.random(), list[Request]()
         for _ in range(7):
@@ -126,7 +128,7 @@ def _rewrite(case: Plan, write: Writer, chance: random.Random) -> None:
 
 
 def _waits(case: Plan, write: Writer, chance: random.Random) -> None:
-    """Everybody waits: for answers, connections and windows."""
+    """Add clients that wait for responses, connections and windows."""
     case.ports = (A, B, DROPPED, DEAF)
     late = f"late;for={case.read + 0.8}"
     waiting = ["never", late, "stall-in-head", "drop", "late;for=0.6"]
@@ -151,7 +153,7 @@ def _waits(case: Plan, write: Writer, chance: random.Random) -> None:
 
 
 def _refusals(case: Plan, write: Writer, chance: random.Random) -> None:
-    """Nobody listens, or nobody is left, or nobody is there; and the others are well."""
+    """Add requests to servers that do not listen, ended, or do not exist, and some that succeed."""
     case.ports = (A, B, FRAIL)
     for turn in range(4):
         requests, at = list[Request](), 0.1 + 0.2 * turn
@@ -171,7 +173,7 @@ def _refusals(case: Plan, write: Writer, chance: random.Random) -> None:
 
 
 def _races(case: Plan, write: Writer, chance: random.Random) -> None:
-    """Requests that meet a server's idle limit, each on a connection of its own behind."""
+    """Add requests that meet a server's idle timeout, each on its own connection behind the gateway."""
     case.delay, case.pooled = 0.03, True
     case.ports = (A, B, IDLE)
     for turn in range(6):
@@ -183,7 +185,7 @@ def _races(case: Plan, write: Writer, chance: random.Random) -> None:
 
 
 def _retries(case: Plan, write: Writer, chance: random.Random) -> None:
-    """The gateway asks another server when one fails."""
+    """Add requests for which the gateway tries another server if one fails."""
     for turn in range(5):
         requests, at = list[Request](), 0.1 + 0.15 * turn
         for _ in range(6):
@@ -199,7 +201,7 @@ def _retries(case: Plan, write: Writer, chance: random.Random) -> None:
 
 
 def _burst(case: Plan, write: Writer, chance: random.Random) -> None:
-    """Many ask for the same at the same time, and some of it fails."""
+    """Add many equal requests at the same time; some of them fail."""
     size = chance.choice((4, 8, 12))
     bad = chance.choice(("die", "close", "late;for=9", "part-head"))
     every = chance.random() < 0.3
@@ -214,7 +216,7 @@ def _burst(case: Plan, write: Writer, chance: random.Random) -> None:
 
 
 def _chain(case: Plan, write: Writer, chance: random.Random) -> None:
-    """Two gateways, one behind the other."""
+    """Put one gateway behind another."""
     inner = chance.choice(MAKERS)
     case.makers = (case.makers[0], inner)
     case.outer_read = chance.choice((case.read, case.read + 2))
@@ -239,9 +241,10 @@ FAMILIES = {
 
 
 def kinds(case: Plan, request: Request, got: dict[str, Any]) -> list[str] | None:
-    """What may be said of a front exchange: kinds of gateway-error, passed-on or none; None where it was not meant to fail.
+    """Return what may be reported for a front exchange: kinds of gateway-error, passed-on or none. None: it was not meant to
+    fail.
 
-    Of a chain the innermost try counts: a response that breaks off there may be a 502 of the outer gateway.
+    In a chain, the innermost try decides: a response that breaks off there may become a 502 of the outer gateway.
     """
     if got["got"] in ("left", "garbage"):
         return ["none"]
@@ -266,8 +269,11 @@ def kinds(case: Plan, request: Request, got: dict[str, Any]) -> list[str] | None
 
 
 def _of_caddy(kind: str, request: Request, status: int) -> list[str] | None:
-    """Caddy leaves a server alone that failed (fail_duration), and says 503 where none is left; and 2.6 repeats a request without
-    its body, which it then breaks off by itself."""
+    """Return the expected kinds for Caddy.
+
+    Caddy does not use a server that failed for a while (fail_duration), and sends a 503 if no server is left. Caddy 2.6 repeats a
+    request without its body, and then aborts the repetition itself.
+    """
     if status == 503:
         return ["not-passed-on", kind]
     return None if request.get("body") else [kind]

@@ -1,6 +1,6 @@
-"""The programs of programs.py that are gateways on a host of their own: their limits, queues, health checks and second tries.
+"""Programs for programs.py that are gateways on their own host: their limits, queues, health checks and retries.
 
-Those with a `fault` fail their clients: it says at which end of the recording what has to be reported.
+Programs with a `fault` fail their clients. The `fault` says what must be reported at which end of the recording.
 """
 
 # ruff: noqa: E501, for the command lines and files of these programs
@@ -81,27 +81,27 @@ RELOADED = "sh -c 'COMMAND & sleep 4; RELOAD; wait'"
 
 
 def nginx(limits: str = "", servers: str = f"server {ORIGIN};", main: str = "") -> Serve:
-    """Nginx with these limits, before these servers."""
+    """Return nginx with these limits, in front of these servers."""
     conf = NGINX.replace("LIMITS", limits).replace("SERVERS", servers).replace("MAIN", main)
     reload = RELOADED.replace("COMMAND", "nginx -c {folder}/g.conf").replace("RELOAD", "kill -HUP $!")
     return command(reload if main else "nginx -c {folder}/g.conf", g_conf=conf)
 
 
 def haproxy(defaults: str = "", servers: str = f"server one {ORIGIN}", front: str = "") -> Serve:
-    """HAProxy with these lines (separated by semicolons) in its sections."""
+    """Return HAProxy with these lines (separated by semicolons) in its sections."""
     conf = HAPROXY.replace("DEFAULTS", defaults).replace("SERVERS", servers).replace("FRONT", front).replace("; ", "\n  ")
     return command("haproxy -db -f {folder}/g.cfg", g_cfg=conf)
 
 
 def httpd(conf: str) -> Serve:
-    """Apache httpd with these lines."""
+    """Return Apache httpd with these lines of configuration."""
     modules = (*HTTPD, "reqtimeout")
     lines = "\n".join(f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so" for name in modules)
     return command("apache2 -DFOREGROUND -f {folder}/a.conf", a_conf=HTTPD_CONF.replace("MODULES", lines).replace("CONF", conf))
 
 
 def caddy(more: str = "", server: str = ORIGIN, *, reloaded: bool = False) -> Serve:
-    """Caddy with these options of reverse_proxy; once reloaded with another configuration."""
+    """Return Caddy with these options of reverse_proxy. If `reloaded`, it gets another configuration once."""
     run = "caddy run --adapter caddyfile --config {folder}/c.caddy"
     again = "sed s/8080/8081/ {folder}/c.caddy > {folder}/d.caddy; caddy reload --adapter caddyfile --config {folder}/d.caddy"
     words = RELOADED.replace("COMMAND", run).replace("RELOAD", again) if reloaded else run
@@ -110,7 +110,7 @@ def caddy(more: str = "", server: str = ORIGIN, *, reloaded: bool = False) -> Se
 
 
 def varnish(backend: str = "", more: str = "") -> Serve:
-    """Varnish with these attributes of its backend, and this VCL."""
+    """Return Varnish with these attributes of its backend, and this VCL."""
     vcl = f'vcl 4.1;\nbackend one {{ .host = "{SERVER}"; .port = "{PORT}"; {backend} }}\n{more}\n'
     return command("varnishd -F -n {folder}/varnish -a :8080 -f {folder}/v.vcl -s malloc,20m", v_vcl=vcl)
 
@@ -127,12 +127,12 @@ TOLD_SERVER = "{python} {programs}/../told_server.py"
 
 
 def told(port: int = PORT, words: str = "A") -> Serve:
-    """The server that does what a request tells it."""
+    """Return the server that does what each request tells it."""
     return command(f"{TOLD_SERVER} {port} {words}", port)
 
 
 def both(*serves: Serve) -> Serve:
-    """Several servers."""
+    """Return several servers as one."""
 
     def serve(lab: Lab) -> None:
         for one in serves:
@@ -142,17 +142,17 @@ def both(*serves: Serve) -> Serve:
 
 
 def sockets(port: int = PORT) -> Serve:
-    """The WebSocket server of peers/programs/sockets.py."""
+    """Return the WebSocket server of peers/programs/sockets.py."""
     return command(f"{{python}} {{programs}}/sockets.py serve {port}", port)
 
 
 TOLD, TWO = told(), both(told(), told(8081, "B"))
 
 LATER = command(f"sh -c '(sleep 4; exec {TOLD_SERVER} {PORT} A) & exec {TOLD_SERVER} 8081 B'", 8081)
-"""A server that is not up before the client has asked."""
+"""A server that starts only after the client has sent its request."""
 
 DEAF = command(f"sh -c 'iptables -A INPUT -p tcp --dport 8081 -j DROP; exec {TOLD_SERVER} {PORT} A'")
-"""SYNs to port 8081 are dropped."""
+"""A server that drops SYNs to port 8081."""
 
 
 UVICORN = command(f"uvicorn --app-dir {{programs}} --host 0.0.0.0 --port {PORT} limits:asgi")
@@ -161,23 +161,23 @@ PAGES = command("{python} -m http.server 8080 -d {folder}/site")
 
 
 def ask(target: str = "a", deed: str = "", more: str = "") -> str:
-    """A request of curl, and what it tells the server to do."""
+    """Return a curl request, with what it tells the server to do."""
     return f"curl -sS -m 8 -o /dev/null {more} {GATEWAY}/{target}" + (f" -H 'X-Do: {deed}'" if deed else "")
 
 
 def upload(size: int, deed: str = "", more: str = "-H Expect:") -> str:
-    """An upload of curl."""
+    """Return an upload with curl."""
     return f"head -c {size} /dev/zero | " + ask("upload", deed, f"--data-binary @- {more}")
 
 
 def pauses(*seconds: float) -> str:
-    """A WebSocket with a message before each pause."""
+    """Return a WebSocket client that sends a message before each pause."""
     words = " ".join(str(one) for one in seconds)
     return f"{sys.executable} {HERE}/sockets.py use ws://{GATEWAY.removeprefix('http://')}/ws {words}"
 
 
 def talk(*steps: str | float) -> str:
-    """A connection: texts are sent, numbers are seconds to wait, and what comes is thrown away."""
+    """Return a client on one connection: texts are sent, numbers are waits in seconds, and everything received is discarded."""
     host, port = GATEWAY.removeprefix("http://").split(":")
     lines = [f"s.sendall({step.encode()!r})" if isinstance(step, str) else f"time.sleep({step})" for step in steps]
     script = "; ".join(
@@ -187,7 +187,7 @@ def talk(*steps: str | float) -> str:
 
 
 def stops(target: str, seconds: float) -> str:
-    """A client with a small buffer that stops in the middle of a download."""
+    """Return a client with a small receive buffer that stops reading in the middle of a download."""
     host, port = GATEWAY.removeprefix("http://").split(":")
     opened = "import socket, time; s = socket.socket(); s.setsockopt(1, 8, 20000)"
     sent = f"s.connect(('{host}', {port})); s.sendall({request(target).encode()!r})"
@@ -195,7 +195,7 @@ def stops(target: str, seconds: float) -> str:
 
 
 def request(target: str, more: str = "") -> str:
-    """The head of a request."""
+    """Return the head of a request."""
     return f"GET /{target} HTTP/1.1\r\nHost: lab\r\n{more}\r\n"
 
 
@@ -210,7 +210,9 @@ def program(
     gateway: Words | None = None,
     server: Words | None = None,
 ) -> Program:
-    """A program whose client asks one thing after the other; what has to be reported at each end, if it fails by itself."""
+    """Return a program whose client sends one request after the other. If it fails by itself, the fault says what must be
+    reported.
+    """
     maker = name.partition("-")[0]
     needs = {"httpd": "apache2", "varnish": "varnishd", "node": "/http-proxy"}.get(maker, maker)
     more: Words = ("websockets",) if any("sockets.py" in line for line in use) else ("uvicorn",) if serve is UVICORN else ()

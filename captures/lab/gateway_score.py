@@ -1,4 +1,4 @@
-"""How many pairs and failures of the recordings of random_gateways.py a wiredoctor gets right."""
+"""Count how many pairs and failures wiredoctor gets right in the recordings of random_gateways.py."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Place = tuple[int, int | None]
-"""Connection, and exchange."""
+"""A connection id and the index of an exchange."""
 
 ENOUGH = 0.98
 UNSEEN = (502, 504)
-"""Statuses of which a capture of the front alone says what it cannot say."""
+"""The statuses for which a capture of the front alone must say that the cause is not visible."""
 
 SILENT = ("none", "passed-on")
 
 
 @dataclass
 class Marks:
-    """Numbers of a score."""
+    """The counts of a score."""
 
     pairs: Counter[str] = field(default_factory=Counter[str])
     failures: dict[str, Counter[str]] = field(default_factory=dict[str, Counter[str]])
-    """Expected kinds -> what was said -> how often."""
+    """The number of findings by expected kinds and reported kind."""
 
     failed: int = 0
     right: int = 0
     own: int = 0
-    """Statuses passed on that were called the gateway's own."""
+    """The number of forwarded statuses that were wrongly attributed to the gateway."""
 
     alarms: int = 0
-    """Other exchanges of which a gateway-error was said."""
+    """The number of other exchanges with a wrong gateway-error."""
 
     alike: int = 0
-    """Failures of requests that were alike and at the same time, of which nothing was said: nobody can know whose they were."""
+    """The number of failures without a finding among equal, simultaneous requests, which cannot be told apart."""
 
     causes: Counter[str] = field(default_factory=Counter[str])
     fronts: Counter[str] = field(default_factory=Counter[str])
@@ -47,7 +47,7 @@ class Marks:
 
 
 def score(folder: Path, cases: list[dict[str, Any]], python: str, jobs: int, *, verbose: bool) -> int:
-    """Analyses every recording, and prints how many were right; returns 1 where the marks are missed."""
+    """Analyze every recording and print how many results were right. Return 1 if the required scores were missed."""
     marks = Marks()
     paths = [folder / f"{case['name']}{end}.pcap" for case in cases for end in ("", "-front")]
     told = reports(python, paths, jobs)
@@ -88,7 +88,7 @@ def _judge_pairs(case: dict[str, Any], report: dict[str, Any], marks: Marks) -> 
 
 
 def _tries(case: dict[str, Any], place: Place) -> set[Place]:
-    """All exchanges behind one, those behind the next gateway too."""
+    """Return all exchanges behind an exchange, including those behind the next gateway."""
     behind = {(back, other) for front, index, back, other in case["pairs"] if (front, index) == place}
     return behind.union(*(_tries(case, one) for one in behind))
 
@@ -129,7 +129,9 @@ def _judge_failures(case: dict[str, Any], report: dict[str, Any], marks: Marks) 
 
 
 def _of_inner(case: dict[str, Any], place: Place, kind: str) -> bool:
-    """Whether it is true of the inner one of two gateways, and the outer one made something else of it (say, a whole answer)."""
+    """Return whether the finding is right for the inner one of two gateways, whose failure the outer gateway turned into another
+    one.
+    """
     outer = {(front, index) for front, index, *back in case["pairs"] if tuple(back) == place}
     deeds = [failure["deed"] for failure in case["failures"] if (failure["connection"], failure["index"]) in outer]
     return len(case["makers"]) > 1 and [KINDS.get(deed.partition(";")[0]) for deed in deeds] == [kind]

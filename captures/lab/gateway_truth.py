@@ -1,5 +1,8 @@
-"""The requests of a capture of this lab, by the ids that its clients gave them. Knows neither wiredoctor nor framing: no body of
-the lab holds a request line, so that whatever looks like a head is one."""
+"""Find the requests in a capture of this lab by the ids that the clients gave them.
+
+This module depends neither on wiredoctor nor on framing: no body in the lab contains a request line, so everything that looks
+like a head is a head.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 HEADERS = {276: 20, 113: 16, 1: 14}
-"""Bytes before the IP header: Linux cooked v2 and v1, Ethernet."""
+"""The number of bytes before the IP header, by link type: Linux cooked v2 and v1, Ethernet."""
 
 SYN, ACK = 0x02, 0x10
 HEAD = re.compile(rb"(?:GET|HEAD|POST) \S+ HTTP/1\.[01]\r\n.*?\r\n\r\n", re.DOTALL)
@@ -18,17 +21,17 @@ HEAD = re.compile(rb"(?:GET|HEAD|POST) \S+ HTTP/1\.[01]\r\n.*?\r\n\r\n", re.DOTA
 
 @dataclass
 class Connection:
-    """A connection, numbered as tshark numbers tcp.stream, and what its client sent."""
+    """A connection with its number as in tcp.stream, and what its client sent."""
 
     number: int
     client: str
     server: str
     first: int
     pieces: list[tuple[int, bytes, int]] = field(default_factory=list[tuple[int, bytes, int]])
-    """Offset, payload, frame."""
+    """Stream offset, payload and frame number of each segment."""
 
     def requests(self) -> Iterator[tuple[bytes, int]]:
-        """The heads, and the frame in which each begins."""
+        """Yield the heads of the requests, each with the frame in which it begins."""
         stream, starts = bytearray(), list[tuple[int, int]]()
         for offset, payload, frame in sorted(self.pieces, key=lambda piece: (piece[0], piece[2])):
             new = payload[max(0, len(stream) - offset) :]
@@ -52,7 +55,7 @@ def _packets(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def connections(path: Path) -> list[Connection]:
-    """The TCP connections over IPv4 of a capture with all their SYNs."""
+    """Return the TCP connections over IPv4 of a capture that contains all their SYNs."""
     found, by_ends = list[Connection](), dict[tuple[str, str], Connection]()
     for frame, packet in _packets(path):
         if packet[0] >> 4 != 4 or packet[9] != 6:

@@ -35,7 +35,7 @@ INNER = 8081
 """The port of a second gateway behind the first one."""
 
 REST = 1.5
-"""Seconds after which the server IDLE closes an idle connection."""
+"""The time in seconds after which the server IDLE closes an idle connection."""
 
 MAKERS = ("nginx", "haproxy", "httpd", "caddy", "go")
 PLAIN = {
@@ -58,9 +58,10 @@ HTTPD = (
 
 @dataclass(frozen=True)
 class Gateway:
-    """A gateway: its maker, its port, the address of the servers behind, its limits in seconds, whether it keeps connections.
+    """A gateway: its maker, its port, the address of the servers behind it, its limits in seconds, and whether it reuses
+    connections.
 
-    `behind`: everything goes to the gateway at this port of the same host instead.
+    `behind`: the port of another gateway on the same host, which then gets all requests; None for the servers.
     """
 
     maker: str
@@ -71,10 +72,10 @@ class Gateway:
     pooled: bool = True
     behind: int | None = None
     options: str = ""
-    """Of nginx: directives in place of those that HTTP/1.1 takes; of httpd: parameters of ProxyPass."""
+    """For nginx: directives that replace those for HTTP/1.1. For httpd: parameters of ProxyPass."""
 
     def start(self, host: Host, folder: Path) -> None:
-        """Starts it on a host, with its files in a folder; returns when it listens."""
+        """Start the gateway on a host, with its files in a folder, and wait until it listens."""
         folder.mkdir(exist_ok=True)
         words = STARTS[self.maker](self, folder)
         log = (folder / "log").open("w")
@@ -83,7 +84,7 @@ class Gateway:
         )
 
     def plain(self) -> dict[str, str]:
-        """The routes with one server behind them that change no path."""
+        """Return the routes that lead to a single server and do not change the path, with the address of the server."""
         if self.behind:
             return {"/": f"127.0.0.1:{self.behind}"}
         return {path: f"{self.servers}:{port}" for path, port in PLAIN.items()}
@@ -227,7 +228,7 @@ STARTS = {"nginx": _nginx, "haproxy": _haproxy, "httpd": _httpd, "caddy": _caddy
 
 
 def start_servers(host: Host, folder: Path, *ports: int) -> None:
-    """Starts those of the servers behind that listen at these ports; SYNs to DROPPED are dropped."""
+    """Start the servers behind a gateway that listen on these ports. Drop SYNs to DROPPED."""
     words = {
         A: ["A"],
         B: ["B", "obedient=no"],

@@ -1,4 +1,4 @@
-"""What was open on purpose and is cut because nothing passed for a while: WebSockets, event streams, tunnels; and what is not."""
+"""Record WebSockets, event streams and tunnels that are closed because no data passed, and healthy twins."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _haproxy(lab: Lab) -> None:
 
 
 def _message(text: bytes) -> Steps:
-    """A WebSocket message, which is echoed, and its rest."""
+    """Return the steps that send a WebSocket message, read its echo, and wait."""
     return [websocket_frame(1, text), 0.1]
 
 
@@ -72,8 +72,9 @@ def _message(text: bytes) -> Steps:
     wire=Conditions(0.010),
 )
 def websockets_cut(lab: Lab) -> None:
-    """nginx with `proxy_read_timeout 6s` before node. Each client sends up to three messages, which are echoed, and then waits.
-    nginx does not set a timer anew for less than 300 ms, so that it is early by the time from the first message to the last."""
+    """nginx with `proxy_read_timeout 6s` in front of node. Each client sends up to three messages, which are echoed, and then
+    waits. nginx does not reset a timer for changes below 300 ms, so it closes early by the time between the first and the last
+    message."""
     node(lab, "node_app.js")
     nginx(lab, PROXY % "6s")
     raw_client(lab, [[UPGRADE, 0.2, *_message(b"one") * count, WAIT] for count in (1, 3, 2)], 80)
@@ -81,7 +82,7 @@ def websockets_cut(lab: Lab) -> None:
 
 @over_ipv6(websockets_cut, at="client")
 def websockets_cut_ipv6(lab: Lab) -> None:
-    """As websockets-cut, over IPv6."""
+    """Like websockets-cut, over IPv6."""
     node(lab, "node_app.js")
     nginx(lab, PROXY % "6s")
     raw_client(lab, [[UPGRADE, 0.2, *_message(b"one") * count, WAIT] for count in (1, 3, 2)], 80, address="fd00:9::2")
@@ -97,8 +98,8 @@ def websockets_cut_ipv6(lab: Lab) -> None:
     wire=Conditions(0.010),
 )
 def websockets_cut_soon(lab: Lab) -> None:
-    """As websockets-cut, with `proxy_read_timeout 3s`. Users pause for longer than 3 s, too. What shows the timeout is
-    that nginx sends no Close frame, and cuts three WebSockets after the same idle time."""
+    """Like websockets-cut, with `proxy_read_timeout 3s`. Users pause for longer than 3 s, too. The timeout is recognized because
+    nginx sends no Close frame, and closes three WebSockets after the same idle time."""
     node(lab, "node_app.js")
     nginx(lab, PROXY % "3s")
     raw_client(lab, [[UPGRADE, 0.2, *_message(b"one") * count, WAIT] for count in (1, 3, 2)], 80)
@@ -106,7 +107,7 @@ def websockets_cut_soon(lab: Lab) -> None:
 
 @over_ipv6(websockets_cut_soon, at="server")
 def websockets_cut_soon_ipv6(lab: Lab) -> None:
-    """As websockets-cut-soon, over IPv6, captured at the server."""
+    """Like websockets-cut-soon, over IPv6, captured at the server."""
     node(lab, "node_app.js")
     nginx(lab, PROXY % "3s")
     raw_client(lab, [[UPGRADE, 0.2, *_message(b"one") * count, WAIT] for count in (1, 3, 2)], 80, address="fd00:9::2")
@@ -147,8 +148,8 @@ def _ping(lab: Lab, address: str) -> None:
     must_not={"idle-cut": "the user left, once by a close frame", "client-abort": "a tunnel has no other end"},
 )
 def websockets_left(lab: Lab) -> None:
-    """No limit anywhere, and a hand-written server that has nothing to say after 101 and a frame. What a client that closes after
-    a rest has in mind, nobody can see."""
+    """There is no timeout, and a hand-written server sends nothing after 101 and one frame. Why a client closes after an idle
+    time cannot be seen."""
     raw_server(lab, [[SWITCH + b"\x81\x05hello", 60.0]])
     first = [UPGRADE, {"read": ["GET"]}, 0.2, websocket_frame(1, b"one")]
     rests, left, closed = [7.0, websocket_frame(1, b"two"), 0.1], [9.0], [5.5, websocket_frame(8, b"\x03\xe8")]
@@ -165,7 +166,7 @@ def websockets_left(lab: Lab) -> None:
     whole=False,
 )
 def events_cut(lab: Lab) -> None:
-    """nginx with `proxy_read_timeout 5200ms` before an application that has two events to tell, half a second apart, and then
+    """nginx with `proxy_read_timeout 5200ms` in front of an application that sends two events, half a second apart, and then
     nothing."""
     raw_server(lab, [[STREAM + EVENT, 0.5, EVENT, 9.0]])
     nginx(lab, PROXY % "5200ms")
@@ -181,7 +182,7 @@ def events_cut(lab: Lab) -> None:
     whole=False,
 )
 def events_left(lab: Lab) -> None:
-    """The twin of events-cut, without a limit: the application has nothing to tell for long, and the clients close."""
+    """The twin of events-cut, without a timeout: the application sends nothing for a long time, and the clients close."""
     raw_talk(lab, [[STREAM + EVENT, 0.2, EVENT, 30.0]], [[EVENTS, 0.2 + rest] for rest in (5.5, 8.0, 6.3)])
 
 
@@ -194,8 +195,8 @@ def events_left(lab: Lab) -> None:
     must_not={"client-abort": "HAProxy closed first", "close-delimited": "a tunnel is no body"},
 )
 def tunnels_cut(lab: Lab) -> None:
-    """HAProxy in mode http with `timeout tunnel 6s`, before a proxy that answers CONNECT with 200 and a banner. The clients send
-    nothing. Recorded over IPv6."""
+    """HAProxy in mode http with `timeout tunnel 6s`, in front of a proxy that answers CONNECT with 200 and a banner. The clients
+    send nothing. Recorded over IPv6."""
     raw_server(lab, [[b"HTTP/1.1 200 OK\r\n\r\n", 0.1, b"ready\r\n", 9.0]])
     _haproxy(lab)
     raw_client(lab, [[CONNECT, 0.1 * number, WAIT] for number in range(3)], 80, address="fd00:9::2")
@@ -210,8 +211,8 @@ def tunnels_cut(lab: Lab) -> None:
     must_not={"premature-close": "after 101 it is no HTTP", "client-abort": "httpd closed first"},
 )
 def websockets_cut_by_apache(lab: Lab) -> None:
-    """httpd with `upgrade=websocket` before node. A tunnel of httpd waits for the longer of `Timeout` and `ProxyTimeout`: both
-    are 6 s. Each client sends up to three messages, and then waits."""
+    """httpd with `upgrade=websocket` in front of node. A tunnel of httpd waits for the longer of `Timeout` and `ProxyTimeout`:
+    both are 6 s. Each client sends up to three messages, and then waits."""
     node(lab, "node_app.js")
     apache(lab, HTTPD)
     raw_client(lab, [[UPGRADE, 0.2, *_message(b"one") * count, WAIT] for count in (1, 3, 2)], 80)
@@ -227,7 +228,7 @@ def websockets_cut_by_apache(lab: Lab) -> None:
     whole=False,
 )
 def events_cut_by_apache(lab: Lab) -> None:
-    """httpd with `ProxyTimeout 6` before an application that has two events to tell, half a second apart, and then nothing."""
+    """httpd with `ProxyTimeout 6` in front of an application that sends two events, half a second apart, and then nothing."""
     raw_server(lab, [[STREAM + EVENT, 0.5, EVENT, 9.0]])
     apache(lab, HTTPD)
     raw_client(lab, [[EVENTS, WAIT]] * 3, 80)

@@ -1,4 +1,4 @@
-"""What a wire does to the packets on it: how long they take, which are lost, and whose ACKs are held back."""
+"""Simulate a wire: the delay of packets, lost packets, and delayed ACKs."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 SIDES = ("client", "server")
 FULL = 1_220
-"""Bytes of payload from which a segment counts as full: the smallest MSS that IPv6 allows."""
+"""The payload in bytes from which a segment counts as full: the smallest MSS that IPv6 allows."""
 
 
 @dataclass(frozen=True)
 class Loss:
-    """Loses the packets of one kind and side that have these numbers, counted from 1 and over all connections.
+    """Loses the packets of one kind and side that have these numbers, counted from 1 over all connections.
 
-    Kinds: data (with payload), ack (pure ACKs), syn, fin, rst. Packets are lost at the far end of the wire: its
-    sender and the middle see them, the receiver does not.
+    Kinds: data (with payload), ack (pure ACKs), syn, fin, rst. Packets are lost at the receiver's end of the wire: the sender and
+    the middle see them, the receiver does not.
     """
 
     side: str
@@ -31,7 +31,7 @@ class Loss:
 
     @classmethod
     def of(cls, side: str, kind: str, *numbers: int) -> Loss:
-        """`Loss.of("server", "data", 3, 4)`: the third and fourth segment with data that the server sends."""
+        """Return a loss. `Loss.of("server", "data", 3, 4)` loses the third and fourth segment with data from the server."""
         if side not in SIDES or kind not in KINDS or not numbers or min(numbers) < 1:
             raise ValueError(f"no loss: side {side}, kind {kind}, numbers {numbers}")
         return cls(side, kind, frozenset(numbers))
@@ -41,17 +41,21 @@ KINDS = ("data", "ack", "syn", "fin", "rst")
 
 
 def kinds(segment: Segment) -> set[str]:
-    """The kinds of `Loss` that a segment is of."""
+    """Return the kinds of `Loss` to which a segment belongs."""
     flags = {name for name, flag in (("syn", SYN), ("fin", FIN), ("rst", RST)) if segment.flags & flag}
     return flags | ({"data"} if segment.payload else set[str]()) | ({"ack"} if segment.pure_ack else set[str]())
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """delay: seconds that a packet takes in one direction, half a round trip. ack_delay: side -> seconds for which it
-    delays an ACK, as long as its kernel does not want longer. lose: what is lost, and rate: the share of packets that is lost
-    besides, by chance (seed). hops: routers in each half of the wire. faults: what boxes on it do (faults.py). stands: times
-    (seconds since the wire was strung, and how long) in which it stands still, as a radio link does: what is sent then waits."""
+    """The conditions on a wire.
+
+    `delay`: the time in seconds that a packet takes in one direction. `ack_delay`: for each side, the time in seconds by which it
+    delays ACKs, unless its kernel delays them longer. `lose`: the packets that are lost. `rate`: the share of other packets that
+    are lost at random, depending on `seed`. `hops`: the number of routers in each half of the wire. `faults`: the devices on the
+    wire (faults.py). `stands`: pairs of a start and a duration in seconds; in these times the wire holds all packets, like a
+    radio link.
+    """
 
     delay: float = 0.0
     ack_delay: Mapping[str, float] = field(default_factory=dict[str, float])
@@ -64,7 +68,7 @@ class Conditions:
 
 
 class Losses:
-    """Counts the packets of each kind and says which are lost."""
+    """Counts the packets of each kind, and decides which are lost."""
 
     def __init__(self, lose: tuple[Loss, ...], rate: float = 0.0, seed: int = 0) -> None:
         self._lose = lose
@@ -73,7 +77,7 @@ class Losses:
         self._seen: dict[tuple[str, str], int] = {}
 
     def lost(self, side: str, segment: Segment) -> bool:
-        """Whether this segment, sent by this side, is lost."""
+        """Return whether this segment, sent by this side, is lost."""
         for kind in (of_it := kinds(segment)):
             self._seen[side, kind] = self._seen.get((side, kind), 0) + 1
         chosen = any(
@@ -84,7 +88,9 @@ class Losses:
 
 @dataclass
 class _Owed:
-    """What a connection's receiver has not acknowledged on the wire yet: until when it may wait, full segments, its ACK."""
+    """Data that a receiver has not acknowledged on the wire yet: the deadline for its ACK, the number of full segments, and the
+    held ACK.
+    """
 
     deadline: float
     full: int = 0
@@ -92,10 +98,10 @@ class _Owed:
 
 
 class DelayedAcks:
-    """A receiver's delayed-ACK timer (RFC 1122 4.2.3.2), put before a kernel whose own timer is shorter.
+    """A receiver's delayed-ACK timer (RFC 1122 4.2.3.2), simulated for a kernel whose own timer is shorter.
 
-    Its pure ACKs wait until the timer has run since the first data that they acknowledge, or until a second full
-    segment came. What the side sends itself carries the acknowledgement and makes the waiting ACK superfluous.
+    The receiver's pure ACKs are held until the timer has run since the first data that they acknowledge, or until a second full
+    segment has arrived. If the receiver sends data itself, that data carries the acknowledgment, and the held ACK is dropped.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -103,7 +109,7 @@ class DelayedAcks:
         self._owed: dict[tuple[int, int], _Owed] = {}
 
     def delivered(self, segment: Segment, now: float) -> None:
-        """Notes a segment that reaches the receiver at this time."""
+        """Record that a segment reaches the receiver at the time `now`."""
         if not segment.payload:
             return
         owed = self._owed.setdefault((segment.ports[1], segment.ports[0]), _Owed(now + self._seconds))
@@ -112,7 +118,7 @@ class DelayedAcks:
             owed.deadline = now
 
     def passes(self, segment: Segment, frame: bytes, now: float) -> bool:
-        """Whether a packet of the receiver may leave at once; else it is kept, and `released` has it later."""
+        """Return whether a packet of the receiver may leave at once. If not, keep it until `released` returns it."""
         owed = self._owed.get(segment.ports)
         if owed and segment.pure_ack and now < owed.deadline:
             owed.frame = frame
@@ -122,10 +128,10 @@ class DelayedAcks:
         return True
 
     def next_release(self) -> float | None:
-        """When the next ACK that waits has to go."""
+        """Return the time at which the next held ACK must be sent, or None."""
         return min((owed.deadline for owed in self._owed.values() if owed.frame), default=None)
 
     def released(self, now: float) -> list[bytes]:
-        """The frames whose time has come."""
+        """Return the held ACKs that are due."""
         due = [ports for ports, owed in self._owed.items() if owed.frame and owed.deadline <= now]
         return [frame for ports in due if (frame := self._owed.pop(ports).frame)]

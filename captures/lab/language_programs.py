@@ -1,4 +1,4 @@
-"""The programs of programs.py in languages other than those of most servers: their HTTP stacks, each with its own client."""
+"""Programs for programs.py in uncommon languages: their HTTP stacks, each with its own client."""
 
 # ruff: noqa: E501, for the command lines and files of these programs
 
@@ -29,9 +29,9 @@ BUILT = os.environ.get("BUILT", "")
 
 
 def built(build: str, words: str) -> Serve:
-    """Serve with a program that a command line builds once, in a folder that BUILT names or in that of the lab.
+    """Return a server that is built once by a command line, in the folder named by BUILT, or in that of the lab.
 
-    {here} is the folder of the sources; the program is in the folder `built` of that of the lab.
+    In the command line, {here} is the folder of the sources. The program is in the subfolder `built`.
     """
 
     def serve(lab: Lab) -> None:
@@ -47,12 +47,12 @@ def built(build: str, words: str) -> Serve:
 
 
 def compiled(name: str, title: str, build: str, words: str, use: tuple[Words, ...], needs: str, **more: Any) -> Program:
-    """A program that a command line builds and another one starts, with its clients, and the compiler that it needs."""
+    """Return a program that is built with one command line and started with another, with its clients and its compiler."""
     return Program(name, title, built(build, words), use, (needs,), must=KILLED, **more)
 
 
 def here(words: str) -> Words:
-    """A command line of the shell; {here} is the folder of the sources."""
+    """Return a command line for the shell, in which {here} is the folder of the sources."""
     return shell(words.replace("{here}", str(HERE)))
 
 
@@ -150,4 +150,4 @@ LANGUAGES = (
         seconds=25,
     ),
 )
-"""Stacks of other languages."""
+"""Stacks in other languages."""

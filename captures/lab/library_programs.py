@@ -1,4 +1,4 @@
-"""The programs of programs.py that are libraries, players and agents: remote calls, polls, pools, probes."""
+"""Programs for programs.py: libraries, players and agents with remote calls, polls, pools and probes."""
 
 # ruff: noqa: E501, for the command lines and files of these programs
 
@@ -11,12 +11,12 @@ from service_programs import AUDIO
 
 
 def library(name: str, port: int = PORT) -> Serve:
-    """Serve with a library of peers/programs/libraries.py."""
+    """Return a server that uses a library of peers/programs/libraries.py."""
     return command(f"{{python}} {{programs}}/libraries.py serve {name} 0.0.0.0 {port}", port)
 
 
 def library_user(name: str, port: int = PORT) -> Words:
-    """A command: a client of peers/programs/libraries.py."""
+    """Return the command of a client in peers/programs/libraries.py."""
     return (sys.executable, str(HERE / "libraries.py"), "use", name, SERVER, str(port))
 
 

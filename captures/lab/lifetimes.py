@@ -1,4 +1,4 @@
-"""Ends of connections: idle ones, requests that are lost on them, responses and requests that are cut off."""
+"""Record how connections end: idle connections, requests that are lost on them, truncated responses and requests."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def idle_close(lab: Lab) -> None:
     must_not={"idle-timeout-broken-promise": "nothing was promised", "premature-close": "it had been idle for 5 s"},
 )
 def apache_idle_close(lab: Lab) -> None:
-    """Apache keeps an idle connection for 5 s by default, and says so only to clients that ask for keep-alive, which this one
-    does not; it asks twice and waits."""
+    """Apache keeps an idle connection for 5 s by default, and announces this only to clients that ask for keep-alive. This client
+    does not; it sends two requests and waits."""
     apache(lab, a=300)
     raw_client(lab, [[PAGE, READ, 0.1, PAGE, READ, WAIT]], 80)
 
@@ -74,8 +74,8 @@ def apache_idle_close(lab: Lab) -> None:
     must_not={"premature-close": "the connection had been idle for 1.5 s", "no-connection-reuse": "the server closed"},
 )
 def idle_close_inverted(lab: Lab) -> None:
-    """nginx with `keepalive_timeout 1500ms`, and with its default below /kept/; a requests.Session asks every 3 s. Three times it
-    finds its connection closed; once it uses one again after 3 s: it keeps them for so long."""
+    """nginx with `keepalive_timeout 1500ms`, and with its default below /kept/. A requests.Session sends a request every 3 s.
+    Three times it finds its connection closed; once it reuses a connection after 3 s, so it keeps connections that long."""
     root = site(lab, a=300)
     (root / "kept").symlink_to(root)
     nginx(lab, "keepalive_timeout 1500ms; location /kept/ { keepalive_timeout 75s; }")
@@ -93,8 +93,8 @@ def idle_close_inverted(lab: Lab) -> None:
     wire=Conditions(0.060),
 )
 def race(lab: Lab) -> None:
-    """Over a round trip of 120 ms a server closes 1.5 s after its response; the client sends its next request 20 ms
-    later, 40 ms before the close comes to it. The server's kernel resets the connection."""
+    """Over a round trip of 120 ms, a server closes 1.5 s after its response. The client sends its next request 20 ms later, 40 ms
+    before the close arrives. The server's kernel resets the connection."""
     raw_talk(lab, [[FINE, 1.5, CLOSE]], [[REQUEST, READ, 1.46, REQUEST, WAIT]])
 
 
@@ -107,8 +107,8 @@ def race(lab: Lab) -> None:
     must_not={"premature-close": "it had been idle for 1.5 s", "no-response": "it was sent against a closed connection"},
 )
 def stale_pool(lab: Lab) -> None:
-    """A server closes 1.5 s after its response. The client asks again half a second later, without looking whether
-    there is something to read; its kernel had known for half a second."""
+    """A server closes 1.5 s after its response. The client sends its next request half a second later, without checking the
+    connection, although its kernel had received the close."""
     raw_talk(lab, [[FINE, 1.5, CLOSE]], [[REQUEST, READ, 2.0, REQUEST, WAIT]] * 2)
 
 
@@ -140,7 +140,7 @@ def forgotten(lab: Lab) -> None:
     unassembled=True,
 )
 def truncated(lab: Lab) -> None:
-    """20,000 of 50,000 bytes come, then the hand-written server closes; a second one resets the connection."""
+    """20,000 of 50,000 bytes arrive, then the hand-written server closes; a second one resets the connection."""
     for port, end in ((8080, CLOSE), (8081, RESET)):
         raw_server(lab, [[HEAD + b"t" * 20_000, 0.1, end]], port)
         curl(lab, f"http://10.9.0.2:{port}/report", check=False)
@@ -156,7 +156,7 @@ def truncated(lab: Lab) -> None:
     unassembled=True,
 )
 def truncated_chunks(lab: Lab) -> None:
-    """node writes three chunks 50 ms apart and then its process ends, with the last chunk unsaid."""
+    """node writes three chunks 50 ms apart, and then its process ends without the last chunk."""
     node(lab, "node_app.js")
     curl(lab, "http://10.9.0.2:8080/die/3", check=False)
 
@@ -188,7 +188,7 @@ def no_response(lab: Lab) -> None:
     must_not={"no-response": "the client closed first", "premature-close": "the client closed first"},
 )
 def client_gives_up(lab: Lab) -> None:
-    """The server answers after 3 s: nobody is there any more, and the client's kernel refuses the answer."""
+    """The server responds after 3 s, when the client has given up: the client's kernel resets the connection."""
     raw_server(lab, [[3.0, FINE]])
     curl(lab, "--max-time", "2", URL, check=False)
     time.sleep(1.5)
@@ -219,5 +219,5 @@ def client_gives_up_download(lab: Lab) -> None:
     unassembled=True,
 )
 def client_resets(lab: Lab) -> None:
-    """A hand-written server has sent 20,000 of 50,000 bytes when the client, which has read none of them, closes."""
+    """A hand-written server has sent 20,000 of 50,000 bytes when the client closes without having read any of them."""
     raw_talk(lab, [[HEAD + b"t" * 20_000, 2.0, b"t" * 30_000]], [[REQUEST, 0.5]])

@@ -1,5 +1,6 @@
-"""The tables of recordings, from their labels: in each folder a line per conversation, in captures/README.md one per folder and
-one per software."""
+"""Write the tables of recordings from their labels: one line per conversation in each folder, and in captures/README.md one line
+per folder and one per program.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STACKS, OVERVIEW = "| software |", "| folder |"
-"""How the heads of the tables begin."""
+"""The first cells of the heads of the tables."""
 
 PAGE = """\
 # {folder.title}
@@ -32,7 +33,7 @@ PAGE = """\
 
 
 def list_all(captures: Path) -> None:
-    """Write the page of each folder, and the tables of README.md in the folder of all."""
+    """Write the page of each folder, and the tables in the README.md of the parent folder."""
     papers = {path: tomllib.loads(path.with_suffix(".toml").read_text()) for path in recordings(captures)}
     readme = captures / "README.md"
     text = readme.read_text()
@@ -50,7 +51,7 @@ def _overview(name: str, folder: Folder, captures: Path) -> str:
 
 
 def _replaced(text: str, head: str, rows: list[str]) -> str:
-    """The text with other rows in the table whose head begins like this."""
+    """Return the text with other rows in the table whose head begins with `head`."""
     lines = text.splitlines()
     first = next(i for i, line in enumerate(lines) if line.startswith(head)) + 2
     below = next(i for i in range(first, len(lines) + 1) if i == len(lines) or not lines[i].startswith("|"))
@@ -58,7 +59,9 @@ def _replaced(text: str, head: str, rows: list[str]) -> str:
 
 
 def _recordings(papers: dict[Path, dict[str, Any]]) -> list[str]:
-    """Captures of one conversation at several points share a line, where the same is to be found."""
+    """Return the rows of a folder. Captures of one conversation at several points share a row if their expected findings are
+    equal.
+    """
     alike: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
     for path, content in papers.items():
         point = content["at"]
@@ -82,7 +85,7 @@ def _found(content: dict[str, Any]) -> str:
 
 
 def stacks(papers: Iterable[dict[str, Any]]) -> list[str]:
-    """A row for each software, without its version: how many recordings it took part in, and how many are healthy."""
+    """Return a row for each program, without its version: the number of its recordings, and how many of these are healthy."""
     recordings, healthy = Counter[str](), Counter[str]()
     for content in papers:
         names = {re.sub(r" \d+(\.\d+)+", "", name) for name in content["software"]}

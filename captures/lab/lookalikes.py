@@ -1,4 +1,4 @@
-"""Healthy conversations that look like a fault, for docs/pages/healthy-traffic.md."""
+"""Record healthy conversations that look like a fault, for docs/pages/healthy-traffic.md."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ SEARCH = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 
     },
 )
 def prices_by_a_clock(lab: Lab) -> None:
-    """A client subscribes to prices, in a protocol of its own. The server writes one every 41.7 ms; the client's delayed ACK
-    of the one before comes just before that."""
+    """A client subscribes to prices, in a protocol that is not HTTP. The server writes a price every 41.7 ms; the client's
+    delayed ACK of the previous one arrives just before that."""
     prices = [step for n in range(60) for step in (b"price %d\n" % (10_125 + n), 0.0417)]
     raw_server(lab, [[*prices, {"do": "close"}]], nodelay=True)
     raw_client(lab, [[b"subscribe prices\r\n\r\n", {"do": "wait"}]])
@@ -42,7 +42,7 @@ def prices_by_a_clock(lab: Lab) -> None:
     must_not={"nagle-delayed-ack": "the response was complete", "delayed-ack-stall": "the response was complete"},
 )
 def acknowledged_late(lab: Lab) -> None:
-    """A client asks for the same page five times in a row, and again every 0.1 s. In between it has nothing to send, so its
+    """A client requests the same page five times in a row, and again every 0.1 s. In between it has nothing to send, so its
     kernel acknowledges the fifth response 40 ms later."""
     raw_server(lab, [[b"HTTP/1.1 200 OK\r\nContent-Length: 300\r\n\r\n" + b"f" * 300]])
     raw_client(lab, [[step for pause in (0, 0, 0, 0, 0.1) * 6 for step in (REQUEST, READ, pause)]])
@@ -59,8 +59,8 @@ def acknowledged_late(lab: Lab) -> None:
     whole=False,
 )
 def film_at_its_own_pace(lab: Lab) -> None:
-    """A film of 120 kB. The player reads 16 kB of it, and again half a second later; its receive buffer is small, so the window
-    closes each time, because the player has enough."""
+    """A film of 120 kB. The player reads 16 kB of it, and the next 16 kB half a second later. Its receive buffer is small, so the
+    window closes each time, because the player has enough data."""
     film = b"HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\nContent-Length: 120000\r\n\r\n" + b"f" * 120_000
     raw_server(lab, [[film, {"do": "close"}]])
     lab.client.run(sys.executable, str(PEERS / "viewer.py"), "http://10.9.0.2:8080/film.mp4", "16000", "0.5")
@@ -79,8 +79,8 @@ def film_at_its_own_pace(lab: Lab) -> None:
     wire=Conditions(0.010, stands=((3.0, 0.5), (4.5, 0.5), (6.0, 0.5))),
 )
 def late_not_lost(lab: Lab) -> None:
-    """Twenty GETs over a round trip of 20 ms. Now and then the wire keeps all packets back for half a second, as a radio link
-    does, so a kernel sends again what is on its way."""
+    """Twenty GETs over a round trip of 20 ms. Now and then the wire holds all packets for half a second, like a radio link, so a
+    kernel retransmits packets that are still on their way."""
     raw_server(lab, [[b"HTTP/1.1 200 OK\r\nContent-Length: 300\r\n\r\n" + b"f" * 300]])
     raw_client(lab, [[step for _ in range(20) for step in (REQUEST, READ, 0.15)]])
 
@@ -115,8 +115,8 @@ def localhost_over_ipv4(lab: Lab) -> None:
     },
 )
 def deployment(lab: Lab) -> None:
-    """Four clients have got a page at different times from nginx, which announces that it keeps connections for 60 s. Then
-    nginx is reloaded, so its old process ends, and its idle connections with it."""
+    """Four clients have requested a page at different times from nginx, which announces that it keeps connections for 60 s. Then
+    nginx is reloaded, so its old process ends, and closes its idle connections."""
     site(lab, page=400)
     nginx(lab, "keepalive_timeout 60s 60s;")
     for name in (b"red", b"green", b"blue", b"gray"):
@@ -137,8 +137,8 @@ def deployment(lab: Lab) -> None:
     must_not={"no-response": "nobody wanted that response any more", "slow-response": "0.4 s"},
 )
 def next_question(lab: Lab) -> None:
-    """A page asks at each key, on a connection of its own. It gives up the question "t" when it asks the next one, "tr"; the
-    server needs 0.4 s for each."""
+    """A page sends a request at each key press, on a new connection. It cancels the request "t" when it sends the next one, "tr";
+    the server needs 0.4 s for each."""
     raw_server(lab, [[0.4, SEARCH]])
     lab.client.run("node", str(PEERS / "typed.mjs"), "http://10.9.0.2:8080/search?q=")
     time.sleep(0.5)
@@ -153,7 +153,7 @@ def next_question(lab: Lab) -> None:
     wire=Conditions(0.010),
 )
 def fast_tokens(lab: Lab) -> None:
-    """40 events, each written by itself and 1.8 ms after the one before, over a round trip of 20 ms."""
+    """40 events, each written separately, 1.8 ms apart, over a round trip of 20 ms."""
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
     events = [step for n in range(40) for step in (b"f\r\ndata: token %d\n\n\r\n" % (n % 10), 0.0018)]
     raw_server(lab, [[0.9, head, *events, b"0\r\n\r\n"]], nodelay=True)

@@ -1,4 +1,4 @@
-"""Packets that a wire loses, and the silence until they are sent again."""
+"""Record packets that a wire loses, and the silence until they are retransmitted."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ INNOCENT = {
     wire=Conditions(0.010, lose=(Loss.of("server", "data", 2),)),
 )
 def lost_response(lab: Lab) -> None:
-    """Three GETs on one connection over a round trip of 20 ms; the second response is a single segment and lost
-    before it comes to the client. Nothing follows that could tell: a timer has to expire. The client's own timer runs
-    too, and it repeats its request; at the client that is all that can be seen."""
+    """Three GETs on one connection over a round trip of 20 ms. The second response is a single segment, and is lost before it
+    reaches the client. No later packet reveals the loss, so a timer has to expire. The client's own timer runs, too, and it
+    repeats its request; a capture at the client shows nothing else."""
     raw_talk(lab, [[SMALL]], THREE_GETS)
 
 
@@ -43,7 +43,7 @@ def lost_response(lab: Lab) -> None:
     wire=Conditions(0.010, lose=(Loss.of("server", "data", 2, 3),)),
 )
 def lost_twice(lab: Lab) -> None:
-    """As lost-response, but its first repetition is lost as well: one hole, one silence."""
+    """Like lost-response, but its first retransmission is lost as well: one gap, one silence."""
     raw_talk(lab, [[SMALL]], THREE_GETS)
 
 
@@ -57,7 +57,7 @@ def lost_twice(lab: Lab) -> None:
     wire=Conditions(0.010, lose=(Loss.of("client", "data", 2),)),
 )
 def lost_request(lab: Lab) -> None:
-    """As lost-response, but it is the second request that does not arrive."""
+    """Like lost-response, but the second request is lost."""
     raw_talk(lab, [[SMALL]], THREE_GETS)
 
 
@@ -71,6 +71,6 @@ def lost_request(lab: Lab) -> None:
     wire=Conditions(0.100, lose=(Loss.of("server", "data", 1),)),
 )
 def lost_segment_fast(lab: Lab) -> None:
-    """A GET of 12 kB over a round trip of 200 ms: nine segments leave at once, the first is lost, and the client says so
-    with each of the others."""
+    """A GET of 12 kB over a round trip of 200 ms: nine segments leave at once, the first is lost, and the client acknowledges
+    each of the others with a duplicate ACK."""
     raw_talk(lab, [[LARGE]], [[REQUEST, {"read": ["GET"]}]])

@@ -1,8 +1,8 @@
-"""Requests that meet the idle limit of a real server, and their look-alikes: servers whose processes end.
+"""Record requests that meet the idle timeout of a real server, and similar cases in which a server's process ends.
 
-peers/timed_pool.py sends its requests when the limit ends; the kernel acknowledges some that the process never reads. Of its many
-connections a recording keeps a few: those whose requests were lost, and those that showed the limit. races.py makes such
-recordings by the hundred.
+peers/timed_pool.py sends its requests when the idle timeout expires; the kernel acknowledges some that the process never reads. A
+recording keeps only a few of its many connections: those whose requests were lost, and those that show the idle timeout. races.py
+makes hundreds of similar recordings.
 """
 
 from __future__ import annotations
@@ -39,15 +39,19 @@ AT_THE_LIMIT = {
 
 
 TOGETHER = 0.05
-"""Seconds within which a server that looks for idle connections now and then closes all that it finds."""
+"""The time in seconds within which a server that checks for idle connections now and then closes all that it finds."""
 
 
 def kept(
     lost: str = "acknowledged", least: int = 1, most: int = 3, young: float = 0.0, *, company: bool = False
 ) -> Callable[[Path], None]:
-    """Leaves of a recording `most` connections at most whose last request was lost so (evidence.lost), and three that were closed
-    at rest; after a rest shorter than `young` if that is given, else after a longer one. With `company`: these three at different
-    times, and two that were closed together with each. Connections of the client that only keeps the server busy are left out."""
+    """Return a function that keeps only some connections of a recording. It raises Mismatch if there are too few.
+
+    It keeps at most `most` and at least `least` connections whose last request was lost in the way `lost` (see evidence.lost),
+    and three that were closed while idle: for less than `young` seconds or, if that is 0, for more than one second. With
+    `company`, these three closed at different times, and two connections that closed together with each lost request are kept,
+    too. Connections of the client that only keeps the server busy are removed.
+    """
 
     def crop(path: Path) -> None:
         heads, seen = evidence.heads(path, whole=False), evidence.lost(path)
@@ -67,7 +71,7 @@ def kept(
 
 
 def leave(path: Path, streams: list[int]) -> None:
-    """Leaves these connections of a recording."""
+    """Keep only these connections of a recording."""
     whole = path.with_suffix(".whole")
     path.rename(whole)
     expression = f"tcp.stream in {{{', '.join(map(str, sorted(streams)))}}}"
@@ -93,7 +97,9 @@ def _closed(stream: list[evidence.Segment]) -> float:
 
 
 def _rest(stream: list[evidence.Segment]) -> float | None:
-    """Seconds from the last response to the server's close; None where the server did not close first, or never answered."""
+    """Return the time in seconds from the last response to the server's close. None: the server did not close first, or never
+    answered.
+    """
     answers = _answers(stream)
     closes = [segment.time for segment in stream if segment.flags & (evidence.FIN | evidence.RST)]
     return closes[0] - answers[-1] if answers and evidence.closed_by(stream) == "server" else None
@@ -102,7 +108,9 @@ def _rest(stream: list[evidence.Segment]) -> float | None:
 def ask(
     lab: Lab, server: str, limit: float, *, front: int = 0, workers: int = 1, more: tuple[str, ...] = (), **pool: Any
 ) -> None:
-    """Starts a server with this idle limit, on port 8080, and a pool, which asks it or the proxy at the port `front`."""
+    """Start a server with this idle timeout on port 8080, and a pool that sends requests to it, or to the proxy on the port
+    `front`.
+    """
     parent = SERVERS[server].start(lab, lab.folder, limit, workers, *more)
     lab.server.wait_for_listener(PORT)
     where = {"address": "127.0.0.1" if front else "10.9.0.2", "port": front or PORT, "behind": ["10.9.0.2", PORT]}
@@ -120,8 +128,8 @@ def ask(
     must_not={"idle-timeout-broken-promise": "it keeps what it announces", "keep-alive-race": "no request was lost"},
 )
 def node_announces_one_second(lab: Lab) -> None:
-    """node with `keepAliveTimeout: 1000` says so, and closes a second later than it says, as it does of late. Three connections
-    are used once and wait. What the server announces is named, and not another server's default of 2 s."""
+    """node with `keepAliveTimeout: 1000` announces this, and closes a second later, like all recent versions. Three connections
+    are used once and then idle. The report names the announced timeout, not another server's default of 2 s."""
     SERVERS["node"].start(lab, lab.folder, 1.0)
     lab.server.wait_for_listener(PORT)
     request = b"GET /bytes/20 HTTP/1.1\r\nHost: www\r\n\r\n"
@@ -141,8 +149,8 @@ def node_announces_one_second(lab: Lab) -> None:
 )
 def node_met(lab: Lab) -> None:
     """node keeps idle connections for 2 s, announces timeout=1, and is busy for 60 ms now and then. A pool sends its requests
-    just when the limit ends: node's kernel acknowledges some that came while node was busy; node then closes, with the request
-    unread, and the kernel sends a reset."""
+    when the idle timeout expires. node's kernel acknowledges some that arrive while node is busy; node then closes with the
+    request unread, and the kernel sends a reset."""
     ask(lab, "node", 1.0, aim=2.0, groups=[12], seconds=9.0, busy=60, rtt=0.020, spread=0.01)
 
 
@@ -157,8 +165,8 @@ def node_met(lab: Lab) -> None:
     spread=True,
 )
 def gunicorn_met(lab: Lab) -> None:
-    """gunicorn with threads and `--keep-alive 2`, busy for 40 ms now and then, and a pool whose requests come just when the limit
-    ends."""
+    """gunicorn with threads and `--keep-alive 2`, busy for 40 ms now and then, and a pool whose requests arrive when the idle
+    timeout expires."""
     ask(lab, "gunicorn", 2.0, aim=2.0, groups=[12], seconds=9.0, busy=40)
 
 
@@ -174,7 +182,7 @@ def gunicorn_met(lab: Lab) -> None:
 )
 def nginx_met(lab: Lab) -> None:
     """nginx with `keepalive` to an upstream, which is nginx with `keepalive_timeout 2s`. Recorded between the two, while users
-    ask with 32 connections when the limit ends."""
+    send requests on 32 connections when the idle timeout expires."""
     ask(lab, "nginx", 2.0, front=proxy(lab, "nginx"), aim=2.0, groups=[32], seconds=30.0, spread=0.001, at_once=True)
 
 
@@ -190,7 +198,7 @@ def nginx_met(lab: Lab) -> None:
 )
 def apache_met(lab: Lab) -> None:
     """Apache with `KeepAliveTimeout 2` behind nginx, recorded between the two. Apache shuts down its sending side before it reads
-    what is left: its FIN acknowledges a request that it never took."""
+    the remaining data, so its FIN acknowledges a request that it never read."""
     ask(lab, "apache", 2.0, front=proxy(lab, "nginx"), aim=2.0, groups=[32], seconds=30.0, spread=0.001, at_once=True)
 
 
@@ -206,8 +214,8 @@ def apache_met(lab: Lab) -> None:
     spread=True,
 )
 def go_met(lab: Lab) -> None:
-    """`IdleTimeout: 2 * time.Second`, a processor that is busy for 60 ms now and then, and a pool whose requests come just when
-    the limit ends."""
+    """`IdleTimeout: 2 * time.Second`, a processor that is busy for 60 ms now and then, and a pool whose requests arrive when the
+    idle timeout expires."""
     ask(lab, "go", 2.0, aim=2.0, groups=[24], seconds=12.0, busy=60, rtt=0.004)
 
 
@@ -223,7 +231,7 @@ def go_met(lab: Lab) -> None:
 )
 def uvicorn_met(lab: Lab) -> None:
     """uvicorn with `--timeout-keep-alive 2`, busy for 60 ms now and then, behind haproxy with `http-reuse always`. Recorded
-    between the two, while users ask with 16 connections when the limit ends."""
+    between the two, while users send requests on 16 connections when the idle timeout expires."""
     front = proxy(lab, "haproxy")
     ask(lab, "uvicorn", 2.0, front=front, aim=2.0, groups=[16], seconds=30.0, busy=60, at_once=True, paths=[["/slow/15", 1]])
 
@@ -240,7 +248,7 @@ def uvicorn_met(lab: Lab) -> None:
 )
 def jetty_met(lab: Lab) -> None:
     """Jetty with an idle timeout of 2 s behind Caddy, recorded between the two. Jetty shuts down its sending side before it reads
-    what is left."""
+    the remaining data."""
     front = proxy(lab, "caddy")
     ask(lab, "jetty", 2.0, front=front, aim=2.0, groups=[24], seconds=40.0, at_once=True, paths=[["/slow/15", 1]])
 
@@ -256,8 +264,8 @@ def jetty_met(lab: Lab) -> None:
     spread=True,
 )
 def tomcat_met(lab: Lab) -> None:
-    """Tomcat with `keepAliveTimeout="2000"` behind Apache httpd, recorded between the two. Tomcat looks for idle connections once
-    a second and closes all that it finds, each with a FIN, which acknowledges a request that it never took."""
+    """Tomcat with `keepAliveTimeout="2000"` behind Apache httpd, recorded between the two. Once a second, Tomcat closes all
+    connections that are idle for too long, each with a FIN, which acknowledges a request that Tomcat never read."""
     front, slow = proxy(lab, "apache"), [["/slow/15", 1]]
     ask(lab, "tomcat", 2.0, front=front, aim=2.0, groups=[24], seconds=45.0, spread=0.3, stride=40, at_once=True, paths=slow)
 
@@ -273,13 +281,13 @@ def tomcat_met(lab: Lab) -> None:
     spread=True,
 )
 def java_met(lab: Lab) -> None:
-    """com.sun.net.httpserver with an idle interval of 2 s and a clock tick of 1 s. Its timer closes all connections that rested
-    for too long, each with a FIN, which acknowledges a request that it never took."""
+    """com.sun.net.httpserver with an idle interval of 2 s and a clock tick of 1 s. Its timer closes all connections that were
+    idle for too long, each with a FIN, which acknowledges a request that the server never read."""
     ask(lab, "java", 2.0, aim=2.0, groups=[6] * 10, seconds=45.0, spread=0.3, stride=40)
 
 
 def soon(path: Path) -> None:
-    """Raises Mismatch where the server was late."""
+    """Raise Mismatch if the server closed late."""
     for stream in evidence.segments(path).values():
         late = _closed(stream) - _answers(stream)[-1]
         if late > 0.018:
@@ -299,8 +307,8 @@ def soon(path: Path) -> None:
     mend=soon,
 )
 def soon_met(lab: Lab) -> None:
-    """A hand-written server closes 11 ms after each answer. Two clients wait for the close; three ask again at once: the kernel
-    takes the request, and the server closes without a look at it."""
+    """A hand-written server closes 11 ms after each response. Two clients wait for the close; three send their next request at
+    once: the kernel accepts the request, and the server closes without reading it."""
     fine = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nfine\n"
     request = b"GET /report HTTP/1.1\r\nHost: www\r\n\r\n"
     raw_server(lab, [[fine, 0.011, {"do": "close"}]])
@@ -312,7 +320,7 @@ NEVER_READ = Find("no-response", "unread", "server", LOST)
 
 
 def killed(path: Path) -> None:
-    """Leaves the connections used before whose request was acknowledged and never read: the kernel reset them."""
+    """Keep only reused connections whose last request was acknowledged but never read, so the kernel reset the connection."""
     streams, seen = evidence.segments(path), evidence.lost(path)
     kept = {n for n, s in streams.items() if _answers(s) and not any(segment.flags & evidence.FIN for segment in s)}
     wanted = [number for number, how in seen.items() if how == "acknowledged" and number in kept]
@@ -335,9 +343,9 @@ def killed(path: Path) -> None:
     spread=True,
 )
 def node_killed(lab: Lab) -> None:
-    """The look-alike of a limit. A pool asks every two seconds. Now and then a request keeps the only process busy, those of the
-    others wait in its kernel, and 10 to 50 ms later it is killed and started again: all rests are equal, and all closes are
-    resets."""
+    """Looks like an idle timeout. A pool sends requests every two seconds. Now and then a request keeps the only process busy,
+    other requests wait in its kernel, and 10 to 50 ms later the process is killed and restarted: all idle times are equal, and
+    all closes are resets."""
     killing: dict[str, Any] = {"kill_share": 0.6, "kill_after": [0.01, 0.05], "signal": "SIGKILL", "how": "kill -9"}
     ask(lab, "node", 75.0, rests=[2.0, 2.0], groups=[4], seconds=16.0, stuck=400, **killing)
 
@@ -351,8 +359,8 @@ def node_killed(lab: Lab) -> None:
     must_not={"keep-alive-race": "no limit is near", "premature-close": "the request came first"},
 )
 def node_dies(lab: Lab) -> None:
-    """node's process ends 100 ms after a request that it has read, three times, after rests of 1.2, 1.9 and 0.4 s: its kernel
-    sends a FIN. A supervisor starts it again."""
+    """node's process ends 100 ms after it has read a request, three times, after idle times of 1.2, 1.9 and 0.4 s: its kernel
+    sends a FIN. A supervisor restarts it."""
     SERVERS["node"].start(lab, lab.folder, 75.0)
     first, last = (b"GET %s HTTP/1.1\r\nHost: www\r\n\r\n" % path for path in (b"/bytes/20", b"/die/100"))
     for rest in (1.2, 1.9, 0.4):
@@ -372,8 +380,8 @@ def node_dies(lab: Lab) -> None:
     spread=True,
 )
 def killed_on_the_way(lab: Lab) -> None:
-    """node, 80 ms away, is killed while requests are on their way to it: its FIN acknowledges nothing of them. The other
-    connections of that process end with it, soon after an answer; no limit was reached. One alone, killed later, shows no
-    stop."""
+    """node, 80 ms away, is killed while requests are on their way to it, so its FIN does not acknowledge them. The other
+    connections of that process end at the same time, soon after a response, so no idle timeout had expired. A single connection,
+    ended later, shows no stop."""
     killing: dict[str, Any] = {"kill_share": 0.7, "kill_after": [-0.01, 0.03], "signal": "SIGKILL", "how": "kill -9"}
     ask(lab, "node", 75.0, rests=[1.2, 2.4], together=False, groups=[4], seconds=8.0, rtt=0.080, **killing)

@@ -1,7 +1,7 @@
-"""Two network namespaces joined by a veth pair, or by a wire of our own, and tcpdump at their ends.
+"""Create two network namespaces joined by a veth pair or by a simulated wire, with tcpdump at their ends.
 
-Nothing leaves the machine: the only way out of either namespace is the other one. Offloads are off unless wanted, so that
-every segment is captured as the peer's kernel would see it on a wire with an MTU of 1500.
+Nothing leaves the machine: each namespace can only reach the other one. Offloads are off unless requested, so every segment is
+captured as on a wire with an MTU of 1500.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 OFFLOADS = ("tso", "gso", "gro", "tx", "rx", "sg")
 STARTED_WITHIN = 20.0
-"""Seconds that a server, or tcpdump, may take until it is ready."""
+"""The maximum time in seconds until a server, or tcpdump, is ready."""
 
 
 @dataclass
 class Host:
-    """One end of the cable: a namespace with an interface `eth0`, an IPv4 and an IPv6 address."""
+    """One end of the cable: a namespace with an interface `eth0`, an IPv4 address and an IPv6 address."""
 
     name: str
     address: str
@@ -40,11 +40,11 @@ class Host:
     started: list[subprocess.Popen[Any]] = field(default_factory=list)
 
     def command(self, words: list[str]) -> list[str]:
-        """The words of a command line that runs inside this namespace."""
+        """Return the command line that runs `words` inside this namespace."""
         return ["ip", "netns", "exec", self.name, *words]
 
     def run(self, *words: str, timeout: float = 60, check: bool = True, **options: Any) -> subprocess.CompletedProcess[bytes]:
-        """Runs a command to its end; its output is returned, and shown when it fails."""
+        """Run a command until it ends, and return its output. If it fails, show the output."""
         done = subprocess.run(self.command(list(words)), capture_output=True, timeout=timeout, check=False, **options)
         if check and done.returncode:
             message = f"{shlex.join(words)} ended with {done.returncode}\n"
@@ -52,13 +52,13 @@ class Host:
         return done
 
     def start(self, *words: str, **options: Any) -> subprocess.Popen[bytes]:
-        """Starts a command in a process group of its own, which ends with the lab."""
+        """Start a command in its own process group, which ends with the lab."""
         process = subprocess.Popen(self.command(list(words)), start_new_session=True, **options)
         self.started.append(process)
         return process
 
     def wait_for_listener(self, port: int) -> None:
-        """Returns when something in the namespace listens on this TCP port; raises TimeoutError after 20 s."""
+        """Wait until a program in the namespace listens on this TCP port. Raise TimeoutError after 20 s."""
         deadline = time.monotonic() + STARTED_WITHIN
         while time.monotonic() < deadline:
             listeners = self.run("ss", "-Hltn", f"sport = :{port}").stdout
@@ -68,7 +68,7 @@ class Host:
         raise TimeoutError(f"nothing listens on port {port} of {self.name}")
 
     def serve(self, port: int, *words: str, **options: Any) -> None:
-        """Starts a command as `start` does, and returns when something listens on this TCP port."""
+        """Start a command as `start` does, and wait until a program listens on this TCP port."""
         self.start(*words, **options)
         self.wait_for_listener(port)
 
@@ -79,7 +79,7 @@ class Host:
 
 
 def stop(process: subprocess.Popen[Any], by: signal.Signals = signal.SIGTERM, within: float = 5.0) -> None:
-    """Ends a process group that `Host.start` started; by force when asking does not help."""
+    """End a process group that `Host.start` started; kill it if the signal does not suffice."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, by)
     try:
@@ -96,7 +96,7 @@ def _ip(*words: str) -> None:
 
 @contextmanager
 def namespaces() -> Iterator[tuple[Host, Host]]:
-    """A client (10.9.0.1, fd00:9::1) and a server (10.9.0.2, fd00:9::2), not joined yet; gone at the end."""
+    """Yield a client (10.9.0.1, fd00:9::1) and a server (10.9.0.2, fd00:9::2) that are not joined yet; remove them at the end."""
     tag = f"wd{os.getpid()}"
     client = Host(f"{tag}c", "10.9.0.1", "fd00:9::1", "02:00:0a:09:00:01")
     server = Host(f"{tag}s", "10.9.0.2", "fd00:9::2", "02:00:0a:09:00:02")
@@ -110,7 +110,7 @@ def namespaces() -> Iterator[tuple[Host, Host]]:
 
 @contextmanager
 def cable(conditions: Conditions | None = None, *, offload: bool = False) -> Iterator[tuple[Host, Host, wire.Wire | None]]:
-    """Client and server, joined: by a veth pair, or under these conditions by a wire, which is the third."""
+    """Yield client and server, joined by a veth pair or, under these conditions, by a wire, which is the third value."""
     with namespaces() as (client, server), ExitStack() as cleanup:
         strung = None
         if conditions:
@@ -124,12 +124,12 @@ def cable(conditions: Conditions | None = None, *, offload: bool = False) -> Ite
 
 
 PROXY_FRONT = "10.9.1.2"
-"""The address at which a proxy on the client can be reached by a user before it."""
+"""The address at which a user in front of a proxy on the client can reach the proxy."""
 
 
 @contextmanager
 def user_before(proxy: Host) -> Iterator[Host]:
-    """A user (10.9.1.1), joined to a host between it and the server by a veth pair of its own; gone at the end."""
+    """Yield a user (10.9.1.1) that is joined by its own veth pair to a proxy; remove the user at the end."""
     user = Host(f"wd{os.getpid()}u", "10.9.1.1", "fd00:9:1::1", "02:00:0a:09:01:01")
     front = Host(proxy.name, PROXY_FRONT, "fd00:9:1::2", "02:00:0a:09:01:02")
     with ExitStack() as cleanup:
@@ -157,7 +157,7 @@ def _configure(host: Host, peer: Host, *, offload: bool, interface: str = "eth0"
 
 @dataclass
 class Captured:
-    """A capture under way, and what tcpdump says when it has ended."""
+    """A running capture, and what tcpdump reports at its end."""
 
     process: subprocess.Popen[bytes]
     packets: int = 0
@@ -165,7 +165,7 @@ class Captured:
 
 
 RING = ("-s", "70000", "-B", "32768", "--immediate-mode")
-"""tcpdump's default snap length would leave room for eight packets in the ring that immediate mode uses."""
+"""Options of tcpdump. With its default snap length, the ring of immediate mode would hold only eight packets."""
 
 
 @contextmanager
@@ -180,10 +180,10 @@ def tcpdump(
     pcapng: bool = False,
     may_lose: bool = False,
 ) -> Iterator[Captured]:
-    """Captures into `path` while the block runs, and until half a second has passed without a packet.
+    """Capture into `path` within the context, and then until no packet has arrived for half a second.
 
-    With `pcapng` it is dumpcap that captures, with a ring of its own.
-    Raises RuntimeError when the capture does not start, or the kernel dropped packets that it was not to lose.
+    With `pcapng`, dumpcap captures, with its own ring. Raise RuntimeError if the capture does not start, or if the kernel dropped
+    packets although `may_lose` is false.
     """
     words = ["tcpdump", "-n", "-U", "-Z", "root", "-i", interface, *ring, *options, "-w", str(path), expression]
     if pcapng:
@@ -215,7 +215,7 @@ def _until_listening(process: subprocess.Popen[bytes]) -> str:
 
 
 def until_quiet(path: Path, seconds: float = 0.5, within: float = 30.0) -> None:
-    """Returns when a growing file has stopped to grow for so long."""
+    """Wait until a growing file has not grown for `seconds`."""
     size, since, deadline = -1, time.monotonic(), time.monotonic() + within
     while time.monotonic() - since < seconds and time.monotonic() < deadline:
         now = path.stat().st_size if path.exists() else 0
@@ -225,7 +225,7 @@ def until_quiet(path: Path, seconds: float = 0.5, within: float = 30.0) -> None:
 
 
 def _counts(said: str) -> tuple[int, int]:
-    """Packets captured and dropped, as tcpdump or dumpcap says it at its end."""
+    """Return the numbers of captured and dropped packets from the last output of tcpdump or dumpcap."""
     captured, dropped = re.search(r"(\d+) packets? captured", said), re.search(r"(\d+) packets? dropped by kernel", said)
     if captured and dropped:
         return int(captured[1]), int(dropped[1])

@@ -1,4 +1,4 @@
-"""The programs of programs.py that machines of a network run: directories, mail, queues, proxies, dashboards, tests."""
+"""Programs for programs.py that run on machines of a network: directories, mail, queues, proxies, dashboards, tests."""
 
 # ruff: noqa: E501, for the command lines and files of these programs
 
@@ -28,12 +28,12 @@ SESSIONS = f"{sys.executable} {HERE}/sessions.py"
 
 
 def session(way: str) -> Words:
-    """A command: a way of peers/languages/sessions.py."""
+    """Return the command for a way of peers/languages/sessions.py."""
     return (sys.executable, str(HERE / "sessions.py"), way)
 
 
 def web_framework(name: str, title: str, **more: Any) -> Program:
-    """A web framework of peers/languages/sessions.py, which two clients in Python and one in Lua ask."""
+    """Return a web framework of peers/languages/sessions.py with three clients: two in Python, one in Lua."""
     use = (http_client("httpx"), http_client("httpx"), shell(f"lua5.3 {HERE}/client.lua"))
     return Program(name, title, command(f"{SESSIONS} web {name}"), use, (name,), must=KILLED, seconds=25, **more)
 

@@ -1,4 +1,4 @@
-"""What is no HTTP: TLS, SSH, Redis, PostgreSQL, SMTP, HTTP/2; healthy, and once with Nagle's algorithm against a delayed ACK."""
+"""Record protocols other than HTTP/1: TLS, SSH, Redis, PostgreSQL, SMTP, HTTP/2; some are healthy, some have a Nagle stall."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def tls_rtt_120(lab: Lab) -> None:
     must_not={**NO_HTTP, "truncated-response": "HTTP/2 is not read"},
 )
 def nginx_http2(lab: Lab) -> None:
-    """Three GETs of an httpx.Client that speaks HTTP/2 only, on one connection: its preface looks like a request, and is none."""
+    """Three GETs of an httpx.Client with HTTP/2 only, on one connection: its preface looks like a request, but is not one."""
     nginx(lab, "listen 8080 http2;", **SIZES)
     urls = [f"http://10.9.0.2:8080/{name}.txt" for name in ("a", "b", "d")]
     lab.client.run(sys.executable, str(PEERS / "http2_client.py"), *urls)
@@ -82,9 +82,9 @@ KEYS = tuple(
     wire=Conditions(0.010),
 )
 def ssh_rtt_20(lab: Lab) -> None:
-    """One session that runs a command with 20 kB of output, and one to whose `cat` twelve lines are typed, 70 ms apart.
-    OpenSSH turns Nagle's algorithm off only when a session begins: before that each side writes two small messages in
-    turn once (the client behind its new keys, the server behind the log-in), and the second waits for the ACK of the first."""
+    """One session runs a command with 20 kB of output; in another one, twelve lines are typed into `cat`, 70 ms apart. OpenSSH
+    turns Nagle's algorithm off only when a session begins. Before that, each side once writes two small messages in a row (the
+    client after its new keys, the server after the login), and the second message waits for the ACK of the first."""
     sshd(lab)
     _sessions(lab)
 
@@ -102,7 +102,7 @@ SSH = (
 
 
 def sshd(lab: Lab) -> None:
-    """Starts an SSH server on port 2222 with keys of its own."""
+    """Start an SSH server on port 2222 with its own keys."""
     os.makedirs("/run/sshd", exist_ok=True)
     lab.folder.chmod(0o755)
     for name in ("host", "key"):
@@ -122,12 +122,12 @@ def sshd(lab: Lab) -> None:
 
 
 def ssh(lab: Lab, command: str) -> None:
-    """Runs a command on the server through SSH."""
+    """Run a command on the server through SSH."""
     lab.client.run(*SSH, "-i", str(lab.folder / "key"), "root@10.9.0.2", command)
 
 
 def redis(lab: Lab) -> None:
-    """Starts Redis, which keeps nothing."""
+    """Start Redis without persistence."""
     words = ("--port", "6379", "--bind", "0.0.0.0", "--protected-mode", "no", "--save", "", "--dir", str(lab.folder))
     lab.server.serve(6379, "redis-server", *words, stdout=-3)
 
@@ -155,7 +155,7 @@ def redis_py(lab: Lab) -> None:
 )
 def redis_two_writes(lab: Lab) -> None:
     """A hand-written client sends ten SETs, each with the length of its value in one write and the value in the next, and waits
-    for the answer. Redis answers only then, and its kernel delays the ACK of the first write by 40 ms."""
+    for the response. Redis responds only then, and its kernel delays the ACK of the first write by 40 ms."""
     redis(lab)
     value = b"v" * 100
     command = [b"*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$100\r\n", value + b"\r\n"]
@@ -170,8 +170,8 @@ def redis_two_writes(lab: Lab) -> None:
     must_not=TALK,
 )
 def postgres_pgbench(lab: Lab) -> None:
-    """pgbench asks once for what there is, and then makes twenty transactions that only read, on a second connection.
-    Recorded over IPv6."""
+    """pgbench first queries the existing tables, and then makes twenty read-only transactions on a second connection. Recorded
+    over IPv6."""
     postgres(lab)
     scale = ("-h", "fd00:9::2", "-U", "postgres", "-p", "5433")
     lab.server.run("pgbench", "-i", "-q", "-s", "1", "-h", str(lab.folder), *scale[2:], "postgres")
@@ -179,7 +179,7 @@ def postgres_pgbench(lab: Lab) -> None:
 
 
 def postgres(lab: Lab) -> None:
-    """Starts PostgreSQL on port 5433 with an empty database."""
+    """Start PostgreSQL on port 5433 with an empty database."""
     data = lab.folder / "data"
     lab.folder.chmod(0o777)
     user = ("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups")
@@ -202,7 +202,7 @@ MAIL = (Connection((), closed_by=None),)
     must_not=TALK,
 )
 def smtp_aiosmtpd(lab: Lab) -> None:
-    """Two messages of 300 bytes and 6 kB on one connection. Their heads look like those of HTTP, and are not."""
+    """Two messages of 300 bytes and 6 kB on one connection. Their header sections look like those of HTTP, but are not."""
     _mail(lab, "-m", "aiosmtpd", "-n", "-l", "0.0.0.0:2525", "-c", "aiosmtpd.handlers.Sink")
 
 
@@ -215,8 +215,8 @@ def smtp_aiosmtpd(lab: Lab) -> None:
     must_not=NO_HTTP,
 )
 def smtp_smtpd(lab: Lab) -> None:
-    """As smtp-aiosmtpd, with the server that Python had before: its asynchat writes each line of the answer to EHLO by itself and
-    leaves Nagle's algorithm on, so that the second line waits for the client's delayed ACK of the first."""
+    """Like smtp-aiosmtpd, with the former server of Python: its asynchat writes each line of the answer to EHLO separately and
+    leaves Nagle's algorithm on, so the second line waits for the client's delayed ACK of the first."""
     _mail(lab, "-W", "ignore", str(PEERS / "smtp_server.py"))
 
 

@@ -1,12 +1,13 @@
-"""Programs that write on a clock of their own, and their twins that a delayed ACK holds up; and how many stalls are told rightly.
+"""Record programs that write at their own pace, and twins that a delayed ACK holds up, and count how many stalls are reported
+correctly.
 
     python captures/lab/paces.py make FOLDER [--jobs N] [--only NAME,...]
     python captures/lab/paces.py score FOLDER [--python PYTHON] [--jobs N] [--only NAME,...]
 
-Each recording has a pair of namespaces of its own: the two programs on one host (a round trip of nothing), or on two, 8 ms apart.
-A write was held if its first byte left HELD and a round trip after it was written; NAME.json beside NAME.pcap says when which
-was written. A stall is told falsely if what it says was released carries no write that waited at all.
-Run `make` as root. A recording takes 4 to 20 s, nearly all of it waiting.
+Each recording has its own pair of namespaces. The two programs run on one host (with no round trip), or on two hosts, 8 ms apart.
+A write was held back if its first byte left HELD plus one round trip after it was written; NAME.json beside NAME.pcap contains
+the times of the writes. A reported stall is wrong if the segment that it calls released contains no write that waited. Run `make`
+as root. A recording takes 4 to 20 s, mostly waiting.
 """
 
 from __future__ import annotations
@@ -28,21 +29,23 @@ if TYPE_CHECKING:
 
 KINDS = ("tcp", "websocket", "grpc", "events")
 PERIODS = (20, 25, 30, 33, 36, 38, 39, 40, 41, 42, 43, 44, 46, 48, 50, 55, 60, 70, 80, 90, 100)
-"""Milliseconds."""
+"""The periods between writes in ms."""
 LOOP_PERIODS = (60, 70, 80, 85, 90, 100, 110, 120)
 COUNT = 150
 HELD = 0.030
-"""Seconds: no delayed ACK comes sooner, unless its receiver reads late. What waited so long has to be told."""
+"""The minimum wait in seconds that must be reported. No delayed ACK comes sooner, unless its receiver reads late."""
 BRIEFLY = 0.002
-"""Seconds: what did not even wait so long must not be told. In between a write came while its side waited already."""
+"""The wait in seconds below which a write must not be reported. Between the two values, the sender was already waiting when it
+wrote.
+"""
 RTT = 0.008
 PORT = 8080
 RELEASED = 2
-"""Index of the segment that waited in the evidence of these rules: data, its ACK, what that released."""
+"""The index of the released segment in the evidence of these rules: data, its ACK, the released segment."""
 RULES = ("nagle-delayed-ack", "delayed-ack-stall")
 
 WITHIN = 120.0
-"""Seconds in which a recording is over, or fails."""
+"""The maximum duration of a recording in seconds; after that, it has failed."""
 
 
 class Case(NamedTuple):
@@ -55,7 +58,7 @@ class Case(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The name of its files."""
+        """The name of the files of the recording."""
         return f"{self.style}-{self.kind}-{self.period}-{self.hosts}"
 
 
@@ -67,7 +70,7 @@ def cases() -> list[Case]:
 
 
 def make(case: Case, folder: Path) -> None:
-    """Record a case, and write down when which bytes were written."""
+    """Record a case, and store the times at which bytes were written."""
     plan = json.dumps({"kind": case.kind, "style": case.style, "period": case.period / 1000, "count": COUNT, "seed": case.period})
     path = folder / f"{case.name}.pcap"
     program = [sys.executable, str(PEERS / "paced.py")]
@@ -92,7 +95,7 @@ def make(case: Case, folder: Path) -> None:
 
 
 def segments(path: Path, *, from_server: bool) -> list[tuple[float, int, int, int]]:
-    """Return time, first offset, end and frame of each segment of the side that writes."""
+    """Return time, first offset, end and frame of each segment of the writing side."""
     which = f"tcp.{'src' if from_server else 'dst'}port == {PORT} && tcp.len > 0"
     fields = [word for name in ("frame.time_epoch", "tcp.seq", "tcp.len", "frame.number") for word in ("-e", name)]
     words = ["tshark", "-n", "-r", str(path), "-Y", which, "-T", "fields", *fields]
@@ -102,7 +105,7 @@ def segments(path: Path, *, from_server: bool) -> list[tuple[float, int, int, in
 
 
 def held_in(sent: list[tuple[float, int, int, int]], writes: list[tuple[float, int]], least: float) -> set[int]:
-    """Return the frames of the segments that carried the first byte of a write `least` seconds after it was written, or more."""
+    """Return the frames of the segments with the first byte of a write that waited for `least` seconds or longer."""
     held: set[int] = set()
     for written, at in writes[1:]:
         carriers = [(time, frame) for time, start, end, frame in sent if start <= at < end]
@@ -111,7 +114,7 @@ def held_in(sent: list[tuple[float, int, int, int]], writes: list[tuple[float, i
 
 
 def score(words: Namespace) -> int:
-    """Analyze every recording, and print which stalls were found and which were not; return 1 if a mark is missed."""
+    """Analyze every recording, and print which stalls were found and which were not. Return 1 if a required score was missed."""
     known = {path: json.loads(path.read_text()) for path in sorted(words.folder.glob("*.json"))}
     known = {path.with_suffix(".pcap"): one for path, one in known.items() if is_wanted(words, path.stem, one["style"])}
     table: dict[tuple[str, int], list[int]] = {}
@@ -135,7 +138,7 @@ def score(words: Namespace) -> int:
 
 
 def main() -> int:
-    """Entry point."""
+    """Run the command line."""
     words = parser_of(__doc__, jobs=6, only="own-tcp-40-1 and the like, or a style", seeded=False).parse_args()
     words.folder.mkdir(parents=True, exist_ok=True)
     if words.action == "score":

@@ -1,4 +1,4 @@
-"""Just enough of Ethernet, IP and TCP to know what passes along a wire."""
+"""Parse as much of Ethernet, IP and TCP as is necessary to recognize what passes along a wire."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ TCP = 6
 
 @dataclass(frozen=True)
 class Segment:
-    """A TCP segment: its two ports as sent, numbers as on the wire, the bytes of payload that it carries, the two addresses
-    and the bytes of its IP packet."""
+    """A TCP segment: both ports, numbers as on the wire, the number of payload bytes, both addresses, and the size of the IP
+    packet.
+    """
 
     ports: tuple[int, int]
     seq: int
@@ -25,13 +26,14 @@ class Segment:
 
     @property
     def pure_ack(self) -> bool:
-        """No payload, no SYN, FIN or RST."""
+        """True if the segment has no payload, SYN, FIN or RST."""
         return not self.payload and self.flags & (FIN | SYN | RST | ACK) == ACK
 
 
 def segment(frame: bytes) -> Segment | None:
-    """The TCP segment in an Ethernet frame of IPv4 or IPv6 without extension headers (RFC 791, 8200, 9293); None for all
-    else."""
+    """Return the TCP segment in an Ethernet frame of IPv4 or IPv6 without extension headers (RFC 791, 8200, 9293); otherwise
+    None.
+    """
     if frame[12:14] == b"\x08\x00" and len(frame) >= ETHERNET + 20 and frame[ETHERNET + 9] == TCP:
         start = ETHERNET + (frame[ETHERNET] & 0x0F) * 4
         end = ETHERNET + int.from_bytes(frame[ETHERNET + 2 : ETHERNET + 4], "big")

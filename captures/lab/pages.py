@@ -1,4 +1,4 @@
-"""Pages whose sub-resources wait for their end, and what mends it: with node and a client that does what browsers do."""
+"""Record pages whose sub-resources wait for the end of the page, and the fix, with node and a client that acts like a browser."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from stacks import chromium
 
 PAGE_BYTES, ASSET_BYTES = 852, 500
 NO_ICON = 32
-"""Bytes that a page for a real browser has besides."""
+"""The additional bytes of a page for a real browser."""
 
 PAGE = "http://10.9.0.2:8080/page/800"
 ASSETS = tuple(Connection((get(f"/asset/50/{name}", ASSET_BYTES),)) for name in ("style.css", "script.js"))
@@ -18,7 +18,9 @@ CHUNKED, UNFRAMED = {"response_framing": "chunked"}, {"response_framing": "close
 
 
 def page_server(lab: Lab, *options: str) -> None:
-    """Starts peers/node_pages.js on port 8080 of the server, and has it answer once out of sight: the first time is slow."""
+    """Start peers/node_pages.js on port 8080 of the server, and send it one uncaptured request, because the first response is
+    slow.
+    """
     lab.server.serve(8080, "node", str(PEERS / "node_pages.js"), "8080", *options)
     lab.server.run("curl", "-sS", "http://127.0.0.1:8080/page/1/flushed")
 
@@ -31,7 +33,7 @@ def page_server(lab: Lab, *options: str) -> None:
     must_not={"slow-response": "it took less than a second", "no-connection-reuse": "the sub-resources overlap"},
 )
 def page_whole(lab: Lab, _: float) -> None:
-    """node writes the page when all of it is ready. What is named in its head is asked for when the page has come: a
+    """node writes the page when all of it is ready. The resources named in its head are requested when the page has arrived: a
     style sheet and a script, at the same time."""
     page_server(lab)
     lab.client.run(sys.executable, str(PEERS / "browser.py"), f"{PAGE}/whole")
@@ -44,7 +46,7 @@ def page_whole(lab: Lab, _: float) -> None:
     must_not={"late-flush": "the sub-resources overlap with the page", "unchunked-streaming": "it is chunked"},
 )
 def page_flushed(lab: Lab, _: float) -> None:
-    """What mends page-whole: node writes the head of the page as its first chunk and the rest 800 ms later."""
+    """The fix for page-whole: node writes the head of the page as its first chunk and the rest 800 ms later."""
     page_server(lab)
     lab.client.run(sys.executable, str(PEERS / "browser.py"), f"{PAGE}/flushed")
 
@@ -65,15 +67,15 @@ def page_flushed(lab: Lab, _: float) -> None:
     },
 )
 def page_keep_alive_off(lab: Lab) -> None:
-    """A server on which keep-alive was switched off says Connection: close with every response, and neither chunks nor says where
-    the page ends. IIS 7.5 does so and does not run here: node is told to do the same. The browser reads until the
-    close and copes: the sub-resources begin with the flush."""
+    """A server with keep-alive turned off sends Connection: close with every response, and neither chunks nor a length. IIS 7.5
+    behaves like this, but does not run here, so node imitates it. The browser reads until the close, and requests the
+    sub-resources when the flushed part arrives."""
     page_server(lab, "close")
     lab.client.run(sys.executable, str(PEERS / "browser.py"), f"{PAGE}/flushed")
 
 
 def _visit(how: str, **framing: str) -> tuple[Connection, ...]:
-    """The page and its sub-resources, on as many connections as a browser likes."""
+    """Request the page and its sub-resources, on as many connections as a browser would use."""
     page = get(f"/page/800/{how}/visited", PAGE_BYTES + NO_ICON, **framing)
     return (Connection((page, *(one for asset in ASSETS for one in asset.exchanges))),)
 
@@ -88,7 +90,7 @@ def _visit(how: str, **framing: str) -> tuple[Connection, ...]:
     must_not={"slow-response": "it took less than a second", "no-response": "a spare connection has no request"},
 )
 def chromium_page_whole(lab: Lab) -> None:
-    """As page-whole, with a real browser."""
+    """Like page-whole, with a real browser."""
     page_server(lab)
     chromium(lab.client, lab.folder, f"{PAGE}/whole/visited")
 
@@ -102,6 +104,6 @@ def chromium_page_whole(lab: Lab) -> None:
     must_not={"late-flush": "the sub-resources overlap with the page", "unchunked-streaming": "it is chunked"},
 )
 def chromium_page_flushed(lab: Lab) -> None:
-    """What mends chromium-page-whole."""
+    """The fix for chromium-page-whole."""
     page_server(lab)
     chromium(lab.client, lab.folder, f"{PAGE}/flushed/visited")

@@ -1,4 +1,4 @@
-"""Writes the papers of a recording, after holding what the traffic was made to be against what tshark sees."""
+"""Write the label of a recording after comparing what was intended with what tshark sees."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 
 class Mismatch(Exception):
-    """The recording is not what it was meant to be: on a busy machine, record it again."""
+    """Raised if a recording is not as intended. On a busy machine, record it again."""
 
 
 def expand(connections: Sequence[Connection]) -> list[Connection]:
-    """One entry per connection."""
+    """Return one entry per connection."""
     return [connection for connection in connections for _ in range(connection.repeat)]
 
 
 def settled(scenario: Scenario, path: Path) -> list[Connection]:
-    """The connections with all spelled out that only tshark can know: who closed first, how large a body was."""
+    """Return the connections with the values that only tshark can know: who closed first, and the sizes of bodies."""
     if scenario.spread:
         return sightings.connections(path)
     connections = list(scenario.connections)
@@ -50,7 +50,7 @@ def _equal(what: str, meant: object, seen: object) -> None:
 
 
 def check(scenario: Scenario, path: Path) -> None:
-    """Raises Mismatch where tshark sees other connections, exchanges or bodies than were meant."""
+    """Raise Mismatch if tshark sees other connections, exchanges or bodies than intended."""
     streams, heads = evidence.segments(path), evidence.heads(path, whole=scenario.whole and not scenario.unassembled)
     found(scenario, path)
     if scenario.spread:
@@ -84,7 +84,7 @@ def _check_bodies(path: Path, number: int, exchanges: list[Exchange]) -> None:
 
 
 def delays(find: Find, path: Path) -> list[float]:
-    """The measured delays of a finding; raises Mismatch where there are more or fewer than were meant."""
+    """Return the measured delays of a finding. Raise Mismatch if their number or kinds differ from what was intended."""
     if find.connection is None:
         measured = waits.SUMMARIES[find.rule](path)
     else:
@@ -94,7 +94,7 @@ def delays(find: Find, path: Path) -> list[float]:
 
 
 def found(scenario: Scenario, path: Path) -> list[Find]:
-    """What must be found, with the connections that only the packets know; raises Mismatch where they say something else."""
+    """Return the expected findings, with connection ids taken from the packets. Raise Mismatch if the packets contradict them."""
     if not any(find.connection in (LOST, OTHERS) for find in scenario.finds):
         return list(scenario.finds)
     lost, streams = evidence.lost(path), evidence.segments(path)
@@ -113,7 +113,7 @@ def found(scenario: Scenario, path: Path) -> list[Find]:
 
 
 def write(scenario: Scenario, path: Path, at: str, software: list[str]) -> None:
-    """Writes NAME.toml beside the capture, which was recorded at this point."""
+    """Write NAME.toml beside a capture that was recorded at the point `at`."""
     lines = [
         f"title = {_text(scenario.title)}",
         f'story = """\n{scenario.story}\n"""',

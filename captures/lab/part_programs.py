@@ -1,4 +1,4 @@
-"""The programs of programs.py that read parts of large files, and some that push to their clients."""
+"""Programs for programs.py that read parts of large files, and some that push data to their clients."""
 
 # ruff: noqa: E501, for the command lines and files of these programs
 
@@ -15,7 +15,7 @@ http { include /etc/nginx/mime.types; access_log off; sendfile on; server { list
 
 
 def nginx(prepare: str = "true") -> Serve:
-    """Serve the folder `site` with nginx, after a command that fills it."""
+    """Return nginx, which serves the folder `site` after a command has filled that folder."""
     return command(f"sh -c '{prepare}; exec nginx -c {{folder}}/n.conf'", n_conf=NGINX)
 
 

@@ -1,4 +1,4 @@
-"""Reverse and forward proxies: HAProxy, Varnish, nginx and Squid, with what they say to both sides in one recording."""
+"""Record reverse and forward proxies (HAProxy, Varnish, nginx, Squid), with both of their sides in one recording."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ FORWARDED = {"premature-close": "each side ends its connections by itself", "no-
     must_not=FORWARDED,
 )
 def haproxy_waitress(lab: Lab) -> None:
-    """Six GETs of a requests.Session over the cable to HAProxy, and by HAProxy over the loopback interface to waitress, on
-    one connection each: HAProxy reuses the one to its backend because the client's has not ended."""
+    """Six GETs of a requests.Session over the cable to HAProxy, and by HAProxy over the loopback interface to waitress, on one
+    connection each: HAProxy reuses the connection to its backend because the client's has not ended."""
     python_app(lab, "waitress", "127.0.0.1", "8080")
     haproxy(lab, "server one 127.0.0.1:8080")
     paths = [path for path in WSGI_PATHS if "chunks" not in path]
@@ -61,8 +61,8 @@ def haproxy_uvicorn_rtt_20(lab: Lab) -> None:
     must_not={**FORWARDED, "one-sided": "lighttpd and Varnish keep their connection open"},
 )
 def varnish_lighttpd(lab: Lab) -> None:
-    """One curl command with twelve URLs over the cable to Varnish, which asks lighttpd over the loopback interface for what it
-    does not have yet, on one connection that it keeps."""
+    """One curl command with twelve URLs over the cable to Varnish, which requests what it does not have yet from lighttpd over
+    the loopback interface, on one connection that it keeps."""
     lighttpd(lab, port=8080, **SIZES)
     varnish(lab, "127.0.0.1:8080")
     curl(lab, *URLS * 3)
@@ -77,7 +77,8 @@ def varnish_lighttpd(lab: Lab) -> None:
     wire=Conditions(0.060),
 )
 def varnish_rtt_120(lab: Lab) -> None:
-    """As varnish-lighttpd, the client's side only: hits are as fast as misses, the round trip is what takes time."""
+    """Like varnish-lighttpd, the client's side only: hits are as fast as misses, because the round trip takes most of the
+    time."""
     lighttpd(lab, port=8080, **SIZES)
     varnish(lab, "127.0.0.1:8080")
     paths = [f"/{name}.txt" for name in SIZES]
@@ -107,8 +108,8 @@ OLD_BACKEND = tuple(
     },
 )
 def nginx_uvicorn(lab: Lab) -> None:
-    """nginx asks its backend in HTTP/1.0, as it does unless told otherwise; uvicorn cannot chunk there and ends the body with
-    the connection, and nginx makes chunks of it."""
+    """nginx sends requests to its backend in HTTP/1.0, which is its default. uvicorn cannot chunk in HTTP/1.0, and ends the body
+    with the connection; nginx makes chunks of it."""
     asgi(lab, "uvicorn", address="127.0.0.1")
     nginx(lab, f"location / {{ proxy_pass {LOOPBACK}:8080; }}")
     curl(lab, f"{FRONT}/bytes/2000", f"{FRONT}/chunks/4/30")
@@ -126,8 +127,8 @@ KEPT = "proxy_http_version 1.1; proxy_set_header Connection '';"
     must_not=FORWARDED,
 )
 def nginx_uvicorn_kept(lab: Lab) -> None:
-    """As nginx-uvicorn, with `proxy_http_version 1.1` and a pool of connections to the backend: five pages and three uploads
-    on one connection in front and one behind."""
+    """Like nginx-uvicorn, with `proxy_http_version 1.1` and a pool of connections to the backend: five pages and three uploads on
+    one connection in front and one behind."""
     asgi(lab, "uvicorn", address="127.0.0.1")
     upstream = "upstream backend { server 127.0.0.1:8080; keepalive 4; }"
     nginx(lab, f"location / {{ proxy_pass http://backend; {KEPT} }}", upstream)
@@ -149,7 +150,8 @@ ORIGIN = "http://10.9.0.1:8080"
     must_not=FORWARDED,
 )
 def squid_forward(lab: Lab) -> None:
-    """curl asks Squid for two pages of node, which runs on the client's host: both conversations are on the same cable."""
+    """curl requests two pages of node through Squid; node runs on the client's host, so both conversations are on the same
+    cable."""
     node(lab.turned, "node_app.js")
     squid(lab)
     curl(lab, "-x", VIA, f"{ORIGIN}/bytes/3000", f"{ORIGIN}/stream/3/20")
@@ -167,8 +169,8 @@ def squid_forward(lab: Lab) -> None:
     wire=Conditions(0.010),
 )
 def squid_connect_rtt_20(lab: Lab) -> None:
-    """curl --proxytunnel asks Squid to CONNECT to node on the client's host, and then asks node twice through the tunnel. What
-    is in the tunnel is no exchange with Squid; behind Squid it is one with node."""
+    """curl --proxytunnel asks Squid to CONNECT to node on the client's host, and then sends node two requests through the tunnel.
+    The data in the tunnel is no exchange with Squid; behind Squid, it is an exchange with node."""
     node(lab.turned, "node_app.js")
     squid(lab)
     curl(lab, "-p", "-x", VIA, f"{ORIGIN}/bytes/3000", f"{ORIGIN}/bytes/200")

@@ -1,4 +1,4 @@
-"""What the programs of programs.py have in common: how one is served, used, and judged."""
+"""Shared parts of the programs of programs.py: how they are served, used and judged."""
 
 from __future__ import annotations
 
@@ -39,21 +39,23 @@ BROKEN: dict[str, Words] = {
     "restarted": (*WAITING, "idle-close"),
     "paused": ("slow-response", "client-abort", "no-response"),
 }
-"""What must be reported of HTTP with one request after the other, whatever goes wrong."""
+"""The rules of which one must report something, by way, if a client sends one HTTP request after the other."""
 
 KILLED: dict[str, Words] = {"killed": (*WAITING, "idle-close")}
-"""The same where a request takes long: the moment comes in the middle of a stream, and a pause, or a restart that waits for it,
-harms nothing."""
+"""The same for requests that take long: the fault then occurs in the middle of a stream, in which a pause, or a restart that
+waits for the stream, does no harm.
+"""
 
 
 @dataclass(frozen=True)
 class Program:
     """A program and how it is used.
 
-    `use`: commands of the client, all at once. `needs`: commands, Python packages and, with a slash, node modules. `may`: rule ->
-    why its warnings or errors are true of healthy use, too. `must`: way -> rules of which one has to be reported. `gateway`: what
-    passes requests on, on a host of its own between client and server. `fault`: where its use fails by itself, what has to be
-    reported: end of the recording -> rules, or rules with their kinds, of which one has to be there, and no other rule.
+    `use`: commands of the client, all run at once. `needs`: commands, Python packages and, with a slash, node modules. `may`: for
+    a rule, the reason why its warnings or errors are also true for healthy use. `must`: for a way, the rules of which at least
+    one must report something. `gateway`: a program that forwards requests, on its own host between client and server. `fault`: if
+    the use fails by itself, the rules (or rules with their kinds) for each end of the recording; one of them must report
+    something, and no other rule may.
     """
 
     name: str
@@ -69,7 +71,7 @@ class Program:
     fault: dict[str, Words] = field(default_factory=dict[str, Words])
 
     def installed(self) -> bool:
-        """Return whether everything that it needs is there."""
+        """Return whether all that the program needs is installed."""
         return all(
             (Path(MODULES) / "node_modules" / need[1:]).exists()
             if need.startswith("/")
@@ -79,27 +81,30 @@ class Program:
 
 
 def user(way: str, port: int = PORT) -> Words:
-    """A command: a way of peers/programs/user.py."""
+    """Return the command for a way of peers/programs/user.py."""
     return (sys.executable, str(HERE / "user.py"), way, SERVER, str(port))
 
 
 def http_client(library: str, port: int = PORT) -> Words:
-    """A command: a client of peers/programs/http_clients.py."""
+    """Return the command of a client in peers/programs/http_clients.py."""
     return (sys.executable, str(HERE / "http_clients.py"), library, SERVER, str(port))
 
 
 def script_user(library: str, port: int = PORT) -> Words:
-    """A command: a client of peers/programs/http_clients.mjs."""
+    """Return the command of a client in peers/programs/http_clients.mjs."""
     return ("node", str(HERE / "http_clients.mjs"), library, f"http://{SERVER}:{port}", MODULES)
 
 
 def shell(words: str) -> Words:
-    """A command line of the shell."""
+    """Return a command line for the shell."""
     return ("sh", "-c", words)
 
 
 def command(words: str, port: int = PORT, **files: str) -> Serve:
-    """Serve with a command line, and files of these names (`_` for `.`) and texts; {folder} and the like are replaced in all."""
+    """Return a server that is started by a command line, with files of these names (`_` for `.`) and texts.
+
+    {folder} and similar names are replaced in the command line and in the files.
+    """
 
     def serve(lab: Lab) -> None:
         places = {"{folder}": str(lab.folder), "{programs}": str(HERE), "{python}": sys.executable, "{modules}": MODULES}
@@ -125,22 +130,22 @@ def _pages(lab: Lab) -> None:
 
 
 def text_of(name: str) -> str:
-    """The text of a file of peers/programs."""
+    """Return the text of a file in peers/programs."""
     return (HERE / name).read_text()
 
 
 def python(server: str, file: str = "server.py") -> Serve:
-    """Serve with a server of this file in peers/programs."""
+    """Return a server of this file in peers/programs."""
     return command(f"{{python}} {{programs}}/{file} {server} {PORT}")
 
 
 def node(framework: str, file: str = "server.mjs") -> Serve:
-    """Serve with a framework of this file in peers/programs."""
+    """Return a server with a framework of this file in peers/programs."""
     return command(f"node {{programs}}/{file} {framework} {PORT} {{modules}}")
 
 
 def behind(origin: Serve, words: str, port: int, **files: str) -> Serve:
-    """Serve with a proxy on this port, before an origin on the same host."""
+    """Return a server with a proxy on this port, in front of an origin on the same host."""
 
     def serve(lab: Lab) -> None:
         origin(lab)
@@ -150,7 +155,7 @@ def behind(origin: Serve, words: str, port: int, **files: str) -> Serve:
 
 
 def files(port: int = PORT) -> tuple[Words, ...]:
-    """Commands that fetch files: curl, a download manager, a probe each second."""
+    """Return commands that fetch files: curl, a download manager, and a probe each second."""
     url = f"http://{SERVER}:{port}"
     return (
         ("sh", "-c", f"for n in 1 2 3 4 5; do curl -s {url}/small {url}/large -o /dev/null -o /dev/null; sleep 0.7; done"),
@@ -160,7 +165,7 @@ def files(port: int = PORT) -> tuple[Words, ...]:
 
 
 def download(port: int = PORT) -> Words:
-    """A command: aria2 fetches a file over two connections."""
+    """Return a command with which aria2 fetches a file over two connections."""
     return ("aria2c", "-q", "-x", "2", "-s", "2", "--allow-overwrite", "-o", "fetched", f"http://{SERVER}:{port}/huge")
 
 

@@ -1,12 +1,12 @@
-"""Programs as their users use them, and each of them put wrong: what does wiredoctor say of it?
+"""Record programs as their users use them, each also with several disturbances, and check what wiredoctor reports.
 
     python captures/lab/programs.py list
     python captures/lab/programs.py make FOLDER [NAME...] [--rtt 0 40] [--ways healthy killed]
     python captures/lab/programs.py judge FOLDER [-v]
 
-`make` records each program in each way at both ends, and at a gateway between them; it writes beside each recording what is
-true of it. `judge` analyzes the recordings and prints each warning and error that is not true, and each fault of which nothing
-is said. Run as root; MODULES names a folder with the node_modules of the servers in JavaScript.
+`make` records each program in each way at both ends, and at a gateway between them, and writes beside each recording what may and
+must be reported. `judge` analyzes the recordings, and prints each wrong warning or error, and each fault that is not reported.
+Run as root; MODULES names a folder with the node_modules of the servers in JavaScript.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from tool_programs import ARCHIVES, PACKAGES, READERS, SCANS
 from web_programs import APPLICATIONS, LONG_POLLS
 
 MOMENT, PAUSE = 2.2, 4.0
-"""Seconds of use after which something goes wrong, and for which a program stands still."""
+"""The time in seconds after which the disturbance begins, and the time for which a program is stopped."""
 
 PROGRAMS: dict[str, Program] = {
     program.name: program
@@ -88,7 +88,7 @@ CUT = ("no-response", "truncated-response", "keep-alive-race", "connect-failed",
 
 @dataclass
 class Run:
-    """A program in use: its processes on either side (process groups)."""
+    """A running program: its processes on both sides, as process groups."""
 
     program: Program
     lab: Lab
@@ -97,11 +97,11 @@ class Run:
 
 
 def healthy(_: Run) -> None:
-    """Do nothing to it."""
+    """Do nothing."""
 
 
 def faulty(_: Run) -> None:
-    """Do nothing to it: it fails by itself."""
+    """Do nothing, because the program fails by itself."""
 
 
 def killed(run: Run) -> None:
@@ -110,24 +110,24 @@ def killed(run: Run) -> None:
 
 
 def restarted(run: Run) -> None:
-    """End the server, as a deployment does, and start it again."""
+    """End the server like a deployment, and start it again."""
     for process in run.serving:
         stop(process)
     run.program.serve(run.lab)
 
 
 def paused(run: Run) -> None:
-    """Let the server stand still for a while."""
+    """Stop the server for a while."""
     _pause(run.serving)
 
 
 def throttled(run: Run) -> None:
-    """Give the server a tenth of a processor for a while, in slices, as a quota of its container does."""
+    """Give the server a tenth of a processor for a while, in slices, like a container with a quota."""
     _slice(run.serving)
 
 
 def frozen(run: Run) -> None:
-    """Let the client stand still for a while, as a suspended container or a closed lid does."""
+    """Stop the client for a while, like a suspended container or a closed laptop."""
     _pause(run.using)
 
 
@@ -137,7 +137,7 @@ def slowed(run: Run) -> None:
 
 
 def rationed(run: Run) -> None:
-    """Give the server a twentieth of a processor for a while, by the quota of a control group (version 1 or 2 of Linux)."""
+    """Give the server a twentieth of a processor for a while, with the quota of a control group (version 1 or 2 of Linux)."""
     first = Path("/sys/fs/cgroup/cpu")
     group = (first if first.exists() else Path("/sys/fs/cgroup")) / f"wiredoctor-{os.getpid()}"
     group.mkdir()
@@ -197,7 +197,9 @@ def _signal(processes: list[subprocess.Popen[bytes]], number: signal.Signals) ->
 
 @dataclass
 class Truth:
-    """What is true of a recording: rules that may be reported besides notes, and of which one must be where `must` has any."""
+    """What is true of a recording: the rules whose warnings and errors are right, and the rules of which one must report
+    something.
+    """
 
     program: str
     way: str
@@ -205,11 +207,11 @@ class Truth:
     may: dict[str, str] = field(default_factory=dict[str, str])
     must: tuple[str, ...] = ()
     fault: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
-    """The same as `must`, for each end of a program that fails by itself."""
+    """Like `must`, for each end of a program that fails by itself."""
 
 
 def truth(program: Program, way: str, rtt: int) -> Truth:
-    """What follows from how a recording is made."""
+    """Return what is true of a recording, from the way in which it is made."""
     may = dict(program.may)
     if way in ("killed", "restarted"):
         may |= dict.fromkeys(CUT, "the server was gone")
@@ -224,7 +226,7 @@ def truth(program: Program, way: str, rtt: int) -> Truth:
 
 
 def make(program: Program, way: str, rtt: int, folder: Path) -> None:
-    """Record a program at both ends, and at its gateway."""
+    """Record a program at both ends, and at its gateway if it has one."""
     name = f"{program.name}-{way}-rtt-{rtt}"
     conditions = Conditions(rtt / 2_000) if rtt else None
     with tempfile.TemporaryDirectory() as files, cable(conditions) as (client, server, _), ExitStack() as recorders:
@@ -263,7 +265,7 @@ def _use(run: Run) -> None:
 
 
 def judge(folder: Path, *, verbose: bool) -> int:
-    """Print what is wrongly said, and what is not said, of each recording; return how many there are."""
+    """Print what is wrongly reported, and what is not reported, for each recording. Return the number of these errors."""
     import wiredoctor
 
     wrong = 0
@@ -287,13 +289,13 @@ def judge(folder: Path, *, verbose: bool) -> int:
 
 
 def _known(recorded: dict[str, Any]) -> Truth:
-    """Return what the table says today, or what it said then of a program that is no longer in it."""
+    """Return the current truth of a recording or, if its program no longer exists, the stored one."""
     program = PROGRAMS.get(recorded["program"])
     return truth(program, recorded["way"], recorded["rtt"]) if program else Truth(**recorded)
 
 
 def main() -> int:
-    """Entry point."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("order", choices=("list", "make", "judge"))
     parser.add_argument("folder", nargs="?", type=Path)

@@ -1,4 +1,4 @@
-"""Proxies and balancers, recorded on both sides: what they do to streams, to closes and to requests that are lost behind them."""
+"""Record proxies and load balancers on both sides: what they do with streams, closes, and requests that are lost behind them."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def behind_nginx_unauthorized(lab: Lab) -> None:
     proxied=True,
 )
 def behind_tcp_balancer_unauthorized(lab: Lab) -> None:
-    """HAProxy in mode tcp passes on what it gets, and closes where its server closes. The user waits for the close."""
+    """HAProxy in mode tcp forwards everything, and closes when its server closes. The user waits for the close."""
     raw_server(lab, [[FINE], [SILENT, 0.005, CLOSE]])
     _haproxy(lab, "tcp")
     raw_user(lab, REQUEST, READ, 0.05, REQUEST, READ, 1.3)
@@ -126,8 +126,8 @@ def behind_tcp_balancer_unauthorized(lab: Lab) -> None:
 )
 def behind_haproxy_unauthorized(lab: Lab) -> None:
     """The server, 20 ms away, closes 15 ms after a 401, unannounced. The user's next request follows at once; HAProxy sends it on
-    the connection that it holds for open. It is lost, and HAProxy closes the user's connection without a word, so that the
-    user may try again."""
+    the connection, which it believes to be open. The request is lost, and HAProxy closes the user's connection without a
+    response, so the user may try again."""
     raw_server(lab, [[FINE], [SILENT, 0.015, CLOSE]])
     _haproxy(lab)
     raw_user(lab, REQUEST, READ, 0.05, REQUEST, READ, 0.004, REQUEST, {"do": "wait"}, 1.3)
@@ -148,8 +148,8 @@ def behind_haproxy_unauthorized(lab: Lab) -> None:
     proxied=True,
 )
 def behind_haproxy_announced(lab: Lab) -> None:
-    """What mends behind-haproxy-unauthorized: Connection: close on the 401. HAProxy keeps the user's connection and opens
-    another to its server."""
+    """The fix for behind-haproxy-unauthorized: Connection: close on the 401. HAProxy keeps the user's connection, and opens a new
+    one to its server."""
     raw_server(lab, [[FINE], [ANNOUNCED, 0.015, CLOSE]])
     _haproxy(lab)
     raw_user(lab, REQUEST, READ, 0.05, REQUEST, READ, 0.004, REQUEST, READ, 0.05)
@@ -170,8 +170,8 @@ def behind_haproxy_announced(lab: Lab) -> None:
     proxied=True,
 )
 def behind_nginx_race(lab: Lab) -> None:
-    """nginx keeps idle connections to its upstream for 60 s, the server behind it for 1.5 s. An order that comes after 1.5 s is
-    sent while the server's close is on its way, and may not be repeated: nginx answers 502."""
+    """nginx keeps idle connections to its upstream for 60 s, the server behind it for 1.5 s. An order after 1.5 s is sent while
+    the server's close is on its way, and must not be repeated: nginx sends a 502."""
     raw_server(lab, [[FINE, REST, CLOSE]])
     _nginx(lab)
     raw_user(lab, ORDER, {"read": ["POST"]}, REST - 0.0105, ORDER, {"read": ["POST"]}, 1.3)
@@ -188,14 +188,14 @@ def behind_nginx_race(lab: Lab) -> None:
     proxied=True,
 )
 def behind_nginx_retired(lab: Lab) -> None:
-    """What mends behind-nginx-race: `keepalive_timeout 1s` in the upstream block, less than the 1.5 s of the server."""
+    """The fix for behind-nginx-race: `keepalive_timeout 1s` in the upstream block, less than the 1.5 s of the server."""
     raw_server(lab, [[FINE, REST, CLOSE]])
     _nginx(lab, upstream="keepalive_timeout 1s;")
     raw_user(lab, ORDER, {"read": ["POST"]}, REST - 0.0105, ORDER, {"read": ["POST"]}, 1.3)
 
 
 def _page(how: str, front: dict[str, str], back: dict[str, str], closed_by: str | None) -> tuple[Connection, ...]:
-    """The page, from the user and from the proxy, and behind it its two sub-resources."""
+    """Return the connections for the page of a user and of the proxy, each followed by its two sub-resources."""
     page = f"/page/800/{how}"
     assets = [get(f"/asset/50/{name}", 500) for name in ("style.css", "script.js")]
     return (
@@ -217,8 +217,8 @@ def _page(how: str, front: dict[str, str], back: dict[str, str], closed_by: str 
     proxied=True,
 )
 def behind_nginx_page_unchunked(lab: Lab) -> None:
-    """The server of page-keep-alive-off behind nginx. The head of the page leaves the server at once; nginx has no chunks to
-    go by and passes on only the whole, 800 ms later, and the browser begins with style sheet and script then."""
+    """The server of page-keep-alive-off behind nginx. The head of the page leaves the server at once. Without chunks, nginx
+    forwards only the complete page, 800 ms later, and the browser requests style sheet and script then."""
     page_server(lab, "close")
     _nginx(lab)
     _browse(lab, "flushed")
@@ -234,7 +234,7 @@ def behind_nginx_page_unchunked(lab: Lab) -> None:
     proxied=True,
 )
 def behind_nginx_page_chunked(lab: Lab) -> None:
-    """What mends behind-nginx-page-unchunked: keep-alive is on, and node chunks."""
+    """The fix for behind-nginx-page-unchunked: keep-alive is on, and node chunks."""
     page_server(lab)
     _nginx(lab)
     _browse(lab, "flushed")
@@ -257,8 +257,7 @@ def behind_nginx_page_chunked(lab: Lab) -> None:
     proxied=True,
 )
 def behind_haproxy_page_unchunked(lab: Lab) -> None:
-    """As behind-nginx-page-unchunked, but HAProxy collects nothing: it passes on each piece when it comes, no better framed
-    than it was."""
+    """Like behind-nginx-page-unchunked, but HAProxy does not buffer: it forwards each piece when it arrives, without chunks."""
     page_server(lab, "close")
     _haproxy(lab)
     _browse(lab, "flushed")
@@ -288,7 +287,7 @@ HELD = Find("buffered-stream", "event-stream", "server", 0)
     proxied=True,
 )
 def behind_nginx_events_held(lab: Lab) -> None:
-    """node sends six events 150 ms apart. In HTTP/1.0 it may not chunk, and nginx passes on only the whole."""
+    """node sends six events 150 ms apart. In HTTP/1.0 it may not chunk, and nginx forwards only the complete response."""
     page_server(lab)
     _nginx(lab, more="")
     raw_user(lab, SUBSCRIBE, READ, 0.05)
@@ -304,7 +303,7 @@ def behind_nginx_events_held(lab: Lab) -> None:
     proxied=True,
 )
 def behind_nginx_events_passed(lab: Lab) -> None:
-    """What mends behind-nginx-events-held: `proxy_http_version 1.1`."""
+    """The fix for behind-nginx-events-held: `proxy_http_version 1.1`."""
     page_server(lab)
     _nginx(lab)
     raw_user(lab, SUBSCRIBE, READ, 0.05)
@@ -320,7 +319,7 @@ def behind_nginx_events_passed(lab: Lab) -> None:
     proxied=True,
 )
 def behind_varnish_events_held(lab: Lab) -> None:
-    """`set beresp.do_stream = false`: Varnish fetches the whole and gives it a Content-Length."""
+    """`set beresp.do_stream = false`: Varnish fetches the complete response and adds a Content-Length."""
     page_server(lab)
     _varnish(lab, stream=False)
     raw_user(lab, SUBSCRIBE, READ, 0.05)
@@ -336,7 +335,7 @@ def behind_varnish_events_held(lab: Lab) -> None:
     proxied=True,
 )
 def behind_varnish_events_passed(lab: Lab) -> None:
-    """What mends behind-varnish-events-held: Varnish's default."""
+    """The fix for behind-varnish-events-held: Varnish's default."""
     page_server(lab)
     _varnish(lab, stream=True)
     raw_user(lab, SUBSCRIBE, READ, 0.05)
@@ -358,8 +357,8 @@ UNBUFFERED = "/events/6/150/unbuffered"
     proxied=True,
 )
 def behind_nginx_events_unbuffered(lab: Lab) -> None:
-    """The other thing that mends behind-nginx-events-held, where nobody can change nginx: the application's response says
-    X-Accel-Buffering: no."""
+    """Another fix for behind-nginx-events-held, if nginx cannot be changed: the application's response has X-Accel-Buffering:
+    no."""
     page_server(lab)
     _nginx(lab, more="")
     raw_user(lab, SUBSCRIBE.replace(b"/150", b"/150/unbuffered"), READ, 0.05)
@@ -381,7 +380,7 @@ ROWS_OF_JSON = sum(len(f'{{"id": {n}}}\n') for n in range(1, 9))
     proxied=True,
 )
 def behind_nginx_lines_held(lab: Lab) -> None:
-    """As behind-nginx-events-held, with newline-delimited JSON: eight lines 100 ms apart, the first at once."""
+    """Like behind-nginx-events-held, with newline-delimited JSON: eight lines 100 ms apart, the first at once."""
     page_server(lab)
     _nginx(lab, more="")
     raw_user(lab, SUBSCRIBE.replace(b"/events/6/150", b"/lines/8/100"), READ, 0.05)

@@ -1,4 +1,4 @@
-"""What happens in a recording of races.py, drawn from a seed: a pool meets a server's idle limit, or its processes end."""
+"""Choose at random what happens in a recording of races.py: a pool meets a server's idle timeout, or its processes end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SOFTWARE_OF_CRASHES = (
     *("gunicorn", "gunicorn-sync", "uvicorn", "node", "node-silent", "go", "java", "tomcat", "jetty", "nginx", "apache-prefork"),
 )
 CLOSES_SOON = ("soon", "gunicorn-sync")
-"""Servers that close after each answer: `soon` without a word, gunicorn's sync worker with `Connection: close`."""
+"""Servers that close after each response: `soon` without an announcement, gunicorn's sync worker with `Connection: close`."""
 
 LIBRARIES = (
     *("requests", "node", "go", "httpx", "aiohttp", "undici", "java"),
@@ -25,12 +25,12 @@ LIBRARIES = (
 )
 PYTHON = ("gunicorn", "gunicorn-sync", "uvicorn")
 LONG = 75.0
-"""A limit that nothing reaches."""
+"""An idle timeout in seconds that no connection reaches."""
 
 
 @dataclass
 class Plan:
-    """A recording: server, limit, round trip, who asks it (`pool`, or a proxy), and what the pool does (peers/timed_pool.py)."""
+    """A recording: the server, its idle timeout, the round trip, the client (`pool`, or a proxy), and what the pool does."""
 
     name: str
     family: str
@@ -40,7 +40,7 @@ class Plan:
     at: tuple[str, ...]
     proxy: str = ""
     client: str = "pool"
-    """peers/timed_pool.py, or a library with a pool of its own."""
+    """The client: `pool` for peers/timed_pool.py, or the name of a library with its own pool."""
 
     workers: int = 1
     more: tuple[str, ...] = ()
@@ -49,7 +49,7 @@ class Plan:
 
 
 def race(number: int, seed: int) -> Plan:
-    """A pool or a proxy whose requests come when the server's limit ends."""
+    """Plan a pool or a proxy whose requests arrive when the server's idle timeout expires."""
     chance = random.Random(f"{seed}-race-{number}")
     names = [*BEHIND, *CLOSES_SOON]
     server = names[number % len(names)]
@@ -88,7 +88,9 @@ def race(number: int, seed: int) -> Plan:
 
 
 def crash(number: int, seed: int) -> Plan:
-    """A pool whose server's processes are killed, restarted, recycled, or end in a handler; at random rests, or at equal ones."""
+    """Plan a pool whose server's processes are killed, restarted, recycled, or end in a handler, after random or equal idle
+    times.
+    """
     chance = random.Random(f"{seed}-crash-{number}")
     server = SOFTWARE_OF_CRASHES[number % len(SOFTWARE_OF_CRASHES)]
     equal = chance.random() < 0.5
@@ -141,7 +143,7 @@ def crash(number: int, seed: int) -> Plan:
 
 
 def purpose(number: int, seed: int) -> Plan:
-    """An application that closes or resets on purpose, at some requests, whatever the rest."""
+    """Plan an application that deliberately closes or resets at some requests, whatever the idle time."""
     chance = random.Random(f"{seed}-purpose-{number}")
     server, ends = (("node", ("reset", "hangup")), ("nginx", ("hangup",)), ("go", ("thrown",)), ("node-silent", ("reset",)))[
         number % 4
@@ -165,7 +167,7 @@ def purpose(number: int, seed: int) -> Plan:
 
 
 def library(number: int, seed: int) -> Plan:
-    """A library's pool, whose requests come when the server's limit ends."""
+    """Plan a library's pool whose requests arrive when the server's idle timeout expires."""
     chance = random.Random(f"{seed}-library-{number}")
     servers = ("gunicorn", "node-silent", "go", "node", "uvicorn", "jetty", "nginx", "apache")
     client, server = LIBRARIES[number % len(LIBRARIES)], servers[number % len(servers)]
@@ -185,6 +187,6 @@ FAMILIES = {"race": race, "crash": crash, "purpose": purpose, "library": library
 
 
 def planned(name: str, seed: int) -> Plan:
-    """The plan of a recording, from its name."""
+    """Return the plan of the recording with this name."""
     family, _, number = name.partition("-")
     return FAMILIES[family](int(number), seed)

@@ -1,4 +1,4 @@
-"""Which answer wiredoctor gives to each lost request of races.py, and whether a race is told as one and a death is not."""
+"""Count what wiredoctor reports for each lost request of races.py: races must be reported as races, ended processes must not."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 AROUND = 5.0
-"""Seconds between a request and its finding: ports are used again."""
+"""The maximum time in seconds between a request and its finding, because ports are reused."""
 
 BESIDE = ("slow-response", "retransmission-stall")
-"""What may be said of a lost request besides."""
+"""Rules that may also report a lost request."""
 
 RACES, DEATHS = 0.95, 0.02
-"""Of acknowledged requests: how many that met a limit must be told as races, and how many others may be."""
+"""The minimum share of acknowledged requests at the idle timeout that must be reported as races, and the maximum of others."""
 
 
 @dataclass(frozen=True)
 class Told:
-    """A lost request at one capture point, and the answer that it got."""
+    """A lost request at one capture point, and what was reported about it."""
 
     case: dict[str, Any]
     point: str
@@ -43,25 +43,25 @@ class Told:
 
     @property
     def how(self) -> str:
-        """Whether the close had seen the request, and whether that was the first of its connection."""
+        """How much of the request the close acknowledges, and whether the request was the first of its connection."""
         acknowledged = {"whole": "acknowledged", "part": "acknowledged in part", "none": "not acknowledged"}
         return f"{acknowledged[self.lost['acknowledged']]}, {'later' if self.lost['request'] else 'first'}"
 
     @property
     def death(self) -> str:
-        """How the server's process ended, and how long its connections had rested."""
+        """How the server's process ended, and whether the idle times of its connections were equal."""
         low, high = self.case["pool"].get("rests", (0, 1))
         done = ("busy, " if self.case["pool"].get("stuck") else "") + self.lost["how"]
         return f"{done}, {'equal' if low == high else 'random'} rests"
 
     @property
     def counts(self) -> bool:
-        """It is of a connection that was used before, and its close had seen the request."""
+        """True if the connection was reused, and the close acknowledges at least a part of the request."""
         return bool(self.lost["request"]) and self.lost["acknowledged"] != "none"
 
 
 def score(words: Namespace) -> int:
-    """Prints which answers are given, by stack, by death and in all; returns 1 where the marks are missed."""
+    """Print what is reported, by stack, by the end of the process, and in total. Return 1 if the required scores were missed."""
     cases = [{"client": "pool"} | json.loads(path.read_text()) for path in sorted(words.folder.glob("*-*.json"))]
     cases = [case for case in cases if is_wanted(words, *(case[n] for n in ("name", "family", "server", "client", "proxy")))]
     views = [(case, point) for case in cases for point in case["views"]]
@@ -100,7 +100,7 @@ def _table(told: list[Told], key: Callable[[Told], str]) -> None:
 
 
 def _marks(told: list[Told]) -> int:
-    """Says how many of the acknowledged requests that met a limit, and of the others, are told as races."""
+    """Print how many acknowledged requests at the idle timeout, and how many others, are reported as races."""
     met = [one.answer for one in told if one.counts and one.label == "race"]
     others = [one.answer for one in told if one.counts and one.label in ("crash", "closed-on-purpose")]
     right, wrong = (sum("keep-alive-race" in answer for answer in answers) for answers in (met, others))

@@ -1,6 +1,6 @@
-"""Servers with an idle limit that a pool can meet, and whose processes can end: each with its limit in seconds.
+"""Start servers with an idle timeout that a pool can meet, and whose processes can end. Each gets its idle timeout in seconds.
 
-A starter returns the process whose children are the workers: a master, or the keeper that starts a single process again.
+A starter returns the process whose children are the workers: a master, or the keeper that restarts a single process.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LIBRARIES = {
     "HttpClient4Pool": _jars("httpclient", "httpcore", "commons-logging"),
     "HttpClient5Pool": _jars("httpclient5", "httpcore5", "httpcore5-h2", "slf4j-api"),
 }
-"""The class path of programs in Java."""
+"""The class path of each program in Java."""
 
 DOTNET = {
     "runtimeOptions": {
@@ -49,21 +49,23 @@ DEVNULL = {"stdout": -3, "stderr": -3}
 
 @dataclass(frozen=True)
 class Server:
-    """How a server starts (lab, binaries, limit, workers, more options), and what is to be known of its limit."""
+    """How a server is started (lab, binaries, idle timeout, workers, more options), and what is known about its idle timeout."""
 
     start: Callable[..., subprocess.Popen[bytes]]
     software: str
     spread: float = 0.002
-    """How far from the limit requests are sent, in seconds: where it looks only now and then, further."""
+    """The maximum distance in seconds of requests from the idle timeout; larger for servers that check for idle connections now
+    and then.
+    """
 
     stride: int = 1
     limits: tuple[float, ...] = (1.0, 2.0, 3.0)
     parent: str = "master"
-    """Whose children die: of a master, or of a keeper."""
+    """The process whose children end: a master, or a keeper."""
 
 
 def built(binaries: Path, host: Host, program: str) -> Path:
-    """Compiles a program of peers/ in Go, C# or Java, once."""
+    """Compile a program of peers/ in Go, C# or Java, unless it is compiled already."""
     if program.endswith(".go"):
         binary = binaries / program[:-3]
         if not binary.exists():
@@ -305,7 +307,7 @@ ProxyPass / http://{back}/ keepalive=On
 
 
 def proxy(lab: Lab, name: str) -> int:
-    """Starts a proxy on the client that keeps its connections to the server; returns its port."""
+    """Start a proxy on the client that keeps its connections to the server; return its port."""
     folder = lab.folder / "proxy"
     folder.mkdir()
     lab.folder.chmod(0o777)

@@ -1,6 +1,6 @@
-"""Which requests of a capture got no answer, and how their connections ended: from the packets, and from nothing else.
+"""Determine from packets alone which requests of a capture got no response, and how their connections ended.
 
-Clients that send a head in one segment and wait for its answer; no losses. Written for races.py.
+Clients must send each head in one segment and wait for the response, and no packet may be lost. Written for races.py.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ TIMES = 1 << 31
 
 @dataclass
 class Stream:
-    """One connection: requests as [time, first sequence number, end, head], responses as [time of first and last byte]."""
+    """A connection, with its requests as [time, first sequence number, end, head]."""
 
     client: str
     server: str
@@ -28,15 +28,15 @@ class Stream:
     responses: int = 0
     last_byte: float = 0.0
     sent: int | None = None
-    """Up to where the client's bytes were seen."""
+    """The sequence number after the last captured byte of the client."""
 
     got: int | None = None
     ends: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    """FIN and RST of both sides, in the order of the capture."""
+    """The FINs and RSTs of both sides, in capture order."""
 
 
 def streams(path: Path, port: int) -> list[Stream]:
-    """The connections to a port of a pcap of Ethernet frames with microseconds."""
+    """Return the connections to a port in a pcap file with Ethernet frames and microseconds."""
     data = path.read_bytes()
     at = 24
     current: dict[tuple[bytes, int], Stream] = {}
@@ -88,7 +88,7 @@ def _add(stream: Stream, when: float, seen: Any, payload: bytes, upwards: bool) 
 
 
 def lost(stream: Stream) -> dict[str, Any] | None:
-    """The first request without an answer whose connection the server ended, with how; None where there is none."""
+    """Return the first request without a response whose connection the server ended, and how it ended; None if there is none."""
     if stream.responses >= len(stream.requests):
         return None
     closes = [end for end in stream.ends if end["who"] == "server"]
@@ -118,7 +118,7 @@ def lost(stream: Stream) -> dict[str, Any] | None:
 
 
 def idle_close(stream: Stream) -> float | None:
-    """The rest after which the server closed a connection on which all was answered; None where it was otherwise."""
+    """Return the idle time (s) after which the server closed a connection with all requests answered; otherwise None."""
     if not stream.requests or stream.responses < len(stream.requests) or not stream.ends or stream.ends[0]["who"] != "server":
         return None
     return round(stream.ends[0]["time"] - stream.last_byte, 4)

@@ -1,14 +1,14 @@
-"""Requests that met a server's idle limit, and requests whose server died, by the hundred; and which answer is given to each.
+"""Record hundreds of requests that met a server's idle timeout, or whose server ended, and check what is reported for each.
 
     python captures/lab/races.py make FOLDER [--seed N] [--count N] [--jobs N] [--only NAME,...]
     python captures/lab/races.py score FOLDER [--python PYTHON] [--jobs N] [--only NAME,...] [--list WORD]
 
-Real servers, and pools and proxies that use their connections again; a round trip of 0 to 150 ms. `race-N`: requests timed at the
-idle limit. `crash-N`: processes that are killed, restarted and recycled, or end in a handler. `purpose-N`: closes on purpose.
-`library-N`: as race-N, by the pools of requests, httpx, aiohttp, node's http.Agent, undici, Go, Java, OkHttp, Apache HttpClient 4
-and 5, .NET, Net::HTTP::Persistent, Excon, Guzzle and reqwest.
-NAME.json beside NAME-client.pcap and so on says of each lost request how it was lost, from the packets (race_truth.py) and from
-what was done to the server, never from wiredoctor. Run `make` as root. A recording takes about a minute, most of it waiting.
+The servers are real, as are the pools and proxies that reuse their connections; the round trip is 0 to 150 ms. `race-N`: requests
+that are sent when the idle timeout expires. `crash-N`: processes that are killed, restarted and recycled, or end in a handler.
+`purpose-N`: deliberate closes. `library-N`: like race-N, with the pools of requests, httpx, aiohttp, node's http.Agent, undici,
+Go, Java, OkHttp, Apache HttpClient 4 and 5, .NET, Net::HTTP::Persistent, Excon, Guzzle and reqwest. NAME.json beside
+NAME-client.pcap and so on says how each lost request was lost, according to the packets (race_truth.py) and to what was done to
+the server, never according to wiredoctor. Run `make` as root. A recording takes about a minute, mostly waiting.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
 WITHIN = 200.0
-"""Seconds in which a recording is over, or fails."""
+"""The maximum duration of a recording in seconds; after that, it has failed."""
 
 JAVA = {
     "java": "ClientPool$OfJava",
@@ -45,14 +45,14 @@ JAVA = {
     "httpclient4": "HttpClient4Pool",
     "httpclient5": "HttpClient5Pool",
 }
-"""The pools in Java, and their classes."""
+"""The class of each pool in Java."""
 
 ENDED_TOGETHER = 1.0
-"""Seconds after the death of a process in which its connections end."""
+"""The time in seconds after the end of a process in which its connections end."""
 
 
 def main() -> int:
-    """Entry point."""
+    """Run the command line."""
     parser = parser_of(__doc__, "truth", jobs=3, only="race-7 and the like, a family, a server, a client or a proxy")
     parser.add_argument("--count", type=int, default=60, help="recordings of each family")
     parser.add_argument("--first", type=int, default=0)
@@ -70,7 +70,7 @@ def main() -> int:
 
 
 def make_all(words: Namespace) -> int:
-    """Make the recordings that are missing. Return how many failed."""
+    """Make the missing recordings. Return the number of failures."""
     (words.folder / "bin").mkdir(exist_ok=True)
     names = [f"{family}-{n}" for n in range(words.first, words.first + words.count) for family in FAMILIES]
     plans = [planned(name, words.seed) for name in names]
@@ -79,7 +79,7 @@ def make_all(words: Namespace) -> int:
 
 
 def make(folder: Path, plan: Plan) -> None:
-    """Records a plan at its points, and writes what is to be known of its requests."""
+    """Record a plan at its capture points, and write what is known about its requests."""
     binaries = folder / "bin"
     conditions = Conditions(plan.rtt / 2) if plan.rtt else None
     paths = {point: folder / f"{plan.name}-{point}.pcap" for point in plan.at}
@@ -112,7 +112,7 @@ def make(folder: Path, plan: Plan) -> None:
 
 
 def _ask(lab: Lab, binaries: Path, plan: Plan, parent: int) -> list[dict[str, Any]]:
-    """Runs the pool; returns what it did to processes, and last its counts."""
+    """Run the pool. Return what it did to processes, and its counts as the last item."""
     looped = plan.at == ("loopback",)
     host: Host = lab.server if looped else lab.client
     address, port = ("127.0.0.1", FRONT) if plan.proxy else ("127.0.0.1" if looped else "10.9.0.2", PORT)
@@ -128,7 +128,7 @@ def _ask(lab: Lab, binaries: Path, plan: Plan, parent: int) -> list[dict[str, An
 
 
 def _library(lab: Lab, binaries: Path, plan: Plan, base: str) -> list[dict[str, Any]]:
-    """Runs the pool of a library, while another client keeps the server busy now and then."""
+    """Run the pool of a library, while another client keeps the server busy now and then."""
     words = [base, *(str(plan.pool[name]) for name in ("connections", "seconds", "aim", "spread", "busy"))]
     client, host = plan.client, lab.client
     if client in ("requests", "httpx", "reqwest"):
@@ -155,7 +155,7 @@ def _library(lab: Lab, binaries: Path, plan: Plan, base: str) -> list[dict[str, 
 
 
 def judge(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
-    """Says of each lost request in each capture what it was lost to, and writes NAME.json."""
+    """Determine for each lost request in each capture why it was lost, and write NAME.json."""
     views: dict[str, Any] = {}
     for point in content["at"]:
         streams = race_truth.streams(folder / f"{content['name']}-{point}.pcap", PORT)
@@ -177,7 +177,7 @@ def judge(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _label(content: dict[str, Any], one: dict[str, Any], deaths: list[float]) -> tuple[str, str]:
-    """What a request was lost to, and how its server ended."""
+    """Return why a request was lost, and how its server ended."""
     kind, how = one["target"].split("/")[1], content["how"]
     if one["client_first"]:
         return "client", "the client closed first"

@@ -1,11 +1,11 @@
-"""Recordings with a fault at random, and healthy twins, of real kernels, clients and servers; and how many are named rightly.
+"""Record random faults and healthy twins with real kernels, clients and servers, and count how many are named correctly.
 
     python captures/lab/random_faults.py make FOLDER [--seed N] [--count N] [--jobs N] [--only NAME,...]
     python captures/lab/random_faults.py score FOLDER [--python PYTHON] [--jobs N] [--only NAME,...]
 
-Each recording has a pair of namespaces of its own, a round trip of 0 to 150 ms, 0 to 3 % of loss, and is captured at client,
-middle and server; NAME.json beside NAME-client.pcap and so on holds what a reader at each point can know. Run `make` as root.
-A recording takes 10 to 30 s, nearly all of it waiting. Its plan (random_plans.py) depends on seed and number only.
+Each recording has its own pair of namespaces, a round trip of 0 to 150 ms and 0 to 3 % of loss, and is captured at the client, in
+the middle and at the server. NAME.json beside NAME-client.pcap and so on contains what can be known at each point. Run `make` as
+root. A recording takes 10 to 30 s, mostly waiting. Its plan (random_plans.py) depends on seed and number only.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from wire import Wire
 
 WITHIN = 100.0
-"""Seconds in which a recording is over, or fails."""
+"""The maximum duration of a recording in seconds; after that, it has failed."""
 
 ORPHANS = 7.0
-"""Seconds for which a capture goes on when the client has ended: its kernel repeats what is not acknowledged."""
+"""The time in seconds for which a capture continues after the client has ended, because its kernel still retransmits."""
 
 HARMLESS = (
     "retransmission-stall",
@@ -49,11 +49,11 @@ HARMLESS = (
     "nagle-delayed-ack",
     "delayed-ack-stall",
 )
-"""What is true of recordings with losses, rests and slow peers."""
+"""Rules that may report something in recordings with losses, idle times and slow peers."""
 
 
 def main() -> int:
-    """Entry point."""
+    """Run the command line."""
     parser = parser_of(__doc__, jobs=8, only="fault-7 and the like, or the name of a family")
     parser.add_argument("--count", type=int, default=200, help="recordings with a fault, and as many without")
     words = parser.parse_args()
@@ -70,14 +70,14 @@ def _planned(name: str, seed: int) -> Plan:
 
 
 def make_all(words: Namespace) -> int:
-    """Make the recordings that are missing. Return how many failed."""
+    """Make the missing recordings. Return the number of failures."""
     names = [f"{kind}-{number}" for number in range(words.count) for kind in ("fault", "twin")]
     names = [name for name in names if is_wanted(words, name, _planned(name, words.seed).family)]
     return make_missing(__file__, names, words, WITHIN)
 
 
 def make(folder: Path, case: Plan) -> None:
-    """Records a plan at three points, and writes what is to be known there."""
+    """Record a plan at three points, and write what can be known at each."""
     conditions = Conditions(case.rtt / 2, rate=case.loss, seed=case.number, hops=case.hops, faults=case.faults)
     paths = {point: folder / f"{case.name}-{point}.pcap" for point in POINTS}
     with tempfile.TemporaryDirectory() as name, cable(conditions) as (client, server, wire), ExitStack() as recordings:
@@ -100,7 +100,7 @@ def make(folder: Path, case: Plan) -> None:
 
 
 def _serve(case: Plan, server: Host, folder: Path) -> int:
-    """Starts the server; returns its port."""
+    """Start the server; return its port."""
     if case.server == "nginx":
         root = folder / "site" / "size"
         root.mkdir(parents=True)
@@ -121,7 +121,7 @@ def _serve(case: Plan, server: Host, folder: Path) -> int:
 
 
 def _ask(case: Plan, client: Host, wire: Wire, port: int) -> str:
-    """Runs the client to its end, and the fault when it says so; returns what it complained about."""
+    """Run the client to its end, and begin the fault when the client says so. Return the client's error output."""
     base = f"http://{'[fd00:9::2]' if case.ipv6 else '10.9.0.2'}:{port}"
     if case.client == "curl":
         words = ["curl", "-g", "-sS", "-o", "/dev/null", "--max-time", str(case.timeout), *case.curl]
@@ -143,7 +143,7 @@ def _ask(case: Plan, client: Host, wire: Wire, port: int) -> str:
 
 
 def _narrow(path: Path, case: Plan, port: int) -> None:
-    """Leaves one direction, or ends the capture earlier."""
+    """Keep only one direction, or end the capture earlier, as the plan says."""
     narrow = path.with_suffix(".narrow")
     if case.only_from:
         expression = f"tcp.{'dst' if case.only_from == 'client' else 'src'}port == {port}"
@@ -161,7 +161,7 @@ def _narrow(path: Path, case: Plan, port: int) -> None:
 
 
 def score(words: Namespace) -> int:
-    """Analyses every recording at every point, and prints who was named what; returns 1 where the marks are missed."""
+    """Analyze every recording at every point, and print what was reported. Return 1 if the required scores were missed."""
     cases = [json.loads(path.read_text()) for path in words.folder.glob("*.json")]
     cases = [case for case in cases if is_wanted(words, case["name"], case["family"])]
     cases.sort(key=lambda case: (case["name"].partition("-")[0], case["number"]))

@@ -1,11 +1,11 @@
-"""Failures at gateways at random, recorded on both sides of them; and how many a wiredoctor explains rightly.
+"""Record random failures at gateways, on both sides of the gateways, and count how many wiredoctor explains correctly.
 
     python captures/lab/random_gateways.py make FOLDER [--seed N] [--count N] [--jobs N] [--only NAME,...]
     python captures/lab/random_gateways.py score FOLDER [--python PYTHON] [--jobs N] [--only NAME,...] [-v]
 
-NAME.pcap holds both sides of a gateway (nginx, haproxy, Apache httpd, Caddy, Go's ReverseProxy) or of two in a row,
-NAME-front.pcap the front alone, and NAME.json what is true of both: README.md in the folder describes it. Run `make` as root. A
-recording takes 10 s, nearly all of it waiting. Its plan (gateway_plans.py) depends on seed and number only.
+NAME.pcap contains both sides of a gateway (nginx, haproxy, Apache httpd, Caddy, Go's ReverseProxy) or of two in a row,
+NAME-front.pcap the front alone, and NAME.json what is true of both; README.md in the folder describes it. Run `make` as root. A
+recording takes 10 s, mostly waiting. Its plan (gateway_plans.py) depends on seed and number only.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
 WITHIN = 120.0
-"""Seconds in which a recording is over, or fails."""
+"""The maximum duration of a recording in seconds; after that, it has failed."""
 
 README = """\
 # Gateways recorded on both sides
@@ -59,7 +59,7 @@ where a gateway tries one thing at a time: a front exchange that has a try under
 
 
 def main() -> int:
-    """Entry point."""
+    """Run the command line."""
     parser = parser_of(__doc__, jobs=4, only="numbers, families or makers")
     parser.add_argument("--count", type=int, default=80, help="recordings")
     parser.add_argument("-v", "--verbose", action="store_true", help="print each thing that is wrong")
@@ -76,7 +76,7 @@ def main() -> int:
 
 
 def make_all(words: Namespace) -> int:
-    """Make the recordings that are missing. Return how many failed."""
+    """Make the missing recordings. Return the number of failures."""
     (words.folder / "README.md").write_text(README)
     cases = [plan(number, words.seed) for number in range(words.count)]
     names = [case.name for case in cases if is_wanted(words, str(case.number), case.family, *case.makers)]
@@ -84,7 +84,7 @@ def make_all(words: Namespace) -> int:
 
 
 def make(folder: Path, case: Plan) -> None:
-    """Records a plan, and writes what is true of it."""
+    """Record a plan, and write what is true of it."""
     both, front = folder / f"{case.name}.pcap", folder / f"{case.name}-front.pcap"
     conditions = Conditions(case.delay) if case.delay else None
     with tempfile.TemporaryDirectory() as name, cable(conditions) as (proxy, far, _), ExitStack() as recordings:
@@ -117,7 +117,7 @@ def make(folder: Path, case: Plan) -> None:
 
 
 def _ask(case: Plan, user: Host, address: str, folder: Path) -> dict[str, dict[str, Any]]:
-    """Lets the clients ask; returns what they got, by id."""
+    """Run the clients; return their results by request id."""
     path = folder / "plan.json"
     path.write_text(json.dumps(case.clients))
     done = user.run(sys.executable, str(PEERS / "told_client.py"), address, "80", str(path))
@@ -126,7 +126,7 @@ def _ask(case: Plan, user: Host, address: str, folder: Path) -> dict[str, dict[s
 
 
 def _exchanges(path: Path, form: str) -> list[dict[str, Any]]:
-    """Every request of a capture, in the order of connections."""
+    """Return every request of a capture, in the order of connections."""
     pattern = {"header": rb"X-Request-Id: (r\d+)", "query": rb"^\S+ \S+[?&]id=(r\d+)", "hidden": rb"X-Lab: (r\d+)"}[form]
     found = list[dict[str, Any]]()
     for connection in gateway_truth.connections(path):
@@ -143,7 +143,7 @@ ROLES = ("front", "middle", "back")
 
 
 def _pairs(exchanges: list[dict[str, Any]]) -> list[list[int]]:
-    """Neighbors with the same id. Several of one role: the newest before it in the capture is whose it is."""
+    """Pair each request with the newest earlier request that has the same id and is one gateway nearer to the client."""
     pairs = list[list[int]]()
     for one in exchanges:
         same = [other for other in exchanges if other["id"] == one["id"] and other["frame"] < one["frame"]]

@@ -1,7 +1,7 @@
-"""What happens in a recording of random_faults.py, drawn from a seed, and what can be known of it at each point.
+"""Choose at random what happens in a recording of random_faults.py, and derive what can be known at each capture point.
 
-Expectations follow from how a fault was made and from what passes each point. A side's view is what passes its end of the wire;
-the middle has the view of the side from which the box with the fault lies behind it.
+Expectations follow from how a fault was made and from what passes each point. A side sees what passes its end of the wire. The
+middle sees what the client sees if the device with the fault is in the server's half of the wire, otherwise what the server sees.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from impairments import SIDES
 
 Steps = list[dict[str, Any]]
 Names = list[str] | None
-"""Any of these findings is right, and no other beside it; None: nothing of the fault can be known."""
+"""The findings of which any is right, with no other beside it. None: nothing can be known about the fault."""
 
 LIBRARIES = ("requests", "urllib3", "http.client")
 BOTH, TO_SERVER, FROM_SERVER = SIDES, ("client",), ("server",)
@@ -25,7 +25,7 @@ BOTH, TO_SERVER, FROM_SERVER = SIDES, ("client",), ("server",)
 
 @dataclass
 class Plan:
-    """A recording: who talks how to whom over which path, the fault, and what is to be found (by point)."""
+    """A recording: the hosts, what they send, the path, the fault, and the expected findings by capture point."""
 
     number: int
     healthy: bool
@@ -42,7 +42,7 @@ class Plan:
     upload: int = 0
     faults: tuple[Fault, ...] = ()
     deaf: bool = False
-    """A firewall on either host drops ICMP before the kernel heeds it; captures show it."""
+    """True if a firewall on both hosts drops ICMP before the kernel reads it; captures contain it."""
 
     after: float | None = None
     only_from: str = ""
@@ -56,13 +56,13 @@ class Plan:
 
     @property
     def sizes(self) -> set[int]:
-        """Of the pages that nginx must have."""
+        """The sizes of the pages that nginx must have."""
         paths = [step["get"] for step in self.steps if "get" in step] + [word for word in self.curl if "/size/" in word]
         return {int(path.rsplit("/", 1)[1]) for path in paths if "/size/" in path} | {40}
 
 
 class Draw:
-    """Draws what all families have, and keeps it for the plan."""
+    """Draws the random values that all families need, and keeps them for the plan."""
 
     def __init__(self, number: int, seed: int, *, healthy: bool) -> None:
         self.number, self.healthy = number, healthy
@@ -72,7 +72,7 @@ class Draw:
         self.place = self.chance.choice(SIDES)
 
     def plan(self, family: str, views: tuple[Names, Names] = (None, None), **more: Any) -> Plan:
-        """A plan with these views of client and server."""
+        """Return a plan in which client and server have these views."""
         expected = dict(zip(SIDES, views, strict=True))
         expected["middle"] = expected["client" if self.place == "server" else "server"]
         more.setdefault("client", self.chance.choice(LIBRARIES))
@@ -82,7 +82,7 @@ class Draw:
         return Plan(self.number, self.healthy, family, rtt=self.rtt, loss=self.loss, hops=hops, expected=expected, **more)
 
     def before(self) -> Steps:
-        """Exchanges that nothing happens to, and a pause in which their last loss is repaired."""
+        """Return steps that no fault affects, and a pause in which a loss of their last packet is repaired."""
         sizes = [self.chance.choice((40, 900, 9_000)) for _ in range(self.chance.randint(1, 3))]
         return [{"get": f"/size/{size}"} for size in sizes] + [{"rest": self.chance.uniform(1.2, 2.5)}]
 
@@ -99,7 +99,7 @@ GONE, IDLE, MESSAGE = ["unanswered gone"], ["unanswered after-idle"], ["unanswer
 
 
 def gone(draw: Draw) -> Plan:
-    """The path dies between two exchanges, or behind the handshake; the next request is lost, or its answer."""
+    """Plan a path that fails between two exchanges, or after the handshake. The next request or its response is lost."""
     sides = draw.sides(BOTH, TO_SERVER, FROM_SERVER)
     fresh = draw.chance.random() < 0.4
     steps = [{"connect": True}, {"rest": draw.chance.uniform(0.6, 1.5)}] if fresh else draw.before()
@@ -110,7 +110,7 @@ def gone(draw: Draw) -> Plan:
 
 
 def idle_death(draw: Draw) -> Plan:
-    """As gone, after a rest of five seconds and more."""
+    """Plan the same as `gone`, after an idle time of five seconds or more."""
     sides = draw.sides(BOTH, TO_SERVER, FROM_SERVER)
     rest = {"rest": draw.chance.uniform(5.3, 9)}
     views = (IDLE, IDLE if sides == FROM_SERVER else None)
@@ -119,7 +119,7 @@ def idle_death(draw: Draw) -> Plan:
 
 
 def forgotten(draw: Draw) -> Plan:
-    """A NAT forgets a connection at rest; the next request meets that, and a new connection is answered."""
+    """Plan a NAT that forgets an idle connection and drops the next request. A new connection succeeds."""
     limit = draw.chance.uniform(4.9, 7)
     sides = draw.sides(BOTH, BOTH, TO_SERVER, FROM_SERVER)
     steps = [*draw.before(), {"rest": limit + draw.chance.uniform(0.5, 2)}, {"get": "/size/300"}, {"get": "/size/300"}]
@@ -128,13 +128,13 @@ def forgotten(draw: Draw) -> Plan:
 
 
 def flushed(draw: Draw) -> Plan:
-    """A NAT that starts again forgets a connection that was busy a moment ago; new connections are answered."""
+    """Plan a NAT that restarts, and forgets a connection that was busy a moment ago. New connections succeed."""
     steps = [*draw.before(), TELL, {"get": "/size/300"}, {"get": "/size/300"}]
     return draw.plan("flushed", (GONE, None), steps=steps, faults=(draw.fault(TOLD, older=True),))
 
 
 def forgotten_while_waiting(draw: Draw) -> Plan:
-    """A NAT forgets a connection on which a server thinks; the answer is lost."""
+    """Plan a NAT that forgets a connection while a server works on its response; the response is lost."""
     limit = draw.chance.uniform(5.0, 5.6)
     think = draw.chance.randint(6_500, 7_500)
     steps = [*draw.before(), {"get": f"/slow/{think}/300"}]
@@ -143,14 +143,14 @@ def forgotten_while_waiting(draw: Draw) -> Plan:
 
 
 def dies_while_thinking(draw: Draw) -> Plan:
-    """The path dies while a server thinks: its answer is lost, or the ACK of it."""
+    """Plan a path that fails while a server works on its response: the response is lost, or the ACK of the response."""
     sides = draw.sides(BOTH, TO_SERVER, FROM_SERVER)
     steps = [*draw.before(), {"tell": draw.chance.uniform(1.2, 2)}, {"get": f"/slow/{draw.chance.randint(3_000, 4_000)}/300"}]
     return draw.plan("died while thinking", (GONE, GONE), steps=steps, faults=(draw.fault(TOLD, sides),), timeout=11.0)
 
 
 def mid_response(draw: Draw) -> Plan:
-    """The path dies in the middle of a large response."""
+    """Plan a path that fails in the middle of a large response."""
     sides = draw.sides(BOTH, TO_SERVER, FROM_SERVER)
     start = Start(payload=draw.chance.randint(20_000, 90_000), side="server")
     path, fault = f"/size/{start.payload + 700_000}", draw.fault(start, sides)
@@ -161,14 +161,14 @@ def mid_response(draw: Draw) -> Plan:
 
 
 def mid_drip(draw: Draw) -> Plan:
-    """The path from the server dies in the middle of a response that comes in pieces, at a random time."""
+    """Plan a path from the server that fails at a random time in the middle of a response that is sent in pieces."""
     sides = draw.sides(BOTH, FROM_SERVER)
     steps = [*draw.before(), {"tell": draw.chance.uniform(1.2, 3.5)}, {"get": f"/drip/40/{draw.chance.randint(120, 200)}/600"}]
     return draw.plan("mid-drip", (MESSAGE, MESSAGE), steps=steps, faults=(draw.fault(TOLD, sides),))
 
 
 def mid_upload(draw: Draw) -> Plan:
-    """The path dies in the middle of an upload."""
+    """Plan a path that fails in the middle of an upload."""
     sides = draw.sides(BOTH, TO_SERVER, FROM_SERVER)
     start = Start(payload=draw.chance.randint(25_000, 90_000), side="client")
     size, fault = start.payload + 600_000, draw.fault(start, sides)
@@ -180,14 +180,17 @@ def mid_upload(draw: Draw) -> Plan:
 
 
 def _narrow(draw: Draw) -> tuple[bool, int]:
-    """Whether over IPv6, and what a narrow link carries."""
+    """Choose whether to use IPv6, and the largest packet that a link carries."""
     ipv6 = draw.chance.random() < 0.4
     return ipv6, draw.chance.randint(1_290, 1_420) if ipv6 else draw.chance.randint(700, 1_400)
 
 
 def shrunk_upload(draw: Draw) -> Plan:
-    """Small requests pass, an upload does not, and no router says so. That the server is alive is shown by the SACK of a tail
-    that fits the link, or by another connection; where neither is, the link and the path cannot be told apart."""
+    """Plan a path on which small requests pass, an upload does not, and no router reports it.
+
+    The SACK of a small last segment, or another connection, shows that the server is alive. Without either, a link for small
+    packets cannot be distinguished from a failed path.
+    """
     ipv6, carries = _narrow(draw)
     variant = draw.chance.choice(("tail", "beat", "alone"))
     size = draw.chance.randint(4_000, 8_000) if variant == "tail" else draw.chance.randint(30_000, 100_000)
@@ -204,7 +207,10 @@ def shrunk_upload(draw: Draw) -> Plan:
 
 
 def shrunk_download(draw: Draw) -> Plan:
-    """Small answers pass, a large one does not, and no router says so. Beyond the link the numbers of small packets show it."""
+    """Plan a path on which small responses pass, a large one does not, and no router reports it.
+
+    Beyond the link, the sequence numbers of small packets show this.
+    """
     ipv6, carries = _narrow(draw)
     steps = [{"get": "/size/300"}, {"get": f"/size/{draw.chance.randint(5_000, 60_000)}"}]
     server = draw.chance.choice(("nginx", "python", "node"))
@@ -214,7 +220,10 @@ def shrunk_download(draw: Draw) -> Plan:
 
 
 def too_large(draw: Draw) -> Plan:
-    """As the two before, and a router says so, but a firewall on the host drops that. Nobody tells the receiver."""
+    """Plan the same as `shrunk_upload` or `shrunk_download`, with a router that reports the link.
+
+    A firewall on the sending host drops the report, and the receiver gets none.
+    """
     ipv6, carries = _narrow(draw)
     upload = draw.chance.random() < 0.6
     ask = (
@@ -229,7 +238,9 @@ def too_large(draw: Draw) -> Plan:
 
 
 def unreachable(draw: Draw) -> Plan:
-    """A router answers each packet of a connection by an error, from a moment between two exchanges on, or within an upload."""
+    """Plan a router that answers each packet of a connection with an error, from a moment between two exchanges or in an upload
+    on.
+    """
     ipv6 = draw.chance.random() < 0.4
     answer = Icmp(draw.chance.choice((0, 1, 3, 4)) if ipv6 else draw.chance.choice((0, 1, 9, 10, 13)))
     names = ["unanswered unreachable"]
@@ -246,7 +257,7 @@ def unreachable(draw: Draw) -> Plan:
 
 
 def syn_prohibited(draw: Draw) -> Plan:
-    """A router answers the SYN by an error."""
+    """Plan a router that answers the SYN with an error."""
     ipv6 = draw.chance.random() < 0.4
     code = draw.chance.choice((0, 1, 3, 4, 5, 6) if ipv6 else (0, 1, 3, 9, 10, 13))
     prohibited = code in ((1, 4, 5, 6) if ipv6 else (3, 9, 10, 13))
@@ -256,7 +267,7 @@ def syn_prohibited(draw: Draw) -> Plan:
 
 
 def syn_dropped(draw: Draw) -> Plan:
-    """Nobody answers a SYN."""
+    """Plan a SYN that is never answered."""
     fault = draw.fault(Start(), TO_SERVER, kind="syn")
     return draw.plan(
         "SYN dropped", (["connect-failed timed-out"], None), steps=[{"get": "/size/40"}], faults=(fault,), timeout=10.0
@@ -264,13 +275,13 @@ def syn_dropped(draw: Draw) -> Plan:
 
 
 def syn_reset(draw: Draw) -> Plan:
-    """A box answers the SYN by a reset."""
+    """Plan a device that answers the SYN with a reset."""
     fault = draw.fault(Start(), TO_SERVER, kind="syn", answer=Reset(ttl=draw.chance.choice((64, 128, 255)), ack=True))
     return draw.plan("SYN reset", (["connect-failed refused"], None), steps=[{"get": "/size/40"}], faults=(fault,), after=2.0)
 
 
 def nat_resets(draw: Draw) -> Plan:
-    """A NAT that has forgotten a connection answers the next request by a reset."""
+    """Plan a NAT that has forgotten a connection and answers the next request with a reset."""
     fault = draw.fault(Start(), TO_SERVER, rested=1.0, answer=Reset())
     steps = [*draw.before()[:-1], {"rest": draw.chance.uniform(1.5, 6)}, {"get": "/size/300"}]
     names = ["keep-alive-race forgotten"]
@@ -286,26 +297,26 @@ FAULTS: tuple[Callable[[Draw], Plan], ...] = (
 
 
 def long_rest(draw: Draw) -> Plan:
-    """Rests that the connection survives."""
+    """Plan long idle times that the connection survives."""
     rests = [step for _ in range(2) for step in ({"rest": draw.chance.uniform(4, 8)}, {"get": "/size/900"})]
     return draw.plan("long rest", steps=[*draw.before(), *rests])
 
 
 def slow_server(draw: Draw) -> Plan:
-    """A server that thinks for seconds, and is awaited."""
+    """Plan a server that works on a response for seconds, while the client waits for it."""
     steps = [*draw.before(), {"get": f"/slow/{draw.chance.randint(2_000, 8_000)}/900"}, {"get": "/drip/6/700/50"}]
     return draw.plan("slow server", steps=steps, timeout=20.0)
 
 
 def given_up(draw: Draw) -> Plan:
-    """A server that thinks longer than its client waits."""
+    """Plan a server that works on a response for longer than its client waits."""
     steps = [*draw.before(), {"get": f"/slow/{draw.chance.randint(5_000, 7_000)}/900"}]
     timeout = draw.chance.uniform(1.5, 4)
     return draw.plan("given up", steps=steps, timeout=timeout, harmless=("client-abort",))
 
 
 def closed_window(draw: Draw) -> Plan:
-    """A peer that does not read for seconds: its window closes, is probed, and opens."""
+    """Plan a peer that does not read for seconds: its window closes, is probed, and opens."""
     if draw.chance.random() < 0.5:
         return draw.plan(
             "closed window", steps=[{"post": f"/lazy/{draw.chance.randint(2_000, 6_000)}", "size": 8_000_000}], timeout=20.0
@@ -316,7 +327,7 @@ def closed_window(draw: Draw) -> Plan:
 
 
 def repaired(draw: Draw) -> Plan:
-    """A path that is dead for a while, in the middle of an upload or a response, or before a request."""
+    """Plan a path that fails for a while, in the middle of an upload or a response, or before a request."""
     variant = draw.chance.choice(("response", "upload", "request"))
     sides, lasts = draw.sides(BOTH, TO_SERVER, FROM_SERVER), draw.chance.uniform(0.3, 3.2)
     if variant == "request":
@@ -328,7 +339,7 @@ def repaired(draw: Draw) -> Plan:
 
 
 def path_mtu(draw: Draw) -> Plan:
-    """A link that carries little, and a router that says so: the sender heeds it."""
+    """Plan a link that carries only small packets, and a router that reports it, so the sender sends smaller ones."""
     ipv6, carries = _narrow(draw)
     upload = draw.chance.random() < 0.5
     step = {"post": "/up", "size": 40_000} if upload else {"get": "/size/40000"}
@@ -337,21 +348,21 @@ def path_mtu(draw: Draw) -> Plan:
 
 
 def lossy(draw: Draw) -> Plan:
-    """Pages and uploads, nothing else."""
+    """Plan pages and uploads, with packet loss only."""
     draw.loss = draw.chance.uniform(0.005, 0.03)
     steps = [*draw.before(), {"get": "/size/60000"}, {"post": "/up", "size": 60_000}, {"get": "/size/900"}]
     return draw.plan("lossy", steps=steps, timeout=30.0)
 
 
 def forgotten_unused(draw: Draw) -> Plan:
-    """A NAT forgets a pooled connection that nobody uses again: only its close is lost."""
+    """Plan a NAT that forgets a pooled connection which is never used again: only its close is lost."""
     limit = draw.chance.uniform(2, 4)
     fault = draw.fault(Start(), BOTH, rested=limit)
     return draw.plan("forgotten, unused", steps=[*draw.before(), {"rest": limit + 1}], faults=(fault,))
 
 
 def one_direction(draw: Draw) -> Plan:
-    """A dead path, of whose recording one direction is missing: silence proves nothing there."""
+    """Plan a path that fails, in a recording that lacks one direction: silence proves nothing there."""
     start = Start(payload=draw.chance.randint(20_000, 60_000), side="server")
     sides = draw.sides(BOTH, TO_SERVER, FROM_SERVER)
     side = draw.chance.choice(SIDES)
@@ -360,7 +371,7 @@ def one_direction(draw: Draw) -> Plan:
 
 
 def cut_early(draw: Draw) -> Plan:
-    """A dead path, and a capture that ends with the second repetition."""
+    """Plan a path that fails, and a capture that ends with the second retransmission."""
     fault = draw.fault(TOLD, draw.sides(BOTH, TO_SERVER, FROM_SERVER))
     draw.loss = 0.0
     return draw.plan("cut early", steps=[*draw.before(), TELL, {"get": "/size/300"}], faults=(fault,), cut_before_end=True)
@@ -373,6 +384,6 @@ TWINS: tuple[Callable[[Draw], Plan], ...] = (
 
 
 def plan(families: tuple[Callable[[Draw], Plan], ...], number: int, seed: int) -> Plan:
-    """The plan of this number; families take turns."""
+    """Return the plan with this number; families take turns."""
     draw = Draw(number, seed, healthy=families is TWINS)
     return families[number % len(families)](draw)

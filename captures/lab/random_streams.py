@@ -1,13 +1,14 @@
-"""Event streams at random, through what passes events on and through what holds them back; and what a wiredoctor says of them.
+"""Record random event streams, through programs that forward events and programs that hold them back, and check what is reported.
 
     python captures/lab/random_streams.py make FOLDER [--seed N] [--count N] [--jobs N] [--only NAME,...]
     python captures/lab/random_streams.py score FOLDER [--python PYTHON] [--jobs N] [--only NAME,...] [-v]
 
-Of the recordings, every second is of streams that are held back: nginx that buffers (and compresses), Apache httpd that does not
-flush (and compresses), programs that compress without a flush, collect, or fill a buffer. The others are passed on as they are
-written. A recording has STREAMS streams, each on a connection of its own, over a round trip of 0 to 200 ms, with a path that
-stands still now and then, with Reno or BBR; it is taken at the client, half-way or at the server. NAME.json says of each stream
-when its events were there, and when they came: what was held back is measured. Run `make` as root; a recording takes about 10 s.
+In every second recording, streams are held back: by nginx that buffers (and compresses), by Apache httpd that does not flush (and
+compresses), or by programs that compress without a flush, collect, or fill a buffer. In the others, events are forwarded as they
+are written. A recording has STREAMS streams, each on its own connection, over a round trip of 0 to 200 ms, with a path that stops
+now and then, with Reno or BBR. It is made at the client, in the middle or at the server. NAME.json contains the times at which
+the events of each stream were written and received, so it is measured which were held back. Run `make` as root; a recording takes
+about 10 s.
 """
 
 from __future__ import annotations
@@ -36,12 +37,12 @@ STREAMS = 4
 APP, FRONT = 8000, 80
 WITHIN = 90.0
 LONGEST = 6.0
-"""Seconds that a stream takes at most, its first wait not counted."""
+"""The maximum duration of a stream in seconds, without its first wait."""
 
 HELD = 0.5
-"""Seconds by which an event is late that was held back."""
+"""The minimum delay in seconds of an event that counts as held back."""
 TELLABLE = 20
-"""Events of a stream that was held back, from which on it is to be told: fewer may be what a program says at once."""
+"""The number of held-back events from which a stream must be reported. A program may write fewer events at once."""
 
 PASS = ("direct", "nginx", "haproxy", "caddy", "httpd", "gzip-flush")
 HOLD = ("nginx", "nginx-1.0", "nginx-gzip", "httpd", "httpd-deflate", "collect", "pieces", "block", "gzip", "deflate")
@@ -52,7 +53,7 @@ POINTS = ("client", "middle", "server")
 
 @dataclass(frozen=True)
 class Plan:
-    """A recording: what passes the streams on or holds them back, how, and which they are."""
+    """A recording: the program that forwards the streams or holds them back, how it does so, and the streams."""
 
     number: int
     held: bool
@@ -69,7 +70,7 @@ class Plan:
 
 
 def plan(number: int, seed: int) -> Plan:
-    """The plan of a recording; it depends on nothing else."""
+    """Return the plan of a recording; it depends on seed and number only."""
     chance = random.Random(f"{seed}/{number}")
     held = number % 2 == 1
     by = (HOLD if held else PASS)[number // 2 % len(HOLD if held else PASS)]
@@ -117,7 +118,7 @@ def _stream(chance: random.Random, *, held: bool, by: str) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Entry point."""
+    """Run the command line."""
     parser = parser_of(__doc__, jobs=2, only="numbers, or what passes the streams on or holds them back")
     parser.add_argument("--count", type=int, default=50, help="recordings")
     parser.add_argument("-v", "--verbose", action="store_true", help="print each stream that is wrong")
@@ -130,14 +131,14 @@ def main() -> int:
 
 
 def make_all(words: Namespace) -> int:
-    """Make the recordings that are missing. Return how many failed."""
+    """Make the missing recordings. Return the number of failures."""
     cases = [plan(number, words.seed) for number in range(words.count)]
     names = [case.name for case in cases if is_wanted(words, case.name, str(case.number), case.by)]
     return make_missing(__file__, names, words, WITHIN)
 
 
 def make(folder: Path, case: Plan) -> None:
-    """Records a plan, and writes what is true of it."""
+    """Record a plan, and write what is true of it."""
     conditions = Conditions(case.rtt / 2, stands=case.stands)
     with tempfile.TemporaryDirectory() as name, cable(conditions) as (client, server, strung):
         assert strung is not None
@@ -167,7 +168,7 @@ HTTPD = ("mpm_event", "authz_core", "proxy", "proxy_http", "filter", "deflate")
 
 
 def _start_proxy(case: Plan, server: Host, work: Path) -> int:
-    """Starts what stands before the program, if anything does; returns the port to ask."""
+    """Start the proxy in front of the program, if there is one; return the port for requests."""
     by = case.by
     if (case.held, by) in NGINX:
         temporary = " ".join(f"{name}_temp_path {work}/{name};" for name in ("proxy", "fastcgi", "uwsgi", "scgi"))
@@ -213,7 +214,7 @@ def _written(path: Path, text: str) -> str:
 
 
 def score(words: Namespace) -> int:
-    """Print what is found in the streams; return 1 if a mark is missed."""
+    """Print what is reported for the streams; return 1 if a required score was missed."""
     cases = [json.loads(path.read_text()) for path in sorted(words.folder.glob("*.json"))]
     cases = [case for case in cases if is_wanted(words, case["name"], str(case["number"]), case["by"])]
     found = reports(words.python, [words.folder / f"{case['name']}.pcap" for case in cases], words.jobs)
@@ -253,7 +254,7 @@ def score(words: Namespace) -> int:
 
 
 def _late(sent: list[float], came: list[float], rtt: float) -> int:
-    """How many events came HELD seconds later than they were there."""
+    """Return the number of events that arrived at least HELD seconds after they were written."""
     return sum(arrived - there - rtt / 2 >= HELD for there, arrived in zip(sent, came, strict=False))
 
 

@@ -1,6 +1,6 @@
-"""Nagle's algorithm and receivers with other delayed-ACK timers than Linux' 40 ms; a wire holds their ACKs back.
+"""Record Nagle's algorithm with receivers whose delayed-ACK timer is not Linux's 40 ms; a wire holds their ACKs back.
 
-Such receivers delay every ACK: there is no first exchange that is spared.
+These receivers delay every ACK, so the first exchange stalls, too.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def _split(lab: Lab) -> None:
     wire=Conditions(ack_delay={"client": 0.2}),
 )
 def receiver_200_ms(lab: Lab) -> None:
-    """The second scenario of Microsoft's KB Q240146 with a receiver like the Windows of its time: a hand-written
-    server answers five GETs on one connection with two sends each, and a wire holds the client's ACKs back."""
+    """The second scenario of Microsoft's KB Q240146 with a receiver like Windows at that time: a hand-written server answers five
+    GETs on one connection with two sends each, and a wire holds the client's ACKs back."""
     _split(lab)
 
 
@@ -46,7 +46,7 @@ def receiver_200_ms(lab: Lab) -> None:
     wire=Conditions(ack_delay={"client": 0.1}),
 )
 def receiver_100_ms(lab: Lab) -> None:
-    """As receiver-200-ms, with the timer of macOS and Solaris."""
+    """Like receiver-200-ms, with the timer of macOS and Solaris."""
     _split(lab)
 
 
@@ -59,7 +59,7 @@ def receiver_100_ms(lab: Lab) -> None:
     wire=Conditions(ack_delay={"client": 0.5}),
 )
 def receiver_500_ms(lab: Lab) -> None:
-    """As receiver-200-ms, with the longest delay that RFC 1122 allows."""
+    """Like receiver-200-ms, with the longest delay that RFC 1122 allows."""
     _split(lab)
 
 
@@ -86,8 +86,8 @@ def receiver_200_ms_nodelay(lab: Lab) -> None:
     wire=Conditions(ack_delay={"server": 0.2}),
 )
 def client_split_200_ms(lab: Lab) -> None:
-    """A hand-written client posts 400 bytes five times on one connection in two sends each; a wire holds the ACKs
-    of the node server back, which answers when it has all."""
+    """A hand-written client posts 400 bytes five times on one connection, in two sends each. A wire holds back the ACKs of the
+    node server, which responds when it has the complete request."""
     patient(lab.client)
     node(lab, "node_app.js")
     raw_client(lab, POSTS)
@@ -115,8 +115,8 @@ def client_two_sends_nodelay(lab: Lab) -> None:
     wire=Conditions(ack_delay={"client": 0.2}),
 )
 def tail_200_ms(lab: Lab) -> None:
-    """Three writes for each of five responses: the head, a full segment, and 300 bytes. Linux lets the full segment go
-    at once, but not the small one, because the small head is not acknowledged yet."""
+    """Three writes for each of five responses: the head, a full segment, and 300 bytes. Linux sends the full segment at once, but
+    not the small one, because the small head is not acknowledged yet."""
     patient(lab.server)
     head = HEAD.replace(b" 300\r", b" 1748\r")
     raw_talk(lab, [[head, b"b" * 1_448, BODY]], GETS)
@@ -133,7 +133,7 @@ def tail_200_ms(lab: Lab) -> None:
     wire=Conditions(ack_delay={"client": 0.5}),
 )
 def probe_released(lab: Lab) -> None:
-    """As receiver-500-ms, but the server is Linux with its defaults: after 200 ms its tail loss probe sends the body that
+    """Like receiver-500-ms, but the server is Linux with its defaults: after 200 ms its tail loss probe sends the body that
     Nagle's algorithm had held."""
     raw_talk(lab, [[HEAD, BODY]], [GETS[0][:9]])
 
@@ -148,8 +148,8 @@ def probe_released(lab: Lab) -> None:
     wire=Conditions(ack_delay={"client": 0.2}),
 )
 def one_segment_window(lab: Lab) -> None:
-    """A server sends 4 kB in one write, but its route says initcwnd 1: one segment leaves, and the receiver waits for a
-    second one before it acknowledges. Two GETs, each on its own connection, because the window grows with the first."""
+    """A server sends 4 kB in one write, but its route has initcwnd 1: one segment leaves, and the receiver waits for a second one
+    before it acknowledges. Two GETs, each on a new connection, because the congestion window grows with the first."""
     patient(lab.server)
     route = ("10.9.0.0/24", "dev", "eth0", "proto", "kernel", "scope", "link", "src", "10.9.0.2", "initcwnd", "1")
     lab.server.run("ip", "route", "replace", *route)

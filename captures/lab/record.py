@@ -1,8 +1,8 @@
-"""Records the captures of this project again, each with its papers.
+"""Record captures of this project again, each with its label.
 
     python captures/lab/record.py NAME... | all | list [--into FOLDER]
 
-Run as root on Debian 12 or the like. Packets travel between two network namespaces and nowhere else.
+Run as root on Debian 12 or similar. Packets travel between two network namespaces and nowhere else.
 """
 
 from __future__ import annotations
@@ -120,11 +120,11 @@ RECORDINGS = (
 """These modules fill SCENARIOS."""
 
 TRIES = 5
-"""A busy machine is late now and then, and then a recording does not hold what it was meant to hold."""
+"""The number of attempts. A busy machine is sometimes late, and a recording is then not as intended."""
 
 
 def main() -> int:
-    """Entry point."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="+", metavar="NAME", help="a recording, or all, or list")
     parser.add_argument("--into", type=Path, default=CAPTURES, metavar="FOLDER", help="instead of captures/")
@@ -155,7 +155,7 @@ def _complaint(wanted: list[str]) -> str:
 
 
 def record(scenario: Scenario, into: Path) -> int:
-    """Records until the recording holds what it was meant to hold; 0 when it does, 1 when it does not after five times."""
+    """Record until the recording is as intended. Return 0 on success, 1 after TRIES failures."""
     for attempt in range(1, TRIES + 1):
         try:
             paths = _record(scenario, into)
@@ -168,7 +168,7 @@ def record(scenario: Scenario, into: Path) -> int:
 
 
 def _record(scenario: Scenario, into: Path) -> list[Path]:
-    """Records once, at all points at the same time, and keeps captures and papers when they agree."""
+    """Record once, at all points at the same time, and keep captures and labels if they agree."""
     with tempfile.TemporaryDirectory() as name, cable(scenario.wire, offload=scenario.offload) as (client, server, wire):
         folder = Path(name)
         paths = {point: folder / f"{stem}.{scenario.suffix}" for point, stem in scenario.captures}
@@ -195,7 +195,7 @@ def _record(scenario: Scenario, into: Path) -> list[Path]:
 
 
 def place(path: Path, into: Path) -> Path:
-    """Return the folder to keep a recording in, whose label lies beside it: in captures/ that of its family."""
+    """Return the folder in which to keep a recording with a label beside it: below captures/, the folder of its family."""
     if into != CAPTURES:
         return into
     return CAPTURES / folders.folder_of(tomllib.loads(path.with_suffix(".toml").read_text()))
@@ -205,7 +205,7 @@ def place(path: Path, into: Path) -> Path:
 def _recorder(
     scenario: Scenario, point: str, path: Path, host: Host, wire: Wire | None
 ) -> Iterator[subprocess.Popen[bytes] | None]:
-    """Records at a point: with the wire where only the wire sees what is to be seen, else with tcpdump on a host."""
+    """Record at a point: with the wire if only the wire sees what must be captured, otherwise with tcpdump on a host."""
     if wire and scenario.wire and (point == "middle" or point in scenario.wire.ack_delay):
         with wire.recorded(point, path):
             yield None

@@ -1,6 +1,6 @@
-"""Connections that ICMP errors refuse: by firewalls and routes, of the server and of a router before it.
+"""Record connections that ICMP errors refuse: from firewalls and routes of the server, or of a router in front of it.
 
-The recorded "server" is the router where the addresses behind it (10.9.2.0/24, fd00:9:2::/64) are asked for.
+The recorded "server" is the router for addresses behind it (10.9.2.0/24, fd00:9:2::/64).
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from connects import FINE, REPORTS, TWO_GETS
 from scenario import Connection, Find, Lab, over_ipv6, raw_talk, recording
 
 ERRORS = "tcp or icmp or (icmp6 and ip6[40] < 128)"
-"""Without neighbour discovery."""
+"""A capture filter without neighbor discovery."""
 
 ATTEMPT = Connection((), closed_by="")
 NOT_SAID = {"connect-retry": "it was never connected", "one-sided": "there is nothing that the recording could have missed"}
 
 
 def ask(lab: Lab, *urls: str, seconds: int = 5) -> None:
-    """Ask the client's curl for each of these; none is expected to answer."""
+    """Request each URL with curl on the client; no response is expected."""
     for url in urls:
         lab.client.run("curl", "-sS", "--max-time", str(seconds), url, check=False)
 
@@ -35,8 +35,8 @@ def failed(*kinds: str) -> tuple[Find, ...]:
     expression=ERRORS,
 )
 def rejected(lab: Lab) -> None:
-    """curl asks ports 81, 82 and 83 of the server, where iptables has a REJECT for each: the first as it is by default, the
-    others with icmp-admin-prohibited and icmp-host-prohibited."""
+    """curl requests ports 81, 82 and 83 of the server, for each of which iptables has a REJECT: the first with the default error,
+    the others with icmp-admin-prohibited and icmp-host-prohibited."""
     for port, answer in (("81", "icmp-port-unreachable"), ("82", "icmp-admin-prohibited"), ("83", "icmp-host-prohibited")):
         reject = ("-p", "tcp", "--dport", port, "-j", "REJECT", "--reject-with", answer)
         lab.server.run("iptables", "-A", "INPUT", *reject)
@@ -51,7 +51,7 @@ def rejected(lab: Lab) -> None:
     finds=failed("prohibited", "prohibited"),
 )
 def rejected_ipv6(lab: Lab) -> None:
-    """As rejected: ip6tables answers with icmp6-port-unreachable and icmp6-adm-prohibited."""
+    """Like rejected: ip6tables answers with icmp6-port-unreachable and icmp6-adm-prohibited."""
     for port, answer in (("81", "icmp6-port-unreachable"), ("82", "icmp6-adm-prohibited")):
         reject = ("-p", "tcp", "--dport", port, "-j", "REJECT", "--reject-with", answer)
         lab.server.run("ip6tables", "-A", "INPUT", *reject)
@@ -68,8 +68,8 @@ def rejected_ipv6(lab: Lab) -> None:
     expression=ERRORS,
 )
 def no_route(lab: Lab) -> None:
-    """curl asks four addresses behind a router, which has a prohibit route to the first, an unreachable route to the second,
-    none to the third, and a blackhole route to the fourth. curl waits 8 seconds for that."""
+    """curl requests four addresses behind a router, which has a prohibit route to the first, an unreachable route to the second,
+    none to the third, and a blackhole route to the fourth. curl waits 8 seconds for the fourth."""
     lab.client.run("ip", "route", "add", "10.9.2.0/24", "via", "10.9.0.2")
     lab.server.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
     for kind, address in (("prohibit", "10.9.2.1"), ("unreachable", "10.9.2.2"), ("blackhole", "10.9.2.4")):
@@ -85,7 +85,7 @@ def no_route(lab: Lab) -> None:
     finds=failed("prohibited", "unreachable"),
 )
 def no_route_ipv6(lab: Lab) -> None:
-    """As no-route: a prohibit route, and none at all."""
+    """Like no-route: a prohibit route, and none at all."""
     lab.client.run("ip", "-6", "route", "add", "fd00:9:2::/64", "via", "fd00:9::2")
     lab.server.run("sysctl", "-qw", "net.ipv6.conf.all.forwarding=1")
     lab.server.run("ip", "-6", "route", "add", "prohibit", "fd00:9:2::1")
@@ -102,8 +102,8 @@ def no_route_ipv6(lab: Lab) -> None:
     expression=ERRORS,
 )
 def outlived_error(lab: Lab) -> None:
-    """The server rejects the second of two GETs with icmp-host-unreachable, and lets its repetition pass. Linux takes that
-    error for a passing state and goes on (RFC 9293 section 3.9.2.2)."""
+    """The server rejects the second of two GETs with icmp-host-unreachable, and accepts its retransmission. Linux treats this
+    error as temporary and continues (RFC 9293 section 3.9.2.2)."""
     second = ("-m", "statistic", "--mode", "nth", "--every", "3", "--packet", "1")
     requests = ("-p", "tcp", "--dport", "8080", "--tcp-flags", "PSH", "PSH", *second)
     lab.server.run("iptables", "-A", "INPUT", *requests, "-j", "REJECT", "--reject-with", "icmp-host-unreachable")

@@ -1,5 +1,6 @@
-"""Connections that real servers and clients do not use again, that are not kept as announced, or are reset over an upload;
-challenges that come again; and their healthy twins."""
+"""Record connections that are not reused, not kept as announced, or reset during an upload, repeated challenges, and healthy
+twins.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ def _each_alone(closed_by: str | None) -> tuple[Connection, ...]:
 
 
 def _gunicorn_sync(lab: Lab) -> None:
-    """gunicorn with its default worker on port 8000."""
+    """Start gunicorn with its default worker on port 8000."""
     words = ["-m", "gunicorn", "--chdir", str(PEERS), "--bind", f"{lab.server.address}:8000", "wsgi_app:application"]
     lab.server.serve(8000, sys.executable, *words, stderr=-3)
 
@@ -39,8 +40,7 @@ def _apart(lab: Lab, how: str, *urls: str) -> None:
     },
 )
 def gunicorn_sync_closes(lab: Lab) -> None:
-    """gunicorn with its default worker, which is made so: it says Connection: close with every response. 50 ms between
-    the exchanges."""
+    """gunicorn with its default worker, which always sends Connection: close. 50 ms between the exchanges."""
     _gunicorn_sync(lab)
     lab.client.run(sys.executable, str(PEERS / "session.py"), "0.05", *["http://10.9.0.2:8000/bytes/700"] * 4)
 
@@ -76,8 +76,8 @@ def http_server_refuses_upload(lab: Lab) -> None:
     unassembled=True,
 )
 def gunicorn_sync_upload(lab: Lab) -> None:
-    """The twin of http-server-refuses-upload: 20,000 bytes, 1,000 every 25 ms. The application answers at once; recent
-    releases of gunicorn shut down their sending side and read on for up to two seconds (RFC 9112 section 9.6)."""
+    """The twin of http-server-refuses-upload: 20,000 bytes, 1,000 every 25 ms. The application responds at once; recent releases
+    of gunicorn shut down their sending side and continue to read for up to two seconds (RFC 9112 section 9.6)."""
     _gunicorn_sync(lab)
     raw_client(lab, [_upload("/bytes/20", 8000, 20_000)], 8000, nodelay=True)
 
@@ -91,8 +91,8 @@ def gunicorn_sync_upload(lab: Lab) -> None:
     must_not={"idle-close": "the broken promise says more", "premature-close": "it had been idle for 3 s"},
 )
 def nginx_breaks_its_promise(lab: Lab) -> None:
-    """nginx with keepalive_timeout 3s 30s: the second value is what it says in Keep-Alive: timeout. A hand-written client
-    asks on one connection and waits for the close, then on another."""
+    """nginx with keepalive_timeout 3s 30s: the second value is the one announced in Keep-Alive: timeout. A hand-written client
+    sends a request on one connection and waits for the close, then on another."""
     nginx(lab, "keepalive_timeout 3s 30s;", **SMALL)
     raw_client(lab, [[_request("/a.txt"), {"read": ["GET"]}, {"do": "wait"}]] * 2, 80)
 
@@ -138,7 +138,7 @@ def requests_without_session(lab: Lab) -> None:
     must_not={"keep-alive-disabled": "the client asks for the close", "premature-close": "the close is announced"},
 )
 def urllib_asks_to_close(lab: Lab) -> None:
-    """Four times urllib.request.urlopen, 50 ms apart; nginx with its defaults closes as it was asked to."""
+    """Four times urllib.request.urlopen, 50 ms apart; nginx with its defaults closes as requested."""
     nginx(lab, **SMALL)
     _apart(lab, "urllib", *URLS)
 
@@ -151,14 +151,14 @@ def urllib_asks_to_close(lab: Lab) -> None:
     must_not={"no-connection-reuse": "the connections are side by side", "keep-alive-disabled": "node leaves them open"},
 )
 def curl_in_parallel(lab: Lab) -> None:
-    """curl --parallel-immediate, as browsers do it; node writes each response in eight chunks 60 ms apart."""
+    """curl --parallel-immediate, like a browser; node writes each response in eight chunks 60 ms apart."""
     node(lab, "node_app.js")
     curl(lab, "--parallel", "--parallel-immediate", *["http://10.9.0.2:8080/stream/8/60"] * 4)
 
 
 PROTECTED = 'auth_basic "reports"; auth_basic_user_file {folder}/users;'
 REFUSED = 179
-"""Bytes of nginx's page for a 401."""
+"""The number of bytes of nginx's page for a 401."""
 
 
 def _protected(lab: Lab) -> None:
@@ -176,8 +176,8 @@ def _protected(lab: Lab) -> None:
     must_not={"premature-close": "the connection is kept"},
 )
 def curl_anyauth(lab: Lab) -> None:
-    """Eight GETs of four pages on one connection. With --anyauth curl sends each without credentials first, to see in the 401
-    what the server accepts (Basic)."""
+    """Eight GETs of four pages on one connection. With --anyauth, curl first sends each without credentials, to learn from the
+    401 what the server accepts (Basic)."""
     _protected(lab)
     curl(lab, "--anyauth", "--user", "reader:secret", *URLS * 2)
 
@@ -190,7 +190,7 @@ def curl_anyauth(lab: Lab) -> None:
     must_not={"repeated-auth-challenge": "there is no challenge"},
 )
 def curl_basic(lab: Lab) -> None:
-    """The twin of curl-anyauth: told that the server wants Basic, curl sends its credentials at once."""
+    """The twin of curl-anyauth: with --basic, curl sends its credentials at once."""
     _protected(lab)
     curl(lab, "--basic", "--user", "reader:secret", *URLS * 2)
 
@@ -204,7 +204,7 @@ def curl_basic(lab: Lab) -> None:
     must_not={"keep-alive-disabled": "HTTP/1.0 keeps nothing", "no-connection-reuse": "nothing is left open"},
 )
 def python_http10(lab: Lab) -> None:
-    """curl asks in HTTP/1.1 for four pages of Python's http.server with its defaults."""
+    """curl sends HTTP/1.1 requests for four pages of Python's http.server with its defaults."""
     words = ("-m", "http.server", "8080", "--directory", str(site(lab, **SMALL)))
     lab.server.serve(8080, sys.executable, *words, stderr=-3)
     curl(lab, *[f"http://10.9.0.2:8080/{name}.txt" for name in SMALL])

@@ -1,7 +1,7 @@
-"""What a recording is: who talks to whom, where it is captured, and what its papers will say.
+"""Describe a recording: the hosts, the capture points, and the content of its label.
 
-A scenario is a function that makes the traffic, with the papers in its decorator. The papers are written from what
-the traffic was made to be; evidence.py then holds the recording against them with tshark.
+A scenario is a function that makes the traffic; its decorator has the content of the label. The label says what was intended, and
+evidence.py compares the recording with it, using tshark.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ PEERS = Path(__file__).resolve().parent / "peers"
 
 
 SEEN = -1
-"""The size of a body that was compressed or invented on the way: the papers have it from tshark."""
+"""Stands for the size of a body that was compressed or generated on the way. tshark provides it for the label."""
 
 
 LOST = -1
-"""In place of a connection: every one whose last request was lost, as evidence.lost has it."""
+"""Stands for every connection whose last request was lost (see evidence.lost)."""
 
 OTHERS = -2
-"""In place of a connection: every other one that the server closed."""
+"""Stands for every other connection that the server closed."""
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """A request and its response as they were meant to be; `repeat` stands for that many alike.
+    """A request and its response as intended; `repeat` stands for that many equal exchanges.
 
-    Body sizes are in bytes of content, without chunk framing; None where the recording lacks a part of the body, and
-    SEEN where no script knows the size. The status is None where no response came.
+    Body sizes are in bytes of content, without chunk framing: None if the recording lacks a part of the body, SEEN if the script
+    does not know the size. The status is None if there is no response.
     """
 
     method: str
@@ -55,9 +55,9 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Connection:
-    """A TCP connection, its exchanges, and who closed it first: client, server, both at once, "" for nobody.
+    """A TCP connection, its exchanges, and who closed it first: client, server, both at once, or "" if it stayed open.
 
-    None: both may, as after `Connection: close`; the papers say who it was.
+    None: either side may close first, for example after `Connection: close`. The label then names the side.
     """
 
     exchanges: tuple[Exchange, ...]
@@ -67,10 +67,10 @@ class Connection:
 
 @dataclass(frozen=True)
 class Find:
-    """What must be found. `measured`: its delays are measured with tshark, and there must be `count` of them.
+    """An expected finding. `measured`: its delays are measured with tshark, and there must be `count` of them.
 
-    `connection` is None for what is said of the capture or of an endpoint, and LOST or OTHERS where the packets say which
-    it was. `note`: nobody has to act on it.
+    `connection` is None for a finding about the capture or an endpoint, and LOST or OTHERS if the packets determine the
+    connections. `note`: the finding is a note.
     """
 
     rule: str
@@ -81,21 +81,21 @@ class Find:
     measured: bool = False
     note: bool = False
     confidence: str | None = None
-    """At most: where something that proves it cannot be seen."""
+    """The maximum confidence, if a part of the proof cannot be seen."""
 
 
 @dataclass
 class Lab:
-    """The two hosts of a recording and a folder for its servers' files."""
+    """The two hosts of a recording, and a folder for files of the servers."""
 
     client: Host
     server: Host
     folder: Path
     recorder: subprocess.Popen[bytes] | None
-    """tcpdump or dumpcap; absent where only the wire records."""
+    """The process of tcpdump or dumpcap; None if only the wire records."""
 
     user: Host | None = None
-    """Where the client is a proxy: who is before it."""
+    """The user in front of the client, if the client is a proxy."""
 
     @property
     def turned(self) -> Lab:
@@ -103,7 +103,7 @@ class Lab:
         return replace(self, client=self.server, server=self.client)
 
     def file(self, name: str, content: str | bytes) -> str:
-        """Writes a file into the folder, and returns its path."""
+        """Write a file into the folder, and return its path."""
         path = self.folder / name
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         return str(path)
@@ -111,7 +111,7 @@ class Lab:
 
 @dataclass(frozen=True)
 class Scenario:
-    """A recording and its papers."""
+    """A recording and its label."""
 
     name: str
     title: str
@@ -126,10 +126,10 @@ class Scenario:
     interface: str = "eth0"
     expression: str = "tcp"
     wire: Conditions | None = None
-    """Absent: a veth pair, which does nothing to the packets."""
+    """The conditions on the wire. None: a veth pair, which does not change packets."""
 
     proxied: bool = False
-    """The client is a proxy, with a user before it, and recorded on both sides: `at` is "proxy"."""
+    """True if the client is a proxy with a user in front of it, recorded on both sides; `at` is then "proxy"."""
 
     offload: bool = False
     ring: tuple[str, ...] = RING
@@ -137,22 +137,26 @@ class Scenario:
     options: tuple[str, ...] = ()
     mend: Callable[[Path], None] | None = None
     lose: Callable[[Path], None] | None = None
-    """Takes out of the recording what tshark needs to tell its connections apart, once it was held against what was meant."""
+    """A function that removes from the recording what tshark needs to distinguish connections; it is called after the checks."""
 
     spread: bool = False
-    """The client opens connections and orders requests as it likes: the papers have both from tshark, and `connections`
-    only says which exchanges there must be, however often each, and nothing else."""
+    """True if the client decides about connections and the order of requests. The label then gets both from tshark.
+
+    `connections` only names the exchanges that must occur, each any number of times, and no others may occur.
+    """
 
     whole: bool = True
-    """The bodies are in the recording from the first to the last byte."""
+    """True if all bodies are complete in the recording."""
 
     unassembled: bool = False
-    """Then tshark 4.0 must not reassemble bodies: it gives the response to a pipelined HEAD the body of the next, and does
-    not see a response that is cut off."""
+    """True if tshark 4.0 must not reassemble bodies.
+
+    Otherwise it gives the response to a pipelined HEAD the body of the next response, and misses a truncated response.
+    """
 
     @property
     def captures(self) -> list[tuple[str, str]]:
-        """Where it is recorded, and what the capture is called: after the point, too, where there are several."""
+        """The capture points, each with the name of its capture, which contains the point if there are several."""
         return [(point, self.name if len(self.at) == 1 else f"{self.name}-{point}") for point in self.at]
 
 
@@ -160,7 +164,7 @@ SCENARIOS: dict[str, Scenario] = {}
 
 
 def recording(*, at: str | tuple[str, ...], **papers: Any) -> Callable[[Callable[[Lab], None]], Callable[[Lab], None]]:
-    """Registers a function that makes traffic; its name and docstring become the capture's name and story."""
+    """Register a function that makes traffic. Its name and docstring become the capture's name and story."""
 
     def register(traffic: Callable[[Lab], None]) -> Callable[[Lab], None]:
         name = traffic.__name__.replace("_", "-")
@@ -175,28 +179,28 @@ def recording(*, at: str | tuple[str, ...], **papers: Any) -> Callable[[Callable
 def over_ipv6(
     like: Callable[[Lab], None], *, at: str | tuple[str, ...] = (), **papers: Any
 ) -> Callable[[Callable[[Lab], None]], Callable[[Lab], None]]:
-    """Registers the traffic of a scenario over IPv6; only the `papers` that are given, and the points, differ from its own."""
+    """Register the traffic of a scenario over IPv6; only `papers` and the capture points differ from that scenario."""
     first = SCENARIOS[like.__name__.replace("_", "-")]
     own = {one.name: getattr(first, one.name) for one in fields(first) if one.name not in ("name", "story", "traffic", "at")}
     return recording(at=at or first.at, **{**own, "title": f"{first.title}; IPv6", **papers})
 
 
 def get(target: str, body: int | None, **more: Any) -> Exchange:
-    """A GET that is answered with 200."""
+    """Return a GET that is answered with 200."""
     return Exchange("GET", target, 200, body, **more)
 
 
 def unanswered(method: str, target: str) -> Exchange:
-    """A request without a response."""
+    """Return a request without a response."""
     return Exchange(method, target, None, None, "")
 
 
 LAST_YEAR = 1_750_000_000
-"""Pages of that age have a strong ETag."""
+"""The time of last change of the pages, old enough for a strong ETag."""
 
 
 def site(lab: Lab, **sizes: int) -> Path:
-    """A folder with text files of these names and sizes, for a server to serve."""
+    """Create a folder with text files of these names and sizes, for a server to serve."""
     root = lab.folder / "site"
     root.mkdir(exist_ok=True)
     lab.folder.chmod(0o755)
@@ -237,14 +241,17 @@ ErrorDocument 404 "There is no such page."
 
 
 def nginx(lab: Lab, more: str = "", besides: str = "", /, **sizes: int) -> None:
-    """Starts nginx on port 80 of the server, with these directives in its server and besides it, and pages of these sizes."""
+    """Start nginx on port 80 of the server, with pages of these sizes.
+
+    `more`: directives inside its server block. `besides`: directives beside it.
+    """
     site(lab, **sizes)
     conf = lab.file("nginx.conf", NGINX.format(folder=lab.folder, more=more, besides=besides))
     lab.server.serve(80, "nginx", "-c", conf)
 
 
 def certificate(lab: Lab) -> tuple[str, str]:
-    """Key and certificate, made for the recording."""
+    """Create a key and a certificate for the recording."""
     key, public = (str(lab.folder / name) for name in ("key.pem", "certificate.pem"))
     made = ["-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", public, "-days", "30", "-subj", "/CN=lab"]
     lab.server.run("openssl", "req", *made)
@@ -252,59 +259,63 @@ def certificate(lab: Lab) -> tuple[str, str]:
 
 
 def nginx_with_tls(lab: Lab, **sizes: int) -> None:
-    """Starts nginx on ports 80 and 443 of the server, with pages of these sizes."""
+    """Start nginx on ports 80 and 443 of the server, with pages of these sizes."""
     key, public = certificate(lab)
     nginx(lab, f"listen 443 ssl; ssl_certificate {public}; ssl_certificate_key {key};", **sizes)
 
 
 def apache(lab: Lab, more: str = "", /, **sizes: int) -> None:
-    """Starts Apache httpd on port 80 of the server, with these directives besides its own, and pages of these sizes."""
+    """Start Apache httpd on port 80 of the server, with additional directives and pages of these sizes."""
     site(lab, **sizes)
     conf = lab.file("apache2.conf", APACHE.format(folder=lab.folder) + more)
     lab.server.serve(80, "apache2", "-X", "-f", conf)
 
 
 def node(lab: Lab, program: str, port: int = 8080) -> None:
-    """Starts a server from peers/ with node."""
+    """Start a server from peers/ with node."""
     lab.server.serve(port, "node", str(PEERS / program), str(port))
 
 
 Steps = list[Any]
-"""What a hand-written peer does: bytes are written in one send, a number is a pause in seconds, words are said in peers/."""
+"""The steps of a hand-written peer: bytes are written in one send, a number is a pause in seconds, peers/ explains words."""
 
 
 def steps_as_json(steps: Any) -> str:
-    """What peers/ read from the command line or a file."""
+    """Return steps as JSON, which peers/ read from the command line or a file."""
     return json.dumps(steps, default=lambda piece: piece.decode("latin-1"))
 
 
 def gunicorn(lab: Lab, address: str) -> None:
-    """Starts gunicorn with threads and the application of peers/ on port 8000 of an address of the server."""
+    """Start gunicorn with threads and the application of peers/, on port 8000 of an address of the server."""
     words = ["-m", "gunicorn", "--worker-class", "gthread", "--threads", "4", "--chdir", str(PEERS), "--bind", f"{address}:8000"]
     lab.server.serve(8000, sys.executable, *words, "wsgi_app:application", stderr=-3)
 
 
 def patient(host: Host) -> None:
-    """Lets a host wait a second for an ACK before it repeats anything, as it must where ACKs are held back longer than
-    Linux' 200 ms; without its tail loss probe, which would be earlier."""
+    """Make a host wait a second for an ACK before it retransmits, without a tail loss probe.
+
+    This is needed if ACKs are held back for longer than Linux's 200 ms.
+    """
     host.run("sysctl", "-qw", "net.ipv4.tcp_rto_min_us=1000000", "net.ipv4.tcp_early_retrans=0")
 
 
 def raw_server(lab: Lab, answers: list[Steps], port: int = 8080, *options: str, nodelay: bool = False) -> None:
-    """Starts peers/raw_server.py: each request of a connection is answered by the next of `answers`, the last one for ever."""
+    """Start peers/raw_server.py. It answers each request of a connection with the next item of `answers`, and repeats the last
+    one.
+    """
     script = lab.file(f"answers-{port}.json", steps_as_json(answers))
     words = [sys.executable, str(PEERS / "raw_server.py"), str(port), script]
     lab.server.serve(port, *words, *options, *(["nodelay"] if nodelay else []))
 
 
 def raw_client(lab: Lab, connections: list[Steps], port: int = 8080, *, address: str = "10.9.0.2", nodelay: bool = False) -> None:
-    """Runs peers/raw_client.py: one connection after the other, each with its steps."""
+    """Run peers/raw_client.py: one connection after the other, each with its steps."""
     words = [sys.executable, str(PEERS / "raw_client.py"), address, str(port), steps_as_json(connections)]
     lab.client.run(*words, *(["nodelay"] if nodelay else []))
 
 
 def raw_user(lab: Lab, *steps: object) -> None:
-    """Runs peers/raw_client.py as somebody before the proxy, on one connection with these steps."""
+    """Run peers/raw_client.py as a user in front of the proxy, on one connection with these steps."""
     assert lab.user
     lab.user.run(sys.executable, str(PEERS / "raw_client.py"), PROXY_FRONT, "80", steps_as_json([steps]))
 
@@ -312,11 +323,11 @@ def raw_user(lab: Lab, *steps: object) -> None:
 def raw_talk(
     lab: Lab, answers: list[Steps], connections: list[Steps], *, address: str = "10.9.0.2", nodelay: bool = False
 ) -> None:
-    """Starts peers/raw_server.py, with or without Nagle's algorithm, and runs peers/raw_client.py against it."""
+    """Start peers/raw_server.py, with or without Nagle's algorithm, and run peers/raw_client.py against it."""
     raw_server(lab, answers, nodelay=nodelay)
     raw_client(lab, connections, address=address)
 
 
 def curl(lab: Lab, *words: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
-    """Runs curl on the client and throws away what it gets."""
+    """Run curl on the client, and discard its output."""
     return lab.client.run("curl", "-sS", "--max-time", "20", *words, **options)

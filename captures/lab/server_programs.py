@@ -1,6 +1,6 @@
-"""The programs of programs.py with time limits and other limits of servers, and clients that give up, pause or break off.
+"""Programs for programs.py: servers with timeouts and other limits, and clients that give up, pause or abort.
 
-Those with a `fault` fail by themselves: it says at which end of the recording what has to be reported.
+Programs with a `fault` fail by themselves: the fault says what must be reported at which end of the recording.
 """
 
 # ruff: noqa: E501, for the command lines and files of these programs
@@ -19,24 +19,24 @@ ABORT, SLOW = {"client-abort": "the client gives up"}, {"slow-response": "what i
 
 
 def gunicorn(options: str) -> Serve:
-    """Gunicorn with peers/programs/limits.py."""
+    """Return gunicorn with peers/programs/limits.py."""
     return command(f"gunicorn --chdir {{programs}} -b 0.0.0.0:{PORT} {options} limits:wsgi")
 
 
 def uvicorn(options: str = "") -> Serve:
-    """Uvicorn with peers/programs/limits.py."""
+    """Return uvicorn with peers/programs/limits.py."""
     return command(f"uvicorn --app-dir {{programs}} --host 0.0.0.0 --port {PORT} {options} limits:asgi")
 
 
 def go(limits: str, *, told_to_end: bool = False) -> Serve:
-    """The server of peers/programs/timed.go, with limits for head, request, response, idle connections and its end."""
+    """Return the server of peers/programs/timed.go, with limits for head, request, response, idle connections and its own end."""
     serve = f"./t serve {PORT} {limits}"
     run = f"({serve} & sleep 4; kill -TERM $!; wait)" if told_to_end else f"exec {serve}"
     return command(f"sh -c '{GO_BUILD} {{programs}}/timed.go && {run}'")
 
 
 def node(settings: str, options: str = "") -> Serve:
-    """Node's server with these settings; /wait/SECONDS answers late."""
+    """Return node's server with these settings; /wait/SECONDS responds late."""
     script = (
         f"const server = require('http').createServer({{ {options} }}, (ask, answer) => {{ ask.resume(); ask.on('end', () => "
         "setTimeout(() => answer.end('done'), 1000 * (ask.url.split('/')[2] || 0))); }); "
@@ -46,7 +46,7 @@ def node(settings: str, options: str = "") -> Serve:
 
 
 def nginx(more: str, listen: str = "8080") -> Serve:
-    """Nginx with the pages of the lab."""
+    """Return nginx with the pages of the lab."""
     conf = NGINX.replace("listen 8080;", f"listen {listen}; {more}").replace(
         "sendfile on", "default_type text/plain; sendfile on"
     )
@@ -88,34 +88,34 @@ while True:
 
 
 def listener(backlog: int = 16, asleep: float = 0, most: int = 1_000) -> Serve:
-    """A server that accepts nothing for a while, and has at most so many connections."""
+    """Return a server that accepts no connections for a while, and has a maximum number of connections."""
     text = LISTENER.format(backlog=backlog, asleep=asleep, most=most)
     return command("{python} l.py", l_py=text)
 
 
 def ask(path: str = "a", more: str = "") -> str:
-    """A request of curl."""
+    """Return a curl request for a path."""
     return f"curl -sS -m 8 -o /dev/null {more} {URL}/{path}"
 
 
 def upload(size: int, more: str = "-H Expect:") -> str:
-    """An upload of curl."""
+    """Return an upload with curl."""
     return f"head -c {size} /dev/zero | {ask('upload', f'--data-binary @- {more}')}"
 
 
 def script(text: str) -> str:
-    """A script in Python, with a socket `s` that is not connected."""
+    """Return a Python script with a socket `s` that is not connected."""
     lines = "import socket, struct, sys, time\nat = ('10.9.0.2', 8080)\ns = socket.socket()\n" + text
     return f"{sys.executable} - <<'END'\n{lines}\nEND\n:"
 
 
 def javascript(text: str) -> str:
-    """A script in JavaScript, with the modules of the lab."""
+    """Return a script in JavaScript, with the modules of the lab."""
     return f"NODE_PATH={MODULES}/node_modules node - <<'END'\n{text}\nEND\n:"
 
 
 def undici(head: int, body: int, *deeds: str) -> str:
-    """Undici with limits in milliseconds for head and body, which tells the server what to do."""
+    """Return an undici client with timeouts in milliseconds for head and body. It tells the server what to do."""
     return javascript(
         f"const {{ Agent, request }} = require('undici'); const dispatcher = new Agent({{ headersTimeout: {head}, bodyTimeout: {body}, connections: 1 }});\n"
         f"(async () => {{ for (const deed of {list(deeds)}) try {{ await (await request('{URL}/a', {{ dispatcher, headers: {{ 'X-Do': deed }} }})).body.text(); }} catch {{}}\n"
@@ -134,12 +134,12 @@ DRIPPED = script(
 
 
 def get(path: bytes, more: bytes = b"") -> str:
-    """A line of Python that asks on the socket."""
+    """Return a line of Python that sends a GET request on the socket."""
     return f"s.sendall({ASK % (path, more)!r})"
 
 
 def stops(seconds: float) -> str:
-    """A client with a small buffer that does not read for a while."""
+    """Return a client with a small receive buffer that does not read for a while."""
     return script(
         f"s.setsockopt(1, 8, 20_000); s.connect(at); {get(b'huge')}; s.recv(9999); time.sleep({seconds}); n = 1\nwhile n:\n    try: n = len(s.recv(99_999)); s.settimeout(1)\n    except OSError: n = 0"
     )
@@ -155,7 +155,9 @@ def program(
     client: Words | None = None,
     server: Words | None = None,
 ) -> Program:
-    """A program whose client does one thing after the other; what has to be reported at both ends, or only at the server's."""
+    """Return a program whose client performs one action after the other, with what must be reported at both ends, or only at the
+    server.
+    """
     both = {
         end: rules for end, rules in (("client", client), ("server", client if server is None else server)) if rules is not None
     }
@@ -305,7 +307,7 @@ HEALTHY = (
         may={"zero-window-stall": "the client does not read fast"},
     ),
 )
-"""Those that fail nobody."""
+"""Programs that do not fail their clients."""
 
 SERVERS = (
     *(
@@ -436,7 +438,7 @@ SERVERS = (
         client=("no-response", "connect-failed"),
     ),
 )
-"""Those that fail their clients."""
+"""Programs whose server fails its clients."""
 
 CLIENTS = (
     program(
@@ -536,6 +538,6 @@ CLIENTS = (
         client=("truncated-response",),
     ),
 )
-"""Those whose client leaves or stops."""
+"""Programs whose client leaves or stops."""
 
 LIMITS = (*HEALTHY, *SERVERS, *CLIENTS)

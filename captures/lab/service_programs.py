@@ -1,4 +1,4 @@
-"""The programs of programs.py that are services: brokers, stores, monitoring, media, and what talks to them."""
+"""Programs for programs.py that are services: brokers, databases, monitoring, media, and their clients."""
 
 # ruff: noqa: E501, for the command lines and files of these programs
 
@@ -133,7 +133,7 @@ NODE_AGENT = (
 
 
 def poller(way: str, port: int) -> Words:
-    """A command: a way of peers/programs/long_polls.py."""
+    """Return the command for a way of peers/programs/long_polls.py."""
     return (sys.executable, str(HERE / "long_polls.py"), way, SERVER, str(port))
 
 

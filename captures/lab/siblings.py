@@ -1,4 +1,4 @@
-"""Several servers behind one name: one of them is slow, or none."""
+"""Record several servers behind one name, of which one or none is slow."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BEHIND = tuple(Connection(GETS[first :: len(PORTS)], closed_by=None) for first i
 
 
 def _go_round(lab: Lab, *pauses: float) -> None:
-    """Three servers that think for so long, and nginx, which asks them in turn for what a user asks it for."""
+    """Start three servers with these response times, and nginx, which forwards a user's requests to them in turn."""
     for port, pause in zip(PORTS, pauses, strict=True):
         raw_server(lab, [[pause, ITEM]], port, nodelay=True)
     conf = lab.folder / "proxy.conf"
@@ -57,7 +57,8 @@ def _go_round(lab: Lab, *pauses: float) -> None:
     proxied=True,
 )
 def behind_nginx_slow_sibling(lab: Lab) -> None:
-    """nginx goes round three servers, each of which answers twelve of 36 requests. The one on port 8082 is slow, always."""
+    """nginx forwards to three servers in turn, each of which answers twelve of 36 requests. The one on port 8082 is always
+    slow."""
     _go_round(lab, 0.008, 0.180, 0.008)
 
 
@@ -76,8 +77,10 @@ def behind_nginx_siblings(lab: Lab) -> None:
 
 
 def _ask_each(lab: Lab, address: str, *pauses: float, last: Sequence[bytes] = (ITEM,)) -> None:
-    """One client and three servers that think for so long: a connection to each, with twelve requests. The last server gives the
-    answers in `last` in turn."""
+    """Run one client and three servers with these response times: one connection to each, with twelve requests.
+
+    `last`: the responses of the last server, in turn.
+    """
     for port, pause in zip(PORTS, pauses, strict=True):
         answers = [[pause, answer] for answer in (last if port == PORTS[-1] else (ITEM,))]
         raw_server(lab, answers * ROUNDS if len(answers) > 1 else answers, port, nodelay=True)
@@ -97,7 +100,8 @@ def _ask_each(lab: Lab, address: str, *pauses: float, last: Sequence[bytes] = (I
     wire=Conditions(0.020),
 )
 def slow_sibling_ipv6(lab: Lab) -> None:
-    """As behind-nginx-slow-sibling, without nginx: a client that asks three servers, over IPv6 and a round trip of 20 ms."""
+    """Like behind-nginx-slow-sibling, without nginx: a client sends requests to three servers, over IPv6 and a round trip of 20
+    ms."""
     _ask_each(lab, "fd00:9::2", 0.008, 0.180, 0.008)
 
 
@@ -121,8 +125,8 @@ ANSWERED = tuple(
     wire=Conditions(0.020),
 )
 def slow_sibling_and_errors(lab: Lab) -> None:
-    """As slow-sibling-ipv6, over IPv4: the server on port 8082 is slow, and the one on port 8083 answers every other request with
-    503."""
+    """Like slow-sibling-ipv6, over IPv4: the server on port 8082 is slow, and the one on port 8083 answers every other request
+    with 503."""
     _ask_each(lab, "10.9.0.2", 0.008, 0.180, 0.008, last=(ITEM, BUSY))
 
 

@@ -1,4 +1,4 @@
-"""Exchanges as tshark sees them, for traffic whose client decides on its own how many connections it opens."""
+"""Read exchanges with tshark, for traffic whose client decides how many connections it opens."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def each(connection: Connection) -> list[Exchange]:
-    """One entry per exchange."""
+    """Return one entry per exchange."""
     return [exchange for exchange in connection.exchanges for _ in range(exchange.repeat)]
 
 
 def with_sizes(path: Path, number: int, connection: Connection) -> tuple[Exchange, ...]:
-    """The exchanges of a connection with the body sizes that no script knew."""
+    """Return the exchanges of a connection, with the body sizes that the script did not know."""
     exchanges = each(connection)
     _, responses = evidence.bodies(path, number, len([exchange for exchange in exchanges if exchange.status]))
     return _alike(
@@ -30,7 +30,7 @@ def with_sizes(path: Path, number: int, connection: Connection) -> tuple[Exchang
 
 
 def connections(path: Path) -> list[Connection]:
-    """All connections, in the order of tcp.stream, with their exchanges and who closed them first."""
+    """Return all connections in the order of tcp.stream, with their exchanges and who closed them first."""
     heads, others = (evidence.heads(path, whole=whole) for whole in (False, True))
     for number, other in others.items():
         # Where head and body are segments of their own, tshark misses responses unless it may assemble them.
@@ -43,19 +43,19 @@ def connections(path: Path) -> list[Connection]:
 
 
 def kinds(connections: Iterable[Connection]) -> set[Exchange]:
-    """The different exchanges that there are."""
+    """Return the distinct exchanges of the connections."""
     return {replace(exchange, repeat=1) for connection in connections for exchange in connection.exchanges}
 
 
 def differences(meant: set[Exchange], met: set[Exchange]) -> tuple[set[Exchange], set[Exchange]]:
-    """What was meant and not met, and what was met and not meant; a size that nobody knew may be any."""
+    """Return the intended exchanges that did not occur, and the unintended ones that did. An unknown size may be any."""
     free = {(one.method, one.target) for one in meant if one.response_body == SEEN}
     freed = {replace(one, response_body=SEEN) if (one.method, one.target) in free else one for one in met}
     return meant - freed, freed - meant
 
 
 def _exchanges(path: Path, number: int, heads: evidence.Heads | None) -> tuple[Exchange, ...]:
-    """Requests with their final responses in order; those at the end may have none."""
+    """Return the requests with their final responses in order; the last requests may have none."""
     if not heads:
         return ()
     statuses = [status for status in heads.statuses if status >= 200]
@@ -69,5 +69,5 @@ def _exchanges(path: Path, number: int, heads: evidence.Heads | None) -> tuple[E
 
 
 def _alike(exchanges: Iterable[Exchange]) -> tuple[Exchange, ...]:
-    """Neighbours that are alike become one entry."""
+    """Join equal consecutive exchanges into one entry."""
     return tuple(replace(exchange, repeat=len(list(alike))) for exchange, alike in groupby(exchanges))

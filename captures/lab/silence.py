@@ -1,4 +1,4 @@
-"""Data that nothing acknowledges: paths that die, forget, or carry small packets only; and their healthy twins."""
+"""Record data that is never acknowledged: paths that fail, forget, or carry only small packets, and their healthy twins."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ PAGE = get("/size/300", 300)
 TO_SERVER, FROM_SERVER = ("client",), ("server",)
 ERRORS_TOO = "tcp or icmp or icmp6"
 LATER = Start(seconds=1.0)
-"""A second after the SYN: one exchange is over, and the next has not begun."""
+"""A second after the SYN, when one exchange has ended and the next has not begun."""
 
 NOBODY = {
     "client-abort": "the client gave up because nothing came",
@@ -67,13 +67,13 @@ def _pages(lab: Lab, *options: str) -> None:
 
 
 def _ask(lab: Lab, *steps: dict[str, Any], library: str = "requests", timeout: float = 8, host: str = "10.9.0.2") -> None:
-    """Plays the steps of peers/silence_client.py."""
+    """Run peers/silence_client.py with these steps."""
     words = [library, f"http://{host}:8080", str(timeout), json.dumps(steps)]
     lab.client.run(sys.executable, str(PEERS / "silence_client.py"), *words)
 
 
 def _ask_pages(lab: Lab, *steps: dict[str, Any], **how: Any) -> None:
-    """Starts peers/silence_server.py, and plays the steps of its client."""
+    """Start peers/silence_server.py, and run its client with these steps."""
     _pages(lab)
     _ask(lab, *steps, **how)
 
@@ -84,7 +84,9 @@ OVER_IPV6 = "[fd00:9::2]"
 # A link that carries small packets only.
 
 HOLE = (Connection((PAGE, Exchange("POST", "/up", None, None, "", request_body=8_000)), closed_by=""),)
-"""Nobody closed: the FIN of a client is held back behind what it has not brought through."""
+"""The connection of a black hole: neither side closed, because the client's FIN is sent only after the data that does not get
+through.
+"""
 
 
 def _hole(lab: Lab, host: str = "10.9.0.2", size: int = 8_000, *, again: bool = False) -> None:
@@ -103,9 +105,9 @@ def _hole(lab: Lab, host: str = "10.9.0.2", size: int = 8_000, *, again: bool = 
     whole=False,
 )
 def black_hole(lab: Lab) -> None:
-    """A requests.Session GETs a small page and posts 8,000 bytes. The link behind the middle drops IP packets above
-    1,200 bytes; both ends announced an MSS of 1,460, and there is no ICMP. The head, which has a segment of its own, and the
-    small end of the body arrive; no full segment ever does. The client gives up after 8 seconds."""
+    """A requests.Session GETs a small page and posts 8,000 bytes. The link after the middle drops IP packets above 1,200 bytes;
+    both ends announced an MSS of 1,460, and there is no ICMP. The head, which has its own segment, and the small end of the body
+    arrive; no full segment ever does. The client gives up after 8 seconds."""
     _hole(lab)
 
 
@@ -119,7 +121,7 @@ def black_hole(lab: Lab) -> None:
     whole=False,
 )
 def black_hole_seen_behind(lab: Lab) -> None:
-    """As black-hole, but recorded behind the link. What is missing was sent, and never came."""
+    """Like black-hole, but recorded after the link. The missing data was sent, but never arrived."""
     _hole(lab)
 
 
@@ -140,8 +142,8 @@ UP, SMALL = {"post": "/up", "size": 100_000}, {"get": "/size/300"}
     whole=False,
 )
 def black_hole_server_closes(lab: Lab) -> None:
-    """A requests.Session GETs a small page and posts 100 kB. The head arrives, and nothing of the body. The server waits for
-    four seconds and closes; the client's kernel acknowledges the FIN with the sequence number that it has reached."""
+    """A requests.Session GETs a small page and posts 100 kB. The head arrives, but nothing of the body. The server waits for four
+    seconds and closes; the client's kernel acknowledges the FIN with the sequence number that it has reached."""
     _pages(lab, "4")
     _ask(lab, SMALL, UP)
 
@@ -152,7 +154,7 @@ def black_hole_server_closes(lab: Lab) -> None:
     wire=Conditions(0.030, hops=2, faults=(Fault(sides=TO_SERVER, above=1_300),)),
 )
 def black_hole_server_closes_ipv6(lab: Lab) -> None:
-    """As black-hole-server-closes, over IPv6."""
+    """Like black-hole-server-closes, over IPv6."""
     _pages(lab, "4")
     _ask(lab, SMALL, UP, host=OVER_IPV6)
 
@@ -168,7 +170,7 @@ def black_hole_server_closes_ipv6(lab: Lab) -> None:
     whole=False,
 )
 def black_hole_408(lab: Lab) -> None:
-    """As black-hole-server-closes, but the server is node, which says 408 (Request Timeout) before it closes."""
+    """Like black-hole-server-closes, but the server is node, which sends a 408 (Request Timeout) before it closes."""
     lab.server.serve(8080, "node", str(PEERS / "silence_server.js"), "8080", "4000")
     _ask(lab, SMALL, UP)
 
@@ -188,8 +190,8 @@ def black_hole_408(lab: Lab) -> None:
     whole=False,
 )
 def black_hole_tail(lab: Lab) -> None:
-    """As black-hole-seen-behind, and 8 seconds later the session GETs the page on a new connection, which shows that the capture
-    went on."""
+    """Like black-hole-seen-behind, and 8 seconds later the session GETs the page on a new connection, which shows that the
+    capture continued."""
     _hole(lab, size=8_000, again=True)
 
 
@@ -203,8 +205,8 @@ def black_hole_tail(lab: Lab) -> None:
     whole=False,
 )
 def black_hole_nothing_but_the_head(lab: Lab) -> None:
-    """As black-hole-server-closes, but the server waits without end. 8 seconds later the session GETs the page on a new
-    connection. A client that stopped sending would look the same."""
+    """Like black-hole-server-closes, but the server waits forever. 8 seconds later the session GETs the page on a new connection.
+    A client that stopped sending would look the same."""
     _ask_pages(lab, SMALL, UP, SMALL)
 
 
@@ -231,7 +233,7 @@ def paused_upload(lab: Lab) -> None:
     wire=Conditions(0.030, faults=(Fault(sides=TO_SERVER, above=1_300),)),
 )
 def black_hole_ipv6(lab: Lab) -> None:
-    """As black-hole, over IPv6, whose links carry 1,280 bytes at least."""
+    """Like black-hole, over IPv6, whose links carry 1,280 bytes at least."""
     _hole(lab, OVER_IPV6)
 
 
@@ -249,8 +251,8 @@ def black_hole_ipv6(lab: Lab) -> None:
     whole=False,
 )
 def black_hole_beside_small_pages(lab: Lab) -> None:
-    """A client posts nine full segments; each 2.5 seconds a small page is asked for on a connection of its own, and comes. The
-    link carries 1,000 bytes."""
+    """A client posts nine full segments. Every 2.5 seconds, a small page is requested on a new connection, and arrives. The link
+    carries 1,000 bytes."""
     _ask_pages(lab, {"beat": 2.5}, {"post": "/up", "size": 9 * 1_448}, library="http.client")
 
 
@@ -264,7 +266,7 @@ def black_hole_beside_small_pages(lab: Lab) -> None:
     wire=Conditions(0.010, hops=2, faults=(Fault(sides=FROM_SERVER, above=1_200, place="client"),)),
 )
 def black_hole_download(lab: Lab) -> None:
-    """The link before the client carries 1,200 bytes: nginx' small page passes, its page of 9,000 bytes does not."""
+    """The link in front of the client carries 1,200 bytes: nginx's small page passes, its page of 9,000 bytes does not."""
     nginx(lab, small=300, large=9_000)
     again = ["--next", "-sS", "-o", "/dev/null", "--max-time", "8"]
     curl(lab, "http://10.9.0.2/small.txt", *again, "http://10.9.0.2/large.txt", check=False)
@@ -281,16 +283,16 @@ def black_hole_download(lab: Lab) -> None:
     whole=False,
 )
 def black_hole_download_beyond(lab: Lab) -> None:
-    """The link before the server carries 1,300 bytes. The small page comes; of the page of 30,000 bytes only ACKs of the server
-    come, whose sequence numbers are ahead: that of the request, which curl repeats because nothing acknowledged it (the ACK was
-    to come with the response), and that of curl's FIN after 7 seconds."""
+    """The link in front of the server carries 1,300 bytes. The small page arrives. Of the page of 30,000 bytes, only the server's
+    ACKs arrive, whose sequence numbers are ahead. One acknowledges the request, which curl's kernel repeats because the first ACK
+    was to come with the response; another acknowledges curl's FIN after 7 seconds."""
     lab.server.serve(8080, "node", str(PEERS / "silence_server.js"), "8080")
     base, again = f"http://{OVER_IPV6}:8080", ["--next", "-g", "-sS", "-o", "/dev/null", "--max-time", "7"]
     curl(lab, "-g", f"{base}/size/300", *again, f"{base}/size/30000", check=False)
 
 
 def _deaf(host: Host) -> None:
-    """A firewall that drops ICMP on the host itself: its captures show what its kernel never hears."""
+    """Make a host drop ICMP with a firewall: its captures contain what its kernel never reads."""
     for command, protocol in (("iptables", "icmp"), ("ip6tables", "icmpv6")):
         host.run(command, "-A", "INPUT", "-p", protocol, "-j", "DROP")
 
@@ -307,7 +309,7 @@ def _deaf(host: Host) -> None:
     whole=False,
 )
 def too_large(lab: Lab) -> None:
-    """As black-hole, but the router before the link answers with "fragmentation needed", which the client's own firewall
+    """Like black-hole, but the router before the link answers with "fragmentation needed", which the client's own firewall
     drops."""
     _deaf(lab.client)
     _hole(lab)
@@ -319,7 +321,7 @@ def too_large(lab: Lab) -> None:
     wire=Conditions(0.010, faults=(Fault(sides=TO_SERVER, above=1_300, answer=Icmp(0, 1_300)),)),
 )
 def too_large_ipv6(lab: Lab) -> None:
-    """As too-large, with ICMPv6's "packet too big" and 4,000 bytes."""
+    """Like too-large, with ICMPv6's "packet too big" and 4,000 bytes."""
     _deaf(lab.client)
     _hole(lab, OVER_IPV6, 4_000)
 
@@ -344,7 +346,7 @@ def _page_too_large(lab: Lab, host: str = "10.9.0.2") -> None:
     whole=False,
 )
 def page_too_large(lab: Lab) -> None:
-    """As too-large, the other way: nginx' small page passes, its page of 9,000 bytes does not."""
+    """Like too-large, the other way: nginx' small page passes, its page of 9,000 bytes does not."""
     _page_too_large(lab)
 
 
@@ -354,7 +356,7 @@ def page_too_large(lab: Lab) -> None:
     wire=Conditions(0.010, faults=(Fault(sides=FROM_SERVER, above=1_300, answer=Icmp(0, 1_300)),)),
 )
 def page_too_large_ipv6(lab: Lab) -> None:
-    """As page-too-large, with ICMPv6's "packet too big"."""
+    """Like page-too-large, with ICMPv6's "packet too big"."""
     _page_too_large(lab, OVER_IPV6)
 
 
@@ -399,8 +401,9 @@ BOTH_WAYS = Fault(rested=6.0)
     wire=Conditions(0.010, faults=(BOTH_WAYS,)),
 )
 def forgotten_silently(lab: Lab) -> None:
-    """A requests.Session GETs a page, rests for 8 seconds, GETs it again, waits for 8 seconds in vain, and GETs it on a new
-    connection. A box behind the middle has dropped all packets of the first since it rested for 6 seconds."""
+    """A requests.Session GETs a page, is idle for 8 seconds, GETs the page again, waits 8 seconds without an answer, and GETs it
+    on a new connection. A device after the middle has dropped all packets of the first connection since it was idle for 6
+    seconds."""
     _ask_pages(lab, *RESTED, {"get": "/size/300"})
     time.sleep(2)
 
@@ -413,7 +416,7 @@ def forgotten_silently(lab: Lab) -> None:
     wire=Conditions(0.050, faults=(BOTH_WAYS,)),
 )
 def forgotten_silently_ipv6(lab: Lab) -> None:
-    """As forgotten-silently, over IPv6, with urllib3."""
+    """Like forgotten-silently, over IPv6, with urllib3."""
     _ask_pages(lab, *RESTED, {"get": "/size/300"}, library="urllib3", host=OVER_IPV6)
     time.sleep(2)
 
@@ -427,7 +430,7 @@ def forgotten_silently_ipv6(lab: Lab) -> None:
     wire=Conditions(0.010, faults=(BOTH_WAYS,)),
 )
 def forgotten_silently_seen_behind(lab: Lab) -> None:
-    """As forgotten-silently, recorded behind the box."""
+    """Like forgotten-silently, recorded after the device."""
     _ask_pages(lab, *RESTED, {"get": "/size/300"})
 
 
@@ -441,13 +444,13 @@ def forgotten_silently_seen_behind(lab: Lab) -> None:
     wire=Conditions(0.010, faults=(Fault(sides=FROM_SERVER, rested=6.0),)),
 )
 def forgotten_towards_the_client(lab: Lab) -> None:
-    """As forgotten-silently, but only what comes from the server is dropped, and the client does not try again."""
+    """Like forgotten-silently, but only the server's packets are dropped, and the client does not try again."""
     _ask_pages(lab, *RESTED)
 
 
 @over_ipv6(forgotten_towards_the_client, wire=Conditions(0.030, faults=(Fault(sides=FROM_SERVER, rested=6.0),)))
 def forgotten_towards_the_client_ipv6(lab: Lab) -> None:
-    """As forgotten-towards-the-client, over IPv6."""
+    """Like forgotten-towards-the-client, over IPv6."""
     _ask_pages(lab, *RESTED, host=OVER_IPV6)
 
 
@@ -460,7 +463,7 @@ def forgotten_towards_the_client_ipv6(lab: Lab) -> None:
     wire=Conditions(0.030),
 )
 def rest_survived_ipv6(lab: Lab) -> None:
-    """As rest-survived, over IPv6."""
+    """Like rest-survived, over IPv6."""
     _ask_pages(lab, *RESTED, host=OVER_IPV6)
 
 
@@ -486,7 +489,8 @@ def rest_survived(lab: Lab) -> None:
     wire=Conditions(0.010, faults=(Fault(rested=2.0),)),
 )
 def forgotten_unused(lab: Lab) -> None:
-    """A requests.Session GETs a page, rests for 3 seconds and ends. Its FIN is repeated, and nobody waits for anything."""
+    """A requests.Session GETs a page, is idle for 3 seconds and ends. Its FIN is retransmitted, but neither side waits for
+    anything."""
     _ask_pages(lab, {"get": "/size/300"}, {"rest": 3})
     time.sleep(5)
 
@@ -514,8 +518,8 @@ def _download(lab: Lab, host: str = "10.9.0.2") -> None:
     whole=False,
 )
 def path_dies(lab: Lab) -> None:
-    """curl gets 18,000 bytes of 120,000 and then nothing for 8 seconds. At the client all that is sent in vain is its FIN; at
-    the server it is the rest of the response."""
+    """curl gets 18,000 of 120,000 bytes and then nothing for 8 seconds. At the client, only its FIN is never acknowledged; at the
+    server, the rest of the response."""
     _download(lab)
 
 
@@ -525,7 +529,7 @@ def path_dies(lab: Lab) -> None:
     wire=Conditions(0.030, faults=(Fault(Start(payload=30_000, side="server")),)),
 )
 def path_dies_ipv6(lab: Lab) -> None:
-    """As path-dies, over IPv6, and nothing of the client arrives either."""
+    """Like path-dies, over IPv6, and no packet of the client arrives either."""
     _download(lab, OVER_IPV6)
 
 
@@ -542,7 +546,7 @@ def path_dies_ipv6(lab: Lab) -> None:
     whole=False,
 )
 def acknowledgements_lost(lab: Lab) -> None:
-    """As path-dies, in the other direction: the server sends what its congestion window allows, and repeats that."""
+    """Like path-dies, in the other direction: the server sends what its congestion window allows, and retransmits it."""
     _download(lab)
 
 
@@ -561,8 +565,8 @@ CUT_UPLOAD = Exchange("POST", "/up", None, None, "", request_body=2_000)
     whole=False,
 )
 def path_dies_in_upload(lab: Lab) -> None:
-    """A hand-written client sends a head and 1,000 of 3,000 bytes, and 1,000 more after 1.3 seconds; by then a box behind the
-    middle drops everything. It gives up after 8 seconds."""
+    """A hand-written client sends a head and 1,000 of 3,000 bytes, and 1,000 more after 1.3 seconds; by then, a device after the
+    middle drops everything. The client gives up after 8 seconds."""
     _pages(lab)
     raw_client(lab, [[UPLOAD, 1.3, b"u" * 1_000, 8]])
 
@@ -578,7 +582,7 @@ def path_dies_in_upload(lab: Lab) -> None:
     whole=False,
 )
 def path_dies_in_upload_towards_the_client(lab: Lab) -> None:
-    """As path-dies-in-upload, but the client's data arrives, again and again."""
+    """Like path-dies-in-upload, but the client's data arrives, again and again."""
     _pages(lab)
     raw_client(lab, [[UPLOAD, 1.3, b"u" * 1_000, 8]])
 
@@ -598,14 +602,14 @@ ASKED_TWICE = [REQUEST, READ, 1.2, REQUEST, 8]
     wire=Conditions(0.010, faults=(Fault(LATER),)),
 )
 def gone(lab: Lab) -> None:
-    """A hand-written client GETs a page, and again after 1.2 seconds; by then a box behind the middle drops everything. It gives
-    up after 8 seconds."""
+    """A hand-written client GETs a page, and again after 1.2 seconds; by then, a device after the middle drops everything. The
+    client gives up after 8 seconds."""
     raw_talk(lab, [[FINE]], [ASKED_TWICE])
 
 
 @over_ipv6(gone, at="client", wire=Conditions(0.060, faults=(Fault(LATER),)))
 def gone_ipv6(lab: Lab) -> None:
-    """As gone, over IPv6."""
+    """Like gone, over IPv6."""
     raw_talk(lab, [[FINE]], [ASKED_TWICE], address="fd00:9::2")
 
 
@@ -619,14 +623,14 @@ def gone_ipv6(lab: Lab) -> None:
     wire=Conditions(0.010, faults=(Fault(LATER, FROM_SERVER, place="client"),)),
 )
 def answer_gone(lab: Lab) -> None:
-    """As gone, but the request arrives; a box before the middle, seen from the client, drops the answer. The server repeats it,
-    and the client its request."""
+    """Like gone, but the request arrives; a device before the middle, seen from the client, drops the response. The server
+    retransmits the response, and the client its request."""
     raw_talk(lab, [[FINE]], [ASKED_TWICE])
 
 
 @over_ipv6(answer_gone, at="server", wire=Conditions(0.030, faults=(Fault(LATER, FROM_SERVER),)))
 def answer_gone_ipv6(lab: Lab) -> None:
-    """As answer-gone, over IPv6."""
+    """Like answer-gone, over IPv6."""
     raw_talk(lab, [[FINE]], [ASKED_TWICE], address="fd00:9::2")
 
 
@@ -640,8 +644,8 @@ def answer_gone_ipv6(lab: Lab) -> None:
     wire=Conditions(0.010, faults=(Fault(LATER, older=True),)),
 )
 def gone_and_tried_again(lab: Lab) -> None:
-    """A box forgets all connections after a second. A requests.Session, whose time-out is 0.8 seconds, asks again on a new
-    one."""
+    """A device forgets all connections after a second. A requests.Session, whose timeout is 0.8 seconds, repeats its request on a
+    new connection."""
     page = {"get": "/size/300"}
     _ask_pages(lab, page, {"rest": 1.2}, page, page, timeout=0.8)
 
@@ -658,8 +662,8 @@ def gone_and_tried_again(lab: Lab) -> None:
     options=("-c", "60"),
 )
 def unreachable(lab: Lab) -> None:
-    """As gone, but the box is a router without a route to the server, and says so. Linux does not double its time-out then (RFC
-    6069): the copies are 225 ms apart. The capture ends with 60 packets."""
+    """Like gone, but the device is a router without a route to the server, and reports this. Linux then does not double its
+    timeout (RFC 6069): the copies are 225 ms apart. The capture ends with 60 packets."""
     raw_talk(lab, [[FINE]], [ASKED_TWICE])
 
 
@@ -675,7 +679,7 @@ def unreachable(lab: Lab) -> None:
     options=("-c", "60"),
 )
 def client_unreachable(lab: Lab) -> None:
-    """As unreachable, but the request arrives, and the router has no route back to the client."""
+    """Like unreachable, but the request arrives, and the router has no route back to the client."""
     raw_talk(lab, [[FINE]], [ASKED_TWICE])
 
 
@@ -685,7 +689,7 @@ def client_unreachable(lab: Lab) -> None:
     wire=Conditions(0.010, hops=2, faults=(Fault(LATER, FROM_SERVER, answer=Icmp(3)),)),
 )
 def client_unreachable_ipv6(lab: Lab) -> None:
-    """As client-unreachable, over IPv6."""
+    """Like client-unreachable, over IPv6."""
     raw_talk(lab, [[FINE]], [ASKED_TWICE], address="fd00:9::2")
 
 
@@ -700,7 +704,7 @@ def client_unreachable_ipv6(lab: Lab) -> None:
     expression=ERRORS_TOO,
 )
 def unreachable_ipv6(lab: Lab) -> None:
-    """As unreachable, over IPv6, with the code of a firewall."""
+    """Like unreachable, over IPv6, with the ICMPv6 code that a firewall uses."""
     raw_talk(lab, [[FINE]], [ASKED_TWICE], address="fd00:9::2")
 
 
@@ -764,7 +768,7 @@ def closed_window(lab: Lab) -> None:
     expression="tcp dst port 8080",
 )
 def gone_one_sided(lab: Lab) -> None:
-    """As gone, but only what the client sent was captured: its copies prove nothing there."""
+    """Like gone, but only the client's packets were captured: its retransmissions prove nothing there."""
     raw_talk(lab, [[FINE]], [ASKED_TWICE])
 
 

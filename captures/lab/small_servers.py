@@ -1,4 +1,4 @@
-"""lighttpd, Caddy and PHP's built-in server: pages, ranges, redirects, compression, and what PHP closes."""
+"""Record lighttpd, Caddy and PHP's built-in server: pages, ranges, redirects, compression, and closes by PHP."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def lighttpd_wget(lab: Lab) -> None:
     must_not={"truncated-response": "a part was asked for", "body-not-allowed": "HEAD and 304 have none"},
 )
 def lighttpd_ranges(lab: Lab) -> None:
-    """curl asks for the first 100 bytes of a page of 12,345, for all from 10,000 on, for two pieces at once, for bytes
-    behind its end, for its head, for all of it, and for all of it if it has changed; all on one connection."""
+    """On one connection, curl requests the first 100 bytes of a page of 12,345 bytes, everything from byte 10,000 on, two parts
+    at once, bytes after its end, its head, all of it, and all of it if it has changed."""
     lighttpd(lab, **SIZES)
     page, tag = "http://10.9.0.2/d.txt", str(lab.folder / "etag")
     ranges = [word for part in ("0-99", "10000-", "0-9,1000-1999", "99999-") for word in ("-r", part, page, *AGAIN)]
@@ -61,7 +61,7 @@ def lighttpd_ranges(lab: Lab) -> None:
     wire=Conditions(0.010),
 )
 def lighttpd_rtt_20(lab: Lab) -> None:
-    """Five GETs of an httpx.Client on one connection, the last of 30 kB; one conversation, captured at the client, half-way
+    """Five GETs of an httpx.Client on one connection, the last of 30 kB; one conversation, captured at the client, in the middle
     and at the server."""
     lighttpd(lab, **SIZES, e=30_000)
     python_client(lab, "httpx", gets(*PATHS, "/e.txt"), "http://10.9.0.2")
@@ -90,7 +90,7 @@ def lighttpd_pipelined(lab: Lab) -> None:
 
 
 def pipeline(lab: Lab, lines: list[str], port: int = 8080) -> None:
-    """Writes these requests to the server's IPv6 address in one send, and reads as many responses."""
+    """Write these requests to the server's IPv6 address in one send, and read as many responses."""
     batch = "".join(f"{line} HTTP/1.1\r\nHost: example.test\r\n\r\n" for line in lines)
     steps = [[batch, {"read": [line.split(" ")[0] for line in lines]}, 0.02]]
     raw_client(lab, steps, port, address=lab.server.address6)
@@ -112,8 +112,8 @@ def pipeline(lab: Lab, lines: list[str], port: int = 8080) -> None:
     ),
 )
 def caddy_gzip(lab: Lab) -> None:
-    """node's fetch asks for gzip, and Caddy compresses what is larger than 512 bytes: a page of 300 bytes comes as it is,
-    one of 5 kB with its new Content-Length, pages of 800 and 900 kB in chunks."""
+    """node's fetch asks for gzip, and Caddy compresses what is larger than 512 bytes: a page of 300 bytes stays as it is, one of
+    5 kB has a new Content-Length, pages of 800 and 900 kB are chunked."""
     caddy(lab, "encode gzip", **SIZES, e=800_000, f=900_000)
     node_fetch(lab, gets("/a.txt", "/c.txt", "/e.txt", "/f.txt"), "http://10.9.0.2")
 
@@ -164,7 +164,7 @@ CLOSES = {"premature-close": "every response says Connection: close"}
     must_not={**CLOSES, "keep-alive-disabled": "two are too few to say so"},
 )
 def php_two_pages(lab: Lab) -> None:
-    """PHP's built-in server says `Connection: close` in every response, and closes."""
+    """PHP's built-in server sends `Connection: close` in every response, and closes."""
     php(lab)
     lab.client.run("wget", "-q", "-O", "/dev/null", *[f"{V4}/bytes/3000"] * 2)
 
@@ -178,7 +178,7 @@ def php_two_pages(lab: Lab) -> None:
     must_not={**CLOSES, "no-connection-reuse": "it is the server that closes"},
 )
 def php_never_keeps(lab: Lab) -> None:
-    """Six GETs with a pool of urllib3, one after the other; PHP's built-in server says `Connection: close` each time."""
+    """Six GETs with a pool of urllib3, one after the other; PHP's built-in server sends `Connection: close` each time."""
     php(lab)
     python_client(lab, "urllib3", gets(*["/bytes/3000"] * 6))
 

@@ -1,4 +1,4 @@
-"""The programs that the recordings need: whether they are here, in which version, and where to get them."""
+"""Check the programs that the recordings need: whether they are installed, in which version, and where to get them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Program:
-    """A program, or a module of this Python: how it says its version, and what installs it."""
+    """A program, or a Python module: how its version is read, and what installs it."""
 
     command: tuple[str, ...]
     install: str
@@ -39,7 +39,7 @@ def _gem(name: str, module: str) -> Program:
 
 
 LAB = ("tcpdump", "tshark", "editcap", "dumpcap", "ip", "ss", "ethtool")
-"""What every recording needs, with its papers."""
+"""The programs that every recording and its label need."""
 
 PROGRAMS = {
     "tcpdump": Program(("tcpdump", "--version"), "apt-get install tcpdump", "tcpdump {version}"),
@@ -108,12 +108,12 @@ PROGRAMS = {
 
 
 def missing(names: set[str]) -> list[str]:
-    """A line for each of these programs that is not here, with the command that installs it."""
+    """Return a line for each of these programs that is missing, with the command that installs it."""
     return sorted(f"{name} is missing: {PROGRAMS[name].install}" for name in names if not _said(name))
 
 
 def version(name: str) -> str:
-    """Name and version, as the papers have it."""
+    """Return name and version of a program, as in labels."""
     found = re.search(r"\d+(\.\d+)+", _said(name))
     return PROGRAMS[name].label.format(version=found[0] if found else "of unknown version")
 

@@ -1,4 +1,4 @@
-"""Starts the servers and the clients of many stacks, with their defaults wherever nothing else is said."""
+"""Start servers and clients of many stacks, with their defaults unless something else is given."""
 
 from __future__ import annotations
 
@@ -15,60 +15,62 @@ if TYPE_CHECKING:
     from scenario import Lab
 
 PAUSE = "0.01"
-"""Seconds between the exchanges of a client."""
+"""The pause in seconds between the exchanges of a client."""
 
 V4, V6 = "http://10.9.0.2:8080", "http://[fd00:9::2]:8080"
-"""Where applications listen."""
+"""The addresses on which applications listen."""
 
 Wanted = tuple[str, str, str]
-"""Method, body and path of a request; the body as in peers/requests_of.py."""
+"""Method, body and path of a request; the body is in the format of peers/requests_of.py."""
 
 
 def gets(*paths: str) -> list[Wanted]:
-    """A GET of each path."""
+    """Return a GET of each path."""
     return [("GET", "", path) for path in paths]
 
 
 def words(base: str, wanted: list[Wanted]) -> list[str]:
-    """What the clients of peers/ are told."""
+    """Return the arguments for the clients in peers/."""
     return [PAUSE, *(word for method, body, path in wanted for word in (method, body, base + path))]
 
 
 def python_client(lab: Lab, name: str, wanted: list[Wanted], base: str = V4) -> None:
-    """Runs peers/NAME_client.py."""
+    """Run peers/NAME_client.py."""
     lab.client.run(sys.executable, str(PEERS / f"{name}_client.py"), *words(base, wanted))
 
 
 def node_fetch(lab: Lab, wanted: list[Wanted], base: str = V4) -> None:
-    """Requests with node's fetch."""
+    """Send the requests with node's fetch."""
     lab.client.run("node", str(PEERS / "fetch.mjs"), *words(base, wanted))
 
 
 def java_client(lab: Lab, wanted: list[Wanted], base: str = V4) -> None:
-    """Requests with java.net.http."""
+    """Send the requests with java.net.http."""
     lab.client.run("java", str(PEERS / "HttpClientCaller.java"), *words(base, wanted))
 
 
 def go_client(lab: Lab, wanted: list[Wanted], base: str = V4) -> None:
-    """Requests with Go's net/http."""
+    """Send the requests with Go's net/http."""
     lab.client.run(str(_built(lab, "go_client")), *words(base, wanted))
 
 
 def python_app(lab: Lab, name: str, *more: str) -> None:
-    """Starts peers/NAME_app.py on the server."""
+    """Start peers/NAME_app.py on the server."""
     lab.server.serve(int(more[-1]), sys.executable, str(PEERS / f"{name}_app.py"), *more, stdout=-3, stderr=-3)
 
 
 def asgi(lab: Lab, server: str, *more: str, address: str = "0.0.0.0", port: int = 8080) -> None:
-    """Starts uvicorn or hypercorn with peers/asgi_app.py."""
+    """Start uvicorn or hypercorn with peers/asgi_app.py."""
     where = ["--bind", f"{address}:{port}"] if server == "hypercorn" else ["--host", address.strip("[]"), "--port", str(port)]
     begin = [sys.executable, "-m", server, *where, *more, "asgi_app:application"]
     lab.server.serve(port, *begin, cwd=PEERS, stdout=-3, stderr=-3)
 
 
 def jvm(lab: Lab, program: str, classes: str, *more: str) -> None:
-    """Starts a server of peers/ in Java on port 8080, with these libraries, and asks it over the loopback interface once: the
-    first request has to wait for classes that are loaded."""
+    """Start a Java server of peers/ on port 8080 with these libraries, and send it one request over the loopback interface.
+
+    The first request is slow, because classes are loaded.
+    """
     environment = {**os.environ, "CATALINA_BASE": str(lab.folder)}
     command = ("java", "-cp", classes, str(PEERS / f"{program}.java"), "8080", *more)
     lab.server.serve(8080, *command, cwd=lab.folder, stdout=-3, stderr=-3, env=environment)
@@ -78,17 +80,17 @@ def jvm(lab: Lab, program: str, classes: str, *more: str) -> None:
 
 
 def jetty(lab: Lab) -> None:
-    """Starts Jetty, embedded."""
+    """Start embedded Jetty."""
     jvm(lab, "JettyServer", "/usr/share/jetty9/lib/*")
 
 
 def tomcat(lab: Lab) -> None:
-    """Starts Tomcat, embedded."""
+    """Start embedded Tomcat."""
     jvm(lab, "TomcatServer", "/usr/share/tomcat10/lib/*:/usr/share/tomcat10/bin/tomcat-juli.jar", str(lab.folder))
 
 
 def go_server(lab: Lab) -> None:
-    """Starts the application in Go."""
+    """Start the application in Go."""
     lab.server.serve(8080, str(_built(lab, "go_server")), "8080")
 
 
@@ -100,7 +102,7 @@ def _built(lab: Lab, program: str) -> Path:
 
 
 def php(lab: Lab) -> None:
-    """Starts PHP's built-in server."""
+    """Start PHP's built-in server."""
     lab.server.serve(8080, "php", "-S", "0.0.0.0:8080", str(PEERS / "php_app.php"), stdout=-3, stderr=-3)
 
 
@@ -117,7 +119,7 @@ index-file.names = ("index.txt")
 
 
 def lighttpd(lab: Lab, more: str = "", /, port: int = 80, **sizes: int) -> None:
-    """Starts lighttpd with pages of these sizes."""
+    """Start lighttpd with pages of these sizes."""
     site(lab, **sizes)
     conf = lab.file("lighttpd.conf", LIGHTTPD.format(folder=lab.folder, more=more, port=port))
     lab.server.serve(port, "lighttpd", "-D", "-f", conf, stderr=-3)
@@ -137,7 +139,7 @@ CADDY = """\
 
 
 def caddy(lab: Lab, more: str = "", /, **sizes: int) -> None:
-    """Starts Caddy with pages of these sizes."""
+    """Start Caddy with pages of these sizes."""
     site(lab, **sizes)
     conf = lab.file("Caddyfile", CADDY.format(folder=lab.folder, more=more))
     environment = {**os.environ, "HOME": str(lab.folder), "XDG_DATA_HOME": str(lab.folder), "XDG_CONFIG_HOME": str(lab.folder)}
@@ -160,13 +162,13 @@ backend application
 
 
 def haproxy(lab: Lab, backend: str) -> None:
-    """Starts HAProxy on port 80 before this backend."""
+    """Start HAProxy on port 80 in front of this backend."""
     conf = lab.file("haproxy.cfg", HAPROXY.format(backend=backend))
     lab.server.serve(80, "haproxy", "-db", "-q", "-f", conf)
 
 
 def varnish(lab: Lab, backend: str) -> None:
-    """Starts Varnish on port 80 before a backend, given as HOST:PORT."""
+    """Start Varnish on port 80 in front of a backend, given as HOST:PORT."""
     where = str(lab.folder / "varnish")
     lab.server.serve(80, "varnishd", "-F", "-n", where, "-a", ":80", "-b", backend, "-j", "none", stdout=-3, stderr=-3)
 
@@ -188,14 +190,14 @@ pinger_enable off
 
 
 def squid(lab: Lab) -> None:
-    """Starts Squid as a forward proxy on port 3128."""
+    """Start Squid as a forward proxy on port 3128."""
     conf = lab.file("squid.conf", SQUID.format(folder=lab.folder))
     lab.folder.chmod(0o777)
     lab.server.serve(3128, "squid", "-N", "-f", conf, stdout=-3, stderr=-3)
 
 
 def chromium(host: Host, folder: Path, url: str, *more: str) -> None:
-    """Loads a page with Chromium, without a window, until its load event and a little more, and ends it."""
+    """Load a page with headless Chromium until shortly after its load event, and close the browser."""
     switches = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run")
     quiet = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions")
     profile = f"--user-data-dir={folder / 'chromium'}"

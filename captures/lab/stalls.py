@@ -1,6 +1,7 @@
-"""Nagle's algorithm and the delayed ACK: senders that write a message in pieces on a connection that is kept.
+"""Record Nagle's algorithm with delayed ACKs: senders that write a message in several pieces on a persistent connection.
 
-Each connection has its first exchange spared: Linux acknowledges at once until it has answered for the first time.
+The first exchange of each connection does not stall, because Linux acknowledges at once until it has sent data for the first
+time.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ def server_head_body_split(lab: Lab) -> None:
     whole=False,
 )
 def split_and_snapped(lab: Lab) -> None:
-    """As server-head-body-split: ten GETs, each answered with one send for the head and one for the body. tcpdump keeps
-    68 bytes of each packet: the headers of IP and TCP, and two bytes of what they carry. The stalls need no more."""
+    """Like server-head-body-split: ten GETs, each answered with one send for the head and one for the body. tcpdump keeps 68
+    bytes of each packet: the headers of IP and TCP, and two bytes of payload, which is enough to recognize the stalls."""
     raw_talk(lab, [[HEAD, BODY]], TEN_GETS)
 
 
@@ -60,7 +61,7 @@ def split_and_snapped(lab: Lab) -> None:
     suffix="pcapng",
 )
 def client_sees_head_body_split(lab: Lab) -> None:
-    """As server-head-body-split, recorded at the other end of the cable."""
+    """Like server-head-body-split, recorded at the other end of the cable."""
     raw_talk(lab, [[HEAD, BODY]], TEN_GETS)
 
 
@@ -99,8 +100,9 @@ def server_body_pieces(lab: Lab) -> None:
     finds=SPLIT_BY_SERVER,
 )
 def server_late_and_held(lab: Lab) -> None:
-    """As server-head-body-split, but the application is 10 ms late with the body: the first exchange, which does not
-    stall, shows it. The delays are shorter by as much, because without Nagle the body had come 10 ms after the head."""
+    """Like server-head-body-split, but the application writes the body 10 ms late, as the first exchange shows, which does not
+    stall. The delays are shorter by this time, because without Nagle's algorithm the body would still have come 10 ms after the
+    head."""
     raw_talk(lab, [[HEAD, 0.01, BODY]], TEN_GETS)
 
 
@@ -128,7 +130,7 @@ def python_http_server(lab: Lab) -> None:
 )
 def java_httpserver(lab: Lab) -> None:
     """The HTTP server of the JDK with its defaults, ten GETs of a requests.Session, 10 ms between them.
-    `-Dsun.net.httpserver.nodelay=true` would cure it."""
+    `-Dsun.net.httpserver.nodelay=true` would fix it."""
     lab.server.serve(8080, "java", str(PEERS / "JavaServer.java"), "8080", "400")
     lab.client.run(sys.executable, str(PEERS / "session.py"), "0.01", *["http://10.9.0.2:8080/greeting"] * 10)
 

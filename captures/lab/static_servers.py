@@ -1,4 +1,4 @@
-"""nginx and Apache httpd with their defaults, and clients that have nothing to complain about."""
+"""Record nginx and Apache httpd with their defaults, and healthy traffic of their clients."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def nginx_curl(lab: Lab) -> None:
     suffix="pcapng",
 )
 def nginx_requests(lab: Lab) -> None:
-    """A requests.Session, 10 ms between the exchanges. The client asks for gzip, nginx does not compress here."""
+    """A requests.Session, 10 ms between the exchanges. The client accepts gzip, but nginx does not compress here."""
     nginx(lab, **SIZES)
     lab.client.run(sys.executable, str(PEERS / "session.py"), "0.01", *URLS * 3)
 
@@ -44,7 +44,7 @@ def nginx_requests(lab: Lab) -> None:
     options=("--time-stamp-precision=nano",),
 )
 def nginx_ab_keep_alive(lab: Lab) -> None:
-    """ab -k asks in HTTP/1.0 with Connection: keep-alive, twenty times on one connection."""
+    """ab -k sends twenty HTTP/1.0 requests with Connection: keep-alive on one connection."""
     nginx(lab, **SIZES)
     lab.client.run("ab", "-q", "-k", "-n", "20", "-c", "1", "http://10.9.0.2/c.txt")
 
@@ -83,7 +83,7 @@ def apache_curl(lab: Lab) -> None:
     connections=(Connection(FOUR * 3),),
 )
 def apache_requests(lab: Lab) -> None:
-    """As nginx-requests, from Apache with its defaults; 10 ms between the exchanges."""
+    """Like nginx-requests, from Apache with its defaults; 10 ms between the exchanges."""
     apache(lab, **SIZES)
     lab.client.run(sys.executable, str(PEERS / "session.py"), "0.01", *URLS * 3)
 
@@ -137,6 +137,6 @@ def nginx_pipelined(lab: Lab) -> None:
     whole=False,
 )
 def nginx_download_snapped(lab: Lab) -> None:
-    """Bodies are cut short in the recording, heads are not: nothing that matters is missing."""
+    """Bodies are truncated in the recording, heads are not, so nothing important is missing."""
     nginx(lab, **SIZES, large=400_000)
     curl(lab, URLS[0], "http://10.9.0.2/large.txt")

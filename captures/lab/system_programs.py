@@ -1,4 +1,4 @@
-"""The programs of programs.py from a distribution: databases, monitors, sound, debuggers, routers, load tests, other languages."""
+"""Programs for programs.py from a distribution: databases, monitors, sound, debuggers, routers, load tests, other languages."""
 
 # ruff: noqa: E501, for the command lines and files of these programs
 
@@ -112,7 +112,7 @@ protocol bgp lab {{ local 10.9.0.{n} as 6500{n}; neighbor 10.9.0.{other} as 6500
 
 
 def router(n: int) -> str:
-    """The configuration of one of two routers with 500 routes."""
+    """Return the configuration of one of two routers with 500 routes."""
     routes = " ".join(f"route 172.{15 + n}.{i // 250}.{i % 250}/32 blackhole;" for i in range(500))
     return ROUTER.format(n=n, other=3 - n, routes=routes, passive="on" if n == 2 else "off")
 

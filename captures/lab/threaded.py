@@ -1,4 +1,4 @@
-"""waitress, werkzeug, Jetty, Tomcat and Go: servers with a thread for each request, and clients that keep connections."""
+"""Record waitress, werkzeug, Jetty, Tomcat and Go: servers with a thread per request, and clients that keep connections."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ PATIENT = {"expect-continue-stall": "the server answered 100"}
     must_not={"premature-close": "the responses in chunks say Connection: close", "keep-alive-disabled": "the others keep it"},
 )
 def waitress_requests(lab: Lab) -> None:
-    """A requests.Session, 10 ms between the exchanges; every fourth response comes in five chunks, and behind chunks waitress
-    closes the connection, and says so."""
+    """A requests.Session, 10 ms between the exchanges; every fourth response has five chunks, after which waitress closes the
+    connection, as announced."""
     python_app(lab, "waitress", "0.0.0.0", "8080")
     lab.client.run(sys.executable, str(PEERS / "session.py"), "0.01", *[V4 + path for path in WSGI_PATHS] * 3)
 
@@ -47,7 +47,7 @@ def waitress_requests(lab: Lab) -> None:
     wire=Conditions(0.010),
 )
 def waitress_rtt_20(lab: Lab) -> None:
-    """Three uploads, one of them in chunks, and four GETs; captured at the client, half-way and at the server."""
+    """Three uploads, one of them in chunks, and four GETs; captured at the client, in the middle and at the server."""
     python_app(lab, "waitress", "0.0.0.0", "8080")
     python_client(lab, "urllib3", [*UPLOADS, *gets(*WSGI_PATHS)])
 
@@ -63,7 +63,7 @@ CLOSING = (get("/bytes/2000", 2_000), get("/chunks/5", 2_000, response_framing="
     must_not={"premature-close": "every response says Connection: close", "keep-alive-disabled": "two are too few to say so"},
 )
 def werkzeug_two_pages(lab: Lab) -> None:
-    """werkzeug's development server, which is Flask's, says `Connection: close` in every response, and closes."""
+    """werkzeug's development server, which Flask uses, sends `Connection: close` in every response, and closes."""
     python_app(lab, "werkzeug", "8080")
     python_client(lab, "httpx", gets("/bytes/2000", "/chunks/5"))
 
@@ -103,7 +103,7 @@ def jetty_java(lab: Lab) -> None:
     connections=(Connection((get("/bytes/1000", 1_000, repeat=12),), closed_by=None),),
 )
 def jetty_ab_keep_alive(lab: Lab) -> None:
-    """ab -k asks in HTTP/1.0 with Connection: keep-alive, twelve times on one connection."""
+    """ab -k sends twelve HTTP/1.0 requests with Connection: keep-alive on one connection."""
     jetty(lab)
     lab.client.run("ab", "-q", "-k", "-n", "12", "-c", "1", f"{V4}/bytes/1000")
 
@@ -116,7 +116,7 @@ def jetty_ab_keep_alive(lab: Lab) -> None:
     wire=Conditions(0.010),
 )
 def tomcat_rtt_20(lab: Lab) -> None:
-    """Eight requests of one java.net.http.HttpClient; captured at the client, half-way and at the server."""
+    """Eight requests of one java.net.http.HttpClient; captured at the client, in the middle and at the server."""
     tomcat(lab)
     java_client(lab, [*gets(*MIXED_PATHS), *UPLOADS])
 
@@ -181,7 +181,7 @@ def go_trailers(lab: Lab) -> None:
     wire=Conditions(0.010),
 )
 def go_rtt_20(lab: Lab) -> None:
-    """Nine requests of one http.Client to net/http; captured at the client, half-way and at the server."""
+    """Nine requests of one http.Client to net/http; captured at the client, in the middle and at the server."""
     go_server(lab)
     go_client(lab, [*gets(*MIXED_PATHS), *GO_UPLOADS, *gets("/trailers/4")])
 

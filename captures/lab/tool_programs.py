@@ -1,4 +1,4 @@
-"""The programs of programs.py that build, install, archive, scan and measure."""
+"""Programs for programs.py that build, install, archive, scan and measure."""
 
 # ruff: noqa: E501, for the command lines and files of these programs
 
@@ -91,7 +91,7 @@ LISP_USER = (
 
 
 def repository(sort: str, server: str) -> Serve:
-    """Serve a repository of this sort (peers/programs/repositories.py) with a command line."""
+    """Return a repository of this kind (peers/programs/repositories.py), served by a command line."""
     return command(f"sh -c 'python3 {{programs}}/repositories.py {sort} {{folder}}/site && exec {server}'")
 
 

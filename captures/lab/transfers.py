@@ -1,4 +1,4 @@
-"""Long transfers over long ways, and what limits them: a window, a buffer, or a program, of which nothing is said."""
+"""Record long transfers over long round trips, limited by a window, by a buffer, or by a program, which is not reported."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from scenario import PEERS, Connection, Exchange, Find, Lab, curl, get, over_ipv
 
 POINTS = ("client", "server")
 FAR = Conditions(delay=0.15)
-"""A round trip of 300 ms: what takes long is still small."""
+"""A round trip of 300 ms, so even small transfers take long."""
 CUT = ("-s", "144")
-"""Bytes of each packet. The heads are short, and whole."""
+"""Options that capture 144 bytes of each packet; the heads are shorter."""
 GET = b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n"
 ANSWER = [[GET, {"read": ["GET"]}]]
 FINE = {"capture-loss": "nothing was lost, only cut", "zero-window-stall": "the window stays open"}
 
 
 def set_kernel(host: Host, *settings: str) -> None:
-    """Set values of the kernel in the namespace of a host."""
+    """Set kernel parameters in the namespace of a host."""
     host.run("sysctl", "-qw", *settings)
 
 
 def body(size: int) -> bytes:
-    """A response with a body of this size."""
+    """Return a response with a body of this size."""
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"b" * size
 
 
@@ -45,8 +45,8 @@ def _with_a_window_of_32_kb(lab: Lab, address: str = "10.9.0.2") -> None:
     whole=False,
 )
 def window_of_32_kb(lab: Lab) -> None:
-    """A GET of 160 kB by a client with net.ipv4.tcp_rmem="4096 32768 32768": its window is full all the time, and one of
-    them passes per round trip."""
+    """A GET of 160 kB by a client with net.ipv4.tcp_rmem="4096 32768 32768": its window is always full, and one window of data is
+    sent per round trip."""
     _with_a_window_of_32_kb(lab)
 
 
@@ -62,7 +62,7 @@ def window_of_32_kb(lab: Lab) -> None:
     whole=False,
 )
 def window_of_32_kb_upload(lab: Lab) -> None:
-    """As window-of-32-kb, the other way: a POST of 160 kB to a server with that net.ipv4.tcp_rmem."""
+    """Like window-of-32-kb, the other way: a POST of 160 kB to a server with that net.ipv4.tcp_rmem."""
     set_kernel(lab.server, "net.ipv4.tcp_rmem=4096 32768 32768")
     raw_server(lab, [[b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfine\n"]])
     form = lab.file("form", b"b" * 160_000)
@@ -82,14 +82,14 @@ def window_of_32_kb_upload(lab: Lab) -> None:
     whole=False,
 )
 def no_window_scaling(lab: Lab) -> None:
-    """A GET of 560 kB by a client with net.ipv4.tcp_window_scaling=0: behind slow start 65,535 bytes per round trip."""
+    """A GET of 560 kB by a client with net.ipv4.tcp_window_scaling=0: after slow start, 65,535 bytes are sent per round trip."""
     set_kernel(lab.client, "net.ipv4.tcp_window_scaling=0")
     raw_talk(lab, [[body(560_000)]], ANSWER)
 
 
 @over_ipv6(no_window_scaling)
 def no_window_scaling_ipv6(lab: Lab) -> None:
-    """As no-window-scaling, over IPv6; the setting is that of both versions."""
+    """Like no-window-scaling, over IPv6; the setting applies to both versions."""
     set_kernel(lab.client, "net.ipv4.tcp_window_scaling=0")
     raw_server(lab, [[body(560_000)]])
     raw_client(lab, ANSWER, address="fd00:9::2")
@@ -107,7 +107,7 @@ def no_window_scaling_ipv6(lab: Lab) -> None:
     whole=False,
 )
 def no_window_scaling_at_the_server(lab: Lab) -> None:
-    """As no-window-scaling, recorded where the server sends it. It begins with 45 segments, so 360 kB are enough."""
+    """Like no-window-scaling, recorded at the server. It begins with 45 segments, so 360 kB are enough."""
     set_kernel(lab.client, "net.ipv4.tcp_window_scaling=0")
     lab.server.run("ip", "route", "change", "10.9.0.0/24", "dev", "eth0", "src", "10.9.0.2", "initcwnd", "45")
     raw_talk(lab, [[body(360_000)]], ANSWER)
@@ -141,7 +141,7 @@ def written_by_a_clock(lab: Lab) -> None:
     whole=False,
 )
 def window_of_32_kb_rtt_2(lab: Lab) -> None:
-    """As window-of-32-kb, near by: the window is as full, and nobody has to wait for that."""
+    """Like window-of-32-kb, over a short round trip: the window is just as full, but it costs no time."""
     _with_a_window_of_32_kb(lab)
 
 
@@ -151,12 +151,12 @@ def window_of_32_kb_rtt_2(lab: Lab) -> None:
     at="client",
 )
 def window_of_32_kb_ipv6(lab: Lab) -> None:
-    """As window-of-32-kb, over IPv6."""
+    """Like window-of-32-kb, over IPv6."""
     _with_a_window_of_32_kb(lab, "fd00:9::2")
 
 
 BUFFER = "16384"
-"""Bytes of SO_SNDBUF; Linux doubles it for its overhead, and lets one write of 64 kB exceed it."""
+"""The value of SO_SNDBUF in bytes. Linux doubles it for its overhead, and allows one write of 64 kB to exceed it."""
 WAY = Conditions(delay=0.04)
 """A round trip of 80 ms."""
 HEADS = ("-s", "128")
@@ -181,7 +181,7 @@ def _with_a_send_buffer(lab: Lab, address: str = "10.9.0.2") -> None:
 )
 def send_buffer(lab: Lab) -> None:
     """A GET of 1.1 MB from a server that sets SO_SNDBUF to 16 kB: 68 kB are in flight in each round trip and hardly ever more,
-    although the window of the client grows far beyond that."""
+    although the client's window grows far beyond that."""
     _with_a_send_buffer(lab)
 
 
@@ -192,7 +192,7 @@ def send_buffer(lab: Lab) -> None:
     options=("-s", "132"),
 )
 def send_buffer_ipv6(lab: Lab) -> None:
-    """As send-buffer, over IPv6."""
+    """Like send-buffer, over IPv6."""
     _with_a_send_buffer(lab, "fd00:9::2")
 
 
@@ -208,6 +208,6 @@ def send_buffer_ipv6(lab: Lab) -> None:
     whole=False,
 )
 def send_buffer_upload(lab: Lab) -> None:
-    """As send-buffer, the other way: a POST of 1.1 MB by a client that sets SO_SNDBUF to 16 kB."""
+    """Like send-buffer, the other way: a POST of 1.1 MB by a client that sets SO_SNDBUF to 16 kB."""
     raw_server(lab, [[b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfine\n"]])
     lab.client.run(sys.executable, BUFFERED, "post", "10.9.0.2", "8080", "1100000", BUFFER)

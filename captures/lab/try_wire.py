@@ -1,17 +1,18 @@
-"""Two namespaces with a wire between them, to try things by hand.
+"""Run commands in two namespaces with a simulated wire between them, for experiments.
 
     python captures/lab/try_wire.py --rtt 120 --ack-delay client:200 --lose server:data:3,4 -- COMMAND...
 
     python captures/lab/try_wire.py --rtt 40 --fault seconds=2,sides=server -- COMMAND...
 
-Runs COMMAND in the namespace of the client (10.9.0.1) and ends with it, at the latest after --seconds (60; never more
-than 120). Before that it runs --server COMMAND, in quotes, in the namespace of the server (10.9.0.2). --record client=a.pcap
-and the like record at an end or in the middle. Times are milliseconds. Run as root.
+Run COMMAND in the namespace of the client (10.9.0.1) until it ends, but for at most --seconds (60; at most 120). First start the
+command line of --server, in quotes, in the namespace of the server (10.9.0.2). Options like --record client=a.pcap record at an
+end or in the middle. Times are milliseconds. Run as root.
 
---fault begins after seconds=, packets= or payload= (of side=), else at once, and drops the packets of sides= (client, server;
-default: both), of kind=, above= so many bytes, of connections that had rested= so many seconds, or older=1 ones; it lasts= so
-many seconds, is at place= (client or server), and answers by icmp=CODE, with mtu=, or by rst=TTL. --forge begins in the same
-way, and sends resets toward= a side (default: both) with ttl=, id=, ack=0 or 1, option=HEX.
+--fault begins after seconds=, packets= or payload= (of side=), otherwise at once. It drops the packets of sides= (client, server;
+default: both), of kind=, larger than above= bytes, of connections that were idle for rested= seconds, or with older=1 of earlier
+connections. lasts= is its duration in seconds, and place= its place (client or server). It answers with icmp=CODE, with mtu=, or
+with rst=TTL. --forge begins in the same way, and sends resets toward= a side (default: both) with ttl=, id=, ack=0 or 1,
+option=HEX.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from network import cable
 
 
 def main() -> int:
-    """Entry point; the exit status is that of the client's command, 124 when its time was up."""
+    """Run the command line. Return the exit status of the client's command, or 124 if its time was up."""
     words = _parser().parse_args()
     delays = {side: float(milliseconds) / 1_000 for side, _, milliseconds in (text.partition(":") for text in words.ack_delay)}
     faults = (*map(_fault, words.fault), *map(_forged, words.forge))

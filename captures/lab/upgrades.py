@@ -1,4 +1,4 @@
-"""Requests for a WebSocket: what a gateway drops, what a server does not have, and what is well."""
+"""Record requests for a WebSocket: the upgrade is removed by a gateway, is not supported by a server, or succeeds."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ PASSED_ON = 'proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; pro
 
 
 def upgrade(version: int = 13) -> bytes:
-    """A request for a WebSocket."""
+    """Return a request for a WebSocket."""
     fields = f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: {version}\r\n"
     return f"GET /chat HTTP/1.1\r\nHost: www\r\n{fields}Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
 
 
 def ask_gateway(lab: Lab) -> None:
-    """A user asks the gateway for a WebSocket, by hand, and takes what comes."""
+    """Send a hand-written request for a WebSocket to the gateway, and read the response."""
     assert lab.user
     steps = steps_as_json([[upgrade(), {"read": ["GET"]}, 0.05]])
     lab.user.run(sys.executable, str(PEERS / "raw_client.py"), PROXY_FRONT, "80", steps)
 
 
 def gateway(lab: Lab, maker: str, options: str = "", *, pooled: bool = True) -> None:
-    """Starts aiohttp, which has a WebSocket at /chat, and a gateway before it."""
+    """Start aiohttp, which has a WebSocket at /chat, and a gateway in front of it."""
     python_app(lab, "aiohttp", str(A))
     Gateway(maker, pooled=pooled, options=options).start(lab.client, lab.folder / maker)
 
@@ -43,7 +43,8 @@ def gateway(lab: Lab, maker: str, options: str = "", *, pooled: bool = True) -> 
     **BOTH,
 )
 def behind_nginx_no_websocket(lab: Lab) -> None:
-    """nginx with a bare proxy_pass asks aiohttp in HTTP/1.0 and without Upgrade; aiohttp has a WebSocket there, and says 400."""
+    """nginx with a plain proxy_pass sends the request to aiohttp in HTTP/1.0 and without Upgrade; aiohttp has a WebSocket there,
+    and answers 400."""
     gateway(lab, "nginx", pooled=False)
     ask_gateway(lab)
 
@@ -56,7 +57,7 @@ def behind_nginx_no_websocket(lab: Lab) -> None:
     **BOTH,
 )
 def behind_nginx_websocket(lab: Lab) -> None:
-    """What mends behind-nginx-no-websocket: proxy_http_version 1.1, and Upgrade and Connection set for the server."""
+    """The fix for behind-nginx-no-websocket: proxy_http_version 1.1, and Upgrade and Connection set for the server."""
     assert lab.user
     gateway(lab, "nginx", PASSED_ON)
     lab.user.run(sys.executable, str(PEERS / "talk.py"), f"ws://{PROXY_FRONT}/chat", "3")
@@ -70,7 +71,7 @@ def behind_nginx_websocket(lab: Lab) -> None:
     **BOTH,
 )
 def behind_apache_no_websocket(lab: Lab) -> None:
-    """httpd with ProxyPass and nothing of WebSockets: it asks in HTTP/1.1, without Upgrade."""
+    """httpd with ProxyPass and no WebSocket settings: it sends the request in HTTP/1.1, without Upgrade."""
     gateway(lab, "httpd")
     ask_gateway(lab)
 
@@ -83,7 +84,7 @@ def behind_apache_no_websocket(lab: Lab) -> None:
     finds=(Find("websocket-failed", "unsupported", "server"),),
 )
 def websocket_unsupported(lab: Lab) -> None:
-    """nginx serves files, and is asked for a WebSocket: 404. What is asked next on the connection it has."""
+    """nginx serves files, and gets a request for a WebSocket: 404. The next request on the connection succeeds."""
     site(lab, fox=300)
     start_nginx(lab)
     file = b"GET /fox.txt HTTP/1.1\r\nHost: www\r\n\r\n"
@@ -98,7 +99,7 @@ def websocket_unsupported(lab: Lab) -> None:
     finds=(Find("websocket-failed", "version", "server"),),
 )
 def websocket_version(lab: Lab) -> None:
-    """A client of 2011 asks in version 8; the server says 426 and names version 13. Both are hand-written."""
+    """A client of 2011 requests version 8; the server answers 426 and names version 13. Both are hand-written."""
     raw_talk(
         lab,
         [[b"HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 13\r\nContent-Length: 0\r\n\r\n"]],

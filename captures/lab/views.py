@@ -1,4 +1,4 @@
-"""What a capture cannot show: the other direction, what is encrypted, what the network card cuts."""
+"""Record what a capture cannot show: the other direction, encrypted data, and segments that the network card splits."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ ANSWERS = tuple(replace(exchange, method="", target="") for exchange in FOUR)
     whole=False,
 )
 def one_sided(lab: Lab) -> None:
-    """Four GETs by curl from nginx, as in nginx-curl; the capture filter lets only the server's packets through.
-    That the client closed first cannot be seen."""
+    """Four GETs by curl from nginx, as in nginx-curl; the capture filter matches only the server's packets, so the recording does
+    not show that the client closed first."""
     nginx(lab, **SIZES)
     curl(lab, *URLS)
 
@@ -69,6 +69,6 @@ def encrypted(lab: Lab) -> None:
     whole=False,
 )
 def offload_snapped(lab: Lab) -> None:
-    """Two GETs by curl from nginx, the second of 300 kB, with TSO, GSO and GRO on, as on any server of today."""
+    """Two GETs by curl from nginx, the second of 300 kB, with TSO, GSO and GRO on, as is usual today."""
     nginx(lab, **SIZES, large=300_000)
     curl(lab, URLS[0], "http://10.9.0.2/large.txt")

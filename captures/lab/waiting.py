@@ -1,4 +1,4 @@
-"""Other waits: for a 100 that never comes, for a reader, for an application; and a body in crumbs."""
+"""Record other waits: for a 100 that never comes, for a reader, for an application; and a body in many tiny segments."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FINE = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\
     must_not={"slow-response": "the server had no body to answer", "nagle-delayed-ack": "the client waited for a 100"},
 )
 def expect_unanswered(lab: Lab) -> None:
-    """Two POSTs by curl on one connection to a hand-written server that reads the body before it says anything."""
+    """Two POSTs by curl on one connection to a hand-written server that reads the body before it sends anything."""
     raw_server(lab, [[FINE]])
     post = ["-H", "Expect: 100-continue", "-d", "e" * 2_000, "http://10.9.0.2:8080/order"]
     curl(lab, *post, "--next", "-sS", "-o", "/dev/null", *post)
@@ -40,8 +40,8 @@ def expect_unanswered(lab: Lab) -> None:
     whole=False,
 )
 def slow_reader_snapped(lab: Lab) -> None:
-    """A GET of 200 kB from nginx by a hand-written client that rests for 1.5 s before it reads: its receive buffer
-    fills, its window closes."""
+    """A GET of 200 kB from nginx by a hand-written client that waits 1.5 s before it reads: its receive buffer fills, and its
+    window closes."""
     nginx(lab, large=200_000)
     raw_client(lab, [[b"GET /large.txt HTTP/1.1\r\nHost: 10.9.0.2\r\n\r\n", 1.5, {"read": ["GET"]}]], 80)
 
@@ -72,7 +72,7 @@ def lazy_server_snapped(lab: Lab) -> None:
     must_not={"nagle-delayed-ack": "each message is one send", "retransmission-stall": "nothing was lost"},
 )
 def slow_answer(lab: Lab) -> None:
-    """Three GETs on one connection; the second answer takes its time."""
+    """Three GETs on one connection; the second response is slow."""
     raw_talk(lab, [[FINE], [1.2, FINE], [FINE]], [[step for _ in range(3) for step in (REQUEST, {"read": ["GET"]}, 0.01)]])
 
 
@@ -106,5 +106,5 @@ def crumbs(lab: Lab) -> None:
     wire=Conditions(0.010),
 )
 def thinking_rtt_20(lab: Lab) -> None:
-    """As thinking-server, at three points of a wire."""
+    """Like thinking-server, at three points of a wire."""
     raw_talk(lab, [[HEAD, 0.08, BODY]], [[step for _ in range(6) for step in (REQUEST, {"read": ["GET"]}, 0.01)]])

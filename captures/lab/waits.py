@@ -1,4 +1,4 @@
-"""How long somebody waited in a recording, by the definitions of the rules, from tshark's time stamps."""
+"""Measure from tshark's timestamps how long a side waited in a recording, by the definitions of the rules."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 AT_ONCE, DELAYED_ACK = 0.005, 0.030
-"""Seconds: an ACK that takes less than the first was not delayed; no common delayed-ACK timer is shorter than the second."""
+"""The time in seconds below which an ACK was not delayed, and the shortest delayed-ACK timer that is common."""
 
 RELEASED_WITHIN = 0.0015
-"""Seconds in which a kernel sends what an ACK released, or a tenth of the round trip where that is more."""
+"""The time in seconds in which a kernel sends what an ACK released; a tenth of the round trip if that is more."""
 
 FULL = 1_380
-"""Bytes of payload from which a segment on an MTU of 1500 is full, with all options that there are here."""
+"""The payload in bytes from which a segment is full, with an MTU of 1500 and all options that occur here."""
 
 
 @dataclass(frozen=True)
 class Wait:
-    """Somebody waited: by which kind of fault (None: it has no kinds), and for how many seconds."""
+    """A wait: the kind of the fault (None if the rule has no kinds), and its duration in seconds."""
 
     kind: str | None
     delay: float
@@ -33,10 +33,10 @@ class Wait:
 
 @dataclass(frozen=True)
 class _Held:
-    """Data segment, the ACK that answered it, and the next segment of the same side; times in seconds.
+    """A data segment, the ACK that answered it, and the next segment of the same side; times in seconds.
 
-    `wait` is how long the ACK took, less the round trip to the receiver; `lateness` how much later than one round trip the
-    next segment came.
+    `wait`: the time until the ACK, minus the round trip to the receiver. `lateness`: how much later than one round trip the next
+    segment came.
     """
 
     data: Segment
@@ -47,7 +47,7 @@ class _Held:
 
 
 def _held(stream: list[Segment], side: str) -> list[_Held]:
-    """Where a side of a connection sent a segment, got a pure ACK for it, and then sent the next."""
+    """Return the places where a side of a connection sent a segment, got a pure ACK for it, and then sent the next segment."""
     client = client_port(stream)
     server = stream[0].port + stream[0].to_port - client
     sender, receiver = (client, server) if side == "client" else (server, client)
@@ -63,8 +63,11 @@ def _held(stream: list[Segment], side: str) -> list[_Held]:
 
 
 def nagle(path: Path, number: int, side: str) -> list[Wait]:
-    """The small segments of a side that waited for a delayed ACK. Delay: how long the ACK took, less the median lateness
-    of the same kind of segment where the ACK came at once, because so late the application would have been anyway."""
+    """Return the waits of small segments of a side for a delayed ACK.
+
+    The delay is the time until the ACK, minus the median lateness of such segments after prompt ACKs, because the application
+    would have been that late anyway.
+    """
     found: list[Wait] = []
     prompt: dict[str, list[float]] = {}
     for held in _held(segments(path)[number], side):
@@ -78,8 +81,9 @@ def nagle(path: Path, number: int, side: str) -> list[Wait]:
 
 
 def _kind(path: Path, data: Segment) -> str:
-    """What waited, by what went before: a head (its payload ends with an empty line; no body here does), a full segment, or
-    another piece."""
+    """Return the kind of a wait, by the segment before it: a head (the payload ends with an empty line; no body here does), a
+    full segment, or another piece.
+    """
     [[payload]] = fields(path, f"frame.number == {data.frame}", "tcp.payload")
     if payload.endswith("0d0a0d0a"):
         return "head-body-split"
@@ -87,14 +91,15 @@ def _kind(path: Path, data: Segment) -> str:
 
 
 def delayed_acks(path: Path, number: int, side: str) -> list[Wait]:
-    """The full segments of a side that waited for a delayed ACK, and for how long the ACK took."""
+    """Return the waits of full segments of a side for a delayed ACK."""
     held = _held(segments(path)[number], side)
     return [Wait(None, h.wait) for h in held if h.released and h.wait >= DELAYED_ACK and h.after.length >= FULL]
 
 
 def thinking(path: Path, number: int, _: str) -> list[Wait]:
-    """From the last byte of each request to the first of its response, less the round trip to the server, where that
-    is a second or more."""
+    """Return the times from the last byte of each request to the first of its response, minus the round trip to the server, if
+    they are a second or more.
+    """
     stream = segments(path)[number]
     client = client_port(stream)
     data = [segment for segment in stream if segment.length]
@@ -104,7 +109,7 @@ def thinking(path: Path, number: int, _: str) -> list[Wait]:
 
 
 def expecting(path: Path, number: int, _: str) -> list[Wait]:
-    """From the head of each request that expects 100 to the first byte of its body."""
+    """Return the times from the head of each request with Expect: 100-continue to the first byte of its body."""
     rows = fields(path, f'tcp.stream == {number} && tcp.payload contains "Expect: 100-"', "frame.number")
     stream = segments(path)[number]
     starts = {int(frame) for [frame] in rows}
@@ -113,7 +118,7 @@ def expecting(path: Path, number: int, _: str) -> list[Wait]:
 
 
 def closed_window(path: Path, number: int, side: str) -> list[Wait]:
-    """From each announcement of a window of 0 by this side to the one that opens it again, where it took 100 ms or more."""
+    """Return the times from each zero window of this side to the announcement that opens it again, if they are 100 ms or more."""
     stream = segments(path)[number]
     receiver_is_client = side == "client"
     since: float | None = None
@@ -129,8 +134,11 @@ def closed_window(path: Path, number: int, side: str) -> list[Wait]:
 
 
 def repeated(path: Path, number: int, _: str) -> list[Wait]:
-    """From the last progress (new data, or an ACK that advances) to the retransmission that was then acknowledged, where
-    that is 150 ms or more; *fast* behind three duplicate ACKs."""
+    """Return the times from the last progress (new data, or an ACK that advances) to the retransmission that was then
+    acknowledged.
+
+    Waits below 150 ms are left out. The kind is "fast" after three duplicate ACKs, otherwise "timeout".
+    """
     found: list[Wait] = []
     highest: dict[int, int] = {}
     acknowledged: dict[int, int] = {}
@@ -154,7 +162,7 @@ def repeated(path: Path, number: int, _: str) -> list[Wait]:
 
 
 def _until_the_close(path: Path, number: int) -> float:
-    """From the last byte of a body that ends with its connection to the server's FIN."""
+    """Return the time from the last byte of a close-delimited body to the server's FIN."""
     stream = segments(path)[number]
     from_server = [segment for segment in stream if segment.port != client_port(stream)]
     last = max((segment for segment in from_server if segment.length), key=lambda segment: segment.time)
@@ -162,23 +170,23 @@ def _until_the_close(path: Path, number: int) -> float:
 
 
 def late_end(path: Path, number: int, _: str) -> list[Wait]:
-    """How long a client waited for the announced close that ends a body."""
+    """Return how long a client waited for the announced close that ends a body."""
     return [Wait("close-delimited", _until_the_close(path, number))]
 
 
 def unknown_end(path: Path, number: int, _: str) -> list[Wait]:
-    """How long a client waited for a close that nothing had announced, and that ends a body."""
+    """Return how long a client waited for an unannounced close that ends a body."""
     return [Wait("left-waiting", _until_the_close(path, number))]
 
 
 def handshakes(path: Path) -> list[Wait]:
-    """What the handshakes of all connections after the first took, in sum."""
+    """Return the total duration of the handshakes of all connections after the first."""
     opened = [stream[2].time - stream[0].time for stream in segments(path).values()]
     return [Wait(None, sum(opened[1:]))]
 
 
 def challenges(path: Path) -> list[Wait]:
-    """What refused exchanges took after the first of them, in sum, as their client saw it. Each message is one segment."""
+    """Return the total duration of refused exchanges after the first, as their client saw it. Each message is one segment."""
     refused = {int(frame) for [frame] in fields(path, "http.response.code == 401", "frame.number")}
     took: list[float] = []
     for stream in segments(path).values():
@@ -189,8 +197,10 @@ def challenges(path: Path) -> list[Wait]:
 
 
 def asked_again(path: Path, connection: int, _: str) -> list[Wait]:
-    """From the first SYN to the last one before the SYN-ACK that the client acknowledged; where the server had sent its
-    answer again by itself, from its first to that one."""
+    """Return the time from the first SYN to the last one before the SYN-ACK that the client acknowledged.
+
+    If only the SYN-ACK was repeated, return the time from the first SYN-ACK to that one.
+    """
     stream = segments(path)[connection]
     syns = [s for s in stream if s.flags & SYN and not s.flags & ACK]
     first_ack = next(s for s in stream if s.port == syns[0].port and s.flags & ACK)
@@ -210,11 +220,11 @@ MEASURES: dict[str, Callable[[Path, int, str], list[Wait]]] = {
     "lingering-close": late_end,
     "missing-framing": unknown_end,
 }
-"""Rule -> what measures its delays, given a recording, the number of a connection and the side that is to blame."""
+"""For each rule, the function that measures its delays, given a recording, a connection id and the side at fault."""
 
 SUMMARIES: dict[str, Callable[[Path], list[Wait]]] = {
     "keep-alive-disabled": handshakes,
     "no-connection-reuse": handshakes,
     "repeated-auth-challenge": challenges,
 }
-"""As MEASURES, for what is said of an endpoint, which is the only one of the recording."""
+"""Like MEASURES, for findings about an endpoint, which must be the only one of the recording."""

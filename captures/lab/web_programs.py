@@ -1,4 +1,4 @@
-"""The programs of programs.py that answer requests: frameworks and servers of many languages, and their clients."""
+"""Programs for programs.py that answer requests: frameworks and servers in many languages, and their clients."""
 
 # ruff: noqa: E501, for the command lines and files of these programs
 
@@ -127,7 +127,7 @@ FPM_SERVER = command(
 
 
 def small_server(name: str, title: str, client: str, **more: Any) -> Program:
-    """A server of peers/programs/http_servers.py, and a client of http_clients.py."""
+    """Return a server of peers/programs/http_servers.py with a client of http_clients.py."""
     return Program(name, title, python(name, "http_servers.py"), (http_client(client),), (name, client), must=KILLED, **more)
 
 

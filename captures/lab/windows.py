@@ -1,4 +1,4 @@
-"""Receivers whose windows hold their senders up longer than they are closed, and some whose windows do not."""
+"""Record receivers whose windows delay their senders for longer than they are closed, and some whose windows do not."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ NEAR = Conditions(delay=0.01)
     whole=False,
 )
 def thrown_away(lab: Lab) -> None:
-    """A GET of 40 kB by a client that sets SO_RCVBUF to 4096 when the connection is open, and reads 0.7 s after its request. What
-    the server sends until it knows of the closed window finds no memory; the server repeats it, at growing intervals."""
+    """A GET of 40 kB by a client that sets SO_RCVBUF to 4096 when the connection is open, and reads 0.7 s after its request.
+    There is no memory for the data that the server sends before it knows of the closed window, so the server retransmits it, at
+    growing intervals."""
     raw_talk(lab, [[body(40_000)]], [[{"buffer": 4096}, GET, 0.7, {"read": ["GET"]}]])
 
 
@@ -40,9 +41,9 @@ def thrown_away(lab: Lab) -> None:
     whole=False,
 )
 def window_of_1440_bytes(lab: Lab) -> None:
-    """A GET of 30 kB by a client that reads at once, without window scaling, and with SO_RCVBUF 1024 since the connection is
-    open. The window is 1440 bytes, 8 less than a segment: what the server had sent before finds no memory, and for the rest it
-    waits for its timer before each segment."""
+    """A GET of 30 kB by a client that reads at once, without window scaling, and with SO_RCVBUF 1024 since the connection was
+    opened. The window is 1440 bytes, 8 less than a segment. There is no memory for the data that the server had already sent; for
+    the rest, the server waits for its timer before each segment."""
     set_kernel(lab.client, "net.ipv4.tcp_window_scaling=0")
     raw_talk(lab, [[body(30_000)]], [[{"buffer": 1024}, GET, {"read": ["GET"]}]])
 
@@ -60,7 +61,7 @@ def window_of_1440_bytes(lab: Lab) -> None:
 )
 def never_read(lab: Lab) -> None:
     """A POST of 10 MB to a server that accepts the connection and reads nothing, with a receive buffer of 16 kB. The client sends
-    what fits (10,333 bytes of it), waits for 3 s and resets the connection."""
+    what fits (10,333 bytes), waits for 3 s and resets the connection."""
     set_kernel(lab.server, "net.ipv4.tcp_rmem=4096 16384 16384")
     lab.server.serve(8080, "python3", "-c", DEAF)
     head = b"POST /large HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\n"

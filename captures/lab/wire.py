@@ -1,11 +1,10 @@
-"""A wire in user space between two network namespaces, for kernels without `tc netem`.
+"""Simulate a wire in user space between two network namespaces, for kernels without `tc netem`.
 
-Its ends are TAP devices that become `eth0` in the two namespaces. A thread carries frames from one to the other: after
-a delay, without those that are to be lost, and with ACKs held back as a slower receiver would (impairments.py), through
-boxes that drop, refuse and forge (faults.py). It can record what passes at either end and in the middle.
+Its ends are TAP devices that become `eth0` in the two namespaces. A thread carries frames from one end to the other. It delays
+and loses frames, holds ACKs back like a slower receiver (impairments.py), and passes frames through devices that drop, refuse and
+forge packets (faults.py). It can record at either end and in the middle.
 
-A wire ends with its block, and at the latest two minutes after it was strung. Frames go from one end to the other and
-nowhere else.
+A wire ends with its context, and at the latest two minutes after its start. Frames go only from one end to the other.
 """
 
 from __future__ import annotations
@@ -29,25 +28,25 @@ from impairments import SIDES, Conditions, DelayedAcks, Losses
 from packet import Segment, segment
 
 POINTS = ("client", "middle", "server")
-"""Where a wire can record: at its ends as the hosts there see it (behind held ACKs), and half-way."""
+"""The points where a wire can record: its ends as the hosts there see them (after ACKs were held back), and the middle."""
 
 MIDDLE, ARRIVES = 0.5, 1.0
 BOXES = {"client": 0.25, "server": 0.75}
-"""Shares of the way of the client's packets at which something is done to them."""
+"""The positions of the devices, as shares of the way of the client's packets."""
 
 LASTS = 120.0
-"""Seconds after which a wire carries nothing any more."""
+"""The time in seconds after which a wire carries no more packets."""
 
 LARGEST = 65_535
 TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454CA, 0x0002, 0x1000
 """linux/if_tun.h"""
 
 URGENT = os.sched_param(1)
-"""Priority of the thread in the class of real time: it sleeps nearly always, and is to wake in time."""
+"""The real-time priority of the thread, which sleeps nearly always and must wake up in time."""
 
 
 class Recording:
-    """A capture file with microseconds (linktype Ethernet), in the order in which frames pass."""
+    """A capture file with microseconds (link type Ethernet), in the order in which frames pass."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("wb", buffering=0)
@@ -85,20 +84,20 @@ class Wire:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends the thread; frames that are still under way are lost."""
+        """End the thread; frames that are still on the way are lost."""
         os.close(self._stopped)
         self._thread.join(5)
         os.close(self._stop)
 
     def tell(self) -> None:
-        """Begins the faults that wait to be told (`faults.Start`)."""
+        """Begin the faults that wait for this call (`faults.Start`)."""
         with self._lock:
             for box in itertools.chain(*self._boxes.values()):
                 box.clock.tell(time.monotonic())
 
     @contextmanager
     def recorded(self, point: str, path: Path) -> Iterator[None]:
-        """Records what passes at a point (see POINTS) of TCP, and errors of ICMP, while the block runs."""
+        """Record the TCP packets and ICMP errors that pass a point (see POINTS) within the context."""
         if point not in POINTS:
             raise ValueError(f"a wire records at {', '.join(POINTS)}, not at {point}")
         recording = Recording(path)
@@ -139,7 +138,7 @@ class Wire:
                 self._travels(side, frame, segment(frame))
 
     def _leaves(self, side: str, frame: bytes) -> None:
-        """A frame comes out of a host; its ACK may have to wait."""
+        """Handle a frame that leaves a host; its ACK may be held back."""
         content = segment(frame)
         acks = self._acks.get(side)
         if not acks or not content or acks.passes(content, frame, time.monotonic()):
@@ -150,12 +149,12 @@ class Wire:
         self._moves(side, frame, content, 0.0, self._goes_on(time.monotonic()))
 
     def _goes_on(self, now: float) -> float:
-        """When a frame that is sent now begins its way."""
+        """Return the time at which a frame that is sent at `now` begins its way."""
         ends = (self._strung + at + lasts for at, lasts in self._stands if 0 <= now - self._strung - at < lasts)
         return max(ends, default=now)
 
     def _moves(self, side: str, frame: bytes, content: Segment | None, share: float, since: float) -> None:
-        """A frame of this side is at this share of its way, which it began at this time, and goes on to its next stop."""
+        """Move a frame of a side from the position `share`, on a way that it began at `since`, to its next stop."""
         stops = [MIDDLE, ARRIVES, *(at if side == "client" else 1 - at for at in self._boxes)]
         stop = min(stop for stop in stops if stop > share)
         if self._delay or self._stands:
@@ -182,7 +181,7 @@ class Wire:
             self._moves(OTHER[toward], added, segment(added), share, behind)
 
     def _meets_boxes(self, side: str, frame: bytes, content: Segment, stop: float, since: float) -> tuple[bool, Made]:
-        """Whether a packet passes the boxes at a stop, and what they add."""
+        """Return whether a packet passes the devices at a stop, and the frames that they add."""
         every: Made = []
         for box in self._boxes.get(stop if side == "client" else 1 - stop, ()):
             passes, made = box.meets(side, frame, content, since + stop * self._delay)
@@ -206,7 +205,7 @@ class Wire:
 
 
 def _tap(name: str) -> int:
-    """A new TAP device; it lives as long as its file descriptor."""
+    """Return a new TAP device, which exists as long as its file descriptor is open."""
     descriptor = os.open("/dev/net/tun", os.O_RDWR)
     try:
         fcntl.ioctl(descriptor, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI))
@@ -218,9 +217,10 @@ def _tap(name: str) -> int:
 
 @contextmanager
 def strung(namespaces: dict[str, str], conditions: Conditions) -> Iterator[Wire]:
-    """A wire between the namespaces of client and server (side -> name), each of which gets its end as `eth0`.
+    """Create a wire between the namespaces of client and server (`namespaces`: names by side), each of which gets its end as
+    `eth0`.
 
-    Needs root and /dev/net/tun; raises OSError without. The interfaces are down and have no address yet.
+    This needs root and /dev/net/tun; otherwise, raise OSError. The interfaces are down and have no address yet.
     """
     with ExitStack() as cleanup:
         ends: dict[str, int] = {}

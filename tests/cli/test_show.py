@@ -80,7 +80,7 @@ def test_text_has_the_ladder_and_the_heads() -> None:
         ([SPLIT], "specify --finding N"),
         ([SPLIT, "--finding", "1", "--connection", "0"], "cannot be combined"),
         ([SPLIT, "--finding", "6"], "--finding 6: the findings are numbered 1 to 5"),
-        ([SPLIT, "--connection", "1"], "--connection 1: there is no such connection; the only one has number 0"),
+        ([SPLIT, "--connection", "1"], "--connection 1: there is no such connection; the only connection has number 0"),
         ([SPLIT, "--connection", "0#5"], "--exchange 5: connection 0 has no exchange with this number"),
         ([SPLIT, "--connection", "0#"], "of connection 8, not '0#'"),
         ([SPLIT, "--connection", "-1"], "of connection 8, not '-1'"),
@@ -195,7 +195,7 @@ def test_an_exchange_is_named_as_tables_print_it() -> None:
 def test_the_exchange_of_a_finding_is_followed() -> None:
     capture, effect, _ = _gateway_error()
     done = run("show", capture, "--finding", str(effect["number"]), "--follow", "--color", "never")
-    assert f"# finding {effect['number']}: exchange 1 of connection 0 (--connection 0: all)" in done.stdout
+    assert f"# finding {effect['number']}: exchange 1 of connection 0 (all of it: --connection 0)" in done.stdout
     assert "# the request that the gateway sent for it: --connection 3 --exchange 0" in done.stdout
     assert done.stdout.count("> GET /a/order") == 1
     assert "/a/list" not in done.stdout

@@ -72,7 +72,7 @@ class _CloseSuggestions:
 
 
 class Commands(_CloseSuggestions, TyperGroup):
-    """The group of all commands. If standard output is closed, it exits with the code of SIGPIPE, also while printing help."""
+    """The group of all commands. If standard output is closed, the program exits with the code of SIGPIPE, also during help."""
 
     def make_context(self, *words: Any, **options: Any) -> Any:
         return exit_on_broken_pipe(lambda: super(Commands, self).make_context(*words, **options))
@@ -218,7 +218,7 @@ def _options_last(words: list[str]) -> list[str]:
     values, *_ = analyze.make_parser(context).parse_args([*words])
     given = values.pop("captures", None) or ()
     plain = [word for word in given if word == "-" or not word.startswith("-")]
-    # a word that follows an option unknown to `analyze` may be its value, such as a file that another command writes
+    # after an option that `analyze` does not know, a word may be the value of that option, such as an output file
     known = len(plain) == len(given)
     named = next((word for word in plain if word in COMMANDS or (known and _is_capture(word))), None)
     named = named or next(filter(_is_capture, plain), None)

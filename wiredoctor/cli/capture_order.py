@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from wiredoctor.live import Order, Ring
 
 LEAST_RING = 1 << 20
-"""The minimum size in bytes of each file of a ring, because a packet may have 256 KiB."""
+"""The minimum size in bytes of each file in a ring. It leaves room for several packets, which may have 256 KiB each."""
 
 
 class Backend(StrEnum):
@@ -58,7 +58,7 @@ _TABLES = (
 )  # fmt: skip
 """The keys of report.data.table_folder.TABLES.
 
-They are repeated here because that module loads Polars, which would start threads too early.
+They are repeated here because that module loads Polars, which starts threads. Privileges must be dropped before that.
 """
 
 _TABLE_FILES = tuple(f"{name}.{form}" for name in _TABLES for form in ("parquet", "arrow"))

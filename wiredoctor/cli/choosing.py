@@ -71,7 +71,7 @@ def check_connections(report: Report, connections: Sequence[int]) -> None:
 def _connections(number: int) -> str:
     if not number:
         return "no TCP connection was seen"
-    there = "the only one has number 0" if number == 1 else f"there are {number:,} (wiredoctor connections lists them)"
+    there = "the only connection has number 0" if number == 1 else f"there are {number:,} (wiredoctor connections lists them)"
     return f"there is no such connection; {there}"
 
 

@@ -24,7 +24,7 @@ Proposal = tuple[str, str]
 
 
 def complete_words() -> list[str]:
-    """Return the words of the command line before the one to complete, without the name of the program."""
+    """Return the words of the command line before the word to complete, without the name of the program."""
     if "COMP_WORDS" in os.environ:
         given, cursor = os.environ["COMP_WORDS"].split("\n"), os.environ.get("COMP_CWORD", "")
         return given[1 : int(cursor) if cursor.isdecimal() else None]

@@ -33,7 +33,7 @@ Catalogue = Mapping[str, Any]
 
 
 class Configuration(NamedTuple):
-    """The content of a configuration file, after checks. Everything is empty if there is no file.
+    """The content of a configuration file, after checks. All fields are empty if there is no file.
 
     `select`, `ignore`: names of rules and families. `entries`: the [[ignore]] tables that have not expired. `expired`: one
     message for each [[ignore]] table that has expired. `baseline`: the path of the baseline. `thresholds`: for each rule, its

@@ -61,7 +61,7 @@ def open_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  for as long as the process lives
         elif os.name == "posix" and isinstance(stream, io.TextIOWrapper):
             buffer = io.BufferedWriter(_WaitingFile(stream.fileno(), "wb", closefd=False))
-            at_newlines = stream.line_buffering or stream.write_through  # as PYTHONUNBUFFERED wants it
+            at_newlines = stream.line_buffering or stream.write_through  # PYTHONUNBUFFERED sets write_through
             setattr(sys, name, io.TextIOWrapper(buffer, stream.encoding, stream.errors, "\n", at_newlines))
 
 
@@ -107,7 +107,7 @@ def exit_code(command: Callable[..., int], /, *args: Any, **options: Any) -> int
     except SystemExit:
         raise
     except BaseException as error:  # noqa: BLE001  the last resort: the user gets one line for any error
-        # code interrupted by a signal fails in many ways; an import reports its own failure
+        # a signal may cause other exceptions than Interrupted: an interrupted import raises ImportError, for example
         number = signals.number_of(error)
         return _report_failure(error, options) if number is None else _end_by_signal(number)
     number = signals.number_of(None)

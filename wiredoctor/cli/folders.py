@@ -63,7 +63,7 @@ def write_tables(report: Report, folder: Path, form: str, access: FileAccess = D
 
     access.make_folder(folder)
     names = exported.written(report)
-    # a file is moved to its place when the block ends without an exception
+    # the files move to `folder` when the block ends without an exception
     with TemporaryDirectory(prefix="wiredoctor-", ignore_cleanup_errors=True) as hidden, ExitStack() as files:
         waiting = {name: _Waiting(Path(hidden), name) for name in names}
         for name, rows in exported.portions(report):
@@ -76,7 +76,7 @@ def write_tables(report: Report, folder: Path, form: str, access: FileAccess = D
                 file.unlink()
     missing = [name for name in exported.TABLES if name not in names]
     for name in missing:
-        # files of another capture would be mistaken for those of this one
+        # remove files of an earlier capture, which would look like tables of this one
         access.remove(folder / f"{name}.{form}")
     return Written(names, missing)
 

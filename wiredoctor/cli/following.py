@@ -42,7 +42,7 @@ def _about(report: Report, asked: ShowRequest) -> Iterator[str]:
     if asked.exchange is None:
         yield f"{finding}: all of connection {asked.connection}, because it is not about a single exchange"
         return
-    yield f"{finding}: exchange {asked.exchange} of connection {asked.connection} (--connection {asked.connection}: all)"
+    yield f"{finding}: exchange {asked.exchange} of connection {asked.connection} (all of it: --connection {asked.connection})"
     for connection, exchange in places_behind(report, asked.finding):
         if exchange is not None:
             yield f"the request that the gateway sent for it: --connection {connection} --exchange {exchange}"

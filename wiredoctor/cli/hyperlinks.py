@@ -1,4 +1,4 @@
-"""Decide whether the terminal shows hyperlinks (OSC 8). Terminals cannot be queried, but known ones set environment variables."""
+"""Decide from environment variables whether the terminal shows hyperlinks (OSC 8), because terminals cannot be queried."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def _command_page(name: str, command: Any) -> str:
 
 def _title(name: str, summary: str) -> list[str]:
     version = f"wiredoctor {wiredoctor.__version__}"
-    left = (".nh", ".ad l")  # options and file names are not to be broken at hyphens, or spread
+    left = (".nh", ".ad l")  # no hyphenation, no justification: readers copy options and file names
     return [f'.TH {_roff(name.upper())} 1 "" "{_roff(version)}"', *left, ".SH NAME", f"{_roff(name)} \\- {_roff(summary)}"]
 
 

@@ -71,7 +71,7 @@ def _folder(path: Path, forms: Collection[str]) -> Output:
         raise UsageError(f"-o {path}{os.sep}: {_known_suffixes(forms)}")
     if path.exists() and not path.is_dir():
         raise UsageError(f"-o {path}{os.sep}: not a folder")
-    # in an existing folder, files are created
+    # if the folder exists, check that files can be created in it
     return Output(writable(path, path / "captures.parquet" if path.exists() else path), "tables")
 
 

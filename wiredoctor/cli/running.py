@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from wiredoctor.pipeline import Budget
 
 SLOW_FROM = 50_000
-"""The number of packets from which a warning is printed if the core is not compiled, because it is then seconds slower."""
+"""The smallest number of packets for which a warning is printed that the core is not compiled, and therefore seconds slower."""
 
 MAX_FILES = 65_536
 
@@ -136,7 +136,7 @@ def run(
 
 @contextmanager
 def handling_signals(handler: Callable[[int, Any], None]) -> Generator[None]:
-    """Let `handler` handle the signals in `signals.STOPPING` for a while, except signals that are ignored."""
+    """Let `handler` handle the signals in `signals.STOPPING` within the context, except signals that are ignored."""
     before: dict[int, Any] = {}
     for one in signals.STOPPING:
         if signal.getsignal(one) is not signal.SIG_IGN:
@@ -190,7 +190,7 @@ def apply_filter(report: Report, request: Request) -> Report:
 def report_exit(report: Report, fail_on: Failing | None, selected: Sequence[str], *, complete: bool) -> int:
     """Return the exit code for a report. `complete`: all captures were read completely.
 
-    `selected`: the rules and families of --select. Findings about the capture itself count only if one of these includes them.
+    `selected`: the rules and families of --select. Findings about the capture itself count only if it has their rule or family.
     """
     from wiredoctor.report.fail_on import reaches_level
 

@@ -68,7 +68,7 @@ class StopReading:
 
     def __enter__(self) -> StopReading:
         self._before = signal.getsignal(signal.SIGINT)
-        if self._before is stop:  # not if SIGINT is ignored, nor inside another program
+        if self._before is stop:  # otherwise SIGINT is ignored, or another program handles it
             signal.signal(signal.SIGINT, self._ask)
         return self
 
@@ -136,7 +136,7 @@ def stopped_reading() -> bool:
 
 def report(number: int) -> None:
     """Write the line that names the signal, unless it was already written."""
-    if not _State.is_reported and sys.__stderr__ is not None:  # if it was closed (2>&-), another file may have number 2
+    if not _State.is_reported and sys.__stderr__ is not None:  # if closed (2>&-), 2 may be another file
         try:  # noqa: SIM105 - contextlib would have to be loaded before the first signal is watched for
             os.write(2, f"wiredoctor: interrupted by {signal.Signals(number).name}\n".encode())
         except OSError:

@@ -97,8 +97,8 @@ def _check_backend(name: BackendName, path: str, mine: Privileges, refused: str)
     if will is None:
         return Backend(name, path, permitted=False, reason="cannot start: it requires capabilities that are not available here")
     if name == "tcpdump" and mine.uid == 0 and not will & SETGID:
-        # a dumpcap that was built --with-user, as in Debian, or that gets -Z, changes to that user's groups (even root's), or
-        # ends
+        # as root, a tcpdump that was built --with-user, as in Debian, or that gets -Z, must be able to change to that user's
+        # groups, even if the user is root; otherwise it ends
         return Backend(
             name, path, permitted=False, reason="cannot start: as root it changes its groups, which this system refuses"
         )

@@ -44,7 +44,7 @@ class Backend(NamedTuple):
     """The path of the program; None if it is not installed. For raw sockets, the path of this Python interpreter."""
     permitted: bool
     reason: str
-    """The reason why it is permitted or not, in words that follow its name, such as "may not be executed by this user"."""
+    """Why this backend is permitted or not, as words that follow the backend's name: "may not be executed by this user"."""
 
 
 class Permission(NamedTuple):

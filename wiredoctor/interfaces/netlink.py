@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 UP, LOWER_UP = 1 << 0, 1 << 16
-"""The flags of an interface that is up, and of one whose cable or other end is connected (netdevice(7))."""
+"""The flags of an interface that is up, and of an interface whose cable or other end is connected (netdevice(7))."""
 
 _GET_LINK, _GET_ADDRESS = 18, 22
 _REQUEST, _DUMP = 0x001, 0x300

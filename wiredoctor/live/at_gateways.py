@@ -54,7 +54,7 @@ because rows are stored only nearly in order of their end.
 
 
 def is_left_to_report(time: int, clock: int) -> bool:
-    """Return whether an undecided failure or candidate has waited too long, so it is left to the final report.
+    """Return whether an undecided failure or candidate has waited so long that it is left to the final report.
 
     `time`: when the failure or candidate occurred. `clock`: the current capture time. Both are in ns. The wait is too long if
     they are more than HELD apart. `time` may be later than `clock` if the clock was set back; the wait might then last hours.
@@ -100,7 +100,7 @@ _FAILED = pl.col("has_request") & _CLOSED & ~WHOLE.fill_null(value=False)
 
 
 class AtGateways:
-    """The failed exchanges that may have failed at a gateway. `search` decides which of them did."""
+    """Keeps the failed exchanges until `search` has decided which of them failed at a gateway."""
 
     def __init__(self, analysis: LiveAnalysis, modules: Mapping[str, RuleModule]) -> None:
         self._analysis, self._module = analysis, modules.get(RULE)

@@ -61,7 +61,7 @@ class PendingFindings:
     modules: Mapping[str, RuleModule]
     chosen: Sequence[str]
     held_connections: frozenset[int] = frozenset()
-    """The ids of the connections that have a candidate in HeldCandidates, which may explain candidates in this object."""
+    """The ids of the connections with a candidate in HeldCandidates. That candidate may explain candidates in this object."""
     _candidates: dict[str, pl.DataFrame] = field(default_factory=dict[str, pl.DataFrame])
     _exchanges: pl.DataFrame = field(default_factory=lambda: EXCHANGES.empty().select(ANSWERED))
     _connections: pl.DataFrame = field(default_factory=CONNECTIONS.empty)
@@ -75,7 +75,7 @@ class PendingFindings:
     """The value of `clock` at which each connection was found to be over, by connection id."""
     _looked_at: int = 0
     _at_gateways: tuple[gateways.Gateways, pl.DataFrame | None] = (gateways.Gateways(), None)
-    """The cached result of `_gateways`. At that time, there were `_looked_at` rows of exchanges and connections."""
+    """The cached result of `_gateways`, computed when there were `_looked_at` rows of exchanges and connections."""
     _settled: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_KEY_SCHEMA))
     _held: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_KEY_SCHEMA))
     """The keys of candidates that wait until their connection is over, because they have no exchange yet."""
@@ -89,7 +89,7 @@ class PendingFindings:
 
     @property
     def due(self) -> int | None:
-        """The capture time (ns) of the next check even if no packet arrives; None if no decision depends on time."""
+        """The capture time (ns) at which a check is due even if no packet arrives; None if no decision depends on time."""
         return self._failed.due if self._failed.waits or self._undecided else None
 
     @property
@@ -221,9 +221,9 @@ class PendingFindings:
         return known, more if passed is None else pl.concat([passed, more]).unique()
 
     def _remember(self, tries: pl.DataFrame | None, groups: Collection[Group], ready: pl.DataFrame) -> None:
-        """Store the gateways' exchanges and the failures on which the findings reported now are based.
+        """Store the gateways' exchanges with servers, and the failures, on which the findings reported now are based.
 
-        The final report uses them, so it agrees with these findings.
+        The final report uses the stored rows, so it agrees with these findings.
         """
         self._failed.mark_reported(groups)
         if tries is None:

@@ -23,7 +23,7 @@ Only events that are older than this are final.
 LATE_ANSWER = SECOND
 """The time in ns for which a SYN of a gateway may still be answered after the gateway gave up that connection attempt.
 
-The gateway does not repeat the SYN then, and a server that answers it needs much less than a second.
+The gateway no longer repeats the SYN, and a server that answers a SYN needs much less than a second.
 """
 
 MEMORY = 10 * SECOND
@@ -33,9 +33,9 @@ The rule gateway-error uses the same value.
 """
 
 PROVEN = 2
-"""The minimum number of nested pairs of exchanges that prove that one endpoint is a gateway for another.
+"""The minimum number of certainly forwarded exchanges that proves that one endpoint is a gateway for another.
 
-If a response of the gateway to a client has a status in GATEWAY, this response alone is enough.
+A response of the gateway to a client is enough by itself if its status is in GATEWAY.
 """
 
 GATEWAY = (502, 503, 504)
@@ -233,8 +233,8 @@ class Pairing:
     def _is_over(self, group: Group) -> bool:
         """Return whether all exchanges of a group are over.
 
-        One exception: if the group has only one front, the gateway's last exchange with a server may still be open, provided
-        that the gateway gave that exchange up.
+        The gateway's last exchange with a server may still be open if the gateway gave it up, and if the group has only one
+        exchange with a client.
         """
         left = {place for place in group.places if place in self._open}
         if not left:
@@ -261,7 +261,7 @@ class Pairing:
         return not any(server in behind for _, server in self._unpaired[first:last])
 
     def _is_proven(self, group: Group, whole: Gateways | None) -> bool:
-        """Return whether it is certain that the endpoints of a group are a gateway and the servers behind it."""
+        """Return whether the endpoints of a group are certainly a gateway and the servers behind it."""
         if whole is not None and any(behind not in whole.fronts.get(front, ()) for front, behind in group.servers):
             return False
         pairs = group.servers or {

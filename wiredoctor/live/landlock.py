@@ -46,7 +46,7 @@ class _Beneath(ctypes.Structure):
 class Confinement:
     """The rules that `enforce` applies to the calling thread and everything it starts.
 
-    `readable`: files that may be read, and folders with everything below them. Those that cannot be opened are omitted.
+    `readable`: files that may be read, and folders with everything below them. Paths that cannot be opened are omitted.
     `writable`: descriptors of files that may also be written, and of folders in which files may be created, changed and removed.
     Descriptors that are already open are not affected. The constructor raises OSError if the kernel has no Landlock.
     """

@@ -40,11 +40,11 @@ BATCH = 20_000
 TICK = 0.2
 """The minimum time in seconds from a step that read all available packets to the next step.
 
-A step costs as much for one packet as for many, so the next step should find many.
+A step costs nearly as much for one packet as for many, so packets are collected until the next step.
 """
 
 BUSY = 0.2
-"""The maximum fraction of a processor's time that steps may use. A step that left packets unread is not delayed."""
+"""The maximum fraction of a processor's time that steps may use. If a step left packets unread, the next one is not delayed."""
 
 LONGEST_TICK = 0.5
 """The maximum time in seconds from a step to the next one while packets arrive. It applies even if steps then exceed BUSY."""

@@ -1,4 +1,4 @@
-"""Learn about the connect(2) and listen(2) calls of processes by a seccomp filter, and read the ports of their sockets.
+"""Record the connect(2) and listen(2) calls of processes with a seccomp filter, and read the ports of their sockets.
 
 The filter reports each call to the supervisor before the kernel executes it (seccomp_unotify(2)). The supervisor copies the
 socket's descriptor, reads the destination, and lets the call continue unchanged. From the copy, it then reads the local address
@@ -64,7 +64,7 @@ _PORT_WITHIN = 0.02
 """The maximum time in seconds to wait until the kernel assigns a port to a connecting socket. Usually it does so at once."""
 
 _IN, _IN6 = 16, 28
-"""Lengths of struct sockaddr_in and sockaddr_in6 in bytes; the latter may lack its last field, the zone."""
+"""Lengths of struct sockaddr_in and sockaddr_in6 in bytes. sockaddr_in6 may lack its last field, the zone."""
 
 
 class _Program(ctypes.Structure):
@@ -128,7 +128,7 @@ def answer(listener: int) -> SocketCall | None:
         copy = _copy(thread, file & 0xFFFFFFFF)
         if connects:
             destination = _destination(_memory(thread, address, min(length & 0xFFFFFFFF, _IN6)))
-            fcntl.ioctl(listener, _IS_VALID, struct.pack("=Q", number))  # or another thread has this number by now
+            fcntl.ioctl(listener, _IS_VALID, struct.pack("=Q", number))  # fails if the call has ended
     now = time.time_ns()
     with contextlib.suppress(OSError):  # the process was killed in the meantime
         fcntl.ioctl(listener, _SEND, bytearray(_ANSWER.pack(number, 0, 0, _CONTINUE)))

@@ -61,7 +61,7 @@ class Page(NamedTuple):
 
 
 class WrongQuestion(ValueError):
-    """The request names something that does not exist. The text of the exception is one line."""
+    """Raised if a request names something that does not exist. The text of the exception is one line."""
 
 
 def diagnosis(report: Report, page: Page) -> Diagnosis:

@@ -27,7 +27,7 @@ MAX_KEPT = 4
 
 
 class Refused(ValueError):
-    """A refused request. The text is one line and reveals nothing outside the folders."""
+    """Raised if a request is refused. The text is one line and reveals nothing outside the folders."""
 
 
 class Bounds(NamedTuple):

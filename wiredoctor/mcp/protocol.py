@@ -46,7 +46,7 @@ class Server(MCPServer[Any]):
         try:
             return await super().call_tool(name, arguments or {}, *words, **options)
         except ToolError as error:
-            # the arguments are invalid, not an answer that violates its schema
+            # only if the arguments are invalid: the tool's own answer may also violate its schema
             if isinstance(error.__cause__, ValidationError) and error.__cause__.title.endswith("Arguments"):
                 raise ToolError(_wrong_arguments(error.__cause__)) from None
             raise
@@ -101,7 +101,7 @@ def refusal(error: Exception) -> JSONRPCError | None:
         said = ErrorData(code=PARSE_ERROR, message=f"the message cannot be read: {problems[0]['msg']}")
     else:
         said = ErrorData(code=INVALID_REQUEST, message="the message is not a JSON-RPC 2.0 request")
-    # an object without a required key is itself the input of that problem
+    # for a missing key, pydantic reports the complete object as the invalid input
     objects = (cast("dict[str, Any]", one) for one in inputs if isinstance(one, dict))
     message = next(objects, {"id": None})
     if "id" not in message if "method" in message else message.keys() & {"result", "error"}:

@@ -59,7 +59,7 @@ def _no_bool(value: object) -> object:
     return value
 
 
-# the validator comes last, and bounds belong to the type without None: otherwise they are missing in the schema
+# the JSON Schema only contains the bounds if the validator comes last, and if the bounded type does not include None
 _NO_BOOL = BeforeValidator(_no_bool)
 Number = Annotated[int, Field(ge=0, le=MAX_INTEGER), _NO_BOOL]
 Positive = Annotated[int, Field(ge=1, le=MAX_INTEGER), _NO_BOOL]

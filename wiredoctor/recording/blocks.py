@@ -160,7 +160,7 @@ class Blocks:
     def _damage(self, at: int, left: int) -> tuple[str, int, int]:
         """Return three facts about the block at `at`: a description of its damage, its type, and its size in bytes.
 
-        `left`: the number of bytes that have arrived from there on. The description is empty if these bytes show no damage.
+        `left`: the number of bytes from `at` on that have arrived. The description is empty if these bytes show no damage.
         """
         order = self._order
         if self._buffer.startswith(_SECTION_BYTES, at):

@@ -71,7 +71,7 @@ class Output(Protocol):
         ...
 
     def close(self, *, used: bool) -> None:
-        """Close the output. Unless it was `used`, remove the file that was created for it."""
+        """Close the output. If the output was not `used`, remove the file that was created for it."""
         ...
 
 

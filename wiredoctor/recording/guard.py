@@ -15,8 +15,8 @@ _SCRIPT = 'read -r line; kill -TERM "$@"; sleep 1; kill -KILL "$@"'
 class Guard:
     """Ends backend processes when this process ends, even if it is killed.
 
-    They might continue otherwise. A backend without traffic does not notice a closed pipe. A backend that has file capabilities,
-    or that changes its user, gets no signal when its parent dies (PR_SET_PDEATHSIG of prctl(2)).
+    Otherwise the backends might continue. A backend without traffic does not notice a closed pipe. A backend that has file
+    capabilities, or that changes its user, gets no signal when its parent dies (PR_SET_PDEATHSIG of prctl(2)).
     """
 
     def __init__(self, processes: Sequence[int]) -> None:

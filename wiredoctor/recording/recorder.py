@@ -190,7 +190,7 @@ class Recorder:
         )  # fmt: skip
         return 0
 
-    # while it runs
+    # methods that are called while the capture runs
 
     def _step(self) -> None:
         """Wait for packets, requests, changes of interfaces or the next due time; then handle what has happened."""

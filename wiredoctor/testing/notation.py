@@ -24,8 +24,8 @@ __all__ = ["LadderError", "Packet", "ladder_packets", "packet_lines"]
 class _Conversation:
     """The state of a connection while its lines are parsed. Lists have the client's value first.
 
-    start: the time (ns) that is 0 in its lines. now: the time of its latest line (ns). sent: the next sequence number of each
-    side. window: each side's window in bytes. shift: each side's window scale.
+    `start`: the time (ns) from which its lines count their times. `now`: the time (ns) of its latest line. `sent`: the next
+    sequence number of each side. `window`: each side's window in bytes. `shift`: each side's window scale.
     """
 
     peers: Peers

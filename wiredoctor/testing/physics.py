@@ -10,7 +10,7 @@ from itertools import accumulate
 from wiredoctor.testing.wire import ACK, RST, SYN, Packet
 
 TOLERANCE = 1_000
-"""The time in ns by which a reply may come too early, because people write times as decimal fractions of seconds."""
+"""The time in ns by which a reply may come too early, because the times in ladders are rounded."""
 
 
 class LadderError(ValueError):

@@ -35,9 +35,10 @@ class Peers:
 class Packet:
     """A packet as captured. Sequence and acknowledgment numbers are relative to the SYN of their side, which has the number 0.
 
-    time: in ns. side: 0 if the client sent it, 1 if the server did. window: as in the TCP header. snap: the number of captured
-    bytes; None for all. row: the number of its line in the ladder; 0 if it has none. left: the sender's time (ns) that its TSval
-    shows; None for `time`. echo: the peer's time (ns) that its TSecr shows; None if it echoes nothing.
+    `time`: in ns. `side`: 0 if the client sent the packet, 1 if the server did. `window`: as in the TCP header. `snap`: the
+    number of captured bytes; None for all. `row`: the number of the packet's line in the ladder; 0 if it has none. `left`: the
+    sender's time (ns) that TSval shows; None for `time`. `echo`: the peer's time (ns) that TSecr shows; None if nothing is
+    echoed.
     """
 
     peers: Peers

@@ -122,8 +122,8 @@ def compare(
 ) -> int:
     """Compare two captures.
 
-    Reports what was fixed, what is new, and what got slower. With --both-sides: on which side of the network, or of a proxy, time
-    and packets were lost.
+    Reports what was fixed, what is new, and what got slower. With --both-sides, reports on which part of the path, or on which
+    side of a proxy, time and packets were lost.
 
     Exit codes: 0 success; 1 --fail-on matched; 2 usage error, or something could not be read, unpacked or written; 3 internal
     error.

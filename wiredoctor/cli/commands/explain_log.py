@@ -63,7 +63,7 @@ def explain_log(
     verbose: options.Verbose = False,
     color: options.Colors = options.Color.auto,
 ) -> int:
-    """Explain the lines of an access log that have a 5xx status or were slow: the exchange and the finding of each.
+    """Explain requests of an access log that failed with a 5xx status or were slow: show the exchange and the finding of each.
 
     Reads the combined format of nginx and Apache (with durations if $request_time or %D is its last field), haproxy's HTTP
     log, the default formats of Envoy, Istio and AWS ALB, and JSON lines. Times without a zone are local, or UTC with --utc.
