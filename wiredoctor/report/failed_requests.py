@@ -19,7 +19,7 @@ FAILURES: Mapping[str, tuple[str | None, ...] | None] = {
     "gateway-error": None,
     "invalid-chunk": None,
     "keep-alive-race": None,
-    "malformed-head": ("no-status-line",),
+    "malformed-head": ("no-status-line", "speaks-first"),
     "no-response": None,
     "truncated-response": None,
     "unanswered": None,

@@ -58,13 +58,15 @@ def find_candidates(modules: Mapping[str, RuleModule], tables: Tables) -> dict[s
 
 
 def _has_rows(module: RuleModule, present: set[str]) -> bool:
-    """Return whether a rule has to run, because its first table has rows.
+    """Return whether a rule has to run, because its first table, or a table with a screening expression of its own, has rows.
 
     If the first table is an event table, it is sufficient that any event table of the rule has rows. `present`: the names of the
     tables with rows.
     """
     first, *others = module.tables
-    return first in present or (first in EVENT_TABLES and any(name in EVENT_TABLES and name in present for name in others))
+    events = first in EVENT_TABLES and any(name in EVENT_TABLES and name in present for name in others)
+    screened = module.screen is not None and module.plugin is None and not _screens(module).keys().isdisjoint(present)
+    return first in present or events or screened
 
 
 def are_few(tables: Tables) -> bool:

@@ -11,6 +11,9 @@ What it means
     a program that failed before it had written a head. Others are a TLS alert, from a port that expects TLS, and a frame of
     HTTP/2.
 
+    Kind speaks-first, an error: the server sent bytes before the request came, and they are not HTTP. Another program listens on
+    that port, such as SSH, SMTP, FTP or MySQL.
+
 Why it hurts
     Recipients treat such heads differently: some reject the message (400, "invalid header"), some skip the field, some correct
     it. If one recipient skips a field and the next one uses it, requests can be smuggled and responses split. If Content-Length
@@ -20,16 +23,17 @@ Why it hurts
 
 How it is proved
     The bytes of the head prove it. Kind no-status-line: the server acknowledged the request and had not answered it when it
-    sent bytes that do not begin with HTTP/. No data is missing before them, and no head followed them.
+    sent bytes that do not begin with HTTP/. No data is missing before them, and no head followed them. Kind speaks-first: the
+    first request on a connection that was captured from its SYN acknowledges bytes of the server, no response followed, and a
+    side closed the connection. The request is HTTP/1.1 or has a User-Agent: port scanners send shorter ones to every port.
 
 What it is not
     If the bytes are the rest of a body that is longer than announced, excess-body reports them. This is assumed if they are in
     the packet in which the body ends, or directly before the head of the next response. Other protocols may follow 101
-    Switching Protocols or CONNECT. A server may speak first in another protocol, such as Shoutcast (ICY). A connection may only
-    look like HTTP at its beginning. Before its first response, it is taken for another protocol if an HTTP/1.1 request has no
-    Host, or if the client sends bytes after its request that are not HTTP either. Bytes above 127, tabs and spaces around a
-    value, empty values and unknown fields are allowed. An incomplete head is not judged. If a head has two different lengths,
-    conflicting-framing reports it.
+    Switching Protocols or CONNECT. A connection may only look like HTTP at its beginning. Before its first response, it is
+    taken for another protocol if an HTTP/1.1 request has no Host, or if the client sends bytes after its request that are not
+    HTTP either. Bytes above 127, tabs and spaces around a value, empty values and unknown fields are allowed. An incomplete
+    head is not judged. If a head has two different lengths, conflicting-framing reports it.
 
 What to do
     Build heads with an HTTP library, and check values for line ends and control characters before they go into a field. Write
@@ -41,14 +45,19 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.bounded_memory import BoundedMap
-from wiredoctor.rules.shared.evidence import EVIDENCE, packet
+from wiredoctor.rules.shared.evidence import EVIDENCE, candidate, evidence, packet
 from wiredoctor.rules.shared.framing_faults import SMUGGLING, candidates, message_begins, quoted_excerpt
+from wiredoctor.rules.shared.numbers import grouped
 
-_NO_STATUS = "no-status-line"
+c = pl.col
+
+_NO_STATUS, _SPEAKS_FIRST = "no-status-line", "speaks-first"
 
 _TITLES: dict[str | None, str] = {
     "bare-lf": "A line in the head of a {what} ends with LF alone",
@@ -58,6 +67,7 @@ _TITLES: dict[str | None, str] = {
     "content-length": "The Content-Length of a {what} is not a number",
     "no-colon": "A line in the head of a {what} is not a header field",
     _NO_STATUS: "The response to a request is not HTTP",
+    _SPEAKS_FIRST: "The server speaks first: it does not speak HTTP",
 }
 _WHAT: dict[str | None, str] = {
     "bare-lf": "a line ends with LF and not with CRLF ({place}). Many parsers accept that, others reject the {what}, and some do "
@@ -88,6 +98,8 @@ _REMEDIES: dict[str | None, str] = {
     "no-colon": "Find out what else writes into the head besides the HTTP library: a program that prints a message or a warning "
     "before its head is complete, or a value that contains a line end.",
     _NO_STATUS: "{look}",
+    _SPEAKS_FIRST: "Send the request to the port of the HTTP server: check the host and the port in the client's configuration, "
+    "and which program listens on this port (ss -ltnp on the server).",
 }
 _LOOK = (
     "Check the server's log at that time: a program failed before it had written the head of its response, and its output (a "
@@ -105,6 +117,10 @@ _ANSWER = (
     "The server acknowledged {request}, but the first bytes that it sent after that, {place}, are not a status line. The "
     "client cannot read them as a response, so the request has failed. No head followed them on this connection.{spoken}"
 )
+_GREETING = (
+    "The server had sent {greeting} bytes before {request} came. An HTTP server sends nothing before the first request, so this "
+    "port belongs to another protocol: SSH, SMTP, FTP, MySQL and others begin with a greeting. The request got no response."
+)
 _TLS, _HTTP2 = r"^[\x15\x16]\x03[\x00-\x04]", r"(?s)^\x00\x00.\x04\x00\x00{4}"
 """Patterns for the first bytes of TLS and of a server's HTTP/2.
 
@@ -114,9 +130,10 @@ section 3.4).
 
 RULE = Rule(
     symptom="400 from one server and none from another, fields that get lost",
-    severity={kind: "error" if kind == _NO_STATUS else "warning" for kind in _TITLES},
+    severity={kind: "error" if kind in (_NO_STATUS, _SPEAKS_FIRST) else "warning" for kind in _TITLES},
     title=_TITLES,
-    message={_NO_STATUS: _ANSWER} | {kind: "In the head of the {what} " + text + _ONCE for kind, text in _WHAT.items()},
+    message={_NO_STATUS: _ANSWER, _SPEAKS_FIRST: _GREETING}
+    | {kind: "In the head of the {what} " + text + _ONCE for kind, text in _WHAT.items()},
     remedy=_REMEDIES,
     caused_by=(("malformed-head", "tries"),),
     references=(
@@ -126,7 +143,7 @@ RULE = Rule(
         Reference("RFC 9112 section 5.2, obsolete line folding", "https://www.rfc-editor.org/rfc/rfc9112.html#section-5.2"),
         Reference("RFC 9110 section 5.5, field values", "https://www.rfc-editor.org/rfc/rfc9110.html#section-5.5"),
     ),
-    advice=(Advice("client", "", SMUGGLING),),
+    advice=(Advice("client", "", SMUGGLING, "ambiguous"),),
     ends=True,
 )
 
@@ -137,12 +154,50 @@ CONNECTIONS = Threshold(
 )
 
 
-def find(faults: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each grammar fault in a head.
+def screen() -> Mapping[str, pl.Expr]:
+    """Return a cheap condition for each table.
+
+    If no row of a batch meets the condition for its table, the batch has no candidate findings.
+    """
+    return {"faults": c("fault").is_in([*_TITLES]), "closes": _is_greeted()}
+
+
+def find(faults: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
+    """Return a row for each grammar fault in a head, and for each request to a server that had spoken first.
 
     Of several rows with the same kind on a connection, `judge` keeps the first.
     """
-    c = pl.col
+    return pl.concat([_malformed(faults), _greeted(closes)], how="diagonal")
+
+
+def _is_greeted() -> pl.Expr:
+    """Return whether the server sent bytes before the first request on the connection, and no response after it."""
+    first = (c("exchange") == 0) & (c("request_offset") == 0) & (c("request_ack") > 1)
+    seen = c("handshake") & c("both_directions") & ~c("gap_before")
+    # a port scanner sends "GET / HTTP/1.0" and nothing else to every port
+    client = (c("request_version") == "HTTP/1.1") | (c("request_user_agent") != "")
+    over = c("client_close_frame").is_not_null() | c("server_close_frame").is_not_null()
+    return (first & client & c("has_request") & ~c("has_response") & seen & over).fill_null(value=False)
+
+
+def _greeted(closes: pl.LazyFrame) -> pl.LazyFrame:
+    """Return a row for each request on a connection on which the server had spoken first."""
+    greeting = grouped(c("request_ack"))
+    proof = pl.format("the request, which acknowledges {} bytes of the server", greeting)
+    end = pl.min_horizontal("client_close_time", "server_close_time")
+    return closes.filter(_is_greeted()).select(
+        *candidate("client", "high", "request_frame", "request_start", end, kind=_SPEAKS_FIRST),
+        greeting.alias("greeting"),
+        pl.lit(value=False).alias("ambiguous"),
+        evidence(
+            ("request_frame", "request_start", proof),
+            ("client_close_frame", "client_close_time", "the client closes, without a response"),
+            ("server_close_frame", "server_close_time", "the server closes, without a response"),
+        ),
+    )
+
+
+def _malformed(faults: pl.LazyFrame) -> pl.LazyFrame:
     rows = faults.filter(c("fault").is_in([*_TITLES]))
     head = pl.format("the fault in its head: {}", "excerpt")
     begins = message_begins()
@@ -166,7 +221,7 @@ def find(faults: pl.LazyFrame) -> pl.LazyFrame:
     place = pl.when(answered).then(pl.format('"{}"', "place")).otherwise("place")
     return told.with_columns(
         pl.when(answered).then("answer").otherwise("evidence").alias("evidence"), place.alias("place"),
-        spoken.alias("spoken"), look.alias("look"),
+        spoken.alias("spoken"), look.alias("look"), pl.lit(value=True).alias("ambiguous"),
     ).drop("answer")  # fmt: skip
 
 

@@ -204,6 +204,7 @@ RULE = Rule(
         ("unanswered", "exchange"),
         ("gateway-error", "exchange"),
         ("keep-alive-race", "exchange"),
+        ("malformed-head/speaks-first", "exchange"),
         *BROKEN_BEFORE,
     ),
     caused_by=(("framing", "exchange"), ("truncated-response", "connection")),

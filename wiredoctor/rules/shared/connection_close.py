@@ -36,7 +36,7 @@ SEVERAL = Threshold(
 FRAMING_ERRORS = (
     *("missing-framing", "excess-body", "conflicting-framing", "invalid-chunk", "body-not-allowed/"),
     *("chunked-to-http10", "unframed-request-body", "unfinished-transfer-coding"),
-    "malformed-head/no-status-line",
+    *("malformed-head/no-status-line", "malformed-head/speaks-first"),
 )
 """The rules that report a message whose end is unknown. Such a message explains later events on the connection.
 
