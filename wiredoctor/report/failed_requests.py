@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 FAILURES: Mapping[str, tuple[str | None, ...] | None] = {
     "auth-connection-closed": None,
-    "client-abort": ("timeout", "gave-up"),
+    "client-abort": ("timeout", "gave-up", "repeated"),
     "connect-failed": None,
     "foreign-reset": None,
     "gateway-error": None,

@@ -10,6 +10,7 @@ What it means
       requests.
     - unread: the client did not want the response. It closed right after its request, or as soon as it had the head of the
       response.
+    - repeated: the client closed as soon as it had the head of the response, and requested the same range again and again.
     - superseded: the next request replaced this one (as in a search field that queries at every keystroke), or the client
       had sent the request twice and the other copy got the response.
     - left: the user left while a page was loading, or ended the request in another way. That is assumed, for example, if the
@@ -54,6 +55,9 @@ How it is proved
       same client closed three or more times as soon as it had the head of the response to the same request. So this close was
       only delayed on the path. This does not apply if the wait matches a common timeout.
     - The FIN came with the end of the request, and the client had never waited for the response to such a request before.
+
+    Kind repeated: the conditions of kind unread apply to the close. The request has a Range field, and within 5 s before and
+    after it the same client closed two or more other connections as soon as it had the head of the response to the same request.
 
     Kind superseded, one of these is true:
 
@@ -187,12 +191,14 @@ RULE = Rule(
     symptom="time-outs, canceled requests; *broken pipe* in the server's log",
     severity={
         **dict.fromkeys(("stopped", "unread", "superseded", "left", "seek", "stream"), "note"),
+        "repeated": "warning",
         "timeout": "warning",
         "gave-up": "warning",
     },
     title={
         "stopped": "The client closed {closed} connections at once while it was waiting for responses",
         "unread": "The client closed the connection {unread}",
+        "repeated": "The client requested the same range again and again, and did not read the responses",
         "superseded": "The client {superseded} after {wait}",
         "left": "{who_left} {wait} after the request, before the response had come",
         "seek": "The client requested another part of the resource, and canceled this request",
@@ -204,6 +210,8 @@ RULE = Rule(
         "stopped": _CLOSED + " Within {within} it closed {closed} connections{waits}: a program, a test or a browser tab "
         "ended, or canceled all its requests.",
         "unread": _CLOSED + "{unread_means}",
+        "repeated": _CLOSED + " It closed as soon as it had the head of the {response_status}, and within 5 s it requested the "
+        "same range at least two more times: it wants these bytes, but does not accept the response.",
         "superseded": _CLOSED + "{superseded_means}",
         "left": _CLOSED + "{left_means}",
         "seek": _CLOSED + " It also requested {instead}.",
@@ -216,6 +224,9 @@ RULE = Rule(
     remedy={
         "stopped": _NOTHING + "If the responses matter, have the program wait for them before it ends. " + _NOTICE,
         "unread": "{unread_remedy}",
+        "repeated": "Find out from the client's log, or its verbose output, why it does not accept the response. Compare "
+        "Content-Range with the Range that the client sent. If it requested several ranges at once, check whether it can read "
+        "multipart/byteranges. Limit the number of its retries.",
         "superseded": _NOTHING + "{superseded_remedy}",
         "left": _NOTHING + _NOTICE,
         "seek": _NOTHING,

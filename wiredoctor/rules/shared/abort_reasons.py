@@ -124,7 +124,7 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
         )
         return Ended("stopped", others=group, silent=silent)
     if row["head_only"]:
-        return Ended("unread")
+        return Ended(_kind_of_unread(own, row, clients))
     if own is not None and (ended := _decided_by_others(own, row, connecting, clients)) is not None:
         return ended
     if row["uploading"]:
@@ -143,8 +143,8 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
     longest = row["round_trip"] * (CROSSED.value if row["crosses"] else 100)
     if 100 * row["waited"] < longest and not row["half_closed"]:
         return Ended("left", too_soon=row["round_trip"], crosses=row["crosses"])
-    if row["flowing"] and own is not None and _is_unread_elsewhere(own, row, clients):
-        return Ended("unread")
+    if row["flowing"] and own is not None and _count_unread(own, row, clients) == UNREAD.value:
+        return Ended(_kind_of_unread(own, row, clients))
     return Ended("half-closed" if row["half_closed"] else "gave-up")
 
 
@@ -176,11 +176,20 @@ def _decided_by_others(own: Request, row: Mapping[str, Any], connecting: int, cl
     return None
 
 
-def _is_unread_elsewhere(own: Request, row: Mapping[str, Any], clients: Clients) -> bool:
-    """Return whether the client rejected the bodies of UNREAD other responses to the same request, at most WINDOW before or after
-    it closed the connection of `own`.
+def _kind_of_unread(own: Request | None, row: Mapping[str, Any], clients: Clients) -> str:
+    """Return the kind for a response that the client closed after its head; `own`: its request.
 
-    Only packets of that time are used, so the result does not depend on the other candidates of the batch.
+    A client that requests the same range several times wants it, unlike a check that needs only the status.
+    """
+    again = own is not None and own.range_start is not None and _count_unread(own, row, clients) >= UNREAD.value - 1
+    return "repeated" if again else "unread"
+
+
+def _count_unread(own: Request, row: Mapping[str, Any], clients: Clients) -> int:
+    """Return the number of other responses to the same request whose bodies the client rejected, but at most UNREAD.
+
+    Rejections at most WINDOW before or after the client closed the connection of `own` count. Only packets of that time are
+    used, so the result does not depend on the other candidates of the batch.
     """
     since, until = row["ended_at"] - WINDOW, row["ended_at"] + WINDOW
     closes = {close.connection: close for close in clients.closes(row["connection"], since, until)}
@@ -201,8 +210,8 @@ def _is_unread_elsewhere(own: Request, row: Mapping[str, Any], clients: Clients)
         ):
             found += 1
             if found == UNREAD.value:
-                return True
-    return False
+                break
+    return found
 
 
 def _longest_wait(own: Request, row: Mapping[str, Any], clients: Clients) -> int:
