@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from typing import Any
 
 from gateways import DEAF, DROPPED, A, B, Gateway, start_servers
@@ -192,6 +193,26 @@ def behind_nginx_repeated(lab: Lab) -> None:
     its 200."""
     gateway(lab, "nginx", A, B)
     ask(lab, ("/two/list", "die;of=A"))
+
+
+@recording(
+    title="Behind nginx: a server answers after nginx gave up its request and asked another server",
+    software=("nginx", "python"),
+    connections=(
+        Connection((get("/two/list", 40),)),
+        Connection((get("/two/list", 40),), closed_by="client"),
+        Connection((get("/two/list", 40),), closed_by=None),
+    ),
+    finds=(Find("client-abort", "timeout", "server", 1), Find("slow-response", None, "server", 1, note=True)),
+    must_not={"gateway-error": "the user got a 200"},
+    **BOTH,
+)
+def behind_nginx_late(lab: Lab) -> None:
+    """The first server needs 1.8 s. nginx gives up after 1 s, sends the request to a second server (proxy_next_upstream), and
+    forwards its 200. The first server then answers 200 to nobody."""
+    gateway(lab, "nginx", A, B, read=1)
+    ask(lab, ("/two/list", "late;for=1.8;of=A"))
+    time.sleep(1.2)
 
 
 @recording(

@@ -6,7 +6,20 @@ import os
 import sys
 
 from impairments import Conditions
-from scenario import PEERS, Connection, Find, Lab, certificate, curl, nginx, nginx_with_tls, raw_client, recording, site
+from scenario import (
+    PEERS,
+    Connection,
+    Find,
+    Lab,
+    certificate,
+    curl,
+    nginx,
+    nginx_with_tls,
+    raw_client,
+    recording,
+    site,
+    unanswered,
+)
 from static_servers import SIZES
 
 NO_HTTP = {"malformed-head": "it is no HTTP", "no-response": "it is no HTTP", "excess-body": "it is no HTTP"}
@@ -218,6 +231,35 @@ def smtp_smtpd(lab: Lab) -> None:
     """Like smtp-aiosmtpd, with the former server of Python: its asynchat writes each line of the answer to EHLO separately and
     leaves Nagle's algorithm on, so the second line waits for the client's delayed ACK of the first."""
     _mail(lab, "-W", "ignore", str(PEERS / "smtp_server.py"))
+
+
+EARLY = """
+import http.client, time
+connection = http.client.HTTPConnection("10.9.0.2", 2525, timeout=5)
+connection.connect()
+time.sleep(0.1)
+connection.request("GET", "/api/orders", headers={"User-Agent": "shop/1.0"})
+try:
+    connection.getresponse()
+except http.client.BadStatusLine:
+    connection.close()
+"""
+
+
+@recording(
+    title="SMTP: an HTTP client is configured with the port of a mail server, which greets first",
+    at="client",
+    software=("python",),
+    connections=(Connection((unanswered("GET", "/api/orders"),), closed_by="client"),),
+    finds=(Find("malformed-head", "speaks-first", "client", 0),),
+    must_not={"client-abort": "the client read the greeting as a response", "no-response": "the server did not close"},
+    whole=False,
+)
+def smtp_greets_http(lab: Lab) -> None:
+    """http.client connects, and sends its GET 0.1 s later, as a pool does that connects ahead. By then the greeting has come:
+    220. The client fails with BadStatusLine."""
+    lab.server.serve(2525, sys.executable, "-W", "ignore", str(PEERS / "smtp_server.py"), stderr=-3)
+    lab.client.run(sys.executable, "-c", EARLY)
 
 
 def _mail(lab: Lab, *server: str) -> None:
