@@ -45,7 +45,7 @@ CLIENT_ERROR = 400
 REQUEST_TIMEOUT = 408
 
 WAITED_FOR_HEAD = SECOND
-"""The minimum time in ns from the SYN-ACK to a rejection, if the server had waited for the end of a request head."""
+"""A server that waits for the end of a request head rejects the request at least this long (ns) after its SYN-ACK."""
 
 PROBES = 2
 """The minimum number of unanswered probes of a connection without data. A single probe, or its answer, may be lost."""

@@ -133,9 +133,9 @@ def of_slow_servers(
 ) -> pl.DataFrame:  # fmt: skip
     """Change stalls of requests to a gateway if the server behind it read the request slowly.
 
-    A stall is not reported, and only explains others, if the closed window of that server is reported for at least half of the
-    same time. Otherwise the stall gets the kind `server-behind` if, for most of the stall, the gateway was sending the body to
-    that server, and if the server's window was full for most of the time that this took.
+    If the closed window of that server is reported for at least half of the stall, the stall itself is not reported and only
+    explains other findings. Otherwise it gets the kind `server-behind` under two conditions: the gateway was sending the body to
+    that server during most of the stall, and the server's window was full during most of that transfer.
     """
     stalled = rows.with_row_index("number").filter(~c("of_client") & c("kind").is_null()).sort("start")
     if stalled.is_empty():

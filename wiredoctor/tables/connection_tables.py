@@ -149,7 +149,8 @@ CONNECTIONS = Table(
             "close",
             TEXT,
             "",
-            "how the connection was closed: fin or rst (an RST of the side that closed, without a FIN before); empty while open",
+            "how the connection was closed: fin, or rst (the side that closed sent an RST without a FIN before it); empty while "
+            "open",
         ),
         _n("server_rst_offset", I64, "bytes", "offset of the server's first RST in the server's stream"),
         _n(

@@ -80,9 +80,9 @@ RELEASES = Table(
             "usual_gap",
             I64,
             "ns",
-            "median of the recent times from a segment that was not held back, and whose ACK came promptly, to the sender's next "
-            "segment. Only times of 5 ms or more that are shorter than the time from D to S count; null if there are fewer than "
-            "three, or if `nagle_seen`",
+            "median of the recent times between a segment and the sender's next one, if the first was not held back and its ACK "
+            "came promptly. Only times of 5 ms or more that are shorter than the time from D to S count; null if there are fewer "
+            "than three, or if `nagle_seen`",
         ),
         _c(
             "probe_frame",

@@ -173,7 +173,7 @@ EXCHANGES = Table(
             "pairing_assumed",
             BOOL,
             "",
-            "the response of the request, or its absence, is only assumed, because messages may be missing from the capture",
+            "the response to the request, or its absence, is only assumed, because messages may be missing from the capture",
         ),
         _n("request_time", I64, "ns", "request end - request start"),
         _n("server_time", I64, "ns", "response start - request end, at least 0"),
@@ -342,7 +342,9 @@ STORED_EXCHANGES = Table(
         *(c._replace(name=AT_CLOSE + c.name) for c in EXCHANGES.columns if c.name in AS_OF),
     ),
 )
-"""The stored row of an exchange. `exchanges` for reports, and `exchanges` and `closes` for rules, are parts of this row."""
+"""The stored row of an exchange. The table `exchanges` of reports has some of its columns, and so do the tables `exchanges` and
+`closes` that rules read.
+"""
 
 CLOSES_OF_STORED = {c.name: AT_CLOSE + c.name if c.name in AS_OF else c.name for c in CLOSES.columns}
 """The column of STORED_EXCHANGES for each column of CLOSES."""

@@ -76,9 +76,9 @@ RULE = Rule(
     remedy={
         None: "Capture again without setting the clock: have chrony or ntpd slew it (chrony: no makestep after the start). If "
         "files were joined, join them by time (mergecap without -a; reordercap repairs a file), or analyze them one by one.",
-        "out-of-order": "Nothing has to be done for this report. Before Wireshark or another program reads the file, sort it: "
+        "out-of-order": "This report needs no action. Before Wireshark or another program reads the file, sort it: "
         "reordercap in.pcap out.pcap.",
-        "unsorted": "Nothing has to be done for this report. {in_wireshark}. Join captures by time: mergecap without -a.",
+        "unsorted": "This report needs no action. {in_wireshark}. Join captures by time: mergecap without -a.",
     },
     display_filter="frame.number in {{{frames}}}",
     references=(

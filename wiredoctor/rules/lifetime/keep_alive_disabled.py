@@ -65,7 +65,8 @@ RULE = Rule(
         Advice(
             "server",
             "gunicorn",
-            "gunicorn: the default worker (sync) keeps no connection open by design; use --worker-class gthread, --keep-alive.",
+            "gunicorn: by design, the default worker (sync) keeps no connections open; use --worker-class gthread "
+            "and --keep-alive.",
         ),
         Advice(
             "server",

@@ -228,8 +228,8 @@ PAUSE = Threshold(
 )
 TIME_LIMIT = Threshold(
     "1 s",
-    "the minimum time from the beginning of an unfinished request to the close that a time limit for receiving requests may "
-    "explain; such limits are seldom shorter",
+    "a time limit for receiving requests may explain a close at least this long after the beginning of an unfinished request; "
+    "such limits are seldom shorter",
 )
 LARGE_HEAD = Threshold(
     "4000 bytes",

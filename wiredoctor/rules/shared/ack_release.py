@@ -93,7 +93,7 @@ This is possible in event streams, for small writes, and if the ends of messages
 _USUAL = " If an ACK comes at once, the program writes again {} after it (median); that time is not counted."
 """The text that is used if the usual time from an ACK to the next write was subtracted, and the payload is not HTTP."""
 
-_UNKNOWN_TIMER = "it is unknown which system has this timer; Linux's grows up to 200 ms"
+_UNKNOWN_TIMER = "it is unknown which system has this timer; that of Linux can grow to 200 ms"
 
 
 def candidates(releases: pl.LazyFrame, shortest: int, longest: int, quick: int) -> pl.LazyFrame:

@@ -343,8 +343,8 @@ def tried_again(
 
     The column `again` is True in all rows. `in_vain`: whether an attempt had no answer. `short`: whether an attempt ended after
     so few SYNs that it proves nothing alone; only pairs of client and server with such an attempt are examined. The second
-    attempt must have begun after the last SYN of the first, at most `within` ns later. The time `alone` (ns) after the last SYN
-    of the second attempt must be at least `together` ns after the first SYN of the first attempt.
+    attempt must have begun after the last SYN of the first, at most `within` ns later. From the first SYN of the first attempt
+    to `alone` ns after the last SYN of the second, at least `together` ns must pass.
     """
     pair = ["client_host", "server"]
     asked = connections.filter(short).select(pair).unique()

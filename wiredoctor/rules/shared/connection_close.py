@@ -30,7 +30,8 @@ START = Threshold(
 )
 SEVERAL = Threshold(
     "10 exchanges",
-    "if each exchange may be from another process, fewer than this many are only a note; a user may have typed the commands",
+    "if each exchange may come from a different process, fewer exchanges than this are only a note; a user may have typed the "
+    "commands",
 )
 
 FRAMING_ERRORS = (

@@ -93,7 +93,8 @@ class Limits(NamedTuple):
     """The limits of a rule about held-back segments.
 
     `shortest`: the shortest ACK delay (ns) that counts even if it occurs once.
-    `probe`: the shortest and longest time (ns) from the first write, minus round trips, to a segment that a tail loss probe sent.
+    `probe`: the shortest and longest time (ns) between the first write and a segment sent as a tail loss probe, less the round
+    trips.
     `exchanges`: the number of exchanges from which the usual lateness of a program is computed.
     `endpoints`: the number of endpoints whose state is kept; the server and the clients of an endpoint count separately.
     `sides`: the number of directions of connections whose state is kept.

@@ -23,7 +23,9 @@ ACCEPTED = Threshold(
     "1 s", "a relay whose target does not listen closes within this time; a server waits longer for a first request"
 )
 UNAWARE = Threshold(
-    "1 s", "a close within this time (plus a round trip) after the request may have been sent before the request arrived"
+    "1 s",
+    "if a close comes within this time (plus a round trip) after the request, the server may have sent it before the request "
+    "arrived",
 )
 AT_ONCE = Threshold(
     "10 ms",

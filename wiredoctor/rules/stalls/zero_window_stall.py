@@ -183,7 +183,7 @@ TIMERS = Threshold(
 SHIFTS = range(1, 15)
 """The window scale shifts of RFC 7323, except 0."""
 MIN_SCALED = 16
-"""The smallest window (bytes) that may count as scaled. A smaller one is a fraction of almost any window by chance."""
+"""The smallest window (bytes) that may count as scaled. A smaller one may look like a scaled window by chance."""
 LARGEST_UNSCALED = 65_535
 """The largest window (bytes) that can be announced without the window scale option."""
 
@@ -374,7 +374,7 @@ _RECEIVER = (1 - c("direction")).alias("direction")
 
 
 def _text_columns(*texts: str | pl.Expr) -> list[pl.Expr]:
-    """Return the text columns `did`, `window`, `then`, `why`, `had` and `buffer`, with `texts` in this order."""
+    """Return columns of these names, each with the text at the same position in `texts`."""
     names = ("did", "window", "then", "why", "had", "buffer")
     return [(pl.lit(t) if isinstance(t, str) else t).alias(name) for name, t in zip(names, texts, strict=True)]
 
