@@ -61,7 +61,7 @@ _CLAUSES: Mapping[tuple[str, str | None], str] = {
     ("keep-alive-race", "at-limit"): "{server} was closing the connection, which had been idle",
     ("keep-alive-race", "stale-pool"): "the client used a connection that {server} had closed",
     ("malformed-head", "no-status-line"): "what {server} sent is not HTTP",
-    ("malformed-head", "speaks-first"): "{server} does not speak HTTP",
+    ("malformed-head", "speaks-first"): "{server} does not speak HTTP/1.1",
     ("gateway-error", "rejected-response"): "the gateway {server} rejected the response of the server behind it",
 }
 """Clauses that follow "because", by rule and kind. For other findings, the clause is made from the title."""

@@ -11,8 +11,8 @@ What it means
     a program that failed before it had written a head. Others are a TLS alert, from a port that expects TLS, and a frame of
     HTTP/2.
 
-    Kind speaks-first, an error: the server sent bytes before the request came, and they are not HTTP. Another program listens on
-    that port, such as SSH, SMTP, FTP or MySQL.
+    Kind speaks-first, an error: the server sent bytes before the request came, and they are not HTTP/1.x. Another program listens on
+    that port, such as SSH, SMTP, FTP or MySQL, or one that expects HTTP/2 at once.
 
 Why it hurts
     Recipients treat such heads differently: some reject the message (400, "invalid header"), some skip the field, some correct
@@ -67,7 +67,7 @@ _TITLES: dict[str | None, str] = {
     "content-length": "The Content-Length of a {what} is not a number",
     "no-colon": "A line in the head of a {what} is not a header field",
     _NO_STATUS: "The response to a request is not HTTP",
-    _SPEAKS_FIRST: "The server speaks first: it does not speak HTTP",
+    _SPEAKS_FIRST: "The server speaks first: it does not speak HTTP/1.1",
 }
 _WHAT: dict[str | None, str] = {
     "bare-lf": "a line ends with LF and not with CRLF ({place}). Many parsers accept that, others reject the {what}, and some do "
@@ -98,8 +98,8 @@ _REMEDIES: dict[str | None, str] = {
     "no-colon": "Find out what else writes into the head besides the HTTP library: a program that prints a message or a warning "
     "before its head is complete, or a value that contains a line end.",
     _NO_STATUS: "{look}",
-    _SPEAKS_FIRST: "Send the request to the port of the HTTP server: check the host and the port in the client's configuration, "
-    "and which program listens on this port (ss -ltnp on the server).",
+    _SPEAKS_FIRST: "Send the request to the port of the HTTP/1.1 server: check the host and the port in the client's "
+    "configuration, and which program listens on this port (ss -ltnp on the server).",
 }
 _LOOK = (
     "Check the server's log at that time: a program failed before it had written the head of its response, and its output (a "
@@ -118,8 +118,9 @@ _ANSWER = (
     "client cannot read them as a response, so the request has failed. No head followed them on this connection.{spoken}"
 )
 _GREETING = (
-    "The server had sent {greeting} bytes before {request} came. An HTTP server sends nothing before the first request, so this "
-    "port belongs to another protocol: SSH, SMTP, FTP, MySQL and others begin with a greeting. The request got no response."
+    "The server had sent {greeting} bytes before {request} came. An HTTP/1.1 server sends nothing before the first request, so "
+    "this port belongs to another protocol: SSH, SMTP, FTP, MySQL and others begin with a greeting, and HTTP/2 (gRPC) with "
+    "SETTINGS. The request got no response."
 )
 _TLS, _HTTP2 = r"^[\x15\x16]\x03[\x00-\x04]", r"(?s)^\x00\x00.\x04\x00\x00{4}"
 """Patterns for the first bytes of TLS and of a server's HTTP/2.
