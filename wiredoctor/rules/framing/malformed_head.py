@@ -11,8 +11,8 @@ What it means
     a program that failed before it had written a head. Others are a TLS alert, from a port that expects TLS, and a frame of
     HTTP/2.
 
-    Kind speaks-first, an error: the server sent bytes before the request came, and they are not HTTP/1.x. Another program listens on
-    that port, such as SSH, SMTP, FTP or MySQL, or one that expects HTTP/2 at once.
+    Kind speaks-first, an error: the server sent bytes before the request came, and they are not HTTP/1.x. Another program
+    listens on that port, such as SSH, SMTP, FTP or MySQL, or one that expects HTTP/2 at once.
 
 Why it hurts
     Recipients treat such heads differently: some reject the message (400, "invalid header"), some skip the field, some correct
