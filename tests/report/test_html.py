@@ -393,8 +393,8 @@ def test_reports_of_any_kind(one: Report) -> None:
     made = page_of(one)
     assert not Page(made).unbalanced
     assert page_data(made)["data-report"]["of"]["exchanges"] == one.exchange_count
-    assert "What was read" in made
-    assert "What was read" not in page_of(one, quiet=True)
+    assert "Input and coverage" in made
+    assert "Input and coverage" not in page_of(one, quiet=True)
 
 
 def test_pictures_are_bounded_and_fairly_shared(monkeypatch: pytest.MonkeyPatch) -> None:
