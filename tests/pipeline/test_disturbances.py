@@ -137,12 +137,6 @@ UNKNOWABLE: dict[tuple[str, str], tuple[str, ...]] = {
         for title, _ in ladders_in(next(file for file in FILES if file.stem == "client_abort"))
         if title.startswith(("speaks: left", "speaks: stopped"))
     ),
-    # where the clock steps back, a packet seems to come before the one that it answers, and the greeting after the request
-    ("malformed_head", "clock-step"): (
-        "speaks: speaks-first, an SSH server greets; curl has its answer before its request leaves, and closes",
-        "speaks: speaks-first, a database greets, and closes when it does not understand",
-        "speaks: speaks-first, a gRPC server sends its SETTINGS, and a GOAWAY after the request of HTTP/1.1",
-    ),
 }
 """Ladders with disturbances that take away what tells who it was."""
 

@@ -144,6 +144,7 @@ RULE = Rule(
         Reference("RFC 9112 section 5.2, obsolete line folding", "https://www.rfc-editor.org/rfc/rfc9112.html#section-5.2"),
         Reference("RFC 9110 section 5.5, field values", "https://www.rfc-editor.org/rfc/rfc9110.html#section-5.5"),
     ),
+    timeless=True,
     advice=(Advice("client", "", SMUGGLING, "ambiguous"),),
     ends=True,
 )
