@@ -19,7 +19,7 @@ from wiredoctor.tables import TABLES
 _ROWS_AT_ONCE = 1 << 10
 """The number of rows that are converted to text at once.
 
-Their text takes less than LARGE_BLOCK bytes (cli/running.py). The kernel would have to provide a larger block anew each time.
+Their text takes less than LARGE_BLOCK bytes (cli/running.py), so its memory is reused. Larger blocks get new pages each time.
 """
 
 _KEY = ["capture", "connection", "exchange"]

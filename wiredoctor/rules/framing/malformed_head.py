@@ -174,6 +174,7 @@ def find(faults: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
 
 def _is_greeted() -> pl.Expr:
     """Return whether the server sent bytes before the first request on the connection, and no response after it."""
+    # more than one byte, because a FIN takes one sequence number, too
     first = (c("exchange") == 0) & (c("request_offset") == 0) & (c("request_ack") > 1)
     seen = c("handshake") & c("both_directions") & ~c("gap_before")
     # a port scanner sends "GET / HTTP/1.0" and nothing else to every port

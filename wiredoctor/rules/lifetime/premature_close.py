@@ -17,8 +17,8 @@ How it is proved
     A close within 20 ms of the response belongs to that response. A later close may have another reason, such as a restart. It
     counts as a habit if the server also closed at another moment after a similar time, or closed this soon at three moments.
     Otherwise the kind is once. The kind is also once if the response lasted for a second or more, and the server did not close
-    like this after any response that began later. A server that is told to stop or to reload completes the responses that it
-    has begun, and can no longer announce the close in their heads.
+    like this after any response that began later. A server that is told to stop or to reload completes the responses whose
+    heads it has sent, and these heads can no longer announce the close.
 
 What it is not
     A close more than a second after the response ends an idle connection and is not reported. Nor is a close after one second
@@ -123,7 +123,7 @@ RULE = Rule(
 )
 
 
-LONG = Threshold("1 s", "the minimum duration of a long response; its server may be told to stop before it has sent all of it")
+LONG = Threshold("1 s", "a server may be told to stop during a response that takes this long; it then sends the rest and closes")
 
 
 def screen() -> pl.Expr:
@@ -190,8 +190,8 @@ _SINGLE = (
     "connections without an announcement."
 )
 _FINISHED = (
-    " The head of that response was sent a second or more before. If the server was told to stop or to reload after that, it "
-    "completed the response and closed, and could no longer announce the close."
+    " The head of that response had been sent at least a second earlier. If the server was told to stop or to reload in between, "
+    "it completed the response and closed. The head could no longer announce that."
 )
 
 _UNAUTHORIZED = (
