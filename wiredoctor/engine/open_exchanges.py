@@ -340,4 +340,5 @@ def _request_row(http: HttpConnection, exchange: Exchange) -> tuple[object, ...]
         response.head.status if response else None,
         None,  # an open exchange has no end
         None,
+        None if response is None or response.due == NEVER else response.due,
     )

@@ -74,7 +74,7 @@ def assign(rows: Rows, edges: Edges) -> Assigned:
     made = _Edges([], [([f], [b]) for f, b in zip(front[~certain].tolist(), back[~certain].tolist(), strict=True)])
     parts = _parts(zip(edges.back[~alone].tolist(), edges.front[~alone].tolist(), strict=True))
     if parts:
-        given_up = rows.gone < rows.began
+        given_up = rows.is_given_up
         over = np.where(given_up, np.minimum(rows.gone, rows.over), rows.over)
         times = _Times(*(some.tolist() for some in (rows.start, rows.began, over, rows.status, given_up)))
         doubted = set(np.flatnonzero(edges.doubted).tolist())

@@ -161,7 +161,7 @@ def possible(r: Rows, b: Array, f: Array) -> Array:
     inside = (r.head[f] - SLACK <= r.start[b]) & (r.start[b] <= r.answered[f] + SLACK)
     good = asked & inside & (r.connection[b] != r.connection[f])
     # a gateway does not forward a response that began after it had given up the request
-    passed_on = (r.status[f] != NO_STATUS) & (r.status[f] == r.status[b]) & (r.began[b] <= r.gone[b])
+    passed_on = (r.status[f] != NO_STATUS) & (r.status[f] == r.status[b]) & ~r.is_given_up[b]
     answered = passed_on & (r.status[f] < OWN)
     # two gateways in a row with equal timeouts each send their own response
     stayed = r.gone[f] > r.began[f]

@@ -102,6 +102,11 @@ class Rows:
         """For each exchange, True if it has no final status that a gateway could forward."""
         return self.status == NO_STATUS
 
+    @cached_property
+    def is_given_up(self) -> Array:
+        """For each exchange, True if the client closed before a response began."""
+        return self.gone < self.began
+
 
 def groups(*columns: Array) -> Array:
     """Return a group number for each row; rows with equal values in all columns have the same number."""

@@ -107,7 +107,7 @@ def _lies_in(r: Rows, x: Array, y: Array) -> Array:
     hosts = (r.client_host[y] != r.client_host[x]) | (r.client_host[x] == r.server_host[y])
     opened = (r.head[y] - SLACK <= r.start[x]) & (r.start[x] <= r.answered[y] + SLACK)
     # two servers used one after the other are not a chain; a gateway may give up at the back later than at the front
-    given_up = ((r.status[x] == NO_STATUS) & (r.left[x] <= r.dropped[x])) | (r.gone[x] < r.began[x])
+    given_up = ((r.status[x] == NO_STATUS) & (r.left[x] <= r.dropped[x])) | r.is_given_up[x]
     over = (r.answered[x] <= r.answered[y] + SLACK) | given_up
     sent, same = np.zeros(len(x), np.int64), np.zeros(len(x), np.int64)
     for name in END_TO_END:

@@ -23,6 +23,7 @@ class Sink(Protocol):
 
 
 _PIECE = 1 << 18
+"""The maximum number of bytes that are copied at once: less than LARGE_BLOCK (cli/running.py), so their memory is reused."""
 _LINE_FEED = 10
 _LINES_AT_ONCE = 1 << 14
 """The number of line positions that are converted to Python integers at once; a million of these would take 100 MB."""

@@ -48,7 +48,8 @@ def find_candidates(modules: Mapping[str, RuleModule], tables: Tables) -> dict[s
     """Return the candidates that the event rules find in one batch, by rule name. They have not been judged yet.
 
     Rules without candidates are omitted. `tables`: the batch's event tables and its finished bursts, messages, exchanges and
-    connections. A rule runs only if its first table has rows. A missing table counts as empty, a lazy frame as not empty.
+    connections. A rule runs only if it may have a candidate (see `_has_rows`). A missing table counts as empty, a lazy frame as
+    not empty.
     """
     present = {name for name, frame in tables.items() if isinstance(frame, pl.LazyFrame) or frame.height}
     running = [m for m in enabled(modules.values()) if not m.rule.summary and _has_rows(m, present)]
@@ -65,8 +66,10 @@ def _has_rows(module: RuleModule, present: set[str]) -> bool:
     """
     first, *others = module.tables
     events = first in EVENT_TABLES and any(name in EVENT_TABLES and name in present for name in others)
-    screened = module.screen is not None and module.plugin is None and not _screens(module).keys().isdisjoint(present)
-    return first in present or events or screened
+    if first in present or events:
+        return True
+    screens = run_guarded(module, partial(_screens, module)) if module.screen is not None else None
+    return screens is not None and not screens.keys().isdisjoint(present)
 
 
 def are_few(tables: Tables) -> bool:

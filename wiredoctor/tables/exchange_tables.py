@@ -273,9 +273,9 @@ ASKED = (
     *("connection", "exchange", "request_frame", "request_start", "request_method", "request_host", "request_target"),
     *("request_user_agent", "request_forwarded", "request_forwarded_for", "request_navigation", "request_range_start"),
     "request_has_credentials",
-    *("response_start", "response_status", "response_end", "response_end_reason"),
+    *("response_start", "response_status", "response_end", "response_end_reason", "response_body_due"),
 )
-"""The columns of EXCHANGES about the request, and about when its response began and ended."""
+"""The columns of EXCHANGES about the request, about when its response began and ended, and how long its body should be."""
 
 _CLOSE = (
     *("last_on_connection", "client_close_frame", "client_close_time", "client_close_ack", "client_close_rst"),

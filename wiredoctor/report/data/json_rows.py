@@ -16,10 +16,11 @@ from wiredoctor.report.exchange_times import EXCHANGE_COLUMNS, CaptureEnds, capt
 from wiredoctor.report.row_order import Ordered, Sink, Spool, in_memory
 from wiredoctor.tables import TABLES
 
-_ROWS_AT_ONCE = 1 << 10
+_ROWS_AT_ONCE = 1 << 9
 """The number of rows that are converted to text at once.
 
-Their text takes less than LARGE_BLOCK bytes (cli/running.py), so its memory is reused. Larger blocks get new pages each time.
+Their text usually takes less than LARGE_BLOCK bytes (cli/running.py), so its memory is reused. Larger blocks get new pages
+each time.
 """
 
 _KEY = ["capture", "connection", "exchange"]
@@ -91,7 +92,7 @@ def _add(lines: Ordered, report: Report, batch: pl.DataFrame, keys: list[str], c
 
 def ndjson(rows: pl.DataFrame) -> bytes:
     """Return the rows as JSON Lines in ASCII, because names of captures may contain control characters."""
-    text = "\n".join(rows.select(pl.struct(pl.all()).struct.json_encode()).to_series().to_list()) + "\n"
+    text = "\n".join([*rows.select(pl.struct(pl.all()).struct.json_encode()).to_series(), ""])
     if not text.isascii() or "\x7f" in text:
         text = _BEYOND.sub(_escape, text)
     return text.encode()

@@ -19,13 +19,14 @@ Why it hurts
     it. If one recipient skips a field and the next one uses it, requests can be smuggled and responses split. If Content-Length
     is not a number, the end of the message is unknown, too. A request whose response has no status line has failed. Clients
     report an invalid response, and most proxies answer 502. nginx forwards such bytes unchanged, and Apache httpd sends them
-    as the body of a 200.
+    as the body of a 200. If the server speaks first, clients report a bad status line, or HTTP/0.9.
 
 How it is proved
     The bytes of the head prove it. Kind no-status-line: the server acknowledged the request and had not answered it when it
     sent bytes that do not begin with HTTP/. No data is missing before them, and no head followed them. Kind speaks-first: the
     first request on a connection that was captured from its SYN acknowledges bytes of the server, no response followed, and a
-    side closed the connection. The request is HTTP/1.1 or has a User-Agent: port scanners send shorter ones to every port.
+    side closed the connection. The request is one packet, so the client had these bytes before it sent any of it. And it is
+    HTTP/1.1 or has a User-Agent: simple port scanners send GET / HTTP/1.0 and nothing else to every port.
 
 What it is not
     If the bytes are the rest of a body that is longer than announced, excess-body reports them. This is assumed if they are in
@@ -37,7 +38,8 @@ What it is not
 
 What to do
     Build heads with an HTTP library, and check values for line ends and control characters before they go into a field. Write
-    everything to the connection, or to the standard output of a CGI program, through that library.
+    everything to the connection, or to the standard output of a CGI program, through that library. Kind speaks-first: send the
+    request to the port of the HTTP server.
 
 References
     RFC 9112 sections 2.2, 4, 5.1, 5.2 and 11.1. RFC 9110 sections 5.5 and 8.6.
@@ -174,8 +176,9 @@ def find(faults: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
 
 def _is_greeted() -> pl.Expr:
     """Return whether the server sent bytes before the first request on the connection, and no response after it."""
-    # more than one byte, because a FIN takes one sequence number, too
-    first = (c("exchange") == 0) & (c("request_offset") == 0) & (c("request_ack") > 1)
+    # the ACK is that of the request's last packet
+    alone = c("request_frame") == c("request_last_frame")
+    first = (c("exchange") == 0) & (c("request_offset") == 0) & alone & (_greeting() > 0)
     seen = c("handshake") & c("both_directions") & ~c("gap_before")
     # a port scanner sends "GET / HTTP/1.0" and nothing else to every port
     client = (c("request_version") == "HTTP/1.1") | (c("request_user_agent") != "")
@@ -183,11 +186,16 @@ def _is_greeted() -> pl.Expr:
     return (first & client & c("has_request") & ~c("has_response") & seen & over).fill_null(value=False)
 
 
+def _greeting() -> pl.Expr:
+    """Return the number of the server's bytes that the client had acknowledged with its request. A FIN is not one of them."""
+    return pl.min_horizontal("request_ack", "server_close_offset")
+
+
 def _greeted(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each request on a connection on which the server had spoken first."""
-    greeting = grouped(c("request_ack"))
+    greeting = grouped(_greeting())
     proof = pl.format("the request, which acknowledges {} bytes of the server", greeting)
-    end = pl.min_horizontal("client_close_time", "server_close_time")
+    end = pl.max_horizontal("request_start", pl.min_horizontal("client_close_time", "server_close_time"))
     return closes.filter(_is_greeted()).select(
         *candidate("client", "high", "request_frame", "request_start", end, kind=_SPEAKS_FIRST),
         greeting.alias("greeting"),

@@ -43,7 +43,9 @@ How it is proved
 
     The first two do not apply if each connection had its own timeout: the closes are spread over 4 ms or more, each of the
     requests was the first on its connection, and the times from the SYNs to the closes differ by at most a quarter of that
-    spread. Nor does the second apply if the waits for one server differ so little.
+    spread. Nor does the second apply if the waits for one server differ so little. None of them applies to a time limit for
+    three or more requests together: the oldest of them waited for a common timeout, or for a multiple of half a second up to 10
+    s, and the client goes on within 5 s. Each request is then of kind timeout or gave-up.
 
     Kind unread, one of these is true:
 
@@ -56,8 +58,10 @@ How it is proved
       only delayed on the path. This does not apply if the wait matches a common timeout.
     - The FIN came with the end of the request, and the client had never waited for the response to such a request before.
 
-    Kind repeated: the conditions of kind unread apply to the close. The request has a Range field, and within 5 s before and
-    after it the same client closed two or more other connections as soon as it had the head of the response to the same request.
+    Kind repeated: the conditions of kind unread apply to the close. The request has a Range field. Within 5 s before and after
+    the close, the same client closed two or more other connections as soon as it had the head of the response to the same
+    request: from the same byte on, and with a body of the same announced size. Players of media, which look at a file several
+    times, are excluded.
 
     Kind superseded, one of these is true:
 
@@ -117,10 +121,11 @@ What to do
     Kinds timeout, gave-up: find out why the server needs longer than the client waited, and only then raise the client's
     timeout. If part of the response came, and the client had acknowledged all of it: check whether Content-Length announces
     more than the program writes, or whether the server leaves the connection open although only its close ends the response.
-    Otherwise a segment was lost, and the client was waiting for its retransmission. Kind unread:
-    a health check that does not read the body can use HEAD or request a smaller page. Kind stopped: if the responses matter,
-    have the program wait for them before it ends. Kind superseded: have the client wait for a pause in typing, or send a
-    second copy later. Kinds left, seek, stream: nothing has to change.
+    Otherwise a segment was lost, and the client was waiting for its retransmission. Kind unread: a health check that does not
+    read the body can use HEAD or request a smaller page. Kind stopped: if the responses matter, have the program wait for them
+    before it ends. Kind repeated: find out why the client does not accept the response: it may not understand
+    multipart/byteranges, or Content-Range may differ from what it asked for. Kind superseded: have the client wait for a pause
+    in typing, or send a second copy later. Kinds left, seek, stream: nothing has to change.
 
 References
     RFC 9112 section 9.6, RFC 9293 section 3.6.
@@ -198,7 +203,7 @@ RULE = Rule(
     title={
         "stopped": "The client closed {closed} connections at once while it was waiting for responses",
         "unread": "The client closed the connection {unread}",
-        "repeated": "The client requested the same range again and again, and did not read the responses",
+        "repeated": "The client requested the same range again and again, and read none of the responses to its end",
         "superseded": "The client {superseded} after {wait}",
         "left": "{who_left} {wait} after the request, before the response had come",
         "seek": "The client requested another part of the resource, and canceled this request",
@@ -210,8 +215,8 @@ RULE = Rule(
         "stopped": _CLOSED + " Within {within} it closed {closed} connections{waits}: a program, a test or a browser tab "
         "ended, or canceled all its requests.",
         "unread": _CLOSED + "{unread_means}",
-        "repeated": _CLOSED + " It closed as soon as it had the head of the {response_status}, and within 5 s it requested the "
-        "same range at least two more times: it wants these bytes, but does not accept the response.",
+        "repeated": _CLOSED + " It had the head of the {response_status}. Within 5 s before or after that, it closed at least "
+        "two other connections in the same way, for the same range: it wants these bytes, but does not accept the response.",
         "superseded": _CLOSED + "{superseded_means}",
         "left": _CLOSED + "{left_means}",
         "seek": _CLOSED + " It also requested {instead}.",

@@ -45,8 +45,11 @@ RETRIED = Threshold(
     "900 ms",
     "the SYN was retransmitted if the request came at least this long after the first SYN; most systems retransmit it after 1 s",
 )
-MOST_HALVES = 20
-"""Up to this number of half seconds, a wait that ends at one of them shows a time limit for several requests."""
+SHARED_LIMIT = Threshold(
+    "10 s",
+    "the longest wait whose end at a half second shows a time limit for several requests, if the client then goes on; longer "
+    "waits must match a common timeout. One of twelve waits ends there by chance",
+)
 CROSSED = Threshold(
     "125 %",
     "the maximum wait of a client that closed before it received a response that was on its way, as a share of the round trip "
@@ -123,8 +126,10 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
             and bool(_closed_by_program(first.connection, first.time, None, clients))
         )
         return Ended("stopped", others=group, silent=silent)
+    player = own is not None and own.method == "GET" and re.search(PLAYERS, clients.user_agent(own)) is not None
+    plays = row["media"] or player
     if row["head_only"]:
-        return Ended(_kind_of_unread(own, row, clients))
+        return Ended(_kind_of_unread(own, row, clients, plays=plays))
     if own is not None and (ended := _decided_by_others(own, row, connecting, clients)) is not None:
         return ended
     if row["uploading"]:
@@ -133,8 +138,7 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
         return Ended("seek", other)
     if row["in_pieces"] and not row["unknown"]:
         return Ended("stream")
-    player = own is not None and own.method == "GET" and re.search(PLAYERS, clients.user_agent(own)) is not None
-    if (row["media"] or player) and row["received"] and not row["stood_still"]:
+    if plays and row["received"] and not row["stood_still"]:
         return Ended("left", plays=True)
     if row["timeout"] is not None and not row["at_end"]:
         return Ended("timeout")
@@ -144,7 +148,7 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
     if 100 * row["waited"] < longest and not row["half_closed"]:
         return Ended("left", too_soon=row["round_trip"], crosses=row["crosses"])
     if row["flowing"] and own is not None and _count_unread(own, row, clients) == UNREAD.value:
-        return Ended(_kind_of_unread(own, row, clients))
+        return Ended(_kind_of_unread(own, row, clients, plays=plays))
     return Ended("half-closed" if row["half_closed"] else "gave-up")
 
 
@@ -176,12 +180,13 @@ def _decided_by_others(own: Request, row: Mapping[str, Any], connecting: int, cl
     return None
 
 
-def _kind_of_unread(own: Request | None, row: Mapping[str, Any], clients: Clients) -> str:
+def _kind_of_unread(own: Request | None, row: Mapping[str, Any], clients: Clients, *, plays: bool) -> str:
     """Return the kind for a response that the client closed after its head; `own`: its request.
 
     A client that requests the same range several times wants it, unlike a check that needs only the status.
     """
-    again = own is not None and own.range_start is not None and _count_unread(own, row, clients) >= UNREAD.value - 1
+    ranged = own is not None and own.range_start is not None and not plays
+    again = ranged and _count_unread(own, row, clients) >= UNREAD.value - 1
     return "repeated" if again else "unread"
 
 
@@ -203,7 +208,7 @@ def _count_unread(own: Request, row: Mapping[str, Any], clients: Clients) -> int
             and close.had_head
             and close.server == server
             and other.asks_the_same(own)
-            and other.range_start == own.range_start
+            and (other.range_start, other.body_due) == (own.range_start, own.body_due)
             and other == clients.newest_request(other.connection)
             and other.answered is not None
             and close.time - other.answered <= soon
@@ -236,7 +241,8 @@ def _closed_by_program(connection: int, moment: int, timeout: int | None, client
     if _one_by_one([(close, _since_opening(close, clients)) for close in near]):
         return ()
     undue = [wait for wait in waits if not _is_timeout(wait)]
-    if len(undue) >= PAIR.value and len(waits) >= SEVERAL.value and _share_a_deadline(connection, moment, waits, clients):
+    mine = [close for close in near if clients.may_be_same(connection, close.connection)]
+    if len(undue) >= PAIR.value and len(waits) >= SEVERAL.value and _share_a_deadline(mine, moment, clients):
         return ()
     if len(undue) >= SEVERAL.value and max(undue) - min(undue) > max(undue) // 10 + 20 * MILLISECOND:
         return tuple(near)
@@ -287,10 +293,14 @@ def _awaits(close: Close, clients: Clients) -> bool:
     return own is not None and (own.answered is None or own.answered > close.time)
 
 
-def _timer(wait: int) -> int | None:
-    """Return the whole number of seconds within TIMER of this wait (ns), which is probably a timeout; None if there is none."""
+def _timer(wait: int, tolerance: int | None = None) -> int | None:
+    """Return the whole number of seconds near this wait (ns), which is probably a timeout; None if there is none.
+
+    `tolerance` (ns): the maximum difference; TIMER if it is None.
+    """
     seconds = (wait + SECOND // 2) // SECOND
-    return seconds if abs(wait - seconds * SECOND) <= TIMER.value else None
+    near = abs(wait - seconds * SECOND) <= (TIMER.value if tolerance is None else tolerance)
+    return seconds if near else None
 
 
 def _share_a_timer(closes: Sequence[Close]) -> bool:
@@ -302,15 +312,15 @@ def _share_a_timer(closes: Sequence[Close]) -> bool:
     return len(waits) == 1 and waits.isdisjoint({None, 0})
 
 
-def _share_a_deadline(connection: int, moment: int, waits: Sequence[int], clients: Clients) -> bool:
-    """Return whether a time limit for several requests together expired at about `moment` (ns).
+def _share_a_deadline(closes: Sequence[Close], moment: int, clients: Clients) -> bool:
+    """Return whether a time limit for several requests together expired at about `moment` (ns), when these connections closed.
 
-    The oldest of `waits` (ns) shows the limit, and the client goes on, as no program does that has ended.
+    The oldest request shows the limit. And the client went on, unlike a program that has ended.
     """
-    oldest = max(waits)
-    halves = (oldest + SECOND // 4) // (SECOND // 2)
-    near_half = 0 < halves <= MOST_HALVES and abs(oldest - halves * SECOND // 2) <= TIMER.value
-    return (near_half or _is_timeout(oldest)) and clients.went_on(connection, moment + 1, moment + WINDOW)
+    oldest = max(close.waited or 0 for close in closes)
+    at_half = oldest <= SHARED_LIMIT.value and bool(_timer(2 * oldest, 2 * TIMER.value))
+    goes_on = any(clients.went_on(close.connection, moment + 1, moment + WINDOW) for close in closes)
+    return goes_on and (at_half or _is_timeout(oldest))
 
 
 def _one_by_one(closes: Sequence[tuple[Close, int | None]]) -> bool:

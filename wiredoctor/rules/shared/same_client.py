@@ -48,7 +48,8 @@ class Request(NamedTuple):
     """A request of a client. Times are in ns.
 
     `answered`, `status`: the start and status of the final response; None if there is none. `completed`: the time at which the
-    response was complete, if it was. `navigation`: the request loads a page in a browser.
+    response was complete, if it was. `body_due`: the announced size of the response body in bytes; None if there is none.
+    `navigation`: the request loads a page in a browser.
     """
 
     start: int
@@ -64,6 +65,7 @@ class Request(NamedTuple):
     answered: int | None
     status: int | None
     completed: int | None
+    body_due: int | None
 
     @property
     def path(self) -> str:
@@ -429,6 +431,7 @@ def _requests(exchanges: pl.LazyFrame) -> pl.LazyFrame:
         pl.when(final).then("response_start").alias("answered"),
         pl.when(final).then(c("response_status").cast(pl.Int64)).alias("status"),
         pl.when(final & (c("response_end_reason") == "complete")).then("response_end").alias("completed"),
+        c("response_body_due").alias("body_due"),
     )
 
 
