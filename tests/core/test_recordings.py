@@ -71,8 +71,10 @@ def poisoned(path: Path) -> dict[str, pl.DataFrame]:
     run = Run(path, with_segments=True)
     packet, story = run.core.packet, run.core.story
     while True:
+        frame = packet.frame
         for thing in (packet, story.segment, story.segment.part, story.events):
             poison(thing)
+        packet.frame = frame  # rows that wait for later packets name the last packet when the capture ends
         packet.outer = OuterHeaders(1, 1)
         story.segment.pieces = [Piece(1, 2)]
         story.events.stall, story.events.closure, story.events.run = Stall(), ClosedWindow(), SmallSegments()

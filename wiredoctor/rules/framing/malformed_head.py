@@ -178,7 +178,7 @@ def _is_greeted() -> pl.Expr:
     """Return whether the server sent bytes before the first request on the connection, and no response after it."""
     # the ACK is that of the request's last packet
     alone = c("request_frame") == c("request_last_frame")
-    first = (c("exchange") == 0) & (c("request_offset") == 0) & alone & (_greeting() > 0)
+    first = (c("exchange") == 0) & (c("request_offset") == 0) & alone & (c("request_ack") > 0) & (_greeting() > 0)
     seen = c("handshake") & c("both_directions") & ~c("gap_before")
     # a port scanner sends "GET / HTTP/1.0" and nothing else to every port
     client = (c("request_version") == "HTTP/1.1") | (c("request_user_agent") != "")

@@ -185,9 +185,9 @@ def _kind_of_unread(own: Request | None, row: Mapping[str, Any], clients: Client
 
     A client that requests the same range several times wants it, unlike a check that needs only the status.
     """
-    ranged = own is not None and own.range_start is not None and not plays
-    again = ranged and _count_unread(own, row, clients) >= UNREAD.value - 1
-    return "repeated" if again else "unread"
+    if own is None or own.range_start is None or plays:
+        return "unread"
+    return "repeated" if _count_unread(own, row, clients) >= UNREAD.value - 1 else "unread"
 
 
 def _count_unread(own: Request, row: Mapping[str, Any], clients: Clients) -> int:
