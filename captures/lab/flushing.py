@@ -199,6 +199,22 @@ def gzip_download(lab: Lab) -> None:
     curl(lab, "--compressed", *["http://10.9.0.2/a.txt"] * 2)
 
 
+@recording(
+    title="nginx announces gzip for a file that is not compressed, and curl --compressed fails",
+    at="server",
+    software=("nginx", "curl"),
+    connections=(Connection((get("/a.txt", 700),), closed_by="client", repeat=2),),
+    finds=tuple(Find("undecodable-body", None, "server", number) for number in range(2)),
+    must_not={"client-abort": "the client closed after it had received the whole response"},
+)
+def gzip_announced(lab: Lab) -> None:
+    """nginx is configured with add_header Content-Encoding gzip, but without gzip on. curl fails with error 61. The healthy
+    twin is gzip-download."""
+    nginx(lab, "add_header Content-Encoding gzip;", a=700)
+    for _ in range(2):
+        curl(lab, "--compressed", "http://10.9.0.2/a.txt", check=False)
+
+
 MESSAGES = [b"\x00" + len(body).to_bytes(4, "big") + body for body in (b"\x0a\x0aprice %04d" % number for number in range(12))]
 TRAILER = b"\x80\x00\x00\x00\x0fgrpc-status:0\r\n"
 GRPC = b"application/grpc-web+proto"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import i64
 
+from wiredoctor.core import faults
 from wiredoctor.core.cutoffs import BURST_GAP
 from wiredoctor.core.heads import LF
 from wiredoctor.core.message import BODY, CHUNK_END, CHUNKED, CLOSE, COMPLETE, IN_GAP, REQUEST, Message
@@ -33,6 +34,8 @@ def read_body(reader: Reader, found: Range) -> None:
     if found.at == GAP:
         message.has_gap = True
     else:
+        if message.body_bytes == 0 and message.head.first_bytes and found.at >= 0:
+            faults.check_coding(reader, message, found, stop)
         message.body_bytes += stop - reader.pos
         if message.body_frame == NEVER or found.frame < message.body_frame:
             message.body_frame, message.body_time = found.frame, found.time

@@ -31,6 +31,7 @@ from wiredoctor.text.redact import payload
 if TYPE_CHECKING:
     from wiredoctor.core.http1 import Reader
     from wiredoctor.core.pairing import HttpConnection
+    from wiredoctor.core.stream import Range
 
 ANNOUNCED: Final = 1 << 16
 """The bit of Reader.malformed for a 1xx or 204 response that announces a body; other bits are those of Fields.malformed."""
@@ -170,6 +171,25 @@ def check_chunk(reader: Reader, line: bytes, frame: i64, time: i64, offset: i64)
     reader.has_fault = True
     shown = payload(line[:MAX_SHOWN])
     report(reader, Fault("invalid-chunk", reader.kind, exchange, message, frame, time, offset, shown))
+
+
+def check_coding(reader: Reader, message: Message, found: Range, stop: i64) -> None:
+    """Report a body whose first byte cannot begin content in the content coding that its head names last.
+
+    The bytes are those of `found` from the reader's position to the stream offset `stop`. The content of a 206 may begin anywhere
+    in the coded representation.
+    """
+    place = found.place(reader.pos)
+    exchange = reader.exchange
+    if found.block[place] in message.head.first_bytes or exchange is None or message.has_gap:
+        return
+    if reader.has_fault or reader.is_unsure or message.head.status == 206:
+        return
+    if reader.kind == RESPONSE and not answers_its_request(reader, exchange):
+        return
+    shown = payload(found.block[place : found.place(stop)][:MAX_SHOWN])
+    name = "body-not-zstd" if message.head.fields.content_encoding.endswith("zstd") else "body-not-gzip"
+    report(reader, Fault(name, reader.kind, exchange, message, found.frame, found.time, found.wire(reader.pos), shown))
 
 
 def check_excess(reader: Reader, data: bytes, frame: i64, time: i64, offset: i64, ack: i64) -> None:

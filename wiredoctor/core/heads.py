@@ -58,6 +58,13 @@ LONGEST_ID: Final = 160
 Valid ids are shorter (protocols/http1/request_ids.py).
 """
 
+FIRST_BYTES: Final[dict[str, bytes]] = {"gzip": b"\x1f", "x-gzip": b"\x1f", "zstd": b"\x28" + bytes(range(0x50, 0x60))}
+"""Content coding -> the bytes with which content in this coding may begin.
+
+RFC 1952 section 2.3.1 (gzip). RFC 8878 sections 3.1.1 and 3.1.2 (frames and skippable frames of Zstandard). Other codings have no
+such bytes.
+"""
+
 FIXED: Final = 0
 LENGTH: Final = 1
 """Values of `Lines.value`: FIXED for a line that is cached with its value, LENGTH for Content-Length, cached without it."""
@@ -90,6 +97,7 @@ class Head:
         self.coding: i64 = NOT_CODED
         if fields.transfer_codings:
             self.coding = CHUNKED_LAST if fields.transfer_codings[-1] == "chunked" else OTHER_LAST
+        self.first_bytes: bytes = FIRST_BYTES.get(fields.content_encoding.rpartition(",")[2].strip(), b"")
         self.switches: bool = line[0] == "CONNECT" or (fields.connection_upgrade and bool(fields.upgrade))
         """True if this is a request for another protocol; the data after it may not be HTTP."""
         self.event_stream: bool = fields.event_stream

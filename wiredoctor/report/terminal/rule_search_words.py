@@ -244,6 +244,10 @@ SEARCHES: dict[str, tuple[str, ...]] = {
         *("header injection", "response splitting", "control character", "Parse Error", "request smuggling"),
     ),
     "unframed-request-body": ("411 length required", "411", "400 bad request", "empty body", "POST without Content-Length"),
+    "undecodable-body": (
+        *("Content-Encoding", "gzip", "decompress", "decode", "unexpected compression", "NS_ERROR_INVALID_CONTENT_ENCODING"),
+        *("page shows garbage", "binary garbage", "unreadable characters"),
+    ),
     "unfinished-transfer-coding": (
         "501 not implemented",
         "Transfer-Encoding: gzip",

@@ -7,7 +7,8 @@ What it means
     waited until the delayed-ACK timer expired: 40 ms on Linux, 200 ms on older Windows.
 
     Kind head-body-split: the first write was the head of a message and the second its body. Kind tail: full segments were
-    sent at once, and the small end of the message waited. Kind write-write-read: the first write was any other small piece.
+    sent at once, and the small end of the message waited. Kind write-write-read: the first write was any other small piece, or
+    the end of a message, and the next message waited (pipelining).
     Kind probe-released: no ACK came, and the second piece was sent when a timer of the sender's own TCP expired. Kind
     corked: TCP_CORK (or MSG_MORE, or TCP_NOPUSH) held back the small end of a message until a timer of the sender expired,
     although all earlier data had been acknowledged.
@@ -151,8 +152,7 @@ RULE = Rule(
     message={
         "head-body-split": "The {side} sent the head of its {what} ({sent_bytes:,} bytes) alone and held back the body." + _WHY,
         "tail": _TAIL,
-        "write-write-read": "The {side} sent a small piece of its {what} ({sent_bytes:,} bytes) and held back the next one."
-        + _WHY,
+        "write-write-read": "The {side} sent {first_write} ({sent_bytes:,} bytes) and held back the next one." + _WHY,
         "probe-released": _PROBE,
         "corked": _CORKED,
     },
@@ -272,6 +272,7 @@ def judge(candidates: pl.DataFrame, state: held_segments.Stalls | None) -> tuple
     texts = [
         *ack_release.text_columns(),
         _message_label().alias("what"),
+        _first_write().alias("first_write"),
         _counterexample_text().alias("before"),
         _doubt().alias("doubt"),
         _evidence(),
@@ -282,6 +283,12 @@ def judge(candidates: pl.DataFrame, state: held_segments.Stalls | None) -> tuple
 
 def _message_label() -> pl.Expr:
     return pl.when(pl.col("http")).then(request_or_response()).otherwise(pl.lit("data"))
+
+
+def _first_write() -> pl.Expr:
+    """Return what the first write was; its message may be complete if requests or responses are pipelined."""
+    name = pl.when(pl.col("begins")).then(pl.lit("the end of a {}")).otherwise(pl.lit("a small piece of its {}"))
+    return name.str.replace("{}", _message_label(), literal=True)
 
 
 def _counterexample_text() -> pl.Expr:

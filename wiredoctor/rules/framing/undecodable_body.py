@@ -1,0 +1,77 @@
+"""The body is not in the content coding that its head names.
+
+What it means
+    Content-Encoding says that the body is compressed with gzip or zstd. Its first byte shows that it is not: usually it is the
+    plain content.
+
+Why it hurts
+    A client that decompresses the body fails, although the status is 200 and every byte has arrived. Browsers report
+    ERR_CONTENT_DECODING_FAILED, and libraries "incorrect header check" or "not a gzipped file". A client that does not
+    decompress, such as curl without --compressed, notices nothing. So it works in one program and fails in another.
+
+How it is proved
+    The first byte of the body is in the capture. It is not 1f, with which gzip begins, or not one of those with which Zstandard
+    begins (28 for a frame, 50 to 5f for a skippable frame). Other codings have no such byte and are not checked.
+
+What it is not
+    The body of a 206 may begin anywhere in the compressed data. A body that is not compressed, and whose head does not say that
+    it is, is not a fault. Transfer-Encoding is about the transfer and not about the content: see unfinished-transfer-coding.
+
+What to do
+    Have only the program that compresses the body set Content-Encoding. If a proxy decompresses a body, it must remove the
+    field.
+
+References
+    RFC 9110 sections 8.4 and 8.4.1. RFC 1952 section 2.3.1. RFC 8878 section 3.1.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from wiredoctor.findings import Advice, Reference, Rule
+from wiredoctor.rules.shared.framing_faults import candidates_of_fault, message_begins, quoted_excerpt
+
+_FAULTS = {"body-not-gzip": "gzip", "body-not-zstd": "zstd"}
+
+RULE = Rule(
+    symptom="*ERR_CONTENT_DECODING_FAILED*, *incorrect header check*",
+    severity="warning",
+    title="The body of a {what} is not {coding}, although its Content-Encoding says so",
+    message="Content-Encoding in the head of the {what} names {coding}, but the body begins with {begins}, which is not the "
+    "beginning of {coding} data. Recipients that decompress the body fail. Those that do not, such as curl without --compressed, "
+    "notice nothing.",
+    remedy="Have the {side} send Content-Encoding: {coding} only with a body that is compressed. Look for a handler that copies "
+    "the fields of another {what}, such as a proxy whose HTTP client has already decompressed the body; for a field that "
+    "is set for all files with some extension; and for a compression filter that is off or was bypassed while the field is "
+    "still set.",
+    references=(
+        Reference("RFC 9110 section 8.4, Content-Encoding", "https://www.rfc-editor.org/rfc/rfc9110.html#section-8.4"),
+        Reference("RFC 1952 section 2.3, gzip member format", "https://www.rfc-editor.org/rfc/rfc1952.html#section-2.3"),
+        Reference("RFC 8878 section 3.1, Zstandard frames", "https://www.rfc-editor.org/rfc/rfc8878.html#section-3.1"),
+    ),
+    advice=(
+        Advice(
+            "server",
+            "Python/|uvicorn|Werkzeug|gunicorn",
+            "Python: requests, httpx and aiohttp decompress the body, so a proxy that is built with them must not copy "
+            "Content-Encoding and Content-Length.",
+        ),
+    ),
+)
+
+
+def find(faults: pl.LazyFrame) -> pl.LazyFrame:
+    """Return a row for each body that does not begin like data in the coding of its head."""
+    shown = [
+        candidates_of_fault(
+            faults,
+            fault,
+            message_begins(),
+            pl.format("its body begins with {}, which is not " + coding, quoted_excerpt()),
+            pl.lit(coding).alias("coding"),
+            quoted_excerpt().alias("begins"),
+        )
+        for fault, coding in _FAULTS.items()
+    ]
+    return pl.concat(shown)
