@@ -111,6 +111,7 @@ def test_changes_are_filtered_and_the_address_says_so(chromium: Browser, page: P
         assert len(tab.requests) == 2
 
 
+@SLOW
 def test_endpoints_are_filtered(chromium: Browser, tmp_path: Path) -> None:
     """One of two endpoints got slower."""
     both = [seen([], [10, 11, 9, 10] * 10), seen([], [30, 31, 29, 30] * 10)]
@@ -131,6 +132,7 @@ def test_endpoints_are_filtered(chromium: Browser, tmp_path: Path) -> None:
         assert tab.eval(ROWS) == 1
 
 
+@SLOW
 @pytest.mark.parametrize("theme", sweep(["light", "dark"], "light".__eq__))
 def test_on_a_narrow_screen_nothing_sticks_out(chromium: Browser, page: Path, theme: str) -> None:
     with opened(chromium, page, viewport={"width": 400, "height": 800}, color_scheme=theme) as tab:

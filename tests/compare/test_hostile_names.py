@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 
 from tests.compare.comparisons import forms
 from tests.report.test_hostile_names import HOSTILE, safe
-from tests.support.sweeps import examples
+from tests.support.sweeps import SLOW, examples
 from wiredoctor.compare.before_after.result import Changes, EndpointChange, FindingChange, RuleChange, Shift, Source, Spread
 from wiredoctor.compare.proxy.result import OwnAnswer, Passed, Proxied, Rewritten
 from wiredoctor.compare.proxy.result import Side as ProxySide
@@ -94,6 +94,7 @@ def test_nothing_is_obeyed(names: list[str], seed: int) -> None:
                 assert len(headings) == said.count("\n#") + 1
 
 
+@SLOW
 def test_targets_of_megabytes_are_cut() -> None:
     name = "/\x1b[31m[bold]<b>" * 200_000
     [finding], [endpoint] = BEFORE_AFTER.findings, BEFORE_AFTER.endpoints

@@ -11,6 +11,7 @@ import pytest
 import wiredoctor
 from tests.report.chromium import browser
 from tests.support.recordings import find_stem
+from tests.support.sweeps import SLOW
 from wiredoctor.report.data import har
 
 PANEL = "devtools://devtools/bundled/devtools_app.html?panel=network"
@@ -34,6 +35,7 @@ IMPORT = """async (text) => {
 """What the panel does with a file that is dropped on it, and what it then shows."""
 
 
+@SLOW
 def test_the_network_panel_opens_it() -> None:
     names = ("chunked-stream", "unauthorized-closes", "expect-unanswered", "apache-ab")
     paths = [*map(find_stem, names)]

@@ -276,8 +276,8 @@ def go_on(connection: Connection, own: Side, peer: Side, packet: Packet, segment
 def still_acknowledges(closing: Close, packet: Packet, segment: Segment) -> bool:
     """Return whether a side sends an ACK although it has sent an RST.
 
-    An RST without the ACK flag may overtake an ACK, and so may an RST that acknowledges as much. In these cases, the ACK must
-    come more than OVERTAKEN ns later.
+    The RST may have overtaken an ACK that was sent earlier, if the RST has no ACK flag or if both acknowledge the same bytes. In
+    these cases, the ACK must come more than OVERTAKEN ns later.
     """
     if segment.ack == NEVER:
         return False

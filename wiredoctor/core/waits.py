@@ -354,7 +354,7 @@ class Waits:
         self.sack_start: i64 = NEVER
         """The start offset of the first SACK block in the packet `sack_frame`: the newest data that the block reports."""
         self.sacked: list[int] = []
-        """The start and end offset of each range that this side has reported by SACK, in turn."""
+        """The ranges that this side has reported by SACK: start offset, end offset, start offset, end offset, ..."""
         self.zero_window: ClosedWindow | None = None
         """The window of 0 that this side announced, until the peer continues to send; None if there is none."""
         self.short_window: ClosedWindow | None = None
