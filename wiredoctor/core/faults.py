@@ -174,7 +174,7 @@ def check_chunk(reader: Reader, line: bytes, frame: i64, time: i64, offset: i64)
 
 
 def check_coding(reader: Reader, message: Message, found: Range, stop: i64) -> None:
-    """Report a body whose first byte cannot begin content in the content coding that its head names last.
+    """Report a body whose first byte cannot begin content in the coding that its head names.
 
     The bytes are those of `found` from the reader's position to the stream offset `stop`. The content of a 206 may begin anywhere
     in the coded representation.
@@ -188,7 +188,7 @@ def check_coding(reader: Reader, message: Message, found: Range, stop: i64) -> N
     if reader.kind == RESPONSE and not answers_its_request(reader, exchange):
         return
     shown = payload(found.block[place : found.place(stop)][:MAX_SHOWN])
-    name = "body-not-zstd" if message.head.fields.content_encoding.endswith("zstd") else "body-not-gzip"
+    name = "body-not-zstd" if message.head.fields.content_encoding == "zstd" else "body-not-gzip"
     report(reader, Fault(name, reader.kind, exchange, message, found.frame, found.time, found.wire(reader.pos), shown))
 
 

@@ -97,7 +97,7 @@ class Head:
         self.coding: i64 = NOT_CODED
         if fields.transfer_codings:
             self.coding = CHUNKED_LAST if fields.transfer_codings[-1] == "chunked" else OTHER_LAST
-        self.first_bytes: bytes = FIRST_BYTES.get(fields.content_encoding.rpartition(",")[2].strip(), b"")
+        self.first_bytes: bytes = FIRST_BYTES.get(fields.content_encoding, b"")
         self.switches: bool = line[0] == "CONNECT" or (fields.connection_upgrade and bool(fields.upgrade))
         """True if this is a request for another protocol; the data after it may not be HTTP."""
         self.event_stream: bool = fields.event_stream

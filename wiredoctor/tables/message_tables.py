@@ -176,7 +176,7 @@ FAULTS = Table(
             "folding, control-byte, content-length, no-colon. no-status-line: a response that is not HTTP (the message is "
             "its request). body-announced: a 204 or 1xx with the length of a body that it cannot have. range-ends-early: the "
             "body of a 206 ended with its Content-Range, before its Content-Length. body-not-gzip, body-not-zstd: a body that "
-            "does not begin like content in its last content coding (there may be several of these)",
+            "does not begin like content in its content coding (there may be several of these)",
         ),
         _c("frame", I64, "", "packet with the faulty bytes"),
         _c("time", I64, "ns", "time of `frame`"),

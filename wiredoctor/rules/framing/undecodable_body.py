@@ -14,8 +14,9 @@ How it is proved
     begins (28 for a frame, 50 to 5f for a skippable frame). Other codings have no such byte and are not checked.
 
 What it is not
-    The body of a 206 may begin anywhere in the compressed data. A body that is not compressed, and whose head does not say that
-    it is, is not a fault. Transfer-Encoding is about the transfer and not about the content: see unfinished-transfer-coding.
+    The body of a 206 may begin anywhere in the compressed data. If the head names several codings, nothing is reported. A
+    body that is not compressed, and whose head does not say that it is, is not a fault. Transfer-Encoding is about the
+    transfer and not about the content: see unfinished-transfer-coding.
 
 What to do
     Have only the program that compresses the body set Content-Encoding. If a proxy decompresses a body, it must remove the
