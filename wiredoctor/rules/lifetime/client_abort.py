@@ -78,8 +78,8 @@ How it is proved
       5 s.
     - The client had once waited longer for the response to such a request, which a client with a shorter timeout does not do.
     - The client plays audio or video (media type, User-Agent), and data was coming.
-    - The client closed within a round trip, before any response could have come, or shortly after that, while a response was
-      on its way.
+    - The client closed within a round trip of the end of its request, before any response could have come, or shortly after
+      that, while a response was on its way.
 
     Two restrictions apply to longer waits. If the present wait matches a common timeout, only longer waits on the same
     connection or for the same target count, because several programs of a host may have one User-Agent. If the response had
@@ -205,7 +205,7 @@ RULE = Rule(
         "unread": "The client closed the connection {unread}",
         "repeated": "The client requested the same range again and again, and read none of the responses to its end",
         "superseded": "The client {superseded} after {wait}",
-        "left": "{who_left} {wait} after the request, before the response had come",
+        "left": "{who_left} {wait} after the request, before the response was complete",
         "seek": "The client requested another part of the resource, and canceled this request",
         "stream": "The client ended a stream after {wait}",
         "timeout": "The client gave up {wait} after its request{progress}{timeout_named}",

@@ -145,7 +145,7 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
     if not row["at_end"] and connecting - row["waited"] >= RETRIED.value and (seconds := _timer(connecting)) is not None:
         return Ended("timeout", from_syn=seconds)
     longest = row["round_trip"] * (CROSSED.value if row["crosses"] else 100)
-    if 100 * row["waited"] < longest and not row["half_closed"]:
+    if 100 * row["since_end"] < longest and not row["half_closed"]:
         return Ended("left", too_soon=row["round_trip"], crosses=row["crosses"])
     if row["flowing"] and own is not None and _count_unread(own, row, clients) == UNREAD.value:
         return Ended(_kind_of_unread(own, row, clients, plays=plays))

@@ -43,8 +43,8 @@ def _texts_of_others(one: Ended, proof: list[dict[str, Any]], connection: int) -
     """
     own = f"tcp.stream == {connection} && "
     told: dict[str, Any] = {**dict.fromkeys(_OF_OTHERS, ""), "filter": own, "evidence": proof}
-    is_user = one.other is not None or one.plays
-    told["who_left"] = "The user left" if is_user else "The user or the program of the client stopped waiting"
+    alone = "A media player stopped" if one.plays else "The user or the program of the client stopped waiting"
+    told["who_left"] = alone if one.other is None else "The user left"
     if one.other is not None:
         asked = shorten(_request_text(one.other), REQUEST_LENGTH)
         part = "" if one.other.range_start is None else f" from byte {one.other.range_start:,} on"

@@ -171,7 +171,7 @@ def text_columns() -> list[pl.Expr]:
 
 def _inferred_text() -> pl.Expr:
     is_http = pl.col("http")
-    small = (pl.col("part") == "small") & pl.col("nagle_seen") & (pl.col("delay") == pl.col("ack_delay"))
+    small = (pl.col("part") == "small") & (pl.col("delay") == pl.col("ack_delay"))
     paused = pl.col("event_stream") | small.fill_null(value=False)
     usual = pl.col("ack_delay") - pl.col("delay")
     late = (

@@ -96,7 +96,7 @@ def screen() -> pl.Expr:
 FACTS = (
     *("ended_at", "waited", "due", "timeout", "half_closed", "uploading", "begun", "head_only", "in_pieces", "stood_still"),
     *("partial", "round_trip", "to_client", "media", "opens", "unsized", "received", "crosses", "at_end", "sending"),
-    *("unknown", "flowing"),
+    *("unknown", "flowing", "since_end"),
 )
 """The columns of `early` that `decide` needs."""
 
@@ -106,7 +106,7 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
 
     All times are in ns:
     `ended_at`: when the client closed.
-    `waited`: the time since the first byte of its request.
+    `waited`: the time since the first byte of its request. `since_end`: since the last byte, or `waited` if that had not come.
     `due`: the time until which packets may still show why it closed.
     `timeout`: the common timeout (s) that the wait matches.
     `half_closed`: the FIN came with the request, and the server closed without sending a byte.
@@ -139,6 +139,7 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
     return rows.filter(due & early_close).with_columns(
         c("client_close_time").alias("ended_at"),
         wait.alias("waited"),
+        pl.when(asked_all & (asked >= 0)).then(asked).otherwise(wait).alias("since_end"),
         pl.max_horizontal(c("client_close_time") + WINDOW, "final_at").alias("due"),
         pl.coalesce(_timeout(wait), _timeout(asked), _timeout(connecting), read_timeout).alias("timeout"),
         _timeout_start_text(wait, asked, connecting).alias("since"),
