@@ -177,6 +177,13 @@ UNKNOWABLE = {
         "speaks: payload that is not HTTP; the second time it is no chance",
         "speaks: the head goes alone, and so does each segment of the body",
     ),
+    # a request in two pieces, of which the last is captured first, looks like one packet
+    "malformed_head": (
+        "speaks: speaks-first, an SSH server greets; curl has its answer before its request leaves, and closes",
+        "speaks: speaks-first, a database greets, and closes when it does not understand",
+        "speaks: speaks-first, a gRPC server sends its SETTINGS, and a GOAWAY after the request of HTTP/1.1",
+        "speaks: speaks-first, the server has closed before the request came",
+    ),
     "retransmission_stall": (
         # a piece that is captured earlier makes the wait as long as the least that counts
         "speaks: 150 ms are one",
