@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.support.thinning import thin_out
+
 # a busy machine is no fault of what is tested
 settings.register_profile("patient", deadline=None)
 # a test that names a number of examples takes it from tests.support.sweeps.examples
@@ -70,7 +72,8 @@ def pytest_collection() -> Iterator[object]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With the slow tests, repeat those of hypothesis: a quick run tries a part of their examples."""
+    """Mark what a quick run leaves out. With the slow tests, repeat those of hypothesis: a quick run tries some examples only."""
+    thin_out(items)
     if config.option.markexpr == "slow":
         for item in items:
             if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
