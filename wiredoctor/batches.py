@@ -128,7 +128,10 @@ class Batch:
         self.texts = texts
         self.parts = parts
         self._places: dict[str, pl.Series] = {}
-        """The row indexes from each cell that refers to `parts`, by cell name; cached, because many columns use the same cell."""
+        """For each cell that refers to rows of `parts`, by name: the indexes of those rows.
+
+        They are cached, because many columns use the same cell.
+        """
         self._made: dict[str, pl.Series] = {}
         """The columns created so far. They are kept only for few rows: then, creating a column takes longer than a query."""
 

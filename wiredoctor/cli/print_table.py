@@ -27,7 +27,7 @@ Slow = Annotated[
     typer.Option("--slow", metavar="TIME", help="Show only what took at least this long: 500ms, 2s.", show_default=False),
 ]
 OrderBy = Annotated[Order, typer.Option("--sort", help="Sort by start, or show the longest, worst or largest first (text only).")]
-Relative = Annotated[bool, typer.Option("--relative", help="Draw each bar from its own start (text only).")]
+Relative = Annotated[bool, typer.Option("--relative", help="Begin each bar at the left edge, to compare durations (text only).")]
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ Linux's clock for initial sequence numbers advances this far in 67 ms.
 LEAST: Final = MILLISECOND
 """The minimum time in ns between two connections. It must suffice for a handshake, and usually for a close."""
 PART: Final = 8
-"""If each side had sent at least 1/PART as many bytes as its numbers jump, the jumps may be due to lost packets."""
+"""If the bytes that each side had sent are at least 1/PART of its jump in sequence numbers, lost packets may explain the jump."""
 
 
 def is_near(connection: Connection, packet: Packet) -> bool:

@@ -181,7 +181,7 @@ def _is_free(one: Attempt, rows: Rows, tries: Sequence[int]) -> bool:
 
 
 def _waited(one: Attempt, rows: Rows, tries: Sequence[int]) -> bool:
-    """Return whether a relay waited for an answer to this attempt before it connected for the first of the requests `tries`."""
+    """Return whether a relay waited for an answer to this attempt before it connected for the earliest request in `tries`."""
     opened = min((rows.opened[b] for b in tries), default=LATE)
     return one.refused == LATE and one.last < opened < LATE and bool(opened - one.time >= LONE_SYN)
 

@@ -121,9 +121,9 @@ def _choose_orders(votes: Counter[_Vote], asked: Counter[tuple[int, int]]) -> Co
     """Return pairs (gateway, endpoint behind it) with their votes.
 
     A vote is an exchange at one endpoint that lies within an exchange at the other. If there are votes in both directions, the
-    direction with the larger ratio of votes to exchanges is chosen. The number of votes alone would mislead: each of several
-    servers behind a busy gateway has fewer exchanges than the gateway, and many exchanges of the gateway begin while one of
-    these servers works. `asked`: the number of exchanges at each endpoint, by (endpoint, client host).
+    direction with the larger ratio of votes to exchanges is chosen. The number of votes alone would mislead: a busy gateway
+    has more exchanges than each of the servers behind it, so many of its exchanges happen to lie within an exchange of one of
+    these servers. `asked`: the number of exchanges at each endpoint, by (endpoint, client host).
     """
     total: Counter[tuple[int, int]] = Counter()
     could: Counter[tuple[int, int]] = Counter()

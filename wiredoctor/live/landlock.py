@@ -21,12 +21,12 @@ _RIGHTS_OF_ABI = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
 """The number of file access rights that the kernel knows, by version of the Landlock interface (linux/landlock.h)."""
 
 _TCP = 0b11
-"""The access rights for binding and connecting TCP sockets, which exist since version 4 of Landlock's interface."""
+"""The access rights for binding and connecting TCP sockets, which have existed since version 4 of Landlock's interface."""
 
 _SCOPES = 0b11
 """The scopes that forbid connections to abstract sockets of other processes, and signals to them.
 
-They exist since version 6 of Landlock's interface.
+They have existed since version 6 of Landlock's interface.
 """
 
 _READ = _READ_FILE | _READ_DIR

@@ -67,7 +67,7 @@ class Blocks:
         return memoryview(self._buffer)[self._end :]
 
     def mark_filled(self, count: int) -> None:
-        """Record that `count` bytes were written to the buffer from `space`."""
+        """Record that `count` bytes were written to the part of the buffer that `space` returned."""
         self._end += count
 
     def add(self, data: bytes) -> None:

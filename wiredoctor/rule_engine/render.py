@@ -325,8 +325,8 @@ def _advice(advice: tuple[Advice, ...], side: Side | None, values: Mapping[str, 
 def _matching_advice(advice: tuple[Advice, ...], side: Side | Literal["gateway"] | None, software: str | None) -> str:
     """Return the advice for this side and software; "" if there is none.
 
-    `software` is "" if the HTTP messages do not name it. It is None on connections without HTTP, where advice for an HTTP server
-    would mislead, and if the client may be any of several programs.
+    `software` is "" if the HTTP messages do not name it. It is None in two cases: on connections without HTTP,
+    where advice for an HTTP server would mislead, and if the client may be any of several programs.
     """
     fitting = [
         f"If the client is {one.text}" if side == "client" and one.software and not one.text.startswith("If ") else one.text

@@ -480,9 +480,9 @@ LIMITED_COLUMNS = (
 
 TRANSFERS = Table(
     "transfers",
-    "the last packet of a message body of at least 1 s (or a lower configured threshold) and 40 segments, with what limited "
-    "the body. The transfer time of the body, from its first to its last packet, is divided into round trips. Each round trip "
-    "counts completely for one limit. All times are those at the sender",
+    "the last packet of a message body that took at least 1 s (or a lower configured threshold) and 40 segments. The row says "
+    "what limited the transfer: its time, from the first to the last packet of the body, is divided into round trips, and each "
+    "round trip is attributed entirely to one limit. All times are those at the sender",
     (
         *_WHERE,
         _ROLE,

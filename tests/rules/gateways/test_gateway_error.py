@@ -662,7 +662,7 @@ def test_the_own_statuses_of_a_gateway_say_why_it_failed() -> None:
     assert told.message.endswith("so it is unknown why.")
     assert "log of the server behind Cloudflare" in told.remedy
     told = of("a 503 of AWS ALB")
-    assert "no server behind it is registered or in use, unless one of its rules sends a fixed response." in told.message
+    assert "no server behind it is registered or in use, or one of its rules sends this response." in told.message
     assert "describe-target-health" in told.remedy
     assert "idle_timeout.timeout_seconds" in of("a 504 of AWS ALB").message
     assert "a gateway reports the failure of a server behind it" in of("a 503 of Squid").message

@@ -70,8 +70,9 @@ def is_significant(result: Proxied, front: ProxySide, back: ProxySide) -> bool:
     Equal methods and targets are not enough. Matching times are not enough either if they match only after one clock is shifted.
     Therefore the clocks must agree without a shift, and each exchange at the back must lie within its match at the front.
 
-    For unrelated traffic, the probability that an exchange lies within its match is the slack divided by the mean time between
-    equal requests at the front. The slack is the time by which the exchange at the back could be moved without leaving its match.
+    The slack of an exchange at the back is the time by which it could be moved and would still lie within its match. For
+    unrelated traffic, the probability that it lies there is the slack divided by the mean time between equal requests at the
+    front.
     """
     pairs = result.exchanges
     if result.offset != 0.0 or result.matched < LEAST_EXCHANGES or any(change.what in (FORM, PATH) for change in result.changes):

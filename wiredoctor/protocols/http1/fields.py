@@ -36,7 +36,7 @@ The name is empty if only the faults are relevant.
 """
 
 BARE_LF, SPACE_BEFORE_COLON, FOLDING, CONTROL_BYTE, NO_NUMBER, NO_COLON = 1, 2, 4, 8, 16, 32
-"""The bits of grammar faults in a header section: RFC 9112 sections 2.2 and 5, RFC 9110 sections 5.5 and 8.6."""
+"""Flag bits, one for each kind of grammar fault in a head: RFC 9112 sections 2.2 and 5, RFC 9110 sections 5.5 and 8.6."""
 
 CONTROLS = bytes((*range(9), *range(10, 32), 127))
 """The bytes that no line may contain, including CR; the tab is the only control byte allowed (RFC 9110 section 5.5)."""

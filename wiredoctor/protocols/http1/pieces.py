@@ -312,7 +312,7 @@ class Pieces:
             self.counter.close()
 
     def held_by_clock(self) -> list[int | None]:
-        """Return, for each of the first lumps, by how many ns the sender's clock advanced in the pause before it.
+        """Return, for each of the first bursts of data, by how many ns the sender's clock advanced in the pause before it.
 
         The value is None if the clock does not show the pause.
         """

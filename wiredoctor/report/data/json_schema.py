@@ -138,8 +138,8 @@ ANSWERS = _object(
             count=_integer("how many", 1),
             own=_NUMBERS
             | {
-                "description": "responses that a gateway generated itself, by kind of the gateway-error finding, which shows "
-                "the reason"
+                "description": "responses that a gateway generated itself, by the kind of their gateway-error finding; the kind "
+                "shows the reason"
             },
             passed_on=_NUMBERS | {"description": "responses that a gateway forwarded, by the server that sent them"},
             repeated=_integer("responses after which a gateway sent the request to another server"),

@@ -60,7 +60,11 @@ RULE = Rule(
         Reference("nginx, proxy_set_header", "https://nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_set_header"),
     ),
     advice=(
-        Advice("server", "gunicorn|WSGIServer|waitress", "Django: SECURE_PROXY_SSL_HEADER names the field of the proxy."),
+        Advice(
+            "server",
+            "gunicorn|WSGIServer|waitress",
+            "Django: SECURE_PROXY_SSL_HEADER names the field with which the proxy says that the client uses HTTPS.",
+        ),
         Advice("server", "Kestrel", "ASP.NET Core: ForwardedHeadersMiddleware, before UseHttpsRedirection."),
         Advice("server", "Apache", "Apache httpd: test %{HTTP:X-Forwarded-Proto} in the RewriteCond before the redirect."),
     ),

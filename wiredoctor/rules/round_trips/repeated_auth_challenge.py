@@ -77,7 +77,7 @@ RULE = Rule(
         Advice(
             "client",
             "python-requests",
-            "requests: auth on the Session; HTTPDigestAuth keeps its nonce only if the same object is reused.",
+            "Python requests: set auth on the Session; HTTPDigestAuth keeps its nonce only if the same object is reused.",
         ),
         Advice("client", "Apache-HttpClient", "Apache HttpClient: an AuthCache in the context that all requests share."),
         Advice(

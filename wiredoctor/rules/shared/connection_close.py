@@ -104,8 +104,8 @@ _CLIENT_POOLS = (
     ("aiohttp", "aiohttp: TCPConnector(keepalive_timeout=...), 15 s by default."),
     (
         r"\.NET|MS Web Services|WinHttp",
-        ".NET: SocketsHttpHandler.PooledConnectionIdleTimeout (1 minute, 2 before .NET 6), in the .NET Framework "
-        "ServicePoint.MaxIdleTime (100 s); KeepAlive = false is the last resort.",
+        ".NET: SocketsHttpHandler.PooledConnectionIdleTimeout (1 minute; 2 minutes before .NET 6). .NET "
+        "Framework: ServicePoint.MaxIdleTime (100 s). KeepAlive = false is the last resort.",
     ),
     (
         "^$",

@@ -10,7 +10,8 @@ c = pl.col
 def is_long_poll() -> pl.Expr:
     """Return whether the request says that it is a long poll.
 
-    It is a GET of an Engine.IO session (Socket.IO) or of SignalR, or a GET or POST of CouchDB's `_changes` with feed=longpoll.
+    It is a GET of an Engine.IO session (Socket.IO) or of SignalR, a GET or POST of CouchDB's `_changes` with feed=longpoll, or a
+    POST to /http-bind, the usual path of BOSH (XEP-0124).
     """
     target = c("request_target").cast(pl.String)
     query = "&" + target.str.splitn("?", 2).struct.field("field_1") + "&"
@@ -23,4 +24,5 @@ def is_long_poll() -> pl.Expr:
     signalr = is_poll_path & query.str.to_lowercase().str.contains("&transport=longpolling&", literal=True)
     couchdb = target.str.contains("/_changes?", literal=True) & has("&feed=longpoll&")
     method = c("request_method").cast(pl.String)
-    return (((method == "GET") & (poll | signalr)) | (method.is_in(["GET", "POST"]) & couchdb)).fill_null(value=False)
+    bosh = (method == "POST") & target.str.contains(r"/http-bind/?$")
+    return (((method == "GET") & (poll | signalr)) | (method.is_in(["GET", "POST"]) & couchdb) | bosh).fill_null(value=False)

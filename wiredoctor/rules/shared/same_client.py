@@ -24,7 +24,7 @@ c = pl.col
 
 WINDOW = 5 * SECOND
 """The time in ns before and after a client's close in which the client's other actions may show the reason."""
-AGAIN = Threshold("100 ms", "the time, plus two round trips, within which a client repeats a lost request")
+AGAIN = Threshold("100 ms", "a client repeats a lost request within this time plus two round trips")
 CONCURRENT = Threshold(
     "10 %",
     "the minimum share of equal requests, answered in the 5 s before, that the client followed as soon with a copy; then a copy "

@@ -208,7 +208,7 @@ def _own_meaning(software: str, code: int) -> str:
     if software == "Cloudflare" and code in _CLOUDFLARE:
         return f"Cloudflare says that {_CLOUDFLARE[code]}"
     if software == "AWS ALB" and code == 503:
-        return "an AWS ALB says that no server behind it is registered or in use, unless one of its rules sends a fixed response"
+        return "an AWS ALB says that no server behind it is registered or in use, or one of its rules sends this response"
     if software == "haproxy" and code == 503:
         return (
             "haproxy says that it has no server for the request: health checks or connections failed, or the request waited in "

@@ -247,7 +247,7 @@ IN_A_ROW = Threshold(
 )
 MANY_SINGLE = Threshold(
     "10000 attempts",
-    "if more attempts with a single SYN than this had no answer, they are a flood or a scan, and examining them takes memory",
+    "if more than this number of single SYNs had no answer, they are a flood or a scan, and examining them takes memory",
 )
 APART = Threshold(
     "100 ms", "the minimum average interval of attempts with a single SYN; the SYNs of a flood follow each other more quickly"
@@ -385,9 +385,9 @@ _PROOF = (
 def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Set the final kinds of failures. If both addresses of localhost refused a client, drop the first of the two refusals.
 
-    `failed_as`: the kind without regard to other attempts. `then_frame`, `then_time`: the SYN-ACK to another attempt that decides
-    the final kind, or the SYN-ACK that `next_server` sent although the SYN went to another address (kind timed-out). Attempts of
-    gateways keep their kind, because the result of their client's request is more important.
+    `failed_as`: the kind without regard to other attempts. `then_frame`, `then_time`: the SYN-ACK that decides the final kind:
+    the answer to another attempt, or (kind timed-out) one that `next_server` sent although the SYN went to another address.
+    Attempts of gateways keep their kind, because the result of their client's request is more important.
     """
     # the client of a single SYN gave it up at an unknown time, before TCP repeated it
     gave_up = pl.when((c("number") == attempts.TIMED_OUT) & (c("syns") == 1)).then(LONE.value).otherwise(0)

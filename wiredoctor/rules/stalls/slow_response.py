@@ -28,11 +28,12 @@ How it is proved
 
 What it is not
     A request that declares itself a long poll (Socket.IO: transport=polling with a session; SignalR: transport=longPolling;
-    CouchDB: _changes with feed=longpoll) waits for the next event. If the connection stalled in that time, the rule about the
-    stall reports it instead. A long upload is not a slow response. Nor is a response that comes in many pieces, such as an
-    event stream or a throttled download. Nor is a late response that follows an interim response, such as 102, by less than a
-    second. An exchange is ignored if messages are missing from the capture, so that request and response are paired only by
-    assumption. If the first copy of a response was lost before the capture point, the loss looks like a slow server.
+    CouchDB: _changes with feed=longpoll; BOSH: a POST to /http-bind) waits for the next event. If the connection stalled in that
+    time, the rule about the stall reports it instead. A long upload is not a slow response. Nor is a response that comes in many
+    pieces, such as an event stream or a throttled download. Nor is a late response that follows an interim response, such as
+    102, by less than a second. An exchange is ignored if messages are missing from the capture, so that request and response
+    are paired only by assumption. If the first copy of a response was lost before the capture point, the loss looks like a slow
+    server.
 
 What to do
     Examine the server: its access log with times, a trace of the request, and the slow query log of its database. Kind

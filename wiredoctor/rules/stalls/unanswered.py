@@ -193,7 +193,7 @@ PROGRESS = Threshold(
     "before the second copy; an ACK of earlier data that was on its way comes sooner",
 )
 AGAIN_SPAN = Threshold(
-    "800 ms", "copies of acknowledged data must be spread over at least this time; on Linux three come within 1.4 s of the first"
+    "800 ms", "copies of acknowledged data must be spread over at least this time; Linux sends three within 1.4 s after the first"
 )
 REST = Threshold(
     "5 s",

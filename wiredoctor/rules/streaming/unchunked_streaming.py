@@ -73,7 +73,8 @@ MIN_PAUSE = Threshold(
     "50 ms", "the minimum pause of the application: longer than a scheduling delay, shorter than a person notices"
 )
 LONE_PAUSE = Threshold(
-    "200 ms", "the minimum pause if it is the only one in a large body: a busy server pauses once in the middle of a file, too"
+    "200 ms",
+    "the minimum length of a pause that is the only one in a large body: a busy server may pause once in the middle of a file",
 )
 LARGE_BODY = 64_000
 """The minimum size in bytes of a body that may be a file if it has a single pause.
