@@ -28,6 +28,17 @@ MODULE = [sys.executable, "-m", "wiredoctor"]
 ALL = pytest.mark.parametrize("name", sweep(["SIGINT", "SIGTERM", "SIGHUP"], "SIGTERM".__eq__))
 
 
+SLOW_TO_ARM = """
+arm = signal.setitimer
+def armed_slowly(*words):
+    signal.setitimer = arm
+    arm(*words)
+    time.sleep(0.05)
+signal.setitimer = armed_slowly
+"""
+"""The first timer expires before the function that sets it has returned, as on a busy machine."""
+
+
 def start(words: list[str], *, session: bool = False, stdin: int | None = None, **more: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*INTERRUPTIBLE, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean_environment(**more),
@@ -78,10 +89,11 @@ def test_a_module_that_makes_something_else_of_it(ending: str, name: str, tmp_pa
 
 
 @ALL
-def test_an_exception_that_python_had_to_swallow(name: str, tmp_path: Path) -> None:
-    """In a finalizer it would be a traceback on standard error, and nothing more."""
+@pytest.mark.parametrize("busy", ["", SLOW_TO_ARM], ids=["idle", "busy"])
+def test_an_exception_that_python_had_to_swallow(name: str, busy: str, tmp_path: Path) -> None:
+    """In a finalizer it would be a traceback on standard error, and nothing more; also if the next one comes too soon."""
     (tmp_path / "numpy.py").write_text(
-        "import os, signal, time\n"
+        f"import os, signal, time\n{busy}"
         "class Dying:\n"
         f"    def __del__(self): os.kill(os.getpid(), signal.{name}); time.sleep(0.01)\n"
         "dying = Dying()\ndel dying\ntime.sleep(60)\n"

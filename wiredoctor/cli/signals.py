@@ -12,6 +12,10 @@ import signal
 import sys
 import time
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing takes a while to load
+    from types import FrameType
+
 STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """Signals that ask the process to end."""
 
@@ -159,6 +163,10 @@ def _unraisable(what: sys.UnraisableHookArgs) -> None:
         signal.setitimer(signal.ITIMER_REAL, _RETRY)
 
 
-def _raise_again(_number: int, _frame: object) -> None:
-    if _State.is_running and _State.number is not None:
+def _raise_again(_number: int, frame: FrameType | None) -> None:
+    while frame is not None and frame.f_code is not _unraisable.__code__:
+        frame = frame.f_back
+    if frame is not None:  # Python would discard it again
+        signal.setitimer(signal.ITIMER_REAL, _RETRY)
+    elif _State.is_running and _State.number is not None:
         raise Interrupted(_State.number)
