@@ -131,6 +131,8 @@ EACH = pytest.mark.parametrize("path", sweep(PATHS, EACH_RULE.__contains__), ids
 
 TOGETHER, QUICK_TOGETHER = 40, 10
 """Captures in one report, where a report of each would take much longer."""
+OF_RULES = -(-len(EACH_RULE) // QUICK_TOGETHER)
+"""The number of batches of EACH_RULE, all about equally large: a page about one capture is another than one about several."""
 
 
 def _batches() -> list[list[Path]]:
@@ -138,7 +140,7 @@ def _batches() -> list[list[Path]]:
     for path in PATHS:
         if path not in EACH_RULE:
             apart.setdefault(_conversation(path), []).append(path)
-    batches = [EACH_RULE[first : first + QUICK_TOGETHER] for first in range(0, len(EACH_RULE), QUICK_TOGETHER)]
+    batches = [EACH_RULE[first::OF_RULES] for first in range(OF_RULES)]
     batches.append([])
     for points in apart.values():
         if len(batches[-1]) + len(points) > TOGETHER:
@@ -150,4 +152,4 @@ def _batches() -> list[list[Path]]:
 BATCHES = _batches()
 """All captures, in batches that are at most so large. The first are those of EACH_RULE; of the others, all points of a
 conversation are in one."""
-QUICK_BATCHES = range(0, -(-len(EACH_RULE) // QUICK_TOGETHER), 2)
+QUICK_BATCHES = range(0, OF_RULES, 2)
