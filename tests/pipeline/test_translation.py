@@ -17,7 +17,7 @@ from tests.pipeline.ladders import FILES, together
 from tests.pipeline.processes import is_same, reports
 from tests.report.counted import written
 from tests.support.analysis import analyze_bytes
-from tests.support.sweeps import sweep
+from tests.support.sweeps import SLOW, sweep
 from wiredoctor.findings import Report
 from wiredoctor.report.filter import Filter
 from wiredoctor.report.filtered_report import filter_report
@@ -89,10 +89,13 @@ ALIKE = [
         *("unanswered", "zero_window_stall", "late_flush", "tiny_chunks"),
     )
 ]
-"""Ladders that are told as before. Not all of those in connect_retry, foreign_reset and gateway_error are."""
+"""Files of ladders, each of which is told once, whether or not both legs of its connection were captured."""
+UNLIKE = [file for file in FILES if file.stem in ("connect_retry", "foreign_reset", "gateway_error")]
+"""Files with known faults: some of their ladders are told differently if both legs were captured."""
+KNOWN = [pytest.param(file, marks=[SLOW, pytest.mark.xfail(strict=True)]) for file in UNLIKE]
 
 
-@pytest.mark.parametrize("file", sweep(ALIKE, ALIKE[:1].__contains__), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", [*sweep(ALIKE, ALIKE[:1].__contains__), *KNOWN], ids=lambda file: file.stem)
 def test_every_fault_is_told_once(file: Path, tmp_path: Path) -> None:
     packets = [replace(packet, peers=with_own_numbers(packet.peers)) for packet in together(file)]
     first = {packet.peers: packet for packet in reversed(packets)}

@@ -49,7 +49,7 @@ OFTEN: Final = 8
 The number comes from 368 recordings of programs that write at regular times (captures/lab/paces.py).
 """
 FEW: Final = 2
-"""Up to this number of writes just after delayed ACKs, the writes of a side are considered to be there by chance.
+"""A side may write this often just after a delayed ACK by chance.
 
 The number comes from the recordings described at OFTEN.
 """

@@ -43,12 +43,11 @@ def _texts_of_others(one: Ended, proof: list[dict[str, Any]], connection: int) -
     """
     own = f"tcp.stream == {connection} && "
     told: dict[str, Any] = {**dict.fromkeys(_OF_OTHERS, ""), "filter": own, "evidence": proof}
-    alone = "A media player stopped" if one.plays else "The user or the program of the client stopped waiting"
-    told["who_left"] = alone if one.other is None else "The user left"
+    told["who_left"] = "A media player stopped" if one.plays else "The user or the program of the client stopped waiting"
     if one.other is not None:
         asked = shorten(_request_text(one.other), REQUEST_LENGTH)
         part = "" if one.other.range_start is None else f" from byte {one.other.range_start:,} on"
-        told["instead"] = f"{asked}{part}"
+        told["who_left"], told["instead"] = "The user left", f"{asked}{part}"
         told["left_means"] = (
             f" A page was loading ({asked}), and the same client requested nothing for the next 5 s: the page was closed."
             if one.closed
