@@ -85,6 +85,17 @@ class Http:
         endings.end(talk, reason, FOREVER, clock)
         self.free(talk)
 
+    def discard(self, connection: Connection) -> None:
+        """Free the HTTP state of a connection without writing a row."""
+        talk = connection.http
+        if talk is None:
+            return
+        assert isinstance(talk, HttpConnection)
+        if not talk.is_over:
+            talk.take_apart()
+            self.keeping.forget(talk)
+        connection.http = None
+
     def free(self, talk: HttpConnection) -> None:
         """Free the HTTP state of a connection whose messages have ended, but keep the facts for its row of `connections`."""
         if self.bursts is not None:

@@ -142,6 +142,7 @@ class Core:
         """Count a packet of a second leg: it repeats a packet captured before address translation. Ignore ICMP errors."""
         if packet.is_quoted:
             return
+        self.http.discard(connection)  # a SYN with data begins an exchange before the leg is proved
         self.duplicates += 1
         if follow_close(connection, packet):
             self.flows.keep_closed(connection)
@@ -156,24 +157,26 @@ class Core:
     def retire(self, clock: i64) -> None:
         """End the connections that can no longer get packets."""
         for connection in self.flows.retired:
-            self.http.end(connection, IN_GAP, clock)
-            self.end(connection, clock)
+            self.end(connection, IN_GAP, clock)
         self.flows.retired = []
 
     def finish(self, connections: list[Connection], clock: i64) -> None:
         """End all `connections`, which are still open at the end of the capture. `clock`: the latest time (ns)."""
         self.http.pass_time(clock)
         for connection in connections:
-            self.http.end(connection, AT_CAPTURE_END, clock)
-            self.end(connection, clock)
+            self.end(connection, AT_CAPTURE_END, clock)
         self.http.alarms.forget()  # the alarms refer back to `http` through objects that the garbage collector does not track
 
-    def end(self, connection: Connection, clock: i64) -> None:
-        """Write the rows of an ended connection. If only ICMP errors quoted the connection, only these errors have rows."""
+    def end(self, connection: Connection, reason: i64, clock: i64) -> None:
+        """Write the rows of an ended connection. If only ICMP errors quoted the connection, only these errors have rows.
+
+        `reason`: why the connection ended (framing.IN_GAP or AT_CAPTURE_END), for a message that is not complete.
+        """
         if is_second_leg(connection):
-            connection.http = None
+            self.http.discard(connection)
             connection.strip()
             return
+        self.http.end(connection, reason, clock)
         if self.icmp.waiting:
             self.icmp.end(connection)
         if connection.first_frame == NEVER or (self.http_of is not None and connection.id not in self.http_of):

@@ -99,7 +99,7 @@ class Translation:
     def __init__(self) -> None:
         self.syns: list[SeenSyn | None] = [None] * SLOTS
         self.pending: OrderedDict[int, list[Leg]] = OrderedDict()
-        """Legs that are not proved yet, by the sequence number of their SYN."""
+        """Legs that are not proved yet, by the sequence number before the one that their SYN-ACKs acknowledge."""
         self.syn: SeenSyn | None = None
         """The current SYN, unless it may open a second leg."""
         self.leg: Leg | None = None
@@ -126,9 +126,11 @@ class Translation:
             prove(leg)
         else:
             self.wait(leg, packet.sequence)
+            if packet.length > 0:
+                self.wait(leg, packet.sequence + packet.length & WORD)  # a SYN-ACK may acknowledge data of the SYN (RFC 7413)
 
     def wait(self, leg: Leg, sequence: i64) -> None:
-        """Wait for the SYN-ACKs of a leg without timestamps."""
+        """Wait for the SYN-ACKs of a leg without timestamps. They acknowledge the byte after `sequence`."""
         if sequence not in self.pending and len(self.pending) >= MOST_PENDING:
             self.pending.popitem(last=False)
         legs = self.pending.setdefault(sequence, [])
