@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -77,24 +78,36 @@ def module_of(path: Path) -> list[str]:
     return ["wiredoctor", *path.relative_to(PACKAGE).parent.parts]
 
 
+class Parsed(NamedTuple):
+    """What the tests need to know of a module: its imports, calls of open(), and uses of the module socket."""
+
+    nodes: list[ast.Import | ast.ImportFrom | ast.Call | ast.Attribute]
+    for_types: set[ast.AST]
+    """What lies below `if TYPE_CHECKING`."""
+
+
 @cache
-def parsed(source: str) -> list[ast.Import | ast.ImportFrom | ast.Call | ast.Attribute]:
-    """The imports of a module, its calls of open(), and its uses of the module socket; parsed once for all tests."""
-    found: list[ast.Import | ast.ImportFrom | ast.Call | ast.Attribute] = []
+def parsed(source: str) -> Parsed:
+    """Parse a module, once for all tests."""
+    found = Parsed([], set())
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Import() | ast.ImportFrom() | ast.Call(func=ast.Name(id="open")):
-                found.append(node)
+                found.nodes.append(node)
             case ast.Attribute(value=ast.Name(id="socket")):
-                found.append(node)
+                found.nodes.append(node)
+            case ast.If(test=ast.Name(id="TYPE_CHECKING") | ast.Attribute(attr="TYPE_CHECKING")):
+                found.for_types.update(below for statement in node.body for below in ast.walk(statement))
             case _:
                 pass
     return found
 
 
-def imported(source: str, package: list[str]) -> Iterator[str]:
+def imported(source: str, package: list[str], *, also_for_types: bool = True) -> Iterator[str]:
     """Absolute dotted names that a module imports, anywhere in it; `from a import b` gives a.b."""
-    for node in parsed(source):
+    for node in parsed(source).nodes:
+        if not also_for_types and node in parsed(source).for_types:
+            continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -184,9 +197,10 @@ PURE = {"AF_INET", "AF_INET6", "inet_ntop", "inet_pton"}
 )
 def test_below_the_door_there_is_no_outside_world(path: Path) -> None:
     source = path.read_text("utf-8")
-    opened = [node.lineno for node in parsed(source) if isinstance(node, ast.Call)]
+    nodes = parsed(source).nodes
+    opened = [node.lineno for node in nodes if isinstance(node, ast.Call)]
     assert not opened, f"open() in line {opened[0]}"
-    assert not {node.attr for node in parsed(source) if isinstance(node, ast.Attribute)} - PURE
+    assert not {node.attr for node in nodes if isinstance(node, ast.Attribute)} - PURE
     assert not {name.partition(".")[0] for name in imported(source, module_of(path))} & NO_WORLD
 
 
@@ -203,9 +217,5 @@ def test_no_modules_import_each_other() -> None:
 
 def _modules_imported(path: Path, modules: dict[str, Path]) -> Iterator[str]:
     """The modules that a file imports, except for type checkers."""
-    tree = ast.parse(path.read_text("utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            node.body = [ast.Pass()]
-    for name in imported(ast.unparse(tree), module_of(path)):
+    for name in imported(path.read_text("utf-8"), module_of(path), also_for_types=False):
         yield from [one for one in (name, name.rpartition(".")[0]) if one in modules][:1]

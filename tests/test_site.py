@@ -80,6 +80,7 @@ def made(site: Path, page: Path) -> str:
     return (site / (path.with_name("index.html") if page.name == "README.md" else path.with_suffix(".html"))).read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_a_page_reads_as_on_github(site: Path) -> None:
     """mkdocs and GitHub do not read Markdown alike: lists in lists, and code that begins in one, are where they differ."""
     github = MarkdownIt("gfm-like", {"linkify": False})
@@ -131,6 +132,7 @@ def test_every_rule_is_found_by_its_name(site: Path) -> None:
     assert [rule for rule in catalogue() if f'href="{rule}.html"' not in menu] == []
 
 
+@pytest.mark.slow
 def test_it_is_searched_without_server_and_network(site: Path) -> None:
     with browser() as chromium, opened(chromium, site / "index.html", ready=False, color_scheme="dark") as page:
         assert page.eval("document.body.dataset.mdColorScheme") == "slate"

@@ -93,6 +93,7 @@ def python(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 pytestmark = pytest.mark.skipif(not HAS_PIP or sys.platform == "win32", reason="pip is not here")
 
 
+@pytest.mark.slow
 def test_it_is_installed_and_listed(python: Path) -> None:
     files = run(python, "-c", "import house_rules.lifetime.short_keep_alive as rule; print(rule.__file__)")
     assert Path(files.strip()).is_relative_to(python.parent.parent)
@@ -100,6 +101,7 @@ def test_it_is_installed_and_listed(python: Path) -> None:
     assert "Keep-Alive: timeout=5" in run(python, "-m", "wiredoctor", "explain", "short-keep-alive")
 
 
+@pytest.mark.slow
 def test_it_finds_what_the_page_shows(python: Path) -> None:
     (shown,) = [text for command, text in script("shown").shown(LESSON) if "--select short-keep-alive" in command]
     told = run(python, "-m", "wiredoctor", "analyze", "captures/healthy/node-requests.pcap", "--select", "short-keep-alive")
@@ -125,6 +127,7 @@ def test_its_tests_fail_when_the_rule_is_wrong(python: Path, project: Path) -> N
         rule.write_text(right, "utf-8")
 
 
+@pytest.mark.slow
 def test_without_it_all_is_as_before(python: Path) -> None:
     """What is broken in it is one line, and the rest of the report stays."""
     site = Path(run(python, "-c", "import house_rules; print(list(house_rules.__path__)[0])").strip())

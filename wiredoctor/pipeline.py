@@ -163,11 +163,11 @@ def _raise(line: str) -> None:
 
 
 def _part(progress: Progress | None, number: int, count: int) -> Progress:
-    def tell(done: float) -> None:
+    def report(done: float) -> None:
         if progress is not None:
             progress((number + done) / count)
 
-    return tell
+    return report
 
 
 def _shareable_bytes(capture: CaptureFiles) -> int:

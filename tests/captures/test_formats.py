@@ -71,6 +71,7 @@ def test_all_captures_are_in_batches() -> None:
     assert sorted(path for batch in BATCHES for path in batch) == sorted(PATHS)
 
 
+@pytest.mark.slow
 def test_reports_put_together_are_one_of_several_captures() -> None:
     """Else what follows would be about other reports than those that people get."""
     paths = sorted(EACH_RULE, key=lambda path: path.stat().st_size)[:4]

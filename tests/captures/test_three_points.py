@@ -60,6 +60,7 @@ def test_the_same_is_found_at_each_point(name: str) -> None:
         assert [judged(finding) for finding in other] == [judged(finding) for finding in first]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sweep(CONVERSATIONS, _is_quick))
 def test_delays_are_the_same_at_each_point(name: str) -> None:
     """At the server, the times do not show how long a client waited that was not answered, or whose only SYN was refused."""

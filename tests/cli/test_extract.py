@@ -126,6 +126,7 @@ def test_a_finding_that_is_whole_is_as_it_was(path: Path, tmp_path: Path) -> Non
     assert "instead of" not in said
 
 
+@pytest.mark.slow
 def test_a_description_that_needs_other_packets_is_not_called_unchanged(tmp_path: Path) -> None:
     small = tmp_path / "small.pcapng"
     said = unwrapped(run(find_recording("killed-on-the-way-client.pcap"), "--finding", "1", "-o", small).output)
@@ -191,6 +192,7 @@ def of_the_second(report: wiredoctor.Report) -> Finding:
     return found[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [(), ("--anonymize",)])
 def test_what_a_gateway_sent_is_never_missing(more: tuple[str, ...], tmp_path: Path) -> None:
     """The first request would seem to have been sent to no server, if connection 2 were left out."""
@@ -232,6 +234,7 @@ def test_a_connection_whole(tmp_path: Path) -> None:
     assert sorted(wiredoctor.analyze(small).connections["client"]) == sorted(wanted["client"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [(), ("--anonymize",)], ids=["plain", "anonymous"])
 @pytest.mark.parametrize("dropped", [7, 0])
 def test_a_lossy_capture_stays_one(dropped: int, more: tuple[str, ...], tmp_path: Path) -> None:

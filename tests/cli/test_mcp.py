@@ -492,6 +492,7 @@ def test_every_answer_says_that_the_capture_was_cut_off(tmp_path: Path) -> None:
     assert "incomplete" not in diagnosis(analyze(find_recording(SPLIT)), page)
 
 
+@pytest.mark.slow
 def test_unpacked_captures_are_forgotten_if_there_is_no_room_for_another(tmp_path: Path) -> None:
     whole = find_recording(SPLIT).read_bytes()
     for name in ("a", "b", "c"):

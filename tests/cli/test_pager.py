@@ -87,6 +87,7 @@ def test_the_pager_of_root_cannot_start_programs(tmp_path: Path) -> None:
     assert noted.read_text("utf-8").strip() == ("1" if os.geteuid() == 0 else os.environ.get("LESSSECURE", ""))
 
 
+@pytest.mark.slow
 def test_a_program_may_keep_the_output_as_text() -> None:
     """It replaces standard output by a stream without bytes."""
     kept = "import io, sys; from contextlib import redirect_stdout as into, suppress; from wiredoctor import cli\n"

@@ -52,6 +52,7 @@ def test_a_filter_changes_no_number(analysed: Any) -> None:
     assert re.search(r"finding 3 \([0-9a-f]{8}\), connection 0", run("analyze", SPLIT, "--from", "0.8").stdout)
 
 
+@pytest.mark.slow
 def test_a_fingerprint_names_the_first_finding_that_has_it(analysed: Any) -> None:
     for finding in analysed["findings"]:
         first = next(f for f in analysed["findings"] if f["fingerprint"] == finding["fingerprint"])

@@ -92,6 +92,7 @@ SHOWN = "[...document.querySelectorAll('article.finding')].filter((one) => one.c
 ROWS = "[...document.querySelectorAll('.endpoints tbody tr')].filter((one) => one.checkVisibility()).length"
 
 
+@pytest.mark.slow
 def test_changes_are_filtered_and_the_address_says_so(chromium: Browser, page: Path) -> None:
     with opened(chromium, page) as tab:
         assert tab.eval(SHOWN) == ["idle-close", "slow-response"]

@@ -167,6 +167,7 @@ def test_no_pair_is_wrong_that_is_certain(draw: random.Random, share: float, pip
         assert [row["has_response"] for row in found] == [n in talk.begins.values() for n in range(talk.requests)]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=examples(150))
 @given(st.randoms(use_true_random=False), st.sampled_from((0.03, 0.15, 0.5)))
 def test_nor_if_requests_are_always_outstanding(draw: random.Random, share: float) -> None:

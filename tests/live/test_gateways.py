@@ -141,6 +141,7 @@ def test_a_408_is_told_at_once_of_a_gateway_that_has_forwarded_before(tmp_path: 
 BEFORE = "connection 9, client 10.0.9.1:4000, server 10.0.9.2:80\n 0.0 > S mss 1460\n 0.1 < S. mss 1460\n 0.2 > .\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     sweep(
@@ -264,6 +265,7 @@ def answered(*exchanges: tuple[float, float, int, str, str, int]) -> str:
 FRONT, BACK = "10.0.0.2:80", "10.0.0.3:8000"
 
 
+@pytest.mark.slow
 def test_a_failure_at_another_port_of_a_gateway_is_left_to_the_report(tmp_path: Path) -> None:
     """Two virtual servers are asked for /x at the same time, and one request is sent on. It lies in both exchanges: of port 80 a
     server behind it is known; of port 81, which answers 502, nothing is known. The server behind port 80 took 0.8 of 3 s."""

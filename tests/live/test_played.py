@@ -99,6 +99,7 @@ def test_recordings(path: Path, tmp_path: Path) -> None:
     assert as_json(played.report) == of_file(tmp_path / "trace.pcapng")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sweep(ONE_EACH[::9], ONE_EACH[::180].__contains__), ids=lambda path: path.stem)
 def test_how_many_packets_are_analyzed_at_once_makes_no_difference(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -164,6 +165,7 @@ def test_a_file_that_somebody_cuts_off_is_read_so_far(tmp_path: Path) -> None:
     assert "was changed while it was written" in played.notes[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", sweep(range(10), range(3).__contains__))
 def test_whatever_somebody_writes_into_the_file_the_capture_ends_with_a_report(seed: int, tmp_path: Path) -> None:
     chance = random.Random(seed)
@@ -330,6 +332,7 @@ GIVEN_UP = """
 TEN_YEARS = 10 * 365 * 86_400 * SECOND
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shuffled", sweep([False, True], bool))
 def test_a_packet_stamped_years_ahead_finishes_nothing(tmp_path: Path, *, shuffled: bool) -> None:
     """Six requests, 8 s apart, which the server does not answer. A finding of one is final when the next begins.

@@ -137,6 +137,7 @@ def test_the_exit_code_is_that_of_the_program(words: list[str], code: int, said:
     assert said in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.slow
 @REAL
 def test_the_program_gets_the_environment_of_the_user() -> None:
     """Not what wiredoctor sets for its own libraries."""
@@ -217,6 +218,7 @@ def test_only_the_port_is_captured(more: tuple[str, ...], tmp_path: Path) -> Non
     assert {finding["server"] for finding in report["findings"]} == {f"127.0.0.1:{port}"}
 
 
+@pytest.mark.slow
 @REAL
 def test_it_does_not_run_what_it_cannot_watch(tmp_path: Path) -> None:
     done = run("-i", "no-such-one", "--", "touch", str(tmp_path / "ran"))

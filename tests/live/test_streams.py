@@ -73,6 +73,7 @@ def told(output: bytes) -> list[tuple[str, float]]:
     return sorted((one["rule"], one["elapsed"]) for one in findings)
 
 
+@pytest.mark.slow
 @POSIX
 @pytest.mark.parametrize("path", sweep([PCAP, PCAPNG], {PCAPNG}.__contains__), ids=["pcap", "pcapng"])
 def test_standard_input_is_read_while_it_grows(path: Path) -> None:

@@ -100,6 +100,7 @@ def test_a_backend_that_dies_again_and_again() -> None:
     assert sentence.startswith("The capture ended early: dumpcap has ended: killed by signal 9")
 
 
+@pytest.mark.slow
 @REAL
 @pytest.mark.parametrize(
     ("who", "number", "why"),
@@ -151,6 +152,7 @@ def test_an_interface_that_does_not_come_back(cable: Cable) -> None:
     assert sentence == "The capture ended early: wire1 disappeared or was brought down and did not come back."
 
 
+@pytest.mark.slow
 @REAL
 def test_a_backend_that_was_started_again_is_in_the_report() -> None:
     process = live("-i", "lo", "--filter", "tcp port 1", "--backend", "dumpcap", "-f", "jsonl")

@@ -248,6 +248,7 @@ def test_nothing_of_a_secret_leaves(tmp_path: Path, step: int) -> None:
         assert (name, leaks(output)[:5]) == (name, [])
 
 
+@pytest.mark.slow
 def test_nothing_of_a_secret_is_shown_beside_its_packets(places: Path) -> None:
     report = wiredoctor.analyze(places, keep=True)
     file = report.captures[0].file
@@ -316,6 +317,7 @@ SPOKEN = st.tuples(st.sampled_from(["", *HEADS]), SOUP, st.sampled_from(["", *AN
 """Four parts: what the client sends is made of the first two, what the server answers of the others."""
 
 
+@pytest.mark.slow
 @given(st.lists(SPOKEN, min_size=1, max_size=6))
 @settings(max_examples=examples(18), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_nothing_leaves_of_what_is_no_head_at_all(tmp_path: Path, talks: list[tuple[str, str, str, str]]) -> None:

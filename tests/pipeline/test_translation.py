@@ -204,6 +204,7 @@ def test_ports_used_again(tmp_path: Path) -> None:
     assert [(f.client, f.server) for f in report.findings] == [(first.client, first.server), (first.client, "110.0.0.2:80")]
 
 
+@pytest.mark.slow
 def test_any_batches_and_processes(tmp_path: Path) -> None:
     text = "".join(
         f"connection {n}, start {n / 100}, client 10.0.{n}.1:4001, server 10.0.{n}.2:80, stamp 70 90\n{RESET.format(ts=ts)}"

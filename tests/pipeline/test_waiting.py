@@ -36,6 +36,7 @@ def rows(start: int, count: int) -> pl.DataFrame:
 EPOCHS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=20)
 
 
+@pytest.mark.slow
 @given(EPOCHS, st.integers(1, 30), st.lists(st.integers(0, 10**6), max_size=20))
 def test_candidates_come_back_by_epoch_and_by_rule(epochs: list[tuple[int, int]], held: int, asked: list[int]) -> None:
     given_ones = [{"a": rows(100 * n, a), "b": rows(7 * n, b)} for n, (a, b) in enumerate(epochs)]

@@ -253,6 +253,7 @@ def test_steps_do_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, st
     assert feeding.report(path, step) == whole
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="captures are shared by processes on Linux only")
 @pytest.mark.parametrize("before", sweep(["", WRITTEN], "".__eq__), ids=["held", "written"])
 def test_processes_do_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str) -> None:

@@ -108,6 +108,7 @@ def test_the_recording_itself_is_killed_and_no_backend_is_left(backend: str, tmp
         assert all(gone(process, 2) for process in mine.values())
 
 
+@pytest.mark.slow
 @needs("setcap")
 @pytest.mark.parametrize("backend", PROCESSES)
 def test_a_backend_with_capabilities_in_its_file_is_not_left_either(

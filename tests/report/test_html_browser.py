@@ -658,6 +658,7 @@ def test_on_a_narrow_screen_nothing_sticks_out(chromium: Browser, page: Path) ->
         assert one.eval(out) == []
 
 
+@pytest.mark.slow
 def test_without_a_script_the_diagnosis_is_there(chromium: Browser, page: Path, real: Report) -> None:
     with opened(chromium, page, ready=False, java_script_enabled=False) as one:
         said = one.tab.inner_text("#diagnosis")

@@ -143,6 +143,7 @@ def sections(order: str) -> bytes:
     return b"".join([*out, statistics])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", sweep("<>", {">"}.__contains__))
 def test_blocks_of_all_kinds_stay_as_they_are(tmp_path: Path, order: str) -> None:
     path = tmp_path / "sections.pcapng"

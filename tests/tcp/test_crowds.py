@@ -129,6 +129,7 @@ ALONE = (
 )
 
 
+@pytest.mark.slow
 def test_it_does_not_matter_how_many_processes_there_are(tmp_path: Path) -> None:
     path = tmp_path / "crowd.pcap"
     packets = crowd(4)

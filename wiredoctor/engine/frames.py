@@ -167,13 +167,13 @@ def _persistent(batch: Batch) -> Array:
     is_old[0], keeps[0] = False, True
     request, response = (batch.cells[f"{side}_head"] for side in ("request", "response"))
 
-    def both(flag: Array) -> Array:
+    def of_both_heads(flag: Array) -> Array:
         last_is_none = np.roll(flag, -1)  # the number -1 stands for the first row
         return last_is_none[request] & last_is_none[response]
 
-    found = (response >= 0) & both(~heads["connection_close"].to_numpy())
+    found = (response >= 0) & of_both_heads(~heads["connection_close"].to_numpy())
     if is_old.any():
-        found = found & both(~is_old | keeps)
+        found = found & of_both_heads(~is_old | keeps)
     for side in ("request", "response"):
         if batch.cells[f"{side}_has_gap"].any():
             found = found & ((batch.cell(f"{side}_has_gap") == 0) | (batch.cell(f"{side}_framing") != 0))

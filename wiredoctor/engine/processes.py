@@ -140,7 +140,7 @@ def analyze(
         analysis = Analysis(capture, rules.modules, folder, cutoffs, open_capture_records(capture), share)
         batch = 1
 
-        def tell(done: float) -> None:
+        def count_batch(done: float) -> None:
             nonlocal batch
             batch += 1
             (stop_without_parent if number else watch)(done)
@@ -151,7 +151,7 @@ def analyze(
             return end.is_before(number, batch)
 
         with rules.configured():
-            analysis.run(settings.batch_packets, tell, lambda found: found, is_over)
+            analysis.run(settings.batch_packets, count_batch, lambda found: found, is_over)
         return analysis
 
     def watch(done: float) -> None:

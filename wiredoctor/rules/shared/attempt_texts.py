@@ -98,13 +98,13 @@ def icmp_texts() -> tuple[pl.Expr, pl.Expr]:
     """
     error = pl.col("error")
 
-    def told(texts: dict[str, tuple[tuple[int, int, int], ...]], otherwise: str) -> pl.Expr:
+    def text_of(texts: dict[str, tuple[tuple[int, int, int], ...]], otherwise: str) -> pl.Expr:
         numbers = {icmp.number(*one): text for text, ones in texts.items() for one in ones}
         return error.replace_strict(numbers, default=otherwise, return_dtype=pl.String)
 
     forwards = (pl.col("router") == attempts.host_of("server")) & error.is_in([icmp.number(*one) for one in _UNREACHABLE])
-    reason = pl.when(forwards).then(pl.lit(_FORWARDED)).otherwise(told(_REASONS, ""))
-    errno = pl.when(error.is_null()).then(pl.lit('"Connection refused"')).otherwise(told(_ERRNO, '"No route to host"'))
+    reason = pl.when(forwards).then(pl.lit(_FORWARDED)).otherwise(text_of(_REASONS, ""))
+    errno = pl.when(error.is_null()).then(pl.lit('"Connection refused"')).otherwise(text_of(_ERRNO, '"No route to host"'))
     return reason.alias("reason"), errno.alias("errno")
 
 

@@ -355,12 +355,12 @@ def tried_again(
         .sort("syn_time", "connection")
     )
 
-    def before(name: str) -> pl.Expr:
+    def previous(name: str) -> pl.Expr:
         return c(name).shift().over(pair)
 
-    since_last = c("syn_time") - before("last_syn_time")
-    late = c("last_syn_time") + alone - before("syn_time") >= together
-    second = c("in_vain") & before("in_vain") & since_last.is_between(1, within) & late
+    since_last = c("syn_time") - previous("last_syn_time")
+    late = c("last_syn_time") + alone - previous("syn_time") >= together
+    second = c("in_vain") & previous("in_vain") & since_last.is_between(1, within) & late
     both = tried.with_columns(second.fill_null(value=False).alias("second"))
     again = c("second") | c("second").shift(-1).over(pair).fill_null(value=False)
     return both.filter(again).select("connection", pl.lit(value=True).alias("again"))
