@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from wiredoctor.core.http1 import Reader
 
 FIRST_LOOK: Final = 2048
-"""The number of bytes that are searched for the end of a line at a time; most lines are shorter."""
+"""The number of bytes that are searched for the end of a line in one step; most lines are shorter."""
 MAX_SIZE_DIGITS: Final = 15
 DIGITS: Final = b"0123456789abcdefABCDEF"
 

@@ -54,9 +54,7 @@ class Cutoffs:
         self.min_closed_window: i64 = 20 * MILLISECOND
         """The minimum time for which a window was closed."""
         self.min_window_wait: i64 = UNREACHABLE
-        """The minimum time that a sender lost because its data was refused, or because it sent data into a small window only
-        when its override timer expired.
-        """
+        """The minimum time that a sender lost by refused data, or by waiting for its override timer to fill a small window."""
         self.min_run: i64 = UNREACHABLE
         """The minimum number of segments in a run of small segments; 2 are enough if the run continues in another message."""
         self.max_run: i64 = -UNREACHABLE
