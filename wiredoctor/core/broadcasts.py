@@ -23,7 +23,7 @@ from wiredoctor.core.waits import HeldRelease, Write
 TOGETHER: Final = MILLISECOND // 2
 """The maximum time in ns between segments that a program wrote at the same time; it is long enough for many receivers."""
 QUIET: Final = 5 * MILLISECOND
-"""No ACK released a segment that follows the peer's last packet by at least this many ns: a kernel responds ten times faster."""
+"""If a segment follows the peer's last packet by at least this many ns, no ACK released it: kernels do so within 0.5 ms."""
 MARGIN: Final = 4 * MILLISECOND
 """The time in ns for which packets are watched after the last possible arrival of a delayed ACK."""
 SLOTS: Final = 4_096
@@ -61,9 +61,7 @@ class Broadcasts:
             self.until = until
 
     def note(self, packet: Packet) -> None:
-        """Record a packet. If no ACK released it, drop the held rows of equal segments that the same host sent to other
-        receivers.
-        """
+        """Record a packet. If no ACK released it, drop the held rows of equal segments from its sender to other receivers."""
         at = slot(packet)
         known: i64 = self.newest[at]
         if not known - STEP <= packet.time <= known:  # also after the clock was set back

@@ -286,8 +286,7 @@ class Side:
         self.acknowledgment_jump: i64 = NEVER
         """The stream offset of an acknowledgment number far from `acknowledgment`; the next packet has to confirm it."""
         self.mss: i64 = mss
-        """The MSS in bytes of this side's segments, before the timestamps option is subtracted; without SYNs, that of Ethernet.
-        """
+        """The MSS in bytes of this side's segments, with the timestamps option not subtracted; without SYNs, that of Ethernet."""
         self.window_edge: i64 = NEVER
         """The offset in the peer's stream at which the newest window of this side ends."""
         self.window: i64 = -1

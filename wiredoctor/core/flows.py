@@ -1,6 +1,6 @@
 """Assign packets to connections, numbered like Wireshark's `tcp.stream`, and drop connections that are over.
 
-Packets between the same two endpoints belong to one connection until a packet opens another one. Three kinds of packets do:
+Packets between the same two endpoints belong to one connection until one of these packets opens another connection:
 
 - a SYN whose initial sequence number differs from the one that is known for its side (tshark 4.0, packet-tcp.c)
 - a packet long after the last packet of a closed connection
@@ -325,8 +325,7 @@ class Flows:
         self.closing_first = at
 
     def is_over(self, last_frame: i64, last_clock: i64, frame: i64, clock: i64) -> bool:
-        """Return whether a closed connection can be retired, because enough time and enough frames have passed since its last
-        packet.
+        """Return whether a closed connection can be retired: enough time and frames have passed since its last packet.
 
         If not, ensure that the connection is checked again later.
         """

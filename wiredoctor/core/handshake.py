@@ -58,7 +58,7 @@ def read_handshake(connection: Connection, own: Side, packet: Packet, segment: S
 
 
 def forget_former(connection: Connection, own: Side, peer: Side) -> None:
-    """Forget the numbers that the peer sent before a repeated SYN, if it sent neither a SYN nor data.
+    """Forget a peer's sequence and acknowledgment numbers at a repeated SYN if the peer sent no SYN and neither side sent data.
 
     The peer still knew an earlier connection on these ports, and sent a challenge ACK with the numbers of that connection. The
     client answers it with an RST, which ends only the earlier connection (RFC 9293 section 3.10.7.3).
