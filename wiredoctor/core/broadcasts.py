@@ -23,7 +23,7 @@ from wiredoctor.core.waits import HeldRelease, Write
 TOGETHER: Final = MILLISECOND // 2
 """The maximum time in ns between segments that a program wrote at the same time; it is long enough for many receivers."""
 QUIET: Final = 5 * MILLISECOND
-"""If a segment follows the peer's last packet by at least this many ns, no ACK released it: kernels do so within 0.5 ms."""
+"""If a segment follows the peer's last packet by at least this many ns, no ACK released it: a kernel sends within 0.5 ms."""
 MARGIN: Final = 4 * MILLISECOND
 """The time in ns for which packets are watched after the last possible arrival of a delayed ACK."""
 SLOTS: Final = 4_096
@@ -32,7 +32,7 @@ SLOTS: Final = 4_096
 Several directions may share an entry. A segment may then seem to follow a packet of its peer, and does not count as evidence.
 """
 STEP: Final = MILLISECOND // 2
-"""For this many ns after a recorded packet, later packets of its direction are not recorded: its stored time covers them."""
+"""After a recorded packet, later packets of its direction are ignored for this many ns: the recorded time is rounded up."""
 KINDS: Final = 256
 """The number of entries in Broadcasts.writes. If several segments share an entry, the newest is kept."""
 MAX_HELD: Final = 64
@@ -48,7 +48,7 @@ class Broadcasts:
         self.newest: list[int] = [NEVER] * SLOTS
         """For each direction of a connection (`slot`), the time of its newest packet, rounded up by at most STEP."""
         self.writes: list[Write | None] = [None] * KINDS
-        """The newest segment that no ACK released, by `kind_of`."""
+        """The newest segments that no ACK released, each at the index `kind_of`."""
         self.held: list[Write] = []
         """The segments of the last TOGETHER ns whose rows of `releases` are held (HeldRelease)."""
 
@@ -64,7 +64,7 @@ class Broadcasts:
         """Record a packet. If no ACK released it, drop the held rows of equal segments from its sender to other receivers."""
         at = slot(packet)
         known: i64 = self.newest[at]
-        if not known - STEP <= packet.time <= known:  # also after the clock was set back
+        if not known - STEP <= packet.time <= known:  # record the time also if the clock was set back
             self.newest[at] = packet.time + STEP
         if packet.length == 0:
             return

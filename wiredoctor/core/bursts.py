@@ -40,7 +40,7 @@ CLEAN: Final = 4
 EMPTIED: Final = 8
 WAITED: Final = 16
 APPLICATION: Final = 31
-"""All bits from ACKNOWLEDGED to WAITED. Only all of them together show that the application paused."""
+"""All evidence that the application paused: the bits from ACKNOWLEDGED to WAITED. Fewer bits are not enough."""
 
 COLUMNS: Final = (
     *("connection", "direction", "message", "exchange", "index", "first_frame", "last_frame", "start", "end", "bytes"),

@@ -224,7 +224,7 @@ class ChainRecords(Records):
     def shift(self, file: ChainFile) -> None:
         """Set `file.shift` as soon as a packet of the file has a timestamp.
 
-        This is the time in ns from the first packet of the chain to the first packet of the file.
+        `shift`: the time in ns from the first packet of the chain to the first packet of the file.
         """
         own = file.records.times.first
         if own is None:

@@ -79,7 +79,7 @@ def ends_chunk(reader: Reader, found: Range, at: i64, stop: i64) -> bool:
     if end[0] == LF:
         faults.check_chunk(reader, end, found.frame, found.time, offset)
         return True
-    # the message ends in this packet, but a header section may begin at this byte
+    # the broken message includes this byte, but a header section may also begin with it
     reader.pos = begin + 1
     break_framing(reader, found, end, offset)
     reader.pos = begin

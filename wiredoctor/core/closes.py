@@ -135,7 +135,7 @@ def who_closed(client: Close | None, server: Close | None) -> tuple[i64, i64]:
         return CLIENT, fin_or_rst(client)
     if fin_or_rst(client) == BY_FIN and fin_or_rst(server) == BY_FIN:
         return BOTH, BY_FIN
-    # an RST without an ACK number responds to an earlier packet
+    # an RST without an ACK number responds to an earlier packet, so the close that was captured first decides
     is_client = closing_frame(client) < closing_frame(server)
     return (CLIENT, fin_or_rst(client)) if is_client else (SERVER, fin_or_rst(server))
 

@@ -423,9 +423,9 @@ class SecondCopies:
 class Oddities:
     """Counts and first frames of abnormal observations.
 
-    These are ACKs of bytes that were not captured, segments longer than their receiver accepts (segmentation offload), bytes that
-    were sent twice with different content, reused ports, SYN-ACKs after the client's first ACK, packets that were captured
-    twice, and the addresses after address translation.
+    They concern ACKs of bytes that were not captured, segments longer than their receiver accepts (segmentation offload), bytes
+    that were sent twice with different content, reused ports, SYN-ACKs after the client's first ACK, packets that were captured
+    twice, and address translation.
     """
 
     def __init__(self) -> None:
@@ -433,7 +433,7 @@ class Oddities:
         self.unseen_frame: i64 = NEVER
         self.unseen_time: i64 = NEVER
         self.unsent_bytes: i64 = 0
-        """The number of bytes that were acknowledged although their host had not sent them (delivery.note_unsent)."""
+        """The number of acknowledged bytes that their apparent sender had never sent (delivery.note_unsent)."""
         self.unsent_frame: i64 = NEVER
         self.unsent_time: i64 = NEVER
         self.unsent_later_frame: i64 = NEVER
@@ -471,7 +471,7 @@ class Connection:
 
     def __init__(self, number: i64, key: bytes) -> None:
         self.addresses: i64 = 0
-        """A hash of both addresses, as in Packet."""
+        """A hash of both addresses, as in Packet.addresses."""
         self.ports: i64 = 0
         self.next: Connection | None = None
         """The next connection in the same chain of `Flows`. A connection stays in its chain while `is_followed` is true."""

@@ -47,7 +47,7 @@ UNEQUAL: Final = 16
 FORGOTTEN: Final = 64
 """Old packets are dropped once per this many new ones.
 
-Dropping many at a time is quicker, because processors read memory ahead.
+Dropping many at a time is faster, because the processor prefetches memory.
 """
 HALF: Final = 1 << 31
 
@@ -149,7 +149,7 @@ class Copies:
         self.mask = mask
 
     def alike(self, newest: i64, wanted: RecentPacket, packet: Packet) -> RecentPacket | None:
-        """Return a side's newest earlier packet with the same TCP numbers and options as `packet`, or None.
+        """Return a side's newest earlier packet with the same TCP header fields, options and length as `packet`, or None.
 
         `wanted`: the entry of the ring buffer that describes `packet`. The search goes backward from packet number `newest` of
         the ring buffer.

@@ -114,7 +114,7 @@ class Disorder:
         self.earliest: i64 = LATEST
         """The time of the earliest packet, in ns since the first packet of the file. Timestamps that seem damaged are ignored."""
         self.is_slight: bool = False
-        """True if packets are at most 50 ms out of order, or 500 ms between interfaces."""
+        """True if some packets are out of order by at most 50 ms on one interface, or by at most 500 ms between interfaces."""
         self.is_across: bool = False
         """True if packets of different interfaces are more than 500 ms out of order."""
         self.across_order: i64 = 0
@@ -124,9 +124,9 @@ class Disorder:
         self.slight_clock: i64 = 0
         """Like `Part.for_clock`, but for packets in the same part; `slight_order` is like `Part.for_order`."""
         self.newest: dict[int, Part] = {}
-        """The newest part of each interface."""
+        """The newest `Part` of each interface."""
         self.parts: list[Part] = []
-        """All parts that begin where timestamps go backward."""
+        """The parts that begin where timestamps go backward, in file order; at most MAX_PARTS."""
         self.has_more: bool = False
         """True if timestamps go backward at more than MAX_PARTS places."""
         self.highest: i64 = -LATEST
@@ -250,7 +250,7 @@ class Disorder:
         return sorted(int(part.first_frame) for part in clock)
 
     def is_proved(self) -> bool:
-        """Return whether connections show that packets are slightly out of order, and no connection shows the opposite."""
+        """Return whether connections show that packets are slightly out of order, and none shows that a clock was set back."""
         return self.across_order + self.slight_order > 0 and self.across_clock + self.slight_clock == 0
 
     def is_unsorted(self) -> bool:

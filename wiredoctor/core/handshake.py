@@ -26,7 +26,7 @@ from wiredoctor.core.packet import NOT_CAPTURED, Packet
 from wiredoctor.core.segment import ACK, CWR, ECE, NEVER, RST, SYN, Segment
 
 DEFAULT_MSS: Final = 536
-"""The MSS in bytes of a host whose SYN has no MSS option (RFC 9293 section 3.7.1). Every host accepts it."""
+"""The MSS in bytes of a host whose SYN has no MSS option (RFC 9293 section 3.7.1). Every host accepts this size."""
 DEFAULT_MSS_IPV6: Final = 1220
 LONGEST_SYN: Final = 1 << 16
 """The maximum number of bytes that the reply to a SYN acknowledges: the data in the packet with the SYN (RFC 7413)."""

@@ -3,7 +3,7 @@
 Most header sections occur repeatedly. The relevant lines of a header section form a path in a tree of cached lines. At the end of
 the path is the Head object that all equal header sections share. At each node, the line that followed last time is tried first.
 For any other line, the length of its name and two of its letters show whether the line may be relevant. Only then is a bytes
-object created for the line. A header section with unusual syntax is parsed by wiredoctor.protocols.http1.head.
+object created for the line. wiredoctor.protocols.http1.head parses header sections with unusual syntax.
 """
 
 from __future__ import annotations
@@ -59,10 +59,10 @@ Valid ids are shorter (protocols/http1/request_ids.py).
 """
 
 FIRST_BYTES: Final[dict[str, bytes]] = {"gzip": b"\x1f", "x-gzip": b"\x1f", "zstd": b"\x28" + bytes(range(0x50, 0x60))}
-"""Content coding -> the bytes with which content in this coding may begin.
+"""The bytes with which content may begin, by content coding.
 
-RFC 1952 section 2.3.1 (gzip). RFC 8878 sections 3.1.1 and 3.1.2 (frames and skippable frames of Zstandard). Content in other
-codings may begin with any byte.
+Sources: RFC 1952 section 2.3.1 for gzip; RFC 8878 sections 3.1.1 and 3.1.2 for frames and skippable frames of Zstandard. Content
+in other codings may begin with any byte.
 """
 
 FIXED: Final = 0
