@@ -1,4 +1,4 @@
-"""Determine which data each ACK acknowledges, its round-trip time, how long it was delayed, and which window it announces."""
+"""For each ACK, determine the data that it acknowledges, its round-trip time, its delay, and the window that it announces."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from wiredoctor.core.segment import ACK, NEVER, RST, SYN, Segment
 ROUNDING: Final = 8
 """If a window shrinks by at most 1/ROUNDING of its widest size, window scaling may have rounded it (RFC 7323 section 2.4)."""
 LONGEST: Final = 1 << 60
-"""A round trip that is longer than this (ns) counts as this long in sums, so the sum of three round trips fits in 64 bits."""
+"""The maximum that a round trip in ns adds to a sum, so the sum of three round trips fits in 64 bits."""
 
 
 def acknowledge(connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, most: i64) -> None:
     """Set the number of bytes that a packet newly acknowledges. Ignore an ACK of data that the peer cannot have sent.
 
-    If the ACK acknowledges captured segments, also set two times: when the newest of them was captured, and how long the ACK was
-    delayed. Only the last `most` segments are examined.
+    If the ACK acknowledges captured segments, also set the capture time of the newest of these segments and the delay of the ACK.
+    Only the last `most` segments of the peer are examined.
     """
     segment.rtt_own = own.rtt
     segment.rtt_peer = peer.rtt
@@ -74,7 +74,7 @@ def measure_round_trip(connection: Connection, own: Side, peer: Side, packet: Pa
     if syn is not None and sent < syn.time:
         sent = NEVER  # the segment belongs to an earlier SYN (TCP Fast Open), and the SYN was retransmitted later
     if is_first and syn is not None and segment.ack >= 0:
-        # it is unknown which of several SYNs was acknowledged (RFC 6298 section 3): assume the newest until data shows more
+        # it is unknown which of several SYNs was acknowledged (RFC 6298 section 3): assume the newest until data is acknowledged
         if packet.time >= syn.time:
             keep_round_trip(own, syn, packet.time - syn.time, syn.repeated)
     elif sent != NEVER and packet.time >= sent:
@@ -91,9 +91,10 @@ def measure_round_trip(connection: Connection, own: Side, peer: Side, packet: Pa
 
 
 def keep_round_trip(own: Side, syn: Syn | None, sample: i64, is_guess: bool) -> None:
-    """Store a round-trip sample (ns) if it is smaller than the known one, or if the known one is only a guess.
+    """Store a round-trip sample (ns) if it is smaller than the stored round trip, or if the stored round trip is only a guess.
 
-    `syn`: the newest SYN of the peer. `is_guess`: true if the sample assumes that the newest of several SYNs was answered.
+    `syn`: the newest SYN of the peer. `is_guess`: true if the sample assumes that the newest of several SYNs was answered. A
+    guess never replaces a measured round trip.
     """
     was_guess = syn is not None and syn.rtt_is_guess
     if own.rtt != NEVER and not was_guess and (is_guess or sample >= own.rtt):

@@ -38,7 +38,7 @@ class Alarm:
 class Alarms:
     """All pending alarms: a queue for alarms set in time order, and a heap for the others.
 
-    `next` is the time of the first alarm.
+    `next` is the time (ns) of the earliest alarm.
     """
 
     def __init__(self) -> None:

@@ -1,6 +1,6 @@
-"""Read message bodies: count the bytes, record when they came, and end each body whose length is known after its last byte.
+"""Read message bodies: count the bytes, record when they arrived, and end each body of known length after its last byte.
 
-The lines between chunks are read by chunks.py.
+chunks.py reads the lines between chunks.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ EARLY: Final = 3
 
 
 def read_body(reader: Reader, found: Range) -> None:
-    """Count the body bytes of a range, and skip them."""
+    """Count the body bytes in a range of the stream, and move the reader to the end of these bytes."""
     message = reader.message
     assert message is not None
     stop = found.end if reader.mode == CLOSE or reader.until > found.end else reader.until
@@ -50,7 +50,7 @@ def read_body(reader: Reader, found: Range) -> None:
 
 
 def end_length(reader: Reader, found: Range, message: Message) -> None:
-    """Handle the end of a chunk's data, or of a body with Content-Length: set the mode in which the reader continues."""
+    """End a chunk's data, or a body with Content-Length, and set the mode in which the reader continues."""
     goes_on_in_gap = (found.at == GAP or found.at == CUT) and found.end > reader.until
     if message.framing != CHUNKED:
         reader.finish(COMPLETE)
@@ -95,7 +95,7 @@ def touch(reader: Reader, found: Range) -> None:
 
 
 def note_early_pause(message: Message, pause: i64) -> None:
-    """Record a pause (ns) in the body of a request if it is one of the first EARLY pauses."""
+    """Record a pause (ns) in the body of a request if it is one of the first EARLY pauses that last at least BURST_GAP."""
     if pause < BURST_GAP:
         return
     pauses = message.noted_pauses()

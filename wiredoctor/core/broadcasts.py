@@ -1,11 +1,11 @@
-"""Find segments that a program wrote to several receivers at one time, such as the audio chunks of a conference.
+"""Find segments that a program wrote to several receivers at the same time, such as the audio chunks of a conference.
 
-The program chose the time of such a write. Such a segment may be sent just when a delayed ACK arrives, although it did not wait
-for that ACK. The proof is a segment of the same host with the same length on another connection, at the same time, which no ACK
-released: the peer of that connection had sent nothing for a while.
+The program chose when to write, so a segment of this kind did not wait for an ACK, even if it follows a delayed ACK by chance.
+The evidence is a segment of the same length that the same host sent to another receiver at the same time. No ACK released that
+other segment, because its receiver had sent nothing for a while.
 
-Connections may be analyzed in different processes, so the packets of all connections are watched. They are watched only while the
-ACK of a small segment is due, because only then may a later segment have waited for this ACK.
+Different processes may analyze the two connections, so each process watches the packets of all connections. It watches them only
+while the ACK of a small segment is due, because only then may a later segment have waited for an ACK.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from wiredoctor.core.segment import FOREVER, MILLISECOND, NEVER, Segment
 from wiredoctor.core.waits import HeldRelease, Write
 
 TOGETHER: Final = MILLISECOND // 2
-"""The maximum time in ns between segments that a program wrote at one time: it writes to many receivers in this time."""
+"""The maximum time in ns between segments that a program wrote at the same time; it is long enough for many receivers."""
 QUIET: Final = 5 * MILLISECOND
-"""If the peer has sent no packet for this many ns, no ACK released the segment; a kernel needs only a tenth of this time."""
+"""If a segment follows the peer's last packet by at least this many ns, no ACK released it: a kernel sends within 0.5 ms."""
 MARGIN: Final = 4 * MILLISECOND
 """The time in ns for which packets are watched after the last possible arrival of a delayed ACK."""
 SLOTS: Final = 4_096
 """The number of entries in Broadcasts.newest.
 
-If several directions share an entry, a segment may seem to follow a packet of its peer. Such a segment is no evidence.
+Several directions may share an entry. A segment may then seem to follow a packet of its peer, and does not count as evidence.
 """
 STEP: Final = MILLISECOND // 2
-"""A later packet of a direction within this time in ns is not recorded, because the entry for the earlier one covers it."""
+"""After a recorded packet, later packets of its direction are ignored for this many ns: the recorded time is rounded up."""
 KINDS: Final = 256
 """The number of entries in Broadcasts.writes. If several segments share an entry, the newest is kept."""
 MAX_HELD: Final = 64
-"""The maximum number of segments with held rows that are compared with later segments."""
+"""The maximum number of segments with a held row of `releases` (HeldRelease) that are compared with later segments."""
 
 
 class Broadcasts:
@@ -48,9 +48,9 @@ class Broadcasts:
         self.newest: list[int] = [NEVER] * SLOTS
         """For each direction of a connection (`slot`), the time of its newest packet, rounded up by at most STEP."""
         self.writes: list[Write | None] = [None] * KINDS
-        """The newest segment that no ACK released, by `kind_of`."""
+        """The newest segments that no ACK released, each at the index `kind_of`."""
         self.held: list[Write] = []
-        """The segments of the last TOGETHER ns with held rows."""
+        """The segments of the last TOGETHER ns whose rows of `releases` are held (HeldRelease)."""
 
     def expect_ack(self, packet: Packet, segment: Segment, longest: i64) -> None:
         """Watch packets until a delayed ACK of a small segment can have come. `longest`: the maximum ACK delay in ns."""
@@ -61,10 +61,10 @@ class Broadcasts:
             self.until = until
 
     def note(self, packet: Packet) -> None:
-        """Record a packet. If no ACK released it, it may show that a held segment of the same host waited for no ACK either."""
+        """Record a packet. If no ACK released it, drop the held rows of equal segments from its sender to other receivers."""
         at = slot(packet)
         known: i64 = self.newest[at]
-        if not known - STEP <= packet.time <= known:  # also after the clock was set back
+        if not known - STEP <= packet.time <= known:  # record the time also if the clock was set back
             self.newest[at] = packet.time + STEP
         if packet.length == 0:
             return
@@ -82,13 +82,13 @@ class Broadcasts:
                 one.held.is_over = True
 
     def has_copy(self, packet: Packet, segment: Segment) -> bool:
-        """Return whether the same host just sent a segment of the same length to another receiver without waiting for an ACK."""
+        """Return whether a segment's sender just sent as many bytes to another receiver without waiting for an ACK."""
         written = write_of(packet, QUIET + segment.rtt_own)
         one = self.writes[kind_of(written)]
         return one is not None and is_near(one, written) and is_copy(one, written)
 
     def watch(self, held: HeldRelease, packet: Packet, segment: Segment) -> None:
-        """Let `note` drop a held row about a segment if the same host soon sends one of the same length to another receiver."""
+        """Let `note` drop the held row about a segment if its sender soon sends as many bytes to another receiver."""
         written = write_of(packet, QUIET + segment.rtt_own)
         written.held = held
         self.held = [*self.held[1 - MAX_HELD :], written]
@@ -109,18 +109,18 @@ def host_of(packet: Packet) -> i64:
 
 
 def write_of(packet: Packet, quiet: i64) -> Write:
-    """Return the facts about a segment with data. `quiet`: see Write."""
+    """Return the description of a segment with data. `quiet`: the time in ns since the peer's newest packet (see Write)."""
     return Write(host_of(packet), packet.addresses, packet.ports, packet.length, packet.time, quiet)
 
 
 def kind_of(write: Write) -> i64:
-    """Return the index in Broadcasts.writes for segments of a host and a length."""
+    """Return a segment's index in Broadcasts.writes, computed from its host and length."""
     mixed = write.host ^ write.host >> 16 ^ write.host >> 8 ^ write.length ^ write.length >> 8
     return mixed & KINDS - 1
 
 
 def is_near(one: Write, other: Write) -> bool:
-    """Return whether two segments were sent within TOGETHER."""
+    """Return whether two segments were captured at most TOGETHER ns apart."""
     return -TOGETHER <= other.time - one.time <= TOGETHER
 
 

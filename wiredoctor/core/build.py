@@ -137,7 +137,7 @@ def requirements() -> list[str]:
 def generate(module: str, *paths: str) -> None:
     """Write the C code of the modules and a list of extensions into the current folder.
 
-    Run mypyc in a separate process, because mypy exits on errors.
+    Call this in a separate process, because mypy exits the process on errors. `module`: the name of the library (see `library`).
     """
     import json
 
@@ -217,7 +217,7 @@ def run(command: Sequence[str], folder: Path, name: str) -> None:
 
 
 def build(target: Path) -> str:
-    """Compile, and replace the compiled modules in `target`; return a description of the compiler.
+    """Compile the core and replace the compiled modules in `target`; return a description of the compiler.
 
     Raise BuildError for any failure.
     """

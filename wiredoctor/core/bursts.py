@@ -40,7 +40,7 @@ CLEAN: Final = 4
 EMPTIED: Final = 8
 WAITED: Final = 16
 APPLICATION: Final = 31
-"""The evidence for a pause of the application: all bits from ACKNOWLEDGED to WAITED. Fewer bits prove nothing."""
+"""All evidence that the application paused: the bits from ACKNOWLEDGED to WAITED. Fewer bits are not enough."""
 
 COLUMNS: Final = (
     *("connection", "direction", "message", "exchange", "index", "first_frame", "last_frame", "start", "end", "bytes"),
@@ -110,7 +110,7 @@ def describe_body(
 def join_flights(
     message: Message, pieces: Pieces, previous: Previous | None, own: Side, peer: Side, packet: Packet, segment: Segment
 ) -> None:  # fmt: skip
-    """Record in `pieces` how far the sender's clock advanced between the side's previous data, or its SYN, and this packet.
+    """Record in `pieces` how far the sender's clock advanced since the sender's previous data, or since its SYN.
 
     If the sender was waiting for an ACK or for room in the window, record instead that this time does not count.
     """
@@ -126,7 +126,7 @@ def join_flights(
 
 
 def note_ticks(pieces: Pieces, previous: Previous | None, own: Side, packet: Packet) -> None:
-    """Record in `pieces` how far the sender's clock advanced between the side's previous data, or its SYN, and this packet."""
+    """Record in `pieces` how far the sender's clock advanced since the sender's previous data, or since its SYN."""
     syn = own.syn
     time, before, stamp = i64(NEVER), i64(NEVER), packet.stamp
     if previous is not None and previous.frame != NEVER:
@@ -164,7 +164,7 @@ def explain_pause(pause: i64, segment: Segment, previous: Previous, own: Side, p
         reasons |= WINDOW_OPEN
     if max(own.retransmission_frame, peer.retransmission_frame) <= previous.frame:
         reasons |= CLEAN
-    # after a full segment without PSH the sender had more data ready; that data was lost before the capture point
+    # after a full segment without PSH the sender had more data ready; those packets were lost before the capture point
     if previous.push or is_small_data(previous):
         reasons |= EMPTIED
     if clocks.has_waited(own, packet, pause, whole_round_trip(segment)):

@@ -111,9 +111,9 @@ class ChainFile:
 class ChainRecords(Records):
     """The packet records of several files.
 
-    `first_times`: the time of each file's first packet in ns since 1970, or None. If `one_interface` is true, interfaces of
-    different files with equal numbers and descriptions count as one interface. `origin`: the time that counts as 0, in ns since
-    1970; None means the time of the first packet.
+    `first_times`: the time of each file's first packet in ns since 1970; None if that packet has no timestamp. If `one_interface`
+    is true, interfaces of different files with equal numbers and descriptions count as one interface. `origin`: the time that
+    counts as 0, in ns since 1970; None means the time of the first packet.
     """
 
     format: str = "pcap"
@@ -141,7 +141,7 @@ class ChainRecords(Records):
         self.waiting: dict[int, ChainFile] = {}
         self.damages: dict[int, str] = {}
         self.alike: dict[tuple[int, Interface], int] = {}
-        """Maps the number and description of an interface in a file to its number in the chain. Only for `one_interface`."""
+        """Maps the number and description of an interface in a file to its number in the chain. Used only if `one_interface`."""
         self.runs: FrameRuns = FrameRuns()
         self.newest_file: i64 = -1
         self.done: i64 = 0
@@ -210,7 +210,7 @@ class ChainRecords(Records):
             self.due_time, self.due_rank = LATEST, 1
 
     def open(self, number: i64) -> ChainFile | None:
-        """Open a file of the chain. If it cannot be read, record that and return None."""
+        """Open a file of the chain. If the file cannot be read, record this as damage and return None."""
         records = self.files.open(number)
         if records is None:
             self.note_damage(number, self.files.close(number, None))
@@ -222,8 +222,9 @@ class ChainRecords(Records):
         return ChainFile(number, records)
 
     def shift(self, file: ChainFile) -> None:
-        """Compute the time from the capture's first packet to the file's first packet, once a packet of the file has a
-        timestamp.
+        """Set `file.shift` as soon as a packet of the file has a timestamp.
+
+        `shift`: the time in ns from the first packet of the chain to the first packet of the file.
         """
         own = file.records.times.first
         if own is None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from wiredoctor.core.http1 import Reader
 
 FIRST_LOOK: Final = 2048
-"""The number of bytes that are searched for the end of a line at a time; most lines are shorter."""
+"""The number of bytes that are searched for the end of a line in one step; most lines are shorter."""
 MAX_SIZE_DIGITS: Final = 15
 DIGITS: Final = b"0123456789abcdefABCDEF"
 
@@ -79,7 +79,7 @@ def ends_chunk(reader: Reader, found: Range, at: i64, stop: i64) -> bool:
     if end[0] == LF:
         faults.check_chunk(reader, end, found.frame, found.time, offset)
         return True
-    # the message ends in this packet, but a header section may begin at this byte
+    # the broken message includes this byte, but a header section may also begin with it
     reader.pos = begin + 1
     break_framing(reader, found, end, offset)
     reader.pos = begin

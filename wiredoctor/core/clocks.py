@@ -53,9 +53,9 @@ def stamp_before(options: bytes) -> i64:
 
 
 def find_option(packet: Packet, kind: i64, length: i64 = 0) -> i64:
-    """Return the index in `packet.block` of a TCP option; -1 if it was not captured.
+    """Return the index in `packet.block` of a TCP option; -1 if the captured TCP header does not contain it.
 
-    `kind` and `length` are those of the option; with `length` 0, any length matches.
+    `kind`: the option's kind. `length`: the option's length, or 0 for any length.
     """
     block, at, end = packet.block, packet.tcp + HEADER, min(packet.payload, packet.end)
     while at + LENGTH <= end and block[at] != 0:
@@ -156,9 +156,10 @@ def elapsed(own: Side, since: i64, until: i64) -> i64:
 
 
 def lateness(own: Side, packet: Packet) -> i64:
-    """Return how many ns longer a data packet was in transit than its side's previous data, or than the SYN if it is the first.
+    """Return how many ns longer a data packet was in transit than its side's previous data.
 
-    The result is accurate to one tick of the side's clock. Return the constant NEVER if that clock is unknown.
+    A side's first data is compared with its SYN. The result is accurate to one tick of the side's clock. Return the constant
+    NEVER if that clock is unknown.
     """
     data, syn = own.previous, own.syn
     if data is None or data.clock is None:

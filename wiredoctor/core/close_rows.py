@@ -69,7 +69,7 @@ class SideClose:
         self.has_rst: bool = close.rst_frame != NEVER
 
     def keep_until(self, frame: i64, deadline: i64) -> None:
-        """Ignore a close or RST of this side that came after the next exchange began (at `frame`), or after the deadline."""
+        """Ignore a close or RST of this side after the next exchange began (at frame number `frame`) or after `deadline` (ns)."""
         if (deadline != NEVER and self.time > deadline) or (frame != NEVER and self.frame > frame):
             self.frame = self.time = self.ack = self.offset = NEVER
             self.is_fin = self.is_contradicted = False
@@ -185,9 +185,7 @@ def unanswered_probes(side: Side, close: SideClose) -> i64:
 
 
 def write_rsts(out: BytesWriter, client: SideClose, server: SideClose) -> None:
-    """Write the frame and time of the server's first RST, then the frame, time and acknowledged offset of the client's first
-    RST.
-    """
+    """Write the server's first RST (frame and time), then the client's first RST (frame, time and acknowledged offset)."""
     rst = server.rst if server.has_rst else NO_CLOSE
     write_i64_le(out, rst.rst_frame)
     write_i64_le(out, rst.rst_time)

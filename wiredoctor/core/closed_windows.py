@@ -114,8 +114,8 @@ def take_closed_window(own: Side, waits: Waits, packet: Packet, segment: Segment
 def has_waited(own: Side, window: ClosedWindow) -> bool:
     """Return whether a side has sent nothing but window probes since it learned that its peer had closed the window.
 
-    A side cannot have known of the closed window when it sent data that is captured within one round trip (between the capture
-    point and the side) after the announcement, so this data does not count.
+    Data captured within one round trip (from the capture point to the side) after the announcement does not count, because the
+    side sent it before it knew of the closed window.
     """
     data = own.previous
     if data is None or data.frame < window.closed_frame or data.length <= 1:

@@ -17,7 +17,7 @@ CLIENT: Final = 1
 SERVER: Final = 2
 BOTH: Final = 3
 CLOSED_BY: Final = ("", "client", "server", "both")
-"""The texts for who closed a connection, by number."""
+"""The texts for who closed a connection, indexed by the numbers NOBODY, CLIENT, SERVER and BOTH."""
 
 BY_FIN: Final = 1
 BY_RST: Final = 2
@@ -65,7 +65,8 @@ def close(connection: Connection, own: Side, packet: Packet, segment: Segment) -
 def is_of_first_rst(closing: Close, packet: Packet, ip: i64) -> bool:
     """Return True if an RST is the first RST of a side, or follows it shortly with the same time to live.
 
-    Any other RST is ignored, because kernels and firewalls may send RSTs with the address of either host. `ip` is as in Side.ip.
+    Any other RST is no evidence about the first, because kernels and firewalls may send RSTs with the address of either host.
+    `ip`: the RST's time to live and IP identification, as in Side.ip.
     """
     if closing.rst_frame == NEVER:
         return True
@@ -134,7 +135,7 @@ def who_closed(client: Close | None, server: Close | None) -> tuple[i64, i64]:
         return CLIENT, fin_or_rst(client)
     if fin_or_rst(client) == BY_FIN and fin_or_rst(server) == BY_FIN:
         return BOTH, BY_FIN
-    # an RST without an ACK number responds to an earlier packet
+    # an RST without an ACK number responds to an earlier packet, so the close that was captured first decides
     is_client = closing_frame(client) < closing_frame(server)
     return (CLIENT, fin_or_rst(client)) if is_client else (SERVER, fin_or_rst(server))
 

@@ -2,8 +2,8 @@
 
 Causes are evasion of inspection, a faulty middlebox, or two networks in one capture. Retransmitted data is compared with the data
 as it was first sent, if that was within the last limits.FIRST_COPIES frames. A difference only counts if the checksums of both
-packets are correct. Data that was damaged in transit, or captured before the network card filled in the checksum, differs for
-harmless reasons.
+packets are correct, because damage in transit is harmless. Packets captured before the network card filled in the checksum do not
+count either.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ def is_conflict(first: FirstCopy, key: bytes, packet: Packet, segment: Segment, 
 def is_sound(key: bytes, place: i64, length: i64, places: Places) -> bool:
     """Return whether the TCP checksum of a packet is correct (RFC 9293 section 3.1).
 
-    `place` and `length`: the position and the length of the TCP payload in the capture. The TCP header is searched for backward
-    from there: it must have the ports of `key`, and a data offset that equals its distance from the payload. Return False if no
+    `place` and `length`: the position and the length of the TCP payload in the capture. Search backward from the payload for the
+    TCP header, which must have the ports of `key` and a data offset that equals its distance from the payload. Return False if no
     header is found.
     """
     size: i64 = (len(key) - 4) // 2

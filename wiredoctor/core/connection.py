@@ -34,7 +34,7 @@ class Clock:
         self.stamp: i64 = stamp
         """The earlier TSval with which the next TSval is compared."""
         self.unit: i64 = 0
-        """The most likely tick length in ns; 0 while no common one fits."""
+        """The most likely tick length in ns; 0 while no common tick length fits."""
         self.votes: i64 = 0
         """The number of observations that fit the tick length `unit`, minus those that do not."""
 
@@ -68,9 +68,7 @@ class Previous:
         self.ack_delay: i64 = NEVER
         self.ack_bytes: i64 = 0
         self.ack_stamp: i64 = NEVER
-        """The TSval of the newest pure ACK; NEVER unless that ACK was delayed and the peer echoes this TSval from then on (RFC
-        7323).
-        """
+        """The TSval of the newest pure ACK if it was delayed and the peer echoes this TSval from then on; otherwise NEVER."""
         self.advance_time: i64 = NEVER
         """The time at which a pure ACK of this side last advanced the acknowledgment number."""
         self.ack_gap: i64 = NEVER
@@ -256,7 +254,7 @@ class Side:
     """One direction of a connection: what its host has sent and acknowledged."""
 
     def __init__(self, mss: i64 = ETHERNET_MSS) -> None:
-        # fields used together when the row is written and the side is freed are adjacent, because they left the CPU cache by then
+        # these fields are adjacent because they are read together when the row is written; by then the CPU cache lacks them
         self.syn: Syn | None = None
         self.gaps: list[Gap] | None = None
         self.flight: Flight | None = None
@@ -288,7 +286,7 @@ class Side:
         self.acknowledgment_jump: i64 = NEVER
         """The stream offset of an acknowledgment number far from `acknowledgment`; the next packet has to confirm it."""
         self.mss: i64 = mss
-        """The maximum size in bytes of this side's segments, counting the timestamps option; without SYNs, that of Ethernet."""
+        """The MSS in bytes of this side's segments, with the timestamps option not subtracted; without SYNs, that of Ethernet."""
         self.window_edge: i64 = NEVER
         """The offset in the peer's stream at which the newest window of this side ends."""
         self.window: i64 = -1
@@ -425,9 +423,9 @@ class SecondCopies:
 class Oddities:
     """Counts and first frames of abnormal observations.
 
-    These are ACKs of bytes that were not captured, segments longer than their receiver accepts (segmentation offload), bytes that
-    were sent twice with different content, reused ports, SYN-ACKs after the client's first ACK, packets that were captured
-    twice, and the addresses after address translation.
+    They concern ACKs of bytes that were not captured, segments longer than their receiver accepts (segmentation offload), bytes
+    that were sent twice with different content, reused ports, SYN-ACKs after the client's first ACK, packets that were captured
+    twice, and address translation.
     """
 
     def __init__(self) -> None:
@@ -435,11 +433,11 @@ class Oddities:
         self.unseen_frame: i64 = NEVER
         self.unseen_time: i64 = NEVER
         self.unsent_bytes: i64 = 0
-        """The number of bytes that were acknowledged although their host had not sent them (delivery.note_unsent)."""
+        """The number of acknowledged bytes that their apparent sender had never sent (delivery.note_unsent)."""
         self.unsent_frame: i64 = NEVER
         self.unsent_time: i64 = NEVER
         self.unsent_later_frame: i64 = NEVER
-        """The frame number of the later ACK that shows this: its sequence number lies below the acknowledged bytes."""
+        """The frame number of the ACK that proves `unsent_bytes`: its sequence number lies below the acknowledged bytes."""
         self.unsent_later_time: i64 = NEVER
         self.super_segments: i64 = 0
         """The number of segments longer than their receiver accepts."""
@@ -473,7 +471,7 @@ class Connection:
 
     def __init__(self, number: i64, key: bytes) -> None:
         self.addresses: i64 = 0
-        """A hash of both addresses, as in Packet."""
+        """A hash of both addresses, as in Packet.addresses."""
         self.ports: i64 = 0
         self.next: Connection | None = None
         """The next connection in the same chain of `Flows`. A connection stays in its chain while `is_followed` is true."""

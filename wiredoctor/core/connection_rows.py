@@ -64,8 +64,10 @@ NO_CONTENT: Final = pack_cells([0, 0, 0, NEVER, NEVER, -1])
 
 
 class ConnectionRows:
-    """Writes the table `connections`. `hellos` contains the parsed TLS hellos of the rows that have one, `translated` the keys
-    of connections after address translation.
+    """Writes the table `connections`.
+
+    `hellos`: the parsed TLS hellos of connections that have some. `translated`: the keys (addresses and ports) of connections
+    after address translation.
     """
 
     def __init__(self) -> None:
@@ -203,7 +205,7 @@ def hash_endpoint(key: bytes, is_source: bool) -> i64:
         return u32(key, at) << 16 | port
     mixed = port
     for _ in range(4):
-        # after an overflow, the low bits of a product would be equal
+        # compiled code may overflow here; the low bits are the same with and without overflow
         mixed = (mixed ^ u32(key, at)) * MULTIPLIER & LOW_BITS
         mixed ^= mixed >> 32
         at += 4
@@ -295,8 +297,8 @@ def write_copies(out: BytesWriter, copies: SecondCopies) -> None:
 def is_one_sided(connection: Connection) -> bool:
     """Return whether only packets of one side were captured, although these packets show that the other side replied.
 
-    The evidence is that their ACK numbers advance, or that they acknowledge the reply to a SYN. If the SYNs were not captured, it
-    is enough that the captured side sends new data and never retransmits.
+    The evidence is that the ACK numbers advance, or that a packet acknowledges the reply to a SYN. If the SYNs were not captured,
+    it is enough that the captured side sends new data and never retransmits.
     """
     side: Side = connection.first if connection.first.packets else connection.second
     if connection.first.packets and connection.second.packets:

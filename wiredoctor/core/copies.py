@@ -47,7 +47,7 @@ UNEQUAL: Final = 16
 FORGOTTEN: Final = 64
 """Old packets are dropped once per this many new ones.
 
-Dropping many at a time is quicker, because processors read memory ahead.
+Dropping many at a time is faster, because the processor prefetches memory.
 """
 HALF: Final = 1 << 31
 
@@ -149,11 +149,10 @@ class Copies:
         self.mask = mask
 
     def alike(self, newest: i64, wanted: RecentPacket, packet: Packet) -> RecentPacket | None:
-        """Return the most recent packet of a side that has the same sequence number, acknowledgment number and options as
-        `packet`.
+        """Return a side's newest earlier packet with the same TCP header fields, options and length as `packet`, or None.
 
-        Return None if there is none. `wanted`: the entry of the ring buffer that describes `packet`. The search goes backward
-        from packet number `newest` of the ring buffer.
+        `wanted`: the entry of the ring buffer that describes `packet`. The search goes backward from packet number `newest` of
+        the ring buffer.
         """
         steps: i64 = 0
         while newest >= self.oldest and steps < SEARCHED:

@@ -12,7 +12,7 @@ from mypy_extensions import i64
 from wiredoctor.core.segment import MILLISECOND
 
 UNREACHABLE = (1 << 63) - 1
-"""A minimum (or, negated, a maximum) that no row reaches, used if no rule needs these rows."""
+"""A minimum that no row reaches, used if no rule needs the rows. Negated, it is a maximum that every row exceeds."""
 
 
 BURST_GAP: Final = 10 * MILLISECOND
@@ -46,7 +46,7 @@ class Cutoffs:
         A quarter of a round trip is added as tolerance.
         """
         self.min_stall: i64 = UNREACHABLE
-        """The minimum time without progress before the retransmission that ended the stall."""
+        """The minimum duration of a stall: the time without progress before the retransmission that ended the stall."""
         self.min_retransmission_delay: i64 = 50 * MILLISECOND
         """The minimum time without progress after which retransmissions are counted."""
         self.min_copies: i64 = UNREACHABLE
@@ -54,9 +54,7 @@ class Cutoffs:
         self.min_closed_window: i64 = 20 * MILLISECOND
         """The minimum time for which a window was closed."""
         self.min_window_wait: i64 = UNREACHABLE
-        """The minimum time that a sender lost because its data was refused, or because it sent data into a small window only
-        when its override timer expired.
-        """
+        """The minimum time that a sender lost because its data was refused, or because it waited for its override timer."""
         self.min_run: i64 = UNREACHABLE
         """The minimum number of segments in a run of small segments; 2 are enough if the run continues in another message."""
         self.max_run: i64 = -UNREACHABLE
@@ -77,5 +75,5 @@ class Cutoffs:
         """The minimum duration of a body. The limits on the transfer rate of a shorter body are not examined."""
 
     def burst_gap(self) -> i64:
-        """Return the shortest pause (ns) that separates two bursts. Callers use two round trips instead if that is longer."""
+        """Return the shortest pause (ns) that separates two bursts. Callers use two round trips instead if they are longer."""
         return min(BURST_GAP, self.min_pause)

@@ -24,7 +24,7 @@ class Datagrams:
         self.scratch: bytearray = bytearray()
         """A buffer with the addresses and the content of each datagram. Its first byte has the position tables.SCRATCH."""
         self.fragments: FragmentStore | None = None
-        """The fragments of incomplete datagrams; None until the first fragment, because few captures need this module."""
+        """The fragments of incomplete datagrams; None until the first fragment, so most captures do not load FragmentStore."""
         self.tunnels: dict[int, None] = {}
         """Fragmented UDP datagrams that belong to tunnels, by a hash of addresses and identification.
 
@@ -34,7 +34,7 @@ class Datagrams:
         self.place: i64 = 0
         """The position in the capture of the newest datagram's first byte."""
         self.reason: i64 = 0
-        """The reason why a datagram could not be reassembled."""
+        """The reason why the newest fragment did not complete a datagram: WAITING or NO_ROOM."""
 
     def is_of_tunnel(self, datagram: int, is_first: bool) -> bool:
         """Return whether a fragment of this UDP datagram belongs to a tunnel.

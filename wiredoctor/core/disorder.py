@@ -1,8 +1,8 @@
 """Find out why timestamps of a file go backward: its packets are not in time order, or a clock was set back.
 
 If a connection has packets before and after the place where the timestamps go backward, its sequence numbers show the cause.
-Without such a connection, the times before and after this place are compared. If they overlap, a clock may have been set back. If
-they do not overlap, the cause makes no difference, and the packets can be sorted by time.
+Without such a connection, the ranges of times before and after this place are compared. If the ranges overlap, a clock may have
+been set back. Otherwise, the cause makes no difference, and the packets can be sorted by time.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ from wiredoctor.core.records import ACROSS, AHEAD, LATEST, LEAST, SHUFFLED, Reco
 from wiredoctor.core.segment import ACK, FIN, SYN
 
 FEW: Final = 5
-"""If timestamps go backward for at least this many packets in a row, a clock may have been set back. In a
-shorter run, the packets merely arrived late."""
+"""If at least this many consecutive packets are earlier than a packet before them, a clock may have been set back.
+
+Fewer packets merely arrived late.
+"""
 OFTEN: Final = 8
 """If timestamps go backward at more places than this, only connections can show that a clock was set back."""
 MAX_PARTS: Final = 1 << 16
-"""The maximum number of places where timestamps go backward that are examined in a file."""
+"""The maximum number of places in a file that are examined because timestamps go backward there."""
 FLOWS: Final = 1 << 16
 """The maximum number of connections whose newest packets are kept."""
 NEAR: Final = 1 << 24
@@ -51,10 +53,9 @@ class Part:
         self.is_behind: bool = before is not None
         self.for_order: i64 = 0
         self.for_clock: i64 = 0
-        """The number of packet pairs that show that a clock was set back: their order in the file is right, but their times
-        are wrong.
+        """The number of packet pairs whose order in the file is right although their times are wrong: a clock was set back.
 
-        `for_order` counts the pairs that show the opposite: their times are right, but their order in the file is wrong.
+        `for_order`: the number of packet pairs whose times are right although their order in the file is wrong.
         """
 
     def add(self, time: i64) -> None:
@@ -111,9 +112,9 @@ class Disorder:
         self.headers: Headers = Headers(Datagrams())
         self.flows: dict[tuple[int, int], Flow] = {}
         self.earliest: i64 = LATEST
-        """The earliest time in ns since the first packet of the file. Timestamps that seem damaged are ignored."""
+        """The time of the earliest packet, in ns since the first packet of the file. Timestamps that seem damaged are ignored."""
         self.is_slight: bool = False
-        """True if packets are at most 50 ms out of order, or 500 ms between interfaces."""
+        """True if some packets are out of order by at most 50 ms on one interface, or by at most 500 ms between interfaces."""
         self.is_across: bool = False
         """True if packets of different interfaces are more than 500 ms out of order."""
         self.across_order: i64 = 0
@@ -123,9 +124,9 @@ class Disorder:
         self.slight_clock: i64 = 0
         """Like `Part.for_clock`, but for packets in the same part; `slight_order` is like `Part.for_order`."""
         self.newest: dict[int, Part] = {}
-        """The newest part of each interface."""
+        """The newest `Part` of each interface."""
         self.parts: list[Part] = []
-        """All parts that begin where timestamps go backward."""
+        """The parts that begin where timestamps go backward, in file order; at most MAX_PARTS."""
         self.has_more: bool = False
         """True if timestamps go backward at more than MAX_PARTS places."""
         self.highest: i64 = -LATEST
@@ -249,7 +250,7 @@ class Disorder:
         return sorted(int(part.first_frame) for part in clock)
 
     def is_proved(self) -> bool:
-        """Return whether connections show that packets are slightly out of order, and no connection shows the opposite."""
+        """Return whether connections show that packets are slightly out of order, and none shows that a clock was set back."""
         return self.across_order + self.slight_order > 0 and self.across_clock + self.slight_clock == 0
 
     def is_unsorted(self) -> bool:
@@ -260,8 +261,7 @@ class Disorder:
 
 
 def order_after(first: NewestOfSide, is_own: bool, sequence: i64, acknowledgment: i64, size: i64) -> i64:
-    """Return 1 if sequence and acknowledgment numbers show that a packet is later than `first`, -1 if it is earlier, 0 if
-    unknown.
+    """Return 1 if a packet was sent after `first`, -1 if before, 0 if unknown, judged by sequence and acknowledgment numbers.
 
     `is_own`: both packets come from the same side.
     """

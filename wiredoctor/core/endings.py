@@ -1,6 +1,6 @@
 """End the open messages of a connection.
 
-This happens when the grace period after a close is over, when a connection can no longer get packets, or at the end of the
+This happens when the grace period after a close is over, when no more packets can belong to the connection, or at the end of the
 capture.
 """
 
@@ -137,7 +137,7 @@ def has_all_before_fin(talk: HttpConnection, direction: i64) -> bool:
 def end(talk: HttpConnection, last_reason: i64, deadline: i64, clock: i64) -> None:
     """End the messages that had begun by the deadline. A direction that was not closed by then stays open.
 
-    If the deadline is FOREVER, every direction ends, and one that was not closed gets the end reason `last_reason`.
+    If the deadline is FOREVER, every direction ends, and a direction that was not closed gets the end reason `last_reason`.
     """
     talk.clock = clock
     if is_settled(talk):

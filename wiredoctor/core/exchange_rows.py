@@ -52,7 +52,7 @@ HAS_GAP: Final = 4
 NO_MESSAGE: Final = pack_cells([NEVER] * 8 + [0, 0, NEVER, 0, -1, NEVER, NEVER, NEVER, -1])
 """The values of the columns MESSAGE for a message that was not captured."""
 NO_PARTS: Final = pack_cells([NEVER] * 5)
-"""The cells of the parts of a request that was not captured or has no body."""
+"""The cells that `write_parts` writes for a request that was not captured or has no body."""
 
 
 class HeadCodes:
@@ -163,7 +163,7 @@ class ExchangeRows:
             self.request_ids.append(request_id)
 
     def take(self) -> tuple[list[bytes], list[bytes]]:
-        """Return the rows of `exchanges` followed by the repeated rows, and the request target of each row. Begin a new batch."""
+        """Return the rows of `exchanges` followed by the repeated rows, and the request target of each row. Begin new lists."""
         targets = self.targets + self.repeated_targets
         self.targets, self.repeated_targets = [], []
         return [*self.rows.take(), *self.repeated.take()], targets
@@ -176,7 +176,7 @@ class ExchangeRows:
 
 
 def known_transfer(message: Message | None) -> Transfer | None:
-    """Return what limited the body of a message; None if the body is short, or has not ended."""
+    """Return what limited the transfer rate of a message's body; None if the body is short, or has not ended."""
     transfer = None if message is None else message.transfer
     return None if transfer is None or transfer.path == NEVER else transfer
 
@@ -221,9 +221,9 @@ def write_parts(out: BytesWriter, request: Message | None) -> None:
 
 
 def write_known(out: BytesWriter, known: i64, rtt_client: i64, rtt_server: i64) -> None:
-    """Write the columns about a connection as it was known: three for the bits in `known`, and two for round trips (ns).
+    """Write five columns about a connection: three for the bits in `known`, and two for round trips (ns).
 
-    The bits are those of `find_known`.
+    `known`: the result of `find_known`.
     """
     write_i64_le(out, i64(known & HANDSHAKE != 0))
     write_i64_le(out, i64(known & BOTH_DIRECTIONS != 0))

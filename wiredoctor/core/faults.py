@@ -114,7 +114,7 @@ def check_announced(reader: Reader, message: Message, exchange: Exchange, data: 
 def find_contradiction(reader: Reader, message: Message, exchange: Exchange, how: i64) -> str:
     """Return the kind of fault in a message's framing fields; "" if there is none.
 
-    The fields of a response are not checked if it has no body or answers CONNECT. If the request was not captured, they are
+    The fields of a response are not checked if it has no body or answers CONNECT. If the request was not captured, the fields are
     checked under two conditions. The body must be chunked, because its first chunk shows that the request was not HEAD
     (`report_held`). All earlier bytes of the server must have been captured, because otherwise the response may be part of a
     body.
@@ -279,7 +279,7 @@ def may_be_answer(reader: Reader, exchange: Exchange, request: Message, data: by
 
 
 def resembles_response(data: bytes) -> bool:
-    """Return whether bytes are an invalid header section, or the rest of a body that a header section follows.
+    """Return whether bytes are an invalid header section, or the rest of a body followed by a header section.
 
     Examples are an invalid status line, a Shoutcast status line, or bytes that contain "HTTP/1.".
     """

@@ -1,7 +1,8 @@
-"""Number the connections of a sorted file by their first packets in the file, as Wireshark does.
+"""Number the connections of a file by the order of their first packets in the file, as Wireshark does.
 
-The packets of a sorted file are analyzed in time order. The order of connections in the file is found earlier, when the file is
-divided into parts that are in time order (lanes, see sorting.py). `Flows` takes the ids from this order.
+A file whose packets are not in time order is sorted and analyzed in time order. The order of its connections in the file is found
+earlier, when the file is divided into parts that are in time order (lanes, see sorting.py). `Flows` takes the ids from this
+order.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from wiredoctor.core.segment import ACK, SYN
 
 
 class FileOrder:
-    """The first connections of a file, at most limits.OPEN, in the order of the file. Later ones are numbered in time order.
+    """The first limits.OPEN connections of a file, in the order of the file. Later connections are numbered in time order.
 
     A connection is identified by the key of its packets for which Packet.is_turned is false.
     """

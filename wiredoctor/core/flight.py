@@ -26,7 +26,7 @@ def remember_sent(own: Side, packet: Packet, segment: Segment, new_flights: list
     sent.offset = segment.offset
     sent.length = packet.length
     sent.captured = packet.captured
-    # a segment that fills several gaps has no single range
+    # a segment that fills several gaps has no single range to compare
     if segment.pieces is None and packet.flags & SYN == 0:
         sent.place = place_of_payload(packet)
     if own.highest > segment.highest_before:

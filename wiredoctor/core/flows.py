@@ -1,6 +1,7 @@
 """Assign packets to connections, numbered like Wireshark's `tcp.stream`, and drop connections that are over.
 
-Packets between the same two endpoints belong to one connection until a packet opens another one. Three kinds of packets do:
+Packets between the same two endpoints belong to one connection until another connection begins. It begins with one of these
+packets:
 
 - a SYN whose initial sequence number differs from the one that is known for its side (tshark 4.0, packet-tcp.c)
 - a packet long after the last packet of a closed connection
@@ -81,7 +82,7 @@ class Flows:
         self.after: i64 = 0
         """The number added to the first frame number of a connection that has no id in `in_file`.
 
-        It makes the connection sort after all connections that have an id.
+        The connection then sorts after all connections that have an id there.
         """
         self.held: list[int] = [0] * BUCKETS
         """The number of connections in each bucket."""
@@ -104,7 +105,7 @@ class Flows:
         self.retained_packets: i64 = limits.RETAINED_PACKETS.value
         self.crowd_check: i64 = limits.CROWD_CHECK.value
         self.next_check: i64 = self.crowd_check
-        """The frame after which connections are counted again."""
+        """The number of the frame after which connections are counted again."""
         self.most: i64 = max(limits.OPEN.value // BUCKETS, 1)
         """The maximum number of connections in a bucket."""
 
@@ -150,7 +151,7 @@ class Flows:
         return side.base != NO_BASE and side.base != packet.sequence
 
     def is_late(self, connection: Connection, packet: Packet) -> bool:
-        """Return whether a packet comes so long after the close of a connection that it cannot belong to it."""
+        """Return whether a packet comes so long after a connection's close that the packet belongs to a later connection."""
         if not connection.closed:
             return False
         late = packet.clock - connection.last_clock >= self.retention
@@ -325,8 +326,7 @@ class Flows:
         self.closing_first = at
 
     def is_over(self, last_frame: i64, last_clock: i64, frame: i64, clock: i64) -> bool:
-        """Return whether a closed connection can be retired, because enough time and enough frames have passed since its last
-        packet.
+        """Return whether a closed connection can be retired: enough time and frames have passed since its last packet.
 
         If not, ensure that the connection is checked again later.
         """

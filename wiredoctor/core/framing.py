@@ -35,13 +35,13 @@ def response_framing(head: Head, length: i64, method: str) -> i64:
         return CHUNKED
     if head.coding == OTHER_LAST:
         return UNTIL_CLOSE
-    # 5. an invalid Content-Length cannot be recovered from
+    # 5. an invalid Content-Length: the end of the body is unknown
     if length == BAD_LENGTH:
         return BROKEN
     # 6. a valid Content-Length
     if length != NO_LENGTH:
         return LENGTH
-    # 8. neither field: the body ends at the close; after a POST to exec or attach the client sends data too
+    # 8. neither field: the body ends at the close; after a POST to Docker's exec or attach, the client sends data too
     if status == 200 and method in ("POST", "") and head.fields.content_type in RAW_STREAMS:
         return TUNNEL
     return UNTIL_CLOSE

@@ -26,7 +26,7 @@ from wiredoctor.core.packet import NOT_CAPTURED, Packet
 from wiredoctor.core.segment import ACK, CWR, ECE, NEVER, RST, SYN, Segment
 
 DEFAULT_MSS: Final = 536
-"""The MSS in bytes of a host whose SYN has no MSS option (RFC 9293 section 3.7.1). Every host accepts it."""
+"""The MSS in bytes of a host whose SYN has no MSS option (RFC 9293 section 3.7.1). Every host accepts this size."""
 DEFAULT_MSS_IPV6: Final = 1220
 LONGEST_SYN: Final = 1 << 16
 """The maximum number of bytes that the reply to a SYN acknowledges: the data in the packet with the SYN (RFC 7413)."""
@@ -58,7 +58,7 @@ def read_handshake(connection: Connection, own: Side, packet: Packet, segment: S
 
 
 def forget_former(connection: Connection, own: Side, peer: Side) -> None:
-    """Forget the numbers that the peer sent before a repeated SYN, if it sent neither a SYN nor data.
+    """Forget a peer's sequence and acknowledgment numbers at a repeated SYN if the peer sent no SYN and neither side sent data.
 
     The peer still knew an earlier connection on these ports, and sent a challenge ACK with the numbers of that connection. The
     client answers it with an RST, which ends only the earlier connection (RFC 9293 section 3.10.7.3).

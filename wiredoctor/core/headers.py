@@ -234,7 +234,7 @@ class Headers:
     def enter(self, block: bytes, addresses: i64, version: i64) -> None:
         """Store the position of the addresses of an IP header.
 
-        An IP header outside of this one counts as an encapsulation.
+        If this header is inside another IP packet, the outer IP header counts as an encapsulation.
         """
         layers = self.layers
         if layers.hashing and layers.ip_headers and not layers.is_quoted:

@@ -2,8 +2,8 @@
 
 Most header sections occur repeatedly. The relevant lines of a header section form a path in a tree of cached lines. At the end of
 the path is the Head object that all equal header sections share. At each node, the line that followed last time is tried first.
-For any other line, the length of its name and two of its letters show whether the line may be relevant; a bytes object is only
-created in this case. A header section with unusual syntax is parsed by wiredoctor.protocols.http1.head.
+For any other line, the length of its name and two of its letters show whether the line may be relevant. Only then is a bytes
+object created for the line. wiredoctor.protocols.http1.head parses header sections with unusual syntax.
 """
 
 from __future__ import annotations
@@ -59,15 +59,15 @@ Valid ids are shorter (protocols/http1/request_ids.py).
 """
 
 FIRST_BYTES: Final[dict[str, bytes]] = {"gzip": b"\x1f", "x-gzip": b"\x1f", "zstd": b"\x28" + bytes(range(0x50, 0x60))}
-"""Content coding -> the bytes with which content in this coding may begin.
+"""The bytes with which content may begin, by content coding.
 
-RFC 1952 section 2.3.1 (gzip). RFC 8878 sections 3.1.1 and 3.1.2 (frames and skippable frames of Zstandard). Other codings have no
-such bytes.
+Sources: RFC 1952 section 2.3.1 for gzip; RFC 8878 sections 3.1.1 and 3.1.2 for frames and skippable frames of Zstandard. Content
+in other codings may begin with any byte.
 """
 
 FIXED: Final = 0
 LENGTH: Final = 1
-"""Values of `Lines.value`: FIXED for a line that is cached with its value, LENGTH for Content-Length, cached without it."""
+"""Values of `Lines.value`: FIXED for a line cached with its value, LENGTH for Content-Length, whose value is not cached."""
 
 assert (MAX_LINES, LONGEST) == (grammar.MAX_LINES, grammar.LONGEST)
 
@@ -75,7 +75,7 @@ assert (MAX_LINES, LONGEST) == (grammar.MAX_LINES, grammar.LONGEST)
 class Head:
     """The start line and relevant fields of a header section.
 
-    It does not contain the target, the length and the request id, because they differ between most messages.
+    The target, the length and the request id are not included, because they differ between most messages.
     """
 
     def __init__(self, line: RequestLine | StatusLine, fields: Fields) -> None:
@@ -370,7 +370,7 @@ def find_byte(block: bytes, at: i64, stop: i64, lowest: i64, mark: i64) -> i64:
     while at + 8 <= stop:
         word = read_i64_le(block, at)
         marked, deleted = word ^ marks, word ^ deletes
-        # subtracting sets the high bit of each byte that is smaller, and may set the high bits of bytes after it
+        # subtracting sets the high bit of each byte that is smaller, and maybe of bytes after it: only the first hit is reliable
         hits = ((word - lows) & ~word | (marked - ones) & ~marked | (deleted - ones) & ~deleted) & high_bits
         if hits != 0:
             if hits & 0x80808080 == 0:

@@ -1,7 +1,7 @@
 """Read the HTTP of all connections: take packets, and write rows of exchanges, closes and faults.
 
 `Http.read` finds the HttpConnection of the packet's connection (pairing.py). The HttpConnection passes new bytes in order
-(reassembly.py) to the reader of their direction (http1.py, heads.py). Rows are written by exchange_rows.py and close_rows.py.
+(reassembly.py) to the reader of their direction (http1.py, heads.py). exchange_rows.py and close_rows.py write the rows.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ class Message:
             self.high, self.low = 0, u32(block, addresses)
             if self.type == UNREACHABLE and self.code == FRAGMENTATION_NEEDED:
                 mtu = u16(block, at + 6)
-        if mtu > 0:  # RFC 1191 section 5: routers without support for an MTU leave it 0
+        if mtu > 0:  # RFC 1191 section 5: routers that do not report an MTU leave the field 0
             self.mtu = mtu
 
 

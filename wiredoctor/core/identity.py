@@ -1,6 +1,6 @@
-"""Compute hashes that show how two copies of a packet differ outside of their innermost IP and TCP headers.
+"""Compute the facts by which possible copies of a packet are compared.
 
-Copies may differ in MAC addresses, in encapsulation, and in TCP options.
+These are the hashes of the link layer and of the encapsulation, and the TCP options.
 """
 
 from __future__ import annotations

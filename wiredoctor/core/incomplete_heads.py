@@ -52,7 +52,7 @@ def keep(reader: Reader, partial: Partial, data: bytes) -> None:
 
 
 def announce(reader: Reader, ack: i64) -> None:
-    """If the server already responds to a request with an incomplete head, for example with 408, begin the exchange.
+    """Begin the exchange of a request with an incomplete head if the server already responds to it, for example with 408.
 
     `ack`: the acknowledgment of the response, as a stream offset.
     """
