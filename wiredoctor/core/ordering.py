@@ -260,7 +260,7 @@ class Ordering:
     def sort_held(self) -> None:
         """Insert the collected packets into the queue, each before the packets with later times.
 
-        If the clock was set back, append them to the queue instead.
+        If the clock was set back, or if the clocks of interfaces differ, append them to the queue instead.
         """
         late = self.late
         self.late = []
@@ -283,7 +283,7 @@ class Ordering:
         elif has_step:
             for held in late:
                 self.set_back(held)
-        else:  # the clocks of several interfaces
+        else:  # no clock went backward: the clocks of the interfaces differ
             self.queue += late
 
     def set_back(self, held: HeldPacket) -> None:
@@ -381,7 +381,7 @@ class Ordering:
     def due_at(self) -> i64:
         """Return the time at which the first packet in the queue is returned if no more packets come.
 
-        Return the constant LATEST if none is held.
+        Return the constant LATEST if no packet is held.
         """
         if self.gone == len(self.queue) and not self.late:
             return LATEST

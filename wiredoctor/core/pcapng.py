@@ -225,7 +225,11 @@ class PcapngRecords(Records):
         return False
 
     def change_clock(self, interface: i64, high: i64, low: i64) -> None:
-        """Set `clock` to the clock of an interface. `high` and `low`: the timestamp of a packet in two halves of 32 bits."""
+        """Set `clock` to the clock of an interface.
+
+        `high` and `low`: the upper and lower 32 bits of a packet's timestamp. It becomes the time of the first packet if that is
+        unknown.
+        """
         described = self.interfaces[interface]
         if self.times.first is None:
             self.times.first = blocks.nanoseconds(int(high) << 32 | int(low), described)

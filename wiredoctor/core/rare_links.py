@@ -59,7 +59,7 @@ FIXED: Final = {
 }
 """The size of the header of a link type, and the header after it."""
 NETANALYZER: Final = (4, ETHERNET)
-"""The same for LINKTYPE_NETANALYZER."""
+"""The size of the LINKTYPE_NETANALYZER header, and the header after it."""
 
 
 def rare_link(layers: Layers, block: bytes) -> i64:

@@ -138,7 +138,7 @@ def skip_gaps_before(talk: HttpConnection, reader: Reader, offset: i64) -> None:
 
 
 def wake_for_gap(talk: HttpConnection, reader: Reader) -> None:
-    """Schedule a wake-up for the time when the first gap, if it is still open then, is to be skipped."""
+    """Schedule a wake-up for the time at which the first gap is skipped unless it was filled before."""
     waiting = reader.waiting
     if waiting is not None:
         since = waiting.acknowledged_at()

@@ -230,7 +230,7 @@ class Stalls:
             self.watches.append(pace.watch(sender, packet))
 
     def note_payload(self, packet: Packet) -> None:
-        """Record in a watch if a packet with payload may be the response that the watch expects. Drop expired watches."""
+        """Record if a packet with payload may be the response that one of `watches` waits for. Drop expired watches."""
         left: list[Watch] = []
         for watch in self.watches:
             if pace.is_answer(watch, packet):
