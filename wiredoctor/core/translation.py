@@ -158,7 +158,7 @@ class Translation:
                 self.leave_out(leg)
 
     def enter(self, connection: Connection, packet: Packet) -> None:
-        """Store the connection of the current SYN. If it is proved that the SYN opens a second leg, mark the connection as one."""
+        """Store the connection of the current SYN. If the SYN is proved to open a second leg, mark the connection as one."""
         if self.syn is not None:
             self.syn.connection = connection
         leg = self.leg

@@ -211,7 +211,7 @@ class Repetitions:
                 self.write_probes(connection, pending.direction, pending.time)
 
     def write(self, connection: Connection, direction: i64, frame: i64, clock: i64) -> None:
-        """Write the row of a direction if it has repeated data often enough.
+        """Write the row about data that a direction repeats, if the data was sent often enough or was answered with an RST.
 
         `frame`: the packet with the ACK that ends the repetition, or NEVER.
         """

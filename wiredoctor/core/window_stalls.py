@@ -104,7 +104,8 @@ class WindowStalls:
     def note_new_data(self, connection: Connection, own: Side, waits: Waits, packet: Packet, segment: Segment) -> None:
         """Record new data that exceeds the peer's window, or that a timer of the sender sent to fill a small window.
 
-        `waits`: the state of the peer.
+        Also write the current row if no stall can continue it, or drop it if the window has become large. `waits`: the peer's
+        state.
         """
         if waits.refused_end != NEVER and segment.window_room < packet.length:
             waits.refused_end = max(waits.refused_end, own.highest)
@@ -213,7 +214,7 @@ class WindowStalls:
         self.write(connection, 1, packet.frame)
 
     def end(self, connection: Connection) -> None:
-        """Write the rows of an ended connection: those of current stalls, and one for each window that is still closed."""
+        """Write the rows of an ended connection: those of current stalls, and one for each probed window that is still 0."""
         for receiver in range(2):
             self.write(connection, receiver, connection.last_frame)
             own = connection.first if receiver == 0 else connection.second
