@@ -217,7 +217,7 @@ class Exchange:
         NEVER if there is no such packet.
         """
         self.known: i64 = 0
-        """The facts that were known about the connection when the exchange ended, as the bits of exchange_rows.find_known.
+        """The facts that were known about the connection when the exchange ended, as bits (see exchange_rows.find_known).
 
         The field is set when the row of `exchanges` is written.
         """

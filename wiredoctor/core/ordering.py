@@ -80,9 +80,9 @@ class Ordering:
         self.gone: i64 = 0
         self.free: list[HeldPacket] = []
         self.due: i64 = 0
-        """The number of queued packets that came before the clock was set back.
+        """The number of queued packets that are returned first, whatever their times are.
 
-        They are returned first, whatever their times are.
+        They came before the clock was set back, or no more records follow.
         """
         self.highest: i64 = -LATEST
         """The latest time since the clock was set back."""
@@ -250,7 +250,9 @@ class Ordering:
         self.add_late(held)
 
     def add_late(self, held: HeldPacket) -> None:
-        """Collect a packet with an earlier time. As soon as it is known why the times are earlier, sort the collected packets."""
+        """Collect a packet with an earlier time. Sort the collected packets once there are enough to judge why their times are
+        earlier.
+        """
         self.late.append(held)
         self.compare(held)
         goes_on = held.packet.time - self.late[0].packet.time >= LONG or len(self.late) >= FEW

@@ -5,8 +5,8 @@ signs: the time to live does not fit the host; the IP identification does not fi
 early for a reply of the host; a FIN lacks the timestamps option; the sequence number is ahead of the host's data. Each sign may
 occur by chance, so two are required.
 
-`Side.ip` holds the newest time to live and IP identification of a side, so that checking a packet takes one comparison.
-`Side.path` holds unusual changes of these two values.
+`Side.ip` holds the newest time to live and IP identification of a side, so checking a packet takes one comparison. `Side.path`
+holds unusual changes of these two values.
 """
 
 from __future__ import annotations

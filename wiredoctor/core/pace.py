@@ -73,7 +73,7 @@ MAX_LATE: Final = 3 * MILLISECOND // 2
 SHORTEST: Final = 5 * MILLISECOND
 """The shortest gap between segments, in ns, that is stored: no ACK is delayed for a shorter time."""
 TOLERANCE: Final = MILLISECOND
-"""The tolerance in ns within which gaps are equally long; a tenth of the gap is added."""
+"""The maximum difference in ns between gaps that count as equally long; a tenth of the gap is added."""
 LONGEST: Final = 2_000 * MILLISECOND
 """The maximum time in ns for which the row of a segment is held until later gaps between segments are known."""
 MAX_HELD: Final = 64
@@ -99,10 +99,11 @@ def pace_of(own: Side) -> Pace:
 
 
 def note_gap(own: Side, gap: i64, after_ack: i64, segment: Segment) -> None:
-    """Record the gap between two segments of a side if the first segment was acknowledged promptly.
+    """Record the gap between two segments of a side, the first of which was acknowledged promptly.
 
     `gap`: the time in ns between the segments. `after_ack`: the time in ns from the arrival of the ACK to the second segment. If
-    the second segment came just after the ACK, the ACK triggered it; otherwise the program chose the gap.
+    the gap is short and the second segment came just after the ACK, the ACK triggered that segment; otherwise the program chose
+    the gap.
     """
     if gap - whole_round_trip(segment) < SHORTEST and leaves_at_once(after_ack, segment):
         if own.previous is not None and own.previous.small:

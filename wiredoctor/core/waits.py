@@ -140,9 +140,9 @@ class Pace:
         self.waited_frame: i64 = NEVER
         """The frame number of the newest segment that may have waited for a delayed ACK, which makes the gap after it shorter."""
         self.count: i64 = 0
-        """The number of gaps before segments that were not held back, including `released`."""
+        """The number of recorded gaps: those that the program chose, and those before the segments in `released`."""
         self.released: i64 = 0
-        """The number of small segments that were sent when a prompt ACK of the previous segment arrived."""
+        """The number of segments that were sent when a prompt ACK of the previous, small segment arrived."""
         self.release_time: i64 = 0
         """The sum of the times in ns from the arrival of a prompt ACK to the segment, over the segments in `released`."""
         self.is_torn: bool = False
