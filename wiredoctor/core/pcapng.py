@@ -92,7 +92,7 @@ class PcapngRecords(Records):
         self.clock_of: i64 = -1
 
     def next(self, packet: Packet) -> bool:
-        """Fill the packet from the next block that counts as a frame. Return False if there is none, or if it is incomplete."""
+        """Fill the packet from the next block that counts as a frame. Return False if it is missing, incomplete or invalid."""
         while self.damage is None and self.has(SMALLEST):
             at = self.at
             kind, length = self.u32(at), self.u32(at + 4)

@@ -55,7 +55,7 @@ class SeenSyn:
         self.connection: Connection | None = None
 
     def fill(self, packet: Packet, key: bytes) -> None:
-        """Store the SYN in `packet`."""
+        """Copy the properties of a SYN, with `key` as its addresses and ports."""
         self.sequence, self.time, self.stamp = packet.sequence, packet.time, packet.stamp
         self.window, self.window_shift, self.ip_id = packet.window, packet.window_shift, packet.ip_id
         self.ttl = packet.ttl
