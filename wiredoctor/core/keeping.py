@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PIECE: Final = 200
 """The memory in bytes that a stored range takes besides its content."""
 LISTED: Final = 2_000
-"""The memory in bytes that the lists of stored ranges take per connection, besides the ranges."""
+"""The memory in bytes that the lists of stored ranges take per connection, without the ranges themselves."""
 
 
 class Keeping:
@@ -62,10 +62,10 @@ class Keeping:
             self.connections[bucket(talk.connection.key)].pop(talk.number, None)
 
     def relieve(self, clock: i64) -> None:
-        """Count the stored bytes of seemingly full hash buckets again, and free memory until a quarter of each bucket is free.
+        """Recount the stored bytes of hash buckets that seem full, and free memory until a quarter of each bucket is free.
 
-        To free stored bytes, they are read although bytes before them are missing. Connections whose bytes have waited longest
-        come first.
+        Memory is freed by reading stored bytes although bytes before them are missing. Connections whose bytes have waited
+        longest come first.
         """
         self.is_full = False
         for part in range(BUCKETS):
@@ -73,10 +73,10 @@ class Keeping:
                 self.bytes[part] = self.relieve_part(part, clock)
 
     def relieve_part(self, part: i64, clock: i64) -> i64:
-        """Count the stored bytes of a hash bucket again, and return the number of bytes that are still stored at the end.
+        """Recount the stored bytes of a hash bucket, and return how many are still stored at the end.
 
-        If the bucket is more than three quarters full, free memory: stored bytes are read although bytes before them are missing.
-        Connections whose bytes have waited longest come first.
+        If the bucket is more than three quarters full, free memory by reading stored bytes although bytes before them are
+        missing. Connections whose bytes have waited longest come first.
         """
         left: dict[int, HttpConnection] = {}
         total: i64 = 0
@@ -98,7 +98,7 @@ class Keeping:
 
 
 def count_kept(talk: HttpConnection) -> i64:
-    """Return the memory in bytes of a connection's stored stream data, which HTTP has not read yet."""
+    """Return the memory in bytes that a connection's stored stream data takes until HTTP reads it."""
     total: i64 = 0
     for reader in (talk.first, talk.second):
         if reader.waiting is not None:

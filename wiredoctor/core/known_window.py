@@ -15,7 +15,7 @@ from wiredoctor.core.segment import MILLISECOND, NEVER
 NO_WAY: Final = 200_000
 """If the round trip (ns) between capture point and sender is at most this long, ACKs count as received when captured."""
 FINENESS: Final = 256
-"""The number of parts into which a round trip is divided. If several ACKs are captured within one part, they count as one."""
+"""ACKs that are captured within 1/FINENESS of a round trip count as one ACK."""
 
 
 @mypyc_attr(acyclic=True)
@@ -43,7 +43,7 @@ class KnownWindow:
         self.frame: i64 = NEVER
         self.time: i64 = NEVER
         self.reached: i64 = NEVER
-        """The expected capture time of data that the sender sends as soon as it has received the ACK `ack`."""
+        """The expected capture time of data that the sender sends as soon as it has received the ACK in packet `frame`."""
         self.coming: list[Ack] = []
         self.first: i64 = 0
         """The index of the first ACK in transit."""
@@ -121,7 +121,7 @@ class KnownWindow:
         return way
 
     def releases(self, now: i64, way: i64) -> bool:
-        """Return whether an ACK seems to have triggered the packet captured at `now` (ns), by reaching the sender just before.
+        """Return whether an ACK that had just reached the sender seems to have triggered the packet captured at `now` (ns).
 
         `way`: the round trip in ns from the capture point to the sender.
         """

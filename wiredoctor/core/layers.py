@@ -153,7 +153,7 @@ class Layers:
         self.has_aggregates: bool = False
         """True if a Wi-Fi aggregate of several frames was captured. Only the first frame of an aggregate is read."""
         self.hashing: bool = False
-        """True if link_hash and encapsulation are requested."""
+        """True if the columns `link_hash` and `encapsulation` are requested."""
         self.link_hash: int = 0
         self.encapsulation: int = 0
 
@@ -191,7 +191,10 @@ class Layers:
         return NOT_TCP
 
     def ip_by_version(self, block: bytes, reason: i64) -> i64:
-        """Return the IPv4 or IPv6 header at the current position, by its version field. Refuse it if it has another version."""
+        """Return IPV4 or IPV6, by the version field of the IP header at the current position.
+
+        For other versions, refuse the packet: record `reason`, and return NOT_TCP.
+        """
         version = i64(block[self.at]) >> 4
         if version == 4:
             return IPV4

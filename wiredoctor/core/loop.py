@@ -1,4 +1,4 @@
-"""Process packet records: parse the headers, assign the segment to a connection, and update the connection's state."""
+"""Process packet records: parse the headers, assign each segment to a connection, and update the state of that connection."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from wiredoctor.limits import LimitsReached
 class Core:
     """The state of a capture's analysis.
 
-    Tables are written in `story.stalls`, `http`, `icmp` and `connections`. Only the connections of `share` are analyzed; None
-    means all connections.
+    The tables are in `story`, `http`, `icmp` and `connections`. Only the connections of `share` are analyzed; None means all
+    connections.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Core:
         self.http_of: set[int] | None = None
         """The ids of the connections whose HTTP is read and whose rows are written; None means all.
 
-        TCP is analyzed for all connections, because their ids depend on it.
+        TCP is analyzed for all connections, because connection ids depend on it.
         """
 
     def run(self, most: i64) -> i64:
@@ -101,8 +101,8 @@ class Core:
     def put_in_order(self, is_growing: bool, is_proved: bool = False) -> None:
         """Sort records by time from now on. Each record is held until no record with an earlier time can follow.
 
-        A growing capture cannot be read again. Its records are sorted from the first one that is out of order. `is_proved`:
-        connections have shown that the packets are out of order.
+        `is_growing`: the capture is still being written. It cannot be read again, so sorting begins at the first record that is
+        out of order. `is_proved`: connections have shown that the packets are out of order.
         """
         self.records.times.is_ordered = True
         self.ordering = Ordering(self.records, self.flows, self.copies, self.share, is_growing)
@@ -168,9 +168,9 @@ class Core:
         self.http.alarms.forget()  # the alarms refer back to `http` through objects that the garbage collector does not track
 
     def end(self, connection: Connection, reason: i64, clock: i64) -> None:
-        """Write the rows of an ended connection. If only ICMP errors quoted the connection, only these errors have rows.
+        """Write the rows of an ended connection: only those of ICMP errors if the connection is known only from such errors.
 
-        `reason`: why the connection ended (framing.IN_GAP or AT_CAPTURE_END), for a message that is not complete.
+        `reason`: the end reason of its open messages (message.IN_GAP or message.AT_CAPTURE_END).
         """
         if is_second_leg(connection):
             self.http.discard(connection)

@@ -28,8 +28,8 @@ WAITED: Final = 1
 MAY_HAVE_WAITED: Final = 2
 """The result for a segment that may have waited. The caller assumes that it waited if the previous packets came quickly.
 
-There are two reasons for this result. If no ACK came, only pacing can have delayed the segment. If little data was in flight, a
-congestion window can have delayed the segment only if the data in flight consisted of small segments.
+This result has two possible reasons. Either no ACK came, so only pacing can have delayed the segment. Or little data was in
+flight, so a congestion window delayed the segment only if that data consisted of small segments.
 """
 
 

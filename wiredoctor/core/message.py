@@ -22,7 +22,7 @@ LENGTH: Final = 1
 CHUNKED: Final = 2
 UNTIL_CLOSE: Final = 3
 TUNNEL: Final = 4
-"""The framing of a successful response to CONNECT, and of framing.RAW_STREAMS: bytes of another protocol follow the head.
+"""The framing if bytes of another protocol follow the head: after a 2xx to CONNECT, or with a media type in framing.RAW_STREAMS.
 
 NO_BODY to BROKEN are the kinds of framing, as indices of tables.FRAMINGS.
 """
@@ -37,8 +37,9 @@ AT_CAPTURE_END: Final = 5
 """The message was still open when the capture ended."""
 
 IN_TRAILER: Final = 6
-"""The connection closed after the last chunk of a response, before the empty line that ends it. The response is complete (RFC
-9112 section 8), but most clients wait for that line.
+"""The connection closed after the last chunk of a response, before the empty line that ends the trailer section.
+
+The response is complete (RFC 9112 section 8), but most clients wait for that line.
 
 COMPLETE and ERROR to IN_TRAILER are reasons why a message ended, as indices of tables.END_REASONS. So are BY_FIN (1) and BY_RST
 (2) of closes.py.
@@ -55,10 +56,11 @@ CLOSE: Final = 4
 SEEK: Final = 5
 OFF: Final = 6
 TLS: Final = 7
-"""The mode of a reader that expects a TLS handshake. HEAD to TLS are the modes: each says what a reader expects next.
+"""The mode of a reader that expects a TLS handshake.
 
-In the order of their values: a head; body bytes up to the offset `until`; a chunk size or trailer line; the CRLF after a chunk;
-body bytes up to the close; any bytes until a head begins; bytes that the reader ignores; a TLS handshake.
+HEAD to TLS are the modes of a reader. In this order, the reader expects: a head; body bytes up to the offset `until`; a chunk
+size or trailer line; the CRLF after a chunk; body bytes up to the close; any bytes until a head begins; bytes that the reader
+ignores; a TLS handshake.
 """
 
 NO_END: Final = 1 << 61
@@ -87,9 +89,9 @@ class Pauses:
 
     `bursts`: the number of bursts. `application`: the number of pauses that the application caused. `total`: the sum of these
     pauses in ns. `frames` and `times`: the frame numbers and times (ns) of the packets before and after each of the first three
-    pauses. `by_clock`: by how many ns the sender's clock advanced in each of them; NEVER if unknown. If there is a long pause
-    between head and body, these lists begin with it, although `application` does not count it. `open`: pauses that may have been
-    delays in transit; this is decided once the sender's clock is known.
+    pauses. `by_clock`: by how many ns the sender's clock advanced in each of these pauses; NEVER if unknown. If there is a long
+    pause between head and body, these lists begin with it, although `application` does not count it. `open`: pauses that may only
+    be delays in transit, which is decided once the sender's clock is known.
     """
 
     def __init__(self) -> None:
@@ -153,7 +155,7 @@ class Message:
         """The state that shows what limits the rate of the body; None unless the body is long."""
 
     def noted_pauses(self) -> Pauses:
-        """Return the pauses of the message, which are created at the first call."""
+        """Return the `Pauses` of the message; create them at the first call."""
         pauses = self.pauses
         if pauses is None:
             pauses = self.pauses = Pauses()
@@ -162,8 +164,8 @@ class Message:
     def reaches(self, frame: i64, time: i64) -> None:
         """Record that a packet contains a part of the message.
 
-        The packet that was captured last counts as the end of the message, even if an earlier packet contains the last byte
-        because packets are out of order.
+        The packet that was captured last counts as the end of the message, even if packets are out of order and an earlier one
+        contains the last byte.
         """
         if frame > self.last_frame:
             self.last_frame = frame
@@ -172,7 +174,7 @@ class Message:
 
 @mypyc_attr(acyclic=True)
 class Interim:
-    """The 1xx responses of an exchange: the status and time of the first ones, and the newest one as a message."""
+    """The 1xx responses of an exchange: the status and time of the first limits.INTERIM of them, and the newest as a message."""
 
     def __init__(self, newest: Message) -> None:
         self.statuses: list[int] = []
@@ -212,10 +214,10 @@ class Exchange:
         self.final_frame: i64 = NEVER
         """The frame number of a packet that belongs to another exchange, but showed that this exchange is final.
 
-        NEVER if none did.
+        NEVER if there is no such packet.
         """
         self.known: i64 = 0
-        """The facts that were known about the connection when the exchange ended, as the bits of exchange_rows.find_known.
+        """The facts that were known about the connection when the exchange ended, as bits (see exchange_rows.find_known).
 
         The field is set when the row of `exchanges` is written.
         """
@@ -232,7 +234,7 @@ class Exchange:
         self.previous_end: i64 = NEVER
         """The time at which all previous exchanges had ended."""
         self.previous_end_offset: i64 = NEVER
-        """The offset in the server's stream after the previous response."""
+        """The offset in the server's stream at which the previous response ended."""
         self.previous_close: bool = False
         """True if the previous response announced that the connection closes after it."""
         self.client_says_goodbye: bool = False

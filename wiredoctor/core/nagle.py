@@ -108,7 +108,7 @@ def claim_nagle_off(own: Side, peer: Side, packet: Packet, segment: Segment, clo
     later = nagle.later_claims
     if later is None:
         nagle.later_claims = later = []
-    # a claim that does not end after an earlier one is decided together with it
+    # if the unacknowledged data ends no later than that of an earlier claim, the same ACK decides both claims
     last = later[len(later) - 1].end if later else nagle.claim_end
     if data.end > last and len(later) < MAX_CLAIMS:
         later.append(Claim(clock, data.end, next_end))

@@ -41,8 +41,9 @@ def unwrap(number: i64, base: i64, newest: i64, jump: i64, leads: bool) -> tuple
     """Return the stream offset of a sequence or acknowledgment number, and the next values of `newest` and `jump`.
 
     Numbers are modulo 2**32 (RFC 9293 section 3.4); of the possible offsets, the one nearest to `newest` is returned. An offset
-    far from `newest` is first kept as `jump`. It replaces `newest` if the next offset is near it. `base`: the number before
-    offset 0. `jump`: NEVER if there is none. `leads`: the packet may change `newest`.
+    far from `newest` is first only stored as `jump`. If the next offset is near `jump`, `jump` replaces `newest`.
+
+    `base`: the number before offset 0. `jump`: NEVER if no offset is stored. `leads`: the packet may change `newest`.
     """
     step = wrap(number - base - 1 - newest)
     offset = newest + step

@@ -80,9 +80,9 @@ class Ordering:
         self.gone: i64 = 0
         self.free: list[HeldPacket] = []
         self.due: i64 = 0
-        """The number of queued packets that came before the clock was set back.
+        """The number of queued packets that are returned first, whatever their times are.
 
-        They are returned first, whatever their times are.
+        They came before the clock was set back, or no more records follow.
         """
         self.highest: i64 = -LATEST
         """The latest time since the clock was set back."""
@@ -250,7 +250,9 @@ class Ordering:
         self.add_late(held)
 
     def add_late(self, held: HeldPacket) -> None:
-        """Collect a packet with an earlier time. As soon as it is known why the times are earlier, sort the collected packets."""
+        """Collect a packet with an earlier time. Sort the collected packets once there are enough to judge why their times are
+        earlier.
+        """
         self.late.append(held)
         self.compare(held)
         goes_on = held.packet.time - self.late[0].packet.time >= LONG or len(self.late) >= FEW
@@ -260,7 +262,7 @@ class Ordering:
     def sort_held(self) -> None:
         """Insert the collected packets into the queue, each before the packets with later times.
 
-        If the clock was set back, append them to the queue instead.
+        If the clock was set back, or if the clocks of interfaces differ, append them to the queue instead.
         """
         late = self.late
         self.late = []
@@ -283,7 +285,7 @@ class Ordering:
         elif has_step:
             for held in late:
                 self.set_back(held)
-        else:  # the clocks of several interfaces
+        else:  # no clock went backward: the clocks of the interfaces differ
             self.queue += late
 
     def set_back(self, held: HeldPacket) -> None:
@@ -381,7 +383,7 @@ class Ordering:
     def due_at(self) -> i64:
         """Return the time at which the first packet in the queue is returned if no more packets come.
 
-        Return the constant LATEST if none is held.
+        Return the constant LATEST if no packet is held.
         """
         if self.gone == len(self.queue) and not self.late:
             return LATEST

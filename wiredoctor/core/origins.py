@@ -5,8 +5,8 @@ signs: the time to live does not fit the host; the IP identification does not fi
 early for a reply of the host; a FIN lacks the timestamps option; the sequence number is ahead of the host's data. Each sign may
 occur by chance, so two are required.
 
-`Side.ip` holds the newest time to live and IP identification of a side, so that checking a packet takes one comparison.
-`Side.path` holds unusual changes of these two values.
+`Side.ip` holds the newest time to live and IP identification of a side, so checking a packet takes one comparison. `Side.path`
+holds unusual changes of these two values.
 """
 
 from __future__ import annotations
@@ -47,11 +47,10 @@ An offload super-segment, which becomes several packets after the capture point,
 SMALL_SEGMENT: Final = 536
 """The size in bytes of the smallest usual segments (RFC 9293 section 3.7.1)."""
 NEAR_TTL: Final = 2
-"""The maximum difference in hops between packets of one host, because the path of a connection may change.
+"""The maximum difference in hops that a change of the path may explain. A larger one is a sign that another device sent a packet.
 
-A changed path explains neither wrong identifications nor missing timestamps: with these signs, any difference is one more sign. A
-changed path may explain that a packet is ahead (others took a path without the capture point) or too early (that path was
-slower).
+With a sign that a changed path does not explain (NOT_BY_PATH), any difference counts as one more sign. A changed path may explain
+why a packet is ahead (earlier packets did not pass the capture point), or too early (the earlier path was slower).
 """
 COUNTED: Final = 3
 """A side counts as incrementing its IP identification after this many packets with successive values.
@@ -72,7 +71,7 @@ REST: Final = 1_000 * MILLISECOND
 For a response, the maximum is four round trips if these take longer.
 """
 BURST: Final = 20 * MILLISECOND
-"""The time in ns within which a device that injects an RST often sends several."""
+"""A device that injects an RST often sends several within this time in ns."""
 
 
 def pack_ip(packet: Packet) -> i64:
@@ -104,7 +103,7 @@ def note_change(own: Side, packet: Packet, ip: i64) -> None:
 
 
 def path_of(own: Side) -> Path:
-    """Return what is recorded about the path of a side's packets, and create it at the first call. `own.ip` must be known."""
+    """Return the `Path` state of a side; create it at the first call. `own.ip` must be known."""
     path = own.path
     if path is None:
         own.path = path = Path(own.ip >> ID_BITS)
@@ -161,9 +160,9 @@ def ip_id_signs(own: Side, peer: Side, packet: Packet, is_ahead: bool) -> i64:
     """Return the bit IP_ID if the IP identification of a packet does not fit its sender; otherwise 0.
 
     An identification of 0 does not fit a sender that increments its identification with every packet. An identification far from
-    the sender's newest one does not fit if it is that of the peer's newest packet or the next. If the sender increments, any far
-    identification does not fit, with two exceptions: after uncaptured packets (`is_ahead`), and after an idle time. In that time,
-    a host with one counter for all its connections may have advanced the counter.
+    the sender's newest one does not fit if it equals the identification of the peer's newest packet, or the next one. If the
+    sender increments, any far identification does not fit, with two exceptions: after uncaptured packets (`is_ahead`), and after
+    an idle time. In that time, a host with one counter for all its connections may have advanced the counter.
     """
     identification, last, other = packet.ip_id, id_of(own), id_of(peer)
     if last < 0 or identification < 0:
@@ -290,9 +289,9 @@ def still_acknowledges(closing: Close, packet: Packet, segment: Segment) -> bool
 def note_later(closing: Close, packet: Packet, rtt: i64, is_later: bool) -> None:
     """Store the first packet with which a side continues after its RST, and whether the side sent that packet after the RST.
 
-    If the packet itself does not show this (`is_later`), it must come more than half a round trip after the RST: within that
-    time, the RST may have overtaken it on a path that became shorter. `rtt`: the round trip in ns between the capture point and
-    that side, or NEVER.
+    `is_later`: the packet itself shows that it was sent after the RST. Otherwise, it must come more than half a round trip after
+    the RST, because until then an RST on a shorter path may have overtaken the packet. `rtt`: the round trip in ns between the
+    capture point and that side, or NEVER.
     """
     signs = closing.rst_signs
     if signs is None:
@@ -330,7 +329,8 @@ def ttl_range(own: Side) -> tuple[i64, i64]:
 def has_other_ttl(own: Side, ip: i64, most: i64) -> bool:
     """Return whether the time to live of a packet differs by more than `most` hops from those of a side's other packets.
 
-    Return False if the side has no other packets. `ip`: as for `signs_of`.
+    Return False if the side has no other packets. `ip`: the time to live and the IP identification of the packet, packed as in
+    Side.ip.
     """
     if own.ip == NEVER:
         return False
@@ -348,7 +348,7 @@ def signs_of(own: Side, ip: i64, signs: Signs | None) -> i64:
     most: i64 = NEAR_TTL
     if signs is not None:
         if signs.is_filled and found & GOES_ON == 0:
-            found &= ~AHEAD  # it only overtook the data before it
+            found &= ~AHEAD  # the FIN or RST only overtook the data before it
         if signs.has_own_ttl or found & NOT_BY_PATH:
             most = 0  # the host continues with its own TTL, or a change of its path would not explain the other sign
     if has_other_ttl(own, ip, most):
@@ -371,7 +371,7 @@ def origin_of(own: Side, ip: i64, signs: Signs | None) -> i64:
 
 
 def fin_origin(own: Side, peer: Side, closing: Close) -> i64:
-    """Return who sent the first FIN of a side, as `origin_of` does.
+    """Return who sent the first FIN of a side: ENDPOINT, BETWEEN, DOUBTFUL or UNKNOWN (see `origin_of`).
 
     Bytes after the FIN show that the side continued. If the peer acknowledges these bytes, the FIN did not reach the peer and
     ended nothing; then return UNKNOWN.
@@ -395,7 +395,7 @@ def has_signs(own: Side, closing: Close) -> bool:
 
 
 def rst_origin(own: Side, closing: Close) -> i64:
-    """Return who sent the first RST of a side, as `origin_of` does."""
+    """Return who sent the first RST of a side: ENDPOINT, BETWEEN, DOUBTFUL or UNKNOWN (see `origin_of`)."""
     return origin_of(own, closing.rst_ip, closing.rst_signs)
 
 

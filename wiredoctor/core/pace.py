@@ -28,9 +28,12 @@ from wiredoctor.core.waits import HeldRelease, Pace, Watch
 
 BEFORE: Final = 32
 AFTER: Final = 8
-"""The number of later gaps that are compared with the gap before a segment. BEFORE is the number of earlier gaps."""
+"""The number of later gaps between segments that are compared with the gap before a segment.
+
+BEFORE: the number of earlier gaps that are compared.
+"""
 ALIKE: Final = 3
-"""A program writes at regular times if at least this many gaps are as long as the gap before a segment."""
+"""A program writes at regular times if at least this many gaps between its segments are as long as the gap before a segment."""
 ALL_ALIKE: Final = 2
 """A program also writes at regular times if all gaps after a segment, at least this many, are as long as the gap before it.
 
@@ -68,9 +71,9 @@ ACK followed it within 0.1 ms. Both numbers come from the same recordings as OFT
 MAX_LATE: Final = 3 * MILLISECOND // 2
 """The upper bound in ns of AT_ONCE plus a tenth of the round trip between the capture point and the sender."""
 SHORTEST: Final = 5 * MILLISECOND
-"""The shortest gap in ns that is stored: no ACK is delayed for less."""
+"""The shortest gap between segments, in ns, that is stored: no ACK is delayed for a shorter time."""
 TOLERANCE: Final = MILLISECOND
-"""The tolerance in ns within which gaps are equally long; a tenth of the gap is added."""
+"""The maximum difference in ns between gaps that count as equally long; a tenth of the gap is added."""
 LONGEST: Final = 2_000 * MILLISECOND
 """The maximum time in ns for which the row of a segment is held until later gaps between segments are known."""
 MAX_HELD: Final = 64
@@ -96,10 +99,11 @@ def pace_of(own: Side) -> Pace:
 
 
 def note_gap(own: Side, gap: i64, after_ack: i64, segment: Segment) -> None:
-    """Record the gap between two segments of a side if the first segment was acknowledged promptly.
+    """Record the gap between two segments of a side, the first of which was acknowledged promptly.
 
     `gap`: the time in ns between the segments. `after_ack`: the time in ns from the arrival of the ACK to the second segment. If
-    the second segment came just after the ACK, the ACK triggered it; otherwise the program chose the gap.
+    the gap is short and the second segment came just after the ACK, the ACK triggered that segment; otherwise the program chose
+    the gap.
     """
     if gap - whole_round_trip(segment) < SHORTEST and leaves_at_once(after_ack, segment):
         if own.previous is not None and own.previous.small:

@@ -40,9 +40,9 @@ class Packet:
 
     `block` contains the bytes of the file around the packet: the record is block[at:end], the TCP header begins at block[tcp],
     the payload at block[payload]. For a reassembled datagram, `block` contains the addresses and the datagram instead, between
-    `at` and `end`. `block_place` is the position of the block in the capture: below SCRATCH, it is an offset in the file; a
-    higher one is an offset in the buffer of reassembled datagrams. Times are in nanoseconds since the first packet, lengths are
-    in bytes.
+    `at` and `end`. `block_place` is the position of the block in the capture: below SCRATCH, it is an offset in the file; from
+    SCRATCH on, it is an offset in the buffer of reassembled datagrams. Times are in nanoseconds since the first packet, lengths
+    are in bytes.
     """
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class Packet:
         self.ports: i64 = 0
         """Both ports, in the order of `addresses`; the bit IPV6 is added for IPv6."""
         self.is_turned: bool = False
-        """True if the sender is second in `addresses` and `ports`."""
+        """True if the sender comes second in `addresses` and `ports`."""
         self.key_at: i64 = 0
         """The offset of the addresses in the block."""
         # TCP header
@@ -84,7 +84,7 @@ class Packet:
         self.window_shift: i64 = NO_OPTION
         self.has_timestamps: bool = False
         self.stamp: i64 = NEVER
-        """The TSval of the timestamps option (RFC 7323); NEVER without one, or if the snap length may have cut it off."""
+        """The TSval of the timestamps option (RFC 7323); NEVER if there is none, or if the snap length may have cut it off."""
         self.sack: bool = False
         self.dsack: bool = False
         self.is_quoted: bool = False

@@ -45,9 +45,9 @@ if TYPE_CHECKING:
 NO_CLOSE: Final = 0
 CLOSE: Final = 1
 CLOSE_OF_REJECTION: Final = 2
-"""Values of HttpConnection.previous_close: the response announced nothing, or the close of the connection.
+"""A value of HttpConnection.previous_close: the first response announced the close, and no request was found before it.
 
-CLOSE_OF_REJECTION: the response that announced the close is the first of the connection, and no request was found before it.
+The other values: the response announced no close (NO_CLOSE), or any other response announced the close (CLOSE).
 """
 
 
@@ -82,7 +82,7 @@ class HttpConnection:
         self.protocol: i64 = UNKNOWN
         self.next_index: i64 = 0
         self.deadline: i64 = NEVER
-        """The time at which messages that are still open after a FIN or RST are ended; NEVER without a FIN or RST."""
+        """After a FIN or RST: the time at which messages that are still open are ended. NEVER if there was no FIN or RST."""
         self.wakes_at: i64 = NEVER
         """The time for which a call of endings.wake is scheduled, or NEVER if none is."""
         self.is_over: bool = False
@@ -404,7 +404,7 @@ class HttpConnection:
     def pass_over(self, until: Exchange | None, frame: i64) -> None:
         """Mark the waiting exchanges before `until` as done, because their responses were probably not captured.
 
-        `frame`: the packet from which this follows.
+        If `until` is None, mark all waiting exchanges. `frame`: the number of the packet that shows this.
         """
         exchange = self.waiting
         while exchange is not None and exchange is not until:
@@ -420,8 +420,9 @@ class HttpConnection:
     def may_answer(self, ack: i64, time: i64) -> bool:
         """Return whether a response with this ACK number, captured at `time`, can be read now.
 
-        This is possible if all bytes that the response acknowledges were read, or were skipped after the grace period. Until
-        then, its request may still be captured late.
+        This is possible if the server had received the first waiting request and no earlier request can be missing. Otherwise,
+        the bytes that the response acknowledges must have been read, or skipped after the grace period. Until then, the request
+        of the response may still be captured late.
         """
         if self.is_forced or ack == NEVER:
             return True
@@ -440,7 +441,7 @@ class HttpConnection:
         return asking.mode == OFF or ack <= reached + 1
 
     def end_message(self, reader: Reader, exchange: Exchange, message: Message) -> None:
-        """Add a message that has ended to its exchange."""
+        """Update the exchange of a message that has ended, and write the rows about the message."""
         if self.http.messages is not None:
             self.http.messages.write(self, message)
         if message.transfer is not None:

@@ -23,7 +23,7 @@ class Partial:
         self.parts: list[bytes] = []
         self.size: i64 = 0
         self.start: bytes = b""
-        """The first bytes, at most KEPT."""
+        """The first bytes, at most KEPT of them."""
         self.tail: bytes = b""
         """The last three bytes."""
         self.has_line: bool = False

@@ -50,7 +50,7 @@ class PcapRecords(Records):
         self.first_time = time
 
     def next(self, packet: Packet) -> bool:
-        """Fill the packet from the next record. Return False if there is none, or if it is incomplete."""
+        """Fill the packet from the next record. Return False if there is none, or if it is incomplete or invalid."""
         if self.damage is not None or not self.has(self.header):
             return False
         at, block = self.at, self.block
@@ -139,7 +139,7 @@ class SnoopRecords(Records):
         self.first_time = time
 
     def next(self, packet: Packet) -> bool:
-        """Fill the packet from the next record. Return False if there is none, or if it is incomplete."""
+        """Fill the packet from the next record. Return False if there is none, or if it is incomplete or invalid."""
         if self.damage is not None or not self.has(SNOOP_HEADER):
             return False
         captured, record = self.u32(self.at + 4), self.u32(self.at + 8)

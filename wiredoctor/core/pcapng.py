@@ -92,7 +92,7 @@ class PcapngRecords(Records):
         self.clock_of: i64 = -1
 
     def next(self, packet: Packet) -> bool:
-        """Fill the packet from the next block that counts as a frame. Return False if there is none, or if it is incomplete."""
+        """Fill the packet from the next block that counts as a frame. Return False if it is missing, incomplete or invalid."""
         while self.damage is None and self.has(SMALLEST):
             at = self.at
             kind, length = self.u32(at), self.u32(at + 4)
@@ -225,7 +225,11 @@ class PcapngRecords(Records):
         return False
 
     def change_clock(self, interface: i64, high: i64, low: i64) -> None:
-        """Set `clock` to the clock of an interface. `high` and `low`: the timestamp of a packet in two halves of 32 bits."""
+        """Set `clock` to the clock of an interface.
+
+        `high` and `low`: the upper and lower 32 bits of a packet's timestamp. It becomes the time of the first packet if that is
+        unknown.
+        """
         described = self.interfaces[interface]
         if self.times.first is None:
             self.times.first = blocks.nanoseconds(int(high) << 32 | int(low), described)

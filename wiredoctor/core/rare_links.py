@@ -57,9 +57,9 @@ FIXED: Final = {
     PPP_WITH_DIRECTION: (1, PPP),
     CISCO_HDLC_WITH_DIRECTION: (1, CISCO_HDLC),
 }
-"""The size of the header of a link type, and the header after it."""
+"""For each link type, the size of its header, and the next header as a constant of layers.py."""
 NETANALYZER: Final = (4, ETHERNET)
-"""The same for LINKTYPE_NETANALYZER."""
+"""The size of the LINKTYPE_NETANALYZER header, and the next header as a constant of layers.py."""
 
 
 def rare_link(layers: Layers, block: bytes) -> i64:

@@ -138,7 +138,7 @@ def skip_gaps_before(talk: HttpConnection, reader: Reader, offset: i64) -> None:
 
 
 def wake_for_gap(talk: HttpConnection, reader: Reader) -> None:
-    """Schedule a wake-up for the time when the first gap, if it is still open then, is to be skipped."""
+    """Schedule a wake-up for the time at which the first gap is skipped unless it was filled before."""
     waiting = reader.waiting
     if waiting is not None:
         since = waiting.acknowledged_at()
@@ -158,9 +158,9 @@ def resume(talk: HttpConnection) -> None:
 
 
 def may_go_on(talk: HttpConnection, server: Reader) -> bool:
-    """Return whether the response that waits for its request can be read now.
+    """Return whether the response that waits for its request can be read now. If so, end the wait of its reader.
 
-    If the stored bytes exceed a limit, the response does not have to wait any longer.
+    If the stored bytes exceed a limit, skip the missing bytes for which the response waits.
     """
     held = server.held
     if held is not None and (len(held) > limits.WAITING.value or server.held_bytes > limits.AHEAD.value):

@@ -195,7 +195,7 @@ class Records:
         return self.begin + self.at
 
     def next(self, packet: Packet) -> bool:
-        """Fill the packet from the next record. Return False if there is none, or if it is incomplete."""
+        """Fill the packet from the next record. Return False if there is none, or if it is incomplete or invalid."""
         raise NotImplementedError
 
     def end(self) -> None:

@@ -103,8 +103,8 @@ def try_again(
 def goes_on(own: Side, peer: Side, stall: Stall, segment: Segment) -> bool:
     """Return whether a recorded stall of a side goes on, although there was progress: only the peer sent a little new data.
 
-    The side's own data is still not acknowledged. With a full segment or more, the peer may be sending what the side is waiting
-    for.
+    The side's own data is still not acknowledged. Return False if the peer has sent a full segment or more, because the side may
+    be waiting for that data.
     """
     if stall.highest != own.highest or stall.peer_highest == NEVER:
         return False
@@ -134,7 +134,8 @@ def has_lost_answer(connection: Connection, own: Side, segment: Segment) -> bool
 def answered_again(connection: Connection, stall: Stall) -> bool:
     """Return whether the server sent its SYN-ACK again during a stall, although the client had acknowledged it before.
 
-    So the server had dropped the client's ACK and the data after it, because its listen queue was full, or both were lost.
+    Either the server had dropped the client's ACK and the data after it because its listen queue was full, or both packets were
+    lost.
     """
     oddities = connection.oddities
     return oddities is not None and oddities.late_answer_frame > stall.progress_frame
@@ -209,7 +210,7 @@ def had_both_copies(own: Side, stall: Stall, packet: Packet, segment: Segment) -
 
     If there were several retransmissions, the ACK must echo the timestamp of the first: then the later ones had not arrived yet.
     The ACK must have no data, and its sequence number must show that its sender, `own`, has sent nothing that was lost before the
-    capture point. So `own` did not respond to the data earlier: the data was late, or the response was not ready.
+    capture point. Then `own` had not responded to the data before, because the data was late or the response was not ready.
     """
     answers_first = stall.tries == 1 or (stall.first_stamp != NEVER and clocks.echo_of(packet) == stall.first_stamp)
     is_doubled = packet.dsack and answers_first and not stall.is_first_copy

@@ -153,10 +153,11 @@ def is_of_former(connection: Connection, packet: Packet) -> bool:
 
 
 def note_changed_copy(connection: Connection, packet: Packet) -> bool:
-    """Return whether a packet equals its side's newest packet except for its sequence and acknowledgment numbers.
+    """Return whether a packet seems to be a copy of the previous packet, with other sequence and acknowledgment numbers.
 
-    This happens if a connection was captured on both sides of a firewall that changes the numbers. Packets with the old
-    numbers and with the new ones will follow, so store the old numbers of both sides.
+    Both packets have the same direction and IP identification. This happens if a connection was captured on both sides of a
+    firewall that changes the numbers. Packets with the old numbers and with the new ones will follow, so store the old numbers of
+    both sides.
     """
     direction: i64 = 0 if packet.is_turned == connection.is_turned else 1
     if packet.ip_id <= 0 or connection.last_packet != packet.ip_id << 1 | direction:

@@ -10,7 +10,10 @@ from mypy_extensions import i64
 from wiredoctor.core.octets import BytesWriter
 
 TOGETHER: Final = 256
-"""The number of rows per buffer. A buffer fits in the processor's cache, and no rows are copied when the table grows."""
+"""The number of rows per buffer.
+
+A buffer of this size fits in the processor's cache, and rows are not copied when the table grows.
+"""
 
 
 class Rows:
@@ -22,7 +25,7 @@ class Rows:
         self.cells: BytesWriter = BytesWriter()
         """The newest rows."""
         self.parts: list[bytes] = []
-        """Earlier rows: each item has TOGETHER of them."""
+        """The earlier rows, with TOGETHER rows per item."""
 
     def begin(self) -> BytesWriter:
         """Begin a row, and return the buffer to which its cells are written."""
@@ -33,7 +36,7 @@ class Rows:
         return self.cells
 
     def add(self, cells: list[int]) -> None:
-        """Write a complete row. This is slower than `begin`, so it is for rows that are rare."""
+        """Write a complete row. Use this for rare rows only, because it is slower than `begin`."""
         self.begin().write(pack_cells(cells))
 
     def take(self) -> list[bytes]:

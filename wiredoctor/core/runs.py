@@ -11,7 +11,7 @@ from wiredoctor.core.waits import Run
 
 
 def continue_run(own: Side, peer: Side, packet: Packet, segment: Segment, longest: i64, flush_gap: i64) -> Run | None:
-    """Return the run that a segment continues, including this segment; None if it continues none.
+    """Return the run that a segment continues, including this segment; None if there is no such run.
 
     The segment must come at most `longest` ns after the previous one. If at least `flush_gap` ns passed between them, the
     application flushed the previous segment on purpose; `Run.flushes` counts this.

@@ -68,7 +68,7 @@ class Segment:
         self.new_start: i64 = 0
         self.new_bytes: i64 = 0
         self.pieces: list[Piece] | None = None
-        """The new bytes if they fill several gaps: they begin at `new_start`, but are not contiguous."""
+        """The new bytes if they fill several gaps: they begin at `new_start`, but are not contiguous. Otherwise None."""
         self.highest_before: i64 = NEVER
         self.retransmission: bool = False
         self.fills_gap: bool = False

@@ -60,9 +60,9 @@ class Lanes:
         self.worst: i64 = 0
         """The largest time in ns by which a packet in `late` is earlier than a packet before it in the file."""
         self.limit: limits.Limit | None = None
-        """The limit that was reached while the file was divided into lanes (parts in time order); None if none was.
+        """The limit that was reached while the file was divided into lanes (parts in time order); None if no limit was reached.
 
-        It is the limit on lanes or that on runs (consecutive packets of a lane).
+        It is the limit on lanes, or the limit on runs (consecutive packets of a lane).
         """
         self.section: i64 = 0
         self.tails: list[int] = []

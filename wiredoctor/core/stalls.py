@@ -87,7 +87,7 @@ class Stalls:
         While there are watches, `note_payload` must be called for each packet with payload.
         """
         self.due: i64 = FOREVER
-        """The watermark at which the first held row is written even without further gaps."""
+        """The watermark at which the first held row is written or dropped, even if no more gaps follow."""
         self.broadcasts: Broadcasts = Broadcasts()
 
     def write(self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, events: Events) -> None:
@@ -230,7 +230,7 @@ class Stalls:
             self.watches.append(pace.watch(sender, packet))
 
     def note_payload(self, packet: Packet) -> None:
-        """Record in a watch if a packet with payload may be the response that the watch expects. Drop expired watches."""
+        """Record if a packet with payload may be the response that one of `watches` waits for. Drop expired watches."""
         left: list[Watch] = []
         for watch in self.watches:
             if pace.is_answer(watch, packet):

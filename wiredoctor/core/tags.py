@@ -49,7 +49,7 @@ Source: IEEE 802.1AE section 9.5.
 """
 
 SERVICE_PROTOCOLS: Final = {1: IPV4, 2: IPV6, 3: ETHERNET, 4: TAG, 5: MPLS}
-"""The headers by the protocol numbers of NSH and VXLAN-GPE."""
+"""The next header, as a constant of layers.py, by the protocol number in an NSH or VXLAN-GPE header."""
 
 
 def tag(layers: Layers, block: bytes) -> i64:

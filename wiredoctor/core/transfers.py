@@ -166,14 +166,14 @@ class Transfer:
         self.filled_time: i64 = NEVER
 
     def acknowledges(self, own: Side, packet: Packet, segment: Segment) -> None:
-        """Record a packet of the receiver; `own` is the receiver's side."""
+        """Record a packet from the receiver; `own` is the receiver's side."""
         if segment.acked_bytes > 0 and self.round.acked == NEVER and own.acknowledged >= self.round.mark:
             self.round.acked = packet.time + self.way
         if segment.acked_bytes > 0 or own.window_edge != self.known.edge:
             self.known.passes(packet.frame, packet.time, own.acknowledged, own.window_edge, self.way)
 
     def sends(self, own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
-        """Record a packet with payload of the sender; `own` is the sender's side."""
+        """Record a packet with payload from the sender; `own` is the sender's side."""
         known, now, previous = self.known, self.round, own.previous
         if known.last is not None:
             known.wait(packet.time, self.way)
@@ -397,7 +397,7 @@ def watch(message: Message, own: Side, peer: Side, packet: Packet, segment: Segm
     transfer.known.passes(NEVER, message.body_time, peer.acknowledged, peer.window_edge, 0)
     now = transfer.round
     now.begin(message.body_time, segment.highest_before)
-    # less than one segment per round trip, although there is room for more
+    # the application paused if it sent less than one segment per round trip although the window had room for more
     trips = (packet.time - message.body_time) // max(transfer.rtt, SHORTEST_PAUSE)
     had_room = peer.window_edge == NEVER or peer.window_edge - peer.acknowledged >= 2 * transfer.mss
     now.has_pause = had_room and message.body_bytes < trips * transfer.mss

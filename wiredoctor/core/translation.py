@@ -55,7 +55,7 @@ class SeenSyn:
         self.connection: Connection | None = None
 
     def fill(self, packet: Packet, key: bytes) -> None:
-        """Store the SYN in `packet`."""
+        """Copy the properties of a SYN, with `key` as its addresses and ports."""
         self.sequence, self.time, self.stamp = packet.sequence, packet.time, packet.stamp
         self.window, self.window_shift, self.ip_id = packet.window, packet.window_shift, packet.ip_id
         self.ttl = packet.ttl
@@ -105,10 +105,13 @@ class Translation:
         self.leg: Leg | None = None
         """The leg that the current SYN may open."""
         self.servers: dict[tuple[bytes, bytes], int] = {}
-        """The number of second legs, by the server's endpoints before and after NAT (`end_of`); all others have empty keys."""
+        """The number of second legs, by the server's endpoints before and after NAT (`end_of`).
+
+        Servers beyond the first MOST_NAMED are counted together, with empty endpoints.
+        """
 
     def read(self, packet: Packet) -> None:
-        """Read a SYN or SYN-ACK of any connection. `enter` is called afterwards if this process analyzes the connection."""
+        """Read a SYN or SYN-ACK of any connection. If this process analyzes the connection, the caller must call `enter` next."""
         self.syn = self.leg = None
         if packet.flags & ACK:
             self.read_answer(packet)
@@ -157,7 +160,7 @@ class Translation:
                 self.leave_out(leg)
 
     def enter(self, connection: Connection, packet: Packet) -> None:
-        """Store which connection the current SYN belongs to."""
+        """Store the connection of the current SYN. If the SYN is proved to open a second leg, mark the connection as one."""
         if self.syn is not None:
             self.syn.connection = connection
         leg = self.leg
@@ -170,7 +173,7 @@ class Translation:
             self.leave_out(leg)
 
     def leave_out(self, leg: Leg) -> None:
-        """Mark the connection of a proved second leg, and count it, unless another process analyzes it."""
+        """Mark and count the connection of a proved second leg, unless another process analyzes it."""
         if leg.second is None or is_second_leg(leg.second):
             return
         oddities_of(leg.second).is_second_leg = True

@@ -105,7 +105,7 @@ def step(layers: Layers, block: bytes, header: i64) -> i64:
 
 
 def link(layers: Layers, block: bytes, header: i64) -> i64:
-    """Read a link-layer header with which captured packets begin. Return the next header, as a constant of layers.py."""
+    """Read the link-layer header at the beginning of a captured packet. Return the next header, as a constant of layers.py."""
     if header == COOKED:
         return read_cooked(layers, block)
     if header == COOKED_2:

@@ -138,7 +138,7 @@ class Repetitions:
             self.put_row(connection, 1 - segment.direction, probing, packet.frame, packet.clock)
 
     def note_reset(self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
-        """Record an RST that answers the peer's unacknowledged data, from a host that does not know the connection."""
+        """Record an RST if it answers the peer's unacknowledged data and comes from a host that does not know the connection."""
         close, acknowledged = own.close, own.acknowledged
         if close is None or close.rst_frame != packet.frame or acknowledged == NEVER or peer.flight is None:
             return
@@ -211,7 +211,7 @@ class Repetitions:
                 self.write_probes(connection, pending.direction, pending.time)
 
     def write(self, connection: Connection, direction: i64, frame: i64, clock: i64) -> None:
-        """Write the row of a direction if it has repeated data often enough.
+        """Write the row about data that a direction repeats, if the data was sent often enough or was answered with an RST.
 
         `frame`: the packet with the ACK that ends the repetition, or NEVER.
         """

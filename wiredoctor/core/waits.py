@@ -71,7 +71,10 @@ class HeldRelease:
         self.due: i64 = due
         """The watermark at which the row is written or dropped at the latest."""
         self.alike: i64 = 0
-        """The number of gaps before and after the segment that are about as long as `gap`. `alike_before`: the number before."""
+        """The number of gaps before and after the segment that are about as long as `gap`.
+
+        `alike_before`: the number of those gaps that come before the segment.
+        """
         self.alike_before: i64 = 0
         self.later: i64 = 0
         """The number of known gaps after the segment."""
@@ -112,7 +115,10 @@ class Write:
         self.length: i64 = length
         self.time: i64 = time
         self.quiet: i64 = quiet
-        """The time in ns since the peer's newest packet. If a row is held: the minimum of this time in a copy of the segment."""
+        """The time in ns since the peer's newest packet.
+
+        If a row about the segment is held: the minimum of this time for a segment that counts as its copy.
+        """
         self.held: HeldRelease | None = None
         """The held row about the segment, if there is one."""
 
@@ -134,9 +140,9 @@ class Pace:
         self.waited_frame: i64 = NEVER
         """The frame number of the newest segment that may have waited for a delayed ACK, which makes the gap after it shorter."""
         self.count: i64 = 0
-        """The number of gaps before segments that were not held back, including `released`."""
+        """The number of recorded gaps: those that the program chose, and those before the segments in `released`."""
         self.released: i64 = 0
-        """The number of small segments that were sent when a prompt ACK of the previous segment arrived."""
+        """The number of segments that were sent when a prompt ACK of the previous, small segment arrived."""
         self.release_time: i64 = 0
         """The sum of the times in ns from the arrival of a prompt ACK to the segment, over the segments in `released`."""
         self.is_torn: bool = False
@@ -159,7 +165,7 @@ class Stall:
         self.highest: i64 = NEVER
         """The highest offset that the sender had sent when the stall was recorded."""
         self.peer_highest: i64 = NEVER
-        """The same for the peer."""
+        """The highest offset that the sender's peer had sent when the stall was recorded."""
         self.first_frame: i64 = NEVER
         self.first_time: i64 = NEVER
         self.retransmission_frame: i64 = NEVER

@@ -32,7 +32,7 @@ REFUSED: Final = 1
 The stall lasts until a retransmission is acknowledged.
 """
 TIMER: Final = 2
-"""The kind of stall in which the window has no room for a full segment until a timer makes the sender send a smaller one.
+"""The kind of stall in which the window has no room for a full segment, until a timer of the sender sends a smaller one.
 
 See RFC 9293 section 3.8.6.2.1.
 """
@@ -104,7 +104,8 @@ class WindowStalls:
     def note_new_data(self, connection: Connection, own: Side, waits: Waits, packet: Packet, segment: Segment) -> None:
         """Record new data that exceeds the peer's window, or that a timer of the sender sent to fill a small window.
 
-        `waits`: the state of the peer.
+        Also write the current row if no stall can continue it, or drop it if the window has become large. `waits`: the peer's
+        state.
         """
         if waits.refused_end != NEVER and segment.window_room < packet.length:
             waits.refused_end = max(waits.refused_end, own.highest)
@@ -115,7 +116,7 @@ class WindowStalls:
         if stall is None:
             return
         if stall.sort == TIMER and segment.window_room >= LARGE_WINDOW * segment.mss:
-            # the window is large now, so the buffer had been full: it is not a small one
+            # the window is large now, so the receive buffer was full before, but is not small
             waits.window_stall = None
         elif segment.part.ends_message or packet.time - stall.end_time > IN_A_ROW:
             self.write(connection, 1 - segment.direction, packet.frame)
@@ -213,7 +214,7 @@ class WindowStalls:
         self.write(connection, 1, packet.frame)
 
     def end(self, connection: Connection) -> None:
-        """Write the rows of an ended connection: those of current stalls, and one for each window that is still closed."""
+        """Write the rows of an ended connection: those of current stalls, and one for each probed window that is still 0."""
         for receiver in range(2):
             self.write(connection, receiver, connection.last_frame)
             own = connection.first if receiver == 0 else connection.second
@@ -278,7 +279,7 @@ class WindowStalls:
 
 
 def only_one_scales(one: Syn | None, other: Syn | None) -> bool:
-    """Return whether one SYN offers window scaling, and the other side's SYN does not."""
+    """Return whether the SYN `one` offers window scaling, and the SYN `other` of the other side does not."""
     return one is not None and one.window_shift >= 0 and other is not None and other.window_shift == -1
 
 
