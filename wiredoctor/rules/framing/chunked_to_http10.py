@@ -10,8 +10,8 @@ Why it hurts
 How it is proved
     The request line says HTTP/1.0, and the response says Transfer-Encoding: chunked.
 
-    If the request also says Connection: close, which HTTP/1.0 implies, the client is probably nginx, which sends both to the
-    servers behind it. nginx decodes chunks in spite of the version that it announces, so the finding is a note.
+    If the request also says Connection: close, which HTTP/1.0 implies, the client is probably nginx, which sends HTTP/1.0 and
+    this field to the servers behind it. nginx decodes chunks in spite of the version that it announces, so the finding is a note.
 
 What it is not
     A proxy may answer an HTTP/1.1 request with HTTP/1.0. A response to HEAD, a 204 or a 304 has no body.

@@ -5,16 +5,16 @@ What it means
     Here it ends with another coding, or has chunked twice.
 
 Why it hurts
-    The end of such a request is unknown: servers must answer with 400 and close. Such a response ends with its connection,
-    but not all clients know that. Some look for chunks that are not there. Others, such as browsers, which support no coding
+    The end of such a request is unknown: servers must answer with 400 and close. Such a response ends with its connection, but
+    not all clients know that. Some clients look for chunks that are not there. Others, such as browsers, which support no coding
     except chunked, take the coded bytes for content.
 
 How it is proved
-    The head contains the field.
+    The head contains this Transfer-Encoding.
 
 What it is not
-    Transfer-Encoding: identity counts as missing. The value "gzip, chunked" is legal. Content-Encoding: gzip is a property of
-    the content and not of the transfer. Responses to HEAD and CONNECT, and 1xx, 204 and 304, have no body.
+    Transfer-Encoding: identity is treated as if the field were missing. The value "gzip, chunked" is legal. Content-Encoding:
+    gzip is a property of the content and not of the transfer. Responses to HEAD and CONNECT, and 1xx, 204 and 304, have no body.
 
 What to do
     Send Transfer-Encoding: chunked alone, and announce compression in Content-Encoding.
