@@ -19,10 +19,10 @@ How it is proved
 
 What it is not
     A 400 without an announced close usually comes from an application and is not reported. If the server has accepted a head of
-    the same size before, a 400 is reported only if it is as long as that page. If the server announced a close when it accepted a
-    large head, other 400s are reported only if the head is more than 10 % larger. A large request head that was accepted is not
-    reported, and neither is a large response head that a browser received. If a gateway rejected a response and answered with an
-    error, gateway-error reports it.
+    the same size before, a 400 is reported only if it is as long as nginx's page. If the server announced a close when it
+    accepted a large head, other 400s are reported only if the head is more than 10 % larger. A large request head that was
+    accepted is not reported, and neither is a large response head that a browser received. If a gateway rejected a response and
+    answered with an error, gateway-error reports it.
 
 What to do
     Find out which fields are large, in the browser's developer tools or in Wireshark. Store the data in a session on the

@@ -11,8 +11,8 @@ Why it hurts
     another.
 
 How it is proved
-    The first byte of the body is in the capture. The first byte of gzip data is 1f, and Zstandard data begins with 28 (a frame)
-    or with 50 to 5f (a skippable frame), and this body does not. Other codings have no such byte and are not checked.
+    The first byte of the body is in the capture. Gzip data begins with 1f, Zstandard data with 28 (a frame) or with 50 to 5f (a
+    skippable frame); this body begins with another byte. Other codings have no such byte and are not checked.
 
 What it is not
     The body of a 206 may begin anywhere in the compressed data. If the head names several codings, nothing is reported. An

@@ -22,9 +22,9 @@ How it is proved
 What it is not
     Other redirections, for example to a login page, and refusals by authentication or access rules are regular responses of a
     WebSocket server. Programs other than browsers may follow a redirection (RFC 6455 section 4.1). A 502 or 504 says that the
-    gateway got no valid response, and gateway-error reports that. Nothing is reported if the client tries again at once and
-    gets its WebSocket, or if there is no response at all. A 429 or 503 with Retry-After is not reported if another request for
-    the same path got a WebSocket: the server supports it, but has too much to do. A 426, or a response that names the very
+    gateway got no valid response, and gateway-error reports that. Nothing is reported if the client tries again at once and gets
+    its WebSocket, or if there is no response at all. A 429 or 503 with Retry-After is not reported if another request for the
+    same path got a WebSocket: the server supports WebSocket there, but is overloaded. A 426, or a response that names the very
     version that was requested, does not count as kind version: servers also send these if the field Upgrade is missing.
 
 What to do
@@ -64,7 +64,7 @@ _CHECK = (
 )
 _CHECK_REDIRECTION = (
     "Open the WebSocket at the URL to which the redirection leads (wss:// in place of https://), or have the server answer the "
-    "handshake at this URL without a redirection (nginx: a location for this path exactly; Django: APPEND_SLASH)."
+    "handshake at this URL without a redirection (nginx: a location with exactly this path; Django: APPEND_SLASH)."
 )
 _CHECK_REQUEST = "Find out why the server refused this request but not the others: see the response's body and the server's log."
 
@@ -123,16 +123,16 @@ _EITHER = (
     "got an ordinary GET. A capture behind the proxy shows whether the request still has the field."
 )
 _REJECTED = (
-    "With 400, a server usually rejects the handshake itself: a field that it does not accept (Origin, Sec-WebSocket-Protocol), "
-    "or a missing one, because a proxy in between dropped Upgrade or Connection. The body of the response may name it. A capture "
-    "behind the proxy shows whether the request still has these fields."
+    "With 400, a server usually rejects the handshake itself. Either the handshake has a field that the server does not accept "
+    "(Origin, Sec-WebSocket-Protocol), or a proxy in between dropped Upgrade or Connection. The body of the response may name "
+    "the field. A capture behind the proxy shows whether the request still has these fields."
 )
 _OLD = (
     "The request uses HTTP/1.0, so the server has to ignore the field Upgrade (RFC 9110 section 7.8). Browsers use "
     "HTTP/1.1, so a proxy probably sent this request."
 )
 _HAS_ONE = (
-    "A server that supports WebSocket on this path gives this answer if the field Upgrade is missing. So a proxy in between "
+    "A server that supports WebSocket on this path sends this response if the field Upgrade is missing. So a proxy in between "
     "has dropped the field; a capture behind that proxy would show this."
 )
 
@@ -143,7 +143,7 @@ _REDIRECTED = (
 
 _GAVE_OTHERS = (
     "Other requests for a WebSocket on this path succeeded, so the server supports it there. The body of the response may say "
-    "why the server refused this one."
+    "why the server refused this request."
 )
 
 
@@ -357,7 +357,7 @@ def _setting() -> pl.Expr:
 
 
 def _difference_text() -> pl.Expr:
-    """Return the text about how the URL of a redirection differs from the requested one."""
+    """Return the text about how the URL of a redirection differs from the requested URL."""
     has_slash = c("path").str.ends_with("/")
     slash = (
         pl.when(c("to_slash") & ~has_slash)
