@@ -43,9 +43,9 @@ RULE = Rule(
         "range": "The 206 announces more bytes than its range has",
     },
     message={
-        None: 'The head of the {what} has the fields "{excerpt}", but a message can have only one end. {valid} A recipient '
-        "that decides differently takes the remaining bytes for another {what}. Careful recipients reject the message and "
-        "close the connection.",
+        None: 'The head of the {what} has the fields "{excerpt}", but a message can have only one end. {valid} '
+        "Recipients that use different fields disagree on where the next {what} begins. Careful recipients reject the message "
+        "and close the connection.",
         "range": 'The head of the 206 has the fields "{excerpt}". The body ended with the range, but Content-Length says that '
         "more bytes follow. The client waits for them until its timeout, or until the server closes the connection.",
     },

@@ -35,7 +35,7 @@ RULE = Rule(
     severity="error",
     title="The Transfer-Encoding of the {what} does not mark its end",
     message='The head of the {what} says "{excerpt}". The end of a message is marked only if chunked is the final '
-    "coding and occurs once. Recipients disagree about anything else, and careful ones reject it.",
+    "coding and occurs once. Recipients disagree about any other value, and careful recipients reject it.",
     remedy="Have the {side} send Transfer-Encoding: chunked, and nothing else in that field. Announce compression in "
     "Content-Encoding: gzip. If chunked occurs twice, a program has set the field by hand although the server or the library "
     "frames the message, or a proxy has copied the field from the message that it received. The field belongs to one "

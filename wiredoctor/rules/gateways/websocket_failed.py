@@ -57,10 +57,10 @@ _NGINX = (
 _HTTPD = "Apache httpd: upgrade=websocket in ProxyPass (2.4.47 and later, with mod_proxy_http), or mod_proxy_wstunnel."
 
 _CHECK = (
-    "Check whether the server supports WebSocket on this path, and what it rejects (its log). If a proxy is in front of it, have "
-    "it forward the upgrade: nginx needs proxy_http_version 1.1, proxy_set_header Upgrade $http_upgrade and Connection "
-    '"upgrade"; Apache httpd upgrade=websocket with mod_proxy_http (2.4.47 and later), or mod_proxy_wstunnel; HAProxy and Caddy '
-    "need no setting."
+    "Check whether the server supports WebSocket on this path, and check its log for what it rejects. If a proxy is in front "
+    "of it, have it forward the upgrade: nginx needs proxy_http_version 1.1, proxy_set_header Upgrade $http_upgrade and "
+    'Connection "upgrade"; Apache httpd upgrade=websocket with mod_proxy_http (2.4.47 and later), or mod_proxy_wstunnel; '
+    "HAProxy and Caddy need no setting."
 )
 _CHECK_REDIRECTION = (
     "Open the WebSocket at the URL to which the redirection leads (wss:// in place of https://), or have the server answer the "

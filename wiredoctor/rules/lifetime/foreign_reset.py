@@ -1,9 +1,9 @@
 """A device between client and server ended a connection in the name of the client or the server.
 
 What it means
-    The RST (or FIN) that ended the connection carries the address of the server, or of the client, but that host did not
-    send it. Intrusion prevention systems, firewalls, censoring networks, and balancers or NATs with an idle timeout end
-    connections in this way. They forge an RST to one side or to both.
+    The RST (or FIN) that ended the connection carries the address of the server, or of the client, but that host did not send it.
+    Intrusion prevention systems, firewalls, censoring networks, and balancers or NATs with an idle timeout end connections in
+    this way. They send forged RSTs to one side or to both.
 
 Why it hurts
     Programs report "Connection reset by peer", but the peer did nothing. The peer's log shows no error, or the same error
@@ -119,8 +119,8 @@ def find(foreign_closes: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, _exchanges: pl.LazyFrame) -> pl.DataFrame:
-    """Report a complete response as lost if an RST in the client's name came before its ACK, and the client never acknowledged
-    its end.
+    """Report a complete response as lost if an RST in the client's name came before the ACK of the response, and the client never
+    acknowledged the end of the response.
     """
     known = of_connections(connections, rows).select("connection", "server_unacknowledged", c("end").alias("heard")).collect()
     joined = rows.join(known.unique("connection", keep="last"), on="connection", how="left", maintain_order="left")
@@ -149,7 +149,8 @@ def _confidence() -> pl.Expr:
 
 
 def _begun() -> pl.Expr:
-    """Return whether the response had begun before the close. After an RST in the server's name, the client discards it."""
+    """Return whether the response had begun before the close. After an RST in the server's name, the client discards the
+    response."""
     late = (c("sender") == "server") & c("rst") & (c("response_frame") > c("frame"))
     return begun() & ~late.fill_null(value=False)
 
@@ -195,7 +196,7 @@ def _texts() -> list[pl.Expr]:
     half = c("has_request") & (c("request_end_reason") != "complete")
     more = (
         pl.when(c("requests") > 1)
-        .then(pl.format(" {} more requests were lost with it.", c("requests") - 1))
+        .then(pl.format(" Further requests that were lost: {}.", c("requests") - 1))
         .otherwise(pl.lit(""))
     )
     carried = pl.format("By then {} bytes of the client and {} bytes of the server had passed.", "client_bytes", "server_bytes")
@@ -216,7 +217,7 @@ def _texts() -> list[pl.Expr]:
         .then(pl.lit("The request was not answered."))
         .when(c("upgraded").fill_null(value=False) | c("exchange").is_null())
         .then(carried)
-        .otherwise(pl.lit("No request was in progress: the next one needs another connection."))
+        .otherwise(pl.lit("No request was in progress: the next request needs another connection."))
     )
     where = (
         pl.when(c("lost") & _is_forged())
@@ -268,7 +269,7 @@ def _signs() -> list[pl.Expr]:
         pl.when("goes_on").then(pl.format("the {} goes on sending", "sender")),
         pl.when(c("trigger_time").is_not_null()).then(early),
         pl.when("no_timestamps").then(pl.lit("no timestamp option, which all other packets carry")),
-        pl.when(c("ahead").is_not_null()).then(pl.format("a sequence number {} bytes ahead", "ahead")),
+        pl.when(c("ahead").is_not_null()).then(pl.format("a sequence number {} bytes above the next expected one", "ahead")),
     ]
 
 
