@@ -161,8 +161,8 @@ RULE = Rule(
         "mid-request": "When the server{or_device} closed the connection ({close}), {came:,} {of_due} of {request} had arrived. "
         "The server sent no byte of a response{interim_only}.{behind}{doubt}{paused}{ended}{body_limit}",
         "unread": "{lead}{request}{unread_how}{interim_only}.{behind}{first_use}{doubt}{relays}{large_head}{ended} This happens "
-        "if {unread_why} looks the same. A request that no process has read can be repeated, whatever its method: the "
-        "server's log shows whether this one was.",
+        "if {unread_why} looks the same. A request that no process has read can be repeated, whatever its method. The server's "
+        "log shows whether this request was read.",
         "at-once": _TAKEN + "the server{or_device} closed the connection {wait}{moment} without a byte of a "
         "response{interim_only}.{behind}{first_use}{doubt}{relays}{large_head}{ended} {a_close} this soon means that the server "
         "closed on purpose (nginx: return 444; a firewall rule; an aborted handler), or that a process ended as "
