@@ -62,7 +62,7 @@ def test_what_the_gateway_did_and_what_sets_it_right(words: str, how: str, setti
     assert how in told.message
     assert setting in told.remedy
     assert told.severity == "error"
-    assert [evidence.note for evidence in told.evidence][1].startswith("the gateway forwards it to 10.0.0.3:8001 ")
+    assert [evidence.note for evidence in told.evidence][1].startswith("the gateway forwards the request to 10.0.0.3:8001 ")
 
 
 def test_the_server_behind_is_told_where_the_gateway_passed_it_on() -> None:

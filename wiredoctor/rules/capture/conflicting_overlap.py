@@ -85,7 +85,7 @@ def screen() -> pl.Expr:
 
 
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return one row that counts the packets with contradicting bytes, and the connections with such packets; no row if none.
+    """Return one row that counts the packets with contradicting bytes, and their connections; no row if there are none.
 
     Return another such row for bytes that were acknowledged but never sent.
     """

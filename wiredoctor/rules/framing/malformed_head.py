@@ -69,7 +69,7 @@ _TITLES: dict[str | None, str] = {
     "content-length": "The Content-Length of a {what} is not a number",
     "no-colon": "A line in the head of a {what} is not a header field",
     _NO_STATUS: "The response to a request is not HTTP",
-    _SPEAKS_FIRST: "The server speaks first: it does not speak HTTP/1.1",
+    _SPEAKS_FIRST: "The server sent data before the first request: it does not speak HTTP/1.1",
 }
 _WHAT: dict[str | None, str] = {
     "bare-lf": "a line ends with LF and not with CRLF ({place}). Many parsers accept that, others reject the {what}, and some do "

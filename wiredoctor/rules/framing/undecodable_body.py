@@ -44,9 +44,9 @@ RULE = Rule(
     "beginning of {coding} data. Recipients that decompress the body fail. Those that do not, such as curl without --compressed, "
     "notice nothing.",
     remedy="Have the {side} send Content-Encoding: {coding} only with a body that is compressed. Look for a handler that copies "
-    "the fields of another {what}, such as a proxy whose HTTP client has already decompressed the body; for a field that "
-    "is set for all files with some extension; and for a compression filter that is off or was bypassed while the field is "
-    "still set.",
+    "the fields of another {what}, such as a proxy whose HTTP client has already decompressed the body; for a field that is set "
+    "for all files with a certain extension; and for a compression filter that is off or was bypassed while the field is still "
+    "set.",
     references=(
         Reference("RFC 9110 section 8.4, Content-Encoding", "https://www.rfc-editor.org/rfc/rfc9110.html#section-8.4"),
         Reference("RFC 1952 section 2.3, gzip member format", "https://www.rfc-editor.org/rfc/rfc1952.html#section-2.3"),

@@ -186,8 +186,8 @@ RULE = Rule(
         "refused": "Start the server behind the gateway, or check whether it listens on this address and port (ss -ltn "
         "there). A recreated container or pod has another address, and nginx resolves the names of proxy_pass and upstream only "
         "when it starts: reload it, or use resolver with a variable in proxy_pass.",
-        "unreachable": "Check whether the server behind the gateway is up and has this address (ip neigh and ip route get on "
-        "the gateway), and which firewall or security group on the path drops or rejects the packets.",
+        "unreachable": "Check whether the server behind the gateway is up and has this address (ip neigh and ip route get on the "
+        "gateway). If so, find out which firewall or security group on the path drops or rejects the packets.",
         "closed": "The cause is behind the gateway: {examine}.{look}",
         "timed-out": "{in_time}",
         "unsent": "{in_time}",
@@ -452,8 +452,8 @@ _POOL = (
 )
 _REPEAT = " If the request arrived while the server was closing that connection, have the gateway repeat idempotent requests."
 _LONG = (
-    " If the head is too long for the gateway: nginx proxy_buffer_size, haproxy tune.bufsize less tune.maxrewrite, Node "
-    "--max-http-header-size, Go Transport.MaxResponseHeaderBytes, Caddy max_response_header."
+    " If the head is too long for the gateway, raise the gateway's limit: nginx proxy_buffer_size, haproxy tune.bufsize less "
+    "tune.maxrewrite, Node --max-http-header-size, Go Transport.MaxResponseHeaderBytes, Caddy max_response_header."
 )
 _LOOK_BEHIND = (
     "Check the log of the server behind the gateway at that second: a crash, a worker that was killed for taking too long, "
@@ -542,7 +542,7 @@ def _look(front: Exchange, failure: Failure) -> str:
     """
     last = failure.last
     if is_cut_by_device(failure):
-        # the remedies of the other kinds are whole sentences about the path
+        # the remedies of the other kinds already name the device
         return f"{_EXAMINE_PATH[0].upper()}{_EXAMINE_PATH[1:]}." if failure.kind == "truncated" else ""
     if failure.kind == "closed" and isinstance(last, Exchange):
         if last.values["handshake"] and last.key[1] == 0 and not last.met_a_close:

@@ -84,8 +84,8 @@ RULE = Rule(
     },
     remedy={
         "dropped": "Have the gateway forward the upgrade. {setting}",
-        "version": "Have both sides use version 13 (RFC 6455), the only one in use. Replace the library on the side "
-        "that uses another version.",
+        "version": "Have both sides use version 13 (RFC 6455), the only version in use. Replace the library on the side that "
+        "uses another version.",
         "unsupported": "{check}",
     },
     display_filter="frame.number in {{{frames}}}",
@@ -291,7 +291,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
 
 
 def _without_success_elsewhere(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the refused requests, except those whose client got the WebSocket on another connection at about that time.
+    """Return the refused requests, except those whose client got the WebSocket on another connection at about the same time.
 
     After a redirection, a WebSocket on the same connection, on another server, or on the path with a slash counts, too.
     """
@@ -320,7 +320,7 @@ def _covered_by_another() -> pl.Expr:
 def _evidence() -> pl.Expr:
     """Return as evidence the first requests, the requests that a gateway forwarded because of them, and the responses."""
     asked = pl.format("{} asks for a WebSocket", "client_host")
-    sent = pl.format("the gateway forwards it to {} {}", "behind", _forwarding_text())
+    sent = pl.format("the gateway forwards the request to {} {}", "behind", _forwarding_text())
     answered = pl.format("the response: {}", "status")
     items = [
         packet("request_frame", "request_start", asked),
@@ -352,7 +352,7 @@ def _setting() -> pl.Expr:
         .then(pl.lit(_HTTPD))
         .when(~c("behind_can") | replaced)
         .then(pl.lit(_NGINX))
-        .otherwise(pl.lit(f"{_NGINX} {_HTTPD} HAProxy and Caddy forward it by default."))
+        .otherwise(pl.lit(f"{_NGINX} {_HTTPD} HAProxy and Caddy forward the upgrade by default."))
     )
 
 

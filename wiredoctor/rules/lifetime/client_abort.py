@@ -171,7 +171,7 @@ _SLOW_UPLOAD = (
     "Only then raise the client's timeout. "
 )
 
-_LATE_TIMERS = "{} timers of its fetch and undici are up to 1 s late: the timeout may be between {} s and {} s."
+_LATE_TIMERS = "{} timers of Node's fetch and undici are up to 1 s late: the timeout may be between {} s and {} s."
 _TIMEOUTS = (
     Advice("client", "curl", "curl: --max-time; libcurl: CURLOPT_TIMEOUT."),
     Advice("client", "^Go-http-client", "Go: http.Client.Timeout, or the deadline in the request's context."),
@@ -484,7 +484,7 @@ def _timeout_texts() -> list[pl.Expr]:
     timeout = pl.col("timeout")
     nothing = pl.lit("")
     known = pl.when(timeout.is_not_null())
-    # after the beginning of the response, the time may match by chance
+    # after the response has begun, the time may match a common timeout by chance
     sure = pl.when(timeout.is_not_null() & _received_nothing())
     agent = c("request_user_agent").fill_null("")
     timers = (

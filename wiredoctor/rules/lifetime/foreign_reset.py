@@ -126,7 +126,7 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, _exchanges: pl.LazyF
     joined = rows.join(known.unique("connection", keep="last"), on="connection", how="left", maintain_order="left")
     unread = ((c("server_unacknowledged") > 0) & (c("heard") >= c("ack_due"))).fill_null(value=False)
     cut = pl.format(
-        "The client never acknowledged the end of the {}, so that end probably did not reach the client.",
+        "The client never acknowledged the end of the {}, so this end probably did not reach the client.",
         "response_status",
     )
     told = (("severity", pl.lit("error")), ("confidence", pl.lit("medium")), ("where", pl.lit(_UNREAD)), ("cut", cut))
@@ -135,7 +135,8 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, _exchanges: pl.LazyF
 
 
 def _outruns_ack() -> pl.Expr:
-    """Return whether an RST in the client's name came after the last response, but before an ACK of its end can have come."""
+    """Return whether an RST in the client's name came after the last response, but before an ACK of the end of that response
+    could have come."""
     soon = (c("response_frame") < c("frame")) & (c("time") - c("response_end") < c("rtt_client"))
     return ~c("lost") & c("last_on_connection") & (c("sender") == "client") & c("rst") & whole_response() & soon
 

@@ -117,9 +117,9 @@ RULE = Rule(
         "uvicorn --timeout-keep-alive, IIS connectionTimeout. If the client is a balancer or a proxy (AWS application load "
         "balancer: 60 s, nginx upstream keepalive_timeout: 60 s), the server behind it needs the longer timeout.",
         "stop": "Nothing has to change if no request was lost. Otherwise have the new process accept connections first, have the "
-        "old one answer the requests that it has, with Connection: close, before it closes (nginx -s quit, apachectl "
-        "graceful-stop, Node server.close, Go Server.Shutdown, haproxy's soft stop, gunicorn's SIGTERM), and have clients "
-        "repeat requests that are safe to repeat.",
+        "old process answer its remaining requests with Connection: close before it closes (nginx -s quit, apachectl "
+        "graceful-stop, Node server.close, Go Server.Shutdown, haproxy's soft stop, gunicorn's SIGTERM), and have clients repeat "
+        "requests that are safe to repeat.",
     },
     display_filter="frame.number in {{{frames}}}",
     references=(

@@ -109,7 +109,8 @@ ENOUGH = Threshold(
 )
 PAIR = Threshold(
     "2 idle times",
-    "this many equal idle times suggest a timeout if no other idle times are known; two are unlikely to be equal by coincidence",
+    "this many equal idle times suggest a timeout if no other idle times are known; two idle times are unlikely to be equal by "
+    "coincidence",
 )
 SHARE = Threshold(
     "75 %", "the minimum share of a side's idle times that are equal; otherwise the side has other reasons to close"
@@ -123,7 +124,7 @@ ENDPOINTS = Threshold(
 )
 REMEMBERED = Threshold(
     "64 idle times",
-    "the number of a server's newest idle times that are remembered; older ones may belong to another configuration",
+    "the number of a server's newest idle times that are remembered; older idle times may belong to another configuration",
 )
 
 _WHOLE_EARLY, _WHOLE_LATE = 300 * MILLISECOND, 120 * MILLISECOND

@@ -132,7 +132,7 @@ def screen() -> pl.Expr:
     """Return an expression that is true for the rows that become candidates."""
     self_framed = c("response_framing").is_in(SELF_FRAMED)
     gap = c("server_close_time") - c("response_end")
-    # a FIN or RST before the response is forged, or belongs to an earlier connection
+    # a FIN or RST that came before the response is forged, or belongs to an earlier connection
     closed = (gap <= IMMEDIATE.value) & (c("server_close_time") >= c("response_start")) & c("last_on_connection")
     closed &= ~closed_as_announced()
     # a client whose tunnel was refused sends its next request elsewhere

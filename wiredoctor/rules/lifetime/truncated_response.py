@@ -65,12 +65,12 @@ _REMEDY = (
     "or, behind a proxy, an upstream that closed.{own_framing}{cut}"
 )
 _OWN_LENGTH = (
-    " If the program sets Content-Length itself, have it count bytes and not characters, after compression and not before."
+    " If the program sets Content-Length itself, have it count bytes instead of characters, and count them after compression."
 )
 _OWN_CHUNKS = " If the program writes its chunks itself, have it end the body with the last chunk (size 0)."
 _STREAM = (
-    "Nothing has to change if the server was stopped on purpose. Otherwise, check its log at that time. A server that ends a "
-    "stream properly sends the last chunk before it closes, so a client can tell the end from a failure."
+    "Nothing has to change if the server was stopped on purpose. Otherwise, check the server's log at that time. A server that "
+    "ends a stream properly sends the last chunk before it closes, so a client can tell the end from a failure."
 )
 
 RULE = Rule(

@@ -266,7 +266,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         (100 * c("ended").filter("follows").mean() >= CLOSED.value).fill_null(value=True).alias("closes"),
         _cheap().alias("cheap"),
     )
-    # only connections that are shown get texts; the others may be a million
+    # only connections that are shown get texts, because there may be a million others
     place = counted.select((c("frame").rank("ordinal").over("program", "kind") <= SHOWN.value).alias("shown"))["shown"]
     some = runs.filter(place)
     shown = (

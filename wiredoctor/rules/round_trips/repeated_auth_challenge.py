@@ -89,7 +89,9 @@ RULE = Rule(
     summary=True,
 )
 
-ENOUGH = Threshold("3 requests", "the minimum number of requests; two may come from two programs, or concern two parts of a site")
+ENOUGH = Threshold(
+    "3 requests", "the minimum number of requests; two requests may come from two programs, or concern two parts of a site"
+)
 SEPARATE = Threshold(
     "75 %",
     "the minimum share of the challenged requests that may each be the first of a new process; others may be from processes that "
