@@ -53,7 +53,7 @@ def test_versions_are_named() -> None:
     ("words", "how", "setting"),
     [
         ("asks in HTTP/1.0, and says nothing", "as HTTP/1.0 and without Upgrade: ", "nginx: proxy_http_version 1.1"),
-        ("asks in HTTP/1.1, without Upgrade", "to 10.0.0.3:8001 without Upgrade: ", "HAProxy and Caddy forward it"),
+        ("asks in HTTP/1.1, without Upgrade", "to 10.0.0.3:8001 without Upgrade: ", "HAProxy and Caddy forward the upgrade"),
         ("in HTTP/1.0, which has none", "to 10.0.0.3:8001 as HTTP/1.0: ", "nginx: proxy_http_version 1.1"),
     ],
 )
