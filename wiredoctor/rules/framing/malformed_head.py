@@ -22,11 +22,15 @@ Why it hurts
     sends them as the body of a 200. If the server speaks first, clients report a bad status line, or HTTP/0.9.
 
 How it is proved
-    The bytes of the head prove it. Kind no-status-line: the server acknowledged the request and had not answered it when it sent
-    bytes that do not begin with HTTP/. No data is missing before them, and no head followed them. Kind speaks-first: the
-    connection was captured from its SYN. Its first request acknowledges bytes of the server, no response followed, and the client
-    or the server closed the connection. The request is one packet, so the client had these bytes before it sent the request. The
-    request is HTTP/1.1 or has a User-Agent, because simple port scanners send GET / HTTP/1.0 and nothing else to every port.
+    The bytes of the head prove it.
+
+    Kind no-status-line: the server acknowledged the request and had not answered it when it sent bytes that do not begin with
+    HTTP/. No data is missing before them, and no head followed them.
+
+    Kind speaks-first: the connection was captured from its SYN. Its first request acknowledges bytes of the server, no response
+    followed, and the client or the server closed the connection. The request is one packet, so the client had these bytes before
+    it sent the request. The request is HTTP/1.1 or has a User-Agent, because simple port scanners send GET / HTTP/1.0 and nothing
+    else to every port.
 
 What it is not
     If the bytes are the rest of a body that is longer than announced, excess-body reports them. This is assumed if they are in

@@ -16,34 +16,44 @@ How it is proved
     A request of the client and a request of the gateway are paired if method, target, fields, lengths and time leave only one
     choice. The gateway failed in one of three ways. Its response has a status of 500 or above (or 408, although the request was
     complete), and the server behind it had not sent that status in the last attempt. Or there is no response, and the gateway
-    closed first. Or its response broke off because the server's response did. A TCP relay whose server refuses each connection
-    is recognized by times: it connects to the server within 50 ms after its client connected, and closes the client's connection
-    without a response within 50 ms after the refusal.
+    closed first. Or its response broke off because the server's response did.
+
+    A TCP relay whose server refuses each connection is recognized by times: it connects to the server within 50 ms after its
+    client connected, and closes the client's connection without a response within 50 ms after the refusal.
 
     The gateway may have made several attempts to get the response from a server. The last attempt decides the kind. A complete
     response without a server error does not decide if its attempt began before an earlier attempt had ended: it is the response
-    to a copy of the request (nginx mirror), and the gateway throws it away. Kind refused: an RST answers the SYN. Kind
-    unreachable: nothing answers it, or only an ICMP error does. Kind closed: a FIN or RST came before any byte of a response, and
-    before the gateway's own close. If foreign-reset proves that a device on the path sent the FIN or RST, the finding names that
-    device, also for kind truncated. Kind timed-out: before the server responded or closed, the gateway closed its connection to
-    the server or answered its client. If the client had not sent its complete request by then, the finding says so, because the
-    server was still waiting for it. The finding also says whether the server had responded, but the response did not arrive: the
-    gateway acknowledged no byte of it, and both sides retransmitted data. Kind unsent: as timed-out, but the server had closed
-    its receive window, and it had not acknowledged the complete request when the gateway gave up. If the window was still closed
-    then (zero-window-stall), the server did not read; otherwise it read too slowly. If the gateway was waiting for more data from
-    its client, the kind is timed-out. Kind rejected-response: the server had sent a complete or partial response, or bytes that
-    are not HTTP, and the gateway did not forward them. If the response was complete and no error itself, the gateway must have
-    answered 502 or 503 within 100 ms after it. Any other failure within that time counts, too, except 504, if the head of the
-    response has 4 KiB or more. Kind truncated: the server's response broke off, or the gateway stopped waiting for it, and the
-    gateway's response broke off too or never began. Kind client-stalled: as truncated, but the gateway gave up while its client's
-    receive window had been closed for 1 s or longer, and the gateway had closed its receive window towards the server, too. Kind
-    stream-timed-out, a warning: the gateway closed both sides of an event stream or another endless response before the client or
-    the server did, a whole number of seconds (and at most 20 ms more) after the last data from the server. Kind not-passed-on:
-    the gateway made no attempt, and answered 502, 503 or 504, or did not answer. This kind does not apply if the gateway's host
-    made another request or connection within 25 ms after the client's request, or one that ended within 25 ms before the failure.
-    The capture may show no server to which the gateway forwards requests like this one (the same host and first segment of the
-    path). Then the gateway may have asked a server that the capture does not show: on another port, on a Unix socket or behind
-    TLS. In this case confidence is low, and the finding says so.
+    to a copy of the request (nginx mirror), and the gateway throws it away.
+
+    Kind refused: an RST answers the SYN. Kind unreachable: nothing answers it, or only an ICMP error does. Kind closed: a FIN or
+    RST came before any byte of a response, and before the gateway's own close. If foreign-reset proves that a device on the path
+    sent the FIN or RST, the finding names that device, also for kind truncated.
+
+    Kind timed-out: before the server responded or closed, the gateway closed its connection to the server or answered its client.
+    If the client had not sent its complete request by then, the finding says so, because the server was still waiting for it. The
+    finding also says so if the server's response did not arrive: the gateway acknowledged no byte of that response, and both
+    sides retransmitted data.
+
+    Kind unsent: as timed-out, but the server had closed its receive window, and it had not acknowledged the complete request when
+    the gateway gave up. If the window was still closed then (zero-window-stall), the server did not read; otherwise it read too
+    slowly. If the gateway was waiting for more data from its client, the kind is timed-out.
+
+    Kind rejected-response: the server had sent a complete or partial response, or bytes that are not HTTP, and the gateway did
+    not forward them. If the response was complete and no error itself, the gateway must have answered 502 or 503 within 100 ms
+    after it. Any other failure within that time counts, too, except 504, if the head of the response has 4 KiB or more.
+
+    Kind truncated: the server's response broke off, or the gateway stopped waiting for it, and the gateway's response broke off
+    too or never began. Kind client-stalled: as truncated, but the gateway gave up while its client's receive window had been
+    closed for 1 s or longer, and the gateway had closed its receive window towards the server, too.
+
+    Kind stream-timed-out, a warning: the gateway closed both sides of an event stream or another endless response before the
+    client or the server did, a whole number of seconds (and at most 20 ms more) after the last data from the server.
+
+    Kind not-passed-on: the gateway made no attempt, and answered 502, 503 or 504, or did not answer. This kind does not apply if
+    the gateway's host made another request or connection within 25 ms after the client's request, or one that ended within 25 ms
+    before the failure. The capture may show no server to which the gateway forwards requests like this one (the same host and
+    first segment of the path). Then the gateway may have asked a server that the capture does not show: on another port, on a
+    Unix socket or behind TLS. In this case confidence is low, and the finding says so.
 
     Kind unseen: the client got a status that gateways create themselves, but the capture does not contain the other side of the
     gateway. Such a status is 502 or 504, a 503 from Varnish, Squid, Envoy or AWS ALB, haproxy's own page for 503, a 503 in

@@ -12,12 +12,15 @@ Why it hurts
 
 How it is proved
     A GET with Upgrade: websocket and Sec-WebSocket-Key got a final response. The response is not a 101, not a redirection, and
-    not a refusal by authentication or access rules (401, 403, 407). A redirection (301, 302, 307, 308) counts, too, if a browser
-    made the request and the redirection leads to the same host and path: only the scheme, the port, "www." or a slash at the end
-    of the path differ. Browsers do not follow redirections of the handshake. Confidence is medium then, because only User-Agent
-    shows the browser. Kind dropped: both sides of a gateway are in the capture, and its forwarded request has no Upgrade:
-    websocket, or is HTTP/1.0. Kind version: the response names a version of the protocol (Sec-WebSocket-Version) other than the
-    requested one. Kind unsupported: everything else.
+    not a refusal by authentication or access rules (401, 403, 407).
+
+    A redirection (301, 302, 307, 308) counts, too, if a browser made the request and the redirection leads to the same host and
+    path: only the scheme, the port, "www." or a slash at the end of the path differ. Browsers do not follow redirections of the
+    handshake. Confidence is medium then, because only User-Agent shows the browser.
+
+    Kind dropped: both sides of a gateway are in the capture, and its forwarded request has no Upgrade: websocket, or is HTTP/1.0.
+    Kind version: the response names a version of the protocol (Sec-WebSocket-Version) other than the requested one. Kind
+    unsupported: everything else.
 
 What it is not
     Other redirections, for example to a login page, and refusals by authentication or access rules are regular responses of a

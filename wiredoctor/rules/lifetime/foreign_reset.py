@@ -10,17 +10,27 @@ Why it hurts
     about the other side. Searching the server for the cause wastes time.
 
 How it is proved
-    At least two of the following signs are present. The TTL (hop limit) of the packet differs by more than 2 from that of all
-    other packets of that host on the connection. If the host goes on sending with its own TTL, any difference counts, unless
-    the path became shorter and the RST may have overtaken later packets. Any difference also counts together with a wrong IP
-    identification or missing timestamps, which a change of route does not explain. The packet has the ACK flag and IP
-    identification 0, although that host increments it with every packet. Or its IP identification is not near those of the
-    host, although the host increments it and sent a packet less than a second before. Or its IP identification is that of the
-    other side's last packet, or the next one. The host that seems to have sent the RST goes on sending: data at or above the
-    sequence number of the RST, any data or a FIN a second later, ACKs of new data, an ACK without data more than 1 ms after an
-    RST with the ACK flag, or a SYN-ACK after an RST that refused the SYN. The packet came less than half a round trip after the
-    packet that it answers. It is a FIN and lacks the timestamp option that all other packets carry. Its sequence number lies
-    above the next expected byte and inside the window, and the packet did not merely overtake the data in between.
+    At least two of the following six signs are present:
+
+    1. The TTL (hop limit) of the packet differs by more than 2 from that of all other packets of that host on the connection. If
+    the host goes on sending with its own TTL, any difference counts, unless the path became shorter and the RST may have
+    overtaken packets that the host had sent before it. Any difference also counts together with a wrong IP identification or
+    missing timestamps, which a change of route does not explain.
+
+    2. The packet has the ACK flag and IP identification 0, although that host increments it with every packet. Or its IP
+    identification is not near those of the host, although the host increments it and sent a packet less than a second before. Or
+    its IP identification is that of the other side's last packet, or the next one.
+
+    3. The host that seems to have sent the RST goes on sending: data at or above the sequence number of the RST, any data or a
+    FIN a second later, ACKs of new data, an ACK without data more than 1 ms after an RST with the ACK flag, or a SYN-ACK after an
+    RST that refused the SYN.
+
+    4. The packet came less than half a round trip after the packet that it answers.
+
+    5. The packet is a FIN and lacks the timestamp option that all other packets carry.
+
+    6. The packet's sequence number lies above the next expected byte and inside the window, and the packet did not merely
+    overtake the data in between.
 
     The request counts as lost if the response was cut off, or began only after an RST in the server's name. It is also lost
     if a FIN in the server's name carried the response, which then came from the device. It is lost, too (medium confidence), if
