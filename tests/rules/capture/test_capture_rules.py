@@ -150,7 +150,7 @@ def test_what_the_hellos_of_encrypted_connections_say() -> None:
     assert note["names"] == " Requested server names (SNI): a.example (on 2 connections), b.example, 0.example and 2 more."
     assert note["offered"] == " Protocols offered (ALPN): h2,http/1.1 (on 3 connections)."
     assert note["chosen"] == " Protocols selected (ALPN): h2."
-    assert note["hidden"].startswith(" Encrypted Client Hello (ECH) is used on 1 of them")
+    assert note["hidden"].startswith(" Encrypted Client Hello (ECH) is used on 1 of these connections")
     assert note["evidence"][0]["note"].endswith(" (TLS 1.2), name b.example, offers h2,http/1.1, selected h2")
 
 

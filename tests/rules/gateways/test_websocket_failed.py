@@ -53,7 +53,7 @@ def test_versions_are_named() -> None:
     ("words", "how", "setting"),
     [
         ("asks in HTTP/1.0, and says nothing", "as HTTP/1.0 and without Upgrade: ", "nginx: proxy_http_version 1.1"),
-        ("asks in HTTP/1.1, without Upgrade", "to 10.0.0.3:8001 without Upgrade: ", "HAProxy and Caddy forward it"),
+        ("asks in HTTP/1.1, without Upgrade", "to 10.0.0.3:8001 without Upgrade: ", "HAProxy and Caddy forward the upgrade"),
         ("in HTTP/1.0, which has none", "to 10.0.0.3:8001 as HTTP/1.0: ", "nginx: proxy_http_version 1.1"),
     ],
 )
@@ -62,7 +62,7 @@ def test_what_the_gateway_did_and_what_sets_it_right(words: str, how: str, setti
     assert how in told.message
     assert setting in told.remedy
     assert told.severity == "error"
-    assert [evidence.note for evidence in told.evidence][1].startswith("the gateway forwards it to 10.0.0.3:8001 ")
+    assert [evidence.note for evidence in told.evidence][1].startswith("the gateway forwards the request to 10.0.0.3:8001 ")
 
 
 def test_the_server_behind_is_told_where_the_gateway_passed_it_on() -> None:

@@ -201,8 +201,8 @@ def test_the_timeout_is_named(wait: int, timeout: int | None) -> None:
 @pytest.mark.parametrize(
     ("agent", "wait", "said"),
     [
-        ("node", 2 * S, "The timers of its fetch and undici are up to 1 s late: the timeout may be between 1 s and 2 s."),
-        ("", 10 * S, "If the client is Node, the timers of its fetch and undici are up to 1 s late"),
+        ("node", 2 * S, "The timers of Node's fetch and undici are up to 1 s late: the timeout may be between 1 s and 2 s."),
+        ("", 10 * S, "If the client is Node, the timers of Node's fetch and undici are up to 1 s late"),
         ("node", 1 * S, ""),
         ("curl/8.5.0", 2 * S, ""),
     ],

@@ -129,7 +129,7 @@ def test_the_longest_of_several_loops_is_told_and_the_others_are_counted() -> No
     [found] = loops([(asks(url), leads_to(url)) for url, times in (("/a", 8), ("/b", 20), ("/c", 6)) for _ in range(times)])
     assert found.request == "GET /b"
     assert found.measures["requests"] == 20
-    assert "2 other series" in found.message
+    assert "Other redirect loops between the same hosts: 2." in found.message
 
 
 def test_a_response_with_the_time_of_its_request() -> None:

@@ -30,7 +30,7 @@ What it is not
     A segment that was lost on the network is retransmitted. If the capture has only one direction, the rule one-sided reports
     that. Bytes that were sent before the capture began do not count. Nor does the old byte of a keep-alive probe that is the
     first captured packet of an idle connection, or the ACK of an earlier connection on the same ports that answers a SYN (RFC
-    9293). An interface may have received more packets than the file contains, because filters leave packets out.
+    9293). Packets that a capture filter leaves out are not missing, although their interface has received them.
     conflicting-overlap reports bytes that were acknowledged although their host had not sent them (kind never-sent).
 
 What to do
@@ -68,8 +68,8 @@ RULE = Rule(
         "{touched:,} of {connections:,}{part}.{delivered} No conclusion is drawn from the missing data.",
         "dropped": "The program that captured on {dropped_on} counted {dropped:,} packets that were dropped before it could "
         "process them{when}. This file has {packets:,} of the {captured:,} packets that the program processed. The dropped "
-        "packets were lost only from the capture, not on the network. A packet that seems to be absent in that time may only be "
-        "missing from the capture, so findings that depend on its absence have medium confidence at most.",
+        "packets were lost only from the capture, not on the network. While packets were dropped, a packet that seems to be "
+        "absent may only be missing from the capture. Findings that depend on its absence have medium confidence at most.",
     },
     remedy={None: _REMEDY, "dropped": _REMEDY},
     display_filter="tcp.analysis.ack_lost_segment || tcp.analysis.lost_segment",

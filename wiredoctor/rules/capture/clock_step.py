@@ -2,28 +2,27 @@
 
 What it means
     A packet has an earlier timestamp than the previous packet on the same interface. The clock of the capturing host was set
-    during the capture: by hand, by a virtual machine that resumed, or by a time service that corrected it. Kind out-of-order
-    (a note): the clock was right. Several threads or processors captured, and some wrote their packets a little later than
-    others; dumpcap does so with several interfaces. Kind unsorted (a note): packets are far out of order. Captures were
+    during the capture: by hand, by a virtual machine that resumed, or by a time service that corrected it. Kind out-of-order (a
+    note): the clock was right. Several threads or processors captured, and some wrote their packets a little later than others;
+    dumpcap does this when it captures on several interfaces. Kind unsorted (a note): packets are far out of order. Captures were
     appended to one file (mergecap -a, cat), or the packets of one interface were written much later than those of another.
 
 Why it hurts
-    Times across such a step are wrong: a wait seems shorter, or negative, and a response seems to come before its request.
-    In a file that is out of order, a response may come before its request, too. wiredoctor sorts such packets by time before
-    it analyzes them. Wireshark does not, and may show them as lost or retransmitted. In the report, frame numbers are those of
-    the file (kind out-of-order), or those of the file after reordercap (kind unsorted). If a clock was also set back, packets
-    are not sorted across that place, so their numbers differ from those after reordercap. Connection numbers are always those
-    of the file.
+    Times across such a step are wrong: a wait seems shorter, or negative, and a response seems to come before its request. In a
+    file that is out of order, a response may come before its request, too. wiredoctor sorts such packets by time before it
+    analyzes them. Wireshark does not, and may show them as lost or retransmitted. In the report, frame numbers are those of the
+    file (kind out-of-order), or those of the file after reordercap (kind unsorted). If a clock was also set back, packets are not
+    sorted across that step, so their numbers differ from those after reordercap. Connection numbers are always those of the file.
 
 How it is proved
     A packet's timestamp is more than 1 ms earlier than that of the previous packet on the same interface, and later packets
     continue from the earlier time.
 
     Kind out-of-order: the timestamp goes backward by 50 ms at most. Connections with packets before and after that place show
-    that the timestamps are right and the order is wrong: a segment is acknowledged before it comes, or acknowledgment
-    numbers go backward. If no connection shows this, fewer than five packets may have the earlier times, and they must span less
-    than 10 ms. Packets of different interfaces may also be out of order: there the limit is 500 ms, and only the evidence of
-    connections is accepted.
+    that the timestamps are right and the order is wrong: a segment is acknowledged before it comes, or acknowledgment numbers go
+    backward. If no connection shows this, the earlier times must belong to fewer than five packets that span less than 10 ms.
+    Packets of different interfaces may also be out of order: there the limit is 500 ms, and only the evidence of connections is
+    accepted.
 
     Kind unsorted: the timestamp goes backward by more, and connections give the same evidence. If no connection has packets
     before and after that place, the parts of the file before and after it are compared. Their times must not overlap, or
@@ -58,19 +57,18 @@ RULE = Rule(
         "unsorted": "The file is not in time order, by {up_to}{worst}: its packets were sorted before the analysis",
     },
     message={
-        None: "{steps:,} packets have an earlier timestamp than the previous one on the same interface, by {up_to}{worst}: "
+        None: "{steps:,} packets have an earlier timestamp than the previous packet on the same interface, by {up_to}{worst}: "
         "the clock was set back, or one capture was appended to another. If a connection has packets before and after such a "
         "step, times between them are not used.",
         "out-of-order": (
-            "{steps:,} packets have an earlier timestamp than a preceding packet of the file, by {up_to}{worst}: several "
-            "threads or processors captured. They were analyzed in the order of their times; frame numbers are as in the file. "
+            "{steps:,} packets have an earlier timestamp than a preceding packet of the file, by {up_to}{worst}: several threads "
+            "or processors captured. The packets were analyzed in the order of their times; frame numbers are as in the file. "
             "Findings that depend on times between such packets have medium confidence at most."
         ),
         "unsorted": (
-            "{steps:,} packets have an earlier timestamp than a preceding packet of the file, by {up_to}{worst}: one capture "
-            "was appended to another, or the packets of one interface were written later than those of another. The packets "
-            "were sorted by time{numbers}. Findings that depend on times where packets were moved have medium confidence at "
-            "most."
+            "{steps:,} packets have an earlier timestamp than a preceding packet of the file, by {up_to}{worst}: one capture was "
+            "appended to another, or the packets of one interface were written later than those of another. The packets were "
+            "sorted by time{numbers}. Findings that depend on the times of moved packets have medium confidence at most."
         ),
     },
     remedy={
@@ -114,13 +112,13 @@ def find(captures: pl.LazyFrame) -> pl.LazyFrame:
 
 _PLAIN = {
     "numbers": "; frame numbers are those after reordercap, connection numbers those of the file",
-    "in_wireshark": "To find its frames in Wireshark, sort the file: reordercap in.pcap out.pcap. Display filters with "
-    "tcp.stream are for the file as it is",
+    "in_wireshark": "To find the frames of this report in Wireshark, sort the file: reordercap in.pcap out.pcap. Display filters "
+    "with tcp.stream are for the unsorted file",
 }
 _STEPPED = {
     "numbers": ", but not across the places where the clock was set back. Frame numbers count packets in this order, which is "
     "not that of reordercap",
-    "in_wireshark": "To find its packets in Wireshark, compare their times of day",
+    "in_wireshark": "To find the packets of this report in Wireshark, compare their times of day",
 }
 """The texts about a file whose packets were sorted: _STEPPED if the clock was also set back, otherwise _PLAIN."""
 

@@ -4,8 +4,8 @@ What it means
     Different bytes were sent for the same sequence numbers. A TCP sender always retransmits the same bytes. So something else
     sent one of the packets, a device on the path changed a packet, or the capture mixes two networks with the same addresses.
 
-    Kind never-sent: a host acknowledged bytes that the other host had not sent. Something on the path sent them in its name,
-    between the capture point and the host that acknowledged them.
+    Kind never-sent: a host acknowledged bytes that the other host had not sent. Something between the capture point and the host
+    that acknowledged them sent them in the other host's name.
 
 Why it hurts
     It is unknown which of the two packets the receiver accepted, because systems decide differently. Attackers exploit this:
@@ -17,7 +17,8 @@ How it is proved
     both packets are correct.
 
     Kind never-sent: an ACK covers bytes that were not captured. More than a round trip later, the host that should have sent
-    these bytes sends an ACK. The sequence number of this ACK, which is that of the host's next byte, lies below them.
+    these bytes sends an ACK. The sequence number of this ACK, which is that of the host's next byte, still lies below these
+    bytes.
 
 What it is not
     A retransmission has the same bytes. A keep-alive or window probe may carry one arbitrary byte. A packet that was damaged
@@ -48,8 +49,8 @@ RULE = Rule(
     },
     message={
         None: "{conflicts:,} packets on {touched:,} of {connections:,} connections carry different bytes than an earlier packet "
-        "for the same sequence numbers, and the checksums of both are correct. The first copy was analyzed. It is unknown "
-        "which of them the receiver accepted.",
+        "for the same sequence numbers, and the checksums of both packets are correct. wiredoctor analyzed the earlier packet. "
+        "It is unknown which of the two the receiver accepted.",
         "never-sent": "On {touched:,} of {connections:,} connections, a host acknowledged bytes ({conflicts:,} in all) that are "
         "not in the capture. The other host did not send them: more than a round trip later, the sequence number of its next "
         "byte still lay below them. Something between the capture point and the host that acknowledged them probably sent data "
@@ -61,7 +62,7 @@ RULE = Rule(
         "separately). If they do not differ, look for a middlebox (proxy, balancer, NAT that rewrites payload) that changes "
         "retransmitted data.",
         "never-sent": "Capture at the host that acknowledged these bytes, too: that capture contains the injected packets, and "
-        "their time to live shows how far away the device is. wiredoctor compare --both-sides puts both captures side by side. "
+        "their time to live shows how far away their sender is. wiredoctor compare --both-sides puts both captures side by side. "
         "Look for an intrusion prevention system, a firewall or a filter that answers in the name of others.",
     },
     display_filter="tcp.stream == {first_connection}",
@@ -84,7 +85,7 @@ def screen() -> pl.Expr:
 
 
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return one row that counts the packets with contradicting bytes, and the connections with such packets; no row if none.
+    """Return one row that counts the packets with contradicting bytes, and their connections; no row if there are none.
 
     Return another such row for bytes that were acknowledged but never sent.
     """

@@ -51,7 +51,7 @@ _COPY = (
 _CONVERT = "Convert the file to a known link type (Ethernet, raw IP), or capture on an interface that has one."
 _ROOM = (
     "Allow more space with --max-spool, or name a folder with more space in the environment variable TMPDIR. Or decompress the "
-    "capture into a file, which is read without a copy."
+    "capture into a file: wiredoctor reads uncompressed files without a temporary copy."
 )
 
 

@@ -79,7 +79,7 @@ def screen() -> pl.Expr:
 
 
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return one row that counts the connections with many duplicate packets, and these packets; no row if there are none."""
+    """Return one row that counts the connections with many duplicate packets, and their duplicates; no row if there are none."""
     c = pl.col
     touched = (c("duplicates") > 0) & (c("duplicates") * 100 >= c("packets") * SHARE.value)
     note = pl.format("connection {}: the same packet as frame {}", "connection", "duplicate_first_frame")

@@ -42,8 +42,8 @@ RULE = Rule(
     "Connection attempts and stalls are still judged, with at most medium confidence if the conclusion depends on what the "
     "encrypted data is. "
     "Slow responses, closes, framing and streaming are not judged.",
-    remedy="To have HTTP judged, capture it unencrypted: behind the proxy or balancer at which TLS ends, or on the "
-    "loopback device of that host.",
+    remedy="To have HTTP judged, capture it unencrypted: behind the proxy or balancer that terminates TLS, or on the loopback "
+    "device of that host.",
     display_filter="tls && tcp.stream == {first_connection}",
     references=(
         Reference("RFC 8446 section 5.1, TLS records", "https://www.rfc-editor.org/rfc/rfc8446.html#section-5.1"),
@@ -70,7 +70,9 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
     c = pl.col
     place = packet("first_frame", "start", pl.format("connection {}, to {}{}", "connection", "server", _hello()))
     unsure = c("encrypted_hello").sum().cast(pl.Int64)
-    hidden = pl.format(" Encrypted Client Hello (ECH) is used on {} of them; the name shown may not be the server's.", unsure)
+    hidden = pl.format(
+        " Encrypted Client Hello (ECH) is used on {} of these connections; the name shown may not be the server's.", unsure
+    )
     return one_capture_candidate(
         connections, c("protocol") == "tls", place, "first_frame", "start", SHOWN.value,
         c("connection").min().alias("first_connection"),
@@ -95,7 +97,7 @@ def _if_any(text: str, name: str) -> pl.Expr:
 def _most(text: str, name: str) -> pl.Expr:
     """Return `text`, filled with the most frequent values of the column `name`; "" if the column has no values."""
     values = pl.col(name).filter(pl.col(name) != "")
-    # within a list, because Polars 2.1 mixes up the lengths of shared parts of expressions in a select: it panics
+    # in a list, because Polars 2.1 panics otherwise: it mixes up the lengths of shared subexpressions in a select
     value, count = pl.element().unique(maintain_order=True), pl.element().unique_counts()
     told = pl.when(count > 1).then(pl.format("{} (on {} connections)", value, count)).otherwise(value)
     told = told.sort_by(count, descending=True, maintain_order=True).head(NAMED.value)

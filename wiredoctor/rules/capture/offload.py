@@ -58,7 +58,7 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
     Return no row if there are none.
     """
     c = pl.col
-    note = pl.format("connection {}: its first segment above the MSS (of {})", "connection", "super_segments")
+    note = pl.format("connection {}: its first segment above the MSS; such segments in all: {}", "connection", "super_segments")
     place = packet("super_frame", "super_time", note)
     return one_capture_candidate(
         connections, c("super_segments") > 0, place, "super_frame", "super_time", SHOWN.value,

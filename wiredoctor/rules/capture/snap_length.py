@@ -1,8 +1,8 @@
 """Packets were cut short inside HTTP heads or chunk framing.
 
 What it means
-    The capture keeps only the first bytes of each packet (its snap length). The end of a request head, of a response head, or
-    of a chunk-size line lies beyond that. A mirror that sends packets through a tunnel may cut them, too (ERSPAN, VXLAN).
+    The capture keeps only the first bytes of each packet (its snap length). The end of a request head, of a response head, or of
+    a chunk size line lies beyond these bytes. A mirror that sends packets through a tunnel may cut them, too (ERSPAN, VXLAN).
 
 Why it hurts
     Header fields are missing: the length of a body, whether the connection stays open, the server software. After such a cut
@@ -37,8 +37,8 @@ RULE = Rule(
     "No packet in the capture has more than {snap_length} bytes. The missing lines are unknown, and so is the beginning of the "
     "next message. No conclusion is drawn from the missing data.",
     remedy="Capture complete packets: tcpdump -s 0 (or -s 262144), dumpcap without -s. If the file must stay small, a snap "
-    "length of 2,000 bytes keeps complete packets with an MTU of 1500; a filter saves more than cutting. A mirror that cuts "
-    "packets (ERSPAN, a cloud's traffic mirroring) has its own setting for this.",
+    "length of 2,000 bytes keeps complete packets with an MTU of 1500; a capture filter saves more space than a short snap "
+    "length. A mirror that cuts packets (ERSPAN, a cloud's traffic mirroring) has its own setting for this.",
     display_filter="frame.cap_len < frame.len && tcp.stream == {first_connection}",
     references=(Reference("tcpdump(1), -s", "https://www.tcpdump.org/manpages/tcpdump.1.html"),),
     summary=True,
@@ -53,7 +53,7 @@ def screen() -> pl.Expr:
 
 
 def find(connections: pl.LazyFrame, captures: pl.LazyFrame) -> pl.LazyFrame:
-    """Return one row that counts the heads and chunk-size lines that were cut short, and the connections that carried them.
+    """Return one row that counts the heads and chunk size lines that were cut short, and the connections that carried them.
 
     Return no row if there are none.
     """

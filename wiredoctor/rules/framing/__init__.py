@@ -1,1 +1,1 @@
-"""Rules about message framing: the end of a message, RFC 9112 section 6."""
+"""Rules about message framing, which determines where a message ends (RFC 9112 section 6)."""

@@ -22,7 +22,7 @@ What it is not
     finding is a note.
 
 What to do
-    Have handlers write nothing after the head of a 204, a 304 or a response to HEAD. Frameworks ensure that unless a handler
+    Have handlers write nothing after the head of a 204, a 304 or a response to HEAD. Frameworks ensure this unless a handler
     writes to the connection directly. Kind announced: send a 204 without Content-Length and Transfer-Encoding.
 
 References
@@ -46,12 +46,12 @@ RULE = Rule(
     symptom="*unsolicited response*, an answer that belongs to another request",
     severity={None: "error", "announced": "warning"},
     title={
-        None: "A body follows {of}, which must not have one",
+        None: "{of_the} is followed by a body, which it must not have",
         "announced": "{of_the} announces a body, which it cannot have",
     },
     message={
-        None: "{of_the} ends with its head, whatever its fields say, but the server sent more bytes after it, and they are not "
-        "the beginning of another response. {harm}",
+        None: "{of_the} ends with its head, whatever its fields say, but the server sent more bytes after the head, and these do "
+        "not begin another response. {harm}",
         "announced": "{of_the} ends with its head, but the head says {fields}, which a server must not send with this status. "
         "Most clients ignore the fields. Some gateways reject such a response and answer with their own error: Varnish with "
         "503, nghttpx with 502.",

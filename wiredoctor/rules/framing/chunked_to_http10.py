@@ -10,8 +10,8 @@ Why it hurts
 How it is proved
     The request line says HTTP/1.0, and the response says Transfer-Encoding: chunked.
 
-    If the request also says Connection: close, which HTTP/1.0 implies, the client is probably nginx, which sends both to the
-    servers behind it. nginx decodes chunks in spite of the version that it announces, so the finding is a note.
+    If the request also says Connection: close, which HTTP/1.0 implies, the client is probably nginx, which sends HTTP/1.0 and
+    this field to the servers behind it. nginx decodes chunks in spite of the version that it announces, so the finding is a note.
 
 What it is not
     A proxy may answer an HTTP/1.1 request with HTTP/1.0. A response to HEAD, a 204 or a 304 has no body.
@@ -38,8 +38,8 @@ RULE = Rule(
     "introduced in HTTP/1.1. An {request_version} client treats chunk sizes as content, and waits for the connection to "
     "close.{known}",
     remedy="Have the program that writes the chunks check the version of the request, or leave the framing to the server, which "
-    "checks it. To HTTP/1.0 clients it has to send Content-Length, or end the body by closing. If a proxy sends "
-    "HTTP/1.0 requests, configure it for HTTP/1.1.",
+    "checks it. A response to an HTTP/1.0 client needs Content-Length, or ends with its connection. If a proxy sends HTTP/1.0 "
+    "requests, configure it for HTTP/1.1.",
     references=(
         Reference("RFC 9112 section 6.1, Transfer-Encoding", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.1"),
         Reference("RFC 9112 section 7.1, chunked", "https://www.rfc-editor.org/rfc/rfc9112.html#section-7.1"),

@@ -7,18 +7,18 @@ What it means
 
 Why it hurts
     A truncated body looks like a complete one: clients and caches may keep half a file without noticing. Every response also
-    costs a connection: a handshake and the slow start of a new one.
+    costs a connection: the next request needs a new handshake and slow start.
 
 How it is proved
     The heads of request and response show all this. Statuses and methods without a body are left out. The finding names what
     announces the close: a field, or HTTP/1.0 without keep-alive.
 
 What it is not
-    If the response claims to keep the connection open, missing-framing reports it. 204, 304, and responses to HEAD and
-    CONNECT have no body. If there is a transfer coding and the final one is not chunked, unfinished-transfer-coding reports
-    it. Endless media (column endless of the table exchanges), such as the pictures of a camera, have no end that a length
-    could announce. A response of 400 or above that announces the close although its request did not is left out, too: the server
-    closes because of the error, with or without a length (Node's 431, Go's 400).
+    If the response claims to keep the connection open, missing-framing reports it. 204, 304, and responses to HEAD and CONNECT
+    have no body. If there is a transfer coding and the final one is not chunked, unfinished-transfer-coding reports it. Endless
+    media (column endless of the table exchanges), such as the pictures of a camera, are left out: they have no length that the
+    server could announce. A response of 400 or above is left out, too, if it announces the close although its request did not.
+    The server then closes because of the error, not because the length is missing (Node's 431, Go's 400).
 
 What to do
     Have the server announce the length of the body (Content-Length), or send it in chunks (Transfer-Encoding: chunked).

@@ -5,20 +5,20 @@ What it means
     but these fields name two. Kind range: the Content-Length of a 206 is larger than the range of bytes in its Content-Range.
 
 Why it hurts
-    Each recipient decides which field it uses, and two recipients in a row may decide differently: a proxy sees one
-    request, the server behind it sees two. Attackers use that to smuggle requests past access rules or into the connections of
-    other users. Careful servers answer with 400, careful clients report an invalid response, and both close the connection. Kind
-    range: the client waits for bytes that the server never sends, until the client or the server gives up.
+    Each recipient decides which field it uses, and two recipients in a row may decide differently: a proxy sees one request, the
+    server behind it sees two. Attackers use this to smuggle requests past access rules or into the connections of other users.
+    Careful servers answer with 400, careful clients report an invalid response, and both close the connection. Kind range: the
+    client waits for bytes that the server never sends, until the client or the server gives up.
 
 How it is proved
     The head contains the conflicting fields. Kind range: the body also ended exactly with the last byte of the range.
 
 What it is not
-    The same length may occur twice, as two fields or as a list (RFC 9110 section 8.6); that is not a conflict.
-    Transfer-Encoding: identity counts as missing. In responses to HEAD and CONNECT, and in 1xx, 204 and 304, the fields do
-    not frame a body; a response whose request was not captured may answer HEAD, unless its first chunk was captured. Kind
-    range: if as many bytes came as Content-Length says, Content-Range may be the wrong field, and no client waits. If fewer
-    bytes came than the range has, the response broke off.
+    The same length may occur twice, as two fields or as a list (RFC 9110 section 8.6); that is not a conflict. Transfer-Encoding:
+    identity is treated as if the field were missing. In responses to HEAD and CONNECT, and in 1xx, 204 and 304, the fields do not
+    frame a body. A response whose request was not captured may answer HEAD, so it is left out unless its first chunk was
+    captured. Kind range: if as many bytes came as Content-Length says, Content-Range may be the wrong field, and no client waits.
+    If fewer bytes came than the range has, the response broke off.
 
 What to do
     Send only one framing field: Transfer-Encoding: chunked, or one Content-Length. Kind range: in a 206, Content-Length is the
@@ -43,9 +43,9 @@ RULE = Rule(
         "range": "The 206 announces more bytes than its range has",
     },
     message={
-        None: 'The head of the {what} has the fields "{excerpt}", but a message can have only one end. {valid} A recipient '
-        "that decides differently takes the remaining bytes for another {what}. Careful recipients reject the message and "
-        "close the connection.",
+        None: 'The head of the {what} has the fields "{excerpt}", but a message can have only one end. {valid} '
+        "Recipients that use different fields disagree on where the next {what} begins. Careful recipients reject the message "
+        "and close the connection.",
         "range": 'The head of the 206 has the fields "{excerpt}". The body ended with the range, but Content-Length says that '
         "more bytes follow. The client waits for them until its timeout, or until the server closes the connection.",
     },

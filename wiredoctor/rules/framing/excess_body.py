@@ -41,8 +41,8 @@ RULE = Rule(
     symptom="the next request fails, *excess found in a read*",
     severity="error",
     title="The {side} sent more bytes than the Content-Length of its {what} announced",
-    message="The {what} announced {due:,} bytes of body (Content-Length), but the {side} sent more bytes after them, and they "
-    "are not the beginning of another message. {loss}",
+    message="The {what} announced {due:,} bytes of body (Content-Length), but the {side} then sent more bytes, and these do not "
+    "begin another message. {loss}",
     remedy="Have the program that sets Content-Length count bytes and not characters, including line ends, after compression, "
     "templates and filters. Or leave the field to the server, the framework or the HTTP library, which count correctly. "
     "A proxy that changes bodies must change the length, too.",
@@ -61,7 +61,7 @@ RULE = Rule(
             "page_follows",
         ),
         Advice("server", "Python/", "Python's http.server: len(text.encode()), not len(text)."),
-        Advice("server", "IIS|Microsoft", "ISAPI: set the total length of all calls of WriteClient."),
+        Advice("server", "IIS|Microsoft", "ISAPI: set Content-Length to the total length of all WriteClient calls."),
         Advice("client", "python-requests|urllib3", "requests: leave Content-Length out of headers; the library counts."),
     ),
     ends=True,

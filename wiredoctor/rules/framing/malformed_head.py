@@ -16,17 +16,21 @@ What it means
 
 Why it hurts
     Recipients treat such heads differently: some reject the message (400, "invalid header"), some skip the field, some correct
-    it. If one recipient skips a field and the next one uses it, requests can be smuggled and responses split. If Content-Length
-    is not a number, the end of the message is unknown, too. A request whose response has no status line has failed. Clients
-    report an invalid response, and most proxies answer 502. nginx forwards such bytes unchanged, and Apache httpd sends them
-    as the body of a 200. If the server speaks first, clients report a bad status line, or HTTP/0.9.
+    it. If one recipient skips a field and the next recipient uses it, requests can be smuggled and responses split. If
+    Content-Length is not a number, the end of the message is unknown, too. A request whose response has no status line has
+    failed. Clients report an invalid response, and most proxies answer 502. nginx forwards such bytes unchanged, and Apache httpd
+    sends them as the body of a 200. If the server speaks first, clients report a bad status line, or HTTP/0.9.
 
 How it is proved
-    The bytes of the head prove it. Kind no-status-line: the server acknowledged the request and had not answered it when it
-    sent bytes that do not begin with HTTP/. No data is missing before them, and no head followed them. Kind speaks-first: the
-    first request on a connection that was captured from its SYN acknowledges bytes of the server, no response followed, and a
-    side closed the connection. The request is one packet, so the client had these bytes before it sent any of it. And it is
-    HTTP/1.1 or has a User-Agent: simple port scanners send GET / HTTP/1.0 and nothing else to every port.
+    The bytes of the head prove it.
+
+    Kind no-status-line: the server acknowledged the request and had not answered it when it sent bytes that do not begin with
+    HTTP/. No data is missing before them, and no head followed them.
+
+    Kind speaks-first: the connection was captured from its SYN. Its first request acknowledges bytes of the server, no response
+    followed, and the client or the server closed the connection. The request is one packet, so the client had these bytes before
+    it sent the request. The request is HTTP/1.1 or has a User-Agent, because simple port scanners send GET / HTTP/1.0 and nothing
+    else to every port.
 
 What it is not
     If the bytes are the rest of a body that is longer than announced, excess-body reports them. This is assumed if they are in
@@ -69,7 +73,7 @@ _TITLES: dict[str | None, str] = {
     "content-length": "The Content-Length of a {what} is not a number",
     "no-colon": "A line in the head of a {what} is not a header field",
     _NO_STATUS: "The response to a request is not HTTP",
-    _SPEAKS_FIRST: "The server speaks first: it does not speak HTTP/1.1",
+    _SPEAKS_FIRST: "The server sent data before the first request: it does not speak HTTP/1.1",
 }
 _WHAT: dict[str | None, str] = {
     "bare-lf": "a line ends with LF and not with CRLF ({place}). Many parsers accept that, others reject the {what}, and some do "
@@ -175,8 +179,8 @@ def find(faults: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _is_greeted() -> pl.Expr:
-    """Return whether the server sent bytes before the first request on the connection, and no response after it."""
-    # the ACK is that of the request's last packet
+    """Return whether the server sent bytes before the first request on the connection, and no response to that request."""
+    # `request_ack` is that of the request's last packet, so only a request of one packet shows what had come before it
     alone = c("request_frame") == c("request_last_frame")
     first = (c("exchange") == 0) & (c("request_offset") == 0) & alone & (c("request_ack") > 0) & (_greeting() > 0)
     seen = c("handshake") & c("both_directions") & ~c("gap_before")
@@ -187,7 +191,7 @@ def _is_greeted() -> pl.Expr:
 
 
 def _greeting() -> pl.Expr:
-    """Return the number of the server's bytes that the client had acknowledged with its request. A FIN is not one of them."""
+    """Return how many bytes of the server the client acknowledged with its request. A FIN does not count as a byte."""
     return pl.min_horizontal("request_ack", "server_close_offset")
 
 

@@ -12,16 +12,16 @@ What it means
     (RFC 9112 section 7.1). Nearly all clients wait for this line, because trailer fields may come before it.
 
 Why it hurts
-    A client that is left waiting shows nothing until the server's idle timeout, the client's timeout, or the user ends the
-    wait. A truncated body looks like a complete one. If the final empty line is missing, curl, Node.js and Go report an
-    incomplete transfer when the server closes; some clients accept the response then.
+    A client that is left waiting shows nothing until the server's idle timeout, the client's timeout, or the user ends the wait.
+    A truncated body looks like a complete one. If the final empty line is missing, curl, Node.js and Go report an incomplete
+    transfer when the server closes; some other clients accept the response.
 
 How it is proved
     The heads of request and response show the contradiction. Statuses and methods without a body are left out. The time from
     the last byte of the body to the close of the connection (or to the end of the capture) decides the kind.
 
-    Kind final-crlf: no byte is missing from the capture, and the connection was closed after the last chunk. It is an error if
-    the client waited for a second or more, otherwise a warning. If the client closed sooner than that, it accepted the response,
+    Kind final-crlf: no byte is missing from the capture, and the connection was closed after the last chunk. The finding is an
+    error if the client waited for a second or more, otherwise a warning. If the client closed earlier, it accepted the response,
     and nothing is reported.
 
 What it is not

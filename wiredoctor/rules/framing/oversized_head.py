@@ -18,11 +18,11 @@ How it is proved
     is Node's limit.
 
 What it is not
-    A 400 without an announced close usually comes from an application and is not reported. Nor is a 400 that is not as long as
-    that page if the server has accepted a head of the same size before. If the server announced a close when it accepted a
-    large head, a 400 to a head that is up to 10 % larger is not reported either. Nor is a request with a large head that was
-    accepted, or a large response head that a browser received. If a gateway rejected a response and answered with an error,
-    gateway-error reports it.
+    A 400 without an announced close usually comes from an application and is not reported. If the server has accepted a head of
+    the same size before, a 400 is reported only if it is as long as nginx's page. If the server announced a close when it
+    accepted a large head, other 400s are reported only if the head is more than 10 % larger. A large request head that was
+    accepted is not reported, and neither is a large response head that a browser received. If a gateway rejected a response and
+    answered with an error, gateway-error reports it.
 
 What to do
     Find out which fields are large, in the browser's developer tools or in Wireshark. Store the data in a session on the
@@ -104,8 +104,8 @@ LARGE_RESPONSE = Threshold(
 
 CLEARLY = Threshold(
     "10 %",
-    "if a server announces a close even when it accepts large heads, a 400 is reported only if its request head is larger "
-    "than the largest accepted one by more than this",
+    "if a server announces a close even when it accepts large heads, a 400 is reported only if its request head is larger than "
+    "the largest accepted head by more than this",
 )
 ENDPOINTS = Threshold(
     "10000 endpoints", "the number of servers whose largest accepted head is remembered, which bounds the memory"
@@ -210,9 +210,9 @@ class _Accepted:
 def judge(rows: pl.DataFrame, known: BoundedMap[_Accepted] | None) -> tuple[pl.DataFrame, BoundedMap[_Accepted]]:
     """Return the candidates to report.
 
-    A 400 that is not nginx's page is not reported if the server has accepted a request head of at least the same size before
-    (see CLEARLY for servers that then announced a close). `known`: the largest accepted head of each server so far; None in the
-    first batch.
+    Omit a 400 if the server has accepted a request head of at least the same size before (CLEARLY: if it then announced a close,
+    also a somewhat smaller head). nginx's page is never omitted. `known`: the largest accepted head of each server so far; None
+    in the first batch.
     """
     known = BoundedMap(_Accepted, ENDPOINTS.value) if known is None else known
     kept: list[bool] = []

@@ -7,16 +7,17 @@ What it means
 Why it hurts
     A client that decompresses the body fails, although the status is 200 and every byte has arrived. Browsers report
     ERR_CONTENT_DECODING_FAILED, and libraries "incorrect header check" or "not a gzipped file". A client that does not
-    decompress, such as curl without --compressed, notices nothing. So it works in one program and fails in another.
+    decompress, such as curl without --compressed, notices nothing. So the same response works in one program and fails in
+    another.
 
 How it is proved
-    The first byte of the body is in the capture. It is not 1f, with which gzip begins, or not one of those with which Zstandard
-    begins (28 for a frame, 50 to 5f for a skippable frame). Other codings have no such byte and are not checked.
+    The first byte of the body is in the capture. Gzip data begins with 1f, Zstandard data with 28 (a frame) or with 50 to 5f (a
+    skippable frame); this body begins with another byte. Other codings have no such byte and are not checked.
 
 What it is not
-    The body of a 206 may begin anywhere in the compressed data. If the head names several codings, nothing is reported. A
-    body that is not compressed, and whose head does not say that it is, is not a fault. Transfer-Encoding is about the
-    transfer and not about the content: see unfinished-transfer-coding.
+    The body of a 206 may begin anywhere in the compressed data. If the head names several codings, nothing is reported. An
+    uncompressed body without Content-Encoding is not a fault. Transfer-Encoding is about the transfer and not about the content:
+    see unfinished-transfer-coding.
 
 What to do
     Have only the program that compresses the body set Content-Encoding. If a proxy decompresses a body, it must remove the
@@ -43,9 +44,9 @@ RULE = Rule(
     "beginning of {coding} data. Recipients that decompress the body fail. Those that do not, such as curl without --compressed, "
     "notice nothing.",
     remedy="Have the {side} send Content-Encoding: {coding} only with a body that is compressed. Look for a handler that copies "
-    "the fields of another {what}, such as a proxy whose HTTP client has already decompressed the body; for a field that "
-    "is set for all files with some extension; and for a compression filter that is off or was bypassed while the field is "
-    "still set.",
+    "the fields of another {what}, such as a proxy whose HTTP client has already decompressed the body; for a field that is set "
+    "for all files with a certain extension; and for a compression filter that is off or was bypassed while the field is still "
+    "set.",
     references=(
         Reference("RFC 9110 section 8.4, Content-Encoding", "https://www.rfc-editor.org/rfc/rfc9110.html#section-8.4"),
         Reference("RFC 1952 section 2.3, gzip member format", "https://www.rfc-editor.org/rfc/rfc1952.html#section-2.3"),
@@ -63,7 +64,7 @@ RULE = Rule(
 
 
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each body that does not begin like data in the coding of its head."""
+    """Return a row for each body whose first byte contradicts the Content-Encoding in its head."""
     shown = [
         candidates_of_fault(
             faults,

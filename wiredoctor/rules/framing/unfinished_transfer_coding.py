@@ -5,16 +5,16 @@ What it means
     Here it ends with another coding, or has chunked twice.
 
 Why it hurts
-    The end of such a request is unknown: servers must answer with 400 and close. Such a response ends with its connection,
-    but not all clients know that. Some look for chunks that are not there. Others, such as browsers, which support no coding
+    The end of such a request is unknown: servers must answer with 400 and close. Such a response ends with its connection, but
+    not all clients know that. Some clients look for chunks that are not there. Others, such as browsers, which support no coding
     except chunked, take the coded bytes for content.
 
 How it is proved
-    The head contains the field.
+    The head contains this Transfer-Encoding.
 
 What it is not
-    Transfer-Encoding: identity counts as missing. The value "gzip, chunked" is legal. Content-Encoding: gzip is a property of
-    the content and not of the transfer. Responses to HEAD and CONNECT, and 1xx, 204 and 304, have no body.
+    Transfer-Encoding: identity is treated as if the field were missing. The value "gzip, chunked" is legal. Content-Encoding:
+    gzip is a property of the content and not of the transfer. Responses to HEAD and CONNECT, and 1xx, 204 and 304, have no body.
 
 What to do
     Send Transfer-Encoding: chunked alone, and announce compression in Content-Encoding.
@@ -35,7 +35,7 @@ RULE = Rule(
     severity="error",
     title="The Transfer-Encoding of the {what} does not mark its end",
     message='The head of the {what} says "{excerpt}". The end of a message is marked only if chunked is the final '
-    "coding and occurs once. Recipients disagree about anything else, and careful ones reject it.",
+    "coding and occurs once. Recipients disagree about any other value, and careful recipients reject it.",
     remedy="Have the {side} send Transfer-Encoding: chunked, and nothing else in that field. Announce compression in "
     "Content-Encoding: gzip. If chunked occurs twice, a program has set the field by hand although the server or the library "
     "frames the message, or a proxy has copied the field from the message that it received. The field belongs to one "

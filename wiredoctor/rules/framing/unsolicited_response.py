@@ -6,19 +6,19 @@ What it means
 
 Why it hurts
     HTTP/1.1 assigns responses to requests only by their order. A client that does not notice the surplus response takes it for
-    the answer to its next request, and then each answer on this connection belongs to the request before. One user may get the
-    data of another. Good clients close the connection ("Unsolicited response received on idle HTTP channel"), and a request
-    that they have just sent on it is lost.
+    the response to its next request. From then on, each response on this connection belongs to the request before. One user may
+    get the data of another. Good clients close the connection ("Unsolicited response received on idle HTTP channel"), and a
+    request that they have just sent on it is lost.
 
 How it is proved
     The surplus response is complete. The connection was captured from its handshake, without gaps. All bytes of the client
     that the response acknowledges belong to requests that had been answered before.
 
 What it is not
-    Before it closes an idle connection, a server may send a response such as 408 without a request. So a response does not
-    count if its status is 400 or above, or if it announces the close. Interim responses (1xx) are no surplus. If a body
-    is longer than its Content-Length, and the rest does not begin another response, excess-body reports it. If the server took
-    other bytes of the client for a request, the response acknowledges these bytes, so it does not count.
+    Before it closes an idle connection, a server may send a response such as 408 without a request. So a response does not count
+    if its status is 400 or above, or if it announces the close. Interim responses (1xx) do not count. If a body is longer than
+    its Content-Length, and the rest does not begin another response, excess-body reports it. If the server took other bytes of
+    the client for a request, the response acknowledges these bytes, so it does not count.
 
 What to do
     Find out why the server answers twice, and have it send one response to each request. Have clients close a connection on
@@ -41,8 +41,8 @@ RULE = Rule(
     symptom="answers that belong to another request, *unsolicited response*",
     severity="error",
     title="The server sent a response that no request had asked for",
-    message="{server} answered {request} completely and then sent another complete response ({surplus}) before it had another "
-    "request.{others} {effect}",
+    message="{server} answered {request} completely and then sent another complete response ({surplus}) before it received "
+    "another request.{others} {effect}",
     remedy="Have the server send one response to each request. Look for a handler that goes on after it has answered (an error "
     "page after a response, a missing return, a filter that writes its own response), and for a proxy that forwards a response "
     "twice. Have clients close a connection on which bytes come while no request is open.",
@@ -56,8 +56,8 @@ RULE = Rule(
 )
 
 _MIXED_UP = (
-    "The client sent another request on the connection after that: it may take the surplus response for the answer, and then "
-    "each later answer belongs to the request before."
+    "The client sent another request on the connection after that. It may take the surplus response for the response to that "
+    "request. Then each later response belongs to the request before."
 )
 _CLOSED = "The client sent no further request on the connection."
 

@@ -16,43 +16,53 @@ How it is proved
     A request of the client and a request of the gateway are paired if method, target, fields, lengths and time leave only one
     choice. The gateway failed in one of three ways. Its response has a status of 500 or above (or 408, although the request was
     complete), and the server behind it had not sent that status in the last attempt. Or there is no response, and the gateway
-    closed first. Or its response broke off because the server's response did. A TCP relay whose server refuses each connection
-    is recognized by times: it connects to the server within 50 ms after its client connected, and closes the client's connection
-    without a response within 50 ms after the refusal.
+    closed first. Or its response broke off because the server's response did.
+
+    A TCP relay whose server refuses each connection is recognized by times: it connects to the server within 50 ms after its
+    client connected, and closes the client's connection without a response within 50 ms after the refusal.
 
     The gateway may have made several attempts to get the response from a server. The last attempt decides the kind. A complete
     response without a server error does not decide if its attempt began before an earlier attempt had ended: it is the response
-    to a copy of the request (nginx mirror), and the gateway throws it away. Kind refused: an RST answers the SYN. Kind
-    unreachable: nothing answers it, or only an ICMP error does. Kind closed: a FIN or RST came before any byte of a response,
-    and before the gateway's own close. If foreign-reset proves that a device on the path sent it, the finding names that
-    device, also for kind truncated. Kind timed-out: before the server responded or closed, the gateway closed its connection to
-    the server or answered its client. If the client had not sent its complete request by then, the finding says so, because the
-    server was still waiting for it. The finding also mentions it if the server had responded, but the response did not arrive:
-    the gateway acknowledged no byte of it, and both sides retransmitted data. Kind unsent: as timed-out, but the server had
-    closed its receive window, and it had not acknowledged the complete request when the gateway gave up. If the window was
-    still closed then (zero-window-stall), the server did not read; otherwise it read too slowly. If the gateway was waiting for
-    more data from its client, the kind is timed-out. Kind rejected-response: the server had sent a complete or partial
-    response, or bytes that are not HTTP, and the gateway did not forward them. If the response was complete and no error
-    itself, the gateway must have answered 502 or 503 within 100 ms after it. Any other failure within that time counts, too,
-    except 504, if the head of the response has 4 KiB or more. Kind truncated: the server's response broke off, or the gateway
-    stopped waiting for it, and the gateway's response broke off too or never began. Kind client-stalled: as truncated, but the
-    gateway gave up while its client's receive window had been closed for 1 s or longer, and the gateway had closed its receive
-    window towards the server, too. Kind stream-timed-out, a warning: the gateway closed both sides of an event stream or
-    another endless response before the client or the server did, a whole number of seconds (and at most 20 ms more) after the
-    last data from the server. Kind not-passed-on: the gateway made no attempt, and answered 502, 503 or 504, or did not answer.
-    This kind does not apply if the gateway's host made another request or connection within 25 ms after the client's request,
-    or one that ended within 25 ms before the failure. The capture may show no server to which the gateway forwards requests
-    like this one (the same host and first segment of the path). Then the gateway may have asked a server that the capture does
-    not show: on another port, on a Unix socket or behind TLS. In this case confidence is low, and the finding says so.
+    to a copy of the request (nginx mirror), and the gateway throws it away.
+
+    Kind refused: an RST answers the SYN. Kind unreachable: nothing answers it, or only an ICMP error does. Kind closed: a FIN or
+    RST came before any byte of a response, and before the gateway's own close. If foreign-reset proves that a device on the path
+    sent the FIN or RST, the finding names that device, also for kind truncated.
+
+    Kind timed-out: before the server responded or closed, the gateway closed its connection to the server or answered its client.
+    If the client had not sent its complete request by then, the finding says so, because the server was still waiting for it. The
+    finding also says so if the server's response did not arrive: the gateway acknowledged no byte of that response, and both
+    sides retransmitted data.
+
+    Kind unsent: as timed-out, but the server had closed its receive window, and it had not acknowledged the complete request when
+    the gateway gave up. If the window was still closed then (zero-window-stall), the server did not read; otherwise it read too
+    slowly. If the gateway was waiting for more data from its client, the kind is timed-out.
+
+    Kind rejected-response: the server had sent a complete or partial response, or bytes that are not HTTP, and the gateway did
+    not forward them. If the response was complete and no error itself, the gateway must have answered 502 or 503 within 100 ms
+    after it. Any other failure within that time counts, too, except 504, if the head of the response has 4 KiB or more.
+
+    Kind truncated: the server's response broke off, or the gateway stopped waiting for it, and the gateway's response broke off
+    too or never began. Kind client-stalled: as truncated, but the gateway gave up while its client's receive window had been
+    closed for 1 s or longer, and the gateway had closed its receive window towards the server, too.
+
+    Kind stream-timed-out, a warning: the gateway closed both sides of an event stream or another endless response before the
+    client or the server did, a whole number of seconds (and at most 20 ms more) after the last data from the server.
+
+    Kind not-passed-on: the gateway made no attempt, and answered 502, 503 or 504, or did not answer. This kind does not apply if
+    the gateway's host made another request or connection within 25 ms after the client's request, or one that ended within 25 ms
+    before the failure. The capture may show no server to which the gateway forwards requests like this one (the same host and
+    first segment of the path). Then the gateway may have asked a server that the capture does not show: on another port, on a
+    Unix socket or behind TLS. In this case confidence is low, and the finding says so.
 
     Kind unseen: the client got a status that gateways create themselves, but the capture does not contain the other side of the
     gateway. Such a status is 502 or 504, a 503 from Varnish, Squid, Envoy or AWS ALB, haproxy's own page for 503, a 503 in
-    response to CONNECT, or 520 to 526 from Cloudflare. There is one finding per gateway and status. It names servers that may
-    be behind the gateway. While a response was due, a host contacted each of these servers. That host is not a client of the
+    response to CONNECT, or 520 to 526 from Cloudflare. There is one finding per gateway and status. It names servers that may be
+    behind the gateway. While a response was due, a host contacted each of these servers. That host is not a client of the
     gateway, so it may be the gateway itself under another address. That host failed to connect, or sent nothing on the
     connection, or used TLS or a protocol other than HTTP (such as FastCGI). If such a host sent only one kind of request to a
-    server, at least twice, and the last one before the first error failed, the finding names it as a health check that may
-    explain the status.
+    server, at least twice, and the last one before the first error failed, the finding names these requests as a health check
+    that may explain the status.
 
 What it is not
     Not reported: a gateway that forwards an error of the server, a client that closes while the attempt is still open, a device
@@ -62,15 +72,15 @@ What it is not
     later one succeeded, the client noticed nothing, and the finding about the failed attempt becomes a warning.
 
 What to do
-    If the finding names another finding as its cause, on the connection behind the gateway, start with that one. Kinds refused,
-    unreachable: check whether the server is up and listens on the address that the gateway uses. Kinds closed, truncated: check
-    the server's log. Kind closed: also have the gateway's pool keep idle connections for less time than the server does. Kind
-    timed-out: make the server faster, or raise the gateway's timeout; if the response did not arrive, find out what drops it.
-    Kind unsent: find out why the server does not read, or reads slowly. Kind rejected-response: correct the response, or raise
-    the gateway's limits. Kind client-stalled: find out why the client does not read, or raise the gateway's timeout for clients
-    (nginx send_timeout, haproxy timeout client). Kind stream-timed-out: have the server send something more often, or raise the
-    gateway's timeout. Kind not-passed-on: check the limits and health checks of the gateway. Kind unseen: capture on the
-    gateway, and check its log.
+    If the finding names another finding as its cause, on the connection behind the gateway, start with that finding. Kinds
+    refused, unreachable: check whether the server is up and listens on the address that the gateway uses. Kinds closed,
+    truncated: check the server's log. Kind closed: also have the gateway's pool keep idle connections for less time than the
+    server does. Kind timed-out: make the server faster, or raise the gateway's timeout; if the response did not arrive, find out
+    what drops it. Kind unsent: find out why the server does not read, or reads slowly. Kind rejected-response: correct the
+    response, or raise the gateway's limits. Kind client-stalled: find out why the client does not read, or raise the gateway's
+    timeout for clients (nginx send_timeout, haproxy timeout client). Kind stream-timed-out: have the server send something more
+    often, or raise the gateway's timeout. Kind not-passed-on: check the limits and health checks of the gateway. Kind unseen:
+    capture on the gateway, and check its log.
 
 References
     RFC 9110 sections 3.7 and 15.6. The manuals of nginx, haproxy and httpd. The lists of errors of Cloudflare and AWS ALB.
@@ -186,8 +196,8 @@ RULE = Rule(
         "refused": "Start the server behind the gateway, or check whether it listens on this address and port (ss -ltn "
         "there). A recreated container or pod has another address, and nginx resolves the names of proxy_pass and upstream only "
         "when it starts: reload it, or use resolver with a variable in proxy_pass.",
-        "unreachable": "Check whether the server behind the gateway is up and has this address (ip neigh and ip route get on "
-        "the gateway), and which firewall or security group on the path drops or rejects the packets.",
+        "unreachable": "Check whether the server behind the gateway is up and has this address (ip neigh and ip route get on the "
+        "gateway). If so, find out which firewall or security group on the path drops or rejects the packets.",
         "closed": "The cause is behind the gateway: {examine}.{look}",
         "timed-out": "{in_time}",
         "unsent": "{in_time}",
@@ -239,9 +249,9 @@ RULE = Rule(
     ends=True,
 )
 
-WAITED = Threshold("1 s", "the minimum wait that counts as lost time; users do not notice a shorter one")
+WAITED = Threshold("1 s", "the minimum wait that counts as lost time; users do not notice a shorter wait")
 MEMORY = Threshold(
-    "10 s", "a gateway may skip a server for this long after the server did not answer; at most 1.4 s were measured"
+    "10 s", "a gateway may skip a server for this long after the server did not answer; the longest measured time was 1.4 s"
 )
 NO_NEIGHBOR = Threshold(
     "3060 ms", "the time for which Linux requests a neighbor's address (ARP) before it gives up without having sent a SYN"
@@ -251,7 +261,7 @@ NEAR = Threshold("2 %", "the tolerance for a wait that matches a timeout of whol
 
 def screen() -> Mapping[str, pl.Expr]:
     """Return a cheap condition for each table. If no row of a batch meets its condition, the batch has no candidate findings."""
-    # a low snap length cuts every head; what follows such a head is unknown, so alone these responses prove no failure
+    # a low snap length cuts every head; what follows such a head is unknown, so these responses alone prove no failure
     partial = (c("response_end_reason") == "hole") & (c("response_framing") == "none") & ~_is_error()
     return {"closes": _may_have_failed() & ~partial.fill_null(value=False), "exchanges": c("response_status") >= 500}
 
@@ -273,8 +283,8 @@ def _may_have_failed() -> pl.Expr:
 def find(
     closes: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame, fronts: pl.LazyFrame
 ) -> pl.LazyFrame:
-    """Return a row for each attempt of a gateway to answer a request that may have failed; a request without attempts gets one
-    row.
+    """For each request at a gateway that may have failed, return a row per attempt to forward it, or one row if there was no
+    attempt.
 
     Other rows contain facts for `judge`: connection attempts that may have been made for one of these requests (`loose_of`: the
     gateway), and the servers to which a gateway forwarded other requests with the same `route` (`leads_to`). If the capture
@@ -336,7 +346,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
             told.append(endpoint_candidate(row, _periods(row["median"] or 0, SECOND)))
     routes = {key: str(some[0]["route"]) for key, some in by_front.items()}
     fronts = assign_attempts({key: _front(some) for key, some in by_front.items()}, loose, routes, known)
-    # nothing else shows that the server of a `likely` exchange is a gateway
+    # drop a `likely` exchange that did not fail at once: nothing else shows that its server is a gateway
     fronts = {key: front for key, front in fronts.items() if not by_front[key][0]["likely"] or failed_at_once(front)}
     found = failures(fronts)
     told = [one for one in told if not any(fronts[key].exchange.server == one["server"] for key in found)]
@@ -452,8 +462,8 @@ _POOL = (
 )
 _REPEAT = " If the request arrived while the server was closing that connection, have the gateway repeat idempotent requests."
 _LONG = (
-    " If the head is too long for the gateway: nginx proxy_buffer_size, haproxy tune.bufsize less tune.maxrewrite, Node "
-    "--max-http-header-size, Go Transport.MaxResponseHeaderBytes, Caddy max_response_header."
+    " If the head is too long for the gateway, raise the gateway's limit: nginx proxy_buffer_size, haproxy tune.bufsize less "
+    "tune.maxrewrite, Node --max-http-header-size, Go Transport.MaxResponseHeaderBytes, Caddy max_response_header."
 )
 _LOOK_BEHIND = (
     "Check the log of the server behind the gateway at that second: a crash, a worker that was killed for taking too long, "
@@ -482,9 +492,9 @@ def _candidate(
 ) -> dict[str, Any]:  # fmt: skip
     """Return the candidate of a failure.
 
-    `row`: the exchange `front` of the gateway with its client. `until`: the time (ns) of the same failure at a gateway nearer
-    to the client; 0 if there is none. `software`: the software of the gateway that made the error; "" if unknown. `leads`:
-    whether the capture shows a server to which the gateway forwarded requests like this one.
+    `row`: the row of `front`, which is the exchange of the gateway with its client. `until`: the time (ns) of the same failure at
+    a gateway nearer to the client; 0 if there is none. `software`: the software of the gateway that made the error; "" if
+    unknown. `leads`: whether the capture shows a server to which the gateway forwarded requests like this one.
     """
     end = _failed_at(front, failure)
     # the client may still have been sending its body
@@ -493,7 +503,7 @@ def _candidate(
     wait = end - asked
     lost = _recent_refusal(row, front) if failure.kind == "not-passed-on" else None
     no_neighbor = failure.kind == "not-passed-on" and 1 <= _periods(wait, NO_NEIGHBOR.value) <= 4
-    # a server that the capture does not show may have been asked, unless another fact shows why the gateway asked none
+    # the gateway may have contacted a server that the capture does not show, unless another fact explains why it contacted none
     hidden = failure.kind == "not-passed-on" and not leads and lost is None and not no_neighbor
     last = failure.last
     by_icmp = isinstance(last, Attempt) and last.rejected <= front.answered + SLACK
@@ -537,12 +547,12 @@ def _look(front: Exchange, failure: Failure) -> str:
 
     If the server closed a reused connection without a response, the advice is about the pool of the gateway. If that connection
     had been idle for less than any timeout, the advice is to repeat requests. If it was new, the result is "". If the gateway
-    rejected a response whose head may be too long, the advice is about limits. If a response broke off, the advice depends on who
-    ended it.
+    rejected a response whose head may be too long, the advice is about limits. If a response broke off, the advice depends on
+    which side ended it.
     """
     last = failure.last
     if is_cut_by_device(failure):
-        # the remedies of the other kinds are whole sentences about the path
+        # the remedies of the other kinds already name the device
         return f"{_EXAMINE_PATH[0].upper()}{_EXAMINE_PATH[1:]}." if failure.kind == "truncated" else ""
     if failure.kind == "closed" and isinstance(last, Exchange):
         if last.values["handshake"] and last.key[1] == 0 and not last.met_a_close:

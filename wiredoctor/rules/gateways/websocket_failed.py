@@ -12,19 +12,22 @@ Why it hurts
 
 How it is proved
     A GET with Upgrade: websocket and Sec-WebSocket-Key got a final response. The response is not a 101, not a redirection, and
-    not a refusal by authentication or access rules (401, 403, 407). A redirection (301, 302, 307, 308) counts, too, if a browser
-    made the request and the redirection leads to the same host and path: only the scheme, the port, "www." or a slash at the end
-    of the path differ. Browsers do not follow redirections of the handshake. Confidence is medium then, because only User-Agent
-    shows the browser. Kind dropped: both sides of a gateway are in the capture, and its forwarded request has no Upgrade:
-    websocket, or is HTTP/1.0. Kind version: the response names a version of the protocol (Sec-WebSocket-Version) other than the
-    requested one. Kind unsupported: everything else.
+    not a refusal by authentication or access rules (401, 403, 407).
+
+    A redirection (301, 302, 307, 308) counts, too, if a browser made the request and the redirection leads to the same host and
+    path: only the scheme, the port, "www." or a slash at the end of the path differ. Browsers do not follow redirections of the
+    handshake. Confidence is medium then, because only User-Agent shows the browser.
+
+    Kind dropped: both sides of a gateway are in the capture, and its forwarded request has no Upgrade: websocket, or is HTTP/1.0.
+    Kind version: the response names a version of the protocol (Sec-WebSocket-Version) other than the requested one. Kind
+    unsupported: everything else.
 
 What it is not
     Other redirections, for example to a login page, and refusals by authentication or access rules are regular responses of a
     WebSocket server. Programs other than browsers may follow a redirection (RFC 6455 section 4.1). A 502 or 504 says that the
-    gateway got no valid response, and gateway-error reports that. Nothing is reported if the client tries again at once and
-    gets its WebSocket, or if there is no response at all. A 429 or 503 with Retry-After is not reported if another request for
-    the same path got a WebSocket: the server supports it, but has too much to do. A 426, or a response that names the very
+    gateway got no valid response, and gateway-error reports that. Nothing is reported if the client tries again at once and gets
+    its WebSocket, or if there is no response at all. A 429 or 503 with Retry-After is not reported if another request for the
+    same path got a WebSocket: the server supports WebSocket there, but is overloaded. A 426, or a response that names the very
     version that was requested, does not count as kind version: servers also send these if the field Upgrade is missing.
 
 What to do
@@ -57,14 +60,14 @@ _NGINX = (
 _HTTPD = "Apache httpd: upgrade=websocket in ProxyPass (2.4.47 and later, with mod_proxy_http), or mod_proxy_wstunnel."
 
 _CHECK = (
-    "Check whether the server supports WebSocket on this path, and what it rejects (its log). If a proxy is in front of it, have "
-    "it forward the upgrade: nginx needs proxy_http_version 1.1, proxy_set_header Upgrade $http_upgrade and Connection "
-    '"upgrade"; Apache httpd upgrade=websocket with mod_proxy_http (2.4.47 and later), or mod_proxy_wstunnel; HAProxy and Caddy '
-    "need no setting."
+    "Check whether the server supports WebSocket on this path, and check its log for what it rejects. If a proxy is in front "
+    "of it, have it forward the upgrade: nginx needs proxy_http_version 1.1, proxy_set_header Upgrade $http_upgrade and "
+    'Connection "upgrade"; Apache httpd upgrade=websocket with mod_proxy_http (2.4.47 and later), or mod_proxy_wstunnel; '
+    "HAProxy and Caddy need no setting."
 )
 _CHECK_REDIRECTION = (
     "Open the WebSocket at the URL to which the redirection leads (wss:// in place of https://), or have the server answer the "
-    "handshake at this URL without a redirection (nginx: a location for this path exactly; Django: APPEND_SLASH)."
+    "handshake at this URL without a redirection (nginx: a location with exactly this path; Django: APPEND_SLASH)."
 )
 _CHECK_REQUEST = "Find out why the server refused this request but not the others: see the response's body and the server's log."
 
@@ -84,8 +87,8 @@ RULE = Rule(
     },
     remedy={
         "dropped": "Have the gateway forward the upgrade. {setting}",
-        "version": "Have both sides use version 13 (RFC 6455), the only one in use. Replace the library on the side "
-        "that uses another version.",
+        "version": "Have both sides use version 13 (RFC 6455), the only version in use. Replace the library on the side that "
+        "uses another version.",
         "unsupported": "{check}",
     },
     display_filter="frame.number in {{{frames}}}",
@@ -123,16 +126,16 @@ _EITHER = (
     "got an ordinary GET. A capture behind the proxy shows whether the request still has the field."
 )
 _REJECTED = (
-    "With 400, a server usually rejects the handshake itself: a field that it does not accept (Origin, Sec-WebSocket-Protocol), "
-    "or a missing one, because a proxy in between dropped Upgrade or Connection. The body of the response may name it. A capture "
-    "behind the proxy shows whether the request still has these fields."
+    "With 400, a server usually rejects the handshake itself. Either the handshake has a field that the server does not accept "
+    "(Origin, Sec-WebSocket-Protocol), or a proxy in between dropped Upgrade or Connection. The body of the response may name "
+    "the field. A capture behind the proxy shows whether the request still has these fields."
 )
 _OLD = (
     "The request uses HTTP/1.0, so the server has to ignore the field Upgrade (RFC 9110 section 7.8). Browsers use "
     "HTTP/1.1, so a proxy probably sent this request."
 )
 _HAS_ONE = (
-    "A server that supports WebSocket on this path gives this answer if the field Upgrade is missing. So a proxy in between "
+    "A server that supports WebSocket on this path sends this response if the field Upgrade is missing. So a proxy in between "
     "has dropped the field; a capture behind that proxy would show this."
 )
 
@@ -143,7 +146,7 @@ _REDIRECTED = (
 
 _GAVE_OTHERS = (
     "Other requests for a WebSocket on this path succeeded, so the server supports it there. The body of the response may say "
-    "why the server refused this one."
+    "why the server refused this request."
 )
 
 
@@ -291,7 +294,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
 
 
 def _without_success_elsewhere(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the refused requests, except those whose client got the WebSocket on another connection at about that time.
+    """Return the refused requests, except those whose client got the WebSocket on another connection at about the same time.
 
     After a redirection, a WebSocket on the same connection, on another server, or on the path with a slash counts, too.
     """
@@ -320,7 +323,7 @@ def _covered_by_another() -> pl.Expr:
 def _evidence() -> pl.Expr:
     """Return as evidence the first requests, the requests that a gateway forwarded because of them, and the responses."""
     asked = pl.format("{} asks for a WebSocket", "client_host")
-    sent = pl.format("the gateway forwards it to {} {}", "behind", _forwarding_text())
+    sent = pl.format("the gateway forwards the request to {} {}", "behind", _forwarding_text())
     answered = pl.format("the response: {}", "status")
     items = [
         packet("request_frame", "request_start", asked),
@@ -352,12 +355,12 @@ def _setting() -> pl.Expr:
         .then(pl.lit(_HTTPD))
         .when(~c("behind_can") | replaced)
         .then(pl.lit(_NGINX))
-        .otherwise(pl.lit(f"{_NGINX} {_HTTPD} HAProxy and Caddy forward it by default."))
+        .otherwise(pl.lit(f"{_NGINX} {_HTTPD} HAProxy and Caddy forward the upgrade by default."))
     )
 
 
 def _difference_text() -> pl.Expr:
-    """Return the text about how the URL of a redirection differs from the requested one."""
+    """Return the text about how the URL of a redirection differs from the requested URL."""
     has_slash = c("path").str.ends_with("/")
     slash = (
         pl.when(c("to_slash") & ~has_slash)

@@ -49,7 +49,7 @@ c = pl.col
 RULE = Rule(
     symptom="a login that never succeeds",
     severity="error",
-    title="The server closed the connection in the middle of an authentication ({scheme})",
+    title="The server closed the connection in the middle of an authentication handshake ({scheme})",
     message="The {status} to {request} carries a challenge ({scheme}) that the client has to answer on the same connection. "
     "But the server closed that connection ({close}) {gap} after the end of the response{announced}. The challenge is valid "
     "only on that connection, so no login succeeds.",
@@ -75,7 +75,7 @@ RULE = Rule(
             "server",
             "nginx",
             'nginx as a proxy: proxy_http_version 1.1 with proxy_set_header Connection ""; but upstream connections are '
-            "shared between clients, and NTLM needs one for each client.",
+            "shared between clients, and NTLM needs a separate connection for each client.",
         ),
         Advice("server", "Apache", "Apache httpd: KeepAlive On."),
     ),

@@ -43,9 +43,9 @@ How it is proved
 
     The first two do not apply if each connection had its own timeout: the closes are spread over 4 ms or more, each of the
     requests was the first on its connection, and the times from the SYNs to the closes differ by at most a quarter of that
-    spread. Nor does the second apply if the waits for one server differ so little. None of them applies to a time limit for
-    three or more requests together: the oldest of them waited for a common timeout, or for a multiple of half a second up to 10
-    s, and the client goes on within 5 s. Each request is then of kind timeout or gave-up.
+    spread. Nor does the second apply if the waits for one server differ so little. None of them applies to a time limit for three
+    or more requests together: the oldest request waited for a common timeout, or for a multiple of half a second up to 10 s, and
+    the client goes on within 5 s. Each request is then of kind timeout or gave-up.
 
     Kind unread, one of these is true:
 
@@ -171,7 +171,7 @@ _SLOW_UPLOAD = (
     "Only then raise the client's timeout. "
 )
 
-_LATE_TIMERS = "{} timers of its fetch and undici are up to 1 s late: the timeout may be between {} s and {} s."
+_LATE_TIMERS = "{} timers of Node's fetch and undici are up to 1 s late: the timeout may be between {} s and {} s."
 _TIMEOUTS = (
     Advice("client", "curl", "curl: --max-time; libcurl: CURLOPT_TIMEOUT."),
     Advice("client", "^Go-http-client", "Go: http.Client.Timeout, or the deadline in the request's context."),
@@ -215,8 +215,9 @@ RULE = Rule(
         "stopped": _CLOSED + " Within {within} it closed {closed} connections{waits}: a program, a test or a browser tab "
         "ended, or canceled all its requests.",
         "unread": _CLOSED + "{unread_means}",
-        "repeated": _CLOSED + " It had the head of the {response_status}. Within 5 s before or after that, it closed at least "
-        "two other connections in the same way, for the same range: it wants these bytes, but does not accept the response.",
+        "repeated": _CLOSED + " It had the head of the {response_status}. Within 5 s before or after this close, it closed at "
+        "least two other connections in the same way, for the same range: it wants these bytes, but does not accept the "
+        "response.",
         "superseded": _CLOSED + "{superseded_means}",
         "left": _CLOSED + "{left_means}",
         "seek": _CLOSED + " It also requested {instead}.",
@@ -247,7 +248,7 @@ RULE = Rule(
     ),
     explained_by=(
         ("reset-destroys-response", "connection"),
-        ("unsolicited-response", "connection"),  # the client took it for an answer
+        ("unsolicited-response", "connection"),  # the client took it for the response to its request
         ("unanswered", "exchange"),
         ("idle-cut", "exchange"),
         ("gateway-error", "exchange"),
@@ -431,7 +432,7 @@ def _received_text() -> pl.Expr:
 
 
 def _of_body() -> pl.Expr:
-    """Return the text " of" with the length of the request's body; "" if the request does not announce a length."""
+    """Return " of N", where N is the announced length of the request's body in bytes; "" if the request announces no length."""
     sized = (pl.col("request_framing") == "content-length") & pl.col("request_body_due").is_not_null()
     return pl.when(sized).then(pl.format(" of {}", "request_body_due")).otherwise(pl.lit(""))
 
@@ -445,8 +446,8 @@ def _quiet() -> pl.Expr:
 def _has_stopped() -> pl.Expr:
     """Return whether no byte of the response came for at least QUIET, and the client had acknowledged all that was sent.
 
-    If it had not acknowledged everything, a segment was lost, and the server had not stopped. A single byte may be a probe of a
-    closed window.
+    If the client had not acknowledged everything, a segment was lost, and the server had not stopped. A single unacknowledged
+    byte does not count, because it may be a probe of a closed window.
     """
     outstanding = (c("response_end_offset") - c("client_close_ack") > 1).fill_null(value=False)
     return ~outstanding & (_quiet() >= QUIET.value)
@@ -483,7 +484,7 @@ def _timeout_texts() -> list[pl.Expr]:
     timeout = pl.col("timeout")
     nothing = pl.lit("")
     known = pl.when(timeout.is_not_null())
-    # after the beginning of the response, the time may match by chance
+    # after the response has begun, the time may match a common timeout by chance
     sure = pl.when(timeout.is_not_null() & _received_nothing())
     agent = c("request_user_agent").fill_null("")
     timers = (

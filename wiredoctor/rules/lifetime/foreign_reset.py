@@ -1,26 +1,36 @@
 """A device between client and server ended a connection in the name of the client or the server.
 
 What it means
-    The RST (or FIN) that ended the connection carries the address of the server, or of the client, but that host did not
-    send it. Intrusion prevention systems, firewalls, censoring networks, and balancers or NATs with an idle timeout end
-    connections in this way. They forge an RST to one side or to both.
+    The RST (or FIN) that ended the connection carries the address of the server, or of the client, but that host did not send it.
+    Intrusion prevention systems, firewalls, censoring networks, and balancers or NATs with an idle timeout end connections in
+    this way. They send forged RSTs to one side or to both.
 
 Why it hurts
     Programs report "Connection reset by peer", but the peer did nothing. The peer's log shows no error, or the same error
     about the other side. Searching the server for the cause wastes time.
 
 How it is proved
-    At least two of the following signs are present. The TTL (hop limit) of the packet differs by more than 2 from that of all
-    other packets of that host on the connection. If the host goes on sending with its own TTL, any difference counts, unless
-    the path became shorter and the RST may have overtaken later packets. Any difference also counts together with a wrong IP
-    identification or missing timestamps, which a change of route does not explain. The packet has the ACK flag and IP
-    identification 0, although that host increments it with every packet. Or its IP identification is not near those of the
-    host, although the host increments it and sent a packet less than a second before. Or its IP identification is that of the
-    other side's last packet, or the next one. The host that seems to have sent the RST goes on sending: data at or above the
-    sequence number of the RST, any data or a FIN a second later, ACKs of new data, an ACK without data more than 1 ms after an
-    RST with the ACK flag, or a SYN-ACK after an RST that refused the SYN. The packet came less than half a round trip after the
-    packet that it answers. It is a FIN and lacks the timestamp option that all other packets carry. Its sequence number lies
-    above the next expected byte and inside the window, and the packet did not merely overtake the data in between.
+    At least two of the following six signs are present:
+
+    1. The TTL (hop limit) of the packet differs by more than 2 from that of all other packets of that host on the connection. If
+    the host goes on sending with its own TTL, any difference counts, unless the path became shorter and the RST may have
+    overtaken packets that the host had sent before it. Any difference also counts together with a wrong IP identification or
+    missing timestamps, which a change of route does not explain.
+
+    2. The packet has the ACK flag and IP identification 0, although that host increments it with every packet. Or its IP
+    identification is not near those of the host, although the host increments it and sent a packet less than a second before. Or
+    its IP identification is that of the other side's last packet, or the next one.
+
+    3. The host that seems to have sent the RST goes on sending: data at or above the sequence number of the RST, any data or a
+    FIN a second later, ACKs of new data, an ACK without data more than 1 ms after an RST with the ACK flag, or a SYN-ACK after an
+    RST that refused the SYN.
+
+    4. The packet came less than half a round trip after the packet that it answers.
+
+    5. The packet is a FIN and lacks the timestamp option that all other packets carry.
+
+    6. The packet's sequence number lies above the next expected byte and inside the window, and the packet did not merely
+    overtake the data in between.
 
     The request counts as lost if the response was cut off, or began only after an RST in the server's name. It is also lost
     if a FIN in the server's name carried the response, which then came from the device. It is lost, too (medium confidence), if
@@ -119,14 +129,14 @@ def find(foreign_closes: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, _exchanges: pl.LazyFrame) -> pl.DataFrame:
-    """Report a complete response as lost if an RST in the client's name came before its ACK, and the client never acknowledged
-    its end.
+    """Report a complete response as lost if an RST in the client's name came before the ACK of the response, and the client never
+    acknowledged the end of the response.
     """
     known = of_connections(connections, rows).select("connection", "server_unacknowledged", c("end").alias("heard")).collect()
     joined = rows.join(known.unique("connection", keep="last"), on="connection", how="left", maintain_order="left")
     unread = ((c("server_unacknowledged") > 0) & (c("heard") >= c("ack_due"))).fill_null(value=False)
     cut = pl.format(
-        "The client never acknowledged the end of the {}, so that end probably did not reach the client.",
+        "The client never acknowledged the end of the {}, so this end probably did not reach the client.",
         "response_status",
     )
     told = (("severity", pl.lit("error")), ("confidence", pl.lit("medium")), ("where", pl.lit(_UNREAD)), ("cut", cut))
@@ -135,7 +145,8 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, _exchanges: pl.LazyF
 
 
 def _outruns_ack() -> pl.Expr:
-    """Return whether an RST in the client's name came after the last response, but before an ACK of its end can have come."""
+    """Return whether an RST in the client's name came after the last response, but before an ACK of the end of that response
+    could have come."""
     soon = (c("response_frame") < c("frame")) & (c("time") - c("response_end") < c("rtt_client"))
     return ~c("lost") & c("last_on_connection") & (c("sender") == "client") & c("rst") & whole_response() & soon
 
@@ -149,7 +160,8 @@ def _confidence() -> pl.Expr:
 
 
 def _begun() -> pl.Expr:
-    """Return whether the response had begun before the close. After an RST in the server's name, the client discards it."""
+    """Return whether the response had begun before the close. After an RST in the server's name, the client discards the
+    response."""
     late = (c("sender") == "server") & c("rst") & (c("response_frame") > c("frame"))
     return begun() & ~late.fill_null(value=False)
 
@@ -195,7 +207,7 @@ def _texts() -> list[pl.Expr]:
     half = c("has_request") & (c("request_end_reason") != "complete")
     more = (
         pl.when(c("requests") > 1)
-        .then(pl.format(" {} more requests were lost with it.", c("requests") - 1))
+        .then(pl.format(" Further requests that were lost: {}.", c("requests") - 1))
         .otherwise(pl.lit(""))
     )
     carried = pl.format("By then {} bytes of the client and {} bytes of the server had passed.", "client_bytes", "server_bytes")
@@ -216,7 +228,7 @@ def _texts() -> list[pl.Expr]:
         .then(pl.lit("The request was not answered."))
         .when(c("upgraded").fill_null(value=False) | c("exchange").is_null())
         .then(carried)
-        .otherwise(pl.lit("No request was in progress: the next one needs another connection."))
+        .otherwise(pl.lit("No request was in progress: the next request needs another connection."))
     )
     where = (
         pl.when(c("lost") & _is_forged())
@@ -268,7 +280,7 @@ def _signs() -> list[pl.Expr]:
         pl.when("goes_on").then(pl.format("the {} goes on sending", "sender")),
         pl.when(c("trigger_time").is_not_null()).then(early),
         pl.when("no_timestamps").then(pl.lit("no timestamp option, which all other packets carry")),
-        pl.when(c("ahead").is_not_null()).then(pl.format("a sequence number {} bytes ahead", "ahead")),
+        pl.when(c("ahead").is_not_null()).then(pl.format("a sequence number {} bytes above the next expected one", "ahead")),
     ]
 
 

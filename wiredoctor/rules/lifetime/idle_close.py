@@ -4,9 +4,9 @@ What it means
     A server keeps a connection open for the next request, but not forever. The finding shows the observed idle timeout and the
     announced one. If the server announces none, the finding names the software whose default matches.
 
-    Kind inverted: a client keeps idle connections for longer than the server's timeout. Its pool will hand out a connection
-    that the server has closed or is about to close. Kind stop: no timeout closed the connections. A process of the server ended
-    (a reload, a restart, a deployment, a recycled worker), and all its idle connections ended with it at one moment.
+    Kind inverted: a client keeps idle connections for longer than the server's timeout. The client's pool will hand out a
+    connection that the server has closed or is about to close. Kind stop: no timeout closed the connections. A process of the
+    server ended (a reload, a restart, a deployment, a recycled worker), and all its idle connections ended with it at one moment.
 
 Why it hurts
     The close itself does no harm: every server has such a timeout, and every process ends. But a client, proxy or balancer
@@ -16,9 +16,9 @@ How it is proved
     The server sent the first FIN or RST more than a second after a complete response that had left the connection open, and
     no request came in between. If the server announced 1 s, a close after one second counts, too.
 
-    Kind inverted: a client used another connection to this server again, after an idle time beyond the timeout. The timeout was
-    observed at two moments, or matches the announcement or a common default. A client that does not react to the server's FIN
-    is not evidence: many pools check a connection only before they use it.
+    Kind inverted: a client used another connection to this server again after that connection had been idle for longer than the
+    timeout. The timeout was observed at two moments, or matches the announcement or a common default. A client that does not
+    react to the server's FIN is not evidence: many pools check a connection only before they use it.
 
     Kind stop: within 50 ms the server closed connections without a request in progress, and one of these facts shows a stop:
 
@@ -50,9 +50,9 @@ What it is not
     the client did not answer: the client, or the path to it, was gone.
 
 What to do
-    Nothing has to change if all clients give up idle connections sooner than the server. Kind inverted: shorten the idle
-    timeout of that client's pool, or lengthen the server's. Kind stop: if requests were lost, start the new process first,
-    and have the old one finish its requests.
+    Nothing has to change if all clients close idle connections sooner than the server. Kind inverted: shorten the idle timeout of
+    that client's pool, or lengthen the server's. Kind stop: if requests were lost, start the new process first, and have the old
+    one finish its requests.
 
 References
     RFC 9112 sections 9.3 and 9.5, AWS on the idle timeout of application load balancers.
@@ -105,7 +105,8 @@ RULE = Rule(
     },
     message={
         None: _OBSERVED + "{nothing_lost} client that keeps idle connections longer may lose a request.",
-        "inverted": _OBSERVED + "{inverted_clients} longer than that: {how} The next request that crosses such a close is lost.",
+        "inverted": _OBSERVED + "{inverted_clients} longer than that: {how} A request that the client sends as the server closes "
+        "is lost.",
         "stop": "A process of {server} ended: {closes:,} idle {connection_word} {within}{ended_how}.{met_by} The cause was a "
         "stop, a reload, a restart, a deployment or a recycled worker, and not an idle timeout.",
     },
@@ -116,9 +117,9 @@ RULE = Rule(
         "uvicorn --timeout-keep-alive, IIS connectionTimeout. If the client is a balancer or a proxy (AWS application load "
         "balancer: 60 s, nginx upstream keepalive_timeout: 60 s), the server behind it needs the longer timeout.",
         "stop": "Nothing has to change if no request was lost. Otherwise have the new process accept connections first, have the "
-        "old one answer the requests that it has, with Connection: close, before it closes (nginx -s quit, apachectl "
-        "graceful-stop, Node server.close, Go Server.Shutdown, haproxy's soft stop, gunicorn's SIGTERM), and have clients "
-        "repeat requests that are safe to repeat.",
+        "old process answer its remaining requests with Connection: close before it closes (nginx -s quit, apachectl "
+        "graceful-stop, Node server.close, Go Server.Shutdown, haproxy's soft stop, gunicorn's SIGTERM), and have clients repeat "
+        "requests that are safe to repeat.",
     },
     display_filter="frame.number in {{{frames}}}",
     references=(
@@ -396,7 +397,7 @@ def _ended_how(stop: Stop) -> str:
             f"{len(stop.refused):,} SYNs were refused after that" if len(stop.refused) > 1 else "a SYN was refused after that"
         )
     if stop.form == "e":
-        said.append("no older connection was used again, and a later one stayed idle for as long without being closed")
+        said.append("no older connection was used again, and a later connection stayed idle for as long without being closed")
     if stop.form == "f":
         said.append("their responses had ended at different times, and no older connection was used again")
     return "".join(f"; {one}" for one in said)

@@ -92,8 +92,8 @@ RULE = Rule(
 REST = Threshold("5 s", "the minimum idle time: users and programs pause for seconds, and no common idle timeout is shorter")
 SOON = Threshold(
     "2 s",
-    "the minimum idle time of WebSockets that a server closed, if three are equal; a server that ends a WebSocket on purpose "
-    "sends a Close frame",
+    "the minimum idle time of WebSockets that a server closed, if three idle times are equal; a server that ends a WebSocket on "
+    "purpose sends a Close frame",
 )
 SAME = Threshold("1 %", "the tolerance for equal idle times; timers that are set to the same time differ by less")
 SAME_NEAR = Threshold("20 ms", "the tolerance that is added for short idle times; a loaded machine delays timers by this much")
@@ -109,7 +109,8 @@ ENOUGH = Threshold(
 )
 PAIR = Threshold(
     "2 idle times",
-    "this many equal idle times suggest a timeout if no other idle times are known; two are unlikely to be equal by coincidence",
+    "this many equal idle times suggest a timeout if no other idle times are known; two idle times are unlikely to be equal by "
+    "coincidence",
 )
 SHARE = Threshold(
     "75 %", "the minimum share of a side's idle times that are equal; otherwise the side has other reasons to close"
@@ -123,7 +124,7 @@ ENDPOINTS = Threshold(
 )
 REMEMBERED = Threshold(
     "64 idle times",
-    "the number of a server's newest idle times that are remembered; older ones may belong to another configuration",
+    "the number of a server's newest idle times that are remembered; older idle times may belong to another configuration",
 )
 
 _WHOLE_EARLY, _WHOLE_LATE = 300 * MILLISECOND, 120 * MILLISECOND
@@ -207,7 +208,7 @@ def _closed_by(rows: pl.LazyFrame, side: str, from_afar: pl.Expr) -> pl.LazyFram
         c(f"{side}_close_time").alias("end"),
         pl.lit(None, pl.Int64).alias("delay"),
         *("endpoint", "rest_ns", "final_at", "close"),
-        # without a timeout, a truncated response is a matter for truncated-response
+        # if no timeout is proved, truncated-response reports a truncated response
         (c("tunnel") | (c("response_framing") == "close-delimited")).alias("told_alone"),
         _kind_of_stream().alias("what"),
         evidence(
@@ -431,6 +432,6 @@ def _similar_closes_text() -> pl.Expr:
 
 
 def _default_text() -> pl.Expr:
-    """Return a sentence that names the products with this default timeout; "" if the timeout is no common default."""
+    """Return a sentence that names the products with this default timeout; "" if the timeout is not a common default."""
     told = pl.format(" {} is the default of {}.", duration(c("common")), names_of_limit(c("common")))
     return pl.when(c("common").is_not_null()).then(told).otherwise(pl.lit(""))

@@ -20,10 +20,10 @@ How it is proved
     Otherwise the kind is once.
 
 What it is not
-    idle-close reports a close after the announced time, and premature-close one within a second. The parameter max in
-    Keep-Alive is a number of requests: with max=0 the server announces that it accepts no further request, so a close is not
-    reported. A close by the client does not count. If a process of the server ended with all its idle connections, idle-close
-    reports it as kind stop.
+    idle-close reports a close after the announced time, and premature-close reports a close within a second of the response. The
+    parameter max in Keep-Alive is a number of requests: with max=0 the server announces that it accepts no further request, so a
+    close is not reported. A close by the client does not count. If a process of the server ended with all its idle connections,
+    idle-close reports it as kind stop.
 
 What to do
     Make the announcement match the server's behavior. Look for other devices that may close: a balancer or a firewall in
@@ -69,11 +69,11 @@ RULE = Rule(
         "server: both close idle connections early.",
     },
     remedy={
-        None: "Announce the idle timeout that the server really has. If that is as announced, something in front of the server "
-        "closes sooner (a balancer, a reverse proxy, a firewall): set the longer timeout nearer to the server, and have the "
-        "device that talks to the client announce its own.",
-        "once": "If the server was restarted or reloaded at this time, nothing has to change. Otherwise capture for longer, "
-        "and if it closes early again, announce the idle timeout that the server really has.",
+        None: "Announce the idle timeout that the server really has. If that timeout is as announced, something in front of the "
+        "server closes sooner (a balancer, a reverse proxy, a firewall). Then set the longer timeout nearer to the server, and "
+        "have the device that talks to the client announce its own timeout.",
+        "once": "If the server was restarted or reloaded at this time, nothing has to change. Otherwise capture for longer, and "
+        "if the server closes early again, announce the idle timeout that the server really has.",
     },
     references=(
         Reference("RFC 9112 section 9.5, failures and timeouts", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.5"),
@@ -84,8 +84,17 @@ RULE = Rule(
     explained_by=(("auth-connection-closed", "connection"),),
     advice=(
         Advice("server", "nginx", "nginx: the first value of keepalive_timeout is the timeout, the second is the announcement."),
-        Advice("server", "Apache/|Apache$", "Apache httpd: KeepAliveTimeout sets both; look for a device in front of it."),
-        Advice("server", "^$", "If the server is Node: server.keepAliveTimeout sets both; look for a device in front of it."),
+        Advice(
+            "server",
+            "Apache/|Apache$",
+            "Apache httpd: KeepAliveTimeout sets the timeout and the announcement; look for a device in front of httpd.",
+        ),
+        Advice(
+            "server",
+            "^$",
+            "If the server is Node: server.keepAliveTimeout sets the timeout and the announcement; look for a "
+            "device in front of Node.",
+        ),
     ),
     absence=True,
     ends=True,

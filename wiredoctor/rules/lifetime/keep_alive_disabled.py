@@ -16,10 +16,10 @@ How it is proved
     keep-alive would have saved their handshakes.
 
 What it is not
-    If the client asks for the close, no-connection-reuse reports it. If the server uses HTTP/1.0, http10-downgrade reports
-    it. After errors (400, 408, 413, 500, 502, ...) many servers and gateways close anyway, so errors are not counted. A
-    server may also end a connection with the last of many responses. If requests are minutes apart, a server with keep-alive
-    would have closed the idle connection before the next one. Requests that are sent at once need a connection each.
+    If the client asks for the close, no-connection-reuse reports it. If the server uses HTTP/1.0, http10-downgrade reports it.
+    After errors (400, 408, 413, 500, 502, ...) many servers and gateways close anyway, so errors are not counted. A server may
+    also end a connection with the last of many responses. If requests are minutes apart, a server with keep-alive would have
+    closed the idle connection before the next one. Requests that are sent at the same time need a connection each.
 
 What to do
     Turn keep-alive on, or put a proxy that supports it in front of the server.
@@ -58,7 +58,7 @@ RULE = Rule(
     ),
     explained_by=(("http10-downgrade", "endpoint"),),
     advice=(
-        Advice("server", "nginx", "nginx: keepalive_timeout is 0; the default is 75 s."),
+        Advice("server", "nginx", "nginx: check whether keepalive_timeout is 0; the default is 75 s."),
         Advice("server", "Apache(?!-Coyote)", "Apache httpd: KeepAlive On (the default)."),
         Advice("server", "Apache-Coyote|Tomcat", "Tomcat: maxKeepAliveRequests must not be 1."),
         Advice("server", "IIS|Microsoft", 'IIS: "Enable HTTP keep-alive" (HTTP response headers, common headers).'),
@@ -86,7 +86,7 @@ RULE = Rule(
 
 ENOUGH = Threshold(
     "3 exchanges",
-    "the minimum number of exchanges, and one more than the minimum number of connections that keep-alive would have saved; one "
+    "the minimum number of exchanges; the minimum number of connections that keep-alive would have saved is one less: one "
     "exchange may be the last of many on a connection, and two may be a coincidence",
 )
 KEPT = Threshold(
@@ -179,7 +179,7 @@ def _saved(opened: pl.Expr, received: pl.Expr) -> pl.Expr:
     busy = pl.int_range(1, starts.len() + 1) - over
     recently = starts - ends.gather((over - 1).clip(0)) <= KEPT.value
     afresh = ((busy == 1) & ~recently).cum_sum()
-    # a summand that grows with each pause begins a new maximum
+    # adding a number that grows with each pause makes the maximum start again
     most = (busy + afresh * starts.len()).cum_max()
     return ((most.diff() == 0) & recently).fill_null(value=False)
 

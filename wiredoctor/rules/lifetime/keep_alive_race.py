@@ -5,15 +5,14 @@ What it means
     and the client still sent its next request on it. That request was never answered.
 
     Kind race: the FIN was still on its way when the request left, so the client could not know. Kind stale-pool: the FIN had
-    arrived, but the client's pool did not check the connection before it used it again. Kind forgotten: the server, or a
-    balancer, NAT or firewall in front of it, had dropped the connection without a FIN and answered the request with an RST.
-    Kind at-limit: the server's kernel had acknowledged the request, but its process was already closing the connection and
-    never read the request.
+    arrived, but the client's pool did not check the connection before reuse. Kind forgotten: the server, or a balancer, NAT or
+    firewall in front of it, had dropped the connection without a FIN and answered the request with an RST. Kind at-limit: the
+    server's kernel had acknowledged the request, but its process was already closing the connection and never read the request.
 
 Why it hurts
     The request is lost. The client reports "connection reset by peer", "the server closed the connection unexpectedly", or "a
-    connection that was expected to be kept alive was closed by the server". A proxy in this role answers 502. The error comes
-    and goes. It is most frequent if the time between requests is close to the server's idle timeout.
+    connection that was expected to be kept alive was closed by the server". If the client is a proxy, the proxy answers 502. The
+    error comes and goes. It is most frequent if the time between requests is close to the server's idle timeout.
 
 How it is proved
     The server's FIN (or RST with ACK flag) acknowledges no byte of the request, and the request was never answered. The
@@ -65,10 +64,10 @@ What it is not
 
 What to do
     Make the idle timeout of the client's pool shorter than the server's, and have the client repeat idempotent requests. Kind
-    stale-pool: have the pool check a connection before it reuses it. Kind forgotten: stay below the timeouts of balancers,
-    NATs and firewalls too, or send TCP keep-alive probes. Kind at-limit: if the server was paused, find out what paused it.
-    If a process of the server ended, have it answer the requests that have arrived before it closes. If it closes without
-    announcing it, have it send `Connection: close`.
+    stale-pool: have the pool check a connection before it reuses it. Kind forgotten: stay below the timeouts of balancers, NATs
+    and firewalls too, or send TCP keep-alive probes. Kind at-limit: if the server was paused, find out what paused it. If a
+    process of the server ended, have it answer the requests that have arrived before it closes. If the server closes without an
+    announcement, have the server send `Connection: close`.
 
 References
     RFC 9112 sections 9.3.1 and 9.6, RFC 9110 section 9.2.2, RFC 1122 section 4.2.2.13, Microsoft WebExceptionStatus.
@@ -311,11 +310,11 @@ def _by_server() -> pl.Expr:
 def _elsewhere() -> pl.Expr:
     """Return a sentence saying that another device sent the RST; "" if packets neither show nor suggest this."""
     ttl = pl.format(
-        " It was not the server: the RST has TTL {}, and the server's packets have {}.",
+        " The server did not send this RST: the RST has TTL {}, and the server's packets have {}.",
         "ttl",
         _range("lowest_ttl", "highest_ttl"),
     )
-    other = pl.lit(" It was not the server that sent the RST: its packets look different.")
+    other = pl.lit(" The server did not send this RST: the server's own packets look different.")
     return (
         pl.when(c("server_close_origin") == "between")
         .then(pl.coalesce(ttl, other))

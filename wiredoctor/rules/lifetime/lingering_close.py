@@ -4,7 +4,7 @@ What it means
     A response with Connection: close is the last one on its connection, and the server closes after sending it. Here the
     connection stayed open for more than five seconds.
 
-    Kind close-delimited: the close is also the end of the body, so the client could not know that it had all of it.
+    Kind close-delimited: the close is also the end of the body, so the client could not know earlier that the body was complete.
 
 Why it hurts
     The connection can no longer be used, but occupies a socket on both sides, a port, and often a worker. Clients that wait
@@ -60,7 +60,7 @@ RULE = Rule(
     },
     message={
         None: "The {status} to {request} is complete and says Connection: close, but the connection stayed open for {waited} "
-        "after it, until {until}. In that time it could not be used, and it held resources on both sides.",
+        "after it, until {until}. In that time the connection could not be used, and it held resources on both sides.",
         "close-delimited": "The {status} to {request} ends when its connection closes, and the server closed it {waited} after "
         "the last of {body_bytes:,} body bytes. In that time the client could not know that the response was complete.",
     },

@@ -161,8 +161,8 @@ RULE = Rule(
         "mid-request": "When the server{or_device} closed the connection ({close}), {came:,} {of_due} of {request} had arrived. "
         "The server sent no byte of a response{interim_only}.{behind}{doubt}{paused}{ended}{body_limit}",
         "unread": "{lead}{request}{unread_how}{interim_only}.{behind}{first_use}{doubt}{relays}{large_head}{ended} This happens "
-        "if {unread_why} looks the same. A request that no process has read can be repeated, whatever its method: the "
-        "server's log shows whether this one was.",
+        "if {unread_why} looks the same. A request that no process has read can be repeated, whatever its method. The server's "
+        "log shows whether this request was read.",
         "at-once": _TAKEN + "the server{or_device} closed the connection {wait}{moment} without a byte of a "
         "response{interim_only}.{behind}{first_use}{doubt}{relays}{large_head}{ended} {a_close} this soon means that the server "
         "closed on purpose (nginx: return 444; a firewall rule; an aborted handler), or that a process ended as "
@@ -246,7 +246,7 @@ _KINDS = {
 
 def screen() -> pl.Expr:
     """Return an expression that is true for all rows that may become candidates."""
-    # a half-closed client received nothing but the server's close
+    # for kind half-closed, the client received nothing but the server's close
     return may_be_lost() | (may_be_early() & ~pl.col("has_response"))
 
 
@@ -295,7 +295,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         pl.when(large_head).then(pl.format(_LARGE_HEAD, "request_head_bytes")).otherwise(pl.lit("")).alias("large_head"),
         pl.when(large_head).then(pl.lit(_LARGE_HEAD_REMEDY)).otherwise(pl.lit("")).alias("head_remedy"),
         pl.when(c("rested") > 0).then(_race_text(c("idle"))).otherwise(pl.lit("")).alias("used_before"),
-        # gateways that close silently do so if the client can take the close for the end of an idle connection
+        # gateways close silently only if the client can take the close for the end of an idle connection
         pl.when((c("exchange") > 0) & ~half).then(_behind_gateway()).otherwise(pl.lit("")).alias("behind_gateway"),
         (c("took") == NOT_READ).alias("not_read"),
         pl.when(half).then((c("client_close_time") - c("request_end")).clip(0)).cast(DURATION).alias("closed_after"),
@@ -417,7 +417,7 @@ def _process_end_text(row: Mapping[str, Any], rests: IdleTimes, until: int | Non
     """Return a sentence saying that a server process ended; "" if nothing shows this.
 
     The evidence: at the same moment, the server closed other connections that no idle timeout explains, or it then refused SYNs.
-    `until`: as in `IdleTimes.limits`. `refused`: a SYN was refused soon after the close.
+    `until`: use only what was known at this time (ns); None for everything. `refused`: a SYN was refused soon after the close.
     """
     if row["kind"] == "on-arrival":
         text = " Less than a second later, a SYN to the same port was refused: the process that listened there had ended."
@@ -471,8 +471,8 @@ def _body_limit(quiet: int | None) -> str:
 _UNKNOWN = " got an RST without ACK flag: the host did not know the connection. There was no response"
 _REPEATABLE = " The server never accepted the request, so it can be repeated."
 _REJECTED = (
-    " got an RST without ACK flag. Systems that do not know the connection send one like this, and so do firewalls that reject a "
-    "packet. There was no response"
+    " got an RST without ACK flag. A system that does not know the connection sends such an RST, and so does a firewall that "
+    "rejects a packet. There was no response"
 )
 _MOVED = (
     "the host was restarted, or if a NAT or a balancer gives the packets of a connection another port, or sends them to another "

@@ -86,8 +86,8 @@ RULE = Rule(
         None: "Have the server send Connection: close in the response after which it closes, or keep the connection open. "
         "{cure}Until then have clients repeat requests that are safe to repeat; turning keep-alive off in the client is the last "
         "resort.",
-        "once": "If the server was restarted or reloaded at this time, nothing has to change. Otherwise capture for longer, "
-        "and if it closes like this again, have the server send Connection: close in the response after which it closes.",
+        "once": "If the server was restarted or reloaded at this time, nothing has to change. Otherwise capture for longer, and "
+        "if the server closes like this again, have it send Connection: close in the response after which it closes.",
     },
     references=(
         Reference("RFC 9112 section 9.3, persistence", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.3"),
@@ -109,7 +109,9 @@ RULE = Rule(
     advice=(
         Advice("server", "IIS|Microsoft", "IIS: look for ISAPI filters and modules that end the request on their own."),
         Advice(
-            "server", "nginx", "nginx announces its own closes: look for a device in front of it, and for a reload at that time."
+            "server",
+            "nginx",
+            "nginx announces its own closes: look for a device in front of nginx, and for a reload at that time.",
         ),
         Advice(
             "server",
@@ -130,7 +132,7 @@ def screen() -> pl.Expr:
     """Return an expression that is true for the rows that become candidates."""
     self_framed = c("response_framing").is_in(SELF_FRAMED)
     gap = c("server_close_time") - c("response_end")
-    # a FIN or RST before the response is forged, or belongs to an earlier connection
+    # a FIN or RST that came before the response is forged, or belongs to an earlier connection
     closed = (gap <= IMMEDIATE.value) & (c("server_close_time") >= c("response_start")) & c("last_on_connection")
     closed &= ~closed_as_announced()
     # a client whose tunnel was refused sends its next request elsewhere
@@ -191,7 +193,7 @@ _SINGLE = (
 )
 _FINISHED = (
     " The head of that response had been sent at least a second earlier. If the server was told to stop or to reload in between, "
-    "it completed the response and closed. The head could no longer announce that."
+    "it completed the response and closed. The head could no longer announce the close."
 )
 
 _UNAUTHORIZED = (

@@ -6,9 +6,9 @@ What it means
     FIN. An RST makes the receiver discard what it has not read yet, such as the response.
 
 Why it hurts
-    The client sees "connection reset by peer" or "broken pipe" instead of the status that names the problem, and tries
-    again. Whether the response gets through depends on chance, on the client's system and on the distance. It happens
-    without any wrong setting: Python's http.server does it, and gunicorn's sync worker did it for a long time.
+    The client sees "connection reset by peer" or "broken pipe" instead of the status that names the problem, and tries again.
+    Whether the response gets through depends on chance, on the client's system and on the distance. No wrong setting is needed:
+    Python's http.server resets like this, and gunicorn's sync worker did so for a long time.
 
 How it is proved
     The packet with the head of the response does not acknowledge the complete request, or the request never became complete.
@@ -52,8 +52,8 @@ RULE = Rule(
     "{status}.",
     remedy="{expired}Have the server read and discard the rest of the request, up to a limit in bytes and seconds, before it "
     "closes: shut down its sending side first, read, then close (RFC 9112 section 9.6). A reverse proxy that buffers complete "
-    "requests does it for the server. Have clients send Expect: 100-continue with large bodies, so that the server can refuse "
-    "them first. Have clients read while they send.",
+    "requests does this for the server. Have clients send Expect: 100-continue with large bodies, so that the server can refuse "
+    "a body before it is sent. Have clients read while they send.",
     references=(
         Reference("RFC 9112 section 9.6, tear-down", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.6"),
         Reference("RFC 9110 section 10.1.1, Expect", "https://www.rfc-editor.org/rfc/rfc9110.html#section-10.1.1"),

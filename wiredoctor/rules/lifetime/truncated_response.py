@@ -17,7 +17,7 @@ How it is proved
     the last chunk (size 0) is missing. Acknowledgment numbers show that the client had not closed before.
 
     The server may have given up because the client had not read for a second or more until shortly before the close
-    (zero-window-stall). Then the finding mentions it and has medium confidence.
+    (zero-window-stall). In this case the finding says so and has medium confidence.
 
 What it is not
     Nothing is reported if the capture ends before the response does, or lacks packets of it. If the client gave up,
@@ -26,8 +26,8 @@ What it is not
     packets do not show whether it is complete. Responses to HEAD, and 204 and 304, have no body.
 
 What to do
-    Check the server's log at that time. If a program sets Content-Length itself, have it count bytes; if it writes chunks
-    itself, have it send the last one. Kind stream: nothing has to change if the server was stopped on purpose.
+    Check the server's log at that time. If a program sets Content-Length itself, have it count bytes; if it writes chunks itself,
+    have it send the last chunk. Kind stream: nothing has to change if the server was stopped on purpose.
 
 References
     RFC 9112 sections 8 and 6.3.
@@ -65,12 +65,12 @@ _REMEDY = (
     "or, behind a proxy, an upstream that closed.{own_framing}{cut}"
 )
 _OWN_LENGTH = (
-    " If the program sets Content-Length itself, have it count bytes and not characters, after compression and not before."
+    " If the program sets Content-Length itself, have it count bytes instead of characters, and count them after compression."
 )
 _OWN_CHUNKS = " If the program writes its chunks itself, have it end the body with the last chunk (size 0)."
 _STREAM = (
-    "Nothing has to change if the server was stopped on purpose. Otherwise, check its log at that time. A server that ends a "
-    "stream properly sends the last chunk before it closes, so a client can tell the end from a failure."
+    "Nothing has to change if the server was stopped on purpose. Otherwise, check the server's log at that time. A server that "
+    "ends a stream properly sends the last chunk before it closes, so a client can tell the end from a failure."
 )
 
 RULE = Rule(
@@ -153,7 +153,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         .then(pl.lit("The head of the response was not complete"))
         .when(sized)
         .then(pl.lit("The response announced "))
-        .otherwise(pl.lit("The body of the response comes in chunks, and the last one (size 0) is missing"))
+        .otherwise(pl.lit("The body of the response comes in chunks, and the last chunk (size 0) is missing"))
         .alias("announced"),
         pl.when(sized).then("response_body_due").alias("due"),
         pl.when(sized).then(pl.lit(" bytes of body (Content-Length)")).otherwise(pl.lit("")).alias("unit"),

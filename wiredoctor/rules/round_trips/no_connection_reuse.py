@@ -12,28 +12,27 @@ Why it hurts
     connection. Under load the client may run out of ports and sockets.
 
 How it is proved
-    There are three or more exchanges of a client (host and User-Agent) with a server. From the SYN until the client has the
-    last byte of the response, no two of them overlap. Each begins within 5 s of the end of the previous one. Each is the only
-    one on its connection. Neither the request nor the response announces a close (in the kind asked, the request does). When
-    the next SYN came, the server had not closed the connection. Kind cheap: the handshakes took less than 5 % of the exchanges'
-    time. Or they took less than 1 % of the time from the first exchange to the last, and at most nine exchanges began within
-    any second.
+    There are three or more exchanges of a client (host and User-Agent) with a server. From the SYN until the client has the last
+    byte of the response, no two of them overlap. Each begins within 5 s of the end of the previous one. Each is the only exchange
+    on its connection. Neither the request nor the response announces a close (in the kind asked, the request does). When the next
+    SYN came, the server had not closed the connection. Kind cheap: the handshakes took less than 5 % of the exchanges' time. Or
+    they took less than 1 % of the time from the first exchange to the last, and at most nine exchanges began within any second.
 
-    No packet shows which process opened a connection. Processes that run one after the other, and make one request each,
-    look like a program that does not reuse connections. But a process needs time to start, and its end closes its
-    connection. So if the client closed three quarters of the connections before the next one, and in at least half of the
-    cases 50 ms or more passed between an exchange and the next connection, the confidence is medium. With fewer than ten
-    such exchanges, the severity is note. A client may be a program that is run as a command (curl, Wget, dnf and the like, by
-    User-Agent). If such a client closed three quarters of its connections before the next one, the confidence is medium and the
-    severity is note, whatever the number of exchanges: such a program reuses connections within a run.
+    No packet shows which process opened a connection. Processes that run one after the other, and make one request each, look
+    like a program that does not reuse connections. But a process needs time to start, and its end closes its connection. So if
+    the client closed three quarters of the connections before it opened the next one, and in at least half of the cases 50 ms or
+    more passed between an exchange and the next connection, the confidence is medium. With fewer than ten such exchanges, the
+    severity is note. A client may be a program that is run as a command (curl, Wget, dnf and the like, by User-Agent). If such a
+    client closed three quarters of its connections before it opened the next one, the confidence is medium and the severity is
+    note, whatever the number of exchanges: such a program reuses connections within a run.
 
 What it is not
     Browsers and pools open connections side by side. If the server closes after each response, keep-alive-disabled or
-    premature-close reports it. HTTP/1.0 without keep-alive cannot reuse connections. If more than 5 s pass between two
-    requests, the program that had the connection may have ended. A client may reuse connections in most cases, and open some
-    for requests that must not be repeated. A pool may have opened several connections and not come back to them yet. This is
-    assumed if they are still open and have been idle for less than three times the longest pause between the pool's requests.
-    A client may also open a new connection because it checked its own and found it closed by the server.
+    premature-close reports it. HTTP/1.0 without keep-alive cannot reuse connections. If more than 5 s pass between two requests,
+    the program that had the connection may have ended. A client may reuse connections in most cases, and open some for requests
+    that must not be repeated. A pool may have opened several connections and not come back to them yet. This is assumed if they
+    are still open and have been idle for less than three times the longest pause between the pool's requests. A client may also
+    open a new connection because it found that the server had closed the previous one.
 
 What to do
     Have the client use a pool (a session, an agent, one HttpClient for all requests), and have it read responses to their end.
@@ -71,7 +70,7 @@ _COST = (
 
 _PROCESSES = (
     "Several processes that each make one request (commands in a shell, scheduled jobs) would look the same: there was time to "
-    "start one before each connection."
+    "start a process before each connection."
 )
 
 _COMMANDS = (
@@ -88,11 +87,11 @@ RULE = Rule(
     },
     message={
         None: _EACH
-        + ", although request and response had left the previous one open. The client closed it, or left it idle."
+        + ", although request and response had left the previous connection open. The client closed it, or left it idle."
         + _COST,
         "asked": _EACH + ": its requests say Connection: close." + _COST,
-        "cheap": _EACH + ", although request and response had left the previous one open. {wasted:,} handshakes took {delay}, a "
-        "negligible part of the time.",
+        "cheap": _EACH + ", although request and response had left the previous connection open. {wasted:,} handshakes took "
+        "{delay}, a negligible part of the time.",
     },
     remedy={
         None: "Have the client reuse its connections: one session, agent or client object for all requests instead of one for "
@@ -113,13 +112,13 @@ RULE = Rule(
         Reference("nginx, upstream keepalive", "https://nginx.org/en/docs/http/ngx_http_upstream_module.html#keepalive"),
     ),
     advice=(
-        Advice("client", "python-requests", "requests: use one requests.Session; requests.get() makes one for each call."),
+        Advice("client", "python-requests", "requests: use one requests.Session; requests.get() makes a Session for each call."),
         Advice(
             "client",
             "Python-urllib",
             "Python's urllib.request: it cannot reuse connections, but http.client, urllib3, requests and httpx can.",
         ),
-        Advice("client", "python-httpx", "httpx: use one httpx.Client; httpx.get() makes one for each call."),
+        Advice("client", "python-httpx", "httpx: use one httpx.Client; httpx.get() makes a Client for each call."),
         Advice("client", "aiohttp", "aiohttp: one ClientSession for all requests."),
         Advice("client", "curl", "curl: several URLs in one command; libcurl: one handle for all transfers."),
         Advice("client", "^Go-http-client", "Go: read the body to its end and close it, and use one http.Client."),
@@ -267,7 +266,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         (100 * c("ended").filter("follows").mean() >= CLOSED.value).fill_null(value=True).alias("closes"),
         _cheap().alias("cheap"),
     )
-    # only connections that are shown get texts; the others may be a million
+    # only connections that are shown get texts, because there may be a million others
     place = counted.select((c("frame").rank("ordinal").over("program", "kind") <= SHOWN.value).alias("shown"))["shown"]
     some = runs.filter(place)
     shown = (

@@ -19,9 +19,9 @@ How it is proved
     clients give up before that.
 
 What it is not
-    Not reported: a client that regularly requests a redirected URL without following the redirect, such as a health check, or
-    one that sends the next POST. Nor is a form or a login that leads back to the first URL, if that URL then has another
-    response. Nor is a long poll whose redirects take 10 s or more.
+    Not reported: a client that regularly requests a redirected URL without following the redirect, such as a health check, or a
+    client that sends the next POST instead. A form or a login that leads back to the first URL is not reported if that URL then
+    has another response. A long poll is not reported if its redirects take 10 s or more.
 
 What to do
     Find out which rule of the server, or of a proxy in front of it, creates the redirect. If it redirects to https although
@@ -118,7 +118,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each redirect that may be part of a loop.
 
     `next`: the row of the redirect that the client got next. It is null if the client did not follow the redirect, or if the next
-    response was no redirect.
+    response was not a redirect.
     """
     counts = (_is_redirected() & (~_is_secure() | c("request_forwarded"))).fill_null(value=False)
     client = (c("client_host"), *(c(f"request_{name}").cast(pl.String).fill_null("") for name in ("user_agent", "forwarded_for")))
@@ -255,7 +255,7 @@ def _candidate(linked: pl.DataFrame, loop: list[int], others: int) -> dict[str, 
         "end": last["response_start"],
         "client": first["client_host"],
         "requests": len(loop),
-        "others": f" {others:,} other series of redirects did so, too." if others else "",
+        "others": f" Other redirect loops between the same hosts: {others:,}." if others else "",
         "secure": _SECURE if first["secure"] else "",
         "forwarded": _FORWARDED if first["secure"] else "",
         "evidence": [item for row in shown for item in _evidence(row)],

@@ -9,7 +9,7 @@ Why it hurts
     hide the 401s for wrong credentials.
 
 How it is proved
-    Three or more requests without credentials got a 401 or 407 and came again with credentials. The same server had accepted
+    Three or more requests without credentials got a 401 or 407 and were repeated with credentials. The same server had accepted
     credentials of that user before, for the same path or one above it. NTLM and Negotiate authenticate a connection and must
     challenge each new one. For these two schemes, only challenges on a connection with accepted credentials count.
 
@@ -22,9 +22,8 @@ How it is proved
     run as a command (curl, git, Subversion and the like, by User-Agent), or if the pauses are longer than 5 s (the median).
 
 What it is not
-    The first challenge of a client, of a connection (NTLM, Negotiate), of a user or of a part of the site is needed. A
-    Digest challenge with stale=true asks for a new nonce, so it is needed too. Refused credentials are another matter and
-    not counted.
+    The first challenge of a client, of a connection (NTLM, Negotiate), of a user or of a part of the site is needed. A Digest
+    challenge with stale=true asks for a new nonce, so it is needed too. Requests whose credentials were refused do not count.
 
 What to do
     Turn preemptive authentication on in the client.
@@ -90,7 +89,9 @@ RULE = Rule(
     summary=True,
 )
 
-ENOUGH = Threshold("3 requests", "the minimum number of requests; two may come from two programs, or concern two parts of a site")
+ENOUGH = Threshold(
+    "3 requests", "the minimum number of requests; two requests may come from two programs, or concern two parts of a site"
+)
 SEPARATE = Threshold(
     "75 %",
     "the minimum share of the challenged requests that may each be the first of a new process; others may be from processes that "
@@ -185,7 +186,7 @@ _SCHEMA = CANDIDATE | {
 _COMMANDS = Regex(rf"(?i)(?:{COMMANDS.removeprefix('(?i)')})|^(?:git|git-lfs|SVN)/")
 _PROCESSES = (
     "Each of these requests may be the first of a new process, which cannot know what the server accepts: there was time to "
-    "start one before each of them."
+    "start a process before each request."
 )
 
 

@@ -10,10 +10,10 @@ Why it hurts
     many.
 
 How it is proved
-    Eight or more small segments of one message follow one another, each within 20 ms of the previous one. Their average size
-    is less than a quarter of the MSS. If the MSS is larger than 1,460 bytes, as on loopback, 1,460 bytes count instead.
-    Their sender is proved to have turned off Nagle's algorithm: earlier data was not yet acknowledged, or it sent faster
-    than ACKs can come back. The reported numbers count the segments up to the packet that proves it; more may follow.
+    Eight or more small segments of one message follow one another, each within 20 ms of the previous one. Their average size is
+    less than a quarter of the MSS. If the MSS is larger than 1,460 bytes, as on loopback, 1,460 bytes count instead. Their sender
+    is proved to have turned off Nagle's algorithm: earlier data was not yet acknowledged, or the sender sent faster than ACKs can
+    come back. The reported numbers count the segments up to the packet that proves it; more may follow.
 
 What it is not
     Segments that an offload merged or that fill a window do not count. Neither does a single small segment at the end of a
@@ -45,8 +45,8 @@ RULE = Rule(
     symptom="many packets for few bytes",
     severity="warning",
     title="The {side} sends its {what} in tiny segments: {average} bytes per packet",
-    message="{segments} small packets of one {what} were sent within {lasted}, with {average} bytes each on average, "
-    "although {mss:,} fit. Nagle's algorithm, which would have merged them, is turned off.",
+    message="{segments} small packets of one {what} were sent within {lasted}, with {average} bytes each on average, although "
+    "{mss:,} bytes fit into a packet. Nagle's algorithm, which would have merged them, is turned off.",
     remedy="Have the {side} collect its {what} in a buffer and hand it to TCP in one write (a buffered stream that is flushed "
     "once, writev, TCP_CORK or MSG_MORE); TCP_NODELAY can then stay on.",
     display_filter="tcp.stream == {connection} && frame.number >= {first_frame} && frame.number <= {last_frame} && tcp.len > 0",
@@ -61,12 +61,13 @@ RULE = Rule(
 
 SURE_WAY = Threshold(
     "5 ms",
-    "the minimum round trip for the proof that a run took less time than waiting for ACKs would; a shorter one varies too much",
+    "the minimum round trip for the proof that a run took less time than waiting for ACKs would have taken; a shorter round trip "
+    "varies too much",
 )
 MAX_INTERVAL = Threshold("20 ms", "the maximum time between two segments of a run; slower writes are separate events")
 FLUSHED = Threshold("5 ms", "the minimum median time between pieces that a program flushes on purpose")
 MIN_SEGMENTS = Threshold(
-    "8 segments", "the minimum number of small segments; this many are a habit of the program, and fewer are an accident"
+    "8 segments", "the minimum number of small segments; this many are typical of the program, and fewer may be chance"
 )
 LARGEST_SHARE = Threshold(
     "25 %", "the maximum average segment size as a share of the MSS; with full segments, a quarter of the packets would be enough"
