@@ -194,7 +194,7 @@ def test_the_first_syn_had_arrived() -> None:
     ("changes", "words"),
     [
         ({}, "the first SYN or its answer was lost"),
-        ({"refused_frame": 9, "refused_time": MS}, "refused by an RST (frame 9)"),
+        ({"refused_frame": 9, "refused_time": MS}, "an RST refused the first SYN (frame 9)"),
         ({"first_answer_frame": 2, "first_answer_time": MS}, "SYN-ACK (frame 2) was lost"),
     ],
 )

@@ -29,8 +29,8 @@ UNAWARE = Threshold(
 )
 AT_ONCE = Threshold(
     "10 ms",
-    "the maximum time (plus the round trip to the server) from a request to a close at once; in this "
-    "time, a server cannot have computed anything",
+    "the maximum time (plus the round trip to the server) from a request to a close that counts as immediate; in this time, a "
+    "server cannot have computed anything",
 )
 
 FORGOTTEN, WARNED, ON_ARRIVAL, MET, NOT_READ, IMMEDIATE, AFTER_A_WHILE, IN_PART, HALF_CLOSED = range(9)

@@ -20,7 +20,7 @@ _OF_FIRST = (
     *("request_frame", "request_start", "response_frame", "response_start"),
     *("response_server", "response_reason", "response_content_type", "response_body_bytes"),
 )
-"""The columns of the first response with a status that are read."""
+"""The columns that are read from the first response with each status."""
 
 _CLOUDFLARE = {
     520: "the server behind it sent an empty, unknown or unexpected response",
@@ -39,15 +39,15 @@ _COMMAND = (
 _RECORD = f"Capture both sides on the gateway: {_COMMAND} Until then, check the gateway's log at that second."
 _READ_LOG = (
     "Check the gateway's log at that second: the gateway may have opened the connection without a request, and failed before "
-    f"it sent one. If it was another program (a health check), capture both sides on the gateway: {_COMMAND}"
+    f"it sent one. If another program opened it (a health check), capture both sides on the gateway: {_COMMAND}"
 )
 _CHECK = (
     "If this is the gateway's health check, find out why the server fails it: correct the server, or the path, the expected "
-    f"status and the timeout of the check. If it was another program, capture both sides on the gateway: {_COMMAND}"
+    f"status and the timeout of the check. If another program sent it, capture both sides on the gateway: {_COMMAND}"
 )
 _CONNECT = (
-    "If the gateway made the connection attempts that failed meanwhile ({servers}), the cause is there: the finding "
-    f"connect-failed about them says more. If it was another program, capture both sides on the gateway: {_COMMAND}"
+    "If the gateway made the connection attempts that failed meanwhile ({servers}), they are the cause: see the finding "
+    f"connect-failed about them. If another program made them, capture both sides on the gateway: {_COMMAND}"
 )
 _RECORD_BEHIND = {
     "Cloudflare": (

@@ -92,8 +92,8 @@ RULE = Rule(
         "option only if timestamps are on, too.",
         "send-buffer": "On Linux `ss -ti` at the {side} shows, while such a transfer runs, whether the connection is "
         "sndbuf_limited, or whether its congestion window (cwnd) or the program (app_limited) is the limit. Linux sizes send "
-        "buffers up to the third value of net.ipv4.tcp_wmem, unless the program sets SO_SNDBUF: remove that (nginx: sndbuf of "
-        "listen; Apache httpd: SendBufferSize; HAProxy: tune.sndbuf.client, tune.sndbuf.server), or raise that limit.",
+        "buffers up to the third value of net.ipv4.tcp_wmem, unless the program sets SO_SNDBUF: remove that setting (nginx: "
+        "sndbuf of listen; Apache httpd: SendBufferSize; HAProxy: tune.sndbuf.client, tune.sndbuf.server), or raise the limit.",
     },
     display_filter="tcp.stream == {connection} && frame.number >= {first_frame} && frame.number <= {last_frame}",
     references=(

@@ -94,11 +94,11 @@ RULE = Rule(
         "reported a missing segment; {again}.",
         "late": "For {gap}, none of the outstanding data was acknowledged. The sender retransmitted the "
         "{retransmitted_bytes:,} bytes {times}, but the first copy had not been lost: {proof}. The path held packets back in one "
-        "direction or in both, or the receiving host stood still: its kernel would have acknowledged the data at once.",
+        "direction or in both, or the receiving host stood still: a running kernel would have acknowledged the data at once.",
         "too-large": "For {gap}, none of the outstanding data was acknowledged. The sender retransmitted up to "
         "{lost_bytes:,} bytes at a time, and no such segment was acknowledged. Then it tried {retransmitted_bytes:,} bytes, and "
         "that segment was acknowledged. A link on the path has too small an MTU for full segments, and the sender did not learn "
-        "it: the ICMP message (packet too big) was not sent, or it was dropped.",
+        "that MTU: the ICMP message (packet too big) was not sent, or it was dropped.",
     },
     remedy={
         "timeout": "{queue}"
