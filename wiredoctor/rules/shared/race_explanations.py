@@ -17,7 +17,8 @@ from wiredoctor.text.durations import duration_text
 
 _SHORTER = (
     "Make the idle timeout of the client's pool shorter than the server's{}; if the client is a proxy or a balancer, make the "
-    "server's idle timeout longer than its timeout (AWS application load balancers, nginx's upstream keepalive_timeout: 60 s). "
+    "server's idle timeout longer than the client's (60 s for AWS application load balancers and nginx's upstream "
+    "keepalive_timeout). "
 )
 
 

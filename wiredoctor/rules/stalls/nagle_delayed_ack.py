@@ -115,7 +115,7 @@ if TYPE_CHECKING:
 _WHY = (
     "{before} Nagle's algorithm in the {side}'s TCP sends a small segment only when all earlier data is acknowledged, and the "
     "{peer}'s TCP delayed that ACK for {ack_delay} ({timer}). Until that ACK neither side sent anything. The held-back "
-    "{held_bytes:,} bytes left {release} after the ACK had reached the sender: they had waited {delay} for it.{inferred}"
+    "{held_bytes:,} bytes left {release} after the ACK had reached the sender: they had waited {delay} for that ACK.{inferred}"
 )
 _TAIL = (
     "The {side} sent full segments of its {what} and held back the end.{before} The end is small, and Nagle's algorithm in the "
