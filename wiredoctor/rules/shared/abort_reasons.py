@@ -294,7 +294,7 @@ def _awaits(close: Close, clients: Clients) -> bool:
 
 
 def _timer(wait: int, tolerance: int | None = None) -> int | None:
-    """Return the whole number of seconds near this wait (ns), which is probably a timeout; None if there is none.
+    """Return the whole number of seconds near this wait (ns), which is then probably a timeout; None if none is near.
 
     `tolerance` (ns): the maximum difference; TIMER if it is None.
     """

@@ -59,8 +59,8 @@ def _texts_of_others(one: Ended, proof: list[dict[str, Any]], connection: int) -
         told["left_means"] = " The client plays media: the user stopped it, or it had the part that it wanted."
     elif one.longest:
         told["left_means"] = (
-            f" The client had once waited {duration_text(one.longest)} for the response to such a request, so its timeout is not "
-            "shorter than that."
+            f" The client had once waited {duration_text(one.longest)} for the response to a similar request, so its timeout is "
+            "not shorter."
         )
     elif one.too_soon:
         told["left_means"] = (

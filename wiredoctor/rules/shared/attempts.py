@@ -85,12 +85,12 @@ def _key(of: str, name: str) -> pl.Expr:
 def next_addresses(failed: pl.LazyFrame, connections: pl.LazyFrame, within: int) -> pl.LazyFrame:
     """Return a row for each attempt whose client soon got an answer on the same port from an address of the other IP version.
 
-    "Soon" means that the answer came during the attempt or up to `within` ns after it. If an answer took more than `within` ns,
-    because a SYN was lost or the server is far away, it is enough that its SYN was sent by then. Columns: `next_server`,
-    `next_syn_time`, and `next_frame` and `next_time` (ns) of the SYN-ACK. On the loopback interface, two addresses certainly
-    belong to one host. Elsewhere that is assumed only if, during this time, all answers on that port in that IP version were from
-    one server to one client. If the attempt failed because there is no route to the network (`no_network`), several servers may
-    have answered this client.
+    "Soon" means that the answer came during the attempt or up to `within` ns after it. An answer that took more than `within` ns
+    (a SYN was lost, or the server is far away) also counts if its SYN was sent by then. Columns: `next_server`, `next_syn_time`,
+    and `next_frame` and `next_time` (ns) of the SYN-ACK. On the loopback interface, two addresses certainly belong to one host.
+    Elsewhere that is assumed only if, during this time, all answers on that port in that IP version were from one server to one
+    client. If the attempt failed because there is no route to the network (`no_network`), several servers may have answered this
+    client.
     """
     ports = failed.select(_place_columns()[0]).unique()
     slow = c("first_answer_time") - c("syn_time") > within
@@ -282,8 +282,8 @@ def acceptances(refused: pl.LazyFrame, connections: pl.LazyFrame, within: int) -
     `down_since`: when the first of the refused attempts with the same `accepted_frame` failed (ns). If a client tried both
     addresses of a host (`other_frame`), connections to both count. A SYN-ACK counts even if the capture lacks the SYN. A
     connection that was open when the capture began counts as accepted before the attempt.
-    `busy`: True if the server accepted a connection between two refusals less than `within` ns apart, and the attempt was one of
-    these, or failed between the same acceptances.
+    `busy`: True if the server accepted a connection between two refusals less than `within` ns apart, and the attempt is one of
+    these refusals, or failed between the same two acceptances.
     """
     own, either = c("server").hash(), one_host("server").hash()
     places = refused.select(
@@ -343,10 +343,10 @@ def tried_again(
 ) -> pl.LazyFrame:  # fmt: skip
     """Return the ids of unanswered attempts that directly precede or follow another unanswered attempt between the same hosts.
 
-    The column `again` is True in all rows. `in_vain`: whether an attempt had no answer. `short`: whether an attempt ended after
-    so few SYNs that it proves nothing alone; only pairs of client and server with such an attempt are examined. The second
-    attempt must have begun after the last SYN of the first, at most `within` ns later. From the first SYN of the first attempt
-    to `alone` ns after the last SYN of the second, at least `together` ns must pass.
+    The column `again` is True in all rows. `in_vain`: whether an attempt had no answer. `short`: whether an attempt had too few
+    SYNs to count by itself; only pairs of client and server with such an attempt are examined. The second attempt must have begun
+    after the last SYN of the first, at most `within` ns later. From the first SYN of the first attempt to `alone` ns after the
+    last SYN of the second, at least `together` ns must pass.
     """
     pair = ["client_host", "server"]
     asked = connections.filter(short).select(pair).unique()

@@ -79,8 +79,8 @@ def _servers_of_routes(
     route.
 
     A route is the endpoint of a gateway and the part of the request by which the gateway chooses a server. `maybe`: the attempts
-    that may belong to each exchange. Exchanges with such attempts show nothing about their route. `known`: servers of routes that
-    are known already.
+    that may belong to each exchange. Exchanges with such attempts do not show where their route leads. `known`: servers of routes
+    that are known already.
     """
     servers = {route: {*some} for route, some in known.items()}
     for key, front in fronts.items():
@@ -210,7 +210,7 @@ def asked_others(
 ) -> pl.LazyFrame:  # fmt: skip
     """Return the exchanges of `lone` for which the gateway may have made another request, with `asked_others` = true.
 
-    `lone`: clients' exchanges with gateways, without tries. The other request differs from the client's, so it is no try: a
+    `lone`: clients' exchanges with gateways, without tries. The other request differs from the client's, so it is not a try: a
     subrequest to an authorization service, a call of an application, or a protocol other than HTTP. It began soon after the
     client's request, or it was the last to begin and the gateway failed soon after its end. Requests at other times may be health
     checks.

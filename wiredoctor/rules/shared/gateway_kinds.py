@@ -453,7 +453,10 @@ def _of_exchange(front: Exchange, last: Exchange) -> str | None:
 
 
 def is_lost(front: Exchange, last: Try | None) -> bool:
-    """Return whether the gateway waited in vain for a response that the server behind it had sent (see `never_arrived`)."""
+    """Return whether the gateway waited for a response that the server behind it had sent, but that never arrived.
+
+    See `never_arrived`.
+    """
     if not isinstance(last, Exchange) or min(front.answered, last.left) - last.began <= WHILE_READING:
         return False
     return never_arrived(last.values)

@@ -304,8 +304,8 @@ def failure_evidence(front: Exchange, failure: Failure, lost: Mapping[str, Any] 
 def failure_origin(front: Exchange, failure: Failure) -> str | None:
     """Return who sent the FIN or RST that decides a failure: "endpoint" or "between".
 
-    The close of the last try decides, otherwise that of the client's exchange. Return None if the evidence names no close, or if
-    its sender is uncertain.
+    The close of the last try decides; if it has none, the close of the client's exchange decides. Return None if the evidence
+    names no close, or if its sender is uncertain.
     """
     for one in (failure.last, front):
         if isinstance(one, Exchange) and (who := _closer(one)) is not None:

@@ -41,7 +41,7 @@ REFUSED = Threshold(
     "an RST that comes within this time after the response (or within two round trips, if longer) is a reaction to the response",
 )
 TIMEOUT_SHARE = Threshold(
-    "2 %", "the tolerance for a common timeout: timers are not later than this, and a match this close is no coincidence"
+    "2 %", "the tolerance for a common timeout: timers are not later than this, and a match this close is not a coincidence"
 )
 TIMEOUT_NEAR = Threshold(
     "200 ms", "the maximum tolerance for a common timeout (see TIMEOUT_SHARE); for long timeouts 2 % would be several seconds"

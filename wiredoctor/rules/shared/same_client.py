@@ -208,10 +208,11 @@ class Clients:
         return found
 
     def claim(self, lost: Request, repetitions: list[Request], *, concurrent: bool) -> list[Request]:
-        """Return those of `repetitions` that belong to no other lost request. Claim the first answered repetition for `lost`.
+        """Return the requests in `repetitions` that do not belong to another lost request.
 
-        If the client sends its requests one after the other, a repetition may also be lost. Then this and later repetitions
-        belong to the first lost request. `concurrent`: the client does not send its requests one after the other.
+        Claim the first answered repetition for `lost`. If the client sends its requests one after the other, a repetition may
+        also be lost. Then this and later repetitions belong to the first lost request. `concurrent`: the client does not send its
+        requests one after the other.
         """
         place = (lost.connection, lost.exchange)
         first = place if concurrent else self._claimed.get(place, place)

@@ -231,8 +231,8 @@ GIVEN_UP = Threshold(
 )
 LONE = Threshold(
     "900 ms",
-    "the minimum time without an answer after the last SYN (the third one, the second one if the client then tried again, or the "
-    "only one of a gateway that then reported a failure); Linux repeats a SYN after 1 s",
+    "the minimum time without an answer after the last SYN: the third, the second if the client then tried again, or the only "
+    "SYN of a gateway that then reported a failure; Linux retransmits a SYN after 1 s",
 )
 NEXT_WAIT = Threshold(
     "1 s", "if a client tries the other address only after this time, a user has waited, so the finding is a warning"
@@ -265,7 +265,9 @@ NEARER = Threshold(
     "if the server's SYN-ACKs take at least this long, RSTs that come much sooner are from a nearer device; no host delays a "
     "SYN-ACK by this much",
 )
-NEARER_TIMES = Threshold("10 times", "how many times as long as such an RST the SYN-ACKs must take; jitter is smaller than this")
+NEARER_TIMES = Threshold(
+    "10 times", "the server's SYN-ACKs must take this many times as long as an RST from a nearer device; jitter is smaller"
+)
 NEARER_SEEN = Threshold(
     "2 connections",
     "the minimum number of SYN-ACKs that show how far the server is, and which time to live its packets have; a single SYN-ACK "
@@ -273,7 +275,7 @@ NEARER_SEEN = Threshold(
 )
 TRACED = Threshold(
     "60 s",
-    "if the server answers another SYN of the client at most this much before or after one whose TTL was used up, there is no "
+    "if the server answers another SYN of the client at most this long before or after a SYN whose TTL was used up, there is no "
     "routing loop; traceroute takes less time for all hops together",
 )
 SHARED_THRESHOLDS = (attempt_groups,)

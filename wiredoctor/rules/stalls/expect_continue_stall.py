@@ -77,7 +77,7 @@ RULE = Rule(
 )
 
 MIN_WAIT = Threshold(
-    "250 ms", "the minimum wait; the shortest known timeout of a client is 350 ms, and a late body alone is no proof"
+    "250 ms", "the minimum wait; the shortest known timeout of a client is 350 ms, and a late body alone is not proof"
 )
 
 MIN_SILENCE = Threshold(

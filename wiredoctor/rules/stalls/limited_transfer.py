@@ -212,7 +212,7 @@ def _remaining_time_text() -> pl.Expr:
 def _proof_frames(lacks_scaling: pl.Expr, is_window: pl.Expr) -> list[pl.Expr]:
     """Return the columns with the frames that are evidence.
 
-    In each row, a frame that is no evidence for the candidate's kind is null.
+    In each row, a frame that is not evidence for the candidate's kind is null.
     """
     # the server's SYN-ACK has no such option anyway if the client's SYN has none
     is_server = c("role") == SERVER

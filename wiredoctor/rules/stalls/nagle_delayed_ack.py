@@ -126,15 +126,15 @@ _TAIL = (
 _PROBE = (
     "The {side} sent a small piece of its {what} ({sent_bytes:,} bytes), and the {peer} did not acknowledge it. Nagle's "
     "algorithm in the {side}'s TCP sends a small segment only when all earlier data is acknowledged. So the next "
-    "{held_bytes:,} bytes of the same message waited for {delay}, until a timer of the {side}'s TCP expired (on Linux that of "
-    "the tail loss probe, 200 ms and two round trips after the last segment). Only then did the {peer} acknowledge both "
-    "writes. An application that writes this late would look the same."
+    "{held_bytes:,} bytes of the same message waited for {delay}, until a timer of the {side}'s TCP expired (on Linux the "
+    "timer of the tail loss probe, 200 ms and two round trips after the last segment). Only then did the {peer} acknowledge "
+    "both writes. An application that writes this late would look the same."
 )
 _CORKED = (
     "The {side} sent full segments of its {what} and held back the last {held_bytes:,} bytes, although the {peer} had "
     "acknowledged everything in flight. They left {delay} after the last full segment, when a timer of the {side}'s TCP "
-    "expired. Neither Nagle's algorithm nor the {peer} holds back such an end. TCP_CORK does, or MSG_MORE on the last write, "
-    "for 200 ms and more. This happened in three or more messages in a row."
+    "expired. Nagle's algorithm and the {peer} are not the cause. TCP_CORK, or MSG_MORE on the last write, holds back the end of "
+    "a message for 200 ms and more. This happened in three or more messages in a row."
 )
 _OR = " or set TCP_NODELAY on its sockets.{receiver}"
 

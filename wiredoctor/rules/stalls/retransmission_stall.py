@@ -159,7 +159,7 @@ LATE = Threshold(
 
 HELD = Threshold(
     "500 ms",
-    "if a D-SACK comes sooner after the first retransmission, not counting the round trip, the path was not slow, and the ACK of "
+    "if a D-SACK comes sooner than this (plus a round trip) after the first retransmission, the path was not slow: the ACK of "
     "the first copy was lost",
 )
 
@@ -309,7 +309,7 @@ def _is_fin() -> pl.Expr:
 def _lost_text() -> pl.Expr:
     """Return the text about what the capture shows of the loss.
 
-    The column `role` is that of the side that sent the ACK. So the other side sent the lost segment.
+    The column `role` names the side that sent the ACK, so the other side sent the lost segment.
     """
     message = pl.when(pl.col("role") == SERVER).then(pl.lit("request")).otherwise(pl.lit("response"))
     what = pl.when(pl.col("http")).then(message).otherwise(pl.lit("data"))

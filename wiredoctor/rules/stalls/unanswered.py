@@ -212,8 +212,8 @@ FORGOTTEN = Threshold(
 )
 ALIVE = Threshold(
     "10 ms",
-    "a packet of the receiver shows that the receiver was running if the packet comes this long (plus the round trip to the "
-    "receiver) after the data was first sent; an earlier packet may have left before the data arrived",
+    "a packet of the receiver shows that the receiver was running if the packet comes at least this long (plus the round trip to "
+    "the receiver) after the data was first sent; an earlier packet may have left before the data arrived",
 )
 RECENT = Threshold(
     "1 s",

@@ -440,11 +440,9 @@ def _stall_evidence() -> pl.Expr:
     start = pl.format("the receiver announces a window of {} bytes", pl.when("timer").then("window").otherwise(0))
     gave_up = c("never") & c("sender_close_frame").is_not_null()
     end = _by_sort(
-        pl.format("the last of {} such segments", "count"),
+        pl.format("the last of {} segments that fill the window", "count"),
         pl.when(gave_up).then(pl.lit("the sender gives up")).otherwise(pl.lit("the last packet")),
-        pl.when(c("count") > 1)
-        .then(pl.lit("the last of these ACKs that acknowledges new data"))
-        .otherwise(pl.lit("the first ACK of new data")),
+        pl.when(c("count") > 1).then(pl.lit("the last ACK of new data")).otherwise(pl.lit("the first ACK of new data")),
     )
     sent = (
         pl.when("timer")
