@@ -161,7 +161,7 @@ def test_the_address_that_answered_instead_is_named() -> None:
     assert "SNAT" in told.remedy
     assert "traceroute" not in told.remedy
     [told] = findings(ladders["speaks: nobody is there, and the capture goes on for 30 s"])
-    assert "the server is not there" in told.message
+    assert "the server is down or has another address" in told.message
     assert "traceroute" in told.remedy
 
 

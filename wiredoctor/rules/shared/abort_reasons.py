@@ -325,7 +325,7 @@ def _share_a_deadline(closes: Sequence[Close], moment: int, clients: Clients) ->
 
 
 def _one_by_one(closes: Sequence[tuple[Close, int | None]]) -> bool:
-    """Return whether these connections were closed at the same intervals at which their requests were sent or they were opened.
+    """Return whether the intervals between these closes equal those at which the requests were sent, or the connections opened.
 
     Then each request had a timeout of its own, which need not be a whole number of seconds. A program that ends closes all
     connections at the same time, however long it has waited on each. `closes`: each close with the time (ns) since the client

@@ -129,7 +129,7 @@ def _superseded_texts(one: Ended, ended_at: int) -> dict[str, str]:
     return {
         "superseded": "replaced its request with another one",
         "superseded_means": f" Within {duration_text(abs(one.other.start - ended_at))} it requested {asked} instead.",
-        "superseded_remedy": "To avoid needless requests, have the client wait for a pause in typing before it sends one.",
+        "superseded_remedy": "To avoid needless requests, have the client wait for a pause in typing before it sends a request.",
     }
 
 

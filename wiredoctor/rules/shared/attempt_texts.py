@@ -188,7 +188,7 @@ def _outcome() -> tuple[pl.Expr, ...]:
     other = pl.format(" {} had refused the same client just before.", _other_address())
     by_other = pl.when(c("reset_ttl").is_not_null())
     sender = pl.format(_BY_OTHER, "reset_ttl", "accepted_ttl")
-    longest = pl.format(" (it went down {} times; this was the longest time)", "outages")
+    longest = pl.format(" (it went down {} times; this was the longest outage)", "outages")
     waited = pl.format(" The client tried that address only after {}.", duration(c("waited_for")))
     return (
         c("failed_as").replace_strict(failed_as, default="", return_dtype=pl.String).alias("did"),
@@ -280,7 +280,7 @@ def _accepted_before() -> tuple[pl.Expr, ...]:
         .then(pl.format(_ELSEWHERE, "next_server"))
         .when(was_up)
         .then(pl.format(full, ago))
-        .otherwise(pl.lit("the server is not there, or something on the path drops the packets"))
+        .otherwise(pl.lit("the server is down or has another address, or something on the path drops the packets"))
         .alias("assumed"),
         pl.when(c("next_server").is_not_null())
         .then(pl.lit(_TRANSLATE_BOTH_WAYS))

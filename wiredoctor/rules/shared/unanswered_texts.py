@@ -206,7 +206,7 @@ def _elsewhere_text() -> pl.Expr:
     later = pl.lit(" A connection that the client opened later to the same server was answered.")
     return (
         pl.when(large & c("same_elsewhere"))
-        .then(pl.lit(" Another connection of the two hosts shows the same."))
+        .then(pl.lit(" Large segments are also lost on another connection of the two hosts."))
         .when(large)
         .then(pl.lit(""))
         .otherwise(

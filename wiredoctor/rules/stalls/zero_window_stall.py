@@ -88,8 +88,9 @@ from wiredoctor.tables import MILLISECOND, of_connections
 c = pl.col
 
 _PASS_IT_ON = (
-    "Capture the SYN packets at both ends. A device between them (a firewall, a balancer, a SYN proxy) removes the window scale "
-    "option, and has to pass it on. Until then turn scaling off at one end (on Linux net.ipv4.tcp_window_scaling = 0)."
+    "Capture the SYN packets at both ends to find the device between them (a firewall, a balancer, a SYN proxy) that removes the "
+    "window scale option, and have that device pass the option on. Until then turn scaling off at one end (on Linux "
+    "net.ipv4.tcp_window_scaling = 0)."
 )
 
 RULE = Rule(
