@@ -109,7 +109,7 @@ def test_the_gateway_that_made_the_error_is_named_and_not_the_one_that_passed_it
 def test_a_close_in_the_middle_of_a_request_is_not_counted_from_the_last_part_of_it() -> None:
     told = of("in the middle of an upload that the gateway forwards")
     assert " after 505 ms: " in told.message
-    assert "closed the connection (RST) in the middle of the request, 500 ms after it began, without a response" in told.message
+    assert "closed the connection (RST) in the middle of the request, 500 ms after its start, without a response" in told.message
     assert [packet.note for packet in told.evidence][:2] == [
         "the client's request begins",
         "the gateway's request to 10.0.0.3:8001",

@@ -443,7 +443,7 @@ def test_a_server_that_closes_after_its_answers() -> None:
     server.met(0.001, 0.004, "R.", 100)
     check(server.text(f"{AT_LIMIT}, confidence high", *["premature-close, side server"] * 2))
     finding = told(server, "keep-alive-race")
-    assert finding.remedy.startswith("Have the server say Connection: close")
+    assert finding.remedy.startswith("Have the server send Connection: close")
 
 
 @pytest.mark.parametrize("round_trip", sweep(ROUND_TRIPS, ROUND_TRIPS[:1].__contains__))

@@ -51,7 +51,7 @@ def test_one_that_is_answered_on_waking_shows_that_the_process_lives() -> None:
 
 def test_what_is_said() -> None:
     [first, _] = [f for f in findings(frozen(Server(0.001, FIVE)).text()) if f.rule == "keep-alive-race"]
-    assert "the process was paused: for 8 s it sent nothing on any connection, while requests were waiting on 2." in first.message
+    assert "was paused: for 8 s it sent nothing on any connection, while requests were waiting on 2 connections." in first.message
     assert "a process of the server ended" not in first.message
 
 

@@ -161,7 +161,7 @@ def test_the_address_that_answered_instead_is_named() -> None:
     assert "SNAT" in told.remedy
     assert "traceroute" not in told.remedy
     [told] = findings(ladders["speaks: nobody is there, and the capture goes on for 30 s"])
-    assert "the server is not there" in told.message
+    assert "the server is down or has another address" in told.message
     assert "traceroute" in told.remedy
 
 
@@ -194,7 +194,7 @@ def test_the_first_syn_had_arrived() -> None:
     ("changes", "words"),
     [
         ({}, "the first SYN or its answer was lost"),
-        ({"refused_frame": 9, "refused_time": MS}, "refused by an RST (frame 9)"),
+        ({"refused_frame": 9, "refused_time": MS}, "an RST refused the first SYN (frame 9)"),
         ({"first_answer_frame": 2, "first_answer_time": MS}, "SYN-ACK (frame 2) was lost"),
     ],
 )

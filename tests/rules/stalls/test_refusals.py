@@ -238,7 +238,7 @@ def test_the_repeated_syn_was_answered(found: Found) -> None:
     """A route was missing for a second: connect-retry says so."""
     [finding] = found(SYN + REPEATED + LATER, Error(0.02, 1, 3, 1))
     assert finding.rule == "connect-retry"
-    assert f'{ROUTER4} answered one of them with ICMP "host unreachable" (type 3, code 1) (frame 2)' in finding.message
+    assert f'{ROUTER4} answered a SYN with ICMP "host unreachable" (type 3, code 1) (frame 2)' in finding.message
     assert [item.frame for item in finding.evidence] == [1, 2, 3, 4]
 
 

@@ -35,7 +35,7 @@ def test_size(words: str, size: str) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ("which uses SYN cookies, does not repeat its SYN-ACK", "nothing but its SYN-ACK: the path broke, or it is gone, or its"),
+        ("which uses SYN cookies, does not repeat its SYN-ACK", "but its SYN-ACK: the path broke, the server is gone, or its"),
         ("it repeats its SYN-ACK, and the client gives up", "is alive: it sends its SYN-ACK again"),
         ("three copies are enough over three seconds", "or its listen queue is full"),
         ("the rest of a response whose beginning was acknowledged", ""),

@@ -1,4 +1,4 @@
-"""Find out why a client ended an exchange early (left_early.py), from what it did on its other connections."""
+"""Find out why a client ended an exchange early (left_early.py), from its requests and closes on other connections."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wiredoctor.rules.shared.reading_pace import PLAYERS
 from wiredoctor.rules.shared.same_client import FAILED, WINDOW, Clients, Close, Request
 from wiredoctor.tables import MILLISECOND, SECOND
 
-TOGETHER = Threshold("50 ms", "the maximum time between closes of one host that count as one event, the end of a program")
+TOGETHER = Threshold("50 ms", "the maximum time between closes of one host that count as the end of one program")
 SEVERAL = Threshold(
     "3 connections",
     "the minimum number of connections, closed at the same moment after different waits, that show the end of a program; "
@@ -33,27 +33,27 @@ ONE_BY_ONE = Threshold(
     "the minimum time between the first and the last close if each connection had a timeout of its own; a program that ends "
     "closes all of its connections faster",
 )
-REPLACED = Threshold("50 ms", "the maximum time (plus two round trips) within which a program replaces a request by the next one")
+REPLACED = Threshold("50 ms", "the maximum time (plus two round trips) within which a program replaces a request with another")
 MOVED = Threshold(
     "500 ms",
     "the maximum time (plus two round trips) within which a browser requests the next page and cancels the previous page's "
     "requests",
 )
 SHORT = Threshold("4 s", "the maximum wait of a user who leaves a loading page; a longer wait is more likely a timeout")
-TIMER = Threshold("20 ms", "the tolerance for timeouts of whole seconds; timers are seldom later")
+TIMER = Threshold("20 ms", "the tolerance for timeouts of whole seconds; timers seldom expire later")
 RETRIED = Threshold(
     "900 ms",
     "the SYN was retransmitted if the request came at least this long after the first SYN; most systems retransmit it after 1 s",
 )
 SHARED_LIMIT = Threshold(
     "10 s",
-    "the longest wait whose end at a half second shows a time limit for several requests, if the client then goes on; longer "
-    "waits must match a common timeout. One of twelve waits ends there by chance",
+    "the longest wait for which any multiple of 0.5 s counts as a time limit for several requests together, if the client then "
+    "goes on; a longer wait must match a common timeout. One wait in twelve is near such a multiple by chance",
 )
 CROSSED = Threshold(
     "125 %",
-    "the maximum wait of a client that closed before it received a response that was on its way, as a share of the round trip "
-    "(more than 100 %, because round trips vary)",
+    "the maximum wait of a client that closed while a response was on its way to it, as a share of the round trip (more than "
+    "100 %, because round trips vary)",
 )
 LONGER = Threshold(
     "110 %",
@@ -64,8 +64,8 @@ LONGER = Threshold(
 
 UNREAD = Threshold(
     "3 aborts",
-    "the minimum number of the client's aborts within 5 s, each as soon as it had the head of the response to the same request; "
-    "then a close that comes later after the head counts as one of them, because the path may have delayed it",
+    "the minimum number of times within 5 s that a client aborts the same request right after the head of the response; then a "
+    "close that comes later after the head counts as such an abort, too, because the path may have delayed that close",
 )
 
 
@@ -79,7 +79,7 @@ class Ended(NamedTuple):
     `silent`: the finding about one of `others` covers this exchange.
     `longest`: the client's longest earlier wait (ns) for a similar response.
     `not_awaited`: the client closed together with the end of its request, so it did not wait for a response.
-    `hedged`: `other` is the same request, and got its response.
+    `hedged`: `other` is a copy of this request, and got its response.
     `plays`: the client is a media player that was receiving data.
     `too_soon`: the round trip (ns), if the client closed before a response could have come.
     `crosses`: the client closed while the response was on its way.
@@ -181,9 +181,9 @@ def _decided_by_others(own: Request, row: Mapping[str, Any], connecting: int, cl
 
 
 def _kind_of_unread(own: Request | None, row: Mapping[str, Any], clients: Clients, *, plays: bool) -> str:
-    """Return the kind for a response that the client closed after its head; `own`: its request.
+    """Return the kind for a client that closed after the head of the response. `own`: its request; None if unknown.
 
-    A client that requests the same range several times wants it, unlike a check that needs only the status.
+    A client that requests the same range several times wants that range, unlike a check that needs only the status.
     """
     if own is None or own.range_start is None or plays:
         return "unread"
@@ -220,11 +220,11 @@ def _count_unread(own: Request, row: Mapping[str, Any], clients: Clients) -> int
 
 
 def _longest_wait(own: Request, row: Mapping[str, Any], clients: Clients) -> int:
-    """Return the client's longest earlier wait (ns) for a similar response; 0 if there is none, or if it would prove nothing.
+    """Return the client's longest earlier wait (ns) for a similar response; 0 if no earlier wait counts.
 
-    If the present wait is as long as a common timeout, waits of another program on the same host prove nothing. A long poll may
-    begin its response at once and end it when there is news, so its wait lasts until the end of the response. Waits for the end
-    of other long responses prove nothing, because a timeout between two segments starts again with each segment.
+    If the present wait is as long as a common timeout, waits of another program on the same host do not count. A server may begin
+    the response to a long poll at once and end it when there is news, so such a wait lasts until the end of the response. Waits
+    for the end of other responses do not count, because a timeout between two segments starts again with each segment.
     """
     if row["uploading"] or (row["begun"] and (not row["unsized"] or row["timeout"] is not None)):
         return 0
@@ -234,7 +234,7 @@ def _longest_wait(own: Request, row: Mapping[str, Any], clients: Clients) -> int
 def _closed_by_program(connection: int, moment: int, timeout: int | None, clients: Clients) -> tuple[Close, ...]:
     """Return the closes by a client program that ended at about `moment` (ns); empty if nothing shows that it ended.
 
-    `timeout`: the common timeout (s) that the client's wait on `connection` matches.
+    `timeout`: the common timeout (s) that the client's wait on `connection` matches; None if it matches none.
     """
     near = clients.closes(connection, moment - TOGETHER.value, moment + TOGETHER.value)
     waits = [close.waited for close in near if close.waited is not None]
@@ -294,7 +294,7 @@ def _awaits(close: Close, clients: Clients) -> bool:
 
 
 def _timer(wait: int, tolerance: int | None = None) -> int | None:
-    """Return the whole number of seconds near this wait (ns), which is probably a timeout; None if there is none.
+    """Return the whole number of seconds near this wait (ns), which is then probably a timeout; None if none is near.
 
     `tolerance` (ns): the maximum difference; TIMER if it is None.
     """
@@ -315,7 +315,8 @@ def _share_a_timer(closes: Sequence[Close]) -> bool:
 def _share_a_deadline(closes: Sequence[Close], moment: int, clients: Clients) -> bool:
     """Return whether a time limit for several requests together expired at about `moment` (ns), when these connections closed.
 
-    The oldest request shows the limit. And the client went on, unlike a program that has ended.
+    The wait for the oldest request shows the limit. The client must then have contacted the server again, unlike a program that
+    has ended.
     """
     oldest = max(close.waited or 0 for close in closes)
     at_half = oldest <= SHARED_LIMIT.value and bool(_timer(2 * oldest, 2 * TIMER.value))
@@ -324,7 +325,7 @@ def _share_a_deadline(closes: Sequence[Close], moment: int, clients: Clients) ->
 
 
 def _one_by_one(closes: Sequence[tuple[Close, int | None]]) -> bool:
-    """Return whether these connections were closed at the same intervals at which their requests were sent, or they were opened.
+    """Return whether the intervals between these closes equal those at which the requests were sent, or the connections opened.
 
     Then each request had a timeout of its own, which need not be a whole number of seconds. A program that ends closes all
     connections at the same time, however long it has waited on each. `closes`: each close with the time (ns) since the client

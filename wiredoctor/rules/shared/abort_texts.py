@@ -59,8 +59,8 @@ def _texts_of_others(one: Ended, proof: list[dict[str, Any]], connection: int) -
         told["left_means"] = " The client plays media: the user stopped it, or it had the part that it wanted."
     elif one.longest:
         told["left_means"] = (
-            f" The client had once waited {duration_text(one.longest)} for the response to such a request, so its timeout is not "
-            "shorter than that."
+            f" The client had once waited {duration_text(one.longest)} for the response to a similar request, so its timeout is "
+            "not shorter."
         )
     elif one.too_soon:
         told["left_means"] = (
@@ -110,8 +110,8 @@ def _unread_texts(one: Ended, status: int | None, read: int | None, large_head: 
         "unread_means": f" It had the head of the response and closed {duration_text(read or 0)} after the response began. A "
         "client with a limit on the size of responses closes like this, too.",
         "unread_remedy": "If a check needs only the status, have it use HEAD or request a small page. If the client wants to "
-        "reuse the connection, have it read the body to its end before closing it (Go: io.Copy(io.Discard, response.Body)). If "
-        "the response was too large for the client, raise its limit (axios maxContentLength, libcurl CURLOPT_MAXFILESIZE).",
+        "reuse the connection, have it read the body to its end (Go: io.Copy(io.Discard, response.Body)). If the response was "
+        "too large for the client, raise the client's limit (axios maxContentLength, libcurl CURLOPT_MAXFILESIZE).",
     }
 
 
@@ -123,13 +123,13 @@ def _superseded_texts(one: Ended, ended_at: int) -> dict[str, str]:
         return {
             "superseded": "had the response to another copy of its request, and canceled this one",
             "superseded_means": f" It had sent the same request on connection {one.other.connection} and got {one.other.status}.",
-            "superseded_remedy": "The client needs fewer second copies if it waits longer before it sends them.",
+            "superseded_remedy": "To avoid needless copies, have the client wait longer before it sends a second one.",
         }
     asked = shorten(_request_text(one.other), REQUEST_LENGTH)
     return {
         "superseded": "replaced its request with another one",
         "superseded_means": f" Within {duration_text(abs(one.other.start - ended_at))} it requested {asked} instead.",
-        "superseded_remedy": "The client sends fewer requests if it waits for a pause in typing before each of them.",
+        "superseded_remedy": "To avoid needless requests, have the client wait for a pause in typing before it sends a request.",
     }
 
 

@@ -29,7 +29,8 @@ MIN_SHORT_ACK_DELAY = Threshold(
 )
 QUICK_ACK = Threshold(
     "5 ms",
-    "the maximum delay of an ACK that was sent without a timer; if the data after it is late, the application is the cause",
+    "the maximum delay of an ACK that was sent without a timer; if data comes late after such an ACK, the application is the "
+    "cause",
 )
 ENDPOINTS = Threshold(
     "4096 endpoint sides",
@@ -84,7 +85,7 @@ _UNREAD = (
     "more data was probably pending."
 )
 
-_AT_MOST = " If they were written some time after the first write, the wait was shorter."
+_AT_MOST = " If the program wrote these bytes some time after the first write, the wait was shorter."
 """The text that is used if the held-back segment may have been written later than the first write.
 
 This is possible in event streams, for small writes, and if the ends of messages are unknown.
@@ -93,7 +94,7 @@ This is possible in event streams, for small writes, and if the ends of messages
 _USUAL = " If an ACK comes at once, the program writes again {} after it (median); that time is not counted."
 """The text that is used if the usual time from an ACK to the next write was subtracted, and the payload is not HTTP."""
 
-_UNKNOWN_TIMER = "it is unknown which system has this timer; that of Linux can grow to 200 ms"
+_UNKNOWN_TIMER = "it is unknown which system has this timer; the timer of Linux can grow to 200 ms"
 
 
 def candidates(releases: pl.LazyFrame, shortest: int, longest: int, quick: int) -> pl.LazyFrame:

@@ -16,8 +16,8 @@ c = pl.col
 
 MANY_SERVERS = Threshold(
     "20 servers",
-    "the number of addresses and ports above which the failed attempts of a client are one finding; such a client is looking "
-    "for open ports",
+    "if a client fails at more addresses and ports than this, the failures are one finding; such a client is looking for open "
+    "ports",
 )
 MANY_CLIENTS = Threshold(
     "20 clients", "if more clients than this fail at one server, the server is the common cause; the failures are one finding"
@@ -32,7 +32,8 @@ NEXT_ADDRESS = Threshold(
 )
 POLLS = Threshold(
     "3 refusals",
-    "the number of refusals from which a client counts as a program that retries by itself; then no user waits for an attempt",
+    "a client that a server refuses at least this often counts as a program that retries by itself, so no user waits for an "
+    "attempt",
 )
 NOTICED = 1_000_000
 """The minimum time in ns that a failed attempt must have cost to count as lost time.

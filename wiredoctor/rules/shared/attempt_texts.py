@@ -1,4 +1,4 @@
-"""Write the texts and the evidence about connection attempts that failed, and what followed them.
+"""Write the texts and the evidence about failed connection attempts and the events after them.
 
 The rows are those of `connect-failed`, one per finding (attempt_groups.py).
 """
@@ -56,7 +56,7 @@ def _other_address() -> pl.Expr:
 
 
 def answer_texts() -> tuple[pl.Expr, ...]:
-    """Return the texts about a device that rejected the SYN with an ICMP error, or an RST that came too early for the server.
+    """Return the texts about a device that rejected the SYN, by an ICMP error or by an RST that came too early for the server.
 
     `answerer`: the device. `said`: its answer. `forbids`: what its rule does. `prohibited_remedy`: what to do.
     """
@@ -188,7 +188,7 @@ def _outcome() -> tuple[pl.Expr, ...]:
     other = pl.format(" {} had refused the same client just before.", _other_address())
     by_other = pl.when(c("reset_ttl").is_not_null())
     sender = pl.format(_BY_OTHER, "reset_ttl", "accepted_ttl")
-    longest = pl.format(" (it went down {} times; this is the longest)", "outages")
+    longest = pl.format(" (it went down {} times; this was the longest outage)", "outages")
     waited = pl.format(" The client tried that address only after {}.", duration(c("waited_for")))
     return (
         c("failed_as").replace_strict(failed_as, default="", return_dtype=pl.String).alias("did"),
@@ -218,23 +218,23 @@ def _outcome() -> tuple[pl.Expr, ...]:
 _IS_RESTART = " In most cases that is a restart."
 _BY_OTHER = (
     " The RST has a time to live of {}, but the server's SYN-ACKs to this client have {}: the host that accepts connections did "
-    "not send it. Either a device on the path rejects or limits connections, or the server only forwards the port (to a "
-    "container, or behind a balancer), and nothing was available there."
+    "not send this RST. Either a device on the path rejects or limits connections, or the server only forwards the port (to a "
+    "container, or to servers behind a balancer), and nothing listened there."
 )
 _FIND_SENDER = (
     "Find out who sent the RSTs. Each attempt raises the counter of a rule that rejects with a TCP reset (iptables -nvL, nft "
     "list ruleset; limits are connlimit, hashlimit, ct count). If the server forwards the port, look at the container or the "
-    "servers behind it, and have a new one listen before the old one stops."
+    "servers behind it, and have the new container or server listen before the old one stops."
 )
 _PROBE = (
-    " That was the only attempt, and came from the server's own host: many servers connect to their own port before they listen, "
-    "to learn whether it is free."
+    " That was the only attempt, and it came from the server's own host: many servers connect to their own port before they "
+    "listen, to learn whether it is free."
 )
 _RELAY_OR_FILTER = (
     "Either a relay accepted the connection although no server was available behind the relay, or the service or a filter on "
     "the path rejects this client."
 )
-_ENDED = "The server refused a SYN to the same port {} after that: the process that listened there had ended."
+_ENDED = "The server refused a SYN to the same port {} later: the process that listened there had ended."
 _CHECK_RELAY = (
     "Check whether a process listens behind the port: a balancer without a live target, docker-proxy, a port-forward and other "
     "TCP relays accept first and connect afterwards. Check why the service may reject this client (TCP wrappers in "
@@ -252,14 +252,14 @@ _CHECK_LISTENER = (
     "rejects it (an RST whose TTL differs from the server's other packets is not from the server)."
 )
 _CHECK_QUEUE = (
-    "Check whether the program accepts connections fast enough, and give its listen queue more room (the backlog of listen): "
+    "Check whether the program accepts connections fast enough, and enlarge its listen queue (the backlog argument of listen): "
     "Windows answers with an RST if that queue is full. Check whether a firewall or balancer limits the rate or number of "
     "connections (iptables connlimit or hashlimit with REJECT --reject-with tcp-reset). Have the client reuse connections, or "
     "open fewer at once."
 )
 _OVERLAP = (
     "Have the new process listen before the old one stops (nginx -s reload, systemd socket activation, SO_REUSEPORT, a rolling "
-    "update behind a balancer), or have clients try again for that long."
+    "update behind a balancer), or have clients retry for at least as long as the outage lasts."
 )
 _RESTART = (
     "Find out why the server's process ended (its log at that time). If it was restarted, have the new process listen before the "
@@ -280,7 +280,7 @@ def _accepted_before() -> tuple[pl.Expr, ...]:
         .then(pl.format(_ELSEWHERE, "next_server"))
         .when(was_up)
         .then(pl.format(full, ago))
-        .otherwise(pl.lit("the server is not there, or something on the path drops the packets"))
+        .otherwise(pl.lit("the server is down or has another address, or something on the path drops the packets"))
         .alias("assumed"),
         pl.when(c("next_server").is_not_null())
         .then(pl.lit(_TRANSLATE_BOTH_WAYS))

@@ -1,5 +1,5 @@
 """Find out what came before and after a connection attempt: another address answered, the server accepted later, or the client
-tried again in vain. Also tell attempts that failed from those that only measure the path.
+tried again in vain. Also distinguish failed attempts from attempts that only measure the path.
 
 Failed attempts are rows with `connection`, `client_host`, `server`, `syn_time` and `over`: the time (ns) when the client learned
 of the failure, or sent its last SYN. There may be a million of them. Only a few share a port with an accepted connection; these
@@ -85,12 +85,12 @@ def _key(of: str, name: str) -> pl.Expr:
 def next_addresses(failed: pl.LazyFrame, connections: pl.LazyFrame, within: int) -> pl.LazyFrame:
     """Return a row for each attempt whose client soon got an answer on the same port from an address of the other IP version.
 
-    "Soon" means that the answer came during the attempt or up to `within` ns after it. If an answer took more than `within` ns,
-    because a SYN was lost or the server is far away, it is enough that its SYN was sent by then. Columns: `next_server`,
-    `next_syn_time`, and `next_frame` and `next_time` (ns) of the SYN-ACK. On the loopback interface, two addresses certainly
-    belong to one host. Elsewhere that is assumed only if, during this time, all answers on that port in that IP version were from
-    one server to one client. If the attempt failed because there is no route to the network (`no_network`), several servers may
-    have answered this client.
+    "Soon" means that the answer came during the attempt or up to `within` ns after it. An answer that took more than `within` ns
+    (a SYN was lost, or the server is far away) also counts if its SYN was sent by then. Columns: `next_server`, `next_syn_time`,
+    and `next_frame` and `next_time` (ns) of the SYN-ACK. On the loopback interface, two addresses certainly belong to one host.
+    Elsewhere that is assumed only if, during this time, all answers on that port in that IP version were from one server to one
+    client. If the attempt failed because there is no route to the network (`no_network`), several servers may have answered this
+    client.
     """
     ports = failed.select(_place_columns()[0]).unique()
     slow = c("first_answer_time") - c("syn_time") > within
@@ -133,10 +133,12 @@ def next_addresses(failed: pl.LazyFrame, connections: pl.LazyFrame, within: int)
 def answered_elsewhere(unanswered: pl.LazyFrame, connections: pl.LazyFrame, within: int) -> pl.LazyFrame:
     """Return a row for each attempt whose SYN another address answered: a SYN-ACK came to the client's address and port.
 
-    The client sent no SYN to that address, and at most an RST (RFC 9293 section 3.10.7.3). The SYN-ACK came during the attempt or
-    up to `within` ns after it. Columns: `stray_server`, and `stray_frame` and `stray_time` (ns) of the first such SYN-ACK.
+    The client sent nothing to that address, except perhaps an RST (RFC 9293 section 3.10.7.3). The SYN-ACK came during the
+    attempt or up to `within` ns after it. Columns: `stray_server`, and `stray_frame` and `stray_time` (ns) of the first such
+    SYN-ACK.
 
-    A port that tried several addresses does not count: a scanner uses one port for all, and its capture may lack a SYN.
+    Client ports from which several attempts were made do not count: a scanner uses one port for all addresses, and the SYN to
+    that address may be missing from the capture.
     """
     stray = connections.filter((c("syns") == 0) & c("history").str.contains("^h[Rt]*$")).select(
         "client", c("server").alias("stray_server"), c("first_frame").alias("stray_frame"), c("start").alias("stray_time")
@@ -160,7 +162,7 @@ def _run(column: str) -> pl.Expr:
 def nearer_resets(
     connections: pl.LazyFrame, refused: pl.Expr, *, least: int, times: int, accepted: int
 ) -> pl.LazyFrame:  # fmt: skip
-    """Return a row for each refused attempt whose RST came too early for the server, so a device nearer to the client sent it.
+    """Return a row for each refused attempt whose RST came too early for the server: a device nearer to the client sent the RST.
 
     `refused`: selects the refused attempts. `answered_in`: the time from the last SYN to the RST (ns). `round_trip`: the shortest
     time from a SYN of this client to a SYN-ACK of this server (ns), in at least `accepted` connections. It is at least `least`
@@ -187,8 +189,8 @@ def nearer_resets(
 def resets_of_others(connections: pl.LazyFrame, refused: pl.Expr, accepted: int) -> pl.LazyFrame:
     """Return a row for each refused attempt whose RST has another time to live than the server's SYN-ACKs to that client.
 
-    So the host that accepts connections did not send it. `reset_ttl`: the time to live of the RST. `accepted_ttl`: that of the
-    SYN-ACKs, which is the same in at least `accepted` connections.
+    So the host that accepts connections did not send the RST. `reset_ttl`: the time to live of the RST. `accepted_ttl`: the time
+    to live of the SYN-ACKs, which is the same in at least `accepted` connections.
     """
     pair = (c("client_host").hash() ^ c("server").hash(1)).alias("pair")
     reset = connections.filter(refused).select("connection", pair, c("answer_ttl").alias("reset_ttl"))
@@ -205,9 +207,9 @@ def resets_of_others(connections: pl.LazyFrame, refused: pl.Expr, accepted: int)
 
 
 def given_up_in_a_row(connections: pl.LazyFrame, given_up: pl.Expr, least: int) -> pl.LazyFrame:
-    """Return those attempts that `given_up` selects of which one client made at least `least` in a row to one server.
+    """Return the attempts that `given_up` selects, if the client made at least `least` of them in a row to the same server.
 
-    "In a row" means that no other connection between the two was accepted from the first to the last attempt.
+    "In a row" means that the server accepted no other connection of the client from the first to the last of these attempts.
 
     An attempt does not count if an address of the other IP version accepted a connection on that port meanwhile: many clients
     try both versions, and drop the slower attempt (RFC 8305 section 5).
@@ -247,13 +249,13 @@ def given_up_in_a_row(connections: pl.LazyFrame, given_up: pl.Expr, least: int) 
 def single_syns_in_a_row(
     connections: pl.LazyFrame, single: pl.Expr, *, least: int, apart: int, most: int, most_servers: int
 ) -> pl.LazyFrame:
-    """Return the ids of those attempts that `single` selects of which one client made at least `least` in a row to one server.
+    """Return the ids of the attempts that `single` selects, if the client made at least `least` of them in a row to one server.
 
-    "In a row" means that no other connection between the two was accepted from the first to the last attempt.
+    "In a row" means that the server accepted no other connection of the client from the first to the last of these attempts.
 
-    Attempts that are on average less than `apart` ns apart do not count, because they are a flood. Nor do those of a client with
-    such attempts at more than `most_servers` addresses and ports, which looks for open ports. If `single` selects more than
-    `most` attempts, the result is empty.
+    Attempts that are on average less than `apart` ns apart do not count, because they are a flood. If a client made such attempts
+    at more than `most_servers` addresses and ports, they do not count either, because the client is looking for open ports. If
+    `single` selects more than `most` attempts, the result is empty.
     """
     client = c("client_host").hash()
     pair = (client ^ c("server").hash(1)).alias("pair")
@@ -280,8 +282,8 @@ def acceptances(refused: pl.LazyFrame, connections: pl.LazyFrame, within: int) -
     `down_since`: when the first of the refused attempts with the same `accepted_frame` failed (ns). If a client tried both
     addresses of a host (`other_frame`), connections to both count. A SYN-ACK counts even if the capture lacks the SYN. A
     connection that was open when the capture began counts as accepted before the attempt.
-    `busy`: True if the server accepted a connection between two refusals less than `within` ns apart, and the attempt was one of
-    these, or failed between the same acceptances.
+    `busy`: True if the server accepted a connection between two refusals less than `within` ns apart, and the attempt is one of
+    these refusals, or failed between the same two acceptances.
     """
     own, either = c("server").hash(), one_host("server").hash()
     places = refused.select(
@@ -321,7 +323,7 @@ def acceptances(refused: pl.LazyFrame, connections: pl.LazyFrame, within: int) -
 
 
 def _busy(refused: pl.LazyFrame, within: int) -> pl.LazyFrame:
-    """Return `place` and `accepted_frame` of refusals, less than `within` ns apart, that differ in `accepted_frame`.
+    """Return `place` and `accepted_frame` of successive refusals, less than `within` ns apart, that differ in `accepted_frame`.
 
     `busy` is True in all rows.
     """
@@ -341,10 +343,10 @@ def tried_again(
 ) -> pl.LazyFrame:  # fmt: skip
     """Return the ids of unanswered attempts that directly precede or follow another unanswered attempt between the same hosts.
 
-    The column `again` is True in all rows. `in_vain`: whether an attempt had no answer. `short`: whether an attempt ended after
-    so few SYNs that it proves nothing alone; only pairs of client and server with such an attempt are examined. The second
-    attempt must have begun after the last SYN of the first, at most `within` ns later. From the first SYN of the first attempt
-    to `alone` ns after the last SYN of the second, at least `together` ns must pass.
+    The column `again` is True in all rows. `in_vain`: whether an attempt had no answer. `short`: whether an attempt had too few
+    SYNs to count by itself; only pairs of client and server with such an attempt are examined. The second attempt must have begun
+    after the last SYN of the first, at most `within` ns later. From the first SYN of the first attempt to `alone` ns after the
+    last SYN of the second, at least `together` ns must pass.
     """
     pair = ["client_host", "server"]
     asked = connections.filter(short).select(pair).unique()
@@ -369,8 +371,8 @@ def tried_again(
 def traced(connections: pl.LazyFrame, time_exceeded: pl.Expr, within: int) -> pl.LazyFrame:
     """Return the ids of attempts that did not fail but measure the path, as traceroute does with SYNs of a low TTL.
 
-    `time_exceeded`: whether a router reported that the TTL of the SYN was used up. Either the server answered another SYN of the
-    client at most `within` ns before or after, or two or more routers sent such reports.
+    `time_exceeded`: whether a router reported that the TTL of the SYN was used up. Such an attempt counts if the server answered
+    another SYN of the client at most `within` ns before or after it, or if two or more routers sent such reports.
     """
     place = ["client_host", "server"]
     host = host_of("server").alias("server_host")

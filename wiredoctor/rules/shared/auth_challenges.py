@@ -73,7 +73,7 @@ class Repeated(NamedTuple):
 
 @dataclass(eq=False, repr=False)
 class Pair:
-    """The state of a client host and a server. `repeated`: the needlessly challenged requests."""
+    """The state that is kept for a client host and a server. `repeated`: the needlessly challenged requests."""
 
     repeated: list[Repeated] = field(default_factory=list[Repeated])
     _over: int = 0

@@ -10,7 +10,7 @@ V = TypeVar("V")
 
 
 class BoundedMap(Generic[V]):
-    """A map of the `limit` most recently used keys; the least recently used one is dropped.
+    """A map of the `limit` most recently used keys; the least recently used key is dropped.
 
     If rows are processed in frame order, the contents do not depend on where batches end.
     """

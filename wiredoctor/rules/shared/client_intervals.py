@@ -25,17 +25,18 @@ from wiredoctor.rules.shared.learned_limits import (
 from wiredoctor.tables import MILLISECOND, SECOND
 
 FEW = 3
-"""The minimum number of requests, answered after similar idle times, that are compared with the closes."""
+"""The closes are compared with requests that were answered after similar idle times if there are at least FEW such requests."""
 FEW_SHARE = 4
 """At least one request that was answered after a similar idle time is needed for every FEW_SHARE closes."""
 OUTLIVED, OUTLIVED_COARSE = 40, 50
 """The minimum share (%) of pairs in which the request came after a longer idle time than the close.
 
-Each pair is a request that was answered after a similar idle time, and a close. If the share is reached, the idle time is not the
-reason for the closes. The second number is for servers that check their connections only now and then (coarse timers). Recorded
-ends of processes had 54 %
-and more (one that looked like a coarse timeout 42 %). Recorded timeouts had at most 30 %, and coarse ones at most 43 %. On a very
-busy machine exact timers had up to 65 %, but began at a whole number of seconds (see TARDY).
+Each pair is a close, and a request that was answered after a similar idle time. If the share is reached, the idle time is not the
+reason for the closes. The second number is for servers that check their connections only now and then (coarse timers).
+
+Measured shares: ends of processes had at least 54 % (42 % for one that looked like a coarse timeout). Exact timeouts had at most
+30 %, and coarse timeouts at most 43 %. On a very busy machine, exact timeouts had up to 65 %, but their shortest idle time was a
+whole number of seconds (see TARDY).
 """
 EXACT = 5 * MILLISECOND
 EXACT_SHARE = 200
@@ -55,7 +56,7 @@ DELAYED_SHARE = 20
 A recording of a busy path has 2 such closes of 120; the shortest idle time was 70 ms too short.
 """
 ASKED_SHARE = 67
-"""The minimum share (%) of closes just as a client sent a request, so that its request interval may explain the idle times."""
+"""If at least this share (%) of closes came just as a client sent a request, its request interval may explain the idle times."""
 
 
 class Doubt(NamedTuple):

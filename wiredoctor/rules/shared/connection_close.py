@@ -1,4 +1,4 @@
-"""Share code between the rules about the lifetime of connections: their ends, and their idle times."""
+"""Build expressions that the rules about the lifetime of connections share: about closes and idle times."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ DECIDED = Threshold(
 RECEIVED = Threshold(
     "95 %",
     "the minimum time between a response and the next SYN, as a share of the round trip to the client; a SYN that comes sooner "
-    "left before the client had the response (5 % are for rounded times)",
+    "was sent before the client had the response (the missing 5 % allow for rounded times)",
 )
 START = Threshold(
-    "50 ms", "with longer pauses between an exchange and the next connection, each connection may be from another process"
+    "50 ms", "if the pause between an exchange and the next connection is longer, each connection may be from another process"
 )
 SEVERAL = Threshold(
     "10 exchanges",

@@ -164,10 +164,10 @@ def with_doubt(doubted: pl.Expr, note: pl.Expr) -> pl.Expr:
 _OR_A_DEVICE = " or a device on the path"
 _DOUBTED = (
     " The TTL of the {} differs from that of the server's other packets. So a firewall or an intrusion prevention system on the "
-    "path may have sent it, or a host that forwards the port, such as a balancer or the host of a container. After a change of "
-    "route, the server's own {} looks the same."
+    "path may have sent it, or a host that forwards the port, such as a balancer or the host of a container. If the route "
+    "changed, the server's own {} looks the same."
 )
-_FIND_SENDER = "Capture on the server, too: if its {} is not in that capture, another device sent it. "
+_FIND_SENDER = "Capture on the server, too: if the {} is not in that capture, another device sent it. "
 
 
 def doubt_texts() -> list[pl.Expr]:

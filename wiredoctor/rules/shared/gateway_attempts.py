@@ -20,7 +20,7 @@ CONNECTED_WITHIN = 25_000_000
 It is also the maximum time from the failure of that connection to the gateway's response. The longest measured time is 21 ms.
 """
 CONNECTED_LATE = 250_000_000
-"""As CONNECTED_WITHIN, for busy machines: it applies if other requests show that the request's route leads to that server."""
+"""The same as CONNECTED_WITHIN, for busy machines. It applies if other requests show that the route leads to that server."""
 
 
 def assign_attempts(
@@ -79,8 +79,8 @@ def _servers_of_routes(
     route.
 
     A route is the endpoint of a gateway and the part of the request by which the gateway chooses a server. `maybe`: the attempts
-    that may belong to each exchange. Exchanges with such attempts show nothing about their route. `known`: servers of routes that
-    are known already.
+    that may belong to each exchange. Exchanges with such attempts do not show where their route leads. `known`: servers of routes
+    that are known already.
     """
     servers = {route: {*some} for route, some in known.items()}
     for key, front in fronts.items():
@@ -210,9 +210,10 @@ def asked_others(
 ) -> pl.LazyFrame:  # fmt: skip
     """Return the exchanges of `lone` for which the gateway may have made another request, with `asked_others` = true.
 
-    `lone`: clients' exchanges with gateways, without tries. The other request differs from the client's, so it is no try: a
+    `lone`: clients' exchanges with gateways, without tries. The other request differs from the client's, so it is not a try: a
     subrequest to an authorization service, a call of an application, or a protocol other than HTTP. It began soon after the
-    client's request, or it was the last to begin and the gateway failed soon after its end. Others may be health checks.
+    client's request, or it was the last to begin and the gateway failed soon after its end. Requests at other times may be health
+    checks.
     """
     closed = pl.min_horizontal("client_close_time", "server_close_time")
     asked = pl.coalesce("request_end", "request_start")
@@ -253,7 +254,7 @@ def asked_others(
 def failed_at_once(front: Front) -> bool:
     """Return whether one of the gateway's attempts to connect was never answered, or the gateway responded right after a refusal.
 
-    If the response comes later, the server is probably an application that did something else in between.
+    If the response comes later, the supposed gateway is probably an application that did something else in between.
     """
     refused = [one.refused for one in front.tries if isinstance(one, Attempt)]
     return bool(refused) and (max(refused) == LATE or front.exchange.answered - max(refused) <= CONNECTED_WITHIN)

@@ -81,7 +81,7 @@ OF_CONNECTION = (
     *("refused_frame", "refused_time", "syn_error_frame", "syn_error_time", "history", "client_unacknowledged", "server_bytes"),
     "server_unacknowledged",
 )
-"""The columns of tables.CONNECTIONS that are read for the connections of these exchanges."""
+"""The columns of tables.CONNECTIONS that are read for the connections of a gateway."""
 
 
 class Exchange:
@@ -138,7 +138,7 @@ class Exchange:
     def is_error(self) -> bool:
         """True if the final response is an error that a gateway may have made: a status of 500 or above, or 408.
 
-        A 408 to an incomplete request does not count: it says that the client was too slow.
+        A 408 to an incomplete request does not count: it means that the client was too slow.
         """
         status = self.status or 0
         asked = self.values["request_end_reason"] == "complete"
@@ -377,7 +377,7 @@ def _failed_before(last: Try | None, left: int) -> bool:
 def _truncation_kind(front: Exchange, last: Try | None) -> str | None:
     """Return "truncated" if a gateway's response was cut off because its server's response was cut off; otherwise None.
 
-    For an endless stream, return "stream-timed-out" if the gateway gave it up; a stream that its server ends is no failure. If
+    For an endless stream, return "stream-timed-out" if the gateway gave it up; a stream that its server ends is not a failure. If
     the client left first, the result is None. `front`: the exchange of the gateway's client. `last`: the gateway's last try.
     """
     if front.whole or not isinstance(last, Exchange) or front.values["upgraded"]:
@@ -453,7 +453,10 @@ def _of_exchange(front: Exchange, last: Exchange) -> str | None:
 
 
 def is_lost(front: Exchange, last: Try | None) -> bool:
-    """Return whether the gateway waited in vain for a response that the server behind it had sent (see `never_arrived`)."""
+    """Return whether the gateway waited for a response that the server behind it had sent, but that never arrived.
+
+    See `never_arrived`.
+    """
     if not isinstance(last, Exchange) or min(front.answered, last.left) - last.began <= WHILE_READING:
         return False
     return never_arrived(last.values)
@@ -462,7 +465,7 @@ def is_lost(front: Exchange, last: Try | None) -> bool:
 def _is_rejected(front: Exchange, last: Exchange) -> bool:
     """Return whether the gateway rejected this complete response of its server.
 
-    An application that calls another service may fail later, and for a reason of its own. So if the server's response is no
+    An application that calls another service may fail later, and for a reason of its own. So if the server's response is not an
     error, the gateway must react at once, and not with a 504, which would mean that it waited. If the gateway reacts with another
     status than 502 or 503, or without a response, the head of the server's response must have at least LONG_HEAD bytes.
     """

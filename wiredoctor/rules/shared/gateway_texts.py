@@ -52,8 +52,9 @@ BROKEN_OFF = ("truncated", "stream-timed-out")
 def time_waited(front: Exchange, last: Try) -> int:
     """Return how long (ns) the gateway waited in its last try.
 
-    The wait ends when the gateway closes the connection of that try, or when it answers its client. The wait begins with the SYN
-    of a mere connection attempt, or else when the gateway has sent its request; if it never sent all of it, with the first byte.
+    The wait begins with the SYN if the gateway only tried to connect. Otherwise it begins with the end of the gateway's request,
+    or with its first byte if the gateway never completed the request. The wait ends when the gateway closes the connection of
+    that try, or when it answers its client.
     """
     if isinstance(last, Attempt):
         return max(front.answered - (last.values["syn_time"] or 0), 0)
@@ -108,7 +109,7 @@ def message_reason(
     if kind == "closed" and last.asked_in_part:
         after = duration_text(max(last.dropped - last.values["request_start"], 0))
         return (
-            f"{closer} closed the connection ({_close(last, 'server')}) in the middle of the request, {after} after it began, "
+            f"{closer} closed the connection ({_close(last, 'server')}) in the middle of the request, {after} after its start, "
             "without a response"
         )
     if kind == "closed":
@@ -119,11 +120,11 @@ def message_reason(
     if kind == "timed-out" and is_lost(front, last):
         return f"the response of {behind} did not arrive (it was never acknowledged), and {gave_up} after {waited}"
     if kind == "timed-out":
-        part = "had sent only part of a head" if last.begun and not _is_late(last) else "had not answered"
+        part = "had sent only part of the response head" if last.begun and not _is_late(last) else "had not answered"
         return f"{behind} {part} after {waited}, and {gave_up}"
     if kind == "unsent":
         sending = duration_text(max(min(front.answered, last.left) - last.values["request_start"], 0))
-        return f"{behind} read the request too slowly: it had not received all of it after {sending}, and {gave_up}"
+        return f"{behind} read the request too slowly: it had received only part of it after {sending}, and {gave_up}"
     if kind == "rejected-response":
         return f"{behind} sent {fault_text(last)}, and {who} rejected it"
     if foreign:
@@ -158,7 +159,7 @@ def is_cut_by_device(failure: Failure) -> bool:
 
 
 def is_close_doubtful(front: Exchange, failure: Failure) -> bool:
-    """Return whether a device on the path may have ended the last try, or the client's exchange, which is not proved."""
+    """Return whether it is possible but not proved that a device on the path ended the last try or the client's exchange."""
     closes = [(one, _closer(one)) for one in (failure.last, front) if isinstance(one, Exchange)]
     return any(who is not None and one.values[f"{who}_close_origin"] == "doubtful" for one, who in closes)
 
@@ -256,7 +257,7 @@ def tries_text(failure: Failure) -> str:
         whose = "other requests" if failure.last is None else "this request"
         said.append(f"Several requests waited at that time, and the failed attempts probably belonged to {whose}")
     elif not failure.whole:
-        said.append("It is unknown which of several attempts of the gateway decided this; all of them failed like this")
+        said.append("It is unknown which of several attempts of the gateway led to this; all of them failed in the same way")
     return "".join(f" {one}." for one in said)
 
 
@@ -303,8 +304,8 @@ def failure_evidence(front: Exchange, failure: Failure, lost: Mapping[str, Any] 
 def failure_origin(front: Exchange, failure: Failure) -> str | None:
     """Return who sent the FIN or RST that decides a failure: "endpoint" or "between".
 
-    The close of the last try decides, otherwise that of the client's exchange. Return None if the evidence names no close, or if
-    its sender is uncertain.
+    The close of the last try decides; if it has none, the close of the client's exchange decides. Return None if the evidence
+    names no close, or if its sender is uncertain.
     """
     for one in (failure.last, front):
         if isinstance(one, Exchange) and (who := _closer(one)) is not None:
@@ -374,14 +375,14 @@ def _close(one: Exchange, side: str) -> str:
 
 
 def _whose_close(one: Exchange, side: str, whose: str) -> str:
-    """Return the words for the FIN or RST of a side. `whose`: its name in the possessive case."""
+    """Return the words for the FIN or RST of a side. `whose`: the side's name in the possessive case."""
     if one.values[f"{side}_close_origin"] == "between":
         return f"the {_close(one, side)} that a device on the path sent in {whose} name"
     return f"{whose} {_close(one, side)}"
 
 
 def _doubt(one: Exchange, side: str) -> str:
-    """Return the text that doubts who sent the FIN or RST of a side; "" if there is no doubt."""
+    """Return the text saying that a device may have sent the FIN or RST of a side; "" if nothing suggests a device."""
     return DOUBTFUL_TTL if one.values[f"{side}_close_origin"] == "doubtful" else ""
 
 
@@ -393,7 +394,7 @@ def failure_filter(front: Exchange, failure: Failure) -> str:
 
 
 HAPROXY_PAGES = {502: (107, 108), 503: (107, 108), 504: (92, 93)}
-"""The lengths in bytes of haproxy's own error pages, built in and in Debian's files. They have no field Server."""
+"""The lengths in bytes of haproxy's own error pages, built in and in Debian's files. Responses with them have no Server field."""
 
 
 def gateway_software(row: Mapping[str, Any]) -> str:

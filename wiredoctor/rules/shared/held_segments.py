@@ -1,4 +1,4 @@
-"""Decide which candidates of `ack_release` are stalls and which rule reports them. A single row is not enough for that."""
+"""Decide which candidates of `ack_release` are stalls and which rule reports them. Each decision needs several rows."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ CORKED_IN_A_ROW = 3
 message, the program itself may have been late.
 """
 LATE_STARTS = 4
-"""The number of segments whose lateness must be known before a stall is reported without a captured handshake.
+"""On a connection without a captured handshake, a stall is reported only if the lateness of this many segments is known.
 
-Without a handshake, the measured round trip may include the server's computing time.
+Without the handshake, the measured round trip may include the server's computing time.
 """
 
 _KINDS = {"head": "head-body-split", "full": "tail", "small": "write-write-read"}
@@ -282,7 +282,7 @@ def _may_be_chance(row: Row, endpoint: _Endpoint) -> bool:
 
 
 def _no_small_in_flight(row: Row) -> bool:
-    """Return whether no small segment was in flight. Linux sends the end of a message at once then."""
+    """Return whether no small segment was in flight. In that case, Linux sends the end of a message at once."""
     return row.part == "full" and (row.in_flight <= row.sent_bytes or row.in_flight % row.mss == 0)
 
 

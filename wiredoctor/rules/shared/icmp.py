@@ -61,7 +61,7 @@ A host answers TCP to a closed port with an RST. A host sends "port unreachable"
 NO_NETWORK: Final = ((4, 3, 0), (4, 3, 6), (6, 1, 0))
 """The (IP version, type, code) of errors which show that a router has no route to the network.
 
-They do not show that a host is down.
+Such errors do not show that a host is down.
 """
 
 TIME_EXCEEDED: Final = ((4, 11, 0), (6, 3, 0))

@@ -116,8 +116,10 @@ def _near(limit: int | None) -> list[tuple[int, _Product]]:
 
 
 def usual_limits(server: str) -> list[int]:
-    """Return the default idle timeouts (s) of the product that this Server field names; without a field, those of the products
-    that send none."""
+    """Return the default idle timeouts (s) of the product that this Server field names.
+
+    If the field is empty, return those of the products that often send no Server field.
+    """
     return [
         seconds
         for seconds, products in _IDLE_LIMITS

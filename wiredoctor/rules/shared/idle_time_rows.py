@@ -16,10 +16,10 @@ ENDS = {
     "sort": pl.String(),
     **dict.fromkeys(("waited", "said", "frame", "begun"), pl.Int64()),
 }
-"""The types of the columns of End, after `endpoint`."""
+"""The types of the column `endpoint`, and of the columns of End."""
 
 SYNS = {**dict.fromkeys(("endpoint", "time", "answered"), pl.Int64()), "refused": pl.Boolean(), "frame": pl.Int64()}
-"""The types of the columns of Syn, after `endpoint`."""
+"""The types of the column `endpoint`, and of the columns of Syn."""
 
 
 def answered_syns(connections: pl.LazyFrame, wanted: pl.DataFrame) -> pl.LazyFrame:
@@ -45,7 +45,7 @@ def answered_syns(connections: pl.LazyFrame, wanted: pl.DataFrame) -> pl.LazyFra
 def server_closes(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return the columns ENDS for each connection that the server closed first.
 
-    Connections whose close a message had announced are left out.
+    Closes that a message had announced are left out, unless they cut off a response or ended a tunnel or an endless stream.
     """
     flagged = (c("server_close_rst") == 0) | c("server_close_ack").is_not_null()
     rows = closes.filter(c("server_close_frame").is_not_null() & flagged & c("has_request"))

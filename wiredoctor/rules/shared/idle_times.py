@@ -405,7 +405,7 @@ def _is_near(answers: list[tuple[int, int]], time: int, until: int | None) -> bo
 
 
 def nothing_known() -> IdleTimes:
-    """Return an object without any closes. It is created only when needed, because Polars must not run before a process forks."""
+    """Return an IdleTimes without closes. It is created only when needed, because Polars must not run before a process forks."""
     ends = pl.DataFrame(schema=ENDS)
     said = pl.DataFrame(schema={"connection": pl.Int64(), "said": pl.Int32(), "software": pl.String()})
     used = pl.DataFrame(schema=dict.fromkeys(("endpoint", *Use._fields), pl.Int64()))

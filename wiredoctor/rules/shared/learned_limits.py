@@ -229,9 +229,9 @@ def _learned_from_lost(ends: list[End], after: Callable[[int], list[Use]]) -> Li
     """Return the idle timeout of a server that resets requests because they arrive just as the timeout expires; None if unclear.
 
     At least half of all closes must be resets of this kind: at most AS_IT_EXPIRED after the request, and after similar idle
-    times. If a request waited unread for longer, the server did not read it for another reason. Fewer requests than these may
-    have been answered after longer idle times; otherwise the idle time is not the reason for the resets. `after` returns the
-    requests that were answered after a longer idle time than a given time (ns).
+    times. If a request waited unread for longer, the server did not read it for another reason. If as many requests or more were
+    answered after longer idle times, the idle time is not the reason for the resets. `after` returns the requests that were
+    answered after a longer idle time than a given time (ns).
     """
     reset = [(end.rest, end.waited or 0) for end in ends if end.reset and end.rest is not None]
     lost = [(rest, waited) for rest, waited in reset if rest >= EARLIEST and waited <= AS_IT_EXPIRED]
@@ -270,7 +270,7 @@ def similar_within(rest: int) -> int:
 
 
 def _decisions(ends: list[End]) -> list[End]:
-    """Return the newest closes, without repetitions that came together with them after similar idle times."""
+    """Return the newest closes. Of closes that came together after similar idle times, only the first is returned."""
     return without_repetitions(ends[-MAX_CLOSES:], DECIDED_ONCE, _is_again)
 
 

@@ -1,7 +1,7 @@
 """Find clients that closed before they had received their response, and collect the facts that the connection's packets show.
 
 The code is shared by `client-abort` and `no-response`, which reports clients that only half-closed. abort_reasons.py decides why
-they closed.
+the clients closed.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ REFUSED = Threshold(
     "an RST that comes within this time after the response (or within two round trips, if longer) is a reaction to the response",
 )
 TIMEOUT_SHARE = Threshold(
-    "2 %", "the tolerance for a common timeout: timers are not later than this, and a match this close is no coincidence"
+    "2 %", "the tolerance for a common timeout: timers are not later than this, and a match this close is not a coincidence"
 )
 TIMEOUT_NEAR = Threshold(
-    "200 ms", "the maximum tolerance for a common timeout (see TIMEOUT_SHARE); for long timeouts 2 % would be seconds"
+    "200 ms", "the maximum tolerance for a common timeout (see TIMEOUT_SHARE); for long timeouts 2 % would be several seconds"
 )
 
 STOOD_STILL = Threshold(
@@ -52,7 +52,7 @@ STOOD_STILL = Threshold(
     "a download was given up if no data came for this long before the close; a client that only seeks closes sooner and requests "
     "another part",
 )
-GONE = Threshold("1 s", "the time within which a closed socket answers data with an RST; a half-closed socket accepts it")
+GONE = Threshold("1 s", "the time within which a closed socket answers data with an RST; a half-closed socket accepts data")
 SEGMENT = 1000
 """The size in bytes below which a chunk is small, and below which the data of a round trip is little.
 
@@ -108,7 +108,7 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
     `ended_at`: when the client closed.
     `waited`: the time since the first byte of its request. `since_end`: since the last byte, or `waited` if that had not come.
     `due`: the time until which packets may still show why it closed.
-    `timeout`: the common timeout (s) that the wait matches.
+    `timeout`: the common timeout (s) that the wait matches; null if it matches none.
     `half_closed`: the FIN came with the request, and the server closed without sending a byte.
     `uploading`: the request was not complete, no final response had begun, and the client was not waiting for a 100 Continue.
     `begun`: a final response had begun.

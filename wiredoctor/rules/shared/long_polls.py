@@ -8,10 +8,10 @@ c = pl.col
 
 
 def is_long_poll() -> pl.Expr:
-    """Return whether the request says that it is a long poll.
+    """Return whether the request is recognizable as a long poll.
 
-    It is a GET of an Engine.IO session (Socket.IO) or of SignalR, a GET or POST of CouchDB's `_changes` with feed=longpoll, or a
-    POST to /http-bind, the usual path of BOSH (XEP-0124).
+    Such a request is a GET of an Engine.IO session (Socket.IO) or of SignalR, a GET or POST of CouchDB's `_changes` with
+    feed=longpoll, or a POST to /http-bind, the usual path of BOSH (XEP-0124).
     """
     target = c("request_target").cast(pl.String)
     query = "&" + target.str.splitn("?", 2).struct.field("field_1") + "&"

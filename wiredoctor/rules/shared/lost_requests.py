@@ -29,8 +29,8 @@ UNAWARE = Threshold(
 )
 AT_ONCE = Threshold(
     "10 ms",
-    "the maximum time (plus the round trip to the server) from a request to a close at once; in this "
-    "time, a server cannot have computed anything",
+    "the maximum time (plus the round trip to the server) from a request to a close that counts as immediate; in this time, a "
+    "server cannot have computed anything",
 )
 
 FORGOTTEN, WARNED, ON_ARRIVAL, MET, NOT_READ, IMMEDIATE, AFTER_A_WHILE, IN_PART, HALF_CLOSED = range(9)
@@ -168,7 +168,7 @@ def only_interim() -> pl.Expr:
 def _error_sent_before() -> pl.Expr:
     """Return whether the server had sent a 408 or 400 and closed before the request arrived.
 
-    Such a 408 or 400 is no response to the request. Neither it nor the close acknowledges any byte of the request.
+    Such a 408 or 400 is not a response to the request. Neither it nor the close acknowledges any byte of the request.
     """
     unasked = c("response_status").is_in([400, 408]) & (c("response_ack") <= c("request_offset"))
     return (c("has_response") & unasked & (c("server_close_ack") <= c("request_offset"))).fill_null(value=False)

@@ -38,7 +38,7 @@ The last requests on such connections were at about the same time.
 REFUSED = SECOND
 """The maximum time in ns from the end of a process to a SYN that is refused because no other process accepts connections."""
 LAIN = 1_500 * MILLISECOND
-"""The maximum time in ns from an unanswered request to the close, if an idle timeout may have expired just as it arrived."""
+"""The maximum time in ns from an unanswered request to the close, if an idle timeout may have expired as the request arrived."""
 STRAGGLERS = 500 * MILLISECOND
 """The maximum time in ns between the end of a process and the closes by other processes of the server."""
 DRAIN = 10 * SECOND
@@ -52,7 +52,7 @@ Otherwise each close may have followed its response after the same time.
 MIN_DIFFERENCE = 5 * MILLISECOND
 """The minimum difference in ns between the idle times of connections that were closed together.
 
-A smaller difference proves nothing, because a process may take a few milliseconds to close several connections.
+A smaller difference does not count, because a process may take a few milliseconds to close several connections.
 """
 
 

@@ -17,7 +17,8 @@ from wiredoctor.text.durations import duration_text
 
 _SHORTER = (
     "Make the idle timeout of the client's pool shorter than the server's{}; if the client is a proxy or a balancer, make the "
-    "server's idle timeout the longer one (AWS application load balancers and nginx's upstream keepalive_timeout: 60 s). "
+    "server's idle timeout longer than the client's (60 s for AWS application load balancers and nginx's upstream "
+    "keepalive_timeout). "
 )
 
 
@@ -225,14 +226,14 @@ def _explain_suspension(
     means = (
         f" after the previous response: its idle timeout is {_timeout_text(limit, row, rests)}. But the process was paused: "
         f"for {duration_text(later)} "
-        f"it sent nothing on any connection, while requests were waiting on {connections:,}."
+        f"it sent nothing on any connection, while requests were waiting on {connections:,} connections."
     )
     return Explanation(
         *(rested, means, _AWAKE, limit.low),
         confidence="high" if lives else "medium",
         side="server",
         title="A request was lost: the server was paused and closed the idle connection when it resumed",
-        taken="the process was paused, and when it resumed, it closed the connection before reading",
+        taken="the process was paused, and when it resumed, it closed the connection before it read the request",
     )
 
 
@@ -362,8 +363,8 @@ def _after_previous_response(rested: int) -> str:
 
 _WITH_WARNING = ", which had announced the close (Connection: close or an equivalent)."
 _UNANNOUNCED = ": that is not an idle timeout but an unannounced close (premature-close)."
-_ANNOUNCE = "Have the server say Connection: close with the response after which it closes. "
+_ANNOUNCE = "Have the server send Connection: close with the last response before it closes. "
 HEED = "Have the client stop using a connection once a response says Connection: close. "
 
 
-_DRAIN = "Before a server process ends, have it stop accepting requests, answer those that it has, and then close. "
+_DRAIN = "Before a server process ends, have it stop accepting requests, answer those that it has received, and then close. "

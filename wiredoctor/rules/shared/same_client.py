@@ -27,8 +27,8 @@ WINDOW = 5 * SECOND
 AGAIN = Threshold("100 ms", "a client repeats a lost request within this time plus two round trips")
 CONCURRENT = Threshold(
     "10 %",
-    "the minimum share of equal requests, answered in the 5 s before, that the client followed as soon with a copy; then a copy "
-    "of the lost request may not be a repetition",
+    "if the client sent copies of at least this share of the equal requests that were answered in the 5 s before, each equally "
+    "soon, then a copy of the lost request may not be a repetition",
 )
 FAILED = 500
 """The lowest status that counts as a failure."""
@@ -208,10 +208,11 @@ class Clients:
         return found
 
     def claim(self, lost: Request, repetitions: list[Request], *, concurrent: bool) -> list[Request]:
-        """Return those of `repetitions` that belong to no other lost request. Claim the first answered repetition for `lost`.
+        """Return the requests in `repetitions` that do not belong to another lost request.
 
-        If the client sends its requests one after the other, a repetition may also be lost. Then this and later repetitions
-        belong to the first lost request. `concurrent`: the client does not send its requests one after the other.
+        Claim the first answered repetition for `lost`. If the client sends its requests one after the other, a repetition may
+        also be lost. Then this and later repetitions belong to the first lost request. `concurrent`: the client does not send its
+        requests one after the other.
         """
         place = (lost.connection, lost.exchange)
         first = place if concurrent else self._claimed.get(place, place)
@@ -246,7 +247,7 @@ class Clients:
 
 
 def nobody() -> Clients:
-    """Return an object without clients. It is created only when needed, because Polars must not run before a process forks."""
+    """Return a Clients without requests. It is created only when needed, because Polars must not run before a process forks."""
     requests = _requests(EXCHANGES.empty().lazy()).collect()
     closes = _closes(CLOSES.empty().lazy()).collect()
     return Clients(
@@ -277,8 +278,8 @@ def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
 
     The repetition must come at once, from the same client, on another connection. Only GET and HEAD count, because they are
     safe to repeat: a second POST may be a second order. If several requests were lost at the same time, a repetition counts for
-    one of them. The severity stays if the client often sends the same request concurrently, so it may not be a repetition. If
-    the lost request is `OPTIONS *`, which only asks what the server supports (RFC 9110 section 9.3.7), any other request
+    one of them. The severity stays if the client often sends the same request concurrently even if none was lost. If the lost
+    request is `OPTIONS *`, which only asks what the server supports (RFC 9110 section 9.3.7), any other request to that host
     counts, and the severity is "note". `rows` have `ended_at`, `round_trip` and `to_client` (ns): the close, the round trip
     between client and server, and its part between capture point and client. A request before `ended_at` plus `to_client` does
     not count, because the client did not know of the close yet.
@@ -312,7 +313,8 @@ def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
         if only_asks:
             severities[number] = "note"
             additions[number] = (
-                f"The request only asks what the server supports. The client went on {after}, and got {again.status}."
+                f"The request only asks what the server supports. The client sent its next request {after}, and got "
+                f"{again.status}."
             )
             note = "the client's next request"
         elif concurrent:

@@ -11,12 +11,13 @@ c = pl.col
 
 FAREWELL = Threshold(
     "96 bytes",
-    "the maximum length of the record with which TLS closes a connection (close_notify): it has 24 to 85 bytes, depending on the "
-    "cipher, and with GOAWAY of HTTP/2 at most 77; a response of HTTP is longer",
+    "the maximum length of the record with which TLS closes a connection (close_notify): 24 to 85 bytes, depending on the "
+    "cipher, and at most 77 bytes together with a GOAWAY of HTTP/2; an HTTP response is longer",
 )
 AT_ONCE = Threshold(
     "50 ms",
-    "the maximum time between a close_notify or a last line and the FIN, in either order: one call to send, and one to close",
+    "the maximum time between a close_notify or a last line and the FIN, in either order: a program makes one call to send and "
+    "one to close",
 )
 LINGERS = Threshold(
     "10 s",
@@ -24,18 +25,19 @@ LINGERS = Threshold(
     "is not answered waits longer",
 )
 LAST_LINE = Threshold(
-    "512 bytes", "the maximum length of the last line: that of a reply line in SMTP (RFC 5321 section 4.5.3.1.5)"
+    "512 bytes", "the maximum length of a last line: SMTP allows reply lines of this length (RFC 5321 section 4.5.3.1.5)"
 )
 
 
 def without_farewells(
     rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame, rest: int
 ) -> pl.DataFrame:  # fmt: skip
-    """Drop the last data of a host that closed a connection which had been idle for `rest` (ns), because no one waits for it.
+    """Drop candidates about the last data before a close of an idle connection, because no one waits for such data.
 
     Such data is a close_notify of TLS, a 408 without a request, or a short last line of another protocol that answers nothing
-    (SMTP's 421). A phone or a laptop that has left the network acknowledges nothing, so servers of many clients often repeat such
-    data. A TLS host may wait for the peer's close_notify before it sends its FIN.
+    (SMTP's 421). A phone or a laptop that has left the network acknowledges nothing, so servers of many clients often retransmit
+    such data. A TLS host may wait for the peer's close_notify before it sends its FIN. `rest`: the minimum idle time (ns); a 408
+    counts after any time.
     """
     between = c("own_close_time") - c("first_time")
     closes = ~c("own_close_rst") & (c("own_close_origin") != "between") & (c("copies") > 0)

@@ -35,8 +35,8 @@ _RETRANSMITS = (
 )
 
 _PROBES = (
-    "Probes that are sent sooner, more often or fewer times (TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT) end such a wait earlier, "
-    "as does a timeout for requests."
+    "To end such a wait earlier, give requests a timeout, or have the kernel send probes sooner, more often, or fewer times "
+    "(TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT)."
 )
 
 STILL_ALIVE = SECOND
@@ -45,7 +45,7 @@ STILL_ALIVE = SECOND
 If the complete path breaks, packets that are already on their way may still arrive.
 """
 
-_CLIENT_GONE = " Or the client is gone: a phone that leaves the network, or a laptop that is closed, ends no connection."
+_CLIENT_GONE = " Or the client is gone: a phone that leaves the network, or a laptop whose lid is closed, closes no connection."
 
 
 _CLIENT_RESTARTED = (
@@ -206,7 +206,7 @@ def _elsewhere_text() -> pl.Expr:
     later = pl.lit(" A connection that the client opened later to the same server was answered.")
     return (
         pl.when(large & c("same_elsewhere"))
-        .then(pl.lit(" Another connection of the two hosts shows the same."))
+        .then(pl.lit(" Large segments are also lost on another connection of the two hosts."))
         .when(large)
         .then(pl.lit(""))
         .otherwise(
@@ -245,8 +245,8 @@ def _broken_path_text() -> pl.Expr:
         *("receiver", "sender", "receiver"),
     )
     still_sends = pl.format(
-        "The {} is alive: {} after the first copy it sent a packet that acknowledges none of them. So only the path from the {} "
-        "to the {} is broken.",
+        "The {} is alive: {} after the first copy it sent a packet that acknowledges no copy. So only the path from the {} to "
+        "the {} is broken.",
         *("receiver", duration(c("peer_time") - c("first_time")), "sender", "receiver"),
     )
     both = pl.format(
@@ -255,13 +255,13 @@ def _broken_path_text() -> pl.Expr:
     )
     not_accepted = pl.format(
         "The {} is alive: it sends its SYN-ACK again, as if the ACK of the client had not come. Either its listen queue is full "
-        "because its process accepts no connections (the kernel then drops the ACK and the data), or nothing of the client "
-        "reaches it any more.",
+        "because its process accepts no connections (the kernel then drops the ACK and the data), or no packet of the "
+        "client reaches it any more.",
         "receiver",
     )
     never_accepted = pl.format(
-        "The {} has sent nothing but its SYN-ACK: the path broke, or it is gone, or its listen queue is full. If its process "
-        "accepts no connections, the queue fills, and then the kernel drops the data of new connections.",
+        "The {} has sent nothing but its SYN-ACK: the path broke, the server is gone, or its listen queue is full. If its "
+        "process accepts no connections, the queue fills, and then the kernel drops the data of new connections.",
         "receiver",
     )
     unprobed = pl.format(
@@ -353,7 +353,7 @@ def _close_text(side: str, note: pl.Expr) -> pl.Expr:
 
 
 def _origin() -> pl.Expr:
-    """Return the column `origin`: who sent the FIN or RST in the evidence. If there are two, it is null unless both are equal."""
+    """Return the column `origin`: who sent the FIN or RST in the evidence. If there are two, both must agree; otherwise null."""
     own, peer = close_origin("own"), close_origin("peer")
     names_own = c("fin") | c("gave_up_frame").is_not_null()
     names_peer = c("ended_frame").is_not_null()

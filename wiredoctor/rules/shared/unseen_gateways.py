@@ -20,7 +20,7 @@ _OF_FIRST = (
     *("request_frame", "request_start", "response_frame", "response_start"),
     *("response_server", "response_reason", "response_content_type", "response_body_bytes"),
 )
-"""The columns of the first response with a status that are read."""
+"""The columns that are read from the first response with each status."""
 
 _CLOUDFLARE = {
     520: "the server behind it sent an empty, unknown or unexpected response",
@@ -31,7 +31,7 @@ _CLOUDFLARE = {
     525: "the TLS handshake with the server behind it failed",
     526: "the certificate of the server behind it is not valid",
 }
-"""What Cloudflare's own statuses mean, as its documentation says (Cloudflare 5xx errors)."""
+"""The meanings of Cloudflare's own statuses, from its documentation (Cloudflare 5xx errors)."""
 
 _COMMAND = (
     "tcpdump -i any -s 0 -w both.pcap 'tcp port 80 or tcp port 8001', with its own port and the ports of the servers behind it."
@@ -39,15 +39,15 @@ _COMMAND = (
 _RECORD = f"Capture both sides on the gateway: {_COMMAND} Until then, check the gateway's log at that second."
 _READ_LOG = (
     "Check the gateway's log at that second: the gateway may have opened the connection without a request, and failed before "
-    f"it sent one. If it was another program (a health check), capture both sides on the gateway: {_COMMAND}"
+    f"it sent one. If another program opened it (a health check), capture both sides on the gateway: {_COMMAND}"
 )
 _CHECK = (
     "If this is the gateway's health check, find out why the server fails it: correct the server, or the path, the expected "
-    f"status and the timeout of the check. If it was another program, capture both sides on the gateway: {_COMMAND}"
+    f"status and the timeout of the check. If another program sent it, capture both sides on the gateway: {_COMMAND}"
 )
 _CONNECT = (
-    "If the gateway made the connection attempts that failed meanwhile ({servers}), the cause is there: the finding "
-    f"connect-failed about them says more. If it was another program, capture both sides on the gateway: {_COMMAND}"
+    "If the gateway made the connection attempts that failed meanwhile ({servers}), they are the cause: see the finding "
+    f"connect-failed about them. If another program made them, capture both sides on the gateway: {_COMMAND}"
 )
 _RECORD_BEHIND = {
     "Cloudflare": (
@@ -56,11 +56,11 @@ _RECORD_BEHIND = {
     ),
     "AWS ALB": (
         "Check whether targets are registered and healthy (aws elbv2 describe-target-health), and whether a rule of the load "
-        "balancer sends a fixed response. Its access log says which target it asked and what that target answered. Capture on "
+        "balancer sends a fixed response. Its access log shows which target it asked and what that target answered. Capture on "
         "the targets: tcpdump -i any -s 0 -w behind.pcap 'tcp port 8080', with their port."
     ),
 }
-"""The remedy for gateways on which nobody can capture, by software."""
+"""The remedy for gateways on which users cannot capture, by software."""
 
 
 def unseen_gateways(
@@ -147,7 +147,7 @@ def _servers_of_other_hosts(some: pl.LazyFrame, connections: pl.LazyFrame) -> pl
 
     A server may be behind the gateway if a host that is not a client of the gateway connected to the server: that host may be
     another address of the gateway. `failed`: servers to which a connection failed while a response with this status was due.
-    `encrypted`: servers with a TLS connection that was open at such a time. `foreign`: the same with a protocol that is not
+    `encrypted`: servers with a TLS connection that was open at such a time. `foreign`: the same for a protocol other than
     HTTP/1, such as FastCGI or HTTP/2. `unasked`: servers to which a host connected at such a time without sending anything.
     """
     key = ["server", c("response_status").cast(pl.Int64).alias("code")]

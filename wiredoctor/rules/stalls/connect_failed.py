@@ -168,7 +168,7 @@ RULE = Rule(
         "not-up-yet": "{where} answered the SYN of {whose} with an RST. It accepted its first connection in this capture {then} "
         "later: a program checked whether the port was free, or did not wait until the server was ready.{other}{many}",
         "down": "{where} answered the SYN of {whose} with an RST, although it had accepted connections before. It accepted the "
-        "next one {down_for} after the first refusal{outages}.{restart}{probe}{other}{many}",
+        "next connection {down_for} after the first refusal{outages}.{restart}{probe}{other}{many}",
     },
     remedy={
         "refused": "{refused_remedy}",
@@ -176,8 +176,9 @@ RULE = Rule(
         "unreachable": "Check the route to the server on {router}: ip route get ADDRESS shows the route (which may be missing, "
         "or of type unreachable), and ip neigh shows whether a host answers for the address. Check whether the server is up "
         "and has this address, and whether the client has the right one (DNS, a recreated container or pod). If the time to "
-        "live was exceeded, traceroute shows which routers forward the packets in a loop. If the address answered for itself, "
-        "check the host to which it forwards the port (iptables -t nat -S, docker ps, kubectl get endpointslices).",
+        "live was exceeded, traceroute shows which routers forward the packets in a loop. If the ICMP error came from the "
+        "address itself, check the host to which it forwards the port (iptables -t nat -S, docker ps, kubectl get "
+        "endpointslices).",
         "timed-out": "{timed_out_remedy}Give clients a connect timeout of a few seconds, so that they try the next address.",
         "closed-at-once": "{closed_remedy}",
         "given-up": "If the client reports connect timeouts, give it a connect timeout of several round trips: a lost SYN alone "
@@ -230,15 +231,15 @@ GIVEN_UP = Threshold(
 )
 LONE = Threshold(
     "900 ms",
-    "the minimum time without an answer after the last SYN (the third one, the second one if the client then tried again, or the "
-    "only one of a gateway that then reported a failure); Linux repeats a SYN after 1 s",
+    "the minimum time without an answer after the last SYN: the third, the second if the client then tried again, or the only "
+    "SYN of a gateway that then reported a failure; Linux retransmits a SYN after 1 s",
 )
 NEXT_WAIT = Threshold(
     "1 s", "if a client tries the other address only after this time, a user has waited, so the finding is a warning"
 )
 TOO_LATE = Threshold(
     "30 ms",
-    "the minimum time from the SYN to the client's RST for kind given-up; an RST that comes sooner is that of a health check",
+    "the minimum time from the SYN to the client's RST for kind given-up; an RST that comes sooner is from a health check",
 )
 IN_A_ROW = Threshold(
     "3 attempts",
@@ -261,18 +262,20 @@ BUSY = Threshold(
 )
 NEARER = Threshold(
     "5 ms",
-    "the minimum time of the server's SYN-ACKs if RSTs that come much sooner are from a nearer device; no host delays a SYN-ACK "
-    "by this much",
+    "if the server's SYN-ACKs take at least this long, RSTs that come much sooner are from a nearer device; no host delays a "
+    "SYN-ACK by this much",
 )
-NEARER_TIMES = Threshold("10 times", "how much longer the SYN-ACKs must take than such an RST; jitter does not reach this")
+NEARER_TIMES = Threshold(
+    "10 times", "the server's SYN-ACKs must take this many times as long as an RST from a nearer device; jitter is smaller"
+)
 NEARER_SEEN = Threshold(
     "2 connections",
-    "the number of SYN-ACKs that show how far the server is, and which time to live its packets have; a single one may be an "
-    "exception",
+    "the minimum number of SYN-ACKs that show how far the server is, and which time to live its packets have; a single SYN-ACK "
+    "may be an exception",
 )
 TRACED = Threshold(
     "60 s",
-    "if the server answers another SYN of the client at most this much before or after one whose TTL was used up, there is no "
+    "if the server answers another SYN of the client at most this long before or after a SYN whose TTL was used up, there is no "
     "routing loop; traceroute takes less time for all hops together",
 )
 SHARED_THRESHOLDS = (attempt_groups,)
@@ -511,7 +514,9 @@ def _unseen(connections: pl.LazyFrame, host: str) -> pl.LazyFrame:
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """Combine refusals by client host and server. Combine other failures only if one client, server or pair has many."""
+    """Combine failures by client host and server. Failures of kinds prohibited, unreachable and timed-out, and those of gateways,
+    are combined only if one client, server or pair has many.
+    """
     first = group_failures(rows)
     # only the few failures that are reported get texts and evidence; the others may be a million
     told = rows[first["row"]].hstack(first.drop("row"))

@@ -28,8 +28,8 @@ What it is not
     never established.
 
 What to do
-    Check whether the server drops SYNs because its queue of new connections is full. If it does not, find the loss between
-    client and server.
+    Check whether the server drops SYNs because its listen queue is full. If it does not, find the loss between client and
+    server.
 
 References
     RFC 9293 section 3.5, RFC 6298 section 2, listen(2), tcp(7).
@@ -62,8 +62,8 @@ RULE = Rule(
 )
 
 _MIDDLEBOX = (
-    "If all such connections start slowly, find the middlebox on the path, or turn TCP Fast Open and ECN off at the client (on "
-    "Linux the sysctls net.ipv4.tcp_fastopen and net.ipv4.tcp_ecn). "
+    "If all connections with TCP Fast Open or ECN start slowly, find the middlebox that drops their SYNs, or turn these options "
+    "off at the client (on Linux the sysctls net.ipv4.tcp_fastopen and net.ipv4.tcp_ecn). "
 )
 _SYN_LOST = (
     "Check first whether the server drops SYNs while it is busy. On Linux nstat -az TcpExtListenOverflows "
@@ -133,7 +133,7 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
             _plainer().alias("plainer"),
             evidence(
                 ("syn_frame", "syn_time", "the first SYN"),
-                ("refused_frame", "refused_time", "it is refused"),
+                ("refused_frame", "refused_time", "an RST refuses it"),
                 (
                     "syn_error_frame",
                     "syn_error_time",
@@ -149,7 +149,7 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
                     .otherwise(pl.lit("a SYN-ACK that did not reach the client")),
                 ),
                 ("helpful_frame", "answered_syn_time", pl.format("the SYN again, {} after the first", duration(by_syn))),
-                ("final_frame", "newest_answer_time", "its answer, which the client acknowledges"),
+                ("final_frame", "newest_answer_time", "the SYN-ACK that the client acknowledges"),
                 (
                     "again_frame",
                     "late_answer_time",
@@ -241,7 +241,7 @@ def _cause() -> pl.Expr:
         "the first SYN had reached the server, as the SYN-ACK shows by echoing the timestamp of that SYN and not that of the "
         "retransmitted one. An earlier SYN-ACK was lost, or this one was late"
     )
-    refused = pl.format("the first was refused by an RST (frame {})", "refused_frame")
+    refused = pl.format("an RST refused the first SYN (frame {})", "refused_frame")
     unheard = pl.lit(
         "the client's ACK was lost, or the server dropped it because its listen queue was full. The server speaks first, and "
         "could begin only after an ACK of the repeated SYN-ACK"
@@ -250,11 +250,11 @@ def _cause() -> pl.Expr:
         pl.when(pl.col("refused_frame").is_not_null())
         .then(refused)
         .when(pl.col("syn_error_frame").is_not_null())
-        .then(pl.format("{} answered one of them with {} (frame {})", "syn_error_router", _icmp_text(), "syn_error_frame"))
+        .then(pl.format("{} answered a SYN with {} (frame {})", "syn_error_router", _icmp_text(), "syn_error_frame"))
         .when(_ack_lost())
         .then(unheard)
         .when(_both_answered())
-        .then(pl.lit("the server answered both within a short time, so nothing was lost. The SYNs or their answers were late"))
+        .then(pl.lit("the server answered both SYNs within a short time, so nothing was lost. The SYNs or the answers were late"))
         .when(pl.col("earlier_frame").is_not_null())
         .then(answered)
         .when(_answer_lost())

@@ -14,8 +14,8 @@ How it is proved
     The request says Expect: 100-continue, and no interim response was captured. The first byte of the body came at least 250
     ms after the head was complete. The first three pauses within the body, less a round trip, are all shorter than half of
     that wait. With longer pauses the client may be reading the body from a slow source, and would have been as late without
-    Expect. If the wait is not the timeout of a known client, confidence is low, and it is only a note: a source may give
-    nothing at first, and a body whose first copy was lost before the capture point comes late, too.
+    Expect. If the wait is not the timeout of a known client, confidence is low, and the finding is only a note: a source may
+    give nothing at first, and a body whose first copy was lost before the capture point comes late, too.
 
     Kind no-body: no byte of the body and no response of any kind came for 5 s or more after the head, until the connection was
     closed, or the capture ended (then a warning). Confidence is medium: the body may have been lost before the capture point.
@@ -77,7 +77,7 @@ RULE = Rule(
 )
 
 MIN_WAIT = Threshold(
-    "250 ms", "the minimum wait; the shortest known timeout of a client is 350 ms, and a late body alone is no proof"
+    "250 ms", "the minimum wait; the shortest known timeout of a client is 350 ms, and a late body alone is not proof"
 )
 
 MIN_SILENCE = Threshold(
@@ -94,7 +94,7 @@ _NO_TIMER = ". No known client has that timeout, so the body may have been late 
 
 _EXPECTATION_FAILED = 417
 _REFUSED = " The server then answered 417 (Expectation Failed): it does not accept Expect."
-_WITHOUT = "Have the client leave Expect out of its requests, or repeat them without it, since this server refuses it. "
+_WITHOUT = "This server does not accept Expect: have the client leave it out, or repeat refused requests without it. "
 _ANSWER = (
     "Have the client send its body without waiting, or have the server (or the proxy in front of it) answer 100 (Continue). "
 )

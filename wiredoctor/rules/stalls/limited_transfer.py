@@ -92,8 +92,8 @@ RULE = Rule(
         "option only if timestamps are on, too.",
         "send-buffer": "On Linux `ss -ti` at the {side} shows, while such a transfer runs, whether the connection is "
         "sndbuf_limited, or whether its congestion window (cwnd) or the program (app_limited) is the limit. Linux sizes send "
-        "buffers up to the third value of net.ipv4.tcp_wmem, unless the program sets SO_SNDBUF: remove that (nginx: sndbuf of "
-        "listen; Apache httpd: SendBufferSize; HAProxy: tune.sndbuf.client, tune.sndbuf.server), or raise that limit.",
+        "buffers up to the third value of net.ipv4.tcp_wmem, unless the program sets SO_SNDBUF: remove that setting (nginx: "
+        "sndbuf of listen; Apache httpd: SendBufferSize; HAProxy: tune.sndbuf.client, tune.sndbuf.server), or raise the limit.",
     },
     display_filter="tcp.stream == {connection} && frame.number >= {first_frame} && frame.number <= {last_frame}",
     references=(
@@ -212,7 +212,7 @@ def _remaining_time_text() -> pl.Expr:
 def _proof_frames(lacks_scaling: pl.Expr, is_window: pl.Expr) -> list[pl.Expr]:
     """Return the columns with the frames that are evidence.
 
-    In each row, a frame that is no evidence for the candidate's kind is null.
+    In each row, a frame that is not evidence for the candidate's kind is null.
     """
     # the server's SYN-ACK has no such option anyway if the client's SYN has none
     is_server = c("role") == SERVER

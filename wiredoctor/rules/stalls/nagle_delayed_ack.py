@@ -25,8 +25,8 @@ How it is proved
     retransmitted, and the window had room for the held-back segment. A sender that sent small segments without waiting has
     turned Nagle's algorithm off and is never reported. Nor is a sender that pauses for as long when the ACK comes at once,
     or one whose next segment echoes a timestamp older than that of the ACK: that segment was sent before the ACK arrived (RFC
-    7323). If the handshake was not captured, the round trip is only estimated: one such segment proves nothing, but two similar
-    ones do.
+    7323). If the handshake was not captured, the round trip is only estimated: then one such segment is not proof, but two
+    similar ones are.
 
     A first exchange that is fast while later ones stall supports the proof: Linux acknowledges at once in the beginning. A
     tail has more than low confidence only if a small segment was in flight too. After full segments alone, Linux does not
@@ -62,11 +62,11 @@ How it is proved
     must leave within 0.6 ms of the ACK's arrival, or within a tenth of the round trip. Otherwise three must leave as an ACK
     arrives. If the capture's clock counts milliseconds, 1 ms is added. If the sender wrote eight times before without being
     held back, its first two stalls are not reported. Nor is there a finding if the receiver's host sent data on another
-    connection within 1.5 ms of the ACK: that may be the response for which the sender waited. Nor is there one if the sender's
-    host sent an equally long segment on another connection within 0.5 ms of the held-back one, and the receiver of that segment
-    had sent nothing for 5 ms: then a program wrote the same data to several receivers, at a time of its own choice. The first
-    two findings have low confidence if the snap length cut the payload, if bytes of the sender are missing from the capture, or
-    if the capture ends before the connection closes.
+    connection within 1.5 ms of the ACK: that may be the response for which the sender waited. Nor is there a finding if the
+    sender's host sent an equally long segment on another connection within 0.5 ms of the held-back one, and the receiver of that
+    segment had sent nothing for 5 ms: then a program wrote the same data to several receivers, at a time of its own choice. The
+    first two findings have low confidence if the snap length cut the payload, if bytes of the sender are missing from the
+    capture, or if the capture ends before the connection closes.
 
     If the handshake was not captured, the held-back segments may mostly leave more than 1.5 ms after their ACKs. Then
     nothing is reported before the fourth of them. Nothing is reported either if the time from the first write to the
@@ -115,7 +115,7 @@ if TYPE_CHECKING:
 _WHY = (
     "{before} Nagle's algorithm in the {side}'s TCP sends a small segment only when all earlier data is acknowledged, and the "
     "{peer}'s TCP delayed that ACK for {ack_delay} ({timer}). Until that ACK neither side sent anything. The held-back "
-    "{held_bytes:,} bytes left {release} after the ACK had reached the sender: they had waited for it, for {delay}.{inferred}"
+    "{held_bytes:,} bytes left {release} after the ACK had reached the sender: they had waited {delay} for that ACK.{inferred}"
 )
 _TAIL = (
     "The {side} sent full segments of its {what} and held back the end.{before} The end is small, and Nagle's algorithm in the "
@@ -126,15 +126,15 @@ _TAIL = (
 _PROBE = (
     "The {side} sent a small piece of its {what} ({sent_bytes:,} bytes), and the {peer} did not acknowledge it. Nagle's "
     "algorithm in the {side}'s TCP sends a small segment only when all earlier data is acknowledged. So the next "
-    "{held_bytes:,} bytes of the same message waited for {delay}, until a timer of the {side}'s TCP expired (on Linux that of "
-    "the tail loss probe, 200 ms and two round trips after the last segment). Only then did the {peer} acknowledge both "
-    "writes. An application that writes this late would look the same."
+    "{held_bytes:,} bytes of the same message waited for {delay}, until a timer of the {side}'s TCP expired (on Linux the "
+    "timer of the tail loss probe, 200 ms and two round trips after the last segment). Only then did the {peer} acknowledge "
+    "both writes. An application that writes this late would look the same."
 )
 _CORKED = (
     "The {side} sent full segments of its {what} and held back the last {held_bytes:,} bytes, although the {peer} had "
     "acknowledged everything in flight. They left {delay} after the last full segment, when a timer of the {side}'s TCP "
-    "expired. Neither Nagle's algorithm nor the {peer} holds back such an end. TCP_CORK does, or MSG_MORE on the last write, "
-    "for 200 ms and more. This happened in three or more messages in a row."
+    "expired. Nagle's algorithm and the {peer} are not the cause. TCP_CORK, or MSG_MORE on the last write, holds back the end of "
+    "a message for 200 ms and more. This happened in three or more messages in a row."
 )
 _OR = " or set TCP_NODELAY on its sockets.{receiver}"
 
@@ -145,7 +145,7 @@ RULE = Rule(
         "head-body-split": "The {side} held back the body of its {what} for {delay}: Nagle's algorithm met a delayed ACK",
         "tail": "The {side} held back the end of its {what} for {delay}: Nagle's algorithm met a delayed ACK",
         "write-write-read": "The {side} held back a small write for {delay}: Nagle's algorithm met a delayed ACK",
-        "probe-released": "The {side} held back a small write for {delay} until a timer expired: Nagle's algorithm, and no ACK",
+        "probe-released": "The {side} held back a small write for {delay} until a timer expired: Nagle's algorithm got no ACK",
         "corked": "The {side} held back the end of its {what} for {delay}: TCP_CORK was not cleared",
     },
     message={

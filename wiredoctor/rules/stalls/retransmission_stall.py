@@ -94,11 +94,11 @@ RULE = Rule(
         "reported a missing segment; {again}.",
         "late": "For {gap}, none of the outstanding data was acknowledged. The sender retransmitted the "
         "{retransmitted_bytes:,} bytes {times}, but the first copy had not been lost: {proof}. The path held packets back in one "
-        "direction or in both, or the receiving host stood still: its kernel would have acknowledged the data at once.",
+        "direction or in both, or the receiving host stood still: a running kernel would have acknowledged the data at once.",
         "too-large": "For {gap}, none of the outstanding data was acknowledged. The sender retransmitted up to "
         "{lost_bytes:,} bytes at a time, and no such segment was acknowledged. Then it tried {retransmitted_bytes:,} bytes, and "
         "that segment was acknowledged. A link on the path has too small an MTU for full segments, and the sender did not learn "
-        "it: the ICMP message (packet too big) was not sent, or it was dropped.",
+        "that MTU: the ICMP message (packet too big) was not sent, or it was dropped.",
     },
     remedy={
         "timeout": "{queue}"
@@ -159,7 +159,7 @@ LATE = Threshold(
 
 HELD = Threshold(
     "500 ms",
-    "if a D-SACK comes sooner after the first retransmission, not counting the round trip, the path was not slow, and the ACK of "
+    "if a D-SACK comes sooner than this (plus a round trip) after the first retransmission, the path was not slow: the ACK of "
     "the first copy was lost",
 )
 
@@ -309,7 +309,7 @@ def _is_fin() -> pl.Expr:
 def _lost_text() -> pl.Expr:
     """Return the text about what the capture shows of the loss.
 
-    The column `role` is that of the side that sent the ACK. So the other side sent the lost segment.
+    The column `role` names the side that sent the ACK, so the other side sent the lost segment.
     """
     message = pl.when(pl.col("role") == SERVER).then(pl.lit("request")).otherwise(pl.lit("response"))
     what = pl.when(pl.col("http")).then(message).otherwise(pl.lit("data"))

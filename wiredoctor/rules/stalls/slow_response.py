@@ -67,7 +67,7 @@ RULE = Rule(
         None: "{since}. The response ({status}) began {wait} later{uncounted}. The capture shows no segment that was lost or "
         "held back in between, so the time was probably spent in the server or behind it.",
         "in-gateway": "{since}. Before the response ({status}) began, the gateway spent {wait} on its own: as far as the capture "
-        "shows, it was waiting for no server behind it in that time.",
+        "shows, it was not waiting for a server behind it in that time.",
         "mid-response": "{begun}; then the server sent nothing for {wait}. The client had acknowledged "
         "all earlier data, its window had room, and nothing was retransmitted, so the time was probably spent in the server or "
         "behind it.",
@@ -80,7 +80,7 @@ RULE = Rule(
         "timeout queue, nginx limit_req with a delay, max_conns of Caddy and others), a DNS lookup, or a connection to another "
         "server that the capture does not show (a firewall on the gateway may drop the SYN before it is captured).",
         "mid-response": "Find out what the server does in that time: a slow query or file, a lock, or a call to another "
-        "service that provides the rest of the body. If it sends each part when it is ready, nothing is wrong.",
+        "service that provides the rest of the body. If the server sends each part as soon as it is ready, nothing is wrong.",
     },
     references=(
         Reference("RFC 9110 section 15.2, interim responses", "https://www.rfc-editor.org/rfc/rfc9110.html#section-15.2"),

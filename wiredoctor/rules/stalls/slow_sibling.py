@@ -204,7 +204,7 @@ def _above(rows: pl.DataFrame, slow: pl.DataFrame) -> pl.DataFrame:
 def _candidate_columns(rows: pl.DataFrame, slow: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:
     """Return a candidate for each slow server, method and path.
 
-    If several clients requested the path, the texts are about the busiest one.
+    If several clients requested the path, the texts are about the client with the most requests.
     """
     place = ["key", "server"]
     own = rows.join(slow.select(place), on=place, how="semi").sort("request_frame", "connection")

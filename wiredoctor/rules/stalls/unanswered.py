@@ -212,8 +212,8 @@ FORGOTTEN = Threshold(
 )
 ALIVE = Threshold(
     "10 ms",
-    "a packet of the receiver shows that the receiver was running if the packet comes this long (plus the round trip to the "
-    "receiver) after the data was first sent; an earlier packet may have left before the data arrived",
+    "a packet of the receiver shows that the receiver was running if the packet comes at least this long (plus the round trip to "
+    "the receiver) after the data was first sent; an earlier packet may have left before the data arrived",
 )
 RECENT = Threshold(
     "1 s",
@@ -232,7 +232,7 @@ PATH_MTU = Threshold(
 )
 TOO_LARGE = Threshold(
     "1000 bytes",
-    "data is not lost because of its size if the repeated segment is no longer: every path that QUIC can use carries UDP "
+    "a repeated segment of at most this length is not lost because of its size: every path that QUIC can use carries UDP "
     "payloads of 1,200 bytes (RFC 9000 section 14)",
 )
 EVERY_PATH = Threshold(
@@ -475,11 +475,10 @@ def _large_only() -> pl.Expr:
 
 
 def _are_too_large() -> pl.Expr:
-    """Return whether the unacknowledged segments may be too large for the path: none of their size was acknowledged.
+    """Return whether the unacknowledged segments may be too large for the path: no segment of their size was acknowledged.
 
-    The last of them may be small, but the first one, which is repeated, must be longer than TOO_LARGE. On other connections
-    of the two hosts, an acknowledged segment counts only up to EVERY_PATH: the path of larger ones may have changed since
-    then.
+    The last of them may be small, but the first one, which is repeated, must be longer than TOO_LARGE. On other connections of
+    the two hosts, an acknowledged segment counts only up to EVERY_PATH: the path of larger segments may have changed since then.
     """
     size = c("smallest_unacknowledged")
     fits = c("fits_elsewhere") & (size <= EVERY_PATH.value)
@@ -546,8 +545,8 @@ def _candidate_columns(rows: pl.DataFrame) -> pl.DataFrame:
     waited = pl.when(_forgotten()).then("first_time").otherwise(waited)
     start = pl.coalesce(waited - pl.when(_missing()).then(_gap_time()).otherwise("rest"), "first_time")
     end = pl.coalesce(waited, pl.max_horizontal("last_time", "own_close_time"))
-    # the client waits no longer when it has closed, although the server may go on sending; a FIN that comes before that, or right
-    # behind the data, is a half-close
+    # the client waits no longer when it has closed, although the server may go on sending; a FIN that comes before the data, or
+    # right after it, is a half-close
     left = pl.when(_client_close(role) > c("first_time") + HALF_CLOSED.value).then(_client_close(role))
     delay = (pl.min_horizontal(end, left) - start).clip(lower_bound=0)
     survived = pl.format(

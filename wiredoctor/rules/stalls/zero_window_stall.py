@@ -68,9 +68,8 @@ What it is not
 What to do
     Find out what the receiving process does during the stall. A larger receive buffer helps only against short
     interruptions, or if the present buffer is smaller than two segments. Kind server-behind: find out why the server behind the
-    gateway reads slowly. Kind own-pace: nothing has to change if the rate is
-    limited on purpose. Kinds scaling-removed and beyond-window: find the firewall or balancer that strips the window scale
-    option from SYN packets.
+    gateway reads slowly. Kind own-pace: nothing has to change if the rate is limited on purpose. Kinds scaling-removed and
+    beyond-window: find the firewall or balancer that strips the window scale option from SYN packets.
 
 References
     RFC 9293 sections 3.8.6.1 and 3.8.6.2, RFC 7323 section 2.2.
@@ -89,8 +88,9 @@ from wiredoctor.tables import MILLISECOND, of_connections
 c = pl.col
 
 _PASS_IT_ON = (
-    "Capture the SYN packets at both ends. A device between them (a firewall, a balancer, a SYN proxy) removes the window scale "
-    "option, and has to pass it on. Until then turn scaling off at one end (on Linux net.ipv4.tcp_window_scaling = 0)."
+    "Capture the SYN packets at both ends to find the device between them (a firewall, a balancer, a SYN proxy) that removes the "
+    "window scale option, and have that device pass the option on. Until then turn scaling off at one end (on Linux "
+    "net.ipv4.tcp_window_scaling = 0)."
 )
 
 RULE = Rule(
@@ -118,7 +118,7 @@ RULE = Rule(
         "beyond-window": "The {side} announced a window of 0 bytes, and discarded data. {unscaled_flight:,} bytes were in "
         "flight, but without window scaling no window is larger than 65,535 bytes. The {side}'s SYN offers scaling, and the "
         "{peer}'s has no window scale option, but the {peer} sends as if scaling had been agreed. A device on the path probably "
-        "removed the option, so the {peer} takes the {side}'s windows for larger ones. It {had} {wait}{shown}.",
+        "removed the option, so the {peer} takes the {side}'s windows for larger than they are. It {had} {wait}{shown}.",
         "server-behind": "The gateway announced a window of {closed_window:,} bytes{then} {closed}{later}. It could not send the "
         "request on faster: it sent the body to {behind} in {passed}, and for {full} % of that time the window of that server "
         "was full, and smaller than it had been: that server did not keep up. The {peer} {had} {wait}{shown}.",
@@ -129,7 +129,7 @@ RULE = Rule(
         None: "Find out what the {side}'s process does while it does not read (a full disk, a slow downstream, a lock, a "
         "garbage collection, a full thread pool). Have it read ahead, or drop data that it cannot process. Larger receive "
         "buffers (SO_RCVBUF, net.ipv4.tcp_rmem) bridge short pauses and hide long ones{buffer}. "
-        "If it limits its rate on purpose (curl --limit-rate), nothing has to change.",
+        "If the process limits its rate on purpose (curl --limit-rate), nothing has to change.",
         "scaling-removed": _PASS_IT_ON,
         "beyond-window": _PASS_IT_ON,
         "server-behind": "Find out why {behind} reads slowly (a full disk, a slow downstream, a lock, a garbage collection, a "
@@ -172,7 +172,7 @@ DOWNLOAD_PAUSE = Threshold(
     "3 s",
     "the maximum pause of a program that downloads, for severity note: a longer one is not usual even with a low rate limit",
 )
-BRIEF_SHARE = Threshold("25 %", "for severity note, all pauses of a response together take at most this part of its time")
+BRIEF_SHARE = Threshold("25 %", "for severity note, all pauses of a response together take at most this share of its duration")
 TIMERS = Threshold(
     "2 waits",
     "the minimum number of consecutive waits for the override timer; a single segment may have been delayed on the "
@@ -374,7 +374,7 @@ _RECEIVER = (1 - c("direction")).alias("direction")
 
 
 def _text_columns(*texts: str | pl.Expr) -> list[pl.Expr]:
-    """Return columns of these names, each with the text at the same position in `texts`."""
+    """Return the columns `did`, `window`, `then`, `why`, `had` and `buffer` with the six `texts`, in this order."""
     names = ("did", "window", "then", "why", "had", "buffer")
     return [(pl.lit(t) if isinstance(t, str) else t).alias(name) for name, t in zip(names, texts, strict=True)]
 
@@ -441,11 +441,9 @@ def _stall_evidence() -> pl.Expr:
     start = pl.format("the receiver announces a window of {} bytes", pl.when("timer").then("window").otherwise(0))
     gave_up = c("never") & c("sender_close_frame").is_not_null()
     end = _by_sort(
-        pl.format("the last of {} such segments", "count"),
+        pl.format("the last of {} segments that fill the window", "count"),
         pl.when(gave_up).then(pl.lit("the sender gives up")).otherwise(pl.lit("the last packet")),
-        pl.when(c("count") > 1)
-        .then(pl.lit("the last of these ACKs that acknowledges new data"))
-        .otherwise(pl.lit("the first ACK of new data")),
+        pl.when(c("count") > 1).then(pl.lit("the last ACK of new data")).otherwise(pl.lit("the first ACK of new data")),
     )
     sent = (
         pl.when("timer")
