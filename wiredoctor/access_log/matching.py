@@ -87,7 +87,7 @@ class Matches(NamedTuple):
     """The lines about failed or slow requests, in order, each with its exchange.
 
     `moment`: the event to which a time refers, the start or the end of the exchange, unless the log format defines it. `offset`:
-    by how much the log's clock is ahead of the capture's.
+    by how much the log's clock is ahead of the capture's clock; None if no line matches an exchange.
     """
 
     matches: list[Match]

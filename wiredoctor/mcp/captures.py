@@ -149,7 +149,7 @@ class Archive:
                     report.incomplete = [with_own_names(line, report.captures[0].file) for line in report.incomplete]
                     return report
                 del report
-            # kept captures use disk space too
+            # free the disk space of the kept captures, then try again
             self._kept.clear()
 
 

@@ -1,4 +1,4 @@
-"""Recognize conversations that several captures of a report contain, because they were captured at several points of their path.
+"""Recognize conversations that several captures contain, because each capture was made at another point of the path.
 
 Each capture is analyzed by itself, so requests and problems of such a conversation count once per point. Addresses that a NAT
 changed are not recognized.

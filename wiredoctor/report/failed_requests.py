@@ -70,7 +70,10 @@ def knows_failures(report: Report) -> bool:
 
 
 def find_failed(report: Report, reach: Coverage) -> FailedRequests:
-    """Count the failures of a report. A request that a gateway forwarded counts once, as the gateway's client experienced it."""
+    """Count the failures of a report. A request that a gateway forwarded counts once, as the gateway's client experienced it.
+
+    `reach`: the coverage of the report.
+    """
     failed = failed_exchanges(report)
     backs = _backs(report, failed.values())
     requests = [(f, 1) for place, f in failed.items() if place not in backs]

@@ -131,7 +131,7 @@ _LINK = Regex(
     r"|(?:accept[-_]?)?invit(?:e|ation)s?|unsub(?:scribe)?|opt[-_]?out|magic(?:[-_]?links?)?|login[-_]?link|one[-_]?time[-_]?login",
     re.IGNORECASE,
 )
-"""Matches path segments such as `verify` in links sent by mail: the next segment is a secret of the receiver of the mail."""
+"""Matches path segments such as `verify` in links sent by mail, in which the next segment is a secret."""
 
 _PLAIN = Regex(r"[A-Za-z._-]*|v[0-9]{1,2}")
 """Matches path segments that are not redacted even after a segment that matches _LINK: plain words, file names and versions."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 
 MAX_SERVERS = 1000
-"""The maximum number of servers in a report, the worst ones; `servers --format json` lists all of them."""
+"""The maximum number of servers in a report, which contains the worst ones. `servers --format json` lists all servers."""
 
 
 def write_as(report: Report, out: Sink, options: Options) -> None:
