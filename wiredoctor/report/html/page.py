@@ -219,7 +219,7 @@ def _page_texts(report: Report, groups: list[Group], shown: str, *, quiet: bool)
 def _cause(report: Report, groups: list[Group], far: Coverage) -> int:
     """Return the number of the card that shows the cause named in the headline.
 
-    Return 0 if there is no cause or no card, or if it is the first card, to which no link is needed.
+    Return 0 if there is no cause or no card, or if the card is the first one, which needs no link.
     """
     cause = find_failed(report, far).cause
     if cause is None:

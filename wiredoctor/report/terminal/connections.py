@@ -138,7 +138,7 @@ def _layout(
     shown = [*optional][: len(fitting([*base.values()], [*optional.values()], room))]
     fields = base | {name: optional[name] for name in shown}
     bar = min(base["bar"].width + max(0, room - width([*fields.values()])), _MAX_BAR)
-    fields["bar"] = Field("bar", bar, right=False)  # keep the last character free for the sign after a bar
+    fields["bar"] = Field("bar", bar, right=False)  # keep space for the character after a bar
     if relative:
         axes = dict.fromkeys(facts["capture"], TimeAxis.spanning(0, most["longest"], bar - 1))
     else:

@@ -266,7 +266,7 @@ def _layout(
     more = min(max(0, facts.texts["request"] - request), spare // 2)
     bar = min(base["bar"].width + spare - more, _MAX_BAR)
     fields["request"] = Field("request", request + more, right=False)
-    fields["bar"] = Field("bar", bar, right=False)  # keep the last character free for the sign after a bar
+    fields["bar"] = Field("bar", bar, right=False)  # keep space for the character after a bar
     if relative:
         full = min(facts.longest, facts.usual) if facts.usual else facts.longest
         axes = dict.fromkeys(facts.spans, TimeAxis.spanning(0, round(full), bar - 1))
