@@ -12,7 +12,7 @@ from wiredoctor.text.redact import masked_target
 from wiredoctor.text.time_of_day import SECOND
 
 SKEW = SECOND
-"""The maximum difference in ns between the time of a line and that of its exchange."""
+"""The maximum difference in ns between the time of a log line and the time of its exchange."""
 
 MAX_LINES = 1_000_000
 """The maximum number of lines from which the clock offset is determined.

@@ -86,7 +86,7 @@ class Finding:
     origin: Origin | None = None
     """The sender of the FIN or RST in the finding; None without a FIN or RST, or if the sender is unknown."""
     number: int | None = field(default=None, compare=False)
-    """The number in the complete report, counted from 1 and not changed by filters; None while there is no report (live)."""
+    """The number in the complete report, counted from 1 and not changed by filters; None during a live capture."""
     ignore_target: str = field(default="", compare=False, repr=False, metadata={"private": True})
     """The request target that `[[ignore]]` entries match. It is not shown, because it may contain a token that `request`
     masks.

@@ -63,12 +63,13 @@ UNJUDGED: dict[str, Ending] = {
     "silence": Ending("connections", "data was never acknowledged, and no more packets came"),
     "refused": Ending("connections", "refused, and no rule explains why"),
     "syn-ack-lost": Ending(
-        "connections", "the client repeated its SYN although the server had answered, so it got no SYN-ACK that it accepts"
+        "connections",
+        "the client repeated its SYN although the server had answered: the client got no SYN-ACK, or none that it accepts",
     ),
     "no-connection": Ending("connections", "the connection was not established while it was captured"),
     "probes-unanswered": Ending("connections", "established, but the server answered none of the client's probes"),
     "closed-unused": Ending("connections", "closed by the server as soon as it was open, and no data was captured"),
-    "head-unfinished": Ending("exchanges", "a request head that never ended, so it is not a request"),
+    "head-unfinished": Ending("exchanges", "the head of the request never ended"),
     "after-close-announced": Ending(
         "exchanges", "sent after a response that announced the close, so the client has to repeat it"
     ),
@@ -81,7 +82,7 @@ UNJUDGED: dict[str, Ending] = {
     "request-unfinished": Ending("exchanges", "the capture ended before the request did"),
     "response-unfinished": Ending("exchanges", "the capture ended before the response did"),
     "gap": Ending("exchanges", "not answered, or not completely, and packets were lost on the path or while capturing"),
-    "snap-length": Ending("exchanges", "the snap length cut off parts of their heads or of their chunk framing"),
+    "snap-length": Ending("exchanges", "the snap length cut off parts of heads or of chunk framing"),
     "one-sided": Ending("exchanges", "only one direction was captured"),
     "server-reset": Ending("connections", "reset by the server; in this protocol the packets do not show what was in progress"),
     "breaks-off": Ending("connections", "data was neither acknowledged nor sent again: packets are missing, or a host is gone"),

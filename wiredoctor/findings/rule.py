@@ -86,7 +86,7 @@ class Threshold:
 
 @contextmanager
 def configured(thresholds: Mapping[ThresholdKey, str]) -> Generator[None]:
-    """Apply these configured thresholds while the context manager is active, in this thread only."""
+    """Apply the configured `thresholds` while the context manager is active, in this thread only."""
     token = _CONFIGURED.set(thresholds)
     try:
         yield

@@ -104,7 +104,9 @@ class Server(TypedDict):
 
     by: Literal["server"]
     name: Endpoint
-    names: Annotated[list[str], Field(description="the server's most frequent Host fields or, without HTTP, TLS names")]
+    names: Annotated[
+        list[str], Field(description="the server's most frequent Host fields or, without HTTP, its TLS server names")
+    ]
     requests: int
     failed: Annotated[int, Field(description="requests that failed according to the findings")]
     unanswered: Annotated[int, Field(description="requests without a final response")]
@@ -132,7 +134,7 @@ class Diagnosis(Answer, Paged):
     seconds_lost: Seconds
     findings: list[Cause]
     servers: Annotated[list[Server], Field(description="requests, failures and response times of the worst servers")]
-    failed_responses: Annotated[list[str], Field(description="servers that answered with 500 or above, with known reasons")]
+    failed_responses: Annotated[list[str], Field(description="responses with status 500 or above by server, with known reasons")]
     not_judged: list[str]
     limits_reached: list[str]
     not_analysed: list[str]
@@ -248,7 +250,7 @@ class Head(TypedDict):
     exchange: Exchange
     frame: Frame
     bytes: int
-    lines: Annotated[list[str] | None, Field(description="the masked lines; null if not captured completely")]
+    lines: Annotated[list[str] | None, Field(description="masked lines; null if the head was not captured completely")]
     more: Annotated[int, Field(description="number of omitted lines")]
 
 
@@ -267,7 +269,9 @@ class RelatedConnection(TypedDict):
     """A connection that a finding involves in addition to the finding's own connection."""
 
     connection: ConnectionFacts | None
-    role: Annotated[str, Field(description="why it is here, such as 'behind the gateway (exchange 0)' or 'of finding 2'")]
+    role: Annotated[
+        str, Field(description="why the connection is shown, such as 'behind the gateway (exchange 0)' or 'of finding 2'")
+    ]
     ladder: Ladder
 
 
@@ -276,7 +280,7 @@ class ShowAnswer(Answer):
     connection: ConnectionFacts | None
     ladder: Ladder
     related: Annotated[
-        list[RelatedConnection], Field(description="connections behind a gateway, and connections of causes of the finding")
+        list[RelatedConnection], Field(description="connections behind a gateway, and connections of the finding's causes")
     ]
     heads: list[Head]
     more_heads: int

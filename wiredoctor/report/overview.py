@@ -140,7 +140,7 @@ def number_of_others(left: Sequence[Group]) -> str:
 
 
 def occurrences_by_rule(left: Sequence[Group]) -> list[tuple[str, int]]:
-    """Return the rules of these problems, in alphabetical order, each with the number of its occurrences."""
+    """Return the rules of the problems in `left`, in alphabetical order, each with the number of its occurrences."""
     number: dict[str, int] = {}
     for group in left:
         number[group.worst.rule] = number.get(group.worst.rule, 0) + group.count

@@ -288,7 +288,7 @@ temporarily temporary the this time timed timeout timedout to token too traffic 
 unauthorized unavailable under unexpected unknown unprocessable unreachable unreadable unsupported up update upgrade upstream
 uri url us use used user variant version was whoa with you your
 """
-"""Words of registered reason phrases, and of those that common servers use."""
+"""Words of registered reason phrases, and of phrases that common servers use."""
 
 _USUAL_WORDS = frozenset(_PHRASES.split())
 

@@ -168,7 +168,7 @@ def separate(elements: Iterable[dict[str, Any]]) -> Iterator[bytes]:
 
 
 def ascii_text(value: Any) -> str:
-    """Encode JSON in ASCII, so no character of it can control a terminal."""
+    """Encode JSON in ASCII, so the text cannot control a terminal."""
     return _ENCODER.encode(value).replace("\x7f", "\\u007f")
 
 

@@ -313,7 +313,7 @@ def _line(
 
 
 def _bar(row: Mapping[str, Any], layout: _Layout, exchanges: list[tuple[int, int]]) -> str:
-    """Return the bar that shows when a connection had exchanges, followed by the character for how it ended."""
+    """Return a bar that shows when a connection had exchanges; its last character shows how the connection ended."""
     axis, color = layout.axes[row["capture"]], layout.paper.color
     offset = row["start"] if layout.relative else 0
     first, last = axis.cell(row["start"] - offset), axis.cell(row["end"] - offset)

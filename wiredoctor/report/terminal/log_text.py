@@ -79,7 +79,7 @@ def _log_facts(result: ExplainedLog) -> str:
 
 
 def offset_text(offset: Offset | None) -> str:
-    """Describe by how much the clocks of log and capture differ, and how many lines show it."""
+    """Describe by how much the clocks of log and capture differ, and how many lines support this offset."""
     if offset is None:
         return "No line has the request and status of an exchange, so the offset of the log's clock is unknown; 0 is assumed."
     middle, half = offset.middle, max((offset.most - offset.least) // 2, 0)
