@@ -240,8 +240,8 @@ def _cost(line: LogLine, one: CapturedExchange, time: int, moment: Moment) -> tu
 def _is_inner(some: Sequence[CapturedExchange], place: int) -> bool:
     """Return whether the exchange at index `place` is probably a proxy's exchange with a server.
 
-    This is so if an exchange on another connection encloses it. A line in the proxy's log belongs to the enclosing exchange.
-    `some`: the exchanges with the same request, sorted by start.
+    The result is true if an exchange on another connection encloses this exchange. A line in the proxy's log belongs to the
+    enclosing exchange. `some`: the exchanges with the same request, sorted by start.
     """
     one = some[place]
     for other in reversed(some[max(place - MAX_OUTER, 0) : place]):

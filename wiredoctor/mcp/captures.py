@@ -107,7 +107,7 @@ class Archive:
         raise Refused("outside")
 
     def report(self, name: str, select: Sequence[str] = (), ignore: Sequence[str] = ()) -> Report:
-        """Return the report on a capture, whose packets can be read again. Raise Refused if it cannot be analyzed."""
+        """Return the report on a capture, whose packets can be read again. Raise Refused if the capture cannot be analyzed."""
         path = self.find(name)
         state = os.stat(path)
         if state.st_size > self.bounds.bytes:

@@ -105,7 +105,8 @@ def _nanoseconds(time: str) -> float:
 def problem_key(f: Finding) -> ProblemKey:
     """Return a key that all occurrences of a problem have in common.
 
-    Occurrences may differ in client, path and capture. If a problem has no server, they must have the same capture and client.
+    Occurrences may differ in client, path and capture. If a problem has no server, its occurrences have the same capture and
+    client.
     """
     place = (f.server, None) if f.server is not None else (f.capture, host(f.client))
     return f.rule, f.kind, f.side, f.severity, *place

@@ -57,7 +57,7 @@ def safe_traceback(error: BaseException, *, whole: bool = False) -> str:
 
 
 MASK = "\ue001"
-"""The character for a masked part in the texts of rules. In findings, `*` replaces it for programs, and MASKED for people.
+"""The character for a masked part in the texts of rules. In findings, it becomes `*` for programs, and MASKED for people.
 
 Text from packets is Latin-1, so it cannot contain this character.
 """

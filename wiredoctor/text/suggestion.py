@@ -11,7 +11,7 @@ _LONG = 4
 def suggestion(name: str, known: Iterable[str], otherwise: str = "") -> str:
     """Return "; did you mean X?" with the most similar known name, or `otherwise` if no name is similar.
 
-    A known name is also similar if one of its words is: "nagel" leads to nagle-delayed-ack.
+    A known name is also similar if one of its words is similar: "nagel" leads to nagle-delayed-ack.
     """
     import difflib  # imported only when needed, because few runs suggest a name
 

@@ -120,7 +120,7 @@ CAPTURE = _object(
         "those after reordercap; otherwise they differ, because packets are not sorted across a clock step. Connection numbers "
         "are always those of the file",
     },
-    clock_steps=_integer("times that the timestamps of an interface go backward, without packets that were sorted by time"),
+    clock_steps=_integer("how often the timestamps of an interface go backward; packets that were sorted by time do not count"),
     damage=_or_null(_text("the part of the file that could not be read; null if all of it was read")),
 )
 

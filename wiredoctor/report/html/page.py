@@ -79,7 +79,7 @@ def write(report: Report, out: Sink, *, quiet: bool = False, shown: str = "") ->
 
 @cache
 def environment() -> Environment:
-    """Return the template environment. It escapes all texts for HTML, and also characters that could mislead a reader."""
+    """Return the template environment, which escapes texts for HTML, and also escapes characters that could mislead a reader."""
     made = Environment(
         loader=PackageLoader("wiredoctor.report.html", "page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, finalize=_final,

@@ -82,8 +82,8 @@ def write(
     """Write one line per connection.
 
     If `order` is time, captures follow one another, each with its connections in order of ids. Otherwise, the connections of all
-    captures are sorted together. `relative`: draw each bar from the start of its connection. This is also done if the connections
-    of several captures are sorted together.
+    captures are sorted together. `relative`: draw each bar from the start of its connection. Bars are also drawn like this if the
+    connections of several captures are sorted together.
     """
     names = names_of_captures(report, order)
     made = _layout(report, paper, names, order, relative=relative or bool(names))
