@@ -133,7 +133,7 @@ def test_explain_log(capture: Path, tmp_path: Path) -> None:
         "Line 5  2026-01-31 10:42:22 UTC, GET /missing, 503, 1 ms",
     ]
     assert f"  wiredoctor show {capture} --connection 1 --exchange 0" in text.splitlines()
-    assert "  No exchange in the capture matches it." in text.splitlines()
+    assert "  No exchange in the capture matches this line." in text.splitlines()
     assert "1 line of this kind is not from the time of the capture." in text.splitlines()
     assert "1 line could not be read as an access log: line 3." in text.splitlines()
     found = json.loads(call("explain-log", log, capture, "-f", "json"))

@@ -13,8 +13,8 @@ _ENVOY = Regex(
 )
 """A line in Envoy's default format ("Default format string" in its documentation), or in Istio's, which has more fields.
 
-The fields are: start time, request, status, flags, bytes received and sent, duration, and response time of the upstream server
-(both in ms). Istio's format has three more after the flags: details of the response, details of the connection's end, and
+The fields are: start time, request, status, flags, bytes received and sent, duration in ms, and response time of the upstream
+server in ms. Istio's format has three more after the flags: details of the response, details of the connection's end, and
 why the upstream connection failed.
 """
 

@@ -88,8 +88,8 @@ def find_offset(lines: Sequence[int], differences: Sequence[int], unit: int) -> 
 def _zone_offset(differences: IntArray, numbers: IntArray, unit: int) -> Offset | None:
     """Return the offset on which all lines agree, if that is the offset of a time zone; otherwise, return None.
 
-    This is used if only a few lines match: they may agree on any other offset by chance, because requests repeat. The result is
-    also None if a line matches several exchanges. `differences` are sorted in ascending order.
+    Call this function if only a few lines match: a few lines may agree on any other offset by chance, because requests repeat.
+    The result is also None if a line matches several exchanges. `differences` are sorted in ascending order.
     """
     low, high, lines = int(differences[0]), int(differences[-1]), len(np.unique(numbers))
     if lines != len(numbers) or high - low > unit + LOOSE:

@@ -82,7 +82,7 @@ def _flatten(values: dict[str, Any], prefix: str, depth: int) -> Iterator[tuple[
 
 
 def _first(values: dict[str, Any], names: tuple[str, ...]) -> tuple[str, Any]:
-    """Return the first of these names that has a value, and the value; ("", None) if none has one."""
+    """Return the first of `names` that has a value, and this value; ("", None) if none of them has a value."""
     return next(((name, values[name]) for name in names if values.get(name) is not None), ("", None))
 
 

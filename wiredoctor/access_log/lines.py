@@ -89,7 +89,7 @@ def _combined(number: int, rest: str, lead: str, when: str, request: str, status
     moment: Moment = ""
     duration: int | None = None
     if seconds:
-        # nginx: $request_time, perhaps followed by shorter times of upstreams; it logs when a request ends
+        # nginx: $request_time, perhaps followed by shorter upstream times; nginx logs when a request ends
         duration, moment = round(max(seconds) * SECOND), "end"
     elif tail and _MICROSECONDS.fullmatch(tail[-1]):
         # Apache: %D; its %t is the time of the request

@@ -16,10 +16,11 @@ LATEST = 1 << 62
 
 
 class LogLine(NamedTuple):
-    """A request in a log. `number`: the line number, from 1. `time`: ns since 1970, precise to `unit` ns. `duration`: ns.
+    """A request in a log. `number`: the line number, from 1. `time`: ns since 1970, precise to `unit` ns.
 
-    `method` and `target` are empty if the request was not readable; the target is not redacted. `status` is 0 if there was no
-    response. `target_status`: the status that the server behind a load balancer sent; 0 if it is unknown or equals `status`.
+    `duration`: ns; None if the line does not contain it. `method` and `target` are empty if the request was not readable; the
+    target is not redacted. `status` is 0 if there was no response. `target_status`: the status that the server behind a load
+    balancer sent; 0 if it is unknown or equals `status`.
     """
 
     number: int

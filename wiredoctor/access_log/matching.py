@@ -12,7 +12,7 @@ from wiredoctor.text.redact import masked_target
 from wiredoctor.text.time_of_day import SECOND
 
 SKEW = SECOND
-"""The maximum difference in ns between the time of a line and that of its exchange."""
+"""The maximum difference in ns between the time of a log line and the time of its exchange."""
 
 MAX_LINES = 1_000_000
 """The maximum number of lines from which the clock offset is determined.
@@ -87,7 +87,7 @@ class Matches(NamedTuple):
     """The lines about failed or slow requests, in order, each with its exchange.
 
     `moment`: the event to which a time refers, the start or the end of the exchange, unless the log format defines it. `offset`:
-    by how much the log's clock is ahead of the capture's.
+    by how much the log's clock is ahead of the capture's clock; None if no line matches an exchange.
     """
 
     matches: list[Match]
@@ -240,8 +240,8 @@ def _cost(line: LogLine, one: CapturedExchange, time: int, moment: Moment) -> tu
 def _is_inner(some: Sequence[CapturedExchange], place: int) -> bool:
     """Return whether the exchange at index `place` is probably a proxy's exchange with a server.
 
-    This is so if an exchange on another connection encloses it. A line in the proxy's log belongs to the enclosing exchange.
-    `some`: the exchanges with the same request, sorted by start.
+    The result is true if an exchange on another connection encloses this exchange. A line in the proxy's log belongs to the
+    enclosing exchange. `some`: the exchanges with the same request, sorted by start.
     """
     one = some[place]
     for other in reversed(some[max(place - MAX_OUTER, 0) : place]):

@@ -86,7 +86,7 @@ class Finding:
     origin: Origin | None = None
     """The sender of the FIN or RST in the finding; None without a FIN or RST, or if the sender is unknown."""
     number: int | None = field(default=None, compare=False)
-    """The number in the complete report, counted from 1 and not changed by filters; None while there is no report (live)."""
+    """The number in the complete report, counted from 1 and not changed by filters; None during a live capture."""
     ignore_target: str = field(default="", compare=False, repr=False, metadata={"private": True})
     """The request target that `[[ignore]]` entries match. It is not shown, because it may contain a token that `request`
     masks.
@@ -94,17 +94,17 @@ class Finding:
     masked: MaskedTexts | None = field(default=None, compare=False, repr=False, metadata={"private": True})
     """The texts for human readers; None if they are the same as for programs."""
     front: int | None = field(default=None, compare=False, repr=False, metadata={"private": True})
-    """The connection on which a gateway's client waited, if `connection` is the gateway's own to a server; otherwise None.
+    """The connection from a client to a gateway, if `connection` is the gateway's connection to a server; otherwise None.
 
-    `total_delay` then counts the delay on this connection.
+    `total_delay` counts the delay on this connection, because the client waits on it.
     """
     began: float | None = field(default=None, compare=False, repr=False, metadata={"private": True})
     """The time at which the request of the finding's exchange began, in seconds since the first packet.
 
-    Without a request, it is the time at which the fault began, or None if that is not after the first evidence.
+    Without a request, it is the time at which the fault began; None if the fault did not begin after the first evidence.
 
-    Server logs contain this time. The evidence may begin earlier (a FIN that crossed the request) or later (a stall in the
-    response).
+    This is the time that server logs contain. The evidence may begin earlier (a FIN that crossed the request) or later (a stall
+    in the response).
     """
 
     def for_people(self) -> Finding:
@@ -124,7 +124,7 @@ class Finding:
     def first_seen(self) -> float:
         """The time of the finding's request or, without a request, of the fault, in seconds since the first packet.
 
-        Evidence may be earlier than the fault: a connection that the server accepted before it refused another one.
+        Evidence may be earlier than the fault: for example, a connection that the server accepted before it refused another one.
         """
         return self.elapsed if self.began is None else self.began
 
@@ -197,8 +197,8 @@ def _delay_end(f: Finding) -> float:
 def fingerprint(rule: str, kind: str | None, side: str | None, server: str | None, method: str | None, target: str | None) -> str:
     """Return 16 hexadecimal digits that are equal for the same problem in different captures.
 
-    Connection, time, the query, and digits in the path do not matter. The target is first passed to `identity_target`, so the
-    fingerprint cannot be used to guess passwords.
+    The result does not depend on the connection, the time, the query, or digits in the path. The target is first passed to
+    `identity_target`, so the fingerprint cannot be used to guess passwords.
     """
     import hashlib  # imported only when needed, because it loads OpenSSL
 

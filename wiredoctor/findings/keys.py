@@ -58,13 +58,13 @@ EVIDENCE = (
     Key("elapsed", "seconds", "time of the packet, since the first packet of the capture"),
     Key("note", "text", "what the packet shows"),
     Key("file", "text", "the file that contains the packet, if the capture has several files; otherwise null", nullable=True),
-    Key("file_frame", "whole", "its number in that file", nullable=True, least=1),
+    Key("file_frame", "whole", "number of the packet in `file`; null if the capture has only one file", nullable=True, least=1),
 )
 
-REFERENCE = (Key("title", "text", "title"), Key("url", "text", "address"))
+REFERENCE = (Key("title", "text", "title of the source"), Key("url", "text", "URL of the source"))
 
 CAUSE = (
-    Key("rule", "text", "its rule"),
+    Key("rule", "text", "rule of the cause"),
     Key("frame", "whole", "first frame of the cause's evidence; 0 without evidence", least=0),
     Key("kind", "text", "kind of the cause; null if its rule has no kinds", nullable=True),
     Key("connection", "whole", "connection of the cause; null if it concerns several", nullable=True, least=0),
@@ -75,7 +75,7 @@ KEYS = (
     Key("rule", "text", "name of the rule", pattern="^[a-z0-9]+(-[a-z0-9]+)*$"),
     Key("family", "text", "family of the rule"),
     Key("kind", "text", "kind of the finding; null if its rule has no kinds", nullable=True),
-    Key("side", "choice", "the endpoint that has to change; null if neither", nullable=True, choices=("client", "server")),
+    Key("side", "choice", "the side that has to change something; null if neither", nullable=True, choices=("client", "server")),
     Key("severity", "choice", "severity of the problem", choices=SEVERITIES),
     Key("confidence", "choice", "confidence in the finding", choices=CONFIDENCES),
     Key("title", "text", "summary in one line"),
@@ -90,8 +90,8 @@ KEYS = (
         nullable=True, least=0,
     ),
     Key("exchange", "whole", "index of the exchange in its connection", nullable=True, least=0),
-    Key("request", "packet text", "method and target of that exchange, values of the query masked", nullable=True),
-    Key("status", "whole", "status code of its response", nullable=True, least=0),
+    Key("request", "packet text", "method and target of the request, with the values of the query masked", nullable=True),
+    Key("status", "whole", "status code of the response", nullable=True, least=0),
     Key("time", "text", "time of the first evidence, RFC 3339 UTC", pattern=UTC),
     Key("elapsed", "seconds", "time of the first evidence, since the first packet of the capture"),
     Key("delay", "seconds", "the maximum time that the user would save without the problem", nullable=True, least=0),
@@ -99,7 +99,7 @@ KEYS = (
     Key("measures", "numbers", "every number in the message"),
     Key("evidence", "objects", "the evidence, in order of frames", item="a packet of the evidence", keys=EVIDENCE),
     Key("remedy", "text", "what to change"),
-    Key("references", "objects", "standards and manuals", item="a source", keys=REFERENCE),
+    Key("references", "objects", "standards and manuals that support the finding", item="a source", keys=REFERENCE),
     Key("display_filter", "text", "Wireshark display filter for the packets of the finding"),
     Key("fingerprint", "text", "equal for the same problem in different captures", pattern="^[0-9a-f]{16}$"),
     Key("client_software", "packet text", "User-Agent of the client; null without one", nullable=True),
@@ -110,8 +110,8 @@ KEYS = (
     ),
     Key(
         "origin", "choice",
-        "sender of the FIN or RST in the finding: the host with its source address (endpoint), or a device between "
-        "both endpoints; null without a FIN or RST, and if unknown",
+        "sender of the FIN or RST in the finding: the host that its source address names (endpoint), or a device "
+        "on the path (between); null without a FIN or RST, or if the sender is unknown",
         nullable=True, choices=("endpoint", "between"),
     ),
     Key(
@@ -131,7 +131,7 @@ def in_order(*first: str) -> list[Key]:
 
 FINDINGS = Table(
     "findings",
-    "a finding of the report, in its order",
+    "a finding, in the order of the report",
     tuple(Column(key.name, key.dtype, key.unit, key.meaning, key.nullable) for key in in_order("number", "capture")),
 )
 """The table of findings for exports. No part of the analysis reads or writes it."""

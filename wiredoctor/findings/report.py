@@ -24,7 +24,8 @@ class LeftOut(NamedTuple):
     """Findings that were left out of the report for one reason: their number and their rules.
 
     `by` is the kind of reason, and `reason` gives the details: for "ignore", an entry of the configuration; for "baseline", the
-    name of the file; for "confidence", the required level. `failures`: the findings about failed requests or connections.
+    name of the file; for "confidence", the required level. `failures`: the left-out findings about failed requests
+    or connections.
     """
 
     by: LeftOutBy
@@ -62,12 +63,13 @@ UNJUDGED: dict[str, Ending] = {
     "silence": Ending("connections", "data was never acknowledged, and no more packets came"),
     "refused": Ending("connections", "refused, and no rule explains why"),
     "syn-ack-lost": Ending(
-        "connections", "the client repeated its SYN although the server had answered, so it got no SYN-ACK that it accepts"
+        "connections",
+        "the client repeated its SYN although the server had answered: the client got no SYN-ACK, or none that it accepts",
     ),
     "no-connection": Ending("connections", "the connection was not established while it was captured"),
     "probes-unanswered": Ending("connections", "established, but the server answered none of the client's probes"),
     "closed-unused": Ending("connections", "closed by the server as soon as it was open, and no data was captured"),
-    "head-unfinished": Ending("exchanges", "a request head that never ended, so it is not a request"),
+    "head-unfinished": Ending("exchanges", "the head of the request never ended"),
     "after-close-announced": Ending(
         "exchanges", "sent after a response that announced the close, so the client has to repeat it"
     ),
@@ -80,12 +82,12 @@ UNJUDGED: dict[str, Ending] = {
     "request-unfinished": Ending("exchanges", "the capture ended before the request did"),
     "response-unfinished": Ending("exchanges", "the capture ended before the response did"),
     "gap": Ending("exchanges", "not answered, or not completely, and packets were lost on the path or while capturing"),
-    "snap-length": Ending("exchanges", "the snap length cut off parts of their heads or of their chunk framing"),
+    "snap-length": Ending("exchanges", "the snap length cut off parts of heads or of chunk framing"),
     "one-sided": Ending("exchanges", "only one direction was captured"),
     "server-reset": Ending("connections", "reset by the server; in this protocol the packets do not show what was in progress"),
     "breaks-off": Ending("connections", "data was neither acknowledged nor sent again: packets are missing, or a host is gone"),
     "not-compared": Ending(
-        "connections", "rules that compare connections, such as gateway-error, see only the end of a capture as long as this one"
+        "connections", "the capture is so long that rules such as gateway-error compare only the connections near its end"
     ),
 }
 """The reasons why an exchange or a connection is not judged, worst first. For all reasons except the last one, the exchange
@@ -143,8 +145,8 @@ class CaptureSummary(NamedTuple):
     translations: Mapping[tuple[str, str], int] = {}
     """The number of connections that were captured both before and after address translation, by server.
 
-    The key is the server's endpoint before and after the translation. Both are empty in the entry for all servers that were not
-    kept because there were too many.
+    The key is the server's endpoint before and after the translation. If there were too many servers, one entry counts the rest;
+    both of its endpoints are empty.
     """
     damage: str | None = None
     files: tuple[str, ...] = ()
@@ -204,10 +206,10 @@ def _empty_table(name: str) -> pl.LazyFrame:
 class Report:
     """The result of an analysis.
 
-    `connections` and `exchanges` are Polars frames with the column `capture` (the file) and the columns of tables.CONNECTIONS or
-    tables.EXCHANGES. `checked`: the requested rules, by name. `unasked`: the other rules. `left_out`: findings that are not in
-    the report. `incomplete`: one sentence for each reason why the report does not cover everything that was requested; every
-    report begins with these sentences.
+    `connections` and `exchanges` are Polars data frames with the column `capture` (the file) and the columns of
+    tables.CONNECTIONS or tables.EXCHANGES. `checked`: the requested rules, by name. `unasked`: the other rules. `left_out`:
+    findings that are not in the report. `incomplete`: one sentence for each reason why the report does not cover everything that
+    was requested; every report begins with these sentences.
     """
 
     version: str

@@ -1,4 +1,4 @@
-"""The declarations in a rule file."""
+"""The types with which a rule file declares its rule, thresholds, references and advice."""
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -86,7 +86,7 @@ class Threshold:
 
 @contextmanager
 def configured(thresholds: Mapping[ThresholdKey, str]) -> Generator[None]:
-    """Apply these configured thresholds while the context manager is active, in this thread only."""
+    """Apply the configured `thresholds` while the context manager is active, in this thread only."""
     token = _CONFIGURED.set(thresholds)
     try:
         yield
@@ -112,9 +112,9 @@ class Advice(NamedTuple):
     `software` is a regular expression that is searched, ignoring case, in the Server field (side server) or the User-Agent field
     (side client). "" always matches; "^$" matches if the software is unknown, but not if a client may be any of several known
     programs. A client that is a gateway gets the advice for side "gateway", because it forwards the User-Agent of its clients;
-    only "httpd" can be recognized there. Advice for the software of a client begins with "If the client is", because an unknown
-    gateway may have forwarded the User-Agent. `where` may name a column of the candidates: the advice is then given only if the
-    value in that column is not null, 0, false or empty.
+    only "httpd" can be recognized in this case. Advice for the software of a client begins with "If the client is", because an
+    unknown gateway may have forwarded the User-Agent. `where` may name a column of the candidates: the advice is then given only
+    if the value in that column is not null, 0, false or empty.
     """
 
     side: Side | Literal["gateway"]
@@ -139,8 +139,8 @@ class Rule(NamedTuple):
     caused_by: like explained_by, but both candidates are reported, and the cause comes first. In both, "rule/" means candidates
     of the rule without a kind. caused_by has no scopes "time", "previous" and "front", but four others: "tries" (the cause is
     about a request or connection that a gateway made to serve this exchange), "until" (same exchange; the client did not read
-    until the server closed), "wait" (same exchange or a try for it; the cause took most of the time that the candidate's wait
-    lasted) and "wait-behind" (as "wait", but only a try).
+    until the server closed), "wait" (same exchange, or a request that the gateway made to serve it; the cause took
+    most of the candidate's wait) and "wait-behind" (as "wait", but only for requests that the gateway made).
     summary: the rule has one finding per endpoint or capture, reported at the end. Otherwise its findings are events, each of
     which is final once its evidence was read.
     timeless: packet order and sequence numbers alone prove the finding, so it holds even if the capture's clock was set back. A
@@ -196,7 +196,7 @@ of occurrences, if not one.
 `silent`: true if another candidate is reported instead of this one, which may still explain other candidates.
 `until_end`: true if the candidate lasts until the end of the capture only because nothing ended it. Such a candidate is dropped
 if packets were dropped between its `start` and `end`.
-`user_agent`: the User-Agent of the client, empty if it sends none; for candidates without a connection that know it.
+`user_agent`: the User-Agent of the client, empty if the client sends none; for candidates that have no connection.
 `direction`: the direction of the sender that has to change something; `build_findings` derives the side from it.
 `last_frame`: the frame number of the newest evidence. `judge` receives the rows in the order of this column, or of `frame` if it
 is missing. With `any_order`, it receives them in any order.

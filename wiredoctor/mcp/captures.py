@@ -107,7 +107,7 @@ class Archive:
         raise Refused("outside")
 
     def report(self, name: str, select: Sequence[str] = (), ignore: Sequence[str] = ()) -> Report:
-        """Return the report on a capture, whose packets can be read again. Raise Refused if it cannot be analyzed."""
+        """Return the report on a capture, whose packets can be read again. Raise Refused if the capture cannot be analyzed."""
         path = self.find(name)
         state = os.stat(path)
         if state.st_size > self.bounds.bytes:
@@ -149,7 +149,7 @@ class Archive:
                     report.incomplete = [with_own_names(line, report.captures[0].file) for line in report.incomplete]
                     return report
                 del report
-            # kept captures use disk space too
+            # free the disk space of the kept captures, then try again
             self._kept.clear()
 
 

@@ -39,7 +39,7 @@ MAX_DIGITS = 19
 
 
 class Server(MCPServer[Any]):
-    """An MCP server that also answers unreadable messages. The SDK drops them, and the sender would wait forever."""
+    """An MCP server that also answers unreadable messages. The SDK drops such messages, so the sender would wait forever."""
 
     async def call_tool(self, name: str, arguments: dict[str, Any] | None, *words: Any, **options: Any) -> Any:
         await self._check_names(name, arguments or {})

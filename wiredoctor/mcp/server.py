@@ -121,7 +121,7 @@ class Tools:
         self._archive = archive
 
     def list_captures(self, contains: Words | None = None, limit: Limit = 50, offset: Offset = 0) -> Captures:
-        """List the packet captures that may be read, by name; `contains`: only names that contain this text."""
+        """List the packet captures that may be read, sorted by name. `contains`: list only names that contain this text."""
         from wiredoctor.mcp.answers import Page, take_page
 
         chosen = [one for one in self._archive.captures() if not contains or contains in one.name]
@@ -145,10 +145,10 @@ class Tools:
     def list_findings(
         self,
         path: Path,
-        rule: Annotated[Name | None, Field(description="Only this rule or family")] = None,
+        rule: Annotated[Name | None, Field(description="Only findings of this rule or family")] = None,
         severity: Annotated[Name | None, Field(description="error, warning or note: at least this severity")] = None,
         confidence: Annotated[Name | None, Field(description="high, medium or low: at least this confidence")] = None,
-        connection: Annotated[Number | None, Field(description="Only on this tcp.stream")] = None,
+        connection: Annotated[Number | None, Field(description="Only findings on this tcp.stream")] = None,
         limit: Limit = 20,
         offset: Offset = 0,
     ) -> Findings:
@@ -161,7 +161,7 @@ class Tools:
         page = Page(limit, offset)
         return findings(report, page, rule=rule, severity=severity, confidence=confidence, connection=connection)
 
-    def show_finding(self, path: Path, number: Annotated[Positive, Field(description="Its number in list_findings")]) -> Proof:
+    def show_finding(self, path: Path, number: Annotated[Positive, Field(description="Number in list_findings")]) -> Proof:
         """Show a finding with its evidence: the packets as a ladder, who waited for whom and how long, and the masked header
         sections."""
         from wiredoctor.mcp.answers import finding
@@ -171,9 +171,9 @@ class Tools:
     def list_exchanges(
         self,
         path: Path,
-        connection: Annotated[Number | None, Field(description="Only on this tcp.stream")] = None,
+        connection: Annotated[Number | None, Field(description="Only exchanges on this tcp.stream")] = None,
         method: Annotated[Name | None, Field(description="Only exchanges with this method, for example GET")] = None,
-        status: Annotated[Status | None, Field(description="Only with this status code")] = None,
+        status: Annotated[Status | None, Field(description="Only exchanges with this status code")] = None,
         status_class: Annotated[
             StatusClass | None, Field(description="Only exchanges with a status of this class; 5 means 5xx")
         ] = None,
@@ -181,7 +181,7 @@ class Tools:
             Words | None, Field(description="Only exchanges whose masked request target contains this text")
         ] = None,
         slower_than: Annotated[Seconds | None, Field(description="Only exchanges that took at least this many seconds")] = None,
-        slowest_first: Annotated[bool, Field(description="Sort by duration, longest first, not by connection")] = False,
+        slowest_first: Annotated[bool, Field(description="Sort by duration, longest first, instead of by connection")] = False,
         limit: Limit = 50,
         offset: Offset = 0,
     ) -> Exchanges:
@@ -198,7 +198,7 @@ class Tools:
         path: Path,
         connection: Annotated[Number, Field(description="tcp.stream")],
         first_frame: Annotated[Number, Field(description="The first frame to show")] = 0,
-        last_frame: Annotated[Number | None, Field(description="Show up to this frame")] = None,
+        last_frame: Annotated[Number | None, Field(description="The last frame to show")] = None,
     ) -> ShowAnswer:
         """Show a TCP connection as a ladder of at most 40 packets (first, last and notable ones), with its masked header
         sections."""

@@ -1,5 +1,5 @@
-"""Write reports: one folder per reader, one module per format.
+"""Write reports, with one module per format.
 
-`terminal` is for people, `data` for programs; `html`, `packets`, `ladder` and `comparison` have their own purposes. `filter`
-reduces a report to the requested part. Modules are imported individually, because most runs need only one.
+The folder `terminal` contains formats for people, and `data` formats for programs. The module `filter` reduces a report to the
+requested part. Modules are imported individually, because most runs need only one.
 """

@@ -104,7 +104,9 @@ class Server(TypedDict):
 
     by: Literal["server"]
     name: Endpoint
-    names: Annotated[list[str], Field(description="its most frequent Host fields or, without HTTP, TLS server names")]
+    names: Annotated[
+        list[str], Field(description="the server's most frequent Host fields or, without HTTP, its TLS server names")
+    ]
     requests: int
     failed: Annotated[int, Field(description="requests that failed according to the findings")]
     unanswered: Annotated[int, Field(description="requests without a final response")]
@@ -112,11 +114,11 @@ class Server(TypedDict):
     status_4xx: int
     status_5xx: int
     server_time: ServerTime
-    time_lost: Annotated[Seconds, Field(description="time lost according to the findings on its connections")]
+    time_lost: Annotated[Seconds, Field(description="time lost on the server's connections, according to the findings")]
     time_lost_by_rule: dict[str, Seconds]
     connections: int
     failed_connections: Annotated[
-        int, Field(description="connections to it that failed without a request, according to the findings")
+        int, Field(description="connections to the server that failed without a request, according to the findings")
     ]
     unusable_connections: Annotated[int, Field(description="connections that failed without a request or were never established")]
     requests_per_connection: float | None
@@ -132,7 +134,7 @@ class Diagnosis(Answer, Paged):
     seconds_lost: Seconds
     findings: list[Cause]
     servers: Annotated[list[Server], Field(description="requests, failures and response times of the worst servers")]
-    failed_responses: Annotated[list[str], Field(description="servers that answered with 500 or above, with known reasons")]
+    failed_responses: Annotated[list[str], Field(description="responses with status 500 or above by server, with known reasons")]
     not_judged: list[str]
     limits_reached: list[str]
     not_analysed: list[str]
@@ -225,8 +227,8 @@ class Step(TypedDict):
     from_client: bool
     flags: str
     length: Annotated[int, Field(description="bytes of payload")]
-    text: Annotated[str, Field(description="what it carries")]
-    notes: Annotated[list[str], Field(description="what the evidence of the finding says about it")]
+    text: Annotated[str, Field(description="what the packet carries")]
+    notes: Annotated[list[str], Field(description="notes on the packet in the finding's evidence")]
     marks: Annotated[list[str], Field(description="marks from TCP analysis, such as retransmission")]
     before: Wait
     evidence: bool
@@ -248,7 +250,7 @@ class Head(TypedDict):
     exchange: Exchange
     frame: Frame
     bytes: int
-    lines: Annotated[list[str] | None, Field(description="masked; null if it was not captured completely")]
+    lines: Annotated[list[str] | None, Field(description="masked lines; null if the head was not captured completely")]
     more: Annotated[int, Field(description="number of omitted lines")]
 
 
@@ -267,7 +269,9 @@ class RelatedConnection(TypedDict):
     """A connection that a finding involves in addition to the finding's own connection."""
 
     connection: ConnectionFacts | None
-    role: Annotated[str, Field(description="why it is shown, such as 'behind the gateway (exchange 0)' or 'of finding 2'")]
+    role: Annotated[
+        str, Field(description="why the connection is shown, such as 'behind the gateway (exchange 0)' or 'of finding 2'")
+    ]
     ladder: Ladder
 
 
@@ -276,7 +280,7 @@ class ShowAnswer(Answer):
     connection: ConnectionFacts | None
     ladder: Ladder
     related: Annotated[
-        list[RelatedConnection], Field(description="connections behind a gateway, and connections of causes of the finding")
+        list[RelatedConnection], Field(description="connections behind a gateway, and connections of the finding's causes")
     ]
     heads: list[Head]
     more_heads: int

@@ -36,7 +36,7 @@ class Failures:
 
     `own`: the number of responses that the server generated as a gateway, by kind of gateway-error finding. `passed_on`: the
     number of responses that the server forwarded as a gateway, by upstream server. `repeated`: the number of responses that a
-    gateway received from this server but did not forward, because it repeated the request.
+    gateway received from this server but did not forward, because the gateway repeated the request.
     """
 
     status: int
@@ -56,8 +56,8 @@ class ServerAnswers(NamedTuple):
 
     `server`: None stands for all servers that a long live capture could not count individually, because there were too many.
     `classes`: the number of responses by class, such as "2xx". `hidden`: the number of responses, by status of 500 or above, that
-    were a gateway's last response for a client's request, although the client got no server error for this request. Requests
-    with a gateway-error finding are not counted.
+    a gateway received in its last attempt for a client's request, although the client got no server error. Requests with a
+    gateway-error finding are not counted.
     """
 
     server: str | None
@@ -249,7 +249,7 @@ class _Blamed:
         for place, (server, status) in failed.items():
             behind = last.get(place)
             kind, outer = told.get((capture, *place)), place
-            # in a chain of gateways, the finding may be about the exchange of an outer one
+            # in a chain of gateways, the finding may be about the exchange of an outer gateway
             while not kind and server in known.fronts and outer in front_of:
                 outer = front_of[outer]
                 kind = told.get((capture, *outer))

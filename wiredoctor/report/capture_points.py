@@ -1,4 +1,4 @@
-"""Recognize conversations that several captures of a report contain, because they were captured at several points of their path.
+"""Recognize conversations that several captures contain, because each capture was made at another point of the path.
 
 Each capture is analyzed by itself, so requests and problems of such a conversation count once per point. Addresses that a NAT
 changed are not recognized.
@@ -44,10 +44,10 @@ def shared_conversations(report: Report) -> SharedConversations:
 
     Two connections of different captures are one conversation if their addresses and ports are equal, and if one of two
     conditions holds. First: they transferred the same number of bytes in each direction and the same number of exchanges, and
-    began within CLOCK_OFFSET of each other. In addition, the later one began with a SYN, or before the earlier one ended. Second:
-    both existed at the same time for more than half of the lifetime of the shorter connection. The second condition recognizes
-    conversations that look different at both points because of losses. Loopback addresses exist on every host, so only the first
-    condition counts for them.
+    began within CLOCK_OFFSET of each other. In addition, the later connection began with a SYN, or before the earlier one ended.
+    Second: both connections existed at the same time for more than half of the lifetime of the shorter connection. The second
+    condition recognizes conversations that look different at both points because of losses. Loopback addresses exist on every
+    host, so only the first condition counts for them.
     """
     if len(report.captures) < 2:
         return SharedConversations(0, 0)

@@ -16,7 +16,7 @@ from wiredoctor.text.time_of_day import nanoseconds
 _AFTER_ALL = 1000
 """The sort value of a request without a response, which has no status to sort by.
 
-It is higher than all status codes, so these requests come first when rows are sorted by descending status.
+This value is higher than all status codes, so these requests come first when rows are sorted by descending status.
 """
 
 _AFTER_KNOWN = 1 << 61

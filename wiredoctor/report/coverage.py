@@ -126,7 +126,7 @@ class Coverage(NamedTuple):
     carried: Mapping[str, int]
     """The number of connections by protocol (tables.PROTOCOLS)."""
     snap_length: int | None
-    """The number of bytes after which packets were cut, if that may be too few to recognize the protocol of a connection."""
+    """The number of bytes after which packets were cut, if that may hide the protocol of a connection; otherwise None."""
     servers: tuple[ServerAnswers, ...] = ()
     knows_failures: bool = True
     """True if every rule that reports failures ran. Otherwise, a rule that did not run may explain a failure."""
@@ -312,7 +312,7 @@ def _subject_of(rule: Checked) -> TableSubject:
 def _nothing_for(connections: int, exchanges: int) -> str:
     if not connections:
         return "no TCP connection was seen"
-    return "the data they check was not captured in both directions" if exchanges else "no HTTP exchange was seen"
+    return "the data that these rules check was not captured in both directions" if exchanges else "no HTTP exchange was seen"
 
 
 def _count_checked(report: Report, carried: dict[str, int], exchanges: int, captures: int) -> list[CheckedCount]:

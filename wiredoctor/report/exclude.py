@@ -73,7 +73,7 @@ def without_known(report: Report, fingerprints: Collection[str], baseline: str) 
 
 
 def leave_out(report: Report, by: LeftOutBy, reason: str, unwanted: Callable[[Finding], bool]) -> Report:
-    """Return the report without the findings for which `unwanted` is true, and with a note that says what excluded them."""
+    """Return the report without the findings for which `unwanted` is true. A new entry in `left_out` counts these findings."""
     gone = [f for f in report.findings if unwanted(f)]
     if not gone:
         return report

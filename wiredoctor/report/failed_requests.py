@@ -70,7 +70,10 @@ def knows_failures(report: Report) -> bool:
 
 
 def find_failed(report: Report, reach: Coverage) -> FailedRequests:
-    """Count the failures of a report. A request that a gateway forwarded counts once, as the gateway's client experienced it."""
+    """Count the failures of a report. A request that a gateway forwarded counts once, as the gateway's client experienced it.
+
+    `reach`: the coverage of the report.
+    """
     failed = failed_exchanges(report)
     backs = _backs(report, failed.values())
     requests = [(f, 1) for place, f in failed.items() if place not in backs]
@@ -194,8 +197,8 @@ class _Causes:
         """Return a finding with the most frequent first cause of these failures, and the number of failures with this cause.
 
         `failures`: each finding with the number of failures that it represents. Causes with the same rule, kind and server are
-        counted together, and represented by the finding with the longest delay. If causes are equally frequent, the earlier one
-        is returned. Return None if there are no failures.
+        counted together, and represented by the finding with the longest delay. If causes are equally frequent, the cause
+        that comes first in `failures` is returned. Return None if there are no failures.
         """
         number: Counter[tuple[str | None, ...]] = Counter()
         example: dict[tuple[str | None, ...], Finding] = {}

@@ -256,7 +256,7 @@ def _exchange_filter(
         keep &= pl.col("request_id").str.contains(wanted.request_id, literal=True)
     if not (wanted.hosts or wanted.names or wanted.ports):
         return lambda exchanges: exchanges.filter(keep)
-    # a connection may carry requests for several hosts, so a Host field alone does not select all of it
+    # a connection may carry requests for several hosts, so a Host field alone does not select the connection
     whole = named._replace(rows=None if named.rows is None else named.rows.filter(pl.col("exchange").is_null()))
     place = wanted._replace(begin=None, end=None)
     scan = report.scan_connections().select("capture", "connection", *_ENDS, *_TRANSLATED)

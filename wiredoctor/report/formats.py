@@ -96,10 +96,10 @@ def write(report: Report, name: str, out: BinaryIO, options: Options) -> None:
 
 
 def wants_packets(names: Iterable[str]) -> bool:
-    """Return whether one of these formats reads the capture again."""
+    """Return whether any of the formats in `names` reads the capture again."""
     return any(FORMATS[name].packets for name in names)
 
 
 def needs_packets(names: Iterable[str]) -> bool:
-    """Return whether one of these formats cannot be written without the packets."""
+    """Return whether any of the formats in `names` cannot be written without the packets."""
     return any(FORMATS[name].packets == "needed" for name in names)

@@ -52,7 +52,7 @@ class Group:
 
     @cached_property
     def worst(self) -> Finding:
-        """The most expensive finding; of equally expensive ones, the one that was first seen."""
+        """The most expensive finding; among equally expensive findings, the one that was seen first."""
         return min(self.findings, key=lambda f: (-(f.delay or 0.0), f.first_seen_time, f.first_seen))
 
     @cached_property
@@ -105,7 +105,8 @@ def _nanoseconds(time: str) -> float:
 def problem_key(f: Finding) -> ProblemKey:
     """Return a key that all occurrences of a problem have in common.
 
-    Occurrences may differ in client, path and capture. If a problem has no server, they must have the same capture and client.
+    Occurrences may differ in client, path and capture. If a problem has no server, its occurrences have the same capture and
+    client.
     """
     place = (f.server, None) if f.server is not None else (f.capture, host(f.client))
     return f.rule, f.kind, f.side, f.severity, *place

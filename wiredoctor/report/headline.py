@@ -137,7 +137,9 @@ def headline(report: Report, groups: Sequence[Group], reach: Coverage, shown: st
     The first sentences say what is missing from the report or its captures. Then comes the first of the following facts that
     applies: nothing could be judged, requests failed, another error, time lost, a warning, or the text that `health` returns. The
     text also counts rejected requests, connection attempts that failed in addition to requests, and two things that no finding
-    explains: unanswered requests, and statuses of 500 and above. `shown`: a description of the report's filter.
+    explains: unanswered requests, and statuses of 500 and above.
+
+    `groups`: the problems, worst first. `reach`: the coverage of the report. `shown`: a description of the report's filter.
     """
     return " ".join([*missing(report), _finding_or_health(report, groups, reach, shown)])
 
@@ -151,7 +153,7 @@ def missing(report: Report) -> list[str]:
 def doubts(report: Report, reach: Coverage, shown: str = "") -> list[str]:
     """Return sentences about missing data and unexplained failures, for a quiet report without findings.
 
-    The list is empty if there are none. `shown`: a description of the report's filter.
+    The list is empty if there are none. `reach`: the coverage of the report. `shown`: a description of the report's filter.
     """
     lines = [*incomplete(report), *lacking(report)]
     if not unexplained(reach) and reach.exchanges:
@@ -227,8 +229,8 @@ def health(report: Report, reach: Coverage, shown: str = "", *, notes: int = 0, 
     """Return the sentence for a report without lost time, and without errors and warnings except about the capture itself.
 
     The sentence says that nothing is wrong only under two conditions: every request was answered completely and without a server
-    error, and every rule that reports failures ran. `shown`: a description of the report's filter. `notes`: the number of notes.
-    `lossy`: whether a finding reports that packets are missing from the capture.
+    error, and every rule that reports failures ran. `reach`: the coverage of the report. `shown`: a description of the report's
+    filter. `notes`: the number of notes. `lossy`: whether a finding reports that packets are missing from the capture.
     """
     scope = f" ({shown})" if shown else ""
     doubts = unexplained(reach) + ([] if report.exchange_count else ["no HTTP exchange was seen"])
@@ -369,7 +371,7 @@ def _because(finding: Finding, title: str, idle_timeouts: Mapping[tuple[str, str
 
 
 def _idle_timeout(finding: Finding, idle_timeouts: Mapping[tuple[str, str | None], float]) -> float:
-    """Return the idle timeout (s) of a finding's server: the known one, otherwise the one that the finding shows, otherwise 0."""
+    """Return the known idle timeout (s) of a finding's server, otherwise the timeout that the finding shows, otherwise 0."""
     known = idle_timeouts.get((finding.capture, finding.server))
     shown = float(finding.measures.get("limit", 0.0)) if finding.kind != "forgotten" else 0.0
     return known if known is not None else shown if shown >= LEAST_IDLE_TIMEOUT else 0.0

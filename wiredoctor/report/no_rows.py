@@ -147,7 +147,7 @@ def packet_times(report: Report) -> str:
 
 
 def _first_and_last(report: Report) -> tuple[int, int] | None:
-    """Return the earliest and the latest time of all captures, in ns since 1970; None if no capture has times of day."""
+    """Return the earliest and the latest time of all captures, in ns since 1970; None if no capture has timestamps."""
     moments = [
         moment for c in report.captures for time in (c.first_time, c.last_time) if (moment := nanoseconds(time)) is not None
     ]

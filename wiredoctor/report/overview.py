@@ -118,8 +118,8 @@ def split_rows(report: Report, groups: Sequence[Group]) -> tuple[list[Row], Sequ
 def notes_on_times(report: Report, groups: Sequence[Group]) -> str:
     """Return one or two sentences that explain the times lost; "" if nothing has to be explained.
 
-    The first sentence says that a cause precedes its effects, even if they cost more time. It is omitted if there are more than
-    MAX_ROWS problems. The second one says that times overlap, so they add up to more than the total.
+    The first sentence says that a cause precedes its effects, even if the effects cost more time. This sentence is omitted if
+    there are more than MAX_ROWS problems. The second sentence says that times overlap, so they add up to more than the total.
     """
     costs = [(SEVERITIES.index(group.worst.severity), -(group.delay or 0.0)) for group in groups]
     notes = [] if costs == sorted(costs) or len(groups) > MAX_ROWS else [CAUSES_FIRST]
@@ -140,7 +140,7 @@ def number_of_others(left: Sequence[Group]) -> str:
 
 
 def occurrences_by_rule(left: Sequence[Group]) -> list[tuple[str, int]]:
-    """Return the rules of these problems, in alphabetical order, each with the number of its occurrences."""
+    """Return the rules of the problems in `left`, in alphabetical order, each with the number of its occurrences."""
     number: dict[str, int] = {}
     for group in left:
         number[group.worst.rule] = number.get(group.worst.rule, 0) + group.count

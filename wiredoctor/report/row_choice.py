@@ -59,7 +59,8 @@ class Grouping(StrEnum):
 class ServerOrder(StrEnum):
     """The order of the rows of servers.
 
-    If rows are sorted by a time (`p50` to `max`), rows with too few responses for it come last, sorted by their longest time.
+    If rows are sorted by a time (`p50` to `max`), rows with too few responses for this time come last, sorted by their longest
+    time.
     """
 
     failed = "failed"

@@ -251,8 +251,9 @@ def overall_statistics(report: Report) -> ServerStatistics:
 def _judged(report: Report) -> pl.LazyFrame | None:
     """Return the exchanges that are counted differently because of findings, with four flags; None if there are none.
 
-    `is_failed`: the exchange failed. `is_error`: a finding of severity error is about it. `is_left`: the client closed the
-    connection early and lost nothing (a note of client-abort). `is_try`: a gateway sent it to serve a client request that failed.
+    `is_failed`: the exchange failed. `is_error`: a finding of severity error is about the exchange. `is_left`: the client closed
+    the connection early and lost nothing (a note of client-abort). `is_try`: a gateway sent the request to serve a client's
+    request that failed.
     """
     failed = failed_exchanges(report)
     places: dict[tuple[str, int | None, int], list[bool]] = {place: [True, False, False, False] for place in failed}
@@ -303,7 +304,7 @@ def _rows(report: Report, exchanges: pl.LazyFrame, connections: pl.LazyFrame, by
     joined_on = _KEY if len(report.captures) > 1 else ["connection"]  # joining on a second column takes twice as long
     lost = ((c("over") & c("captured")) | c("is_error")).fill_null(value=False)
     key = {None: pl.lit(""), Grouping.server: c("server"), Grouping.client: c("client_host")}.get(by, c("own"))
-    # in a chain of gateways, an error that the outer one passed on counts as a failure of the inner one
+    # in a chain of gateways, an error that the outer gateway passed on counts as a failure of the inner gateway
     gateways = [server for known in report.gateways.values() for server in known.fronts]
     made_error = c("server_errors") & c("server").is_in(gateways)
     return narrow.join(ends, on=joined_on, how="left").select(

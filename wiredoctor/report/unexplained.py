@@ -113,8 +113,8 @@ def unexplained(reach: Coverage) -> list[str]:
 def rejections(answers: Answers) -> list[str]:
     """Return a list with a clause about responses that reject their request: "2 of 5 responses have status 400 or 413".
 
-    The list is empty if there are none. Other statuses of the class 4xx, such as 401 and 404, are part of normal use unless all
-    responses have them.
+    The list is empty if no response rejects its request. Other statuses of the class 4xx, such as 401 and 404, are part of normal
+    use unless all responses have a status of this class.
     """
     found = answers.rejections
     if answers.responses and answers.classes == {"4xx": answers.responses} and sum(found.values()) < answers.responses:

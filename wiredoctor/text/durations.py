@@ -12,7 +12,7 @@ UNITS = ((SECOND, "s"), (1_000_000, "ms"), (1_000, "us"), (1, "ns"))
 """The length of each unit in ns, longest first."""
 
 LONG = 120
-"""The minimum duration in seconds that is written with the two largest units of LONG_UNITS."""
+"""The minimum duration in seconds that is written with two of the LONG_UNITS, such as "3 min 20 s"."""
 
 LONG_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 """The length of each long unit in seconds, longest first."""

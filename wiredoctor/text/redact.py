@@ -57,7 +57,7 @@ def safe_traceback(error: BaseException, *, whole: bool = False) -> str:
 
 
 MASK = "\ue001"
-"""The character for a masked part in the texts of rules. In findings, `*` replaces it for programs, and MASKED for people.
+"""The character for a masked part in the texts of rules. In findings, it becomes `*` for programs, and MASKED for people.
 
 Text from packets is Latin-1, so it cannot contain this character.
 """
@@ -131,7 +131,7 @@ _LINK = Regex(
     r"|(?:accept[-_]?)?invit(?:e|ation)s?|unsub(?:scribe)?|opt[-_]?out|magic(?:[-_]?links?)?|login[-_]?link|one[-_]?time[-_]?login",
     re.IGNORECASE,
 )
-"""Matches path segments such as `verify` in links sent by mail: the next segment is a secret of the receiver of the mail."""
+"""Matches path segments such as `verify` in links sent by mail, in which the next segment is a secret."""
 
 _PLAIN = Regex(r"[A-Za-z._-]*|v[0-9]{1,2}")
 """Matches path segments that are not redacted even after a segment that matches _LINK: plain words, file names and versions."""
@@ -288,7 +288,7 @@ temporarily temporary the this time timed timeout timedout to token too traffic 
 unauthorized unavailable under unexpected unknown unprocessable unreachable unreadable unsupported up update upgrade upstream
 uri url us use used user variant version was whoa with you your
 """
-"""Words of registered reason phrases, and of those that common servers use."""
+"""Words of registered reason phrases, and of phrases that common servers use."""
 
 _USUAL_WORDS = frozenset(_PHRASES.split())
 

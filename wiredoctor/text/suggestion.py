@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 _LONG = 4
-"""The minimum length of a word of a name that is compared alone: shorter words, such as ack, are in many names."""
+"""The minimum length of a word that is compared by itself. Shorter words, such as ack, occur in many names."""
 
 
 def suggestion(name: str, known: Iterable[str], otherwise: str = "") -> str:
     """Return "; did you mean X?" with the most similar known name, or `otherwise` if no name is similar.
 
-    A known name is also similar if one of its words is: "nagel" leads to nagle-delayed-ack.
+    A known name is also similar if one of its words is similar: "nagel" leads to nagle-delayed-ack.
     """
-    import difflib  # few runs suggest a name
+    import difflib  # imported only when needed, because few runs suggest a name
 
     wanted, names = name.lower().replace("_", "-"), sorted(known)
     whole = difflib.get_close_matches(wanted, names, n=1, cutoff=0.6)

@@ -129,7 +129,7 @@ class Clock(NamedTuple):
 
     @classmethod
     def of(cls, spans: Iterable[tuple[str | None, str | None]]) -> Clock:
-        """Return the clock for some captures, which starts at the earliest of them.
+        """Return a clock for some captures. Its `first` is the earliest time of all captures.
 
         `spans`: the first and the last time of each capture, in RFC 3339.
         """

@@ -211,12 +211,12 @@ def _of_finding(one: SideFinding, alike: int) -> Iterator[str]:
     yield f"{one.rule}{kind}: {_SEEN[one.seen]}{place}{request}{worst}"
     if one.shares and any((one.shares.client, one.shares.between, one.shares.server)):
         yield (
-            f"from its first packet to its last, {duration(one.shares.client)} was spent on the client's side, "
+            f"from the finding's first packet to its last, {duration(one.shares.client)} was spent on the client's side, "
             f"{duration(one.shares.between)} between the points, and {duration(one.shares.server)} on the server's side"
         )
     if one.lost:
         frames = f"frame{'s' if len(one.lost) > 1 else ''} {_some(list(map(str, one.lost)), ', ')}"
-        yield f"{count(len(one.lost), 'packet')} of its connection lost between the points during this time ({frames})"
+        yield f"{count(len(one.lost), 'packet')} of this connection lost between the points during this time ({frames})"
     if one.why:
         yield one.why
 

@@ -81,7 +81,7 @@ def _wiredoctor_fields(report: Report) -> dict[str, Any]:
 
 def _comment(report: Report, entries: int, *, bodies: bool) -> str:
     """Describe what the archive contains and what it omits."""
-    said = ["A page is a capture. Times of an entry are those at the capture point."]
+    said = ["Each page stands for a capture. The times of entries were measured at the capture point."]
     if left := report.exchange_count - entries:
         said.append(f"{count(left, 'exchange')} omitted because no request was captured.")
     kept = [c.file for c in report.captures if c.file in report.packets]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 
 MAX_SERVERS = 1000
-"""The maximum number of servers in a report, the worst ones; `servers --format json` lists all of them."""
+"""The maximum number of servers in a report, which contains the worst ones. `servers --format json` lists all servers."""
 
 
 def write_as(report: Report, out: Sink, options: Options) -> None:
@@ -168,7 +168,7 @@ def separate(elements: Iterable[dict[str, Any]]) -> Iterator[bytes]:
 
 
 def ascii_text(value: Any) -> str:
-    """Encode JSON in ASCII, so no character of it can control a terminal."""
+    """Encode JSON in ASCII, so the text cannot control a terminal."""
     return _ENCODER.encode(value).replace("\x7f", "\\u007f")
 
 

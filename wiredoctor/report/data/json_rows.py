@@ -91,7 +91,7 @@ def _add(lines: Ordered, report: Report, batch: pl.DataFrame, keys: list[str], c
 
 
 class _Pieces:
-    """A file that keeps what is written to it, without the copies that BytesIO makes as it grows."""
+    """A file in memory that keeps all written pieces. Unlike BytesIO, it does not copy earlier pieces as it grows."""
 
     def __init__(self) -> None:
         self.pieces: list[bytes] = []

@@ -85,7 +85,7 @@ CAPTURE = _object(
     "a capture file that was read",
     file=_text("name of the file as given, or a common name for several files that were read as one capture"),
     format=_text("pcap, pcapng or snoop"),
-    link_types=_list(_text("name of a link type"), "link types of its interfaces"),
+    link_types=_list(_text("name of a link type"), "link types of the capture's interfaces"),
     packets=_integer("packet records read"),
     bytes=_integer("size of the file in bytes"),
     first_time=_or_null(
@@ -93,11 +93,11 @@ CAPTURE = _object(
     ),
     last_time=_or_null(_text("latest timestamp; the last packet may have an earlier one if the clock was set back", pattern=UTC)),
     encapsulations=_list(
-        _object("packets in an encapsulation", name=_text("VXLAN, MPLS, ..."), packets=_integer("number of packets with TCP", 1)),
+        _object("packets in an encapsulation", name=_text("VXLAN, MPLS, ..."), packets=_integer("number of TCP packets", 1)),
         "encapsulations around TCP other than IP, the link layer and VLAN tags; a packet may have several",
     ),
     not_analysed=_list(
-        _object("packets that were not analyzed", reason=_text("the reason"), packets=_integer("how many", 1)),
+        _object("packets that were not analyzed", reason=_text("the reason"), packets=_integer("number of packets", 1)),
         "packets of the file that were not analyzed, by reason",
     ),
     files=_list(
@@ -107,8 +107,8 @@ CAPTURE = _object(
     translations=_list(
         _object(
             "connections to a server that were captured before and after address translation (NAT)",
-            server=_text("its endpoint before the translation; empty for servers beyond the first 64"),
-            translated_server=_text("its endpoint after the translation"),
+            server=_text("endpoint of the server before the translation; empty for servers beyond the first 64"),
+            translated_server=_text("endpoint of the server after the translation"),
             connections=_integer("number of connections", 1),
         ),
         "connections captured before and after address translation; only packets captured before the translation were analyzed",
@@ -120,7 +120,7 @@ CAPTURE = _object(
         "those after reordercap; otherwise they differ, because packets are not sorted across a clock step. Connection numbers "
         "are always those of the file",
     },
-    clock_steps=_integer("packets that were not sorted, although the previous packet on their interface has a later timestamp"),
+    clock_steps=_integer("how often the timestamps of an interface go backward; packets that were sorted by time do not count"),
     damage=_or_null(_text("the part of the file that could not be read; null if all of it was read")),
 )
 
@@ -129,20 +129,20 @@ FINDING = _of_keys("a diagnosis with its evidence", KEYS)
 _NUMBERS: Schema = {"type": "object", "additionalProperties": _integer("how many", 1)}
 ANSWERS = _object(
     "the final responses of a server",
-    server=_or_null(_text("its address and port; null if a long live capture has too many servers")),
-    classes=_NUMBERS | {"description": "number by status class: 2xx, 3xx, ..."},
+    server=_or_null(_text("address and port; null for the servers that a long live capture could not count individually")),
+    classes=_NUMBERS | {"description": "number of responses by status class: 2xx, 3xx, ..."},
     failures=_list(
         _object(
             "responses with one status of 500 or above",
             status=_integer("the status code"),
-            count=_integer("how many", 1),
+            count=_integer("number of responses", 1),
             own=_NUMBERS
             | {
                 "description": "responses that a gateway generated itself, by the kind of their gateway-error finding; the kind "
                 "shows the reason"
             },
             passed_on=_NUMBERS | {"description": "responses that a gateway forwarded, by the server that sent them"},
-            repeated=_integer("responses after which a gateway sent the request to another server"),
+            repeated=_integer("responses that a gateway did not forward, because it sent the request again"),
             unexplained=_integer("responses without an explanation"),
         ),
         "responses with status 500 or above, by status",
@@ -151,10 +151,12 @@ ANSWERS = _object(
 
 _PERCENTILE = _or_null(_seconds("time from the end of a request to the start of its response; null without a response", least=0))
 SERVER = _object(
-    "the requests to a server, and how it answered",
+    "the requests to a server, and the server's responses",
     by={"const": "server", "description": "what the requests are grouped by"},
-    name=_from_packet("its address and port"),
-    names=_list(_from_packet("a name"), "its most frequent Host fields or, without HTTP, its TLS server names; at most three"),
+    name=_from_packet("address and port of the server"),
+    names=_list(
+        _from_packet("a name"), "the server's most frequent Host fields or, without HTTP, its TLS server names; at most three"
+    ),
     requests=_integer("captured requests"),
     failed=_integer("requests that failed according to the findings, as in the headline, including findings that were left out"),
     unanswered=_integer("requests without a final response"),
@@ -162,23 +164,23 @@ SERVER = _object(
     status_4xx=_integer("responses with a status of 400 to 499"),
     status_5xx=_integer("responses with a status of 500 or above"),
     server_time=_object(
-        "percentiles (nearest rank) and maximum of its response time",
+        "percentiles (nearest rank) and maximum of the server's response time",
         p50=_PERCENTILE,
         p95=_PERCENTILE,
         p99=_PERCENTILE,
         max=_PERCENTILE,
     ),
-    time_lost=_seconds("sum of the delays of its findings", least=0),
+    time_lost=_seconds("sum of the delays of the server's findings", least=0),
     time_lost_by_rule={
         "type": "object",
         "additionalProperties": _seconds("delay", least=0),
-        "description": "sum of the delays of its findings, by rule, the costliest first",
+        "description": "sum of the delays of the server's findings by rule, the costliest rule first",
     },
-    connections=_integer("connections to it"),
+    connections=_integer("connections to the server"),
     requests_per_connection=_or_null({"type": "number", "minimum": 0, "description": "requests per connection"}),
-    failed_connections=_integer("connections to it that failed without a request, according to the findings"),
+    failed_connections=_integer("connections to the server that failed without a request, according to the findings"),
     unusable_connections=_integer(
-        "connections to it that failed without a request or were never established, with or without a finding"
+        "connections to the server that failed without a request or were never established, with or without a finding"
     ),
 )
 
@@ -189,13 +191,15 @@ NOT_JUDGED = _object(
     exchange=_or_null(_integer("index of the exchange in its connection; null if the entry concerns the connection")),
     client=_text("client endpoint, address:port", pattern=ENDPOINT),
     server=_text("server endpoint, address:port", pattern=ENDPOINT),
-    request=_or_null(_from_packet("method and target of that exchange, values of the query masked")),
+    request=_or_null(_from_packet("method and target of the request, with the values of the query masked")),
     reason=_one_of("the reason why it is not judged", tuple(UNJUDGED)),
-    message=_text("what the capture shows about it"),
-    frame=_integer("the frame to look at, equal to frame.number", 1),
-    time=_text("time of that frame, RFC 3339 UTC", pattern=UTC),
-    elapsed=_seconds("time of that frame, since the first packet of the capture"),
-    waited=_or_null(_seconds("time from its last packet to the end of the capture; null if it had ended before")),
+    message=_text("what the capture shows about the exchange or connection"),
+    frame=_integer("number of the packet to look at, equal to frame.number", 1),
+    time=_text("time of the packet `frame`, RFC 3339 UTC", pattern=UTC),
+    elapsed=_seconds("time of the packet `frame`, since the first packet of the capture"),
+    waited=_or_null(
+        _seconds("time from the last packet of the exchange to the end of the capture; null unless the client was still waiting")
+    ),
     idle=_or_null(_seconds("time without data before the server cut a WebSocket or a response; otherwise null", least=0)),
 )
 
@@ -214,7 +218,7 @@ CONNECTION = _object(
     end=_seconds("time of the last packet, since the first packet of the capture"),
     rtt_client=_or_null(_seconds("round trip between capture point and client; null if unknown", least=0)),
     rtt_server=_or_null(_seconds("round trip between capture point and server; null if unknown", least=0)),
-    protocol=_one_of("the protocol of its payload; none: no payload was captured", PROTOCOLS),
+    protocol=_one_of("the protocol of the payload; none: no payload was captured", PROTOCOLS),
     history=_text(
         "a letter for the first packet of each kind, upper case from the client: S SYN, H SYN-ACK, A ACK, D data, "
         "F FIN, R RST, G gap, T retransmission, W zero window",
@@ -226,7 +230,7 @@ CONNECTION = _object(
             ("client", "server", "both"),
         )
     ),
-    close=_or_null(_one_of("how it was closed", ("fin", "rst"))),
+    close=_or_null(_one_of("how the connection was closed", ("fin", "rst"))),
     connection=_integer("connection id, the same as `id`"),
     duration=_seconds("end - start"),
 )
@@ -236,10 +240,10 @@ def _message(meaning: str, first: dict[str, Schema], last: dict[str, Schema]) ->
     return _object(
         meaning,
         **first,
-        frame=_or_null(_integer("packet with its first byte", 1)),
-        last_frame=_or_null(_integer("packet that supplied its last missing byte", 1)),
-        start=_or_null(_seconds("when its first byte was captured")),
-        end=_or_null(_seconds("when its last missing byte was captured")),
+        frame=_or_null(_integer("frame number of the packet with the message's first byte", 1)),
+        last_frame=_or_null(_integer("frame number of the packet that supplied the message's last missing byte", 1)),
+        start=_or_null(_seconds("time of the message's first byte, since the first packet of the capture")),
+        end=_or_null(_seconds("time of the message's last missing byte, since the first packet of the capture")),
         head_bytes=_or_null(_integer("start line and header section with the empty line, in bytes")),
         body_bytes=_or_null(_integer("captured content, without chunk framing, in bytes")),
         framing=_one_of("how the end of the message is determined, RFC 9112 section 6.3", FRAMINGS),
@@ -251,7 +255,7 @@ _REQUEST = _message(
     "the request; null if it was not captured",
     {
         "method": _from_packet("method"),
-        "target": _from_packet("request target, values of the query masked"),
+        "target": _from_packet("request target, with the values of the query masked"),
         "host": _from_packet("Host field"),
         "version": _from_packet("HTTP version"),
     },
@@ -266,7 +270,7 @@ _RESPONSE = _message(
         "version": _from_packet("HTTP version"),
     },
     {
-        "end_reason": _one_of("the reason for its end, or why the end is unknown", END_REASONS),
+        "end_reason": _one_of("why the response ended, or why its end is unknown", END_REASONS),
         "persistent": {"type": "boolean", "description": "true if the exchange left the connection open, RFC 9112 section 9.3"},
         "interim": _list(_integer("status code"), "status codes of the preceding 1xx responses"),
     },
@@ -276,7 +280,7 @@ EXCHANGE = _object(
     "a request and its response",
     capture=_text("file"),
     connection=_integer("connection id"),
-    index=_integer("index in its connection, from 0"),
+    index=_integer("index of the exchange in its connection, from 0"),
     request_id=_or_null(_text("value of X-Request-Id, X-Correlation-Id, X-Amzn-Trace-Id or traceparent, if it is well-formed")),
     request=_or_null(_REQUEST),
     response=_or_null(_RESPONSE),
@@ -286,7 +290,7 @@ EXCHANGE = _object(
         server=_or_null(_seconds("response start - request end, at least 0", least=0)),
         response=_or_null(_seconds("response end - response start")),
         stalled=_list(
-            _object("a finding that delayed this exchange", rule=_text("rule"), delay=_seconds("its delay", least=0)),
+            _object("a finding that delayed this exchange", rule=_text("rule"), delay=_seconds("delay of the finding", least=0)),
             "findings that delayed this exchange; their delays are part of the other three times",
         ),
         limited=_list(
@@ -304,7 +308,7 @@ EXCHANGE = _object(
     ),
     gateway=_or_null(
         _object(
-            "its role at a gateway (reverse proxy) if the capture contains both sides; otherwise null",
+            "role of the exchange at a gateway (reverse proxy); null unless the capture contains both sides of the gateway",
             role=_one_of(
                 "front: between client and gateway; back: between gateway and server; both: between two gateways",
                 ("front", "back", "both"),
@@ -316,21 +320,21 @@ EXCHANGE = _object(
             tries=_list(
                 _object(
                     "an exchange between gateway and server, or a connection attempt without a request",
-                    connection=_integer("its connection"),
-                    exchange=_or_null(_integer("its index; null for a connection without a request")),
+                    connection=_integer("connection id"),
+                    exchange=_or_null(_integer("index of the exchange; null for a connection without a request")),
                 ),
                 "attempts of the gateway to forward this exchange, in order; empty if the role is back",
             ),
             front=_or_null(
                 _object(
                     "the client's exchange for which the gateway sent this one; null if the role is front, or if unknown",
-                    connection=_integer("its connection"),
-                    exchange=_integer("its index"),
+                    connection=_integer("connection id of the client's exchange"),
+                    exchange=_integer("index of the client's exchange"),
                 )
             ),
         )
     ),
-    exchange=_integer("index in its connection, the same as `index`"),
+    exchange=_integer("index of the exchange in its connection, the same as `index`"),
     client=_or_null(
         _text("client endpoint, address:port; null if a long live capture has dropped its connection", pattern=ENDPOINT)
     ),
@@ -354,7 +358,7 @@ EXCHANGE = _object(
     ),
 )
 
-_TOOL = _object("the program that wrote the report", name={"const": "wiredoctor"}, version=_text("its version"))
+_TOOL = _object("the program that wrote the report", name={"const": "wiredoctor"}, version=_text("version of the program"))
 
 _SUMMARY = _object(
     "numbers of the whole report",
@@ -388,38 +392,38 @@ _SUMMARY = _object(
         _object(
             "something that was judged only in part, or not at all",
             what=_one_of("the unit of the count", ("connections", "exchanges", "rules")),
-            count=_integer("how many", 1),
+            count=_integer("number of units", 1),
             reason=_text("the reason"),
         ),
         "what was judged only in part, or not at all; for packets see not_analysed of each capture",
     ),
     requests=_object(
-        "requests of the capture", count=_integer("how many"), answered=_integer("number of requests with a final response")
+        "requests of the capture", count=_integer("number"), answered=_integer("number of requests with a final response")
     ),
     responses=_list(
-        _object("final responses", status_class=_text("class of their status: 2xx, 3xx, ..."), count=_integer("how many", 1)),
+        _object("final responses", status_class=_text("class of their status: 2xx, 3xx, ..."), count=_integer("number", 1)),
         "number of final responses by status class",
     ),
     server_errors=_list(
-        _object("a status of 500 or above", status=_integer("the status code"), count=_integer("number of its responses", 1)),
+        _object("a status of 500 or above", status=_integer("the status code"), count=_integer("number of responses", 1)),
         "number of responses with a status of 500 or above, by status",
     ),
     left_out=_list(
         _object(
             "findings that are excluded from this report",
-            by=_one_of("what excluded them: an entry of the configuration, a baseline, or --min-confidence", LEFT_OUT_BY),
+            by=_one_of("what excluded the findings: an entry of the configuration, a baseline, or --min-confidence", LEFT_OUT_BY),
             reason=_text("the reason in the entry, the file of the baseline, or the minimum confidence"),
-            findings=_integer("how many", 1),
-            rules=_list(_text("name of a rule"), "their rules"),
+            findings=_integer("number of findings", 1),
+            rules=_list(_text("name of a rule"), "rules of these findings"),
         ),
         "excluded findings: known problems, or too low confidence",
     ),
     rules=_list(
         _object(
             "a rule that found something",
-            rule=_text("its name"),
+            rule=_text("name of the rule"),
             findings=_integer("number of findings", 1),
-            delay=_seconds("sum of their delays, overlaps counted once"),
+            delay=_seconds("sum of the delays of these findings, overlaps counted once"),
         ),
         "findings of each rule in all captures, before a limit, a baseline or the configuration excluded any",
     ),

@@ -44,9 +44,9 @@ _NOTIFICATIONS = {
     "not-read": "An input could not be read.",
     "incomplete": "The report does not cover everything that was requested.",
     "damaged": "The capture could not be read to its end.",
-    "limit": "A limit of wiredoctor was reached: parts were left out of the analysis.",
+    "limit": "A limit of wiredoctor was reached: parts of the capture were left out of the analysis.",
     "not-analysed": "Packets were not analyzed.",
-    "not-judged": "Something could not be judged, or only in part.",
+    "not-judged": "Something could not be judged, or could be judged only in part.",
     "left-out": "Findings were excluded from this report.",
     "captured-again": "Conversations were captured at several points; their findings count once per point.",
 }

@@ -175,8 +175,8 @@ def _card(number: int, one: FindingChange) -> Card:
             "less-often": "Less often; the difference is significant.",
         }.get(one.frequency, ""),
         {
-            "slower": "Each took longer; the difference is significant.",
-            "faster": "Each was shorter; the difference is significant.",
+            "slower": "Each occurrence took longer; the difference is significant.",
+            "faster": "Each occurrence was shorter; the difference is significant.",
         }.get(one.delay.verdict, ""),
         f"{one.why[0].upper()}{one.why[1:]}." if one.why else "",
     ]

@@ -1,4 +1,4 @@
-"""Encode the tables of a page as columns for its script: compact, in ASCII, and without characters that HTML could interpret."""
+"""Encode the tables of a page as columns for the page's script: compact, in ASCII, and without HTML markup."""
 
 from __future__ import annotations
 

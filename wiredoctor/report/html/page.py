@@ -79,7 +79,7 @@ def write(report: Report, out: Sink, *, quiet: bool = False, shown: str = "") ->
 
 @cache
 def environment() -> Environment:
-    """Return the template environment. It escapes all texts for HTML, and also characters that could mislead a reader."""
+    """Return the template environment, which escapes texts for HTML, and also escapes characters that could mislead a reader."""
     made = Environment(
         loader=PackageLoader("wiredoctor.report.html", "page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, finalize=_final,
@@ -219,7 +219,7 @@ def _page_texts(report: Report, groups: list[Group], shown: str, *, quiet: bool)
 def _cause(report: Report, groups: list[Group], far: Coverage) -> int:
     """Return the number of the card that shows the cause named in the headline.
 
-    Return 0 if there is no cause or no card, or if it is the first card, to which no link is needed.
+    Return 0 if there is no cause or no card, or if the card is the first one, which needs no link.
     """
     cause = find_failed(report, far).cause
     if cause is None:

@@ -164,7 +164,7 @@ class LadderMessages:
         return begun > 0 and last <= self._ends[connection][begun - 1]
 
     def text(self, row: dict[str, Any], side: Side) -> str:
-        """Describe what a segment that `side` sent carries: its payload and its FIN."""
+        """Describe the content of a segment that `side` sent: its payload and its FIN."""
         connection, begin, end = row["connection"], row["offset"], row["offset"] + row["length"]
         messages = self._messages.get((connection, side), [])
         parts: list[str] = []

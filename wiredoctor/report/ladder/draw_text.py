@@ -1,4 +1,4 @@
-"""Draw a ladder as text: one line per packet with an arrow, and the waits between them to scale."""
+"""Draw a ladder as text: one line per packet with an arrow, and the waits between packets drawn to scale."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def _rows(report: Report, plan: Plan, segments: list[dict[str, Any]] | None) -> 
 
 
 def _end(connections: list[dict[str, Any]], side: str) -> str:
-    """Return the endpoint on this side, or only its host if the connections have several ports; "" if they have several hosts."""
+    """Return the endpoint of the connections on `side`, or its host if there are several ports; "" if there are several hosts."""
     ends = {c[side] for c in connections}
     hosts = {host(end) or "" for end in ends}
     return ends.pop() if len(ends) == 1 else hosts.pop() if len(hosts) == 1 else ""

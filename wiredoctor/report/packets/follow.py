@@ -30,7 +30,7 @@ class Window(NamedTuple):
     direction: int | None = None
 
     def has(self, event: Run | Hole) -> bool:
-        """Return whether these bytes, or this gap, were requested."""
+        """Return whether the bytes or the gap in `event` were requested."""
         return (
             (self.direction is None or event.direction == self.direction)
             and (self.frames is None or self.frames[0] <= event.frame <= self.frames[1])

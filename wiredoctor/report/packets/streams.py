@@ -43,7 +43,7 @@ class Run(NamedTuple):
 
 
 class Hole(NamedTuple):
-    """Bytes that one side sent and that were not captured. `cut`: whether the snap length cut them off.
+    """Bytes that one side sent and that were not captured. `cut`: whether the snap length cut off these bytes.
 
     `frame` and `time` are those of the packet that reveals the gap.
     """

@@ -82,8 +82,8 @@ def write(
     """Write one line per connection.
 
     If `order` is time, captures follow one another, each with its connections in order of ids. Otherwise, the connections of all
-    captures are sorted together. `relative`: draw each bar from the start of its connection. This is also done if the connections
-    of several captures are sorted together.
+    captures are sorted together. `relative`: draw each bar from the start of its connection. Bars are also drawn like this if the
+    connections of several captures are sorted together.
     """
     names = names_of_captures(report, order)
     made = _layout(report, paper, names, order, relative=relative or bool(names))
@@ -138,7 +138,7 @@ def _layout(
     shown = [*optional][: len(fitting([*base.values()], [*optional.values()], room))]
     fields = base | {name: optional[name] for name in shown}
     bar = min(base["bar"].width + max(0, room - width([*fields.values()])), _MAX_BAR)
-    fields["bar"] = Field("bar", bar, right=False)  # keep the last character free for the sign after a bar
+    fields["bar"] = Field("bar", bar, right=False)  # keep space for the character after a bar
     if relative:
         axes = dict.fromkeys(facts["capture"], TimeAxis.spanning(0, most["longest"], bar - 1))
     else:
@@ -313,7 +313,7 @@ def _line(
 
 
 def _bar(row: Mapping[str, Any], layout: _Layout, exchanges: list[tuple[int, int]]) -> str:
-    """Return the bar that shows when a connection had exchanges, followed by the character for how it ended."""
+    """Return a bar that shows when a connection had exchanges; its last character shows how the connection ended."""
     axis, color = layout.axes[row["capture"]], layout.paper.color
     offset = row["start"] if layout.relative else 0
     first, last = axis.cell(row["start"] - offset), axis.cell(row["end"] - offset)

@@ -125,9 +125,9 @@ def write(
     """Write one line per exchange.
 
     If `order` is time, captures follow one another, each with its exchanges in order of first frames. Otherwise, the exchanges of
-    all captures are sorted together. `relative`: draw each bar from the start of its exchange. This is also done if the exchanges
-    of several captures are sorted together. `waiting_left_out`: the number of exchanges that --top leaves out only because they
-    were still waiting for a response.
+    all captures are sorted together. `relative`: draw each bar from the start of its exchange. Bars are also drawn like this if
+    the exchanges of several captures are sorted together. `waiting_left_out`: the number of exchanges that --top leaves out only
+    because they were still waiting for a response.
     """
     if report.secrets:
         out.write(f"{SECRETS}\n")
@@ -266,7 +266,7 @@ def _layout(
     more = min(max(0, facts.texts["request"] - request), spare // 2)
     bar = min(base["bar"].width + spare - more, _MAX_BAR)
     fields["request"] = Field("request", request + more, right=False)
-    fields["bar"] = Field("bar", bar, right=False)  # keep the last character free for the sign after a bar
+    fields["bar"] = Field("bar", bar, right=False)  # keep space for the character after a bar
     if relative:
         full = min(facts.longest, facts.usual) if facts.usual else facts.longest
         axes = dict.fromkeys(facts.spans, TimeAxis.spanning(0, round(full), bar - 1))

@@ -66,7 +66,7 @@ def names_of_captures(report: Report, order: Order) -> dict[str, str]:
         return {}
     try:
         common = os.path.commonpath([os.path.dirname(file) for file in files])
-    except ValueError:  # absolute and relative paths
+    except ValueError:  # some paths are absolute, others relative
         common = ""
     return {file: clean(os.path.relpath(file, common) if common else file) for file in files}
 

@@ -79,7 +79,7 @@ def _log_facts(result: ExplainedLog) -> str:
 
 
 def offset_text(offset: Offset | None) -> str:
-    """Describe by how much the clocks of log and capture differ, and how many lines show it."""
+    """Describe by how much the clocks of log and capture differ, and how many lines support this offset."""
     if offset is None:
         return "No line has the request and status of an exchange, so the offset of the log's clock is unknown; 0 is assumed."
     middle, half = offset.middle, max((offset.most - offset.least) // 2, 0)
@@ -98,7 +98,7 @@ def _write_line(writer: TerminalWriter, report: Report, one: ExplainedLine) -> N
     line, exchange = one.match.line, one.match.exchange
     writer.paragraph((f"Line {line.number}", "bold"), f"  {line_text(line)}", hang=2)
     if exchange is None:
-        writer.paragraph("No exchange in the capture matches it.", indent=2)
+        writer.paragraph("No exchange in the capture matches this line.", indent=2)
         return
     status = "no response" if exchange.status is None else f"status {exchange.status}"
     took = f" after {duration((exchange.end - exchange.start) / SECOND)}" if exchange.has_end else ""
@@ -112,7 +112,7 @@ def _write_line(writer: TerminalWriter, report: Report, one: ExplainedLine) -> N
     if len(one.findings) > MAX_FINDINGS:
         writer.paragraph(f"and {count(len(one.findings) - MAX_FINDINGS, 'more finding')}", indent=2)
     if not one.findings:
-        writer.paragraph("No finding explains it.", indent=2)
+        writer.paragraph("No finding explains this line.", indent=2)
     where = f"--connection {exchange.connection} --exchange {exchange.exchange}"
     place_command = show_place_command(report, exchange.capture, where)
     if command := show_command(report, one.findings[0]) if one.findings else place_command:

@@ -58,7 +58,7 @@ class ShownPackets(NamedTuple):
     """The packets to show, and facts about them.
 
     `connection`: the row of the connection; None if several connections or none are shown. `heads_left`: the number of omitted
-    header sections. `findings`: other findings about the connection. `causes`: the findings that caused the one that is shown.
+    header sections. `findings`: other findings about the connection. `causes`: the findings that caused the shown finding.
     `related`: other connections that the finding involves, with their ladders: a gateway's connections to upstream servers, and
     the connections of the findings in `causes`.
     """

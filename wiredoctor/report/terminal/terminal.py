@@ -1,4 +1,4 @@
-"""Describe the output terminal: width, color, and characters of its encoding."""
+"""Describe the output terminal (its width, colors and characters), and write wrapped text to it."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ function buildConnections(report, exchanges, axis, jump) {
       { title: "Up", wide: true, hint: "bytes from the client", falling: true, width: "4.6rem", right: true, text: (row) => bytes(column.client_bytes[row]), value: (row) => column.client_bytes[row] },
       { title: "Down", hint: "bytes from the server", falling: true, width: "4.6rem", right: true, text: (row) => bytes(column.server_bytes[row]), value: (row) => column.server_bytes[row] },
       { title: "RTT", wide: true, hint: "round trip", falling: true, width: "4.7rem", right: true, text: (row) => orDash(rtt(row), duration), value: rtt },
-      { title: "Time", hint: "how long it was open", falling: true, width: "4.9rem", right: true, text: (row) => duration(lasts(row)), value: lasts },
+      { title: "Time", hint: "how long the connection was open", falling: true, width: "4.9rem", right: true, text: (row) => duration(lasts(row)), value: lasts },
       { title: "Exch", hint: "number of exchanges", falling: true, width: "4.1rem", right: true, text: (row) => grouped(column.exchanges[row]), value: (row) => column.exchanges[row] },
       { title: "Closed", wide: true, width: "5.9rem", text: closed, value: ranked(told.closed_by) },
       { title: "Findings", falling: true, width: "5.2rem", right: true, text: (row) => (marked(row) ? `! ${marked(row)}` : ""), value: (row) => marked(row) || NaN, bad: marked },

@@ -164,7 +164,7 @@ class Exchanges {
     return this.told.sides[row] & 2 ? orDash(this.response_status[row], String) : "-";
   }
 
-  // Formats the time to the last byte, or to the end of the client's wait for it; "-" if the end was not captured.
+  // Formats the time until the last byte or, if the response broke off or never came, until the client's wait ended; "-" if unknown.
   took(row) {
     return this.wait[row] === UNKNOWN ? "-" : `${this.wait[row] === WAITING ? ">" : ""}${duration(this.until[row])}`;
   }
@@ -417,15 +417,15 @@ function buildExchanges(report, exchanges, axis, jump) {
     described: (row) => exchanges.describe(row),
     details: (row) => details(row),
     columns: [
-      { title: "Start", wide: true, hint: "the time of its first byte", width: "6.2rem", right: true, natural: !several && !report.fronts.length, text: (row) => exchanges.start[row] / SECOND < 1e5 ? seconds(exchanges.start[row]) : String(Math.round(exchanges.start[row] / SECOND)), value: (row) => (report.fronts.length ? exchanges.rank[row] : exchanges.start[row]) },
+      { title: "Start", wide: true, hint: "time of the first byte", width: "6.2rem", right: true, natural: !several && !report.fronts.length, text: (row) => exchanges.start[row] / SECOND < 1e5 ? seconds(exchanges.start[row]) : String(Math.round(exchanges.start[row] / SECOND)), value: (row) => (report.fronts.length ? exchanges.rank[row] : exchanges.start[row]) },
       { title: "Time of day", wide: exchanges.spansDays() ? 1300 : 1100, width: exchanges.spansDays() ? "13rem" : "7.6rem", right: true, text: (row) => exchanges.timeOfDay(row), value: (row) => exchanges.moment(row) },
       ...(several ? [{ title: "Capture", width: "8rem", wide: 900, text: (row) => report.names[exchanges.capture[row]] || "", value: (row) => exchanges.capture[row] }] : []),
-      { title: "Exch", wide: 1000, hint: "connection, and index of the exchange in it", width: "4.6rem", right: true, text: (row) => `${exchanges.connection[row]}#${exchanges.index[row]}`, value: (row) => exchanges.connection[row] * 1e6 + exchanges.index[row] },
+      { title: "Exch", wide: 1000, hint: "connection, and index of the exchange", width: "4.6rem", right: true, text: (row) => `${exchanges.connection[row]}#${exchanges.index[row]}`, value: (row) => exchanges.connection[row] * 1e6 + exchanges.index[row] },
       { title: "Host", wide: hosts ? (several || exchanges.spansDays() ? 1600 : 1400) : 1900, width: "9rem", text: (row) => word(exchanges.told.request_host, row), value: ranked(exchanges.told.request_host) },
       { title: "Request", text: (row) => exchanges.shown(row), value: ranked(exchanges.told.request_target) },
       { title: "Status", width: "4.3rem", right: true, text: (row) => exchanges.status(row), value: (row) => exchanges.response_status[row], bad: (row) => exchanges.response_status[row] >= 400 },
       { title: "Size", wide: 1000, hint: "bytes of the response body", falling: true, width: "5.2rem", right: true, text: (row) => (exchanges.told.sides[row] & 2 ? bytes(exchanges.response_body_bytes[row]) : "-"), value: (row) => exchanges.response_body_bytes[row] },
-      { title: "Time", hint: "how long it took", falling: true, width: "5.1rem", right: true, text: (row) => exchanges.took(row), value: (row) => (exchanges.wait[row] === UNKNOWN ? NaN : exchanges.until[row]) },
+      { title: "Time", hint: "duration of the exchange", falling: true, width: "5.1rem", right: true, text: (row) => exchanges.took(row), value: (row) => (exchanges.wait[row] === UNKNOWN ? NaN : exchanges.until[row]) },
       { title: "Findings", falling: true, width: "5.2rem", right: true, text: (row) => (marked(row) ? `! ${marked(row)}` : ""), value: (row) => marked(row) || NaN, bad: marked },
       { title: "Waterfall", width: several ? "26%" : "30%", draw: (context, width, height, row) => exchanges.draw(context, width, height, row, aligned ? own : axis, aligned ? exchanges.start[row] : 0), said: (row) => exchanges.phases(row).join(", ") },
     ],

@@ -68,7 +68,7 @@ class Grid {
     this.redraw();
   }
 
-  // Shows only the rows with a 1 in the mask, or all rows if it is null. The first visible row stays in place if possible.
+  // Shows only the rows with a 1 in the mask, or all rows if the mask is null. The first visible row stays in place if possible.
   filter(mask) {
     this.mask = mask;
     const top = this.order[Math.floor(this.scroll.scrollTop / ROW)];
@@ -139,7 +139,7 @@ class Grid {
     if (focused) this.go(this.current);
   }
 
-  // Adds at least the first `rows` rows to the document, for printing; 0 ends this.
+  // For printing, keeps at least the first `rows` rows in the document; with 0, keeps only the visible rows again.
   print(rows) {
     this.printed = rows;
     this.rest.textContent = this.order.length > rows ? `The first ${grouped(rows)} of ${grouped(this.order.length)} rows.` : "";
@@ -152,7 +152,7 @@ class Grid {
     const height = this.order.length < SHORT ? SHORT * ROW : this.scroll.clientHeight || 400;
     const first = Math.max(0, Math.floor(this.scroll.scrollTop / ROW) - SPARE);
     const last = Math.min(this.order.length, Math.max(Math.ceil((this.scroll.scrollTop + height) / ROW) + SPARE, this.printed));
-    // keep the row that has the focus, because the keyboard focus would be lost with it
+    // do not remove the row that has the keyboard focus, because the focus would be lost
     let after = this.below;
     let [above, below] = [first, this.order.length - last];
     for (const [place, line] of this.shown) {
