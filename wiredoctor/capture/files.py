@@ -225,7 +225,7 @@ def find_file(name: str, opened: OpenFiles) -> CaptureFile:
     found = CaptureFile(name, opened)
     try:
         if name == STANDARD_INPUT:
-            if sys.stdin is None:  # the shell's <&-
+            if sys.stdin is None:  # a shell started the program with <&-
                 raise CaptureError(f"{name}: standard input is closed")
             found.spool_now(sys.stdin.buffer)
             return found

@@ -82,13 +82,13 @@ class Worker:
             traceback = pickle.loads(self.outcome.read_bytes()) if self.outcome.exists() else ""
             reason = traceback or "a worker process ended before its result was written"
             error = RuntimeError(reason)
-            error.add_note(reason)  # a traceback shows the note; it contains no bytes of the capture
+            error.add_note(reason)  # tracebacks show this note, which contains no bytes of the capture
             raise error
 
     def result(self) -> Result:
         """Wait for the process and return its result. Raise the same errors as `poll`."""
         self.poll(0)
-        found: Any = pickle.loads(self.outcome.read_bytes())  # this process's own file in its own folder
+        found: Any = pickle.loads(self.outcome.read_bytes())  # safe: the process wrote the file into a private folder
         return found
 
     def stop(self) -> None:

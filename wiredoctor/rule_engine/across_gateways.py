@@ -293,16 +293,17 @@ def _try(row: Mapping[str, Any]) -> _Try:
 
 
 def _until_retried(tries: list[_Try]) -> list[_Try]:
-    """Return the tries for one exchange; a refused attempt lasts until the next try, because the gateway waited for the server.
+    """Return the tries for one exchange, but let a refused attempt last until the next try, because the gateway waited for the
+    server.
 
-    The next try must go to the same server or come after a pause as long as an earlier one. Otherwise the request may have waited
-    in a queue.
+    This is done only if the next try goes to the same server, or comes after a pause as long as an earlier pause. Otherwise the
+    request may have waited in a queue.
     """
     made: list[_Try] = []
     pauses: list[int] = []
     for one, other in pairwise(tries):
         begun = other.start if other.opened is None else other.opened
-        # `last` is the refusal
+        # `last` of an attempt is the time of the refusal
         pause = 0 if one.place[1] is not None or one.last is None else begun - one.last
         regular = any(abs(pause - earlier) * REGULAR <= pause for earlier in pauses)
         retried = pause > 0 and (one.server == other.server or regular)

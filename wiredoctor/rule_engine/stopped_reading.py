@@ -76,7 +76,7 @@ def after_stalls(found: Mapping[str, Rows]) -> Mapping[str, Rows]:
 
 
 def may_follow_stall() -> pl.Expr:
-    """Return an expression that is false for candidates of `gateway-error` in which the client's stall is not the cause."""
+    """Return an expression that is true if the client's stall may be the cause: for `gateway-error`, only if the kind says so."""
     return (c("rule") != "gateway-error") | (c("kind") == CLIENT_STALLED).fill_null(value=False)
 
 
@@ -111,7 +111,7 @@ def _gateways_after_stalls(errors: pl.DataFrame, stalls: pl.DataFrame) -> pl.Dat
     changes: dict[int, tuple[str, list[dict[str, Any]]]] = {}
     for row in behind.iter_rows(named=True):
         first = row["stall_evidence"]
-        closed = {**first, "note": "the client's window is closed: it does not read"}
+        closed = {**first, "note": "the client's window is closed: the client does not read"}
         shown = sorted([*row["evidence"], closed], key=lambda packet: packet["frame"])
         changes[row["number"]] = duration_text(row["blocked_until"] - first["time"]), shown
     if not changes:
@@ -275,5 +275,5 @@ _CHANGES = {
 def _addition(stalled: int) -> str:
     return (
         f"The client had not read for {duration_text(stalled)} before that. The server may have timed out while it waited "
-        "(nginx: send_timeout, haproxy: timeout client, Apache httpd: TimeOut), or it broke off for another reason."
+        "(nginx: send_timeout, haproxy: timeout client, Apache httpd: TimeOut), or stopped for another reason."
     )
