@@ -59,7 +59,7 @@ c = pl.col
 def suspect_exchanges() -> pl.Expr:
     """Return a cheap filter that is true for every row of `exchanges` with a reason from `abnormal_exchange_columns`."""
     unread = ~c("has_response") | (c("response_end_reason") != "complete") | (c("request_end_reason") != "complete")
-    cut = c("upgraded") & c("server_close_frame").is_not_null()  # may be a WebSocket; `response_upgrade` is not compared, because comparing texts is slow
+    cut = c("upgraded") & c("server_close_frame").is_not_null()  # may be a WebSocket: comparing texts is slow
     lost = _met_no_connection() | _is_reset_unread()  # `client_close_origin` is not compared: a text, too
     closed = c("server_close_frame").is_not_null() | c("client_close_frame").is_not_null()
     tunnel = (c("upgraded") | (c("response_framing") == "tunnel")) & closed
@@ -107,9 +107,9 @@ def _is_cut_websocket() -> pl.Expr:
 def _is_unanswered_tunnel() -> pl.Expr:
     """Return an expression that is true if no data from the server came through a tunnel or upgraded connection before its close.
 
-    In addition, the server must have closed first within CLOSED_WITHIN after its response, or the client must have sent data after
-    the response. In the second case, the server closed first, or the client waited for CLOSED_WITHIN and closed. A connection that
-    was upgraded to WebSocket does not count, because its Close frames tell more (`_is_cut_websocket`).
+    In addition, the server must have closed first within CLOSED_WITHIN after its response, or the client must have sent data
+    after the response. In the second case, the server closed first, or the client waited for CLOSED_WITHIN and closed. A
+    connection that was upgraded to WebSocket does not count, because its Close frames tell more (`_is_cut_websocket`).
     """
     tunnel = (c("response_framing") == "tunnel") | (c("upgraded") & (c("response_upgrade") != "websocket"))
     nothing = c("server_close_offset") <= c("response_end_offset")  # no data from the server after its response
