@@ -1,7 +1,7 @@
 """All limits on memory and work, each with its reason.
 
-A stage of the analysis reads the value of a limit (such as `limits.HEAD.value`) when it runs, not when it is imported. It counts
-everything that a limit leaves out or cuts off in a LimitsReached object, which makes sentences for the report. Thresholds of
+A stage of the analysis reads the value of a limit (such as `limits.HEAD.value`) when it runs, not at import. The stage counts
+everything that the limit leaves out or cuts off in a LimitsReached object, which makes sentences for the report. Thresholds of
 rules are different: they decide what becomes a finding, and users may change them.
 """
 

@@ -167,7 +167,7 @@ class CaptureFile:
         return os.pread(self._opened.plain(self).fileno(), size, offset)
 
     def head(self, size: int) -> tuple[bytes, str | None]:
-        """Return the first `size` unpacked bytes, or a few more, and a description of damage in them or None."""
+        """Return the first `size` unpacked bytes, or a few more, and a description of damage in them (or None)."""
         with self.reopen() as file:
             return decompressed_head(file, size)
 

@@ -42,7 +42,7 @@ class Result:
     """The results of one process for its share of the connections.
 
     `opened`: the number of each connection's first frame, as 64-bit integers. `found`: the candidates, batch by batch.
-    `connections`, `exchanges`: the files with the finished rows. `duplicates`: the number of duplicate packets. `translated`: as
+    `connections`, `exchanges`: the files with the finished rows. `duplicates`: the number of duplicate packets. `translated`: see
     Translation.servers. `unknown_quotes`: the number of ICMP errors that quote a packet of an unknown connection. `limits`: how
     often each limit was reached. `failed_rules`: the rules that were disabled, and why.
     """

@@ -89,7 +89,7 @@ def _may_be_foreign_rst() -> pl.Expr:
     """Return an expression that is true if the client closed first, by an RST whose TTL, IP identification or time suggests
     another sender.
     """
-    # the server answers packets that come after the RST with RSTs
+    # a later close of the server does not count: the server answers packets that come after the RST with RSTs
     first = c("server_close_frame").is_null() | (c("client_close_time") < c("server_close_time"))
     return (c("client_close_rst") == 1) & c("client_close_origin").is_in(["doubtful", ""]) & first
 

@@ -44,7 +44,7 @@ IN_GATEWAY = SECOND
 """The minimum time in ns that a gateway itself must take to be reported as slow: the client's wait minus the time of the
 gateway's tries (its own requests to servers).
 
-It equals the shortest wait that `slow-response` reports.
+The value equals the shortest wait that `slow-response` reports.
 """
 
 REGULAR = 10
@@ -356,7 +356,7 @@ def _made_whole(one: _Try, known: _Tries) -> bool:
 
 
 def _took(one: _Try, last: _Try) -> int:
-    """Return how long (ns) a failed try took. It lasted until it failed, or until the last try began if that was earlier."""
+    """Return the time (ns) from the start of a failed try to its failure, or to the start of the last try if that was earlier."""
     return max(min(last.start, last.start if one.end is None else one.end) - one.start, 0)
 
 

@@ -46,7 +46,7 @@ def _unsure_since(rows: pl.DataFrame, steps: Array) -> pl.DataFrame:
 def unsure_across(
     found: Mapping[str, pl.DataFrame], modules: Mapping[str, RuleModule], shuffled: Sequence[int]
 ) -> dict[str, pl.DataFrame]:
-    """Return the candidates. Those that depend on the times of packets that were out of order get at most medium confidence.
+    """Return the candidates, with at most medium confidence if they depend on the times of packets that were out of order.
 
     `shuffled`: the numbers of the frames that had to be sorted, in ascending order.
     """

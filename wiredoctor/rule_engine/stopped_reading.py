@@ -36,7 +36,7 @@ _PATIENCE = "Only then raise a timeout."
 """The advice about timeouts for a client that left while its own window was closed. This client did not wait for the server."""
 
 MOSTLY = 5
-"""A condition holds for most of a time if it holds for all but 1/MOSTLY of it."""
+"""A condition holds for most of a time span if it holds for all but 1/MOSTLY of the span."""
 
 DRAINED = 5 * SECOND
 """The maximum time in ns between the end of the stall and the server's close: the server's kernel first sends buffered data."""

@@ -27,9 +27,9 @@ from wiredoctor.text import redact
 from wiredoctor.text.durations import duration_text
 
 REPEATED_WITHIN = 5 * SECOND
-"""The maximum time in ns until a client repeats a request. A later request counts as a new one.
+"""The maximum time in ns until a client repeats a request. A later request counts as a new request.
 
-It allows for clients that pause for a second or two before they repeat a request. The time counts from the end of the
+The maximum allows for clients that pause for a second or two before they repeat a request. The time counts from the end of the
 connection's last response, or from the request if that is later.
 """
 

@@ -102,7 +102,7 @@ class Flight:
         return by_clock if by_clock is not None and 2 * by_clock >= self.gap - self.rtt else None
 
     def was_late_in_transit(self, tick: int) -> bool:
-        """Return whether the sender's clock shows that the path, and not the sender, made most of the time before the flight.
+        """Return whether the sender's clock shows that the path, not the sender, caused most of the time before the flight.
 
         `tick` is as in `took`. This is the opposite of the condition in `agrees` (core/clocks.py).
         """
