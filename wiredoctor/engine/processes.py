@@ -112,7 +112,7 @@ class CommonEnd:
         return 0 < self._end[0] <= batch
 
     def set(self) -> None:
-        """Make all processes stop before the same batch, one that none of them can have begun yet."""
+        """Make all processes stop before the same batch, which none of them can have begun yet."""
         if not self._end[0]:
             self._end[0] = max(self._batches) + 2
 

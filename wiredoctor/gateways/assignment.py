@@ -258,9 +258,10 @@ class _Unassigned:
 
 
 def _common_matches(fronts: dict[int, set[int]]) -> list[tuple[int, int]]:
-    """Return the pairs (front, back) that occur in every matching that gives each back a front.
+    """Return the pairs (front, back) that occur in every matching that assigns a front to each back.
 
-    The result is empty if there is no matching of this kind. `fronts`: the possible fronts of each back.
+    The result is empty if there is no such matching. A front is a client's exchange with a gateway, a back the gateway's own
+    request. `fronts`: the possible fronts of each back.
     """
     owner: dict[int, int] = {}
     for b in fronts:

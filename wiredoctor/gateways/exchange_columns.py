@@ -192,7 +192,7 @@ def _ends() -> list[pl.Expr]:
     # a gateway cannot forward a response whose head is cut off
     final &= ~((c("response_framing") == "none") & c("response_end_reason").is_in(["fin", "rst"]))
     start = c("request_start")
-    # a close before the request ended an earlier exchange
+    # a close that came before the request belongs to an earlier exchange
     gone, closed = (
         pl.when(c(name) >= start).then(c(name)).otherwise(late).fill_null(LATE)
         for name in ("client_close_time", "server_close_time")

@@ -199,7 +199,7 @@ def _is_closed() -> pl.Expr:
 
 
 def _idle_before_close() -> pl.Expr:
-    """Return an expression for the time in ns without payload before the server closed; null unless it closed first.
+    """Return an expression for the time in ns without payload before the server closed; null unless the server closed first.
 
     If the client sent the last payload, the time counts from its arrival at the server.
     """
