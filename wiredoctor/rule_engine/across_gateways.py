@@ -457,7 +457,7 @@ def _remaining_work(tries: Sequence[_Try], start: int) -> str:
     servers = ", ".join(dict.fromkeys(one.server for one in sending or tries))
     if sending:
         return f"was still sending the request to {servers}, which had already responded"
-    return f"waited for the rest of a response from {servers} that had begun"
+    return f"waited for the rest of a response that {servers} had begun"
 
 
 def _open(tries: Sequence[_Try], start: int, end: int, *, whole: bool = False) -> int:

@@ -191,7 +191,7 @@ def _unsent_after_stalls(errors: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataF
     behind = behind.filter(still & (closed_at < c("end"))).sort("stall_start").unique("number", keep="last", maintain_order=True)
     changes: dict[int, dict[str, Any]] = {}
     for row in behind.iter_rows(named=True):
-        first = {**row["stall_evidence"], "note": "the server's window is closed: it does not read"}
+        first = {**row["stall_evidence"], "note": "the server's window is closed: the server does not read"}
         changes[row["number"]] = {
             "late": "the server behind it did not read the request",
             "why": row["unread_why"].format(duration_text(row["end"] - first["time"])),
@@ -217,7 +217,7 @@ def _requests_after_stalls(lost: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataF
     behind = places.join(own, on="connection").filter(mostly).unique("number", keep="first", maintain_order=True)
     changes: dict[int, tuple[str, list[dict[str, Any]]]] = {}
     for row in behind.iter_rows(named=True):
-        first = {**row["stall_evidence"], "note": "the server's window is closed: it does not read"}
+        first = {**row["stall_evidence"], "note": "the server's window is closed: the server does not read"}
         shown = sorted([*row["evidence"], first], key=lambda packet: packet["frame"])
         changes[row["number"]] = duration_text(row["server_close_time"] - first["time"]), shown
     if not changes:
@@ -237,8 +237,8 @@ def _requests_after_stalls(lost: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataF
 _NOT_READ = " For {}, the server's receive window had been closed: the server no longer read the request, so the client waited."
 
 _READ_BODY = (
-    "Find out why the server stopped reading, and why it then closed. Check its log at that time for a process that hung, or "
-    "that was stopped or killed. If the server is a proxy, the server behind it may not have read."
+    "Find out why the server stopped reading, and why it then closed. Check the server's log of that time for a process that "
+    "hung, or that was stopped or killed. If the server is a proxy, the server behind it may not have read."
 )
 
 

@@ -132,7 +132,7 @@ SEGMENTS = Table(
         ),
         _n("previous_ack_time", I64, "ns", "time of the ACK K"),
         _n("previous_ack_ack", I64, "bytes", "stream offset that the ACK K acknowledges"),
-        _n("previous_ack_delay", I64, "ns", "`ack_delay` of the ACK K"),
+        _n("previous_ack_delay", I64, "ns", "delay of the ACK K: its `ack_delay`"),
         _n("previous_ack_bytes", I64, "bytes", "`acked_bytes` of the ACK K: the bytes in flight when it arrived"),
         _n(
             "previous_ack_interval",
