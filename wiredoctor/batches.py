@@ -133,7 +133,7 @@ class Batch:
         They are cached, because many columns use the same cell.
         """
         self._made: dict[str, pl.Series] = {}
-        """The columns created so far. They are kept only for few rows: then, creating a column takes longer than a query."""
+        """The columns created so far. They are kept only if the batch has few rows: creating them then takes most of the time."""
 
     def cell(self, name: str) -> Array:
         """Return the numbers that the core wrote into the cell `name`, one for each row."""
@@ -142,7 +142,7 @@ class Batch:
     def column(self, name: str) -> pl.Series:
         """Return a column, with null in place of the values that mean "unknown".
 
-        It is cached only for few rows, because columns take more memory than all cells.
+        The column is cached only if the batch has few rows, because columns take more memory than cells.
         """
         if (made := self._made.get(name)) is not None:
             return made
@@ -410,7 +410,7 @@ class View:
         """
         asked = [*dict.fromkeys(predicate.meta.root_names())] or [*self.names][:1]
         tested = self._columns(loaded, asked)
-        kept = tested.with_columns(predicate.alias(_KEPT))[_KEPT]  # a predicate may be a constant
+        kept = tested.with_columns(predicate.alias(_KEPT))[_KEPT]  # also works for a constant predicate
         passed = int(kept.sum())
         if not passed:
             return None

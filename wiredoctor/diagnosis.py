@@ -53,10 +53,10 @@ if TYPE_CHECKING:
 class Done:
     """The results of the analysis of one capture.
 
-    `connections`, `exchanges`: the finished rows, for which `folder` holds temporary files. `limits`: a sentence for each limit
-    that was reached. `captures`: the capture's row of tables.CAPTURES. `totals`: the totals by rule. `left`: the exchanges and
-    connections that no finding explains. `paired`: the gateways. `packets`: access to the packets; None if the capture was
-    closed.
+    `connections`, `exchanges`: the finished rows, some of them in temporary files in `folder`. `limits`: a sentence for each
+    limit that was reached. `captures`: the capture's row of tables.CAPTURES. `totals`: the totals by rule. `left`: the exchanges
+    and connections that ended abnormally and that no finding explains. `paired`: the gateways, with their exchanges. `packets`:
+    access to the packets; None if the capture was closed.
     """
 
     summary: CaptureSummary
@@ -206,7 +206,7 @@ def _exchange_tables(rows: Spill) -> dict[str, pl.LazyFrame]:
 
 
 def _without_frames(finding: Finding) -> Finding:
-    """Return the finding without frame numbers in its display filter: in the file, which is unsorted, the numbers differ."""
+    """Return the finding without frame numbers in its display filter, because the unsorted file has other frame numbers."""
     return replace(finding, display_filter=_FRAMES.sub("", finding.display_filter))
 
 

@@ -1,8 +1,8 @@
-"""All limits of wiredoctor, each with its reason. They bound memory and work for any capture.
+"""All limits on memory and work, each with its reason.
 
-A stage reads `limits.HEAD.value` when it runs, never earlier. It counts what it left out or cut off in a LimitsReached object,
-and the report has a sentence about it. Thresholds of rules are different: they decide what becomes a finding, and users may
-change them.
+A stage of the analysis reads the value of a limit (such as `limits.HEAD.value`) when it runs, not at import. The stage counts
+everything that the limit leaves out or cuts off in a LimitsReached object, which makes sentences for the report. Thresholds of
+rules are different: they decide what becomes a finding, and users may change them.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ BLOCK = Limit(
 FOLDER_ENTRIES = Limit(
     "folder-entries", "capture", 100_000, "files and folders",
     "Files and subfolders that are searched if a folder is given as a capture. Each file is opened, and a folder that was named "
-    "by mistake, such as `/`, may contain millions. A line names the folder at which the search stopped",
+    "by mistake, such as `/`, may contain millions. A message names the folder at which the search stopped",
 )  # fmt: skip
 UNPACKED = Limit(
     "unpacked", "capture", 2 * _GB, "bytes",
@@ -114,9 +114,8 @@ UNPACKED = Limit(
 
 FRAME_RUNS = Limit(
     "frame-runs", "capture", 1_000_000, "runs",
-    "If a capture consists of several files: runs of consecutive frames from the same file, 24 bytes each, which show from "
-    "which file each frame comes. Evidence beyond the limit is reported without its file: only with its frame number in the "
-    "complete capture",
+    "Runs of consecutive frames from the same file, 24 bytes each, in a capture of several files. They show which file contains "
+    "a frame. For frames beyond the limit, the report has only the frame number in the complete capture, and no file",
 )  # fmt: skip
 ODDITIES = Limit(
     "oddities", "decode", 1_000, "oddities of a capture",
@@ -130,7 +129,7 @@ SCRATCH = Limit(
 )  # fmt: skip
 DATAGRAMS = Limit(
     "incomplete-datagrams", "decode", 4_096, "datagrams",
-    "Datagrams with missing fragments. Linux keeps 4 MB of fragments (ipfrag_high_thresh), which is about as many datagrams",
+    "Datagrams with missing fragments. Linux keeps 4 MB of fragments (ipfrag_high_thresh), which is about this many datagrams",
     "{limit} with missing fragments are kept; the oldest were dropped, {count} of them",
 )  # fmt: skip
 DATAGRAM_BYTES = Limit(
@@ -165,8 +164,8 @@ OPEN = Limit(
     "Connections followed at the same time. A half-open connection takes 1,200 bytes, one with an open exchange 4 kB. The limit "
     "is four times the 28,232 that Linux opens from one address to one server (ip_local_port_range). A hash of "
     "addresses and ports divides them into 64 groups, and each group has 1/64 of the limit, so the result does not depend on "
-    "the number of processes. If a group is full, those of its connections that were idle longest are dropped, closed ones "
-    "first, and reported in their current state. A later packet opens a new connection",
+    "the number of processes. If a group is full, its closed connections are dropped first, then those that were idle longest. "
+    "Dropped connections are reported in their current state. A later packet opens a new connection",
     "{count:idle connection was|idle connections were} dropped from the analysis: more than {limit} were open at "
     "once",
 )  # fmt: skip
@@ -249,7 +248,7 @@ CHUNK_LINE = Limit(
 )  # fmt: skip
 AHEAD = Limit(
     "bytes-behind-a-hole", "http", 16 * _MIB, "bytes",
-    "Bytes held behind a gap until the missing bytes arrive. If more are waiting, the missing bytes count as lost. Common "
+    "Bytes after a gap that are held until the missing bytes arrive. Beyond the limit, the missing bytes count as lost. Common "
     "receive windows are smaller",
     "the missing bytes of {count:gap|gaps} count as lost, because {limit} of later data came before them",
 )  # fmt: skip
@@ -282,8 +281,8 @@ TRAILER = Limit(
 )  # fmt: skip
 WAITING = Limit(
     "packets-that-wait", "http", 1 << 13, "packets of a direction",
-    "Packets of one direction that wait for packets of the other: responses whose request may have been captured late, and "
-    "data after a request for another protocol. Beyond the limit, they are read without waiting",
+    "Packets of one direction that wait for packets of the other direction: responses whose request may have been captured "
+    "late, and data after a request for another protocol. Beyond the limit, packets are read without waiting",
 )  # fmt: skip
 KEPT = Limit(
     "waiting-bytes", "http", 512 * _MIB, "bytes",
@@ -313,11 +312,11 @@ REMEMBERED_HEADS = Limit(
 
 COMPARED_ROWS = Limit(
     "compared-rows", "rules", 1_000_000, "exchanges, and as many connections",
-    "Rules that compare many exchanges or connections see only this many, those that began last, because memory must not grow "
-    "with the length of a capture. They are counted from the end, so a growing capture is judged like its finished file. These "
-    "rules see either a complete connection or nothing of it, because part of a connection would look like a different one. "
-    "Connections that began earlier and continued are seen only by rules about the capture itself. \"Not judged\" lists what "
-    "the rules did not see",
+    "Rules that compare many exchanges or connections read only those that began last, because memory must not grow with the "
+    "length of a capture. The limit is counted from the end, so a growing capture is judged like its finished file. These rules "
+    "read either all of a connection or nothing of it, because part of a connection would look like a different connection. "
+    "Connections that began before this window and continued in it are read only by rules about the capture itself. \"Not "
+    "judged\" lists everything that the rules did not read",
 )  # fmt: skip
 CANDIDATES = Limit(
     "candidates", "rules", 500_000, "candidates",
@@ -355,9 +354,9 @@ SETTLED_CANDIDATES = Limit(
 )  # fmt: skip
 LIVE_PAIRED = Limit(
     "live-paired", "rules", 8_192, "exchanges",
-    "The newest exchanges of a live capture. The causes of failures at a gateway are searched for among them, which takes a "
-    "twentieth of a second. If the cause of a failure is not found while the failed exchange is among them, only the final "
-    "report names the cause",
+    "Exchanges of a live capture, the newest ones, that are searched for the cause of a gateway's failure. A search takes a "
+    "twentieth of a second. If the cause is not found while the failed exchange is one of them, only the final report names the "
+    "cause",
 )  # fmt: skip
 SUMMARIES_TOGETHER = Limit(
     "summaries-together", "rules", 200_000, "connections and exchanges",
@@ -392,6 +391,6 @@ ANONYMIZED = Limit(
 )  # fmt: skip
 ANONYMIZED_STREAMS = Limit(
     "anonymized-streams", "anonymizing", 256 * _MIB, "bytes",
-    "Bytes of TCP streams that are put in order for anonymizing, in all connections and both directions, gaps included. The rest "
-    "is replaced packet by packet, and if that changes the diagnosis, the capture is refused",
+    "Bytes of TCP streams that are put in order for anonymizing, in all connections and both directions, gaps included. Other "
+    "bytes are replaced packet by packet. If that changes the diagnosis, the capture is refused",
 )  # fmt: skip

@@ -29,7 +29,7 @@ from wiredoctor.text.redact import showing_secrets
 Catalogue = Mapping[str, RuleModule]
 
 MAX_JOBS = 8
-"""The maximum number of processes. Each one reads all packet headers, so more of them save little time and take memory."""
+"""The maximum number of processes. Each process reads all packet headers, so more processes save little time and take memory."""
 
 SHARED_FROM = 32 << 20
 """The minimum size of a capture in bytes for a second process; for smaller captures, starting the process takes more time than
@@ -107,8 +107,8 @@ def run(
 ) -> Report:
     """Analyze captures like `analyze`. `budget`: disk space shared with other runs; if given, `settings.max_spool` is not used.
 
-    `on_note` is called with one line about the files of a folder that are not captures. `is_stopped` is called often while
-    packets are read. When it returns True, the report covers the packets read until then.
+    `on_note` is called with one line for each folder that contains files other than captures. `is_stopped` is called often while
+    packets are read. When `is_stopped` returns True, reading ends, and the report covers the packets read until then.
     """
     rules = rule_engine.load(settings)
     if not settings.jobs:
@@ -123,7 +123,7 @@ def run(
         cutoffs = rules.cutoffs()
 
         def read(what: Input, tell: Progress) -> None:
-            # a capture is closed at once unless it is kept, because unpacked files take disk space
+            # close a capture at once unless `settings.keep` is set, because unpacked files take disk space
             with ExitStack() as opened:
                 file = opened.enter_context(open_capture_files(what, files, failed))
                 alone = settings._replace(jobs=1) if done else settings

@@ -391,10 +391,10 @@ def _inherit(existing: int, file: int) -> None:
         try:
             os.setxattr(file, _ACL, access)
         except OSError:
-            mode &= 0o707  # with a list, these bits are its mask, not the group's
+            mode &= 0o707  # with an access list, these bits are the mask of the list, not the rights of the group
     else:
         with contextlib.suppress(AttributeError, OSError):
-            os.removexattr(file, _ACL)  # the folder may have a default list
+            os.removexattr(file, _ACL)  # the new file may have the default access list of its folder
     with contextlib.suppress(OSError):
         os.fchmod(file, mode)
 

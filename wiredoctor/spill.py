@@ -1,7 +1,8 @@
 """Store the finished rows of a long capture: in memory while they are few, in temporary files when there are many.
 
-Data frames are written to compressed Arrow files, because most columns of ordinary traffic are null or nearly constant. These
-files take a seventh of the space, and are written faster. A `BatchSpill` writes its arrays as they are (see `batches.store`).
+Data frames are written to compressed Arrow files, because most columns of ordinary traffic are null or nearly constant. A
+compressed file takes a seventh of the space of an uncompressed one, and is written faster. A `BatchSpill` writes its arrays
+uncompressed (see `batches.store`).
 """
 
 from __future__ import annotations
@@ -139,7 +140,7 @@ class BatchSpill(Spill):
     _whole: pl.DataFrame | None = None
     """All columns of a table with few rows, kept from the first time they were read."""
     _shown: dict[Table, pl.DataFrame] = field(default_factory=dict[Table, pl.DataFrame])
-    """The rows in `_whole` in the form of each table that was requested. A table is always requested with the same `names`."""
+    """The rows in `_whole` as rows of each table requested from `scan_as`. A table is always requested with the same `names`."""
     _loaded: tuple[Part, Batch] | None = None
     """The newest loaded part, as stored and as loaded. It is kept because the next slice usually begins in the same part."""
 

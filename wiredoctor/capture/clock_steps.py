@@ -9,7 +9,7 @@ from typing import NamedTuple
 SHOWN = 5
 """The maximum number of clock steps that a report describes."""
 MAX_KEPT = 1 << 16
-"""The maximum number of clock steps whose frames are stored. If two captures are mixed, every other packet may step back."""
+"""The maximum number of clock steps whose frames are stored. If two captures are mixed, every second packet may be a step."""
 
 
 class Step(NamedTuple):

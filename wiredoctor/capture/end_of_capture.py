@@ -1,4 +1,4 @@
-"""Determine when capturing ended: no packet was captured between the last packet in the file and that time.
+"""Determine when capturing ended. Between the last packet in the file and that time, no packet was captured.
 
 The recorder of a live capture ends its file with an Interface Statistics Block, and writes the time into a comment of this block.
 Times from other programs are not used, because programs that remove packets from a file copy its statistics. For the same reason,

@@ -167,7 +167,7 @@ class CaptureFile:
         return os.pread(self._opened.plain(self).fileno(), size, offset)
 
     def head(self, size: int) -> tuple[bytes, str | None]:
-        """Return the first `size` unpacked bytes, or a few more, and a description of damage in them or None."""
+        """Return the first `size` unpacked bytes, or a few more, and a description of damage in them (or None)."""
         with self.reopen() as file:
             return decompressed_head(file, size)
 
@@ -225,7 +225,7 @@ def find_file(name: str, opened: OpenFiles) -> CaptureFile:
     found = CaptureFile(name, opened)
     try:
         if name == STANDARD_INPUT:
-            if sys.stdin is None:  # the shell's <&-
+            if sys.stdin is None:  # a shell started the program with <&-
                 raise CaptureError(f"{name}: standard input is closed")
             found.spool_now(sys.stdin.buffer)
             return found

@@ -116,7 +116,7 @@ def compression(head: bytes) -> str | None:
 
 
 def decompressed_head(source: Source, size: int = _HEAD) -> tuple[bytes, str | None]:
-    """Return the first `size` bytes of the unpacked content, or a few more, and a description of damage in them or None.
+    """Return the first `size` bytes of the unpacked content, or a few more, and a description of damage in them (or None).
 
     There are fewer bytes if the content is shorter or damaged.
     """
@@ -175,7 +175,7 @@ def not_a_capture(name: str, head: bytes, method: str | None = None) -> str:
 
 
 def _first(chunks: Iterator[bytes], method: str | None, size: int = _HEAD) -> tuple[bytes, str | None]:
-    """Return the first bytes, and a description of damage in them or None. There are at least `size` bytes if possible."""
+    """Return the first bytes, at least `size` if possible, and a description of damage in them (or None)."""
     head = b""
     try:
         for chunk in chunks:

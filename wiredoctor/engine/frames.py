@@ -94,9 +94,9 @@ def _make_head_part(heads: Sequence[Head]) -> pl.DataFrame:
 
 
 def _part_column(column: Column, values: Sequence[Any], none: Any = None) -> pl.Series:
-    """Return a column that contains `none` and then `values`; the column's sentinel value becomes null.
+    """Return a column that contains `none`, followed by `values`; the column's sentinel value becomes null.
 
-    Rows without this data refer to the first value. If `none` is None, it is replaced by the empty value of the column's type.
+    `none` is the value for rows that have none of `values`; if it is None, the empty value of the column's type is used.
     """
     sentinel, dtype = column.sentinel, column.dtype
     if none is None:
@@ -159,7 +159,7 @@ def _persistent(batch: Batch) -> Array:
     """Return, for each exchange, whether both messages leave the connection open (RFC 9112 section 9.3).
 
     The result is False if a header section was truncated, because the missing part may announce a close. A request that was not
-    captured is assumed to announce none.
+    captured is assumed to announce no close.
     """
     heads = batch.parts["heads"]
     is_old = (heads["version"] < "HTTP/1.1").to_numpy(writable=True)
@@ -168,7 +168,7 @@ def _persistent(batch: Batch) -> Array:
     request, response = (batch.cells[f"{side}_head"] for side in ("request", "response"))
 
     def of_both_heads(flag: Array) -> Array:
-        last_is_none = np.roll(flag, -1)  # the number -1 stands for the first row
+        last_is_none = np.roll(flag, -1)  # index -1 refers to the first row, 0 to the second
         return last_is_none[request] & last_is_none[response]
 
     found = (response >= 0) & of_both_heads(~heads["connection_close"].to_numpy())

@@ -70,7 +70,7 @@ class LiveAnalysis(Analysis):
     def pass_time(self, clock: int) -> Candidates:
         """Return the candidates that became final because no packet arrived until `clock` (ns since the first packet).
 
-        This adds no packet to the counts, and the timestamps of later packets are not compared with `clock`.
+        The call adds no packet to the counts, and the timestamps of later packets are not compared with `clock`.
         """
         self.release(clock)
         self.core.http.pass_time(clock)

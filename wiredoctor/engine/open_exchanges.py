@@ -103,8 +103,8 @@ def window_closed_since(connection: Connection) -> int:
 def stalled_since(connection: Connection) -> int:
     """Return the start (ns) of the earliest stall that a later ACK may confirm.
 
-    Return the constant FOREVER if there is no stall of this kind, and the constant NEVER if its start is unknown. The ACK shows
-    that a retransmission ended the stall, or that the held-back segment was a tail loss probe.
+    Return the constant FOREVER if there is no stall of this kind, and the constant NEVER if its start is unknown. The later ACK
+    may show that a retransmission ended the stall, or that the held-back segment was a tail loss probe.
     """
     if any(waits.nagle is not None and waits.nagle.probe_frame != NEVER for waits in _waits(connection)):
         return NEVER
@@ -179,7 +179,7 @@ def closed_by_client(connections: Iterable[Connection]) -> list[Connection]:
 
 
 def asked_between(connections: Iterable[Connection], start: int, end: int, of: Connection | None) -> bool:
-    """Return whether, between `start` and `end` (ns), a request to another server waited or a failed connection attempt began.
+    """Return whether, between `start` and `end` (ns), another server owed a response or a failed connection attempt began.
 
     `of`: a connection; all servers except its own count as other servers. If `of` is None, every server counts. Only open
     exchanges are examined. An attempt that has not succeeded yet counts as failed.

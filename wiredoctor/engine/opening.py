@@ -331,7 +331,7 @@ class _Members(Files):
             return None
 
     def close(self, number: int, records: Records | None) -> str | None:
-        """Close a file. Return a line that names it and what could not be read of it; None if it was read completely."""
+        """Close a file. Return a line that names the file and what could not be read; None if everything was read."""
         member = self._members[number]
         damage = member.lost or (None if records is None else records.damage)
         return None if damage is None else f"{member.name}: {damage}"

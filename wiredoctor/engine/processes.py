@@ -42,7 +42,7 @@ class Result:
     """The results of one process for its share of the connections.
 
     `opened`: the number of each connection's first frame, as 64-bit integers. `found`: the candidates, batch by batch.
-    `connections`, `exchanges`: the files with the finished rows. `duplicates`: the number of duplicate packets. `translated`: as
+    `connections`, `exchanges`: the files with the finished rows. `duplicates`: the number of duplicate packets. `translated`: see
     Translation.servers. `unknown_quotes`: the number of ICMP errors that quote a packet of an unknown connection. `limits`: how
     often each limit was reached. `failed_rules`: the rules that were disabled, and why.
     """
@@ -82,13 +82,13 @@ class Worker:
             traceback = pickle.loads(self.outcome.read_bytes()) if self.outcome.exists() else ""
             reason = traceback or "a worker process ended before its result was written"
             error = RuntimeError(reason)
-            error.add_note(reason)  # a traceback shows the note; it contains no bytes of the capture
+            error.add_note(reason)  # tracebacks show this note, which contains no bytes of the capture
             raise error
 
     def result(self) -> Result:
         """Wait for the process and return its result. Raise the same errors as `poll`."""
         self.poll(0)
-        found: Any = pickle.loads(self.outcome.read_bytes())  # this process's own file in its own folder
+        found: Any = pickle.loads(self.outcome.read_bytes())  # safe: the process wrote the file into a private folder
         return found
 
     def stop(self) -> None:
@@ -112,7 +112,7 @@ class CommonEnd:
         return 0 < self._end[0] <= batch
 
     def set(self) -> None:
-        """Make all processes stop before the same batch, one that none of them can have begun yet."""
+        """Make all processes stop before the same batch, which none of them can have begun yet."""
         if not self._end[0]:
             self._end[0] = max(self._batches) + 2
 

@@ -135,13 +135,13 @@ _NOTHING = pl.DataFrame([_UNKNOWN], schema=_TRANSLATED, orient="row")
 
 
 def _ends_of(key: bytes) -> tuple[str, str]:
-    """Return source and destination of a connection's key as text."""
+    """Return the two endpoints in a connection's key as text: source, then destination."""
     size = (len(key) - 4) // 2
     return endpoint_text(key[:size] + key[-4:-2]), endpoint_text(key[size : 2 * size] + key[-2:])
 
 
 def endpoint_text(end: bytes) -> str:
-    """Return an address and a port, in this order in `end`, as text."""
+    """Return an endpoint as text. `end`: the bytes of the address, followed by those of the port."""
     size = len(end) - 2
     return _address_and_port(size, *divmod(int.from_bytes(end[:size]), _WORD + 1), int.from_bytes(end[size:]))
 

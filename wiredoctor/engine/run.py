@@ -106,7 +106,7 @@ class Analysis:
         size = max(self.capture.size, 1)
         if self.core.story.recorder is not None:
             batch_packets = min(batch_packets, SEGMENTS_AT_ONCE)
-        # all shares of a capture end their batches at the same packets
+        # a share must not wait for more rows: all shares of a capture end their batches at the same packets
         waits = self.core.share is None and self.core.story.recorder is None
         while True:
             count, parts = self._read(batch_packets, is_stopped)
@@ -145,7 +145,7 @@ class Analysis:
 
         `judge` is called once, with the new candidates and the candidates in `parts`, and returns the candidates to keep.
         """
-        if not self.is_stopped:  # otherwise there is more to read, and the file may be complete
+        if not self.is_stopped:  # if reading was stopped, the last packet read is not the end of the file
             self.release(LATEST)
             self.records.end()
         last = [*parts]

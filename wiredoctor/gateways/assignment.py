@@ -155,8 +155,8 @@ def _contradicted_fronts(sure: list[tuple[int, int]], t: _Times) -> set[int]:
 def _one_after_the_other(f: int, tries: list[int], t: _Times) -> bool:
     """Return whether a gateway can have made the requests `tries` for the client's exchange `f`, one after the other.
 
-    Each request except the last one must have got no response, or it was over before the next request began: given up, or with
-    a response that the gateway need not have forwarded.
+    Each request except the last must have got no response, or must have been over before the next request began. In the second
+    case, the gateway had given up the request, or need not have forwarded the response.
     """
     return all(
         t.status[b] == NO_STATUS
@@ -166,15 +166,15 @@ def _one_after_the_other(f: int, tries: list[int], t: _Times) -> bool:
 
 
 def _answers(b: int, t: _Times) -> bool:
-    """Return whether a gateway's request got a final status below 500 in time. The gateway forwards such a response, and does
-    not try again.
+    """Return whether a gateway's request got a final status below 500 before the gateway gave it up. The gateway forwards such a
+    response, and does not try again.
     """
     return 0 <= t.status[b] < OWN and not t.given_up[b]
 
 
 def _are_tries(one: int, other: int, t: _Times) -> bool:
-    """Return whether a gateway can have made both exchanges for one client request: the first had failed before the second
-    began.
+    """Return whether a gateway can have made both exchanges for the same request of a client, because the first had failed before
+    the second began.
     """
     first, second = sorted((one, other))
     return not _answers(first, t) and t.over[first] <= t.start[second] + SLACK
@@ -258,9 +258,10 @@ class _Unassigned:
 
 
 def _common_matches(fronts: dict[int, set[int]]) -> list[tuple[int, int]]:
-    """Return the pairs (front, back) that occur in every matching that gives each back a front.
+    """Return the pairs (front, back) that occur in every matching that assigns a front to each back.
 
-    The result is empty if there is no matching of this kind. `fronts`: the possible fronts of each back.
+    The result is empty if there is no such matching. A front is a client's exchange with a gateway, a back the gateway's own
+    request. `fronts`: the possible fronts of each back.
     """
     owner: dict[int, int] = {}
     for b in fronts:

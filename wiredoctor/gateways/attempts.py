@@ -12,13 +12,13 @@ from wiredoctor.gateways.exchange_columns import LATE, NO_STATUS, OWN, SLACK, Ro
 from wiredoctor.tables import MILLISECOND, Array
 
 MAX_OPEN = 400
-"""The maximum number of exchanges, newest first, among which the exchange that caused an attempt to connect is searched."""
+"""The maximum number of exchanges, newest first, that are searched for the exchange that caused an attempt to connect."""
 
 GATEWAY = (502, 503, 504)
-"""The statuses with which gateways respond after failed attempts."""
+"""The statuses that gateways send to their clients after failed attempts to connect to a server."""
 
 MAX_ATTEMPTS = 10_000
-"""The maximum number of attempts that are examined per capture."""
+"""The maximum number of failed attempts to connect that are examined per capture."""
 
 RELAY = 50 * MILLISECOND
 """The maximum time in ns between a client's connection to a TCP relay and the relay's connection to a server.
@@ -27,9 +27,9 @@ A relay connects before it gets a request. RELAY is also the maximum time from a
 """
 
 LONE_SYN = 900 * MILLISECOND
-"""The minimum time in ns from an unanswered SYN to a relay's next connection, for the relay to have waited for an answer.
+"""If a TCP relay's next connection begins at least this time (ns) after an unanswered SYN, the relay had waited for an answer.
 
-Linux retransmits a SYN after 1 s. Within a shorter time, the SYN may be one of a health check.
+Linux retransmits a SYN after 1 s. If the time is shorter, a health check may have sent the SYN.
 """
 
 
@@ -37,7 +37,7 @@ class Attempt(NamedTuple):
     """A failed attempt to connect: its SYN was refused or never answered, so the connection has no request.
 
     Hosts and endpoints are numbers, as in Rows. `time`, `last`: the times of the first and of the last SYN, in ns since the first
-    packet. `refused`: the time of the RST that refused it (ns); LATE if no RST came.
+    packet. `refused`: the time of the RST that refused the SYN (ns); LATE if no RST came.
     """
 
     connection: int
@@ -106,7 +106,7 @@ def owners(found: Sequence[Attempt], rows: Rows, gateway: Gateway) -> dict[int, 
         # a server that is not a gateway connects to other servers for its own purposes
         if len(chosen) == 1 and (int(rows.server[chosen[0]]) in gateway.hosts or rows.status[chosen[0]] in GATEWAY):
             made[place] = chosen[0]
-    # without another sign of a gateway, its response must come at once; an application may fail for any reason
+    # if nothing else shows a gateway, the response must come at once: an application may send a 502 for any reason
     ended: dict[int, int] = {}
     for place, row in made.items():
         ended[row] = max(ended.get(row, 0), found[place].refused)
@@ -116,12 +116,12 @@ def owners(found: Sequence[Attempt], rows: Rows, gateway: Gateway) -> dict[int, 
 
 
 def other_addresses(found: Sequence[Attempt], rows: Rows) -> dict[int, set[int]]:
-    """Return, for each endpoint of a gateway, other hosts (addresses) from which it probably connects to servers.
+    """Return, for each endpoint of a gateway, other hosts (addresses) from which the gateway probably connects to servers.
 
     Only failed attempts were captured from these hosts. All attempts began while the endpoint had open requests that it later
     answered with 502, 503 or 504. Another host may fail to connect at the same time by chance. Therefore at least one attempt
     must have begun soon after one of these requests. If the attempt was refused, the endpoint must have sent its response soon
-    after that.
+    after the refusal.
 
     A TCP relay sends no response of its own: it closes the connection. In this case, an attempt must have begun soon after the
     client's connection, and the endpoint must have closed soon after a refusal.

@@ -24,10 +24,13 @@ right client request cannot be determined.
 """
 
 MAX_EDGES = 300_000
-"""The maximum number of possible pairs in which the back has several possible fronts; later backs are paired by time order."""
+"""The maximum number of possible pairs whose back (a gateway's request) has several possible fronts (clients' exchanges).
+
+Later backs of this kind are paired by time order.
+"""
 
 PAIRS_AT_ONCE = 1_000_000
-"""The number of pairs that are compared at a time."""
+"""The number of pairs of exchanges that are compared at a time."""
 
 FORWARDED = ("agent", "referer", "content_type", "credentials")
 """The request fields that a gateway either forwards unchanged or drops."""

@@ -121,7 +121,7 @@ def read(exchanges: pl.LazyFrame, connections: pl.LazyFrame, most: int | None = 
     """Return the exchanges as Rows, or only the first `most` of them by time. All of them must have a request."""
     if most is not None:
         exchanges = exchanges.select(EXCHANGES).bottom_k(most, by=["request_start", "connection", "exchange"])
-    # if the connection was also captured after address translation, its server sees those addresses
+    # if the connection was also captured after address translation, its server sees the translated addresses
     ends = connections.select(
         "connection",
         host_code(pl.col("client_host")).alias("client_host"),
@@ -192,7 +192,7 @@ def _ends() -> list[pl.Expr]:
     # a gateway cannot forward a response whose head is cut off
     final &= ~((c("response_framing") == "none") & c("response_end_reason").is_in(["fin", "rst"]))
     start = c("request_start")
-    # a close before the request ended an earlier exchange
+    # a close that came before the request belongs to an earlier exchange
     gone, closed = (
         pl.when(c(name) >= start).then(c(name)).otherwise(late).fill_null(LATE)
         for name in ("client_close_time", "server_close_time")
@@ -210,7 +210,7 @@ def _ends() -> list[pl.Expr]:
 
 def _columns() -> list[pl.Expr]:
     ended = pl.min_horizontal("left", "dropped")
-    # the last byte of a response that a close cuts off is not its end
+    # if a close cut off a response, the last captured byte is not the end of the response
     cut = c("final") & c("response_end_reason").is_in(["fin", "rst", "capture-end"])
     framed = (c("request_end_reason") == "complete") & (c("request_framing") != "chunked")
     fixed = c("whole") & c("response_has_content_length") & (c("request_method") != "HEAD")

@@ -26,7 +26,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, *, possible: bool =
         return Gateways()
     clients = _forwarding_clients(asked) if forwarded or agents else frozenset[int]()
     if not several:
-        # the gateway is the only server that got requests, so its own attempts went to others
+        # if there is a gateway, it is the only server that got requests; its attempts to connect went to other servers
         if not failed.is_empty():
             failed = failed.filter(~pl.col("server").is_in(_servers(connections).implode()))
         if failed.is_empty():
@@ -51,7 +51,7 @@ def _servers(connections: pl.LazyFrame) -> pl.Series:
 
 
 def _forwarding_clients(asked: pl.LazyFrame) -> frozenset[int]:
-    """Return the connections whose requests show that the client is a gateway, by their User-Agents or fields of proxies."""
+    """Return the connections whose requests have several User-Agents or fields of proxies, so the client is a gateway."""
     agent = pl.col("request_user_agent")
     several = (agent.filter(agent != "").n_unique() > 1) | pl.col("request_forwarded").any()
     of_each = asked.group_by("connection").agg(several.alias("several"))

@@ -19,8 +19,9 @@ TRIES = pl.Schema(
 )
 """The schema of tries: what a gateway did to serve an exchange of its client (a request to a server, or an attempt to connect).
 
-The columns are: the exchange at the front; the connection and exchange at the back (null for an attempt without a request);
-whether no other pairing is possible; and the start (ns: the first byte of the request, or the first SYN).
+`front_connection`, `front_exchange`: the client's exchange. `connection`, `exchange`: the gateway's connection to the server, and
+the exchange on it (null for an attempt to connect). `certain`: no other pairing is possible. `started`: the time of the first
+byte of the request, or of the first SYN, in ns.
 """
 
 POSSIBLE = pl.Schema(

@@ -13,7 +13,7 @@ from wiredoctor.gateways.exchange_columns import LATE, NO_STATUS, SLACK, Rows, g
 from wiredoctor.tables import Array
 
 MAX_OPEN = 400
-"""The maximum number of earlier exchanges with the same method and target among which the enclosing exchange is searched."""
+"""The maximum number of earlier exchanges with the same method and target that are searched for the enclosing exchange."""
 
 SHARE = 10
 """A host counts as an address of the gateway if it has at least 1/SHARE of the votes (see _Vote) of the host with the most.
@@ -71,7 +71,7 @@ def _votes(rows: Rows, group: Array) -> tuple[Counter[_Vote], Counter[_Vote]]:
     """
     place = np.argsort(group, kind="stable")
     r, group = rows.select(place), group[place]
-    # no earlier exchange encloses one that begins after `last`
+    # no earlier exchange can enclose an exchange that begins after `last`
     last = running_most(r.answered, group)
     left = np.arange(len(r))
     votes: Counter[_Vote] = Counter()
@@ -106,7 +106,7 @@ def _lies_in(r: Rows, x: Array, y: Array) -> Array:
     # a client that sends the same request to several servers is not a gateway
     hosts = (r.client_host[y] != r.client_host[x]) | (r.client_host[x] == r.server_host[y])
     opened = (r.head[y] - SLACK <= r.start[x]) & (r.start[x] <= r.answered[y] + SLACK)
-    # two servers used one after the other are not a chain; a gateway may give up at the back later than at the front
+    # an exchange that ends after the outer one belongs to another server, unless a gateway gave it up late
     given_up = ((r.status[x] == NO_STATUS) & (r.left[x] <= r.dropped[x])) | r.is_given_up[x]
     over = (r.answered[x] <= r.answered[y] + SLACK) | given_up
     sent, same = np.zeros(len(x), np.int64), np.zeros(len(x), np.int64)

@@ -103,10 +103,10 @@ def _owners(rows: Rows, assigned: Assigned, tried: list[Attempt]) -> dict[int, i
     tries: dict[int, list[int]] = {}
     for front, back in zip(assigned.front.tolist(), assigned.back.tolist(), strict=True):
         tries.setdefault(front, []).append(back)
-    # a gateway whose requests all failed has tried, too
+    # a server whose host made failed attempts may be a gateway that never got a response
     trying = np.array([one.client_host for one in tried], np.int64)
     own = np.isin(rows.server, np.array([*hosts], np.int64))
-    # a server behind a gateway on the same host receives requests but sends none
+    # except a server behind a gateway on the same host: the attempts were made by the gateway
     own |= np.isin(rows.server_host, trying) & ~np.isin(rows.server, rows.server[assigned.back])
     known = {server: frozenset(some) for server, some in hosts.items()}
     return owners(tried, rows, Gateway(np.flatnonzero(own), known, tries))

@@ -59,8 +59,8 @@ c = pl.col
 def suspect_exchanges() -> pl.Expr:
     """Return a cheap filter that is true for every row of `exchanges` with a reason from `abnormal_exchange_columns`."""
     unread = ~c("has_response") | (c("response_end_reason") != "complete") | (c("request_end_reason") != "complete")
-    cut = c("upgraded") & c("server_close_frame").is_not_null()  # perhaps a WebSocket; comparing texts is slow
-    lost = _met_no_connection() | _is_reset_unread()  # the origin of that RST is a text, too
+    cut = c("upgraded") & c("server_close_frame").is_not_null()  # may be a WebSocket: comparing texts is slow
+    lost = _met_no_connection() | _is_reset_unread()  # `client_close_origin` is not compared: a text, too
     closed = c("server_close_frame").is_not_null() | c("client_close_frame").is_not_null()
     tunnel = (c("upgraded") | (c("response_framing") == "tunnel")) & closed
     return unread | ~c("has_request") | ((c("response_status") < 200) & ~c("upgraded")) | lost | cut | tunnel
@@ -89,7 +89,7 @@ def _may_be_foreign_rst() -> pl.Expr:
     """Return an expression that is true if the client closed first, by an RST whose TTL, IP identification or time suggests
     another sender.
     """
-    # the server answers packets that come after the RST with RSTs
+    # a later close of the server does not count: the server answers packets that come after the RST with RSTs
     first = c("server_close_frame").is_null() | (c("client_close_time") < c("server_close_time"))
     return (c("client_close_rst") == 1) & c("client_close_origin").is_in(["doubtful", ""]) & first
 
@@ -107,9 +107,9 @@ def _is_cut_websocket() -> pl.Expr:
 def _is_unanswered_tunnel() -> pl.Expr:
     """Return an expression that is true if no data from the server came through a tunnel or upgraded connection before its close.
 
-    Either the client had sent data after the response, and the server closed first, or the client waited for CLOSED_WITHIN and
-    closed. Or the server closed first, within CLOSED_WITHIN after its response. A connection that was upgraded to WebSocket does
-    not count, because its Close frames tell more (`_is_cut_websocket`).
+    In addition, the server must have closed first within CLOSED_WITHIN after its response, or the client must have sent data
+    after the response. In the second case, the server closed first, or the client waited for CLOSED_WITHIN and closed. A
+    connection that was upgraded to WebSocket does not count, because its Close frames tell more (`_is_cut_websocket`).
     """
     tunnel = (c("response_framing") == "tunnel") | (c("upgraded") & (c("response_upgrade") != "websocket"))
     nothing = c("server_close_offset") <= c("response_end_offset")  # no data from the server after its response
@@ -199,7 +199,7 @@ def _is_closed() -> pl.Expr:
 
 
 def _idle_before_close() -> pl.Expr:
-    """Return an expression for the time in ns without payload before the server closed; null unless it closed first.
+    """Return an expression for the time in ns without payload before the server closed; null unless the server closed first.
 
     If the client sent the last payload, the time counts from its arrival at the server.
     """

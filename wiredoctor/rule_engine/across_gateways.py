@@ -44,7 +44,7 @@ IN_GATEWAY = SECOND
 """The minimum time in ns that a gateway itself must take to be reported as slow: the client's wait minus the time of the
 gateway's tries (its own requests to servers).
 
-It equals the shortest wait that `slow-response` reports.
+The value equals the shortest wait that `slow-response` reports.
 """
 
 REGULAR = 10
@@ -293,16 +293,17 @@ def _try(row: Mapping[str, Any]) -> _Try:
 
 
 def _until_retried(tries: list[_Try]) -> list[_Try]:
-    """Return the tries for one exchange; a refused attempt lasts until the next try, because the gateway waited for the server.
+    """Return the tries for one exchange, but let a refused attempt last until the next try, because the gateway waited for the
+    server.
 
-    The next try must go to the same server or come after a pause as long as an earlier one. Otherwise the request may have waited
-    in a queue.
+    This is done only if the next try goes to the same server, or comes after a pause as long as an earlier pause. Otherwise the
+    request may have waited in a queue.
     """
     made: list[_Try] = []
     pauses: list[int] = []
     for one, other in pairwise(tries):
         begun = other.start if other.opened is None else other.opened
-        # `last` is the refusal
+        # `last` of an attempt is the time of the refusal
         pause = 0 if one.place[1] is not None or one.last is None else begun - one.last
         regular = any(abs(pause - earlier) * REGULAR <= pause for earlier in pauses)
         retried = pause > 0 and (one.server == other.server or regular)
@@ -355,7 +356,7 @@ def _made_whole(one: _Try, known: _Tries) -> bool:
 
 
 def _took(one: _Try, last: _Try) -> int:
-    """Return how long (ns) a failed try took. It lasted until it failed, or until the last try began if that was earlier."""
+    """Return the time (ns) from the start of a failed try to its failure, or to the start of the last try if that was earlier."""
     return max(min(last.start, last.start if one.end is None else one.end) - one.start, 0)
 
 
@@ -456,7 +457,7 @@ def _remaining_work(tries: Sequence[_Try], start: int) -> str:
     servers = ", ".join(dict.fromkeys(one.server for one in sending or tries))
     if sending:
         return f"was still sending the request to {servers}, which had already responded"
-    return f"waited for the rest of a response from {servers} that had begun"
+    return f"waited for the rest of a response that {servers} had begun"
 
 
 def _open(tries: Sequence[_Try], start: int, end: int, *, whole: bool = False) -> int:

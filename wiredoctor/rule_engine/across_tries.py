@@ -52,7 +52,7 @@ class CertainTries:
         return {*found.iter_rows()}
 
     def seen_in_front(self, core: pl.DataFrame) -> pl.DataFrame:
-        """Return the candidates about tries, each placed at the client's exchange for which the try was made."""
+        """Return the candidates about tries, with the connection and exchange of the client for which the try was made."""
         placed = self._with_front(core, self.whole_chain()).drop("connection", "exchange")
         return placed.rename({_FRONT[0]: "connection", _FRONT[1]: "exchange"})
 
@@ -78,8 +78,8 @@ class CertainTries:
     def with_fronts(self, core: pl.DataFrame) -> pl.DataFrame:
         """Add the column `front` to candidates: the connection of the client for which a gateway made the candidate's try.
 
-        If there are several gateways in a row, it is the connection of the outermost client. It is null for candidates that
-        belong to no try.
+        If there are several gateways in a row, the column has the connection of the outermost client. For candidates that belong
+        to no try, it is null.
         """
         if self.tries.is_empty():
             return core.with_columns(pl.lit(None, pl.Int64).alias("front"))

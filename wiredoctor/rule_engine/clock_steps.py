@@ -46,7 +46,7 @@ def _unsure_since(rows: pl.DataFrame, steps: Array) -> pl.DataFrame:
 def unsure_across(
     found: Mapping[str, pl.DataFrame], modules: Mapping[str, RuleModule], shuffled: Sequence[int]
 ) -> dict[str, pl.DataFrame]:
-    """Return the candidates. Those that depend on the times of packets that were out of order get at most medium confidence.
+    """Return the candidates, with at most medium confidence if they depend on the times of packets that were out of order.
 
     `shuffled`: the numbers of the frames that had to be sorted, in ascending order.
     """
@@ -77,10 +77,10 @@ def _is_timeless(module: RuleModule, rows: pl.DataFrame) -> pl.Series:
 def split_at_clock_steps(
     tables: Mapping[str, pl.LazyFrame], modules: Mapping[str, RuleModule], steps: Sequence[int]
 ) -> list[tuple[dict[str, RuleModule], dict[str, pl.LazyFrame]]]:
-    """Return two pairs of rules and tables. Connections with packets before and after a clock step are only in the first pair.
+    """Return two pairs of rules and tables: the rules about the capture with all rows, and the other rules with fewer rows.
 
-    The first pair has the rules about the capture, the second pair all others. The others count packets and compare their times,
-    so these connections would mislead them. `steps` is as in `drop_across_clock_steps`.
+    The second pair lacks the connections with packets before and after a clock step, because its rules count packets and compare
+    their times. `steps` is as in `drop_across_clock_steps`.
     """
     frames = np.asarray(steps, dtype=np.int64)
     spans = tables["connections"].select("connection", "first_frame", "last_frame").collect()
@@ -95,7 +95,9 @@ def split_at_clock_steps(
 
 
 def _is_raw(module: RuleModule) -> bool:
-    """Return whether the rule's candidates are raw: the rule later derives the final ones from idle times of all connections."""
+    """Return whether a rule's candidates are preliminary, because its `by_limits` judges them later by the idle times of all
+    connections.
+    """
     return module.rule.summary and module.by_limits is not None
 
 

@@ -107,8 +107,8 @@ def _entries() -> list[tuple[str, EntryPoint]]:
 def _may_be_installed() -> bool:
     """Return whether a package may have entry points of rules.
 
-    Usually none has, and importing importlib.metadata takes 30 ms. So the files that it would read are searched first. If
-    packages may be installed elsewhere than in folders of sys.path, only importlib.metadata can tell.
+    Usually no package has one, and importing importlib.metadata takes 30 ms. So this function searches the files that
+    importlib.metadata would read. If packages may be installed outside the folders of sys.path, return True without a search.
     """
     if any(hasattr(finder, "find_distributions") for finder in sys.meta_path if finder is not PathFinder):
         return True

@@ -188,7 +188,7 @@ def _explained_ids(core: pl.DataFrame, modules: Mapping[str, RuleModule], behind
 
 
 def _of_kind(part: pl.DataFrame, name: str) -> pl.DataFrame:
-    """Return the candidates of the kind that is in `name`: "rule/kind", "rule/" for those without a kind, "rule" for all."""
+    """Return the candidates in `part` that `name` selects: "rule/kind", "rule/" (those without a kind) or "rule" (all)."""
     _, slash, kind = name.partition("/")
     if not slash:
         return part

@@ -36,7 +36,7 @@ _PATIENCE = "Only then raise a timeout."
 """The advice about timeouts for a client that left while its own window was closed. This client did not wait for the server."""
 
 MOSTLY = 5
-"""A condition holds for most of a time if it holds for all but 1/MOSTLY of it."""
+"""A condition holds for most of a time span if it holds for all but 1/MOSTLY of the span."""
 
 DRAINED = 5 * SECOND
 """The maximum time in ns between the end of the stall and the server's close: the server's kernel first sends buffered data."""
@@ -76,7 +76,7 @@ def after_stalls(found: Mapping[str, Rows]) -> Mapping[str, Rows]:
 
 
 def may_follow_stall() -> pl.Expr:
-    """Return an expression that is false for candidates of `gateway-error` in which the client's stall is not the cause."""
+    """Return an expression that is true if the client's stall may be the cause: for `gateway-error`, only if the kind says so."""
     return (c("rule") != "gateway-error") | (c("kind") == CLIENT_STALLED).fill_null(value=False)
 
 
@@ -111,7 +111,7 @@ def _gateways_after_stalls(errors: pl.DataFrame, stalls: pl.DataFrame) -> pl.Dat
     changes: dict[int, tuple[str, list[dict[str, Any]]]] = {}
     for row in behind.iter_rows(named=True):
         first = row["stall_evidence"]
-        closed = {**first, "note": "the client's window is closed: it does not read"}
+        closed = {**first, "note": "the client's window is closed: the client does not read"}
         shown = sorted([*row["evidence"], closed], key=lambda packet: packet["frame"])
         changes[row["number"]] = duration_text(row["blocked_until"] - first["time"]), shown
     if not changes:
@@ -191,7 +191,7 @@ def _unsent_after_stalls(errors: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataF
     behind = behind.filter(still & (closed_at < c("end"))).sort("stall_start").unique("number", keep="last", maintain_order=True)
     changes: dict[int, dict[str, Any]] = {}
     for row in behind.iter_rows(named=True):
-        first = {**row["stall_evidence"], "note": "the server's window is closed: it does not read"}
+        first = {**row["stall_evidence"], "note": "the server's window is closed: the server does not read"}
         changes[row["number"]] = {
             "late": "the server behind it did not read the request",
             "why": row["unread_why"].format(duration_text(row["end"] - first["time"])),
@@ -217,7 +217,7 @@ def _requests_after_stalls(lost: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataF
     behind = places.join(own, on="connection").filter(mostly).unique("number", keep="first", maintain_order=True)
     changes: dict[int, tuple[str, list[dict[str, Any]]]] = {}
     for row in behind.iter_rows(named=True):
-        first = {**row["stall_evidence"], "note": "the server's window is closed: it does not read"}
+        first = {**row["stall_evidence"], "note": "the server's window is closed: the server does not read"}
         shown = sorted([*row["evidence"], first], key=lambda packet: packet["frame"])
         changes[row["number"]] = duration_text(row["server_close_time"] - first["time"]), shown
     if not changes:
@@ -237,8 +237,8 @@ def _requests_after_stalls(lost: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataF
 _NOT_READ = " For {}, the server's receive window had been closed: the server no longer read the request, so the client waited."
 
 _READ_BODY = (
-    "Find out why the server stopped reading, and why it then closed. Check its log at that time for a process that hung, or "
-    "that was stopped or killed. If the server is a proxy, the server behind it may not have read."
+    "Find out why the server stopped reading, and why it then closed. Check the server's log of that time for a process that "
+    "hung, or that was stopped or killed. If the server is a proxy, the server behind it may not have read."
 )
 
 
@@ -275,5 +275,5 @@ _CHANGES = {
 def _addition(stalled: int) -> str:
     return (
         f"The client had not read for {duration_text(stalled)} before that. The server may have timed out while it waited "
-        "(nginx: send_timeout, haproxy: timeout client, Apache httpd: TimeOut), or it broke off for another reason."
+        "(nginx: send_timeout, haproxy: timeout client, Apache httpd: TimeOut), or stopped for another reason."
     )

@@ -27,9 +27,9 @@ from wiredoctor.text import redact
 from wiredoctor.text.durations import duration_text
 
 REPEATED_WITHIN = 5 * SECOND
-"""The maximum time in ns until a client repeats a request. A later request counts as a new one.
+"""The maximum time in ns until a client repeats a request. A later request counts as a new request.
 
-It allows for clients that pause for a second or two before they repeat a request. The time counts from the end of the
+The maximum allows for clients that pause for a second or two before they repeat a request. The time counts from the end of the
 connection's last response, or from the request if that is later.
 """
 
@@ -334,8 +334,8 @@ _MESSAGES: Mapping[str, str | Callable[[int, int], str]] = {
     "programs report as code 1006",
     "tunnel-unanswered": "the tunnel was closed, and no data from the server had come through it",
     "tunnel-reset": "the server reset the tunnel, and the packets do not show why",
-    "reset-doubted": "reset, but perhaps not by that host: it goes on sending, or the RST has no ACK flag, or does not fit the "
-    "host's other packets (TTL, IP identification, time). This is one sign of a device on the path, and foreign-reset needs two",
+    "reset-doubted": "reset, but perhaps not by that host: the host goes on sending, or the RST has no ACK flag or does not fit "
+    "its other packets (TTL, IP identification, time). This is one sign of a device on the path, and foreign-reset needs two",
     "request-cut-short": "the request broke off when the connection was closed",
     "unreadable": "the server sent something that is not a readable response",
     "request-unreadable": "the end of the request cannot be determined",
@@ -353,11 +353,11 @@ _MESSAGES: Mapping[str, str | Callable[[int, int], str]] = {
     "server-reset": "the server reset the connection, and the packets do not show whether anything was in progress",
     "refused": "an RST answered the SYN",
     "syn-ack-lost": "the client repeated its SYN although the server had answered it more than once. The client gets no SYN-ACK "
-    "that it accepts: a firewall drops or rejects it, it is lost on another path, or it reaches the client with another address "
-    "than that to which the client sent its SYN (DNAT of one direction only)",
+    "that it accepts: the SYN-ACK is dropped or rejected by a firewall, is lost on another path, or comes from another address "
+    "than the SYN was sent to (DNAT of one direction only)",
     "no-connection": lambda waited, _: f"no connection was established, and no packet came for {duration_text(waited)}",
     "probes-unanswered": "the client sent nothing but probes, which the server did not answer. The SYN-ACK may have announced "
-    "a window of 0: then a device answers in place of the server (a SYN proxy, a balancer) and does not reach it",
+    "a window of 0: in that case, a SYN proxy or load balancer answered in place of the server and cannot reach the server",
     "closed-unused": "the server closed the connection less than a second after its SYN-ACK, and nothing was sent",
     "head-unfinished": "a request head that never ended",
     "after-close-announced": "sent after the previous response had announced the close, so the client has to repeat it",

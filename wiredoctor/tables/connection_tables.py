@@ -109,8 +109,8 @@ CONNECTIONS = Table(
             "unsent_bytes",
             I64,
             "bytes",
-            "number of bytes that were acknowledged but not captured, and that were never sent, as a later ACK of their sender "
-            "shows",
+            "number of bytes that were acknowledged but not captured, although a later ACK of their sender shows that they were "
+            "never sent",
         ),
         _n("unsent_frame", I64, "", "the ACK of the bytes in `unsent_bytes`"),
         _n("unsent_time", I64, "ns", "time of `unsent_frame`"),

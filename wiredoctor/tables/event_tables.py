@@ -42,7 +42,7 @@ RELEASES = Table(
         _c("mss_announced", BOOL, "", "the sender's SYN had the MSS option, or was not captured"),
         _c("first_frame", I64, "", "first packet of the connection; round trips were measured from this packet on"),
         _NAGLE,
-        _n("previous_data_frame", I64, "", "D, the previous data segment"),
+        _n("previous_data_frame", I64, "", "D, the previous data segment of the sender of S"),
         _n("previous_data_time", I64, "ns", "time of `previous_data_frame`"),
         _n("previous_data_length", I32, "bytes", "payload length of the previous data segment D"),
         _c("previous_data_full", BOOL, "", "the previous data segment D was full"),
@@ -55,17 +55,24 @@ RELEASES = Table(
         ),
         _c("previous_data_ends_head", BOOL, "", "the previous data segment D ended exactly at the end of a header section"),
         _c("previous_data_ends_message", BOOL, "", "the previous data segment D ended exactly at the end of a message"),
-        _n("previous_ack_frame", I64, "", "K, the ACK of D; null if D was not acknowledged before this packet"),
+        _n(
+            "previous_ack_frame",
+            I64,
+            "",
+            "K, the ACK of the previous data segment D; null if D was not acknowledged before this packet",
+        ),
         _n("previous_ack_time", I64, "ns", "time of `previous_ack_frame`"),
         _n(
             "previous_ack_delay",
             I64,
             "ns",
-            "delay of K, the ACK of D: the time from D to K, minus the round trip to the sender of K",
+            "delay of the ACK K: the time from the data segment D to K, minus the round trip to the sender of K",
         ),
         _n("previous_ack_bytes", I64, "bytes", "number of bytes that the ACK K newly acknowledges: all bytes in flight"),
-        _n("previous_ack_interval", I64, "ns", "time from the previous pure ACK to K; null if K is the first"),
-        _c("window_shrank", BOOL, "", "the sender of K has announced a smaller window than before, in K or in an earlier packet"),
+        _n("previous_ack_interval", I64, "ns", "time from the previous pure ACK to the ACK K; null if K is the first"),
+        _c(
+            "window_shrank", BOOL, "", "in the ACK K or an earlier packet, the sender of K announced a smaller window than before"
+        ),
         *_PACKET,
         _LENGTH,
         _c("unread", BOOL, "", "the snap length cut off the bytes that show the packet's message and the message's end"),
@@ -80,34 +87,39 @@ RELEASES = Table(
             "usual_gap",
             I64,
             "ns",
-            "median of the recent times between a segment and the sender's next one, if the first was not held back and its ACK "
-            "came promptly. Only times of 5 ms or more that are shorter than the time from D to S count; null if there are fewer "
-            "than three, or if `nagle_seen`",
+            "median of the recent times from a segment to the sender's next segment, if the first one was not held back and its "
+            "ACK came promptly. Only times of 5 ms or more that are shorter than the time from the data segment D to S count; "
+            "null if there are fewer than three, or if `nagle_seen`",
         ),
         _c(
             "probe_frame",
             I64,
             "",
-            "the peer's probe S, sent by a timer, that this packet newly acknowledges together with the peer's D; 0 if there "
-            "is none",
+            "the peer's probe, sent by a timer, that this packet newly acknowledges together with the peer's data segment "
+            "before the probe; 0 if there is none",
         ),
         _c(
             "sort",
             TEXT,
             "",
-            "waited (S immediately follows a delayed K), prompt (S immediately follows a K without delay, so S shows how late "
-            "such a segment is without waiting), probe (there is no K: a timer may have sent S), answers_probe (the packet "
-            "only acknowledges the probe in probe_frame), corked (S is the small end of a message, sent long after K: a timer "
-            "may have sent S)",
+            "how the segment S follows the ACK K: waited (immediately after a delayed K), prompt (immediately after a K without "
+            "delay, so S shows how late such a segment is without waiting), probe (there is no K: a timer may have sent S), "
+            "corked (S is the small end of a message, sent long after K: a timer may have sent S); or answers_probe (the packet "
+            "only acknowledges the probe in probe_frame)",
         ),
         _c(
             "final_frame",
             I64,
             "",
-            "packet that proves that the program of S does not write at regular times; S itself if D is a header section or "
-            "a full segment",
+            "packet that proves that the program that sent the segment S does not write at regular times; S itself if the data "
+            "segment D is a header section or a full segment",
         ),
-        _c("pace_seen", BOOL, "", "up to `final_frame`, no packets are missing that could show such regular times"),
+        _c(
+            "pace_seen",
+            BOOL,
+            "",
+            "up to `final_frame`, no packets are missing that could show that data is sent at regular times",
+        ),
     ),
     subject="segments",
     at_packet=True,
@@ -142,20 +154,21 @@ RECOVERIES = Table(
             "stall_frame",
             I64,
             "",
-            "packet with the last progress before R; if a closed window refused the data, the first copy after the window opened",
+            "packet with the last progress before the retransmission R; if a closed window refused the data, the first copy "
+            "after the window opened",
         ),
         _n("stall_time", I64, "ns", "time of `stall_frame`"),
         _c(
             "stall_duplicate_acks",
             I32,
             "",
-            "number of duplicate ACKs before R since the last ACK of new data (captured copies count once)",
+            "number of duplicate ACKs from the last ACK of new data to the retransmission R (captured copies count once)",
         ),
         _c(
             "retransmission_count",
             I32,
             "",
-            "number of retransmissions of the missing segment since the last progress, including R",
+            "number of retransmissions of the missing segment since the last progress, including the retransmission R",
         ),
         _n("first_retransmission_frame", I64, "", "first retransmission that `retransmission_count` counts"),
         _n("first_retransmission_time", I64, "ns", "time of `first_retransmission_frame`"),
@@ -166,7 +179,7 @@ RECOVERIES = Table(
             "retransmitted_late",
             BOOL,
             "",
-            "R is the first copy that was captured: an earlier copy was lost before the capture point",
+            "the retransmission R is the first copy that was captured: an earlier copy was lost before the capture point",
         ),
         _c(
             "spurious",
@@ -176,13 +189,14 @@ RECOVERIES = Table(
             "Or its D-SACK reports the first retransmission, and its sender had sent no data that was lost before the capture "
             "point",
         ),
-        _c("answers_retransmission", BOOL, "", "the ACK's timestamps show that it was sent after R had arrived"),
+        _c("answers_retransmission", BOOL, "", "timestamps show that the ACK was sent after the retransmission R had arrived"),
         _c("syn_ack_again", BOOL, "", "the server repeated its SYN-ACK during the stall, although the client had ACKed it"),
         _c(
             "lost_bytes",
             I32,
             "bytes",
-            "payload length of the largest retransmission before R, not larger than the MSS; 0 if there was none",
+            "payload length of the largest retransmission before the retransmission R, not larger than the MSS; 0 if there is "
+            "none",
         ),
         _c(
             "answer_lost",

@@ -41,7 +41,7 @@ CAPTURES = Table(
             "shuffled_frame_before",
             LIST64,
             "",
-            "for each packet in `shuffled_frame`, the packet with the latest time among those before it in the file",
+            "for each packet in `shuffled_frame`, the packet with the latest time among the packets before it in the file",
         ),
         _c("shuffled_time_before", LIST64, "ns", "times of `shuffled_frame_before`"),
         _n("dropped", I64, "", "packets dropped before they could be captured; null if the capture does not count them"),
@@ -126,7 +126,7 @@ SCRATCH = 1 << 62
 
 ODDITIES = Table(
     "oddities",
-    "something in a packet that violates its standard; rules decide what to report",
+    "something in a packet that violates the standard of its protocol; rules decide what to report",
     (
         _c("frame", I64, "", "number of the packet"),
         _c("layer", TEXT, "", "protocol layer: link, ip, tcp or http"),
@@ -164,7 +164,7 @@ ICMP_ERRORS = Table(
             "syn",
             BOOL,
             "",
-            "the quoted segment is the SYN of its sender: by its sequence number, and by its flags if they are quoted",
+            "the quoted segment is the SYN of its sender, according to its sequence number and, if they are quoted, its flags",
         ),
     ),
     subject="connections",

@@ -124,7 +124,7 @@ def _content_length(fields: Fields, values: list[str]) -> None:
     numbers = {item.lstrip("0") or "0" for item in items if item.isascii() and item.isdigit()}
     text = next(iter(numbers), "")
     whole = all(item.isascii() and item.isdigit() for item in items)
-    # nineteen digits fit in 64 bits; more are not a plausible length
+    # 18 digits always fit in 64 bits; a longer number is not a plausible length
     good = whole and len(numbers) == 1 and len(text) <= 18
     fields.content_length, fields.bad_content_length = int(text) if good else None, not good
     fields.lengths_differ = len(numbers | {item for item in items if item and not item.isdigit()}) > 1

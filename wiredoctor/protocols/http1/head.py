@@ -203,7 +203,7 @@ class HeadParser:
 
 
 def _interest(name: bytes) -> int:
-    """Return 1 if a line with this name may be relevant, 0 if not, or FOLDED if it continues the previous line."""
+    """Return 1 if a line with this name may be relevant, 0 if not, or FOLDED if the line continues the previous one."""
     if name.startswith((b" ", b"\t")):
         return FOLDED
     return int(name.strip(b" \t").lower() in READERS or name.endswith((b" ", b"\t")))

@@ -97,12 +97,12 @@ class Flight:
         return self.gap_ticks * tick if tick and self.gap_ticks != NEVER else None
 
     def gap_shown_by_clock(self, tick: int) -> int | None:
-        """Return `gap_by_clock`, or None if it does not show that the sender waited, because the ticks of its clock are long."""
+        """Return `gap_by_clock`, or None if it is too small to show that the sender waited (the ticks of a clock may be long)."""
         by_clock = self.gap_by_clock(tick)
         return by_clock if by_clock is not None and 2 * by_clock >= self.gap - self.rtt else None
 
     def was_late_in_transit(self, tick: int) -> bool:
-        """Return whether the sender's clock shows that the path, and not the sender, made most of the time before the flight.
+        """Return whether the sender's clock shows that the path, not the sender, caused most of the time before the flight.
 
         `tick` is as in `took`. This is the opposite of the condition in `agrees` (core/clocks.py).
         """
@@ -312,7 +312,7 @@ class Pieces:
             self.counter.close()
 
     def held_by_clock(self) -> list[int | None]:
-        """Return, for each of the first bursts of data, by how many ns the sender's clock advanced in the pause before it.
+        """Return, for each of the first lumps, by how many ns the sender's clock advanced in the pause before the lump.
 
         The value is None if the clock does not show the pause.
         """
