@@ -28,7 +28,7 @@ def test_what_it_says() -> None:
     assert (one["side"], one["confidence"], one["delay"]) == ("server", "high", None)
     assert (one["median_note"], one["alone_note"]) == ("Their median size is 127 bytes.", "")
     [both] = tiny(response_chunk_lines_sent_separately=5)
-    assert both["alone_note"].startswith("5 chunk-size lines")
+    assert both["alone_note"].startswith("5 chunk size lines")
     [alone] = tiny(response_chunk_lines_sent_separately=5, response_median_chunk=1000)
     assert alone["median_note"] == ""
 

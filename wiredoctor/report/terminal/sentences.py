@@ -74,7 +74,7 @@ def _failure_counts(failed: Failures, unknown: str) -> str:
         parts.append(f"{sum(failed.own.values()):,} from the gateway itself, gateway-error of kind {kinds}")
     parts += [f"{number:,} passed on from {server}" for server, number in failed.passed_on.items()]
     if failed.repeated:
-        parts.append(f"{failed.repeated:,} repeated on another server")
+        parts.append(f"{failed.repeated:,} not passed on, because the gateway repeated the request")
     if failed.unexplained:
         parts.append(f"{failed.unexplained:,} {unknown}" if parts else unknown)
     return "; ".join(parts)

@@ -38,7 +38,7 @@ RULE = Rule(
     "the client sent more bytes after the head, and these do not begin another request. The server does not accept them as a "
     "body: the data is lost, and the server reads it as an invalid next request.",
     remedy="Have the client send Content-Length with the body, or Transfer-Encoding: chunked if the length is not known in "
-    "advance. HTTP libraries frame a body that is passed to them; programs without a library must do it themselves. ",
+    "advance. HTTP libraries frame a body that is passed to them; programs without a library must do it themselves.",
     references=(
         Reference("RFC 9112 section 6.3, message body length", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.3"),
         Reference("RFC 9112 section 11.2, request smuggling", "https://www.rfc-editor.org/rfc/rfc9112.html#section-11.2"),

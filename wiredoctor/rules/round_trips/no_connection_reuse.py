@@ -223,7 +223,7 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     rtt = round_trip()
     known = connections.select(
         *("connection", "exchanges", "end"),
-        # an estimate of when the client closed; it is too late only if a FIN came long after the server's
+        # estimates when the client closed; too late only if the second FIN came long after the first
         pl.when(c("closed_by") != "").then(c("end") - rtt).alias("ended"),
         c("client_host", "server").cast(pl.Categorical),
         c("first_frame").alias("frame"),

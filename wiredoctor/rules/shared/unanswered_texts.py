@@ -96,7 +96,7 @@ def _texts() -> list[pl.Expr]:
         )
         .otherwise(pl.format("The {} ended the connection with an RST after the last copy.", "receiver"))
     )
-    longest = pl.format("and the largest acknowledged segment has {}", "largest_acknowledged")
+    longest = pl.format("and the largest acknowledged segment has {} bytes", grouped(c("largest_acknowledged")))
     tried = pl.format(
         " Every segment that was not acknowledged has {} bytes or more, {}; the {} was alive at that time ({}).",
         grouped(c("smallest_unacknowledged")),

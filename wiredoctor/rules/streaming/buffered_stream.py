@@ -336,7 +336,7 @@ def _arrival_text(row: dict[str, Any], word: str, lumps: int, *, at_first: bool)
         return f"No byte of its body came for {duration_text(row['wait'])}, then {events:,} {word} came at once."
     held = row["response_held_events"] + (row["response_first_events"] if at_first else 0)
     least = f"nothing came for {duration_text(MIN_WAIT.value)} or more, and then three or more {word} came at once"
-    return f"{lumps:,} times {least}: {held:,} of the {events:,} {word} in all."
+    return f"{'Once' if lumps == 1 else f'{lumps:,} times'} {least}: {held:,} of the {events:,} {word} in all."
 
 
 _WHY = {

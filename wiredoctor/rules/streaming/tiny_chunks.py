@@ -1,7 +1,7 @@
 """A response was sent in tiny chunks.
 
 What it means
-    The program wrote the body in many small pieces, and each piece became a chunk. Or it wrote the chunk-size line separately,
+    The program wrote the body in many small pieces, and each piece became a chunk. Or it wrote the chunk size line separately,
     and the line traveled in its own packet.
 
 Why it hurts
@@ -11,7 +11,7 @@ Why it hurts
 
 How it is proved
     The response has 2 kB or more in ten or more data chunks, and their median is below 128 bytes. Or at least five
-    chunk-size lines came in packets of their own, without content.
+    chunk size lines came in packets of their own, without content.
 
 What it is not
     The parts of an event stream (text/event-stream, application/x-ndjson, multipart/x-mixed-replace) and of other endless
@@ -90,7 +90,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     tiny = c("response_median_chunk") < TINY.value
     alone = c("response_chunk_lines_sent_separately") >= MIN_ALONE.value
     median = pl.format("Their median size is {} bytes.", "response_median_chunk")
-    lines = pl.format("{} chunk-size lines came in packets without content.", "response_chunk_lines_sent_separately")
+    lines = pl.format("{} chunk size lines came in packets without content.", "response_chunk_lines_sent_separately")
     return (
         exchanges.filter(c("response_chunks") >= MIN_CHUNKS.value)
         .filter(c("response_body_bytes") >= MIN_BYTES.value)
