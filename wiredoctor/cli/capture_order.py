@@ -56,9 +56,9 @@ _TABLES = (
     "captures", "records", "packets", "oddities", "segments", "pieces", "bursts", "messages", "faults", "icmp_errors",
     "exchanges", "connections", "findings",
 )  # fmt: skip
-"""The keys of report.data.table_folder.TABLES.
+"""The names of all tables, equal to the keys of report.data.table_folder.TABLES.
 
-They are repeated here because that module loads Polars, which starts threads. Privileges must be dropped before that.
+That module is not imported here, because it loads Polars, whose threads would start before privileges are dropped.
 """
 
 _TABLE_FILES = tuple(f"{name}.{form}" for name in _TABLES for form in ("parquet", "arrow"))

@@ -138,7 +138,7 @@ def _table(file: Path) -> dict[str, Any] | None:
         content = tomllib.loads(text)
     except RecursionError:
         raise UsageError(f"{file}: not TOML: nested too deeply") from None
-    except ValueError as error:  # UnicodeDecodeError is one, too
+    except ValueError as error:  # UnicodeDecodeError is also a ValueError
         raise UsageError(f"{file}: not TOML: {' '.join(str(error).split())}") from None
     if file.name != SHARED:
         return content

@@ -177,7 +177,7 @@ def spool() -> BinaryIO:
 
 
 class _Temporary(io.FileIO):
-    """A temporary file. The error for a full disk names its folder, because the report may be on another disk."""
+    """A temporary file. The error for a full disk names the folder of this file, because the report may be on another disk."""
 
     def write(self, data: Any, /) -> int:
         import tempfile

@@ -123,7 +123,7 @@ class JsonLines(Lines):
 
     def __init__(self, *, quiet: bool) -> None:
         super().__init__(quiet=quiet)
-        self._told = array("q")  # drop the oldest ones: the final report of a long run lacks them, too
+        self._told = array("q")  # only the newest are kept: the final report of a long run lacks older findings, too
 
     def show(self, findings: Sequence[Finding], status: LiveStatus) -> None:
         """Print one object per finding."""

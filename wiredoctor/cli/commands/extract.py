@@ -51,7 +51,7 @@ def extract(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> int:
-    """Extract complete connections, or the smallest capture in which an analysis still reports a finding.
+    """Extract complete connections, or the smallest capture in which an analysis still reports the chosen finding.
 
     Packets are copied unchanged with everything they contain: share them with care, or add --anonymize. Finding numbers are those
     of analyze with the same rules.
