@@ -99,7 +99,7 @@ class Progress:
 
 
 Event = dict[str, Any]
-"""An event of recording/events.py. A `file` event has a descriptor of the file, open for reading, as `descriptor`."""
+"""An event of recording/events.py. In a `file` event, `descriptor` is a descriptor of the file, open for reading."""
 
 
 class Recorder:
@@ -230,7 +230,7 @@ class Recorder:
             if kind == "progress":
                 return None
             reason = str(event["reason"])
-            if reason == "signal" and self._stopping:  # the signal was sent to all processes, as systemd does
+            if reason == "signal" and self._stopping:  # systemd, for example, sends a signal to all processes
                 reason = "stopped"
             self.progress.ended = reason
             self.progress.text = "" if reason == "stopped" else str(event.get("text") or "")
@@ -250,7 +250,7 @@ class Recorder:
 
     def __exit__(self, *_: object) -> None:
         if not self._stopping:
-            self.stop()  # a socket that closes without a message means that this process was killed
+            self.stop()  # without this request, the recorder would assume that this process was killed
         self._socket.close()
         while self._descriptors:
             os.close(self._descriptors.popleft())

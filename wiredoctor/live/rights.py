@@ -124,7 +124,7 @@ def _sentence(reasons: list[str], refused: list[str]) -> str:
 
 
 def _confinement(folder: int) -> Confinement | None:
-    with contextlib.suppress(OSError), open(os.devnull, "rb") as nothing:  # exit_codes.py redirects output there
+    with contextlib.suppress(OSError), open(os.devnull, "rb") as nothing:  # exit_codes.py may redirect output to this device
         return Confinement([*_installation(), *_READABLE, f"/proc/{os.getpid()}"], [folder, nothing.fileno()])
     return None
 

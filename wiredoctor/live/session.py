@@ -104,14 +104,14 @@ def watch(
     with ExitStack() as stack:
         held: list[Any] = []
         stack.enter_context(diagnosis.without_collector())
-        gc.freeze()  # objects that exist from the start need not be checked every minute
+        gc.freeze()  # garbage collection need not examine objects that exist from the start
         stack.callback(gc.unfreeze)
         stack.enter_context(rules.configured())
         stack.enter_context(showing_secrets(settings.show_secrets))
         capture = stack.enter_context(GrowingCapture(name))
         if recorder is None:
             folder = PrivateFolder()
-            held.append(folder)  # the report keeps the folder, because its rows may be there
+            held.append(folder)  # the report keeps the folder alive, because rows of the report may be in the folder
             rows = folder.rows_path
             recorder = stack.enter_context(Recorder(replace(order, folder=folder.path)))
         else:
