@@ -53,7 +53,7 @@ class Blocks:
         self.dropped_before: dict[int, int] = {}
         """The number of dropped packets that the backend will not report, by interface number.
 
-        The dropped packets are added to those in the next statistics block of the interface.
+        This number is added to the number in the next statistics block of the interface.
         """
 
     def restart(self) -> None:

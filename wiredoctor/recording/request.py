@@ -13,7 +13,7 @@ DEFAULT_RING = (8, 64 << 20)
 
 
 class Ring(NamedTuple):
-    """A ring of at most `files` files of at most `bytes` bytes each. Each file has at least one block, even if that is larger."""
+    """A ring of at most `files` files of at most `bytes` bytes each. Each file has at least one block, even a larger one."""
 
     files: int
     bytes: int

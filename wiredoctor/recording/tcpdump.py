@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 20
 
 _QUIET = 4096
-"""SIGUSR1 is sent only while fewer bytes than this are unread in the pipe.
+"""SIGUSR1, which requests drop counts, is sent only while fewer bytes than this are unread in the pipe.
 
 tcpdump is then not blocked in a write, which the signal could cut short.
 """
@@ -92,7 +92,7 @@ class Tcpdump:
             return 0
         if not data:
             process.open.discard(file)
-            self.stop()  # restart all processes with the interfaces that exist now
+            self.stop()  # the recorder then restarts tcpdump on all interfaces that exist
         made = stream.feed(data)
         if self.begun:
             blocks.add(made)

@@ -112,7 +112,7 @@ class Writing:
                 output.free_space()
             except FullError as error:
                 self.full = str(error)
-                piece = complete_blocks(piece, done)  # there was space for this much a moment ago
+                piece = complete_blocks(piece, done)  # the file system had space for `done` bytes a moment ago
                 if output.write(piece) < len(piece.data):
                     return
                 break
