@@ -40,7 +40,7 @@ class NotShown(Exception):
 class Extract:
     """An extracted capture, and the original frame number of each of its frames.
 
-    `found`: the finding that the extract was made for. `invented`: errors and warnings in the extract that are absent from the
+    `found`: the finding for which the extract was made. `invented`: errors and warnings in the extract that are absent from the
     complete capture.
     """
 
@@ -214,7 +214,7 @@ class Cutter:
         originals = [*frames] if source is self._whole else [source.original(frame) for frame in frames]
         extract = Extract(self._analyse(path), originals)
         extract.invented = tuple(self._invented(extract))
-        path.unlink()  # the file stays open
+        path.unlink()  # the report keeps the file open
         return extract
 
     def _invented(self, extract: Extract) -> Iterator[Finding]:

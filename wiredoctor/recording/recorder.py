@@ -339,7 +339,7 @@ class Recorder:
     def _report_problem(self, text: str, *, counts: bool) -> None:
         """Report why nothing is captured at the moment. If `counts` is true and the backend failed too often, stop."""
         if counts and self._backend.ended_too_often():
-            self._stop("backend", f"{text} repeatedly")
+            self._stop("backend", f"{text} (this happened repeatedly)")
         else:
             self._restarts += counts
             self._events.send_event("note", text=f"{text}; restarting it" if counts else text)

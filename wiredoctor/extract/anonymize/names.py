@@ -128,7 +128,7 @@ class Addresses:
         if len(address) == 6:
             return False
         text = str(ipaddress.ip_address(address))
-        # comparing it with each original would take a time that grows with the square of their number
+        # comparing each replacement with each original would take quadratic time
         return any(text[at : at + size] in self._texts for size in self._lengths for at in range(len(text) - size + 1))
 
     def _make_address(self, address: bytes, chance: bytes, attempt: int) -> bytes:
