@@ -64,9 +64,9 @@ class Source(NamedTuple):
 
 
 def read_file(path: str | None) -> Source:
-    """Read the configuration at `path` or, without a path, the nearest one in the current folder and its parents.
+    """Read the configuration at `path` or, without a path, the nearest configuration in the current folder and its parents.
 
-    Raise UsageError if it cannot be read.
+    Raise UsageError if the file cannot be read.
     """
     file = _given_file(path) if path is not None else nearest(_current_folder())
     return Source() if file is None else Source(str(path or _short(file)), _table(file) or {})

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from wiredoctor.report.terminal.live_view import LiveStatus
 
 REFRESH = 1.0
-"""Seconds after which the screen is redrawn even if nothing changed, because it shows the time."""
+"""Seconds after which the screen is redrawn even if nothing changed, because the screen shows the time."""
 
 
 LONG, SELDOM = 5.0, 60.0

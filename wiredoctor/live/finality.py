@@ -71,7 +71,7 @@ class PendingFindings:
     held_causes: frozenset[int] = frozenset()
     """The ids in `held_connections` of connections whose held candidates may cause a failure at a gateway."""
     clock: int = 0
-    """The capture time (ns) before which all packets were read. It decreases if the clock is set back."""
+    """The capture time (ns) before which all packets were read. This value decreases if the system clock is set back."""
     _over: dict[int, int] = field(default_factory=dict[int, int])
     """The value of `clock` at which each connection was found to be over, by connection id."""
     _looked_at: int = 0

@@ -30,7 +30,7 @@ _KEPT_VARIABLES = ("LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ")
 """The environment variables passed to a recorder with privileges, besides a PATH of system folders."""
 
 ENDING = 5.0
-"""The maximum time in seconds from a request to stop until the recorder ends; after that time, it is terminated."""
+"""The maximum time in seconds from a request to stop until the recorder ends; after that time, the recorder is terminated."""
 
 _DESCRIPTORS = 16
 """The maximum number of file descriptors received at once."""
@@ -156,7 +156,7 @@ class Recorder:
         self._send(do="stop")
 
     def open_output(self, number: int, name: str = "") -> int:
-        """Create a new file for an output, and return the file's descriptor. Raise OSError if it cannot be created.
+        """Create a new file for an output, and return the file's descriptor. Raise OSError if the file cannot be created.
 
         `number`: the index of the output in `order.outputs`. `name`: the name of the file, if the output is a folder.
         `commit_output` moves the new file to the path of the output, `discard_output` deletes it.

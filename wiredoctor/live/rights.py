@@ -200,7 +200,7 @@ def _attempt(user: User, origins: list[str]) -> str:
 
 
 def _find_uncovered(origins: list[str], confinement: Confinement | None) -> str:
-    """Confine this process. Return one of the files `origins` that it can no longer read, or "".
+    """Confine this process. Return one of the files `origins` that it can no longer read; "" if it can read all.
 
     A file may be unreadable because it is a link to a place outside of the installation.
     """

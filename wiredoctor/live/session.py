@@ -44,10 +44,10 @@ A step costs nearly as much for one packet as for many, so packets are collected
 """
 
 BUSY = 0.2
-"""The maximum fraction of a processor's time that steps may use. If a step left packets unread, the next one is not delayed."""
+"""The maximum fraction of a processor's time that steps may use. If a step left packets unread, the next step is not delayed."""
 
 LONGEST_TICK = 0.5
-"""The maximum time in seconds from a step to the next one while packets arrive. It applies even if steps then exceed BUSY."""
+"""The maximum time in seconds from a step to the next one while packets arrive, even if steps then exceed BUSY."""
 
 CLEANING = 60.0
 """The time in seconds between two removals of old rows."""

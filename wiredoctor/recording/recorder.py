@@ -77,7 +77,7 @@ class Recorder:
             return self._run() if self._may_begin() else 0
         finally:
             self._outputs.close()
-            if self._request.folder and (self._request.waits or not self._asked):  # no other process removes it
+            if self._request.folder and (self._request.waits or not self._asked):  # no other process removes the folder
                 remove_tree(self._request.folder)
 
     def _may_begin(self) -> bool:

@@ -6,7 +6,7 @@ import json
 from typing import Any, NamedTuple
 
 DEFAULT_BUFFER = 64
-"""The default kernel memory per interface for unread packets, in MiB: 0.5 s of 1 Gbit/s."""
+"""The default kernel memory per interface for unread packets, in MiB: enough for 0.5 s at 1 Gbit/s."""
 
 DEFAULT_RING = (8, 64 << 20)
 """The default number of files in a ring, and their size in bytes."""

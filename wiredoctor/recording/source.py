@@ -68,7 +68,7 @@ class Source(Protocol):
         ...
 
     def kill(self) -> None:
-        """Stop immediately."""
+        """Stop capturing immediately."""
         ...
 
     def close(self, blocks: Blocks) -> None:

@@ -159,8 +159,9 @@ def _count(process: Process, what: str) -> int | None:
 def _user() -> str:
     """Return the user to which a tcpdump started by root changes after opening its socket.
 
-    This is tcpdump or, if there is no such user, nobody. Without CAP_KILL, it is root, because a process of another user could
-    not be stopped. Raise NotThereError without CAP_SETUID or CAP_SETGID: tcpdump must be able to change its user, even to root.
+    This is tcpdump or, if there is no such user, nobody. Without CAP_KILL, the user is root, because a process of another user
+    could not be stopped. Raise NotThereError without CAP_SETUID or CAP_SETGID: tcpdump must be able to change its user, even to
+    root.
     """
     import pwd
 

@@ -168,7 +168,7 @@ def _before_after(
 ) -> Comparison | None:
     """Compare captures or reports from before and after a change.
 
-    Return None, after printing an error message, if one of them cannot be read.
+    Return None, after printing an error message, if an input cannot be read.
     """
     from wiredoctor.compare import compare as hold
     from wiredoctor.report.comparison import before_after

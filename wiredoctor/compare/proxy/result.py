@@ -26,7 +26,7 @@ FOR_PEOPLE = {
 """For some columns of exchanges, the column that is shown to people instead: a copy with (masked) in place of masked parts."""
 
 MAX_APART = 3600.0
-"""The maximum clock difference in seconds. A larger one usually means different time zones or times of capture."""
+"""The maximum clock difference in seconds. A larger difference usually means different time zones or times of capture."""
 
 
 @dataclass(frozen=True)
