@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from wiredoctor.pipeline import Budget
 
 SLOW_FROM = 50_000
-"""If the core is not compiled, more packets than this cause a warning, because their analysis takes seconds longer."""
+"""Above this number of packets, a warning is printed if the core is not compiled, because this costs seconds."""
 
 MAX_FILES = 65_536
 

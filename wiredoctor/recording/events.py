@@ -21,7 +21,7 @@ _MAX_UNSENT = 256
 
 
 class _Piece(NamedTuple):
-    """Bytes to send, and a descriptor that is sent with the first of them."""
+    """Bytes to send, and a descriptor that is sent with the first byte."""
 
     data: bytes
     descriptor: int | None = None

@@ -192,7 +192,7 @@ def _reset(streams: Streams, flags: Array) -> set[int]:
 class Repeats(NamedTuple):
     """The retransmitted segments with payload that one point captured on their way to the other point.
 
-    `rows`: the row of each in the Rows of the capture. `needless`: the rows of segments that arrived after the receiver had
+    `rows`: their rows in the Rows of the capture. `needless`: the rows of segments that arrived after the receiver had
     acknowledged their payload. The other four fields count the needless segments by reason (see Way).
     """
 

@@ -1,4 +1,4 @@
-"""Common words that are kept in header sections, because rules, and people who read the capture, need them."""
+"""Common words that are kept in header sections, because rules and readers of the capture need them."""
 
 from __future__ import annotations
 
