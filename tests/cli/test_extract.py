@@ -210,7 +210,7 @@ def test_what_only_the_extract_shows_is_named(tmp_path: Path) -> None:
     path = tmp_path / "whole.pcap"
     path.write_bytes(capture(AT_A_GATEWAY))
     said = run(path, "--connection", "0", "--connection", "2", "-o", tmp_path / "small.pcapng").output
-    only = "only the extract shows gateway-error (not-passed-on), because it lacks other packets"
+    only = "only the extract shows gateway-error (not-passed-on), because the extract lacks other packets"
     assert only in " ".join(said.split())
 
 

@@ -197,7 +197,7 @@ def test_the_exchange_of_a_finding_is_followed() -> None:
     capture, effect, _ = _gateway_error()
     done = run("show", capture, "--finding", str(effect["number"]), "--follow", "--color", "never")
     assert f"# finding {effect['number']}: exchange 1 of connection 0 (all of it: --connection 0)" in done.stdout
-    assert "# the request that the gateway sent for it: --connection 3 --exchange 0" in done.stdout
+    assert "# the request that the gateway sent for this exchange: --connection 3 --exchange 0" in done.stdout
     assert done.stdout.count("> GET /a/order") == 1
     assert "/a/list" not in done.stdout
     part = run("show", capture, "--connection", "0", "--exchange", "1", "--follow", "--color", "never").stdout

@@ -66,7 +66,7 @@ def test_fixed_needs_as_many_chances() -> None:
     assert change(seen(nine), seen([], 10)).status == "fixed"
     told = change(seen(nine), seen([], 1))
     assert told.status == "not-seen-again"
-    assert told.why == "after has only 1 exchange with that endpoint, so it may be missing there by chance"
+    assert told.why == "after has only 1 exchange with that endpoint, so the finding may be missing by chance"
     # one in ten, and none in ten, happens in every second case
     assert change(seen([one()]), seen([], 10)).status == "not-seen-again"
     assert change(seen([one()]), seen([], 1000)).status == "fixed"

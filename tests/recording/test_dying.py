@@ -169,7 +169,7 @@ def test_a_backend_that_dies_again_and_again_is_given_up(tmp_path: Path) -> None
         ended = recording.until("ended")
         assert recording.process.wait(2) == 0
     assert ended["reason"] == "backend"
-    assert ended["text"].endswith(": killed by signal 9 repeatedly")
+    assert ended["text"].endswith(": killed by signal 9 (this happened repeatedly)")
     assert kinds((tmp_path / "a.pcapng").read_bytes())
 
 

@@ -16,17 +16,18 @@ _LIBRARIES = {
 }
 """Environment settings for libraries, applied before they load unless the user has set them.
 
-jemalloc, the allocator of Polars, is set to use one arena and to return free memory after 1 s. By default, it uses four arenas
-per processor, whose peaks add up. Returning memory at once would make a run 10 % slower. OpenBLAS, which NumPy loads, is set to
-start no threads: they would spin while waiting for work that never comes. Polars is set to its in-memory engine where the code
-names none. The streaming engine, the default since Polars 2, needs 6 MB, and takes longer to start than most queries take.
+jemalloc, the allocator of Polars, is set to use one arena and to return free memory after 1 s. The default of four arenas per
+processor needs more memory, because the peaks of all arenas add up. Returning memory at once would make a run 10 % slower.
+OpenBLAS, which NumPy loads, is set to start no threads: they would spin while waiting for work that never comes. Polars runs
+queries that name no engine with its in-memory engine. The streaming engine, the default since Polars 2, needs 6 MB, and takes
+longer to start than most queries take.
 """
 
 _DEFERRED = ("hashlib", "importlib.metadata")
-"""Modules that Polars imports for its readers of Iceberg tables. With their own imports, they cost 6 MB and 40 ms."""
+"""Modules that Polars needs only for Iceberg tables, so `main` defers them. With their own imports, they cost 6 MB and 40 ms."""
 
 added_variables: list[str] = []
-"""The environment variables that `main` has set; programs that the user runs do not get them."""
+"""The environment variables that `main` has set. Programs that `wiredoctor run` starts do not get them."""
 
 
 def main() -> None:

@@ -48,7 +48,7 @@ COMMANDS = {
 """The one-line help text of each command, by command name."""
 
 _MODULES = {"run": "run_program"}
-"""The module name for each command whose module is not named like the command."""
+"""Module names by command name, for commands whose module has another name."""
 
 
 class _CloseSuggestions:
@@ -72,7 +72,7 @@ class _CloseSuggestions:
 
 
 class Commands(_CloseSuggestions, TyperGroup):
-    """The group of all commands. If standard output is closed, the program exits with the code of SIGPIPE, also during help."""
+    """The group of all commands. If standard output is closed, even during help, the program exits with the code of SIGPIPE."""
 
     def make_context(self, *words: Any, **options: Any) -> Any:
         return exit_on_broken_pipe(lambda: super(Commands, self).make_context(*words, **options))
@@ -104,9 +104,9 @@ class Command(_CloseSuggestions, TyperCommand):
 
 
 def application(words: Sequence[str] = ()) -> typer.Typer:
-    """Create the app with all commands, or with only the command that `words` begins with.
+    """Create the app with all commands or, if `words` begins with the name of a command, with only that command.
 
-    Creating all commands takes longer than running one.
+    Creating all commands takes longer than running one of them.
     """
     single = bool(words) and words[0] in COMMANDS
     app = typer.Typer(
@@ -124,7 +124,7 @@ def application(words: Sequence[str] = ()) -> typer.Typer:
     for name in words[:1] if single else COMMANDS:
         function = name.replace("-", "_")
         command = getattr(import_module(f"wiredoctor.cli.commands.{_MODULES.get(name, function)}"), function)
-        # words after the program are its own options
+        # options after the name of the program belong to that program
         context = {"allow_interspersed_args": False} if name == "run" else None
         app.command(name, short_help=COMMANDS[name], cls=Command, context_settings=context)(run_command(command))
     return app
@@ -178,11 +178,11 @@ def _write_plainly(argument: Any) -> None:
 
 
 def with_command(words: list[str]) -> list[str]:
-    """Return the arguments with the command first. If they name a capture but no command, the command is `analyze`.
+    """Return the arguments with the command first. If they name a capture but no command, insert `analyze`.
 
-    An option for the help or the version is returned alone if it comes first, or if there is neither a command nor a capture.
-    Other options may come before the command or the capture, and --no-pager anywhere. The arguments after `--` and those of `run`
-    belong to another program, so they stay unchanged.
+    --help or --version is returned alone if it comes first, or if there is neither a command nor a capture. Other options may
+    come before the command or the capture, and --no-pager anywhere. The arguments after `--` and those of `run` belong to another
+    program, so they stay unchanged.
     """
     own = words[: words.index("--")] if "--" in words else words
     if pager.OPTION in own and "run" not in own:
@@ -209,8 +209,8 @@ def _is_capture(word: str) -> bool:
 def _options_last(words: list[str]) -> list[str]:
     """Move the command to the front of arguments that begin with an option.
 
-    If the arguments contain a capture or an option of `analyze`, but no command, the command is `analyze`. An option for the help
-    or the version is returned alone if there is neither a command nor a capture. Other arguments are returned unchanged.
+    If the arguments contain a capture or an option of `analyze`, but no command, insert `analyze`. --help or --version is
+    returned alone if there is neither a command nor a capture. Other arguments are returned unchanged.
     """
     group: Any = typer.main.get_command(application(["analyze"]))
     analyze = group.commands["analyze"]
@@ -229,7 +229,7 @@ def _options_last(words: list[str]) -> list[str]:
         place = words.index(named)
         return [named, *words[:place], *words[place + 1 :]]
     if known and plain and named != plain[0]:
-        return [plain[0], *words]  # not a command: the error names one that is similar
+        return [plain[0], *words]  # an unknown command: the error will suggest a similar name
     return ["analyze", *words] if values or named else words
 
 
@@ -239,7 +239,7 @@ def run() -> NoReturn:
     asked = with_command(sys.argv[1:])
     if VARIABLE in os.environ:
         asked = completed_words()
-        os.environ["COLUMNS"] = "1000"  # the shell would propose the words of a wrapped line
+        os.environ["COLUMNS"] = "1000"  # if a line were wrapped, the shell would propose its parts
     command = with_plain_arguments(typer.main.get_command(application(asked)))
 
     def parse() -> int:

@@ -23,14 +23,14 @@ def fingerprints(path: str) -> frozenset[str]:
         return frozenset(str(one["fingerprint"]) for one in _findings(Path(path).read_text("utf-8")))
     except OSError as error:
         raise UsageError(f"--baseline {path}: {reason(error, path)}") from None
-    except (ValueError, RecursionError):  # also for bytes that are not UTF-8, very long numbers, and deep nesting
+    except (ValueError, RecursionError):  # also raised for bytes that are not UTF-8, very long numbers, and deep nesting
         raise UsageError(f"--baseline {path}: is not JSON{_WRITE_ONE}") from None
     except (KeyError, TypeError):
         raise UsageError(f"--baseline {path}: is JSON, but not a wiredoctor report") from None
 
 
 def _findings(text: str) -> Iterator[Any]:
-    """Yield the findings of a JSON report or of JSON Lines, in which the summary is the last line."""
+    """Yield the findings in a JSON report or in JSON Lines, whose last line is the summary."""
     try:
         report: Any = json.loads(text)
     except json.JSONDecodeError:

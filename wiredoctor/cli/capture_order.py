@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from wiredoctor.live import Order, Ring
 
 LEAST_RING = 1 << 20
-"""The minimum size in bytes of each file in a ring. It leaves room for several packets, which may have 256 KiB each."""
+"""The minimum size in bytes of each file in a ring. This leaves room for several packets of up to 256 KiB."""
 
 
 class Backend(StrEnum):
@@ -56,9 +56,9 @@ _TABLES = (
     "captures", "records", "packets", "oddities", "segments", "pieces", "bursts", "messages", "faults", "icmp_errors",
     "exchanges", "connections", "findings",
 )  # fmt: skip
-"""The keys of report.data.table_folder.TABLES.
+"""The names of all tables, equal to the keys of report.data.table_folder.TABLES.
 
-They are repeated here because that module loads Polars, which starts threads. Privileges must be dropped before that.
+That module is not imported here, because it loads Polars, whose threads would start before privileges are dropped.
 """
 
 _TABLE_FILES = tuple(f"{name}.{form}" for name in _TABLES for form in ("parquet", "arrow"))
@@ -106,7 +106,7 @@ def with_ports(filter: str | None, ports: Sequence[int] | None) -> str | None:
 
 
 def parse_time_limit(text: str | None) -> float | None:
-    """Convert the value of --duration to seconds. None stays None. Raise UsageError if it is not a duration above 0."""
+    """Convert the value of --duration to seconds. None stays None. Raise UsageError if the value is not a duration above 0."""
     nanoseconds = parse_duration("--duration", text)
     if nanoseconds == 0:
         raise UsageError("--duration: must be more than 0 seconds")

@@ -60,7 +60,7 @@ def check_connection(report: Report, capture: str, connection: int) -> None:
 
 
 def check_connections(report: Report, connections: Sequence[int]) -> None:
-    """Raise UsageError unless each of these ids belongs to a connection in at least one capture."""
+    """Raise UsageError if one of the connection ids `connections` is in none of the captures."""
     from wiredoctor.report.terminal.show import has_connection
 
     for connection in connections:

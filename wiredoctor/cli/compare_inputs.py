@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class CompareInput(NamedTuple):
-    """The settings for reading the captures to compare. `budget`: the disk space that all of them may use together."""
+    """The settings for reading captures to compare. `budget`: the disk space that temporary copies of all captures may use."""
 
     request: Request
     budget: Budget
@@ -29,7 +29,7 @@ def open_capture(name: str, asked: CompareInput) -> Report | None:
     """Analyze a capture and return the report, through which its packets can be read again.
 
     Return None, after printing an error message, if the capture could not be read completely. Raise UsageError if `name` is a
-    JSON report, or stands for several captures.
+    JSON report, or a folder with several captures.
     """
     if _is_report(name):
         raise UsageError(f"{name}: --both-sides compares packets, so it needs a capture")

@@ -11,7 +11,7 @@ import wiredoctor
 VARIABLE = "_WIREDOCTOR_COMPLETE"
 """The environment variable through which the shell's completion script requests completions.
 
-With the value source_bash (source_zsh, source_fish), it requests the script itself.
+The value source_bash (source_zsh, source_fish) requests the script itself.
 """
 
 _RULES = "wiredoctor.rules"

@@ -64,9 +64,9 @@ class Source(NamedTuple):
 
 
 def read_file(path: str | None) -> Source:
-    """Read the configuration at `path` or, without a path, the nearest one in the current folder and its parents.
+    """Read the configuration at `path` or, without a path, the nearest configuration in the current folder and its parents.
 
-    Raise UsageError if it cannot be read.
+    Raise UsageError if the file cannot be read.
     """
     file = _given_file(path) if path is not None else nearest(_current_folder())
     return Source() if file is None else Source(str(path or _short(file)), _table(file) or {})
@@ -138,7 +138,7 @@ def _table(file: Path) -> dict[str, Any] | None:
         content = tomllib.loads(text)
     except RecursionError:
         raise UsageError(f"{file}: not TOML: nested too deeply") from None
-    except ValueError as error:  # UnicodeDecodeError is one, too
+    except ValueError as error:  # UnicodeDecodeError is also a ValueError
         raise UsageError(f"{file}: not TOML: {' '.join(str(error).split())}") from None
     if file.name != SHARED:
         return content

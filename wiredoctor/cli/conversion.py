@@ -1,8 +1,8 @@
 """Convert words of the command line to values, without pydantic.
 
 Typer (0.29 and later) converts every parameter through pydantic, whose import takes 50 ms of CPU: a third of the budget for a
-small capture. Here every parameter is text, a choice or an integer, which is quick to convert. Typer itself still converts
-parameters of other types, and it converts all parameters if its version is not supported here.
+small capture. In wiredoctor, every parameter is text, a choice or an integer, which is quick to convert. Typer itself still
+converts parameters of other types, and it converts all parameters if its version is not supported here.
 """
 
 from __future__ import annotations

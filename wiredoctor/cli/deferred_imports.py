@@ -18,7 +18,8 @@ class DeferredModule(ModuleType):
     """Stands for a module in sys.modules until one of the module's attributes is used; then imports the module itself."""
 
     def __getattr__(self, attribute: str) -> Any:
-        if attribute.startswith("__") and attribute not in ("__all__", "__path__"):  # asked of each module: warnings, inspect
+        # the modules warnings and inspect read such attributes of every module
+        if attribute.startswith("__") and attribute not in ("__all__", "__path__"):
             raise AttributeError(f"module {self.__name__!r} has no attribute {attribute!r}")
         with _replacing:
             if sys.modules.get(self.__name__) is self:

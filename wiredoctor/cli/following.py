@@ -33,19 +33,19 @@ def print_stream(report: Report, asked: ShowRequest, side: str, paper: Terminal)
 
 
 def _about(report: Report, asked: ShowRequest) -> Iterator[str]:
-    """Yield lines that say which part of a connection is printed for a finding, and which options print other parts of it."""
+    """Yield lines that name the part of a connection that is printed for a finding, and the options that print other parts."""
     from wiredoctor.report.ladder.build import places_behind
 
     if asked.finding is None:
         return
     finding = f"finding {asked.finding.number}"
     if asked.exchange is None:
-        yield f"{finding}: all of connection {asked.connection}, because it is not about a single exchange"
+        yield f"{finding}: all of connection {asked.connection}, because the finding is not about a single exchange"
         return
     yield f"{finding}: exchange {asked.exchange} of connection {asked.connection} (all of it: --connection {asked.connection})"
     for connection, exchange in places_behind(report, asked.finding):
         if exchange is not None:
-            yield f"the request that the gateway sent for it: --connection {connection} --exchange {exchange}"
+            yield f"the request that the gateway sent for this exchange: --connection {connection} --exchange {exchange}"
 
 
 def write_raw(report: Report, asked: ShowRequest, side: str) -> None:

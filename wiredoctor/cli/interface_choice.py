@@ -1,4 +1,4 @@
-"""Help the user choose an interface if `live` was started without one."""
+"""Help the user choose an interface if `live` was started without an interface."""
 
 from __future__ import annotations
 

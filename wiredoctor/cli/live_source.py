@@ -19,7 +19,7 @@ IMAGE = "nicolaka/netshoot"
 LONGEST = 3600
 """The time limit in seconds for a capture in a pod without --duration.
 
-Without a limit, it would continue after the connection to the cluster is lost.
+Without a limit, the capture would continue after the connection to the cluster is lost.
 """
 
 SPARE = 30

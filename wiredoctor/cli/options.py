@@ -231,7 +231,7 @@ def parse_filter(
     confidence: Confidence = Confidence.low,
     at: str | None = None,
 ) -> Filter:
-    """Return the filter that the options describe; raise UsageError if one is not valid."""
+    """Return the filter that the options describe; raise UsageError if an option is not valid."""
     if at is not None and (begin or end):
         raise UsageError("--at cannot be combined with --from and --to")
     if moment := _moment("--at", at):
@@ -317,7 +317,7 @@ def parse_duration(option: str, text: str | None) -> int | None:
 
 
 def parse_status(values: list[str] | None) -> tuple[str, ...]:
-    """Check the values of --status, and return them in normalized form; raise UsageError if one is not a status."""
+    """Check the values of --status, and return them in normalized form; raise UsageError if a value is not a status."""
     try:
         return parse_statuses(values or [])
     except ValueError as error:
@@ -337,7 +337,7 @@ def _moment(option: str, text: str | None) -> Moment | None:
 
 
 def parse_rule_names(option: str, values: Iterable[str] | None, catalogue: Mapping[str, Any]) -> list[str]:
-    """Return the names of rules and families given with --select or --ignore. Raise UsageError if one is unknown.
+    """Return the names of rules and families given with --select or --ignore. Raise UsageError if a name is unknown.
 
     `values`: names, or comma-separated lists of names.
     """
@@ -380,7 +380,7 @@ class TableOptions(NamedTuple):
 
     @property
     def filter(self) -> Filter:
-        """The filter that the options describe. Raises UsageError if one of them is not valid."""
+        """The filter that the options describe. Raises UsageError if an option is not valid."""
         return parse_filter(self.host, self.port, self.connection, self.begin, self.end, at=self.at)
 
 

@@ -50,7 +50,7 @@ DIRECT = FileAccess()
 
 
 def outputs(paths: list[str] | None, captures: Sequence[str], forms: Collection[str] = FORMATS.keys()) -> list[Output]:
-    """Return the outputs given with -o; raise UsageError if one cannot be written or is one of the captures.
+    """Return the outputs given with -o; raise UsageError if an output cannot be written or is a capture.
 
     `forms`: the names of the available formats.
     """
@@ -66,7 +66,7 @@ def outputs(paths: list[str] | None, captures: Sequence[str], forms: Collection[
 
 
 def _folder(path: Path, forms: Collection[str]) -> Output:
-    """Return a folder as an output for tables. Raise UsageError if it cannot be written, or if `forms` lacks "tables"."""
+    """Return a folder as an output for tables. Raise UsageError if the folder cannot be written, or `forms` lacks "tables"."""
     if "tables" not in forms:
         raise UsageError(f"-o {path}{os.sep}: {_known_suffixes(forms)}")
     if path.exists() and not path.is_dir():
@@ -177,7 +177,7 @@ def spool() -> BinaryIO:
 
 
 class _Temporary(io.FileIO):
-    """A temporary file. The error for a full disk names its folder, because the report may be on another disk."""
+    """A temporary file. The error for a full disk names the folder of this file, because the report may be on another disk."""
 
     def write(self, data: Any, /) -> int:
         import tempfile

@@ -63,8 +63,8 @@ def print_table(asked: TableRequest) -> int:
 def print_rows(options: TableOptions, write: Write, nothing: str) -> None:
     """Print a table to standard output with `write`.
 
-    `nothing`: the sentence that explains why the table has no rows, or "". In text output, this sentence replaces the table. With
-    other formats, it is printed to standard error.
+    `nothing`: the sentence that explains why the table has no rows, or "". In text output, this sentence replaces the table. In
+    other formats, the sentence is printed to standard error.
     """
 
     def write_or_explain(form: str, out: BinaryIO, paper: Terminal) -> None:

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from wiredoctor.pipeline import Budget
 
 SLOW_FROM = 50_000
-"""The smallest number of packets for which a warning is printed that the core is not compiled, and therefore seconds slower."""
+"""Above this number of packets, a warning is printed if the core is not compiled, because this costs seconds."""
 
 MAX_FILES = 65_536
 
 LARGE_BLOCK = 1 << 20
-"""The number of bytes from which a block of memory is returned to the system when it is freed.
+"""The minimum size in bytes of memory blocks that are returned to the system when they are freed.
 
-By default, glibc raises this number to the size of the largest freed block (mallopt(3)), and the gaps between arrays then add up
+By default, glibc raises this minimum to the size of the largest freed block (mallopt(3)), and the gaps between arrays then add up
 to 30 MB.
 """
 
@@ -155,7 +155,7 @@ def prepare_process() -> None:
 
 
 def _return_large_blocks() -> None:
-    import ctypes  # NumPy imports it, too
+    import ctypes  # costs no time, because NumPy imports ctypes, too
 
     mmap_threshold = -3  # M_MMAP_THRESHOLD in malloc.h of glibc
     with suppress(AttributeError, OSError, TypeError):  # other C libraries have no mallopt
@@ -190,7 +190,8 @@ def apply_filter(report: Report, request: Request) -> Report:
 def report_exit(report: Report, fail_on: Failing | None, selected: Sequence[str], *, complete: bool) -> int:
     """Return the exit code for a report. `complete`: all captures were read completely.
 
-    `selected`: the rules and families of --select. Findings about the capture itself count only if it has their rule or family.
+    `selected`: the rules and families of --select. Findings about the capture itself count only if `selected` contains their rule
+    or family.
     """
     from wiredoctor.report.fail_on import reaches_level
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from wiredoctor.report.terminal.live_view import LiveStatus
 
 REFRESH = 1.0
-"""Seconds after which the screen is redrawn even if nothing changed, because it shows the time."""
+"""Seconds after which the screen is redrawn even if nothing changed, because the screen shows the time."""
 
 
 LONG, SELDOM = 5.0, 60.0
@@ -123,7 +123,7 @@ class JsonLines(Lines):
 
     def __init__(self, *, quiet: bool) -> None:
         super().__init__(quiet=quiet)
-        self._told = array("q")  # drop the oldest ones: the final report of a long run lacks them, too
+        self._told = array("q")  # only the newest are kept: the final report of a long run lacks older findings, too
 
     def show(self, findings: Sequence[Finding], status: LiveStatus) -> None:
         """Print one object per finding."""

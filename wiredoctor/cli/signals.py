@@ -72,7 +72,7 @@ class StopReading:
 
     def __enter__(self) -> StopReading:
         self._before = signal.getsignal(signal.SIGINT)
-        if self._before is stop:  # otherwise SIGINT is ignored, or another program handles it
+        if self._before is stop:  # otherwise SIGINT is ignored, or the calling program handles SIGINT
             signal.signal(signal.SIGINT, self._ask)
         return self
 
@@ -87,7 +87,7 @@ class StopReading:
             stop(number, frame)
         else:
             self._came = time.monotonic()
-            # also after the last packet: the report is then complete, and only the exit code shows SIGINT
+            # even after the last packet: the report is then complete, and only the exit code shows SIGINT
             _State.is_stopped = True
 
 
@@ -140,7 +140,7 @@ def stopped_reading() -> bool:
 
 def report(number: int) -> None:
     """Write the line that names the signal, unless it was already written."""
-    if not _State.is_reported and sys.__stderr__ is not None:  # if closed (2>&-), 2 may be another file
+    if not _State.is_reported and sys.__stderr__ is not None:  # if closed (2>&-), descriptor 2 may be another file
         try:  # noqa: SIM105 - contextlib would have to be loaded before the first signal is watched for
             os.write(2, f"wiredoctor: interrupted by {signal.Signals(number).name}\n".encode())
         except OSError:
@@ -166,7 +166,7 @@ def _unraisable(what: sys.UnraisableHookArgs) -> None:
 def _raise_again(_number: int, frame: FrameType | None) -> None:
     while frame is not None and frame.f_code is not _unraisable.__code__:
         frame = frame.f_back
-    if frame is not None:  # Python would discard it again
+    if frame is not None:  # Python would discard the exception again
         signal.setitimer(signal.ITIMER_REAL, _RETRY)
     elif _State.is_running and _State.number is not None:
         raise Interrupted(_State.number)

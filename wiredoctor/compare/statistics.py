@@ -29,7 +29,7 @@ ERROR = 0.01
 """The maximum probability that a comparison reports a difference that does not exist, for all endpoints together."""
 
 WORTH = 1_000_000
-"""The smallest difference in ns that is reported, because changes in the machine's load cause smaller ones."""
+"""The smallest difference in ns that is reported, because changes in the machine's load cause smaller differences."""
 
 _EXACT = 4_000
 """The maximum number of hits for which `rates_differ` computes an exact probability; above it, an approximation is used."""
@@ -81,8 +81,8 @@ def interval(values: Array, quantile: float, error: float) -> tuple[float, float
 def difference(before: Array, after: Array, quantile: float, error: float) -> tuple[float, float]:
     """Return bounds for the quantile of `after` minus the quantile of `before`, which hold except with probability `error`.
 
-    They are the extreme differences between the intervals of the two quantiles, so they are wider than necessary. Both samples
-    must be sorted.
+    The bounds are the extreme differences between the intervals of the two quantiles, so they are wider than necessary. Both
+    samples must be sorted.
     """
     low_before, high_before = interval(before, quantile, error / 2)
     low_after, high_after = interval(after, quantile, error / 2)
@@ -135,7 +135,7 @@ def rates_differ(hits_one: int, one: int, hits_two: int, two: int) -> float:
     """Return the probability that chance alone makes two rates differ at least this much.
 
     Each rate is a number of hits out of a number of chances (`one`, `two`). The test is Fisher's exact test, two-sided. If there
-    are more than 4,000 hits in total, its normal approximation is used.
+    are more than 4,000 hits in total, the normal approximation of the test is used.
     """
     hits_one, hits_two = min(hits_one, one), min(hits_two, two)
     hits, chances = hits_one + hits_two, one + two

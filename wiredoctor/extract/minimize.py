@@ -26,7 +26,7 @@ Analyse = Callable[[Path], Report]
 _RECORD = {"records": ["frame", "connection"]}
 
 MAX_ATTEMPTS = 60
-"""The maximum number of attempts. Each attempt analyzes a smaller capture."""
+"""The maximum number of attempts to remove packets. Each attempt analyzes a smaller capture."""
 
 CLOCK = 1e-8
 """The maximum difference in seconds between two delays that count as equal, because delays are written with nine decimals."""
@@ -40,7 +40,7 @@ class NotShown(Exception):
 class Extract:
     """An extracted capture, and the original frame number of each of its frames.
 
-    `found`: the finding that the extract was made for. `invented`: errors and warnings in the extract that are absent from the
+    `found`: the finding for which the extract was made. `invented`: errors and warnings in the extract that are absent from the
     complete capture.
     """
 
@@ -119,7 +119,7 @@ class Cutter:
         return extract
 
     def _around_gateways(self, own: set[int]) -> Iterator[list[int]]:
-        """Yield the frame numbers of up to three parts of the capture, each larger than the one before it.
+        """Yield the frame numbers of up to three parts of the capture, each larger than the previous part.
 
         The first part is the connections `own`. The others also have packets that gateways sent for `own`, because otherwise a
         gateway would seem to have forwarded nothing. The second part only adds packets near the evidence of findings about `own`;
@@ -214,7 +214,7 @@ class Cutter:
         originals = [*frames] if source is self._whole else [source.original(frame) for frame in frames]
         extract = Extract(self._analyse(path), originals)
         extract.invented = tuple(self._invented(extract))
-        path.unlink()  # the file stays open
+        path.unlink()  # the report keeps the file open
         return extract
 
     def _invented(self, extract: Extract) -> Iterator[Finding]:
@@ -256,7 +256,7 @@ def temporary() -> tempfile.TemporaryDirectory[str]:
 def _same(one: Finding, other: Finding, extract: Extract, *, lenient: bool) -> bool:
     """Return whether a finding of the extract equals the original one in problem, confidence, delay and packets.
 
-    `lenient`: a finding that summarizes several connections may have fewer of them in the extract.
+    `lenient`: a finding that summarizes several connections may have fewer connections in the extract.
     """
     alike = (one.rule, one.kind, one.side, one.severity, one.confidence) == (
         other.rule, other.kind, other.side, other.severity, other.confidence,
@@ -286,7 +286,7 @@ def _frames(report: Report, connections: Collection[int]) -> list[int]:
 
 
 def _between(frames: Sequence[int], about: Collection[int]) -> list[int]:
-    """Return the frames from the first one that is in `about` to the last one that is in `about`."""
+    """Return the frames from the first to the last frame that is in `about`."""
     marked = [frame for frame in frames if frame in about]
     return [frame for frame in frames if marked[0] <= frame <= marked[-1]]
 

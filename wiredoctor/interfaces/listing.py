@@ -52,7 +52,7 @@ def interfaces() -> list[Interface]:
     if sys.platform != "linux":
         raise UnsupportedSystemError("interfaces are listed on Linux only; use dumpcap -D or tcpdump -D on this system")
     own: dict[int, list[str]] = {}
-    for address in sorted(addresses(), key=lambda a: a.family):  # the sort is stable, and AF_INET is the smaller number
+    for address in sorted(addresses(), key=lambda a: a.family):  # IPv4 first, because AF_INET is the smaller number
         own.setdefault(address.ifindex, []).append(f"{address.text}/{address.prefix}")
     found = [_interface(link, own.get(link.ifindex, [])) for link in links()]
     return [*found, Interface(ANY, None, None, COOKED, "up", None, (), "all interfaces that are up")]

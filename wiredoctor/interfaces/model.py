@@ -27,7 +27,7 @@ class Interface(NamedTuple):
     link_type: str
     """The link type of captures on the interface: the name of libpcap's LINKTYPE without the prefix."""
     state: State
-    """The state of the interface. "no carrier" means that it is up, but that the cable or the other end is missing."""
+    """The state of the interface. "no carrier" means that the interface is up, but the cable or the other end is missing."""
     mtu: int | None
     """The maximum packet size in bytes; None for `any`."""
     addresses: tuple[str, ...]

@@ -1,7 +1,7 @@
 """Decide which failures at gateways are final during a live capture.
 
-A front is an exchange of a client with a gateway. A try is an exchange in which the gateway forwards a front's request to a
-server.
+In this module, a front is an exchange of a client with a gateway. A try is an exchange in which the gateway forwards a front's
+request to a server.
 
 Fronts and tries are paired as if the capture ended now; only the newest exchanges are searched, including open ones. An open
 exchange may still get a response, be repeated or be given up, so its findings may change. Exchanges that may be paired with one
@@ -33,23 +33,22 @@ RULE = "gateway-error"
 SEARCH_INTERVAL = SECOND // 20
 """The minimum time in ns between two searches, in capture time."""
 PER_EXCHANGE = 100_000
-"""The time in ns per examined exchange that must pass between two searches.
+"""The minimum time in ns between two searches, for each exchange that the first of them examined.
 
-A search takes about a tenth of this time per exchange.
+A search itself takes about a tenth of this time per exchange.
 """
 
 HELD = 30 * SECOND
 """The maximum time in ns that a failure waits for a decision. After that, the failure is left to the final report.
 
-The decision may take so long because a server still works on a request that its gateway gave up, or because requests are too
-similar to be distinguished.
+A decision takes this long if a server still works on a request that its gateway gave up, or if requests are too similar to be
+distinguished.
 """
 
 UNORDERED = 256
-"""The number of stored exchanges, oldest first, that are examined to find when the last dropped exchange ended.
+"""The number of the oldest stored exchanges whose ends are read. All dropped exchanges ended before the latest of these ends.
 
-All dropped exchanges ended before the latest end of the examined exchanges. The end of the oldest one alone is not a safe limit,
-because rows are stored only nearly in order of their end.
+The end of the oldest stored exchange alone is not a safe limit, because rows are stored only roughly in order of their ends.
 """
 
 
@@ -111,7 +110,7 @@ class AtGateways:
         self._apart = SEARCH_INTERVAL
 
     def note(self, exchanges: pl.DataFrame, clock: int) -> None:
-        """Record the failed exchanges among newly finished rows of tables.STORED_EXCHANGES."""
+        """Record the failed ones of `exchanges`, new rows of tables.STORED_EXCHANGES. `clock`: the current capture time (ns)."""
         if self._module is None:
             return
         failed = exchanges.filter(_FAILED).select("connection", "exchange") if exchanges.height else exchanges
@@ -133,7 +132,7 @@ class AtGateways:
 
     def is_due(self, clock: int) -> bool:
         """Return whether enough capture time has passed since the last search."""
-        # a clock before the last search means that the clock was set back since then
+        # if the current time is before the last search, the clock was set back
         return self._searched is None or not self._searched <= clock < self._searched + self._apart
 
     @property

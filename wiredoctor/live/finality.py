@@ -51,10 +51,11 @@ of the oldest exchange without a response, or of an open stall; responses after 
 
 @dataclass
 class PendingFindings:
-    """The candidates that are still needed, of all rules except summary rules.
+    """The candidates of all rules except summary rules that are still needed.
 
-    A candidate is needed until it is reported, and afterwards while it may explain later candidates. `modules`: the rules that
-    run. `chosen`: the rules whose findings are reported.
+    Summary rules are excluded because they read the tables of the complete capture. A candidate is needed until it is reported,
+    and afterwards while it may explain later candidates. `modules`: the rules that run. `chosen`: the rules whose findings are
+    reported.
     """
 
     analysis: LiveAnalysis
@@ -70,7 +71,7 @@ class PendingFindings:
     held_causes: frozenset[int] = frozenset()
     """The ids in `held_connections` of connections whose held candidates may cause a failure at a gateway."""
     clock: int = 0
-    """The capture time (ns) before which all packets were read. It decreases if the clock is set back."""
+    """The capture time (ns) before which all packets were read. This value decreases if the system clock is set back."""
     _over: dict[int, int] = field(default_factory=dict[int, int])
     """The value of `clock` at which each connection was found to be over, by connection id."""
     _looked_at: int = 0
@@ -125,7 +126,7 @@ class PendingFindings:
             self._known.update(dict.fromkeys(over["connection"].to_list()))
 
     def _watch(self, fresh: set[int]) -> None:
-        """Start to collect the rows of these connections: add the rows that exist already. `finish` adds later rows."""
+        """Store the rows of the connections `fresh` that exist already; `finish` will store their later rows."""
         if not fresh:
             return
         a = self.analysis
@@ -189,7 +190,7 @@ class PendingFindings:
     def _after_gateways_and_stalls(
         self, candidates: Mapping[str, Rows], seen: GatewaySearch | None, groups: Collection[Group]
     ) -> tuple[Mapping[str, Rows], pl.DataFrame | None]:
-        """Change candidates that are explained by a gateway or a stall. Return all candidates, and rows of tables.TRIES.
+        """Return the candidates, changed if a gateway or a stall explains them, and rows of tables.TRIES.
 
         The rows describe the requests in `groups` that gateways forwarded. Without groups, only stalls change candidates,
         and the second value is None.
@@ -279,7 +280,7 @@ class PendingFindings:
         Only changes on the candidate's own connection are considered. `of`: the states of the connections.
         """
         whole = [n for n, m in self.modules.items() if any(scope == "connection" for _, scope in m.rule.explained_by)]
-        # these rules read packets instead of finished exchanges: an hour-long response may contain a final stall
+        # these rules read packets, not finished exchanges: a stall may be final long before its response ends
         packets = [n for n, m in self.modules.items() if RULE_TABLES[m.tables[0]].at_packet and m.conclude is None]
         repeated = [n for n, m in self.modules.items() if m.tables[0] == UNACKNOWLEDGED.name]
         since = pl.when(c("rule").is_in(repeated)).then(FOREVER).when(c("rule").is_in(packets)).then("unknown").otherwise("since")
@@ -287,7 +288,7 @@ class PendingFindings:
         core = pl.concat([
             rows.select(pl.lit(name).alias("rule"), *(c(n).cast(pl.Int64) for n in ("connection", "frame", "start", "end")))
             for name, rows in self._candidates.items()
-            if name != RULE  # these candidates are added when they are ready
+            if name != RULE  # candidates of gateway-error are final when they are added
         ] or [pl.DataFrame(schema={**_KEY_SCHEMA, "start": pl.Int64(), "end": pl.Int64()})])  # fmt: skip
         here = core.filter(~c("connection").is_in([*self.held_connections])) if self.held_connections else core
         fresh = here.join(self._settled, on=_KEY, how="anti").join(of, on="connection", how="left")
@@ -441,7 +442,7 @@ class PendingFindings:
         most = limits.SETTLED_CANDIDATES.value
         since = {number: self._over.get(number, self.clock) for number in of.filter("over")["connection"]}
         self._over = {number: time for number, time in since.items() if not is_left_to_report(time, self.clock)}
-        # a failure between a gateway and a server may cause what the gateway's client receives later
+        # not dropped at once: a failure between a gateway and a server may explain what a client receives later
         over = pl.col("connection").is_in(pl.Series([*(since.keys() - self._over.keys())], dtype=pl.Int64).implode())
         gone = pl.concat([self._settled.filter(over), self._settled.filter(~over).head(-most)])
         self._settled = self._settled.filter(~over).tail(most)

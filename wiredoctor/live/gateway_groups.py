@@ -27,7 +27,7 @@ The gateway no longer repeats the SYN, and a server that answers a SYN needs muc
 """
 
 MEMORY = 10 * SECOND
-"""The maximum time in ns for which an earlier failure makes a gateway fail requests without forwarding them.
+"""The maximum time in ns after a failure during which a gateway may fail requests without forwarding them.
 
 The rule gateway-error uses the same value.
 """
@@ -35,7 +35,7 @@ The rule gateway-error uses the same value.
 PROVEN = 2
 """The minimum number of certainly forwarded exchanges that proves that one endpoint is a gateway for another.
 
-A response of the gateway to a client is enough by itself if its status is in GATEWAY.
+A single response of the gateway to a client is also a proof if its status is in GATEWAY.
 """
 
 GATEWAY = (502, 503, 504)
@@ -110,7 +110,7 @@ class Pairing:
 
         `exchanges`: all exchanges. `now`: the exchanges without a stored row, because their connection is still open. `ends`:
         rows of tables.CONNECTIONS. `servers`: the server's endpoint by connection id. `half`: the ids of the connections on which
-        only a part of a response's head was captured so far.
+        only a part of a response's header section was captured so far.
         """
         c = pl.col
         self._known, self._servers = known, servers

@@ -19,7 +19,7 @@ from wiredoctor.rule_engine.candidates import Candidates
 from wiredoctor.tables import ASKED, SECOND, closes
 
 _PENDING = "pending_until"
-"""The column with the time (ns) until which a candidate may still change; null or missing if it cannot."""
+"""The column with the time (ns) until which a candidate may still change; null or missing if the candidate is final."""
 
 _PLACE = ("connection", "exchange")
 
@@ -66,7 +66,10 @@ class HeldCandidates:
         return frozenset(number for rows in held for number in rows["connection"].to_list())
 
     def keep(self, found: Candidates) -> Candidates:
-        """Hold the candidates of rules about idle timeouts or about clients; return the other candidates."""
+        """Hold the candidates of rules about idle timeouts or about clients; return the other candidates.
+
+        Candidates of summary rules are also returned.
+        """
         passed: Candidates = {}
         for name, rows in found.items():
             module = self._modules[name]
@@ -111,14 +114,14 @@ class HeldCandidates:
     def _put_back(self, judged: Candidates, ready: Candidates, clock: int) -> Candidates:
         """Return the candidates in `judged` that can no longer change; hold the others again.
 
-        `ready`: the same candidates before their rules judged them. In this form they are held again.
+        `ready`: the same candidates as they were before their rules judged them, which is the form in which they are held.
         """
         sure: Candidates = {}
         for name, rows in judged.items():
             waits = (pl.col(_PENDING) >= clock).fill_null(value=False) if _PENDING in rows.columns else pl.lit(value=False)
             pending = rows.filter(waits)
             if pending.height:
-                # the awaited event may come earlier
+                # judge again after a second, because the awaited event may come earlier
                 due = pending.select(*_PLACE, pl.min_horizontal(_PENDING, clock + SECOND).alias("due"))
                 self.keep({name: ready[name].drop("due").join(due, on=_PLACE, maintain_order="left").select(ready[name].columns)})
             if pending.height < rows.height:

@@ -44,4 +44,4 @@ def refusal(error: OSError) -> str:
     """Return the message for an error of `enter_own_network`."""
     if error.errno == errno.EPERM:
         return "a network namespace needs root (CAP_SYS_ADMIN): try sudo"
-    return f"no network namespace can be made here: {(error.strerror or str(error)).lower()}"
+    return f"cannot create a network namespace here: {(error.strerror or str(error)).lower()}"

@@ -30,7 +30,7 @@ _KEPT_VARIABLES = ("LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ")
 """The environment variables passed to a recorder with privileges, besides a PATH of system folders."""
 
 ENDING = 5.0
-"""The maximum time in seconds from a request to stop until the recorder ends; after that time, it is terminated."""
+"""The maximum time in seconds from a request to stop until the recorder ends; after that time, the recorder is terminated."""
 
 _DESCRIPTORS = 16
 """The maximum number of file descriptors received at once."""
@@ -99,7 +99,7 @@ class Progress:
 
 
 Event = dict[str, Any]
-"""An event of recording/events.py. A `file` event has a descriptor of the file, open for reading, as `descriptor`."""
+"""An event of recording/events.py. In a `file` event, `descriptor` is a descriptor of the file, open for reading."""
 
 
 class Recorder:
@@ -156,7 +156,7 @@ class Recorder:
         self._send(do="stop")
 
     def open_output(self, number: int, name: str = "") -> int:
-        """Create a new file for an output, and return the file's descriptor. Raise OSError if it cannot be created.
+        """Create a new file for an output, and return the file's descriptor. Raise OSError if the file cannot be created.
 
         `number`: the index of the output in `order.outputs`. `name`: the name of the file, if the output is a folder.
         `commit_output` moves the new file to the path of the output, `discard_output` deletes it.
@@ -230,7 +230,7 @@ class Recorder:
             if kind == "progress":
                 return None
             reason = str(event["reason"])
-            if reason == "signal" and self._stopping:  # the signal was sent to all processes, as systemd does
+            if reason == "signal" and self._stopping:  # systemd, for example, sends a signal to all processes
                 reason = "stopped"
             self.progress.ended = reason
             self.progress.text = "" if reason == "stopped" else str(event.get("text") or "")
@@ -250,7 +250,7 @@ class Recorder:
 
     def __exit__(self, *_: object) -> None:
         if not self._stopping:
-            self.stop()  # a socket that closes without a message means that this process was killed
+            self.stop()  # without this request, the recorder would assume that this process was killed
         self._socket.close()
         while self._descriptors:
             os.close(self._descriptors.popleft())

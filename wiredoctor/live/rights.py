@@ -124,7 +124,7 @@ def _sentence(reasons: list[str], refused: list[str]) -> str:
 
 
 def _confinement(folder: int) -> Confinement | None:
-    with contextlib.suppress(OSError), open(os.devnull, "rb") as nothing:  # exit_codes.py redirects output there
+    with contextlib.suppress(OSError), open(os.devnull, "rb") as nothing:  # exit_codes.py may redirect output to this device
         return Confinement([*_installation(), *_READABLE, f"/proc/{os.getpid()}"], [folder, nothing.fileno()])
     return None
 
@@ -200,7 +200,7 @@ def _attempt(user: User, origins: list[str]) -> str:
 
 
 def _find_uncovered(origins: list[str], confinement: Confinement | None) -> str:
-    """Confine this process. Return one of the files `origins` that it can no longer read, or "".
+    """Confine this process. Return one of the files `origins` that it can no longer read; "" if it can read all.
 
     A file may be unreadable because it is a link to a place outside of the installation.
     """

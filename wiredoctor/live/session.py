@@ -44,10 +44,10 @@ A step costs nearly as much for one packet as for many, so packets are collected
 """
 
 BUSY = 0.2
-"""The maximum fraction of a processor's time that steps may use. If a step left packets unread, the next one is not delayed."""
+"""The maximum fraction of a processor's time that steps may use. If a step left packets unread, the next step is not delayed."""
 
 LONGEST_TICK = 0.5
-"""The maximum time in seconds from a step to the next one while packets arrive. It applies even if steps then exceed BUSY."""
+"""The maximum time in seconds from a step to the next one while packets arrive, even if steps then exceed BUSY."""
 
 CLEANING = 60.0
 """The time in seconds between two removals of old rows."""
@@ -104,14 +104,14 @@ def watch(
     with ExitStack() as stack:
         held: list[Any] = []
         stack.enter_context(diagnosis.without_collector())
-        gc.freeze()  # objects that exist from the start need not be checked every minute
+        gc.freeze()  # garbage collection need not examine objects that exist from the start
         stack.callback(gc.unfreeze)
         stack.enter_context(rules.configured())
         stack.enter_context(showing_secrets(settings.show_secrets))
         capture = stack.enter_context(GrowingCapture(name))
         if recorder is None:
             folder = PrivateFolder()
-            held.append(folder)  # the report keeps the folder, because its rows may be there
+            held.append(folder)  # the report keeps the folder alive, because rows of the report may be in the folder
             rows = folder.rows_path
             recorder = stack.enter_context(Recorder(replace(order, folder=folder.path)))
         else:

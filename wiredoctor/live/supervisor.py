@@ -227,14 +227,14 @@ def _run(control: _Control, command: Sequence[str], limits: Sequence[tuple[float
 def _signal_all(child: int, number: signal.Signals) -> None:
     """Send a signal to the program and all its descendants: a shell does not forward SIGTERM to the programs that it runs."""
     processes = [child]
-    for one in processes:  # the list grows by their children
+    for one in processes:  # the loop appends the children of each process
         with contextlib.suppress(OSError):
             for thread in os.listdir(f"/proc/{one}/task"):
                 with open(f"/proc/{one}/task/{thread}/children", encoding="ascii") as children:
                     processes += map(int, children.read().split())
     for one in processes:
         with contextlib.suppress(OSError):
-            os.kill(one, number)  # it may have ended, or belong to another user
+            os.kill(one, number)  # the process may have ended, or belong to another user
 
 
 def _milliseconds_until(moment: float) -> int:

@@ -31,7 +31,7 @@ def _wake() -> int:
         os.set_blocking(file, False)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _nothing)
-    signal.signal(signal.SIGIO, signal.SIG_IGN)  # see recording/folder.py
+    signal.signal(signal.SIGIO, signal.SIG_IGN)  # the kernel sends SIGIO to holders of leases (folder.py)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     return reader
 
@@ -46,7 +46,7 @@ def main() -> int:
         return 2
     woken = _wake()
     if is_privileged():
-        os.environ["PATH"] = search_path()  # libraries execute programs too
+        os.environ["PATH"] = search_path()  # libraries also look for programs in PATH
     if request.folder:
         keep(request.folder)
     remove_abandoned(os.path.dirname(request.folder) or tempfile.gettempdir())

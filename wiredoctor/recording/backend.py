@@ -20,7 +20,7 @@ _FIRST_WORD = 15.0
 """The time in seconds within which a started backend must begin to capture."""
 
 _TRIES, _TRIES_WITHIN = 4, 60.0
-"""A backend is not restarted if it has ended _TRIES times without a known cause within _TRIES_WITHIN seconds."""
+"""A backend that has ended _TRIES times within _TRIES_WITHIN seconds, without a known cause, is not restarted again."""
 
 
 class StoppedError(Exception):
@@ -71,7 +71,7 @@ class Backend:
 
         Return the reason if the restart fails, otherwise None. Raise StoppedError if a stop is requested.
         """
-        interfaces = self._links.usable()  # none for a stream, which cannot begin again
+        interfaces = self._links.usable()  # empty for a stream, which cannot begin again
         found = self._start(self._name, interfaces) if interfaces else None
         return found if isinstance(found, Trouble) else None
 

@@ -19,7 +19,7 @@ LARGEST = 16 << 20
 """The maximum size of a block in bytes. A larger size means that the boundaries between blocks were lost."""
 
 _ROOM = 1 << 20
-"""The number of bytes that are read at once, and kept free in the buffer. It is the capacity of a pipe."""
+"""The number of bytes that are read at once, and kept free in the buffer. This is the capacity of a pipe."""
 
 _ISB_DROPPED, _ISB_OS_DROPPED = 5, 7
 """The options isb_ifdrop and isb_osdrop of an Interface Statistics Block: packets dropped by the interface and by the system.
@@ -53,7 +53,7 @@ class Blocks:
         self.dropped_before: dict[int, int] = {}
         """The number of dropped packets that the backend will not report, by interface number.
 
-        The dropped packets are added to those in the next statistics block of the interface.
+        This number is added to the number in the next statistics block of the interface.
         """
 
     def restart(self) -> None:
@@ -82,7 +82,7 @@ class Blocks:
         if len(self._buffer) - self._end >= needed:
             return
         left = self._buffer[self._start : self._end]
-        if len(left) + needed > len(self._buffer):  # the buffer is never resized, because views of it may exist
+        if len(left) + needed > len(self._buffer):  # the buffer is never resized, because a memoryview of the buffer may exist
             self._buffer = bytearray(2 * (len(left) + needed))
         self._buffer[: len(left)] = left
         self._start, self._end = 0, len(left)

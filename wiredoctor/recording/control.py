@@ -60,7 +60,7 @@ class Control:
 
     @property
     def open_files(self) -> list[int]:
-        """The descriptors to wait for: `woken` and, until it has ended, `file`."""
+        """The descriptors to wait for: `woken` and, until the end of `file`, `file`."""
         return [self._woken] if self.closed else [*self.files]
 
 

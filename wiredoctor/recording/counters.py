@@ -35,7 +35,7 @@ class Counters:
         self._files: dict[int, int] | None = None  # interface by file descriptor of the process
 
     def read(self) -> None:
-        """Add the packets dropped since the last call to `dropped`. Do nothing if this is not permitted or not supported."""
+        """Add to `dropped` the packets dropped since the last call. Do nothing if this is not permitted or not supported."""
         if sys.platform != "linux":
             return
         with contextlib.suppress(OSError):

@@ -21,7 +21,7 @@ _MAX_UNSENT = 256
 
 
 class _Piece(NamedTuple):
-    """Bytes to send, and a descriptor that is sent with the first of them."""
+    """Bytes to send, and a descriptor that is sent with the first byte."""
 
     data: bytes
     descriptor: int | None = None
@@ -60,7 +60,7 @@ class Events:
         `what`: the other keys of the event's JSON object. `descriptor`: a descriptor that is sent with the event and then closed;
         it is only closed if the reader cannot receive descriptors.
         """
-        self._progress = b""  # this event is sent after the pending progress, and the next progress is newer
+        self._progress = b""  # drop pending progress, which would be sent after this event although it is older
         if descriptor is not None and self._socket is None:
             os.close(descriptor)
             descriptor = None

@@ -26,7 +26,7 @@ _RING_FILE = re.compile(r"live_\d{5}_\d{14}\.pcapng")
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _AT_MOST = 10.0
-"""The maximum time in seconds for removing a folder. A process that keeps creating files there could prolong it forever."""
+"""The maximum time in seconds for removing a folder. A process that keeps creating files in it could prolong this forever."""
 
 
 class PrivateFolder:

@@ -22,7 +22,7 @@ class Guard:
     def __init__(self, processes: Sequence[int]) -> None:
         self._shell: subprocess.Popen[bytes] | None = None
         if processes:
-            with contextlib.suppress(OSError):  # there is no shell in a minimal container
+            with contextlib.suppress(OSError):  # a minimal container has no shell
                 self._shell = subprocess.Popen(
                     ["/bin/sh", "-c", _SCRIPT, "guard", *map(str, processes)],
                     stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,

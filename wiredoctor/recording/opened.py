@@ -89,7 +89,7 @@ def _targets(file: OutputFile) -> dict[str, Target]:
 
 
 def _regular(target: Target) -> Target:
-    """Return the target. Raise OSError if it is a pipe or a device.
+    """Return the target. Raise OSError if the target is a pipe or a device.
 
     Opening a pipe or a device may block, or duplicate a descriptor of this process.
     """

@@ -71,7 +71,7 @@ def keep_only(
     kept = sum(1 << capability for capability in capabilities) & effective()
     refused: list[str] = []
     bounding = kept if gained is None else sum(1 << capability for capability in gained)
-    if _drop_bounding_set(libc, bounding) and os.geteuid() == 0:  # only root could gain capabilities from it
+    if _drop_bounding_set(libc, bounding) and os.geteuid() == 0:  # only root could gain capabilities from the bounding set
         refused.append("the bounding set of capabilities")
     ambient = _lower_ambient(libc, kept)
     if no_new_privileges and libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0):

@@ -31,10 +31,10 @@ _TURN = 1000
 """The maximum number of packets read from one socket before other sockets and events are served."""
 
 _LAST_TURN = 2.0
-"""The maximum time in seconds for reading the packets left in the sockets after a stop. Others are dropped (`_COUNTING`)."""
+"""The maximum time in seconds for reading the packets left in the sockets after a stop. The rest counts as dropped."""
 
 _COUNTING = 1.0
-"""The maximum time in seconds for counting those dropped packets. It is enough for a million packets."""
+"""The maximum time in seconds for counting packets that were not read after a stop. It is enough for a million packets."""
 
 _LINK_TYPES = {1: 1, 772: 1, 519: 101, 768: 101, 776: 101, 65_534: 101, 801: 105, 802: 119, 803: 127}
 """The LINKTYPE_ value of a capture by the ARPHRD_ value of its interface (linux/if_arp.h).
@@ -175,7 +175,7 @@ class _Tap:
             raise ValueError(f"raw sockets do not support the packets of {name} (hardware type {hardware}): install dumpcap")
         self.link_type = _LINK_TYPES[hardware]
         self.socket.setblocking(False)
-        for option in (_SO_RCVBUFFORCE, socket.SO_RCVBUF):  # the second one is limited by net.core.rmem_max
+        for option in (_SO_RCVBUFFORCE, socket.SO_RCVBUF):  # SO_RCVBUF is limited by net.core.rmem_max
             with contextlib.suppress(OSError):
                 self.socket.setsockopt(socket.SOL_SOCKET, option, request.buffer << 20)
                 break
@@ -197,7 +197,7 @@ class _Tap:
         for _ in range(_TURN):
             try:
                 count, control, _, address = receive(buffers, _CONTROL)
-            except OSError:  # no more packets are there, or the interface was brought down, which `Links` reports
+            except OSError:  # no packet is left, or the interface was brought down, which `Links` reports
                 break
             if self._loopback and address[2] == _OUTGOING:  # the same packet is also received as an incoming one
                 continue
@@ -218,13 +218,13 @@ class _Tap:
     def drop_unread(self, end: float) -> None:
         """Count the packets left in the socket as dropped, until the time `end` of the monotonic clock at the latest."""
         nothing = bytearray(1)
-        with contextlib.suppress(OSError):  # no more packets are there
+        with contextlib.suppress(OSError):  # no packet is left
             while time.monotonic() < end:
                 _, address = self.socket.recvfrom_into(nothing)
                 self._dropped += not (self._loopback and address[2] == _OUTGOING)
 
     def count_drops(self) -> int:
-        """Return the total number of dropped packets. The kernel resets its counter when it is read, so its values are added."""
+        """Return the total number of dropped packets, adding up the kernel's counter, which the kernel resets at each reading."""
         with contextlib.suppress(OSError):
             _, dropped = struct.unpack("=II", self.socket.getsockopt(_SOL_PACKET, _STATISTICS, 8))
             self._dropped += dropped

@@ -42,7 +42,7 @@ _LOOK = 1.0
 """The time in seconds between two checks of drops, and of interfaces if the system does not report changes."""
 
 _ANSWERED = 3
-"""After this many requests for drop counts, the backend has certainly answered the first of them. tcpdump answers late."""
+"""The number of requests for drop counts after which the first of them has certainly been answered. tcpdump answers late."""
 
 _NEVER = float("inf")
 
@@ -77,7 +77,7 @@ class Recorder:
             return self._run() if self._may_begin() else 0
         finally:
             self._outputs.close()
-            if self._request.folder and (self._request.waits or not self._asked):  # no other process removes it
+            if self._request.folder and (self._request.waits or not self._asked):  # no other process removes the folder
                 remove_tree(self._request.folder)
 
     def _may_begin(self) -> bool:
@@ -130,7 +130,7 @@ class Recorder:
     def _check_end(self) -> None:
         """Set the reason why capturing ended to "backend" if packets are missing at the end of the capture.
 
-        They are missing if the backend had to be killed, or if an interface was gone or down.
+        Packets are missing if the backend had to be killed, or if an interface was gone or down.
         """
         gone = [name for name in self._request.interfaces if name not in self._links.usable()]
         if self._reason not in ("stopped", "duration", "packets", "signal"):
@@ -337,9 +337,9 @@ class Recorder:
             self._resume()
 
     def _report_problem(self, text: str, *, counts: bool) -> None:
-        """Report why nothing is captured at the moment. If `counts` is true and this happens too often, stop."""
+        """Report why nothing is captured at the moment. If `counts` is true and the backend failed too often, stop."""
         if counts and self._backend.ended_too_often():
-            self._stop("backend", f"{text} repeatedly")
+            self._stop("backend", f"{text} (this happened repeatedly)")
         else:
             self._restarts += counts
             self._events.send_event("note", text=f"{text}; restarting it" if counts else text)

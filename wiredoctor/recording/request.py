@@ -6,14 +6,14 @@ import json
 from typing import Any, NamedTuple
 
 DEFAULT_BUFFER = 64
-"""The default kernel memory per interface for unread packets, in MiB: 0.5 s of 1 Gbit/s."""
+"""The default kernel memory per interface for unread packets, in MiB: enough for 0.5 s at 1 Gbit/s."""
 
 DEFAULT_RING = (8, 64 << 20)
 """The default number of files in a ring, and their size in bytes."""
 
 
 class Ring(NamedTuple):
-    """A ring of at most `files` files of at most `bytes` bytes each. Each file has at least one block, even if that is larger."""
+    """A ring of at most `files` files of at most `bytes` bytes each. Each file has at least one block, even a larger one."""
 
     files: int
     bytes: int

@@ -52,7 +52,7 @@ class Source(Protocol):
         ...
 
     def files(self) -> list[int]:
-        """Return the files to wait for."""
+        """Return the file descriptors to wait for."""
         ...
 
     def read(self, file: int, blocks: Blocks) -> int:
@@ -68,7 +68,7 @@ class Source(Protocol):
         ...
 
     def kill(self) -> None:
-        """Stop immediately."""
+        """Stop capturing immediately."""
         ...
 
     def close(self, blocks: Blocks) -> None:

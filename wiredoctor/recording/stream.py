@@ -57,7 +57,7 @@ class Stream:
     def _begin(self, data: bytes, blocks: Blocks) -> None:
         """Determine the format from the first bytes of the stream, then pass these bytes on to `blocks`.
 
-        If they are too few, wait for more. Raise StreamError if the format is neither pcap nor pcapng.
+        If too few bytes have arrived, wait for more. Raise StreamError if the format is neither pcap nor pcapng.
         """
         self._first += data
         if len(self._first) < _MAGIC:

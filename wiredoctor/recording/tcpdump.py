@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 20
 
 _QUIET = 4096
-"""SIGUSR1 is sent only while fewer bytes than this are unread in the pipe.
+"""SIGUSR1, which requests drop counts, is sent only while fewer bytes than this are unread in the pipe.
 
 tcpdump is then not blocked in a write, which the signal could cut short.
 """
@@ -92,7 +92,7 @@ class Tcpdump:
             return 0
         if not data:
             process.open.discard(file)
-            self.stop()  # restart all processes with the interfaces that exist now
+            self.stop()  # the recorder then restarts tcpdump on all interfaces that exist
         made = stream.feed(data)
         if self.begun:
             blocks.add(made)
@@ -159,8 +159,9 @@ def _count(process: Process, what: str) -> int | None:
 def _user() -> str:
     """Return the user to which a tcpdump started by root changes after opening its socket.
 
-    This is tcpdump or, if there is no such user, nobody. Without CAP_KILL, it is root, because a process of another user could
-    not be stopped. Raise NotThereError without CAP_SETUID or CAP_SETGID: tcpdump must be able to change its user, even to root.
+    This is tcpdump or, if there is no such user, nobody. Without CAP_KILL, the user is root, because a process of another user
+    could not be stopped. Raise NotThereError without CAP_SETUID or CAP_SETGID: tcpdump must be able to change its user, even to
+    root.
     """
     import pwd
 

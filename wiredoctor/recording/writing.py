@@ -43,7 +43,7 @@ class Writing:
 
     @property
     def dropped(self) -> int | None:
-        """The number of packets dropped by the kernel; None while it is not known. It never decreases."""
+        """The number of packets dropped by the kernel; None while it is not known. The number never decreases."""
         current = max(sum(self.blocks.dropped.values()), self._live or 0)
         known = bool(self.blocks.dropped) or self._live is not None or self._earlier is not None
         return (self._earlier or 0) + current if known else None
@@ -112,7 +112,7 @@ class Writing:
                 output.free_space()
             except FullError as error:
                 self.full = str(error)
-                piece = complete_blocks(piece, done)  # there was space for this much a moment ago
+                piece = complete_blocks(piece, done)  # the file system had space for `done` bytes a moment ago
                 if output.write(piece) < len(piece.data):
                     return
                 break

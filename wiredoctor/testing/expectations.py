@@ -99,7 +99,7 @@ def compare(expected: list[Expected], found: list[Finding]) -> None:
 
 
 def check_everywhere(text: str, **how: Any) -> None:
-    """Check the ladder at every capture point, and with batches of one and of three packets (see `check`)."""
+    """Check the ladder at every capture point, and with batches of one packet and of three packets (see `check`)."""
     for at in POINTS:
         check(text, at, **how)
     for epoch_packets in EPOCHS:

@@ -41,7 +41,8 @@ def acknowledge(packets: Sequence[Packet], patience: Mapping[int, int]) -> list[
 def _with_ack(packet: Packet, before: Sequence[Packet], trips: tuple[int, int]) -> Packet:
     """Return the packet with an acknowledgment of everything that its sender has received in order.
 
-    `before`: the earlier packets of the connection.
+    `before`: the earlier packets of the connection. `trips`: the round-trip times (ns) from the capture point to the client and
+    to the server.
     """
     arrived = [p for p in before if p.side != packet.side and p.time + trips[packet.side] <= packet.time + TOLERANCE]
     if packet.timestamps and packet.echo is None and packet.flags & ACK:
@@ -59,7 +60,7 @@ def _echo(packet: Packet, arrived: Sequence[Packet], before: Sequence[Packet], t
     """Return the time (ns) whose timestamp the packet echoes; None if the peer has sent no timestamp.
 
     The echoed timestamp is that of the newest segment whose sequence number is at most the last ACK number sent (RFC 7323 section
-    4.3).
+    4.3). `arrived`: the packets that the sender has received. `before`, `trips`: as in `_with_ack`.
     """
     recent: int | None = None
     for received in arrived:
@@ -115,7 +116,7 @@ def reject_the_impossible(packets: Sequence[Packet]) -> None:
                 raise LadderError(
                     f"packet {answer.row} acknowledges packet {packet.row} after "
                     f"{(answer.time - newest[acknowledged - 1]) / 1e6} ms; "
-                    f"according to the handshake, it takes at least {trip / 1e6} ms"
+                    f"according to the handshake, an acknowledgment takes at least {trip / 1e6} ms"
                 )
 
 

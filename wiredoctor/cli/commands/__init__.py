@@ -1,1 +1,1 @@
-"""The commands: one module each, with the name of the command and a function of the same name."""
+"""The commands. Each module contains one command, as a function with the name of the command."""

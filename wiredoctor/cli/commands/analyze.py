@@ -76,8 +76,8 @@ def analyze(
     """Read captures and report what is wrong: what happened, the evidence, and what to change.
 
     Ctrl-C stops reading and prints the report on the packets read so far; a second Ctrl-C exits at once. Exit codes: 0 success; 1
-    --fail-on matched; 2 usage error, or an input could not be read or unpacked, or an output not written; 3 internal error; 130
-    Ctrl-C; 141 standard output was closed.
+    --fail-on matched; 2 usage error, or an input could not be read or unpacked, or an output could not be written; 3 internal
+    error; 130 Ctrl-C; 141 standard output was closed.
     """
     if statistics:
         if format not in (options.AS_TEXT, options.Printed("statistics")):

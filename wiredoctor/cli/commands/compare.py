@@ -151,7 +151,7 @@ def compare(
 
 
 def _check(inputs: list[str], *, both_sides: bool, proxy: bool, fail_on: list[Worse]) -> None:
-    """Raise UsageError if the options do not fit together."""
+    """Raise UsageError if options contradict each other, or the number of inputs is wrong."""
     if proxy and not both_sides:
         raise UsageError("--proxy needs --both-sides")
     if fail_on and both_sides:
@@ -168,7 +168,7 @@ def _before_after(
 ) -> Comparison | None:
     """Compare captures or reports from before and after a change.
 
-    Return None, after printing an error message, if one of them cannot be read.
+    Return None, after printing an error message, if an input cannot be read.
     """
     from wiredoctor.compare import compare as hold
     from wiredoctor.report.comparison import before_after

@@ -100,7 +100,7 @@ def explain_log(
 def _write(
     result: ExplainedLog, report: Report, slow: float, everything: bool, form: str, out: BinaryIO, paper: Terminal
 ) -> None:  # fmt: skip
-    """Write the explanations of the lines. `slow`: the minimum duration in seconds of a slow request."""
+    """Write the explanations of log lines as text or JSON. `slow`: the minimum duration in seconds of a slow request."""
     if form == "json":
         from wiredoctor.report.data import log_json
 

@@ -51,7 +51,7 @@ def extract(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> int:
-    """Extract complete connections, or the smallest capture in which an analysis still reports a finding.
+    """Extract complete connections, or the smallest capture in which an analysis still reports the chosen finding.
 
     Packets are copied unchanged with everything they contain: share them with care, or add --anonymize. Finding numbers are those
     of analyze with the same rules.
@@ -138,7 +138,7 @@ def _replacing(path: Path) -> Generator[BinaryIO]:
 def _anonymous(cut: Extract, path: Path, attempt: Path, analyse: Callable[[Path], Report]) -> Checked:
     """Write an anonymized form of the extract to `path`, and return the result of its checks.
 
-    The file is first written to `attempt`. If it fails a check, raise UsageError and leave `path` unchanged.
+    The file is first written to `attempt`. If the file fails a check, raise UsageError and leave `path` unchanged.
     """
     from wiredoctor.extract.anonymize.checked import NotAnonymous, write_anonymous
 
@@ -221,7 +221,7 @@ def _gone(report: Report, cut: Extract) -> list[str]:
 def _invented(cut: Extract) -> list[str]:
     """Return a list with one line about the errors and warnings that only the extract shows; empty if there are none."""
     names = sorted({finding.rule_and_kind for finding in cut.invented})
-    return [f"only the extract shows {', '.join(names)}, because it lacks other packets"] if names else []
+    return [f"only the extract shows {', '.join(names)}, because the extract lacks other packets"] if names else []
 
 
 def _facts(finding: Finding) -> str:

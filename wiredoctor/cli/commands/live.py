@@ -213,7 +213,7 @@ def _view(name: str, format: LiveFormat, color: options.Color, *, quiet: bool) -
 def _run(
     started: Started, name: str, request: Request, view: View, *, quiet: bool, verbose: bool
 ) -> tuple[Report, bool]:  # fmt: skip
-    """Capture until the end; return the report, filtered as requested, and whether SIGINT ended the capture."""
+    """Run the capture to its end; return the report, filtered as requested, and whether SIGINT ended the capture."""
     from wiredoctor.live import RecorderError, watch
     from wiredoctor.pipeline import CaptureError
 
@@ -226,7 +226,7 @@ def _run(
                 news = session.look(LOOK)
                 _show(news, request, view)
                 over = session.over
-                # report this also with --quiet, but not next to an error that prevents capturing
+                # show the note even with --quiet, but not beside an error that prevents capturing
                 if note and (news.status.backend or over):
                     (print_message if quiet else view.note)(note)
                     note = ""

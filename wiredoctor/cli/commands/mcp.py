@@ -44,16 +44,16 @@ def mcp(
             raise UsageError(f"--folder {one}: not a folder")
         if not os.access(one, os.R_OK | os.X_OK):
             raise UsageError(f"--folder {one}: no permission to read")
-    gc.enable()  # unlike other commands, a server runs for a long time
+    gc.enable()  # `main` turned the collector off, but a server runs for a long time
     for one in signals.STOPPING:
-        if signal.getsignal(one) is signals.stop:  # not if the signal is ignored (nohup)
+        if signal.getsignal(one) is signals.stop:  # otherwise the signal is ignored (nohup)
             signal.signal(one, _leave)
     serve(Archive(folder, Bounds(parse_size("--max-size", max_size) or 0, max_time)))
     return Exit.OK
 
 
 def _leave(number: int, _frame: object) -> None:
-    """End the process. After an exception, the event loop could wait forever for the thread that reads standard input."""
+    """End the process without an exception, after which the event loop could wait forever for the thread that reads its input."""
     for one in signals.STOPPING:
         signal.signal(one, signal.SIG_IGN)
     atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]

@@ -234,7 +234,7 @@ def _watch(started: Started, program: Supervisor, name: str, settings: Settings,
             begun, end = time.monotonic(), float("inf")
             while not session.over:
                 now = time.monotonic()
-                # check more often at first, so a short program need not wait for its report
+                # check more often at first, so the report on a short program is not delayed
                 patience = min(LOOK, max((now - begun) / 10, LEAST_LOOK))
                 for note in session.look(max(min(patience, end - now), 0.0)).notes:
                     print_message(note)
@@ -244,7 +244,7 @@ def _watch(started: Started, program: Supervisor, name: str, settings: Settings,
                 if time.monotonic() >= end:
                     session.stop()
                     end = float("inf") if session.over else time.monotonic() + 3600
-            program.wait()  # if capturing ended early
+            program.wait()  # the program still runs if capturing ended early
             return session.report()
     except (RecorderError, CaptureError) as error:
         raise UsageError(str(error)) from None
@@ -264,7 +264,7 @@ def _of_program(report: Report, program: Supervisor) -> Report:
     from wiredoctor.report.filtered_report import filter_report
 
     if not program.is_supported:
-        print_message("this system does not show which connections are the program's: the report covers all captured ones")
+        print_message("this system does not show which connections are the program's: the report covers all captured connections")
         return report
     return filter_report(report, Filter(connections=_own_connections(report, program) or _NONE))
 

@@ -142,7 +142,7 @@ def _check(
     finding: str | None, connection: int | None, exchange: int | None, at: str | None, *, follow: bool, raw: bool,
     side: FollowedSide, form: options.TextOrJson,
 ) -> None:  # fmt: skip
-    """Raise UsageError for options that do not fit together."""
+    """Raise UsageError if options contradict each other, or if an option that another one needs is missing."""
     if finding is not None and connection is not None:
         raise UsageError("--finding and --connection cannot be combined")
     if finding is None and connection is None and at is None:
@@ -228,7 +228,7 @@ def _show(report: Report, asked: ShowRequest, form: options.TextOrJson, color: o
 
     if not report.secrets:
         report, asked = for_people(report), asked._replace(finding=asked.finding and asked.finding.for_people())
-    shown = look(report, asked)  # before a pager starts
+    shown = look(report, asked)  # errors must be reported before a pager starts
     paper = stdout_paper(color)
     with paged() as page, TextOutput(page, paper) as out:
         write(shown, TerminalWriter(out, paper), secrets=report.secrets)

@@ -1,1 +1,1 @@
-"""Compare a capture made before a change with one made after it."""
+"""Compare two captures: one made before a change, and one made after the change."""

@@ -19,7 +19,7 @@ CHANCE = 0.05
 """The maximum probability that a side lacks a finding by chance alone. If the probability is higher, the status is uncertain."""
 
 ENOUGH = 20
-"""The number of exchanges with an endpoint that are enough to show that one side does not have a problem.
+"""The number of exchanges with an endpoint from which on a missing finding means that a side does not have the problem.
 
 This number applies to rules that report one finding for all exchanges with an endpoint. If the side with the finding has fewer
 exchanges than this, the other side needs only as many as that side.
@@ -90,7 +90,7 @@ def _importance(one: FindingChange) -> tuple[int, int, float, str, str, str]:
 
 
 def _change(mark: str, a: list[Finding], b: list[Finding], both: _Sides) -> FindingChange:
-    """Compare the findings with the fingerprint `mark`: `a` from before, `b` from after."""
+    """Compare the findings with the fingerprint `mark`. `a`: those before the change. `b`: those after the change."""
     first = (a or b)[0]
     counts = _hits(a), _hits(b)
     of, place, opportunities = _opportunities(first, counts, both)
@@ -236,7 +236,7 @@ def _excuse(
     enough = elsewhere >= min(there, ENOUGH) if summary else all_on_one_side(hits, there, elsewhere) <= CHANCE
     if enough:
         return ""
-    by_chance = "it may be missing there by chance"
+    by_chance = "the finding may be missing by chance"
     return f"{name} has only {elsewhere:,} {place.noun}{'s' if elsewhere != 1 else ''} {place.where}, so {by_chance}"
 
 
@@ -300,8 +300,8 @@ def _notes(before: ComparedSide, after: ComparedSide, mismatch: str) -> list[str
     for name, seen in (("before", before), ("after", after)):
         if seen.exchanges is None:
             notes.append(
-                f"{name} is a report that does not list its exchanges, so times cannot be compared, and problems are counted "
-                "per exchange of the report, not per exchange with their endpoint; write the report with --full"
+                f"{name} is a report that does not list its exchanges: times cannot be compared, and problems are counted "
+                "per exchange of the report, not of their endpoint; write the report with --full"
             )
         elif not seen.source.exchanges and not mismatch:
             notes.append(f"{name} has no HTTP exchange")

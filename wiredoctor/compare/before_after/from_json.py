@@ -26,7 +26,7 @@ class NoReport(ValueError):
 
 
 def from_json(name: str, lines: Callable[[], Iterator[bytes]]) -> ComparedSide:
-    """Read a JSON report or JSON Lines. `lines`: returns the lines of the input, each time from the beginning.
+    """Read a JSON report or JSON Lines. `lines`: a function that returns the lines of the input from the beginning at each call.
 
     The result has exchanges only if the report was written with --full. Raise NoReport if the input is not a report.
     """

@@ -77,7 +77,7 @@ def _fields(pairs: Pairs, recorded: tuple[ProxySide, ProxySide], ends: tuple[End
 def _values_for_people(what: str, received: str, passed_on: str, here: Row, there: Row) -> tuple[str, str]:
     """Return the received and the forwarded value of a change, with (masked) in place of masked parts.
 
-    A `*` would be ambiguous, because the message itself may contain one. `here`, `there`: the exchange at the front and at the
+    A `*` would be ambiguous, because the message itself may contain a `*`. `here`, `there`: the exchange at the front and at the
     back.
     """
     if "*" not in received + passed_on:

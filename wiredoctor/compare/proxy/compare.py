@@ -103,7 +103,7 @@ class _Sides:
         return None if time is None else time + self.apart - self.found.ahead
 
     def connects(self) -> list[float | None]:
-        """Return the times (s) from SYN to SYN-ACK of connections that the proxy opened for a request that had arrived before."""
+        """Return the times (s) from SYN to SYN-ACK of connections that the proxy opened for requests that had already arrived."""
         shaken = self.recorded[1].connections.select("connection", "syn_time", "newest_answer_time")
         times = {number: (syn, answer) for number, syn, answer in shaken.iter_rows()}
         made: list[float | None] = []
@@ -146,7 +146,7 @@ class _Sides:
                 yield self._own(row, fate, words + again, last)
 
     def _fate(self, row: Row, last: Row) -> tuple[Fate, str] | None:
-        """Return how the server's response differs from the one at the front, as a Fate and a text; None if they are the same.
+        """Return how the server's response differs from the one at the front, as a Fate and a text; None if both are equal.
 
         `row`: the exchange at the front. `last`: the last exchange at the back that matches it.
         """

@@ -1,6 +1,6 @@
 """Check whether two captures can be the two sides of a proxy.
 
-Their times must not contradict that, and must agree better than chance alone would explain.
+Their times must be possible for a proxy, and must agree better than chance alone would explain.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ def is_significant(result: Proxied, front: ProxySide, back: ProxySide) -> bool:
     Equal methods and targets are not enough. Matching times are not enough either if they match only after one clock is shifted.
     Therefore the clocks must agree without a shift, and each exchange at the back must lie within its match at the front.
 
-    The slack of an exchange at the back is the time by which it could be moved and would still lie within its match. For
-    unrelated traffic, the probability that it lies there is the slack divided by the mean time between equal requests at the
-    front.
+    The slack of an exchange at the back is the time by which the exchange could be moved without leaving its match. In unrelated
+    traffic, the probability that an exchange lies within a match is the slack divided by the mean time between equal requests at
+    the front.
     """
     pairs = result.exchanges
     if result.offset != 0.0 or result.matched < LEAST_EXCHANGES or any(change.what in (FORM, PATH) for change in result.changes):
@@ -86,7 +86,7 @@ def is_significant(result: Proxied, front: ProxySide, back: ProxySide) -> bool:
         {f"{method} {target}": n for method, target, n in rows.group_by("request_method", "request_target").len().iter_rows()}
         for rows in sides
     )
-    # each exchange at the back could have been one of those that match
+    # any of these exchanges at the back could have matched by chance
     tries = sum(n for request, n in counts[1].items() if request in counts[0])
     total = log(2.0) * tries * len(pairs) / result.matched
     for one in pairs:

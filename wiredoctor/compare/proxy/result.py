@@ -26,7 +26,7 @@ FOR_PEOPLE = {
 """For some columns of exchanges, the column that is shown to people instead: a copy with (masked) in place of masked parts."""
 
 MAX_APART = 3600.0
-"""The maximum clock difference in seconds. A larger one usually means different time zones or times of capture."""
+"""The maximum clock difference in seconds. A larger difference usually means different time zones or times of capture."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,8 @@ class Proxied:
     `offset`: by how many seconds the clock of the back capture is ahead; None if one capture has both sides. `matched`: the
     number of exchanges that the proxy forwarded. `retried`: how many of them it forwarded more than once. `reused`: how many it
     forwarded on a connection that it had used before. `own`: the number of exchanges at the front that the proxy answered itself.
-    `answers`: the errors among these, and forwarded exchanges whose client did not get the server's response. `unasked`: the
-    number of exchanges at the back without a request at the front.
+    `answers`: the errors among these answers, and forwarded exchanges whose client did not get the server's response.
+    `unasked`: the number of exchanges at the back without a request at the front.
 
     `request_lag`, `response_lag`, `in_proxy`: see `Passed`. `connect`: the time that requests waited for the handshake with a
     server, which is a part of `in_proxy`.

@@ -13,7 +13,7 @@ Change = tuple[str, str, str]
 
 
 FORM, PATH = "form of the target", "beginning of the path"
-"""The names of two changes to the request target. A match of requests with different targets is less certain."""
+"""The names of two changes to the request target. With such a change, it is less certain that two requests match."""
 
 
 class Message(NamedTuple):

@@ -42,7 +42,7 @@ class Verdict(NamedTuple):
 
 
 def only_at(wire: Wire, near: Streams, far: Streams, second: bool) -> list[Verdict]:
-    """Return verdicts on the packets that only one capture has, in capture order. `second`: whether it is the second one.
+    """Return verdicts on the packets that only one capture has, in capture order. `second`: True if only the second has them.
 
     `near`: the streams at the capture point of that capture. `far`: the streams at the other point.
     """
@@ -120,21 +120,21 @@ class _Judge:
         """
         group, start, end = int(self.near.group[row]), int(self.near.start[row]), int(self.near.end[row])
         if end <= start:
-            return Verdict(row, "lost-or-not-recorded", "later packets do not show which")
+            return Verdict(row, "lost-or-not-recorded", "later packets do not show whether it arrived")
         came = self.far.first_with(group, end - 1)
         acknowledged = self.far.first_acknowledging(group, end)
         if acknowledged is not None and (came is None or acknowledged < came):
-            return Verdict(row, "not-recorded", "its receiver acknowledged it before it appears in the other capture")
+            return Verdict(row, "not-recorded", "the other capture has its acknowledgment, but no earlier copy of the packet")
         if came is None and self.near.first_acknowledging(group, end) is not None:
-            return Verdict(row, "not-recorded", "its receiver acknowledged it, as the capture at its sender shows")
+            return Verdict(row, "not-recorded", "the receiver acknowledged the packet, as the capture at the sender shows")
         if came is None and group >> 1 in self.reset:
             return Verdict(row, "lost-or-not-recorded", "its connection was reset, so it could not be acknowledged")
         if came is None and not self._answered_since(group, row):
-            return Verdict(row, "lost-or-not-recorded", "later packets do not show which")
+            return Verdict(row, "lost-or-not-recorded", "later packets do not show whether it arrived")
         if came is None:
-            return Verdict(row, "lost", "neither it nor a retransmission was acknowledged")
+            return Verdict(row, "lost", "neither the packet nor a retransmission was acknowledged")
         if came <= expected:
-            return Verdict(row, "lost-or-not-recorded", "it repeats data that had arrived, so later packets do not show which")
+            return Verdict(row, "lost-or-not-recorded", "it repeats data that had arrived; later packets cannot show its loss")
         return Verdict(row, "lost", "only its retransmission arrived")
 
     def _answered_since(self, group: int, row: int) -> bool:
@@ -155,13 +155,13 @@ class _Judge:
             what = f"its time to live is {int(self.ttl[row])}, but {ttl} in the sender's other packets"
             return Verdict(row, "injected", what + (", and its sender continued" if continued else ""))
         if self.flags[row] & RST and continued and self._sends_later(group, row):
-            return Verdict(row, "injected", "its sender continued as if it had not sent it")
+            return Verdict(row, "injected", "its sender continued as if it had not sent the packet")
         if self.flags[row] & RST and count >= LEAST_OTHERS and self._has_all_others(group):
             return Verdict(row, "injected", "the capture at its sender has all other packets of the connection")
         return Verdict(row, "not-recorded", "it must have passed the other point, but that capture does not have it")
 
     def _usual_ttl(self, group: int) -> tuple[int, int, int]:
-        """Return the usual time to live of a group's packets at this point, their number, and the time of the last one (ns).
+        """Return the usual time to live of a group's packets at this point, their number, and the time of the last packet (ns).
 
         Only packets that are in both captures count. A group is one direction of a connection.
         """
@@ -192,8 +192,8 @@ def _reset(streams: Streams, flags: Array) -> set[int]:
 class Repeats(NamedTuple):
     """The retransmitted segments with payload that one point captured on their way to the other point.
 
-    `rows`: the row of each in the Rows of the capture. `needless`: the rows of those that arrived after the receiver had
-    acknowledged their payload. The other four fields count the needless ones by reason (see Way).
+    `rows`: their rows in the Rows of the capture. `needless`: the rows of segments that arrived after the receiver had
+    acknowledged their payload. The other four fields count the needless segments by reason (see Way).
     """
 
     rows: Array

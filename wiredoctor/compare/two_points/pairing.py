@@ -117,7 +117,7 @@ def _same_addresses(one: Point, two: Point) -> set[tuple[int, int]]:
 def _best_partners(votes: list[tuple[int, int, int]], same: set[tuple[int, int]]) -> list[tuple[int, int]]:
     """Return the best pairs of connections; each connection is in at most one pair.
 
-    Two connections are paired if they have at least two packets in common; one is enough if their addresses are equal.
+    Two connections are paired if they have at least two packets in common; one packet is enough if their addresses are equal.
     """
     left, right, found = set[int](), set[int](), list[tuple[int, int]]()
     ranked = sorted(votes, key=lambda v: (-v[0], (v[1], v[2]) not in same, v[1], v[2]))

@@ -124,7 +124,7 @@ class Way:
 class OneSided:
     """A packet that only one capture has.
 
-    `recording`: the capture that has it. `sender`: the host that sent it. `kind`: the reason why the other capture lacks it.
+    `recording`: the capture with the packet. `sender`: the host that sent it. `kind`: the reason why the other capture lacks it.
     `what`: a short description of the packet. `why`: the facts that show this reason.
     """
 
@@ -209,8 +209,9 @@ class Shares:
 class SideFinding:
     """A finding, and which captures have it.
 
-    `seen`: the captures that have it. `connection`, `exchange`, `frames`, `delay`: the values in the client's capture or, if only
-    the server's capture has the finding, in that one. `delay_there`: the delay in the server's capture, if both have the finding.
+    `seen`: the captures with the finding. `connection`, `exchange`, `frames`, `delay`: the values in the client's capture or, if
+    only the server's capture has the finding, in that one. `delay_there`: the delay in the server's capture, if both have the
+    finding.
     `shares`: where the time from the first to the last packet of the evidence was spent; None unless both captures have these
     packets. `lost`: the frames of packets that were lost during the finding. `why`: the reason why the finding cannot be compared
     with the other capture; empty if it can.

@@ -41,7 +41,7 @@ class Shared:
         self.near = NEAR + int(max(trip, 0.0, sum(wire.typical)))
 
     def findings_of_sides(self) -> list[SideFinding]:
-        """Return the findings of both captures, the most severe first. Of equally severe ones, the longest delay comes first."""
+        """Return the findings of both captures, the most severe first. Equally severe findings are sorted by delay."""
         made = [*self._findings_of_sides()]
         return sorted(made, key=lambda f: (SEVERITIES.index(f.severity), -(f.delay or 0.0), f.rule, f.connection or 0, f.frames))
 
@@ -130,10 +130,10 @@ class Shared:
         return Shares(*(max(0.0, round(passed[name] / SECOND, 9)) for name in ("client", "between", "server")))
 
     def _times_at_points(self, frame: int, *, second: bool) -> tuple[bool, float, float] | None:
-        """Return (passed the first point first, time at the sender's point, time at the other point) of a packet.
+        """Return whether a packet passed the first point first, its time at the sender's point, and its time at the other point.
 
-        The times are in ns of the first clock. Return None if only one capture has the packet. `frame`: its number in the first
-        capture or, with `second`, in the second.
+        The times are in ns of the first clock. Return None if only one capture has the packet. `frame`: the packet's frame number
+        in the first capture or, with `second`, in the second.
         """
         frames = self.frames[int(second)]
         row = int(np.searchsorted(frames, frame))

@@ -41,7 +41,7 @@ def anonymize_chunked(stream: Stream, begin: int, end: int, heads: Heads, tokens
         parts.append((at, min(at + size, end)))
         stream.body(at, min(at + size, end))
         at += size
-        # a line end is kept; other bytes here violate the framing, in the copy as in the original
+        # keep a line end; other bytes violate the framing, and so do their replacements
         stream.body(at, min(at + 2, end))
         at += 2 if stream.part(at, at + 1) != b"\n" else 1
     return parts

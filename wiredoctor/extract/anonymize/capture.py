@@ -169,7 +169,7 @@ def addresses_of(original: Original, seed: bytes) -> Addresses:
 
 
 def replace(original: Original, seed: bytes, said: Collection[bytes], addresses: Addresses) -> Heads:
-    """Write replacements into all streams. Return the Heads used for this; its attribute `words` contains the words kept.
+    """Write replacements into all streams. Return the Heads that did this; its attribute `words` has the words that were kept.
 
     `said`: the original words in lower case. They are not used as replacements.
     """
@@ -193,8 +193,8 @@ def replace(original: Original, seed: bytes, said: Collection[bytes], addresses:
 def _beginnings(stream: Stream, messages: list[dict[str, Any]], heads: Heads) -> None:
     """Replace start lines that do not belong to any of `messages`, for example because the header section is incomplete.
 
-    They are replaced word by word, because rules check whether a packet was cut off inside a header section, and whether a
-    message begins after a body.
+    The replacements still look like start lines. Rules need this to check whether a packet was cut off inside a header section,
+    and whether a message begins after a body.
     """
     begins = [message["offset"] for message in messages]
     ends = [message["end_offset"] for message in messages if message["end_offset"] is not None]

@@ -87,7 +87,7 @@ def write(out: BinaryIO, packets: Sequence[Packet], drops: Sequence[Drop] | None
     """Write the packets as a pcapng file whose times begin at `BEGIN`, without details of the capturing host.
 
     `drops`: the packets that were dropped when the original was captured; None if they were not counted. `received`: the number
-    of packets in the original. Both are written, because dropped packets lower the confidence of findings.
+    of packets in the original. Both numbers are written, because dropped packets lower the confidence of findings.
     """
     out.write(making.section(f"wiredoctor {__version__}"))
     numbers = {link: number for number, link in enumerate(sorted({packet.parts.link for packet in packets}))}

@@ -8,9 +8,9 @@ from collections.abc import Callable, Collection
 from wiredoctor.extract.anonymize.vocabulary import GENERIC
 
 Number = Callable[[bytes, bytes, Collection[bytes]], bytes]
-"""A function that returns the part of a word that is kept, which may be empty.
+"""A function that returns the part of a word that is kept; the part may be empty.
 
-It is called with the word, the text before it, and the words that are kept.
+The arguments are the word, the text before the word, and the words that are kept.
 """
 
 _LENGTH = re.compile(rb"0*([0-9]{0,20})")

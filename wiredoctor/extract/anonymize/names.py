@@ -128,7 +128,7 @@ class Addresses:
         if len(address) == 6:
             return False
         text = str(ipaddress.ip_address(address))
-        # comparing it with each original would take a time that grows with the square of their number
+        # comparing each replacement with each original would take quadratic time
         return any(text[at : at + size] in self._texts for size in self._lengths for at in range(len(text) - size + 1))
 
     def _make_address(self, address: bytes, chance: bytes, attempt: int) -> bytes:
@@ -141,7 +141,7 @@ class Addresses:
             return _ipv4((127,), len(text), chance) or bytes((127,)) + chance[:3]
         # an address of RFC 2544, because there are too few documentation addresses
         tests = 198, 18 | (chance[0] & 1)
-        prefixes = (tests, (10,), (192, 168))[attempt >= TRIES // 2 :]  # few addresses of a length may be left
+        prefixes = (tests, (10,), (192, 168))[attempt >= TRIES // 2 :]  # the first range may have no unused address left
         made = (_ipv4(prefix, len(text), chance[1:]) for prefix in prefixes)
         return next(filter(None, made), bytes(tests) + chance[1:3])
 

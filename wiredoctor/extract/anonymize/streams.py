@@ -9,13 +9,13 @@ import numpy as np
 from wiredoctor.tables import Array
 
 NEUTRAL = 0x80
-"""A byte that cannot begin a message or a part of one."""
+"""A byte with which neither a message nor a part of a message can begin."""
 
 KEEP = bytes(b if b in b"\r\n" else NEUTRAL for b in range(256))
-"""A translation table that replaces all bytes but line ends by NEUTRAL."""
+"""A translation table that replaces all bytes but line ends with NEUTRAL."""
 
 BODY = bytes(b if b in b"\r\n" else ord("x") for b in range(256))
-"""A translation table that replaces all bytes but line ends by x."""
+"""A translation table that replaces all bytes but line ends with x."""
 
 
 class Stream:
@@ -84,7 +84,7 @@ class Stream:
         first: Array = np.frombuffer(self.before, np.uint8)[there]
         put: Any = np.frombuffer(self.after, np.uint8)[there]
         known = self.known[there]
-        # change the complete payload, because bytes that are equal by chance would make one copy reveal the other
+        # change the complete payload, because an unchanged byte would reveal that both copies have the same byte there
         differs = np.uint8(bool(((given != first) & known).any()))
         made[here] = np.where(known, put ^ differs, made[here])
         return made.tobytes()

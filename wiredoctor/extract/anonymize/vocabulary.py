@@ -1,4 +1,4 @@
-"""Common words that are kept in header sections, because rules, and people who read the capture, need them."""
+"""Common words that are kept in header sections, because rules and readers of the capture need them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ client protocol compatible goahead boa rompager thttpd mini_httpd httpd wsgi asy
 """Names of servers, proxies, clients and systems that are kept in Server, Via and User-Agent."""
 
 GENERIC = _word_set("async cache client commons compatible fetch git like ms nt protocol proxy server services web x11 x64")
-"""Product names that anyone may give to a program. A version after one of them is replaced, because it may reveal something."""
+"""Product names that anyone may give to a program. A version after such a name is replaced, because it may reveal something."""
 
 KEPT: dict[bytes, frozenset[bytes]] = {
     b"content-length": frozenset(),
