@@ -130,7 +130,7 @@ SCRATCH = Limit(
 DATAGRAMS = Limit(
     "incomplete-datagrams", "decode", 4_096, "datagrams",
     "Datagrams with missing fragments. Linux keeps 4 MB of fragments (ipfrag_high_thresh), which is about this many datagrams",
-    "{limit} with missing fragments are kept; the oldest were dropped, {count} of them",
+    "{limit} with missing fragments are kept; the {count} oldest were dropped",
 )  # fmt: skip
 DATAGRAM_BYTES = Limit(
     "incomplete-datagram-bytes", "decode", 16 * _MIB, "bytes",
@@ -176,8 +176,8 @@ CROWD_CHECK = Limit(
 )  # fmt: skip
 HOLES = Limit(
     "holes", "tcp", 1 << 10, "gaps",
-    "Gaps that are kept for each direction, so late bytes are recognized as new. Beyond the limit, the first gap is "
-    "dropped, and late bytes in it count as retransmitted",
+    "Gaps that are kept for each direction, so that bytes of a gap that arrive late are recognized as new. Beyond the "
+    "limit, the first gap is dropped, and its late bytes count as retransmitted",
     "{count:gap was|gaps were} dropped because one direction had more than {limit}",
 )  # fmt: skip
 COPIES = Limit(

@@ -58,13 +58,13 @@ def test_chosen_exchanges(run: Run, words: tuple[str, ...], connections: list[in
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("exchanges", "--status", "5xy"), "--status: '5xy' is not a status like 502, 5xx, any or none"),
+        (("exchanges", "--status", "5xy"), "--status: '5xy' is not a status: give a code (502), a class (5xx), 'any' or 'none'"),
         (("exchanges", "--slow", "soon"), "--slow: 'soon' is not a duration like 500ms, 30s, 2min or 1h"),
         (("exchanges", "--slow", "5 parsecs"), "--slow: '5 parsecs' is not a duration like 500ms, 30s, 2min or 1h"),
         (("connections", "--sort", "status"), "--sort status: connections have no status; use time, duration or size"),
         (("servers", "--host", "a/b"), "--host: 'a/b' is neither an IP address nor a host name"),
         (("connections", "--slow", "-1s"), "--slow: '-1s' is not a duration like 500ms, 30s, 2min or 1h"),
-        (("exchanges", "--status", "600"), "--status: '600' is not a status like 502, 5xx, any or none"),
+        (("exchanges", "--status", "600"), "--status: '600' is not a status: give a code (502), a class (5xx), 'any' or 'none'"),
         (
             ("exchanges", "--connection", "9"),
             "--connection 9: there is no such connection; there are 4 (wiredoctor connections lists them)",

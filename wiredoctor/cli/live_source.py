@@ -72,10 +72,10 @@ def find_source(
     only "-" is valid. `local`: the names of the given options that apply only to a capture on this machine.
     """
     if given is not None and given.isdecimal() and len(given) <= 5 and 0 < int(given) < 1 << 16:
-        raise UsageError(f"the command live reads interfaces (-i) or standard input (-); to watch a port: --port {given}")
+        raise UsageError(f"wiredoctor live reads interfaces (-i) or standard input (-); to watch a port: --port {given}")
     if given is not None and given != "-":
         raise UsageError(
-            f"the command live reads interfaces (-i) or standard input (-); to read a file: wiredoctor analyze {given}"
+            f"wiredoctor live reads interfaces (-i) or standard input (-); to read a file: wiredoctor analyze {given}"
         )
     chosen = [name for name, value in (("-", given), ("--ssh", ssh), ("--kubectl", kubectl)) if value is not None]
     if len(chosen) > 1:

@@ -321,7 +321,9 @@ def parse_status(values: list[str] | None) -> tuple[str, ...]:
     try:
         return parse_statuses(values or [])
     except ValueError as error:
-        raise UsageError(f"--status: {error.args[0]!r} is not a status like 502, 5xx, any or none") from None
+        raise UsageError(
+            f"--status: {error.args[0]!r} is not a status: give a code (502), a class (5xx), 'any' or 'none'"
+        ) from None
 
 
 def _moment(option: str, text: str | None) -> Moment | None:

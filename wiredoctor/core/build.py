@@ -279,7 +279,10 @@ def get_build_hook() -> type[Any]:
                 self.share(build_data)
 
         def share(self, build_data: dict[str, Any]) -> None:
-            """Add the man pages and shell completions that are installed under share/. Only warn if they cannot be generated."""
+            """Add the man pages and shell completions that are installed under share/.
+
+            If they cannot be generated, print a warning and continue.
+            """
             self.shared = Path(tempfile.mkdtemp())
             try:
                 run(

@@ -149,7 +149,7 @@ class Copies:
         self.mask = mask
 
     def alike(self, newest: i64, wanted: RecentPacket, packet: Packet) -> RecentPacket | None:
-        """Return a side's newest earlier packet with the same TCP header fields, options and length as `packet`, or None.
+        """Return a side's most recent packet before `packet` with the same TCP header fields, options and length, or None.
 
         `wanted`: the entry of the ring buffer that describes `packet`. The search goes backward from packet number `newest` of
         the ring buffer.

@@ -52,7 +52,7 @@ OFTEN: Final = 8
 The number comes from 368 recordings of programs that write at regular times (captures/lab/paces.py).
 """
 FEW: Final = 2
-"""A side may write this often just after a delayed ACK by chance.
+"""The number of times that a side may write just after a delayed ACK by chance.
 
 The number comes from the recordings described at OFTEN.
 """

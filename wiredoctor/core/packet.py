@@ -102,7 +102,7 @@ WORD: Final = 0xFFFFFFFF
 
 
 def place_of_payload(packet: Packet) -> i64:
-    """Return the position of the payload in the capture, see `Packet.block_place`."""
+    """Return the position of the payload in the capture (see `Packet.block_place`)."""
     return packet.block_place + packet.payload
 
 

@@ -104,7 +104,7 @@ class HttpConnection:
         self.rtt_own: i64 = NEVER
         """The round trip in ns to the sender of the message that begins now, measured before this message."""
         self.rtt_peer: i64 = NEVER
-        """The round trip in ns to the receiver of the message that begins now, measured before this message."""
+        """The round trip in ns to the receiver of the current message, as measured before the message began."""
         self.gap_time: i64 = NEVER
         """The time since which a head or chunk framing is known to be missing from the capture."""
         self.endpoint: i64 = 0

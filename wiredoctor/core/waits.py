@@ -117,7 +117,7 @@ class Write:
         self.quiet: i64 = quiet
         """The time in ns since the peer's newest packet.
 
-        If a row about the segment is held: the minimum of this time for a segment that counts as its copy.
+        While a row about the segment is held, this is the minimum quiet time of another segment that counts as its copy.
         """
         self.held: HeldRelease | None = None
         """The held row about the segment, if there is one."""

@@ -34,7 +34,7 @@ class Key(NamedTuple):
     choices: tuple[str, ...] = ()
     least: int | None = None
     item: str = ""
-    """The description of one object, for a list of `objects`."""
+    """The description of each object in a list of `objects`."""
     keys: tuple[Key, ...] = ()
     """The keys of each object, for a list of `objects`."""
 

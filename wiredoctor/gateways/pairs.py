@@ -65,7 +65,7 @@ def _find_gateways(
 
 
 def _strangers(rows: Rows, assigned: Assigned) -> frozenset[int]:
-    """Return the connections in uncertain pairs whose client host occurs in no certain pair.
+    """Return the connections that are in uncertain pairs only, and whose client host is in none of the certain pairs.
 
     It is doubtful that this host is a gateway: if a request gets no response, its exchange stays open, so each later request
     with the same target seems to lie within that exchange.

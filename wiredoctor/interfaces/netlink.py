@@ -33,7 +33,7 @@ _MESSAGE, _LINK, _ADDRESSED, _ATTRIBUTE = (
     struct.Struct("=HH"),
 )
 _ROOM = 1 << 17
-"""The size in bytes of the buffer for a reply of the kernel. A reply never exceeds 32 kB."""
+"""The size in bytes of the buffer for a reply from the kernel. A reply never exceeds 32 kB."""
 
 
 class Link(NamedTuple):

@@ -179,7 +179,7 @@ class Pairing:
         return found
 
     def _groups(self, of: Collection[tuple[int, int | None]]) -> list[Group]:
-        """Return the groups of exchanges that may be paired with one another and include one of the exchanges `of`."""
+        """Return the groups that include one of the exchanges `of`. The exchanges of a group may be paired with one another."""
         up: dict[tuple[int, int | None], tuple[int, int | None]] = {}
 
         def root(place: tuple[int, int | None]) -> tuple[int, int | None]:

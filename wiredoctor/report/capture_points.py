@@ -68,7 +68,7 @@ def shared_conversations(report: Report) -> SharedConversations:
 
 
 def _is_same(before: int) -> pl.Expr:
-    """Return an expression that is true for a row of the same conversation as the row `before` rows earlier.
+    """Return an expression that is true for a row if the row `before` positions above it belongs to the same conversation.
 
     Rows are sorted by addresses and ports, then by time.
     """

@@ -225,12 +225,12 @@ class _Source(NamedTuple):
         return not self.rows.select(self.suspects.any()).collect(optimizations=PLAN_OF_FEW).item()
 
     def query(self) -> pl.LazyFrame:
-        """Return the rows of abnormal ends as a query, with all columns to report."""
+        """Return a query for the exchanges and connections that ended abnormally, with all columns to report."""
         suspects = self.rows.filter(self.suspects).with_columns(self.facts())
         return suspects.select(self.columns()).filter(c("reason").is_not_null())
 
     def abnormal(self, engine: Literal["auto", "streaming"], *, few: bool) -> pl.DataFrame:
-        """Return the rows of abnormal ends, at most HELD + 1.
+        """Return the rows that ended abnormally, at most HELD + 1.
 
         Unless `few` is true, the suspects are read first: in a single query, Polars would compute the reason of every row.
         """

@@ -254,8 +254,8 @@ EXCHANGES = Table(
             "says_goodbye",
             BOOL,
             "",
-            "the connection was upgraded, and the last segment of either side ends with a WebSocket Close frame; the server's "
-            "does not count if an RST followed it instead of a FIN",
+            "the connection was upgraded, and the last segment of the client or of the server ends with a WebSocket Close frame; "
+            "the server's frame does not count if an RST followed it instead of a FIN",
         ),
         _c(
             "server_unanswered_probes",
@@ -354,7 +354,7 @@ FINISHED_OF_STORED = {name: FINISHED_AT if name == _FINAL_AT.name else name for 
 
 
 def finished_exchanges(stored: Rows) -> Rows:
-    """Return the rows of FINISHED_EXCHANGES that are contained in rows of STORED_EXCHANGES."""
+    """Return rows of STORED_EXCHANGES with the columns of FINISHED_EXCHANGES only."""
     return _part(stored, FINISHED_OF_STORED)
 
 

@@ -180,7 +180,12 @@ FAULTS = Table(
         ),
         _c("frame", I64, "", "packet with the faulty bytes"),
         _c("time", I64, "ns", "time of `frame`"),
-        _c("offset", I64, "bytes", "stream offset of the faulty bytes (for a header section: of the message)"),
+        _c(
+            "offset",
+            I64,
+            "bytes",
+            "stream offset of the faulty bytes; for a fault in a header section, of the start of the message",
+        ),
         _c(
             "excerpt",
             TEXT,

@@ -184,7 +184,7 @@ _FORMATS = (
     "%a, %d %b %Y %H:%M:%S %z",
     "%d %b %Y %H:%M:%S",
 )
-"""Formats that are not ISO 8601, without the fraction of the second."""
+"""Formats other than ISO 8601, without fractional seconds."""
 
 _OF_DAY = Regex(r"(\d\d?):(\d\d)(?::(\d\d))?(?:\s*(Z|UTC|GMT|[+-]\d\d:?\d\d))?", re.ASCII | re.IGNORECASE)
 _GREENWICH = Regex(r" (?:GMT|UTC)\b")

@@ -32,7 +32,7 @@ _KINDS = {
     "text/html": "document", "text/css": "stylesheet", "image": "image", "font": "font", "text/javascript": "script",
     "application/javascript": "script", "text/event-stream": "eventsource",
 }  # fmt: skip
-"""Chromium's resource type (`_resourceType`) by media type or by its first half.
+"""Chromium's resource type (`_resourceType`) by media type, or by the part of the media type before the slash.
 
 Without this type, Chromium guesses from the order of requests.
 """

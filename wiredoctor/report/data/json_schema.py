@@ -133,7 +133,7 @@ ANSWERS = _object(
     classes=_NUMBERS | {"description": "number of responses by status class: 2xx, 3xx, ..."},
     failures=_list(
         _object(
-            "responses with one status of 500 or above",
+            "the responses with a particular status of 500 or above",
             status=_integer("the status code"),
             count=_integer("number of responses", 1),
             own=_NUMBERS

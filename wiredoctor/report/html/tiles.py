@@ -26,7 +26,7 @@ class Cause(NamedTuple):
 
 
 class ServerRow(NamedTuple):
-    """A row of the table of servers. `cells`: the text for each heading. `bad`: the headings of texts shown as failures."""
+    """A row of the table of servers. `cells`: the text for each heading. `bad`: headings whose texts are shown as failures."""
 
     name: str
     names: str

@@ -54,7 +54,7 @@ class Running:
     delay: float | None = None
 
     def add(self, finding: Finding) -> None:
-        """Count a finding of this problem, and add its delay. The most expensive finding so far becomes `worst`."""
+        """Count a finding of this problem, and add its delay. The finding with the longest delay so far becomes `worst`."""
         if (finding.delay or 0.0) > (self.worst.delay or 0.0):
             self.worst = finding
         self.count += 1

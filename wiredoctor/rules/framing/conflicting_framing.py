@@ -69,7 +69,9 @@ RULE = Rule(
             "requests: a generator passed as data is sent in chunks; leave Content-Length out.",
         ),
         Advice(
-            "client", "^node|axios|undici", "Node: if the headers of a stream have Content-Length, set no other framing field."
+            "client",
+            "^node|axios|undici",
+            "Node: if the headers that you pass with a stream have Content-Length, set no other framing field.",
         ),
     ),
     ends=True,

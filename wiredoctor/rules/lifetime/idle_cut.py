@@ -99,8 +99,8 @@ SAME = Threshold("1 %", "the tolerance for equal idle times; timers that are set
 SAME_NEAR = Threshold("20 ms", "the tolerance that is added for short idle times; a loaded machine delays timers by this much")
 EARLY = Threshold(
     "300 ms",
-    "the tolerance if three or more idle times are equal: nginx and HAProxy may close earlier by up to this time, because they "
-    "do not restart a running timer for new data that would postpone its end by less",
+    "the tolerance if three or more idle times are equal: nginx and HAProxy may close up to this much earlier, because "
+    "they do not restart a running timer if the new data would extend it by less than this",
 )
 ENOUGH = Threshold(
     "3 idle times",

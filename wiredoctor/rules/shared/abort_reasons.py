@@ -57,8 +57,8 @@ CROSSED = Threshold(
 )
 LONGER = Threshold(
     "110 %",
-    "an earlier wait for the response to a similar request counts if it was at least this share of the present wait: a client "
-    "that once waited so long has no shorter timeout",
+    "an earlier wait for the response to a similar request counts if it was at least this share of the current wait; it shows "
+    "that the client's timeout is longer than the current wait",
 )
 
 

@@ -25,7 +25,7 @@ REASON_TEXTS = (
 
 
 def reason_columns(one: Ended, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the columns of a candidate that depend on the reason: `evidence`, and REASON_TEXTS.
+    """Return the columns of a candidate that depend on the reason: `evidence`, and the columns in REASON_TEXTS.
 
     `row`: the candidate with the columns of abort_reasons.decide, and `evidence`, `response_status`, `read` and `large_head`.
     """

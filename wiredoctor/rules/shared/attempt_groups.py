@@ -16,8 +16,8 @@ c = pl.col
 
 MANY_SERVERS = Threshold(
     "20 servers",
-    "if a client fails at more addresses and ports than this, the failures are one finding; such a client is looking for open "
-    "ports",
+    "if a client fails to connect to more addresses and ports than this, the failures are reported as one finding; such a "
+    "client is looking for open ports",
 )
 MANY_CLIENTS = Threshold(
     "20 clients", "if more clients than this fail at one server, the server is the common cause; the failures are one finding"

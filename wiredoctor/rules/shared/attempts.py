@@ -345,8 +345,8 @@ def tried_again(
 
     The column `again` is True in all rows. `in_vain`: whether an attempt had no answer. `short`: whether an attempt had too few
     SYNs to count by itself; only pairs of client and server with such an attempt are examined. The second attempt must have begun
-    after the last SYN of the first, at most `within` ns later. From the first SYN of the first attempt to `alone` ns after the
-    last SYN of the second, at least `together` ns must pass.
+    after the last SYN of the first, at most `within` ns later. The time from the first SYN of the first attempt to the last SYN
+    of the second, plus `alone`, must be at least `together` (all in ns).
     """
     pair = ["client_host", "server"]
     asked = connections.filter(short).select(pair).unique()

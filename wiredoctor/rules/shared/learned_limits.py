@@ -74,7 +74,7 @@ class Limit(NamedTuple):
             beyond = "" if self.low == (self.said or 0) * SECOND else "; the server closes a second after that, as Node does"
             return f"announced: Keep-Alive: timeout={self.said}{beyond}"
         if self.how == "usual":
-            return "a common default that the capture does not show"
+            return "a common default; the capture does not show the actual value"
         if self.how == "met":
             return f"learned from {self.closes:,} requests that arrived as it expired"
         return f"learned from {closes}" + (

@@ -380,7 +380,7 @@ def _response_continues() -> pl.Expr:
 
 
 def _timeout(wait: pl.Expr) -> pl.Expr:
-    """Return the common timeout (s) that this wait matches; null if there is none."""
+    """Return the common timeout, in seconds, that this wait matches; null if there is none."""
     share, most = TIMEOUT_SHARE.value, TIMEOUT_NEAR.value
     return map_numbers(wait, lambda ns: timeout_near(ns, share, most), pl.Int64())
 

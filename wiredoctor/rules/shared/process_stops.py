@@ -220,9 +220,9 @@ def _form(moment: list[End], syns: Sequence[Syn]) -> str | None:
 
 
 def _is_under_way(end: End, shortest: int) -> bool:
-    """Return whether a close ended an exchange that an idle timeout would not have ended.
+    """Return whether a close interrupted an exchange, so that an idle timeout cannot be its cause.
 
-    An idle timeout may have closed the other connections at the same moment. A request does not count if it may just have arrived
+    An idle timeout may have closed the other connections at the same moment. A request is ignored if it may have arrived just
     when that timeout expired. `shortest`: the shortest idle time (ns) of the other connections.
     """
     if end.sort in ("broken", "open"):

@@ -101,7 +101,7 @@ def _ftp_downloads(numbered: pl.LazyFrame, connections: pl.LazyFrame) -> pl.Lazy
     """Return the rows whose receiver downloads by FTP (RFC 959), with `ftp_pause`: its longest pause (ns) on the connection.
 
     At the time of the download, such a receiver has a control connection to the sender's port 21. Either side may open the
-    connection for the data. Only programs that download speak FTP, so no User-Agent is needed.
+    connection for the data. FTP is used only for file transfers, so no User-Agent is needed to recognize a download program.
     """
     controls = connections.filter(c("server").str.ends_with(":21")).select(
         c("client_host").alias("ftp_client"),

@@ -380,9 +380,9 @@ def known_clients(
     """Return those requests and closes of the candidates' clients that the rules may need.
 
     The result contains the clients' actions shortly before and after the time `ended_at` (ns) of each candidate. It also contains
-    the requests on the candidates' own connections, the clients' requests for a range, and requests whose response took at least
+    the requests on the candidates' own connections, the clients' range requests, and requests whose response took at least
     as long as the lowest `waited` (ns) of all candidates. At most the newest MAX_REQUESTS requests are kept. `exchanges` has the
-    columns tables.ASKED. `gateways`: the connections whose client is a gateway, which forwards requests of others.
+    columns tables.ASKED. `gateways`: the connections whose client is a gateway, which forwards the requests of other clients.
     """
     wanted = pl.concat([rows.select("connection", "ended_at", "waited") for rows in candidates])
     is_unused = (c("client_bytes") == 0) & (c("connected") | (c("closed_by") == "client").fill_null(value=False))

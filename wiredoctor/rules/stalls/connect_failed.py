@@ -216,8 +216,8 @@ SYNS = Threshold(
 )
 PATIENCE = Threshold(
     "30 s",
-    "the minimum time without an answer after the last SYN; no answer takes this long, and the pauses between the first five "
-    "SYNs of Linux are shorter",
+    "the minimum time without an answer after the last SYN; an answer never takes this long, and the pauses between the first "
+    "five SYNs of Linux are shorter",
 )
 AT_THE_END = Threshold(
     "3 s",

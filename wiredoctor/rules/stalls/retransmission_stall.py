@@ -109,8 +109,8 @@ RULE = Rule(
         "turns them off.",
         "fast": _REMEDY,
         "late": "Find where packets wait between client and server: a wireless or mobile link that pauses, a full queue (tc -s "
-        "qdisc), a traffic shaper, a link or a VPN that is set up again, or a virtual machine that is paused (the steal time in "
-        "vmstat). Captures from both sides of a suspect show whether packets wait between them.",
+        "qdisc), a traffic shaper, a link or a VPN that is re-established, or a virtual machine that is paused (the steal time "
+        "in vmstat). Captures on both sides of a suspected device or link show whether packets wait there.",
         "too-large": "Find the link with the small MTU: tracepath to the receiver shows it if routers report it; tunnels, VPNs "
         "and PPPoE are usual causes. Have firewalls pass ICMP destination unreachable with code 4 (in ICMPv6: packet too big), "
         "or have the device at that link reduce the MSS (iptables -t mangle ... TCPMSS --clamp-mss-to-pmtu), or set the MTU of "

@@ -82,7 +82,7 @@ SHOWN = Threshold("3 exchanges", "the maximum number of exchanges shown as evide
 LISTED = Threshold("5 servers", "the maximum number of servers listed; more are counted")
 
 _SMALL = 4096
-"""The number of bytes added to all sizes before they are compared, because small sizes differ by large ratios without reason."""
+"""The number of bytes added to all sizes before they are compared: the ratio of two small sizes is often large by chance."""
 
 _MONITORING = (
     "(?i)^(Prometheus|vm_promscrape|Grafana ?(Agent|Alloy)|Alloy/|OpenTelemetry Collector|otelcol|Telegraf|Datadog|Zabbix"

@@ -140,10 +140,10 @@ RULE = Rule(
         "large-only": _SIZES,
         "unreachable": "Find out why that router or firewall does not deliver the packets: a route or a host that is down, or a "
         "rule that was changed while the connection was open. {limit}",
-        "after-idle": "Close idle connections sooner than the path forgets them (the idle timeout of the client's pool below "
-        "{idle}), or keep them alive: more often than every {idle}, send TCP keep-alive probes (SO_KEEPALIVE with TCP_KEEPIDLE; "
-        "the default of two hours is too long) or pings of the application protocol. Otherwise raise the idle timeout of the "
-        "NAT, firewall or balancer. {limit}",
+        "after-idle": "Close idle connections sooner than the path forgets them (set the idle timeout of the client's pool "
+        "below {idle}). Or keep them alive with pings of the application protocol or with TCP keep-alive probes (SO_KEEPALIVE "
+        "with TCP_KEEPIDLE; the default of two hours is too long), at intervals shorter than {idle}. Otherwise raise the idle "
+        "timeout of the NAT, firewall or balancer. {limit}",
         "mid-message": "{ping}" + _FIND + "{limit}",
         "gone": "{queue}{ping}" + _FIND + "{limit}",
     },
@@ -197,7 +197,7 @@ AGAIN_SPAN = Threshold(
 )
 REST = Threshold(
     "5 s",
-    "the minimum idle time that counts; NATs hardly forget a connection sooner (RFC 5382 demands more than two "
+    "the minimum idle time that counts; NATs rarely forget a connection sooner (RFC 5382 requires more than two "
     "hours), and the shortest observed times were a few seconds",
 )
 PROBED = Threshold(

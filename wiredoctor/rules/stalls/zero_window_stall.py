@@ -150,7 +150,7 @@ RULE = Rule(
 )
 
 MIN_WAIT = Threshold("100 ms", "the minimum wait: shorter pauses are scheduling delays of a busy receiver")
-PACE_WAIT = Threshold("20 ms", "the minimum wait that counts for the pace of a client; shorter ones have other reasons")
+PACE_WAIT = Threshold("20 ms", "the minimum wait that may come from the client's pace; shorter waits have other causes")
 PROBES = Threshold(
     "2 probes",
     "the minimum number of probes of a window that never opened; a single small segment may be a reply to a stray segment",

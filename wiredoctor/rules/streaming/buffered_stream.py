@@ -125,8 +125,10 @@ MIN_CODED_WAIT = Threshold(
 )
 MIN_CODED_BYTES = Threshold("300 bytes", "the minimum size of a compressed body; one or two events are smaller")
 MIN_EVENTS = Threshold("3 events", "the minimum number of events that must arrive together (a lump); two may be a coincidence")
-MANY_EVENTS = Threshold("20 events", "the minimum number of events in the whole body; a program may send fewer in one step")
-MOST_OF = Threshold("90 %", "the minimum share of the events that must arrive in lumps, several at a time")
+MANY_EVENTS = Threshold(
+    "20 events", "the minimum number of events in the whole body; a program may write fewer than this at once"
+)
+MOST_OF = Threshold("90 %", "the minimum share of the events that arrive in lumps, which are several events at once")
 MIN_CHUNKS = Threshold(
     "2 chunks",
     "the minimum number of data chunks: any body of unknown length may be one chunk, but two come from a program that flushes",

@@ -66,14 +66,17 @@ RULE = Rule(
 
 MIN_CHUNKS = Threshold(
     "10 chunks",
-    "the minimum number of data chunks; this many small ones are a habit of the program, and fewer may be the end of a response",
+    "the minimum number of data chunks; a program that sends this many small chunks does so regularly, and fewer may be the end "
+    "of a response",
 )
 TINY = Threshold(
     "128 bytes", "the maximum median chunk size; the framing of a smaller chunk adds about 5 % or more to it", most="1024 bytes"
 )
 MIN_BYTES = Threshold("2000 bytes", "the minimum size of the body; with less there is nothing to save")
 MIN_ALONE = Threshold(
-    "5 lines", "the minimum number of size lines that traveled in a packet without content; a single one may follow a full packet"
+    "5 lines",
+    "the minimum number of chunk size lines in packets without content; a single line may be there because a full packet had no "
+    "room for it",
 )
 
 
