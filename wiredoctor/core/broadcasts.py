@@ -26,7 +26,7 @@ QUIET: Final = 5 * MILLISECOND
 """If a segment follows the peer's last packet by at least this many ns, no ACK released it: a kernel sends within 0.5 ms."""
 MARGIN: Final = 4 * MILLISECOND
 """The time in ns for which packets are watched after the last possible arrival of a delayed ACK."""
-SLOTS: Final = 4_096
+SLOTS: Final = 1 << 15
 """The number of entries in Broadcasts.newest.
 
 Several directions may share an entry. A segment may then seem to follow a packet of its peer, and does not count as evidence.
@@ -45,8 +45,11 @@ class Broadcasts:
     def __init__(self) -> None:
         self.until: i64 = NEVER
         """The watermark up to which `note` must be called for each segment."""
-        self.newest: list[int] = [NEVER] * SLOTS
-        """For each direction of a connection (`slot`), the time of its newest packet, rounded up by at most STEP."""
+        self.newest: list[int] = []
+        """For each direction of a connection (`slot`), the time of its newest packet, rounded up by at most STEP.
+
+        The list is empty until a packet is watched.
+        """
         self.writes: list[Write | None] = [None] * KINDS
         """The newest segments that no ACK released, each at the index `kind_of`."""
         self.held: list[Write] = []
@@ -59,6 +62,8 @@ class Broadcasts:
         until = packet.clock + longest + add_round_trips(segment.rtt_own, segment.rtt_peer) + MARGIN
         if until > self.until:
             self.until = until
+            if not self.newest:
+                self.newest = [NEVER] * SLOTS
 
     def note(self, packet: Packet) -> None:
         """Record a packet. If no ACK released it, drop the held rows of equal segments from its sender to other receivers."""
@@ -96,7 +101,10 @@ class Broadcasts:
 
 def slot(packet: Packet) -> i64:
     """Return the index of a packet's direction in Broadcasts.newest; the other direction has the index `slot ^ 1`."""
-    mixed = packet.addresses ^ packet.addresses >> 29 ^ packet.ports ^ packet.ports >> 16
+    addresses = packet.addresses
+    if packet.ports & IPV6:  # `Packet.addresses` differs in each run, but a report must not
+        addresses = xor_pair(packet.block, packet.key_at) ^ xor_pair(packet.block, packet.key_at + 16)
+    mixed = addresses ^ addresses >> 29 ^ packet.ports ^ packet.ports >> 16
     return (mixed << 1 & SLOTS - 2) + (1 if packet.is_turned else 0)
 
 
@@ -104,8 +112,12 @@ def host_of(packet: Packet) -> i64:
     """Return a number for the address of a packet's sender."""
     if packet.ports & IPV6 == 0:
         return (packet.addresses if packet.is_turned else packet.addresses >> 32) & WORD
-    block, at = packet.block, packet.key_at
-    return (read_i64_be(block, at) ^ read_i64_be(block, at + 8)) & NAMED
+    return xor_pair(packet.block, packet.key_at) & NAMED
+
+
+def xor_pair(block: bytes, at: i64) -> i64:
+    """Return the exclusive or of both halves of the IPv6 address at block[at:]."""
+    return read_i64_be(block, at) ^ read_i64_be(block, at + 8)
 
 
 def write_of(packet: Packet, quiet: i64) -> Write:
