@@ -71,7 +71,7 @@ def find_option(packet: Packet, kind: i64, length: i64 = 0) -> i64:
 
 
 def ticks(since: i64, until: i64) -> i64:
-    """Return how many ticks TSval `until` is later than TSval `since`; negative if it is earlier."""
+    """Return the number of ticks from the TSval `since` to the TSval `until`; negative if `until` is earlier."""
     return wrap(until - since)
 
 

@@ -1,4 +1,4 @@
-"""Write rows of `closes`: how the connection of a final exchange continued, and how it was closed."""
+"""Write rows of `closes`, which describe how a connection continued after an exchange, and how it was closed."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class SideClose:
         self.has_rst: bool = close.rst_frame != NEVER
 
     def keep_until(self, frame: i64, deadline: i64) -> None:
-        """Ignore a close or RST of this side after the next exchange began (at frame number `frame`) or after `deadline` (ns)."""
+        """Ignore a close or RST that this side sent after `deadline` (ns), or after the next exchange began at frame `frame`."""
         if (deadline != NEVER and self.time > deadline) or (frame != NEVER and self.frame > frame):
             self.frame = self.time = self.ack = self.offset = NEVER
             self.is_fin = self.is_contradicted = False
@@ -211,7 +211,8 @@ def first_close(client: SideClose, server: SideClose) -> i64:
 def is_cut_off(exchange: Exchange) -> bool:
     """Return whether a close cut off an exchange.
 
-    If the final response had begun, it must have ended with the close. If it had not begun, no later request may have a response.
+    If the final response had begun, it was cut off if the close ended it. Otherwise, the exchange was cut off if no later request
+    has a response.
     """
     response = exchange.response
     if response is not None and not response.head.is_interim():

@@ -66,8 +66,8 @@ NO_CONTENT: Final = pack_cells([0, 0, 0, NEVER, NEVER, -1])
 class ConnectionRows:
     """Writes the table `connections`.
 
-    `hellos`: the parsed TLS hellos of connections that have some. `translated`: the keys (addresses and ports) of connections
-    after address translation.
+    `hellos`: the parsed TLS hellos of the connections. `translated`: the keys (addresses and ports) of connections after address
+    translation.
     """
 
     def __init__(self) -> None:
@@ -197,7 +197,7 @@ def is_server_second(connection: Connection) -> i64:
 
 
 def hash_endpoint(key: bytes, is_source: bool) -> i64:
-    """Return a hash of the source or destination in `key`: equal for all connections of an endpoint, and in all processes."""
+    """Return a hash of the source or destination in `key`. The hash of an endpoint is the same in all processes."""
     size: i64 = (len(key) - 4) // 2
     at: i64 = 0 if is_source else size
     port = u16(key, 2 * size if is_source else 2 * size + 2)
@@ -285,7 +285,7 @@ def write_oddities(out: BytesWriter, oddities: Oddities) -> None:
 def write_copies(out: BytesWriter, copies: SecondCopies) -> None:
     """Write the columns about packets that were captured twice.
 
-    They are the number of these packets; and for the first of them, both frames, the time and the difference.
+    The columns are the number of these packets, and for the first of them both frame numbers, the time and the difference.
     """
     write_i64_le(out, copies.count)
     write_i64_le(out, copies.frame)

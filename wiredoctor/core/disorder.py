@@ -1,4 +1,4 @@
-"""Find out why timestamps of a file go backward: its packets are not in time order, or a clock was set back.
+"""Determine why timestamps of a file go backward: either its packets are not in time order, or a clock was set back.
 
 If a connection has packets before and after the place where the timestamps go backward, its sequence numbers show the cause.
 Without such a connection, the ranges of times before and after this place are compared. If the ranges overlap, a clock may have
@@ -25,7 +25,7 @@ FEW: Final = 5
 Fewer packets merely arrived late.
 """
 OFTEN: Final = 8
-"""If timestamps go backward at more places than this, only connections can show that a clock was set back."""
+"""If timestamps go backward at more places than this, only sequence numbers can show that a clock was set back."""
 MAX_PARTS: Final = 1 << 16
 """The maximum number of places in a file that are examined because timestamps go backward there."""
 FLOWS: Final = 1 << 16

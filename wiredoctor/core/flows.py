@@ -3,7 +3,7 @@
 Packets between the same two endpoints belong to one connection until another connection begins. It begins with one of these
 packets:
 
-- a SYN whose initial sequence number differs from the one that is known for its side (tshark 4.0, packet-tcp.c)
+- a SYN whose sequence number differs from the initial sequence number known for its side (tshark 4.0, packet-tcp.c)
 - a packet long after the last packet of a closed connection
 - a packet whose sequence numbers show that a SYN was not captured (reuse.py)
 """
@@ -271,7 +271,7 @@ class Flows:
         return [connection for connection in self.open_connections() if connection.id in ids]
 
     def keep_closed(self, connection: Connection) -> None:
-        """Keep tracking a connection that has just closed: packets may follow until its retention time is over."""
+        """Keep tracking a connection that has just closed, because packets may follow until its retention time is over."""
         self.closed += 1
         connection.queued_frame, connection.queued_clock = connection.last_frame, connection.last_clock
         if len(self.closing) >= self.most_closing:

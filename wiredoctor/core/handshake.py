@@ -61,7 +61,7 @@ def forget_former(connection: Connection, own: Side, peer: Side) -> None:
     """Forget a peer's sequence and acknowledgment numbers at a repeated SYN if the peer sent no SYN and neither side sent data.
 
     The peer still knew an earlier connection on these ports, and sent a challenge ACK with the numbers of that connection. The
-    client answers it with an RST, which ends only the earlier connection (RFC 9293 section 3.10.7.3).
+    client answers that ACK with an RST, which ends only the earlier connection (RFC 9293 section 3.10.7.3).
     """
     if peer.syn is not None or peer.reached == NEVER or own.payload_frame != NEVER or peer.payload_frame != NEVER:
         return
@@ -209,7 +209,8 @@ def answer_syn(connection: Connection, handshake: Handshake, packet: Packet) -> 
 def note_late_answer(connection: Connection, server: Side, client: Side, packet: Packet) -> None:
     """Record a SYN-ACK that the server sends although the client has already acknowledged one.
 
-    Either that ACK did not arrive or was dropped because the listen queue was full, or the server answers a second SYN.
+    There are three possible reasons: the client's ACK was lost, the server dropped it because the listen queue was full, or the
+    server answers a second SYN.
     """
     oddities = oddities_of(connection)
     is_first = oddities.late_answer_frame == NEVER

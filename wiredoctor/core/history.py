@@ -31,7 +31,7 @@ FIRST_WORD: Final = 12
 
 
 def count(connection: Connection, own: Side, packet: Packet, segment: Segment) -> None:
-    """Count a packet. For each kind of the packet that is new for this side, append a letter to the connection's history."""
+    """Count a packet. For each of its kinds that is new for this side, append a letter to the connection's history."""
     own.packets += 1
     own.bytes += segment.new_bytes
     flags = packet.flags

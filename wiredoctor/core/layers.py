@@ -210,7 +210,7 @@ class Layers:
     def measure(self, size: i64) -> None:
         """Set the end of the packet to `size` bytes from here, as announced by the IP header.
 
-        The captured part may be shorter: a mirror port may have truncated the packet.
+        The captured part may be shorter, because a mirror port may have truncated the packet.
         """
         if self.is_mirrored and self.at + size > self.limit:
             self.end = self.stop

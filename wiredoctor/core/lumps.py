@@ -17,7 +17,7 @@ from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import MILLISECOND, NEVER, Segment
 
 SHORTEST_GAP: Final = MILLISECOND // 2
-"""The minimum time in ns between two segments if the second one waited for an ACK."""
+"""If the time (ns) between two segments is shorter than this, the second segment did not wait for an ACK."""
 AT_ONCE: Final = 5 * MILLISECOND
 """The maximum time in ns from the arrival of an ACK to the data that could not be sent before this ACK."""
 MAX_ACKS: Final = 1024
@@ -58,8 +58,8 @@ class Releases:
     def has_waited(self, previous: Previous, packet: Packet, segment: Segment) -> i64:
         """Return whether a segment with new data waited for a recent ACK: WAITED, MAY_HAVE_WAITED or DID_NOT_WAIT.
 
-        If the previous segment was full, the sender had more data, but this alone does not prove a wait for an ACK: a proxy that
-        sends with MSG_MORE fills its segments only as fast as the program writes.
+        If the previous segment was full, the sender had more data, but this alone does not prove a wait for an ACK. For example,
+        a proxy that sends with MSG_MORE fills its segments only as fast as the program writes.
         """
         gap = packet.time - previous.time
         if gap < SHORTEST_GAP or segment.rtt_own == NEVER:
