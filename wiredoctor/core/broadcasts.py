@@ -23,7 +23,7 @@ from wiredoctor.core.waits import HeldRelease, Write
 TOGETHER: Final = MILLISECOND // 2
 """The maximum time in ns between segments that a program wrote at the same time; it is long enough for many receivers."""
 QUIET: Final = 5 * MILLISECOND
-"""If a segment follows the peer's last packet by at least this many ns, that packet did not release it (kernels need 0.5 ms)."""
+"""If a segment follows the peer's last packet by at least this many ns, no ACK released it (kernels react within 0.5 ms)."""
 MARGIN: Final = 4 * MILLISECOND
 """The time in ns for which packets are watched after the last possible arrival of a delayed ACK."""
 SLOTS: Final = 4_096

@@ -50,7 +50,7 @@ class Files:
 class FrameRuns:
     """Finds the file of each frame number. A run is a series of consecutive frames of one file.
 
-    A rotated capture has one run per file; files that overlap in time have more.
+    A rotated capture has one run per file; files that overlap in time have more runs.
     """
 
     def __init__(self) -> None:

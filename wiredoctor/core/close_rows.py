@@ -196,7 +196,7 @@ def write_rsts(out: BytesWriter, client: SideClose, server: SideClose) -> None:
 
 
 def answers_rest(exchange: Exchange, following: Exchange) -> bool:
-    """Return whether `following` is only a response, because the server took the unread end of a request for a new request."""
+    """Return whether `following` is only a response, because the server parsed the unread end of a request as a new one."""
     request = exchange.request
     return following.request is None and request is not None and request.reason != COMPLETE
 

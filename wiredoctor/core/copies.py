@@ -74,9 +74,9 @@ class Copies:
         self.identity: Identity = Identity()
 
     def is_second(self, connection: Connection, packet: Packet) -> bool:
-        """Return whether the packet is a duplicate of an earlier one, and count it if it is.
+        """Return whether a packet is a duplicate of an earlier packet. If so, count it as a duplicate.
 
-        Store the packet, to compare later ones with it.
+        Store the packet, to compare later packets with it.
         """
         side = connection.first if packet.is_turned == connection.is_turned else connection.second
         if self.next >= self.forgets_at:
@@ -186,7 +186,7 @@ class Copies:
         return self.places.read(place, size)
 
     def judge(self, first: RecentPacket, connection: Connection, packet: Packet) -> bool:
-        """Return whether a packet is a duplicate of `first`, and count it if it is.
+        """Return whether a packet is a duplicate of `first`. If so, count it as a duplicate.
 
         `first`: an earlier packet with the same sequence and acknowledgment numbers.
         """

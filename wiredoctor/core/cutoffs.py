@@ -37,7 +37,7 @@ class Cutoffs:
         If the last segment comes later although the ACK was prompt, the sending program wrote it late.
         """
         self.min_probe_wait: i64 = 200 * MILLISECOND
-        """The minimum time, minus a round trip, between a small segment and the next one that may be its tail loss probe."""
+        """The minimum time, minus a round trip, between a small segment and the next segment that may be its tail loss probe."""
         self.min_cork_wait: i64 = UNREACHABLE
         """The minimum time, minus round trips, from the ACK of a message's full segments to its short last segment."""
         self.max_cork_wait: i64 = -UNREACHABLE

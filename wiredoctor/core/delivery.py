@@ -21,9 +21,9 @@ from wiredoctor.limits import LimitsReached
 BURST: Final = 1 << 20
 """The number of bytes that may be sent within one unit of the capture's clock, which may be coarse."""
 LONGEST_GAP: Final = 1 << 32
-"""The longest time in ns for which the size of a gap is unambiguous.
+"""The time in ns after which the maximum size of a gap no longer grows.
 
-A link with 10 Gbit/s needs this long to use every sequence number once.
+In this time, a link with 10 Gbit/s can use every sequence number, so the size of the gap is ambiguous.
 """
 
 

@@ -22,7 +22,7 @@ from wiredoctor.core.segment import ACK, FIN, SYN
 FEW: Final = 5
 """If at least this many consecutive packets are earlier than a packet before them, a clock may have been set back.
 
-Fewer packets merely arrived late.
+Fewer packets are assumed to have arrived late.
 """
 OFTEN: Final = 8
 """If timestamps go backward at more places than this, only sequence numbers can show that a clock was set back."""
@@ -133,7 +133,7 @@ class Disorder:
         """The latest time since timestamps last went backward far enough to begin a new part."""
         self.highest_interface: i64 = -1
         self.was_old: bool = False
-        """True if the previous packet was more than a day older than the latest one."""
+        """True if the timestamp of the previous packet was more than a day before the latest time."""
         self.old_frame: i64 = 0
         self.old_time: i64 = 0
         """The time of the newest packet for which `was_old` became true; `old_frame` is its frame number."""
@@ -156,7 +156,7 @@ class Disorder:
         return count
 
     def add(self, packet: Packet) -> None:
-        """Compare a packet with the previous ones of its interface and connection, to notice timestamps that go backward."""
+        """Compare a packet with the previous packets of its interface and connection, to notice timestamps that go backward."""
         time = min(packet.time, packet.clock)
         self.earliest = min(self.earliest, time)
         part = self.newest.get(packet.interface)

@@ -1,4 +1,4 @@
-"""Events that the current segment completes or proves, such as the end of a stall. One object is reused for all packets."""
+"""Events that the current segment completes or proves, such as the end of a stall. All packets share one object."""
 
 from __future__ import annotations
 

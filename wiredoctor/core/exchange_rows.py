@@ -63,7 +63,7 @@ class HeadCodes:
         self.batch: i64 = 0
 
     def code(self, head: Head) -> i64:
-        """Return the index of a head in the list; add it if it is not in the list yet."""
+        """Return the index of a head in the list of distinct heads. Add the head to the list if it is new."""
         if head.batch != self.batch:
             head.batch = self.batch
             head.code = len(self.heads)
@@ -80,7 +80,7 @@ class HeadCodes:
 
 @mypyc_attr(acyclic=True)
 class Extra:
-    """Data that few exchanges have: interim responses, pauses and events of the response, and the limits of long transfers.
+    """Data that few exchanges have: interim responses, pauses and events of the response, and what limited a long transfer.
 
     `transfer`: the Transfer of the response. `upload`: the Transfer of the request.
     """

@@ -445,7 +445,7 @@ class Headers:
         self.oddities.append((packet.frame, "tcp", f"data offset of {size} bytes: {what}"))
 
     def options(self, packet: Packet, block: bytes, at: i64, end: i64) -> None:
-        """Read the TCP options in block[at:end], up to the first invalid one."""
+        """Read the TCP options in block[at:end], up to the first invalid option."""
         if end - at == 12 and u32(block, at) == PLAIN_TIMESTAMPS:
             packet.has_timestamps = True
             packet.stamp = u32(block, at + 4)

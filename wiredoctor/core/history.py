@@ -1,4 +1,4 @@
-"""Record the history of a connection: counts, and one letter per kind of packet at its first occurrence.
+"""Record the history of a connection: packet and byte counts, and a letter for the first packet of each kind.
 
 S SYN, H SYN-ACK, A ACK, D data, F FIN, R RST, G ACK of bytes that were not captured, T retransmission, W zero window.
 """

@@ -107,7 +107,7 @@ class KnownWindow:
     def allow(self, end: i64, now: i64) -> i64:
         """Record that the sender has sent up to offset `end`, so an ACK with a large enough window must have reached the sender.
 
-        Remove the first ACK in transit whose window ends at `end` or later, and all earlier ones. Return the time in ns from the
+        Remove the first ACK in transit whose window ends at `end` or later, and all earlier ACKs. Return the time in ns from the
         capture of that ACK to `now`; NEVER if there is none.
         """
         coming = self.coming

@@ -37,7 +37,7 @@ flight, so a congestion window delayed the segment only if that data consisted o
 class Releases:
     """The receiver's recent ACKs, used to decide whether the sender waited for one of them.
 
-    `ack` and `edge` describe the ACK before the stored ones: its acknowledged offset, and the end of its window.
+    `ack` and `edge` describe the ACK before the stored ACKs: its acknowledged offset, and the end of its window.
     """
 
     def __init__(self, ack: i64, edge: i64) -> None:
