@@ -207,7 +207,7 @@ def forget_ended(talk: HttpConnection) -> None:
 
 
 def give_up_waiting(talk: HttpConnection, clock: i64) -> None:
-    """Read all stored stream data of a connection now, although earlier bytes are missing, to free memory.
+    """To free memory, read all stored stream data of a connection now, although earlier bytes are missing.
 
     This includes incomplete header sections.
     """

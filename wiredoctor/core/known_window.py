@@ -71,7 +71,7 @@ class KnownWindow:
             self.coming.append(last)
 
     def wait(self, now: i64, way: i64) -> None:
-        """Record that the ACKs which have reached the sender by `now` are no longer in transit.
+        """Record that the ACKs that have reached the sender by `now` are no longer in transit.
 
         `way`: the round trip in ns from the capture point to the sender, after which an ACK counts as received.
         """

@@ -129,7 +129,7 @@ class Layers:
         self.end: i64 = 0
         """The offset in the block at which the captured bytes of the packet end."""
         self.limit: i64 = 0
-        """The offset at which the packet ends according to the headers read so far; beyond `end` if it was truncated."""
+        """The offset at which the packet ends according to the headers read so far; beyond `end` if the packet was truncated."""
         self.stop: i64 = 0
         """The smaller of `end` and `limit`."""
         self.captured: i64 = 0
