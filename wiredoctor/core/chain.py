@@ -141,7 +141,7 @@ class ChainRecords(Records):
         self.waiting: dict[int, ChainFile] = {}
         self.damages: dict[int, str] = {}
         self.alike: dict[tuple[int, Interface], int] = {}
-        """Maps the number and description of an interface in a file to its number in the chain. Used only if `one_interface`."""
+        """Maps the number and description of an interface in a file to its number in the chain, if `one_interface` is true."""
         self.runs: FrameRuns = FrameRuns()
         self.newest_file: i64 = -1
         self.done: i64 = 0

@@ -102,7 +102,7 @@ class CloseRows:
         self, talk: HttpConnection, exchange: Exchange, following: Exchange | None, rtt_client: i64, rtt_server: i64,
         decided: i64, at_capture_end: bool,
     ) -> None:  # fmt: skip
-        """Write a row of `closes`, which describes how a connection continued or closed after an exchange.
+        """Write a row of `closes`, which describes how a connection continued or was closed after an exchange.
 
         `following`: the next exchange, if any. `decided`: the deadline after a close, if the row became final because this
         deadline passed; otherwise the constant NEVER.
@@ -211,8 +211,8 @@ def first_close(client: SideClose, server: SideClose) -> i64:
 def is_cut_off(exchange: Exchange) -> bool:
     """Return whether a close cut off an exchange.
 
-    If the final response had begun, it was cut off if the close ended it. Otherwise, the exchange was cut off if no later request
-    has a response.
+    If the final response had begun, the exchange was cut off if the close ended this response. Otherwise, the exchange was cut
+    off if no later request has a response.
     """
     response = exchange.response
     if response is not None and not response.head.is_interim():
@@ -229,8 +229,8 @@ def write_rest(out: BytesWriter, client: SideClose, server: SideClose, exchange:
     """Write the frame, time and sender of the last payload before the first close.
 
     Then write whether a side had ended the WebSocket connection with a Close frame. The server's Close frame counts only if the
-    server did not reset the connection: a reset may destroy the frame before the client's program reads it (RFC 6455 section
-    7.1.1).
+    server did not reset the connection, because a reset may destroy the frame before the client's program reads it (RFC 6455
+    section 7.1.1).
     """
     is_client = server.frame == NEVER or NEVER < client.frame < server.frame
     first = client if is_client else server

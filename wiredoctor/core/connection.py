@@ -455,7 +455,7 @@ class Oddities:
         self.late_answer_frame: i64 = NEVER
         """The frame number of a SYN-ACK after the client's first ACK.
 
-        The last SYN-ACK before any payload is used; if all came after payload, the first is used.
+        It is the last of these SYN-ACKs before any payload or, if there is none, the first of them.
         """
         self.late_answer_time: i64 = NEVER
         self.copies: SecondCopies | None = None

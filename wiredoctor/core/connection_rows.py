@@ -79,7 +79,7 @@ class ConnectionRows:
         """Write the row of a connection.
 
         `clock`: the time (ns) at which it became certain that no more packets belong to the connection. `speaker`: the direction
-        of the HTTP client, or -1. It is only used to find the client if no SYN was captured.
+        of the HTTP client, or -1. `speaker` is only used to find the client if no SYN was captured.
         """
         direction = client_direction(connection, speaker)
         client, server = connection.sides(direction)
@@ -156,7 +156,7 @@ def write_ends(out: BytesWriter, key: bytes, direction: i64) -> None:
 
 
 def write_end(out: BytesWriter, key: bytes, size: i64, end: i64) -> None:
-    """Write an address, in two halves, and a port from `key`: of the source if `end` is 0, of the destination if `end` is 1.
+    """Write the address, in two halves, and the port of an endpoint in `key`: the source if `end` is 0, the destination if 1.
 
     `size`: the length of the address in bytes.
     """
@@ -315,7 +315,7 @@ def is_one_sided(connection: Connection) -> bool:
 def count_unacknowledged(sender: Side, receiver: Side) -> i64:
     """Return how many payload bytes of `sender` the receiver has not acknowledged; 0 if the receiver sent no packet.
 
-    An RST of the receiver acknowledges bytes too.
+    The acknowledgment number of an RST from the receiver is used as well.
     """
     if receiver.packets == 0 or sender.bytes == 0:
         return 0

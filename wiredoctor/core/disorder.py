@@ -70,9 +70,9 @@ class Part:
                 self.is_behind = False
 
     def may_be_clock(self) -> bool:
-        """Return whether a clock seems to have been set back between the previous part and this one, judged by their times alone.
+        """Return whether a clock seems to have been set back between the previous and this part, judged by their times alone.
 
-        This is only used if no connection has packets in both parts.
+        The result is only used if no connection has packets in both parts.
         """
         overlap = min(self.latest, self.latest_before) - max(self.earliest, self.earliest_before)
         longer = max(self.latest - self.earliest, self.latest_before - self.earliest_before)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 LATE_RESPONSE: Final = 60_000_000_000
-"""The time in ns for which a connection stays open after an RST that may be forged, because its apparent sender may continue.
+"""The time in ns for which a connection stays open after a possibly forged RST, because the apparent sender may continue.
 
 This is the default of nginx's proxy_read_timeout.
 """

@@ -207,7 +207,7 @@ def answer_syn(connection: Connection, handshake: Handshake, packet: Packet) -> 
 
 
 def note_late_answer(connection: Connection, server: Side, client: Side, packet: Packet) -> None:
-    """Record a SYN-ACK that the server sends although the client has already acknowledged one.
+    """Record a SYN-ACK that the server sends although the client has already acknowledged a SYN-ACK.
 
     There are three possible reasons: the client's ACK was lost, the server dropped it because the listen queue was full, or the
     server answers a second SYN.
@@ -237,7 +237,7 @@ def refuse_syn(handshake: Handshake, packet: Packet, segment: Segment) -> None:
 
 
 def reopen(connection: Connection, handshake: Handshake, packet: Packet) -> None:
-    """Drop the RST that refused a SYN: a later SYN has now been answered, so the RST did not close the connection.
+    """When a SYN has been answered, drop the RST that refused an earlier SYN, because it did not close the connection.
 
     For example, Windows sends another SYN after a refusal. If the client sent no SYN after the RST, a device on the path may have
     sent the RST. In that case, the RST is kept as evidence.

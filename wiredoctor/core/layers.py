@@ -176,7 +176,7 @@ class Layers:
         return self.at + size <= self.stop
 
     def past(self, size: i64, header: i64) -> i64:
-        """Skip a link header of `size` bytes. Return NOT_TCP if it was cut off, otherwise `header`.
+        """Skip a link header of `size` bytes. Return NOT_TCP if this header was cut off, otherwise `header`.
 
         `header`: the internal number of the next header.
         """

@@ -1,8 +1,7 @@
 """Determine whether the sender of an event stream had to wait for its receiver: for ACKs, or for room in the window.
 
-An ACK reaches the sender some time after it was captured, and data sent in response is captured some time after it was sent.
-Both times together are one round trip between capture point and sender. This round trip is added to the times of ACKs, as in
-known_window.py.
+An ACK is captured before it reaches the sender, and data sent in response is captured after it was sent. The two delays together
+are one round trip between capture point and sender. This round trip is added to the capture times of ACKs, as in known_window.py.
 """
 
 from __future__ import annotations
