@@ -11,9 +11,9 @@ from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import ACK, NEVER, RST, SYN, Segment
 
 ROUNDING: Final = 8
-"""If a window shrinks by at most 1/ROUNDING of its widest size, window scaling may have rounded it (RFC 7323 section 2.4)."""
+"""If a window shrinks by at most 1/ROUNDING of its largest size, window scaling may have rounded it (RFC 7323 section 2.4)."""
 LONGEST: Final = 1 << 60
-"""The maximum that a round trip in ns adds to a sum, so the sum of three round trips fits in 64 bits."""
+"""In a sum, a longer round trip counts as this many ns, so the sum of three round trips fits in 64 bits."""
 
 
 def acknowledge(connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, most: i64) -> None:

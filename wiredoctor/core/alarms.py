@@ -36,7 +36,7 @@ class Alarm:
 
 
 class Alarms:
-    """All pending alarms: a queue for alarms set in time order, and a heap for the others.
+    """All pending alarms. A queue contains those that were set in time order; a heap contains the others.
 
     `next` is the time (ns) of the earliest alarm.
     """
@@ -94,7 +94,7 @@ class Alarms:
         return alarm.connection
 
     def forget(self) -> None:
-        """Drop the alarms of ended connections, and those that an earlier alarm of the same connection replaced."""
+        """Drop the alarms of ended connections, and alarms that were replaced by an earlier alarm of the same connection."""
         self.queue = [alarm for alarm in self.queue[self.queue_first :] if alarm.is_due()]
         self.queue_first = 0
         self.heap = [alarm for alarm in self.heap if alarm.is_due()]

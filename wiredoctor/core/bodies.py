@@ -68,7 +68,7 @@ def end_length(reader: Reader, found: Range, message: Message) -> None:
 
 
 def watch_pieces(reader: Reader, found: Range, stop: i64) -> None:
-    """Record when the body content from the reader's position up to the stream offset `stop` arrived.
+    """Record the arrival of the body content from the reader's position to the stream offset `stop`.
 
     If the response is an event stream, also count the events in this content.
     """

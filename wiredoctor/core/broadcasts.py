@@ -23,7 +23,7 @@ from wiredoctor.core.waits import HeldRelease, Write
 TOGETHER: Final = MILLISECOND // 2
 """The maximum time in ns between segments that a program wrote at the same time; it is long enough for many receivers."""
 QUIET: Final = 5 * MILLISECOND
-"""If a segment follows the peer's last packet by at least this many ns, no ACK released it: a kernel sends within 0.5 ms."""
+"""If a segment follows the peer's last packet by at least this many ns, no ACK released it (kernels react within 0.5 ms)."""
 MARGIN: Final = 4 * MILLISECOND
 """The time in ns for which packets are watched after the last possible arrival of a delayed ACK."""
 SLOTS: Final = 1 << 15
@@ -32,7 +32,7 @@ SLOTS: Final = 1 << 15
 Several directions may share an entry. A segment may then seem to follow a packet of its peer, and does not count as evidence.
 """
 STEP: Final = MILLISECOND // 2
-"""After a recorded packet, later packets of its direction are ignored for this many ns: the recorded time is rounded up."""
+"""Recorded packet times are rounded up by this many ns, so later packets within this time need not be recorded."""
 KINDS: Final = 256
 """The number of entries in Broadcasts.writes. If several segments share an entry, the newest is kept."""
 MAX_HELD: Final = 64
@@ -56,7 +56,7 @@ class Broadcasts:
         """The segments of the last TOGETHER ns whose rows of `releases` are held (HeldRelease)."""
 
     def expect_ack(self, packet: Packet, segment: Segment, longest: i64) -> None:
-        """Watch packets until a delayed ACK of a small segment can have come. `longest`: the maximum ACK delay in ns."""
+        """Watch packets until the delayed ACK of a small segment must have arrived. `longest`: the maximum ACK delay in ns."""
         if segment.rtt_own == NEVER or segment.rtt_peer == NEVER:
             return
         until = packet.clock + longest + add_round_trips(segment.rtt_own, segment.rtt_peer) + MARGIN
@@ -66,7 +66,7 @@ class Broadcasts:
                 self.newest = [NEVER] * SLOTS
 
     def note(self, packet: Packet) -> None:
-        """Record a packet. If no ACK released it, drop the held rows of equal segments from its sender to other receivers."""
+        """Record a packet. If no ACK released its data, drop held rows about equal segments to other receivers (`is_copy`)."""
         at = slot(packet)
         known: i64 = self.newest[at]
         if not known - STEP <= packet.time <= known:  # record the time also if the clock was set back
@@ -87,13 +87,13 @@ class Broadcasts:
                 one.held.is_over = True
 
     def has_copy(self, packet: Packet, segment: Segment) -> bool:
-        """Return whether a segment's sender just sent as many bytes to another receiver without waiting for an ACK."""
+        """Return whether a segment's sender just sent the same number of bytes to another receiver without waiting for an ACK."""
         written = write_of(packet, QUIET + segment.rtt_own)
         one = self.writes[kind_of(written)]
         return one is not None and is_near(one, written) and is_copy(one, written)
 
     def watch(self, held: HeldRelease, packet: Packet, segment: Segment) -> None:
-        """Let `note` drop the held row about a segment if its sender soon sends as many bytes to another receiver."""
+        """Let `note` drop the held row about a segment if its sender soon sends the same number of bytes to another receiver."""
         written = write_of(packet, QUIET + segment.rtt_own)
         written.held = held
         self.held = [*self.held[1 - MAX_HELD :], written]

@@ -1,4 +1,4 @@
-"""Track the bursts of a message body, and the evidence for why the sender paused before each burst.
+"""Track the bursts of a message body, and collect evidence about the cause of the pause before each burst.
 
 A burst is a series of packets of one body without a long pause between them (Cutoffs.burst_gap).
 """
@@ -40,7 +40,7 @@ CLEAN: Final = 4
 EMPTIED: Final = 8
 WAITED: Final = 16
 APPLICATION: Final = 31
-"""All evidence that the application paused: the bits from ACKNOWLEDGED to WAITED. Fewer bits are not enough."""
+"""All bits from ACKNOWLEDGED to WAITED. Only together do they show that the application paused."""
 
 COLUMNS: Final = (
     *("connection", "direction", "message", "exchange", "index", "first_frame", "last_frame", "start", "end", "bytes"),
@@ -112,7 +112,7 @@ def join_flights(
 ) -> None:  # fmt: skip
     """Record in `pieces` how far the sender's clock advanced since the sender's previous data, or since its SYN.
 
-    If the sender was waiting for an ACK or for room in the window, record instead that this time does not count.
+    If the sender was waiting for an ACK or for room in the window during that time, let `pieces` ignore the time.
     """
     releases = message.releases
     if releases is None:
@@ -138,7 +138,7 @@ def note_ticks(pieces: Pieces, previous: Previous | None, own: Side, packet: Pac
 
 
 def overtakes_body(reader: Reader, segment: Segment, previous: Previous) -> bool:
-    """Return whether a packet continues the body of the newest burst after a gap. A pause before this packet counts, too."""
+    """Return whether a packet continues the body of the newest burst after a gap. If so, the pause before it is examined."""
     is_ahead = segment.opens_gap and previous.message != NEVER and not previous.ends_message
     return is_ahead and previous.message == reader.burst_message
 

@@ -50,7 +50,7 @@ class Files:
 class FrameRuns:
     """Finds the file of each frame number. A run is a series of consecutive frames of one file.
 
-    A rotated capture has one run per file; files that overlap in time have more.
+    A rotated capture has one run per file; files that overlap in time have more runs.
     """
 
     def __init__(self) -> None:
@@ -95,7 +95,7 @@ class ChainFile:
         """The sort key for files whose next packets have equal times: the lower rank goes first."""
         self.records: Records = records
         self.kept: Packet | None = None
-        """The next packet of this file, if `is_waiting`."""
+        """The next packet of this file while `is_waiting` is true."""
         self.is_waiting: bool = False
         self.shift: i64 = 0
         """The time in ns from the first packet of the chain to the first packet of this file."""
@@ -141,7 +141,7 @@ class ChainRecords(Records):
         self.waiting: dict[int, ChainFile] = {}
         self.damages: dict[int, str] = {}
         self.alike: dict[tuple[int, Interface], int] = {}
-        """Maps the number and description of an interface in a file to its number in the chain. Used only if `one_interface`."""
+        """Maps the number and description of an interface in a file to its number in the chain, if `one_interface` is true."""
         self.runs: FrameRuns = FrameRuns()
         self.newest_file: i64 = -1
         self.done: i64 = 0
@@ -309,7 +309,7 @@ def clip(time: int) -> int:
 
 
 def shift_count(count: Count, by: int, interface: int) -> Count:
-    """Return a count of dropped packets with `by` ns added to its times, and with the number `interface`."""
+    """Return a copy of a count of dropped packets, with its times moved by `by` ns and with the interface number `interface`."""
     since = None if count.since is None else clip(count.since + by)
     return Count(interface, since, clip(count.until + by), count.total, count.received)
 

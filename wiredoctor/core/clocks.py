@@ -33,9 +33,9 @@ The first is used by Linux since 4.13, Windows, macOS and FreeBSD; the next thre
 their timer interrupt; the last by Linux since 6.7 on routes that are configured for it (tcp_usec_ts).
 """
 SHORTEST: Final = 20 * MILLISECOND
-"""The shortest time in ns between two timestamps that are compared. Over a shorter time, the path's jitter matters too much."""
+"""The shortest time in ns between two timestamps that are compared. Over a shorter time, jitter may distort the result."""
 FEWEST: Final = 8
-"""The minimum number of ticks between two compared timestamps. With this many, the incomplete last tick matters little."""
+"""The minimum number of ticks between two compared timestamps. With this many, the error by the incomplete last tick is small."""
 SURE: Final = 2
 """The minimum number of votes (see `vote`) for a tick length to count as known."""
 MAX_VOTES: Final = 16
@@ -71,7 +71,7 @@ def find_option(packet: Packet, kind: i64, length: i64 = 0) -> i64:
 
 
 def ticks(since: i64, until: i64) -> i64:
-    """Return how many ticks TSval `until` is later than TSval `since`; negative if it is earlier."""
+    """Return the number of ticks from the TSval `since` to the TSval `until`; negative if `until` is earlier."""
     return wrap(until - since)
 
 

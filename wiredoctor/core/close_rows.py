@@ -1,4 +1,4 @@
-"""Write rows of `closes`: how the connection of a final exchange continued, and how it was closed."""
+"""Write rows of `closes`, which describe how a connection continued after an exchange, and how it was closed."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class SideClose:
         self.has_rst: bool = close.rst_frame != NEVER
 
     def keep_until(self, frame: i64, deadline: i64) -> None:
-        """Ignore a close or RST of this side after the next exchange began (at frame number `frame`) or after `deadline` (ns)."""
+        """Ignore a close or RST that this side sent after `deadline` (ns), or after the next exchange began at frame `frame`."""
         if (deadline != NEVER and self.time > deadline) or (frame != NEVER and self.frame > frame):
             self.frame = self.time = self.ack = self.offset = NEVER
             self.is_fin = self.is_contradicted = False
@@ -102,7 +102,7 @@ class CloseRows:
         self, talk: HttpConnection, exchange: Exchange, following: Exchange | None, rtt_client: i64, rtt_server: i64,
         decided: i64, at_capture_end: bool,
     ) -> None:  # fmt: skip
-        """Write a row of `closes`, which describes how a connection continued or closed after an exchange.
+        """Write a row of `closes`, which describes how a connection continued or was closed after an exchange.
 
         `following`: the next exchange, if any. `decided`: the deadline after a close, if the row became final because this
         deadline passed; otherwise the constant NEVER.
@@ -196,7 +196,7 @@ def write_rsts(out: BytesWriter, client: SideClose, server: SideClose) -> None:
 
 
 def answers_rest(exchange: Exchange, following: Exchange) -> bool:
-    """Return whether `following` is only a response, because the server took the unread end of a request for a new request."""
+    """Return whether `following` is only a response, because the server parsed the unread end of a request as a new one."""
     request = exchange.request
     return following.request is None and request is not None and request.reason != COMPLETE
 
@@ -211,7 +211,8 @@ def first_close(client: SideClose, server: SideClose) -> i64:
 def is_cut_off(exchange: Exchange) -> bool:
     """Return whether a close cut off an exchange.
 
-    If the final response had begun, it must have ended with the close. If it had not begun, no later request may have a response.
+    If the final response had begun, the exchange was cut off if the close ended this response. Otherwise, the exchange was cut
+    off if no later request has a response.
     """
     response = exchange.response
     if response is not None and not response.head.is_interim():
@@ -228,8 +229,8 @@ def write_rest(out: BytesWriter, client: SideClose, server: SideClose, exchange:
     """Write the frame, time and sender of the last payload before the first close.
 
     Then write whether a side had ended the WebSocket connection with a Close frame. The server's Close frame counts only if the
-    server did not reset the connection: a reset may destroy the frame before the client's program reads it (RFC 6455 section
-    7.1.1).
+    server did not reset the connection, because a reset may destroy the frame before the client's program reads it (RFC 6455
+    section 7.1.1).
     """
     is_client = server.frame == NEVER or NEVER < client.frame < server.frame
     first = client if is_client else server

@@ -34,7 +34,7 @@ def follow_window(own: Side, packet: Packet, segment: Segment, least: i64) -> No
 def change_window(
     window: ClosedWindow | None, is_closed: bool, packet: Packet, segment: Segment, least: i64
 ) -> ClosedWindow | None:
-    """Return the newest closed window of a receiver after it announced a window; None if there is no closed window that counts.
+    """Return the newest closed window of a receiver after it announced a window; None if no closed window counts.
 
     `window`: the closed window before the announcement, or None. `is_closed`: true if the announced window counts as closed. A
     closed window that opens after less than `least` ns does not count, unless the receiver discarded data. If a window closes
@@ -62,7 +62,7 @@ def change_window(
 
 
 def close_again(window: ClosedWindow) -> None:
-    """Mark a reopened window as closed again, because its receiver has still accepted none of the refused data."""
+    """Mark a reopened window as closed again, because its receiver has not yet accepted any of the refused data."""
     window.is_closed = True
     window.opened_frame = window.opened_time = NEVER
     if window.resumed_frame != NEVER:

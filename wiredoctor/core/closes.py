@@ -31,8 +31,8 @@ def close(connection: Connection, own: Side, packet: Packet, segment: Segment) -
     """Record a FIN or RST if it is the first FIN or the first RST of its side.
 
     Two FINs, or one RST, close the connection. An RST neither delivers data nor advances sequence and acknowledgment numbers
-    (delivery.py, acks.py, numbers.py). If an RST refused a SYN and a later SYN is answered, handshake.py
-    drops the RST. The message readers decide how an RST affects an open message.
+    (delivery.py, acks.py, numbers.py). If an RST refused a SYN and a later SYN is answered, handshake.py drops the RST. The
+    message readers decide how an RST affects an open message.
     """
     closing = own.close
     is_first = closing is None
@@ -63,9 +63,9 @@ def close(connection: Connection, own: Side, packet: Packet, segment: Segment) -
 
 
 def is_of_first_rst(closing: Close, packet: Packet, ip: i64) -> bool:
-    """Return True if an RST is the first RST of a side, or follows it shortly with the same time to live.
+    """Return True if an RST is a side's first RST, or came shortly after the first RST with the same time to live.
 
-    Any other RST is no evidence about the first, because kernels and firewalls may send RSTs with the address of either host.
+    Any other RST is no evidence about the first RST, because kernels and firewalls may send RSTs with the address of either host.
     `ip`: the RST's time to live and IP identification, as in Side.ip.
     """
     if closing.rst_frame == NEVER:
@@ -159,7 +159,7 @@ def closing_frame(closing: Close) -> i64:
 
 
 def had_received_close(own: Close, peer: Close) -> bool:
-    """Return whether a side had received the FIN or RST of its peer when it closed itself."""
+    """Return whether a side had received the FIN or RST of its peer before it sent its own."""
     if peer.fin_frame != NEVER:
         ack = own.fin_ack if own.fin_frame != NEVER else own.rst_ack
         return ack != NEVER and ack > peer.fin_offset

@@ -1,9 +1,9 @@
 """Detect bytes of a stream that were sent twice with different content.
 
-Causes are evasion of inspection, a faulty middlebox, or two networks in one capture. Retransmitted data is compared with the data
-as it was first sent, if that was within the last limits.FIRST_COPIES frames. A difference only counts if the checksums of both
-packets are correct, because damage in transit is harmless. Packets captured before the network card filled in the checksum do not
-count either.
+Causes are evasion of inspection, a faulty middlebox, or two networks in one capture. Retransmitted data is compared with its
+first copy, if that copy was captured within the last limits.FIRST_COPIES frames. A difference only counts if the checksums of
+both packets are correct, because damage in transit is harmless. Packets captured before the network card filled in the checksum
+do not count either.
 """
 
 from __future__ import annotations

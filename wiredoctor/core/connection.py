@@ -53,7 +53,7 @@ class Previous:
         self.end: i64 = NEVER
         self.length: i64 = 0
         self.room: i64 = NEVER
-        """The bytes of the receiver's window that were free after the segment."""
+        """The number of bytes that were free in the receiver's window after the segment."""
         self.message: i64 = NEVER
         self.full: bool = False
         """True if the segment was as long as the MSS, or a multiple of it (segmentation offload). See also `path_mss`."""
@@ -286,7 +286,7 @@ class Side:
         self.acknowledgment_jump: i64 = NEVER
         """The stream offset of an acknowledgment number far from `acknowledgment`; the next packet has to confirm it."""
         self.mss: i64 = mss
-        """The MSS in bytes of this side's segments, with the timestamps option not subtracted; without SYNs, that of Ethernet."""
+        """The MSS in bytes of this side's segments, not reduced by the timestamps option; without SYNs, the MSS of Ethernet."""
         self.window_edge: i64 = NEVER
         """The offset in the peer's stream at which the newest window of this side ends."""
         self.window: i64 = -1
@@ -412,9 +412,9 @@ class SecondCopies:
         self.frame: i64 = NEVER
         self.time: i64 = NEVER
         self.first_frame: i64 = NEVER
-        """The frame number of the first copy of the first duplicate packet; `frame` is that of its second copy."""
+        """The frame number of the first copy of the first packet that was captured twice; `frame` is that of the second copy."""
         self.difference: i64 = 0
-        """The difference between the duplicates: 1 interface, 2 link layer, 3 time to live, 4 encapsulation, 0 none."""
+        """The difference between these copies: 1 interface, 2 link layer, 3 time to live, 4 encapsulation, 0 none."""
         self.routed_frame: i64 = NEVER
         """The frame number of the first duplicate whose time to live differs from that of its earlier copy."""
 
@@ -453,11 +453,14 @@ class Oddities:
         """The frame number of the first packet on reused ports, if it is not a SYN."""
         self.reuse_time: i64 = NEVER
         self.late_answer_frame: i64 = NEVER
-        """The frame number of a SYN-ACK after the client's first ACK: the last one before any payload, or else the first one."""
+        """The frame number of a SYN-ACK after the client's first ACK.
+
+        It is the last of these SYN-ACKs before any payload or, if there is none, the first of them.
+        """
         self.late_answer_time: i64 = NEVER
         self.copies: SecondCopies | None = None
         self.is_second_leg: bool = False
-        """True if this is the second leg of another connection, captured after NAT, which is not analyzed (translation.py)."""
+        """True if this is a connection captured a second time, after NAT (translation.py). This second leg is not analyzed."""
         self.translated: bytes | None = None
         """The addresses and ports (packet.key_of) of the client's packets after address translation; None if not captured."""
 

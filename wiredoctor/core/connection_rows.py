@@ -66,8 +66,8 @@ NO_CONTENT: Final = pack_cells([0, 0, 0, NEVER, NEVER, -1])
 class ConnectionRows:
     """Writes the table `connections`.
 
-    `hellos`: the parsed TLS hellos of connections that have some. `translated`: the keys (addresses and ports) of connections
-    after address translation.
+    `hellos`: the parsed TLS hellos of the connections. `translated`: the keys (addresses and ports) of connections after address
+    translation.
     """
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ class ConnectionRows:
         """Write the row of a connection.
 
         `clock`: the time (ns) at which it became certain that no more packets belong to the connection. `speaker`: the direction
-        of the HTTP client, or -1. It is only used to find the client if no SYN was captured.
+        of the HTTP client, or -1. `speaker` is only used to find the client if no SYN was captured.
         """
         direction = client_direction(connection, speaker)
         client, server = connection.sides(direction)
@@ -156,7 +156,7 @@ def write_ends(out: BytesWriter, key: bytes, direction: i64) -> None:
 
 
 def write_end(out: BytesWriter, key: bytes, size: i64, end: i64) -> None:
-    """Write an address, in two halves, and a port from `key`: of the source if `end` is 0, of the destination if `end` is 1.
+    """Write the address, in two halves, and the port of an endpoint in `key`: the source if `end` is 0, the destination if 1.
 
     `size`: the length of the address in bytes.
     """
@@ -197,7 +197,7 @@ def is_server_second(connection: Connection) -> i64:
 
 
 def hash_endpoint(key: bytes, is_source: bool) -> i64:
-    """Return a hash of the source or destination in `key`: equal for all connections of an endpoint, and in all processes."""
+    """Return a hash of the source or destination in `key`. The hash of an endpoint is the same in all processes."""
     size: i64 = (len(key) - 4) // 2
     at: i64 = 0 if is_source else size
     port = u16(key, 2 * size if is_source else 2 * size + 2)
@@ -285,7 +285,7 @@ def write_oddities(out: BytesWriter, oddities: Oddities) -> None:
 def write_copies(out: BytesWriter, copies: SecondCopies) -> None:
     """Write the columns about packets that were captured twice.
 
-    They are the number of these packets; and for the first of them, both frames, the time and the difference.
+    The columns are the number of these packets, and for the first of them both frame numbers, the time and the difference.
     """
     write_i64_le(out, copies.count)
     write_i64_le(out, copies.frame)
@@ -315,7 +315,7 @@ def is_one_sided(connection: Connection) -> bool:
 def count_unacknowledged(sender: Side, receiver: Side) -> i64:
     """Return how many payload bytes of `sender` the receiver has not acknowledged; 0 if the receiver sent no packet.
 
-    An RST of the receiver acknowledges bytes too.
+    The acknowledgment number of an RST from the receiver is used as well.
     """
     if receiver.packets == 0 or sender.bytes == 0:
         return 0

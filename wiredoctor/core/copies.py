@@ -2,12 +2,13 @@
 
 A switch that mirrors both received and sent packets, or a capture on two interfaces, records a packet twice. The rule
 `duplicate-packets` defines which packets are equal. A packet is not a copy if its data or its acknowledgment goes beyond all that
-its side sent within the last 100 ms. Two comparisons show this for almost every packet. For any other packet, the earlier packets
-of the side are searched, newest first. Those with the same sequence and acknowledgment numbers are compared completely.
+its side sent within the last 100 ms. For almost every packet, two comparisons suffice to show this. For any other packet, the
+earlier packets of the side are searched, newest first. Those with the same sequence and acknowledgment numbers are compared
+completely.
 
 A capture on all interfaces of a router contains each packet before and after a queue, in which it may wait for seconds. After a
-connection has shown a copy with a different time to live, copies of its later packets are searched in the last 10 s. Then the IP
-identification and the timestamps must also be equal, because they differ in a retransmission.
+connection has shown a copy with a different time to live, its later packets are compared with its packets of the last 10 s. Then
+the IP identification and the timestamps must also be equal, because they differ in a retransmission.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ SEARCHED: Final = 1_024
 UNEQUAL: Final = 16
 """Comparing TCP options counts as this many comparisons of packets, because reading the options takes that long."""
 FORGOTTEN: Final = 64
-"""Old packets are dropped once per this many new ones.
+"""Old packets are dropped each time this many new packets have been stored.
 
 Dropping many at a time is faster, because the processor prefetches memory.
 """
@@ -73,9 +74,9 @@ class Copies:
         self.identity: Identity = Identity()
 
     def is_second(self, connection: Connection, packet: Packet) -> bool:
-        """Return whether the packet is a duplicate of an earlier one, and count it if it is.
+        """Return whether a packet is a duplicate of an earlier packet. If so, count it as a duplicate.
 
-        Store the packet, to compare later ones with it.
+        Store the packet, to compare later packets with it.
         """
         side = connection.first if packet.is_turned == connection.is_turned else connection.second
         if self.next >= self.forgets_at:
@@ -185,7 +186,7 @@ class Copies:
         return self.places.read(place, size)
 
     def judge(self, first: RecentPacket, connection: Connection, packet: Packet) -> bool:
-        """Return whether a packet is a duplicate of `first`, and count it if it is.
+        """Return whether a packet is a duplicate of `first`. If so, count it as a duplicate.
 
         `first`: an earlier packet with the same sequence and acknowledgment numbers.
         """
@@ -264,7 +265,7 @@ class Copies:
 
 
 def may_be_queued(copies: SecondCopies | None, first: RecentPacket, packet: Packet) -> bool:
-    """Return whether a packet that comes long after `first` may be a duplicate of it that a router's queue delayed.
+    """Return whether a packet that comes long after `first` may be a duplicate of `first` that was delayed in a router's queue.
 
     An earlier packet of the connection must have been captured on both sides of a router, and the two packets must have different
     times to live. The packet must have an IP identification and timestamps; the caller has compared both with those of `first`.

@@ -37,7 +37,7 @@ class Cutoffs:
         If the last segment comes later although the ACK was prompt, the sending program wrote it late.
         """
         self.min_probe_wait: i64 = 200 * MILLISECOND
-        """The minimum time, minus a round trip, between a small segment and the next one that may be its tail loss probe."""
+        """The minimum time, minus a round trip, between a small segment and the next segment that may be its tail loss probe."""
         self.min_cork_wait: i64 = UNREACHABLE
         """The minimum time, minus round trips, from the ACK of a message's full segments to its short last segment."""
         self.max_cork_wait: i64 = -UNREACHABLE
@@ -69,11 +69,11 @@ class Cutoffs:
         self.min_event_pause: i64 = 500 * MILLISECOND
         """The minimum length of the pause before a burst of events that may have been held back."""
         self.min_held_events: i64 = 3
-        """The minimum number of events that must arrive together after a pause to count as held back."""
+        """If at least this many events arrive together after a pause, they may have been held back."""
 
         self.min_transfer: i64 = 1000 * MILLISECOND
-        """The minimum duration of a body. The limits on the transfer rate of a shorter body are not examined."""
+        """The minimum duration of a body for which the core determines what limited its transfer rate."""
 
     def burst_gap(self) -> i64:
-        """Return the shortest pause (ns) that separates two bursts. Callers use two round trips instead if they are longer."""
+        """Return the shortest pause (ns) that separates two bursts. Callers use two round trips instead if that is longer."""
         return min(BURST_GAP, self.min_pause)

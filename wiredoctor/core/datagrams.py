@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Datagrams:
-    """Reassembled datagrams, and the fragments of incomplete ones."""
+    """Reassembles datagrams, and stores the fragments of incomplete datagrams."""
 
     def __init__(self) -> None:
         self.scratch: bytearray = bytearray()
@@ -80,7 +80,7 @@ class CapturePlaces(Places):
         self.datagrams: Datagrams = datagrams
 
     def read(self, place: i64, length: i64) -> bytes:
-        """Return `length` bytes at a position, or fewer if the capture no longer has them."""
+        """Return `length` bytes at a position, or fewer if the capture no longer contains all of them."""
         if place < SCRATCH:
             return self.source.read(place - self.source.place, length)
         return bytes(self.datagrams.scratch[place - SCRATCH : place - SCRATCH + length])

@@ -21,9 +21,9 @@ from wiredoctor.limits import LimitsReached
 BURST: Final = 1 << 20
 """The number of bytes that may be sent within one unit of the capture's clock, which may be coarse."""
 LONGEST_GAP: Final = 1 << 32
-"""The longest time in ns for which the size of a gap is unambiguous.
+"""The time in ns after which the maximum size of a gap no longer grows.
 
-A link with 10 Gbit/s needs this long to use every sequence number once.
+In this time, a link with 10 Gbit/s can use every sequence number, so the size of the gap is ambiguous.
 """
 
 
@@ -57,11 +57,11 @@ def deliver(connection: Connection, own: Side, packet: Packet, segment: Segment,
 
 
 def note_unsent(connection: Connection, own: Side, packet: Packet) -> None:
-    """Record that a side never sent the bytes that its peer acknowledged, as an ACK of the side (`packet`) shows.
+    """Record that a side never sent the bytes that its peer acknowledged. `packet`: the side's ACK that shows this.
 
-    The sequence number of an ACK is that of the next byte to send. More than a round trip after the peer's acknowledgment, this
-    number would lie above these bytes if the side had sent them. So the bytes are not missing: another host, between the capture
-    point and the peer, sent them in the name of the side.
+    The sequence number of an ACK is that of the next byte to send. If an ACK captured more than a round trip after the peer's
+    acknowledgment still has a sequence number below these bytes, the side has not sent them. Then a host between the capture
+    point and the peer sent them under the address of the side, and they are not missing from the capture.
     """
     oddities = connection.oddities
     peer = connection.second if own is connection.first else connection.first
@@ -200,8 +200,8 @@ def see_acknowledged(
 ) -> None:  # fmt: skip
     """Count the bytes of the peer that a packet acknowledges although they were not captured.
 
-    An ACK beyond the peer's highest captured byte shows that the peer has sent more. An ACK that is ahead by more than any window
-    is ignored. So is an ACK with which a host replies to a SYN because the host still knows the previous connection on these
+    An ACK beyond the peer's highest captured byte shows that the peer has sent more. Two kinds of ACKs are ignored: an ACK that
+    is ahead by more than any window, and an ACK in reply to a SYN by a host that still knows the previous connection on these
     ports.
     """
     segment.acked_unseen = 0

@@ -1,4 +1,4 @@
-"""Find out why timestamps of a file go backward: its packets are not in time order, or a clock was set back.
+"""Determine why timestamps of a file go backward: either its packets are not in time order, or a clock was set back.
 
 If a connection has packets before and after the place where the timestamps go backward, its sequence numbers show the cause.
 Without such a connection, the ranges of times before and after this place are compared. If the ranges overlap, a clock may have
@@ -22,10 +22,10 @@ from wiredoctor.core.segment import ACK, FIN, SYN
 FEW: Final = 5
 """If at least this many consecutive packets are earlier than a packet before them, a clock may have been set back.
 
-Fewer packets merely arrived late.
+Fewer packets are assumed to have arrived late.
 """
 OFTEN: Final = 8
-"""If timestamps go backward at more places than this, only connections can show that a clock was set back."""
+"""If timestamps go backward at more places than this, only sequence numbers can show that a clock was set back."""
 MAX_PARTS: Final = 1 << 16
 """The maximum number of places in a file that are examined because timestamps go backward there."""
 FLOWS: Final = 1 << 16
@@ -70,9 +70,9 @@ class Part:
                 self.is_behind = False
 
     def may_be_clock(self) -> bool:
-        """Return whether a clock seems to have been set back between the previous part and this one, judged by their times alone.
+        """Return whether a clock seems to have been set back between the previous and this part, judged by their times alone.
 
-        This is only used if no connection has packets in both parts.
+        The result is only used if no connection has packets in both parts.
         """
         overlap = min(self.latest, self.latest_before) - max(self.earliest, self.earliest_before)
         longer = max(self.latest - self.earliest, self.latest_before - self.earliest_before)
@@ -133,7 +133,7 @@ class Disorder:
         """The latest time since timestamps last went backward far enough to begin a new part."""
         self.highest_interface: i64 = -1
         self.was_old: bool = False
-        """True if the previous packet was more than a day older than the latest one."""
+        """True if the timestamp of the previous packet was more than a day before the latest time."""
         self.old_frame: i64 = 0
         self.old_time: i64 = 0
         """The time of the newest packet for which `was_old` became true; `old_frame` is its frame number."""
@@ -156,7 +156,7 @@ class Disorder:
         return count
 
     def add(self, packet: Packet) -> None:
-        """Compare a packet with the previous ones of its interface and connection, to notice timestamps that go backward."""
+        """Compare a packet with the previous packets of its interface and connection, to notice timestamps that go backward."""
         time = min(packet.time, packet.clock)
         self.earliest = min(self.earliest, time)
         part = self.newest.get(packet.interface)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 LATE_RESPONSE: Final = 60_000_000_000
-"""The time in ns for which a connection stays open after an RST that may be forged, because its apparent sender may continue.
+"""The time in ns for which a connection stays open after a possibly forged RST, because the apparent sender may continue.
 
 This is the default of nginx's proxy_read_timeout.
 """
@@ -103,7 +103,7 @@ def write_known(talk: HttpConnection) -> None:
 
 
 def close_reason(talk: HttpConnection, direction: i64, deadline: i64) -> i64:
-    """Return how a direction ended by the deadline: BY_FIN, or BY_RST if either side sent an RST; -1 if it has not ended."""
+    """Return how a direction had been closed at the deadline: BY_FIN, or BY_RST for an RST of either side; -1 if it was open."""
     close = talk.side_of(direction).close
     if close is not None and NEVER < close.fin_time <= deadline:
         return BY_FIN
@@ -207,7 +207,7 @@ def forget_ended(talk: HttpConnection) -> None:
 
 
 def give_up_waiting(talk: HttpConnection, clock: i64) -> None:
-    """Read all stored stream data of a connection now, although earlier bytes are missing, to free memory.
+    """To free memory, read all stored stream data of a connection now, although earlier bytes are missing.
 
     This includes incomplete header sections.
     """

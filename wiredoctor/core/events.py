@@ -1,4 +1,4 @@
-"""Events that the current segment completes or proves, such as the end of a stall. One object is reused for all packets."""
+"""Events that the current segment completes or proves, such as the end of a stall. All packets share one object."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Events:
         self.probe_frame: i64 = 0
         """The frame number of the tail loss probe that the segment acknowledges."""
         self.stall: Stall | None = None
-        """The stall that the segment ends, because it is the first to acknowledge more bytes after a retransmission."""
+        """The stall that the segment ends, because this segment is the first to acknowledge more bytes after a retransmission."""
         self.closure: ClosedWindow | None = None
         """The closed window that delayed the segment; the segment is the first new data since the window opened again."""
         self.run: Run | None = None

@@ -63,7 +63,7 @@ class HeadCodes:
         self.batch: i64 = 0
 
     def code(self, head: Head) -> i64:
-        """Return the index of a head in the list; add it if it is not in the list yet."""
+        """Return the index of a head in the list of distinct heads. Add the head to the list if it is new."""
         if head.batch != self.batch:
             head.batch = self.batch
             head.code = len(self.heads)
@@ -80,7 +80,7 @@ class HeadCodes:
 
 @mypyc_attr(acyclic=True)
 class Extra:
-    """Data that few exchanges have: interim responses, pauses and events of the response, and the limits of long transfers.
+    """Data that few exchanges have: interim responses, pauses and events of the response, and what limited a long transfer.
 
     `transfer`: the Transfer of the response. `upload`: the Transfer of the request.
     """
@@ -152,7 +152,7 @@ class ExchangeRows:
         write_i64_le(out, exchange.final_at)
 
     def write_request_id(self, out: BytesWriter, request: Message | None, response: Message | None) -> None:
-        """Write the index of the request id in the request, or in the response if the request has none; -1 if both have none."""
+        """Write the index of the request's request id, or of the response's if the request has none; -1 if both have none."""
         request_id = b"" if request is None else request.request_id
         if len(request_id) == 0 and response is not None:
             request_id = response.request_id
@@ -235,7 +235,8 @@ def write_known(out: BytesWriter, known: i64, rtt_client: i64, rtt_server: i64) 
 def find_known(talk: HttpConnection, frame: i64, time: i64) -> i64:
     """Return bits that describe a connection as it was known at a given frame and time (ns).
 
-    HANDSHAKE: both SYNs were captured. BOTH_DIRECTIONS: both sides had sent packets. HAS_GAP: bytes had not been captured.
+    HANDSHAKE: both SYNs were captured. BOTH_DIRECTIONS: both sides had sent packets. HAS_GAP: bytes were missing from the
+    capture.
     """
     known: i64 = 0
     first, second = talk.connection.first, talk.connection.second

@@ -1,7 +1,7 @@
-"""Detect faults: violations of HTTP framing or header section grammar. Rules decide which ones to report.
+"""Detect faults: violations of HTTP framing or header section grammar. Rules decide which of them become findings.
 
-After a framing fault the end of the message is unknown, so later faults of the same direction are not reported. If a message was
-found by a search after missing bytes, its faults are never reported, because the message may be part of a body.
+After a framing fault, the end of the message is unknown, so later faults of the same direction are ignored. If a message was
+found by a search after missing bytes, its faults are ignored, because the message may be part of a body.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ class Fault:
 
 
 class Answer:
-    """Bytes other than HTTP that a server sends while a request is outstanding.
+    """Bytes that are not HTTP, sent by a server while a request is outstanding.
 
-    If a header section follows them, they were excess bytes of the previous response, and the fault `excess` is reported.
-    Otherwise they are the response to the outstanding request, and `fault` is reported.
+    If a header section follows these bytes, they were excess bytes of the previous response, and the fault `excess` is reported.
+    Otherwise, they are the response to the outstanding request, and the fault `fault` is reported.
     """
 
     def __init__(self, fault: Fault, excess: Fault | None) -> None:
@@ -195,10 +195,9 @@ def check_coding(reader: Reader, message: Message, found: Range, stop: i64) -> N
 def check_excess(reader: Reader, data: bytes, frame: i64, time: i64, offset: i64, ack: i64) -> None:
     """Report bytes that are not the beginning of a message, if they are excess bytes of the previous message.
 
-    If a request is outstanding, the server may have answered it with these bytes instead of HTTP, and nothing is reported yet.
-    There are two exceptions. If a header section follows the bytes, they are excess bytes. If the previous response announced a
-    body that it must not have, the bytes are that body. `ack`: the acknowledgment of the packet with the bytes, as a stream
-    offset.
+    If a request is outstanding, the bytes may be a response that is not HTTP, so nothing is reported yet. There are two
+    exceptions. If a header section follows the bytes, they are excess bytes. If the previous response announced a body that it
+    must not have, the bytes are that body. `ack`: the acknowledgment number of the packet with the bytes, as a stream offset.
     """
     if begins_message(reader, data):
         return
@@ -226,7 +225,7 @@ def check_excess(reader: Reader, data: bytes, frame: i64, time: i64, offset: i64
 def announces_body(message: Message) -> bool:
     """Return whether the fields of a response announce a body although the response has none.
 
-    In a response to HEAD and in a 304, Content-Length is allowed, so there it does not announce a body.
+    Content-Length in a response to HEAD or in a 304 is allowed, and is not an announcement.
     """
     if message.head.status < 0 or message.framing != NO_BODY:
         return False
@@ -235,7 +234,7 @@ def announces_body(message: Message) -> bool:
 
 
 def find_excess(reader: Reader, data: bytes, frame: i64, time: i64, offset: i64, ack: i64) -> Fault | None:
-    """Return the fault of the message that ended at `offset` if the bytes after it (`data`) are excess bytes, or None."""
+    """Return the fault of the message that ended at `offset` if the bytes after it (`data`) are excess bytes, otherwise None."""
     exchange = reader.previous
     if exchange is None or reader.previous_end != offset:
         return None
@@ -288,7 +287,7 @@ def resembles_response(data: bytes) -> bool:
 
 
 def settle_answer(reader: Reader, exchange: Exchange | None, is_answer: bool) -> None:
-    """Report the bytes other than HTTP in `exchange.answer`, if any.
+    """Report the bytes that are not HTTP in `exchange.answer`, if any.
 
     `is_answer`: the bytes are the response to a request, not excess bytes of the previous response. A response is not reported if
     the connection may carry another protocol: both sides sent data that is not HTTP, and there was no valid response.
@@ -322,7 +321,7 @@ def find_response_excess(reader: Reader, exchange: Exchange) -> str:
 def find_request_excess(request: Message | None, ack: i64) -> str:
     """Return the name of the fault if bytes that do not begin a request follow a complete request.
 
-    Return "" if this is not a fault. `ack`: the acknowledgment of the packet with these bytes, as a stream offset.
+    Return "" if this is not a fault. `ack`: the acknowledgment number of the packet with these bytes, as a stream offset.
     """
     if request is None or request.reason != COMPLETE:
         return ""

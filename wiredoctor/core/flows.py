@@ -3,7 +3,7 @@
 Packets between the same two endpoints belong to one connection until another connection begins. It begins with one of these
 packets:
 
-- a SYN whose initial sequence number differs from the one that is known for its side (tshark 4.0, packet-tcp.c)
+- a SYN whose sequence number differs from the initial sequence number known for its side (tshark 4.0, packet-tcp.c)
 - a packet long after the last packet of a closed connection
 - a packet whose sequence numbers show that a SYN was not captured (reuse.py)
 """
@@ -110,7 +110,7 @@ class Flows:
         """The maximum number of connections in a bucket."""
 
     def find(self, packet: Packet) -> Connection:
-        """Return the connection of a packet; a new one if the packet is the first of its connection."""
+        """Return the connection of a packet. If the packet is the first of a connection, create the connection."""
         connection = self.look_up(packet)
         if connection is None:
             return self.open(packet)
@@ -231,7 +231,7 @@ class Flows:
             self.insert(connection)
 
     def retire(self, connection: Connection) -> None:
-        """Stop tracking a connection; a later packet between its endpoints opens a new one."""
+        """Stop tracking a connection; a later packet between its endpoints opens a new connection."""
         self.count -= 1
         if connection.closed:
             self.closed -= 1
@@ -271,7 +271,7 @@ class Flows:
         return [connection for connection in self.open_connections() if connection.id in ids]
 
     def keep_closed(self, connection: Connection) -> None:
-        """Keep tracking a connection that has just closed: packets may follow until its retention time is over."""
+        """Keep tracking a connection that has just closed, because packets may follow until its retention time is over."""
         self.closed += 1
         connection.queued_frame, connection.queued_clock = connection.last_frame, connection.last_clock
         if len(self.closing) >= self.most_closing:
@@ -290,7 +290,7 @@ class Flows:
         self.most_closing = max(FEWEST_CHAINS, 2 * len(self.closing))
 
     def pass_time(self, frame: i64, clock: i64) -> None:
-        """Retire closed connections whose retention time is over. Retire more if a hash bucket has too many connections.
+        """Retire closed connections whose retention time is over. Retire more connections if a hash bucket has too many.
 
         `frame` and `clock`: the frame number of the record that was read, and the latest time (ns) so far.
         """
@@ -345,7 +345,7 @@ class Flows:
             self.retire(connection)
 
     def make_room(self) -> None:
-        """Retire connections in hash buckets with too many of them: first closed connections, then those idle for longest."""
+        """If a hash bucket has too many connections, retire some: first closed connections, then those idle for longest."""
         crowded: dict[int, list[Connection]] = {number: [] for number, held in enumerate(self.held) if held > self.most}
         if not crowded:
             return

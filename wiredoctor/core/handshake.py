@@ -61,7 +61,7 @@ def forget_former(connection: Connection, own: Side, peer: Side) -> None:
     """Forget a peer's sequence and acknowledgment numbers at a repeated SYN if the peer sent no SYN and neither side sent data.
 
     The peer still knew an earlier connection on these ports, and sent a challenge ACK with the numbers of that connection. The
-    client answers it with an RST, which ends only the earlier connection (RFC 9293 section 3.10.7.3).
+    client answers that ACK with an RST, which ends only the earlier connection (RFC 9293 section 3.10.7.3).
     """
     if peer.syn is not None or peer.reached == NEVER or own.payload_frame != NEVER or peer.payload_frame != NEVER:
         return
@@ -207,9 +207,10 @@ def answer_syn(connection: Connection, handshake: Handshake, packet: Packet) -> 
 
 
 def note_late_answer(connection: Connection, server: Side, client: Side, packet: Packet) -> None:
-    """Record a SYN-ACK that the server sends although the client has already acknowledged one.
+    """Record a SYN-ACK that the server sends although the client has already acknowledged a SYN-ACK.
 
-    Either that ACK did not arrive or was dropped because the listen queue was full, or the server answers a second SYN.
+    There are three possible reasons: the client's ACK was lost, the server dropped it because the listen queue was full, or the
+    server answers a second SYN.
     """
     oddities = oddities_of(connection)
     is_first = oddities.late_answer_frame == NEVER
@@ -236,7 +237,7 @@ def refuse_syn(handshake: Handshake, packet: Packet, segment: Segment) -> None:
 
 
 def reopen(connection: Connection, handshake: Handshake, packet: Packet) -> None:
-    """Drop the RST that refused a SYN: a later SYN has now been answered, so the RST did not close the connection.
+    """When a SYN has been answered, drop the RST that refused an earlier SYN, because it did not close the connection.
 
     For example, Windows sends another SYN after a refusal. If the client sent no SYN after the RST, a device on the path may have
     sent the RST. In that case, the RST is kept as evidence.

@@ -45,7 +45,7 @@ from wiredoctor.core.tunnels import is_tunnel, step
 from wiredoctor.core.unsigned import u16, u32
 
 QUOTED_PORTS: Final = 8
-"""The size in bytes of a TCP header's ports and sequence number. An ICMP error quotes at least these (RFC 792)."""
+"""The size in bytes of a TCP header's ports and sequence number. An ICMP error quotes at least these bytes (RFC 792)."""
 JUMBO: Final = 65_535
 """The maximum payload in bytes of an IPv6 packet; the length field of a larger packet is 0 (segmentation offload)."""
 ADDRESSES: Final = 12
@@ -72,7 +72,7 @@ MORE_FRAGMENTS: Final = 0x2000
 FRAGMENT_OFFSET: Final = 0x1FFF
 TCP_HEADER: Final = 20
 NOT_BEFORE_WINDOW: Final = 16
-"""The size in bytes of a TCP header up to the end of the window field; Wireshark assigns no stream to a shorter one."""
+"""The size in bytes of a TCP header up to the end of its window field. Wireshark assigns no stream to a shorter header."""
 PLAIN_TIMESTAMPS: Final = 0x0101080A
 STAMPED: Final = 32
 """The size in bytes of a TCP header with the padded timestamps option (RFC 7323 appendix A)."""
@@ -445,7 +445,7 @@ class Headers:
         self.oddities.append((packet.frame, "tcp", f"data offset of {size} bytes: {what}"))
 
     def options(self, packet: Packet, block: bytes, at: i64, end: i64) -> None:
-        """Read the TCP options in block[at:end], up to the first invalid one."""
+        """Read the TCP options in block[at:end], up to the first invalid option."""
         if end - at == 12 and u32(block, at) == PLAIN_TIMESTAMPS:
             packet.has_timestamps = True
             packet.stamp = u32(block, at + 4)
@@ -505,8 +505,8 @@ def is_error(protocol: i64, kind: i64) -> bool:
 def without_all_options(packet: Packet, size: i64) -> None:
     """Mark the options that were not found in a TCP header as unknown, because the snap length may have cut them off.
 
-    If the header (`size` bytes) has room for timestamps and the packet has data, assume timestamps: no other usual option in a
-    packet with data is this long.
+    If the header (`size` bytes) has room for timestamps and the packet has data, assume that it has timestamps, because no other
+    usual option in a packet with data is this long.
     """
     if packet.mss == NO_OPTION:
         packet.mss = NOT_CAPTURED

@@ -1,9 +1,10 @@
 """Parse header sections: the start line and the relevant fields (RFC 9112 sections 2 to 5).
 
 Most header sections occur repeatedly. The relevant lines of a header section form a path in a tree of cached lines. At the end of
-the path is the Head object that all equal header sections share. At each node, the line that followed last time is tried first.
-For any other line, the length of its name and two of its letters show whether the line may be relevant. Only then is a bytes
-object created for the line. wiredoctor.protocols.http1.head parses header sections with unusual syntax.
+the path is the Head object that all equal header sections share. At each node, the next line is first compared with the line that
+followed this node last time. For any other line, the length of its name and two of its letters show whether the line may be
+relevant. A bytes object is only created for a line that may be relevant. wiredoctor.protocols.http1.head parses header sections
+with unusual syntax.
 """
 
 from __future__ import annotations

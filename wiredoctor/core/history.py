@@ -1,4 +1,4 @@
-"""Record the history of a connection: counts, and one letter per kind of packet at its first occurrence.
+"""Record the history of a connection: packet and byte counts, and a letter for the first packet of each kind.
 
 S SYN, H SYN-ACK, A ACK, D data, F FIN, R RST, G ACK of bytes that were not captured, T retransmission, W zero window.
 """
@@ -31,7 +31,7 @@ FIRST_WORD: Final = 12
 
 
 def count(connection: Connection, own: Side, packet: Packet, segment: Segment) -> None:
-    """Count a packet. For each kind of the packet that is new for this side, append a letter to the connection's history."""
+    """Count a packet. For each of its kinds that is new for this side, append a letter to the connection's history."""
     own.packets += 1
     own.bytes += segment.new_bytes
     flags = packet.flags

@@ -95,7 +95,10 @@ class Reader(Stream):
         self.waits: bool = False
         self.in_trailer: bool = False
         self.is_lost: bool = False
-        """True if messages may be missing since the newest request, or since the newest response whose request is certain."""
+        """True if messages of this direction may be missing.
+
+        A request sets this to false, and so does a response whose request is certain.
+        """
         self.is_seeking: bool = False
         """True if the current message is the first one after missing messages."""
         self.is_unsure: bool = False
@@ -183,7 +186,7 @@ class Reader(Stream):
             self.read_unusual_head(found, at, stop)
 
     def read_unusual_head(self, found: Range, at: i64, stop: i64) -> None:
-        """Read a head that is incomplete, that follows empty lines, or that has line ends without CR.
+        """Read a head that is incomplete, that follows empty lines, or whose lines end without CR.
 
         Reject the bytes if they cannot be a head.
         """
@@ -221,7 +224,7 @@ class Reader(Stream):
     def may_begin_head(self, data: bytes) -> bool:
         """Return whether `data` can begin a head in this direction.
 
-        If no head was read yet on the connection, a TLS handshake is accepted, too.
+        If no head was read yet on the connection, the beginning of a TLS handshake is also accepted.
         """
         if self.kind == REQUEST:
             return may_become_request(data)
@@ -495,10 +498,10 @@ class Reader(Stream):
             self.is_lost = True
 
     def seek(self, found: Range) -> None:
-        """Switch to reading a head if a range begins like a head and none of it was read before. Otherwise, skip the range."""
+        """Switch to reading a head if a range begins like a head and no byte of it was read before. Otherwise, skip the range."""
         at = found.at
         if self.pos > found.start or at < 0 or found.block[at : at + min(4, found.end - found.start)] not in STARTS:
-            # a part of the range was read as something that is not a message, so no head begins in the rest
+            # if a part of the range was read as something other than a message, no head begins in the rest of the range
             self.pos = found.end
             if at == GAP:
                 self.is_lost = True

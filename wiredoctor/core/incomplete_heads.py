@@ -54,7 +54,7 @@ def keep(reader: Reader, partial: Partial, data: bytes) -> None:
 def announce(reader: Reader, ack: i64) -> None:
     """Begin the exchange of a request with an incomplete head if the server already responds to it, for example with 408.
 
-    `ack`: the acknowledgment of the response, as a stream offset.
+    `ack`: the acknowledgment number of the response, as a stream offset.
     """
     partial = reader.partial
     if partial is None or not partial.has_line or reader.announced is not None or partial.wire_offset >= ack:

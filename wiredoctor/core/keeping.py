@@ -73,7 +73,7 @@ class Keeping:
                 self.bytes[part] = self.relieve_part(part, clock)
 
     def relieve_part(self, part: i64, clock: i64) -> i64:
-        """Recount the stored bytes of a hash bucket, and return how many are still stored at the end.
+        """Recount the stored bytes of a hash bucket, and return how many bytes are still stored at the end.
 
         If the bucket is more than three quarters full, free memory by reading stored bytes although bytes before them are
         missing. Connections whose bytes have waited longest come first.

@@ -13,7 +13,7 @@ from mypy_extensions import i64, mypyc_attr
 from wiredoctor.core.segment import MILLISECOND, NEVER
 
 NO_WAY: Final = 200_000
-"""If the round trip (ns) between capture point and sender is at most this long, ACKs count as received when captured."""
+"""If the round trip (ns) between capture point and sender is at most this long, an ACK counts as received when it is captured."""
 FINENESS: Final = 256
 """ACKs that are captured within 1/FINENESS of a round trip count as one ACK."""
 
@@ -22,7 +22,7 @@ FINENESS: Final = 256
 class Ack:
     """An ACK: the offsets up to which it acknowledges data (`ack`) and permits the sender to send (`edge`).
 
-    Several ACKs in quick succession count as one, whose `time` is that of the first.
+    Several ACKs in quick succession count as one ACK; its `time` is that of the first of them.
     """
 
     def __init__(self, frame: i64, time: i64, ack: i64, edge: i64) -> None:
@@ -71,7 +71,7 @@ class KnownWindow:
             self.coming.append(last)
 
     def wait(self, now: i64, way: i64) -> None:
-        """Record that the ACKs which have reached the sender by `now` are no longer in transit.
+        """Record that the ACKs that have reached the sender by `now` are no longer in transit.
 
         `way`: the round trip in ns from the capture point to the sender, after which an ACK counts as received.
         """
@@ -107,7 +107,7 @@ class KnownWindow:
     def allow(self, end: i64, now: i64) -> i64:
         """Record that the sender has sent up to offset `end`, so an ACK with a large enough window must have reached the sender.
 
-        Remove the first ACK in transit whose window ends at `end` or later, and all earlier ones. Return the time in ns from the
+        Remove the first ACK in transit whose window ends at `end` or later, and all earlier ACKs. Return the time in ns from the
         capture of that ACK to `now`; NEVER if there is none.
         """
         coming = self.coming

@@ -129,7 +129,7 @@ class Layers:
         self.end: i64 = 0
         """The offset in the block at which the captured bytes of the packet end."""
         self.limit: i64 = 0
-        """The offset at which the packet ends according to the headers read so far; beyond `end` if it was truncated."""
+        """The offset at which the packet ends according to the headers read so far; beyond `end` if the packet was truncated."""
         self.stop: i64 = 0
         """The smaller of `end` and `limit`."""
         self.captured: i64 = 0
@@ -176,7 +176,7 @@ class Layers:
         return self.at + size <= self.stop
 
     def past(self, size: i64, header: i64) -> i64:
-        """Skip a link header of `size` bytes. Return NOT_TCP if it was cut off, otherwise `header`.
+        """Skip a link header of `size` bytes. Return NOT_TCP if this header was cut off, otherwise `header`.
 
         `header`: the internal number of the next header.
         """
@@ -210,7 +210,7 @@ class Layers:
     def measure(self, size: i64) -> None:
         """Set the end of the packet to `size` bytes from here, as announced by the IP header.
 
-        The captured part may be shorter: a mirror port may have truncated the packet.
+        The captured part may be shorter, because a mirror port may have truncated the packet.
         """
         if self.is_mirrored and self.at + size > self.limit:
             self.end = self.stop

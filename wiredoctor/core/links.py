@@ -305,7 +305,7 @@ def by_family(layers: Layers, family: i64) -> i64:
 
 
 def pflog(layers: Layers, block: bytes) -> i64:
-    """Read a header of OpenBSD's packet filter log. Its first byte is its length, which is rounded up to a multiple of 4."""
+    """Read a header of OpenBSD's packet filter log. The first byte is the header length without padding (to a multiple of 4)."""
     if not layers.has(1):
         return layers.refuse(CUT_LINK)
     size = (i64(block[layers.at]) + 3) & ~3

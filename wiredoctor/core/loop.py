@@ -101,8 +101,8 @@ class Core:
     def put_in_order(self, is_growing: bool, is_proved: bool = False) -> None:
         """Sort records by time from now on. Each record is held until no record with an earlier time can follow.
 
-        `is_growing`: the capture is still being written. It cannot be read again, so sorting begins at the first record that is
-        out of order. `is_proved`: connections have shown that the packets are out of order.
+        `is_growing`: the capture is still being written. A growing capture cannot be read again, so sorting begins at the first
+        record that is out of order. `is_proved`: connections have shown that the packets are out of order.
         """
         self.records.times.is_ordered = True
         self.ordering = Ordering(self.records, self.flows, self.copies, self.share, is_growing)
@@ -139,10 +139,10 @@ class Core:
         return connection.id
 
     def leave_out(self, connection: Connection, packet: Packet) -> None:
-        """Count a packet of a second leg: it repeats a packet captured before address translation. Ignore ICMP errors."""
+        """Count a packet of a second leg, which repeats a packet captured before address translation. Ignore ICMP errors."""
         if packet.is_quoted:
             return
-        self.http.discard(connection)  # a SYN with data begins an exchange before the leg is proved
+        self.http.discard(connection)  # a SYN with data begins an exchange before the connection is known to be a second leg
         self.duplicates += 1
         if follow_close(connection, packet):
             self.flows.keep_closed(connection)

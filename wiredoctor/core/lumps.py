@@ -1,8 +1,7 @@
 """Determine whether the sender of an event stream had to wait for its receiver: for ACKs, or for room in the window.
 
-An ACK reaches the sender some time after it was captured, and data sent in response is captured some time after it was sent.
-Both times together are one round trip between capture point and sender. This round trip is added to the times of ACKs, as in
-known_window.py.
+An ACK is captured before it reaches the sender, and data sent in response is captured after it was sent. The two delays together
+are one round trip between capture point and sender. This round trip is added to the capture times of ACKs, as in known_window.py.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import MILLISECOND, NEVER, Segment
 
 SHORTEST_GAP: Final = MILLISECOND // 2
-"""The minimum time in ns between two segments if the second one waited for an ACK."""
+"""If the time (ns) between two segments is shorter than this, the second segment did not wait for an ACK."""
 AT_ONCE: Final = 5 * MILLISECOND
 """The maximum time in ns from the arrival of an ACK to the data that could not be sent before this ACK."""
 MAX_ACKS: Final = 1024
@@ -37,7 +36,7 @@ flight, so a congestion window delayed the segment only if that data consisted o
 class Releases:
     """The receiver's recent ACKs, used to decide whether the sender waited for one of them.
 
-    `ack` and `edge` describe the ACK before the stored ones: its acknowledged offset, and the end of its window.
+    `ack` and `edge` describe the ACK before the stored ACKs: its acknowledged offset, and the end of its window.
     """
 
     def __init__(self, ack: i64, edge: i64) -> None:
@@ -58,8 +57,8 @@ class Releases:
     def has_waited(self, previous: Previous, packet: Packet, segment: Segment) -> i64:
         """Return whether a segment with new data waited for a recent ACK: WAITED, MAY_HAVE_WAITED or DID_NOT_WAIT.
 
-        If the previous segment was full, the sender had more data, but this alone does not prove a wait for an ACK: a proxy that
-        sends with MSG_MORE fills its segments only as fast as the program writes.
+        If the previous segment was full, the sender had more data, but this alone does not prove a wait for an ACK. For example,
+        a proxy that sends with MSG_MORE fills its segments only as fast as the program writes.
         """
         gap = packet.time - previous.time
         if gap < SHORTEST_GAP or segment.rtt_own == NEVER:
