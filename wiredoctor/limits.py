@@ -135,7 +135,7 @@ DATAGRAMS = Limit(
 DATAGRAM_BYTES = Limit(
     "incomplete-datagram-bytes", "decode", 16 * _MIB, "bytes",
     "Bytes of datagrams with missing fragments, because fragments may be as large as 64 KiB",
-    "{limit} of datagrams with missing fragments are kept; the oldest were dropped, {count} of them",
+    "{limit} of datagrams with missing fragments are kept; the {count} oldest were dropped",
 )  # fmt: skip
 TUNNELS = Limit(
     "fragmented-tunnels", "decode", 4_096, "datagrams",
@@ -214,8 +214,8 @@ PROMISED = Limit(
 )  # fmt: skip
 ICMP_ERRORS = Limit(
     "icmp-errors", "tcp", 100, "ICMP errors about a connection",
-    "A router reports each retransmission of a segment, and hosts give up after about 15: more are an attack, or "
-    "copies",
+    "A router reports each retransmission of a segment, and hosts give up after about 15 retransmissions. More errors are an "
+    "attack, or copies",
     "{limit} are read; {count:later one was|later ones were} left out",
 )  # fmt: skip
 UNACKNOWLEDGED = Limit(
@@ -260,8 +260,8 @@ BEHIND = Limit(
 )  # fmt: skip
 TLS_HELLO = Limit(
     "tls-hello", "http", 16 * _KIB, "bytes",
-    "Bytes of TLS records within which a hello must be complete: common ones have 200 to 2,000; a few, with "
-    "old session tickets, have more",
+    "Bytes of TLS records within which a hello must be complete: common hellos have 200 to 2,000 bytes, and a few with old "
+    "session tickets have more",
 )  # fmt: skip
 PIPELINED = Limit(
     "waiting-requests", "http", 4_096, "requests",
@@ -270,8 +270,8 @@ PIPELINED = Limit(
 )  # fmt: skip
 INTERIM = Limit(
     "interim-responses", "http", 1_000, "interim responses",
-    "Interim responses listed per exchange: a server that sends one every second takes a quarter of an hour for "
-    "this many",
+    "Interim responses listed per exchange: a server that sends one every second takes a quarter of an hour to "
+    "reach the limit",
     "{limit} are listed per exchange; {count:more was|more were} left out",
 )  # fmt: skip
 TRAILER = Limit(
@@ -289,7 +289,7 @@ KEPT = Limit(
     "Bytes of all connections that wait for missing bytes, for the other direction, or for the end of a header section. "
     "Connections are divided into 64 groups as for `open-connections`, and each group has 1/64 of the limit. If a group is full, "
     "the bytes that have waited longest in it are read without further waiting",
-    "{count:connection was|connections were} read with gaps because {limit} were waiting for missing bytes",
+    "{count:connection was|connections were} read with gaps, because {limit} of data were waiting for missing bytes",
 )  # fmt: skip
 TEXT = Limit(
     "text", "http", 8 * _KIB, "bytes",
@@ -334,18 +334,18 @@ FINDINGS = Limit(
 )  # fmt: skip
 UNJUDGED = Limit(
     "not-judged", "rules", 10_000, "exchanges and connections",
-    "Exchanges and connections that are listed because they did not end as they should and no finding explains "
-    "them, the worst reasons first; all are counted",
+    "Exchanges and connections that are listed because they did not end normally and no finding explains them, the worst "
+    "reasons first; all are counted",
 )  # fmt: skip
 SUSPECTS = Limit(
     "suspects", "rules", 200_000, "exchanges, and as many connections",
     "Exchanges of a live capture that may have failed, and the same number of connections, kept until the end with 300 "
-    "bytes each. Later ones are missing from the list of what could not be judged",
+    "bytes each. If there are more, the later ones are missing under \"Not judged\"",
 )  # fmt: skip
 CANDIDATES_HELD = Limit(
     "candidates-held", "rules", 16_384, "candidates",
-    "Candidates with their evidence in memory until the end of the capture; further ones go to a temporary file: "
-    "about 1 kB each",
+    "Candidates that are kept in memory until the end of the capture, about 1 kB each with their evidence. Further candidates "
+    "go to a temporary file",
 )  # fmt: skip
 SETTLED_CANDIDATES = Limit(
     "settled-candidates", "rules", 2_000, "candidates",
@@ -354,18 +354,18 @@ SETTLED_CANDIDATES = Limit(
 )  # fmt: skip
 LIVE_PAIRED = Limit(
     "live-paired", "rules", 8_192, "exchanges",
-    "Exchanges of a live capture, the newest ones, that are searched for the cause of a gateway's failure. A search takes a "
-    "twentieth of a second. If the cause is not found while the failed exchange is one of them, only the final report names the "
-    "cause",
+    "The newest exchanges of a live capture, which are searched for the causes of a gateway's failures. A search takes a "
+    "twentieth of a second. If the cause of a failure is not found while the failed exchange is among the newest, only the final "
+    "report names it",
 )  # fmt: skip
 SUMMARIES_TOGETHER = Limit(
     "summaries-together", "rules", 200_000, "connections and exchanges",
-    "Up to this number, rules that read all connections and exchanges run at the same time, which is faster. If there are "
-    "more, these rules run one after the other",
+    "Up to this number of connections and exchanges, rules that read all of them run at the same time, which is faster. If there "
+    "are more, these rules run one after the other",
 )  # fmt: skip
 LIVE_CANDIDATES_HELD = Limit(
     "live-candidates-held", "rules", 2_048, "candidates",
-    "Candidates of a live capture in memory: a live capture should use no more memory after a day than after five minutes",
+    "Candidates of a live capture that are kept in memory: it should use no more memory after a day than after five minutes",
 )  # fmt: skip
 ROWS_HELD = Limit(
     "rows-held", "report", 16_384, "finished rows of a table",

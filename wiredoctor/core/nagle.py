@@ -59,7 +59,7 @@ def settle_claims(nagle: Nagle, acknowledged: i64, clock: i64) -> None:
 
 
 def drop_claims(nagle: Nagle, acknowledged: i64) -> None:
-    """Drop the first claim, and all others that this ACK refutes. The first of the remaining claims takes its place.
+    """Drop the first claim, and all others that an ACK up to `acknowledged` refutes. The next claim becomes the first.
 
     `acknowledged`: the offset up to which the peer has acknowledged data. For claims, see `settle_claims`.
     """
@@ -122,8 +122,8 @@ def is_off(nagle: Nagle, clock: i64) -> bool:
 def watch_probe(own: Side, peer: Side, packet: Packet, segment: Segment, least: i64, longest: i64) -> None:
     """Store a small segment if it may be a tail loss probe of its sender.
 
-    A probe is sent one round trip plus `least` to `longest` ns after a small segment that is alone in flight (RFC 8985 section
-    7.2; tcp_send_loss_probe in net/ipv4/tcp_output.c of Linux).
+    A probe follows a small segment that is alone in flight. The time between them is one round trip plus a delay of `least` to
+    `longest` ns (RFC 8985 section 7.2; tcp_send_loss_probe in net/ipv4/tcp_output.c of Linux).
     """
     data = own.previous
     if data is None or not data.small or data.end <= peer.acknowledged or segment.retransmission:

@@ -26,10 +26,9 @@ from wiredoctor.core.records import ACROSS, LATEST, LEAST, SHUFFLED, Records
 from wiredoctor.core.segment import ACK, FIN, SYN
 
 FEW: Final = 5
-"""At least this many packets in a row with earlier times mean that the clock was set back, unless connections show otherwise."""
+"""If times stay below the latest time for this many packets, the clock was set back, unless connections show otherwise."""
 LONG: Final = 10_000_000
-"""Packets with earlier times that span at least this many ns mean that the clock was set back, unless connections show otherwise.
-"""
+"""If times stay below the latest time for this many ns, the clock was set back, unless connections show otherwise."""
 COMPARED: Final = 256
 """The maximum number of packets with later timestamps that one packet is compared with."""
 

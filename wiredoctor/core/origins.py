@@ -47,7 +47,9 @@ An offload super-segment, which becomes several packets after the capture point,
 SMALL_SEGMENT: Final = 536
 """The size in bytes of the smallest usual segments (RFC 9293 section 3.7.1)."""
 NEAR_TTL: Final = 2
-"""The maximum difference in hops that a change of the path may explain. A larger one is a sign that another device sent a packet.
+"""The maximum difference of times to live that a changed path may explain.
+
+A larger difference is a sign that another device sent the packet.
 
 With a sign that a changed path does not explain (NOT_BY_PATH), any difference counts as one more sign. A changed path may explain
 why a packet is ahead (earlier packets did not pass the capture point), or too early (the earlier path was slower).
@@ -125,7 +127,7 @@ def note_rest(own: Side, time: i64, rest: i64) -> None:
 def add_signs(connection: Connection, own: Side, packet: Packet, segment: Segment, known: Signs | None) -> Signs | None:
     """Return the evidence that a FIN or RST was not sent by the host in its source address; None if there is none.
 
-    `known`: the evidence from earlier packets of the same burst, or None. New evidence is added to it.
+    `known`: the evidence from earlier FINs or RSTs of the same burst, or None. New evidence is added to this object.
     """
     peer = connection.second if own is connection.first else connection.first
     found: i64 = 0

@@ -101,7 +101,7 @@ def try_again(
 
 
 def goes_on(own: Side, peer: Side, stall: Stall, segment: Segment) -> bool:
-    """Return whether a recorded stall of a side goes on, although there was progress: only the peer sent a little new data.
+    """Return whether a recorded stall of a side goes on although there was progress: a little new data of the peer.
 
     The side's own data is still not acknowledged. Return False if the peer has sent a full segment or more, because the side may
     be waiting for that data.
@@ -112,7 +112,7 @@ def goes_on(own: Side, peer: Side, stall: Stall, segment: Segment) -> bool:
 
 
 def ends_body(connection: Connection, peer: Side, segment: Segment) -> bool:
-    """Return whether a FIN ends the body of a response without an announced end, and the peer has not closed before it."""
+    """Return whether a FIN ends the body of a response without an announced end, and the peer has not closed yet."""
     content = connection.http
     if content is None or peer.close is not None:
         return False
@@ -134,8 +134,8 @@ def has_lost_answer(connection: Connection, own: Side, segment: Segment) -> bool
 def answered_again(connection: Connection, stall: Stall) -> bool:
     """Return whether the server sent its SYN-ACK again during a stall, although the client had acknowledged it before.
 
-    Either the server had dropped the client's ACK and the data after it because its listen queue was full, or both packets were
-    lost.
+    Either the server had dropped the client's ACK and the data after it because its listen queue was full, or the
+    path lost both.
     """
     oddities = connection.oddities
     return oddities is not None and oddities.late_answer_frame > stall.progress_frame

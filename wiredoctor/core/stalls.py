@@ -477,5 +477,5 @@ def is_http(segment: Segment) -> bool:
 
 
 def is_unread(packet: Packet, segment: Segment) -> bool:
-    """Return whether the snap length cut off the bytes that show to which message a segment belongs and where it ends."""
+    """Return whether the snap length cut off bytes that show to which message a segment belongs and where the message ends."""
     return segment.part.unread or (not segment.part.http and packet.captured < packet.length)

@@ -10,8 +10,8 @@ sequence number and TSval only by chance. Without timestamps, both SYN-ACKs must
 of the second leg is captured first, because it is translated on its way back.
 
 The first leg is kept, because its client is the host whose logs and users report the problem. In the second leg, all clients of a
-masquerading router have the same address. Nothing else is lost: both legs have the same packets, and the router usually adds less
-than a millisecond.
+masquerading router have the same address. Nothing is lost without the second leg: both legs have the same packets, and the
+router usually adds less than a millisecond.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ class Translation:
                 self.leave_out(leg)
 
     def enter(self, connection: Connection, packet: Packet) -> None:
-        """Store the connection of the current SYN. If the SYN is proved to open a second leg, mark the connection as one."""
+        """Store the connection of the current SYN. If the SYN is proved to open a second leg, mark the connection as such."""
         if self.syn is not None:
             self.syn.connection = connection
         leg = self.leg

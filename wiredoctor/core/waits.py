@@ -148,7 +148,8 @@ class Pace:
         self.is_torn: bool = False
         """True if bytes of this side's stream were not captured. They may include segments that show regular writes."""
         self.chances: i64 = 0
-        """The number of segments that just followed a delayed ACK while it was unknown whether this side uses Nagle's algorithm.
+        """The number of segments that came just after a delayed ACK while it was unknown whether this side uses Nagle's
+        algorithm.
         """
         self.held: list[HeldRelease] = []
         self.watch: Watch | None = None

@@ -353,8 +353,8 @@ _MESSAGES: Mapping[str, str | Callable[[int, int], str]] = {
     "server-reset": "the server reset the connection, and the packets do not show whether anything was in progress",
     "refused": "an RST answered the SYN",
     "syn-ack-lost": "the client repeated its SYN although the server had answered it more than once. The client gets no SYN-ACK "
-    "that it accepts: the SYN-ACK is dropped or rejected by a firewall, is lost on another path, or comes from another address "
-    "than the SYN was sent to (DNAT of one direction only)",
+    "that it accepts: the SYN-ACK is dropped or rejected by a firewall, is lost on another path, or comes from an address to "
+    "which the client sent no SYN (DNAT of one direction only)",
     "no-connection": lambda waited, _: f"no connection was established, and no packet came for {duration_text(waited)}",
     "probes-unanswered": "the client sent nothing but probes, which the server did not answer. The SYN-ACK may have announced "
     "a window of 0: in that case, a SYN proxy or load balancer answered in place of the server and cannot reach the server",
@@ -364,7 +364,7 @@ _MESSAGES: Mapping[str, str | Callable[[int, int], str]] = {
     "no-answer": lambda waited, _: f"no answer for {duration_text(waited)} when the capture ended",
     "request-stopped": lambda waited, _: (
         f"no more of the request came for {duration_text(waited)} until the capture ended: the client sent nothing, or the path "
-        "loses its segments (if only full ones, because of a small path MTU). A capture at the client shows which"
+        "loses its segments (only full ones, if the path MTU is too small). A capture at the client shows which"
     ),
     "request-unfinished": "the capture ended before the request did",
     "response-unfinished": "the capture ended before the response did",
