@@ -188,8 +188,8 @@ COPIES = Limit(
 )  # fmt: skip
 REORDERED = Limit(
     "reordered", "tcp", 1 << 14, "packets",
-    "Packets held at a time to sort records that are up to 50 ms out of order, or 500 ms between interfaces, in "
-    "captures with such records",
+    "Packets held at a time if records must be sorted, because they are up to 50 ms out of order, or up to 500 ms between "
+    "interfaces",
 )  # fmt: skip
 SORTED_RUNS = Limit(
     "sorted-runs", "capture", 1 << 20, "runs of consecutive packets",
@@ -207,7 +207,7 @@ SORTED_LANES = Limit(
 PROMISED = Limit(
     "promised-numbers", "tcp", 1 << 14, "connections",
     "Connection numbers that are reserved at a time: while a SYN that reuses the ports of an earlier connection waits to be "
-    "sorted, the next number is reserved for its connection. No more packets than this can wait. Beyond the limit, the "
+    "sorted, the next number is reserved for its connection. Beyond the limit, the "
     "oldest reservation is dropped: its connection was probably never opened, for example because its SYN was a copy",
     "{count:connection|connections} may have a higher number than in Wireshark, because the numbers of {limit} were already "
     "reserved",
@@ -225,7 +225,7 @@ UNACKNOWLEDGED = Limit(
 )  # fmt: skip
 FIRST_COPIES = Limit(
     "first-copies", "tcp", 1 << 16, "packets",
-    "Repeated bytes are compared with those of this many earlier packets: lost segments are retransmitted within "
+    "Earlier packets with which repeated bytes are compared. More are not needed, because lost segments are retransmitted within "
     "seconds",
 )  # fmt: skip
 COMPARED = Limit(
@@ -294,12 +294,12 @@ KEPT = Limit(
 TEXT = Limit(
     "text", "http", 8 * _KIB, "bytes",
     "Bytes of a request target, or of a field that reports and rules compare, such as Host or Server: RFC 9112 "
-    "section 3 recommends support for request lines of at least 8,000, and many servers refuse more",
+    "section 3 recommends support for request lines of at least 8,000 bytes, and many servers refuse more",
     "{count:header section has|header sections have} a target or field longer than {limit}, which was truncated",
 )  # fmt: skip
 DECODERS = Limit(
     "decoders", "http", 256, "compressed event streams",
-    "Compressed event streams decoded at the same time to count their events: 50 kB each. The events of further "
+    "Compressed event streams decoded at the same time to count their events; each takes 50 kB. The events of further "
     "streams are not counted",
     "the events of {count:stream|streams} were not counted, because {limit} were being decoded",
 )  # fmt: skip
@@ -382,12 +382,12 @@ FINISHED_AT_ONCE = Limit(
 )  # fmt: skip
 HAR_BODY = Limit(
     "har-body", "report", 16 * _MIB, "bytes",
-    "Longer bodies are left out of a HAR file, and a comment says so: programs that show HAR files hold all bodies in memory",
+    "Programs that show HAR files hold all bodies in memory, so longer bodies are left out, and a comment in the file says so",
 )  # fmt: skip
 ANONYMIZED = Limit(
     "anonymized", "anonymizing", 32 * _MIB, "bytes",
     "Bytes of packets that can be anonymized; larger captures are refused. Originals and replacements "
-    "are held in memory several times, 20 bytes for each byte of a packet",
+    "are held in memory several times, and take 20 bytes for each byte of a packet",
 )  # fmt: skip
 ANONYMIZED_STREAMS = Limit(
     "anonymized-streams", "anonymizing", 256 * _MIB, "bytes",

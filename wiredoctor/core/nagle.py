@@ -1,9 +1,9 @@
 """Prove that a side does not use Nagle's algorithm (RFC 9293 section 3.7.4), and find its tail loss probes.
 
 A side is one end of a connection. If it sends a small segment while an earlier small one is unacknowledged, it has disabled the
-algorithm. No ACK had passed the capture point by then, so none had reached the side. But a capture may swap packets that are
-close together. Therefore the proof only counts in two cases: no ACK follows within a millisecond, or the next ACK also covers the
-later segment, so this ACK cannot have been sent before that segment.
+algorithm: when it sent the segment, no ACK had passed the capture point, so none had reached the side. But a capture may swap
+packets that are close together. Therefore the proof only counts in two cases: no ACK follows within a millisecond, or the next
+ACK also covers the later segment, so this ACK cannot have been sent before that segment.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ Linux has two timers that may send a segment then. Both take longer: the cork ti
 probe.
 """
 MAX_CLAIMS: Final = 1_024
-"""The maximum number of undecided claims (`settle_claims`) besides the first. It is only reached if timestamps do not advance."""
+"""The maximum number of undecided claims that Nagle's algorithm is off (`settle_claims`), not counting the first.
+
+The maximum is only reached if timestamps do not advance.
+"""
 
 
 def nagle_of(own: Side) -> Nagle:

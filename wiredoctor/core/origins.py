@@ -1,9 +1,9 @@
 """Determine who ended a connection: the host in the source address of a FIN or RST, or a device on the path.
 
-An intrusion prevention system, a firewall or a load balancer can send a FIN or RST with the address of either host. There are six
-signs: the time to live does not fit the host; the IP identification does not fit; the host continues to send; the packet came too
-early for a reply of the host; a FIN lacks the timestamps option; the sequence number is ahead of the host's data. Each sign may
-occur by chance, so two are required.
+An intrusion prevention system, a firewall or a load balancer can send a FIN or RST with the address of either host. Six signs
+suggest that: the time to live does not fit the host; the IP identification does not fit; the host continues to send; the packet
+came too early for a reply of the host; a FIN lacks the timestamps option; the sequence number is ahead of the host's data. Each
+sign may occur by chance, so two are required.
 
 `Side.ip` holds the newest time to live and IP identification of a side, so checking a packet takes one comparison. `Side.path`
 holds unusual changes of these two values.

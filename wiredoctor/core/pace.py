@@ -132,7 +132,7 @@ def note_gap(own: Side, gap: i64, after_ack: i64, segment: Segment) -> None:
 
 
 def count_alike(own: Side, gap: i64) -> i64:
-    """Return how many recent gaps between segments are about as long as `gap` (ns), if the program chose their lengths."""
+    """Return how many of the recent gaps whose length the program chose are about as long as `gap` (ns)."""
     count: i64 = 0
     if own.waits is not None and own.waits.pace is not None and not uses_nagle(own.waits.pace):
         for one in own.waits.pace.gaps:
@@ -142,7 +142,7 @@ def count_alike(own: Side, gap: i64) -> i64:
 
 
 def usual_gap(own: Side, gap: i64) -> i64:
-    """Return the median of the recent gaps that are shorter than `gap` (ns), if the program chose their lengths.
+    """Return the median of the recent gaps whose length the program chose and that are shorter than `gap` (ns).
 
     A program probably wrote a held-back segment this long after the previous data, although the segment was sent only after
     `gap`. Gaps after held-back segments do not count, because those segments were written before they were sent. Return NEVER if

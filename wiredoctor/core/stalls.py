@@ -195,7 +195,7 @@ class Stalls:
         """Hold the row of a small segment that may have waited for the delayed ACK of another small one.
 
         Later gaps between segments may show that the program writes at regular times. No row is held if this is already known, if
-        the receiver responded to the data on another connection, or if the program wrote the same to several receivers.
+        the receiver responded to the data on another connection, or if the program wrote the same data to several receivers.
         """
         gap = packet.time - data.time
         alike = pace.count_alike(own, gap)

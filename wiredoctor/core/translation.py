@@ -99,7 +99,7 @@ class Translation:
     def __init__(self) -> None:
         self.syns: list[SeenSyn | None] = [None] * SLOTS
         self.pending: OrderedDict[int, list[Leg]] = OrderedDict()
-        """Legs that are not proved yet, by the sequence number before the one that their SYN-ACKs acknowledge."""
+        """Legs that are not proved yet. The key is the number that their SYN-ACKs acknowledge, minus 1."""
         self.syn: SeenSyn | None = None
         """The current SYN, unless it may open a second leg."""
         self.leg: Leg | None = None

@@ -291,7 +291,7 @@ class Repetition:
         self.was_reset: bool = False
         """True if the peer answered the data with the RST of a host that does not know the connection."""
         self.is_answer: bool = False
-        """True if the newest payload before the data was first sent came from the peer, so the data may answer it."""
+        """True if the peer sent the newest payload before the first transmission of the data, so the data may answer it."""
         self.copies: i64 = 1
         """The number of known captured copies of the data, including the first; 0 for missing data (unacknowledged.py)."""
         self.length: i64 = 0

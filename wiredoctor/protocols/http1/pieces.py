@@ -76,7 +76,7 @@ class Flight:
     def is_quick(self, tick: int) -> bool:
         """Return whether the flight took so little time that all its data was probably ready before its first packet was sent.
 
-        `tick` is as in `took`.
+        `tick`: the length of a tick of the sender's clock in ns; 0 if unknown.
         """
         return self.span <= LONGEST and self.ticks * tick <= LONGEST
 
@@ -84,7 +84,7 @@ class Flight:
         """Return whether at least `least` events arrived faster than a program generates them. The time before the flight is not
         checked.
 
-        `tick` is as in `took`.
+        `tick`: the length of a tick of the sender's clock in ns; 0 if unknown.
         """
         together = self.events >= 2 * self.packets or self.took(tick) <= MAX_PER_PACKET * self.packets
         return self.events >= least and self.is_quick(tick) and together
@@ -92,7 +92,7 @@ class Flight:
     def gap_by_clock(self, tick: int) -> int | None:
         """Return by how many ns the sender's clock advanced in the time before the flight, or None if that is unknown.
 
-        `tick` is as in `took`.
+        `tick`: the length of a tick of the sender's clock in ns; 0 if unknown.
         """
         return self.gap_ticks * tick if tick and self.gap_ticks != NEVER else None
 
@@ -104,7 +104,8 @@ class Flight:
     def was_late_in_transit(self, tick: int) -> bool:
         """Return whether the sender's clock shows that the path, not the sender, caused most of the time before the flight.
 
-        `tick` is as in `took`. This is the opposite of the condition in `agrees` (core/clocks.py).
+        `tick`: the length of a tick of the sender's clock in ns; 0 if unknown. The condition is the
+        opposite of that in `agrees` (core/clocks.py).
         """
         by_clock = self.gap_by_clock(tick)
         return by_clock is not None and 2 * (by_clock + tick) < self.gap - self.rtt
