@@ -134,7 +134,7 @@ DATAGRAMS = Limit(
 )  # fmt: skip
 DATAGRAM_BYTES = Limit(
     "incomplete-datagram-bytes", "decode", 16 * _MIB, "bytes",
-    "Bytes of datagrams with missing fragments, because fragments may be as large as 64 KiB",
+    "Bytes of datagrams with missing fragments. A limit on datagrams is not enough, because each may be as large as 64 KiB",
     "{limit} of datagrams with missing fragments are kept; the {count} oldest were dropped",
 )  # fmt: skip
 TUNNELS = Limit(
@@ -349,8 +349,8 @@ CANDIDATES_HELD = Limit(
 )  # fmt: skip
 SETTLED_CANDIDATES = Limit(
     "settled-candidates", "rules", 2_000, "candidates",
-    "Reported candidates of a live capture that are kept while their connections continue: a stall that is found later may "
-    "have begun before them, or may have the same cause",
+    "Reported candidates of a live capture that are kept while their connections continue, because a stall that is found "
+    "later may have begun earlier, or may have the same cause",
 )  # fmt: skip
 LIVE_PAIRED = Limit(
     "live-paired", "rules", 8_192, "exchanges",

@@ -376,7 +376,7 @@ def fin_origin(own: Side, peer: Side, closing: Close) -> i64:
     """Return who sent the first FIN of a side: ENDPOINT, BETWEEN, DOUBTFUL or UNKNOWN (see `origin_of`).
 
     Bytes after the FIN show that the side continued. If the peer acknowledges these bytes, the FIN did not reach the peer and
-    ended nothing; then return UNKNOWN.
+    ended nothing. Return UNKNOWN in this case.
     """
     if closing.fin_ip == NEVER or peer.acknowledged > closing.fin_offset + 1:
         return UNKNOWN

@@ -1,4 +1,4 @@
-"""Decide whether a segment that was sent when a delayed ACK arrived had waited for that ACK, or was written at that time.
+"""Decide whether a segment sent at the arrival of a delayed ACK had waited for that ACK, or was only written at that time.
 
 A gap is the time between two segments with new data of one side. If a pure ACK promptly acknowledged the first segment, nothing
 held the second one back, so the program chose the length of the gap. If a program chose several equally long gaps, it writes at

@@ -126,7 +126,7 @@ def ends_body(connection: Connection, peer: Side, segment: Segment) -> bool:
 
 
 def has_lost_answer(connection: Connection, own: Side, segment: Segment) -> bool:
-    """Return whether a packet shows that its sender, `own`, sent bytes that were not captured, to a peer that has not closed."""
+    """Return whether a packet shows that earlier bytes of its sender, `own`, were not captured, and the peer has not closed."""
     peer = connection.second if own is connection.first else connection.first
     return segment.highest_before != NEVER and segment.offset > segment.highest_before and peer.close is None
 
@@ -210,7 +210,7 @@ def had_both_copies(own: Side, stall: Stall, packet: Packet, segment: Segment) -
 
     If there were several retransmissions, the ACK must echo the timestamp of the first: then the later ones had not arrived yet.
     The ACK must have no data, and its sequence number must show that its sender, `own`, has sent nothing that was lost before the
-    capture point. Then `own` had not responded to the data before, because the data was late or the response was not ready.
+    capture point. In this case, `own` had not responded to the data earlier: the data was late, or the response was not ready.
     """
     answers_first = stall.tries == 1 or (stall.first_stamp != NEVER and clocks.echo_of(packet) == stall.first_stamp)
     is_doubled = packet.dsack and answers_first and not stall.is_first_copy

@@ -309,9 +309,9 @@ def _rejects_unread_bytes() -> pl.Expr:
 
 
 def _waited_for_head() -> pl.Expr:
-    """Return an expression that is true if the server waited before it rejected the client's bytes: a timeout for the head.
+    """Return an expression that is true if the server rejected the client's bytes because it waited too long for the head.
 
-    A server rejects bytes that are not HTTP at once.
+    This is assumed if the server waited: a server that gets bytes of another protocol rejects them at once.
     """
     late = c("response_start") - c("accepted_time") >= WAITED_FOR_HEAD
     return ((c("response_status") == REQUEST_TIMEOUT) | late).fill_null(value=False)

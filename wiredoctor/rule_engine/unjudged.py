@@ -334,8 +334,9 @@ _MESSAGES: Mapping[str, str | Callable[[int, int], str]] = {
     "programs report as code 1006",
     "tunnel-unanswered": "the tunnel was closed, and no data from the server had come through it",
     "tunnel-reset": "the server reset the tunnel, and the packets do not show why",
-    "reset-doubted": "reset, but perhaps not by that host: the host goes on sending, or the RST has no ACK flag or does not fit "
-    "its other packets (TTL, IP identification, time). This is one sign of a device on the path, and foreign-reset needs two",
+    "reset-doubted": "reset, but perhaps not by the host in the source address: this host goes on sending, or the RST has no ACK "
+    "flag or does not fit the host's other packets (TTL, IP identification, time). This is one sign of a device on the path, and "
+    "foreign-reset needs two",
     "request-cut-short": "the request broke off when the connection was closed",
     "unreadable": "the server sent something that is not a readable response",
     "request-unreadable": "the end of the request cannot be determined",
@@ -368,7 +369,7 @@ _MESSAGES: Mapping[str, str | Callable[[int, int], str]] = {
     ),
     "request-unfinished": "the capture ended before the request did",
     "response-unfinished": "the capture ended before the response did",
-    "gap": "some of its packets are not in the capture: they were lost on the path or while capturing",
-    "snap-length": "the snap length cut off a part of its heads or of its chunk framing",
-    "one-sided": "only one of its directions was captured",
+    "gap": "some packets are missing from the capture: they were lost on the path or while capturing",
+    "snap-length": "the snap length cut off a part of the heads or of the chunk framing",
+    "one-sided": "only one direction was captured",
 }

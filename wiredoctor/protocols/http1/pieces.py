@@ -25,7 +25,10 @@ Gaps in which the sender waited for the receiver are subtracted. A lump counts a
 rule buffered-stream); this value is less than 5 % of the shortest such wait.
 """
 MAX_PER_PACKET = MILLISECOND // 2
-"""The maximum time in ns per packet of a lump with one event per packet: no program generates 2,000 events a second."""
+"""The maximum time in ns per packet of a lump (events that a buffer released together) with one event per packet.
+
+The value is less than any program needs per event: none generates 2,000 events a second.
+"""
 AT_ONCE = MILLISECOND // 4
 """If FEWEST_AT_ONCE or more packets took at most this many ns per packet, their data was ready at the same time."""
 FEWEST_AT_ONCE = 4
