@@ -60,8 +60,8 @@ class HeldPacket:
 class Ordering:
     """Reads records ahead, and returns them sorted by time.
 
-    `is_growing`: true if the file is still being written. In this case, packets are returned at once until one is out of order,
-    to avoid a delay.
+    `is_growing`: true if the file is still being written. To avoid a delay, packets are then returned at once until one is out of
+    order.
     """
 
     def __init__(self, records: Records, flows: Flows, copies: Copies, share: Share | None, is_growing: bool) -> None:

@@ -28,14 +28,14 @@ from wiredoctor.core.waits import HeldRelease, Pace, Watch
 
 BEFORE: Final = 32
 AFTER: Final = 8
-"""The number of later gaps between segments that are compared with the gap before a segment.
+"""The number of later gaps between segments that are compared with the gap before the examined segment.
 
 BEFORE: the number of earlier gaps that are compared.
 """
 ALIKE: Final = 3
-"""A program writes at regular times if at least this many gaps between its segments are as long as the gap before a segment."""
+"""A program writes at regular times if at least this many gaps are as long as the gap before the examined segment."""
 ALL_ALIKE: Final = 2
-"""A program also writes at regular times if all gaps after a segment, at least this many, are as long as the gap before it.
+"""A program also writes at regular times if all gaps after the examined segment (at least this many) are as long as the gap before.
 
 The number is lower than ALIKE, because the stream may end soon after the segment.
 """

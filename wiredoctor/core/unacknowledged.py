@@ -241,7 +241,7 @@ class Repetitions:
         self.put_row(connection, direction, missing, NEVER, clock)
 
     def write_probes(self, connection: Connection, direction: i64, clock: i64) -> None:
-        """Write a direction's row for keep-alive probes without an answer, if the peer owed its sender the rest of a message."""
+        """Write a direction's row for unanswered keep-alive probes, if the peer still had to send the rest of a message."""
         own = connection.first if direction == 0 else connection.second
         if own.waits is None or own.waits.probing is None:
             return

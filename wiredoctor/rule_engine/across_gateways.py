@@ -296,7 +296,7 @@ def _until_retried(tries: list[_Try]) -> list[_Try]:
     """Return the tries for one exchange, but let a refused attempt last until the next try, because the gateway waited for the
     server.
 
-    This is done only if the next try goes to the same server, or comes after a pause as long as an earlier pause. Otherwise the
+    This is done only if the next try goes to the same server, or follows a pause that is as long as an earlier one. Otherwise the
     request may have waited in a queue.
     """
     made: list[_Try] = []

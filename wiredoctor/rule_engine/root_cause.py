@@ -244,9 +244,9 @@ def _waits(mine: pl.DataFrame, cause: pl.DataFrame, behind: CertainTries, *, in_
     """Return (candidate id, id of its cause) for candidates about a wait that the cause explains.
 
     A cause explains the wait only if the rest of the wait, after the cause had ended, was no longer than the cause. The cause
-    must belong to one of a gateway's tries for the client's exchange or, if `in_front` is true, to one of these tries or to the
-    exchange itself. If `in_front` is true, a cause that ends within BY_CLOSE after the client's close does not count: many
-    servers and proxies end their work, and respond, because of that close.
+    must belong to one of the gateway's tries for the client's exchange; if `in_front` is true, it may also belong to the exchange
+    itself. With `in_front`, a cause that ends within BY_CLOSE after the client's close does not count: many servers and proxies
+    end their work, and respond, because of that close.
     """
     key = _KEYS["exchange"]
     columns = (*key, "frame", "id", "start", "end")
