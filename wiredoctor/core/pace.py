@@ -35,7 +35,7 @@ BEFORE: the number of earlier gaps that are compared.
 ALIKE: Final = 3
 """A program writes at regular times if at least this many gaps are as long as the gap before the examined segment."""
 ALL_ALIKE: Final = 2
-"""A program also writes at regular times if all gaps after the examined segment (at least this many) are as long as the gap before.
+"""A program also writes at regular times if all later gaps (at least this many) are as long as the gap before the segment.
 
 The number is lower than ALIKE, because the stream may end soon after the segment.
 """

@@ -41,7 +41,7 @@ MOST_NAMED: Final = 64
 
 @mypyc_attr(acyclic=True)
 class SeenSyn:
-    """A recent SYN. `key`: its addresses and ports (packet.key_of). `connection`: None if another process analyzes it."""
+    """A recent SYN. `key`: its addresses and ports (packet.key_of). `connection`: its connection, or None if another process analyzes that."""
 
     def __init__(self) -> None:
         self.sequence: i64 = -1

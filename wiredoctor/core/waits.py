@@ -117,7 +117,7 @@ class Write:
         self.quiet: i64 = quiet
         """The time in ns since the peer's newest packet.
 
-        While a row about the segment is held, this is the minimum quiet time of another segment that counts as its copy.
+        While a row about the segment is held, another segment counts as its copy only after at least the same quiet time.
         """
         self.held: HeldRelease | None = None
         """The held row about the segment, if there is one."""
@@ -359,7 +359,7 @@ class Waits:
         """The frame number of this side's newest packet whose SACK option reports data after a gap."""
         self.sack_time: i64 = NEVER
         self.sack_start: i64 = NEVER
-        """The start offset of the first SACK block in the packet `sack_frame`: the newest data that the block reports."""
+        """The start offset of the first SACK block in the packet `sack_frame`; the first block reports the newest data."""
         self.sacked: list[int] = []
         """The ranges that this side has reported by SACK: start offset, end offset, start offset, end offset, ..."""
         self.zero_window: ClosedWindow | None = None

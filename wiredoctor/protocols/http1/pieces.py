@@ -52,7 +52,7 @@ class Flight:
     them.
 
     `bytes`: the number of content bytes. `ticks`: by how much the sender's clock advanced over the packets. `inside`: the flight
-    ends inside an event, and not only before its line end. `pause`: the frame and time of the last packet before the flight, if
+    ends inside an event, of which more is missing than the line break. `pause`: the frame and time of the last packet before the flight, if
     the application paused for a long time after it. `emptied`: that packet was small, so nothing was left to send. `rtt`: the
     round trip in ns at that time. `gap`: the time in ns before the flight. `gap_ticks`: by how much the sender's clock advanced
     in this time; NEVER if unknown.
