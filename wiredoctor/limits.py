@@ -248,8 +248,8 @@ CHUNK_LINE = Limit(
 )  # fmt: skip
 AHEAD = Limit(
     "bytes-behind-a-hole", "http", 16 * _MIB, "bytes",
-    "Bytes after a gap that are held until the missing bytes arrive. Beyond the limit, the missing bytes count as lost. Common "
-    "receive windows are smaller",
+    "Bytes after a gap that are held until the missing bytes arrive: more than common receive windows. Beyond the limit, the "
+    "missing bytes count as lost",
     "the missing bytes of {count:gap|gaps} count as lost, because {limit} of later data came before them",
 )  # fmt: skip
 BEHIND = Limit(

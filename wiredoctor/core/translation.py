@@ -41,7 +41,10 @@ MOST_NAMED: Final = 64
 
 @mypyc_attr(acyclic=True)
 class SeenSyn:
-    """A recent SYN. `key`: its addresses and ports (packet.key_of). `connection`: its connection, or None if another process analyzes that."""
+    """A recent SYN. `key`: its addresses and ports (packet.key_of).
+
+    `connection`: the connection that the SYN opened, or None if another process analyzes that connection.
+    """
 
     def __init__(self) -> None:
         self.sequence: i64 = -1

@@ -330,8 +330,8 @@ def _bytes(number: int) -> str:
 _MESSAGES: Mapping[str, str | Callable[[int, int], str]] = {
     "closed": "the connection was closed before a response came",
     "cut-short": "the response broke off when the connection was closed",
-    "websocket-cut": "the server closed the WebSocket without a Close frame, or reset it before the client had sent one, which "
-    "programs report as code 1006",
+    "websocket-cut": "the server closed the WebSocket without a Close frame, or reset it before the client had sent its Close "
+    "frame. Programs report both as code 1006",
     "tunnel-unanswered": "the tunnel was closed, and no data from the server had come through it",
     "tunnel-reset": "the server reset the tunnel, and the packets do not show why",
     "reset-doubted": "reset, but perhaps not by the host in the source address: this host goes on sending, or the RST has no ACK "

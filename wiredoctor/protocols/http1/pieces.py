@@ -52,10 +52,10 @@ class Flight:
     them.
 
     `bytes`: the number of content bytes. `ticks`: by how much the sender's clock advanced over the packets. `inside`: the flight
-    ends inside an event, of which more is missing than the line break. `pause`: the frame and time of the last packet before the flight, if
-    the application paused for a long time after it. `emptied`: that packet was small, so nothing was left to send. `rtt`: the
-    round trip in ns at that time. `gap`: the time in ns before the flight. `gap_ticks`: by how much the sender's clock advanced
-    in this time; NEVER if unknown.
+    ends inside an event, of which more is missing than the line break. `pause`: the frame and time of the last packet before the
+    flight, if the application paused for a long time after it. `emptied`: that packet was small, so nothing was left to send.
+    `rtt`: the round trip in ns at that time. `gap`: the time in ns before the flight. `gap_ticks`: by how much the sender's clock
+    advanced in this time; NEVER if unknown.
     """
 
     __slots__ = (
