@@ -26,9 +26,9 @@ from wiredoctor.core.records import ACROSS, LATEST, LEAST, SHUFFLED, Records
 from wiredoctor.core.segment import ACK, FIN, SYN
 
 FEW: Final = 5
-"""If this many packets have timestamps below an earlier maximum, the clock was set back, unless connections show otherwise."""
+"""If this many packets in a row have times below an earlier maximum, the clock was set back, unless connections show otherwise."""
 LONG: Final = 10_000_000
-"""If timestamps stay below an earlier maximum for this many ns, the clock was set back, unless connections show otherwise."""
+"""If times stay below an earlier maximum for this many ns, the clock was set back, unless connections show otherwise."""
 COMPARED: Final = 256
 """The maximum number of packets with later timestamps that one packet is compared with."""
 

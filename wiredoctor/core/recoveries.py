@@ -101,7 +101,7 @@ def try_again(
 
 
 def goes_on(own: Side, peer: Side, stall: Stall, segment: Segment) -> bool:
-    """Return whether a recorded stall of a side goes on although there was progress: a little new data of the peer.
+    """Return whether a recorded stall of a side goes on although the peer made a little progress by sending new data.
 
     The side's own data is still not acknowledged. Return False if the peer has sent a full segment or more, because the side may
     be waiting for that data.
