@@ -106,8 +106,8 @@ FOLDER_ENTRIES = Limit(
 UNPACKED = Limit(
     "unpacked", "capture", 2 * _GB, "bytes",
     "Disk space for all compressed captures together, or half of the free space in the temporary folder if that is "
-    "less: 10 GB of zeros compress to less than 1 MB of zstandard. `--max-spool` sets another bound. The report "
-    "begins with a line about each capture that was cut off",
+    "less. A small file may need much space: 10 GB of zeros compress to less than 1 MB of zstandard. `--max-spool` sets another "
+    "bound. The report begins with a line about each capture that was cut off",
 )  # fmt: skip
 
 # decode
@@ -230,8 +230,8 @@ FIRST_COPIES = Limit(
 )  # fmt: skip
 COMPARED = Limit(
     "compared-copies", "tcp", 64, "first copies",
-    "Earlier packets that are compared with a packet that may be a second copy: a super-segment of 64 kB covers 45 full "
-    "segments",
+    "Earlier packets that are compared with a packet that may be a second copy. There may be many, because a super-segment of "
+    "64 kB covers 45 full segments",
 )  # fmt: skip
 
 # http

@@ -253,7 +253,7 @@ def _repeated(
     connection.
 
     RFC 9112 section 9.3.2 requires a client to do that, so nothing is wrong. For each request, only the next answered request of
-    the same kind on another connection is examined, because there may be very many.
+    the same kind on another connection is examined, because there may be very many such requests.
     `left`, `connections`: the unjudged requests, and their connections.
     `answers`, `hosts`: all exchanges, among which are the repetitions, and the connections of these exchanges.
     """
