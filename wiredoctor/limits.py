@@ -90,12 +90,12 @@ def all_limits() -> dict[str, Limit]:
 
 PACKET = Limit(
     "packet", "capture", 262_144, "bytes",
-    "A record whose header claims more is damaged. Wireshark (WTAP_MAX_PACKET_SIZE_STANDARD) and libpcap (MAXIMUM_SNAPLEN) have "
-    "the same limit",
+    "A record whose header claims more than this is damaged. Wireshark (WTAP_MAX_PACKET_SIZE_STANDARD) and libpcap "
+    "(MAXIMUM_SNAPLEN) have the same limit",
 )  # fmt: skip
 BLOCK = Limit(
     "pcapng-block", "capture", 16 * _MIB, "bytes",
-    "A pcapng block whose header claims more is damaged. Wireshark (MAX_BLOCK_SIZE) has the same limit",
+    "A pcapng block whose header claims more than this is damaged. Wireshark (MAX_BLOCK_SIZE) has the same limit",
 )  # fmt: skip
 
 FOLDER_ENTRIES = Limit(
@@ -106,8 +106,8 @@ FOLDER_ENTRIES = Limit(
 UNPACKED = Limit(
     "unpacked", "capture", 2 * _GB, "bytes",
     "Disk space for all compressed captures together, or half of the free space in the temporary folder if that is "
-    "less: 10 GB of zeros compress to less than 1 MB of zstandard. `--max-spool` sets another bound. The report "
-    "begins with a line about each capture that was cut off",
+    "less. A small file may need much space: 10 GB of zeros compress to less than 1 MB of zstandard. `--max-spool` sets another "
+    "bound. The report begins with a line about each capture that was cut off",
 )  # fmt: skip
 
 # decode
@@ -134,8 +134,8 @@ DATAGRAMS = Limit(
 )  # fmt: skip
 DATAGRAM_BYTES = Limit(
     "incomplete-datagram-bytes", "decode", 16 * _MIB, "bytes",
-    "Bytes of datagrams with missing fragments, because fragments may be as large as 64 KiB",
-    "{limit} of datagrams with missing fragments are kept; the oldest were dropped, {count} of them",
+    "Bytes of datagrams with missing fragments. A limit on datagrams is not enough, because each may be as large as 64 KiB",
+    "{limit} of datagrams with missing fragments are kept; the {count} oldest were dropped",
 )  # fmt: skip
 TUNNELS = Limit(
     "fragmented-tunnels", "decode", 4_096, "datagrams",
@@ -188,8 +188,8 @@ COPIES = Limit(
 )  # fmt: skip
 REORDERED = Limit(
     "reordered", "tcp", 1 << 14, "packets",
-    "Packets held at a time to sort records that are up to 50 ms out of order, or 500 ms between interfaces, in "
-    "captures with such records",
+    "Packets held at a time if records must be sorted, because they are up to 50 ms out of order, or up to 500 ms between "
+    "interfaces",
 )  # fmt: skip
 SORTED_RUNS = Limit(
     "sorted-runs", "capture", 1 << 20, "runs of consecutive packets",
@@ -207,15 +207,15 @@ SORTED_LANES = Limit(
 PROMISED = Limit(
     "promised-numbers", "tcp", 1 << 14, "connections",
     "Connection numbers that are reserved at a time: while a SYN that reuses the ports of an earlier connection waits to be "
-    "sorted, the next number is reserved for its connection. No more packets than this can wait. Beyond the limit, the "
+    "sorted, the next number is reserved for its connection. Beyond the limit, the "
     "oldest reservation is dropped: its connection was probably never opened, for example because its SYN was a copy",
     "{count:connection|connections} may have a higher number than in Wireshark, because the numbers of {limit} were already "
     "reserved",
 )  # fmt: skip
 ICMP_ERRORS = Limit(
     "icmp-errors", "tcp", 100, "ICMP errors about a connection",
-    "A router reports each retransmission of a segment, and hosts give up after about 15: more are an attack, or "
-    "copies",
+    "A router reports each retransmission of a segment, and hosts give up after about 15 retransmissions. More errors are an "
+    "attack, or copies",
     "{limit} are read; {count:later one was|later ones were} left out",
 )  # fmt: skip
 UNACKNOWLEDGED = Limit(
@@ -225,13 +225,13 @@ UNACKNOWLEDGED = Limit(
 )  # fmt: skip
 FIRST_COPIES = Limit(
     "first-copies", "tcp", 1 << 16, "packets",
-    "Repeated bytes are compared with those of this many earlier packets: lost segments are retransmitted within "
+    "Earlier packets with which repeated bytes are compared. More are not needed, because lost segments are retransmitted within "
     "seconds",
 )  # fmt: skip
 COMPARED = Limit(
     "compared-copies", "tcp", 64, "first copies",
-    "Earlier packets that are compared with a packet that may be a second copy: a super-segment of 64 kB covers 45 full "
-    "segments",
+    "Earlier packets that are compared with a packet that may be a second copy. There may be many, because a super-segment of "
+    "64 kB covers 45 full segments",
 )  # fmt: skip
 
 # http
@@ -248,8 +248,8 @@ CHUNK_LINE = Limit(
 )  # fmt: skip
 AHEAD = Limit(
     "bytes-behind-a-hole", "http", 16 * _MIB, "bytes",
-    "Bytes after a gap that are held until the missing bytes arrive. Beyond the limit, the missing bytes count as lost. Common "
-    "receive windows are smaller",
+    "Bytes after a gap that are held until the missing bytes arrive: more than common receive windows. Beyond the limit, the "
+    "missing bytes count as lost",
     "the missing bytes of {count:gap|gaps} count as lost, because {limit} of later data came before them",
 )  # fmt: skip
 BEHIND = Limit(
@@ -260,8 +260,8 @@ BEHIND = Limit(
 )  # fmt: skip
 TLS_HELLO = Limit(
     "tls-hello", "http", 16 * _KIB, "bytes",
-    "Bytes of TLS records within which a hello must be complete: common ones have 200 to 2,000; a few, with "
-    "old session tickets, have more",
+    "Bytes of TLS records within which a hello must be complete: common hellos have 200 to 2,000 bytes, and a few with old "
+    "session tickets have more",
 )  # fmt: skip
 PIPELINED = Limit(
     "waiting-requests", "http", 4_096, "requests",
@@ -270,8 +270,8 @@ PIPELINED = Limit(
 )  # fmt: skip
 INTERIM = Limit(
     "interim-responses", "http", 1_000, "interim responses",
-    "Interim responses listed per exchange: a server that sends one every second takes a quarter of an hour for "
-    "this many",
+    "Interim responses listed per exchange: a server that sends one every second takes a quarter of an hour to "
+    "reach the limit",
     "{limit} are listed per exchange; {count:more was|more were} left out",
 )  # fmt: skip
 TRAILER = Limit(
@@ -289,17 +289,17 @@ KEPT = Limit(
     "Bytes of all connections that wait for missing bytes, for the other direction, or for the end of a header section. "
     "Connections are divided into 64 groups as for `open-connections`, and each group has 1/64 of the limit. If a group is full, "
     "the bytes that have waited longest in it are read without further waiting",
-    "{count:connection was|connections were} read with gaps because {limit} were waiting for missing bytes",
+    "{count:connection was|connections were} read with gaps, because {limit} of data were waiting for missing bytes",
 )  # fmt: skip
 TEXT = Limit(
     "text", "http", 8 * _KIB, "bytes",
     "Bytes of a request target, or of a field that reports and rules compare, such as Host or Server: RFC 9112 "
-    "section 3 recommends support for request lines of at least 8,000, and many servers refuse more",
+    "section 3 recommends support for request lines of at least 8,000 bytes, and many servers refuse more",
     "{count:header section has|header sections have} a target or field longer than {limit}, which was truncated",
 )  # fmt: skip
 DECODERS = Limit(
     "decoders", "http", 256, "compressed event streams",
-    "Compressed event streams decoded at the same time to count their events: 50 kB each. The events of further "
+    "Compressed event streams decoded at the same time to count their events; each takes 50 kB. The events of further "
     "streams are not counted",
     "the events of {count:stream|streams} were not counted, because {limit} were being decoded",
 )  # fmt: skip
@@ -334,38 +334,38 @@ FINDINGS = Limit(
 )  # fmt: skip
 UNJUDGED = Limit(
     "not-judged", "rules", 10_000, "exchanges and connections",
-    "Exchanges and connections that are listed because they did not end as they should and no finding explains "
-    "them, the worst reasons first; all are counted",
+    "Exchanges and connections that are listed because they did not end normally and no finding explains them, the worst "
+    "reasons first; all are counted",
 )  # fmt: skip
 SUSPECTS = Limit(
     "suspects", "rules", 200_000, "exchanges, and as many connections",
     "Exchanges of a live capture that may have failed, and the same number of connections, kept until the end with 300 "
-    "bytes each. Later ones are missing from the list of what could not be judged",
+    "bytes each. If there are more, the later ones are missing under \"Not judged\"",
 )  # fmt: skip
 CANDIDATES_HELD = Limit(
     "candidates-held", "rules", 16_384, "candidates",
-    "Candidates with their evidence in memory until the end of the capture; further ones go to a temporary file: "
-    "about 1 kB each",
+    "Candidates that are kept in memory until the end of the capture, about 1 kB each with their evidence. Further candidates "
+    "go to a temporary file",
 )  # fmt: skip
 SETTLED_CANDIDATES = Limit(
     "settled-candidates", "rules", 2_000, "candidates",
-    "Reported candidates of a live capture that are kept while their connections continue: a stall that is found later may "
-    "have begun before them, or may have the same cause",
+    "Reported candidates of a live capture that are kept while their connections continue, because a stall that is found "
+    "later may have begun earlier, or may have the same cause",
 )  # fmt: skip
 LIVE_PAIRED = Limit(
     "live-paired", "rules", 8_192, "exchanges",
-    "Exchanges of a live capture, the newest ones, that are searched for the cause of a gateway's failure. A search takes a "
-    "twentieth of a second. If the cause is not found while the failed exchange is one of them, only the final report names the "
-    "cause",
+    "The newest exchanges of a live capture, which are searched for the causes of a gateway's failures. A search takes a "
+    "twentieth of a second. If the cause of a failure is not found while the failed exchange is among the newest, only the final "
+    "report names it",
 )  # fmt: skip
 SUMMARIES_TOGETHER = Limit(
     "summaries-together", "rules", 200_000, "connections and exchanges",
-    "Up to this number, rules that read all connections and exchanges run at the same time, which is faster. If there are "
-    "more, these rules run one after the other",
+    "Up to this number of connections and exchanges, rules that read all of them run at the same time, which is faster. If there "
+    "are more, these rules run one after the other",
 )  # fmt: skip
 LIVE_CANDIDATES_HELD = Limit(
     "live-candidates-held", "rules", 2_048, "candidates",
-    "Candidates of a live capture in memory: a live capture should use no more memory after a day than after five minutes",
+    "Candidates of a live capture that are kept in memory: it should use no more memory after a day than after five minutes",
 )  # fmt: skip
 ROWS_HELD = Limit(
     "rows-held", "report", 16_384, "finished rows of a table",
@@ -382,12 +382,12 @@ FINISHED_AT_ONCE = Limit(
 )  # fmt: skip
 HAR_BODY = Limit(
     "har-body", "report", 16 * _MIB, "bytes",
-    "Longer bodies are left out of a HAR file, and a comment says so: programs that show HAR files hold all bodies in memory",
+    "Programs that show HAR files hold all bodies in memory, so longer bodies are left out, and a comment in the file says so",
 )  # fmt: skip
 ANONYMIZED = Limit(
     "anonymized", "anonymizing", 32 * _MIB, "bytes",
     "Bytes of packets that can be anonymized; larger captures are refused. Originals and replacements "
-    "are held in memory several times, 20 bytes for each byte of a packet",
+    "are held in memory several times, and take 20 bytes for each byte of a packet",
 )  # fmt: skip
 ANONYMIZED_STREAMS = Limit(
     "anonymized-streams", "anonymizing", 256 * _MIB, "bytes",

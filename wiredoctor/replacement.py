@@ -1,6 +1,6 @@
 """Replace a file completely or not at all: write a new file next to it, then give that file the name of the old one.
 
-A command may run as root while others own the folder that it writes to. Therefore a path is resolved once, one component at a
+A command may run as root and write to a folder of another user. Therefore a path is resolved once, one component at a
 time, and only along symbolic links of the effective user or of root. All later steps are relative to the open folder.
 """
 

@@ -21,9 +21,10 @@ from wiredoctor.replacement import room_needed
 from wiredoctor.tables import MESSAGE_BITS, SMALL, Table
 
 MIN_WRITTEN = 4_096
-"""The minimum number of rows in each write to a file, except for the last one. Smaller data frames are joined before that.
+"""The minimum number of rows in each write to a file, except for the last one.
 
-Larger data frames are written one by one, because joining them needs twice the memory.
+Smaller data frames are joined before they are written. Larger ones are written one by one, because joining them needs twice the
+memory.
 """
 
 LOOSE = 64

@@ -112,7 +112,7 @@ class Message:
     """The captured part of a message.
 
     `begin`, `head_end` and `end` are offsets in the bytes that are passed to the reader. `offset` and `end_offset` are offsets in
-    the TCP stream, like ACK numbers. Over plain TCP, both count the same bytes.
+    the TCP stream, like ACK numbers. Over plain TCP, both kinds of offsets count the same bytes.
     """
 
     def __init__(self, number: i64, head: Head, target: bytes, length: i64) -> None:

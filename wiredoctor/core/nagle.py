@@ -1,9 +1,9 @@
 """Prove that a side does not use Nagle's algorithm (RFC 9293 section 3.7.4), and find its tail loss probes.
 
 A side is one end of a connection. If it sends a small segment while an earlier small one is unacknowledged, it has disabled the
-algorithm. No ACK had passed the capture point by then, so none had reached the side. But a capture may swap packets that are
-close together. Therefore the proof only counts in two cases: no ACK follows within a millisecond, or the next ACK also covers the
-later segment, so this ACK cannot have been sent before that segment.
+algorithm: when it sent the segment, no ACK had passed the capture point, so none had reached the side. But a capture may swap
+packets that are close together. Therefore the proof only counts in two cases: no ACK follows within a millisecond, or the next
+ACK also covers the later segment, so this ACK cannot have been sent before that segment.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ Linux has two timers that may send a segment then. Both take longer: the cork ti
 probe.
 """
 MAX_CLAIMS: Final = 1_024
-"""The maximum number of undecided claims (`settle_claims`) besides the first. It is only reached if timestamps do not advance."""
+"""The maximum number of undecided claims that Nagle's algorithm is off (`settle_claims`), not counting the first.
+
+The maximum is only reached if timestamps do not advance.
+"""
 
 
 def nagle_of(own: Side) -> Nagle:
@@ -59,7 +62,7 @@ def settle_claims(nagle: Nagle, acknowledged: i64, clock: i64) -> None:
 
 
 def drop_claims(nagle: Nagle, acknowledged: i64) -> None:
-    """Drop the first claim, and all others that this ACK refutes. The first of the remaining claims takes its place.
+    """Drop the first claim, and all others that an ACK up to `acknowledged` refutes. The next claim becomes the first.
 
     `acknowledged`: the offset up to which the peer has acknowledged data. For claims, see `settle_claims`.
     """
@@ -122,8 +125,8 @@ def is_off(nagle: Nagle, clock: i64) -> bool:
 def watch_probe(own: Side, peer: Side, packet: Packet, segment: Segment, least: i64, longest: i64) -> None:
     """Store a small segment if it may be a tail loss probe of its sender.
 
-    A probe is sent one round trip plus `least` to `longest` ns after a small segment that is alone in flight (RFC 8985 section
-    7.2; tcp_send_loss_probe in net/ipv4/tcp_output.c of Linux).
+    A probe follows a small segment that is alone in flight. The time between them is one round trip plus a delay of `least` to
+    `longest` ns (RFC 8985 section 7.2; tcp_send_loss_probe in net/ipv4/tcp_output.c of Linux).
     """
     data = own.previous
     if data is None or not data.small or data.end <= peer.acknowledged or segment.retransmission:

@@ -26,10 +26,9 @@ from wiredoctor.core.records import ACROSS, LATEST, LEAST, SHUFFLED, Records
 from wiredoctor.core.segment import ACK, FIN, SYN
 
 FEW: Final = 5
-"""At least this many packets in a row with earlier times mean that the clock was set back, unless connections show otherwise."""
+"""If this many packets in a row have times below an earlier maximum, the clock was set back unless connections show otherwise."""
 LONG: Final = 10_000_000
-"""Packets with earlier times that span at least this many ns mean that the clock was set back, unless connections show otherwise.
-"""
+"""If times stay below an earlier maximum for this many ns, the clock was set back, unless connections show otherwise."""
 COMPARED: Final = 256
 """The maximum number of packets with later timestamps that one packet is compared with."""
 
@@ -61,8 +60,8 @@ class HeldPacket:
 class Ordering:
     """Reads records ahead, and returns them sorted by time.
 
-    `is_growing`: true if the file is still being written. In this case, packets are returned at once until one is out of order,
-    to avoid a delay.
+    `is_growing`: true if the file is still being written. To avoid a delay, packets are then returned at once until one is out of
+    order.
     """
 
     def __init__(self, records: Records, flows: Flows, copies: Copies, share: Share | None, is_growing: bool) -> None:

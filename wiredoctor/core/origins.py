@@ -1,9 +1,9 @@
 """Determine who ended a connection: the host in the source address of a FIN or RST, or a device on the path.
 
-An intrusion prevention system, a firewall or a load balancer can send a FIN or RST with the address of either host. There are six
-signs: the time to live does not fit the host; the IP identification does not fit; the host continues to send; the packet came too
-early for a reply of the host; a FIN lacks the timestamps option; the sequence number is ahead of the host's data. Each sign may
-occur by chance, so two are required.
+An intrusion prevention system, a firewall or a load balancer can send a FIN or RST with the address of either host. Six signs
+suggest that: the time to live does not fit the host; the IP identification does not fit; the host continues to send; the packet
+came too early for a reply of the host; a FIN lacks the timestamps option; the sequence number is ahead of the host's data. Each
+sign may occur by chance, so two are required.
 
 `Side.ip` holds the newest time to live and IP identification of a side, so checking a packet takes one comparison. `Side.path`
 holds unusual changes of these two values.
@@ -47,7 +47,9 @@ An offload super-segment, which becomes several packets after the capture point,
 SMALL_SEGMENT: Final = 536
 """The size in bytes of the smallest usual segments (RFC 9293 section 3.7.1)."""
 NEAR_TTL: Final = 2
-"""The maximum difference in hops that a change of the path may explain. A larger one is a sign that another device sent a packet.
+"""The maximum difference of times to live that a changed path may explain.
+
+A larger difference is a sign that another device sent the packet.
 
 With a sign that a changed path does not explain (NOT_BY_PATH), any difference counts as one more sign. A changed path may explain
 why a packet is ahead (earlier packets did not pass the capture point), or too early (the earlier path was slower).
@@ -125,7 +127,7 @@ def note_rest(own: Side, time: i64, rest: i64) -> None:
 def add_signs(connection: Connection, own: Side, packet: Packet, segment: Segment, known: Signs | None) -> Signs | None:
     """Return the evidence that a FIN or RST was not sent by the host in its source address; None if there is none.
 
-    `known`: the evidence from earlier packets of the same burst, or None. New evidence is added to it.
+    `known`: the evidence from earlier FINs or RSTs of the same burst, or None. New evidence is added to this object.
     """
     peer = connection.second if own is connection.first else connection.first
     found: i64 = 0
@@ -374,7 +376,7 @@ def fin_origin(own: Side, peer: Side, closing: Close) -> i64:
     """Return who sent the first FIN of a side: ENDPOINT, BETWEEN, DOUBTFUL or UNKNOWN (see `origin_of`).
 
     Bytes after the FIN show that the side continued. If the peer acknowledges these bytes, the FIN did not reach the peer and
-    ended nothing; then return UNKNOWN.
+    ended nothing. Return UNKNOWN in this case.
     """
     if closing.fin_ip == NEVER or peer.acknowledged > closing.fin_offset + 1:
         return UNKNOWN

@@ -1,4 +1,4 @@
-"""Decide whether a segment that was sent when a delayed ACK arrived had waited for that ACK, or was written at that time.
+"""Decide whether a segment sent at the arrival of a delayed ACK had waited for that ACK, or was only written at that time.
 
 A gap is the time between two segments with new data of one side. If a pure ACK promptly acknowledged the first segment, nothing
 held the second one back, so the program chose the length of the gap. If a program chose several equally long gaps, it writes at
@@ -28,14 +28,14 @@ from wiredoctor.core.waits import HeldRelease, Pace, Watch
 
 BEFORE: Final = 32
 AFTER: Final = 8
-"""The number of later gaps between segments that are compared with the gap before a segment.
+"""The number of later gaps between segments that are compared with the gap before the examined segment.
 
 BEFORE: the number of earlier gaps that are compared.
 """
 ALIKE: Final = 3
-"""A program writes at regular times if at least this many gaps between its segments are as long as the gap before a segment."""
+"""A program writes at regular times if at least this many gaps are as long as the gap before the examined segment."""
 ALL_ALIKE: Final = 2
-"""A program also writes at regular times if all gaps after a segment, at least this many, are as long as the gap before it.
+"""A program also writes at regular times if all later gaps (at least this many) are as long as the gap before the segment.
 
 The number is lower than ALIKE, because the stream may end soon after the segment.
 """
@@ -132,7 +132,7 @@ def note_gap(own: Side, gap: i64, after_ack: i64, segment: Segment) -> None:
 
 
 def count_alike(own: Side, gap: i64) -> i64:
-    """Return how many recent gaps between segments are about as long as `gap` (ns), if the program chose their lengths."""
+    """Return how many of the recent gaps whose length the program chose are about as long as `gap` (ns)."""
     count: i64 = 0
     if own.waits is not None and own.waits.pace is not None and not uses_nagle(own.waits.pace):
         for one in own.waits.pace.gaps:
@@ -142,7 +142,7 @@ def count_alike(own: Side, gap: i64) -> i64:
 
 
 def usual_gap(own: Side, gap: i64) -> i64:
-    """Return the median of the recent gaps that are shorter than `gap` (ns), if the program chose their lengths.
+    """Return the median of the recent gaps whose length the program chose and that are shorter than `gap` (ns).
 
     A program probably wrote a held-back segment this long after the previous data, although the segment was sent only after
     `gap`. Gaps after held-back segments do not count, because those segments were written before they were sent. Return NEVER if

@@ -102,7 +102,7 @@ class HttpConnection:
         """The number of requests that have ended while their responses have not."""
         self.clock: i64 = NEVER
         self.rtt_own: i64 = NEVER
-        """The round trip in ns to the sender of the message that begins now, measured before this message."""
+        """The round trip in ns to the sender of the current message, as measured before the message began."""
         self.rtt_peer: i64 = NEVER
         """The round trip in ns to the receiver of the current message, as measured before the message began."""
         self.gap_time: i64 = NEVER

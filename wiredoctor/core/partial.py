@@ -27,7 +27,7 @@ class Partial:
         self.tail: bytes = b""
         """The last three bytes."""
         self.has_line: bool = False
-        """True if the bytes so far contain a line end."""
+        """True if the bytes so far contain a line break."""
         self.offset: i64 = offset
         self.wire_offset: i64 = found.wire(offset)
         self.frame: i64 = found.frame

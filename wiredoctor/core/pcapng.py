@@ -30,7 +30,7 @@ ENHANCED: Final = 6
 SMALLEST: Final = 12
 """The size in bytes of a block without content."""
 ENHANCED_FIXED: Final = 32
-"""The size in bytes of an Enhanced Packet Block without packet and options."""
+"""The size in bytes of an Enhanced Packet Block with neither packet data nor options."""
 SIMPLE_FIXED: Final = 16
 SECTION_FIXED: Final = 28
 FAR: Final = 9_000_000_000
@@ -227,8 +227,8 @@ class PcapngRecords(Records):
     def change_clock(self, interface: i64, high: i64, low: i64) -> None:
         """Set `clock` to the clock of an interface.
 
-        `high` and `low`: the upper and lower 32 bits of a packet's timestamp. It becomes the time of the first packet if that is
-        unknown.
+        `high` and `low`: the upper and lower 32 bits of a packet's timestamp. If no earlier packet had a timestamp, this one
+        becomes the time of the first packet.
         """
         described = self.interfaces[interface]
         if self.times.first is None:
@@ -270,7 +270,7 @@ class PcapngRecords(Records):
         return True
 
     def add_interface(self, interface: Interface) -> None:
-        """Add an interface to the section. An interface that continues one of the previous section keeps its number."""
+        """Add an interface to the section. If it continues an interface of the previous section, the number stays the same."""
         if self.known < len(self.interfaces):
             if self.interfaces[self.known] == interface:
                 self.known += 1

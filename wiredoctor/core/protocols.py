@@ -35,7 +35,7 @@ class Cuts:
 
 
 def recognize(talk: HttpConnection, reader: Reader, data: bytes) -> None:
-    """Recognize a protocol other than HTTP/1 by a direction's first payload. If found, stop reading HTTP in that direction."""
+    """Recognize a protocol other than HTTP/1 by a direction's first payload. If there is one, stop reading HTTP there."""
     if talk.client >= 0:
         return
     if data[:3] in (b"PRI", b"\x00\x00\x12", b"\x00\x00\x18"):

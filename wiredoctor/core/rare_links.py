@@ -155,7 +155,7 @@ def frame_relay(layers: Layers, block: bytes) -> i64:
 
 
 def prism(layers: Layers, block: bytes) -> i64:
-    """Read a Prism or AVS header (LINKTYPE_IEEE802_11_PRISM, _AVS). Its second word is its length, in either byte order."""
+    """Read a Prism or AVS header (LINKTYPE_IEEE802_11_PRISM, _AVS). The second word is the length, in either byte order."""
     if not layers.has(8):
         return layers.refuse(CUT_LINK)
     size = min(u32(block, layers.at + 4), u32_little(block, layers.at + 4))

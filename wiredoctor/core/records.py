@@ -144,7 +144,7 @@ class Times:
         self.is_shuffled = True
 
     def change_interface(self, packet: Packet) -> None:
-        """Set `of_interface` for a packet that is from another interface than the previous packet."""
+        """Set `of_interface` for a packet whose interface differs from that of the previous packet."""
         interface = packet.interface
         if self.latest - packet.time > LEAST and not self.is_ordered:
             self.is_shuffled = True

@@ -101,7 +101,7 @@ def try_again(
 
 
 def goes_on(own: Side, peer: Side, stall: Stall, segment: Segment) -> bool:
-    """Return whether a recorded stall of a side goes on, although there was progress: only the peer sent a little new data.
+    """Return whether a recorded stall of a side goes on although the peer made a little progress by sending new data.
 
     The side's own data is still not acknowledged. Return False if the peer has sent a full segment or more, because the side may
     be waiting for that data.
@@ -112,7 +112,7 @@ def goes_on(own: Side, peer: Side, stall: Stall, segment: Segment) -> bool:
 
 
 def ends_body(connection: Connection, peer: Side, segment: Segment) -> bool:
-    """Return whether a FIN ends the body of a response without an announced end, and the peer has not closed before it."""
+    """Return whether a FIN ends the body of a response without an announced end, and the peer has not closed yet."""
     content = connection.http
     if content is None or peer.close is not None:
         return False
@@ -126,7 +126,7 @@ def ends_body(connection: Connection, peer: Side, segment: Segment) -> bool:
 
 
 def has_lost_answer(connection: Connection, own: Side, segment: Segment) -> bool:
-    """Return whether a packet shows that its sender, `own`, sent bytes that were not captured, to a peer that has not closed."""
+    """Return whether a packet shows that earlier bytes of its sender, `own`, were not captured, and the peer has not closed."""
     peer = connection.second if own is connection.first else connection.first
     return segment.highest_before != NEVER and segment.offset > segment.highest_before and peer.close is None
 
@@ -134,8 +134,8 @@ def has_lost_answer(connection: Connection, own: Side, segment: Segment) -> bool
 def answered_again(connection: Connection, stall: Stall) -> bool:
     """Return whether the server sent its SYN-ACK again during a stall, although the client had acknowledged it before.
 
-    Either the server had dropped the client's ACK and the data after it because its listen queue was full, or both packets were
-    lost.
+    Either the server had dropped the client's ACK and the data after it because its listen queue was full, or the
+    path lost both.
     """
     oddities = connection.oddities
     return oddities is not None and oddities.late_answer_frame > stall.progress_frame
@@ -210,7 +210,7 @@ def had_both_copies(own: Side, stall: Stall, packet: Packet, segment: Segment) -
 
     If there were several retransmissions, the ACK must echo the timestamp of the first: then the later ones had not arrived yet.
     The ACK must have no data, and its sequence number must show that its sender, `own`, has sent nothing that was lost before the
-    capture point. Then `own` had not responded to the data before, because the data was late or the response was not ready.
+    capture point. In this case, `own` had not responded to the data earlier: the data was late, or the response was not ready.
     """
     answers_first = stall.tries == 1 or (stall.first_stamp != NEVER and clocks.echo_of(packet) == stall.first_stamp)
     is_doubled = packet.dsack and answers_first and not stall.is_first_copy

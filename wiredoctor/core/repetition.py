@@ -187,7 +187,7 @@ def find_rest(connection: Connection, own: Previous, peer: Previous | None, repe
 
 
 def is_answer(own: Previous, peer: Previous | None, first: i64) -> bool:
-    """Return whether the newest payload before repeated data was first sent came from the peer.
+    """Return whether the peer sent the newest payload before the first transmission of repeated data.
 
     `first`: the frame number of the first unacknowledged segment.
     """

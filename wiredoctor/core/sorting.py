@@ -131,9 +131,9 @@ class Lanes:
             self.tails[self.current] = self.tail
 
     def begin_run(self, frame: i64, start: i64, time: i64) -> None:
-        """Begin a run with a packet of time `time`.
+        """Begin a run with the packet captured at `time` (ns).
 
-        It belongs to the lane whose last packet precedes this time most closely, or to a new lane if there is none.
+        The run belongs to the lane whose last packet precedes this time most closely, or to a new lane if there is none.
         """
         self.end_run()
         run = len(self.starts)
@@ -176,7 +176,7 @@ class Lanes:
 
     @property
     def first_time(self) -> int | None:
-        """The earliest time in ns since 1970; None if no packet has a timestamp."""
+        """The time of the earliest packet in ns since 1970; None if no packet has a timestamp."""
         first = self.records.times.first
         return None if first is None else first + min(self.first_times)
 
@@ -210,7 +210,7 @@ class LaneRecords(Records):
         return True
 
     def begin_run(self) -> None:
-        """Continue at the next run."""
+        """Continue at the next run (consecutive packets) of the lane."""
         inner, lanes = self.inner, self.lanes
         start, frame = lanes.starts[self.run], lanes.frames[self.run]
         inner.block_size = self.block_size
@@ -297,7 +297,7 @@ class SortedRecords(ChainRecords):
         return file
 
     def hand_out(self, packet: Packet, file: ChainFile) -> None:
-        """Set the packet's frame number and time. Record if the packet precedes the previous packet in the file."""
+        """Set the packet's frame number and time. Record that it was moved if it precedes the previous one in the file."""
         if file.records.frame < self.own_frame:
             self.moved = self.frame + 1
             self.times.shuffled.keep(Step(self.frame, self.times.last, self.moved, packet.time))

@@ -195,7 +195,7 @@ class Stalls:
         """Hold the row of a small segment that may have waited for the delayed ACK of another small one.
 
         Later gaps between segments may show that the program writes at regular times. No row is held if this is already known, if
-        the receiver responded to the data on another connection, or if the program wrote the same to several receivers.
+        the receiver responded to the data on another connection, or if the program wrote the same data to several receivers.
         """
         gap = packet.time - data.time
         alike = pace.count_alike(own, gap)
@@ -477,5 +477,5 @@ def is_http(segment: Segment) -> bool:
 
 
 def is_unread(packet: Packet, segment: Segment) -> bool:
-    """Return whether the snap length cut off the bytes that show to which message a segment belongs and where it ends."""
+    """Return whether the snap length cut off bytes that show to which message a segment belongs and where the message ends."""
     return segment.part.unread or (not segment.part.http and packet.captured < packet.length)

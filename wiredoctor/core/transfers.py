@@ -32,11 +32,11 @@ A sender may send ten segments before the first ACK (RFC 6928). Shorter bodies n
 part of the first round trip.
 """
 LEAST: Final = 40
-"""The minimum number of segments of a long body; a body with fewer segments ends in slow start."""
+"""The minimum number of segments of a long body; a shorter body ends while its sender is still in slow start."""
 MAX_ROUNDS: Final = 1024
 """The maximum number of round trips whose bytes in flight are stored.
 
-If there are more, those of every second (fourth, eighth, ...) are stored.
+If there are more round trips, only every second (fourth, eighth, ...) of them is stored.
 """
 FEWEST_ROUNDS: Final = 10
 SELDOM: Final = 4
@@ -139,9 +139,9 @@ class Transfer:
         self.way: i64 = 0
         """The round trip in ns from the capture point to the sender."""
         self.longest_way: i64 = LONGEST
-        """The upper bound of `way` in ns: within this time, the sender reacted to an ACK without which it could not send."""
+        """The upper bound of `way` in ns: the shortest time from an ACK that made room in the window to data that fills it."""
         self.has_doubt: bool = False
-        """True if `longest_way` was much less than any measured round trip.
+        """True if `longest_way` was ever more than a tenth below the measured round trip.
 
         Then it is uncertain which ACKs had reached the sender.
         """
@@ -206,7 +206,7 @@ class Transfer:
             self.rtt = min(add_round_trips(self.way, segment.rtt_peer), LONGEST)
 
     def wait(self, previous: Previous, own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
-        """Record why a segment came some time after the previous one: it waited for an ACK, or the application paused."""
+        """Record why a segment did not follow the previous one at once: it waited for an ACK, or the application paused."""
         known, now = self.known, self.round
         now.bursts += 1
         gap = packet.time - previous.time
@@ -311,7 +311,7 @@ class Transfer:
     def keep_flight(self, flight: i64) -> None:
         """Store the bytes in flight in a round trip.
 
-        If there are many round trips, store those of every second (fourth, eighth, ...) only.
+        If there are many round trips, only every second (fourth, eighth, ...) of them is stored.
         """
         self.skipped += 1
         if self.skipped < self.stride:

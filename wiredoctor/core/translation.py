@@ -10,8 +10,8 @@ sequence number and TSval only by chance. Without timestamps, both SYN-ACKs must
 of the second leg is captured first, because it is translated on its way back.
 
 The first leg is kept, because its client is the host whose logs and users report the problem. In the second leg, all clients of a
-masquerading router have the same address. Nothing else is lost: both legs have the same packets, and the router usually adds less
-than a millisecond.
+masquerading router have the same address. Nothing is lost without the second leg: both legs have the same packets, and the
+router usually adds less than a millisecond.
 """
 
 from __future__ import annotations
@@ -41,7 +41,10 @@ MOST_NAMED: Final = 64
 
 @mypyc_attr(acyclic=True)
 class SeenSyn:
-    """A recent SYN. `key`: its addresses and ports (packet.key_of). `connection`: None if another process analyzes it."""
+    """A recent SYN. `key`: its addresses and ports (packet.key_of).
+
+    `connection`: the connection that the SYN opened, or None if another process analyzes that connection.
+    """
 
     def __init__(self) -> None:
         self.sequence: i64 = -1
@@ -99,7 +102,7 @@ class Translation:
     def __init__(self) -> None:
         self.syns: list[SeenSyn | None] = [None] * SLOTS
         self.pending: OrderedDict[int, list[Leg]] = OrderedDict()
-        """Legs that are not proved yet, by the sequence number before the one that their SYN-ACKs acknowledge."""
+        """Legs that are not proved yet. The key is the number that their SYN-ACKs acknowledge, minus 1."""
         self.syn: SeenSyn | None = None
         """The current SYN, unless it may open a second leg."""
         self.leg: Leg | None = None
@@ -160,7 +163,7 @@ class Translation:
                 self.leave_out(leg)
 
     def enter(self, connection: Connection, packet: Packet) -> None:
-        """Store the connection of the current SYN. If the SYN is proved to open a second leg, mark the connection as one."""
+        """Store the connection of the current SYN. If the SYN is proved to open a second leg, mark the connection as such."""
         if self.syn is not None:
             self.syn.connection = connection
         leg = self.leg

@@ -241,7 +241,7 @@ class Repetitions:
         self.put_row(connection, direction, missing, NEVER, clock)
 
     def write_probes(self, connection: Connection, direction: i64, clock: i64) -> None:
-        """Write a direction's row for keep-alive probes without an answer, if the peer owed its sender the rest of a message."""
+        """Write a direction's row for unanswered keep-alive probes, if the peer still had to send the rest of a message."""
         own = connection.first if direction == 0 else connection.second
         if own.waits is None or own.waits.probing is None:
             return
@@ -422,7 +422,7 @@ def misses_acks(repetition: Repetition) -> bool:
     """Return whether even small ACKs seem not to reach a side that repeats acknowledged data.
 
     The side must have sent the data at least REPEATS times, at least once after the peer's first ACK without data. If the peer
-    has sent no such ACK, one more time is required.
+    has sent no such ACK, the side must have sent the data more than REPEATS times.
     """
     least = repetition.copies_before_ack if repetition.copies_before_ack else REPEATS
     return repetition.was_acknowledged and repetition.copies >= REPEATS and repetition.copies > least

@@ -117,7 +117,7 @@ class Write:
         self.quiet: i64 = quiet
         """The time in ns since the peer's newest packet.
 
-        While a row about the segment is held, this is the minimum quiet time of another segment that counts as its copy.
+        While a row about the segment is held, another segment counts as its copy only after at least the same quiet time.
         """
         self.held: HeldRelease | None = None
         """The held row about the segment, if there is one."""
@@ -148,7 +148,8 @@ class Pace:
         self.is_torn: bool = False
         """True if bytes of this side's stream were not captured. They may include segments that show regular writes."""
         self.chances: i64 = 0
-        """The number of segments that just followed a delayed ACK while it was unknown whether this side uses Nagle's algorithm.
+        """The number of segments that came just after a delayed ACK while it was unknown whether this side uses Nagle's
+        algorithm.
         """
         self.held: list[HeldRelease] = []
         self.watch: Watch | None = None
@@ -290,7 +291,7 @@ class Repetition:
         self.was_reset: bool = False
         """True if the peer answered the data with the RST of a host that does not know the connection."""
         self.is_answer: bool = False
-        """True if the newest payload before the data was first sent came from the peer, so the data may answer it."""
+        """True if the peer sent the newest payload before the first transmission of the data, so the data may answer it."""
         self.copies: i64 = 1
         """The number of known captured copies of the data, including the first; 0 for missing data (unacknowledged.py)."""
         self.length: i64 = 0
@@ -358,7 +359,7 @@ class Waits:
         """The frame number of this side's newest packet whose SACK option reports data after a gap."""
         self.sack_time: i64 = NEVER
         self.sack_start: i64 = NEVER
-        """The start offset of the first SACK block in the packet `sack_frame`: the newest data that the block reports."""
+        """The start offset of the first SACK block in the packet `sack_frame`; the first block reports the newest data."""
         self.sacked: list[int] = []
         """The ranges that this side has reported by SACK: start offset, end offset, start offset, end offset, ..."""
         self.zero_window: ClosedWindow | None = None

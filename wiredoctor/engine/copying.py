@@ -34,7 +34,7 @@ _PACKETS_AT_ONCE = 1_000
 """The number of packets written at a time."""
 
 _FCS_PRESENT = 0x04000000
-"""The bit of the link type field in a pcap header that shows that each packet ends with a frame check sequence.
+"""The bit of the link type field in a pcap header that is set if each packet ends with a frame check sequence.
 
 The upper four bits of the field are the length of the sequence in 16-bit words.
 """

@@ -200,7 +200,7 @@ def _between(first: str, second: str, needed: Sequence[str], least: int | None =
 
 
 def _bursts(batch: Batch) -> Array:
-    """Return the number of bursts of each response body, which are separated by pauses: 1 without a pause, 0 without a body."""
+    """Return the number of bursts in each response body: 1 if no pause divides the body, 0 if there is no body."""
     if len(batch.parts["extras"]) == 1:
         return batch.cell("response_body_bytes") > 0
     noted = batch.of_part("extras", "response_bursts", "extra").to_numpy()

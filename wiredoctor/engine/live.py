@@ -80,7 +80,7 @@ class LiveAnalysis(Analysis):
 
     @property
     def deadline(self) -> int | None:
-        """The time (ns since the first packet) at which a result becomes final even if no packet arrives; None if none does."""
+        """The time (ns since the first packet) at which a result becomes final without another packet; None if no result does."""
         story, ordering = self.core.story, self.core.ordering
         held = FOREVER if ordering is None or ordering.due_at() == LATEST else ordering.due_at()
         alarm = min(self.core.http.alarms.next, story.repetitions.due(), story.stalls.due, held)
@@ -117,8 +117,8 @@ class LiveAnalysis(Analysis):
     def forget(self, needed: Collection[int]) -> None:
         """Drop the oldest stored candidates and rows, except the rows of the connections in `needed`.
 
-        Twice as many rows are kept as rules compare, because rules compare exchanges and connections in the order in which they
-        began, but rows are stored in the order in which they ended.
+        The number of rows kept is twice the number that rules compare: rules compare the exchanges and connections that began
+        last, but rows are stored in the order in which these ended.
         """
         for rows in (self.connections, self.exchanges):
             rows.forget(2 * limits.COMPARED_ROWS.value, needed)

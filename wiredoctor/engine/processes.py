@@ -123,9 +123,9 @@ def analyze(
 ) -> tuple[Analysis, Iterator[Candidates]]:  # fmt: skip
     """Analyze a capture in `settings.jobs` processes, including this one.
 
-    Return the analysis of this process, which has the rows of connections and exchanges of all processes; and the candidates of
-    all processes, batch by batch, not yet judged by the rules. Connection ids are those of the complete capture. Raise
-    RuntimeError if another process fails.
+    Return two results: the analysis of this process, to which the rows of connections and exchanges of the other processes were
+    added; and the candidates of all processes, batch by batch, before the rules judge them. Connection ids are those of the
+    complete capture. Raise RuntimeError if another process fails.
     """
     parent, count = os.getpid(), min(settings.jobs, BUCKETS)
     end = CommonEnd(count)

@@ -169,9 +169,9 @@ class SecondPass:
         copy(self._capture, packets, out, about, comments, frames, f"wiredoctor {__version__}")
 
     def drops(self) -> Sequence[tuple[int | None, int, int]] | None:
-        """Return (start, end, count) for each time in which packets were dropped; None if drops were not counted.
+        """Return (start, end, count) for each time span in which packets were dropped; None if drops were not counted.
 
-        The times are in ns since the first packet.
+        The times are in ns since the first packet; a start is None if it is unknown.
         """
         records, packet = open_capture_records(self._capture), Packet()
         while records.next(packet):

@@ -3,7 +3,7 @@
 Normal ends are: a reset after all responses; an idle connection at the end of the capture; an endless stream (event stream or
 tunnel) that the client leaves; and a tunnel, other than a WebSocket, that the server closes by a FIN. In protocols that cannot be
 read (TLS and others), it is also normal that a client closes or resets the connection after the server has sent data: the packets
-do not show whether the client was still waiting. A server that resets such a connection is listed.
+do not show whether the client was still waiting. A reset by the server is not normal there.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def _is_unanswered_tunnel() -> pl.Expr:
 
     In addition, the server must have closed first within CLOSED_WITHIN after its response, or the client must have sent data
     after the response. In the second case, the server closed first, or the client waited for CLOSED_WITHIN and closed. A
-    connection that was upgraded to WebSocket does not count, because its Close frames tell more (`_is_cut_websocket`).
+    WebSocket does not count, because its Close frames are better evidence (`_is_cut_websocket`).
     """
     tunnel = (c("response_framing") == "tunnel") | (c("upgraded") & (c("response_upgrade") != "websocket"))
     nothing = c("server_close_offset") <= c("response_end_offset")  # no data from the server after its response
@@ -125,7 +125,7 @@ def _is_unanswered_tunnel() -> pl.Expr:
 def _is_reset_tunnel() -> pl.Expr:
     """Return an expression that is true if the server was the first to close a tunnel or an upgraded connection, by an RST.
 
-    A WebSocket does not count, because its Close frames tell more (`_is_cut_websocket`).
+    A WebSocket does not count, because its Close frames are better evidence (`_is_cut_websocket`).
     """
     tunnel = (c("response_framing") == "tunnel") | (c("upgraded") & (c("response_upgrade") != "websocket"))
     first = c("client_close_frame").is_null() | (c("server_close_frame") < c("client_close_frame"))
@@ -309,9 +309,9 @@ def _rejects_unread_bytes() -> pl.Expr:
 
 
 def _waited_for_head() -> pl.Expr:
-    """Return an expression that is true if the server waited before it rejected the client's bytes: a timeout for the head.
+    """Return an expression that is true if the server rejected the client's bytes because it waited too long for the head.
 
-    A server rejects bytes that are not HTTP at once.
+    This is assumed if the server waited: a server that gets bytes of another protocol rejects them at once.
     """
     late = c("response_start") - c("accepted_time") >= WAITED_FOR_HEAD
     return ((c("response_status") == REQUEST_TIMEOUT) | late).fill_null(value=False)

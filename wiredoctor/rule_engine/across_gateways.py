@@ -111,8 +111,8 @@ def add_streaming_behind(found: Mapping[str, Rows], tries: pl.DataFrame, exchang
 def given_up_by_gateways(found: Mapping[str, Rows], clients: Collection[int]) -> dict[str, Rows]:
     """Change candidates about client aborts and about clients that did not read, if their client is a gateway.
 
-    `clients` are the connections whose client is a gateway. Either the other side of this gateway was captured, or the gateway's
-    requests contain fields that only gateways add, or several User-Agents on one connection.
+    `clients` are the connections whose client is a gateway. A client counts as a gateway if its other side was captured, too, or
+    if its requests contain fields that only gateways add, or several User-Agents on one connection.
     """
     whole = {**found}
     if clients and "zero-window-stall" in whole:
@@ -124,7 +124,7 @@ def given_up_by_gateways(found: Mapping[str, Rows], clients: Collection[int]) ->
     for number, row in enumerate(rows.iter_rows(named=True)):
         if row["connection"] in clients and not row.get("title"):
             after = duration_text(row["end"] - row["start"])
-            said = "This client is a gateway, which sends requests for others."
+            said = "This client is a gateway, which forwards the requests of its own clients."
             changes[number] = {
                 "title": f"The gateway gave up {after} after its request{row['progress']}",
                 "addition": f"{row['addition']} {said}" if row.get("addition") else said,
@@ -264,9 +264,9 @@ class _Tries:
         return self.by_place.get((row["connection"], row["exchange"])) or self.by_place.get((row["connection"], None))
 
     def later(self, one: _Try) -> tuple[_Try, _FrontExchange] | None:
-        """Return the later try whose response the client got, and the client's exchange with the gateway.
+        """Return the try after `one` whose response the client got, and the client's exchange with the gateway.
 
-        Return None if the client got no response, a 5xx response, or the response of `one`.
+        Return None if the client got no response, a 5xx response, or the response to the try `one`.
         """
         front = self.fronts.get(one.front)
         if front is None or front.status is None or not 200 <= front.status < 500:
@@ -296,7 +296,7 @@ def _until_retried(tries: list[_Try]) -> list[_Try]:
     """Return the tries for one exchange, but let a refused attempt last until the next try, because the gateway waited for the
     server.
 
-    This is done only if the next try goes to the same server, or comes after a pause as long as an earlier pause. Otherwise the
+    This is done only if the next try goes to the same server, or follows a pause that is as long as an earlier one. Otherwise the
     request may have waited in a queue.
     """
     made: list[_Try] = []

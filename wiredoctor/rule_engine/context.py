@@ -43,8 +43,8 @@ def _spans(exchanges: pl.LazyFrame, asked: pl.DataFrame) -> pl.DataFrame:
 
     `over`: the time by which this exchange and all earlier ones of its connection had ended. It is -NEVER (later than any packet)
     if one of their responses was still incomplete when the connection ended. But a response whose framing has missing or
-    contradictory bytes ("hole", "error") counts as ended when reading stopped, because nobody knows which later packets belong
-    to it. A missing response ended before the response to a later request, because a server responds in order.
+    contradictory bytes ("hole", "error") counts as ended when reading stopped, because it is unknown which later packets
+    belong to it. A missing response ended before the response to a later request, because a server responds in order.
     """
     is_read = c("response_end_reason").is_in(["complete", "hole", "error"])
     answers = pl.when(c("request_start").is_not_null()).then(c("response_start"))

@@ -85,7 +85,7 @@ class Cutoffs(NamedTuple):
     them back.
     """
     min_held_events: int = 3
-    """`exchanges`: the minimum number of events that arrive together after that pause (`min_event_pause`)."""
+    """`exchanges`: the minimum number of events that arrive together after a pause of at least `min_event_pause`."""
     min_transfer: int = SECOND
     """`transfers`, `exchanges`: the minimum duration of the transfer of a body. For a shorter transfer, the cause that limited
     its speed is not determined.

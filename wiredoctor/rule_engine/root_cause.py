@@ -54,7 +54,7 @@ def resolve(
     `modules`, `candidates`: the rules that ran, and all their candidates.
     `connections`, `exchanges`: the finished rows of the capture; only the needed ones are read.
     `file`, `first_time`: the capture's name, and the time of its first packet in ns since 1970.
-    `only`: the names of the rules to report. Candidates of other rules are used only to explain theirs.
+    `only`: the names of the rules to report. Candidates of other rules are used only to explain these rules' candidates.
     `met`: counts the candidates and findings that a limit omits.
     `keep`: splits the resolved candidates into those to report now and those that were reported earlier.
     `totals`: receives the number and delay of each rule's findings, before the limit on findings applies.
@@ -243,10 +243,10 @@ def _until(mine: pl.DataFrame, cause: pl.DataFrame) -> set[tuple[int, int]]:
 def _waits(mine: pl.DataFrame, cause: pl.DataFrame, behind: CertainTries, *, in_front: bool) -> set[tuple[int, int]]:
     """Return (candidate id, id of its cause) for candidates about a wait that the cause explains.
 
-    The cause explains the wait if the cause lasted at least as long as the wait continued afterwards. The cause must belong to a
-    try of the gateway that the client waited for, or, if `in_front` is true, may also belong to the same exchange. If `in_front`
-    is true, a cause that ends within BY_CLOSE after the client's close does not count: many servers and proxies end their work,
-    and respond, because of that close.
+    A cause explains the wait only if the rest of the wait, after the cause had ended, was no longer than the cause. The cause
+    must belong to one of the gateway's tries for the client's exchange; if `in_front` is true, it may also belong to the exchange
+    itself. With `in_front`, a cause that ends within BY_CLOSE after the client's close does not count: many servers and proxies
+    end their work, and respond, because of that close.
     """
     key = _KEYS["exchange"]
     columns = (*key, "frame", "id", "start", "end")

@@ -82,9 +82,9 @@ def find_summaries(
 ) -> Iterator[dict[str, pl.DataFrame]]:
     """Yield the candidates that the summary rules find in the complete tables, by rule name.
 
-    The tables are read lazily; a missing table counts as empty, which takes less time than to query an empty one. `few`: see
-    `are_few`. `many`: stream the rows if their order does not matter, and yield the candidates of each rule before the next rule
-    runs.
+    The tables are read lazily. A missing table counts as empty, and costs less time than an empty one, which is queried. `few`:
+    see `are_few`. `many`: stream the rows if their order does not matter, and yield the candidates of each rule before the next
+    rule runs.
     """
     running = [m for m in enabled(modules.values()) if m.rule.summary]
     lazy = _LazyTables(scan)

@@ -1,7 +1,7 @@
 """Find messages that a server or a gateway cut off after their receiver had stopped reading, and the host that did not read.
 
-If the client had stopped reading a response, the reason may be a timeout. A server that had stopped reading a request was not
-waiting for the client. A gateway that cannot forward a request stops reading it.
+If the client had stopped reading a response, the server may have cut it off because of a timeout. A server that had stopped
+reading a request was not waiting for the client. A gateway that cannot forward a request stops reading it.
 """
 
 from __future__ import annotations
@@ -275,5 +275,5 @@ _CHANGES = {
 def _addition(stalled: int) -> str:
     return (
         f"The client had not read for {duration_text(stalled)} before that. The server may have timed out while it waited "
-        "(nginx: send_timeout, haproxy: timeout client, Apache httpd: TimeOut), or stopped for another reason."
+        "(nginx: send_timeout, haproxy: timeout client, Apache httpd: TimeOut), or closed for another reason."
     )

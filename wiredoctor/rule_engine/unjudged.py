@@ -253,7 +253,7 @@ def _repeated(
     connection.
 
     RFC 9112 section 9.3.2 requires a client to do that, so nothing is wrong. For each request, only the next answered request of
-    the same kind on another connection is examined, because there may be very many.
+    the same kind on another connection is examined, because there may be very many such requests.
     `left`, `connections`: the unjudged requests, and their connections.
     `answers`, `hosts`: all exchanges, among which are the repetitions, and the connections of these exchanges.
     """
@@ -330,12 +330,13 @@ def _bytes(number: int) -> str:
 _MESSAGES: Mapping[str, str | Callable[[int, int], str]] = {
     "closed": "the connection was closed before a response came",
     "cut-short": "the response broke off when the connection was closed",
-    "websocket-cut": "the server closed the WebSocket without a Close frame, or reset it before the client had sent one, which "
-    "programs report as code 1006",
+    "websocket-cut": "the server closed the WebSocket without a Close frame, or reset it before the client had sent its Close "
+    "frame. Programs report both as code 1006",
     "tunnel-unanswered": "the tunnel was closed, and no data from the server had come through it",
     "tunnel-reset": "the server reset the tunnel, and the packets do not show why",
-    "reset-doubted": "reset, but perhaps not by that host: the host goes on sending, or the RST has no ACK flag or does not fit "
-    "its other packets (TTL, IP identification, time). This is one sign of a device on the path, and foreign-reset needs two",
+    "reset-doubted": "reset, but perhaps not by the host in the source address: this host goes on sending, or the RST has no ACK "
+    "flag or does not fit the host's other packets (TTL, IP identification, time). This is one sign of a device on the path, and "
+    "foreign-reset needs two",
     "request-cut-short": "the request broke off when the connection was closed",
     "unreadable": "the server sent something that is not a readable response",
     "request-unreadable": "the end of the request cannot be determined",
@@ -353,8 +354,8 @@ _MESSAGES: Mapping[str, str | Callable[[int, int], str]] = {
     "server-reset": "the server reset the connection, and the packets do not show whether anything was in progress",
     "refused": "an RST answered the SYN",
     "syn-ack-lost": "the client repeated its SYN although the server had answered it more than once. The client gets no SYN-ACK "
-    "that it accepts: the SYN-ACK is dropped or rejected by a firewall, is lost on another path, or comes from another address "
-    "than the SYN was sent to (DNAT of one direction only)",
+    "that it accepts: the SYN-ACK is dropped or rejected by a firewall, is lost on another path, or comes from an address to "
+    "which the client sent no SYN (DNAT of one direction only)",
     "no-connection": lambda waited, _: f"no connection was established, and no packet came for {duration_text(waited)}",
     "probes-unanswered": "the client sent nothing but probes, which the server did not answer. The SYN-ACK may have announced "
     "a window of 0: in that case, a SYN proxy or load balancer answered in place of the server and cannot reach the server",
@@ -364,11 +365,11 @@ _MESSAGES: Mapping[str, str | Callable[[int, int], str]] = {
     "no-answer": lambda waited, _: f"no answer for {duration_text(waited)} when the capture ended",
     "request-stopped": lambda waited, _: (
         f"no more of the request came for {duration_text(waited)} until the capture ended: the client sent nothing, or the path "
-        "loses its segments (if only full ones, because of a small path MTU). A capture at the client shows which"
+        "loses its segments (only full ones, if the path MTU is too small). A capture at the client shows which"
     ),
     "request-unfinished": "the capture ended before the request did",
     "response-unfinished": "the capture ended before the response did",
-    "gap": "some of its packets are not in the capture: they were lost on the path or while capturing",
-    "snap-length": "the snap length cut off a part of its heads or of its chunk framing",
-    "one-sided": "only one of its directions was captured",
+    "gap": "some packets are missing from the capture: they were lost on the path or while capturing",
+    "snap-length": "the snap length cut off a part of the heads or of the chunk framing",
+    "one-sided": "only one direction was captured",
 }

@@ -11,7 +11,7 @@ SECTION, INTERFACE, PACKET, SIMPLE, STATISTICS, ENHANCED, JOURNAL = 0x0A0D0D0A, 
 _CUSTOM = (0xBAD, 0x40000BAD)
 
 SECTION_FIXED, ENHANCED_FIXED, _INTERFACE_FIXED = 28, 32, 20
-"""The sizes in bytes of a section header, an Enhanced Packet Block and an interface block, without options and packet."""
+"""The sizes in bytes of a section header, an Enhanced Packet Block and an interface block, without packet data and options."""
 
 _EVENT, _EVENT_2, _EVENT_2_LARGE = 0x204, 0x216, 0x221
 """The types of blocks with system calls in the format of sysdig."""

@@ -25,7 +25,10 @@ Gaps in which the sender waited for the receiver are subtracted. A lump counts a
 rule buffered-stream); this value is less than 5 % of the shortest such wait.
 """
 MAX_PER_PACKET = MILLISECOND // 2
-"""The maximum time in ns per packet of a lump with one event per packet: no program generates 2,000 events a second."""
+"""The maximum time in ns per packet of a lump (events that a buffer released together) with one event per packet.
+
+The value is less than any program needs per event: none generates 2,000 events a second.
+"""
 AT_ONCE = MILLISECOND // 4
 """If FEWEST_AT_ONCE or more packets took at most this many ns per packet, their data was ready at the same time."""
 FEWEST_AT_ONCE = 4
@@ -49,10 +52,10 @@ class Flight:
     them.
 
     `bytes`: the number of content bytes. `ticks`: by how much the sender's clock advanced over the packets. `inside`: the flight
-    ends inside an event, and not only before its line end. `pause`: the frame and time of the last packet before the flight, if
-    the application paused for a long time after it. `emptied`: that packet was small, so nothing was left to send. `rtt`: the
-    round trip in ns at that time. `gap`: the time in ns before the flight. `gap_ticks`: by how much the sender's clock advanced
-    in this time; NEVER if unknown.
+    ends inside an event, of which more is missing than the line break. `pause`: the frame and time of the last packet before the
+    flight, if the application paused for a long time after it. `emptied`: that packet was small, so nothing was left to send.
+    `rtt`: the round trip in ns at that time. `gap`: the time in ns before the flight. `gap_ticks`: by how much the sender's clock
+    advanced in this time; NEVER if unknown.
     """
 
     __slots__ = (
@@ -76,7 +79,7 @@ class Flight:
     def is_quick(self, tick: int) -> bool:
         """Return whether the flight took so little time that all its data was probably ready before its first packet was sent.
 
-        `tick` is as in `took`.
+        `tick`: the length of a tick of the sender's clock in ns; 0 if unknown.
         """
         return self.span <= LONGEST and self.ticks * tick <= LONGEST
 
@@ -84,7 +87,7 @@ class Flight:
         """Return whether at least `least` events arrived faster than a program generates them. The time before the flight is not
         checked.
 
-        `tick` is as in `took`.
+        `tick`: the length of a tick of the sender's clock in ns; 0 if unknown.
         """
         together = self.events >= 2 * self.packets or self.took(tick) <= MAX_PER_PACKET * self.packets
         return self.events >= least and self.is_quick(tick) and together
@@ -92,7 +95,7 @@ class Flight:
     def gap_by_clock(self, tick: int) -> int | None:
         """Return by how many ns the sender's clock advanced in the time before the flight, or None if that is unknown.
 
-        `tick` is as in `took`.
+        `tick`: the length of a tick of the sender's clock in ns; 0 if unknown.
         """
         return self.gap_ticks * tick if tick and self.gap_ticks != NEVER else None
 
@@ -104,7 +107,8 @@ class Flight:
     def was_late_in_transit(self, tick: int) -> bool:
         """Return whether the sender's clock shows that the path, not the sender, caused most of the time before the flight.
 
-        `tick` is as in `took`. This is the opposite of the condition in `agrees` (core/clocks.py).
+        `tick`: the length of a tick of the sender's clock in ns; 0 if unknown. The condition is the
+        opposite of that in `agrees` (core/clocks.py).
         """
         by_clock = self.gap_by_clock(tick)
         return by_clock is not None and 2 * (by_clock + tick) < self.gap - self.rtt
