@@ -124,6 +124,6 @@ def _announcement_text() -> pl.Expr:
         .when(c("request_connection_close"))
         .then(pl.lit("the request said Connection: close"))
         .when((c("response_version") < "HTTP/1.1") & ~c("response_connection_keep_alive"))
-        .then(pl.lit("it is HTTP/1.0, and no field asks to keep the connection"))
+        .then(pl.lit("it is HTTP/1.0, and no field asks to keep the connection open"))
         .otherwise(pl.lit("the request was HTTP/1.0 without keep-alive"))
     )

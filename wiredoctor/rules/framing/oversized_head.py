@@ -104,7 +104,7 @@ LARGE_RESPONSE = Threshold(
 
 CLEARLY = Threshold(
     "10 %",
-    "if a server announces a close even when it accepts large heads, a 400 is reported only if its request head is larger than "
+    "if a server announces a close even when it accepts large heads, a 400 is reported only if the head of its request exceeds "
     "the largest accepted head by more than this",
 )
 ENDPOINTS = Threshold(
@@ -210,9 +210,9 @@ class _Accepted:
 def judge(rows: pl.DataFrame, known: BoundedMap[_Accepted] | None) -> tuple[pl.DataFrame, BoundedMap[_Accepted]]:
     """Return the candidates to report.
 
-    Omit a 400 if the server has accepted a request head of at least the same size before (CLEARLY: if it then announced a close,
-    also a somewhat smaller head). nginx's page is never omitted. `known`: the largest accepted head of each server so far; None
-    in the first batch.
+    Omit a 400 if the server has accepted a request head of at least the same size before. If the server announced a close when it
+    accepted a large head, the accepted head may be smaller by CLEARLY. nginx's page is never omitted. `known`: the largest
+    accepted head of each server so far; None in the first batch.
     """
     known = BoundedMap(_Accepted, ENDPOINTS.value) if known is None else known
     kept: list[bool] = []

@@ -5,9 +5,9 @@ What it means
     7). Here bytes follow that do not begin another request.
 
 Why it hurts
-    The server answers a request without a body, so the data is lost, often without any error. Then it reads the bytes as the
-    next request, answers with 400, and closes the connection. Behind a proxy these bytes may become the beginning of another
-    user's request.
+    The server treats the request as complete without a body, so the data is lost, often without any error. Then it reads the
+    bytes as the next request, answers with 400, and closes the connection. Behind a proxy these bytes may become the beginning of
+    another user's request.
 
 How it is proved
     The head of the request has neither field, and the bytes after it are not a request line.

@@ -3,8 +3,8 @@
 What it means
     A gateway is a reverse proxy: nginx, haproxy, Apache httpd, Caddy, an ingress. Its client got an error that the gateway made
     itself (502, 503, 504), no response, or a response that broke off. The capture also contains the connection from the gateway
-    to the server behind it, which shows the cause. That server refused the connection, did not answer the SYN, or closed
-    without a response, or a device on the path closed in its name. Or it was too slow, did not read the request, sent something
+    to the server behind it, which shows the cause. That server refused the connection, did not answer the SYN, or closed without
+    a response, or a device on the path closed in its name. Or the server was too slow, did not read the request, sent something
     that the gateway rejected, or broke off its response. Or the gateway's own client did not read the response. Or the gateway
     contacted no server.
 
@@ -22,8 +22,8 @@ How it is proved
     client connected, and closes the client's connection without a response within 50 ms after the refusal.
 
     The gateway may have made several attempts to get the response from a server. The last attempt decides the kind. A complete
-    response without a server error does not decide if its attempt began before an earlier attempt had ended: it is the response
-    to a copy of the request (nginx mirror), and the gateway throws it away.
+    response without a server error is ignored if its attempt began before an earlier attempt had ended: it answers a copy of the
+    request (nginx mirror), and the gateway discards it.
 
     Kind refused: an RST answers the SYN. Kind unreachable: nothing answers it, or only an ICMP error does. Kind closed: a FIN or
     RST came before any byte of a response, and before the gateway's own close. If foreign-reset proves that a device on the path
@@ -39,8 +39,8 @@ How it is proved
     slowly. If the gateway was waiting for more data from its client, the kind is timed-out.
 
     Kind rejected-response: the server had sent a complete or partial response, or bytes that are not HTTP, and the gateway did
-    not forward them. If the response was complete and no error itself, the gateway must have answered 502 or 503 within 100 ms
-    after it. Any other failure within that time counts, too, except 504, if the head of the response has 4 KiB or more.
+    not forward them. If the response was complete and not an error, the gateway must have answered 502 or 503 within 100 ms after
+    it. If the head of the response has 4 KiB or more, any failure within that time counts, except 504.
 
     Kind truncated: the server's response broke off, or the gateway stopped waiting for it, and the gateway's response broke off
     too or never began. Kind client-stalled: as truncated, but the gateway gave up while its client's receive window had been
@@ -206,8 +206,8 @@ RULE = Rule(
         "client-stalled": "Find out why the client did not read for so long. If such pauses are normal, have the gateway wait "
         "longer for its clients (nginx: send_timeout; haproxy: timeout client; httpd: TimeOut; Envoy: stream_idle_timeout), or "
         "have it store the response of the server (nginx: proxy_buffering, proxy_max_temp_file_size).",
-        "stream-timed-out": "Have the server send something more often than every {silence} (in an event stream, a comment line) "
-        "or raise the timeout of the gateway, which was {silence} here ({limits}).",
+        "stream-timed-out": "Have the server send something at intervals shorter than {silence} (in an event stream, a comment "
+        "line), or raise the timeout of the gateway, which was {silence} here ({limits}).",
         "not-passed-on": "{elsewhere}Check the limits and health checks of the gateway, and its log at that second (nginx: no "
         "live upstreams, limit_conn, limit_req; haproxy: maxconn, timeout queue, the state of its servers; httpd: status=+H and "
         "retry of ProxyPass; Caddy: health checks, fail_duration).",
@@ -251,10 +251,10 @@ RULE = Rule(
 
 WAITED = Threshold("1 s", "the minimum wait that counts as lost time; users do not notice a shorter wait")
 MEMORY = Threshold(
-    "10 s", "a gateway may skip a server for this long after the server did not answer; the longest measured time was 1.4 s"
+    "10 s", "the maximum time for which a gateway may skip a server that did not answer; the longest measured time was 1.4 s"
 )
 NO_NEIGHBOR = Threshold(
-    "3060 ms", "the time for which Linux requests a neighbor's address (ARP) before it gives up without having sent a SYN"
+    "3060 ms", "the time after which Linux gives up requesting a neighbor's address (ARP), without having sent a SYN"
 )
 NEAR = Threshold("2 %", "the tolerance for a wait that matches a timeout of whole seconds; timers are late by less")
 
@@ -447,7 +447,7 @@ _READ_FASTER = (
 )
 _FIND_LOSS = (
     "Find out what drops the packets of the server behind the gateway: a firewall on the gateway or on the path to it. Capture "
-    "on both sides of each suspect, and look at its counters and logs."
+    "on both sides of each suspected device, and look at its counters and logs."
 )
 _SOONER = "Make the server behind the gateway answer sooner, or "
 _FEED = (
@@ -546,9 +546,9 @@ def _look(front: Exchange, failure: Failure) -> str:
     """Return the part of the remedy that depends on the connection to the server.
 
     If the server closed a reused connection without a response, the advice is about the pool of the gateway. If that connection
-    had been idle for less than any timeout, the advice is to repeat requests. If it was new, the result is "". If the gateway
-    rejected a response whose head may be too long, the advice is about limits. If a response broke off, the advice depends on
-    which side ended it.
+    had been idle for a shorter time than any idle timeout, the advice is to repeat requests. If it was new, the result is "". If
+    the gateway rejected a response whose head may be too long, the advice is about limits. If a response broke off, the advice
+    depends on which side ended it.
     """
     last = failure.last
     if is_cut_by_device(failure):
@@ -591,7 +591,7 @@ def _recent_refusal(row: Mapping[str, Any], front: Exchange) -> Mapping[str, Any
 
 
 def _periods(wait: int, period: int) -> int:
-    """Return how many periods fit into a wait if the wait is close to a whole number of periods; otherwise 0. Both are in ns."""
+    """Return how many periods (ns) fit into a wait (ns) if the wait is close to a whole number of periods; otherwise 0."""
     times = round(wait / period)
     return times if abs(wait - times * period) * 100 <= times * period * NEAR.value else 0
 

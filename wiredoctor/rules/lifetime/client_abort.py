@@ -43,9 +43,9 @@ How it is proved
 
     The first two do not apply if each connection had its own timeout: the closes are spread over 4 ms or more, each of the
     requests was the first on its connection, and the times from the SYNs to the closes differ by at most a quarter of that
-    spread. Nor does the second apply if the waits for one server differ so little. None of them applies to a time limit for three
-    or more requests together: the oldest request waited for a common timeout, or for a multiple of half a second up to 10 s, and
-    the client goes on within 5 s. Each request is then of kind timeout or gave-up.
+    spread. Nor does the second apply if the waits for one server differ by no more than that. None of them applies to a time
+    limit for three or more requests together: the oldest request waited for a common timeout, or for a multiple of half a second
+    up to 10 s, and the client goes on within 5 s. Each request is then of kind timeout or gave-up.
 
     Kind unread, one of these is true:
 
@@ -272,8 +272,8 @@ RULE = Rule(
 
 QUIET = Threshold(
     "1 s",
-    "the minimum time without data before the close that the message mentions: the server had stopped in the middle of its "
-    "response",
+    "the message mentions a time without data before the close if it is at least this long: the server had stopped in the "
+    "middle of its response",
 )
 LARGE_HEAD = Threshold(
     "4000 bytes", "the minimum size of a response head that the client may have rejected; nginx's default limit is 4 or 8 kB"

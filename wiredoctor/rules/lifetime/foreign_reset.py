@@ -32,10 +32,10 @@ How it is proved
     6. The packet's sequence number lies above the next expected byte and inside the window, and the packet did not merely
     overtake the data in between.
 
-    The request counts as lost if the response was cut off, or began only after an RST in the server's name. It is also lost
-    if a FIN in the server's name carried the response, which then came from the device. It is lost, too (medium confidence), if
-    an RST in the client's name came before an ACK of the response could come, no ACK of its end followed, and the connection
-    has a packet a round trip or more after the response: the client had dropped the connection, or no longer answers.
+    The request counts as lost if the response was cut off, or began only after an RST in the server's name. It is also lost if a
+    FIN in the server's name carried the response, which then came from the device. It is lost, too (medium confidence), if an RST
+    in the client's name came before an ACK of the response could come, no ACK of its end followed, and another packet of the
+    connection came a round trip or more after the response: the client had dropped the connection, or no longer answers.
 
     If an RST shows one of these signs, its host may still send the response, so wiredoctor waits for the response for up to
     a minute.
@@ -77,11 +77,11 @@ RULE = Rule(
     title="A device between client and server, not the {sender}, {ended} the connection{where}",
     message="The {close} that ended the connection carries the address of the {sender}, but the {sender} did not send it: "
     "{signs}. {missing}{cut}{more}",
-    remedy="Look for a device that ends connections in the name of others: an intrusion prevention system or a firewall with a "
-    "rule for this traffic, a balancer or NAT with an idle timeout, a censoring network, or a Linux router whose rules reject "
-    "packets in conntrack state INVALID (REJECT --reject-with tcp-reset). {hops}A capture at the {sender} shows that it sent no "
-    "{close}: wiredoctor compare --both-sides puts both captures side by side. Have the device drop packets instead, or exempt "
-    "this traffic.",
+    remedy="Look for a device that ends connections in the name of other hosts: an intrusion prevention system or a firewall "
+    "with a rule for this traffic, a balancer or NAT with an idle timeout, a censoring network, or a Linux router whose "
+    "rules reject packets in conntrack state INVALID (REJECT --reject-with tcp-reset). {hops}A capture at the {sender} "
+    "shows that it sent no {close}: wiredoctor compare --both-sides puts both captures side by side. Have the device "
+    "drop packets instead, or exempt this traffic.",
     references=(
         Reference(
             "RFC 9293 section 3.10.7.4, acceptable resets",

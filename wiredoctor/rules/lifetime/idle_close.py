@@ -144,8 +144,8 @@ SPREAD = Threshold(
 )
 APART = Threshold(
     "100 ms",
-    "if the first and the last close are further apart, a timer expired more than once; otherwise, the closes may have a "
-    "common cause",
+    "if the first and the last close are further apart than this, a timer expired more than once; otherwise, the closes may "
+    "have a common cause",
 )
 SHOWN = Threshold("3 connections", "the maximum number of connections shown as evidence; the message has the totals")
 

@@ -26,19 +26,19 @@ How it is proved
 
     Kind at-limit: the close does acknowledge the request, because kernels acknowledge data that no process has read. The idle
     time is the proof: the server closed right after the request, when its idle timeout expired. That timeout is learned from its
-    other closes, announced by the server, or a common default. If only lost requests show a timeout, each RST must have
-    come within 100 ms of its request, and these RSTs must outnumber the requests that were answered after longer idle times.
-    Otherwise the server resets some requests on purpose. An RST instead of a FIN shows that data was left unread (RFC 1122).
-    With a FIN stricter limits apply, because a process that has read the request also sends a FIN. Nothing is reported if
-    within 50 ms the server also closed connections whose idle time was shorter than the timeout: then a process ended. Nor if a
-    SYN was refused within a second after the close, unless the timeout is learned from other closes. A timeout that is
-    announced or a common default does not count either if the server answered at least two requests, and more than it lost,
-    after idle times of that length.
+    other closes, announced by the server, or a common default. If only lost requests show a timeout, each RST must have come
+    within 100 ms of its request, and these RSTs must outnumber the requests that were answered after longer idle times. Otherwise
+    the server resets some requests on purpose. An RST instead of a FIN shows that data was left unread (RFC 1122). With a FIN,
+    stricter limits apply, because a process that has read the request also sends a FIN. Nothing is reported if within 50 ms the
+    server also closed connections whose idle time was shorter than the timeout: then a process ended. Nothing is reported either
+    if a SYN was refused within a second after the close, unless the timeout is learned from other closes. A timeout that is
+    announced or a common default does not count either if the server answered at least two requests, and more than it lost, after
+    idle times of that length.
 
-    Some servers close right after their responses without announcing it, within 20 ms. If an RST shows that the request was not
-    read, the request must have come in this time, and the close up to 500 ms later: the process was busy. If the server has
-    closed in this way at least 10 times and never answered a second request on a connection, the request may also have come up
-    to 300 ms later.
+    Some servers close within 20 ms after their responses without announcing it. If an RST shows that the request was not read,
+    the request must have come in this time, and the close up to 500 ms later: the process was busy. If the server has closed in
+    this way at least 10 times and never answered a second request on a connection, the request may also have come up to 300 ms
+    later.
 
     Closes after similar idle times may also have another reason: a client sends a request every two seconds, say, and processes
     of the server end at these moments. So no timeout is learned if the server answered other requests after similar idle times,
@@ -133,9 +133,9 @@ RULE = Rule(
     remedy={
         "race": "{shorter}" + _REPEAT,
         "stale-pool": "{look}{shorter}" + _REPEAT,
-        "forgotten": "Make the idle timeout of the client's pool shorter than those of the server and of everything between "
-        "them (balancer, NAT, firewall), or have the client send TCP keep-alive probes (SO_KEEPALIVE with TCP_KEEPIDLE; the "
-        "default of two hours is too long). " + _REPEAT,
+        "forgotten": "Make the idle timeout of the client's pool shorter than those of the server and of every device "
+        "between them (balancer, NAT, firewall), or have the client send TCP keep-alive probes "
+        "(SO_KEEPALIVE with TCP_KEEPIDLE; the default of two hours is too long). " + _REPEAT,
         "at-limit": "{shorter}" + _REPEAT,
     },
     references=(
@@ -267,7 +267,7 @@ def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFra
 
 
 def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
-    """Reduce the severity of requests that the client repeated successfully."""
+    """Reduce the severity of the candidates whose request the client repeated successfully."""
     return beside_repetitions(rows, clients)
 
 

@@ -105,7 +105,10 @@ _RELAYS = (
     "A TCP relay behind which nothing listens closes like this (docker-proxy, ssh -L, kubectl port-forward, a layer 4 "
     "balancer), and so does a server at its connection limit"
 )
-_LIMITED = " Within a second, the server responded on another connection. A server at its connection limit closes like this."
+_LIMITED = (
+    " Within a second of that close, the server responded on another connection. A server at its connection limit closes like "
+    "this."
+)
 _AT_LIMIT = "Check whether the server is at its connection limit. "
 _SUPPORTED = "Check whether the server supports this kind of request. "
 _LISTEN = (
@@ -354,7 +357,7 @@ def _half_closed(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
-    """Reduce the severity of requests that the client repeated successfully.
+    """Reduce the severity of the candidates whose request the client repeated successfully.
 
     Drop half-closed candidates that client-abort reports with another kind.
     """
@@ -416,8 +419,9 @@ def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFra
 def _process_end_text(row: Mapping[str, Any], rests: IdleTimes, until: int | None, *, refused: bool) -> str:
     """Return a sentence saying that a server process ended; "" if nothing shows this.
 
-    The evidence: at the same moment, the server closed other connections that no idle timeout explains, or it then refused SYNs.
-    `until`: use only what was known at this time (ns); None for everything. `refused`: a SYN was refused soon after the close.
+    The evidence: at the same moment, the server closed other connections although no idle timeout explains these closes, or it
+    refused SYNs after that. `until`: use only what was known at this time (ns); None for everything. `refused`: a SYN was refused
+    soon after the close.
     """
     if row["kind"] == "on-arrival":
         text = " Less than a second later, a SYN to the same port was refused: the process that listened there had ended."
@@ -563,9 +567,9 @@ def _pause_text(quiet: pl.Expr) -> pl.Expr:
 
 
 _STILL = (
-    "Find out why the client paused in the middle of the request body (a slow source, a suspended program, an interrupted "
-    "path). If such pauses are normal, make the server's body timeout longer than they are (nginx "
-    "client_body_timeout, Apache httpd RequestReadTimeout, haproxy timeout client, Node server.requestTimeout)."
+    "Find out why the client paused in the middle of the request body (a slow source, a suspended program, an interrupted path). "
+    "If such pauses are normal, make the server's body timeout longer than these pauses (nginx client_body_timeout, Apache httpd "
+    "RequestReadTimeout, haproxy timeout client, Node server.requestTimeout)."
 )
 _CONTINUE = (
     "Have the server answer Expect: 100-continue at once, with 100 or with a final status. Have the client send its body if no "

@@ -226,8 +226,8 @@ def _may_be_processes(repeated: list[Repeated]) -> bool:
 
 
 def _is_expected(repeated: list[Repeated]) -> bool:
-    """Return whether a process per request is normal here: there are few, or a scheduler, a user or a script starts the
-    processes.
+    """Return whether one process per request is normal here: there are few requests, or a scheduler, a user or a script starts
+    the processes.
     """
     pauses = sorted(one.pause for one in repeated if one.pause is not None)
     commands = sum(_COMMANDS.search(one.refused.agent) is not None for one in repeated)

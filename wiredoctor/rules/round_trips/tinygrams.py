@@ -67,7 +67,8 @@ SURE_WAY = Threshold(
 MAX_INTERVAL = Threshold("20 ms", "the maximum time between two segments of a run; slower writes are separate events")
 FLUSHED = Threshold("5 ms", "the minimum median time between pieces that a program flushes on purpose")
 MIN_SEGMENTS = Threshold(
-    "8 segments", "the minimum number of small segments; this many are typical of the program, and fewer may be chance"
+    "8 segments",
+    "the minimum number of small segments; a program that sends this many does so regularly, and fewer may be chance",
 )
 LARGEST_SHARE = Threshold(
     "25 %", "the maximum average segment size as a share of the MSS; with full segments, a quarter of the packets would be enough"

@@ -275,7 +275,8 @@ def _came_late(row: dict[str, Any], least: Threshold = MIN_WAIT) -> bool:
 def _events(row: dict[str, Any], before: _Streamed | None) -> list[dict[str, Any]]:
     """Return a candidate of kind event-stream for each of the response's first three waits.
 
-    These candidates become one finding, which is left out if stalls explain all of the waits. `before`: as in `_chunks`.
+    These candidates become one finding, which is left out if stalls explain all of the waits. `before`: an earlier response of
+    the server that was streamed, or None.
     """
     word = EVENT_STREAMS[row["response_content_type"]]
     if row["response_events"] is None:
@@ -296,7 +297,8 @@ def _events(row: dict[str, Any], before: _Streamed | None) -> list[dict[str, Any
 def _proof(row: dict[str, Any], before: _Streamed | None, *, at_first: bool) -> str:
     """Return the best proof that events were held back: CUT, EARLIER, LIKELY or OTHER_SIDE.
 
-    `before`: as in `_chunks`. `at_first`: the first events of the response came late and together.
+    `before`: an earlier response of the server that was streamed, or None. `at_first`: the first events of the response came late
+    and together.
     """
     events, first = row["response_events"], row["response_first_events"] if at_first else 0
     if row["response_cut_lumps"] or (at_first and row["response_first_cut"]):
@@ -313,14 +315,14 @@ def _proof(row: dict[str, Any], before: _Streamed | None, *, at_first: bool) -> 
 _LARGE = 10
 """If at least this many events arrive together, they come from more than one step of a program.
 
-The number equals LARGE in protocols.http1.pieces.
+The number must equal LARGE in protocols.http1.pieces.
 """
 
 
 def _waits(row: dict[str, Any], word: str, *, at_first: bool) -> list[list[dict[str, Any]]]:
     """Return, for each of the first waits for held-back events, the packets before and after the wait.
 
-    `at_first`: as in `_proof`.
+    `at_first`: the first events of the response came late and together.
     """
     packets = zip(row["response_held_frames"], row["response_held_times"], strict=True)
     waits = [

@@ -39,8 +39,8 @@ RULE = Rule(
     severity="note",
     title="The server answers HTTP/1.1 requests with HTTP/1.0",
     message="{server} answered {downgraded:,} of {requests:,} HTTP/1.1 requests with HTTP/1.0. {kept}HTTP/1.0 has no chunked "
-    "coding: a response of unknown length ends with its connection, and a proxy cannot forward it piece by piece and keep the "
-    "connection.",
+    "coding: a response of unknown length ends with its connection, and a proxy cannot forward it piece by piece and "
+    "keep the connection open.",
     remedy="Configure the server to speak HTTP/1.1. If a proxy is in front of it, have the proxy speak HTTP/1.1 to both sides.",
     display_filter='http.response.version == "HTTP/1.0" && frame.number in {{{frames}}}',
     references=(
