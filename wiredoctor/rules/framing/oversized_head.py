@@ -7,9 +7,9 @@ What it means
     Content-Security-Policy.
 
 Why it hurts
-    Kind request: only some users fail, those with many cookies, and only until they delete them. The status does not always
-    name the cause: haproxy and nginx answer 400. Kind response: the request fails at a client or proxy with a lower limit,
-    although it works in a browser: "Header overflow" (Node), "upstream sent too big header" and a 502 (nginx).
+    Kind request: requests fail only for some users, those with many cookies, and only until these users delete them. The status
+    does not always name the cause: haproxy and nginx answer 400. Kind response: the request fails at a client or proxy with a
+    lower limit, although it works in a browser: "Header overflow" (Node), "upstream sent too big header" and a 502 (nginx).
 
 How it is proved
     Kind request: the status is 431 or 414. Or the status is 400, the server announces a close that the client did not ask for,

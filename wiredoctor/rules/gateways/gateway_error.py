@@ -1,12 +1,12 @@
 """A gateway failed its client, and the gateway's connection to the server behind it shows why.
 
 What it means
-    A gateway is a reverse proxy: nginx, haproxy, Apache httpd, Caddy, an ingress. Its client got an error that the gateway made
-    itself (502, 503, 504), no response, or a response that broke off. The capture also contains the connection from the gateway
-    to the server behind it, which shows the cause. That server refused the connection, did not answer the SYN, or closed without
-    a response, or a device on the path closed in its name. Or the server was too slow, did not read the request, sent something
-    that the gateway rejected, or broke off its response. Or the gateway's own client did not read the response. Or the gateway
-    contacted no server.
+    A gateway is a reverse proxy: nginx, haproxy, Apache httpd, Caddy, an ingress. Its client got an error that the gateway
+    created itself (502, 503, 504), no response, or a response that broke off. The capture also contains the connection from the
+    gateway to the server behind it, which shows the cause. That server refused the connection, did not answer the SYN, or closed
+    without a response, or a device on the path closed in its name. Or the server was too slow, did not read the request, sent
+    something that the gateway rejected, or broke off its response. Or the gateway's own client did not read the response. Or the
+    gateway contacted no server.
 
 Why it hurts
     The user sees "502 Bad Gateway", and most people have only the log of the gateway. haproxy and httpd may close a reused
@@ -18,7 +18,7 @@ How it is proved
     complete), and the server behind it had not sent that status in the last attempt. Or there is no response, and the gateway
     closed first. Or its response broke off because the server's response did.
 
-    A TCP relay whose server refuses each connection is recognized by times: it connects to the server within 50 ms after its
+    A TCP relay whose server refuses each connection is recognized by its timing: it connects to the server within 50 ms after its
     client connected, and closes the client's connection without a response within 50 ms after the refusal.
 
     The gateway may have made several attempts to get the response from a server. The last attempt decides the kind. A complete
@@ -26,12 +26,12 @@ How it is proved
     request (nginx mirror), and the gateway discards it.
 
     Kind refused: an RST answers the SYN. Kind unreachable: nothing answers it, or only an ICMP error does. Kind closed: a FIN or
-    RST came before any byte of a response, and before the gateway's own close. If foreign-reset proves that a device on the path
-    sent the FIN or RST, the finding names that device, also for kind truncated.
+    RST of the server came before any byte of a response, and before the gateway's own close. If foreign-reset proves that a
+    device on the path sent the FIN or RST, the finding names that device. The same holds for kind truncated.
 
     Kind timed-out: before the server responded or closed, the gateway closed its connection to the server or answered its client.
-    If the client had not sent its complete request by then, the finding says so, because the server was still waiting for it. The
-    finding also says so if the server's response did not arrive: the gateway acknowledged no byte of that response, and both
+    If the client had not sent its complete request by then, the finding says so, because the server was still waiting for it. If
+    the server's response did not arrive, the finding says that, too: the gateway acknowledged no byte of that response, and both
     sides retransmitted data.
 
     Kind unsent: as timed-out, but the server had closed its receive window, and it had not acknowledged the complete request when
@@ -42,27 +42,26 @@ How it is proved
     not forward them. If the response was complete and not an error, the gateway must have answered 502 or 503 within 100 ms after
     it. If the head of the response has 4 KiB or more, any failure within that time counts, except 504.
 
-    Kind truncated: the server's response broke off, or the gateway stopped waiting for it, and the gateway's response broke off
-    too or never began. Kind client-stalled: as truncated, but the gateway gave up while its client's receive window had been
-    closed for 1 s or longer, and the gateway had closed its receive window towards the server, too.
+    Kind truncated: the server's response broke off, or the gateway stopped waiting for it. The gateway's response broke off, too,
+    or never began. Kind client-stalled: as truncated, but the gateway gave up while its client's receive window had been closed
+    for 1 s or longer, and the gateway had closed its receive window towards the server, too.
 
     Kind stream-timed-out, a warning: the gateway closed both sides of an event stream or another endless response before the
     client or the server did, a whole number of seconds (and at most 20 ms more) after the last data from the server.
 
     Kind not-passed-on: the gateway made no attempt, and answered 502, 503 or 504, or did not answer. This kind does not apply if
-    the gateway's host made another request or connection within 25 ms after the client's request, or one that ended within 25 ms
-    before the failure. The capture may show no server to which the gateway forwards requests like this one (the same host and
-    first segment of the path). Then the gateway may have asked a server that the capture does not show: on another port, on a
-    Unix socket or behind TLS. In this case confidence is low, and the finding says so.
+    the gateway's host made another request or connection that began within 25 ms after the client's request, or ended within 25
+    ms before the failure. The capture may show no server to which the gateway forwards requests like this one (with the same host
+    and the same first segment of the path). Then the gateway may have asked a server that the capture does not show: on another
+    port, on a Unix socket or behind TLS. In this case confidence is low, and the finding says so.
 
     Kind unseen: the client got a status that gateways create themselves, but the capture does not contain the other side of the
     gateway. Such a status is 502 or 504, a 503 from Varnish, Squid, Envoy or AWS ALB, haproxy's own page for 503, a 503 in
     response to CONNECT, or 520 to 526 from Cloudflare. There is one finding per gateway and status. It names servers that may be
-    behind the gateway. While a response was due, a host contacted each of these servers. That host is not a client of the
-    gateway, so it may be the gateway itself under another address. That host failed to connect, or sent nothing on the
-    connection, or used TLS or a protocol other than HTTP (such as FastCGI). If such a host sent only one kind of request to a
-    server, at least twice, and the last one before the first error failed, the finding names these requests as a health check
-    that may explain the status.
+    behind the gateway: while a response was due, another host contacted them. That host is not a client of the gateway, so it may
+    be the gateway itself under another address. It failed to connect, sent nothing on the connection, or used TLS or a protocol
+    other than HTTP (such as FastCGI). If such a host sent only one kind of request to a server, at least twice, and the last one
+    before the first error failed, the finding names these requests as a health check that may explain the status.
 
 What it is not
     Not reported: a gateway that forwards an error of the server, a client that closes while the attempt is still open, a device

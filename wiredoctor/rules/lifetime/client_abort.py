@@ -33,17 +33,17 @@ How it is proved
     Kind stopped: within 50 ms, the same host closed several connections while it was waiting for responses. One of these
     must be true:
 
-    - There are three or more, to any servers, and it had waited for clearly different times. Waits that match a common timeout
-      do not count.
-    - There are two or more, to one server. No wait matches a common timeout, and the same client requested nothing more from
-      that server. It may have opened connections on which it sent nothing. If it had waited for less than 20 ms, shorter than
-      any timeout, it may have requested more: another run of a program may follow at once.
-    - There are three or more, to one server, and no wait matches a common timeout. The client may have requested more. But on
-      each connection it had once waited at least as long for the response to a similar request.
+    - It closed three or more connections, to any servers, after clearly different waits. Waits that match a common timeout do not
+      count.
+    - It closed two or more connections to one server. No wait matches a common timeout, and the same client requested nothing
+      more from that server. It may have opened connections on which it sent nothing. If it had waited for less than 20 ms,
+      shorter than any timeout, it may have requested more: another run of a program may follow at once.
+    - It closed three or more connections to one server, and no wait matches a common timeout. The client may have requested more.
+      But on each connection it had once waited at least as long for the response to a similar request.
 
-    The first two do not apply if each connection had its own timeout: the closes are spread over 4 ms or more, each of the
-    requests was the first on its connection, and the times from the SYNs to the closes differ by at most a quarter of that
-    spread. Nor does the second apply if the waits for one server differ by no more than that. None of them applies to a time
+    The first two conditions do not apply if each connection had its own timeout: the closes are spread over 4 ms or more, each of
+    the requests was the first on its connection, and the times from the SYNs to the closes differ by at most a quarter of that
+    spread. Nor does the second apply if the waits for one server differ by no more than that. None of the three applies to a time
     limit for three or more requests together: the oldest request waited for a common timeout, or for a multiple of half a second
     up to 10 s, and the client goes on within 5 s. Each request is then of kind timeout or gave-up.
 
@@ -81,9 +81,9 @@ How it is proved
     - The client closed within a round trip of the end of its request, before any response could have come, or shortly after
       that, while a response was on its way.
 
-    Two restrictions apply to longer waits. If the present wait matches a common timeout, only longer waits on the same
+    Two restrictions apply to these longer waits. If the present wait matches a common timeout, only longer waits on the same
     connection or for the same target count, because several programs of a host may have one User-Agent. If the response had
-    begun, as in a long poll, waits last until the end of the response. They count only if the present response has no
+    begun, as in a long poll, a wait lasts until the end of the response. Such waits count only if the present response has no
     Content-Length and the present wait matches no common timeout.
 
     Kind seek: within five seconds, the client requested another range of the same resource, or all of it instead of a range.
@@ -193,7 +193,7 @@ _TIMEOUTS = (
 """Advice on where to set the timeouts of clients."""
 
 RULE = Rule(
-    symptom="time-outs, canceled requests; *broken pipe* in the server's log",
+    symptom="timeouts, canceled requests; *broken pipe* in the server's log",
     severity={
         **dict.fromkeys(("stopped", "unread", "superseded", "left", "seek", "stream"), "note"),
         "repeated": "warning",

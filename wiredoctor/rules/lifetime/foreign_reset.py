@@ -40,8 +40,8 @@ How it is proved
     If an RST shows one of these signs, its host may still send the response, so wiredoctor waits for the response for up to
     a minute.
 
-    Only the first RST of a side counts, together with those that come within 20 ms and have the same TTL. Later ones do not,
-    because kernels and firewalls answer packets that come after a reset, and firewalls do so under any address.
+    Only the first RST of a side counts, together with those that come within 20 ms and have the same TTL. Later RSTs do not
+    count, because kernels and firewalls answer packets that come after a reset, and firewalls do so under any address.
 
 What it is not
     A reset with only one of these signs is not reported, because each sign also occurs in genuine resets. If that sign is the

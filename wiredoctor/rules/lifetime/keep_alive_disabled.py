@@ -86,8 +86,8 @@ RULE = Rule(
 
 ENOUGH = Threshold(
     "3 exchanges",
-    "the minimum number of exchanges; the minimum number of connections that keep-alive would have saved is one less: one "
-    "exchange may be the last of many on a connection, and two may be a coincidence",
+    "the minimum number of exchanges: one may be the last of many on its connection, and two may be a coincidence; the minimum "
+    "number of connections that keep-alive would have saved is one less",
 )
 KEPT = Threshold(
     "75 s",

@@ -29,10 +29,10 @@ How it is proved
 
     Kind on-arrival: the close acknowledges no byte of the first request and came less than a second after the SYN-ACK. If a SYN
     to the same port is refused within a second of the close, the process that listened there has ended. Otherwise a relay may
-    have accepted the connection, unless the server responded on another connection within a second. Kind mid-request: the
-    close acknowledges the beginning of the request. The body was not complete at that time, even if the client sent more
-    afterwards. If no byte of it had come for a while, the client or the path had stopped, unless the server's receive window
-    was closed: then the server had stopped reading.
+    have accepted the connection, unless the server responded on another connection within a second. Kind mid-request: the close
+    acknowledges the beginning of the request. The body was not complete at that time, even if the client sent more afterwards. If
+    no byte of the body had come for a while, the client or the path had stopped, unless the server's receive window was closed:
+    then the server had stopped reading.
 
 What it is not
     If a request on a reused connection crossed the server's close, keep-alive-race reports it. truncated-response reports a

@@ -124,8 +124,8 @@ class _Message:
     """The message to which the newest part of a run of small segments belongs.
 
     `run`: the first frame of the run. `segments`, `size`, `flushes`: the numbers of segments, bytes and flushes (segments
-    followed by a pause) in the run before this message. `frame`, `time` (ns): the first packet of the message. `said`: a finding
-    about the message was reported.
+    followed by a pause) in the run before this message. `frame`, `time` (ns): the first packet of the message. `said`: whether a
+    finding about the message was reported.
     """
 
     run: int = 0

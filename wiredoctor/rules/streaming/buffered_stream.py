@@ -14,11 +14,11 @@ Why it hurts
     one block. Clients with a timeout give up, although the stream is healthy at its source.
 
 How it is proved
-    A lump is a run of body packets in which three events or more end. Its packets are less than 5 ms apart, and it takes 20 ms
-    at most. If it has fewer than two events per packet, its packets come every 0.5 ms or faster, which no program does. Nothing
-    came in the 500 ms before the lump, although all earlier data was acknowledged, the window was open and nothing was lost.
-    Time in which the sender waited for ACKs or for room in the window is not counted. Events are counted in the bytes of the
-    body, after decoding gzip or deflate.
+    A lump is a run of body packets in which three events or more end. Its packets are less than 5 ms apart, and it takes 20 ms at
+    most. If it has fewer than two events per packet, its packets are at most 0.5 ms apart, closer than a program writes. Nothing
+    came in the 500 ms before the lump, although all earlier data was acknowledged, the window was open and nothing was lost. Time
+    in which the sender waited for ACKs or for room in the window is not counted. Events are counted in the bytes of the body,
+    after decoding gzip or deflate.
 
     Kind event-stream is a warning if one of three facts proves it. First: a lump ends inside an event, and another lump
     follows. A full buffer ends there, but programs write complete events. A lump that ends right before a line end does
