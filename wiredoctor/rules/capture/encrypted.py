@@ -53,7 +53,10 @@ RULE = Rule(
 )
 
 SHOWN = Threshold("5 connections", "the maximum number of connections shown as evidence; the message has the totals")
-NAMED = Threshold("3 names", "the maximum number of names in the message, most frequent first; wiredoctor connections lists all")
+NAMED = Threshold(
+    "3 names",
+    "the maximum number of server names in the message, most frequent first; the command wiredoctor connections lists all",
+)
 
 
 def screen() -> pl.Expr:

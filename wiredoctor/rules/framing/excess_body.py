@@ -62,7 +62,7 @@ RULE = Rule(
         ),
         Advice("server", "Python/", "Python's http.server: len(text.encode()), not len(text)."),
         Advice("server", "IIS|Microsoft", "ISAPI: set Content-Length to the total length of all WriteClient calls."),
-        Advice("client", "python-requests|urllib3", "requests: leave Content-Length out of headers; the library counts."),
+        Advice("client", "python-requests|urllib3", "requests: do not pass Content-Length in headers; the library sets it."),
     ),
     ends=True,
 )

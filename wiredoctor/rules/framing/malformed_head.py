@@ -156,8 +156,8 @@ RULE = Rule(
 
 CONNECTIONS = Threshold(
     "16384 connections",
-    "the number of connections that are remembered, so that each kind is reported once per connection; the least recently used "
-    "connection is forgotten",
+    "the number of connections that are remembered, so that each kind of fault is reported once per connection; the least "
+    "recently used connection is forgotten first",
 )
 
 

@@ -216,8 +216,8 @@ RULE = Rule(
         "ended, or canceled all its requests.",
         "unread": _CLOSED + "{unread_means}",
         "repeated": _CLOSED + " It had the head of the {response_status}. Within 5 s before or after this close, it closed at "
-        "least two other connections in the same way, for the same range: it wants these bytes, but does not accept the "
-        "response.",
+        "least two other connections in the same way, for the same range. So it wants these bytes, but "
+        "does not accept the response.",
         "superseded": _CLOSED + "{superseded_means}",
         "left": _CLOSED + "{left_means}",
         "seek": _CLOSED + " It also requested {instead}.",

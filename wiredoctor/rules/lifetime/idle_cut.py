@@ -406,7 +406,9 @@ def _whole_second(rest: pl.Expr) -> pl.Expr:
 
 
 def _keep_alive_interval() -> pl.Expr:
-    """Return the interval (ns) at which data should be sent: half the idle timeout in whole seconds, from 1 s to a minute."""
+    """Return the interval (ns) at which data should be sent: half the idle timeout, in whole seconds, but at least 1 s and at
+    most a minute.
+    """
     return (pl.col("limit_ns") // (2 * SECOND) * SECOND).clip(SECOND, 60 * SECOND)
 
 

@@ -213,7 +213,7 @@ RULE = Rule(
     caused_by=(("framing", "exchange"), ("truncated-response", "connection")),
     advice=(
         Advice("server", "", _CAPTURE_BOTH, "behind_gateway"),
-        Advice("server", "nginx", "nginx: return 444 closes without an answer on purpose."),
+        Advice("server", "nginx", "nginx: the directive return 444 closes without an answer on purpose."),
         Advice("server", "gunicorn", "gunicorn: a worker that is silent for longer than --timeout (30 s by default) is killed."),
         Advice("server", "gunicorn", "gunicorn: --max-requests ends a worker after that many requests.", "not_read"),
         Advice("server", "IIS|Microsoft", "IIS: http.sys logs dropped requests in %SystemRoot%\\System32\\LogFiles\\HTTPERR."),

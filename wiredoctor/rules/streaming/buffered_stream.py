@@ -445,7 +445,7 @@ def _witness_text(row: dict[str, Any], by_clock: int | None) -> str:
 
 
 def _max_confidence(row: dict[str, Any], proof: str) -> str:
-    """Return the confidence of a candidate that `proof` proves.
+    """Return the highest confidence that a candidate may have with this `proof`.
 
     If neither the server's clock nor a short path shows that the server waited, the path may have delayed the parts. But a path
     does not cut an event in two.
