@@ -282,10 +282,9 @@ def _may_have_failed() -> pl.Expr:
 def find(
     closes: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame, fronts: pl.LazyFrame
 ) -> pl.LazyFrame:
-    """For each request at a gateway that may have failed, return a row per attempt to forward it, or one row if there was no
-    attempt.
+    """Return a row for each attempt of a gateway to forward a request that may have failed, or one row if there was no attempt.
 
-    Other rows contain facts for `judge`: connection attempts that may have been made for one of these requests (`loose_of`: the
+    Other rows contain facts for `judge`: connection attempts that may have been made for one of these requests (`loose_of`: its
     gateway), and the servers to which a gateway forwarded other requests with the same `route` (`leads_to`). If the capture
     contains no connection of a gateway to a server, also return a row for each server and error status that suggests a gateway.
     """
@@ -465,8 +464,8 @@ _LONG = (
     "tune.maxrewrite, Node --max-http-header-size, Go Transport.MaxResponseHeaderBytes, Caddy max_response_header."
 )
 _LOOK_BEHIND = (
-    "Check the log of the server behind the gateway at that second: a crash, a worker that was killed for taking too long, "
-    "or a wrong Content-Length."
+    "Check the log of the server behind the gateway at that second for a crash, a worker that was killed for taking too long, or "
+    "a wrong Content-Length."
 )
 _EXAMINE_SERVER = "check the log of the server behind it at that second"
 _EXAMINE_PATH = (
@@ -481,7 +480,7 @@ _UNASKED = "it sent the request to no server"
 _NOT_SHOWN = "the capture shows no request to a server behind it"
 _ELSEWHERE = (
     "Find out to which server the gateway sends requests for this path, and capture the traffic between them, too (tcpdump -i "
-    "any, without a port filter). If a capture cannot show it (a Unix socket, TLS), check the log of that server. "
+    "any, without a port filter). If a capture cannot show this traffic (a Unix socket, TLS), check the log of that server. "
 )
 _BY_ICMP = "an ICMP error answered its SYN to the server behind it"
 
@@ -492,7 +491,7 @@ def _candidate(
     """Return the candidate of a failure.
 
     `row`: the row of `front`, which is the exchange of the gateway with its client. `until`: the time (ns) of the same failure at
-    a gateway nearer to the client; 0 if there is none. `software`: the software of the gateway that made the error; "" if
+    a gateway nearer to the client; 0 if there is none. `software`: the software of the gateway that created the error; "" if
     unknown. `leads`: whether the capture shows a server to which the gateway forwarded requests like this one.
     """
     end = _failed_at(front, failure)

@@ -330,7 +330,7 @@ def _note() -> pl.Expr:
 
 
 def _evidence(*packets: tuple[str, str, pl.Expr]) -> pl.Expr:
-    """Return the column `evidence` with packets of the first closed connections. `packets`: the arguments of `packet`."""
+    """Return the column `evidence` with packets of the first closed connections. `packets`: argument lists of `packet`."""
     first = [packet(*p).sort_by("server_close_frame").head(SHOWN.value).implode() for p in packets]
     return pl.concat_list(first).alias("evidence")
 

@@ -143,7 +143,7 @@ MAX_NAMED = 80
 """The maximum number of characters of a Server or Via field in a message."""
 
 EVENT_STREAMS = {"text/event-stream": "events", "application/x-ndjson": "lines", "multipart/x-mixed-replace": "parts"}
-"""Media types whose parts are meant to arrive one by one, and the word for a part."""
+"""Media types whose parts are meant to arrive one by one, each with the word for its parts."""
 
 IDENTITY = ("", "identity")
 
@@ -155,7 +155,7 @@ SWITCHES = (
      'doDynamicCompression="false" in urlCompression; Response.BufferOutput = false in the program.'),
     ("varnish", "Varnish: beresp.do_stream must not be false; turn do_gzip and do_esi off for this media type."),
 )  # fmt: skip
-"""Patterns for Server or Via, each with the setting of that software."""
+"""Patterns for the fields Server and Via, each with the settings that stop this software from buffering."""
 
 _FACTS = (
     *("status", "content_type", "content_encoding", "server", "via", "accel_buffering", "body_bytes", "chunks", "bursts"),
@@ -167,7 +167,7 @@ _FACTS = (
 LIKELY, OTHER_SIDE, CUT, EARLIER, BEHIND = "likely", "other-side", "cut", "earlier-stream", "behind"
 """The proof of a candidate.
 
-LIKELY: nothing proves it, but it is likely.
+LIKELY: nothing proves that the data was held back, but it is likely.
 OTHER_SIDE: there is no proof yet, and `conclude` drops the candidate unless the other side of a gateway proves it.
 CUT: a burst of held-back events ends inside an event.
 EARLIER: an earlier response of the server was streamed.
@@ -391,7 +391,7 @@ def _chunks(row: dict[str, Any], before: _Streamed | None) -> list[dict[str, Any
 
 
 def conclude(rows: pl.DataFrame, _connections: pl.LazyFrame, _exchanges: pl.LazyFrame) -> pl.DataFrame:
-    """Use packets from the other side of a gateway as proof. Drop candidates that need this proof if it is missing."""
+    """Use packets from the other side of a gateway as proof. Drop candidates that lack this proof although they need it."""
     if not {LIKELY, OTHER_SIDE} & {*rows["proof"]}:
         return rows
     told: list[dict[str, Any]] = []

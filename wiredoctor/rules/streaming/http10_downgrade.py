@@ -72,7 +72,7 @@ SHOWN = Threshold("3 responses", "the maximum number of responses shown as evide
 
 
 _OF_BALANCERS = (400, 403, 408)
-"""The client errors that balancers and TLS servers answer themselves with HTTP/1.0, without asking the server behind them."""
+"""The client errors that balancers and TLS servers send themselves in HTTP/1.0, without asking the server behind them."""
 
 
 def screen() -> pl.Expr:
