@@ -395,8 +395,8 @@ _CONTINUE = (
     "it (Java's HttpClient waits without limit, so do not set expectContinue). "
 )
 _UNCLOSED = (
-    "Check whether the server had written its complete response: it announces neither Content-Length nor chunks, so the client "
-    "waits until the connection closes. A child process that has inherited the socket keeps it open (close-on-exec). "
+    "Check whether the server had written its complete response: the response announces neither Content-Length nor chunks, so "
+    "the client waits until the connection closes. A child process that has inherited the socket keeps it open (close-on-exec). "
 )
 _UNFINISHED = "Check whether the server's program ends its response: until the last chunk (size 0) comes, the client waits. "
 
