@@ -47,7 +47,7 @@ How it is proved
     limit for three or more requests together: the oldest request waited for a common timeout, or for a multiple of half a second
     up to 10 s, and the client goes on within 5 s. Each request is then of kind timeout or gave-up.
 
-    Kind unread, one of these is true:
+    Kind unread, if one of these is true:
 
     - The close acknowledges the head of the response, and came as soon as the client could have received the head. If the
       head has 4,000 bytes or more, and no byte of the body had come, the client may have rejected it: the head may exceed its
@@ -59,18 +59,18 @@ How it is proved
     - The FIN came with the end of the request, and the client had never waited for the response to such a request before.
 
     Kind repeated: the conditions of kind unread apply to the close. The request has a Range field. Within 5 s before and after
-    the close, the same client closed two or more other connections as soon as it had the head of the response to the same
-    request: from the same byte on, and with a body of the same announced size. Players of media, which look at a file several
-    times, are excluded.
+    the close, the same client closed two or more other connections as soon as it had the head of the response to the same request
+    (for bytes from the same position on, and with a body of the same announced size). Players of media, which look at a file
+    several times, are excluded.
 
-    Kind superseded, one of these is true:
+    Kind superseded, if one of these is true:
 
     - At the time of the close, the same client (host and User-Agent) requested the same path with another query, by GET or HEAD,
       and the wait matches no common timeout.
     - The client had sent the same request on another connection, and the response to that copy had just come. If more than
       one copy got its response during this wait, this does not apply.
 
-    Kind left, one of these is true:
+    Kind left, if one of these is true:
 
     - The client had waited less than 4 s, and within half a second of the close it requested a page or received one. If the wait
       matches a common timeout, it must have requested the page before the close.
@@ -81,10 +81,10 @@ How it is proved
     - The client closed within a round trip of the end of its request, before any response could have come, or shortly after
       that, while a response was on its way.
 
-    Two restrictions apply to these longer waits. If the present wait matches a common timeout, only longer waits on the same
-    connection or for the same target count, because several programs of a host may have one User-Agent. If the response had
-    begun, as in a long poll, a wait lasts until the end of the response. Such waits count only if the present response has no
-    Content-Length and the present wait matches no common timeout.
+    Two restrictions apply to the longer waits of the third condition. If the present wait matches a common timeout, only longer
+    waits on the same connection or for the same target count, because several programs of a host may have one User-Agent. If the
+    response had begun, as in a long poll, a wait lasts until the end of the response. Such waits count only if the present
+    response has no Content-Length and the present wait matches no common timeout.
 
     Kind seek: within five seconds, the client requested another range of the same resource, or all of it instead of a range.
     Or it canceled a range within 50 ms of closing another connection, which had delivered another part, or all, of the resource.

@@ -10,7 +10,7 @@ Why it hurts
     about the other side. Searching the server for the cause wastes time.
 
 How it is proved
-    At least two of the following six signs are present:
+    At least two of six signs show that another host sent the RST or FIN, which is called the packet here:
 
     1. The TTL (hop limit) of the packet differs by more than 2 from that of all other packets of that host on the connection. If
     the host goes on sending with its own TTL, any difference counts, unless the path became shorter and the RST may have
@@ -46,10 +46,10 @@ How it is proved
 What it is not
     A reset with only one of these signs is not reported, because each sign also occurs in genuine resets. If that sign is the
     TTL, a finding about a request or response that the close cut off says so and has medium confidence; no-response and
-    truncated-response then blame no side. A kernel answers packets of an unknown connection with an RST without ACK flag and
-    with IP identification 0. After a change of route all later packets have another TTL. If both sides keep sending after an
-    RST, neither of them accepted it. If an RST answers a request on an idle connection that the server has forgotten,
-    keep-alive-race reports it as kind forgotten.
+    truncated-response then blame no side. A kernel answers packets of an unknown connection with an RST without ACK flag and with
+    IP identification 0, so these two together are no sign. Neither is another TTL that all later packets have, too: the route has
+    changed. If both sides keep sending after an RST, neither of them accepted it. If an RST answers a request on an idle
+    connection that the server has forgotten, keep-alive-race reports it as kind forgotten.
 
 What to do
     Find the device: its TTL shows how many hops away it is. Have it drop packets or answer with ICMP instead of forging resets,

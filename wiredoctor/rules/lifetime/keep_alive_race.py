@@ -16,8 +16,8 @@ Why it hurts
 
 How it is proved
     The server's FIN (or RST with ACK flag) acknowledges no byte of the request, and the request was never answered. The
-    acknowledgment number of the request shows whether the client had received the FIN. Both facts look the same at every
-    capture point.
+    acknowledgment number of the request shows whether the client had received the FIN. Both facts are the same at every capture
+    point.
 
     Kind forgotten: the first request after at least a second of idle time is answered by an RST without ACK flag. The RST's
     sequence number is the request's acknowledgment number, no ACK of the request came before it, and no FIN came before it or
@@ -31,14 +31,14 @@ How it is proved
     the server resets some requests on purpose. An RST instead of a FIN shows that data was left unread (RFC 1122). With a FIN,
     stricter limits apply, because a process that has read the request also sends a FIN. Nothing is reported if within 50 ms the
     server also closed connections whose idle time was shorter than the timeout: then a process ended. Nothing is reported either
-    if a SYN was refused within a second after the close, unless the timeout is learned from other closes. A timeout that is
-    announced or a common default does not count either if the server answered at least two requests, and more than it lost, after
+    if a SYN was refused within a second after the close, unless the timeout is learned from other closes. An announced timeout,
+    or one that is a common default, does not count if the server answered at least two requests, and more than it lost, after
     idle times of that length.
 
     Some servers close within 20 ms after their responses without announcing it. If an RST shows that the request was not read,
-    the request must have come in this time, and the close up to 500 ms later: the process was busy. If the server has closed in
-    this way at least 10 times and never answered a second request on a connection, the request may also have come up to 300 ms
-    later.
+    the request must have come within these 20 ms, and the close up to 500 ms later: the process was busy. If the server has
+    closed in this way at least 10 times and never answered a second request on a connection, the request may also have come up to
+    300 ms later.
 
     Closes after similar idle times may also have another reason: a client sends a request every two seconds, say, and processes
     of the server end at these moments. So no timeout is learned if the server answered other requests after similar idle times,
@@ -55,12 +55,12 @@ How it is proved
 
 What it is not
     If the server received the request and closed without answering, although no timeout had expired, no-response reports it.
-    no-response also reports the first request of a new connection. idle-close reports a connection that was closed while idle
-    and not used again. A client may pipeline a request before it knows that an earlier response announces the close. That
-    request is not reported: the client has to repeat it on another connection. A request that the client sent after that
-    response is reported. If the client repeats a GET at once and gets its response, the finding is only a warning. A request
-    counts as the repetition of one lost request at most. A client that sends the same request concurrently anyway may not have
-    repeated the lost one.
+    no-response also reports the first request of a new connection. idle-close reports a connection that was closed while idle and
+    not used again. A client may pipeline a request before it knows that an earlier response announces the close. That request is
+    not reported: the client has to repeat it on another connection. A request that the client sent after that response is
+    reported. If the client repeats a GET at once and gets its response, the finding is only a warning. A request counts as the
+    repetition of at most one lost request. A client that sends the same request concurrently anyway may not have repeated the
+    lost one.
 
 What to do
     Make the idle timeout of the client's pool shorter than the server's, and have the client repeat idempotent requests. Kind

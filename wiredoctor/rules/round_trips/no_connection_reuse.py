@@ -99,7 +99,7 @@ RULE = Rule(
         "asked": "Have the client leave Connection: close out of its requests, and keep a pool. If the client is a reverse "
         'proxy: nginx closes upstream connections unless it has proxy_http_version 1.1, proxy_set_header Connection "" and a '
         "keepalive in the upstream block (the defaults in releases of 2026).",
-        "cheap": "Nothing has to change. If the server is further away, or uses TLS, have the client use a pool.",
+        "cheap": "Nothing has to change here. Where the server is further away, or uses TLS, have the client use a pool.",
     },
     display_filter="frame.number in {{{frames}}}",
     references=(

@@ -61,8 +61,7 @@ RULE = Rule(
 
 SURE_WAY = Threshold(
     "5 ms",
-    "the minimum round trip for the proof that a run took less time than waiting for ACKs would have taken; a shorter round trip "
-    "varies too much",
+    "the minimum round trip for the proof that segments came faster than ACKs can come back; shorter round trips vary too much",
 )
 MAX_INTERVAL = Threshold("20 ms", "the maximum time between two segments of a run; slower writes are separate events")
 FLUSHED = Threshold("5 ms", "the minimum median time between pieces that a program flushes on purpose")

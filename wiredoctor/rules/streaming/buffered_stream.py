@@ -124,7 +124,7 @@ MIN_CODED_WAIT = Threshold(
     "1 s", "the minimum wait before a body that cannot be decoded; such a body may be a single event that took long to compute"
 )
 MIN_CODED_BYTES = Threshold("300 bytes", "the minimum size of a compressed body; one or two events are smaller")
-MIN_EVENTS = Threshold("3 events", "the minimum number of events that must arrive together (a lump); two may be a coincidence")
+MIN_EVENTS = Threshold("3 events", "the minimum number of events that arrive together (a lump); two may be a coincidence")
 MANY_EVENTS = Threshold(
     "20 events", "the minimum number of events in the whole body; a program may write fewer than this at once"
 )
@@ -136,7 +136,7 @@ MIN_CHUNKS = Threshold(
 )
 ENDPOINTS = Threshold(
     "16384 servers",
-    "the number of servers, media types and paths that are remembered as having streamed, which bounds the memory",
+    "the number of combinations of server, media type and path that are remembered as having streamed, which bounds the memory",
 )
 
 MAX_NAMED = 80
@@ -348,7 +348,7 @@ _WHY = {
     "was full.",
     EARLIER: "In an earlier response for this path, the parts came one by one. So something between the program and the capture "
     "point buffers them.",
-    LIKELY: "Something between the program and the capture point may buffer them, or the program sends them all at once.",
+    LIKELY: "Something between the program and the capture point may buffer the parts, or the program sends them all at once.",
     OTHER_SIDE: "",
 }
 
