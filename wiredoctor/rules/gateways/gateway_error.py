@@ -25,9 +25,9 @@ How it is proved
     response without a server error is ignored if its attempt began before an earlier attempt had ended: it answers a copy of the
     request (nginx mirror), and the gateway discards it.
 
-    Kind refused: an RST answers the SYN. Kind unreachable: nothing answers it, or only an ICMP error does. Kind closed: a FIN or
-    RST of the server came before any byte of a response, and before the gateway's own close. If foreign-reset proves that a
-    device on the path sent the FIN or RST, the finding names that device. The same holds for kind truncated.
+    Kind refused: an RST answers the SYN. Kind unreachable: nothing answers the SYN, or only an ICMP error does. Kind closed: a
+    FIN or RST of the server came before any byte of a response, and before the gateway's own close. If foreign-reset proves that
+    a device on the path sent the FIN or RST, the finding names that device. The same holds for kind truncated.
 
     Kind timed-out: before the server responded or closed, the gateway closed its connection to the server or answered its client.
     If the client had not sent its complete request by then, the finding says so, because the server was still waiting for it. If

@@ -216,7 +216,7 @@ def _lost_by_kind(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.Lazy
     If another device sent the RST, add the TTLs that show this.
     """
     covers = ((c("request_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(value=False)
-    # the close was announced, but it acknowledges the request: the FIN may have come later
+    # a close that was announced, but acknowledges the request, may have come after the request
     warned = (c("took") == WARNED) & ~closed_against_request()
     kind = (
         pl.when("at_limit")

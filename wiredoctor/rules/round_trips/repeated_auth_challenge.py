@@ -147,7 +147,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     known = connections.select(
         *("connection", "client_host", "server"),
         c("start").alias("opened"),
-        # estimates when the client closed; too late only if the second FIN came long after the first
+        # estimates when the client closed: the estimate is too late only if the second FIN came long after the first
         pl.when(c("closed_by") != "").then(c("end") - rtt).alias("ended"),
         rtt.alias("rtt"),
     )
