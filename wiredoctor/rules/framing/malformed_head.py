@@ -94,9 +94,9 @@ _REMEDIES: dict[str | None, str] = {
     "bare-lf": "End every line with CRLF: programs, scripts and devices that write heads without a library often print only a "
     "newline.",
     "space-before-colon": "Put the colon right after the name.",
-    "folding": "Write each field on one line. Programs that follow the rules for email fold fields. A value with a line end, "
-    "such as a certificate that is forwarded in a field, has the same effect.",
-    "control-byte": "Check every value for control characters and line ends before it goes into a field. They come "
+    "folding": "Write each field on one line. Folded fields come from programs that follow the rules for email. A value with a "
+    "line end, such as a certificate that is forwarded in a field, has the same effect.",
+    "control-byte": "Check every value for control characters and line ends before it goes into a field. Such characters come "
     "from user input, from binary data, and from strings with their terminating NUL.",
     "content-length": "Have the HTTP library set Content-Length. Common mistakes are an empty or unset variable, a plus or "
     "minus sign, a unit, and a number in another base, such as hexadecimal.",

@@ -62,7 +62,7 @@ RULE = Rule(
         "fewer or smaller cookies, and have the client send long parameters in a body. Or raise the limit of the server and of "
         "every proxy in front of it.",
         "response": "Find out which fields of the response are large, such as Set-Cookie and Content-Security-Policy, and "
-        "shorten them. If a client must accept them, raise its limit (Node: --max-http-header-size).",
+        "shorten them. If a client must accept such heads, raise its limit (Node: --max-http-header-size).",
     },
     references=(
         Reference("RFC 6585 section 5, 431", "https://www.rfc-editor.org/rfc/rfc6585.html#section-5"),

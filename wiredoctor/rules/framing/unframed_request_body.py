@@ -57,7 +57,7 @@ RULE = Rule(
 
 
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each request that is followed by bytes which are not a request."""
+    """Return a row for each request that is followed by bytes that do not begin another request."""
     head = pl.format("the request, {}: neither Content-Length nor Transfer-Encoding", "request_method")
     proof = pl.format("after the head: {}, which is not the start of a request", quoted_excerpt())
     return candidates_of_fault(faults, "unframed-request-body", head, proof)
