@@ -1,4 +1,4 @@
-"""The rules: a folder per family, a file per rule. `shared` contains code that several rules need; `wiredoctor.rule_engine` runs them.
+"""The rules: a folder per family, a file per rule. `shared` holds what several rules need; `wiredoctor.rule_engine` runs them.
 
 Rules of other packages import the classes and functions that they need from here (docs/pages/writing-a-rule.md).
 """
