@@ -53,8 +53,9 @@ RULE = Rule(
         "It is unknown which of the two the receiver accepted.",
         "never-sent": "On {touched:,} of {connections:,} connections, a host acknowledged bytes ({conflicts:,} in all) that are "
         "not in the capture. The other host had not sent them: more than a round trip later, the sequence number "
-        "of its next byte was still lower. Something between the capture point and the host that acknowledged "
-        "them probably sent data in the name of the other host, for example a response of its own.",
+        "of its next byte was still lower than those of these bytes. Something between the capture point and the "
+        "host that acknowledged them probably sent data in the name of the other host, for example a response of "
+        "its own.",
     },
     remedy={
         None: "Compare both packets of a pair (time to live, IP identification, MAC addresses, interface). If these fields "
