@@ -1,4 +1,4 @@
-"""Keep the former name of wiredoctor.rules.shared.evidence until version 0.3, for rules of other packages."""
+"""Provide wiredoctor.rules.shared.evidence under its former name until version 0.3, for rules of other packages."""
 
 from wiredoctor.rules.shared.evidence import *  # noqa: F403
 from wiredoctor.rules.shared.evidence import capture_columns, confidence, fin_or_rst, one_capture_candidate

@@ -1,1 +1,1 @@
-"""Rules about problems of the capture itself, so no server is blamed for them."""
+"""Rules that report problems of the capture itself, so that no server is blamed for them."""

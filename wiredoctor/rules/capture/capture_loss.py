@@ -126,7 +126,7 @@ _DELIVERED = " The network delivered these bytes, but the capture lost them."
 
 
 def _lack() -> list[pl.Expr]:
-    """Return text columns about missing data: `lack` for the title; `what_lacks`, `delivered`, `place_word` for the message."""
+    """Return text columns about missing data: `lack` for the title; the others for the message."""
     holes = pl.format("{} acknowledged bytes", grouped(c("missing_bytes")))
     one = c("handshakes") == 1
     several = pl.format("{} handshakes", grouped(c("handshakes")))

@@ -8,17 +8,17 @@ What it means
     that acknowledged them sent them in the other host's name.
 
 Why it hurts
-    It is unknown which of the two packets the receiver accepted, because systems decide differently. Attackers exploit this:
-    the firewall inspects other bytes than the server behind it accepts. Other findings on this connection are based on the
-    first packet.
+    It is unknown which of the two packets the receiver accepted, because systems decide differently. Attackers exploit this: the
+    bytes that a firewall inspects are not those that the server behind it accepts. Other findings on this connection are based on
+    the first packet.
 
 How it is proved
     A packet overlaps earlier data in the same direction, at least two bytes of the overlap are different, and the checksums of
     both packets are correct.
 
     Kind never-sent: an ACK covers bytes that were not captured. More than a round trip later, the host that should have sent
-    these bytes sends an ACK. The sequence number of this ACK, which is that of the host's next byte, still lies below these
-    bytes.
+    these bytes sends an ACK. The sequence number of this ACK, which is that of the host's next byte, is still lower than those of
+    the acknowledged bytes.
 
 What it is not
     A retransmission has the same bytes. A keep-alive or window probe may carry one arbitrary byte. A packet that was damaged
@@ -52,18 +52,20 @@ RULE = Rule(
         "for the same sequence numbers, and the checksums of both packets are correct. wiredoctor analyzed the earlier packet. "
         "It is unknown which of the two the receiver accepted.",
         "never-sent": "On {touched:,} of {connections:,} connections, a host acknowledged bytes ({conflicts:,} in all) that are "
-        "not in the capture. The other host did not send them: more than a round trip later, the sequence number of its next "
-        "byte still lay below them. Something between the capture point and the host that acknowledged them probably sent data "
-        "in the name of the other host, for example a response of its own.",
+        "not in the capture. The other host had not sent them: more than a round trip later, the sequence number "
+        "of its next byte was still lower than those of these bytes. Something between the capture point and the "
+        "host that acknowledged them probably sent data in the name of the other host, for example a response of "
+        "its own.",
     },
     remedy={
         None: "Compare both packets of a pair (time to live, IP identification, MAC addresses, interface). If these fields "
         "differ, packets are being injected, or the capture mixes two networks with the same addresses (capture them "
         "separately). If they do not differ, look for a middlebox (proxy, balancer, NAT that rewrites payload) that changes "
         "retransmitted data.",
-        "never-sent": "Capture at the host that acknowledged these bytes, too: that capture contains the injected packets, and "
-        "their time to live shows how far away their sender is. wiredoctor compare --both-sides puts both captures side by side. "
-        "Look for an intrusion prevention system, a firewall or a filter that answers in the name of others.",
+        "never-sent": "Also capture at the host that acknowledged these bytes: that capture contains the injected packets, and "
+        "their time to live shows how far away their sender is. wiredoctor compare --both-sides puts both "
+        "captures side by side. Look for an intrusion prevention system, a firewall or a filter that answers in "
+        "the name of other hosts.",
     },
     display_filter="tcp.stream == {first_connection}",
     references=(
@@ -100,7 +102,7 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
         c("connection").sort_by("conflict_frame").first().alias("first_connection"),
     )  # fmt: skip
     note = pl.format(
-        "connection {}: an ACK of {} bytes that the other host had not sent, as its sequence number in frame {} shows",
+        "connection {}: an ACK of {} bytes that the other host had not sent, as that host's sequence number in frame {} shows",
         *("connection", "unsent_bytes", "unsent_later_frame"),
     )
     place = packet("unsent_frame", "unsent_time", note)

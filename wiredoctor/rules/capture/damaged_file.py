@@ -2,8 +2,8 @@
 
 What it means
     The file ends inside a packet, a block of it is unreadable, or its end is all zeros. It may have been copied while it was
-    being written, the disk may have been full, or the capturing program was killed. Or a compressed capture needs more space
-    than there is for temporary files.
+    being written, the disk may have been full, or the capturing program was killed. Or a compressed capture needs more space for
+    temporary files than is available.
 
 Why it hurts
     Packets after the damage are not analyzed. They may contain the fault that you are looking for.

@@ -11,11 +11,11 @@ Why it hurts
 
 How it is proved
     Two packets within 100 ms have the same addresses, IPv4 identification, TCP header with options, and payload. They differ in
-    interface, MAC addresses, time to live or encapsulation, or the second follows within 1 ms. If a router queues packets
-    between two captured interfaces, the second copy may come up to 10 s later. Such a late copy must have the same
-    identification and timestamps and another time to live, and its connection must have shown copies before. An RST without
-    IPv4 identification that differs only in its time to live must follow within 1 ms. At least a tenth of a connection's
-    packets have such copies.
+    interface, MAC addresses, time to live or encapsulation, or the second follows within 1 ms. If a router queues packets between
+    two captured interfaces, the second copy may come up to 10 s later. Such a late copy must have the same identification and
+    timestamps and another time to live, and other copies must have been found on its connection before. If the second packet is
+    an RST without IPv4 identification, and only its time to live differs, it must follow within 1 ms. At least a tenth of a
+    connection's packets have such copies.
 
 What it is not
     A retransmission has another IPv4 identification or other timestamps, or comes later. Duplicate ACKs that a receiver

@@ -38,10 +38,9 @@ RULE = Rule(
     symptom="nothing (the rule shows what cannot be judged)",
     severity="note",
     title="TLS on {encrypted:,} of {connections:,} connections was not decrypted",
-    message="TLS on {encrypted:,} of {connections:,} connections was not decrypted.{names}{offered}{chosen}{hidden} "
-    "Connection attempts and stalls are still judged, with at most medium confidence if the conclusion depends on what the "
-    "encrypted data is. "
-    "Slow responses, closes, framing and streaming are not judged.",
+    message="TLS on {encrypted:,} of {connections:,} connections was not decrypted.{names}{offered}{chosen}{hidden} Connection "
+    "attempts and stalls are still judged, with at most medium confidence if the conclusion depends on the contents of "
+    "the encrypted data. Slow responses, closes, framing and streaming are not judged.",
     remedy="To have HTTP judged, capture it unencrypted: behind the proxy or balancer that terminates TLS, or on the loopback "
     "device of that host.",
     display_filter="tls && tcp.stream == {first_connection}",
@@ -54,7 +53,10 @@ RULE = Rule(
 )
 
 SHOWN = Threshold("5 connections", "the maximum number of connections shown as evidence; the message has the totals")
-NAMED = Threshold("3 names", "the maximum number of names in the message, most frequent first; wiredoctor connections lists all")
+NAMED = Threshold(
+    "3 names",
+    "the maximum number of server names in the message, most frequent first; the command wiredoctor connections lists all",
+)
 
 
 def screen() -> pl.Expr:

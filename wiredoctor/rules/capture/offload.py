@@ -37,8 +37,8 @@ RULE = Rule(
     message="{super_segments:,} segments on {touched:,} of {connections:,} connections exceeded the MSS of their receiver, so "
     "they cannot have been sent in one packet each. A network card split them later, or had merged them before: the timing "
     "inside them differs from that on the wire.",
-    remedy="If that timing matters, capture at a switch, or turn the offloads off while capturing (ethtool -K eth0 tso off gso "
-    "off gro off lro off), and on again afterwards.",
+    remedy="If you need the timing inside such segments, capture at a switch, or turn the offloads off while capturing (ethtool "
+    "-K eth0 tso off gso off gro off lro off), and on again afterwards.",
     display_filter="tcp.stream == {first_connection} && tcp.len > {first_mss}",
     references=(Reference("ethtool(8), -K", "https://man7.org/linux/man-pages/man8/ethtool.8.html"),),
     summary=True,

@@ -50,8 +50,8 @@ RULE = Rule(
 SHOWN = Threshold("5 connections", "the maximum number of connections shown as evidence; the message has the totals")
 SLICE = Threshold(
     "1 s",
-    "at the start or end of the capture, a connection without its beginning is not reported if it is shorter than this; a "
-    "running peer responds within this time",
+    "at the start or end of the capture, a connection without a captured handshake is not reported if its packets span less "
+    "than this; a peer that is up responds within this time",
 )
 
 

@@ -45,7 +45,7 @@ RULE = Rule(
         Reference("RFC 9112 section 7.1, chunked", "https://www.rfc-editor.org/rfc/rfc9112.html#section-7.1"),
     ),
     advice=(
-        Advice("server", "nginx|^$", "If the client is nginx: proxy_http_version 1.1 (its default was 1.0 for a long time)."),
+        Advice("server", "nginx|^$", "If the client is nginx: proxy_http_version 1.1 (the default of older releases is 1.0)."),
     ),
     ends=True,
 )

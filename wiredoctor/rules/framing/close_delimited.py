@@ -111,7 +111,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _closes_because_of_error() -> pl.Expr:
-    """Return whether the response is an error (400 or above), and only the server, not the client, asked for the close."""
+    """Return whether the response is an error (400 or above), and the client had not asked for the close."""
     wanted = c("request_connection_close") | (c("request_version") < "HTTP/1.1")
     return ((c("response_status") >= 400) & ~wanted).fill_null(value=False)
 
@@ -124,6 +124,6 @@ def _announcement_text() -> pl.Expr:
         .when(c("request_connection_close"))
         .then(pl.lit("the request said Connection: close"))
         .when((c("response_version") < "HTTP/1.1") & ~c("response_connection_keep_alive"))
-        .then(pl.lit("it is HTTP/1.0, and no field asks to keep the connection"))
+        .then(pl.lit("it is HTTP/1.0, and no field asks to keep the connection open"))
         .otherwise(pl.lit("the request was HTTP/1.0 without keep-alive"))
     )

@@ -71,7 +71,7 @@ RULE = Rule(
         Advice(
             "client",
             "^node|axios|undici",
-            "Node: if the headers that you pass with a stream have Content-Length, set no other framing field.",
+            "Node: if the headers that you pass with a body stream have Content-Length, set no other framing field.",
         ),
     ),
     ends=True,

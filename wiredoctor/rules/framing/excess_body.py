@@ -43,9 +43,9 @@ RULE = Rule(
     title="The {side} sent more bytes than the Content-Length of its {what} announced",
     message="The {what} announced {due:,} bytes of body (Content-Length), but the {side} then sent more bytes, and these do not "
     "begin another message. {loss}",
-    remedy="Have the program that sets Content-Length count bytes and not characters, including line ends, after compression, "
-    "templates and filters. Or leave the field to the server, the framework or the HTTP library, which count correctly. "
-    "A proxy that changes bodies must change the length, too.",
+    remedy="Have the program that sets Content-Length count bytes, not characters: all bytes of the body, with its line ends, "
+    "after templates, filters and compression. Or leave the field to the server, the framework or the HTTP library, "
+    "which count correctly. A proxy that changes bodies must change the length, too.",
     references=(
         Reference("RFC 9110 section 8.6, Content-Length", "https://www.rfc-editor.org/rfc/rfc9110.html#section-8.6"),
         Reference("RFC 9112 section 6.3, message body length", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.3"),
@@ -62,7 +62,7 @@ RULE = Rule(
         ),
         Advice("server", "Python/", "Python's http.server: len(text.encode()), not len(text)."),
         Advice("server", "IIS|Microsoft", "ISAPI: set Content-Length to the total length of all WriteClient calls."),
-        Advice("client", "python-requests|urllib3", "requests: leave Content-Length out of headers; the library counts."),
+        Advice("client", "python-requests|urllib3", "requests: do not pass Content-Length in headers; the library sets it."),
     ),
     ends=True,
 )
@@ -71,7 +71,7 @@ LOSS = (
     "The {} stops after Content-Length bytes: the end of the body is lost, and the {} takes the extra bytes for the beginning of "
     "the next {} on this connection."
 )
-HARMLESS = "They are only an empty line, and the server then closes the connection, so most clients do not notice them."
+HARMLESS = "These bytes are only an empty line, and the server then closes the connection, so most clients do not notice them."
 
 
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:

@@ -59,7 +59,7 @@ RULE = Rule(
             "server",
             "",
             "Here another response begins in the middle of the body: the program failed after the head had been sent. Find its "
-            "exception in the server's log, and have the server close the connection then, without a second response.",
+            "exception in the server's log, and have the server close the connection in such a case, without a second response.",
             "begins_response",
         ),
         Advice("server", "IIS|Microsoft", "IIS: a module or ISAPI extension that sets the field must write the chunks, too."),

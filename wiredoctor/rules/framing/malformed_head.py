@@ -7,12 +7,11 @@ What it means
     without LF or another control character. Kind content-length: the value of Content-Length is not a number. Kind no-colon:
     a line of the head is not a field.
 
-    Kind no-status-line, an error: the response to a request begins with bytes that are not HTTP. An example is the traceback of
-    a program that failed before it had written a head. Others are a TLS alert, from a port that expects TLS, and a frame of
-    HTTP/2.
+    Kind no-status-line, an error: the response to a request begins with bytes that are not HTTP. An example is the traceback of a
+    program that failed before it had written a head. Others are a TLS alert, from a port that expects TLS, and an HTTP/2 frame.
 
-    Kind speaks-first, an error: the server sent bytes before the request came, and they are not HTTP/1.x. Another program
-    listens on that port, such as SSH, SMTP, FTP or MySQL, or one that expects HTTP/2 at once.
+    Kind speaks-first, an error: the server sent bytes before the request came, and they are not HTTP/1.x. Another program listens
+    on that port: a server for SSH, SMTP, FTP or MySQL, or one that expects HTTP/2 from the first byte.
 
 Why it hurts
     Recipients treat such heads differently: some reject the message (400, "invalid header"), some skip the field, some correct
@@ -34,11 +33,11 @@ How it is proved
 
 What it is not
     If the bytes are the rest of a body that is longer than announced, excess-body reports them. This is assumed if they are in
-    the packet in which the body ends, or directly before the head of the next response. Other protocols may follow 101
-    Switching Protocols or CONNECT. A connection may only look like HTTP at its beginning. Before its first response, it is
-    taken for another protocol if an HTTP/1.1 request has no Host, or if the client sends bytes after its request that are not
-    HTTP either. Bytes above 127, tabs and spaces around a value, empty values and unknown fields are allowed. An incomplete
-    head is not judged. If a head has two different lengths, conflicting-framing reports it.
+    the packet in which the body ends, or directly before the head of the next response. Other protocols may follow 101 Switching
+    Protocols or CONNECT. A connection may look like HTTP only at its beginning. Before its first response, it is taken for
+    another protocol if an HTTP/1.1 request has no Host, or if the client sends bytes after its request that are not HTTP either.
+    Bytes above 127, tabs and spaces around a value, empty values and unknown fields are allowed. An incomplete head is not
+    judged. If a head has two different lengths, conflicting-framing reports it.
 
 What to do
     Build heads with an HTTP library, and check values for line ends and control characters before they go into a field. Write
@@ -95,9 +94,9 @@ _REMEDIES: dict[str | None, str] = {
     "bare-lf": "End every line with CRLF: programs, scripts and devices that write heads without a library often print only a "
     "newline.",
     "space-before-colon": "Put the colon right after the name.",
-    "folding": "Write each field on one line. Programs that follow the rules for email fold fields. A value with a line end, "
-    "such as a certificate that is forwarded in a field, has the same effect.",
-    "control-byte": "Check every value for control characters and line ends before it goes into a field. They come "
+    "folding": "Write each field on one line. Folded fields come from programs that follow the rules for email. A value with a "
+    "line end, such as a certificate that is forwarded in a field, has the same effect.",
+    "control-byte": "Check every value for control characters and line ends before it goes into a field. Such characters come "
     "from user input, from binary data, and from strings with their terminating NUL.",
     "content-length": "Have the HTTP library set Content-Length. Common mistakes are an empty or unset variable, a plus or "
     "minus sign, a unit, and a number in another base, such as hexadecimal.",
@@ -108,7 +107,7 @@ _REMEDIES: dict[str | None, str] = {
     "configuration, and which program listens on this port (ss -ltnp on the server).",
 }
 _LOOK = (
-    "Check the server's log at that time: a program failed before it had written the head of its response, and its output (a "
+    "Check the server's log for that time: a program failed before it had written the head of its response, and its output (a "
     "traceback, a message) went to the client. Have it print to standard error, and have the server answer 500. If another "
     "program listens on that port, send the request elsewhere."
 )
@@ -129,7 +128,7 @@ _GREETING = (
     "SETTINGS. The request got no response."
 )
 _TLS, _HTTP2 = r"^[\x15\x16]\x03[\x00-\x04]", r"(?s)^\x00\x00.\x04\x00\x00{4}"
-"""Patterns for the first bytes of TLS and of a server's HTTP/2.
+"""Patterns for the first bytes that a TLS endpoint and an HTTP/2 server send.
 
 TLS: a record with an alert or a handshake (RFC 8446 section 5.1). HTTP/2: the SETTINGS frame with which a server begins (RFC 9113
 section 3.4).
@@ -157,8 +156,8 @@ RULE = Rule(
 
 CONNECTIONS = Threshold(
     "16384 connections",
-    "the number of connections that are remembered, so each kind is reported once per connection; the least recently used "
-    "connection is forgotten",
+    "the number of connections that are remembered, so that each kind of fault is reported once per connection; the least "
+    "recently used connection is forgotten first",
 )
 
 
@@ -179,7 +178,7 @@ def find(faults: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _is_greeted() -> pl.Expr:
-    """Return whether the server sent bytes before the first request on the connection, and no response to that request."""
+    """Return whether the server sent bytes before the first request on the connection, but did not respond to that request."""
     # `request_ack` is that of the request's last packet, so only a request of one packet shows what had come before it
     alone = c("request_frame") == c("request_last_frame")
     first = (c("exchange") == 0) & (c("request_offset") == 0) & alone & (c("request_ack") > 0) & (_greeting() > 0)
@@ -221,9 +220,11 @@ def _malformed(faults: pl.LazyFrame) -> pl.LazyFrame:
     answered = c("kind") == _NO_STATUS
     spoken = (
         pl.when(c("place").str.contains(_TLS))
-        .then(pl.lit(" They begin a TLS record: the server expects TLS on this port, so the URL must begin with https://."))
+        .then(
+            pl.lit(" These bytes begin a TLS record: the server expects TLS on this port, so the URL must begin with https://.")
+        )
         .when(c("place").str.contains(_HTTP2))
-        .then(pl.lit(" They begin a frame of HTTP/2: the server expects HTTP/2 on this port."))
+        .then(pl.lit(" These bytes begin an HTTP/2 frame: the server expects HTTP/2 on this port."))
         .otherwise(pl.lit(""))
     )
     look = (

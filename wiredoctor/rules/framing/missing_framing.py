@@ -101,7 +101,11 @@ RULE = Rule(
     ),
     explained_by=(("unchunked-streaming", "exchange"),),
     advice=(
-        Advice("server", "IIS|Microsoft", "ISAPI: send Content-Length with the head; without it IIS cannot keep the connection."),
+        Advice(
+            "server",
+            "IIS|Microsoft",
+            "ISAPI: send Content-Length with the head; without it IIS cannot keep the connection open.",
+        ),
         Advice("server", "Python/", "Python's http.server with protocol_version HTTP/1.1: every response needs Content-Length."),
     ),
     ends=True,

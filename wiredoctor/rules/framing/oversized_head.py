@@ -7,9 +7,9 @@ What it means
     Content-Security-Policy.
 
 Why it hurts
-    Kind request: only some users fail, those with many cookies, and only until they delete them. The status does not always
-    name the cause: haproxy and nginx answer 400. Kind response: the request fails at a client or proxy with a lower limit,
-    although it works in a browser: "Header overflow" (Node), "upstream sent too big header" and a 502 (nginx).
+    Kind request: requests fail only for some users, those with many cookies, and only until these users delete them. The status
+    does not always name the cause: haproxy and nginx answer 400. Kind response: the request fails at a client or proxy with a
+    lower limit, although it works in a browser: "Header overflow" (Node), "upstream sent too big header" and a 502 (nginx).
 
 How it is proved
     Kind request: the status is 431 or 414. Or the status is 400, the server announces a close that the client did not ask for,
@@ -62,7 +62,7 @@ RULE = Rule(
         "fewer or smaller cookies, and have the client send long parameters in a body. Or raise the limit of the server and of "
         "every proxy in front of it.",
         "response": "Find out which fields of the response are large, such as Set-Cookie and Content-Security-Policy, and "
-        "shorten them. If a client must accept them, raise its limit (Node: --max-http-header-size).",
+        "shorten them. If a client must accept such heads, raise its limit (Node: --max-http-header-size).",
     },
     references=(
         Reference("RFC 6585 section 5, 431", "https://www.rfc-editor.org/rfc/rfc6585.html#section-5"),
@@ -104,7 +104,7 @@ LARGE_RESPONSE = Threshold(
 
 CLEARLY = Threshold(
     "10 %",
-    "if a server announces a close even when it accepts large heads, a 400 is reported only if its request head is larger than "
+    "if a server announces a close even when it accepts large heads, a 400 is reported only if the head of its request exceeds "
     "the largest accepted head by more than this",
 )
 ENDPOINTS = Threshold(
@@ -210,9 +210,9 @@ class _Accepted:
 def judge(rows: pl.DataFrame, known: BoundedMap[_Accepted] | None) -> tuple[pl.DataFrame, BoundedMap[_Accepted]]:
     """Return the candidates to report.
 
-    Omit a 400 if the server has accepted a request head of at least the same size before (CLEARLY: if it then announced a close,
-    also a somewhat smaller head). nginx's page is never omitted. `known`: the largest accepted head of each server so far; None
-    in the first batch.
+    Omit a 400 if the server has accepted a request head of at least the same size before. If the server announced a close when it
+    accepted a large head, the accepted head may be smaller by CLEARLY. nginx's page is never omitted. `known`: the largest
+    accepted head of each server so far; None in the first batch.
     """
     known = BoundedMap(_Accepted, ENDPOINTS.value) if known is None else known
     kept: list[bool] = []

@@ -5,9 +5,9 @@ What it means
     7). Here bytes follow that do not begin another request.
 
 Why it hurts
-    The server answers a request without a body, so the data is lost, often without any error. Then it reads the bytes as the
-    next request, answers with 400, and closes the connection. Behind a proxy these bytes may become the beginning of another
-    user's request.
+    The server treats the request as complete without a body, so the data is lost, often without any error. Then it reads the
+    bytes as the next request, answers with 400, and closes the connection. Behind a proxy these bytes may become the beginning of
+    another user's request.
 
 How it is proved
     The head of the request has neither field, and the bytes after it are not a request line.
@@ -57,7 +57,7 @@ RULE = Rule(
 
 
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each request that is followed by bytes which are not a request."""
+    """Return a row for each request that is followed by bytes that do not begin another request."""
     head = pl.format("the request, {}: neither Content-Length nor Transfer-Encoding", "request_method")
     proof = pl.format("after the head: {}, which is not the start of a request", quoted_excerpt())
     return candidates_of_fault(faults, "unframed-request-body", head, proof)

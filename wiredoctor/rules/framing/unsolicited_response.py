@@ -6,9 +6,9 @@ What it means
 
 Why it hurts
     HTTP/1.1 assigns responses to requests only by their order. A client that does not notice the surplus response takes it for
-    the response to its next request. From then on, each response on this connection belongs to the request before. One user may
-    get the data of another. Good clients close the connection ("Unsolicited response received on idle HTTP channel"), and a
-    request that they have just sent on it is lost.
+    the response to its next request. From then on, each response on this connection is taken for the response to the next
+    request. One user may get the data of another. Good clients close the connection ("Unsolicited response received on idle HTTP
+    channel"), and a request that they have just sent on it is lost.
 
 How it is proved
     The surplus response is complete. The connection was captured from its handshake, without gaps. All bytes of the client
@@ -56,8 +56,8 @@ RULE = Rule(
 )
 
 _MIXED_UP = (
-    "The client sent another request on the connection after that. It may take the surplus response for the response to that "
-    "request. Then each later response belongs to the request before."
+    "The client sent another request on the connection after that, and may take the surplus response for the response to that "
+    "request. Each later response is then taken for the response to the next request."
 )
 _CLOSED = "The client sent no further request on the connection."
 

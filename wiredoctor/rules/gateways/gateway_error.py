@@ -1,12 +1,12 @@
 """A gateway failed its client, and the gateway's connection to the server behind it shows why.
 
 What it means
-    A gateway is a reverse proxy: nginx, haproxy, Apache httpd, Caddy, an ingress. Its client got an error that the gateway made
-    itself (502, 503, 504), no response, or a response that broke off. The capture also contains the connection from the gateway
-    to the server behind it, which shows the cause. That server refused the connection, did not answer the SYN, or closed
-    without a response, or a device on the path closed in its name. Or it was too slow, did not read the request, sent something
-    that the gateway rejected, or broke off its response. Or the gateway's own client did not read the response. Or the gateway
-    contacted no server.
+    A gateway is a reverse proxy: nginx, haproxy, Apache httpd, Caddy, an ingress. Its client got an error that the gateway
+    created itself (502, 503, 504), no response, or a response that broke off. The capture also contains the connection from the
+    gateway to the server behind it, which shows the cause. That server refused the connection, did not answer the SYN, or closed
+    without a response, or a device on the path closed in its name. Or the server was too slow, did not read the request, sent
+    something that the gateway rejected, or broke off its response. Or the gateway's own client did not read the response. Or the
+    gateway contacted no server.
 
 Why it hurts
     The user sees "502 Bad Gateway", and most people have only the log of the gateway. haproxy and httpd may close a reused
@@ -18,20 +18,20 @@ How it is proved
     complete), and the server behind it had not sent that status in the last attempt. Or there is no response, and the gateway
     closed first. Or its response broke off because the server's response did.
 
-    A TCP relay whose server refuses each connection is recognized by times: it connects to the server within 50 ms after its
+    A TCP relay whose server refuses each connection is recognized by its timing: it connects to the server within 50 ms after its
     client connected, and closes the client's connection without a response within 50 ms after the refusal.
 
     The gateway may have made several attempts to get the response from a server. The last attempt decides the kind. A complete
-    response without a server error does not decide if its attempt began before an earlier attempt had ended: it is the response
-    to a copy of the request (nginx mirror), and the gateway throws it away.
+    response without a server error is ignored if its attempt began before an earlier attempt had ended: it answers a copy of the
+    request (nginx mirror), and the gateway discards it.
 
-    Kind refused: an RST answers the SYN. Kind unreachable: nothing answers it, or only an ICMP error does. Kind closed: a FIN or
-    RST came before any byte of a response, and before the gateway's own close. If foreign-reset proves that a device on the path
-    sent the FIN or RST, the finding names that device, also for kind truncated.
+    Kind refused: an RST answers the SYN. Kind unreachable: nothing answers the SYN, or only an ICMP error does. Kind closed: a
+    FIN or RST of the server came before any byte of a response, and before the gateway's own close. If foreign-reset proves that
+    a device on the path sent the FIN or RST, the finding names that device. The same holds for kind truncated.
 
     Kind timed-out: before the server responded or closed, the gateway closed its connection to the server or answered its client.
-    If the client had not sent its complete request by then, the finding says so, because the server was still waiting for it. The
-    finding also says so if the server's response did not arrive: the gateway acknowledged no byte of that response, and both
+    If the client had not sent its complete request by then, the finding says so, because the server was still waiting for it. If
+    the server's response did not arrive, the finding says that, too: the gateway acknowledged no byte of that response, and both
     sides retransmitted data.
 
     Kind unsent: as timed-out, but the server had closed its receive window, and it had not acknowledged the complete request when
@@ -39,30 +39,29 @@ How it is proved
     slowly. If the gateway was waiting for more data from its client, the kind is timed-out.
 
     Kind rejected-response: the server had sent a complete or partial response, or bytes that are not HTTP, and the gateway did
-    not forward them. If the response was complete and no error itself, the gateway must have answered 502 or 503 within 100 ms
-    after it. Any other failure within that time counts, too, except 504, if the head of the response has 4 KiB or more.
+    not forward them. If the response was complete and not an error, the gateway must have answered 502 or 503 within 100 ms after
+    it. If the head of the response has 4 KiB or more, any failure within that time counts, except 504.
 
-    Kind truncated: the server's response broke off, or the gateway stopped waiting for it, and the gateway's response broke off
-    too or never began. Kind client-stalled: as truncated, but the gateway gave up while its client's receive window had been
-    closed for 1 s or longer, and the gateway had closed its receive window towards the server, too.
+    Kind truncated: the server's response broke off, or the gateway stopped waiting for it. The gateway's response broke off, too,
+    or never began. Kind client-stalled: as truncated, but the gateway gave up while its client's receive window had been closed
+    for 1 s or longer, and the gateway had closed its receive window towards the server, too.
 
     Kind stream-timed-out, a warning: the gateway closed both sides of an event stream or another endless response before the
     client or the server did, a whole number of seconds (and at most 20 ms more) after the last data from the server.
 
     Kind not-passed-on: the gateway made no attempt, and answered 502, 503 or 504, or did not answer. This kind does not apply if
-    the gateway's host made another request or connection within 25 ms after the client's request, or one that ended within 25 ms
-    before the failure. The capture may show no server to which the gateway forwards requests like this one (the same host and
-    first segment of the path). Then the gateway may have asked a server that the capture does not show: on another port, on a
-    Unix socket or behind TLS. In this case confidence is low, and the finding says so.
+    the gateway's host made another request or connection that began within 25 ms after the client's request, or ended within 25
+    ms before the failure. The capture may show no server to which the gateway forwards requests like this one (with the same host
+    and the same first segment of the path). Then the gateway may have asked a server that the capture does not show: on another
+    port, on a Unix socket or behind TLS. In this case confidence is low, and the finding says so.
 
     Kind unseen: the client got a status that gateways create themselves, but the capture does not contain the other side of the
     gateway. Such a status is 502 or 504, a 503 from Varnish, Squid, Envoy or AWS ALB, haproxy's own page for 503, a 503 in
     response to CONNECT, or 520 to 526 from Cloudflare. There is one finding per gateway and status. It names servers that may be
-    behind the gateway. While a response was due, a host contacted each of these servers. That host is not a client of the
-    gateway, so it may be the gateway itself under another address. That host failed to connect, or sent nothing on the
-    connection, or used TLS or a protocol other than HTTP (such as FastCGI). If such a host sent only one kind of request to a
-    server, at least twice, and the last one before the first error failed, the finding names these requests as a health check
-    that may explain the status.
+    behind the gateway: while a response was due, another host contacted them. That host is not a client of the gateway, so it may
+    be the gateway itself under another address. It failed to connect, sent nothing on the connection, or used TLS or a protocol
+    other than HTTP (such as FastCGI). If such a host sent only one kind of request to a server, at least twice, and the last one
+    before the first error failed, the finding names these requests as a health check that may explain the status.
 
 What it is not
     Not reported: a gateway that forwards an error of the server, a client that closes while the attempt is still open, a device
@@ -206,8 +205,8 @@ RULE = Rule(
         "client-stalled": "Find out why the client did not read for so long. If such pauses are normal, have the gateway wait "
         "longer for its clients (nginx: send_timeout; haproxy: timeout client; httpd: TimeOut; Envoy: stream_idle_timeout), or "
         "have it store the response of the server (nginx: proxy_buffering, proxy_max_temp_file_size).",
-        "stream-timed-out": "Have the server send something more often than every {silence} (in an event stream, a comment line) "
-        "or raise the timeout of the gateway, which was {silence} here ({limits}).",
+        "stream-timed-out": "Have the server send something at intervals shorter than {silence} (in an event stream, a comment "
+        "line), or raise the timeout of the gateway, which was {silence} here ({limits}).",
         "not-passed-on": "{elsewhere}Check the limits and health checks of the gateway, and its log at that second (nginx: no "
         "live upstreams, limit_conn, limit_req; haproxy: maxconn, timeout queue, the state of its servers; httpd: status=+H and "
         "retry of ProxyPass; Caddy: health checks, fail_duration).",
@@ -251,12 +250,12 @@ RULE = Rule(
 
 WAITED = Threshold("1 s", "the minimum wait that counts as lost time; users do not notice a shorter wait")
 MEMORY = Threshold(
-    "10 s", "a gateway may skip a server for this long after the server did not answer; the longest measured time was 1.4 s"
+    "10 s", "the maximum time for which a gateway may skip a server that did not answer; the longest measured time was 1.4 s"
 )
 NO_NEIGHBOR = Threshold(
-    "3060 ms", "the time for which Linux requests a neighbor's address (ARP) before it gives up without having sent a SYN"
+    "3060 ms", "the time after which Linux gives up requesting a neighbor's address (ARP), without having sent a SYN"
 )
-NEAR = Threshold("2 %", "the tolerance for a wait that matches a timeout of whole seconds; timers are late by less")
+NEAR = Threshold("2 %", "the tolerance within which a wait matches a timeout of whole seconds; timers are late by less")
 
 
 def screen() -> Mapping[str, pl.Expr]:
@@ -283,10 +282,9 @@ def _may_have_failed() -> pl.Expr:
 def find(
     closes: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame, fronts: pl.LazyFrame
 ) -> pl.LazyFrame:
-    """For each request at a gateway that may have failed, return a row per attempt to forward it, or one row if there was no
-    attempt.
+    """Return a row for each attempt of a gateway to forward a request that may have failed, or one row if there was no attempt.
 
-    Other rows contain facts for `judge`: connection attempts that may have been made for one of these requests (`loose_of`: the
+    Other rows contain facts for `judge`: connection attempts that may have been made for one of these requests (`loose_of`: its
     gateway), and the servers to which a gateway forwarded other requests with the same `route` (`leads_to`). If the capture
     contains no connection of a gateway to a server, also return a row for each server and error status that suggests a gateway.
     """
@@ -447,7 +445,7 @@ _READ_FASTER = (
 )
 _FIND_LOSS = (
     "Find out what drops the packets of the server behind the gateway: a firewall on the gateway or on the path to it. Capture "
-    "on both sides of each suspect, and look at its counters and logs."
+    "on both sides of each suspected device, and look at its counters and logs."
 )
 _SOONER = "Make the server behind the gateway answer sooner, or "
 _FEED = (
@@ -466,8 +464,8 @@ _LONG = (
     "tune.maxrewrite, Node --max-http-header-size, Go Transport.MaxResponseHeaderBytes, Caddy max_response_header."
 )
 _LOOK_BEHIND = (
-    "Check the log of the server behind the gateway at that second: a crash, a worker that was killed for taking too long, "
-    "or a wrong Content-Length."
+    "Check the log of the server behind the gateway at that second for a crash, a worker that was killed for taking too long, or "
+    "a wrong Content-Length."
 )
 _EXAMINE_SERVER = "check the log of the server behind it at that second"
 _EXAMINE_PATH = (
@@ -482,7 +480,7 @@ _UNASKED = "it sent the request to no server"
 _NOT_SHOWN = "the capture shows no request to a server behind it"
 _ELSEWHERE = (
     "Find out to which server the gateway sends requests for this path, and capture the traffic between them, too (tcpdump -i "
-    "any, without a port filter). If a capture cannot show it (a Unix socket, TLS), check the log of that server. "
+    "any, without a port filter). If a capture cannot show this traffic (a Unix socket, TLS), check the log of that server. "
 )
 _BY_ICMP = "an ICMP error answered its SYN to the server behind it"
 
@@ -493,7 +491,7 @@ def _candidate(
     """Return the candidate of a failure.
 
     `row`: the row of `front`, which is the exchange of the gateway with its client. `until`: the time (ns) of the same failure at
-    a gateway nearer to the client; 0 if there is none. `software`: the software of the gateway that made the error; "" if
+    a gateway nearer to the client; 0 if there is none. `software`: the software of the gateway that created the error; "" if
     unknown. `leads`: whether the capture shows a server to which the gateway forwarded requests like this one.
     """
     end = _failed_at(front, failure)
@@ -546,9 +544,9 @@ def _look(front: Exchange, failure: Failure) -> str:
     """Return the part of the remedy that depends on the connection to the server.
 
     If the server closed a reused connection without a response, the advice is about the pool of the gateway. If that connection
-    had been idle for less than any timeout, the advice is to repeat requests. If it was new, the result is "". If the gateway
-    rejected a response whose head may be too long, the advice is about limits. If a response broke off, the advice depends on
-    which side ended it.
+    had been idle for a shorter time than any idle timeout, the advice is to repeat requests. If it was new, the result is "". If
+    the gateway rejected a response whose head may be too long, the advice is about limits. If a response broke off, the advice
+    depends on which side ended it.
     """
     last = failure.last
     if is_cut_by_device(failure):
@@ -591,7 +589,7 @@ def _recent_refusal(row: Mapping[str, Any], front: Exchange) -> Mapping[str, Any
 
 
 def _periods(wait: int, period: int) -> int:
-    """Return how many periods fit into a wait if the wait is close to a whole number of periods; otherwise 0. Both are in ns."""
+    """Return how many periods (ns) fit into a wait (ns) if the wait is close to a whole number of periods; otherwise 0."""
     times = round(wait / period)
     return times if abs(wait - times * period) * 100 <= times * period * NEAR.value else 0
 

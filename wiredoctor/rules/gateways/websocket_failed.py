@@ -112,7 +112,7 @@ _REPORTED_ELSEWHERE = (401, 403, 407, 502, 504)
 """The statuses that depend on the user, or that a gateway sends because it got no response (see gateway-error)."""
 
 _REDIRECTIONS = (301, 302, 307, 308)
-"""The statuses with which a server sends a handshake to another URL."""
+"""The statuses with which a server redirects a handshake to another URL."""
 
 _BROWSER = "Mozilla/"
 """The beginning of every browser's User-Agent."""
@@ -296,7 +296,8 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
 def _without_success_elsewhere(rows: pl.DataFrame) -> pl.DataFrame:
     """Return the refused requests, except those whose client got the WebSocket on another connection at about the same time.
 
-    After a redirection, a WebSocket on the same connection, on another server, or on the path with a slash counts, too.
+    After a redirection, a WebSocket on the same connection, on another server, or on the path with its final slash added or
+    removed counts, too.
     """
     rows = rows.with_columns(_bare_path(c("path")).alias("bare"))
     place = ["client_host", "agent", "bare"]

@@ -33,21 +33,21 @@ How it is proved
     Kind stopped: within 50 ms, the same host closed several connections while it was waiting for responses. One of these
     must be true:
 
-    - There are three or more, to any servers, and it had waited for clearly different times. Waits that match a common timeout
-      do not count.
-    - There are two or more, to one server. No wait matches a common timeout, and the same client requested nothing more from
-      that server. It may have opened connections on which it sent nothing. If it had waited for less than 20 ms, shorter than
-      any timeout, it may have requested more: another run of a program may follow at once.
-    - There are three or more, to one server, and no wait matches a common timeout. The client may have requested more. But on
-      each connection it had once waited at least as long for the response to a similar request.
+    - It closed three or more connections, to any servers, after clearly different waits. Waits that match a common timeout do not
+      count.
+    - It closed two or more connections to one server. No wait matches a common timeout, and the same client requested nothing
+      more from that server. It may have opened connections on which it sent nothing. If it had waited for less than 20 ms,
+      shorter than any timeout, it may have requested more: another run of a program may follow at once.
+    - It closed three or more connections to one server, and no wait matches a common timeout. The client may have requested more.
+      But on each connection it had once waited at least as long for the response to a similar request.
 
-    The first two do not apply if each connection had its own timeout: the closes are spread over 4 ms or more, each of the
-    requests was the first on its connection, and the times from the SYNs to the closes differ by at most a quarter of that
-    spread. Nor does the second apply if the waits for one server differ so little. None of them applies to a time limit for three
-    or more requests together: the oldest request waited for a common timeout, or for a multiple of half a second up to 10 s, and
-    the client goes on within 5 s. Each request is then of kind timeout or gave-up.
+    The first two conditions do not apply if each connection had its own timeout: the closes are spread over 4 ms or more, each of
+    the requests was the first on its connection, and the times from the SYNs to the closes differ by at most a quarter of that
+    spread. Nor does the second apply if the waits for one server differ by no more than that. None of the three applies to a time
+    limit for three or more requests together: the oldest request waited for a common timeout, or for a multiple of half a second
+    up to 10 s, and the client goes on within 5 s. Each request is then of kind timeout or gave-up.
 
-    Kind unread, one of these is true:
+    Kind unread, if one of these is true:
 
     - The close acknowledges the head of the response, and came as soon as the client could have received the head. If the
       head has 4,000 bytes or more, and no byte of the body had come, the client may have rejected it: the head may exceed its
@@ -59,18 +59,18 @@ How it is proved
     - The FIN came with the end of the request, and the client had never waited for the response to such a request before.
 
     Kind repeated: the conditions of kind unread apply to the close. The request has a Range field. Within 5 s before and after
-    the close, the same client closed two or more other connections as soon as it had the head of the response to the same
-    request: from the same byte on, and with a body of the same announced size. Players of media, which look at a file several
-    times, are excluded.
+    the close, the same client closed two or more other connections as soon as it had the head of the response to the same request
+    (for bytes from the same position on, and with a body of the same announced size). Players of media, which look at a file
+    several times, are excluded.
 
-    Kind superseded, one of these is true:
+    Kind superseded, if one of these is true:
 
     - At the time of the close, the same client (host and User-Agent) requested the same path with another query, by GET or HEAD,
       and the wait matches no common timeout.
     - The client had sent the same request on another connection, and the response to that copy had just come. If more than
       one copy got its response during this wait, this does not apply.
 
-    Kind left, one of these is true:
+    Kind left, if one of these is true:
 
     - The client had waited less than 4 s, and within half a second of the close it requested a page or received one. If the wait
       matches a common timeout, it must have requested the page before the close.
@@ -81,10 +81,10 @@ How it is proved
     - The client closed within a round trip of the end of its request, before any response could have come, or shortly after
       that, while a response was on its way.
 
-    Two restrictions apply to longer waits. If the present wait matches a common timeout, only longer waits on the same
-    connection or for the same target count, because several programs of a host may have one User-Agent. If the response had
-    begun, as in a long poll, waits last until the end of the response. They count only if the present response has no
-    Content-Length and the present wait matches no common timeout.
+    Two restrictions apply to the longer waits of the third condition. If the present wait matches a common timeout, only longer
+    waits on the same connection or for the same target count, because several programs of a host may have one User-Agent. If the
+    response had begun, as in a long poll, a wait lasts until the end of the response. Such waits count only if the present
+    response has no Content-Length and the present wait matches no common timeout.
 
     Kind seek: within five seconds, the client requested another range of the same resource, or all of it instead of a range.
     Or it canceled a range within 50 ms of closing another connection, which had delivered another part, or all, of the resource.
@@ -193,7 +193,7 @@ _TIMEOUTS = (
 """Advice on where to set the timeouts of clients."""
 
 RULE = Rule(
-    symptom="time-outs, canceled requests; *broken pipe* in the server's log",
+    symptom="timeouts, canceled requests; *broken pipe* in the server's log",
     severity={
         **dict.fromkeys(("stopped", "unread", "superseded", "left", "seek", "stream"), "note"),
         "repeated": "warning",
@@ -216,8 +216,8 @@ RULE = Rule(
         "ended, or canceled all its requests.",
         "unread": _CLOSED + "{unread_means}",
         "repeated": _CLOSED + " It had the head of the {response_status}. Within 5 s before or after this close, it closed at "
-        "least two other connections in the same way, for the same range: it wants these bytes, but does not accept the "
-        "response.",
+        "least two other connections in the same way, for the same range. So it wants these bytes, but "
+        "does not accept the response.",
         "superseded": _CLOSED + "{superseded_means}",
         "left": _CLOSED + "{left_means}",
         "seek": _CLOSED + " It also requested {instead}.",
@@ -272,8 +272,8 @@ RULE = Rule(
 
 QUIET = Threshold(
     "1 s",
-    "the minimum time without data before the close that the message mentions: the server had stopped in the middle of its "
-    "response",
+    "the message mentions a time without data before the close if it is at least this long: the server had stopped in the "
+    "middle of its response",
 )
 LARGE_HEAD = Threshold(
     "4000 bytes", "the minimum size of a response head that the client may have rejected; nginx's default limit is 4 or 8 kB"
@@ -395,8 +395,8 @@ _CONTINUE = (
     "it (Java's HttpClient waits without limit, so do not set expectContinue). "
 )
 _UNCLOSED = (
-    "Check whether the server had written its complete response: it announces neither Content-Length nor chunks, so the client "
-    "waits until the connection closes. A child process that has inherited the socket keeps it open (close-on-exec). "
+    "Check whether the server had written its complete response: the response announces neither Content-Length nor chunks, so "
+    "the client waits until the connection closes. A child process that has inherited the socket keeps it open (close-on-exec). "
 )
 _UNFINISHED = "Check whether the server's program ends its response: until the last chunk (size 0) comes, the client waits. "
 

@@ -10,7 +10,7 @@ Why it hurts
     about the other side. Searching the server for the cause wastes time.
 
 How it is proved
-    At least two of the following six signs are present:
+    At least two of six signs show that another host sent the RST or FIN, which is called the packet here:
 
     1. The TTL (hop limit) of the packet differs by more than 2 from that of all other packets of that host on the connection. If
     the host goes on sending with its own TTL, any difference counts, unless the path became shorter and the RST may have
@@ -32,24 +32,24 @@ How it is proved
     6. The packet's sequence number lies above the next expected byte and inside the window, and the packet did not merely
     overtake the data in between.
 
-    The request counts as lost if the response was cut off, or began only after an RST in the server's name. It is also lost
-    if a FIN in the server's name carried the response, which then came from the device. It is lost, too (medium confidence), if
-    an RST in the client's name came before an ACK of the response could come, no ACK of its end followed, and the connection
-    has a packet a round trip or more after the response: the client had dropped the connection, or no longer answers.
+    The request counts as lost if the response was cut off, or began only after an RST in the server's name. It is also lost if a
+    FIN in the server's name carried the response, which then came from the device. It is lost, too (medium confidence), if an RST
+    in the client's name came before an ACK of the response could come, no ACK of its end followed, and another packet of the
+    connection came a round trip or more after the response: the client had dropped the connection, or no longer answers.
 
     If an RST shows one of these signs, its host may still send the response, so wiredoctor waits for the response for up to
     a minute.
 
-    Only the first RST of a side counts, together with those that come within 20 ms and have the same TTL. Later ones do not,
-    because kernels and firewalls answer packets that come after a reset, and firewalls do so under any address.
+    Only the first RST of a side counts, together with those that come within 20 ms and have the same TTL. Later RSTs do not
+    count, because kernels and firewalls answer packets that come after a reset, and firewalls do so under any address.
 
 What it is not
     A reset with only one of these signs is not reported, because each sign also occurs in genuine resets. If that sign is the
     TTL, a finding about a request or response that the close cut off says so and has medium confidence; no-response and
-    truncated-response then blame no side. A kernel answers packets of an unknown connection with an RST without ACK flag and
-    with IP identification 0. After a change of route all later packets have another TTL. If both sides keep sending after an
-    RST, neither of them accepted it. If an RST answers a request on an idle connection that the server has forgotten,
-    keep-alive-race reports it as kind forgotten.
+    truncated-response then blame no side. A kernel answers packets of an unknown connection with an RST without ACK flag and with
+    IP identification 0, so these two together are no sign. Neither is another TTL that all later packets have, too: the route has
+    changed. If both sides keep sending after an RST, neither of them accepted it. If an RST answers a request on an idle
+    connection that the server has forgotten, keep-alive-race reports it as kind forgotten.
 
 What to do
     Find the device: its TTL shows how many hops away it is. Have it drop packets or answer with ICMP instead of forging resets,
@@ -77,11 +77,11 @@ RULE = Rule(
     title="A device between client and server, not the {sender}, {ended} the connection{where}",
     message="The {close} that ended the connection carries the address of the {sender}, but the {sender} did not send it: "
     "{signs}. {missing}{cut}{more}",
-    remedy="Look for a device that ends connections in the name of others: an intrusion prevention system or a firewall with a "
-    "rule for this traffic, a balancer or NAT with an idle timeout, a censoring network, or a Linux router whose rules reject "
-    "packets in conntrack state INVALID (REJECT --reject-with tcp-reset). {hops}A capture at the {sender} shows that it sent no "
-    "{close}: wiredoctor compare --both-sides puts both captures side by side. Have the device drop packets instead, or exempt "
-    "this traffic.",
+    remedy="Look for a device that ends connections in the name of other hosts: an intrusion prevention system or a firewall "
+    "with a rule for this traffic, a balancer or NAT with an idle timeout, a censoring network, or a Linux router whose "
+    "rules reject packets in conntrack state INVALID (REJECT --reject-with tcp-reset). {hops}A capture at the {sender} "
+    "shows that it sent no {close}: wiredoctor compare --both-sides puts both captures side by side. Have the device "
+    "drop packets instead, or exempt this traffic.",
     references=(
         Reference(
             "RFC 9293 section 3.10.7.4, acceptable resets",

@@ -22,7 +22,7 @@ How it is proved
 
     Kind stop: within 50 ms the server closed connections without a request in progress, and one of these facts shows a stop:
 
-    1. There are three or more, and the longest idle time is more than twice the shortest.
+    1. There are three or more such connections, and the longest idle time is more than twice the shortest.
 
     2. There are two or more, and a SYN was refused within a second.
 
@@ -31,8 +31,8 @@ How it is proved
 
     4. The server refused the next SYN, whenever it came.
 
-    5. There are three or more, no older connection was used again, and a later connection stayed idle for as long and was not
-    closed.
+    5. There are three or more, no older connection was used again, and a later connection stayed idle for as long as these and
+    was not closed.
 
     6. There are two or more, their responses had ended at different times, the server closed no other connections, and no
     older connection was used again. In addition, one of these is true: they were idle for less than a second; they were closed
@@ -96,7 +96,7 @@ _SPREAD = {"from_": " (median; shortest ", "to": ", longest ", "closing": ")"}
 """The words of the message around the shortest and the longest idle time, used if there was more than one close."""
 
 RULE = Rule(
-    symptom="nothing yet; with *inverted*, requests that will fail",
+    symptom="nothing yet; requests that will fail (kind *inverted*)",
     severity={None: "note", "inverted": "warning", "stop": "note"},
     title={
         None: "The server closes idle connections after {limit}",
@@ -144,8 +144,8 @@ SPREAD = Threshold(
 )
 APART = Threshold(
     "100 ms",
-    "if the first and the last close are further apart, a timer expired more than once; otherwise, the closes may have a "
-    "common cause",
+    "if the first and the last close are further apart than this, a timer expired more than once; otherwise, the closes may "
+    "have a common cause",
 )
 SHOWN = Threshold("3 connections", "the maximum number of connections shown as evidence; the message has the totals")
 
@@ -330,7 +330,7 @@ def _note() -> pl.Expr:
 
 
 def _evidence(*packets: tuple[str, str, pl.Expr]) -> pl.Expr:
-    """Return the column `evidence` with packets of the first closed connections. `packets`: the arguments of `packet`."""
+    """Return the column `evidence` with packets of the first closed connections. `packets`: argument lists of `packet`."""
     first = [packet(*p).sort_by("server_close_frame").head(SHOWN.value).implode() for p in packets]
     return pl.concat_list(first).alias("evidence")
 

@@ -6,9 +6,9 @@ What it means
     idle timeout.
 
 Why it hurts
-    A WebSocket is closed with code 1006, an EventSource reconnects, a stream read by fetch just ends, and a tunnel breaks in
-    the middle of a session. Events between the close and the next connection are lost. Tests seldom show it, because they
-    have no quiet time that is long enough.
+    A WebSocket is closed with code 1006, an EventSource reconnects, a stream read by fetch just ends, and a tunnel breaks in the
+    middle of a session. Events between the close and the next connection are lost. Tests seldom show the problem, because they
+    contain no idle time that is long enough.
 
 How it is proved
     All data is acknowledged, the window is open, no byte of payload passes for 5 s or longer, and the next event is the FIN or
@@ -316,7 +316,7 @@ _COUNTS = ("rests", "all_rests", "alike_rests", "median", "shortest_ns", "longes
 `rests`: the number of idle times that this side ended by closing. `all_rests`: the number that either side ended.
 `alike_rests`: the number of this side's idle times near their median; 0 if the idle time of this row is not near that median.
 `median`, `shortest_ns`, `longest_ns`: the median of this side's idle times, and the shortest and longest near it (ns).
-`near`: the number of this side's idle times near this one.
+`near`: the number of this side's idle times near that of this row.
 `others`: the number of other connections that were closed at the same moment after a different idle time.
 """
 
@@ -406,7 +406,9 @@ def _whole_second(rest: pl.Expr) -> pl.Expr:
 
 
 def _keep_alive_interval() -> pl.Expr:
-    """Return the interval (ns) at which data should be sent: half the idle timeout in whole seconds, from 1 s to a minute."""
+    """Return the interval (ns) at which data should be sent: half the idle timeout, in whole seconds, but at least 1 s and at
+    most a minute.
+    """
     return (pl.col("limit_ns") // (2 * SECOND) * SECOND).clip(SECOND, 60 * SECOND)
 
 

@@ -70,8 +70,8 @@ RULE = Rule(
     },
     remedy={
         None: "Announce the idle timeout that the server really has. If that timeout is as announced, something in front of the "
-        "server closes sooner (a balancer, a reverse proxy, a firewall). Then set the longer timeout nearer to the server, and "
-        "have the device that talks to the client announce its own timeout.",
+        "server closes sooner (a balancer, a reverse proxy, a firewall). Then give the server a longer timeout than the "
+        "device in front of it, and have that device announce its own timeout.",
         "once": "If the server was restarted or reloaded at this time, nothing has to change. Otherwise capture for longer, and "
         "if the server closes early again, announce the idle timeout that the server really has.",
     },

@@ -10,10 +10,10 @@ Why it hurts
     connections for a while, and may run out of ports under load.
 
 How it is proved
-    A client and a server had three or more HTTP/1.1 exchanges, each on its own connection whose handshake was captured.
-    The client did not ask to close, and every response with a status below 400 says Connection: close. At least three such
-    responses are needed. At least two of these connections began when an earlier one would have been idle, for at most 75 s, so
-    keep-alive would have saved their handshakes.
+    A client and a server had three or more HTTP/1.1 exchanges, each on its own connection whose handshake was captured. The
+    client did not ask to close, and every response with a status below 400 says Connection: close. At least three such responses
+    are needed. At least two of these handshakes were needless: with keep-alive, an earlier connection would have been idle at
+    that time, for at most 75 s.
 
 What it is not
     If the client asks for the close, no-connection-reuse reports it. If the server uses HTTP/1.0, http10-downgrade reports it.
@@ -86,8 +86,8 @@ RULE = Rule(
 
 ENOUGH = Threshold(
     "3 exchanges",
-    "the minimum number of exchanges; the minimum number of connections that keep-alive would have saved is one less: one "
-    "exchange may be the last of many on a connection, and two may be a coincidence",
+    "the minimum number of exchanges: one may be the last of many on its connection, and two may be a coincidence; the minimum "
+    "number of connections that keep-alive would have saved is one less",
 )
 KEPT = Threshold(
     "75 s",

@@ -16,8 +16,8 @@ Why it hurts
 
 How it is proved
     The server's FIN (or RST with ACK flag) acknowledges no byte of the request, and the request was never answered. The
-    acknowledgment number of the request shows whether the client had received the FIN. Both facts look the same at every
-    capture point.
+    acknowledgment number of the request shows whether the client had received the FIN. Both facts are the same at every capture
+    point.
 
     Kind forgotten: the first request after at least a second of idle time is answered by an RST without ACK flag. The RST's
     sequence number is the request's acknowledgment number, no ACK of the request came before it, and no FIN came before it or
@@ -26,26 +26,26 @@ How it is proved
 
     Kind at-limit: the close does acknowledge the request, because kernels acknowledge data that no process has read. The idle
     time is the proof: the server closed right after the request, when its idle timeout expired. That timeout is learned from its
-    other closes, announced by the server, or a common default. If only lost requests show a timeout, each RST must have
-    come within 100 ms of its request, and these RSTs must outnumber the requests that were answered after longer idle times.
-    Otherwise the server resets some requests on purpose. An RST instead of a FIN shows that data was left unread (RFC 1122).
-    With a FIN stricter limits apply, because a process that has read the request also sends a FIN. Nothing is reported if
-    within 50 ms the server also closed connections whose idle time was shorter than the timeout: then a process ended. Nor if a
-    SYN was refused within a second after the close, unless the timeout is learned from other closes. A timeout that is
-    announced or a common default does not count either if the server answered at least two requests, and more than it lost,
-    after idle times of that length.
+    other closes, announced by the server, or a common default. If only lost requests show a timeout, each RST must have come
+    within 100 ms of its request, and these RSTs must outnumber the requests that were answered after longer idle times. Otherwise
+    the server resets some requests on purpose. An RST instead of a FIN shows that data was left unread (RFC 1122). With a FIN,
+    stricter limits apply, because a process that has read the request also sends a FIN. Nothing is reported if within 50 ms the
+    server also closed connections whose idle time was shorter than the timeout: then a process ended. Nothing is reported either
+    if a SYN was refused within a second after the close, unless the timeout is learned from other closes. An announced timeout,
+    or one that is a common default, does not count if the server answered at least two requests, and more than it lost, after
+    idle times of that length.
 
-    Some servers close right after their responses without announcing it, within 20 ms. If an RST shows that the request was not
-    read, the request must have come in this time, and the close up to 500 ms later: the process was busy. If the server has
-    closed in this way at least 10 times and never answered a second request on a connection, the request may also have come up
-    to 300 ms later.
+    Some servers close within 20 ms after their responses without announcing it. If an RST shows that the request was not read,
+    the request must have come within these 20 ms, and the close up to 500 ms later: the process was busy. If the server has
+    closed in this way at least 10 times and never answered a second request on a connection, the request may also have come up to
+    300 ms later.
 
     Closes after similar idle times may also have another reason: a client sends a request every two seconds, say, and processes
     of the server end at these moments. So no timeout is learned if the server answered other requests after similar idle times,
-    unless the shortest idle time before a close is a whole number of seconds, as timeouts are. If there are too few of these
-    requests, but a request came at nearly every close, more than half of the idle times must lie within 5 ms or 0.5 % of one
-    another, as with a timer. Otherwise kind at-limit is not reported (no-response reports the request), and a race names both
-    causes, because the packets cannot tell which it was.
+    unless the shortest idle time before a close is a whole number of seconds, as timeouts are. If the server answered too few
+    such requests, but a request came at nearly every close, more than half of the idle times must lie within 5 ms or 0.5 % of one
+    another, as with a timer. Otherwise kind at-limit is not reported (no-response reports the request), and a finding of kind
+    race names both causes, because packets do not show which of them is true.
 
     A process may be paused (a suspended machine, a frozen container, a debugger). When it resumes, it closes connections
     that were idle for too long before it reads from them. Three facts show this. For more than a second before the close the
@@ -55,12 +55,12 @@ How it is proved
 
 What it is not
     If the server received the request and closed without answering, although no timeout had expired, no-response reports it.
-    no-response also reports the first request of a new connection. idle-close reports a connection that was closed while idle
-    and not used again. A client may pipeline a request before it knows that an earlier response announces the close. That
-    request is not reported: the client has to repeat it on another connection. A request that the client sent after that
-    response is reported. If the client repeats a GET at once and gets its response, the finding is only a warning. A request
-    counts as the repetition of one lost request at most. A client that sends the same request concurrently anyway may not have
-    repeated the lost one.
+    no-response also reports the first request of a new connection. idle-close reports a connection that was closed while idle and
+    not used again. A client may pipeline a request before it knows that an earlier response announces the close. That request is
+    not reported: the client has to repeat it on another connection. A request that the client sent after that response is
+    reported. If the client repeats a GET at once and gets its response, the finding is only a warning. A request counts as the
+    repetition of at most one lost request. A client that sends the same request concurrently anyway may not have repeated the
+    lost one.
 
 What to do
     Make the idle timeout of the client's pool shorter than the server's, and have the client repeat idempotent requests. Kind
@@ -133,9 +133,9 @@ RULE = Rule(
     remedy={
         "race": "{shorter}" + _REPEAT,
         "stale-pool": "{look}{shorter}" + _REPEAT,
-        "forgotten": "Make the idle timeout of the client's pool shorter than those of the server and of everything between "
-        "them (balancer, NAT, firewall), or have the client send TCP keep-alive probes (SO_KEEPALIVE with TCP_KEEPIDLE; the "
-        "default of two hours is too long). " + _REPEAT,
+        "forgotten": "Make the idle timeout of the client's pool shorter than those of the server and of every device "
+        "between them (balancer, NAT, firewall), or have the client send TCP keep-alive probes "
+        "(SO_KEEPALIVE with TCP_KEEPIDLE; the default of two hours is too long). " + _REPEAT,
         "at-limit": "{shorter}" + _REPEAT,
     },
     references=(
@@ -216,7 +216,7 @@ def _lost_by_kind(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.Lazy
     If another device sent the RST, add the TTLs that show this.
     """
     covers = ((c("request_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(value=False)
-    # the close was announced, but it acknowledges the request: the FIN may have come later
+    # a close that was announced, but acknowledges the request, may have come after the request
     warned = (c("took") == WARNED) & ~closed_against_request()
     kind = (
         pl.when("at_limit")
@@ -267,7 +267,7 @@ def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFra
 
 
 def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
-    """Reduce the severity of requests that the client repeated successfully."""
+    """Reduce the severity of the candidates whose request the client repeated successfully."""
     return beside_repetitions(rows, clients)
 
 

@@ -17,10 +17,9 @@ How it is proved
 
 What it is not
     If the response leaves the connection open, idle-close reports the close. missing-framing reports a response that neither
-    marks its end nor announces the close. Event streams and tunnels are not judged, because they are idle between two events.
-    If the capture ends before the time is over, or if packets were dropped in that time, the close may be missing from the
-    capture. A server that answered before an upload was complete may read the rest first, so that no reset destroys its
-    response.
+    marks its end nor announces the close. Event streams and tunnels are not judged, because they are idle between two events. If
+    the capture ends before the five seconds are over, or if packets were dropped in that time, the close may be missing from the
+    capture. A server that answered before an upload was complete may read the rest first, so that no reset destroys its response.
 
 What to do
     Have the server close at once: shut down the sending side, read what still arrives, then close. Kind close-delimited: also

@@ -29,18 +29,18 @@ How it is proved
 
     Kind on-arrival: the close acknowledges no byte of the first request and came less than a second after the SYN-ACK. If a SYN
     to the same port is refused within a second of the close, the process that listened there has ended. Otherwise a relay may
-    have accepted the connection, unless the server responded on another connection within a second. Kind mid-request: the
-    close acknowledges the beginning of the request. The body was not complete at that time, even if the client sent more
-    afterwards. If no byte of it had come for a while, the client or the path had stopped, unless the server's receive window
-    was closed: then the server had stopped reading.
+    have accepted the connection, unless the server responded on another connection within a second. Kind mid-request: the close
+    acknowledges the beginning of the request. The body was not complete at that time, even if the client sent more afterwards. If
+    no byte of the body had come for a while, the client or the path had stopped, unless the server's receive window was closed:
+    then the server had stopped reading.
 
 What it is not
     If a request on a reused connection crossed the server's close, keep-alive-race reports it. truncated-response reports a
     response that broke off, and client-abort a client that gave up first. If the client repeats a GET at once and gets its
-    response, the finding is only a warning, unless the client sends the same request concurrently anyway. It is a note if the
-    request is `OPTIONS *`, which asks what the server supports, and the client goes on with another request that is answered.
-    Requests that the client sent after a response that announced the close are not counted, even if they were pipelined before
-    it arrived. Neither is an upload that the client itself broke off. If the client did not answer two or more keep-alive
+    response, the finding is only a warning, unless the client sends the same request concurrently anyway. The finding is a note
+    if the request is `OPTIONS *`, which asks what the server supports, and the client goes on with another request that is
+    answered. Requests that the client sent after a response that announced the close are not counted, even if they were pipelined
+    before it arrived. Neither is an upload that the client itself broke off. If the client did not answer two or more keep-alive
     probes before the server reset the connection, the client or the path was gone, and the request is not reported.
     reset-destroys-response reports an upload that was answered and then reset before its body was complete.
 
@@ -105,7 +105,10 @@ _RELAYS = (
     "A TCP relay behind which nothing listens closes like this (docker-proxy, ssh -L, kubectl port-forward, a layer 4 "
     "balancer), and so does a server at its connection limit"
 )
-_LIMITED = " Within a second, the server responded on another connection. A server at its connection limit closes like this."
+_LIMITED = (
+    " Within a second of that close, the server responded on another connection. A server at its connection limit closes like "
+    "this."
+)
 _AT_LIMIT = "Check whether the server is at its connection limit. "
 _SUPPORTED = "Check whether the server supports this kind of request. "
 _LISTEN = (
@@ -210,7 +213,7 @@ RULE = Rule(
     caused_by=(("framing", "exchange"), ("truncated-response", "connection")),
     advice=(
         Advice("server", "", _CAPTURE_BOTH, "behind_gateway"),
-        Advice("server", "nginx", "nginx: return 444 closes without an answer on purpose."),
+        Advice("server", "nginx", "nginx: the directive return 444 closes without an answer on purpose."),
         Advice("server", "gunicorn", "gunicorn: a worker that is silent for longer than --timeout (30 s by default) is killed."),
         Advice("server", "gunicorn", "gunicorn: --max-requests ends a worker after that many requests.", "not_read"),
         Advice("server", "IIS|Microsoft", "IIS: http.sys logs dropped requests in %SystemRoot%\\System32\\LogFiles\\HTTPERR."),
@@ -354,7 +357,7 @@ def _half_closed(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
-    """Reduce the severity of requests that the client repeated successfully.
+    """Reduce the severity of the candidates whose request the client repeated successfully.
 
     Drop half-closed candidates that client-abort reports with another kind.
     """
@@ -416,8 +419,9 @@ def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFra
 def _process_end_text(row: Mapping[str, Any], rests: IdleTimes, until: int | None, *, refused: bool) -> str:
     """Return a sentence saying that a server process ended; "" if nothing shows this.
 
-    The evidence: at the same moment, the server closed other connections that no idle timeout explains, or it then refused SYNs.
-    `until`: use only what was known at this time (ns); None for everything. `refused`: a SYN was refused soon after the close.
+    The evidence: at the same moment, the server closed other connections although no idle timeout explains these closes, or it
+    refused SYNs after that. `until`: use only what was known at this time (ns); None for everything. `refused`: a SYN was refused
+    soon after the close.
     """
     if row["kind"] == "on-arrival":
         text = " Less than a second later, a SYN to the same port was refused: the process that listened there had ended."
@@ -563,9 +567,9 @@ def _pause_text(quiet: pl.Expr) -> pl.Expr:
 
 
 _STILL = (
-    "Find out why the client paused in the middle of the request body (a slow source, a suspended program, an interrupted "
-    "path). If such pauses are normal, make the server's body timeout longer than they are (nginx "
-    "client_body_timeout, Apache httpd RequestReadTimeout, haproxy timeout client, Node server.requestTimeout)."
+    "Find out why the client paused in the middle of the request body (a slow source, a suspended program, an interrupted path). "
+    "If such pauses are normal, make the server's body timeout longer than these pauses (nginx client_body_timeout, Apache httpd "
+    "RequestReadTimeout, haproxy timeout client, Node server.requestTimeout)."
 )
 _CONTINUE = (
     "Have the server answer Expect: 100-continue at once, with 100 or with a final status. Have the client send its body if no "

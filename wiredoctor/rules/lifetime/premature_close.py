@@ -15,10 +15,11 @@ How it is proved
     the client had not closed before.
 
     A close within 20 ms of the response belongs to that response. A later close may have another reason, such as a restart. It
-    counts as a habit if the server also closed at another moment after a similar time, or closed this soon at three moments.
-    Otherwise the kind is once. The kind is also once if the response lasted for a second or more, and the server did not close
-    like this after any response that began later. A server that is told to stop or to reload completes the responses whose
-    heads it has sent, and these heads can no longer announce the close.
+    counts as a habit if the server also closed at another moment after a similar time, or closed too early at three moments:
+    within a second of a response, or more than a second before the announced time. Otherwise the kind is once. The kind is also
+    once if the response lasted for a second or more, and the server did not close like this after any response that began later.
+    A server that is told to stop or to reload completes the responses whose heads it has sent, and these heads can no longer
+    announce the close.
 
 What it is not
     A close more than a second after the response ends an idle connection and is not reported. Nor is a close after one second
@@ -84,8 +85,8 @@ RULE = Rule(
     },
     remedy={
         None: "Have the server send Connection: close in the response after which it closes, or keep the connection open. "
-        "{cure}Until then have clients repeat requests that are safe to repeat; turning keep-alive off in the client is the last "
-        "resort.",
+        "{cure}Until then have clients repeat requests that are safe to repeat; turning keep-alive off in the client is "
+        "the last resort.",
         "once": "If the server was restarted or reloaded at this time, nothing has to change. Otherwise capture for longer, and "
         "if the server closes like this again, have it send Connection: close in the response after which it closes.",
     },

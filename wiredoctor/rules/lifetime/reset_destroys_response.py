@@ -77,8 +77,8 @@ RULE = Rule(
 
 AT_ONCE = Threshold(
     "1 s",
-    "the RST must come this soon after the response (or within two round trips, if longer); a server that resets "
-    "later has gone on reading, as it should",
+    "the maximum time from the response to the RST (or two round trips, if they take longer); a server that resets later has "
+    "gone on reading, as it should",
 )
 
 

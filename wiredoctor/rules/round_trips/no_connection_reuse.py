@@ -99,7 +99,7 @@ RULE = Rule(
         "asked": "Have the client leave Connection: close out of its requests, and keep a pool. If the client is a reverse "
         'proxy: nginx closes upstream connections unless it has proxy_http_version 1.1, proxy_set_header Connection "" and a '
         "keepalive in the upstream block (the defaults in releases of 2026).",
-        "cheap": "Nothing has to change. If the server is further away, or uses TLS, have the client use a pool.",
+        "cheap": "Nothing has to change here. Where the server is further away, or uses TLS, have the client use a pool.",
     },
     display_filter="frame.number in {{{frames}}}",
     references=(
@@ -223,7 +223,7 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     rtt = round_trip()
     known = connections.select(
         *("connection", "exchanges", "end"),
-        # estimates when the client closed; too late only if the second FIN came long after the first
+        # estimates when the client closed: the estimate is too late only if the second FIN came long after the first
         pl.when(c("closed_by") != "").then(c("end") - rtt).alias("ended"),
         c("client_host", "server").cast(pl.Categorical),
         c("first_frame").alias("frame"),
@@ -307,7 +307,7 @@ def _runs(rows: pl.DataFrame) -> pl.DataFrame:
     times = rows.select(program, "opened", "received")[order]
     free = times.select(free=((c("opened") >= all_received) & (c("program") == c("program").shift(1))).fill_null(value=False))
     following = free["free"].rle().struct.unnest().filter("value").select(c("len").max().fill_null(0)).item()
-    if following + 1 < ENOUGH.value:  # a busy client uses many connections side by side
+    if following + 1 < ENOUGH.value:  # common, because a busy client uses connections side by side
         return _NO_RUNS
     lean = rows.select(
         pair.hash().alias("pair"),

@@ -24,9 +24,9 @@ What it is not
     has another response. A long poll is not reported if its redirects take 10 s or more.
 
 What to do
-    Find out which rule of the server, or of a proxy in front of it, creates the redirect. If it redirects to https although
-    the client already uses https, have the proxy send X-Forwarded-Proto, and have the application trust it. If a site redirects
-    between two names (with and without www), or adds and removes a slash, have only one place decide. If a redirect sets a
+    Find out which rule of the server, or of a proxy in front of it, creates the redirect. If it redirects to https although the
+    client already uses https, have the proxy send X-Forwarded-Proto, and have the application trust it. If a site redirects
+    between two names (with and without www), or adds and removes a slash, have only one component decide. If a redirect sets a
     cookie, check whether the client sends it back.
 
 References

@@ -147,7 +147,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     known = connections.select(
         *("connection", "client_host", "server"),
         c("start").alias("opened"),
-        # estimates when the client closed; too late only if the second FIN came long after the first
+        # estimates when the client closed: the estimate is too late only if the second FIN came long after the first
         pl.when(c("closed_by") != "").then(c("end") - rtt).alias("ended"),
         rtt.alias("rtt"),
     )
@@ -226,8 +226,8 @@ def _may_be_processes(repeated: list[Repeated]) -> bool:
 
 
 def _is_expected(repeated: list[Repeated]) -> bool:
-    """Return whether a process per request is normal here: there are few, or a scheduler, a user or a script starts the
-    processes.
+    """Return whether one process per request is normal here: there are few requests, or a scheduler, a user or a script starts
+    the processes.
     """
     pauses = sorted(one.pause for one in repeated if one.pause is not None)
     commands = sum(_COMMANDS.search(one.refused.agent) is not None for one in repeated)

@@ -61,13 +61,13 @@ RULE = Rule(
 
 SURE_WAY = Threshold(
     "5 ms",
-    "the minimum round trip for the proof that a run took less time than waiting for ACKs would have taken; a shorter round trip "
-    "varies too much",
+    "the minimum round trip for the proof that segments came faster than ACKs can come back; shorter round trips vary too much",
 )
 MAX_INTERVAL = Threshold("20 ms", "the maximum time between two segments of a run; slower writes are separate events")
 FLUSHED = Threshold("5 ms", "the minimum median time between pieces that a program flushes on purpose")
 MIN_SEGMENTS = Threshold(
-    "8 segments", "the minimum number of small segments; this many are typical of the program, and fewer may be chance"
+    "8 segments",
+    "the minimum number of small segments; a program that sends this many does so regularly, and fewer may be chance",
 )
 LARGEST_SHARE = Threshold(
     "25 %", "the maximum average segment size as a share of the MSS; with full segments, a quarter of the packets would be enough"
@@ -123,8 +123,8 @@ class _Message:
     """The message to which the newest part of a run of small segments belongs.
 
     `run`: the first frame of the run. `segments`, `size`, `flushes`: the numbers of segments, bytes and flushes (segments
-    followed by a pause) in the run before this message. `frame`, `time` (ns): the first packet of the message. `said`: a finding
-    about the message was reported.
+    followed by a pause) in the run before this message. `frame`, `time` (ns): the first packet of the message. `said`: whether a
+    finding about the message was reported.
     """
 
     run: int = 0

@@ -14,11 +14,11 @@ Why it hurts
     one block. Clients with a timeout give up, although the stream is healthy at its source.
 
 How it is proved
-    A lump is a run of body packets in which three events or more end. Its packets are less than 5 ms apart, and it takes 20 ms
-    at most. If it has fewer than two events per packet, its packets come every 0.5 ms or faster, which no program does. Nothing
-    came in the 500 ms before the lump, although all earlier data was acknowledged, the window was open and nothing was lost.
-    Time in which the sender waited for ACKs or for room in the window is not counted. Events are counted in the bytes of the
-    body, after decoding gzip or deflate.
+    A lump is a run of body packets in which three events or more end. Its packets are less than 5 ms apart, and it takes 20 ms at
+    most. If it has fewer than two events per packet, its packets are at most 0.5 ms apart, closer than a program writes. Nothing
+    came in the 500 ms before the lump, although all earlier data was acknowledged, the window was open and nothing was lost. Time
+    in which the sender waited for ACKs or for room in the window is not counted. Events are counted in the bytes of the body,
+    after decoding gzip or deflate.
 
     Kind event-stream is a warning if one of three facts proves it. First: a lump ends inside an event, and another lump
     follows. A full buffer ends there, but programs write complete events. A lump that ends right before a line end does
@@ -124,7 +124,7 @@ MIN_CODED_WAIT = Threshold(
     "1 s", "the minimum wait before a body that cannot be decoded; such a body may be a single event that took long to compute"
 )
 MIN_CODED_BYTES = Threshold("300 bytes", "the minimum size of a compressed body; one or two events are smaller")
-MIN_EVENTS = Threshold("3 events", "the minimum number of events that must arrive together (a lump); two may be a coincidence")
+MIN_EVENTS = Threshold("3 events", "the minimum number of events that arrive together (a lump); two may be a coincidence")
 MANY_EVENTS = Threshold(
     "20 events", "the minimum number of events in the whole body; a program may write fewer than this at once"
 )
@@ -136,14 +136,14 @@ MIN_CHUNKS = Threshold(
 )
 ENDPOINTS = Threshold(
     "16384 servers",
-    "the number of servers, media types and paths that are remembered as having streamed, which bounds the memory",
+    "the number of combinations of server, media type and path that are remembered as having streamed, which bounds the memory",
 )
 
 MAX_NAMED = 80
 """The maximum number of characters of a Server or Via field in a message."""
 
 EVENT_STREAMS = {"text/event-stream": "events", "application/x-ndjson": "lines", "multipart/x-mixed-replace": "parts"}
-"""Media types whose parts are meant to arrive one by one, and the word for a part."""
+"""Media types whose parts are meant to arrive one by one, each with the word for its parts."""
 
 IDENTITY = ("", "identity")
 
@@ -155,7 +155,7 @@ SWITCHES = (
      'doDynamicCompression="false" in urlCompression; Response.BufferOutput = false in the program.'),
     ("varnish", "Varnish: beresp.do_stream must not be false; turn do_gzip and do_esi off for this media type."),
 )  # fmt: skip
-"""Patterns for Server or Via, each with the setting of that software."""
+"""Patterns for the fields Server and Via, each with the settings that stop this software from buffering."""
 
 _FACTS = (
     *("status", "content_type", "content_encoding", "server", "via", "accel_buffering", "body_bytes", "chunks", "bursts"),
@@ -167,7 +167,7 @@ _FACTS = (
 LIKELY, OTHER_SIDE, CUT, EARLIER, BEHIND = "likely", "other-side", "cut", "earlier-stream", "behind"
 """The proof of a candidate.
 
-LIKELY: nothing proves it, but it is likely.
+LIKELY: nothing proves that the data was held back, but it is likely.
 OTHER_SIDE: there is no proof yet, and `conclude` drops the candidate unless the other side of a gateway proves it.
 CUT: a burst of held-back events ends inside an event.
 EARLIER: an earlier response of the server was streamed.
@@ -275,7 +275,8 @@ def _came_late(row: dict[str, Any], least: Threshold = MIN_WAIT) -> bool:
 def _events(row: dict[str, Any], before: _Streamed | None) -> list[dict[str, Any]]:
     """Return a candidate of kind event-stream for each of the response's first three waits.
 
-    These candidates become one finding, which is left out if stalls explain all of the waits. `before`: as in `_chunks`.
+    These candidates become one finding, which is left out if stalls explain all of the waits. `before`: an earlier response of
+    the server that was streamed, or None.
     """
     word = EVENT_STREAMS[row["response_content_type"]]
     if row["response_events"] is None:
@@ -296,7 +297,8 @@ def _events(row: dict[str, Any], before: _Streamed | None) -> list[dict[str, Any
 def _proof(row: dict[str, Any], before: _Streamed | None, *, at_first: bool) -> str:
     """Return the best proof that events were held back: CUT, EARLIER, LIKELY or OTHER_SIDE.
 
-    `before`: as in `_chunks`. `at_first`: the first events of the response came late and together.
+    `before`: an earlier response of the server that was streamed, or None. `at_first`: the first events of the response came late
+    and together.
     """
     events, first = row["response_events"], row["response_first_events"] if at_first else 0
     if row["response_cut_lumps"] or (at_first and row["response_first_cut"]):
@@ -313,14 +315,14 @@ def _proof(row: dict[str, Any], before: _Streamed | None, *, at_first: bool) -> 
 _LARGE = 10
 """If at least this many events arrive together, they come from more than one step of a program.
 
-The number equals LARGE in protocols.http1.pieces.
+The number must equal LARGE in protocols.http1.pieces.
 """
 
 
 def _waits(row: dict[str, Any], word: str, *, at_first: bool) -> list[list[dict[str, Any]]]:
     """Return, for each of the first waits for held-back events, the packets before and after the wait.
 
-    `at_first`: as in `_proof`.
+    `at_first`: the first events of the response came late and together.
     """
     packets = zip(row["response_held_frames"], row["response_held_times"], strict=True)
     waits = [
@@ -346,7 +348,7 @@ _WHY = {
     "was full.",
     EARLIER: "In an earlier response for this path, the parts came one by one. So something between the program and the capture "
     "point buffers them.",
-    LIKELY: "Something between the program and the capture point may buffer them, or the program sends them all at once.",
+    LIKELY: "Something between the program and the capture point may buffer the parts, or the program sends them all at once.",
     OTHER_SIDE: "",
 }
 
@@ -389,7 +391,7 @@ def _chunks(row: dict[str, Any], before: _Streamed | None) -> list[dict[str, Any
 
 
 def conclude(rows: pl.DataFrame, _connections: pl.LazyFrame, _exchanges: pl.LazyFrame) -> pl.DataFrame:
-    """Use packets from the other side of a gateway as proof. Drop candidates that need this proof if it is missing."""
+    """Use packets from the other side of a gateway as proof. Drop candidates that lack this proof although they need it."""
     if not {LIKELY, OTHER_SIDE} & {*rows["proof"]}:
         return rows
     told: list[dict[str, Any]] = []
@@ -443,7 +445,7 @@ def _witness_text(row: dict[str, Any], by_clock: int | None) -> str:
 
 
 def _max_confidence(row: dict[str, Any], proof: str) -> str:
-    """Return the confidence of a candidate that `proof` proves.
+    """Return the highest confidence that a candidate may have with this `proof`.
 
     If neither the server's clock nor a short path shows that the server waited, the path may have delayed the parts. But a path
     does not cut an event in two.

@@ -39,8 +39,8 @@ RULE = Rule(
     severity="note",
     title="The server answers HTTP/1.1 requests with HTTP/1.0",
     message="{server} answered {downgraded:,} of {requests:,} HTTP/1.1 requests with HTTP/1.0. {kept}HTTP/1.0 has no chunked "
-    "coding: a response of unknown length ends with its connection, and a proxy cannot forward it piece by piece and keep the "
-    "connection.",
+    "coding: a response of unknown length ends with its connection, and a proxy cannot forward it piece by piece and "
+    "keep the connection open.",
     remedy="Configure the server to speak HTTP/1.1. If a proxy is in front of it, have the proxy speak HTTP/1.1 to both sides.",
     display_filter='http.response.version == "HTTP/1.0" && frame.number in {{{frames}}}',
     references=(
@@ -72,7 +72,7 @@ SHOWN = Threshold("3 responses", "the maximum number of responses shown as evide
 
 
 _OF_BALANCERS = (400, 403, 408)
-"""The client errors that balancers and TLS servers answer themselves with HTTP/1.0, without asking the server behind them."""
+"""The client errors that balancers and TLS servers send themselves in HTTP/1.0, without asking the server behind them."""
 
 
 def screen() -> pl.Expr:
