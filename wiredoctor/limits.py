@@ -50,7 +50,7 @@ class Limit:
 
 
 class _Count(int):
-    """A number that is formatted with a noun, given as `one|several`."""
+    """A number that is formatted together with a noun. The format specification has two forms of the noun: `one|several`."""
 
     def __format__(self, nouns: str) -> str:
         one, _, several = nouns.partition("|")
@@ -90,12 +90,12 @@ def all_limits() -> dict[str, Limit]:
 
 PACKET = Limit(
     "packet", "capture", 262_144, "bytes",
-    "A record whose header claims more is damaged. Wireshark (WTAP_MAX_PACKET_SIZE_STANDARD) and libpcap (MAXIMUM_SNAPLEN) have "
-    "the same limit",
+    "A record whose header claims more bytes is damaged. Wireshark (WTAP_MAX_PACKET_SIZE_STANDARD) and libpcap (MAXIMUM_SNAPLEN) "
+    "have the same limit",
 )  # fmt: skip
 BLOCK = Limit(
     "pcapng-block", "capture", 16 * _MIB, "bytes",
-    "A pcapng block whose header claims more is damaged. Wireshark (MAX_BLOCK_SIZE) has the same limit",
+    "A pcapng block whose header claims more bytes is damaged. Wireshark (MAX_BLOCK_SIZE) has the same limit",
 )  # fmt: skip
 
 FOLDER_ENTRIES = Limit(
@@ -135,7 +135,7 @@ DATAGRAMS = Limit(
 DATAGRAM_BYTES = Limit(
     "incomplete-datagram-bytes", "decode", 16 * _MIB, "bytes",
     "Bytes of datagrams with missing fragments, because fragments may be as large as 64 KiB",
-    "{limit} of datagrams with missing fragments are kept; the oldest were dropped, {count} of them",
+    "{limit} of datagrams with missing fragments are kept; the {count:oldest datagram was|oldest datagrams were} dropped",
 )  # fmt: skip
 TUNNELS = Limit(
     "fragmented-tunnels", "decode", 4_096, "datagrams",
@@ -161,8 +161,8 @@ RETAINED_PACKETS = Limit(
 )  # fmt: skip
 OPEN = Limit(
     "open-connections", "tcp", 1 << 17, "connections",
-    "Connections followed at the same time. A half-open connection takes 1,200 bytes, one with an open exchange 4 kB. The limit "
-    "is four times the 28,232 that Linux opens from one address to one server (ip_local_port_range). A hash of "
+    "Connections followed at the same time. A half-open connection takes 1,200 bytes, a connection with an open exchange 4 kB. "
+    "The limit is four times the 28,232 that Linux opens from one address to one server (ip_local_port_range). A hash of "
     "addresses and ports divides them into 64 groups, and each group has 1/64 of the limit, so the result does not depend on "
     "the number of processes. If a group is full, its closed connections are dropped first, then those that were idle longest. "
     "Dropped connections are reported in their current state. A later packet opens a new connection",
@@ -260,7 +260,7 @@ BEHIND = Limit(
 )  # fmt: skip
 TLS_HELLO = Limit(
     "tls-hello", "http", 16 * _KIB, "bytes",
-    "Bytes of TLS records within which a hello must be complete: common ones have 200 to 2,000; a few, with "
+    "Bytes of TLS records within which a hello must be complete: common hellos have 200 to 2,000; a few, with "
     "old session tickets, have more",
 )  # fmt: skip
 PIPELINED = Limit(
@@ -270,8 +270,8 @@ PIPELINED = Limit(
 )  # fmt: skip
 INTERIM = Limit(
     "interim-responses", "http", 1_000, "interim responses",
-    "Interim responses listed per exchange: a server that sends one every second takes a quarter of an hour for "
-    "this many",
+    "Interim responses listed per exchange: a server that sends one every second takes a quarter of an hour to "
+    "reach this number",
     "{limit} are listed per exchange; {count:more was|more were} left out",
 )  # fmt: skip
 TRAILER = Limit(
@@ -327,8 +327,8 @@ CANDIDATES = Limit(
 )  # fmt: skip
 FINDINGS = Limit(
     "findings", "rules", 20_000, "findings",
-    "Findings in a report: each takes 5 kB of memory, and more would not be read. Each rule gets an equal share, the longest "
-    "delays first",
+    "Findings in a report: each takes 5 kB of memory, and nobody reads more than this number. Each rule gets an equal share, "
+    "the longest delays first",
     "{limit} of a capture are reported, an equal share per rule, the longest delays first; {count:more was|more "
     "were} left out",
 )  # fmt: skip
@@ -344,8 +344,8 @@ SUSPECTS = Limit(
 )  # fmt: skip
 CANDIDATES_HELD = Limit(
     "candidates-held", "rules", 16_384, "candidates",
-    "Candidates with their evidence in memory until the end of the capture; further ones go to a temporary file: "
-    "about 1 kB each",
+    "Candidates that stay in memory until the end of the capture, with their evidence about 1 kB each; further ones go to a "
+    "temporary file",
 )  # fmt: skip
 SETTLED_CANDIDATES = Limit(
     "settled-candidates", "rules", 2_000, "candidates",
@@ -360,8 +360,8 @@ LIVE_PAIRED = Limit(
 )  # fmt: skip
 SUMMARIES_TOGETHER = Limit(
     "summaries-together", "rules", 200_000, "connections and exchanges",
-    "Up to this number, rules that read all connections and exchanges run at the same time, which is faster. If there are "
-    "more, these rules run one after the other",
+    "If a capture has at most this number, rules that read all connections and exchanges run at the same time, which is "
+    "faster. If there are more, these rules run one after the other",
 )  # fmt: skip
 LIVE_CANDIDATES_HELD = Limit(
     "live-candidates-held", "rules", 2_048, "candidates",

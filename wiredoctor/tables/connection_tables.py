@@ -253,6 +253,6 @@ FRONTS = Table(
     "an endpoint of a gateway to which clients connect, together with one of the servers behind the gateway",
     (
         _c("server", TEXT, "", "endpoint of the gateway, address:port"),
-        _c("behind", TEXT, "", "endpoint of the server behind it, address:port"),
+        _c("behind", TEXT, "", "endpoint of the server behind the gateway, address:port"),
     ),
 )

@@ -47,12 +47,13 @@ RETRIED = Threshold(
 )
 SHARED_LIMIT = Threshold(
     "10 s",
-    "the longest wait for which any multiple of 0.5 s counts as a time limit for several requests together, if the client then "
-    "goes on; a longer wait must match a common timeout. One wait in twelve is near such a multiple by chance",
+    "the maximum wait for which any multiple of 0.5 s counts as a time limit for several requests together, if the client then "
+    "contacts the server again; a longer wait must match a common timeout, because one wait in twelve is near a multiple by "
+    "chance",
 )
 CROSSED = Threshold(
     "125 %",
-    "the maximum wait of a client that closed while a response was on its way to it, as a share of the round trip (more than "
+    "the maximum wait of a client that closed while the response was on its way, as a share of the round trip (more than "
     "100 %, because round trips vary)",
 )
 LONGER = Threshold(
@@ -64,8 +65,8 @@ LONGER = Threshold(
 
 UNREAD = Threshold(
     "3 aborts",
-    "the minimum number of times within 5 s that a client aborts the same request right after the head of the response; then a "
-    "close that comes later after the head counts as such an abort, too, because the path may have delayed that close",
+    "the minimum number of times within 5 s that a client aborts the same request right after the head of the response, to show "
+    "a habit; then a later close also counts as such an abort, because the path may have delayed that close",
 )
 
 
@@ -325,7 +326,7 @@ def _share_a_deadline(closes: Sequence[Close], moment: int, clients: Clients) ->
 
 
 def _one_by_one(closes: Sequence[tuple[Close, int | None]]) -> bool:
-    """Return whether the intervals between these closes equal those at which the requests were sent, or the connections opened.
+    """Return whether the intervals between these closes equal those between the requests, or those between the first SYNs.
 
     Then each request had a timeout of its own, which need not be a whole number of seconds. A program that ends closes all
     connections at the same time, however long it has waited on each. `closes`: each close with the time (ns) since the client
@@ -406,7 +407,7 @@ def _answered_copy(own: Request, row: Mapping[str, Any], clients: Clients) -> Re
 
 
 def _next_page(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
-    """Return the request for the page that the user opened instead of waiting for the response to `own`; None if none.
+    """Return the request for the page that the user opened instead of waiting for the response to `own`; None if unknown.
 
     A script may open another page after a timeout. So after a wait as long as a common timeout, the page must have been requested
     before the close.

@@ -121,9 +121,9 @@ def _superseded_texts(one: Ended, ended_at: int) -> dict[str, str]:
         return dict.fromkeys(("superseded", "superseded_means", "superseded_remedy"), "")
     if one.hedged:
         return {
-            "superseded": "had the response to another copy of its request, and canceled this one",
+            "superseded": "had the response to another copy of its request, and canceled this copy",
             "superseded_means": f" It had sent the same request on connection {one.other.connection} and got {one.other.status}.",
-            "superseded_remedy": "To avoid needless copies, have the client wait longer before it sends a second one.",
+            "superseded_remedy": "To avoid needless copies, have the client wait longer before it sends a second copy.",
         }
     asked = shorten(_request_text(one.other), REQUEST_LENGTH)
     return {

@@ -115,7 +115,7 @@ def _late_attempts(
     loose: Mapping[str, Sequence[Attempt]],
     servers: Mapping[Key, Set[str]],
 ) -> dict[Key, tuple[Attempt, ...]]:
-    """Return the attempts of a busy gateway for exchanges that have none in `some`.
+    """Return the late attempts of a busy gateway, by exchange, for exchanges without attempts in `some`.
 
     These attempts went to a server of the exchange's route, and fit no other exchange. `servers`: for each exchange, the servers
     to which its route is known to lead.

@@ -394,7 +394,8 @@ def failure_filter(front: Exchange, failure: Failure) -> str:
 
 
 HAPROXY_PAGES = {502: (107, 108), 503: (107, 108), 504: (92, 93)}
-"""The lengths in bytes of haproxy's own error pages, built in and in Debian's files. Responses with them have no Server field."""
+"""The lengths in bytes of haproxy's own error pages, built in and in Debian's files. haproxy sends these pages without a Server
+field."""
 
 
 def gateway_software(row: Mapping[str, Any]) -> str:

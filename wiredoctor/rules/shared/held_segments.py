@@ -49,7 +49,8 @@ class _Side:
     `run`: the message and frame of the last full segment that waited for an ACK. `whole`: a full segment has waited for an ACK.
     `short`: the delays of ACKs that are too short to count alone. `releases`: the times from ACKs to the segments after them.
     `probes`: the segments that tail loss probes may have sent, by frame.
-    `corked`: the small last segments of successive messages that were sent late. `is_corked`: there were CORKED_IN_A_ROW.
+    `corked`: the small last segments of successive messages that were sent late. `is_corked`: there were CORKED_IN_A_ROW such
+    segments.
     `late`: the columns `after` and `gap` of recent rows.
     """
 

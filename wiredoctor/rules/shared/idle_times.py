@@ -46,7 +46,7 @@ SURVIVED_SHARE = 4
 Only requests after an idle time longer than the timeout count.
 """
 ALMOST = 3 * MILLISECOND
-"""A request counts as answered after a timeout even if its idle time (ns) was shorter by this, because timers are not exact."""
+"""A request counts as answered after a timeout even if its idle time was up to this much (ns) shorter: timers are not exact."""
 LEARNED_SHARE = 2
 """A timeout that was learned from closes is refuted by more than this many answered requests per close.
 
@@ -173,7 +173,7 @@ class IdleTimes:
     def doubt(self, endpoint: int, connection: int, until: int | None = None) -> Doubt | None:
         """Return why the closes of an endpoint show no idle timeout although their idle times are similar.
 
-        Return None if they show one, or if the idle times are not similar. `connection`, `until`: as in `limits`.
+        Return None if they show a timeout, or if the idle times are not similar. `connection`, `until`: as in `limits`.
         """
         limit = self.learned_timeout(endpoint, until)
         if limit is None or limit.how == "soon":

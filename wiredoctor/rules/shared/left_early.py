@@ -21,7 +21,9 @@ c = pl.col
 HALF_CLOSE = Threshold(
     "1 s", "the maximum time from the request to the FIN of a client that half-closes; a later FIN means that the client gave up"
 )
-AT_ONCE = Threshold("50 ms", "a client that closes this soon after the request, or after the response began, did not time out")
+AT_ONCE = Threshold(
+    "50 ms", "a client that closes within this time after the request, or after the response began, did not time out"
+)
 READ_LATE = Threshold(
     "1 s",
     "the maximum time from the beginning of a response to the close of a client that wanted only its head, if the close was "
@@ -34,14 +36,14 @@ CONTINUE = Threshold(
     "1 s", "a client that closes at least this long after a head with Expect: 100-continue had waited for the 100"
 )
 STILL_WAITING = Threshold(
-    "5 s", "how long a half-closed client goes on waiting without data after its FIN; after that, it has given up"
+    "5 s", "the maximum time without data for which a half-closed client waits after its FIN; after that, it has given up"
 )
 REFUSED = Threshold(
     "1 s",
     "an RST that comes within this time after the response (or within two round trips, if longer) is a reaction to the response",
 )
 TIMEOUT_SHARE = Threshold(
-    "2 %", "the tolerance for a common timeout: timers are not later than this, and a match this close is not a coincidence"
+    "2 %", "the tolerance for a common timeout: timers do not expire later than this, and such a close match is no coincidence"
 )
 TIMEOUT_NEAR = Threshold(
     "200 ms", "the maximum tolerance for a common timeout (see TIMEOUT_SHARE); for long timeouts 2 % would be several seconds"
@@ -54,7 +56,7 @@ STOOD_STILL = Threshold(
 )
 GONE = Threshold("1 s", "the time within which a closed socket answers data with an RST; a half-closed socket accepts data")
 SEGMENT = 1000
-"""The size in bytes below which a chunk is small, and below which the data of a round trip is little.
+"""The size in bytes below which a chunk, or the amount of data in a round trip, counts as small.
 
 The payload of a full segment is larger on any usual path. The size must be below 1,024, the largest value of the column
 response_median_chunk.

@@ -24,7 +24,7 @@ ACCEPTED = Threshold(
 )
 UNAWARE = Threshold(
     "1 s",
-    "if a close comes within this time (plus a round trip) after the request, the server may have sent it before the request "
+    "if a close comes within this time (plus a round trip) after the request, the server may have closed before the request "
     "arrived",
 )
 AT_ONCE = Threshold(

@@ -27,16 +27,16 @@ WINDOW = 5 * SECOND
 AGAIN = Threshold("100 ms", "a client repeats a lost request within this time plus two round trips")
 CONCURRENT = Threshold(
     "10 %",
-    "if the client sent copies of at least this share of the equal requests that were answered in the 5 s before, each equally "
-    "soon, then a copy of the lost request may not be a repetition",
+    "the minimum share of answered equal requests in the 5 s before that the client sent again just as soon, although they were "
+    "not lost; then a copy of the lost request may not be a repetition either",
 )
 FAILED = 500
 """The lowest status that counts as a failure."""
 MAX_REQUESTS = 100_000
 """The maximum number of requests of a client that are examined, the newest first."""
 _MAX_COMPARED = 500
-"""The maximum number of earlier requests that are compared with a lost request, to learn whether the client sends it
-concurrently.
+"""The maximum number of earlier requests that are compared with a lost request, to learn whether the client
+sends copies without need.
 """
 _BUCKET = 16 * SECOND
 

@@ -221,7 +221,7 @@ PATIENCE = Threshold(
 )
 AT_THE_END = Threshold(
     "3 s",
-    "the minimum time without an answer after the first SYN, if the capture ends before PATIENCE; still longer than any "
+    "the minimum time without an answer after the first SYN, if the capture ends too soon for PATIENCE; still longer than any "
     "round trip",
 )
 GIVEN_UP = Threshold(
@@ -231,8 +231,8 @@ GIVEN_UP = Threshold(
 )
 LONE = Threshold(
     "900 ms",
-    "the minimum time without an answer after the last SYN: the third, the second if the client then tried again, or the only "
-    "SYN of a gateway that then reported a failure; Linux retransmits a SYN after 1 s",
+    "the minimum time without an answer after the last SYN if there are fewer than three, or after the third SYN if the capture "
+    "ends too soon for PATIENCE; Linux retransmits a SYN after 1 s",
 )
 NEXT_WAIT = Threshold(
     "1 s", "if a client tries the other address only after this time, a user has waited, so the finding is a warning"
@@ -243,17 +243,17 @@ TOO_LATE = Threshold(
 )
 IN_A_ROW = Threshold(
     "3 attempts",
-    "the minimum number of attempts of kind given-up, or of attempts with a single SYN without an answer; a client may end once "
-    "while it connects, and a scanner tries a port twice",
+    "the minimum number of attempts of kind given-up, or of attempts with a single SYN without an answer; a client program may "
+    "exit once while it connects, and a scanner tries each port twice at most",
 )
 MANY_SINGLE = Threshold(
     "10000 attempts",
-    "if more than this number of single SYNs had no answer, they are a flood or a scan, and examining them takes memory",
+    "if more single SYNs than this had no answer, they are a flood or a scan, and are not examined, to save memory",
 )
 APART = Threshold(
     "100 ms", "the minimum average interval of attempts with a single SYN; the SYNs of a flood follow each other more quickly"
 )
-AT_ONCE = Threshold("1 s", "the reset must come this soon after the SYN-ACK; a server that waits for a request closes later")
+AT_ONCE = Threshold("1 s", "the maximum time from the SYN-ACK to the reset; a server that waits for a request closes later")
 SOON = Threshold("60 s", "a server that is starting or restarting accepts connections after at most this time")
 BUSY = Threshold(
     "1 s",
@@ -294,7 +294,7 @@ def screen() -> Mapping[str, pl.Expr]:
 
 
 def _is_alone() -> pl.Expr:
-    """Return whether, for at least LONE after the last SYN, no answer and no other SYN came."""
+    """Return whether neither an answer nor another SYN came for at least LONE after the last SYN."""
     return c("final_at") - c("last_syn_time") >= LONE.value
 
 
@@ -458,7 +458,7 @@ def _checks_port() -> pl.Expr:
 
 
 def _ended(failed: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the connections that the server reset at once, and `ended_time`: when it then refused a SYN (ns).
+    """Return the connections that the server reset at once, and the time (ns) at which it then refused a SYN: `ended_time`.
 
     The refusal shows that a process of the server had ended: a relay would have gone on accepting connections.
     """
@@ -515,7 +515,7 @@ def _unseen(connections: pl.LazyFrame, host: str) -> pl.LazyFrame:
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     """Combine failures by client host and server. Failures of kinds prohibited, unreachable and timed-out, and those of gateways,
-    are combined only if one client, server or pair has many.
+    are combined only if one client, one server, or a client and a server together have many of them.
     """
     first = group_failures(rows)
     # only the few failures that are reported get texts and evidence; the others may be a million

@@ -26,7 +26,7 @@ How it is proved
 
 What it is not
     Slow start waits for one round trip after a burst, not for a timer. A busy server sends its next segment some time after
-    the ACK, not as it arrives. A program that is busy between head and body may happen to write the body just as the ACK
+    the ACK, not at its arrival. A program that is busy between head and body may happen to write the body just as the ACK
     arrives. So one stall between head and body is reported only if the endpoint has another stall. Two such stalls are reported
     only if the body followed the ACK within 0.6 ms (or a tenth of the round trip) in one of the two. If the payload cannot be
     read as HTTP (it is cut off or encrypted, or it is another protocol), any stall may lie between head and body. So these

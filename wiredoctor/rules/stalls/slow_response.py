@@ -127,7 +127,7 @@ def screen() -> pl.Expr:
 
 
 def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each response that began late, and for each long pause in the middle of one."""
+    """Return a row for each response that began late, and for each long pause in the middle of a response."""
     return pl.concat([_begun_late(exchanges), _pauses(exchanges)], how="diagonal")
 
 

@@ -133,10 +133,10 @@ RULE = Rule(
         "scaling-removed": _PASS_IT_ON,
         "beyond-window": _PASS_IT_ON,
         "server-behind": "Find out why {behind} reads slowly (a full disk, a slow downstream, a lock, a garbage collection, a "
-        "full thread pool). The gateway reads as fast as it can send on. A gateway that stores requests first (nginx "
+        "full thread pool). The gateway reads as fast as it can forward. A gateway that stores requests first (nginx "
         "proxy_request_buffering on) takes them from the client sooner, but they reach the server no sooner.",
-        "own-pace": "Nothing has to change if it is intended: a rate limit (curl --limit-rate, wget --limit-rate), or a player "
-        "with a full buffer. Otherwise find out why the program pauses between its reads.",
+        "own-pace": "Nothing has to change if the pauses are intended: a rate limit (curl --limit-rate, wget --limit-rate), or a "
+        "player with a full buffer. Otherwise find out why the program pauses between its reads.",
     },
     display_filter="tcp.stream == {connection} && frame.number >= {first_frame} && frame.number <= {last_frame}",
     references=(
@@ -172,7 +172,7 @@ DOWNLOAD_PAUSE = Threshold(
     "3 s",
     "the maximum pause of a program that downloads, for severity note: a longer one is not usual even with a low rate limit",
 )
-BRIEF_SHARE = Threshold("25 %", "for severity note, all pauses of a response together take at most this share of its duration")
+BRIEF_SHARE = Threshold("25 %", "the maximum share of a response's duration that its pauses take together, for severity note")
 TIMERS = Threshold(
     "2 waits",
     "the minimum number of consecutive waits for the override timer; a single segment may have been delayed on the "
