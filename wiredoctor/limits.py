@@ -156,7 +156,7 @@ RETENTION = Limit(
 )  # fmt: skip
 RETAINED_PACKETS = Limit(
     "retained-packets", "tcp", 100_000, "packets",
-    "A closed connection is also kept for this many packets of the capture, so connections of small captures are numbered "
+    "A closed connection is also kept until this number of later packets was read, so connections of small captures are numbered "
     "exactly as in Wireshark, and memory is still bounded",
 )  # fmt: skip
 OPEN = Limit(
@@ -225,7 +225,7 @@ UNACKNOWLEDGED = Limit(
 )  # fmt: skip
 FIRST_COPIES = Limit(
     "first-copies", "tcp", 1 << 16, "packets",
-    "Repeated bytes are compared with those of this many earlier packets: lost segments are retransmitted within "
+    "Earlier packets whose bytes are compared with repeated bytes: lost segments are retransmitted within "
     "seconds",
 )  # fmt: skip
 COMPARED = Limit(
@@ -254,7 +254,7 @@ AHEAD = Limit(
 )  # fmt: skip
 BEHIND = Limit(
     "packets-behind-a-hole", "http", 1 << 13, "packets",
-    "Packets held until missing bytes arrive; this many full segments contain 12 MB. Sorting more packets would take "
+    "Packets held until missing bytes arrive; this number of full segments contains 12 MB. Sorting more packets would take "
     "disproportionately long",
     "the missing bytes of {count:gap|gaps} count as lost, because {limit} of later data came before them",
 )  # fmt: skip

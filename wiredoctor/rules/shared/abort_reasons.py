@@ -43,7 +43,7 @@ SHORT = Threshold("4 s", "the maximum wait of a user who leaves a loading page; 
 TIMER = Threshold("20 ms", "the tolerance for timeouts of whole seconds; timers seldom expire later")
 RETRIED = Threshold(
     "900 ms",
-    "the SYN was retransmitted if the request came at least this long after the first SYN; most systems retransmit it after 1 s",
+    "the minimum time from the first SYN to the request if the SYN was retransmitted; most systems retransmit it after 1 s",
 )
 SHARED_LIMIT = Threshold(
     "10 s",

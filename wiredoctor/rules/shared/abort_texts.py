@@ -97,7 +97,7 @@ def _unread_texts(one: Ended, status: int | None, read: int | None, large_head: 
         }
     if large_head is not None:
         return {
-            "unread": f"after the head of the {status}, which may be too large for it",
+            "unread": f"after the head of the {status}, which may be too large for the client",
             "unread_means": f" The head has {large_head:,} bytes, and no byte of the body had come. The client closed "
             f"{duration_text(read or 0)} after the response began: the head may exceed the client's limit, or the client did not "
             "want the body.",

@@ -20,7 +20,8 @@ CONNECTED_WITHIN = 25_000_000
 It is also the maximum time from the failure of that connection to the gateway's response. The longest measured time is 21 ms.
 """
 CONNECTED_LATE = 250_000_000
-"""The same as CONNECTED_WITHIN, for busy machines. It applies if other requests show that the route leads to that server."""
+"""The same as CONNECTED_WITHIN, for busy machines. It applies if other requests show that the route leads to the server of the
+attempt."""
 
 
 def assign_attempts(

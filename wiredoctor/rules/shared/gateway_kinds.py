@@ -48,7 +48,7 @@ TIMER_LATE = 20_000_000
 """The maximum time in ns by which a gateway's timer expires late; 4 ms were measured (nginx, haproxy, httpd)."""
 
 LATE = 1 << 62
-"""The time of an event that did not happen."""
+"""The value of a time if the event did not happen."""
 
 Key = tuple[int, int]
 

@@ -124,7 +124,7 @@ def message_reason(
         return f"{behind} {part} after {waited}, and {gave_up}"
     if kind == "unsent":
         sending = duration_text(max(min(front.answered, last.left) - last.values["request_start"], 0))
-        return f"{behind} read the request too slowly: it had received only part of it after {sending}, and {gave_up}"
+        return f"{behind} read the request too slowly: it had received only part of the request after {sending}, and {gave_up}"
     if kind == "rejected-response":
         return f"{behind} sent {fault_text(last)}, and {who} rejected it"
     if foreign:
@@ -257,7 +257,7 @@ def tries_text(failure: Failure) -> str:
         whose = "other requests" if failure.last is None else "this request"
         said.append(f"Several requests waited at that time, and the failed attempts probably belonged to {whose}")
     elif not failure.whole:
-        said.append("It is unknown which of several attempts of the gateway led to this; all of them failed in the same way")
+        said.append("It is unknown which of several attempts of the gateway led to this failure; all failed in the same way")
     return "".join(f" {one}." for one in said)
 
 

@@ -33,7 +33,7 @@ NOT_AWAITED = Threshold(
     "5 ms", "the maximum time from the end of the request to the FIN of a client that does not wait for a response"
 )
 CONTINUE = Threshold(
-    "1 s", "a client that closes at least this long after a head with Expect: 100-continue had waited for the 100"
+    "1 s", "the minimum time from a head with Expect: 100-continue to the close of a client that had waited for the 100"
 )
 STILL_WAITING = Threshold(
     "5 s", "the maximum time without data for which a half-closed client waits after its FIN; after that, it has given up"
@@ -51,8 +51,8 @@ TIMEOUT_NEAR = Threshold(
 
 STOOD_STILL = Threshold(
     "5 s",
-    "a download was given up if no data came for this long before the close; a client that only seeks closes sooner and requests "
-    "another part",
+    "the minimum time without data before the close of a download that the client gave up; a client that only seeks closes "
+    "sooner and requests another part",
 )
 GONE = Threshold("1 s", "the time within which a closed socket answers data with an RST; a half-closed socket accepts data")
 SEGMENT = 1000

@@ -269,7 +269,7 @@ def _icmp_text() -> pl.Expr:
 
 
 def _asked_less() -> pl.Expr:
-    """Return whether the SYN that was answered lacks what the first SYN had: a request for ECN, or data."""
+    """Return whether the SYN that was answered lacks the request for ECN, or the data, of the first SYN."""
     return pl.col("syn_ecn_or_data") & ~pl.col("answered_syn_ecn_or_data")
 
 

@@ -17,7 +17,7 @@ How it is proved
     At most two full segments are in flight. A pure ACK acknowledges the last of them after a delay that only a timer
     explains. The sender had not finished its message, and its next full segment leaves as soon as that ACK arrives.
     Meanwhile the receiver sent no data, and nothing was retransmitted. A stall before the last, smaller segment of a
-    message counts too if there was one before a full segment of that message. It does not matter whether Nagle's
+    message counts too if another stall came before a full segment of that message. It does not matter whether Nagle's
     algorithm is off.
 
     If the receiver's window had no room for the next segment, the window is the reason. Otherwise the packets do not show

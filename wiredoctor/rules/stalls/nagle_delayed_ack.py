@@ -214,7 +214,8 @@ RULE = Rule(
 )
 
 TAIL_LOSS_PROBE = Threshold(
-    "200 ms", "Linux's tail loss probe with one segment in flight waits at least this long (TCP_RTO_MIN), plus round trips"
+    "200 ms",
+    "the minimum time (plus round trips) after which Linux sends a tail loss probe if one segment is in flight (TCP_RTO_MIN)",
 )
 MIN_CORK = Threshold(
     "198 ms",

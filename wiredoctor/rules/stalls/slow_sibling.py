@@ -80,7 +80,7 @@ USUAL = Threshold(
     "90 %",
     "a response is slow if it takes longer than this share of the other servers' responses; these may sometimes be slow, too",
 )
-SIZES = Threshold("4 times", "the maximum factor between sizes of responses; a larger one means different work")
+SIZES = Threshold("4 times", "the maximum ratio of the sizes of responses; a larger ratio means different work")
 SHOWN = Threshold("3 exchanges", "the maximum number of exchanges shown as evidence; the message has the medians")
 LISTED = Threshold("5 servers", "the maximum number of other servers that the message lists; it only counts the rest")
 

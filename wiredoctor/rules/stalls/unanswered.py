@@ -43,7 +43,7 @@ How it is proved
     A capture beyond a path MTU black hole, such as at the client of a download, contains none of the copies. Then sequence
     numbers show the loss: those of the sender's small packets (its ACKs, the end of the message) are ahead of all data that
     arrived. The kind is large-only with medium confidence if four conditions hold. At least two full segments are missing, or
-    one, which may be smaller, is missing for at least a second. No full segment arrived before; a segment above 536 bytes
+    one segment, which may be smaller, is missing for at least a second. No full segment arrived before; a segment above 536 bytes
     counts as full if the handshake was not captured, or if the missing bytes are a whole number of such segments. The
     receiver acknowledged none of the missing data.
     And one of three facts shows that no repair came. The receiver closed the connection after a second without data; a response
@@ -185,7 +185,7 @@ LONG_SPAN = Threshold(
 GAVE_UP = Threshold("3 copies", "the minimum number of copies if the sender then gave up")
 NEVER_CAME = Threshold(
     "3 s",
-    "packets after the gap must be seen for this long without the missing data; Linux has sent that data four times by then",
+    "the minimum time for which packets after the gap arrive, but not the missing data; Linux has sent it four times by then",
 )
 PROGRESS = Threshold(
     "500 ms",
@@ -193,7 +193,8 @@ PROGRESS = Threshold(
     "trips, if longer) after the first; an ACK of earlier data that was on its way comes sooner",
 )
 AGAIN_SPAN = Threshold(
-    "800 ms", "copies of acknowledged data must be spread over at least this time; Linux sends three within 1.4 s after the first"
+    "800 ms",
+    "copies of acknowledged data must be spread over at least this time; Linux sends three copies within 1.4 s after the first",
 )
 REST = Threshold(
     "5 s",
@@ -212,13 +213,13 @@ FORGOTTEN = Threshold(
 )
 ALIVE = Threshold(
     "10 ms",
-    "a packet of the receiver shows that the receiver was running if the packet comes at least this long (plus the round trip to "
-    "the receiver) after the data was first sent; an earlier packet may have left before the data arrived",
+    "the minimum time (plus the round trip to the receiver) from the first copy of the data to a packet of the receiver which "
+    "shows that the receiver was running; an earlier packet may have left before the data arrived",
 )
 RECENT = Threshold(
     "1 s",
-    "a packet of the receiver shows that the receiver was running if the packet came at most this long (or four round trips, "
-    "if that is longer) before the data was first sent",
+    "the maximum time (or four round trips, if that is longer) from a packet of the receiver which shows that the receiver was "
+    "running to the first copy of the data",
 )
 TRIED = Threshold(
     "900 ms",

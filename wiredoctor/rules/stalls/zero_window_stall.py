@@ -155,7 +155,7 @@ PROBES = Threshold(
     "2 probes",
     "the minimum number of probes of a window that never opened; a single small segment may be a reply to a stray segment",
 )
-PROBED = Threshold("1 s", "a single probe is enough if the window stayed closed for at least this long")
+PROBED = Threshold("1 s", "the minimum time for which the window stayed closed, if there was only one probe")
 FIRST_PROBE = Threshold(
     "3 s",
     "a sender with data probes the window within this time; a later probe, on a connection without HTTP, is a keep-alive probe",
