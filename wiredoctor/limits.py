@@ -90,12 +90,12 @@ def all_limits() -> dict[str, Limit]:
 
 PACKET = Limit(
     "packet", "capture", 262_144, "bytes",
-    "A record whose header claims more bytes is damaged. Wireshark (WTAP_MAX_PACKET_SIZE_STANDARD) and libpcap (MAXIMUM_SNAPLEN) "
-    "have the same limit",
+    "A record whose header claims more bytes than this is damaged. Wireshark (WTAP_MAX_PACKET_SIZE_STANDARD) and libpcap "
+    "(MAXIMUM_SNAPLEN) have the same limit",
 )  # fmt: skip
 BLOCK = Limit(
     "pcapng-block", "capture", 16 * _MIB, "bytes",
-    "A pcapng block whose header claims more bytes is damaged. Wireshark (MAX_BLOCK_SIZE) has the same limit",
+    "A pcapng block whose header claims more bytes than this is damaged. Wireshark (MAX_BLOCK_SIZE) has the same limit",
 )  # fmt: skip
 
 FOLDER_ENTRIES = Limit(

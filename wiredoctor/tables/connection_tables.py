@@ -102,7 +102,7 @@ CONNECTIONS = Table(
         ),
         _c("client_unacknowledged", I64, "bytes", "number of the client's payload bytes that the server has not acknowledged"),
         _c("server_unacknowledged", I64, "bytes", "number of the server's payload bytes that the client has not acknowledged"),
-        _c("acked_unseen_count", I64, "", "number of ACKs that first acknowledged bytes that were not captured"),
+        _c("acked_unseen_count", I64, "", "number of ACKs that were the first to acknowledge bytes that were not captured"),
         _n("unseen_frame", I64, "", "the first ACK that `acked_unseen_count` counts"),
         _n("unseen_time", I64, "ns", "time of `unseen_frame`"),
         _c(

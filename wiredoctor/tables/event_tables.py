@@ -434,7 +434,7 @@ UNACKNOWLEDGED = Table(
         _n("peer_frame", I64, "", "newest packet of the receiver since the first copy; null if there is none"),
         _n("peer_time", I64, "ns", "time of `peer_frame`"),
         _c("peer_unseen", BOOL, "", "since the first copy, the sender acknowledged bytes of the receiver that were not captured"),
-        _c("peer_repeats", BOOL, "", "the receiver, too, repeats acknowledged data, and does not stop after a pure ACK of it"),
+        _c("peer_repeats", BOOL, "", "the receiver, too, repeats acknowledged data, and goes on after a pure ACK of that data"),
         _c("window_closed", BOOL, "", "the last window announced by the receiver is 0"),
         _c(
             "rest",

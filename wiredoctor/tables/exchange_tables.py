@@ -33,8 +33,8 @@ _RESPONSE_BURSTS = (
         "pause_by_clock",
         LIST64,
         "ns",
-        "for each pause in `response_pause_frames`: by how much the sender's clock advanced in it, according to the timestamps "
-        "(RFC 7323); an element is null if that clock does not show the pause",
+        "for each pause in `response_pause_frames`: by how much the sender's clock advanced during the pause, according to the "
+        "timestamps (RFC 7323); an element is null if that clock does not show the pause",
     ),
 )
 

@@ -131,7 +131,7 @@ SEGMENTS = Table(
             "not widen a short window",
         ),
         _n("previous_ack_time", I64, "ns", "time of the ACK K"),
-        _n("previous_ack_ack", I64, "bytes", "stream offset that the ACK K acknowledges"),
+        _n("previous_ack_ack", I64, "bytes", "stream offset up to which the ACK K acknowledges data"),
         _n("previous_ack_delay", I64, "ns", "delay of the ACK K: its `ack_delay`"),
         _n("previous_ack_bytes", I64, "bytes", "`acked_bytes` of the ACK K: the bytes in flight when it arrived"),
         _n(

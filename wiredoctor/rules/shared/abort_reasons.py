@@ -268,9 +268,9 @@ def _closed_by_program(connection: int, moment: int, timeout: int | None, client
 def _interrupted(connection: int, moment: int, to_client: int, clients: Clients) -> tuple[Close, ...]:
     """Return the closes of a client that the user interrupted (as with Ctrl-C); empty if there is no evidence of that.
 
-    Unlike for `_closed_by_program`, the client may send requests again later. The evidence: the client closed several
-    connections to one server while it was waiting for responses, although it had waited as long for similar responses before.
-    So no timeout had expired.
+    Unlike a program that has ended (`_closed_by_program`), the client may send requests again later. The evidence: the client
+    closed several connections to one server while it was waiting for responses, although it had waited as long for similar
+    responses before. So no timeout had expired.
     `to_client`: the round trip (ns) between capture point and client; a wait may exceed earlier waits by this time.
     """
     near = clients.closes(connection, moment - TOGETHER.value, moment + TOGETHER.value)

@@ -80,7 +80,7 @@ _FIND_RULE = (
     "(iptables -j REJECT sends port unreachable unless --reject-with names another answer; firewalld and nft send "
     "administratively prohibited). A prohibit route in ip route has the same effect. On other routers the cause is an "
     "access list. Allow this client and port there, or have the client use another path. In Kubernetes, kube-proxy "
-    "rejects connections to a Service without ready endpoints like this (kubectl get endpointslices). Security groups "
+    "rejects connections in this way if a Service has no ready endpoints (kubectl get endpointslices). Security groups "
     "of a cloud are not the cause: they do not answer at all."
 )
 _FIND_DEVICE = (

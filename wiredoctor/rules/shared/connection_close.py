@@ -11,8 +11,8 @@ c = pl.col
 
 IDLE = Threshold(
     "1 s",
-    "the minimum idle time before a close by an idle timeout; no common server has a shorter timeout, and an earlier close has "
-    "to do with the response",
+    "the minimum idle time before a close by an idle timeout; no common server has a shorter timeout, and an earlier close is "
+    "due to the response",
 )
 DECIDED = Threshold(
     "1 s",

@@ -421,8 +421,8 @@ def silence(front: Exchange, last: Exchange) -> int | None:
 def with_last_data(front: Exchange, last: Exchange) -> Exchange:
     """Return the exchange whose last data came before the gateway gave up.
 
-    Normally, that is `last`, the gateway's last try. If the server sent more after the gateway had closed, it is `front`: the
-    gateway's response to its client shows how much had come before the close.
+    That is `last`, the gateway's last try, unless the server sent more after the gateway had closed. In that case, return
+    `front`: the gateway's response to its client shows how much had come before the close.
     """
     return front if (last.values["response_end"] or 0) > last.left and front.begun else last
 

@@ -46,7 +46,7 @@ SETTINGS = {
 
 
 BROKEN_OFF = ("truncated", "stream-timed-out")
-"""The kinds about a response that the client got only in part."""
+"""The kinds of `gateway-error` in which the client got only a part of the response."""
 
 
 def time_waited(front: Exchange, last: Try) -> int:

@@ -175,7 +175,7 @@ class Stalls:
         yield Verdict(None, values, "probe-released", row.lateness - usual, confidence, prompt=False)
 
     def _judge_corked(self, row: Row, values: dict[str, Any]) -> Iterator[Verdict]:
-        """Yield verdicts on small segments at the end of a message that a cork (TCP_CORK) held back.
+        """Yield verdicts on the small last segments of messages, if a cork (TCP_CORK) held them back.
 
         The first verdicts are kept until CORKED_IN_A_ROW successive exchanges had such a segment. From then on, verdicts are
         yielded immediately.

@@ -57,7 +57,7 @@ these requests per close. Recordings of 46 real timeouts have at most 1.
 MANY = 3
 """If early closes came at this many moments or more, closing early is a habit, even if the idle times differ.
 
-Fewer may be restarts.
+Early closes at fewer moments may be restarts.
 """
 
 
@@ -413,7 +413,7 @@ def nothing_known() -> IdleTimes:
 
 
 def _of_kind_once(rows: pl.DataFrame, once: pl.Expr) -> pl.DataFrame:
-    """Set the kind of the candidates for which `once` is true, and their confidence to at most medium."""
+    """Set the kind to "once" for the candidates for which `once` is true, and reduce their confidence to at most medium."""
     doubtful = once & (pl.col("confidence") == "high")
     return rows.with_columns(
         pl.when(once).then(pl.lit("once")).otherwise("kind").alias("kind"),

@@ -207,7 +207,8 @@ def _received() -> pl.Expr:
 
 
 def _at_end() -> pl.Expr:
-    """Return whether the client sent its FIN with the end of the request, before it can have seen any of the response."""
+    """Return whether the client sent its FIN with the end of the request, before it can have received any part of the
+    response."""
     soon = (c("client_close_rst") == 0) & (c("client_close_time") - c("request_end") <= NOT_AWAITED.value)
     unseen = ~begun() | (c("client_close_ack") <= c("response_offset"))
     return (soon & unseen & (c("request_end_reason") == "complete")).fill_null(value=False)

@@ -100,7 +100,7 @@ class Stops(NamedTuple):
     late: frozenset[int] = frozenset()
 
     def stop_at(self, time: int) -> Stop | None:
-        """Return the end of a process to which a close at this time (ns) belongs; None if there is none."""
+        """Return the end of a process that includes a close at this time (ns); None if there is none."""
         return next((stop for stop in self.stops if stop.start - TOGETHER <= time <= stop.end + TOGETHER), None)
 
     @property
@@ -146,7 +146,7 @@ def stops_of(
     """Return when processes ended at one endpoint, as shown by its closes (`ends`) and by the SYNs to it, both in time order.
 
     `uses` returns the endpoint's exchanges (see IdleTimes.uses). It is called only if closes and SYNs are not sufficient to
-    decide. `answered`, `until`: the arguments `uses` and `until` of `learn`.
+    decide. `answered` and `until` are passed to `learn`, as `uses` and `until`.
     """
     soon = closes_soon([end for end in ends if end.sort != "open" and not _is_last(end, syns)])
     counting = [end for end in ends if not (soon and end.rest is not None and end.rest <= NO_IDLE_TIME)]

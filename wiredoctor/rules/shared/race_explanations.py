@@ -24,13 +24,13 @@ _SHORTER = (
 
 QUICK_RST = Threshold(
     "100 ms",
-    "the maximum time from a request that arrived when the idle timeout expired to the server's RST; nine in ten servers take "
-    "no longer",
+    "the maximum time from a request to the server's RST, if the request arrived when the idle timeout expired; nine in ten "
+    "servers take no longer",
 )
 SLOW_RST = Threshold(
     "1500 ms",
-    "the maximum time from a request that arrived later than the timeout to the server's RST; the slowest of 359 recorded RSTs "
-    "took 1.1 s",
+    "the maximum time from a request to the server's RST, if the request arrived later than the timeout; the slowest of 359 "
+    "recorded RSTs took 1.1 s",
 )
 BUSY_RST = Threshold(
     "500 ms",
@@ -39,22 +39,25 @@ BUSY_RST = Threshold(
 )
 QUICK_FIN = Threshold(
     "50 ms",
-    "the maximum time from a request that arrived when the idle timeout expired to the server's FIN; less than for an RST, "
-    "because a process that has read the request also sends a FIN",
+    "the maximum time from a request to the server's FIN, if the request arrived when the idle timeout expired; less than for an "
+    "RST, because a process that has read the request also sends a FIN",
 )
-SLOW_FIN = Threshold("500 ms", "the maximum time from a request that arrived later than the timeout to the server's FIN")
+SLOW_FIN = Threshold(
+    "500 ms", "the maximum time from a request to the server's FIN, if the request arrived later than the timeout"
+)
 UNSURE_FIN = Threshold(
     "10 ms",
-    "the maximum time from the request to the server's FIN if the timeout is not learned from several closes; a later FIN may "
+    "the maximum time from a request to the server's FIN, if the timeout is not learned from several closes; a later FIN may "
     "be a reaction to the request",
 )
 LATE_RST = Threshold(
-    "100 ms", "the maximum time from a timeout that is not learned from several closes to an RST; timers may be late"
+    "100 ms",
+    "the maximum time from the idle timeout to an RST, if the timeout is not learned from several closes; timers may be late",
 )
 LATE_FIN = Threshold(
     "20 ms",
-    "the maximum time from a timeout that is not learned from several closes to a FIN; less than for an RST, because a FIN "
-    "proves less",
+    "the maximum time from the idle timeout to a FIN, if the timeout is not learned from several closes; less than for an RST, "
+    "because a FIN proves less",
 )
 STILL = Threshold(
     "1 s",

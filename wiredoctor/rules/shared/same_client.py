@@ -27,8 +27,8 @@ WINDOW = 5 * SECOND
 AGAIN = Threshold("100 ms", "a client repeats a lost request within this time plus two round trips")
 CONCURRENT = Threshold(
     "10 %",
-    "the minimum share of answered equal requests in the 5 s before that the client sent again just as soon, although they were "
-    "not lost; then a copy of the lost request may not be a repetition either",
+    "the minimum share of the equal requests answered in the last 5 s that the client also sent again just as soon, although "
+    "they were not lost; then a copy of the lost request may not be a repetition either",
 )
 FAILED = 500
 """The lowest status that counts as a failure."""

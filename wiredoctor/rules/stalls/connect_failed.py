@@ -266,7 +266,8 @@ NEARER = Threshold(
 )
 NEARER_TIMES = Threshold(
     "10 times",
-    "the minimum ratio of the time that the server's SYN-ACKs take to the time that the RST took; jitter is smaller",
+    "the minimum ratio of the time that the server's SYN-ACKs take to the time that an RST took, for the RST to be from a "
+    "nearer device; jitter is smaller",
 )
 NEARER_SEEN = Threshold(
     "2 connections",

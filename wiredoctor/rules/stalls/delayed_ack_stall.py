@@ -95,7 +95,8 @@ RULE = Rule(
         Advice(
             "server",
             "IIS|Microsoft",
-            "IIS, ISAPI and .NET: write responses in large buffers, asynchronously, and begin a write before the last one ends.",
+            "IIS, ISAPI and .NET: write responses in large buffers, asynchronously, and begin a write before the previous one "
+            "ends.",
         ),
         Advice("client", r"MSIE|\.NET|Microsoft", ".NET: send the body in large buffers, or with asynchronous writes."),
     ),

@@ -94,7 +94,7 @@ _MONITORING = (
 """A pattern for the User-Agent of programs that send the same requests to different kinds of servers."""
 
 _METRICS = r"^(?:[A-Za-z]+://[^/?#]*)?/(metrics|actuator/prometheus)(\?|$)"
-"""A pattern for the target of requests for the metrics of a server; these differ between servers."""
+"""A pattern for the target of requests for a server's metrics, which differ between servers."""
 
 _NO_NAME = r"^(\[|[0-9.]+(:[0-9]+)?$)"
 """A pattern for a Host field that does not name the site, because it is an address."""

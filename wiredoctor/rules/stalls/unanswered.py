@@ -213,13 +213,13 @@ FORGOTTEN = Threshold(
 )
 ALIVE = Threshold(
     "10 ms",
-    "the minimum time (plus the round trip to the receiver) from the first copy of the data to a packet of the receiver which "
+    "the minimum time (plus the round trip to the receiver) after the first copy of the data at which a packet of the receiver "
     "shows that the receiver was running; an earlier packet may have left before the data arrived",
 )
 RECENT = Threshold(
     "1 s",
-    "the maximum time (or four round trips, if that is longer) from a packet of the receiver which shows that the receiver was "
-    "running to the first copy of the data",
+    "the maximum time (or four round trips, if that is longer) before the first copy of the data at which a packet of the "
+    "receiver shows that the receiver was running",
 )
 TRIED = Threshold(
     "900 ms",
@@ -413,7 +413,7 @@ def _is_explained_otherwise() -> pl.Expr:
     """Return whether another fact explains the missing ACK.
 
     keep-alive-race reports requests that an RST without ACK flag rejected, or that were first sent shortly before the server's
-    FIN arrived, or after that. A receiver that has reset the connection, whether client or server, acknowledges no more data.
+    FIN arrived, or later. A receiver that has reset the connection, whether client or server, acknowledges no more data.
     """
     asks = c("http") & (c("role") == CLIENT).fill_null(value=False)
     forgotten = c("peer_rst_unknown") & (c("rest") >= RECENT.value)

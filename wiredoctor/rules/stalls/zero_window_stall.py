@@ -119,9 +119,9 @@ RULE = Rule(
         "flight, but without window scaling no window is larger than 65,535 bytes. The {side}'s SYN offers scaling, and the "
         "{peer}'s has no window scale option, but the {peer} sends as if scaling had been agreed. A device on the path probably "
         "removed the option, so the {peer} takes the {side}'s windows for larger than they are. It {had} {wait}{shown}.",
-        "server-behind": "The gateway announced a window of {closed_window:,} bytes{then} {closed}{later}. It could not send the "
-        "request on faster: it sent the body to {behind} in {passed}, and for {full} % of that time the window of that server "
-        "was full, and smaller than it had been: that server did not keep up. The {peer} {had} {wait}{shown}.",
+        "server-behind": "The gateway announced a window of {closed_window:,} bytes{then} {closed}{later}. It could not forward "
+        "the request faster: it sent the body to {behind} in {passed}, and for {full} % of that time the window of that server "
+        "was full, and smaller than before. So that server did not keep up. The {peer} {had} {wait}{shown}.",
         "own-pace": "The {side} {paced}. Its window was closed for {closed}{until}, and the {peer} had more to send. As far as "
         "the packets show, no user waited for that.",
     },
