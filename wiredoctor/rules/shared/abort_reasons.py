@@ -25,8 +25,8 @@ PAIR = Threshold(
 )
 NO_TIMEOUT = Threshold(
     "20 ms",
-    "a client that closes several connections at the same moment, each sooner than this after its request, has ended: timeouts "
-    "are longer",
+    "if a client closes several connections at the same moment, each within this time after its request, the program has ended: "
+    "timeouts are longer",
 )
 ONE_BY_ONE = Threshold(
     "4 ms",
@@ -58,8 +58,8 @@ CROSSED = Threshold(
 )
 LONGER = Threshold(
     "110 %",
-    "an earlier wait for the response to a similar request counts if it was at least this share of the current wait; it shows "
-    "that the client's timeout is longer than the current wait",
+    "the minimum length of an earlier wait for a similar response, as a share of the current wait, to show that the client's "
+    "timeout is longer than the current wait",
 )
 
 

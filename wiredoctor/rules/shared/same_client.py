@@ -24,7 +24,7 @@ c = pl.col
 
 WINDOW = 5 * SECOND
 """The time in ns before and after a client's close in which the client's other actions may show the reason."""
-AGAIN = Threshold("100 ms", "a client repeats a lost request within this time plus two round trips")
+AGAIN = Threshold("100 ms", "the maximum time (plus two round trips) in which a client repeats a lost request")
 CONCURRENT = Threshold(
     "10 %",
     "the minimum share of the equal requests answered in the last 5 s that the client also sent again just as soon, although "

@@ -114,7 +114,7 @@ MIN_TIME = Threshold(
 )
 MIN_SHARE = Threshold(
     "60 %",
-    "the round trips that the buffer limited must make up at least this share of the transfer time; otherwise the buffer is "
+    "the minimum share of the transfer time for the round trips that the buffer limited; if their share is lower, the buffer is "
     "not the main limit",
 )
 MIN_RTT = Threshold(

@@ -228,7 +228,8 @@ MAX_CORK = Threshold(
 )
 COUNTER_EVIDENCE = Threshold(
     "16 exchanges",
-    "the number of exchanges without a delayed ACK that are compared: enough for a median, few enough to follow a change of load",
+    "the number of exchanges without a delayed ACK that show how late the program usually writes: enough for a median, few "
+    "enough to follow a change of load",
 )
 
 

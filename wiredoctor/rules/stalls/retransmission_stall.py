@@ -143,8 +143,8 @@ MAX_ANSWER = Threshold(
 )
 ALSO_LOST = Threshold(
     "2 retransmissions",
-    "the minimum number of larger retransmissions without an ACK that show that the path drops them; Linux tries a smaller "
-    "segment after three or more",
+    "the minimum number of unacknowledged larger retransmissions, to show that the path drops such segments; Linux tries a "
+    "smaller segment after three or more",
 )
 DUPLICATE_ACKS = Threshold(
     "3 ACKs", "the number of duplicate ACKs that make a sender retransmit before its timer expires (RFC 5681 section 3.2)"

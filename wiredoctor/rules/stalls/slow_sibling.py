@@ -74,7 +74,9 @@ BEYOND = Threshold(
     "times as long as the other",
 )
 ABOVE = Threshold(
-    "75 %", "at least this share of the server's responses must be slow, so a server that is slow only at times is not reported"
+    "75 %",
+    "the minimum share of slow responses among all responses of the server; if their share is lower, the server is slow only at "
+    "times",
 )
 USUAL = Threshold(
     "90 %",

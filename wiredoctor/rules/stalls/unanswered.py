@@ -175,12 +175,12 @@ COPIES = Threshold(
 )
 SPAN = Threshold(
     "1 s",
-    "the copies must be spread over at least this time; in a shorter time, all of them may be lost in one outage of a busy link",
+    "the minimum time over which the copies are spread; in a shorter time, all of them may be lost in one outage of a busy link",
 )
 LONG_SPAN = Threshold(
     "3 s",
-    "three copies are enough if they are spread over this time: by then the pauses are so long that the sender often gives up, "
-    "or the capture ends, before a fourth copy",
+    "the minimum time over which copies are spread for three of them to be enough: after this time, the pauses are so long that "
+    "the sender often gives up, or the capture ends, before a fourth copy",
 )
 GAVE_UP = Threshold("3 copies", "the minimum number of copies if the sender then gave up")
 NEVER_CAME = Threshold(
@@ -194,7 +194,7 @@ PROGRESS = Threshold(
 )
 AGAIN_SPAN = Threshold(
     "800 ms",
-    "copies of acknowledged data must be spread over at least this time; Linux sends three copies within 1.4 s after the first",
+    "the minimum time over which copies of acknowledged data are spread; Linux sends three copies within 1.4 s after the first",
 )
 REST = Threshold(
     "5 s",
@@ -223,7 +223,7 @@ RECENT = Threshold(
 )
 TRIED = Threshold(
     "900 ms",
-    "the SYNs of a new connection must be unanswered for at least this time to show that the server cannot be reached at all; "
+    "the minimum time for which the SYNs of a new connection get no answer, to show that the server cannot be reached at all; "
     "Linux repeats a SYN after 1 s, and a single SYN may be lost",
 )
 PATH_MTU = Threshold(

@@ -158,7 +158,8 @@ PROBES = Threshold(
 PROBED = Threshold("1 s", "the minimum time for which the window stayed closed, if there was only one probe")
 FIRST_PROBE = Threshold(
     "3 s",
-    "a sender with data probes the window within this time; a later probe, on a connection without HTTP, is a keep-alive probe",
+    "the maximum time until a sender with data probes the window; a later probe, on a connection without HTTP, is a keep-alive "
+    "probe",
 )
 OWN_PACE = Threshold(
     "60 s",
@@ -166,11 +167,11 @@ OWN_PACE = Threshold(
     "and a longer pause may be a fault",
 )
 BRIEF_PAUSE = Threshold(
-    "500 ms", "the maximum pause of a client for severity note: in a longer one, people see that nothing moves"
+    "500 ms", "the maximum pause of a client for severity note; during a longer pause, users notice that nothing moves"
 )
 DOWNLOAD_PAUSE = Threshold(
     "3 s",
-    "the maximum pause of a program that downloads, for severity note: a longer one is not usual even with a low rate limit",
+    "the maximum pause of a program that downloads, for severity note; a longer pause is unusual, even with a low rate limit",
 )
 BRIEF_SHARE = Threshold("25 %", "the maximum share of a response's duration that its pauses take together, for severity note")
 TIMERS = Threshold(
