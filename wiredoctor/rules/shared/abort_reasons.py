@@ -371,8 +371,8 @@ def _is_not_awaited(close: Close, clients: Clients) -> bool:
 def _replacing_request(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
     """Return the request that replaced `own`: the same path with another query; None if there is none.
 
-    A client that has waited for as long as a common timeout repeats its request, perhaps with another query (a time stamp, a new
-    signature).
+    After a wait as long as a common timeout, the result is None: the client then repeats its request, perhaps with another query
+    (a time stamp, a new signature).
     """
     if row["timeout"] is not None or own.method not in ("GET", "HEAD"):
         return None

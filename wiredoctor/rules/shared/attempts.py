@@ -274,7 +274,7 @@ def single_syns_in_a_row(
 
 
 def acceptances(refused: pl.LazyFrame, connections: pl.LazyFrame, within: int) -> pl.LazyFrame:
-    """Return a row for each refused attempt if the server accepted a connection, from any client, at another time.
+    """Return a row for each refused attempt if the server accepted a connection of any client before or after it.
 
     `before_frame`, `before_time`: the first connection that the server accepted; null if the server accepted none before the
     attempt.

@@ -211,8 +211,8 @@ class Clients:
         """Return the requests in `repetitions` that do not belong to another lost request.
 
         Claim the first answered repetition for `lost`. If the client sends its requests one after the other, a repetition may
-        also be lost. Then this and later repetitions belong to the first lost request. `concurrent`: the client does not send its
-        requests one after the other.
+        also be lost. That repetition and later ones then belong to the first lost request. `concurrent`: the client does not send
+        its requests one after the other.
         """
         place = (lost.connection, lost.exchange)
         first = place if concurrent else self._claimed.get(place, place)
