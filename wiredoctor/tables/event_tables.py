@@ -154,8 +154,8 @@ RECOVERIES = Table(
             "stall_frame",
             I64,
             "",
-            "packet with the last progress before the retransmission R; if a closed window refused the data, the first copy "
-            "after the window opened",
+            "packet with the last progress before the retransmission R; if the receiver discarded the data because its "
+            "window was closed, the first copy after the window opened",
         ),
         _n("stall_time", I64, "ns", "time of `stall_frame`"),
         _c(
@@ -396,7 +396,7 @@ UNACKNOWLEDGED = Table(
         _c("answers", BOOL, "", "the newest payload before the first copy came from the receiver, so the data may answer it"),
         _c("fin_follows", BOOL, "", "a FIN of the sender follows directly after the data, in the same packet or a later one"),
         _c("acknowledged_before", BOOL, "", "an ACK of the data was captured before the second copy"),
-        _c("copies", I32, "", "number of copies of the data that were sent, including the first; 0 if none was captured"),
+        _c("copies", I32, "", "number of captured copies of the data, including the first one"),
         _c(
             "first_frame",
             I64,

@@ -190,8 +190,8 @@ FAULTS = Table(
             "excerpt",
             TEXT,
             "",
-            "at most 32 of the faulty bytes (x for letters and digits); for a header section, the fields that determine the "
-            "body length, or the name of the invalid field",
+            "at most 32 of the faulty bytes (with x for letters and digits); for a header section, the fields that determine "
+            "the body length, or the name of the invalid field",
         ),
         _c("message_frame", I64, "", "packet with the first byte of the message"),
         _c("message_time", I64, "ns", "time of `message_frame`"),
