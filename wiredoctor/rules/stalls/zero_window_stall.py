@@ -42,9 +42,9 @@ How it is proved
     Own pace (a note): a client reads a response at its own pace. Its window opens at regular times (three periods in a row
     differ by 5 % at most). Or the bytes between two openings are in proportion to the time between them (four times in a row,
     within 10 %; two if there are no more, within 1 %). Windows that were closed for 20 ms or longer count. At least half of its
-    closed windows must fit this pace. No window is closed for more than two such periods, and no period is longer than 60 s. Only the
-    first window may be closed for longer, because the client had read ahead. That is assumed if the average rate up to the end
-    of that window was at least the client's rate afterwards. Or the response is audio or video, or the client is a player
+    closed windows must fit this pace. No window is closed for more than two such periods, and no period is longer than 60 s. Only
+    the first window may be closed for longer, because the client had read ahead. That is assumed if the average rate up to the
+    end of that window was at least the client's rate afterwards. Or the response is audio or video, or the client is a player
     (User-Agent), and the window is closed for at most 60 s. That window need not open again: a player that is paused, or plays
     another part, reads no more. Gateways are excluded, because their own clients may be the reason.
 
