@@ -130,12 +130,12 @@ SCRATCH = Limit(
 DATAGRAMS = Limit(
     "incomplete-datagrams", "decode", 4_096, "datagrams",
     "Datagrams with missing fragments. Linux keeps 4 MB of fragments (ipfrag_high_thresh), which is about this many datagrams",
-    "{limit} with missing fragments are kept; the {count} oldest were dropped",
+    "{limit} with missing fragments are kept; {count:other was|others were} dropped, the oldest first",
 )  # fmt: skip
 DATAGRAM_BYTES = Limit(
     "incomplete-datagram-bytes", "decode", 16 * _MIB, "bytes",
     "Bytes of datagrams with missing fragments, because fragments may be as large as 64 KiB",
-    "{limit} of datagrams with missing fragments are kept; the {count:oldest datagram was|oldest datagrams were} dropped",
+    "{limit} of datagrams with missing fragments are kept; {count:datagram was|datagrams were} dropped, the oldest first",
 )  # fmt: skip
 TUNNELS = Limit(
     "fragmented-tunnels", "decode", 4_096, "datagrams",
