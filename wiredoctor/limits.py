@@ -50,7 +50,7 @@ class Limit:
 
 
 class _Count(int):
-    """A number that is formatted with a noun, given as `one|several`."""
+    """A number that is formatted together with a noun. The format specification has two forms of the noun: `one|several`."""
 
     def __format__(self, nouns: str) -> str:
         one, _, several = nouns.partition("|")
@@ -90,12 +90,12 @@ def all_limits() -> dict[str, Limit]:
 
 PACKET = Limit(
     "packet", "capture", 262_144, "bytes",
-    "A record whose header claims more than this is damaged. Wireshark (WTAP_MAX_PACKET_SIZE_STANDARD) and libpcap "
+    "A record whose header claims more bytes than this is damaged. Wireshark (WTAP_MAX_PACKET_SIZE_STANDARD) and libpcap "
     "(MAXIMUM_SNAPLEN) have the same limit",
 )  # fmt: skip
 BLOCK = Limit(
     "pcapng-block", "capture", 16 * _MIB, "bytes",
-    "A pcapng block whose header claims more than this is damaged. Wireshark (MAX_BLOCK_SIZE) has the same limit",
+    "A pcapng block whose header claims more bytes than this is damaged. Wireshark (MAX_BLOCK_SIZE) has the same limit",
 )  # fmt: skip
 
 FOLDER_ENTRIES = Limit(
@@ -130,12 +130,12 @@ SCRATCH = Limit(
 DATAGRAMS = Limit(
     "incomplete-datagrams", "decode", 4_096, "datagrams",
     "Datagrams with missing fragments. Linux keeps 4 MB of fragments (ipfrag_high_thresh), which is about this many datagrams",
-    "{limit} with missing fragments are kept; the {count} oldest were dropped",
+    "{limit} with missing fragments are kept; {count:other was|others were} dropped, the oldest first",
 )  # fmt: skip
 DATAGRAM_BYTES = Limit(
     "incomplete-datagram-bytes", "decode", 16 * _MIB, "bytes",
     "Bytes of datagrams with missing fragments. A limit on datagrams is not enough, because each may be as large as 64 KiB",
-    "{limit} of datagrams with missing fragments are kept; the {count} oldest were dropped",
+    "{limit} of datagrams with missing fragments are kept; {count:datagram was|datagrams were} dropped, the oldest first",
 )  # fmt: skip
 TUNNELS = Limit(
     "fragmented-tunnels", "decode", 4_096, "datagrams",
@@ -156,13 +156,13 @@ RETENTION = Limit(
 )  # fmt: skip
 RETAINED_PACKETS = Limit(
     "retained-packets", "tcp", 100_000, "packets",
-    "A closed connection is also kept for this many packets of the capture, so connections of small captures are numbered "
+    "A closed connection is also kept until this number of later packets was read, so connections of small captures are numbered "
     "exactly as in Wireshark, and memory is still bounded",
 )  # fmt: skip
 OPEN = Limit(
     "open-connections", "tcp", 1 << 17, "connections",
-    "Connections followed at the same time. A half-open connection takes 1,200 bytes, one with an open exchange 4 kB. The limit "
-    "is four times the 28,232 that Linux opens from one address to one server (ip_local_port_range). A hash of "
+    "Connections followed at the same time. A half-open connection takes 1,200 bytes, a connection with an open exchange 4 kB. "
+    "The limit is four times the 28,232 that Linux opens from one address to one server (ip_local_port_range). A hash of "
     "addresses and ports divides them into 64 groups, and each group has 1/64 of the limit, so the result does not depend on "
     "the number of processes. If a group is full, its closed connections are dropped first, then those that were idle longest. "
     "Dropped connections are reported in their current state. A later packet opens a new connection",
@@ -225,7 +225,7 @@ UNACKNOWLEDGED = Limit(
 )  # fmt: skip
 FIRST_COPIES = Limit(
     "first-copies", "tcp", 1 << 16, "packets",
-    "Earlier packets with which repeated bytes are compared. More are not needed, because lost segments are retransmitted within "
+    "Earlier packets whose bytes are compared with repeated bytes: lost segments are retransmitted within "
     "seconds",
 )  # fmt: skip
 COMPARED = Limit(
@@ -254,14 +254,14 @@ AHEAD = Limit(
 )  # fmt: skip
 BEHIND = Limit(
     "packets-behind-a-hole", "http", 1 << 13, "packets",
-    "Packets held until missing bytes arrive; this many full segments contain 12 MB. Sorting more packets would take "
+    "Packets held until missing bytes arrive; this number of full segments contains 12 MB. Sorting more packets would take "
     "disproportionately long",
     "the missing bytes of {count:gap|gaps} count as lost, because {limit} of later data came before them",
 )  # fmt: skip
 TLS_HELLO = Limit(
     "tls-hello", "http", 16 * _KIB, "bytes",
-    "Bytes of TLS records within which a hello must be complete: common hellos have 200 to 2,000 bytes, and a few with old "
-    "session tickets have more",
+    "Bytes of TLS records within which a hello must be complete: common hellos have 200 to 2,000; a few, with "
+    "old session tickets, have more",
 )  # fmt: skip
 PIPELINED = Limit(
     "waiting-requests", "http", 4_096, "requests",
@@ -271,7 +271,7 @@ PIPELINED = Limit(
 INTERIM = Limit(
     "interim-responses", "http", 1_000, "interim responses",
     "Interim responses listed per exchange: a server that sends one every second takes a quarter of an hour to "
-    "reach the limit",
+    "reach this number",
     "{limit} are listed per exchange; {count:more was|more were} left out",
 )  # fmt: skip
 TRAILER = Limit(
@@ -327,8 +327,8 @@ CANDIDATES = Limit(
 )  # fmt: skip
 FINDINGS = Limit(
     "findings", "rules", 20_000, "findings",
-    "Findings in a report: each takes 5 kB of memory, and more would not be read. Each rule gets an equal share, the longest "
-    "delays first",
+    "Findings in a report: each takes 5 kB of memory, and nobody reads more than this number. Each rule gets an equal share, "
+    "the longest delays first",
     "{limit} of a capture are reported, an equal share per rule, the longest delays first; {count:more was|more "
     "were} left out",
 )  # fmt: skip
@@ -344,8 +344,8 @@ SUSPECTS = Limit(
 )  # fmt: skip
 CANDIDATES_HELD = Limit(
     "candidates-held", "rules", 16_384, "candidates",
-    "Candidates that are kept in memory until the end of the capture, about 1 kB each with their evidence. Further candidates "
-    "go to a temporary file",
+    "Candidates that stay in memory until the end of the capture, with their evidence about 1 kB each; further ones go to a "
+    "temporary file",
 )  # fmt: skip
 SETTLED_CANDIDATES = Limit(
     "settled-candidates", "rules", 2_000, "candidates",
@@ -360,8 +360,8 @@ LIVE_PAIRED = Limit(
 )  # fmt: skip
 SUMMARIES_TOGETHER = Limit(
     "summaries-together", "rules", 200_000, "connections and exchanges",
-    "Up to this number of connections and exchanges, rules that read all of them run at the same time, which is faster. If there "
-    "are more, these rules run one after the other",
+    "If a capture has at most this number, rules that read all connections and exchanges run at the same time, which is "
+    "faster. If there are more, these rules run one after the other",
 )  # fmt: skip
 LIVE_CANDIDATES_HELD = Limit(
     "live-candidates-held", "rules", 2_048, "candidates",

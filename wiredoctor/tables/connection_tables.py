@@ -11,7 +11,7 @@ PROTOCOLS = ("none", "http", "tls", "http2", "unknown")
 
 CONNECTIONS = Table(
     "connections",
-    "a TCP connection; a new one begins when a port is reused with another initial sequence number",
+    "a TCP connection; if its ports are used again with another initial sequence number, that is a new connection",
     (
         _c("connection", I64, "", "connection id, equal to tcp.stream"),
         _c("client", TEXT, "", "client endpoint, address:port"),
@@ -27,8 +27,8 @@ CONNECTIONS = Table(
             "duplicate_difference",
             I8,
             "",
-            "how `duplicate_frame` differs from its original: 0 not, 1 interface, 2 link-layer addresses, 3 time to live, "
-            "4 encapsulation",
+            "how `duplicate_frame` differs from its original: 0 not at all, 1 interface, 2 link-layer addresses, "
+            "3 time to live, 4 encapsulation",
         ),
         _n("translated_client", TEXT, "", "`client` after address translation (NAT), if the connection was captured there, too"),
         _n("translated_server", TEXT, "", "`server` after address translation (NAT), if the connection was captured there, too"),
@@ -76,7 +76,7 @@ CONNECTIONS = Table(
         _c("connected", BOOL, "", "the client acknowledged a packet from the server"),
         _n("refused_frame", I64, "", "the first RST in reply to a SYN, before any SYN-ACK"),
         _n("refused_time", I64, "ns", "time of `refused_frame`"),
-        _n("answer_ttl", I32, "", "time to live of the packet in `first_answer_frame`, or otherwise in `refused_frame`"),
+        _n("answer_ttl", I32, "", "time to live of the packet in `first_answer_frame` or, without one, in `refused_frame`"),
         _n("syn_error_frame", I64, "", "the first ICMP error that quotes a SYN of the client (RFC 792, RFC 4443)"),
         _n("syn_error_time", I64, "ns", "time of `syn_error_frame`"),
         _n("syn_error_router", TEXT, "", "address of the sender of `syn_error_frame`: a router, or the server"),
@@ -102,7 +102,7 @@ CONNECTIONS = Table(
         ),
         _c("client_unacknowledged", I64, "bytes", "number of the client's payload bytes that the server has not acknowledged"),
         _c("server_unacknowledged", I64, "bytes", "number of the server's payload bytes that the client has not acknowledged"),
-        _c("acked_unseen_count", I64, "", "number of ACKs that first acknowledged bytes that were not captured"),
+        _c("acked_unseen_count", I64, "", "number of ACKs that were the first to acknowledge bytes that were not captured"),
         _n("unseen_frame", I64, "", "the first ACK that `acked_unseen_count` counts"),
         _n("unseen_time", I64, "ns", "time of `unseen_frame`"),
         _c(
@@ -122,8 +122,8 @@ CONNECTIONS = Table(
             "late_answer_frame",
             I64,
             "",
-            "a SYN-ACK that came after the client had acknowledged another one: the last before any payload, or otherwise the "
-            "first",
+            "a SYN-ACK that came after the client had acknowledged another one: the last that came before any payload "
+            "or, if none did, the first",
         ),
         _n("late_answer_time", I64, "ns", "time of `late_answer_frame`"),
         _c("one_sided", BOOL, "", "only one side's packets were captured, although these acknowledge packets of the other side"),
@@ -181,7 +181,7 @@ CONNECTIONS = Table(
 
 FOREIGN_CLOSES = Table(
     "foreign_closes",
-    "a FIN or RST that, by at least two pieces of evidence, came from another host than its source address. The row is "
+    "a FIN or RST that, as at least two pieces of evidence show, was not sent by the host in its source address. The row is "
     "written when it is known what the packet ended. Only the first RST of a side counts, together with those within 20 ms "
     "that have the same time to live",
     (
@@ -253,6 +253,6 @@ FRONTS = Table(
     "an endpoint of a gateway to which clients connect, together with one of the servers behind the gateway",
     (
         _c("server", TEXT, "", "endpoint of the gateway, address:port"),
-        _c("behind", TEXT, "", "endpoint of the server behind it, address:port"),
+        _c("behind", TEXT, "", "endpoint of the server behind the gateway, address:port"),
     ),
 )

@@ -154,8 +154,8 @@ RECOVERIES = Table(
             "stall_frame",
             I64,
             "",
-            "packet with the last progress before the retransmission R; if a closed window refused the data, the first copy "
-            "after the window opened",
+            "packet with the last progress before the retransmission R; if the receiver discarded the data because its "
+            "window was closed, the first copy after the window opened",
         ),
         _n("stall_time", I64, "ns", "time of `stall_frame`"),
         _c(
@@ -373,10 +373,10 @@ CLOSE_ORIGINS = (
 UNACKNOWLEDGED = Table(
     "unacknowledged",
     "data, or a FIN, that its sender sent three times or more: the lowest unacknowledged data, or data that its sender repeated "
-    "although it was acknowledged. Other rows are about missing data: no copy was captured (`copies` is 0), and no ACK, but "
-    "the sequence numbers of later packets show that it was sent. Further rows are about keep-alive probes without an answer "
-    "while a message was incomplete, and about data that was answered with an RST for an unknown connection. Written when the "
-    "data is acknowledged, or when the connection or the capture ends",
+    "although it was acknowledged. Other rows are about missing data: neither a copy (`copies` is 0) nor an ACK was captured, "
+    "but the sequence numbers of later packets show that the data was sent. Further rows are about keep-alive probes without an "
+    "answer while a message was incomplete, and about data that was answered with an RST for an unknown connection. Written "
+    "when the data is acknowledged, or when the connection or the capture ends",
     (
         *_WHERE,
         _ROLE,
@@ -392,11 +392,11 @@ UNACKNOWLEDGED = Table(
             "payload length of the segment with the first copy; 0 for a FIN or a probe; without copies, all missing bytes",
         ),
         _c("fin", BOOL, "", "a FIN without data is repeated"),
-        _c("keep_alive", BOOL, "", "keep-alive probes (RFC 9293 section 3.8.4), to which the receiver has sent nothing"),
+        _c("keep_alive", BOOL, "", "keep-alive probes (RFC 9293 section 3.8.4) that the receiver has not answered"),
         _c("answers", BOOL, "", "the newest payload before the first copy came from the receiver, so the data may answer it"),
         _c("fin_follows", BOOL, "", "a FIN of the sender follows directly after the data, in the same packet or a later one"),
         _c("acknowledged_before", BOOL, "", "an ACK of the data was captured before the second copy"),
-        _c("copies", I32, "", "how often the data was sent, including the first time; 0 if no copy was captured"),
+        _c("copies", I32, "", "number of captured copies of the data, including the first one"),
         _c(
             "first_frame",
             I64,
@@ -434,7 +434,7 @@ UNACKNOWLEDGED = Table(
         _n("peer_frame", I64, "", "newest packet of the receiver since the first copy; null if there is none"),
         _n("peer_time", I64, "ns", "time of `peer_frame`"),
         _c("peer_unseen", BOOL, "", "since the first copy, the sender acknowledged bytes of the receiver that were not captured"),
-        _c("peer_repeats", BOOL, "", "the receiver, too, repeats acknowledged data, and does not stop after a pure ACK of it"),
+        _c("peer_repeats", BOOL, "", "the receiver, too, repeats acknowledged data, and goes on after a pure ACK of that data"),
         _c("window_closed", BOOL, "", "the last window announced by the receiver is 0"),
         _c(
             "rest",

@@ -33,8 +33,8 @@ _RESPONSE_BURSTS = (
         "pause_by_clock",
         LIST64,
         "ns",
-        "for each pause in `response_pause_frames`: by how much the sender's clock advanced in it, according to the timestamps "
-        "(RFC 7323); an element is null if that clock does not show the pause",
+        "for each pause in `response_pause_frames`: by how much the sender's clock advanced during the pause, according to the "
+        "timestamps (RFC 7323); an element is null if that clock does not show the pause",
     ),
 )
 
@@ -45,7 +45,7 @@ _RESPONSE_PIECES = (
     _c("chunk_lines_sent_separately", I32, "", "number of size lines of data chunks in packets without content"),
     _c("chunks_apart", I32, "", "number of data chunks that began 5 ms or more after the previous one"),
     _c("chunks_ending_in_newline", BOOL, "", "the body is chunked, and every data chunk ended with a newline"),
-    _c("early_chunks", I32, "", "number of data chunks that began before the first gap of 10 ms in the body, at most 2"),
+    _c("early_chunks", I32, "", "number of data chunks that began before the first pause of 10 ms in the body, at most 2"),
     _n(
         "events",
         I64,
@@ -57,8 +57,8 @@ _RESPONSE_PIECES = (
         "first_events",
         I32,
         "",
-        "number of events in the first lump (a group sent together), which ends before the first gap of 5 ms (waits for ACKs or "
-        "for the window do not count) and within 20 ms; 0 if the events arrived more slowly",
+        "number of events in the first lump (a group sent together), which ends before the first pause of 5 ms (waits for ACKs "
+        "or for the window do not count) and within 20 ms; 0 if the events arrived more slowly",
     ),
     _n(
         "first_late",
@@ -261,7 +261,7 @@ EXCHANGES = Table(
             "server_unanswered_probes",
             I32,
             "",
-            "number of the server's keep-alive probes before its RST to which the client has sent nothing; 0 if it sent no RST",
+            "number of the server's keep-alive probes before its RST that the client has not answered; 0 if it sent no RST",
         ),
         _c("final_at", I64, "ns", "capture time of the state that the row describes"),
         _c("at_capture_end", BOOL, "", "the row was written only because the capture ended"),
@@ -354,12 +354,12 @@ FINISHED_OF_STORED = {name: FINISHED_AT if name == _FINAL_AT.name else name for 
 
 
 def finished_exchanges(stored: Rows) -> Rows:
-    """Return rows of STORED_EXCHANGES with the columns of FINISHED_EXCHANGES only."""
+    """Return rows of STORED_EXCHANGES with only the columns of FINISHED_EXCHANGES, under their names there."""
     return _part(stored, FINISHED_OF_STORED)
 
 
 def closes(stored: Rows) -> Rows:
-    """Return the rows of CLOSES that are contained in rows of STORED_EXCHANGES."""
+    """Return rows of STORED_EXCHANGES with only the columns of CLOSES, under their names in CLOSES."""
     return _part(stored, CLOSES_OF_STORED)
 
 

@@ -10,7 +10,7 @@ FRAMINGS = ("none", "content-length", "chunked", "close-delimited", "tunnel")
 """The ways in which the end of a message is determined (RFC 9112 section 6.3)."""
 
 END_REASONS = ("complete", "fin", "rst", "error", "hole", "capture-end", "complete")
-"""The reasons why a message ended, or why its end is not known. The last one is for core.message.IN_TRAILER."""
+"""The reasons why a message ended, or why its end is not known. The last reason is for core.message.IN_TRAILER."""
 
 MESSAGE_COLUMNS = (
     _n("frame", I64, "", "packet with the first byte of the message"),
@@ -112,7 +112,7 @@ MESSAGES = Table(
 
 BURSTS = Table(
     "bursts",
-    "a series of data segments of one message; the gaps between them are shorter than 10 ms or two round trips, whichever is "
+    "a series of data segments of one message; the pauses between them are shorter than 10 ms or two round trips, whichever is "
     "longer. Only body bytes count",
     (
         _c("connection", I64, "", "connection id"),
@@ -190,8 +190,8 @@ FAULTS = Table(
             "excerpt",
             TEXT,
             "",
-            "at most 32 of the faulty bytes (x for letters and digits); for a header section, the fields that determine the "
-            "body length, or the name of the invalid field",
+            "at most 32 of the faulty bytes (with x for letters and digits); for a header section, the fields that determine "
+            "the body length, or the name of the invalid field",
         ),
         _c("message_frame", I64, "", "packet with the first byte of the message"),
         _c("message_time", I64, "ns", "time of `message_frame`"),

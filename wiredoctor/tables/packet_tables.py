@@ -49,7 +49,7 @@ CAPTURES = Table(
             "dropped_of",
             I64,
             "",
-            "number of packets that the capture would have without drops, and without later removal of packets",
+            "number of packets that the capture would have if no packets had been dropped, or removed later",
         ),
         _c("dropped_on", TEXT, "", 'names of the interfaces that dropped packets: "eth0", "eth0 and eth1"'),
         _n("dropped_start", I64, "ns", "time after which packets were first dropped; null if unknown"),

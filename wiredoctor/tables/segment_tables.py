@@ -16,7 +16,7 @@ SEGMENTS = Table(
         _c("connection", I64, "", "connection id, equal to tcp.stream"),
         _c("direction", I8, "", "0: sent by the side that sent the connection's first packet; 1: the opposite direction"),
         _n("role", I8, "", "role of the sender: 0 client, 1 server; null while only ports and packet order suggest it"),
-        _c("endpoint", I64, "", "hash of the server's address and port, equal on all its connections (as certain as the role)"),
+        _c("endpoint", I64, "", "hash of the server's address and port, equal on all its connections (as certain as `role`)"),
         _c("flags", U8, "", "control bits, FIN = 1 ... CWR = 128"),
         _c("offset", I64, "bytes", "stream offset of the first payload byte (without payload: of the FIN)"),
         _c("length", I32, "bytes", "payload length on the network"),
@@ -131,7 +131,7 @@ SEGMENTS = Table(
             "not widen a short window",
         ),
         _n("previous_ack_time", I64, "ns", "time of the ACK K"),
-        _n("previous_ack_ack", I64, "bytes", "stream offset that the ACK K acknowledges"),
+        _n("previous_ack_ack", I64, "bytes", "stream offset up to which the ACK K acknowledges data"),
         _n("previous_ack_delay", I64, "ns", "delay of the ACK K: its `ack_delay`"),
         _n("previous_ack_bytes", I64, "bytes", "`acked_bytes` of the ACK K: the bytes in flight when it arrived"),
         _n(

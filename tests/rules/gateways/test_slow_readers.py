@@ -85,6 +85,6 @@ def test_a_request_that_the_server_still_reads_when_the_gateway_gives_up() -> No
     found = said(*in_front(1.2, BAD), *slow_behind(28, early_zero=True))
     one = found["gateway-error unsent"]
     assert "read the request too slowly" in one.title
-    assert "it had received only part of it after 1.2 s" in one.message
+    assert "it had received only part of the request after 1.2 s" in one.message
     assert "window" not in one.message
     assert not one.caused_by

@@ -25,8 +25,8 @@ PAIR = Threshold(
 )
 NO_TIMEOUT = Threshold(
     "20 ms",
-    "a client that closes several connections at the same moment, each sooner than this after its request, has ended: timeouts "
-    "are longer",
+    "if a client closes several connections at the same moment, each within this time after its request, the program has ended: "
+    "timeouts are longer",
 )
 ONE_BY_ONE = Threshold(
     "4 ms",
@@ -43,29 +43,30 @@ SHORT = Threshold("4 s", "the maximum wait of a user who leaves a loading page; 
 TIMER = Threshold("20 ms", "the tolerance for timeouts of whole seconds; timers seldom expire later")
 RETRIED = Threshold(
     "900 ms",
-    "the SYN was retransmitted if the request came at least this long after the first SYN; most systems retransmit it after 1 s",
+    "the minimum time from the first SYN to the request if the SYN was retransmitted; most systems retransmit it after 1 s",
 )
 SHARED_LIMIT = Threshold(
     "10 s",
-    "the longest wait for which any multiple of 0.5 s counts as a time limit for several requests together, if the client then "
-    "goes on; a longer wait must match a common timeout. One wait in twelve is near such a multiple by chance",
+    "the maximum wait for which any multiple of 0.5 s counts as a time limit for several requests together, if the client then "
+    "contacts the server again; a longer wait must match a common timeout, because one wait in twelve is near a multiple by "
+    "chance",
 )
 CROSSED = Threshold(
     "125 %",
-    "the maximum wait of a client that closed while a response was on its way to it, as a share of the round trip (more than "
+    "the maximum wait of a client that closed while the response was on its way, as a share of the round trip (more than "
     "100 %, because round trips vary)",
 )
 LONGER = Threshold(
     "110 %",
-    "an earlier wait for the response to a similar request counts if it was at least this share of the current wait; it shows "
-    "that the client's timeout is longer than the current wait",
+    "the minimum length of an earlier wait for a similar response, as a share of the current wait, to show that the client's "
+    "timeout is longer than the current wait",
 )
 
 
 UNREAD = Threshold(
     "3 aborts",
-    "the minimum number of times within 5 s that a client aborts the same request right after the head of the response; then a "
-    "close that comes later after the head counts as such an abort, too, because the path may have delayed that close",
+    "the minimum number of times within 5 s that a client aborts the same request right after the head of the response, to show "
+    "a habit; then a later close also counts as such an abort, because the path may have delayed that close",
 )
 
 
@@ -267,9 +268,9 @@ def _closed_by_program(connection: int, moment: int, timeout: int | None, client
 def _interrupted(connection: int, moment: int, to_client: int, clients: Clients) -> tuple[Close, ...]:
     """Return the closes of a client that the user interrupted (as with Ctrl-C); empty if there is no evidence of that.
 
-    Unlike for `_closed_by_program`, the client may send requests again later. The evidence: the client closed several
-    connections to one server while it was waiting for responses, although it had waited as long for similar responses before.
-    So no timeout had expired.
+    Unlike a program that has ended (`_closed_by_program`), the client may send requests again later. The evidence: the client
+    closed several connections to one server while it was waiting for responses, although it had waited as long for similar
+    responses before. So no timeout had expired.
     `to_client`: the round trip (ns) between capture point and client; a wait may exceed earlier waits by this time.
     """
     near = clients.closes(connection, moment - TOGETHER.value, moment + TOGETHER.value)
@@ -325,7 +326,7 @@ def _share_a_deadline(closes: Sequence[Close], moment: int, clients: Clients) ->
 
 
 def _one_by_one(closes: Sequence[tuple[Close, int | None]]) -> bool:
-    """Return whether the intervals between these closes equal those at which the requests were sent, or the connections opened.
+    """Return whether the intervals between these closes equal those between the requests, or those between the first SYNs.
 
     Then each request had a timeout of its own, which need not be a whole number of seconds. A program that ends closes all
     connections at the same time, however long it has waited on each. `closes`: each close with the time (ns) since the client
@@ -370,8 +371,8 @@ def _is_not_awaited(close: Close, clients: Clients) -> bool:
 def _replacing_request(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
     """Return the request that replaced `own`: the same path with another query; None if there is none.
 
-    A client that has waited for as long as a common timeout repeats its request, perhaps with another query (a time stamp, a new
-    signature).
+    After a wait as long as a common timeout, the result is None: the client then repeats its request, perhaps with another query
+    (a time stamp, a new signature).
     """
     if row["timeout"] is not None or own.method not in ("GET", "HEAD"):
         return None
@@ -406,7 +407,7 @@ def _answered_copy(own: Request, row: Mapping[str, Any], clients: Clients) -> Re
 
 
 def _next_page(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
-    """Return the request for the page that the user opened instead of waiting for the response to `own`; None if none.
+    """Return the request for the page that the user opened instead of waiting for the response to `own`; None if unknown.
 
     A script may open another page after a timeout. So after a wait as long as a common timeout, the page must have been requested
     before the close.

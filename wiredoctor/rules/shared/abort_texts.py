@@ -97,7 +97,7 @@ def _unread_texts(one: Ended, status: int | None, read: int | None, large_head: 
         }
     if large_head is not None:
         return {
-            "unread": f"after the head of the {status}, which may be too large for it",
+            "unread": f"after the head of the {status}, which may be too large for the client",
             "unread_means": f" The head has {large_head:,} bytes, and no byte of the body had come. The client closed "
             f"{duration_text(read or 0)} after the response began: the head may exceed the client's limit, or the client did not "
             "want the body.",
@@ -121,9 +121,9 @@ def _superseded_texts(one: Ended, ended_at: int) -> dict[str, str]:
         return dict.fromkeys(("superseded", "superseded_means", "superseded_remedy"), "")
     if one.hedged:
         return {
-            "superseded": "had the response to another copy of its request, and canceled this one",
+            "superseded": "had the response to another copy of its request, and canceled this copy",
             "superseded_means": f" It had sent the same request on connection {one.other.connection} and got {one.other.status}.",
-            "superseded_remedy": "To avoid needless copies, have the client wait longer before it sends a second one.",
+            "superseded_remedy": "To avoid needless copies, have the client wait longer before it sends a second copy.",
         }
     asked = shorten(_request_text(one.other), REQUEST_LENGTH)
     return {

@@ -20,25 +20,25 @@ MANY_SERVERS = Threshold(
     "client is looking for open ports",
 )
 MANY_CLIENTS = Threshold(
-    "20 clients", "if more clients than this fail at one server, the server is the common cause; the failures are one finding"
+    "20 clients",
+    "if more clients than this fail to connect to one server, the server is the common cause; the failures are one finding",
 )
 MANY_TIMES = Threshold(
     "100 connections", "if more connections than this from a client to one server fail, the failures are one finding"
 )
 NEXT_ADDRESS = Threshold(
     "300 ms",
-    "the maximum time to an attempt at another address; a client that knows another address tries it at once, or after 250 ms "
-    "(RFC 8305 section 8)",
+    "the maximum time until a client tries another address; a client that knows another address tries it at once, or after "
+    "250 ms (RFC 8305 section 8)",
 )
 POLLS = Threshold(
     "3 refusals",
-    "a client that a server refuses at least this often counts as a program that retries by itself, so no user waits for an "
-    "attempt",
+    "the minimum number of refusals that show that a client retries by itself, so no user waits for an attempt",
 )
 NOTICED = 1_000_000
 """The minimum time in ns that a failed attempt must have cost to count as lost time.
 
-Findings that cost less become notes; the value equals NOTICED in rule_engine/render.py.
+Findings that cost less time become notes; the value equals NOTICED in rule_engine/render.py.
 """
 
 

@@ -80,7 +80,7 @@ _FIND_RULE = (
     "(iptables -j REJECT sends port unreachable unless --reject-with names another answer; firewalld and nft send "
     "administratively prohibited). A prohibit route in ip route has the same effect. On other routers the cause is an "
     "access list. Allow this client and port there, or have the client use another path. In Kubernetes, kube-proxy "
-    "rejects connections to a Service without ready endpoints like this (kubectl get endpointslices). Security groups "
+    "rejects connections in this way if a Service has no ready endpoints (kubectl get endpointslices). Security groups "
     "of a cloud are not the cause: they do not answer at all."
 )
 _FIND_DEVICE = (
@@ -249,7 +249,7 @@ _BUSY = (
 _CHECK_LISTENER = (
     "Check whether the service runs and listens on this address and port (ss -ltn on the server; a service that "
     "listens only on 127.0.0.1 refuses other hosts). Check whether the client uses the right port, and whether a firewall "
-    "rejects it (an RST whose TTL differs from the server's other packets is not from the server)."
+    "rejects the connection (an RST whose TTL differs from the server's other packets is not from the server)."
 )
 _CHECK_QUEUE = (
     "Check whether the program accepts connections fast enough, and enlarge its listen queue (the backlog argument of listen): "
@@ -262,8 +262,8 @@ _OVERLAP = (
     "update behind a balancer), or have clients retry for at least as long as the outage lasts."
 )
 _RESTART = (
-    "Find out why the server's process ended (its log at that time). If it was restarted, have the new process listen before the "
-    "old one stops (nginx -s reload, systemd socket activation, SO_REUSEPORT), or have clients try again."
+    "Find out why the server's process ended (see its log at that time). If it was restarted, have the new process listen before "
+    "the old one stops (nginx -s reload, systemd socket activation, SO_REUSEPORT), or have clients try again."
 )
 
 
@@ -273,7 +273,7 @@ def _accepted_before() -> tuple[pl.Expr, ...]:
     known = pl.when(was_up)
     ago = duration(c("accepted_before"))
     ended = " The server had accepted a connection {} earlier: its process has ended since, or a connection limit was reached."
-    full = "it had accepted a connection {} earlier, so its listen queue is full, it has ended, or a device drops some SYNs"
+    full = "it had accepted a connection {} earlier, so its process has ended, its listen queue is full, or a device drops SYNs"
     return (
         pl.when("busy").then(pl.lit("")).otherwise(known.then(pl.format(ended, ago)).otherwise(pl.lit(""))).alias("before"),
         pl.when(c("next_server").is_not_null())

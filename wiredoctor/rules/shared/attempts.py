@@ -86,11 +86,11 @@ def next_addresses(failed: pl.LazyFrame, connections: pl.LazyFrame, within: int)
     """Return a row for each attempt whose client soon got an answer on the same port from an address of the other IP version.
 
     "Soon" means that the answer came during the attempt or up to `within` ns after it. An answer that took more than `within` ns
-    (a SYN was lost, or the server is far away) also counts if its SYN was sent by then. Columns: `next_server`, `next_syn_time`,
-    and `next_frame` and `next_time` (ns) of the SYN-ACK. On the loopback interface, two addresses certainly belong to one host.
-    Elsewhere that is assumed only if, during this time, all answers on that port in that IP version were from one server to one
-    client. If the attempt failed because there is no route to the network (`no_network`), several servers may have answered this
-    client.
+    (a SYN was lost, or the server is far away) also counts if its SYN was sent during that time. Columns: `next_server`,
+    `next_syn_time`, and `next_frame` and `next_time` (ns) of the SYN-ACK. On the loopback interface, two addresses certainly
+    belong to one host. Elsewhere that is assumed only if, during this time, all answers on that port in that IP version were from
+    one server to one client. If the attempt failed because there is no route to the network (`no_network`), several servers may
+    have answered this client.
     """
     ports = failed.select(_place_columns()[0]).unique()
     slow = c("first_answer_time") - c("syn_time") > within
@@ -274,7 +274,7 @@ def single_syns_in_a_row(
 
 
 def acceptances(refused: pl.LazyFrame, connections: pl.LazyFrame, within: int) -> pl.LazyFrame:
-    """Return a row for each refused attempt if the server accepted a connection, from any client, at another time.
+    """Return a row for each refused attempt if the server accepted a connection of any client before or after it.
 
     `before_frame`, `before_time`: the first connection that the server accepted; null if the server accepted none before the
     attempt.

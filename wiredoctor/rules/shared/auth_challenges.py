@@ -105,7 +105,7 @@ class Pair:
             _remember(self._places, place, self._places.get(place, row.response_end))
 
     def _pause_before(self, refused: Row) -> int | None:
-        """Return the field `pause` of Repeated."""
+        """Return the time (ns) since the last response to credentials, or None, as described for `Repeated.pause`."""
         if refused.exchange or self._all_ended is None or self._all_ended > refused.opened:
             return None
         return refused.opened - self._over - refused.rtt

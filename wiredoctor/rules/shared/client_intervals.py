@@ -56,7 +56,8 @@ DELAYED_SHARE = 20
 A recording of a busy path has 2 such closes of 120; the shortest idle time was 70 ms too short.
 """
 ASKED_SHARE = 67
-"""If at least this share (%) of closes came just as a client sent a request, its request interval may explain the idle times."""
+"""If at least this share (%) of closes came just as a client sent a request, the interval between its requests may explain the
+idle times."""
 
 
 class Doubt(NamedTuple):

@@ -11,8 +11,8 @@ c = pl.col
 
 IDLE = Threshold(
     "1 s",
-    "the minimum idle time before a close by an idle timeout; no common server has a shorter timeout, and an earlier close has "
-    "to do with the response",
+    "the minimum idle time before a close by an idle timeout; no common server has a shorter timeout, and an earlier close is "
+    "due to the response",
 )
 DECIDED = Threshold(
     "1 s",
@@ -26,12 +26,14 @@ RECEIVED = Threshold(
     "was sent before the client had the response (the missing 5 % allow for rounded times)",
 )
 START = Threshold(
-    "50 ms", "if the pause between an exchange and the next connection is longer, each connection may be from another process"
+    "50 ms",
+    "the maximum pause between an exchange and the next connection; after a longer pause, each connection may be from another "
+    "process",
 )
 SEVERAL = Threshold(
     "10 exchanges",
-    "if each exchange may come from a different process, fewer exchanges than this are only a note; a user may have typed the "
-    "commands",
+    "if each exchange may come from a different process, fewer exchanges than this are only a note, because a user may have "
+    "typed the commands",
 )
 
 FRAMING_ERRORS = (

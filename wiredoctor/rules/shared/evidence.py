@@ -76,9 +76,9 @@ def is_far() -> pl.Expr:
 
 
 def witness_text(by_clock: pl.Expr) -> pl.Expr:
-    """Return the end of a note about a pause of the server: whether the server's timestamps show the pause, too.
+    """Return the end of a note about a pause of the server. It says whether the server's timestamps show the pause, too.
 
-    It is empty if the server is NEAR: then no witness is needed. `by_clock`: as in `is_unwitnessed`.
+    The text is "" if the server is NEAR: then no timestamps are needed. `by_clock`: as in `is_unwitnessed`.
     """
     return pl.when(~is_far()).then(pl.lit("")).otherwise(pl.coalesce(pl.format(WITNESS, duration(by_clock)), pl.lit(NO_WITNESS)))
 

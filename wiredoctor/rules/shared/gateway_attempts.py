@@ -20,7 +20,8 @@ CONNECTED_WITHIN = 25_000_000
 It is also the maximum time from the failure of that connection to the gateway's response. The longest measured time is 21 ms.
 """
 CONNECTED_LATE = 250_000_000
-"""The same as CONNECTED_WITHIN, for busy machines. It applies if other requests show that the route leads to that server."""
+"""The same as CONNECTED_WITHIN, for busy machines. It applies if other requests show that the route leads to the server of the
+attempt."""
 
 
 def assign_attempts(
@@ -115,7 +116,7 @@ def _late_attempts(
     loose: Mapping[str, Sequence[Attempt]],
     servers: Mapping[Key, Set[str]],
 ) -> dict[Key, tuple[Attempt, ...]]:
-    """Return the attempts of a busy gateway for exchanges that have none in `some`.
+    """Return the late attempts of a busy gateway, by exchange, for exchanges without attempts in `some`.
 
     These attempts went to a server of the exchange's route, and fit no other exchange. `servers`: for each exchange, the servers
     to which its route is known to lead.

@@ -48,7 +48,7 @@ TIMER_LATE = 20_000_000
 """The maximum time in ns by which a gateway's timer expires late; 4 ms were measured (nginx, haproxy, httpd)."""
 
 LATE = 1 << 62
-"""The time of an event that did not happen."""
+"""The value of a time if the event did not happen."""
 
 Key = tuple[int, int]
 
@@ -421,8 +421,8 @@ def silence(front: Exchange, last: Exchange) -> int | None:
 def with_last_data(front: Exchange, last: Exchange) -> Exchange:
     """Return the exchange whose last data came before the gateway gave up.
 
-    This is `last`, the gateway's last try. If its server sent more after the gateway had closed, the gateway's response to its
-    client (`front`) shows what had come before that.
+    That is `last`, the gateway's last try, unless the server sent more after the gateway had closed. In that case, return
+    `front`: the gateway's response to its client shows how much had come before the close.
     """
     return front if (last.values["response_end"] or 0) > last.left and front.begun else last
 

@@ -46,7 +46,7 @@ SETTINGS = {
 
 
 BROKEN_OFF = ("truncated", "stream-timed-out")
-"""The kinds about a response that the client got only in part."""
+"""The kinds of `gateway-error` in which the client got only a part of the response."""
 
 
 def time_waited(front: Exchange, last: Try) -> int:
@@ -124,7 +124,7 @@ def message_reason(
         return f"{behind} {part} after {waited}, and {gave_up}"
     if kind == "unsent":
         sending = duration_text(max(min(front.answered, last.left) - last.values["request_start"], 0))
-        return f"{behind} read the request too slowly: it had received only part of it after {sending}, and {gave_up}"
+        return f"{behind} read the request too slowly: it had received only part of the request after {sending}, and {gave_up}"
     if kind == "rejected-response":
         return f"{behind} sent {fault_text(last)}, and {who} rejected it"
     if foreign:
@@ -257,7 +257,7 @@ def tries_text(failure: Failure) -> str:
         whose = "other requests" if failure.last is None else "this request"
         said.append(f"Several requests waited at that time, and the failed attempts probably belonged to {whose}")
     elif not failure.whole:
-        said.append("It is unknown which of several attempts of the gateway led to this; all of them failed in the same way")
+        said.append("It is unknown which of several attempts of the gateway led to this failure; all failed in the same way")
     return "".join(f" {one}." for one in said)
 
 
@@ -394,7 +394,8 @@ def failure_filter(front: Exchange, failure: Failure) -> str:
 
 
 HAPROXY_PAGES = {502: (107, 108), 503: (107, 108), 504: (92, 93)}
-"""The lengths in bytes of haproxy's own error pages, built in and in Debian's files. Responses with them have no Server field."""
+"""The lengths in bytes of haproxy's own error pages, built in and in Debian's files. haproxy sends these pages without a Server
+field."""
 
 
 def gateway_software(row: Mapping[str, Any]) -> str:

@@ -49,7 +49,8 @@ class _Side:
     `run`: the message and frame of the last full segment that waited for an ACK. `whole`: a full segment has waited for an ACK.
     `short`: the delays of ACKs that are too short to count alone. `releases`: the times from ACKs to the segments after them.
     `probes`: the segments that tail loss probes may have sent, by frame.
-    `corked`: the small last segments of successive messages that were sent late. `is_corked`: there were CORKED_IN_A_ROW.
+    `corked`: the small last segments of successive messages that were sent late. `is_corked`: there were CORKED_IN_A_ROW such
+    segments.
     `late`: the columns `after` and `gap` of recent rows.
     """
 
@@ -174,7 +175,7 @@ class Stalls:
         yield Verdict(None, values, "probe-released", row.lateness - usual, confidence, prompt=False)
 
     def _judge_corked(self, row: Row, values: dict[str, Any]) -> Iterator[Verdict]:
-        """Yield verdicts on small segments at the end of a message that a cork (TCP_CORK) held back.
+        """Yield verdicts on the small last segments of messages, if a cork (TCP_CORK) held them back.
 
         The first verdicts are kept until CORKED_IN_A_ROW successive exchanges had such a segment. From then on, verdicts are
         yielded immediately.

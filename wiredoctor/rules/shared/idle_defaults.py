@@ -66,7 +66,7 @@ _IDLE_LIMITS: tuple[tuple[int, tuple[_Product, ...]], ...] = (
     (300, (_Product("caddy", "Caddy (idle_timeout)"),)),
     (3600, (_Product("envoy", "Envoy (idle_timeout)"),)),
 )
-"""The default idle timeouts (s). Go's net/http has none, and sends no Server field either."""
+"""The default idle timeouts (s) of servers and intermediaries. Go's net/http has none, and sends no Server field either."""
 
 
 def default_of_server(limit: int | None, server: str) -> str:

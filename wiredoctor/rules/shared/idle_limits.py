@@ -142,7 +142,7 @@ NEAR_SHARE = 0.005
 NEAR = 50 * MILLISECOND
 """The minimum tolerance in ns within which an idle time matches a limit: proxies check connections only now and then.
 
-If NEAR_SHARE of the limit is longer, that is the tolerance.
+The tolerance is NEAR_SHARE of the limit if that is longer.
 """
 
 

@@ -23,7 +23,7 @@ SYNS = {**dict.fromkeys(("endpoint", "time", "answered"), pl.Int64()), "refused"
 
 
 def answered_syns(connections: pl.LazyFrame, wanted: pl.DataFrame) -> pl.LazyFrame:
-    """For each endpoint in `wanted` that refused at least one SYN, return the answered SYNs to it, with the columns SYNS."""
+    """Return the answered SYNs to each endpoint in `wanted` that refused at least one SYN, with the columns SYNS."""
     answered = pl.coalesce("refused_time", "newest_answer_time")
     syns = connections.filter(c("syn_time").is_not_null() & answered.is_not_null())
     named = connections.select("connection", "server").join(wanted.lazy(), on="connection").select("server", "endpoint").unique()

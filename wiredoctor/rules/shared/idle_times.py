@@ -46,7 +46,7 @@ SURVIVED_SHARE = 4
 Only requests after an idle time longer than the timeout count.
 """
 ALMOST = 3 * MILLISECOND
-"""A request counts as answered after a timeout even if its idle time (ns) was shorter by this, because timers are not exact."""
+"""A request counts as answered after a timeout even if its idle time was up to this much (ns) shorter: timers are not exact."""
 LEARNED_SHARE = 2
 """A timeout that was learned from closes is refuted by more than this many answered requests per close.
 
@@ -57,7 +57,7 @@ these requests per close. Recordings of 46 real timeouts have at most 1.
 MANY = 3
 """If early closes came at this many moments or more, closing early is a habit, even if the idle times differ.
 
-Fewer may be restarts.
+Early closes at fewer moments may be restarts.
 """
 
 
@@ -173,7 +173,7 @@ class IdleTimes:
     def doubt(self, endpoint: int, connection: int, until: int | None = None) -> Doubt | None:
         """Return why the closes of an endpoint show no idle timeout although their idle times are similar.
 
-        Return None if they show one, or if the idle times are not similar. `connection`, `until`: as in `limits`.
+        Return None if they show a timeout, or if the idle times are not similar. `connection`, `until`: as in `limits`.
         """
         limit = self.learned_timeout(endpoint, until)
         if limit is None or limit.how == "soon":
@@ -413,7 +413,7 @@ def nothing_known() -> IdleTimes:
 
 
 def _of_kind_once(rows: pl.DataFrame, once: pl.Expr) -> pl.DataFrame:
-    """Set the kind of the candidates for which `once` is true, and their confidence to at most medium."""
+    """Set the kind to "once" for the candidates for which `once` is true, and reduce their confidence to at most medium."""
     doubtful = once & (pl.col("confidence") == "high")
     return rows.with_columns(
         pl.when(once).then(pl.lit("once")).otherwise("kind").alias("kind"),

@@ -22,7 +22,7 @@ NO_IDLE_TIME = 20 * MILLISECOND
 NEAR = 20 * MILLISECOND
 """The tolerance in ns for late timers on a busy machine; a fraction of the timer's duration is added."""
 LATE = 300 * MILLISECOND
-"""The maximum time in ns after a timeout at which a process checks its connections."""
+"""The maximum time in ns from the expiry of a timeout to the close: a process may check its connections only now and then."""
 LONG_WAIT = 5 * MILLISECOND
 """Resets that follow a request by at least this many ns (the median) show that the handlers of the requests gave up.
 
@@ -133,7 +133,7 @@ class Use(NamedTuple):
 
 
 def learn(ends: list[End], uses: Sequence[Use] = (), until: int | None = None) -> Limit | None:
-    """Return the idle timeout of one endpoint, learned from its closes in time order; None if they show none.
+    """Return the idle timeout of one endpoint, learned from its closes in time order; None if they show no timeout.
 
     `uses`: the requests that the endpoint answered after an idle time, in ascending order of that time. They decide only whether
     the endpoint closes exactly at the timeout, or checks its connections now and then. `until`: use only the requests that were

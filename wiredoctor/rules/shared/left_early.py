@@ -21,7 +21,9 @@ c = pl.col
 HALF_CLOSE = Threshold(
     "1 s", "the maximum time from the request to the FIN of a client that half-closes; a later FIN means that the client gave up"
 )
-AT_ONCE = Threshold("50 ms", "a client that closes this soon after the request, or after the response began, did not time out")
+AT_ONCE = Threshold(
+    "50 ms", "a client that closes within this time after the request, or after the response began, did not time out"
+)
 READ_LATE = Threshold(
     "1 s",
     "the maximum time from the beginning of a response to the close of a client that wanted only its head, if the close was "
@@ -31,17 +33,17 @@ NOT_AWAITED = Threshold(
     "5 ms", "the maximum time from the end of the request to the FIN of a client that does not wait for a response"
 )
 CONTINUE = Threshold(
-    "1 s", "a client that closes at least this long after a head with Expect: 100-continue had waited for the 100"
+    "1 s", "the minimum time from a head with Expect: 100-continue to the close of a client that had waited for the 100"
 )
 STILL_WAITING = Threshold(
-    "5 s", "how long a half-closed client goes on waiting without data after its FIN; after that, it has given up"
+    "5 s", "the maximum time without data for which a half-closed client waits after its FIN; after that, it has given up"
 )
 REFUSED = Threshold(
     "1 s",
     "an RST that comes within this time after the response (or within two round trips, if longer) is a reaction to the response",
 )
 TIMEOUT_SHARE = Threshold(
-    "2 %", "the tolerance for a common timeout: timers are not later than this, and a match this close is not a coincidence"
+    "2 %", "the tolerance for a common timeout: timers do not expire later than this, and such a close match is no coincidence"
 )
 TIMEOUT_NEAR = Threshold(
     "200 ms", "the maximum tolerance for a common timeout (see TIMEOUT_SHARE); for long timeouts 2 % would be several seconds"
@@ -49,12 +51,12 @@ TIMEOUT_NEAR = Threshold(
 
 STOOD_STILL = Threshold(
     "5 s",
-    "a download was given up if no data came for this long before the close; a client that only seeks closes sooner and requests "
-    "another part",
+    "the minimum time without data before the close of a download that the client gave up; a client that only seeks closes "
+    "sooner and requests another part",
 )
 GONE = Threshold("1 s", "the time within which a closed socket answers data with an RST; a half-closed socket accepts data")
 SEGMENT = 1000
-"""The size in bytes below which a chunk is small, and below which the data of a round trip is little.
+"""The size in bytes below which a chunk, or the amount of data in a round trip, counts as small.
 
 The payload of a full segment is larger on any usual path. The size must be below 1,024, the largest value of the column
 response_median_chunk.
@@ -205,7 +207,8 @@ def _received() -> pl.Expr:
 
 
 def _at_end() -> pl.Expr:
-    """Return whether the client sent its FIN with the end of the request, before it can have seen any of the response."""
+    """Return whether the client sent its FIN with the end of the request, before it can have received any part of the
+    response."""
     soon = (c("client_close_rst") == 0) & (c("client_close_time") - c("request_end") <= NOT_AWAITED.value)
     unseen = ~begun() | (c("client_close_ack") <= c("response_offset"))
     return (soon & unseen & (c("request_end_reason") == "complete")).fill_null(value=False)

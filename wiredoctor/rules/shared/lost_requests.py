@@ -20,11 +20,11 @@ REST = Threshold(
     "1 s", "the minimum idle time of a forgotten connection; a connection that was idle for less time was cut off while in use"
 )
 ACCEPTED = Threshold(
-    "1 s", "a relay whose target does not listen closes within this time; a server waits longer for a first request"
+    "1 s", "the maximum time until a relay closes if its target does not listen; a server waits longer for a first request"
 )
 UNAWARE = Threshold(
     "1 s",
-    "if a close comes within this time (plus a round trip) after the request, the server may have sent it before the request "
+    "if a close comes within this time (plus a round trip) after the request, the server may have closed before the request "
     "arrived",
 )
 AT_ONCE = Threshold(

@@ -20,7 +20,8 @@ def compare_neighbors(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: 
     added columns describe the connection (hosts, `server`, `client_direction`, and `reset`: the server sent an RST). The others
     are:
     `alive_elsewhere`: the receiver sent a packet on another connection during the retransmissions;
-    `fits_elsewhere`: on another connection, the receiver acknowledged a message in one segment that is at least as long;
+    `fits_elsewhere`: on another connection, the receiver acknowledged a message in one segment of at least
+    `smallest_unacknowledged`;
     `answered_later`: the server sent a response on a connection that was opened after the first copy;
     `down`: the server did not answer SYNs of the client at that time either (see `_unanswered_attempts`);
     `repeated`: a connection that was opened after the first copy carries the same request;

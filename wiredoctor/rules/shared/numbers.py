@@ -15,7 +15,7 @@ DURATION = pl.Duration("ns")
 def duration(nanoseconds: pl.Expr) -> pl.Expr:
     """Format a column of nanoseconds with `duration_text`, for notes of evidence.
 
-    This may be slow, because only findings need it.
+    Speed does not matter here, because only findings have such notes.
     """
     return map_numbers(nanoseconds, duration_text, pl.String())
 

@@ -2,7 +2,7 @@
 
 All rules about closes share this code. The steps are: leave out closes right after responses if that is the server's habit; find
 moments at which a process may have ended; learn idle timeouts from all other closes; and drop the moments that these timeouts
-explain. No step changes the result of an earlier one.
+explain. No step changes the result of an earlier step.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ STRAGGLERS = 500 * MILLISECOND
 DRAIN = 10 * SECOND
 """The maximum time in ns for which a process that has begun to end may still answer the requests that it has received."""
 SAME_STOP = SECOND
-"""The maximum time in ns between ends of processes that are merged into one."""
+"""The maximum time in ns between ends of processes that count as a single end."""
 CLOSER = 4
 """The idle times of connections that were closed together must differ by more than CLOSER times the time between the closes.
 Otherwise each close may have followed its response after the same time.
@@ -100,7 +100,7 @@ class Stops(NamedTuple):
     late: frozenset[int] = frozenset()
 
     def stop_at(self, time: int) -> Stop | None:
-        """Return the end of a process to which a close at this time (ns) belongs; None if there is none."""
+        """Return the end of a process that includes a close at this time (ns); None if there is none."""
         return next((stop for stop in self.stops if stop.start - TOGETHER <= time <= stop.end + TOGETHER), None)
 
     @property
@@ -146,7 +146,7 @@ def stops_of(
     """Return when processes ended at one endpoint, as shown by its closes (`ends`) and by the SYNs to it, both in time order.
 
     `uses` returns the endpoint's exchanges (see IdleTimes.uses). It is called only if closes and SYNs are not sufficient to
-    decide. `answered`, `until`: the arguments `uses` and `until` of `learn`.
+    decide. `answered` and `until` are passed to `learn`, as `uses` and `until`.
     """
     soon = closes_soon([end for end in ends if end.sort != "open" and not _is_last(end, syns)])
     counting = [end for end in ends if not (soon and end.rest is not None and end.rest <= NO_IDLE_TIME)]
@@ -201,7 +201,7 @@ def _moments(ends: Iterable[End]) -> list[list[End]]:
 
 
 def _form(moment: list[End], syns: Sequence[Syn]) -> str | None:
-    """Return the form of the end of a process (see `Stop`), as shown by closes and SYNs; None if they do not show one.
+    """Return the form of the end of a process (see `Stop`), as shown by closes and SYNs; None if they do not show an end.
 
     `moment`: closes that followed one another immediately.
     """

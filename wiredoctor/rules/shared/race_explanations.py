@@ -24,37 +24,40 @@ _SHORTER = (
 
 QUICK_RST = Threshold(
     "100 ms",
-    "the server's RST may come at most this long after a request that arrived when the idle timeout expired; nine in ten "
-    "servers are this quick",
+    "the maximum time from a request to the server's RST, if the request arrived when the idle timeout expired; nine in ten "
+    "servers take no longer",
 )
 SLOW_RST = Threshold(
     "1500 ms",
-    "the server's RST may come at most this long after a request that arrived later than the timeout; the slowest of 359 "
+    "the maximum time from a request to the server's RST, if the request arrived later than the timeout; the slowest of 359 "
     "recorded RSTs took 1.1 s",
 )
 BUSY_RST = Threshold(
     "500 ms",
-    "an RST that the server sends when the idle timeout expires, or right after its responses, may come at most this long "
-    "after a request that arrived earlier; the process was busy and had not read the request",
+    "the maximum time from a request to an RST that the server sends when its idle timeout expires, or right after its "
+    "responses; the process was busy and had not read the request, which arrived before the RST was due",
 )
 QUICK_FIN = Threshold(
     "50 ms",
-    "the server's FIN may come at most this long after a request that arrived when the idle timeout expired; less than for "
-    "an RST, because a process that has read the request also sends a FIN",
+    "the maximum time from a request to the server's FIN, if the request arrived when the idle timeout expired; less than for an "
+    "RST, because a process that has read the request also sends a FIN",
 )
-SLOW_FIN = Threshold("500 ms", "the server's FIN may come at most this long after a request that arrived later than the timeout")
+SLOW_FIN = Threshold(
+    "500 ms", "the maximum time from a request to the server's FIN, if the request arrived later than the timeout"
+)
 UNSURE_FIN = Threshold(
     "10 ms",
-    "the server's FIN may come at most this long after the request if the timeout is not learned from several closes; a "
-    "later FIN may be a reaction to the request",
+    "the maximum time from a request to the server's FIN, if the timeout is not learned from several closes; a later FIN may "
+    "be a reaction to the request",
 )
 LATE_RST = Threshold(
-    "100 ms", "an RST may come at most this long after a timeout that is not learned from several closes; timers may be late"
+    "100 ms",
+    "the maximum time from the idle timeout to an RST, if the timeout is not learned from several closes; timers may be late",
 )
 LATE_FIN = Threshold(
     "20 ms",
-    "a FIN may come at most this long after a timeout that is not learned from several closes; less than for an RST, because "
-    "a FIN proves less",
+    "the maximum time from the idle timeout to a FIN, if the timeout is not learned from several closes; less than for an RST, "
+    "because a FIN proves less",
 )
 STILL = Threshold(
     "1 s",
@@ -68,8 +71,8 @@ LAY = Threshold(
 )
 ALWAYS = Threshold(
     "10 closes",
-    "a server closes after every response if this many of its closes came right after a response, and it never answered a "
-    "second request on a connection",
+    "the minimum number of closes right after a response that show that a server closes after every response, if it never "
+    "answered a second request on a connection",
 )
 COMPANY = Threshold(
     "2 connections",

@@ -24,19 +24,19 @@ c = pl.col
 
 WINDOW = 5 * SECOND
 """The time in ns before and after a client's close in which the client's other actions may show the reason."""
-AGAIN = Threshold("100 ms", "a client repeats a lost request within this time plus two round trips")
+AGAIN = Threshold("100 ms", "the maximum time (plus two round trips) in which a client repeats a lost request")
 CONCURRENT = Threshold(
     "10 %",
-    "if the client sent copies of at least this share of the equal requests that were answered in the 5 s before, each equally "
-    "soon, then a copy of the lost request may not be a repetition",
+    "the minimum share of the equal requests answered in the last 5 s that the client also sent again just as soon, although "
+    "they were not lost; then a copy of the lost request may not be a repetition either",
 )
 FAILED = 500
 """The lowest status that counts as a failure."""
 MAX_REQUESTS = 100_000
 """The maximum number of requests of a client that are examined, the newest first."""
 _MAX_COMPARED = 500
-"""The maximum number of earlier requests that are compared with a lost request, to learn whether the client sends it
-concurrently.
+"""The maximum number of earlier requests that are compared with a lost request, to learn whether the client
+sends copies without need.
 """
 _BUCKET = 16 * SECOND
 
@@ -211,8 +211,8 @@ class Clients:
         """Return the requests in `repetitions` that do not belong to another lost request.
 
         Claim the first answered repetition for `lost`. If the client sends its requests one after the other, a repetition may
-        also be lost. Then this and later repetitions belong to the first lost request. `concurrent`: the client does not send its
-        requests one after the other.
+        also be lost. That repetition and later ones then belong to the first lost request. `concurrent`: the client does not send
+        its requests one after the other.
         """
         place = (lost.connection, lost.exchange)
         first = place if concurrent else self._claimed.get(place, place)

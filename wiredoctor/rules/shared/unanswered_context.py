@@ -12,7 +12,7 @@ c = pl.col
 FAREWELL = Threshold(
     "96 bytes",
     "the maximum length of the record with which TLS closes a connection (close_notify): 24 to 85 bytes, depending on the "
-    "cipher, and at most 77 bytes together with a GOAWAY of HTTP/2; an HTTP response is longer",
+    "cipher, and at most 77 bytes together with an HTTP/2 GOAWAY; an HTTP response is longer",
 )
 AT_ONCE = Threshold(
     "50 ms",

@@ -62,7 +62,7 @@ def _amount_text() -> pl.Expr:
 
 
 def with_texts(rows: pl.DataFrame) -> pl.DataFrame:
-    """Add the texts of the message, the evidence, and the origin of the FIN and RST in it."""
+    """Add the texts of the message, the evidence, and the origin of the FIN and RST in the evidence."""
     what = pl.when("fin").then(pl.lit("its FIN")).when("keep_alive").then(pl.lit("a keep-alive probe")).otherwise(_amount_text())
     copy = pl.when("keep_alive").then(pl.lit("probe")).otherwise(pl.lit("copy"))
     named = rows.with_columns(what.alias("what"), copy.alias("copy"))

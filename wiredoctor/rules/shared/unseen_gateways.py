@@ -204,7 +204,7 @@ def _check_text(check: Mapping[str, Any]) -> str:
 
 
 def _own_meaning(software: str, code: int) -> str:
-    """Return what a status means if only a gateway with this software itself sends it; otherwise ""."""
+    """Return the meaning of a status that only a gateway with this software itself sends; "" for other statuses."""
     if software == "Cloudflare" and code in _CLOUDFLARE:
         return f"Cloudflare says that {_CLOUDFLARE[code]}"
     if software == "AWS ALB" and code == 503:

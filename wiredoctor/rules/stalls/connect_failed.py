@@ -25,9 +25,8 @@ Why it hurts
 How it is proved
     Kind refused: an RST acknowledges only the SYN, and no SYN-ACK came before or after it.
 
-    If the time to live of the RST differs from that of the server's SYN-ACKs to the client, which is the same in at least two
-    connections, another host or a device on the path sent the RST. The finding says so, also for kind down, with medium
-    confidence.
+    If the server's SYN-ACKs to the client have the same time to live in at least two connections, and the RST has another one,
+    another host or a device on the path sent the RST. The finding says so, also for kind down, with medium confidence.
 
     Kinds prohibited and unreachable: an ICMP or ICMPv6 error quotes the SYN (addresses, ports and sequence number), and the
     connection has no packets except SYNs of the client. It is of kind prohibited if the error is destination unreachable
@@ -41,12 +40,12 @@ How it is proved
     Kind timed-out: at least three SYNs have the same sequence number, the server sent no packet, and nothing followed for 30
     s after the last SYN. If the capture ends sooner, or the ports were used again, 3 s after the first SYN and 0.9 s after the
     third are enough, with lower confidence. Two SYNs are enough if the client's next connection to the server, within 30 s, had
-    no answer either. By then, the server must have had 3 s after the first SYN of all, and 0.9 s after the last SYN of each
+    no answer either. In all, the server must have had 3 s after the first SYN, and 0.9 s after the last SYN of each
     connection. If the client is a gateway that then reported the failure to its own client, two SYNs are enough, or one SYN
     that stayed unanswered for 0.9 s. One SYN is also enough if the client tried at least three times in a row, each time with a
     single SYN that stayed unanswered for 0.9 s: its connect timeout is shorter than the time after which TCP repeats a SYN.
     That does not apply if the attempts are less than 100 ms apart on average, or if there are more than 10,000 (a flood), or if
-    the client does so at more than 20 addresses and ports (a scan).
+    the client makes such attempts at more than 20 addresses and ports (a scan).
 
     Kind closed-at-once: the server's RST came within a second of its SYN-ACK. The server had sent no data, and the client
     none either, or only the first message of a TLS handshake. The sequence and ACK numbers of the RST show that no data of
@@ -58,7 +57,7 @@ How it is proved
     The kind of an attempt is the first of these that applies:
 
     1. tried-next: an address of the other IP version answered the same client on the same port with a SYN-ACK. The SYN-ACK came
-    during the attempt or within 300 ms after its end. If the SYN-ACK took longer than 300 ms, it is enough that the SYN for it
+    during the attempt or within 300 ms after its end. If the SYN-ACK took longer than 300 ms, it is enough that its SYN
     was sent by then. tried-next also applies to attempts without an answer. Packets do not show which IPv4 and IPv6 addresses
     belong to one host. So, except on the loopback interface, the rule has two more conditions. During that time, only one
     client got answers on that port from addresses of the other IP version, and all these answers came from one server. They may
@@ -90,14 +89,14 @@ How it is proved
 What it is not
     If the SYN was answered in the end, connect-retry reports it, even if an ICMP error quoted an earlier SYN. Source quench
     and redirects are not failures. If NAT changed the addresses in an ICMP error, it matches no connection and is counted
-    under "not analyzed". A SYN-ACK may come after the client has given up. If the capture lacks the server's packets on
-    another connection of the same client or server, SYNs without an answer are not reported. A client that only checks
-    whether a port is open closes the connection itself, so it is not reported. A server that closes with a FIN may have
-    nothing to send (FTP, an empty file), and the client's program reads an end of file, not an error. If neither side sent
-    anything, packets do not show whether the client expected more: the report lists such a connection under "Not judged". If
-    the client had sent an HTTP request, no-response reports the close. If the server did not send the reset, foreign-reset
-    reports it. The attempt of a gateway keeps its kind, such as refused, even if another one succeeds: the result of its
-    client's request is more important.
+    under "not analyzed". If a SYN-ACK comes after the client has given up, the kind is not timed-out. If the capture lacks the
+    server's packets on another connection of the same client or server, SYNs without an answer are not reported. A client that
+    only checks whether a port is open closes the connection itself, so it is not reported. A server that closes with a FIN may
+    have nothing to send (FTP, an empty file), and the client's program reads an end of file, not an error. If neither side sent
+    anything, packets do not show whether the client expected more: the report lists such a connection under "Not judged". If the
+    client had sent an HTTP request, no-response reports the close. If the server did not send the reset, foreign-reset reports
+    it. The attempt of a gateway keeps its kind, such as refused, even if another attempt succeeds: the result of its client's
+    request is more important.
 
     A traceroute sends SYNs that routers discard on purpose because the TTL is low. So the ICMP error "time exceeded" is not a
     failure in two cases: the server answered another SYN of the client within 60 s before or after, or two or more routers sent
@@ -221,7 +220,7 @@ PATIENCE = Threshold(
 )
 AT_THE_END = Threshold(
     "3 s",
-    "the minimum time without an answer after the first SYN, if the capture ends before PATIENCE; still longer than any "
+    "the minimum time without an answer after the first SYN, if the capture ends too soon for PATIENCE; still longer than any "
     "round trip",
 )
 GIVEN_UP = Threshold(
@@ -231,8 +230,8 @@ GIVEN_UP = Threshold(
 )
 LONE = Threshold(
     "900 ms",
-    "the minimum time without an answer after the last SYN: the third, the second if the client then tried again, or the only "
-    "SYN of a gateway that then reported a failure; Linux retransmits a SYN after 1 s",
+    "the minimum time without an answer after the last SYN if there are fewer than three, or after the third SYN if the capture "
+    "ends too soon for PATIENCE; Linux retransmits a SYN after 1 s",
 )
 NEXT_WAIT = Threshold(
     "1 s", "if a client tries the other address only after this time, a user has waited, so the finding is a warning"
@@ -243,18 +242,18 @@ TOO_LATE = Threshold(
 )
 IN_A_ROW = Threshold(
     "3 attempts",
-    "the minimum number of attempts of kind given-up, or of attempts with a single SYN without an answer; a client may end once "
-    "while it connects, and a scanner tries a port twice",
+    "the minimum number of attempts of kind given-up, or of attempts with a single SYN without an answer; a client program may "
+    "exit once while it connects, and a scanner tries each port twice at most",
 )
 MANY_SINGLE = Threshold(
     "10000 attempts",
-    "if more than this number of single SYNs had no answer, they are a flood or a scan, and examining them takes memory",
+    "if more single SYNs than this had no answer, they are a flood or a scan, and are not examined, to save memory",
 )
 APART = Threshold(
     "100 ms", "the minimum average interval of attempts with a single SYN; the SYNs of a flood follow each other more quickly"
 )
-AT_ONCE = Threshold("1 s", "the reset must come this soon after the SYN-ACK; a server that waits for a request closes later")
-SOON = Threshold("60 s", "a server that is starting or restarting accepts connections after at most this time")
+AT_ONCE = Threshold("1 s", "the maximum time from the SYN-ACK to the reset; a server that waits for a request closes later")
+SOON = Threshold("60 s", "the maximum time until a server that is starting or restarting accepts connections")
 BUSY = Threshold(
     "1 s",
     "if a server accepts a connection between two refusals less than this apart, it did not restart: few servers can restart "
@@ -266,7 +265,9 @@ NEARER = Threshold(
     "SYN-ACK by this much",
 )
 NEARER_TIMES = Threshold(
-    "10 times", "the server's SYN-ACKs must take this many times as long as an RST from a nearer device; jitter is smaller"
+    "10 times",
+    "the minimum ratio of the time that the server's SYN-ACKs take to the time that an RST took, for the RST to be from a "
+    "nearer device; jitter is smaller",
 )
 NEARER_SEEN = Threshold(
     "2 connections",
@@ -275,7 +276,7 @@ NEARER_SEEN = Threshold(
 )
 TRACED = Threshold(
     "60 s",
-    "if the server answers another SYN of the client at most this long before or after a SYN whose TTL was used up, there is no "
+    "if the server answers another SYN of the client within this time before or after a SYN whose TTL was used up, there is no "
     "routing loop; traceroute takes less time for all hops together",
 )
 SHARED_THRESHOLDS = (attempt_groups,)
@@ -294,12 +295,12 @@ def screen() -> Mapping[str, pl.Expr]:
 
 
 def _is_alone() -> pl.Expr:
-    """Return whether, for at least LONE after the last SYN, no answer and no other SYN came."""
+    """Return whether neither an answer nor another SYN came for at least LONE after the last SYN."""
     return c("final_at") - c("last_syn_time") >= LONE.value
 
 
 def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
-    """Return one row with few columns for each failed connection, because a port scan produces a million of them."""
+    """Return one row for each failed connection. It has few columns, because a port scan produces a million rows."""
     # some clients reset an attempt when they give it up
     only_syns = (c("client_packets") == c("syns")) | (c("history") == "STR")
     no_answer = (c("server_packets") == 0) & only_syns
@@ -388,8 +389,8 @@ _PROOF = (
 def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Set the final kinds of failures. If both addresses of localhost refused a client, drop the first of the two refusals.
 
-    `failed_as`: the kind without regard to other attempts. `then_frame`, `then_time`: the SYN-ACK that decides the final kind:
-    the answer to another attempt, or (kind timed-out) one that `next_server` sent although the SYN went to another address.
+    `failed_as`: the kind without regard to other attempts. `then_frame`, `then_time`: the SYN-ACK that decides the final kind.
+    It answers another attempt, or (kind timed-out) was sent by `next_server` although the SYN went to another address.
     Attempts of gateways keep their kind, because the result of their client's request is more important.
     """
     # the client of a single SYN gave it up at an unknown time, before TCP repeated it
@@ -458,7 +459,7 @@ def _checks_port() -> pl.Expr:
 
 
 def _ended(failed: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the connections that the server reset at once, and `ended_time`: when it then refused a SYN (ns).
+    """Return the connections that the server reset at once, and the time (ns) at which it then refused a SYN: `ended_time`.
 
     The refusal shows that a process of the server had ended: a relay would have gone on accepting connections.
     """
@@ -515,7 +516,7 @@ def _unseen(connections: pl.LazyFrame, host: str) -> pl.LazyFrame:
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     """Combine failures by client host and server. Failures of kinds prohibited, unreachable and timed-out, and those of gateways,
-    are combined only if one client, server or pair has many.
+    are combined only if one client, one server, or a client and a server together have many of them.
     """
     first = group_failures(rows)
     # only the few failures that are reported get texts and evidence; the others may be a million

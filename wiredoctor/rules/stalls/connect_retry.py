@@ -7,7 +7,7 @@ What it means
     SYN-ACK again.
 
 Why it hurts
-    The program that needs the connection waits for one, three or seven seconds. Hardly any other lost packet costs as much.
+    The program that needs the connection waits for one, three or seven seconds. Few other lost packets cost as much.
     Users see a page that sometimes takes exactly one, three or seven seconds longer.
 
 How it is proved
@@ -15,7 +15,8 @@ How it is proved
     a SYN-ACK, which the client acknowledged. If an earlier SYN-ACK was captured, that SYN-ACK was lost on the way to the
     client. If the SYN-ACK echoes the timestamp of the first SYN and not that of the repeated one (RFC 7323), the first SYN had
     arrived, and its answer was lost or late. If an ICMP error quotes an earlier SYN, a router could not deliver that SYN at
-    that time. If both SYNs were answered within 200 ms, after the second one was sent, nothing was lost: they were late.
+    that time. If the second SYN was sent before both were answered within 200 ms, nothing was lost: the SYNs or the answers were
+    late.
 
     If there was only one SYN: the server sent its SYN-ACK again 200 ms or more after the first, although the client had
     acknowledged it. No side had sent data before, and the first data then came from the server.
@@ -174,7 +175,7 @@ def _ack_lost() -> pl.Expr:
 
 
 def _both_answered() -> pl.Expr:
-    """Return whether both SYNs were answered, shortly after each other and after the second was sent, so nothing was lost.
+    """Return whether both SYNs were answered shortly after each other, but only after the second was sent: nothing was lost.
 
     A server that sends its SYN-ACK again because its timer expired waits longer than MIN_WAIT.
     """
@@ -268,7 +269,7 @@ def _icmp_text() -> pl.Expr:
 
 
 def _asked_less() -> pl.Expr:
-    """Return whether the SYN that was answered lacks what the first SYN had: a request for ECN, or data."""
+    """Return whether the SYN that was answered lacks the request for ECN, or the data, of the first SYN."""
     return pl.col("syn_ecn_or_data") & ~pl.col("answered_syn_ecn_or_data")
 
 

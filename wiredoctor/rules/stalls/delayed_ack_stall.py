@@ -17,7 +17,7 @@ How it is proved
     At most two full segments are in flight. A pure ACK acknowledges the last of them after a delay that only a timer
     explains. The sender had not finished its message, and its next full segment leaves as soon as that ACK arrives.
     Meanwhile the receiver sent no data, and nothing was retransmitted. A stall before the last, smaller segment of a
-    message counts too if there was one before a full segment of that message. It does not matter whether Nagle's
+    message counts too if another stall came before a full segment of that message. It does not matter whether Nagle's
     algorithm is off.
 
     If the receiver's window had no room for the next segment, the window is the reason. Otherwise the packets do not show
@@ -26,7 +26,7 @@ How it is proved
 
 What it is not
     Slow start waits for one round trip after a burst, not for a timer. A busy server sends its next segment some time after
-    the ACK, not as it arrives. A program that is busy between head and body may happen to write the body just as the ACK
+    the ACK, not at its arrival. A program that is busy between head and body may happen to write the body just as the ACK
     arrives. So one stall between head and body is reported only if the endpoint has another stall. Two such stalls are reported
     only if the body followed the ACK within 0.6 ms (or a tenth of the round trip) in one of the two. If the payload cannot be
     read as HTTP (it is cut off or encrypted, or it is another protocol), any stall may lie between head and body. So these
@@ -95,7 +95,8 @@ RULE = Rule(
         Advice(
             "server",
             "IIS|Microsoft",
-            "IIS, ISAPI and .NET: write responses in large buffers, asynchronously, and begin a write before the last one ends.",
+            "IIS, ISAPI and .NET: write responses in large buffers, asynchronously, and begin a write before the previous one "
+            "ends.",
         ),
         Advice("client", r"MSIE|\.NET|Microsoft", ".NET: send the body in large buffers, or with asynchronous writes."),
     ),

@@ -110,7 +110,7 @@ def screen() -> Mapping[str, pl.Expr]:
 
 
 def find(exchanges: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each request whose body waited for an interim response, or never came."""
+    """Return a row for each request whose body came late, or never, because the client waited for an interim response."""
     return pl.concat([_late(exchanges), _never(closes)], how="diagonal")
 
 

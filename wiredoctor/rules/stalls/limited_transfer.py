@@ -107,16 +107,20 @@ RULE = Rule(
     explained_by=(("zero-window-stall", "time"), ("delayed-ack-stall", "time"), ("nagle-delayed-ack", "time")),
 )
 
-MIN_TIME = Threshold("1 s", "the minimum duration: users perceive this as slow; shorter transfers end while still in slow start")
+MIN_TIME = Threshold(
+    "1 s",
+    "the minimum duration of a transfer; users do not perceive a shorter transfer as slow, and it may end while still in slow "
+    "start",
+)
 MIN_SHARE = Threshold(
     "60 %",
-    "the round trips that the buffer limited must make up at least this share of the transfer time; otherwise the buffer is "
+    "the minimum share of the transfer time for the round trips that the buffer limited; if their share is lower, the buffer is "
     "not the main limit",
 )
 MIN_RTT = Threshold(
     "5 ms",
-    "the minimum round trip: with a shorter one even 64 kB per round trip is 13 MB/s, and scheduling delays are as long as "
-    "round trips",
+    "the minimum round trip: over a shorter one, even a window of 64 kB permits more than 13 MB/s, and scheduling delays are as "
+    "long as round trips",
 )
 MIN_UNSCALED = Threshold(
     "32768 bytes",

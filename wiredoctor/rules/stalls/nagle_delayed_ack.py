@@ -28,8 +28,8 @@ How it is proved
     7323). If the handshake was not captured, the round trip is only estimated: then one such segment is not proof, but two
     similar ones are.
 
-    A first exchange that is fast while later ones stall supports the proof: Linux acknowledges at once in the beginning. A
-    tail has more than low confidence only if a small segment was in flight too. After full segments alone, Linux does not
+    A first exchange that is fast while later ones stall supports the proof: Linux acknowledges at once in the beginning. For
+    kind tail, confidence is low unless a small segment was in flight, too. After full segments alone, Linux does not
     hold back the end of a message, so a full send buffer may be the reason.
 
     Kind probe-released: the first write has no ACK of its own. The second piece left 200 ms or more after the first, as a
@@ -214,7 +214,8 @@ RULE = Rule(
 )
 
 TAIL_LOSS_PROBE = Threshold(
-    "200 ms", "Linux's tail loss probe with one segment in flight waits at least this long (TCP_RTO_MIN), plus round trips"
+    "200 ms",
+    "the minimum time (plus round trips) after which Linux sends a tail loss probe if one segment is in flight (TCP_RTO_MIN)",
 )
 MIN_CORK = Threshold(
     "198 ms",
@@ -227,7 +228,8 @@ MAX_CORK = Threshold(
 )
 COUNTER_EVIDENCE = Threshold(
     "16 exchanges",
-    "the number of exchanges without a delayed ACK that are compared: enough for a median, few enough to follow a change of load",
+    "the number of exchanges without a delayed ACK that show how late the program usually writes: enough for a median, few "
+    "enough to follow a change of load",
 )
 
 
@@ -285,7 +287,7 @@ def _message_label() -> pl.Expr:
 
 
 def _first_write() -> pl.Expr:
-    """Return what the first write was; its message may be complete if requests or responses are pipelined."""
+    """Return a text that says what the first write was. With pipelining, this write may be the end of a message."""
     name = pl.when(pl.col("begins")).then(pl.lit("the end of a {}")).otherwise(pl.lit("a small piece of its {}"))
     return name.str.replace("{}", _message_label(), literal=True)
 

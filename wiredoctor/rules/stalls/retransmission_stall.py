@@ -47,10 +47,10 @@ What it is not
 
 What to do
     Find the place where packets are lost: check the counters of interfaces and queues on the path, and capture on both sides
-    of a suspect. If the first data of a connection was lost, the server may have dropped it because its listen queue was
-    full. This is likely if the server sent its SYN-ACK again after the client's ACK. Kind late: find the place where packets
-    wait, such as a wireless link, a full queue, or a paused virtual machine. Kind too-large: find the link with the small MTU (a
-    tunnel, a VPN), and have ICMP "packet too big" pass, or clamp the MSS there.
+    of a suspected device or link. If the first data of a connection was lost, the server may have dropped it because its listen
+    queue was full. This is likely if the server sent its SYN-ACK again after the client's ACK. Kind late: find the place where
+    packets wait, such as a wireless link, a full queue, or a paused virtual machine. Kind too-large: find the link with the small
+    MTU (a tunnel, a VPN), and have ICMP "packet too big" pass, or clamp the MSS there.
 
 References
     RFC 6298, RFC 5681 section 3.2, RFC 8985, RFC 3522, RFC 5682, RFC 4821.
@@ -75,7 +75,7 @@ _QUEUE = (
 _REMEDY = (
     "Find where packets are lost between client and server. Check the error and drop counters of interfaces (ip -s link, "
     "ethtool -S), queues (tc -s qdisc) and switches, traffic policing, and overloaded wireless links. Captures from both sides "
-    "of a suspect show whether the loss is between them."
+    "of a suspected device or link show whether packets are lost there."
 )
 
 RULE = Rule(
@@ -143,8 +143,8 @@ MAX_ANSWER = Threshold(
 )
 ALSO_LOST = Threshold(
     "2 retransmissions",
-    "the minimum number of larger retransmissions without an ACK that show that the path drops them; Linux tries a smaller "
-    "segment after three or more",
+    "the minimum number of unacknowledged larger retransmissions, to show that the path drops such segments; Linux tries a "
+    "smaller segment after three or more",
 )
 DUPLICATE_ACKS = Threshold(
     "3 ACKs", "the number of duplicate ACKs that make a sender retransmit before its timer expires (RFC 5681 section 3.2)"
@@ -154,7 +154,9 @@ FAST = Threshold(
     "the maximum time of a repair by duplicate ACKs, even if queues are full; a longer wait was ended by the timer",
 )
 LATE = Threshold(
-    "1 s", "the minimum time without progress if nothing was lost; full queues often hold packets for less, and few users notice"
+    "1 s",
+    "the minimum time without progress if nothing was lost; full queues often hold packets for a shorter time, and few users "
+    "notice",
 )
 
 HELD = Threshold(
@@ -302,7 +304,7 @@ def _refused() -> pl.Expr:
 
 
 def _is_fin() -> pl.Expr:
-    """Return whether a FIN without data was retransmitted. The body that it ends has no other end."""
+    """Return whether a FIN without data was retransmitted: the only mark of the end of a body."""
     return c("retransmitted_bytes") == 0
 
 

@@ -114,8 +114,8 @@ MIN_WAIT = Threshold("1 s", "the minimum wait; users notice a wait of this lengt
 
 
 def cutoffs() -> dict[str, int]:
-    """Return the cutoff for the core (wiredoctor.core): the shortest pause (ns) between head and body of a response that is
-    recorded.
+    """Return the cutoff for the core (wiredoctor.core): the minimum pause (ns) between head and body of a response for
+    the pause to be recorded.
     """
     return {"min_pause_after_head": MIN_WAIT.value}
 
@@ -127,7 +127,7 @@ def screen() -> pl.Expr:
 
 
 def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each response that began late, and for each long pause in the middle of one."""
+    """Return a row for each response that began late, and for each long pause in the middle of a response."""
     return pl.concat([_begun_late(exchanges), _pauses(exchanges)], how="diagonal")
 
 

@@ -52,7 +52,7 @@ RULE = Rule(
     "would have at the median of the others.",
     remedy="Take {server} out of rotation, and find the difference from the others: load, disk, caches, "
     "memory, neighbors on the same machine, its path to the database. Have the balancer prefer servers with few open requests "
-    "(nginx least_conn, HAProxy balance leastconn), so that a slow one gets fewer.",
+    "(nginx least_conn, HAProxy balance leastconn), so that a slow server gets fewer.",
     display_filter="frame.number in {{{frames}}}",
     references=(
         Reference("Dean and Barroso, The Tail at Scale", "https://research.google/pubs/the-tail-at-scale/"),
@@ -65,21 +65,26 @@ RULE = Rule(
 )
 
 ENOUGH = Threshold("10 exchanges", "the minimum number of exchanges of each server; a median of fewer means little")
-TIMES = Threshold("5 times", "the minimum factor: servers that share a load differ by less, even if one has an older processor")
+TIMES = Threshold(
+    "5 times", "the minimum ratio of the medians; servers that share a load differ by less, even if one has an older processor"
+)
 BEYOND = Threshold(
-    "100 ms", "the minimum difference that users notice; one of two fast servers may well take five times as long as the other"
+    "100 ms",
+    "the minimum difference of the medians, because users notice no smaller one; one of two fast servers may well take five "
+    "times as long as the other",
 )
 ABOVE = Threshold(
-    "75 %", "at least this share of the server's responses must be slow, so a server that is slow only at times is not reported"
+    "75 %",
+    "the minimum share of slow responses among all responses of the server; if their share is lower, the server is slow only at "
+    "times",
 )
 USUAL = Threshold(
     "90 %",
-    "a response is slow if it takes longer than this share of the other servers' responses; those servers may be "
-    "slow sometimes, too",
+    "a response is slow if it takes longer than this share of the other servers' responses; these may sometimes be slow, too",
 )
-SIZES = Threshold("4 times", "the maximum factor between sizes of responses; a larger one means different work")
+SIZES = Threshold("4 times", "the maximum ratio of the sizes of responses; a larger ratio means different work")
 SHOWN = Threshold("3 exchanges", "the maximum number of exchanges shown as evidence; the message has the medians")
-LISTED = Threshold("5 servers", "the maximum number of servers listed; more are counted")
+LISTED = Threshold("5 servers", "the maximum number of other servers that the message lists; it only counts the rest")
 
 _SMALL = 4096
 """The number of bytes added to all sizes before they are compared: the ratio of two small sizes is often large by chance."""
@@ -91,7 +96,7 @@ _MONITORING = (
 """A pattern for the User-Agent of programs that send the same requests to different kinds of servers."""
 
 _METRICS = r"^(?:[A-Za-z]+://[^/?#]*)?/(metrics|actuator/prometheus)(\?|$)"
-"""A pattern for the target of requests for the metrics of a server; each server has different ones."""
+"""A pattern for the target of requests for a server's metrics, which differ between servers."""
 
 _NO_NAME = r"^(\[|[0-9.]+(:[0-9]+)?$)"
 """A pattern for a Host field that does not name the site, because it is an address."""
@@ -260,7 +265,7 @@ def _any_number(request: str) -> str:
 
 
 def _evidence() -> pl.Expr:
-    """Return the first requests to the slow server, and its responses, as evidence."""
+    """Return the first requests to the slow server, and the responses to them, as evidence."""
     items = [
         packet("request_frame", "request_start", pl.format("the request to {}", "server")),
         packet("response_frame", "response_start", pl.format("its response, {} later", duration(c("time")))),

@@ -43,7 +43,7 @@ How it is proved
     A capture beyond a path MTU black hole, such as at the client of a download, contains none of the copies. Then sequence
     numbers show the loss: those of the sender's small packets (its ACKs, the end of the message) are ahead of all data that
     arrived. The kind is large-only with medium confidence if four conditions hold. At least two full segments are missing, or
-    one, which may be smaller, is missing for at least a second. No full segment arrived before; a segment above 536 bytes
+    one segment, which may be smaller, is missing for at least a second. No full segment arrived before; a segment above 536 bytes
     counts as full if the handshake was not captured, or if the missing bytes are a whole number of such segments. The
     receiver acknowledged none of the missing data.
     And one of three facts shows that no repair came. The receiver closed the connection after a second without data; a response
@@ -74,7 +74,7 @@ What it is not
 What to do
     Kinds too-large, large-only: clamp the MSS or let ICMP through. Kind after-idle: close idle connections earlier, or send
     keep-alive probes. Kind unreachable: find out why the router that sent the ICMP error does not deliver the packets. Kinds
-    mid-message, gone: capture on both sides of each suspect on the path to see where the packets end.
+    mid-message, gone: capture on both sides of each suspected device to see where the packets end.
 
 References
     RFC 9293 section 3.8.3, RFC 6298, RFC 2923 section 2.1, RFC 4821, RFC 5382 section 5, AWS and Azure on idle timeouts.
@@ -101,8 +101,8 @@ c = pl.col
 
 _SENT = "{sent_again} {seen}"
 _FIND = (
-    "Capture on both sides of each suspect at once (firewall, VPN gateway, balancer, router) to see where the packets end. "
-    "Check the logs, drop counters and failovers of these devices at that time. "
+    "Capture on both sides of each suspected device at once (firewall, VPN gateway, balancer, router) to see where the packets "
+    "end. Check the logs, drop counters and failovers of these devices at that time. "
 )
 _SIZES = (
     "Clamp the MSS where the narrow link begins: iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS "
@@ -170,40 +170,41 @@ RULE = Rule(
 
 COPIES = Threshold(
     "4 copies",
-    "the minimum number of copies; a packet or its ACK is lost now and then, but hardly ever this "
-    "often in a row with growing pauses",
+    "the minimum number of copies, including the first; single packets or ACKs are lost now and then, but almost never so many "
+    "in a row, with growing pauses between them",
 )
 SPAN = Threshold(
     "1 s",
-    "the copies must be spread over at least this time; in a shorter time, all of them may be lost in one outage of a busy link",
+    "the minimum time over which the copies are spread; in a shorter time, all of them may be lost in one outage of a busy link",
 )
 LONG_SPAN = Threshold(
     "3 s",
-    "three copies are enough if they are spread over this time: by then the pauses are so long that often the sender gives up, "
-    "or the capture ends, before a fourth",
+    "the minimum time over which copies are spread for three of them to be enough: after this time, the pauses are so long that "
+    "the sender often gives up, or the capture ends, before a fourth copy",
 )
 GAVE_UP = Threshold("3 copies", "the minimum number of copies if the sender then gave up")
 NEVER_CAME = Threshold(
     "3 s",
-    "packets after the gap must be seen for this long without the missing data; Linux has sent that data four times by then",
+    "the minimum time for which packets after the gap arrive, but not the missing data; Linux has sent it four times by then",
 )
 PROGRESS = Threshold(
     "500 ms",
-    "the first copy does not count if the receiver sends a packet more than this (or two round trips, if longer) after it and "
-    "before the second copy; an ACK of earlier data that was on its way comes sooner",
+    "the first copy does not count if, before the second copy, the receiver sends a packet more than this time (or two round "
+    "trips, if longer) after the first; an ACK of earlier data that was on its way comes sooner",
 )
 AGAIN_SPAN = Threshold(
-    "800 ms", "copies of acknowledged data must be spread over at least this time; Linux sends three within 1.4 s after the first"
+    "800 ms",
+    "the minimum time over which copies of acknowledged data are spread; Linux sends three copies within 1.4 s after the first",
 )
 REST = Threshold(
     "5 s",
-    "the minimum idle time that counts; NATs rarely forget a connection sooner (RFC 5382 requires more than two "
-    "hours), and the shortest observed times were a few seconds",
+    "the minimum idle time for kind after-idle; the shortest observed times after which a NAT forgot a connection were a few "
+    "seconds (RFC 5382 requires more than two hours)",
 )
 PROBED = Threshold(
     "120 s",
-    "the minimum time without packets before keep-alive probes that counts as idle; programs that send probes to keep a "
-    "connection in the tables of devices on the path send them more often",
+    "the minimum idle time before keep-alive probes for kind after-idle; probes that are meant to keep a connection in the "
+    "tables of devices on the path are sent more often",
 )
 FORGOTTEN = Threshold(
     "60 s",
@@ -212,17 +213,17 @@ FORGOTTEN = Threshold(
 )
 ALIVE = Threshold(
     "10 ms",
-    "a packet of the receiver shows that the receiver was running if the packet comes at least this long (plus the round trip to "
-    "the receiver) after the data was first sent; an earlier packet may have left before the data arrived",
+    "the minimum time (plus the round trip to the receiver) after the first copy of the data at which a packet of the receiver "
+    "shows that the receiver was running; an earlier packet may have left before the data arrived",
 )
 RECENT = Threshold(
     "1 s",
-    "a packet of the receiver shows that the receiver was running if the packet came at most this long (or four round trips, "
-    "if that is longer) before the data was first sent",
+    "the maximum time (or four round trips, if that is longer) before the first copy of the data at which a packet of the "
+    "receiver shows that the receiver was running",
 )
 TRIED = Threshold(
     "900 ms",
-    "the SYNs of a new connection must be unanswered for at least this time to show that the server cannot be reached at all; "
+    "the minimum time for which the SYNs of a new connection get no answer, to show that the server cannot be reached at all; "
     "Linux repeats a SYN after 1 s, and a single SYN may be lost",
 )
 PATH_MTU = Threshold(
@@ -237,8 +238,8 @@ TOO_LARGE = Threshold(
 )
 EVERY_PATH = Threshold(
     "1220 bytes",
-    "segments up to this length are lost for another reason if another connection of the two hosts carried one; every path of "
-    "IPv6 has an MTU of 1,280 bytes (RFC 8200 section 5), and nearly every path of IPv4",
+    "segments up to this length are lost for another reason if another connection of the two hosts carried such a "
+    "segment; every path of IPv6, and nearly every path of IPv4, has an MTU of at least 1,280 bytes (RFC 8200 section 5)",
 )
 ANSWERABLE = Threshold(
     "500 ms",
@@ -274,7 +275,7 @@ def find(unacknowledged: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _without_turn(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Count from the second copy if the data only waited for its turn before that (see PROGRESS).
+    """Count from the second copy if, until then, the data only waited for earlier losses to be repaired (see PROGRESS).
 
     The second copy is the first retransmission since the newest ACK that acknowledged more data. In such rows, `first_frame` is
     that of the second copy, and `second_frame` is null.
@@ -351,9 +352,9 @@ def _never_acknowledged() -> pl.Expr:
 
 
 def _forgotten() -> pl.Expr:
-    """Return whether a response was answered with the RST of a host that does not know the connection, after a long idle time.
+    """Return whether a response came after a long idle time, and was answered by a host that does not know the connection.
 
-    The client had sent no packet in this time, not even an answer to a keep-alive probe.
+    That answer is an RST without ACK flag. The client had sent no packet in the idle time, not even an answer to a probe.
     """
     silent = c("first_time") - c("heard_time") >= FORGOTTEN.value
     response = c("http") & (c("role") == SERVER) & c("exchange").is_not_null() & (c("length") > 1) & (c("copies") > 0)
@@ -412,7 +413,7 @@ def _is_explained_otherwise() -> pl.Expr:
     """Return whether another fact explains the missing ACK.
 
     keep-alive-race reports requests that an RST without ACK flag rejected, or that were first sent shortly before the server's
-    FIN arrived, or after that. A receiver that has reset the connection, whether client or server, acknowledges no more data.
+    FIN arrived, or later. A receiver that has reset the connection, whether client or server, acknowledges no more data.
     """
     asks = c("http") & (c("role") == CLIENT).fill_null(value=False)
     forgotten = c("peer_rst_unknown") & (c("rest") >= RECENT.value)
@@ -486,8 +487,8 @@ def _are_too_large() -> pl.Expr:
 
 
 def _may_be_large_only() -> pl.Expr:
-    """Return whether no segment was acknowledged that is as large as the unacknowledged ones, although nothing shows that the
-    receiver was running at that time.
+    """Return whether the segments may be lost because of their size: none as large was acknowledged. Nothing has to show that
+    the receiver was running at that time.
     """
     other = c("acknowledged_before") | c("peer_repeats") | c("syn_ack_again") | c("down") | c("fin")
     return _are_too_large() & ~other

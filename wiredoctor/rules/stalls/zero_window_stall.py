@@ -42,9 +42,9 @@ How it is proved
     Own pace (a note): a client reads a response at its own pace. Its window opens at regular times (three periods in a row
     differ by 5 % at most). Or the bytes between two openings are in proportion to the time between them (four times in a row,
     within 10 %; two if there are no more, within 1 %). Windows that were closed for 20 ms or longer count. At least half of its
-    closed windows must fit. No window is closed for more than two such periods, and no period is longer than 60 s. Only the
-    first window may be closed for longer, because the client had read ahead. That is assumed if the average rate up to the end
-    of that window was at least the client's rate afterwards. Or the response is audio or video, or the client is a player
+    closed windows must fit this pace. No window is closed for more than two such periods, and no period is longer than 60 s. Only
+    the first window may be closed for longer, because the client had read ahead. That is assumed if the average rate up to the
+    end of that window was at least the client's rate afterwards. Or the response is audio or video, or the client is a player
     (User-Agent), and the window is closed for at most 60 s. That window need not open again: a player that is paused, or plays
     another part, reads no more. Gateways are excluded, because their own clients may be the reason.
 
@@ -119,9 +119,9 @@ RULE = Rule(
         "flight, but without window scaling no window is larger than 65,535 bytes. The {side}'s SYN offers scaling, and the "
         "{peer}'s has no window scale option, but the {peer} sends as if scaling had been agreed. A device on the path probably "
         "removed the option, so the {peer} takes the {side}'s windows for larger than they are. It {had} {wait}{shown}.",
-        "server-behind": "The gateway announced a window of {closed_window:,} bytes{then} {closed}{later}. It could not send the "
-        "request on faster: it sent the body to {behind} in {passed}, and for {full} % of that time the window of that server "
-        "was full, and smaller than it had been: that server did not keep up. The {peer} {had} {wait}{shown}.",
+        "server-behind": "The gateway announced a window of {closed_window:,} bytes{then} {closed}{later}. It could not forward "
+        "the request faster: it sent the body to {behind} in {passed}, and for {full} % of that time the window of that server "
+        "was full, and smaller than before. So that server did not keep up. The {peer} {had} {wait}{shown}.",
         "own-pace": "The {side} {paced}. Its window was closed for {closed}{until}, and the {peer} had more to send. As far as "
         "the packets show, no user waited for that.",
     },
@@ -133,10 +133,10 @@ RULE = Rule(
         "scaling-removed": _PASS_IT_ON,
         "beyond-window": _PASS_IT_ON,
         "server-behind": "Find out why {behind} reads slowly (a full disk, a slow downstream, a lock, a garbage collection, a "
-        "full thread pool). The gateway reads as fast as it can send on. A gateway that stores requests first (nginx "
+        "full thread pool). The gateway reads as fast as it can forward. A gateway that stores requests first (nginx "
         "proxy_request_buffering on) takes them from the client sooner, but they reach the server no sooner.",
-        "own-pace": "Nothing has to change if it is intended: a rate limit (curl --limit-rate, wget --limit-rate), or a player "
-        "with a full buffer. Otherwise find out why the program pauses between its reads.",
+        "own-pace": "Nothing has to change if the pauses are intended: a rate limit (curl --limit-rate, wget --limit-rate), or a "
+        "player with a full buffer. Otherwise find out why the program pauses between its reads.",
     },
     display_filter="tcp.stream == {connection} && frame.number >= {first_frame} && frame.number <= {last_frame}",
     references=(
@@ -155,10 +155,11 @@ PROBES = Threshold(
     "2 probes",
     "the minimum number of probes of a window that never opened; a single small segment may be a reply to a stray segment",
 )
-PROBED = Threshold("1 s", "a single probe is enough if the window stayed closed for at least this long")
+PROBED = Threshold("1 s", "the minimum time for which the window stayed closed, if there was only one probe")
 FIRST_PROBE = Threshold(
     "3 s",
-    "a sender with data probes the window within this time; a later probe, on a connection without HTTP, is a keep-alive probe",
+    "the maximum time until a sender with data probes the window; a later probe, on a connection without HTTP, is a keep-alive "
+    "probe",
 )
 OWN_PACE = Threshold(
     "60 s",
@@ -166,13 +167,13 @@ OWN_PACE = Threshold(
     "and a longer pause may be a fault",
 )
 BRIEF_PAUSE = Threshold(
-    "500 ms", "the maximum pause of a client for severity note: in a longer one, people see that nothing moves"
+    "500 ms", "the maximum pause of a client for severity note; during a longer pause, users notice that nothing moves"
 )
 DOWNLOAD_PAUSE = Threshold(
     "3 s",
-    "the maximum pause of a program that downloads, for severity note: a longer one is not usual even with a low rate limit",
+    "the maximum pause of a program that downloads, for severity note; a longer pause is unusual, even with a low rate limit",
 )
-BRIEF_SHARE = Threshold("25 %", "for severity note, all pauses of a response together take at most this share of its duration")
+BRIEF_SHARE = Threshold("25 %", "the maximum share of a response's duration that its pauses take together, for severity note")
 TIMERS = Threshold(
     "2 waits",
     "the minimum number of consecutive waits for the override timer; a single segment may have been delayed on the "
