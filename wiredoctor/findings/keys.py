@@ -102,8 +102,8 @@ KEYS = (
     Key("references", "objects", "standards and manuals that support the finding", item="a source", keys=REFERENCE),
     Key("display_filter", "text", "Wireshark display filter for the packets of the finding"),
     Key("fingerprint", "text", "equal for the same problem in different captures", pattern="^[0-9a-f]{16}$"),
-    Key("client_software", "packet text", "User-Agent of the client; null without one", nullable=True),
-    Key("server_software", "packet text", "Server field of the server; null without one", nullable=True),
+    Key("client_software", "packet text", "User-Agent of the client; null if there is none", nullable=True),
+    Key("server_software", "packet text", "value of the server's Server field; null if there is none", nullable=True),
     Key(
         "caused_by", "objects", "findings that caused this one; they are listed before it",
         item="another finding of the same capture", keys=CAUSE,
@@ -116,7 +116,7 @@ KEYS = (
     ),
     Key(
         "number", "whole",
-        "number of the finding for `show --finding`, which counts excluded findings, too; null in live JSON Lines",
+        "number of the finding for `show --finding`, counting excluded findings, too; null in live JSON Lines",
         nullable=True, least=1,
     ),
 )  # fmt: skip

@@ -30,7 +30,7 @@ def threshold_name(constant: str) -> str:
 
 
 def _value(text: str) -> int:
-    """Return a quantity as a whole number: times in nanoseconds, others in the unit that the text names."""
+    """Convert a quantity such as "30 ms" to a whole number: a time in nanoseconds, any other quantity in the unit of the text."""
     number, _, unit = text.partition(" ")
     return round(float(number) * _UNITS.get(unit, 1))
 
@@ -193,7 +193,7 @@ Candidates of one rule with the same connection and frame are duplicates; the fi
 Optional columns:
 `severity`, `title` and `message`: replace those of the rule. `addition`: a sentence appended to the message. `events`: the number
 of occurrences, if not one.
-`silent`: true if another candidate is reported instead of this one, which may still explain other candidates.
+`silent`: true if another candidate is reported instead; the silent candidate may still explain other candidates.
 `until_end`: true if the candidate lasts until the end of the capture only because nothing ended it. Such a candidate is dropped
 if packets were dropped between its `start` and `end`.
 `user_agent`: the User-Agent of the client, empty if the client sends none; for candidates that have no connection.

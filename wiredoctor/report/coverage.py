@@ -303,7 +303,7 @@ def _reason(reason: str, report: Report) -> str:
 
 
 def _subject_of(rule: Checked) -> TableSubject:
-    """Return what a row represents in the table that a rule reads, such as "connections"."""
+    """Return what the rows of the table that a rule reads first represent, such as "connections"."""
     from wiredoctor.tables import RULE_TABLES
 
     return RULE_TABLES[rule.table].subject

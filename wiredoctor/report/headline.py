@@ -200,7 +200,7 @@ def _finding_or_health(report: Report, groups: Sequence[Group], reach: Coverage,
     if report.delay >= WORTH_TELLING:
         lost = _time_lost(report, judged or groups, reach)
         if doubts and all(group.worst.severity == "note" for group in groups):
-            # failures come first, because lost time with notes only may be intended
+            # failures come first, because the time lost may be intended if only notes report it
             errors = join_words(unexplained(reach) + rejections(reach.answers))
             return f"{errors[:1].upper()}{errors[1:]}; {lost}{scope}."
         return f"{lost}{doubts}{scope}."

@@ -293,7 +293,7 @@ def _rows(report: Report, exchanges: pl.LazyFrame, connections: pl.LazyFrame, by
     group.
     """
     own = c("request_host") if by is Grouping.host else _method_and_path() if by is Grouping.path else None
-    narrow = exchanges.select(  # before the joins, which copy each column
+    narrow = exchanges.select(  # before the joins, because a join copies every column
         *_KEY, "exchange", c("request_host").alias("host"), *_flags(), *([] if own is None else [own.alias("own")])
     )
     if (judged := _judged(report)) is None:

@@ -160,7 +160,7 @@ SERVER = _object(
     requests=_integer("captured requests"),
     failed=_integer("requests that failed according to the findings, as in the headline, including findings that were left out"),
     unanswered=_integer("requests without a final response"),
-    incomplete=_integer("responses below 500 that were cut off"),
+    incomplete=_integer("responses with a status below 500 that were cut off"),
     status_4xx=_integer("responses with a status of 400 to 499"),
     status_5xx=_integer("responses with a status of 500 or above"),
     server_time=_object(
@@ -200,7 +200,9 @@ NOT_JUDGED = _object(
     waited=_or_null(
         _seconds("time from the last packet of the exchange to the end of the capture; null unless the client was still waiting")
     ),
-    idle=_or_null(_seconds("time without data before the server cut a WebSocket or a response; otherwise null", least=0)),
+    idle=_or_null(
+        _seconds("time without data before the server cut a WebSocket, a tunnel or a response; otherwise null", least=0)
+    ),
 )
 
 CONNECTION = _object(
@@ -291,7 +293,7 @@ EXCHANGE = _object(
         response=_or_null(_seconds("response end - response start")),
         stalled=_list(
             _object("a finding that delayed this exchange", rule=_text("rule"), delay=_seconds("delay of the finding", least=0)),
-            "findings that delayed this exchange; their delays are part of the other three times",
+            "findings that delayed this exchange; their delays are included in `request`, `server` and `response`",
         ),
         limited=_list(
             _object(
@@ -323,7 +325,7 @@ EXCHANGE = _object(
                     connection=_integer("connection id"),
                     exchange=_or_null(_integer("index of the exchange; null for a connection without a request")),
                 ),
-                "attempts of the gateway to forward this exchange, in order; empty if the role is back",
+                "attempts of the gateway to forward this request, in order; empty if the role is back",
             ),
             front=_or_null(
                 _object(
@@ -401,7 +403,9 @@ _SUMMARY = _object(
         "requests of the capture", count=_integer("number"), answered=_integer("number of requests with a final response")
     ),
     responses=_list(
-        _object("final responses", status_class=_text("class of their status: 2xx, 3xx, ..."), count=_integer("number", 1)),
+        _object(
+            "final responses", status_class=_text("status class of the responses: 2xx, 3xx, ..."), count=_integer("number", 1)
+        ),
         "number of final responses by status class",
     ),
     server_errors=_list(
@@ -458,7 +462,7 @@ def schema() -> Schema:
             summary=_SUMMARY,
             limits=_list(_text("what was omitted, and the limit"), "limits of wiredoctor that this analysis reached"),
             answers=_list(ANSWERS, "final responses by server, servers with most failures first"),
-            servers=_list(SERVER, f"requests, failures and response times by server, the worst {MAX_SERVERS:,} first"),
+            servers=_list(SERVER, f"requests, failures and response times of the {MAX_SERVERS:,} worst servers, worst first"),
             not_judged=_list(
                 NOT_JUDGED, "exchanges and connections that ended abnormally without a finding, the worst reasons first"
             ),

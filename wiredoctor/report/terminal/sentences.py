@@ -27,7 +27,7 @@ SHORTEST_IDLE = 1.0
 Shorter idle times may be equal by chance.
 """
 SAME_IDLE_SHARE, SAME_IDLE, EARLY = 0.01, 0.02, 0.3
-"""The tolerance for equal idle times, as in the rule idle-cut: this share of the time, plus this many seconds.
+"""The tolerance for equal idle times, as in the rule idle-cut: the share SAME_IDLE_SHARE of the time, plus SAME_IDLE seconds.
 
 For three or more idle times, the tolerance is at least EARLY seconds, because nginx and HAProxy may close this much earlier.
 """

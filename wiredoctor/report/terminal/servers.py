@@ -81,7 +81,7 @@ def write(
     forwarded = forwarded_requests(report)
     totals = _totals(statistics, len(shown), by, forwarded, order, overall_statistics(report) if forwarded else None)
     if by in {Grouping.host, Grouping.path} and (unusable := sum(unusable_connections(report).values())):
-        totals += f"; {count(unusable, 'connection')} failed before a request (wiredoctor servers shows to which servers)"
+        totals += f"; {count(unusable, 'connection')} failed before a request (for the servers, see wiredoctor servers)"
     more = max((_fitting_names(one, fields["name"].width, paper)[1] for one in shown), default=0) if "name" in fields else 0
     legends = (
         (_FAILED, any(one.failed for one in shown)),
@@ -244,5 +244,8 @@ def _totals(
     failures = (f", {failed:,} failed" if failed else "") + (f"; {count(errors, 'response')} with 5xx" if errors else "")
     apart = ""
     if of_clients is not None:
-        apart = f"; {of_clients.failed:,} of {count(of_clients.requests, 'request')} failed if each counts once, as in analyze"
+        apart = (
+            f"; {of_clients.failed:,} of {count(of_clients.requests, 'request')} failed "
+            "if each request counts once, as in analyze"
+        )
     return f"{groups}{more}; {count(requests, 'request')}{twice}{failures}{apart}"
