@@ -34,9 +34,9 @@ class Key(NamedTuple):
     choices: tuple[str, ...] = ()
     least: int | None = None
     item: str = ""
-    """The description of each object in a list of `objects`."""
+    """The description of each object in the list, for the type `objects`."""
     keys: tuple[Key, ...] = ()
-    """The keys of each object, for a list of `objects`."""
+    """The keys of each object in the list, for the type `objects`."""
 
     @property
     def unit(self) -> str:

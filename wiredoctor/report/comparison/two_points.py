@@ -74,7 +74,7 @@ def headline(result: TwoPoints) -> str:
         text = "No packet was lost between the points" if not maybe else "No packet is known to be lost between the points"
     else:
         text = f"{count(total, 'packet')} {_was(total)} lost between the points, {ways}"
-    trip = f". The shortest round trip between them is {duration(result.clock.round_trip)}" if result.clock else ""
+    trip = f". The shortest round trip between the points is {duration(result.clock.round_trip)}" if result.clock else ""
     return f"{text}{unsure}{trip}."
 
 
@@ -175,7 +175,7 @@ def _waiting(waiting: Waiting) -> Line:
         f"median {duration(seen.median)} at the client's point, of which {duration(beyond.median)} passed at or "
         f"beyond the server's point and {duration(between.median)} between the points.",
         None,
-        (f"95 % are below {duration(seen.p95)}, {duration(beyond.p95)} and {duration(between.p95)}, respectively",)
+        (f"In this order, 95 % are below {duration(seen.p95)}, {duration(beyond.p95)} and {duration(between.p95)}",)
         if waiting.exchanges >= _ENOUGH
         else (),
     )

@@ -303,9 +303,9 @@ EXCHANGE = _object(
                     "or the path, which includes slow start, congestion control and all other causes",
                     tuple(LIMITS),
                 ),
-                time=_seconds("duration of this limit", least=0),
+                time=_seconds("total time of this limit", least=0),
             ),
-            "what limited the transfer in each round trip, for bodies of at least one second and 40 segments; otherwise empty",
+            "the limits on the transfer, with the time of each; empty if the body took less than 1 s or has fewer than 40 segments",
         ),
     ),
     gateway=_or_null(
@@ -383,7 +383,7 @@ _SUMMARY = _object(
                 "what was checked: connections with this protocol (seen in both directions), or the captures themselves", SUBJECTS
             ),
             connections=_integer("number of connections"),
-            exchanges=_integer("number of their HTTP exchanges"),
+            exchanges=_integer("number of HTTP exchanges on these connections"),
             families=_list(_text("name of a family"), "families whose applicable rules all ran"),
             rules=_list(_text("name of a rule"), "rules that ran although their family did not run completely"),
         ),
