@@ -305,7 +305,7 @@ EXCHANGE = _object(
                 ),
                 time=_seconds("total time of this limit", least=0),
             ),
-            "the limits on the transfer, with the time of each; empty if the body took less than 1 s or has fewer than 40 segments",
+            "the limits on the transfer, each with its time; empty if the body took less than 1 s or has fewer than 40 segments",
         ),
     ),
     gateway=_or_null(
