@@ -75,7 +75,7 @@ KEYS = (
     Key("rule", "text", "name of the rule", pattern="^[a-z0-9]+(-[a-z0-9]+)*$"),
     Key("family", "text", "family of the rule"),
     Key("kind", "text", "kind of the finding; null if its rule has no kinds", nullable=True),
-    Key("side", "choice", "the side that has to change something; null if neither", nullable=True, choices=("client", "server")),
+    Key("side", "choice", "side that has to change something; null if neither does", nullable=True, choices=("client", "server")),
     Key("severity", "choice", "severity of the problem", choices=SEVERITIES),
     Key("confidence", "choice", "confidence in the finding", choices=CONFIDENCES),
     Key("title", "text", "summary in one line"),

@@ -41,7 +41,7 @@ FEWEST = {"p50": 3, "p95": 20, "p99": 100}
 EXACT_TIMES = 100_000
 """The maximum number of exchanges for exact percentiles.
 
-With more, times are rounded down to a microsecond, so that more of them are equal and are counted together.
+If there are more, times are rounded down to a microsecond, so that more times are equal and can be counted together.
 """
 
 _MICROSECOND = SECOND // 1_000_000

@@ -36,7 +36,9 @@ _BROWSERS = tuple(
     rf"\b{name}[/ ][\d.]+" for name in ("Edge?", "OPR", "FxiOS", "Firefox", "CriOS", "Chrome", "MSIE", "Trident", "Safari")
 )
 
-"""Browsers whose User-Agent begins with Mozilla, the rarer ones first, because each also names the browsers that it imitates."""
+"""Patterns for browsers whose User-Agent begins with Mozilla. Rarer browsers come first, because each User-Agent also names the
+browsers that this browser imitates.
+"""
 
 SECRETS = "This report contains secrets: nothing in it is masked (--show-secrets)."
 """The first line of a report without redaction."""

@@ -131,7 +131,7 @@ def _names(one: ServerStatistics) -> list[str]:
 
 
 def _fitting_names(one: ServerStatistics, room: int, paper: Terminal) -> tuple[str, int]:
-    """Return a text with as many names as fit and the number of the omitted ones ("a.example +2"), and this number.
+    """Return a text with the names that fit and the number of omitted names ("a.example +2"), and that number separately.
 
     At least one name is returned, shortened if necessary. If there are none, return "" and 0.
     """
