@@ -21,8 +21,8 @@ LOOSE = SECOND // 4
 SAME_CLOCK = 5 * SECOND
 """The maximum offset in ns that fewer than ENOUGH lines can prove.
 
-A few lines may agree on a larger offset by chance, because requests repeat. Therefore, a larger offset of so few lines is
-accepted only if all lines agree on it, and if it is the offset of a time zone.
+A few lines may agree on a larger offset by chance, because requests repeat. Therefore, a larger offset that so few lines
+show is accepted only if all lines agree on it, and if it is the offset of a time zone.
 """
 
 ENOUGH = 3

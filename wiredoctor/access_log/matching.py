@@ -38,7 +38,7 @@ _CLIENT_CLOSED = (0, 499, 460)
 """The statuses in logs if the client closed before the response: 0 (haproxy, Envoy), 499 (nginx), 460 (AWS ALB)."""
 
 MAX_OUTER = 50
-"""The maximum number of earlier exchanges among which the enclosing exchange of a forwarded request is searched.
+"""The maximum number of earlier exchanges that are searched for the enclosing exchange of a forwarded request.
 
 The enclosing exchange is the proxy's exchange with its client.
 """
