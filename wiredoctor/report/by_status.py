@@ -27,7 +27,7 @@ REJECTIONS = (400, 408, 411, 413, 414, 417, 421, 426, 429, 431)
 15.5, RFC 6585), not because of the resource that it requests.
 """
 FINAL = 200
-"""The lowest status code of a final response. Lower codes are interim responses, except 101 (Switching Protocols)."""
+"""The lowest status code of a final response. Lower codes are those of interim responses, except 101 (Switching Protocols)."""
 
 
 @dataclass(frozen=True, repr=False)

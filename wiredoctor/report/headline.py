@@ -41,7 +41,7 @@ _UNREADABLE = ("tls", "http2")
 """Protocols whose connections may carry HTTP that cannot be read. Only their stalls and connection attempts are judged."""
 
 _OTHER = ("the only connection carries neither HTTP/1.x nor TLS", "each of the {} connections carries neither HTTP/1.x nor TLS")
-"""Clauses for captures without HTTP and TLS, in which all connections carry other data: for one connection, and for several.
+"""Clauses for captures with neither HTTP nor TLS, in which all connections carry other data: for one connection, and for several.
 
 Stalls and connection attempts of these connections are judged.
 """
