@@ -246,8 +246,8 @@ def _message(meaning: str, first: dict[str, Schema], last: dict[str, Schema]) ->
         last_frame=_or_null(_integer("frame number of the packet that supplied the message's last missing byte", 1)),
         start=_or_null(_seconds("time of the message's first byte, since the first packet of the capture")),
         end=_or_null(_seconds("time of the message's last missing byte, since the first packet of the capture")),
-        head_bytes=_or_null(_integer("start line and header section with the empty line, in bytes")),
-        body_bytes=_or_null(_integer("captured content, without chunk framing, in bytes")),
+        head_bytes=_or_null(_integer("size of start line and header section in bytes, with the empty line")),
+        body_bytes=_or_null(_integer("size of the captured content in bytes, without chunk framing")),
         framing=_one_of("how the end of the message is determined, RFC 9112 section 6.3", FRAMINGS),
         **last,
     )

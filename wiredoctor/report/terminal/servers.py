@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 _LEFT_OUT_FIRST = ("lost to", "req/conn", "conns", "p99", "fail%", "4xx", "5xx", "p95", "name", "p50")
 _ONLY_WITH_VALUES = ("fail%", "no conn", "4xx", "5xx", "p50", "p95", "p99", "max", "lost to")
 _LEAST_KEY = {Grouping.server: 21, Grouping.client: 21, Grouping.host: 28, Grouping.path: 32}
-"""The minimum width of the first column in characters: enough to show an IPv4 address with a port, or to recognize a host or path.
-"""
+"""The minimum width of the first column in characters: enough for an IPv4 address with a port, or to recognize a host or path."""
 _READABLE_NAME, _LEAST_NAME = 18, 10
 """Two minimum widths of the column `name`. The smaller one applies if leaving out other columns does not make enough room."""
 
