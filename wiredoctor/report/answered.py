@@ -53,7 +53,7 @@ class Answer(TypedDict):
 
     note: str
     incomplete: NotRequired[
-        Annotated[list[str], Field(description="parts of the capture that were not read, and packets missing from it")]
+        Annotated[list[str], Field(description="parts of the capture that were not read, and packets missing from the capture")]
     ]
 
 

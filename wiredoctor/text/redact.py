@@ -77,7 +77,7 @@ def mask_for_people(mask: Callable[[str], str], text: str) -> str:
 
 
 def escape_around_masks(text: str) -> str:
-    """Escape a text like `printable`, but keep each MASK in it."""
+    """Escape a text as `printable` does, but keep each MASK in it."""
     return MASK.join(map(printable, text.split(MASK)))
 
 

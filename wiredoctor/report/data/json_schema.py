@@ -103,7 +103,7 @@ CAPTURE = _object(
     files=_list(
         _text("name of a file, as given or found in a folder"), "the files that were read as one capture; empty for a single file"
     ),
-    duplicates=_integer("duplicate copies of packets, which were not analyzed"),
+    duplicates=_integer("duplicate packets, which were not analyzed"),
     translations=_list(
         _object(
             "connections to a server that were captured before and after address translation (NAT)",
@@ -211,7 +211,7 @@ CONNECTION = _object(
     id=_integer("connection id, equal to tcp.stream"),
     client=_text("client endpoint, address:port", pattern=ENDPOINT),
     server=_text("server endpoint, address:port", pattern=ENDPOINT),
-    packets=_integer("packets of both directions, without duplicate copies"),
+    packets=_integer("packets of both directions, without duplicates"),
     client_bytes=_integer("payload bytes from the client, each counted once"),
     server_bytes=_integer("payload bytes from the server, each counted once"),
     first_frame=_integer("first packet", 1),
