@@ -71,7 +71,7 @@ UNJUDGED: dict[str, Ending] = {
     "closed-unused": Ending("connections", "closed by the server as soon as it was open, and no data was captured"),
     "head-unfinished": Ending("exchanges", "the head of the request never ended"),
     "after-close-announced": Ending(
-        "exchanges", "sent after a response that announced the close, so the client has to repeat it"
+        "exchanges", "the request was sent after a response that announced the close, so the client has to repeat it"
     ),
     "no-answer": Ending("exchanges", "no answer yet when the capture ended"),
     "request-stopped": Ending(
