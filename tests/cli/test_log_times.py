@@ -134,7 +134,7 @@ def test_explain_log(capture: Path, tmp_path: Path) -> None:
     ]
     assert f"  wiredoctor show {capture} --connection 1 --exchange 0" in text.splitlines()
     assert "  No exchange in the capture matches this line." in text.splitlines()
-    assert "1 line of this kind is not from the time of the capture." in text.splitlines()
+    assert "1 line with such a status or duration is from before or after the capture." in text.splitlines()
     assert "1 line could not be read as an access log: line 3." in text.splitlines()
     found = json.loads(call("explain-log", log, capture, "-f", "json"))
     assert found["log"]["unknown_lines"] == 1

@@ -55,7 +55,7 @@ def change(before: ComparedSide, after: ComparedSide, **how: Any) -> FindingChan
 
 def test_the_headline_says_how_many_exchanges_are_too_few() -> None:
     few = compare(seen([one() for _ in range(9)]), seen([], 5), "0")
-    times = "too few exchanges to compare times (an endpoint needs 8 before and after, and none has more than 5)"
+    times = "too few exchanges to compare times (an endpoint needs 8 in each capture; none has more than 5 in both)"
     assert before_after.headline(few) == f"1 problem fixed; {times}."
     two = [one("slow-response"), one("idle-close")]
     assert before_after.headline(compare(seen([]), seen(two), "0")).startswith("2 new problems; ")

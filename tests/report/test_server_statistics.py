@@ -117,7 +117,7 @@ def test_a_gateway_behind_a_gateway_failed_with_its_error(tmp_path: Path) -> Non
     }  # fmt: skip
     out = io.StringIO()
     servers.write(report, server_statistics(report), out, Terminal(width=200, color=False, unicode=False), by=Grouping.server)
-    assert "3 failed; 2 responses with 5xx; 1 of 1 request failed if each counts once, as in analyze" in " ".join(
+    assert "3 failed; 2 responses with 5xx; 1 of 1 request failed if each request counts once, as in analyze" in " ".join(
         out.getvalue().split()
     )
 
@@ -285,7 +285,7 @@ def test_connections_that_no_finding_explains_count_as_well(tmp_path: Path) -> N
     by_client = {row.key: row.unusable_connections for row in server_statistics(one, Grouping.client)}
     assert by_client == {"10.0.0.1": 8}
     for by in (Grouping.host, Grouping.path):
-        assert "; 8 connections failed before a request (wiredoctor servers shows to which" in printed(one, 200, by)
+        assert "; 8 connections failed before a request (for the servers, see wiredoctor" in printed(one, 200, by)
     text = printed(one)
     heading = text.splitlines()[0]
     (line,) = (line for line in text.splitlines() if line.startswith("10.0.0.9:443"))

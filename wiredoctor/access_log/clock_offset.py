@@ -21,8 +21,8 @@ LOOSE = SECOND // 4
 SAME_CLOCK = 5 * SECOND
 """The maximum offset in ns that fewer than ENOUGH lines can prove.
 
-A few lines may agree on a larger offset by chance, because requests repeat. Therefore a larger offset that only a few lines
-show must be that of a time zone, and all lines must agree on it.
+A few lines may agree on a larger offset by chance, because requests repeat. Therefore, a larger offset that so few lines
+show is accepted only if all lines agree on it, and if it is the offset of a time zone.
 """
 
 ENOUGH = 3
@@ -35,7 +35,7 @@ NEGLIGIBLE = SECOND // 20
 
 
 class Offset(NamedTuple):
-    """The clock of a log minus the clock of the capture, in ns: between `least` and `most`.
+    """The time by which a log's clock is ahead of the capture's clock: between `least` and `most` ns.
 
     `lines`: the number of lines that agree with this offset.
     """
@@ -55,9 +55,9 @@ def find_offset(lines: Sequence[int], differences: Sequence[int], unit: int) -> 
 
     If several offsets have equal support, return the one nearest to 0.
 
-    Both lists have one element for each possible match of a line with an exchange. `lines`: the number of the line.
-    `differences`: the time of the line minus the time of the exchange (ns). `unit`: the precision of the log's times in ns; the
-    log cuts off smaller digits.
+    `lines` and `differences` have one element for each possible match of a line with an exchange: the number of the line, and
+    the time of the line minus the time of the exchange (ns). `unit`: the precision of the log's times in ns; the log cuts off
+    smaller digits.
     """
     if not len(lines):
         return None
@@ -66,7 +66,7 @@ def find_offset(lines: Sequence[int], differences: Sequence[int], unit: int) -> 
     last = np.searchsorted(sorted_differences, sorted_differences + unit + LOOSE, side="right")
     pairs = last - np.arange(len(last))
     best: Offset | None = None
-    # a window with more lines has at least as many pairs, so look only at windows with the most pairs, and at the one of offset 0
+    # a window with more lines has at least as many pairs, so examine only windows with the most pairs, and the window of offset 0
     same_clock = np.searchsorted(sorted_differences, [-unit])
     for first in np.unique([*np.flatnonzero(pairs >= pairs.max() * 0.9)[:1000], *same_clock[same_clock < len(pairs)]]):
         within = slice(int(first), int(last[first]))

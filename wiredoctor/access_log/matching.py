@@ -38,7 +38,7 @@ _CLIENT_CLOSED = (0, 499, 460)
 """The statuses in logs if the client closed before the response: 0 (haproxy, Envoy), 499 (nginx), 460 (AWS ALB)."""
 
 MAX_OUTER = 50
-"""The maximum number of earlier exchanges among which the enclosing exchange of a forwarded request is searched.
+"""The maximum number of earlier exchanges that are searched for the enclosing exchange of a forwarded request.
 
 The enclosing exchange is the proxy's exchange with its client.
 """
@@ -47,8 +47,8 @@ The enclosing exchange is the proxy's exchange with its client.
 class CapturedExchange(NamedTuple):
     """An exchange in a capture. Times are in ns since 1970.
 
-    `status`: None if no response was captured. `frame`: its first packet. `has_end`: whether the end of the response was
-    captured. `answered`: when the response began; None if that is unknown.
+    `status`: None if no response was captured. `frame`: the frame number of its first packet. `has_end`: whether the end of the
+    response was captured. `answered`: the time at which the response began; None if that is unknown.
     """
 
     capture: str
@@ -86,8 +86,8 @@ class Match(NamedTuple):
 class Matches(NamedTuple):
     """The lines about failed or slow requests, in order, each with its exchange.
 
-    `moment`: the event to which a time refers, the start or the end of the exchange, unless the log format defines it. `offset`:
-    by how much the log's clock is ahead of the capture's clock; None if no line matches an exchange.
+    `moment`: the event to which the times of lines refer (start or end of the exchange) if the log format does not define it.
+    `offset`: the time by which the log's clock is ahead of the capture's clock; None if no line matches an exchange.
     """
 
     matches: list[Match]

@@ -101,7 +101,7 @@ class Finding:
     began: float | None = field(default=None, compare=False, repr=False, metadata={"private": True})
     """The time at which the request of the finding's exchange began, in seconds since the first packet.
 
-    Without a request, it is the time at which the fault began; None if the fault did not begin after the first evidence.
+    Without a request, it is the time at which the fault began, if that is later than the first evidence; otherwise None.
 
     This is the time that server logs contain. The evidence may begin earlier (a FIN that crossed the request) or later (a stall
     in the response).

@@ -34,9 +34,9 @@ class Key(NamedTuple):
     choices: tuple[str, ...] = ()
     least: int | None = None
     item: str = ""
-    """The description of each object in a list of `objects`."""
+    """The description of each object in the list, for the type `objects`."""
     keys: tuple[Key, ...] = ()
-    """The keys of each object, for a list of `objects`."""
+    """The keys of each object in the list, for the type `objects`."""
 
     @property
     def unit(self) -> str:
@@ -75,7 +75,7 @@ KEYS = (
     Key("rule", "text", "name of the rule", pattern="^[a-z0-9]+(-[a-z0-9]+)*$"),
     Key("family", "text", "family of the rule"),
     Key("kind", "text", "kind of the finding; null if its rule has no kinds", nullable=True),
-    Key("side", "choice", "the side that has to change something; null if neither", nullable=True, choices=("client", "server")),
+    Key("side", "choice", "side that has to change something; null if neither does", nullable=True, choices=("client", "server")),
     Key("severity", "choice", "severity of the problem", choices=SEVERITIES),
     Key("confidence", "choice", "confidence in the finding", choices=CONFIDENCES),
     Key("title", "text", "summary in one line"),
@@ -102,8 +102,8 @@ KEYS = (
     Key("references", "objects", "standards and manuals that support the finding", item="a source", keys=REFERENCE),
     Key("display_filter", "text", "Wireshark display filter for the packets of the finding"),
     Key("fingerprint", "text", "equal for the same problem in different captures", pattern="^[0-9a-f]{16}$"),
-    Key("client_software", "packet text", "User-Agent of the client; null without one", nullable=True),
-    Key("server_software", "packet text", "Server field of the server; null without one", nullable=True),
+    Key("client_software", "packet text", "User-Agent of the client; null if there is none", nullable=True),
+    Key("server_software", "packet text", "value of the server's Server field; null if there is none", nullable=True),
     Key(
         "caused_by", "objects", "findings that caused this one; they are listed before it",
         item="another finding of the same capture", keys=CAUSE,
@@ -116,7 +116,7 @@ KEYS = (
     ),
     Key(
         "number", "whole",
-        "number of the finding for `show --finding`, which counts excluded findings, too; null in live JSON Lines",
+        "number of the finding for `show --finding`, counting excluded findings, too; null in live JSON Lines",
         nullable=True, least=1,
     ),
 )  # fmt: skip

@@ -71,7 +71,7 @@ UNJUDGED: dict[str, Ending] = {
     "closed-unused": Ending("connections", "closed by the server as soon as it was open, and no data was captured"),
     "head-unfinished": Ending("exchanges", "the head of the request never ended"),
     "after-close-announced": Ending(
-        "exchanges", "sent after a response that announced the close, so the client has to repeat it"
+        "exchanges", "the request was sent after a response that announced the close, so the client has to repeat it"
     ),
     "no-answer": Ending("exchanges", "no answer yet when the capture ended"),
     "request-stopped": Ending(
@@ -234,9 +234,10 @@ class Report:
     scan_exchanges: Callable[[], pl.LazyFrame] = field(default=partial(_empty_table, "exchanges"))
     scan_captures: Callable[[], pl.LazyFrame] = field(default=partial(_empty_table, "captures"))
     forgotten: dict[str, pl.DataFrame] = field(default_factory=dict[str, "pl.DataFrame"])
-    """The counts of rows of "connections" and "exchanges" that were dropped during a long live capture, by table.
+    """The rows of "connections" and "exchanges" that were dropped during a long live capture, counted in groups, by table.
+
     Each value is a data frame with one row per group of dropped rows: the values that the group has in common, and the number of
-    rows (column `rows`).
+    dropped rows (column `rows`).
     """
     totals: dict[str, RuleTotal] = field(default_factory=dict[str, RuleTotal])
     """The totals by rule, including findings that are not in the report because of a limit, a baseline or the configuration.

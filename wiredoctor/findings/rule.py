@@ -30,7 +30,7 @@ def threshold_name(constant: str) -> str:
 
 
 def _value(text: str) -> int:
-    """Return a quantity as a whole number: times in nanoseconds, others in the unit that the text names."""
+    """Convert a quantity such as "30 ms" to a whole number: a time in nanoseconds, any other quantity in the unit of the text."""
     number, _, unit = text.partition(" ")
     return round(float(number) * _UNITS.get(unit, 1))
 
@@ -136,20 +136,20 @@ class Rule(NamedTuple):
     (the exchange before this one on its connection), "connection", "endpoint" (the server) and "front" (the exchange of a
     gateway's client for which this one was made; if both candidates are of one rule, the other one must have ended first).
     unexplained: the kinds to which explained_by does not apply.
-    caused_by: like explained_by, but both candidates are reported, and the cause comes first. In both, "rule/" means candidates
-    of the rule without a kind. caused_by has no scopes "time", "previous" and "front", but four others: "tries" (the cause is
-    about a request or connection that a gateway made to serve this exchange), "until" (same exchange; the client did not read
-    until the server closed), "wait" (same exchange, or a request that the gateway made to serve it; the cause took
-    most of the candidate's wait) and "wait-behind" (as "wait", but only for requests that the gateway made).
+    caused_by: like explained_by, but both candidates are reported, and the cause comes first. In explained_by and caused_by,
+    "rule/" means candidates of the rule without a kind. caused_by has no scopes "time", "previous" and "front", but four others:
+    "tries" (the cause is about a request or connection that a gateway made to serve this exchange), "until" (same exchange; the
+    client did not read until the server closed), "wait" (same exchange, or a request that the gateway made to serve it; the cause
+    took most of the candidate's wait) and "wait-behind" (as "wait", but only for requests that the gateway made).
     summary: the rule has one finding per endpoint or capture, reported at the end. Otherwise its findings are events, each of
-    which is final once its evidence was read.
+    which is final once its evidence has been read.
     timeless: packet order and sequence numbers alone prove the finding, so it holds even if the capture's clock was set back. A
     tuple names the kinds to which this applies.
     absence: the proof includes something that is not in the capture (a response, an ACK, a close, a packet within a pause). If
     packets were dropped, the missing packet may have existed, so confidence is medium at most.
-    ends: the rule explains why a request got no response, a message was truncated, or a connection ended. Three things can be
-    explained by a finding, and are then not listed as "not judged": an exchange and the later ones on its connection, a
-    connection, or all connections of an endpoint.
+    ends: the rule explains why a request got no response, a message was truncated, or a connection ended. A finding
+    explains an exchange and the later ones on its connection, a connection, or all connections of an endpoint. Whatever a
+    finding explains is not listed as "not judged".
     any_order: the result does not depend on the order of rows in the tables, or in the result of `find` that `judge` receives.
     Many rows can then be streamed in any order, which takes less memory.
     symptom: what a user notices, for the list of rules; Markdown.
@@ -193,7 +193,7 @@ Candidates of one rule with the same connection and frame are duplicates; the fi
 Optional columns:
 `severity`, `title` and `message`: replace those of the rule. `addition`: a sentence appended to the message. `events`: the number
 of occurrences, if not one.
-`silent`: true if another candidate is reported instead of this one, which may still explain other candidates.
+`silent`: true if another candidate is reported instead; the silent candidate may still explain other candidates.
 `until_end`: true if the candidate lasts until the end of the capture only because nothing ended it. Such a candidate is dropped
 if packets were dropped between its `start` and `end`.
 `user_agent`: the User-Agent of the client, empty if the client sends none; for candidates that have no connection.

@@ -114,7 +114,7 @@ def findings(
     report: Report, page: Page, *, rule: str | None = None, severity: str | None = None, confidence: str | None = None,
     connection: int | None = None,
 ) -> Findings:  # fmt: skip
-    """Return one row per finding, in report order. `severity` and `confidence` select findings of this level or higher."""
+    """Return one row per finding, in report order. `severity` and `confidence` are the lowest levels to return."""
     if connection is not None:
         _check_connection(report, connection)
     chosen = [

@@ -77,7 +77,7 @@ class Archive:
 
     def find(self, name: str) -> str:
         """Return the path of a capture. Raise Refused, with the same text for missing files and files outside the folders."""
-        refusal = Refused("there is no such capture in the folders of this server; list_captures lists them")
+        refusal = Refused("there is no such capture in the folders of this server; list_captures lists the captures")
         if "\0" in name or len(name) > 4096:
             raise refusal
         for path in self._candidates(name):

@@ -53,7 +53,7 @@ class Answer(TypedDict):
 
     note: str
     incomplete: NotRequired[
-        Annotated[list[str], Field(description="parts of the capture that were not read, and packets missing from it")]
+        Annotated[list[str], Field(description="parts of the capture that were not read, and packets missing from the capture")]
     ]
 
 
@@ -110,7 +110,7 @@ class Server(TypedDict):
     requests: int
     failed: Annotated[int, Field(description="requests that failed according to the findings")]
     unanswered: Annotated[int, Field(description="requests without a final response")]
-    incomplete: Annotated[int, Field(description="responses below 500 that were cut off")]
+    incomplete: Annotated[int, Field(description="responses with a status below 500 that were cut off")]
     status_4xx: int
     status_5xx: int
     server_time: ServerTime
@@ -134,7 +134,9 @@ class Diagnosis(Answer, Paged):
     seconds_lost: Seconds
     findings: list[Cause]
     servers: Annotated[list[Server], Field(description="requests, failures and response times of the worst servers")]
-    failed_responses: Annotated[list[str], Field(description="responses with status 500 or above by server, with known reasons")]
+    failed_responses: Annotated[
+        list[str], Field(description="responses with status 500 or above by server, and the known reasons")
+    ]
     not_judged: list[str]
     limits_reached: list[str]
     not_analysed: list[str]

@@ -27,7 +27,7 @@ REJECTIONS = (400, 408, 411, 413, 414, 417, 421, 426, 429, 431)
 15.5, RFC 6585), not because of the resource that it requests.
 """
 FINAL = 200
-"""The lowest status code of a final response. Lower codes are interim responses, except 101 (Switching Protocols)."""
+"""The lowest status code of a final response. Lower codes are those of interim responses, except 101 (Switching Protocols)."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -55,9 +55,9 @@ class ServerAnswers(NamedTuple):
     """The final responses of a server endpoint.
 
     `server`: None stands for all servers that a long live capture could not count individually, because there were too many.
-    `classes`: the number of responses by class, such as "2xx". `hidden`: the number of responses, by status of 500 or above, that
-    a gateway received in its last attempt for a client's request, although the client got no server error. Requests with a
-    gateway-error finding are not counted.
+    `classes`: the number of responses by class, such as "2xx". `hidden`: the number of server errors (500 or above), by
+    status, that a gateway received in its last attempt for a client's request, although the client got no server error. Requests
+    with a gateway-error finding are not counted.
     """
 
     server: str | None

@@ -18,7 +18,7 @@ _LIVE = ("live: ", "run: ")
 _STANDARD_INPUT = "-"
 _PLACEHOLDER = "CAPTURE"
 _ESCAPED_BYTE = r"x[89a-f][0-9a-f]"
-"""A pattern for a byte that is not UTF-8, as reports write it in a file name, without its backslash: xe9 in caf\\xe9.pcap."""
+"""A pattern for a byte that is not UTF-8, as reports escape it in a file name, without the backslash: xe9 in caf\\xe9.pcap."""
 _HAS_ESCAPED_BYTE = Regex(rf"\\{_ESCAPED_BYTE}")
 _OTHER_BACKSLASH = Regex(rf"\\(?!{_ESCAPED_BYTE})")
 

@@ -137,7 +137,7 @@ class Coverage(NamedTuple):
 
     @property
     def hidden(self) -> dict[int, int]:
-        """The number of responses of 500 or above, by status, that servers behind gateways sent and that reached no client."""
+        """The number of responses from servers behind gateways that reached no client, by status of 500 or above."""
         return dict(sorted(_sums(one.hidden for one in self.servers).items()))
 
     @property
@@ -303,7 +303,7 @@ def _reason(reason: str, report: Report) -> str:
 
 
 def _subject_of(rule: Checked) -> TableSubject:
-    """Return what a row represents in the table that a rule reads, such as "connections"."""
+    """Return what the rows of the table that a rule reads first represent, such as "connections"."""
     from wiredoctor.tables import RULE_TABLES
 
     return RULE_TABLES[rule.table].subject

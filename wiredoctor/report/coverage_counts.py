@@ -28,8 +28,8 @@ def count_connections(report: Report) -> dict[str, int]:
 def _marked_connections(report: Report) -> pl.LazyFrame:
     """Return the connections with the column `explained`: true if a finding about a failure explains the connection's end.
 
-    A finding about many connections names a client, a server or both. Such a finding explains the ends of the connections with
-    these names that were never established, or were reset without having carried data.
+    A finding about many connections names a client, a server or both. Such a finding explains the end of each connection of
+    these hosts that was never established, or that was reset without having carried data.
     """
     key = ["capture", "connection"]
     rows = report.scan_connections()

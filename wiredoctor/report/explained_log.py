@@ -91,8 +91,8 @@ class _Findings:
     def of(self, one: CapturedExchange) -> list[Finding]:
         """Return the findings about an exchange, then the findings about its connection that overlap the exchange in time.
 
-        If the connection leads to a gateway, these include findings about the gateway's exchanges with upstream servers for this
-        connection.
+        If the connection leads to a gateway, the result includes findings about exchanges that the gateway had with upstream
+        servers to serve requests on this connection.
         """
         first = self._starts[one.capture]
         begin, end = (one.start - first) / SECOND, (one.end - first) / SECOND

@@ -18,8 +18,8 @@ def reaches_level(report: Report, least: Least, selected: Collection[str] = ()) 
     """Return whether the report makes the command fail.
 
     The command fails if `fails` is true for one of the findings. If `least` is "any", the command also fails if packets were
-    dropped, or if `unexplained` reports something. This may be an exchange without a complete response, a failed
-    connection, or a status of 500 or above that no finding explains.
+    dropped, or if `unexplained` returns anything: exchanges without a complete response, failed connections, or statuses of 500
+    or above that no finding explains.
     """
     if any(fails(one, least, selected) for one in report.findings):
         return True

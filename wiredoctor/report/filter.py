@@ -93,7 +93,7 @@ class Filter(NamedTuple):
 
     @property
     def by_clock(self) -> bool:
-        """True if the begin or the end of the time span was not given in seconds since the first packet."""
+        """True if the beginning or the end of the time span is given, but not in seconds since the first packet."""
         return any(bound is not None and bound.base != "first packet" for bound in (self.begin, self.end))
 
     def __str__(self) -> str:

@@ -171,7 +171,7 @@ def _concerns(
     """Return whether a finding concerns the requested part of the report.
 
     The result is true for findings that name no connection, client or server. A finding about an exchange in `active` concerns
-    the requested time span even if its packets are outside of it.
+    the requested time span even if its packets are outside of that span.
     """
     if f.connection is None and f.client is None and f.server is None:
         return True

@@ -52,7 +52,7 @@ class Group:
 
     @cached_property
     def worst(self) -> Finding:
-        """The most expensive finding; among equally expensive findings, the one that was seen first."""
+        """The finding with the longest delay; among findings with equal delays, the one that was seen first."""
         return min(self.findings, key=lambda f: (-(f.delay or 0.0), f.first_seen_time, f.first_seen))
 
     @cached_property

@@ -41,7 +41,7 @@ _UNREADABLE = ("tls", "http2")
 """Protocols whose connections may carry HTTP that cannot be read. Only their stalls and connection attempts are judged."""
 
 _OTHER = ("the only connection carries neither HTTP/1.x nor TLS", "each of the {} connections carries neither HTTP/1.x nor TLS")
-"""Clauses for captures without HTTP and TLS, in which all connections carry other data: for one connection, and for several.
+"""Clauses for captures with neither HTTP nor TLS, in which all connections carry other data: for one connection, and for several.
 
 Stalls and connection attempts of these connections are judged.
 """
@@ -200,7 +200,7 @@ def _finding_or_health(report: Report, groups: Sequence[Group], reach: Coverage,
     if report.delay >= WORTH_TELLING:
         lost = _time_lost(report, judged or groups, reach)
         if doubts and all(group.worst.severity == "note" for group in groups):
-            # failures come first, because lost time with notes only may be intended
+            # failures come first, because the time lost may be intended if only notes report it
             errors = join_words(unexplained(reach) + rejections(reach.answers))
             return f"{errors[:1].upper()}{errors[1:]}; {lost}{scope}."
         return f"{lost}{doubts}{scope}."

@@ -61,7 +61,7 @@ def _height(rows: pl.LazyFrame) -> int:
 
 
 def _conditions(report: Report, table: TableName, wanted: Filter, choice: RowChoice) -> Iterator[tuple[str, int, str]]:
-    """Yield, for each condition: its option, the number of rows that meet it, and a sentence about the values that rows have."""
+    """Yield, for each condition: its option, the number of rows that meet it, and a sentence about the values in the rows."""
     if wanted.hosts or wanted.names:
         hosts = [*wanted.hosts, *(name for name in wanted.names if name not in wanted.hosts)]
         part = Filter(hosts=wanted.hosts, names=wanted.names)

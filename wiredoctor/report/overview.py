@@ -40,7 +40,7 @@ class Row:
 
     `host`: the server, or the client or capture of a problem without a server. `other_paths`: the number of paths besides `path`.
     `first_seen`: the time of day or, in a capture without times of day, the time since the first packet. `first_seen_to_seconds`:
-    the same without the year and the fraction of a second. `mark`: a word that distinguishes the problem from others with the
+    that time without the year and without fractional seconds. `mark`: a word that distinguishes the problem from others with the
     same severity, rule, host and path, such as "(mid-message)".
     """
 

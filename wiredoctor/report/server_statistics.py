@@ -41,7 +41,7 @@ FEWEST = {"p50": 3, "p95": 20, "p99": 100}
 EXACT_TIMES = 100_000
 """The maximum number of exchanges for exact percentiles.
 
-With more, times are rounded down to a microsecond, so that more of them are equal and are counted together.
+If there are more, times are rounded down to a microsecond, so that more times are equal and can be counted together.
 """
 
 _MICROSECOND = SECOND // 1_000_000
@@ -293,7 +293,7 @@ def _rows(report: Report, exchanges: pl.LazyFrame, connections: pl.LazyFrame, by
     group.
     """
     own = c("request_host") if by is Grouping.host else _method_and_path() if by is Grouping.path else None
-    narrow = exchanges.select(  # before the joins, which copy each column
+    narrow = exchanges.select(  # before the joins, because a join copies every column
         *_KEY, "exchange", c("request_host").alias("host"), *_flags(), *([] if own is None else [own.alias("own")])
     )
     if (judged := _judged(report)) is None:

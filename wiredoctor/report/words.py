@@ -12,7 +12,7 @@ __all__ = ["SECOND", "clean", "count", "duration", "duration_or_dash", "join_wor
 
 
 def clean(text: str) -> str:
-    r"""Escape text for terminals: controls, format characters and lone surrogates become \xNN or \uNNNN."""
+    r"""Escape text for terminals: control characters, format characters and lone surrogates become \xNN or \uNNNN."""
     if text.isprintable():
         return text
     return "".join(ch if ch.isprintable() else _escape(ord(ch)) for ch in text)
@@ -65,7 +65,7 @@ def part_of(number: int, whole: int, noun: str) -> str:
 
 
 def join_words(parts: Sequence[str], last: str = "and") -> str:
-    """Join words as in a sentence: "a", "a and b", "a, b and c". `last`: the word before the last one."""
+    """Join words as in a sentence: "a", "a and b", "a, b and c". `last`: the conjunction, "and" or "or"."""
     return f" {last} ".join(part for part in (", ".join(parts[:-1]), *parts[-1:]) if part)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from wiredoctor.text.regex import Regex
 
 SENT = "\ue002"
-"""The character that stands for a `*` from a packet while a text is masked, because a `*` then means a masked part."""
+"""A placeholder for a `*` that was sent, used while a text is being masked, because masking itself inserts `*`."""
 
 _QUALITY = r"(?:[ \t]*;[ \t]*q=[01](?:\.[0-9]{0,3})?)?"
 _TYPE = r"(?:\*|application|audio|font|image|message|model|multipart|text|video)"

@@ -77,7 +77,7 @@ def mask_for_people(mask: Callable[[str], str], text: str) -> str:
 
 
 def escape_around_masks(text: str) -> str:
-    """Escape a text like `printable`, but keep each MASK in it."""
+    """Escape a text as `printable` does, but keep each MASK in it."""
     return MASK.join(map(printable, text.split(MASK)))
 
 
@@ -131,7 +131,7 @@ _LINK = Regex(
     r"|(?:accept[-_]?)?invit(?:e|ation)s?|unsub(?:scribe)?|opt[-_]?out|magic(?:[-_]?links?)?|login[-_]?link|one[-_]?time[-_]?login",
     re.IGNORECASE,
 )
-"""Matches path segments such as `verify` in links sent by mail, in which the next segment is a secret."""
+"""Matches path segments such as `verify`: in links sent by mail, the segment after such a segment is a secret."""
 
 _PLAIN = Regex(r"[A-Za-z._-]*|v[0-9]{1,2}")
 """Matches path segments that are not redacted even after a segment that matches _LINK: plain words, file names and versions."""
@@ -165,7 +165,7 @@ def identity_target(target: str) -> str:
     """Return a request target in the form that fingerprints and `[[ignore]]` entries use: keys and links in its path are not
     masked.
 
-    This form must never change, because the findings in existing baselines would no longer match.
+    This form must never change: otherwise, findings would no longer match existing baselines.
     """
     return _masked_target(target, _identity_path)
 

@@ -36,7 +36,7 @@ def use_utc(utc: bool) -> None:
 
 
 def is_utc() -> bool:
-    """Return whether the time zone for all texts in this thread was chosen to be UTC."""
+    """Return whether `use_utc` chose UTC for the texts in this thread."""
     return _UTC.get()
 
 

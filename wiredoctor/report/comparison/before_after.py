@@ -12,7 +12,7 @@ from wiredoctor.report.words import count, duration, shorten
 HEADINGS = {
     "new": "New",
     "stayed": "Stayed",
-    "not-seen-again": "Not seen again (may not be fixed)",
+    "not-seen-again": "Not seen again (may still exist)",
     "fixed": "Fixed",
 }
 ENDPOINT_HEADINGS = ("endpoint", "before", "median", "p95", "after", "median", "p95", "difference", "")
@@ -76,7 +76,8 @@ _STATUS = {"not-seen-again": "not seen again"}
 def _too_few(changes: Changes) -> str:
     both = max(min(one.exchanges_before, one.exchanges_after) for one in changes.endpoints)
     return (
-        f"too few exchanges to compare times (an endpoint needs {LEAST_TIMES} before and after, and none has more than {both:,})"
+        f"too few exchanges to compare times (an endpoint needs {LEAST_TIMES} in each capture; "
+        f"none has more than {both:,} in both)"
     )
 
 

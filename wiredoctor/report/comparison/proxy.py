@@ -21,7 +21,7 @@ def page(result: Proxied, *, everything: bool = False, quiet: bool = False) -> I
     yield Title(headline(result))
     if result.offset is not None:
         ahead = "ahead of" if result.offset >= 0 else "behind"
-        yield Line(f"The clock of the back is {duration(abs(result.offset))} {ahead} that of the front.")
+        yield Line(f"The clock at the back is {duration(abs(result.offset))} {ahead} the clock at the front.")
     if result.apart:
         yield Line("This difference is large: if the captures were made at different times, this comparison is invalid.")
     yield Heading("Time at the proxy and at the server")

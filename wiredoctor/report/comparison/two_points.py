@@ -74,7 +74,7 @@ def headline(result: TwoPoints) -> str:
         text = "No packet was lost between the points" if not maybe else "No packet is known to be lost between the points"
     else:
         text = f"{count(total, 'packet')} {_was(total)} lost between the points, {ways}"
-    trip = f". The shortest round trip between them is {duration(result.clock.round_trip)}" if result.clock else ""
+    trip = f". The shortest round trip between the points is {duration(result.clock.round_trip)}" if result.clock else ""
     return f"{text}{unsure}{trip}."
 
 
@@ -140,7 +140,7 @@ def _remarks(way: Way) -> Iterator[str]:
             for n, text in (
                 (way.ack_lost, "the ACK was lost between the points"),
                 (way.ack_late, "the ACK took too long"),
-                (way.ack_beyond, f"the ACK was lost or late beyond the {way.sender}'s point"),
+                (way.ack_beyond, f"the ACK was lost or delayed beyond the {way.sender}'s point"),
                 (way.ack_not_sent, "the ACK left after the retransmission"),
             )
             if n
@@ -162,7 +162,7 @@ def _remarks(way: Way) -> Iterator[str]:
         segments = f"{count(way.resegmented, 'segment')} {_was(way.resegmented)}"
         yield f"{to}: {segments} split or joined on the way (segmentation offload)."
     if way.outside:
-        outside = f"{count(way.outside, 'packet')} passed before or after the other capture"
+        outside = f"{count(way.outside, 'packet')} passed while the other point was not capturing"
         yield f"{to}: {outside} and {_was(way.outside)} not counted."
     if way.hops:
         yield f"{to}: {count(way.hops, 'router')} between the points, according to the time to live."
@@ -175,7 +175,7 @@ def _waiting(waiting: Waiting) -> Line:
         f"median {duration(seen.median)} at the client's point, of which {duration(beyond.median)} passed at or "
         f"beyond the server's point and {duration(between.median)} between the points.",
         None,
-        (f"95 % are below {duration(seen.p95)}, {duration(beyond.p95)} and {duration(between.p95)}",)
+        (f"In this order, 95 % are below {duration(seen.p95)}, {duration(beyond.p95)} and {duration(between.p95)}",)
         if waiting.exchanges >= _ENOUGH
         else (),
     )

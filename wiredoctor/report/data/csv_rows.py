@@ -58,7 +58,7 @@ def _join_fields(value: pl.Expr, dtype: pl.Struct) -> pl.Expr:
 
 
 def _harmless(texts: pl.Series) -> pl.Series:
-    """Apply `csv.harmless` to the texts that need it, so that spreadsheets do not take them for formulas."""
+    """Apply `csv.harmless` to the texts that begin like a formula, or that are not printable ASCII."""
     signs = "".join(f"\\x{ord(sign):02x}" for sign in FORMULA)
     needs = texts.str.contains(rf"^[{signs}]|[^\x20-\x7e]").fill_null(value=False)
     if not needs.any():

@@ -122,7 +122,7 @@ def _store_messages(report: Report, places: Mapping[str, int], spool: Spool, *, 
 
 
 def _add_ranges(ranges: Ranges, capture: int, batch: pl.DataFrame, part: str, *, bodies: bool) -> None:
-    """Add the ranges for one message of each row to `ranges`: all header sections first and then, with `bodies`, all bodies.
+    """Add the ranges of one message per row to `ranges`: first all header sections and then, with `bodies`, all bodies.
 
     `part`: "request" or "response". A body that is too long gets an empty range.
     """

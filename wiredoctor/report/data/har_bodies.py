@@ -1,4 +1,4 @@
-"""Decode bodies for HAR: without chunk framing, decompressed, as text or base64."""
+"""Decode bodies for HAR: remove chunk framing, decompress the content, and convert it to text or base64."""
 
 from __future__ import annotations
 

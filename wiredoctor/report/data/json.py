@@ -248,7 +248,7 @@ def worst_servers(report: Report, most: int) -> list[dict[str, Any]]:
 
 
 def server(one: ServerStatistics, by: Grouping) -> dict[str, Any]:
-    """Return the statistics of a server, or of another group of exchanges, as a JSON object. Times are in seconds."""
+    """Return the statistics of one group of exchanges, such as those of a server, as a JSON object. Times are in seconds."""
     return {
         "by": by.value,
         "name": printable(one.key),

@@ -20,7 +20,8 @@ from wiredoctor.tables import TABLES
 _ROWS_AT_ONCE = 1 << 11
 """The number of rows that are converted to text at once.
 
-Each call of Polars takes as long as 200 rows. Larger blocks take more memory: the text of a row has about 1,000 bytes.
+A call of Polars takes as long as the conversion of 200 rows. Larger blocks take more memory: the text of a row has about 1,000
+bytes.
 """
 
 _KEY = ["capture", "connection", "exchange"]

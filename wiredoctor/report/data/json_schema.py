@@ -103,7 +103,7 @@ CAPTURE = _object(
     files=_list(
         _text("name of a file, as given or found in a folder"), "the files that were read as one capture; empty for a single file"
     ),
-    duplicates=_integer("duplicate copies of packets, which were not analyzed"),
+    duplicates=_integer("duplicate packets, which were not analyzed"),
     translations=_list(
         _object(
             "connections to a server that were captured before and after address translation (NAT)",
@@ -160,7 +160,7 @@ SERVER = _object(
     requests=_integer("captured requests"),
     failed=_integer("requests that failed according to the findings, as in the headline, including findings that were left out"),
     unanswered=_integer("requests without a final response"),
-    incomplete=_integer("responses below 500 that were cut off"),
+    incomplete=_integer("responses with a status below 500 that were cut off"),
     status_4xx=_integer("responses with a status of 400 to 499"),
     status_5xx=_integer("responses with a status of 500 or above"),
     server_time=_object(
@@ -200,7 +200,9 @@ NOT_JUDGED = _object(
     waited=_or_null(
         _seconds("time from the last packet of the exchange to the end of the capture; null unless the client was still waiting")
     ),
-    idle=_or_null(_seconds("time without data before the server cut a WebSocket or a response; otherwise null", least=0)),
+    idle=_or_null(
+        _seconds("time without data before the server cut a WebSocket, a tunnel or a response; otherwise null", least=0)
+    ),
 )
 
 CONNECTION = _object(
@@ -209,7 +211,7 @@ CONNECTION = _object(
     id=_integer("connection id, equal to tcp.stream"),
     client=_text("client endpoint, address:port", pattern=ENDPOINT),
     server=_text("server endpoint, address:port", pattern=ENDPOINT),
-    packets=_integer("packets of both directions, without duplicate copies"),
+    packets=_integer("packets of both directions, without duplicates"),
     client_bytes=_integer("payload bytes from the client, each counted once"),
     server_bytes=_integer("payload bytes from the server, each counted once"),
     first_frame=_integer("first packet", 1),
@@ -244,8 +246,8 @@ def _message(meaning: str, first: dict[str, Schema], last: dict[str, Schema]) ->
         last_frame=_or_null(_integer("frame number of the packet that supplied the message's last missing byte", 1)),
         start=_or_null(_seconds("time of the message's first byte, since the first packet of the capture")),
         end=_or_null(_seconds("time of the message's last missing byte, since the first packet of the capture")),
-        head_bytes=_or_null(_integer("start line and header section with the empty line, in bytes")),
-        body_bytes=_or_null(_integer("captured content, without chunk framing, in bytes")),
+        head_bytes=_or_null(_integer("size of start line and header section in bytes, with the empty line")),
+        body_bytes=_or_null(_integer("size of the captured content in bytes, without chunk framing")),
         framing=_one_of("how the end of the message is determined, RFC 9112 section 6.3", FRAMINGS),
         **last,
     )
@@ -291,7 +293,7 @@ EXCHANGE = _object(
         response=_or_null(_seconds("response end - response start")),
         stalled=_list(
             _object("a finding that delayed this exchange", rule=_text("rule"), delay=_seconds("delay of the finding", least=0)),
-            "findings that delayed this exchange; their delays are part of the other three times",
+            "findings that delayed this exchange; their delays are included in `request`, `server` and `response`",
         ),
         limited=_list(
             _object(
@@ -301,9 +303,9 @@ EXCHANGE = _object(
                     "or the path, which includes slow start, congestion control and all other causes",
                     tuple(LIMITS),
                 ),
-                time=_seconds("duration of this limit", least=0),
+                time=_seconds("total time of this limit", least=0),
             ),
-            "what limited the transfer in each round trip, for bodies of at least one second and 40 segments; otherwise empty",
+            "the limits on the transfer, each with its time; empty if the body took less than 1 s or has fewer than 40 segments",
         ),
     ),
     gateway=_or_null(
@@ -323,7 +325,7 @@ EXCHANGE = _object(
                     connection=_integer("connection id"),
                     exchange=_or_null(_integer("index of the exchange; null for a connection without a request")),
                 ),
-                "attempts of the gateway to forward this exchange, in order; empty if the role is back",
+                "attempts of the gateway to forward this request, in order; empty if the role is back",
             ),
             front=_or_null(
                 _object(
@@ -381,7 +383,7 @@ _SUMMARY = _object(
                 "what was checked: connections with this protocol (seen in both directions), or the captures themselves", SUBJECTS
             ),
             connections=_integer("number of connections"),
-            exchanges=_integer("number of their HTTP exchanges"),
+            exchanges=_integer("number of HTTP exchanges on these connections"),
             families=_list(_text("name of a family"), "families whose applicable rules all ran"),
             rules=_list(_text("name of a rule"), "rules that ran although their family did not run completely"),
         ),
@@ -401,7 +403,9 @@ _SUMMARY = _object(
         "requests of the capture", count=_integer("number"), answered=_integer("number of requests with a final response")
     ),
     responses=_list(
-        _object("final responses", status_class=_text("class of their status: 2xx, 3xx, ..."), count=_integer("number", 1)),
+        _object(
+            "final responses", status_class=_text("status class of the responses: 2xx, 3xx, ..."), count=_integer("number", 1)
+        ),
         "number of final responses by status class",
     ),
     server_errors=_list(
@@ -458,7 +462,7 @@ def schema() -> Schema:
             summary=_SUMMARY,
             limits=_list(_text("what was omitted, and the limit"), "limits of wiredoctor that this analysis reached"),
             answers=_list(ANSWERS, "final responses by server, servers with most failures first"),
-            servers=_list(SERVER, f"requests, failures and response times by server, the worst {MAX_SERVERS:,} first"),
+            servers=_list(SERVER, f"requests, failures and response times of the {MAX_SERVERS:,} worst servers, worst first"),
             not_judged=_list(
                 NOT_JUDGED, "exchanges and connections that ended abnormally without a finding, the worst reasons first"
             ),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def write(result: ExplainedLog, report: Report, out: Sink) -> None:
-    """Write one JSON object with the list `lines`, one element per line. Times are RFC 3339 in UTC, durations seconds."""
+    """Write one JSON object with the list `lines`, one element per line. Times are RFC 3339 in UTC; durations are in seconds."""
     offset = result.matches.offset
     log = {
         "name": printable(result.name),

@@ -90,7 +90,7 @@ def chosen(groups: list[Group], connections: LimitedRows, names: list[str]) -> l
 
 
 def read(report: Report, places: list[Place], exchanges: LimitedRows, names: list[str]) -> Packets:
-    """Read the graphs of the connections in `places`, and the bursts of response bodies that arrived in several bursts."""
+    """Read the graphs of the connections in `places`, and the bursts of response bodies that have more than one."""
     found = Packets()
     graphs = {place: Graph(*place, (Lane(), Lane())) for place in places}
     bodies = _streamed_bodies(exchanges, names)

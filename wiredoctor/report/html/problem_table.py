@@ -15,8 +15,8 @@ from wiredoctor.report.words import clean, duration
 class ProblemRow(NamedTuple):
     """A problem in the table.
 
-    `number`: the number of the problem's card. `first_time`: when the problem was first seen (RFC 3339). `first_seen`: the same
-    in seconds since the first packet. `delay`: the seconds lost. `lost`: the same as text.
+    `number`: the number of the problem's card. `first_time`: when the problem was first seen (RFC 3339). `first_seen`: that
+    time in seconds since the first packet. `delay`: the seconds lost. `lost`: the time lost, as text.
     """
 
     number: int

@@ -118,7 +118,7 @@ class Section:
 
     @property
     def other_occurrences(self) -> str:
-        """The heading above the list of all occurrences but the worst."""
+        """The heading above the list of all occurrences except the worst."""
         number = len(self.others) + self.not_listed
         return "The other occurrence" if number == 1 else f"The other {number:,} occurrences"
 

@@ -16,7 +16,7 @@ UNMASKED = "the following bytes are shown as sent, without masking"
 _SHOWN = [chr(code) if 0x20 <= code < 0x7F else f"\\x{code:02x}" for code in range(256)]
 _LINES = re.compile(rb"[^\n]*\n?")
 _PIECE = 4096
-"""The minimum number of bytes per line when data without line ends is broken into lines."""
+"""The minimum number of bytes per line when data without line breaks is divided into lines."""
 
 
 class Window(NamedTuple):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 _WINDOW, _WINDOWS = 1 << 16, 4
-"""The number of bytes of the spool that are read at once, and the number of these windows that are kept in memory.
+"""The size in bytes of a window, which is the part of the spool that is read at once, and the number of windows kept in memory.
 
 Several windows are kept, because header sections and bodies of both directions are read alternately.
 """

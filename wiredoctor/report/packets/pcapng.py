@@ -29,7 +29,7 @@ _LONGEST = 4_000
 """The maximum length of a comment in characters. Longer comments are cut."""
 
 _SHORTEST_WAIT = 1e-6
-"""The minimum wait, in seconds, between two frames of a finding that a comment mentions."""
+"""The minimum time, in seconds, that a comment mentions as the wait between two frames of a finding."""
 
 
 class _Note(NamedTuple):

@@ -157,7 +157,7 @@ def follow(access: PacketAccess, connection: int) -> Iterator[Run | Hole]:
 
 
 def _events(portion: Portion) -> Iterator[tuple[dict[str, Any], bytes | None]]:
-    """Yield rows in frame order: each stream piece with its bytes, and each ACK of uncaptured data with None."""
+    """Yield pairs in frame order: (stream piece, its bytes), or (ACK of data that was not captured, None)."""
     pieces = portion.tables["pieces"].select(PIECE).sort("frame", "offset", maintain_order=True)
     acks = portion.tables["segments"].filter(pl.col("acked_unseen") > 0).select(_ACK).sort("frame")
     waiting = acks.to_dicts()[::-1]

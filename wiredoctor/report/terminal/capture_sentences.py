@@ -27,7 +27,7 @@ def incomplete(report: Report, most: int = MAX_INCOMPLETE) -> list[str]:
 
 
 def _at_most(most: int, sentences: Sequence[str], noun: str, others: str) -> list[str]:
-    """Return the first `most` sentences. If there are more, add `others`, with their number and `noun` in place of {}."""
+    """Return the first `most` sentences. For more, add `others`, in which the number of the other sentences replaces {}."""
     rest = len(sentences) - most
     return [*sentences[:most], *([others.format(count(rest, noun))] if rest > 0 else [])]
 
@@ -46,8 +46,8 @@ def unordered(captures: Iterable[CaptureSummary]) -> list[str]:
     If there are too many captures, the last sentence counts the others.
     """
     lines = [
-        f"{capture.file} is not in time order, so its packets were sorted: frame numbers are those of the file that "
-        "reordercap IN OUT writes, connection numbers those of the file itself."
+        f"{capture.file} is not in time order, so its packets were sorted: frame numbers are those in the output "
+        "of reordercap IN OUT, but connection numbers are those of the file itself."
         if capture.sorted and not capture.clock_steps
         else f"{capture.file} is not in time order: its timestamps go backward {_times(capture.clock_steps)}, and its packets "
         "were sorted between these jumps. Frame numbers count packets in this order, which is not that of reordercap. "

@@ -14,7 +14,7 @@ REUSED = "reused"
 """The case in which the request was not the first one on its connection."""
 
 CAUSE = "cause"
-"""The case of a rule that finds the cause of the problem that the preceding rule reports."""
+"""The case in which a rule finds the cause of what the preceding rule reports."""
 
 _QUOTES = "cause first"
 """The words that precede the rules of a message in error_messages.txt if the message quotes a more specific message."""
@@ -41,8 +41,7 @@ class Message(NamedTuple):
     `software`: the program or library that prints the messages; "" if many do. `said`: the texts of the messages, in the notation
     of the file. `means`: their meaning. `cases`: the rules that explain the messages; empty if no rule does. `source`: where
     the maker of the software documents or prints the messages, or "". `read`: how the source was verified (s, d, i or u, as
-    explained in the file) or "". `quotes`: whether the messages quote a more specific
-    message.
+    explained in the file) or "". `quotes`: whether the messages quote a more specific message.
     """
 
     software: str

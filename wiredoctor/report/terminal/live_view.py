@@ -45,8 +45,8 @@ class LiveStatus(Protocol):
 class Running:
     """A problem during a live capture.
 
-    `worst`: the most expensive finding. `count`: the number of findings. `delay`: the seconds lost; None if no finding has a
-    delay.
+    `worst`: the finding with the longest delay. `count`: the number of findings. `delay`: the seconds lost; None if no finding
+    has a delay.
     """
 
     worst: Finding

@@ -58,12 +58,15 @@ def write(result: ExplainedLog, report: Report, writer: TerminalWriter, *, slow:
 
 def _headline(result: ExplainedLog, inside: list[ExplainedLine], slow: float) -> str:
     if not inside:
-        return f"No line of {result.name} from the time of the capture has a status of 5xx or took {duration(slow)} or longer."
+        return (
+            f"No line of {result.name} from the time of the capture has a status of 5xx "
+            f"or a duration of at least {duration(slow)}."
+        )
     found = sum(bool(one.findings) for one in inside)
     matched = sum(one.match.exchange is not None for one in inside)
     return (
-        f"{count(len(inside), 'line')} of {result.name} {'has' if len(inside) == 1 else 'have'} a status of 5xx or took "
-        f"{duration(slow)} or longer: {found:,} with a finding, {matched - found:,} with an exchange but no finding, "
+        f"{count(len(inside), 'line')} of {result.name} {'has' if len(inside) == 1 else 'have'} a status of 5xx or a "
+        f"duration of at least {duration(slow)}: {found:,} with a finding, {matched - found:,} with an exchange but no finding, "
         f"{len(inside) - matched:,} without an exchange."
     )
 
@@ -138,7 +141,10 @@ def _request(line: LogLine) -> str:
 def _not_explained(result: ExplainedLog, outside: int) -> list[str]:
     lines: list[str] = []
     if outside:
-        lines.append(f"{count(outside, 'line')} of this kind {'is' if outside == 1 else 'are'} not from the time of the capture.")
+        lines.append(
+            f"{count(outside, 'line')} with such a status or duration {'is' if outside == 1 else 'are'} "
+            "from before or after the capture."
+        )
     if result.log.unknown:
         first = f"line {result.log.first_unknown}" + (" is the first" if result.log.unknown > 1 else "")
         lines.append(f"{count(result.log.unknown, 'line')} could not be read as an access log: {first}.")

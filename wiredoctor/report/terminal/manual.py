@@ -146,7 +146,7 @@ def _write_page(writer: TerminalWriter, entry: Entry) -> None:
 
 
 def _write_others(writer: TerminalWriter, heading: str, entries: Mapping[str, Entry]) -> None:
-    """Write a heading, then one line for each rule. `entries`: the rules by the text that names the rule in its line."""
+    """Write a heading, then one line for each rule. `entries`: the rules; a key is the text that names the rule in its line."""
     if not entries:
         return
     writer.blank()

@@ -27,7 +27,7 @@ _STATUS = 2.0
 """The weight of a status code, which says more about the rule than other words."""
 
 _LEAST = 0.4
-"""The minimum score of a rule, relative to the best one. Rules with a lower score are not shown."""
+"""The minimum score of the rules that are shown, as a fraction of the best score."""
 
 _SAME = (
     (r"\bkeep alives?\b", "keepalive"),

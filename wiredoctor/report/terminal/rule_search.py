@@ -33,7 +33,7 @@ LEAST_COMPLAINT = 12
 """The number of characters that a matching description must exceed to rank above a shorter error message."""
 
 LONGEST_QUESTION = 7
-"""The maximum number of words of a question. For a question, all of its words are used to rank rules, even if some of them are a
+"""The maximum number of words of a question. Rules are ranked by all words of a question, even if some of these words form a
 known phrase.
 """
 

@@ -27,7 +27,7 @@ SHORTEST_IDLE = 1.0
 Shorter idle times may be equal by chance.
 """
 SAME_IDLE_SHARE, SAME_IDLE, EARLY = 0.01, 0.02, 0.3
-"""The tolerance for equal idle times, as in the rule idle-cut: this share of the time, plus this many seconds.
+"""The tolerance for equal idle times, as in the rule idle-cut: the share SAME_IDLE_SHARE of the time, plus SAME_IDLE seconds.
 
 For three or more idle times, the tolerance is at least EARLY seconds, because nginx and HAProxy may close this much earlier.
 """
@@ -36,7 +36,9 @@ _BROWSERS = tuple(
     rf"\b{name}[/ ][\d.]+" for name in ("Edge?", "OPR", "FxiOS", "Firefox", "CriOS", "Chrome", "MSIE", "Trident", "Safari")
 )
 
-"""Browsers whose User-Agent begins with Mozilla, the rarer ones first, because each also names the browsers that it imitates."""
+"""Patterns for browsers whose User-Agent begins with Mozilla. Rarer browsers come first, because each User-Agent also names the
+browsers that this browser imitates.
+"""
 
 SECRETS = "This report contains secrets: nothing in it is masked (--show-secrets)."
 """The first line of a report without redaction."""

@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 _LEFT_OUT_FIRST = ("lost to", "req/conn", "conns", "p99", "fail%", "4xx", "5xx", "p95", "name", "p50")
 _ONLY_WITH_VALUES = ("fail%", "no conn", "4xx", "5xx", "p50", "p95", "p99", "max", "lost to")
 _LEAST_KEY = {Grouping.server: 21, Grouping.client: 21, Grouping.host: 28, Grouping.path: 32}
-"""The minimum width of the first column in characters: enough for an IPv4 address with a port, and to recognize a host or a path.
-"""
+"""The minimum width of the first column in characters: enough for an IPv4 address with a port, or to recognize a host or path."""
 _READABLE_NAME, _LEAST_NAME = 18, 10
 """Two minimum widths of the column `name`. The smaller one applies if leaving out other columns does not make enough room."""
 
@@ -81,7 +80,7 @@ def write(
     forwarded = forwarded_requests(report)
     totals = _totals(statistics, len(shown), by, forwarded, order, overall_statistics(report) if forwarded else None)
     if by in {Grouping.host, Grouping.path} and (unusable := sum(unusable_connections(report).values())):
-        totals += f"; {count(unusable, 'connection')} failed before a request (wiredoctor servers shows to which servers)"
+        totals += f"; {count(unusable, 'connection')} failed before a request (for the servers, see wiredoctor servers)"
     more = max((_fitting_names(one, fields["name"].width, paper)[1] for one in shown), default=0) if "name" in fields else 0
     legends = (
         (_FAILED, any(one.failed for one in shown)),
@@ -131,7 +130,7 @@ def _names(one: ServerStatistics) -> list[str]:
 
 
 def _fitting_names(one: ServerStatistics, room: int, paper: Terminal) -> tuple[str, int]:
-    """Return a text with as many names as fit and the number of the omitted ones ("a.example +2"), and this number.
+    """Return a text with the names that fit and the number of omitted names ("a.example +2"), and that number separately.
 
     At least one name is returned, shortened if necessary. If there are none, return "" and 0.
     """
@@ -244,5 +243,8 @@ def _totals(
     failures = (f", {failed:,} failed" if failed else "") + (f"; {count(errors, 'response')} with 5xx" if errors else "")
     apart = ""
     if of_clients is not None:
-        apart = f"; {of_clients.failed:,} of {count(of_clients.requests, 'request')} failed if each counts once, as in analyze"
+        apart = (
+            f"; {of_clients.failed:,} of {count(of_clients.requests, 'request')} failed "
+            "if each request counts once, as in analyze"
+        )
     return f"{groups}{more}; {count(requests, 'request')}{twice}{failures}{apart}"

@@ -78,7 +78,7 @@ class Axis {
     return true;
   }
 
-  // The wheel zooms with Ctrl, and moves with Shift or sideways. Otherwise, the page scrolls.
+  // Zooms if the wheel turns with Ctrl; moves if it turns with Shift or sideways. Otherwise, the page scrolls.
   wheel(event, box) {
     if (event.ctrlKey || event.metaKey) this.zoom(Math.exp(-event.deltaY * 0.004), this.at((event.clientX - box.left) / box.width));
     else if (event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY)) this.pan((event.shiftKey ? event.deltaY || event.deltaX : event.deltaX) / box.width);

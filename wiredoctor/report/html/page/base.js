@@ -41,7 +41,7 @@ function narrow(mask, fits) {
   for (let row = 0; row < mask.length; row++) if (mask[row] && !fits(row)) mask[row] = 0;
 }
 
-// Returns a mask of the rows in which a column contains the text `part`. Each different word is examined only once.
+// Returns a mask of the rows in which a column contains the text `part`. Each distinct word is examined only once.
 function containing(columns, part) {
   const mask = new Uint8Array(columns[0].at.length);
   for (const column of columns) {
