@@ -24,7 +24,7 @@ longer to start than most queries take.
 """
 
 _DEFERRED = ("hashlib", "importlib.metadata")
-"""Modules that Polars needs only for Iceberg tables, so `main` defers them. With their own imports, they cost 6 MB and 40 ms."""
+"""Modules that Polars needs only for Iceberg tables. `main` defers their import, which would take 6 MB and 40 ms."""
 
 added_variables: list[str] = []
 """The environment variables that `main` has set. Programs that `wiredoctor run` starts do not get them."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 _LEAST_DIGITS = 4
-"""The minimum number of digits of a fingerprint that --finding accepts; reports show eight of its digits."""
+"""The minimum number of digits of a fingerprint that --finding accepts; reports show eight digits."""
 
 Findings = Annotated[
     str | None,

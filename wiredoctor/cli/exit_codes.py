@@ -53,7 +53,7 @@ class _WaitingFile(io.FileIO):
 def open_streams() -> None:
     """Make standard output and standard error usable.
 
-    A stream that the shell closed (>&-) is replaced by /dev/null. Writes to any other stream wait while a pipe is full.
+    A stream that the shell closed (>&-) is replaced by /dev/null. A write to any other stream waits while its pipe is full.
     """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)

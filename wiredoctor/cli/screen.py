@@ -1,4 +1,4 @@
-"""Show findings during a live capture: on a screen that is redrawn if there is a terminal, otherwise as lines or JSON Lines."""
+"""Show findings during a live capture: on a terminal as a screen that is redrawn, otherwise as lines or JSON Lines."""
 
 from __future__ import annotations
 

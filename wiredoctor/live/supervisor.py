@@ -257,7 +257,7 @@ def _forward(control: _Control, child: int) -> bool:
 
 
 def _stay(listener: int | None, control: _Control) -> None:
-    """Serve the processes that the program left running: let their reported calls continue until all of them have ended.
+    """Serve the processes that the program left running: let their reported calls continue until all these processes have ended.
 
     Meanwhile, also send the reports that were not sent earlier.
     """

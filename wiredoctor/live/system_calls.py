@@ -1,4 +1,4 @@
-"""Refuse system calls that an analysis does not need (seccomp(2)): Linux on x86-64 and 64-bit ARM.
+"""Refuse system calls that an analysis does not need (seccomp(2)). This works on Linux on x86-64 and 64-bit ARM.
 
 Landlock does not cover these calls. Even without capabilities, a process may change the mode of its user's files, connect to its
 user's sockets, and signal its user's other processes or change their limits. It may also write into the input of its terminal,

@@ -101,6 +101,9 @@ class Process:
         return code
 
     def complaint(self) -> str:
-        """Return what the process wrote to standard error. If a signal killed it, the signal replaces an incomplete last line."""
+        """Return what the process wrote to standard error.
+
+        If a signal killed the process, the signal replaces the last line, which may be incomplete.
+        """
         said = self.said.rpartition("\n")[0] if self._killed else self.said
         return f"{said}\n{self._killed}"

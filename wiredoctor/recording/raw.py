@@ -224,7 +224,7 @@ class _Tap:
                 self._dropped += not (self._loopback and address[2] == _OUTGOING)
 
     def count_drops(self) -> int:
-        """Return the total number of dropped packets, adding up the kernel's counter, which the kernel resets at each reading."""
+        """Return the total number of dropped packets. Each reading resets the kernel's counter, so the values are added up."""
         with contextlib.suppress(OSError):
             _, dropped = struct.unpack("=II", self.socket.getsockopt(_SOL_PACKET, _STATISTICS, 8))
             self._dropped += dropped

@@ -323,7 +323,7 @@ class Recorder:
         self._asked_for_drops.clear()
         self._stop_at, self._kill_at, self._nap_until = _NEVER, _NEVER, 0.0
         if isinstance(source, Stream) and not self._reason:
-            early = f"{self._request.stream_name} ended before a capture began"
+            early = f"{self._request.stream_name} ended before the header of a capture arrived"
             self._stop(*(("end", "") if source.has_header else ("backend", early)))
         if self._reason:
             return

@@ -1,6 +1,6 @@
 """Read a capture that another program is writing, as a backend: pcap or pcapng from an open file.
 
-This backend does not capture itself. Therefore it has no interfaces of this machine, reports no drops on request, and has
+Another program captures, not this backend. Therefore it has no interfaces of this machine, reports no drops on request, and has
 timestamps of another clock.
 """
 
@@ -67,7 +67,7 @@ class Stream:
             blocks.add(self._first)
             return
         if not is_pcap(self._first):
-            raise StreamError("it is neither a pcap nor a pcapng file (compressed ones must be unpacked first)")
+            raise StreamError("it is neither a pcap nor a pcapng file (unpack a compressed capture first)")
         pcap = self._pcap or PcapStream(0)
         self._pcap = pcap
         packets = pcap.feed(data if pcap.has_data else self._first)

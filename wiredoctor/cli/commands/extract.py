@@ -53,8 +53,8 @@ def extract(
 ) -> int:
     """Extract complete connections, or the smallest capture in which an analysis still reports the chosen finding.
 
-    Packets are copied unchanged with everything they contain: share them with care, or add --anonymize. Finding numbers are those
-    of analyze with the same rules.
+    Packets are copied unchanged with everything they contain: share them with care, or add --anonymize. A finding has the same
+    number as in the report of analyze with the same rules.
     """
     if (finding is None) == (not connection):
         raise UsageError("specify --finding N (see wiredoctor analyze) or --connection ID (see wiredoctor connections)")

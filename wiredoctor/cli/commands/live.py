@@ -43,7 +43,7 @@ LOOK = 1.0
 
 
 _ENDS = ("stopped", "duration", "packets", "end")
-"""The reasons why a capture ended (Session.ended) that are not failures."""
+"""The values of Session.ended that are not failures: the reasons for a normal end of the capture."""
 
 
 class LiveFormat(StrEnum):
@@ -141,7 +141,7 @@ def live(
     none of these applies.
     """
     if os.name != "posix":
-        raise UsageError("live needs Linux or macOS: capture with Wireshark, and analyze the file")
+        raise UsageError("wiredoctor live needs Linux or macOS: capture with Wireshark, and analyze the file")
     from wiredoctor.live import start
 
     use_utc(shared.utc)
@@ -150,7 +150,7 @@ def live(
     filter = with_ports(filter, port)
     files = outputs(shared.output, [write] if write else [])
     if needs_packets(file.format for file in files) and (write is None or ring is not None):
-        raise UsageError("-o: a report that copies packets needs all of them: add --write FILE without --ring")
+        raise UsageError("-o: a report that copies packets needs every packet: add --write FILE without --ring")
     check_copies(files, [], merge=False, only_findings=only_findings)
     local = [option for option, value in (("--buffer", buffer), ("--backend", backend)) if value is not None]
     order = capture_order(

@@ -124,8 +124,8 @@ class _Sides:
     def answers(self) -> Iterator[OwnAnswer]:
         """Yield the exchanges in which the client did not get the server's response.
 
-        These are errors that the server did not send in this form (no response, or a status of 500 or above), and responses with
-        another status than the server's.
+        In these exchanges, the client got an error (no response, or a status of 500 or above) that the server did not send in
+        this form, or a response with a status other than the server's.
         """
         owner = self.found.front
         order = np.argsort(owner, kind="stable")

@@ -20,10 +20,9 @@ MAX_PREFIXES = 20
 
 LEAST_KINDS = 2
 LEAST_REQUESTS = 3
-"""The minimum number of different targets, and of requests, that must match after a path prefix is replaced.
+"""The minimum number of different targets or of requests that must match after a path prefix is replaced.
 
-Either number is enough. Fewer matches may be a coincidence, because requests cannot be matched by time while the clock difference
-is unknown.
+Fewer matches may be a coincidence, because requests cannot be matched by time while the clock difference is unknown.
 """
 
 Kind = tuple[str, str]

@@ -101,8 +101,8 @@ def _set_directions(a: Rows, b: Rows, partner: Array, pairs: int) -> Array:
     """Set `forward` of each packet: True if it passes the first point first. Return which pairs are turned (see Wire).
 
     Usually the client's packets pass the first point first. If the server's replies reach the first point before the second, the
-    first point is nearer to the server. One pair of captures may contain both kinds of connection, because both sides of a proxy
-    may pass the two points.
+    first point is nearer to the server. One pair of captures may contain both kinds of connection, because traffic from both
+    sides of a proxy may pass the two points.
     """
     rows = np.flatnonzero(partner != NOBODY)
     there = partner[rows]
@@ -123,8 +123,8 @@ def _set_directions(a: Rows, b: Rows, partner: Array, pairs: int) -> Array:
 def _clock(a: Rows, b: Rows, partner: Array, begun: int) -> list[clocks.Line]:
     """Return lines that map one clock to the other. `begun`: the start of the second capture minus that of the first (ns).
 
-    The lines are fitted to packets that are unique in both captures, because the matches of such packets are certain. If no
-    line fits, return one with the median difference, whose `gap` is NaN.
+    The lines are fitted to packets that are unique in both captures, because the matches of such packets are certain. If no line
+    fits, return a line with the median difference and a `gap` of NaN.
     """
     rows = np.flatnonzero(partner != NOBODY)
     rows = rows[np.argsort(a.time[rows], kind="stable")]

@@ -28,9 +28,9 @@ NOBODY = -1
 class Rows:
     """The packets of paired connections in one capture.
 
-    `row`: the packet's row in the Point. `pair`: the index of its connection in Pairs. `seq`, `ack`: its numbers, converted to
-    those of the first capture. `key`: a hash of the fields that identify it. `time`: in ns, by the clock of this capture.
-    `forward`: True if it passes the point of the first capture first.
+    `row`: the packet's row in the Point. `pair`: the index of its connection in Pairs. `seq`, `ack`: its sequence and
+    acknowledgment numbers, converted to those of the first capture. `key`: a hash of the fields that identify it. `time`: in ns,
+    by the clock of this capture. `forward`: True if it passes the point of the first capture first.
     """
 
     row: Array

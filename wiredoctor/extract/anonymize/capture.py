@@ -103,7 +103,7 @@ def read_original(access: PacketAccess) -> Original:
 
 
 def _unwrap(decoded: pl.DataFrame, others: list[tuple[dict[str, Any], bytes, str]]) -> Iterator[Packet | str]:
-    """Yield the packet inside the tunnel of each packet in `others`, or the reason in `others` if it cannot be parsed.
+    """Yield, for each packet in `others`, the packet inside its tunnel or, if that cannot be parsed, the reason in `others`.
 
     `others`: for each packet, its row of the table `records`, its data, and the reason why it was not parsed. `decoded`: the
     table `packets`.
