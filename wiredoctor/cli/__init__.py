@@ -14,7 +14,7 @@ _LIBRARIES = {
     "OPENBLAS_NUM_THREADS": "1",
     "POLARS_ENGINE_AFFINITY": "in-memory",
 }
-"""Environment settings for libraries, applied before they load unless the user has set them.
+"""Environment variables that configure libraries. `main` sets those that the user has not set, before the libraries load.
 
 jemalloc, the allocator of Polars, is set to use one arena and to return free memory after 1 s. The default of four arenas per
 processor needs more memory, because the peaks of all arenas add up. Returning memory at once would make a run 10 % slower.

@@ -69,7 +69,7 @@ class Lines:
         self._again: dict[ProblemKey, Finding] = {}
 
     def _report_lag(self, status: LiveStatus) -> None:
-        """Print a note if the analysis lags far behind the capture, at most one per minute."""
+        """Print a note if the analysis lags far behind the capture, but at most one note per minute."""
         now = time.monotonic()
         if status.lag >= LONG and now >= self._next_word:
             from wiredoctor.report.terminal.live_view import lag_text
@@ -119,7 +119,7 @@ class Lines:
 
 
 class JsonLines(Lines):
-    """Prints each finding as a JSON object when it becomes final. At the end, it prints the other findings and the summary."""
+    """Prints each finding as a JSON object when the finding becomes final, and at the end the other findings and the summary."""
 
     def __init__(self, *, quiet: bool) -> None:
         super().__init__(quiet=quiet)

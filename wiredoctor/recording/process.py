@@ -103,7 +103,7 @@ class Process:
     def complaint(self) -> str:
         """Return what the process wrote to standard error.
 
-        If a signal killed the process, the signal replaces the last line, which may be incomplete.
+        If a signal killed the process, a line about the signal replaces an incomplete last line.
         """
         said = self.said.rpartition("\n")[0] if self._killed else self.said
         return f"{said}\n{self._killed}"

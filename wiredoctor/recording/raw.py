@@ -31,7 +31,7 @@ _TURN = 1000
 """The maximum number of packets read from one socket before other sockets and events are served."""
 
 _LAST_TURN = 2.0
-"""The maximum time in seconds for reading the packets left in the sockets after a stop. The rest counts as dropped."""
+"""The maximum time in seconds for reading the packets left in the sockets after a stop. Unread packets count as dropped."""
 
 _COUNTING = 1.0
 """The maximum time in seconds for counting packets that were not read after a stop. It is enough for a million packets."""

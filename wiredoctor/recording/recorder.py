@@ -337,7 +337,7 @@ class Recorder:
             self._resume()
 
     def _report_problem(self, text: str, *, counts: bool) -> None:
-        """Report why nothing is captured at the moment. If `counts` is true and the backend failed too often, stop."""
+        """Report why nothing is captured at the moment. With `counts`, this counts as a failure; stop if there were too many."""
         if counts and self._backend.ended_too_often():
             self._stop("backend", f"{text} (this happened repeatedly)")
         else:

@@ -73,7 +73,7 @@ BothSides = Annotated[
     typer.Option("--both-sides", help="Compare CLIENT and SERVER, two captures of the same traffic at two points of its path."),
 ]
 Proxy = Annotated[
-    bool, typer.Option("--proxy", help="With --both-sides: compare FRONT and BACK of a proxy, or one capture of both.")
+    bool, typer.Option("--proxy", help="With --both-sides: compare FRONT and BACK of a proxy, which may be in one capture.")
 ]
 OutputOption = Annotated[
     list[str] | None,
@@ -122,8 +122,8 @@ def compare(
 ) -> int:
     """Compare two captures.
 
-    Reports what was fixed, what is new, and what got slower. With --both-sides, reports on which part of the path, or on which
-    side of a proxy, time and packets were lost.
+    Reports what was fixed, what is new, and what got slower. With --both-sides, reports where time and packets were lost: on
+    which part of the path, or on which side of a proxy.
 
     Exit codes: 0 success; 1 --fail-on matched; 2 usage error, or something could not be read, unpacked or written; 3 internal
     error.

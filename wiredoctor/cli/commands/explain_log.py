@@ -118,7 +118,9 @@ def _unreadable(result: ExplainedLog) -> str:
     """Return the error message for a log in which no line has a known format."""
     log = result.log
     lines = f"{log.total:,} lines; the first is line {log.first_unknown}" if log.total > 1 else f"line {log.first_unknown}"
-    return f"{result.name}: no line has a known format ({lines}); --help lists the formats, --key names the keys of JSON lines"
+    return (
+        f"{result.name}: no line has a known format ({lines}); --help lists the formats, and --key names the keys of JSON lines"
+    )
 
 
 def _parse_keys(values: Iterable[str]) -> dict[str, str]:

@@ -63,8 +63,8 @@ InterfaceOption = Annotated[
         "--interface",
         "-i",
         metavar="IFACE",
-        help="Interface to capture on, such as lo or any (repeatable). Without it, live asks which one; --ssh and "
-        "--kubectl capture on all (any).",
+        help="Interface to capture on, such as lo or any (repeatable). If it is omitted, you can choose from a "
+        "list; --ssh and --kubectl capture on all interfaces (any).",
         autocompletion=interfaces,
         show_default=False,
     ),
@@ -119,7 +119,9 @@ def live(
     source: Source = None,
     interface: InterfaceOption = None,
     ssh: Ssh = None,
-    sudo: Annotated[bool, typer.Option("--sudo", help="With --ssh: run tcpdump there with sudo (no password).")] = False,
+    sudo: Annotated[
+        bool, typer.Option("--sudo", help="With --ssh: run tcpdump there with sudo, which must not ask for a password.")
+    ] = False,
     kubectl: Kubectl = None,
     image: Image = None,
     filter: options.CaptureFilter = None,

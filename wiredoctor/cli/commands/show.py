@@ -238,7 +238,7 @@ def _follow(report: Report, asked: ShowRequest, side: FollowedSide, color: optio
     from wiredoctor.cli.following import print_stream, write_raw
 
     if asked.connection is None:
-        raise UsageError("--follow: the finding has no single connection; choose one with --connection")
+        raise UsageError("--follow: the finding is not about a single connection; choose a connection with --connection")
     if raw:
         write_raw(report, asked, side.value)
     else:

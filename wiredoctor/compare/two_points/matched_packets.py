@@ -48,16 +48,22 @@ class Wire:
 
     @property
     def apart(self) -> int:
-        """The time in ns of the second capture's first packet minus that of the first capture's, by their own clocks."""
+        """The time (ns) of the second capture's first packet minus that of the first capture's, each by the capture's own clock."""
         return apart(self.one.first_time, self.two.first_time)
 
     def on_first(self, times: Array) -> Array:
-        """Convert times of the second capture to the clock of the first; each in ns since the first packet of its own capture."""
+        """Convert times of the second capture to the clock of the first.
+
+        The times are in ns since the first packet of the second capture, and in the result since that of the first.
+        """
         rough = times + self.apart
         return rough - self.ahead(rough - self.ahead(rough))
 
     def on_second(self, times: Array) -> Array:
-        """Convert times of the first capture to the clock of the second; each in ns since the first packet of its own capture."""
+        """Convert times of the first capture to the clock of the second.
+
+        The times are in ns since the first packet of the first capture, and in the result since that of the second.
+        """
         return times + self.ahead(times) - self.apart
 
     def delays(self, forward: bool) -> Array:

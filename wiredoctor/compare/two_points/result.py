@@ -61,7 +61,11 @@ class Delays:
 
 @dataclass(frozen=True)
 class Step:
-    """A clock step: from `elapsed` on (clock of the client's capture), the other clock is ahead by a further `by` seconds."""
+    """A step of one clock.
+
+    `elapsed`: the time of the step, by the clock of the client's capture. `by`: the number of seconds by which the other clock
+    is further ahead after the step.
+    """
 
     elapsed: float
     by: float
