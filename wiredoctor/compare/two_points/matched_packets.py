@@ -48,7 +48,7 @@ class Wire:
 
     @property
     def apart(self) -> int:
-        """The time (ns) of the second capture's first packet minus that of the first capture's, each by the capture's own clock."""
+        """The time (ns) of the second capture's first packet minus that of the first capture's, each by its own clock."""
         return apart(self.one.first_time, self.two.first_time)
 
     def on_first(self, times: Array) -> Array:
