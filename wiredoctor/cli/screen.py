@@ -126,7 +126,7 @@ class JsonLines(Lines):
         self._told = array("q")  # only the newest are kept: the final report of a long run lacks older findings, too
 
     def show(self, findings: Sequence[Finding], status: LiveStatus) -> None:
-        """Print one object per finding."""
+        """Print one JSON object per finding."""
         from wiredoctor.report.data import json
 
         self._report_lag(status)

@@ -233,7 +233,7 @@ class Session:
         least = 0 if ring is None else end - ring.files * ring.bytes
         if least > self._capture.records.position:
             if not self._lost:
-                news.notes.append("the analysis is so far behind that the ring overwrites unread packets: see --ring, --filter")
+                news.notes.append("the analysis lags so far that the ring overwrites unread packets: see --ring and --filter")
             self._lost += self._capture.skip(least)
         self._capture.close_before(end, self._analysis.needed_from())
 

@@ -61,7 +61,7 @@ _NOTICE = struct.Struct("=QII iIQ 6Q")
 _ANSWER = struct.Struct("=QqiI")
 
 _PORT_WITHIN = 0.02
-"""The maximum time in seconds to wait until the kernel assigns a port to a connecting socket. Usually it does so at once."""
+"""The maximum time in seconds to wait until the kernel assigns a port to a connecting socket. Usually there is no wait."""
 
 _IN, _IN6 = 16, 28
 """Lengths of struct sockaddr_in and sockaddr_in6 in bytes. sockaddr_in6 may lack its last field, the zone."""
@@ -103,7 +103,7 @@ class SocketCall(NamedTuple):
     """A copy of a socket whose local port may not be known yet. `event`: "connect" or "listen".
 
     `destination`: the address and port given to connect(2), if known. `time`: the time of the call in ns since 1970. `until`:
-    when to give up, in seconds of time.monotonic().
+    when to stop waiting for the port, in seconds of time.monotonic().
     """
 
     copy: socket.socket

@@ -108,8 +108,7 @@ _X32 = 0x40000000
 """The lowest system call number of the x32 interface of x86-64."""
 
 _Step = tuple[int, int, int, int]
-"""An instruction of a filter: its code, how many instructions to skip if its test is true, how many if it is false, and its
-value."""
+"""An instruction of a filter: its code, how many instructions to skip if true and how many if false, and its value."""
 
 
 class _Instruction(ctypes.Structure):

@@ -185,7 +185,7 @@ class _Tap:
         self._dropped = 0
 
     def shut(self) -> None:
-        """Make the socket accept no more packets; those already received can still be read."""
+        """Make the socket accept no more packets; packets already received can still be read."""
         nothing = ctypes.create_string_buffer(struct.pack("=HBBI", _BPF_RETURN, 0, 0, 0), 8)
         with contextlib.suppress(OSError):
             self.socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(nothing)))

@@ -157,7 +157,7 @@ def _check(inputs: list[str], *, both_sides: bool, proxy: bool, fail_on: list[Wo
     if fail_on and both_sides:
         raise UsageError("--fail-on cannot be combined with --both-sides")
     if len(inputs) != 2 and not (proxy and len(inputs) == 1):
-        many = "FRONT and BACK, or one capture of both" if proxy else "CLIENT and SERVER" if both_sides else "BEFORE and AFTER"
+        many = "FRONT and BACK, or one capture with both" if proxy else "CLIENT and SERVER" if both_sides else "BEFORE and AFTER"
         raise UsageError(f"compare takes {many}; {len(inputs)} given")
     if inputs.count("-") > 1:
         raise UsageError("only one of the inputs can be standard input")

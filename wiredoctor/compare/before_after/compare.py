@@ -90,7 +90,7 @@ def _importance(one: FindingChange) -> tuple[int, int, float, str, str, str]:
 
 
 def _change(mark: str, a: list[Finding], b: list[Finding], both: _Sides) -> FindingChange:
-    """Compare the findings with the fingerprint `mark`. `a`: those before the change. `b`: those after the change."""
+    """Return how the findings with fingerprint `mark` changed. `a`: the findings before the change. `b`: those after it."""
     first = (a or b)[0]
     counts = _hits(a), _hits(b)
     of, place, opportunities = _opportunities(first, counts, both)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from wiredoctor.compare.input import ProxySide
 
 MAX_HEADS = 1_000
-"""The maximum number of exchanges whose field names are compared, because reading header sections requires the packets."""
+"""The maximum number of exchanges whose field names are compared, because this requires reading their packets again."""
 
 Row = dict[str, Any]
 

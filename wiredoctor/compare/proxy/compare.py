@@ -146,7 +146,7 @@ class _Sides:
                 yield self._own(row, fate, words + again, last)
 
     def _fate(self, row: Row, last: Row) -> tuple[Fate, str] | None:
-        """Return how the server's response differs from the one at the front, as a Fate and a text; None if both are equal.
+        """Return how the server's response differs from the response at the front, as a Fate and a text; None if both are equal.
 
         `row`: the exchange at the front. `last`: the last exchange at the back that matches it.
         """

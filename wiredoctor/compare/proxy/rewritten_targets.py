@@ -71,7 +71,7 @@ def _renamed_kinds(front: Mapping[Kind, int], back: Mapping[Kind, int]) -> dict[
 
 
 def _commonest(front: Mapping[Kind, int], back: Mapping[Kind, int]) -> Prefix | None:
-    """Return the prefix replacement that explains the most targets; if there are several, the one with the most requests.
+    """Return the prefix replacement that explains the most targets; if several explain equally many, that with the most requests.
 
     Return None if no replacement explains enough targets or requests.
     """

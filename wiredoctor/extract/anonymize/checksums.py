@@ -1,4 +1,4 @@
-"""Update the checksums of changed packets: correct ones stay correct, wrong ones stay wrong."""
+"""Update the checksums of changed packets: correct checksums stay correct, and wrong checksums stay wrong."""
 
 from __future__ import annotations
 
