@@ -156,7 +156,7 @@ def _identity(finding: Finding) -> int:
 
 
 class Screen:
-    """A screen on the terminal that is redrawn repeatedly."""
+    """A terminal screen that is redrawn repeatedly."""
 
     def __init__(self, title: str, color: Color) -> None:
         from rich.console import Console

@@ -71,7 +71,7 @@ InterfaceOption = Annotated[
 ]
 Ssh = Annotated[
     str | None,
-    typer.Option("--ssh", metavar="HOST", help="Capture on HOST over SSH, with the tcpdump there.", show_default=False),
+    typer.Option("--ssh", metavar="HOST", help="Capture on HOST over SSH, with the tcpdump of that host.", show_default=False),
 ]
 Kubectl = Annotated[
     str | None,

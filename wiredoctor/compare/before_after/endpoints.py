@@ -1,4 +1,4 @@
-"""Compare the times of exchanges by endpoint, before and after."""
+"""Compare the times of exchanges by endpoint, before and after a change."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import numpy as np
 from wiredoctor.extract.anonymize.frames import Frame
 
 _WRONG = 0x5555
-"""A wrong checksum is replaced with the correct one XOR this number, so it stays wrong."""
+"""A wrong checksum is replaced with the correct checksum XOR this number, so it stays wrong."""
 
 
 def ones_complement_sum(data: bytes) -> int:
