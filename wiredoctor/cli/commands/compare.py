@@ -202,7 +202,9 @@ def _both_sides(inputs: list[str], asked: CompareInput, *, proxy: bool, everythi
     if proxy:
         comparison = _compare_proxy(reports, asked, everything=everything)
         if comparison is None:
-            raise UsageError("no exchange was captured on both sides of a proxy: no request at the front matches a request at the back")
+            raise UsageError(
+                "no exchange was captured on both sides of a proxy: no request at the front matches a request at the back"
+            )
         return comparison
     points = two_points(collect_capture(reports[0]), collect_capture(reports[1]), __version__)
     if not points.connections and (comparison := _compare_proxy(reports, asked, everything=everything, surely=True)) is not None:

@@ -12,7 +12,7 @@ _TOKEN = re.compile(rb"[A-Za-z0-9]+|[\x80-\xff]+|[^\t\n\r -\xff]+|\x7f+")
 _SIGNS = bytes(ord("-") if b in b"!#$^`|~{}[]\\'" else b for b in range(256))
 """A table for bytes.translate that turns characters into `-` if HTTP syntax does not need them (RFC 9110 section 5.6.2).
 
-These characters may be part of a secret.
+The replaced characters may be part of a secret.
 """
 
 _CLASSES = (string.digits, string.ascii_lowercase)
