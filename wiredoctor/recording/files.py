@@ -22,7 +22,7 @@ _NUMBERS = 99_999
 """The highest number in the file names of a ring. The numbers have five digits, and then restart at 1."""
 
 _MAX_INCOMPLETE = 1000
-"""The limit below which the numbers in the names of incomplete captures stay."""
+"""The number in the name of an incomplete capture is less than this."""
 
 _CLOSES_WITHIN, _NAP = 1.0, 0.02
 """The maximum time in seconds to wait for the analysis to close a removed file, and the time between two checks.
