@@ -37,7 +37,7 @@ COMMANDS = {
     "connections": "List TCP connections, one per line.",
     "servers": "List servers with failures and response times.",
     "extract": "Extract the smallest capture that shows a finding.",
-    "compare": "Compare before and after, or two points of a path.",
+    "compare": "Compare before and after a change, or two points of a path.",
     "interfaces": "List capture interfaces and check permissions.",
     "rules": "List all rules.",
     "explain": "Show the manual page of a rule.",

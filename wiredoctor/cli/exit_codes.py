@@ -33,7 +33,7 @@ class Exit(IntEnum):
     INTERNAL = 3
     """An internal error."""
     INTERRUPTED = 130
-    """SIGINT ended the command. Other signals give 128 plus their number, as in a shell."""
+    """SIGINT ended the command. For other signals, the exit code is 128 plus the number of the signal, as in a shell."""
     BROKEN_PIPE = 141
     """Standard output was closed; a shell reports SIGPIPE with the same code."""
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from wiredoctor.pipeline import Budget
 
 SLOW_FROM = 50_000
-"""Above this number of packets, a warning is printed if the core is not compiled, because it then takes seconds longer."""
+"""Above this number of packets, a warning is printed if the core is not compiled: the analysis then takes seconds longer."""
 
 MAX_FILES = 65_536
 

@@ -29,7 +29,7 @@ ERROR = 0.01
 """The maximum probability that a comparison reports a difference that does not exist, for all endpoints together."""
 
 WORTH = 1_000_000
-"""The smallest difference in ns that is reported, because changes in the machine's load cause smaller differences."""
+"""The smallest difference in ns that is reported. Changes in the machine's load can cause smaller differences."""
 
 _EXACT = 4_000
 """The maximum number of hits for which `rates_differ` computes an exact probability; above it, an approximation is used."""

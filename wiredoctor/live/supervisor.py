@@ -28,7 +28,7 @@ NOT_FOUND, NOT_EXECUTABLE = 127, 126
 """The exit codes of a shell for a program that is not found, and for one that cannot be executed."""
 
 UNSUPPORTED = "unsupported"
-"""The name of the event that says that the kernel cannot report the calls.
+"""The name of the event that is sent if the kernel cannot report the calls.
 
 No `connect`, `attempt` or `listen` event follows it.
 """

@@ -18,7 +18,7 @@ _PIPE = 1 << 20
 """The capacity of the pipe in bytes. It is the amount of output that a backend can write before anything is read."""
 
 _SAID = 16_384
-"""The maximum number of bytes that are kept of standard error."""
+"""The maximum number of bytes of standard error that are kept."""
 
 
 def program(name: str) -> str | None:

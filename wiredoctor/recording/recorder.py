@@ -337,7 +337,8 @@ class Recorder:
             self._resume()
 
     def _report_problem(self, text: str, *, counts: bool) -> None:
-        """Report why nothing is captured at the moment. With `counts`, this counts as a failure; stop if there were too many."""
+        """Report why nothing is captured at the moment. With `counts`, this counts as a failure; after too many failures,
+        stop."""
         if counts and self._backend.ended_too_often():
             self._stop("backend", f"{text} (this happened repeatedly)")
         else:

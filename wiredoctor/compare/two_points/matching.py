@@ -127,8 +127,8 @@ def _starts(keys: Array) -> Array:
 def _in_order(expected: Array, seen: Array) -> list[tuple[int, int]]:
     """Match each time of the shorter of two sorted lists with a time of the longer one; return the pairs of indexes.
 
-    The order is kept, and the sum of the differences is minimal. In very long lists, each time is matched with the nearest
-    remaining one.
+    The order is kept, and the sum of the differences is minimal. In very long lists, every element is matched with the nearest
+    remaining element.
     """
     short, long = (expected, seen) if len(expected) <= len(seen) else (seen, expected)
     made = (_nearest if len(short) * len(long) > MAX_CELLS else _least)(short, long)
