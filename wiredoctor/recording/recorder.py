@@ -337,8 +337,7 @@ class Recorder:
             self._resume()
 
     def _report_problem(self, text: str, *, counts: bool) -> None:
-        """Report why nothing is captured at the moment. With `counts`, this counts as a failure; after too many failures,
-        stop."""
+        """Report why nothing is captured at the moment. With `counts`, count a failure, and stop after too many failures."""
         if counts and self._backend.ended_too_often():
             self._stop("backend", f"{text} (this happened repeatedly)")
         else:
