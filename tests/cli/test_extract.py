@@ -135,7 +135,7 @@ def test_a_description_that_needs_other_packets_is_not_called_unchanged(tmp_path
     assert "it also closed 3 other connections" in whole.message
     assert cut.message != whole.message
     assert "shows finding 1 of the capture: " in said
-    assert "its description differs, because it depends on packets that were left out" in said
+    assert "the finding's description differs, because it depends on packets that were left out" in said
 
 
 def test_one_frame_is_a_frame(tmp_path: Path) -> None:

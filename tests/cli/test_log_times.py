@@ -170,7 +170,7 @@ def test_a_missing_log_is_named_before_the_capture_is_read(capture: Path) -> Non
     assert call("explain-log", "missing.log", capture, code=2).startswith("wiredoctor: missing.log: ")
 
 
-@pytest.mark.parametrize(("text", "lines"), [("\nnot a log\n", "line 2"), ("one\ntwo\n\nthree", "3 lines, the first is line 1")])
+@pytest.mark.parametrize(("text", "lines"), [("\nnot a log\n", "line 2"), ("one\ntwo\n\nthree", "3 lines; the first is line 1")])
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_a_log_without_a_readable_line_is_an_error(capture: Path, tmp_path: Path, text: str, lines: str, form: str) -> None:
     log = tmp_path / "app.log"

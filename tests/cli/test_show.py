@@ -214,7 +214,7 @@ def test_a_finding_without_an_exchange_is_followed_from_the_beginning_to_the_end
     capture = str(find_recording("redis-two-writes-client.pcap"))
     found = next(f for f in as_json("analyze", capture)["findings"] if f["exchange"] is None and f["connection"] is not None)
     done = run("show", capture, "--finding", str(found["number"]), "--follow", "--color", "never").stdout
-    assert f"# finding {found['number']}: all of connection {found['connection']}, because it is not about" in done
+    assert f"# finding {found['number']}: all of connection {found['connection']}, because the finding is not about" in done
     whole = run("show", capture, "--connection", str(found["connection"]), "--follow", "--color", "never").stdout
     assert done.splitlines()[2:] == whole.splitlines()[1:]
     assert len(whole.splitlines()) > 2

@@ -122,8 +122,8 @@ def test_silence_of_a_stream_is_no_silence_on_the_wire(tmp_path: Path) -> None:
     ("data", "reason"),
     sweep(
         [
-            (b"", "ended before a capture began"),
-            (b"\xd4\xc3", "ended before a capture began"),
+            (b"", "ended before the header of a capture arrived"),
+            (b"\xd4\xc3", "ended before the header of a capture arrived"),
             (b"hello", "neither a pcap nor a pcapng"),
         ],
         lambda case: case[0] == b"hello",

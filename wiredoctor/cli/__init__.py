@@ -14,7 +14,7 @@ _LIBRARIES = {
     "OPENBLAS_NUM_THREADS": "1",
     "POLARS_ENGINE_AFFINITY": "in-memory",
 }
-"""Environment settings for libraries, applied before they load unless the user has set them.
+"""Environment variables that configure libraries. `main` sets those that the user has not set, before the libraries load.
 
 jemalloc, the allocator of Polars, is set to use one arena and to return free memory after 1 s. The default of four arenas per
 processor needs more memory, because the peaks of all arenas add up. Returning memory at once would make a run 10 % slower.
@@ -24,7 +24,7 @@ longer to start than most queries take.
 """
 
 _DEFERRED = ("hashlib", "importlib.metadata")
-"""Modules that Polars needs only for Iceberg tables, so `main` defers them. With their own imports, they cost 6 MB and 40 ms."""
+"""Modules that Polars needs only for Iceberg tables. `main` defers their import, which would take 6 MB and 40 ms."""
 
 added_variables: list[str] = []
 """The environment variables that `main` has set. Programs that `wiredoctor run` starts do not get them."""

@@ -37,7 +37,7 @@ COMMANDS = {
     "connections": "List TCP connections, one per line.",
     "servers": "List servers with failures and response times.",
     "extract": "Extract the smallest capture that shows a finding.",
-    "compare": "Compare before and after, or two points of a path.",
+    "compare": "Compare before and after a change, or two points of a path.",
     "interfaces": "List capture interfaces and check permissions.",
     "rules": "List all rules.",
     "explain": "Show the manual page of a rule.",
@@ -181,8 +181,8 @@ def with_command(words: list[str]) -> list[str]:
     """Return the arguments with the command first. If they name a capture but no command, insert `analyze`.
 
     --help or --version is returned alone if it comes first, or if there is neither a command nor a capture. Other options may
-    come before the command or the capture, and --no-pager anywhere. The arguments after `--` and those of `run` belong to another
-    program, so they stay unchanged.
+    come before the command or the capture; --no-pager may come anywhere. The arguments after `--` and those of `run` belong to
+    another program, so they stay unchanged.
     """
     own = words[: words.index("--")] if "--" in words else words
     if pager.OPTION in own and "run" not in own:

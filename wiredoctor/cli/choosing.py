@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 _LEAST_DIGITS = 4
-"""The minimum number of digits of a fingerprint that --finding accepts; reports show eight of its digits."""
+"""The minimum number of digits of a fingerprint that --finding accepts; reports show eight digits."""
 
 Findings = Annotated[
     str | None,
@@ -60,7 +60,7 @@ def check_connection(report: Report, capture: str, connection: int) -> None:
 
 
 def check_connections(report: Report, connections: Sequence[int]) -> None:
-    """Raise UsageError if one of the connection ids `connections` is in none of the captures."""
+    """Raise UsageError if a connection id in `connections` does not occur in any capture."""
     from wiredoctor.report.terminal.show import has_connection
 
     for connection in connections:

@@ -91,7 +91,7 @@ def check_configuration(source: Source, catalogue: Catalogue) -> Configuration:
 
 
 def _current_folder() -> Path:
-    """Return the current folder, or the root if it no longer exists."""
+    """Return the current folder or, if that folder no longer exists, the root folder."""
     try:
         return Path.cwd()
     except FileNotFoundError:

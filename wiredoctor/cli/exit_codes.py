@@ -33,7 +33,7 @@ class Exit(IntEnum):
     INTERNAL = 3
     """An internal error."""
     INTERRUPTED = 130
-    """SIGINT ended the command. Other signals give 128 plus their number, as in a shell."""
+    """SIGINT ended the command. For other signals, the exit code is 128 plus the number of the signal, as in a shell."""
     BROKEN_PIPE = 141
     """Standard output was closed; a shell reports SIGPIPE with the same code."""
 
@@ -53,7 +53,7 @@ class _WaitingFile(io.FileIO):
 def open_streams() -> None:
     """Make standard output and standard error usable.
 
-    A stream that the shell closed (>&-) is replaced by /dev/null. Writes to any other stream wait while a pipe is full.
+    A stream that the shell closed (>&-) is replaced by /dev/null. A write to any other stream waits while its pipe is full.
     """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)

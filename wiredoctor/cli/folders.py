@@ -1,4 +1,4 @@
-"""Write tables as files of a folder (-o tables/): Parquet or Arrow, one file per table, completely or not at all.
+"""Write tables as files in a folder (-o tables/): Parquet or Arrow, one file per table, completely or not at all.
 
 The rows of a table first go to temporary files, and are then written in one pass. Memory therefore holds only about MIN_ROWS rows
 of each table.

@@ -33,7 +33,7 @@ def print_stream(report: Report, asked: ShowRequest, side: str, paper: Terminal)
 
 
 def _about(report: Report, asked: ShowRequest) -> Iterator[str]:
-    """Yield lines that name the part of a connection that is printed for a finding, and the options that print other parts."""
+    """Yield lines about a finding: which part of its connection is printed, and which options print other parts."""
     from wiredoctor.report.ladder.build import places_behind
 
     if asked.finding is None:

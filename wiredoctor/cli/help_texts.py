@@ -72,7 +72,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "interfaces": (
         ("wiredoctor interfaces", "show where you can capture on this machine, and which permissions are missing"),
-        ("wiredoctor interfaces --format json", "print the same for a script"),
+        ("wiredoctor interfaces --format json", "print the interfaces and permissions as JSON, for a script"),
     ),
     "rules": (
         ("wiredoctor rules", "list all rules"),

@@ -188,7 +188,7 @@ def _start(command: list[str], name: str) -> Source:
 def _quote(word: str) -> str:
     """Quote a word for a shell.
 
-    If the word is already in single quotes, the result is shorter than that of shlex.quote.
+    A word that begins and ends with a single quote is quoted in a shorter form than by shlex.quote.
     """
     inner = word[1:-1]
     if word[:1] == word[-1:] == "'" and "'" not in inner:

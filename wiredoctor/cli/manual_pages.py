@@ -2,7 +2,7 @@
 
     python -m wiredoctor.cli.manual_pages FOLDER
 
-The build calls this (wiredoctor/core/build.py). The only dependency that it needs is typer. No command loads this module.
+The build runs this module (wiredoctor/core/build.py), which needs no package except typer. No command loads this module.
 """
 
 from __future__ import annotations

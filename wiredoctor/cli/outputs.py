@@ -105,7 +105,7 @@ def writable(path: Path, file: Path | None = None) -> Path:
 
 
 def write_each(files: Iterable[Output], write: Callable[[Output], None]) -> bool:
-    """Call `write` for every file and report failures. Return whether all succeeded."""
+    """Call `write` for every file and report failures. Return whether all files were written."""
     complete = True
     for file in files:
         try:

@@ -23,7 +23,7 @@ LESS = "FRX"
 _OPTIONS = {"LESS": LESS, "LV": "-c"}
 """Settings for pagers, applied unless the user has set them.
 
-They make the pager exit if one screen is enough, pass colors on, and not clear the screen.
+With them, the pager exits if one screen is enough, passes colors on, and does not clear the screen.
 """
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from wiredoctor.pipeline import Budget
 
 SLOW_FROM = 50_000
-"""Above this number of packets, a warning is printed if the core is not compiled, because this costs seconds."""
+"""Above this number of packets, a warning is printed if the core is not compiled: the analysis then takes seconds longer."""
 
 MAX_FILES = 65_536
 
@@ -93,7 +93,7 @@ def run(
     unread: list[str] | None = None,
     can_stop: bool = False,
 ) -> tuple[Report, bool]:
-    """Analyze captures. Return the filtered report on the readable ones, and whether all captures were read completely.
+    """Analyze captures. Return the filtered report on the readable captures, and whether all captures were read completely.
 
     Each unreadable input gets a line on standard error and in `unread`. Each reason why the report is incomplete gets a line on
     standard error. `budget`: disk space that is shared with other runs. `can_stop`: SIGINT only ends the reading of packets, and

@@ -1,4 +1,4 @@
-"""Show findings during a live capture: on a screen that is redrawn if there is a terminal, otherwise as lines or JSON Lines."""
+"""Show findings during a live capture: on a terminal as a screen that is redrawn, otherwise as lines or JSON Lines."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Lines:
         self._again: dict[ProblemKey, Finding] = {}
 
     def _report_lag(self, status: LiveStatus) -> None:
-        """Print a note if the analysis lags far behind the capture, at most one per minute."""
+        """Print a note if the analysis lags far behind the capture, but at most one note per minute."""
         now = time.monotonic()
         if status.lag >= LONG and now >= self._next_word:
             from wiredoctor.report.terminal.live_view import lag_text
@@ -119,14 +119,14 @@ class Lines:
 
 
 class JsonLines(Lines):
-    """Prints each finding as a JSON object when it becomes final. At the end, it prints the other findings and the summary."""
+    """Prints each finding as a JSON object when the finding becomes final, and at the end the other findings and the summary."""
 
     def __init__(self, *, quiet: bool) -> None:
         super().__init__(quiet=quiet)
         self._told = array("q")  # only the newest are kept: the final report of a long run lacks older findings, too
 
     def show(self, findings: Sequence[Finding], status: LiveStatus) -> None:
-        """Print one object per finding."""
+        """Print one JSON object per finding."""
         from wiredoctor.report.data import json
 
         self._report_lag(status)
@@ -156,7 +156,7 @@ def _identity(finding: Finding) -> int:
 
 
 class Screen:
-    """A screen on the terminal that is redrawn repeatedly."""
+    """A terminal screen that is redrawn repeatedly."""
 
     def __init__(self, title: str, color: Color) -> None:
         from rich.console import Console

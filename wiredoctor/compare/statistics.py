@@ -29,7 +29,7 @@ ERROR = 0.01
 """The maximum probability that a comparison reports a difference that does not exist, for all endpoints together."""
 
 WORTH = 1_000_000
-"""The smallest difference in ns that is reported, because changes in the machine's load cause smaller differences."""
+"""The smallest difference in ns that is reported. Changes in the machine's load can cause smaller differences."""
 
 _EXACT = 4_000
 """The maximum number of hits for which `rates_differ` computes an exact probability; above it, an approximation is used."""
@@ -122,8 +122,8 @@ def _verdict(difference: float, before: float, tolerance: float, *, sure: bool) 
 def all_on_one_side(hits: int, there: int, elsewhere: int) -> float:
     """Return the probability that chance alone puts all `hits` on the same side.
 
-    There were `there` chances for a hit on that side, and `elsewhere` chances on the other side. This is Fisher's one-sided
-    test (1922) for equal rates. If `hits` exceeds `there`, only `there` hits count.
+    `there`: the number of chances for a hit on that side. `elsewhere`: the number of chances on the other side. The test is
+    Fisher's one-sided test (1922) for equal rates. If `hits` exceeds `there`, only `there` hits count.
     """
     hits = min(hits, there)
     if hits <= 0 or there <= 0:

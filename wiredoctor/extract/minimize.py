@@ -141,10 +141,11 @@ class Cutter:
         yield _frames(report, own | {*sent})
 
     def _circles(self, finding: Finding, own: set[int]) -> Iterator[list[int]]:
-        """Yield the frame numbers of more and more connections, because a finding may depend on connections besides `own`.
+        """Yield lists of frame numbers, each of more connections than the previous list.
 
-        The first list has the connections between the same client and server, the second all connections of the server, and the
-        third all connections. All lists include `own`, and a list that adds no connection is left out.
+        A finding may depend on connections besides `own`. The first list has the connections between the same client and server,
+        the second all connections of the server, and the third all connections. All lists include `own`, and a list that adds no
+        connection is left out.
         """
         report = self._whole.report
         rows = report.connections

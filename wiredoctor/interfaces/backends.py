@@ -118,7 +118,9 @@ def _advice(dumpcap: Backend, mine: Privileges, refused: str) -> tuple[str, ...]
     if not mine.bounding & NET_RAW:
         return ("This container or service lacks CAP_NET_RAW: start it with --cap-add=NET_RAW (docs/pages/live.md).",)
     if mine.no_new_privileges:
-        return ("Programs cannot gain privileges here (no_new_privs): run it as root with CAP_NET_RAW (docs/pages/live.md).",)
+        return (
+            "Programs cannot gain privileges here (no_new_privs): run wiredoctor as root with CAP_NET_RAW (docs/pages/live.md).",
+        )
     return (_for_dumpcap(dumpcap), _SUDO)
 
 

@@ -1,7 +1,7 @@
 """Read interfaces and their addresses from the Linux kernel (rtnetlink(7)).
 
 /sys/class/net would be simpler, but it shows the network namespace in which /sys was mounted. Under `nsenter --net`, and in a
-container that shares the network of another one, captures are made in a different namespace.
+container that shares the network of another container, captures are made in a different namespace.
 """
 
 from __future__ import annotations

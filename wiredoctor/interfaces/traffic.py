@@ -1,4 +1,4 @@
-"""Count the packets on each interface for some time. This requires no permission."""
+"""Count the packets on each interface during a given time. This requires no permission."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ distinguished.
 """
 
 UNORDERED = 256
-"""The number of the oldest stored exchanges whose ends are read. All dropped exchanges ended before the latest of these ends.
+"""The number of stored exchanges, oldest first, whose ends are read. All dropped exchanges ended before the latest of these ends.
 
 The end of the oldest stored exchange alone is not a safe limit, because rows are stored only roughly in order of their ends.
 """
@@ -110,7 +110,7 @@ class AtGateways:
         self._apart = SEARCH_INTERVAL
 
     def note(self, exchanges: pl.DataFrame, clock: int) -> None:
-        """Record the failed ones of `exchanges`, new rows of tables.STORED_EXCHANGES. `clock`: the current capture time (ns)."""
+        """Record the failed exchanges in new rows of tables.STORED_EXCHANGES. `clock`: the current capture time (ns)."""
         if self._module is None:
             return
         failed = exchanges.filter(_FAILED).select("connection", "exchange") if exchanges.height else exchanges

@@ -51,7 +51,7 @@ of the oldest exchange without a response, or of an open stall; responses after 
 
 @dataclass
 class PendingFindings:
-    """The candidates of all rules except summary rules that are still needed.
+    """The candidates that are still needed, from all rules except summary rules.
 
     Summary rules are excluded because they read the tables of the complete capture. A candidate is needed until it is reported,
     and afterwards while it may explain later candidates. `modules`: the rules that run. `chosen`: the rules whose findings are
@@ -69,7 +69,7 @@ class PendingFindings:
     _known: dict[int, Connection | None] = field(default_factory=dict[int, Connection | None])
     """The connections of the candidates, by id; None for a connection that is over."""
     held_causes: frozenset[int] = frozenset()
-    """The ids in `held_connections` of connections whose held candidates may cause a failure at a gateway."""
+    """The ids in `held_connections` for which the held candidate may be the cause of a failure at a gateway."""
     clock: int = 0
     """The capture time (ns) before which all packets were read. This value decreases if the system clock is set back."""
     _over: dict[int, int] = field(default_factory=dict[int, int])
@@ -126,7 +126,7 @@ class PendingFindings:
             self._known.update(dict.fromkeys(over["connection"].to_list()))
 
     def _watch(self, fresh: set[int]) -> None:
-        """Store the rows of the connections `fresh` that exist already; `finish` will store their later rows."""
+        """Store the rows that the connections `fresh` already have; `finish` will store their later rows."""
         if not fresh:
             return
         a = self.analysis
@@ -296,7 +296,7 @@ class PendingFindings:
         return pl.concat([sure.filter("over").select(_KEY), sure.select(_KEY).join(self._held, on=_KEY, how="anti")]).unique()
 
     def _without_concurrent_requests(self, ready: pl.DataFrame) -> pl.DataFrame:
-        """Return `ready`, the keys of candidates, without slow responses during which a request to another server was open.
+        """Return `ready`, keys of candidates, without slow responses during which a request to another server was open.
 
         The server may have waited for the response to that other request.
         """

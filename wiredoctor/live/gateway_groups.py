@@ -1,4 +1,4 @@
-"""Group the exchanges that gateways forward with the exchanges of their clients, and decide which groups are final."""
+"""Put clients' exchanges with gateways, and gateways' exchanges with servers, into groups, and decide which groups are final."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Hold candidates of a live capture until other events that may change them are known.
 
-The other events are closes of other connections by the same server at about the same time, and activity of the same client on
-other connections.
+These events are closes of other connections by the same server at about the same time, and activity of the same client on other
+connections.
 """
 
 from __future__ import annotations

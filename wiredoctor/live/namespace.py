@@ -27,7 +27,7 @@ def enter_own_network() -> None:
     """Move this process into a new network namespace, and bring up its loopback interface.
 
     The process must have a single thread. The kernel removes the namespace when its last process ends. Raise PermissionError
-    without CAP_SYS_ADMIN, and OSError if it fails for another reason.
+    without CAP_SYS_ADMIN, and OSError for any other failure.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(_NEW_NETWORK):

@@ -159,7 +159,7 @@ class Recorder:
         """Create a new file for an output, and return the file's descriptor. Raise OSError if the file cannot be created.
 
         `number`: the index of the output in `order.outputs`. `name`: the name of the file, if the output is a folder.
-        `commit_output` moves the new file to the path of the output, `discard_output` deletes it.
+        `commit_output` moves the new file to the path of the output; `discard_output` deletes it.
         """
         return int(self._ask("open", number, name)["descriptor"])
 

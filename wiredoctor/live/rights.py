@@ -18,7 +18,7 @@ from wiredoctor.live.system_calls import refuse_system_calls
 from wiredoctor.recording.privileges import SETUID, keep_only
 
 NOBODY = 65534
-"""The user and group id to use if /etc/passwd has no user nobody (the overflow ids of Linux)."""
+"""The user and group id to use if /etc/passwd has no user named "nobody" (the overflow ids of Linux)."""
 
 _PACKAGES = (
     "wiredoctor", "numpy", "polars", "_polars_runtime_32", "jinja2", "markupsafe", "rich", "pygments", "markdown_it", "mdurl",

@@ -233,7 +233,7 @@ class Session:
         least = 0 if ring is None else end - ring.files * ring.bytes
         if least > self._capture.records.position:
             if not self._lost:
-                news.notes.append("the analysis is so far behind that the ring overwrites unread packets: see --ring, --filter")
+                news.notes.append("the analysis lags so far that the ring overwrites unread packets: see --ring and --filter")
             self._lost += self._capture.skip(least)
         self._capture.close_before(end, self._analysis.needed_from())
 
@@ -261,8 +261,8 @@ class Session:
     def _silent_until(self) -> int | None:
         """Return the time (ns since the first packet) up to which all packets must have arrived by now.
 
-        Return None before the first packet, after damage, and for a stream. The clock and delay of a stream are unknown, so the
-        capture time only advances with the packets of the stream.
+        Return None before the first packet, after damage in the capture, and for a stream. The clock and delay of a stream are
+        unknown, so the capture time only advances with the packets of the stream.
         """
         is_known = self._capture.records.damage is None and self._recorder.order.stream is None
         first = self._capture.first_time if is_known else None
@@ -337,7 +337,9 @@ class Session:
             done.limits.append(f"{self._lost:,} bytes were overwritten in the ring before they could be analyzed")
         if restarts := self._recorder.progress.restarts:
             times = "once" if restarts == 1 else f"{restarts} times"
-            done.limits.append(f"the capturing program ended unexpectedly {times}: packets may be missing until it ran again")
+            done.limits.append(
+                f"the capturing program ended unexpectedly {times}: packets may be missing from its end to its restart"
+            )
         made = diagnosis.report([done], self._rules, secrets=self._secrets)
         made.resources.extend(self._resources)
         if self.order.file is not None and self.order.ring is None:

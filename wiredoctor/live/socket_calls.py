@@ -3,8 +3,8 @@
 The filter reports each call to the supervisor before the kernel executes it (seccomp_unotify(2)). The supervisor copies the
 socket's descriptor, reads the destination, and lets the call continue unchanged. From the copy, it then reads the local address
 and port that the kernel has assigned. Therefore even connections that last only a millisecond are recorded; a list of open
-sockets would miss them. If a connection is refused at once, its socket has already lost its port. It is identified by its
-destination and the time of the call.
+sockets would miss them. If a connection is refused at once, its socket has already lost its port. Such a connection is identified
+by its destination and the time of the call.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _MACHINES = {
 _PIDFD_GETFD = 438
 
 _NO_NEW_PRIVILEGES = 38
-"""PR_SET_NO_NEW_PRIVS, which a process without privileges needs for a filter. With this flag, sudo fails in the program."""
+"""PR_SET_NO_NEW_PRIVS, which a process without privileges needs for a filter. With this flag, the program cannot use sudo."""
 
 _SET_FILTER, _NEW_LISTENER = 1, 8
 
@@ -61,7 +61,7 @@ _NOTICE = struct.Struct("=QII iIQ 6Q")
 _ANSWER = struct.Struct("=QqiI")
 
 _PORT_WITHIN = 0.02
-"""The maximum time in seconds to wait until the kernel assigns a port to a connecting socket. Usually it does so at once."""
+"""The maximum time in seconds to wait until the kernel assigns a port to a connecting socket. Usually there is no wait."""
 
 _IN, _IN6 = 16, 28
 """Lengths of struct sockaddr_in and sockaddr_in6 in bytes. sockaddr_in6 may lack its last field, the zone."""
@@ -103,7 +103,7 @@ class SocketCall(NamedTuple):
     """A copy of a socket whose local port may not be known yet. `event`: "connect" or "listen".
 
     `destination`: the address and port given to connect(2), if known. `time`: the time of the call in ns since 1970. `until`:
-    when to give up, in seconds of time.monotonic().
+    when to stop waiting for the port, in seconds of time.monotonic().
     """
 
     copy: socket.socket

@@ -28,7 +28,7 @@ NOT_FOUND, NOT_EXECUTABLE = 127, 126
 """The exit codes of a shell for a program that is not found, and for one that cannot be executed."""
 
 UNSUPPORTED = "unsupported"
-"""The name of the event that says that the kernel cannot report the calls.
+"""The name of the event that is sent if the kernel cannot report the calls.
 
 No `connect`, `attempt` or `listen` event follows it.
 """
@@ -257,7 +257,7 @@ def _forward(control: _Control, child: int) -> bool:
 
 
 def _stay(listener: int | None, control: _Control) -> None:
-    """Serve the processes that the program left running: let their reported calls continue until all of them have ended.
+    """Serve the processes that the program left running: let their reported calls continue until all these processes have ended.
 
     Meanwhile, also send the reports that were not sent earlier.
     """

@@ -1,4 +1,4 @@
-"""Refuse system calls that an analysis does not need (seccomp(2)): Linux on x86-64 and 64-bit ARM.
+"""Refuse system calls that an analysis does not need (seccomp(2)). This works on Linux on x86-64 and 64-bit ARM.
 
 Landlock does not cover these calls. Even without capabilities, a process may change the mode of its user's files, connect to its
 user's sockets, and signal its user's other processes or change their limits. It may also write into the input of its terminal,
@@ -108,7 +108,7 @@ _X32 = 0x40000000
 """The lowest system call number of the x32 interface of x86-64."""
 
 _Step = tuple[int, int, int, int]
-"""An instruction of a filter: its code, the numbers of instructions to skip if true and if false, and its value."""
+"""An instruction of a filter: its code, how many instructions to skip if true and how many if false, and its value."""
 
 
 class _Instruction(ctypes.Structure):

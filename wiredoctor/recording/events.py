@@ -58,7 +58,7 @@ class Events:
         """Queue an event that must not be lost, and send what the pipe accepts.
 
         `what`: the other keys of the event's JSON object. `descriptor`: a descriptor that is sent with the event and then closed;
-        it is only closed if the reader cannot receive descriptors.
+        if the reader cannot receive descriptors, it is closed without being sent.
         """
         self._progress = b""  # drop pending progress, which would be sent after this event although it is older
         if descriptor is not None and self._socket is None:

@@ -19,10 +19,10 @@ ENDLESS = 1 << 62
 """A number of bytes or packets that is never reached."""
 
 _NUMBERS = 99_999
-"""The highest number in file names of a ring, which have five digits; after that, numbers restart at 1."""
+"""The highest number in the file names of a ring. The numbers have five digits, and then restart at 1."""
 
 _MAX_INCOMPLETE = 1000
-"""The numbers in the names of incomplete captures are less than this."""
+"""The number in the name of an incomplete capture is less than this."""
 
 _CLOSES_WITHIN, _NAP = 1.0, 0.02
 """The maximum time in seconds to wait for the analysis to close a removed file, and the time between two checks.

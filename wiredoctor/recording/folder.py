@@ -34,7 +34,7 @@ class PrivateFolder:
 
     `gid`: the group of the user that the analysis runs as; None if the user does not change. `path`: the path of the folder.
     `lock`: a descriptor of the folder; the folder is locked while a process has this descriptor open. `rows`: a descriptor of the
-    subfolder for rows. `rows_path`: a path to the subfolder that this process can use as any user.
+    subfolder for rows. `rows_path`: a path to the subfolder that this process can use even after it has changed its user.
     """
 
     def __init__(self, gid: int | None = None) -> None:

@@ -95,7 +95,9 @@ def _regular(target: Target) -> Target:
     """
     mode = target.existing_mode() if not target.is_open_file else 0
     if mode is not None and not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise OSError(errno.EINVAL, "is a pipe or a device; as root, live writes reports to regular files only", target.path)
+        raise OSError(
+            errno.EINVAL, "is a pipe or a device; as root, wiredoctor live writes reports to regular files only", target.path
+        )
     return target
 
 

@@ -83,7 +83,10 @@ def keep_only(
 
 @contextlib.contextmanager
 def only_effective(capabilities: Collection[int]) -> Generator[None]:
-    """Within the context, disable all capabilities except these. They stay permitted, so the end of the context restores them."""
+    """Within the context, keep only these capabilities effective.
+
+    The others stay permitted, so the end of the context makes them effective again.
+    """
     if sys.platform != "linux":
         yield
         return

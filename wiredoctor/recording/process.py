@@ -18,7 +18,7 @@ _PIPE = 1 << 20
 """The capacity of the pipe in bytes. It is the amount of output that a backend can write before anything is read."""
 
 _SAID = 16_384
-"""The maximum number of bytes that are kept of standard error."""
+"""The maximum number of bytes of standard error that are kept."""
 
 
 def program(name: str) -> str | None:
@@ -101,6 +101,9 @@ class Process:
         return code
 
     def complaint(self) -> str:
-        """Return what the process wrote to standard error. If a signal killed it, the signal replaces an incomplete last line."""
+        """Return what the process wrote to standard error.
+
+        If a signal killed the process, a line about the signal replaces an incomplete last line.
+        """
         said = self.said.rpartition("\n")[0] if self._killed else self.said
         return f"{said}\n{self._killed}"

@@ -31,7 +31,7 @@ _TURN = 1000
 """The maximum number of packets read from one socket before other sockets and events are served."""
 
 _LAST_TURN = 2.0
-"""The maximum time in seconds for reading the packets left in the sockets after a stop. The rest counts as dropped."""
+"""The maximum time in seconds for reading the packets left in the sockets after a stop. Unread packets count as dropped."""
 
 _COUNTING = 1.0
 """The maximum time in seconds for counting packets that were not read after a stop. It is enough for a million packets."""
@@ -185,7 +185,7 @@ class _Tap:
         self._dropped = 0
 
     def shut(self) -> None:
-        """Make the socket accept no more packets; those already received can still be read."""
+        """Make the socket accept no more packets; packets already received can still be read."""
         nothing = ctypes.create_string_buffer(struct.pack("=HBBI", _BPF_RETURN, 0, 0, 0), 8)
         with contextlib.suppress(OSError):
             self.socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(nothing)))
@@ -224,7 +224,7 @@ class _Tap:
                 self._dropped += not (self._loopback and address[2] == _OUTGOING)
 
     def count_drops(self) -> int:
-        """Return the total number of dropped packets, adding up the kernel's counter, which the kernel resets at each reading."""
+        """Return the total number of dropped packets. Each reading resets the kernel's counter, so the values are added up."""
         with contextlib.suppress(OSError):
             _, dropped = struct.unpack("=II", self.socket.getsockopt(_SOL_PACKET, _STATISTICS, 8))
             self._dropped += dropped

@@ -323,7 +323,7 @@ class Recorder:
         self._asked_for_drops.clear()
         self._stop_at, self._kill_at, self._nap_until = _NEVER, _NEVER, 0.0
         if isinstance(source, Stream) and not self._reason:
-            early = f"{self._request.stream_name} ended before a capture began"
+            early = f"{self._request.stream_name} ended before the header of a capture arrived"
             self._stop(*(("end", "") if source.has_header else ("backend", early)))
         if self._reason:
             return
@@ -337,7 +337,7 @@ class Recorder:
             self._resume()
 
     def _report_problem(self, text: str, *, counts: bool) -> None:
-        """Report why nothing is captured at the moment. If `counts` is true and the backend failed too often, stop."""
+        """Report why nothing is captured at the moment. With `counts`, count a failure, and stop after too many failures."""
         if counts and self._backend.ended_too_often():
             self._stop("backend", f"{text} (this happened repeatedly)")
         else:

@@ -13,7 +13,10 @@ DEFAULT_RING = (8, 64 << 20)
 
 
 class Ring(NamedTuple):
-    """A ring of at most `files` files of at most `bytes` bytes each. Each file has at least one block, even a larger one."""
+    """A ring of at most `files` files of at most `bytes` bytes each.
+
+    Each file has at least one block, even if that block is larger than `bytes`.
+    """
 
     files: int
     bytes: int

@@ -33,7 +33,7 @@ class Source(Protocol):
 
     @property
     def processes(self) -> Sequence[int]:
-        """The ids of the processes that capture; empty if this process captures itself."""
+        """The ids of the other processes that capture; empty if this process captures the packets."""
         ...
 
     @property

@@ -1,4 +1,4 @@
-"""Choose the backend: try the available ones in order, and explain why if none may capture."""
+"""Choose the backend: try the available backends in order, and explain why if none of them may capture."""
 
 from __future__ import annotations
 

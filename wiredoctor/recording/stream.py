@@ -1,7 +1,7 @@
 """Read a capture that another program is writing, as a backend: pcap or pcapng from an open file.
 
-This backend does not capture itself. Therefore it has no interfaces of this machine, reports no drops on request, and has
-timestamps of another clock.
+Another program captures the packets. Therefore this backend has no interfaces of this machine, reports no drops on request, and
+has timestamps of another clock.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ STREAM = "stream"
 _CHUNK = 1 << 18
 _SECTION = b"\n\r\r\n"
 _MAGIC = 4
-"""The number of first bytes by which the formats are distinguished."""
+"""The number of bytes at the beginning of a stream that determine its format."""
 
 
 class Stream:
@@ -67,7 +67,7 @@ class Stream:
             blocks.add(self._first)
             return
         if not is_pcap(self._first):
-            raise StreamError("it is neither a pcap nor a pcapng file (compressed ones must be unpacked first)")
+            raise StreamError("it is neither a pcap nor a pcapng file (unpack a compressed capture first)")
         pcap = self._pcap or PcapStream(0)
         self._pcap = pcap
         packets = pcap.feed(data if pcap.has_data else self._first)

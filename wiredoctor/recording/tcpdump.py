@@ -33,7 +33,7 @@ tcpdump is then not blocked in a write, which the signal could cut short.
 """
 
 _LISTENS_AFTER = 0.9
-"""The time in seconds after tcpdump's first bytes until its handler of SIGUSR1 is certainly installed.
+"""The time in seconds from tcpdump's first bytes until its handler of SIGUSR1 is certainly installed.
 
 Before that, the signal would end the process.
 """
@@ -44,7 +44,7 @@ _STARTS_WITH = frozenset((NET_RAW, SETGID, SETUID))
 
 
 class Tcpdump:
-    """Running tcpdump processes. Packets of several interfaces are in order of arrival, which is nearly time order.
+    """The tcpdump processes that capture. Packets of several interfaces are in order of arrival, which is nearly time order.
 
     tcpdump delivers packets in blocks, at most a second late. In immediate mode, it would deliver them at once, but its buffer
     reserves the size of the longest possible packet for each packet. A buffer of 64 MiB then holds only 256 packets: in a test
@@ -159,9 +159,9 @@ def _count(process: Process, what: str) -> int | None:
 def _user() -> str:
     """Return the user to which a tcpdump started by root changes after opening its socket.
 
-    This is tcpdump or, if there is no such user, nobody. Without CAP_KILL, the user is root, because a process of another user
-    could not be stopped. Raise NotThereError without CAP_SETUID or CAP_SETGID: tcpdump must be able to change its user, even to
-    root.
+    This is the user "tcpdump" or, if there is no such user, the user "nobody". Without CAP_KILL, the user is root, because a
+    process of another user could not be stopped. Raise NotThereError without CAP_SETUID or CAP_SETGID: tcpdump must be able to
+    change its user, even to root.
     """
     import pwd
 

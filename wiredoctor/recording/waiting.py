@@ -9,7 +9,7 @@ from collections.abc import Sequence
 def wait(files: Sequence[int], seconds: float, out: int = -1) -> set[int]:
     """Wait until one of `files` is readable or closed, or `out` is writable; return the descriptors for which this is true.
 
-    Return an empty set after `seconds`, or after an hour if `seconds` is more.
+    Return an empty set after `seconds`, but after an hour at the latest.
     """
     poll = select.poll()
     for file in files:

@@ -1,4 +1,4 @@
-"""Encode the packets of a ladder as a capture: Ethernet, IPv4 or IPv6, TCP, in a pcap file with nanoseconds."""
+"""Encode the packets of a ladder as a pcap file with times in nanoseconds: TCP over IPv4 or IPv6 over Ethernet."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ BothSides = Annotated[
     typer.Option("--both-sides", help="Compare CLIENT and SERVER, two captures of the same traffic at two points of its path."),
 ]
 Proxy = Annotated[
-    bool, typer.Option("--proxy", help="With --both-sides: compare FRONT and BACK of a proxy, or one capture of both.")
+    bool, typer.Option("--proxy", help="With --both-sides: compare FRONT and BACK of a proxy, which may be in one capture.")
 ]
 OutputOption = Annotated[
     list[str] | None,
@@ -122,8 +122,8 @@ def compare(
 ) -> int:
     """Compare two captures.
 
-    Reports what was fixed, what is new, and what got slower. With --both-sides, reports on which part of the path, or on which
-    side of a proxy, time and packets were lost.
+    Reports what was fixed, what is new, and what got slower. With --both-sides, reports where time and packets were lost: on
+    which part of the path, or on which side of a proxy.
 
     Exit codes: 0 success; 1 --fail-on matched; 2 usage error, or something could not be read, unpacked or written; 3 internal
     error.
@@ -157,7 +157,7 @@ def _check(inputs: list[str], *, both_sides: bool, proxy: bool, fail_on: list[Wo
     if fail_on and both_sides:
         raise UsageError("--fail-on cannot be combined with --both-sides")
     if len(inputs) != 2 and not (proxy and len(inputs) == 1):
-        many = "FRONT and BACK, or one capture of both" if proxy else "CLIENT and SERVER" if both_sides else "BEFORE and AFTER"
+        many = "FRONT and BACK, or one capture with both" if proxy else "CLIENT and SERVER" if both_sides else "BEFORE and AFTER"
         raise UsageError(f"compare takes {many}; {len(inputs)} given")
     if inputs.count("-") > 1:
         raise UsageError("only one of the inputs can be standard input")
@@ -202,7 +202,9 @@ def _both_sides(inputs: list[str], asked: CompareInput, *, proxy: bool, everythi
     if proxy:
         comparison = _compare_proxy(reports, asked, everything=everything)
         if comparison is None:
-            raise UsageError("no exchange was captured on both sides of a proxy: no request at the front matches one at the back")
+            raise UsageError(
+                "no exchange was captured on both sides of a proxy: no request at the front matches a request at the back"
+            )
         return comparison
     points = two_points(collect_capture(reports[0]), collect_capture(reports[1]), __version__)
     if not points.connections and (comparison := _compare_proxy(reports, asked, everything=everything, surely=True)) is not None:

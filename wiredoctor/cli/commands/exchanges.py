@@ -15,7 +15,7 @@ Statuses = Annotated[
     typer.Option(
         "--status",
         metavar="STATUS",
-        help="Show only responses with this status: 502, 5xx, any, or none for requests without a response (repeatable).",
+        help="Show only responses with this status: 502, 5xx, 'any', or 'none' for requests without a response (repeatable).",
     ),
 ]
 

@@ -70,7 +70,8 @@ def explain(
 ) -> int:
     """Print the manual page of a rule: what its findings mean, how they are proved, and what to do.
 
-    The words of an error message or a problem work too: "socket hang up", "40 ms". If several rules match, they are listed.
+    Instead of a rule, words of an error message or of a problem can be given: "socket hang up", "40 ms". If several rules match,
+    they are listed.
     """
     from wiredoctor.pipeline import configured
     from wiredoctor.report.terminal.manual import write_found, write_message, write_page

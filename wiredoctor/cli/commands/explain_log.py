@@ -46,7 +46,9 @@ Key = Annotated[
 
 
 def explain_log(
-    log: Annotated[str, typer.Argument(metavar="LOG", help='The access log, also compressed with gzip; "-" for standard input.')],
+    log: Annotated[
+        str, typer.Argument(metavar="LOG", help='The access log, possibly compressed with gzip, or "-" for standard input.')
+    ],
     captures: options.Captures,
     slow: Slow = "1s",
     key: Key = None,
@@ -63,7 +65,7 @@ def explain_log(
     verbose: options.Verbose = False,
     color: options.Colors = options.Color.auto,
 ) -> int:
-    """Explain requests of an access log that failed with a 5xx status or were slow: show the exchange and the finding of each.
+    """Explain the failed (5xx) and slow requests of an access log: show the exchange and the finding of each.
 
     Reads the combined format of nginx and Apache (with durations if $request_time or %D is its last field), haproxy's HTTP
     log, the default formats of Envoy, Istio and AWS ALB, and JSON lines. Times without a zone are local, or UTC with --utc.
@@ -115,8 +117,10 @@ def _write(
 def _unreadable(result: ExplainedLog) -> str:
     """Return the error message for a log in which no line has a known format."""
     log = result.log
-    lines = f"{log.total:,} lines, the first is line {log.first_unknown}" if log.total > 1 else f"line {log.first_unknown}"
-    return f"{result.name}: no line has a known format ({lines}); --help lists the formats, --key names the keys of JSON lines"
+    lines = f"{log.total:,} lines; the first is line {log.first_unknown}" if log.total > 1 else f"line {log.first_unknown}"
+    return (
+        f"{result.name}: no line has a known format ({lines}); --help lists the formats, and --key names the keys of JSON lines"
+    )
 
 
 def _parse_keys(values: Iterable[str]) -> dict[str, str]:

@@ -53,8 +53,8 @@ def extract(
 ) -> int:
     """Extract complete connections, or the smallest capture in which an analysis still reports the chosen finding.
 
-    Packets are copied unchanged with everything they contain: share them with care, or add --anonymize. Finding numbers are those
-    of analyze with the same rules.
+    Packets are copied unchanged with everything they contain: share them with care, or add --anonymize. A finding has the same
+    number as in the report of analyze with the same rules.
     """
     if (finding is None) == (not connection):
         raise UsageError("specify --finding N (see wiredoctor analyze) or --connection ID (see wiredoctor connections)")
@@ -169,10 +169,10 @@ def _report_extract(output: str, report: Report, cut: Extract, anonymous: Checke
         has_other_text = not numbers and cut.found is not None and _text(cut.found) != _text(whole)
         unchanged = "" if numbers or has_other_text else " unchanged"
         lines.append(f"a new analysis shows finding {number} of the capture{unchanged}: {_facts(found)}")
-        lines += [f"its numbers cover only the packets that were kept: {numbers}"] if numbers else []
-        lines += ["its description differs, because it depends on packets that were left out"] if has_other_text else []
+        lines += [f"the finding's numbers cover only the packets that were kept: {numbers}"] if numbers else []
+        lines += ["the finding's description differs, because it depends on packets that were left out"] if has_other_text else []
         causes = causes_not_shown(whole, found)
-        lines += [f"its cause cannot be seen without packets that were left out: {', '.join(causes)}"] if causes else []
+        lines += [f"the finding's cause is not visible without packets that were left out: {', '.join(causes)}"] if causes else []
     else:
         shows = str(counts(shown, group_findings(shown.findings))) or "no problem"
         lines.append(f"a new analysis shows {shows.rstrip('.')}")

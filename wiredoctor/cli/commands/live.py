@@ -43,7 +43,7 @@ LOOK = 1.0
 
 
 _ENDS = ("stopped", "duration", "packets", "end")
-"""The reasons why a capture ended (Session.ended) that are not failures."""
+"""The values of Session.ended that are not failures: the reasons for a normal end of the capture."""
 
 
 class LiveFormat(StrEnum):
@@ -63,15 +63,15 @@ InterfaceOption = Annotated[
         "--interface",
         "-i",
         metavar="IFACE",
-        help="Interface to capture on, such as lo or any (repeatable). Without it, live asks which one; --ssh and "
-        "--kubectl capture on all (any).",
+        help="Interface to capture on, such as lo or any (repeatable). If it is omitted, you can choose from a "
+        "list; --ssh and --kubectl capture on all interfaces (any).",
         autocompletion=interfaces,
         show_default=False,
     ),
 ]
 Ssh = Annotated[
     str | None,
-    typer.Option("--ssh", metavar="HOST", help="Capture on HOST over SSH, with the tcpdump there.", show_default=False),
+    typer.Option("--ssh", metavar="HOST", help="Capture on HOST over SSH, with the tcpdump of that host.", show_default=False),
 ]
 Kubectl = Annotated[
     str | None,
@@ -119,7 +119,9 @@ def live(
     source: Source = None,
     interface: InterfaceOption = None,
     ssh: Ssh = None,
-    sudo: Annotated[bool, typer.Option("--sudo", help="With --ssh: run tcpdump there with sudo (no password).")] = False,
+    sudo: Annotated[
+        bool, typer.Option("--sudo", help="With --ssh: run tcpdump there with sudo, which must not ask for a password.")
+    ] = False,
     kubectl: Kubectl = None,
     image: Image = None,
     filter: options.CaptureFilter = None,
@@ -141,7 +143,7 @@ def live(
     none of these applies.
     """
     if os.name != "posix":
-        raise UsageError("live needs Linux or macOS: capture with Wireshark, and analyze the file")
+        raise UsageError("wiredoctor live needs Linux or macOS: capture with Wireshark, and analyze the file")
     from wiredoctor.live import start
 
     use_utc(shared.utc)
@@ -150,7 +152,7 @@ def live(
     filter = with_ports(filter, port)
     files = outputs(shared.output, [write] if write else [])
     if needs_packets(file.format for file in files) and (write is None or ring is not None):
-        raise UsageError("-o: a report that copies packets needs all of them: add --write FILE without --ring")
+        raise UsageError("-o: a report that copies packets needs every packet: add --write FILE without --ring")
     check_copies(files, [], merge=False, only_findings=only_findings)
     local = [option for option, value in (("--buffer", buffer), ("--backend", backend)) if value is not None]
     order = capture_order(

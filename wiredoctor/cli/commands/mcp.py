@@ -23,7 +23,7 @@ def mcp(
         ),
     ],
     max_size: Annotated[
-        str, typer.Option("--max-size", metavar="SIZE", help="Maximum size of a capture, also when unpacked.")
+        str, typer.Option("--max-size", metavar="SIZE", help="Maximum size of a capture, before and after unpacking.")
     ] = "2GB",
     max_time: Annotated[int, typer.Option("--max-time", metavar="SECONDS", min=1, help="Maximum duration of an analysis.")] = 120,
 ) -> int:
@@ -53,7 +53,7 @@ def mcp(
 
 
 def _leave(number: int, _frame: object) -> None:
-    """End the process without an exception, after which the event loop could wait forever for the thread that reads its input."""
+    """End the process at once. After an exception, the event loop could wait forever for the thread that reads its input."""
     for one in signals.STOPPING:
         signal.signal(one, signal.SIG_IGN)
     atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]

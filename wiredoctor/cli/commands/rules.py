@@ -12,7 +12,7 @@ from wiredoctor.report.terminal.terminal import TextOutput
 
 
 def rules(config: Configurations = None, color: Colors = Color.auto) -> int:
-    """List all rules by family, with the severities of their findings and changed settings."""
+    """List all rules by family, with the severities of their findings, and with the settings that were changed."""
     from wiredoctor.pipeline import configured
     from wiredoctor.report.terminal.manual import write_list
 

@@ -49,7 +49,7 @@ Clocks differ, and a busy machine delays packets.
 """
 
 GRACE = 5
-"""The number of seconds from SIGTERM, sent at the end of --duration, to SIGKILL, sent if the program still runs."""
+"""The time in seconds that the program has to end after SIGTERM, which it gets when --duration is over. Then it gets SIGKILL."""
 
 _NONE = (-1,)
 """Connection ids that match no connection. An empty tuple would match every connection."""
@@ -78,7 +78,7 @@ Duration = Annotated[
     typer.Option(
         "--duration",
         metavar="TIME",
-        help=f"End COMMAND after this time (90, 30s, 10m, 2h): SIGTERM, and SIGKILL {GRACE} s later.",
+        help=f"End COMMAND after this time (90, 30s, 10m, 2h): with SIGTERM, and with SIGKILL {GRACE} s later.",
     ),
 ]
 WrittenFile = Annotated[
@@ -112,9 +112,9 @@ def run(
     use_utc(shared.utc)
     files = outputs(shared.output, [write] if write else [])
     if needs_packets(file.format for file in files) and write is None:
-        raise UsageError("-o: a report that copies packets needs all of them: add --write FILE")
+        raise UsageError("-o: a report that copies packets needs every packet: add --write FILE")
     if isolate and interface and {*interface} != {"lo"}:
-        raise UsageError("--isolate: the program's network namespace has only the interface lo: omit --interface")
+        raise UsageError("--isolate: the program's network namespace has only the interface lo; omit --interface")
     interfaces = ["lo"] if isolate else interface or ["any"]
     seconds = parse_time_limit(duration)
     limits = [] if seconds is None else [(seconds, signal.SIGTERM), (seconds + GRACE, signal.SIGKILL)]
@@ -174,7 +174,7 @@ def _write_requests(report: Report, out: BinaryIO, paper: Terminal, file: str | 
         if line := slowest_request(report):
             writer.paragraph(line)
         if file is None:
-            writer.paragraph("The packets were not kept. To see each request, add -w FILE.pcapng, and then:")
+            writer.paragraph("The packets were not kept. To see each request, add -w FILE.pcapng, and then run this command:")
         writer.unbroken(("Next: ", "bold"), f"wiredoctor exchanges {shell_word(file or 'FILE.pcapng')}")
 
 

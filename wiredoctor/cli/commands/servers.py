@@ -33,7 +33,7 @@ def servers(
     top: Top = None,
     show_secrets: Secrets = False,
 ) -> int:
-    """Print servers, one per line: requests, failures, response times and the time lost by cause.
+    """Print servers, one per line: requests, failures, response times, and the lost time by cause.
 
     Example: wiredoctor servers trace.pcap --by path --top 10
     """

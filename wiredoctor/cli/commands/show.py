@@ -90,14 +90,14 @@ def show(
 ) -> int:
     """Show a finding or a connection: its packets as a ladder, with the waits drawn to scale, and its header sections.
 
-    Finding numbers are those of analyze with the same rules and captures, even if its report was filtered.
+    A finding has the same number as in the report of analyze with the same rules and captures, even if that report was filtered.
     """
     use_utc(utc)
     connection, exchange = _connection_and_exchange(place, exchange)
     _check(finding, connection, exchange, at, follow=follow, raw=raw, side=side, form=format)
     span, between = options.parse_filter(begin=begin, end=end, at=at), _frames(frames)
     if finding is not None and (between or begin or end or at):
-        raise UsageError("--frames, --from, --to and --at need --connection: a finding has its own frames")
+        raise UsageError("--frames, --from, --to and --at need --connection; with --finding, the frames are those of the finding")
     rules = every_rule()
     request = combine_request(
         rules,
@@ -238,7 +238,7 @@ def _follow(report: Report, asked: ShowRequest, side: FollowedSide, color: optio
     from wiredoctor.cli.following import print_stream, write_raw
 
     if asked.connection is None:
-        raise UsageError("--follow: the finding has no single connection; choose one with --connection")
+        raise UsageError("--follow: the finding is not about a single connection; choose a connection with --connection")
     if raw:
         write_raw(report, asked, side.value)
     else:

@@ -19,7 +19,7 @@ CHANCE = 0.05
 """The maximum probability that a side lacks a finding by chance alone. If the probability is higher, the status is uncertain."""
 
 ENOUGH = 20
-"""The number of exchanges with an endpoint from which on a missing finding means that a side does not have the problem.
+"""The number of exchanges with an endpoint that a side must have before a missing finding means that the problem is absent.
 
 This number applies to rules that report one finding for all exchanges with an endpoint. If the side with the finding has fewer
 exchanges than this, the other side needs only as many as that side.
@@ -90,7 +90,7 @@ def _importance(one: FindingChange) -> tuple[int, int, float, str, str, str]:
 
 
 def _change(mark: str, a: list[Finding], b: list[Finding], both: _Sides) -> FindingChange:
-    """Compare the findings with the fingerprint `mark`. `a`: those before the change. `b`: those after the change."""
+    """Return how the findings with fingerprint `mark` changed. `a`: the findings before the change. `b`: those after it."""
     first = (a or b)[0]
     counts = _hits(a), _hits(b)
     of, place, opportunities = _opportunities(first, counts, both)
@@ -300,8 +300,8 @@ def _notes(before: ComparedSide, after: ComparedSide, mismatch: str) -> list[str
     for name, seen in (("before", before), ("after", after)):
         if seen.exchanges is None:
             notes.append(
-                f"{name} is a report that does not list its exchanges: times cannot be compared, and problems are counted "
-                "per exchange of the report, not of their endpoint; write the report with --full"
+                f"{name} is a report that does not list its exchanges: times cannot be compared, and the occurrences of a "
+                "problem are compared with all exchanges, not with those of its endpoint; write the report with --full"
             )
         elif not seen.source.exchanges and not mismatch:
             notes.append(f"{name} has no HTTP exchange")

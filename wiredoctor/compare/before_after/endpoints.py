@@ -1,4 +1,4 @@
-"""Compare the times of exchanges by endpoint, before and after."""
+"""Compare the times of exchanges by endpoint, before and after a change."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def replace_numbers(path: str, by: str = "#") -> str:
 
 
 def endpoints(one: Times, two: Times, tolerance: float) -> tuple[list[EndpointChange], int]:
-    """Return the changes of all endpoints that occur before or after, slower ones first, and the number of endpoints left out.
+    """Return the changes of all endpoints on either side, slower ones first, and the number of endpoints left out.
 
     `tolerance`: the smallest relative difference in time that is reported.
     """

@@ -170,7 +170,7 @@ def _finding(one: dict[str, Any]) -> Finding:
 
 
 def _failures(one: dict[str, Any]) -> dict[str, int | float]:
-    """Return the measure that counts the failures of this finding, by its name; empty if the finding has none."""
+    """Return the name and value of the measure that counts the failures of this finding; empty if there is no such measure."""
     name = FAILURES.get(one["rule"])
     measures = cast("dict[str, Any]", one.get("measures") or {})
     return {name: _count(measures[name])} if name in measures else {}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from wiredoctor.compare.input import ProxySide
 
 MAX_HEADS = 1_000
-"""The maximum number of exchanges whose field names are compared, because reading header sections requires the packets."""
+"""The maximum number of exchanges whose field names are compared, because this requires reading their packets again."""
 
 Row = dict[str, Any]
 
@@ -26,7 +26,7 @@ Ends = dict[int, list[Any]]
 def changes(pairs: Pairs, recorded: tuple[ProxySide, ProxySide], ends: tuple[Ends, Ends]) -> list[Rewritten]:
     """Return one row per kind of change, the most frequent first.
 
-    The front is the side of the clients, the back is the side of the servers. `pairs`: a function that returns the matched
+    The front is the side of the clients; the back is the side of the servers. `pairs`: a function that returns the matched
     exchanges as (front row, back row). `recorded`: the data of the front and of the back. `ends`: the endpoints of the
     connections at the front and at the back.
     """

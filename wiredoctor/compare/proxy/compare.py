@@ -124,8 +124,8 @@ class _Sides:
     def answers(self) -> Iterator[OwnAnswer]:
         """Yield the exchanges in which the client did not get the server's response.
 
-        These are errors that the server did not send in this form (no response, or a status of 500 or above), and responses with
-        another status than the server's.
+        In these exchanges, the client got an error (no response, or a status of 500 or above) that the server did not send in
+        this form, or a response with a status other than the server's.
         """
         owner = self.found.front
         order = np.argsort(owner, kind="stable")
@@ -146,7 +146,7 @@ class _Sides:
                 yield self._own(row, fate, words + again, last)
 
     def _fate(self, row: Row, last: Row) -> tuple[Fate, str] | None:
-        """Return how the server's response differs from the one at the front, as a Fate and a text; None if both are equal.
+        """Return how the server's response differs from the response at the front, as a Fate and a text; None if both are equal.
 
         `row`: the exchange at the front. `last`: the last exchange at the back that matches it.
         """

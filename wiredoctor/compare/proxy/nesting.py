@@ -146,7 +146,7 @@ def _assign(groups: Groups, front: tuple[Array, ...], back: tuple[Array, ...], a
 def _precise(owner: Array, front: pl.DataFrame, back: pl.DataFrame, apart: int, rough: float) -> float:
     """Return by how much (ns) the clock of the back capture is ahead of that of the front capture.
 
-    Return `rough` if no single line fits the times of the matched exchanges.
+    Return `rough` unless a single linear relation of both clocks fits the times of the matched exchanges.
 
     A request passes the front before the back, and a response passes the back before the front. If the captured times are
     possible with equal clocks, the result is 0, because usually both sides are captured on the proxy itself, with one clock.
@@ -186,7 +186,7 @@ class Sides(NamedTuple):
 
 
 def sides(rows: pl.DataFrame, servers: Mapping[int, str], known: Gateways) -> Sides:
-    """Return the two sides of a proxy in one capture; of a chain of proxies, the sides of the outermost proxy.
+    """Return the two sides of a proxy in one capture; for a chain of proxies, the sides of the outermost proxy.
 
     `rows`: exchanges with the columns COLUMNS. `servers`: the server endpoint of each connection. `known`: the gateways found in
     the capture.

@@ -1,4 +1,4 @@
-"""Check whether two captures can be the two sides of a proxy.
+"""Check whether two captures can come from the two sides of a proxy.
 
 Their times must be possible for a proxy, and must agree better than chance alone would explain.
 """

@@ -64,7 +64,7 @@ class Rewritten:
 
 @dataclass(frozen=True)
 class OwnAnswer:
-    """A response that the proxy generated, or that differs from the server's. `backend`: a text on what the server did."""
+    """A response that the proxy generated, or that differs from the server's. `backend`: a text about what the server did."""
 
     connection: int
     exchange: int

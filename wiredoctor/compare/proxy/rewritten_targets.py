@@ -20,10 +20,9 @@ MAX_PREFIXES = 20
 
 LEAST_KINDS = 2
 LEAST_REQUESTS = 3
-"""The minimum number of different targets, and of requests, that must match after a path prefix is replaced.
+"""The minimum number of different targets or of requests that must match after a path prefix is replaced.
 
-Either number is enough. Fewer matches may be a coincidence, because requests cannot be matched by time while the clock difference
-is unknown.
+Fewer matches may be a coincidence, because requests cannot be matched by time while the clock difference is unknown.
 """
 
 Kind = tuple[str, str]
@@ -72,7 +71,7 @@ def _renamed_kinds(front: Mapping[Kind, int], back: Mapping[Kind, int]) -> dict[
 
 
 def _commonest(front: Mapping[Kind, int], back: Mapping[Kind, int]) -> Prefix | None:
-    """Return the prefix replacement that explains the most targets; if there are several, the one with the most requests.
+    """Return the prefix replacement that explains the most targets; if several explain equally many, that with the most requests.
 
     Return None if no replacement explains enough targets or requests.
     """

@@ -74,7 +74,7 @@ class Streams:
         return int(times.min()) if len(times) else None
 
     def first_acknowledging(self, group: int, place: int) -> int | None:
-        """Return when an ACK of all bytes before `place` first passed this point (ns of its clock); None if none did."""
+        """Return when an ACK of all bytes before `place` first passed this point (ns of its clock); None if no such ACK did."""
         s = self._segments(group)
         at = int(np.searchsorted(s.acks, place))
         return int(s.ack_times[at]) if at < len(s.acks) else None

@@ -147,7 +147,7 @@ def fit_lines(points: Points) -> list[Line]:
 
 
 def _reach(points: Points, begin: int) -> int:
-    """Return the end (index) of the longest run of points that begins at `begin` and that a single line fits."""
+    """Return the end (index) of the longest run of points that begins at `begin` and that fits a single line."""
     total = len(points.time)
     if _fits(points.part(begin, total)):
         return total

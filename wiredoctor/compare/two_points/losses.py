@@ -1,6 +1,7 @@
 """Judge packets that only one of two captures has.
 
-Such a packet was lost between the points, not captured or injected, or the other capture does not cover its time.
+Such a packet was lost between the points, was injected, or was not captured at the other point. Or the other capture does not
+cover its time.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ MAX_JUDGED = 200_000
 """The maximum number of packets per capture that are judged individually; the others count as "lost-or-not-recorded"."""
 
 HOPS_APART = 2
-"""The time to live of a packet is suspicious if it differs by at least this much from the usual one.
+"""The time to live of a packet is suspicious if it differs by at least this much from the usual value.
 
 A difference of one hop may be due to another route.
 """
@@ -80,8 +81,9 @@ def _beyond(wire: Wire, second: bool, chosen: Array, moment: Array) -> tuple[Arr
     """Return which packets may have passed the other point before its capture began, and which after its capture ended.
 
     The result is two Boolean arrays. An element is true if the other capture has no earlier (or no later) packet of the same
-    direction, and if the observed delays permit this. `chosen`: the rows of the packets. `second`: True if they are in the second
-    capture. `moment`: the times at which they were captured, by the clock of the other capture.
+    direction, and if the packet may have passed then, judging by the observed delays. `chosen`: the rows of the packets.
+    `second`: True if they are in the second capture. `moment`: the times at which they were captured, by the clock of the other
+    capture.
     """
     rows, other = (wire.b, wire.one) if second else (wire.a, wire.two)
     matched = (wire.back if second else wire.partner) != NOBODY
@@ -158,7 +160,7 @@ class _Judge:
             return Verdict(row, "injected", "its sender continued as if it had not sent the packet")
         if self.flags[row] & RST and count >= LEAST_OTHERS and self._has_all_others(group):
             return Verdict(row, "injected", "the capture at its sender has all other packets of the connection")
-        return Verdict(row, "not-recorded", "it must have passed the other point, but that capture does not have it")
+        return Verdict(row, "not-recorded", "it must have passed the other point, but the capture made there does not have it")
 
     def _usual_ttl(self, group: int) -> tuple[int, int, int]:
         """Return the usual time to live of a group's packets at this point, their number, and the time of the last packet (ns).

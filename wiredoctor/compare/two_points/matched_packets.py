@@ -48,16 +48,22 @@ class Wire:
 
     @property
     def apart(self) -> int:
-        """The time in ns of the second capture's first packet minus that of the first capture's, by their own clocks."""
+        """The time (ns) of the second capture's first packet minus that of the first capture's, each by its own clock."""
         return apart(self.one.first_time, self.two.first_time)
 
     def on_first(self, times: Array) -> Array:
-        """Convert times of the second capture to the clock of the first; each in ns since the first packet of its own capture."""
+        """Convert times of the second capture to the clock of the first.
+
+        The times are in ns since the first packet of the second capture, and in the result since that of the first.
+        """
         rough = times + self.apart
         return rough - self.ahead(rough - self.ahead(rough))
 
     def on_second(self, times: Array) -> Array:
-        """Convert times of the first capture to the clock of the second; each in ns since the first packet of its own capture."""
+        """Convert times of the first capture to the clock of the second.
+
+        The times are in ns since the first packet of the first capture, and in the result since that of the second.
+        """
         return times + self.ahead(times) - self.apart
 
     def delays(self, forward: bool) -> Array:
@@ -101,8 +107,8 @@ def _set_directions(a: Rows, b: Rows, partner: Array, pairs: int) -> Array:
     """Set `forward` of each packet: True if it passes the first point first. Return which pairs are turned (see Wire).
 
     Usually the client's packets pass the first point first. If the server's replies reach the first point before the second, the
-    first point is nearer to the server. One pair of captures may contain both kinds of connection, because both sides of a proxy
-    may pass the two points.
+    first point is nearer to the server. One pair of captures may contain both kinds of connection, because traffic from both
+    sides of a proxy may pass the two points.
     """
     rows = np.flatnonzero(partner != NOBODY)
     there = partner[rows]
@@ -123,8 +129,8 @@ def _set_directions(a: Rows, b: Rows, partner: Array, pairs: int) -> Array:
 def _clock(a: Rows, b: Rows, partner: Array, begun: int) -> list[clocks.Line]:
     """Return lines that map one clock to the other. `begun`: the start of the second capture minus that of the first (ns).
 
-    The lines are fitted to packets that are unique in both captures, because the matches of such packets are certain. If no
-    line fits, return one with the median difference, whose `gap` is NaN.
+    The lines are fitted to packets that are unique in both captures, because the matches of such packets are certain. If no line
+    fits, return a line with the median difference and a `gap` of NaN.
     """
     rows = np.flatnonzero(partner != NOBODY)
     rows = rows[np.argsort(a.time[rows], kind="stable")]

@@ -28,9 +28,9 @@ NOBODY = -1
 class Rows:
     """The packets of paired connections in one capture.
 
-    `row`: the packet's row in the Point. `pair`: the index of its connection in Pairs. `seq`, `ack`: its numbers, converted to
-    those of the first capture. `key`: a hash of the fields that identify it. `time`: in ns, by the clock of this capture.
-    `forward`: True if it passes the point of the first capture first.
+    `row`: the packet's row in the Point. `pair`: the index of its connection in Pairs. `seq`, `ack`: its sequence and
+    acknowledgment numbers, converted to those of the first capture. `key`: a hash of the fields that identify it. `time`: in ns,
+    by the clock of this capture. `forward`: True if it passes the point of the first capture first.
     """
 
     row: Array
@@ -127,8 +127,8 @@ def _starts(keys: Array) -> Array:
 def _in_order(expected: Array, seen: Array) -> list[tuple[int, int]]:
     """Match each time of the shorter of two sorted lists with a time of the longer one; return the pairs of indexes.
 
-    The order is kept, and the sum of the differences is minimal. In very long lists, each time is matched with the nearest
-    remaining one.
+    The order is kept, and the sum of the differences is minimal. In very long lists, every element is matched with the nearest
+    remaining element.
     """
     short, long = (expected, seen) if len(expected) <= len(seen) else (seen, expected)
     made = (_nearest if len(short) * len(long) > MAX_CELLS else _least)(short, long)

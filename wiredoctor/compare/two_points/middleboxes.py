@@ -43,7 +43,7 @@ class _One(NamedTuple):
 
 
 def changes(wire: Wire) -> list[Changed]:
-    """Return each kind of change once: rewritten addresses and sequence numbers, then the others, the most frequent first."""
+    """Return each kind of change once: rewritten addresses and sequence numbers first, then the other kinds by frequency."""
     found: dict[tuple[str, bool, str, str], list[int]] = {}
     for one in (*_handshakes(wire), *_later(wire)):
         found.setdefault((one.what, bool(wire.a.forward[one.row]), one.sent, one.received), []).append(one.row)

@@ -133,8 +133,8 @@ def _join_columns(packets: pl.DataFrame, segments: pl.DataFrame) -> tuple[Column
 def _options(read: Callable[[int, int], bytes], payload: int, seq: int, ack: int) -> Options | None:
     """Return the TCP options of the header that ends where the payload begins; None for a fragment or a truncated header.
 
-    `payload`: the position of the payload, for `read`. The length of the header is not known, so each length is tried until the
-    sequence numbers match.
+    `payload`: the position of the payload, as `read` expects it. The length of the header is not known, so each length is tried
+    until the sequence numbers match.
     """
     numbers = struct.pack("!II", seq, ack)
     before = read(max(payload - 60, 0), min(payload, 60))

@@ -61,7 +61,11 @@ class Delays:
 
 @dataclass(frozen=True)
 class Step:
-    """A clock step: from `elapsed` on (clock of the client's capture), the other clock is ahead by a further `by` seconds."""
+    """A step of one clock.
+
+    `elapsed`: the time of the step, by the clock of the client's capture. `by`: the number of seconds by which the other clock
+    is further ahead after the step.
+    """
 
     elapsed: float
     by: float
@@ -210,11 +214,10 @@ class SideFinding:
     """A finding, and which captures have it.
 
     `seen`: the captures with the finding. `connection`, `exchange`, `frames`, `delay`: the values in the client's capture or, if
-    only the server's capture has the finding, in that one. `delay_there`: the delay in the server's capture, if both have the
-    finding.
-    `shares`: where the time from the first to the last packet of the evidence was spent; None unless both captures have these
-    packets. `lost`: the frames of packets that were lost during the finding. `why`: the reason why the finding cannot be compared
-    with the other capture; empty if it can.
+    only the server's capture has the finding, in the server's. `delay_there`: the delay in the server's capture, if both have the
+    finding. `shares`: where the time from the first to the last packet of the evidence was spent; None unless both captures have
+    these packets. `lost`: the frames of packets that were lost during the finding. `why`: the reason why the finding cannot be
+    compared with the other capture; empty if it can.
     """
 
     rule: str
@@ -241,7 +244,7 @@ class Waiting:
     """The times from the end of a request to the start of its response, for the exchanges in both captures.
 
     `seen_by_client`: at the client's point. `beyond_server`: at the server's point, which excludes the path between the points.
-    `between`: the differences of the two.
+    `between`: for each exchange, the difference of these two times.
     """
 
     exchanges: int

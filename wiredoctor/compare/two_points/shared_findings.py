@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from wiredoctor.compare.two_points.matched_packets import Wire
 
 NEAR = SECOND // 100
-"""The tolerance in ns for the start of one event in two captures, in addition to a round trip and the delay of the finding."""
+"""The tolerance in ns between the start times of one finding in two captures, besides a round trip and the finding's delay."""
 
 
 class Shared:

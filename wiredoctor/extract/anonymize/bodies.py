@@ -1,4 +1,4 @@
-"""Replace message bodies but keep their structure: lengths, chunks, line ends and multipart delimiters.
+"""Replace message bodies but keep their structure: lengths, chunks, line breaks and multipart delimiters.
 
 See RFC 9112 section 7.1 and RFC 2046 section 5.1.
 """
@@ -51,7 +51,7 @@ def _safe_chunk_size(stream: Stream, digits: bytes, begin: int) -> bytes:
     """Return a chunk size that does not reveal content. `begin`: the stream offset of the chunk's data.
 
     Some servers announce the chunked coding but do not use it, so the "chunk size" may be the beginning of a body. Therefore, if
-    something other than a line end or a gap follows the data, all digits but the first become 0. The first digit is chosen so
+    something other than a line break or a gap follows the data, all digits but the first become 0. The first digit is chosen so
     that the result of `_ends` stays the same.
     """
     number = digits.lstrip(b"0")

@@ -103,7 +103,7 @@ def read_original(access: PacketAccess) -> Original:
 
 
 def _unwrap(decoded: pl.DataFrame, others: list[tuple[dict[str, Any], bytes, str]]) -> Iterator[Packet | str]:
-    """Yield the packet inside the tunnel of each packet in `others`, or the reason in `others` if it cannot be parsed.
+    """Yield, for each packet in `others`, the packet inside its tunnel or, if that cannot be parsed, the reason in `others`.
 
     `others`: for each packet, its row of the table `records`, its data, and the reason why it was not parsed. `decoded`: the
     table `packets`.
@@ -169,7 +169,7 @@ def addresses_of(original: Original, seed: bytes) -> Addresses:
 
 
 def replace(original: Original, seed: bytes, said: Collection[bytes], addresses: Addresses) -> Heads:
-    """Write replacements into all streams. Return the Heads that did this; its attribute `words` has the words that were kept.
+    """Write replacements into all streams. Return the Heads used for header sections; its `words` are those that were kept.
 
     `said`: the original words in lower case. They are not used as replacements.
     """
@@ -248,5 +248,5 @@ def anonymized_packets(original: Original, seed: bytes, addresses: Addresses) ->
 
 
 def _offset(number: int, near: int) -> int:
-    """Return the stream offset of a sequence number. Of all possible offsets (mod 2^32), it is the nearest to `near`."""
+    """Return the stream offset of a sequence number: of all possible offsets (mod 2^32), the nearest to `near`."""
     return near + ((number - near + (1 << 31)) % (1 << 32)) - (1 << 31)

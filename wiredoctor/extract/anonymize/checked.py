@@ -27,7 +27,7 @@ _MAX_REPORTED = 3
 """The maximum number of differences that are reported."""
 
 Drop = tuple[int | None, int, int]
-"""The start, end (both in ns since the first packet) and number of dropped packets, as returned by PacketAccess.drops."""
+"""The start and end of a period (ns since the first packet), and the number of packets dropped in it (see PacketAccess.drops)."""
 
 FindingFacts = tuple[Any, ...]
 """The properties of a finding that must be the same in the anonymized capture."""

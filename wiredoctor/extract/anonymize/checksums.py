@@ -1,4 +1,4 @@
-"""Update the checksums of changed packets: correct ones stay correct, wrong ones stay wrong."""
+"""Update the checksums of changed packets: correct checksums stay correct, and wrong checksums stay wrong."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from wiredoctor.extract.anonymize.frames import Frame
 
 _WRONG = 0x5555
-"""A wrong checksum is replaced with the correct one XOR this number, so it stays wrong."""
+"""A wrong checksum is replaced with the correct checksum XOR this number, so it stays wrong."""
 
 
 def ones_complement_sum(data: bytes) -> int:

@@ -25,7 +25,7 @@ _PRODUCT = re.compile(rb"([A-Za-z0-9+._-]+)/\Z")
 _RECEIVED = re.compile(rb"[0-9]\.[0-9]")
 _ELEMENT = re.compile(rb"(?:\A|,)[ \t]*\Z")
 NEAR = 64
-"""The number of bytes before a word that are examined."""
+"""The number of examined bytes that precede a word."""
 
 
 def length(word: bytes, before: bytes, _stays: Collection[bytes]) -> bytes:

@@ -1,4 +1,4 @@
-"""Anonymize header sections word by word: words for framing and for rules are kept, all others are replaced.
+"""Anonymize header sections word by word: words for framing and for rules are kept, and all others are replaced.
 
 Lengths do not change, and violations of the grammar of RFC 9112 are kept.
 """

@@ -10,9 +10,9 @@ from collections.abc import Collection
 
 _TOKEN = re.compile(rb"[A-Za-z0-9]+|[\x80-\xff]+|[^\t\n\r -\xff]+|\x7f+")
 _SIGNS = bytes(ord("-") if b in b"!#$^`|~{}[]\\'" else b for b in range(256))
-"""A table for bytes.translate. It maps characters that HTTP syntax does not need to `-` (RFC 9110 section 5.6.2).
+"""A table for bytes.translate that turns characters into `-` if HTTP syntax does not need them (RFC 9110 section 5.6.2).
 
-These characters may be part of a secret.
+The replaced characters may be part of a secret.
 """
 
 _CLASSES = (string.digits, string.ascii_lowercase)
@@ -45,7 +45,7 @@ class Tokens:
         return _TOKEN.sub(lambda found: self.token(found[0]), data)
 
     def plain(self, data: bytes) -> bytes:
-        """Replace each word of a text, and replace characters that HTTP syntax does not need with `-`."""
+        """Replace each word of a text, and turn characters into `-` if HTTP syntax does not need them."""
         return self.text(data).translate(_SIGNS)
 
     def token(self, word: bytes) -> bytes:

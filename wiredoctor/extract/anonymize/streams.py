@@ -12,10 +12,10 @@ NEUTRAL = 0x80
 """A byte with which neither a message nor a part of a message can begin."""
 
 KEEP = bytes(b if b in b"\r\n" else NEUTRAL for b in range(256))
-"""A translation table that replaces all bytes but line ends with NEUTRAL."""
+"""A translation table that replaces all bytes except CR and LF with NEUTRAL."""
 
 BODY = bytes(b if b in b"\r\n" else ord("x") for b in range(256))
-"""A translation table that replaces all bytes but line ends with x."""
+"""A translation table that replaces all bytes except CR and LF with x."""
 
 
 class Stream:
