@@ -100,8 +100,8 @@ BLOCK = Limit(
 
 FOLDER_ENTRIES = Limit(
     "folder-entries", "capture", 100_000, "files and folders",
-    "Files and subfolders that are searched if a folder is given as a capture. Each file is opened, and a folder that was named "
-    "by mistake, such as `/`, may contain millions. A message names the folder at which the search stopped",
+    "Files and subfolders that are searched if a folder is given as a capture, because each file is opened: a folder that was "
+    "named by mistake, such as `/`, may contain millions. A message names the folder at which the search stopped",
 )  # fmt: skip
 UNPACKED = Limit(
     "unpacked", "capture", 2 * _GB, "bytes",
@@ -156,8 +156,8 @@ RETENTION = Limit(
 )  # fmt: skip
 RETAINED_PACKETS = Limit(
     "retained-packets", "tcp", 100_000, "packets",
-    "A closed connection is also kept until this number of later packets was read, so connections of small captures are numbered "
-    "exactly as in Wireshark, and memory is still bounded",
+    "A closed connection is also kept until this many later packets have been read: the connections of small captures are then "
+    "numbered exactly as in Wireshark, and memory is still bounded",
 )  # fmt: skip
 OPEN = Limit(
     "open-connections", "tcp", 1 << 17, "connections",

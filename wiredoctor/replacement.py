@@ -41,7 +41,7 @@ _ACL = "system.posix_acl_access"
 
 
 class Target(NamedTuple):
-    """A file, which may not exist yet: its name in a folder that stays open until `close`.
+    """A file, which may not exist yet, as a name in an open folder. The folder stays open until `close`.
 
     `path`: the name that the user gave. `is_open_file`: the name links to an open file of a process (/dev/fd/1); only the kernel
     can follow this link. If `folder` is None (on Windows), `name` is a path.

@@ -26,7 +26,7 @@ _TIME = r"[0-2]\d[-:.]?[0-5]\d[-:.]?[0-6]\d"
 _RING = r"(?P<counter>\d{5})_(?P<ring>\d{14})"
 _WHEN = rf"(?P<time>{_DATE}(?:[-_T. ]?{_TIME})?|1\d{{9}})"
 _VARYING = Regex(rf"(?<!\d)(?:{_RING}|{_WHEN}|(?P<long>\d{{5,9}}))(?!\d)")
-"""A pattern for the part that differs between the names of rotated files, in addition to a number after the suffix (_NAME).
+"""A pattern for the part that differs between the names of rotated files. _NAME already matches a number after the suffix.
 
 The pattern matches the counter and start time of dumpcap -b (trace_00001_20240131235959.pcapng, dumpcap(1)). It also matches a
 date, a date with a time, or seconds since 1970, as tcpdump -G writes them (strftime(3)), and a counter of five digits or more.

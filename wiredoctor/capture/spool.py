@@ -84,7 +84,7 @@ class _Pushback:
 class _SlowTail:
     """A source that returns its last bytes one by one.
 
-    A decompressor then returns all content that precedes damage at the end.
+    If the end is damaged, a decompressor then returns everything before the damage.
     """
 
     def __init__(self, source: Source) -> None:

@@ -35,7 +35,7 @@ their timer interrupt; the last by Linux since 6.7 on routes that are configured
 SHORTEST: Final = 20 * MILLISECOND
 """The shortest time in ns between two timestamps that are compared. Over a shorter time, jitter may distort the result."""
 FEWEST: Final = 8
-"""The minimum number of ticks between two compared timestamps. With this many, the error by the incomplete last tick is small."""
+"""The minimum number of ticks between compared timestamps. With this many, the error from the incomplete last tick is small."""
 SURE: Final = 2
 """The minimum number of votes (see `vote`) for a tick length to count as known."""
 MAX_VOTES: Final = 16

@@ -34,7 +34,7 @@ def follow_window(own: Side, packet: Packet, segment: Segment, least: i64) -> No
 def change_window(
     window: ClosedWindow | None, is_closed: bool, packet: Packet, segment: Segment, least: i64
 ) -> ClosedWindow | None:
-    """Return the newest closed window of a receiver after it announced a window; None if no closed window counts.
+    """Return the newest closed window of a receiver that has just announced a window, or None if no closed window counts.
 
     `window`: the closed window before the announcement, or None. `is_closed`: true if the announced window counts as closed. A
     closed window that opens after less than `least` ns does not count, unless the receiver discarded data. If a window closes

@@ -352,7 +352,7 @@ class Headers:
     def join(
         self, packet: Packet, block: bytes, addresses: bytes, key: tuple[int, int, int], first: i64, more: bool, whole: i64
     ) -> i64:  # fmt: skip
-        """Add a fragment that begins with byte `first` of its datagram. If the datagram is complete, continue reading in it.
+        """Add a fragment that begins with byte `first` of its datagram. If the datagram is now complete, parse its content.
 
         `addresses` and `key` (protocol, identification and encapsulation) identify the datagram. `whole`: the index in the block
         at which the complete fragment ends. A fragment that was not captured completely is not reassembled. It is only read if it

@@ -80,7 +80,7 @@ class Stalls:
         self.closures: Rows = Rows(len(CLOSURES))
         self.runs: Rows = Rows(len(RUNS))
         self.held: list[HeldRelease] = []
-        """Rows of `releases` that are written or dropped when later gaps show whether the program writes at regular times."""
+        """Rows of `releases` that are written or dropped once later gaps show whether the program writes regularly."""
         self.watches: list[Watch] = []
         """Recent delayed ACKs. The host that sent such an ACK may react to the acknowledged data on another connection.
 

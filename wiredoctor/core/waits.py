@@ -127,8 +127,8 @@ class Write:
 class Pace:
     """The newest gaps of a side whose length its program chose. They show whether the program writes at regular times.
 
-    A gap is the time between two segments with new data (pace.py). `held`: rows that are written or dropped when later gaps are
-    known.
+    A gap is the time between two segments with new data (pace.py). `held`: pending rows, which are written or dropped when later
+    gaps are known.
     """
 
     def __init__(self) -> None:

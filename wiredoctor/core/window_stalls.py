@@ -124,9 +124,9 @@ class WindowStalls:
     def add_timer(
         self, connection: Connection, data: Previous, waits: Waits, short: ClosedWindow, packet: Packet, segment: Segment
     ) -> None:  # fmt: skip
-        """Add the wait of a segment to a row if a timer sent the segment to fill a window that is too small for a full segment.
+        """Add the wait of a segment to a row if the segment was sent by a timer, to fill a window too small for a full segment.
 
-        The wait counts only under two conditions: nothing was in flight, and the previous data had filled the window, too. Then
+        The wait counts only under two conditions: nothing was in flight, and the previous data had also filled the window. Then
         the sender had more to send all the time.
         """
         fills = segment.window_room == packet.length and packet.length < segment.mss and data.room <= 0

@@ -212,7 +212,7 @@ def _has(head: str) -> Maker:
 
 
 def _makers() -> dict[str, Maker]:
-    """Return, by column name, functions for the columns of STORED_EXCHANGES that the core does not write."""
+    """Return, by column name, functions that compute the columns of STORED_EXCHANGES that the core does not write."""
     makers: dict[str, Maker] = {
         "request_target": lambda batch: batch.texts["request_target"],
         "request_id": _request_id,
@@ -333,7 +333,7 @@ def event_frame(table: Table, rows: Sequence[tuple[object, ...]]) -> pl.DataFram
 
 
 def _message_makers() -> dict[str, Maker]:
-    """Return, by column name, functions for the columns of MESSAGES that the core does not write."""
+    """Return, by column name, functions that compute the columns of MESSAGES that the core does not write."""
     makers: dict[str, Maker] = {"target": lambda batch: batch.texts["target"]}
     for cell, names in (("head", _OF_HEADS), ("request_head", _OF_REQUESTS), ("response_head", _OF_RESPONSES)):
         for name in names:

@@ -88,7 +88,7 @@ class Analysis:
         if capture.is_shuffled:
             self.core.put_in_order(capture.is_growing, capture.is_disorder_proved)
         self.is_first = share is None or share.number == 0
-        """True in the only process that also reports facts about the complete capture, which belong to no connection."""
+        """True in the one process that also reports the facts about the capture that belong to no single connection."""
         self.is_stopped = False
         """True if reading was stopped before the end."""
         if "segments" in wanted:

@@ -361,7 +361,7 @@ class PendingFindings:
         ] or [pl.DataFrame(schema=_PLACED)])  # fmt: skip
 
     def _complete(self, seen: GatewaySearch, ready: pl.DataFrame) -> list[Group]:
-        """Return the groups of a search whose failures have no undecided cause.
+        """Return the groups of a search for whose failures all causes are decided.
 
         A group is left out if one of its connections has an undecided candidate that may be the cause of a failure.
         """

@@ -54,7 +54,7 @@ class Failures:
 class ServerAnswers(NamedTuple):
     """The final responses of a server endpoint.
 
-    `server`: None stands for all servers that a long live capture could not count individually, because there were too many.
+    `server`: None stands for all servers that `live` could not count individually in a long capture, because there were too many.
     `classes`: the number of responses by class, such as "2xx". `hidden`: the number of server errors (500 or above), by
     status, that a gateway received in its last attempt for a client's request, although the client got no server error. Requests
     with a gateway-error finding are not counted.

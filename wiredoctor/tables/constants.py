@@ -8,7 +8,7 @@ FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x4
 MESSAGE_BITS = 26
 """The number of low bits of a message id that hold the index of the message and its direction.
 
-The id is connection << MESSAGE_BITS | index in its direction << 1 | direction. It is unique, ascending in a direction, and
+The id is connection << MESSAGE_BITS | index in its direction << 1 | direction. It is unique, ascending within each direction, and
 independent of where batches end. After 33 million messages, the index of a direction restarts at 0.
 """
 

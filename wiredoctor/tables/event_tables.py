@@ -509,7 +509,9 @@ TRANSFERS = Table(
         _c("has_gap", BOOL, "", "bytes of the body are missing in the capture"),
         *(c for c in LIMITED_COLUMNS if c.name != "not_read"),
         _c("rtt", I64, "ns", "round trip between the two ends of the connection"),
-        _n("ceiling", I64, "bytes", "bytes in flight in most round trips, if the send buffer limited the body at all"),
+        _n(
+            "ceiling", I64, "bytes", "bytes in flight in most round trips; null if the size of the send buffer never limited them"
+        ),
         _c("in_flight", I64, "bytes", "maximum of the bytes in flight"),
         _c("in_flight_frame", I64, "", "segment at which the bytes in flight reached `in_flight`"),
         _c("in_flight_time", I64, "ns", "time of `in_flight_frame`"),

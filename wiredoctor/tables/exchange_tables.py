@@ -75,13 +75,13 @@ _RESPONSE_PIECES = (
         "that the application caused",
     ),
     _c("held_events", I64, "", "number of events in the lumps that are counted in `response_held_bursts`"),
-    _c("large_lumps", I32, "", "number of the lumps in `response_held_bursts` with ten events or more"),
+    _c("large_lumps", I32, "", "number of lumps in `response_held_bursts` that contain ten or more events"),
     _c("large_events", I64, "", "number of events in the lumps that `response_large_lumps` counts"),
     _c(
         "cut_lumps",
         I32,
         "",
-        "number of the lumps in `response_held_bursts` that end inside an event and are followed by another lump",
+        "number of lumps in `response_held_bursts` that end inside an event and are followed by another lump",
     ),
     _c("first_cut", BOOL, "", "the lump in `response_first_events` ends inside an event, and another lump follows"),
     _c("one_flight", BOOL, "", "event streams: all packets of the body arrived together, whatever the body contains"),
@@ -150,7 +150,7 @@ EXCHANGES = Table(
             "request_not_read_time",
             I64,
             "ns",
-            "for a long body of the request: time during which the server did not read (its window was full, and smaller than "
+            "for a long request body: time during which the server did not read (its window was full, and smaller than "
             "before); null for other bodies",
         ),
         _c("interim", STATUSES, "", "status codes of the 1xx responses before the final one"),

@@ -101,7 +101,7 @@ MESSAGES = Table(
         _c("connection", I64, "", "connection id"),
         _c("direction", I8, "", "direction in which the message was sent"),
         _c("role", I8, "", "role of the message's sender: 0 client (a request), 1 server (a response)"),
-        _c("message", I64, "", "message id: unique in the capture, ascending in a direction"),
+        _c("message", I64, "", "message id: unique in the capture, ascending within each direction"),
         _c("exchange", I32, "", "index of its exchange in its connection"),
         *MESSAGE_COLUMNS,
         *REQUEST_COLUMNS,

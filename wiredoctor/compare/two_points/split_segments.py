@@ -63,7 +63,7 @@ def _edges(groups: Array, places: Array) -> tuple[Array, Array]:
 
 
 def _pieces(groups: Array, first: Array, last: Array, edges: Array) -> tuple[Array, Array]:
-    """Cut segments at all edges inside them; return for each piece its segment and a hash of its group and its range of bytes.
+    """Cut segments at all edges inside them. Return each piece's segment, and one hash of the piece's group and byte range.
 
     `groups`: the group of each segment, which is one direction of a connection. `first`, `last`: for each segment, the indexes in
     `edges` of its beginning and end.

@@ -16,7 +16,7 @@ The arguments are the word, the text before the word, and the words that are kep
 _LENGTH = re.compile(rb"0*([0-9]{0,20})")
 _LENGTHS = re.compile(rb"(?:[ \t]*[0-9]+[ \t]*,)*[ \t]*")
 _SURE = 12
-"""The maximum number of digits of a length that is kept."""
+"""A length is kept if it has at most this many digits."""
 
 _LIMIT = re.compile(rb"[0-9]{1,5}")
 _LIMITED = re.compile(rb"(?:timeout|max)[ \t]*=[ \t]*\Z", re.IGNORECASE)

@@ -129,7 +129,7 @@ FINDING = _of_keys("a diagnosis with its evidence", KEYS)
 _NUMBERS: Schema = {"type": "object", "additionalProperties": _integer("how many", 1)}
 ANSWERS = _object(
     "the final responses of a server",
-    server=_or_null(_text("address and port; null for the servers that a long live capture could not count individually")),
+    server=_or_null(_text("address and port; null for the servers that `live` could not count individually in a long capture")),
     classes=_NUMBERS | {"description": "number of responses by status class: 2xx, 3xx, ..."},
     failures=_list(
         _object(
@@ -338,10 +338,16 @@ EXCHANGE = _object(
     ),
     exchange=_integer("index of the exchange in its connection, the same as `index`"),
     client=_or_null(
-        _text("client endpoint, address:port; null if a long live capture has dropped its connection", pattern=ENDPOINT)
+        _text(
+            "client endpoint, address:port; null if `live` has dropped the connection from memory in a long capture",
+            pattern=ENDPOINT,
+        )
     ),
     server=_or_null(
-        _text("server endpoint, address:port; null if a long live capture has dropped its connection", pattern=ENDPOINT)
+        _text(
+            "server endpoint, address:port; null if `live` has dropped the connection from memory in a long capture",
+            pattern=ENDPOINT,
+        )
     ),
     request_time=_or_null(_seconds("the same as `timing.request`")),
     server_time=_or_null(_seconds("the same as `timing.server`", least=0)),

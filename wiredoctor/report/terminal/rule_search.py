@@ -30,7 +30,7 @@ A shorter phrase may occur in such texts by chance, so it does not identify its 
 """
 
 LEAST_COMPLAINT = 12
-"""The number of characters that a matching description must exceed to rank above a shorter error message."""
+"""A matching description ranks above an error message that is shorter if the description has more characters than this."""
 
 LONGEST_QUESTION = 7
 """The maximum number of words of a question. Rules are ranked by all words of a question, even if some of these words form a

@@ -1,4 +1,4 @@
-"""Write a finding or a connection for people."""
+"""Write a finding or a connection as text for a terminal."""
 
 from __future__ import annotations
 

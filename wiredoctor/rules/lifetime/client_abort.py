@@ -215,7 +215,8 @@ RULE = Rule(
         "stopped": _CLOSED + " Within {within} it closed {closed} connections{waits}: a program, a test or a browser tab "
         "ended, or canceled all its requests.",
         "unread": _CLOSED + "{unread_means}",
-        "repeated": _CLOSED + " It had the head of the {response_status}. Within 5 s before or after this close, it closed at "
+        "repeated": _CLOSED
+        + " It had received the head of the {response_status} response. Within 5 s before or after this close, it closed at "
         "least two other connections in the same way, for the same range. So it wants these bytes, but "
         "does not accept the response.",
         "superseded": _CLOSED + "{superseded_means}",

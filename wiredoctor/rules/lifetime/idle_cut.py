@@ -268,7 +268,7 @@ _WORDS = (
     _Words("A CONNECT tunnel", "the tunnel", "a keep-alive message of the protocol in the tunnel", _TUNNELS),
     _Words("An upgraded connection", "the upgraded connection", "a keep-alive message of its protocol", _TUNNELS),
     _Words("An event stream", "the event stream", 'a comment (a line ":" and an empty line), which clients ignore', _STREAMS),
-    _Words("A stream", "the stream", "a part, or anything that its format allows between parts", _STREAMS),
+    _Words("A stream", "the stream", "a part, or anything that the format of the stream allows between parts", _STREAMS),
     _Words("An unfinished response", "the unfinished response", "a piece of the response", _STREAMS),
     _Words("A raw stream of Docker", "the raw stream", "some output of the process", _TUNNELS),
 )

@@ -101,7 +101,7 @@ RULE = Rule(
 )
 
 EARLY = Threshold(
-    "1 s", "the tolerance for an early close: announcements are whole seconds, and servers check their timers only now and then"
+    "1 s", "the tolerance for an early close: servers announce whole seconds, and servers check their timers only now and then"
 )
 
 

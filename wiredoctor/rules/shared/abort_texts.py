@@ -43,7 +43,7 @@ def _texts_of_others(one: Ended, proof: list[dict[str, Any]], connection: int) -
     """
     own = f"tcp.stream == {connection} && "
     told: dict[str, Any] = {**dict.fromkeys(_OF_OTHERS, ""), "filter": own, "evidence": proof}
-    told["who_left"] = "A media player stopped" if one.plays else "The user or the program of the client stopped waiting"
+    told["who_left"] = "A media player stopped" if one.plays else "The client's user or program stopped waiting"
     if one.other is not None:
         asked = shorten(_request_text(one.other), REQUEST_LENGTH)
         part = "" if one.other.range_start is None else f" from byte {one.other.range_start:,} on"
@@ -107,8 +107,8 @@ def _unread_texts(one: Ended, status: int | None, read: int | None, large_head: 
         }
     return {
         "unread": f"after the head of the {status}: it did not want the body",
-        "unread_means": f" It had the head of the response and closed {duration_text(read or 0)} after the response began. A "
-        "client with a limit on the size of responses closes like this, too.",
+        "unread_means": f" It had received the head of the response, and closed {duration_text(read or 0)} after the response "
+        "began. A client with a limit on the size of responses closes like this, too.",
         "unread_remedy": "If a check needs only the status, have it use HEAD or request a small page. If the client wants to "
         "reuse the connection, have it read the body to its end (Go: io.Copy(io.Discard, response.Body)). If the response was "
         "too large for the client, raise the client's limit (axios maxContentLength, libcurl CURLOPT_MAXFILESIZE).",

@@ -132,7 +132,7 @@ def _late_attempts(
 
 
 def _possible_attempts(front: Exchange, some: Sequence[Attempt], within: int = CONNECTED_WITHIN) -> tuple[Attempt, ...]:
-    """Return the attempts in `some` that may have been made for this exchange, which has no try.
+    """Return the attempts to connect in `some` that may belong to this exchange, for which no request to a server is known.
 
     `within`: the time in ns in which a gateway opens a connection for a request, or responds after its failure.
     """

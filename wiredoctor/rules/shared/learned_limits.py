@@ -24,7 +24,7 @@ NEAR = 20 * MILLISECOND
 LATE = 300 * MILLISECOND
 """The maximum time in ns from the expiry of a timeout to the close: a process may check its connections only now and then."""
 LONG_WAIT = 5 * MILLISECOND
-"""Resets that follow a request by at least this many ns (the median) show that the handlers of the requests gave up.
+"""If the median time from a request to the reset is at least this many ns, the handlers of the requests gave up.
 
 If the median is shorter, the resets may be due to an idle timeout that expired as requests arrived.
 """

@@ -242,7 +242,7 @@ TOO_LATE = Threshold(
 )
 IN_A_ROW = Threshold(
     "3 attempts",
-    "the minimum number of attempts of kind given-up, or of attempts with a single SYN without an answer; a client program may "
+    "the minimum number of attempts of the kind given-up, or of attempts whose only SYN was not answered; a client program may "
     "exit once while it connects, and a scanner tries each port twice at most",
 )
 MANY_SINGLE = Threshold(
@@ -271,8 +271,8 @@ NEARER_TIMES = Threshold(
 )
 NEARER_SEEN = Threshold(
     "2 connections",
-    "the minimum number of SYN-ACKs that show how far the server is, and which time to live its packets have; a single SYN-ACK "
-    "may be an exception",
+    "the minimum number of SYN-ACKs that show how far away the server is, and which TTL its packets have; a single SYN-ACK may "
+    "be an exception",
 )
 TRACED = Threshold(
     "60 s",

@@ -48,7 +48,7 @@ from wiredoctor.rules.shared.numbers import duration
 c = pl.col
 
 RULE = Rule(
-    symptom="a request that takes one, three or seven seconds more",
+    symptom="a request that takes one, three or seven seconds longer than others",
     severity="warning",
     title="Connecting took {delay} longer because {why}",
     message="{again} to connect to {server}: {cause}. {left}{plainer}",

@@ -143,7 +143,7 @@ MAX_ANSWER = Threshold(
 )
 ALSO_LOST = Threshold(
     "2 retransmissions",
-    "the minimum number of unacknowledged larger retransmissions, to show that the path drops such segments; Linux tries a "
+    "the minimum number of larger retransmissions without an ACK that shows that the path drops large segments; Linux tries a "
     "smaller segment after three or more",
 )
 DUPLICATE_ACKS = Threshold(

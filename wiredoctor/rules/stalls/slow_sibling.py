@@ -118,7 +118,7 @@ def screen() -> pl.Expr:
 
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each response to a request that at least one server often answers slowly."""
+    """Return a row for each response to a kind of request that at least one server often answers slowly."""
     monitoring = c("request_user_agent").str.contains(_MONITORING) | c("request_target").str.contains(_METRICS)
     other_work = monitoring.fill_null(value=False) | is_long_poll()
     answered = c("has_request") & (c("response_status") >= 200) & ~c("upgraded") & ~other_work

@@ -233,8 +233,8 @@ PATH_MTU = Threshold(
 )
 TOO_LARGE = Threshold(
     "1000 bytes",
-    "a repeated segment of at most this length is not lost because of its size: every path that QUIC can use carries UDP "
-    "payloads of 1,200 bytes (RFC 9000 section 14)",
+    "a repeated segment of at most this length cannot have been lost because of its size: every path that QUIC can use carries "
+    "UDP payloads of 1,200 bytes (RFC 9000 section 14)",
 )
 EVERY_PATH = Threshold(
     "1220 bytes",
