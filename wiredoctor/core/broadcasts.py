@@ -121,7 +121,7 @@ def xor_pair(block: bytes, at: i64) -> i64:
 
 
 def write_of(packet: Packet, quiet: i64) -> Write:
-    """Return the description of a segment with data. `quiet`: the time in ns since the peer's newest packet (see Write)."""
+    """Return the description of a segment with data. `quiet`: the value of Write.quiet in ns."""
     return Write(host_of(packet), packet.addresses, packet.ports, packet.length, packet.time, quiet)
 
 

@@ -137,7 +137,7 @@ def requirements() -> list[str]:
 def generate(module: str, *paths: str) -> None:
     """Write the C code of the modules and a list of extensions into the current folder.
 
-    Call this in a separate process, because mypy exits the process on errors. `module`: the name of the library (see `library`).
+    Call this in a separate process, because mypy exits the process on errors. `module`: the full name of the `library`.
     """
     import json
 

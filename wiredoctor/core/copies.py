@@ -150,7 +150,9 @@ class Copies:
         self.mask = mask
 
     def alike(self, newest: i64, wanted: RecentPacket, packet: Packet) -> RecentPacket | None:
-        """Return a side's most recent packet before `packet` with the same TCP header fields, options and length, or None.
+        """Return a side's most recent packet before `packet` that seems equal to it, or None.
+
+        Compared are the sequence and acknowledgment numbers, flags, window, length, TCP options and IP identification.
 
         `wanted`: the entry of the ring buffer that describes `packet`. The search goes backward from packet number `newest` of
         the ring buffer.

@@ -54,7 +54,10 @@ class Cutoffs:
         self.min_closed_window: i64 = 20 * MILLISECOND
         """The minimum time for which a window was closed."""
         self.min_window_wait: i64 = UNREACHABLE
-        """The minimum time that a sender lost because its data was refused, or because it waited for its override timer."""
+        """The minimum time that a sender lost because its data was refused, or because a small window made it wait for a timer.
+
+        The timer is the override timer, after which a sender fills a window that is too small for a full segment.
+        """
         self.min_run: i64 = UNREACHABLE
         """The minimum number of segments in a run of small segments; 2 are enough if the run continues in another message."""
         self.max_run: i64 = -UNREACHABLE

@@ -34,7 +34,7 @@ class Datagrams:
         self.place: i64 = 0
         """The position in the capture of the newest datagram's first byte."""
         self.reason: i64 = 0
-        """The reason why the newest fragment did not complete a datagram: WAITING or NO_ROOM."""
+        """The reason why the newest fragment yielded no datagram: WAITING (for more fragments) or NO_ROOM (in `scratch`)."""
 
     def is_of_tunnel(self, datagram: int, is_first: bool) -> bool:
         """Return whether a fragment of this UDP datagram belongs to a tunnel.

@@ -153,7 +153,7 @@ class Layers:
         self.has_aggregates: bool = False
         """True if a Wi-Fi aggregate of several frames was captured. Only the first frame of an aggregate is read."""
         self.hashing: bool = False
-        """True if the columns `link_hash` and `encapsulation` are requested."""
+        """True if `link_hash` and `encapsulation` are to be computed while the headers are read."""
         self.link_hash: int = 0
         self.encapsulation: int = 0
 

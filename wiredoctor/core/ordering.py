@@ -26,7 +26,10 @@ from wiredoctor.core.records import ACROSS, LATEST, LEAST, SHUFFLED, Records
 from wiredoctor.core.segment import ACK, FIN, SYN
 
 FEW: Final = 5
-"""If this many packets in a row have times below an earlier maximum, the clock was set back unless connections show otherwise."""
+"""If at least this many packets in a row are earlier than a packet before them, the clock was set back.
+
+Connections may show otherwise.
+"""
 LONG: Final = 10_000_000
 """If times stay below an earlier maximum for this many ns, the clock was set back, unless connections show otherwise."""
 COMPARED: Final = 256

@@ -132,7 +132,10 @@ def note_gap(own: Side, gap: i64, after_ack: i64, segment: Segment) -> None:
 
 
 def count_alike(own: Side, gap: i64) -> i64:
-    """Return how many of the recent gaps whose length the program chose are about as long as `gap` (ns)."""
+    """Return how many of the recent gaps whose length the program chose are about as long as `gap` (ns).
+
+    Return 0 if the side uses Nagle's algorithm: then prompt ACKs ended its shortest gaps.
+    """
     count: i64 = 0
     if own.waits is not None and own.waits.pace is not None and not uses_nagle(own.waits.pace):
         for one in own.waits.pace.gaps:

@@ -69,7 +69,7 @@ def measure_size(connection: Connection, own: Side, peer: Side, packet: Packet, 
     if length == 0:
         return
     if length > mss:
-        # the receiver accepts this size, so it is not a super-segment: the sender may send more than the MSS that it announced
+        # a segment that the receiver accepts is no super-segment: the sender may send more than the MSS that it announced
         limit = segment_size(accepted_size(connection, peer), connection, packet)
         segment.is_even = length <= limit or length % mss == 0
     has_room = segment.window_room == NEVER or length < segment.window_room

@@ -139,9 +139,9 @@ class Transfer:
         self.way: i64 = 0
         """The round trip in ns from the capture point to the sender."""
         self.longest_way: i64 = LONGEST
-        """The upper bound of `way` in ns: the shortest time from an ACK that made room in the window to data that fills it."""
+        """The upper bound of `way` in ns: the shortest time from an ACK to data for which this ACK first made room."""
         self.has_doubt: bool = False
-        """True if `longest_way` was ever more than a tenth below the measured round trip.
+        """True if `longest_way` was ever more than a tenth below the measured round trip to the sender.
 
         Then it is uncertain which ACKs had reached the sender.
         """

@@ -136,7 +136,7 @@ class Translation:
                 self.wait(leg, packet.sequence + packet.length & WORD)  # a SYN-ACK may acknowledge data of the SYN (RFC 7413)
 
     def wait(self, leg: Leg, sequence: i64) -> None:
-        """Wait for the SYN-ACKs of a leg without timestamps. They acknowledge the byte after `sequence`."""
+        """Wait for the SYN-ACKs of a leg without timestamps. Their acknowledgment number is `sequence` + 1."""
         if sequence not in self.pending and len(self.pending) >= MOST_PENDING:
             self.pending.popitem(last=False)
         legs = self.pending.setdefault(sequence, [])
