@@ -68,7 +68,7 @@ RULE = Rule(
         "unsorted": (
             "{steps:,} packets have an earlier timestamp than a preceding packet of the file, by {up_to}{worst}: one capture was "
             "appended to another, or the packets of one interface were written later than those of another. The packets were "
-            "sorted by time{numbers}. Findings that depend on the times of moved packets have medium confidence at most."
+            "sorted by time{numbers}. Findings that depend on times between such packets have medium confidence at most."
         ),
     },
     remedy={

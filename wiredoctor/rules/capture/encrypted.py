@@ -55,7 +55,8 @@ RULE = Rule(
 SHOWN = Threshold("5 connections", "the maximum number of connections shown as evidence; the message has the totals")
 NAMED = Threshold(
     "3 names",
-    "the maximum number of server names in the message, most frequent first; the command wiredoctor connections lists all",
+    "the maximum number of server names, and of protocols, in the message, most frequent first; the command wiredoctor "
+    "connections lists all",
 )
 
 

@@ -26,8 +26,8 @@ How it is proved
     request (nginx mirror), and the gateway discards it.
 
     Kind refused: an RST answers the SYN. Kind unreachable: nothing answers the SYN, or only an ICMP error does. Kind closed: a
-    FIN or RST of the server came before any byte of a response, and before the gateway's own close. If foreign-reset proves that
-    a device on the path sent the FIN or RST, the finding names that device. The same holds for kind truncated.
+    FIN or RST with the server's address came before any byte of a response, and before the gateway's own close. If foreign-reset
+    proves that a device on the path sent the FIN or RST, the finding names that device. The same holds for kind truncated.
 
     Kind timed-out: before the server responded or closed, the gateway closed its connection to the server or answered its client.
     If the client had not sent its complete request by then, the finding says so, because the server was still waiting for it. If
@@ -550,7 +550,7 @@ def _look(front: Exchange, failure: Failure) -> str:
     """
     last = failure.last
     if is_cut_by_device(failure):
-        # the remedies of the other kinds already name the device
+        # the remedy of kind closed already names the device
         return f"{_EXAMINE_PATH[0].upper()}{_EXAMINE_PATH[1:]}." if failure.kind == "truncated" else ""
     if failure.kind == "closed" and isinstance(last, Exchange):
         if last.values["handshake"] and last.key[1] == 0 and not last.met_a_close:

@@ -23,7 +23,7 @@ How it is proved
 
     3. The host that seems to have sent the RST goes on sending: data at or above the sequence number of the RST, any data or a
     FIN a second later, ACKs of new data, an ACK without data more than 1 ms after an RST with the ACK flag, or a SYN-ACK after an
-    RST that refused the SYN.
+    RST that refused the SYN. For a FIN, data beyond the FIN counts, unless the other side acknowledged it.
 
     4. The packet came less than half a round trip after the packet that it answers.
 

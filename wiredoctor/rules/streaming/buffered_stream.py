@@ -15,10 +15,10 @@ Why it hurts
 
 How it is proved
     A lump is a run of body packets in which three events or more end. Its packets are less than 5 ms apart, and it takes 20 ms at
-    most. If it has fewer than two events per packet, its packets are at most 0.5 ms apart, closer than a program writes. Nothing
-    came in the 500 ms before the lump, although all earlier data was acknowledged, the window was open and nothing was lost. Time
-    in which the sender waited for ACKs or for room in the window is not counted. Events are counted in the bytes of the body,
-    after decoding gzip or deflate.
+    most. If it has fewer than two events per packet, it takes at most 0.5 ms per packet, which is faster than any program writes.
+    Nothing came in the 500 ms before the lump, although all earlier data was acknowledged, the window was open and nothing was
+    lost. Time in which the sender waited for ACKs or for room in the window is not counted. Events are counted in the bytes of
+    the body, after decoding gzip or deflate.
 
     Kind event-stream is a warning if one of three facts proves it. First: a lump ends inside an event, and another lump
     follows. A full buffer ends there, but programs write complete events. A lump that ends right before a line end does
@@ -340,7 +340,7 @@ def _arrival_text(row: dict[str, Any], word: str, lumps: int, *, at_first: bool)
         return f"No byte of its body came for {duration_text(row['wait'])}, then {events:,} {word} came at once."
     held = row["response_held_events"] + (row["response_first_events"] if at_first else 0)
     least = f"nothing came for {duration_text(MIN_WAIT.value)} or more, and then three or more {word} came at once"
-    return f"{'Once' if lumps == 1 else f'{lumps:,} times'} {least}: {held:,} of the {events:,} {word} in all."
+    return f"{'Once,' if lumps == 1 else f'{lumps:,} times'} {least}: {held:,} of the {events:,} {word} in all."
 
 
 _WHY = {
