@@ -69,7 +69,9 @@ RELEASES = Table(
             "delay of the ACK K: the time from the data segment D to K, minus the round trip to the sender of K",
         ),
         _n("previous_ack_bytes", I64, "bytes", "number of bytes that the ACK K newly acknowledges: all bytes in flight"),
-        _n("previous_ack_interval", I64, "ns", "time from the previous pure ACK to the ACK K; null if K is the first"),
+        _n(
+            "previous_ack_interval", I64, "ns", "time from the previous pure ACK of new data to the ACK K; null if K is the first"
+        ),
         _c(
             "window_shrank", BOOL, "", "in the ACK K or an earlier packet, the sender of K announced a smaller window than before"
         ),
@@ -396,7 +398,7 @@ UNACKNOWLEDGED = Table(
         _c("answers", BOOL, "", "the newest payload before the first copy came from the receiver, so the data may answer it"),
         _c("fin_follows", BOOL, "", "a FIN of the sender follows directly after the data, in the same packet or a later one"),
         _c("acknowledged_before", BOOL, "", "an ACK of the data was captured before the second copy"),
-        _c("copies", I32, "", "number of captured copies of the data, including the first one"),
+        _c("copies", I32, "", "number of captured transmissions of the data, including the first; 0 if none"),
         _c(
             "first_frame",
             I64,

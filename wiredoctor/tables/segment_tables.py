@@ -138,7 +138,8 @@ SEGMENTS = Table(
             "previous_ack_interval",
             I64,
             "ns",
-            "time from the previous pure ACK that acknowledged data to the ACK K; null if K is the first of them",
+            "time to the ACK K from the previous pure ACK that acknowledged new data and did not widen a short window; null if "
+            "K is the first of them",
         ),
         _c("nothing_sent_since_ack", BOOL, "", "this side sent nothing between the ACK K and this packet"),
         _c("peer_data_since", BOOL, "", "the peer sent payload between the previous data segment and this packet"),

@@ -66,7 +66,7 @@ LONGER = Threshold(
 UNREAD = Threshold(
     "3 aborts",
     "the minimum number of times within 5 s that a client aborts the same request right after the head of the response, to show "
-    "a habit; then a later close also counts as such an abort, because the path may have delayed that close",
+    "a habit; then a close that comes longer after the head also counts, because the path may have delayed that close",
 )
 
 

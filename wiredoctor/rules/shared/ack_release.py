@@ -85,7 +85,7 @@ _UNREAD = (
     "more data was probably pending."
 )
 
-_AT_MOST = " If the program wrote these bytes some time after the first write, the wait was shorter."
+_AT_MOST = " If the program wrote the held-back bytes some time after the first write, the wait was shorter."
 """The text that is used if the held-back segment may have been written later than the first write.
 
 This is possible in event streams, for small writes, and if the ends of messages are unknown.

@@ -422,7 +422,7 @@ def with_last_data(front: Exchange, last: Exchange) -> Exchange:
     """Return the exchange whose last data came before the gateway gave up.
 
     That is `last`, the gateway's last try, unless the server sent more after the gateway had closed. In that case, return
-    `front`: the gateway's response to its client shows how much had come before the close.
+    `front` if the gateway's response to its client has begun: that response shows how much had come before the close.
     """
     return front if (last.values["response_end"] or 0) > last.left and front.begun else last
 

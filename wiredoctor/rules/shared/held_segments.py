@@ -32,7 +32,8 @@ CORKED_IN_A_ROW = 3
 message, the program itself may have been late.
 """
 LATE_STARTS = 4
-"""On a connection without a captured handshake, a stall is reported only if the lateness of this many segments is known.
+"""If the handshake was not captured, and the segments of a side usually come later than MAX_KERNEL_RESPONSE after their ACKs, no
+stall is reported before this many segments are known.
 
 Without the handshake, the measured round trip may include the server's computing time.
 """

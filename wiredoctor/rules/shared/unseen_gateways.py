@@ -116,8 +116,8 @@ def _failed_checks(
 ) -> pl.LazyFrame:  # fmt: skip
     """Return for each gateway and status the requests that may be failed health checks of the gateway (`checks`).
 
-    A host that is not a client of the gateway sent two or more requests with the same target to one server. Of these requests,
-    the last one before the gateway's first response with this status is returned, if it got an error or no answer.
+    A host that is not a client of the gateway sent two or more requests to one server, all with the same target. The last of
+    these requests before the gateway's first response with this status is returned, if it got an error or no answer.
     """
     pair = ("client_host", "checked")
     first = some.group_by("server", c("response_status").cast(pl.Int64).alias("code")).agg(c("response_start").min().alias("by"))

@@ -40,12 +40,12 @@ How it is proved
     Kind timed-out: at least three SYNs have the same sequence number, the server sent no packet, and nothing followed for 30
     s after the last SYN. If the capture ends sooner, or the ports were used again, 3 s after the first SYN and 0.9 s after the
     third are enough, with lower confidence. Two SYNs are enough if the client's next connection to the server, within 30 s, had
-    no answer either. In all, the server must have had 3 s after the first SYN, and 0.9 s after the last SYN of each
-    connection. If the client is a gateway that then reported the failure to its own client, two SYNs are enough, or one SYN
-    that stayed unanswered for 0.9 s. One SYN is also enough if the client tried at least three times in a row, each time with a
-    single SYN that stayed unanswered for 0.9 s: its connect timeout is shorter than the time after which TCP repeats a SYN.
-    That does not apply if the attempts are less than 100 ms apart on average, or if there are more than 10,000 (a flood), or if
-    the client makes such attempts at more than 20 addresses and ports (a scan).
+    no answer either. By then, the server must have had 3 s after the first SYN of the first connection, and 0.9 s after the
+    last SYN of each connection. If the client is a gateway that then reported the failure to its own client, two SYNs are
+    enough, or one SYN that stayed unanswered for 0.9 s. One SYN is also enough if the client tried at least three times in
+    a row, each time with a single SYN that stayed unanswered for 0.9 s: its connect timeout is shorter than the time after
+    which TCP repeats a SYN. That does not apply if the attempts are less than 100 ms apart on average, or if there are more
+    than 10,000 (a flood), or if the client makes such attempts at more than 20 addresses and ports (a scan).
 
     Kind closed-at-once: the server's RST came within a second of its SYN-ACK. The server had sent no data, and the client
     none either, or only the first message of a TLS handshake. The sequence and ACK numbers of the RST show that no data of
@@ -230,8 +230,8 @@ GIVEN_UP = Threshold(
 )
 LONE = Threshold(
     "900 ms",
-    "the minimum time without an answer after the last SYN if there are fewer than three, or after the third SYN if the capture "
-    "ends too soon for PATIENCE; Linux retransmits a SYN after 1 s",
+    "the minimum time without an answer after the third SYN if the capture ends too soon for PATIENCE, after the second SYN if "
+    "the client then tried again, or after a single SYN; Linux retransmits a SYN after 1 s",
 )
 NEXT_WAIT = Threshold(
     "1 s", "if a client tries the other address only after this time, a user has waited, so the finding is a warning"

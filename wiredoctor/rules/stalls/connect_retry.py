@@ -15,8 +15,8 @@ How it is proved
     a SYN-ACK, which the client acknowledged. If an earlier SYN-ACK was captured, that SYN-ACK was lost on the way to the
     client. If the SYN-ACK echoes the timestamp of the first SYN and not that of the repeated one (RFC 7323), the first SYN had
     arrived, and its answer was lost or late. If an ICMP error quotes an earlier SYN, a router could not deliver that SYN at
-    that time. If the second SYN was sent before both were answered within 200 ms, nothing was lost: the SYNs or the answers were
-    late.
+    that time. If both SYNs were answered within 200 ms of each other, and only after the second was sent, nothing was lost: the
+    SYNs or the answers were late.
 
     If there was only one SYN: the server sent its SYN-ACK again 200 ms or more after the first, although the client had
     acknowledged it. No side had sent data before, and the first data then came from the server.

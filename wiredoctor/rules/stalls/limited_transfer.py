@@ -93,7 +93,7 @@ RULE = Rule(
         "send-buffer": "On Linux `ss -ti` at the {side} shows, while such a transfer runs, whether the connection is "
         "sndbuf_limited, or whether its congestion window (cwnd) or the program (app_limited) is the limit. Linux sizes send "
         "buffers up to the third value of net.ipv4.tcp_wmem, unless the program sets SO_SNDBUF: remove that setting (nginx: "
-        "sndbuf of listen; Apache httpd: SendBufferSize; HAProxy: tune.sndbuf.client, tune.sndbuf.server), or raise the limit.",
+        "sndbuf of listen; Apache httpd: SendBufferSize; HAProxy: tune.sndbuf.client, tune.sndbuf.server), or raise tcp_wmem.",
     },
     display_filter="tcp.stream == {connection} && frame.number >= {first_frame} && frame.number <= {last_frame}",
     references=(

@@ -198,8 +198,8 @@ AGAIN_SPAN = Threshold(
 )
 REST = Threshold(
     "5 s",
-    "the minimum idle time for kind after-idle; the shortest observed times after which a NAT forgot a connection were a few "
-    "seconds (RFC 5382 requires more than two hours)",
+    "the minimum idle time for kind after-idle, and for a close whose last data is ignored (such as a close_notify); the "
+    "shortest observed times after which a NAT forgot a connection were a few seconds (RFC 5382 requires more than two hours)",
 )
 PROBED = Threshold(
     "120 s",

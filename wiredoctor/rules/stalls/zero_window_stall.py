@@ -444,7 +444,9 @@ def _stall_evidence() -> pl.Expr:
     end = _by_sort(
         pl.format("the last of {} segments that fill the window", "count"),
         pl.when(gave_up).then(pl.lit("the sender gives up")).otherwise(pl.lit("the last packet")),
-        pl.when(c("count") > 1).then(pl.lit("the last ACK of new data")).otherwise(pl.lit("the first ACK of new data")),
+        pl.when(c("count") > 1)
+        .then(pl.lit("the last of these ACKs that acknowledges new data"))
+        .otherwise(pl.lit("the first ACK of new data")),
     )
     sent = (
         pl.when("timer")
