@@ -50,7 +50,7 @@ DIRECT = FileAccess()
 
 
 def outputs(paths: list[str] | None, captures: Sequence[str], forms: Collection[str] = FORMATS.keys()) -> list[Output]:
-    """Return the outputs given with -o; raise UsageError if an output cannot be written or is a capture.
+    """Return the outputs given with -o; raise UsageError if an output cannot be written or is one of `captures`.
 
     `forms`: the names of the available formats.
     """

@@ -127,7 +127,7 @@ def finish() -> None:
 
 
 def number_of(error: BaseException | None) -> int | None:
-    """Return the number of the signal that ended a command, or None. `error`: the exception that ended the command."""
+    """Return the number of the signal that ended a command; None if no signal did. `error`: the exception that ended it."""
     if _State.number is not None:
         return _State.number
     return getattr(error, "number", int(signal.SIGINT)) if isinstance(error, KeyboardInterrupt) else None

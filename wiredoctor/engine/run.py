@@ -145,7 +145,7 @@ class Analysis:
 
         `judge` is called once, with the new candidates and the candidates in `parts`, and returns the candidates to keep.
         """
-        if not self.is_stopped:  # if reading was stopped, the last packet read is not the end of the file
+        if not self.is_stopped:  # if reading was stopped, there is more to read, and the file may be complete
             self.release(LATEST)
             self.records.end()
         last = [*parts]

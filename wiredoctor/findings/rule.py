@@ -139,8 +139,8 @@ class Rule(NamedTuple):
     caused_by: like explained_by, but both candidates are reported, and the cause comes first. In explained_by and caused_by,
     "rule/" means candidates of the rule without a kind. caused_by has no scopes "time", "previous" and "front", but four others:
     "tries" (the cause is about a request or connection that a gateway made to serve this exchange), "until" (same exchange; the
-    client did not read until the server closed), "wait" (same exchange, or a request that the gateway made to serve it; the cause
-    took most of the candidate's wait) and "wait-behind" (as "wait", but only for requests that the gateway made).
+    client did not read until the server closed), "wait" (same exchange, or a request or connection that the gateway made to serve
+    it; the cause took most of the candidate's wait) and "wait-behind" (as "wait", but the cause is not about the same exchange).
     summary: the rule has one finding per endpoint or capture, reported at the end. Otherwise its findings are events, each of
     which is final once its evidence has been read.
     timeless: packet order and sequence numbers alone prove the finding, so it holds even if the capture's clock was set back. A

@@ -106,7 +106,7 @@ def _lies_in(r: Rows, x: Array, y: Array) -> Array:
     # a client that sends the same request to several servers is not a gateway
     hosts = (r.client_host[y] != r.client_host[x]) | (r.client_host[x] == r.server_host[y])
     opened = (r.head[y] - SLACK <= r.start[x]) & (r.start[x] <= r.answered[y] + SLACK)
-    # an exchange that ends after the outer one belongs to another server, unless a gateway gave it up late
+    # an exchange that is answered after the outer one does not lie in it, unless a gateway gave it up late
     given_up = ((r.status[x] == NO_STATUS) & (r.left[x] <= r.dropped[x])) | r.is_given_up[x]
     over = (r.answered[x] <= r.answered[y] + SLACK) | given_up
     sent, same = np.zeros(len(x), np.int64), np.zeros(len(x), np.int64)

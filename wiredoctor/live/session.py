@@ -337,9 +337,7 @@ class Session:
             done.limits.append(f"{self._lost:,} bytes were overwritten in the ring before they could be analyzed")
         if restarts := self._recorder.progress.restarts:
             times = "once" if restarts == 1 else f"{restarts} times"
-            done.limits.append(
-                f"the capturing program ended unexpectedly {times}: packets may be missing from its end to its restart"
-            )
+            done.limits.append(f"the capturing program ended unexpectedly {times}: packets may be missing until it was restarted")
         made = diagnosis.report([done], self._rules, secrets=self._secrets)
         made.resources.extend(self._resources)
         if self.order.file is not None and self.order.ring is None:

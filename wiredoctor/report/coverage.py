@@ -312,7 +312,7 @@ def _subject_of(rule: Checked) -> TableSubject:
 def _nothing_for(connections: int, exchanges: int) -> str:
     if not connections:
         return "no TCP connection was seen"
-    return "the data that these rules check was not captured in both directions" if exchanges else "no HTTP exchange was seen"
+    return "the required data was not captured in both directions" if exchanges else "no HTTP exchange was seen"
 
 
 def _count_checked(report: Report, carried: dict[str, int], exchanges: int, captures: int) -> list[CheckedCount]:

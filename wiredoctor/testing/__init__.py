@@ -20,7 +20,7 @@ A ladder describes one or more connections, with one line per packet. It becomes
 A line describes a packet: its time in seconds (`+0.010`: after the previous packet), its direction (`>` from the client, `<`
 from the server), its flags (S F R P and `.` for ACK), and optional parts in any order:
 
-    "text\r\n"   the payload, with Python's escapes. "ab"*50 repeats a text. body*5000 is the letter b, 5,000 times.
+    "text\r\n"   the payload, with Python's escapes. "ab"*50 repeats a text. body*5000 is the word's first letter (b) 5,000 times.
                  + joins parts.
     1:1461(1460) the sequence numbers of the first byte and after the last one; the SYN has the number 0. By default, these are
                  the next unsent bytes of the sender. If no payload is given, all bytes are x.

@@ -151,7 +151,7 @@ def compare(
 
 
 def _check(inputs: list[str], *, both_sides: bool, proxy: bool, fail_on: list[Worse]) -> None:
-    """Raise UsageError if options contradict each other, or the number of inputs is wrong."""
+    """Raise UsageError if the options and inputs do not form a valid combination."""
     if proxy and not both_sides:
         raise UsageError("--proxy needs --both-sides")
     if fail_on and both_sides:

@@ -41,7 +41,7 @@ class Shared:
         self.near = NEAR + int(max(trip, 0.0, sum(wire.typical)))
 
     def findings_of_sides(self) -> list[SideFinding]:
-        """Return the findings of both captures, the most severe first. Equally severe findings are sorted by delay."""
+        """Return the findings of both captures by severity (worst first), then by delay (longest first)."""
         made = [*self._findings_of_sides()]
         return sorted(made, key=lambda f: (SEVERITIES.index(f.severity), -(f.delay or 0.0), f.rule, f.connection or 0, f.frames))
 

@@ -198,7 +198,7 @@ NOT_JUDGED = _object(
     time=_text("time of the packet `frame`, RFC 3339 UTC", pattern=UTC),
     elapsed=_seconds("time of the packet `frame`, since the first packet of the capture"),
     waited=_or_null(
-        _seconds("time from the last packet of the exchange to the end of the capture; null unless the client was still waiting")
+        _seconds("time from the last packet of the exchange or connection to the end of the capture; null if it had ended before")
     ),
     idle=_or_null(
         _seconds("time without data before the server cut a WebSocket, a tunnel or a response; otherwise null", least=0)

@@ -1,4 +1,4 @@
-"""Encode the tables of a page as columns for the page's script: compact, in ASCII, and without HTML markup."""
+"""Encode the tables of a page as columns for the page's script: compact, in ASCII, and without special characters of HTML."""
 
 from __future__ import annotations
 

@@ -159,7 +159,7 @@ class LadderMessages:
         return next(closes, frame)
 
     def open_between(self, connection: int, first: int, last: int) -> bool:
-        """Return whether, at every moment from frame `first` to frame `last`, at least one exchange was open."""
+        """Return whether at least one exchange was open for the whole time from frame `first` to frame `last`."""
         begun = bisect_right(self._open.get(connection, []), (first, 1 << 62))
         return begun > 0 and last <= self._ends[connection][begun - 1]
 

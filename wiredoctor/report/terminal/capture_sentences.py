@@ -27,7 +27,7 @@ def incomplete(report: Report, most: int = MAX_INCOMPLETE) -> list[str]:
 
 
 def _at_most(most: int, sentences: Sequence[str], noun: str, others: str) -> list[str]:
-    """Return the first `most` sentences. For more, add `others`, in which the number of the other sentences replaces {}."""
+    """Return the first `most` sentences. If there are more, add `others`, with their number and `noun` in place of {}."""
     rest = len(sentences) - most
     return [*sentences[:most], *([others.format(count(rest, noun))] if rest > 0 else [])]
 
