@@ -194,6 +194,28 @@ def test_ladders_packet_by_packet(path: Path, tmp_path: Path) -> None:
     play_ladders(path, tmp_path, 1)
 
 
+LOST_SYN_WITH_DATA = r"""
+connection 1
+  0.0000  >  S    "GET / HTTP/1.1\r\nHost: a\r\n\r\n" mss 1460
+  1.0200  >  S    0:0 mss 1460
+  1.0400  <  S.   mss 1460 ack 1
+  1.0400  >  P.   1:28 "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+  1.0620  <  P.   "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+  1.0620  >  .
+  1.1000  >  F.
+  1.1200  <  F.
+  1.1200  >  .
+"""
+
+
+def test_a_wait_for_a_lost_syn_is_not_told_as_the_servers(tmp_path: Path) -> None:
+    packets = ladder_packets(LOST_SYN_WITH_DATA)
+    (tmp_path / "lost.pcap").write_bytes(to_pcap(packets))
+    played = play([(tmp_path / "trace.pcapng", 0)], pcapng(tmp_path / "lost.pcap", tmp_path / "trace.pcapng"))
+    assert_true_to(played)
+    assert [finding.rule for finding in played.report.findings] == ["connect-retry"]
+
+
 def play_ladders(path: Path, tmp_path: Path, step: int) -> None:
     """Play all ladders of a file, `step` packets of each connection at a time."""
     packets = together(path)

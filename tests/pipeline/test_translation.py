@@ -164,6 +164,39 @@ def test_others_are_not_merged(start: float, isn: int, tmp_path: Path) -> None:
     assert report.connection_count == len(report.findings) == 2
 
 
+ALIKE_SYNS = """
+connection 1, client 10.0.0.1:40001, server 10.0.0.2:80, isn 1000 5000, stamp 70 90
+  0.000  >  S    {data} mss 1460 ts
+  0.010  <  S.   mss 1460 ts
+  0.022  <  P.   "HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n" ts
+connection 2, start 0.05, client 10.0.0.3:40001, server 10.0.0.4:80, isn 1000 6000, stamp 20 40
+  0.000  >  S    {data} mss 1460 ts
+  0.010  <  S.   mss 1460 ts
+  0.022  <  P.   "HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n" ts
+"""
+REQUEST = '"GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"'
+
+
+def test_a_syn_that_was_answered_has_no_second_leg(tmp_path: Path) -> None:
+    """Whether or not the SYN had data (TCP Fast Open): a router forwards a SYN before it can be answered."""
+    for data in ("", REQUEST):
+        packets = ladder_packets(ALIKE_SYNS.format(data=data))
+        first = packets[0].peers
+        sent = [replace(packet, ip_id=7, ttl=64 if packet.peers == first else 63) for packet in packets]
+        assert analyze_bytes(tmp_path / "two.pcap", to_pcap(sent)).connection_count == 2
+
+
+def test_many_connections_with_one_initial_sequence_number(tmp_path: Path) -> None:
+    """As of devices that begin with the same number each time, one connection after the other."""
+    for data in ("", REQUEST):
+        text = "".join(
+            f"connection {n}, start {5 * n}, client 10.0.0.{n}:4001, server 10.0.1.2:80, isn 1000 {5000 + 1000 * n}\n"
+            f" 0.000 > S {data} mss 1460\n 0.010 < S. mss 1460\n 0.010 > .\n 0.03 > F.\n 0.04 < F.\n"
+            for n in range(1, 13)
+        )
+        assert analyze_bytes(tmp_path / "many.pcap", nat(text)).connection_count == 12
+
+
 GATEWAY = """
 connection 1, client 198.51.100.7:40001, server 10.0.0.2:30080
   0.0000  >  S    mss 1460

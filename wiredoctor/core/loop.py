@@ -174,6 +174,7 @@ class Core:
         """
         if is_second_leg(connection):
             self.http.discard(connection)
+            self.icmp.waiting.pop(connection.id, None)
             connection.strip()
             return
         self.http.end(connection, reason, clock)

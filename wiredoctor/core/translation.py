@@ -30,7 +30,10 @@ WITHIN: Final = 100_000_000
 ANSWERED: Final = 1_000_000_000
 """The maximum time in ns from the second leg's SYN to its proof. In this time, no SYN is repeated and no rule judges the leg."""
 SLOTS: Final = 4096
-"""The number of recent SYNs that are kept, by sequence number. If several SYNs share a slot, the newest is kept."""
+"""The number of recent SYNs that are kept, by the sequence numbers of the SYN and of the last byte of its data.
+
+If several SYNs share a slot, the newest is kept.
+"""
 MOST_PENDING: Final = 1024
 """The maximum number of SYNs without timestamps for which equal SYN-ACKs are awaited."""
 MOST_LEGS: Final = 8
@@ -48,6 +51,8 @@ class SeenSyn:
 
     def __init__(self) -> None:
         self.sequence: i64 = -1
+        self.end: i64 = -1
+        """The sequence number of the last byte of the SYN's data, or of the SYN if it has no data."""
         self.time: i64 = 0
         self.stamp: i64 = NEVER
         self.window: i64 = 0
@@ -61,6 +66,7 @@ class SeenSyn:
         """Copy the properties of a SYN, with `key` as its addresses and ports."""
         self.sequence, self.time, self.stamp = packet.sequence, packet.time, packet.stamp
         self.window, self.window_shift, self.ip_id = packet.window, packet.window_shift, packet.ip_id
+        self.end = packet.sequence + packet.length & WORD
         self.ttl = packet.ttl
         self.key = key
         self.connection = None
@@ -121,33 +127,34 @@ class Translation:
             return
         slot = packet.sequence & (SLOTS - 1)
         syn, key = self.syns[slot], key_of(packet)
-        if syn is None:
-            self.syns[slot] = syn = SeenSyn()
-        if syn.key == key or not syn.is_alike(packet):
+        if syn is None or syn.key == key or not syn.is_alike(packet):
+            if syn is None or packet.length > 0 or syn.end != syn.sequence:  # a SYN with data has two slots
+                syn = SeenSyn()
             syn.fill(packet, key)
-            self.syn = syn
+            self.syn = self.syns[slot] = self.syns[syn.end & (SLOTS - 1)] = syn
             return
         self.leg = leg = Leg(syn, key, packet.time)
         if packet.stamp > 0:
             prove(leg)
         else:
             self.wait(leg, packet.sequence)
-            if packet.length > 0:
-                self.wait(leg, packet.sequence + packet.length & WORD)  # a SYN-ACK may acknowledge data of the SYN (RFC 7413)
+            if syn.end != syn.sequence:
+                self.wait(leg, syn.end)  # a SYN-ACK may acknowledge data of the SYN (RFC 7413)
 
     def wait(self, leg: Leg, sequence: i64) -> None:
         """Wait for the SYN-ACKs of a leg without timestamps. Their acknowledgment number is `sequence` + 1."""
         if sequence not in self.pending and len(self.pending) >= MOST_PENDING:
             self.pending.popitem(last=False)
-        legs = self.pending.setdefault(sequence, [])
+        legs = [one for one in self.pending.get(sequence, []) if not one.is_proved and leg.time - one.time <= ANSWERED]
         if len(legs) < MOST_LEGS:
             legs.append(leg)
+        self.pending[sequence] = legs
 
     def read_answer(self, packet: Packet) -> None:
         """Read a SYN-ACK. A SYN that is captured later opens no second leg of the SYN-ACK's connection."""
         sequence = packet.acknowledgment - 1 & WORD
         syn = self.syns[sequence & (SLOTS - 1)]
-        if syn is not None and syn.sequence == sequence:
+        if syn is not None and (syn.sequence == sequence or syn.end == sequence):
             syn.sequence = -1
             syn.connection = None
         if not self.pending or sequence not in self.pending:

@@ -111,6 +111,17 @@ def stalled_since(connection: Connection) -> int:
     return min((waits.stall.progress_time for waits in _waits(connection) if waits.stall is not None), default=FOREVER)
 
 
+def syn_repeated_since(connection: Connection) -> int:
+    """Return the time (ns) of a first SYN that was repeated and had data or requested ECN; FOREVER for other connections.
+
+    Such a SYN may have been dropped because of these extras (connect-retry), and its data then waited for the repeated SYN.
+    """
+    handshake = connection.handshake
+    if handshake is None or handshake.syns < 2 or not handshake.has_extras:
+        return FOREVER
+    return handshake.syn_time
+
+
 def client_is_known(connection: Connection) -> bool:
     """Return whether a SYN or a header section shows which side is the client."""
     http = http_of(connection)

@@ -269,7 +269,7 @@ class PendingFindings:
         if not (open_exchanges.client_is_known(connection) or no_http):
             since = unknown = -FOREVER
         shut = open_exchanges.window_closed_since(connection)
-        since = min(since, open_exchanges.stalled_since(connection))
+        since = min(since, open_exchanges.stalled_since(connection), open_exchanges.syn_repeated_since(connection))
         # a window that is still closed at the end is reported when the connection's row is written
         over = open_exchanges.is_over(connection) and shut == FOREVER
         return number, min(since, shut), min(unknown, shut), over, no_http
