@@ -50,3 +50,18 @@ def test_a_relay_without_a_service_answers_nothing(kind: str, start: float, port
     assert ("relay" in found.message) is relay
     assert ("relay" in found.remedy) is relay
     assert ("at its connection limit closes" in found.message) is not relay
+
+
+@pytest.mark.parametrize("kind", ["on-arrival", "unread"])
+def test_a_server_that_answered_only_before_may_have_ended(kind: str) -> None:
+    """It is no relay without a service, and nothing shows that it still works, at a limit."""
+    answered = (
+        "connection 2, start 0, client 10.0.0.1:4002, server 10.0.0.2:80\n"
+        "  0.000  >  S    win 64240 mss 1460\n  0.010  <  S.   win 64240 mss 1460\n  0.010  >  .\n"
+        '  0.020  >  P.   "GET /a HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"\n'
+        '  0.031  <  P.   "HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n"\n'
+    )
+    reset = CONNECTION.replace("connection 1", "connection 1, start 0.1") + RESET[kind]
+    [found] = [one for one in findings(answered + reset) if one.kind == kind]
+    assert "relay" not in found.message + found.remedy
+    assert "connection limit" not in found.message + found.remedy

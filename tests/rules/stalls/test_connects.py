@@ -185,6 +185,10 @@ def test_the_first_syn_had_arrived() -> None:
     assert retry["why"] == "the answer to the SYN was lost or late"
     assert "had reached the server" in retry["cause"]
     assert "listen queue is not the cause" in retry["check"]
+    [retry] = found("connect-retry", rows("connections", retried(first_answer_frame=2, first_answer_time=20 * MS)))
+    assert retry["why"] == "the answer to the SYN was lost or late"
+    assert "SYN-ACK (frame 2) was lost" in retry["cause"]
+    assert "listen queue is not the cause" in retry["check"]
     [retry] = found("connect-retry", rows("connections", retried()))
     assert retry["why"] == "the SYN had to be retransmitted"
     assert "ListenOverflows" in retry["check"]

@@ -106,7 +106,7 @@ _RELAYS = (
     "balancer), and so does a server at its connection limit"
 )
 _LIMITED = (
-    " Within a second of that close, the server responded on another connection. A server at its connection limit closes like "
+    " Within a second after that close, the server responded on another connection. A server at its connection limit closes like "
     "this."
 )
 _AT_LIMIT = "Check whether the server is at its connection limit. "
@@ -378,8 +378,9 @@ def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFra
     ]
     answers = rests.answered_near(rows["endpoint"], rows["server_close_time"], untils)
     fresh_ones = [first and not down for first, down in zip(rows["on_fresh"], refused, strict=True)]
-    limited = [first and answer for first, answer in zip(fresh_ones, answers, strict=True)]
-    relays = [first and not answer for first, answer in zip(fresh_ones, answers, strict=True)]
+    # a server that answers no more may have ended with this close
+    limited = [first and after for first, (_, after) in zip(fresh_ones, answers, strict=True)]
+    relays = [first and not (before or after) for first, (before, after) in zip(fresh_ones, answers, strict=True)]
     restarts = [down and kind == "on-arrival" for kind, down in zip(rows["kind"], refused, strict=True)]
     ended = [
         _process_end_text(row, rests, until, refused=down)

@@ -172,7 +172,8 @@ def closer_text(failure: Failure) -> str:
 def is_starved(front: Exchange, failure: Failure) -> bool:
     """Return whether the server could not answer in time because the client had not sent its complete request."""
     last = failure.last
-    return failure.kind == "timed-out" and isinstance(last, Exchange) and front.asked_in_part and last.asked_in_part
+    in_part = front.asked_in_part or front.asked > front.answered
+    return failure.kind == "timed-out" and isinstance(last, Exchange) and in_part and last.asked_in_part
 
 
 def time_stalled(front: Exchange, failure: Failure) -> int | None:

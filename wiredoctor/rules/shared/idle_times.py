@@ -345,8 +345,10 @@ class IdleTimes:
         answered = (c("has_response") & (c("response_status") >= 200)).fill_null(value=False)
         return rows.filter(answered & known).select(pl.len()).collect().item() > 0
 
-    def answered_near(self, endpoints: Iterable[int], times: Iterable[int], untils: Iterable[int | None]) -> list[bool]:
-        """Return for each endpoint whether it sent a response within a second before or after its time (ns) in `times`.
+    def answered_near(
+        self, endpoints: Iterable[int], times: Iterable[int], untils: Iterable[int | None]
+    ) -> list[tuple[bool, bool]]:
+        """Return for each endpoint whether it sent a response in the second before its time (ns) in `times`, and in the next one.
 
         `untils`: use only what was known at this time (ns); None for everything.
         """
@@ -395,13 +397,14 @@ class IdleTimes:
         return [end.rest or 0 for end in near if until is None or end.known <= until]
 
 
-def _is_near(answers: list[tuple[int, int]], time: int, until: int | None) -> bool:
-    """Return whether one of the answers came within a second before or after `time` and was known at `until` (both in ns).
+def _is_near(answers: list[tuple[int, int]], time: int, until: int | None) -> tuple[bool, bool]:
+    """Return whether one of the answers came in the second before `time`, and in the one after, and was known at `until` (ns).
 
     Each answer is a pair: the time at which it came, and the time at which it was known.
     """
     first, last = bisect_left(answers, (time - SECOND,)), bisect_right(answers, (time + SECOND + 1,))
-    return any(until is None or known <= until for _, known in answers[first:last])
+    came = [at for at, known in answers[first:last] if until is None or known <= until]
+    return any(at <= time for at in came), any(at > time for at in came)
 
 
 def nothing_known() -> IdleTimes:

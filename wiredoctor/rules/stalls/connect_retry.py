@@ -187,9 +187,10 @@ def _both_answered() -> pl.Expr:
 def _answer_lost() -> pl.Expr:
     """Return whether the server had received the first SYN, so its answer was lost.
 
-    The server's later SYN-ACK shows this: it echoes the timestamp of the first SYN.
+    A SYN-ACK that the client did not acknowledge shows this, or a later SYN-ACK that echoes the timestamp of the first SYN.
     """
-    return pl.col("answer_echoes_first_syn") & pl.col("refused_frame").is_null() & pl.col("syn_error_frame").is_null()
+    received = pl.col("answer_echoes_first_syn") | pl.col("earlier_frame").is_not_null()
+    return received & pl.col("refused_frame").is_null() & pl.col("syn_error_frame").is_null()
 
 
 def _attempt_text() -> pl.Expr:
