@@ -279,17 +279,11 @@ def get_build_hook() -> type[Any]:
                 self.share(build_data)
 
         def share(self, build_data: dict[str, Any]) -> None:
-            """Add the man pages and shell completions that are installed under share/.
-
-            If they cannot be generated, print a warning and continue.
-            """
+            """Add man pages and shell completions under share/. If they cannot be generated, print a warning and continue."""
             self.shared = Path(tempfile.mkdtemp())
             try:
-                run(
-                    [sys.executable, "-B", "-m", "wiredoctor.cli.manual_pages", str(self.shared)],
-                    FOLDER.parent.parent,
-                    "man pages",
-                )
+                words = [sys.executable, "-B", "-m", "wiredoctor.cli.manual_pages", str(self.shared)]
+                run(words, FOLDER.parent.parent, "man pages")
             except BuildError as error:
                 self.app.display_warning(f"wiredoctor: no man pages: {error}")
                 return

@@ -35,6 +35,13 @@ def test_the_fin_must_not_have_seen_a_byte_of_the_request() -> None:
     assert kinds(server_close_ack=None) == []
 
 
+def test_a_fin_that_is_older_than_any_round_trip_was_lost() -> None:
+    [lost] = race(server_close_time=7 * S)
+    assert lost["crossed"] == "came 1 s after the server's FIN, which was lost or dropped on its way to the client"
+    [crossed] = race(server_close_time=7 * S + 1)
+    assert crossed["crossed"] == "and the server's FIN crossed on the way"
+
+
 def test_an_rst_with_ack_flag_counts_as_a_fin_that_nobody_can_know_of() -> None:
     assert kinds(server_close_rst=1, request_ack=501) == ["race"]
 

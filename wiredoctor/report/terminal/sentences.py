@@ -100,7 +100,8 @@ def extent(group: Group) -> str:
 def rule_and_confidence(group: Group) -> str:
     """Return rule, confidence and cause: "a-rule (kind), high confidence, after another-rule (frame 4)"."""
     worst = group.worst
-    after = ", ".join(f"{cause.rule}{f' (frame {cause.frame})' if cause.frame else ''}" for cause in worst.caused_by)
+    causes = dict.fromkeys(f"{cause.rule}{f' (frame {cause.frame})' if cause.frame else ''}" for cause in worst.caused_by)
+    after = ", ".join(causes)
     return f"{worst.rule_and_kind}, {worst.confidence} confidence" + (f", after {after}" if after else "")
 
 

@@ -102,6 +102,7 @@ from wiredoctor.rules.shared.lost_requests import screen as may_be_lost
 from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.rules.shared.race_explanations import HEED, Explanation, explain
 from wiredoctor.rules.shared.same_client import Clients, beside_repetitions
+from wiredoctor.tables import SECOND
 
 c = pl.col
 
@@ -119,8 +120,8 @@ RULE = Rule(
         "at-limit": "A request was lost: it came as the server was closing the idle connection",
     },
     message={
-        "race": "{request} and the server's {close} crossed on the way: the {close} acknowledges no byte of the request, "
-        "{unaware}. The request was never answered.{behind} " + _IDLE,
+        "race": "{request} {crossed}: the {close} acknowledges no byte of the request, {unaware}. The request was "
+        "never answered.{behind} " + _IDLE,
         "stale-pool": "{request} was sent {known_for} after {what_was_known}. The request was never answered.{behind} " + _IDLE,
         "forgotten": "{request} got an RST that belongs to no connection (it has no ACK flag, and its sequence number is the "
         "request's acknowledgment number). No FIN was captured: the server, or a balancer, NAT or firewall in "
@@ -187,6 +188,7 @@ def find(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:
         pl.when(before > 0).then(pl.lit(" before")).otherwise(pl.lit("just before")).alias("moment"),
         pl.when(c("server_close_rst") == 1).then(pl.lit(_UNREAD)).otherwise(pl.lit("")).alias("unread"),
         _unknown_idle_time().alias("idle_unknown"),
+        _crossed().alias("crossed"),
         _unaware().alias("unaware"),
         also_lost_text(),
         _elsewhere().alias("elsewhere"),
@@ -278,6 +280,18 @@ def _unknown_idle_time() -> pl.Expr:
     """Return the text on why the idle time is unknown; null if it is known."""
     first = pl.when("handshake").then(pl.lit("it had not been used before")).otherwise(pl.lit("the capture began later"))
     return pl.when(pl.col("idle").is_null()).then(pl.format("an unknown time: {}", first))
+
+
+_CROSSING = SECOND
+"""If a FIN was captured at least this long (ns) before the request, the two did not cross: round trips are shorter."""
+
+
+def _crossed() -> pl.Expr:
+    """Return how the request met the close. A FIN that the client had not received after _CROSSING was lost."""
+    before = c("request_start") - c("server_close_time")
+    lost = pl.format("came {} after the server's FIN, which was lost or dropped on its way to the client", duration(before))
+    met = pl.format("and the server's {} crossed on the way", "close")
+    return pl.when((before >= _CROSSING) & (c("server_close_rst") == 0)).then(lost).otherwise(met)
 
 
 def _unaware() -> pl.Expr:

@@ -272,7 +272,10 @@ def _accepted_before() -> tuple[pl.Expr, ...]:
     was_up = c("accepted_before").is_not_null() & (c("servers") == 1)
     known = pl.when(was_up)
     ago = duration(c("accepted_before"))
-    ended = " The server had accepted a connection {} earlier: its process has ended since, or a connection limit was reached."
+    ended = (
+        " The server had accepted a connection {} earlier: its process has ended or stopped listening since, or a connection "
+        "limit was reached."
+    )
     full = "it had accepted a connection {} earlier, so its process has ended, its listen queue is full, or a device drops SYNs"
     return (
         pl.when("busy").then(pl.lit("")).otherwise(known.then(pl.format(ended, ago)).otherwise(pl.lit(""))).alias("before"),
