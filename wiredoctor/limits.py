@@ -327,7 +327,7 @@ CANDIDATES = Limit(
 )  # fmt: skip
 FINDINGS = Limit(
     "findings", "rules", 20_000, "findings",
-    "Findings in a report: each takes 5 kB of memory, and nobody reads more than this number. Each rule gets an equal share, "
+    "Findings in a report: each takes 5 kB of memory, and a longer list would not be read. Each rule gets an equal share, "
     "the longest delays first",
     "{limit} of a capture are reported, an equal share per rule, the longest delays first; {count:more was|more "
     "were} left out",

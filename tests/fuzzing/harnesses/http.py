@@ -33,7 +33,8 @@ def run(data: bytes) -> None:
     with as_file(to_pcap(sent)) as path:
         seen = tables(path, messages=False)
         check_tables(seen, len(sent))
-        same_tables(seen, tables(path, max(step, len(sent) // MAX_STEPS), messages=False), f"in steps of {step}")
+        step = max(step, len(sent) // MAX_STEPS)
+        same_tables(seen, tables(path, step, messages=False), f"in steps of {step}")
         detailed = tables(path)
     same_tables({name: frame for name, frame in seen.items() if name != "messages"}, detailed, "with messages")
     _check_exchanges(flights, seen)

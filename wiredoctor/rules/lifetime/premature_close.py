@@ -18,7 +18,7 @@ How it is proved
     counts as a habit if the server also closed at another moment after a similar time, or closed too early at three moments:
     within a second of a response, or more than a second before the announced time. Otherwise the kind is once. The kind is also
     once if the response lasted for a second or more, and the server did not close like this after any response that began later.
-    A server that is told to stop or to reload completes the responses whose heads it has sent, and these heads can no longer
+    When a server stops or reloads, it first completes the responses that have begun. Their heads are already sent, so they cannot
     announce the close.
 
 What it is not

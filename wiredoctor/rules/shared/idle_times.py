@@ -363,7 +363,7 @@ class IdleTimes:
         known: dict[int, list[tuple[int, int]]] = {}
         for endpoint, *answer in answers.collect().sort("response_start").iter_rows():
             known.setdefault(endpoint, []).append((answer[0], answer[1]))
-        return [_is_near(known.get(endpoint, []), time, until) for endpoint, time, until in moments]
+        return [_came_around(known.get(endpoint, []), time, until) for endpoint, time, until in moments]
 
     def _closes_of(self, endpoint: int) -> list[End]:
         """Return the closes of the endpoint in time order."""
@@ -397,7 +397,7 @@ class IdleTimes:
         return [end.rest or 0 for end in near if until is None or end.known <= until]
 
 
-def _is_near(answers: list[tuple[int, int]], time: int, until: int | None) -> tuple[bool, bool]:
+def _came_around(answers: list[tuple[int, int]], time: int, until: int | None) -> tuple[bool, bool]:
     """Return whether one of the answers came in the second before `time`, and in the one after, and was known at `until` (ns).
 
     Each answer is a pair: the time at which it came, and the time at which it was known.
