@@ -10,14 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
+import numpy as np
 import polars as pl
 
 from tests.ladders import Packet, ladder_packets, ladders_in
 from wiredoctor import gateways
+from wiredoctor.gateways.attempts import Attempt, _of_host, other_addresses
+from wiredoctor.gateways.exchange_columns import Rows
+from wiredoctor.gateways.order import _lies_in
+from wiredoctor.tables import Array
 from wiredoctor.testing.wire import Peers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
 FILES = sorted((Path(__file__).parents[1] / "rules").glob("*/*.txt"))
 
@@ -68,25 +73,32 @@ def no_gateways_between() -> AbstractContextManager[object]:
 def _within_ladders(
     find: Callable[..., gateways.Gateways], exchanges: pl.LazyFrame, connections: pl.LazyFrame, *, possible: bool = False
 ) -> gateways.Gateways:  # fmt: skip
-    """What is known of gateways, but for those that only are because other ladders ask for the same at the same time."""
-    known = find(exchanges, connections, possible=possible)
-    ladders = dict(connections.select("connection", pl.col("server").str.extract(r"^([\d.]*)\.\d+:")).collect().iter_rows())
-    places = known.tries.select("front_connection", "connection").iter_rows()
-    own = pl.Series([ladders[front] == ladders[back] for front, back in places], dtype=pl.Boolean)
-    pairs = known.possible.select("front_connection", "connection").iter_rows()
-    possible_here = pl.Series([ladders[front] == ladders[back] for front, back in pairs], dtype=pl.Boolean)
-    fronts = {front: tuple(b for b in behind if _ladder(b) == _ladder(front)) for front, behind in known.fronts.items()}
-    doubtful = tuple(one for one in known.doubtful if len({ladders[c] for c, _ in (*one.fronts, *one.backs)}) == 1)
-    backs = {*known.tries["connection"], *(c for one in known.doubtful for c, _ in one.backs)}
-    mine = {*known.tries.filter(own)["connection"], *(c for one in doubtful for c, _ in one.backs)}
-    return known._replace(
-        tries=known.tries.filter(own),
-        possible=known.possible.filter(possible_here),
-        fronts={front: behind for front, behind in fronts.items() if behind},
-        doubtful=doubtful,
-        clients=known.clients - (backs - mine),
-    )
+    """Find gateways as if no exchange and no attempt to connect could belong to an exchange of another ladder."""
+    server = pl.col("server")
+    ladder = server.str.extract(r"^(.*)(?:\.|::)[^.:]*:\d+$").hash()
+    codes = connections.select(server.hash().reinterpret(signed=True), ladder.alias("ladder")).unique().sort("server").collect()
+    servers, ladders = codes["server"].to_numpy(), codes["ladder"].to_numpy()
 
+    def ladder_of(server: Array) -> Array:
+        return ladders[np.searchsorted(servers, server)]
 
-def _ladder(endpoint: str) -> str:
-    return endpoint.rpartition(".")[0]
+    def lies_in(rows: Rows, x: Array, y: Array) -> Array:
+        return _lies_in(rows, x, y) & (ladder_of(rows.server[x]) == ladder_of(rows.server[y]))
+
+    def of_host(one: Attempt, rows: Rows, some: Array, hosts: Mapping[int, frozenset[int]]) -> list[int]:
+        return _of_host(one, rows, some[ladder_of(rows.server[some]) == ladder_of(np.array(one.server))], hosts)
+
+    def other_addresses_of_each(found: Sequence[Attempt], rows: Rows) -> dict[int, set[int]]:
+        made: dict[int, set[int]] = {}
+        of = ladder_of(np.array([one.server for one in found], np.int64))
+        for number in np.unique(of):
+            own = rows.select(np.flatnonzero(ladder_of(rows.server) == number))
+            made |= other_addresses([found[place] for place in np.flatnonzero(of == number)], own)
+        return made
+
+    with (
+        patch("wiredoctor.gateways.order._lies_in", lies_in),
+        patch("wiredoctor.gateways.attempts._of_host", of_host),
+        patch("wiredoctor.gateways.pairs.other_addresses", other_addresses_of_each),
+    ):
+        return find(exchanges, connections, possible=possible)
