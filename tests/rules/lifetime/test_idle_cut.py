@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from datetime import timedelta
 from typing import Any
 
 import polars as pl
@@ -50,6 +51,12 @@ def test_live_knows_those_before_and_the_end_knows_all() -> None:
     low, medium, high = ("note", "low"), ("warning", "medium"), ("warning", "high")
     assert as_they_come(found) == {0: low, 1: medium, 2: high}
     assert said(idle_cut.judge_all(found)) == {0: high, 1: high, 2: high}
+
+
+def test_the_timeout_is_the_whole_second_near_similar_idle_times() -> None:
+    """HAProxy with `timeout tunnel 6s` closed after 6 s to 6.24 s."""
+    found = idle_cut.judge_all(candidates(cut(0, 6 * S), cut(1, 6 * S + 240 * MS), cut(2, 6 * S + 10 * MS)))
+    assert found["limit"].to_list() == [timedelta(seconds=6)] * 3
 
 
 def test_a_common_limit_needs_no_others() -> None:

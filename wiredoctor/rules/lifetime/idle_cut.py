@@ -380,8 +380,11 @@ def _with_texts(rows: pl.DataFrame) -> pl.DataFrame:
     rows = rows.with_columns(verdict.alias("verdict"), common.alias("common"), (many | pair).alias("again")).filter(
         c("verdict").is_not_null()
     )
+    # data in the direction that a timer does not watch shortens the idle times, so the longest is nearest to the timeout
     limit = pl.when("again").then("longest_ns").otherwise("rest_ns")
-    rows = rows.with_columns(pl.coalesce("common", _whole_second(limit), limit).alias("limit_ns"))
+    alike = c("again") & (c("longest_ns") - c("shortest_ns") < SECOND // 2)
+    least = pl.when(alike).then(_whole_second(c("shortest_ns")))
+    rows = rows.with_columns(pl.coalesce("common", _whole_second(limit), least, limit).alias("limit_ns"))
     words = {name: [getattr(one, name) for one in _WORDS] for name in _Words._fields}
     return rows.select(
         *("connection", "exchange", "kind", "side"),

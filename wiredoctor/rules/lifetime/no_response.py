@@ -163,12 +163,12 @@ RULE = Rule(
         "{repeatable}",
         "mid-request": "When the server{or_device} closed the connection ({close}), {came:,} {of_due} of {request} had arrived. "
         "The server sent no byte of a response{interim_only}.{behind}{doubt}{paused}{ended}{body_limit}",
-        "unread": "{lead}{request}{unread_how}{interim_only}.{behind}{first_use}{doubt}{relays}{large_head}{ended} This happens "
+        "unread": "{lead}{request}{unread_how}{interim_only}.{behind}{first_use}{doubt}{relays}{large_head}{ended} {happens} "
         "if {unread_why} looks the same. A request that no process has read can be repeated, whatever its method. The server's "
         "log shows whether this request was read.",
         "at-once": _TAKEN + "the server{or_device} closed the connection {wait}{moment} without a byte of a "
-        "response{interim_only}.{behind}{first_use}{doubt}{relays}{large_head}{ended} {a_close} this soon means that the server "
-        "closed on purpose (nginx: return 444; a firewall rule; an aborted handler), or that a process ended as "
+        "response{interim_only}.{behind}{first_use}{doubt}{relays}{large_head}{ended} {a_close} this soon {means} that the "
+        "server closed on purpose (nginx: return 444; a firewall rule; an aborted handler), or that a process ended as "
         "it took the request{used_before}{behind_gateway}. The client cannot know whether the request was carried out.",
         "later": _TAKEN + "the server{or_device} closed the connection {wait}{moment} without a byte of a "
         "response{interim_only}.{behind}{doubt}{ended} {a_process} had the request, and ended or gave "
@@ -389,7 +389,11 @@ def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFra
     workers = [_worker_limit(wait) for wait in rows["wait_ns"]]
     bodies = [_body_limit(quiet) for quiet in rows["quiet_ns"]]
     arrived = rows["kind"] != "on-arrival"
+    others = [bool(relay or down or foreign) for relay, down, foreign in zip(relays, limited, rows["foreign_bytes"], strict=True)]
+    others = [other or bool(head) for other, head in zip(others, rows["large_head"], strict=True)]
     said = {
+        "means": ["can also mean" if other else "means" for other in others],
+        "happens": ["It also happens" if other else "This happens" for other in others],
         **{"ended": ended, "worker_limit": workers, "body_limit": bodies},
         "relays": [
             _FOREIGN.format(foreign)

@@ -55,9 +55,9 @@ from wiredoctor.tables import MILLISECOND, SECOND, SERVER
 c = pl.col
 
 _WINDOW = (
-    "The body of the {what} ({length:,} bytes) took {took}. For {percent} % of that time the receive window of the {side} was "
-    "full: the {peer} can have {window:,} bytes in flight, and then has to wait a round trip ({rtt}) for their ACK. {window:,} "
-    "bytes / {rtt} = {limit} at most, whatever the path can carry"
+    "The body of the {what} ({length:,} bytes) took {took}, {rate} on average. For {percent} % of that time the receive window "
+    "of the {side} was full: the {peer} can have {window:,} bytes in flight, and then has to wait a round trip ({rtt}) for their "
+    "ACK. {window:,} bytes / {rtt} = {limit} at most, whatever the path can carry"
 )
 _NEEDED = " A rate of 100 Mbit/s over this round trip needs {needed:,} bytes in flight (bandwidth x round trip)."
 _CHECK = " On Linux `ss -ti` at the {peer} shows such a connection as rwnd_limited."
@@ -72,13 +72,14 @@ RULE = Rule(
     },
     message={
         "receive-window": _WINDOW + ".{rest}" + _NEEDED,
-        "no-window-scaling": "The body of the {what} ({length:,} bytes) took {took}. For {percent} % of that time the window "
-        "of its receiver was full, and the window cannot be larger: the SYN of the {side} lacks the window scale option, so no "
-        "window of this connection exceeds 65,535 bytes. {window:,} bytes / {rtt} = {limit} at most, whatever the path can "
-        "carry.{rest}" + _NEEDED,
-        "send-buffer": "The body of the {what} ({length:,} bytes) took {took}. For {percent} % of that time the {side} had "
-        "about the same amount of data in flight ({window:,} bytes), although the {peer} announced a window of {announced:,} "
-        "bytes. {window:,} bytes / {rtt} = {limit}. That is what a full send buffer looks like.{rest}" + _NEEDED,
+        "no-window-scaling": "The body of the {what} ({length:,} bytes) took {took}, {rate} on average. For {percent} % of that "
+        "time the window of its receiver was full, and the window cannot be larger: the SYN of the {side} lacks the window scale "
+        "option, so no window of this connection exceeds 65,535 bytes. {window:,} bytes / {rtt} = {limit} at most, whatever the "
+        "path can carry.{rest}" + _NEEDED,
+        "send-buffer": "The body of the {what} ({length:,} bytes) took {took}, {rate} on average. For {percent} % of that time "
+        "the {side} had about the same amount of data in flight ({window:,} bytes), although the {peer} announced a window of "
+        "{announced:,} bytes. {window:,} bytes / {rtt} = {limit} at most. That is what a full send buffer looks like.{rest}"
+        + _NEEDED,
     },
     remedy={
         "receive-window": "Have the {side} announce a larger window. Linux sizes receive buffers up to the third value of "
@@ -199,8 +200,10 @@ def _side() -> pl.Expr:
 def _rate(size: pl.Expr, time: pl.Expr) -> pl.Expr:
     """Format a rate (an amount per time) as text: "0.8 MB/s"."""
     rate = size.cast(pl.Float64) * SECOND / time
-    megabytes = pl.format("{} MB/s", (rate / 1e6).round_sig_figs(2))
-    return pl.when(rate < 1e5).then(pl.format("{} kB/s", (rate / 1e3).round_sig_figs(2))).otherwise(megabytes)
+    unit = pl.when(rate < 1e5).then(1e3).otherwise(1e6)
+    number = (rate / unit).round_sig_figs(2)
+    text = pl.when(number < 10).then(number.cast(pl.String)).otherwise(number.cast(pl.Int64).cast(pl.String))
+    return pl.format("{} {}", text, pl.when(rate < 1e5).then(pl.lit("kB/s")).otherwise(pl.lit("MB/s")))
 
 
 def _remaining_time_text() -> pl.Expr:

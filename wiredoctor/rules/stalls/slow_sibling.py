@@ -278,15 +278,12 @@ def _list_medians(slow: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:
     pairs = _pairs(groups, slow.select("key", "server")).sort("median", "server_other")
     one = pl.format("{} took {} ({} responses)", "server_other", duration(c("median").cast(pl.Int64)), "requests")
     beyond = (pl.len().cast(pl.Int64) - LISTED.value).clip(0)
+    more = pl.when(c("beyond") > 0).then(pl.format("{} more took about as long", "beyond"))
+    last = pl.coalesce(more, c("one").list.last())
+    first = pl.when(c("beyond") > 0).then("one").otherwise(c("one").list.head(c("one").list.len() - 1)).list.join(", ")
     return (
         pairs.with_columns(one.alias("one"))
         .group_by("key", "server", maintain_order=True)
         .agg(c("one").head(LISTED.value), beyond.alias("beyond"))
-        .select(
-            *("key", "server"),
-            (
-                c("one").list.join(", ")
-                + pl.when(c("beyond") > 0).then(pl.format(", and {} more took about as long", "beyond")).otherwise(pl.lit(""))
-            ).alias("listed"),
-        )
+        .select("key", "server", pl.when(first == "").then(last).otherwise(pl.format("{} and {}", first, last)).alias("listed"))
     )
