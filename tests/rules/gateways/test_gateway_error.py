@@ -52,6 +52,14 @@ def test_the_last_health_check_explains_a_503_only_if_it_failed() -> None:
     assert "health check" not in succeeded.message + succeeded.remedy
 
 
+def test_other_attempts_are_named_by_their_servers_or_counted() -> None:
+    [text] = [text for title, text in LADDERS.items() if "the gateway tries another server" in title]
+    [other] = [one for one in findings(text) if one.rule == "gateway-error"]
+    assert other.message.endswith("This was one of 2 attempts; the other went to 10.0.0.3:8001.")
+    [same] = [one for one in findings(text.replace("10.0.0.3:8003", "10.0.0.3:8001")) if one.rule == "gateway-error"]
+    assert same.message.endswith("(10.0.0.3:8001) refused the connection. The gateway tried this server 2 times.")
+
+
 def test_the_error_page_of_haproxy_names_it_and_says_what_it_means() -> None:
     told = of("a 503 of haproxy")
     assert "looks like one from haproxy. With this status haproxy says that it has no server for the request" in told.message

@@ -249,9 +249,7 @@ def tries_text(failure: Failure) -> str:
     """
     said: list[str] = []
     if failure.whole and len(failure.tries) > 1:
-        others = [one.server for one in failure.tries if one is not failure.last]
-        rest = "the other" if len(others) == 1 else "the others"
-        said.append(f"This was one of {len(failure.tries)} attempts; {rest} went to {list_servers(others)}")
+        said.append(_other_tries_text(failure))
     if failure.through:
         said.append(f"The request was forwarded by {list_servers([one.server for one in failure.through])}")
     if failure.guessed:
@@ -262,10 +260,22 @@ def tries_text(failure: Failure) -> str:
     return "".join(f" {one}." for one in said)
 
 
+def _other_tries_text(failure: Failure) -> str:
+    count = len(failure.tries)
+    others = [one.server for one in failure.tries if one is not failure.last]
+    elsewhere = [server for server in others if failure.last is None or server != failure.last.server]
+    if not elsewhere:
+        return f"The gateway tried this server {count} times"
+    rest = "the other" if len(others) == 1 else "the others" if len(elsewhere) == len(others) else "others"
+    return f"This was one of {count} attempts; {rest} went to {list_servers(elsewhere)}"
+
+
 def list_servers(servers: list[str]) -> str:
     """Return a text that lists the different servers, at most _SHOWN of them."""
     different = [*dict.fromkeys(servers)]
-    return ", ".join(different[:_SHOWN]) + (f" and {len(different) - _SHOWN} more" if len(different) > _SHOWN else "")
+    shown, more = different[:_SHOWN], len(different) - _SHOWN
+    last = f"{more} more" if more > 0 else shown.pop()
+    return " and ".join(one for one in (", ".join(shown), last) if one)
 
 
 SHORT_LIMIT = 1_000
