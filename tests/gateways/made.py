@@ -37,7 +37,8 @@ class Traffic:
 
     def attempt(self, client: str, server: str, at: float, *, refused: bool = True) -> int:
         """A connection of which the SYN is refused, or never answered."""
-        return self.connect(client, server, at, first_answer_frame=None, refused_frame=2 if refused else None)
+        answer = {"refused_frame": 2, "refused_time": _ns(at)} if refused else {}
+        return self.connect(client, server, at, first_answer_frame=None, **answer)
 
     def ask(
         self, connection: int, at: float, until: float | None, status: int | None = 200, target: str = "/a", *,

@@ -255,6 +255,18 @@ def test_copies_that_are_sent_to_two_servers_are_no_tries() -> None:
     assert known.doubtful == (((front,), tuple(both)),)
 
 
+def test_the_next_request_of_a_client_that_gave_up_is_no_part_of_the_one_that_still_waits() -> None:
+    made = Traffic()
+    alike = made.passed(0, 20)
+    made.once(CLIENT, FRONT, 100, None, None, client_close_time=110 * MILLISECOND)
+    back = made.once(INSIDE, BACK, 101, 129)
+    made.once(CLIENT, f"{OUTSIDE}:8090", 111, None, None, client_close_time=121 * MILLISECOND)
+    known = made.found()
+    assert known.fronts == {FRONT: (BACK,)}
+    assert (*alike, True) in pairs(known)
+    assert back not in {front for front, _, _ in pairs(known)}
+
+
 def test_alike_and_at_the_same_time() -> None:
     made = Traffic()
     fronts = [made.once(host, FRONT, 0, 20) for host in (CLIENT, OTHER_CLIENT)]
@@ -316,6 +328,26 @@ def test_attempts_without_anything_behind(status: int) -> None:
     known = made.found()
     assert attempts(known) == {(front, refused)}
     assert known.fronts == {FRONT: (BACK,)}
+
+
+def test_attempts_of_another_address_one_after_the_other() -> None:
+    """Caddy tries for lb_try_duration, every 250 ms: the first attempt begins at once, and the response follows the last one."""
+    made = Traffic()
+    front = made.once(CLIENT, FRONT, 0, 502, 502)
+    tried = [made.attempt(INSIDE, BACK, at) for at in (1, 251, 501)]
+    assert attempts(made.found()) == {(front, one) for one in tried}
+
+
+def test_attempts_of_the_inner_of_two_gateways_from_another_address() -> None:
+    made = Traffic()
+    expected: set[tuple[Place, int]] = set()
+    for at in (0, 100):
+        made.once(CLIENT, FRONT, at, at + 20, 502)
+        inner = made.once(OUTSIDE, f"{OUTSIDE}:8081", at + 1, at + 19, 502)
+        expected.add((inner, made.attempt(INSIDE, BACK, at + 2)))
+    known = made.found()
+    assert attempts(known) == expected
+    assert known.fronts == {FRONT: (f"{OUTSIDE}:8081",), f"{OUTSIDE}:8081": (BACK,)}
 
 
 @pytest.mark.parametrize("status", [None, 200, 500])

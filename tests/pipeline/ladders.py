@@ -88,12 +88,16 @@ def _within_ladders(
     def of_host(one: Attempt, rows: Rows, some: Array, hosts: Mapping[int, frozenset[int]]) -> list[int]:
         return _of_host(one, rows, some[ladder_of(rows.server[some]) == ladder_of(np.array(one.server))], hosts)
 
-    def other_addresses_of_each(found: Sequence[Attempt], rows: Rows) -> dict[int, set[int]]:
+    def other_addresses_of_each(
+        found: Sequence[Attempt], rows: Rows, tries: Mapping[int, Sequence[int]]
+    ) -> dict[int, set[int]]:  # fmt: skip
         made: dict[int, set[int]] = {}
         of = ladder_of(np.array([one.server for one in found], np.int64))
         for number in np.unique(of):
-            own = rows.select(np.flatnonzero(ladder_of(rows.server) == number))
-            made |= other_addresses([found[place] for place in np.flatnonzero(of == number)], own)
+            own = np.flatnonzero(ladder_of(rows.server) == number)
+            place = {row: n for n, row in enumerate(own.tolist())}
+            mine = {place[row]: [place[one] for one in backs] for row, backs in tries.items() if row in place}
+            made |= other_addresses([found[n] for n in np.flatnonzero(of == number)], rows.select(own), mine)
         return made
 
     with (

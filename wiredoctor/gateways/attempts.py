@@ -115,16 +115,21 @@ def owners(found: Sequence[Attempt], rows: Rows, gateway: Gateway) -> dict[int, 
     return {place: row for place, row in made.items() if row not in late}
 
 
-def other_addresses(found: Sequence[Attempt], rows: Rows) -> dict[int, set[int]]:
+def other_addresses(
+    found: Sequence[Attempt], rows: Rows, tries: Mapping[int, Sequence[int]]
+) -> dict[int, set[int]]:  # fmt: skip
     """Return, for each endpoint of a gateway, other hosts (addresses) from which the gateway probably connects to servers.
 
     Only failed attempts were captured from these hosts. All attempts began while the endpoint had open requests that it later
-    answered with 502, 503 or 504. Another host may fail to connect at the same time by chance. Therefore at least one attempt
-    must have begun soon after one of these requests. If the attempt was refused, the endpoint must have sent its response soon
-    after the refusal.
+    answered with 502, 503 or 504. Another host may fail to connect at the same time by chance. Therefore an attempt must have
+    begun soon after one of these requests. The endpoint must have sent its response to this request soon after the same or a
+    later attempt was refused, unless that attempt got no answer.
 
     A TCP relay sends no response of its own: it closes the connection. In this case, an attempt must have begun soon after the
     client's connection, and the endpoint must have closed soon after a refusal.
+
+    `tries`: for each row of a client's exchange, the rows of the gateway's requests for it. If one of these was open, too, the
+    attempt belongs to it.
     """
     relayed = (rows.status == NO_STATUS) & (rows.silent != 0) & (rows.dropped < rows.left) & (rows.opened < LATE)
     failed = np.flatnonzero(np.isin(rows.status, GATEWAY) | relayed)
@@ -133,8 +138,11 @@ def other_addresses(found: Sequence[Attempt], rows: Rows) -> dict[int, set[int]]
     closed: set[int] = set()
     known = {*rows.client_host.tolist(), *rows.server_host.tolist()}
     endpoints: dict[int, set[int]] = {}
-    prompt: set[int] = set()
+    begun: dict[int, set[int]] = {}
+    ended: dict[int, set[int]] = {}
     starts = rows.start[failed]
+    has_tries = np.zeros(len(rows), bool)
+    has_tries[[*tries]] = True
     for one in found:
         if one.client_host in known:
             continue
@@ -143,16 +151,19 @@ def other_addresses(found: Sequence[Attempt], rows: Rows) -> dict[int, set[int]]
         some = failed[max(end - MAX_OPEN, 0) : end]
         some = some[(since[some] - SLACK <= one.time) & (one.time <= rows.answered[some] + SLACK)]
         some = some[rows.server[some] != one.server]
+        if outer := [row for row in some[has_tries[some]].tolist() if np.isin(tries[row], some).any()]:
+            some = some[~np.isin(some, outer)]
         endpoints.setdefault(one.client_host, {*rows.server[some].tolist()}).intersection_update(rows.server[some].tolist())
         answered = (one.refused == LATE) | (rows.answered[some] - one.refused <= RELAY)
         soon = one.time - since[some] <= RELAY
-        if (soon & answered & ~relayed[some]).any():
-            prompt.add(one.client_host)
+        begun.setdefault(one.client_host, set()).update(some[soon & ~relayed[some]].tolist())
+        ended.setdefault(one.client_host, set()).update(some[answered & ~relayed[some]].tolist())
         if (soon & relayed[some]).any():
             asked.add(one.client_host)
         if (answered & relayed[some]).any() and one.refused < LATE:
             closed.add(one.client_host)
     made: dict[int, set[int]] = {}
+    prompt = {host for host, rows_begun in begun.items() if rows_begun & ended[host]}
     for host in prompt | (asked & closed):
         if len(endpoints[host]) == 1:
             made.setdefault(endpoints[host].pop(), set()).add(host)

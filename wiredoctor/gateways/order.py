@@ -59,7 +59,7 @@ def order(rows: Rows) -> Order:
     votes += more
     elected |= _choose_orders(more, asked)
     direct = _without_chains(_without_siblings(elected))
-    return {pair: _hosts(votes, pair) for pair in direct}
+    return _without_loops({pair: _hosts(votes, pair) for pair in direct}, asked, rows)
 
 
 def _votes(rows: Rows, group: Array) -> tuple[Counter[_Vote], Counter[_Vote]]:
@@ -176,6 +176,23 @@ def _without_chains(elected: Counter[tuple[int, int]]) -> list[tuple[int, int]]:
     return [
         (a, c) for (a, c), n in elected.items() if not any(elected.get((b, c), 0) >= n and elected[a, b] >= n for b in behind[a])
     ]
+
+
+def _without_loops(order: Order, asked: Counter[tuple[int, int]], rows: Rows) -> Order:
+    """Drop hosts that are clients of a gateway in front of the endpoint for which they seem to send requests.
+
+    If a client gives up while the gateway goes on waiting, the client's next request may lie within the gateway's request.
+    """
+    clients: dict[int, set[int]] = {}
+    for endpoint, host in asked:
+        clients.setdefault(endpoint, set()).add(host)
+    own = set(zip(rows.server.tolist(), rows.server_host.tolist(), strict=True))
+    kept: Order = {}
+    for (before, behind), hosts in order.items():
+        above = {host for (front, back), of in order.items() if back == before for host in clients[front] - of}
+        if left := frozenset(host for host in hosts if host not in above or (before, host) in own):
+            kept[before, behind] = left
+    return kept
 
 
 def _hosts(votes: Counter[_Vote], pair: tuple[int, int]) -> frozenset[int]:

@@ -98,11 +98,11 @@ def _owners(rows: Rows, assigned: Assigned, tried: list[Attempt]) -> dict[int, i
     hosts: dict[int, set[int]] = {}
     for server, host in _distinct(rows.server[assigned.front], rows.client_host[assigned.back]):
         hosts.setdefault(server, set()).add(host)
-    for server, some in other_addresses(tried, rows).items():
-        hosts.setdefault(server, set()).update(some)
     tries: dict[int, list[int]] = {}
     for front, back in zip(assigned.front.tolist(), assigned.back.tolist(), strict=True):
         tries.setdefault(front, []).append(back)
+    for server, some in other_addresses(tried, rows, tries).items():
+        hosts.setdefault(server, set()).update(some)
     # a server whose host made failed attempts may be a gateway that never got a response
     trying = np.array([one.client_host for one in tried], np.int64)
     own = np.isin(rows.server, np.array([*hosts], np.int64))

@@ -65,3 +65,33 @@ def test_a_server_that_answered_only_before_may_have_ended(kind: str) -> None:
     [found] = [one for one in findings(answered + reset) if one.kind == kind]
     assert "relay" not in found.message + found.remedy
     assert "connection limit" not in found.message + found.remedy
+
+
+@pytest.mark.parametrize("kind", ["on-arrival", "unread"])
+def test_a_server_that_accepts_before_it_refuses_had_not_ended(kind: str) -> None:
+    later = (
+        "connection 2, start 0.1, client 10.0.0.1:4002, server 10.0.0.2:80\n"
+        "  0.000  >  S    win 64240 mss 1460\n  0.010  <  S.   win 64240 mss 1460\n  0.010  >  .\n"
+        "connection 3, start 0.3, client 10.0.0.1:4003, server 10.0.0.2:80\n  0.000 > S\n  0.010 < R. ack 1\n"
+    )
+    [found] = [one for one in findings(CONNECTION + RESET[kind] + later) if one.kind == kind]
+    assert "refused" not in found.message
+
+
+def test_a_server_that_closes_after_each_response_has_not_ended() -> None:
+    """Mojolicious closes connections of HTTP/1.0 after the response, as httperf sends the next request; others are answered."""
+    request, response = '"GET /a HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"', '"HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n"'
+    both = "".join(
+        f"connection {n}, start {n / 1000}, client 10.0.0.1:400{n}, server 10.0.0.2:80\n"
+        "  0.000  >  S    win 64240 mss 1460\n  0.0004 <  S.   win 64240 mss 1460\n  0.0004 >  .\n"
+        f"  0.0010 >  P.   {request}\n  0.0020 <  P.   {response}\n  0.0021 >  P.   {request}\n  0.0030 <  F.\n  0.0031 >  F.\n"
+        for n in (1, 2)
+    )
+    last = (
+        "connection 3, start 0.1, client 10.0.0.1:4003, server 10.0.0.2:80\n"
+        "  0.000  >  S    win 64240 mss 1460\n  0.0004 <  S.   win 64240 mss 1460\n  0.0004 >  .\n"
+        f"  0.0010 >  P.   {request}\n  0.0020 <  P.   {response}\n"
+    )
+    ended = "a server process ended"
+    assert any(ended in one.message for one in findings(both) if one.rule == "no-response")
+    assert not any(ended in one.message for one in findings(both + last))

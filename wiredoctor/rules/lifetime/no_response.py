@@ -95,7 +95,7 @@ from wiredoctor.rules.shared.lost_requests import (
 from wiredoctor.rules.shared.lost_requests import screen as may_be_lost
 from wiredoctor.rules.shared.numbers import DURATION, duration, grouped, other_connections
 from wiredoctor.rules.shared.same_client import Clients, beside_repetitions
-from wiredoctor.tables import CLIENT, SECOND
+from wiredoctor.tables import CLIENT, MILLISECOND, SECOND
 from wiredoctor.text.durations import duration_text
 
 c = pl.col
@@ -383,8 +383,8 @@ def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFra
     relays = [first and not (before or after) for first, (before, after) in zip(fresh_ones, answers, strict=True)]
     restarts = [down and kind == "on-arrival" for kind, down in zip(rows["kind"], refused, strict=True)]
     ended = [
-        _process_end_text(row, rests, until, refused=down)
-        for row, until, down in zip(rows.iter_rows(named=True), untils, refused, strict=True)
+        _process_end_text(row, rests, until, refused=down, answers_on=after)
+        for row, until, down, (_, after) in zip(rows.iter_rows(named=True), untils, refused, answers, strict=True)
     ]
     workers = [_worker_limit(wait) for wait in rows["wait_ns"]]
     bodies = [_body_limit(quiet) for quiet in rows["quiet_ns"]]
@@ -421,12 +421,15 @@ def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFra
     return rows.with_columns(pl.Series(name, texts, pl.String) for name, texts in said.items())
 
 
-def _process_end_text(row: Mapping[str, Any], rests: IdleTimes, until: int | None, *, refused: bool) -> str:
+def _process_end_text(
+    row: Mapping[str, Any], rests: IdleTimes, until: int | None, *, refused: bool, answers_on: bool
+) -> str:  # fmt: skip
     """Return a sentence saying that a server process ended; "" if nothing shows this.
 
     The evidence: at the same moment, the server closed other connections although no idle timeout explains these closes, or it
-    refused SYNs after that. `until`: use only what was known at this time (ns); None for everything. `refused`: a SYN was refused
-    soon after the close.
+    refused SYNs after that. But a server that answers on may close each connection right after a response. `until`: use only what
+    was known at this time (ns); None for everything. `refused`: a SYN was refused soon after the close. `answers_on`: the server
+    sent a response on another connection soon after the close.
     """
     if row["kind"] == "on-arrival":
         text = " Less than a second later, a SYN to the same port was refused: the process that listened there had ended."
@@ -435,7 +438,7 @@ def _process_end_text(row: Mapping[str, Any], rests: IdleTimes, until: int | Non
     together = rests.closed_together(row["endpoint"], row["connection"], row["server_close_time"], until, since)
     limits = rests.limits(row["endpoint"], row["connection"], until) if together else []
     due = any(limit.how in ("sharp", "coarse", "announced") and all(map(limit.has, together)) for limit in limits)
-    if due:
+    if due or (together and answers_on and all(0 < rest <= _AT_ONCE for rest in together)):
         return ""
     others = len(together)
     if not others:
@@ -451,6 +454,9 @@ def _process_end_text(row: Mapping[str, Any], rests: IdleTimes, until: int | Non
 
 _WORKERS = ((30, "gunicorn (--timeout)"), (60, "Puma (worker_timeout) and Unicorn (timeout)"))
 """The default times (s) after which servers kill a busy worker."""
+
+_AT_ONCE = 20 * MILLISECOND
+"""The maximum idle time (ns) before the close of a server that closes each connection right after a response."""
 
 _SEEN_LATE = 2 * SECOND
 """The tolerance in ns for the times in _WORKERS: the servers check their workers about once a second."""

@@ -110,7 +110,6 @@ class IdleTimes:
         self._syns: dict[int, list[Syn]] = {}
         for endpoint, *syn in syns.sort("answered").iter_rows():
             self._syns.setdefault(endpoint, []).append(Syn(*syn))
-        self._refusals = {endpoint: [syn.answered for syn in some if syn.refused] for endpoint, some in self._syns.items()}
         self._exchanges = exchanges
         self.results: dict[tuple[str, int], Any] = {}
         """The results of methods with `_once_per_endpoint`: (name of the method, endpoint) -> result."""
@@ -316,11 +315,14 @@ class IdleTimes:
         return moments
 
     def is_refused(self, endpoint: int, time: int, until: int | None = None) -> bool:
-        """Return whether the endpoint refused a SYN within a second after this time (ns), as far as known at `until`."""
+        """Return whether the endpoint refused the first SYN that it answered after this time (ns), within a second.
+
+        `until`: use only what was known at this time (ns); None for everything.
+        """
         last = time + REFUSED if until is None else min(until, time + REFUSED)
-        refusals = self._refusals.get(endpoint, [])
-        first = bisect_left(refusals, time)
-        return first < len(refusals) and refusals[first] <= last
+        syns = self._syns.get(endpoint, [])
+        first = bisect_left(syns, time, key=attrgetter("answered"))
+        return first < len(syns) and syns[first].refused and syns[first].answered <= last
 
     def uses(self, endpoint: int) -> pl.DataFrame:
         """Return the exchanges of the endpoint, with some columns of tables.CLOSES and three more.

@@ -116,14 +116,15 @@ def _failed_checks(
 ) -> pl.LazyFrame:  # fmt: skip
     """Return for each gateway and status the requests that may be failed health checks of the gateway (`checks`).
 
-    A host that is not a client of the gateway sent two or more requests to one server, all with the same target. The last of
-    these requests before the gateway's first response with this status is returned, if it got an error or no answer.
+    A host that is not a client of the gateway sent two or more complete requests to one server, all with the same target. The
+    last of these requests before the gateway's first response with this status is returned, if it got an error or no answer.
     """
     pair = ("client_host", "checked")
     first = some.group_by("server", c("response_status").cast(pl.Int64).alias("code")).agg(c("response_start").min().alias("by"))
     others = _other_hosts(some, connections).select("connection", "client_host", c("server").alias("checked"))
     gave_up = left.select("connection", "exchange", pl.lit(value=True).alias("gave_up"))
-    sent = exchanges.filter("has_request").join(others, on="connection").join(gave_up, on=["connection", "exchange"], how="left")
+    whole = c("has_request") & (c("request_end_reason") == "complete")
+    sent = exchanges.filter(whole).join(others, on="connection").join(gave_up, on=["connection", "exchange"], how="left")
     status = pl.when(c("gave_up").is_null() & c("has_response")).then("response_status")
     failed = status.is_null() | (status >= 400)
     names = {"request_method": "method", "request_target": "target"}
