@@ -8,6 +8,7 @@ import pytest
 
 from tests.rules.frames import MS, S, followed
 from tests.rules.lifetime.lost import candidates
+from wiredoctor.testing import findings
 
 DUE = {
     "has_response": False,
@@ -217,5 +218,50 @@ def test_timers_of_node_are_late(agent: str, wait: int, said: str) -> None:
 def test_the_timeout_may_count_from_the_last_byte_of_the_request() -> None:
     [abort] = aborts(DUE, closes(10 * S, rst=True), request_end=5 * S)
     assert "5 s" in abort["timeout_named"] or "10 s" in abort["timeout_named"]
-    [abort] = aborts(DUE, closes(9 * S, rst=True), request_end=4 * S)
+    [abort] = aborts(DUE, closes(8_440 * MS, rst=True), request_end=3_440 * MS)
     assert "5 s" in abort["timeout_named"]
+
+
+@pytest.mark.parametrize(
+    ("took", "at", "said"),
+    [
+        pytest.param(0, 4_010, "", id="no common timeout"),
+        pytest.param(0, 3_010, " A client timeout of about 3 s expired.", id="since the request"),
+        pytest.param(1_000, 3_010, " A client timeout of about 3 s expired.", id="since the beginning of a long request"),
+        pytest.param(
+            1_000, 4_010, " A client timeout of about 3 s, counted from the end of the request, may have expired.",
+            id="curl --max-time 4 waited a second for a 100",
+        ),
+    ],
+)  # fmt: skip
+def test_when_a_timeout_may_have_begun(took: int, at: int, said: str) -> None:
+    """The request begins at 10 ms."""
+    [abort] = aborts(DUE, closes(at * MS, rst=False), request_end=(10 + took) * MS)
+    assert abort["timeout_means"] == said
+
+
+REQUEST, RESPONSE = '"GET /a HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"', '"HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n"'
+
+
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [
+        ([], "A client timeout of about 2 s expired."),
+        ([2.0005], "or the client's program ended: it closed an idle connection to this server at the same moment."),
+        ([2.0003, 2.0016], "or the client's program ended: it closed 2 idle connections to this server at the same moment."),
+        ([2.3], "A client timeout of about 2 s expired."),
+    ],
+)
+def test_idle_connections_that_end_with_it_may_show_the_end_of_the_program(ends: list[float], said: str) -> None:
+    def opened(number: int, rest: str) -> str:
+        return (
+            f"connection {number}, client 10.0.0.1:400{number}, server 10.0.0.2:80\n"
+            "  0.0000 >  S    mss 1460\n  0.0004 <  S.   mss 1460\n  0.0004 >  .\n" + rest
+        )
+
+    answered = f"  0.0010 >  P.   {REQUEST}\n  0.0020 <  P.   {RESPONSE}\n  0.0025 >  .\n"
+    idle = [opened(n, f"{answered}  {end:.4f} >  F.\n  {end + 0.001:.4f} <  F.\n") for n, end in enumerate(ends, start=2)]
+    waiting = opened(1, f"  0.0010 >  P.   {REQUEST}\n  2.0010 >  F.\n  2.0015 <  .\n")
+    [found] = [one for one in findings("".join((waiting, *idle))) if one.rule == "client-abort"]
+    assert said in found.message
+    assert ("a timeout of about 2 s" in found.title) == ("ended" not in said)

@@ -138,7 +138,7 @@ import polars as pl
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared import abort_reasons, left_early
 from wiredoctor.rules.shared.abort_reasons import decide
-from wiredoctor.rules.shared.abort_texts import REASON_TEXTS, reason_columns, timeout_texts_from_syn
+from wiredoctor.rules.shared.abort_texts import REASON_TEXTS, reason_columns, timeout_texts_beside, timeout_texts_from_syn
 from wiredoctor.rules.shared.connection_close import BROKEN_BEFORE, FRAMING_ERRORS, is_delimited_by_close
 from wiredoctor.rules.shared.evidence import (
     EVIDENCE,
@@ -154,7 +154,7 @@ from wiredoctor.rules.shared.left_early import FACTS, awaits_continue, begun, ea
 from wiredoctor.rules.shared.left_early import screen as may_be_early
 from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.rules.shared.same_client import Clients
-from wiredoctor.tables import SERVER
+from wiredoctor.tables import MILLISECOND, SECOND, SERVER
 
 c = pl.col
 
@@ -361,7 +361,7 @@ def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
         pl.lit(abort_reasons.TOGETHER.value).cast(DURATION).alias("within"),
         *(pl.Series(name, [one[name] for one in told], pl.String) for name in REASON_TEXTS),
         *timeout_texts_from_syn([one.from_syn for one in ended]),
-    )
+    ).with_columns(*timeout_texts_beside([one.beside for one in ended]))
     return made.filter(pl.col("kind").is_not_null() & (pl.col("kind") != "half-closed"))
 
 
@@ -481,12 +481,19 @@ def _look_for_end() -> pl.Expr:
     )
 
 
+WHOLE_SECOND = 50 * MILLISECOND
+"""The tolerance (ns) for a time limit of whole seconds."""
+
+
 def _timeout_texts() -> list[pl.Expr]:
     timeout = pl.col("timeout")
     nothing = pl.lit("")
     known = pl.when(timeout.is_not_null())
+    # a limit on the complete transfer, in whole seconds, is as likely as a timeout that begins with the end of the request
+    beyond = (c("waited") + SECOND // 2) % SECOND - SECOND // 2
+    of_transfer = (c("since") == left_early.AFTER_REQUEST) & (beyond.abs() <= WHOLE_SECOND)
     # after the response has begun, the time may match a common timeout by chance
-    sure = pl.when(timeout.is_not_null() & _received_nothing())
+    sure = pl.when(timeout.is_not_null() & _received_nothing() & ~of_transfer)
     agent = c("request_user_agent").fill_null("")
     timers = (
         pl.when(agent.is_in(["node", "undici"]))

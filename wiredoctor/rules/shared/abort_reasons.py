@@ -85,6 +85,7 @@ class Ended(NamedTuple):
     `too_soon`: the round trip (ns), if the client closed before a response could have come.
     `crosses`: the client closed while the response was on its way.
     `from_syn`: the timeout (s), if it is measured from a SYN that was retransmitted.
+    `beside`: the number of idle connections to the same server that the client closed with this one, if a timeout fits.
     """
 
     kind: str | None
@@ -99,6 +100,7 @@ class Ended(NamedTuple):
     too_soon: int = 0
     crosses: bool = False
     from_syn: int | None = None
+    beside: int = 0
 
 
 def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
@@ -142,7 +144,7 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
     if plays and row["received"] and not row["stood_still"]:
         return Ended("left", plays=True)
     if row["timeout"] is not None and not row["at_end"]:
-        return Ended("timeout")
+        return Ended("timeout", beside=_idle_beside(row["connection"], row["ended_at"], clients))
     if not row["at_end"] and connecting - row["waited"] >= RETRIED.value and (seconds := _timer(connecting)) is not None:
         return Ended("timeout", from_syn=seconds)
     longest = row["round_trip"] * (CROSSED.value if row["crosses"] else 100)
@@ -263,6 +265,17 @@ def _closed_by_program(connection: int, moment: int, timeout: int | None, client
     if not at_once and clients.went_on(connection, moment + 1, moment + WINDOW):
         return ()
     return tuple(same)
+
+
+def _idle_beside(connection: int, moment: int, clients: Clients) -> int:
+    """Return how many idle connections to the same server the client closed when it closed this connection at `moment` (ns)."""
+    near = clients.closes(connection, moment - MILLISECOND, moment + MILLISECOND)
+    server = next((close.server for close in near if close.connection == connection), None)
+    return sum(
+        close.server == server and close.waited is None and clients.may_be_same(connection, close.connection)
+        for close in near
+        if close.connection != connection
+    )
 
 
 def _interrupted(connection: int, moment: int, to_client: int, clients: Clients) -> tuple[Close, ...]:

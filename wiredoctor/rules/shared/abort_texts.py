@@ -153,3 +153,18 @@ def timeout_texts_from_syn(seconds: list[int | None]) -> list[pl.Expr]:
     }
     known = pl.lit(pl.Series("from_syn", seconds, pl.Int64))
     return [pl.when(known.is_not_null()).then(pl.format(text, known)).otherwise(name).alias(name) for name, text in texts.items()]
+
+
+def timeout_texts_beside(counts: list[int]) -> list[pl.Expr]:
+    """Return the text columns for timeouts at which the client also closed idle connections: its program may have ended.
+
+    `counts`: the number of these connections for each row; the texts of rows with 0 remain unchanged.
+    """
+    said = ["an idle connection to this server" if n == 1 else f"{n:,} idle connections to this server" for n in counts]
+    beside = pl.lit(pl.Series("beside", counts, pl.Int64)) > 0
+    text = " A client timeout of about {} s may have expired, or the client's program ended: it closed {} at the same moment."
+    means = pl.format(text, "timeout", pl.lit(pl.Series("said", said, pl.String)))
+    return [
+        pl.when(beside).then(pl.lit("")).otherwise("timeout_named").alias("timeout_named"),
+        pl.when(beside).then(means).otherwise("timeout_means").alias("timeout_means"),
+    ]

@@ -14,7 +14,7 @@ from wiredoctor.rules.shared.evidence import client_knew_of_fin
 from wiredoctor.rules.shared.numbers import map_numbers
 from wiredoctor.rules.shared.reading_pace import MEDIA
 from wiredoctor.rules.shared.same_client import WINDOW
-from wiredoctor.tables import SECOND
+from wiredoctor.tables import MILLISECOND, SECOND
 
 c = pl.col
 
@@ -82,6 +82,10 @@ _STREAMS = (
 )
 _LOGS = r"^application/vnd\.docker\..*-stream$"
 """A pattern for the media types of Docker's streams, such as container logs, whose parts come one by one."""
+
+AFTER_REQUEST = ", counted from the end of the request,"
+LONG_REQUEST = 100 * MILLISECOND
+"""The minimum time (ns) that a request takes if a timeout may begin with its first or with its last byte."""
 
 _TIMEOUTS = (1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 90, 100, 120, 180, 300, 600)
 """Common timeouts of clients, in seconds."""
@@ -180,13 +184,20 @@ def _unknown_to_server() -> pl.Expr:
 
 
 def _timeout_start_text(wait: pl.Expr, asked: pl.Expr, connecting: pl.Expr) -> pl.Expr:
-    """Return the words that say when the matching timeout began: at the SYN, or at the last byte.
+    """Return the words that say when the matching timeout began: after a long request, at the SYN, or at the last byte.
 
     Return "" if it began with the request.
     """
-    soon = pl.coalesce(_timeout(wait), _timeout(asked)).is_not_null()
-    opened = pl.when(_timeout(connecting).is_not_null()).then(pl.lit(", counted from its SYN,"))
-    return pl.when(soon).then(pl.lit("")).otherwise(opened.otherwise(pl.lit(", counted from the last byte,")))
+    of_both = _timeout(asked).is_not_null() & (wait - asked < LONG_REQUEST)
+    return (
+        pl.when(_timeout(wait).is_not_null() | of_both)
+        .then(pl.lit(""))
+        .when(_timeout(asked).is_not_null())
+        .then(pl.lit(AFTER_REQUEST))
+        .when(_timeout(connecting).is_not_null())
+        .then(pl.lit(", counted from its SYN,"))
+        .otherwise(pl.lit(", counted from the last byte,"))
+    )
 
 
 def _half_closed() -> pl.Expr:

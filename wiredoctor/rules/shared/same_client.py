@@ -324,7 +324,7 @@ def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
             )
         else:
             severities[number] = "warning"
-            additions[number] = f"The client repeated the request {after}, and got {again.status}."
+            additions[number] = f"The client sent the same request again {after}, and got {again.status}."
         proofs[number] = [*proofs[number], {"frame": again.frame, "time": again.start, "note": note}]
     return rows.with_columns(
         pl.Series("severity", severities, pl.String),
