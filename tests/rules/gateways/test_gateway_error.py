@@ -444,6 +444,13 @@ EMPTY = """
   0.0024  <  F.
   0.0024  >  .
 """
+UNOPENED = """
+  connection 2, start {start}, client 10.9.0.2:50002, server 10.9.0.3:8001
+  0.0000  >  S    mss 1460
+  0.0004  <  S.   mss 1460
+  0.2000  >  S    mss 1460
+  0.2004  <  S.   mss 1460
+"""
 TLS = r"""
   connection 2, start 0.1, client 10.9.0.2:50002, server 10.9.0.3:8443
   0.0000  >  S    mss 1460
@@ -463,6 +470,7 @@ TLS = r"""
         (EMPTY.format(start=0.1), " (but a connection without a request was opened meanwhile to 10.9.0.3:8001)"),
         (EMPTY.format(start=0.1).replace("10.9.0.2", "10.0.0.1"), ""),
         (EMPTY.format(start=0.6), ""),
+        (UNOPENED.format(start=0.1), " (but meanwhile nothing acknowledged the SYN-ACKs of 10.9.0.3:8001)"),
         (TLS, " (but there is TLS with 10.9.0.3:8443)"),
         (TLS.replace("10.9.0.2", "10.0.0.1"), ""),
         (TLS.replace("start 0.1", "start 0.6"), ""),
@@ -475,6 +483,7 @@ def test_what_may_be_behind_a_gateway_with_another_address_is_told(more: str, sa
     assert f"The capture has no readable connection to a server behind the gateway{said}, so" in found.message
     begins = {
         "without a request": "Check the gateway's log",
+        "nothing acknowledged": "Check whether the SYN-ACKs of that server reach",
         "attempts failed": "If the gateway made the",
     }
     assert found.remedy.startswith(next((begin for words, begin in begins.items() if words in said), "Capture both sides"))
@@ -705,3 +714,36 @@ def test_a_slow_server_behind_is_the_cause_if_the_client_gives_up(answered: floa
 
 
 RESPONSE = r'"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"'
+
+
+@pytest.mark.parametrize(("closer", "said", "ends"), [
+    (">", "did not finish", ", and the gateway did not end its own response in the 2 s after that."),
+    ("<", "broke off", "broke off its response (FIN)."),
+])  # fmt: skip
+def test_a_gateway_that_leaves_its_client_waiting_after_the_server_broke_off(closer: str, said: str, ends: str) -> None:
+    """node http-proxy goes on waiting; others end their response, too."""
+    opened = "  0.0000 > S mss 1460\n  0.0004 < S. mss 1460\n  0.0004 > .\n"
+    request = '"GET /half HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"'
+    part = '"HTTP/1.1 200 OK\\r\\nContent-Length: 100\\r\\n\\r\\n" + x*10'
+    text = (
+        f"connection 1\n{opened}  0.0010 > P. {request}\n  0.0040 < P. {part}\n  0.0045 > .\n  3.0000 {closer} F.\n"
+        f"connection 2, client 10.0.0.2:50002, server 10.0.0.3:8001, start 0.001\n{opened}  0.0010 > P. {request}\n"
+        f"  0.0020 < P. {part}\n  0.0025 > .\n  0.9990 < F.\n  1.0000 > .\n"
+    )
+    [found] = [one for one in findings(text) if one.rule == "gateway-error"]
+    assert found.title.startswith(f"The gateway {said} its 200: ")
+    assert found.message.endswith(ends)
+
+
+@pytest.mark.parametrize(("length", "said"), [(1800, True), (900, False)])
+def test_an_unseen_gateway_may_have_waited_for_its_client(length: int, said: bool) -> None:
+    text = (
+        "connection 1\n  0.0000 > S mss 1460\n  0.0004 < S. mss 1460\n  0.0004 > .\n"
+        f'  0.0010 > P. "POST /up HTTP/1.1\\r\\nHost: a\\r\\nContent-Length: {length}\\r\\n\\r\\n" + x*900\n'
+        '  2.0050 < P. "HTTP/1.1 504 Gateway Time-out\\r\\nContent-Length: 3\\r\\nConnection: close\\r\\n\\r\\nbad"\n'
+        "  2.0051 < F.\n  2.0060 > F.\n"
+    )
+    [found] = [one for one in findings(text) if one.rule == "gateway-error"]
+    sentence = "When this response came, the client had sent only part of its request: it may be the client that stopped."
+    assert found.kind == "unseen"
+    assert (sentence in found.message) is said

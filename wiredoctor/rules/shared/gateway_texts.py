@@ -19,6 +19,7 @@ from wiredoctor.rules.shared.gateway_kinds import (
     silence,
     with_last_data,
 )
+from wiredoctor.tables import SECOND
 from wiredoctor.text.durations import duration_text
 
 USUAL_LIMITS = (
@@ -69,7 +70,8 @@ def client_result(front: Exchange) -> tuple[str, str]:
         return f"got {front.status} from {gateway}", f"The gateway answered {front.status}"
     left = ", which closed the connection" if front.server_first else ", and the client left"
     if front.begun:
-        return f"got only part of the {front.status} from {gateway}{left}", f"The gateway broke off its {front.status}"
+        ended = "broke off" if front.server_first else "did not finish"
+        return f"got only part of the {front.status} from {gateway}{left}", f"The gateway {ended} its {front.status}"
     return f"got no response from {gateway}{left}", "The gateway sent no response"
 
 
@@ -130,7 +132,9 @@ def message_reason(
     if foreign:
         return f"a device on the path broke off the response of {behind} ({_close(last, 'server')} in its name)"
     if last.server_first:
-        return f"{behind} broke off its response ({_close(last, 'server')})"
+        hung = 0 if front.server_first else front.left - last.dropped
+        rest = f", and {who} did not end its own response in the {duration_text(hung)} after that" if hung >= SECOND else ""
+        return f"{behind} broke off its response ({_close(last, 'server')}){rest}"
     stalled = time_stalled(front, failure)
     nothing = "" if stalled is None else f", and then nothing for {duration_text(stalled)}"
     return f"only part of the response of {behind} had come{nothing}, and {gave_up}"

@@ -41,6 +41,10 @@ _READ_LOG = (
     "Check the gateway's log at that second: the gateway may have opened the connection without a request, and failed before "
     f"it sent one. If another program opened it (a health check), capture both sides on the gateway: {_COMMAND}"
 )
+_LOST_ANSWER = (
+    "Check whether the SYN-ACKs of that server reach the program that connected: a firewall on its host, or a route, may discard "
+    f"them. If that program is not the gateway, capture both sides on the gateway: {_COMMAND}"
+)
 _CHECK = (
     "If this is the gateway's health check, find out why the server fails it: correct the server, or the path, the expected "
     f"status and the timeout of the check. If another program sent it, capture both sides on the gateway: {_COMMAND}"
@@ -97,6 +101,10 @@ def unseen_gateways(
     many = some.group_by("server", status.cast(pl.Int64).alias("code")).agg(
         pl.len().cast(pl.Int64).alias("responses"),
         wait.median().cast(pl.Int64).alias("median"),
+        ((c("request_end_reason") != "complete") | (c("request_end") > c("response_start")))
+        .sum()
+        .cast(pl.Int64)
+        .alias("in_part"),
         c(_OF_FIRST).sort_by("response_frame").first(),
     )
     nothing = pl.concat([tries.select(pl.len()), fronts.select(pl.len())]).select(c("len").sum().alias("gateways"))
@@ -150,6 +158,7 @@ def _servers_of_other_hosts(some: pl.LazyFrame, connections: pl.LazyFrame) -> pl
     another address of the gateway. `failed`: servers to which a connection failed while a response with this status was due.
     `encrypted`: servers with a TLS connection that was open at such a time. `foreign`: the same for a protocol other than
     HTTP/1, such as FastCGI or HTTP/2. `unasked`: servers to which a host connected at such a time without sending anything.
+    `unopened`: servers whose SYN-ACKs at such a time were never acknowledged.
     """
     key = ["server", c("response_status").cast(pl.Int64).alias("code")]
     others = _other_hosts(some, connections)
@@ -169,12 +178,14 @@ def _servers_of_other_hosts(some: pl.LazyFrame, connections: pl.LazyFrame) -> pl
     failed = servers(
         others.filter(c("syn_time").is_not_null(), c("first_answer_time").is_null()), "failed", "syn_time", "syn_time"
     )
-    nothing = (c("first_answer_time").is_not_null(), c("client_bytes") == 0)
-    unasked = servers(others.filter(c("syn_time").is_not_null(), *nothing), "unasked", "syn_time", "syn_time")
+    nothing = (c("syn_time").is_not_null(), c("first_answer_time").is_not_null(), c("client_bytes") == 0)
+    opened = c("history").str.contains("A", literal=True)
+    unasked = servers(others.filter(*nothing, opened), "unasked", "syn_time", "syn_time")
+    unopened = servers(others.filter(*nothing, ~opened), "unopened", "syn_time", "syn_time")
     encrypted = servers(others.filter(c("protocol") == "tls"), "encrypted", "start", "end")
     foreign = servers(others.filter(c("protocol").is_in(["http2", "unknown"])), "foreign", "start", "end")
     both = encrypted
-    for more in (failed, unasked, foreign):
+    for more in (failed, unasked, unopened, foreign):
         both = both.join(more, on=["server", "code"], how="full", coalesce=True)
     return both
 
@@ -189,6 +200,7 @@ def _servers_of_other_hosts_text(row: Mapping[str, Any]) -> str:
         for name, text in (
             ("failed", "connection attempts failed meanwhile:"),
             ("unasked", "a connection without a request was opened meanwhile to"),
+            ("unopened", "meanwhile nothing acknowledged the SYN-ACKs of"),
             ("encrypted", "there is TLS with"),
             ("foreign", "a protocol other than HTTP/1.x is spoken with"),
         )
@@ -223,7 +235,16 @@ def _what_to_record(row: Mapping[str, Any]) -> str:
         return _CHECK
     if row["failed"]:
         return _CONNECT.format(servers=list_servers(sorted(row["failed"])))
-    return _READ_LOG if row["unasked"] else _RECORD
+    return _READ_LOG if row["unasked"] else _LOST_ANSWER if row["unopened"] else _RECORD
+
+
+def _incomplete_requests_text(count: int, responses: int) -> str:
+    """Return a sentence about the requests that were incomplete when their responses came; "" if there are none."""
+    if not count:
+        return ""
+    part = "had sent only part of its request"
+    when = f"When this response came, the client {part}" if responses == 1 else f"{count:,} times the client {part}"
+    return f" {when}: it may be the client that stopped."
 
 
 def endpoint_candidate(row: Mapping[str, Any], seconds: int) -> dict[str, Any]:
@@ -242,7 +263,7 @@ def endpoint_candidate(row: Mapping[str, Any], seconds: int) -> dict[str, Any]:
         ],
         "server": row["server"],
         "looks": f" The response looks like one from {software}." if software else "",
-        "limit": limit if row["code"] == 504 and seconds else "",
+        "limit": (limit if row["code"] == 504 and seconds else "") + _incomplete_requests_text(row["in_part"], row["responses"]),
         "means": own or "a gateway reports the failure of a server behind it",
         "unknown": "why" if own else "whether the gateway or a server behind it sent the status, and why",
         "record": _RECORD_BEHIND.get(software) or _what_to_record(row),

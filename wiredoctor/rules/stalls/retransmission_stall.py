@@ -4,7 +4,7 @@ What it means
     A segment or its acknowledgment was lost, and the connection stalled until the sender noticed. Kind timeout: the
     retransmission timer expired, which takes at least 200 ms on Linux and twice as long with each further attempt (RFC 6298).
     Kind fast: three duplicate ACKs reported the loss (RFC 5681), which takes about one round trip, or a few if queues are
-    full. Kind late: nothing was lost, but packets of an HTTP exchange were held back for a second or more. Kind too-large: the
+    full. Kind late: no data was lost, but its acknowledgment took a second or more during an HTTP exchange. Kind too-large: the
     path drops segments of full size, and the stall ended only when the sender tried a smaller one (RFC 4821).
 
 Why it hurts
@@ -84,7 +84,7 @@ RULE = Rule(
     title={
         "timeout": "The connection stalled for {gap} until a retransmission timer expired",
         "fast": "The connection stalled for {gap} until a segment reported as missing was retransmitted",
-        "late": "The connection stalled for {gap}: packets were held back, but not lost",
+        "late": "The connection stalled for {gap}: data that had arrived was acknowledged late",
         "too-large": "The connection stalled for {gap} until the sender tried smaller segments",
     },
     message={
@@ -94,7 +94,8 @@ RULE = Rule(
         "reported a missing segment; {again}.",
         "late": "For {gap}, none of the outstanding data was acknowledged. The sender retransmitted the "
         "{retransmitted_bytes:,} bytes {times}, but the first copy had not been lost: {proof}. The path held packets back in one "
-        "direction or in both, or the receiving host stood still: a running kernel would have acknowledged the data at once.",
+        "direction or in both, or lost every ACK until then, or the receiving host stood still: a running kernel would have "
+        "acknowledged the data at once.",
         "too-large": "For {gap}, none of the outstanding data was acknowledged. The sender retransmitted up to "
         "{lost_bytes:,} bytes at a time, and no such segment was acknowledged. Then it tried {retransmitted_bytes:,} bytes, and "
         "that segment was acknowledged. A link on the path has too small an MTU for full segments, and the sender did not learn "
@@ -108,9 +109,9 @@ RULE = Rule(
         "RFC 8985; on by default in Linux) prevent many of these timeouts: check that neither a sysctl nor a middlebox "
         "turns them off.",
         "fast": _REMEDY,
-        "late": "Find where packets wait between client and server: a wireless or mobile link that pauses, a full queue (tc -s "
-        "qdisc), a traffic shaper, a link or a VPN that is re-established, or a virtual machine that is paused (the steal time "
-        "in vmstat). Captures on both sides of a suspected device or link show whether packets wait there.",
+        "late": "Find where packets wait or ACKs are lost between client and server: a wireless or mobile link that pauses, a "
+        "full queue (tc -s qdisc), a traffic shaper, a link or a VPN that is re-established, or a virtual machine that is paused "
+        "(the steal time in vmstat). Captures on both sides of a suspected device or link show whether packets wait there.",
         "too-large": "Find the link with the small MTU: tracepath to the receiver shows it if routers report it; tunnels, VPNs "
         "and PPPoE are usual causes. Have firewalls pass ICMP destination unreachable with code 4 (in ICMPv6: packet too big), "
         "or have the device at that link reduce the MSS (iptables -t mangle ... TCPMSS --clamp-mss-to-pmtu), or set the MTU of "
