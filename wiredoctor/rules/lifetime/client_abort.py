@@ -98,7 +98,8 @@ How it is proved
 
     Kind timeout: the time since the request, since the SYN, or since the last byte is a common timeout. If the SYN had to be
     repeated, any whole number of seconds since the first SYN counts as a timeout. The named timeout is approximate, because
-    timers may be late: those of fetch and undici in Node by up to 1 s.
+    timers may be late: those of fetch and undici in Node by up to 1 s. If the client closed idle connections to the same server
+    within 1 ms, its program may have ended instead, and the finding says so.
 
     A client that had sent only a head with Expect: 100-continue, and got neither 100 nor another response for 1 s or longer,
     also counts as waiting, although its request is not complete.
