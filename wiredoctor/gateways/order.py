@@ -183,14 +183,19 @@ def _without_loops(order: Order, asked: Counter[tuple[int, int]], rows: Rows) ->
 
     If a client gives up while the gateway goes on waiting, the client's next request may lie within the gateway's request.
     """
-    clients: dict[int, set[int]] = {}
-    for endpoint, host in asked:
-        clients.setdefault(endpoint, set()).add(host)
-    own = set(zip(rows.server.tolist(), rows.server_host.tolist(), strict=True))
+    fronts: dict[int, list[int]] = {}
+    for front, back in order:
+        fronts.setdefault(back, []).append(front)
     kept: Order = {}
     for (before, behind), hosts in order.items():
-        above = {host for (front, back), of in order.items() if back == before for host in clients[front] - of}
-        if left := frozenset(host for host in hosts if host not in above or (before, host) in own):
+        clients = {
+            host
+            for host in hosts
+            if any((front, host) in asked and host not in order[front, before] for front in fronts.get(before, ()))
+        }
+        if clients:
+            clients.difference_update(rows.server_host[rows.server == before].tolist())
+        if left := hosts - clients:
             kept[before, behind] = left
     return kept
 
