@@ -735,12 +735,15 @@ def test_a_gateway_that_leaves_its_client_waiting_after_the_server_broke_off(clo
     assert found.message.endswith(ends)
 
 
-@pytest.mark.parametrize(("length", "said"), [(1800, True), (900, False)])
-def test_an_unseen_gateway_may_have_waited_for_its_client(length: int, said: bool) -> None:
+@pytest.mark.parametrize(
+    ("length", "status", "said"),
+    [(1800, "504 Gateway Timeout", True), (900, "504 Gateway Timeout", False), (1800, "502 Bad Gateway", False)],
+)
+def test_an_unseen_gateway_may_have_waited_for_its_client(length: int, status: str, said: bool) -> None:
     text = (
         "connection 1\n  0.0000 > S mss 1460\n  0.0004 < S. mss 1460\n  0.0004 > .\n"
         f'  0.0010 > P. "POST /up HTTP/1.1\\r\\nHost: a\\r\\nContent-Length: {length}\\r\\n\\r\\n" + x*900\n'
-        '  2.0050 < P. "HTTP/1.1 504 Gateway Time-out\\r\\nContent-Length: 3\\r\\nConnection: close\\r\\n\\r\\nbad"\n'
+        f'  2.0050 < P. "HTTP/1.1 {status}\\r\\nContent-Length: 3\\r\\nConnection: close\\r\\n\\r\\nbad"\n'
         "  2.0051 < F.\n  2.0060 > F.\n"
     )
     [found] = [one for one in findings(text) if one.rule == "gateway-error"]

@@ -483,7 +483,10 @@ def _look_for_end() -> pl.Expr:
 
 
 WHOLE_SECOND = 50 * MILLISECOND
-"""The tolerance (ns) for a time limit of whole seconds."""
+"""The tolerance (ns) for a limit of whole seconds on a complete transfer.
+
+Such a limit begins somewhat before the request: with the start of the program, or with the SYN.
+"""
 
 
 def _timeout_texts() -> list[pl.Expr]:

@@ -77,6 +77,7 @@ from wiredoctor.rules.shared.evidence import (
     with_doubt,
 )
 from wiredoctor.rules.shared.idle_times import NEAR, TOGETHER, IdleTimes
+from wiredoctor.rules.shared.learned_limits import NO_IDLE_TIME
 from wiredoctor.rules.shared.left_early import FACTS, early
 from wiredoctor.rules.shared.left_early import screen as may_be_early
 from wiredoctor.rules.shared.lost_requests import (
@@ -95,7 +96,7 @@ from wiredoctor.rules.shared.lost_requests import (
 from wiredoctor.rules.shared.lost_requests import screen as may_be_lost
 from wiredoctor.rules.shared.numbers import DURATION, duration, grouped, other_connections
 from wiredoctor.rules.shared.same_client import Clients, beside_repetitions
-from wiredoctor.tables import CLIENT, MILLISECOND, SECOND
+from wiredoctor.tables import CLIENT, SECOND
 from wiredoctor.text.durations import duration_text
 
 c = pl.col
@@ -438,7 +439,7 @@ def _process_end_text(
     together = rests.closed_together(row["endpoint"], row["connection"], row["server_close_time"], until, since)
     limits = rests.limits(row["endpoint"], row["connection"], until) if together else []
     due = any(limit.how in ("sharp", "coarse", "announced") and all(map(limit.has, together)) for limit in limits)
-    if due or (together and answers_on and all(0 < rest <= _AT_ONCE for rest in together)):
+    if due or (together and answers_on and all(0 < rest <= NO_IDLE_TIME for rest in together)):
         return ""
     others = len(together)
     if not others:
@@ -454,9 +455,6 @@ def _process_end_text(
 
 _WORKERS = ((30, "gunicorn (--timeout)"), (60, "Puma (worker_timeout) and Unicorn (timeout)"))
 """The default times (s) after which servers kill a busy worker."""
-
-_AT_ONCE = 20 * MILLISECOND
-"""The maximum idle time (ns) before the close of a server that closes each connection right after a response."""
 
 _SEEN_LATE = 2 * SECOND
 """The tolerance in ns for the times in _WORKERS: the servers check their workers about once a second."""

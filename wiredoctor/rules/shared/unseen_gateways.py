@@ -239,7 +239,10 @@ def _what_to_record(row: Mapping[str, Any]) -> str:
 
 
 def _incomplete_requests_text(count: int, responses: int) -> str:
-    """Return a sentence about the requests that were incomplete when their responses came; "" if there are none."""
+    """Return a sentence about the requests that were incomplete when a 504 answered them; "" if there are none.
+
+    Other errors may come while the client is still sending.
+    """
     if not count:
         return ""
     part = "had sent only part of its request"
@@ -255,6 +258,7 @@ def endpoint_candidate(row: Mapping[str, Any], seconds: int) -> dict[str, Any]:
     software = gateway_software(row)
     own = _own_meaning(software, row["code"])
     limit = f" The median wait is close to {seconds} s: a timeout of the gateway ({SETTINGS.get(software, USUAL_LIMITS)})."
+    waited = (limit if seconds else "") + _incomplete_requests_text(row["in_part"], row["responses"])
     return {
         "connection": None, "exchange": None, "kind": "unseen", "side": "server", "confidence": "medium",
         "frame": row["response_frame"], "start": row["request_start"], "end": row["response_start"], "delay": None,
@@ -263,7 +267,7 @@ def endpoint_candidate(row: Mapping[str, Any], seconds: int) -> dict[str, Any]:
         ],
         "server": row["server"],
         "looks": f" The response looks like one from {software}." if software else "",
-        "limit": (limit if row["code"] == 504 and seconds else "") + _incomplete_requests_text(row["in_part"], row["responses"]),
+        "limit": waited if row["code"] == 504 else "",
         "means": own or "a gateway reports the failure of a server behind it",
         "unknown": "why" if own else "whether the gateway or a server behind it sent the status, and why",
         "record": _RECORD_BEHIND.get(software) or _what_to_record(row),
