@@ -62,6 +62,29 @@ def apache_idle_close(lab: Lab) -> None:
     raw_client(lab, [[PAGE, READ, 0.1, PAGE, READ, WAIT]], 80)
 
 
+KEPT = """
+use Mojolicious::Lite;
+get "/" => sub { $_[0]->render(text => "hello") };
+app->log->level("fatal");
+app->start("daemon", "-l", "http://10.9.0.2:8000", "-i", "5");
+"""
+
+
+@recording(
+    title="ab -k and Mojolicious: the response does not say that the HTTP/1.0 connection stays open",
+    at="client",
+    software=("mojolicious", "ab"),
+    connections=(Connection((get("/", 5),), closed_by="server"), Connection((get("/", 5),), closed_by="server")),
+    finds=(Find("lingering-close", "http10", "server", 0), Find("lingering-close", "http10", "server", 1), Find("idle-close")),
+    must_not={"idle-timeout-broken-promise": "nothing was promised", "premature-close": "it had been idle for 5 s"},
+)
+def http10_kept(lab: Lab) -> None:
+    """ab asks for keep-alive twice, one request after the other. Mojolicious answers HTTP/1.1 without a Connection field and
+    waits for the next request until its idle timeout of 5 s; ab waits for the close."""
+    lab.server.serve(8000, "perl", "-e", KEPT)
+    lab.client.run("ab", "-q", "-k", "-n", "2", "http://10.9.0.2:8000/", timeout=20)
+
+
 @recording(
     title="A pool keeps idle connections longer than the server: nothing is lost yet",
     at="client",

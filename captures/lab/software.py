@@ -57,6 +57,11 @@ PROGRAMS = {
     "openssl": Program(("openssl", "version"), "apt-get install openssl", "OpenSSL {version}"),
     "java": Program(("java", "-version"), "apt-get install openjdk-17-jdk-headless", "OpenJDK {version}, com.sun.net.httpserver"),
     "perl": Program(("perl", "-MHTTP::Tiny", "-e", "print $HTTP::Tiny::VERSION"), "apt-get install perl", "HTTP::Tiny {version}"),
+    "mojolicious": Program(
+        ("perl", "-MMojolicious", "-e", "print Mojolicious->VERSION"),
+        "apt-get install libmojolicious-perl",
+        "Mojolicious {version}",
+    ),
     "python": Program((sys.executable, "--version"), "apt-get install python3", "Python {version}"),
     "lighttpd": _package("lighttpd", "-v"),
     "haproxy": _package("haproxy", "-v", label="HAProxy"),

@@ -1,10 +1,13 @@
-"""The response announced a close, but the connection stayed open.
+"""The client expected a close after the response, but the connection stayed open.
 
 What it means
     A response with Connection: close is the last one on its connection, and the server closes after sending it. Here the
     connection stayed open for more than five seconds.
 
     Kind close-delimited: the close is also the end of the body, so the client could not know earlier that the body was complete.
+
+    Kind http10: the request uses HTTP/1.0, where a connection ends with the response unless the response says Connection:
+    keep-alive. It did not, but the server left the connection open, usually until its idle timeout.
 
 Why it hurts
     The connection can no longer be used, but occupies a socket on both sides, a port, and often a worker. Clients that wait
@@ -13,7 +16,8 @@ Why it hurts
 How it is proved
     The response is complete, marks its own end (Content-Length or chunked) and says Connection: close. Neither side sent a
     FIN or RST within five seconds after its end, or after the end of the request if that came later. Kind close-delimited:
-    the server's close came five seconds or more after the last byte of the body, and the client had not closed before.
+    the server's close came five seconds or more after the last byte of the body, and the client had not closed before. Kind
+    http10: so did the server's close after a response that is complete without it.
 
 What it is not
     If the response leaves the connection open, idle-close reports the close. missing-framing reports a response that neither
@@ -23,10 +27,11 @@ What it is not
 
 What to do
     Have the server close at once: shut down the sending side, read what still arrives, then close. Kind close-delimited: also
-    have it send Content-Length or Transfer-Encoding: chunked, so that no client has to wait for the close.
+    have it send Content-Length or Transfer-Encoding: chunked, so that no client has to wait for the close. Kind http10: have it
+    close after the response, or answer Connection: keep-alive if the client asked for it; or have the client use HTTP/1.1.
 
 References
-    RFC 9112 section 9.6, RFC 9112 section 6.3.
+    RFC 9112 section 9.6, RFC 9112 section 6.3, RFC 9112 appendix C.2.2.
 """
 
 from __future__ import annotations
@@ -52,16 +57,20 @@ c = pl.col
 
 RULE = Rule(
     symptom="connections that pile up; a client that keeps waiting although its page is complete",
-    severity={None: "warning", "close-delimited": "warning"},
+    severity={None: "warning", "close-delimited": "warning", "http10": "warning"},
     title={
         None: "The server sent Connection: close but left the connection open for {waited}",
         "close-delimited": "The client waited {waited} for the close that ends the {status}",
+        "http10": "The server kept an HTTP/1.0 connection open for {waited} without announcing it",
     },
     message={
         None: "The {status} to {request} is complete and says Connection: close, but the connection stayed open for {waited} "
         "after it, until {until}. In that time the connection could not be used, and it held resources on both sides.",
         "close-delimited": "The {status} to {request} ends when its connection closes, and the server closed it {waited} after "
         "the last of {body_bytes:,} body bytes. In that time the client could not know that the response was complete.",
+        "http10": "The {status} to {request} is complete, but the server closed the connection only {waited} later. The request "
+        "uses HTTP/1.0, and the response does not say Connection: keep-alive, so the client may have waited for the close all "
+        "that time.",
     },
     remedy={
         None: "Have the server close right after the response: shut down its sending side, read what still arrives for a short "
@@ -70,10 +79,13 @@ RULE = Rule(
         "close-delimited": "Have the server send Content-Length, or Transfer-Encoding: chunked, so that no client has to wait "
         "for the close. Have it close when it has written the last byte. Find out what keeps the socket open: work that is done "
         "after the last write, or a child process that has inherited it (close-on-exec).",
+        "http10": "Have the server close HTTP/1.0 connections right after the response, or send Connection: keep-alive if the "
+        "request asked for it. Otherwise, have the client use HTTP/1.1, with which connections stay open by default.",
     },
     references=(
         Reference("RFC 9112 section 9.6, tear-down", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.6"),
         Reference("RFC 9112 section 6.3, message body length", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.3"),
+        Reference("RFC 9112 appendix C.2.2, keep-alive", "https://www.rfc-editor.org/rfc/rfc9112.html#appendix-C.2.2"),
     ),
     explained_by=tuple((name, "connection") for name in FRAMING_ERRORS),
     advice=(
@@ -93,14 +105,12 @@ LINGERS = Threshold(
 def screen() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     late = pl.col("final_at") - pl.coalesce("response_last_body_time", "response_start") >= LINGERS.value
-    return late & ~pl.col("persistent")
+    return late & (~pl.col("persistent") | (pl.col("request_version") == "HTTP/1.0"))
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each connection that the server should have closed after a response, but left open for a long time."""
-    answered = (
-        c("has_request") & c("has_response") & ~c("upgraded") & c("last_on_connection") & c("both_directions") & ~c("persistent")
-    )
+    answered = c("has_request") & c("has_response") & ~c("upgraded") & c("last_on_connection") & c("both_directions")
     left = c("client_close_time").is_null() | (c("client_close_time") - c("over") - _client_round_trip() > LINGERS.value)
     announced = c("response_connection_close") & c("response_framing").is_in(SELF_FRAMED)
     # the client acknowledges a FIN that was not captured
@@ -108,6 +118,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     lingers = announced & left & ~unseen & (c("closed_at") - c("over") > LINGERS.value)
     delimited = (c("response_framing") == "close-delimited") & ~c("response_has_transfer_encoding") & server_closed_first()
     waited = delimited & ~streams() & (c("server_close_time") - c("last_byte") >= LINGERS.value)
+    unkept = _is_unkept_http10() & server_closed_first() & (c("server_close_time") - c("over") >= LINGERS.value)
     first = pl.min_horizontal("server_close_time", "client_close_time")
     rows = closes.filter(answered & is_complete()).with_columns(
         pl.coalesce(first, "final_at").alias("closed_at"),
@@ -115,7 +126,17 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         # a server that answers before an upload is complete reads the rest of it
         pl.max_horizontal(pl.coalesce("response_last_body_time", "response_start"), "request_end").alias("last_byte"),
     )
-    return _candidate_columns(rows.filter(lingers | waited))
+    return _candidate_columns(rows.filter(((lingers | waited) & ~c("persistent")) | unkept))
+
+
+def _is_unkept_http10() -> pl.Expr:
+    """Return whether an HTTP/1.0 client must expect its connection to end with the response (RFC 9112 appendix C.2.2).
+
+    A client that sent a second request on the connection knew that it stays open.
+    """
+    kept = c("response_connection_keep_alive") | c("response_keep_alive_timeout").is_not_null()
+    old = (c("request_version") == "HTTP/1.0") & ~c("response_connection_close") & c("previous_end").is_null()
+    return old & ~kept & c("response_framing").is_in(SELF_FRAMED)
 
 
 def _client_round_trip() -> pl.Expr:
@@ -144,7 +165,8 @@ def _candidate_columns(rows: pl.LazyFrame) -> pl.LazyFrame:
         start.alias("start"),
     )
     doubted = has_doubtful_close(c("closer"))
-    kind, delay = (pl.when(delimited).then(value) for value in (pl.lit("close-delimited"), "waited"))
+    kind = pl.when(delimited).then(pl.lit("close-delimited")).when(_is_unkept_http10()).then(pl.lit("http10"))
+    delay = pl.when(delimited).then("waited")
     return rows.select(
         *candidate("server", confidence(doubted), "response_frame", "start", c("start") + c("waited"), kind=kind, delay=delay),
         c("waited").cast(DURATION),
@@ -162,4 +184,5 @@ def _candidate_columns(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 def _head_note(delimited: pl.Expr) -> pl.Expr:
     ends = pl.lit("the head: no Content-Length, no Transfer-Encoding; the body ends when the connection closes")
-    return pl.when(delimited).then(ends).otherwise(pl.lit("the head: Connection: close"))
+    unkept = pl.lit("the head, without Connection: keep-alive")
+    return pl.when(delimited).then(ends).when(_is_unkept_http10()).then(unkept).otherwise(pl.lit("the head: Connection: close"))
