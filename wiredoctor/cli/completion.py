@@ -50,7 +50,7 @@ _FAMILY = "all rules of the family"
 def _own_rules() -> Iterator[Proposal]:
     """Yield the families and rules of wiredoctor, each with a description.
 
-    A rule is named like its file, and described by the first line of that file.
+    A rule is named after its file, and its description is the first line of that file.
     """
     package = Path(wiredoctor.__file__).parent / "rules"
     for family in sorted(path for path in package.iterdir() if (path / "__init__.py").exists() and path.name != "shared"):

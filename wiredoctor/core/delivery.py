@@ -201,8 +201,8 @@ def see_acknowledged(
     """Count the bytes of the peer that a packet acknowledges although they were not captured.
 
     An ACK beyond the peer's highest captured byte shows that the peer has sent more. Two kinds of ACKs are ignored: an ACK that
-    is ahead by more than any window, and an ACK in reply to a SYN by a host that still knows the previous connection on these
-    ports.
+    is ahead by more than any window, and an ACK that a host sends in reply to a SYN because it still remembers the previous
+    connection on these ports.
     """
     segment.acked_unseen = 0
     ack = segment.ack

@@ -103,7 +103,7 @@ def write_known(talk: HttpConnection) -> None:
 
 
 def close_reason(talk: HttpConnection, direction: i64, deadline: i64) -> i64:
-    """Return how a direction had been closed at the deadline: BY_FIN, or BY_RST for an RST of either side; -1 if it was open."""
+    """Return how a direction was closed by the deadline: BY_FIN, or BY_RST for an RST from either side; -1 if it was open."""
     close = talk.side_of(direction).close
     if close is not None and NEVER < close.fin_time <= deadline:
         return BY_FIN

@@ -53,7 +53,7 @@ class KnownWindow:
     def passes(self, frame: i64, time: i64, ack: i64, edge: i64, way: i64) -> None:
         """Record that an ACK was captured at `time` on its way to the sender.
 
-        `way`: the round trip in ns from the capture point to the sender.
+        `way`: the round-trip time in ns between the capture point and the sender.
         """
         last = self.last
         if last is not None and time - last.time < way // FINENESS:
@@ -73,7 +73,7 @@ class KnownWindow:
     def wait(self, now: i64, way: i64) -> None:
         """Record that the ACKs that have reached the sender by `now` are no longer in transit.
 
-        `way`: the round trip in ns from the capture point to the sender, after which an ACK counts as received.
+        `way`: the time in ns that an ACK takes from the capture point to the sender, and data from there back.
         """
         coming = self.coming
         i, count = self.first, i64(len(coming))
@@ -123,7 +123,7 @@ class KnownWindow:
     def releases(self, now: i64, way: i64) -> bool:
         """Return whether an ACK that had just reached the sender seems to have triggered the packet captured at `now` (ns).
 
-        `way`: the round trip in ns from the capture point to the sender.
+        `way`: the round-trip time in ns between the capture point and the sender.
         """
         near = max(MILLISECOND, way // 64)
         if now - self.reached <= near:

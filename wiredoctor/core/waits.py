@@ -158,7 +158,7 @@ class Pace:
 
 @mypyc_attr(acyclic=True)
 class Stall:
-    """A time without progress (new data, a FIN, or an ACK of more bytes), which retransmissions of a side may have ended."""
+    """A time without progress (new data, a FIN, or an ACK of more bytes) that retransmissions by one side may have ended."""
 
     def __init__(self) -> None:
         self.progress_frame: i64 = NEVER

@@ -68,7 +68,7 @@ class HeldCandidates:
     def keep(self, found: Candidates) -> Candidates:
         """Hold the candidates of rules about idle timeouts or about clients; return the other candidates.
 
-        Candidates of summary rules are also returned.
+        Candidates of summary rules are never held.
         """
         passed: Candidates = {}
         for name, rows in found.items():

@@ -162,10 +162,10 @@ class Session:
 
     @property
     def ended(self) -> tuple[str, str]:
-        """The reason why capturing ended, and a line that explains it or "". The reason is "" while capturing continues.
+        """The reason why capturing ended, and a line of explanation, which may be empty.
 
-        The reasons are: stopped, duration, packets, end (of a stream), full (disk), backend (failed), died (the recorder) and
-        signal.
+        The reason is "" while capturing continues. The reasons are "stopped", "duration", "packets", "signal", "end" (the stream
+        ended), "full" (the disk is full), "backend" (the capturing program failed) and "died" (the recorder ended).
         """
         return self._recorder.progress.ended or "", self._recorder.progress.text
 

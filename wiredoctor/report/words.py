@@ -35,7 +35,7 @@ def duration_or_dash(seconds: float | None) -> str:
 
 
 def _three_digits(number: float) -> str:
-    """Format 1.23, 12.3, 123: three significant digits without trailing zeros (999.6 becomes 1000)."""
+    """Format a number with three significant digits and no trailing zeros: 1.23, 12.3, 123 (999.6 becomes 1000)."""
     digits = 0 if number >= 99.95 else 1 if number >= 9.995 else 2
     text = f"{number:.{digits}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text

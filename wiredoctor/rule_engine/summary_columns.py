@@ -115,7 +115,7 @@ _ORDER = ("frame", "connection", "exchange", "start", "end", "row")
 def _longest(core: pl.DataFrame, most: int) -> pl.DataFrame:
     """Return at most `most` candidates: those with the longest delays and, if delays are equal, the earliest.
 
-    Each rule may keep the same number of candidates. If a rule has fewer, the other rules may keep more.
+    Every rule has an equal share of `most`. What one rule does not use is left to the others.
     """
     if core.height <= most:
         return core

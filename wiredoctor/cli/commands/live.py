@@ -139,8 +139,8 @@ def live(
     """Capture, or read a capture that is being written; report problems as they happen, and everything at the end.
 
     Ctrl-C or SIGTERM stops the capture and prints the report; a second one exits at once. Exit codes: 0 success; 1 --fail-on
-    matched; 2 usage error, capturing failed or ended early, or an output could not be written; 3 internal error; 130 Ctrl-C, if
-    none of these applies.
+    matched; 2 usage error, capturing failed or ended early, or an output could not be written; 3 internal error; 130 stopped by
+    Ctrl-C, unless 1, 2 or 3 applies.
     """
     if os.name != "posix":
         raise UsageError("wiredoctor live needs Linux or macOS: capture with Wireshark, and analyze the file")

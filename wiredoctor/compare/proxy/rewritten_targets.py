@@ -71,9 +71,9 @@ def _renamed_kinds(front: Mapping[Kind, int], back: Mapping[Kind, int]) -> dict[
 
 
 def _commonest(front: Mapping[Kind, int], back: Mapping[Kind, int]) -> Prefix | None:
-    """Return the prefix replacement that explains the most targets; if several explain equally many, that with the most requests.
+    """Return the prefix replacement that explains the most targets.
 
-    Return None if no replacement explains enough targets or requests.
+    If several explain equally many, return the one with the most requests; if none explains enough targets or requests, None.
     """
     ends: dict[tuple[str, str], list[tuple[str, int]]] = defaultdict(list)
     for method, target in sorted(front, key=lambda kind: -front[kind])[:MAX_KINDS]:

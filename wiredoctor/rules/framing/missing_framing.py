@@ -82,7 +82,7 @@ RULE = Rule(
         "closed": _UNFRAMED + "The connection was closed {waited} after the last byte by {until}. The response got through, "
         "but the connection could not be used again, and a truncated response would have looked the same.",
         "final-crlf": "The {status} to {request} is sent in chunks. Its last chunk (size 0) came, but not the empty line that "
-        "must follow. The connection was closed {waited} after the last byte by {until}. Until then, most clients go on waiting: "
+        "must follow. The connection was closed {waited} after the last byte by {until}. Most clients wait until the close: "
         "they report a timeout, or an incomplete transfer when the server closes.",
     },
     remedy={

@@ -468,7 +468,7 @@ _LOOK_BEHIND = (
     "Check the log of the server behind the gateway at that second for a crash, a worker that was killed for taking too long, or "
     "a wrong Content-Length."
 )
-_EXAMINE_SERVER = "check the log of the server behind it at that second"
+_EXAMINE_SERVER = "check the log of the server behind it for that second"
 _EXAMINE_PATH = (
     "look for the device that ended the connection in the name of the server behind it; the finding foreign-reset about that "
     "connection says how far away it is"

@@ -277,7 +277,7 @@ def _signs() -> list[pl.Expr]:
     return [
         pl.when(c("ttl").is_not_null()).then(pl.format("TTL {}, although the {}'s packets have {}", "ttl", "sender", usual)),
         pl.when(c("ip_id") == 0).then(zero).when((c("ip_id") > 0) & is_copy).then(copied).when(c("ip_id") > 0).then(far),
-        pl.when("goes_on").then(pl.format("the {} goes on sending", "sender")),
+        pl.when("goes_on").then(pl.format("the {} went on sending", "sender")),
         pl.when(c("trigger_time").is_not_null()).then(early),
         pl.when("no_timestamps").then(pl.lit("no timestamp option, which all other packets carry")),
         pl.when(c("ahead").is_not_null()).then(pl.format("a sequence number {} bytes above the next expected one", "ahead")),

@@ -79,7 +79,7 @@ RULE = Rule(
         *dict.fromkeys(one.source for one in IDLE_LIMITS if one.closes and one.seconds in (50, 60, 240)),
     ),
     advice=(
-        Advice("server", "nginx|openresty", "nginx: proxy_read_timeout in the location (60 s by default)."),
+        Advice("server", "nginx|openresty", "nginx: set proxy_read_timeout in the location of this path (60 s by default)."),
         Advice("server", "Apache(?!-Coyote|-Tomcat)", "Apache httpd: ProxyTimeout, or timeout= of ProxyPass."),
         Advice("server", "envoy", "Envoy: stream_idle_timeout, or idle_timeout of the route (5 minutes by default)."),
         Advice("server", "cloudflare", "Cloudflare: Proxy Read Timeout (120 s by default); only some plans can change it."),

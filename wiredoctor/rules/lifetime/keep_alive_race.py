@@ -307,8 +307,8 @@ _WARNED = ". But the client had the previous response, which announced the close
 _LOOK = "Have the pool check each connection before reuse: an idle connection that is readable has been closed by the server. "
 _UNREAD = ", as the RST instead of a FIN shows"
 _FIN_KNOWN = (
-    "the server's FIN on the same connection, and acknowledges that FIN: the client's kernel had received it, but its pool did "
-    "not check the connection before using it again"
+    "the server's FIN on the same connection, and acknowledges that FIN: the client's kernel had received it, but the client's "
+    "pool did not check the connection before using it again"
 )
 _SAID = (
     "a response on the same connection that announced the close: the client had that response and ignored the announcement. The "

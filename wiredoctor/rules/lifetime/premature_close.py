@@ -85,7 +85,7 @@ RULE = Rule(
     },
     remedy={
         None: "Have the server send Connection: close in the response after which it closes, or keep the connection open. "
-        "{cure}Until then have clients repeat requests that are safe to repeat; turning keep-alive off in the client is "
+        "{cure}Until that is done, have clients repeat requests that are safe to repeat; turning keep-alive off in the client is "
         "the last resort.",
         "once": "If the server was restarted or reloaded at this time, nothing has to change. Otherwise capture for longer, and "
         "if the server closes like this again, have it send Connection: close in the response after which it closes.",

@@ -320,7 +320,7 @@ def _timer(wait: int, tolerance: int | None = None) -> int | None:
 def _share_a_timer(closes: Sequence[Close]) -> bool:
     """Return whether all these connections were closed after the same whole number of seconds without a response.
 
-    Then the timeout of requests that were sent together has expired on each of them.
+    If so, the client probably sent their requests together, and its timeout expired on every connection.
     """
     waits = {None if close.waited is None else _timer(close.waited) for close in closes}
     return len(waits) == 1 and waits.isdisjoint({None, 0})

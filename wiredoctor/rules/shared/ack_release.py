@@ -157,16 +157,17 @@ def text_columns() -> list[pl.Expr]:
 
     `timer`: the operating systems whose delayed-ACK timer matches the delay. `receiver`: advice for the receiving system.
     `inferred`: what the finding has to assume because the ends of messages are unknown, or because the program may have written
-    the held-back segment late. `ack_delay`, `release`: durations.
+    the held-back segment late. `left`: how long after the ACK the segment was sent. `ack_delay`: a duration.
     """
     whose = delayed_ack_timer_name(pl.col("ack_delay"))
+    after = pl.format("{} after", duration(pl.col("release")))
     windows = pl.when(whose.str.contains("Windows", literal=True)).then(pl.lit(_WINDOWS)).otherwise(pl.lit(""))
     return [
         whose.alias("timer"),
         windows.alias("receiver"),
         _inferred_text().alias("inferred"),
         pl.col("ack_delay").cast(DURATION),
-        pl.col("release").clip(0).cast(DURATION),
+        pl.when(pl.col("release") <= 0).then(pl.lit("as soon as")).otherwise(after).alias("left"),
     ]
 
 

@@ -249,7 +249,7 @@ _BUSY = (
 _CHECK_LISTENER = (
     "Check whether the service runs and listens on this address and port (ss -ltn on the server; a service that "
     "listens only on 127.0.0.1 refuses other hosts). Check whether the client uses the right port, and whether a firewall "
-    "rejects the connection (an RST whose TTL differs from the server's other packets is not from the server)."
+    "rejects the connection (an RST whose TTL differs from that of the server's packets did not come from the server)."
 )
 _CHECK_QUEUE = (
     "Check whether the program accepts connections fast enough, and enlarge its listen queue (the backlog argument of listen): "

@@ -1,5 +1,5 @@
 """Find out what came before and after a connection attempt: another address answered, the server accepted later, or the client
-tried again in vain. Also distinguish failed attempts from attempts that only measure the path.
+tried again in vain. Also distinguish failed attempts from attempts that only probe the path.
 
 Failed attempts are rows with `connection`, `client_host`, `server`, `syn_time` and `over`: the time (ns) when the client learned
 of the failure, or sent its last SYN. There may be a million of them. Only a few share a port with an accepted connection; these

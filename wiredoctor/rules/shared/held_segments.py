@@ -45,14 +45,14 @@ _KINDS = {"head": "head-body-split", "full": "tail", "small": "write-write-read"
 class _Side:
     """The state of one direction of a connection. Times are in nanoseconds.
 
-    `narrow`: an ACK has released a segment within the strict tolerance. `released`: the number of segments that ACKs released.
+    `narrow`: an ACK has released a segment whose column `narrow` is true. `released`: the number of segments that ACKs released.
     `prompt`: an earlier segment did not have to wait, because the previous data was acknowledged promptly.
     `run`: the message and frame of the last full segment that waited for an ACK. `whole`: a full segment has waited for an ACK.
-    `short`: the delays of ACKs that are too short to count alone. `releases`: the times from ACKs to the segments after them.
+    `short`: ACK delays that are too short to count on their own. `releases`: the times from ACKs to the segments after them.
     `probes`: the segments that tail loss probes may have sent, by frame.
     `corked`: the small last segments of successive messages that were sent late. `is_corked`: there were CORKED_IN_A_ROW such
     segments.
-    `late`: the columns `after` and `gap` of recent rows.
+    `late`: the values of `after` and `gap` of the last segments.
     """
 
     narrow: bool = False

@@ -76,7 +76,7 @@ RULE = Rule(
     title="The {side} stopped until its last write was acknowledged, and waited {delay} for a delayed ACK",
     message="The {side} had {in_flight:,} bytes in flight and stopped{more}, until the {peer} acknowledged them. The {peer}'s "
     "TCP delayed that ACK for {ack_delay} ({timer}). Until that ACK neither side sent anything. The next {held_bytes:,} bytes "
-    "left {release} after the ACK had reached the sender. Nagle's algorithm does not hold back full segments: "
+    "left {left} the ACK had reached the sender. Nagle's algorithm does not hold back full segments: "
     "{reason}{inferred}",
     remedy="{first} On Linux leave SO_SNDBUF alone, so that the kernel sizes the buffer (even the smallest buffer that it "
     "chooses holds three segments and does not stall); on Windows keep several overlapped sends outstanding, or set SO_SNDBUF "

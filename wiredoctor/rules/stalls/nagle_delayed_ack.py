@@ -113,15 +113,15 @@ if TYPE_CHECKING:
     from wiredoctor.rules.shared import held_segments
 
 _WHY = (
-    "{before} Nagle's algorithm in the {side}'s TCP sends a small segment only when all earlier data is acknowledged, and the "
+    " Nagle's algorithm in the {side}'s TCP sends a small segment only when all earlier data is acknowledged, and the "
     "{peer}'s TCP delayed that ACK for {ack_delay} ({timer}). Until that ACK neither side sent anything. The held-back "
-    "{held_bytes:,} bytes left {release} after the ACK had reached the sender: they had waited {delay} for that ACK.{inferred}"
+    "{held_bytes:,} bytes left {left} the ACK had reached the sender: they had waited {delay} for it.{before}{inferred}"
 )
 _TAIL = (
-    "The {side} sent full segments of its {what} and held back the end.{before} The end is small, and Nagle's algorithm in the "
+    "The {side} sent full segments of its {what} and held back the end. The end is small, and Nagle's algorithm in the "
     "{side}'s TCP sends a small segment only when all earlier data is acknowledged. The {peer}'s TCP delayed that ACK for "
-    "{ack_delay} ({timer}). Until that ACK neither side sent anything. The held-back {held_bytes:,} bytes left {release} after "
-    "the ACK had reached the sender: they were ready, and waited for {delay}.{doubt}{inferred}"
+    "{ack_delay} ({timer}). Until that ACK neither side sent anything. The held-back {held_bytes:,} bytes left {left} "
+    "the ACK had reached the sender: they were ready, and waited for {delay}.{before}{doubt}{inferred}"
 )
 _PROBE = (
     "The {side} sent a small piece of its {what} ({sent_bytes:,} bytes), and the {peer} did not acknowledge it. Nagle's "
@@ -294,7 +294,7 @@ def _first_write() -> pl.Expr:
 
 def _counterexample_text() -> pl.Expr:
     """Return the text that supports the proof: a similar segment did not wait when the receiver acknowledged promptly."""
-    told = " Earlier on this connection the receiver acknowledged such a segment at once, and the rest was sent after that ACK."
+    told = " Earlier on this connection, such a segment was acknowledged at once, and the next one left right after that ACK."
     return pl.when(pl.col("prompt_before")).then(pl.lit(told)).otherwise(pl.lit(""))
 
 

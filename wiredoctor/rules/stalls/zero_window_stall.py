@@ -403,7 +403,7 @@ def _stall_texts() -> list[pl.Expr]:
     )
     repeated = pl.when(c("copies") > 0).then(pl.format(" ({} packets into the closed window)", "copies")).otherwise(pl.lit(""))
     backed_off = pl.format(
-        ": it sent that data again at growing intervals{}, and its timer expired only {} after the window had opened",
+        ": it sent that data again at growing intervals{}, and its timer did not expire until {} after the window had opened",
         *(repeated, duration(c("waited") - c("closed"))),
     )
     times = pl.format(
