@@ -65,7 +65,7 @@ RULE = Rule(
         "dropped": "{dropped:,} of {dropped_of:,} packets ({share}) were dropped while the capture was made",
     },
     message={
-        None: "{what_lacks} not in the capture{extent}. Connections affected: "
+        None: "{what_lacks} not in the capture ({places:,} {place_word}, {missing_bytes:,} bytes). Connections affected: "
         "{touched:,} of {connections:,}{part}.{delivered} No conclusion is drawn from the missing data.",
         "dropped": "The program that captured on {dropped_on} counted {dropped:,} packets that were dropped before it could "
         "process them{when}. This file has {packets:,} of the {captured:,} packets that the program processed. The dropped "
@@ -139,15 +139,13 @@ def _lack() -> list[pl.Expr]:
     )  # fmt: skip
     acknowledged = pl.lit("Bytes that their receiver acknowledged")
     only_holes, only_handshakes = c("handshakes") == 0, c("holes") == 0
-    where = pl.when(c("places") == 1).then(pl.lit("1 place")).otherwise(pl.format("{} places", grouped(c("places"))))
-    extent = pl.format(" ({}, {} bytes)", where, grouped(c("missing_bytes")))
     return [
         pl.when(only_handshakes).then(again).when(only_holes).then(holes)
         .otherwise(holes + pl.lit(", and ") + again).alias("lack"),
         pl.when(only_handshakes).then(alone).when(only_holes).then(acknowledged + pl.lit(" are"))
         .otherwise(acknowledged + pl.lit(", and ") + both + pl.lit(" on reused ports, are")).alias("what_lacks"),
         pl.when(only_handshakes).then(pl.lit("")).otherwise(pl.lit(_DELIVERED)).alias("delivered"),
-        pl.when(only_handshakes).then(pl.lit("")).otherwise(extent).alias("extent"),
+        pl.when(c("places") == 1).then(pl.lit("place")).otherwise(pl.lit("places")).alias("place_word"),
     ]  # fmt: skip
 
 
