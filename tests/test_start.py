@@ -100,7 +100,7 @@ def test_interfaces_are_listed_without_an_analysis() -> None:
 def test_help_loads_no_analysis() -> None:
     found = loaded("--help")
     assert "wiredoctor.cli.commands.schema" in found
-    assert not {"wiredoctor.pipeline", "wiredoctor.rules", "wiredoctor.engine", "wiredoctor.core.headers"} & found
+    assert not {"wiredoctor.pipeline", "wiredoctor.rules", "wiredoctor.engine", "wiredoctor.core.packet_headers"} & found
 
 
 THREADS = """

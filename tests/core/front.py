@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from wiredoctor.core.datagrams import Datagrams
-from wiredoctor.core.headers import Headers
 from wiredoctor.core.layers import QUOTE, SEGMENT
 from wiredoctor.core.packet import Packet
+from wiredoctor.core.packet_headers import Headers
 from wiredoctor.core.reasons import count_encapsulations, describe_reasons
 from wiredoctor.core.recorder import PacketRecorder
 from wiredoctor.core.wifi import AGGREGATES

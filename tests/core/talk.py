@@ -17,11 +17,11 @@ from wiredoctor.core.connection import Connection
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.datagrams import Datagrams
 from wiredoctor.core.flows import Flows
-from wiredoctor.core.headers import Headers
 from wiredoctor.core.http import Http
 from wiredoctor.core.layers import SEGMENT
 from wiredoctor.core.message import AT_CAPTURE_END
 from wiredoctor.core.packet import Packet
+from wiredoctor.core.packet_headers import Headers
 from wiredoctor.core.pairing import HttpConnection
 from wiredoctor.core.pcap import PcapRecords
 from wiredoctor.core.records import Source

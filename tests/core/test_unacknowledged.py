@@ -9,7 +9,7 @@ import pytest
 from tests.core.tcp_talk import Talk, open_talk
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.packet import Packet
-from wiredoctor.core.recoveries import MAX_SACKED, note_sack
+from wiredoctor.core.retransmission_stalls import MAX_SACKED, note_sack
 from wiredoctor.core.segment import MILLISECOND, NEVER, Segment
 from wiredoctor.core.unacknowledged import UNACKNOWLEDGED
 from wiredoctor.core.waits import Waits

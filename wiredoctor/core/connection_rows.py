@@ -52,7 +52,7 @@ NUMBERS: Final = (
 """The names of the columns of `connections`, which all contain numbers.
 
 `closed_by` is an index into closes.CLOSED_BY, and `close` an index into closes.CLOSES. `history` and `more_history` contain
-letters as encoded by history.py. `protocol` is 0 without payload, otherwise an index into protocols.py plus 1. `hello` and
+letters as encoded by history.py. `protocol` is 0 without payload, otherwise an index into recognition.py plus 1. `hello` and
 `translated` are indices into ConnectionRows.hellos and ConnectionRows.translated, or -1.
 """
 

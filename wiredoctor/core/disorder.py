@@ -12,10 +12,10 @@ from typing import Final
 from mypy_extensions import i64
 
 from wiredoctor.core.datagrams import Datagrams
-from wiredoctor.core.headers import Headers
 from wiredoctor.core.layers import SEGMENT
 from wiredoctor.core.numbers import wrap
 from wiredoctor.core.packet import Packet
+from wiredoctor.core.packet_headers import Headers
 from wiredoctor.core.records import ACROSS, AHEAD, LATEST, LEAST, SHUFFLED, Records
 from wiredoctor.core.segment import ACK, FIN, SYN
 

@@ -12,9 +12,9 @@ from mypy_extensions import i64
 from wiredoctor import limits
 from wiredoctor.core.connection import NO_BASE
 from wiredoctor.core.datagrams import Datagrams
-from wiredoctor.core.headers import Headers
 from wiredoctor.core.layers import SEGMENT
 from wiredoctor.core.packet import Packet, key_of, reverse
+from wiredoctor.core.packet_headers import Headers
 from wiredoctor.core.segment import ACK, SYN
 
 

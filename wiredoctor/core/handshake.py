@@ -21,8 +21,8 @@ from wiredoctor.core.connection import (
     Syn,
     oddities_of,
 )
-from wiredoctor.core.headers import LARGEST_SHIFT
 from wiredoctor.core.packet import NOT_CAPTURED, Packet
+from wiredoctor.core.packet_headers import LARGEST_SHIFT
 from wiredoctor.core.segment import ACK, CWR, ECE, NEVER, RST, SYN, Segment
 
 DEFAULT_MSS: Final = 536

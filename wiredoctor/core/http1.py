@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from mypy_extensions import i64, mypyc_attr
 
 from wiredoctor import limits
-from wiredoctor.core import bodies, chunks, faults, incomplete_heads, protocols
+from wiredoctor.core import bodies, chunks, faults, incomplete_heads, recognition
 from wiredoctor.core.closes import BY_FIN, BY_RST
 from wiredoctor.core.framing import request_framing, response_framing
 from wiredoctor.core.heads import BAD_LENGTH, NOT_CODED, Head
@@ -372,7 +372,7 @@ class Reader(Stream):
         was_partial = self.partial is not None
         self.abandon_head()
         if self.kind < 0 and not self.is_seeking:
-            protocols.recognize(self.talk(), self, data)
+            recognition.recognize(self.talk(), self, data)
         if self.mode == TLS:
             self.pos = read_to
             return
@@ -413,7 +413,7 @@ class Reader(Stream):
         partial = self.partial
         is_known = talk.client >= 0 or (partial is not None and partial.start[:4] in STARTS)
         if found.at == CUT and is_expected and is_known:
-            protocols.note_cut(talk, found.frame, found.time)
+            recognition.note_cut(talk, found.frame, found.time)
 
     def take_id(self) -> i64:
         """Return the id of the next message of this direction, and count the message."""
@@ -515,7 +515,7 @@ class Reader(Stream):
         if found.at >= 0:
             at = found.place(self.pos)
             data = found.block[at : min(found.place(found.end), at + limits.HEAD.value)]
-        protocols.continue_tls(self.talk(), self, data)
+        recognition.continue_tls(self.talk(), self, data)
         self.pos = found.end
 
     def switch_off(self) -> None:

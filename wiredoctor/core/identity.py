@@ -9,8 +9,8 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from wiredoctor.core.headers import Headers
 from wiredoctor.core.packet import Packet
+from wiredoctor.core.packet_headers import Headers
 
 LONG: Final = 1 << 40
 """The assumed length in bytes of a packet on the network, larger than any real packet.

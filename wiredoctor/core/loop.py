@@ -10,7 +10,6 @@ from wiredoctor.core.copies import Copies
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.datagrams import CapturePlaces, Datagrams
 from wiredoctor.core.flows import Flows, Share
-from wiredoctor.core.headers import Headers
 from wiredoctor.core.http import Http
 from wiredoctor.core.icmp import IcmpErrors
 from wiredoctor.core.layers import QUOTE, SEGMENT
@@ -18,6 +17,7 @@ from wiredoctor.core.message import AT_CAPTURE_END, IN_GAP
 from wiredoctor.core.message_parts import clear_unread
 from wiredoctor.core.ordering import Ordering
 from wiredoctor.core.packet import Packet
+from wiredoctor.core.packet_headers import Headers
 from wiredoctor.core.pairing import HttpConnection
 from wiredoctor.core.recorder import PacketRecorder
 from wiredoctor.core.records import Records

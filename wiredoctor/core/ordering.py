@@ -19,9 +19,9 @@ from wiredoctor.core.connection import NO_BASE, Connection
 from wiredoctor.core.copies import Copies, is_after
 from wiredoctor.core.datagrams import Datagrams
 from wiredoctor.core.flows import Flows, Share
-from wiredoctor.core.headers import Headers
 from wiredoctor.core.layers import SEGMENT
 from wiredoctor.core.packet import Packet
+from wiredoctor.core.packet_headers import Headers
 from wiredoctor.core.records import ACROSS, LATEST, LEAST, SHUFFLED, Records
 from wiredoctor.core.segment import ACK, FIN, SYN
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from mypy_extensions import i64, mypyc_attr
 
 from wiredoctor import limits
-from wiredoctor.core import clocks, faults, incomplete_heads, message_parts, protocols, reassembly, transfers
+from wiredoctor.core import clocks, faults, incomplete_heads, message_parts, reassembly, recognition, transfers
 from wiredoctor.core.bursts import describe_body, settle_pauses
 from wiredoctor.core.connection import Connection, Side
 from wiredoctor.core.connection_rows import hash_endpoint
@@ -33,7 +33,7 @@ from wiredoctor.core.message import (
     Message,
 )
 from wiredoctor.core.packet import Packet
-from wiredoctor.core.protocols import HTTP, UNKNOWN, Cuts
+from wiredoctor.core.recognition import HTTP, UNKNOWN, Cuts
 from wiredoctor.core.segment import NEVER, Segment
 from wiredoctor.core.stream import GRACE_PERIOD
 from wiredoctor.protocols.tls.hello import SILENT, TlsFacts
@@ -165,7 +165,7 @@ class HttpConnection:
                 message_parts.describe(self, reader, segment, part)
         elif segment.new_bytes > 0 and self.newest is not None and self.newest.upgraded:
             part.upgraded = True
-            protocols.note_goodbye(self, self.newest, segment.direction, packet)
+            recognition.note_goodbye(self, self.newest, segment.direction, packet)
         previous = own.previous
         part.http = self.client >= 0
         part.is_incomplete = (

@@ -1,8 +1,8 @@
 """Write the rows of `releases`, `recoveries`, `closures` and `runs`.
 
-`find_release` finds segments that may have waited for an ACK or a timer. The other events are detected elsewhere (recoveries.py,
-closed_windows.py, runs.py, nagle.py) and are only written here. Events that no rule could report (cutoffs.py) get no row. The
-rules decide which rows are findings.
+`find_release` finds segments that may have waited for an ACK or a timer. The other events are detected elsewhere
+(retransmission_stalls.py, closed_windows.py, runs.py, nagle.py) and are only written here. Events that no rule could report
+(cutoffs.py) get no row. The rules decide which rows are findings.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from wiredoctor.core import clocks, pace, recoveries, sizes
+from wiredoctor.core import clocks, pace, sizes
 from wiredoctor.core.acks import whole_round_trip
 from wiredoctor.core.broadcasts import Broadcasts
 from wiredoctor.core.connection import SHRANK, Connection, Previous, Side
@@ -19,6 +19,13 @@ from wiredoctor.core.connection_rows import hash_endpoint, is_server_second, sen
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.events import Events
 from wiredoctor.core.packet import NOT_CAPTURED, Packet
+from wiredoctor.core.retransmission_stalls import (
+    answered_again,
+    answers_retransmission,
+    had_both_copies,
+    has_lost_answer,
+    is_spurious,
+)
 from wiredoctor.core.rows import Rows, pack_cells
 from wiredoctor.core.segment import FOREVER, NEVER, Segment
 from wiredoctor.core.waits import HeldRelease, Watch
@@ -345,7 +352,7 @@ class Stalls:
         stall, part = events.stall, segment.part
         if stall is None or stall.retransmission_time - stall.progress_time < self.cutoffs.min_stall:
             return
-        is_late = recoveries.is_spurious(stall, packet) or recoveries.had_both_copies(own, stall, packet, segment)
+        is_late = is_spurious(stall, packet) or had_both_copies(own, stall, packet, segment)
         self.recoveries.add(
             [
                 connection.id,
@@ -373,10 +380,10 @@ class Stalls:
                 stall.retransmission_bytes,
                 stall.is_first_copy,
                 is_late,
-                recoveries.answers_retransmission(stall, packet),
-                recoveries.answered_again(connection, stall),
+                answers_retransmission(stall, packet),
+                answered_again(connection, stall),
                 stall.lost_bytes,
-                recoveries.has_lost_answer(connection, own, segment),
+                has_lost_answer(connection, own, segment),
             ]
         )
 

@@ -25,7 +25,7 @@ from wiredoctor.core import (
     numbers,
     origins,
     recent,
-    recoveries,
+    retransmission_stalls,
     runs,
     sizes,
 )
@@ -179,7 +179,7 @@ class Story:
         events.stall = None
         if peer.waits is not None:
             if segment.acked_bytes > 0:
-                events.stall = recoveries.take_recovery(peer.waits)
+                events.stall = retransmission_stalls.take_recovery(peer.waits)
             if peer.waits.repetition is not None:
                 self.repetitions.note_peer_packet(connection, peer, peer.waits.repetition, packet, segment)
             if peer.waits.probing is not None:
@@ -188,11 +188,11 @@ class Story:
             waits = peer.waits
             if waits is None or not self.window_stalls.take_copy(connection, own, waits, packet, segment):
                 least = cutoffs.min_retransmission_delay
-                recoveries.try_again(connection, own, peer, packet, segment, least, self.places)
+                retransmission_stalls.try_again(connection, own, peer, packet, segment, least, self.places)
         elif segment.full and segment.new_bytes > 0:
             if segment.opens_gap:
-                recoveries.note_jump(own, peer, packet, segment)
-            recoveries.note_lone(connection, own, peer, packet, segment, cutoffs.min_stall)
+                retransmission_stalls.note_jump(own, peer, packet, segment)
+            retransmission_stalls.note_lone(connection, own, peer, packet, segment, cutoffs.min_stall)
         if segment.keep_alive_probe:
             self.repetitions.note_probe(connection, own, peer, packet, segment)
         elif segment.retransmission or segment.overlap:
@@ -203,10 +203,10 @@ class Story:
         options: i64 = -1
         if segment.pure_ack:
             options = recent.checksum(packet)
-            recoveries.count_duplicate_acks(connection, own, packet, segment, options)
+            retransmission_stalls.count_duplicate_acks(connection, own, packet, segment, options)
         elif own.waits is not None and segment.acked_bytes > 0:
             own.waits.duplicate_acks = 0
-        recoveries.note_progress(connection, packet, segment)
+        retransmission_stalls.note_progress(connection, packet, segment)
         connection.last_packet = packet.ip_id << 1 | segment.direction
         connection.last_options = options
         if packet.time - connection.end >= origins.REST:

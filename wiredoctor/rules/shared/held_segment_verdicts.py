@@ -27,7 +27,7 @@ JUDGED_ONLY = (
 
 
 class Row(NamedTuple):
-    """The columns of `ack_release.candidates` on which the decision is based. Times are in nanoseconds."""
+    """The columns of `delayed_acks.candidates` on which the decision is based. Times are in nanoseconds."""
 
     connection: int
     direction: int

@@ -1,4 +1,4 @@
-"""Decide which candidates of `ack_release` are stalls and which rule reports them. Each decision needs several rows."""
+"""Decide which candidates of `delayed_acks` are stalls and which rule reports them. Each decision needs several rows."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any, Literal, NamedTuple
 
 import polars as pl
 
-from wiredoctor.rules.shared.ack_release import MAX_KERNEL_RESPONSE
 from wiredoctor.rules.shared.bounded_memory import BoundedMap
+from wiredoctor.rules.shared.delayed_acks import MAX_KERNEL_RESPONSE
 from wiredoctor.rules.shared.held_segment_verdicts import Row, Verdict, stalls_with_texts
 from wiredoctor.tables import MILLISECOND, NEVER
 

@@ -54,8 +54,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
-from wiredoctor.rules.shared import ack_release
-from wiredoctor.rules.shared.ack_release import (
+from wiredoctor.rules.shared import delayed_acks
+from wiredoctor.rules.shared.delayed_acks import (
     ENDPOINTS,
     MAX_ACK_DELAY,
     MIN_ACK_DELAY,
@@ -112,8 +112,8 @@ def cutoffs() -> dict[str, int]:
 def find(releases: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each segment that its sender may have held back until a delayed pure ACK arrived."""
     shortest = min(MIN_ACK_DELAY.value, MIN_SHORT_ACK_DELAY.value)
-    timed = ack_release.had_room() | _by_timer()
-    rows = ack_release.candidates(releases.filter(timed), shortest, MAX_ACK_DELAY.value, QUICK_ACK.value)
+    timed = delayed_acks.had_room() | _by_timer()
+    rows = delayed_acks.candidates(releases.filter(timed), shortest, MAX_ACK_DELAY.value, QUICK_ACK.value)
     return rows.filter(c("waited") & ~c("prompt"))
 
 
@@ -125,9 +125,9 @@ def _by_timer() -> pl.Expr:
     of window scaling.
     """
     delay = c("previous_ack_delay")
-    usual = pl.any_horizontal(delay.is_between(*ends, closed="left") for ends in ack_release.USUAL_TIMERS)
+    usual = pl.any_horizontal(delay.is_between(*ends, closed="left") for ends in delayed_acks.USUAL_TIMERS)
     reads = ~c("window_shrank")
-    return (usual & reads & c("previous_data_full") & (c("mss") <= ack_release.LARGEST_PATH)).fill_null(value=False)
+    return (usual & reads & c("previous_data_full") & (c("mss") <= delayed_acks.LARGEST_PATH)).fill_null(value=False)
 
 
 def judge(candidates: pl.DataFrame, state: held_segments.Stalls | None) -> tuple[pl.DataFrame, held_segments.Stalls]:
@@ -141,7 +141,7 @@ def judge(candidates: pl.DataFrame, state: held_segments.Stalls | None) -> tuple
     found = memory.judge(candidates)
     if found.is_empty() and candidates.height:
         return found, memory
-    found = found.with_columns(*ack_release.text_columns(), *_limit(), _evidence())
+    found = found.with_columns(*delayed_acks.text_columns(), *_limit(), _evidence())
     return found.drop(name for name in JUDGED_ONLY if name != "in_flight"), memory
 
 
@@ -163,10 +163,10 @@ def _limit() -> list[pl.Expr]:
 
 
 def _evidence() -> pl.Expr:
-    first = ack_release.data_note(pl.format("first write: {} bytes sent, {} in flight", "sent_bytes", "in_flight"))
+    first = delayed_acks.data_note(pl.format("first write: {} bytes sent, {} in flight", "sent_bytes", "in_flight"))
     freed = pl.format("the {} bytes that had to wait, sent when the ACK arrives", "held_bytes")
     return evidence(
         ("frame", "start", first),
-        ("previous_ack_frame", "previous_ack_time", ack_release.ack_note()),
+        ("previous_ack_frame", "previous_ack_time", delayed_acks.ack_note()),
         ("held_frame", "end", freed),
     )

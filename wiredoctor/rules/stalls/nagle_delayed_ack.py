@@ -98,8 +98,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared import ack_release
-from wiredoctor.rules.shared.ack_release import (
+from wiredoctor.rules.shared import delayed_acks
+from wiredoctor.rules.shared.delayed_acks import (
     ENDPOINTS,
     MAX_ACK_DELAY,
     MIN_ACK_DELAY,
@@ -253,7 +253,7 @@ def find(releases: pl.LazyFrame) -> pl.LazyFrame:
     have no ACK.
     """
     shortest = min(MIN_ACK_DELAY.value, MIN_SHORT_ACK_DELAY.value)
-    rows = ack_release.candidates(releases, shortest, MAX_ACK_DELAY.value, QUICK_ACK.value)
+    rows = delayed_acks.candidates(releases, shortest, MAX_ACK_DELAY.value, QUICK_ACK.value)
     long = pl.col("end") - pl.col("start") >= TAIL_LOSS_PROBE.value
     return rows.with_columns((pl.col("probe") & long).fill_null(False).alias("probe"))
 
@@ -271,7 +271,7 @@ def judge(candidates: pl.DataFrame, state: held_segments.Stalls | None) -> tuple
     if found.is_empty() and candidates.height:
         return found, memory
     texts = [
-        *ack_release.text_columns(),
+        *delayed_acks.text_columns(),
         _message_label().alias("what"),
         _first_write().alias("first_write"),
         _counterexample_text().alias("before"),
@@ -305,7 +305,7 @@ def _doubt() -> pl.Expr:
 
 
 def _evidence() -> pl.Expr:
-    first = ack_release.data_note(pl.format("first write: {} bytes sent", "sent_bytes"))
+    first = delayed_acks.data_note(pl.format("first write: {} bytes sent", "sent_bytes"))
     freed = pl.format("the held-back {} bytes, sent when the ACK arrives", "held_bytes")
     probed = pl.format("the held-back {} bytes, sent when a timer expired", "held_bytes")
     corked = pl.col("kind") == "corked"
@@ -313,7 +313,7 @@ def _evidence() -> pl.Expr:
     arrived = pl.lit("its ACK: nothing is left in flight")
     return evidence(
         ("frame", "start", first),
-        ("previous_ack_frame", "previous_ack_time", pl.when(corked).then(arrived).otherwise(ack_release.ack_note())),
+        ("previous_ack_frame", "previous_ack_time", pl.when(corked).then(arrived).otherwise(delayed_acks.ack_note())),
         ("held_frame", "end", pl.when(by_timer).then(probed).otherwise(freed)),
         ("answer_frame", "answer_time", "the first ACK that covers both writes"),
     )
