@@ -1,6 +1,11 @@
 """Analyze captures and build the report: the entry point of the analysis.
 
-`engine` reads a capture through the core and passes its tables to the rules; `diagnosis.py` builds the report.
+`engine` reads a capture through the core and passes its tables to the rules; `diagnosis.py` builds the report. From the whole to
+the packet, these functions call the stages in order:
+
+- all captures, from files to the report: `run` below, through `diagnosis.py`
+- a capture, batch by batch: `Analysis.run` (engine/run.py); with several processes, `analyze` (engine/processes.py)
+- a packet: `Core.step` (core/loop.py), and within its connection `Story.follow` (core/story.py)
 """
 
 from __future__ import annotations

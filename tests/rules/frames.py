@@ -16,8 +16,9 @@ from wiredoctor.core.connection import (
 )
 from wiredoctor.core.events import Events
 from wiredoctor.core.packet import Packet
+from wiredoctor.core.releases import RELEASES, Releases
 from wiredoctor.core.segment import Segment
-from wiredoctor.core.stalls import CLOSURES, RECOVERIES, RELEASES, RUNS, Stalls
+from wiredoctor.core.stall_rows import CLOSURES, RECOVERIES, RUNS, StallRows
 from wiredoctor.core.waits import ClosedWindow, Run, Stall
 from wiredoctor.engine.run import core_cutoffs
 from wiredoctor.rule_engine import catalogue, cutoffs
@@ -39,10 +40,11 @@ def rows(table: str, *given: dict[str, Any]) -> pl.DataFrame:
 def events(table: str, *segments: dict[str, Any]) -> pl.DataFrame:
     """Return the rows of an event table that the core writes for segments with these columns of `segments`, with the thresholds
     of all rules. Payload was captured whole if nothing else is said."""
-    stalls = Stalls(core_cutoffs(cutoffs(catalogue())))
+    limits = core_cutoffs(cutoffs(catalogue()))
+    releases, stall_rows = Releases(limits), StallRows(limits)
     for segment in rows("segments", *({"captured": s.get("length", 0)} | s for s in segments)).to_dicts():
-        write(stalls, segment)
-    written = getattr(stalls, table)
+        write(releases, stall_rows, segment)
+    written = releases.rows if table == "releases" else getattr(stall_rows, table)
     cells = {"releases": RELEASES, "recoveries": RECOVERIES, "closures": CLOSURES, "runs": RUNS}[table]
     return View([Batch(table, int(written.count), take_cells(written, cells), {}, {})], EVENT_TABLES[table]).all_columns()
 
@@ -97,7 +99,7 @@ def filled(thing: Filled, row: dict[str, Any], names: dict[str, str]) -> Filled:
     return thing
 
 
-def write(stalls: Stalls, row: dict[str, Any]) -> None:
+def write(releases: Releases, stall_rows: StallRows, row: dict[str, Any]) -> None:
     """Write the event rows of a segment with these columns. Both ends of its connection have the number of the endpoint."""
     connection = Connection(row["connection"], struct.pack(">IIHH", 0, 0, row["endpoint"], row["endpoint"]))
     connection.has_both_syns = row["handshake"]
@@ -123,8 +125,10 @@ def write(stalls: Stalls, row: dict[str, Any]) -> None:
         happened.closure = filled(ClosedWindow(), row, OF_CLOSURE)
     if row["small_run"]:
         happened.run = filled(Run(), row, OF_RUN)
-    stalls.write(connection, own, peer, filled(Packet(), row, OF_PACKET), segment, happened)
-    stalls.settle_held(own, row["frame"], True)  # no later gap shows a pace
+    packet = filled(Packet(), row, OF_PACKET)
+    releases.write(connection, own, peer, packet, segment, happened)
+    stall_rows.write(connection, own, peer, packet, segment, happened)
+    releases.settle_held(own, row["frame"], True)  # no later gap shows a pace
 
 
 def _nothing(dtype: pl.DataType) -> Any:

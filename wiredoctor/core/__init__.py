@@ -3,7 +3,9 @@
 `Core.step` in loop.py calls every step for a packet; docs/pages/core.md lists which function makes which decision. Some of them:
 
 - retransmissions, new bytes, gaps in sequence numbers: delivery.py
-- round trips, delayed ACKs, window updates: acks.py; closed windows: closed_windows.py
+- round trips, the delay of each ACK, window updates: acks.py; closed windows: closed_windows.py
+- which segments may have waited for a delayed ACK: releases.py (what counts as delayed: wiredoctor/rules/shared/delayed_acks.py)
+- which retransmissions ended a stall: retransmission_stalls.py
 - FIN and RST: closes.py; which HTTP messages they end: endings.py
 - how long HTTP waits at a gap: stream.py
 - Content-Length and other fields: heads.py; the length of a body: framing.py; when a message is complete: http1.py

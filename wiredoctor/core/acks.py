@@ -1,4 +1,7 @@
-"""For each ACK, determine the data that it acknowledges, its round-trip time, its delay, and the window that it announces."""
+"""For each ACK, determine the data that it acknowledges, its round-trip time, its delay, and the window that it announces.
+
+releases.py decides whether a segment waited for a delayed ACK.
+"""
 
 from __future__ import annotations
 

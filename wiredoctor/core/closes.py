@@ -31,8 +31,8 @@ def close(connection: Connection, own: Side, packet: Packet, segment: Segment) -
     """Record a FIN or RST if it is the first FIN or the first RST of its side.
 
     Two FINs, or one RST, close the connection. An RST neither delivers data nor advances sequence and acknowledgment numbers
-    (delivery.py, acks.py, numbers.py). If an RST refused a SYN and a later SYN is answered, handshake.py drops the RST. The
-    message readers decide how an RST affects an open message.
+    (delivery.py, acks.py, numbers.py). If an RST refused a SYN and a later SYN is answered, handshake.py drops the RST.
+    endings.py decides which open messages an RST ends.
     """
     closing = own.close
     is_first = closing is None

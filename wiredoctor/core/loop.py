@@ -68,22 +68,22 @@ class Core:
     def run(self, most: i64) -> i64:
         """Read at most `most` records; return how many were read."""
         records, packet, flows, http, share = self.records, self.packet, self.flows, self.http, self.share
-        alarms, stalls = http.alarms, self.story.stalls
+        alarms, releases = http.alarms, self.story.releases
         recorder, ordering = self.recorder, self.ordering
         count: i64 = 0
         while count < most and (records.next(packet) if ordering is None else ordering.next(packet)):
             count += 1
             if packet.clock >= alarms.next:
                 http.pass_time(packet.clock)
-            if packet.clock >= stalls.due:
-                stalls.pass_time(packet.clock, packet.frame)
+            if packet.clock >= releases.due:
+                releases.pass_time(packet.clock, packet.frame)
             if recorder is not None:
                 recorder.begin(packet)
             kind = self.headers.read(packet)
-            if stalls.watches and kind == SEGMENT and packet.length > 0:
-                stalls.note_payload(packet)
-            if packet.clock <= stalls.broadcasts.until and kind == SEGMENT:
-                stalls.broadcasts.note(packet)
+            if releases.watches and kind == SEGMENT and packet.length > 0:
+                releases.note_payload(packet)
+            if packet.clock <= releases.broadcasts.until and kind == SEGMENT:
+                releases.broadcasts.note(packet)
             if kind == SEGMENT and packet.flags & SYN and not packet.is_quoted:
                 self.translation.read(packet)
             connection: i64 = NEVER
@@ -133,7 +133,7 @@ class Core:
         self.story.write_events(connection, packet)
         if connection.closed and not was_closed:
             self.flows.keep_closed(connection)
-            self.story.stalls.end(connection, packet.frame)
+            self.story.releases.end(connection, packet.frame)
         elif was_closed and not connection.closed:
             self.flows.closed -= 1  # a SYN was refused, but a later SYN was answered
         return connection.id

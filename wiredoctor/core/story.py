@@ -34,9 +34,10 @@ from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.events import Events
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.places import Places
+from wiredoctor.core.releases import Releases
 from wiredoctor.core.segment import ACK, FIN, MILLISECOND, NEVER, PSH, RST, SYN, Segment
 from wiredoctor.core.segment_rows import SegmentRecorder
-from wiredoctor.core.stalls import Stalls
+from wiredoctor.core.stall_rows import StallRows
 from wiredoctor.core.unacknowledged import Repetitions
 from wiredoctor.core.window_stalls import WindowStalls
 from wiredoctor.limits import LimitsReached
@@ -55,7 +56,8 @@ class Story:
         self.met: LimitsReached = met
         self.segment: Segment = Segment()
         self.events: Events = Events()
-        self.stalls: Stalls = Stalls(cutoffs)
+        self.releases: Releases = Releases(cutoffs)
+        self.stall_rows: StallRows = StallRows(cutoffs)
         self.repetitions: Repetitions = Repetitions(cutoffs)
         self.window_stalls: WindowStalls = WindowStalls(cutoffs)
         self.most_unacknowledged: i64 = limits.UNACKNOWLEDGED.value
@@ -135,8 +137,8 @@ class Story:
 
         `prove` finds evidence about Nagle's algorithm, and tail loss probes. `find_stalls` finds ended stalls, closed windows and
         runs of small segments. `count` updates the totals of packets and bytes. `compare_copies` finds retransmissions with
-        different bytes. `learn_path_mss` learns the size of full segments. `stalls.write` writes the rows of stalls, and
-        `recorder.write` those of `segments` and `pieces`, if they were requested.
+        different bytes. `learn_path_mss` learns the size of full segments. `releases` and `stall_rows` write the rows of
+        segments that waited and of stalls, and `recorder` those of `segments` and `pieces`, if they were requested.
         """
         segment = self.segment
         own, peer = connection.sides(segment.direction)
@@ -149,7 +151,8 @@ class Story:
             sizes.learn_path_mss(connection, own, packet, segment)
         if packet.length > segment.mss:
             history.note_super_segment(connection, peer, packet)
-        self.stalls.write(connection, own, peer, packet, segment, self.events)
+        self.releases.write(connection, own, peer, packet, segment, self.events)
+        self.stall_rows.write(connection, own, peer, packet, segment, self.events)
         if self.recorder is not None:
             self.recorder.write(connection, own, peer, packet, segment, self.events)
         self.remember(own, peer, packet)
@@ -244,7 +247,7 @@ class Story:
         """Write the rows of an ended connection that were held back, in `releases`, `unacknowledged` and `window_stalls`."""
         if connection.first.waits is None and connection.second.waits is None:
             return
-        self.stalls.end(connection, frame)
+        self.releases.end(connection, frame)
         self.repetitions.end(connection, clock)
         self.window_stalls.end(connection)
 
@@ -269,7 +272,7 @@ class Story:
             flight.remember_sent(own, packet, segment, self.new_flights)
         elif segment.pure_ack and segment.acked_bytes > 0 and not segment.widens_window:
             self.remember_ack(own, peer, packet)
-            self.stalls.watch_ack(peer, packet, segment)
+            self.releases.watch_ack(peer, packet, segment)
 
     def remember_data(self, own: Side, packet: Packet) -> None:
         """Store the facts about a segment with new data, because the side's next segment may wait for the ACK of this segment."""

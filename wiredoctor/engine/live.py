@@ -75,7 +75,7 @@ class LiveAnalysis(Analysis):
         self.release(clock)
         self.core.http.pass_time(clock)
         self.core.story.repetitions.pass_time(clock)
-        self.core.story.stalls.pass_time(clock, self.records.frame)
+        self.core.story.releases.pass_time(clock, self.records.frame)
         return self._find()
 
     @property
@@ -83,7 +83,7 @@ class LiveAnalysis(Analysis):
         """The time (ns since the first packet) at which a result becomes final without another packet; None if no result does."""
         story, ordering = self.core.story, self.core.ordering
         held = FOREVER if ordering is None or ordering.due_at() == LATEST else ordering.due_at()
-        alarm = min(self.core.http.alarms.next, story.repetitions.due(), story.stalls.due, held)
+        alarm = min(self.core.http.alarms.next, story.repetitions.due(), story.releases.due, held)
         return None if alarm == FOREVER else alarm
 
     @property

@@ -17,12 +17,12 @@ from wiredoctor.core.history import in_letters
 from wiredoctor.core.icmp import ICMP_ERRORS as ICMP_CELLS
 from wiredoctor.core.loop import Core
 from wiredoctor.core.origins import ORIGINS
+from wiredoctor.core.releases import RELEASES as RELEASE_CELLS
+from wiredoctor.core.releases import SORTS
 from wiredoctor.core.rows import Rows
-from wiredoctor.core.stalls import CLOSURES as CLOSURE_CELLS
-from wiredoctor.core.stalls import RECOVERIES as RECOVERY_CELLS
-from wiredoctor.core.stalls import RELEASES as RELEASE_CELLS
-from wiredoctor.core.stalls import RUNS as RUN_CELLS
-from wiredoctor.core.stalls import SORTS
+from wiredoctor.core.stall_rows import CLOSURES as CLOSURE_CELLS
+from wiredoctor.core.stall_rows import RECOVERIES as RECOVERY_CELLS
+from wiredoctor.core.stall_rows import RUNS as RUN_CELLS
 from wiredoctor.core.transfers import TRANSFERS as TRANSFER_CELLS
 from wiredoctor.core.unacknowledged import UNACKNOWLEDGED as UNACKNOWLEDGED_CELLS
 from wiredoctor.core.window_stalls import SORTS as WINDOW_SORTS
@@ -97,11 +97,11 @@ def _event_rows(core: Core) -> tuple[tuple[Table, Rows, Sequence[str]], ...]:
     """Return for each event table: the table, the core's new rows for it, and the names of the values in each row."""
     story = core.story
     return (
-        (RELEASES, story.stalls.releases, RELEASE_CELLS),
-        (RECOVERIES, story.stalls.recoveries, RECOVERY_CELLS),
-        (CLOSURES, story.stalls.closures, CLOSURE_CELLS),
+        (RELEASES, story.releases.rows, RELEASE_CELLS),
+        (RECOVERIES, story.stall_rows.recoveries, RECOVERY_CELLS),
+        (CLOSURES, story.stall_rows.closures, CLOSURE_CELLS),
         (WINDOW_STALLS, story.window_stalls.rows, WINDOW_STALL_CELLS),
-        (RUNS, story.stalls.runs, RUN_CELLS),
+        (RUNS, story.stall_rows.runs, RUN_CELLS),
         (ICMP_ERRORS, core.icmp.rows, ICMP_CELLS),
         (UNACKNOWLEDGED, story.repetitions.rows, UNACKNOWLEDGED_CELLS),
         (TRANSFERS, core.http.transfers, TRANSFER_CELLS),

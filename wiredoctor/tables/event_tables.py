@@ -126,7 +126,7 @@ RELEASES = Table(
     subject="segments",
     at_packet=True,
     exchange_by_time=True,
-    writer="core/stalls.py:Stalls.describe_release",
+    writer="core/releases.py:Releases.describe",
 )
 
 RECOVERIES = Table(
@@ -211,7 +211,7 @@ RECOVERIES = Table(
     subject="segments",
     at_packet=True,
     exchange_by_time=True,
-    writer="core/stalls.py:Stalls.write_recovery",
+    writer="core/stall_rows.py:StallRows.write_recovery",
 )
 
 CLOSURES = Table(
@@ -254,7 +254,7 @@ CLOSURES = Table(
     subject="segments",
     at_packet=True,
     exchange_by_time=True,
-    writer="core/stalls.py:Stalls.write_closure",
+    writer="core/stall_rows.py:StallRows.write_closure",
 )
 
 WINDOW_STALLS = Table(
@@ -363,7 +363,7 @@ RUNS = Table(
     subject="segments",
     at_packet=True,
     exchange_by_time=True,
-    writer="core/stalls.py:Stalls.write_run",
+    writer="core/stall_rows.py:StallRows.write_run",
 )
 
 CLOSE_ORIGINS = (

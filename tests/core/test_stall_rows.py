@@ -9,8 +9,9 @@ import pytest
 from tests.core.tcp_talk import Talk, open_talk
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.nagle import MAX_CLAIMS
+from wiredoctor.core.releases import RELEASES, SORTS
 from wiredoctor.core.segment import MILLISECOND
-from wiredoctor.core.stalls import CLOSURES, RECOVERIES, RELEASES, RUNS, SORTS
+from wiredoctor.core.stall_rows import CLOSURES, RECOVERIES, RUNS
 
 COLUMNS = {"releases": RELEASES, "recoveries": RECOVERIES, "closures": CLOSURES, "runs": RUNS}
 MS = MILLISECOND
@@ -27,7 +28,8 @@ def cutoffs() -> Cutoffs:
 def rows(talk: Talk, table: str) -> list[dict[str, int]]:
     """The rows of an event table."""
     columns = COLUMNS[table]
-    cells = [number for (number,) in struct.iter_unpack("<q", b"".join(getattr(talk.story.stalls, table).take()))]
+    written = talk.story.releases.rows if table == "releases" else getattr(talk.story.stall_rows, table)
+    cells = [number for (number,) in struct.iter_unpack("<q", b"".join(written.take()))]
     return [dict(zip(columns, cells[i : i + len(columns)], strict=True)) for i in range(0, len(cells), len(columns))]
 
 

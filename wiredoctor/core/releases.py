@@ -1,8 +1,8 @@
-"""Write the rows of `releases`, `recoveries`, `closures` and `runs`.
+"""Find segments that may have waited for an ACK or a timer, and write the rows of `releases`.
 
-`find_release` finds segments that may have waited for an ACK or a timer. The other events are detected elsewhere
-(retransmission_stalls.py, closed_windows.py, runs.py, nagle.py) and are only written here. Events that no rule could report
-(cutoffs.py) get no row. The rules decide which rows are findings.
+`find_release` decides whether a segment may have waited. A row may be held until later gaps between segments show whether the
+program writes at regular times (pace.py). Segments that no rule could report (cutoffs.py) get no row. The rules decide which rows
+are findings.
 """
 
 from __future__ import annotations
@@ -19,13 +19,6 @@ from wiredoctor.core.connection_rows import hash_endpoint, is_server_second, sen
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.events import Events
 from wiredoctor.core.packet import NOT_CAPTURED, Packet
-from wiredoctor.core.retransmission_stalls import (
-    answered_again,
-    answers_retransmission,
-    had_both_copies,
-    has_lost_answer,
-    is_spurious,
-)
 from wiredoctor.core.rows import Rows, pack_cells
 from wiredoctor.core.segment import FOREVER, NEVER, Segment
 from wiredoctor.core.waits import HeldRelease, Watch
@@ -47,47 +40,17 @@ RELEASES: Final = (
     *("frame", "time", "length", "unread", "small_start", "full", "ends_message", "rtt_own", "rtt_peer"),
     *("event_stream", "nagle_seen", "usual_gap", "probe_frame", "sort", "final_frame", "pace_seen"),
 )
-RECOVERIES: Final = (
-    *("connection", "direction", "role", "frame", "time", "http", "message_incomplete", "dsack", "new_bytes", "acked_unseen"),
-    *("handshake", "opens_gap", "rtt_own", "rtt_peer", "stall_frame", "stall_time", "stall_duplicate_acks"),
-    *("retransmission_count", "first_retransmission_frame", "first_retransmission_time", "retransmitted_frame"),
-    *("retransmitted_time", "retransmitted_bytes", "retransmitted_late", "spurious", "answers_retransmission", "syn_ack_again"),
-    *("lost_bytes", "answer_lost"),
-)
-CLOSURES: Final = (
-    *("connection", "direction", "exchange", "frame", "time", "offset", "length", "handshake", "http"),
-    *(
-        "previous_data_ends_message",
-        "previous_data_last_in_flight",
-        "peer_data_since",
-        "opens_gap",
-        "fills_gap",
-        "rtt_own",
-        "closed_frame",
-        "closed_time",
-    ),
-    *("closed_window", "window_probes", "window_probe_frame", "window_probe_time", "opened_frame", "opened_time"),
-)
-RUNS: Final = (
-    *("connection", "direction", "role", "exchange", "frame", "time", "length", "handshake", "mss", "message"),
-    *("previous_data_message", "event_stream", "nagle_disabled", "in_flight_before", "rtt_own", "rtt_peer"),
-    *("small_run", "small_run_bytes", "small_run_frame", "small_run_time", "small_run_flushes"),
-)
-
 NOTHING: Final = Previous()
 
 
-class Stalls:
-    """Writes the tables `releases`, `recoveries`, `closures` and `runs`."""
+class Releases:
+    """Writes the table `releases`."""
 
     def __init__(self, cutoffs: Cutoffs) -> None:
         self.cutoffs: Cutoffs = cutoffs
-        self.releases: Rows = Rows(len(RELEASES))
-        self.recoveries: Rows = Rows(len(RECOVERIES))
-        self.closures: Rows = Rows(len(CLOSURES))
-        self.runs: Rows = Rows(len(RUNS))
+        self.rows: Rows = Rows(len(RELEASES))
         self.held: list[HeldRelease] = []
-        """Rows of `releases` that are written or dropped once later gaps show whether the program writes regularly."""
+        """Rows that are written or dropped once later gaps show whether the program writes regularly."""
         self.watches: list[Watch] = []
         """Recent delayed ACKs. The host that sent such an ACK may react to the acknowledged data on another connection.
 
@@ -98,7 +61,7 @@ class Stalls:
         self.broadcasts: Broadcasts = Broadcasts()
 
     def write(self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, events: Events) -> None:
-        """Write the rows of the events that end with a segment. `own`: the state of its sender before the segment."""
+        """Write or hold a row if a segment may have waited. `own`: the state of its sender before the segment."""
         sort: i64 = ANSWERS_PROBE if events.probe_frame else 0
         data = own.previous
         if segment.new_bytes > 0 and data is not None and data.last_in_flight and peer.payload_frame <= data.frame:
@@ -106,17 +69,11 @@ class Stalls:
             if found:
                 sort = found
         if sort == WAITED and data is not None and sizes.judge_size(own, packet, segment)[3] and may_be_paced(data, segment):
-            self.hold_release(connection, own, peer, packet, segment, events, data)
+            self.hold(connection, own, peer, packet, segment, events, data)
             pace.pace_of(own).waited_frame = packet.frame
         elif sort:
-            cells = self.describe_release(connection, own, peer, packet, segment, events, sort)
-            self.releases.add([*cells, packet.frame, True])
-        if events.stall is not None:
-            self.write_recovery(connection, own, packet, segment, events)
-        if events.closure is not None:
-            self.write_closure(connection, own, peer, packet, segment, events)
-        if events.run is not None:
-            self.write_run(connection, own, packet, segment, events)
+            cells = self.describe(connection, own, peer, packet, segment, events, sort)
+            self.rows.add([*cells, packet.frame, True])
         if segment.small and segment.new_bytes > 0 and not is_http(segment) and not events.nagle_off:
             self.broadcasts.expect_ack(packet, segment, self.cutoffs.max_ack_delay)
 
@@ -196,7 +153,7 @@ class Stalls:
         lateness = packet.time - data.time - whole_round_trip(segment)
         return sizes.is_full_data(data) and segment.part.ends_message and lateness >= self.cutoffs.min_lateness
 
-    def hold_release(
+    def hold(
         self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, events: Events, data: Previous
     ) -> None:  # fmt: skip
         """Hold the row of a small segment that may have waited for the delayed ACK of another small one.
@@ -214,7 +171,7 @@ class Stalls:
         is_message = is_http(segment) and not segment.part.event_stream
         if not is_message and pace.may_be_chance(own, packet.time - ack.ack_time - segment.rtt_own, segment):
             return
-        cells = pack_cells(self.describe_release(connection, own, peer, packet, segment, events, WAITED))
+        cells = pack_cells(self.describe(connection, own, peer, packet, segment, events, WAITED))
         held = HeldRelease(cells, data.time, gap, packet.clock + pace.LONGEST)
         held.alike = held.alike_before = alike
         held.is_message = is_message
@@ -268,7 +225,7 @@ class Stalls:
         `frame`: the number of the packet at which the row becomes final.
         """
         if not held.is_over and not pace.is_paced(held):
-            self.releases.begin().write(held.cells + pack_cells([frame, held.is_sure]))
+            self.rows.begin().write(held.cells + pack_cells([frame, held.is_sure]))
         held.is_over = True
 
     def pass_time(self, clock: i64, frame: i64) -> None:
@@ -291,7 +248,7 @@ class Stalls:
         self.settle_held(connection.first, frame, True)
         self.settle_held(connection.second, frame, True)
 
-    def describe_release(
+    def describe(
         self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, events: Events, sort: i64
     ) -> list[int]:  # fmt: skip
         """Return a row of `releases` without its last two cells, `final_frame` and `pace_seen`, which may be known only later."""
@@ -346,115 +303,6 @@ class Stalls:
             events.probe_frame,
             sort,
         ]
-
-    def write_recovery(self, connection: Connection, own: Side, packet: Packet, segment: Segment, events: Events) -> None:
-        """Write a row of `recoveries`. `own`: the side that sent the ACK."""
-        stall, part = events.stall, segment.part
-        if stall is None or stall.retransmission_time - stall.progress_time < self.cutoffs.min_stall:
-            return
-        is_late = is_spurious(stall, packet) or had_both_copies(own, stall, packet, segment)
-        self.recoveries.add(
-            [
-                connection.id,
-                segment.direction,
-                sender_role(connection, segment),
-                packet.frame,
-                packet.time,
-                part.http,
-                part.is_incomplete,
-                packet.dsack,
-                segment.new_bytes,
-                segment.acked_unseen,
-                connection.has_both_syns,
-                segment.opens_gap,
-                segment.rtt_own,
-                segment.rtt_peer,
-                stall.progress_frame,
-                stall.progress_time,
-                stall.duplicate_acks,
-                stall.tries,
-                stall.first_frame,
-                stall.first_time,
-                stall.retransmission_frame,
-                stall.retransmission_time,
-                stall.retransmission_bytes,
-                stall.is_first_copy,
-                is_late,
-                answers_retransmission(stall, packet),
-                answered_again(connection, stall),
-                stall.lost_bytes,
-                has_lost_answer(connection, own, segment),
-            ]
-        )
-
-    def write_closure(
-        self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, events: Events
-    ) -> None:  # fmt: skip
-        """Write a row of `closures`."""
-        closure, part = events.closure, segment.part
-        if closure is None or closure.opened_time - closure.closed_time < self.cutoffs.min_closed_window:
-            return
-        data = own.previous or NOTHING
-        self.closures.add(
-            [
-                connection.id,
-                segment.direction,
-                part.exchange,
-                packet.frame,
-                packet.time,
-                segment.offset,
-                packet.length,
-                connection.has_both_syns,
-                part.http,
-                data.ends_message,
-                data.last_in_flight,
-                peer.payload_frame > data.frame,
-                segment.opens_gap,
-                segment.fills_gap,
-                segment.rtt_own,
-                closure.closed_frame,
-                closure.closed_time,
-                closure.closed_window,
-                closure.probes,
-                closure.probe_frame,
-                closure.probe_time,
-                closure.opened_frame,
-                closure.opened_time,
-            ]
-        )
-
-    def write_run(self, connection: Connection, own: Side, packet: Packet, segment: Segment, events: Events) -> None:
-        """Write a row of `runs` if the run is long, or if another message begins in it."""
-        run, part, data = events.run, segment.part, own.previous
-        if run is None or data is None or part.message == NEVER or run.segments > self.cutoffs.max_run:
-            return
-        if run.segments < self.cutoffs.min_run and part.message == data.message:
-            return
-        self.runs.add(
-            [
-                connection.id,
-                segment.direction,
-                sender_role(connection, segment),
-                part.exchange,
-                packet.frame,
-                packet.time,
-                packet.length,
-                connection.has_both_syns,
-                sizes.judge_size(own, packet, segment)[0],
-                part.message,
-                data.message,
-                part.event_stream,
-                events.nagle_off,
-                segment.in_flight_before,
-                segment.rtt_own,
-                segment.rtt_peer,
-                run.segments,
-                run.bytes,
-                run.frame,
-                run.time,
-                run.flushes,
-            ]
-        )
 
 
 def was_sent_before(ack: Previous, packet: Packet) -> bool:
