@@ -200,7 +200,7 @@ class Story:
             self.repetitions.note_probe(connection, own, peer, packet, segment)
         elif segment.retransmission or segment.overlap:
             self.repetitions.note_copy(connection, own, peer, packet, segment)
-        is_ahead = segment.offset > segment.highest_before and segment.highest_before != NEVER and not segment.full
+        is_ahead = segment.offset > segment.highest_before and segment.highest_before != NEVER
         if is_ahead or (own.waits is not None and own.waits.missing is not None):
             self.repetitions.note_missing(connection, own, peer, packet, segment)
         options: i64 = -1

@@ -107,6 +107,7 @@ def _texts() -> list[pl.Expr]:
     # a client that opened another connection later has not left the network
     client_gone = (c("sender") == "server") & ~c("answered_later")
     return [
+        _amount_text().alias("amount"),
         pl.when("missing")
         .then(never_came)
         .when("acknowledged_before")
@@ -139,7 +140,7 @@ def _texts() -> list[pl.Expr]:
             )
         )
         .alias("never"),
-        pl.when(reset & ~c("forgotten")).then(ended).otherwise(nothing).alias("seen"),
+        pl.when(reset & ~c("forgotten") & ~c("missing")).then(ended).otherwise(nothing).alias("seen"),
         pl.when("forgotten")
         .then(pl.lit("answers the connection's packets with an RST"))
         .otherwise(pl.lit("silently discards the connection's packets"))
@@ -249,6 +250,11 @@ def _broken_path_text() -> pl.Expr:
         "the {} is broken.",
         *("receiver", duration(c("peer_time") - c("first_time")), "sender", "receiver"),
     )
+    only_this = pl.format(
+        "The {} is alive, and later data arrived, as its SACK shows. So a device on the path discards this data, or all of its "
+        "copies were lost.",
+        "receiver",
+    )
     both = pl.format(
         "The path broke, or the {} is gone. A slow application is not the cause: the kernel acknowledges arriving data.",
         "receiver",
@@ -287,7 +293,8 @@ def _broken_path_text() -> pl.Expr:
     )
     later = c("peer_time") - c("first_time") >= STILL_ALIVE + pl.sum_horizontal("rtt_own", "rtt_peer")
     sends = (later & ~c("peer_close_rst")).fill_null(value=False)
-    return told.when("peer_repeats").then(one_way).when(sends).then(still_sends).otherwise(both)
+    later_data = c("sack_frame").is_not_null()
+    return told.when("peer_repeats").then(one_way).when(later_data).then(only_this).when(sends).then(still_sends).otherwise(both)
 
 
 def _icmp_text() -> pl.Expr:

@@ -10,7 +10,8 @@ What it means
     that it cannot deliver the segments. Kind after-idle: the connection had been idle, and probably a NAT, a firewall or a
     balancer had forgotten it, or the client was gone. Kind mid-message: the path broke while a message was being sent. Kind
     gone: none of these; the receiver or the complete path is gone. Or the server's listen queue is full: then its kernel
-    drops the ACK that ends the handshake and the request, and may send its SYN-ACK again. If no segment as large as the lost
+    drops the ACK that ends the handshake and the request, and may send its SYN-ACK again. Kind never-came: as mid-message, in a
+    capture that contains no copy of the data. If no segment as large as the lost
     ones was ever acknowledged, the text of the kinds mid-message and gone names a path MTU black hole as a possibility.
 
 Why it hurts
@@ -50,6 +51,9 @@ How it is proved
     before the end of its request, such as a 408, is not such data. Or packets ahead of the gap were seen for at least 3 s. Or
     both sides left the connection open for at least 3 s after such a packet, and the capture went on.
 
+    If full segments arrived before the gap, the kind is never-came, with medium confidence: the receiver closed the connection
+    a second or more after the first packet ahead of the gap and after the last data, and acknowledged none of the missing data.
+
     The kind is not large-only if another connection of the two hosts carried a segment of that size, up to 1,220 bytes, which
     every path of IPv6 carries. For larger segments, the path may have changed in the meantime.
 
@@ -74,7 +78,7 @@ What it is not
 What to do
     Kinds too-large, large-only: clamp the MSS or let ICMP through. Kind after-idle: close idle connections earlier, or send
     keep-alive probes. Kind unreachable: find out why the router that sent the ICMP error does not deliver the packets. Kinds
-    mid-message, gone: capture on both sides of each suspected device to see where the packets end.
+    mid-message, never-came, gone: capture on both sides of each suspected device to see where the packets end.
 
 References
     RFC 9293 section 3.8.3, RFC 6298, RFC 2923 section 2.1, RFC 4821, RFC 5382 section 5, AWS and Azure on idle timeouts.
@@ -120,6 +124,7 @@ RULE = Rule(
         "unreachable": "{router} reports that it cannot deliver what the {sender} sent: {report}",
         "after-idle": "After {idle} idle {never}: {suspect}",
         "mid-message": "The path broke in the middle of a message: {never}",
+        "never-came": "{amount} from the {sender} never arrived, although later packets did",
         "gone": "{opening} {sender} sent {data} {copies} times, {unheard}",
     },
     message={
@@ -133,6 +138,9 @@ RULE = Rule(
         "Network Load Balancers forget a connection after 350 s by default, Azure's load balancer after 240 s; RFC 5382 asks "
         "NATs for 2 h 4 min at least.{gone}",
         "mid-message": _SENT + "{context} {fate}{size}{others}",
+        "never-came": _SENT + " Later packets of the {sender} arrived, so the path was not down, but for {gap} before the close "
+        "no data came. The {sender} repeats data that is not acknowledged, so the path lost each copy before it "
+        "reached the capture point.",
         "gone": _SENT + "{context} {fate}{size}{others}",
     },
     remedy={
@@ -145,6 +153,7 @@ RULE = Rule(
         "with TCP_KEEPIDLE; the default of two hours is too long), at intervals shorter than {idle}. Otherwise raise the idle "
         "timeout of the NAT, firewall or balancer. {limit}",
         "mid-message": "{ping}" + _FIND + "{limit}",
+        "never-came": _FIND + "A device that inspects the data may discard just these segments. {limit}",
         "gone": "{queue}{ping}" + _FIND + "{limit}",
     },
     display_filter="tcp.stream == {connection} && frame.number >= {first_frame} && frame.number <= {last_frame}",
@@ -270,7 +279,7 @@ def find(unacknowledged: pl.LazyFrame) -> pl.LazyFrame:
     withdrawn = c("acknowledged_frame").is_not_null()
     length = pl.when(_missing()).then(pl.min_horizontal("smallest_unacknowledged", "length")).otherwise("smallest_unacknowledged")
     rows = _without_turn(unacknowledged.with_columns(length.alias("smallest_unacknowledged")))
-    found = rows.filter(_never_acknowledged() | _full_segments_lost() | _forgotten() | withdrawn)
+    found = rows.filter(_never_acknowledged() | _full_segments_lost() | _never_came() | _forgotten() | withdrawn)
     return found.select(c("direction").alias("sender_direction"), *_FACTS)
 
 
@@ -375,10 +384,20 @@ def _full_segments_lost() -> pl.Expr:
     size, shown = c("smallest_unacknowledged"), c("last_time") - c("first_time")
     full = (c("largest_acknowledged") < size) & (size > PATH_MTU.value)
     many = (c("length") >= 2 * size) | ((c("length") >= size) & (shown >= SPAN.value))
-    receiver_first = c("own_close_frame").is_null() | (c("peer_close_frame") < c("own_close_frame"))
-    gave_up = (receiver_first & c("peer_close_frame").is_not_null()).fill_null(value=False) | (shown >= NEVER_CAME.value)
-    waited = gave_up & (c("rest") >= SPAN.value)
+    waited = (_receiver_closed_first() | (shown >= NEVER_CAME.value)) & (c("rest") >= SPAN.value)
     return _missing() & full & many & _may_be_larger() & (waited | _still_missing()) & ~c("peer_unseen")
+
+
+def _receiver_closed_first() -> pl.Expr:
+    first = c("own_close_frame").is_null() | (c("peer_close_frame") < c("own_close_frame"))
+    return (first & c("peer_close_frame").is_not_null()).fill_null(value=False)
+
+
+def _never_came() -> pl.Expr:
+    """Return whether a gap before packets that arrived was not filled until the receiver gave up."""
+    known = (c("peer_close_time") - c("first_time") >= SPAN.value).fill_null(value=False)
+    waited = _receiver_closed_first() & known & (c("rest") >= SPAN.value)
+    return _missing() & waited & (c("length") > 1) & ~c("peer_unseen") & ~c("window_closed")
 
 
 def _may_be_larger() -> pl.Expr:
@@ -499,8 +518,10 @@ def _kind() -> pl.Expr:
     return (
         pl.when(c("icmp_mtu").is_not_null())
         .then(pl.lit("too-large"))
-        .when(_missing() | (_large_only() & ~c("fin")))
+        .when(_full_segments_lost() | (_large_only() & ~_missing() & ~c("fin")))
         .then(pl.lit("large-only"))
+        .when(_missing())
+        .then(pl.lit("never-came"))
         .when(c("icmp_frame").is_not_null())
         .then(pl.lit("unreachable"))
         .when(c("fin") & ~c("not_begun"))
@@ -562,6 +583,7 @@ def _candidate_columns(rows: pl.DataFrame) -> pl.DataFrame:
         _closed_later().alias("closed_later"),
         _may_be_large_only().alias("maybe_large_only"),
         _gap_time().alias("gap_time"),
+        _gap_time().cast(DURATION).alias("gap"),
         pl.when(c("survived_rest") >= RECENT.value).then(survived).otherwise(pl.lit("")).alias("survived"),
         pl.lit(None, pl.String).alias("side"),
         _confidence().alias("confidence"),
