@@ -66,7 +66,7 @@ How it is proved
     Kind superseded, if one of these is true:
 
     - At the time of the close, the same client (host and User-Agent) requested the same path with another query, by GET or HEAD,
-      and the wait matches no common timeout.
+      and the wait matches no common timeout. If all waits that the client ended within 5 s were as long, this does not apply.
     - The client had sent the same request on another connection, and the response to that copy had just come. If more than
       one copy got its response during this wait, this does not apply.
 

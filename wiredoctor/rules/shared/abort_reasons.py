@@ -34,6 +34,12 @@ ONE_BY_ONE = Threshold(
     "closes all of its connections faster",
 )
 REPLACED = Threshold("50 ms", "the maximum time (plus two round trips) within which a program replaces a request with another")
+OWN_TIMER = Threshold(
+    "3 waits",
+    "the minimum number of waits within 5 s that show a timeout if all of them are about as long (4 % and 10 ms); people do not "
+    "type in such a rhythm",
+)
+TYPED = Threshold("300 ms", "the minimum length of such waits, because programs that type for tests wait for less")
 MOVED = Threshold(
     "500 ms",
     "the maximum time (plus two round trips) within which a browser requests the next page and cancels the previous page's "
@@ -384,16 +390,29 @@ def _is_not_awaited(close: Close, clients: Clients) -> bool:
 def _replacing_request(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
     """Return the request that replaced `own`: the same path with another query; None if there is none.
 
-    After a wait as long as a common timeout, the result is None: the client then repeats its request, perhaps with another query
-    (a time stamp, a new signature).
+    After a wait as long as a common timeout, or as the client's other waits, the result is None: the client then repeats its
+    request, perhaps with another query (a time stamp, a new signature), or asks for the next thing on its list.
     """
-    if row["timeout"] is not None or own.method not in ("GET", "HEAD"):
+    if row["timeout"] is not None or own.method not in ("GET", "HEAD") or _is_own_timeout(row, clients):
         return None
     until = row["ended_at"] + REPLACED.value + 2 * row["round_trip"]
     since = max(row["ended_at"] - REPLACED.value, own.start + 1)
     others = (other for other in clients.other_requests(own, since, until) if other.target != own.target)
     place = (own.method, own.host, own.path)
     return next((other for other in others if (other.method, other.host, other.path) == place), None)
+
+
+def _is_own_timeout(row: Mapping[str, Any], clients: Clients) -> bool:
+    """Return whether all waits that the client ended within WINDOW of this one were about as long as this one."""
+    near = clients.closes(row["connection"], row["ended_at"] - WINDOW, row["ended_at"] + WINDOW)
+    server = next((close.server for close in near if close.connection == row["connection"]), None)
+    waits = [
+        close.waited
+        for close in near
+        if close.waited is not None and close.server == server and clients.may_be_same(row["connection"], close.connection)
+    ]
+    alike = bool(waits) and max(waits) - min(waits) <= row["waited"] // 25 + 10 * MILLISECOND
+    return alike and len(waits) >= OWN_TIMER.value and row["waited"] >= TYPED.value
 
 
 def _answered_copy(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
