@@ -187,7 +187,7 @@ _TIMEOUTS = (
         "gateway",
         "^$",
         "This client is a gateway. nginx: proxy_read_timeout (60 s by default); haproxy: timeout server; Apache httpd: "
-        "ProxyTimeout.",
+        "ProxyTimeout; Varnish: first_byte_timeout and between_bytes_timeout; Squid: read_timeout.",
     ),
     Advice("gateway", "^httpd$", "This client is a gateway (Apache httpd): ProxyTimeout."),
 )

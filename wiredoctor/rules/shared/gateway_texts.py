@@ -33,7 +33,7 @@ BODY_LIMITS = (
 )
 """Names of gateways' timeouts that expire if a response pauses after its head."""
 SETTINGS = {
-    "nginx": "nginx: proxy_read_timeout, 60 s by default",
+    "nginx": "nginx: proxy_read_timeout (fastcgi_read_timeout for FastCGI), 60 s by default",
     "haproxy": "haproxy: timeout server",
     "httpd": "httpd: ProxyTimeout, or timeout of ProxyPass",
     "Caddy": "Caddy: response_header_timeout",

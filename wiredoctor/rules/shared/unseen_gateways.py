@@ -36,7 +36,10 @@ _CLOUDFLARE = {
 _COMMAND = (
     "tcpdump -i any -s 0 -w both.pcap 'tcp port 80 or tcp port 8001', with its own port and the ports of the servers behind it."
 )
-_RECORD = f"Capture both sides on the gateway: {_COMMAND} Until then, check the gateway's log at that second."
+_RECORD = (
+    f"Capture both sides on the gateway: {_COMMAND} Until then, or if the gateway reaches that server over a Unix socket, check "
+    "the gateway's log for that second."
+)
 _READ_LOG = (
     "Check the gateway's log at that second: the gateway may have opened the connection without a request, and failed before "
     f"it sent one. If another program opened it (a health check), capture both sides on the gateway: {_COMMAND}"
