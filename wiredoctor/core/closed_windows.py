@@ -50,6 +50,7 @@ def change_window(
             window.closed_time = packet.time
             window.closed_window = 0 if packet.window == 0 else segment.window
         window.announced_frame, window.announced_time = packet.frame, packet.time
+        window.unanswered = 0
         return window
     if window is None or not window.is_closed:
         return window
@@ -84,6 +85,7 @@ def count_probe(window: ClosedWindow | None, packet: Packet) -> None:
     if window is None or not window.is_closed:
         return
     window.probes += 1
+    window.unanswered += 1
     if window.probes == 1:
         window.probe_frame = packet.frame
         window.probe_time = packet.time

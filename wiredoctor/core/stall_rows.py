@@ -44,7 +44,8 @@ CLOSURES: Final = (
         "closed_frame",
         "closed_time",
     ),
-    *("closed_window", "window_probes", "window_probe_frame", "window_probe_time", "opened_frame", "opened_time"),
+    *("closed_window", "window_probes", "unanswered_probes", "window_probe_frame", "window_probe_time", "opened_frame"),
+    "opened_time",
 )
 RUNS: Final = (
     *("connection", "direction", "role", "exchange", "frame", "time", "length", "handshake", "mss", "message"),
@@ -140,6 +141,7 @@ class StallRows:
                 closure.closed_time,
                 closure.closed_window,
                 closure.probes,
+                closure.unanswered,
                 closure.probe_frame,
                 closure.probe_time,
                 closure.opened_frame,

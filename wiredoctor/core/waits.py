@@ -199,6 +199,8 @@ class ClosedWindow:
         self.probes: i64 = 0
         self.probe_frame: i64 = NEVER
         self.probe_time: i64 = NEVER
+        self.unanswered: i64 = 0
+        """The number of probes since the newest announcement of the closed window."""
         self.opened_frame: i64 = NEVER
         """The frame number of the packet that opened the window; NEVER while it is closed, or after the sender has continued."""
         self.opened_time: i64 = NEVER

@@ -246,6 +246,7 @@ CLOSURES = Table(
         _n("closed_time", I64, "ns", "time of `closed_frame`"),
         _n("closed_window", I64, "bytes", "window announced by `closed_frame`"),
         _c("window_probes", I32, "", "number of probes of the sender while the window was closed"),
+        _c("unanswered_probes", I32, "", "number of these probes after the receiver's last packet before `opened_frame`"),
         _n("window_probe_frame", I64, "", "first of the probes that `window_probes` counts"),
         _n("window_probe_time", I64, "ns", "time of `window_probe_frame`"),
         _n("opened_frame", I64, "", "the receiver's packet that opened the window"),

@@ -174,6 +174,11 @@ DOWNLOAD_PAUSE = Threshold(
     "the maximum pause of a program that downloads, for severity note; a longer pause is unusual, even with a low rate limit",
 )
 BRIEF_SHARE = Threshold("25 %", "the maximum share of a response's duration that its pauses take together, for severity note")
+UNANSWERED = Threshold(
+    "3 probes",
+    "the minimum number of unanswered probes before a window update that show lost ACKs; Linux ignores a probe less than 500 ms "
+    "after the previous one, and the update may answer the last one",
+)
 TIMERS = Threshold(
     "2 waits",
     "the minimum number of consecutive waits for the override timer; a single segment may have been delayed on the "
@@ -207,8 +212,16 @@ def find(closures: pl.LazyFrame, window_stalls: pl.LazyFrame) -> pl.LazyFrame:
 def _closures(closures: pl.LazyFrame) -> pl.LazyFrame:
     since = pl.when(_at_once()).then("closed_time").otherwise("window_probe_time")
     wait, closed = c("opened_time") - since, c("opened_time") - c("closed_time")
+    lost = c("unanswered_probes") >= UNANSWERED.value
+    unheard = pl.format(
+        " later. But a host answers window probes, and the last {} got no answer before that: packets were lost, so the window "
+        "may have been open earlier",
+        "unanswered_probes",
+    )
     return closures.filter(_had_data() & (wait >= min(PACE_WAIT.value, MIN_WAIT.value))).select(
-        *candidate(None, _confidence(), "closed_frame", since, "opened_time", delay=wait),
+        *candidate(
+            None, pl.when(lost).then(pl.lit("low")).otherwise(_confidence()), "closed_frame", since, "opened_time", delay=wait
+        ),
         _RECEIVER,
         c("frame").alias("last_frame"),
         wait.cast(DURATION).alias("wait"),
@@ -218,7 +231,12 @@ def _closures(closures: pl.LazyFrame) -> pl.LazyFrame:
         wait.alias("held_up"),
         *_pace_columns(c("opened_time"), c("offset"), pl.lit(value=True)),
         *_text_columns(
-            *("did not read fast enough", "closed window", " and opened it", " later: " + _READS_NOT, "had data to send for", "")
+            pl.when(lost)
+            .then(pl.lit("did not read, or its window updates were lost"))
+            .otherwise(pl.lit("did not read fast enough")),
+            *("closed window", " and opened it"),
+            pl.when(lost).then(unheard).otherwise(pl.lit(" later: " + _READS_NOT)),
+            *("had data to send for", ""),
         ),
         _counted_text().alias("shown"),
         *(pl.lit(None, pl.Int64).alias(name) for name in ("unscaled_window", "unscaled_flight")),
