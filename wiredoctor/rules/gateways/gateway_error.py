@@ -31,8 +31,8 @@ How it is proved
 
     Kind timed-out: before the server responded or closed, the gateway closed its connection to the server or answered its client.
     If the client had not sent its complete request by then, the finding says so, because the server was still waiting for it. If
-    the server's response did not arrive, the finding says that, too: the gateway acknowledged no byte of that response, and both
-    sides retransmitted data.
+    the server's response did not arrive, the finding says that, too: the gateway acknowledged no byte of that response. Both
+    sides also retransmitted data, or only later bytes of the response were captured.
 
     Kind unsent: as timed-out, but the server had closed its receive window, and it had not acknowledged the complete request when
     the gateway gave up. If the window was still closed then (zero-window-stall), the server did not read; otherwise it read too
@@ -597,7 +597,9 @@ def _periods(wait: int, period: int) -> int:
 
 def _confidence(front: Exchange, failure: Failure) -> str:
     seen = [front, *(one for one in failure.tries if isinstance(one, Exchange)), *failure.through]
-    if any(one.values[name] for one in seen for name in ("gap_before", "request_has_gap", "response_has_gap")):
+    gaps = ("gap_before", "request_has_gap", "response_has_gap")
+    # a gap that was never acknowledged is part of the failure
+    if any(one.values[name] for one in seen for name in gaps if not one.headless):
         return "low"
     inferred = failure.kind == "not-passed-on" or not failure.whole or not all(one.values["handshake"] for one in seen)
     # a server also sends 503 or closes on purpose, and another program on the same host may have tried to connect meanwhile

@@ -70,7 +70,8 @@ COLUMNS = (
     *("response_framing", "response_head_bytes", "response_body_bytes", "response_content_type"),
     *("response_offset", "response_end_offset", "last_on_connection"),
     *("previous_end_offset", "response_endless"),
-    *("client_close_frame", "client_close_time", "client_close_rst", "server_close_frame", "server_close_time"),
+    *("client_close_frame", "client_close_time", "client_close_ack", "client_close_rst"),
+    *("server_close_frame", "server_close_time", "last_payload_frame"),
     *("server_close_rst", "server_close_ack", "server_close_offset", "gap_before", "request_has_gap", "response_has_gap"),
     *("client_close_origin", "server_close_origin", "handshake"),
 )
@@ -111,10 +112,17 @@ class Exchange:
         self.dropped = LATE if v["server_close_time"] is None else v["server_close_time"]
         self.server_first = (self.dropped, v["server_close_frame"] or 0) < (self.left, v["client_close_frame"] or 0)
         before = max(v["request_ack"] or 0, v["previous_end_offset"] or 0)
-        # the server sent bytes after everything that was parsed, and they are not a response
-        self.garbage = (
+        # the server sent bytes after everything that was parsed
+        self.unparsed = (
             not final and max(v["server_close_offset"] or 0, (v["server_bytes"] or 0) if v["handshake"] else 0) > before
         )
+        unread = v["client_close_ack"] is not None and v["client_close_ack"] <= before
+        # a client that read something else than a response
+        self.garbage = self.unparsed and not v["gap_before"] and not unread
+        # the beginning of the response never arrived, although later bytes came (the newest payload before the close is
+        # unacknowledged, and it is not the request)
+        in_time = v["last_payload_frame"] is None and not v["client_unacknowledged"]
+        self.headless = self.unparsed and bool(v["gap_before"]) and unread and in_time
         self.answered = self.began if self.began < LATE else min(self.left, self.dropped)
         self.asked = v["request_end"] if v["request_end"] is not None else v["request_start"]
 
@@ -328,7 +336,7 @@ def last_of(tries: Sequence[Try]) -> Try | None:
 
 
 def _gone(one: Exchange) -> bool:
-    return not one.begun and not one.garbage and one.server_first
+    return not one.begun and not one.unparsed and one.server_first
 
 
 def kind_of(front: Exchange, tries: Sequence[Try]) -> str | None:
@@ -339,7 +347,7 @@ def kind_of(front: Exchange, tries: Sequence[Try]) -> str | None:
     last = last_of(tries)
     if front.begun and not front.is_error:
         return _truncation_kind(front, last)
-    if front.garbage:
+    if front.unparsed:
         return None
     if not front.begun:
         if not front.server_first and not _failed_before(last, front.left):
@@ -445,6 +453,8 @@ def _of_exchange(front: Exchange, last: Exchange) -> str | None:
         return "rejected-response" if front.begun else "truncated"
     if last.garbage:
         return "rejected-response"
+    if last.unparsed and last.values["gap_before"]:
+        return "timed-out" if last.headless else None
     if last.server_first and last.dropped <= until:
         return "closed"
     # a client that paused in its request held up the gateway, unless the gateway did not read
@@ -455,8 +465,10 @@ def _of_exchange(front: Exchange, last: Exchange) -> str | None:
 def is_lost(front: Exchange, last: Try | None) -> bool:
     """Return whether the gateway waited for a response that the server behind it had sent, but that never arrived.
 
-    See `never_arrived`.
+    See `never_arrived`. The same is true if only the beginning of the response did not arrive.
     """
+    if isinstance(last, Exchange) and last.headless:
+        return True
     if not isinstance(last, Exchange) or min(front.answered, last.left) - last.began <= WHILE_READING:
         return False
     return never_arrived(last.values)

@@ -120,7 +120,8 @@ def message_reason(
     if is_starved(front, failure):
         return f"the client had sent only part of its request, so {behind} could not answer it, and {gave_up}"
     if kind == "timed-out" and is_lost(front, last):
-        return f"the response of {behind} did not arrive (it was never acknowledged), and {gave_up} after {waited}"
+        missing = "beginning of the response" if last.headless else "response"
+        return f"the {missing} of {behind} did not arrive (it was never acknowledged), and {gave_up} after {waited}"
     if kind == "timed-out":
         part = "had sent only part of the response head" if last.begun and not _is_late(last) else "had not answered"
         return f"{behind} {part} after {waited}, and {gave_up}"
