@@ -84,6 +84,17 @@ def test_a_response_that_does_not_arrive_is_neither_late_nor_time_of_the_gateway
     assert not findings(text, select=["slow-response"])
 
 
+def test_a_response_of_which_a_part_does_not_arrive_is_a_loss_on_the_path() -> None:
+    told = of("truncated, because a segment of the response behind never arrives, although")
+    assert told.title == "The gateway broke off its 200: part of the response of the server behind it did not arrive"
+    assert "did not arrive (it was never acknowledged), and the gateway gave up." in told.message
+    assert told.remedy.startswith("Find out what drops the packets")
+    timed_out = of("never arrives, and the gateway had forwarded nothing")
+    assert timed_out.title == "The gateway answered 504: part of the response of the server behind it did not arrive"
+    headless = of("because the first segment of the response never arrives, as")
+    assert ": the beginning of the response of the server behind it (10.0.0.3:8001) did not arrive" in headless.message
+
+
 def test_a_gateway_that_gave_up_a_stalled_response_is_told_from_a_server_that_broke_off() -> None:
     stalled = of("because the server stalled in its response")
     assert stalled.title == "The gateway broke off its 200: the response of the server behind it stopped in the middle"

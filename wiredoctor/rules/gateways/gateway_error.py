@@ -43,8 +43,10 @@ How it is proved
     it. If the head of the response has 4 KiB or more, any failure within that time counts, except 504.
 
     Kind truncated: the server's response broke off, or the gateway stopped waiting for it. The gateway's response broke off, too,
-    or never began. Kind client-stalled: as truncated, but the gateway gave up while its client's receive window had been closed
-    for 1 s or longer, and the gateway had closed its receive window towards the server, too.
+    or never began. If part of the server's response did not arrive, the finding says so: the gateway waited for 1 s or longer,
+    and still had not acknowledged all captured bytes when it closed. Kind client-stalled: as truncated, but the gateway gave up
+    while its client's receive window had been closed for 1 s or longer, and the gateway had closed its receive window towards
+    the server, too.
 
     Kind stream-timed-out, a warning: the gateway closed both sides of an event stream or another endless response before the
     client or the server did, a whole number of seconds (and at most 20 ms more) after the last data from the server.
@@ -513,7 +515,8 @@ def _candidate(
     raised = f"raise the timeout of the gateway, which was {duration_text(waited)} here ({SETTINGS.get(software, USUAL_LIMITS)})."
     lost_response = failure.kind == "timed-out" and is_lost(front, last)
     in_time = _FIND_LOSS if lost_response else f"{_FEED if starved else _SOONER}{raised}"
-    late = _STARVED if starved else _LOST if lost_response else _LATE
+    part = "part of " if isinstance(last, Exchange) and last.holed else ""
+    late = _STARVED if starved else f"{part}{_LOST}" if lost_response else _LATE
     if failure.kind == "unsent":
         late, in_time = _TOO_SLOWLY, _READ_FASTER
     return {
@@ -562,6 +565,8 @@ def _look(front: Exchange, failure: Failure) -> str:
         return _LONG if may_be_too_long(last) else ""
     if not isinstance(last, Exchange) or last.server_first:
         return _LOOK_BEHIND
+    if last.holed:
+        return _FIND_LOSS
     if (stalled := time_stalled(front, failure)) is None:
         return _LOOK_AT_GATEWAY
     return (
@@ -599,7 +604,7 @@ def _confidence(front: Exchange, failure: Failure) -> str:
     seen = [front, *(one for one in failure.tries if isinstance(one, Exchange)), *failure.through]
     gaps = ("gap_before", "request_has_gap", "response_has_gap")
     # a gap that was never acknowledged is part of the failure
-    if any(one.values[name] for one in seen for name in gaps if not one.headless):
+    if any(one.values[name] for one in seen for name in gaps if not (one.headless or one.holed)):
         return "low"
     inferred = failure.kind == "not-passed-on" or not failure.whole or not all(one.values["handshake"] for one in seen)
     # a server also sends 503 or closes on purpose, and another program on the same host may have tried to connect meanwhile

@@ -80,7 +80,7 @@ COLUMNS = (
 OF_CONNECTION = (
     *("client", "server", "syns", "syn_frame", "syn_time", "last_syn_frame", "last_syn_time", "first_answer_time"),
     *("refused_frame", "refused_time", "syn_error_frame", "syn_error_time", "history", "client_unacknowledged", "server_bytes"),
-    "server_unacknowledged",
+    *("server_unacknowledged", "server_unseen_bytes"),
 )
 """The columns of tables.CONNECTIONS that are read for the connections of a gateway."""
 
@@ -92,6 +92,7 @@ class Exchange:
     `began`: the start of the final response.
     `left`: the client's close. `dropped`: the server's close.
     `answered`: `began`, or the first close if there is no response.
+    `headless`: the beginning of the response never arrived at its client. `holed`: a later part never arrived.
     """
 
     def __init__(self, values: Mapping[str, Any], prefix: str = "") -> None:
@@ -103,14 +104,13 @@ class Exchange:
         final = bool(v["has_response"]) and (v["response_status"] is None or v["response_status"] >= 200 or v["upgraded"])
         self.began = v["response_start"] if final and v["response_start"] is not None else LATE
         self.status: int | None = v["response_status"] if final else None
-        self.whole = final and v["response_end_reason"] == "complete"
-        # after a gap, or bytes that the snap length cut off
-        self.end_is_unknown = final and v["response_end_reason"] == "hole"
-        self.invalid = final and v["response_end_reason"] == "error"
-        self.has_head = final and (self.whole or self.invalid or v["response_framing"] != "none")
         self.left = LATE if v["client_close_time"] is None else v["client_close_time"]
-        self.dropped = LATE if v["server_close_time"] is None else v["server_close_time"]
-        self.server_first = (self.dropped, v["server_close_frame"] or 0) < (self.left, v["client_close_frame"] or 0)
+        self.holed = final and _has_hole(v)
+        self.whole = final and v["response_end_reason"] == "complete" and not self.holed
+        # after a gap, or bytes that the snap length cut off
+        self.end_is_unknown = final and v["response_end_reason"] == "hole" and not self.holed
+        self.invalid = final and v["response_end_reason"] == "error" and not self.holed
+        self.has_head = final and (self.whole or self.invalid or v["response_framing"] != "none")
         before = max(v["request_ack"] or 0, v["previous_end_offset"] or 0)
         # the server sent bytes after everything that was parsed
         self.unparsed = (
@@ -122,7 +122,12 @@ class Exchange:
         # the beginning of the response never arrived, although later bytes came (the newest payload before the close is
         # unacknowledged, and it is not the request)
         in_time = v["last_payload_frame"] is None and not v["client_unacknowledged"]
+        unread |= v["client_close_time"] is None and _closed_too_late(v)
         self.headless = self.unparsed and bool(v["gap_before"]) and unread and in_time
+        # a FIN after missing bytes did not arrive either
+        missed = self.headless or self.holed
+        self.dropped = LATE if missed or v["server_close_time"] is None else v["server_close_time"]
+        self.server_first = (self.dropped, v["server_close_frame"] or 0) < (self.left, v["client_close_frame"] or 0)
         self.answered = self.began if self.began < LATE else min(self.left, self.dropped)
         self.asked = v["request_end"] if v["request_end"] is not None else v["request_start"]
 
@@ -182,6 +187,35 @@ class Exchange:
             return False
         answered = v["first_answer_time"]
         return v["previous_end"] is not None or (answered is not None and self.dropped - answered >= SECOND)
+
+
+def _has_hole(values: Mapping[str, Any]) -> bool:
+    """Return whether the client gave up a response of which a part never arrived.
+
+    When the client closed, nothing more had come for STALLED, and it still had not acknowledged everything that was captured.
+    This proves nothing if its receive window was full, or if a device on the path sent that close.
+    """
+    end, taken, left = values["response_end_offset"], values["client_close_ack"], values["client_close_time"]
+    if not values["last_on_connection"] or "W" in (values["history"] or ""):
+        return False
+    if left is None:
+        return values["response_has_gap"] and _closed_too_late(values)
+    return (
+        end is not None
+        and taken is not None
+        and max(values["response_offset"], values["request_ack"] or 0) <= taken < end
+        and left - max(values["response_end"], values["response_start"]) >= STALLED
+        and values["client_close_origin"] != "between"
+    )
+
+
+def _closed_too_late(values: Mapping[str, Any]) -> bool:
+    """Return whether the client closed long after a FIN of the server that it never acknowledged, because bytes were missing.
+
+    A row of `closes` that is written some time after the server's FIN has no later close.
+    """
+    closed = values["server_close_rst"] == 0 and bool({*"FR"} & {*(values["history"] or "")})
+    return closed and values["server_unacknowledged"] > 0 and not values["server_unseen_bytes"]
 
 
 class Attempt:
@@ -392,14 +426,14 @@ def _truncation_kind(front: Exchange, last: Try | None) -> str | None:
         return None
     if front.end_is_unknown or last.end_is_unknown:
         return None
-    stream = front.values["response_content_type"] in ENDLESS or front.values["response_endless"]
+    stream = (front.values["response_content_type"] in ENDLESS or front.values["response_endless"]) and not last.holed
     if last.whole or last.invalid or last.status != front.status:
         return None
     if stream:
         return "stream-timed-out" if front.server_first and _is_read_timeout(front, last) else None
     broke = min(last.dropped, last.left)
     ended = min(front.dropped, front.left)
-    if LATE in (broke, ended) or (not front.server_first and broke > front.left - SLACK):
+    if ended == LATE or (broke == LATE and not last.holed) or (not front.server_first and broke > front.left - SLACK):
         return None
     return "truncated"
 
@@ -440,6 +474,8 @@ def _of_exchange(front: Exchange, last: Exchange) -> str | None:
     if last.begun and last.began <= until:
         if front.status is not None and last.status == front.status:
             return None
+        if last.holed:
+            return "timed-out"
         if not last.has_head:
             if last.end_is_unknown:
                 return None
@@ -465,9 +501,9 @@ def _of_exchange(front: Exchange, last: Exchange) -> str | None:
 def is_lost(front: Exchange, last: Try | None) -> bool:
     """Return whether the gateway waited for a response that the server behind it had sent, but that never arrived.
 
-    See `never_arrived`. The same is true if only the beginning of the response did not arrive.
+    See `never_arrived`. The same is true if only a part of the response did not arrive.
     """
-    if isinstance(last, Exchange) and last.headless:
+    if isinstance(last, Exchange) and (last.headless or last.holed):
         return True
     if not isinstance(last, Exchange) or min(front.answered, last.left) - last.began <= WHILE_READING:
         return False

@@ -120,8 +120,8 @@ def message_reason(
     if is_starved(front, failure):
         return f"the client had sent only part of its request, so {behind} could not answer it, and {gave_up}"
     if kind == "timed-out" and is_lost(front, last):
-        missing = "beginning of the response" if last.headless else "response"
-        return f"the {missing} of {behind} did not arrive (it was never acknowledged), and {gave_up} after {waited}"
+        missing = "the beginning of the" if last.headless else "part of the" if last.holed else "the"
+        return f"{missing} response of {behind} did not arrive (it was never acknowledged), and {gave_up} after {waited}"
     if kind == "timed-out":
         part = "had sent only part of the response head" if last.begun and not _is_late(last) else "had not answered"
         return f"{behind} {part} after {waited}, and {gave_up}"
@@ -137,6 +137,9 @@ def message_reason(
         rest = f", and {who} did not end its own response in the {duration_text(hung)} after that" if hung >= SECOND else ""
         return f"{behind} broke off its response ({_close(last, 'server')}){rest}"
     stalled = time_stalled(front, failure)
+    if last.holed:
+        after = "" if stalled is None else f" after {duration_text(stalled)} without more"
+        return f"part of the response of {behind} did not arrive (it was never acknowledged), and {gave_up}{after}"
     nothing = "" if stalled is None else f", and then nothing for {duration_text(stalled)}"
     return f"only part of the response of {behind} had come{nothing}, and {gave_up}"
 
@@ -200,6 +203,8 @@ def broken_text(front: Exchange, failure: Failure) -> str:
         return "a device on the path broke off the response of the server behind it"
     if not isinstance(last, Exchange) or last.server_first:
         return "the response of the server behind it broke off"
+    if last.holed:
+        return "part of the response of the server behind it did not arrive"
     if time_stalled(front, failure) is not None:
         return "the response of the server behind it stopped in the middle"
     return "it gave up the response of the server behind it"
