@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from wiredoctor.testing import POINTS, check
+from wiredoctor.testing import POINTS, check, findings
 
 EXCHANGE = r"""
   0.000  >  S    win 64240 mss 1460
@@ -107,6 +107,31 @@ def test_commands_are_processes_that_close_their_connection(agent: str, end: str
     check(
         "\n".join(["speaks: it", *used_once(12, 0.015, agent, end=end)]) + f"\n  => no-connection-reuse, side client, {found}", at
     )
+
+
+def forwarded(count: int) -> str:
+    """A gateway passes on the User-Agent of a curl command, and opens a connection for each of its requests."""
+    front = ["connection 99, start 0, client 10.0.0.9:50000, server 10.0.0.1:8000", *EXCHANGE.strip("\n").splitlines()[:3]]
+    behind: list[str] = []
+    for n in range(count):
+        head = rf"GET /{n} HTTP/1.1\r\nHost: a\r\nUser-Agent: curl/8.5.0\r\n\r\n"
+        front += [
+            f'  {0.1 * n + 0.020:.3f}  >  P.   "{head}"',
+            rf'  {0.1 * n + 0.050:.3f}  <  P.   "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"',
+        ]
+        opened = f"connection {n}, start {0.1 * n + 0.021:g}, client 10.0.0.1:{41000 + n}, server 10.0.0.2:80"
+        behind.append(opened + EXCHANGE.replace(r"GET /a HTTP/1.1\r\nHost: a\r\n\r\n", head) + CLOSE)
+    return "\n".join(["speaks: it", *front, *behind])
+
+
+@pytest.mark.parametrize(("count", "severity"), [(6, "note"), (12, "warning")])
+def test_a_gateway_is_no_command_although_it_passes_on_a_user_agent(count: int, severity: str) -> None:
+    text = forwarded(count)
+    check(f"{text}\n  => no-connection-reuse, side client, severity {severity}, confidence high", at="client")
+    [found] = findings(text, at="client")
+    assert "program that people and scripts run" not in found.message
+    assert found.message.endswith("The client is a gateway, which forwards the requests of its own clients.")
+    assert "nginx: keepalive in the upstream block" in found.remedy
 
 
 @pytest.mark.parametrize("at", POINTS)

@@ -24,7 +24,8 @@ How it is proved
     more passed between an exchange and the next connection, the confidence is medium. With fewer than ten such exchanges, the
     severity is note. A client may be a program that is run as a command (curl, Wget, dnf and the like, by User-Agent). If such a
     client closed three quarters of its connections before it opened the next one, the confidence is medium and the severity is
-    note, whatever the number of exchanges: such a program reuses connections within a run.
+    note, whatever the number of exchanges: such a program reuses connections within a run. A client that forwards the requests of
+    its own clients is a gateway, whatever User-Agent it passes on; with fewer than ten exchanges, the severity is note.
 
 What it is not
     Browsers and pools open connections side by side. If the server closes after each response, keep-alive-disabled or
@@ -77,6 +78,19 @@ _COMMANDS = (
     "The client is a program that people and scripts run as a command: each run is a process that needs its own connection."
 )
 
+_GATEWAY = "The client is a gateway, which forwards the requests of its own clients."
+
+_REUSE = (
+    "one session, agent or client object for all requests instead of one for each, with a large enough pool. Have it read every "
+    "response to its end before it continues."
+)
+
+_KEEP_POOL = (
+    "a gateway needs a pool for the servers behind it. nginx: keepalive in the upstream block, proxy_http_version 1.1 and "
+    'proxy_set_header Connection "" (the defaults in releases of 2026); haproxy: http-reuse; httpd: no disablereuse. '
+    "A TCP relay cannot have one: there, have the clients of the relay reuse their connections."
+)
+
 RULE = Rule(
     symptom="a handshake before every request; a client that runs out of ports",
     severity={None: "warning", "asked": "note", "cheap": "note"},
@@ -94,8 +108,7 @@ RULE = Rule(
         "{delay}, a negligible part of the time.",
     },
     remedy={
-        None: "Have the client reuse its connections: one session, agent or client object for all requests instead of one for "
-        "each, with a large enough pool. Have it read every response to its end before it continues.",
+        None: "Have the client reuse its connections: {how}",
         "asked": "Have the client leave Connection: close out of its requests, and keep a pool. If the client is a reverse "
         'proxy: nginx closes upstream connections unless it has proxy_http_version 1.1, proxy_set_header Connection "" and a '
         "keepalive in the upstream block (the defaults in releases of 2026).",
@@ -192,9 +205,10 @@ def screen() -> pl.Expr:
     return alone.sum() >= ENOUGH.value
 
 
-def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+def find(closes: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each connection, with the times (ns) at which its use began (`opened`) and ended (`over`).
 
+    `behind`: whether a gateway opened the connection to forward a request.
     `received`: the earliest time (ns) at which a SYN that the client sent after the response can pass the capture point.
     `trip`: the usual time (ns) from the response to such a SYN at the capture point.
 
@@ -221,6 +235,7 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
         "final_at",
     )
     rtt = round_trip()
+    behind = tries.select("connection", pl.lit(value=True).alias("behind")).unique()
     known = connections.select(
         *("connection", "exchanges", "end"),
         # estimates when the client closed: the estimate is too late only if the second FIN came long after the first
@@ -232,9 +247,12 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
         time_to_receive(100).alias("trip"),
         time_to_receive(RECEIVED.value).alias("to_client"),
     )
-    return last.join(known, on="connection").select(
+    both = last.join(known, on="connection").join(behind, on="connection", how="left")
+    return both.select(
         *("connection", "exchange", "frame", "opened", "keeps", "closed", "rtt", "trip", "client_host", "server", "doubtful"),
-        *("agent", "exchanges", "final_at"),
+        *("exchanges", "final_at"),
+        c("behind").fill_null(value=False),
+        pl.when(c("behind").is_null()).then("agent").alias("agent"),
         pl.coalesce("client_close_time", "ended").alias("left"),
         pl.when(c("exchanges") == 1).then("kind").alias("kind"),
         pl.coalesce("response_end", "end").alias("over"),
@@ -251,7 +269,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         "follows",
         "pause",
         "ended",
-        *(rows[name].gather(runs["row"]) for name in ("kind", "frame", "opened", "over", "rtt", "doubtful")),
+        *(rows[name].gather(runs["row"]) for name in ("kind", "frame", "opened", "over", "rtt", "doubtful", "behind")),
     )
     pause = c("pause").filter("follows").quantile(0.5, "higher")
     groups = counted.group_by("program", "kind").agg(
@@ -261,7 +279,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         c("frame").min().alias("first"),
         c("opened").min().alias("start"),
         c("over").max().alias("end"),
-        c("doubtful").any(),
+        c("doubtful", "behind").any(),
         (pause >= START.value).fill_null(value=False).alias("apart"),
         (100 * c("ended").filter("follows").mean() >= CLOSED.value).fill_null(value=True).alias("closes"),
         _cheap().alias("cheap"),
@@ -391,15 +409,23 @@ def _evidence() -> pl.Expr:
 def _candidate_columns(pairs: pl.DataFrame) -> pl.DataFrame:
     """Return a candidate for each row of `pairs`."""
     command = c("closes") & c("agent").cast(pl.String).str.contains(COMMANDS).fill_null(value=False)
-    separate = (c("apart") | command) & (c("kind") == "kept") & ~c("cheap")
+    separate = (c("apart") | command) & (c("kind") == "kept") & ~c("cheap") & ~c("behind")
+    few = (c("exchanges") < SEVERAL.value) & (c("kind") == "kept") & ~c("cheap")
     return pairs.select(
         pl.lit(None, pl.Int64).alias("connection"),
         pl.lit(None, pl.Int32).alias("exchange"),
         pl.when(c("kind") == "asked").then(pl.lit("asked")).when("cheap").then(pl.lit("cheap")).alias("kind"),
         pl.lit("client").alias("side"),
         grade("doubtful", separate).alias("confidence"),
-        pl.when(separate & (command | (c("exchanges") < SEVERAL.value))).then(pl.lit("note")).alias("severity"),
-        pl.when(separate & command).then(pl.lit(_COMMANDS)).when(separate).then(pl.lit(_PROCESSES)).alias("addition"),
+        pl.when((separate & command) | (few & (separate | c("behind")))).then(pl.lit("note")).alias("severity"),
+        pl.when("behind")
+        .then(pl.lit(_GATEWAY))
+        .when(separate & command)
+        .then(pl.lit(_COMMANDS))
+        .when(separate)
+        .then(pl.lit(_PROCESSES))
+        .alias("addition"),
+        pl.when("behind").then(pl.lit(_KEEP_POOL)).otherwise(pl.lit(_REUSE)).alias("how"),
         c("first").alias("frame"),
         "start",
         "end",
