@@ -89,6 +89,12 @@ PAGE = "The page {} was sent only when complete, after {} s: its files had to wa
         ("The user left {} s after the request, before it", [(2,), (3,)], "The user left before it"),
         ("closed after {} s, although it had announced 5 s", [(2,), (3,)], "closed, although it had announced 5 s"),
         ("After {} s idle the data was lost", [(7,), (9,)], "After up to 9 s idle the data was lost"),
+        ("It took {} s longer because {}", [(1, "it was lost"), (3, "it was late")], "It took up to 3 s longer"),
+        (
+            "It took {} s longer because {}",
+            [(1, "it was lost"), (3, "it was lost")],
+            "It took up to 3 s longer because it was lost",
+        ),
         ("another one after {}", [("2 s",), ("30 ms",)], "another one"),
         ("A WebSocket was closed after {} s idle", [(3,), (6,)], "A WebSocket was closed after up to 6 s idle"),
         ("The client gave up: a timeout of about {} s", [(3,), (2,)], "The client gave up"),

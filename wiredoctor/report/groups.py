@@ -23,10 +23,10 @@ _LASTED = Regex(rf"(?P<lead>^After| for| took| waited| complete, after| was clos
 
 _OMITTED = Regex(
     rf",? {_TIME} after (?:the|its) request(?:,(?= before))?| after {_TIME}(?=$|[;,])|: it takes {_TIME}, the others {_TIME}$"
-    rf"|: a timeout of about {_TIME}$| \((?:400|414|431)\)$"
+    rf"|: a timeout of about {_TIME}$| \((?:400|414|431)\)$|(?<= longer) because .+$"
 )
 """A pattern for the part of a title that differs between occurrences: the time of the end, a timeout, the times of a slow server
-and of the other servers, or the status that rejects a head.
+and of the other servers, the status that rejects a head, or the reason why connecting took longer.
 
 The title is complete without this part.
 """

@@ -195,6 +195,28 @@ def test_the_first_syn_had_arrived() -> None:
 
 
 @pytest.mark.parametrize(
+    ("first", "second", "changes", "late"),
+    [
+        (6, 20, {}, False),  # the first comes too early to answer the second SYN: the server repeated it by its timer
+        (-10, 20, {}, False),
+        (20, 50, {}, False),  # of a server that repeats it by its timer although it has answered the second SYN
+        (219, 300, {}, False),
+        (220, 300, {}, True),
+        (220, 300, {"data_rtt": None}, False),
+    ],
+)
+def test_two_syn_acks_shortly_after_each_other(first: int, second: int, changes: dict[str, Any], late: bool) -> None:
+    """The round trip takes 20 ms. Times are in ms since the second SYN."""
+    answers = {"first_answer_time": S + first * MS, "newest_answer_time": S + first * MS, "late_answer_time": S + second * MS}
+    [retry] = found("connect-retry", rows("connections", retried(**answers, late_answer_frame=5, **changes)))
+    assert retry["delay"] == S
+    assert retry["why"] == ("both SYNs or their answers were late" if late else "the answer to the SYN was lost or late")
+    assert ("Either an earlier SYN-ACK was lost" in retry["cause"]) is not late
+    assert "nothing was lost" not in retry["cause"]
+    assert "listen queue is not the cause" in retry["check"] or late
+
+
+@pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({}, "the first SYN or its answer was lost"),

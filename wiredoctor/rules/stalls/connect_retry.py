@@ -15,8 +15,10 @@ How it is proved
     a SYN-ACK, which the client acknowledged. If an earlier SYN-ACK was captured, that SYN-ACK was lost on the way to the
     client. If the SYN-ACK echoes the timestamp of the first SYN and not that of the repeated one (RFC 7323), the first SYN had
     arrived, and its answer was lost or late. If an ICMP error quotes an earlier SYN, a router could not deliver that SYN at
-    that time. If both SYNs were answered within 200 ms of each other, and only after the second was sent, nothing was lost: the
-    SYNs or the answers were late.
+    that time. If two SYN-ACKs came within 200 ms of each other, and no earlier one, the first SYN had reached the server. Either
+    an earlier SYN-ACK was lost, and the first of the two is the copy that the server sent when its own timer expired, or the
+    SYNs or the answers were late. Such a copy comes when the second SYN is sent, or a round trip later. If the first SYN-ACK
+    came at least 200 ms later than that, both SYNs or their answers were late.
 
     If there was only one SYN: the server sent its SYN-ACK again 200 ms or more after the first, although the client had
     acknowledged it. No side had sent data before, and the first data then came from the server.
@@ -76,7 +78,10 @@ _ANSWER_LOST = (
     "The server had received the SYN, so its listen queue is not the cause. Look for lost or delayed packets on the way from the "
     "server to the client: captures from both ends show where."
 )
-
+_LOST_OR_LATE = (
+    "The server had received the first SYN, so its listen queue is not the cause. Look for lost or delayed packets between "
+    "client and server: captures from both ends show where."
+)
 _ACK_LOST = (
     "Check first whether the server's listen queue is full: on Linux ss -ltn shows its length (Recv-Q above Send-Q: full), and "
     "nstat -az TcpExtListenOverflows counts dropped connections. If not, look for packets that are lost on the way from the "
@@ -104,13 +109,16 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
     by_syn, by_answer = c("answered_syn_time") - c("syn_time"), c("newest_answer_time") - c("first_answer_time")
     by_late_answer = c("late_answer_time") - c("first_answer_time")
     # the server's timer may have retransmitted the SYN-ACK just before the client retransmitted the SYN
-    by_client = pl.when(by_syn >= MIN_WAIT.value).then(by_syn).otherwise(by_answer)
-    delay = pl.when(_ack_lost()).then(by_late_answer).otherwise(by_client)
     again = c("second_syn_time") - c("syn_time")
+    by_client = pl.when(_answered_twice()).then(again).when(by_syn >= MIN_WAIT.value).then(by_syn).otherwise(by_answer)
+    delay = pl.when(_ack_lost()).then(by_late_answer).otherwise(by_client)
     # if the round trip is longer than the timer, the SYN is retransmitted before its answer can arrive
     impatient = (c("data_rtt") >= again).fill_null(value=False)
+    helped = c("helpful_time") - c("syn_time")
     several = c("first_answer_frame") != c("newest_answer_frame")
     answered = pl.when(c("answered_syn_frame") != c("syn_frame")).then("answered_syn_frame")
+    # the first of two SYN-ACKs may have been captured just before the second SYN
+    helpful = pl.when(_answered_twice()).then("last_syn_frame").otherwise(answered)
     late = (c("last_syn_time") - c("syn_time") >= MIN_WAIT.value) & ~impatient
     # an ACK of the server before any SYN-ACK, and the client's RST
     challenged = c("history").str.contains("^Sag?RT?h")
@@ -119,9 +127,10 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
         connections.filter(counts & c("connected") & (delay >= MIN_WAIT.value))
         .with_columns(
             pl.when(several | _ack_lost()).then("first_answer_frame").alias("earlier_frame"),
-            answered.alias("helpful_frame"),
+            helpful.alias("helpful_frame"),
+            pl.when(_answered_twice()).then("second_syn_time").otherwise("answered_syn_time").alias("helpful_time"),
             pl.when(~_ack_lost()).then("newest_answer_frame").alias("final_frame"),
-            pl.when(_ack_lost() | _both_answered()).then("late_answer_frame").alias("again_frame"),
+            pl.when(_ack_lost() | _answered_twice()).then("late_answer_frame").alias("again_frame"),
         )
         .select(
             *candidate(None, "high", "syn_frame", "syn_time", c("syn_time") + delay, delay=delay, of="connection"),
@@ -145,18 +154,18 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
                     "first_answer_time",
                     pl.when(_ack_lost())
                     .then(pl.lit("the first SYN-ACK"))
-                    .when(_both_answered())
-                    .then(pl.lit("the answer to one SYN"))
+                    .when(_answered_twice())
+                    .then(pl.lit("a SYN-ACK"))
                     .otherwise(pl.lit("a SYN-ACK that did not reach the client")),
                 ),
-                ("helpful_frame", "answered_syn_time", pl.format("the SYN again, {} after the first", duration(by_syn))),
+                ("helpful_frame", "helpful_time", pl.format("the SYN again, {} after the first", duration(helped))),
                 ("final_frame", "newest_answer_time", "the SYN-ACK that the client acknowledges"),
                 (
                     "again_frame",
                     "late_answer_time",
                     pl.when(_ack_lost())
                     .then(pl.format("the SYN-ACK again, {} after the first", duration(by_late_answer)))
-                    .otherwise(pl.lit("the answer to the other SYN")),
+                    .otherwise(pl.lit("another SYN-ACK")),
                 ),
             ),
         )
@@ -174,22 +183,34 @@ def _ack_lost() -> pl.Expr:
     return ((c("syns") == 1) & (wait >= MIN_WAIT.value) & speaks).fill_null(value=False)
 
 
-def _both_answered() -> pl.Expr:
-    """Return whether both SYNs were answered shortly after each other, but only after the second was sent: nothing was lost.
+def _answered_twice() -> pl.Expr:
+    """Return whether two SYN-ACKs came shortly after each other, the first about when the second SYN was sent, or later.
 
-    A server that sends its SYN-ACK again because its timer expired waits longer than MIN_WAIT.
+    The client had received neither of them when it sent its second SYN: they came at most one round trip before that SYN.
     """
     second = pl.when(c("first_answer_frame") != c("newest_answer_frame")).then("newest_answer_time").otherwise("late_answer_time")
     soon = second - c("first_answer_time") < MIN_WAIT.value
-    return ((c("syns") == 2) & soon & (c("first_answer_time") >= c("second_syn_time"))).fill_null(value=False)
+    crossed = c("first_answer_time") >= c("second_syn_time") - c("data_rtt").fill_null(0)
+    return ((c("syns") == 2) & soon & crossed).fill_null(value=False)
+
+
+def _both_late() -> pl.Expr:
+    """Return whether both SYN-ACKs came later than a server could have answered the second SYN, or have repeated its SYN-ACK.
+
+    A server that has received only the first SYN, and whose SYN-ACK was lost, sends it again by its own timer. This timer
+    expires at nearly the same time as that of the client.
+    """
+    late = c("first_answer_time") - c("second_syn_time") >= c("data_rtt") + MIN_WAIT.value
+    return (_answered_twice() & late).fill_null(value=False)
 
 
 def _answer_lost() -> pl.Expr:
     """Return whether the server had received the first SYN, so its answer was lost.
 
-    A SYN-ACK that the client did not acknowledge shows this, or a later SYN-ACK that echoes the timestamp of the first SYN.
+    A SYN-ACK that the client did not acknowledge shows this, or a later SYN-ACK that echoes the timestamp of the first SYN, or
+    two SYN-ACKs for two SYNs.
     """
-    received = pl.col("answer_echoes_first_syn") | pl.col("earlier_frame").is_not_null()
+    received = pl.col("answer_echoes_first_syn") | pl.col("earlier_frame").is_not_null() | _answered_twice()
     return received & pl.col("refused_frame").is_null() & pl.col("syn_error_frame").is_null()
 
 
@@ -213,8 +234,10 @@ def _check() -> pl.Expr:
     return (
         pl.when(_ack_lost())
         .then(pl.lit(_ACK_LOST))
-        .when(_both_answered())
+        .when(_both_late())
         .then(pl.lit(_LATE))
+        .when(_answered_twice())
+        .then(pl.lit(_LOST_OR_LATE))
         .when(_answer_lost())
         .then(pl.lit(_ANSWER_LOST))
         .when(_asked_less())
@@ -228,7 +251,7 @@ def _why() -> pl.Expr:
     return (
         pl.when(_ack_lost())
         .then(pl.lit("the client's ACK was lost or dropped"))
-        .when(_both_answered())
+        .when(_both_late())
         .then(pl.lit("both SYNs or their answers were late"))
         .when(_answer_lost())
         .then(lost)
@@ -243,6 +266,10 @@ def _cause() -> pl.Expr:
         "the first SYN had reached the server, as the SYN-ACK shows by echoing the timestamp of that SYN and not that of the "
         "retransmitted one. An earlier SYN-ACK was lost, or this one was late"
     )
+    twice = pl.lit(
+        "the server sent two SYN-ACKs within a short time, so it had also received the first SYN. Either an earlier SYN-ACK was "
+        "lost, and the first of the two was sent when the server's own timer expired, or the SYNs or the answers were late"
+    )
     refused = pl.format("an RST refused the first SYN (frame {})", "refused_frame")
     unheard = pl.lit(
         "the client's ACK was lost, or the server dropped it because its listen queue was full. The server speaks first, and "
@@ -255,8 +282,14 @@ def _cause() -> pl.Expr:
         .then(pl.format("{} answered a SYN with {} (frame {})", "syn_error_router", _icmp_text(), "syn_error_frame"))
         .when(_ack_lost())
         .then(unheard)
-        .when(_both_answered())
-        .then(pl.lit("the server answered both SYNs within a short time, so nothing was lost. The SYNs or the answers were late"))
+        .when(_both_late())
+        .then(
+            pl.lit(
+                "the server answered both SYNs within a short time, but long after the second. The SYNs or the answers were late"
+            )
+        )
+        .when(_answered_twice())
+        .then(twice)
         .when(pl.col("earlier_frame").is_not_null())
         .then(answered)
         .when(_answer_lost())
