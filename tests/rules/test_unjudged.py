@@ -42,6 +42,12 @@ LATER = f"""
 """Another connection, on which all is well: the capture ends with it."""
 
 
+STREAM = rf"""  0.011  >  P.  {GET}
+  0.022  <  P.  "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n8\r\ndata: 1\n\r\n"
+  0.023  >  .
+"""
+
+
 class Case(NamedTuple):
     """Packets, and what is listed of them: reason and exchange (None: of the connection)."""
 
@@ -140,6 +146,22 @@ LISTED = {
   0.0231 <  P.  body*500
   0.024  >  R   29:29(0)""",
         ("reset-doubted", 0),
+    ),
+    "an event stream whose next part reaches a host, or a firewall, which no longer knows the connection": case(
+        STREAM + r'''  5.022  <  P.  "8\r\ndata: 2\n\r\n"''' + "\n  5.023  >  R   ttl 63", ("reset-doubted", 0)
+    ),
+    "an event stream that a reset with another TTL ends": case(STREAM + "  1.000  >  R.  ttl 63", ("reset-doubted", 0)),
+    "an event stream that had ended at the server, or on the path, before its client left": case(
+        STREAM + "  9.000  >  F.\n  9.011  <  R   ttl 63", ("reset-doubted", 0)
+    ),
+    "an event stream whose client is reset, but goes on": case(
+        STREAM
+        + r'''  5.022  <  P.  "8\r\ndata: 2\n\r\n"'''
+        + "\n  5.023  >  R\n  9.000  >  F.  39:39(0) ack 104\n  9.011  <  R   104:104(0)",
+        ("reset-doubted", 0),
+    ),
+    "a WebSocket whose next message reaches a host, or a firewall, which no longer knows the connection": case(
+        WEBSOCKET + r'''  9.000  <  P.  "\x81\x02hi"''' + "\n  9.001  >  R   ttl 63", ("reset-doubted", 0)
     ),
     "a response that reaches a host which no longer knows the connection": case(
         f"  0.011  >  P.  {GET}\n  6.022  <  P.  {OK}\n  6.022  >  R", ("reset-doubted", 0)
@@ -473,17 +495,12 @@ NORMAL = {
         TUNNEL
         + "  0.024  >  P.  x*200\n  0.034  <  P.  y*300\n  0.035  >  P.  x*31\n  0.045  <  F.\n  0.046  >  F.\n  0.056  <  ."
     ),
-    "an event stream that its client leaves": case(
-        rf"""  0.011  >  P.  {GET}
-  0.022  <  P.  "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n8\r\ndata: 1\n\r\n"
-  0.023  >  .
-  1.000  >  R."""
+    "an event stream that its client leaves": case(STREAM + "  1.000  >  R."),
+    "an event stream that its client leaves, and the client resets what comes then": case(
+        STREAM + "  1.000  >  F.\n" + r'''  1.005  <  P.  "8\r\ndata: 2\n\r\n"''' + "\n  1.005  >  R"
     ),
-    "an event stream that goes on": case(
-        rf"""  0.011  >  P.  {GET}
-  0.022  <  P.  "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n8\r\ndata: 1\n\r\n"
-  0.023  >  ."""
-    ),
+    "an event stream that its client leaves, and the server resets": case(STREAM + "  1.000  >  F.\n  1.011  <  R."),
+    "an event stream that goes on": case(STREAM),
     "a WebSocket whose server says goodbye behind messages in the same segment": case(
         WEBSOCKET
         + r"""  1.000  <  P.  "\x81\x02hi\x81\x7e\x00\x80"+x*128+"\x88\x02\x03\xe8"

@@ -1,9 +1,10 @@
 """Polars expressions that determine why exchanges and connections did not end normally.
 
 Normal ends are: a reset after all responses; an idle connection at the end of the capture; an endless stream (event stream or
-tunnel) that the client leaves; and a tunnel, other than a WebSocket, that the server closes by a FIN. In protocols that cannot be
-read (TLS and others), it is also normal that a client closes or resets the connection after the server has sent data: the packets
-do not show whether the client was still waiting. A reset by the server is not normal there.
+tunnel) that the client leaves, unless it is doubtful that the client's host sent the RST; and a tunnel, other than a WebSocket,
+that the server closes by a FIN. In protocols that cannot be read (TLS and others), it is also normal that a client closes or
+resets the connection after the server has sent data: the packets do not show whether the client was still waiting. A reset by the
+server is not normal there.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import polars as pl
 
 from wiredoctor.findings import UNJUDGED
 from wiredoctor.rules.shared.connection_close import streams
+from wiredoctor.rules.shared.left_early import unknown_to_server
 from wiredoctor.tables import CLIENT, MILLISECOND, SECOND
 
 FIRST_REPETITION = SECOND
@@ -157,6 +159,7 @@ def exchange_facts() -> list[pl.Expr]:
         _is_left().alias("is_left"),
         _has_gap().alias("has_gap"),
         _may_be_lost().alias("may_be_lost"),
+        _is_doubted().alias("is_doubted"),
         _is_cut_websocket().alias("is_cut_websocket"),
         _is_unanswered_tunnel().alias("is_unanswered_tunnel"),
         _is_reset_tunnel().alias("is_reset_tunnel"),
@@ -252,13 +255,15 @@ def _reason(waited: pl.Expr) -> pl.Expr:
     ended = c("response_end_reason") == "complete"
     left = answered & c("is_left")
     cut_tunnel = c("is_cut_websocket") | c("is_unanswered_tunnel") | c("is_reset_tunnel")
+    # a tunnel or stream that perhaps ended before the client left it
+    doubted = (c("is_left") & c("is_doubted") & ~(streams() & ended)).fill_null(value=False)
     # data from the server after everything that was parsed
     had = pl.max_horizontal("request_ack", "previous_end_offset", pl.when(c("has_response")).then("response_end_offset"))
     unread = ~answered & (c("server_close_offset") > had).fill_null(value=False)
     return (
         pl.when(_rejects_unread_bytes())
         .then(pl.when(_waited_for_head()).then(pl.lit("head-awaited")).otherwise(pl.lit("request-not-http")))
-        .when(((answered & ended & asked) | (left & asked)) & ~c("may_be_lost") & ~cut_tunnel)
+        .when(((answered & ended & asked) | (left & asked)) & ~c("may_be_lost") & ~cut_tunnel & ~doubted)
         .then(None)
         .when(~c("both_directions"))
         .then(pl.lit("one-sided"))
@@ -284,7 +289,7 @@ def _reason(waited: pl.Expr) -> pl.Expr:
         .then(pl.lit("request-stopped"))
         .when(~asked)
         .then(pl.lit("request-unfinished"))
-        .when(_is_doubted(answered))
+        .when("is_doubted")
         .then(pl.lit("reset-doubted"))
         .when(answered & (closed | (c("response_end_reason") != "capture-end")))
         .then(pl.lit("cut-short"))
@@ -317,19 +322,18 @@ def _waited_for_head() -> pl.Expr:
     return ((c("response_status") == REQUEST_TIMEOUT) | late).fill_null(value=False)
 
 
-def _is_doubted(answered: pl.Expr) -> pl.Expr:
+def _is_doubted() -> pl.Expr:
     """Return an expression that is true if an RST ended the exchange, but the host in its source address may not have sent it.
 
-    One of three signs is enough. The server continues the response after an RST with its address. The client's first close is an
+    One of four signs is enough. The server continues the response after an RST with its address. The client's first close is an
     RST that does not fit the client's other packets. Or that close is an RST without the ACK flag: a host sends such an RST if it
-    does not know the connection, but not if a program closes it.
-
-    `answered`: an expression that is true if a final response has begun.
+    does not know the connection, but not if a program closes it. Or the server's address answers the client's FIN with such an
+    RST.
     """
     later = (c("response_end_offset") > c("server_close_offset")) & (c("response_end") > c("server_close_time"))
-    goes_on = answered & (c("server_close_rst") == 1) & later
+    goes_on = _is_answered() & (c("server_close_rst") == 1) & later
     unknown = (c("client_close_rst") == 1) & c("client_close_ack").is_null() & c("server_close_frame").is_null()
-    return (goes_on | unknown | _may_be_foreign_rst()).fill_null(value=False)
+    return (goes_on | unknown | _may_be_foreign_rst() | unknown_to_server()).fill_null(value=False)
 
 
 def abnormal_connection_columns(latest: int) -> list[pl.Expr]:

@@ -335,8 +335,8 @@ _MESSAGES: Mapping[str, str | Callable[[int, int], str]] = {
     "tunnel-unanswered": "the tunnel was closed, and no data from the server had come through it",
     "tunnel-reset": "the server reset the tunnel, and the packets do not show why",
     "reset-doubted": "reset, but perhaps not by the host in the source address: this host goes on sending, or the RST has no ACK "
-    "flag or does not fit the host's other packets (TTL, IP identification, time). This is one sign of a device on the path, and "
-    "foreign-reset needs two",
+    "flag (its sender does not know the connection) or does not fit the host's other packets (TTL, IP identification, time). "
+    "This is one sign of a device on the path, and foreign-reset needs two",
     "request-cut-short": "the request broke off when the connection was closed",
     "unreadable": "the server sent something that is not a readable response",
     "request-unreadable": "the end of the request cannot be determined",

@@ -172,11 +172,11 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
         (~asked_all & begun() & (c("response_start") > c("client_close_time")) & ~awaits_continue())
         .fill_null(value=False)
         .alias("sending"),
-        _unknown_to_server().alias("unknown"),
+        unknown_to_server().alias("unknown"),
     )
 
 
-def _unknown_to_server() -> pl.Expr:
+def unknown_to_server() -> pl.Expr:
     """Return whether the server answered the client's FIN like a segment of an unknown connection (RFC 9293 section 3.10.7.1)."""
     after = (c("client_close_rst") == 0) & (c("server_close_time") >= c("client_close_time"))
     bare = (c("server_close_rst") == 1) & c("server_close_ack").is_null()
