@@ -184,6 +184,10 @@ class Path:
         """True if the IP identification was 0 after it had been nonzero."""
         self.packets: i64 = 0
         """The number of packets of this side before its IP identification last jumped."""
+        self.routed: i64 = 0
+        """The number of packets of this side that were captured again, with another time to live (see copies.py)."""
+        self.has_second_rst: bool = False
+        """True if an RST of this side was captured again, at another place."""
         self.rest_end: i64 = NEVER
         """The time at which this side sent the first packet after the connection's last idle time."""
         self.rest: i64 = 0

@@ -20,6 +20,7 @@ from mypy_extensions import i64
 from wiredoctor import limits
 from wiredoctor.core.connection import Connection, SecondCopies, Side, Syn, oddities_of
 from wiredoctor.core.identity import Identity
+from wiredoctor.core.origins import path_of
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.places import Places
 from wiredoctor.core.recent import IP_ID_AND_OPTIONS, RecentPacket
@@ -78,7 +79,7 @@ class Copies:
 
         Store the packet, to compare later packets with it.
         """
-        side = connection.first if packet.is_turned == connection.is_turned else connection.second
+        side = side_of(connection, packet)
         if self.next >= self.forgets_at:
             self.forget(packet)
         newest = side.recent_packet
@@ -197,6 +198,9 @@ class Copies:
         if apart < 0 or apart > QUEUED or (apart > WITHIN and not may_be_queued(copies, first, packet)):
             return False
         difference = self.difference(first, packet)
+        own = side_of(connection, packet)
+        if difference > 0 and packet.flags & RST and own.ip != NEVER:
+            path_of(own).has_second_rst = True
         is_bare = packet.length == 0 and packet.flags & (FIN | SYN | RST | ACK) == ACK and not packet.has_timestamps
         if is_bare and difference == 0:
             if packet.ip_id <= 0 or copies is None or not copies.has_data or apart > AT_ONCE:
@@ -223,6 +227,9 @@ class Copies:
             copies = oddities.copies = SecondCopies()
             copies.frame, copies.time, copies.first_frame = packet.frame, packet.time, first_frame
             copies.difference = difference
+        own = side_of(connection, packet)
+        if is_routed and own.ip != NEVER:
+            path_of(own).routed += 1
         if is_routed and copies.routed_frame == NEVER:
             copies.routed_frame = packet.frame
             self.within = QUEUED
@@ -264,6 +271,11 @@ class Copies:
         """Return whether the captured payloads of two packets are equal."""
         size = min(first.captured_length(), packet.captured)
         return self.read(first.place, size, packet) == packet.block[packet.payload : packet.payload + size]
+
+
+def side_of(connection: Connection, packet: Packet) -> Side:
+    """Return the side of a connection that sent a packet."""
+    return connection.first if packet.is_turned == connection.is_turned else connection.second
 
 
 def may_be_queued(copies: SecondCopies | None, first: RecentPacket, packet: Packet) -> bool:

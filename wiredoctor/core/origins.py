@@ -397,8 +397,15 @@ def has_signs(own: Side, closing: Close) -> bool:
 
 
 def rst_origin(own: Side, closing: Close) -> i64:
-    """Return who sent the first RST of a side: ENDPOINT, BETWEEN, DOUBTFUL or UNKNOWN (see `origin_of`)."""
-    return origin_of(own, closing.rst_ip, closing.rst_signs)
+    """Return who sent the first RST of a side: ENDPOINT, BETWEEN, DOUBTFUL or UNKNOWN (see `origin_of`).
+
+    If most packets of the side were captured before and behind a router, but the RST only once, the router itself, or a device
+    between the two places, may have sent it: return UNKNOWN instead of ENDPOINT.
+    """
+    origin, path = origin_of(own, closing.rst_ip, closing.rst_signs), own.path
+    if origin == ENDPOINT and path is not None and 2 * path.routed >= own.packets and not path.has_second_rst:
+        return UNKNOWN
+    return origin
 
 
 def is_doubtful(own: Side) -> bool:

@@ -116,3 +116,39 @@ def test_a_recording_of_each_rule_says_it() -> None:
     ):
         origins = {one.origin for one in report_of(find_recording(name)).findings if one.rule != "slow-response"}
         assert origins == {"endpoint"}, name
+
+
+ON_BOTH_SIDES = r"""
+  0.000  >  S    win 64240 mss 1460 id 1 ttl 64
+  0.0001 >  S    0:0 win 64240 mss 1460 id 1 ttl 63
+  0.010  <  S.   win 64240 mss 1460 id 0 ttl 64
+  0.0101 <  S.   0:0 win 64240 mss 1460 id 0 ttl 63
+  0.011  >  .    id 2 ttl 64
+  0.012  >  P.   "GET /a HTTP/1.1\r\nHost: a\r\n\r\n" id 3 ttl 64
+  0.0121 >  P.   1:29 "GET /a HTTP/1.1\r\nHost: a\r\n\r\n" id 3 ttl 63
+  0.023  <  P.   "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok" id 7 ttl 64
+  0.0231 <  P.   1:41 "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok" id 7 ttl 63
+  0.024  >  .    id 4 ttl 64
+  9.000  >  P.   "GET /b HTTP/1.1\r\nHost: a\r\n\r\n" id 5 ttl 64
+"""
+"""Packets that were captured on both sides of a router, up to a request after 9 s."""
+REQUEST_PASSED = '  9.0001 >  P.   29:57 "GET /b HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n" id 5 ttl 63\n'
+
+
+def test_a_router_that_answers_a_request_in_the_servers_name() -> None:
+    found = told(ON_BOTH_SIDES + "  9.0001 <  R    41:41(0) id 0 ttl 64\n", "keep-alive-race")
+    assert (found.kind, found.origin) == ("forgotten", None)
+    assert "a device in front of the server probably no longer knew" in found.title
+
+
+def test_a_server_that_answers_through_a_router() -> None:
+    rst = "  9.011 <  R    41:41(0) id 0 ttl 64\n  9.0111 <  R    41:41(0) id 0 ttl 63\n"
+    found = told(ON_BOTH_SIDES + REQUEST_PASSED + rst, "keep-alive-race")
+    assert (found.kind, found.origin) == ("forgotten", "endpoint")
+    assert ": the server no longer knew" in found.title
+
+
+def test_a_server_whose_packets_were_captured_once() -> None:
+    once = "".join(line for line in ON_BOTH_SIDES.splitlines(keepends=True) if "ttl 63" not in line or ">" in line)
+    found = told(once + REQUEST_PASSED + "  9.011 <  R    41:41(0) id 0 ttl 64\n", "keep-alive-race")
+    assert found.origin == "endpoint"

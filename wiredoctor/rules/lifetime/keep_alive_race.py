@@ -21,8 +21,8 @@ How it is proved
 
     Kind forgotten: the first request after at least a second of idle time is answered by an RST without ACK flag. The RST's
     sequence number is the request's acknowledgment number, no ACK of the request came before it, and no FIN came before it or
-    soon after. If the RST has another TTL (hop limit) than the server's packets, a NAT or firewall in front of the server
-    probably sent it.
+    soon after. If the RST has another TTL (hop limit) than the server's packets, or was captured only once although most of the
+    server's packets were captured on both sides of a router, a NAT or firewall in front of the server probably sent it.
 
     Kind at-limit: the close does acknowledge the request, because kernels acknowledge data that no process has read. The idle
     time is the proof: the server closed right after the request, when its idle timeout expired. That timeout is learned from its
@@ -339,8 +339,8 @@ def _elsewhere() -> pl.Expr:
 
 
 _PROBABLY_NOT = (
-    " The RST does not look like the server's own packets (its TTL or its time differs): probably a NAT, firewall or balancer in "
-    "front of the server sent it, and the request did not reach the server."
+    " The RST does not look like the server's own packets (its TTL or its time differs, or it was captured once and they twice): "
+    "probably a NAT, firewall or balancer in front of the server sent it, and the request did not reach the server."
 )
 
 
