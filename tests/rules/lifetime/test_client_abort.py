@@ -265,3 +265,23 @@ def test_idle_connections_that_end_with_it_may_show_the_end_of_the_program(ends:
     [found] = [one for one in findings("".join((waiting, *idle))) if one.rule == "client-abort"]
     assert said in found.message
     assert ("a timeout of about 2 s" in found.title) == ("ended" not in said)
+
+
+@pytest.mark.parametrize(
+    ("ttl", "who", "doubted"),
+    [("52", "the server no longer knew", False), ("63", "the server, or a firewall or NAT in front of it, no longer knew", True)],
+)
+def test_who_no_longer_knew_the_connection(ttl: str, who: str, doubted: bool) -> None:
+    text = rf"""
+  0.000  >  S    win 64240 mss 1460
+  0.010  <  S.   win 64240 mss 1460 ttl 52
+  0.010  >  .
+  0.011  >  P.   "GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
+  0.022  <  .    ttl 52
+  8.011  >  F.
+  8.022  <  R    1:1(0) ttl {ttl}
+"""
+    [abort] = [found for found in findings(text) if found.rule == "client-abort"]
+    assert f"An RST without ACK flag answered that FIN: {who} the connection." in abort.message
+    assert ("The TTL of the RST differs" in abort.message) == doubted
+    assert ("a device on the path may have sent it" in abort.evidence[-1].note) == doubted

@@ -104,6 +104,9 @@ How it is proved
     A client that had sent only a head with Expect: 100-continue, and got neither 100 nor another response for 1 s or longer,
     also counts as waiting, although its request is not complete.
 
+    If an RST without ACK flag answers the client's FIN, its sender did not know the connection. The finding then says that the
+    connection had ended before, at the server, or at a firewall or NAT in front of it.
+
     If the client gave up before it had sent its complete request, and the response came only after that, the finding says how
     much of the body the client had sent. In this case, the client was not waiting for the server.
 
@@ -322,7 +325,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
             .then("response_head_bytes")
             .alias("large_head"),
             *_timeout_texts(),
-            pl.when("unknown").then(pl.lit(_UNKNOWN_THERE)).otherwise(pl.lit("")).alias("unknown_there"),
+            pl.when("unknown").then(_unknown_there_text()).otherwise(pl.lit("")).alias("unknown_there"),
             pl.when("unknown").then(pl.lit(_LOOK_THERE)).otherwise(pl.lit("")).alias("look_there"),
             _look_for_end().alias("look_for_end"),
             pl.when("sending")
@@ -337,7 +340,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
                 ("response_frame", "response_start", pl.format("the response begins: {}", "response_status")),
                 ("client_close_frame", "client_close_time", with_doubt(has_doubtful_close("client"), _close_note())),
                 ("late_frame", "client_rst_time", "the client's RST: its socket is closed and accepts no response"),
-                ("unknown_frame", "server_close_time", "the server's RST without ACK flag: it does not know the connection"),
+                ("unknown_frame", "server_close_time", with_doubt(has_doubtful_close("server"), pl.lit(_UNKNOWN_RST))),
             ),
             *FACTS,
         )
@@ -376,10 +379,12 @@ def _sent_only_fin() -> pl.Expr:
 
 # texts
 
+_UNKNOWN_RST = "an RST without ACK flag from the server's address: its sender does not know the connection"
 _UNKNOWN_THERE = (
-    " The server answered that FIN with an RST without ACK flag: it no longer knew the connection. So the connection had "
-    "already ended at the server, for a reason that this capture does not show."
+    " An RST without ACK flag answered that FIN: {} no longer knew the connection.{} So the connection had already ended there, "
+    "for a reason that this capture does not show."
 )
+_OTHER_TTL = " The TTL of the RST differs from that of the server's other packets."
 _LOOK_THERE = (
     "Capture at the server: a device on the path may have reset only the server's side of the connection, or the server's host "
     "was restarted. "
@@ -401,6 +406,13 @@ _UNCLOSED = (
     "the client waits until the connection closes. A child process that has inherited the socket keeps it open (close-on-exec). "
 )
 _UNFINISHED = "Check whether the server's program ends its response: until the last chunk (size 0) comes, the client waits. "
+
+
+def _unknown_there_text() -> pl.Expr:
+    """Return the text about an RST that answered the client's FIN because its sender did not know the connection."""
+    who = pl.when(c("server_close_origin") == "endpoint").then(pl.lit("the server"))
+    doubt = pl.when(has_doubtful_close("server")).then(pl.lit(_OTHER_TTL)).otherwise(pl.lit(""))
+    return pl.format(_UNKNOWN_THERE, who.otherwise(pl.lit("the server, or a firewall or NAT in front of it,")), doubt)
 
 
 def _received_nothing() -> pl.Expr:
