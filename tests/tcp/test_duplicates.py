@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from tests.decode import udp as udps
+from tests.decode.packets import ethernet, ipv4
+from tests.decode.udp import udp, vxlan
 from tests.ladders import Packet, ladder_packets
 from tests.tcp.seeing import HANDSHAKE, Seen, see, see_packets
 from wiredoctor.testing.wire import frame_bytes, to_pcap
@@ -163,6 +168,23 @@ def test_the_first_second_copy_is_remembered(second: str, way: int) -> None:
     text = HANDSHAKE + '0.030 > P. "hello" id 9\n0.0305 > P. 1:6 "hello" id 9' + second + '\n0.040 > P. "x" id 10\n'
     c = see(text + '0.0405 > P. 6:7 "x" id 10 ttl 62\n').connection
     assert (c["duplicates"], c["duplicate_frame"], c["duplicate_first_frame"], c["duplicate_difference"]) == (2, 5, 4, way)
+
+
+@pytest.mark.parametrize(
+    ("again", "way"),
+    [
+        pytest.param(lambda frame: ethernet(ipv4(udp(vxlan(frame), udps.VXLAN), 17)), 4, id="inside and outside of a tunnel"),
+        pytest.param(lambda frame: b"\3" * 12 + frame[12:], 2, id="between other addresses"),
+        pytest.param(bytes, 0, id="alike"),
+    ],
+)
+def test_how_the_second_copy_differs(again: Callable[[bytes], bytes], way: int) -> None:
+    data = struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 262144, 1)
+    for number, packet in enumerate(ladder_packets(HANDSHAKE + DATA)):
+        frame = frame_bytes(packet, number + 1)
+        for late, copy in enumerate((frame, again(frame))):
+            data += struct.pack("<IIII", 1, packet.time + late * 1000, len(copy), len(copy)) + copy
+    assert see_packets(data).connection["duplicate_difference"] == way
 
 
 @pytest.mark.parametrize(("number", "ttl", "copies"), [(0, 64, 0), (0, 63, 1), (7, 64, 1)])

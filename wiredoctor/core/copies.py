@@ -259,6 +259,8 @@ class Copies:
         else:
             record = self.read(first.place - first.payload(), first.size(), packet)
             first_link, first_encapsulation = self.identity.of_record(record, 0, len(record), first.link_type())
+        if first_encapsulation != encapsulation and first.ttl() == packet.ttl:
+            return 4  # inside and outside of a tunnel, where the link layer differs, too
         if first_link != link:
             return 2
         if first.ttl() != packet.ttl:

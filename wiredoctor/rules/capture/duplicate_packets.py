@@ -58,7 +58,7 @@ SHOWN = Threshold("5 connections", "the maximum number of connections shown as e
 _TOLD_APART = (
     "",
     " on another interface",
-    " between other MAC addresses",
+    " between other MAC addresses or on another interface",
     " with another time to live",
     " in another encapsulation",
 )
@@ -67,7 +67,8 @@ _TOLD_APART = (
 _CURES = (
     "Have the mirror port copy one direction of each port only (rx or tx, not both).",
     "Capture on one interface instead of all of them (tcpdump -i eth0, not -i any).",
-    "Capture on one side of the router or balancer, or mirror only one of its ports.",
+    "Capture on one interface instead of all of them (tcpdump -i eth0, not -i any), on one side of the router or balancer, or "
+    "mirror only one of its ports.",
     "Capture on one side of the router, or mirror only one of its ports.",
     "Capture either inside or outside of the VLAN or tunnel.",
 )
