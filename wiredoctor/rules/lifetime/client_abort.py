@@ -88,6 +88,8 @@ How it is proved
 
     Kind seek: within five seconds, the client requested another range of the same resource, or all of it instead of a range.
     Or it canceled a range within 50 ms of closing another connection, which had delivered another part, or all, of the resource.
+    But a client did not seek if nothing had come for 1.5 s, and it then requested the rest from exactly the byte where the
+    data had stopped: it resumed a download that had stalled.
 
     Kind stream: the response has no Content-Length. In addition, one of these is true:
 

@@ -143,7 +143,8 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
         return ended
     if row["uploading"]:
         return Ended(None)
-    if own is not None and row["partial"] and not row["stood_still"] and (other := _other_part(own, row, clients)) is not None:
+    may_seek = own is not None and row["partial"] and not row["stood_still"] and not _resumes(own, row, clients)
+    if own is not None and may_seek and (other := _other_part(own, row, clients)) is not None:
         return Ended("seek", other)
     if row["in_pieces"] and not row["unknown"]:
         return Ended("stream")
@@ -480,6 +481,14 @@ def _complete_beside(own: Request, group: Sequence[Close], clients: Clients) -> 
     newest = (clients.newest_request(close.connection) for close in group if close.waited is None)
     others = (other for other in newest if other is not None and other.asks_the_same(own))
     return next((other for other in others if other.range_start != own.range_start), None)
+
+
+def _resumes(own: Request, row: Mapping[str, Any], clients: Clients) -> bool:
+    """Return whether the client resumed a download, which had stopped, at exactly the byte where it had stopped."""
+    if row["stalled_at"] is None:
+        return False
+    later = clients.other_requests(own, row["ended_at"], row["ended_at"] + WINDOW)
+    return any(other.asks_the_same(own) and other.range_start == row["stalled_at"] for other in later)
 
 
 def _other_part(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:

@@ -54,6 +54,11 @@ STOOD_STILL = Threshold(
     "the minimum time without data before the close of a download that the client gave up; a client that only seeks closes "
     "sooner and requests another part",
 )
+STALLED = Threshold(
+    "1500 ms",
+    "the minimum time without data before the close of a download that the client then resumes where it had stopped; "
+    "such a client did not seek",
+)
 GONE = Threshold("1 s", "the time within which a closed socket answers data with an RST; a half-closed socket accepts data")
 SEGMENT = 1000
 """The size in bytes below which a chunk, or the amount of data in a round trip, counts as small.
@@ -102,7 +107,7 @@ def screen() -> pl.Expr:
 FACTS = (
     *("ended_at", "waited", "due", "timeout", "half_closed", "uploading", "begun", "head_only", "in_pieces", "stood_still"),
     *("partial", "round_trip", "to_client", "media", "opens", "unsized", "received", "crosses", "at_end", "sending"),
-    *("unknown", "flowing", "since_end"),
+    *("unknown", "flowing", "since_end", "stalled_at"),
 )
 """The columns of `early` that `decide` needs."""
 
@@ -122,6 +127,8 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
     `flowing`: the client had acknowledged the head, and data came without a pause until it closed, at most READ_LATE later.
     `in_pieces`: the server streamed the body in pieces.
     `stood_still`: no data was sent in the last seconds before the close.
+    `stalled_at`: the position in the resource up to which the client had received it when it closed; null if data had come within
+    STALLED before that.
     `partial`: the client may have wanted only a part, because the request had a Range field, or a 200 or 206 had begun.
     `round_trip`: the round trip between client and server; 0 if unknown. `to_client`: the part between capture point and client.
     `media`: the response is audio or video.
@@ -156,6 +163,7 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
         _flowing().alias("flowing"),
         _in_pieces().alias("in_pieces"),
         (c("client_close_time") - c("last_payload_time") >= STOOD_STILL.value).fill_null(value=False).alias("stood_still"),
+        _stalled_at().alias("stalled_at"),
         (c("response_status").is_in([200, 206]) & begun() | c("request_range_start").is_not_null())
         .fill_null(value=False)
         .alias("partial"),
@@ -223,6 +231,17 @@ def _at_end() -> pl.Expr:
     soon = (c("client_close_rst") == 0) & (c("client_close_time") - c("request_end") <= NOT_AWAITED.value)
     unseen = ~begun() | (c("client_close_ack") <= c("response_offset"))
     return (soon & unseen & (c("request_end_reason") == "complete")).fill_null(value=False)
+
+
+def _stalled_at() -> pl.Expr:
+    """Return the position in the resource at which a download had stopped before the client closed; null if it had not stopped.
+
+    Chunked responses do not count: in these, ACK numbers do not show how much of the body the client had.
+    """
+    first = pl.when(c("response_status") == 200).then(0).when(c("response_status") == 206).then("request_range_start")
+    had = c("client_close_ack") - c("response_offset") - c("response_head_bytes")
+    stalled = begun() & (c("client_close_time") - c("last_payload_time") >= STALLED.value)
+    return pl.when(stalled & (had > 0) & (c("response_framing") != "chunked")).then(first + had)
 
 
 def _head_only() -> pl.Expr:
