@@ -46,3 +46,10 @@ def test_silent(changes: dict[str, Any]) -> None:
 
 def test_an_empty_body_is_a_body() -> None:
     assert [c["body_bytes"] for c in delimited(response_body_bytes=None)] == [0]
+
+
+@pytest.mark.parametrize(("version", "may_be_chunked"), [("HTTP/1.1", True), ("HTTP/1.0", False)])
+def test_a_client_of_http_1_0_gets_no_chunks(version: str, may_be_chunked: bool) -> None:
+    [one] = delimited(request_version=version)
+    assert one["if_unknown"].startswith(", or Transfer-Encoding: chunked") == may_be_chunked
+    assert ("have the client send HTTP/1.1" in one["if_unknown"]) != may_be_chunked

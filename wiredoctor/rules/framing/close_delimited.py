@@ -21,7 +21,8 @@ What it is not
     The server then closes because of the error, not because the length is missing (Node's 431, Go's 400).
 
 What to do
-    Have the server announce the length of the body (Content-Length), or send it in chunks (Transfer-Encoding: chunked).
+    Have the server announce the length of the body (Content-Length), or send it in chunks (Transfer-Encoding: chunked). A client
+    of HTTP/1.0 cannot read chunks.
 
 References
     RFC 9112 sections 6.3, 8 and 9.3.
@@ -53,8 +54,7 @@ RULE = Rule(
     message="The {status} to {request} ({response_version}) has neither Content-Length nor Transfer-Encoding, and {announced}. "
     "So its body ({body_bytes:,} bytes captured) ends with the connection. That is legal, but a truncated body looks the same, "
     "and each such response costs a connection.",
-    remedy="Have the server send Content-Length with the response, or Transfer-Encoding: chunked if the length is not known in "
-    "advance. Then the connection can stay open, too.",
+    remedy="Have the server send Content-Length with the response{if_unknown}",
     references=(
         Reference("RFC 9112 section 6.3, message body length", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.3"),
         Reference("RFC 9112 section 8, incomplete messages", "https://www.rfc-editor.org/rfc/rfc9112.html#section-8"),
@@ -77,6 +77,12 @@ RULE = Rule(
     ),
 )
 
+_CHUNKS = ", or Transfer-Encoding: chunked if the length is not known in advance. Then the connection can stay open, too."
+_NO_CHUNKS = (
+    ". If the length is not known in advance, have the client send HTTP/1.1, so that the server can answer in chunks: a client "
+    "of HTTP/1.0 cannot read Transfer-Encoding: chunked."
+)
+
 
 def screen() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
@@ -91,6 +97,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         "response_version",
         c("response_body_bytes").fill_null(0).alias("body_bytes"),
         _announcement_text().alias("announced"),
+        pl.when(c("request_version") < "HTTP/1.1").then(pl.lit(_NO_CHUNKS)).otherwise(pl.lit(_CHUNKS)).alias("if_unknown"),
         close_origin("server"),
         evidence(
             (
