@@ -5,10 +5,10 @@ What it means
     not begin another message.
 
 Why it hurts
-    The recipient stops after Content-Length bytes, so the end of the body is lost. It takes the remaining bytes for the
-    beginning of the next message. Good clients close the connection ("excess found in a read"). Others report a malformed
-    response to the next request, and servers answer the leftover bytes with 400. Attackers can use the fault to smuggle
-    requests through a proxy.
+    The recipient stops after Content-Length bytes, so the end of the body is lost. If the connection stays open, the recipient
+    takes the remaining bytes for the beginning of the next message. Good clients close the connection ("excess found in a read").
+    Others report a malformed response to the next request, and servers answer the leftover bytes with 400. Attackers can use the
+    fault to smuggle requests through a proxy.
 
 How it is proved
     The proof is the head of the message with its Content-Length, and the first bytes after the body, which are neither a
@@ -67,10 +67,8 @@ RULE = Rule(
     ends=True,
 )
 
-LOSS = (
-    "The {} stops after Content-Length bytes: the end of the body is lost, and the {} takes the extra bytes for the beginning of "
-    "the next {} on this connection."
-)
+LOSS = "The {} stops after Content-Length bytes: the end of the body is lost{}."
+TAKEN = ", and the {} takes the extra bytes for the beginning of the next {} on this connection"
 HARMLESS = "These bytes are only an empty line, and the server then closes the connection, so most clients do not notice them."
 
 
@@ -84,7 +82,8 @@ def find(faults: pl.LazyFrame) -> pl.LazyFrame:
     with_body = pl.col("request_method").is_in(["POST", "PUT", "PATCH"])
     page_follows = (pl.col("role") == SERVER) & with_body & pl.col("excerpt").str.starts_with("<")
     peer = pl.when(pl.col("role") == SERVER).then(pl.lit("client")).otherwise(pl.lit("server"))
-    loss = pl.format(LOSS, peer, peer, request_or_response())
+    taken = pl.when("announces_close").then(pl.lit("")).otherwise(pl.format(TAKEN, peer, request_or_response()))
+    loss = pl.format(LOSS, peer, taken)
     is_harmless = (pl.col("role") == SERVER) & pl.col("announces_close") & (pl.col("excerpt") == "\r\n")
     return candidates_of_fault(
         faults,
