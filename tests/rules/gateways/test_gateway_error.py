@@ -95,6 +95,14 @@ def test_a_response_of_which_a_part_does_not_arrive_is_a_loss_on_the_path() -> N
     assert ": the beginning of the response of the server behind it (10.0.0.3:8001) did not arrive" in headless.message
 
 
+def test_a_gateway_that_could_not_send_the_rest_of_an_upload_did_not_reject_the_response() -> None:
+    told = of("the server refused and closed in the middle of an upload")
+    assert told.title == "The gateway answered 503: the server behind it closed before it had received the complete request"
+    assert "sent a 413 and closed the connection (FIN) before it had received the complete request" in told.message
+    assert " after 400 ms: " in told.message
+    assert "the server's FIN, before it had the complete request" in [packet.note for packet in told.evidence]
+
+
 def test_a_gateway_that_gave_up_a_stalled_response_is_told_from_a_server_that_broke_off() -> None:
     stalled = of("because the server stalled in its response")
     assert stalled.title == "The gateway broke off its 200: the response of the server behind it stopped in the middle"

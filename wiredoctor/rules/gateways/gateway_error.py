@@ -40,7 +40,9 @@ How it is proved
 
     Kind rejected-response: the server had sent a complete or partial response, or bytes that are not HTTP, and the gateway did
     not forward them. If the response was complete and not an error, the gateway must have answered 502 or 503 within 100 ms after
-    it. If the head of the response has 4 KiB or more, any failure within that time counts, except 504.
+    it. If the head of the response has 4 KiB or more, any failure within that time counts, except 504. If the server answered and
+    closed before it had received the complete request, the gateway could not send the rest: the finding says so, and the gateway
+    may have answered later.
 
     Kind truncated: the server's response broke off, or the gateway stopped waiting for it. The gateway's response broke off, too,
     or never began. If part of the server's response did not arrive, the finding says so: the gateway waited for 1 s or longer,
@@ -119,6 +121,7 @@ from wiredoctor.rules.shared.gateway_kinds import (
     Key,
     Route,
     failures,
+    is_cut_short,
     is_lost,
 )
 from wiredoctor.rules.shared.gateway_texts import (
@@ -176,7 +179,7 @@ RULE = Rule(
         "closed": "{outcome}: {closer} closed the connection without a response",
         "timed-out": "{outcome}: {late}",
         "unsent": "{outcome}: {late}",
-        "rejected-response": "{outcome}: it rejected the response of the server behind it",
+        "rejected-response": "{outcome}: {rejected}",
         "truncated": "{outcome}: {broke}",
         "client-stalled": "{outcome}: its client did not read",
         "stream-timed-out": "The gateway ended a stream while the server behind it was silent",
@@ -203,7 +206,7 @@ RULE = Rule(
         "closed": "The cause is behind the gateway: {examine}.{look}",
         "timed-out": "{in_time}",
         "unsent": "{in_time}",
-        "rejected-response": "Examine what the server behind the gateway sent: {what}.{look}",
+        "rejected-response": "{examine}{look}",
         "truncated": "{look}",
         "client-stalled": "Find out why the client did not read for so long. If such pauses are normal, have the gateway wait "
         "longer for its clients (nginx: send_timeout; haproxy: timeout client; httpd: TimeOut; Envoy: stream_idle_timeout), or "
@@ -371,7 +374,7 @@ _TEXTS = (
     "got",
     "why",
     "more",
-    "what",
+    "rejected",
     "broke",
     "unasked",
     "elsewhere",
@@ -470,6 +473,12 @@ _LOOK_BEHIND = (
     "Check the log of the server behind the gateway at that second for a crash, a worker that was killed for taking too long, or "
     "a wrong Content-Length."
 )
+_REJECTED = "it rejected the response of the server behind it"
+_CUT_SHORT = "the server behind it closed before it had received the complete request"
+_READ_ALL = (
+    "Have the server behind the gateway read the rest of a request that it refuses before it closes, up to a limit, or raise its "
+    "limit for the size of requests. If a gateway cannot send the complete request, it may report an error of its own."
+)
 _EXAMINE_SERVER = "check the log of the server behind it for that second"
 _EXAMINE_PATH = (
     "look for the device that ended the connection in the name of the server behind it; the finding foreign-reset about that "
@@ -499,7 +508,8 @@ def _candidate(
     """
     end = _failed_at(front, failure)
     # the client may still have been sending its body
-    sending = front.asked > end or (failure.kind == "closed" and front.asked_in_part)
+    cut_short = failure.kind == "rejected-response" and is_cut_short(front, failure.last)
+    sending = front.asked > end or ((failure.kind == "closed" or cut_short) and front.asked_in_part)
     asked = front.values["request_start"] if sending else front.asked
     wait = end - asked
     lost = _recent_refusal(row, front) if failure.kind == "not-passed-on" else None
@@ -528,12 +538,12 @@ def _candidate(
         "evidence": failure_evidence(front, failure, lost),
         "origin": failure_origin(front, failure),
         "outcome": outcome, "got": got, "why": f": {message_reason(front, failure, lost, no_neighbor, hidden=hidden)}",
-        "closer": closer_text(failure), "examine": _EXAMINE_PATH if foreign else _EXAMINE_SERVER,
+        "closer": closer_text(failure), "examine": _examine(failure, cut_short=cut_short),
+        "rejected": _CUT_SHORT if cut_short else _REJECTED,
         "unreached": _BY_ICMP if by_icmp else _UNANSWERED,
         "unasked": _NOT_SHOWN if hidden else _UNASKED, "elsewhere": _ELSEWHERE if hidden else "",
         "late": late, "in_time": in_time,
         "wait": wait, "more": tries_text(failure),
-        "what": fault_text(last) if isinstance(last, Exchange) else "",
         "broke": broken_text(front, failure), "look": _look(front, failure),
         "silence": duration_text(time_stalled(front, failure) or 0), "limits": BODY_LIMITS,
         "unread": "", "blocked_until": blocked_until(front, failure),
@@ -542,6 +552,15 @@ def _candidate(
         "filter": failure_filter(front, failure),
         "own": front.begun and failure.kind not in BROKEN_OFF and not failure.through,
     }  # fmt: skip
+
+
+def _examine(failure: Failure, *, cut_short: bool) -> str:
+    """Return the part of the remedy about what the server behind the gateway, or a device in its name, did."""
+    if cut_short:
+        return _READ_ALL
+    if failure.kind == "rejected-response" and isinstance(failure.last, Exchange):
+        return f"Examine what the server behind the gateway sent: {fault_text(failure.last)}."
+    return _EXAMINE_PATH if is_cut_by_device(failure) else _EXAMINE_SERVER
 
 
 def _look(front: Exchange, failure: Failure) -> str:
@@ -562,7 +581,7 @@ def _look(front: Exchange, failure: Failure) -> str:
         before = last.values["previous_end"]
         return _POOL if before is None or last.dropped - before >= EARLIEST else _REPEAT
     if failure.kind == "rejected-response" and isinstance(last, Exchange):
-        return _LONG if may_be_too_long(last) else ""
+        return _LONG if may_be_too_long(last) and not is_cut_short(front, last) else ""
     if not isinstance(last, Exchange) or last.server_first:
         return _LOOK_BEHIND
     if last.holed:

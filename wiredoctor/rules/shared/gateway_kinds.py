@@ -514,15 +514,28 @@ def _is_rejected(front: Exchange, last: Exchange) -> bool:
     """Return whether the gateway rejected this complete response of its server.
 
     An application that calls another service may fail later, and for a reason of its own. So if the server's response is not an
-    error, the gateway must react at once, and not with a 504, which would mean that it waited. If the gateway reacts with another
+    error, the gateway must react at once, and not with a 504, which would mean that it waited. If the server closed before it had
+    the complete request, the gateway may react later, when it has more of the request to send. If the gateway reacts with another
     status than 502 or 503, or without a response, the head of the server's response must have at least LONG_HEAD bytes.
     """
     if (last.status or 0) >= SERVER_ERROR:
         return True
+    if is_cut_short(front, last):
+        return front.status in GATEWAY_ERRORS and front.status != GATEWAY_TIMEOUT
     came = last.values["response_end"]
     if front.status == GATEWAY_TIMEOUT or (came is not None and front.answered - came > WHILE_READING):
         return False
     return front.status in GATEWAY_ERRORS or (last.values["response_head_bytes"] or 0) >= LONG_HEAD
+
+
+def is_cut_short(front: Exchange, last: Try | None) -> bool:
+    """Return whether the server behind the gateway answered and closed before it had the complete request.
+
+    The gateway cannot send the rest. Whether it has read the response is unknown, because an RST may have discarded it.
+    """
+    if not isinstance(last, Exchange) or not last.whole or not last.server_first or last.dropped > front.answered + SLACK:
+        return False
+    return last.asked_in_part and not last.values["request_has_gap"]
 
 
 def _is_rejected_while_reading(front: Exchange, last: Exchange) -> bool:

@@ -15,6 +15,7 @@ from wiredoctor.rules.shared.gateway_kinds import (
     Exchange,
     Failure,
     Try,
+    is_cut_short,
     is_lost,
     silence,
     with_last_data,
@@ -128,6 +129,12 @@ def message_reason(
     if kind == "unsent":
         sending = duration_text(max(min(front.answered, last.left) - last.values["request_start"], 0))
         return f"{behind} read the request too slowly: it had received only part of the request after {sending}, and {gave_up}"
+    if kind == "rejected-response" and is_cut_short(front, last):
+        closed = _close(last, "server")
+        return (
+            f"{behind} sent {fault_text(last)} and closed the connection ({closed}) before it had received the complete request, "
+            f"and {who} did not forward that response"
+        )
     if kind == "rejected-response":
         return f"{behind} sent {fault_text(last)}, and {who} rejected it"
     if foreign:
@@ -312,6 +319,10 @@ def failure_evidence(front: Exchange, failure: Failure, lost: Mapping[str, Any] 
         packets.append((lost, "lost_frame", "lost_time", f"the SYN to {lost['lost_server']}, which the gateway could not reach"))
     for one in [*failure.through, *(failure.tries if failure.whole else ())][: 2 * _SHOWN]:
         packets += _try_evidence(one, one in failure.through, front.answered + SLACK)
+        ends_it = one is failure.last and failure.kind == "rejected-response"
+        if ends_it and isinstance(one, Exchange) and is_cut_short(front, one):
+            note = f"the server's {_close(one, 'server')}, before it had the complete request"
+            packets.append((one.values, "server_close_frame", "server_close_time", note))
     packets += _end_evidence(front, "the gateway's", "the client's")
     if isinstance(failure.last, Exchange) and time_stalled(front, failure) is not None:
         one = with_last_data(front, failure.last)
