@@ -10,9 +10,9 @@ What it means
     that it cannot deliver the segments. Kind after-idle: the connection had been idle, and probably a NAT, a firewall or a
     balancer had forgotten it, or the client was gone. Kind mid-message: the path broke while a message was being sent. Kind
     gone: none of these; the receiver or the complete path is gone. Or the server's listen queue is full: then its kernel
-    drops the ACK that ends the handshake and the request, and may send its SYN-ACK again. Kind never-came: as mid-message, in a
-    capture that contains no copy of the data. If no segment as large as the lost
-    ones was ever acknowledged, the text of the kinds mid-message and gone names a path MTU black hole as a possibility.
+    drops the ACK that ends the handshake and the request, and may send its SYN-ACK again. Kind never-came: later packets show
+    that the data was sent, but no copy of it reached the capture point. If no segment as large as the lost ones was ever
+    acknowledged, the text of the kinds mid-message and gone names a path MTU black hole as a possibility.
 
 Why it hurts
     The application waits for its own timeout: Linux retransmits data for 15 minutes before it gives up. Users see "read
@@ -51,7 +51,7 @@ How it is proved
     before the end of its request, such as a 408, is not such data. Or packets ahead of the gap were seen for at least 3 s. Or
     both sides left the connection open for at least 3 s after such a packet, and the capture went on.
 
-    If full segments arrived before the gap, the kind is never-came, with medium confidence: the receiver closed the connection
+    If these conditions are not met, the kind is never-came, with medium confidence, if the receiver closed the connection first,
     a second or more after the first packet ahead of the gap and after the last data, and acknowledged none of the missing data.
 
     The kind is not large-only if another connection of the two hosts carried a segment of that size, up to 1,220 bytes, which
