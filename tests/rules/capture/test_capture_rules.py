@@ -10,6 +10,7 @@ import pytest
 from tests.rules.frames import S, connection, found, rows
 from wiredoctor.rules.capture import encrypted
 from wiredoctor.rules.shared.evidence import one_capture_candidate, packet
+from wiredoctor.testing import findings
 
 
 def test_bytes_that_were_acknowledged_but_not_captured() -> None:
@@ -165,3 +166,23 @@ def test_a_server_name_that_occurs_twice() -> None:
     some = encrypted._most("{}", "server_name")  # pyright: ignore[reportPrivateUsage]
     text = "a.example (on 2 connections), b.example, c.example and 1 more"
     assert named.select(pl.len(), pl.col("server_name").min(), some.alias("names")).collect()["names"].to_list() == [text]
+
+
+@pytest.mark.parametrize(
+    ("cut", "words"),
+    [
+        (1, "In 1 packet on the only connection, part of an HTTP head or of chunk framing was cut off."),
+        (2, "In 2 packets on the only connection, part of an HTTP head or of chunk framing was cut off."),
+    ],
+)
+def test_the_number_of_packets_that_were_cut(cut: int, words: str) -> None:
+    request = r"""
+  0.000  >  S    mss 1460
+  0.010  <  S.   mss 1460
+  0.010  >  .
+  0.011  >  P.   "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+  0.022  <  P.   "HTTP/1.1 200 OK\r\nServer: nginx\r\nContent-Length: 5\r\n\r\nhello" snap 100
+"""
+    again = request.splitlines()[4].replace("0.011", "0.033").replace('\\r\\n"', '\\r\\n" snap 70')
+    [told] = [f for f in findings(request + (again + "\n") * (cut - 1)) if f.rule == "snap-length"]
+    assert told.message.startswith(words)
