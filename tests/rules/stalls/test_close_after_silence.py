@@ -53,6 +53,33 @@ def test_the_origin_of_a_close_in_the_evidence(ends: str, origin: str | None, no
     assert [packet.note for packet in found.evidence if "FIN" in packet.note or "RST" in packet.note] == notes
 
 
+RESPONSE = r"""
+  0.000  >  S    win 64240 mss 1460
+  0.000  <  S.   win 64240 mss 1460
+  0.020  >  .
+  0.021  >  P.   "GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
+  0.022  <  P.   "HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n" + body*1400
+  0.240  <  P.   1:1442 "HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n" + body*1400
+  0.700  <  P.   1:1442 "HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n" + body*1400
+  1.600  <  P.   1:1442 "HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n" + body*1400
+"""
+
+
+@pytest.mark.parametrize(
+    ("ends", "notes"),
+    [
+        (
+            "  3.000  >  F.   ack 1\n  3.001  <  F.   1442:1442\n",
+            ["a packet which shows that the client is alive; the FIN of the client", "the server closes, too: FIN"],
+        ),
+        ("  3.000  <  F.   1442:1442\n", ["the server gives up: FIN"]),
+    ],
+)
+def test_who_closes_second_has_not_given_up(ends: str, notes: list[str]) -> None:
+    [found] = [found for found in findings(RESPONSE + ends) if found.rule == "unanswered"]
+    assert [packet.note for packet in found.evidence if "FIN" in packet.note] == notes
+
+
 def test_two_closes_of_different_origin() -> None:
     found = told(FOURTH + GIVES_UP + FORGED)
     assert found.origin is None

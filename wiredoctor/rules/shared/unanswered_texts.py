@@ -315,10 +315,16 @@ def _extra_evidence() -> list[pl.Expr]:
         .then("peer_frame")
         .alias("alive_frame"),
         pl.when(c("own_close_frame") > c("last_frame")).then("own_close_frame").alias("gave_up_frame"),
-        pl.when(c("missing") | c("closed_later") | (c("peer_close_frame") > c("last_frame")))
+        pl.when(c("missing") | c("closed_later") | (c("peer_close_frame") > c("last_frame")) | _closes_second())
         .then("peer_close_frame")
         .alias("ended_frame"),
     ]
+
+
+def _closes_second() -> pl.Expr:
+    """Return whether the sender closes only after the receiver has closed, so it may not have given up by itself."""
+    given_up = c("own_close_frame") > c("last_frame")
+    return given_up & c("peer_close_frame").is_between(c("first_frame"), c("own_close_frame"), closed="none")
 
 
 def _repeats_syn_ack() -> pl.Expr:
@@ -334,6 +340,7 @@ def _evidence() -> pl.Expr:
     last = pl.format("{} {}, {} after the first", "copy", "copies", duration(c("last_time") - c("first_time")))
     another = pl.format("another such packet, {} later", duration(c("last_time") - c("first_time")))
     last = pl.when("missing").then(another).otherwise(last)
+    closes = pl.when(_closes_second()).then(pl.lit("closes, too")).otherwise(pl.lit("gives up"))
     return evidence(
         ("before_frame", "heard_time", pl.format("the {}'s last packet before the unanswered data", "receiver")),
         ("first_frame", "first_time", sends),
@@ -342,7 +349,7 @@ def _evidence() -> pl.Expr:
         ("smaller_frame", "sack_time", pl.format("the {} reports smaller later data by SACK", "receiver")),
         ("icmp_frame", "icmp_time", pl.format("{} sends {}, and quotes the segment", "router", "report")),
         ("final_frame", "last_time", last),
-        ("gave_up_frame", "own_close_time", _close_text("own", pl.format("the {} gives up: {}", "sender", _close("own")))),
+        ("gave_up_frame", "own_close_time", _close_text("own", pl.format("the {} {}: {}", "sender", closes, _close("own")))),
         ("ended_frame", "peer_close_time", _close_text("peer", pl.format("the {} of the {}", _close("peer"), "receiver"))),
     )
 
