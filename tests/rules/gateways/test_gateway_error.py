@@ -52,6 +52,14 @@ def test_the_last_health_check_explains_a_503_only_if_it_failed() -> None:
     assert "health check" not in succeeded.message + succeeded.remedy
 
 
+def test_refused_connections_before_a_503_may_be_health_checks() -> None:
+    failed = of("after two refused connections")
+    assert "(but connection attempts that may be the gateway's health checks failed before: 10.0.0.3:8080)" in failed.message
+    assert "connection attempts that failed before (10.0.0.3:8080), they are the cause" in failed.remedy
+    accepted = of("after a refused connection and one that was accepted")
+    assert "failed before" not in accepted.message + accepted.remedy
+
+
 def test_other_attempts_are_named_by_their_servers_or_counted() -> None:
     [text] = [text for title, text in LADDERS.items() if "the gateway tries another server" in title]
     [other] = [one for one in findings(text) if one.rule == "gateway-error"]

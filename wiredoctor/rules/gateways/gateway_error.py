@@ -66,7 +66,7 @@ How it is proved
     be the gateway itself under another address. It failed to connect, did not acknowledge the server's SYN-ACK, sent nothing on
     the connection, or used TLS or a protocol other than HTTP (such as FastCGI). If such a host sent only one kind of complete
     request to a server, at least twice, and the last one before the first error failed, the finding names these requests as a
-    health check that may explain the status.
+    health check that may explain the status. The same holds if its last two attempts to connect to a server failed.
 
 What it is not
     Not reported: a gateway that forwards an error of the server, a client that closes while the attempt is still open, a device

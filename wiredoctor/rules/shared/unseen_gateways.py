@@ -53,7 +53,7 @@ _CHECK = (
     f"status and the timeout of the check. If another program sent it, capture both sides on the gateway: {_COMMAND}"
 )
 _CONNECT = (
-    "If the gateway made the connection attempts that failed meanwhile ({servers}), they are the cause: see the finding "
+    "If the gateway made the connection attempts that failed {when} ({servers}), they are the cause: see the finding "
     f"connect-failed about them. If another program made them, capture both sides on the gateway: {_COMMAND}"
 )
 _RECORD_BEHIND = {
@@ -113,6 +113,7 @@ def unseen_gateways(
     nothing = pl.concat([tries.select(pl.len()), fronts.select(pl.len())]).select(c("len").sum().alias("gateways"))
     unseen = many.join(totals, on="server").join(nothing, how="cross").filter(c("gateways") == 0).drop("gateways")
     unseen = unseen.join(_servers_of_other_hosts(some, connections), on=["server", "code"], how="left")
+    unseen = unseen.join(_failed_attempts(some, connections), on=["server", "code"], how="left")
     return unseen.join(_failed_checks(some, exchanges, left, connections), on=["server", "code"], how="left")
 
 
@@ -131,7 +132,7 @@ def _failed_checks(
     last of these requests before the gateway's first response with this status is returned, if it got an error or no answer.
     """
     pair = ("client_host", "checked")
-    first = some.group_by("server", c("response_status").cast(pl.Int64).alias("code")).agg(c("response_start").min().alias("by"))
+    first = _first_errors(some)
     others = _other_hosts(some, connections).select("connection", "client_host", c("server").alias("checked"))
     gave_up = left.select("connection", "exchange", pl.lit(value=True).alias("gave_up"))
     whole = c("has_request") & (c("request_end_reason") == "complete")
@@ -151,6 +152,32 @@ def _failed_checks(
         .head(MAX_LOOSE)
         .group_by("server", "code", maintain_order=True)
         .agg(pl.struct("method", "target", *pair, "status").alias("checks"))
+    )
+
+
+def _first_errors(some: pl.LazyFrame) -> pl.LazyFrame:
+    """Return for each gateway and status the time (ns) of the gateway's first response with this status (`by`)."""
+    return some.group_by("server", c("response_status").cast(pl.Int64).alias("code")).agg(c("response_start").min().alias("by"))
+
+
+def _failed_attempts(some: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+    """Return for each gateway and status the servers that may have failed a health check of the gateway (`down`).
+
+    A host that is not a client of the gateway connected to the server. Before the gateway's first response with this status, its
+    last two attempts failed: a server that refuses connections gets no request that could be a health check.
+    """
+    tried = _other_hosts(some, connections).filter(c("syn_time").is_not_null())
+    return (
+        tried.select("client_host", c("server").alias("checked"), "syn_time", c("first_answer_time").is_null().alias("failed"))
+        .join(_first_errors(some), how="cross")
+        .filter(c("syn_time") < c("by"))
+        .sort("syn_time")
+        .group_by("server", "code", "client_host", "checked", maintain_order=True)
+        .agg(c("failed").tail(2))
+        .filter(c("failed").list.len() == 2, c("failed").list.all())
+        .head(MAX_LOOSE)
+        .group_by("server", "code", maintain_order=True)
+        .agg(c("checked").unique().alias("down"))
     )
 
 
@@ -202,12 +229,13 @@ def _servers_of_other_hosts_text(row: Mapping[str, Any]) -> str:
         f"but {text} {list_servers(sorted(row[name]))}"
         for name, text in (
             ("failed", "connection attempts failed meanwhile:"),
+            ("down", "connection attempts that may be the gateway's health checks failed before:"),
             ("unasked", "a connection without a request was opened meanwhile to"),
             ("unopened", "meanwhile nothing acknowledged the SYN-ACKs of"),
             ("encrypted", "there is TLS with"),
             ("foreign", "a protocol other than HTTP/1.x is spoken with"),
         )
-        if row[name]
+        if row[name] and not (name == "down" and row["failed"])
     ]
     return "".join(f" ({one})" for one in said)
 
@@ -236,8 +264,9 @@ def _own_meaning(software: str, code: int) -> str:
 def _what_to_record(row: Mapping[str, Any]) -> str:
     if row["checks"]:
         return _CHECK
-    if row["failed"]:
-        return _CONNECT.format(servers=list_servers(sorted(row["failed"])))
+    for name, when in (("failed", "meanwhile"), ("down", "before")):
+        if row[name]:
+            return _CONNECT.format(servers=list_servers(sorted(row[name])), when=when)
     return _READ_LOG if row["unasked"] else _LOST_ANSWER if row["unopened"] else _RECORD
 
 
