@@ -117,7 +117,7 @@ class Exchange:
             not final and max(v["server_close_offset"] or 0, (v["server_bytes"] or 0) if v["handshake"] else 0) > before
         )
         unread = v["client_close_ack"] is not None and v["client_close_ack"] <= before
-        # a client that read something else than a response
+        # the client may have read them, and they are not a response
         self.garbage = self.unparsed and not v["gap_before"] and not unread
         # the beginning of the response never arrived, although later bytes came (the newest payload before the close is
         # unacknowledged, and it is not the request)
