@@ -17,6 +17,8 @@ class Events:
         """The frame number of the tail loss probe that the segment acknowledges."""
         self.stall: Stall | None = None
         """The stall that the segment ends, because this segment is the first to acknowledge more bytes after a retransmission."""
+        self.unheard: Stall | None = None
+        """The time without progress that the segment ends: its sender had received no ACK, and sends new data at last."""
         self.closure: ClosedWindow | None = None
         """The closed window that delayed the segment; the segment is the first new data since the window opened again."""
         self.run: Run | None = None

@@ -186,6 +186,50 @@ def note_jump(own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
         waits.stall = lone
 
 
+def note_unheard(connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, least: i64) -> None:
+    """Record a retransmission of data that the peer had acknowledged before: the sender has not received the ACK.
+
+    Only record it if there was no progress for at least `least` ns before the first such retransmission.
+    """
+    echo = clocks.echo_of(packet)
+    if packet.length <= 1 or packet.flags & (SYN | RST) or echo == NEVER or segment.offset + packet.length > peer.acknowledged:
+        return
+    waits = waits_of(own)
+    stall = waits.unheard
+    if stall is None or stall.progress_frame != connection.progress_frame:
+        if connection.progress_time == NEVER or packet.time - connection.progress_time < least:
+            return
+        waits.unheard = stall = Stall()
+        stall.progress_frame, stall.progress_time = connection.progress_frame, connection.progress_time
+        stall.first_frame, stall.first_time = packet.frame, packet.time
+    stall.tries += 1
+    stall.retransmission_frame, stall.retransmission_time = packet.frame, packet.time
+    stall.retransmission_bytes, stall.echo = packet.length, echo
+
+
+def take_unheard(connection: Connection, waits: Waits, peer: Side, packet: Packet, segment: Segment) -> Stall | None:
+    """Return the time without progress that ends with new data, because its sender had received no ACK until then.
+
+    The new data follows at once after the peer's answer to the newest retransmission, or after its FIN, and the timestamp echo of
+    the new data is newer than that of the retransmission: so the sender waited for this packet, and not for its program.
+    `waits`: the state of the sender.
+    """
+    stall, close = waits.unheard, peer.close
+    waits.unheard = None
+    if stall is None or peer.payload_frame > stall.progress_frame or connection.last_packet & 1 == segment.direction:
+        return None
+    is_fin = close is not None and close.fin_frame == connection.progress_frame
+    if stall.progress_frame != connection.progress_frame and not is_fin:
+        return None
+    echo = clocks.echo_of(packet)
+    if echo == NEVER or clocks.ticks(stall.echo, echo) <= 0:
+        return None
+    since = max(stall.retransmission_time, connection.progress_time) if is_fin else stall.retransmission_time
+    if packet.time - since > 2 * add_round_trips(segment.rtt_own, segment.rtt_peer) + AT_ONCE:
+        return None
+    return stall
+
+
 def stamp_of_first(flight: Flight, offset: i64, places: Places) -> i64:
     """Return the TSval of the first copy of the byte at `offset`, or NEVER if it is unknown."""
     first = find_first(flight, offset)

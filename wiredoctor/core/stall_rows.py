@@ -24,13 +24,14 @@ from wiredoctor.core.retransmission_stalls import (
 )
 from wiredoctor.core.rows import Rows
 from wiredoctor.core.segment import NEVER, Segment
+from wiredoctor.core.waits import Stall
 
 RECOVERIES: Final = (
     *("connection", "direction", "role", "frame", "time", "http", "message_incomplete", "dsack", "new_bytes", "acked_unseen"),
     *("handshake", "opens_gap", "rtt_own", "rtt_peer", "stall_frame", "stall_time", "stall_duplicate_acks"),
     *("retransmission_count", "first_retransmission_frame", "first_retransmission_time", "retransmitted_frame"),
     *("retransmitted_time", "retransmitted_bytes", "retransmitted_late", "spurious", "answers_retransmission", "syn_ack_again"),
-    *("lost_bytes", "answer_lost"),
+    *("lost_bytes", "answer_lost", "acks_lost"),
 )
 CLOSURES: Final = (
     *("connection", "direction", "exchange", "frame", "time", "offset", "length", "handshake", "http"),
@@ -66,18 +67,22 @@ class StallRows:
     def write(self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, events: Events) -> None:
         """Write the rows of the events that end with a segment. `own`: the state of its sender before the segment."""
         if events.stall is not None:
-            self.write_recovery(connection, own, packet, segment, events)
+            self.write_recovery(connection, own, packet, segment, events.stall, False)
+        if events.unheard is not None:
+            self.write_recovery(connection, own, packet, segment, events.unheard, True)
         if events.closure is not None:
             self.write_closure(connection, own, peer, packet, segment, events)
         if events.run is not None:
             self.write_run(connection, own, packet, segment, events)
 
-    def write_recovery(self, connection: Connection, own: Side, packet: Packet, segment: Segment, events: Events) -> None:
-        """Write a row of `recoveries`. `own`: the side that sent the ACK."""
-        stall, part = events.stall, segment.part
-        if stall is None or stall.retransmission_time - stall.progress_time < self.cutoffs.min_stall:
+    def write_recovery(
+        self, connection: Connection, own: Side, packet: Packet, segment: Segment, stall: Stall, is_unheard: bool
+    ) -> None:  # fmt: skip
+        """Write a row of `recoveries`. `own`: the side that sent the ACK, or the data again if `is_unheard`."""
+        part = segment.part
+        if stall.retransmission_time - stall.progress_time < self.cutoffs.min_stall:
             return
-        is_late = is_spurious(stall, packet) or had_both_copies(own, stall, packet, segment)
+        is_late = is_unheard or is_spurious(stall, packet) or had_both_copies(own, stall, packet, segment)
         self.recoveries.add(
             [
                 connection.id,
@@ -109,6 +114,7 @@ class StallRows:
                 answered_again(connection, stall),
                 stall.lost_bytes,
                 has_lost_answer(connection, own, segment),
+                is_unheard,
             ]
         )
 

@@ -179,7 +179,7 @@ class Story:
     def find_stalls(self, connection: Connection, own: Side, peer: Side, packet: Packet) -> None:
         """Set in `events` which stall and which closed window end with a packet, and which run of small segments it continues."""
         segment, events, cutoffs = self.segment, self.events, self.cutoffs
-        events.stall = None
+        events.stall = events.unheard = None
         if peer.waits is not None:
             if segment.acked_bytes > 0:
                 events.stall = retransmission_stalls.take_recovery(peer.waits)
@@ -200,6 +200,11 @@ class Story:
             self.repetitions.note_probe(connection, own, peer, packet, segment)
         elif segment.retransmission or segment.overlap:
             self.repetitions.note_copy(connection, own, peer, packet, segment)
+            if segment.retransmission:
+                least = cutoffs.min_retransmission_delay
+                retransmission_stalls.note_unheard(connection, own, peer, packet, segment, least)
+        if segment.new_bytes > 0 and own.waits is not None and own.waits.unheard is not None:
+            events.unheard = retransmission_stalls.take_unheard(connection, own.waits, peer, packet, segment)
         is_ahead = segment.offset > segment.highest_before and segment.highest_before != NEVER
         if is_ahead or (own.waits is not None and own.waits.missing is not None):
             self.repetitions.note_missing(connection, own, peer, packet, segment)

@@ -184,7 +184,9 @@ class Stall:
         self.last_stamp: i64 = NEVER
         """The TSval of the newest retransmission of the missing segment."""
         self.echo: i64 = NEVER
-        """The TSecr of a segment that may be a retransmission (`Waits.lone`); NEVER for other segments."""
+        """The TSecr of a segment that may be a retransmission (`Waits.lone`), or of the newest retransmission of acknowledged
+        data (`Waits.unheard`); NEVER for other segments.
+        """
 
 
 @mypyc_attr(acyclic=True)
@@ -349,6 +351,8 @@ class Waits:
         self.lone: Stall | None = None
         """The newest time without progress before a full segment of this side. A timer of this side may have sent that segment.
         """
+        self.unheard: Stall | None = None
+        """The newest time without progress in which this side retransmitted data that the peer had acknowledged before."""
         self.repetition: Repetition | None = None
         self.missing: Repetition | None = None
         """Data of this side that was never captured, although other packets of this side show that it was sent."""

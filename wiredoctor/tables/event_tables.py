@@ -207,6 +207,13 @@ RECOVERIES = Table(
             "the ACK begins above the highest byte captured: its sender sent an answer that was lost. False if the side that "
             "retransmitted had closed",
         ),
+        _c(
+            "acks_lost",
+            BOOL,
+            "",
+            "the packet is not an ACK, but new data of the side that retransmitted. The data that it had retransmitted had been "
+            "acknowledged before, so the ACKs had not reached it until then",
+        ),
     ),
     subject="segments",
     at_packet=True,

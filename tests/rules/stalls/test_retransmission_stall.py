@@ -153,6 +153,18 @@ def test_late() -> None:
     assert late(http=False) == []
 
 
+def test_no_ack_reaches_the_sender() -> None:
+    """It retransmits after 1 s, and continues 30 ms later."""
+    given = {"acks_lost": True, "retransmitted_time": 1_020 * MS, "time": 1_050 * MS}
+    [stall] = late(role=1, **given)
+    assert (stall["kind"], stall["side"], stall["delay"], stall["confidence"]) == ("acks-lost", None, 1_020 * MS, "medium")
+    assert (stall["sender"], stall["receiver"]) == ("server", "client")
+    [stall] = late(role=0, acked_unseen=1, **given)
+    assert (stall["sender"], stall["receiver"], stall["confidence"]) == ("client", "server", "low")
+    assert late(**given | {"retransmitted_time": 1_020 * MS - 1}) == []
+    assert late(**given, http=False) == []
+
+
 def test_late_by_a_d_sack() -> None:
     """The receiver owed a response, and the first retransmission was late, too: by 500 ms."""
     by_d_sack = {"dsack": True, "message_incomplete": True, "first_retransmission_time": 520 * MS, "retransmitted_time": 520 * MS}

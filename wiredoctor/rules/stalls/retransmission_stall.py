@@ -4,7 +4,8 @@ What it means
     A segment or its acknowledgment was lost, and the connection stalled until the sender noticed. Kind timeout: the
     retransmission timer expired, which takes at least 200 ms on Linux and twice as long with each further attempt (RFC 6298).
     Kind fast: three duplicate ACKs reported the loss (RFC 5681), which takes about one round trip, or a few if queues are
-    full. Kind late: no data was lost, but its acknowledgment took a second or more during an HTTP exchange. Kind too-large: the
+    full. Kind late: no data was lost, but its acknowledgment took a second or more during an HTTP exchange. Kind acks-lost: the
+    same, captured on the receiver's side, where the ACKs are in the capture, but did not reach the sender. Kind too-large: the
     path drops segments of full size, and the stall ended only when the sender tried a smaller one (RFC 4821).
 
 Why it hurts
@@ -25,6 +26,10 @@ How it is proved
     Kind late: the ACK that ended the stall shows that the first copy arrived. It echoes the timestamp of this copy (RFC 3522),
     or its D-SACK reports the first retransmission as a duplicate, which was late, too. The kernel acknowledges data within half a
     second, so the data or the ACK was late.
+
+    Kind acks-lost: a second or more after the last progress, the sender retransmitted data that the receiver had acknowledged
+    before. It sent new data at once after the receiver had answered this retransmission, or after the FIN of a client that gave
+    up, and its timestamps show that it had received that packet. So it had not received the earlier ACKs, and waited for them.
 
     Kind too-large: at least three retransmissions of the missing segment were sent, and only the last one, which was smaller than
     those before, was acknowledged.
@@ -49,8 +54,9 @@ What to do
     Find the place where packets are lost: check the counters of interfaces and queues on the path, and capture on both sides
     of a suspected device or link. If the first data of a connection was lost, the server may have dropped it because its listen
     queue was full. This is likely if the server sent its SYN-ACK again after the client's ACK. Kind late: find the place where
-    packets wait, such as a wireless link, a full queue, or a paused virtual machine. Kind too-large: find the link with the small
-    MTU (a tunnel, a VPN), and have ICMP "packet too big" pass, or clamp the MSS there.
+    packets wait, such as a wireless link, a full queue, or a paused virtual machine. Kind acks-lost: do the same between the
+    capture point and the sender. Kind too-large: find the link with the small MTU (a tunnel, a VPN), and have ICMP "packet too
+    big" pass, or clamp the MSS there.
 
 References
     RFC 6298, RFC 5681 section 3.2, RFC 8985, RFC 3522, RFC 5682, RFC 4821.
@@ -85,6 +91,7 @@ RULE = Rule(
         "timeout": "The connection stalled for {gap} until a retransmission timer expired",
         "fast": "The connection stalled for {gap} until a segment reported as missing was retransmitted",
         "late": "The connection stalled for {gap}: data that had arrived was acknowledged late",
+        "acks-lost": "The connection stalled for {gap}: no ACK reached the {sender}",
         "too-large": "The connection stalled for {gap} until the sender tried smaller segments",
     },
     message={
@@ -96,6 +103,10 @@ RULE = Rule(
         "{retransmitted_bytes:,} bytes {times}, but the first copy had not been lost: {proof}. The path held packets back in one "
         "direction or in both, or lost every ACK until then, or the receiving host stood still: a running kernel would have "
         "acknowledged the data at once.",
+        "acks-lost": "For {gap}, no new data of the {sender} came, although all of its data in the capture had been "
+        "acknowledged. It retransmitted {retransmitted_bytes:,} bytes {times}, although they had been acknowledged before. It "
+        "continued as soon as it had received a later packet of the {receiver}. So it had not received the ACKs before that "
+        "packet: the path from the capture point to the {sender} had lost them, or held them back.",
         "too-large": "For {gap}, none of the outstanding data was acknowledged. The sender retransmitted up to "
         "{lost_bytes:,} bytes at a time, and no such segment was acknowledged. Then it tried {retransmitted_bytes:,} bytes, and "
         "that segment was acknowledged. A link on the path has too small an MTU for full segments, and the sender did not learn "
@@ -112,6 +123,9 @@ RULE = Rule(
         "late": "Find where packets wait or ACKs are lost between client and server: a wireless or mobile link that pauses, a "
         "full queue (tc -s qdisc), a traffic shaper, a link or a VPN that is re-established, or a virtual machine that is paused "
         "(the steal time in vmstat). Captures on both sides of a suspected device or link show whether packets wait there.",
+        "acks-lost": "Find where packets wait or are lost between the capture point and the {sender}: a wireless or mobile link "
+        "that pauses, a full queue (tc -s qdisc), a traffic shaper, a link or a VPN that is re-established. Captures on both "
+        "sides of a suspected device or link show whether packets are lost there.",
         "too-large": "Find the link with the small MTU: tracepath to the receiver shows it if routers report it; tunnels, VPNs "
         "and PPPoE are usual causes. Have firewalls pass ICMP destination unreachable with code 4 (in ICMPv6: packet too big), "
         "or have the device at that link reduce the MSS (iptables -t mangle ... TCPMSS --clamp-mss-to-pmtu), or set the MTU of "
@@ -174,7 +188,7 @@ def cutoffs() -> dict[str, int]:
 
 def find(recoveries: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each ACK that ended a stall because it acknowledged a retransmission."""
-    return pl.concat([_lost(recoveries), _late(recoveries)], how="diagonal")
+    return pl.concat([_lost(recoveries), _late(recoveries), _acks_lost(recoveries)], how="diagonal")
 
 
 def _lost(recoveries: pl.LazyFrame) -> pl.LazyFrame:
@@ -235,7 +249,7 @@ def _late(recoveries: pl.LazyFrame) -> pl.LazyFrame:
         .otherwise(pl.lit("its ACK echoes the timestamp of that copy"))
     )
     return (
-        recoveries.filter((wait >= LATE.value) & answered & c("spurious") & c("http") & waited)
+        recoveries.filter((wait >= LATE.value) & answered & c("spurious") & ~c("acks_lost") & c("http") & waited)
         .with_columns(pl.when(earlier).then("first_retransmission_frame").alias("first_retransmission_frame"))
         .select(
             *candidate(
@@ -251,6 +265,41 @@ def _late(recoveries: pl.LazyFrame) -> pl.LazyFrame:
                 ("first_retransmission_frame", "first_retransmission_time", "retransmitted, without need"),
                 ("retransmitted_frame", "retransmitted_time", "retransmitted, without need"),
                 ("frame", "time", pl.format("the acknowledgment of the first copy, after {} without progress", duration(gap))),
+            ),
+        )
+    )
+
+
+def _acks_lost(recoveries: pl.LazyFrame) -> pl.LazyFrame:
+    """Return a row for each long stall of an HTTP exchange in which the sender did not get the ACKs that were captured."""
+    gap = c("time") - c("stall_time")
+    wait = gap - c("rtt_own").fill_null(0).clip(0)
+    earlier = c("first_retransmission_frame") != c("retransmitted_frame")
+    again = "retransmitted, although it had been acknowledged"
+    is_server = (c("role") == SERVER).fill_null(value=False)
+    return (
+        recoveries.filter((c("retransmitted_time") - c("stall_time") >= LATE.value) & c("acks_lost") & c("http"))
+        .with_columns(pl.when(earlier).then("first_retransmission_frame").alias("first_retransmission_frame"))
+        .select(
+            *candidate(
+                None,
+                grade(c("acked_unseen") > 0, pl.lit(value=True)),
+                *("stall_frame", "stall_time", "time"),
+                kind=pl.lit("acks-lost"),
+                delay=wait,
+                of="connection",
+            ),
+            c("frame").alias("last_frame"),
+            gap.cast(DURATION).alias("gap"),
+            pl.when(is_server).then(pl.lit("server")).otherwise(pl.lit("client")).alias("sender"),
+            pl.when(is_server).then(pl.lit("client")).otherwise(pl.lit("server")).alias("receiver"),
+            _times_text().alias("times"),
+            "retransmitted_bytes",
+            evidence(
+                ("stall_frame", "stall_time", "the last new data or advancing ACK before the stall"),
+                ("first_retransmission_frame", "first_retransmission_time", again),
+                ("retransmitted_frame", "retransmitted_time", again),
+                ("frame", "time", pl.format("the next new data, after {} without progress", duration(gap))),
             ),
         )
     )
