@@ -31,7 +31,7 @@ RECOVERIES: Final = (
     *("handshake", "opens_gap", "rtt_own", "rtt_peer", "stall_frame", "stall_time", "stall_duplicate_acks"),
     *("retransmission_count", "first_retransmission_frame", "first_retransmission_time", "retransmitted_frame"),
     *("retransmitted_time", "retransmitted_bytes", "retransmitted_late", "spurious", "answers_retransmission", "syn_ack_again"),
-    *("lost_bytes", "answer_lost", "acks_lost"),
+    *("lost_bytes", "answer_lost", "peer_message_incomplete", "acks_lost"),
 )
 CLOSURES: Final = (
     *("connection", "direction", "exchange", "frame", "time", "offset", "length", "handshake", "http"),
@@ -67,19 +67,19 @@ class StallRows:
     def write(self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, events: Events) -> None:
         """Write the rows of the events that end with a segment. `own`: the state of its sender before the segment."""
         if events.stall is not None:
-            self.write_recovery(connection, own, packet, segment, events.stall, False)
+            self.write_recovery(connection, own, peer, packet, segment, events.stall, False)
         if events.unheard is not None:
-            self.write_recovery(connection, own, packet, segment, events.unheard, True)
+            self.write_recovery(connection, own, peer, packet, segment, events.unheard, True)
         if events.closure is not None:
             self.write_closure(connection, own, peer, packet, segment, events)
         if events.run is not None:
             self.write_run(connection, own, packet, segment, events)
 
     def write_recovery(
-        self, connection: Connection, own: Side, packet: Packet, segment: Segment, stall: Stall, is_unheard: bool
+        self, connection: Connection, own: Side, peer: Side, packet: Packet, segment: Segment, stall: Stall, is_unheard: bool
     ) -> None:  # fmt: skip
         """Write a row of `recoveries`. `own`: the side that sent the ACK, or the data again if `is_unheard`."""
-        part = segment.part
+        part, other = segment.part, peer.previous or NOTHING
         if stall.retransmission_time - stall.progress_time < self.cutoffs.min_stall:
             return
         is_late = is_unheard or is_spurious(stall, packet) or had_both_copies(own, stall, packet, segment)
@@ -114,6 +114,7 @@ class StallRows:
                 answered_again(connection, stall),
                 stall.lost_bytes,
                 has_lost_answer(connection, own, segment),
+                other.message != NEVER and not other.ends_message and other.last_in_flight,
                 is_unheard,
             ]
         )

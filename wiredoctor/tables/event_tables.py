@@ -207,6 +207,7 @@ RECOVERIES = Table(
             "the ACK begins above the highest byte captured: its sender sent an answer that was lost. False if the side that "
             "retransmitted had closed",
         ),
+        _c("peer_message_incomplete", BOOL, "", "before the packet, its receiver had sent only the beginning of a message"),
         _c(
             "acks_lost",
             BOOL,

@@ -153,6 +153,21 @@ def test_late() -> None:
     assert late(http=False) == []
 
 
+@pytest.mark.parametrize(
+    ("since", "changes", "speaks"),
+    [
+        (5 * S, {}, True),
+        (5 * S + 1, {}, False),
+        (6 * S, {"peer_message_incomplete": True}, True),
+        (6 * S + 1, {"peer_message_incomplete": True}, False),  # the timer, which doubles, would have been due again
+    ],
+)
+def test_the_sender_still_waits_for_the_ack(since: int, changes: dict[str, Any], speaks: bool) -> None:
+    """The last retransmission came 6 s after the last progress."""
+    told = late(retransmission_count=5, retransmitted_time=20 * MS + 6 * S, time=20 * MS + 6 * S + since, **changes)
+    assert bool(told) is speaks
+
+
 def test_no_ack_reaches_the_sender() -> None:
     """It retransmits after 1 s, and continues 30 ms later."""
     given = {"acks_lost": True, "retransmitted_time": 1_020 * MS, "time": 1_050 * MS}

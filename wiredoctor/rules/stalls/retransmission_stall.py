@@ -25,7 +25,7 @@ How it is proved
 
     Kind late: the ACK that ended the stall shows that the first copy arrived. It echoes the timestamp of this copy (RFC 3522),
     or its D-SACK reports the first retransmission as a duplicate, which was late, too. The kernel acknowledges data within half a
-    second, so the data or the ACK was late.
+    second, so the data or the ACK was late. The packet that acknowledges the data may be the FIN of a client that gives up.
 
     Kind acks-lost: a second or more after the last progress, the sender retransmitted data that the receiver had acknowledged
     before. It sent new data at once after the receiver had answered this retransmission, or after the FIN of a client that gave
@@ -237,7 +237,10 @@ def _late(recoveries: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each long stall of an HTTP exchange without a loss: data or its ACK was late."""
     gap = c("time") - c("stall_time")
     wait = gap - c("rtt_own").fill_null(0).clip(0)
-    answered = c("time") - c("retransmitted_time") <= MAX_ANSWER.value
+    since = c("time") - c("retransmitted_time")
+    # the sender still waited if it had to send more, and its timer, which doubles, was not due again
+    waits = c("peer_message_incomplete") & (since <= c("retransmitted_time") - c("stall_time"))
+    answered = (since <= MAX_ANSWER.value) | waits
     # a receiver that had the data and owed no response kept no one waiting; if a D-SACK answers the retransmission quickly, the
     # path was not slow: the first ACK was lost
     held = c("time") - c("first_retransmission_time") - c("rtt_own").fill_null(0).clip(0) >= HELD.value
