@@ -98,11 +98,6 @@ class Rows:
         return Rows(*(getattr(self, one.name)[rows] for one in fields(self)))
 
     @cached_property
-    def is_failed(self) -> Array:
-        """For each exchange, True if it has no final status that a gateway could forward."""
-        return self.status == NO_STATUS
-
-    @cached_property
     def is_given_up(self) -> Array:
         """For each exchange, True if the client closed before a response began."""
         return self.gone < self.began
