@@ -45,6 +45,12 @@ NOT_PROVEN = {
     "client-stalled: the client did not read, and the gateway gave up",
     "stream-timed-out: the gateway ends an event stream after 3 s without data",
     "stream-timed-out: the server sends the next event after the gateway has closed",
+    # a segment of the response never came: until the capture ends, it may still come
+    "timed out, because the first segment of a later response never arrives",
+    "timed out, because the first segment of the response never arrives, although its FIN does",
+    "truncated, because a segment of the response behind never arrives",
+    "truncated, because a segment of the response behind never arrives, although its FIN does",
+    "truncated, because a segment of a chunked response behind never arrives",
     # the inner gateway's connection stays half-open: only the final report knows that its server sends nothing more
     "timed-out at the inner gateway, whose 502 the outer one passes on",
     # the gateway has answered, but goes on sending its request to the server: only the final report knows that nothing came of it

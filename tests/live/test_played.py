@@ -216,9 +216,19 @@ def test_a_wait_for_a_lost_syn_is_not_told_as_the_servers(tmp_path: Path) -> Non
     assert [finding.rule for finding in played.report.findings] == ["connect-retry"]
 
 
+WITHDRAWN = {
+    # told three seconds after the fourth copy, when nobody can know that the FIN will acknowledge the data
+    "retransmission_stall": (
+        "speaks: the FIN of a client that gives up is the first to acknowledge data, more than 5 s after the last retransmission",
+        "silent: the response was complete, so nobody waited for the ACKs that were lost",
+    ),
+}
+"""Ladders with a finding of `unanswered` that is true until the data is acknowledged after all (docs/pages/how-it-works.md)."""
+
+
 def play_ladders(path: Path, tmp_path: Path, step: int) -> None:
     """Play all ladders of a file, `step` packets of each connection at a time."""
-    packets = together(path)
+    packets = together(path, WITHDRAWN.get(path.stem, ()))
     (tmp_path / "ladders.pcap").write_bytes(to_pcap(packets))
     stops = pcapng(tmp_path / "ladders.pcap", tmp_path / "trace.pcapng")
     cuts = [*ends(packets, step), len(stops)]
