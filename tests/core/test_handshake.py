@@ -57,6 +57,22 @@ def test_a_refused_syn_that_is_answered_later_closed_nothing() -> None:
     assert not talk.connection.closed
 
 
+def test_a_repeated_syn_forgets_what_the_former_connection_left_unseen() -> None:
+    """The server still knows a former connection, and an ACK of the client covers bytes of it that were not captured."""
+    talk = Talk()
+    talk.client(0, "S", 1_000)
+    talk.server(1, ".", 9_000, 700)
+    talk.server(2, ".", 9_500, 700)
+    assert talk.client(3, ".", 1_001, 9_500).acked_unseen == 500
+    talk.client(1_000, "S", 1_000)
+    talk.server(1_001, "S.", 5_000, 1_001)
+    talk.client(1_002, ".", 1_001, 5_001)
+    assert talk.server(1_003, ".", 5_001, 1_001, 100).new_bytes == 100
+    again = talk.server(1_300, ".", 5_001, 1_001, 100)
+    assert (again.new_bytes, again.retransmission) == (0, True)
+    assert connection_row(talk.connection)["server_unseen_bytes"] == 0
+
+
 def test_an_rst_that_acknowledges_more_refuses_no_syn() -> None:
     talk = Talk()
     talk.client(0, "S", 1_000)

@@ -71,8 +71,8 @@ def forget_former(connection: Connection, own: Side, peer: Side) -> None:
     peer.acknowledged = peer.highest = peer.reached = peer.window_edge = NEVER
     peer.window = peer.widest_window = -1
     own.highest = own.reached
-    own.gaps = None
-    own.unseen_bytes = 0
+    own.gaps = peer.gaps = None
+    own.unseen_bytes = peer.unseen_bytes = 0
     oddities = connection.oddities
     if oddities is not None:
         oddities.unseen_places = 0
