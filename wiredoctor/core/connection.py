@@ -95,6 +95,10 @@ class Previous:
         """The earliest time at which another TSval of this side is worth comparing."""
 
 
+NOTHING: Final = Previous()
+"""The state of a side before its first segment."""
+
+
 @mypyc_attr(acyclic=True)
 class Syn:
     """The newest SYN of a side, except that `frame` is the frame number of the side's first SYN."""

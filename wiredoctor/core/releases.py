@@ -14,7 +14,7 @@ from mypy_extensions import i64
 from wiredoctor.core import clocks, pace, sizes
 from wiredoctor.core.acks import whole_round_trip
 from wiredoctor.core.broadcasts import Broadcasts
-from wiredoctor.core.connection import SHRANK, Connection, Previous, Side
+from wiredoctor.core.connection import NOTHING, SHRANK, Connection, Previous, Side
 from wiredoctor.core.connection_rows import hash_endpoint, is_server_second, sender_role
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.events import Events
@@ -40,7 +40,6 @@ RELEASES: Final = (
     *("frame", "time", "length", "unread", "small_start", "full", "ends_message", "rtt_own", "rtt_peer"),
     *("event_stream", "nagle_seen", "usual_gap", "probe_frame", "sort", "final_frame", "pace_seen"),
 )
-NOTHING: Final = Previous()
 
 
 class Releases:

@@ -7,7 +7,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from wiredoctor.core import clocks, sizes
-from wiredoctor.core.connection import Connection, Previous, Side
+from wiredoctor.core.connection import NOTHING, Connection, Side
 from wiredoctor.core.connection_rows import hash_endpoint, is_server_second, sender_role
 from wiredoctor.core.events import Events
 from wiredoctor.core.octets import BytesWriter, write_i64_le
@@ -51,7 +51,6 @@ The value of an empty cell of `segments` is NEVER, or -1 in columns of fewer tha
 
 COLUMNS: Final = PACKET + KIND + SIZES + DATA + ACKS + EVENTS + PART
 
-NOTHING: Final = Previous()
 NO_STALL: Final = Stall()
 NO_CLOSED_WINDOW: Final = ClosedWindow()
 NO_RUN: Final = Run()

@@ -9,12 +9,11 @@ from __future__ import annotations
 from typing import Final
 
 from wiredoctor.core import sizes
-from wiredoctor.core.connection import Connection, Side
+from wiredoctor.core.connection import NOTHING, Connection, Side
 from wiredoctor.core.connection_rows import sender_role
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.events import Events
 from wiredoctor.core.packet import Packet
-from wiredoctor.core.releases import NOTHING
 from wiredoctor.core.retransmission_stalls import (
     answered_again,
     answers_retransmission,
@@ -35,18 +34,9 @@ RECOVERIES: Final = (
 )
 CLOSURES: Final = (
     *("connection", "direction", "exchange", "frame", "time", "offset", "length", "handshake", "http"),
-    *(
-        "previous_data_ends_message",
-        "previous_data_last_in_flight",
-        "peer_data_since",
-        "opens_gap",
-        "fills_gap",
-        "rtt_own",
-        "closed_frame",
-        "closed_time",
-    ),
-    *("closed_window", "window_probes", "unanswered_probes", "window_probe_frame", "window_probe_time", "opened_frame"),
-    "opened_time",
+    *("previous_data_ends_message", "previous_data_last_in_flight", "peer_data_since", "opens_gap", "fills_gap", "rtt_own"),
+    *("closed_frame", "closed_time", "closed_window", "window_probes", "unanswered_probes"),
+    *("window_probe_frame", "window_probe_time", "opened_frame", "opened_time"),
 )
 RUNS: Final = (
     *("connection", "direction", "role", "exchange", "frame", "time", "length", "handshake", "mss", "message"),

@@ -36,9 +36,10 @@ ONE_BY_ONE = Threshold(
 REPLACED = Threshold("50 ms", "the maximum time (plus two round trips) within which a program replaces a request with another")
 OWN_TIMER = Threshold(
     "3 waits",
-    "the minimum number of waits within 5 s that show a timeout if all of them are about as long (4 % and 10 ms); people do not "
-    "type in such a rhythm",
+    "the minimum number of waits within 5 s that show a timeout if all of them are about as long; people do not type in such a "
+    "rhythm",
 )
+ALIKE = Threshold("5 %", "the maximum difference of such waits, as a share of the current wait; timers expire a little late")
 TYPED = Threshold("300 ms", "the minimum length of such waits, because programs that type for tests wait for less")
 MOVED = Threshold(
     "500 ms",
@@ -412,8 +413,9 @@ def _is_own_timeout(row: Mapping[str, Any], clients: Clients) -> bool:
         for close in near
         if close.waited is not None and close.server == server and clients.may_be_same(row["connection"], close.connection)
     ]
-    alike = bool(waits) and max(waits) - min(waits) <= row["waited"] // 25 + 10 * MILLISECOND
-    return alike and len(waits) >= OWN_TIMER.value and row["waited"] >= TYPED.value
+    if len(waits) < OWN_TIMER.value or row["waited"] < TYPED.value:
+        return False
+    return 100 * (max(waits) - min(waits)) <= ALIKE.value * row["waited"]
 
 
 def _answered_copy(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:

@@ -294,7 +294,7 @@ def _first_write() -> pl.Expr:
 
 def _counterexample_text() -> pl.Expr:
     """Return the text that supports the proof: a similar segment did not wait when the receiver acknowledged promptly."""
-    told = " Earlier on this connection, such a segment was acknowledged at once, and the next one left right after that ACK."
+    told = " Earlier on this connection, the ACK of such a segment came at once, and the next segment left right after it."
     return pl.when(pl.col("prompt_before")).then(pl.lit(told)).otherwise(pl.lit(""))
 
 
