@@ -161,24 +161,22 @@ def _first_errors(some: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _failed_attempts(some: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return for each gateway and status the servers that may have failed a health check of the gateway (`down`).
+    """Return for each gateway and status the server that may have failed a health check of the gateway (`down`).
 
-    A host that is not a client of the gateway connected to the server. Before the gateway's first response with this status, its
-    last two attempts failed: a server that refuses connections gets no request that could be a health check.
+    Before the gateway's first response with this status, a host that is not a client of the gateway tried to connect to the
+    server. That attempt and the host's previous one failed: a server that refuses connections gets no request that could be a
+    health check. If there are several such hosts or servers, only the newest attempt counts.
     """
-    tried = _other_hosts(some, connections).filter(c("syn_time").is_not_null())
-    return (
-        tried.select("client_host", c("server").alias("checked"), "syn_time", c("first_answer_time").is_null().alias("failed"))
-        .join(_first_errors(some), how="cross")
-        .filter(c("syn_time") < c("by"))
-        .sort("syn_time")
-        .group_by("server", "code", "client_host", "checked", maintain_order=True)
-        .agg(c("failed").tail(2))
-        .filter(c("failed").list.len() == 2, c("failed").list.all())
-        .head(MAX_LOOSE)
-        .group_by("server", "code", maintain_order=True)
-        .agg(c("checked").unique().alias("down"))
+    failed = c("first_answer_time").is_null()
+    tried = (
+        _other_hosts(some, connections)
+        .filter(c("syn_time").is_not_null())
+        .sort("syn_time", "connection")
+        .select("syn_time", c("server").alias("checked"), (failed & failed.shift(1)).over("client_host", "server").alias("again"))
     )
+    errors = _first_errors(some).sort("by")
+    last = errors.join_asof(tried, left_on="by", right_on="syn_time", allow_exact_matches=False, check_sortedness=False)
+    return last.filter("again").select("server", "code", pl.concat_list("checked").alias("down"))
 
 
 def _servers_of_other_hosts(some: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
