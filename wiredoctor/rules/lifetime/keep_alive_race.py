@@ -339,9 +339,9 @@ def _elsewhere() -> pl.Expr:
 
 
 _PROBABLY_NOT = (
-    " The RST does not look like the server's own packets: its TTL or its time differs, or it was captured only once, although they "
-    "were captured twice. Probably a NAT, firewall or balancer in front of the server sent it, and the request did not reach "
-    "the server."
+    " The RST does not look like the server's own packets: its TTL or its time differs, or it was captured once, but "
+    "they were captured twice. Probably a NAT, firewall or balancer in front of the server sent it, and the request did not "
+    "reach the server."
 )
 
 
