@@ -78,7 +78,7 @@ def test_one_slow_request_does_not_stand_for_all(tmp_path: Path, seconds: list[f
     assert f"The server {title}</h2>" in written(report, "html")
 
 
-PAGE = "The page {} was sent only when complete, after {} s: its files had to wait"
+PAGE = "The page {} was sent only when complete, after {} s: its style sheets, scripts and images had to wait"
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,11 @@ PAGE = "The page {} was sent only when complete, after {} s: its files had to wa
             "It took up to 3 s longer because it was lost",
         ),
         ("another one after {}", [("2 s",), ("30 ms",)], "another one"),
-        ("A WebSocket was closed after {} s idle", [(3,), (6,)], "A WebSocket was closed after up to 6 s idle"),
+        (
+            "A WebSocket was closed after being idle for {} s",
+            [(3,), (6,)],
+            "A WebSocket was closed after being idle for up to 6 s",
+        ),
         ("The client gave up: a timeout of about {} s", [(3,), (2,)], "The client gave up"),
         ("The server rejected the head of a request ({})", [(414,), (400,)], "The server rejected the head of a request"),
         ("It took {} s to start answering GET /a", [(1,), (2,)], "It took up to 2 s to start answering GET /a"),

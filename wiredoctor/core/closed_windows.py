@@ -34,11 +34,12 @@ def follow_window(own: Side, packet: Packet, segment: Segment, least: i64) -> No
 def change_window(
     window: ClosedWindow | None, is_closed: bool, packet: Packet, segment: Segment, least: i64
 ) -> ClosedWindow | None:
-    """Return the newest closed window of a receiver that has just announced a window, or None if no closed window counts.
+    """Return the newest closed window of a receiver that has just announced a window, or None.
 
     `window`: the closed window before the announcement, or None. `is_closed`: true if the announced window counts as closed. A
-    closed window that opens after less than `least` ns does not count, unless the receiver discarded data. If a window closes
-    again, a new object replaces `window`, unless the receiver has not yet accepted the data that it discarded.
+    window that was closed for less than `least` ns is forgotten, unless the receiver discarded data meanwhile. When a window
+    closes again, a new object replaces `window`. The old object stays as long as the receiver has not accepted the data that it
+    discarded.
     """
     if is_closed:
         if window is not None and window.is_refusing and not window.is_closed:

@@ -44,12 +44,12 @@ def nagle_of(own: Side) -> Nagle:
 
 
 def settle_claims(nagle: Nagle, acknowledged: i64, clock: i64) -> None:
-    """Decide the first claim that Nagle's algorithm is off, if possible. Drop the claims that an ACK refutes.
+    """Decide the oldest claim, if possible, and drop the claims that an ACK refutes.
 
-    A claim says that a small segment was sent while an earlier small one was unacknowledged. One ACK of both segments proves the
-    claim, and so does a millisecond without an ACK of the earlier segment. An ACK of only the earlier segment within that time
-    refutes the claim. `acknowledged`: the offset up to which the peer has acknowledged data. `clock`: the watermark
-    (Packet.clock).
+    A claim says that Nagle's algorithm is off, because a small segment was sent while an earlier small one was unacknowledged.
+    One ACK of both segments proves the claim, and so does a millisecond without an ACK of the earlier segment. An ACK of only the
+    earlier segment within that time refutes the claim. `acknowledged`: the offset up to which the peer has acknowledged data.
+    `clock`: the watermark (Packet.clock).
     """
     if nagle.claim_time == NEVER:
         return

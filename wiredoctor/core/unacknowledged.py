@@ -261,7 +261,7 @@ class Repetitions:
             self.put_row(connection, direction, missing, frame, clock)
 
     def put_row(self, connection: Connection, direction: i64, repetition: Repetition, frame: i64, clock: i64) -> None:
-        """Write a row. `frame`: the packet with the ACK that ends the repetition, or NEVER. `clock`: the watermark."""
+        """Write a row. `frame`: the ACK that ends the repetition, or NEVER. `clock`: the watermark (Packet.clock)."""
         own, peer = connection.sides(direction)
         error = None if own.waits is None else own.waits.error
         if error is None or error.offset < repetition.start:

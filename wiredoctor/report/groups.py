@@ -36,7 +36,7 @@ _REQUESTS = (
     (Regex(r" came together: (?P<request>.+)$"), r" came together, for requests such as \g<request>"),
     (Regex(r"^The response to (?P<request>.+) came in tiny"), r"Responses to requests such as \g<request> came in tiny"),
     (
-        Regex(r"^The page (?P<request>.+) was (?P<sent>.+): its files"),
+        Regex(r"^The page (?P<request>.+) was (?P<sent>.+): its style sheets"),
         r"Pages such as \g<request> were \g<sent>: their files",
     ),
 )

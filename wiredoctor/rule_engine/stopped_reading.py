@@ -45,8 +45,8 @@ DRAINED = 5 * SECOND
 def until_close(start: str, end: str) -> pl.Expr:
     """Return an expression that is true if a stall may be the reason why the server closed.
 
-    `start` and `end` are the names of the columns with the times of the stall. The rows also need a column named "end" with the
-    time of the close. All times are in ns.
+    The time of the close is in the column "end". `start`, `end`: the names of the columns with the times of the stall. All times
+    are in ns.
     """
     lasted = c(end) - c(start) >= LEAST
     return (lasted & (c(start) < c("end")) & (c(end) >= c("end") - DRAINED)).fill_null(value=False)

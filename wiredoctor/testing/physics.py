@@ -20,8 +20,8 @@ class LadderError(ValueError):
 def acknowledge(packets: Sequence[Packet], patience: Mapping[int, int]) -> list[Packet]:
     """Return the packets of a connection with all acknowledgment numbers filled in.
 
-    Each packet acknowledges the data that can have reached its sender before the packet was sent. `patience`: for each side for
-    which pure ACKs are added, the time in ns from the arrival of data to the ACK.
+    Each packet acknowledges the data that could have reached its sender before the packet was sent. `patience`: the sides that
+    also send pure ACKs, each with the time (ns) from the arrival of data to its ACK.
     """
     waiting = sorted(packets, key=lambda p: p.time)
     trips = round_trips(waiting) or (0, 0)

@@ -13,6 +13,7 @@ import pytest
 
 import wiredoctor
 from tests.ladders import ladder_packets, ladders_in, to_pcap
+from tests.support.recordings import find_stem
 from wiredoctor.findings import Cause, Evidence, Finding, total_delay
 from wiredoctor.report.data import json as report_json
 from wiredoctor.rule_engine.across_tries import CertainTries
@@ -263,6 +264,15 @@ def test_time_is_counted_once(tmp_path: Path) -> None:
         "The gateway's client (10.0.0.1) waited 1.5 s for its response, including 3.2 ms in the gateway."
     )
     assert report.delay == pytest.approx(1.495)
+
+
+def test_a_gateway_that_does_not_wait_for_a_slow_server() -> None:
+    """After a second, nginx asks another server, which answers at once; the first server takes 1.8 s."""
+    report = wiredoctor.analyze(find_stem("behind-nginx-late"))
+    [told] = [one for one in report.findings if one.rule == "slow-response"]
+    assert told.message.endswith(
+        "The gateway did not wait for that: its client (10.9.1.1) had a response 1.01 s after its request."
+    )
 
 
 def test_the_wait_of_a_client_is_the_union_of_what_it_waited_for(tmp_path: Path) -> None:

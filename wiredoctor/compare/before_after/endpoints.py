@@ -89,7 +89,7 @@ def _text(value: object) -> str | None:
 
 
 def place_of(method: str | None, target: str | None) -> tuple[str, str, str]:
-    """Return the method, the path without its numbers, and the path with `#` in place of its numbers.
+    """Return the method, the path with its numbers removed, and the path with each number replaced by `#`.
 
     Secrets are masked in all three. The paths have no query.
     """

@@ -45,8 +45,8 @@ class Rewritten:
     """A kind of change that the proxy makes to messages.
 
     `what`: the property that changed. `received`, `passed_on`: its value before and after the change, in the first exchange with
-    this change. `exchanges`: the number of exchanges with this change. The other fields are the ids of that first exchange at the
-    front and at the back, and both values with (masked) in place of masked parts.
+    this change. `exchanges`: the number of exchanges with this change. The other fields are the ids of that first exchange on
+    the client's and on the server's side of the proxy, and both values with (masked) in place of masked parts.
     """
 
     message: Literal["request", "response"]

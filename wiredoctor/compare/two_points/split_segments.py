@@ -79,7 +79,8 @@ def _pieces(groups: Array, first: Array, last: Array, edges: Array) -> tuple[Arr
 def _pair_pieces(a: tuple[Array, Array], b: tuple[Array, Array], expected: Array, seen: Array) -> tuple[Array, Array]:
     """Return two Boolean arrays: for each piece in `a` and in `b`, whether it has a match on the other side.
 
-    `a`, `b`: the segment and the hash of each piece, from `_pieces`. `expected`, `seen`: the times of the segments, by one clock.
+    `a`, `b`: the segment and the hash of each piece, from `_pieces`. `expected`, `seen`: the times of the
+    segments of `a` and of `b`, by the same clock.
     If one side has more copies of a piece than the other, its last copies are matched.
     """
     order_a = np.lexsort((expected[a[0]], a[1]))

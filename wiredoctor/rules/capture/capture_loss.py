@@ -70,7 +70,7 @@ RULE = Rule(
         "dropped": "The program that captured on {dropped_on} counted {dropped:,} packets that were dropped before it could "
         "process them{when}. This file has {packets:,} of the {captured:,} packets that the program processed. The dropped "
         "packets were lost only from the capture, not on the network. While packets were dropped, a packet that seems to be "
-        "absent may only be missing from the capture. Findings that depend on its absence have medium confidence at most.",
+        "absent may have been sent nevertheless. Findings that depend on its absence have medium confidence at most.",
     },
     remedy={None: _REMEDY, "dropped": _REMEDY},
     display_filter="tcp.analysis.ack_lost_segment || tcp.analysis.lost_segment",

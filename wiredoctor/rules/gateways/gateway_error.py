@@ -479,7 +479,7 @@ _READ_ALL = (
     "Have the server behind the gateway read the rest of a request that it refuses before it closes, up to a limit, or raise its "
     "limit for the size of requests. If a gateway cannot send the complete request, it may report an error of its own."
 )
-_EXAMINE_SERVER = "check the log of the server behind it for that second"
+_EXAMINE_SERVER = "check the log of the server behind it for the time of this finding"
 _EXAMINE_PATH = (
     "look for the device that ended the connection in the name of the server behind it; the finding foreign-reset about that "
     "connection says how far away it is"

@@ -16,10 +16,10 @@ How it is proved
 
     Confidence is high if the server closed and the idle time is the default of a common proxy or balancer (within 0.5 % or 50
     ms). It is also high if one side closed three or more connections after the same idle time, and these are at least three
-    quarters of the connections that this side closed while idle. Idle times count as the same if they differ by at most 1 %
-    plus 20 ms, or by at most 300 ms, because nginx and HAProxy may close that much too early. Confidence is medium if only two
-    connections were closed and both had the same idle time (within 1 % plus 20 ms). A single close by the server at another
-    idle time has low confidence, and is only a note.
+    quarters of the connections that this side closed while idle. Idle times count as the same if they differ by at most 1 % plus
+    20 ms, or 300 ms if that is more, because nginx and HAProxy may close that much too early. Confidence is medium if only two
+    connections were closed and both had the same idle time (within 1 % plus 20 ms). A single close by the server at another idle
+    time has low confidence, and is only a note.
 
 What it is not
     If a user leaves a page, the client closes after a time that no other connection shares. A client may close its own idle
@@ -68,7 +68,7 @@ c = pl.col
 RULE = Rule(
     symptom="WebSocket close code 1006, an event stream that reconnects again and again",
     severity="warning",
-    title="{subject} was closed after {limit} idle",
+    title="{subject} was closed after being idle for {limit}",
     message="On {subject_of} of {request} no byte passed for {rest} in either direction. Then the {side} closed the connection "
     "with {close}, without announcing the close.{alike}{named}",
     remedy="Have one side send something at least every {often}: {ping}. TCP keep-alive probes do not help: they carry no data. "
@@ -80,7 +80,7 @@ RULE = Rule(
     ),
     advice=(
         Advice("server", "nginx|openresty", "nginx: set proxy_read_timeout in the location of this path (60 s by default)."),
-        Advice("server", "Apache(?!-Coyote|-Tomcat)", "Apache httpd: ProxyTimeout, or timeout= of ProxyPass."),
+        Advice("server", "Apache(?!-Coyote|-Tomcat)", "Apache httpd: set ProxyTimeout, or timeout= of ProxyPass."),
         Advice("server", "envoy", "Envoy: stream_idle_timeout, or idle_timeout of the route (5 minutes by default)."),
         Advice("server", "cloudflare", "Cloudflare: Proxy Read Timeout (120 s by default); only some plans can change it."),
         Advice("server", "awselb", "AWS: the attribute idle_timeout.timeout_seconds of the load balancer (60 s by default)."),
@@ -109,8 +109,8 @@ ENOUGH = Threshold(
 )
 PAIR = Threshold(
     "2 idle times",
-    "this many equal idle times suggest a timeout if no other idle times are known; two idle times are unlikely to be equal by "
-    "coincidence",
+    "this many equal idle times suggest a timeout if no other idle times are known; two alone are seldom equal by coincidence, "
+    "but of several some two often are",
 )
 SHARE = Threshold(
     "75 %", "the minimum share of a side's idle times that are equal; otherwise the side has other reasons to close"
@@ -119,9 +119,7 @@ NAMED = Threshold(
     "25 %", "the minimum share of a side's idle times that match a common timeout; a smaller share may be a coincidence"
 )
 STOP = Threshold("50 ms", "the maximum time in which a terminating process closes all its connections, whatever their idle times")
-ENDPOINTS = Threshold(
-    "1024 servers", "the number of servers that are remembered, which bounds the memory to some kilobytes per server"
-)
+ENDPOINTS = Threshold("1024 servers", "the maximum number of servers that are remembered; each takes some kilobytes of memory")
 REMEMBERED = Threshold(
     "64 idle times",
     "the number of a server's newest idle times that are remembered; older idle times may belong to another configuration",

@@ -22,8 +22,8 @@ How it is proved
 What it is not
     idle-close reports a close after the announced time, and premature-close reports a close within a second of the response. The
     parameter max in Keep-Alive is a number of requests: with max=0 the server announces that it accepts no further request, so a
-    close is not reported. A close by the client does not count. If a process of the server ended with all its idle connections,
-    idle-close reports it as kind stop.
+    close is not reported. A close by the client does not count. If a process of the server ended and so closed all its idle
+    connections, idle-close reports it as kind stop.
 
 What to do
     Make the announcement match the server's behavior. Look for other devices that may close: a balancer or a firewall in

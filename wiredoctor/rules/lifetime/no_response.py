@@ -496,8 +496,8 @@ _FIND_HOST = (
     "the connection may have had another port or another server before. "
 )
 _RECYCLED = (
-    "a worker is recycled, restarted, stopped or killed, or was busy until it closed. An application or a firewall that resets "
-    "on purpose"
+    "a worker is recycled, restarted, stopped or killed, or closes without having read the request. An application or a firewall "
+    "that resets on purpose"
 )
 _NOT_READ = (
     ", so the server's kernel had received it. But a system sends an RST instead of a FIN if data is left unread (RFC 1122), so "

@@ -61,8 +61,8 @@ c = pl.col
 
 _NEVER_SENT = "was never sent, or was discarded by the server"
 _REMEDY = (
-    "{find_sender}Check the server's log at that time for a crash, a worker or a script that was killed for taking too long, or, "
-    "behind a proxy, an upstream that closed.{own_framing}{cut}"
+    "{find_sender}Check the server's log at that time for a crash, or for a worker or script that was killed because it took too "
+    "long. If the server is a proxy, check whether its upstream closed.{own_framing}{cut}"
 )
 _OWN_LENGTH = (
     " If the program sets Content-Length itself, have it count bytes instead of characters, and count them after compression."

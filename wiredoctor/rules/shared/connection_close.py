@@ -111,8 +111,8 @@ _CLIENT_POOLS = (
     ),
     (
         "^$",
-        "If the client is .NET, Node or Rust (no User-Agent by default): SocketsHttpHandler.PooledConnectionIdleTimeout "
-        "(1 minute, 2 before .NET 6), the timeout of the http.Agent (5 s in the http.globalAgent of Node 20, no limit in other "
+        "If the client is .NET, Node or Rust, which send no User-Agent by default: SocketsHttpHandler.PooledConnectionIdleTimeout"
+        " (1 minute, 2 before .NET 6), the timeout of the http.Agent (5 s in the http.globalAgent of Node 20, no limit in other "
         "Agents), or pool_idle_timeout of hyper and reqwest (90 s).",
     ),
 )
@@ -156,7 +156,7 @@ def round_trip() -> pl.Expr:
 def time_to_receive(percent: int) -> pl.Expr:
     """Return the minimum time (ns) between the end of a response and a SYN that the client sends because it has the response.
 
-    Both pass the capture point, so this is `percent` of the round trip between that point and the client (see RECEIVED).
+    Seen from the capture point, this takes a round trip to the client. Only `percent` of it is required (see RECEIVED).
     """
     return c("rtt_client").fill_null(0).clip(0) * percent // 100
 

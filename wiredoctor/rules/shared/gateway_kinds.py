@@ -256,7 +256,7 @@ class Front(NamedTuple):
     """An exchange of a gateway's client, with the tries that the gateway made for it.
 
     `certain`: all of these tries were made for the exchange, in this order; otherwise, at most one of them was, and it is
-    unknown which. `guessed`: more requests waited than there were attempts, so each attempt was assigned by route and time.
+    unknown which. `guessed`: more exchanges were open than there were tries, so each try was assigned by route and time.
     """
 
     exchange: Exchange

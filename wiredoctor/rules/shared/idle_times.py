@@ -152,7 +152,7 @@ class IdleTimes:
         return answered >= SURVIVED and SURVIVED_SHARE * answered >= limit.closes
 
     def is_survived(self, limit: Limit, endpoint: int, rest: int, until: int | None = None) -> bool:
-        """Return whether the endpoint answered more requests than it lost when this timeout should have expired.
+        """Return whether, of the requests that came when this timeout had expired, the endpoint answered more than it lost.
 
         `rest`: the idle time (ns) of a lost request. `until`: as in `limits`.
         """

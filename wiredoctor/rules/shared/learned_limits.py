@@ -69,7 +69,6 @@ class Limit(NamedTuple):
 
     def origin(self) -> str:
         """Return a text that says where the timeout comes from: announced, learned from closes, or assumed."""
-        closes = "one close" if self.closes == 1 else f"{self.closes:,} closes"
         if self.how == "announced":
             beyond = "" if self.low == (self.said or 0) * SECOND else "; the server closes a second after that, as Node does"
             return f"announced: Keep-Alive: timeout={self.said}{beyond}"
@@ -77,9 +76,8 @@ class Limit(NamedTuple):
             return "a common default; the capture does not show the actual value"
         if self.how == "met":
             return f"learned from {self.closes:,} requests that arrived as it expired"
-        return f"learned from {closes}" + (
-            "; the server checks for idle connections only now and then" if self.how == "coarse" else ""
-        )
+        learned = "as one close suggests" if self.closes == 1 else f"learned from {self.closes:,} closes"
+        return learned + ("; the server checks for idle connections only now and then" if self.how == "coarse" else "")
 
 
 class End(NamedTuple):

@@ -105,7 +105,7 @@ class Stops(NamedTuple):
 
     @property
     def connections(self) -> set[int]:
-        """The idle connections from whose closes no idle timeout can be learned."""
+        """The idle connections that were closed in a way that says nothing about an idle timeout."""
         return {end.connection for stop in self.stops for end in stop.resting} | self.late
 
 

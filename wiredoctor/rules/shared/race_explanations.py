@@ -282,8 +282,8 @@ def _explain_close(
 def _without_timeout(row: Mapping[str, Any], rests: IdleTimes, until: int | None) -> Explanation | None:
     """Return the explanation of a close that is probably not due to an idle timeout; None if an idle timeout is likely.
 
-    Either answered requests refute a timeout, or the request interval of a client may have determined the idle times. `until`: as
-    in `IdleTimes.limits`.
+    Two facts speak against a timeout: requests were answered after longer idle times, or all idle times may be equal because a
+    client sends its requests at regular intervals. `until`: as in `IdleTimes.limits`.
     """
     rested, endpoint, connection = row["rested"], row["endpoint"], row["connection"]
     doubt = rests.doubt(endpoint, connection, until)

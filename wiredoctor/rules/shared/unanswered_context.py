@@ -21,8 +21,8 @@ AT_ONCE = Threshold(
 )
 LINGERS = Threshold(
     "10 s",
-    "the maximum time for which a TLS host waits for the close_notify of its peer before it sends its own FIN; a host whose ping "
-    "is not answered waits longer",
+    "the maximum time for which a TLS host waits for the close_notify of its peer before it sends its own FIN; a host that waits "
+    "longer waits for something else, such as the answer to an HTTP/2 PING",
 )
 LAST_LINE = Threshold(
     "512 bytes", "the maximum length of a last line: SMTP allows reply lines of this length (RFC 5321 section 4.5.3.1.5)"

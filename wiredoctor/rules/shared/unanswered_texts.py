@@ -225,7 +225,7 @@ def _last_packet_text() -> pl.Expr:
     )
     message = pl.when(c("sender") == "client").then(pl.lit("response")).otherwise(pl.lit("request"))
     silent = pl.format(
-        " Before the {} closed, it had waited {} for the {}{}, and had received nothing.",
+        " Before the {} closed, it had waited {} for the {}{}.",
         "sender",
         duration(c("rest")),
         pl.when("not_begun").then(pl.lit("")).otherwise(pl.lit("rest of the ")),

@@ -38,7 +38,7 @@ _COMMAND = (
 )
 _RECORD = (
     f"Capture both sides on the gateway: {_COMMAND} Until then, or if the gateway reaches that server over a Unix socket, check "
-    "the gateway's log for that second."
+    "the gateway's log for the time of this finding."
 )
 _READ_LOG = (
     "Check the gateway's log at that second: the gateway may have opened the connection without a request, and failed before "

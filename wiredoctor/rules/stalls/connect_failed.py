@@ -176,7 +176,7 @@ RULE = Rule(
         "or of type unreachable), and ip neigh shows whether a host answers for the address. Check whether the server is up "
         "and has this address, and whether the client has the right one (DNS, a recreated container or pod). If the time to "
         "live was exceeded, traceroute shows which routers forward the packets in a loop. If the ICMP error came from the "
-        "address itself, check the host to which it forwards the port (iptables -t nat -S, docker ps, kubectl get "
+        "server's own address, that host may forward the port: check where it does (iptables -t nat -S, docker ps, kubectl get "
         "endpointslices).",
         "timed-out": "{timed_out_remedy}Give clients a connect timeout of a few seconds, so that they try the next address.",
         "closed-at-once": "{closed_remedy}",

@@ -5,14 +5,14 @@ What it means
     same data is sent four times and no ACK comes back, the path between the hosts loses all packets, or all packets of one
     kind (such as large ones). Or the receiver is gone.
 
-    Kind too-large: a router reports by ICMP that segments are larger than the next link carries. Kind large-only: full
-    segments are lost while smaller ones arrive, which is a path MTU black hole. Kind unreachable: a router reports by ICMP
-    that it cannot deliver the segments. Kind after-idle: the connection had been idle, and probably a NAT, a firewall or a
-    balancer had forgotten it, or the client was gone. Kind mid-message: the path broke while a message was being sent. Kind
-    gone: none of these; the receiver or the complete path is gone. Or the server's listen queue is full: then its kernel
-    drops the ACK that ends the handshake and the request, and may send its SYN-ACK again. Kind never-came: later packets show
-    that the data was sent, but no copy of it reached the capture point. If no segment as large as the lost ones was ever
-    acknowledged, the text of the kinds mid-message and gone names a path MTU black hole as a possibility.
+    Kind too-large: a router reports by ICMP that segments are larger than the next link carries. Kind large-only: full segments
+    are lost while smaller ones arrive, which is a path MTU black hole. Kind unreachable: a router reports by ICMP that it cannot
+    deliver the segments. Kind after-idle: the connection had been idle, and probably a NAT, a firewall or a balancer had
+    forgotten it, or the client was gone. Kind mid-message: the path broke while a message was being sent. Kind gone: none of
+    these; the receiver or the complete path is gone. Or the server's listen queue is full: then its kernel drops the request and
+    the ACK that completes the handshake, and may send its SYN-ACK again. Kind never-came: later packets show that the data was
+    sent, but no copy of it reached the capture point. If no segment as large as the lost ones was ever acknowledged, the text of
+    the kinds mid-message and gone names a path MTU black hole as a possibility.
 
 Why it hurts
     The application waits for its own timeout: Linux retransmits data for 15 minutes before it gives up. Users see "read
@@ -24,9 +24,10 @@ How it is proved
     sender then gave up (RST, FIN, or the same request on a new connection). No ACK covers its first byte, although the
     receiver had acknowledged the handshake or earlier data in this capture, and its window was not closed.
 
-    Under heavy loss, the sender repairs one segment after the other, and the last segment has only waited for its turn. So the
-    first copy does not count if the receiver sent a packet more than half a second (or two round trips, if that is longer)
-    after it and before the second copy. Then the other copies must be spread over at least a second before the client closes.
+    Under heavy loss, the sender repairs one segment after the other, and the last one has to wait for its turn. So the first
+    copy does not count if the receiver sent a packet more than half a second (or two round trips, if that is longer) after it
+    and before the second copy. In this case, the other copies must be spread over at least a second; copies that are sent after
+    the client closed do not count.
 
     TCP keep-alive probes count in the same way if their sender was waiting for the rest of a message, and the receiver sent
     nothing after the first probe: a kernel answers each probe that arrives.
@@ -43,19 +44,22 @@ How it is proved
 
     A capture beyond a path MTU black hole, such as at the client of a download, contains none of the copies. Then sequence
     numbers show the loss: those of the sender's small packets (its ACKs, the end of the message) are ahead of all data that
-    arrived. The kind is large-only with medium confidence if four conditions hold. At least two full segments are missing, or
-    one segment, which may be smaller, is missing for at least a second. No full segment arrived before; a segment above 536 bytes
-    counts as full if the handshake was not captured, or if the missing bytes are a whole number of such segments. The
-    receiver acknowledged none of the missing data.
-    And one of three facts shows that no repair came. The receiver closed the connection after a second without data; a response
-    before the end of its request, such as a 408, is not such data. Or packets ahead of the gap were seen for at least 3 s. Or
-    both sides left the connection open for at least 3 s after such a packet, and the capture went on.
+    arrived. The kind is large-only with medium confidence if four conditions hold:
+    (1) At least two full segments are missing, or one segment, which may be smaller, is missing for at least a second.
+    (2) No full segment arrived before. A segment above 536 bytes counts as full if the handshake was not captured, or if the
+    missing bytes are a whole number of such segments.
+    (3) The receiver acknowledged none of the missing data.
+    (4) No copy came later: the receiver closed the connection after a second in which no data came (a response that came before
+    its request was complete, such as a 408, is not counted as data); or packets ahead of the gap came for at least 3 s; or the
+    connection stayed open for at least 3 s after a packet ahead of the gap, and the capture went on.
 
-    If these conditions are not met, the kind is never-came, with medium confidence, if the receiver closed the connection first,
-    a second or more after the first packet ahead of the gap and after the last data, and acknowledged none of the missing data.
+    Otherwise, the kind is never-came, with medium confidence, if the receiver acknowledged none of the missing data and closed
+    the connection first. The close must come at least a second after the first packet ahead of the gap, and at least a second
+    after the last data.
 
-    The kind is not large-only if another connection of the two hosts carried a segment of that size, up to 1,220 bytes, which
-    every path of IPv6 carries. For larger segments, the path may have changed in the meantime.
+    The kind is not large-only if another connection of the two hosts carried a segment of the same size, and that size is at
+    most 1,220 bytes, which every path of IPv6 carries. A larger segment on another connection proves nothing, because the path
+    may have changed in the meantime.
 
     The kind is not after-idle if the server did not answer SYNs of a new connection at that time either: a NAT that has
     forgotten one connection lets new connections pass.
@@ -222,13 +226,13 @@ FORGOTTEN = Threshold(
 )
 ALIVE = Threshold(
     "10 ms",
-    "the minimum time (plus the round trip to the receiver) after the first copy of the data at which a packet of the receiver "
-    "shows that the receiver was running; an earlier packet may have left before the data arrived",
+    "a packet of the receiver shows that it was running if it came at least this time (plus the round trip to the receiver) "
+    "after the first copy of the data; an earlier packet may have left before the data arrived",
 )
 RECENT = Threshold(
     "1 s",
-    "the maximum time (or four round trips, if that is longer) before the first copy of the data at which a packet of the "
-    "receiver shows that the receiver was running",
+    "a packet of the receiver shows that it was running if it came at most this time (or four round trips, if that is longer) "
+    "before the first copy of the data",
 )
 TRIED = Threshold(
     "900 ms",
@@ -237,18 +241,18 @@ TRIED = Threshold(
 )
 PATH_MTU = Threshold(
     "536 bytes",
-    "smaller segments are not lost because of their size: this is the default MSS of IPv4 (RFC 9293 section 3.7.1), which "
-    "practically every path carries",
+    "a missing segment up to this length is not lost because of its size: this is the default MSS of IPv4 (RFC 9293 section "
+    "3.7.1), which practically every path carries",
 )
 TOO_LARGE = Threshold(
     "1000 bytes",
-    "a repeated segment of at most this length cannot have been lost because of its size: every path that QUIC can use carries "
-    "UDP payloads of 1,200 bytes (RFC 9000 section 14)",
+    "a segment that is sent again and is at most this long cannot be lost because of its size: every path that QUIC can use "
+    "carries UDP payloads of 1,200 bytes (RFC 9000 section 14)",
 )
 EVERY_PATH = Threshold(
     "1220 bytes",
-    "segments up to this length are lost for another reason if another connection of the two hosts carried such a "
-    "segment; every path of IPv6, and nearly every path of IPv4, has an MTU of at least 1,280 bytes (RFC 8200 section 5)",
+    "a segment up to this length is lost for another reason than its size if another connection of the two hosts carried one "
+    "as long; every path of IPv6, and nearly every path of IPv4, has an MTU of at least 1,280 bytes (RFC 8200 section 5)",
 )
 ANSWERABLE = Threshold(
     "500 ms",

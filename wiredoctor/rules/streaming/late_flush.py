@@ -39,7 +39,7 @@ c = pl.col
 RULE = Rule(
     symptom="a blank page, and then everything at once",
     severity="note",
-    title="The page {page} was sent only when complete, after {wait}: its files had to wait",
+    title="The page {page} was sent only when complete, after {wait}: its style sheets, scripts and images had to wait",
     message="The HTML page {page} came in one burst, {wait} after the request{times}. Only then did the client request its "
     "files: within a second after the end of the page, {requests} GETs named it as their Referer. If the head of the page were "
     "flushed early, these requests would overlap with the server's work on the rest of the page.",
