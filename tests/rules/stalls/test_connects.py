@@ -230,6 +230,29 @@ def test_what_became_of_the_first_syn(changes: dict[str, Any], words: str) -> No
     assert retry["plainer"] == ""
 
 
+@pytest.mark.parametrize(
+    ("times", "words"),
+    [
+        ((1,), "left 1 s after the first, when the client's timer expired (1 s on common systems, 3 s on older ones)."),
+        (
+            (1, 3),
+            "left 3 s after the first, when the client's timer expired (it was 1 s for the first SYN and 2 s for the second).",
+        ),
+        # Linux since 6.5
+        ((1, 2, 3, 4), "left 4 s after the first, when the client's timer expired (it was 1 s for the first SYN and 1 s for"),
+    ],
+)
+def test_the_client_s_timer_is_described_by_the_captured_times(times: tuple[int, ...], words: str) -> None:
+    """`times`: when the SYN was sent again, in seconds since the first. The last one is answered."""
+    last = times[-1] * S
+    changes = dict(zip(("second_syn_time", "third_syn_time"), (time * S for time in times), strict=False))
+    answered = {"last_syn_time": last, "answered_syn_time": last, "syns": 1 + len(times)}
+    answers = {"first_answer_time": last + 20 * MS, "newest_answer_time": last + 20 * MS}
+    [retry] = found("connect-retry", rows("connections", retried(**changes, **answered, **answers)))
+    assert words in retry["left"]
+    assert "doubled" not in retry["left"]
+
+
 def test_a_syn_that_asked_for_less_was_answered() -> None:
     [retry] = found("connect-retry", rows("connections", retried(syn_ecn_or_data=True)))
     assert "the SYN that was answered did not" in retry["plainer"]

@@ -2,13 +2,14 @@
 
 What it means
     The client's first SYN, or the server's answer to it, did not arrive. TCP waits for a long time before it retransmits a
-    SYN: 1 s on Linux, Windows and macOS, then twice as long with each attempt (RFC 6298 section 2). A later SYN was answered.
+    SYN: 1 s on Linux, Windows and macOS, then twice as long with each attempt (RFC 6298 section 2). Linux since version 6.5
+    (net.ipv4.tcp_syn_linear_timeouts) and macOS wait 1 s a few more times before that. A later SYN was answered.
     Or the client's ACK of the SYN-ACK was lost or dropped, so a server that speaks first began only after it had sent its
     SYN-ACK again.
 
 Why it hurts
-    The program that needs the connection waits for one, three or seven seconds. Few other lost packets cost as much.
-    Users see a page that sometimes takes exactly one, three or seven seconds longer.
+    The program that needs the connection waits for one, two, three or seven seconds. Few other lost packets cost as much.
+    Users see a page that sometimes takes exactly one, two, three or seven seconds longer.
 
 How it is proved
     The same SYN (the same initial sequence number) was sent again 200 ms or more after the first. A later copy was answered by
@@ -50,7 +51,7 @@ from wiredoctor.rules.shared.numbers import duration
 c = pl.col
 
 RULE = Rule(
-    symptom="a request that takes one, three or seven seconds longer than others",
+    symptom="a request that takes one, two, three or seven seconds longer than others",
     severity="warning",
     title="Connecting took {delay} longer because {why}",
     message="{again} to connect to {server}: {cause}. {left}{plainer}",
@@ -222,12 +223,19 @@ def _attempt_text() -> pl.Expr:
 def _left(delay: pl.Expr) -> pl.Expr:
     """Return the sentence about the timer that ended the wait."""
     by_client = pl.format(
-        "The successful SYN left {} after the first, when the client's timer expired (1 s on common systems, 3 s on older ones, "
-        "doubled with each attempt).",
-        duration(delay),
+        "The successful SYN left {} after the first, when the client's timer expired ({}).", duration(delay), _timer_text()
     )
     by_server = pl.format("The SYN-ACK came again {} after the first, when the server's timer expired.", duration(delay))
     return pl.when(_ack_lost()).then(by_server).otherwise(by_client)
+
+
+def _timer_text() -> pl.Expr:
+    """Return the text about the client's timer. Systems differ in whether they wait longer after the second SYN than after the
+    first, so the text states the times that were captured.
+    """
+    first, second = c("second_syn_time") - c("syn_time"), c("third_syn_time") - c("second_syn_time")
+    waits = pl.format("it was {} for the first SYN and {} for the second", duration(first), duration(second))
+    return pl.when(second.is_not_null()).then(waits).otherwise(pl.lit("1 s on common systems, 3 s on older ones"))
 
 
 def _check() -> pl.Expr:
