@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.rules.frames import MS, S, events, found, rows
+from wiredoctor.testing import findings
 
 PROBED = {"window_probes": 2, "window_probe_frame": 7, "window_probe_time": 300 * MS}
 
@@ -169,3 +170,25 @@ def test_who_gave_up() -> None:
     assert (stall["confidence"], stall["delay"], stall["end"]) == ("high", 3 * S - 322 * MS, 3 * S)
     assert [e["frame"] for e in stall["evidence"]] == [7, 8, 20]
     assert "gave up (RST)" in stall["why"]
+
+
+def test_the_pace_is_that_of_the_window() -> None:
+    """The program reads 487 bytes every 150 ms. The kernel opens the window when there is room for a segment, every 450 ms."""
+    lines = [
+        "  0.000  >  S    win 1460 mss 1460",
+        "  0.010  <  S.   win 64240 mss 1460",
+        "  0.010  >  .",
+        '  0.011  >  P.   "GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"',
+        '  0.022  <  .    "HTTP/1.1 200 OK\\r\\nContent-Length: 8719\\r\\n\\r\\n" + x*1419',
+        "  0.022  >  .    win 0",
+    ]
+    for n in range(1, 6):
+        opened = 0.022 + 0.45 * n
+        lines += [
+            f"  {opened:.3f}  >  .    win 1460",
+            f"  {opened + 0.01:.3f}  <  .    x*1460",
+            f"  {opened + 0.01:.3f}  >  .    win 0",
+        ]
+    told = findings("\n".join(lines))[0]
+    assert told.title == "The client reads at its own pace: its window opens every 450 ms"
+    assert told.message.startswith("The client opened its window at regular times, every 450 ms: it limits its rate, or sleeps")

@@ -322,13 +322,13 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
             pl.when(~paced & (brief | downloads)).then(pl.lit("note")).alias("severity"),
             pl.when(~paced & brief).then(cost).when(~paced & downloads).then(pl.lit(_DOWNLOADS)).alias("addition"),
             pl.when(timed)
-            .then(pl.format(": every {}", every))
+            .then(pl.format(": its window opens every {}", every))
             .when(c("rate").is_not_null())
             .then(pl.format(": {}", rate))
             .otherwise(pl.lit(""))
             .alias("every"),
             pl.when(timed)
-            .then(pl.format("reads at regular times, every {}: it limits its rate, or sleeps", every))
+            .then(pl.format("opened its window at regular times, every {}: it limits its rate, or sleeps between reads", every))
             .when(c("rate").is_not_null())
             .then(pl.format("reads at a constant rate, {}: it limits the rate, or its downstream takes no more", rate))
             .when(c("opened").is_null())
