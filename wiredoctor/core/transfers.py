@@ -15,7 +15,7 @@ from mypy_extensions import i64, mypyc_attr
 
 from wiredoctor.core import clocks
 from wiredoctor.core.acks import add_round_trips
-from wiredoctor.core.connection import Previous, Side, Syn
+from wiredoctor.core.connection import SHRANK, Previous, Side, Syn
 from wiredoctor.core.known_window import KnownWindow
 from wiredoctor.core.packet import NOT_CAPTURED, Packet
 from wiredoctor.core.rows import Rows
@@ -192,12 +192,25 @@ class Transfer:
                 self.gap_time = NEVER
         if previous is not None and packet.time - previous.time >= SHORTEST_GAP:
             self.wait(previous, own, peer, packet, segment)
+        if known.edge != NEVER and end > max(known.edge, segment.highest_before):
+            self.allow(end, packet, segment)
         if known.ack >= now.mark:
             self.end_round(packet.time)
             self.measure(segment)
             now.begin(packet.time, end)
         if end > segment.highest_before:
             self.fill(packet, segment, end)
+
+    def allow(self, end: i64, packet: Packet, segment: Segment) -> None:
+        """Record that a segment up to offset `end` exceeds the window of the ACKs that were expected to have reached the sender.
+
+        So a later ACK has reached it, too: the round trip to the sender is shorter than measured.
+        """
+        way = self.known.allow(end, packet.time)
+        if way >= 0:
+            self.longest_way = min(way, self.longest_way)
+            if way * 10 < min(segment.rtt_own, LONGEST) * 9:
+                self.has_doubt = True
 
     def measure(self, segment: Segment) -> None:
         """Set `way` and `rtt` to the current round trips of the connection."""
@@ -213,7 +226,9 @@ class Transfer:
         now.gap = max(gap, now.gap)
         if self.gap_time != NEVER:
             return
-        if peer.short_window_frame > previous.frame and gap > max(SHORTEST_PAUSE, self.rtt // 2):
+        # a window that always has the same size has no room because of the data in flight, not because of unread data
+        is_short = peer.short_window_frame > previous.frame and peer.widest_window == SHRANK
+        if is_short and gap > max(SHORTEST_PAUSE, self.rtt // 2):
             now.has_closed = True
         if known.releases(packet.time, self.way):
             now.released += 1
@@ -230,12 +245,6 @@ class Transfer:
     def fill(self, packet: Packet, segment: Segment, end: i64) -> None:
         """Record the bytes in flight after a segment that ends at offset `end`, and whether they fill the receiver's window."""
         known, now = self.known, self.round
-        if known.edge != NEVER and end > known.edge:
-            way = known.allow(end, packet.time)
-            if way >= 0:
-                self.longest_way = min(way, self.longest_way)
-                if way * 10 < min(segment.rtt_own, LONGEST) * 9:
-                    self.has_doubt = True
         flight = end - known.ack
         if flight > now.flight:
             now.flight = flight
@@ -279,8 +288,9 @@ class Transfer:
         # while queues are full, a larger window or buffer would only make them longer
         longest = self.rtt + self.rtt // 4 + 2 * MILLISECOND
         is_queued = time > longest and not self.is_first
+        is_late = now.acked == NEVER or now.acked - now.start > longest
         # segments that come out of a queue follow each other continuously; if there was a pause, the receiver was late
-        if is_queued and now.is_filled and now.gap > max(SHORTEST_PAUSE, self.rtt // 2):
+        if is_queued and now.is_filled and (is_late or now.is_unread) and now.gap > max(SHORTEST_PAUSE, self.rtt // 2):
             now.is_filled, now.is_unread = False, True
         self.is_first = False
         if now.has_loss:
@@ -290,7 +300,7 @@ class Transfer:
         elif now.has_closed or (now.is_unread and not now.is_filled):
             self.application += time
             self.not_read += time
-        elif is_queued and (now.is_filled or now.acked == NEVER or now.acked - now.start > longest):
+        elif is_queued and (now.is_filled or is_late):
             # after an early ACK, the sender waited for something else: Linux refills a send buffer when a third of it is free
             return
         elif now.is_filled:
@@ -397,12 +407,12 @@ def watch(message: Message, own: Side, peer: Side, packet: Packet, segment: Segm
     transfer.known.passes(NEVER, message.body_time, peer.acknowledged, peer.window_edge, 0)
     now = transfer.round
     now.begin(message.body_time, segment.highest_before)
+    if own.previous is not None:
+        transfer.wait(own.previous, own, peer, packet, segment)
     # the application paused if it sent less than one segment per round trip although the window had room for more
     trips = (packet.time - message.body_time) // max(transfer.rtt, SHORTEST_PAUSE)
     had_room = peer.window_edge == NEVER or peer.window_edge - peer.acknowledged >= 2 * transfer.mss
-    now.has_pause = had_room and message.body_bytes < trips * transfer.mss
-    if own.previous is not None:
-        transfer.wait(own.previous, own, peer, packet, segment)
+    now.has_pause = had_room and (now.has_pause or message.body_bytes < trips * transfer.mss)
 
 
 def write(rows: Rows, talk: HttpConnection, message: Message, direction: i64, least: i64) -> None:

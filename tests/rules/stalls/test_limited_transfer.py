@@ -128,6 +128,35 @@ def test_a_small_window_is_not_small_for_want_of_scaling(check_everywhere: Check
     check_everywhere(said(text, "limited-transfer, side client, kind receive-window, confidence high"))
 
 
+def test_a_window_of_two_small_segments_is_the_limit_at_both_ends() -> None:
+    """Linux sends segments of half a window if the window is small. Two arrive per round trip, 70 ms and 30 ms apart.
+
+    At the server, the ACKs leave no room for a full segment, because data is in flight. The window was never closed.
+    """
+    lines: list[Line] = []
+    for number in range(120):
+        time = 0.203 + number // 2 * RTT + number % 2 * 0.07
+        lines += [(time, f"<  {'P.' if number % 2 else '. '}  x*768"), (time, ">  .    win 1536")]
+    text = ladder(lines, "win 1536 mss 1460", 120 * 768)
+    for at in POINTS:
+        check(said(text, "limited-transfer, side client, kind receive-window, confidence high"), at=at)
+        [finding] = findings(text, at=at)
+        assert finding.measures["window"] == 1536
+        assert "application" not in finding.message
+
+
+def test_a_window_that_the_client_closes_in_each_round_trip_is_not_the_limit() -> None:
+    """The client reads only 60 ms after the data came."""
+    lines: list[Line] = []
+    for number in range(30):
+        time = 0.203 + number * (RTT + 0.06)
+        lines += [(time, f"<  .    x*{MSS}"), (time, f"<  P.   x*{MSS}"), (time, ">  .    win 0")]
+        lines.append((time + 0.06, f">  .    win {2 * MSS}"))
+    text = ladder(lines, f"win {2 * MSS} mss 1460", 60 * MSS)
+    for at in POINTS:
+        assert not [one for one in findings(text, at=at) if one.rule == "limited-transfer"]
+
+
 def test_a_ceiling_below_the_window_looks_like_a_send_buffer(check_everywhere: Check) -> None:
     flights = [10, 20, 40, *[44] * 14]
     text = ladder(rounds(flights, lambda _: 1_000_000), "win 64240 mss 1460 wscale 7", sum(flights) * MSS)

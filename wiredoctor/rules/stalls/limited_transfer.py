@@ -210,7 +210,11 @@ def _remaining_time_text() -> pl.Expr:
     """Return the text about the part of the transfer time in which neither buffer was the limit."""
     parts = [
         pl.when(c(name) * 20 >= c("took")).then(pl.format("{} ({} %)", pl.lit(word), c(name) * 100 // c("took")))
-        for name, word in (("loss", "losses"), ("application", "waiting for an application"), ("path", "slow start and the path"))
+        for name, word in (
+            ("loss", "losses"),
+            ("application", "waiting for an application or a delayed ACK"),
+            ("path", "slow start and the path"),
+        )
     ]
     listed = pl.concat_str(parts, separator=", ", ignore_nulls=True)
     return pl.when(listed != "").then(pl.format(" The rest of the time went to {}.", listed)).otherwise(pl.lit(""))
