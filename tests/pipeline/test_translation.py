@@ -96,6 +96,37 @@ ALIKE = [
 """Files of ladders, each of which is told once, whether or not both legs of its connection were captured."""
 
 
+RETRIED = """
+  0.000  >  S    mss 1460 {ts}
+  1.000  >  S    mss 1460 {ts}
+  1.010  <  S.   mss 1460 {ts}
+  1.010  >  .             {ts}
+  1.011  >  P.   "GET /a HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n" {ts}
+  1.022  <  P.   "HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n" {ts}
+"""
+
+
+@pytest.mark.parametrize(
+    ("option", "is_dropped", "told"),
+    [
+        ("ts", True, True),
+        ("ts", False, False),  # lost after the translation
+        ("", True, False),  # without timestamps, only SYNs that are answered are recognized
+        ("", False, False),
+    ],
+)
+def test_a_syn_that_was_not_translated(option: str, is_dropped: bool, told: bool, tmp_path: Path) -> None:
+    packets = ladder_packets(RETRIED.replace("{ts}", option))
+    moved = server_moved(packets[0].peers)
+    kept = [
+        packet
+        for packet in both_legs(packets, {packets[0].peers: moved})
+        if not (is_dropped and packet.peers == moved and packet.time < 500_000_000)
+    ]
+    [retry] = [f for f in analyze_bytes(tmp_path / "c.pcap", to_pcap(kept)).findings if f.rule == "connect-retry"]
+    assert ("the host that translates dropped the first SYN" in retry.message) is told
+
+
 @pytest.mark.parametrize("file", sweep(ALIKE, ALIKE[:1].__contains__), ids=lambda file: file.stem)
 def test_every_fault_is_told_once(file: Path, tmp_path: Path) -> None:
     packets = [replace(packet, peers=with_own_numbers(packet.peers)) for packet in together(file)]

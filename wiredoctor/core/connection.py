@@ -471,6 +471,8 @@ class Oddities:
         """True if this is a connection captured a second time, after NAT (translation.py). This second leg is not analyzed."""
         self.translated: bytes | None = None
         """The addresses and ports (packet.key_of) of the client's packets after address translation; None if not captured."""
+        self.translated_time: i64 = NEVER
+        """The time of the first SYN that was captured after address translation; NEVER if its timestamps do not show that."""
 
 
 @mypyc_attr(acyclic=True)

@@ -135,7 +135,7 @@ class Translation:
             return
         self.leg = leg = Leg(syn, key, packet.time)
         if packet.stamp > 0:
-            prove(leg)
+            prove(leg, packet.time)
         else:
             self.wait(leg, packet.sequence)
             if syn.end != syn.sequence:
@@ -166,7 +166,7 @@ class Translation:
             if leg.key == key and leg.first_answer < 0:
                 leg.answer = packet.sequence
             if leg.answer >= 0 and leg.answer == leg.first_answer and packet.time - leg.time <= ANSWERED and not leg.is_proved:
-                prove(leg)
+                prove(leg, NEVER)  # an earlier SYN, which was not answered, may have been captured after translation, too
                 self.leave_out(leg)
 
     def enter(self, connection: Connection, packet: Packet) -> None:
@@ -198,11 +198,17 @@ class Translation:
             self.servers[pair] = self.servers.get(pair, 0) + count
 
 
-def prove(leg: Leg) -> None:
-    """Record that a leg is proved, and store its addresses and ports in the connection of the first leg."""
+def prove(leg: Leg, time: i64) -> None:
+    """Record that a leg is proved, and store its addresses and ports in the connection of the first leg.
+
+    `time`: the time of the SYN of the second leg if no earlier one can have been captured, otherwise NEVER.
+    """
     leg.is_proved = True
     if leg.first is not None:
-        oddities_of(leg.first).translated = leg.key
+        oddities = oddities_of(leg.first)
+        if oddities.translated is None:
+            oddities.translated_time = time
+        oddities.translated = leg.key
 
 
 def is_second_leg(connection: Connection) -> bool:

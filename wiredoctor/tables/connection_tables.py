@@ -32,6 +32,7 @@ CONNECTIONS = Table(
         ),
         _n("translated_client", TEXT, "", "`client` after address translation (NAT), if the connection was captured there, too"),
         _n("translated_server", TEXT, "", "`server` after address translation (NAT), if the connection was captured there, too"),
+        _n("translated_time", I64, "ns", "time of the first SYN captured after address translation, if timestamps identify it"),
         _c(
             "conflicts",
             I64,

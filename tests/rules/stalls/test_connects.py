@@ -222,6 +222,9 @@ def test_two_syn_acks_shortly_after_each_other(first: int, second: int, changes:
         ({}, "the first SYN or its answer was lost"),
         ({"refused_frame": 9, "refused_time": MS}, "an RST refused the first SYN (frame 9)"),
         ({"first_answer_frame": 2, "first_answer_time": MS}, "SYN-ACK (frame 2) was lost"),
+        ({"translated_time": MS}, "the first SYN or its answer was lost"),
+        ({"translated_time": S}, "the host that translates dropped the first SYN, or it was lost between"),
+        ({"translated_time": S, "answer_echoes_first_syn": True}, "the first SYN had reached the server"),
     ],
 )
 def test_what_became_of_the_first_syn(changes: dict[str, Any], words: str) -> None:

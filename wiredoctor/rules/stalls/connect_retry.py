@@ -19,7 +19,8 @@ How it is proved
     that time. If two SYN-ACKs came within 200 ms of each other, and no earlier one, the first SYN had reached the server. Either
     an earlier SYN-ACK was lost, and the first of the two is the copy that the server sent when its own timer expired, or the
     SYNs or the answers were late. Such a copy comes when the second SYN is sent, or a round trip later. If the first SYN-ACK
-    came at least 200 ms later than that, both SYNs or their answers were late.
+    came at least 200 ms later than that, both SYNs or their answers were late. If only a later SYN was also captured after
+    address translation (NAT), the first SYN did not get that far.
 
     If there was only one SYN: the server sent its SYN-ACK again 200 ms or more after the first, although the client had
     acknowledged it. No side had sent data before, and the first data then came from the server.
@@ -74,6 +75,11 @@ _SYN_LOST = (
     "TcpExtListenDrops counts connections for which the listen queue had no room (raise net.core.somaxconn and the server's "
     "own backlog, accept faster). A firewall with a full connection table drops SYNs, too (nf_conntrack: table full in its "
     "log). If these counters do not rise, packets are lost between client and server: captures from both ends show where."
+)
+_NOT_TRANSLATED = (
+    "Look first at the host that translates the addresses. On Linux conntrack -S counts packets for which it had no free port "
+    "or entry (insert_failed, drop); if its table is full, the kernel log says nf_conntrack: table full. Its filter rules may "
+    "drop the SYN, too. If nothing was dropped there, the SYN was lost on the way to that host, or after it."
 )
 _ANSWER_LOST = (
     "The server had received the SYN, so its listen queue is not the cause. Look for lost or delayed packets on the way from the "
@@ -248,6 +254,8 @@ def _check() -> pl.Expr:
         .then(pl.lit(_LOST_OR_LATE))
         .when(_answer_lost())
         .then(pl.lit(_ANSWER_LOST))
+        .when(_not_translated())
+        .then(pl.lit(_NOT_TRANSLATED))
         .when(_asked_less())
         .then(pl.lit(_MIDDLEBOX + _SYN_LOST))
         .otherwise(pl.lit(_SYN_LOST))
@@ -302,12 +310,24 @@ def _cause() -> pl.Expr:
         .then(answered)
         .when(_answer_lost())
         .then(echoed)
+        .when(_not_translated())
+        .then(
+            pl.lit(
+                "the first SYN was captured before address translation (NAT) and not after it, unlike a later SYN. So the host "
+                "that translates dropped the first SYN, or it was lost between the two capture points"
+            )
+        )
         .otherwise(pl.lit("the first SYN or its answer was lost, or the server or a device in front of it dropped the SYN"))
     )
 
 
 def _icmp_text() -> pl.Expr:
     return icmp.error_text(icmp.key("syn_error_router", "syn_error_type", "syn_error_code"))
+
+
+def _not_translated() -> pl.Expr:
+    """Return whether the first SYN was captured only before address translation, and a later SYN also after it."""
+    return (c("translated_time") >= c("second_syn_time")).fill_null(value=False)
 
 
 def _asked_less() -> pl.Expr:
