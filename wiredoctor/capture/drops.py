@@ -69,7 +69,7 @@ class Statistics(NamedTuple):
 
 
 class Drops:
-    """The totals of dropped packets of a capture, in file order."""
+    """The counts of dropped packets that a capture contains, in file order."""
 
     def __init__(self) -> None:
         self.counts: list[Count] = []

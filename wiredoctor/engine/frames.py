@@ -94,7 +94,7 @@ def _make_head_part(heads: Sequence[Head]) -> pl.DataFrame:
 
 
 def _part_column(column: Column, values: Sequence[Any], none: Any = None) -> pl.Series:
-    """Return a column that contains `none`, followed by `values`; the column's sentinel value becomes null.
+    """Return a column with `none` in its first row, followed by `values`; the column's sentinel value becomes null.
 
     `none` is the value for rows that have none of `values`; if it is None, the empty value of the column's type is used.
     """

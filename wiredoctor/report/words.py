@@ -60,7 +60,7 @@ def count(number: int, noun: str, plural: str = "") -> str:
 
 
 def part_of(number: int, whole: int, noun: str) -> str:
-    """Return "3 of 5 requests", or "the only request" if there is one."""
+    """Return "3 of 5 requests", or "the only request" if `whole` is 1."""
     return f"the only {noun}" if number == whole == 1 else f"{number:,} of {count(whole, noun)}"
 
 

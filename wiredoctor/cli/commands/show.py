@@ -90,7 +90,8 @@ def show(
 ) -> int:
     """Show a finding or a connection: its packets as a ladder, with the waits drawn to scale, and its header sections.
 
-    A finding has the same number as in the report of analyze with the same rules and captures, even if that report was filtered.
+    A finding has the same number as in the report of `wiredoctor analyze` with the same rules and captures, even if that report
+    was filtered.
     """
     use_utc(utc)
     connection, exchange = _connection_and_exchange(place, exchange)

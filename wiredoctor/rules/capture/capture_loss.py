@@ -52,9 +52,9 @@ from wiredoctor.rules.shared.numbers import duration, grouped
 c = pl.col
 
 _REMEDY = (
-    "Capture again with a larger buffer, the snap length that the traffic needs (tcpdump -B 32768 -s 0), and a filter for the "
-    "packets that you need. In immediate mode, the default snap length of tcpdump leaves room for only eight packets in its "
-    "buffer of 2 MB."
+    "Capture again with a larger buffer (tcpdump -B 32768) and a filter for the packets that you need. In immediate mode, each "
+    "packet takes as much of tcpdump's buffer as the snap length allows: at the defaults, only eight packets fit, so set a lower "
+    "one there (-s 65535, or less)."
 )
 
 RULE = Rule(

@@ -234,7 +234,7 @@ def _texts() -> list[pl.Expr]:
         pl.when(c("lost") & _is_forged())
         .then(pl.format(" with a {} of its own", "response_status"))
         .when(c("lost") & _cut_off())
-        .then(pl.format(" in the middle of the {}", "response_status"))
+        .then(pl.format(" in the middle of a response ({})", "response_status"))
         .when(c("lost") & (c("sender") == "client"))
         .then(pl.lit(_UNREAD))
         .when("lost")

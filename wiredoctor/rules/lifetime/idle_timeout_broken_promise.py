@@ -14,9 +14,9 @@ How it is proved
     The last response on the connection is complete, leaves it open and says Keep-Alive: timeout=N. The server's FIN or RST
     came more than a second after the end of that response and less than N - 1 seconds after its beginning. No request came
     in between, and the client had not closed. The time counts from the beginning of the response, because the server starts its
-    timer when it has written the response, which may then wait in buffers.
+    timer when it has handed the response to the kernel, which may send it much later.
 
-    An early close counts as a habit if the server closed too soon at two moments after similar idle times, or at three moments.
+    An early close counts as a habit if the server closed too soon twice after similar idle times, or three times.
     Otherwise the kind is once.
 
 What it is not
@@ -27,7 +27,7 @@ What it is not
 
 What to do
     Make the announcement match the server's behavior. Look for other devices that may close: a balancer or a firewall in
-    front of it. Kind once: check whether the server was restarted or reloaded at that time; then nothing has to change.
+    front of the server. Kind once: check whether the server was restarted or reloaded at that time; then nothing has to change.
 
 References
     RFC 9112 section 9.5, RFC 2068 section 19.7.1.1, Apache's KeepAliveTimeout, Node's server.keepAliveTimeout.

@@ -125,7 +125,11 @@ RULE = Rule(
         Reference("nginx, upstream keepalive", "https://nginx.org/en/docs/http/ngx_http_upstream_module.html#keepalive"),
     ),
     advice=(
-        Advice("client", "python-requests", "requests: use one requests.Session; requests.get() makes a Session for each call."),
+        Advice(
+            "client",
+            "python-requests",
+            "Python's requests: use one requests.Session; requests.get() makes a Session for each call.",
+        ),
         Advice(
             "client",
             "Python-urllib",

@@ -241,7 +241,7 @@ class Stalls:
         del late[: -2 * self._limits.exchanges]
 
     def _usual_delay(self, endpoint: _Endpoint, row: Row) -> int:
-        """Return the median lateness (ns) of earlier segments of the same kind that no delayed ACK held up; 0 if it is unknown.
+        """Return how late (ns) such segments usually are without a delayed ACK: the median of earlier ones; 0 if unknown.
 
         Segments after that of `row` do not count, even if their rows became final earlier.
         """

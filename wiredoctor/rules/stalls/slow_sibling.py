@@ -12,13 +12,14 @@ How it is proved
     Two or more servers (addresses or ports) each sent the same client ten or more responses for the same method, site and path.
     Paths that differ only in digits count as the same. Only responses with the same status are compared; all 2xx count as the
     same. What counts is the time from the end of a request to the beginning of its response, less the round trip. The median of
-    the slow server is at least five times that of the others, and at least 100 ms longer. Three in four of its responses take
-    longer than nine in ten of the responses of the others.
+    the slow server is at least five times that of the others, and at least 100 ms longer. At least 75 % of its
+    responses are slower than 90 % of the others' responses.
 
 What it is not
-    Servers of different sites, or with responses of very different sizes, do different work. So does a server that rejects
-    requests (503, 404) or redirects them: it is quick because it does none of the work. Monitoring programs (Prometheus, health
-    checks) send the same requests to servers that do different work, so they are excluded, as is the path /metrics. Long polls
+    Servers of different sites, or with responses of very different sizes, do different work. A server that rejects
+    requests (503, 404) or redirects them is not compared either: it is quick because it does no work. Monitoring programs
+    (Prometheus, health checks) send the same requests to servers that do different work, so their requests are excluded, as is
+    the path /metrics. Long polls
     that declare themselves (Socket.IO, SignalR) are excluded because they wait for the next event. If the Host field is an
     address, only servers with the same port are compared. If a server is slow only at times, slow-response reports it. Time
     lost in TCP is reported by the other rules about stalls.
@@ -80,7 +81,7 @@ ABOVE = Threshold(
 )
 USUAL = Threshold(
     "90 %",
-    "a response is slow if it takes longer than this share of the other servers' responses; these may sometimes be slow, too",
+    "a response is slow if it is slower than this share of the other servers' responses; some of these may be slow, too",
 )
 SIZES = Threshold("4 times", "the maximum ratio of the sizes of responses; a larger ratio means different work")
 SHOWN = Threshold("3 exchanges", "the maximum number of exchanges shown as evidence; the message has the medians")

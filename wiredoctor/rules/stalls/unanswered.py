@@ -66,7 +66,7 @@ How it is proved
 
     If the data is the FIN of a client that had waited for its response and received no part of it, the path may have broken
     at any time of this wait. Then the kind is after-idle only if a connection that the client opened later was answered.
-    Otherwise it is gone.
+    Otherwise the kind is gone.
 
 What it is not
     If the server is only slow, its kernel has acknowledged the request, and answers keep-alive probes. retransmission-stall

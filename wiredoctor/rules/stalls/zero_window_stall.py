@@ -419,11 +419,15 @@ def _stall_texts() -> list[pl.Expr]:
         .then(pl.lit("the last packet of the connection"))
         .otherwise(pl.format("the sender gave up ({})", pl.when("sender_close_rst").then(pl.lit("RST")).otherwise(pl.lit("FIN"))))
     )
-    repeated = pl.when(c("copies") > 0).then(pl.format(" ({} packets into the closed window)", "copies")).otherwise(pl.lit(""))
-    backed_off = pl.format(
-        ": it sent that data again at growing intervals{}, and its timer did not expire until {} after the window had opened",
-        *(repeated, duration(c("waited") - c("closed"))),
+    repeated = (
+        pl.when(c("copies") > 1)
+        .then(pl.format("it sent that data {} times into the closed window, at growing intervals", "copies"))
+        .when(c("copies") == 1)
+        .then(pl.lit("it sent that data again into the closed window"))
+        .otherwise(pl.lit("it had to send that data again"))
     )
+    late = duration(c("waited") - c("closed"))
+    backed_off = pl.format(": {}, and its timer did not expire until {} after the window had opened", repeated, late)
     times = pl.format(
         " in all, {} times. Each time, only its timer made it send what fit into the window, {} bytes at most", "count", "window"
     )
