@@ -127,9 +127,6 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "length of the request": ({"request_body_bytes": 4}, {"request_body_bytes": 5}),
     "length of the response": ({"body": 4}, {"body": 5}),
     "type of the response": ({"response_content_type": "text/plain"}, {"response_content_type": "text/html"}),
-    "another client": ({}, {"request_forwarded_for": OTHER_CLIENT}),
-    "another client behind it": ({}, {"request_forwarded_for": f"{CLIENT}, {OTHER_CLIENT}"}),
-    "another port": ({}, {"request_forwarded_for": f"{CLIENT}:1"}),
     "user": (
         {"request_has_credentials": True, "request_credentials_scheme": "basic", "request_credentials_user": 1},
         {"request_has_credentials": True, "request_credentials_scheme": "basic", "request_credentials_user": 2},
@@ -145,6 +142,53 @@ def test_what_contradicts_a_pair(what: str) -> None:
     made.once(CLIENT, FRONT, 100, 120, **one)
     made.once(INSIDE, BACK, 101, 119, **other)
     assert pairs(made.found()) == {(*alike, True)}
+
+
+@pytest.mark.parametrize("other", [OTHER_CLIENT, f"{CLIENT}, {OTHER_CLIENT}", f"{CLIENT}:1"])
+def test_another_client_is_named_by_a_gateway_that_names_its_clients(other: str) -> None:
+    made = Traffic()
+    alike = made.once(CLIENT, FRONT, 0, 20), made.once(INSIDE, BACK, 1, 19, request_forwarded_for=CLIENT)
+    made.once(CLIENT, FRONT, 100, 120)
+    made.once(INSIDE, BACK, 101, 119, request_forwarded_for=other)
+    assert pairs(made.found()) == {(*alike, True)}
+
+
+def test_a_gateway_that_names_other_addresses_than_those_of_its_tcp_clients() -> None:
+    made = Traffic()
+    expected: Pairs = set()
+    for n, real in enumerate(("203.0.113.9", "203.0.113.10")):
+        front = made.once(LOOPBACK, "127.0.0.1:8080", 100 * n, 100 * n + 20)
+        expected.add((front, made.once(INSIDE, BACK, 100 * n + 1, 100 * n + 19, request_forwarded_for=real), True))
+    assert pairs(made.found()) == expected
+
+
+def test_a_gateway_that_names_its_tcp_client_only_in_health_checks() -> None:
+    made = Traffic()
+    expected: Pairs = set()
+    for n, named in enumerate((LOOPBACK, "203.0.113.9", "203.0.113.10")):
+        front = made.once(LOOPBACK, "127.0.0.1:8080", 100 * n, 100 * n + 20)
+        expected.add((front, made.once(INSIDE, BACK, 100 * n + 1, 100 * n + 19, request_forwarded_for=named), True))
+    assert pairs(made.found()) == expected
+
+
+@pytest.mark.parametrize("named", [(CLIENT, OTHER_CLIENT), ("203.0.113.9", "203.0.113.10")])
+def test_equal_requests_at_the_same_time_are_told_apart_by_the_clients_that_are_named(named: tuple[str, str]) -> None:
+    made = Traffic()
+    one, other = made.once(CLIENT, FRONT, 0, 20), made.once(OTHER_CLIENT, FRONT, 0.2, 20)
+    second, first = (made.once(INSIDE, BACK, 1 + n, 15, request_forwarded_for=who) for n, who in enumerate(reversed(named)))
+    certain = named == (CLIENT, OTHER_CLIENT)
+    right, crossed = {(one, first), (other, second)}, {(one, second), (other, first)}
+    told = pairs(made.found())
+    assert {(*pair, certain) for pair in (right if certain else crossed)} == told
+
+
+def test_one_request_for_several_clients_does_not_show_that_the_gateway_names_others() -> None:
+    made = Traffic()
+    waiting = [made.once(f"10.0.1.{n}", FRONT, n * 0.1, 20) for n in range(5)]
+    back = made.once(INSIDE, BACK, 1, 19, request_forwarded_for="10.0.1.2")
+    made.once(CLIENT, FRONT, 100, 120)
+    made.once(INSIDE, BACK, 101, 119, request_forwarded_for=OTHER_CLIENT)
+    assert pairs(made.found()) == {(waiting[2], back, True)}
 
 
 AGREEMENTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {

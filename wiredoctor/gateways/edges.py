@@ -108,7 +108,48 @@ class Allowed:
         return exists & np.isin(code, self._triples)
 
 
-def edges(rows: Rows, fronts: Fronts, key: Array, back: Array, allowed: Allowed) -> Edges:
+class ForwardedFor:
+    """Which pairs of rows are contradicted by X-Forwarded-For or Forwarded in the gateway's request.
+
+    Such a field contradicts a pair if it names another client, but not every gateway names its TCP client: the gateway may know
+    another address from the PROXY protocol, or may be told what to write. So the pairs that were counted decide for each gateway.
+    """
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        servers, self._server = np.unique(rows.server, return_inverse=True)
+        # the clients' exchanges at each server with a request behind it that names the client, minus those without one
+        self._naming = np.zeros(len(servers), np.int64)
+
+    def count(self, b: Array, f: Array) -> tuple[Array, Array]:
+        """Count possible pairs, and return those of them that are not contradicted.
+
+        All pairs of each request in `b` have to be counted at the same time.
+        """
+        names, differs = self._compare(b, f)
+        left = ~(differs & np.isin(b, b[names]))
+        named, others = np.unique(f[names]), np.unique(f[left & differs])
+        np.add.at(self._naming, self._server[named], 1)
+        np.subtract.at(self._naming, self._server[np.setdiff1d(others, named)], 1)
+        left &= ~self.contradicts(b, f)
+        return b[left], f[left]
+
+    def contradicts(self, b: Array, f: Array) -> Array:
+        """Return, for each pair of rows, whether the request `b` names another client at a gateway that names its clients."""
+        return self._compare(b, f)[1] & (self._naming[self._server[f]] >= 0)
+
+    def _compare(self, b: Array, f: Array) -> tuple[Array, Array]:
+        """Return, for each pair of rows, whether the request `b` names the client of `f`, and whether it names another one."""
+        r = self._rows
+        client = (r.forwarded_host[b] == r.seen_client_host[f]) & (
+            (r.forwarded_end[b] == 0) | (r.forwarded_end[b] == r.seen_client[f])
+        )
+        exists = r.forwarded[b] != 0
+        names = exists & (client | (r.forwarded[b] == r.forwarded[f]))
+        return names, exists & ~names
+
+
+def edges(rows: Rows, fronts: Fronts, key: Array, back: Array, allowed: Allowed, named: ForwardedFor) -> Edges:
     """Return the possible pairs of a back (a gateway's request) and a front (its client's exchange).
 
     `key`: the key of each row in `back` (see Fronts).
@@ -117,7 +158,7 @@ def edges(rows: Rows, fronts: Fronts, key: Array, back: Array, allowed: Allowed)
     crowded: list[Array] = [back[:0]]
     doubted = np.zeros(len(rows), bool)
     ambiguous = 0
-    for b, f in possible_pairs(rows, fronts, key, back, allowed):
+    for b, f in possible_pairs(rows, fronts, key, back, allowed, named):
         distinct, place, counts = np.unique(b, return_inverse=True, return_counts=True)
         many = counts > (MAX_POSSIBLE if ambiguous < MAX_EDGES else 1)
         kept = ~many[place]
@@ -129,8 +170,10 @@ def edges(rows: Rows, fronts: Fronts, key: Array, back: Array, allowed: Allowed)
     return Edges(b, f, np.concatenate(crowded), doubted)
 
 
-def possible_pairs(rows: Rows, fronts: Fronts, key: Array, back: Array, allowed: Allowed) -> Iterator[tuple[Array, Array]]:
-    """Yield batches of possible pairs (see `possible`): the row numbers of backs, and the row numbers of their fronts.
+def possible_pairs(
+    rows: Rows, fronts: Fronts, key: Array, back: Array, allowed: Allowed, named: ForwardedFor
+) -> Iterator[tuple[Array, Array]]:
+    """Yield batches of possible pairs (see `possible` and ForwardedFor): the row numbers of backs, and those of their fronts.
 
     A back is an exchange on the server side of a gateway, a front an exchange on its client side. All pairs of a back are in the
     same batch. `key`: the key of each row in `back` (see Fronts).
@@ -151,14 +194,14 @@ def possible_pairs(rows: Rows, fronts: Fronts, key: Array, back: Array, allowed:
         b, f = b[fits], f[fits]
         fits = possible(rows, b, f)
         b, f = np.divmod(np.unique(b[fits] * len(rows) + f[fits]), len(rows))
-        yield b, f
+        yield named.count(b, f)
         at = end
 
 
 def possible(r: Rows, b: Array, f: Array) -> Array:
     """Return, for each pair of rows, whether a gateway may have sent the request `b` for the client's request `f`.
 
-    Targets are not compared.
+    Targets, and the addresses in X-Forwarded-For or Forwarded, are not compared.
     """
     asked = (r.method[f] == r.method[b]) | ((r.method[f] == _HEAD) & (r.method[b] == _GET))
     inside = (r.head[f] - SLACK <= r.start[b]) & (r.start[b] <= r.answered[f] + SLACK)
@@ -176,11 +219,7 @@ def possible(r: Rows, b: Array, f: Array) -> Array:
     good &= ~(answered & stayed & (r.encoding[b] == r.encoding[f]) & (r.method[f] != _HEAD) & _differ(r.content, b, f, -1))
     for name in FORWARDED:
         good &= ~_differ(getattr(r, name), b, f, 0)
-    good &= ~(passed_on & _differ(r.response_type, b, f, 0))
-    client = (r.forwarded_host[b] == r.seen_client_host[f]) & (
-        (r.forwarded_end[b] == 0) | (r.forwarded_end[b] == r.seen_client[f])
-    )
-    return good & ((r.forwarded[b] == 0) | (r.forwarded[b] == r.forwarded[f]) | client)
+    return good & ~(passed_on & _differ(r.response_type, b, f, 0))
 
 
 def _differ(values: Array, b: Array, f: Array, none: int) -> Array:

@@ -9,7 +9,7 @@ import polars as pl
 
 from wiredoctor.gateways.assignment import Assigned, Pair, assign, with_pairs
 from wiredoctor.gateways.attempts import Attempt, Gateway, other_addresses, owners
-from wiredoctor.gateways.edges import Allowed, Edges, Fronts, edges, possible
+from wiredoctor.gateways.edges import Allowed, Edges, ForwardedFor, Fronts, edges, possible
 from wiredoctor.gateways.exchange_columns import NO_STATUS, OWN, SLACK, Rows, groups, read
 from wiredoctor.gateways.known import POSSIBLE, TRIES, Doubt, Gateways, Place
 from wiredoctor.gateways.order import Order, order
@@ -114,19 +114,19 @@ def _owners(rows: Rows, assigned: Assigned, tried: list[Attempt]) -> dict[int, i
 
 def _pair(asked: pl.LazyFrame, rows: Rows, before: Order) -> tuple[Assigned, Edges]:
     front, back = (np.flatnonzero(np.isin(rows.server, np.array(some))) for some in zip(*before, strict=True))
-    allowed = Allowed(before)
+    allowed, named = Allowed(before), ForwardedFor(rows)
     fronts = fronts_by_target(rows, asked, front, back, before)
-    found = edges(rows, fronts, rows.target[back], back, allowed)
+    found = edges(rows, fronts, rows.target[back], back, allowed, named)
     assigned = assign(rows, found)
     if not len(found.crowded):
         return assigned, found
-    crowd, doubts = _crowd(rows, fronts, found, allowed, set(assigned.front.tolist()))
+    crowd, doubts = _crowd(rows, fronts, found, allowed, named, set(assigned.front.tolist()))
     assigned.doubts.extend(doubts)
     return with_pairs(assigned, crowd), found
 
 
 def _crowd(
-    rows: Rows, fronts: Fronts, found: Edges, allowed: Allowed, taken: set[int]
+    rows: Rows, fronts: Fronts, found: Edges, allowed: Allowed, named: ForwardedFor, taken: set[int]
 ) -> tuple[list[Pair], list[tuple[list[int], list[int]]]]:
     """Pair backs that have too many possible fronts: in order of time, each back gets the front that has waited longest.
 
@@ -150,7 +150,7 @@ def _crowd(
     pairs: list[Pair] = []
     if chosen:
         f, b = (np.array(some, np.int64) for some in zip(*chosen, strict=True))
-        good = allowed.among(rows, b, f) & possible(rows, b, f)
+        good = allowed.among(rows, b, f) & possible(rows, b, f) & ~named.contradicts(b, f)
         pairs = [Pair(one, other, certain=False) for one, other in zip(f[good].tolist(), b[good].tolist(), strict=True)]
     # report only failed fronts as doubts: there are too many other pairs to list
     lost = found.doubted & ((rows.status == NO_STATUS) | (rows.status >= OWN))

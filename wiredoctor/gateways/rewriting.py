@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 
-from wiredoctor.gateways.edges import Allowed, Fronts, possible_pairs
+from wiredoctor.gateways.edges import Allowed, ForwardedFor, Fronts, possible_pairs
 from wiredoctor.gateways.exchange_columns import Rows, origin_form
 from wiredoctor.gateways.order import Order
 from wiredoctor.gateways.targets import Prefix, rewriting
@@ -53,7 +53,8 @@ def _rewritten(rows: Rows, exchanges: pl.LazyFrame, front: Array, back: Array, a
     if not len(changed):
         return []
     seen: dict[tuple[int, int], None] = {}
-    for b, f in possible_pairs(rows, Fronts(rows, rows.tail[changed], changed), rows.tail[strange], strange, allowed):
+    fronts = Fronts(rows, rows.tail[changed], changed)
+    for b, f in possible_pairs(rows, fronts, rows.tail[strange], strange, allowed, ForwardedFor(rows)):
         seen.update(dict.fromkeys(zip(rows.target[f].tolist(), rows.target[b].tolist(), strict=True)))
         if len(seen) >= MAX_TARGETS:
             break
