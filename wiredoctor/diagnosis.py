@@ -175,7 +175,7 @@ def _resolve(
             modules, whole, scans["connections"], scans["exchanges"], scans["closes"], live=live, clients=known.clients
         )
         whole = rule_engine.through_gateways(modules, whole, tries, scans["closes"], scans["exchanges"], scans["connections"])
-        whole = rule_engine.after_stalls(rule_engine.given_up_by_gateways(whole, known.clients))
+        whole = rule_engine.after_stalls(rule_engine.given_up_by_gateways(whole, known))
         findings = rule_engine.resolve(
             modules, whole, scans["connections"], scans["exchanges"],
             file=capture.file, first_time=first, only=rules.chosen, met=analysis.met, totals=totals, losses=analysis.losses(),

@@ -5,6 +5,19 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.gateways.known import Gateways
+from wiredoctor.tables import MILLISECOND
+
+c = pl.col
+
+OPENED_BY = 50 * MILLISECOND
+"""The maximum time (ns, plus four round trips to the client) that a relay takes to connect to the server after its client has
+connected to it.
+
+The round trips are those of the TCP and TLS handshakes, which some relays complete first.
+"""
+
+CLOSED_BY = 5 * MILLISECOND
+"""The maximum time (ns, plus two round trips to the client) between the closes of a relay's two connections."""
 
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, *, possible: bool = False) -> Gateways:
@@ -15,6 +28,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, *, possible: bool =
     imported if there may be one.
     """
     asked = exchanges.filter("has_request")
+    relayed = _relayed(asked, connections)
     facts = asked.select(
         pl.col("endpoint").min() != pl.col("endpoint").max(),
         pl.col("request_forwarded").any().alias("forwarded"),
@@ -25,16 +39,17 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, *, possible: bool =
     if several is None:
         return Gateways()
     clients = _forwarding_clients(asked) if forwarded or agents else frozenset[int]()
+    clients |= relayed.keys()
     if not several:
         # if there is a gateway, it is the only server that got requests; its attempts to connect went to other servers
         if not failed.is_empty():
             failed = failed.filter(~pl.col("server").is_in(_servers(connections).implode()))
         if failed.is_empty():
-            return Gateways(clients=clients)
+            return Gateways(clients=clients, relayed=relayed)
     from wiredoctor.gateways.attempts import attempts
     from wiredoctor.gateways.pairs import pairs
 
-    return pairs(asked, connections, attempts(failed), clients, possible=possible)
+    return pairs(asked, connections, attempts(failed), clients, possible=possible)._replace(relayed=relayed)
 
 
 def _failed_attempts(connections: pl.LazyFrame) -> pl.LazyFrame:
@@ -43,6 +58,44 @@ def _failed_attempts(connections: pl.LazyFrame) -> pl.LazyFrame:
     failed = c("refused_frame").is_not_null() | c("first_answer_frame").is_null()
     some = connections.filter(c("syn_time").is_not_null() & (c("exchanges") == 0) & (c("client_bytes") == 0) & failed)
     return some.select("connection", "server", "client_host", "syn_time", "last_syn_time", "refused_time")
+
+
+def _relayed(asked: pl.LazyFrame, connections: pl.LazyFrame) -> dict[int, int]:
+    """Return the connections that a relay closed before it had the response, each with the relay's connection to its client.
+
+    A relay for TCP or TLS opens a connection to the server for each connection of its clients, and closes both together. The
+    client's connection is encrypted, or not HTTP/1. If the client closed it first, the relay only followed.
+    """
+    first = c("server_close_time").is_null() | (c("server_close_time") > c("client_close_time"))
+    left = asked.filter(first, ~(c("has_response") & (c("response_end_reason") == "complete")).fill_null(value=False))
+    closes = left.group_by("connection").agg(c("client_close_time").max().alias("closed")).drop_nulls()
+    fronts = connections.filter(
+        c("protocol").is_in(["tls", "http2", "unknown"]), c("closed_by").is_in(["server", "both"]), c("syn_time").is_not_null()
+    )
+    from wiredoctor.gateways.exchange_columns import host_of
+
+    ends = ("client_host", host_of("server").alias("host"), "syn_time", "client_bytes", "server_bytes")
+    backs = connections.filter(c("syn_time").is_not_null()).select("connection", *ends).join(closes, on="connection")
+    trip = c("rtt_client").fill_null(0)
+    outer = fronts.select(
+        *(c("connection").alias("front"), c("client_host").alias("outer_client"), host_of("server").alias("outer_host")),
+        *(c("syn_time").alias("outer_start"), c("client_bytes").alias("sent"), c("server_bytes").alias("got")),
+        (c("syn_time") + OPENED_BY + 4 * trip).alias("opened_by"),
+        (c("end") - CLOSED_BY - 2 * trip).alias("closed_from"),
+        (c("end") + CLOSED_BY).alias("closed_to"),
+    )
+    both = backs.join_where(
+        outer,
+        c("outer_start") <= c("syn_time"),
+        c("syn_time") <= c("opened_by"),
+        c("closed_from") <= c("closed"),
+        c("closed") <= c("closed_to"),
+    )
+    # a relay passes on all bytes; TLS adds some
+    fits = (c("client_bytes") <= c("sent")) & (c("server_bytes") <= c("got")) & (c("client_host") != c("outer_client"))
+    fits &= (c("host") != c("outer_host")) | (c("client_host") == c("outer_host"))
+    alone = (pl.len().over("connection") == 1) & (pl.len().over("front") == 1)
+    return dict(both.filter(fits).filter(alone).select("connection", "front").collect().iter_rows())
 
 
 def _servers(connections: pl.LazyFrame) -> pl.Series:

@@ -64,9 +64,11 @@ class Gateways(NamedTuple):
     tries: rows of TRIES, sorted by front and start; no exchange or connection at the back occurs twice.
     fronts: for each endpoint (address:port) of a gateway, the endpoints behind it.
     doubtful: exchanges that cannot be paired with certainty.
-    clients: the connections whose client is a gateway. There are two kinds: connections of possible tries, if at least one try
-    from the same client host is certain; and connections whose requests contain fields such as X-Forwarded-For, or several
-    User-Agents.
+    clients: the connections whose client is a gateway. There are three kinds: connections of possible tries, if at least one try
+    from the same client host is certain; connections whose requests contain fields such as X-Forwarded-For, or several
+    User-Agents; and those in `relayed`.
+    relayed: the connections that a relay for TCP or TLS closed before it had the response, each with the relay's connection to
+    its own client, which it closed at the same moment.
     possible, crowded: if requested, the rows of POSSIBLE, and the exchanges with too many possible pairs.
     """
 
@@ -74,6 +76,7 @@ class Gateways(NamedTuple):
     fronts: Mapping[str, tuple[str, ...]] = {}
     doubtful: tuple[Doubt, ...] = ()
     clients: frozenset[int] = frozenset()
+    relayed: Mapping[int, int] = {}
     possible: pl.DataFrame = POSSIBLE.to_frame()
     crowded: frozenset[Place] = frozenset()
 

@@ -207,7 +207,7 @@ class PendingFindings:
         finished = finished_exchanges(seen.exchanges)
         whole = rule_engine.add_streaming_behind(candidates, tries, finished)
         whole = rule_engine.through_gateways(self.modules, whole, tries, closes(seen.exchanges), finished, seen.connections)
-        return rule_engine.after_stalls(rule_engine.given_up_by_gateways(whole, seen.known.clients)), tries
+        return rule_engine.after_stalls(rule_engine.given_up_by_gateways(whole, seen.known)), tries
 
     def _software(self, seen: GatewaySearch | None) -> tuple[gateways.Gateways, pl.DataFrame | None]:
         """Return the gateways found by `_gateways` or by the search `seen`, and the Server fields that these gateways

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from wiredoctor.findings import by_kind
+from wiredoctor.gateways import Gateways
 from wiredoctor.rule_engine.catalogue import RuleModule
 from wiredoctor.rule_engine.stopped_reading import of_slow_servers
 from wiredoctor.rule_engine.summary_columns import Rows, as_frame, with_changes
@@ -108,13 +109,13 @@ def add_streaming_behind(found: Mapping[str, Rows], tries: pl.DataFrame, exchang
     return whole
 
 
-def given_up_by_gateways(found: Mapping[str, Rows], clients: Collection[int]) -> dict[str, Rows]:
+def given_up_by_gateways(found: Mapping[str, Rows], known: Gateways) -> dict[str, Rows]:
     """Change candidates about client aborts and about clients that did not read, if their client is a gateway.
 
-    `clients` are the connections whose client is a gateway. A client counts as a gateway if its other side was captured, too, or
-    if its requests contain fields that only gateways add, or several User-Agents on one connection.
+    A client counts as a gateway if its other side was captured, too, or if its requests contain fields that only gateways add, or
+    several User-Agents on one connection.
     """
-    whole = {**found}
+    whole, clients = {**found}, known.clients
     if clients and "zero-window-stall" in whole:
         whole["zero-window-stall"] = _stall_gateway_readers(as_frame(whole["zero-window-stall"]), clients)
     if not clients or "client-abort" not in whole:
@@ -124,7 +125,14 @@ def given_up_by_gateways(found: Mapping[str, Rows], clients: Collection[int]) ->
     for number, row in enumerate(rows.iter_rows(named=True)):
         if row["connection"] in clients and not row.get("title"):
             after = duration_text(row["end"] - row["start"])
-            said = "This client is a gateway, which forwards the requests of its own clients."
+            front = known.relayed.get(row["connection"])
+            said = (
+                "This client is a gateway, which forwards the requests of its own clients."
+                if front is None
+                else "This client is probably a gateway (a relay for TCP or TLS), which passes on what its own client sends. It "
+                f"opened this connection right after that client had opened connection {front}, and it closed both at the same "
+                "moment."
+            )
             changes[number] = {
                 "title": f"The gateway gave up {after} after its request{row['progress']}",
                 "addition": f"{row['addition']} {said}" if row.get("addition") else said,

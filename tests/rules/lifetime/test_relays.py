@@ -1,97 +1,85 @@
-"""no-response and connect-failed name a relay only if the port goes on accepting connections and answers no request."""
+"""Test what `client-abort` says if the client is a relay for TLS, such as stunnel, whose own timeout expired."""
 
 from __future__ import annotations
 
 import pytest
 
+from wiredoctor.findings import Finding
 from wiredoctor.testing import findings
 
-CONNECTION = """
-connection 1
-  0.000  >  S    win 64240 mss 1460
-  0.010  <  S.   win 64240 mss 1460
-  0.010  >  .
+HELLO = r"\x16\x03\x01\x00\x0a\x01\x00\x00\x06\x03\x03abcd"
+DATA = r"\x17\x03\x03\x00\x60" + "a" * 96
+FRONT = rf"""
+  connection 1, client {{client}}:50001, server {{relay}}:8443
+  {{opened:.4f}}  >  S    mss 1460
+  {{opened:.4f}}  <  S.   mss 1460
+  {{opened:.4f}}  >  .
+  {{opened:.4f}}  >  P.   "{HELLO}"
+  0.0102  <  P.   "{HELLO}"
+  0.0150  >  P.   "{DATA}"
+  {{end}}
 """
-RESET = {
-    "closed-at-once": "  0.0305 <  R.\n",
-    "on-arrival": '  0.0105 <  R.   1:1(0) ack 1\n  0.0106 >  P.   "GET /b HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n" ack 1\n',
-    "unread": '  0.011  >  P.   "GET /b HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"\n  0.0305 <  R.\n',
+BACK = r"""
+  connection 2, client 10.1.0.2:50002, server 10.0.0.3:8000
+  0.0160  >  S    mss 1460
+  0.0161  <  S.   mss 1460
+  0.0162  >  .
+  0.0164  >  P.   "GET /relayed HTTP/1.1\r\nHost: a\r\nUser-Agent: curl/7.88.1\r\n\r\n"
+  0.0600  <  .
+  2.0200  >  R.
+"""
+RESET, LATE_RESET, LEFT = "2.0201  <  R.", "2.9000  <  R.", "2.0190  >  F.\n  2.0201  <  F."
+
+
+def abort(end: str, *, client: str = "10.0.0.1", relay: str = "10.0.0.2", opened: float = 0.01, more: str = "") -> Finding:
+    front = FRONT.format(client=client, relay=relay, opened=opened, end=end)
+    [found] = [one for one in findings(front + BACK + more) if one.rule == "client-abort"]
+    return found
+
+
+@pytest.mark.parametrize("end", [RESET, "2.0150  <  F.\n  2.0155  >  .\n  2.0160  >  F.\n  2.0161  <  ."])
+@pytest.mark.parametrize("relay", ["10.0.0.2", "10.1.0.2"])
+def test_a_relay_whose_timeout_expires(end: str, relay: str) -> None:
+    found = abort(end, relay=relay)
+    assert found.title.startswith("The gateway gave up 2 s after its request")
+    assert "probably a gateway (a relay for TCP or TLS)" in found.message
+    assert "it closed both at the same moment" in found.message
+    assert "stunnel: TIMEOUTidle" in found.remedy
+    assert "curl" not in found.remedy
+
+
+def test_a_relay_on_the_host_of_the_server() -> None:
+    front = FRONT.format(client="10.0.0.1", relay="10.1.0.2", opened=0.01, end=RESET)
+    [found] = [one for one in findings(front + BACK.replace("10.0.0.3:8000", "10.1.0.2:8000")) if one.rule == "client-abort"]
+    assert found.title.startswith("The gateway gave up")
+
+
+OTHERS: dict[str, tuple[str, str, str, float]] = {
+    "the relay's client closed first, and the relay followed": (LEFT, "10.0.0.1", "10.0.0.2", 0.01),
+    "closed at another time": (LATE_RESET, "10.0.0.1", "10.0.0.2", 0.01),
+    "still open": ("", "10.0.0.1", "10.0.0.2", 0.01),
+    "another connection of the same host": (RESET, "10.1.0.2", "10.0.0.2", 0.01),
+    "another connection to the same server": (RESET, "10.0.0.1", "10.0.0.3", 0.01),
+    "opened after it": (RESET, "10.0.0.1", "10.0.0.2", 0.0163),
 }
 
 
-@pytest.mark.parametrize(
-    ("start", "port", "relay"),
-    [(0.3, 80, False), (1.3, 80, True), (0.3, 81, True)],
-    ids=["the next SYN is refused", "more than a second later", "another port"],
-)
-@pytest.mark.parametrize("kind", RESET)
-def test_a_relay_goes_on_accepting(kind: str, start: float, port: int, relay: bool) -> None:
-    refused = f"connection 2, start {start}, client 10.0.0.1:4002, server 10.0.0.2:{port}\n  0.000 > S\n  0.010 < R. ack 1\n"
-    [found] = [one for one in findings(CONNECTION + RESET[kind] + refused) if one.kind == kind]
-    assert ("relay" in found.message) is relay
-    assert ("relay" in found.remedy) is relay
-    assert ("refused" in found.message) is not relay
+@pytest.mark.parametrize("what", OTHERS)
+def test_another_connection_is_not_that_of_a_relays_client(what: str) -> None:
+    end, client, relay, opened = OTHERS[what]
+    found = abort(end, client=client, relay=relay, opened=opened)
+    assert found.title.startswith("The client gave up")
+    assert "curl: --max-time" in found.remedy
+    assert "gateway" not in found.message
 
 
-@pytest.mark.parametrize(
-    ("start", "port", "relay"),
-    [(0, 80, False), (1.5, 80, True), (0, 81, True)],
-    ids=["at that time", "more than a second later", "another port"],
-)
-@pytest.mark.parametrize("kind", ["on-arrival", "unread"])
-def test_a_relay_without_a_service_answers_nothing(kind: str, start: float, port: int, relay: bool) -> None:
-    answered = (
-        f"connection 2, start {start}, client 10.0.0.1:4002, server 10.0.0.2:{port}\n"
-        "  0.000  >  S    win 64240 mss 1460\n  0.010  <  S.   win 64240 mss 1460\n  0.010  >  .\n"
-        '  0.020  >  P.   "GET /a HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"\n'
-        '  0.031  <  P.   "HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n"\n'
-    )
-    [found] = [one for one in findings(CONNECTION + RESET[kind] + answered) if one.kind == kind]
-    assert ("relay" in found.message) is relay
-    assert ("relay" in found.remedy) is relay
-    assert ("at its connection limit closes" in found.message) is not relay
+def test_a_connection_that_was_opened_long_before() -> None:
+    later = BACK.replace("  0.0", "  1.0").replace("2.0200", "2.0210")
+    front = FRONT.format(client="10.0.0.1", relay="10.0.0.2", opened=0.01, end="2.0211  <  R.")
+    [found] = [one for one in findings(front + later) if one.rule == "client-abort"]
+    assert "gateway" not in found.message
 
 
-@pytest.mark.parametrize("kind", ["on-arrival", "unread"])
-def test_a_server_that_answered_only_before_may_have_ended(kind: str) -> None:
-    """It is no relay without a service, and nothing shows that it still works, at a limit."""
-    answered = (
-        "connection 2, start 0, client 10.0.0.1:4002, server 10.0.0.2:80\n"
-        "  0.000  >  S    win 64240 mss 1460\n  0.010  <  S.   win 64240 mss 1460\n  0.010  >  .\n"
-        '  0.020  >  P.   "GET /a HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"\n'
-        '  0.031  <  P.   "HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n"\n'
-    )
-    reset = CONNECTION.replace("connection 1", "connection 1, start 0.1") + RESET[kind]
-    [found] = [one for one in findings(answered + reset) if one.kind == kind]
-    assert "relay" not in found.message + found.remedy
-    assert "connection limit" not in found.message + found.remedy
-
-
-@pytest.mark.parametrize("kind", ["on-arrival", "unread"])
-def test_a_server_that_accepts_before_it_refuses_had_not_ended(kind: str) -> None:
-    later = (
-        "connection 2, start 0.1, client 10.0.0.1:4002, server 10.0.0.2:80\n"
-        "  0.000  >  S    win 64240 mss 1460\n  0.010  <  S.   win 64240 mss 1460\n  0.010  >  .\n"
-        "connection 3, start 0.3, client 10.0.0.1:4003, server 10.0.0.2:80\n  0.000 > S\n  0.010 < R. ack 1\n"
-    )
-    [found] = [one for one in findings(CONNECTION + RESET[kind] + later) if one.kind == kind]
-    assert "refused" not in found.message
-
-
-def test_a_server_that_closes_after_each_response_has_not_ended() -> None:
-    """Mojolicious closes connections of HTTP/1.0 after the response, as httperf sends the next request; others are answered."""
-    request, response = '"GET /a HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"', '"HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n"'
-    both = "".join(
-        f"connection {n}, start {n / 1000}, client 10.0.0.1:400{n}, server 10.0.0.2:80\n"
-        "  0.000  >  S    win 64240 mss 1460\n  0.0004 <  S.   win 64240 mss 1460\n  0.0004 >  .\n"
-        f"  0.0010 >  P.   {request}\n  0.0020 <  P.   {response}\n  0.0021 >  P.   {request}\n  0.0030 <  F.\n  0.0031 >  F.\n"
-        for n in (1, 2)
-    )
-    last = (
-        "connection 3, start 0.1, client 10.0.0.1:4003, server 10.0.0.2:80\n"
-        "  0.000  >  S    win 64240 mss 1460\n  0.0004 <  S.   win 64240 mss 1460\n  0.0004 >  .\n"
-        f"  0.0010 >  P.   {request}\n  0.0020 <  P.   {response}\n"
-    )
-    ended = "a server process ended"
-    assert any(ended in one.message for one in findings(both) if one.rule == "no-response")
-    assert not any(ended in one.message for one in findings(both + last))
+def test_two_connections_of_which_either_may_be_that_of_the_relays_client() -> None:
+    other = FRONT.format(client="10.0.0.8", relay="10.0.0.9", opened=0.01, end=RESET).replace("connection 1", "connection 3")
+    assert "gateway" not in abort(RESET, more=other).message

@@ -106,6 +106,10 @@ How it is proved
     A client that had sent only a head with Expect: 100-continue, and got neither 100 nor another response for 1 s or longer,
     also counts as waiting, although its request is not complete.
 
+    If the client is a gateway, its own timeout expired, not one of the program in User-Agent, and the finding says so. A relay
+    for TCP or TLS (stunnel) counts as one if another host's connection, encrypted or not HTTP/1, was opened right before this one
+    and closed, not first by that host, at the same moment.
+
     If an RST without ACK flag answers the client's FIN, its sender did not know the connection. The finding then says that the
     connection had ended before, at the server, or at a firewall or NAT in front of it.
 
@@ -192,7 +196,7 @@ _TIMEOUTS = (
         "gateway",
         "^$",
         "This client is a gateway. nginx: proxy_read_timeout (60 s by default); haproxy: timeout server; Apache httpd: "
-        "ProxyTimeout; Varnish: first_byte_timeout and between_bytes_timeout; Squid: read_timeout.",
+        "ProxyTimeout; Varnish: first_byte_timeout and between_bytes_timeout; Squid: read_timeout; stunnel: TIMEOUTidle.",
     ),
     Advice("gateway", "^httpd$", "This client is a gateway (Apache httpd): ProxyTimeout."),
 )
