@@ -60,13 +60,14 @@ How it is proved
     port, on a Unix socket or behind TLS. In this case confidence is low, and the finding says so.
 
     Kind unseen: the client got a status that gateways create themselves, but the capture does not contain the other side of the
-    gateway. Such a status is 502 or 504, a 503 from Varnish, Squid, Envoy or AWS ALB, haproxy's own page for 503, a 503 in
-    response to CONNECT, or 520 to 526 from Cloudflare. There is one finding per gateway and status. It names servers that may be
-    behind the gateway: while a response was due, another host contacted them. That host is not a client of the gateway, so it may
-    be the gateway itself under another address. It failed to connect, did not acknowledge the server's SYN-ACK, sent nothing on
-    the connection, or used TLS or a protocol other than HTTP (such as FastCGI). If such a host sent only one kind of complete
-    request to a server, at least twice, and the last one before the first error failed, the finding names these requests as a
-    health check that may explain the status. The same holds if its last two attempts to connect to a server failed.
+    gateway. Such a status is 502 or 504, a 503 from Varnish, Squid, Envoy or AWS ALB, the own page of haproxy or lighttpd for
+    503, a 503 in response to CONNECT, or 520 to 526 from Cloudflare. There is one finding per gateway and status. It names
+    servers that may be behind the gateway: while a response was due, another host contacted them. That host is not a client of
+    the gateway, so it may be the gateway itself under another address. It failed to connect, did not acknowledge the server's
+    SYN-ACK, sent nothing on the connection, or used TLS or a protocol other than HTTP (such as FastCGI). If such a host sent
+    only one kind of complete request to a server, at least twice, and the last one before the first error failed, the finding
+    names these requests as a health check that may explain the status. The same holds if its last two attempts to connect to a
+    server failed.
 
 What it is not
     Not reported: a gateway that forwards an error of the server, a client that closes while the attempt is still open, a device

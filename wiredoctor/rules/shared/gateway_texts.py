@@ -429,6 +429,9 @@ HAPROXY_PAGES = {502: (107, 108), 503: (107, 108), 504: (92, 93)}
 """The lengths in bytes of haproxy's own error pages, built in and in Debian's files. haproxy sends these pages without a Server
 field."""
 
+LIGHTTPD_PAGE = 361
+"""The length in bytes of lighttpd's own page for 503. It names lighttpd in Server, but passes on that field of other servers."""
+
 
 def gateway_software(row: Mapping[str, Any]) -> str:
     """Return the software that created the error page, from fields that only the gateway can have sent; "" if unknown."""
@@ -447,6 +450,7 @@ def gateway_software(row: Mapping[str, Any]) -> str:
         ("Traffic Server", "ATS"),
         ("Cloudflare", "cloudflare"),
         ("AWS ALB", "awselb/"),
+        ("lighttpd", "lighttpd"),
     ):
         if server.startswith(begins):
             return name

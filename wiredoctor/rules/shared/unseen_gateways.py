@@ -9,7 +9,14 @@ import polars as pl
 
 from wiredoctor.findings import shorten
 from wiredoctor.rules.shared.gateway_attempts import MAX_LOOSE
-from wiredoctor.rules.shared.gateway_texts import HAPROXY_PAGES, SETTINGS, USUAL_LIMITS, gateway_software, list_servers
+from wiredoctor.rules.shared.gateway_texts import (
+    HAPROXY_PAGES,
+    LIGHTTPD_PAGE,
+    SETTINGS,
+    USUAL_LIMITS,
+    gateway_software,
+    list_servers,
+)
 from wiredoctor.text import redact
 from wiredoctor.text.escape import REQUEST_LENGTH
 
@@ -89,8 +96,12 @@ def unseen_gateways(
     balancer = server.str.starts_with("awselb/") & (c("response_content_type") == "text/html")
     haproxy = server.fill_null("").eq("") & (c("response_content_type") == "text/html")
     haproxy &= c("response_body_bytes").is_in(HAPROXY_PAGES[503])
+    # lighttpd adds its name to responses of programs (FastCGI), so only its own page suggests that it made the response
+    lighttpd = server.str.starts_with("lighttpd") & (c("response_content_type") == "text/html")
+    lighttpd &= c("response_body_bytes") == LIGHTTPD_PAGE
     made = (status == 503) & pl.any_horizontal(
-        said.fill_null(value=False) for said in (varnish, squid, envoy, balancer, haproxy, c("request_method") == "CONNECT")
+        said.fill_null(value=False)
+        for said in (varnish, squid, envoy, balancer, haproxy, lighttpd, c("request_method") == "CONNECT")
     )
     made |= status.is_in([*_CLOUDFLARE]) & (server.str.to_lowercase() == "cloudflare").fill_null(value=False)
     given = exchanges.filter(c("has_response"), c("has_request"), status >= 200).join(
