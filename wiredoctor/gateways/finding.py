@@ -19,6 +19,9 @@ The round trips are those of the TCP and TLS handshakes, which some relays compl
 CLOSED_BY = 5 * MILLISECOND
 """The maximum time (ns, plus two round trips to the client) between the closes of a relay's two connections."""
 
+MAX_COMPARED = 1000
+"""The maximum number of connections of each kind (a relay's to servers, and its clients' to it) that are compared."""
+
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, *, possible: bool = False) -> Gateways:
     """Pair the exchanges of gateways' clients with the requests that the gateways made for them.
@@ -69,33 +72,39 @@ def _relayed(asked: pl.LazyFrame, connections: pl.LazyFrame) -> dict[int, int]:
     first = c("server_close_time").is_null() | (c("server_close_time") > c("client_close_time"))
     left = asked.filter(first, ~(c("has_response") & (c("response_end_reason") == "complete")).fill_null(value=False))
     closes = left.group_by("connection").agg(c("client_close_time").max().alias("closed")).drop_nulls()
-    fronts = connections.filter(
-        c("protocol").is_in(["tls", "http2", "unknown"]), c("closed_by").is_in(["server", "both"]), c("syn_time").is_not_null()
+    opened = connections.filter(c("syn_time").is_not_null())
+    fronts = opened.filter(c("protocol").is_in(["tls", "http2", "unknown"]), c("closed_by").is_in(["server", "both"]))
+    ends = ("connection", "client_host", "server", "syn_time", "client_bytes", "server_bytes")
+    backs, outer = pl.collect_all(
+        [
+            opened.select(ends).join(closes, on="connection").bottom_k(MAX_COMPARED, by=["closed", "connection"]),
+            fronts.select(*ends, "end", "rtt_client").bottom_k(MAX_COMPARED, by=["end", "connection"]),
+        ]
     )
+    if backs.is_empty() or outer.is_empty():
+        return {}
     from wiredoctor.gateways.exchange_columns import host_of
 
-    ends = ("client_host", host_of("server").alias("host"), "syn_time", "client_bytes", "server_bytes")
-    backs = connections.filter(c("syn_time").is_not_null()).select("connection", *ends).join(closes, on="connection")
     trip = c("rtt_client").fill_null(0)
-    outer = fronts.select(
-        *(c("connection").alias("front"), c("client_host").alias("outer_client"), host_of("server").alias("outer_host")),
-        *(c("syn_time").alias("outer_start"), c("client_bytes").alias("sent"), c("server_bytes").alias("got")),
+    outer = outer.select(
+        pl.all().name.prefix("outer_"),
         (c("syn_time") + OPENED_BY + 4 * trip).alias("opened_by"),
         (c("end") - CLOSED_BY - 2 * trip).alias("closed_from"),
         (c("end") + CLOSED_BY).alias("closed_to"),
     )
     both = backs.join_where(
         outer,
-        c("outer_start") <= c("syn_time"),
+        c("outer_syn_time") <= c("syn_time"),
         c("syn_time") <= c("opened_by"),
         c("closed_from") <= c("closed"),
         c("closed") <= c("closed_to"),
     )
     # a relay passes on all bytes; TLS adds some
-    fits = (c("client_bytes") <= c("sent")) & (c("server_bytes") <= c("got")) & (c("client_host") != c("outer_client"))
-    fits &= (c("host") != c("outer_host")) | (c("client_host") == c("outer_host"))
-    alone = (pl.len().over("connection") == 1) & (pl.len().over("front") == 1)
-    return dict(both.filter(fits).filter(alone).select("connection", "front").collect().iter_rows())
+    fits = (c("client_bytes") <= c("outer_client_bytes")) & (c("server_bytes") <= c("outer_server_bytes"))
+    server, relay = host_of("server"), host_of("outer_server")
+    fits &= (c("client_host") != c("outer_client_host")) & ((server != relay) | (c("client_host") == relay))
+    alone = (pl.len().over("connection") == 1) & (pl.len().over("outer_connection") == 1)
+    return dict(both.filter(fits).filter(alone).select("connection", "outer_connection").iter_rows())
 
 
 def _servers(connections: pl.LazyFrame) -> pl.Series:
