@@ -57,12 +57,14 @@ _PIECES = (
         "body_frame",
         "body_time",
         "events",
+        "first_event_frame",
+        "first_event_time",
     ),
     *("first_events", "held_bursts", "held_events", "large_lumps", "large_events", "cut_lumps", "first_cut", "one_flight"),
     *("flights", "first_late"),
 )
 _LIMITED = ("receive_window", "send_buffer", "loss", "application", "not_read", "path")
-_NO_PIECES = (NONE, 0, 0, False, 0, NEVER, NEVER, NEVER, *(0,) * 6, False, False, 0, NEVER)
+_NO_PIECES = (NONE, 0, 0, False, 0, *(NEVER,) * 5, *(0,) * 6, False, False, 0, NEVER)
 _REASONS = ("pause_acknowledged", "pause_window_open", "pause_clean", "pause_emptied", "pause_waited")
 _ORIGINS = pl.Series(ORIGINS)
 _NAMES = {"framing": pl.Series(FRAMINGS), "end_reason": pl.Series(END_REASONS)}
@@ -296,7 +298,7 @@ def _piece_numbers(extra: Extra) -> tuple[Any, ...]:
     return (
         pieces.median, pieces.alone, pieces.apart, pieces.lines and bool(pieces.sizes), pieces.early,
         NEVER if first is None else first.frame, NEVER if first is None else first.time,
-        pieces.events if counted else NEVER,
+        *((pieces.events, *pieces.first_event) if counted else (NEVER,) * 3),
         *(_held_event_numbers(pieces) if counted else (0,) * 6 + (False,)),
         pieces.is_timed and pieces.full == 1 and first is not None and first.is_quick(pieces.tick),
         pieces.full if pieces.is_timed else 0,

@@ -86,10 +86,9 @@ def through_gateways(
 
 
 def add_streaming_behind(found: Mapping[str, Rows], tries: pl.DataFrame, exchanges: pl.LazyFrame) -> dict[str, Rows]:
-    """For each `buffered-stream` candidate about a gateway, add the packet with which the gateway received the start of the body.
+    """For each `buffered-stream` candidate about a gateway, add how the gateway received the body.
 
-    The columns are `earlier_frame` and `earlier_time` (ns): the first packet with body bytes in the response to the gateway's
-    last try. `exchanges` is the capture's table.
+    The column `behind` has columns of `exchanges`, the capture's table, for the response to the gateway's last try.
     """
     whole = {**found}
     sure = tries.filter("certain").drop_nulls("exchange")
@@ -98,14 +97,11 @@ def add_streaming_behind(found: Mapping[str, Rows], tries: pl.DataFrame, exchang
     rows = as_frame(whole["buffered-stream"])
     last = sure.sort("started").unique(FRONT, keep="last").select(*KEY, *FRONT)
     mine = last.join(rows.select(pl.col(name).alias(front) for name, front in zip(KEY, FRONT, strict=True)), on=FRONT, how="semi")
-    began = exchanges.select(*KEY, "response_body_frame", "response_body_time").join(mine.lazy(), on=KEY).select(
-        *(pl.col(front).alias(name) for name, front in zip(KEY, FRONT, strict=True)),
-        pl.col("response_body_frame").alias("earlier_frame"),
-        pl.col("response_body_time").alias("earlier_time"),
+    names = rows["behind"].struct.fields
+    received = exchanges.select(*KEY, *names).join(mine.lazy(), on=KEY).select(
+        *(pl.col(front).alias(name) for name, front in zip(KEY, FRONT, strict=True)), pl.struct(names).alias("behind")
     )  # fmt: skip
-    whole["buffered-stream"] = rows.drop("earlier_frame", "earlier_time").join(
-        began.collect(), on=KEY, how="left", maintain_order="left"
-    )
+    whole["buffered-stream"] = rows.drop("behind").join(received.collect(), on=KEY, how="left", maintain_order="left")
     return whole
 
 

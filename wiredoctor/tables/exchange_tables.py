@@ -53,6 +53,8 @@ _RESPONSE_PIECES = (
         "number of events of text/event-stream, multipart/x-mixed-replace, or application/x-ndjson without a length; null "
         "for other types, after a gap, out of order, or if the coding cannot be decoded",
     ),
+    _n("first_event_frame", I64, "", "packet in which the first of the events in `response_events` ended; null if none ended"),
+    _n("first_event_time", I64, "ns", "time of `response_first_event_frame`"),
     _c(
         "first_events",
         I32,

@@ -31,17 +31,29 @@ def held(wait: int = 500 * MS, **changes: Any) -> list[dict[str, Any]]:
     return told(row)
 
 
+def behind(time: int) -> dict[str, Any]:
+    """How a gateway received a body whose first event, in frame 9, ended at this time."""
+    frames: list[int] = []
+    return {
+        "response_body_frame": 9,
+        "response_body_time": time,
+        "response_first_event_frame": 9,
+        "response_first_event_time": time,
+        "response_pause_frames": frames,
+        "response_pause_times": frames,
+        "response_bursts": 3,
+        "response_chunks": 3,
+        "response_content_encoding": "",
+    }
+
+
 def told(*exchanges: dict[str, Any], earlier: int | None = None) -> list[dict[str, Any]]:
     """What is said of exchanges where the first piece of a body was seen at the other side of a gateway `earlier` (ns before it),
     if it was."""
     module_rows = found("buffered-stream", rows("exchanges", *exchanges))
     if not module_rows:
         return []
-    seen = None if earlier is None else 9
-    made = [
-        one | {"earlier_frame": seen, "earlier_time": None if earlier is None else one["body_time"] - earlier}
-        for one in module_rows
-    ]
+    made = [one | {"behind": None if earlier is None else behind(one["end"] - earlier)} for one in module_rows]
     none = pl.LazyFrame()
     return conclude(
         pl.DataFrame(made, infer_schema_length=None).with_columns(pl.col("wait").cast(pl.Duration("ns"))), none, none

@@ -125,7 +125,7 @@ class Pieces:
     `held`: the number of lumps after a long pause of the application; `held_events`: the number of their events. `large`,
     `large_events`: the same for lumps with LARGE events or more. `cut`: the number of lumps that end inside an event and are
     followed by another lump. `first_cut`: whether the first flight ends inside an event and is followed by a lump. `shown`: the
-    first lumps.
+    first lumps. `first_event`: frame and time of the packet in which the first event ended; NEVER if none has ended.
     """
 
     __slots__ = (
@@ -140,6 +140,7 @@ class Pieces:
             "events",
             "first",
             "first_cut",
+            "first_event",
             "flights",
             "frame",
             "full",
@@ -157,6 +158,7 @@ class Pieces:
         self.held = self.held_events = self.large = self.large_events = self.cut = 0
         self.lines = self.together = True
         self.first_cut = False
+        self.first_event = (NEVER, NEVER)
         self.frame = self.last = self.first_late = self.began = NEVER
         self.tick = 0
         self.first: Flight | None = None
@@ -267,6 +269,8 @@ class Pieces:
             if is_first and self.counter.began_with_end:
                 # some programs write the line end before each event but the first (Jackson's SequenceWriter)
                 self.before.inside = False
+            if found and not self.events:
+                self.first_event = (self.frame, self.last)
             self.newest.events += found
             self.newest.inside = self.counter.inside
             self.events += found

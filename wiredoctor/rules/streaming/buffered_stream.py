@@ -24,7 +24,7 @@ How it is proved
     follows. A full buffer ends there, but programs write complete events. A lump that ends right before a line end does
     not count, because some programs write the line end before each event. Second: at least 20 events came, nine tenths of
     them in two or more lumps, and an earlier stream of the same path came event by event. Third: the capture has both
-    sides of a gateway, and the events had reached the gateway half a second earlier.
+    sides of a gateway, and events had reached the gateway half a second before it delivered them.
 
     Kind event-stream is a note with low confidence if buffering is only likely. In that case the complete body is one lump
     of 20 events or more, or it consists of two or more lumps of at least 10 events each. Or its content coding cannot be
@@ -35,8 +35,10 @@ How it is proved
     too. Such a path does not end a lump inside an event, so the first of the three facts needs no timestamps.
 
     Kind chunked is a note. The complete body came in one burst, 500 ms or more after the request, and at least two of its
-    data chunks came together. In addition, the other side of a gateway shows that the chunks had reached the gateway 500 ms
-    earlier, or the server has already streamed a response of this media type.
+    data chunks came together. In addition, the server has already streamed a response of this media type. If instead the
+    capture has both sides of a gateway, chunks must have reached the gateway 500 ms before it delivered them. Then a single
+    compressed chunk is enough, and the first packet of the body may have come early: many compression filters send the header
+    of the compressed data at once, and hold back the data. That header is no event either.
 
 What it is not
     Events that come one by one, however fast or slow, are a healthy stream. So are several events at each step of a program,
@@ -82,9 +84,8 @@ RULE = Rule(
     message={
         "event-stream": "The {status} to {request} is {media}: its {events_word} are meant to arrive one by one. {how} {why} "
         "{named}",
-        "chunked": "The body of the {status} to {request} was written in {chunks:,} chunks ({why}), but they came together: "
-        "nothing came for {wait}, then all {body_bytes:,} bytes in one burst. Something between the program and the capture "
-        "point holds back flushed data, or the program flushes only at its end. {named}",
+        "chunked": "The body of the {status} to {request} was written in {chunks:,} {events_word} ({why}), but they came "
+        "together: {how} {cause} {named}",
     },
     remedy="Starting at the program, find the first hop after which the parts arrive together, and turn buffering and "
     "compression off there for this media type.{switches} A program behind nginx can turn buffering off in its response: "
@@ -161,7 +162,8 @@ _FACTS = (
     *("status", "content_type", "content_encoding", "server", "via", "accel_buffering", "body_bytes", "chunks", "bursts"),
     *("frame", "start", "end", "last_frame", "body_frame", "body_time", "events", "first_events", "first_late", "held_bursts"),
     *("held_events", "large_lumps", "large_events", "cut_lumps", "first_cut", "one_flight", "flights", "held_frames"),
-    *("held_times", "held_by_clock", "early_chunks", "application_pauses"),
+    *("held_times", "held_by_clock", "early_chunks", "application_pauses", "pause_frames", "pause_times", "pause_by_clock"),
+    "first_event_time",
 )
 
 LIKELY, OTHER_SIDE, CUT, EARLIER, BEHIND = "likely", "other-side", "cut", "earlier-stream", "behind"
@@ -173,6 +175,15 @@ CUT: a burst of held-back events ends inside an event.
 EARLIER: an earlier response of the server was streamed.
 BEHIND: the data was seen earlier on the other side of a gateway.
 """
+
+
+BEHIND_COLUMNS = {
+    "response_body_frame": pl.Int64(), "response_body_time": pl.Int64(), "response_first_event_frame": pl.Int64(),
+    "response_first_event_time": pl.Int64(), "response_pause_frames": pl.List(pl.Int64()),
+    "response_pause_times": pl.List(pl.Int64()), "response_bursts": pl.Int64(),
+    "response_chunks": pl.Int64(), "response_content_encoding": pl.String(),
+}  # fmt: skip
+"""The columns of exchanges that show how a gateway received a body from the server behind it."""
 
 
 def cutoffs() -> dict[str, int]:
@@ -248,17 +259,20 @@ def judge(rows: pl.DataFrame, state: BoundedMap[_Streamed] | None) -> tuple[pl.D
         is_before = earlier.known != NEVER and earlier.known < row["final_at"] and earlier.end <= row["asked_time"]
         before = earlier if is_before else None
         told += _events(row, before) if is_stream else _chunks(row, before)
-        passed = not is_stream or (row["response_first_events"] < MIN_EVENTS.value and not row["response_held_bursts"])
+        passed = not _rest_at_once(row)
+        if is_stream:
+            passed = row["response_first_events"] < MIN_EVENTS.value and not row["response_held_bursts"]
         if row["streamed"] and row["whole"] and passed and earlier.known == NEVER:
             earlier.known, earlier.end, earlier.frame = row["final_at"], row["response_end"], row["response_frame"]
     return pl.DataFrame(told, schema=_CANDIDATE, orient="row"), memory
 
 
 _CANDIDATE = CANDIDATE | {
-    "severity": pl.String(), "proof": pl.String(), "sure": pl.String(), "body_time": pl.Int64(), "were": pl.String(),
-    "earlier_frame": pl.Int64(), "earlier_time": pl.Int64(),
+    "severity": pl.String(), "proof": pl.String(), "sure": pl.String(), "were": pl.String(),
+    "first_event_time": pl.Int64(), "coding": pl.String(), "behind": pl.Struct(BEHIND_COLUMNS),
     "wait": DURATION, "body_bytes": pl.Int64(), "chunks": pl.Int64(), "media": pl.String(), "events_word": pl.String(),
-    "how": pl.String(), "why": pl.String(), "named": pl.String(), "switches": pl.String(), "asked": pl.String(),
+    "how": pl.String(), "why": pl.String(), "cause": pl.String(), "named": pl.String(),
+    "switches": pl.String(), "asked": pl.String(),
 }  # fmt: skip
 
 
@@ -326,7 +340,7 @@ def _waits(row: dict[str, Any], word: str, *, at_first: bool) -> list[list[dict[
     """
     packets = zip(row["response_held_frames"], row["response_held_times"], strict=True)
     waits = [
-        _pause(before, after, word, _witness_text(row, by_clock))
+        _pause(before, after, f"three or more {word}", _witness_text(row, by_clock))
         for before, after, by_clock in zip(packets, packets, row["response_held_by_clock"], strict=True)
     ]
     if at_first:
@@ -355,9 +369,16 @@ _WHY = {
 
 def _cause_text(row: dict[str, Any], proof: str) -> str:
     coding = row["response_content_encoding"]
-    named = redact.words("content-encoding", shorten(coding, MAX_NAMED))
-    filters = f" They are compressed ({named}): a compression filter that does not flush holds data back."
+    filters = f" They are compressed ({_coding_text(coding)}): {_FILTER}"
     return _WHY[proof] + (filters if coding not in IDENTITY else "")
+
+
+_FLUSHED = "Something between the program and the capture point holds back flushed data, or the program flushes only at its end."
+_FILTER = "a compression filter that does not flush holds data back."
+
+
+def _coding_text(coding: str) -> str:
+    return redact.words("content-encoding", shorten(coding, MAX_NAMED))
 
 
 def _compressed_candidate(row: dict[str, Any]) -> list[dict[str, Any]]:
@@ -372,47 +393,123 @@ def _compressed_candidate(row: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _chunks(row: dict[str, Any], before: _Streamed | None) -> list[dict[str, Any]]:
-    """Return a candidate of kind chunked if all chunks of the body came late, in one burst; otherwise [].
+    """Return a candidate of kind chunked if the chunks of the body came together, after a wait; otherwise [].
 
     `before`: an earlier response of the server that was streamed, or None.
     """
+    size = f"{row['response_body_bytes']:,} bytes"
+    if rest := _rest_at_once(row):
+        first, last, by_clock = rest
+        row = row | {"wait": last[1] - first[1], "response_first_late": by_clock}
+        packets = wait = _pause(first, last, "the rest of the body", _witness_text(row, by_clock))
+        how = f"after its first packet, nothing came for {duration_text(row['wait'])}, then the rest of its {size} in one burst."
+        return [_candidate(row, "chunked", "chunks", wait, how=how, evidence=packets, proof=OTHER_SIDE)]
     several = (row["response_chunks"] or 0) >= MIN_CHUNKS.value and row["response_early_chunks"] >= MIN_CHUNKS.value
-    if not (several and row["whole"] and row["response_bursts"] == 1 and _came_late(row)):
+    coded = row["response_chunks"] is not None and row["response_content_encoding"] not in IDENTITY
+    if not ((several or coded) and row["whole"] and row["response_bursts"] == 1 and _came_late(row)):
         return []
-    packets = wait = _one_burst(row, f"the whole body, {row['response_chunks']:,} chunks")
-    proof, why = OTHER_SIDE, "on the other side of the gateway they came earlier"
-    if before is not None:
+    packets = wait = _one_burst(row, f"the whole body, {size}")
+    how = f"nothing came for {duration_text(row['wait'])}, then all {size} in one burst."
+    proof, why = OTHER_SIDE, ""
+    if before is not None and several:
         proof, why = EARLIER, "this server has streamed this media type before"
         packets = [
             packet_row(before.frame, before.end, "an earlier response of this server, which came piece by piece"),
             *packets,
         ]
-    return [_candidate(row, "chunked", "chunks", wait, why=why, evidence=packets, proof=proof)]
+    return [_candidate(row, "chunked", "chunks", wait, how=how, why=why, evidence=packets, proof=proof)]
+
+
+def _rest_at_once(row: dict[str, Any]) -> tuple[tuple[int, int], tuple[int, int], int | None] | None:
+    """Return the pause after the first packet of a chunked body if all the rest came in one burst after it; otherwise None.
+
+    The pause is given as frame and time (ns) of the packets before and after it, and its length by the sender's clock. The first
+    packet may be the header of a compressed body, which a filter sends before it has compressed anything.
+    """
+    if row["response_chunks"] is None or not row["whole"] or row["response_bursts"] != 2:
+        return None
+    packets = zip(row["response_pause_frames"], row["response_pause_times"], strict=True)
+    for before, after, by_clock in zip(packets, packets, row["response_pause_by_clock"], strict=True):
+        if before[0] == row["response_body_frame"] and after[1] - before[1] >= MIN_WAIT.value:
+            return before, after, by_clock
+    return None
 
 
 def conclude(rows: pl.DataFrame, _connections: pl.LazyFrame, _exchanges: pl.LazyFrame) -> pl.DataFrame:
     """Use packets from the other side of a gateway as proof. Drop candidates that lack this proof although they need it."""
     if not {LIKELY, OTHER_SIDE} & {*rows["proof"]}:
         return rows
-    told: list[dict[str, Any]] = []
+    waits: dict[tuple[int, int], list[dict[str, Any]]] = {}
     for row in rows.with_columns(pl.col(DURATION).cast(pl.Int64)).iter_rows(named=True):
-        ahead = None if row["earlier_time"] is None else row["body_time"] - row["earlier_time"]
-        if row["proof"] in (LIKELY, OTHER_SIDE) and ahead is not None and ahead >= MIN_WAIT.value:
-            told.append(_proof_behind_gateway(row, duration_text(ahead)))
-        elif row["proof"] != OTHER_SIDE:
-            told.append(row)
+        waits.setdefault((row["connection"], row["exchange"]), []).append(row)
+    told: list[dict[str, Any]] = []
+    for some in waits.values():
+        seen = _seen_behind(some) if some[0]["proof"] in (LIKELY, OTHER_SIDE) else None
+        if seen is not None:
+            told += [_proof_behind_gateway(row, *seen) for row in some]
+        elif some[0]["proof"] != OTHER_SIDE:
+            told += some
     made = pl.DataFrame(told, schema={**rows.schema, "wait": pl.Int64()}, orient="row")
     return made.with_columns(pl.col("wait").cast(DURATION))
 
 
-def _proof_behind_gateway(row: dict[str, Any], ahead: str) -> dict[str, Any]:
-    note = f"the first part of the body on the other side of the gateway, {ahead} earlier"
-    events = f"On the other side of the gateway the first of them came {ahead} earlier, so the gateway held them back."
-    return row | {
+def _seen_behind(waits: list[dict[str, Any]]) -> tuple[tuple[int, int], str, str] | None:
+    """Return a packet behind the gateway that shows that the gateway held data back, or None if there is none.
+
+    `waits`: the candidates of one response. The packet, given as its frame and time (ns), brought data at least MIN_WAIT before
+    the end of one of these waits. It came after the wait had begun, so that data was not delivered before. Only if no event was
+    delivered before may it have come earlier. Also return how much earlier it came, and which part of the data it brought.
+    """
+    behind, began = waits[0]["behind"], waits[0]["first_event_time"]
+    if behind is None or (waits[0]["kind"] == "chunked" and not _in_pieces(behind)):
+        return None
+    parts = _parts(behind)
+    for row in sorted(waits, key=lambda row: row["end"]):
+        none_before = row["kind"] != "chunked" and (began is None or began >= row["end"])
+        for part in parts:
+            if (none_before or part[1] > row["start"]) and row["end"] - part[1] >= MIN_WAIT.value:
+                which = "the first" if part == parts[0] else "some"
+                return part, duration_text(row["end"] - part[1]), which
+    return None
+
+
+def _in_pieces(behind: dict[str, Any]) -> bool:
+    """Return whether the body came to the gateway in pieces, with time between them."""
+    several = behind["response_chunks"] is None or behind["response_chunks"] >= MIN_CHUNKS.value
+    return several and behind["response_bursts"] > 1
+
+
+def _parts(behind: dict[str, Any]) -> list[tuple[int, int]]:
+    """Return packets that brought parts of a body to a gateway, each as its frame and time (ns): the first, and those at pauses.
+
+    The first packets of a compressed body may bring only its header, so they are left out unless an event ended in them.
+    """
+    coded = behind["response_content_encoding"] not in IDENTITY
+    first = (behind["response_first_event_frame"], behind["response_first_event_time"])
+    if first[0] is None and not coded:
+        first = (behind["response_body_frame"], behind["response_body_time"])
+    # before the first pause, there may be only the head of the response
+    at_pauses = [*zip(behind["response_pause_frames"], behind["response_pause_times"], strict=True)][3 if coded else 1 :]
+    return sorted({*at_pauses, *([] if first[0] is None else [first])}, key=lambda part: part[1])
+
+
+def _proof_behind_gateway(row: dict[str, Any], packet: tuple[int, int], ahead: str, which: str) -> dict[str, Any]:
+    behind, word, is_chunked = row["behind"], row["events_word"], row["kind"] == "chunked"
+    filters = f"It compresses the body ({_coding_text(row['coding'])}): {_FILTER}"
+    added = row["coding"] not in IDENTITY and behind["response_content_encoding"] in IDENTITY
+    cause = "The gateway holds back flushed data."
+    if is_chunked and behind["response_chunks"] is None:
+        word = "parts"
+    seen = f"on the other side of the gateway, {which} of them came {ahead} earlier"
+    changed = {"why": f"O{seen[1:]}, so the gateway held them back.{f' {filters}' if added else ''}"}
+    if is_chunked:
+        changed = {"why": seen, "cause": f"{cause} {filters}" if added else cause, "events_word": word}
+        changed["chunks"] = behind["response_chunks"] or behind["response_bursts"]
+    note = f"{which} of the {word} on the other side of the gateway, {ahead} earlier"
+    return row | changed | {
         "proof": BEHIND, "severity": None, "confidence": row["sure"], "were": "were",
         "named": row["named"].removesuffix(_CAPTURE),
-        "why": row["why"] if row["kind"] == "chunked" else events,
-        "evidence": [packet_row(row["earlier_frame"], row["earlier_time"], note), *row["evidence"]],
+        "evidence": [packet_row(*packet, note), *row["evidence"]],
     }  # fmt: skip
 
 
@@ -425,11 +522,14 @@ def _one_burst(row: dict[str, Any], what: str) -> list[dict[str, Any]]:
     ]
 
 
-def _pause(before: tuple[int, int], after: tuple[int, int], word: str, witness: str) -> list[dict[str, Any]]:
-    """Return the packets before and after a pause, each given as its frame and time (ns). `witness`: from `_witness_text`."""
+def _pause(before: tuple[int, int], after: tuple[int, int], what: str, witness: str) -> list[dict[str, Any]]:
+    """Return the packets before and after a pause, each given as its frame and time (ns).
+
+    `what`: what came after the pause. `witness`: from `_witness_text`.
+    """
     return [
         packet_row(*before, "a burst of the body ends: all of it was acknowledged, and the window was open"),
-        packet_row(*after, f"three or more {word} at once, {duration_text(after[1] - before[1])} later{witness}"),
+        packet_row(*after, f"{what} at once, {duration_text(after[1] - before[1])} later{witness}"),
     ]
 
 
@@ -473,10 +573,11 @@ def _candidate(
         "connection": row["connection"], "exchange": row["exchange"], "kind": kind, "side": "server",
         "confidence": "low" if likely else sure, "frame": row["frame"], "delay": None, "evidence": evidence,
         "start": wait[0]["time"], "end": wait[-1]["time"], "severity": "note" if likely else None, "proof": proof,
-        "sure": sure, "body_time": row["response_body_time"], "were": "may have been" if likely else "were",
-        "earlier_frame": None, "earlier_time": None,
+        "sure": sure, "were": "may have been" if likely else "were",
+        "first_event_time": row["response_first_event_time"], "coding": row["response_content_encoding"], "behind": None,
         "wait": row["wait"], "body_bytes": row["response_body_bytes"], "chunks": row["response_chunks"],
-        "media": row["response_content_type"], "events_word": word, "how": how, "why": why, "named": _proxy_text(server, via),
+        "media": row["response_content_type"], "events_word": word, "how": how, "why": why, "cause": _FLUSHED,
+        "named": _proxy_text(server, via),
         "switches": "".join(f" {text}" for pattern, text in SWITCHES if re.search(pattern, f"{server}\n{via}", re.IGNORECASE)),
         "asked": asked if row["response_accel_buffering"] == "no" else "",
     }  # fmt: skip
