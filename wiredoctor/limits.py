@@ -1,8 +1,8 @@
 """All limits on memory and work, each with its reason.
 
-A stage of the analysis reads the value of a limit (such as `limits.HEAD.value`) when it runs, not at import. The stage counts
-everything that the limit leaves out or cuts off in a LimitsReached object, which makes sentences for the report. Thresholds of
-rules are different: they decide what becomes a finding, and users may change them.
+A stage of the analysis reads the value of a limit (such as `limits.HEAD.value`) when it runs, not at import. In a LimitsReached
+object, which phrases the sentences for the report, the stage counts everything that the limit leaves out or cuts off. Thresholds
+of rules are different: they decide what becomes a finding, and users may change them.
 """
 
 from __future__ import annotations

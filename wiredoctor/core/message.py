@@ -90,8 +90,8 @@ class Pauses:
     `bursts`: the number of bursts. `application`: the number of pauses that the application caused. `total`: the sum of these
     pauses in ns. `frames` and `times`: the frame numbers and times (ns) of the packets before and after each of the first three
     pauses. `by_clock`: by how many ns the sender's clock advanced in each of these pauses; NEVER if unknown. If there is a long
-    pause between head and body, these lists begin with it, although `application` does not count it. `open`: pauses that may only
-    be delays in transit, which is decided once the sender's clock is known.
+    pause between head and body, these lists begin with it, although `application` does not count it. `open`: pauses that
+    might be mere delays in transit; that is decided once the sender's clock is known.
     """
 
     def __init__(self) -> None:

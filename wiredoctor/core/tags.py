@@ -53,7 +53,7 @@ SERVICE_PROTOCOLS: Final = {1: IPV4, 2: IPV6, 3: ETHERNET, 4: TAG, 5: MPLS}
 
 
 def tag(layers: Layers, block: bytes) -> i64:
-    """Read the header of the current EtherType (one of links.TAGS). Return the next header, as a constant of layers.py."""
+    """Read the tag that the current EtherType (one of links.TAGS) announces. Return the next header (a constant of layers.py)."""
     kind = layers.type
     if kind == VN_TAG:
         layers.names |= NAMED_VN_TAG

@@ -293,7 +293,7 @@ def _coverage(
 
 
 def _snap_lengths(report: Report) -> dict[str, int | None]:
-    """Return the snap length in bytes by capture; None stands for a length that cannot hide the protocol of a connection."""
+    """Return the snap length in bytes by capture; None if it is long enough to recognize all protocols."""
     rows = report.scan_captures().select("capture", "snap_length").collect().iter_rows()
     return {name: length if length is not None and length <= _SHORT else None for name, length in rows}
 

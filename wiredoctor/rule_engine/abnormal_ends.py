@@ -146,7 +146,8 @@ def suspect_connections() -> pl.Expr:
 def exchange_facts() -> list[pl.Expr]:
     """Return the columns that `abnormal_exchange_columns` reads in addition to those of `exchanges`.
 
-    Each of them is computed once, as a column, because the reasons need most of them several times.
+    Each of them is computed once, as a column, because the expressions for the reasons of an abnormal end use most of them
+    several times.
     """
     # a client that waited for 100 (Continue) and was refused need not send its body (RFC 9110 section 10.1.1)
     unsent = c("request_expect_continue") & (c("request_body_bytes").fill_null(0) == 0)

@@ -262,7 +262,7 @@ def _waits(mine: pl.DataFrame, cause: pl.DataFrame, behind: CertainTries, *, in_
 def _causes_among(
     told: pl.DataFrame, core: pl.DataFrame, modules: Mapping[str, RuleModule], behind: CertainTries
 ) -> pl.DataFrame:  # fmt: skip
-    """Return the previously reported candidates (`told`) that caused a candidate in `core`."""
+    """Return the candidates that are already reported (`told`) and that caused a candidate in `core`."""
     if not any(modules[rule].rule.caused_by for rule in core["rule"].unique()):
         return told.clear()
     pairs = _causes(pl.concat([core, told]).partition_by("rule", maintain_order=True), modules, behind)

@@ -330,7 +330,7 @@ def test_node_closes_a_second_after_what_it_announces() -> None:
     server.met(6.0, 0.0005, "R.", 100)
     check(server.text(f"{AT_LIMIT}, confidence medium"))
     finding = told(server, "keep-alive-race")
-    assert "its idle timeout is 6 s, announced: Keep-Alive: timeout=5; the server closes a second after that" in finding.message
+    assert "Its idle timeout is 6 s, announced: Keep-Alive: timeout=5; the server closes a second after that" in finding.message
 
 
 def test_what_is_only_usual() -> None:

@@ -153,7 +153,7 @@ def test_the_cause_of_a_race_with_a_process_that_ends(times: int, says: str, at:
     crossed(server, 1.97)
     finding = race(server, at)
     assert says in finding.message
-    assert "its idle timeout is" not in finding.message
+    assert "idle timeout is" not in finding.message
     assert "Before a server process ends" in finding.remedy
 
 
@@ -162,7 +162,7 @@ def test_the_cause_of_a_race_with_a_timer(at: str) -> None:
     server = polled(0.03, TIMER)
     answered(server, 1.995, 4)
     crossed(server, 2.001)
-    assert "its idle timeout is 2 s" in race(server, at).message
+    assert "Its idle timeout is 2 s" in race(server, at).message
 
 
 @pytest.mark.parametrize(("times", "says"), [(1, "is probably its idle timeout"), (2, "answered after longer idle times")])

@@ -132,8 +132,8 @@ def test_the_limit_of_the_pool_is_of_use_where_an_idle_limit_was_met() -> None:
 @pytest.mark.parametrize(
     ("at", "announced", "said"),
     [
-        (2 * S, False, "its end together with the previous response: that is not an idle timeout"),
-        (2 * S + MS, False, "its end 1 ms after the previous response: that is not an idle timeout"),
+        (2 * S, False, "its end together with the previous response. That is not an idle timeout"),
+        (2 * S + MS, False, "its end 1 ms after the previous response. That is not an idle timeout"),
         (2 * S + MS, True, "its end 1 ms after the previous response, which had announced the close"),
         (7 * S, True, "its end 5 s after the previous response, which had announced the close"),
         (7 * S, False, "its end 5 s after the previous response, which is probably its idle timeout"),

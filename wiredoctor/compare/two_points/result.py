@@ -243,7 +243,7 @@ class SideFinding:
 class Waiting:
     """The times from the end of a request to the start of its response, for the exchanges in both captures.
 
-    `seen_by_client`: at the client's point. `beyond_server`: at the server's point, which excludes the path between the points.
+    `seen_by_client`: at the client's point. `beyond_server`: at the server's point, so without the path between the points.
     `between`: for each exchange, the difference of these two times.
     """
 

@@ -53,8 +53,8 @@ c = pl.col
 
 _REMEDY = (
     "Capture again with a larger buffer (tcpdump -B 32768) and a filter for the packets that you need. In immediate mode, each "
-    "packet takes as much of tcpdump's buffer as the snap length allows: at the defaults, only eight packets fit, so set a lower "
-    "one there (-s 65535, or less)."
+    "packet takes as much of tcpdump's buffer as the snap length allows. By default only eight packets fit, so in that mode set "
+    "a shorter snap length (-s 65535, or less)."
 )
 
 RULE = Rule(

@@ -33,19 +33,20 @@ How it is proved
     Kind stopped: within 50 ms, the same host closed several connections while it was waiting for responses. One of these
     must be true:
 
-    - It closed three or more connections, to any servers, after clearly different waits. Waits that match a common timeout do not
-      count.
-    - It closed two or more connections to one server. No wait matches a common timeout, and the same client requested nothing
-      more from that server. It may have opened connections on which it sent nothing. If it had waited for less than 20 ms,
-      shorter than any timeout, it may have requested more: another run of a program may follow at once.
-    - It closed three or more connections to one server, and no wait matches a common timeout. The client may have requested more.
-      But on each connection it had once waited at least as long for the response to a similar request.
+    - It closed three or more connections, to any servers, after clearly different waits. Waits that match a usual timeout (such
+      as 1, 5, 10, 30 or 60 s) do not count.
+    - It closed two or more connections to one server. No wait matches a usual timeout, and the same client requested nothing
+      more from that server. Connections on which it sent nothing do not matter. Nor do further requests if it had waited for less
+      than 20 ms, which is shorter than any timeout: another run of a program may follow at once.
+    - It closed three or more connections to one server, and no wait matches a usual timeout. Further requests do not matter. But
+      for each of the requests, the client had earlier waited at least as long for the response to a similar one.
 
     The first two conditions do not apply if each connection had its own timeout: the closes are spread over 4 ms or more, each of
     the requests was the first on its connection, and the times from the SYNs to the closes differ by at most a quarter of that
-    spread. Nor does the second apply if the waits for one server differ by no more than that. None of the three applies to a time
-    limit for three or more requests together: the oldest request waited for a common timeout, or for a multiple of half a second
-    up to 10 s, and the client goes on within 5 s. Each request is then of kind timeout or gave-up.
+    spread. Nor does the second apply if the waits for one server differ by at most a quarter of the spread. None of the three
+    applies if one time limit for three or more requests together may have expired: the oldest request waited for a usual timeout,
+    or for a multiple of half a second up to 10 s, and the client contacts the server again within 5 s. Each request is then of
+    kind timeout or gave-up.
 
     Kind unread, if one of these is true:
 
@@ -55,7 +56,7 @@ How it is proved
       the path may have sent it, and the report lists the exchange under "Not judged".
     - The close came later than that, but within 1 s, and data was coming without a pause. Within 5 s before and after it, the
       same client closed three or more times as soon as it had the head of the response to the same request. So this close was
-      only delayed on the path. This does not apply if the wait matches a common timeout.
+      only delayed on the path. This does not apply if the wait matches a usual timeout.
     - The FIN came with the end of the request, and the client had never waited for the response to such a request before.
 
     Kind repeated: the conditions of kind unread apply to the close. The request has a Range field. Within 5 s before and after
@@ -66,14 +67,15 @@ How it is proved
     Kind superseded, if one of these is true:
 
     - At the time of the close, the same client (host and User-Agent) requested the same path with another query, by GET or HEAD,
-      and the wait matches no common timeout. If all waits that the client ended within 5 s were as long, this does not apply.
+      and the wait matches no usual timeout. This does not apply if the client ended several waits within 5 s, and all of them
+      were about as long as this one: that is a timeout.
     - The client had sent the same request on another connection, and the response to that copy had just come. If more than
       one copy got its response during this wait, this does not apply.
 
     Kind left, if one of these is true:
 
     - The client had waited less than 4 s, and within half a second of the close it requested a page or received one. If the wait
-      matches a common timeout, it must have requested the page before the close.
+      matches a usual timeout, it must have requested the page before the close.
     - The client had requested a page at most 4 s before this request, waited less than 4 s, and then requested nothing for
       5 s.
     - The client had once waited longer for the response to such a request, which a client with a shorter timeout does not do.
@@ -81,10 +83,10 @@ How it is proved
     - The client closed within a round trip of the end of its request, before any response could have come, or shortly after
       that, while a response was on its way.
 
-    Two restrictions apply to the longer waits of the third condition. If the present wait matches a common timeout, only longer
+    Two restrictions apply to the longer waits of the third condition. If the present wait matches a usual timeout, only longer
     waits on the same connection or for the same target count, because several programs of a host may have one User-Agent. If the
-    response had begun, as in a long poll, a wait lasts until the end of the response. Such waits count only if the present
-    response has no Content-Length and the present wait matches no common timeout.
+    response to the present request had begun, an earlier wait is measured until the end of its response. Such waits count only if
+    the present response has no Content-Length, as in some long polls, and the present wait matches no usual timeout.
 
     Kind seek: within five seconds, the client requested another range of the same resource, or all of it instead of a range.
     Or it canceled a range within 50 ms of closing another connection, which had delivered another part, or all, of the resource.
@@ -94,11 +96,11 @@ How it is proved
     Kind stream: the response has no Content-Length. In addition, one of these is true:
 
     - The application paused between the parts of the response.
-    - The media type is one of a stream.
+    - The media type is that of a stream.
     - Small chunks (20 or more, 1,000 bytes at most) came for 2 s or longer until the client closed, with less than 1,000
       bytes per round trip.
 
-    Kind timeout: the time since the request, since the SYN, or since the last byte is a common timeout. If the SYN had to be
+    Kind timeout: the time since the request, since the SYN, or since the last byte is a usual timeout. If the SYN had to be
     repeated, any whole number of seconds since the first SYN counts as a timeout. The named timeout is approximate, because
     timers may be late: those of fetch and undici in Node by up to 1 s. If the client closed idle connections to the same server
     within 1 ms, its program may have ended instead, and the finding says so.
@@ -514,7 +516,7 @@ def _timeout_texts() -> list[pl.Expr]:
     # a limit on the complete transfer, in whole seconds, is as likely as a timeout that begins with the end of the request
     beyond = (c("waited") + SECOND // 2) % SECOND - SECOND // 2
     of_transfer = (c("since") == left_early.AFTER_REQUEST) & (beyond.abs() <= WHOLE_SECOND)
-    # after the response has begun, the time may match a common timeout by chance
+    # after the response has begun, the time may match a usual timeout by chance
     sure = pl.when(timeout.is_not_null() & _received_nothing() & ~of_transfer)
     agent = c("request_user_agent").fill_null("")
     timers = (

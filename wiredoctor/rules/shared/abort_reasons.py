@@ -55,7 +55,7 @@ RETRIED = Threshold(
 SHARED_LIMIT = Threshold(
     "10 s",
     "the maximum wait for which any multiple of 0.5 s counts as a time limit for several requests together, if the client then "
-    "contacts the server again; a longer wait must match a common timeout, because one wait in twelve is near a multiple by "
+    "contacts the server again; a longer wait must match a usual timeout, because one wait in twelve is near a multiple by "
     "chance",
 )
 CROSSED = Threshold(
@@ -233,7 +233,7 @@ def _count_unread(own: Request, row: Mapping[str, Any], clients: Clients) -> int
 def _longest_wait(own: Request, row: Mapping[str, Any], clients: Clients) -> int:
     """Return the client's longest earlier wait (ns) for a similar response; 0 if no earlier wait counts.
 
-    If the present wait is as long as a common timeout, waits of another program on the same host do not count. A server may begin
+    If the present wait is as long as a usual timeout, waits of another program on the same host do not count. A server may begin
     the response to a long poll at once and end it when there is news, so such a wait lasts until the end of the response. Waits
     for the end of other responses do not count, because a timeout between two segments starts again with each segment.
     """
@@ -245,7 +245,7 @@ def _longest_wait(own: Request, row: Mapping[str, Any], clients: Clients) -> int
 def _closed_by_program(connection: int, moment: int, timeout: int | None, clients: Clients) -> tuple[Close, ...]:
     """Return the closes by a client program that ended at about `moment` (ns); empty if nothing shows that it ended.
 
-    `timeout`: the common timeout (s) that the client's wait on `connection` matches; None if it matches none.
+    `timeout`: the usual timeout (s) that the client's wait on `connection` matches; None if it matches none.
     """
     near = clients.closes(connection, moment - TOGETHER.value, moment + TOGETHER.value)
     waits = [close.waited for close in near if close.waited is not None]
@@ -392,7 +392,7 @@ def _is_not_awaited(close: Close, clients: Clients) -> bool:
 def _replacing_request(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
     """Return the request that replaced `own`: the same path with another query; None if there is none.
 
-    After a wait as long as a common timeout, or as the client's other waits, the result is None: the client then repeats its
+    After a wait as long as a usual timeout, or as the client's other waits, the result is None: the client then repeats its
     request, perhaps with another query (a time stamp, a new signature), or asks for the next thing on its list.
     """
     if row["timeout"] is not None or own.method not in ("GET", "HEAD") or _is_own_timeout(row, clients):
@@ -444,7 +444,7 @@ def _answered_copy(own: Request, row: Mapping[str, Any], clients: Clients) -> Re
 def _next_page(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
     """Return the request for the page that the user opened instead of waiting for the response to `own`; None if unknown.
 
-    A script may open another page after a timeout. So after a wait as long as a common timeout, the page must have been requested
+    A script may open another page after a timeout. So after a wait as long as a usual timeout, the page must have been requested
     before the close.
     """
     if row["waited"] >= SHORT.value or own.navigation:

@@ -81,8 +81,8 @@ LARGEST_PATH = 9_000
 _WINDOWS = " If the receiver runs Windows, setting TcpAckFrequency to 1 there (registry, per interface) ends the delay too."
 
 _UNREAD = (
-    " The payload is not readable HTTP, so the ends of messages are unknown. A segment was sent as soon as the ACK arrived, so "
-    "more data was probably pending."
+    " The payload is not readable HTTP, so the ends of messages are unknown. That these bytes were already waiting is concluded "
+    "from the time at which they left."
 )
 
 _AT_MOST = " If the program wrote the held-back bytes some time after the first write, the wait was shorter."

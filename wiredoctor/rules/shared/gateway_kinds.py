@@ -513,10 +513,11 @@ def is_lost(front: Exchange, last: Try | None) -> bool:
 def _is_rejected(front: Exchange, last: Exchange) -> bool:
     """Return whether the gateway rejected this complete response of its server.
 
-    An application that calls another service may fail later, and for a reason of its own. So if the server's response is not an
-    error, the gateway must react at once, and not with a 504, which would mean that it waited. If the server closed before it had
-    the complete request, the gateway may react later, when it has more of the request to send. If the gateway reacts with another
-    status than 502 or 503, or without a response, the head of the server's response must have at least LONG_HEAD bytes.
+    If the front is an application that calls another service, it may fail some time after the response, for a reason of its own.
+    So if the server's response is not an error, the result is true only if the gateway reacted at once, and not with a 504, which
+    would mean that it waited. If the server closed before it had the complete request, the gateway may have reacted later, when
+    it had more of the request to send. If the gateway reacted with a status other than 502 or 503, or without a response, the
+    head of the server's response must have at least LONG_HEAD bytes.
     """
     if (last.status or 0) >= SERVER_ERROR:
         return True

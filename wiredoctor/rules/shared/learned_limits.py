@@ -76,7 +76,7 @@ class Limit(NamedTuple):
             return "a common default; the capture does not show the actual value"
         if self.how == "met":
             return f"learned from {self.closes:,} requests that arrived as it expired"
-        learned = "as one close suggests" if self.closes == 1 else f"learned from {self.closes:,} closes"
+        learned = "as the close of another connection suggests" if self.closes == 1 else f"learned from {self.closes:,} closes"
         return learned + ("; the server checks for idle connections only now and then" if self.how == "coarse" else "")
 
 

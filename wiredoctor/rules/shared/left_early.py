@@ -43,10 +43,10 @@ REFUSED = Threshold(
     "an RST that comes within this time after the response (or within two round trips, if longer) is a reaction to the response",
 )
 TIMEOUT_SHARE = Threshold(
-    "2 %", "the tolerance for a common timeout: timers do not expire later than this, and such a close match is no coincidence"
+    "2 %", "the tolerance for a usual timeout: timers do not expire later than this, and a match this exact is no coincidence"
 )
 TIMEOUT_NEAR = Threshold(
-    "200 ms", "the maximum tolerance for a common timeout (see TIMEOUT_SHARE); for long timeouts 2 % would be several seconds"
+    "200 ms", "the maximum tolerance for a usual timeout (see TIMEOUT_SHARE); for long timeouts 2 % would be several seconds"
 )
 
 STOOD_STILL = Threshold(
@@ -119,7 +119,7 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
     `ended_at`: when the client closed.
     `waited`: the time since the first byte of its request. `since_end`: since the last byte, or `waited` if that had not come.
     `due`: the time until which packets may still show why it closed.
-    `timeout`: the common timeout (s) that the wait matches; null if it matches none.
+    `timeout`: the usual timeout (s) that the wait matches; null if it matches none.
     `half_closed`: the FIN came with the request, and the server closed without sending a byte.
     `uploading`: the request was not complete, no final response had begun, and the client was not waiting for a 100 Continue.
     `begun`: a final response had begun.
@@ -413,13 +413,13 @@ def _response_continues() -> pl.Expr:
 
 
 def _timeout(wait: pl.Expr) -> pl.Expr:
-    """Return the common timeout, in seconds, that this wait matches; null if there is none."""
+    """Return the usual timeout, in seconds, that this wait matches; null if there is none."""
     share, most = TIMEOUT_SHARE.value, TIMEOUT_NEAR.value
     return map_numbers(wait, lambda ns: timeout_near(ns, share, most), pl.Int64())
 
 
 def timeout_near(wait: int, share: int, most: int) -> int | None:
-    """Return the common timeout (s) near a wait (ns); None if none is near.
+    """Return the usual timeout (s) near a wait (ns); None if none is near.
 
     They may differ by at most `share` % of the timeout, and by at most `most` ns.
     """

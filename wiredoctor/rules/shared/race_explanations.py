@@ -184,7 +184,7 @@ def _at_limit(row: Mapping[str, Any], limit: Limit, rests: IdleTimes) -> Explana
             times += ", and it never answered a second request on a connection"
         means = f" after the previous response, as it often does without announcing it ({times})."
         return Explanation(row["rested"] or None, means, _ANNOUNCE, confidence=_SURE[limit.how])
-    means = f" after the previous response: its idle timeout is {_timeout_text(limit, row, rests)}."
+    means = f" after the previous response. Its idle timeout is {_timeout_text(limit, row, rests)}."
     shorter = _SHORTER.format(f" (here {limit.as_text()})")
     return Explanation(row["rested"], means, shorter, limit.low, True, _SURE.get(limit.how, "low"))
 
@@ -274,7 +274,7 @@ def _explain_close(
         return doubted
     if limit is None or limit.how in ("single", "usual"):
         return _single(row, rests, others)
-    means = f" after the previous response: its idle timeout is {_timeout_text(limit, row, rests)}."
+    means = f" after the previous response. Its idle timeout is {_timeout_text(limit, row, rests)}."
     shorter = _SHORTER.format(f" (here {limit.as_text()})")
     return Explanation(rested, means, shorter, rested, pool_limit=True)
 
@@ -365,7 +365,7 @@ def _after_previous_response(rested: int) -> str:
 
 
 _WITH_WARNING = ", which had announced the close (Connection: close or an equivalent)."
-_UNANNOUNCED = ": that is not an idle timeout but an unannounced close (premature-close)."
+_UNANNOUNCED = ". That is not an idle timeout, but an unannounced close soon after a response (see the rule premature-close)."
 _ANNOUNCE = "Have the server send Connection: close with the last response before it closes. "
 HEED = "Have the client stop using a connection once a response says Connection: close. "
 

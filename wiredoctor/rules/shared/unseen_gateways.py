@@ -1,4 +1,4 @@
-"""Find servers that are probably gateways if the capture does not contain the connections to the servers behind them."""
+"""Find probable gateways whose connections to the servers behind them are not in the capture."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ RULE = Rule(
     title={
         "receive-window": "The receive window of the {side}, {window:,} bytes, limited the {what} to {rate}",
         "no-window-scaling": "Without window scaling the {what} reached only {rate}: {window:,} bytes per round trip of {rtt}",
-        "send-buffer": "The {side} had about {window:,} bytes in flight, which limited the {what} to {rate}",
+        "send-buffer": "The {what} reached only {rate}: the {side} had about {window:,} bytes in flight",
     },
     message={
         "receive-window": _WINDOW + ".{rest}" + _NEEDED,
@@ -78,8 +78,8 @@ RULE = Rule(
         "path can carry.{rest}" + _NEEDED,
         "send-buffer": "The body of the {what} ({length:,} bytes) took {took}, {rate} on average. For {percent} % of that time "
         "the {side} had about the same amount of data in flight ({window:,} bytes), although the {peer} announced a window of "
-        "{announced:,} bytes. {window:,} bytes / {rtt} = {limit} at most. That is what a full send buffer looks like.{rest}"
-        + _NEEDED,
+        "{announced:,} bytes. A constant amount in flight is what a full "
+        "send buffer looks like. One such amount per round trip ({rtt}) is {limit} at most.{rest}" + _NEEDED,
     },
     remedy={
         "receive-window": "Have the {side} announce a larger window. Linux sizes receive buffers up to the third value of "

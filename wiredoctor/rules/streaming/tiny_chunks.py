@@ -39,7 +39,7 @@ from wiredoctor.rules.shared.evidence import candidate, confidence, evidence
 RULE = Rule(
     symptom="many packets and system calls for few bytes",
     severity="note",
-    title="The response{to}{request} came in tiny chunks",
+    title="The response{to}{request} came in {kind_of_chunks}",
     message="The body of the {status}{to}{request} ({body_bytes:,} bytes) came in {chunks:,} chunks. {median_note} {alone_note}",
     remedy="Put a buffer of some kilobytes between the program and the response (a buffered writer), and flush it only when "
     "the reader can use its contents. Write the size line, the data and the end of a chunk in one call (writev, TCP_CORK).",
@@ -85,6 +85,9 @@ def screen() -> pl.Expr:
     return pl.col("response_chunks") >= MIN_CHUNKS.value
 
 
+_SPLIT = "chunks whose size lines were sent alone"
+
+
 def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each response in tiny chunks."""
     c = pl.col
@@ -93,7 +96,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     tiny = c("response_median_chunk") < TINY.value
     alone = c("response_chunk_lines_sent_separately") >= MIN_ALONE.value
     median = pl.format("Their median size is {} bytes.", "response_median_chunk")
-    lines = pl.format("{} chunk size lines came in packets without content.", "response_chunk_lines_sent_separately")
+    lines = pl.format("{} chunk size lines were sent in packets of their own.", "response_chunk_lines_sent_separately")
     return (
         exchanges.filter(c("response_chunks") >= MIN_CHUNKS.value)
         .filter(c("response_body_bytes") >= MIN_BYTES.value)
@@ -104,6 +107,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
             c("response_body_bytes").alias("body_bytes"),
             c("response_chunks").alias("chunks"),
             c("response_median_chunk").alias("median"),
+            pl.when(tiny).then(pl.lit("tiny chunks")).otherwise(pl.lit(_SPLIT)).alias("kind_of_chunks"),
             pl.when(tiny).then(median).otherwise(pl.lit("")).alias("median_note"),
             pl.when(alone).then(lines).otherwise(pl.lit("")).alias("alone_note"),
             evidence(
