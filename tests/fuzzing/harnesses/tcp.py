@@ -157,6 +157,7 @@ def _check_places(segments: pl.DataFrame) -> None:
     places: dict[tuple[int, int], set[int]] = {}
     new: dict[tuple[int, int], int] = {}
     offsets: dict[tuple[int, int], list[int]] = {}
+    begins: dict[tuple[int, int], int] = {}
     controls: dict[tuple[int, int], int] = {}
     names = ("connection", "direction", "offset", "length", "new_bytes", "flags")
     for connection, direction, offset, length, fresh, flags in segments.select(names).iter_rows():
@@ -164,12 +165,14 @@ def _check_places(segments: pl.DataFrame) -> None:
         if flags & RST:
             continue  # what is in it is no part of the stream
         offsets.setdefault(key, []).append(offset)
+        if flags & SYN or key not in begins:
+            begins[key] = max(begins.get(key, 0), offset)
         controls[key] = controls.get(key, 0) + bool(flags & FIN) + bool(flags & SYN)
         places.setdefault(key, set()).update(range(offset, offset + length))
         new[key] = new.get(key, 0) + fresh
     for key, place in places.items():
-        # SYN and FIN take the place of a byte, and what lies before the first byte that was seen may be old or a stray
-        least = -controls.get(key, 0) + sum(at >= max(offsets[key][0], 0) for at in place)
+        # SYN and FIN take the place of a byte, and what lies before the first byte that was seen, or before a SYN, may be old
+        least = -controls.get(key, 0) + sum(at >= begins[key] for at in place)
         if max(offsets[key]) - min(offsets[key]) > FAR:  # two conversations between the same ends: one seems to repeat old bytes
             least = 0
         must(least <= new[key] <= len(place), "new bytes are the places that were filled", key, new[key], len(place))
