@@ -162,7 +162,7 @@ RETAINED_PACKETS = Limit(
 OPEN = Limit(
     "open-connections", "tcp", 1 << 17, "connections",
     "Connections followed at the same time. A half-open connection takes 1,200 bytes, a connection with an open exchange 4 kB. "
-    "The limit is four times the 28,232 that Linux opens from one address to one server (ip_local_port_range). A hash of "
+    "The limit is over four times the 28,232 that Linux opens from one address to one server (ip_local_port_range). A hash of "
     "addresses and ports divides them into 64 groups, and each group has 1/64 of the limit, so the result does not depend on "
     "the number of processes. If a group is full, its closed connections are dropped first, then those that were idle longest. "
     "Dropped connections are reported in their current state. A later packet opens a new connection",

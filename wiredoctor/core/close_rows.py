@@ -163,7 +163,7 @@ class CloseRows:
         self, talk: HttpConnection, exchange: Exchange, following: Exchange | None, rtt_client: i64, rtt_server: i64,
         at_capture_end: bool,
     ) -> None:  # fmt: skip
-        """Write the columns of CLOSE after `row` for a connection that neither side has closed."""
+        """Write the columns of CLOSE that follow the column `row`, for a connection that neither side has closed."""
         out = self.rows.cells
         known_time = exchange.last_time()
         known_frame: i64 = FOREVER

@@ -193,7 +193,7 @@ class Translation:
         self.add({servers: 1})
 
     def add(self, servers: dict[tuple[bytes, bytes], int]) -> None:
-        """Add numbers of second legs by server."""
+        """Add, for each pair of servers, the number of connections that were captured after address translation, too."""
         for pair, count in servers.items():
             self.servers[pair] = self.servers.get(pair, 0) + count
 

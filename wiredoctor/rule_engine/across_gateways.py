@@ -447,8 +447,9 @@ def _counted_once(rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
             if front is not None and front.asked is not None and front.began is not None:
                 waited = front.began - front.asked
                 if front.began < row["end"]:  # the gateway had retried, or responded itself
-                    other = f"The gateway did not wait for that: its client ({front.client}) had a response"
-                    changes[number] = {"addition": f"{other} {duration_text(waited)} after its request."}
+                    retried = f"which did not wait for that: its own client ({front.client}) had a response"
+                    said = f"The request came from a gateway, {retried} {duration_text(waited)} after its request."
+                    changes[number] = {"addition": said}
                     continue
                 own = max(waited - _open(known.tries[one.front], front.asked, front.began), 0)
                 took = f", including {duration_text(own)} in the gateway"

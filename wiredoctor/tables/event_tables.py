@@ -78,7 +78,7 @@ RELEASES = Table(
         *_PACKET,
         _LENGTH,
         _c("unread", BOOL, "", "the snap length cut off the bytes that show the packet's message and the message's end"),
-        _c("small_start", BOOL, "", "the packet is a small segment, or an offload super-segment that begins with a small one"),
+        _c("small_start", BOOL, "", "as `small_start` in `segments`"),
         _c("full", BOOL, "", "full segment: the payload is at least the MSS"),
         _c("ends_message", BOOL, "", "the last byte of the packet is the last byte of a message"),
         _RTT_OWN,
@@ -131,8 +131,8 @@ RELEASES = Table(
 
 RECOVERIES = Table(
     "recoveries",
-    "an ACK that shows that a retransmission by the peer (R) ended a time without progress. Progress is new data, or an "
-    "ACK of new data",
+    "an ACK, or new data (see `acks_lost`), that shows that a retransmission (R) ended a time without progress. Progress is new "
+    "data, or an ACK of new data",
     (
         *_WHERE,
         _ROLE,

@@ -123,8 +123,7 @@ def _side(prefix: str, columns: tuple[Column, ...]) -> tuple[Column, ...]:
 
 EXCHANGES = Table(
     "exchanges",
-    "a request and its final response, written once the exchange is final: at the next request, at a close, or at the end of the "
-    "capture",
+    "a request and its final response. Rules read it without the columns about later events (see above)",
     (
         _c("connection", I64, "", "connection id"),
         _c("exchange", I32, "", "0-based index of the exchange in its connection"),

@@ -236,7 +236,7 @@ def test_json_names_causes_by_rule_kind_and_place(tmp_path: Path) -> None:
 
 def test_gateways_between_are_evidence() -> None:
     told = of("two gateways in a row")
-    assert told.message.endswith("without a response. The request was forwarded by 10.0.0.5:8081.")
+    assert told.message.endswith("without a response. On its way there, the request passed through 10.0.0.5:8081.")
     assert "the server behind it (10.0.0.3:8001)" in told.message
     assert "10.0.0.5:8081's response: 502" in [step.note for step in told.evidence]
 
@@ -271,7 +271,8 @@ def test_a_gateway_that_does_not_wait_for_a_slow_server() -> None:
     report = wiredoctor.analyze(find_stem("behind-nginx-late"))
     [told] = [one for one in report.findings if one.rule == "slow-response"]
     assert told.message.endswith(
-        "The gateway did not wait for that: its client (10.9.1.1) had a response 1.01 s after its request."
+        "The request came from a gateway, which did not wait for that: its own client (10.9.1.1) had a response 1.01 s after its "
+        "request."
     )
 
 

@@ -51,9 +51,9 @@ RULE = Rule(
     symptom="a connection per request",
     severity="note",
     title="The {status} ends only when the connection closes; truncation would go unnoticed",
-    message="The {status} to {request} ({response_version}) has neither Content-Length nor Transfer-Encoding, and {announced}. "
-    "So its body ({body_bytes:,} bytes captured) ends with the connection. That is legal, but a truncated body looks the same, "
-    "and each such response costs a connection.",
+    message="The {response_version} response ({status}) to {request} has neither Content-Length nor Transfer-Encoding, and "
+    "{announced}. So its body ({body_bytes:,} bytes captured) ends with the connection. That is legal, but a truncated body "
+    "looks the same, and each such response costs a connection.",
     remedy="Have the server send Content-Length with the response{if_unknown}",
     references=(
         Reference("RFC 9112 section 6.3, message body length", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.3"),

@@ -427,8 +427,8 @@ def _order(row: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def _outermost(fronts: Mapping[Key, Front], found: Mapping[Key, Failure]) -> dict[Key, int]:
-    """Return the requests of gateways that belong to a failure at a gateway nearer to the client, with the time (ns) of that
-    failure.
+    """Return the requests whose failure is a part of the failure of a gateway nearer to the client, with the time (ns) of the
+    latter. All of them were sent by gateways.
 
     Only the failure at the gateway nearest to the client is reported.
     """

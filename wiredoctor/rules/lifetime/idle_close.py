@@ -288,7 +288,8 @@ def _announced_text() -> pl.Expr:
 def _candidate_columns(servers: pl.DataFrame) -> pl.DataFrame:
     """Return a candidate for each row of `servers`."""
     inverted = c("clients").is_not_null()
-    survived = pl.format("it used one again after {} idle, which the server had not yet closed.", duration(c("survived")))
+    late = "it reused one that had been idle for {}, and that the server had not closed in time."
+    survived = pl.format(late, duration(c("survived")))
     one = pl.when(c("clients") == 1)
     several = c("closes") > 1
     again = pl.format("connection {} is used again after {} idle", "connection", duration(c("survived")))

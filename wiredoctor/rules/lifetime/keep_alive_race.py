@@ -26,19 +26,19 @@ How it is proved
 
     Kind at-limit: the close does acknowledge the request, because kernels acknowledge data that no process has read. The idle
     time is the proof: the server closed right after the request, when its idle timeout expired. That timeout is learned from its
-    other closes, announced by the server, or a common default. If only lost requests show a timeout, each RST must have come
-    within 100 ms of its request, and these RSTs must outnumber the requests that were answered after longer idle times. Otherwise
-    the server resets some requests on purpose. An RST instead of a FIN shows that data was left unread (RFC 1122). With a FIN,
-    stricter limits apply, because a process that has read the request also sends a FIN. Nothing is reported if within 50 ms the
-    server also closed connections whose idle time was shorter than the timeout: then a process ended. Nothing is reported either
-    if a SYN was refused within a second after the close, unless the timeout is learned from other closes. An announced timeout,
-    or one that is a common default, does not count if the server answered at least two requests, and more than it lost, after
-    idle times of that length.
+    other closes, announced by the server, or a common default. If the timeout is known only from closes that lost a request, each
+    RST must have come within 100 ms of its request, and these RSTs must outnumber the requests that were answered after longer
+    idle times. Otherwise the server resets some requests on purpose. An RST instead of a FIN shows that data was left unread (RFC
+    1122). With a FIN, stricter limits apply, because a process that has read the request also sends a FIN. Nothing is reported if
+    within 50 ms the server also closed connections whose idle time was shorter than the timeout: then a process ended. Nothing is
+    reported either if a SYN was refused within a second after the close, unless the timeout is learned from other closes. An
+    announced timeout, or one that is a common default, does not count if the server answered at least two requests, and more than
+    it lost, after idle times of that length.
 
     Some servers close within 20 ms after their responses without announcing it. If an RST shows that the request was not read,
     the request must have come within these 20 ms, and the close up to 500 ms later: the process was busy. If the server has
     closed in this way at least 10 times and never answered a second request on a connection, the request may also have come up to
-    300 ms later.
+    300 ms after the response.
 
     Closes after similar idle times may also have another reason: a client sends a request every two seconds, say, and processes
     of the server end at these moments. So no timeout is learned if the server answered other requests after similar idle times,
@@ -47,11 +47,11 @@ How it is proved
     another, as with a timer. Otherwise kind at-limit is not reported (no-response reports the request), and a finding of kind
     race names both causes, because packets do not show which of them is true.
 
-    A process may be paused (a suspended machine, a frozen container, a debugger). When it resumes, it closes connections
-    that were idle for too long before it reads from them. Three facts show this. For more than a second before the close the
-    server sent nothing on any connection. Requests were waiting on two or more connections. The idle time at the close was
-    at least the timeout. Nothing is reported if a SYN was refused at that time. In this case the server has to change: no
-    idle timeout of the client's pool would have helped.
+    A process may be paused (a suspended machine, a frozen container, a debugger). When it resumes, it closes connections that
+    were idle for too long before it reads from them. Three facts show this. For more than a second before the close the server
+    sent nothing on any connection. Requests were waiting on two or more connections. The idle time at the close was at least the
+    timeout. Nothing is reported if a SYN was refused at that time. If the process was paused, the server has to change: no idle
+    timeout of the client's pool would have helped.
 
 What it is not
     If the server received the request and closed without answering, although no timeout had expired, no-response reports it.
@@ -59,8 +59,8 @@ What it is not
     not used again. A client may pipeline a request before it knows that an earlier response announces the close. That request is
     not reported: the client has to repeat it on another connection. A request that the client sent after that response is
     reported. If the client repeats a GET at once and gets its response, the finding is only a warning. A request counts as the
-    repetition of at most one lost request. A client that sends the same request concurrently anyway may not have repeated the
-    lost one.
+    repetition of at most one lost request. If a client often sends the same request several times at once, a copy does not
+    count as a repetition.
 
 What to do
     Make the idle timeout of the client's pool shorter than the server's, and have the client repeat idempotent requests. Kind

@@ -68,9 +68,9 @@ RULE = Rule(
         "after it, until {until}. In that time the connection could not be used, and it held resources on both sides.",
         "close-delimited": "The {status} to {request} ends when its connection closes, and the server closed it {waited} after "
         "the last of {body_bytes:,} body bytes. In that time the client could not know that the response was complete.",
-        "http10": "The {status} to {request} is complete, but the server closed the connection only {waited} later. The request "
-        "uses HTTP/1.0, and the response does not say Connection: keep-alive, so the client may have waited for the close all "
-        "that time.",
+        "http10": "The {status} to {request} is complete, but the server did not close the connection until {waited} later. The "
+        "request uses HTTP/1.0, and the response does not say Connection: keep-alive, so the client may have waited for the "
+        "close all that time.",
     },
     remedy={
         None: "Have the server close right after the response: shut down its sending side, read what still arrives for a short "

@@ -512,7 +512,8 @@ def _behind_gateway() -> pl.Expr:
 
 
 def _race_text(rest: pl.Expr) -> pl.Expr:
-    return pl.format(", or that the request crossed the close of the connection, which had been idle for {}", duration(rest))
+    closing = ", or that the process was already closing the connection, which had been idle for {}, when the request came"
+    return pl.format(closing, duration(rest))
 
 
 # in the middle of a request

@@ -126,9 +126,10 @@ def _superseded_texts(one: Ended, ended_at: int) -> dict[str, str]:
             "superseded_remedy": "To avoid needless copies, have the client wait longer before it sends a second copy.",
         }
     asked = shorten(_request_text(one.other), REQUEST_LENGTH)
+    other = f"{asked} (with another query)" if "?" in asked else asked
     return {
         "superseded": "replaced its request with another one",
-        "superseded_means": f" Within {duration_text(abs(one.other.start - ended_at))} it requested {asked} instead.",
+        "superseded_means": f" Within {duration_text(abs(one.other.start - ended_at))} of that, it requested {other} instead.",
         "superseded_remedy": "To avoid needless requests, have the client wait for a pause in typing before it sends a request.",
     }
 

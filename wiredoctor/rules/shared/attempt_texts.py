@@ -77,7 +77,7 @@ _FORBIDS = "forbids the connection"
 _LIMITS = "forbids the connection, or limits the number or rate of connections"
 _FIND_RULE = (
     "Find the rule on {}: each attempt raises the counter of a REJECT rule in iptables -nvL or nft list ruleset "
-    "(iptables -j REJECT sends port unreachable unless --reject-with names another answer; firewalld and nft send "
+    "(iptables -j REJECT and nft reject send port unreachable unless the rule names another answer; firewalld sends "
     "administratively prohibited). A prohibit route in ip route has the same effect. If that host does not run Linux, look "
     "for an access list. Allow this client and port there, or have the client use another path. In Kubernetes, kube-proxy "
     "rejects connections in this way if a Service has no ready endpoints (kubectl get endpointslices). Security groups "

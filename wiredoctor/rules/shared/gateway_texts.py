@@ -268,7 +268,7 @@ def tries_text(failure: Failure) -> str:
     if failure.whole and len(failure.tries) > 1:
         said.append(_other_tries_text(failure))
     if failure.through:
-        said.append(f"The request was forwarded by {list_servers([one.server for one in failure.through])}")
+        said.append(f"On its way there, the request passed through {list_servers([one.server for one in failure.through])}")
     if failure.guessed:
         whose = "other requests" if failure.last is None else "this request"
         said.append(f"Several requests waited at that time, and the failed attempts probably belonged to {whose}")

@@ -34,8 +34,8 @@ SLOW_RST = Threshold(
 )
 BUSY_RST = Threshold(
     "500 ms",
-    "the maximum time from a request to an RST that the server sends when its idle timeout expires, or right after its "
-    "responses; the process was busy and had not read the request, which arrived before the RST was due",
+    "the maximum time from a request to an RST that was due when the idle timeout expired, or right after a response; the "
+    "process was busy and had not read the request, which arrived before the RST was due",
 )
 QUICK_FIN = Threshold(
     "50 ms",

@@ -1,11 +1,11 @@
 """Find clients that close their window because they read at their own pace: a rate limit, or a player with a full buffer.
 
 Some of these programs always sleep for the same time (wget, players, loops with a pause), so their window opens at regular
-times. Others sleep until the amount that they have read fits their rate (curl); then the amount between two openings is
-proportional to the time between them. The amount alone shows less, because the kernel opens a window early or late. The pauses
-of players (ffplay) vary, and so do the pauses of a slow disk. Therefore players are recognized by what they read, or by their
-User-Agent. A download program that limits its rate may close its window only once or twice, on a short path. Such a program is
-recognized by its User-Agent.
+intervals. Others sleep until the amount that they have read fits their rate (curl); then the amount between two openings is
+proportional to the time between them. The amount alone is weaker evidence, because the kernel opens a window early or late. The
+pauses of players (ffplay) vary, and so do the pauses of a slow disk. Therefore players are recognized by what they read, or by
+their User-Agent. A download program that limits its rate may close its window only once or twice, on a short path. Such a program
+is recognized by its User-Agent.
 """
 
 from __future__ import annotations

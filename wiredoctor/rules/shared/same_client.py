@@ -27,8 +27,8 @@ WINDOW = 5 * SECOND
 AGAIN = Threshold("100 ms", "the maximum time (plus two round trips) in which a client repeats a lost request")
 CONCURRENT = Threshold(
     "10 %",
-    "the minimum share of the equal requests answered in the last 5 s that the client also sent again just as soon, although "
-    "they were not lost; then a copy of the lost request may not be a repetition either",
+    "if a client sends at least this share of its answered requests (with the same target, in the last 5 s) again as soon as it "
+    "repeated the lost one, that copy may not be a repetition either",
 )
 FAILED = 500
 """The lowest status that counts as a failure."""

@@ -242,8 +242,8 @@ def _broken_path_text() -> pl.Expr:
     """Return the text stating which direction of the path broke, as far as the packets show it."""
     back = pl.format("The path from the {} to the {} is broken beyond the capture point.", "receiver", "sender")
     one_way = pl.format(
-        "The {} is alive: it retransmits acknowledged data. So only the path from the {} to the {} is broken.",
-        *("receiver", "sender", "receiver"),
+        "The {} is alive: it repeats data that the {} had acknowledged. So only the path from the {} to the {} is broken.",
+        *("receiver", "sender", "sender", "receiver"),
     )
     still_sends = pl.format(
         "The {} is alive: {} after the first copy it sent a packet that acknowledges no copy. So only the path from the {} to "

@@ -172,12 +172,12 @@ RULE = Rule(
     remedy={
         "refused": "{refused_remedy}",
         "prohibited": "{prohibited_remedy}",
-        "unreachable": "Check the route to the server on {router}: ip route get ADDRESS shows the route (which may be missing, "
+        "unreachable": "On {router}, check the route to the server: ip route get ADDRESS shows the route (which may be missing, "
         "or of type unreachable), and ip neigh shows whether a host answers for the address. Check whether the server is up "
         "and has this address, and whether the client has the right one (DNS, a recreated container or pod). If the time to "
         "live was exceeded, traceroute shows which routers forward the packets in a loop. If the ICMP error came from the "
-        "server's own address, that host may forward the port: check where it does (iptables -t nat -S, docker ps, kubectl get "
-        "endpointslices).",
+        "server's own address, that host may forward the port: check to which address (iptables -t nat -S, docker ps, kubectl "
+        "get endpointslices).",
         "timed-out": "{timed_out_remedy}Give clients a connect timeout of a few seconds, so that they try the next address.",
         "closed-at-once": "{closed_remedy}",
         "given-up": "If the client reports connect timeouts, give it a connect timeout of several round trips: a lost SYN alone "

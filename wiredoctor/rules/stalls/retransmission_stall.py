@@ -13,19 +13,19 @@ Why it hurts
     most: after the last segment of a message no data follows that could cause duplicate ACKs.
 
 How it is proved
-    Forward progress is new data, a FIN, or an ACK of new data. None was captured for at least 150 ms before the
-    retransmission, which was then acknowledged. Several retransmissions are one stall, which goes on while the other side sends
-    less than a full segment and does not acknowledge the missing data. If the first captured copy comes
-    late, and the other side's ACKs were waiting for it, it counts as a retransmission: the original was lost before the
-    capture point.
+    Forward progress is new data, a FIN, or an ACK of new data. None was captured for at least 150 ms, at least 50 ms of them
+    before a retransmission, which was then acknowledged. Several retransmissions are one stall, which goes on while the other
+    side sends less than a full segment and does not acknowledge the missing data. If the first captured copy comes late, and the
+    other side's ACKs were waiting for it, it counts as a retransmission: the original was lost before the capture point.
 
     If everything in flight was lost before the capture point, the retransmission looks like new data after a pause. It counts
     as a retransmission if the sender sent only this full segment, waited for its ACK (as TCP timestamps show), and then
     continued at once with data far above it, as Linux does (RFC 5682): the data in between was sent before the pause.
 
-    Kind late: the ACK that ended the stall shows that the first copy arrived. It echoes the timestamp of this copy (RFC 3522),
-    or its D-SACK reports the first retransmission as a duplicate, which was late, too. The kernel acknowledges data within half a
-    second, so the data or the ACK was late. The packet that acknowledges the data may be the FIN of a client that gives up.
+    Kind late: the ACK that ended the stall shows that the first copy arrived. It echoes the timestamp of this copy (RFC 3522), or
+    its D-SACK reports the first retransmission, which was also acknowledged late, as a duplicate. The kernel acknowledges data
+    within half a second, so the data or the ACK was late. The packet that acknowledges the data may be the FIN of a client that
+    gives up.
 
     Kind acks-lost: a second or more after the last progress, the sender retransmitted data that the receiver had acknowledged
     before. It sent new data at once after the receiver had answered this retransmission, or after the FIN of a client that gave
@@ -44,7 +44,8 @@ What it is not
     and does not echo its timestamp. A segment may also be late, not lost, because it lay in a full queue for longer than the
     timer. That is reported (kind late) only if it took a second or more. Without timestamps such a segment looks lost. If
     timestamps show that the ACK answers the retransmission, the evidence says so. If both copies arrive together, the ACK
-    reports the second one in a D-SACK, and the sequence number of the ACK shows that no response was lost. An idle connection
+    reports the second one in a D-SACK, and the sequence number of the ACK shows that no response was lost: nothing is
+    reported. An idle connection
     with keep-alive probes is not stalled. If a server is busy with its response, it has acknowledged the request, and nothing
     is retransmitted. zero-window-stall reports a copy that was sent into a closed window, and the first copy after the window
     opened: the receiver had discarded the data. If the last segment was lost before the capture point, and no later segment
@@ -158,8 +159,8 @@ MAX_ANSWER = Threshold(
 )
 ALSO_LOST = Threshold(
     "2 retransmissions",
-    "the minimum number of larger retransmissions without an ACK that shows that the path drops large segments; Linux tries a "
-    "smaller segment after three or more",
+    "if more than this many larger retransmissions got no ACK, the path drops large segments; Linux tries a smaller segment "
+    "after three or more",
 )
 DUPLICATE_ACKS = Threshold(
     "3 ACKs", "the number of duplicate ACKs that make a sender retransmit before its timer expires (RFC 5681 section 3.2)"
