@@ -155,8 +155,8 @@ def _contradicted_fronts(sure: list[tuple[int, int]], t: _Times) -> set[int]:
 def _one_after_the_other(f: int, tries: list[int], t: _Times) -> bool:
     """Return whether a gateway can have made the requests `tries` for the client's exchange `f`, one after the other.
 
-    Each request except the last must have got no response, or must have been over before the next request began. In the second
-    case, the gateway had given up the request, or need not have forwarded the response.
+    Each request except the last must have got no response, or must have been over before the next request began: the gateway may
+    have given up the request, or may not have forwarded the response.
     """
     return all(
         t.status[b] == NO_STATUS

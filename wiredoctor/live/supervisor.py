@@ -279,8 +279,8 @@ def _stay(listener: int | None, control: _Control) -> None:
 def _leave_streams(keep: Sequence[int]) -> None:
     """Replace the standard streams with /dev/null, because their readers wait until every process has closed them.
 
-    The supervisor runs as long as processes that the program left running, so it would keep the streams open. `keep`: descriptors
-    that are not replaced.
+    The supervisor runs until all processes that the program left behind have ended, so it would keep the streams open.
+    `keep`: descriptors that are not replaced.
     """
     nothing = os.open(os.devnull, os.O_RDWR)
     for number in {0, 1, 2}.difference(keep):  # a socket may have the number of a stream that was closed

@@ -79,8 +79,8 @@ RULE = Rule(
 
 _CHUNKS = ", or Transfer-Encoding: chunked if the length is not known in advance. Then the connection can stay open, too."
 _NO_CHUNKS = (
-    ". If the length is not known in advance, have the client send HTTP/1.1, so that the server can answer in chunks: a client "
-    "of HTTP/1.0 cannot read Transfer-Encoding: chunked."
+    ". If the length is not known in advance, have the client send HTTP/1.1, so that the server can answer in chunks: this "
+    "request uses HTTP/1.0, and such a client cannot read Transfer-Encoding: chunked."
 )
 
 

@@ -269,7 +269,7 @@ def _signs() -> list[pl.Expr]:
     far = pl.format("IP identification {}, far from the {}'s own ({})", "ip_id", "sender", "last_ip_id")
     is_copy = (c("ip_id") - c("peer_ip_id")).is_in([0, 1, -0xFFFF])
     early = pl.format(
-        "it came {} after the packet that it answers, although the round trip to the {} takes {}",
+        "the packet came {} after the one that it answers, although the round trip to the {} takes {}",
         duration(c("time") - c("trigger_time")),
         "sender",
         duration(c("rtt")),

@@ -139,7 +139,7 @@ _FIND_PROCESS = (
     _LOG + "what ends or restarts its processes (a limit of requests per worker, a reload, memory exhaustion). Have a process "
     "answer all accepted requests before it ends. "
 )
-_BEHIND_GATEWAY_AT_ONCE = ", or, if the server is a gateway (HAProxy, Apache httpd), that a server behind it failed"
+_BEHIND_GATEWAY_AT_ONCE = " If the server is a gateway (HAProxy, Apache httpd), a server behind it may have failed."
 _BEHIND_GATEWAY = "; or, if the server is a gateway (HAProxy, Apache httpd), a server behind it failed"
 _CAPTURE_BOTH = "If the server is a gateway, capture both sides on it (tcpdump -i any): that shows which server behind it failed."
 _SAY = "A server that cannot answer should send a status (500, 503, 504) before it closes."
@@ -170,7 +170,7 @@ RULE = Rule(
         "at-once": _TAKEN + "the server{or_device} closed the connection {wait}{moment} without a byte of a "
         "response{interim_only}.{behind}{first_use}{doubt}{relays}{large_head}{ended} {a_close} this soon {means} that the "
         "server closed on purpose (nginx: return 444; a firewall rule; an aborted handler), or that a process ended as "
-        "it took the request{used_before}{behind_gateway}. The client cannot know whether the request was carried out.",
+        "it took the request.{used_before}{behind_gateway} The client cannot know whether the request was carried out.",
         "later": _TAKEN + "the server{or_device} closed the connection {wait}{moment} without a byte of a "
         "response{interim_only}.{behind}{doubt}{ended} {a_process} had the request, and ended or gave "
         "up{behind_gateway}.{worker_limit} The client cannot know whether the request was carried out.",
@@ -512,7 +512,7 @@ def _behind_gateway() -> pl.Expr:
 
 
 def _race_text(rest: pl.Expr) -> pl.Expr:
-    closing = ", or that the process was already closing the connection, which had been idle for {}, when the request came"
+    closing = " Or the process was already closing the connection, which had been idle for {}, when the request came."
     return pl.format(closing, duration(rest))
 
 

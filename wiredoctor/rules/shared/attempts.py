@@ -283,7 +283,7 @@ def acceptances(refused: pl.LazyFrame, connections: pl.LazyFrame, within: int) -
     addresses of a host (`other_frame`), connections to both count. A SYN-ACK counts even if the capture lacks the SYN. A
     connection that was open when the capture began counts as accepted before the attempt.
     `busy`: True if the server accepted a connection between two refusals less than `within` ns apart, and the attempt is one of
-    these refusals, or failed between the same two acceptances.
+    these refusals. It is also True for the other attempts that failed between the same accepted connections as such a refusal.
     """
     own, either = c("server").hash(), one_host("server").hash()
     places = refused.select(

@@ -112,8 +112,9 @@ _CLIENT_POOLS = (
     (
         "^$",
         "If the client is .NET, Node or Rust (they send no User-Agent by default), set "
-        "SocketsHttpHandler.PooledConnectionIdleTimeout (1 minute; 2 minutes before .NET 6), the timeout of the http.Agent (5 s "
-        "in the http.globalAgent of Node 20, no limit in other Agents), or pool_idle_timeout of hyper and reqwest (90 s).",
+        "SocketsHttpHandler.PooledConnectionIdleTimeout (by default 1 minute; 2 minutes before .NET 6), the timeout of the "
+        "http.Agent (5 s in the http.globalAgent of Node 20, no limit in other Agents), or pool_idle_timeout of hyper and "
+        "reqwest (90 s).",
     ),
 )
 _GATEWAY_POOLS = (

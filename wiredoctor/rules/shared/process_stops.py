@@ -222,7 +222,7 @@ def _form(moment: list[End], syns: Sequence[Syn]) -> str | None:
 def _is_under_way(end: End, shortest: int) -> bool:
     """Return whether a close interrupted an exchange, so that an idle timeout cannot be its cause.
 
-    An idle timeout may have closed the other connections at the same moment. A request is ignored if it may have arrived just
+    Other connections were closed at the same moment, perhaps by an idle timeout. A request is ignored if it may have arrived just
     when that timeout expired. `shortest`: the shortest idle time (ns) of the other connections.
     """
     if end.sort in ("broken", "open"):

@@ -217,7 +217,7 @@ def _remaining_time_text() -> pl.Expr:
         )
     ]
     listed = pl.concat_str(parts, separator=", ", ignore_nulls=True)
-    return pl.when(listed != "").then(pl.format(" The rest of the time went to {}.", listed)).otherwise(pl.lit(""))
+    return pl.when(listed != "").then(pl.format(" The remaining time went mainly to {}.", listed)).otherwise(pl.lit(""))
 
 
 def _proof_frames(lacks_scaling: pl.Expr, is_window: pl.Expr) -> list[pl.Expr]:

@@ -501,8 +501,9 @@ def _large_only() -> pl.Expr:
 def _are_too_large() -> pl.Expr:
     """Return whether the unacknowledged segments may be too large for the path: no segment of their size was acknowledged.
 
-    The last of them may be small, but the first one, which is repeated, must be longer than TOO_LARGE. On other connections of
-    the two hosts, an acknowledged segment counts only up to EVERY_PATH: the path of larger segments may have changed since then.
+    The last of them may be small, but the first one, which is repeated, must be longer than TOO_LARGE. A segment that
+    was acknowledged on another connection of the two hosts refutes this only if it is at most EVERY_PATH bytes long: the path of
+    a larger one may have changed in the meantime.
     """
     size = c("smallest_unacknowledged")
     fits = c("fits_elsewhere") & (size <= EVERY_PATH.value)
