@@ -113,7 +113,7 @@ PAGE = "The page {} was sent only when complete, after {} s: its style sheets, s
         (
             PAGE,
             [("/a", 1), ("/b", 2)],
-            "Pages such as /a were sent only when complete, after up to 2 s: their files had to wait",
+            "Pages such as /a were sent only when complete, after up to 2 s: their style sheets, scripts and images had to wait",
         ),
     ],
 )

@@ -37,7 +37,7 @@ _REQUESTS = (
     (Regex(r"^The response to (?P<request>.+) came in tiny"), r"Responses to requests such as \g<request> came in tiny"),
     (
         Regex(r"^The page (?P<request>.+) was (?P<sent>.+): its style sheets"),
-        r"Pages such as \g<request> were \g<sent>: their files",
+        r"Pages such as \g<request> were \g<sent>: their style sheets",
     ),
 )
 
