@@ -139,7 +139,7 @@ _FIND_PROCESS = (
     _LOG + "what ends or restarts its processes (a limit of requests per worker, a reload, memory exhaustion). Have a process "
     "answer all accepted requests before it ends. "
 )
-_BEHIND_GATEWAY_AT_ONCE = " If the server is a gateway (HAProxy, Apache httpd), a server behind it may have failed."
+_BEHIND_GATEWAY_AT_ONCE = " If the server is a gateway (HAProxy, Apache httpd), perhaps a server behind it failed."
 _BEHIND_GATEWAY = "; or, if the server is a gateway (HAProxy, Apache httpd), a server behind it failed"
 _CAPTURE_BOTH = "If the server is a gateway, capture both sides on it (tcpdump -i any): that shows which server behind it failed."
 _SAY = "A server that cannot answer should send a status (500, 503, 504) before it closes."
