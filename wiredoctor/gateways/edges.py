@@ -109,10 +109,11 @@ class Allowed:
 
 
 class ForwardedFor:
-    """Which pairs of rows are contradicted by X-Forwarded-For or Forwarded in the gateway's request.
+    """Decides which pairs of rows are contradicted by X-Forwarded-For or Forwarded in the gateway's request.
 
-    Such a field contradicts a pair if it names another client, but not every gateway names its TCP client: the gateway may know
-    another address from the PROXY protocol, or may be told what to write. So the pairs that were counted decide for each gateway.
+    If a gateway names its TCP clients in such a field, the field contradicts each pair with another client. But some gateways
+    write another address, which they know from the PROXY protocol or from their configuration. To tell the two kinds of gateways
+    apart, `count` counts for each gateway how often a pair names the client.
     """
 
     def __init__(self, rows: Rows) -> None:

@@ -31,17 +31,17 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, *, possible: bool =
     imported if there may be one.
     """
     asked = exchanges.filter("has_request")
-    relayed = _relayed(asked, connections)
     facts = asked.select(
         pl.col("endpoint").min() != pl.col("endpoint").max(),
         pl.col("request_forwarded").any().alias("forwarded"),
         (pl.col("request_user_agent") != pl.col("request_user_agent").first()).any().alias("agents"),
     )
-    seen, failed = pl.collect_all([facts, _failed_attempts(connections)])
+    seen, failed, *ends = pl.collect_all([facts, _failed_attempts(connections), *_ends_of_relays(asked, connections)])
     several, forwarded, agents = seen.row(0)
     if several is None:
         return Gateways()
     clients = _forwarding_clients(asked) if forwarded or agents else frozenset[int]()
+    relayed = _relayed(*ends)
     clients |= relayed.keys()
     if not several:
         # if there is a gateway, it is the only server that got requests; its attempts to connect went to other servers
@@ -57,14 +57,13 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, *, possible: bool =
 
 def _failed_attempts(connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return the connections without data whose SYN was refused or never answered."""
-    c = pl.col
     failed = c("refused_frame").is_not_null() | c("first_answer_frame").is_null()
     some = connections.filter(c("syn_time").is_not_null() & (c("exchanges") == 0) & (c("client_bytes") == 0) & failed)
     return some.select("connection", "server", "client_host", "syn_time", "last_syn_time", "refused_time")
 
 
-def _relayed(asked: pl.LazyFrame, connections: pl.LazyFrame) -> dict[int, int]:
-    """Return the connections that a relay closed before it had the response, each with the relay's connection to its client.
+def _ends_of_relays(asked: pl.LazyFrame, connections: pl.LazyFrame) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+    """Return the connections that may be those of a relay to servers, and those that may be its clients' connections to it.
 
     A relay for TCP or TLS opens a connection to the server for each connection of its clients, and closes both together. The
     client's connection is encrypted, or not HTTP/1. If the client closed it first, the relay only followed.
@@ -75,12 +74,17 @@ def _relayed(asked: pl.LazyFrame, connections: pl.LazyFrame) -> dict[int, int]:
     opened = connections.filter(c("syn_time").is_not_null())
     fronts = opened.filter(c("protocol").is_in(["tls", "http2", "unknown"]), c("closed_by").is_in(["server", "both"]))
     ends = ("connection", "client_host", "server", "syn_time", "client_bytes", "server_bytes")
-    backs, outer = pl.collect_all(
-        [
-            opened.select(ends).join(closes, on="connection").bottom_k(MAX_COMPARED, by=["closed", "connection"]),
-            fronts.select(*ends, "end", "rtt_client").bottom_k(MAX_COMPARED, by=["end", "connection"]),
-        ]
+    return (
+        opened.select(ends).join(closes, on="connection").bottom_k(MAX_COMPARED, by=["closed", "connection"]),
+        fronts.select(*ends, "end", "rtt_client").bottom_k(MAX_COMPARED, by=["end", "connection"]),
     )
+
+
+def _relayed(backs: pl.DataFrame, outer: pl.DataFrame) -> dict[int, int]:
+    """Return the connections that a relay closed before it had the response, each with the relay's connection to its client.
+
+    `backs`, `outer`: the rows of `_ends_of_relays`.
+    """
     if backs.is_empty() or outer.is_empty():
         return {}
     from wiredoctor.gateways.exchange_columns import host_of
