@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.support import needs
 from tests.support.thinning import thin_out
 
 # a busy machine is no fault of what is tested
@@ -27,6 +28,10 @@ QUICK = "not slow"
 BYTECODE = ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    needs.add_option(parser)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int | None:
     """Start one worker more than there are cores: many tests wait for a process or for time to pass."""
@@ -38,7 +43,7 @@ def pytest_xdist_auto_num_workers() -> int | None:
 def pytest_configure(config: pytest.Config) -> None:
     """Where no bytecode may be written beside the sources, it goes to a temporary folder: the many processes that the tests
     start would each compile the whole package, which takes longer than what they are to do."""
-    if config.option.markexpr == QUICK and any("::" in test for test in config.args):
+    if config.option.markexpr == QUICK and all("::" in test for test in config.args):
         config.option.markexpr = ""  # who names a test wants it to run
     if config.option.markexpr == QUICK:
         settings.load_profile("quick")
@@ -55,7 +60,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say what a quick run leaves out."""
+    """Say which tests were skipped for want of a program, and what a quick run leaves out."""
+    needs.summarize(terminalreporter, config.option.list_skipped)
     if config.option.markexpr == QUICK:
         terminalreporter.write_line("These were the quick tests. The slow ones: python -m pytest -n auto -m slow")
 

@@ -8,7 +8,6 @@ import importlib.util
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from typer.testing import CliRunner
 
 from tests.ladders import check, ladders_in
 from tests.rules import test_every_rule as every_rule
+from tests.support.needs import needs
 from tests.support.sweeps import SLOW
 from wiredoctor.cli.app import application, with_command
 from wiredoctor.cli.exit_codes import Exit
@@ -210,7 +210,7 @@ def test_python_examples(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not result.failed
 
 
-@pytest.mark.skipif(not shutil.which("tshark"), reason="tshark is not installed")
+@needs("tshark")
 def test_wireshark_shows_the_proof_of_the_tutorial() -> None:
     text = (DOCS / "getting-started.md").read_text("utf-8")
     (command,) = [

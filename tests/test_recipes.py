@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import wiredoctor
+from tests.support.needs import skip_without
 from wiredoctor.cli.folders import write_tables
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,7 +32,9 @@ def test_there_are_recipes() -> None:
 
 @pytest.mark.parametrize("query", SQL, ids=lambda query: query[:40])
 def test_duckdb(folder: Path, monkeypatch: pytest.MonkeyPatch, query: str) -> None:
-    duckdb = pytest.importorskip("duckdb")
+    skip_without("package duckdb")
+    import duckdb
+
     monkeypatch.chdir(folder)
     assert duckdb.sql(query).fetchall()
 
@@ -39,7 +42,7 @@ def test_duckdb(folder: Path, monkeypatch: pytest.MonkeyPatch, query: str) -> No
 @pytest.mark.parametrize("code", PYTHON, ids=lambda code: code[:40])
 def test_python(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     for library in re.findall(r"^import (\w+)", code, re.MULTILINE):
-        pytest.importorskip(library)
+        skip_without(f"package {library}")
     monkeypatch.chdir(folder)
     names: dict[str, Any] = {}
     exec(code, names)

@@ -15,7 +15,7 @@ from markdown_it import MarkdownIt
 from tests.report.chromium import browser, opened
 from wiredoctor.rule_engine import catalogue
 
-pytest.importorskip("material", reason="the site is made by mkdocs-material: pip install '.[docs]'")
+pytest.importorskip("material", reason="not installed: package material")  # pip install '.[docs]'
 
 from mkdocs.commands.build import build
 from mkdocs.config import load_config

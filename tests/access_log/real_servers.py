@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import shutil
 import socket
 import subprocess
 import threading
@@ -133,11 +132,6 @@ class _Application(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Write no log."""
-
-
-def available(name: str) -> bool:
-    """Return whether a server and tcpdump are installed."""
-    return shutil.which(*SERVERS[name]) is not None and shutil.which("tcpdump") is not None
 
 
 def free_port() -> int:

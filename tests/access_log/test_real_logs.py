@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.access_log.real_servers import SERVERS, available, record
+from tests.access_log.real_servers import SERVERS, record
+from tests.support.needs import skip_without
 
 EXPLAINED = {
     "nginx": [
@@ -51,8 +52,9 @@ def explain(log: Path, capture: Path, *options: str, zone: str = "UTC") -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SERVERS)
 def test_each_line_gets_its_exchange_and_finding(name: str, tmp_path: Path) -> None:
-    if not available(name) or os.getuid():
-        pytest.skip(f"needs {name}, tcpdump and root")
+    skip_without(*SERVERS[name], "tcpdump")
+    if os.getuid():
+        pytest.skip("needs root")
     tmp_path.chmod(0o777)
     log, capture, port = record(name, tmp_path)
     found = json.loads(explain(log, capture, "--format", "json"))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import re
-import shutil
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +25,7 @@ from tests.report.counted import check_counts
 from tests.report.drawn import check_drawn
 from tests.report.pages import check_page, page_of
 from tests.report.tabled import check_tables
+from tests.support.needs import needs
 from tests.support.sweeps import sweep
 from wiredoctor.report.for_people import for_people
 from wiredoctor.report.html import graphs, proof_pictures
@@ -124,7 +124,7 @@ def test_pages_in_chromium(batch: int, tmp_path: Path, chromium: Browser, monkey
 
 
 @EACH_BATCH
-@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+@needs("tshark")
 def test_annotated_copies_in_tshark(batch: int, tmp_path: Path) -> None:
     check_annotated([report_of(path) for path in BATCHES[batch]], tmp_path / "copies.pcapng")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from tests.support.needs import needs
 from tests.support.sweeps import SLOW
 from wiredoctor.cli import completion
 from wiredoctor.cli.app import COMMANDS, application
@@ -92,7 +92,7 @@ exec "{python}" -X importtime -m wiredoctor "$@" 2>>"{loaded}"
 """
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+@needs("bash")
 def test_bash_completes_and_loads_no_analysis(tmp_path: Path) -> None:
     program, loaded = tmp_path / "wiredoctor", tmp_path / "loaded"
     program.write_text(PROGRAM.format(python=sys.executable, loaded=loaded))

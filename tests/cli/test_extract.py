@@ -18,6 +18,7 @@ from typer.testing import CliRunner, Result
 import wiredoctor
 from tests.capture.reading import Opened, contents, whole
 from tests.support.analysis import analyze_bytes
+from tests.support.needs import skip_without
 from tests.support.recordings import find_recording
 from tests.support.sweeps import SLOW, sweep
 from wiredoctor import limits
@@ -280,8 +281,7 @@ def drops_of(path: Path) -> list[tuple[int | None, int, int]]:
 
 
 def test_a_connection_whole_as_tshark_reads_it(tmp_path: Path) -> None:
-    if shutil.which("tshark") is None:
-        pytest.skip("tshark is not installed")
+    skip_without("tshark")
     import subprocess
 
     path, small = find_recording("curl-in-parallel.pcap"), tmp_path / "small.pcapng"
@@ -365,8 +365,7 @@ def as_said(finding: Finding) -> tuple[object, ...]:
 
 @SLOW
 def test_an_anonymous_one_as_tshark_reads_it(tmp_path: Path) -> None:
-    if shutil.which("tshark") is None:
-        pytest.skip("tshark is not installed")
+    skip_without("tshark")
     import subprocess
 
     path, small = find_recording("curl-in-parallel.pcap"), tmp_path / "small.pcapng"

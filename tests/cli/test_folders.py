@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import wiredoctor
+from tests.support.needs import skip_without
 from tests.support.recordings import find_recording
 from tests.support.sweeps import SLOW
 from wiredoctor.cli import capture_order, folders
@@ -31,11 +32,13 @@ def run(*words: str) -> Result:
 
 
 def test_there_is_a_file_for_every_table_with_its_columns(report: Report, tmp_path: Path) -> None:
-    pq = pytest.importorskip("pyarrow.parquet")
+    skip_without("package pyarrow")
+    from pyarrow import parquet
+
     assert folders.write_tables(report, tmp_path / "t", "parquet").missing == []
     assert {path.stem for path in (tmp_path / "t").iterdir()} == {*TABLES, "findings"}
     for path in (tmp_path / "t").iterdir():
-        file = pq.ParquetFile(path)
+        file = parquet.ParquetFile(path)
         old = OLD_NAMES.get(path.stem, {})
         declared = [c.name for c in (*table_folder.TABLES[path.stem].columns, *DERIVED.get(path.stem, ()))]
         declared += [old[name] for name in declared if name in old]
@@ -55,7 +58,9 @@ def test_there_is_a_file_for_every_table_with_its_columns(report: Report, tmp_pa
 
 def test_each_column_of_a_parquet_file_has_its_unit_and_meaning(report: Report, tmp_path: Path) -> None:
     """In the metadata of the file, as DuckDB reads it; both are also in the docs."""
-    duckdb = pytest.importorskip("duckdb")
+    skip_without("package duckdb")
+    import duckdb
+
     folders.write_tables(report, tmp_path, "parquet")
     for path in tmp_path.iterdir():
         declared = table_folder.columns(path.stem)
@@ -86,7 +91,9 @@ def test_exchanges_have_the_ends_of_their_connections(report: Report, tmp_path: 
 
 
 def test_arrow_says_the_same(report: Report, tmp_path: Path) -> None:
-    feather = pytest.importorskip("pyarrow.feather")
+    skip_without("package pyarrow")
+    from pyarrow import feather
+
     for form in ("parquet", "arrow"):
         folders.write_tables(report, tmp_path / "t", form)
     for name in table_folder.TABLES:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +11,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from tests.support.needs import needs, skip_without
 from wiredoctor.cli.app import COMMANDS, application
 from wiredoctor.cli.help_texts import EXAMPLES
 from wiredoctor.cli.manual_pages import SHELLS, shared_files, write
 
-MAN = shutil.which("man") is not None
 FILES = dict(shared_files())
 
 
@@ -41,7 +40,7 @@ def test_each_command_has_a_page() -> None:
     assert pages == {"man/man1/wiredoctor.1", *(f"man/man1/wiredoctor-{name}.1" for name in COMMANDS)}
 
 
-@pytest.mark.skipif(not MAN, reason="man is not installed")
+@needs("man")
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_page_has_what_help_has(share: Path, name: str) -> None:
     page = " ".join(shown(share, f"wiredoctor-{name}").split())
@@ -56,21 +55,21 @@ def test_a_page_has_what_help_has(share: Path, name: str) -> None:
         assert meaning in page
 
 
-@pytest.mark.skipif(not MAN, reason="man is not installed")
+@needs("man")
 def test_the_first_page_names_all_commands(share: Path) -> None:
     page = " ".join(shown(share, "wiredoctor").split())
     for name, meaning in COMMANDS.items():
         assert f"wiredoctor-{name}(1) {meaning}" in page
 
 
-@pytest.mark.skipif(not MAN, reason="man is not installed")
+@needs("man")
 def test_no_line_is_too_long_but_those_to_copy(share: Path) -> None:
     for name in COMMANDS:
         for line in shown(share, f"wiredoctor-{name}").splitlines():
             assert len(line) <= 80 or line.strip() in dict(EXAMPLES[name]), line
 
 
-@pytest.mark.skipif(not MAN, reason="man is not installed")
+@needs("man")
 def test_quotes_stay_what_they_are(share: Path) -> None:
     assert "wiredoctor schema | jq '.properties | keys'" in shown(share, "wiredoctor-schema", 200)
 
@@ -90,8 +89,7 @@ LOADED = {"bash": "-F _wiredoctor_completion wiredoctor", "zsh": "_wiredoctor", 
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_shells_take_completion_from_its_place(share: Path, tmp_path: Path, shell: str) -> None:
-    if shutil.which(shell) is None:
-        pytest.skip(f"{shell} is not installed")
+    skip_without(shell)
     program = tmp_path / "wiredoctor"
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m wiredoctor "$@"\n')
     program.chmod(0o755)

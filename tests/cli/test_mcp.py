@@ -27,7 +27,7 @@ from wiredoctor.mcp.answers import finding as one_finding
 from wiredoctor.mcp.captures import Archive, Bounds, Refused
 from wiredoctor.report.ladder.build import MAX_STEPS
 
-pytest.importorskip("mcp", reason="the MCP SDK is not installed")
+pytest.importorskip("mcp", reason="not installed: package mcp")
 import anyio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

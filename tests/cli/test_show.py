@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from tests.support.needs import needs
 from tests.support.recordings import find_recording
 from wiredoctor.cli.app import application
 
@@ -127,7 +127,7 @@ def raw(path: str, side: str) -> bytes:
     return run("show", path, "--connection", "0", "--follow", "--raw", "--side", side).stdout_bytes
 
 
-@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+@needs("tshark")
 def test_raw_bytes_are_those_that_tshark_follows() -> None:
     command = ["tshark", "-r", LOST, "-q", "-z", "follow,tcp,raw,0"]
     followed = subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -14,6 +14,7 @@ import pytest
 
 from tests.cli.conftest import INTERRUPTIBLE, FakeAnalysis, Run
 from tests.cli.test_process import clean_environment
+from tests.support.needs import skip_without
 from tests.support.recordings import find_recording
 from tests.support.sweeps import SLOW, sweep
 from wiredoctor.cli import exit_codes, signals
@@ -166,7 +167,7 @@ def test_all_processes_of_a_terminal_get_the_signal_and_one_reports_it(large: Pa
 @ALL
 def test_a_server_whose_standard_input_stays_open(name: str, tmp_path: Path) -> None:
     """A thread reads it, for which Python waits at its end."""
-    pytest.importorskip("mcp")
+    skip_without("package mcp")
     process = start([*MODULE, "mcp", "--folder", str(tmp_path)], stdin=subprocess.PIPE)
     about = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
     request = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": about}

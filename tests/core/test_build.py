@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from tests.support.needs import needs
 from tests.support.sweeps import SLOW
 from wiredoctor.cli.manual_pages import shared_files
 from wiredoctor.core import build
@@ -22,7 +23,6 @@ from wiredoctor.core import build
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 
-ZIG = find_spec("ziglang") is not None
 
 SMALL = ("packet", "segment", "unsigned")
 SOURCES = {f"{name}.py" for name in (*SMALL, *build.NOT_COMPILED)}
@@ -260,7 +260,7 @@ def test_what_mypy_refuses_is_not_compiled(fresh: Path) -> None:
 
 
 @compiling
-@pytest.mark.skipif(not ZIG, reason="ziglang is not installed")
+@needs("package ziglang")
 def test_ziglang_compiles_where_there_is_no_compiler(fresh: Path) -> None:
     assert run(fresh, "-m", "wiredoctor.core.build", PATH="/nowhere").stdout.startswith("core compiled with zig ")
     assert which(fresh) == ("", ".so")

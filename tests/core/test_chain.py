@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import os
-import shutil
 import struct
 import subprocess
 from itertools import count
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 
 from tests.capture import files
 from tests.capture.files import Packet as Content
+from tests.support.needs import needs
 from tests.support.sweeps import examples
 from wiredoctor import limits
 from wiredoctor.capture import Budget, CaptureError, Input
@@ -102,7 +102,7 @@ def test_the_earliest_goes_first(times: list[list[int]], tmp_path_factory: pytes
         assert rows_of(open_capture_records(capture)) == rows
 
 
-@pytest.mark.skipif(shutil.which("mergecap") is None, reason="mergecap is not installed")
+@needs("mergecap")
 @pytest.mark.parametrize("times", [[[1, 5, 9], [2, 5, 8]], [[5, 1, 9, 3], [2, 5, 5], [5]], [[10, 11], [1, 2], [5, 30, 4]]])
 def test_as_mergecap_does(times: list[list[int]], tmp_path: Path) -> None:
     paths, out = written(tmp_path, times), str(tmp_path / "out.pcapng")

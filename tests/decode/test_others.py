@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
 import dpkt
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +17,7 @@ from tests.decode import rare
 from tests.decode.decoding import decoded
 from tests.decode.packets import Record, capture, ethernet, ipv4, ipv6, tcp, vlan
 from tests.decode.test_headers import WAYS
+from tests.support.needs import needs
 from tests.support.sweeps import SLOW, examples
 from wiredoctor import limits
 
@@ -59,7 +58,7 @@ def test_against_dpkt(packets: list[tuple[bytes, bool, bool, int, int]]) -> None
     assert found == expected
 
 
-@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+@needs("tshark")
 def test_against_tshark(tmp_path: Path) -> None:
     """All link types of test_headers in one pcapng: tshark finds the same ports, numbers, lengths and rows."""
     unknown = {"null, AF_INET6 is 10", *rare.OURS}  # the first in Linux's number

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import struct
 import subprocess
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from tests.extract.rewriting import made_anonymous, said
 from tests.ladders import to_pcap
 from tests.pipeline.planting import MARK, planted
 from tests.pipeline.test_secrets import in_places, one_capture, speaking
+from tests.support.needs import needs
 from tests.support.recordings import find_recording
 from tests.support.sweeps import SLOW
 from wiredoctor.extract.anonymize.capture import read_original
@@ -75,7 +75,7 @@ def test_the_same_seed_says_the_same_and_another_something_else(tmp_path: Path) 
     assert made[0] == made[1] != made[2]
 
 
-@pytest.mark.skipif(not shutil.which("tshark"), reason="tshark is not installed")
+@needs("tshark")
 def test_checksums_are_right_where_they_were(tmp_path: Path) -> None:
     """tshark says of each packet what it said of the original, also of its numbers and options."""
     path, out = find_recording("curl-anyauth.pcap"), tmp_path / "out.pcapng"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+
+from tests.support.needs import skip_without
 
 PRIVILEGED = sys.platform == "linux" and os.geteuid() == 0
 
@@ -26,8 +27,9 @@ def ip(*words: str) -> subprocess.CompletedProcess[str]:
 @contextmanager
 def namespace(name: str, *commands: str) -> Iterator[str]:
     """A network namespace in which these commands of ip were run; skips where that is refused, or one of the kinds is missing."""
-    if not PRIVILEGED or not shutil.which("ip"):
-        pytest.skip("needs root and iproute2")
+    if not PRIVILEGED:
+        pytest.skip("needs root")
+    skip_without("ip")
     name = f"{name}-{os.getpid()}"  # tests run side by side
     made = ip("netns", "add", name)
     if made.returncode:
@@ -55,6 +57,7 @@ def call(*words: str, inside: str = "", columns: int = 80) -> str:
 
 _LESS = """
 import contextlib, grp, os, sys
+from tests.support.needs import skip_without
 import wiredoctor.interfaces.backends
 from wiredoctor.cli import main
 if os.environ.get("ONLY_PATH"):

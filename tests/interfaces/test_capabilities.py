@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.interfaces.namespaces import NOBODY, PRIVILEGED
+from tests.support.needs import skip_without
 from wiredoctor.interfaces.capabilities import (
     NET_RAW,
     NOTHING,
@@ -120,8 +121,9 @@ PROCESSES = [
 @pytest.fixture(scope="module")
 def programs() -> Iterator[Path]:
     """Copies of cat, each with capabilities of its own, in a folder that everybody may enter."""
-    if not PRIVILEGED or not shutil.which("setpriv"):
-        pytest.skip("needs root and setpriv")
+    if not PRIVILEGED:
+        pytest.skip("needs root")
+    skip_without("setpriv")
     folder = Path(tempfile.mkdtemp(prefix="wiredoctor-test-"))
     try:
         folder.chmod(0o755)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.interfaces.namespaces import call, ip, namespace
+from tests.support.needs import skip_without
 from wiredoctor.capture.link_types import _NAMES as CAPTURED  # pyright: ignore[reportPrivateUsage]
 from wiredoctor.interfaces import ANY, interfaces
 from wiredoctor.interfaces.listing import COOKED, link_type
@@ -73,8 +73,7 @@ def test_interfaces_that_only_netlink_shows() -> None:
     """A namespace that was entered without its /sys: what is listed is where captures would be made."""
     with namespace("wd-entered", "link add wd0 type veth peer name wd1") as inside:
         enter = ["nsenter", f"--net=/run/netns/{inside}", sys.executable, "-m", "wiredoctor", "interfaces", "--format", "json"]
-        if not shutil.which("nsenter"):
-            pytest.skip("needs nsenter")
+        skip_without("nsenter")
         done = subprocess.run(enter, capture_output=True, check=True)
     assert {one["name"] for one in json.loads(done.stdout)["interfaces"]} == {"lo", "wd0", "wd1", "any"}
 
@@ -82,8 +81,7 @@ def test_interfaces_that_only_netlink_shows() -> None:
 @linux
 @pytest.mark.parametrize("program", ["dumpcap", "tcpdump"])
 def test_link_types_are_those_that_are_captured(program: str) -> None:
-    if not shutil.which(program):
-        pytest.skip(f"needs {program}")
+    skip_without(program)
     with namespace("wd-link-types", *KINDS, "link set wdtap up", "link set wdbr up") as inside:
         listed = json.loads(call("--format", "json", inside=inside))["interfaces"]
         said = {one["name"]: _first_link_type(program, one["name"], inside) for one in listed if one["state"] != "down"}

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.interfaces.namespaces import AS_NOBODY, NOBODY, PRIVILEGED, call_with_less
+from tests.support.needs import skip_without
 from wiredoctor.interfaces import Permission, permission
 from wiredoctor.interfaces.backends import find
 from wiredoctor.interfaces.capabilities import NET_RAW, read_privileges
@@ -151,9 +152,10 @@ def test_root_that_cannot_change_its_groups(folder: Path) -> None:
 
 
 def test_what_tcpdump_does_that_cannot_change_its_groups() -> None:
+    skip_without("tcpdump")
+    if not packet_sockets():
+        pytest.skip("no packet sockets")
     tcpdump = shutil.which("tcpdump")
-    if tcpdump is None or not packet_sockets():
-        pytest.skip("needs tcpdump and packet sockets")
     code = f"import ctypes, os; ctypes.CDLL(None).prctl(24, 6, 0, 0, 0); os.execv({tcpdump!r}, ['tcpdump', *{WORDS!r}])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=20)
     assert done.returncode == 1
@@ -161,7 +163,8 @@ def test_what_tcpdump_does_that_cannot_change_its_groups() -> None:
 
 
 def test_a_rootless_container_in_the_network_of_its_host() -> None:
-    if not shutil.which("unshare") or subprocess.run(["unshare", "-Ur", "true"], capture_output=True, check=False).returncode:
+    skip_without("unshare")
+    if subprocess.run(["unshare", "-Ur", "true"], capture_output=True, check=False).returncode:
         pytest.skip("no user namespaces")
     words = ["unshare", "-Ur", sys.executable, "-m", "wiredoctor", "interfaces"]
     text = subprocess.run(words, capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "80"}).stdout

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import select
-import shutil
 import socket
 import subprocess
 import sys
@@ -16,15 +15,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.needs import needs
+
 ROOT = Path(__file__).resolve().parents[2]
 
 HEAD = b"HTTP/1.1 200 OK\r\nServer: two-writes\r\nContent-Length: 300\r\n\r\n"
 
 
-def capturing() -> pytest.MarkDecorator:
-    """Skips where nobody may capture, or there is nothing to capture with."""
-    able = sys.platform == "linux" and os.geteuid() == 0 and shutil.which("dumpcap") is not None and _opens()
-    return pytest.mark.skipif(not able, reason="needs root, Linux, dumpcap and the right to capture")
+def capturing(*programs: str) -> pytest.MarkDecorator:
+    """Skips where nobody may capture, or these programs are not installed. Without dumpcap and tcpdump, raw sockets capture."""
+    if sys.platform != "linux" or os.geteuid() != 0 or not _opens():
+        return pytest.mark.skip(reason="needs root, Linux and the right to capture")
+    return needs(*programs)
 
 
 def _opens() -> bool:

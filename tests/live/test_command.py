@@ -8,7 +8,6 @@ import os
 import pty
 import re
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -31,12 +30,13 @@ from tests.live.capturing import (
     server,
     wait_for_backend,
 )
+from tests.support.needs import needs
 from tests.support.sweeps import SLOW, sweep
 from wiredoctor import limits
 from wiredoctor.live import Order, watch
 from wiredoctor.settings import Settings
 
-REAL = capturing()
+REAL = capturing("dumpcap")
 
 
 def analyze(path: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -300,7 +300,7 @@ def test_a_pipe_is_no_place_for_packets(tmp_path: Path) -> None:
 
 @SLOW
 @REAL
-@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv")
+@needs("setpriv")
 def test_without_permission_it_says_what_to_do() -> None:
     """Root without any capability, as in a container: nothing that is executed can have one either."""
     process = subprocess.run(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,11 +13,12 @@ from typing import Any
 import pytest
 
 from tests.live.capturing import ROOT, ask, capturing, server
+from tests.support.needs import needs
 from tests.support.sweeps import SLOW
 from wiredoctor.live.namespace import refusal
 
 REAL = capturing()
-CURL = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+CURL = needs("curl")
 COMMAND = [sys.executable, "-m", "wiredoctor", "run", "--isolate"]
 
 

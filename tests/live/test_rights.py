@@ -28,7 +28,7 @@ from tests.live.processes import (
 )
 from tests.recording.conftest import everybodys
 from tests.recording.namespaces import Cable, cable
-from tests.recording.running import needs
+from tests.support.needs import needs
 from tests.support.sweeps import SLOW, sweep
 from wiredoctor.interfaces.capabilities import required_capabilities
 from wiredoctor.live.rights import User, target_user
@@ -56,9 +56,7 @@ class Run:
     def __init__(self, python: Python, backend: str, cable: Cable, folder: Path, before: tuple[str, ...] = ()) -> None:
         self.backend, self.cable, self.folder = backend, cable, folder
         outputs = [word for name in FORMATS for word in ("-o", f"{folder}/{name}")]
-        words = python.words(
-            "live", "-v", "-i", "wire1", "--filter", "udp", "--backend", backend, "--write", f"{folder}/trace.pcapng", *outputs
-        )
+        words = python.words("live", "-v", "-i", "wire1", "--backend", backend, "--write", f"{folder}/trace.pcapng", *outputs)
         self.process = subprocess.Popen(
             [*cable.inside(cable.there), *before, *words], cwd="/", env={**python.environment, "TMPDIR": str(folder)}, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,

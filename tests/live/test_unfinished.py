@@ -24,7 +24,7 @@ from wiredoctor.recording.folder import PrivateFolder, remove_abandoned, remove_
 
 __all__ = ["cable"]
 
-REAL = capturing()
+REAL = capturing("dumpcap")
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import wiredoctor
+from tests.support.needs import needs
 from tests.support.recordings import find_recording
 from wiredoctor import Finding, Report
 
@@ -22,7 +22,7 @@ def findings(report: Report) -> list[Finding]:
     ]
 
 
-@pytest.mark.skipif(shutil.which("editcap") is None, reason="editcap is not installed")
+@needs("editcap")
 @pytest.mark.parametrize("name", ["server-head-body-split.pcap", "unauthorized-closes.pcap", "lost-segment-fast-server.pcap"])
 @pytest.mark.parametrize("size", [3, 20])
 def test_a_rotated_set(name: str, size: int, tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_a_rotated_set(name: str, size: int, tmp_path: Path) -> None:
     assert cut.exchanges.drop("capture").equals(whole.exchanges.drop("capture"))
 
 
-@pytest.mark.skipif(shutil.which("mergecap") is None, reason="mergecap is not installed")
+@needs("mergecap")
 def test_merge_is_what_mergecap_writes(tmp_path: Path) -> None:
     """Both ends of one wire: the second copy of each packet comes from another interface."""
     parts = [str(find_recording(f"race-{place}.pcap")) for place in ("client", "middle", "server")]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import tempfile
 from bisect import bisect_left
@@ -20,6 +19,7 @@ import pytest
 import wiredoctor
 from tests.captures.papers import EACH_RULE, ONE_EACH, read
 from tests.http.talk import RULES
+from tests.support.needs import needs
 from tests.support.sweeps import sweep
 from wiredoctor.findings import Report
 from wiredoctor.pipeline import CaptureError
@@ -114,7 +114,7 @@ def has_holes(report: Report) -> bool:
     return bool(frame["gap_before"].any() or frame["request_has_gap"].any() or frame["response_has_gap"].any())
 
 
-@pytest.mark.skipif(shutil.which("tshark") is None or shutil.which("mergecap") is None, reason="tshark is not installed")
+@needs("tshark", "mergecap")
 @pytest.mark.parametrize("path", sweep(COMPARED, EACH_RULE.__contains__), ids=lambda path: path.stem)
 def test_recorded_captures(path: Path) -> None:
     report = wiredoctor.analyze(path, select=RULES, show_secrets=True)

@@ -1,4 +1,4 @@
-"""Network namespaces with a virtual cable between them, for traffic that is nobody else's."""
+"""Network namespaces with a virtual cable between them, which carries only what a test sends: neither ARP nor IPv6."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.recording.running import ROOT
+from tests.support.needs import skip_without
 
 FLOOD = """
 import socket, sys, time
@@ -54,7 +55,10 @@ class Cable:
         ip("-n", self.here, "link", "add", "wire0", "type", "veth", "peer", "name", "wire1", "netns", self.there)
         for number, (space, interface) in enumerate([(self.here, "wire0"), (self.there, "wire1")], 1):
             ip("-n", space, "addr", "add", f"10.99.0.{number}/24", "dev", interface)
-            ip("-n", space, "link", "set", interface, "up")
+            ip("-n", space, "link", "set", interface, "address", f"02:00:00:00:00:0{number}", "addrgenmode", "none", "up")
+            peer = 3 - number
+            known = (f"10.99.0.{peer}", "lladdr", f"02:00:00:00:00:0{peer}", "nud", "permanent")
+            ip("-n", space, "neigh", "add", *known, "dev", interface)
 
     def unplug(self) -> None:
         ip("-n", self.here, "link", "del", "wire0")
@@ -92,6 +96,7 @@ class Cable:
 def cable() -> Iterator[Cable]:
     if not ROOT:
         pytest.skip("network namespaces need root")
+    skip_without("ip")
     try:
         made = Cable(f"recording{os.getpid()}")
     except (OSError, subprocess.CalledProcessError):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import queue
-import shutil
 import socket
 import subprocess
 import sys
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.support.needs import skip_without
 
 ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
@@ -30,11 +31,6 @@ def _may_capture() -> bool:
 needs_root = pytest.mark.skipif(not _may_capture(), reason="needs root, and to be allowed to capture")
 
 
-def needs(*programs: str) -> pytest.MarkDecorator:
-    missing = [name for name in programs if shutil.which(name) is None]
-    return pytest.mark.skipif(bool(missing), reason=f"needs {', '.join(missing)}")
-
-
 NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
 """Runs what follows without any right; it must be the program itself, as setpriv passes over folders that are root's alone."""
 
@@ -42,7 +38,8 @@ NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
 def nobody() -> list[str]:
     """Return NOBODY; skip if that user cannot run this Python or read this project."""
     words = [*NOBODY, sys.executable, "-c", "import wiredoctor.recording.__main__, scapy"]
-    if shutil.which("setpriv") is None or subprocess.run(words, capture_output=True, check=False).returncode:
+    skip_without("setpriv")
+    if subprocess.run(words, capture_output=True, check=False).returncode:
         pytest.skip("a user without rights cannot run the program here")
     return NOBODY
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.recording.running import needs
 from tests.recording.streams import pcap
 from tests.recording.test_blocks import pieces
+from tests.support.needs import needs
 from wiredoctor.recording import encode
 from wiredoctor.recording.blocks import Blocks, StreamError
 from wiredoctor.recording.convert import PcapStream

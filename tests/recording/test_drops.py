@@ -6,26 +6,25 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.recording.namespaces import Cable
-from tests.recording.running import Recording, needs, needs_root, packets
+from tests.recording.running import Recording, needs_root, packets
 from tests.recording.streams import BEGIN, statistics
 from tests.recording.test_dying import children
+from tests.support.needs import needs
 from wiredoctor.capture import Budget, Input
 from wiredoctor.capture.drops import Dropped, spans
 from wiredoctor.capture.files import OpenFiles
 from wiredoctor.core.packet import Packet
 from wiredoctor.engine.opening import open_capture_files, open_capture_records
-from wiredoctor.recording import raw
 from wiredoctor.recording.blocks import Blocks
 from wiredoctor.recording.files import ENDLESS
-from wiredoctor.recording.request import Request
 
 OVERFLOW = 10_000
 """More datagrams than a buffer of 1 MiB holds, however slowly they come: each takes a few hundred bytes of it at least."""
@@ -39,7 +38,7 @@ def test_a_backend_that_gets_no_time(backend: str, cable: Cable, tmp_path: Path)
     """It is stopped while more comes than the kernel keeps for it; twice, as counters are read in between."""
     cable.sink()
     file = tmp_path / "a.pcapng"
-    asked = {"interfaces": ["wire1"], "filter": "udp port 9999", "file": str(file), "backend": backend, "buffer": 1}
+    asked = {"interfaces": ["wire1"], "file": str(file), "backend": backend, "buffer": 1}
     sent = 0
     with Recording(cable.inside(cable.there), **asked) as recording:
         recording.until("progress")
@@ -75,20 +74,25 @@ def test_a_backend_that_gets_no_time(backend: str, cable: Cable, tmp_path: Path)
         assert stop < first + until
 
 
+SEND = """
+import socket
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as target:
+    target.bind(("127.0.0.1", 0))
+    for _ in range(50):
+        target.sendto(b"a", target.getsockname())
+"""
+
+
 @needs_root
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_packets_of_the_loopback_interface_count_once(backend: str, tmp_path: Path) -> None:
+def test_packets_of_the_loopback_interface_count_once(backend: str, cable: Cable, tmp_path: Path) -> None:
     """The kernel counts each of them as sent and as received."""
     file = tmp_path / "a.pcapng"
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as target:
-        target.bind(("127.0.0.1", 0))  # a port of its own, because other tests send on this interface
-        place = target.getsockname()
-        with Recording(interfaces=["lo"], filter=f"udp port {place[1]}", file=str(file), backend=backend) as recording:
-            recording.until("started")
-            for _ in range(50):
-                target.sendto(b"a", place)
-            recording.until("progress", packets=50)
-            ended = recording.stop()
+    with Recording(cable.inside(cable.there), interfaces=["lo"], file=str(file), backend=backend) as recording:
+        recording.until("started")
+        cable.run(cable.there, SEND).wait()
+        recording.until("progress", packets=50)
+        ended = recording.stop()
     with open_capture_files(Input(str(file), (str(file),)), OpenFiles(Budget()), print) as capture:
         records = open_capture_records(capture)
         packet = Packet()
@@ -97,24 +101,31 @@ def test_packets_of_the_loopback_interface_count_once(backend: str, tmp_path: Pa
         assert records.drops.packets_with_drops(50) == ended["packets"] == 50
 
 
+STOPPED_WITHOUT_TIME = f"""
+from wiredoctor.live.namespace import enter_own_network
+from wiredoctor.recording import raw
+from wiredoctor.recording.blocks import Blocks
+from wiredoctor.recording.request import Request
+
+enter_own_network()  # nobody else sends there
+raw._LAST_TURN = 0.0
+source = raw.Raw(["lo"], Request(["lo"], "", None, "", None, None, None, None, 1, "raw", [], waits=False))
+blocks = Blocks()
+[wake, _] = source.files()
+source.read(wake, blocks)
+{SEND}
+source.stop()
+source.read(wake, blocks)
+assert source.ended
+source.close(blocks)
+print(source.dropped)
+"""
+
+
 @needs_root
-def test_packets_that_are_not_read_in_time_after_a_stop_count_as_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(raw, "_LAST_TURN", 0.0)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as target:
-        target.bind(("127.0.0.1", 0))
-        place = target.getsockname()
-        request = Request(["lo"], f"udp port {place[1]}", None, "", None, None, None, None, 1, "raw", [], waits=False)
-        source = raw.Raw(["lo"], request)
-        blocks = Blocks()
-        [wake, _] = source.files()
-        source.read(wake, blocks)
-        for _ in range(50):
-            target.sendto(b"a", place)
-        source.stop()
-        source.read(wake, blocks)
-        assert source.ended
-        source.close(blocks)
-    assert source.dropped == {0: 50}
+def test_packets_that_are_not_read_in_time_after_a_stop_count_as_dropped() -> None:
+    done = subprocess.run([sys.executable, "-c", STOPPED_WITHOUT_TIME], capture_output=True, text=True, check=True)
+    assert done.stdout == "{0: 50}\n"
 
 
 def read_drops(file: Path) -> tuple[list[Dropped], int]:

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.recording.namespaces import Cable
-from tests.recording.running import Recording, kinds, needs, needs_root, nobody, packets, send
+from tests.recording.running import Recording, kinds, needs_root, nobody, packets, send
+from tests.support.needs import needs
 from wiredoctor.recording.process import Process
 
 pytestmark = needs_root

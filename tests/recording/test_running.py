@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.recording.running import Recording, kinds, needs, needs_root, packets, places, send
+from tests.recording.running import Recording, kinds, needs_root, packets, places, send
+from tests.support.needs import needs
 
 BACKENDS = ["raw", *(pytest.param(name, marks=needs(name)) for name in ("dumpcap", "tcpdump"))]
 
@@ -20,7 +21,7 @@ pytestmark = needs_root
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_what_is_sent_is_in_the_file(backend: str, tmp_path: Path) -> None:
     file = tmp_path / "trace.pcapng"
-    with Recording(interfaces=["lo"], filter="udp", file=str(file), backend=backend) as recording:
+    with Recording(interfaces=["lo"], file=str(file), backend=backend) as recording:
         started = recording.until("started")
         assert (started["backend"], started["interfaces"]) == (backend, ["lo"])
         assert recording.until("file") == {"event": "file", "path": str(file), "begin": 0}
@@ -38,7 +39,7 @@ def test_what_is_sent_is_in_the_file(backend: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_exactly_so_many_packets(backend: str, tmp_path: Path) -> None:
     file = tmp_path / "trace.pcapng"
-    with Recording(interfaces=["lo"], filter="udp", file=str(file), packets=7, backend=backend) as recording:
+    with Recording(interfaces=["lo"], file=str(file), packets=7, backend=backend) as recording:
         recording.until("file")
         send(50)
         ended = recording.until("ended")
@@ -94,7 +95,7 @@ def test_what_is_wrong_is_one_line(asked: dict[str, object], said: str, tmp_path
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_snap_length_and_an_interface_named_twice(backend: str, tmp_path: Path) -> None:
     file = tmp_path / "trace.pcapng"
-    asked = {"interfaces": ["lo", "lo"], "filter": "udp", "file": str(file), "backend": backend, "snaplen": 60}
+    asked = {"interfaces": ["lo", "lo"], "file": str(file), "backend": backend, "snaplen": 60}
     with Recording(**asked) as recording:
         assert recording.until("started")["interfaces"] == ["lo"]
         recording.until("progress")
@@ -102,9 +103,9 @@ def test_a_snap_length_and_an_interface_named_twice(backend: str, tmp_path: Path
         recording.until("progress", packets=5)
         recording.stop()
     data = file.read_bytes()
-    at = places(data, 6)[0]
-    captured, length = (int.from_bytes(data[at + n : at + n + 4], sys.byteorder) for n in (20, 24))
-    assert (captured, length) == (60, 242)
+    sizes = [tuple(int.from_bytes(data[at + n : at + n + 4], sys.byteorder) for n in (20, 24)) for at in places(data, 6)]
+    assert sizes.count((60, 242)) == 5
+    assert max(captured for captured, _ in sizes) == 60
 
 
 @pytest.mark.parametrize("argument", ["", "{}", '{"interfaces": []}', "[1]"])

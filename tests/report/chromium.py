@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
+from tests.support.needs import skip_without
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -24,10 +24,12 @@ LAUNCHERS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chr
 @contextmanager
 def browser() -> Iterator[Browser]:
     """A browser, for all tests of a module; skips where there is none."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    skip_without("package playwright")
+    from playwright import sync_api as playwright
+
     path = next(filter(None, map(shutil.which, LAUNCHERS)), None)
     if path is None:
-        pytest.skip("Chromium is not installed")
+        skip_without(LAUNCHERS[0])
     # as root it refuses to start in its sandbox
     words = ["--no-sandbox"] if os.geteuid() == 0 else []
     with playwright.sync_playwright() as one:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from io import StringIO
 
 import pytest
 
 import wiredoctor
+from tests.support.needs import needs
 from tests.support.recordings import find_recording
 from wiredoctor.findings import Report
 from wiredoctor.report.ladder.build import MAX_STEPS, NO_PACKETS, Ladder, of_connection, of_findings
@@ -41,7 +41,7 @@ def drawn(ladder: Ladder, width: int = 100, *, unicode: bool = False) -> str:
     return out.getvalue()
 
 
-@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+@needs("tshark")
 def test_a_whole_connection_is_what_tshark_sees(lazy: Report) -> None:
     fields = ("frame.number", "frame.time_relative", "tcp.flags", "tcp.len", "tcp.srcport")
     command = ["tshark", "-r", lazy.captures[0].file, "-Y", "tcp.stream == 0", "-T", "fields"]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 
 import pytest
 
+from tests.support.needs import needs
 from wiredoctor.report.commands import shell_word
 
 NAMES = [
@@ -23,7 +23,7 @@ NAMES = [
 ]
 
 
-@pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
+@needs("bash")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_shell_reads_the_name_of_the_file(name: bytes) -> None:
     for file in (os.fsdecode(name), name.decode(errors="backslashreplace")):

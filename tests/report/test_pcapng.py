@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 import wiredoctor
 from tests.capture.files import Packet, block, enhanced, interface, obsolete, option, section, simple
 from tests.support.analysis import analyze_bytes
+from tests.support.needs import needs, skip_without
 from tests.support.recordings import find_recording
 from tests.support.sweeps import SLOW, sweep
 from wiredoctor import Report
@@ -26,7 +27,7 @@ from wiredoctor.cli.app import application
 from wiredoctor.engine import copying
 from wiredoctor.report.packets import pcapng
 
-tshark = pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+tshark = needs("tshark")
 
 FIELDS = ("frame.number", "frame.time_epoch", "frame.len", "frame.cap_len", "frame.encap_type", "tcp.stream")
 
@@ -79,8 +80,7 @@ def blocks(data: bytes, order: str = "<") -> Iterator[tuple[int, bytes]]:
 @SLOW
 def test_the_same_findings_frames_and_bytes_are_seen_by_tshark(tmp_path: Path) -> None:
     """Of a pcap file of microseconds, a pcapng file of nanoseconds, one that is compressed, and one cut off in a packet."""
-    if shutil.which("tshark") is None:
-        pytest.skip("tshark is not installed")
+    skip_without("tshark")
     race = find_recording("behind-nginx-race.pcap").read_bytes()
     cut, packed = tmp_path / "c\x1bu\nt.pcap", tmp_path / "packed.pcap.gz"
     cut.write_bytes(race[:-31])

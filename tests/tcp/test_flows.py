@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.ladders import Packet, ladder_packets, to_pcap
+from tests.support.needs import needs
 from tests.support.sweeps import sweep
 from tests.tcp.seeing import HANDSHAKE, see, seen
 from wiredoctor import limits
@@ -80,7 +80,7 @@ def streams(path: Path) -> dict[int, set[int]]:
     return {int(frame): {int(number) for number in numbers.split(",")} for frame, numbers in rows}
 
 
-@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+@needs("tshark")
 def test_tshark_says_the_same(tmp_path: Path) -> None:
     """All conversations in one capture, each with its own addresses."""
     packets, expected = list[Packet](), list[int]()
@@ -95,7 +95,7 @@ def test_tshark_says_the_same(tmp_path: Path) -> None:
     assert seen(path).column("connection") == expected
 
 
-@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+@needs("tshark")
 @pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus is not there")
 @pytest.mark.parametrize(("begin", "end"), sweep([(0, 8), (8, 30)], (0, 8).__eq__))
 def test_ids_in_real_captures(begin: int, end: int) -> None:

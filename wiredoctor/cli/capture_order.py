@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from wiredoctor.cli.exit_codes import UsageError
 from wiredoctor.cli.options import parse_duration, parse_size
@@ -28,8 +29,40 @@ class Backend(StrEnum):
     raw = "raw"
 
 
+class CaptureFilter(NamedTuple):
+    """A BPF filter, and the option that gave it; if no option did, the filter is a default, and `option` is empty."""
+
+    expression: str = ""
+    option: str = ""
+
+    @classmethod
+    def of(cls, filter: str | None, ports: Sequence[int] | None, default: str = "") -> CaptureFilter:
+        """Return the filter for packets that match `filter` and either use one of these TCP ports or are ICMP.
+
+        ICMP errors may explain why a connection failed.
+        """
+        if not ports:
+            return cls(filter, "--filter") if filter else cls(default)
+        of_ports = " or ".join((*(f"tcp port {port}" for port in ports), "icmp", "icmp6"))
+        return cls(f"({of_ports}) and ({filter})", "--filter and --port") if filter else cls(of_ports, "--port")
+
+
+def check_filter(filter: CaptureFilter, backend: Backend | None = None) -> None:
+    """Raise UsageError if an option gave a filter, and what may capture on this machine cannot apply it.
+
+    dumpcap and tcpdump contain libpcap, which compiles filters; raw sockets need it as a library.
+    """
+    from wiredoctor.interfaces import FILTER_NEEDS_LIBPCAP, load_libpcap, permission
+
+    if not filter.option or sys.platform != "linux" or backend not in (None, Backend.raw):
+        return
+    able = {one.name for one in permission().backends if one.permitted and backend in (None, one.name)}
+    if able == {"raw"} and load_libpcap() is None:
+        raise UsageError(f"{filter.option}: {FILTER_NEEDS_LIBPCAP}, or omit {filter.option}")
+
+
 def capture_order(
-    interfaces: Sequence[str], filter: str | None, write: str | None, outputs: Sequence[Output],
+    interfaces: Sequence[str], filter: CaptureFilter, write: str | None, outputs: Sequence[Output],
     *, ring: str | None = None, duration: str | None = None, packets: int | None = None, snaplen: int | None = None,
     buffer: int | None = None, backend: Backend | None = None,
 ) -> Order:  # fmt: skip
@@ -41,7 +74,8 @@ def capture_order(
     if write is not None:
         _writable(write)
     return Order(
-        interfaces=tuple(interfaces), folder="", filter=filter or "", file=None if write is None else os.path.abspath(write),
+        interfaces=tuple(interfaces), folder="", filter=filter.expression, filter_option=filter.option,
+        file=None if write is None else os.path.abspath(write),
         ring=None if ring is None else _ring(ring), snaplen=snaplen, duration=parse_time_limit(duration), packets=packets,
         buffer=buffer, backend=None if backend is None else backend.value, outputs=tuple(map(_output, outputs)),
     )  # fmt: skip
@@ -92,17 +126,6 @@ def _ring(text: str) -> Ring:
     if room < LEAST_RING:
         raise UsageError(f"--ring: files of a ring need at least 1 MiB, not {each}")
     return Ring(int(files), room)
-
-
-def with_ports(filter: str | None, ports: Sequence[int] | None) -> str | None:
-    """Return a BPF filter for packets that match `filter` and either use one of these TCP ports or are ICMP.
-
-    ICMP errors may explain why a connection failed. Without ports, return `filter`.
-    """
-    if not ports:
-        return filter
-    of_ports = " or ".join((*(f"tcp port {port}" for port in ports), "icmp", "icmp6"))
-    return f"({of_ports}) and ({filter})" if filter else of_ports
 
 
 def parse_time_limit(text: str | None) -> float | None:

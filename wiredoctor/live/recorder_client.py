@@ -56,12 +56,14 @@ TEMPORARY = Ring(8, 256 << 20)
 class Order:
     """A request to capture: the interfaces, and the destination of the packets.
 
-    `folder`: the private folder of the capture. `file`: the path of the capture file; None for a ring of files without names in
-    that folder. `snaplen` (bytes), `duration` (seconds) and `packets` are limits; None means no limit. `buffer`: the kernel
-    memory for packets in MiB per interface; None for the default. `backend`: dumpcap, tcpdump or raw; None for the first that
-    works. `outputs`: pairs of a path and names. Without names, the path is a file that the recorder opens on request; otherwise
-    it is a folder, and the names are files in it. `stream`: the descriptor of a capture that another program is writing and that
-    is read instead of interfaces. `stream_name`: the name of the stream in messages.
+    `filter`: a BPF filter. `filter_option`: the option that gave the filter; if it is empty, the filter is a default, without
+    which raw sockets capture where it cannot be applied. `folder`: the private folder of the capture. `file`: the path of the
+    capture file; None for a ring of files without names in that folder. `snaplen` (bytes), `duration` (seconds) and `packets` are
+    limits; None means no limit. `buffer`: the kernel memory for packets in MiB per interface; None for the default. `backend`:
+    dumpcap, tcpdump or raw; None for the first that works. `outputs`: pairs of a path and names. Without names, the path is a
+    file that the recorder opens on request; otherwise it is a folder, and the names are files in it. `stream`: the descriptor of
+    a capture that another program is writing and that is read instead of interfaces. `stream_name`: the name of the stream in
+    messages.
     """
 
     interfaces: tuple[str, ...]
@@ -77,6 +79,7 @@ class Order:
     outputs: tuple[tuple[str, tuple[str, ...]], ...] = ()
     stream: int | None = None
     stream_name: str = ""
+    filter_option: str = "--filter"
 
 
 @dataclass

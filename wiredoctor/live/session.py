@@ -82,10 +82,12 @@ class Status:
 class News:
     """The result of a call of `Session.look`.
 
-    `findings`: the findings that became final. `notes`: lines of text about the capture. `status`: the state of the capture.
+    `findings`: the findings that became final. `started`: the line about the start of the capture, or "". `notes`: other lines of
+    text about the capture. `status`: the state of the capture.
     """
 
     findings: list[Finding] = field(default_factory=list[Finding])
+    started: str = ""
     notes: list[str] = field(default_factory=list[str])
     status: Status = field(default_factory=Status)
 
@@ -220,7 +222,9 @@ class Session:
                 self._capture.rename(str(event["path"]))
             elif kind == "interface":
                 news.notes.append(f"{event['name']} is {event['state']}")
-            elif kind in ("started", "note"):
+            elif kind == "started":
+                news.started = str(event["text"])
+            elif kind == "note":
                 news.notes.append(str(event["text"]))
 
     def _remove(self, end: int, news: News) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from wiredoctor.recording.blocks import Blocks
+from wiredoctor.recording.filters import FilterError
 from wiredoctor.recording.guard import Guard
 from wiredoctor.recording.links import Links
 from wiredoctor.recording.source import NotThereError, Source, Trouble, trouble
@@ -84,6 +85,8 @@ class Backend:
             source = start(name, interfaces, self._request)
         except NotThereError as error:
             return Trouble("absent", str(error))
+        except FilterError as error:
+            return Trouble("filter", str(error))
         except ValueError as error:
             return trouble(name, str(error))
         except OSError as error:

@@ -22,6 +22,7 @@ class Dumpcap:
     """A running dumpcap. It delivers packets at least every 250 ms, and writes statistics blocks when it is stopped."""
 
     backend = "dumpcap"
+    notes: Sequence[str] = ()
     linger = 0.26
 
     def __init__(self, path: str, interfaces: Sequence[str], request: Request) -> None:

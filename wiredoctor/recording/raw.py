@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import importlib
 import logging
 import os
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from wiredoctor.recording import encode
 from wiredoctor.recording.blocks import Blocks
+from wiredoctor.recording.filters import FilterError, accept_nothing, attach, compile_filter
 from wiredoctor.recording.links import is_up
 from wiredoctor.recording.privileges import NET_ADMIN, NET_RAW
 
@@ -50,12 +50,6 @@ _aux = struct.Struct("=IIIHHHH").unpack_from
 _CONTROL = socket.CMSG_SPACE(20) + socket.CMSG_SPACE(16)
 """The size in bytes of the kernel's two control messages per packet: struct tpacket_auxdata and struct timespec."""
 
-_SO_ATTACH_FILTER, _BPF_RETURN = 26, 6
-"""The numbers of SO_ATTACH_FILTER (socket(7)) and of the instruction BPF_RET | BPF_K (linux/filter.h).
-
-A filter that consists of this instruction alone accepts no packet.
-"""
-
 _timespec = struct.Struct("=qq").unpack_from
 
 
@@ -77,18 +71,46 @@ class Raw:
         self.version = version
         self.ended = False
         self.dropped: Mapping[int, int] = {}
+        self.notes: Sequence[str] = ()
         self._request = request
+        self._filter = request.filter
         self._buffer = bytearray(request.snaplen or _LONGEST)
         self._taps: list[_Tap] = []
         self._wake = os.eventfd(1, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         try:
-            for name in _expand_any(interfaces):
-                self._taps.append(_Tap(name, request))
+            self._open(interfaces)
         except BaseException:
             self._release()
             raise
         self._by_file = {tap.socket.fileno(): (number, tap) for number, tap in enumerate(self._taps)}
         self._stopping = False
+
+    def _open(self, interfaces: Sequence[str]) -> None:
+        """Open a socket for each interface; `any` means all interfaces that are up and whose packets are supported."""
+        unsupported: HardwareError | None = None
+        for name in _expand_any(interfaces):
+            try:
+                self._taps.append(self._tap(name))
+            except HardwareError as error:
+                if name in interfaces:
+                    raise
+                unsupported = error
+                self.notes = (*self.notes, f"{error}; it is not captured")
+        if unsupported is not None and not self._taps:
+            raise unsupported
+
+    def _tap(self, name: str) -> _Tap:
+        """Open a socket on an interface. If the filter is a default that cannot be applied, note that, and capture without it."""
+        try:
+            return _Tap(name, self._request, self._filter)
+        except FilterError as error:
+            if self._request.filter_option:
+                raise FilterError(f"{self._request.filter_option}: {error}") from error
+            kept = f", and kept in {self._request.file}" if self._request.file else ""
+            reason = f"because the default filter ({self._filter}) cannot be applied: {error}"
+            self.notes = (*self.notes, f"all packets of the interfaces are recorded{kept}, {reason}")
+            self._filter = ""
+            return _Tap(name, self._request, "")
 
     def files(self) -> list[int]:
         return [] if self.ended else [self._wake, *self._by_file]
@@ -152,27 +174,35 @@ class Raw:
         return ""
 
 
+class HardwareError(ValueError):
+    """The packets of an interface have a format that is not supported. The text is one line."""
+
+
 class _Tap:
     """The socket that captures on one interface.
 
-    The constructor raises OSError if the interface cannot be opened. It raises ValueError, with one line of text, for an invalid
-    filter or unsupported hardware.
+    The constructor raises OSError if the interface cannot be opened, HardwareError if its packets have an unsupported format, and
+    FilterError if `filter` cannot be applied.
     """
 
-    def __init__(self, name: str, request: Request) -> None:
+    def __init__(self, name: str, request: Request, filter: str) -> None:
         from scapy.arch.linux import L2ListenSocket
-        from scapy.error import Scapy_Exception
 
         self.name = name
-        try:
-            self._opened: Any = L2ListenSocket(iface=name, filter=request.filter or None)
-        except Scapy_Exception as error:
-            raise ValueError(_about_filter(str(error))) from error
+        self._opened: Any = L2ListenSocket(iface=name, nofilter=1)
         self.socket: socket.socket = self._opened.ins
+        try:
+            self._prepare(request, filter)
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self, request: Request, filter: str) -> None:
         hardware = self.socket.getsockname()[3]
         if hardware not in _LINK_TYPES:
-            self.close()
-            raise ValueError(f"raw sockets do not support the packets of {name} (hardware type {hardware}): install dumpcap")
+            raise HardwareError(
+                f"raw sockets do not support the packets of {self.name} (hardware type {hardware}): install dumpcap"
+            )
         self.link_type = _LINK_TYPES[hardware]
         self.socket.setblocking(False)
         for option in (_SO_RCVBUFFORCE, socket.SO_RCVBUF):  # SO_RCVBUF is limited by net.core.rmem_max
@@ -183,12 +213,24 @@ class _Tap:
         self.packets = 0
         """The number of packets that were read."""
         self._dropped = 0
+        if filter:
+            self._apply(compile_filter(filter, self.name, self.link_type))
+
+    def _apply(self, instructions: bytes) -> None:
+        """Apply a compiled filter to the packets received from now on, and discard those received before."""
+        accept_nothing(self.socket)
+        nothing = bytearray(1)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self.socket.recv_into(nothing)
+        attach(self.socket, instructions)
+        self.count_drops()
+        self._dropped = 0
 
     def shut(self) -> None:
         """Make the socket accept no more packets; packets already received can still be read."""
-        nothing = ctypes.create_string_buffer(struct.pack("=HBBI", _BPF_RETURN, 0, 0, 0), 8)
-        with contextlib.suppress(OSError):
-            self.socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(nothing)))
+        with contextlib.suppress(FilterError):
+            accept_nothing(self.socket)
 
     def read(self, number: int, buffer: bytearray) -> list[bytes]:
         """Return up to _TURN packets as pcapng blocks of interface `number`. `buffer`: memory for one packet."""
@@ -248,9 +290,3 @@ def _expand_any(interfaces: Sequence[str]) -> list[str]:
     """Return a list of interfaces in which all interfaces that are up replace `any`."""
     everything = [name for _, name in socket.if_nameindex() if is_up(name)]
     return list(dict.fromkeys(each for name in interfaces for each in (everything if name == "any" else [name])))
-
-
-def _about_filter(text: str) -> str:
-    if "libpcap" in text.lower():
-        return "a filter needs libpcap: install it (Debian, Ubuntu: apt install libpcap0.8), or leave the filter out"
-    return text

@@ -64,6 +64,7 @@ class Recorder:
         self._asked = False  # the analysis requested a stop
         self._parent = os.getppid()
         self._restarts = 0
+        self._sent_notes: set[str] = set()
         self._outputs = Outputs([])
         self._for_outputs: set[int] = set()
         self._until = 0  # time of the stop request, by the clock of the timestamps
@@ -177,10 +178,18 @@ class Recorder:
         if isinstance(source, Stream):
             text = f"reading a capture from {self._request.stream_name}"
         self._events.send_event("started", backend=source.backend, version=source.version, text=text, interfaces=names)
+        self._send_notes(source)
         output.begin()
         if self._request.duration is not None:
             self._end_at = time.monotonic() + self._request.duration
         self._report_interface_changes()
+
+    def _send_notes(self, source: Source) -> None:
+        """Report what the backend captures in spite of the request, or does not capture: once, although it may be restarted."""
+        for note in source.notes:
+            if note not in self._sent_notes:
+                self._sent_notes.add(note)
+                self._events.send_event("note", text=note)
 
     def _finish(self, output: Output) -> int:
         packets, dropped = self._writing.packets, self._writing.dropped
@@ -353,4 +362,5 @@ class Recorder:
         if found is not None:  # an interface may have disappeared again in the meantime
             self._report_problem(found.text, counts=found.kind not in ("interface", "down"))
         elif self._backend.source is not None:
+            self._send_notes(self._backend.source)
             self._look_at = 0.0  # write the first blocks at once

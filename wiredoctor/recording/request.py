@@ -32,12 +32,13 @@ class OutputFile(NamedTuple):
 class Request(NamedTuple):
     """A request to the recorder: what to capture, and into which files.
 
-    `file` is None for a ring of files without names in `folder`. `snaplen` (bytes), `duration` (seconds) and `packets` are
-    limits; None means no limit. `buffer`: the kernel memory for packets in MiB per interface. `backend`: one of BACKENDS, or None
-    to try all. `outputs`: files that the analysis may ask the recorder to open. `waits`: if true, the recorder begins to capture
-    when the analysis requests it, runs until the analysis has ended, and then removes `folder`. `stream`: the descriptor of a
-    capture that another program is writing; it is read instead of capturing on interfaces. `stream_name`: the name of the stream
-    in messages.
+    `filter_option`: the option that gave `filter`; if it is empty, the filter is a default, without which raw sockets capture
+    where it cannot be applied. `file` is None for a ring of files without names in `folder`. `snaplen` (bytes), `duration`
+    (seconds) and `packets` are limits; None means no limit. `buffer`: the kernel memory for packets in MiB per interface.
+    `backend`: one of BACKENDS, or None to try all. `outputs`: files that the analysis may ask the recorder to open. `waits`: if
+    true, the recorder begins to capture when the analysis requests it, runs until the analysis has ended, and then removes
+    `folder`. `stream`: the descriptor of a capture that another program is writing; it is read instead of capturing on
+    interfaces. `stream_name`: the name of the stream in messages.
     """
 
     interfaces: list[str]
@@ -54,6 +55,7 @@ class Request(NamedTuple):
     waits: bool
     stream: int | None = None
     stream_name: str = ""
+    filter_option: str = "--filter"
 
 
 def read_request(text: str) -> Request:
@@ -80,4 +82,5 @@ def read_request(text: str) -> Request:
         waits=bool(asked.get("waits")),
         stream=None if stream is None else int(stream),
         stream_name=str(asked.get("stream_name") or ""),
+        filter_option=str(asked.get("filter_option", "--filter")),
     )

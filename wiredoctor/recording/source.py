@@ -20,6 +20,8 @@ class Source(Protocol):
     backend: str
     version: str
     interfaces: Sequence[str]
+    notes: Sequence[str]
+    """Lines about what the backend does not capture, or captures in spite of the request."""
     linger: float
     """The maximum delay in seconds from the capture of a packet to its delivery; `stop` loses packets not delivered yet."""
 

@@ -27,6 +27,7 @@ class Stream:
 
     backend = STREAM
     version = ""
+    notes: Sequence[str] = ()
     linger = 0.0
     begun = True
     processes: Sequence[int] = ()

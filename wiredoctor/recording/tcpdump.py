@@ -52,6 +52,7 @@ class Tcpdump:
     """
 
     backend = "tcpdump"
+    notes: Sequence[str] = ()
     linger = 1.05
     capabilities = _STARTS_WITH | {KILL}
 

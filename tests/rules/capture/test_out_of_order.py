@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 import subprocess
 from dataclasses import replace
 from itertools import pairwise
@@ -16,6 +15,7 @@ from tests.capture import files
 from tests.ladders import ladders_in
 from tests.pipeline.processes import is_same, report, reports
 from tests.support.analysis import analyze_bytes
+from tests.support.needs import needs
 from tests.support.sweeps import SLOW, sweep
 from wiredoctor.findings import Finding, Report
 from wiredoctor.testing.notation import ladder_packets
@@ -106,7 +106,7 @@ def test_findings_far_from_what_was_moved_stay_sure(tmp_path: Path) -> None:
     assert sorted((f.connection or 0, f.confidence) for f in streams) == [(0, "medium"), (1, "high")]
 
 
-@pytest.mark.skipif(shutil.which("reordercap") is None, reason="reordercap is not installed")
+@needs("reordercap")
 @pytest.mark.parametrize("order", ORDERS)
 def test_as_reordercap_puts_it(order: str, tmp_path: Path) -> None:
     path, mended = tmp_path / "shuffled.pcap", tmp_path / "mended.pcap"

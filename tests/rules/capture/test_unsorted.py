@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 import subprocess
 from dataclasses import replace
 from itertools import pairwise
@@ -16,6 +15,7 @@ from tests.capture import files
 from tests.ladders import STALL, ladder_packets, ladders_in, set_back, to_pcap
 from tests.rules.capture.test_out_of_order import FILES, FOLDER
 from tests.support.analysis import analyze_bytes
+from tests.support.needs import needs
 from tests.support.sweeps import sweep
 from wiredoctor import limits
 from wiredoctor.findings import Report
@@ -227,7 +227,7 @@ def test_a_damaged_timestamp_moves_nothing(tmp_path: Path) -> None:
     assert (found.connections["start"] >= 0).all()
 
 
-@pytest.mark.skipif(shutil.which("reordercap") is None, reason="reordercap is not installed")
+@needs("reordercap")
 @pytest.mark.parametrize("seed", range(4))
 def test_as_reordercap_sorts_it(seed: int, tmp_path: Path) -> None:
     """Packets with equal times, too, keep the order that they have in the file."""

@@ -19,7 +19,7 @@ import typer
 from wiredoctor import Report, __version__
 from wiredoctor.cli import options, signals
 from wiredoctor.cli.baselines import fingerprints
-from wiredoctor.cli.capture_order import Backend, capture_order, with_ports
+from wiredoctor.cli.capture_order import Backend, CaptureFilter, capture_order, check_filter
 from wiredoctor.cli.completion import interfaces
 from wiredoctor.cli.config_file import check_configuration, read_file
 from wiredoctor.cli.copies import check_copies
@@ -149,14 +149,16 @@ def live(
     use_utc(shared.utc)
     if port and source is not None:
         raise UsageError("--port: standard input is already a capture; give a filter to the program that captures")
-    filter = with_ports(filter, port)
+    wanted = CaptureFilter.of(filter, port)
     files = outputs(shared.output, [write] if write else [])
     if needs_packets(file.format for file in files) and (write is None or ring is not None):
         raise UsageError("-o: a report that copies packets needs every packet: add --write FILE without --ring")
     check_copies(files, [], merge=False, only_findings=only_findings)
     local = [option for option, value in (("--buffer", buffer), ("--backend", backend)) if value is not None]
+    if source is None and ssh is None and kubectl is None:
+        check_filter(wanted, backend)
     order = capture_order(
-        interface or (), filter, write, files,
+        interface or (), wanted, write, files,
         ring=ring, duration=duration, packets=packets, snaplen=snaplen, buffer=buffer, backend=backend,
     )  # fmt: skip
     configuration = read_file(shared.config)
@@ -166,7 +168,7 @@ def live(
     prepare_process()
     with contextlib.ExitStack() as stack:
         seconds = order.duration
-        found = find_source(source, interface, ssh, kubectl, image, filter, snaplen, seconds, local, sudo=sudo)
+        found = find_source(source, interface, ssh, kubectl, image, wanted.expression or None, snaplen, seconds, local, sudo=sudo)
         stack.callback(found.end)
         order = replace(order, interfaces=tuple(found.interfaces), stream=found.stream, stream_name=found.name)
         name = write or "live: " + (found.name or ", ".join(found.interfaces))
@@ -245,7 +247,7 @@ def _run(
 
 
 def _show(news: News, request: Request, view: View) -> None:
-    for line in news.notes:
+    for line in filter(None, (news.started, *news.notes)):
         view.note(line)
     findings = apply_filter(Report(version=__version__, findings=news.findings), request).findings if news.findings else []
     view.show(findings, news.status)

@@ -17,7 +17,7 @@ import typer
 from wiredoctor import Report
 from wiredoctor.cli import added_variables, options, signals
 from wiredoctor.cli.baselines import fingerprints
-from wiredoctor.cli.capture_order import capture_order, parse_time_limit, with_ports
+from wiredoctor.cli.capture_order import CaptureFilter, capture_order, check_filter, parse_time_limit
 from wiredoctor.cli.completion import interfaces as proposed_interfaces
 from wiredoctor.cli.config_file import check_configuration, read_file
 from wiredoctor.cli.exit_codes import Exit, UsageError, apology, print_message
@@ -118,7 +118,9 @@ def run(
     interfaces = ["lo"] if isolate else interface or ["any"]
     seconds = parse_time_limit(duration)
     limits = [] if seconds is None else [(seconds, signal.SIGTERM), (seconds + GRACE, signal.SIGKILL)]
-    order = capture_order(interfaces, with_ports(filter, port) or FILTER, write, files)
+    wanted = CaptureFilter.of(filter, port, default=FILTER)
+    check_filter(wanted)
+    order = capture_order(interfaces, wanted, write, files)
     configuration = read_file(shared.config)
     known = fingerprints(configuration.baseline)
     prepare_process()
@@ -251,9 +253,13 @@ def _watch(started: Started, program: Supervisor, name: str, settings: Settings,
 
 
 def _begin(session: Session) -> None:
-    """Wait until capturing has started."""
-    while not session.over and not session.look(LOOK).status.backend:
-        pass
+    """Wait until capturing has started, and print notes about it."""
+    has_started = False
+    while not session.over and not has_started:
+        news = session.look(LOOK)
+        has_started = bool(news.status.backend)
+        for note in news.notes:
+            print_message(note)
 
 
 def _of_program(report: Report, program: Supervisor) -> Report:
