@@ -80,5 +80,5 @@ def test_what_can_filter(
     monkeypatch.setattr(interfaces, "load_libpcap", lambda: object() if library else None)
     check_filter(CaptureFilter.of(None, None, default="tcp"), backend)
     given = CaptureFilter.of("tcp", [80])
-    with nullcontext() if works else pytest.raises(UsageError, match="^--filter and --port: raw sockets need libpcap"):
+    with nullcontext() if works else pytest.raises(UsageError, match="--filter and --port: raw sockets need libpcap"):
         check_filter(given, backend)

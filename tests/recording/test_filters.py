@@ -92,8 +92,9 @@ def send(interface):
 '''
 
 ETHERNET_FILTERS = [
-    "tcp port 8080", "vlan and tcp port 8080", "tcp port 8080 or (vlan and vlan and tcp port 8080)", "vlan 7", "not vlan", "vlan and vlan",
-    "ip6 and tcp", "icmp or arp", "greater 200", "ip broadcast", "ether src 02:00:00:00:00:01 and udp", "inbound", "outbound",
+    "tcp port 8080", "vlan and tcp port 8080", "tcp port 8080 or (vlan and vlan and tcp port 8080)", "vlan 7", "not vlan",
+    "vlan and vlan", "ip6 and tcp", "icmp or arp", "greater 200", "ip broadcast", "ether src 02:00:00:00:00:01 and udp",
+    "inbound", "outbound",
 ]  # fmt: skip
 
 TUN = """
@@ -132,6 +133,7 @@ def test_raw_sockets_keep_what_tcpdump_keeps(cable: Cable) -> None:
         process.stdin.close()
         kept = json.loads(process.stdout.readline())
     assert {filter: by_raw for filter, (by_raw, _) in kept.items()} == {filter: right for filter, (_, right) in kept.items()}
+    assert "packet-03" in kept[ETHERNET_FILTERS[2]][0]  # the one with two tags
     assert kept["vlan 7"][0] == ["packet-01", "packet-05"]
     assert set(kept["not vlan"][0]) == {f"packet-{number:02}" for number in (0, 4, 6, 7, 8, 9, 10)}
     assert kept["outbound"][0] == ["packet-06", "packet-07"]  # the kernel answers with these bytes: port unreachable, echo reply
