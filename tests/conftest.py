@@ -43,8 +43,6 @@ def pytest_xdist_auto_num_workers() -> int | None:
 def pytest_configure(config: pytest.Config) -> None:
     """Where no bytecode may be written beside the sources, it goes to a temporary folder: the many processes that the tests
     start would each compile the whole package, which takes longer than what they are to do."""
-    if config.option.markexpr == QUICK and all("::" in test for test in config.args):
-        config.option.markexpr = ""  # who names a test wants it to run
     if config.option.markexpr == QUICK:
         settings.load_profile("quick")
     os.environ["TZ"] = "UTC"  # reports show the local time of day
@@ -60,7 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say which tests were skipped for want of a program, and what a quick run leaves out."""
+    """Print which tests were skipped because something is not installed, and how to run those that a quick run leaves out."""
     needs.summarize(terminalreporter, config.option.list_skipped)
     if config.option.markexpr == QUICK:
         terminalreporter.write_line("These were the quick tests. The slow ones: python -m pytest -n auto -m slow")
@@ -78,8 +76,18 @@ def pytest_collection() -> Iterator[object]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what a quick run leaves out. With the slow tests, repeat those of hypothesis: a quick run tries some examples only."""
-    thin_out(items)
+    """Mark the tests that a quick run leaves out. A test that was named runs in any case.
+
+    With the slow tests, repeat those of hypothesis: a quick run tries only some of their examples.
+    """
+    named = {name for name in config.args if "::" in name}
+    chosen = [item for item in items if not named.isdisjoint((item.nodeid, item.nodeid.partition("[")[0]))]
+    others = [item for item in items if item not in chosen]
+    thin_out(others)
+    if chosen and config.option.markexpr == QUICK:
+        config.option.markexpr = ""
+        config.hook.pytest_deselected(items=[item for item in others if item.get_closest_marker("slow")])
+        items[:] = [item for item in items if item in chosen or not item.get_closest_marker("slow")]
     if config.option.markexpr == "slow":
         for item in items:
             if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):

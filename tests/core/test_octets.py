@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from wiredoctor.core import octets, octets_python
 
-strings = pytest.importorskip("librt.strings")
+strings = pytest.importorskip("librt.strings", reason="not installed: package librt")
 
 SIZES = {"read_i16_be": 2, "read_i32_be": 4, "read_i32_le": 4, "read_i64_be": 8, "read_i64_le": 8}
 

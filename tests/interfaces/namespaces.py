@@ -57,7 +57,6 @@ def call(*words: str, inside: str = "", columns: int = 80) -> str:
 
 _LESS = """
 import contextlib, grp, os, sys
-from tests.support.needs import skip_without
 import wiredoctor.interfaces.backends
 from wiredoctor.cli import main
 if os.environ.get("ONLY_PATH"):

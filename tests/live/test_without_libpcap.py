@@ -55,7 +55,7 @@ def test_run_does_without_its_default_filter(tmp_path: Path) -> None:
     assert done.returncode == 0
     first = done.stderr.splitlines()[0]
     assert first.startswith(
-        f"wiredoctor: all packets of the interfaces are recorded, and kept in {kept}, because the default filter"
+        f"wiredoctor: all packets of the interfaces are recorded and kept in {kept}, without the default filter"
     )
     assert "1 TCP connection, 1 HTTP exchange" in done.stderr
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -157,6 +158,7 @@ def test_raw_sockets_keep_what_tcpdump_keeps_of_raw_ip(cable: Cable) -> None:
         ("tcp prt 8080", "syntax error"),
         ("host no-such-host.invalid", "no-such-host.invalid"),
         ("port no-such-port", "no-such-port"),
+        ("\udcff tcp", "--filter: "),
         (" + ".join(f"ip[{number % 60}] * 7" for number in range(800)) + " = 1", "Linux accepts at most 4,096"),
     ],
 )
@@ -198,13 +200,31 @@ def test_without_libpcap_only_a_default_filter_is_left_out(monkeypatch: pytest.M
     for option in ("--filter", "--port"):
         with pytest.raises(filters.FilterError, match=f"^{option}: raw sockets need libpcap .*apt install.*dnf install.*apk add"):
             Raw(["lo"], request("tcp", option))
-    for file, kept in ((None, "are recorded, because"), ("/x/a.pcapng", "are recorded, and kept in /x/a.pcapng, because")):
+    for file, kept in ((None, ""), ("/x/a.pcapng", " and kept in /x/a.pcapng")):
         source = Raw(["lo", "any"], request("tcp", "", file))
         source._release()
         (note,) = source.notes
         assert note.startswith(
-            f"all packets of the interfaces {kept} the default filter (tcp) cannot be applied: raw sockets need"
+            f"all packets of the interfaces are recorded{kept}, without the default filter (tcp): raw sockets "
         )
+
+
+def test_a_filter_that_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(filters.FilterError, match=r"^libpcap did not compile the filter within 0 s"):
+        filters._within(0.1, lambda: time.sleep(30) or b"")
+    with pytest.raises(filters.FilterError, match="a reason"):
+        filters._within(10, lambda: (_ for _ in ()).throw(filters.FilterError("a reason")))
+    assert filters._within(10, lambda: bytes(100_000)) == bytes(100_000)
+
+
+@needs("libpcap")
+@needs_root
+def test_an_interface_on_which_a_filter_has_no_meaning_is_named(cable: Cable, tmp_path: Path) -> None:
+    ip("-n", cable.there, "tuntap", "add", "tun7", "mode", "tun")
+    ip("-n", cable.there, "link", "set", "tun7", "up")
+    asked = {"interfaces": ["any"], "filter": "vlan 7", "file": str(tmp_path / "a.pcapng"), "backend": "raw"}
+    with Recording(cable.inside(cable.there), **asked) as recording:
+        assert recording.until("error")["text"].startswith("--filter, on tun7: no VLAN support")
 
 
 AS_PPP = """
@@ -220,7 +240,7 @@ def test_any_leaves_out_interfaces_whose_packets_raw_sockets_do_not_know(cable: 
     ip("-n", cable.there, "tuntap", "add", "tun7", "mode", "tun")
     cable.run(cable.there, AS_PPP).wait()
     ip("-n", cable.there, "link", "set", "tun7", "up")
-    reason = "raw sockets do not support the packets of tun7 (hardware type 512): install dumpcap"
+    reason = "raw sockets do not support the packets of tun7 (hardware type 512): install dumpcap or tcpdump"
     asked = {"file": str(tmp_path / "a.pcapng"), "backend": "raw"}
     with Recording(cable.inside(cable.there), interfaces=["any"], **asked) as recording:
         assert recording.until("note")["text"] == f"{reason}; it is not captured"

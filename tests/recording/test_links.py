@@ -73,7 +73,7 @@ def test_one_of_two_interfaces_goes_and_the_other_is_still_captured(backend: str
 
 def until_sections(file: Path, count: int) -> None:
     """Waits for the capture to have begun anew."""
-    end = time.monotonic() + 8
+    end = time.monotonic() + 20
     while file.read_bytes().count(b"\n\r\r\n") < count:
         assert time.monotonic() < end
         time.sleep(0.02)

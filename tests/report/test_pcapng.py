@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-import shutil
 import struct
 import subprocess
 from collections.abc import Iterator
@@ -165,12 +164,17 @@ def test_blocks_of_all_kinds_stay_as_they_are(tmp_path: Path, order: str) -> Non
             assert b"wiredoctor finding " in new
     remarked = next(new for _, new in after if b"somebody's remark" in new)
     assert remarked.index(b"somebody's remark") < remarked.index(b"wiredoctor finding")
-    if shutil.which("tshark") is not None:
-        copy = tmp_path / "copy.pcapng"
-        copy.write_bytes(annotated(report))
-        assert fields(copy) == fields(path)
-        assert packet_bytes(copy) == packet_bytes(path)
-        assert any("somebody's remark,wiredoctor finding 1" in text for text in commented(copy).values())
+
+
+@tshark
+@pytest.mark.slow
+@pytest.mark.parametrize("order", sweep("<>", {">"}.__contains__))
+def test_tshark_sees_blocks_of_all_kinds_as_before(tmp_path: Path, order: str) -> None:
+    path, copy = tmp_path / "sections.pcapng", tmp_path / "copy.pcapng"
+    copy.write_bytes(annotated(analyze_bytes(path, sections(order), keep=True)))
+    assert fields(copy) == fields(path)
+    assert packet_bytes(copy) == packet_bytes(path)
+    assert any("somebody's remark,wiredoctor finding 1" in text for text in commented(copy).values())
 
 
 def test_packets_without_room_for_a_comment_are_copied() -> None:

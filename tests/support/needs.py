@@ -37,7 +37,7 @@ def _missing(names: Iterable[str]) -> list[str]:
 
 def _is_installed(name: str) -> bool:
     if name.startswith(_PACKAGE):
-        return find_spec(name.removeprefix(_PACKAGE).partition(".")[0]) is not None
+        return find_spec(name.removeprefix(_PACKAGE)) is not None
     return load_libpcap() is not None if name == "libpcap" else shutil.which(name) is not None
 
 
@@ -58,6 +58,8 @@ def summarize(reporter: pytest.TerminalReporter, file: str | None) -> None:
     if skipped:
         counts = Counter(name for missing in skipped.values() for name in missing).most_common()
         costs = ", ".join(f"{name} ({count})" for name, count in counts)
-        reporter.write_line(f"Not installed here, so {len(skipped)} tests were skipped: {costs}")
+        modules = sum("::" not in test for test in skipped)
+        what = [f"{n} {word}{'s' * (n != 1)}" for n, word in ((len(skipped) - modules, "test"), (modules, "module")) if n]
+        reporter.write_line(f"Skipped {' and '.join(what)}, because these are not installed here: {costs}")
     if file is not None:
         Path(file).write_text("".join(f"{name}\n" for name in skipped))

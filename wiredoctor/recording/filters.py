@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
+import pickle
+import select
+import signal
 import socket
 import struct
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from typing import NamedTuple
 
 from wiredoctor.interfaces import FILTER_NEEDS_LIBPCAP, load_libpcap
+from wiredoctor.recording.privileges import end_with_parent
 
 _SO_ATTACH_FILTER = 26
 """The number of SO_ATTACH_FILTER (socket(7))."""
@@ -28,6 +34,12 @@ _DLT_RAW = 12
 _DLT = {101: _DLT_RAW}
 """The DLT_ value that libpcap uses on Linux, by LINKTYPE_ value, where they differ (pcap-linktype(7))."""
 
+_NO_CAPTURE = (-5, -8, -9, -11)
+"""The errors of pcap_activate(3PCAP) for an interface that does not exist or is down, and for a missing permission."""
+
+_LONGEST = 10.0
+"""The maximum time in seconds for the compilation of a filter."""
+
 _ERROR_SIZE = 256
 _UNKNOWN_NETMASK = 0xFFFF_FFFF
 
@@ -46,13 +58,57 @@ def compile_filter(expression: str, interface: str, link_type: int) -> bytes:
     """Compile a filter (pcap-filter(7)) for an interface whose packets have this LINKTYPE, and return its instructions.
 
     The filter is compiled for an active capture on the interface, as by tcpdump: only then does it find VLAN tags, which the
-    kernel removes from packets before it applies filters. Raise FilterError if the filter is invalid, or libpcap is missing.
+    kernel removes from packets before it applies filters. Raise FilterError if the filter is invalid, if libpcap is missing or
+    takes longer than _LONGEST, and OSError if the interface cannot be captured on.
     """
     libpcap = load_libpcap()
     if libpcap is None:
         raise FilterError(FILTER_NEEDS_LIBPCAP)
-    with _handle(libpcap, interface, _DLT.get(link_type, link_type)) as handle:
-        return _compile(libpcap, handle, expression, _netmask(libpcap, interface))
+
+    def compile_it() -> bytes:
+        with _handle(libpcap, interface, _DLT.get(link_type, link_type)) as handle:
+            return _compile(libpcap, handle, expression, _netmask(libpcap, interface))
+
+    return _within(_LONGEST, compile_it)
+
+
+class _Outcome(NamedTuple):
+    """The result of a forked process, or the class and the text of its error."""
+
+    result: bytes
+    error: type[Exception] | None = None
+    text: str = ""
+
+
+def _within(seconds: float, work: Callable[[], bytes]) -> bytes:
+    """Call `work` in a forked process, and return its result, or raise its error. Raise FilterError if it takes longer.
+
+    libpcap itself has no limit: some filters of a few thousand words take it hours, and it waits for name servers.
+    """
+    reader, writer = os.pipe()
+    process = os.fork()
+    if not process:
+        end_with_parent(signal.SIGKILL)
+        try:
+            outcome = _Outcome(work())
+        except (FilterError, OSError) as error:
+            outcome = _Outcome(b"", type(error), str(error))
+        with open(writer, "wb") as out:
+            pickle.dump(outcome, out)
+        os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as answer:
+        is_done = bool(select.select([answer], [], [], seconds)[0])
+        if not is_done:
+            os.kill(process, signal.SIGKILL)
+        data = answer.read()
+    os.waitpid(process, 0)
+    if not is_done:
+        raise FilterError(f"libpcap did not compile the filter within {seconds:.0f} s: shorten it, or use addresses, not names")
+    outcome: _Outcome = pickle.loads(data)  # safe: the forked process wrote it
+    if outcome.error is not None:
+        raise outcome.error(outcome.text)
+    return outcome.result
 
 
 @contextlib.contextmanager
@@ -69,8 +125,8 @@ def _handle(libpcap: ctypes.CDLL, interface: str, data_link_type: int) -> Genera
         if not handle:
             raise FilterError(_text(error.value))
         libpcap.pcap_set_snaplen(handle, _SNAPLEN)
-        if libpcap.pcap_activate(handle) < 0:
-            raise OSError(_error(libpcap, handle))
+        if (status := libpcap.pcap_activate(handle)) < 0:
+            raise (OSError if status in _NO_CAPTURE else FilterError)(_error(libpcap, handle))
         if libpcap.pcap_datalink(handle) != data_link_type:
             libpcap.pcap_close(handle)
             handle = ctypes.c_void_p(libpcap.pcap_open_dead(data_link_type, _SNAPLEN))
@@ -81,8 +137,8 @@ def _handle(libpcap: ctypes.CDLL, interface: str, data_link_type: int) -> Genera
 
 
 def _compile(libpcap: ctypes.CDLL, handle: ctypes.c_void_p, expression: str, netmask: int) -> bytes:
-    program = _Program()
-    if libpcap.pcap_compile(handle, ctypes.byref(program), expression.encode(), 1, ctypes.c_uint(netmask)):
+    program, text = _Program(), expression.encode(errors="surrogateescape")
+    if libpcap.pcap_compile(handle, ctypes.byref(program), text, 1, ctypes.c_uint(netmask)):
         raise FilterError(_error(libpcap, handle))
     try:
         if program.length > _MAX_INSTRUCTIONS:

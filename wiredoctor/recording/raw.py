@@ -104,11 +104,12 @@ class Raw:
         try:
             return _Tap(name, self._request, self._filter)
         except FilterError as error:
-            if self._request.filter_option:
-                raise FilterError(f"{self._request.filter_option}: {error}") from error
-            kept = f", and kept in {self._request.file}" if self._request.file else ""
-            reason = f"because the default filter ({self._filter}) cannot be applied: {error}"
-            self.notes = (*self.notes, f"all packets of the interfaces are recorded{kept}, {reason}")
+            if option := self._request.filter_option:
+                where = "" if self.interfaces == [name] else f", on {name}"
+                raise FilterError(f"{option}{where}: {error}") from error
+            kept = f" and kept in {self._request.file}" if self._request.file else ""
+            note = f"all packets of the interfaces are recorded{kept}, without the default filter ({self._filter}): {error}"
+            self.notes = (*self.notes, note)
             self._filter = ""
             return _Tap(name, self._request, "")
 
@@ -201,7 +202,7 @@ class _Tap:
         hardware = self.socket.getsockname()[3]
         if hardware not in _LINK_TYPES:
             raise HardwareError(
-                f"raw sockets do not support the packets of {self.name} (hardware type {hardware}): install dumpcap"
+                f"raw sockets do not support the packets of {self.name} (hardware type {hardware}): install dumpcap or tcpdump"
             )
         self.link_type = _LINK_TYPES[hardware]
         self.socket.setblocking(False)
@@ -213,19 +214,21 @@ class _Tap:
         self.packets = 0
         """The number of packets that were read."""
         self._dropped = 0
-        if filter:
-            self._apply(compile_filter(filter, self.name, self.link_type))
+        instructions = compile_filter(filter, self.name, self.link_type) if filter else b""
+        if instructions:
+            self._discard()
+        self.count_drops()  # scapy's socket first receives the packets of all interfaces
+        self._dropped = 0
+        if instructions:
+            attach(self.socket, instructions)
 
-    def _apply(self, instructions: bytes) -> None:
-        """Apply a compiled filter to the packets received from now on, and discard those received before."""
+    def _discard(self) -> None:
+        """Accept no more packets, and discard those that were accepted without the filter."""
         accept_nothing(self.socket)
         nothing = bytearray(1)
         with contextlib.suppress(BlockingIOError):
             while True:
                 self.socket.recv_into(nothing)
-        attach(self.socket, instructions)
-        self.count_drops()
-        self._dropped = 0
 
     def shut(self) -> None:
         """Make the socket accept no more packets; packets already received can still be read."""

@@ -96,7 +96,7 @@ _KINDS = (
     ("permission", r"permission|operation not permitted|not permitted"),
     ("interface", r"no such device|no device named|doesn't exist|does not exist"),
     ("down", r"not up|network is down"),
-    ("filter", r"capture filter|filter expression|cannot set filter|failed to compile filter|parse filter"),
+    ("filter", r"capture filter|filter expression|set filter|compile filter|parse filter|unknown (host|network|port)"),
 )
 _CHATTER = re.compile(
     r"(Capturing on |File: |tcpdump: (verbose|listening|data link type)|dropped privs|Packets |(tcpdump: )?\d+ packets? |"
