@@ -15,16 +15,17 @@ PACKAGE = Path(__file__).resolve().parent.parent / "wiredoctor"
 MAY_IMPORT: dict[str, set[str]] = {
     "tables": set(),
     "text": set(),
-    "replacement": set(),
+    "system": set(),
+    "replacement": {"system"},
     "interfaces": set(),
     "settings": set(),
     "limits": {"tables"},
     "gateways": {"tables"},
     "access_log": {"text"},
     "findings": {"gateways", "tables", "text"},
-    "capture": {"limits", "tables", "text"},
+    "capture": {"limits", "system", "tables", "text"},
     "protocols": {"limits", "tables", "text"},
-    "core": {"capture", "limits", "protocols", "tables", "text"},
+    "core": {"capture", "limits", "protocols", "system", "tables", "text"},
     "batches": {"core", "tables"},
     "spill": {"batches", "limits", "replacement", "tables"},
     "rules": {"findings", "tables", "text"},
@@ -33,12 +34,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "engine": {
         *("batches", "capture", "core", "findings", "limits", "protocols"),
-        *("replacement", "rule_engine", "settings", "spill", "tables", "text", "wiredoctor"),
+        *("replacement", "rule_engine", "settings", "spill", "system", "tables", "text", "wiredoctor"),
     },
     "diagnosis": {
         *("capture", "engine", "findings", "gateways", "limits", "rule_engine", "spill", "tables", "text", "wiredoctor"),
     },
-    "pipeline": {"capture", "diagnosis", "engine", "findings", "rule_engine", "settings", "spill", "text"},
+    "pipeline": {"capture", "diagnosis", "engine", "findings", "rule_engine", "settings", "spill", "system", "text"},
     "live": {
         *("capture", "core", "diagnosis", "engine", "findings", "gateways", "interfaces"),
         *("limits", "recording", "rule_engine", "settings", "spill", "tables", "text"),
@@ -46,11 +47,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "recording": {"interfaces", "replacement", "wiredoctor"},
     "extract": {"capture", "findings", "limits", "protocols", "replacement", "tables", "text", "wiredoctor"},
     "compare": {"findings", "gateways", "tables", "text"},
-    "report": {"access_log", "compare", "findings", "gateways", "interfaces", "limits", "tables", "text"},
+    "report": {"access_log", "compare", "findings", "gateways", "interfaces", "limits", "system", "tables", "text"},
     "mcp": {"cli", "findings", "pipeline", "report", "text", "wiredoctor"},
     "cli": {
         *("compare", "core", "extract", "interfaces", "live", "mcp", "pipeline"),
-        *("replacement", "report", "settings", "text", "wiredoctor"),
+        *("replacement", "report", "settings", "system", "text", "wiredoctor"),
     },
     "testing": {"findings", "wiredoctor"},
     "__main__": {"cli"},
@@ -63,7 +64,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 `diagnosis` (the report), `pipeline` (a capture as a whole) and `live` (one that grows) run both; `spill` keeps rows. `gateways`
 pairs exchanges. `text` writes numbers and text from packets, and redacts what may not leave a report. `testing` is for the tests
 of rules, also of other packages, and nothing imports it. `recording` is a program of its own. `replacement` writes files
-completely or not at all.
+completely or not at all. `system` is what differs between systems.
 """
 
 

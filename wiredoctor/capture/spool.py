@@ -147,7 +147,7 @@ def spool(source: Source, name: str, is_capture: Callable[[bytes], bool], budget
         raise CaptureError(f"{name}: empty")
     if not is_capture(first):
         raise CaptureError(f"{name}: {damage}" if damage else not_a_capture(name, first, method))
-    file = tempfile.TemporaryFile(buffering=0, prefix="wiredoctor-")  # noqa: SIM115 - the capture keeps it open
+    file: Any = tempfile.TemporaryFile(buffering=0, prefix="wiredoctor-")  # noqa: SIM115 - the capture keeps it open
     compressed = method is not None
     lost, met = _write(file, first, chunks, method, budget.room(compressed=compressed))
     size = file.tell()

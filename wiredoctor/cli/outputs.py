@@ -17,6 +17,7 @@ from wiredoctor.cli.pager import paged, standard_output
 from wiredoctor.replacement import make_folder, remove, replacing, resolve, room_needed
 from wiredoctor.report.formats import FORMATS
 from wiredoctor.report.terminal.terminal import Terminal
+from wiredoctor.system import shows_escapes
 
 PIPE_WIDTH = 100
 """The text width in characters if there is no terminal and COLUMNS is not set."""
@@ -157,7 +158,7 @@ def _paper(color: Color, stream: TextIO) -> Terminal:
 def _uses_color(color: Color, stream: TextIO) -> bool:
     if color != Color.auto:
         return color == Color.always
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and shows_escapes(stream)
 
 
 def _uses_links(stream: TextIO) -> bool:
