@@ -277,9 +277,9 @@ class Replacement:
         target = self._target
         mode = target.existing_mode()
         if target.is_open_file:
-            return os.open(target.name, os.O_WRONLY | os.O_TRUNC | NOCTTY, dir_fd=target.folder)
+            return os.open(target.name, os.O_WRONLY | os.O_TRUNC | NOCTTY | BINARY, dir_fd=target.folder)
         if mode is not None and not stat.S_ISREG(mode):
-            return os.open(target.name, os.O_WRONLY | NOFOLLOW | NOCTTY, dir_fd=target.folder)
+            return os.open(target.name, os.O_WRONLY | NOFOLLOW | NOCTTY | BINARY, dir_fd=target.folder)
         # Windows does not replace a file that is open
         existing = self._open_existing() if mode is not None and target.folder is not None else None
         try:
