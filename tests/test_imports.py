@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -205,10 +206,55 @@ def test_below_the_door_there_is_no_outside_world(path: Path) -> None:
     assert not {name.partition(".")[0] for name in imported(source, module_of(path))} & NO_WORLD
 
 
-def test_no_modules_import_each_other() -> None:
-    """Neither when they load nor later; only the package's own __init__ loads the analysis when it is asked for."""
+ASKING = re.compile(
+    r"\b(?:sys\.platform|os\.name|platform\.system|(?:hasattr|getattr)\((?:os|signal|time|select|socket), "
+    r"|(?:import|from) (?:fcntl|resource|termios|pwd|grp|msvcrt|winreg|_winapi|platform|_thread))\b"
+)
+"""How a module asks for the system, or uses what others lack."""
+
+CAPTURING = {"interfaces", "live", "recording"}
+MAY_ASK = {PACKAGE / "system.py", PACKAGE / "core" / "build.py", PACKAGE / "cli" / "live_source.py"}  # pip runs the second alone
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in FILES if part_of(p) not in CAPTURING and p not in MAY_ASK], ids=lambda p: str(p.relative_to(PACKAGE))
+)
+def test_one_module_knows_what_differs_between_systems(path: Path) -> None:
+    found = ASKING.search(path.read_text("utf-8"))
+    assert not found, f"{found[0]} belongs in wiredoctor/system.py"
+
+
+def modules_for_captures() -> dict[str, Path]:
+    """The modules that the Python interface, the rules, and the commands that read captures import, anywhere in them."""
+    modules = {**_modules(), "wiredoctor": PACKAGE / "__init__.py"}
+    commands = [name for name in modules if name.startswith("wiredoctor.cli.commands.")]
+    capturing = {f"wiredoctor.cli.commands.{name}" for name in ("interfaces", "live", "run_program")}
+    rules = [name for name in modules if name.startswith("wiredoctor.rules.")]
+    waiting = ["wiredoctor", "wiredoctor.__main__", "wiredoctor.cli.app", *rules, *({*commands} - capturing)]
+    found: dict[str, Path] = {}
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found[name] = modules[name]
+            waiting += _modules_imported(modules[name], modules)
+    return found
+
+
+def test_commands_that_read_captures_do_not_import_what_captures() -> None:
+    found = modules_for_captures()
+    assert {"wiredoctor.core.loop", "wiredoctor.cli.commands.mcp", "wiredoctor.mcp.server"} <= found.keys()
+    assert not {part_of(path) for path in found.values()} & {"live", "recording"}
+
+
+def _modules() -> dict[str, Path]:
     modules = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
     modules.pop("wiredoctor")
+    return modules
+
+
+def test_no_modules_import_each_other() -> None:
+    """Neither when they load nor later; only the package's own __init__ loads the analysis when it is asked for."""
+    modules = _modules()
     imports = {name: {one for one in _modules_imported(path, modules) if one != name} for name, path in modules.items()}
     while leaves := [name for name, needed in imports.items() if not needed & imports.keys()]:
         for name in leaves:
