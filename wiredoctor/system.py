@@ -154,12 +154,11 @@ def check_name(path: str) -> None:
             raise OSError(errno.EINVAL, pattern, path)
 
 
-def missing(path: str) -> str:
-    """Return why there is no file at a path: usually because it does not exist, but Windows also refuses long paths."""
-    length = len(os.path.abspath(path))
-    if sys.platform == "win32" and length > _LONGEST_PATH:
-        return f"no such file (Windows opens a path of {length} characters only with LongPathsEnabled in its registry)"
-    return "no such file"
+def missing(path: str, why: str = "no such file") -> str:
+    """Return why there is no file at a path. Windows also finds no file whose path is long."""
+    if sys.platform == "win32" and (length := len(os.path.abspath(path))) > _LONGEST_PATH:
+        return f"{why} (Windows opens a path of {length} characters only with LongPathsEnabled in its registry)"
+    return why
 
 
 def refused() -> str:

@@ -19,7 +19,10 @@ from tests.support.system_trial import EACH, ONCE
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what is compared is a run on Linux")
 
-QUICK = ("analyze CAP -o OUT/a.json -o OUT/copy.pcapng", "show CAP --finding 1", "exchanges CAP")
+QUICK = (
+    *("analyze CAP -o OUT/a.json -o OUT/copy.pcapng", "show CAP --finding 1", "exchanges CAP"),
+    *("live --help", "run --help", "interfaces --help"),
+)
 REFUSED = ("live -i 1", "live -", "run -- true", "interfaces")
 FAMILIES = sorted(path.name for path in CAPTURES.iterdir() if any(path.glob("*.pcap*")))
 OF_FAMILY = 7

@@ -1,7 +1,7 @@
 """Run wiredoctor without what Windows lacks: `install` hides it from wiredoctor's own modules, and from no others.
 
 Each module of wiredoctor gets an `__import__` of its own, which returns stand-ins for os, sys and the like. It works with the
-interpreted core only, because compiled modules import without it.
+interpreted core only, because compiled modules import without it. `python -m tests.support.lacking analyze ...` runs a command.
 """
 
 from __future__ import annotations
@@ -69,9 +69,7 @@ def _refuse_if_open(call: Callable[..., None]) -> Callable[..., None]:
         assert not {*folders.values()} - {None}, "Windows finds nothing relative to a folder"
         opened = {os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")}
         if any(os.path.realpath(path) in opened for path in paths):
-            raise PermissionError(
-                errno.EACCES, "The process cannot access the file: it is being used by another process", paths[0]
-            )
+            raise PermissionError(errno.EACCES, "The file is being used by another process", paths[0])
         call(*paths)
 
     return refuse_if_open
@@ -157,3 +155,10 @@ def load(path: Path) -> Any:
     module = types.ModuleType(path.stem)
     _Loader(path.stem, str(path)).exec_module(module)
     return module
+
+
+if __name__ == "__main__":
+    install()
+    from wiredoctor.__main__ import main
+
+    main()

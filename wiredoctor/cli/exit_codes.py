@@ -67,6 +67,8 @@ def check_captures(command: str) -> None:
 def reason(error: OSError, path: str = "") -> str:
     """Return the text of an error. Append the name of the file that the error concerns, unless that file is `path`."""
     text = error.strerror or str(error)
+    if isinstance(error, FileNotFoundError):
+        text = system.missing(os.fsdecode(error.filename or path), text)
     file = "" if error.filename is None or error.filename == path else f": {error.filename}"
     return f"{text[:1].lower()}{text[1:]}{file}"
 
