@@ -67,9 +67,9 @@ def test_other_names_are_not(name: str, windows: Any) -> None:
 
 
 def test_long_names_are_explained(windows: Any) -> None:
-    assert windows.missing("trace.pcap") == system.missing("x" * 300) == "no such file"
-    assert "260 characters only with LongPathsEnabled" in windows.missing(f"/{'x' * 259}")
-    assert windows.missing(f"/{'x' * 258}") == "no such file"
+    assert windows.explain_missing("trace.pcap") == system.explain_missing("x" * 300) == "no such file"
+    assert "260 characters only with LongPathsEnabled" in windows.explain_missing(f"/{'x' * 259}")
+    assert windows.explain_missing(f"/{'x' * 258}") == "no such file"
 
 
 def test_patterns_are_expanded(windows: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,8 +143,8 @@ def test_systems_without_numbers_for_users_and_timers(windows: Any) -> None:
     windows.call_soon(lambda number, frame: None)
     windows.raise_open_file_limit(1 << 20)
     assert windows.without_echo() is None
-    assert "another program" in windows.refused()
-    assert "another program" not in system.refused()
+    assert "another program" in windows.explain_refused()
+    assert "another program" not in system.explain_refused()
 
 
 def test_the_stand_in_lacks_what_windows_lacks(windows: Any) -> None:

@@ -154,14 +154,14 @@ def check_name(path: str) -> None:
             raise OSError(errno.EINVAL, pattern, path)
 
 
-def missing(path: str, why: str = "no such file") -> str:
+def explain_missing(path: str, why: str = "no such file") -> str:
     """Return why there is no file at a path. Windows also finds no file whose path is long."""
     if sys.platform == "win32" and (length := len(os.path.abspath(path))) > _LONGEST_PATH:
         return f"{why} (Windows opens a path of {length} characters only with LongPathsEnabled in its registry)"
     return why
 
 
-def refused() -> str:
+def explain_refused() -> str:
     """Return why a file may not be read: Windows has the same error for a missing right and for a file that is in use."""
     return f"no permission to read it{', or another program holds it open' if sys.platform == 'win32' else ''}"
 

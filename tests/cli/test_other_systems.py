@@ -25,7 +25,7 @@ QUICK = (
 )
 REFUSED = ("live -i 1", "live -", "run -- true", "interfaces")
 FAMILIES = sorted(path.name for path in CAPTURES.iterdir() if any(path.glob("*.pcap*")))
-OF_FAMILY = 7
+OF_FAMILY = 8
 GROUP = 6
 """The number of captures that one process reads."""
 

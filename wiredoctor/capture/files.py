@@ -269,11 +269,11 @@ def find_descriptor(descriptor: int, name: str, opened: OpenFiles) -> CaptureFil
 def reason(error: OSError) -> str:
     """Return why a file cannot be read, as text for reports."""
     if isinstance(error, FileNotFoundError):
-        return system.missing(os.fsdecode(error.filename or ""))
+        return system.explain_missing(os.fsdecode(error.filename or ""))
     if isinstance(error, IsADirectoryError):
         return "a directory, not a capture file"
     if isinstance(error, PermissionError):
-        return system.refused()
+        return system.explain_refused()
     return (error.strerror or str(error)).lower()
 
 

@@ -59,8 +59,8 @@ def check_captures(command: str) -> None:
     """Raise UsageError, with a line that says what to do instead, if a command that captures does not work on this system."""
     if command not in system.CAPTURING:
         raise UsageError(
-            f"{command} needs {'Linux' if command == 'run' else 'Linux or macOS'}; elsewhere, capture with dumpcap -i N -w "
-            "FILE.pcapng (dumpcap -D lists the interfaces), then run wiredoctor analyze FILE.pcapng"
+            f"{command} needs Linux; on this system, capture with dumpcap -i N -w FILE.pcapng (dumpcap -D lists the interfaces), "
+            "then run wiredoctor analyze FILE.pcapng"
         )
 
 
@@ -68,7 +68,7 @@ def reason(error: OSError, path: str = "") -> str:
     """Return the text of an error. Append the name of the file that the error concerns, unless that file is `path`."""
     text = error.strerror or str(error)
     if isinstance(error, FileNotFoundError):
-        text = system.missing(os.fsdecode(error.filename or path), text)
+        text = system.explain_missing(os.fsdecode(error.filename or path), text)
     file = "" if error.filename is None or error.filename == path else f": {error.filename}"
     return f"{text[:1].lower()}{text[1:]}{file}"
 
