@@ -31,21 +31,24 @@ def _windows() -> Any:
     return lacking.load(Path(system.__file__))
 
 
+DEVICE = "the name of a device"
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("NUL", "NUL is a device"),
-        ("nul.json", "nul.json is a device"),
-        (r"C:\captures\COM1", "COM1 is a device"),
-        ("lpt9.pcap.gz", "lpt9.pcap.gz is a device"),
-        (r"aux\report.html", "aux is a device"),
+        ("NUL", DEVICE),
+        ("nul.json", DEVICE),
+        (r"C:\captures\COM1", DEVICE),
+        ("lpt9.pcap.gz", DEVICE),
+        (r"aux\report.html", DEVICE),
         (r"..\CONIN$", "is a device"),
         ("*.pcap", "no file fits this pattern"),
         (r"C:\a?.pcap", "no file fits this pattern"),
-        ("a:b.pcap:stream", "names on Windows cannot contain :"),
-        ("report:x.json", "names on Windows cannot contain :"),
-        ('a"b', 'names on Windows cannot contain "'),
-        ("a|b", "names on Windows cannot contain |"),
+        ("a:b.pcap:stream", "no file name can contain :"),
+        ("report:x.json", "no file name can contain :"),
+        ('a"b', 'no file name can contain "'),
+        ("a|b", "no file name can contain |"),
     ],
 )
 def test_names_of_no_file_are_refused(name: str, reason: str, windows: Any) -> None:
@@ -117,7 +120,7 @@ def test_reads_at_offsets_do_not_disturb_each_other(windows: Any, tmp_path: Path
 
 def test_a_closed_pipe_is_an_invalid_argument(windows: Any) -> None:
     assert windows.is_closed_pipe(OSError(errno.EINVAL, "Invalid argument"))
-    assert windows.is_closed_pipe(BrokenPipeError(errno.EPIPE, "Broken pipe"))
+    assert windows.is_closed_pipe(BrokenPipeError())
     assert not windows.is_closed_pipe(OSError(errno.EINVAL, "Invalid argument", "a.html"))
     assert not system.is_closed_pipe(OSError(errno.EINVAL, "Invalid argument"))
 
@@ -207,7 +210,7 @@ def test_files_are_replaced_or_nothing_is_lost(tmp_path: Path) -> None:
     assert done.stdout.splitlines() == [
         "new new True",
         "old.json: full new",
-        "NUL.json: NUL.json is a device on Windows, not a file",
+        "NUL.json: the name of a device, not of a file",
         in_use,
         "open.json: another program holds it open; the new content is in open.new.json",
         in_use,

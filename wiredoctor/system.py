@@ -148,9 +148,9 @@ def check_name(path: str) -> None:
         return
     for name in re.split(r"[\\/]", ntpath.splitdrive(path)[1]):
         if re.fullmatch(_DEVICE, name):
-            raise OSError(errno.EINVAL, f"{name} is a device on Windows, not a file", path)
+            raise OSError(errno.EINVAL, "the name of a device, not of a file", path)
         if wrong := _NEVER_IN_NAMES.intersection(name):
-            pattern = "no file fits this pattern" if wrong <= {*"*?"} else f"names on Windows cannot contain {min(wrong)}"
+            pattern = "no file fits this pattern" if wrong <= {*"*?"} else f"no file name can contain {min(wrong)}"
             raise OSError(errno.EINVAL, pattern, path)
 
 
@@ -282,8 +282,8 @@ def output_stream(stream: io.TextIOWrapper[Any]) -> io.TextIOWrapper[Any]:
 
 def is_closed_pipe(error: BaseException) -> bool:
     """Return whether an error means that the program which reads the output has ended. Windows calls it an invalid argument."""
-    if sys.platform == "win32":
-        return isinstance(error, OSError) and error.errno in (errno.EPIPE, errno.EINVAL) and error.filename is None
+    if sys.platform == "win32" and getattr(error, "errno", None) == errno.EINVAL:
+        return getattr(error, "filename", None) is None
     return isinstance(error, BrokenPipeError)
 
 

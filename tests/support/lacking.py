@@ -75,6 +75,13 @@ def _refuse_if_open(call: Callable[..., None]) -> Callable[..., None]:
     return refuse_if_open
 
 
+def _temporary_file(**options: Any) -> Any:
+    """Open a temporary file in a wrapper, as on Windows, where the system removes it when the process ends."""
+    file = tempfile.NamedTemporaryFile(delete=False, **options)  # noqa: SIM115
+    os.unlink(file.name)
+    return file
+
+
 def _changed(name: str) -> dict[str, Any]:
     """Return what is different, not missing, in a module on Windows."""
     if name == "sys":
@@ -90,7 +97,7 @@ def _changed(name: str) -> dict[str, Any]:
             **refusing,
         }
     if name == "tempfile":
-        return {"TemporaryFile": tempfile.NamedTemporaryFile}
+        return {"TemporaryFile": _temporary_file}
     return {}
 
 

@@ -165,7 +165,7 @@ def apology(error: BaseException) -> str:
 def _abandon_stdout() -> None:
     """Redirect standard output to /dev/null, so the interpreter can flush the buffer at exit without another error."""
     try:
-        nothing = os.open(os.devnull, os.O_WRONLY)
+        nothing = os.open(os.devnull, os.O_WRONLY | system.BINARY)
         os.dup2(nothing, sys.stdout.fileno())
     except (OSError, ValueError):
         return
