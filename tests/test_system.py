@@ -42,7 +42,7 @@ DEVICE = "the name of a device"
         (r"C:\captures\COM1", DEVICE),
         ("lpt9.pcap.gz", DEVICE),
         (r"aux\report.html", DEVICE),
-        (r"..\CONIN$", "is a device"),
+        (r"..\CONIN$", DEVICE),
         ("*.pcap", "no file fits this pattern"),
         (r"C:\a?.pcap", "no file fits this pattern"),
         ("a:b.pcap:stream", "no file name can contain :"),
@@ -197,6 +197,10 @@ with open("open.json") as held:
     print(error(lambda: replace("open.json")))
     print(error(lambda: remove("open.json")))
     print(held.read(), Path("open.new.json").read_text())
+    with open("open.new.json"):
+        name = error(lambda: replace("open.json")).rpartition(" ")[2]
+        print(name.rpartition(".")[2], Path(name).read_text())
+        os.unlink(name)
 remove("open.json")
 print(sorted(os.listdir()))
 """
@@ -215,6 +219,7 @@ def test_files_are_replaced_or_nothing_is_lost(tmp_path: Path) -> None:
         "open.json: another program holds it open; the new content is in open.new.json",
         in_use,
         "old new",
+        "tmp new",
         "['fresh.json', 'link.json', 'old.json', 'open.new.json']",
     ], done.stderr
 

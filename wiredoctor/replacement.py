@@ -325,7 +325,10 @@ class Replacement:
         """Give the new content a name of its own, because the old file cannot be replaced, and raise OSError with that name."""
         stem, suffix = os.path.splitext(self._target.name)
         kept = f"{stem}.new{suffix}"
-        os.replace(temporary, kept)
+        try:
+            os.replace(temporary, kept)
+        except OSError:
+            kept = temporary
         self._temporary = None
         raise OSError(errno.EACCES, f"another program holds it open; the new content is in {os.path.basename(kept)}")
 

@@ -72,8 +72,10 @@ def _folder(path: Path, forms: Collection[str]) -> Output:
         raise UsageError(f"-o {path}{os.sep}: {_known_suffixes(forms)}")
     if path.exists() and not path.is_dir():
         raise UsageError(f"-o {path}{os.sep}: not a folder")
-    # if the folder exists, check that files can be created in it
-    return Output(writable(path, path / "captures.parquet" if path.exists() else path), "tables")
+    # if the folder exists, check that files can be created in it, and that those of an earlier run can be replaced
+    for file in (path / "captures.parquet", *path.glob("*.parquet"), *path.glob("*.arrow")) if path.exists() else (path,):
+        writable(path, file)
+    return Output(path, "tables")
 
 
 def _check_output(path: Path, forms: Collection[str]) -> Output:
