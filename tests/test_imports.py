@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -15,16 +16,17 @@ PACKAGE = Path(__file__).resolve().parent.parent / "wiredoctor"
 MAY_IMPORT: dict[str, set[str]] = {
     "tables": set(),
     "text": set(),
-    "replacement": set(),
+    "system": set(),
+    "replacement": {"system"},
     "interfaces": set(),
     "settings": set(),
     "limits": {"tables"},
     "gateways": {"tables"},
     "access_log": {"text"},
     "findings": {"gateways", "tables", "text"},
-    "capture": {"limits", "tables", "text"},
+    "capture": {"limits", "system", "tables", "text"},
     "protocols": {"limits", "tables", "text"},
-    "core": {"capture", "limits", "protocols", "tables", "text"},
+    "core": {"capture", "limits", "protocols", "system", "tables", "text"},
     "batches": {"core", "tables"},
     "spill": {"batches", "limits", "replacement", "tables"},
     "rules": {"findings", "tables", "text"},
@@ -33,12 +35,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "engine": {
         *("batches", "capture", "core", "findings", "limits", "protocols"),
-        *("replacement", "rule_engine", "settings", "spill", "tables", "text", "wiredoctor"),
+        *("replacement", "rule_engine", "settings", "spill", "system", "tables", "text", "wiredoctor"),
     },
     "diagnosis": {
         *("capture", "engine", "findings", "gateways", "limits", "rule_engine", "spill", "tables", "text", "wiredoctor"),
     },
-    "pipeline": {"capture", "diagnosis", "engine", "findings", "rule_engine", "settings", "spill", "text"},
+    "pipeline": {"capture", "diagnosis", "engine", "findings", "rule_engine", "settings", "spill", "system", "text"},
     "live": {
         *("capture", "core", "diagnosis", "engine", "findings", "gateways", "interfaces"),
         *("limits", "recording", "rule_engine", "settings", "spill", "tables", "text"),
@@ -46,11 +48,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "recording": {"interfaces", "replacement", "wiredoctor"},
     "extract": {"capture", "findings", "limits", "protocols", "replacement", "tables", "text", "wiredoctor"},
     "compare": {"findings", "gateways", "tables", "text"},
-    "report": {"access_log", "compare", "findings", "gateways", "interfaces", "limits", "tables", "text"},
+    "report": {"access_log", "compare", "findings", "gateways", "interfaces", "limits", "system", "tables", "text"},
     "mcp": {"cli", "findings", "pipeline", "report", "text", "wiredoctor"},
     "cli": {
         *("compare", "core", "extract", "interfaces", "live", "mcp", "pipeline"),
-        *("replacement", "report", "settings", "text", "wiredoctor"),
+        *("replacement", "report", "settings", "system", "text", "wiredoctor"),
     },
     "testing": {"findings", "wiredoctor"},
     "__main__": {"cli"},
@@ -63,7 +65,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 `diagnosis` (the report), `pipeline` (a capture as a whole) and `live` (one that grows) run both; `spill` keeps rows. `gateways`
 pairs exchanges. `text` writes numbers and text from packets, and redacts what may not leave a report. `testing` is for the tests
 of rules, also of other packages, and nothing imports it. `recording` is a program of its own. `replacement` writes files
-completely or not at all.
+completely or not at all. `system` is what differs between systems.
 """
 
 
@@ -204,10 +206,61 @@ def test_below_the_door_there_is_no_outside_world(path: Path) -> None:
     assert not {name.partition(".")[0] for name in imported(source, module_of(path))} & NO_WORLD
 
 
-def test_no_modules_import_each_other() -> None:
-    """Neither when they load nor later; only the package's own __init__ loads the analysis when it is asked for."""
+ASKING = re.compile(
+    r"\b(?:sys\.platform|os\.name|platform\.system|(?:hasattr|getattr)\((?:os|signal|time|select|socket), "
+    r"|(?:import|from) (?:fcntl|resource|termios|pwd|grp|msvcrt|winreg|_winapi|platform|_thread))\b"
+)
+"""How a module asks for the system, or uses what others lack."""
+
+CAPTURING = {"interfaces", "live", "recording"}
+MAY_ASK = {PACKAGE / name for name in ("system.py", "core/build.py", "cli/capture_order.py", "cli/live_source.py")}
+"""The module that knows, one that pip runs alone, and two that only `live` and `run` import."""
+
+
+def test_one_module_knows_what_differs_between_systems() -> None:
+    others = [path for path in FILES if part_of(path) not in CAPTURING and path not in MAY_ASK]
+    found = {str(path.relative_to(PACKAGE)): match[0] for path in others if (match := ASKING.search(path.read_text("utf-8")))}
+    assert not found, "this belongs in wiredoctor/system.py"
+
+
+@pytest.mark.parametrize(
+    "source", ['if sys.platform == "win32":', "os.name", "import fcntl", "from resource import x", 'hasattr(os, "fork")']
+)
+def test_a_question_for_the_system_is_seen(source: str) -> None:
+    assert ASKING.search(source)
+
+
+def modules_for_captures() -> dict[str, Path]:
+    """The modules that the Python interface, the rules, and the commands that read captures import, anywhere in them."""
+    modules = {**_modules(), "wiredoctor": PACKAGE / "__init__.py"}
+    commands = [name for name in modules if name.startswith("wiredoctor.cli.commands.")]
+    capturing = {f"wiredoctor.cli.commands.{name}" for name in ("interfaces", "live", "run_program")}
+    rules = [name for name in modules if name.startswith("wiredoctor.rules.")]
+    waiting = ["wiredoctor", "wiredoctor.__main__", "wiredoctor.cli.app", *rules, *({*commands} - capturing)]
+    found: dict[str, Path] = {}
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found[name] = modules[name]
+            waiting += _modules_imported(modules[name], modules)
+    return found
+
+
+def test_commands_that_read_captures_do_not_import_what_captures() -> None:
+    found = modules_for_captures()
+    assert {"wiredoctor.core.loop", "wiredoctor.cli.commands.mcp", "wiredoctor.mcp.server"} <= found.keys()
+    assert not {part_of(path) for path in found.values()} & {"live", "recording"}
+
+
+def _modules() -> dict[str, Path]:
     modules = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
     modules.pop("wiredoctor")
+    return modules
+
+
+def test_no_modules_import_each_other() -> None:
+    """Neither when they load nor later; only the package's own __init__ loads the analysis when it is asked for."""
+    modules = _modules()
     imports = {name: {one for one in _modules_imported(path, modules) if one != name} for name, path in modules.items()}
     while leaves := [name for name, needed in imports.items() if not needed & imports.keys()]:
         for name in leaves:

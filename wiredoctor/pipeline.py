@@ -11,14 +11,13 @@ the packet, these functions call the stages in order:
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 import polars as pl
 
-from wiredoctor import diagnosis, rule_engine
+from wiredoctor import diagnosis, rule_engine, system
 from wiredoctor.capture import Budget, CaptureError, Input, NoRoom, TooManyFiles, find_inputs
 from wiredoctor.capture.files import OpenFiles
 from wiredoctor.engine.opening import CaptureFiles, open_capture_files, open_capture_records
@@ -210,7 +209,7 @@ def _read_once(
     def judge(found: Candidates) -> Candidates:
         return rule_engine.judge(rules.modules, found, memory)
 
-    if settings.jobs > 1 and sys.platform == "linux" and _shareable_bytes(capture) >= SHARED_FROM:
+    if settings.jobs > 1 and system.FORKS and _shareable_bytes(capture) >= SHARED_FROM:
         from wiredoctor.engine import processes
 
         analysis, batches = processes.analyze(capture, rules, cutoffs, settings, folder, tell, is_stopped)

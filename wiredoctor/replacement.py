@@ -13,20 +13,13 @@ import os
 import stat
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO, NamedTuple, NoReturn, cast
+
+from wiredoctor import system
+from wiredoctor.system import BINARY, FOLDER, NOCTTY, NOFOLLOW, NONBLOCK, PATH
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """The error numbers with which a write fails because there is no space for the data."""
-
-_RELATIVE = {os.open, os.stat, os.readlink, os.rename, os.unlink, os.access} <= os.supports_dir_fd
-"""True if the system can open files relative to an open folder. Windows cannot, so paths are used unchanged."""
-
-_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
-_NONBLOCK = getattr(os, "O_NONBLOCK", 0)
-_NOCTTY = getattr(os, "O_NOCTTY", 0)
-_BINARY = getattr(os, "O_BINARY", 0)
-_PATH = getattr(os, "O_PATH", 0)
-_FOLDER = (_PATH or os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0)
 
 _MAX_LINKS = 40
 """The maximum number of symbolic links that are followed, as in Linux."""
@@ -36,8 +29,6 @@ _NAME_BYTES = 64
 
 _BUFFER = 1 << 16
 _COPIED = 1 << 20
-
-_ACL = "system.posix_acl_access"
 
 
 class Target(NamedTuple):
@@ -70,6 +61,8 @@ class Target(NamedTuple):
         place = self.name if existing is not None else "." if self.folder is not None else os.path.dirname(self.name) or "."
         if not os.access(place, os.W_OK, dir_fd=self.folder, **effective):
             raise OSError(errno.EACCES, "no permission to write", self.path)
+        with _naming(self.path):
+            system.check_unused(self.name)
 
     def existing_mode(self) -> int | None:
         """Return the type and permissions of the file; None if it does not exist.
@@ -96,7 +89,7 @@ class Target(NamedTuple):
         if self.folder is not None and not self.is_open_file:
             folder = os.stat(".", dir_fd=self.folder)
             is_shared = folder.st_mode & stat.S_ISVTX and folder.st_mode & (stat.S_IWOTH | stat.S_IWGRP)
-            if is_shared and found.st_uid not in (os.geteuid(), folder.st_uid):
+            if is_shared and found.st_uid not in (system.effective_user(), folder.st_uid):
                 text = f"belongs to another user (uid {found.st_uid}) and anyone may write to its folder"
                 raise OSError(errno.EACCES, text, self.path)
 
@@ -108,8 +101,9 @@ def resolve(path: str | os.PathLike[str]) -> Target:
     folder. A link to a missing file is followed.
     """
     text = os.fspath(path)
-    if not _RELATIVE:
-        return Target(None, text, text)
+    if not system.RELATIVE:
+        system.check_name(text)
+        return Target(None, os.path.realpath(text), text)
     with _naming(text):
         return _walk(text)
 
@@ -117,7 +111,7 @@ def resolve(path: str | os.PathLike[str]) -> Target:
 def _walk(path: str) -> Target:
     rest = _names(path)
     walked = "/" if path.startswith("/") else ""
-    folder = os.open(walked or ".", _FOLDER)
+    folder = os.open(walked or ".", FOLDER)
     links = 0
     try:
         while True:
@@ -138,21 +132,21 @@ def _walk(path: str) -> Target:
                 of_kernel = found.st_dev == _proc()
                 owner, text = _read_link(folder, name)
                 # in a user namespace, /proc/self seems to belong to another user
-                if owner not in (0, os.geteuid()) and not (of_kernel and name in ("self", "thread-self")):
+                if owner not in (0, system.effective_user()) and not (of_kernel and name in ("self", "thread-self")):
                     raise OSError(errno.EACCES, f"{place} is a symbolic link of another user (uid {owner})", path)
                 # in /proc/PID/fd, the text of a link need not be a path
                 if not (of_kernel and (text.startswith("/") or ":" in text)):
                     if text.startswith("/"):
-                        folder, walked = _descend(folder, "/", _FOLDER), "/"
+                        folder, walked = _descend(folder, "/", FOLDER), "/"
                     rest += _names(text)
                     continue
                 if not rest:
                     return Target(folder, name, path, is_open_file=True)
-                folder, walked = _descend(folder, name, _FOLDER), place
+                folder, walked = _descend(folder, name, FOLDER), place
             elif rest:
                 if not stat.S_ISDIR(found.st_mode):
                     raise OSError(errno.ENOTDIR, f"{place} is not a folder", path)
-                folder, walked = _descend(folder, name, _FOLDER | _NOFOLLOW), place
+                folder, walked = _descend(folder, name, FOLDER | NOFOLLOW), place
             else:
                 return Target(folder, name, path)
     except BaseException:
@@ -179,8 +173,8 @@ def _descend(folder: int, name: str, flags: int) -> int:
 
 def _read_link(folder: int, name: str) -> tuple[int, str]:
     """Return the owner and the text of a symbolic link. Raise OSError if the link is replaced while it is read."""
-    if _PATH:
-        link = os.open(name, _PATH | _NOFOLLOW, dir_fd=folder)
+    if PATH:
+        link = os.open(name, PATH | NOFOLLOW, dir_fd=folder)
         try:
             return os.fstat(link).st_uid, os.readlink("", dir_fd=link)
         finally:
@@ -255,12 +249,12 @@ class Replacement:
         if self._is_done:
             return
         self._is_done = True
-        if self._temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(self._temporary, dir_fd=self._target.folder)
         if self._raw is not None:
             with contextlib.suppress(OSError):
                 self._raw.close()  # not `_file`, which would write what is buffered
+        if self._temporary is not None:  # after the file is closed, because Windows removes no open file
+            with contextlib.suppress(OSError):
+                os.unlink(self._temporary, dir_fd=self._target.folder)
         for file in self._files:
             os.close(file)
 
@@ -273,7 +267,7 @@ class Replacement:
 
         Raise OSError if the file may not be written, because then it must not be replaced either.
         """
-        flags = os.O_WRONLY | _NOFOLLOW | _NONBLOCK | _NOCTTY | _BINARY
+        flags = os.O_WRONLY | NOFOLLOW | NONBLOCK | NOCTTY | BINARY
         existing = self._existing = self._keep(os.open(self._target.name, flags, dir_fd=self._target.folder))
         if not stat.S_ISREG(os.fstat(existing).st_mode):
             raise OSError(errno.EEXIST, "was changed in the meantime", self._target.path)
@@ -283,9 +277,9 @@ class Replacement:
         target = self._target
         mode = target.existing_mode()
         if target.is_open_file:
-            return os.open(target.name, os.O_WRONLY | os.O_TRUNC | _NOCTTY, dir_fd=target.folder)
+            return os.open(target.name, os.O_WRONLY | os.O_TRUNC | NOCTTY | BINARY, dir_fd=target.folder)
         if mode is not None and not stat.S_ISREG(mode):
-            return os.open(target.name, os.O_WRONLY | _NOFOLLOW | _NOCTTY, dir_fd=target.folder)
+            return os.open(target.name, os.O_WRONLY | NOFOLLOW | NOCTTY | BINARY, dir_fd=target.folder)
         # Windows does not replace a file that is open
         existing = self._open_existing() if mode is not None and target.folder is not None else None
         try:
@@ -299,7 +293,7 @@ class Replacement:
                 self._content = self._keep(os.dup(temporary.fileno()))
             return os.dup(self._content)
         if existing is not None:
-            _inherit(existing, file)
+            system.inherit_access(existing, file)
             self._content = self._keep(os.dup(file))
         return file
 
@@ -309,7 +303,7 @@ class Replacement:
         # set first, because a signal may come between the creation and the next line
         self._temporary = os.path.join(folder, f".{head}.{os.urandom(8).hex()}.tmp")
         try:
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _NOFOLLOW | _BINARY
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | NOFOLLOW | BINARY
             return os.open(self._temporary, flags, mode, dir_fd=self._target.folder)
         except OSError:
             self._temporary = None
@@ -321,9 +315,22 @@ class Replacement:
             os.replace(temporary, self._target.name, src_dir_fd=folder, dst_dir_fd=folder)
             self._temporary = None
         except OSError as error:
+            if folder is None and isinstance(error, PermissionError):
+                self._keep_new(temporary)
             if self._existing is None or error.errno not in (errno.EBUSY, errno.EACCES, errno.EPERM):
                 raise
             self._overwrite()
+
+    def _keep_new(self, temporary: str) -> NoReturn:
+        """Give the new content a name of its own, because the old file cannot be replaced, and raise OSError with that name."""
+        stem, suffix = os.path.splitext(self._target.name)
+        kept = f"{stem}.new{suffix}"
+        try:
+            os.replace(temporary, kept)
+        except OSError:
+            kept = temporary
+        self._temporary = None
+        raise OSError(errno.EACCES, f"another program holds it open; the new content is in {os.path.basename(kept)}")
 
     def _overwrite(self) -> None:
         """Copy the complete new content over the old file."""
@@ -332,15 +339,14 @@ class Replacement:
         assert existing is not None
         size, before = os.fstat(content).st_size, os.fstat(existing).st_size
         try:
-            if size and hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(existing, 0, size)  # a full disk is noticed before any data is lost
+            system.reserve(existing, size)
         except OSError as error:
             if error.errno in FULL:
                 os.ftruncate(existing, before)
                 raise
-        at = 0
-        while data := os.pread(content, _COPIED, at):
-            at += os.pwrite(existing, data, at)
+        at = os.lseek(existing, 0, os.SEEK_SET)
+        while data := system.read_at(content, _COPIED, at):
+            at += os.write(existing, data)
         os.ftruncate(existing, size)
 
 
@@ -369,41 +375,6 @@ def make_folder(path: str | os.PathLike[str]) -> None:
     """Create a folder if it does not exist."""
     with contextlib.suppress(FileExistsError, IsADirectoryError), resolve(path) as target, _naming(target.path):
         os.mkdir(target.name, dir_fd=target.folder)
-
-
-def _inherit(existing: int, file: int) -> None:
-    """Give a new file the owner, access list and mode of the old one.
-
-    If that is impossible, the new file grants less access, never more.
-    """
-    old, new = os.fstat(existing), os.fstat(file)
-    mode = stat.S_IMODE(old.st_mode) & 0o777
-    if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
-        try:
-            os.fchown(file, old.st_uid, old.st_gid)
-        except OSError:
-            try:
-                os.fchown(file, -1, old.st_gid)
-            except OSError:
-                # the old group's members count as others now, and others may be members of the new group
-                mode = mode & 0o700 | (mode >> 3 & mode & 0o007) * 0o011
-    if (access := _access_list(existing)) is not None:
-        try:
-            os.setxattr(file, _ACL, access)
-        except OSError:
-            mode &= 0o707  # with an access list, these bits are the mask of the list, not the rights of the group
-    else:
-        with contextlib.suppress(AttributeError, OSError):
-            os.removexattr(file, _ACL)  # the new file may have the default access list of its folder
-    with contextlib.suppress(OSError):
-        os.fchmod(file, mode)
-
-
-def _access_list(file: int) -> bytes | None:
-    try:
-        return os.getxattr(file, _ACL)
-    except (AttributeError, OSError):  # not supported on this system, or the file has no list
-        return None
 
 
 class _NamedFile(io.FileIO):

@@ -10,6 +10,7 @@ import io
 import lzma
 import os
 import random
+import struct
 import subprocess
 import sys
 import threading
@@ -202,3 +203,20 @@ def test_compression_libraries_are_loaded_when_needed_only(tmp_path: Path) -> No
     code = f"import sys; from tests.capture.reading import Opened; Opened(sys.argv[1]); {loaded}"
     run = subprocess.run([sys.executable, "-c", code, tmp_path / "x"], cwd=ROOT, capture_output=True, text=True, check=True)
     assert not run.stdout.split()
+
+
+def test_files_of_windows_are_refused_with_what_converts_them(tmp_path: Path) -> None:
+    """The first buffer of a trace log, as ntwmi.h has it: 64 KiB, of which 0x278 bytes are used."""
+    header = struct.pack("<IIIiqqqHHIIHH16x", 1 << 16, 0x278, 0x278, 0, 0, 0, 0, 0, 3, 0, 0x278, 0x21, 4)
+    assert len(header) == 72
+    path = tmp_path / "trace"
+    path.write_bytes(header + bytes(1000))
+    assert refusal(path).startswith(f"{path}: an event trace log of Windows, not a capture: pktmon etl2pcap converts")
+    assert "etl2pcapng" in refusal(path)
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    assert "an event trace log of Windows inside gzip" in refusal(path)
+    named = tmp_path / "PktMon.ETL"
+    named.write_bytes(b"cut")
+    assert "pktmon etl2pcap" in refusal(named)
+    path.write_bytes(CONTENT.decode("cp437").encode("utf-16"))  # dumpcap -w - > trace, in Windows PowerShell
+    assert "text in UTF-16" in refusal(path)

@@ -131,6 +131,18 @@ def test_every_way_to_write_the_table(tmp_path: Path, text: str) -> None:
     assert nearest(tmp_path) == tmp_path / "pyproject.toml"
 
 
+def test_a_byte_order_mark(run: Run, analysis: FakeAnalysis, tmp_path: Path) -> None:
+    """Editors and shells of Windows write it before UTF-8."""
+    analysis.report = report([finding()])
+    assert run("analyze", "x", "-o", "known.json").exit_code == 0
+    for name, text in (
+        ("known.json", (tmp_path / "known.json").read_text("utf-8")),
+        ("wiredoctor.toml", 'baseline = "known.json"'),
+    ):
+        (tmp_path / name).write_text(text, "utf-8-sig")
+    assert run("analyze", "x", "--fail-on", "warning").exit_code == 0
+
+
 def test_a_project_that_is_merely_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Parsing it would cost a small capture as much as its analysis."""
     (tmp_path / "pyproject.toml").write_text("[project.scripts]\nwiredoctor = 'wiredoctor.cli:main'\n")

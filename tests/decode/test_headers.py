@@ -41,7 +41,7 @@ WAYS = {
     "null, little-endian": (0, struct.pack("<I", 2) + FOUR),
     "null, big-endian": (0, struct.pack(">I", 2) + FOUR),
     "loop": (108, struct.pack(">I", 24) + SIX),
-    **{f"null, AF_INET6 is {n}": (0, struct.pack("<I", n) + SIX) for n in (10, 24, 28, 30)},
+    **{f"null, AF_INET6 is {n}": (0, struct.pack("<I", n) + SIX) for n in (10, 23, 24, 28, 30)},
     **{f"raw {n}": (n, FOUR) for n in (12, 14, 101, 228)},
     "raw, IPv6": (101, SIX),
     "raw 229": (229, SIX),

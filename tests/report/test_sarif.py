@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import PureWindowsPath
 from typing import Any
 
 import pytest
@@ -73,6 +74,16 @@ def test_a_path_becomes_a_uri(name: str, uri: str, based: bool) -> None:
     run = written(report([finding(capture=name)], captures=[capture(file=name)]))
     place = run["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]
     assert place == {"uri": uri, "index": 0} | ({"uriBaseId": "%SRCROOT%"} if based else {})
+
+
+@pytest.mark.parametrize(
+    ("name", "uri"),
+    [("C:\\a b\\x.pcap", "file:///C:/a%20b/x.pcap"), ("a\\x.pcap", "a/x.pcap"), ("C:x.pcap", "C%3Ax.pcap")],
+)
+def test_a_path_of_windows_becomes_a_uri(name: str, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 8089 appendix E.2."""
+    monkeypatch.setattr(sarif, "PurePath", PureWindowsPath)
+    assert sarif.uri(name) == uri
 
 
 def test_damage_limits_and_what_was_not_read_are_notifications() -> None:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import BinaryIO, NamedTuple
 from weakref import ref
 
+from wiredoctor import system
 from wiredoctor.capture.budget import Budget
 from wiredoctor.capture.end_of_capture import LONGEST, Ending, ending
 from wiredoctor.capture.formats import detect_format, is_capture
@@ -164,7 +165,7 @@ class CaptureFile:
 
     def read_plain(self, offset: int, size: int) -> bytes:
         """Return `size` bytes of the file at `offset` without unpacking it."""
-        return os.pread(self._opened.plain(self).fileno(), size, offset)
+        return system.read_at(self._opened.plain(self).fileno(), size, offset)
 
     def head(self, size: int) -> tuple[bytes, str | None]:
         """Return the first `size` unpacked bytes, or a few more, and a description of damage in them (or None)."""
@@ -207,7 +208,7 @@ class Content:
             return b""
         try:
             if self._file is not None:
-                return os.pread(self._file.fileno(), size, offset)
+                return system.read_at(self._file.fileno(), size, offset)
             return self._owner.read_plain(offset, size)
         except OSError as error:
             self._owner.lost = reason(error)
@@ -229,6 +230,7 @@ def find_file(name: str, opened: OpenFiles) -> CaptureFile:
                 raise CaptureError(f"{name}: standard input is closed")
             found.spool_now(sys.stdin.buffer)
             return found
+        system.check_name(name)
         with open(name, "rb", buffering=0) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 found.spool_now(file)
@@ -267,20 +269,16 @@ def find_descriptor(descriptor: int, name: str, opened: OpenFiles) -> CaptureFil
 def reason(error: OSError) -> str:
     """Return why a file cannot be read, as text for reports."""
     if isinstance(error, FileNotFoundError):
-        return "no such file"
+        return system.explain_missing(os.fsdecode(error.filename or ""))
     if isinstance(error, IsADirectoryError):
         return "a directory, not a capture file"
     if isinstance(error, PermissionError):
-        return "no permission to read it"
+        return system.explain_refused()
     return (error.strerror or str(error)).lower()
 
 
 def _check_descriptors(newest: int, name: str) -> None:
     """Raise TooManyFiles if few descriptors are left. `newest`: the newest descriptor, whose number shows how many are in use."""
-    try:
-        import resource
-    except ImportError:  # this system has no such limit
-        return
-    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if allowed != resource.RLIM_INFINITY and newest >= max(allowed - _SPARE, _SPARE // 2):
+    allowed = system.open_file_limit()
+    if allowed is not None and newest >= max(allowed - _SPARE, _SPARE // 2):
         raise TooManyFiles(name, allowed)

@@ -177,7 +177,7 @@ def _search(top: str, on_error: Callable[[str], None]) -> list[str]:
 def _inode(entry: os.DirEntry[str]) -> tuple[int, int] | None:
     """Return device and inode of a file, or of the file that a link leads to; None if it is not a regular file."""
     try:
-        found = entry.stat()
+        found = os.stat(entry.path)  # entry.stat() has no inode on Windows
     except OSError:  # the link leads to itself, or the file is gone
         return None
     return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None

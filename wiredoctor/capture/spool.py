@@ -51,6 +51,10 @@ _OTHERS = (
 )
 """The first bytes of file formats that Wireshark reads but wiredoctor does not, with their names."""
 
+_UTF_16 = b"\xff\xfe"
+_TRACE_HEADER = 72
+"""The size in bytes of the header of a buffer in an event trace log."""
+
 _SKIPPABLE = b"\x2a\x4d\x18"
 """The magic number of a zstandard skippable frame, without its first byte, which is 0x50 to 0x5f.
 
@@ -147,7 +151,7 @@ def spool(source: Source, name: str, is_capture: Callable[[bytes], bool], budget
         raise CaptureError(f"{name}: empty")
     if not is_capture(first):
         raise CaptureError(f"{name}: {damage}" if damage else not_a_capture(name, first, method))
-    file = tempfile.TemporaryFile(buffering=0, prefix="wiredoctor-")  # noqa: SIM115 - the capture keeps it open
+    file: Any = tempfile.TemporaryFile(buffering=0, prefix="wiredoctor-")  # noqa: SIM115 - the capture keeps it open
     compressed = method is not None
     lost, met = _write(file, first, chunks, method, budget.room(compressed=compressed))
     size = file.tell()
@@ -168,10 +172,27 @@ def not_a_capture(name: str, head: bytes, method: str | None = None) -> str:
         return f"{name}: {again}{inside}: only one layer of compression is supported, so decompress it first"
     if known := next((what for magic, what in _OTHERS if head.startswith(magic)), None):
         return f"{name}: a {known} file{inside}, which wiredoctor does not read (editcap -F pcapng converts it)"
+    if _is_trace_log(head) or name.lower().endswith(".etl"):
+        return (
+            f"{name}: an event trace log of Windows{inside}, not a capture: pktmon etl2pcap converts those of pktmon, and "
+            "etl2pcapng also those of netsh"
+        )
+    if head.startswith(_UTF_16):
+        return f"{name}: text in UTF-16{inside}, as > of Windows PowerShell writes it: use an option instead, such as -w or -o"
     begins = " ".join(f"{b:02x}" for b in head[:8])
     text = head[:8].decode("ascii", "replace")
     shown = f'"{text}"' if text.isprintable() and text.isascii() else begins
     return f"{name}: not a packet capture{inside} (begins with {shown})"
+
+
+def _is_trace_log(head: bytes) -> bool:
+    """Return whether a file with these first bytes is a log of Event Tracing for Windows (ETL).
+
+    It begins with a WMI_BUFFER_HEADER (ntwmi.h): the size of the buffer at byte 0, the size of its content at 48, and at 54 the
+    type of the first buffer, which is 4.
+    """
+    size, used, kind = (int.from_bytes(head[begin:end], "little") for begin, end in ((0, 4), (48, 52), (54, 56)))
+    return kind == 4 and size % 1024 == 0 and _TRACE_HEADER <= used <= size
 
 
 def _first(chunks: Iterator[bytes], method: str | None, size: int = _HEAD) -> tuple[bytes, str | None]:

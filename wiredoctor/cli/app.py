@@ -50,6 +50,8 @@ COMMANDS = {
 _MODULES = {"run": "run_program"}
 """Module names by command name, for commands whose module has another name."""
 
+_IN_PATHS = (".", "/", os.sep)
+
 
 class _CloseSuggestions:
     """Limits the suggestions in the error for an unknown option to options with similar names.
@@ -203,7 +205,7 @@ def _is_capture(word: str) -> bool:
 
     Names of commands contain neither a dot nor a slash.
     """
-    return word not in COMMANDS and (word == "-" or "." in word or "/" in word or os.path.exists(word))
+    return word not in COMMANDS and (word == "-" or any(mark in word for mark in _IN_PATHS) or os.path.exists(word))
 
 
 def _options_last(words: list[str]) -> list[str]:

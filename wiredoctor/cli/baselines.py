@@ -20,7 +20,7 @@ def fingerprints(path: str) -> frozenset[str]:
     if not path:
         return frozenset()
     try:
-        return frozenset(str(one["fingerprint"]) for one in _findings(Path(path).read_text("utf-8")))
+        return frozenset(str(one["fingerprint"]) for one in _findings(Path(path).read_text("utf-8-sig")))
     except OSError as error:
         raise UsageError(f"--baseline {path}: {reason(error, path)}") from None
     except (ValueError, RecursionError):  # also raised for bytes that are not UTF-8, very long numbers, and deep nesting

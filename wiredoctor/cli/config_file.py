@@ -130,7 +130,7 @@ def _table(file: Path) -> dict[str, Any] | None:
     Raise UsageError if the file is not TOML.
     """
     try:
-        text = file.read_text("utf-8")
+        text = file.read_text("utf-8-sig")  # editors of Windows may write a byte order mark
         if file.name == SHARED and not _OURS.search(text):
             return None
         import tomllib

@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import io
 import os
-import select
 import signal
 import sys
 import traceback
@@ -16,6 +15,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, cast
 
+from wiredoctor import system
 from wiredoctor.cli import signals
 from wiredoctor.replacement import FULL
 from wiredoctor.report.words import clean
@@ -38,18 +38,6 @@ class Exit(IntEnum):
     """Standard output was closed; a shell reports SIGPIPE with the same code."""
 
 
-class _WaitingFile(io.FileIO):
-    """A file whose writes wait while the pipe or terminal is full, even if another program made it non-blocking (O_NONBLOCK).
-
-    All programs that share the pipe or terminal share that flag, so it must not be cleared here.
-    """
-
-    def write(self, data: Any, /) -> int:
-        while (written := cast("int | None", super().write(data))) is None:
-            select.select([], [self], [])
-        return written
-
-
 def open_streams() -> None:
     """Make standard output and standard error usable.
 
@@ -59,19 +47,28 @@ def open_streams() -> None:
         stream = getattr(sys, name)
         if stream is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  for as long as the process lives
-        elif os.name == "posix" and isinstance(stream, io.TextIOWrapper):
-            buffer = io.BufferedWriter(_WaitingFile(stream.fileno(), "wb", closefd=False))
-            at_newlines = stream.line_buffering or stream.write_through  # PYTHONUNBUFFERED sets write_through
-            setattr(sys, name, io.TextIOWrapper(buffer, stream.encoding, stream.errors, "\n", at_newlines))
+        elif isinstance(stream, io.TextIOWrapper):
+            setattr(sys, name, system.output_stream(cast("io.TextIOWrapper[Any]", stream)))
 
 
 class UsageError(Exception):
     """The command line is invalid. The text of the error is one line with the reason."""
 
 
+def check_captures(command: str) -> None:
+    """Raise UsageError, with a line that says what to do instead, if a command that captures does not work on this system."""
+    if command not in system.CAPTURING:
+        raise UsageError(
+            f"{command} needs Linux; on this system, capture with dumpcap -i N -w FILE.pcapng (dumpcap -D lists the interfaces), "
+            "then run wiredoctor analyze FILE.pcapng"
+        )
+
+
 def reason(error: OSError, path: str = "") -> str:
     """Return the text of an error. Append the name of the file that the error concerns, unless that file is `path`."""
     text = error.strerror or str(error)
+    if isinstance(error, FileNotFoundError):
+        text = system.explain_missing(os.fsdecode(error.filename or path), text)
     file = "" if error.filename is None or error.filename == path else f": {error.filename}"
     return f"{text[:1].lower()}{text[1:]}{file}"
 
@@ -121,7 +118,9 @@ def exit_on_broken_pipe(call: Callable[[], Any]) -> Any:
     """Return the result of the call. If standard output is closed, exit with the code of SIGPIPE; Typer would exit with 1."""
     try:
         return call()
-    except BrokenPipeError:
+    except OSError as error:
+        if not system.is_closed_pipe(error):
+            raise
         _abandon_stdout()
         sys.exit(Exit.BROKEN_PIPE)
 
@@ -133,7 +132,7 @@ def _end_by_signal(number: int) -> int:
 
 
 def _report_failure(error: BaseException, options: dict[str, Any]) -> int:
-    if isinstance(error, BrokenPipeError):
+    if system.is_closed_pipe(error):
         _abandon_stdout()
         return Exit.BROKEN_PIPE
     if isinstance(error, UsageError):
@@ -166,7 +165,7 @@ def apology(error: BaseException) -> str:
 def _abandon_stdout() -> None:
     """Redirect standard output to /dev/null, so the interpreter can flush the buffer at exit without another error."""
     try:
-        nothing = os.open(os.devnull, os.O_WRONLY)
+        nothing = os.open(os.devnull, os.O_WRONLY | system.BINARY)
         os.dup2(nothing, sys.stdout.fileno())
     except (OSError, ValueError):
         return

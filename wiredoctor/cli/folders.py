@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -73,7 +73,8 @@ def write_tables(report: Report, folder: Path, form: str, access: FileAccess = D
             path = folder / f"{name}.{form}"
             _write(report, name, waiting[name].files, files.enter_context(access.replacing(path)), path)
             for file in waiting[name].files:
-                file.unlink()
+                with suppress(PermissionError):  # Windows removes no file that a library has mapped
+                    file.unlink()
     missing = [name for name in exported.TABLES if name not in names]
     for name in missing:
         # remove files of an earlier capture, which would look like tables of this one

@@ -16,6 +16,7 @@ from wiredoctor.cli.exit_codes import UsageError
 from wiredoctor.report.filter import Filter, Moment, address, host_name
 from wiredoctor.report.formats import FORMATS
 from wiredoctor.report.row_choice import parse_statuses
+from wiredoctor.system import expand_patterns
 from wiredoctor.text.durations import SECOND
 
 _PRINTED = ["text", *(form.name for form in FORMATS.values() if form.printed and form.name != "text")]
@@ -85,10 +86,16 @@ class Confidence(StrEnum):
     low = "low"
 
 
+def with_expanded_patterns(names: list[str]) -> list[str]:
+    """Return the names of inputs, with the files that match a pattern in its place, if the shell passes patterns on."""
+    return expand_patterns(names)
+
+
 Captures = Annotated[
     list[str],
     typer.Argument(
         metavar="CAPTURE",
+        callback=with_expanded_patterns,
         help='Capture files (pcap, pcapng or snoop, possibly compressed), folders, or "-" for standard input.',
         show_default=False,
     ),

@@ -17,6 +17,7 @@ from wiredoctor.cli.pager import paged, standard_output
 from wiredoctor.replacement import make_folder, remove, replacing, resolve, room_needed
 from wiredoctor.report.formats import FORMATS
 from wiredoctor.report.terminal.terminal import Terminal
+from wiredoctor.system import shows_escapes
 
 PIPE_WIDTH = 100
 """The text width in characters if there is no terminal and COLUMNS is not set."""
@@ -71,8 +72,10 @@ def _folder(path: Path, forms: Collection[str]) -> Output:
         raise UsageError(f"-o {path}{os.sep}: {_known_suffixes(forms)}")
     if path.exists() and not path.is_dir():
         raise UsageError(f"-o {path}{os.sep}: not a folder")
-    # if the folder exists, check that files can be created in it
-    return Output(writable(path, path / "captures.parquet" if path.exists() else path), "tables")
+    # if the folder exists, check that files can be created in it, and that those of an earlier run can be replaced
+    for file in (path / "captures.parquet", *path.glob("*.parquet"), *path.glob("*.arrow")) if path.exists() else (path,):
+        writable(path, file)
+    return Output(path, "tables")
 
 
 def _check_output(path: Path, forms: Collection[str]) -> Output:
@@ -157,7 +160,7 @@ def _paper(color: Color, stream: TextIO) -> Terminal:
 def _uses_color(color: Color, stream: TextIO) -> bool:
     if color != Color.auto:
         return color == Color.always
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and shows_escapes(stream)
 
 
 def _uses_links(stream: TextIO) -> bool:

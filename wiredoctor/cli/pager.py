@@ -15,6 +15,8 @@ from collections.abc import Generator
 from types import FrameType
 from typing import BinaryIO, cast
 
+from wiredoctor import system
+
 DEFAULT = "less"
 
 OPTION = "--no-pager"
@@ -40,7 +42,7 @@ def turn_off() -> None:
 
 def command() -> str:
     """Return the command line of the pager; empty if no pager is to be used."""
-    if _State.is_off or os.name != "posix" or not sys.stdout.isatty() or os.environ.get("TERM", "dumb") == "dumb":
+    if _State.is_off or not system.HAS_PAGER or not sys.stdout.isatty() or os.environ.get("TERM", "dumb") == "dumb":
         return ""
     chosen = os.environ.get("WIREDOCTOR_PAGER", os.environ.get("PAGER", DEFAULT)).strip()
     words = chosen.split()
@@ -85,7 +87,7 @@ def paged() -> Generator[BinaryIO]:
     process: subprocess.Popen[bytes] | None = None
     try:
         environment = {**_OPTIONS, **os.environ}
-        if os.geteuid() == 0:  # less could start other programs and write files as root
+        if system.effective_user() == 0:  # less could start other programs and write files as root
             environment["LESSSECURE"] = "1"
         process = subprocess.Popen(called, shell=True, stdin=subprocess.PIPE, env=environment)
         with contextlib.suppress(BrokenPipeError):  # the user closed the pager

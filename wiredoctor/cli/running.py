@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from wiredoctor import Report
+from wiredoctor import Report, system
 from wiredoctor.cli import signals
 from wiredoctor.cli.baselines import fingerprints
 from wiredoctor.cli.config_file import Configuration, check_thresholds
@@ -26,6 +26,10 @@ SLOW_FROM = 50_000
 """Above this number of packets, a warning is printed if the core is not compiled: the analysis then takes seconds longer."""
 
 MAX_FILES = 65_536
+"""The number of files that may be open, if the system allows it.
+
+Many files may be open at the same time, such as all files of a ring, or the temporary files of captures from pipes.
+"""
 
 LARGE_BLOCK = 1 << 20
 """The minimum size in bytes of memory blocks that are returned to the system when they are freed.
@@ -150,7 +154,7 @@ def handling_signals(handler: Callable[[int, Any], None]) -> Generator[None]:
 
 def prepare_process() -> None:
     """Prepare this process for an analysis: raise its limit of open files, and let it return large blocks of freed memory."""
-    _allow_many_files()
+    system.raise_open_file_limit(MAX_FILES)
     _return_large_blocks()
 
 
@@ -160,22 +164,6 @@ def _return_large_blocks() -> None:
     mmap_threshold = -3  # M_MMAP_THRESHOLD in malloc.h of glibc
     with suppress(AttributeError, OSError, TypeError):  # other C libraries have no mallopt
         ctypes.CDLL(None).mallopt(mmap_threshold, LARGE_BLOCK)
-
-
-def _allow_many_files() -> None:
-    """Raise the soft limit of open files.
-
-    Many files may be open at the same time, such as all files of a ring, or the temporary files of captures from pipes.
-    """
-    try:
-        import resource
-
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if soft != resource.RLIM_INFINITY and soft < MAX_FILES:
-            most = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
-            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
-    except (ImportError, OSError, ValueError):  # no such limit on this system, or it cannot be raised
-        return
 
 
 def apply_filter(report: Report, request: Request) -> Report:

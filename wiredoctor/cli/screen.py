@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from wiredoctor import Finding, Report
@@ -14,6 +13,7 @@ from wiredoctor.cli.exit_codes import print_message
 from wiredoctor.cli.options import Color
 from wiredoctor.cli.outputs import stdout_paper
 from wiredoctor.report.words import clean
+from wiredoctor.system import without_echo
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -172,7 +172,7 @@ class Screen:
             color_system="standard" if paper.color else None, no_color=not paper.color, markup=False, highlight=False, emoji=False
         )
         self._live: Live = Live(console=self._console, auto_refresh=False, transient=True, vertical_overflow="crop")
-        self._echo = _without_echo()
+        self._echo = without_echo()
         self._live.start()
 
     def note(self, line: str) -> None:
@@ -204,20 +204,3 @@ class Screen:
         if self._echo is not None:
             self._echo, echo = None, self._echo
             echo()
-
-
-def _without_echo() -> Callable[[], None] | None:
-    """Turn off terminal echo. Return a function that restores it, or None if there is no terminal."""
-    if os.name != "posix":
-        return None
-    import termios
-
-    try:
-        terminal = sys.stdin.fileno()
-        before = termios.tcgetattr(terminal)
-    except (OSError, ValueError, AttributeError, termios.error):  # no terminal
-        return None
-    silent = [*before]
-    silent[3] &= ~termios.ECHO
-    termios.tcsetattr(terminal, termios.TCSANOW, silent)
-    return lambda: termios.tcsetattr(terminal, termios.TCSANOW, before)

@@ -12,12 +12,12 @@ import signal
 import sys
 import time
 
+from wiredoctor import system
+from wiredoctor.system import STOPPING
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing takes a while to load
     from types import FrameType
-
-STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""Signals that ask the process to end."""
 
 PATIENCE = 2.0
 """Seconds for cleaning up after the first signal; after that, the next signal ends the process immediately."""
@@ -27,8 +27,6 @@ SAME_SIGNAL = 0.2
 
 timeout, sudo and terminals may send a signal both to the process and to its process group.
 """
-
-_RETRY = 0.01
 
 
 class Interrupted(KeyboardInterrupt):
@@ -158,15 +156,14 @@ def _unraisable(what: sys.UnraisableHookArgs) -> None:
     """Raise Interrupted again after a moment, if Python discarded it because it was raised in a finalizer or a callback."""
     if not isinstance(what.exc_value, Interrupted):
         sys.__unraisablehook__(what)
-    elif hasattr(signal, "setitimer"):
-        signal.signal(signal.SIGALRM, _raise_again)
-        signal.setitimer(signal.ITIMER_REAL, _RETRY)
+    else:
+        system.call_soon(_raise_again)
 
 
 def _raise_again(_number: int, frame: FrameType | None) -> None:
     while frame is not None and frame.f_code is not _unraisable.__code__:
         frame = frame.f_back
     if frame is not None:  # Python would discard the exception again
-        signal.setitimer(signal.ITIMER_REAL, _RETRY)
+        system.call_soon(_raise_again)
     elif _State.is_running and _State.number is not None:
         raise Interrupted(_State.number)

@@ -292,13 +292,13 @@ def loopback(layers: Layers, block: bytes) -> i64:
 
 
 def by_family(layers: Layers, family: i64) -> i64:
-    """Return the internal number (layers.py) of the IPv4 or IPv6 header for an address family.
+    """Return the internal number (layers.py) of the IPv4 or IPv6 header for an address family, which is that of any system.
 
     A `family` of at least FIRST_TYPE is an EtherType.
     """
     if family == 2:
         return IPV4
-    if family in (10, 24, 28, 30):
+    if family in (10, 23, 24, 28, 30):
         return IPV6
     layers.type = family if FIRST_TYPE <= family < NOT_IP else NOT_IP
     return ether_type(layers)

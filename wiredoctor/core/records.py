@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Final
 
 from mypy_extensions import i64, mypyc_attr
@@ -14,6 +13,7 @@ from wiredoctor.capture.model import Interface
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import NEVER
 from wiredoctor.core.unsigned import u32, u32_little
+from wiredoctor.system import read_at
 
 BLOCK: Final = 1 << 18
 """The number of bytes that are read from a file at a time."""
@@ -54,9 +54,9 @@ class Source:
 
     def read(self, offset: i64, size: i64) -> bytes:
         """Return `size` bytes of the file, beginning at `offset`; fewer only at the end of the file."""
-        block = os.pread(self.descriptor, size, offset)
+        block = read_at(self.descriptor, size, offset)
         while 0 < len(block) < size:
-            more = os.pread(self.descriptor, size - len(block), offset + len(block))
+            more = read_at(self.descriptor, size - len(block), offset + len(block))
             if not more:
                 break
             block += more

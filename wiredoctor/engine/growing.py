@@ -11,6 +11,7 @@ from wiredoctor.capture.end_of_capture import LONGEST, Ending, ending
 from wiredoctor.capture.model import CaptureError, readable
 from wiredoctor.core.pcapng import PcapngRecords
 from wiredoctor.core.records import Source
+from wiredoctor.system import read_at
 
 
 @dataclass
@@ -60,7 +61,7 @@ class Stream(Source):
         if i == 0:
             return bytes(stop - offset)
         part = self.parts[i - 1]
-        piece = os.pread(part.file, stop - offset, offset - part.begin)
+        piece = read_at(part.file, stop - offset, offset - part.begin)
         if not piece:
             self.end, self.is_cut = offset, True
             raise CaptureError(f"{self.name}: the file became shorter while it was read (offset {offset})")

@@ -12,7 +12,6 @@ import errno
 import mmap
 import os
 import pickle
-import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from wiredoctor import system
 from wiredoctor.batches import Renumbered, StoredBatch
 from wiredoctor.core.flows import BUCKETS, Share
 from wiredoctor.engine.opening import CaptureFiles, open_capture_records
@@ -66,16 +66,14 @@ class Worker:
     outcome: Path
     status: int | None = None
 
-    def poll(self, options: int = os.WNOHANG) -> None:
+    def poll(self, *, wait: bool = False) -> None:
         """Check the process, by default without waiting for its end.
 
         Raise OSError if the disk was full, and RuntimeError after any other failure. The RuntimeError contains the process's
         traceback if there is one.
         """
         if self.status is None:
-            process, status = os.waitpid(self.process, options)
-            if process:
-                self.status = os.waitstatus_to_exitcode(status)
+            self.status = system.exit_status(self.process, wait=wait)
         if self.status == errno.ENOSPC:
             raise no_room(self.outcome.parent.parent)
         if self.status:
@@ -87,7 +85,7 @@ class Worker:
 
     def result(self) -> Result:
         """Wait for the process and return its result. Raise the same errors as `poll`."""
-        self.poll(0)
+        self.poll(wait=True)
         found: Any = pickle.loads(self.outcome.read_bytes())  # safe: the process wrote the file into a private folder
         return found
 
@@ -95,8 +93,7 @@ class Worker:
         """Kill the process if it is still running."""
         if self.status is None:
             with contextlib.suppress(ProcessLookupError, ChildProcessError):
-                os.kill(self.process, signal.SIGKILL)
-                os.waitpid(self.process, 0)
+                system.kill(self.process)
 
 
 class CommonEnd:
@@ -181,18 +178,11 @@ def start(folder: Folder, number: int, work: Callable[[int], Result]) -> Worker:
     """Fork a process that calls `work` and writes the result, or a traceback, to a file. Return the process as a Worker."""
     folder.make()
     outcome = folder.new_file(f"share-{number}")
-    # block signals during the fork: an exception in Python code around a fork would be printed and ignored
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    process = os.fork()
+    process = system.fork()
     if process:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return Worker(process, outcome)
     status = FAILED
     try:
-        # Ctrl-C reaches all processes of a terminal; only the parent reports it and stops the others
-        for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(one, signal.SIG_IGN)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         _write(outcome, work(number))
         status = 0
     except BaseException as error:  # noqa: BLE001 - no exception may escape into the parent's code

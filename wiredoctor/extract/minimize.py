@@ -10,6 +10,7 @@ from __future__ import annotations
 import tempfile
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -215,7 +216,8 @@ class Cutter:
         originals = [*frames] if source is self._whole else [source.original(frame) for frame in frames]
         extract = Extract(self._analyse(path), originals)
         extract.invented = tuple(self._invented(extract))
-        path.unlink()  # the report keeps the file open
+        with suppress(PermissionError):  # Windows removes no open file, so it stays until the folder is removed
+            path.unlink()  # the report keeps the file open
         return extract
 
     def _invented(self, extract: Extract) -> Iterator[Finding]:

@@ -72,7 +72,7 @@ class Archive:
                     continue
                 if not stat.S_ISREG(state.st_mode):
                     continue
-                found.append(Listed(f"{with_number}{Path(path).relative_to(root)}", state.st_size, state.st_mtime))
+                found.append(Listed(f"{with_number}{Path(path).relative_to(root).as_posix()}", state.st_size, state.st_mtime))
         return sorted(found)
 
     def find(self, name: str) -> str:

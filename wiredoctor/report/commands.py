@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
-
+from wiredoctor import system
 from wiredoctor.findings import CaptureSummary, Finding, Report
 from wiredoctor.report.words import clean, count
 from wiredoctor.text.regex import Regex
@@ -104,7 +103,7 @@ def shell_word(file: str) -> str:
     """
     name = file.encode(errors="surrogateescape").decode(errors="backslashreplace")
     name = f"./{name}" if name.startswith("-") else name
-    if clean(name) == name and not _HAS_ESCAPED_BYTE.search(name):
-        return shlex.quote(name)
+    if not system.POSIX_QUOTES or (clean(name) == name and not _HAS_ESCAPED_BYTE.search(name)):
+        return system.quote(name)
     escaped = _OTHER_BACKSLASH.sub(r"\\\\", name).replace("'", r"\'")
     return f"$'{clean(escaped)}'"

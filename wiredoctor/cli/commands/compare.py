@@ -64,6 +64,7 @@ Inputs = Annotated[
     list[str],
     typer.Argument(
         metavar="BEFORE AFTER",
+        callback=options.with_expanded_patterns,
         help="Captures, folders of captures, or JSON reports (written with --full, so they include times).",
         show_default=False,
     ),

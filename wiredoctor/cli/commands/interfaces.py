@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import wiredoctor
-from wiredoctor.cli.exit_codes import Exit, UsageError
+from wiredoctor.cli.exit_codes import Exit, UsageError, check_captures
 from wiredoctor.cli.options import Color, Colors, TextOrJson
 from wiredoctor.cli.outputs import stdout_paper
 from wiredoctor.cli.pager import paged
@@ -19,6 +19,7 @@ def interfaces(
     color: Colors = Color.auto,
 ) -> int:
     """List network interfaces with their addresses, and check whether and how this user may capture on them."""
+    check_captures("interfaces")
     from wiredoctor import interfaces as machine
     from wiredoctor.report.terminal.interfaces import write, write_json
 

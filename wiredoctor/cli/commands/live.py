@@ -23,7 +23,7 @@ from wiredoctor.cli.capture_order import Backend, CaptureFilter, capture_order, 
 from wiredoctor.cli.completion import interfaces
 from wiredoctor.cli.config_file import check_configuration, read_file
 from wiredoctor.cli.copies import check_copies
-from wiredoctor.cli.exit_codes import Exit, UsageError, print_message
+from wiredoctor.cli.exit_codes import Exit, UsageError, check_captures, print_message
 from wiredoctor.cli.interface_choice import choose_interface
 from wiredoctor.cli.live_source import IMAGE, find_source
 from wiredoctor.cli.outputs import DIRECT, FileAccess, Output, outputs, write_stdout
@@ -142,8 +142,7 @@ def live(
     matched; 2 usage error, capturing failed or ended early, or an output could not be written; 3 internal error; 130 stopped by
     Ctrl-C, unless 1, 2 or 3 applies.
     """
-    if os.name != "posix":
-        raise UsageError("wiredoctor live needs Linux or macOS: capture with Wireshark, and analyze the file")
+    check_captures("live")
     from wiredoctor.live import start
 
     use_utc(shared.utc)

@@ -20,7 +20,7 @@ from wiredoctor.cli.baselines import fingerprints
 from wiredoctor.cli.capture_order import CaptureFilter, capture_order, check_filter, parse_time_limit
 from wiredoctor.cli.completion import interfaces as proposed_interfaces
 from wiredoctor.cli.config_file import check_configuration, read_file
-from wiredoctor.cli.exit_codes import Exit, UsageError, apology, print_message
+from wiredoctor.cli.exit_codes import Exit, UsageError, apology, check_captures, print_message
 from wiredoctor.cli.outputs import DIRECT, outputs, stderr_paper
 from wiredoctor.cli.recorder_access import file_access
 from wiredoctor.cli.rulebook import every_rule
@@ -104,8 +104,7 @@ def run(
 
     The report goes to standard error. The exit code is that of the program, or 1 if the program returned 0 and --fail-on matches.
     """  # fmt: skip
-    if sys.platform != "linux":
-        raise UsageError("run needs Linux")
+    check_captures("run")
     from wiredoctor.live import start
     from wiredoctor.live.supervisor import Supervisor
 

@@ -7,7 +7,7 @@ Code-scanning pages require a line number. A capture has no lines, so the frame 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import PurePosixPath
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from wiredoctor.findings import CaptureSummary, Evidence, Finding, Report
@@ -117,13 +117,15 @@ def _summary(report: Report, shown: str) -> Json:
 
 def uri(name: str) -> str:
     """Return the name of a capture as a URI reference (RFC 3986); an absolute path becomes a file:// URI."""
-    path = PurePosixPath(name).as_posix()
+    path = PurePath(name).as_posix()
     try:
         raw = path.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         raw = path.encode("utf-8", "replace")
     quoted = "".join(chr(byte) if byte in _UNRESERVED else f"%{byte:02X}" for byte in raw)
-    return f"file://{quoted}" if path.startswith("/") else quoted
+    if not PurePath(name).is_absolute():
+        return quoted
+    return f"file://{quoted}" if path.startswith("/") else f"file:///{quoted.replace('%3A', ':', 1)}"  # a drive of Windows
 
 
 def _artifact_location(name: str) -> Json:

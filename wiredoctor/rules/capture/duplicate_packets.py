@@ -3,7 +3,8 @@
 What it means
     The capture contains the same packets two or more times, because they were captured at more than one place. Examples are a
     mirror port that copies both the incoming and the outgoing packets of a switch, and a capture on all interfaces of a router
-    or of a host with bridges and containers. A packet may also be captured both with and without its VLAN tag or tunnel.
+    or of a host with bridges and containers. pktmon logs a packet in each component of Windows that it passes. A packet may also
+    be captured both with and without its VLAN tag or tunnel.
 
 Why it hurts
     Tools that do not detect this count everything twice, and show the copies as retransmissions and duplicate ACKs. wiredoctor
@@ -22,7 +23,7 @@ What it is not
     sends are new packets. So is a host's RST after an equal RST that a device on the path sent in the host's name.
 
 What to do
-    Capture at one place only, or remove the copies from the file.
+    Capture at one place only (with pktmon: start --capture --comp nics), or remove the copies from the file.
 
 References
     Wireshark's wiki on capture setup, editcap(1).
