@@ -16,7 +16,6 @@ import pytest
 from packaging.requirements import Requirement
 
 from tests.support.sweeps import SLOW
-from wiredoctor.cli.manual_pages import shared_files
 from wiredoctor.core import build
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -239,10 +238,6 @@ def test_without_a_compiler_a_wheel_holds_sources_alone(
     path = wheel(fresh, **changed)
     names = installed(path, tmp_path / "site")
     assert names == {*SOURCES, build.NOTE}
-    shared = {"share/" + name for name, _ in shared_files()}
-    with zipfile.ZipFile(path) as file:
-        data = {name.partition(".data/data/")[2] for name in file.namelist() if ".data/data/" in name}
-    assert data == shared
     assert path.name.endswith("-py3-none-any.whl")
     assert which(tmp_path / "site") == (reason, ".py")
 
@@ -296,8 +291,6 @@ def test_what_a_build_needs_is_installed_only_where_it_can_be_used(monkeypatch: 
 def test_the_backend_asks_for_what_a_build_needs(fresh: Path) -> None:
     done = run(fresh, "-c", "from hatchling.build import *; print(get_requires_for_build_wheel())")
     assert build.MYPY in done.stdout
-    assert build.TYPER in done.stdout
-    assert build.TYPER in PROJECT["project"]["dependencies"]
 
 
 def test_the_runtime_is_installed_where_compiled_modules_may_be() -> None:

@@ -1,7 +1,5 @@
 """Compile the core with mypyc. `python -m wiredoctor.core.build` compiles in place; hatchling calls the build hook for a wheel.
 
-The build hook also adds man pages and shell completion to the wheel (wiredoctor/cli/manual_pages.py).
-
 This file imports nothing from wiredoctor: the build backend loads it by its path, before the package is installed.
 """
 
@@ -24,9 +22,6 @@ NOTE = "built.txt"
 """The name of the file that contains one line: the reason why the core was not compiled."""
 
 MYPY = "mypy[mypyc]>=2.4.1,<2.5"
-TYPER = "typer>=0.16,<1"
-"""The package that defines the commands' options. Man pages and shell completion are generated from them."""
-
 ZIG = "ziglang>=0.14,<1"
 """The package on PyPI that contains a C compiler; required only on machines without another C compiler."""
 
@@ -250,16 +245,12 @@ def get_build_hook() -> type[Any]:
     from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
     class CoreHook(BuildHookInterface):
-        """Adds the compiled core, man pages and shell completion to a wheel.
-
-        Compiles the core in place for an editable install.
-        """
+        """Adds the compiled core to a wheel; compiles the core in place for an editable install."""
 
         built: Path | None = None
-        shared: Path | None = None
 
         def dependencies(self) -> list[str]:
-            return [*requirements(), TYPER]
+            return requirements()
 
         def initialize(self, version: str, build_data: dict[str, Any]) -> None:
             editable = version == "editable"
@@ -276,25 +267,11 @@ def get_build_hook() -> type[Any]:
             if not editable:
                 for path in target.iterdir():
                     build_data["force_include"][str(path)] = f"wiredoctor/core/{path.name}"
-                self.share(build_data)
-
-        def share(self, build_data: dict[str, Any]) -> None:
-            """Add man pages and shell completions under share/. If they cannot be generated, print a warning and continue."""
-            self.shared = Path(tempfile.mkdtemp())
-            try:
-                words = [sys.executable, "-B", "-m", "wiredoctor.cli.manual_pages", str(self.shared)]
-                run(words, FOLDER.parent.parent, "man pages")
-            except BuildError as error:
-                self.app.display_warning(f"wiredoctor: no man pages: {error}")
-                return
-            for path in (one for one in self.shared.rglob("*") if one.is_file()):
-                build_data["shared_data"][str(path)] = f"share/{path.relative_to(self.shared).as_posix()}"
 
         def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
             del version, build_data, artifact_path
-            for folder in (self.built, self.shared):
-                if folder:
-                    shutil.rmtree(folder)
+            if self.built:
+                shutil.rmtree(self.built)
 
     return CoreHook
 
