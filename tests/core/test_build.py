@@ -17,7 +17,6 @@ from packaging.requirements import Requirement
 
 from tests.support.needs import needs
 from tests.support.sweeps import SLOW
-from wiredoctor.cli.manual_pages import shared_files
 from wiredoctor.core import build
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -89,7 +88,7 @@ compiling = pytest.mark.skipif(not can_compile(), reason="no C compiler, no head
 
 
 def environment(**changed: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name not in ("WIREDOCTOR_CORE", "CC", "PYTHONPATH")}
+    kept = {name: value for name, value in os.environ.items() if name not in ("WIREDOCTOR_CORE", build.CACHE, "CC", "PYTHONPATH")}
     return kept | changed
 
 
@@ -213,8 +212,7 @@ def test_a_wheel_holds_compiled_modules_and_sources(fresh: Path, tmp_path: Path)
     (fresh / "wiredoctor" / "core" / f"stale{build.SUFFIX}").touch()
     path = wheel(fresh, WIREDOCTOR_CORE="compiled")
     names = installed(path, tmp_path / "site")
-    compiled = (*SMALL, build.library(fresh / "wiredoctor" / "core"))
-    assert names == SOURCES | {name + build.SUFFIX for name in compiled}
+    assert names == SOURCES | {build.library(fresh / "wiredoctor" / "core") + build.SUFFIX}
     assert f"-cp3{sys.version_info[1]}-cp3{sys.version_info[1]}-" in path.name
     assert which(tmp_path / "site") == ("", ".so")
 
@@ -239,10 +237,6 @@ def test_without_a_compiler_a_wheel_holds_sources_alone(
     path = wheel(fresh, **changed)
     names = installed(path, tmp_path / "site")
     assert names == {*SOURCES, build.NOTE}
-    shared = {"share/" + name for name, _ in shared_files()}
-    with zipfile.ZipFile(path) as file:
-        data = {name.partition(".data/data/")[2] for name in file.namelist() if ".data/data/" in name}
-    assert data == shared
     assert path.name.endswith("-py3-none-any.whl")
     assert which(tmp_path / "site") == (reason, ".py")
 
@@ -275,10 +269,50 @@ def test_a_request_that_cannot_be_met_is_an_error(fresh: Path) -> None:
     assert which(fresh) == ("it was not compiled for this Python", ".py")
 
 
+def test_compiled_modules_of_older_versions_are_not_used(fresh: Path) -> None:
+    """They were one file per module."""
+    (fresh / "wiredoctor" / "core" / f"packet{build.SUFFIX}").touch()
+    assert which(fresh) == ("it was not compiled for this Python", ".py")
+
+
+@SLOW
+@compiling
+def test_a_build_copies_what_an_earlier_one_compiled(fresh: Path, tmp_path: Path) -> None:
+    core, changed = fresh / "wiredoctor" / "core", {build.CACHE: str(tmp_path / "cache")}
+    library = core / (build.library(core) + build.SUFFIX)
+    assert run(fresh, "-m", "wiredoctor.core.build", **changed).stdout.startswith("core compiled with ")
+    before = library.read_bytes()
+    library.unlink()
+    assert run(fresh, "-m", "wiredoctor.core.build", **changed).stdout.startswith(f"core copied from {tmp_path / 'cache'}")
+    assert library.read_bytes() == before
+    assert which(fresh) == ("", ".so")
+    done = run(fresh, "-m", "wiredoctor.core.build", **changed, CC="false")
+    assert "CC=false does not work" in done.stderr
+    with (core / "segment.py").open("a") as file:
+        file.write("\n")
+    assert run(fresh, "-m", "wiredoctor.core.build", **changed).stdout.startswith("core compiled with ")
+
+
+@compiling
+def test_a_build_that_copies_needs_no_mypy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("WIREDOCTOR_CORE", "CC"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(build.CACHE, str(tmp_path))
+    assert build.requirements() == [build.MYPY]
+    kept = build.kept_library(build.find_compiler())
+    assert kept is not None
+    kept.touch()
+    assert build.requirements() == []
+
+
+def test_modules_compiled_together_exist() -> None:
+    assert {f"{name}.py" for name in build.TOGETHER} <= {path.name for path in build.sources()}
+
+
 @compiling
 def test_what_a_build_needs_is_installed_only_where_it_can_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("WIREDOCTOR_CORE", raising=False)
-    monkeypatch.delenv("CC", raising=False)
+    for name in ("WIREDOCTOR_CORE", build.CACHE, "CC"):
+        monkeypatch.delenv(name, raising=False)
     assert build.requirements() == [build.MYPY]
     monkeypatch.setenv("CC", "/nowhere/cc")
     assert build.requirements() == []
@@ -296,8 +330,6 @@ def test_what_a_build_needs_is_installed_only_where_it_can_be_used(monkeypatch: 
 def test_the_backend_asks_for_what_a_build_needs(fresh: Path) -> None:
     done = run(fresh, "-c", "from hatchling.build import *; print(get_requires_for_build_wheel())")
     assert build.MYPY in done.stdout
-    assert build.TYPER in done.stdout
-    assert build.TYPER in PROJECT["project"]["dependencies"]
 
 
 def test_the_runtime_is_installed_where_compiled_modules_may_be() -> None:

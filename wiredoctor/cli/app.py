@@ -13,8 +13,6 @@ from typer.core import TyperCommand, TyperGroup
 
 import wiredoctor
 from wiredoctor.cli import pager
-from wiredoctor.cli.completion import VARIABLE
-from wiredoctor.cli.completion import complete_words as completed_words
 from wiredoctor.cli.conversion import without_pydantic
 from wiredoctor.cli.exit_codes import Exit, exit_code, exit_on_broken_pipe, open_streams, run_command
 
@@ -117,7 +115,7 @@ def application(words: Sequence[str] = ()) -> typer.Typer:
         help="Reads a packet capture, understands every HTTP exchange, and reports what is wrong, with evidence and remedies.",
         no_args_is_help=True,
         # creating these options takes as long as creating a command
-        add_completion=VARIABLE in os.environ or not single,
+        add_completion=not single,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": HELP, "max_content_width": MAX_COLUMNS},
@@ -239,13 +237,12 @@ def run() -> NoReturn:
     """Parse sys.argv, run the command, and exit with its exit code."""
     open_streams()
     asked = with_command(sys.argv[1:])
-    if VARIABLE in os.environ:
-        asked = completed_words()
+    if "_WIREDOCTOR_COMPLETE" in os.environ:  # set by the completion script that Typer prints or installs
         os.environ["COLUMNS"] = "1000"  # if a line were wrapped, the shell would propose its parts
     command = with_plain_arguments(typer.main.get_command(application(asked)))
 
     def parse() -> int:
-        without_pydantic(command, HELP)(None if VARIABLE in os.environ else asked, prog_name="wiredoctor")
+        without_pydantic(command, HELP)(asked, prog_name="wiredoctor")
         return Exit.OK
 
     sys.exit(exit_code(parse))

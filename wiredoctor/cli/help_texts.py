@@ -1,6 +1,6 @@
 """Help texts other than those of options: commands by task, examples, and the address of the documentation.
 
-This module is loaded only to show help. The man pages contain the same texts (`manual_pages`).
+This module is loaded only to show help.
 """
 
 from __future__ import annotations

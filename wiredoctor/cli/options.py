@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_type_hints
 
 import typer
 
-from wiredoctor.cli.completion import rules
 from wiredoctor.cli.exit_codes import UsageError
 from wiredoctor.report.filter import Filter, Moment, address, host_name
 from wiredoctor.report.formats import FORMATS
@@ -178,7 +177,6 @@ Selects = Annotated[
         "--select",
         metavar="RULE",
         help="Run only these rules or families (repeatable, or comma-separated).",
-        autocompletion=rules,
     ),
 ]
 Ignores = Annotated[
@@ -187,7 +185,6 @@ Ignores = Annotated[
         "--ignore",
         metavar="RULE",
         help="Do not report these rules or families; failures that they explain still count as explained.",
-        autocompletion=rules,
     ),
 ]
 MinConfidence = Annotated[

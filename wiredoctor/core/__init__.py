@@ -21,16 +21,19 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from importlib.machinery import SOURCE_SUFFIXES, FileFinder, ModuleSpec, SourceFileLoader
+from importlib.machinery import SOURCE_SUFFIXES, ExtensionFileLoader, FileFinder, ModuleSpec, SourceFileLoader
+from importlib.util import spec_from_file_location
 
-from wiredoctor.core.build import FOLDER, NOTE, SUFFIX, library
+from wiredoctor.core.build import FOLDER, NOTE, SUFFIX, library, sources
 
 del sys.modules["wiredoctor.core.build"]  # without this, `python -m wiredoctor.core.build` warns that the module is loaded twice
+
+_LIBRARY = library()
 
 
 def _find_obstacle() -> str:
     """Return the reason why the compiled modules cannot be used, or an empty string if they can."""
-    if not (FOLDER / (library() + SUFFIX)).exists():
+    if not (FOLDER / (_LIBRARY + SUFFIX)).exists():
         if any(FOLDER.glob(f"compiled_*{SUFFIX}")):
             return "its sources were changed after it was compiled"
         try:
@@ -59,20 +62,27 @@ def _find_reason() -> str:
     return reason
 
 
-class _SourceFinder:
-    """Finds the .py files of this folder even if compiled modules of the same names exist."""
+reason = _find_reason()
+"""The reason why the core runs interpreted; empty if it runs compiled."""
 
+
+class _Finder:
+    """Finds the compiled modules, which are all in one library, and the .py files of the others."""
+
+    library = str(FOLDER / (_LIBRARY + SUFFIX))
+    compiled: set[str] = set() if reason else {_LIBRARY, *(path.stem for path in sources())}
     files = FileFinder(str(FOLDER), (SourceFileLoader, SOURCE_SUFFIXES))
 
     @classmethod
     def find_spec(cls, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         """Return the location of a core module, or None for any other module."""
         del path, target
-        return cls.files.find_spec(name) if name.rpartition(".")[0] == __name__ else None
+        package, _, module = name.rpartition(".")
+        if package != __name__:
+            return None
+        if module in cls.compiled:
+            return spec_from_file_location(name, cls.library, loader=ExtensionFileLoader(name, cls.library))
+        return cls.files.find_spec(name)
 
 
-reason = _find_reason()
-"""The reason why the core runs interpreted; empty if it runs compiled."""
-
-if reason:
-    sys.meta_path.insert(0, _SourceFinder)
+sys.meta_path.insert(0, _Finder)

@@ -1,7 +1,5 @@
 """Compile the core with mypyc. `python -m wiredoctor.core.build` compiles in place; hatchling calls the build hook for a wheel.
 
-The build hook also adds man pages and shell completion to the wheel (wiredoctor/cli/manual_pages.py).
-
 This file imports nothing from wiredoctor: the build backend loads it by its path, before the package is installed.
 """
 
@@ -24,14 +22,51 @@ NOTE = "built.txt"
 """The name of the file that contains one line: the reason why the core was not compiled."""
 
 MYPY = "mypy[mypyc]>=2.4.1,<2.5"
-TYPER = "typer>=0.16,<1"
-"""The package that defines the commands' options. Man pages and shell completion are generated from them."""
+CACHE = "WIREDOCTOR_BUILD_CACHE"
+"""The environment variable that names a folder from which builds copy a library compiled before from the same sources."""
 
 ZIG = "ziglang>=0.14,<1"
 """The package on PyPI that contains a C compiler; required only on machines without another C compiler."""
 
 FLAGS = ("-O3", "-g0", "-w", "-fPIC", "-fwrapv", "-fvisibility=hidden", "-DNDEBUG")
 """The C compiler flags. Hidden symbols let the compiler inline small functions; symbols that Python loads are still exported."""
+
+SELDOM = r"^ *(?=\w[\w *]* \*?(CPyPy_|CPyExec_|CPyInit|CPyDef_\w+_____top_level__)\w*\([^;{]*\{|static [\w *]+\n\w+_[gs]et_\w+\()"
+"""Matches where the C code begins a function that runs once, or only when interpreted code uses the core.
+
+More than half of the code is in such functions, so compiling takes half the time if the compiler does not optimize them.
+"""
+
+NOT_OPTIMIZED = """#ifdef __clang__
+#define SELDOM __attribute__((noinline, optnone))
+#else
+#define SELDOM __attribute__((optimize("O0")))
+#endif
+"""
+
+TOGETHER = (
+    *("acks", "bodies", "close_rows", "closed_windows", "connection", "copies", "delivery", "endings", "exchange_rows", "flight"),
+    *("flows", "heads", "http", "http1", "layers", "loop", "message", "numbers", "packet_headers", "pairing", "pcap"),
+    *("reassembly", "recent", "records", "sizes", "story", "unsigned"),
+)
+"""The modules that take nine tenths of the time of an analysis. They are one C file, so the compiler inlines across them."""
+
+PARTS = 3
+"""The number of C files into which the other modules are joined. Each more would read the headers again."""
+
+START = """static PyObject *start_module(PyObject *(*init)(void)) {{
+    PyObject *library = PyImport_ImportModule("{library}");
+    if (!library) return NULL;
+    Py_DECREF(library);
+    return init();
+}}
+"""
+"""C code that loads the library itself before one of its modules, because mypyc's functions need its tables."""
+
+ENTRY = """extern PyObject *CPyInit_{exported}(void);
+PyMODINIT_FUNC PyInit_{name}(void) {{ return start_module(CPyInit_{exported}); }}
+"""
+"""C code of the function that Python calls to load a module from the library."""
 
 PROBE = "#include <Python.h>\n#include <stdio.h>\n"
 
@@ -127,30 +162,47 @@ def requirements() -> list[str]:
         return []
     try:
         check_platform()
-        if find_compiler():
-            return [MYPY]
+        if compiler := find_compiler():
+            kept = kept_library(compiler)
+            return [] if kept and kept.exists() else [MYPY]
     except BuildError:
         return []
     return [] if os.environ.get("CC") else [MYPY, ZIG]
 
 
 def generate(module: str, *paths: str) -> None:
-    """Write the C code of the modules and a list of extensions into the current folder.
+    """Write part0.c, part1.c and so on into the current folder, and the names of folders of headers into folders.json.
 
     Call this in a separate process, because mypy exits the process on errors. `module`: the full name of the `library`.
     """
     import json
+    import re
 
     from mypyc.build import mypycify
+    from mypyc.namegen import exported_name
 
     options = "--config-file= --cache-dir=/dev/null --no-site-packages --follow-imports=silent --ignore-missing-imports"
-    extensions = mypycify([*options.split(), *paths], target_dir="c", group_name=module.removesuffix("__mypyc"))
-    listed = [(one.name, list(one.sources), list(one.include_dirs)) for one in extensions]
-    Path("extensions.json").write_text(json.dumps(listed), "utf-8")
+    words, group = [*options.split(), *paths], module.removesuffix("__mypyc")
+    extensions = mypycify(words, target_dir="c", group_name=group, multi_file=True)
+    # the other extensions only call functions of the first one; `ENTRY` replaces them
+    names = {one.name.rpartition(".")[2]: exported_name(one.name) for one in extensions[1:]}
+    files = {name: f"c/__native_{exported}.c" for name, exported in names.items()}
+    code = {name: re.sub(SELDOM, "SELDOM ", Path(file).read_text("utf-8"), flags=re.M) for name, file in files.items()}
+    parts = ["", *[NOT_OPTIMIZED] * PARTS]
+    parts[0] += "".join(f'#include "{file}"\n' for file in extensions[0].sources if file not in files.values())
+    parts[0] += NOT_OPTIMIZED + "".join(code.pop(name, "") for name in TOGETHER)
+    parts[0] += START.format(library=module) + "".join(ENTRY.format(name=one, exported=names[one]) for one in names)
+    for text in sorted(code.values(), key=len, reverse=True):
+        shortest = min(range(1, len(parts)), key=lambda number: len(parts[number]))
+        parts[shortest] += text
+    for number, text in enumerate(parts):
+        Path(f"part{number}.c").write_text(text, "utf-8")
+    folders = [*extensions[0].include_dirs, f"c/{Path(paths[0]).parent}"]
+    Path("folders.json").write_text(json.dumps(folders), "utf-8")
 
 
-def compile_into(target: Path) -> str:
-    """Compile the core into the folder `target`; return a description of the compiler used.
+def compile_into(target: Path, compiler: list[str]) -> str:
+    """Compile the core into the folder `target`; return a description of the compiler.
 
     Raise BuildError if compiling fails.
     """
@@ -160,11 +212,6 @@ def compile_into(target: Path) -> str:
     from concurrent.futures import ThreadPoolExecutor
     from importlib.metadata import PackageNotFoundError, version
 
-    check_platform()
-    includes = include_folders()
-    compiler = find_compiler() or find_zig()
-    if not compiler:
-        raise BuildError(f"CC={os.environ['CC']} does not work" if os.environ.get("CC") else "no C compiler")
     try:
         mypy = version("mypy")
         version("setuptools")
@@ -179,25 +226,29 @@ def compile_into(target: Path) -> str:
         paths = [str(path.relative_to(work)) for path in sources(core)]
         # -P: modules of the core must not shadow those of the standard library
         run([sys.executable, "-P", __file__, f"{package.name}.{core.name}.{library(core)}", *paths], work, "mypyc")
+        folders = json.loads((work / "folders.json").read_text("utf-8"))
+        options = [*FLAGS, *architectures(), *include_folders(), *(f"-I{folder}" for folder in folders)]
 
-        def compile_one(extension: tuple[str, list[str], list[str]]) -> None:
-            name, files, folders = extension
-            output = str(target / (name.rpartition(".")[2] + SUFFIX))
-            own = [f"-I{work / folder}" for folder in folders]
-            run([*compiler, *FLAGS, *linking(), *includes, *own, *files, "-o", output], work, compiler[0])
+        def compile_one(file: str) -> str:
+            run([*compiler, *options, "-c", file, "-o", f"{file}.o"], work, compiler[0])
+            return f"{file}.o"
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(compile_one, json.loads((work / "extensions.json").read_text("utf-8"))))
+            objects = list(pool.map(compile_one, [f"part{number}.c" for number in range(1 + PARTS)]))
+        run([*compiler, *linking(), *objects, "-o", str(target / (library(core) + SUFFIX))], work, compiler[0])
     return f"compiled with {Path(compiler[0]).name} and mypy {mypy}"
 
 
 def linking() -> list[str]:
-    """Return the flags for linking an extension from C code."""
+    """Return the flags for linking an extension."""
+    return ["-bundle", "-undefined", "dynamic_lookup", *architectures()] if sys.platform == "darwin" else ["-shared"]
+
+
+def architectures() -> list[str]:
+    """Return the flags for the processors to compile for, which builds of wheels on macOS set."""
     import shlex
 
-    if sys.platform == "darwin":
-        return ["-bundle", "-undefined", "dynamic_lookup", *shlex.split(os.environ.get("ARCHFLAGS", ""))]
-    return ["-shared"]
+    return shlex.split(os.environ.get("ARCHFLAGS", "")) if sys.platform == "darwin" else []
 
 
 def run(command: Sequence[str], folder: Path, name: str) -> None:
@@ -216,6 +267,46 @@ def run(command: Sequence[str], folder: Path, name: str) -> None:
         raise BuildError(f"{Path(name).name} failed: {errors[0] if errors else f'exit code {done.returncode}'}")
 
 
+def compile_once(target: Path) -> str:
+    """Compile the core into the folder `target`, or copy it from `CACHE`; return where it is from.
+
+    Raise BuildError if compiling fails.
+    """
+    import shutil
+
+    check_platform()
+    include_folders()
+    compiler = find_compiler() or find_zig()
+    if not compiler:
+        raise BuildError(f"CC={os.environ['CC']} does not work" if os.environ.get("CC") else "no C compiler")
+    kept = kept_library(compiler)
+    if not kept:
+        return compile_into(target, compiler)
+    from fcntl import LOCK_EX, flock
+
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with open(f"{kept}.lock", "w", encoding="utf-8") as lock:
+        flock(lock, LOCK_EX)  # of two builds at the same time, one waits for the other
+        if kept.exists():
+            shutil.copy(kept, target / (library() + SUFFIX))
+            return f"copied from {kept}"
+        how = compile_into(target, compiler)
+        shutil.copy(target / (library() + SUFFIX), f"{kept}.new")
+        os.replace(f"{kept}.new", kept)
+    return how
+
+
+def kept_library(compiler: Sequence[str]) -> Path | None:
+    """Return where `CACHE` keeps what this compiler makes of these sources; None without a cache."""
+    from zlib import crc32
+
+    folder = os.environ.get(CACHE)
+    if not folder:
+        return None
+    checksum = crc32(Path(__file__).read_bytes(), crc32(repr((*compiler, *architectures())).encode()))
+    return Path(folder).resolve() / f"{library()}_{checksum:08x}{SUFFIX}"
+
+
 def build(target: Path) -> str:
     """Compile the core and replace the compiled modules in `target`; return a description of the compiler.
 
@@ -228,11 +319,10 @@ def build(target: Path) -> str:
         raise BuildError("WIREDOCTOR_CORE was set to python during installation")
     try:
         with tempfile.TemporaryDirectory() as folder:
-            how = compile_into(Path(folder))
+            how = compile_once(Path(folder))
             for old in (*target.glob(f"*{SUFFIX}"), target / NOTE):
                 old.unlink(missing_ok=True)
-            # install the library last: the other modules are not used without it
-            for path in sorted(Path(folder).iterdir(), key=lambda path: path.name.startswith("compiled_")):
+            for path in Path(folder).iterdir():
                 shutil.copy(path, target / f"{path.name}.new")
                 os.replace(target / f"{path.name}.new", target / path.name)
     except BuildError:
@@ -250,16 +340,12 @@ def get_build_hook() -> type[Any]:
     from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
     class CoreHook(BuildHookInterface):
-        """Adds the compiled core, man pages and shell completion to a wheel.
-
-        Compiles the core in place for an editable install.
-        """
+        """Adds the compiled core to a wheel; compiles the core in place for an editable install."""
 
         built: Path | None = None
-        shared: Path | None = None
 
         def dependencies(self) -> list[str]:
-            return [*requirements(), TYPER]
+            return requirements()
 
         def initialize(self, version: str, build_data: dict[str, Any]) -> None:
             editable = version == "editable"
@@ -276,25 +362,11 @@ def get_build_hook() -> type[Any]:
             if not editable:
                 for path in target.iterdir():
                     build_data["force_include"][str(path)] = f"wiredoctor/core/{path.name}"
-                self.share(build_data)
-
-        def share(self, build_data: dict[str, Any]) -> None:
-            """Add man pages and shell completions under share/. If they cannot be generated, print a warning and continue."""
-            self.shared = Path(tempfile.mkdtemp())
-            try:
-                words = [sys.executable, "-B", "-m", "wiredoctor.cli.manual_pages", str(self.shared)]
-                run(words, FOLDER.parent.parent, "man pages")
-            except BuildError as error:
-                self.app.display_warning(f"wiredoctor: no man pages: {error}")
-                return
-            for path in (one for one in self.shared.rglob("*") if one.is_file()):
-                build_data["shared_data"][str(path)] = f"share/{path.relative_to(self.shared).as_posix()}"
 
         def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
             del version, build_data, artifact_path
-            for folder in (self.built, self.shared):
-                if folder:
-                    shutil.rmtree(folder)
+            if self.built:
+                shutil.rmtree(self.built)
 
     return CoreHook
 

@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 
-from wiredoctor.cli.completion import rule_names
 from wiredoctor.cli.config_file import check_thresholds, configuration
 from wiredoctor.cli.exit_codes import Exit, UsageError
 from wiredoctor.cli.options import Color, Colors, Configurations, suggestion
@@ -62,7 +61,6 @@ def explain(
             metavar="RULE-OR-WORDS",
             help="Name of a rule, an error message, or other search words; - reads them from standard input.",
             show_default=False,
-            autocompletion=rule_names,
         ),
     ] = None,
     config: Configurations = None,

@@ -20,7 +20,6 @@ from wiredoctor import Report, __version__
 from wiredoctor.cli import options, signals
 from wiredoctor.cli.baselines import fingerprints
 from wiredoctor.cli.capture_order import Backend, CaptureFilter, capture_order, check_filter
-from wiredoctor.cli.completion import interfaces
 from wiredoctor.cli.config_file import check_configuration, read_file
 from wiredoctor.cli.copies import check_copies
 from wiredoctor.cli.exit_codes import Exit, UsageError, check_captures, print_message
@@ -65,7 +64,6 @@ InterfaceOption = Annotated[
         metavar="IFACE",
         help="Interface to capture on, such as lo or any (repeatable). If it is omitted, you can choose from a "
         "list; --ssh and --kubectl capture on all interfaces (any).",
-        autocompletion=interfaces,
         show_default=False,
     ),
 ]

@@ -18,7 +18,6 @@ from wiredoctor import Report
 from wiredoctor.cli import added_variables, options, signals
 from wiredoctor.cli.baselines import fingerprints
 from wiredoctor.cli.capture_order import CaptureFilter, capture_order, check_filter, parse_time_limit
-from wiredoctor.cli.completion import interfaces as proposed_interfaces
 from wiredoctor.cli.config_file import check_configuration, read_file
 from wiredoctor.cli.exit_codes import Exit, UsageError, apology, check_captures, print_message
 from wiredoctor.cli.outputs import DIRECT, outputs, stderr_paper
@@ -65,7 +64,6 @@ InterfaceOption = Annotated[
         "-i",
         metavar="IFACE",
         help="Interface to capture on (repeatable; default: any).",
-        autocompletion=proposed_interfaces,
         show_default=False,
     ),
 ]
