@@ -5,7 +5,6 @@ The expected values are those of Microsoft's documentation ("Naming Files, Paths
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import re
@@ -118,11 +117,27 @@ def test_reads_at_offsets_do_not_disturb_each_other(windows: Any, tmp_path: Path
         assert windows.read_at(file.fileno(), 10, len(content)) == b""
 
 
-def test_a_closed_pipe_is_an_invalid_argument(windows: Any) -> None:
-    assert windows.is_closed_pipe(OSError(errno.EINVAL, "Invalid argument"))
-    assert windows.is_closed_pipe(BrokenPipeError())
-    assert not windows.is_closed_pipe(OSError(errno.EINVAL, "Invalid argument", "a.html"))
-    assert not system.is_closed_pipe(OSError(errno.EINVAL, "Invalid argument"))
+@pytest.mark.parametrize("buffering", [-1, 0])
+def test_a_write_to_a_closed_pipe_is_an_invalid_argument(buffering: int, windows: Any) -> None:
+    """The C library of Windows returns EINVAL then; so does Linux for an eventfd and less than eight bytes."""
+    for one, error in ((windows, BrokenPipeError), (system, OSError)):
+        stream = io.TextIOWrapper(open(os.eventfd(0), "wb", buffering))  # noqa: SIM115 - the wrapper closes it
+        out = one.output_stream(stream)
+        with pytest.raises(OSError, match=r"Invalid|closed") as raised:
+            out.buffer.raw.write(b"x")
+        assert type(raised.value) is error
+
+
+def test_other_invalid_arguments_are_reported(tmp_path: Path) -> None:
+    """Windows has no error number of its own for a full paging file, for example (1455)."""
+    program = (
+        "import errno, sys; from tests.support import lacking; lacking.install(); from wiredoctor.cli import exit_codes\n"
+        "def fail(): raise OSError(errno.EINVAL, 'The paging file is too small')\n"
+        "sys.exit(exit_codes.exit_code(fail))"
+    )
+    environment = {**os.environ, "WIREDOCTOR_CORE": "python"}
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "wiredoctor: the paging file is too small\n")
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "cp437", "ascii", "utf-8"])

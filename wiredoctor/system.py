@@ -119,15 +119,15 @@ def _copy_access_list(existing: int, file: int) -> int:
         try:
             access = os.getxattr(existing, _ACL)
         except OSError:  # not supported by the file system, or the file has no list
-            try:
-                os.removexattr(file, _ACL)  # the new file may have the default access list of its folder
-            except OSError:
-                return 0o777
-            return 0o777
+            access = b""
         try:
-            os.setxattr(file, _ACL, access)
+            if access:
+                os.setxattr(file, _ACL, access)
+            else:
+                os.removexattr(file, _ACL)  # the new file may have the default access list of its folder
         except OSError:
-            return 0o707  # with an access list, the other bits are the mask of the list, not the rights of the group
+            # with an access list, the other bits are the mask of the list, not the rights of the group
+            return 0o707 if access else 0o777
     return 0o777
 
 
@@ -250,19 +250,24 @@ def kill(process: int) -> None:
         os.waitpid(process, 0)
 
 
-class _WaitingFile(io.FileIO):
+class _Pipe(io.FileIO):
     """A file whose writes wait while the pipe or terminal is full, even if another program made it non-blocking (O_NONBLOCK).
 
     All programs that share the pipe or terminal share that flag, so it must not be cleared here.
     """
 
     def write(self, data: Any, /) -> int:
-        written: int | None = super().write(data)
-        while written is None:
-            import select
+        try:
+            written: int | None = super().write(data)
+            while written is None:
+                import select
 
-            select.select([], [self], [])
-            written = super().write(data)
+                select.select([], [self], [])
+                written = super().write(data)
+        except OSError as error:
+            if sys.platform == "win32" and error.errno == errno.EINVAL:  # how the C library reports that the reader has ended
+                raise BrokenPipeError(errno.EPIPE, "the pipe is closed") from None
+            raise
         return written
 
 
@@ -272,19 +277,12 @@ def output_stream(stream: io.TextIOWrapper[Any]) -> io.TextIOWrapper[Any]:
     Lines end with a line feed on all systems, and characters that the encoding lacks are escaped.
     """
     errors = "backslashreplace" if stream.errors == "strict" else stream.errors
-    if sys.platform == "win32":
+    if not isinstance(getattr(stream.buffer, "raw", stream.buffer), io.FileIO):  # a console of Windows
         stream.reconfigure(errors=errors, newline="\n")
         return stream
-    buffer = io.BufferedWriter(_WaitingFile(stream.fileno(), "wb", closefd=False))
+    buffer = io.BufferedWriter(_Pipe(stream.fileno(), "wb", closefd=False))
     at_newlines = stream.line_buffering or stream.write_through  # PYTHONUNBUFFERED sets write_through
     return io.TextIOWrapper(buffer, stream.encoding, errors, "\n", at_newlines)
-
-
-def is_closed_pipe(error: BaseException) -> bool:
-    """Return whether an error means that the program which reads the output has ended. Windows calls it an invalid argument."""
-    if sys.platform == "win32" and getattr(error, "errno", None) == errno.EINVAL:
-        return getattr(error, "filename", None) is None
-    return isinstance(error, BrokenPipeError)
 
 
 def shows_escapes(stream: TextIO) -> bool:

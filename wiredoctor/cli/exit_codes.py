@@ -118,9 +118,7 @@ def exit_on_broken_pipe(call: Callable[[], Any]) -> Any:
     """Return the result of the call. If standard output is closed, exit with the code of SIGPIPE; Typer would exit with 1."""
     try:
         return call()
-    except OSError as error:
-        if not system.is_closed_pipe(error):
-            raise
+    except BrokenPipeError:
         _abandon_stdout()
         sys.exit(Exit.BROKEN_PIPE)
 
@@ -132,7 +130,7 @@ def _end_by_signal(number: int) -> int:
 
 
 def _report_failure(error: BaseException, options: dict[str, Any]) -> int:
-    if system.is_closed_pipe(error):
+    if isinstance(error, BrokenPipeError):
         _abandon_stdout()
         return Exit.BROKEN_PIPE
     if isinstance(error, UsageError):
