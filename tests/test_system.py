@@ -250,3 +250,24 @@ def test_a_report_on_standard_input_in_any_encoding(encoding: str) -> None:
     assert "its ACK, delayed by 48 ms" in text
     assert ("│━━━" if encoding == "utf-8" else "|===") in text
     assert "\r" not in text
+
+
+EXTRACTING = """
+import os, sys
+from tests.support import lacking
+lacking.install()
+from tests.support.command_line import run_command
+
+for number, more in ((1, []), (1, ["--anonymize"]), (2, [])):
+    done = run_command("extract", sys.argv[number], "--finding", 1, "-o", "small.pcapng", *more)
+    print(done.exit_code, os.listdir(os.environ["TMPDIR"]))
+"""
+
+
+def test_extracts_leave_no_packets_in_temporary_folders(tmp_path: Path) -> None:
+    (tmp_path / "temporary").mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "WIREDOCTOR_CORE": "python", "TMPDIR": str(tmp_path / "temporary")}
+    captures = [str(find_recording(name)) for name in ("server-head-body-split.pcap", "cut-off.pcap")]
+    command = [sys.executable, "-c", EXTRACTING, *captures]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == ["0 []", "0 []", "2 []"], done.stderr  # the last finding concerns the complete file

@@ -11,6 +11,7 @@ import errno
 import importlib.abc
 import importlib.machinery
 import os
+import shutil
 import sys
 import tempfile
 import types
@@ -62,23 +63,40 @@ def _open(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None
     return os.open(path, flags & ~O_BINARY, mode)
 
 
+def _open_paths() -> set[str]:
+    """Return the files that this process has open or mapped."""
+    found = {os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")}
+    with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
+        return found | {fields[5].rstrip("\n") for line in maps if len(fields := line.split(maxsplit=5)) > 5}
+
+
 def _refuse_if_open(call: Callable[..., None]) -> Callable[..., None]:
     """Return a function that refuses, as Windows does, to rename, replace or remove a file that this process has open."""
 
     def refuse_if_open(*paths: Any, **folders: None) -> None:
         assert not {*folders.values()} - {None}, "Windows finds nothing relative to a folder"
-        opened = {os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")}
-        if any(os.path.realpath(path) in opened for path in paths):
+        if any(os.path.realpath(path) in _open_paths() for path in paths):
             raise PermissionError(errno.EACCES, "The file is being used by another process", paths[0])
         call(*paths)
 
     return refuse_if_open
 
 
+def _rename(source: Any, target: Any) -> None:
+    """Rename a file, but not over another one, as os.rename on Windows."""
+    if os.path.lexists(target) and not os.path.samefile(source, target):
+        raise FileExistsError(errno.EEXIST, "The file already exists", source)
+    _really["rename"](source, target)
+
+
+_really = {name: getattr(os, name) for name in ("rename", "replace", "unlink", "remove")}
+_REFUSING = {name: _refuse_if_open(call) for name, call in {**_really, "rename": _rename}.items()}
+
+
 def _temporary_file(**options: Any) -> Any:
     """Open a temporary file in a wrapper, as on Windows, where the system removes it when the process ends."""
     file = tempfile.NamedTemporaryFile(delete=False, **options)  # noqa: SIM115
-    os.unlink(file.name)
+    _really["unlink"](file.name)
     return file
 
 
@@ -87,14 +105,13 @@ def _changed(name: str) -> dict[str, Any]:
     if name == "sys":
         return {"platform": "win32"}
     if name == "os":
-        refusing = {one: _refuse_if_open(getattr(os, one)) for one in ("rename", "replace", "unlink", "remove")}
         return {
             "name": "nt",
             "supports_dir_fd": set(),
             "supports_effective_ids": set(),
             "O_BINARY": O_BINARY,
             "open": _open,
-            **refusing,
+            **_REFUSING,
         }
     if name == "tempfile":
         return {"TemporaryFile": _temporary_file}
@@ -152,9 +169,15 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 
 def install() -> None:
-    """Hide from all modules of wiredoctor that are imported from now on what Windows lacks."""
+    """Hide from all modules of wiredoctor that are imported from now on what Windows lacks.
+
+    No module at all can remove or replace open files afterwards, because pathlib and tempfile do so for wiredoctor.
+    """
     assert not any(name.partition(".")[0] == "wiredoctor" for name in sys.modules)
     sys.meta_path.insert(0, _Finder())
+    for name, call in _REFUSING.items():
+        setattr(os, name, call)
+    setattr(shutil, "_use_fd_functions", False)  # noqa: B010 - a private name
 
 
 def load(path: Path) -> Any:

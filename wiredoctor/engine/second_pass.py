@@ -179,6 +179,10 @@ class SecondPass:
         found = records.drops.dropped()
         return None if found is None else [(one.since, one.until, one.packets) for one in found]
 
+    def close(self) -> None:
+        """Close the files of the capture until they are read again."""
+        self._capture.close()
+
     def _end(self, connections: Collection[int], frames: Collection[int] | None) -> End | None:
         """Return the last packet that must be read for these connections and frames.
 

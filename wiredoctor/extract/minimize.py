@@ -7,7 +7,6 @@ debugging: Zeller, Hildebrandt, "Simplifying and Isolating Failure-Inducing Inpu
 
 from __future__ import annotations
 
-import tempfile
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
@@ -216,7 +215,7 @@ class Cutter:
         originals = [*frames] if source is self._whole else [source.original(frame) for frame in frames]
         extract = Extract(self._analyse(path), originals)
         extract.invented = tuple(self._invented(extract))
-        with suppress(PermissionError):  # Windows removes no open file, so it stays until the folder is removed
+        with suppress(PermissionError):  # Windows removes no open file; this one goes with its folder
             path.unlink()  # the report keeps the file open
         return extract
 
@@ -249,11 +248,6 @@ def write(report: Report, out: BinaryIO, frames: Sequence[int], about: str) -> N
     """Write frames of a report's only capture as pcapng; `about` becomes a comment on the file."""
     [capture] = report.captures
     report.packets[capture.file].copy(out, capture.packets, about, (), frames)
-
-
-def temporary() -> tempfile.TemporaryDirectory[str]:
-    """Return a temporary folder for the extracts that are tried."""
-    return tempfile.TemporaryDirectory(prefix="wiredoctor-", ignore_cleanup_errors=True)
 
 
 def _same(one: Finding, other: Finding, extract: Extract, *, lenient: bool) -> bool:

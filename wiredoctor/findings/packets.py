@@ -76,3 +76,7 @@ class PacketAccess(Protocol):
         The times are in ns since the first packet. The start is None if the drops may have begun with the capture.
         """
         ...
+
+    def close(self) -> None:
+        """Close the files of the capture. They are opened again by name if the capture is read afterwards."""
+        ...

@@ -7,9 +7,8 @@ import shutil
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
@@ -67,17 +66,16 @@ def extract(
     if not report.captures:
         return Exit.BAD_INPUT
     _one_capture(report)
-    from wiredoctor.extract.minimize import Cutter, NotShown, temporary
+    from wiredoctor.extract.minimize import Cutter, NotShown
 
-    with temporary() as folder:
-        analyse = partial(_analyze, request.settings._replace(merge=False, max_spool=None, jobs=1))
+    with _temporary(request.settings._replace(merge=False, max_spool=None, jobs=1)) as (folder, analyse):
         summaries = {name for name, module in rules.items() if module.rule.summary}
-        cutter = Cutter(report, analyse, Path(folder), summaries)
+        cutter = Cutter(report, analyse, folder, summaries)
         try:
             cut = _extract(report, cutter, finding, connection or [])
         except NotShown as error:
             raise UsageError(f"--finding {finding}: {error}") from None
-        anonymous = _anonymous(cut, path, Path(folder) / "anonymous.pcapng", analyse) if anonymize else None
+        anonymous = _anonymous(cut, path, folder / "anonymous.pcapng", analyse) if anonymize else None
         if anonymous is None:
             _write(path, report, cut)
     if not quiet:
@@ -102,10 +100,27 @@ def _one_capture(report: Report) -> None:
         raise UsageError(f"extract needs exactly one capture, not {len(report.captures)}: name one, or add --merge")
 
 
-def _analyze(settings: Settings, path: Path) -> Report:
+@contextmanager
+def _temporary(settings: Settings) -> Generator[tuple[Path, Callable[[Path], Report]]]:
+    """Yield a temporary folder, and a function that analyzes a capture in it and keeps it open until the folder is removed."""
+    from tempfile import TemporaryDirectory
+    from weakref import WeakSet
+
     from wiredoctor.pipeline import run as analyze
 
-    return analyze([path], settings)
+    opened: WeakSet[Any] = WeakSet()
+
+    def analyse(path: Path) -> Report:
+        report = analyze([path], settings)
+        opened.update(report.packets.values())
+        return report
+
+    with TemporaryDirectory(prefix="wiredoctor-") as folder:
+        try:
+            yield Path(folder), analyse
+        finally:
+            for access in opened:  # Windows removes no open file
+                access.close()
 
 
 def _extract(report: Report, cutter: Cutter, finding: str | None, connections: list[int]) -> Extract:
