@@ -177,11 +177,12 @@ def test_the_stand_in_lacks_what_windows_lacks(windows: Any) -> None:
 
 
 REPLACING = """
-import os, sys
+import os, sys, threading
 from pathlib import Path
 from tests.support import lacking
 lacking.install()
-from wiredoctor.replacement import remove, replacing, resolve
+from wiredoctor import system
+from wiredoctor.replacement import is_full, remove, replacing, resolve
 
 def error(call):
     try:
@@ -206,16 +207,24 @@ replace("link.json")
 print(Path("old.json").read_text(), Path("fresh.json").read_text(), os.path.islink("link.json"))
 print(error(lambda: fail("old.json")), Path("old.json").read_text())
 print(error(lambda: replace("NUL.json")))
+print(error(lambda: replace("no/such/x.html")))
+print([is_full(ValueError(f"no space (os error {number})")) for number in (39, 112, 1295, 28)])
+Path("open.json").write_bytes(b"old")
+scanned = open("open.json")
+threading.Timer(0.05, scanned.close).start()
+replace("open.json")
+print(Path("open.json").read_text(), scanned.closed)
+system._ATTEMPTS = 2
 Path("open.json").write_bytes(b"old")
 with open("open.json") as held:
     print(error(resolve("open.json").check_writable))
     print(error(lambda: replace("open.json")))
     print(error(lambda: remove("open.json")))
     print(held.read(), Path("open.new.json").read_text())
-    with open("open.new.json"):
-        name = error(lambda: replace("open.json")).rpartition(" ")[2]
-        print(name.rpartition(".")[2], Path(name).read_text())
-        os.unlink(name)
+    Path("open.new.json").write_bytes(b"of the user")
+    name = error(lambda: replace("open.json")).rpartition(" ")[2]
+    print(name.rpartition(".")[2], Path(name).read_text(), Path("open.new.json").read_text())
+    os.unlink(name)
 remove("open.json")
 print(sorted(os.listdir()))
 """
@@ -230,11 +239,14 @@ def test_files_are_replaced_or_nothing_is_lost(tmp_path: Path) -> None:
         "new new True",
         "old.json: full new",
         "NUL.json: the name of a device, not of a file",
+        "no/such/x.html: there is no folder no",
+        "[True, True, True, False]",
+        "new True",
         in_use,
-        "open.json: another program holds it open; the new content is in open.new.json",
+        "open.json: may be open in another program; the new content is in open.new.json",
         in_use,
         "old new",
-        "tmp new",
+        "tmp new of the user",
         "['fresh.json', 'link.json', 'old.json', 'open.new.json']",
     ], done.stderr
 

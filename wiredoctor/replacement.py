@@ -103,6 +103,11 @@ def resolve(path: str | os.PathLike[str]) -> Target:
     text = os.fspath(path)
     if not system.RELATIVE:
         system.check_name(text)
+        folder = os.path.dirname(text)
+        while not os.path.isdir(above := os.path.dirname(folder) or ".") and above != folder:
+            folder = above
+        if folder and not os.path.isdir(folder):
+            raise OSError(errno.ENOENT, f"there is no folder {folder}", text)
         return Target(None, os.path.realpath(text), text)
     with _naming(text):
         return _walk(text)
@@ -254,7 +259,7 @@ class Replacement:
                 self._raw.close()  # not `_file`, which would write what is buffered
         if self._temporary is not None:  # after the file is closed, because Windows removes no open file
             with contextlib.suppress(OSError):
-                os.unlink(self._temporary, dir_fd=self._target.folder)
+                system.insist(os.unlink, self._temporary, dir_fd=self._target.folder)
         for file in self._files:
             os.close(file)
 
@@ -312,7 +317,7 @@ class Replacement:
     def _rename(self, temporary: str) -> None:
         folder = self._target.folder
         try:
-            os.replace(temporary, self._target.name, src_dir_fd=folder, dst_dir_fd=folder)
+            system.insist(os.replace, temporary, self._target.name, src_dir_fd=folder, dst_dir_fd=folder)
             self._temporary = None
         except OSError as error:
             if folder is None and isinstance(error, PermissionError):
@@ -322,15 +327,15 @@ class Replacement:
             self._overwrite()
 
     def _keep_new(self, temporary: str) -> NoReturn:
-        """Give the new content a name of its own, because the old file cannot be replaced, and raise OSError with that name."""
+        """Give the new content a name that no file has, because the old file cannot be replaced, and raise OSError with it."""
         stem, suffix = os.path.splitext(self._target.name)
         kept = f"{stem}.new{suffix}"
         try:
-            os.replace(temporary, kept)
+            system.insist(os.rename, temporary, kept)  # on Windows, this replaces no file
         except OSError:
             kept = temporary
         self._temporary = None
-        raise OSError(errno.EACCES, f"another program holds it open; the new content is in {os.path.basename(kept)}")
+        raise OSError(errno.EACCES, f"may be open in another program; the new content is in {os.path.basename(kept)}")
 
     def _overwrite(self) -> None:
         """Copy the complete new content over the old file."""
@@ -405,7 +410,7 @@ def is_full(error: Exception) -> bool:
     text = str(error)
     # the text of Polars if the end of a Parquet file, which is Thrift, can no longer be written
     lost = "Invalid thrift: transport error" in text
-    return lost or getattr(error, "errno", None) in FULL or any(f"(os error {number})" in text for number in FULL)
+    return lost or getattr(error, "errno", None) in FULL or any(f"(os error {code})" in text for code in system.FULL_CODES)
 
 
 def no_room(folder: str | os.PathLike[str]) -> OSError:

@@ -44,12 +44,18 @@ BINARY = getattr(os, "O_BINARY", 0)
 PATH = getattr(os, "O_PATH", 0)
 FOLDER = (PATH or os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0)
 
+FULL_CODES = (39, 112, 1295) if sys.platform == "win32" else (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""The system's codes for a disk or quota without space: ERROR_HANDLE_DISK_FULL, ERROR_DISK_FULL, ERROR_DISK_QUOTA_EXCEEDED."""
+
 _ACL = "system.posix_acl_access"
 
 _OPEN_FILES = 8192
 """The maximum number of open files in the C library of Windows (_setmaxstdio)."""
 
 _RETRY = 0.01
+"""The seconds between two attempts."""
+
+_ATTEMPTS = 100
 
 _LONGEST_PATH = 259
 """The maximum number of characters in a path, unless long paths are turned on (LongPathsEnabled in the registry)."""
@@ -131,10 +137,23 @@ def _copy_access_list(existing: int, file: int) -> int:
     return 0o777
 
 
+def insist(call: Callable[..., None], *paths: str, **folders: int | None) -> None:
+    """Call a function; on Windows again while it is refused, for a second: virus scanners open files for a moment."""
+    if sys.platform == "win32":
+        from threading import Event
+
+        for _ in range(_ATTEMPTS):
+            try:
+                return call(*paths, **folders)
+            except PermissionError:
+                Event().wait(_RETRY)
+    return call(*paths, **folders)
+
+
 def check_unused(path: str) -> None:
     """Raise PermissionError if another program has opened a file so that it cannot be replaced, which happens on Windows only."""
     if sys.platform == "win32" and os.path.isfile(path):
-        os.rename(path, path)
+        insist(os.rename, path, path)
 
 
 def check_name(path: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
-from wiredoctor import Finding, Report
+from wiredoctor import Finding, Report, system
 from wiredoctor.cli import options
 from wiredoctor.cli.choosing import Findings, check_connection, chosen_finding
 from wiredoctor.cli.config_file import configuration
@@ -115,12 +115,14 @@ def _temporary(settings: Settings) -> Generator[tuple[Path, Callable[[Path], Rep
         opened.update(report.packets.values())
         return report
 
-    with TemporaryDirectory(prefix="wiredoctor-") as folder:
+    temporary = TemporaryDirectory(prefix="wiredoctor-")
+    with temporary as folder:
         try:
             yield Path(folder), analyse
         finally:
             for access in opened:  # Windows removes no open file
                 access.close()
+            system.insist(temporary.cleanup)
 
 
 def _extract(report: Report, cutter: Cutter, finding: str | None, connections: list[int]) -> Extract:
