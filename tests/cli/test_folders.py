@@ -13,7 +13,7 @@ import wiredoctor
 from tests.support.needs import skip_without
 from tests.support.recordings import find_recording
 from tests.support.sweeps import SLOW
-from wiredoctor.cli import capture_order, folders
+from wiredoctor.cli import folders, outputs
 from wiredoctor.cli.app import application
 from wiredoctor.findings import Report
 from wiredoctor.report.data import table_folder
@@ -183,4 +183,4 @@ def test_what_cannot_be_written_is_told_before(tmp_path: Path, words: list[str],
 
 
 def test_live_names_the_tables_before_it_may_load_them() -> None:
-    assert set(capture_order._TABLES) == set(table_folder.TABLES)
+    assert set(outputs._TABLES) == set(table_folder.TABLES)
