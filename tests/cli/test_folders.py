@@ -165,6 +165,15 @@ def test_more_captures_than_a_process_may_open(tmp_path: Path) -> None:
     assert (done.exit_code, done.stderr) == (0, "")
 
 
+def test_files_of_others_in_a_folder_of_tables_are_left_alone(tmp_path: Path) -> None:
+    """Spark, for example, writes folders with such a name."""
+    (tmp_path / "others.parquet").mkdir()
+    assert run("analyze", str(CAPTURE), "-o", f"{tmp_path}/", "-q").exit_code == 0
+    (tmp_path / "findings.arrow").mkdir()
+    done = run("analyze", str(CAPTURE), "-o", f"{tmp_path}/", "-q")
+    assert (done.exit_code, done.stderr) == (2, f"wiredoctor: -o {tmp_path}: findings.arrow: is a directory\n")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
