@@ -77,9 +77,14 @@ class Request(NamedTuple):
         """True if the request only asks what the server supports: `OPTIONS *` (RFC 9110 section 9.3.7)."""
         return (self.method, self.target) == ("OPTIONS", "*")
 
+    @property
+    def asks(self) -> tuple[str, str, str]:
+        """The method, host and target."""
+        return self.method, self.host, self.target
+
     def asks_the_same(self, other: Request) -> bool:
         """Return whether both requests have the same method, host and target."""
-        return (self.method, self.host, self.target) == (other.method, other.host, other.target)
+        return self.asks == other.asks
 
 
 class Close(NamedTuple):
@@ -102,6 +107,9 @@ class Clients:
 
     def __init__(self, requests: pl.DataFrame, closes: pl.DataFrame, opened: pl.DataFrame, gateways: Collection[int]) -> None:
         self._asked: dict[Who, list[Request]] = {}
+        self._pages: dict[Who, list[Request]] = {}
+        self._same: dict[tuple[Who, tuple[str, str, str]], list[Request]] = {}
+        self._answered: dict[tuple[Who, tuple[str, str, str]], list[Request]] = {}
         self._who: dict[int, str] = {}
         self._server: dict[int, str] = {}
         self._opened: dict[int, int] = {}
@@ -111,6 +119,7 @@ class Clients:
         self._agent: dict[int, str] = {}
         self._sent: dict[tuple[str, str], list[tuple[int, int]]] = {}
         self._closed: dict[str, list[Close]] = {}
+        self._close_of: dict[int, Close] = {}
         self._unseen = dict(closes.drop_nulls("unseen").select("connection", "unseen").iter_rows())
         self._claimed: dict[tuple[int, int], tuple[int, int]] = {}
         self._longest: dict[bool, dict[tuple[Who, str, str, str, int | None], list[tuple[int, int]]]] = {}
@@ -129,6 +138,7 @@ class Clients:
             if connection in self._who:
                 close = Close(time, connection, frame, self._server[connection], waited, had_head)
                 self._closed.setdefault(self._who[connection], []).append(close)
+                self._close_of[connection] = close
 
     def _add(self, request: Request, agent: str, forwarded: str, *, many: bool) -> None:
         host = self._who.get(request.connection)
@@ -142,6 +152,9 @@ class Clients:
             self._agent[request.connection] = agent
         if not many or forwarded:
             self._asked.setdefault(who, []).append(request)
+            self._same.setdefault((who, request.asks), []).append(request)
+            if request.navigation:
+                self._pages.setdefault(who, []).append(request)
 
     def request(self, connection: int, exchange: int) -> Request | None:
         """Return an exchange's request; None if it is unknown."""
@@ -166,18 +179,40 @@ class Clients:
 
     def other_requests(self, one: Request, since: int, until: int) -> Iterator[Request]:
         """Yield the other requests of the same client that began between `since` and `until` (ns)."""
-        who, _ = self._by_place[one.connection, one.exchange]
-        asked = self._asked.get(who, [])
-        first, last = bisect_left(asked, (since,)), bisect_right(asked, (until + 1,))
-        return (other for other in asked[first:last] if (other.connection, other.exchange) != one[1:3])
+        return _others(self._asked.get(self._client(one), []), one, since, until)
+
+    def same_requests(self, one: Request, since: int, until: int) -> Iterator[Request]:
+        """Yield those of `other_requests` that ask the same as `one`."""
+        return _others(self._same.get((self._client(one), one.asks), []), one, since, until)
+
+    def pages(self, one: Request, since: int, until: int) -> Iterator[Request]:
+        """Yield those of `other_requests` that load a page in a browser."""
+        return _others(self._pages.get(self._client(one), []), one, since, until)
+
+    def answered_copies(self, one: Request, since: int, until: int) -> Iterator[Request]:
+        """Yield the same client's requests on other connections that ask the same as `one` and were answered between `since` and
+        `until` (ns), in the order of the responses.
+        """
+        key = self._client(one), one.asks
+        if key not in self._answered:
+            answered = [other for other in self._same.get(key, []) if other.answered is not None]
+            self._answered[key] = sorted(answered, key=attrgetter("answered"))
+        copies = self._answered[key]
+        for place in range(bisect_left(copies, since, key=attrgetter("answered")), len(copies)):
+            if (copies[place].answered or 0) > until:
+                break
+            if copies[place].connection != one.connection:
+                yield copies[place]
+
+    def _client(self, one: Request) -> Who:
+        return self._by_place[one.connection, one.exchange][0]
 
     def same_requests_before(self, one: Request) -> list[Request]:
         """Return the client's requests that equal `one` and began before it, at most WINDOW earlier.
 
         At most _MAX_COMPARED requests are examined.
         """
-        who, _ = self._by_place[one.connection, one.exchange]
-        asked = self._asked.get(who, [])
+        asked = self._asked.get(self._client(one), [])
         end = bisect_left(asked, (one.start,))
         newest = asked[max(end - _MAX_COMPARED, 0) : end]
         return [other for other in newest if other.start >= one.start - WINDOW and other.asks_the_same(one)]
@@ -199,9 +234,8 @@ class Clients:
                     for key in _alike(who, other):
                         known = longest.setdefault(key, [])
                         known.append((time, max(time - other.start, known[-1][1] if known else 0)))
-        who, _ = self._by_place[one.connection, one.exchange]
         found = 0
-        for key in _alike(who, one)[1 if same_program else 0 :]:
+        for key in _alike(self._client(one), one)[1 if same_program else 0 :]:
             known = self._longest[whole].get(key, [])
             place = bisect_right(known, (until + 1,))
             found = max(found, known[place - 1][1] if place else 0)
@@ -228,6 +262,10 @@ class Clients:
         """Return the closes by the client host of this connection between `since` and `until` (ns)."""
         closed = self._closed.get(self._who.get(connection, ""), [])
         return closed[bisect_left(closed, (since,)) : bisect_right(closed, (until + 1,))]
+
+    def close_of(self, connection: int) -> Close | None:
+        """Return the close of a connection by its client; None if it is unknown."""
+        return self._close_of.get(connection)
 
     def went_on(self, connection: int, since: int, until: int) -> bool:
         """Return whether the client of a connection contacted the same server again between `since` and `until` (ns).
@@ -256,6 +294,13 @@ def nobody() -> Clients:
         CONNECTIONS.empty().select("connection", "client_host", "server", "start", "syns", is_unused=pl.lit(value=False)),
         (),
     )
+
+
+def _others(requests: list[Request], one: Request, since: int, until: int) -> Iterator[Request]:
+    """Yield the requests except `one` that began between `since` and `until` (ns). `requests`: in time order."""
+    for place in range(bisect_left(requests, (since,)), bisect_right(requests, (until + 1,))):
+        if requests[place][1:3] != one[1:3]:
+            yield requests[place]
 
 
 _DIGITS = Regex(r"\d+")
@@ -341,11 +386,13 @@ def _repetitions(own: Request, moment: int, trip: int, to_client: int, clients: 
     """
     if not (own.asks_about_server or own.method in ("GET", "HEAD")):
         return []
+    # any request to the host counts as a repetition of one that only asks about the server
+    some = clients.other_requests if own.asks_about_server else clients.same_requests
     return [
         other
-        for other in clients.other_requests(own, max(moment + to_client, own.start + 1), moment + AGAIN.value + 2 * trip)
+        for other in some(own, max(moment + to_client, own.start + 1), moment + AGAIN.value + 2 * trip)
         if other.connection != own.connection
-        and (other.host == own.host if own.asks_about_server else other.asks_the_same(own))
+        and other.host == own.host
         and (other.answered is None or (other.status is not None and other.status < FAILED and other.answered - moment <= WINDOW))
     ]
 
