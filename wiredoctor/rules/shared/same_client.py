@@ -335,7 +335,7 @@ def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
     severities: list[str | None] = [None] * rows.height
     pending: list[int | None] = [None] * rows.height
     additions: list[str | None] = [None] * rows.height
-    proofs: list[list[dict[str, object]]] = rows["evidence"].to_list()
+    proofs: list[list[dict[str, object]]] = [[]] * rows.height
     names = ["ended_at", "connection", "exchange", "round_trip", "to_client"]
     lost = rows.select(names).with_row_index().sort("ended_at", "connection")
     for number, moment, connection, exchange, trip, to_client in lost.iter_rows():
@@ -370,11 +370,11 @@ def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
         else:
             severities[number] = "warning"
             additions[number] = f"The client sent the same request again {after}, and got {again.status}."
-        proofs[number] = [*proofs[number], {"frame": again.frame, "time": again.start, "note": note}]
+        proofs[number] = [{"frame": again.frame, "time": again.start, "note": note}]
     return rows.with_columns(
         pl.Series("severity", severities, pl.String),
         pl.Series("addition", additions, pl.String),
-        pl.Series("evidence", proofs, EVIDENCE),
+        c("evidence").list.concat(pl.Series(proofs, dtype=EVIDENCE)),
         pl.Series("pending_until", pending, pl.Int64),
     )
 
