@@ -16,7 +16,7 @@ import polars as pl
 
 from wiredoctor.findings import Threshold
 from wiredoctor.rules.shared.evidence import EVIDENCE
-from wiredoctor.tables import CLOSES, CONNECTIONS, EXCHANGES, SECOND
+from wiredoctor.tables import CLOSES, CONNECTIONS, EXCHANGES, SECOND, of_connections
 from wiredoctor.text.durations import duration_text
 from wiredoctor.text.regex import Regex
 
@@ -103,9 +103,15 @@ class Close(NamedTuple):
 
 
 class Clients:
-    """The requests, closes and connections of the clients of some candidates (see `known_clients`)."""
+    """The requests, closes and connections of the clients of some candidates (see `known_clients`).
 
-    def __init__(self, requests: pl.DataFrame, closes: pl.DataFrame, opened: pl.DataFrame, gateways: Collection[int]) -> None:
+    `earlier`: further requests, of which only the waits for the responses count.
+    """
+
+    def __init__(
+        self, requests: pl.DataFrame, closes: pl.DataFrame, opened: pl.DataFrame, gateways: Collection[int],
+        earlier: pl.DataFrame | None = None,
+    ) -> None:  # fmt: skip
         self._asked: dict[Who, list[Request]] = {}
         self._pages: dict[Who, list[Request]] = {}
         self._same: dict[tuple[Who, tuple[str, str, str]], list[Request]] = {}
@@ -132,6 +138,11 @@ class Clients:
                 self._sent.setdefault((host, server), []).append((start, connection))
         for agent, forwarded, via_gateway, *row in requests.iter_rows():
             self._add(Request(*row), agent, forwarded, many=via_gateway or row[1] in gateways)
+        self._earlier: dict[Who, list[Request]] = {}
+        for agent, forwarded, via_gateway, *row in () if earlier is None else earlier.iter_rows():
+            request = Request(*row)
+            if forwarded or not (via_gateway or request.connection in gateways):
+                self._earlier.setdefault((self._who[request.connection], agent, forwarded), []).append(request)
         for times in self._sent.values():
             times.sort()
         for time, connection, frame, waited, had_head, _ in closes.drop_nulls("time").sort("time", "connection").iter_rows():
@@ -227,7 +238,8 @@ class Clients:
         """
         if whole not in self._longest:
             longest = self._longest.setdefault(whole, {})
-            for who, asked in self._asked.items():
+            for who in {**self._asked, **self._earlier}:
+                asked = [*self._earlier.get(who, []), *self._asked.get(who, [])]
                 seen = [r for r in asked if r.exchange < self._unseen.get(r.connection, r.exchange + 1)]
                 waits = [(time, r) for r in seen if (time := r.completed if whole else r.answered) is not None]
                 for time, other in sorted(waits, key=itemgetter(0)):
@@ -427,31 +439,84 @@ def known_clients(
     """Return those requests and closes of the candidates' clients that the rules may need.
 
     The result contains the clients' actions shortly before and after the time `ended_at` (ns) of each candidate. It also contains
-    the requests on the candidates' own connections, the clients' range requests, and requests whose response took at least
-    as long as the lowest `waited` (ns) of all candidates. At most the newest MAX_REQUESTS requests are kept. `exchanges` has the
-    columns tables.ASKED. `gateways`: the connections whose client is a gateway, which forwards the requests of other clients.
+    the requests on the candidates' own connections, the clients' range requests, and requests during the candidates' waits whose
+    response took at least as long as the lowest `waited` (ns) of all candidates. At most the newest MAX_REQUESTS requests are
+    kept; of other requests that took as long and are similar, only the longest waits are. `exchanges` has the columns
+    tables.ASKED. `gateways`: the connections whose client is a gateway, which forwards the requests of other clients.
     """
     wanted = pl.concat([rows.select("connection", "ended_at", "waited") for rows in candidates])
-    is_unused = (c("client_bytes") == 0) & (c("connected") | (c("closed_by") == "client").fill_null(value=False))
-    places = connections.select("connection", _one_host().alias("host"), "server", "start", "syns", is_unused.alias("is_unused"))
-    hosts = places.filter(c("connection").is_in(wanted["connection"].unique().implode())).select(c("host").unique())
-    opened = places.join(hosts, on="host", how="semi").collect()
-    ids = opened["connection"].implode()
-    edges = [(wanted["ended_at"] + step * WINDOW) // _BUCKET for step in (-1, 0, 1)]
-    buckets = pl.concat(edges).unique().implode()
-    # a client that waited for a response may have waited longer for the response to an earlier request
+    named = connections.select("connection", _one_host().alias("client"))
+    hosts = of_connections(named, wanted).select("client").unique()
+    mine = _on(named.join(hosts, on="client", how="semi").select("connection").collect())
+    buckets = [(wanted["ended_at"] + step * WINDOW) // _BUCKET for step in (-1, 0, 1)]
+    near = pl.concat(buckets).unique().implode()
+    asked = exchanges.filter(mine & c("request_start").is_not_null())
+    shown = (c("request_start") // _BUCKET).is_in(near) | _on(wanted) | c("request_range_start").is_not_null()
+    closed = mine & (c("client_close_time") // _BUCKET).is_in(near)
+    earlier = _requests(EXCHANGES.empty().lazy()).collect()
     shortest = wanted["waited"].min()
-    waited = pl.max_horizontal("response_start", "response_end") - c("request_start")
-    long = pl.lit(value=False) if not isinstance(shortest, int) else (waited >= shortest).fill_null(value=False)
-    mine = c("connection").is_in(ids)
-    near = (c("request_start") // _BUCKET).is_in(buckets)
-    own = c("connection").is_in(wanted["connection"].unique().implode())
-    ranges = c("request_range_start").is_not_null()
-    asked = exchanges.filter(mine & c("request_start").is_not_null() & (near | own | ranges | long))
-    rows = _requests(asked).collect()
-    same = c("connection").is_in(rows["connection"].unique().implode())
-    ends = _closes(closes.filter(mine & (same | (c("client_close_time") // _BUCKET).is_in(buckets)))).collect()
-    return Clients(rows.sort("start", "connection", "exchange").tail(MAX_REQUESTS), ends, opened, gateways)
+    if not isinstance(shortest, int):
+        rows = _requests(asked.filter(shown)).collect()
+    else:
+        # a client that waited for a response may have waited longer for the response to an earlier request
+        waited = pl.max_horizontal("response_start", "response_end") - c("request_start")
+        long = (waited >= shortest).fill_null(value=False)
+        during = (c("request_start") // _BUCKET).is_in(_while_waiting(wanted, asked.filter(_on(wanted))))
+        shown |= long & (during | _on(closes.filter(closed).select("connection").unique().collect()))
+        rows = _requests(asked.filter(shown)).collect()
+        alike = _path().is_in(rows.select(_path().unique())["target"].implode())
+        earlier = _requests(asked.filter(long & ~shown)).filter(alike).collect()
+    ends = _closes(closes.filter(closed | (mine & (_on(rows) | _on(earlier))))).collect()
+    needed = _on(pl.concat([some.select("connection") for some in (wanted, rows, earlier, ends)]))
+    some = connections.filter(mine & (needed | (c("start") // _BUCKET).is_in(near)))
+    is_unused = (c("client_bytes") == 0) & (c("connected") | (c("closed_by") == "client").fill_null(value=False))
+    opened = some.select(
+        "connection", _one_host().alias("host"), "server", "start", "syns", is_unused.alias("is_unused")
+    ).collect()
+    if earlier.height:
+        earlier = _longest_waits(earlier, ends, opened, _on(rows))
+    return Clients(rows.sort("start", "connection", "exchange").tail(MAX_REQUESTS), ends, opened, gateways, earlier)
+
+
+def _on(places: pl.DataFrame) -> pl.Expr:
+    """Return whether the connection is one of those in `places`."""
+    return c("connection").is_in(places["connection"].unique().implode())
+
+
+def _while_waiting(wanted: pl.DataFrame, asked: pl.LazyFrame) -> pl.Series:
+    """Return the times, in units of _BUCKET, from shortly before each candidate's request to shortly after its end.
+
+    `asked`: the requests on the connections of the candidates.
+    """
+    newest = asked.group_by("connection").agg(c("request_start").max().alias("start")).collect()
+    since = pl.min_horizontal("start", c("ended_at") - c("waited"), "ended_at") - WINDOW
+    first, last = since // _BUCKET, (c("ended_at") + WINDOW) // _BUCKET
+    spans = wanted.join(newest, on="connection", how="left").select(first.alias("first"), last.alias("last"))
+    longest = spans.group_by("first").agg(c("last").max())
+    return longest.select(pl.int_ranges("first", c("last") + 1).explode().unique()).to_series().implode()
+
+
+def _path() -> pl.Expr:
+    """Return the path of the column `target`, in which each number is 0, as in `_alike`."""
+    return c("target").str.replace(r"(?s)\?.*$", "").str.replace_all(r"\d+", "0")
+
+
+def _longest_waits(requests: pl.DataFrame, ends: pl.DataFrame, opened: pl.DataFrame, examined: pl.Expr) -> pl.DataFrame:
+    """Return the requests whose wait was longer than each similar one that ended before: `Clients.longest_wait` needs no others.
+
+    `ends`, `opened`: the closes and the clients of the connections. `examined`: other requests on the connection are examined.
+    """
+    hosts, unseen = opened.select("connection", c("host").alias("client")), ends.select("connection", "unseen")
+    rows = requests.join(hosts, on="connection").join(unseen, on="connection", how="left").with_columns(_path().alias("path"))
+    rows = rows.filter((c("exchange") < c("unseen")).fill_null(value=True))
+    similar = ["client", "agent", "forwarded", "many", "method", "host", "path"]
+    kept: list[pl.DataFrame] = []
+    for end in ("answered", "completed"):
+        timed = rows.drop_nulls(end).with_columns((c(end) - c("start")).alias("wait")).sort(end)
+        for some, key in ((timed, similar), (timed, [*similar, "target"]), (timed.filter(examined), [*similar, "connection"])):
+            longest = c("wait").cum_max().shift(1).over(key)
+            kept.append(some.filter((c("wait") > longest).fill_null(value=True)).select(requests.columns))
+    return pl.concat(kept).unique(["connection", "exchange"]).sort("start", "connection", "exchange")
 
 
 def _one_host() -> pl.Expr:
