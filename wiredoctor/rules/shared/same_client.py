@@ -456,14 +456,14 @@ def known_clients(
     earlier = _requests(EXCHANGES.empty().lazy()).collect()
     shortest = wanted["waited"].min()
     if not isinstance(shortest, int):
-        rows = _requests(asked.filter(shown)).collect()
+        rows = _newest(asked.filter(shown))
     else:
         # a client that waited for a response may have waited longer for the response to an earlier request
         waited = pl.max_horizontal("response_start", "response_end") - c("request_start")
         long = (waited >= shortest).fill_null(value=False)
         during = (c("request_start") // _BUCKET).is_in(_while_waiting(wanted, asked.filter(_on(wanted))))
         shown |= long & (during | _on(closes.filter(closed).select("connection").unique().collect()))
-        rows = _requests(asked.filter(shown)).collect()
+        rows = _newest(asked.filter(shown))
         alike = _path().is_in(rows.select(_path().unique())["target"].implode())
         earlier = _requests(asked.filter(long & ~shown)).filter(alike).collect()
     ends = _closes(closes.filter(closed | (mine & (_on(rows) | _on(earlier))))).collect()
@@ -475,7 +475,15 @@ def known_clients(
     ).collect()
     if earlier.height:
         earlier = _longest_waits(earlier, ends, opened, _on(rows))
-    return Clients(rows.sort("start", "connection", "exchange").tail(MAX_REQUESTS), ends, opened, gateways, earlier)
+    return Clients(rows, ends, opened, gateways, earlier)
+
+
+def _newest(asked: pl.LazyFrame) -> pl.DataFrame:
+    """Return the newest MAX_REQUESTS of these requests, in time order."""
+    # first the time alone, because the other columns of all requests would take much memory
+    since = asked.select(c("request_start").top_k(MAX_REQUESTS).min()).collect().item()
+    rows = _requests(asked.filter(c("request_start") >= since)).collect()
+    return rows.sort("start", "connection", "exchange").tail(MAX_REQUESTS)
 
 
 def _on(places: pl.DataFrame) -> pl.Expr:
