@@ -207,8 +207,8 @@ def test_below_the_door_there_is_no_outside_world(path: Path) -> None:
 
 
 ASKING = re.compile(
-    r"\b(?:sys\.platform|os\.name|platform\.system|(?:hasattr|getattr)\((?:os|signal|time|select|socket), "
-    r"|(?:import|from) (?:fcntl|resource|termios|pwd|grp|msvcrt|winreg|_winapi|platform|_thread))\b"
+    r"\b(?:sys\.platform\b|os\.name\b|platform\.system\b|(?:hasattr|getattr)\((?:os|signal|time|select|socket), "
+    r"|(?:import|from) (?:\w+, )*(?:fcntl|resource|termios|pwd|grp|msvcrt|winreg|_winapi|platform|_thread)\b)"
 )
 """How a module asks for the system, or uses what others lack."""
 
@@ -224,7 +224,15 @@ def test_one_module_knows_what_differs_between_systems() -> None:
 
 
 @pytest.mark.parametrize(
-    "source", ['if sys.platform == "win32":', "os.name", "import fcntl", "from resource import x", 'hasattr(os, "fork")']
+    "source",
+    [
+        'if sys.platform == "win32":',
+        "os.name",
+        "import os, fcntl",
+        "from resource import x",
+        'hasattr(os, "fork")',
+        "os.supports_fd",
+    ],
 )
 def test_a_question_for_the_system_is_seen(source: str) -> None:
     assert ASKING.search(source)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # signals are watched for before these modules load
     from typing import Any, TextIO
 
 STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name))
-"""Signals that ask the process to end; on Windows also SIGBREAK, for Ctrl-Break and a console that is closed."""
+"""Signals that ask the process to end; on Windows also SIGBREAK, for Ctrl-Break."""
 
 CAPTURING = {"win32": (), "linux": ("live", "run", "interfaces")}.get(sys.platform, ("live", "interfaces"))
 """The commands that work here, of those that capture or list interfaces."""
@@ -63,7 +63,7 @@ _LONGEST_PATH = 259
 _DEVICE = r"(?i)(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|con(?:in|out)\$) *(?:[.:].*)?"
 """A pattern for the names of devices, which Windows finds in every folder and with any suffix."""
 
-_NEVER_IN_NAMES = frozenset('<>:"|?*')
+_NEVER_IN_NAMES = frozenset((*'<>:"|?*', *map(chr, range(1, 32))))
 
 
 if sys.platform == "win32":
@@ -173,6 +173,13 @@ def check_name(path: str) -> None:
             raise OSError(errno.EINVAL, pattern, path)
 
 
+def is_junction(entry: os.DirEntry[str]) -> bool:
+    """Return whether a folder is a junction of Windows, which leads to another folder as a link does."""
+    if sys.platform == "win32":
+        return entry.stat(follow_symlinks=False).st_reparse_tag == stat.IO_REPARSE_TAG_MOUNT_POINT
+    return False
+
+
 def explain_missing(path: str, why: str = "no such file") -> str:
     """Return why there is no file at a path. Windows also finds no file whose path is long."""
     if sys.platform == "win32" and (length := len(os.path.abspath(path))) > _LONGEST_PATH:
@@ -201,7 +208,8 @@ def expand_patterns(words: Sequence[str]) -> list[str]:
 def quote(word: str) -> str:
     """Return the name of a file as a word of a command line, quoted if necessary. cmd has no other quotes than double ones."""
     if sys.platform == "win32":
-        return f'"{word}"' if not word or set(word) & {*" &()^;,=!'`%$@{}[]+~"} else word
+        last = "\\" if word.endswith("\\") else ""  # two, because one would quote the closing quotation mark
+        return f'"{word}{last}"' if not word or set(word) & {*" &()^;,=!'`%$@{}[]+~#"} else word
     import shlex
 
     return shlex.quote(word)

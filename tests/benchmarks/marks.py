@@ -66,6 +66,14 @@ LONG = _most(600)
 LONG_GROWTH = _most(1.25)
 """Peak in MB for long captures of an odd shape, and that for four times the length / for the quarter."""
 
+ALIKE_MEMORY = {16_000: _most(300), 64_000: _most(600)}
+ALIKE_SECONDS = {16_000: _most(10)}
+"""Number of alike failures -> peak in MB, and CPU seconds."""
+ALIKE_GROWTH = _most(4.6)
+"""CPU time for four times as many alike failures."""
+SERVERS = _most(300)
+"""Peak of RssAnon in MB for long captures of seven servers."""
+
 
 def verdict(what: str, measured: str, kept: bool, promise: str) -> bool:
     """Print a line of the result, and return whether the promise is kept."""

@@ -55,16 +55,19 @@ def as_installed() -> dict[str, str]:
     return environment
 
 
-def peaks(path: Path, *more: str) -> list[float]:
-    """Return the peak resident memory (VmHWM of /proc/PID/status) in MB of each process of an analysis, the largest first."""
+def peaks(path: Path, *more: str, field: str = "VmHWM") -> list[float]:
+    """Return the peak memory in MB of each process of an analysis, the largest first: a field of /proc/PID/status.
+
+    The default is the peak resident memory; RssAnon is without mapped files.
+    """
     words = [*ANALYZE, str(path), "--format", "json", *more]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, env=as_installed())
     seen: dict[int, float] = {}
     while process.poll() is None:
         for pid in _family(process.pid):
             with contextlib.suppress(OSError, IndexError):
-                status = Path(f"/proc/{pid}/status").read_text().split("VmHWM:")
-                seen[pid] = int(status[1].split()[0]) / 1024
+                status = Path(f"/proc/{pid}/status").read_text().split(f"{field}:")
+                seen[pid] = max(seen.get(pid, 0), int(status[1].split()[0]) / 1024)
         time.sleep(0.02)
     if process.returncode:
         raise RuntimeError(f"{' '.join(words)} ended with {process.returncode}")

@@ -2,8 +2,8 @@
 
     python tests/benchmarks/run.py [PART ...] [--repeat 5]
 
-Without a PART, all of them except `memory` and `long`, which take many gigabytes or minutes. What has not been recorded yet is
-recorded first (record_http.py: root, nginx, wrk, tcpdump).
+Without a PART, all of them except `memory`, `long`, `alike` and `servers`, which take many gigabytes or minutes.
+What has not been recorded yet is recorded first (record_http.py: root, nginx, wrk, tcpdump).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
+import alike_failures
 import dpkt
 import encapsulated
 import flood_cases
@@ -24,6 +25,7 @@ import flood_wire
 import long_captures
 import many_files
 import marks
+import seven_servers
 import speed
 from marks import judge
 from processes import ANALYZE, analyze, as_installed, peaks, run
@@ -167,6 +169,18 @@ def long(_repeat: int) -> bool:
     return kept
 
 
+def alike(_repeat: int) -> bool:
+    """Measure captures in which everything fails alike, of one client and of many."""
+    shapes = [*alike_failures.SHAPES, alike_failures.GATEWAY]
+    kept = [alike_failures.measure(shape, alike_failures.SIZES, clients) for shape in shapes for clients in ("one", "many")]
+    return all(kept)
+
+
+def servers(_repeat: int) -> bool:
+    """Measure the memory for long captures of seven servers."""
+    return seven_servers.measure([0.5, 2, 6], 0.02)
+
+
 def _bounded(found: dict[str, list[float]], most: marks.Mark, growth_most: marks.Mark) -> bool:
     for what, peak in found.items():
         each = " and ".join(f"{one:.0f}" for one in peak)
@@ -212,7 +226,7 @@ def _first(source: Path, target: Path, count: int) -> None:
 PARTS: dict[str, Callable[[int], bool]] = {
     part.__name__: part for part in (faster, interpreted, full, growth, files, wrapped, small, flood)
 }
-MORE: dict[str, Callable[[int], bool]] = {part.__name__: part for part in (memory, long)}
+MORE: dict[str, Callable[[int], bool]] = {part.__name__: part for part in (memory, long, alike, servers)}
 
 
 def main() -> int:

@@ -13,7 +13,7 @@ import wiredoctor
 from tests.support.needs import skip_without
 from tests.support.recordings import find_recording
 from tests.support.sweeps import SLOW
-from wiredoctor.cli import capture_order, folders
+from wiredoctor.cli import folders, outputs
 from wiredoctor.cli.app import application
 from wiredoctor.findings import Report
 from wiredoctor.report.data import table_folder
@@ -165,6 +165,15 @@ def test_more_captures_than_a_process_may_open(tmp_path: Path) -> None:
     assert (done.exit_code, done.stderr) == (0, "")
 
 
+def test_files_of_others_in_a_folder_of_tables_are_left_alone(tmp_path: Path) -> None:
+    """Spark, for example, writes folders with such a name."""
+    (tmp_path / "others.parquet").mkdir()
+    assert run("analyze", str(CAPTURE), "-o", f"{tmp_path}/", "-q").exit_code == 0
+    (tmp_path / "findings.arrow").mkdir()
+    done = run("analyze", str(CAPTURE), "-o", f"{tmp_path}/", "-q")
+    assert (done.exit_code, done.stderr) == (2, f"wiredoctor: -o {tmp_path}: findings.arrow: is a directory\n")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -183,4 +192,4 @@ def test_what_cannot_be_written_is_told_before(tmp_path: Path, words: list[str],
 
 
 def test_live_names_the_tables_before_it_may_load_them() -> None:
-    assert set(capture_order._TABLES) == set(table_folder.TABLES)
+    assert set(outputs._TABLES) == set(table_folder.TABLES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import ntpath
 import os
 import shutil
 import struct
@@ -12,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -38,6 +40,7 @@ from mcp.client.stdio import stdio_client
 from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import TypeAdapter
 
+from wiredoctor.mcp import captures
 from wiredoctor.mcp.protocol import Server
 from wiredoctor.mcp.server import server
 from wiredoctor.report import answered
@@ -136,6 +139,16 @@ def content(answer: Any) -> dict[str, Any]:
     assert not answer.is_error, answer.content
     assert json.loads(answer.content[0].text) == answer.structured_content
     return answer.structured_content
+
+
+def test_names_of_other_hosts_are_not_looked_up_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There, a look at //host/share sends this user's credentials to that host."""
+    monkeypatch.setattr(captures, "os", SimpleNamespace(path=ntpath))
+    archive = captures.Archive([], captures.Bounds(1, 1))
+    archive.roots = ["C:\\traces"]
+    names = ["//evil/share/x.pcap", "\\\\evil\\share\\x.pcap", "D:x.pcap", "a.pcap", "c:/traces/a.pcap"]
+    found = [[*archive._candidates(name)] for name in names]
+    assert found == [[], [], [], ["C:\\traces\\a.pcap"], ["c:/traces/a.pcap"]]
 
 
 def test_the_tools_say_that_they_only_read(answers: dict[str, Any]) -> None:

@@ -31,6 +31,16 @@ def run() -> Callable[..., Result]:
     return lambda *words: CliRunner().invoke(app, ["compare", *map(str, words)])
 
 
+def test_a_report_with_a_byte_order_mark(run: Callable[..., Result], tmp_path: Path) -> None:
+    """As programs of Windows write JSON."""
+    plain, marked = tmp_path / "plain.json", tmp_path / "marked.json"
+    plain.write_text("{}")
+    marked.write_bytes(b"\xef\xbb\xbf{}")
+    failed = [run(NAGLE, one).stderr.replace(one.name, "") for one in (plain, marked)]
+    assert failed[0] == failed[1]
+    assert "not a packet capture" not in failed[0]
+
+
 @SLOW
 def test_before_and_after(run: Callable[..., Result], tmp_path: Path) -> None:
     folder = tmp_path / "after [x]"

@@ -77,11 +77,17 @@ class Traffic:
 
     def found(self, order: Callable[[list[dict[str, Any]]], Iterable[dict[str, Any]]] = iter) -> Gateways:
         """What is said of it; `order` of the rows."""
+        return gateways.find(*self.tables(order))
+
+    def tables(
+        self, order: Callable[[list[dict[str, Any]]], Iterable[dict[str, Any]]] = iter
+    ) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+        """The exchanges and the connections."""
         exchanges = pl.DataFrame([*order(self._exchanges)], EXCHANGES.schema)
         connections = pl.DataFrame([*order(self._connections)], CONNECTIONS.schema)
         texts = [name for name, dtype in EXCHANGES.schema.items() if dtype == pl.String]
         filled = exchanges.with_columns(pl.col(texts).fill_null(""), pl.col(pl.Boolean).fill_null(value=False))
-        return gateways.find(filled.lazy(), connections.lazy())
+        return filled.lazy(), connections.lazy()
 
 
 def _ns(milliseconds: float) -> int:

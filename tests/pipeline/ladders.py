@@ -16,13 +16,13 @@ import polars as pl
 from tests.ladders import Packet, ladder_packets, ladders_in
 from wiredoctor import gateways
 from wiredoctor.gateways.attempts import Attempt, _of_host, other_addresses
-from wiredoctor.gateways.exchange_columns import Rows
+from wiredoctor.gateways.exchange_columns import Rows, Totals
 from wiredoctor.gateways.order import _lies_in
 from wiredoctor.tables import Array
 from wiredoctor.testing.wire import Peers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
 FILES = sorted((Path(__file__).parents[1] / "rules").glob("*/*.txt"))
 
@@ -89,15 +89,16 @@ def _within_ladders(
         return _of_host(one, rows, some[ladder_of(rows.server[some]) == ladder_of(np.array(one.server))], hosts)
 
     def other_addresses_of_each(
-        found: Sequence[Attempt], rows: Rows, tries: Mapping[int, Sequence[int]]
-    ) -> dict[int, set[int]]:  # fmt: skip
+        found: Sequence[Attempt], rows: Rows, tries: Mapping[int, Sequence[int]], _known: Collection[int]
+    ) -> dict[int, set[int]]:
         made: dict[int, set[int]] = {}
         of = ladder_of(np.array([one.server for one in found], np.int64))
         for number in np.unique(of):
             own = np.flatnonzero(ladder_of(rows.server) == number)
             place = {row: n for n, row in enumerate(own.tolist())}
             mine = {place[row]: [place[one] for one in backs] for row, backs in tries.items() if row in place}
-            made |= other_addresses([found[n] for n in np.flatnonzero(of == number)], rows.select(own), mine)
+            some = rows.select(own)
+            made |= other_addresses([found[n] for n in np.flatnonzero(of == number)], some, mine, Totals.of(some).addresses)
         return made
 
     with (

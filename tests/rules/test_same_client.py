@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import polars as pl
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from wiredoctor.rules.shared.same_client import WINDOW, Clients, known_clients
 from wiredoctor.tables import ASKED, CLOSES, CONNECTIONS, EXCHANGES, SECOND
@@ -90,3 +92,43 @@ def test_two_programs_may_have_one_user_agent() -> None:
         own = known.request(0, 0)
         assert own is not None
         assert known.longest_wait(own, 20 * SECOND, same_program=True) == longest
+
+
+NO_ANSWER = dict.fromkeys(("response_start", "response_status", "response_end", "response_end_reason"))
+WAITING = st.fixed_dictionaries(
+    {
+        "request_start": st.integers(-60, 15).map(lambda second: second * SECOND),
+        "took": st.integers(1, 9),
+        "reads": st.integers(0, 3),
+        "request_target": st.sampled_from(["/poll/1", "/poll/1", "/poll/2", "/other"]),
+        "request_user_agent": st.sampled_from(["u", "u", "u", "v"]),
+        "host": st.sampled_from(["10.0.0.1", "10.0.0.1", "10.0.0.1", "10.0.0.9"]),
+        "answered": st.booleans(),
+    }
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(WAITING, min_size=4, max_size=12))
+def test_the_longest_wait_is_that_of_all_requests(waits: list[dict[str, Any]]) -> None:
+    asked: list[dict[str, Any]] = [{"request_start": 18 * SECOND} | NO_ANSWER]
+    for wait in waits:
+        start = wait["request_start"] + wait["took"] * SECOND
+        answer = {"response_start": start, "response_end": start + wait["reads"] * SECOND}
+        columns = {name: value for name, value in wait.items() if name.startswith("request_")}
+        asked.append(columns | (answer if wait["answered"] else NO_ANSWER))
+    known = clients(*asked, hosts=("10.0.0.1", *(wait["host"] for wait in waits)))
+    own = known.request(0, 0)
+    assert own is not None
+    for whole in (False, True):
+        times = [
+            wait["took"] + (wait["reads"] if whole else 0)
+            for wait in waits
+            if (wait["host"], wait["request_user_agent"]) == ("10.0.0.1", "u") and wait["answered"]
+            if wait["request_target"] != "/other"
+            if wait["request_start"] // SECOND + wait["took"] + (wait["reads"] if whole else 0) <= 20
+        ]
+        # a wait that is shorter than that of each candidate does not count
+        longest = max((time for time in times if time >= 2), default=0) * SECOND
+        found = known.longest_wait(own, 20 * SECOND, whole=whole)
+        assert found == longest or (not longest and found < 2 * SECOND)

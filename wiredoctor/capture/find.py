@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from wiredoctor import limits
+from wiredoctor import limits, system
 from wiredoctor.capture.model import CaptureError
 from wiredoctor.text.regex import Regex
 
@@ -169,7 +169,8 @@ def _search(top: str, on_error: Callable[[str], None]) -> list[str]:
             on_error(f"{folder}: not searched, like all folders after it: {top} has more than {limits.FOLDER_ENTRIES.text}")
             break
         files += [(entry, number) for entry in entries if (number := _inode(entry)) is not None]
-        folders += [entry.path for entry in reversed(entries) if entry.is_dir(follow_symlinks=False)]
+        inside = [entry for entry in reversed(entries) if entry.is_dir(follow_symlinks=False)]
+        folders += [entry.path for entry in inside if not system.is_junction(entry)]
     present = {number for entry, number in files if not entry.is_symlink()}
     return [entry.path for entry, number in files if number not in present or not entry.is_symlink()]
 
@@ -178,8 +179,8 @@ def _inode(entry: os.DirEntry[str]) -> tuple[int, int] | None:
     """Return device and inode of a file, or of the file that a link leads to; None if it is not a regular file."""
     try:
         found = os.stat(entry.path)  # entry.stat() has no inode on Windows
-    except OSError:  # the link leads to itself, or the file is gone
-        return None
+    except OSError:  # a link leads to itself, the file is gone, or its path is too long, which is reported when it is opened
+        return None if entry.is_symlink() or not entry.is_file() else (0, 0)
     return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None
 
 
@@ -192,7 +193,8 @@ def _may_be_capture(path: str, on_error: Callable[[str], None]) -> bool:
         with open(path, "rb", buffering=0) as file:
             return is_capture(decompressed_head(file)[0])
     except OSError as error:
-        on_error(f"{path}: {(error.strerror or str(error)).lower()}")
+        text = (error.strerror or str(error)).lower()
+        on_error(f"{path}: {system.explain_missing(path, text) if isinstance(error, FileNotFoundError) else text}")
     except CaptureError:
         pass
     return False

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from wiredoctor.cli.exit_codes import UsageError
 from wiredoctor.cli.options import parse_duration, parse_size
+from wiredoctor.cli.outputs import TABLE_FILES
 from wiredoctor.text.durations import SECOND
 
 if TYPE_CHECKING:
@@ -83,19 +84,7 @@ def capture_order(
 
 def _output(output: Output) -> tuple[str, tuple[str, ...]]:
     """Return the absolute path of an output and, if it is a folder of tables, the names of all files that it may contain."""
-    return os.path.abspath(output.path), _TABLE_FILES if output.format == "tables" else ()
-
-
-_TABLES = (
-    "captures", "records", "packets", "oddities", "segments", "pieces", "bursts", "messages", "faults", "icmp_errors",
-    "exchanges", "connections", "findings",
-)  # fmt: skip
-"""The names of all tables, equal to the keys of report.data.table_folder.TABLES.
-
-That module is not imported here, because it loads Polars, whose threads would start before privileges are dropped.
-"""
-
-_TABLE_FILES = tuple(f"{name}.{form}" for name in _TABLES for form in ("parquet", "arrow"))
+    return os.path.abspath(output.path), TABLE_FILES if output.format == "tables" else ()
 
 
 def _writable(write: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -71,9 +72,10 @@ def _is_report(name: str) -> bool:
     if name == "-" or not path.is_file():
         return False
     with path.open("rb") as file:
-        return file.read(64).lstrip().startswith(b"{")
+        return file.read(64).removeprefix(BOM_UTF8).lstrip().startswith(b"{")
 
 
 def _lines(name: str) -> Iterator[bytes]:
     with open(name, "rb") as file:
+        file.seek(len(BOM_UTF8) if file.read(len(BOM_UTF8)) == BOM_UTF8 else 0)
         yield from file

@@ -66,6 +66,19 @@ def outputs(paths: list[str] | None, captures: Sequence[str], forms: Collection[
     return list(checked.values())
 
 
+_TABLES = (
+    "captures", "records", "packets", "oddities", "segments", "pieces", "bursts", "messages", "faults", "icmp_errors",
+    "exchanges", "connections", "findings",
+)  # fmt: skip
+"""The names of all tables, equal to the keys of report.data.table_folder.TABLES.
+
+That module is not imported here, because it loads Polars, whose threads would start before privileges are dropped.
+"""
+
+TABLE_FILES = tuple(f"{name}.{form}" for name in _TABLES for form in ("parquet", "arrow"))
+"""The names of the files in a folder of tables."""
+
+
 def _folder(path: Path, forms: Collection[str]) -> Output:
     """Return a folder as an output for tables. Raise UsageError if the folder cannot be written, or `forms` lacks "tables"."""
     if "tables" not in forms:
@@ -73,7 +86,8 @@ def _folder(path: Path, forms: Collection[str]) -> Output:
     if path.exists() and not path.is_dir():
         raise UsageError(f"-o {path}{os.sep}: not a folder")
     # if the folder exists, check that files can be created in it, and that those of an earlier run can be replaced
-    for file in (path / "captures.parquet", *path.glob("*.parquet"), *path.glob("*.arrow")) if path.exists() else (path,):
+    old = [path / name for name in TABLE_FILES if (path / name).exists()]
+    for file in [path / TABLE_FILES[0], *old] if path.exists() else [path]:
         writable(path, file)
     return Output(path, "tables")
 
@@ -103,7 +117,8 @@ def writable(path: Path, file: Path | None = None) -> Path:
         with resolve(file or path) as target:
             target.check_writable()
     except OSError as error:
-        raise UsageError(f"-o {path}: {reason(error, str(file or path))}") from None
+        existing = f"{file.name}: " if file is not None and file.exists() else ""
+        raise UsageError(f"-o {path}: {existing}{reason(error, str(file or path))}") from None
     return path
 
 

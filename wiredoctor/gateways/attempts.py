@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -116,8 +116,8 @@ def owners(found: Sequence[Attempt], rows: Rows, gateway: Gateway) -> dict[int, 
 
 
 def other_addresses(
-    found: Sequence[Attempt], rows: Rows, tries: Mapping[int, Sequence[int]]
-) -> dict[int, set[int]]:  # fmt: skip
+    found: Sequence[Attempt], rows: Rows, tries: Mapping[int, Sequence[int]], known: Collection[int]
+) -> dict[int, set[int]]:
     """Return, for each endpoint of a gateway, other hosts (addresses) from which the gateway probably connects to servers.
 
     Only failed attempts were captured from these hosts. All attempts began while the endpoint had open requests that it later
@@ -129,14 +129,13 @@ def other_addresses(
     client's connection, and the endpoint must have closed soon after a refusal.
 
     `tries`: for each row of a client's exchange, the rows of the gateway's requests for it. If one of these was open, too, the
-    attempt belongs to it.
+    attempt belongs to it. `known`: the hosts of all exchanges.
     """
     relayed = (rows.status == NO_STATUS) & (rows.silent != 0) & (rows.dropped < rows.left) & (rows.opened < LATE)
     failed = np.flatnonzero(np.isin(rows.status, GATEWAY) | relayed)
     since = np.where(relayed, rows.opened, rows.head)
     asked: set[int] = set()
     closed: set[int] = set()
-    known = {*rows.client_host.tolist(), *rows.server_host.tolist()}
     endpoints: dict[int, set[int]] = {}
     begun: dict[int, set[int]] = {}
     ended: dict[int, set[int]] = {}

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from wiredoctor.gateways.known import LATE
 from wiredoctor.gateways.targets import ABSOLUTE
-from wiredoctor.tables import Array
+from wiredoctor.tables import Array, of_connections
 
 c = pl.col
 
@@ -112,12 +115,68 @@ def groups(*columns: Array) -> Array:
     return number
 
 
+class Totals(NamedTuple):
+    """Facts about all exchanges of a capture, although Rows may have only some of them.
+
+    `asked`: the number of exchanges at each endpoint, by (endpoint, client host). `hosts`: the hosts of each endpoint.
+    """
+
+    asked: Counter[tuple[int, int]]
+    hosts: Mapping[int, frozenset[int]]
+
+    @classmethod
+    def of(cls, rows: Rows) -> Totals:
+        """Return the facts about `rows`."""
+        hosts: dict[int, set[int]] = {}
+        for server, host in zip(rows.server.tolist(), rows.server_host.tolist(), strict=True):
+            hosts.setdefault(server, set()).add(host)
+        asked = Counter(zip(rows.server.tolist(), rows.client_host.tolist(), strict=True))
+        return cls(asked, {server: frozenset(some) for server, some in hosts.items()})
+
+    @property
+    def addresses(self) -> set[int]:
+        """The hosts of all clients and servers."""
+        return {host for _, host in self.asked}.union(*self.hosts.values())
+
+
 def read(exchanges: pl.LazyFrame, connections: pl.LazyFrame, most: int | None = None) -> Rows:
     """Return the exchanges as Rows, or only the first `most` of them by time. All of them must have a request."""
     if most is not None:
         exchanges = exchanges.select(EXCHANGES).bottom_k(most, by=["request_start", "connection", "exchange"])
+    rows = _read(exchanges, places_of(connections))
+    _end_at_next(rows)
+    return rows
+
+
+def read_some(exchanges: pl.LazyFrame, connections: pl.LazyFrame, following: Mapping[tuple[int, int], int]) -> Rows:
+    """Return some exchanges of a capture as Rows. `following`: see `unended`."""
+    some = exchanges.select("connection").unique().collect()
+    rows = _read(exchanges, places_of(of_connections(connections, some)))
+    for row in np.flatnonzero(rows.answered == LATE).tolist():
+        after = following.get((int(rows.connection[row]), int(rows.exchange[row])), LATE)
+        rows.answered[row], rows.over[row] = after, min(int(rows.over[row]), after)
+    return rows
+
+
+def unended(exchanges: pl.LazyFrame) -> dict[tuple[int, int], int]:
+    """Return when the next exchange of the connection begins (ns), by (connection, exchange) of exchanges without an end."""
+    made = exchanges.select(EXCHANGES).with_columns(_ends()).filter(~c("final") & (c("closed") == LATE))
+    without = made.select("connection", "exchange").collect(engine="streaming")
+    rows = (
+        of_connections(exchanges, without)
+        .select("connection", "exchange", "request_start")
+        .collect()
+        .sort("connection", "exchange")
+    )
+    following = rows.with_columns(c("request_start").shift(-1).over("connection").alias("after")).drop_nulls("after")
+    wanted = following.join(without, on=["connection", "exchange"], how="semi")
+    return {(connection, exchange): after for connection, exchange, _, after in wanted.iter_rows()}
+
+
+def places_of(connections: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the columns of Rows about connections, and `server_bytes`. Hashes are unsigned."""
     # if the connection was also captured after address translation, its server sees the translated addresses
-    ends = connections.select(
+    return connections.select(
         "connection",
         host_code(pl.col("client_host")).alias("client_host"),
         pl.col("server").hash().alias("server"),
@@ -127,12 +186,13 @@ def read(exchanges: pl.LazyFrame, connections: pl.LazyFrame, most: int | None = 
         pl.col("syn_time").alias("opened"),
         "server_bytes",
     )
+
+
+def _read(exchanges: pl.LazyFrame, ends: pl.LazyFrame) -> Rows:
     asked = exchanges.select(EXCHANGES).join(ends, on="connection", how="inner")
     made = asked.with_columns(target=origin_form(), address=pl.col("request_forwarded_for").str.split(", ").list.last())
     frame = made.with_columns(_ends()).select(_columns()).sort("start", "connection", "exchange").collect()
-    rows = Rows(*(_numbers(frame[one.name]) for one in fields(Rows)))
-    _end_at_next(rows)
-    return rows
+    return Rows(*(_numbers(frame[one.name]) for one in fields(Rows)))
 
 
 def _end_at_next(rows: Rows) -> None:
@@ -172,6 +232,11 @@ def origin_form() -> pl.Expr:
     bare = target.str.replace(ABSOLUTE, "")
     rooted = pl.when(bare.str.starts_with("/")).then(bare).otherwise(pl.lit("/") + bare)
     return pl.when(target.str.contains(ABSOLUTE)).then(rooted).otherwise(target)
+
+
+def target_code() -> pl.Expr:
+    """Return an expression for the column `target` of Rows, as an unsigned hash."""
+    return origin_form().hash()
 
 
 def _text(name: str) -> pl.Expr:

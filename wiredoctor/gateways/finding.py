@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from wiredoctor.gateways.known import Gateways
+from wiredoctor.gateways.known import FIRST, Gateways
 from wiredoctor.tables import MILLISECOND
 
 c = pl.col
@@ -35,9 +35,10 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, *, possible: bool =
         pl.col("endpoint").min() != pl.col("endpoint").max(),
         pl.col("request_forwarded").any().alias("forwarded"),
         (pl.col("request_user_agent") != pl.col("request_user_agent").first()).any().alias("agents"),
+        pl.col("request_start").bottom_k(FIRST).max().alias("begun"),
     )
     seen, failed, *ends = pl.collect_all([facts, _failed_attempts(connections), *_ends_of_relays(asked, connections)])
-    several, forwarded, agents = seen.row(0)
+    several, forwarded, agents, begun = seen.row(0)
     if several is None:
         return Gateways()
     clients = _forwarding_clients(asked) if forwarded or agents else frozenset[int]()
@@ -52,7 +53,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, *, possible: bool =
     from wiredoctor.gateways.attempts import attempts
     from wiredoctor.gateways.pairs import pairs
 
-    return pairs(asked, connections, attempts(failed), clients, possible=possible)._replace(relayed=relayed)
+    return pairs(asked, connections, attempts(failed), clients, begun, possible=possible)._replace(relayed=relayed)
 
 
 def _failed_attempts(connections: pl.LazyFrame) -> pl.LazyFrame:

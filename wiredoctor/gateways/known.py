@@ -44,6 +44,12 @@ neither happened). The columns about the back are its connection and index, and 
 LATE = 1 << 62
 """The time of an event that did not happen."""
 
+FIRST = 10_000
+"""The number of exchanges at the start of a capture that are examined first.
+
+If these exchanges show no gateway, and no failed connection may belong to a gateway, the other exchanges are not examined.
+"""
+
 Place = tuple[int, int]
 """An exchange: the id of its connection, and its index in the connection."""
 

@@ -6,10 +6,11 @@ The exchanges of a gateway's clients often enclose the exchanges that the gatewa
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 import numpy as np
 
-from wiredoctor.gateways.exchange_columns import LATE, NO_STATUS, SLACK, Rows, groups
+from wiredoctor.gateways.exchange_columns import LATE, NO_STATUS, SLACK, Rows, Totals, groups
 from wiredoctor.tables import Array
 
 MAX_OPEN = 400
@@ -34,23 +35,23 @@ It consists of the gateway's endpoint, the endpoint behind it, and the host that
 """
 
 
-def order(rows: Rows) -> Order:
+def order(rows: Rows, totals: Totals | None = None) -> Order:
     """Return which endpoints are behind which gateway, and from which hosts the gateway connects to them (see Order).
 
     An endpoint is behind a gateway if its requests lie within the gateway's exchanges with the same target. If a gateway
     rewrites paths, only the last path segments are equal. These segments are compared only for endpoints for which the complete
-    targets show no gateway.
+    targets show no gateway. `totals`: the facts about all exchanges, if `rows` are only some of them.
     """
     if len(np.unique(rows.server)) < 2:
         return {}
     votes, open_ = _votes(rows, groups(rows.method, rows.target))
-    asked = Counter(zip(rows.server.tolist(), rows.client_host.tolist(), strict=True))
+    asked, hosts = Totals.of(rows) if totals is None else totals
     elected = _choose_orders(votes, asked)
     of_ends, _ = _votes(rows, groups(rows.method, rows.tail))
     ends = _choose_orders(of_ends, asked)
     if elected:
         fronts, backs = {a for a, _ in elected}, {b for _, b in elected}
-        most = _of_most(of_ends, rows)
+        most = _of_most(of_ends, asked)
         ends = Counter({(a, b): n for (a, b), n in ends.items() if a not in fronts and b not in backs and b in most})
     votes += Counter({vote: n for vote, n in of_ends.items() if vote[:2] in ends})
     elected |= ends
@@ -59,7 +60,7 @@ def order(rows: Rows) -> Order:
     votes += more
     elected |= _choose_orders(more, asked)
     direct = _without_chains(_without_siblings(elected))
-    return _without_loops({pair: _hosts(votes, pair) for pair in direct}, asked, rows)
+    return _without_loops({pair: _hosts(votes, pair) for pair in direct}, asked, hosts)
 
 
 def _votes(rows: Rows, group: Array) -> tuple[Counter[_Vote], Counter[_Vote]]:
@@ -133,17 +134,18 @@ def _choose_orders(votes: Counter[_Vote], asked: Counter[tuple[int, int]]) -> Co
     return Counter({(a, b): n for (a, b), n in total.items() if n * could.get((b, a), 1) > total.get((b, a), 0) * could[a, b]})
 
 
-def _of_most(votes: Counter[_Vote], rows: Rows) -> set[int]:
+def _of_most(votes: Counter[_Vote], asked: Counter[tuple[int, int]]) -> set[int]:
     """Return the endpoints of which at least two exchanges, and at least half, lie within exchanges at another endpoint.
 
     A few exchanges may lie within others by chance.
     """
-    servers, counts = np.unique(rows.server, return_counts=True)
-    asked = dict(zip(servers.tolist(), counts.tolist(), strict=True))
+    requests: Counter[int] = Counter()
+    for (server, _), n in asked.items():
+        requests[server] += n
     inside: Counter[int] = Counter()
     for (_, behind, _), n in votes.items():
         inside[behind] += n
-    return {server for server, n in inside.items() if n >= 2 and 2 * n >= asked[server]}
+    return {server for server, n in inside.items() if n >= 2 and 2 * n >= requests[server]}
 
 
 SIBLINGS = 4
@@ -178,7 +180,7 @@ def _without_chains(elected: Counter[tuple[int, int]]) -> list[tuple[int, int]]:
     ]
 
 
-def _without_loops(order: Order, asked: Counter[tuple[int, int]], rows: Rows) -> Order:
+def _without_loops(order: Order, asked: Counter[tuple[int, int]], of_server: Mapping[int, frozenset[int]]) -> Order:
     """Drop hosts that are clients of a gateway in front of the endpoint for which they seem to send requests.
 
     If a client gives up while the gateway goes on waiting, the client's next request may lie within the gateway's request.
@@ -194,7 +196,7 @@ def _without_loops(order: Order, asked: Counter[tuple[int, int]], rows: Rows) ->
             if any((front, host) in asked and host not in order[front, before] for front in fronts.get(before, ()))
         }
         if clients:
-            clients.difference_update(rows.server_host[rows.server == before].tolist())
+            clients -= of_server.get(before, frozenset())
         if left := hosts - clients:
             kept[before, behind] = left
     return kept

@@ -10,58 +10,59 @@ import polars as pl
 from wiredoctor.gateways.assignment import Assigned, Pair, assign, with_pairs
 from wiredoctor.gateways.attempts import Attempt, Gateway, other_addresses, owners
 from wiredoctor.gateways.edges import Allowed, Edges, ForwardedFor, Fronts, edges, possible
-from wiredoctor.gateways.exchange_columns import NO_STATUS, OWN, SLACK, Rows, groups, read
-from wiredoctor.gateways.known import POSSIBLE, TRIES, Doubt, Gateways, Place
+from wiredoctor.gateways.exchange_columns import NO_STATUS, OWN, SLACK, Rows, Totals, groups, read
+from wiredoctor.gateways.known import FIRST, POSSIBLE, TRIES, Doubt, Gateways, Place
+from wiredoctor.gateways.nested import StoredExchanges
 from wiredoctor.gateways.order import Order, order
 from wiredoctor.gateways.rewriting import fronts_by_target
 from wiredoctor.tables import Array
 
-FIRST = 10_000
-"""The number of exchanges at the start of a capture that are examined first.
-
-If these exchanges show no gateway, and no failed connection may belong to a gateway, the other exchanges are not examined.
-"""
-
 
 def pairs(
-    asked: pl.LazyFrame, connections: pl.LazyFrame, tried: list[Attempt], clients: frozenset[int], *, possible: bool = False
+    asked: pl.LazyFrame, connections: pl.LazyFrame, tried: list[Attempt], clients: frozenset[int], begun: int, *,
+    possible: bool = False,
 ) -> Gateways:  # fmt: skip
     """Pair the exchanges of gateways' clients with the requests that the gateways made for them, in a capture with one clock.
 
     `asked`: rows of tables.EXCHANGES with a request. `connections`: rows of tables.CONNECTIONS. `tried`: the failed connections
     that may belong to a gateway (see `attempts`). `clients`: the connections whose requests show that the client is a gateway.
+    `begun`: the time (ns) by which the first FIRST exchanges had begun.
     `possible`: also return every pair that nothing contradicts.
     """
-    rows = read(asked, connections, FIRST)
+    # the filter comes first, because only the columns of the result are then created
+    rows = read(asked.filter(pl.col("request_start") <= begun), connections, FIRST)
     before = order(rows)
     if not before and not tried:
         return Gateways(clients=clients)
+    whole = totals = None
     if len(rows) == FIRST:
-        rows = read(asked, connections)
-        before = order(rows)
-    made, alike = _find_gateways(asked, connections, rows, before, tried, clients)
+        whole = StoredExchanges(asked, connections)
+        rows, totals = whole.nested(np.array([one.time for one in tried], np.int64)), whole.totals()
+        before = order(rows, totals)
+    assigned, alike = _pair(asked, rows, before, whole) if before else _nothing()
+    made = _found(connections, rows, assigned, tried, clients, totals or Totals.of(rows))
     return made._replace(possible=_possible(rows, alike), crowded=_crowded(rows, alike)) if possible else made
 
 
-def _find_gateways(
-    asked: pl.LazyFrame, connections: pl.LazyFrame, rows: Rows, before: Order, tried: list[Attempt], clients: frozenset[int]
-) -> tuple[Gateways, Edges]:
+def _nothing() -> tuple[Assigned, Edges]:
     none = np.zeros(0, np.int64)
-    assigned = Assigned(none, none, none.astype(bool), [])
-    alike = Edges(none, none, none, none.astype(bool))
-    if before:
-        assigned, alike = _pair(asked, rows, before)
-    of = _owners(rows, assigned, tried) if tried else {}
+    return Assigned(none, none, none.astype(bool), []), Edges(none, none, none, none.astype(bool))
+
+
+def _found(
+    connections: pl.LazyFrame, rows: Rows, assigned: Assigned, tried: list[Attempt], clients: frozenset[int], totals: Totals
+) -> Gateways:
+    """Return the gateways that the pairs and the failed attempts show. `totals`: the facts about all exchanges."""
+    of = _owners(rows, assigned, tried, totals) if tried else {}
     made = _tries(rows, assigned, [(tried[place], row) for place, row in of.items()])
     behind = _distinct(rows.server[assigned.front], rows.server[assigned.back])
     behind |= {(int(rows.server[row]), tried[place].server) for place, row in of.items()}
-    known = Gateways(
+    return Gateways(
         made,
         _names(connections, behind),
         tuple(_doubt(rows, *one) for one in assigned.doubts),
         clients | frozenset(made["connection"].unique().to_list()) - _strangers(rows, assigned),
     )
-    return known, alike
 
 
 def _strangers(rows: Rows, assigned: Assigned) -> frozenset[int]:
@@ -90,7 +91,7 @@ def _distinct(one: Array, other: Array) -> set[tuple[int, int]]:
     return set(zip(one[number].tolist(), other[number].tolist(), strict=True))
 
 
-def _owners(rows: Rows, assigned: Assigned, tried: list[Attempt]) -> dict[int, int]:
+def _owners(rows: Rows, assigned: Assigned, tried: list[Attempt], totals: Totals) -> dict[int, int]:
     """Return, for each failed attempt, the client's exchange for which a gateway made the attempt (see `attempts.owners`).
 
     `assigned`: the pairs found so far, which show the gateways and their addresses.
@@ -101,7 +102,7 @@ def _owners(rows: Rows, assigned: Assigned, tried: list[Attempt]) -> dict[int, i
     tries: dict[int, list[int]] = {}
     for front, back in zip(assigned.front.tolist(), assigned.back.tolist(), strict=True):
         tries.setdefault(front, []).append(back)
-    for server, some in other_addresses(tried, rows, tries).items():
+    for server, some in other_addresses(tried, rows, tries, totals.addresses).items():
         hosts.setdefault(server, set()).update(some)
     # a server whose host made failed attempts may be a gateway that never got a response
     trying = np.array([one.client_host for one in tried], np.int64)
@@ -112,10 +113,10 @@ def _owners(rows: Rows, assigned: Assigned, tried: list[Attempt]) -> dict[int, i
     return owners(tried, rows, Gateway(np.flatnonzero(own), known, tries))
 
 
-def _pair(asked: pl.LazyFrame, rows: Rows, before: Order) -> tuple[Assigned, Edges]:
+def _pair(asked: pl.LazyFrame, rows: Rows, before: Order, whole: StoredExchanges | None) -> tuple[Assigned, Edges]:
     front, back = (np.flatnonzero(np.isin(rows.server, np.array(some))) for some in zip(*before, strict=True))
     allowed, named = Allowed(before), ForwardedFor(rows)
-    fronts = fronts_by_target(rows, asked, front, back, before)
+    fronts = fronts_by_target(rows, asked, front, back, before, whole and whole.targets)
     found = edges(rows, fronts, rows.target[back], back, allowed, named)
     assigned = assign(rows, found)
     if not len(found.crowded):

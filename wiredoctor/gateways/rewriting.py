@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import polars as pl
@@ -24,27 +24,41 @@ A single target is enough if no other target suggests another replacement of the
 """
 
 
-def fronts_by_target(rows: Rows, exchanges: pl.LazyFrame, front: Array, back: Array, order: Order) -> Fronts:
+def fronts_by_target(
+    rows: Rows, exchanges: pl.LazyFrame, front: Array, back: Array, order: Order, targets: Callable[[Array], Array] | None = None
+) -> Fronts:
     """Return the exchanges of gateways' clients by target.
 
     An exchange can be looked up by its own target, and by each target that the gateway may send instead. `front`: the rows of
-    these exchanges. `back`: the rows of the gateways' own requests.
+    these exchanges. `back`: the rows of the gateways' own requests. `targets`: returns the targets of all exchanges at some
+    endpoints, if `rows` are only some of these exchanges.
     """
     key, more = [rows.target[front]], [front]
     for server in sorted({before for before, _ in order}):
         own = front[rows.server[front] == server]
         behind = {pair: hosts for pair, hosts in order.items() if pair[0] == server}
         servers = np.array([after for _, after in behind], np.int64)
-        for one, other in _rewritten(rows, exchanges, own, back[np.isin(rows.server[back], servers)], Allowed(behind)):
+        inside = back[np.isin(rows.server[back], servers)]
+        here, there = (
+            (np.unique(rows.target[own]), np.unique(rows.target[inside]))
+            if targets is None
+            else (targets(np.array([server])), targets(servers))
+        )
+        for one, other in _rewritten(rows, exchanges, (own, here), (inside, there), Allowed(behind)):
             some = own[rows.target[own] == one]
             key.append(np.full(len(some), other))
             more.append(some)
     return Fronts(rows, np.concatenate(key), np.concatenate(more))
 
 
-def _rewritten(rows: Rows, exchanges: pl.LazyFrame, front: Array, back: Array, allowed: Allowed) -> list[tuple[int, int]]:
-    """Return pairs of targets that a gateway rewrote: the client's target, and the gateway's target for the same request."""
-    here, there = np.unique(rows.target[front]), np.unique(rows.target[back])
+def _rewritten(
+    rows: Rows, exchanges: pl.LazyFrame, at_front: tuple[Array, Array], at_back: tuple[Array, Array], allowed: Allowed
+) -> list[tuple[int, int]]:
+    """Return pairs of targets that a gateway rewrote: the client's target, and the gateway's target for the same request.
+
+    `at_front`, `at_back`: the rows on either side of the gateway, and the targets of all exchanges there.
+    """
+    (front, here), (back, there) = at_front, at_back
     strange = back[~np.isin(rows.target[back], here)]
     if not len(strange):
         return []

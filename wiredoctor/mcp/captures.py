@@ -95,10 +95,14 @@ class Archive:
 
     def _candidates(self, name: str) -> Iterator[str]:
         number, slash, rest = name.partition("/")
+        pairs = [(root, name) for root in self.roots]
         if len(self.roots) > 1 and slash and number.isascii() and number.isdecimal() and 0 < int(number[:4]) <= len(self.roots):
-            yield os.path.join(self.roots[int(number[:4]) - 1], rest)
-        for root in self.roots:
-            yield os.path.join(root, name)
+            pairs.insert(0, (self.roots[int(number[:4]) - 1], rest))
+        for root, inside in pairs:
+            path = os.path.join(root, inside)
+            # on Windows, a name may be that of another host, to which even a look at the path would send credentials
+            if os.path.splitdrive(path)[0].lower() == os.path.splitdrive(root)[0].lower():
+                yield path
 
     def _inside(self, path: str) -> str:
         real = os.path.realpath(path)

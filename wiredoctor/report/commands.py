@@ -101,9 +101,10 @@ def shell_word(file: str) -> str:
 
     Control characters, and bytes that are not UTF-8, need the quotes $'...' of bash, zsh and POSIX.1-2024.
     """
-    name = file.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    errors = "surrogateescape" if system.POSIX_QUOTES else "backslashreplace"  # Windows has no bytes in names
+    name = file.encode(errors=errors).decode(errors="backslashreplace")
     name = f"./{name}" if name.startswith("-") else name
     if not system.POSIX_QUOTES or (clean(name) == name and not _HAS_ESCAPED_BYTE.search(name)):
-        return system.quote(name)
+        return system.quote(clean(name))
     escaped = _OTHER_BACKSLASH.sub(r"\\\\", name).replace("'", r"\'")
     return f"$'{clean(escaped)}'"

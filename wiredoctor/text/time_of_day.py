@@ -87,7 +87,7 @@ def zone_name(moment: int) -> str:
     name = at.tzname() or ""
     if name.isalpha() and not at.utcoffset() and name not in _WITHOUT_OFFSET:
         return "UTC"
-    return name if name.isalpha() else f"UTC{_offset(at)}"
+    return name if name.isascii() and name.isalpha() else f"UTC{_offset(at)}" if at.utcoffset() else "UTC"
 
 
 def zone_text(moment: int) -> str:

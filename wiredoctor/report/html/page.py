@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
@@ -180,7 +181,7 @@ def _page_texts(report: Report, groups: list[Group], shown: str, *, quiet: bool)
     statistics = server_statistics(report)
     servers = tiles.find_servers(report, statistics)
     return {
-        "title": ", ".join(c.file.rpartition("/")[2] for c in report.captures[:3]) + (" ..." if len(report.captures) > 3 else "")
+        "title": ", ".join(os.path.basename(c.file) for c in report.captures[:3]) + (" ..." if len(report.captures) > 3 else "")
         or "No capture",
         "headline": headline(report, groups, far, shown),
         "counts": str(counts(report, groups)),

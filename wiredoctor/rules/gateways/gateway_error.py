@@ -152,7 +152,7 @@ from wiredoctor.rules.shared.gateway_texts import (
 from wiredoctor.rules.shared.learned_limits import EARLIEST
 from wiredoctor.rules.shared.numbers import DURATION
 from wiredoctor.rules.shared.unseen_gateways import endpoint_candidate, unseen_gateways
-from wiredoctor.tables import SECOND
+from wiredoctor.tables import SECOND, of_connections
 from wiredoctor.text.durations import duration_text
 
 c = pl.col
@@ -305,23 +305,26 @@ def find(
         .cache()
     )
     of_try = {name: f"try_{name}" for name in (*COLUMNS, *OF_CONNECTION)}
-    given = status_passed_on(tries, closes)
+    # a filter, because a join would first create all columns of all exchanges
+    places = pl.concat([tries.select("connection"), tries.select(connection="front_connection")]).unique().collect()
+    of_gateways = of_connections(closes, places)
+    given = status_passed_on(tries, of_gateways)
     behind = (
         tries.join(given, on=["connection", "exchange"], how="left")
         .rename({"front_connection": "of", "front_exchange": "of_exchange"})
         .join(ends, on="connection", how="left")
-        .join(closes.select(COLUMNS), on=["connection", "exchange"], how="left")
+        .join(of_gateways.select(COLUMNS), on=["connection", "exchange"], how="left")
         .rename(of_try)
     )
     told = at_front.join(behind, left_on=["connection", "exchange"], right_on=["of", "of_exchange"], how="left").cache()
     seen = told.filter(pl.col("known") | pl.col("try_connection").is_not_null())
-    seen = with_last_contacts(seen, tries, closes, connections)
+    seen = with_last_contacts(seen, tries, of_gateways, connections)
     lone = told.filter(c("known") & c("try_connection").is_null())
     seen = seen.join(asked_others(lone, tries, closes, connections), on=["connection", "exchange"], how="left")
     vain = failed_connections(tries, connections).cache()
-    likely = likely_fronts(told, vain, repeated(tries, closes)).cache()
+    likely = likely_fronts(told, vain, repeated(tries, of_gateways)).cache()
     loose = unassigned_attempts(tries, connections, vain, likely)
-    known = known_routes(tries, exchanges, connections).join(
+    known = known_routes(tries, of_connections(exchanges, places), connections).join(
         at_front.select("server", "route"), on=["server", "route"], how="semi"
     )
     left = closes.filter(c("client_close_time") < c("response_start")).select("connection", "exchange")

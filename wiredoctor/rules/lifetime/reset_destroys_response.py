@@ -142,8 +142,8 @@ def _is_read(clients: Clients, connection: int, exchange: int, challenged: int |
     own = clients.request(connection, exchange)
     if own is None or own.has_credentials or challenged is None:
         return False
-    later = clients.other_requests(own, challenged, reset - 1)
-    return any(other.has_credentials and other.asks_the_same(own) and other.connection != connection for other in later)
+    later = clients.same_requests(own, challenged, reset - 1)
+    return any(other.has_credentials and other.connection != connection for other in later)
 
 
 def _unread(ack: str) -> pl.Expr:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 from wiredoctor.findings import Threshold
@@ -208,17 +209,17 @@ def _count_unread(own: Request, row: Mapping[str, Any], clients: Clients) -> int
     used, so the result does not depend on the other candidates of the batch.
     """
     since, until = row["ended_at"] - WINDOW, row["ended_at"] + WINDOW
-    closes = {close.connection: close for close in clients.closes(row["connection"], since, until)}
-    server = closes[row["connection"]].server if row["connection"] in closes else None
+    own_close = clients.close_of(row["connection"])
+    server = None if own_close is None or not since <= own_close.time <= until else own_close.server
     soon = max(AT_ONCE.value, 4 * row["round_trip"])
     found = 0
-    for other in clients.other_requests(own, since, until):
-        close = closes.get(other.connection)
+    for other in clients.same_requests(own, since, until):
+        close = clients.close_of(other.connection)
         if (
             close is not None
+            and since <= close.time <= until
             and close.had_head
             and close.server == server
-            and other.asks_the_same(own)
             and (other.range_start, other.body_due) == (own.range_start, own.body_due)
             and other == clients.newest_request(other.connection)
             and other.answered is not None
@@ -395,13 +396,14 @@ def _replacing_request(own: Request, row: Mapping[str, Any], clients: Clients) -
     After a wait as long as a usual timeout, or as the client's other waits, the result is None: the client then repeats its
     request, perhaps with another query (a time stamp, a new signature), or asks for the next thing on its list.
     """
-    if row["timeout"] is not None or own.method not in ("GET", "HEAD") or _is_own_timeout(row, clients):
+    if row["timeout"] is not None or own.method not in ("GET", "HEAD"):
         return None
     until = row["ended_at"] + REPLACED.value + 2 * row["round_trip"]
     since = max(row["ended_at"] - REPLACED.value, own.start + 1)
     others = (other for other in clients.other_requests(own, since, until) if other.target != own.target)
     place = (own.method, own.host, own.path)
-    return next((other for other in others if (other.method, other.host, other.path) == place), None)
+    found = next((other for other in others if (other.method, other.host, other.path) == place), None)
+    return None if found is None or _is_own_timeout(row, clients) else found
 
 
 def _is_own_timeout(row: Mapping[str, Any], clients: Clients) -> bool:
@@ -425,15 +427,11 @@ def _answered_copy(own: Request, row: Mapping[str, Any], clients: Clients) -> Re
     request all the time often gets a response to some copy.
     """
     moment = row["ended_at"]
-    got = [
-        other
-        for other in clients.other_requests(own, own.start - WINDOW, moment)
-        if other.asks_the_same(own)
-        and other.connection != own.connection
-        and other.answered is not None
-        and own.start - REPLACED.value <= other.answered <= moment
-    ]
-    if len(got) != 1 or row["received"] or row["timeout"] is not None:
+    if row["received"] or row["timeout"] is not None:
+        return None
+    copies = clients.answered_copies(own, own.start - REPLACED.value, moment)
+    got = [*islice((other for other in copies if own.start - WINDOW <= other.start <= moment), 2)]
+    if len(got) != 1:
         return None
     [other] = got
     had = other.answered if other.completed is None or other.completed > moment else other.completed
@@ -451,9 +449,9 @@ def _next_page(own: Request, row: Mapping[str, Any], clients: Clients) -> Reques
         return None
     moment, slack = row["ended_at"], MOVED.value + 2 * row["round_trip"]
     latest = moment + slack if row["timeout"] is None else moment
-    for other in clients.other_requests(own, own.start + 1, latest):
+    for other in clients.pages(own, own.start + 1, latest):
         begun = other.answered is not None and moment - slack <= other.answered <= moment
-        if other.navigation and (other.start >= moment - slack or begun):
+        if other.start >= moment - slack or begun:
             return other
     return None
 
@@ -462,8 +460,7 @@ def _closed_page(own: Request, row: Mapping[str, Any], clients: Clients) -> Requ
     """Return the request for the page that the user closed while it was loading; None if there is none."""
     if row["waited"] >= SHORT.value or own.navigation or row["timeout"] is not None:
         return None
-    before = clients.other_requests(own, own.start - SHORT.value, own.start)
-    page = next((other for other in before if other.navigation), None)
+    page = next(clients.pages(own, own.start - SHORT.value, own.start), None)
     after = row["ended_at"] + 1
     if (
         page is None
@@ -489,8 +486,8 @@ def _resumes(own: Request, row: Mapping[str, Any], clients: Clients) -> bool:
     """Return whether the client resumed a download, which had stopped, at exactly the byte where it had stopped."""
     if row["stalled_at"] is None:
         return False
-    later = clients.other_requests(own, row["ended_at"], row["ended_at"] + WINDOW)
-    return any(other.asks_the_same(own) and other.range_start == row["stalled_at"] for other in later)
+    later = clients.same_requests(own, row["ended_at"], row["ended_at"] + WINDOW)
+    return any(other.range_start == row["stalled_at"] for other in later)
 
 
 def _other_part(own: Request, row: Mapping[str, Any], clients: Clients) -> Request | None:
@@ -500,6 +497,7 @@ def _other_part(own: Request, row: Mapping[str, Any], clients: Clients) -> Reque
     download that broke off.
     """
     since, until = min(own.start, row["ended_at"] - WINDOW), row["ended_at"] + WINDOW
-    others = (other for other in clients.other_requests(own, since, until) if other.asks_the_same(own))
-    parts = (other for other in others if other.range_start is not None or other.start > own.start)
+    parts = (
+        other for other in clients.same_requests(own, since, until) if other.range_start is not None or other.start > own.start
+    )
     return next((other for other in parts if other.range_start != own.range_start), None)

@@ -7,7 +7,7 @@ capture, so the order of events shows cause and effect: a gateway acts after the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from wiredoctor.rules.shared.connection_close import ENDLESS
@@ -85,6 +85,26 @@ OF_CONNECTION = (
 """The columns of tables.CONNECTIONS that are read for the connections of a gateway."""
 
 
+class PrefixedValues(Mapping[str, Any]):
+    """Those values of a row whose names begin with a prefix, without the prefix. They are not copied: rows may be many."""
+
+    __slots__ = ("_prefix", "_row")
+
+    def __init__(self, row: Mapping[str, Any], prefix: str) -> None:
+        self._row, self._prefix = row, prefix
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a value by its name without the prefix."""
+        return self._row[self._prefix + name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names without the prefix."""
+        return (name.removeprefix(self._prefix) for name in self._row if name.startswith(self._prefix))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
 class Exchange:
     """An exchange as its client sees it. Times are in ns, and LATE if the event did not happen.
 
@@ -97,7 +117,7 @@ class Exchange:
 
     def __init__(self, values: Mapping[str, Any], prefix: str = "") -> None:
         """Read the columns COLUMNS and OF_CONNECTION from `values`, in which each name begins with `prefix`."""
-        v = {name: values[prefix + name] for name in (*COLUMNS, *OF_CONNECTION)}
+        v = PrefixedValues(values, prefix) if prefix else values
         self.values = v
         self.key: Key = (v["connection"], v["exchange"])
         self.server, self.client = str(v["server"]), str(v["client"])
@@ -223,7 +243,7 @@ class Attempt:
 
     def __init__(self, values: Mapping[str, Any], prefix: str) -> None:
         """Read the columns OF_CONNECTION and `connection` from `values`, in which each name begins with `prefix`."""
-        self.values = {name: values[prefix + name] for name in OF_CONNECTION} | {"connection": values[prefix + "connection"]}
+        self.values = PrefixedValues(values, prefix)
         self.server, self.client = str(self.values["server"]), str(self.values["client"])
         self.refused = LATE if self.values["refused_time"] is None else self.values["refused_time"]
         # if an RST follows, the ICMP error did not decide

@@ -8,9 +8,9 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import polars as pl
 
@@ -27,8 +27,9 @@ from wiredoctor.rules.shared.learned_limits import (
     Use,
     answered_after,
     follow_requests,
-    is_similar,
+    idle_times_of,
     learn,
+    similar_within,
 )
 from wiredoctor.rules.shared.process_stops import NONE, REFUSED, STRAGGLERS, Stop, Stops, Syn, stops_of, suspicious
 from wiredoctor.tables import CLOSES, MILLISECOND, SECOND
@@ -61,7 +62,18 @@ Early closes at fewer moments may be restarts.
 """
 
 
-@dataclass(slots=True, eq=False, repr=False)
+class _OrdinaryCloses(NamedTuple):
+    """The closes of an endpoint from which idle timeouts are learned, in time order, with sorted idle times (ns).
+
+    `taught`: those of closes from which a timeout can be learned. `lost`: those before a request that the server lost.
+    """
+
+    ends: list[End]
+    taught: list[int]
+    lost: list[int]
+
+
+@dataclass(eq=False, repr=False)
 class _CloseMoment:
     """Closes that came at most STRAGGLERS (ns) after the first of them.
 
@@ -72,17 +84,45 @@ class _CloseMoment:
     rests: dict[int, int]
     has_early: bool = False
 
+    @cached_property
+    def sorted_rests(self) -> list[int]:
+        """The idle times (ns) in ascending order."""
+        return sorted(self.rests.values())
+
+
+class _CloseMoments:
+    """The moments at which an endpoint closed idle connections, in time order."""
+
+    def __init__(self, moments: list[_CloseMoment]) -> None:
+        self._moments = moments
+        self._rests = sorted(rest for moment in moments for rest in moment.rests.values())
+        self.early = sum(moment.has_early for moment in moments)
+        """The number of moments with an early close."""
+
+    def is_repeated(self, connection: int, time: int) -> bool:
+        """Return whether a close of `connection` at `time` (ns) came after a similar idle time as one at another moment."""
+        place = bisect_right(self._moments, time, key=attrgetter("start")) - 1
+        own = self._moments[place] if place >= 0 else None
+        rest = own.rests.get(connection) if own is not None and time <= own.start + STRAGGLERS else None
+        if own is None or rest is None:
+            return False
+        near = (rest - similar_within(rest), rest + similar_within(rest))
+        return _count_between(self._rests, *near) > _count_between(own.sorted_rests, *near)
+
 
 def _once_per_endpoint(find: Callable[[IdleTimes, int, int | None], T]):
-    """Let a method (endpoint, until) compute its result only once per endpoint if `until` is None."""
+    """Let a method (endpoint, until) compute its result only once per endpoint if `until` is None.
+
+    Otherwise, keep the newest result, because one candidate asks several times.
+    """
 
     def found(times: IdleTimes, endpoint: int, until: int | None = None) -> T:
-        if until is not None:
-            return find(times, endpoint, until)
         key = (find.__name__, endpoint)
-        if key not in times.results:
-            times.results[key] = find(times, endpoint, None)
-        return times.results[key]
+        kept = times.results.get(key if until is None else (*key, "until"))
+        if kept is None or kept[0] != until:
+            kept = until, find(times, endpoint, until)
+            times.results[key if until is None else (*key, "until")] = kept
+        return kept[1]
 
     return found
 
@@ -111,8 +151,8 @@ class IdleTimes:
         for endpoint, *syn in syns.sort("answered").iter_rows():
             self._syns.setdefault(endpoint, []).append(Syn(*syn))
         self._exchanges = exchanges
-        self.results: dict[tuple[str, int], Any] = {}
-        """The results of methods with `_once_per_endpoint`: (name of the method, endpoint) -> result."""
+        self.results: dict[tuple[str | int, ...], tuple[int | None, Any]] = {}
+        """The results of methods with `_once_per_endpoint`: (name of the method, endpoint) -> (until, result)."""
 
     def limits(self, endpoint: int, connection: int, until: int | None = None) -> list[Limit]:
         """Return the idle timeouts of an endpoint from the best source that has any; empty if no source has any.
@@ -144,7 +184,7 @@ class IdleTimes:
             return False
         learned = limit.how in ("sharp", "coarse")
         longest = (limit.high if learned else limit.low) + limit.tolerance
-        answered = len(answered_after(longest, self._used.get(endpoint, []), until))
+        answered = self._count_answered(longest, endpoint, until)
         if learned:
             return answered > LEARNED_SHARE * limit.closes
         if limit.how == "usual" and self._closes_earlier(limit, endpoint, until):
@@ -157,17 +197,24 @@ class IdleTimes:
         `rest`: the idle time (ns) of a lost request. `until`: as in `limits`.
         """
         since = min(rest, limit.low) - ALMOST
-        answered = len(answered_after(since, self._used.get(endpoint, []), until))
+        answered = self._count_answered(since, endpoint, until)
         if answered < SURVIVED:
             return False
-        lost = sum(end.sort in ("met", "unaware") and (end.rest or 0) >= since for end in self._ordinary_closes(endpoint, until))
-        return answered > lost
+        lost = self._ordinary_closes(endpoint, until).lost
+        return answered > len(lost) - bisect_left(lost, since)
+
+    def _count_answered(self, rest: int, endpoint: int, until: int | None) -> int:
+        """Return how many requests the endpoint answered after a longer idle time than `rest` (ns); `until`: as in `limits`."""
+        uses = self._used.get(endpoint, [])
+        if until is None:
+            return len(uses) - bisect_right(uses, rest, key=attrgetter("rest"))
+        return len(answered_after(rest, uses, until))
 
     def _closes_earlier(self, limit: Limit, endpoint: int, until: int | None) -> bool:
         """Return whether most closes came after idle times that are too short for this timeout."""
-        rests = [end.rest for end in self._ordinary_closes(endpoint, until) if end.teaches and end.rest is not None]
-        earlier = sum(EARLIEST <= rest < limit.low - limit.tolerance for rest in rests)
-        return earlier >= MANY and earlier > sum(limit.has(rest) for rest in rests)
+        rests = self._ordinary_closes(endpoint, until).taught
+        earlier = _count_between(rests, EARLIEST, limit.low - limit.tolerance - 1)
+        return earlier >= MANY and earlier > _count_between(rests, *limit.explained)
 
     def doubt(self, endpoint: int, connection: int, until: int | None = None) -> Doubt | None:
         """Return why the closes of an endpoint show no idle timeout although their idle times are similar.
@@ -183,7 +230,7 @@ class IdleTimes:
         if until is None and endpoint in self._doubts:
             return self._doubts[endpoint]
         requests = partial(self._request_times, endpoint, until)
-        ends, used = self._ordinary_closes(endpoint, until), self._used.get(endpoint, [])
+        ends, used = self._ordinary_closes(endpoint, until).ends, self._used.get(endpoint, [])
         doubt = doubt_about(limit, ends, used, requests, until)
         if until is None:
             self._doubts[endpoint] = doubt
@@ -202,29 +249,37 @@ class IdleTimes:
         Return 0 if they are too few to show that no idle timeout of this length exists. `until`: as in `limits`.
         """
         limit = Limit("single", rest, rest, 1)
-        longer = len(answered_after(rest + limit.tolerance, self._used.get(endpoint, []), until))
+        longer = self._count_answered(rest + limit.tolerance, endpoint, until)
         return longer if self._is_refuted(limit, endpoint, until) else 0
 
     @_once_per_endpoint
     def learned_timeout(self, endpoint: int, until: int | None) -> Limit | None:
         """Return the timeout that the closes of an endpoint show, or None; `until` as in `limits`."""
-        return learn(self._ordinary_closes(endpoint, until), self._used.get(endpoint, []), until)
+        return learn(self._ordinary_closes(endpoint, until).ends, self._used.get(endpoint, []), until)
 
     @_once_per_endpoint
     def _closes_follow_requests(self, endpoint: int, until: int | None) -> bool:
-        return follow_requests(self._ordinary_closes(endpoint, until))
+        return follow_requests(self._ordinary_closes(endpoint, until).ends)
 
-    def _ordinary_closes(self, endpoint: int, until: int | None) -> list[End]:
+    @_once_per_endpoint
+    def _ordinary_closes(self, endpoint: int, until: int | None) -> _OrdinaryCloses:
         """Return the closes of an endpoint, except closes of tunnels and closes due to the end of a process.
 
         `until` is as in `limits`.
         """
-        nothing = self.stops(endpoint, until).connections
-        return [
+        nothing = self._stopped(endpoint, until)
+        ends = [
             end
             for end in self._closes_of(endpoint)
             if end.sort != "open" and end.connection not in nothing and (until is None or end.known <= until)
         ]
+        lost = sorted(end.rest or 0 for end in ends if end.sort in ("met", "unaware"))
+        return _OrdinaryCloses(ends, idle_times_of(ends), lost)
+
+    @_once_per_endpoint
+    def _stopped(self, endpoint: int, until: int | None) -> set[int]:
+        """Return the connections that were closed because a process ended, or late. `until` is as in `limits`."""
+        return self.stops(endpoint, until).connections
 
     @_once_per_endpoint
     def stops(self, endpoint: int, until: int | None) -> Stops:
@@ -250,8 +305,7 @@ class IdleTimes:
             return rows
         places = rows.select("endpoint", "connection", "final_at").iter_rows()
         ended = [
-            number in self.stops(endpoint, final_at + TOGETHER if live else None).connections
-            for endpoint, number, final_at in places
+            number in self._stopped(endpoint, final_at + TOGETHER if live else None) for endpoint, number, final_at in places
         ]
         return rows.filter(~pl.Series(ended, dtype=pl.Boolean))
 
@@ -290,20 +344,14 @@ class IdleTimes:
         It closed after a similar idle time at another moment, too, or it closed early at MANY moments. `until` is as in `limits`.
         """
         moments = self._close_moments(endpoint, until)
-        if sum(moment.has_early for moment in moments) >= MANY:
-            return True
-        own = next((moment for moment in moments if moment.start <= time <= moment.start + STRAGGLERS), None)
-        rest = None if own is None else own.rests.get(connection)
-        return rest is not None and any(
-            is_similar(rest, other) for moment in moments if moment is not own for other in moment.rests.values()
-        )
+        return moments.early >= MANY or moments.is_repeated(connection, time)
 
     @_once_per_endpoint
-    def _close_moments(self, endpoint: int, until: int | None) -> list[_CloseMoment]:
+    def _close_moments(self, endpoint: int, until: int | None) -> _CloseMoments:
         """Return the moments at which the endpoint closed idle connections, except when a process ended. `until` is as in
         `limits`.
         """
-        stopped = self.stops(endpoint, until).connections
+        stopped = self._stopped(endpoint, until)
         moments: list[_CloseMoment] = []
         for end in self._closes_of(endpoint):
             if not end.teaches or end.rest is None or end.connection in stopped or (until is not None and end.known > until):
@@ -312,7 +360,7 @@ class IdleTimes:
                 moments.append(_CloseMoment(end.time, {}))
             moments[-1].rests[end.connection] = end.rest
             moments[-1].has_early |= end.is_early()
-        return moments
+        return _CloseMoments(moments)
 
     def is_refused(self, endpoint: int, time: int, until: int | None = None) -> bool:
         """Return whether the endpoint refused the first SYN that it answered after this time (ns), within a second.
@@ -407,6 +455,11 @@ def _came_around(answers: list[tuple[int, int]], time: int, until: int | None) -
     first, last = bisect_left(answers, (time - SECOND,)), bisect_right(answers, (time + SECOND + 1,))
     came = [at for at, known in answers[first:last] if until is None or known <= until]
     return any(at <= time for at in came), any(at > time for at in came)
+
+
+def _count_between(times: list[int], first: int, last: int) -> int:
+    """Return how many of the times, in ascending order, are between `first` and `last`."""
+    return max(bisect_right(times, last) - bisect_left(times, first), 0)
 
 
 def nothing_known() -> IdleTimes:

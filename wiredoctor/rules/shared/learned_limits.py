@@ -58,9 +58,15 @@ class Limit(NamedTuple):
         """Return the greatest difference (ns) between this timeout and an idle time that matches it."""
         return NEAR + self.low // 100
 
+    @property
+    def explained(self) -> tuple[int, int]:
+        """The shortest and the longest idle time (ns) before a close that this timeout explains."""
+        return self.low - self.tolerance, self.high + self.tolerance + LATE
+
     def has(self, rest: int) -> bool:
         """Return whether this timeout explains a close after this idle time (ns)."""
-        return self.low - self.tolerance <= rest <= self.high + self.tolerance + LATE
+        first, last = self.explained
+        return first <= rest <= last
 
     def as_text(self) -> str:
         """Return the timeout as text: "5 s", "5 s to 5.1 s"."""

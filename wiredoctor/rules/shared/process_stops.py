@@ -7,7 +7,7 @@ explain. No step changes the result of an earlier step.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import NamedTuple
@@ -211,12 +211,13 @@ def _form(moment: list[End], syns: Sequence[Syn]) -> str | None:
     start, end = moment[0].time, moment[-1].time
     if len(rests) > 2 and rests[-1] - rests[0] > SPREAD and 2 * rests[0] < rests[-1]:
         return "a"
-    if len(rests) > 1 and any(syn.refused and start <= syn.answered <= end + REFUSED for syn in syns):
+    first = bisect_left(syns, start, key=attrgetter("answered"))
+    last = bisect_right(syns, end + REFUSED, key=attrgetter("answered"))
+    if len(rests) > 1 and any(syn.refused for syn in syns[first:last]):
         return "b"
     if any(_is_under_way(one, rests[0]) for one in moment):
         return "c"
-    following = bisect_left(syns, start, key=attrgetter("answered"))
-    return "d" if following < len(syns) and syns[following].refused else None
+    return "d" if first < len(syns) and syns[first].refused else None
 
 
 def _is_under_way(end: End, shortest: int) -> bool:

@@ -16,7 +16,7 @@ import polars as pl
 
 from wiredoctor.findings import Threshold
 from wiredoctor.rules.shared.evidence import EVIDENCE
-from wiredoctor.tables import CLOSES, CONNECTIONS, EXCHANGES, SECOND
+from wiredoctor.tables import CLOSES, CONNECTIONS, EXCHANGES, SECOND, of_connections
 from wiredoctor.text.durations import duration_text
 from wiredoctor.text.regex import Regex
 
@@ -77,9 +77,14 @@ class Request(NamedTuple):
         """True if the request only asks what the server supports: `OPTIONS *` (RFC 9110 section 9.3.7)."""
         return (self.method, self.target) == ("OPTIONS", "*")
 
+    @property
+    def asks(self) -> tuple[str, str, str]:
+        """The method, host and target."""
+        return self.method, self.host, self.target
+
     def asks_the_same(self, other: Request) -> bool:
         """Return whether both requests have the same method, host and target."""
-        return (self.method, self.host, self.target) == (other.method, other.host, other.target)
+        return self.asks == other.asks
 
 
 class Close(NamedTuple):
@@ -98,10 +103,19 @@ class Close(NamedTuple):
 
 
 class Clients:
-    """The requests, closes and connections of the clients of some candidates (see `known_clients`)."""
+    """The requests, closes and connections of the clients of some candidates (see `known_clients`).
 
-    def __init__(self, requests: pl.DataFrame, closes: pl.DataFrame, opened: pl.DataFrame, gateways: Collection[int]) -> None:
+    `earlier`: further requests, of which only the waits for the responses count.
+    """
+
+    def __init__(
+        self, requests: pl.DataFrame, closes: pl.DataFrame, opened: pl.DataFrame, gateways: Collection[int],
+        earlier: pl.DataFrame | None = None,
+    ) -> None:  # fmt: skip
         self._asked: dict[Who, list[Request]] = {}
+        self._pages: dict[Who, list[Request]] = {}
+        self._same: dict[tuple[Who, tuple[str, str, str]], list[Request]] = {}
+        self._answered: dict[tuple[Who, tuple[str, str, str]], list[Request]] = {}
         self._who: dict[int, str] = {}
         self._server: dict[int, str] = {}
         self._opened: dict[int, int] = {}
@@ -111,6 +125,7 @@ class Clients:
         self._agent: dict[int, str] = {}
         self._sent: dict[tuple[str, str], list[tuple[int, int]]] = {}
         self._closed: dict[str, list[Close]] = {}
+        self._close_of: dict[int, Close] = {}
         self._unseen = dict(closes.drop_nulls("unseen").select("connection", "unseen").iter_rows())
         self._claimed: dict[tuple[int, int], tuple[int, int]] = {}
         self._longest: dict[bool, dict[tuple[Who, str, str, str, int | None], list[tuple[int, int]]]] = {}
@@ -123,12 +138,18 @@ class Clients:
                 self._sent.setdefault((host, server), []).append((start, connection))
         for agent, forwarded, via_gateway, *row in requests.iter_rows():
             self._add(Request(*row), agent, forwarded, many=via_gateway or row[1] in gateways)
+        self._earlier: dict[Who, list[Request]] = {}
+        for agent, forwarded, via_gateway, *row in () if earlier is None else earlier.iter_rows():
+            request = Request(*row)
+            if forwarded or not (via_gateway or request.connection in gateways):
+                self._earlier.setdefault((self._who[request.connection], agent, forwarded), []).append(request)
         for times in self._sent.values():
             times.sort()
         for time, connection, frame, waited, had_head, _ in closes.drop_nulls("time").sort("time", "connection").iter_rows():
             if connection in self._who:
                 close = Close(time, connection, frame, self._server[connection], waited, had_head)
                 self._closed.setdefault(self._who[connection], []).append(close)
+                self._close_of[connection] = close
 
     def _add(self, request: Request, agent: str, forwarded: str, *, many: bool) -> None:
         host = self._who.get(request.connection)
@@ -142,6 +163,9 @@ class Clients:
             self._agent[request.connection] = agent
         if not many or forwarded:
             self._asked.setdefault(who, []).append(request)
+            self._same.setdefault((who, request.asks), []).append(request)
+            if request.navigation:
+                self._pages.setdefault(who, []).append(request)
 
     def request(self, connection: int, exchange: int) -> Request | None:
         """Return an exchange's request; None if it is unknown."""
@@ -166,18 +190,40 @@ class Clients:
 
     def other_requests(self, one: Request, since: int, until: int) -> Iterator[Request]:
         """Yield the other requests of the same client that began between `since` and `until` (ns)."""
-        who, _ = self._by_place[one.connection, one.exchange]
-        asked = self._asked.get(who, [])
-        first, last = bisect_left(asked, (since,)), bisect_right(asked, (until + 1,))
-        return (other for other in asked[first:last] if (other.connection, other.exchange) != one[1:3])
+        return _others(self._asked.get(self._client(one), []), one, since, until)
+
+    def same_requests(self, one: Request, since: int, until: int) -> Iterator[Request]:
+        """Yield those of `other_requests` that ask the same as `one`."""
+        return _others(self._same.get((self._client(one), one.asks), []), one, since, until)
+
+    def pages(self, one: Request, since: int, until: int) -> Iterator[Request]:
+        """Yield those of `other_requests` that load a page in a browser."""
+        return _others(self._pages.get(self._client(one), []), one, since, until)
+
+    def answered_copies(self, one: Request, since: int, until: int) -> Iterator[Request]:
+        """Yield the same client's requests on other connections that ask the same as `one` and were answered between `since` and
+        `until` (ns), in the order of the responses.
+        """
+        key = self._client(one), one.asks
+        if key not in self._answered:
+            answered = [other for other in self._same.get(key, []) if other.answered is not None]
+            self._answered[key] = sorted(answered, key=attrgetter("answered"))
+        copies = self._answered[key]
+        for place in range(bisect_left(copies, since, key=attrgetter("answered")), len(copies)):
+            if (copies[place].answered or 0) > until:
+                break
+            if copies[place].connection != one.connection:
+                yield copies[place]
+
+    def _client(self, one: Request) -> Who:
+        return self._by_place[one.connection, one.exchange][0]
 
     def same_requests_before(self, one: Request) -> list[Request]:
         """Return the client's requests that equal `one` and began before it, at most WINDOW earlier.
 
         At most _MAX_COMPARED requests are examined.
         """
-        who, _ = self._by_place[one.connection, one.exchange]
-        asked = self._asked.get(who, [])
+        asked = self._asked.get(self._client(one), [])
         end = bisect_left(asked, (one.start,))
         newest = asked[max(end - _MAX_COMPARED, 0) : end]
         return [other for other in newest if other.start >= one.start - WINDOW and other.asks_the_same(one)]
@@ -192,16 +238,16 @@ class Clients:
         """
         if whole not in self._longest:
             longest = self._longest.setdefault(whole, {})
-            for who, asked in self._asked.items():
+            for who in {**self._asked, **self._earlier}:
+                asked = [*self._earlier.get(who, []), *self._asked.get(who, [])]
                 seen = [r for r in asked if r.exchange < self._unseen.get(r.connection, r.exchange + 1)]
                 waits = [(time, r) for r in seen if (time := r.completed if whole else r.answered) is not None]
                 for time, other in sorted(waits, key=itemgetter(0)):
                     for key in _alike(who, other):
                         known = longest.setdefault(key, [])
                         known.append((time, max(time - other.start, known[-1][1] if known else 0)))
-        who, _ = self._by_place[one.connection, one.exchange]
         found = 0
-        for key in _alike(who, one)[1 if same_program else 0 :]:
+        for key in _alike(self._client(one), one)[1 if same_program else 0 :]:
             known = self._longest[whole].get(key, [])
             place = bisect_right(known, (until + 1,))
             found = max(found, known[place - 1][1] if place else 0)
@@ -228,6 +274,10 @@ class Clients:
         """Return the closes by the client host of this connection between `since` and `until` (ns)."""
         closed = self._closed.get(self._who.get(connection, ""), [])
         return closed[bisect_left(closed, (since,)) : bisect_right(closed, (until + 1,))]
+
+    def close_of(self, connection: int) -> Close | None:
+        """Return the close of a connection by its client; None if it is unknown."""
+        return self._close_of.get(connection)
 
     def went_on(self, connection: int, since: int, until: int) -> bool:
         """Return whether the client of a connection contacted the same server again between `since` and `until` (ns).
@@ -256,6 +306,13 @@ def nobody() -> Clients:
         CONNECTIONS.empty().select("connection", "client_host", "server", "start", "syns", is_unused=pl.lit(value=False)),
         (),
     )
+
+
+def _others(requests: list[Request], one: Request, since: int, until: int) -> Iterator[Request]:
+    """Yield the requests except `one` that began between `since` and `until` (ns). `requests`: in time order."""
+    for place in range(bisect_left(requests, (since,)), bisect_right(requests, (until + 1,))):
+        if requests[place][1:3] != one[1:3]:
+            yield requests[place]
 
 
 _DIGITS = Regex(r"\d+")
@@ -290,7 +347,7 @@ def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
     severities: list[str | None] = [None] * rows.height
     pending: list[int | None] = [None] * rows.height
     additions: list[str | None] = [None] * rows.height
-    proofs: list[list[dict[str, object]]] = rows["evidence"].to_list()
+    proofs: list[list[dict[str, object]]] = [[]] * rows.height
     names = ["ended_at", "connection", "exchange", "round_trip", "to_client"]
     lost = rows.select(names).with_row_index().sort("ended_at", "connection")
     for number, moment, connection, exchange, trip, to_client in lost.iter_rows():
@@ -325,11 +382,11 @@ def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
         else:
             severities[number] = "warning"
             additions[number] = f"The client sent the same request again {after}, and got {again.status}."
-        proofs[number] = [*proofs[number], {"frame": again.frame, "time": again.start, "note": note}]
+        proofs[number] = [{"frame": again.frame, "time": again.start, "note": note}]
     return rows.with_columns(
         pl.Series("severity", severities, pl.String),
         pl.Series("addition", additions, pl.String),
-        pl.Series("evidence", proofs, EVIDENCE),
+        c("evidence").list.concat(pl.Series(proofs, dtype=EVIDENCE)),
         pl.Series("pending_until", pending, pl.Int64),
     )
 
@@ -341,11 +398,13 @@ def _repetitions(own: Request, moment: int, trip: int, to_client: int, clients: 
     """
     if not (own.asks_about_server or own.method in ("GET", "HEAD")):
         return []
+    # any request to the host counts as a repetition of one that only asks about the server
+    some = clients.other_requests if own.asks_about_server else clients.same_requests
     return [
         other
-        for other in clients.other_requests(own, max(moment + to_client, own.start + 1), moment + AGAIN.value + 2 * trip)
+        for other in some(own, max(moment + to_client, own.start + 1), moment + AGAIN.value + 2 * trip)
         if other.connection != own.connection
-        and (other.host == own.host if own.asks_about_server else other.asks_the_same(own))
+        and other.host == own.host
         and (other.answered is None or (other.status is not None and other.status < FAILED and other.answered - moment <= WINDOW))
     ]
 
@@ -380,31 +439,92 @@ def known_clients(
     """Return those requests and closes of the candidates' clients that the rules may need.
 
     The result contains the clients' actions shortly before and after the time `ended_at` (ns) of each candidate. It also contains
-    the requests on the candidates' own connections, the clients' range requests, and requests whose response took at least
-    as long as the lowest `waited` (ns) of all candidates. At most the newest MAX_REQUESTS requests are kept. `exchanges` has the
-    columns tables.ASKED. `gateways`: the connections whose client is a gateway, which forwards the requests of other clients.
+    the requests on the candidates' own connections, the clients' range requests, and requests during the candidates' waits whose
+    response took at least as long as the lowest `waited` (ns) of all candidates. At most the newest MAX_REQUESTS requests are
+    kept; of other requests that took as long and are similar, only the longest waits are. `exchanges` has the columns
+    tables.ASKED. `gateways`: the connections whose client is a gateway, which forwards the requests of other clients.
     """
     wanted = pl.concat([rows.select("connection", "ended_at", "waited") for rows in candidates])
-    is_unused = (c("client_bytes") == 0) & (c("connected") | (c("closed_by") == "client").fill_null(value=False))
-    places = connections.select("connection", _one_host().alias("host"), "server", "start", "syns", is_unused.alias("is_unused"))
-    hosts = places.filter(c("connection").is_in(wanted["connection"].unique().implode())).select(c("host").unique())
-    opened = places.join(hosts, on="host", how="semi").collect()
-    ids = opened["connection"].implode()
-    edges = [(wanted["ended_at"] + step * WINDOW) // _BUCKET for step in (-1, 0, 1)]
-    buckets = pl.concat(edges).unique().implode()
-    # a client that waited for a response may have waited longer for the response to an earlier request
+    named = connections.select("connection", _one_host().alias("client"))
+    hosts = of_connections(named, wanted).select("client").unique()
+    mine = _on(named.join(hosts, on="client", how="semi").select("connection").collect())
+    buckets = [(wanted["ended_at"] + step * WINDOW) // _BUCKET for step in (-1, 0, 1)]
+    near = pl.concat(buckets).unique().implode()
+    asked = exchanges.filter(mine & c("request_start").is_not_null())
+    shown = (c("request_start") // _BUCKET).is_in(near) | _on(wanted) | c("request_range_start").is_not_null()
+    closed = mine & (c("client_close_time") // _BUCKET).is_in(near)
+    earlier = _requests(EXCHANGES.empty().lazy()).collect()
     shortest = wanted["waited"].min()
-    waited = pl.max_horizontal("response_start", "response_end") - c("request_start")
-    long = pl.lit(value=False) if not isinstance(shortest, int) else (waited >= shortest).fill_null(value=False)
-    mine = c("connection").is_in(ids)
-    near = (c("request_start") // _BUCKET).is_in(buckets)
-    own = c("connection").is_in(wanted["connection"].unique().implode())
-    ranges = c("request_range_start").is_not_null()
-    asked = exchanges.filter(mine & c("request_start").is_not_null() & (near | own | ranges | long))
-    rows = _requests(asked).collect()
-    same = c("connection").is_in(rows["connection"].unique().implode())
-    ends = _closes(closes.filter(mine & (same | (c("client_close_time") // _BUCKET).is_in(buckets)))).collect()
-    return Clients(rows.sort("start", "connection", "exchange").tail(MAX_REQUESTS), ends, opened, gateways)
+    if not isinstance(shortest, int):
+        rows = _newest(asked.filter(shown))
+    else:
+        # a client that waited for a response may have waited longer for the response to an earlier request
+        waited = pl.max_horizontal("response_start", "response_end") - c("request_start")
+        long = (waited >= shortest).fill_null(value=False)
+        during = (c("request_start") // _BUCKET).is_in(_while_waiting(wanted, asked.filter(_on(wanted))))
+        shown |= long & (during | _on(closes.filter(closed).select("connection").unique().collect()))
+        rows = _newest(asked.filter(shown))
+        alike = _path().is_in(rows.select(_path().unique())["target"].implode())
+        earlier = _requests(asked.filter(long & ~shown)).filter(alike).collect()
+    ends = _closes(closes.filter(closed | (mine & (_on(rows) | _on(earlier))))).collect()
+    needed = _on(pl.concat([some.select("connection") for some in (wanted, rows, earlier, ends)]))
+    some = connections.filter(mine & (needed | (c("start") // _BUCKET).is_in(near)))
+    is_unused = (c("client_bytes") == 0) & (c("connected") | (c("closed_by") == "client").fill_null(value=False))
+    opened = some.select(
+        "connection", _one_host().alias("host"), "server", "start", "syns", is_unused.alias("is_unused")
+    ).collect()
+    if earlier.height:
+        earlier = _longest_waits(earlier, ends, opened, _on(rows))
+    return Clients(rows, ends, opened, gateways, earlier)
+
+
+def _newest(asked: pl.LazyFrame) -> pl.DataFrame:
+    """Return the newest MAX_REQUESTS of these requests, in time order."""
+    # first the time alone, because the other columns of all requests would take much memory
+    since = asked.select(c("request_start").top_k(MAX_REQUESTS).min()).collect().item()
+    rows = _requests(asked.filter(c("request_start") >= since)).collect()
+    return rows.sort("start", "connection", "exchange").tail(MAX_REQUESTS)
+
+
+def _on(places: pl.DataFrame) -> pl.Expr:
+    """Return whether the connection is one of those in `places`."""
+    return c("connection").is_in(places["connection"].unique().implode())
+
+
+def _while_waiting(wanted: pl.DataFrame, asked: pl.LazyFrame) -> pl.Series:
+    """Return the times, in units of _BUCKET, from shortly before each candidate's request to shortly after its end.
+
+    `asked`: the requests on the connections of the candidates.
+    """
+    newest = asked.group_by("connection").agg(c("request_start").max().alias("start")).collect()
+    since = pl.min_horizontal("start", c("ended_at") - c("waited"), "ended_at") - WINDOW
+    first, last = since // _BUCKET, (c("ended_at") + WINDOW) // _BUCKET
+    spans = wanted.join(newest, on="connection", how="left").select(first.alias("first"), last.alias("last"))
+    longest = spans.group_by("first").agg(c("last").max())
+    return longest.select(pl.int_ranges("first", c("last") + 1).explode().unique()).to_series().implode()
+
+
+def _path() -> pl.Expr:
+    """Return the path of the column `target`, in which each number is 0, as in `_alike`."""
+    return c("target").str.replace(r"(?s)\?.*$", "").str.replace_all(r"\d+", "0")
+
+
+def _longest_waits(requests: pl.DataFrame, ends: pl.DataFrame, opened: pl.DataFrame, examined: pl.Expr) -> pl.DataFrame:
+    """Return the requests whose wait was longer than each similar one that ended before: `Clients.longest_wait` needs no others.
+
+    `ends`, `opened`: the closes and the clients of the connections. `examined`: other requests on the connection are examined.
+    """
+    hosts, unseen = opened.select("connection", c("host").alias("client")), ends.select("connection", "unseen")
+    rows = requests.join(hosts, on="connection").join(unseen, on="connection", how="left").with_columns(_path().alias("path"))
+    rows = rows.filter((c("exchange") < c("unseen")).fill_null(value=True))
+    similar = ["client", "agent", "forwarded", "many", "method", "host", "path"]
+    kept: list[pl.DataFrame] = []
+    for end in ("answered", "completed"):
+        timed = rows.drop_nulls(end).with_columns((c(end) - c("start")).alias("wait")).sort(end)
+        for some, key in ((timed, similar), (timed, [*similar, "target"]), (timed.filter(examined), [*similar, "connection"])):
+            longest = c("wait").cum_max().shift(1).over(key)
+            kept.append(some.filter((c("wait") > longest).fill_null(value=True)).select(requests.columns))
+    return pl.concat(kept).unique(["connection", "exchange"]).sort("start", "connection", "exchange")
 
 
 def _one_host() -> pl.Expr:
