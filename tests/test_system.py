@@ -118,9 +118,13 @@ def test_reads_at_offsets_do_not_disturb_each_other(windows: Any, tmp_path: Path
 
 
 @pytest.mark.parametrize("buffering", [-1, 0])
-def test_a_write_to_a_closed_pipe_is_an_invalid_argument(buffering: int, windows: Any) -> None:
+@pytest.mark.parametrize("is_pipe", [True, False])
+def test_a_write_to_a_closed_pipe_is_an_invalid_argument(
+    buffering: int, is_pipe: bool, windows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The C library of Windows returns EINVAL then; so does Linux for an eventfd and less than eight bytes."""
-    for one, error in ((windows, BrokenPipeError), (system, OSError)):
+    monkeypatch.setattr("stat.S_ISFIFO", lambda mode: is_pipe)
+    for one, error in ((windows, BrokenPipeError if is_pipe else OSError), (system, OSError)):
         stream = io.TextIOWrapper(open(os.eventfd(0), "wb", buffering))  # noqa: SIM115 - the wrapper closes it
         out = one.output_stream(stream)
         with pytest.raises(OSError, match=r"Invalid|closed") as raised:

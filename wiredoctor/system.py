@@ -292,7 +292,8 @@ class _Pipe(io.FileIO):
                 select.select([], [self], [])
                 written = super().write(data)
         except OSError as error:
-            if sys.platform == "win32" and error.errno == errno.EINVAL:  # how the C library reports that the reader has ended
+            # how the C library of Windows reports that the reader has ended, but also errors of a disk
+            if sys.platform == "win32" and error.errno == errno.EINVAL and stat.S_ISFIFO(os.fstat(self.fileno()).st_mode):
                 raise BrokenPipeError(errno.EPIPE, "the pipe is closed") from None
             raise
         return written
