@@ -231,7 +231,6 @@ def test_one_module_knows_what_differs_between_systems() -> None:
         "import os, fcntl",
         "from resource import x",
         'hasattr(os, "fork")',
-        "os.supports_fd",
     ],
 )
 def test_a_question_for_the_system_is_seen(source: str) -> None:
