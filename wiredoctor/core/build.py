@@ -280,7 +280,7 @@ def compile_once(target: Path) -> str:
     if not compiler:
         raise BuildError(f"CC={os.environ['CC']} does not work" if os.environ.get("CC") else "no C compiler")
     kept = kept_library(compiler)
-    if not kept:
+    if not kept or sys.platform == "win32":  # which compiles nothing (check_platform), and has no fcntl
         return compile_into(target, compiler)
     from fcntl import LOCK_EX, flock
 
