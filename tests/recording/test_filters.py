@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -214,6 +215,9 @@ def test_a_filter_that_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
         filters._within(0.1, lambda: time.sleep(30) or b"")
     with pytest.raises(filters.FilterError, match="a reason"):
         filters._within(10, lambda: (_ for _ in ()).throw(filters.FilterError("a reason")))
+    for crash in (os.abort, lambda: 1 // 0):
+        with pytest.raises(filters.FilterError, match="libpcap failed while it compiled"):
+            filters._within(10, crash)
     assert filters._within(10, lambda: bytes(100_000)) == bytes(100_000)
 
 

@@ -83,19 +83,21 @@ class _Outcome(NamedTuple):
 def _within(seconds: float, work: Callable[[], bytes]) -> bytes:
     """Call `work` in a forked process, and return its result, or raise its error. Raise FilterError if it takes longer.
 
-    libpcap itself has no limit: some filters of a few thousand words take it hours, and it waits for name servers.
+    libpcap itself has no limit: some filters of a few thousand words take more than ten minutes, and it waits for name servers.
     """
     reader, writer = os.pipe()
     process = os.fork()
     if not process:
-        end_with_parent(signal.SIGKILL)
-        try:
-            outcome = _Outcome(work())
-        except (FilterError, OSError) as error:
-            outcome = _Outcome(b"", type(error), str(error))
-        with open(writer, "wb") as out:
-            pickle.dump(outcome, out)
-        os._exit(0)
+        try:  # whatever happens, code of the parent must not run here
+            end_with_parent(signal.SIGKILL)
+            try:
+                outcome = _Outcome(work())
+            except (FilterError, OSError) as error:
+                outcome = _Outcome(b"", type(error), str(error))
+            with open(writer, "wb") as out:
+                pickle.dump(outcome, out)
+        finally:
+            os._exit(0)
     os.close(writer)
     with open(reader, "rb") as answer:
         is_done = bool(select.select([answer], [], [], seconds)[0])
@@ -105,6 +107,8 @@ def _within(seconds: float, work: Callable[[], bytes]) -> bytes:
     os.waitpid(process, 0)
     if not is_done:
         raise FilterError(f"libpcap did not compile the filter within {seconds:.0f} s: shorten it, or use addresses, not names")
+    if not data:
+        raise FilterError("libpcap failed while it compiled the filter: shorten it")
     outcome: _Outcome = pickle.loads(data)  # safe: the forked process wrote it
     if outcome.error is not None:
         raise outcome.error(outcome.text)
