@@ -314,7 +314,7 @@ def output_stream(stream: io.TextIOWrapper[Any]) -> io.TextIOWrapper[Any]:
 
 
 def shows_escapes(stream: TextIO) -> bool:
-    """Return whether a terminal shows colors; consoles of Windows do so only when they are told to."""
+    """Return whether a terminal shows colors; those of Windows do so only after SetConsoleMode."""
     if sys.platform != "win32":
         return True
     import ctypes

@@ -13,7 +13,7 @@ import pytest
 from tests.capture import files
 from tests.capture.files import Packet
 from wiredoctor import limits
-from wiredoctor.capture import Input, find_inputs
+from wiredoctor.capture import Input, find, find_inputs
 
 CONTENT = files.pcap([Packet(0, b"x" * 60, 60)])
 
@@ -146,6 +146,19 @@ def test_a_folder_has_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(limits.FOLDER_ENTRIES, "value", 5)
     assert _names(tmp_path, said.append) == ["a/one.pcap", "b/one.pcap"]
     assert said == [f"{tmp_path / 'c'}: not searched, like all folders after it: {tmp_path} has more than 5 files and folders"]
+
+
+def test_a_file_that_a_ring_removes_meanwhile_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one.pcap", "two.pcap"):
+        (tmp_path / name).write_bytes(CONTENT)
+    order = find._order
+
+    def remove(name: str) -> object:
+        (tmp_path / "one.pcap").unlink(missing_ok=True)
+        return order(name)
+
+    monkeypatch.setattr(find, "_order", remove)
+    assert _names(tmp_path, never) == ["two.pcap"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a file that even root cannot read")

@@ -179,8 +179,9 @@ def _inode(entry: os.DirEntry[str]) -> tuple[int, int] | None:
     """Return device and inode of a file, or of the file that a link leads to; None if it is not a regular file."""
     try:
         found = os.stat(entry.path)  # entry.stat() has no inode on Windows
-    except OSError:  # a link leads to itself, the file is gone, or its path is too long, which is reported when it is opened
-        return None if entry.is_symlink() or not entry.is_file() else (0, 0)
+    except OSError:  # a link leads to itself, or the file is gone; a path too long for Windows is reported when it is opened
+        is_too_long = system.explain_missing(entry.path, "") and not entry.is_symlink() and entry.is_file()
+        return (0, 0) if is_too_long else None
     return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None
 
 
