@@ -309,16 +309,18 @@ def failures(fronts: Mapping[Key, Front]) -> dict[Key, Failure]:
     the failure of that gateway.
     """
     found: dict[Key, Failure | None] = {}
+    return {key: failure for key in fronts if (failure := _failure_at(key, fronts, found, frozenset((key,)))) is not None}
 
-    def of(key: Key, outer: frozenset[Key]) -> Failure | None:
-        def inner_of(inner: Key) -> Failure | None:
-            return None if inner in outer else of(inner, outer | {inner})
 
-        if key not in found:
-            found[key] = _failure(fronts, key, inner_of)
-        return found[key]
+def _failure_at(
+    key: Key, fronts: Mapping[Key, Front], found: dict[Key, Failure | None], outer: frozenset[Key]
+) -> Failure | None:  # fmt: skip
+    def inner_of(inner: Key) -> Failure | None:
+        return None if inner in outer else _failure_at(inner, fronts, found, outer | {inner})
 
-    return {key: failure for key in fronts if (failure := of(key, frozenset((key,)))) is not None}
+    if key not in found:
+        found[key] = _failure(fronts, key, inner_of)
+    return found[key]
 
 
 def _failure(fronts: Mapping[Key, Front], key: Key, inner_of: Callable[[Key], Failure | None]) -> Failure | None:
