@@ -160,9 +160,10 @@ def _resolve(
     without_rows = {*([] if exchanges.rows else ["exchanges", "closes"]), *([] if tries.height else ["tries", "fronts"])}
     for some, tables in parts:
         filled = {name: rows for name, rows in tables.items() if name not in without_rows}
-        for summaries in rule_engine.find_summaries(some, filled, few=rows <= SMALL, many=many):
-            batch = rule_engine.unsure_across(judge(summaries), modules, shuffled)
+        batches = map(judge, rule_engine.find_summaries(some, filled, few=rows <= SMALL, many=many))
+        for batch in (rule_engine.unsure_across(judged, modules, shuffled) for judged in batches):
             found.append(rule_engine.drop_across_clock_steps(batch, modules, steps) if steps else batch)
+            del batch  # its memory is needed by the next rule
     candidates = {name: partial(together, parts) for name, parts in found.of_rules().items()}
     first = capture.first_time or 0
     while True:
@@ -172,10 +173,14 @@ def _resolve(
         whole = rule_engine.join_batches(modules, candidates)
         whole = rule_engine.add_streaming_behind(whole, tries, scans["exchanges"])
         whole = rule_engine.conclude_all(
-            modules, whole, scans["connections"], scans["exchanges"], scans["closes"], live=live, clients=known.clients
+            modules, whole, scans["connections"], scans["exchanges"], scans["closes"],
+            live=live, clients=known.clients, folder=analysis.folder,
+        )  # fmt: skip
+        whole = rule_engine.through_gateways(
+            modules, whole, tries, scans["closes"], scans["exchanges"], scans["connections"], analysis.folder
         )
-        whole = rule_engine.through_gateways(modules, whole, tries, scans["closes"], scans["exchanges"], scans["connections"])
-        whole = rule_engine.after_stalls(rule_engine.given_up_by_gateways(whole, known))
+        whole = rule_engine.given_up_by_gateways(whole, known, analysis.folder)
+        whole = rule_engine.after_stalls(whole, analysis.folder)
         findings = rule_engine.resolve(
             modules, whole, scans["connections"], scans["exchanges"],
             file=capture.file, first_time=first, only=rules.chosen, met=analysis.met, totals=totals, losses=analysis.losses(),
@@ -258,12 +263,18 @@ def _join_reports(done: list[Done], checked: dict[str, Checked], unasked: dict[s
         if one.packets is not None:
             report.packets[one.summary.file] = one.packets
     report.findings.sort(key=lambda finding: rank[finding.severity])
+    beyond = _delay_beyond_limit(done)
     ordered = causes_first(report.findings, lambda finding: (finding,))
-    report.findings = [replace(finding, number=number) for number, finding in enumerate(ordered, 1)]
-    report.delay = total_delay(report.findings) + _delay_beyond_limit(done)
+    for findings in (report.findings, *(one.findings for one in done)):
+        findings.clear()  # so each finding is freed once it has its number
+    for place, finding in enumerate(ordered):
+        ordered[place] = replace(finding, number=place + 1)
+    report.findings = ordered
+    report.delay = total_delay(report.findings) + beyond
     report.totals = sum_totals(one.totals for one in done)
     if done:
-        report.scan_captures = lambda: pl.concat([one.captures.lazy() for one in done])
+        captures = [one.captures for one in done]
+        report.scan_captures = lambda: pl.concat([one.lazy() for one in captures])
         report.scan_connections = Scan([(one.summary.file, one.connections) for one in done], CONNECTIONS, secrets)
         report.scan_exchanges = Scan([(one.summary.file, one.exchanges) for one in done], EXCHANGES, secrets)
     return report

@@ -343,8 +343,8 @@ SUSPECTS = Limit(
     "bytes each. If there are more, the later ones are missing under \"Not judged\"",
 )  # fmt: skip
 CANDIDATES_HELD = Limit(
-    "candidates-held", "rules", 16_384, "candidates",
-    "Candidates that stay in memory until the end of the capture, with their evidence about 1 kB each; further ones go to a "
+    "candidates-held", "rules", 4_096, "candidates",
+    "Candidates that stay in memory until the end of the capture, with their texts about 2 kB each; further ones go to a "
     "temporary file",
 )  # fmt: skip
 SETTLED_CANDIDATES = Limit(

@@ -51,7 +51,7 @@ class MaskedTexts(NamedTuple):
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Finding:
     """A diagnosis with its evidence. Each field has the name and meaning of a key of `findings` in the JSON report (schema 1)."""
 

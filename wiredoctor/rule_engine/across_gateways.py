@@ -8,6 +8,7 @@ Lost time must not be counted on both sides.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -15,11 +16,13 @@ import polars as pl
 
 from wiredoctor.findings import by_kind
 from wiredoctor.gateways import Gateways
+from wiredoctor.rule_engine.candidates import change, select
 from wiredoctor.rule_engine.catalogue import RuleModule
 from wiredoctor.rule_engine.stopped_reading import of_slow_servers
 from wiredoctor.rule_engine.summary_columns import Rows, as_frame, with_changes
 from wiredoctor.rules.shared.gateway_kinds import never_arrived
-from wiredoctor.tables import SECOND
+from wiredoctor.spill import Folder
+from wiredoctor.tables import CLOSES, SECOND
 from wiredoctor.text.durations import duration_text
 
 c = pl.col
@@ -54,16 +57,16 @@ REGULAR = 10
 
 def through_gateways(
     modules: Mapping[str, RuleModule], found: Mapping[str, Rows], tries: pl.DataFrame, closes: pl.LazyFrame,
-    exchanges: pl.LazyFrame, connections: pl.LazyFrame,
+    exchanges: pl.LazyFrame, connections: pl.LazyFrame, folder: Folder | None = None,
 ) -> dict[str, Rows]:  # fmt: skip
     """Return the candidates of all rules, adapted to what happened on the other side of gateways.
 
     A candidate is dropped or changed if the events on the other side explain it. `tries` has rows of tables.TRIES; `closes`,
-    `exchanges` and `connections` are the capture's tables.
+    `exchanges` and `connections` are the capture's tables. `folder`: see `candidates.change`.
     """
     whole = {**found}
-    if "gateway-error" in whole:
-        whole["gateway-error"] = _passed_on_nothing(as_frame(whole["gateway-error"]), found)
+    if "gateway-error" in whole and (unread := _never_processed(found)).height:
+        whole["gateway-error"] = change(whole["gateway-error"], partial(_without_unread, unread), folder)
     sure = tries.filter("certain")
     if sure.height and "idle-timeout-broken-promise" in whole:
         broken = as_frame(whole["idle-timeout-broken-promise"])
@@ -72,16 +75,17 @@ def through_gateways(
         whole["zero-window-stall"] = of_slow_servers(as_frame(whole["zero-window-stall"]), sure, exchanges, connections)
     changed = [name for name in (*RETRIED, "slow-response", "client-abort") if name in whole and whole[name].height]
     if sure.height and changed:
-        frames = {name: as_frame(whole[name]) for name in changed}
-        places = pl.concat([rows.select(pl.col("connection").cast(pl.Int64)) for rows in frames.values()])
+        places = pl.concat([select(whole[name], pl.col("connection").cast(pl.Int64)) for name in changed])
         known = _Tries(sure, places["connection"].drop_nulls().unique(), closes, connections)
-        for name, rows in frames.items():
+        for name in changed:
             if name == "slow-response":
-                whole[name] = _counted_once(rows, known)
+                paused = {*select(whole[name], *KEY, "kind").filter(pl.col("kind") == "mid-response").select(KEY).iter_rows()}
+                changing = partial(_counted_once, known, paused)
             elif name == "client-abort":
-                whole[name] = _given_up(rows, known)
+                changing = partial(_given_up, known)
             else:
-                whole[name] = _answered_by_retry(modules[name], rows, known)
+                changing = partial(_answered_by_retry, known, modules[name])
+            whole[name] = change(whole[name], changing, folder)
     return {name: rows for name, rows in whole.items() if rows.height}
 
 
@@ -105,21 +109,24 @@ def add_streaming_behind(found: Mapping[str, Rows], tries: pl.DataFrame, exchang
     return whole
 
 
-def given_up_by_gateways(found: Mapping[str, Rows], known: Gateways) -> dict[str, Rows]:
+def given_up_by_gateways(found: Mapping[str, Rows], known: Gateways, folder: Folder | None = None) -> dict[str, Rows]:
     """Change candidates about client aborts and about clients that did not read, if their client is a gateway.
 
     A client counts as a gateway if its other side was captured, too, or if its requests contain fields that only gateways add, or
-    several User-Agents on one connection.
+    several User-Agents on one connection. `folder`: see `candidates.change`.
     """
     whole, clients = {**found}, known.clients
     if clients and "zero-window-stall" in whole:
         whole["zero-window-stall"] = _stall_gateway_readers(as_frame(whole["zero-window-stall"]), clients)
-    if not clients or "client-abort" not in whole:
-        return whole
-    rows = as_frame(whole["client-abort"])
+    if clients and "client-abort" in whole:
+        whole["client-abort"] = change(whole["client-abort"], partial(_by_gateway, known), folder)
+    return whole
+
+
+def _by_gateway(known: Gateways, rows: pl.DataFrame) -> pl.DataFrame:
     changes: dict[int, dict[str, Any]] = {}
     for number, row in enumerate(rows.iter_rows(named=True)):
-        if row["connection"] in clients and not row.get("title"):
+        if row["connection"] in known.clients and not row.get("title"):
             after = duration_text(row["end"] - row["start"])
             front = known.relayed.get(row["connection"])
             said = (
@@ -133,8 +140,7 @@ def given_up_by_gateways(found: Mapping[str, Rows], known: Gateways) -> dict[str
                 "title": f"The gateway gave up {after} after its request{row['progress']}",
                 "addition": f"{row['addition']} {said}" if row.get("addition") else said,
             }
-    whole["client-abort"] = with_changes(rows, changes, {"title": pl.String(), "addition": pl.String()})
-    return whole
+    return with_changes(rows, changes, {"title": pl.String(), "addition": pl.String()})
 
 
 def _stall_gateway_readers(rows: pl.DataFrame, clients: Collection[int]) -> pl.DataFrame:
@@ -149,18 +155,24 @@ def _stall_gateway_readers(rows: pl.DataFrame, clients: Collection[int]) -> pl.D
     )
 
 
-def _passed_on_nothing(rows: pl.DataFrame, found: Mapping[str, Rows]) -> pl.DataFrame:
-    """Drop `not-passed-on` candidates for requests that the gateway never processed.
+def _never_processed(found: Mapping[str, Rows]) -> pl.DataFrame:
+    """Return the connection and exchange of the requests that a gateway never processed.
 
     Either the gateway's close crossed the request, or the gateway's process never read the request.
     """
-    never = [as_frame(found["keep-alive-race"]).select(KEY)] if "keep-alive-race" in found else []
+    never = [pl.DataFrame(schema={name: CLOSES.schema[name] for name in KEY})]
+    if "keep-alive-race" in found:
+        never.append(select(found["keep-alive-race"], *KEY))
     if "no-response" in found:
-        never.append(as_frame(found["no-response"]).filter(c("kind").is_in(["unread", "on-arrival", "mid-request"])).select(KEY))
-    if not never:
-        return rows
+        unread = c("kind").is_in(["unread", "on-arrival", "mid-request"])
+        never.append(select(found["no-response"], *KEY, "kind").filter(unread).select(KEY))
+    return pl.concat(never, how="vertical_relaxed")
+
+
+def _without_unread(never: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """Drop the `not-passed-on` candidates for requests in `never`, which the gateway never processed."""
     own = rows.filter((c("kind") == "not-passed-on").fill_null(value=False))
-    gone = own.join(pl.concat(never), on=KEY, how="semi").select(KEY)
+    gone = own.join(never, on=KEY, how="semi").select(KEY)
     mine = pl.struct(KEY).is_in(gone.select(pl.struct(KEY)).to_series().implode())
     return rows.filter(~(mine & (c("kind") == "not-passed-on")).fill_null(value=False))
 
@@ -319,7 +331,7 @@ def _until_retried(tries: list[_Try]) -> list[_Try]:
 _TEXT = {"severity": pl.String(), "addition": pl.String(), "delay": pl.Int64(), "end": pl.Int64()}
 
 
-def _answered_by_retry(module: RuleModule, rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
+def _answered_by_retry(known: _Tries, module: RuleModule, rows: pl.DataFrame) -> pl.DataFrame:
     """Reduce the severity of a gateway's failed tries if the client got the response of a later try.
 
     If a server's response was truncated, but the gateway's own response looks complete, add a sentence about that.
@@ -364,7 +376,7 @@ def _took(one: _Try, last: _Try) -> int:
     return max(min(last.start, last.start if one.end is None else one.end) - one.start, 0)
 
 
-def _given_up(rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
+def _given_up(known: _Tries, rows: pl.DataFrame) -> pl.DataFrame:
     """Change the text of client aborts if a gateway was involved in one of two ways.
 
     Either the client left while the gateway waited for a server, or the gateway itself, as the client of a server, gave up a try
@@ -409,15 +421,14 @@ def _waited_for(last: _Try, left: int) -> str | None:
     return f"{waiting} had sent only part of its response, and then nothing for {duration_text(left - last.last)}."
 
 
-def _counted_once(rows: pl.DataFrame, known: _Tries) -> pl.DataFrame:
+def _counted_once(known: _Tries, paused: Collection[tuple[int, int]], rows: pl.DataFrame) -> pl.DataFrame:
     """Count time only once if a client waited for a gateway while the gateway waited for a server.
 
     Subtract the time of the gateway's tries from the client's wait. Candidates about a try get a sentence that also states how
-    long the client waited.
+    long the client waited. `paused`: the exchanges with a candidate about a pause within the response.
     """
     gone: list[int] = []
     changes: dict[int, dict[str, Any]] = {}
-    paused = {*rows.filter(pl.col("kind") == "mid-response").select(KEY).iter_rows()}
     for number, row in enumerate(rows.iter_rows(named=True)):
         key = (row["connection"], row["exchange"])
         if key in known.tries:

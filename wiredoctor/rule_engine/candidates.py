@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +12,11 @@ import polars as pl
 
 from wiredoctor import limits
 from wiredoctor.replacement import room_needed
+from wiredoctor.rule_engine.summary_columns import Rows, as_frame
 from wiredoctor.spill import LOOSE, Folder
+
+AT_ONCE = 2_048
+"""The number of candidates that are changed together: their values in Python take ten times as much memory as in a data frame."""
 
 Candidates = dict[str, pl.DataFrame]
 """The candidates of a batch: rule name -> rows."""
@@ -50,7 +54,7 @@ class CandidateStore:
         self._held += sum(rows.height for rows in found.values())
         most = limits.CANDIDATES_HELD if self.apart else limits.LIVE_CANDIDATES_HELD
         if self._held >= most.value:
-            self._write()
+            self.write()
         elif not self.apart and len(self._batches) - self._joined >= LOOSE:
             self._join()
 
@@ -64,7 +68,7 @@ class CandidateStore:
         self._batches[self._joined :] = [{**joined}, *(batch for batch in loose if batch)]
         self._joined = len(self._batches)
 
-    def _write(self) -> None:
+    def write(self) -> None:
         """Write the candidates that are in memory to files, one per rule."""
         held, self._held = self._batches[self._written :], 0
         joined: Batch = {}
@@ -196,3 +200,28 @@ class StoredCandidates:
         back = np.empty(len(order), dtype=np.int64)
         back[order] = np.arange(len(order))
         return pl.concat(frames)[pl.Series(back)]
+
+
+def change(rows: Rows, change_some: Callable[[pl.DataFrame], pl.DataFrame], folder: Folder | None = None) -> Rows:
+    """Return candidates as changed by `change_some`, which is called with at most AT_ONCE of them at a time, in order.
+
+    The columns that it returns must not depend on the rows. If there are many candidates, they go to files in `folder`.
+    """
+    if rows.height <= AT_ONCE:
+        return change_some(as_frame(rows))
+    if folder is None:
+        return pl.concat(map(change_some, rows.iter_slices(AT_ONCE)))
+    store = CandidateStore(folder)
+    for some in rows.iter_slices(AT_ONCE):
+        store.append({_ONE: change_some(some)})
+    store.write()  # in memory, a few candidates would keep the texts of many
+    return together(store.of_rules()[_ONE])
+
+
+_ONE = ""
+"""The name of the only rule in a store."""
+
+
+def select(rows: Rows, *columns: str | pl.Expr) -> pl.DataFrame:
+    """Return some columns of all candidates, in memory."""
+    return pl.concat([rows.schema.to_frame().select(columns), *(some.select(columns) for some in rows.iter_slices(AT_ONCE))])

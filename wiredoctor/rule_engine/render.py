@@ -9,6 +9,7 @@ from functools import lru_cache, partial
 from itertools import groupby
 from operator import itemgetter
 from string import Formatter
+from sys import intern
 from typing import Any, Literal, NamedTuple
 
 import polars as pl
@@ -133,15 +134,20 @@ def _each_finding(
     The finding's own delay may be shorter, because time that several findings cover counts only once.
     """
     times = {"delay", *(name for name, dtype in candidates.schema.items() if dtype == DURATION)}
-    # cast, because a Duration would lose its nanoseconds as a Python value
-    rows = candidates[settled["row"]].with_columns(pl.col(DURATION).cast(pl.Int64))
     texts: dict[str | None, _Texts] = {}
-    for own, common in zip(rows.iter_rows(named=True), settled.iter_rows(named=True), strict=True):
-        values = own | common
-        kind = values["kind"]
-        if kind not in texts:
-            texts[kind] = _texts(module.rule, kind)
-        yield _finding(module, texts[kind], values, times, file, first_time), own["delay"]
+    for some in settled.iter_slices(_TOLD_TOGETHER):
+        # cast, because a Duration would lose its nanoseconds as a Python value
+        rows = candidates[some["row"]].with_columns(pl.col(DURATION).cast(pl.Int64))
+        for own, common in zip(rows.iter_rows(named=True), some.iter_rows(named=True), strict=True):
+            values = own | common
+            kind = values["kind"]
+            if kind not in texts:
+                texts[kind] = _texts(module.rule, kind)
+            yield _finding(module, texts[kind], values, times, file, first_time), own["delay"]
+
+
+_TOLD_TOGETHER = 2_048
+"""The number of candidates whose columns are copied at a time to build their findings."""
 
 
 def _finding(module: RuleModule, texts: _Texts, values: dict[str, Any], times: set[str], file: str, first_time: int) -> Finding:
@@ -163,10 +169,10 @@ def _finding(module: RuleModule, texts: _Texts, values: dict[str, Any], times: s
         side=side,
         severity=values.get("severity") or by_kind(module.rule.severity, values["kind"]),
         confidence="medium" if values.get("in_loss") and values["confidence"] == "high" else values["confidence"],
-        title=redact.escape_around_masks(values.get("title") or "") or _format_counts(texts.title.format_map(written)),
+        title=intern(redact.escape_around_masks(values.get("title") or "") or _format_counts(texts.title.format_map(written))),
         message=_close_gaps(_format_counts(_message(values, texts, written))),
         client=values["client"],
-        server=values["server"],
+        server=values["server"] and intern(values["server"]),
         capture=file,
         connection=values["connection"],
         exchange=values["exchange"],
@@ -178,7 +184,7 @@ def _finding(module: RuleModule, texts: _Texts, values: dict[str, Any], times: s
         count=values.get("events") or 1,
         measures=dict(_numbers_in_message(values, texts.measured, times)),
         evidence=evidence,
-        remedy=_close_gaps(texts.remedy.format_map(written) + _advice(module.rule.advice, side, values)),
+        remedy=intern(_close_gaps(texts.remedy.format_map(written) + _advice(module.rule.advice, side, values))),
         references=module.rule.references,
         display_filter=texts.display_filter.format_map(written),
         fingerprint=fingerprint(module.name, values["kind"], side, values["server"], method, target),
@@ -216,9 +222,8 @@ def _evidence(packets: Sequence[Mapping[str, Any]]) -> Iterator[Evidence]:
     """Yield each packet of the evidence once, in frame order, with all of its notes."""
     for frame, same in groupby(sorted(packets, key=itemgetter("frame")), itemgetter("frame")):
         notes = [*same]
-        yield Evidence(
-            frame, notes[0]["time"] / SECOND, _format_counts("; ".join(redact.escape_around_masks(e["note"]) for e in notes))
-        )
+        said = _format_counts("; ".join(redact.escape_around_masks(e["note"]) for e in notes))
+        yield Evidence(frame, notes[0]["time"] / SECOND, intern(said))
 
 
 _ONE = Regex(
@@ -289,7 +294,7 @@ def _template_values(values: Mapping[str, Any], side: Side | None, frames: list[
 
 def _software(text: str | None) -> str | None:
     """Return the value of a Server or User-Agent field, escaped and shortened; None if it is empty."""
-    return shorten(printable(text), MAX_SOFTWARE) if text else None
+    return intern(shorten(printable(text), MAX_SOFTWARE)) if text else None
 
 
 def _format_value(value: Any, is_time: bool) -> Any:

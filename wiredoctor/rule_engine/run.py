@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import polars as pl
 
 from wiredoctor.findings import configured_thresholds
+from wiredoctor.rule_engine import candidates
 from wiredoctor.rule_engine.catalogue import RuleModule, Screen
 from wiredoctor.rule_engine.plugins import collect_guarded, enabled, run_guarded, with_required_columns
 from wiredoctor.rule_engine.summary_columns import Rows, as_frame
-from wiredoctor.rules.shared.idle_times import known_rests
-from wiredoctor.rules.shared.same_client import known_clients
+from wiredoctor.rules.shared.idle_times import OF_RESTS, IdleTimes, known_rests
+from wiredoctor.rules.shared.same_client import OF_CLIENTS, Clients, known_clients
+from wiredoctor.spill import Folder
 from wiredoctor.tables import EVENT_TABLES, PLAN_OF_FEW, RULE_TABLES, SMALL, with_old_names
 from wiredoctor.text.redact import secrets_are_shown
 from wiredoctor.text.redact_tables import all_masked
@@ -119,7 +121,12 @@ def _judge_rows(module: RuleModule, rows: pl.DataFrame, state: dict[str, Any]) -
         order = "last_frame" if "last_frame" in rows.columns else "frame"
         if not module.rule.any_order and not rows[order].is_sorted(nulls_last=False):  # sorting copies the rows, so it is avoided
             rows = rows.sort(order, maintain_order=True)
-        rows, state[module.name] = module.judge(rows, state.get(module.name))
+        together = max(rows.height, 1) if module.rule.summary else candidates.AT_ONCE
+        judged: list[pl.DataFrame] = []
+        for first in range(0, max(rows.height, 1), together):
+            some, state[module.name] = module.judge(rows[first : first + together], state.get(module.name))
+            judged.append(some)
+        rows = pl.concat(judged)
     return rows if module.plugin is None else with_required_columns(rows)
 
 
@@ -138,50 +145,62 @@ def join_batches(modules: Mapping[str, RuleModule], all_of: Mapping[str, Callabl
 
 def judge_idle_limits(
     modules: Mapping[str, RuleModule], found: Mapping[str, Rows], closes: pl.LazyFrame, connections: pl.LazyFrame,
-    *, live: bool = False,
+    *, live: bool = False, folder: Folder | None = None,
 ) -> dict[str, Rows]:  # fmt: skip
     """Judge the candidates of rules about idle timeouts by when their servers closed and refused other connections.
 
     Return the remaining candidates of all rules. With `live`, only facts that are known soon after each close are used.
+    `folder`: see `candidates.change`.
     """
     judges = {name: partial(m.by_limits, live=live) for name, m in modules.items() if m.by_limits is not None}
-    return _judge_by_facts(modules, found, judges, lambda frames: known_rests(closes, frames, connections), _LIMITED)
+
+    def facts(found: Iterable[Rows]) -> IdleTimes:
+        return known_rests(closes, (candidates.select(rows, *OF_RESTS) for rows in found), connections)
+
+    return _judge_by_facts(modules, found, judges, facts, _LIMITED, folder)
 
 
 def beside_others(
     modules: Mapping[str, RuleModule], found: Mapping[str, Rows], closes: pl.LazyFrame, exchanges: pl.LazyFrame,
-    connections: pl.LazyFrame, clients: Collection[int],
+    connections: pl.LazyFrame, clients: Collection[int], folder: Folder | None = None,
 ) -> dict[str, Rows]:  # fmt: skip
     """Judge candidates by what their clients did on other connections. Return the remaining candidates of all rules.
 
-    `clients`: the connections whose client is a gateway.
+    `clients`: the connections whose client is a gateway. `folder`: see `candidates.change`.
     """
     judges = {name: m.by_clients for name, m in modules.items() if m.by_clients is not None}
-    return _judge_by_facts(
-        modules, found, judges, lambda frames: known_clients(closes, exchanges, connections, frames, clients), _COMPARED
-    )
+
+    def facts(found: Iterable[Rows]) -> Clients:
+        wanted = (candidates.select(rows, *OF_CLIENTS) for rows in found)
+        return known_clients(closes, exchanges, connections, wanted, clients)
+
+    return _judge_by_facts(modules, found, judges, facts, _COMPARED, folder)
 
 
 def _judge_by_facts(
     modules: Mapping[str, RuleModule], found: Mapping[str, Rows], judges: Mapping[str, Callable[[pl.DataFrame, T], pl.DataFrame]],
-    facts: Callable[[Collection[pl.DataFrame]], T], mark: str,
+    facts: Callable[[Iterable[Rows]], T], mark: str, folder: Folder | None,
 ) -> dict[str, Rows]:  # fmt: skip
     """Judge candidates by facts from other connections. Return the remaining candidates of all rules.
 
     `judges`: the functions (candidates, facts) of the rules whose candidates need these facts. `facts`: returns the facts about
     the candidates of all these rules. `mark`: the column that marks candidates as already judged.
     """
-    frames = {name: as_frame(rows) for name, rows in found.items() if name in judges and rows.height and mark not in rows.schema}
+    judged = {name: rows for name, rows in found.items() if name in judges and rows.height and mark not in rows.schema}
     whole = {**found}
-    if not frames:
+    if not judged:
         return whole
-    known = facts(frames.values())
-    for name, frame in frames.items():
-        left = run_guarded(modules[name], partial(judges[name], frame, known))
-        if left is None or left.is_empty():
+    known = facts(judged.values())
+    for name, rows in judged.items():
+
+        def judge_some(some: pl.DataFrame, name: str = name) -> pl.DataFrame:
+            return judges[name](some, known).with_columns(pl.lit(value=True).alias(mark))
+
+        left = run_guarded(modules[name], partial(candidates.change, rows, judge_some, folder))
+        if left is None or not left.height:
             del whole[name]
         else:
-            whole[name] = left.with_columns(pl.lit(value=True).alias(mark))
+            whole[name] = left
     return whole
 
 
@@ -191,17 +210,17 @@ _LIMITED, _COMPARED = "limited", "compared"
 
 def conclude_all(
     modules: Mapping[str, RuleModule], found: Mapping[str, Rows], connections: pl.LazyFrame, exchanges: pl.LazyFrame,
-    closes: pl.LazyFrame | None = None, *, live: bool = False, clients: Collection[int] = (),
+    closes: pl.LazyFrame | None = None, *, live: bool = False, clients: Collection[int] = (), folder: Folder | None = None,
 ) -> dict[str, Rows]:  # fmt: skip
     """Judge candidates by comparing them with all known connections and exchanges. Return the remaining candidates by rule name.
 
     Rules with `judge_all` judge all their candidates together, unless `live`. `clients`: the connections whose client is a
-    gateway.
+    gateway. `folder`: see `candidates.change`.
     """
     whole = {**found}
     if closes is not None:
-        whole = judge_idle_limits(modules, found, closes, connections, live=live)
-        whole = beside_others(modules, whole, closes, exchanges, connections, clients)
+        whole = judge_idle_limits(modules, found, closes, connections, live=live, folder=folder)
+        whole = beside_others(modules, whole, closes, exchanges, connections, clients, folder)
     for name, rows in [*whole.items()]:
         module = modules[name]
         steps: list[Callable[[pl.DataFrame], pl.DataFrame]] = []

@@ -7,14 +7,17 @@ reading a request was not waiting for the client. A gateway that cannot forward 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 
 import polars as pl
 
-from wiredoctor.rule_engine.summary_columns import Rows, as_frame, with_changes
+from wiredoctor.rule_engine.candidates import change, select
+from wiredoctor.rule_engine.summary_columns import Rows, with_changes
 from wiredoctor.rules.shared.numbers import DURATION
+from wiredoctor.spill import Folder
 from wiredoctor.tables import SECOND
 from wiredoctor.text.durations import duration_text
 
@@ -52,27 +55,32 @@ def until_close(start: str, end: str) -> pl.Expr:
     return (lasted & (c(start) < c("end")) & (c(end) >= c("end") - DRAINED)).fill_null(value=False)
 
 
-def after_stalls(found: Mapping[str, Rows]) -> Mapping[str, Rows]:
+def after_stalls(found: Mapping[str, Rows], folder: Folder | None = None) -> Mapping[str, Rows]:
     """Return the candidates; change those about a cut-off message if a `zero-window-stall` of its receiver may be the cause.
 
     Candidates of `no-response` no longer blame the client if it paused because the server did not read. The text of
     `truncated-response` names the stall as a possible cause, and its confidence becomes medium. For `gateway-error`, the kind
     becomes CLIENT_STALLED; the text of kind unsent says whether the server's window was still closed. The text of `client-abort`
-    no longer blames the server if the client did not read.
+    no longer blames the server if the client did not read. `folder`: see `candidates.change`.
     """
     if "zero-window-stall" not in found:
         return found
-    stalls = as_frame(found["zero-window-stall"]).select(
-        *("connection", "kind", "evidence", "of_client", "opened"), stall_start="start", stall_end="end"
-    )
+    times = (c("start").alias("stall_start"), c("end").alias("stall_end"))
+    stalls = select(found["zero-window-stall"], "connection", "kind", "evidence", "of_client", "opened", *times)
     of_client, of_server = stalls.filter("of_client"), stalls.filter(~c("of_client"))
-    changed = {name: change(as_frame(found[name]), of_client) for name, change in _CHANGES.items() if name in found}
-    if "gateway-error" in found:
-        errors = changed["gateway-error"]
-        changed["gateway-error"] = _unsent_after_stalls(as_frame(found["gateway-error"]) if errors is None else errors, of_server)
-    if "no-response" in found:
-        changed["no-response"] = _requests_after_stalls(as_frame(found["no-response"]), of_server)
-    return {**found, **{name: rows for name, rows in changed.items() if rows is not None}}
+    whole = {**found}
+    for name, changing, sender in _CHANGES:
+        if name in whole:
+            theirs = of_client if sender == "client" else of_server
+            whole[name] = change(whole[name], partial(_or_unchanged, changing, theirs), folder)
+    return whole
+
+
+def _or_unchanged(
+    changing: Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame | None], stalls: pl.DataFrame, rows: pl.DataFrame
+) -> pl.DataFrame:  # fmt: skip
+    changed = changing(rows, stalls)
+    return rows if changed is None else changed
 
 
 def may_follow_stall() -> pl.Expr:
@@ -242,7 +250,9 @@ _READ_BODY = (
 )
 
 
-def _truncated_after_stalls(cut: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataFrame | None:
+def _truncated_after_stalls(cut: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataFrame:
+    if "addition" not in cut.columns:
+        cut = cut.with_columns(pl.lit(None, pl.String).alias("addition"))
     own = stalls.filter(c("kind").is_null()).select("connection", "stall_start", "stall_end")
     numbered = cut.with_row_index("number")
     behind = (
@@ -252,11 +262,10 @@ def _truncated_after_stalls(cut: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataF
         .group_by("number")
         .agg((c("stall_end") - c("stall_start")).max().alias("stalled"))
     )
-    if behind.is_empty():
-        return None
     added = {number: _addition(stalled) for number, stalled in behind.iter_rows()}
-    before = cut["addition"].to_list() if "addition" in cut.columns else [None] * cut.height
-    texts = [" ".join(text for text in (one, added.get(number)) if text) or None for number, one in enumerate(before)]
+    if not added:
+        return cut
+    texts = [" ".join(text for text in (one, added.get(number)) if text) or None for number, one in enumerate(cut["addition"])]
     surely = pl.int_range(pl.len()).is_in([*added]) & (c("confidence") == "high")
     return cut.with_columns(
         pl.when(surely).then(pl.lit("medium")).otherwise("confidence").alias("confidence"),
@@ -264,12 +273,14 @@ def _truncated_after_stalls(cut: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataF
     )
 
 
-_CHANGES = {
-    "client-abort": _aborts_after_stalls,
-    "gateway-error": _gateways_after_stalls,
-    "truncated-response": _truncated_after_stalls,
-}
-"""The functions (candidates, stalls of clients) that return the changed candidates of a rule, or None if none changes."""
+_CHANGES = (
+    ("client-abort", _aborts_after_stalls, "client"),
+    ("gateway-error", _gateways_after_stalls, "client"),
+    ("truncated-response", _truncated_after_stalls, "client"),
+    ("gateway-error", _unsent_after_stalls, "server"),
+    ("no-response", _requests_after_stalls, "server"),
+)
+"""Rules, functions (candidates, stalls) that return their changed candidates, or None if none changes, and who stalled."""
 
 
 def _addition(stalled: int) -> str:

@@ -60,8 +60,6 @@ def as_frame(rows: Rows) -> pl.DataFrame:
 
 def with_changes(rows: pl.DataFrame, changes: Mapping[int, Mapping[str, Any]], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
     """Return `rows` with changed values; `changes` maps row number -> column -> value. Missing columns are added."""
-    if not changes:
-        return rows
     made = rows
     for name, dtype in schema.items():
         before = rows[name] if name in rows.columns else pl.Series(name, [None] * rows.height, dtype)

@@ -360,11 +360,6 @@ def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
 
     Drop candidates to which no kind applies, and candidates whose client has only half-closed.
     """
-    parts = range(0, max(rows.height, 1), JUDGED_TOGETHER)
-    return pl.concat([_with_kinds(rows.slice(first, JUDGED_TOGETHER), clients) for first in parts])
-
-
-def _with_kinds(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
     ended = [decide(row, clients) for row in rows.iter_rows(named=True)]
     told = [reason_columns(one, row) for one, row in zip(ended, rows.iter_rows(named=True), strict=True)]
     impatient = [one.kind in ("timeout", "gave-up") for one in ended]
@@ -506,9 +501,6 @@ def _look_for_end() -> pl.Expr:
         .otherwise(pl.lit(""))
     )
 
-
-JUDGED_TOGETHER = 2_048
-"""The number of candidates whose values are in Python at a time, where they take ten times as much memory as in a data frame."""
 
 WHOLE_SECOND = 50 * MILLISECOND
 """The tolerance (ns) for a limit of whole seconds on a complete transfer.

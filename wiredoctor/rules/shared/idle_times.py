@@ -479,14 +479,18 @@ def _of_kind_once(rows: pl.DataFrame, once: pl.Expr) -> pl.DataFrame:
     )
 
 
+OF_RESTS = ("endpoint", "connection")
+"""The columns of candidates that `known_rests` reads."""
+
+
 def known_rests(
     closes: pl.LazyFrame, candidates: Iterable[pl.DataFrame], connections: pl.LazyFrame | None = None
 ) -> IdleTimes:  # fmt: skip
     """Return the idle timeouts of the candidates' endpoints, as shown by all closes of these endpoints and by the SYNs to them.
 
-    `candidates` have `endpoint` and `connection`. Without `connections`, no SYNs are used.
+    `candidates` have the columns OF_RESTS. Without `connections`, no SYNs are used.
     """
-    frames = [rows.select("endpoint", "connection") for rows in candidates]
+    frames = [rows.select(OF_RESTS) for rows in candidates]
     if not frames:
         return nothing_known()
     wanted = pl.concat(frames).unique().drop_nulls()
