@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -209,11 +209,19 @@ def change(rows: Rows, change_some: Callable[[pl.DataFrame], pl.DataFrame], fold
     """
     if rows.height <= AT_ONCE:
         return change_some(as_frame(rows))
-    if folder is None:
-        return pl.concat(map(change_some, rows.iter_slices(AT_ONCE)))
+    changed = map(change_some, rows.iter_slices(AT_ONCE))
+    return pl.concat(changed) if folder is None else _stored(changed, folder)
+
+
+def store(rows: pl.DataFrame, folder: Folder) -> Rows:
+    """Return candidates; if there are many, they go to files in `folder`."""
+    return rows if rows.height <= AT_ONCE else _stored(rows.iter_slices(AT_ONCE), folder)
+
+
+def _stored(parts: Iterable[pl.DataFrame], folder: Folder) -> Rows:
     store = CandidateStore(folder)
-    for some in rows.iter_slices(AT_ONCE):
-        store.append({_ONE: change_some(some)})
+    for some in parts:
+        store.append({_ONE: some})
     store.write()  # in memory, a few candidates would keep the texts of many
     return together(store.of_rules()[_ONE])
 

@@ -93,7 +93,7 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -121,6 +121,7 @@ from wiredoctor.rules.shared.gateway_kinds import (
     Front,
     Key,
     Route,
+    Row,
     failures,
     is_cut_short,
     is_lost,
@@ -339,11 +340,12 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
 
     All exchanges are examined together, because the server behind a gateway may be another gateway.
     """
-    by_front: dict[Key, list[dict[str, Any]]] = {}
+    by_front: dict[Key, list[Row]] = {}
     loose: dict[str, list[Attempt]] = {}
     told: list[dict[str, Any]] = []
+    frames: list[pl.DataFrame] = []
     known: dict[Route, set[str]] = {}
-    for row in rows.sort("frame", maintain_order=True).iter_rows(named=True):
+    for row in Row.of(rows.sort("frame", maintain_order=True)):
         if row["loose_of"] is not None:
             loose.setdefault(row["loose_of"], []).append(Attempt(row, "try_"))
         elif row["leads_to"] is not None:
@@ -365,7 +367,14 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         software = gateway_software(made[0]) if made else ""
         leads = (str(by_front[key][0]["server"]), routes[key]) in known
         told.append(_candidate(by_front[key][0], fronts[key].exchange, one, until.get(key, 0), software, leads=leads))
-    return pl.DataFrame(told, schema=_SCHEMA, orient="row"), None
+        if len(told) >= _TOGETHER:
+            frames.append(pl.DataFrame(told, schema=_SCHEMA, orient="row"))
+            told.clear()
+    return pl.concat([*frames, pl.DataFrame(told, schema=_SCHEMA, orient="row")]), None
+
+
+_TOGETHER = 2_048
+"""The number of candidates whose texts are in Python at a time, where they take much more memory than in a data frame."""
 
 
 _TEXTS = (
@@ -405,7 +414,7 @@ _SCHEMA = pl.Schema({
 })  # fmt: skip
 
 
-def _front(rows: list[dict[str, Any]]) -> Front:
+def _front(rows: Sequence[Mapping[str, Any]]) -> Front:
     own = Exchange(rows[0])
     tried = sorted((row for row in rows if row["try_connection"] is not None), key=_order)
     if any(row["try_server"] is None or (row["try_exchange"] is not None and row["try_request_start"] is None) for row in tried):

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import polars as pl
+
 from wiredoctor.rules.shared.connection_close import ENDLESS
 from wiredoctor.tables import SECOND
 
@@ -83,6 +85,32 @@ OF_CONNECTION = (
     *("server_unacknowledged", "server_unseen_bytes"),
 )
 """The columns of tables.CONNECTIONS that are read for the connections of a gateway."""
+
+
+class Row(Mapping[str, Any]):
+    """A row of a data frame by column name. It takes a fifth of the memory of a dictionary: rows may be many."""
+
+    __slots__ = ("_places", "_values")
+
+    def __init__(self, values: tuple[Any, ...], places: Mapping[str, int]) -> None:
+        self._values, self._places = values, places
+
+    @classmethod
+    def of(cls, rows: pl.DataFrame) -> Iterator[Row]:
+        """Yield the rows of a data frame."""
+        places = {name: place for place, name in enumerate(rows.columns)}
+        return (cls(values, places) for values in rows.iter_rows())
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a value by the name of its column."""
+        return self._values[self._places[name]]
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names of the columns."""
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
 
 
 class PrefixedValues(Mapping[str, Any]):

@@ -311,7 +311,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         *(pl.lit(value=False).alias(name) for name in ("only_syn_acks", "syn_ack_again")),
         pl.lit(None, pl.Int64).alias("survived_rest"),
     )
-    return _candidate_columns(alone), None
+    return with_texts(_judged(alone)), None
 
 
 def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
@@ -319,8 +319,8 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
     connection.
     """
     key = ["connection", "sender_direction", "first_frame"]
-    last = rows.unique(key, keep="last", maintain_order=True).filter(pl.col("acknowledged_frame").is_null())
-    raw = without_farewells(last.select("sender_direction", *_FACTS), connections, exchanges, REST.value)
+    last = rows.select("sender_direction", *_FACTS).unique(key, keep="last", maintain_order=True)
+    raw = without_farewells(last.filter(c("acknowledged_frame").is_null()), connections, exchanges, REST.value)
     numbered = with_not_begun(with_delivered(raw, connections, exchanges), exchanges).with_row_index("number")
     compared = compare_neighbors(numbered, connections, exchanges, TRIED.value)
     # if an RST answered a copy that was sent after the FIN, that copy reached the server
@@ -328,12 +328,18 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
     marked = with_syn_acks(marked, connections)
     both = marked.filter(_large_only() & ~pl.col("fin"))
     several = pl.col("number").is_in(both.filter(pl.len().over("client_host", "server_host") > 1)["number"].implode())
-    told = _candidate_columns(marked.with_columns(several.alias("same_elsewhere")))
+    told = _judged(marked.with_columns(several.alias("same_elsewhere")))
     sure = told.filter(_missing() | _sent_often_enough(repeated=pl.col("repeated")) | _forgotten())
     # a candidate about a FIN comes last, so a finding about earlier data that was reported live stays
     order = ["fin", "acknowledged_before", "start"]
     first = sure.sort(order, maintain_order=True).unique("connection", keep="first", maintain_order=True)
-    return first.select(rows.columns).cast(rows.schema)
+    # the texts of all candidates together would take much memory
+    worded = [with_texts(some).select(rows.columns).cast(rows.schema) for some in first.iter_slices(_WORDED_TOGETHER)]
+    return pl.concat([rows.clear(), *worded])
+
+
+_WORDED_TOGETHER = 2_048
+"""The number of candidates that get their texts together."""
 
 
 _FACTS = (
@@ -553,8 +559,8 @@ def _confidence() -> pl.Expr:
     return pl.when(sure & ~c("acknowledged_before") & ~_missing()).then(pl.lit("high")).otherwise(pl.lit("medium"))
 
 
-def _candidate_columns(rows: pl.DataFrame) -> pl.DataFrame:
-    """Add the columns that candidates need, including their texts."""
+def _judged(rows: pl.DataFrame) -> pl.DataFrame:
+    """Add the columns that candidates need, except for their texts."""
     role = (
         pl.when(c("client_direction").is_null())
         .then("role")
@@ -581,7 +587,7 @@ def _candidate_columns(rows: pl.DataFrame) -> pl.DataFrame:
         duration(c("survived_rest")),
     )
     failed = c("exchange").is_not_null() & ~c("delivered")
-    judged = named.with_columns(
+    return named.with_columns(
         _missing().alias("missing"),
         _forgotten().alias("forgotten"),
         _alive().alias("alive"),
@@ -600,4 +606,3 @@ def _candidate_columns(rows: pl.DataFrame) -> pl.DataFrame:
         c("smallest_unacknowledged").alias("smallest"),
         c("rest").cast(DURATION).alias("idle"),
     )
-    return with_texts(judged)
