@@ -122,11 +122,11 @@ def _judge_rows(module: RuleModule, rows: pl.DataFrame, state: dict[str, Any]) -
         if not module.rule.any_order and not rows[order].is_sorted(nulls_last=False):  # sorting copies the rows, so it is avoided
             rows = rows.sort(order, maintain_order=True)
         together = max(rows.height, 1) if module.rule.summary else candidates.AT_ONCE
-        judged: list[pl.DataFrame] = []
-        for first in range(0, max(rows.height, 1), together):
-            some, state[module.name] = module.judge(rows[first : first + together], state.get(module.name))
-            judged.append(some)
-        rows = pl.concat(judged)
+        left: list[pl.DataFrame] = []
+        for some in rows.iter_slices(together):
+            judged, state[module.name] = module.judge(some, state.get(module.name))
+            left += [judged] if judged.height else []
+        rows = pl.concat(left) if left else rows.clear()
     return rows if module.plugin is None else with_required_columns(rows)
 
 
@@ -196,7 +196,9 @@ def _judge_by_facts(
         def judge_some(some: pl.DataFrame, name: str = name) -> pl.DataFrame:
             return judges[name](some, known).with_columns(pl.lit(value=True).alias(mark))
 
-        left = run_guarded(modules[name], partial(candidates.change, rows, judge_some, folder))
+        summary = modules[name].rule.summary  # judges everything about an endpoint together
+        work = partial(judge_some, as_frame(rows)) if summary else partial(candidates.change, rows, judge_some, folder)
+        left = run_guarded(modules[name], work)
         if left is None or not left.height:
             del whole[name]
         else:
