@@ -10,13 +10,13 @@ import os
 import sys
 
 _LIBRARIES = {
-    "_RJEM_MALLOC_CONF": "narenas:1,dirty_decay_ms:1000,muzzy_decay_ms:1000",
+    "_RJEM_MALLOC_CONF": "narenas:1,dirty_decay_ms:200,muzzy_decay_ms:200",
     "OPENBLAS_NUM_THREADS": "1",
     "POLARS_ENGINE_AFFINITY": "in-memory",
 }
 """Environment variables that configure libraries. `main` sets those that the user has not set, before the libraries load.
 
-jemalloc, the allocator of Polars, is set to use one arena and to return free memory after 1 s. The default of four arenas per
+jemalloc, the allocator of Polars, is set to use one arena and to return free memory after 200 ms. The default of four arenas per
 processor needs more memory, because the peaks of all arenas add up. Returning memory at once would make a run 10 % slower.
 OpenBLAS, which NumPy loads, is set to start no threads: they would spin while waiting for work that never comes. Polars runs
 queries that name no engine with its in-memory engine. The streaming engine, the default since Polars 2, needs 6 MB, and takes
