@@ -4,6 +4,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cache
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
@@ -29,6 +30,7 @@ def threshold_name(constant: str) -> str:
     return constant.lower().replace("_", "-")
 
 
+@cache  # thresholds are read for each candidate
 def _value(text: str) -> int:
     """Convert a quantity such as "30 ms" to a whole number: a time in nanoseconds, any other quantity in the unit of the text."""
     number, _, unit = text.partition(" ")

@@ -6,6 +6,8 @@ the clients closed.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import polars as pl
 
 from wiredoctor.findings import Threshold
@@ -418,6 +420,7 @@ def _timeout(wait: pl.Expr) -> pl.Expr:
     return map_numbers(wait, lambda ns: timeout_near(ns, share, most), pl.Int64())
 
 
+@lru_cache(maxsize=1 << 14)  # a close is compared with each of the closes around it
 def timeout_near(wait: int, share: int, most: int) -> int | None:
     """Return the usual timeout (s) near a wait (ns); None if none is near.
 

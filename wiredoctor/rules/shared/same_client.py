@@ -8,7 +8,8 @@ X-Forwarded-For must be the same, too; a gateway that does not send it has many 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import chain
 from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
@@ -128,7 +129,8 @@ class Clients:
         self._close_of: dict[int, Close] = {}
         self._unseen = dict(closes.drop_nulls("unseen").select("connection", "unseen").iter_rows())
         self._claimed: dict[tuple[int, int], tuple[int, int]] = {}
-        self._longest: dict[bool, dict[tuple[Who, str, str, str, int | None], list[tuple[int, int]]]] = {}
+        self._of_hosts: dict[Who, dict[tuple[str, str], list[Request]]] = {}
+        self._longest: dict[tuple[bool, Who, str, str], dict[_Like, list[tuple[int, int]]]] = {}
         for connection, host, server, start, syns, is_unused in opened.iter_rows():
             self._who[connection], self._server[connection] = host, server
             self._opened[connection] = start
@@ -236,22 +238,34 @@ class Clients:
         if the client acknowledged a part of the response. If `same_program` is true, only requests on the same connection or for
         the same target count: two programs on a host often have the same User-Agent, and different timeouts.
         """
-        if whole not in self._longest:
-            longest = self._longest.setdefault(whole, {})
-            for who in {**self._asked, **self._earlier}:
-                asked = [*self._earlier.get(who, []), *self._asked.get(who, [])]
-                seen = [r for r in asked if r.exchange < self._unseen.get(r.connection, r.exchange + 1)]
-                waits = [(time, r) for r in seen if (time := r.completed if whole else r.answered) is not None]
-                for time, other in sorted(waits, key=itemgetter(0)):
-                    for key in _alike(who, other):
-                        known = longest.setdefault(key, [])
-                        known.append((time, max(time - other.start, known[-1][1] if known else 0)))
+        who = self._client(one)
+        if (key := (whole, who, one.method, one.host)) not in self._longest:
+            self._longest[key] = self._longest_waits(self._by_host(who).get((one.method, one.host), ()), whole=whole)
         found = 0
-        for key in _alike(self._client(one), one)[1 if same_program else 0 :]:
-            known = self._longest[whole].get(key, [])
+        for like in _alike(one)[1 if same_program else 0 :]:
+            known = self._longest[key].get(like, [])
             place = bisect_right(known, (until + 1,))
             found = max(found, known[place - 1][1] if place else 0)
         return found
+
+    def _by_host(self, who: Who) -> Mapping[tuple[str, str], list[Request]]:
+        """Return all requests of a client by method and host."""
+        if who not in self._of_hosts:
+            of_hosts = self._of_hosts.setdefault(who, {})
+            for one in chain(self._earlier.get(who, ()), self._asked.get(who, ())):
+                of_hosts.setdefault((one.method, one.host), []).append(one)
+        return self._of_hosts[who]
+
+    def _longest_waits(self, asked: Iterable[Request], *, whole: bool) -> dict[_Like, list[tuple[int, int]]]:
+        """Return, for each kind of similar requests, when waits ended (ns), each with the longest wait until then (ns)."""
+        longest: dict[_Like, list[tuple[int, int]]] = {}
+        seen = (r for r in asked if r.exchange < self._unseen.get(r.connection, r.exchange + 1))
+        waits = [(time, r) for r in seen if (time := r.completed if whole else r.answered) is not None]
+        for time, other in sorted(waits, key=itemgetter(0)):
+            for like in _alike(other):
+                known = longest.setdefault(like, [])
+                known.append((time, max(time - other.start, known[-1][1] if known else 0)))
+        return longest
 
     def claim(self, lost: Request, repetitions: list[Request], *, concurrent: bool) -> list[Request]:
         """Return the requests in `repetitions` that do not belong to another lost request.
@@ -317,14 +331,16 @@ def _others(requests: list[Request], one: Request, since: int, until: int) -> It
 
 _DIGITS = Regex(r"\d+")
 
+_Like = tuple[str, int | None]
+"""What similar requests with the same method and host have in common: a path or target, and the connection if it counts."""
 
-def _alike(who: Who, one: Request) -> list[tuple[Who, str, str, str, int | None]]:
+
+def _alike(one: Request) -> tuple[_Like, _Like, _Like]:
     """Return the three keys under which a wait is stored: for similar requests, for those on the same connection, and for the
     same target.
     """
     path = _DIGITS.sub("0", one.path)
-    general = (who, one.method, one.host)
-    return [(*general, path, None), (*general, path, one.connection), (*general, f"= {one.target}", None)]
+    return (path, None), (path, one.connection), (f"= {one.target}", None)
 
 
 # lost and repeated requests
