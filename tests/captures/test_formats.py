@@ -26,7 +26,7 @@ from tests.report.drawn import check_drawn
 from tests.report.pages import check_page, page_of
 from tests.report.tabled import check_tables
 from tests.support.needs import needs
-from tests.support.sweeps import sweep
+from tests.support.sweeps import WHOLE, sweep
 from wiredoctor.report.for_people import for_people
 from wiredoctor.report.html import graphs, proof_pictures
 from wiredoctor.report.row_choice import Grouping
@@ -80,6 +80,7 @@ def test_reports_put_together_are_one_of_several_captures() -> None:
     assert whole_json(together([report_of(path) for path in paths])) == whole_json(at_once)
 
 
+@WHOLE
 @pytest.mark.parametrize("path", sweep(ALONE, EACH_RULE[::6].__contains__), ids=lambda path: path.stem)
 def test_formats_of_one_capture(path: Path) -> None:
     parsed, page = _written(path)
@@ -87,6 +88,7 @@ def test_formats_of_one_capture(path: Path) -> None:
     check_page(page, parsed)
 
 
+@WHOLE
 @pytest.mark.parametrize("path", sweep(ALONE, EACH_RULE[1::4].__contains__), ids=lambda path: path.stem)
 def test_first_lines_are_the_same_in_all_formats(path: Path) -> None:
     check_counts(report_of(path), *_written(path))
@@ -106,6 +108,7 @@ def test_markdown(batch: int) -> None:
             check_markdown(report_of(path))
 
 
+@WHOLE
 @EACH_BATCH
 def test_tables(batch: int, tmp_path: Path) -> None:
     check_tables(*_told(batch), tmp_path / "tables")

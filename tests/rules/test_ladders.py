@@ -12,7 +12,7 @@ from tests.ladders import Packet, check, ladders_in, to_pcap
 from tests.pipeline import feeding
 from tests.pipeline.ladders import ends, together
 from tests.rules.together import check_together, stands_alone
-from tests.support.sweeps import SLOW, quick_if, sweep
+from tests.support.sweeps import SLOW, WHOLE, quick_if, sweep
 from wiredoctor.rule_engine import catalogue
 from wiredoctor.testing import EPOCHS, POINTS
 
@@ -59,6 +59,7 @@ def test_ladder(text: str, at: str) -> None:
     check(text, at)
 
 
+@WHOLE
 @pytest.mark.parametrize(("file", "at"), TOGETHER)
 def test_ladders_together(file: Path, at: str) -> None:
     check_together(file, at)
