@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.recordings import PATHS
-from tests.support.sweeps import sweep
+from tests.support.sweeps import WHOLE
 
 Key = tuple[str, str | None, str | None, int | None, bool]
 """Rule, kind, side and connection of a finding, and whether it is a note."""
@@ -126,8 +126,14 @@ EACH_RULE = _each(_rules)
 EACH_KIND = _each(_kinds)
 """One for each kind of finding of each rule, and one in which the rule must be silent."""
 
-EACH = pytest.mark.parametrize("path", sweep(PATHS, EACH_RULE.__contains__), ids=lambda path: path.stem, scope="module")
-"""All tests of a capture one after the other, so that one process analyzes it for all of them."""
+
+def each(test: Callable[..., None]) -> Callable[..., None]:
+    """Repeat a test with every capture: this is the diagnosis itself, so a quick run tries all of them.
+
+    All tests of a capture run one after the other, so that one process analyzes it for all of them.
+    """
+    return WHOLE(pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem, scope="module")(test))
+
 
 TOGETHER, QUICK_TOGETHER = 40, 10
 """Captures in one report, where a report of each would take much longer."""
