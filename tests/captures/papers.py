@@ -127,6 +127,11 @@ EACH_KIND = _each(_kinds)
 """One for each kind of finding of each rule, and one in which the rule must be silent."""
 
 
+def is_nightly(path: Path) -> bool:
+    """Return whether only the nightly run writes this capture in every format: it shows no kind of finding that others do not."""
+    return path not in EACH_KIND
+
+
 def each(test: Callable[..., None]) -> Callable[..., None]:
     """Repeat a test with every capture: this is the diagnosis itself, so a quick run tries all of them.
 
@@ -144,9 +149,11 @@ OF_RULES = -(-len(EACH_RULE) // QUICK_TOGETHER)
 def _batches() -> list[list[Path]]:
     apart: dict[str, list[Path]] = {}
     for path in PATHS:
-        if path not in EACH_RULE:
+        if path not in EACH_KIND:
             apart.setdefault(_conversation(path), []).append(path)
     batches = [EACH_RULE[first::OF_RULES] for first in range(OF_RULES)]
+    kinds = [path for path in EACH_KIND if path not in EACH_RULE]
+    batches += [kinds[first : first + TOGETHER] for first in range(0, len(kinds), TOGETHER)]
     batches.append([])
     for points in apart.values():
         if len(batches[-1]) + len(points) > TOGETHER:
@@ -156,6 +163,7 @@ def _batches() -> list[list[Path]]:
 
 
 BATCHES = _batches()
-"""All captures, in batches that are at most so large. The first are those of EACH_RULE; of the others, all points of a
-conversation are in one."""
+"""All captures, in batches that are at most so large. The first are those of EACH_RULE, then the others of EACH_KIND; of the
+remaining captures, all points of a conversation are in one."""
 QUICK_BATCHES = range(0, OF_RULES, 2)
+NIGHTLY_BATCHES = [number for number, batch in enumerate(BATCHES) if all(map(is_nightly, batch))]
