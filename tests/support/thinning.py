@@ -48,6 +48,7 @@ class Extent:
         return cls(config.option.markexpr == QUICK, config.option.turn, named)
 
     def is_named(self, item: pytest.Item) -> bool:
+        """Return whether the command line names this case or its test."""
         return not self.named.isdisjoint((item.nodeid, _test(item)))
 
     def choose(self, cases: list[pytest.Item]) -> list[pytest.Item]:
@@ -75,7 +76,7 @@ class Extent:
     def describe(self) -> str:
         """Return the line at the end of a run that says what it left out; empty if nothing."""
         if self.quick:
-            return "These were the quick tests. The slow ones: python -m pytest -n auto -m slow"
+            return "" if self.named else "These were the quick tests. The slow ones: python -m pytest -n auto -m slow"
         if self.turn is None:
             return ""
         return (
