@@ -1,7 +1,7 @@
 """Every form of a report, written from every capture and opened by another program: findings, counts and delays are the same.
 
 Reports are of a batch of captures each, which hold all captures, and of some captures alone. Annotated copies are of one capture
-each.
+each. Only the nightly run writes captures that show no kind of finding that others do not show.
 """
 
 from __future__ import annotations
