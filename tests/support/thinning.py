@@ -12,12 +12,12 @@ from zlib import crc32
 
 import pytest
 
-from tests.support.sweeps import SLOW
-
 QUICK = "not slow"
 """The default of `-m`, in pyproject.toml."""
 
 THIRD = 3
+THINNED = pytest.mark.slow(thinned=True)
+"""The mark of a case that is slow only because a quick run tries a third."""
 PARTS = 4
 """Runs with consecutive numbers that together try all forms."""
 
@@ -57,7 +57,7 @@ class Extent:
         alike = [case for case in cases if not case.get_closest_marker("slow") and _is_alike(case)]
         thinned = [case for number, case in enumerate(alike) if number % THIRD]
         for case in thinned:
-            case.add_marker(SLOW)
+            case.add_marker(THINNED)
         left_out = {*slow, *thinned} if self.quick else self._left_out(slow)
         return [case for case in cases if case not in left_out or self.is_named(case)]
 
