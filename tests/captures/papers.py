@@ -125,11 +125,12 @@ EACH_RULE = _each(_rules)
 """A capture in which each rule finds something: what a quick run tries."""
 EACH_KIND = _each(_kinds)
 """One for each kind of finding of each rule, and one in which the rule must be silent."""
+_OF_KINDS = frozenset(EACH_KIND)
 
 
 def is_nightly(path: Path) -> bool:
     """Return whether only the nightly run writes this capture in every format: it shows no kind of finding that others do not."""
-    return path not in EACH_KIND
+    return path not in _OF_KINDS
 
 
 def each(test: Callable[..., None]) -> Callable[..., None]:
