@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from tests.support.recordings import PATHS
-from tests.support.sweeps import WHOLE
 
 Key = tuple[str, str | None, str | None, int | None, bool]
 """Rule, kind, side and connection of a finding, and whether it is a note."""
@@ -133,13 +132,11 @@ def is_nightly(path: Path) -> bool:
     return path not in _OF_KINDS
 
 
-def each(test: Callable[..., None]) -> Callable[..., None]:
-    """Repeat a test with every capture: this is the diagnosis itself, so a quick run tries all of them.
+EACH = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem, scope="module")
+"""All tests of a capture one after the other, so that one process analyzes it for all of them.
 
-    All tests of a capture run one after the other, so that one process analyzes it for all of them.
-    """
-    return WHOLE(pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem, scope="module")(test))
-
+What compares the diagnosis itself is also marked `whole`, so that a quick run does it for all captures.
+"""
 
 TOGETHER, QUICK_TOGETHER = 40, 10
 """Captures in one report, where a report of each would take much longer."""

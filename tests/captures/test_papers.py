@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.captures.papers import PATHS, each, key, read
+from tests.captures.papers import EACH, PATHS, key, read
 from tests.captures.reports import report_of
 from tests.pipeline.agreement import disagreements
 from tests.support.sweeps import WHOLE
@@ -109,7 +109,8 @@ def check_gateways(report: Report, path: Path) -> None:
     assert len(known.fronts) <= 1 + (path.stem == "behind-two-gateways")
 
 
-@each
+@WHOLE
+@EACH
 def test_a_capture_is_what_its_papers_say(path: Path) -> None:
     """One test for all that they say: there are thousands of tests of captures, and each costs some time of its own."""
     report, papers = report_of(path), read(path)

@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 
 import wiredoctor
-from tests.captures.papers import ONE_EACH, PATHS, each
+from tests.captures.papers import EACH, ONE_EACH, PATHS
 from tests.captures.reports import report_of
 from tests.support.analysis import analyze_bytes
 from tests.support.recordings import find_recording
-from tests.support.sweeps import SLOW
+from tests.support.sweeps import SLOW, WHOLE
 from wiredoctor.findings import Report, host
 from wiredoctor.pipeline import CaptureError
 from wiredoctor.report.coverage import find_coverage
@@ -182,7 +182,8 @@ def denied(report: Report, said: str) -> list[tuple[str, int, int | None]]:
     return [one for one in bad if one[1:] not in notes | backs and not summed]
 
 
-@each
+@WHOLE
+@EACH
 def test_no_headline_denies_a_failure(path: Path) -> None:
     report = report_of(path)
     assert denied(report, headline(report, group_findings(report.findings), find_coverage(report))) == []
@@ -196,7 +197,7 @@ def test_a_headline_that_denied_failures_would_be_noticed() -> None:
             assert denied(report, said) != []
 
 
-@each
+@EACH
 def test_times_lost_add_up_to_the_total_or_a_note_says_why_not(path: Path) -> None:
     report = report_of(path)
     whole = sum(f.delay or 0.0 for f in report.findings)
@@ -230,7 +231,8 @@ def contradictions(report: Report) -> list[str]:
     return [reason for reason, number in most.items() if listed.get(reason, 0) > number]
 
 
-@each
+@WHOLE
+@EACH
 def test_what_an_error_explains_is_not_listed_as_not_judged(path: Path) -> None:
     assert contradictions(report_of(path)) == []
 
@@ -242,7 +244,8 @@ CLOSES_OF_HTTP = {
 """Rules whose findings name the FIN or RST of one connection as evidence, if it was captured."""
 
 
-@each
+@WHOLE
+@EACH
 def test_a_finding_that_names_a_close_says_who_sent_it(path: Path) -> None:
     found = report_of(path).findings
     assert {one.origin for one in found} <= {None, "endpoint", "between"}
@@ -250,7 +253,8 @@ def test_a_finding_that_names_a_close_says_who_sent_it(path: Path) -> None:
     assert [one.rule for one in closes if one.rule in CLOSES_OF_HTTP and one.origin is None] == []
 
 
-@each
+@WHOLE
+@EACH
 def test_every_failure_of_a_recording_is_explained_or_listed(path: Path) -> None:
     report = report_of(path)
     assert [*unexplained(report)] == []
