@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tests.support import needs
-from tests.support.thinning import thin_out
+from tests.support import needs, thinning
+from tests.support.thinning import Extent
 
 # a busy machine is no fault of what is tested
 settings.register_profile("patient", deadline=None)
@@ -22,14 +22,14 @@ settings.register_profile("patient", deadline=None)
 settings.register_profile("quick", deadline=None, max_examples=25)
 settings.load_profile("patient")
 
-QUICK = "not slow"
-"""The default of `-m`, in pyproject.toml."""
+EXTENT = pytest.StashKey[Extent]()
 
 BYTECODE = ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     needs.add_option(parser)
+    thinning.add_option(parser)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -43,7 +43,8 @@ def pytest_xdist_auto_num_workers() -> int | None:
 def pytest_configure(config: pytest.Config) -> None:
     """Where no bytecode may be written beside the sources, it goes to a temporary folder: the many processes that the tests
     start would each compile the whole package, which takes longer than what they are to do."""
-    if config.option.markexpr == QUICK:
+    config.stash[EXTENT] = Extent.of(config)
+    if config.stash[EXTENT].quick:
         settings.load_profile("quick")
     os.environ["TZ"] = "UTC"  # reports show the local time of day
     # as the command sets it: the streaming engine, the default of Polars, takes longer to start than most queries take
@@ -58,10 +59,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print which tests were skipped because something is not installed, and how to run those that a quick run leaves out."""
+    """Print which tests were skipped because something is not installed, and which ones this run left out."""
     needs.summarize(terminalreporter, config.option.list_skipped)
-    if config.option.markexpr == QUICK:
-        terminalreporter.write_line("These were the quick tests. The slow ones: python -m pytest -n auto -m slow")
+    if left_out := config.stash[EXTENT].describe():
+        terminalreporter.write_line(left_out)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -74,20 +75,21 @@ def pytest_collection() -> Iterator[object]:
         gc.enable()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class) -> Iterator[object]:
+    """Leave out cases as soon as they exist: each later step of collecting would take time for every one of them."""
+    made = yield
+    return collector.config.stash[EXTENT].choose(made) if isinstance(made, list) else made
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark the tests that a quick run leaves out. A test that was named runs in any case.
+    """Let a test that was named run in any case.
 
     With the slow tests, repeat those of hypothesis: a quick run tries only some of their examples.
     """
-    named = {name for name in config.args if "::" in name}
-    chosen = [item for item in items if not named.isdisjoint((item.nodeid, item.nodeid.partition("[")[0]))]
-    others = [item for item in items if item not in chosen]
-    thin_out(others)
-    if chosen and config.option.markexpr == QUICK:
+    if config.stash[EXTENT].quick and config.stash[EXTENT].named:
         config.option.markexpr = ""
-        config.hook.pytest_deselected(items=[item for item in others if item.get_closest_marker("slow")])
-        items[:] = [item for item in items if item in chosen or not item.get_closest_marker("slow")]
     if config.option.markexpr == "slow":
         for item in items:
             if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
@@ -95,7 +97,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Exclude what stays until the end from garbage collection: some 27,000 tests."""
+    """Exclude what stays until the end from garbage collection: thousands of tests."""
     gc.freeze()
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.sweeps import WHOLE
+
 PACKAGE = Path(__file__).parents[1] / "wiredoctor"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "stubs" not in path.parts)
 MEANT_TWINS = {"__init__", "__main__", "run", "result", "compare"}
@@ -29,6 +31,7 @@ def test_no_file_name_is_in_three_folders() -> None:
     assert {name for name, number in counts.items() if number > 2} <= MEANT_TWINS
 
 
+@WHOLE
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_no_function_or_class_has_a_vague_name(path: Path) -> None:
     assert not {name.strip("_").lower() for name in DEFINITION.findall(path.read_text("utf-8"))} & VAGUE

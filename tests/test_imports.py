@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.support.sweeps import WHOLE
+
 PACKAGE = Path(__file__).resolve().parent.parent / "wiredoctor"
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -132,6 +134,7 @@ def parts_imported(source: str, package: list[str]) -> set[str]:
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
+@WHOLE
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_arrows(path: Path) -> None:
     part = part_of(path)

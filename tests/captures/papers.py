@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from tests.support.recordings import PATHS
-from tests.support.sweeps import sweep
 
 Key = tuple[str, str | None, str | None, int | None, bool]
 """Rule, kind, side and connection of a finding, and whether it is a note."""
@@ -125,9 +124,19 @@ EACH_RULE = _each(_rules)
 """A capture in which each rule finds something: what a quick run tries."""
 EACH_KIND = _each(_kinds)
 """One for each kind of finding of each rule, and one in which the rule must be silent."""
+_OF_KINDS = frozenset(EACH_KIND)
 
-EACH = pytest.mark.parametrize("path", sweep(PATHS, EACH_RULE.__contains__), ids=lambda path: path.stem, scope="module")
-"""All tests of a capture one after the other, so that one process analyzes it for all of them."""
+
+def is_nightly(path: Path) -> bool:
+    """Return whether only the nightly run writes this capture in every format: it shows no kind of finding that others do not."""
+    return path not in _OF_KINDS
+
+
+EACH = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem, scope="module")
+"""All tests of a capture one after the other, so that one process analyzes it for all of them.
+
+What compares the diagnosis itself is also marked `whole`, so that a quick run does it for all captures.
+"""
 
 TOGETHER, QUICK_TOGETHER = 40, 10
 """Captures in one report, where a report of each would take much longer."""
@@ -138,9 +147,11 @@ OF_RULES = -(-len(EACH_RULE) // QUICK_TOGETHER)
 def _batches() -> list[list[Path]]:
     apart: dict[str, list[Path]] = {}
     for path in PATHS:
-        if path not in EACH_RULE:
+        if path not in EACH_KIND:
             apart.setdefault(_conversation(path), []).append(path)
     batches = [EACH_RULE[first::OF_RULES] for first in range(OF_RULES)]
+    kinds = [path for path in EACH_KIND if path not in EACH_RULE]
+    batches += [kinds[first : first + TOGETHER] for first in range(0, len(kinds), TOGETHER)]
     batches.append([])
     for points in apart.values():
         if len(batches[-1]) + len(points) > TOGETHER:
@@ -150,6 +161,7 @@ def _batches() -> list[list[Path]]:
 
 
 BATCHES = _batches()
-"""All captures, in batches that are at most so large. The first are those of EACH_RULE; of the others, all points of a
-conversation are in one."""
+"""All captures, in batches that are at most so large. The first are those of EACH_RULE, then the others of EACH_KIND; of the
+remaining captures, all points of a conversation are in one."""
 QUICK_BATCHES = range(0, OF_RULES, 2)
+NIGHTLY_BATCHES = [number for number, batch in enumerate(BATCHES) if all(map(is_nightly, batch))]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import wiredoctor
-from tests.captures.papers import EACH_RULE, ONE_EACH, read
+from tests.captures.papers import EACH_KIND, EACH_RULE, ONE_EACH, is_nightly, read
 from tests.captures.reports import report_of
 from tests.extract.rewriting import SEED, said, words
 from tests.support.sweeps import sweep
@@ -19,11 +19,11 @@ from wiredoctor.findings import Report
 from wiredoctor.protocols.http1.head import KNOWN_METHODS
 from wiredoctor.text.redact import masked_reason
 
-SPEAKING = [path for path in sorted({*ONE_EACH[::2], *EACH_RULE}) if read(path).finds]
+SPEAKING = [path for path in sorted({*ONE_EACH[::2], *EACH_KIND}) if read(path).finds]
 USUAL = {part.decode() for word in set(FIELD_NAMES).union(*KEPT.values(), KNOWN_METHODS) for part in words(word)}
 
 
-@pytest.mark.parametrize("path", sweep(SPEAKING, EACH_RULE[1::6].__contains__), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sweep(SPEAKING, EACH_RULE[1::6].__contains__, is_nightly), ids=lambda path: path.stem)
 def test_the_diagnosis_stays_and_nothing_else(path: Path, tmp_path: Path) -> None:
     report, out = report_of(path), tmp_path / "out.pcapng"
     result = anonymize(next(iter(report.packets.values())), SEED)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.captures.papers import ONE_EACH, PATHS
 from tests.captures.reports import report_of
-from tests.support.sweeps import sweep
+from tests.support.sweeps import WHOLE
 from wiredoctor.report.data import json as report_json
 from wiredoctor.report.failed_requests import failed_exchanges
 from wiredoctor.report.html import tiles
@@ -40,7 +40,8 @@ DIFFERED = {
 JUDGED = [path for path in PATHS if path in ONE_EACH or path.name in DIFFERED]
 
 
-@pytest.mark.parametrize("path", sweep(JUDGED, lambda path: path.name in DIFFERED), ids=lambda path: path.stem)
+@WHOLE
+@pytest.mark.parametrize("path", JUDGED, ids=lambda path: path.stem)
 def test_the_headline_the_page_and_json_agree_on_what_failed(path: Path) -> None:
     report = report_of(path)
     out = io.BytesIO()

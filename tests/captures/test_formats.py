@@ -1,7 +1,7 @@
 """Every form of a report, written from every capture and opened by another program: findings, counts and delays are the same.
 
 Reports are of a batch of captures each, which hold all captures, and of some captures alone. Annotated copies are of one capture
-each.
+each. Only the nightly run writes captures that show no kind of finding that others do not show.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import wiredoctor
-from tests.captures.papers import BATCHES, EACH_RULE, ONE_EACH, PATHS, QUICK_BATCHES
+from tests.captures.papers import BATCHES, EACH_KIND, EACH_RULE, NIGHTLY_BATCHES, ONE_EACH, PATHS, QUICK_BATCHES, is_nightly
 from tests.captures.reports import report_of, together
 from tests.report.agreeing import check_for_programs, whole_json
 from tests.report.annotated import check_annotated
@@ -26,7 +26,7 @@ from tests.report.drawn import check_drawn
 from tests.report.pages import check_page, page_of
 from tests.report.tabled import check_tables
 from tests.support.needs import needs
-from tests.support.sweeps import sweep
+from tests.support.sweeps import WHOLE, sweep
 from wiredoctor.report.for_people import for_people
 from wiredoctor.report.html import graphs, proof_pictures
 from wiredoctor.report.row_choice import Grouping
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 COPIED = re.compile(rf" *(Wireshark: |https?://|(Next: )?wiredoctor |{re.escape(str(PATHS[0].parents[1]))})")
 """Lines that may be wider than a terminal: a filter, an address, a command, a file."""
 
-ALONE = sorted({*ONE_EACH[::3], *EACH_RULE})
+ALONE = sorted({*ONE_EACH[::3], *EACH_KIND})
 """For what is also checked of all captures in their batches."""
 PAINTED = re.compile(r"\x1b\[[0-9;]*m|\x1b]8;[^\x1b]*\x1b\\\\")
 """Colours and hyperlinks."""
@@ -51,7 +51,9 @@ PAINTED = re.compile(r"\x1b\[[0-9;]*m|\x1b]8;[^\x1b]*\x1b\\\\")
 WIDTHS = (80, 120, 80, 200)
 """Columns of the terminals on which captures are shown in turn: most overflows are seen on narrow ones."""
 
-EACH_BATCH = pytest.mark.parametrize("batch", sweep(range(len(BATCHES)), QUICK_BATCHES.__contains__))
+EACH_BATCH = pytest.mark.parametrize(
+    "batch", sweep(range(len(BATCHES)), QUICK_BATCHES.__contains__, NIGHTLY_BATCHES.__contains__)
+)
 
 
 @lru_cache(maxsize=1)
@@ -80,14 +82,16 @@ def test_reports_put_together_are_one_of_several_captures() -> None:
     assert whole_json(together([report_of(path) for path in paths])) == whole_json(at_once)
 
 
-@pytest.mark.parametrize("path", sweep(ALONE, EACH_RULE[::6].__contains__), ids=lambda path: path.stem)
+@WHOLE
+@pytest.mark.parametrize("path", sweep(ALONE, EACH_RULE[::6].__contains__, is_nightly), ids=lambda path: path.stem)
 def test_formats_of_one_capture(path: Path) -> None:
     parsed, page = _written(path)
     check_for_programs(report_of(path), parsed, bodies=True)
     check_page(page, parsed)
 
 
-@pytest.mark.parametrize("path", sweep(ALONE, EACH_RULE[1::4].__contains__), ids=lambda path: path.stem)
+@WHOLE
+@pytest.mark.parametrize("path", sweep(ALONE, EACH_RULE[1::4].__contains__, is_nightly), ids=lambda path: path.stem)
 def test_first_lines_are_the_same_in_all_formats(path: Path) -> None:
     check_counts(report_of(path), *_written(path))
 
@@ -106,6 +110,7 @@ def test_markdown(batch: int) -> None:
             check_markdown(report_of(path))
 
 
+@WHOLE
 @EACH_BATCH
 def test_tables(batch: int, tmp_path: Path) -> None:
     check_tables(*_told(batch), tmp_path / "tables")
@@ -129,7 +134,7 @@ def test_annotated_copies_in_tshark(batch: int, tmp_path: Path) -> None:
     check_annotated([report_of(path) for path in BATCHES[batch]], tmp_path / "copies.pcapng")
 
 
-@pytest.mark.parametrize("path", sweep(ONE_EACH, EACH_RULE[2::4].__contains__), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sweep(ONE_EACH, EACH_RULE[2::4].__contains__, is_nightly), ids=lambda path: path.stem)
 def test_text_keeps_to_the_width(path: Path) -> None:
     """Colour and encoding change no width; only what is copied (filters, addresses, commands) may be wider.
 
@@ -146,7 +151,7 @@ def test_text_keeps_to_the_width(path: Path) -> None:
         assert wide == []
 
 
-@pytest.mark.parametrize("path", sweep(ONE_EACH, EACH_RULE[3::24].__contains__), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sweep(ONE_EACH, EACH_RULE[3::24].__contains__, is_nightly), ids=lambda path: path.stem)
 def test_lists_and_ladders_keep_to_the_width(path: Path) -> None:
     """Of exchanges, connections, servers and findings, with secrets and without, which are longer.
 

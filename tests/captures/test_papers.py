@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.captures.papers import EACH, EACH_RULE, PATHS, key, read
+from tests.captures.papers import EACH, PATHS, key, read
 from tests.captures.reports import report_of
 from tests.pipeline.agreement import disagreements
-from tests.support.sweeps import sweep
+from tests.support.sweeps import WHOLE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,6 +109,7 @@ def check_gateways(report: Report, path: Path) -> None:
     assert len(known.fronts) <= 1 + (path.stem == "behind-two-gateways")
 
 
+@WHOLE
 @EACH
 def test_a_capture_is_what_its_papers_say(path: Path) -> None:
     """One test for all that they say: there are thousands of tests of captures, and each costs some time of its own."""
@@ -121,14 +122,11 @@ def test_a_capture_is_what_its_papers_say(path: Path) -> None:
     check_gateways(report, path)
 
 
-def _is_quick(case: tuple[Path, dict[str, Any]]) -> bool:
-    return case[0] in EACH_RULE
-
-
 MEASURED = [(path, find) for path in PATHS for find in read(path).finds if "delays" in find]
 
 
-@pytest.mark.parametrize(("path", "find"), sweep(MEASURED, _is_quick), ids=lambda value: getattr(value, "stem", ""))
+@WHOLE
+@pytest.mark.parametrize(("path", "find"), MEASURED, ids=lambda value: getattr(value, "stem", ""))
 def test_delays(path: Path, find: dict[str, list[float]]) -> None:
     """The papers have the delays from tshark's time stamps."""
     delays = [f.delay for f in in_order(report_of(path)) if of_finding(f) == key(find)]
@@ -139,7 +137,8 @@ UNSURE = [(path, find) for path in PATHS for find in read(path).finds if "confid
 SURENESS = ("low", "medium", "high")
 
 
-@pytest.mark.parametrize(("path", "find"), sweep(UNSURE, _is_quick), ids=lambda value: getattr(value, "stem", ""))
+@WHOLE
+@pytest.mark.parametrize(("path", "find"), UNSURE, ids=lambda value: getattr(value, "stem", ""))
 def test_what_cannot_be_seen_is_said_less_surely(path: Path, find: dict[str, str]) -> None:
     allowed = SURENESS[: SURENESS.index(find["confidence"]) + 1]
     assert {f.confidence for f in report_of(path).findings if of_finding(f) == key(find)} <= set(allowed)

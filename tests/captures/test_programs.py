@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from tests.support.recordings import CAPTURES, find_recording
-from tests.support.sweeps import SLOW
+from tests.support.sweeps import SLOW, WHOLE
 from wiredoctor.rule_engine import catalogue
 
 
+@WHOLE
 @pytest.mark.parametrize("script", sorted(path.stem for path in (CAPTURES / "lab").glob("*.py")))
 def test_a_script_can_be_imported(lab: Any, script: str) -> None:
     """No other test runs most of them, so this one finds an import of a name that is gone."""

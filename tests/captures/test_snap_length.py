@@ -10,7 +10,7 @@ import pytest
 import wiredoctor
 from tests.captures.papers import EACH_RULE, ONE_EACH
 from tests.captures.reports import report_of
-from tests.support.sweeps import sweep
+from tests.support.sweeps import FORMS, sweep
 from wiredoctor.findings import Finding, Report
 
 SNAP_LENGTHS = (54, 66, 96)
@@ -38,6 +38,7 @@ def stalls(report: Report) -> dict[tuple[str, int | None, int], Finding]:
     return {(one.rule, one.connection, one.evidence[0].frame): one for one in found}
 
 
+@FORMS
 @pytest.mark.parametrize("path", sweep(PCAPS, EACH_RULE[2::6].__contains__), ids=lambda path: path.stem)
 def test_the_same_stalls_are_told_of_a_cut_capture(tmp_path: Path, path: Path) -> None:
     """The next capture is cut at the next length."""

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.captures.papers import CONVERSATIONS, EACH_RULE, POINTS, read
+from tests.captures.papers import CONVERSATIONS, POINTS, read
 from tests.captures.reports import report_of
 from tests.captures.test_papers import EXACT_TO, in_order
-from tests.support.sweeps import sweep
+from tests.support.sweeps import WHOLE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,10 +39,6 @@ def told(path: Path) -> list[Finding]:
     return sorted(found, key=lambda f: (f.rule, f.kind or "", -1 if f.connection is None else f.connection, f.exchange or 0))
 
 
-def _is_quick(name: str) -> bool:
-    return any(path in EACH_RULE for path in CONVERSATIONS[name].values())
-
-
 def test_there_are_conversations_at_three_points() -> None:
     assert sum(len(points) == len(POINTS) for points in CONVERSATIONS.values()) >= 60
 
@@ -53,15 +49,16 @@ def test_a_conversation_has_the_same_papers_at_each_point() -> None:
         assert len({read(path).content["script"] for path in points.values()}) == 1
 
 
-@pytest.mark.parametrize("name", sweep(CONVERSATIONS, _is_quick))
+@WHOLE
+@pytest.mark.parametrize("name", CONVERSATIONS)
 def test_the_same_is_found_at_each_point(name: str) -> None:
     first, *others = map(told, CONVERSATIONS[name].values())
     for other in others:
         assert [judged(finding) for finding in other] == [judged(finding) for finding in first]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", sweep(CONVERSATIONS, _is_quick))
+@WHOLE
+@pytest.mark.parametrize("name", CONVERSATIONS)
 def test_delays_are_the_same_at_each_point(name: str) -> None:
     """At the server, the times do not show how long a client waited that was not answered, or whose only SYN was refused."""
     first, *others = ([f for f in told(path) if f.rule != "unanswered"] for path in CONVERSATIONS[name].values())

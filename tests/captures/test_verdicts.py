@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 
 import wiredoctor
-from tests.captures.papers import EACH, ONE_EACH, PATHS
+from tests.captures.papers import EACH, EACH_RULE, ONE_EACH, PATHS
 from tests.captures.reports import report_of
 from tests.support.analysis import analyze_bytes
 from tests.support.recordings import find_recording
-from tests.support.sweeps import SLOW
+from tests.support.sweeps import SLOW, WHOLE, sweep
 from wiredoctor.findings import Report, host
 from wiredoctor.pipeline import CaptureError
 from wiredoctor.report.coverage import find_coverage
@@ -33,6 +33,9 @@ from wiredoctor.report.headline import headline
 from wiredoctor.report.overview import OVERLAP
 from wiredoctor.rule_engine import catalogue
 from wiredoctor.text.time_of_day import nanoseconds
+
+SOME = {*EACH_RULE, *PATHS[::4]}
+"""Captures that a quick run also writes as text and Markdown, which takes longer than all other verdicts together."""
 
 CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpus"
 PARTS = 16
@@ -182,6 +185,7 @@ def denied(report: Report, said: str) -> list[tuple[str, int, int | None]]:
     return [one for one in bad if one[1:] not in notes | backs and not summed]
 
 
+@WHOLE
 @EACH
 def test_no_headline_denies_a_failure(path: Path) -> None:
     report = report_of(path)
@@ -196,7 +200,8 @@ def test_a_headline_that_denied_failures_would_be_noticed() -> None:
             assert denied(report, said) != []
 
 
-@EACH
+@WHOLE
+@pytest.mark.parametrize("path", sweep(PATHS, SOME.__contains__), ids=lambda path: path.stem, scope="module")
 def test_times_lost_add_up_to_the_total_or_a_note_says_why_not(path: Path) -> None:
     report = report_of(path)
     whole = sum(f.delay or 0.0 for f in report.findings)
@@ -230,6 +235,7 @@ def contradictions(report: Report) -> list[str]:
     return [reason for reason, number in most.items() if listed.get(reason, 0) > number]
 
 
+@WHOLE
 @EACH
 def test_what_an_error_explains_is_not_listed_as_not_judged(path: Path) -> None:
     assert contradictions(report_of(path)) == []
@@ -242,6 +248,7 @@ CLOSES_OF_HTTP = {
 """Rules whose findings name the FIN or RST of one connection as evidence, if it was captured."""
 
 
+@WHOLE
 @EACH
 def test_a_finding_that_names_a_close_says_who_sent_it(path: Path) -> None:
     found = report_of(path).findings
@@ -250,6 +257,7 @@ def test_a_finding_that_names_a_close_says_who_sent_it(path: Path) -> None:
     assert [one.rule for one in closes if one.rule in CLOSES_OF_HTTP and one.origin is None] == []
 
 
+@WHOLE
 @EACH
 def test_every_failure_of_a_recording_is_explained_or_listed(path: Path) -> None:
     report = report_of(path)

@@ -17,11 +17,12 @@ from typer.testing import CliRunner
 
 import wiredoctor
 from tests.cli.conftest import FakeAnalysis, Run
-from tests.support.sweeps import in_turn
+from tests.support.sweeps import WHOLE, in_turn
 from wiredoctor import core
 from wiredoctor.cli.app import application
 
 
+@WHOLE
 @pytest.mark.parametrize("table", ["exchanges", "connections"])
 def test_tables(run: Run, analysis: FakeAnalysis, table: str) -> None:
     text, whole, lines = (run(table, "trace.pcap", "--format", form) for form in ("text", "json", "jsonl"))

@@ -15,7 +15,7 @@ import pytest
 
 from tests.core.feeding import ROOT, Run, digest, tables
 from tests.support.recordings import PATHS
-from tests.support.sweeps import SLOW, sweep
+from tests.support.sweeps import FORMS, SLOW, sweep
 from wiredoctor import core
 from wiredoctor.core.packet import OuterHeaders
 from wiredoctor.core.segment import Piece
@@ -42,6 +42,7 @@ def assert_equal(tables: dict[str, pl.DataFrame], expected: dict[str, pl.DataFra
         assert tables[name].equals(rows), name
 
 
+@FORMS
 @pytest.mark.parametrize("most", [1, 7])
 @pytest.mark.parametrize("path", sweep(SAMPLE, SAMPLE[::4].__contains__), ids=lambda path: path.stem)
 def test_steps(path: Path, most: int) -> None:
@@ -61,6 +62,7 @@ def test_a_hostile_capture(case: Case, tmp_path: Path) -> None:
         assert_equal(rows, whole)
 
 
+@FORMS
 @pytest.mark.parametrize("path", sweep(SAMPLE, SAMPLE[1::4].__contains__), ids=lambda path: path.stem)
 def test_nothing_of_the_packet_before_is_left(path: Path) -> None:
     assert_equal(poisoned(path), tables(path))

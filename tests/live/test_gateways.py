@@ -15,7 +15,7 @@ from tests.live.playing import Played, Stop, pcapng, play, with_silence
 from tests.live.test_played import as_json, assert_true_to, of_file, times_of_day
 from tests.support.analysis import analyze_bytes
 from tests.support.recordings import find_recording
-from tests.support.sweeps import SLOW, sweep
+from tests.support.sweeps import FORMS, SLOW, sweep
 from wiredoctor import gateways, rule_engine
 from wiredoctor.engine import open_exchanges
 from wiredoctor.findings import Finding
@@ -107,6 +107,7 @@ def waits(found: Played) -> list[float]:
     ]
 
 
+@FORMS
 @pytest.mark.parametrize("name", sweep(LADDERS, [*LADDERS][::12].__contains__))
 def test_every_kind_is_told_with_its_causes(name: str, tmp_path: Path) -> None:
     """A close is decided a second after it, and a SYN without an answer, too. That nothing came is known a second late; there are

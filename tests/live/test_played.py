@@ -20,7 +20,7 @@ from tests.live.playing import Played, Stop, block_ends, pcapng, play, with_sile
 from tests.pipeline import recording
 from tests.pipeline.ladders import FILES, ends, no_gateways_between, together
 from tests.support.recordings import find_recording
-from tests.support.sweeps import SLOW, in_turn, sweep
+from tests.support.sweeps import FORMS, SLOW, in_turn, sweep
 from wiredoctor import diagnosis, limits, pipeline, rule_engine, spill
 from wiredoctor.findings import Finding, Report
 from wiredoctor.live import Ring, session
@@ -90,6 +90,7 @@ def assert_true_to(played: Played) -> None:
         assert {*finding.caused_by} <= {*reported[one].caused_by}
 
 
+@FORMS
 @pytest.mark.parametrize("path", sweep(PLAYED, EACH_RULE[::16].__contains__), ids=lambda path: path.stem)
 def test_recordings(path: Path, tmp_path: Path) -> None:
     stops = pcapng(path, tmp_path / "trace.pcapng")
@@ -99,6 +100,7 @@ def test_recordings(path: Path, tmp_path: Path) -> None:
     assert as_json(played.report) == of_file(tmp_path / "trace.pcapng")
 
 
+@FORMS
 @pytest.mark.slow
 @pytest.mark.parametrize("path", sweep(ONE_EACH[::9], ONE_EACH[::180].__contains__), ids=lambda path: path.stem)
 def test_how_many_packets_are_analyzed_at_once_makes_no_difference(
@@ -129,6 +131,7 @@ def test_thresholds_are_those_of_the_session(tmp_path: Path) -> None:
     assert as_json(played.report) == as_json(expected)
 
 
+@FORMS
 @pytest.mark.parametrize("path", sweep(ONE_EACH[::6], ONE_EACH[::120].__contains__), ids=lambda path: path.stem)
 def test_silence_behind_the_last_packet(path: Path, tmp_path: Path) -> None:
     """Findings that wait for time to pass are reported then. The file records how long it was silent, so its report agrees."""
@@ -182,12 +185,14 @@ def test_whatever_somebody_writes_into_the_file_the_capture_ends_with_a_report(s
     assert read_all or played.report.incomplete
 
 
+@FORMS
 @pytest.mark.parametrize("path", sweep(FILES[1::2], FILES[11:12].__contains__), ids=lambda path: path.stem)
 def test_ladders(path: Path, tmp_path: Path) -> None:
     """Up to three packets of each connection at a time; the other files packet by packet."""
     play_ladders(path, tmp_path, 3)
 
 
+@FORMS
 @SLOW
 @pytest.mark.parametrize("path", FILES[::2], ids=lambda path: path.stem)
 def test_ladders_packet_by_packet(path: Path, tmp_path: Path) -> None:

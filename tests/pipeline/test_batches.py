@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from tests.support.recordings import PATHS, find_recording
-from tests.support.sweeps import sweep
+from tests.support.sweeps import FORMS, sweep
 from wiredoctor import batches, limits, pipeline, spill
 from wiredoctor.batches import Batch, View, join, series, take_cells
 from wiredoctor.core.loop import Core
@@ -122,6 +122,7 @@ def report_of(path: Path) -> bytes:
 SOME = [path for path in PATHS if path.suffix == ".pcap"][::25]
 
 
+@FORMS
 @pytest.mark.parametrize("path", sweep(SOME, SOME[::12].__contains__), ids=lambda path: path.stem)
 def test_a_report_does_not_depend_on_where_rows_are(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = report_of(path)

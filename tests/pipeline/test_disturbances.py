@@ -18,7 +18,7 @@ from tests.pipeline.disturb import OF_TIME
 from tests.pipeline.disturbances import DISTURBANCES
 from tests.pipeline.ladders import FILES, no_gateways_between, together
 from tests.support.recordings import find_recording
-from tests.support.sweeps import sweep
+from tests.support.sweeps import FORMS, sweep
 from wiredoctor.tables import ACK
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ KNOWN = {
 }
 
 
+@FORMS
 @pytest.mark.parametrize("path", sweep(SMALL, SMALL[::24].__contains__), ids=lambda path: path.stem)
 def test_recordings(path: Path, tmp_path: Path) -> None:
     names = [name for name in NAMES if (path.stem, name) not in KNOWN]
@@ -143,6 +144,7 @@ UNKNOWABLE: dict[tuple[str, str], tuple[str, ...]] = {
 """Ladders with disturbances that take away what tells who it was."""
 
 
+@FORMS
 @pytest.mark.parametrize("file", sweep(FILES, FILES[3::24].__contains__), ids=lambda file: file.stem)
 def test_ladders(file: Path, tmp_path: Path) -> None:
     named = [name for stem, name in UNKNOWABLE if stem == file.stem]

@@ -16,7 +16,7 @@ from tests.captures.papers import EACH_RULE, ONE_EACH, PATHS, read
 from tests.ladders import to_pcap
 from tests.pipeline import feeding
 from tests.pipeline.ladders import FILES, no_gateways_between, together
-from tests.support.sweeps import sweep
+from tests.support.sweeps import FORMS, sweep
 from wiredoctor.pipeline import CaptureError
 from wiredoctor.testing.wire import FIN, SYN, Packet, Peers
 
@@ -100,6 +100,7 @@ NO_HEAD_IN_A_BYTE = {
 none."""
 
 
+@FORMS
 @EACH_FRAMED
 def test_a_segment_per_byte(file: Path, tmp_path: Path) -> None:
     packets = uncut(together(file, NO_HEAD_IN_A_BYTE.get(file.stem, ())))
@@ -107,6 +108,7 @@ def test_a_segment_per_byte(file: Path, tmp_path: Path) -> None:
     assert said(split, tmp_path) == said(packets, tmp_path)
 
 
+@FORMS
 @EACH
 def test_every_packet_twice(file: Path, tmp_path: Path) -> None:
     """A mirror port that sees both directions: the second copy with another TTL. It is counted and goes no further."""
@@ -132,6 +134,7 @@ def shuffled(packets: Sequence[Packet], random: Random) -> list[Packet]:
     return result
 
 
+@FORMS
 @EACH_FRAMED
 def test_shuffled_within_a_round_trip(file: Path, tmp_path: Path) -> None:
     packets = together(file)
@@ -195,6 +198,7 @@ UNKNOWABLE = {
 """Ladders that say something else in another order."""
 
 
+@FORMS
 @EACH
 def test_shuffled_brings_no_new_error_or_warning(file: Path, tmp_path: Path) -> None:
     def serious(packets: Sequence[Packet]) -> Counter[str]:
@@ -211,6 +215,7 @@ def test_shuffled_brings_no_new_error_or_warning(file: Path, tmp_path: Path) -> 
         assert found.total() <= expected.total()
 
 
+@FORMS
 @pytest.mark.parametrize("path", sweep(ONE_EACH, EACH_RULE[::8].__contains__), ids=lambda path: path.stem)
 def test_truncated_anywhere(path: Path, tmp_path: Path) -> None:
     """No exception, wherever the file ends; what is whole before that is listed."""
@@ -224,6 +229,7 @@ def test_truncated_anywhere(path: Path, tmp_path: Path) -> None:
     assert report.exchanges.height <= len(read(path).exchanges)
 
 
+@FORMS
 @pytest.mark.parametrize("path", sweep(PATHS[::4], PATHS[::80].__contains__), ids=lambda path: path.stem)
 def test_damaged_anywhere(path: Path, tmp_path: Path) -> None:
     """Bytes of packets that are something else: no exception, and the same result packet by packet."""

@@ -12,7 +12,7 @@ from tests.ladders import ladder_packets, to_pcap
 from tests.pipeline import feeding
 from tests.pipeline.feeding import random_cuts, report, tables
 from tests.pipeline.ladders import FILES, ends, together
-from tests.support.sweeps import sweep
+from tests.support.sweeps import FORMS, sweep
 from wiredoctor.tables import finished_exchanges
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def assert_same(expected: dict[str, pl.DataFrame], seen: dict[str, pl.DataFrame]
         assert differ == [], [(c, frame[c].to_list(), other[c].to_list()) for c in differ[:2]]
 
 
+@FORMS
 @pytest.mark.parametrize("path", sweep(ONE_EACH, EACH_RULE[::8].__contains__), ids=lambda path: path.stem)
 def test_tables_of_captures(path: Path) -> None:
     """In steps of seven or, every other short one, packet by packet; and with the table of messages."""
@@ -50,11 +51,13 @@ SOME = sorted({*ONE_EACH[::4], *EACH_RULE[1::6]})
 """For reports, which follow from the tables of all."""
 
 
+@FORMS
 @pytest.mark.parametrize("path", sweep(SOME, EACH_RULE[1::12].__contains__), ids=lambda path: path.stem)
 def test_reports_of_captures(path: Path) -> None:
     assert report(path, 7) == report(path)
 
 
+@FORMS
 @LONG
 def test_random_cuts(path: Path) -> None:
     packets, whole = read(path).packets, tables(path, messages=False)
@@ -62,6 +65,7 @@ def test_random_cuts(path: Path) -> None:
         assert_same(whole, tables(path, random_cuts(packets, seed), messages=False))
 
 
+@FORMS
 @LONG
 def test_random_cuts_of_the_report(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = report(path)
@@ -71,6 +75,7 @@ def test_random_cuts_of_the_report(path: Path, monkeypatch: pytest.MonkeyPatch) 
             assert report(path) == expected
 
 
+@FORMS
 @pytest.mark.parametrize("file", sweep(FILES, FILES[::28].__contains__), ids=lambda file: file.stem)
 def test_ladders(file: Path, tmp_path: Path) -> None:
     """In steps of up to two packets of each connection; the rules' own tests feed them in steps of one."""

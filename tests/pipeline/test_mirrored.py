@@ -17,7 +17,7 @@ from tests.decode.rare import gre
 from tests.decode.udp import udp, vxlan
 from tests.pipeline.ladders import FILES, together
 from tests.support.analysis import analyze_bytes
-from tests.support.sweeps import sweep
+from tests.support.sweeps import FORMS, sweep
 from wiredoctor.testing import wire
 
 Way = Callable[[bytes], bytes]
@@ -66,6 +66,7 @@ def found(path: Path, packets: list[tuple[int, bytes, int]]) -> Counter[tuple[st
     return Counter((f.rule, f.kind, f.connection, f.exchange) for f in analyze_bytes(path, data).findings)
 
 
+@FORMS
 @pytest.mark.parametrize("file", sweep(FILES[::8], FILES[:1].__contains__), ids=lambda file: file.stem)
 def test_the_same_connection_through_two_encapsulations(file: Path, tmp_path: Path) -> None:
     expected = found(tmp_path / "once.pcap", records(file, bytes, 0, 0))

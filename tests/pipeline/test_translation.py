@@ -17,7 +17,7 @@ from tests.pipeline.ladders import FILES, together
 from tests.pipeline.processes import is_same, reports
 from tests.report.counted import written
 from tests.support.analysis import analyze_bytes
-from tests.support.sweeps import sweep
+from tests.support.sweeps import FORMS, sweep
 from wiredoctor.findings import Report
 from wiredoctor.report.filter import Filter
 from wiredoctor.report.filtered_report import filter_report
@@ -127,6 +127,7 @@ def test_a_syn_that_was_not_translated(option: str, is_dropped: bool, told: bool
     assert ("the host that translates dropped the first SYN" in retry.message) is told
 
 
+@FORMS
 @pytest.mark.parametrize("file", sweep(ALIKE, ALIKE[:1].__contains__), ids=lambda file: file.stem)
 def test_every_fault_is_told_once(file: Path, tmp_path: Path) -> None:
     packets = [replace(packet, peers=with_own_numbers(packet.peers)) for packet in together(file)]

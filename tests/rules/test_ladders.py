@@ -12,7 +12,7 @@ from tests.ladders import Packet, check, ladders_in, to_pcap
 from tests.pipeline import feeding
 from tests.pipeline.ladders import ends, together
 from tests.rules.together import check_together, stands_alone
-from tests.support.sweeps import SLOW, quick_if, sweep
+from tests.support.sweeps import FORMS, SLOW, WHOLE, quick_if, sweep
 from wiredoctor.rule_engine import catalogue
 from wiredoctor.testing import EPOCHS, POINTS
 
@@ -54,21 +54,26 @@ CUTS = 6
 """Places where epochs end in a file of ladders, at random."""
 
 
+@FORMS
 @pytest.mark.parametrize(("text", "at"), AT_POINTS)
 def test_ladder(text: str, at: str) -> None:
     check(text, at)
 
 
+@WHOLE
+@FORMS
 @pytest.mark.parametrize(("file", "at"), TOGETHER)
 def test_ladders_together(file: Path, at: str) -> None:
     check_together(file, at)
 
 
+@FORMS
 @pytest.mark.parametrize(("text", "at", "epoch_packets"), IN_EPOCHS)
 def test_where_epochs_end_does_not_matter(text: str, at: str | None, epoch_packets: int) -> None:
     check(text, at, epoch_packets=epoch_packets)
 
 
+@FORMS
 @pytest.mark.parametrize("file", sweep(FILES, FILES[::6].__contains__), ids=lambda file: file.stem)
 def test_cut_at_random(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All ladders of a file at once: wherever epochs end, the whole report stays what it is."""
@@ -76,6 +81,7 @@ def test_cut_at_random(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert_cuts_do_not_matter(packets, sorted(Random(file.stem).sample(range(1, len(packets)), CUTS)), tmp_path, monkeypatch)
 
 
+@FORMS
 @SLOW
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_where_epochs_end_between_any_two_packets_of_a_connection(

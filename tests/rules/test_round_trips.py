@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.ladders import check
-from tests.support.sweeps import in_turn, sweep
+from tests.support.sweeps import FORMS, in_turn, sweep
 from wiredoctor.testing import POINTS
 
 Line = tuple[float, int, str]
@@ -90,6 +90,7 @@ WAITS: dict[str, tuple[tuple[Line, ...], str]] = {
 }  # fmt: skip
 
 
+@FORMS
 @pytest.mark.parametrize("rtt", sweep([0, 0.001, 0.02, 0.12], {0.02}.__contains__))
 @pytest.mark.parametrize(("name", "at"), in_turn(WAITS, POINTS))
 def test_what_is_waited_for(name: str, rtt: float, at: str) -> None:

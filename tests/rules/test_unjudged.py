@@ -14,7 +14,7 @@ import pytest
 import wiredoctor
 from tests.support.analysis import analyze_bytes
 from tests.support.recordings import find_recording
-from tests.support.sweeps import sweep
+from tests.support.sweeps import FORMS, sweep
 from wiredoctor import rule_engine
 from wiredoctor.findings import UNJUDGED
 from wiredoctor.pipeline import catalogue
@@ -597,6 +597,7 @@ def listed(one: Case, path: Path, at: str | None = None, **how: Any) -> list[tup
     return found
 
 
+@FORMS
 @pytest.mark.parametrize("size", sweep([100_000, 1, 3], {1}.__contains__))
 @pytest.mark.parametrize("title", LISTED)
 def test_it_is_listed(title: str, size: int, tmp_path: Path) -> None:
@@ -606,6 +607,7 @@ def test_it_is_listed(title: str, size: int, tmp_path: Path) -> None:
 OPENED = [title for title, one in LISTED.items() if one.packets.startswith(OPEN)]
 
 
+@FORMS
 @pytest.mark.parametrize("at", sweep(["client", "middle", "server"], {"server"}.__contains__))
 @pytest.mark.parametrize("title", sweep(OPENED, OPENED[::3].__contains__))
 def test_it_is_listed_wherever_it_is_captured(title: str, at: str, tmp_path: Path) -> None:
@@ -634,6 +636,7 @@ def test_every_reason_has_a_case() -> None:
     assert told == {*UNJUDGED} - of_other_rules - of_long_captures
 
 
+@FORMS
 @pytest.mark.parametrize("title", sweep([*LISTED, *NORMAL], [*LISTED, *NORMAL][::9].__contains__))
 def test_more_suspects_than_are_held_change_nothing(title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(import_module("wiredoctor.rule_engine.unjudged"), "HELD", 0)

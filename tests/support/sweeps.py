@@ -1,4 +1,4 @@
-"""Which of many cases a quick run tries: the others are marked slow, and only a run with the slow tests tries them."""
+"""Mark which of many cases a run tries; `tests.support.thinning` chooses by these marks."""
 
 from __future__ import annotations
 
@@ -9,13 +9,25 @@ import pytest
 from hypothesis import settings
 
 SLOW = pytest.mark.slow
+"""Only a slow run tries the case."""
+WHOLE = pytest.mark.whole
+"""A quick run tries all cases of the test, not every third."""
+FORMS = pytest.mark.forms
+"""The slow cases of the test repeat one input in another form, so consecutive slow runs take turns with them."""
+NIGHTLY = pytest.mark.nightly
+"""Only the nightly run tries the case, which is slow."""
 DEFAULT_EXAMPLES = 100
 """What hypothesis tries where neither a test nor a profile says how many."""
 
 
-def sweep(values: Iterable[Any], is_quick: Callable[[Any], bool]) -> list[Any]:
-    """Return all `values` as parameters of a test, those that are not quick marked slow; a tuple is several parameters."""
-    return [pytest.param(*_as_tuple(value), marks=quick_if(is_quick(value))) for value in values]
+def sweep(
+    values: Iterable[Any], is_quick: Callable[[Any], bool], is_nightly: Callable[[Any], bool] = lambda value: False
+) -> list[Any]:
+    """Return all `values` as parameters of a test, those that are not quick marked slow; a tuple is several parameters.
+
+    Those that are nightly and not quick are left to the nightly run.
+    """
+    return [pytest.param(*_as_tuple(value), marks=quick_if(is_quick(value), is_nightly(value))) for value in values]
 
 
 def in_turn(cases: Iterable[Any], values: Sequence[Any]) -> list[Any]:
@@ -36,6 +48,6 @@ def examples(number: int) -> int:
     return max(number * settings().max_examples // DEFAULT_EXAMPLES, 1)
 
 
-def quick_if(quick: bool) -> list[pytest.MarkDecorator]:
+def quick_if(quick: bool, nightly: bool = False) -> list[pytest.MarkDecorator]:
     """Return the marks of a case."""
-    return [] if quick else [SLOW]
+    return [] if quick else [SLOW, NIGHTLY] if nightly else [SLOW]

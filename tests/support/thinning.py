@@ -1,33 +1,93 @@
-"""Of the cases of each test, a quick run tries every third: they are much alike, and the slow run tries all of them."""
+"""Choose which cases of a test a run tries.
+
+A quick run tries every third of the cases that are not marked `slow`: they are much alike. With `--turn`, a slow run tries a
+quarter of the slow cases marked `forms`, which repeat one input in another form, and none of those marked `nightly`.
+Any other run tries all.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
+from dataclasses import dataclass, field
+from zlib import crc32
 
 import pytest
 
-from tests.support.sweeps import SLOW
+QUICK = "not slow"
+"""The default of `-m`, in pyproject.toml."""
 
-TURN = 3
-WHOLE = {
-    "test_ladders_together": "a case for each rule",
-    "test_arrows": "a case for each module",
-    "test_no_function_or_class_has_a_vague_name": "a case for each module",
-    "test_a_script_can_be_imported": "a case for each script",
-    "test_formats_of_one_capture": "a case for each format",
-    "test_tables": "a case for each format",
-    "test_first_lines_are_the_same_in_all_formats": "a case for each format",
-}
-"""Test -> why a quick run tries all of its cases."""
+THIRD = 3
+THINNED = pytest.mark.slow(thinned=True)
+"""The mark of a case that is slow only because a quick run tries a third."""
+PARTS = 4
+"""Runs with consecutive numbers that together try all forms."""
 
 
-def thin_out(items: list[pytest.Item]) -> None:
-    """Mark the cases slow that a quick run leaves out; cases that are marked already do not count."""
-    seen: Counter[str] = Counter()
-    for item in items:
-        test, bracket, _ = item.nodeid.partition("[")
-        if not bracket or test.rpartition("::")[2] in WHOLE or item.get_closest_marker("slow"):
-            continue
-        if seen[test] % TURN:
-            item.add_marker(SLOW)
-        seen[test] += 1
+def add_option(parser: pytest.Parser) -> None:
+    """Add the option that lets consecutive runs take turns."""
+    parser.addoption(
+        "--turn",
+        type=int,
+        metavar="NUMBER",
+        help=f"try one of {PARTS} parts of the slow cases that repeat one input in another form, and no nightly cases; "
+        f"{PARTS} consecutive numbers try all parts",
+    )
+
+
+@dataclass(frozen=True)
+class Extent:
+    """What a run tries: quick cases only, the part whose turn it is, and the tests that were named in any case."""
+
+    quick: bool
+    turn: int | None = None
+    named: frozenset[str] = field(default_factory=frozenset[str])
+
+    @classmethod
+    def of(cls, config: pytest.Config) -> Extent:
+        """Return the extent that the command line asks for."""
+        named = frozenset(name for name in config.args if "::" in name)
+        return cls(config.option.markexpr == QUICK, config.option.turn, named)
+
+    def is_named(self, item: pytest.Item) -> bool:
+        """Return whether the command line names this case or its test."""
+        return not self.named.isdisjoint((item.nodeid, _test(item)))
+
+    def choose(self, cases: list[pytest.Item]) -> list[pytest.Item]:
+        """Return the cases of one test that this run tries; mark those slow that a quick run leaves out."""
+        slow = [case for case in cases if case.get_closest_marker("slow")]
+        alike = [case for case in cases if not case.get_closest_marker("slow") and _is_alike(case)]
+        thinned = [case for number, case in enumerate(alike) if number % THIRD]
+        for case in thinned:
+            case.add_marker(THINNED)
+        left_out = {*slow, *thinned} if self.quick else self._left_out(slow)
+        return [case for case in cases if case not in left_out or self.is_named(case)]
+
+    def _left_out(self, slow: list[pytest.Item]) -> set[pytest.Item]:
+        """Return which of the slow cases of one test a run with slow cases leaves out.
+
+        The part of a case follows from its place in its test: so all parts are equally large, and all workers of xdist agree. The
+        name of the test decides only with which part it begins.
+        """
+        if self.turn is None:
+            return set()
+        forms = [case for case in slow if case.get_closest_marker("forms")]
+        others = {case for number, case in enumerate(forms) if (number + crc32(_test(case).encode()) - self.turn) % PARTS}
+        return others.union(case for case in slow if case.get_closest_marker("nightly"))
+
+    def describe(self) -> str:
+        """Return the line at the end of a run that says what it left out; empty if nothing."""
+        if self.quick:
+            return "" if self.named else "These were the quick tests. The slow ones: python -m pytest -n auto -m slow"
+        if self.turn is None:
+            return ""
+        return (
+            f"Of the cases that repeat one input in another form, these were part {self.turn % PARTS + 1} of {PARTS}, "
+            "and none were nightly cases. All of them: without --turn"
+        )
+
+
+def _is_alike(case: pytest.Item) -> bool:
+    return hasattr(case, "callspec") and not case.get_closest_marker("whole")
+
+
+def _test(item: pytest.Item) -> str:
+    return item.nodeid.partition("[")[0]

@@ -16,7 +16,7 @@ from tests.ladders import ladders_in
 from tests.pipeline.processes import is_same, report, reports
 from tests.support.analysis import analyze_bytes
 from tests.support.needs import needs
-from tests.support.sweeps import SLOW, sweep
+from tests.support.sweeps import FORMS, SLOW, sweep
 from wiredoctor.findings import Finding, Report
 from wiredoctor.testing.notation import ladder_packets
 from wiredoctor.testing.wire import Packet, to_pcap
@@ -44,6 +44,7 @@ def brief(whole: Report, frames: dict[int, int]) -> list[tuple[object, ...]]:
     )
 
 
+@FORMS
 @pytest.mark.parametrize("title", sweep(LADDERS, [*LADDERS][::28].__contains__))
 def test_what_is_found_is_what_is_found_in_order(title: str, tmp_path: Path) -> None:
     """A step back of more than 1 ms shows that records are out of order; then everything is found."""

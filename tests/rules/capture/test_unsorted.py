@@ -16,7 +16,7 @@ from tests.ladders import STALL, ladder_packets, ladders_in, set_back, to_pcap
 from tests.rules.capture.test_out_of_order import FILES, FOLDER
 from tests.support.analysis import analyze_bytes
 from tests.support.needs import needs
-from tests.support.sweeps import sweep
+from tests.support.sweeps import FORMS, sweep
 from wiredoctor import limits
 from wiredoctor.findings import Report
 from wiredoctor.report.terminal.capture_sentences import opening
@@ -83,6 +83,7 @@ def notes(report: Report) -> list[tuple[str | None, str]]:
 UNSORTED = [("unsorted", "note")]
 
 
+@FORMS
 @pytest.mark.parametrize("title", sweep(LADDERS, [*LADDERS][::14].__contains__))
 def test_any_order_gives_what_the_right_order_gives(title: str, tmp_path: Path) -> None:
     packets = in_order([p for p in ladder_packets(LADDERS[title]) if not p.uncaptured])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.ladders import check
-from tests.support.sweeps import in_turn
+from tests.support.sweeps import FORMS, in_turn
 
 RESPONSE = '"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok"'
 PART = '"HTTP/1.1 200 OK\\r\\nContent-Length: 9\\r\\n\\r\\nok"'
@@ -145,6 +145,7 @@ def ladder(lines: tuple[Line, ...], rtt: float, *expected: str) -> str:
 PLACES = [(0, "client"), *((rtt, at) for rtt in (0.001, 0.02, 0.12) for at in ("client", "middle", "server"))]
 
 
+@FORMS
 @pytest.mark.parametrize(("name", "rtt", "at"), in_turn(ENDS, PLACES))
 def test_how_it_ends(name: str, rtt: float, at: str) -> None:
     lines, *expected = ENDS[name]
