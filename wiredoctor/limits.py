@@ -342,6 +342,11 @@ SUSPECTS = Limit(
     "Exchanges of a live capture that may have failed, and the same number of connections, kept until the end with 300 "
     "bytes each. If there are more, the later ones are missing under \"Not judged\"",
 )  # fmt: skip
+CANDIDATES_AT_ONCE = Limit(
+    "candidates-at-once", "rules", 2_048, "candidates",
+    "Candidates that are judged or get their texts together. Their values in Python take ten times as much memory as in a data "
+    "frame",
+)  # fmt: skip
 CANDIDATES_HELD = Limit(
     "candidates-held", "rules", 4_096, "candidates",
     "Candidates that stay in memory until the end of the capture, with their texts about 2 kB each; further ones go to a "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ from hypothesis import strategies as st
 
 from tests.capture import files
 from tests.capture.files import Packet
+from tests.captures.papers import EACH_KIND, EACH_RULE
 from tests.pipeline.processes import report, reports
 from tests.support.recordings import find_recording
-from tests.support.sweeps import SLOW
-from wiredoctor import limits
+from tests.support.sweeps import SLOW, sweep
+from wiredoctor import limits, pipeline
 from wiredoctor.limits import LimitsReached
 from wiredoctor.rule_engine import summary_columns
 from wiredoctor.rule_engine.candidates import CandidateStore, StoredCandidates, together
@@ -78,6 +80,33 @@ def test_candidates_of_a_few_epochs_are_joined_where_none_is_told_apart(
         assert back.equals(pl.concat([found[name] for found in given_ones]))
 
 
+@pytest.mark.parametrize("path", sweep(EACH_KIND, is_quick=lambda path: path in EACH_RULE[::3]), ids=lambda path: path.stem)
+def test_candidates_may_be_judged_one_by_one(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    together = pipeline.analyze(path)
+    monkeypatch.setattr(limits.CANDIDATES_AT_ONCE, "value", 1)
+    monkeypatch.setattr(limits.CANDIDATES_HELD, "value", 2)
+    alone = pipeline.analyze(path)
+    assert alone.findings == together.findings
+    assert alone.not_judged == together.not_judged
+
+
+@pytest.mark.parametrize("name", ["behind-haproxy-timeout.pcap", "behind-two-gateways.pcap"])
+def test_judging_leaves_no_reference_cycles(name: str) -> None:
+    """The collector is off during an analysis, so the objects of each candidate would stay until its end."""
+    path = find_recording(name)
+    assert pipeline.analyze(path).findings
+    gc.collect()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        pipeline.analyze(path)
+        gc.collect()
+        left = [one for one in gc.garbage if type(one).__module__.startswith("wiredoctor")]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+    assert not left
+
+
 @given(st.permutations(range(30)), st.integers(1, 29), st.integers(1, 5))
 def test_which_are_kept_does_not_depend_on_their_order(order: list[int], most: int, at_once: int) -> None:
     """Of each rule as many, those with the longest delays first, then the earliest."""
@@ -87,7 +116,7 @@ def test_which_are_kept_does_not_depend_on_their_order(order: list[int], most: i
     met = LimitsReached()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits.CANDIDATES, "value", most)
-        patch.setattr(summary_columns, "_CANDIDATES_AT_ONCE", at_once)
+        patch.setattr(limits.CANDIDATES_AT_ONCE, "value", at_once)
         core = summary_columns.candidate_frame({name: pl.DataFrame(some, schema) for name, some in by_rule.items()}, met)
     best = {
         name: [row["frame"] for row in sorted(some, key=lambda row: (-(row["delay"] or 0), row["frame"]))]

@@ -15,9 +15,6 @@ from wiredoctor.replacement import room_needed
 from wiredoctor.rule_engine.summary_columns import Rows, as_frame
 from wiredoctor.spill import LOOSE, Folder
 
-AT_ONCE = 2_048
-"""The number of candidates that are changed together: their values in Python take ten times as much memory as in a data frame."""
-
 Candidates = dict[str, pl.DataFrame]
 """The candidates of a batch: rule name -> rows."""
 
@@ -203,19 +200,23 @@ class StoredCandidates:
 
 
 def change(rows: Rows, change_some: Callable[[pl.DataFrame], pl.DataFrame], folder: Folder | None = None) -> Rows:
-    """Return candidates as changed by `change_some`, which is called with at most AT_ONCE of them at a time, in order.
+    """Return candidates as changed by `change_some`, which is called with a limited number of them at a time, in order.
 
     The columns that it returns must not depend on the rows. If there are many candidates, they go to files in `folder`.
     """
-    if rows.height <= AT_ONCE:
+    if rows.height <= limits.CANDIDATES_AT_ONCE.value:
         return change_some(as_frame(rows))
-    changed = map(change_some, rows.iter_slices(AT_ONCE))
+    changed = map(change_some, rows.iter_slices(limits.CANDIDATES_AT_ONCE.value))
     return pl.concat(changed) if folder is None else _stored(changed, folder)
 
 
 def store(rows: pl.DataFrame, folder: Folder) -> Rows:
     """Return candidates; if there are many, they go to files in `folder`."""
-    return rows if rows.height <= AT_ONCE else _stored(rows.iter_slices(AT_ONCE), folder)
+    return (
+        rows
+        if rows.height <= limits.CANDIDATES_AT_ONCE.value
+        else _stored(rows.iter_slices(limits.CANDIDATES_AT_ONCE.value), folder)
+    )
 
 
 def _stored(parts: Iterable[pl.DataFrame], folder: Folder) -> Rows:
@@ -232,4 +233,9 @@ _ONE = ""
 
 def select(rows: Rows, *columns: str | pl.Expr) -> pl.DataFrame:
     """Return some columns of all candidates, in memory."""
-    return pl.concat([rows.schema.to_frame().select(columns), *(some.select(columns) for some in rows.iter_slices(AT_ONCE))])
+    return pl.concat(
+        [
+            rows.schema.to_frame().select(columns),
+            *(some.select(columns) for some in rows.iter_slices(limits.CANDIDATES_AT_ONCE.value)),
+        ]
+    )

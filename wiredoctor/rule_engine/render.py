@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 import polars as pl
 
+from wiredoctor import limits
 from wiredoctor.findings import (
     SEVERITIES,
     Advice,
@@ -135,7 +136,7 @@ def _each_finding(
     """
     times = {"delay", *(name for name, dtype in candidates.schema.items() if dtype == DURATION)}
     texts: dict[str | None, _Texts] = {}
-    for some in settled.iter_slices(_TOLD_TOGETHER):
+    for some in settled.iter_slices(limits.CANDIDATES_AT_ONCE.value):
         # cast, because a Duration would lose its nanoseconds as a Python value
         rows = candidates[some["row"]].with_columns(pl.col(DURATION).cast(pl.Int64))
         for own, common in zip(rows.iter_rows(named=True), some.iter_rows(named=True), strict=True):
@@ -144,10 +145,6 @@ def _each_finding(
             if kind not in texts:
                 texts[kind] = _texts(module.rule, kind)
             yield _finding(module, texts[kind], values, times, file, first_time), own["delay"]
-
-
-_TOLD_TOGETHER = 2_048
-"""The number of candidates whose columns are copied at a time to build their findings."""
 
 
 def _finding(module: RuleModule, texts: _Texts, values: dict[str, Any], times: set[str], file: str, first_time: int) -> Finding:

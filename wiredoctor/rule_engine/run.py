@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import polars as pl
 
+from wiredoctor import limits
 from wiredoctor.findings import configured_thresholds
 from wiredoctor.rule_engine import candidates
 from wiredoctor.rule_engine.catalogue import RuleModule, Screen
@@ -121,7 +122,7 @@ def _judge_rows(module: RuleModule, rows: pl.DataFrame, state: dict[str, Any]) -
         order = "last_frame" if "last_frame" in rows.columns else "frame"
         if not module.rule.any_order and not rows[order].is_sorted(nulls_last=False):  # sorting copies the rows, so it is avoided
             rows = rows.sort(order, maintain_order=True)
-        together = max(rows.height, 1) if module.rule.summary else candidates.AT_ONCE
+        together = max(rows.height, 1) if module.rule.summary else limits.CANDIDATES_AT_ONCE.value
         left: list[pl.DataFrame] = []
         for some in rows.iter_slices(together):
             judged, state[module.name] = module.judge(some, state.get(module.name))

@@ -10,9 +10,6 @@ import polars as pl
 from wiredoctor import limits
 from wiredoctor.limits import Limit, LimitsReached
 
-_CANDIDATES_AT_ONCE = 1 << 16
-"""The number of candidates that are examined together."""
-
 _CORE = {
     "connection": pl.Int64(),
     "exchange": pl.Int32(),
@@ -83,7 +80,7 @@ def candidate_frame(candidates: Mapping[str, Rows], met: LimitsReached | None) -
     for rule, rows in sorted(candidates.items()):
         frames: list[pl.DataFrame] = []
         first = held = 0
-        for some in rows.iter_slices(_CANDIDATES_AT_ONCE):
+        for some in rows.iter_slices(limits.CANDIDATES_AT_ONCE.value):
             frames.append(_common_columns(rule, first, some))
             first += some.height
             held += some.height

@@ -98,6 +98,7 @@ from typing import Any
 
 import polars as pl
 
+from wiredoctor import limits
 from wiredoctor.findings import CANDIDATE_COLUMNS, Advice, Reference, Rule, Severity, Threshold
 from wiredoctor.rules.shared.evidence import EVIDENCE
 from wiredoctor.rules.shared.gateway_attempts import (
@@ -367,14 +368,10 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         software = gateway_software(made[0]) if made else ""
         leads = (str(by_front[key][0]["server"]), routes[key]) in known
         told.append(_candidate(by_front[key][0], fronts[key].exchange, one, until.get(key, 0), software, leads=leads))
-        if len(told) >= _TOGETHER:
+        if len(told) >= limits.CANDIDATES_AT_ONCE.value:
             frames.append(pl.DataFrame(told, schema=_SCHEMA, orient="row"))
             told.clear()
     return pl.concat([*frames, pl.DataFrame(told, schema=_SCHEMA, orient="row")]), None
-
-
-_TOGETHER = 2_048
-"""The number of candidates whose texts are in Python at a time, where they take much more memory than in a data frame."""
 
 
 _TEXTS = (

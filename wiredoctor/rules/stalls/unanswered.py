@@ -92,6 +92,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from wiredoctor import limits
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared import unanswered_context
 from wiredoctor.rules.shared.neighbors import compare_neighbors
@@ -334,12 +335,10 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
     order = ["fin", "acknowledged_before", "start"]
     first = sure.sort(order, maintain_order=True).unique("connection", keep="first", maintain_order=True)
     # the texts of all candidates together would take much memory
-    worded = [with_texts(some).select(rows.columns).cast(rows.schema) for some in first.iter_slices(_WORDED_TOGETHER)]
+    worded = [
+        with_texts(some).select(rows.columns).cast(rows.schema) for some in first.iter_slices(limits.CANDIDATES_AT_ONCE.value)
+    ]
     return pl.concat([rows.clear(), *worded])
-
-
-_WORDED_TOGETHER = 2_048
-"""The number of candidates that get their texts together."""
 
 
 _FACTS = (
