@@ -174,7 +174,7 @@ def _resolve(
         whole = rule_engine.add_streaming_behind(whole, tries, scans["exchanges"])
         whole = rule_engine.conclude_all(
             modules, whole, scans["connections"], scans["exchanges"], scans["closes"],
-            live=live, clients=known.clients, folder=analysis.folder,
+            live=live, clients=known.clients, folder=analysis.folder, met=analysis.met,
         )  # fmt: skip
         whole = rule_engine.through_gateways(
             modules, whole, tries, scans["closes"], scans["exchanges"], scans["connections"], analysis.folder

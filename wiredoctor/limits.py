@@ -342,6 +342,12 @@ SUSPECTS = Limit(
     "Exchanges of a live capture that may have failed, and the same number of connections, kept until the end with 300 "
     "bytes each. If there are more, the later ones are missing under \"Not judged\"",
 )  # fmt: skip
+CLIENT_REQUESTS = Limit(
+    "client-requests", "rules", 100_000, "requests",
+    "Requests near the failures of a capture's clients that are examined, the newest first, to learn why a client left and "
+    "whether it repeated a request; each takes 500 bytes. Of the others, only the longest waits count",
+    "The newest {limit} of clients with failures are compared with these failures; {count:more was|more were} left out",
+)  # fmt: skip
 CANDIDATES_AT_ONCE = Limit(
     "candidates-at-once", "rules", 2_048, "candidates",
     "Candidates that are judged or get their texts together. Their values in Python take ten times as much memory as in a data "

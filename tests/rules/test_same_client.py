@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.recordings import find_recording
+from wiredoctor import limits, pipeline
 from wiredoctor.rules.shared.same_client import WINDOW, Clients, known_clients
 from wiredoctor.tables import ASKED, CLOSES, CONNECTIONS, EXCHANGES, SECOND
 
@@ -31,6 +34,26 @@ def clients(*asked: dict[str, Any], hosts: tuple[str, ...] = (), gateways: tuple
     connections = pl.DataFrame(places, CONNECTIONS.empty().select(names).schema, orient="row")
     candidates = pl.DataFrame({"connection": [0], "ended_at": [20 * SECOND], "waited": [2 * SECOND]})
     return known_clients(CLOSES.empty().lazy(), exchanges.lazy(), connections.lazy(), [candidates], gateways)
+
+
+def test_the_newest_requests_are_kept_and_the_others_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five requests near the candidate's close, a second apart, of which three are kept."""
+    asked = [{"request_start": (15 + second) * SECOND} for second in range(5)]
+    monkeypatch.setattr(limits.CLIENT_REQUESTS, "value", 3)
+    known = clients(*asked)
+    assert known.left_out == 2
+    assert [number for number in range(5) if known.request(number, 0) is not None] == [2, 3, 4]
+    monkeypatch.setattr(limits.CLIENT_REQUESTS, "value", 5)
+    assert clients(*asked).left_out == 0
+
+
+def test_the_report_says_how_many_requests_were_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recording has twelve requests, all near the failures of the same client."""
+    monkeypatch.setattr(limits.CLIENT_REQUESTS, "value", 3)
+    report = pipeline.analyze(find_recording("apache-met.pcap"))
+    assert report.limits == [
+        "The newest 3 requests of clients with failures are compared with these failures; 9 more were left out"
+    ]
 
 
 def others(known: Clients) -> list[int]:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import polars as pl
 
+from wiredoctor import limits
 from wiredoctor.findings import Threshold
 from wiredoctor.rules.shared.evidence import EVIDENCE
 from wiredoctor.tables import CLOSES, CONNECTIONS, EXCHANGES, SECOND, of_connections
@@ -33,8 +34,6 @@ CONCURRENT = Threshold(
 )
 FAILED = 500
 """The lowest status that counts as a failure."""
-MAX_REQUESTS = 100_000
-"""The maximum number of requests of a client that are examined, the newest first."""
 _MAX_COMPARED = 500
 """The maximum number of earlier requests that are compared with a lost request, to learn whether the client
 sends copies without need.
@@ -106,13 +105,15 @@ class Close(NamedTuple):
 class Clients:
     """The requests, closes and connections of the clients of some candidates (see `known_clients`).
 
-    `earlier`: further requests, of which only the waits for the responses count.
+    `earlier`: further requests, of which only the waits for the responses count. `left_out`: the number of requests that a limit
+    left out.
     """
 
     def __init__(
         self, requests: pl.DataFrame, closes: pl.DataFrame, opened: pl.DataFrame, gateways: Collection[int],
-        earlier: pl.DataFrame | None = None,
+        earlier: pl.DataFrame | None = None, left_out: int = 0,
     ) -> None:  # fmt: skip
+        self.left_out = left_out
         self._asked: dict[Who, list[Request]] = {}
         self._pages: dict[Who, list[Request]] = {}
         self._same: dict[tuple[Who, tuple[str, str, str]], list[Request]] = {}
@@ -460,7 +461,7 @@ def known_clients(
 
     The result contains the clients' actions shortly before and after the time `ended_at` (ns) of each candidate. It also contains
     the requests on the candidates' own connections, the clients' range requests, and requests during the candidates' waits whose
-    response took at least as long as the lowest `waited` (ns) of all candidates. At most the newest MAX_REQUESTS requests are
+    response took at least as long as the lowest `waited` (ns) of all candidates. At most the newest limits.CLIENT_REQUESTS are
     kept; of other requests that took as long and are similar, only the longest waits are. `exchanges` has the columns
     tables.ASKED. `gateways`: the connections whose client is a gateway, which forwards the requests of other clients.
     """
@@ -476,14 +477,14 @@ def known_clients(
     earlier = _requests(EXCHANGES.empty().lazy()).collect()
     shortest = wanted["waited"].min()
     if not isinstance(shortest, int):
-        rows = _newest(asked.filter(shown))
+        rows, left_out = _newest(asked.filter(shown))
     else:
         # a client that waited for a response may have waited longer for the response to an earlier request
         waited = pl.max_horizontal("response_start", "response_end") - c("request_start")
         long = (waited >= shortest).fill_null(value=False)
         during = (c("request_start") // _BUCKET).is_in(_while_waiting(wanted, asked.filter(_on(wanted))))
         shown |= long & (during | _on(closes.filter(closed).select("connection").unique().collect()))
-        rows = _newest(asked.filter(shown))
+        rows, left_out = _newest(asked.filter(shown))
         alike = _path().is_in(rows.select(_path().unique())["target"].implode())
         earlier = _requests(asked.filter(long & ~shown)).filter(alike).collect()
     ends = _closes(closes.filter(closed | (mine & (_on(rows) | _on(earlier))))).collect()
@@ -495,15 +496,16 @@ def known_clients(
     ).collect()
     if earlier.height:
         earlier = _longest_waits(earlier, ends, opened, _on(rows))
-    return Clients(rows, ends, opened, gateways, earlier)
+    return Clients(rows, ends, opened, gateways, earlier, left_out)
 
 
-def _newest(asked: pl.LazyFrame) -> pl.DataFrame:
-    """Return the newest MAX_REQUESTS of these requests, in time order."""
+def _newest(asked: pl.LazyFrame) -> tuple[pl.DataFrame, int]:
+    """Return the newest of these requests in time order, at most limits.CLIENT_REQUESTS, and the number of the others."""
+    most = limits.CLIENT_REQUESTS.value
     # first the time alone, because the other columns of all requests would take much memory
-    since = asked.select(c("request_start").top_k(MAX_REQUESTS).min()).collect().item()
+    since, count = asked.select(c("request_start").top_k(most).min().alias("since"), pl.len()).collect().row(0)
     rows = _requests(asked.filter(c("request_start") >= since)).collect()
-    return rows.sort("start", "connection", "exchange").tail(MAX_REQUESTS)
+    return rows.sort("start", "connection", "exchange").tail(most), max(count - most, 0)
 
 
 def _on(places: pl.DataFrame) -> pl.Expr:
