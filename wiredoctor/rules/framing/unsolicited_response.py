@@ -34,6 +34,7 @@ import polars as pl
 
 from wiredoctor.findings import Reference, Rule
 from wiredoctor.rules.shared.evidence import candidate, evidence
+from wiredoctor.tables import of_connections
 
 c = pl.col
 
@@ -72,16 +73,21 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     accepting = c("response_status").is_between(200, 399)
     complete = (c("response_end_reason") == "complete") & (c("response_framing") != "close-delimited")
     seen = c("handshake") & c("both_directions") & ~c("gap_before") & ~c("response_has_gap")
-    surplus = exchanges.filter(screen() & accepting & complete & seen & c("persistent")).select(
-        "connection", "response_frame", "response_start", "response_end", "response_status", asked="response_ack"
+    surplus = (
+        exchanges.filter(screen() & accepting & complete & seen & c("persistent"))
+        .select("connection", "response_frame", "response_start", "response_end", "response_status", asked="response_ack")
+        .collect()
     )
+    # surplus responses are rare, and the requests of a capture are many
+    exchanges = of_connections(exchanges, surplus)
     answered = exchanges.filter(c("has_request") & c("has_response")).select(
         "connection", "exchange", "request_frame", "request_start", asked="request_end_offset", answer_frame="response_frame",
         answer_time="response_start",
     )  # fmt: skip
     nexts = exchanges.filter("has_request").select("connection", next_frame="request_frame", next_time="request_start")
     return (
-        surplus.join(answered, on=["connection", "asked"])
+        surplus.lazy()
+        .join(answered, on=["connection", "asked"])
         .filter(c("answer_frame") <= c("response_frame"))
         .sort("response_frame")
         .group_by("connection", maintain_order=True)

@@ -154,7 +154,7 @@ from wiredoctor.rules.shared.gateway_texts import (
 from wiredoctor.rules.shared.learned_limits import EARLIEST
 from wiredoctor.rules.shared.numbers import DURATION
 from wiredoctor.rules.shared.unseen_gateways import endpoint_candidate, unseen_gateways
-from wiredoctor.tables import SECOND, of_connections
+from wiredoctor.tables import SECOND, of_connections, of_exchanges
 from wiredoctor.text.durations import duration_text
 
 c = pl.col
@@ -311,11 +311,15 @@ def find(
     places = pl.concat([tries.select("connection"), tries.select(connection="front_connection")]).unique().collect()
     of_gateways = of_connections(closes, places)
     given = status_passed_on(tries, of_gateways)
+    # of the many requests that were forwarded, only those for failed ones
+    lost = failed.select(front_connection="connection", front_exchange="exchange")
+    mine = tries.join(lost, on=["front_connection", "front_exchange"], how="semi").collect()
     behind = (
-        tries.join(given, on=["connection", "exchange"], how="left")
+        mine.lazy()
+        .join(given, on=["connection", "exchange"], how="left")
         .rename({"front_connection": "of", "front_exchange": "of_exchange"})
-        .join(ends, on="connection", how="left")
-        .join(of_gateways.select(COLUMNS), on=["connection", "exchange"], how="left")
+        .join(of_connections(ends, mine), on="connection", how="left")
+        .join(of_exchanges(closes, mine).select(COLUMNS), on=["connection", "exchange"], how="left")
         .rename(of_try)
     )
     told = at_front.join(behind, left_on=["connection", "exchange"], right_on=["of", "of_exchange"], how="left").cache()

@@ -47,6 +47,7 @@ import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import EVIDENCE, candidate, packet
+from wiredoctor.tables import of_exchanges
 from wiredoctor.text import redact
 
 c = pl.col
@@ -240,7 +241,8 @@ def _requests_behind(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: 
     """For each request to a gateway, return the last request that the gateway forwarded because of it, if the pairing is
     certain.
     """
-    sent = exchanges.select(
+    certain = tries.filter("certain").collect()
+    sent = of_exchanges(exchanges, certain).select(
         *("connection", "exchange"),
         (c("request_version") != "HTTP/1.0").alias("behind_can"),
         _names_websocket().alias("behind_asks"),
@@ -252,7 +254,7 @@ def _requests_behind(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: 
     )
     place = ["front_connection", "front_exchange"]
     return (
-        tries.filter("certain")
+        certain.lazy()
         .join(sent, on=["connection", "exchange"])
         .join(connections.select("connection", c("server").alias("behind")), on="connection")
         .sort("started", "behind_frame")

@@ -35,6 +35,7 @@ import polars as pl
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.connection_close import RECEIVED, round_trip, streams, time_to_receive
 from wiredoctor.rules.shared.evidence import EVIDENCE, candidate, packet
+from wiredoctor.tables import of_connections
 
 c = pl.col
 
@@ -112,7 +113,8 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     answered = (c("response_status") >= 200) & (c("response_status") < 400)
     answers = exchanges.filter(asked & answered & ~streams())
     enough = (c("exchanges") >= ENOUGH.value) & (c("wasted") >= ENOUGH.value - 1)
-    pairs = _pairs(answers, connections).filter(c("every") & enough)
+    theirs = _closing_connections(answers, connections)
+    pairs = _pairs(of_connections(answers, theirs), of_connections(connections, theirs)).filter(c("every") & enough)
     sure = pl.when("doubtful").then(pl.lit("low")).otherwise(pl.lit("high"))
     return (
         _with_evidence(answers, connections, pairs)
@@ -128,25 +130,43 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
+def _pair() -> pl.Expr:
+    """Return a hash of the client host and the server, because a million names would take a third more memory."""
+    return c("client_host").hash() ^ c("server").hash(1)
+
+
+def _closes() -> pl.Expr:
+    """Return whether a response is the first on its connection and closes it."""
+    # the missing part of a request may have asked for the close
+    return c("response_connection_close") & ~c("request_has_gap") & (c("exchange") == 0)
+
+
+def _closing_connections(answers: pl.LazyFrame, connections: pl.LazyFrame) -> pl.DataFrame:
+    """Return the connections of those pairs of client host and server of which each response closes its connection."""
+    known = connections.select("connection", _pair().alias("pair"))
+    each = answers.select("connection", _closes().alias("closes")).group_by("connection").agg(c("closes").all())
+    pairs = each.join(known, on="connection").group_by("pair").agg(c("closes").all(), pl.len())
+    closing = pairs.filter(c("closes") & (c("len") >= ENOUGH.value))
+    return known.join(closing, on="pair", how="semi").select("connection").collect()
+
+
 def _pairs(answers: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each pair of client host and server, with the numbers for the message and the frames of the first
     responses.
 
     `every`: true if each response is the first on its connection and closes it. `wasted`: the number of connections that
-    keep-alive would have saved; `delay`: the time of their handshakes (ns). `pair`: a hash of the two names, because a million
-    names would take a third more memory.
+    keep-alive would have saved; `delay`: the time of their handshakes (ns).
     """
     rtt = round_trip()
     known = connections.select(
         *("connection", "start", "handshake", "end"),
         rtt.alias("rtt"),
         time_to_receive(RECEIVED.value).alias("to_client"),
-        (c("client_host").hash() ^ c("server").hash(1)).alias("pair"),
+        _pair().alias("pair"),
     )
     rows = answers.select(
         *("connection", "response_frame", "response_end", "gap_before"),
-        # the missing part of a request may have asked for the close
-        (c("response_connection_close") & ~c("request_has_gap") & (c("exchange") == 0)).alias("closes"),
+        _closes().alias("closes"),
     )
     seen = c("handshake")
     saved = _saved(c("start").filter(seen), c("received").filter(seen))

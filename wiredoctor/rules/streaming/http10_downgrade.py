@@ -33,6 +33,7 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import EVIDENCE, candidate, packet
+from wiredoctor.tables import of_connections
 
 RULE = Rule(
     symptom="nothing streams through the proxy; a connection for every request",
@@ -87,8 +88,14 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     old = asked & (c("response_version") == "HTTP/1.0")
     status = c("response_status")
     of_balancers = status.is_between(300, 399) | status.is_in(_OF_BALANCERS) | (status >= 500)
+    new = c("response_version") == "HTTP/1.1"
+    answers = exchanges.filter(c("response_status") >= 101)
+    named = connections.select("connection", "server")
+    versions = answers.group_by("connection").agg(old.any().alias("old"), new.any().alias("new")).join(named, on="connection")
+    downgrading = versions.group_by("server").agg(c("old").any(), c("new").any()).filter(c("old") & ~c("new"))
+    theirs = named.join(downgrading, on="server", how="semi").collect()
     servers = (
-        exchanges.filter(c("response_status") >= 101)
+        of_connections(answers, theirs)
         .select(
             "connection",
             "response_frame",
@@ -98,13 +105,11 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
             "persistent",
             asked.alias("asked"),
             old.alias("old"),
-            (c("response_version") == "HTTP/1.1").alias("new"),
         )
-        .join(connections.select("connection", "server"), on="connection")
+        .join(theirs.lazy(), on="connection")
         .group_by("server")
         .agg(
             c("asked").sum().cast(pl.Int64).alias("requests"),
-            c("new").any(),
             (c("old") & ~of_balancers).any().alias("served"),
             c("old").sum().cast(pl.Int64).alias("downgraded"),
             (c("old") & c("persistent")).sum().cast(pl.Int64).alias("persistent"),
@@ -121,7 +126,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
             .cast(EVIDENCE)
             .alias("evidence"),
         )
-        .filter("served", ~c("new"))
+        .filter("served")
     )
     kept = pl.format("{} of these responses left the connection open, as their Connection field says. ", "persistent")
     return servers.select(
