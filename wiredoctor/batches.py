@@ -8,7 +8,7 @@ cells are stored in as few bytes as their numbers need.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -108,7 +108,9 @@ class Kind(NamedTuple):
     @classmethod
     def of(cls, table: Table, makers: Mapping[str, Maker], places: Mapping[str, str]) -> None:
         """Create the Kind of a table, and register it in KINDS."""
-        KINDS[table.name] = cls({column.name: column for column in table.columns}, makers, places)
+        of_capture: Maker = partial(Batch.of_part, part="captures", name="capture", cell="capture")
+        columns = {column.name: column for column in table.columns}
+        KINDS[table.name] = cls(columns, {**makers, "capture": of_capture}, {**places, "capture": "captures"})
 
 
 KINDS: dict[str, Kind] = {}
@@ -196,6 +198,16 @@ class Batch:
             self._places[cell] = series(numbers.astype(np.uint32) + np.uint32(1))  # -1 + 1 wraps around to 0
         return values[self._places[cell]]
 
+    def set_capture(self, name: str) -> None:
+        """Give all rows the name of their capture, in the column `capture`."""
+        self.cells["capture"] = _FIRST
+        self.parts["captures"] = pl.DataFrame([pl.Series("capture", ["", name])])
+
+    def forget_columns(self) -> None:
+        """Free the columns that were created and cached."""
+        self._places.clear()
+        self._made.clear()
+
     def estimated_size(self) -> int:
         """Return the memory that the batch takes, in bytes."""
         texts = sum(int(text.estimated_size()) for text in self.texts.values())
@@ -220,6 +232,7 @@ class Batch:
         return Batch(self.kind, len(rows), cells, texts, self.parts)
 
 
+_FIRST = np.zeros(1, np.int64)
 _TEXTS, _PARTS = ".texts", ".parts"
 Value = TypeVar("Value")
 
@@ -282,6 +295,20 @@ class Renumbered(NamedTuple):
         return Batch(batch.kind, self.height, cells, batch.texts, batch.parts)
 
 
+class OfCapture(NamedTuple):
+    """Rows with the name of their capture in the column `capture`."""
+
+    batch: Part
+    capture: str
+    height: int
+
+    def load(self) -> Batch:
+        """Return the rows as a Batch."""
+        loaded = self.batch.load()
+        loaded.set_capture(self.capture)
+        return loaded
+
+
 _KEPT = "is this row kept?"
 """The name of a temporary column that says whether a row passes a filter; no column of a table has this name."""
 
@@ -291,7 +318,7 @@ MAX_ROWS = 1 << 15
 FEW_OF = 4
 """If a filter keeps fewer than 1/FEW_OF of the rows, the columns that it does not need are created for these rows only."""
 
-Part = Batch | StoredBatch | Renumbered
+Part = Batch | StoredBatch | Renumbered | OfCapture
 
 
 class _BatchSlice(NamedTuple):
@@ -421,9 +448,11 @@ class View:
         return rows if passed == loaded.height else rows.filter(kept)
 
     def lazy(self) -> pl.LazyFrame:
-        """Return all rows as a lazy frame. If there are many rows, only the columns that a query uses are created."""
-        if self.height <= SMALL:
-            return self.all_columns().lazy()
+        """Return all rows as a lazy frame. If there are few rows, all columns are created now; otherwise see `scan`."""
+        return self.all_columns().lazy() if self.height <= SMALL else self.scan()
+
+    def scan(self) -> pl.LazyFrame:
+        """Return all rows as a lazy frame that creates only the columns that a query uses."""
         everything = [*self.names]
 
         def read(
