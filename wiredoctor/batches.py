@@ -373,8 +373,8 @@ def _join_cells(batches: Sequence[Batch]) -> Iterator[tuple[str, Array]]:
                 arrays[number] = np.where(numbers < 0, numbers, numbers + begin)
                 begin += batch.parts[part].height - 1
         if any(len(array) != 1 or array[0] != arrays[0][0] for array in arrays):
-            sizes = [batch.height for batch in batches]
-            yield name, np.concatenate([np.broadcast_to(array, size) for array, size in zip(arrays, sizes, strict=True)])
+            pairs = zip(arrays, batches, strict=True)
+            yield name, np.concatenate([a if len(a) == batch.height else np.repeat(a, batch.height) for a, batch in pairs])
         else:
             yield name, arrays[0]
 

@@ -123,7 +123,8 @@ def diagnose(
     """
     capture, connections, exchanges = analysis.capture, analysis.connections, analysis.exchanges
     totals: dict[str, RuleTotal] = {}
-    findings, explained, known, uncompared = _resolve(analysis, rules, judge, totals, live=live)
+    table = analysis.capture_table()
+    findings, explained, known, uncompared = _resolve(analysis, rules, judge, table, totals, live=live)
     left = rule_engine.unjudged(
         *analysis.suspects(), explained, answers=exchanges.scan(), hosts=connections.scan(),
         counts=(exchanges.rows, connections.rows), latest=analysis.latest, most=limits.UNJUDGED.value, file=capture.file,
@@ -138,7 +139,7 @@ def diagnose(
         exchanges,
         analysis.limits_reached(),
         analysis.folder,
-        analysis.capture_table(),
+        table,
         totals,
         left,
         known,
@@ -146,17 +147,19 @@ def diagnose(
 
 
 def _resolve(
-    analysis: Analysis, rules: RuleSet, judge: Callable[[Candidates], Candidates], totals: dict[str, RuleTotal], *, live: bool
+    analysis: Analysis, rules: RuleSet, judge: Callable[[Candidates], Candidates], table: pl.DataFrame,
+    totals: dict[str, RuleTotal], *, live: bool,
 ) -> tuple[list[Finding], rule_engine.Explained, gateways.Gateways, int]:  # fmt: skip
     """Return four results: the findings; the abnormal ends of connections and exchanges that the findings explain; the
     gateways; and the number of connections that were not compared with others.
 
     There is one finding per cause. The rules that compare connections or exchanges run here, over the complete capture or over
-    the end of a long one, so the oldest connections may not be compared. The function fills `totals` with each rule's totals.
+    the end of a long one, so the oldest connections may not be compared. `table`: the capture's row of tables.CAPTURES. The
+    function fills `totals` with each rule's totals.
     """
     capture, connections, exchanges = analysis.capture, analysis.connections, analysis.exchanges
     modules, found = rules.modules, analysis.found
-    scans = {"connections": connections.scan(), "captures": analysis.capture_table().lazy(), **_exchange_tables(exchanges)}
+    scans = {"connections": connections.scan(), "captures": table.lazy(), **_exchange_tables(exchanges)}
     known = gateways.find(exchanges.scan(), connections.scan()) if exchanges.rows else gateways.Gateways()
     if analysis.reported_tries is not None:
         known = known.with_tries(analysis.reported_tries)

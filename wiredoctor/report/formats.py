@@ -7,7 +7,6 @@ from contextlib import nullcontext
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
 
-from wiredoctor import limits
 from wiredoctor.findings import Report
 from wiredoctor.report.terminal.terminal import Terminal
 
@@ -95,6 +94,8 @@ def write(report: Report, name: str, out: BinaryIO, options: Options) -> None:
 
         report = for_people(report)
     import polars as pl
+
+    from wiredoctor import limits
 
     # for few rows, the streaming engine takes more time to start than the queries take
     few = report.connection_count + report.exchange_count <= limits.SUMMARIES_TOGETHER.value

@@ -9,6 +9,8 @@ server is not normal there.
 
 from __future__ import annotations
 
+from functools import cache
+
 import polars as pl
 
 from wiredoctor.findings import UNJUDGED
@@ -58,6 +60,7 @@ REASONS = pl.Enum([*UNJUDGED])
 c = pl.col
 
 
+@cache
 def suspect_exchanges() -> pl.Expr:
     """Return a cheap filter that is true for every row of `exchanges` with a reason from `abnormal_exchange_columns`."""
     unread = ~c("has_response") | (c("response_end_reason") != "complete") | (c("request_end_reason") != "complete")
@@ -134,6 +137,7 @@ def _is_reset_tunnel() -> pl.Expr:
     return (tunnel & (c("server_close_rst") == 1) & first).fill_null(value=False)
 
 
+@cache
 def suspect_connections() -> pl.Expr:
     """Return a cheap filter that is true for every row of `connections` with a reason from `abnormal_connection_columns`."""
     pending = (c("client_unacknowledged") > 0) | (c("server_unacknowledged") > 0)

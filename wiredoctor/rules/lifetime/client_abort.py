@@ -162,7 +162,7 @@ from wiredoctor.rules.shared.evidence import (
     has_doubtful_close,
     with_doubt,
 )
-from wiredoctor.rules.shared.left_early import FACTS, awaits_continue, begun, early, whole_response
+from wiredoctor.rules.shared.left_early import FACTS, awaits_continue, begun, early, ended_early, whole_response
 from wiredoctor.rules.shared.left_early import screen as may_be_early
 from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.rules.shared.same_client import Clients
@@ -304,7 +304,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
 
     Most of these closes are harmless; `judge` and `by_clients` find out which are not.
     """
-    return closes.filter(screen()).with_columns(pl.col("request_frame").alias("frame"))
+    return closes.filter(may_be_early() & ended_early()).with_columns(pl.col("request_frame").alias("frame"))
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:

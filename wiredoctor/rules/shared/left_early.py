@@ -146,10 +146,8 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
     connecting = c("client_close_time") - opened
     read = c("client_close_time") - c("response_end") - c("rtt_client").fill_null(0)
     asked_all = c("request_end_reason") == "complete"
-    due = (begun() | asked_all | (c("request_framing") != "none")) & ~_endless()
     read_timeout = pl.when(begun() & (c("response_end_reason") != "complete")).then(_timeout(read))
-    early_close = _by_the_client() & (_reset() | _left_early() | _half_closed() | awaits_continue()) & ~_may_be_foreign()
-    return rows.filter(due & early_close).with_columns(
+    return rows.filter(ended_early()).with_columns(
         c("client_close_time").alias("ended_at"),
         wait.alias("waited"),
         pl.when(asked_all & (asked >= 0)).then(asked).otherwise(wait).alias("since_end"),
@@ -182,6 +180,12 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
         .alias("sending"),
         unknown_to_server().alias("unknown"),
     )
+
+
+def ended_early() -> pl.Expr:
+    """Return a filter of rows that pass `screen`: it is true for those that `early` returns."""
+    due = (begun() | (c("request_end_reason") == "complete") | (c("request_framing") != "none")) & ~_endless()
+    return due & _by_the_client() & (_reset() | _left_early() | _half_closed() | awaits_continue()) & ~_may_be_foreign()
 
 
 def unknown_to_server() -> pl.Expr:
