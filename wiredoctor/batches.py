@@ -8,7 +8,7 @@ cells are stored in as few bytes as their numbers need.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -108,7 +108,9 @@ class Kind(NamedTuple):
     @classmethod
     def of(cls, table: Table, makers: Mapping[str, Maker], places: Mapping[str, str]) -> None:
         """Create the Kind of a table, and register it in KINDS."""
-        KINDS[table.name] = cls({column.name: column for column in table.columns}, makers, places)
+        of_capture: Maker = partial(Batch.of_part, part="captures", name="capture", cell="capture")
+        columns = {column.name: column for column in table.columns}
+        KINDS[table.name] = cls(columns, {**makers, "capture": of_capture}, {**places, "capture": "captures"})
 
 
 KINDS: dict[str, Kind] = {}
@@ -132,6 +134,8 @@ class Batch:
 
         They are cached, because many columns use the same cell.
         """
+        self._gathered: dict[str, pl.DataFrame] = {}
+        """For each of these cells, the rows, if the batch has few rows."""
         self._made: dict[str, pl.Series] = {}
         """The columns created so far. They are kept only if the batch has few rows: creating them then takes most of the time."""
 
@@ -181,7 +185,12 @@ class Batch:
         `cell` contains the numbers of the rows to look up. They begin at -1, which refers to the first row of the data frame and
         means "no value".
         """
-        return self.of_rows(self.parts[part][name], cell)
+        if self.height > SMALL:
+            return self.of_rows(self.parts[part][name], cell)
+        if cell not in self._gathered:  # one call for all columns takes less time than one for each
+            places = series(np.broadcast_to(self.cells[cell], self.height).astype(np.uint32) + np.uint32(1))
+            self._gathered[cell] = self.parts[part][places]
+        return self._gathered[cell].get_column(name)
 
     def of_rows(self, values: pl.Series, cell: str) -> pl.Series:
         """Return one of `values` for each row of this batch.
@@ -195,6 +204,17 @@ class Batch:
         if cell not in self._places:
             self._places[cell] = series(numbers.astype(np.uint32) + np.uint32(1))  # -1 + 1 wraps around to 0
         return values[self._places[cell]]
+
+    def set_capture(self, name: str) -> None:
+        """Give all rows the name of their capture, in the column `capture`."""
+        self.cells["capture"] = _FIRST
+        self.parts["captures"] = pl.DataFrame([pl.Series("capture", ["", name])])
+
+    def forget_columns(self) -> None:
+        """Free the columns that were created and cached."""
+        self._places.clear()
+        self._gathered.clear()
+        self._made.clear()
 
     def estimated_size(self) -> int:
         """Return the memory that the batch takes, in bytes."""
@@ -220,6 +240,7 @@ class Batch:
         return Batch(self.kind, len(rows), cells, texts, self.parts)
 
 
+_FIRST = np.zeros(1, np.int64)
 _TEXTS, _PARTS = ".texts", ".parts"
 Value = TypeVar("Value")
 
@@ -282,6 +303,20 @@ class Renumbered(NamedTuple):
         return Batch(batch.kind, self.height, cells, batch.texts, batch.parts)
 
 
+class OfCapture(NamedTuple):
+    """Rows with the name of their capture in the column `capture`."""
+
+    batch: Part
+    capture: str
+    height: int
+
+    def load(self) -> Batch:
+        """Return the rows as a Batch."""
+        loaded = self.batch.load()
+        loaded.set_capture(self.capture)
+        return loaded
+
+
 _KEPT = "is this row kept?"
 """The name of a temporary column that says whether a row passes a filter; no column of a table has this name."""
 
@@ -291,7 +326,7 @@ MAX_ROWS = 1 << 15
 FEW_OF = 4
 """If a filter keeps fewer than 1/FEW_OF of the rows, the columns that it does not need are created for these rows only."""
 
-Part = Batch | StoredBatch | Renumbered
+Part = Batch | StoredBatch | Renumbered | OfCapture
 
 
 class _BatchSlice(NamedTuple):
@@ -346,8 +381,8 @@ def _join_cells(batches: Sequence[Batch]) -> Iterator[tuple[str, Array]]:
                 arrays[number] = np.where(numbers < 0, numbers, numbers + begin)
                 begin += batch.parts[part].height - 1
         if any(len(array) != 1 or array[0] != arrays[0][0] for array in arrays):
-            sizes = [batch.height for batch in batches]
-            yield name, np.concatenate([np.broadcast_to(array, size) for array, size in zip(arrays, sizes, strict=True)])
+            pairs = zip(arrays, batches, strict=True)
+            yield name, np.concatenate([a if len(a) == batch.height else np.repeat(a, batch.height) for a, batch in pairs])
         else:
             yield name, arrays[0]
 
@@ -421,9 +456,11 @@ class View:
         return rows if passed == loaded.height else rows.filter(kept)
 
     def lazy(self) -> pl.LazyFrame:
-        """Return all rows as a lazy frame. If there are many rows, only the columns that a query uses are created."""
-        if self.height <= SMALL:
-            return self.all_columns().lazy()
+        """Return all rows as a lazy frame. If there are few rows, all columns are created now; otherwise see `scan`."""
+        return self.all_columns().lazy() if self.height <= SMALL else self.scan()
+
+    def scan(self) -> pl.LazyFrame:
+        """Return all rows as a lazy frame that creates only the columns that a query uses."""
         everything = [*self.names]
 
         def read(

@@ -29,7 +29,7 @@ from wiredoctor.findings import (
 from wiredoctor.rule_engine import RuleSet
 from wiredoctor.rule_engine.across_tries import fronts_of, tries_of
 from wiredoctor.rule_engine.candidates import Candidates, CandidateStore, together
-from wiredoctor.spill import BatchSpill, Folder, Spill, SpillWindow
+from wiredoctor.spill import BatchSpill, Folder, Spill, SpillOfCaptures, SpillWindow
 from wiredoctor.tables import (
     CLOSES,
     CLOSES_OF_STORED,
@@ -38,9 +38,11 @@ from wiredoctor.tables import (
     FINISHED_EXCHANGES,
     FINISHED_OF_STORED,
     SMALL,
+    STORED_EXCHANGES,
     Table,
     closes,
     finished_exchanges,
+    of_captures,
 )
 from wiredoctor.text.redact_tables import redact_table
 from wiredoctor.text.regex import Regex
@@ -53,7 +55,8 @@ if TYPE_CHECKING:
 class Done:
     """The results of the analysis of one capture.
 
-    `connections`, `exchanges`: the finished rows, some of them in temporary files in `folder`. `limits`: a sentence for each
+    `connections`, `exchanges`: the finished rows, some of them in temporary files in `folder`; those of all captures read so far
+    if they are of class SpillOfCaptures. `limits`: a sentence for each
     limit that was reached. `captures`: the capture's row of tables.CAPTURES. `totals`: the totals by rule. `left`: the exchanges
     and connections that ended abnormally and that no finding explains. `paired`: the gateways, with their exchanges. `packets`:
     access to the packets; None if the capture was closed.
@@ -70,6 +73,21 @@ class Done:
     left: rule_engine.Remainder
     paired: gateways.Gateways
     packets: PacketAccess | None = None
+
+
+class RowsOfCaptures:
+    """The finished rows of all captures read so far. They are joined, because a capture may have only a few rows."""
+
+    def __init__(self) -> None:
+        folder = Folder()
+        self.connections = SpillOfCaptures(of_captures(CONNECTIONS), folder)
+        self.exchanges = SpillOfCaptures(of_captures(STORED_EXCHANGES), folder)
+
+    def take(self, one: Done) -> None:
+        """Add the rows of a capture. From now on, `one` has the rows of all captures."""
+        file = one.summary.file
+        one.connections = self.connections.take(file, one.connections)
+        one.exchanges = self.exchanges.take(file, one.exchanges)
 
 
 @contextmanager
@@ -105,7 +123,8 @@ def diagnose(
     """
     capture, connections, exchanges = analysis.capture, analysis.connections, analysis.exchanges
     totals: dict[str, RuleTotal] = {}
-    findings, explained, known, uncompared = _resolve(analysis, rules, judge, totals, live=live)
+    table = analysis.capture_table()
+    findings, explained, known, uncompared = _resolve(analysis, rules, judge, table, totals, live=live)
     left = rule_engine.unjudged(
         *analysis.suspects(), explained, answers=exchanges.scan(), hosts=connections.scan(),
         counts=(exchanges.rows, connections.rows), latest=analysis.latest, most=limits.UNJUDGED.value, file=capture.file,
@@ -120,7 +139,7 @@ def diagnose(
         exchanges,
         analysis.limits_reached(),
         analysis.folder,
-        analysis.capture_table(),
+        table,
         totals,
         left,
         known,
@@ -128,17 +147,19 @@ def diagnose(
 
 
 def _resolve(
-    analysis: Analysis, rules: RuleSet, judge: Callable[[Candidates], Candidates], totals: dict[str, RuleTotal], *, live: bool
+    analysis: Analysis, rules: RuleSet, judge: Callable[[Candidates], Candidates], table: pl.DataFrame,
+    totals: dict[str, RuleTotal], *, live: bool,
 ) -> tuple[list[Finding], rule_engine.Explained, gateways.Gateways, int]:  # fmt: skip
     """Return four results: the findings; the abnormal ends of connections and exchanges that the findings explain; the
     gateways; and the number of connections that were not compared with others.
 
     There is one finding per cause. The rules that compare connections or exchanges run here, over the complete capture or over
-    the end of a long one, so the oldest connections may not be compared. The function fills `totals` with each rule's totals.
+    the end of a long one, so the oldest connections may not be compared. `table`: the capture's row of tables.CAPTURES. The
+    function fills `totals` with each rule's totals.
     """
     capture, connections, exchanges = analysis.capture, analysis.connections, analysis.exchanges
     modules, found = rules.modules, analysis.found
-    scans = {"connections": connections.scan(), "captures": analysis.capture_table().lazy(), **_exchange_tables(exchanges)}
+    scans = {"connections": connections.scan(), "captures": table.lazy(), **_exchange_tables(exchanges)}
     known = gateways.find(exchanges.scan(), connections.scan()) if exchanges.rows else gateways.Gateways()
     if analysis.reported_tries is not None:
         known = known.with_tries(analysis.reported_tries)
@@ -246,8 +267,6 @@ def _join_reports(done: list[Done], checked: dict[str, Checked], unasked: dict[s
     for one in done:
         report.captures.append(one.summary)
         report.findings.extend(one.findings)
-        report.connection_count += one.connections.rows
-        report.exchange_count += one.exchanges.rows
         report.not_judged.extend(one.left.worst)
         for reason, number in one.left.counts.items():
             key = one.summary.file, reason
@@ -273,10 +292,11 @@ def _join_reports(done: list[Done], checked: dict[str, Checked], unasked: dict[s
     report.delay = total_delay(report.findings) + beyond
     report.totals = sum_totals(one.totals for one in done)
     if done:
-        captures = [one.captures for one in done]
+        captures, newest = [one.captures for one in done], done[-1]
+        report.connection_count, report.exchange_count = newest.connections.rows, newest.exchanges.rows
         report.scan_captures = lambda: pl.concat([one.lazy() for one in captures])
-        report.scan_connections = Scan([(one.summary.file, one.connections) for one in done], CONNECTIONS, secrets)
-        report.scan_exchanges = Scan([(one.summary.file, one.exchanges) for one in done], EXCHANGES, secrets)
+        report.scan_connections = Scan(newest.summary.file, newest.connections, CONNECTIONS, secrets)
+        report.scan_exchanges = Scan(newest.summary.file, newest.exchanges, EXCHANGES, secrets)
     return report
 
 
@@ -292,10 +312,12 @@ def _delay_beyond_limit(done: Sequence[Done]) -> float:
 class Scan(NamedTuple):
     """The rows of one table in all captures, read on demand. If `secrets` is false, values that may be secret are masked.
 
-    `people`: use masks that a human reader cannot take for text that was sent.
+    `rows`: the rows of the capture `file`, or those of all captures with the column `capture`. `people`: use masks that a human
+    reader cannot take for text that was sent.
     """
 
-    parts: Sequence[tuple[str, Spill]]
+    file: str
+    rows: Spill
     table: Table
     secrets: bool
     people: bool = False
@@ -306,31 +328,16 @@ class Scan(NamedTuple):
 
     def __call__(self) -> pl.LazyFrame:
         """Return all rows as a lazy frame."""
-        return self.slice(0, sum(map(_height, [rows for _, rows in self.parts])))
+        return self.slice(0, self.rows.rows - self.rows.forgotten)
 
     def slice(self, first: int, count: int) -> pl.LazyFrame:
         """Return `count` rows, beginning with row `first`. Reading all slices in order takes no longer than reading all rows at
         once.
         """
-        some: list[pl.LazyFrame] = []
-        for file, rows in self.parts:
-            height = _height(rows)
-            low, high = max(first, 0), min(first + count, height)
-            if low < high:
-                some.append(self._with_capture(file, _slice(rows, self.table, low, high - low)))
-            first -= height
-        made = pl.concat(some) if some else self._with_capture("", self.table.empty().lazy())
+        if isinstance(self.rows, SpillOfCaptures):
+            made = self.rows.slice(of_captures(self.table), first, count)
+        else:
+            some = self.rows.scan()
+            some = some.slice(first, count) if first or count < self.rows.rows - self.rows.forgotten else some
+            made = some.with_columns(pl.lit(self.file).alias("capture")).select("capture", pl.exclude("capture"))
         return made if self.secrets else redact_table(self.table.name, made, people=self.people)
-
-    def _with_capture(self, file: str, rows: pl.LazyFrame) -> pl.LazyFrame:
-        return rows.with_columns(pl.lit(file).alias("capture")).select("capture", pl.exclude("capture"))
-
-
-def _height(rows: Spill) -> int:
-    return rows.rows - rows.forgotten
-
-
-def _slice(rows: Spill, table: Table, first: int, count: int) -> pl.LazyFrame:
-    if isinstance(rows, BatchSpill):
-        return rows.scan_as(table, first=first, count=count)
-    return rows.scan().slice(first, count) if count < _height(rows) else rows.scan()

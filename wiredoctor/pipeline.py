@@ -118,6 +118,7 @@ def run(
     if not settings.jobs:
         settings = settings._replace(jobs=min(os.cpu_count() or 1, MAX_JOBS))
     done: list[diagnosis.Done] = []
+    rows = diagnosis.RowsOfCaptures()
     incomplete: list[str] = []
     files = OpenFiles(budget or Budget(settings.max_spool))
     # the streaming engine, the default since Polars 2, takes more time to start than most queries take
@@ -138,6 +139,7 @@ def run(
 
                     opened.pop_all()
                     one.packets = SecondPass(file, one.connections.scan, cutoffs, secrets=settings.show_secrets)
+                rows.take(one)
                 done.append(one)
 
         captures = find_inputs(paths, failed, merge=settings.merge, on_note=on_note)

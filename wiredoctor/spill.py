@@ -16,7 +16,7 @@ from pathlib import Path
 import polars as pl
 
 from wiredoctor import limits
-from wiredoctor.batches import Batch, Part, Renumbered, StoredBatch, View, join, store
+from wiredoctor.batches import Batch, OfCapture, Part, Renumbered, View, join, store
 from wiredoctor.replacement import room_needed
 from wiredoctor.tables import MESSAGE_BITS, SMALL, Table
 
@@ -136,14 +136,12 @@ class BatchSpill(Spill):
 
     renumbered: list[Renumbered] = field(default_factory=list[Renumbered])
     """The rows of those parts of the capture that other processes analyzed."""
-    stored: list[StoredBatch] = field(default_factory=list[StoredBatch])
+    stored: list[Part] = field(default_factory=list[Part])
     _batches: list[Batch] = field(default_factory=list[Batch])
     _whole: pl.DataFrame | None = None
     """All columns of a table with few rows, kept from the first time they were read."""
     _shown: dict[Table, pl.DataFrame] = field(default_factory=dict[Table, pl.DataFrame])
     """The rows in `_whole` as rows of each table requested from `scan_as`. A table is always requested with the same `names`."""
-    _loaded: tuple[Part, Batch] | None = None
-    """The newest loaded part, as stored and as loaded. It is kept because the next slice usually begins in the same part."""
 
     @property
     def batches(self) -> list[Part]:
@@ -177,24 +175,17 @@ class BatchSpill(Spill):
         """Return all rows as a lazy frame."""
         return self.scan_as(self.table)
 
-    def scan_as(
-        self, table: Table, names: Mapping[str, str] | None = None, first: int = 0, count: int | None = None
-    ) -> pl.LazyFrame:
-        """Return `count` rows (None: all), beginning with row `first`, as rows of the table `table`.
+    def scan_as(self, table: Table, names: Mapping[str, str] | None = None) -> pl.LazyFrame:
+        """Return all rows as rows of the table `table`.
 
         `names`: for each column of `table`, the name of the stored column; None if the names are equal.
         """
-        if self.rows <= SMALL:
-            return self._small_table(table, names).slice(first, count).lazy()
-        view = View(self.batches, table, names)
-        if first or (count is not None and count < self.rows):
-            view = view.slice(first, self.rows if count is None else count, self._load)
-        return view.lazy()
+        return self._small_table(table, names).lazy() if self.rows <= SMALL else View(self.batches, table, names).scan()
 
-    def _load(self, part: Part) -> Batch:
-        if self._loaded is None or self._loaded[0] is not part:
-            self._loaded = part, part.load()
-        return self._loaded[1]
+    def forget_columns(self) -> None:
+        """Free the columns that were created and cached."""
+        self._whole = None
+        self._shown.clear()
 
     def _small_table(self, table: Table, names: Mapping[str, str] | None) -> pl.DataFrame:
         """Return all rows, which are few, as rows of the table `table`. `names` is as in `scan_as`.
@@ -209,6 +200,46 @@ class BatchSpill(Spill):
             self._shown[table] = self._whole[[*shown.values()]]
             self._shown[table].columns = [*shown]
         return self._shown[table]
+
+
+@dataclass(eq=False, repr=False)
+class SpillOfCaptures(BatchSpill):
+    """The rows of one table in all captures read so far, with the column `capture`."""
+
+    _loaded: tuple[Part, Batch] | None = None
+    """The newest loaded part, as stored and as loaded. It is kept because the next slice usually begins in the same part."""
+
+    def take(self, capture: str, rows: Spill) -> SpillOfCaptures:
+        """Add the rows of a capture, and free the columns that were created for its rules. Return this object.
+
+        The columns of the newest batch are kept, because the report reads them if no capture follows.
+        """
+        assert isinstance(rows, BatchSpill)
+        for batch in self._batches[-1:]:
+            batch.forget_columns()
+        for part in rows.batches:
+            if isinstance(part, Batch):
+                part.set_capture(capture)
+                self.add(part)
+            else:
+                self.write()  # keeps the rows in their order
+                self.stored.append(OfCapture(part, capture, part.height))
+                self.rows += part.height
+        rows.forget_columns()
+        return self
+
+    def slice(self, table: Table, first: int, count: int) -> pl.LazyFrame:
+        """Return `count` rows, beginning with row `first`, as rows of the table `table`."""
+        if count >= self.rows:
+            return self.scan_as(table)
+        if self.rows <= SMALL:
+            return self.scan_as(table).slice(first, count)
+        return View(self.batches, table).slice(first, count, self._load).scan()
+
+    def _load(self, part: Part) -> Batch:
+        if self._loaded is None or self._loaded[0] is not part:
+            self._loaded = part, part.load()
+        return self._loaded[1]
 
 
 @dataclass(eq=False, repr=False)

@@ -113,9 +113,9 @@ def test_joined_rows_still_refer_to_their_own_parts() -> None:
     assert join(batches).column("server_name").to_list() == ["", "a", "", "", "c", "b", ""]
 
 
-def report_of(path: Path) -> bytes:
+def report_of(*paths: Path) -> bytes:
     out = io.BytesIO()
-    write(pipeline.analyze(path, epoch_packets=40), out, full=True)
+    write(pipeline.analyze(*paths, epoch_packets=40), out, full=True)
     return out.getvalue()
 
 
@@ -131,6 +131,20 @@ def test_a_report_does_not_depend_on_where_rows_are(path: Path, monkeypatch: pyt
     assert report_of(path) == expected
     monkeypatch.setattr(limits.BYTES_HELD, "value", 3_000)
     assert report_of(path) == expected
+
+
+def test_a_report_on_captures_has_the_rows_of_each_wherever_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Captures of which all rows are in memory, in files, or both; with and without joined rows."""
+    paths = SOME[:5]
+    alone = [pipeline.analyze(path) for path in paths]
+    for loose, held in ((2, 1 << 24), (64, 1 << 24), (2, 3_000), (64, 8_000)):
+        monkeypatch.setattr(spill, "LOOSE", loose)
+        monkeypatch.setattr(limits.BYTES_HELD, "value", held)
+        together = pipeline.analyze(*paths, epoch_packets=40)
+        for name in ("connections", "exchanges"):
+            expected = pl.concat(getattr(report, name) for report in alone)
+            assert getattr(together, name).equals(expected)
+            assert getattr(together, name)["capture"].unique(maintain_order=True).to_list() == [str(path) for path in paths]
 
 
 def test_many_exchanges_are_judged_with_the_rest_of_their_batch(monkeypatch: pytest.MonkeyPatch) -> None:

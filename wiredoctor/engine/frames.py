@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -26,6 +26,7 @@ from wiredoctor.tables import (
     MESSAGES,
     NEVER,
     NONE,
+    SMALL,
     STORED_EXCHANGES,
     Array,
     Column,
@@ -82,31 +83,42 @@ def head_part(heads: Sequence[Head]) -> pl.DataFrame:
 
 
 def _make_head_part(heads: Sequence[Head]) -> pl.DataFrame:
-    types = {column.name: column for column in MESSAGES.columns}
-    columns: list[pl.Series] = []
+    columns: dict[str, list[Any]] = {}
     for name in (*_OF_HEADS, *_OF_REQUESTS, *_OF_RESPONSES):
         if name == "has_transfer_encoding":
-            values: list[Any] = [bool(head.fields.transfer_codings) for head in heads]
+            columns[name] = [bool(head.fields.transfer_codings) for head in heads]
         elif name in _OF_LINE:
-            values = [getattr(head, name) for head in heads]
+            columns[name] = [getattr(head, name) for head in heads]
         else:
-            values = [getattr(head.fields, name) for head in heads]
-        columns.append(_part_column(types[name], values))
-    return pl.DataFrame(columns)
+            columns[name] = [getattr(head.fields, name) for head in heads]
+    return _part(_HEADS, columns)
 
 
-def _part_column(column: Column, values: Sequence[Any], none: Any = None) -> pl.Series:
-    """Return a column with `none` in its first row, followed by `values`; the column's sentinel value becomes null.
+def _part(table: Table, columns: Mapping[str, Sequence[Any]]) -> pl.DataFrame:
+    """Return a data frame with these columns of a table; the sentinel value of a column becomes null.
 
-    `none` is the value for rows that have none of `values`; if it is None, the empty value of the column's type is used.
+    The first row is for rows that have none of the values. It has the values of _NOT_COUNTED, or empty ones.
     """
-    sentinel, dtype = column.sentinel, column.dtype
-    if none is None:
-        none = "" if dtype == pl.String else [] if dtype == pl.List else False if dtype == pl.Boolean else sentinel or 0
-    series = pl.Series(column.name, [none, *values], dtype=dtype, strict=False)
-    return series if sentinel is None else series.set(series == sentinel, None)
+    lists = {column.name: [_NOT_COUNTED.get(column.name, _empty(column)), *columns[column.name]] for column in table.columns}
+    if len(lists[table.columns[0].name]) <= SMALL:
+        return table.frame(lists)
+    return pl.DataFrame([_part_column(column, lists[column.name]) for column in table.columns])
 
 
+def _empty(column: Column) -> Any:
+    """Return the empty value of a column's type."""
+    dtype = column.dtype
+    return "" if dtype == pl.String else [] if dtype == pl.List else False if dtype == pl.Boolean else column.sentinel or 0
+
+
+def _part_column(column: Column, values: Sequence[Any]) -> pl.Series:
+    series = pl.Series(column.name, values, dtype=column.dtype, strict=False)
+    return series if column.sentinel is None else series.set(series == column.sentinel, None)
+
+
+_NOT_COUNTED = {"response_bursts": -1}
+"""The values of columns in _EXTRAS for exchanges without an Extra object. `_bursts` replaces -1 by 0 or 1."""
+_HEADS = MESSAGES.only({*_OF_HEADS, *_OF_REQUESTS, *_OF_RESPONSES})
 _NO_HEADS = _make_head_part(())
 
 
@@ -146,6 +158,8 @@ def _request_id(batch: Batch) -> pl.Series:
 
     The column is computed only on demand, because the check takes time and the column is seldom used.
     """
+    if len(batch.parts["request_ids"]) == 1:
+        return batch.of_part("request_ids", "request_id", "request_id")
     texts = batch.of_part("request_ids", "request_id", "request_id").str.strip_chars(" \t")
     return texts.set(~texts.str.contains(WELL_FORMED), "")
 
@@ -247,8 +261,7 @@ _EXTRAS = (
 )
 """The columns that are computed from objects of class Extra (core/exchange_rows.py)."""
 
-_NOT_COUNTED = {"response_bursts": -1}
-"""The values of columns in _EXTRAS for exchanges without an Extra object. `_bursts` replaces -1 by 0 or 1."""
+_OF_EXTRAS = EXCHANGES.only(_EXTRAS)
 
 
 def _extra_part(extras: Sequence[Extra]) -> pl.DataFrame:
@@ -282,8 +295,7 @@ def _make_extra_part(extras: Sequence[Extra]) -> pl.DataFrame:
         },
         "request_not_read_time": [NEVER if x.upload is None else x.upload.not_read for x in extras],
     }
-    types = {column.name: column for column in EXCHANGES.columns}
-    return pl.DataFrame([_part_column(types[name], columns[name], _NOT_COUNTED.get(name)) for name in _EXTRAS])
+    return _part(_OF_EXTRAS, columns)
 
 
 _NO_EXTRAS = _make_extra_part(())

@@ -21,7 +21,7 @@ import numpy as np
 import polars as pl
 
 from wiredoctor import system
-from wiredoctor.batches import Renumbered, StoredBatch
+from wiredoctor.batches import Part, Renumbered
 from wiredoctor.core.flows import BUCKETS, Share
 from wiredoctor.engine.opening import CaptureFiles, open_capture_records
 from wiredoctor.engine.run import Analysis, Progress, Stopping, merge_candidates, never
@@ -49,8 +49,8 @@ class Result:
 
     opened: bytes
     found: CandidateStore
-    connections: list[StoredBatch]
-    exchanges: list[StoredBatch]
+    connections: list[Part]
+    exchanges: list[Part]
     duplicates: int
     translated: dict[tuple[bytes, bytes], int]
     unknown_quotes: int
@@ -253,7 +253,7 @@ def _join_batches(
         yield merge_candidates(modules, [{name: renumber(rows, own) for name, rows in found.items()} for found, own in parts])
 
 
-def _join_rows(own: BatchSpill, others: Sequence[Sequence[StoredBatch]], ids: Sequence[pl.Series]) -> BatchSpill:
+def _join_rows(own: BatchSpill, others: Sequence[Sequence[Part]], ids: Sequence[pl.Series]) -> BatchSpill:
     """Return the rows of all processes with the connection ids of the complete capture; this process's rows come first."""
     shares = [own.batches, *others]
     parts = [Renumbered(batch, numbers, batch.height) for share, numbers in zip(shares, ids, strict=True) for batch in share]

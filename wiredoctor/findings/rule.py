@@ -1,15 +1,17 @@
 """The types with which a rule file declares its rule, thresholds, references and advice."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache, wraps
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from wiredoctor.findings.levels import Severity, Side
 from wiredoctor.text.regex import Regex
+
+T = TypeVar("T")
 
 _UNITS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
 
@@ -99,6 +101,20 @@ def configured(thresholds: Mapping[ThresholdKey, str]) -> Generator[None]:
 def configured_thresholds() -> frozenset[tuple[ThresholdKey, str]]:
     """Return the thresholds that `configured` applies now, as a cache key for values that depend on thresholds."""
     return frozenset(_CONFIGURED.get().items())
+
+
+def cached_for_thresholds(make: Callable[[], T]) -> Callable[[], T]:
+    """Cache the result of a function for each set of configured thresholds. It is for expressions: building them takes time."""
+
+    @lru_cache(maxsize=16)
+    def of_thresholds(_: object) -> T:
+        return make()
+
+    @wraps(make)
+    def cached() -> T:
+        return of_thresholds(configured_thresholds())
+
+    return cached
 
 
 class Reference(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
 
@@ -92,7 +93,14 @@ def write(report: Report, name: str, out: BinaryIO, options: Options) -> None:
         from wiredoctor.report.for_people import for_people
 
         report = for_people(report)
-    getattr(import_module(f"wiredoctor.report.{module}"), function)(report, out, options)
+    import polars as pl
+
+    from wiredoctor import limits
+
+    # for few rows, the streaming engine takes more time to start than the queries take
+    few = report.connection_count + report.exchange_count <= limits.SUMMARIES_TOGETHER.value
+    with pl.Config(engine_affinity="in-memory") if few else nullcontext():
+        getattr(import_module(f"wiredoctor.report.{module}"), function)(report, out, options)
 
 
 def wants_packets(names: Iterable[str]) -> bool:

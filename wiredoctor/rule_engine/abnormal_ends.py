@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from wiredoctor.findings import UNJUDGED
+from wiredoctor.findings import UNJUDGED, cached_for_thresholds
 from wiredoctor.rules.shared.connection_close import streams
 from wiredoctor.rules.shared.left_early import unknown_to_server
 from wiredoctor.tables import CLIENT, MILLISECOND, SECOND
@@ -58,6 +58,7 @@ REASONS = pl.Enum([*UNJUDGED])
 c = pl.col
 
 
+@cached_for_thresholds
 def suspect_exchanges() -> pl.Expr:
     """Return a cheap filter that is true for every row of `exchanges` with a reason from `abnormal_exchange_columns`."""
     unread = ~c("has_response") | (c("response_end_reason") != "complete") | (c("request_end_reason") != "complete")
@@ -134,6 +135,7 @@ def _is_reset_tunnel() -> pl.Expr:
     return (tunnel & (c("server_close_rst") == 1) & first).fill_null(value=False)
 
 
+@cached_for_thresholds
 def suspect_connections() -> pl.Expr:
     """Return a cheap filter that is true for every row of `connections` with a reason from `abnormal_connection_columns`."""
     pending = (c("client_unacknowledged") > 0) | (c("server_unacknowledged") > 0)
@@ -143,6 +145,7 @@ def suspect_connections() -> pl.Expr:
     return pending | one_way | unused | reset
 
 
+@cached_for_thresholds
 def exchange_facts() -> list[pl.Expr]:
     """Return the columns that `abnormal_exchange_columns` reads in addition to those of `exchanges`.
 

@@ -67,7 +67,7 @@ def through_gateways(
     whole = {**found}
     if "gateway-error" in whole and (unread := _never_processed(found)).height:
         whole["gateway-error"] = change(whole["gateway-error"], partial(_without_unread, unread), folder)
-    sure = tries.filter("certain")
+    sure = tries.filter("certain") if tries.height else tries
     if sure.height and "idle-timeout-broken-promise" in whole:
         broken = as_frame(whole["idle-timeout-broken-promise"])
         whole["idle-timeout-broken-promise"] = _promised_by_itself(broken, sure, closes)
@@ -95,8 +95,10 @@ def add_streaming_behind(found: Mapping[str, Rows], tries: pl.DataFrame, exchang
     The column `behind` has columns of `exchanges`, the capture's table, for the response to the gateway's last try.
     """
     whole = {**found}
+    if tries.is_empty() or "buffered-stream" not in whole:
+        return whole
     sure = tries.filter("certain").drop_nulls("exchange")
-    if sure.is_empty() or "buffered-stream" not in whole:
+    if sure.is_empty():
         return whole
     rows = as_frame(whole["buffered-stream"])
     last = sure.sort("started").unique(FRONT, keep="last").select(*KEY, *FRONT)

@@ -106,6 +106,8 @@ def tries_of(known: Gateways) -> pl.DataFrame:
 
     A try that may belong to any of several exchanges has a row for each of them, in which `certain` is false.
     """
+    if known.tries.is_empty() and not known.doubtful:
+        return TRIES.empty()
     sure = known.tries.filter("certain").select(*TRIES.schema)
     started = {(c, e): t for c, e, t in known.tries.select("connection", "exchange", "started").iter_rows()}
     rows = [

@@ -230,12 +230,15 @@ def with_causes(modules: Mapping[str, RuleModule], everything: Mapping[str, Rule
 
     The explaining rules must run too, because a selection of rules must not change what the selected rules report.
     """
+    named: dict[str, list[RuleModule]] = {}
+    for module in everything.values():
+        for name in (module.name, module.family):
+            named.setdefault(name, []).append(module)
     needed = dict(modules)
     waiting = list(modules.values())
     while waiting:
         for name, _ in waiting.pop().rule.explained_by:
-            named = name.partition("/")[0]
-            causes = [m for m in everything.values() if named in (m.name, m.family) and m.name not in needed]
+            causes = [m for m in named.get(name.partition("/")[0], ()) if m.name not in needed]
             needed |= {m.name: m for m in causes}
             waiting += causes
     return {n: m for n, m in everything.items() if n in needed}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import polars as pl
 
@@ -276,7 +276,7 @@ def _promising(
     All expressions of a table are evaluated in one query, because planning a query for each rule takes longer. `tables`: the
     tables that have rows.
     """
-    screens: dict[str, dict[str, pl.Expr]] = {}
+    screened: dict[str, list[_Screened]] = {}
     asked: list[tuple[RuleModule | None, pl.LazyFrame]] = []
     found: dict[str, bool] = {}
     for m in running:
@@ -284,12 +284,12 @@ def _promising(
             continue
         if m.plugin is None:
             found[m.name] = False
-            for table, screen in _screens(m).items():
+            for table in _screens(m):
                 if table in tables:
-                    screens.setdefault(table, {})[m.name] = screen.any()
+                    screened.setdefault(table, []).append(_Screened(m.name, m.screen, m.tables[0]))
         elif (queries := run_guarded(m, partial(_screen_queries, m, lazy))) is not None:
             asked += [(m, query) for query in queries]
-    asked += [(None, _of_their_columns(tables[table], expressions)) for table, expressions in screens.items()]
+    asked += [(None, _screen_query(tables[table], table, rules)) for table, rules in screened.items()]
     # one after the other, since each query holds the columns that it reads
     together = [[query] for query in asked] if many else [asked]
     for answer in (one for some in together for one in collect_guarded(some, _planning(few), _engine(few, many))):
@@ -298,10 +298,29 @@ def _promising(
     return [m for m in enabled(running) if found.get(m.name, True)]
 
 
-def _of_their_columns(rows: Table | pl.LazyFrame, expressions: Mapping[str, pl.Expr]) -> pl.LazyFrame:
+class _Screened(NamedTuple):
+    """A rule with its function `screen`, and the name of its first table."""
+
+    name: str
+    screen: Screen
+    first: str
+
+
+def _screen_query(rows: Table | pl.LazyFrame, table: str, rules: Sequence[_Screened]) -> pl.LazyFrame:
+    """Return a query with a column for each rule: whether the rule may have a candidate because of these rows of a table."""
+    expressions, columns = _screens_of_table(table, tuple(rules), configured_thresholds())
     if not isinstance(rows, pl.DataFrame | pl.LazyFrame):
-        rows = rows.select(sorted({name for one in expressions.values() for name in one.meta.root_names()}))
-    return rows.lazy().select(**expressions)
+        rows = rows.select(columns)
+    return rows.lazy().select(expressions)
+
+
+@lru_cache(maxsize=256)
+def _screens_of_table(
+    table: str, rules: tuple[_Screened, ...], thresholds: frozenset[object]
+) -> tuple[list[pl.Expr], list[str]]:  # fmt: skip
+    """Return the expressions that screen a table for these rules, and the names of the columns that they read."""
+    expressions = [_screens_with(one.screen, one.first, thresholds)[table].any().alias(one.name) for one in rules]
+    return expressions, sorted({name for one in expressions for name in one.meta.root_names()})
 
 
 def _screens(module: RuleModule) -> Mapping[str, pl.Expr]:

@@ -41,11 +41,13 @@ def with_software(
     `gateway_software` is known from the gateway's own requests. `known`: the gateways of the capture. `passed`: the result of
     `passed_on`, required if `exchanges` is not complete.
     """
-    core = core.with_columns(pl.col(field).alias(name) for name, (field, _) in FIELDS.items())
-    if "user_agent" not in core.columns:
-        core = core.with_columns(pl.lit(None, pl.String).alias("user_agent"))
-    core = core.with_columns(pl.coalesce("client_software", "user_agent").alias("client_software"))
-    core = core.with_columns(pl.lit(value=False).alias("client_is_mixed"))
+    agent = c("user_agent") if "user_agent" in core.columns else pl.lit(None, pl.String).alias("user_agent")
+    core = core.with_columns(
+        pl.coalesce("request_user_agent", agent).alias("client_software"),
+        c("response_server").alias("server_software"),
+        agent,
+        pl.lit(value=False).alias("client_is_mixed"),
+    )
     for name in FIELDS:
         core = _fill_from_exchanges(core, name, ["connection"], exchanges)
     if core["connection"].null_count():
@@ -127,8 +129,8 @@ def _fill_from_exchanges(core: pl.DataFrame, name: str, keys: Sequence[str], exc
         unknown &= pl.col("connection").is_null()
     if "client" in keys:
         unknown &= pl.col("user_agent").is_null()
-    places = core.filter(unknown).select(keys).drop_nulls().unique()
-    if places.is_empty():
+    places = core.filter(unknown)
+    if places.is_empty() or (places := places.select(keys).drop_nulls().unique()).is_empty():
         return core
     newest = pl.col(field).sort_by("connection", "exchange").last()
     several = pl.lit(value=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Protocol
 
 import polars as pl
@@ -100,8 +101,13 @@ def _common_columns(rule: str, first: int, rows: pl.DataFrame) -> pl.DataFrame:
     return rows.select(
         pl.lit(rule).alias("rule"),
         pl.int_range(first, first + rows.height, dtype=pl.Int64).alias("row"),
-        *((pl.col(n) if n in rows.columns else pl.lit(None)).cast(t).alias(n) for n, t in _CORE.items()),
+        *_columns_of_core(frozenset(_CORE.keys() & rows.columns)),
     )
+
+
+@lru_cache(maxsize=256)
+def _columns_of_core(present: frozenset[str]) -> list[pl.Expr]:
+    return [(pl.col(n) if n in present else pl.lit(None)).cast(t).alias(n) for n, t in _CORE.items()]
 
 
 _ORDER = ("frame", "connection", "exchange", "start", "end", "row")

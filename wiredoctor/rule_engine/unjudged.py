@@ -175,9 +175,13 @@ def unjudged(
     """
     engine = "streaming" if many else "auto"
     few = sum(counts) <= SMALL
+    rows, own = exchanges, connections
+    if few and by.connections.height:  # with luck, nothing is left, so the reasons need not be planned
+        rows = rows.filter(~c("connection").is_in(by.connections.filter(c("since") <= 0)["connection"].implode()))
+        own = own.filter(~c("connection").is_in(by.connections["connection"].implode()))
     sources = (
-        _Source(exchanges, suspect_exchanges(), cache(exchange_facts), cache(partial(abnormal_exchange_columns, latest))),
-        _Source(connections, suspect_connections(), list, cache(partial(abnormal_connection_columns, latest))),
+        _Source(rows, suspect_exchanges(), cache(exchange_facts), cache(partial(abnormal_exchange_columns, latest))),
+        _Source(own, suspect_connections(), list, cache(partial(abnormal_connection_columns, latest))),
     )
     held = [
         source.abnormal(engine, few=few) if count and not (few and source.has_none()) else None

@@ -49,7 +49,7 @@ from wiredoctor.tables.exchange_tables import (
     finished_exchanges,
 )
 from wiredoctor.tables.message_tables import BURSTS, END_REASONS, FAULTS, FRAMINGS, MESSAGES
-from wiredoctor.tables.packet_tables import CAPTURES, ICMP_ERRORS, ODDITIES, PACKETS, RECORDS, SCRATCH
+from wiredoctor.tables.packet_tables import CAPTURES, ICMP_ERRORS, ODDITIES, PACKETS, RECORDS, SCRATCH, of_captures
 from wiredoctor.tables.places import of_connections, of_exchanges
 from wiredoctor.tables.renamed_columns import OLD_NAMES, with_old_names
 from wiredoctor.tables.segment_tables import HTTP_COLUMNS, PIECES, SEGMENTS
@@ -159,6 +159,7 @@ __all__ = [
     "Table",
     "closes",
     "finished_exchanges",
+    "of_captures",
     "of_connections",
     "of_exchanges",
     "with_old_names",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cache
+
 from wiredoctor.tables.table import BOOL, I8, I32, I64, LIST64, TEXT, U8, U16, U32, U64, Table
 from wiredoctor.tables.table import nullable as _n
 from wiredoctor.tables.table import required as _c
@@ -57,6 +60,13 @@ CAPTURES = Table(
     ),
     subject="captures",
 )
+
+
+@cache
+def of_captures(table: Table) -> Table:
+    """Return the table for several captures: its first column is the name of the capture."""
+    return replace(table, columns=(CAPTURES.columns[0], *table.columns))
+
 
 RECORDS = Table(
     "records",

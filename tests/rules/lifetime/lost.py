@@ -68,7 +68,7 @@ def candidates(rule: str, *exchanges: dict[str, Any], connections: list[dict[str
         found, _ = module.judge(found.sort("frame"), None)
     if module.by_limits is not None:
         found = module.by_limits(found, known_rests(tables["closes"].lazy(), [found]), live=False)
-    if module.by_clients is not None:
+    if module.by_clients is not None and found.height:
         found = module.by_clients(found, nobody())
     return found.to_dicts()
 

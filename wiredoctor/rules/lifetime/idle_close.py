@@ -64,7 +64,7 @@ from typing import Any
 
 import polars as pl
 
-from wiredoctor.findings import Reference, Rule, Threshold
+from wiredoctor.findings import Reference, Rule, Threshold, cached_for_thresholds
 from wiredoctor.rules.shared.connection_close import IDLE, POOLS, SELF_FRAMED, closed_as_announced, is_complete
 from wiredoctor.rules.shared.evidence import (
     EVIDENCE,
@@ -161,6 +161,15 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     `closed_after`: the idle time before the close (ns; null if it is too short for an idle timeout). `used_after`: the idle time
     before the request (ns).
     """
+    wanted, facts = _wanted_rows()
+    known = connections.select("connection", "client_host", "server", "history")
+    rows = closes.filter(wanted).select(facts).join(known, on="connection", how="left")
+    return rows.with_columns(frame=c("request_frame"))
+
+
+@cached_for_thresholds
+def _wanted_rows() -> tuple[pl.Expr, list[pl.Expr | str]]:
+    """Return a filter of `closes`, and the columns that `find` returns for the remaining rows."""
     left_open = c("persistent") & ~c("upgraded") & c("response_framing").is_in(SELF_FRAMED)
     after = c("server_close_time") - c("response_end")
     both = c("has_request") & c("has_response")
@@ -171,7 +180,6 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     rested = c("request_start") - c("previous_end") + c("rtt_server").fill_null(0)
     lost = (candidates() & (c("server_close_ack") > c("request_offset")) & server_closed_first()).fill_null(False)
     used = (rested > IDLE.value).fill_null(False)
-    rows = closes.filter((both & (ended | used)) | lost)
     # one row may have both: a use after one idle time, and a close after another
     facts = [
         *("connection", "endpoint", "final_at"),
@@ -186,8 +194,7 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
         (~c("handshake")).alias("guessed"),
         c("gap_before").alias("doubtful"),
     ]
-    known = connections.select("connection", "client_host", "server", "history")
-    return rows.select(facts).join(known, on="connection", how="left").with_columns(frame=c("request_frame"))
+    return (both & (ended | used)) | lost, facts
 
 
 def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFrame:  # noqa: ARG001  (a summary is made at the end)

@@ -77,7 +77,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from wiredoctor.findings import Reference, Rule
+from wiredoctor.findings import Reference, Rule, cached_for_thresholds
 from wiredoctor.rules.shared import lost_requests, race_explanations, same_client
 from wiredoctor.rules.shared.connection_close import (
     DECIDED,
@@ -169,11 +169,17 @@ def find(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:
 
     `by_limits` decides whether the timeout had expired.
     """
+    return _lost_by_kind(closes, foreign_closes).select(_columns())
+
+
+@cached_for_thresholds
+def _columns() -> list[pl.Expr | str]:
+    """Return the columns of a candidate."""
     before = c("server_close_time") - c("request_end")
     forgotten = c("kind") == "forgotten"
     sure = confidence(pl.when(forgotten).then(ended_within_grace_period(DECIDED.value)).otherwise(has_doubtful_close("server")))
     end = pl.max_horizontal("request_end", "server_close_time")
-    return _lost_by_kind(closes, foreign_closes).select(
+    return [
         *candidate("client", sure, "request_frame", "request_start", end, kind=c("kind")),
         "close",
         close_origin("server"),
@@ -209,7 +215,7 @@ def find(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:
         (c("server_close_rst") == 1).alias("by_rst"),
         *repetition_columns(),
         pl.lit(None, pl.Int64).alias("waited"),
-    )
+    ]
 
 
 def _lost_by_kind(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:

@@ -62,7 +62,7 @@ from typing import Any
 
 import polars as pl
 
-from wiredoctor.findings import Advice, Reference, Rule, Threshold
+from wiredoctor.findings import Advice, Reference, Rule, Threshold, cached_for_thresholds
 from wiredoctor.rules.shared import lost_requests, same_client
 from wiredoctor.rules.shared.abort_reasons import decide
 from wiredoctor.rules.shared.connection_close import BROKEN_BEFORE
@@ -256,6 +256,12 @@ def screen() -> pl.Expr:
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each unanswered request, unless it was lost at the close of an idle connection."""
+    return _unanswered(closes).select(_columns())
+
+
+@cached_for_thresholds
+def _columns() -> list[pl.Expr | str]:
+    """Return the columns of a candidate."""
     half = c("took") == HALF_CLOSED
     wait = (c("server_close_time") - c("request_end")).clip(0)
     no_ack = c("server_close_ack").is_null() & (c("server_close_rst") == 1)
@@ -272,7 +278,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     stood_still = (c("took") == IN_PART) & (quiet >= PAUSE.value) & ~_awaits_continue()
     side = pl.when(stood_still | (doubted & ~half)).then(None).otherwise(pl.lit("server"))
     end = pl.max_horizontal("request_end", "server_close_time")
-    return _unanswered(closes).select(
+    return [
         *candidate(side, sure, "request_frame", "request_start", end, kind=kind),
         pl.when(wait > 0).then(wait).cast(DURATION).alias("wait"),
         pl.when(wait > 0).then(pl.lit(" later")).otherwise(pl.lit("at the same moment")).alias("moment"),
@@ -319,7 +325,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         *("endpoint", "server_close_time", "final_at"),
         wait.alias("wait_ns"),
         *FACTS,
-    )  # fmt: skip
+    ]  # fmt: skip
 
 
 def _follows_other_bytes() -> pl.Expr:

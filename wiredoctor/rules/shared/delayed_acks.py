@@ -6,6 +6,8 @@ the pure ACK of D.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import polars as pl
 
 from wiredoctor.findings import Threshold
@@ -103,6 +105,13 @@ def candidates(releases: pl.LazyFrame, shortest: int, longest: int, quick: int) 
     The ACK is a delayed one (`shortest` to `longest` ns) or a prompt one (up to `quick` ns). Also return a row for each S that
     may be a tail loss probe, for each ACK that proves such a probe, and for each S that a cork (TCP_CORK) held back.
     """
+    wanted, columns = _wanted_rows(shortest, longest, quick)
+    return releases.filter(wanted).select(columns)
+
+
+@lru_cache(maxsize=16)
+def _wanted_rows(shortest: int, longest: int, quick: int) -> tuple[pl.Expr, list[pl.Expr | str]]:
+    """Return a filter of `releases`, and the columns that `candidates` returns for the remaining rows."""
     c = pl.col
     late = c("previous_ack_delay").is_between(shortest, longest)
     prompt = c("previous_ack_delay") <= quick
@@ -112,7 +121,7 @@ def candidates(releases: pl.LazyFrame, shortest: int, longest: int, quick: int) 
     shows = c("sort").is_in(["prompt", "corked"]) & kept & (_head_only() | c("previous_data_small") | (lateness >= quick))
     waited = (c("sort").is_in(["waited", "prompt", "corked"]) & (late | (prompt & shows))).fill_null(False)
     probe, corked = c("sort") == "probe", c("sort") == "corked"
-    return releases.filter(waited | probe | corked | (c("probe_frame") > 0)).select(
+    return waited | probe | corked | (c("probe_frame") > 0), [
         *("connection", "exchange", "direction", "endpoint", "role", "http", "unread", "message", "handshake", "mss"),
         pl.lit(None, pl.String).alias("side"),
         _max_confidence().alias("confidence"),
@@ -149,7 +158,7 @@ def candidates(releases: pl.LazyFrame, shortest: int, longest: int, quick: int) 
         (c("usual_gap") - c("rtt_own") - c("rtt_peer")).clip(0).alias("usual"),
         c("previous_data_length").alias("sent_bytes"),
         c("length").alias("held_bytes"),
-    )
+    ]
 
 
 def text_columns() -> list[pl.Expr]:

@@ -6,6 +6,7 @@ from typing import Literal
 
 import polars as pl
 
+from wiredoctor.findings import cached_for_thresholds
 from wiredoctor.rules.shared.numbers import duration
 from wiredoctor.tables import MILLISECOND, SERVER
 
@@ -91,6 +92,7 @@ def grade(low: pl.Expr | str, medium: pl.Expr | str) -> pl.Expr:
     return pl.when(low).then(pl.lit("low")).when(medium).then(pl.lit("medium")).otherwise(pl.lit("high"))
 
 
+@cached_for_thresholds
 def server_closed_first() -> pl.Expr:
     """Return an expression for rows of `closes`: true if the server closed before the client.
 
@@ -123,6 +125,7 @@ def close_origin(side: str | pl.Expr) -> pl.Expr:
     return pl.when(origin.is_in(["endpoint", "between"])).then(origin).alias("origin")
 
 
+@cached_for_thresholds
 def client_knew_of_fin() -> pl.Expr:
     """Return whether the client closed after it had received the server's FIN: its own FIN or RST acknowledges that FIN."""
     return ((c("client_close_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(False)

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import polars as pl
 
-from wiredoctor.findings import Threshold
+from wiredoctor.findings import Threshold, cached_for_thresholds
 from wiredoctor.rules.shared.connection_close import closed_against_request, grace_period, round_trip
 from wiredoctor.rules.shared.evidence import client_knew_of_fin
 from wiredoctor.rules.shared.numbers import map_numbers
@@ -142,16 +142,20 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
     `sending`: the request was not complete, and the response began only after the client had closed.
     `unknown`: the server no longer knew the connection when the client's FIN came.
     """
+    return rows.filter(ended_early()).with_columns(_facts())
+
+
+@cached_for_thresholds
+def _facts() -> list[pl.Expr]:
+    """Return the columns FACTS of exchanges that the client ended early."""
     wait, asked = c("client_close_time") - c("request_start"), c("client_close_time") - c("request_end")
     # a limit on the complete transfer, such as curl's --max-time, counts from the SYN
     opened = pl.when((c("exchange") == 0) & c("handshake")).then(c("accepted_time") - c("rtt_server"))
     connecting = c("client_close_time") - opened
     read = c("client_close_time") - c("response_end") - c("rtt_client").fill_null(0)
     asked_all = c("request_end_reason") == "complete"
-    due = (begun() | asked_all | (c("request_framing") != "none")) & ~_endless()
     read_timeout = pl.when(begun() & (c("response_end_reason") != "complete")).then(_timeout(read))
-    early_close = _by_the_client() & (_reset() | _left_early() | _half_closed() | awaits_continue()) & ~_may_be_foreign()
-    return rows.filter(due & early_close).with_columns(
+    return [
         c("client_close_time").alias("ended_at"),
         wait.alias("waited"),
         pl.when(asked_all & (asked >= 0)).then(asked).otherwise(wait).alias("since_end"),
@@ -183,7 +187,14 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
         .fill_null(value=False)
         .alias("sending"),
         unknown_to_server().alias("unknown"),
-    )
+    ]
+
+
+@cached_for_thresholds
+def ended_early() -> pl.Expr:
+    """Return a filter of rows that pass `screen`: it is true for those that `early` returns."""
+    due = (begun() | (c("request_end_reason") == "complete") | (c("request_framing") != "none")) & ~_endless()
+    return due & _by_the_client() & (_reset() | _left_early() | _half_closed() | awaits_continue()) & ~_may_be_foreign()
 
 
 def unknown_to_server() -> pl.Expr:
@@ -303,6 +314,7 @@ def _unsized() -> pl.Expr:
     return ~pl.col("response_framing").is_in(["content-length", "none"])
 
 
+@cached_for_thresholds
 def begun() -> pl.Expr:
     """Return whether any part of the final response was captured."""
     return pl.col("has_response") & (pl.col("response_status") >= 200).fill_null(False)
@@ -313,6 +325,7 @@ def whole_response() -> pl.Expr:
     return begun() & (pl.col("response_end_reason") == "complete")
 
 
+@cached_for_thresholds
 def awaits_continue() -> pl.Expr:
     """Return whether the client closed while it waited for a 100 Continue.
 

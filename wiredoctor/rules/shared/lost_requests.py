@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from wiredoctor.findings import Threshold
+from wiredoctor.findings import Threshold, cached_for_thresholds
 from wiredoctor.rules.shared.connection_close import client_idle_time, closed_against_request, round_trip
 from wiredoctor.rules.shared.evidence import client_knew_of_fin, is_client_gone
 from wiredoctor.rules.shared.same_client import AGAIN
@@ -49,6 +49,7 @@ HALF_CLOSED: a close after the client had closed only its own direction (left_ea
 """
 
 
+@cached_for_thresholds
 def candidates() -> pl.Expr:
     """Return a cheap filter that is true for every row of `closes` that `find_lost` may return."""
     return c("has_request") & _unanswered() & ~c("upgraded") & c("server_close_frame").is_not_null()
@@ -95,6 +96,7 @@ def find_lost(closes: pl.LazyFrame) -> pl.LazyFrame:
     return told.with_columns(begun.alias("later"), used.fill_null(value=False).alias("at_limit"))
 
 
+@cached_for_thresholds
 def repetition_columns() -> list[pl.Expr]:
     """Return the columns that same_client.beside_repetitions needs, and `due`: the time (ns) until which a repetition may be
     sent.
@@ -119,6 +121,7 @@ def also_lost_text() -> pl.Expr:
     )
 
 
+@cached_for_thresholds
 def _cause() -> pl.Expr:
     """Return the cause of a lost request; null if neither `keep-alive-race` nor `no-response` reports it."""
     against, client_first = closed_against_request(), _client_first()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from wiredoctor.findings import cached_for_thresholds
 from wiredoctor.rules.shared import icmp
 from wiredoctor.rules.shared.evidence import close_origin, evidence, has_doubtful_close, with_doubt
 from wiredoctor.rules.shared.numbers import duration, grouped
@@ -70,6 +71,7 @@ def with_texts(rows: pl.DataFrame) -> pl.DataFrame:
     return worded.with_columns(*_extra_evidence()).with_columns(_evidence(), _origin())
 
 
+@cached_for_thresholds
 def _texts() -> list[pl.Expr]:
     nothing = pl.lit("")
     never_came = pl.format(
@@ -238,6 +240,7 @@ def _last_packet_text() -> pl.Expr:
     return closed + pl.when(c("last_time") > heard).then(since).otherwise(pl.lit(""))
 
 
+@cached_for_thresholds
 def _broken_path_text() -> pl.Expr:
     """Return the text stating which direction of the path broke, as far as the packets show it."""
     back = pl.format("The path from the {} to the {} is broken beyond the capture point.", "receiver", "sender")
@@ -303,6 +306,7 @@ def _icmp_text() -> pl.Expr:
     return pl.when(c("icmp_mtu").is_not_null()).then(pl.format("{}, MTU {} bytes", said, grouped(c("icmp_mtu")))).otherwise(said)
 
 
+@cached_for_thresholds
 def _extra_evidence() -> list[pl.Expr]:
     """Return the frames that are evidence only in some candidates; null in the others."""
     large = c("kind") == "large-only"
@@ -332,6 +336,7 @@ def _repeats_syn_ack() -> pl.Expr:
     return c("syn_ack_again") & c("peer_frame").ne_missing(c("peer_close_frame"))
 
 
+@cached_for_thresholds
 def _evidence() -> pl.Expr:
     ahead = pl.format("a packet of the {} whose sequence number is after data that never came", "sender")
     sends = pl.when("missing").then(ahead).otherwise(pl.format("the {} sends {}", "sender", "what"))

@@ -53,7 +53,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from wiredoctor.findings import Advice, Reference, Rule
+from wiredoctor.findings import Advice, Reference, Rule, cached_for_thresholds
 from wiredoctor.rules.shared import delayed_acks
 from wiredoctor.rules.shared.delayed_acks import (
     ENDPOINTS,
@@ -141,8 +141,13 @@ def judge(candidates: pl.DataFrame, state: held_segments.Stalls | None) -> tuple
     found = memory.judge(candidates)
     if found.is_empty() and candidates.height:
         return found, memory
-    found = found.with_columns(*delayed_acks.text_columns(), *_limit(), _evidence())
+    found = found.with_columns(_texts())
     return found.drop(name for name in JUDGED_ONLY if name != "in_flight"), memory
+
+
+@cached_for_thresholds
+def _texts() -> list[pl.Expr]:
+    return [*delayed_acks.text_columns(), *_limit(), _evidence()]
 
 
 def _limit() -> list[pl.Expr]:

@@ -97,7 +97,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from wiredoctor.findings import Advice, Reference, Rule, Threshold
+from wiredoctor.findings import Advice, Reference, Rule, Threshold, cached_for_thresholds
 from wiredoctor.rules.shared import delayed_acks
 from wiredoctor.rules.shared.delayed_acks import (
     ENDPOINTS,
@@ -270,7 +270,12 @@ def judge(candidates: pl.DataFrame, state: held_segments.Stalls | None) -> tuple
     found = memory.judge(candidates)
     if found.is_empty() and candidates.height:
         return found, memory
-    texts = [
+    return found.with_columns(_texts()).drop(JUDGED_ONLY), memory
+
+
+@cached_for_thresholds
+def _texts() -> list[pl.Expr]:
+    return [
         *delayed_acks.text_columns(),
         _message_label().alias("what"),
         _first_write().alias("first_write"),
@@ -279,7 +284,6 @@ def judge(candidates: pl.DataFrame, state: held_segments.Stalls | None) -> tuple
         _evidence(),
         (pl.col("kind") != "corked").alias("by_nagle"),
     ]
-    return found.with_columns(texts).drop(JUDGED_ONLY), memory
 
 
 def _message_label() -> pl.Expr:

@@ -93,7 +93,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor import limits
-from wiredoctor.findings import Reference, Rule, Threshold
+from wiredoctor.findings import Reference, Rule, Threshold, cached_for_thresholds
 from wiredoctor.rules.shared import unanswered_context
 from wiredoctor.rules.shared.neighbors import compare_neighbors
 from wiredoctor.rules.shared.numbers import DURATION, duration
@@ -560,17 +560,24 @@ def _confidence() -> pl.Expr:
 
 def _judged(rows: pl.DataFrame) -> pl.DataFrame:
     """Add the columns that candidates need, except for their texts."""
+    sides, judged = _sides_and_judgement()
+    return rows.with_columns(sides).with_columns(judged)
+
+
+@cached_for_thresholds
+def _sides_and_judgement() -> tuple[list[pl.Expr], list[pl.Expr]]:
+    """Return the columns that name sender and receiver with the kind, and the columns that depend on them."""
     role = (
         pl.when(c("client_direction").is_null())
         .then("role")
         .otherwise((c("sender_direction") != c("client_direction")).cast(pl.Int8))
     )
     names = {CLIENT: "client", SERVER: "server"}
-    named = rows.with_columns(
+    named = [
         role.replace_strict(names, default="sender", return_dtype=pl.String).alias("sender"),
         (1 - role).replace_strict(names, default="receiver", return_dtype=pl.String).alias("receiver"),
         _kind().alias("kind"),
-    )
+    ]
     # the sender of a FIN had waited before it, so the time before the FIN counts
     until = pl.when(_still_missing()).then("time").otherwise("last_time")
     waited = pl.when(_missing()).then(pl.coalesce("peer_close_time", until)).when("fin").then("first_time").otherwise(None)
@@ -586,7 +593,7 @@ def _judged(rows: pl.DataFrame) -> pl.DataFrame:
         duration(c("survived_rest")),
     )
     failed = c("exchange").is_not_null() & ~c("delivered")
-    return named.with_columns(
+    judged = [
         _missing().alias("missing"),
         _forgotten().alias("forgotten"),
         _alive().alias("alive"),
@@ -604,4 +611,5 @@ def _judged(rows: pl.DataFrame) -> pl.DataFrame:
         delay.alias("delay"),
         c("smallest_unacknowledged").alias("smallest"),
         c("rest").cast(DURATION).alias("idle"),
-    )
+    ]
+    return named, judged
