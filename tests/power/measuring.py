@@ -1,0 +1,202 @@
+"""Plant faults in copies of the sources, run the tests there, and append what they notice to a file of JSON lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from tests.power.faults import Fault
+from tests.power.kinds import ALL_EXAMPLES, QUICK
+from tests.power.running import LONGEST, TASK, result_of
+
+ROOT = Path(__file__).parents[2]
+SHARE = 10
+"""Of the cases that do not belong to the changed part, each of this number runs."""
+SECONDS = {QUICK: 60.0, "labels": 12.0, "message search": 3.0, "commands": 6.0, "tshark": 6.0, ALL_EXAMPLES: 6.0}
+DEFAULT_SECONDS = 8.0
+"""How long a kind may take, unless it is in SECONDS."""
+ATTEMPTS = 4
+"""How often a kind is run again because its first failure is also one without the fault."""
+_LEFT_OUT = shutil.ignore_patterns(".git", "__pycache__", ".pytest_cache", ".ruff_cache", ".hypothesis", ".venv")
+
+
+class Results:
+    """The results: a line for each fault and kind, and for each case that was run without a fault. The last line counts."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.kinds: dict[tuple[str, str], dict[str, Any]] = {}
+        self.passes: dict[tuple[str, str], bool] = {}
+        for line in path.read_text("utf-8").splitlines() if path.exists() else []:
+            self._keep(json.loads(line))
+
+    def add(self, result: dict[str, Any]) -> None:
+        """Append a result."""
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(result) + "\n")
+        self._keep(result)
+
+    def _keep(self, result: dict[str, Any]) -> None:
+        if "passes" in result:
+            self.passes[result["core"], result["case"]] = result["passes"]
+        else:
+            self.kinds[result["fault"], result["kind"]] = result
+
+    def failing(self, core: str) -> list[str]:
+        """Return the cases that fail without a fault."""
+        return [case for (mode, case), passes in self.passes.items() if mode == core and not passes]
+
+    def is_measured(self, fault: Fault, kind: str, seconds: float, share: int) -> bool:
+        """Return whether a kind needs no other run: more time or cases would not change the result."""
+        known = self.kinds.get((fault.key, kind))
+        if known is None or (known["result"] == "noticed" and known["case"] in self.failing(fault.core)):
+            return False
+        return known["result"] == "noticed" or (
+            known["share"] <= share and (known["result"] == "not" or known["seconds"] >= seconds)
+        )
+
+
+def measure(
+    faults: Iterable[Fault], kinds: Iterable[str], path: Path, *, seconds: dict[str, float], share: int, beyond_quick: bool
+) -> None:
+    """Run the kinds for each fault, unless their results are known. `beyond_quick`: only if quick tests did not notice it."""
+    results = Results(path)
+    with copies() as folders:
+        for fault in faults:
+            begun = time.monotonic()
+            known = results.kinds.get((fault.key, QUICK))
+            if beyond_quick and known is not None and known["result"] == "noticed":
+                continue
+            for _ in range(ATTEMPTS):
+                missing = [kind for kind in kinds if not results.is_measured(fault, kind, seconds[kind], share)]
+                if not missing:
+                    break
+                _run_kinds(fault, {kind: seconds[kind] for kind in missing}, results, folders[fault.core], share)
+                _run_without_fault(fault, missing, results, folders[fault.core])
+            print(f"{time.strftime('%H:%M:%S')} {time.monotonic() - begun:4.0f} s  {fault}", flush=True)
+
+
+@contextmanager
+def copies() -> Generator[dict[str, Path]]:
+    """Make a copy of the sources with the compiled core, and one without it, in which the core is changed."""
+    with tempfile.TemporaryDirectory(prefix="power-") as folder:
+        os.chmod(folder, 0o755)  # tests run the package as other users, too
+        found = {core: Path(folder) / core for core in ("compiled", "python")}
+        for copy in found.values():
+            shutil.copytree(ROOT, copy, ignore=_LEFT_OUT, symlinks=True)
+        for library in (found["python"] / "wiredoctor/core").glob("compiled_*"):
+            library.unlink()
+        yield found
+
+
+def _run_kinds(fault: Fault, kinds: dict[str, float], results: Results, folder: Path, share: int) -> None:
+    near = near_pattern(fault)
+    with planted(fault, folder):
+        lines, state = _run(
+            folder, fault.core, [], kinds=kinds, near=near, share=share, skip=results.failing(fault.core), only=[]
+        )
+    more = {"fault": fault.key, "share": share, "core": fault.core}
+    for line in lines:
+        results.add({**line, **more, "seconds": kinds[line["kind"]]})
+    if state is not None and state["kind"] in kinds and state["kind"] not in {line["kind"] for line in lines}:
+        dead = result_of(state["kind"], "noticed", state["case"])
+        results.add({**dead, **more, "seconds": kinds[state["kind"]], "killed": True})
+
+
+def _run_without_fault(fault: Fault, kinds: Iterable[str], results: Results, folder: Path) -> None:
+    """Run the cases that noticed a fault without it, unless the result is known."""
+    cases = {found["case"] for kind in kinds if (found := results.kinds.get((fault.key, kind))) and found["result"] == "noticed"}
+    unknown = sorted(case for case in cases if (fault.core, case) not in results.passes and "::" in case)
+    if not unknown:
+        return
+    files = sorted({case.partition("::")[0] for case in unknown})
+    lines, _ = _run(folder, fault.core, files, kinds={}, near="", share=1, skip=[], only=unknown)
+    for line in lines:
+        results.add({**line, "core": fault.core})
+
+
+def _run(folder: Path, core: str, arguments: list[str], **task: Any) -> tuple[list[dict[str, Any]], dict[str, str] | None]:
+    """Run pytest with the plugin. Return the lines that it wrote, and what it was running at the end if it did not survive."""
+    written = folder.parent / "lines.jsonl"
+    state = folder.parent / "lines.jsonl.state"
+    for path in (written, state):
+        path.unlink(missing_ok=True)
+    order = folder.parent / "task.json"
+    order.write_text(json.dumps({**task, "results": str(written)}), "utf-8")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    environment |= {TASK: str(order), "PYTHONPATH": str(folder), "WIREDOCTOR_CORE": "python" if core == "python" else ""}
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-o",
+        "addopts=",
+        "-m",
+        "",
+        "-qq",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "tests.power.running",
+    ]
+    limit = sum(task["kinds"].values()) + LONGEST * (2 + len(task["only"])) + 60
+    with open(folder.parent / "log", "w", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            code = process.wait(limit)
+        except subprocess.TimeoutExpired:
+            code = -1
+        finally:
+            _end_group(process)
+    lines = [json.loads(line) for line in written.read_text("utf-8").splitlines()] if written.exists() else []
+    survived = code in (0, 1, 5) or not state.exists()
+    return lines, None if survived else json.loads(state.read_text("utf-8"))
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """End what the process started and left."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@contextmanager
+def planted(fault: Fault, folder: Path) -> Generator[None]:
+    """Change a file of a copy, and restore it in the end."""
+    path = folder / fault.file
+    before = path.read_text("utf-8")
+    path.write_text(fault.apply(before), "utf-8")
+    try:
+        yield
+    finally:
+        path.write_text(before, "utf-8")
+        for stale in path.parent.glob(f"__pycache__/{path.stem}.*"):
+            stale.unlink()
+
+
+def near_pattern(fault: Fault) -> str:
+    """Return a pattern for the node ids of the changed part: tests that name it, and recordings whose labels name its rules."""
+    words = fault.near.split() or [Path(fault.file).stem]
+    rules = {word.replace("_", "-") for word in words}
+    recordings = [
+        path.stem
+        for path in sorted((ROOT / "captures").rglob("*.toml"))
+        if not rules.isdisjoint(re.findall(r"[\w-]+", path.read_text("utf-8")))
+    ]
+    names = "|".join(re.escape(word).replace("_", "[-_]") for word in words)
+    found = "|".join(map(re.escape, recordings[:40]))
+    return f"(?:{names})" + (rf"|\[(?:.*-)?(?:{found})(?:-.*)?\]" if found else "")
