@@ -49,14 +49,14 @@ FAULTS = (
         "wiredoctor/rules/shared/idle_times.py",
         "max(end.rest or 0, end.waited or 0)",
         "min(end.rest or 0, end.waited or 0)",
-        "closes together: a connection counts although it was used later",
+        "a connection that was closed later is not closed together with others",
         "idle_times rests at_limit no_response",
     ),
     Fault(
         "wiredoctor/rules/shared/same_client.py",
         'similar = ["client", "agent",',
         'similar = ["client",',
-        "waits of other programs on the host count as the client's",
+        "a longer wait of another program hides the wait of a client",
         "same_client client_abort",
     ),
     Fault(
