@@ -82,7 +82,9 @@ def measure(
                 missing = [kind for kind in kinds if not results.is_measured(fault, kind, seconds[kind], share)]
                 if not missing:
                     break
-                _run_kinds(fault, {kind: seconds[kind] for kind in missing}, results, folders[fault.core], share)
+                for some in ({QUICK}.intersection(missing), [kind for kind in missing if kind != QUICK]):
+                    if some:
+                        _run_kinds(fault, {kind: seconds[kind] for kind in some}, results, folders[fault.core], share)
                 _run_without_fault(fault, missing, results, folders[fault.core])
             print(f"{time.strftime('%H:%M:%S')} {time.monotonic() - begun:4.0f} s  {fault}", flush=True)
 
@@ -101,11 +103,9 @@ def copies() -> Generator[dict[str, Path]]:
 
 
 def _run_kinds(fault: Fault, kinds: dict[str, float], results: Results, folder: Path, share: int) -> None:
-    near = near_pattern(fault)
+    task = {"near": near_pattern(fault), "share": share, "skip": results.failing(fault.core), "only": []}
     with planted(fault, folder):
-        lines, state = _run(
-            folder, fault.core, [], kinds=kinds, near=near, share=share, skip=results.failing(fault.core), only=[]
-        )
+        lines, state = _run(folder, fault.core, [], quick=QUICK in kinds, kinds=kinds, **task)
     more = {"fault": fault.key, "share": share, "core": fault.core}
     for line in lines:
         results.add({**line, **more, "seconds": kinds[line["kind"]]})
@@ -121,12 +121,14 @@ def _run_without_fault(fault: Fault, kinds: Iterable[str], results: Results, fol
     if not unknown:
         return
     files = sorted({case.partition("::")[0] for case in unknown})
-    lines, _ = _run(folder, fault.core, files, kinds={}, near="", share=1, skip=[], only=unknown)
+    lines, _ = _run(folder, fault.core, files, quick=False, kinds={}, near="", share=1, skip=[], only=unknown)
     for line in lines:
         results.add({**line, "core": fault.core})
 
 
-def _run(folder: Path, core: str, arguments: list[str], **task: Any) -> tuple[list[dict[str, Any]], dict[str, str] | None]:
+def _run(
+    folder: Path, core: str, arguments: list[str], *, quick: bool, **task: Any
+) -> tuple[list[dict[str, Any]], dict[str, str] | None]:
     """Run pytest with the plugin. Return the lines that it wrote, and what it was running at the end if it did not survive."""
     written = folder.parent / "lines.jsonl"
     state = folder.parent / "lines.jsonl.state"
@@ -136,20 +138,8 @@ def _run(folder: Path, core: str, arguments: list[str], **task: Any) -> tuple[li
     order.write_text(json.dumps({**task, "results": str(written)}), "utf-8")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     environment |= {TASK: str(order), "PYTHONPATH": str(folder), "WIREDOCTOR_CORE": "python" if core == "python" else ""}
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-o",
-        "addopts=",
-        "-m",
-        "",
-        "-qq",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "tests.power.running",
-    ]
+    command = [sys.executable, "-m", "pytest", "-o", "addopts=", "-m", "not slow" if quick else "", "-qq"]
+    command += ["-p", "no:cacheprovider", "-p", "tests.power.running", *arguments]
     limit = sum(task["kinds"].values()) + LONGEST * (2 + len(task["only"])) + 60
     with open(folder.parent / "log", "w", encoding="utf-8") as log:
         process = subprocess.Popen(

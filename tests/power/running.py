@@ -16,9 +16,8 @@ from typing import Any, NamedTuple
 
 import pytest
 from _pytest.runner import runtestprotocol
-from hypothesis import settings
 
-from tests.power.kinds import ALL_EXAMPLES, kinds_of
+from tests.power.kinds import kinds_of
 from tests.support.budget import cpu_time
 
 TASK = "WIREDOCTOR_POWER_TASK"
@@ -88,7 +87,7 @@ class Cases:
                 break
             write_state(self.task, kind, item.nodeid)
             done += 1
-            if fails(item, following, all_examples=kind == ALL_EXAMPLES):
+            if fails(item, following):
                 result, failed = "noticed", item.nodeid
                 break
         session._setupstate.teardown_exact(None)  # pyright: ignore[reportPrivateUsage]
@@ -100,7 +99,7 @@ class Cases:
         everything = {item.nodeid: item for items in self.by_kind.values() for item in items}
         for case in self.task.only:
             write_state(self.task, "", case)
-            passes = case in everything and not fails(everything[case], None, all_examples=True)
+            passes = case in everything and not fails(everything[case], None)
             write(self.task, {"case": case, "passes": passes})
 
     def choose(self, kind: str) -> list[pytest.Item]:
@@ -111,21 +110,14 @@ class Cases:
         return [item for item in chosen if item.nodeid not in set(self.task.skip)]
 
 
-def fails(item: pytest.Item, following: pytest.Item | None, *, all_examples: bool) -> bool:
-    """Run a case and return whether it failed; of generated input, a quick run tries a quarter."""
-    function: Any = getattr(item, "obj", None)
-    function = getattr(function, "__func__", function)
-    own = getattr(function, "_hypothesis_internal_use_settings", None)
-    if own is not None and not all_examples:
-        function._hypothesis_internal_use_settings = settings(own, max_examples=max(own.max_examples // 4, 1))
+def fails(item: pytest.Item, following: pytest.Item | None) -> bool:
+    """Run a case and return whether it failed."""
     signal.signal(signal.SIGALRM, _hang)
     signal.alarm(LONGEST)
     try:
         return any(report.failed for report in runtestprotocol(item, log=False, nextitem=following))
     finally:
         signal.alarm(0)
-        if own is not None:
-            function._hypothesis_internal_use_settings = own
 
 
 def result_of(kind: str, result: str, case: str, **more: float) -> dict[str, Any]:
