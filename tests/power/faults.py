@@ -106,7 +106,7 @@ FAULTS = (
         "grace = max(grace, LATE_RESPONSE)",
         "grace = min(grace, LATE_RESPONSE)",
         "a late response is not waited for",
-        "endings lifecycle no_response truncated_response",
+        "endings lifecycle no_response truncated_response foreign_reset origins",
     ),
     Fault(
         "wiredoctor/core/endings.py",
@@ -229,9 +229,9 @@ FAULTS = (
     ),
     Fault(
         "wiredoctor/rules/lifetime/lingering_close.py",
-        '(c("closed_at") - c("over") > LINGERS.value)',
-        '(c("closed_at") - c("over") >= LINGERS.value)',
-        "a close exactly at the threshold lingers",
+        'c("client_close_time") - c("over") - _client_round_trip() > LINGERS.value',
+        'c("client_close_time") - c("over") > LINGERS.value',
+        "the way to a client counts as time in which the server kept the connection",
         "lingering_close",
     ),
     Fault(

@@ -32,6 +32,7 @@ BUDGETS = {
     "tests/ladders": 1,
     "tests/live": 32,
     "tests/pipeline": 38,
+    "tests/power": 1,
     "tests/recording": 14,
     "tests/report": 29,
     "tests/rules": 66,
