@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from tests.power.faults import Fault
-from tests.power.kinds import ALL_EXAMPLES, QUICK
+from tests.power.kinds import QUICK
 from tests.power.running import LONGEST, TASK, result_of
 
 ROOT = Path(__file__).parents[2]
 SHARE = 10
 """Of the cases that do not belong to the changed part, each of this number runs."""
-SECONDS = {QUICK: 60.0, "labels": 12.0, "message search": 3.0, "commands": 6.0, "tshark": 6.0, ALL_EXAMPLES: 6.0}
-DEFAULT_SECONDS = 8.0
+SECONDS = {QUICK: 30.0, "labels": 10.0, "message search": 2.0}
+DEFAULT_SECONDS = 5.0
 """How long a kind may take, unless it is in SECONDS."""
 ATTEMPTS = 4
 """How often a kind is run again because its first failure is also one without the fault."""
@@ -60,33 +60,39 @@ class Results:
     def is_measured(self, fault: Fault, kind: str, seconds: float, share: int) -> bool:
         """Return whether a kind needs no other run: more time or cases would not change the result."""
         known = self.kinds.get((fault.key, kind))
-        if known is None or (known["result"] == "noticed" and known["case"] in self.failing(fault.core)):
-            return False
-        return known["result"] == "noticed" or (
-            known["share"] <= share and (known["result"] == "not" or known["seconds"] >= seconds)
-        )
+        if known is None or known["result"] == "noticed":
+            return self.is_noticed(fault, kind)
+        return known["share"] <= share and (known["result"] == "not" or known["seconds"] >= seconds)
+
+    def is_noticed(self, fault: Fault, kind: str) -> bool:
+        """Return whether a case of this kind fails with the fault, and only with it."""
+        known = self.kinds.get((fault.key, kind))
+        return known is not None and known["result"] == "noticed" and known["case"] not in self.failing(fault.core)
 
 
 def measure(
     faults: Iterable[Fault], kinds: Iterable[str], path: Path, *, seconds: dict[str, float], share: int, beyond_quick: bool
 ) -> None:
-    """Run the kinds for each fault, unless their results are known. `beyond_quick`: only if quick tests did not notice it."""
+    """Run the kinds for each fault, unless their results are known. `beyond_quick`: the others only if quick tests miss it."""
     results = Results(path)
+    first = [kind for kind in kinds if kind == QUICK]  # in a process of its own, because fewer inputs are generated
     with copies() as folders:
         for fault in faults:
             begun = time.monotonic()
-            known = results.kinds.get((fault.key, QUICK))
-            if beyond_quick and known is not None and known["result"] == "noticed":
-                continue
-            for _ in range(ATTEMPTS):
-                missing = [kind for kind in kinds if not results.is_measured(fault, kind, seconds[kind], share)]
-                if not missing:
-                    break
-                for some in ({QUICK}.intersection(missing), [kind for kind in missing if kind != QUICK]):
-                    if some:
-                        _run_kinds(fault, {kind: seconds[kind] for kind in some}, results, folders[fault.core], share)
-                _run_without_fault(fault, missing, results, folders[fault.core])
+            _measure(fault, {kind: seconds[kind] for kind in first}, results, folders[fault.core], share)
+            if not (beyond_quick and results.is_noticed(fault, QUICK)):
+                others = {kind: seconds[kind] for kind in kinds if kind != QUICK}
+                _measure(fault, others, results, folders[fault.core], share)
             print(f"{time.strftime('%H:%M:%S')} {time.monotonic() - begun:4.0f} s  {fault}", flush=True)
+
+
+def _measure(fault: Fault, kinds: dict[str, float], results: Results, folder: Path, share: int) -> None:
+    for _ in range(ATTEMPTS):
+        missing = {kind: limit for kind, limit in kinds.items() if not results.is_measured(fault, kind, limit, share)}
+        if not missing:
+            break
+        _run_kinds(fault, missing, results, folder, share)
+        _run_without_fault(fault, missing, results, folder)
 
 
 @contextmanager
