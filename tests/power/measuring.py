@@ -21,6 +21,7 @@ from tests.power.kinds import QUICK
 from tests.power.running import LONGEST, TASK, result_of
 
 ROOT = Path(__file__).parents[2]
+RULES = tuple(f"wiredoctor/rules/{folder.name}/" for folder in ROOT.glob("wiredoctor/rules/*/") if folder.name != "shared")
 SHARE = 10
 """Of the cases that do not belong to the changed part, each of this number runs."""
 SECONDS = {QUICK: 30.0, "labels": 10.0, "message search": 2.0}
@@ -185,14 +186,18 @@ def planted(fault: Fault, folder: Path) -> Generator[None]:
 
 
 def near_pattern(fault: Fault) -> str:
-    """Return a pattern for the node ids of the changed part: tests that name it, and recordings whose labels name its rules."""
+    """Return a pattern for the node ids of the changed part.
+
+    They are the tests that name it, the recordings whose labels name its rules, and, if it is no rule, all ladders.
+    """
     words = fault.near.split() or [Path(fault.file).stem]
     rules = {word.replace("_", "-") for word in words}
     recordings = [
         path.stem
         for path in sorted((ROOT / "captures").rglob("*.toml"))
-        if not rules.isdisjoint(re.findall(r"[\w-]+", path.read_text("utf-8")))
+        if not rules.isdisjoint(re.findall(r'"([\w-]+)"', path.read_text("utf-8")))
     ]
     names = "|".join(re.escape(word).replace("_", "[-_]") for word in words)
     found = "|".join(map(re.escape, recordings[:40]))
-    return f"(?:{names})" + (rf"|\[(?:.*-)?(?:{found})(?:-.*)?\]" if found else "")
+    ladders = "" if fault.file.startswith(RULES) else "|::test_ladders_together"
+    return f"(?:{names}{ladders})" + (rf"|\[(?:.*-)?(?:{found})(?:-.*)?\]" if found else "")
