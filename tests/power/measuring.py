@@ -89,11 +89,11 @@ def measure(
 
 def _measure(fault: Fault, kinds: dict[str, float], results: Results, folder: Path, share: int) -> None:
     for _ in range(ATTEMPTS):
+        _run_without_fault(fault, kinds, results, folder)  # first, because an earlier run may have been stopped before this
         missing = {kind: limit for kind, limit in kinds.items() if not results.is_measured(fault, kind, limit, share)}
         if not missing:
             break
         _run_kinds(fault, missing, results, folder, share)
-        _run_without_fault(fault, missing, results, folder)
 
 
 @contextmanager
