@@ -421,7 +421,7 @@ FAULTS = (
         'first = max(end, row["response_start"])',
         'first = row["response_start"]',
         "an early response has a negative wait in HAR",
-        "har",
+        "test_har",
     ),
     Fault(
         "wiredoctor/report/headline.py",

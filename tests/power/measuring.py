@@ -17,16 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from tests.power.faults import Fault
-from tests.power.kinds import QUICK
-from tests.power.running import LONGEST, TASK, result_of
+from tests.power.kinds import QUICK, kinds_of
+from tests.power.running import IDLE, LONGEST, TASK, result_of
 
 ROOT = Path(__file__).parents[2]
 RULES = tuple(f"wiredoctor/rules/{folder.name}/" for folder in ROOT.glob("wiredoctor/rules/*/") if folder.name != "shared")
 SHARE = 10
 """Of the cases that do not belong to the changed part, each of this number runs."""
-SECONDS = {QUICK: 30.0, "labels": 10.0, "message search": 2.0}
+SECONDS = {QUICK: 20.0, "labels": 10.0, "message search": 2.0}
 DEFAULT_SECONDS = 5.0
-"""How long a kind may take, unless it is in SECONDS."""
+"""Seconds of CPU that a kind may take, unless it is in SECONDS."""
 ATTEMPTS = 4
 """How often a kind is run again because its first failure is also one without the fault."""
 _LEFT_OUT = shutil.ignore_patterns(".git", "__pycache__", ".pytest_cache", ".ruff_cache", ".hypothesis", ".venv")
@@ -63,7 +63,7 @@ class Results:
         known = self.kinds.get((fault.key, kind))
         if known is None or known["result"] == "noticed":
             return self.is_noticed(fault, kind)
-        return known["share"] <= share and (known["result"] == "not" or known["seconds"] >= seconds)
+        return 0 < known["share"] <= share and (known["result"] == "not" or known["seconds"] >= seconds)
 
     def is_noticed(self, fault: Fault, kind: str) -> bool:
         """Return whether a case of this kind fails with the fault, and only with it."""
@@ -76,15 +76,25 @@ def measure(
 ) -> None:
     """Run the kinds for each fault, unless their results are known. `beyond_quick`: the others only if quick tests miss it."""
     results = Results(path)
-    first = [kind for kind in kinds if kind == QUICK]  # in a process of its own, because fewer inputs are generated
+    first = {kind: seconds[kind] for kind in kinds if kind == QUICK}  # it generates less input, so it gets a process of its own
+    others = {kind: seconds[kind] for kind in kinds if kind != QUICK}
     with copies() as folders:
+        cases = [case for case, kinds in list_cases() if QUICK in kinds]
         for fault in faults:
-            begun = time.monotonic()
-            _measure(fault, {kind: seconds[kind] for kind in first}, results, folders[fault.core], share)
+            begun, folder = time.monotonic(), folders[fault.core]
+            if first and not results.is_noticed(fault, QUICK):
+                _measure_near(fault, first, results, folder, cases)
+            _measure(fault, first, results, folder, share)
             if not (beyond_quick and results.is_noticed(fault, QUICK)):
-                others = {kind: seconds[kind] for kind in kinds if kind != QUICK}
-                _measure(fault, others, results, folders[fault.core], share)
+                _measure(fault, others, results, folder, share)
             print(f"{time.strftime('%H:%M:%S')} {time.monotonic() - begun:4.0f} s  {fault}", flush=True)
+
+
+def _measure_near(fault: Fault, kinds: dict[str, float], results: Results, folder: Path, cases: list[str]) -> None:
+    """Run only the cases of the changed part: most faults are noticed there, and their files are collected in no time."""
+    near = re.compile(near_pattern(fault))
+    if files := sorted({case.partition("::")[0] for case in cases if near.search(case)}):
+        _run_kinds(fault, kinds, results, folder, 0, files)
 
 
 def _measure(fault: Fault, kinds: dict[str, float], results: Results, folder: Path, share: int) -> None:
@@ -93,7 +103,19 @@ def _measure(fault: Fault, kinds: dict[str, float], results: Results, folder: Pa
         missing = {kind: limit for kind, limit in kinds.items() if not results.is_measured(fault, kind, limit, share)}
         if not missing:
             break
-        _run_kinds(fault, missing, results, folder, share)
+        _run_kinds(fault, missing, results, folder, share, [])
+
+
+def list_cases() -> list[tuple[str, list[str]]]:
+    """Return the node ids of all cases with their kinds."""
+    command = [sys.executable, "-m", "pytest", "-o", "addopts=", "--collect-only", "-qq", "-p", "tests.power.listing"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    cases: list[tuple[str, list[str]]] = []
+    for line in done.stdout.splitlines():
+        if line.startswith("CASE "):
+            _, slow, thinned, hypothesis, case = line.split(" ", 4)
+            cases.append((case, kinds_of(case, slow=slow == "1", thinned=thinned == "1", hypothesis=hypothesis == "1")))
+    return cases
 
 
 @contextmanager
@@ -109,10 +131,11 @@ def copies() -> Generator[dict[str, Path]]:
         yield found
 
 
-def _run_kinds(fault: Fault, kinds: dict[str, float], results: Results, folder: Path, share: int) -> None:
+def _run_kinds(fault: Fault, kinds: dict[str, float], results: Results, folder: Path, share: int, files: list[str]) -> None:
+    """Run kinds of tests of these files, or of all files, and add the results."""
     task = {"near": near_pattern(fault), "share": share, "skip": results.failing(fault.core), "only": []}
     with planted(fault, folder):
-        lines, state = _run(folder, fault.core, [], quick=QUICK in kinds, kinds=kinds, **task)
+        lines, state = _run(folder, fault.core, files, quick=QUICK in kinds, kinds=kinds, **task)
     more = {"fault": fault.key, "share": share, "core": fault.core}
     for line in lines:
         results.add({**line, **more, "seconds": kinds[line["kind"]]})
@@ -147,7 +170,7 @@ def _run(
     environment |= {TASK: str(order), "PYTHONPATH": str(folder), "WIREDOCTOR_CORE": "python" if core == "python" else ""}
     command = [sys.executable, "-m", "pytest", "-o", "addopts=", "-m", "not slow" if quick else "", "-qq"]
     command += ["-p", "no:cacheprovider", "-p", "tests.power.running", *arguments]
-    limit = sum(task["kinds"].values()) + LONGEST * (2 + len(task["only"])) + 60
+    limit = IDLE * sum(task["kinds"].values()) + LONGEST * (2 + len(task["only"])) + 60
     with open(folder.parent / "log", "w", encoding="utf-8") as log:
         process = subprocess.Popen(
             command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,

@@ -21,6 +21,8 @@ from tests.power.kinds import kinds_of
 from tests.support.budget import cpu_time
 
 TASK = "WIREDOCTOR_POWER_TASK"
+IDLE = 4
+"""A kind ends after this many times its seconds of CPU if it waits, or if the machine is busy."""
 LONGEST = 60
 """After this many seconds a case counts as failed: it hangs."""
 
@@ -28,9 +30,9 @@ LONGEST = 60
 class Task(NamedTuple):
     """What to run.
 
-    `kinds`: kind -> seconds that it may take. `near`: a pattern for the cases of the changed part, which come first. `share`: of
-    the other cases, each of this number. `skip`: cases that fail without the fault, too. `only`: run these cases instead, all of
-    them. `results`: a line of JSON is appended to this file for each kind.
+    `kinds`: kind -> seconds of CPU that it may take. `near`: a pattern for the cases of the changed part, which come first.
+    `share`: of the other cases, each of this number; 0 for none. `skip`: cases that fail without the fault, too. `only`: run
+    these cases instead, all of them. `results`: a line of JSON is appended to this file for each kind.
     """
 
     kinds: dict[str, float]
@@ -69,10 +71,7 @@ class Cases:
             return True
         for kind, seconds in self.task.kinds.items():
             if self.broken:
-                write(
-                    self.task,
-                    {"kind": kind, "result": "noticed", "case": self.broken[0], "cases": 0, "of": 0, "cpu": 0, "wall": 0},
-                )
+                write(self.task, result_of(kind, "noticed", self.broken[0]))
             else:
                 self.run_kind(session, kind, seconds)
         return True
@@ -82,7 +81,7 @@ class Cases:
         chosen = self.choose(kind)
         start, cpu, done, result, failed = time.monotonic(), cpu_time(), 0, "not", ""
         for item, following in zip(chosen, [*chosen[1:], None], strict=True):
-            if time.monotonic() - start > seconds:
+            if cpu_time() - cpu > seconds or time.monotonic() - start > IDLE * seconds:
                 result = "timed out"
                 break
             write_state(self.task, kind, item.nodeid)
@@ -106,7 +105,8 @@ class Cases:
         """Return the cases of the changed part, then a share of the others, which does not depend on what was changed."""
         cases, near = self.by_kind.get(kind, []), re.compile(self.task.near)
         own = [item for item in cases if near.search(item.nodeid)]
-        chosen = [*own, *(item for item in cases[self.task.share // 2 :: self.task.share] if item not in set(own))]
+        others = cases[self.task.share // 2 :: self.task.share] if self.task.share else []
+        chosen = [*own, *(item for item in others if item not in set(own))]
         return [item for item in chosen if item.nodeid not in set(self.task.skip)]
 
 

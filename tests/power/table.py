@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections import Counter, defaultdict
 from typing import Any
 
 from tests.power.faults import FAULTS
-from tests.power.kinds import ORDER, QUICK
-from tests.power.measuring import ROOT, Results
+from tests.power.kinds import ORDER, QUICK, REST
+from tests.power.measuring import Results, list_cases
 
 SIGNS = {"noticed": "x", "not": ".", "timed out": "t"}
 
@@ -38,23 +36,13 @@ def print_table(results: Results) -> None:
 
 def print_unclassified() -> None:
     """Print the tests that belong to no kind; they run as the kind "rest"."""
-    from tests.power.kinds import REST, kinds_of
-
-    command = [sys.executable, "-m", "pytest", "-o", "addopts=", "--collect-only", "-qq", "-p", "tests.power.listing"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    counts = Counter[str]()
-    rest = Counter[str]()
-    for line in done.stdout.splitlines():
-        if line.startswith("CASE "):
-            _, slow, thinned, hypothesis, case = line.split(" ", 4)
-            for kind in kinds_of(case, slow=slow == "1", thinned=thinned == "1", hypothesis=hypothesis == "1"):
-                counts[kind] += 1
-                rest[case.partition("[")[0]] += kind == REST
+    cases = list_cases()
+    counts = Counter(kind for _, kinds in cases for kind in kinds)
+    rest = Counter(case.partition("[")[0] for case, kinds in cases if REST in kinds)
     for kind in ORDER:
         print(f"{counts[kind]:6} {kind}")
     for test, number in sorted(rest.items()):
-        if number:
-            print(f"    {number:4} {test}")
+        print(f"    {number:4} {test}")
 
 
 def _of_fault(results: Results, key: str, core: str) -> dict[str, dict[str, Any]]:
