@@ -22,9 +22,11 @@ from tests.power.running import IDLE, LONGEST, TASK, result_of
 
 ROOT = Path(__file__).parents[2]
 RULES = tuple(f"wiredoctor/rules/{folder.name}/" for folder in ROOT.glob("wiredoctor/rules/*/") if folder.name != "shared")
+NOTHING = "(?!)"
+"""A pattern that matches no node id."""
 SHARE = 10
 """Of the cases that do not belong to the changed part, each of this number runs."""
-SECONDS = {QUICK: 20.0, "labels": 10.0, "message search": 2.0}
+SECONDS = {QUICK: 15.0, "labels": 10.0, "message search": 2.0}
 DEFAULT_SECONDS = 5.0
 """Seconds of CPU that a kind may take, unless it is in SECONDS."""
 ATTEMPTS = 4
@@ -94,7 +96,7 @@ def _measure_near(fault: Fault, kinds: dict[str, float], results: Results, folde
     """Run only the cases of the changed part: most faults are noticed there, and their files are collected in no time."""
     near = re.compile(near_pattern(fault))
     if files := sorted({case.partition("::")[0] for case in cases if near.search(case)}):
-        _run_kinds(fault, kinds, results, folder, 0, files)
+        _run_kinds(fault, kinds, results, folder, 0, files, near.pattern)
 
 
 def _measure(fault: Fault, kinds: dict[str, float], results: Results, folder: Path, share: int) -> None:
@@ -103,7 +105,8 @@ def _measure(fault: Fault, kinds: dict[str, float], results: Results, folder: Pa
         missing = {kind: limit for kind, limit in kinds.items() if not results.is_measured(fault, kind, limit, share)}
         if not missing:
             break
-        _run_kinds(fault, missing, results, folder, share, [])
+        near = NOTHING if QUICK in kinds and results.kinds.get((fault.key, QUICK), {}).get("share") == 0 else near_pattern(fault)
+        _run_kinds(fault, missing, results, folder, share, [], near)
 
 
 def list_cases() -> list[tuple[str, list[str]]]:
