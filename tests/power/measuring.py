@@ -134,9 +134,11 @@ def copies() -> Generator[dict[str, Path]]:
         yield found
 
 
-def _run_kinds(fault: Fault, kinds: dict[str, float], results: Results, folder: Path, share: int, files: list[str]) -> None:
+def _run_kinds(
+    fault: Fault, kinds: dict[str, float], results: Results, folder: Path, share: int, files: list[str], near: str
+) -> None:
     """Run kinds of tests of these files, or of all files, and add the results."""
-    task = {"near": near_pattern(fault), "share": share, "skip": results.failing(fault.core), "only": []}
+    task = {"near": near, "share": share, "skip": results.failing(fault.core), "only": []}
     with planted(fault, folder):
         lines, state = _run(folder, fault.core, files, quick=QUICK in kinds, kinds=kinds, **task)
     more = {"fault": fault.key, "share": share, "core": fault.core}
