@@ -84,7 +84,7 @@ def measure(
         cases = [case for case, kinds in list_cases() if QUICK in kinds]
         for fault in faults:
             begun, folder = time.monotonic(), folders[fault.core]
-            if first and not results.is_noticed(fault, QUICK):
+            if first and not results.is_measured(fault, QUICK, first[QUICK], share):
                 _measure_near(fault, first, results, folder, cases)
             _measure(fault, first, results, folder, share)
             if not (beyond_quick and results.is_noticed(fault, QUICK)):
