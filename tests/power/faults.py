@@ -279,8 +279,8 @@ FAULTS = (
     Fault(
         "wiredoctor/rules/stalls/connect_retry.py",
         'c("first_answer_time") >= c("second_syn_time") - c("data_rtt").fill_null(0)',
-        'c("first_answer_time") >= c("second_syn_time") - c("data_rtt")',
-        "an answer that crosses the second SYN counts as late without a round trip",
+        'c("first_answer_time") >= c("second_syn_time")',
+        "an answer that crosses the second SYN counts as one to the first",
         "connect_retry connects",
     ),
     Fault(
