@@ -65,7 +65,8 @@ class Results:
         known = self.kinds.get((fault.key, kind))
         if known is None or known["result"] == "noticed":
             return self.is_noticed(fault, kind)
-        return 0 < known["share"] <= share and (known["result"] == "not" or known["seconds"] >= seconds)
+        is_enough = share == 0 or 0 < known["share"] <= share
+        return is_enough and (known["result"] == "not" or known["seconds"] >= seconds)
 
     def is_noticed(self, fault: Fault, kind: str) -> bool:
         """Return whether a case of this kind fails with the fault, and only with it."""
@@ -81,32 +82,30 @@ def measure(
     first = {kind: seconds[kind] for kind in kinds if kind == QUICK}  # it generates less input, so it gets a process of its own
     others = {kind: seconds[kind] for kind in kinds if kind != QUICK}
     with copies() as folders:
-        cases = [case for case, kinds in list_cases() if QUICK in kinds]
+        cases = [case for case, _ in list_cases()]
         for fault in faults:
             begun, folder = time.monotonic(), folders[fault.core]
-            if first and not results.is_measured(fault, QUICK, first[QUICK], share):
-                _measure_near(fault, first, results, folder, cases)
-            _measure(fault, first, results, folder, share)
-            if not (beyond_quick and results.is_noticed(fault, QUICK)):
-                _measure(fault, others, results, folder, share)
+            near = re.compile(near_pattern(fault))
+            files = sorted({case.partition("::")[0] for case in cases if near.search(case)})
+            # most faults are noticed in the changed part, whose few files are collected in no time
+            for some, number in ((first, 0), (first, share), (others, share)):
+                if some and not (beyond_quick and results.is_noticed(fault, QUICK)):
+                    _measure(fault, some, results, folder, number, files)
             print(f"{time.strftime('%H:%M:%S')} {time.monotonic() - begun:4.0f} s  {fault}", flush=True)
 
 
-def _measure_near(fault: Fault, kinds: dict[str, float], results: Results, folder: Path, cases: list[str]) -> None:
-    """Run only the cases of the changed part: most faults are noticed there, and their files are collected in no time."""
-    near = re.compile(near_pattern(fault))
-    if files := sorted({case.partition("::")[0] for case in cases if near.search(case)}):
-        _run_kinds(fault, kinds, results, folder, 0, files, near.pattern)
-
-
-def _measure(fault: Fault, kinds: dict[str, float], results: Results, folder: Path, share: int) -> None:
+def _measure(
+    fault: Fault, kinds: dict[str, float], results: Results, folder: Path, share: int, files: list[str]
+) -> None:  # fmt: skip
+    """Run the kinds whose results are not known. `files`: those with tests of the changed part, which suffice if `share` is 0."""
     for _ in range(ATTEMPTS):
         _run_without_fault(fault, kinds, results, folder)  # first, because an earlier run may have been stopped before this
         missing = {kind: limit for kind, limit in kinds.items() if not results.is_measured(fault, kind, limit, share)}
-        if not missing:
+        if not missing or (share == 0 and not files):
             break
-        near = NOTHING if QUICK in kinds and results.kinds.get((fault.key, QUICK), {}).get("share") == 0 else near_pattern(fault)
-        _run_kinds(fault, missing, results, folder, share, [], near)
+        is_done = QUICK in kinds and share > 0 and (fault.key, QUICK) in results.kinds
+        near = NOTHING if is_done else near_pattern(fault)
+        _run_kinds(fault, missing, results, folder, share, [] if share else files, near)
 
 
 def list_cases() -> list[tuple[str, list[str]]]:
