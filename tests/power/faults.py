@@ -299,9 +299,9 @@ FAULTS = (
     ),
     Fault(
         "wiredoctor/rules/stalls/expect_continue_stall.py",
-        "~slow_source.fill_null(False)",
-        "~slow_source",
-        "a wait without a body pause is dropped",
+        'slow_source = 2 * (c("request_body_pause") - round_trip) >= wait',
+        'slow_source = 2 * c("request_body_pause") >= wait',
+        "a body over a long way looks like a slow source",
         "expect_continue expect_continue_stall",
     ),
     Fault(
