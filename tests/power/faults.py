@@ -138,10 +138,10 @@ FAULTS = (
     ),
     Fault(
         "wiredoctor/core/window_stalls.py",
-        "waits.refused_end = max(waits.refused_end, peer.highest)",
-        "waits.refused_end = peer.highest",
-        "refused data is forgotten",
-        "window_stalls zero_window",
+        "peer.highest - own.acknowledged <= 1",
+        "peer.highest - own.acknowledged < 1",
+        "a probe of one byte counts as data that a closed window refused",
+        "window_stalls zero_window closures",
     ),
     Fault(
         "wiredoctor/core/heads.py",
