@@ -82,9 +82,9 @@ FAULTS = (
     ),
     Fault(
         "wiredoctor/core/releases.py",
+        "(data.room == NEVER or data.room >= packet.length)",
         "data.room >= packet.length",
-        "data.room > packet.length",
-        "a segment that fills the window is not held back",
+        "without a known window nothing is a tail loss probe",
         "releases nagle_delayed_ack window",
     ),
     Fault(
@@ -348,9 +348,9 @@ FAULTS = (
     ),
     Fault(
         "wiredoctor/gateways/edges.py",
-        "stayed = r.gone[f] > r.began[f]",
-        "stayed = r.gone[f] >= r.began[f]",
-        "a client that left as its response began has stayed",
+        "(r.began[b] > r.began[f] + SLACK) & stayed)",
+        "(r.began[b] > r.began[f] + SLACK))",
+        "a client that left counts as one that got its response",
         "gateway gateways edges pairs gateway_error",
     ),
     Fault(
@@ -446,9 +446,9 @@ FAULTS = (
     ),
     Fault(
         "wiredoctor/compare/two_points/losses.py",
-        "acknowledged < came",
-        "acknowledged <= came",
-        "an ACK with the packet counts as before it",
+        "came = self.far.first_with(group, end - 1)",
+        "came = self.far.first_with(group, end)",
+        "the last byte of a packet is looked for one byte too far",
         "two_points losses compare",
     ),
     Fault(
