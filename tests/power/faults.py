@@ -82,9 +82,9 @@ FAULTS = (
     ),
     Fault(
         "wiredoctor/core/releases.py",
-        "(data.room == NEVER or data.room >= packet.length)",
-        "data.room >= packet.length",
-        "without a known window nothing is a tail loss probe",
+        "peer.short_window_frame >= ack.ack_frame",
+        "peer.short_window_frame > ack.ack_frame",
+        "an ACK that itself announces a small window releases a segment",
         "releases nagle_delayed_ack window",
     ),
     Fault(
