@@ -159,9 +159,9 @@ FAULTS = (
     ),
     Fault(
         "wiredoctor/core/records.py",
-        "captured > self.snap_length",
-        "captured >= self.snap_length",
-        "packets as long as the snap length are not cut",
+        "if captured < length and captured > self.snap_length:",
+        "if captured > self.snap_length:",
+        "the longest packet counts as cut off",
         "records snap_length capture",
     ),
     Fault(
