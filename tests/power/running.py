@@ -21,6 +21,8 @@ from tests.power.kinds import kinds_of
 from tests.support.budget import cpu_time
 
 TASK = "WIREDOCTOR_POWER_TASK"
+WHOLE = "tests/captures/"
+"""Tests of whole recordings, which come after those of parts: they take longer."""
 IDLE = 4
 """A kind ends after this many times its seconds of CPU if it waits, or if the machine is busy."""
 LONGEST = 60
@@ -104,7 +106,7 @@ class Cases:
     def choose(self, kind: str) -> list[pytest.Item]:
         """Return the cases of the changed part, then a share of the others, which does not depend on what was changed."""
         cases, near = self.by_kind.get(kind, []), re.compile(self.task.near)
-        own = [item for item in cases if near.search(item.nodeid)]
+        own = sorted((item for item in cases if near.search(item.nodeid)), key=lambda item: WHOLE in item.nodeid)
         others = cases[self.task.share // 2 :: self.task.share] if self.task.share else []
         chosen = [*own, *(item for item in others if item not in set(own))]
         return [item for item in chosen if item.nodeid not in set(self.task.skip)]
