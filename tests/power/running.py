@@ -106,7 +106,8 @@ class Cases:
     def choose(self, kind: str) -> list[pytest.Item]:
         """Return the cases of the changed part, then a share of the others, which does not depend on what was changed."""
         cases, near = self.by_kind.get(kind, []), re.compile(self.task.near)
-        own = sorted((item for item in cases if near.search(item.nodeid)), key=lambda item: WHOLE in item.nodeid)
+        own = [item for item in cases if near.search(item.nodeid)]
+        own.sort(key=lambda item: (near.search(item.nodeid.partition("::")[0]) is None, WHOLE in item.nodeid))
         others = cases[self.task.share // 2 :: self.task.share] if self.task.share else []
         chosen = [*own, *(item for item in others if item not in set(own))]
         return [item for item in chosen if item.nodeid not in set(self.task.skip)]
