@@ -257,10 +257,10 @@ FAULTS = (
     ),
     Fault(
         "wiredoctor/rules/lifetime/truncated_response.py",
-        'body < c("response_body_due")',
-        'body <= c("response_body_due")',
-        "a complete body is truncated",
-        "truncated_response",
+        '.otherwise(~c("response_has_gap"))',
+        ".otherwise(pl.lit(value=True))",
+        "a chunked response with a gap in the capture counts as truncated",
+        "truncated_response capture_loss",
     ),
     Fault(
         "wiredoctor/rules/round_trips/no_connection_reuse.py",
