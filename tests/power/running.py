@@ -11,6 +11,7 @@ import re
 import signal
 import time
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -82,7 +83,7 @@ class Cases:
         """Run the cases of a kind until one fails or the time is over, and write the result."""
         chosen = self.choose(kind)
         start, cpu, done, result, failed = time.monotonic(), cpu_time(), 0, "not", ""
-        for item, following in zip(chosen, [*chosen[1:], None], strict=True):
+        for item, following in zip_longest(chosen, chosen[1:]):
             if cpu_time() - cpu > seconds or time.monotonic() - start > IDLE * seconds:
                 result = "timed out"
                 break
