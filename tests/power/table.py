@@ -46,10 +46,14 @@ def print_unclassified() -> None:
 
 
 def _of_fault(results: Results, key: str, core: str) -> dict[str, dict[str, Any]]:
-    """Return the results of each kind, without failures that are no news."""
+    """Return the results of each kind, without failures that the fault did not cause, and without kinds of which nothing ran."""
     failing = set(results.failing(core))
     kinds = {kind: results.kinds[key, kind] for kind in ORDER if (key, kind) in results.kinds}
-    return {kind: result for kind, result in kinds.items() if result["case"] not in failing}
+    return {
+        kind: result
+        for kind, result in kinds.items()
+        if result["case"] not in failing and (result["of"] or result["result"] == "noticed")
+    }
 
 
 def _noticed(result: dict[str, Any] | None) -> bool:
