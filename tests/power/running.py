@@ -27,7 +27,7 @@ WHOLE = "tests/captures/"
 IDLE = 4
 """A kind ends after this many times its seconds of CPU if it waits, or if the machine is busy."""
 LONGEST = 60
-"""After this many seconds a case counts as failed: it hangs."""
+"""After this many seconds of CPU a case counts as failed: it hangs."""
 
 
 class Task(NamedTuple):
@@ -116,12 +116,12 @@ class Cases:
 
 def fails(item: pytest.Item, following: pytest.Item | None) -> bool:
     """Run a case and return whether it failed."""
-    signal.signal(signal.SIGALRM, _hang)
-    signal.alarm(LONGEST)
+    signal.signal(signal.SIGPROF, _hang)
+    signal.setitimer(signal.ITIMER_PROF, LONGEST)
     try:
         return any(report.failed for report in runtestprotocol(item, log=False, nextitem=following))
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def result_of(kind: str, result: str, case: str, **more: float) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def write_state(task: Task, kind: str, case: str) -> None:
 
 
 def _hang(*_: object) -> None:
-    pytest.fail(f"not finished after {LONGEST} s")
+    pytest.fail(f"not finished after {LONGEST} s of CPU")
 
 
 def _generates_input(item: pytest.Item) -> bool:
