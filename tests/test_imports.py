@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "core": {"capture", "limits", "protocols", "system", "tables", "text"},
     "batches": {"core", "tables"},
     "spill": {"batches", "limits", "replacement", "tables"},
-    "rules": {"findings", "tables", "text"},
+    "rules": {"findings", "limits", "tables", "text"},
     "rule_engine": {
         *("findings", "gateways", "limits", "replacement", "rules", "settings", "spill", "tables", "text"),
     },

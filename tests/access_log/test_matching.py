@@ -67,6 +67,13 @@ def test_end_and_start_are_told_apart() -> None:
     assert connections(match_lines(starts, ExchangeIndex(exchanges), SECOND)) == [0, 1]
 
 
+def test_a_long_request_is_found_behind_short_ones() -> None:
+    """A request that takes a minute, and equal ones that begin and end meanwhile."""
+    exchanges = [seen(0, 10.0, 60.2), seen(1, 20.3), seen(2, 40.3)]
+    found = match_lines([line(1, 20), line(2, 40), line(3, 70)], ExchangeIndex(exchanges), SECOND)
+    assert connections(found) == [1, 2, 0]
+
+
 def test_the_meaning_of_times_is_found_where_the_format_does_not_say_it() -> None:
     exchanges = [seen(i, 10.0 * i + i % 3, 2.0 + 0.7 * i) for i in range(6)]
     for moment in ("start", "end"):

@@ -120,6 +120,15 @@ def test_a_head_over_many_packets() -> None:
     assert exchange["request_time"] == (len(text) - 1) * 1_000_000
 
 
+@pytest.mark.parametrize(("body", "snap_length"), [("b*500", None), ("b*1000 snap 96", 96)])
+def test_the_snap_length_is_the_length_of_cut_packets(body: str, snap_length: int | None) -> None:
+    """Packets that were captured whole show none."""
+    head = r"HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n"
+    talk = f'0.030 > P. "GET /a HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"\n0.040 < P. "{head}"+{body}\n0.050 > .'
+    captures = analyzed(ladder_packets(HANDSHAKE + talk)).scan_captures().collect()
+    assert captures["snap_length"].to_list() == [snap_length]
+
+
 def test_what_the_snap_length_cut_off() -> None:
     """Bodies are counted as they were on the wire; a head that is cut off is listed with what there is of it."""
     talk = (

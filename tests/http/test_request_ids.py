@@ -51,6 +51,12 @@ def test_only_well_formed_ids_are_kept(fields: list[str], value: str, cut: int) 
     assert ids([fields], cut=cut) == [value]
 
 
+@pytest.mark.parametrize("unusual", [[], ["A: b\\r\\n c"]], ids=["usual", "folded"])
+def test_of_several_the_first_counts(unusual: list[str]) -> None:
+    """Whether a head is read at once or, because of a folded line, in all its details."""
+    assert ids([[f"X-Request-Id: 1{UUID}", f"X-Request-Id: 2{UUID}", *unusual]]) == [f"1{UUID}"]
+
+
 def test_each_request_has_its_own() -> None:
     requests = [[f"X-Request-Id: {number}{UUID}", "Accept: */*"] for number in range(5)]
     assert ids(requests) == [f"{number}{UUID}" for number in range(5)]

@@ -173,6 +173,13 @@ def test_a_clock_that_is_set_back_during_a_request_leaves_the_wait_as_it_was() -
     assert [entry["timings"][phase] for phase in ("send", "wait", "receive")] == [0, 160, 1]
 
 
+def test_a_response_that_begins_during_the_request_is_not_waited_for() -> None:
+    """A server refuses an upload: its response begins 100 ms before the end of the request, and ends 20 ms after that."""
+    row = exchange(1, request_start=100_000_000, request_end=400_000_000, response_start=300_000_000, response_end=420_000_000)
+    [entry] = written(report([], [connection(1)], [row]))["entries"]
+    assert [entry["timings"][phase] for phase in ("send", "wait", "receive")] == [300, 0, 20]
+
+
 def test_without_a_response_and_without_a_request() -> None:
     rows = [exchange(1), exchange(1, exchange=1, **without_response()), exchange(2, **without_request())]
     log = written(report([finding(connection=1, exchange=1)], [connection(1), connection(2)], rows))

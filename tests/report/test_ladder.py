@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from io import StringIO
 
 import pytest
@@ -114,7 +115,7 @@ def test_why_there_is_none_is_said(stalled: Report) -> None:
     other = wiredoctor.analyze(stalled.captures[0].file)
     assert {ladder.missing for ladder in of_findings(other, other.findings)} == {NOT_KEPT}
     assert of_connection(stalled, stalled.captures[0].file, 7).missing == "the connection does not exist"
-    foreign = stalled.findings[0].__class__(**{**vars(stalled.findings[0]), "connection": None, "evidence": ()})
+    foreign = replace(stalled.findings[0], connection=None, evidence=())
     assert of_findings(stalled, [foreign])[0].missing != NO_PACKETS
     assert "No packets to show: " in drawn(of_findings(other, other.findings)[0])
 

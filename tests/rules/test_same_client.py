@@ -108,6 +108,18 @@ def test_the_longest_wait_for_the_end_of_a_response() -> None:
     assert clients(UNANSWERED, {"response_end_reason": "fin"}).longest_wait(own, 20 * SECOND, whole=True) == 0
 
 
+def test_a_longer_wait_of_another_client_hides_none() -> None:
+    """Minutes ago, another program of the host waited for 9 s, or another host did; then this client waited for 8 s."""
+    longer = {"request_start": -200 * SECOND, "response_start": -191 * SECOND, "response_end": -191 * SECOND}
+    shorter = {"request_start": -100 * SECOND, "response_start": -92 * SECOND, "response_end": -92 * SECOND}
+    for who, hosts in (({"request_user_agent": "v"}, ()), ({}, ("10.0.0.1", "10.0.0.9", "10.0.0.1"))):
+        known = clients(UNANSWERED, longer | who, shorter, hosts=hosts)
+        own = known.request(0, 0)
+        assert own is not None
+        assert known.longest_wait(own, 20 * SECOND) == 8 * SECOND
+        assert known.longest_wait(own, 20 * SECOND, whole=True) == 8 * SECOND
+
+
 def test_two_programs_may_have_one_user_agent() -> None:
     other = clients(UNANSWERED, {})
     same = clients(UNANSWERED, {"request_target": UNANSWERED["request_target"]})

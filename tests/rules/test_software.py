@@ -144,10 +144,10 @@ PROGRAMS = (*ADVICE, Advice("client", "curl", "curl: C."), Advice("client", "^$"
 @pytest.mark.parametrize(
     ("other", "known", "found", "remedy"),
     [
-        ("curl/8", {}, "curl/8", "mend it If the client is curl: C."),
         ("ab/2", {}, None, "mend it"),
         ("ab/2", {"user_agent": "ocaml-cohttp/4"}, "ocaml-cohttp/4", "mend it"),
         ("ab/2", {"user_agent": "curl/8"}, "curl/8", "mend it If the client is curl: C."),
+        ("curl/8", {}, "curl/8", "mend it If the client is curl: C."),
         ("curl/8", {"user_agent": ""}, None, "mend it If the client is .NET: N."),
     ],
 )

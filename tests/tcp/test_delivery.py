@@ -116,6 +116,18 @@ def test_a_keep_alive_probe_is_no_data(payload: bytes) -> None:
     assert (answer["pure_ack"], answer["window_update"], answer["duplicate_ack"]) == (True, True, False)
 
 
+@pytest.mark.parametrize(("acknowledged", "unseen", "unsent"), [(102, 1, 0), (103, 0, 2)])
+def test_a_keep_alive_probe_does_not_show_that_the_byte_before_it_was_never_sent(
+    acknowledged: int, unseen: int, unsent: int
+) -> None:  # fmt: skip
+    """The server acknowledged one or two bytes that were not captured. Seconds later, an ACK of the client has the sequence
+    number after its last captured byte: that of a probe if one byte is missing, and of a client that never sent them if two are.
+    """
+    text = f"0.020 > P. 1:101(100)\n0.030 < . ack {acknowledged}\n5.000 > .\n5.010 < . ack {acknowledged}"
+    connection = see(HANDSHAKE + text).connection
+    assert (connection["client_unseen_bytes"], connection["unsent_bytes"]) == (unseen, unsent)
+
+
 def test_a_probe_of_a_closed_window_is_a_byte_of_the_stream() -> None:
     """A zero-window probe with the next byte is new data."""
     text = """

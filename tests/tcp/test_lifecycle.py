@@ -51,6 +51,12 @@ def test_numbers_in_the_first_rst_of_the_server(reset: str, numbers: tuple[int |
     assert (c["server_rst_offset"], c["server_rst_ack"]) == numbers
 
 
+def test_of_two_rsts_the_first_closed() -> None:
+    for first, second, by in ((">", "<", "client"), ("<", ">", "server")):
+        c = see(HANDSHAKE + f"0.030 {first} R. 1:1 ack 1\n0.031 {second} R. 1:1 ack 1").connection
+        assert (c["closed_by"], c["close"]) == (by, "rst")
+
+
 def test_rst_in_the_middle() -> None:
     seen = see(HANDSHAKE + "0.030 > P. 1:11(10) ack 1\n0.041 < R. 1:1 ack 11\n0.042 > P. 11:21(10) ack 1")
     # what comes later is still of this connection

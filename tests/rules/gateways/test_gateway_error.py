@@ -45,6 +45,14 @@ def test_the_sentence_names_both_sides() -> None:
     assert (told.client, told.server, told.delay) == ("10.0.0.1:40001", "10.0.0.2:80", None)
 
 
+@pytest.mark.parametrize("status", ["500 Internal Server Error", "408 Request Timeout", "504 Gateway Timeout", "599 Odd"])
+def test_any_status_of_a_server_error_shows_that_the_gateway_failed(status: str) -> None:
+    """Many gateways answer 500; 408 stands for a request that took too long."""
+    [text] = [text for title, text in LADDERS.items() if "closed, and 502 in front" in title]
+    kinds = [one.title for one in findings(text.replace("502 Bad Gateway", status)) if one.rule == "gateway-error"]
+    assert kinds == [f"The gateway answered {status[:3]}: the server behind it closed the connection without a response"]
+
+
 def test_the_last_health_check_explains_a_503_only_if_it_failed() -> None:
     failed = of("after two failed health checks")
     assert "failed before: GET /up?token=* from 10.0.0.2 to 10.0.0.3:8080 (status 500)), so" in failed.message

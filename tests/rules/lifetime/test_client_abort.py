@@ -222,6 +222,14 @@ def test_the_timeout_may_count_from_the_last_byte_of_the_request() -> None:
     assert "5 s" in abort["timeout_named"]
 
 
+@pytest.mark.parametrize("way", [150, 0])
+def test_the_timeout_may_count_from_the_last_byte_of_the_response(way: int) -> None:
+    """It came at 4 s. Three seconds after it got there, the client closed; there and back it is `way` ms."""
+    part = PART | {"response_end": 4 * S}
+    [abort] = aborts(part, closes(7 * S + way * MS, rst=True, ack=42), rtt_client=way * MS)
+    assert abort["timeout_means"] == " A client timeout of about 3 s, counted from the last byte, may have expired."
+
+
 @pytest.mark.parametrize(
     ("took", "at", "said"),
     [

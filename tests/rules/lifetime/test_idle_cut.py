@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from tests.rules.frames import MS, S, followed, rows
-from tests.support.sweeps import sweep
+from tests.support.sweeps import WHOLE, sweep
 from wiredoctor.rules.lifetime import idle_cut
 from wiredoctor.rules.shared.idle_limits import IDLE_LIMITS, limit_near, names_of_limit
 from wiredoctor.testing import findings
@@ -88,6 +88,7 @@ def some(chance: random.Random) -> pl.DataFrame:
     return candidates(*given)
 
 
+@WHOLE
 @pytest.mark.parametrize("seed", sweep(range(60), range(15).__contains__))
 def test_the_newest_is_judged_as_at_the_end(seed: int) -> None:
     """When it closes, all others are known: then both say the same of it."""

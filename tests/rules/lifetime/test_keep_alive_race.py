@@ -28,6 +28,12 @@ def test_the_ack_number_of_the_request_says_what_the_client_knew() -> None:
     assert kinds(request_ack=None) == ["race"]
 
 
+def test_it_ends_with_the_later_of_request_and_close() -> None:
+    """The FIN left a second before the request, the RST 10 ms after it."""
+    assert [(one["start"], one["end"]) for one in race()] == [(8 * S, 8 * S)]
+    assert [(one["start"], one["end"]) for one in race(**RST)] == [(8 * S, 8 * S + 10 * MS)]
+
+
 def test_the_fin_must_not_have_seen_a_byte_of_the_request() -> None:
     assert kinds(server_close_ack=100) == ["race"]
     assert kinds(server_close_ack=99) == ["race"]

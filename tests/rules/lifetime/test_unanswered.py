@@ -60,6 +60,15 @@ def test_bytes_before_the_first_request_are_named() -> None:
     assert "is not HTTP" not in other.message
 
 
+@pytest.mark.parametrize(("header", "is_named"), [("PROXY UNKNOWN", True), ("PROXY UNKNOW", False)])
+def test_the_shortest_proxy_protocol_header_is_named(header: str, is_named: bool) -> None:
+    """Section 2.1 of the protocol: `PROXY UNKNOWN` and CR LF, 15 bytes."""
+    ladders = dict(ladders_in(Path(__file__).with_name("no_response.txt")))
+    text = ladders["speaks: at-once, a server that does not expect a PROXY protocol header"]
+    [told] = findings(text.replace("PROXY TCP4 10.1.0.2 10.1.0.1 49790 8080", header))
+    assert ("had sent 15 bytes that are not HTTP/1.x" in told.message) is is_named
+
+
 def test_a_time_limit_is_named_if_the_upload_took_a_second() -> None:
     ladders = dict(ladders_in(Path(__file__).with_name("no_response.txt")))
     [told] = findings(ladders["speaks: mid-request, a time limit for an upload that drips"])

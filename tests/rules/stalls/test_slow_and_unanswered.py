@@ -27,9 +27,11 @@ def test_edges_of_the_wait(wait: int, speaks: bool) -> None:
 
 
 def test_a_pipelined_request_counts_from_the_end_of_the_response_before() -> None:
-    assert [s["delay"] for s in slow(3 * S, previous_end=1 * S)] == [2 * S + 20 * MS]
+    [one] = slow(3 * S, previous_end=1 * S)
+    assert (one["start"], one["delay"]) == (1 * S, 2 * S + 20 * MS)
     assert slow(3 * S, previous_end=2 * S + 20 * MS + 1) == []
-    assert [s["delay"] for s in slow(3 * S, previous_end=5 * MS)] == [3 * S]
+    [one] = slow(3 * S, previous_end=5 * MS)
+    assert (one["start"], one["delay"]) == (10 * MS, 3 * S)
 
 
 @pytest.mark.parametrize(
