@@ -299,13 +299,17 @@ def find(
     """
     # a filter, because a join would first create all columns of all exchanges
     places = pl.concat([tries.select("connection"), tries.select(connection="front_connection")]).unique().collect()
-    if places.is_empty() and _shows_no_gateway(exchanges, fronts):
+    are_known = places.height > 0 or bool(fronts.select(pl.len()).collect().item())
+    if not are_known and not exchanges.select((c("response_status") >= 500).any()).collect().item():
         return pl.LazyFrame(schema={"frame": pl.Int64})  # planning the query below takes 20 ms
     failed = closes.filter(_may_have_failed()).select(COLUMNS)
+    lost = failed.select("connection", "exchange").collect()  # of all exchanges, only these and their tries are read whole
     ends = connections.select("connection", *OF_CONNECTION)
-    said = exchanges.select("connection", "exchange", "response_reason", "response_server", route().alias("route"))
+    said = of_exchanges(exchanges, lost).select(
+        "connection", "exchange", "response_reason", "response_server", route().alias("route")
+    )
     at_front = (  # cached, like other frames of this function: without the optimizer, each use would compute a frame again
-        failed.join(ends, on="connection")
+        failed.join(of_connections(ends, lost), on="connection")
         .join(said, on=["connection", "exchange"], how="left")
         .join(fronts.select("server", known=pl.lit(value=True)).unique(), on="server", how="left")
         .cache()
@@ -313,9 +317,8 @@ def find(
     of_try = {name: f"try_{name}" for name in (*COLUMNS, *OF_CONNECTION)}
     of_gateways = of_connections(closes, places)
     given = status_passed_on(tries, of_gateways)
-    # of the many requests that were forwarded, only those for failed ones
-    lost = failed.select(front_connection="connection", front_exchange="exchange")
-    mine = tries.join(lost, on=["front_connection", "front_exchange"], how="semi").collect()
+    fronts_of = ["front_connection", "front_exchange"]
+    mine = tries.join(lost.lazy(), left_on=fronts_of, right_on=["connection", "exchange"], how="semi").collect()
     behind = (
         mine.lazy()
         .join(given, on=["connection", "exchange"], how="left")
@@ -336,17 +339,12 @@ def find(
         at_front.select("server", "route"), on=["server", "route"], how="semi"
     )
     left = closes.filter(c("client_close_time") < c("response_start")).select("connection", "exchange")
-    unseen = unseen_gateways(exchanges, left, connections, tries, fronts)
+    unseen = unseen_gateways(exchanges, left, connections)
+    if are_known:
+        unseen = pl.LazyFrame(schema=unseen.collect_schema())
     return pl.concat([seen, likely.drop("client_host"), loose, known, unseen], how="diagonal").with_columns(
         pl.coalesce("response_frame", "server_close_frame", "request_frame").alias("frame")
     )
-
-
-def _shows_no_gateway(exchanges: pl.LazyFrame, fronts: pl.LazyFrame) -> bool:
-    """Return whether no gateway is known, and no response has a status that suggests one."""
-    if not fronts.select(pl.len()).collect().item():
-        return not exchanges.select((c("response_status") >= 500).any()).collect().item()
-    return False
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:

@@ -77,11 +77,8 @@ _RECORD_BEHIND = {
 """The remedy for gateways on which users cannot capture, by software."""
 
 
-def unseen_gateways(
-    exchanges: pl.LazyFrame, left: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame, fronts: pl.LazyFrame
-) -> pl.LazyFrame:  # fmt: skip
-    """Return a row for each server and error status that suggests a gateway. Return no rows if the capture shows connections of
-    gateways.
+def unseen_gateways(exchanges: pl.LazyFrame, left: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+    """Return a row for each server and error status that suggests a gateway, if the capture shows no connections of gateways.
 
     `left`: exchanges whose client closed before the response. They do not count: some gateways then cancel their request to the
     server behind, and respond with an error.
@@ -121,9 +118,7 @@ def unseen_gateways(
         .alias("in_part"),
         c(_OF_FIRST).sort_by("response_frame").first(),
     )
-    nothing = pl.concat([tries.select(pl.len()), fronts.select(pl.len())]).select(c("len").sum().alias("gateways"))
-    unseen = many.join(totals, on="server").join(nothing, how="cross").filter(c("gateways") == 0).drop("gateways")
-    unseen = unseen.join(_servers_of_other_hosts(some, connections), on=["server", "code"], how="left")
+    unseen = many.join(totals, on="server").join(_servers_of_other_hosts(some, connections), on=["server", "code"], how="left")
     unseen = unseen.join(_failed_attempts(some, connections), on=["server", "code"], how="left")
     return unseen.join(_failed_checks(some, exchanges, left, connections), on=["server", "code"], how="left")
 
