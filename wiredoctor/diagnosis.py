@@ -158,7 +158,7 @@ def _resolve(
     function fills `totals` with each rule's totals.
     """
     capture, connections, exchanges = analysis.capture, analysis.connections, analysis.exchanges
-    modules, found = rules.modules, analysis.found
+    modules, found, folder = rules.modules, analysis.found, Folder(analysis.folder.inside)
     scans = {"connections": connections.scan(), "captures": table.lazy(), **_exchange_tables(exchanges)}
     known = gateways.find(exchanges.scan(), connections.scan()) if exchanges.rows else gateways.Gateways()
     if analysis.reported_tries is not None:
@@ -195,13 +195,13 @@ def _resolve(
         whole = rule_engine.add_streaming_behind(whole, tries, scans["exchanges"])
         whole = rule_engine.conclude_all(
             modules, whole, scans["connections"], scans["exchanges"], scans["closes"],
-            live=live, clients=known.clients, folder=analysis.folder, met=analysis.met,
+            live=live, clients=known.clients, folder=folder, met=analysis.met,
         )  # fmt: skip
         whole = rule_engine.through_gateways(
-            modules, whole, tries, scans["closes"], scans["exchanges"], scans["connections"], analysis.folder
+            modules, whole, tries, scans["closes"], scans["exchanges"], scans["connections"], folder
         )
-        whole = rule_engine.given_up_by_gateways(whole, known, analysis.folder)
-        whole = rule_engine.after_stalls(whole, analysis.folder)
+        whole = rule_engine.given_up_by_gateways(whole, known, folder)
+        whole = rule_engine.after_stalls(whole, folder)
         findings = rule_engine.resolve(
             modules, whole, scans["connections"], scans["exchanges"],
             file=capture.file, first_time=first, only=rules.chosen, met=analysis.met, totals=totals, losses=analysis.losses(),
@@ -212,6 +212,7 @@ def _resolve(
             explained = rule_engine.explained_keys(explaining[0] if explaining else pl.DataFrame(), explain)
             located = [_add_file(finding, capture) for finding in findings] if capture.files else findings
             located = [*map(_without_frames, located)] if capture.is_sorted else located
+            folder.remove()  # a report may be kept for long
             return located, explained, known, uncompared
         # a rule failed: repeat without it, because candidates that are not reported must not explain others
 

@@ -230,7 +230,7 @@ class SpillOfCaptures(BatchSpill):
 
     def slice(self, table: Table, first: int, count: int) -> pl.LazyFrame:
         """Return `count` rows, beginning with row `first`, as rows of the table `table`."""
-        if count >= self.rows:
+        if not first and count >= self.rows:
             return self.scan_as(table)
         if self.rows <= SMALL:
             return self.scan_as(table).slice(first, count)

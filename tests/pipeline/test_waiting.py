@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,23 @@ def test_candidates_may_be_judged_one_by_one(path: Path, monkeypatch: pytest.Mon
     alone = pipeline.analyze(path)
     assert alone.findings == together.findings
     assert alone.not_judged == together.not_judged
+
+
+def test_files_of_judged_candidates_are_gone_when_the_findings_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[Path] = []
+    new_file = Folder.new_file
+
+    def noted(self: Folder, name: str) -> Path:
+        written.append(new_file(self, name))
+        return written[-1]
+
+    monkeypatch.setattr(Folder, "new_file", noted)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(limits.CANDIDATES_AT_ONCE, "value", 1)
+    report = pipeline.analyze(find_recording("apache-met.pcap"))
+    assert report.findings
+    assert written
+    assert not [*tmp_path.rglob("candidates-*")]
 
 
 @pytest.mark.parametrize("name", ["behind-haproxy-timeout.pcap", "behind-two-gateways.pcap"])

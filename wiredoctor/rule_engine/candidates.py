@@ -199,13 +199,18 @@ class StoredCandidates:
         return pl.concat(frames)[pl.Series(back)]
 
 
-def change(rows: Rows, change_some: Callable[[pl.DataFrame], pl.DataFrame], folder: Folder | None = None) -> Rows:
-    """Return candidates as changed by `change_some`, which is called with a limited number of them at a time, in order.
+def change(
+    rows: Rows, change_some: Callable[[pl.DataFrame], pl.DataFrame], folder: Folder | None = None, *, order: str | None = None
+) -> Rows:
+    """Return candidates as changed by `change_some`, which is called with a limited number of them at a time.
 
-    The columns that it returns must not depend on the rows. If there are many candidates, they go to files in `folder`.
+    The columns that it returns must not depend on the rows. If there are many candidates, they go to files in `folder`, in the
+    order of the column `order` if it is given.
     """
     if rows.height <= limits.CANDIDATES_AT_ONCE.value:
         return change_some(as_frame(rows))
+    if order is not None:
+        rows = as_frame(rows).sort(order, maintain_order=True)
     changed = map(change_some, rows.iter_slices(limits.CANDIDATES_AT_ONCE.value))
     return pl.concat(changed) if folder is None else _stored(changed, folder)
 

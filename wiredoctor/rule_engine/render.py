@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import groupby
 from operator import itemgetter
 from string import Formatter
-from sys import intern
 from typing import Any, Literal, NamedTuple
 
 import polars as pl
@@ -136,6 +135,12 @@ def _each_finding(
     """
     times = {"delay", *(name for name, dtype in candidates.schema.items() if dtype == DURATION)}
     texts: dict[str | None, _Texts] = {}
+    known: dict[str, str] = {}
+
+    def same(text: str) -> str:
+        """Return the first of equal texts, so findings share it."""
+        return known.setdefault(text, text)
+
     for some in settled.iter_slices(limits.CANDIDATES_AT_ONCE.value):
         # cast, because a Duration would lose its nanoseconds as a Python value
         rows = candidates[some["row"]].with_columns(pl.col(DURATION).cast(pl.Int64))
@@ -144,12 +149,15 @@ def _each_finding(
             kind = values["kind"]
             if kind not in texts:
                 texts[kind] = _texts(module.rule, kind)
-            yield _finding(module, texts[kind], values, times, file, first_time), own["delay"]
+            yield _finding(module, texts[kind], values, times, file, first_time, same), own["delay"]
 
 
-def _finding(module: RuleModule, texts: _Texts, values: dict[str, Any], times: set[str], file: str, first_time: int) -> Finding:
+def _finding(
+    module: RuleModule, texts: _Texts, values: dict[str, Any], times: set[str], file: str, first_time: int,
+    same: Callable[[str], str],
+) -> Finding:  # fmt: skip
     packets = values["evidence"] or ()
-    evidence = tuple(_evidence(packets))
+    evidence = tuple(_evidence(packets, same))
     moment = min(packets, key=lambda e: e["frame"])["time"] if packets else values["start"] or 0
     side = _side(values)
     method, target = values["request_method"] or None, values["request_target"] or ""
@@ -166,10 +174,10 @@ def _finding(module: RuleModule, texts: _Texts, values: dict[str, Any], times: s
         side=side,
         severity=values.get("severity") or by_kind(module.rule.severity, values["kind"]),
         confidence="medium" if values.get("in_loss") and values["confidence"] == "high" else values["confidence"],
-        title=intern(redact.escape_around_masks(values.get("title") or "") or _format_counts(texts.title.format_map(written))),
+        title=same(redact.escape_around_masks(values.get("title") or "") or _format_counts(texts.title.format_map(written))),
         message=_close_gaps(_format_counts(_message(values, texts, written))),
         client=values["client"],
-        server=values["server"] and intern(values["server"]),
+        server=values["server"] and same(values["server"]),
         capture=file,
         connection=values["connection"],
         exchange=values["exchange"],
@@ -181,7 +189,7 @@ def _finding(module: RuleModule, texts: _Texts, values: dict[str, Any], times: s
         count=values.get("events") or 1,
         measures=dict(_numbers_in_message(values, texts.measured, times)),
         evidence=evidence,
-        remedy=intern(_close_gaps(texts.remedy.format_map(written) + _advice(module.rule.advice, side, values))),
+        remedy=same(_close_gaps(texts.remedy.format_map(written) + _advice(module.rule.advice, side, values))),
         references=module.rule.references,
         display_filter=texts.display_filter.format_map(written),
         fingerprint=fingerprint(module.name, values["kind"], side, values["server"], method, target),
@@ -215,12 +223,12 @@ def _message(values: Mapping[str, Any], texts: _Texts, written: Mapping[str, Any
     return f"{said} {redact.escape_around_masks(addition)}" if (addition := values.get("addition")) else said
 
 
-def _evidence(packets: Sequence[Mapping[str, Any]]) -> Iterator[Evidence]:
+def _evidence(packets: Sequence[Mapping[str, Any]], same: Callable[[str], str]) -> Iterator[Evidence]:
     """Yield each packet of the evidence once, in frame order, with all of its notes."""
-    for frame, same in groupby(sorted(packets, key=itemgetter("frame")), itemgetter("frame")):
-        notes = [*same]
+    for frame, of_frame in groupby(sorted(packets, key=itemgetter("frame")), itemgetter("frame")):
+        notes = [*of_frame]
         said = _format_counts("; ".join(redact.escape_around_masks(e["note"]) for e in notes))
-        yield Evidence(frame, notes[0]["time"] / SECOND, intern(said))
+        yield Evidence(frame, notes[0]["time"] / SECOND, same(said))
 
 
 _ONE = Regex(
@@ -291,7 +299,7 @@ def _template_values(values: Mapping[str, Any], side: Side | None, frames: list[
 
 def _software(text: str | None) -> str | None:
     """Return the value of a Server or User-Agent field, escaped and shortened; None if it is empty."""
-    return intern(shorten(printable(text), MAX_SOFTWARE)) if text else None
+    return shorten(printable(text), MAX_SOFTWARE) if text else None
 
 
 def _format_value(value: Any, is_time: bool) -> Any:

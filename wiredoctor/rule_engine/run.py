@@ -123,12 +123,7 @@ def _judge_rows(module: RuleModule, rows: pl.DataFrame, state: dict[str, Any]) -
         order = "last_frame" if "last_frame" in rows.columns else "frame"
         if not module.rule.any_order and not rows[order].is_sorted(nulls_last=False):  # sorting copies the rows, so it is avoided
             rows = rows.sort(order, maintain_order=True)
-        together = max(rows.height, 1) if module.rule.summary else limits.CANDIDATES_AT_ONCE.value
-        left: list[pl.DataFrame] = []
-        for some in rows.iter_slices(together):
-            judged, state[module.name] = module.judge(some, state.get(module.name))
-            left += [judged] if judged.height else []
-        rows = pl.concat(left) if left else rows.clear()
+        rows, state[module.name] = module.judge(rows, state.get(module.name))
     return rows if module.plugin is None else with_required_columns(rows)
 
 
@@ -180,17 +175,19 @@ def beside_others(
             met.counts[limits.CLIENT_REQUESTS.name] = known.left_out
         return known
 
-    return _judge_by_facts(modules, found, judges, facts, _COMPARED, folder)
+    # a request that repeats several lost ones belongs to the first of them
+    return _judge_by_facts(modules, found, judges, facts, _COMPARED, folder, "ended_at")
 
 
 def _judge_by_facts(
     modules: Mapping[str, RuleModule], found: Mapping[str, Rows], judges: Mapping[str, Callable[[pl.DataFrame, T], pl.DataFrame]],
-    facts: Callable[[Iterable[Rows]], T], mark: str, folder: Folder | None,
+    facts: Callable[[Iterable[Rows]], T], mark: str, folder: Folder | None, order: str | None = None,
 ) -> dict[str, Rows]:  # fmt: skip
     """Judge candidates by facts from other connections. Return the remaining candidates of all rules.
 
     `judges`: the functions (candidates, facts) of the rules whose candidates need these facts. `facts`: returns the facts about
-    the candidates of all these rules. `mark`: the column that marks candidates as already judged.
+    the candidates of all these rules. `mark`: the column that marks candidates as already judged. `folder`, `order`: see
+    `candidates.change`.
     """
     judged = {name: rows for name, rows in found.items() if name in judges and rows.height and mark not in rows.schema}
     whole = {**found}
@@ -202,9 +199,12 @@ def _judge_by_facts(
         def judge_some(some: pl.DataFrame, name: str = name) -> pl.DataFrame:
             return judges[name](some, known).with_columns(pl.lit(value=True).alias(mark))
 
-        summary = modules[name].rule.summary  # judges everything about an endpoint together
-        work = partial(judge_some, as_frame(rows)) if summary else partial(candidates.change, rows, judge_some, folder)
-        left = run_guarded(modules[name], work)
+        module = modules[name]
+        if module.rule.summary or module.plugin is not None:  # a summary is about all candidates of an endpoint
+            work = partial(judge_some, as_frame(rows))
+        else:
+            work = partial(candidates.change, rows, judge_some, folder, order=order)
+        left = run_guarded(module, work)
         if left is None or not left.height:
             del whole[name]
         else:

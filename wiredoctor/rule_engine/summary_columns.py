@@ -58,9 +58,9 @@ def as_frame(rows: Rows) -> pl.DataFrame:
 
 def with_changes(rows: pl.DataFrame, changes: Mapping[int, Mapping[str, Any]], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
     """Return `rows` with changed values; `changes` maps row number -> column -> value. Missing columns are added."""
-    made = rows
-    for name, dtype in schema.items():
-        before = rows[name] if name in rows.columns else pl.Series(name, [None] * rows.height, dtype)
+    made = rows.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in schema.items() if name not in rows.columns)
+    for name in schema if changes else ():
+        before = made[name]
         plain = before.to_physical()  # a Duration would lose its nanoseconds as a Python value
         values = plain.to_list()
         for number, change in changes.items():

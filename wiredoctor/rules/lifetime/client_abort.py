@@ -151,6 +151,7 @@ from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared import abort_reasons, left_early
 from wiredoctor.rules.shared.abort_reasons import decide
 from wiredoctor.rules.shared.abort_texts import REASON_TEXTS, reason_columns, timeout_texts_beside, timeout_texts_from_syn
+from wiredoctor.rules.shared.bounded_memory import in_parts
 from wiredoctor.rules.shared.connection_close import BROKEN_BEFORE, FRAMING_ERRORS, is_delimited_by_close
 from wiredoctor.rules.shared.evidence import (
     EVIDENCE,
@@ -312,6 +313,10 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     ended = rows.filter(ended_early())
     if ended.is_empty() and rows.height:  # most clients that closed early had what they wanted; planning the texts takes 10 ms
         return ended, None
+    return in_parts(ended, _early_ends), None
+
+
+def _early_ends(ended: pl.DataFrame) -> pl.DataFrame:
     late = c("client_rst_frame") != c("client_close_frame")
     sure = confidence(_sent_only_fin() | has_doubtful_close("client"))
     return (
@@ -355,7 +360,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
             ),
             *FACTS,
         )
-    ), None
+    )
 
 
 def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:

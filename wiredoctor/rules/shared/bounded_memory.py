@@ -1,4 +1,4 @@
-"""A map with a bounded size for state that a rule keeps between batches."""
+"""Bound the memory of a rule: its state between batches, and what it computes about its candidates."""
 
 from __future__ import annotations
 
@@ -6,7 +6,20 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
+import polars as pl
+
+from wiredoctor import limits
+
 V = TypeVar("V")
+
+
+def in_parts(rows: pl.DataFrame, add_texts: Callable[[pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:
+    """Return what `add_texts` makes of the rows, a limited number of them at a time.
+
+    Each row must become one row, whatever the others are.
+    """
+    most = limits.CANDIDATES_AT_ONCE.value
+    return pl.concat([add_texts(rows[first : first + most]) for first in range(0, max(rows.height, 1), most)])
 
 
 class BoundedMap(Generic[V]):

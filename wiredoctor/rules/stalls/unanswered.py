@@ -92,7 +92,6 @@ from __future__ import annotations
 
 import polars as pl
 
-from wiredoctor import limits
 from wiredoctor.findings import Reference, Rule, Threshold, cached_for_thresholds
 from wiredoctor.rules.shared import unanswered_context
 from wiredoctor.rules.shared.neighbors import compare_neighbors
@@ -334,11 +333,7 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
     # a candidate about a FIN comes last, so a finding about earlier data that was reported live stays
     order = ["fin", "acknowledged_before", "start"]
     first = sure.sort(order, maintain_order=True).unique("connection", keep="first", maintain_order=True)
-    # the texts of all candidates together would take much memory
-    worded = [
-        with_texts(some).select(rows.columns).cast(rows.schema) for some in first.iter_slices(limits.CANDIDATES_AT_ONCE.value)
-    ]
-    return pl.concat([rows.clear(), *worded])
+    return with_texts(first).select(rows.columns).cast(rows.schema)
 
 
 _FACTS = (
