@@ -124,7 +124,8 @@ def diagnose(
     capture, connections, exchanges = analysis.capture, analysis.connections, analysis.exchanges
     totals: dict[str, RuleTotal] = {}
     table = analysis.capture_table()
-    findings, explained, known, uncompared = _resolve(analysis, rules, judge, table, totals, live=live)
+    with limits.counting(analysis.met):
+        findings, explained, known, uncompared = _resolve(analysis, rules, judge, table, totals, live=live)
     left = rule_engine.unjudged(
         *analysis.suspects(), explained, answers=exchanges.scan(), hosts=connections.scan(),
         counts=(exchanges.rows, connections.rows), latest=analysis.latest, most=limits.UNJUDGED.value, file=capture.file,
@@ -195,7 +196,7 @@ def _resolve(
         whole = rule_engine.add_streaming_behind(whole, tries, scans["exchanges"])
         whole = rule_engine.conclude_all(
             modules, whole, scans["connections"], scans["exchanges"], scans["closes"],
-            live=live, clients=known.clients, folder=folder, met=analysis.met,
+            live=live, clients=known.clients, folder=folder,
         )  # fmt: skip
         whole = rule_engine.through_gateways(
             modules, whole, tries, scans["closes"], scans["exchanges"], scans["connections"], folder

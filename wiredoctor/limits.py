@@ -7,7 +7,9 @@ of rules are different: they decide what becomes a finding, and users may change
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from wiredoctor.tables import SECOND
@@ -79,6 +81,26 @@ class LimitsReached:
         return [
             limit.describe(self.counts[name]) for name, limit in all_limits().items() if limit.sentence and name in self.counts
         ]
+
+
+_REACHED: ContextVar[LimitsReached | None] = ContextVar("limits reached", default=None)
+
+
+@contextmanager
+def counting(met: LimitsReached) -> Generator[None]:
+    """Count in `met` what rules leave out in the `with` block (see `leave_out`)."""
+    token = _REACHED.set(met)
+    try:
+        yield
+    finally:
+        _REACHED.reset(token)
+
+
+def leave_out(limit: Limit, count: int) -> None:
+    """Say in the report that a rule left out `count` things. If it says so several times, the largest number counts."""
+    met = _REACHED.get()
+    if met is not None and count > 0:
+        met.counts[limit.name] = max(count, met.counts.get(limit.name, 0))
 
 
 def all_limits() -> dict[str, Limit]:
@@ -341,6 +363,11 @@ SUSPECTS = Limit(
     "suspects", "rules", 200_000, "exchanges, and as many connections",
     "Exchanges of a live capture that may have failed, and the same number of connections, kept until the end with 300 "
     "bytes each. If there are more, the later ones are missing under \"Not judged\"",
+)  # fmt: skip
+GATEWAY_FAILURES = Limit(
+    "gateway-failures", "rules", 20_000, "exchanges",
+    "Failed exchanges that are examined together for the reason behind a gateway, the newest first; each takes 10 kB",
+    "The newest {limit} that failed are examined for a reason behind a gateway; {count:more was|more were} left out",
 )  # fmt: skip
 CLIENT_REQUESTS = Limit(
     "client-requests", "rules", 100_000, "requests",

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.support.recordings import find_recording
 from wiredoctor import limits, pipeline
+from wiredoctor.limits import LimitsReached
 from wiredoctor.rules.shared.same_client import WINDOW, Clients, known_clients
 from wiredoctor.tables import ASKED, CLOSES, CONNECTIONS, EXCHANGES, SECOND
 
@@ -40,11 +41,16 @@ def test_the_newest_requests_are_kept_and_the_others_are_counted(monkeypatch: py
     """Five requests near the candidate's close, a second apart, of which three are kept."""
     asked = [{"request_start": (15 + second) * SECOND} for second in range(5)]
     monkeypatch.setattr(limits.CLIENT_REQUESTS, "value", 3)
-    known = clients(*asked)
-    assert known.left_out == 2
+    met = LimitsReached()
+    with limits.counting(met):
+        known = clients(*asked)
+    assert met.counts == {"client-requests": 2}
     assert [number for number in range(5) if known.request(number, 0) is not None] == [2, 3, 4]
     monkeypatch.setattr(limits.CLIENT_REQUESTS, "value", 5)
-    assert clients(*asked).left_out == 0
+    met = LimitsReached()
+    with limits.counting(met):
+        clients(*asked)
+    assert not met.counts
 
 
 def test_the_report_says_how_many_requests_were_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import polars as pl
 
-from wiredoctor import limits
 from wiredoctor.findings import configured_thresholds
-from wiredoctor.limits import LimitsReached
 from wiredoctor.rule_engine import candidates
 from wiredoctor.rule_engine.catalogue import RuleModule, Screen
 from wiredoctor.rule_engine.plugins import collect_guarded, enabled, run_guarded, with_required_columns
@@ -159,21 +157,17 @@ def judge_idle_limits(
 
 def beside_others(
     modules: Mapping[str, RuleModule], found: Mapping[str, Rows], closes: pl.LazyFrame, exchanges: pl.LazyFrame,
-    connections: pl.LazyFrame, clients: Collection[int], folder: Folder | None = None, met: LimitsReached | None = None,
+    connections: pl.LazyFrame, clients: Collection[int], folder: Folder | None = None,
 ) -> dict[str, Rows]:  # fmt: skip
     """Judge candidates by what their clients did on other connections. Return the remaining candidates of all rules.
 
-    `clients`: the connections whose client is a gateway. `folder`: see `candidates.change`. `met`: counts the requests that a
-    limit omits.
+    `clients`: the connections whose client is a gateway. `folder`: see `candidates.change`.
     """
     judges = {name: m.by_clients for name, m in modules.items() if m.by_clients is not None}
 
     def facts(found: Iterable[Rows]) -> Clients:
         wanted = (candidates.select(rows, *OF_CLIENTS) for rows in found)
-        known = known_clients(closes, exchanges, connections, wanted, clients)
-        if met is not None and known.left_out:
-            met.counts[limits.CLIENT_REQUESTS.name] = known.left_out
-        return known
+        return known_clients(closes, exchanges, connections, wanted, clients)
 
     # a request that repeats several lost ones belongs to the first of them
     return _judge_by_facts(modules, found, judges, facts, _COMPARED, folder, "ended_at")
@@ -219,17 +213,16 @@ _LIMITED, _COMPARED = "limited", "compared"
 def conclude_all(
     modules: Mapping[str, RuleModule], found: Mapping[str, Rows], connections: pl.LazyFrame, exchanges: pl.LazyFrame,
     closes: pl.LazyFrame | None = None, *, live: bool = False, clients: Collection[int] = (), folder: Folder | None = None,
-    met: LimitsReached | None = None,
 ) -> dict[str, Rows]:  # fmt: skip
     """Judge candidates by comparing them with all known connections and exchanges. Return the remaining candidates by rule name.
 
     Rules with `judge_all` judge all their candidates together, unless `live`. `clients`: the connections whose client is a
-    gateway. `folder`: see `candidates.change`. `met`: see `beside_others`.
+    gateway. `folder`: see `candidates.change`.
     """
     whole = {**found}
     if closes is not None:
         whole = judge_idle_limits(modules, found, closes, connections, live=live, folder=folder)
-        whole = beside_others(modules, whole, closes, exchanges, connections, clients, folder, met)
+        whole = beside_others(modules, whole, closes, exchanges, connections, clients, folder)
     for name, rows in [*whole.items()]:
         module = modules[name]
         steps: list[Callable[[pl.DataFrame], pl.DataFrame]] = []

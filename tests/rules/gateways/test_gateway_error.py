@@ -14,6 +14,7 @@ import pytest
 import wiredoctor
 from tests.ladders import ladder_packets, ladders_in, to_pcap
 from tests.support.recordings import find_stem
+from wiredoctor import limits
 from wiredoctor.findings import Cause, Evidence, Finding, total_delay
 from wiredoctor.report.data import json as report_json
 from wiredoctor.rule_engine.across_tries import CertainTries
@@ -796,3 +797,13 @@ def test_an_unseen_gateway_may_have_waited_for_its_client(length: int, status: s
     sentence = "When this response came, the client had sent only part of its request: it may be the client that stopped."
     assert found.kind == "unseen"
     assert (sentence in found.message) is said
+
+
+def test_the_report_says_how_many_failures_were_not_examined(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One request of the recording failed: haproxy answered it with 504."""
+    path = find_stem("behind-haproxy-timeout")
+    assert "gateway-error" in {finding.rule for finding in wiredoctor.analyze(path).findings}
+    monkeypatch.setattr(limits.GATEWAY_FAILURES, "value", 0)
+    report = wiredoctor.analyze(path)
+    assert report.limits == ["The newest 0 exchanges that failed are examined for a reason behind a gateway; 1 more was left out"]
+    assert "gateway-error" not in {finding.rule for finding in report.findings}

@@ -112,6 +112,7 @@ from wiredoctor.rules.shared.gateway_attempts import (
 from wiredoctor.rules.shared.gateway_context import known_routes, repeated, route, status_passed_on, with_last_contacts
 from wiredoctor.rules.shared.gateway_kinds import (
     COLUMNS,
+    GATEWAY_ERRORS,
     OF_CONNECTION,
     REQUEST_TIMEOUT,
     SLACK,
@@ -302,8 +303,14 @@ def find(
     are_known = places.height > 0 or bool(fronts.select(pl.len()).collect().item())
     if not are_known and not exchanges.select((c("response_status") >= 500).any()).collect().item():
         return pl.LazyFrame(schema={"frame": pl.Int64})  # planning the query below takes 20 ms
-    failed = closes.filter(_may_have_failed()).select(COLUMNS)
-    lost = failed.select("connection", "exchange").collect()  # of all exchanges, only these and their tries are read whole
+    # of all exchanges, only these and their tries are read whole; without a known gateway, only the status suggests one
+    at_fronts = connections.join(fronts.select("server").unique(), on="server", how="semi").select("connection")
+    at_fronts = pl.concat([at_fronts, tries.select(connection="front_connection")]).unique().collect()
+    suspect = c("response_status").is_in([*GATEWAY_ERRORS])
+    if are_known:
+        suspect |= c("connection").is_in(at_fronts["connection"].implode())
+    lost = _newest(closes.filter(_may_have_failed() & suspect.fill_null(value=False)))
+    failed = of_exchanges(closes, lost).select(COLUMNS)
     ends = connections.select("connection", *OF_CONNECTION)
     said = of_exchanges(exchanges, lost).select(
         "connection", "exchange", "response_reason", "response_server", route().alias("route")
@@ -345,6 +352,14 @@ def find(
     return pl.concat([seen, likely.drop("client_host"), loose, known, unseen], how="diagonal").with_columns(
         pl.coalesce("response_frame", "server_close_frame", "request_frame").alias("frame")
     )
+
+
+def _newest(failed: pl.LazyFrame) -> pl.DataFrame:
+    """Return the connection and exchange of the newest failed exchanges, at most limits.GATEWAY_FAILURES."""
+    most = limits.GATEWAY_FAILURES.value
+    rows = failed.select("connection", "exchange", pl.coalesce("request_frame", "response_frame").alias("frame")).collect()
+    limits.leave_out(limits.GATEWAY_FAILURES, rows.height - most)
+    return rows.sort("frame").tail(most)
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:

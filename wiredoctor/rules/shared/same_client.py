@@ -105,15 +105,13 @@ class Close(NamedTuple):
 class Clients:
     """The requests, closes and connections of the clients of some candidates (see `known_clients`).
 
-    `earlier`: further requests, of which only the waits for the responses count. `left_out`: the number of requests that a limit
-    left out.
+    `earlier`: further requests, of which only the waits for the responses count.
     """
 
     def __init__(
         self, requests: pl.DataFrame, closes: pl.DataFrame, opened: pl.DataFrame, gateways: Collection[int],
-        earlier: pl.DataFrame | None = None, left_out: int = 0,
+        earlier: pl.DataFrame | None = None,
     ) -> None:  # fmt: skip
-        self.left_out = left_out
         self._asked: dict[Who, list[Request]] = {}
         self._pages: dict[Who, list[Request]] = {}
         self._same: dict[tuple[Who, tuple[str, str, str]], list[Request]] = {}
@@ -477,14 +475,14 @@ def known_clients(
     earlier = _requests(EXCHANGES.empty().lazy()).collect()
     shortest = wanted["waited"].min()
     if not isinstance(shortest, int):
-        rows, left_out = _newest(asked.filter(shown))
+        rows = _newest(asked.filter(shown))
     else:
         # a client that waited for a response may have waited longer for the response to an earlier request
         waited = pl.max_horizontal("response_start", "response_end") - c("request_start")
         long = (waited >= shortest).fill_null(value=False)
         during = (c("request_start") // _BUCKET).is_in(_while_waiting(wanted, asked.filter(_on(wanted))))
         shown |= long & (during | _on(closes.filter(closed).select("connection").unique().collect()))
-        rows, left_out = _newest(asked.filter(shown))
+        rows = _newest(asked.filter(shown))
         alike = _path().is_in(rows.select(_path().unique())["target"].implode())
         earlier = _requests(asked.filter(long & ~shown)).filter(alike).collect()
     ends = _closes(closes.filter(closed | (mine & (_on(rows) | _on(earlier))))).collect()
@@ -496,16 +494,17 @@ def known_clients(
     ).collect()
     if earlier.height:
         earlier = _longest_waits(earlier, ends, opened, _on(rows))
-    return Clients(rows, ends, opened, gateways, earlier, left_out)
+    return Clients(rows, ends, opened, gateways, earlier)
 
 
-def _newest(asked: pl.LazyFrame) -> tuple[pl.DataFrame, int]:
-    """Return the newest of these requests in time order, at most limits.CLIENT_REQUESTS, and the number of the others."""
+def _newest(asked: pl.LazyFrame) -> pl.DataFrame:
+    """Return the newest of these requests in time order, at most limits.CLIENT_REQUESTS."""
     most = limits.CLIENT_REQUESTS.value
     # first the time alone, because the other columns of all requests would take much memory
     since, count = asked.select(c("request_start").top_k(most).min().alias("since"), pl.len()).collect().row(0)
+    limits.leave_out(limits.CLIENT_REQUESTS, count - most)
     rows = _requests(asked.filter(c("request_start") >= since)).collect()
-    return rows.sort("start", "connection", "exchange").tail(most), max(count - most, 0)
+    return rows.sort("start", "connection", "exchange").tail(most)
 
 
 def _on(places: pl.DataFrame) -> pl.Expr:
