@@ -56,10 +56,9 @@ class Done:
     """The results of the analysis of one capture.
 
     `connections`, `exchanges`: the finished rows, some of them in temporary files in `folder`; those of all captures read so far
-    if they are of class SpillOfCaptures. `limits`: a sentence for each
-    limit that was reached. `captures`: the capture's row of tables.CAPTURES. `totals`: the totals by rule. `left`: the exchanges
-    and connections that ended abnormally and that no finding explains. `paired`: the gateways, with their exchanges. `packets`:
-    access to the packets; None if the capture was closed.
+    if they are of class SpillOfCaptures. `limits`: a sentence for each limit that was reached. `captures`: the capture's row of
+    tables.CAPTURES. `totals`: the totals by rule. `left`: the exchanges and connections that ended abnormally and that no finding
+    explains. `paired`: the gateways, with their exchanges. `packets`: access to the packets; None if the capture was closed.
     """
 
     summary: CaptureSummary

@@ -215,15 +215,6 @@ def change(
     return pl.concat(changed) if folder is None else _stored(changed, folder)
 
 
-def store(rows: pl.DataFrame, folder: Folder) -> Rows:
-    """Return candidates; if there are many, they go to files in `folder`."""
-    return (
-        rows
-        if rows.height <= limits.CANDIDATES_AT_ONCE.value
-        else _stored(rows.iter_slices(limits.CANDIDATES_AT_ONCE.value), folder)
-    )
-
-
 def _stored(parts: Iterable[pl.DataFrame], folder: Folder) -> Rows:
     store = CandidateStore(folder)
     for some in parts:
@@ -238,9 +229,5 @@ _ONE = ""
 
 def select(rows: Rows, *columns: str | pl.Expr) -> pl.DataFrame:
     """Return some columns of all candidates, in memory."""
-    return pl.concat(
-        [
-            rows.schema.to_frame().select(columns),
-            *(some.select(columns) for some in rows.iter_slices(limits.CANDIDATES_AT_ONCE.value)),
-        ]
-    )
+    parts = rows.iter_slices(limits.CANDIDATES_AT_ONCE.value)
+    return pl.concat([rows.schema.to_frame().select(columns), *(some.select(columns) for some in parts)])

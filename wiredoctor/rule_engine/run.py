@@ -236,7 +236,7 @@ def conclude_all(
         for step in steps:
             left = run_guarded(module, partial(step, frame))
             frame = frame.clear() if left is None else left
-        whole[name] = frame if folder is None else candidates.store(frame, folder)
+        whole[name] = candidates.change(frame, lambda some: some, folder)  # to files, if they are many
     return {name: rows for name, rows in whole.items() if rows.height}
 
 

@@ -807,3 +807,13 @@ def test_the_report_says_how_many_failures_were_not_examined(monkeypatch: pytest
     report = wiredoctor.analyze(path)
     assert report.limits == ["The newest 0 exchanges that failed are examined for a reason behind a gateway; 1 more was left out"]
     assert "gateway-error" not in {finding.rule for finding in report.findings}
+
+
+def test_nothing_is_left_out_where_no_host_failed_to_connect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a known gateway, a failed exchange is only examined together with failed connections of its server."""
+    monkeypatch.setattr(limits.GATEWAY_FAILURES, "value", 0)
+    text = LADDERS["speaks: unseen, a 504 where no gateway is in the capture"]
+    (tmp_path / "l.pcap").write_bytes(to_pcap(ladder_packets(text)))
+    report = wiredoctor.analyze(tmp_path / "l.pcap")
+    assert [finding.rule for finding in report.findings].count("gateway-error") == 1
+    assert not report.limits

@@ -303,10 +303,11 @@ def find(
     are_known = places.height > 0 or bool(fronts.select(pl.len()).collect().item())
     if not are_known and not exchanges.select((c("response_status") >= 500).any()).collect().item():
         return pl.LazyFrame(schema={"frame": pl.Int64})  # planning the query below takes 20 ms
-    # of all exchanges, only these and their tries are read whole; without a known gateway, only the status suggests one
+    vain = failed_connections(tries, connections).cache()
+    # of all exchanges, only these and their tries are read whole; where no gateway is known, see likely_fronts
     at_fronts = connections.join(fronts.select("server").unique(), on="server", how="semi").select("connection")
     at_fronts = pl.concat([at_fronts, tries.select(connection="front_connection")]).unique().collect()
-    suspect = c("response_status").is_in([*GATEWAY_ERRORS])
+    suspect = c("response_status").is_in([*GATEWAY_ERRORS]) & (vain.head(1).collect().height > 0)
     if are_known:
         suspect |= c("connection").is_in(at_fronts["connection"].implode())
     lost = _newest(closes.filter(_may_have_failed() & suspect.fill_null(value=False)))
@@ -339,7 +340,6 @@ def find(
     seen = with_last_contacts(seen, tries, of_gateways, connections)
     lone = told.filter(c("known") & c("try_connection").is_null())
     seen = seen.join(asked_others(lone, tries, closes, connections), on=["connection", "exchange"], how="left")
-    vain = failed_connections(tries, connections).cache()
     likely = likely_fronts(told, vain, repeated(tries, of_gateways)).cache()
     loose = unassigned_attempts(tries, connections, vain, likely)
     known = known_routes(tries, of_connections(exchanges, places), connections).join(

@@ -331,7 +331,7 @@ def _others(requests: list[Request], one: Request, since: int, until: int) -> It
 _DIGITS = Regex(r"\d+")
 
 _Like = tuple[str, int | None]
-"""What similar requests with the same method and host have in common: a path or target, and the connection if it counts."""
+"""A key of similar requests with the same method and host: a path or a target, and a connection; None for any connection."""
 
 
 def _alike(one: Request) -> tuple[_Like, _Like, _Like]:
