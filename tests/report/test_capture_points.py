@@ -52,6 +52,14 @@ def test_clocks_may_differ_by_seconds(tmp_path: Path) -> None:
     assert shared(tmp_path, capture(talk()), capture(talk(start=20.0))) == (1, 2)
 
 
+def test_captures_of_any_year(tmp_path: Path) -> None:
+    """The section of a pcapng file may move its packets beyond 2262, where nanoseconds exceed 64 bits."""
+    report = report_of(tmp_path, capture(talk()), capture(talk()), capture(talk()))
+    times = ("2300-01-31T12:00:00.000000000Z", "2300-01-31T12:00:01.000000000Z", "2026-01-31T12:00:01.000000000Z")
+    report.captures = [one._replace(first_time=time) for one, time in zip(report.captures, times, strict=True)]
+    assert shared_conversations(report) == (1, 2)
+
+
 @pytest.mark.parametrize(
     "other",
     [

@@ -57,7 +57,8 @@ def shared_conversations(report: Report) -> SharedConversations:
     found = rows.join(several.select(_ENDS), on=_ENDS, how="semi").collect(engine="streaming")
     if found.is_empty():
         return SharedConversations(0, 0)
-    offset = c("capture").replace_strict(begun, return_dtype=pl.Int64)
+    # timestamps of a capture may lie beyond the year 2262, where nanoseconds exceed 64 bits
+    offset = c("capture").replace_strict([*begun], pl.Series([*begun.values()], dtype=pl.Int128), return_dtype=pl.Int128)
     found = found.with_columns(c("start") + offset, c("end") + offset).sort(*_ENDS, "start", "capture")
     again = found.select(
         pl.any_horizontal(_is_same(before) for before in range(1, MAX_POINTS)).fill_null(value=False)
