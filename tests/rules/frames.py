@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import polars as pl
 
+from tests.rules.arrivals import arrivals
 from wiredoctor.batches import Batch, View, take_cells
 from wiredoctor.core.connection import (
     Connection,
@@ -34,7 +35,10 @@ def rows(table: str, *given: dict[str, Any]) -> pl.DataFrame:
     names = {c.name for c in columns}
     assert not [n for g in given for n in g if n not in names], "no such column"
     blank = {c.name: None if c.nullable else _nothing(c.dtype) for c in columns}
-    return pl.DataFrame([blank | g for g in given], schema=RULE_TABLES[table].schema)
+    filled = [blank | g for g in given]
+    if table == "closes":
+        filled = [row | arrivals(row) for row in filled]
+    return pl.DataFrame(filled, schema=RULE_TABLES[table].schema)
 
 
 def events(table: str, *segments: dict[str, Any]) -> pl.DataFrame:

@@ -16,6 +16,7 @@ from wiredoctor.core.exchange_rows import EXCHANGE, MESSAGE_ROW, Extra, MessageR
 from wiredoctor.core.heads import Head
 from wiredoctor.core.message import IN_TRAILER
 from wiredoctor.core.origins import ORIGINS
+from wiredoctor.engine import ends
 from wiredoctor.protocols.http1.pieces import Pieces
 from wiredoctor.protocols.http1.request_ids import WELL_FORMED
 from wiredoctor.tables import (
@@ -230,6 +231,7 @@ def _has(head: str) -> Maker:
 def _makers() -> dict[str, Maker]:
     """Return, by column name, functions that compute the columns of STORED_EXCHANGES that the core does not write."""
     makers: dict[str, Maker] = {
+        **ends.MAKERS,
         "request_target": lambda batch: batch.texts["request_target"],
         "request_id": _request_id,
         "persistent": _persistent,

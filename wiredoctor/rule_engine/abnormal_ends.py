@@ -12,9 +12,9 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import UNJUDGED, cached_for_thresholds
-from wiredoctor.rules.shared.connection_close import streams
+from wiredoctor.rules.shared.connection_close import is_reset_without_ack, streams
 from wiredoctor.rules.shared.left_early import unknown_to_server
-from wiredoctor.tables import CLIENT, MILLISECOND, SECOND
+from wiredoctor.tables import CLIENT, MILLISECOND, MORE, SECOND, WHOLE
 
 FIRST_REPETITION = SECOND
 """The maximum time in ns until a SYN is retransmitted for the first time (RFC 6298 section 2)."""
@@ -76,7 +76,7 @@ def _met_no_connection() -> pl.Expr:
     the connection's row in `connections` shows that. The RST may answer the first segments of a long response while the server is
     still sending the last ones.
     """
-    flagless = (c("client_close_rst") == 1) & c("client_close_ack").is_null() & c("server_close_frame").is_null()
+    flagless = is_reset_without_ack("client") & c("server_close_frame").is_null()
     answer = c("client_close_time") - c("response_end")
     after = c("client_close_time") >= c("response_start")
     return (flagless & after & (answer <= c("rtt_client") + REPLY)).fill_null(value=False)
@@ -84,7 +84,7 @@ def _met_no_connection() -> pl.Expr:
 
 def _is_reset_unread() -> pl.Expr:
     """Return an expression that is true if an RST with the client's address acknowledges only a part of the response."""
-    unread = (c("client_close_ack") < c("response_end_offset")) & (c("client_close_time") >= c("response_start"))
+    unread = (c("response_arrived") < WHOLE) & (c("client_close_time") >= c("response_start"))
     return ((c("client_close_rst") == 1) & unread).fill_null(value=False)
 
 
@@ -115,8 +115,8 @@ def _is_unanswered_tunnel() -> pl.Expr:
     WebSocket does not count, because its Close frames are better evidence (`_is_cut_websocket`).
     """
     tunnel = (c("response_framing") == "tunnel") | (c("upgraded") & (c("response_upgrade") != "websocket"))
-    nothing = c("server_close_offset") <= c("response_end_offset")  # no data from the server after its response
-    unheard = c("server_close_frame").is_null() & (c("client_close_ack") <= c("response_end_offset"))
+    nothing = c("has_response") & (c("server_sent_more") == 0)  # no data from the server after its response
+    unheard = c("server_close_frame").is_null() & (c("response_arrived") <= WHOLE)
     sent = (c("last_payload_role") == CLIENT) & (c("last_payload_time") > c("response_end"))
     client_first = (c("client_close_time") < c("server_close_time")).fill_null(value=False)
     at_once = c("server_close_time") - c("response_end") < CLOSED_WITHIN
@@ -262,8 +262,7 @@ def _reason(waited: pl.Expr) -> pl.Expr:
     # a tunnel or stream that perhaps ended before the client left it
     doubted = (c("is_left") & c("is_doubted") & ~(streams() & ended)).fill_null(value=False)
     # data from the server after everything that was parsed
-    had = pl.max_horizontal("request_ack", "previous_end_offset", pl.when(c("has_response")).then("response_end_offset"))
-    unread = ~answered & (c("server_close_offset") > had).fill_null(value=False)
+    unread = ~answered & (c("server_sent_more") == 1).fill_null(value=False)
     return (
         pl.when(_rejects_unread_bytes())
         .then(pl.when(_waited_for_head()).then(pl.lit("head-awaited")).otherwise(pl.lit("request-not-http")))
@@ -314,7 +313,7 @@ def _rejects_unread_bytes() -> pl.Expr:
     although the capture has all of them.
     """
     first = ~c("has_request") & (c("exchange") == 0) & c("handshake") & c("both_directions") & ~c("has_gap")
-    return (first & (c("response_status") >= CLIENT_ERROR) & (c("response_ack") > 0)).fill_null(value=False)
+    return (first & (c("response_status") >= CLIENT_ERROR) & (c("request_arrived_at_response") == MORE)).fill_null(value=False)
 
 
 def _waited_for_head() -> pl.Expr:
@@ -334,9 +333,9 @@ def _is_doubted() -> pl.Expr:
     does not know the connection, but not if a program closes it. Or the server's address answers the client's FIN with such an
     RST.
     """
-    later = (c("response_end_offset") > c("server_close_offset")) & (c("response_end") > c("server_close_time"))
+    later = c("response_goes_on") & (c("response_end") > c("server_close_time"))
     goes_on = _is_answered() & (c("server_close_rst") == 1) & later
-    unknown = (c("client_close_rst") == 1) & c("client_close_ack").is_null() & c("server_close_frame").is_null()
+    unknown = is_reset_without_ack("client") & c("server_close_frame").is_null()
     return (goes_on | unknown | _may_be_foreign_rst() | unknown_to_server()).fill_null(value=False)
 
 

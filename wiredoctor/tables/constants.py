@@ -28,3 +28,11 @@ NOT_CAPTURED = -2
 
 NEVER = -(1 << 62)
 """The sentinel for "no value" in 64-bit columns (times, offsets, frames, ids), where -1 is a valid time and a valid offset."""
+
+BEFORE, NOTHING, PART_OF_HEAD, HEAD, ALL_BUT_A_BYTE, WHOLE, MORE = range(7)
+"""How much of a message had arrived: only bytes before it; nothing of it; a part of its header section; all of that, and
+perhaps a part of its body; all but the last byte, which may be a probe of a closed window; all of it; and bytes after it.
+"""
+
+PART_OF_DATA, ALL_DATA, WITH_FIN = range(3)
+"""How much had arrived of what a side sent until its FIN."""

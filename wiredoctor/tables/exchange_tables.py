@@ -121,6 +121,48 @@ def _side(prefix: str, columns: tuple[Column, ...]) -> tuple[Column, ...]:
     return tuple(Column(f"{prefix}_{c.name}", c.dtype, c.unit, c.meaning, c.nullable) for c in columns)
 
 
+_EXTENTS = (
+    "0 only bytes before it, 1 nothing of it, 2 a part of its header section, 3 its header section, 4 all but its last byte, "
+    "5 all of it, 6 bytes after it"
+)
+
+_ARRIVED = (
+    _n("request_arrived", I8, "", f"how much of the request had arrived when the server closed: {_EXTENTS}"),
+    _n(
+        "request_arrived_at_response",
+        I8,
+        "",
+        "as `request_arrived`, when the server sent its response; if the request was not captured, 6 if bytes of the client had "
+        "arrived, otherwise 1",
+    ),
+    _n("response_arrived", I8, "", "how much of the response had arrived when the client closed, as in `request_arrived`"),
+    _n("response_arrived_at_rst", I8, "", "how much of the response had arrived when the client sent its first RST"),
+    _n(
+        "arrived_since_request",
+        I8,
+        "",
+        "what the client's close acknowledges in addition to its request: 0 less, 1 nothing, 6 more",
+    ),
+    _n("previous_response_arrived", I8, "", "1 if the request acknowledges all of the previous response, otherwise 0"),
+    _n(
+        "server_end_arrived",
+        I8,
+        "",
+        "how much the client's close acknowledges: 0 a part of what the server sent before its FIN, 1 all data, 2 the FIN, too",
+    ),
+    _c("server_fin_before_request", BOOL, "", "the request acknowledges the server's FIN"),
+    _c(
+        "server_rst_answers_request",
+        BOOL,
+        "",
+        "the server's close is an RST without ACK flag that answers the request, like one of a host without this connection",
+    ),
+    _c("server_rst_answers_close", BOOL, "", "the same, but the RST answers the client's close"),
+    _n("server_sent_more", I8, "", "1 if the server had sent bytes that are not a known response when it closed, otherwise 0"),
+    _n("client_received_more", I8, "", "1 if the client's close acknowledges such bytes, otherwise 0"),
+    _c("response_goes_on", BOOL, "", "the response has bytes beyond the server's FIN or RST"),
+)
+
 EXCHANGES = Table(
     "exchanges",
     "a request and its final response. Rules read it without the columns about later events (see above)",
@@ -233,6 +275,7 @@ EXCHANGES = Table(
         _n("client_rst_frame", I64, "", "first RST of the client, with or without a FIN before it"),
         _n("client_rst_time", I64, "ns", "time of `client_rst_frame`"),
         _n("client_rst_ack", I64, "bytes", "offset in the server's stream up to which the client's RST acknowledges data"),
+        *_ARRIVED,
         _c("client_close_origin", TEXT, "", f"who sent the FIN or RST in client_close_frame: {CLOSE_ORIGINS}"),
         _c("server_close_origin", TEXT, "", f"who sent the FIN or RST in server_close_frame: {CLOSE_ORIGINS}"),
         _n(
@@ -283,6 +326,7 @@ _CLOSE = (
     *("server_close_frame", "server_close_time", "server_close_ack", "server_close_offset", "server_close_rst"),
     *("server_close_contradicted", "server_rst_frame", "server_rst_time"),
     *("client_rst_frame", "client_rst_time", "client_rst_ack", "client_close_origin", "server_close_origin"),
+    *(c.name for c in _ARRIVED),
     *("accepted_frame", "accepted_time"),
     *("last_payload_frame", "last_payload_time", "last_payload_role", "says_goodbye"),
     *("server_unanswered_probes", "final_at", "at_capture_end"),

@@ -90,6 +90,6 @@ def test_silent_where_another_framing_is_meant() -> None:
 
 def test_silent_where_who_closed_is_not_known() -> None:
     """The server acknowledges what the capture lacks, perhaps the client's FIN; or its own FIN was forged."""
-    assert closed_after(5 * S, gap_before=True, request_end_offset=29) == []
+    assert closed_after(5 * S, gap_before=True, request_offset=0, request_end_offset=29) == []
     assert len(closed_after(5 * S, gap_before=True, request_end_offset=30)) == 1
     assert closed_after(5 * S, server_close_contradicted=True) == []

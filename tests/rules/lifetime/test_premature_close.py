@@ -61,7 +61,9 @@ def test_a_401_has_its_own_hint() -> None:
         pytest.param({"server_close_time": 19 * MS}, id="a forged FIN before the response"),
         pytest.param({"response_status": 100}, id="only an interim response"),
         pytest.param({"server_close_contradicted": True}, id="a forged FIN behind the response"),
-        pytest.param({"gap_before": True, "request_end_offset": 29}, id="it acknowledges what may be the client's FIN"),
+        pytest.param(
+            {"gap_before": True, "request_offset": 0, "request_end_offset": 29}, id="it acknowledges what may be the client's FIN"
+        ),
         pytest.param(CLIENT_FIN | {"client_close_ack": 100}, id="FINs cross"),
         pytest.param(CLIENT_FIN | {"client_close_ack": None, "client_close_rst": 1}, id="RST without ACK flag"),
         pytest.param(CLIENT_FIN | {"server_close_rst": 1}, id="nothing acknowledges an RST"),

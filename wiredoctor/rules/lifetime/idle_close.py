@@ -82,7 +82,7 @@ from wiredoctor.rules.shared.idle_times import LATE as TIMERS_LATE
 from wiredoctor.rules.shared.idle_times import End, IdleTimes, Stop
 from wiredoctor.rules.shared.lost_requests import candidates
 from wiredoctor.rules.shared.numbers import DURATION, duration
-from wiredoctor.tables import SECOND
+from wiredoctor.tables import NOTHING, SECOND
 from wiredoctor.text.durations import duration_text
 
 c = pl.col
@@ -178,7 +178,7 @@ def _wanted_rows() -> tuple[pl.Expr, list[pl.Expr | str]]:
     closing = (ended & idle).fill_null(False)
     # the idle time as seen by the server, at any capture point
     rested = c("request_start") - c("previous_end") + c("rtt_server").fill_null(0)
-    lost = (candidates() & (c("server_close_ack") > c("request_offset")) & server_closed_first()).fill_null(False)
+    lost = (candidates() & (c("request_arrived") > NOTHING) & server_closed_first()).fill_null(False)
     used = (rested > IDLE.value).fill_null(False)
     # one row may have both: a use after one idle time, and a close after another
     facts = [

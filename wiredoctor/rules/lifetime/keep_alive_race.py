@@ -223,7 +223,6 @@ def _lost_by_kind(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.Lazy
 
     If another device sent the RST, add the TTLs that show this.
     """
-    covers = ((c("request_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(value=False)
     # a close that was announced, but acknowledges the request, may have come after the request
     warned = (c("took") == WARNED) & ~closed_against_request()
     kind = (
@@ -231,7 +230,7 @@ def _lost_by_kind(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.Lazy
         .then(pl.lit("at-limit"))
         .when(c("took") == FORGOTTEN)
         .then(pl.lit("forgotten"))
-        .when(covers | warned)
+        .when(c("server_fin_before_request") | warned)
         .then(pl.lit("stale-pool"))
         .otherwise(pl.lit("race"))
     )

@@ -52,6 +52,7 @@ from wiredoctor.rules.shared.evidence import (
     with_doubt,
 )
 from wiredoctor.rules.shared.numbers import DURATION, duration
+from wiredoctor.tables import MORE
 
 c = pl.col
 
@@ -114,7 +115,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     left = c("client_close_time").is_null() | (c("client_close_time") - c("over") - _client_round_trip() > LINGERS.value)
     announced = c("response_connection_close") & c("response_framing").is_in(SELF_FRAMED)
     # the client acknowledges a FIN that was not captured
-    unseen = c("server_close_frame").is_null() & (c("client_close_ack") > c("response_end_offset")).fill_null(value=False)
+    unseen = c("server_close_frame").is_null() & (c("response_arrived") == MORE).fill_null(value=False)
     lingers = announced & left & ~unseen & (c("closed_at") - c("over") > LINGERS.value)
     delimited = (c("response_framing") == "close-delimited") & ~c("response_has_transfer_encoding") & server_closed_first()
     waited = delimited & ~streams() & (c("server_close_time") - c("last_byte") >= LINGERS.value)

@@ -65,7 +65,7 @@ import polars as pl
 from wiredoctor.findings import Advice, Reference, Rule, Threshold, cached_for_thresholds
 from wiredoctor.rules.shared import lost_requests, same_client
 from wiredoctor.rules.shared.abort_reasons import decide
-from wiredoctor.rules.shared.connection_close import BROKEN_BEFORE
+from wiredoctor.rules.shared.connection_close import BROKEN_BEFORE, is_reset_without_ack
 from wiredoctor.rules.shared.evidence import (
     candidate,
     close_origin,
@@ -96,7 +96,7 @@ from wiredoctor.rules.shared.lost_requests import (
 from wiredoctor.rules.shared.lost_requests import screen as may_be_lost
 from wiredoctor.rules.shared.numbers import DURATION, duration, grouped, other_connections
 from wiredoctor.rules.shared.same_client import Clients, beside_repetitions
-from wiredoctor.tables import CLIENT, SECOND
+from wiredoctor.tables import CLIENT, PART_OF_HEAD, SECOND
 from wiredoctor.text.durations import duration_text
 
 c = pl.col
@@ -264,13 +264,12 @@ def _columns() -> list[pl.Expr | str]:
     """Return the columns of a candidate."""
     half = c("took") == HALF_CLOSED
     wait = (c("server_close_time") - c("request_end")).clip(0)
-    no_ack = c("server_close_ack").is_null() & (c("server_close_rst") == 1)
+    no_ack = is_reset_without_ack("server")
     doubted = has_doubtful_close("server")
-    asked = (c("server_close_offset") == c("request_ack")).fill_null(value=False)
     kind = c("took").replace_strict(_KINDS, return_dtype=pl.String)
     # whether the request was read is only inferred, and so is the delay if the round trip is unknown
     inferred = half | (c("took") == NOT_READ) | ((c("took") == AFTER_A_WHILE) & c("later").is_null())
-    sure = pl.when(no_ack & ~asked).then(pl.lit("low")).otherwise(confidence(inferred | doubted))
+    sure = pl.when(no_ack & ~c("server_rst_answers_request")).then(pl.lit("low")).otherwise(confidence(inferred | doubted))
     said = pl.when(only_interim()).then(pl.format(" (except an interim {})", "response_status")).otherwise(pl.lit(""))
     early = fresh()
     large_head = (c("request_head_bytes") >= LARGE_HEAD.value).fill_null(value=False)
@@ -551,7 +550,7 @@ def _arrived_bytes() -> pl.Expr:
 
 def _cut_head() -> pl.Expr:
     """Return whether the close acknowledges only a part of the head."""
-    return (c("server_close_ack") - c("request_offset") < c("request_head_bytes")).fill_null(value=False)
+    return (c("request_arrived") <= PART_OF_HEAD).fill_null(value=False)
 
 
 def _of_due() -> pl.Expr:

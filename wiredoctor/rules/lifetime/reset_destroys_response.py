@@ -39,6 +39,7 @@ from wiredoctor.rules.shared.evidence import candidate, close_origin, confidence
 from wiredoctor.rules.shared.gateway_kinds import REQUEST_TIMEOUT
 from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.rules.shared.same_client import Clients
+from wiredoctor.tables import WHOLE
 
 c = pl.col
 
@@ -98,7 +99,8 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     # a client that has sent a FIN has no upload left; a later RST of the client only answers data that it no longer expects
     alone = c("client_close_frame").is_null() | ((c("client_close_rst") == 1) & (c("client_close_frame") > c("server_rst_frame")))
     itself = c("server_close_origin") != "between"
-    rows = closes.filter(answered & body & at_once & alone & itself & _unread("response_ack") & _unread("server_close_ack"))
+    unread = _unread("request_arrived_at_response") & _unread("request_arrived")
+    rows = closes.filter(answered & body & at_once & alone & itself & unread)
     received = pl.min_horizontal(
         (c("response_ack") - c("request_offset") - c("request_head_bytes")).clip(0), "request_body_bytes"
     )
@@ -146,9 +148,9 @@ def _is_read(clients: Clients, connection: int, exchange: int, challenged: int |
     return any(other.has_credentials and other.connection != connection for other in later)
 
 
-def _unread(ack: str) -> pl.Expr:
-    """Return True if the request never became complete, or if the acknowledgment number in the column `ack` does not cover it."""
-    return (c("request_end_reason") == "rst") | (c(ack) < c("request_end_offset")).fill_null(False)
+def _unread(arrived: str) -> pl.Expr:
+    """Return True if the request never became complete, or if not all of it had arrived according to the column `arrived`."""
+    return (c("request_end_reason") == "rst") | (c(arrived) < WHOLE).fill_null(False)
 
 
 def _limit_expired() -> pl.Expr:

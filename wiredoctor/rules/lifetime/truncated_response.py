@@ -128,7 +128,7 @@ def screen() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     cut = c("response_end_reason").is_in(["fin", "rst"]) & c("server_close_frame").is_not_null()
     # an RST after which its host continues the response may not come from that host
-    later = (c("response_end_offset") > c("server_close_offset")) & (c("response_end") > c("server_close_time"))
+    later = c("response_goes_on") & (c("response_end") > c("server_close_time"))
     goes_on = ((c("server_close_rst") == 1) & later).fill_null(value=False)
     return c("has_request") & c("has_response") & ~c("upgraded") & cut & ~goes_on & server_closed_first()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Threshold
-from wiredoctor.tables import MILLISECOND, SECOND
+from wiredoctor.tables import MILLISECOND, NOTHING, SECOND
 
 c = pl.col
 
@@ -195,5 +195,13 @@ def client_idle_time() -> pl.Expr:
 
 def closed_against_request() -> pl.Expr:
     """Return whether the server had closed before the request arrived: its FIN or RST acknowledges no byte of the request."""
-    before = (pl.col("server_close_ack") <= pl.col("request_offset")).fill_null(False)
+    before = (pl.col("request_arrived") <= NOTHING).fill_null(False)
     return before & ~pl.col("server_close_contradicted")
+
+
+def is_reset_without_ack(side: str) -> pl.Expr:
+    """Return whether the close of a side is an RST without ACK flag, as a host sends that does not know the connection.
+
+    `side`: "client" or "server".
+    """
+    return (c(f"{side}_close_rst") == 1) & c(f"{side}_close_ack").is_null()

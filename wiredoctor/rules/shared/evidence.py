@@ -8,7 +8,7 @@ import polars as pl
 
 from wiredoctor.findings import cached_for_thresholds
 from wiredoctor.rules.shared.numbers import duration
-from wiredoctor.tables import MILLISECOND, SERVER
+from wiredoctor.tables import MILLISECOND, MORE, SERVER, WITH_FIN
 
 c = pl.col
 
@@ -101,7 +101,7 @@ def server_closed_first() -> pl.Expr:
     FIN. RSTs are never acknowledged, so the result is false if the server sent an RST and the client closed, too.
     """
     # after a gap, the server may acknowledge a FIN that followed the request but was not captured
-    unseen = (c("gap_before") & (c("server_close_ack") > c("request_end_offset"))).fill_null(False)
+    unseen = (c("gap_before") & (c("request_arrived") == MORE)).fill_null(False)
     first = c("server_close_frame").is_not_null() & (c("client_close_frame").is_null() | client_knew_of_fin())
     return first & ~unseen & ~c("server_close_contradicted") & (c("server_close_origin") != "between") & ~is_client_gone()
 
@@ -128,7 +128,7 @@ def close_origin(side: str | pl.Expr) -> pl.Expr:
 @cached_for_thresholds
 def client_knew_of_fin() -> pl.Expr:
     """Return whether the client closed after it had received the server's FIN: its own FIN or RST acknowledges that FIN."""
-    return ((c("client_close_ack") > c("server_close_offset")) & (c("server_close_rst") == 0)).fill_null(False)
+    return (c("server_end_arrived") == WITH_FIN).fill_null(False)
 
 
 def has_doubtful_close(side: str | pl.Expr) -> pl.Expr:

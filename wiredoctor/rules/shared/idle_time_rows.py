@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import polars as pl
 
-from wiredoctor.rules.shared.connection_close import ENDLESS, SELF_FRAMED
+from wiredoctor.rules.shared.connection_close import ENDLESS, SELF_FRAMED, is_reset_without_ack
 from wiredoctor.rules.shared.evidence import is_client_gone, server_closed_first
 from wiredoctor.rules.shared.learned_limits import EARLIEST
+from wiredoctor.tables import NOTHING
 
 c = pl.col
 
@@ -47,15 +48,14 @@ def server_closes(closes: pl.LazyFrame) -> pl.LazyFrame:
 
     Closes that a message had announced are left out, unless they cut off a response or ended a tunnel or an endless stream.
     """
-    flagged = (c("server_close_rst") == 0) | c("server_close_ack").is_not_null()
-    rows = closes.filter(c("server_close_frame").is_not_null() & flagged & c("has_request"))
+    rows = closes.filter(c("server_close_frame").is_not_null() & ~is_reset_without_ack("server") & c("has_request"))
     asked = c("request_end_reason") == "complete"
     final = c("has_response") & (c("response_status") >= 200) & ~c("upgraded")
     whole = final & asked & (c("response_end_reason") == "complete") & c("response_framing").is_in(SELF_FRAMED)
     idle = whole & c("persistent") & c("last_on_connection") & (c("server_close_time") >= c("response_start"))
     open_before = ~final & ~c("previous_announced_close") & ~c("upgraded")
-    met = open_before & (c("server_close_ack") > c("request_offset"))
-    unaware = open_before & (c("server_close_ack") <= c("request_offset")) & c("previous_end").is_not_null()
+    met = open_before & (c("request_arrived") > NOTHING)
+    unaware = open_before & (c("request_arrived") <= NOTHING) & c("previous_end").is_not_null()
     broken = final & c("response_end_reason").is_in(["fin", "rst"]) & c("response_framing").is_in(["content-length", "chunked"])
     stream = final & (c("response_framing") == "close-delimited") & c("response_content_type").is_in(ENDLESS)
     tunnel = c("upgraded") | stream

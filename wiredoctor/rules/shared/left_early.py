@@ -11,12 +11,12 @@ from functools import lru_cache
 import polars as pl
 
 from wiredoctor.findings import Threshold, cached_for_thresholds
-from wiredoctor.rules.shared.connection_close import closed_against_request, grace_period, round_trip
+from wiredoctor.rules.shared.connection_close import closed_against_request, grace_period, is_reset_without_ack, round_trip
 from wiredoctor.rules.shared.evidence import client_knew_of_fin
 from wiredoctor.rules.shared.numbers import map_numbers
 from wiredoctor.rules.shared.reading_pace import MEDIA
 from wiredoctor.rules.shared.same_client import WINDOW
-from wiredoctor.tables import MILLISECOND, SECOND
+from wiredoctor.tables import ALL_DATA, HEAD, MILLISECOND, NOTHING, SECOND, WHOLE
 
 c = pl.col
 
@@ -101,7 +101,7 @@ _TIMEOUTS = (1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 90, 100, 120, 180, 300, 600)
 def screen() -> pl.Expr:
     """Return a filter of `closes` that is true for every row that `early` may return."""
     closed = (c("client_close_frame") > c("request_frame")) & c("has_request") & c("both_directions")
-    taken = (c("client_close_ack") >= c("response_end_offset")).fill_null(False) & (c("response_end_reason") == "complete")
+    taken = (c("response_arrived") >= WHOLE).fill_null(False) & (c("response_end_reason") == "complete")
     itself = (c("client_close_origin") != "between") & (c("server_close_origin") != "between")
     return closed & ~taken & itself
 
@@ -179,7 +179,7 @@ def _facts() -> list[pl.Expr]:
         ((c("exchange") == 0) & c("handshake")).alias("opens"),
         (begun() & _unsized()).fill_null(value=False).alias("unsized"),
         _received().alias("received"),
-        (begun() & (c("client_close_ack") <= c("response_offset")) & (c("response_start") <= c("client_close_time")))
+        (begun() & (c("response_arrived") <= NOTHING) & (c("response_start") <= c("client_close_time")))
         .fill_null(value=False)
         .alias("crosses"),
         _at_end().alias("at_end"),
@@ -200,8 +200,7 @@ def ended_early() -> pl.Expr:
 def unknown_to_server() -> pl.Expr:
     """Return whether the server answered the client's FIN like a segment of an unknown connection (RFC 9293 section 3.10.7.1)."""
     after = (c("client_close_rst") == 0) & (c("server_close_time") >= c("client_close_time"))
-    bare = (c("server_close_rst") == 1) & c("server_close_ack").is_null()
-    return (after & bare & (c("server_close_offset") == c("client_close_ack"))).fill_null(value=False)
+    return (after & c("server_rst_answers_close")).fill_null(value=False)
 
 
 def _timeout_start_text(wait: pl.Expr, asked: pl.Expr, connecting: pl.Expr) -> pl.Expr:
@@ -234,7 +233,7 @@ def _received() -> pl.Expr:
 
     This is false if the client's FIN or RST acknowledges no part of it.
     """
-    seen = (c("client_close_ack") > c("response_offset")).fill_null(value=True)
+    seen = (c("response_arrived") > NOTHING).fill_null(value=True)
     return (begun() & seen & (c("response_start") <= c("client_close_time"))).fill_null(value=False)
 
 
@@ -242,7 +241,7 @@ def _at_end() -> pl.Expr:
     """Return whether the client sent its FIN with the end of the request, before it can have received any part of the
     response."""
     soon = (c("client_close_rst") == 0) & (c("client_close_time") - c("request_end") <= NOT_AWAITED.value)
-    unseen = ~begun() | (c("client_close_ack") <= c("response_offset"))
+    unseen = ~begun() | (c("response_arrived") <= NOTHING)
     return (soon & unseen & (c("request_end_reason") == "complete")).fill_null(value=False)
 
 
@@ -267,8 +266,7 @@ def _head_only() -> pl.Expr:
 
 def _had_head() -> pl.Expr:
     """Return whether the client's close acknowledges the head of a response that has a body."""
-    had = c("client_close_ack") >= c("response_offset") + c("response_head_bytes")
-    return begun() & (c("response_framing") != "none") & had
+    return begun() & (c("response_framing") != "none") & (c("response_arrived") >= HEAD)
 
 
 def _flowing() -> pl.Expr:
@@ -333,7 +331,7 @@ def awaits_continue() -> pl.Expr:
     the body without a 100 Continue do so after 1 s, or after 3 s at most.
     """
     no_body = (c("request_end_reason") != "complete") & (c("request_body_bytes").fill_null(0) == 0)
-    nothing = (c("client_close_ack").is_null() | (c("client_close_ack") <= c("request_ack"))).fill_null(value=False)
+    nothing = (c("client_close_ack").is_null() | (c("arrived_since_request") <= NOTHING)).fill_null(value=False)
     waited = c("client_close_time") - c("request_end") >= CONTINUE.value
     return (c("request_expect_continue") & no_body & nothing & waited).fill_null(value=False)
 
@@ -361,8 +359,8 @@ def _reset() -> pl.Expr:
     An RST without ACK flag and without an earlier FIN does not count, because a program's close looks different. Such an RST is
     the reply to a segment of an unknown connection, for example by a restarted host, or by a router in the name of the host.
     """
-    short = (c("client_close_ack") < c("response_end_offset")) & (c("client_close_ack") >= c("request_ack"))
-    closed = (c("client_close_rst") == 1) & c("client_close_ack").is_not_null()
+    short = (c("response_arrived") < WHOLE) & (c("arrived_since_request") >= NOTHING)
+    closed = (c("client_close_rst") == 1) & ~is_reset_without_ack("client")
     return closed & (_unfinished() | (whole_response() & short)).fill_null(False)
 
 
@@ -386,8 +384,8 @@ def _left_early() -> pl.Expr:
     at_fin &= c("client_rst_time") - c("client_close_time") > GONE.value
     outstanding = c("client_close_time") - c("response_end") > grace_period(AT_ONCE.value)
     lost = late & outstanding & c("client_rst_frame").is_not_null() & ~at_fin.fill_null(value=False)
-    refused = (c("client_rst_ack").is_null() | (c("client_rst_ack") < c("response_end_offset"))) & (answers | lost)
-    before = c("client_close_ack").is_null() | (c("client_close_ack") < c("response_end_offset"))
+    refused = (c("response_arrived_at_rst").is_null() | (c("response_arrived_at_rst") < WHOLE)) & (answers | lost)
+    before = c("response_arrived").is_null() | (c("response_arrived") < WHOLE)
     impatient = _unfinished() & gone & ~_fin_with_request()
     return (c("client_close_rst") == 0) & (impatient | (whole_response() & before & refused)).fill_null(False)
 
@@ -402,7 +400,7 @@ def _fin_with_request() -> pl.Expr:
     read = c("client_close_time") - c("response_start") - c("rtt_client").fill_null(0)
     since = pl.when(begun()).then(read).otherwise(asked)
     # the close acknowledges everything that the server ever sent
-    all_of_it = (c("client_close_ack") >= c("server_close_offset")) & (c("server_close_rst") == 0)
+    all_of_it = c("server_end_arrived") >= ALL_DATA
     nobody_sent = c("server_close_frame").is_null() & ~begun()
     taken = (all_of_it | nobody_sent) & c("client_rst_frame").is_null()
     return (taken & (since <= AT_ONCE.value)).fill_null(False)
@@ -414,11 +412,8 @@ def _unfinished() -> pl.Expr:
     False if the server may have sent it in packets that are missing from the capture.
     """
     # bytes that are not a response count: another protocol, or a response with missing packets
-    # a pipelined request does not acknowledge the response before it
-    answered_before = pl.max_horizontal("request_ack", "previous_end_offset")
-    known = pl.when(c("has_response")).then("response_end_offset").otherwise(answered_before)
-    taken = (c("client_close_ack") > known).fill_null(False)
-    sent = (c("server_close_offset") > known).fill_null(False)
+    taken = (c("client_received_more") == 1).fill_null(False)
+    sent = (c("server_sent_more") == 1).fill_null(False)
     return ~taken & ((~begun() & ~sent) | (begun() & c("response_end_reason").is_in(["fin", "rst", "capture-end"])))
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Threshold, cached_for_thresholds
-from wiredoctor.rules.shared.connection_close import client_idle_time, closed_against_request, round_trip
+from wiredoctor.rules.shared.connection_close import client_idle_time, closed_against_request, is_reset_without_ack, round_trip
 from wiredoctor.rules.shared.evidence import client_knew_of_fin, is_client_gone
 from wiredoctor.rules.shared.same_client import AGAIN
-from wiredoctor.tables import CLIENT
+from wiredoctor.tables import BEFORE, CLIENT, MORE, NOTHING, WHOLE
 
 c = pl.col
 
@@ -92,7 +92,7 @@ def find_lost(closes: pl.LazyFrame) -> pl.LazyFrame:
     told = first.filter(c("exchange") == c("first")).drop("first")
     # an incomplete or partly acknowledged body counts from its first byte
     begun = pl.when(c("took") == IN_PART).then(c("server_close_time") - c("request_start") - c("rtt_server")).otherwise("later")
-    used = (c("took") >= NOT_READ) & (c("idle") >= 0) & (c("server_close_ack") > c("request_offset"))
+    used = (c("took") >= NOT_READ) & (c("idle") >= 0) & (c("request_arrived") > NOTHING)
     return told.with_columns(begun.alias("later"), used.fill_null(value=False).alias("at_limit"))
 
 
@@ -126,14 +126,13 @@ def _cause() -> pl.Expr:
     """Return the cause of a lost request; null if neither `keep-alive-race` nor `no-response` reports it."""
     against, client_first = closed_against_request(), _client_first()
     unaware = c("server_close_time") - c("request_start") <= UNAWARE.value + round_trip()
-    without_ack = (c("server_close_rst") == 1) & c("server_close_ack").is_null()
     one_segment = c("request_frame") == c("request_last_frame")
     # after a gap, bytes acknowledged after the request may be a FIN that was not captured
-    unseen = (c("gap_before") & (c("server_close_ack") > c("request_end_offset"))).fill_null(value=False)
+    unseen = (c("gap_before") & (c("request_arrived") == MORE)).fill_null(value=False)
     # after a gap, a request far beyond the close's ACK number may belong to another connection on the same port
-    far = (c("gap_before") & (c("server_close_ack") < c("request_offset"))).fill_null(value=False)
+    far = (c("gap_before") & (c("request_arrived") == BEFORE)).fill_null(value=False)
     whole = c("request_end_reason") == "complete"
-    partly = ~whole | (c("server_close_ack") < c("request_end_offset")).fill_null(value=False)
+    partly = ~whole | (c("request_arrived") < WHOLE).fill_null(value=False)
     soon = (c("later") <= AT_ONCE.value).fill_null(value=False)
     return (
         pl.when(far | c("pairing_assumed") | (c("previous_announced_close") & ~_had_previous_response()))
@@ -155,7 +154,7 @@ def _cause() -> pl.Expr:
         .then(None)
         .when(partly)
         .then(IN_PART)
-        .when(without_ack | ((c("server_close_rst") == 1) & one_segment))
+        .when(is_reset_without_ack("server") | ((c("server_close_rst") == 1) & one_segment))
         .then(NOT_READ)
         .when(soon)
         .then(IMMEDIATE)
@@ -173,8 +172,8 @@ def _error_sent_before() -> pl.Expr:
 
     Such a 408 or 400 is not a response to the request. Neither it nor the close acknowledges any byte of the request.
     """
-    unasked = c("response_status").is_in([400, 408]) & (c("response_ack") <= c("request_offset"))
-    return (c("has_response") & unasked & (c("server_close_ack") <= c("request_offset"))).fill_null(value=False)
+    unasked = c("response_status").is_in([400, 408]) & (c("request_arrived_at_response") <= NOTHING)
+    return (c("has_response") & unasked & (c("request_arrived") <= NOTHING)).fill_null(value=False)
 
 
 def _unanswered() -> pl.Expr:
@@ -183,15 +182,12 @@ def _unanswered() -> pl.Expr:
 
 def _server_sent_other_bytes() -> pl.Expr:
     """Return whether the server, after the last captured response, sent bytes that are not a response."""
-    # a request in the SYN (RFC 7413) acknowledges nothing
-    before = pl.max_horizontal("request_ack", "previous_end_offset", pl.when("handshake").then(0))
-    sent = pl.when(c("has_response")).then("response_end_offset").otherwise(before)
-    return ~(c("server_close_offset") <= sent).fill_null(value=False)
+    return (c("server_sent_more") == 1).fill_null(value=True)
 
 
 def _had_previous_response() -> pl.Expr:
     """Return whether the client had received the complete previous response when it sent the request."""
-    return pl.coalesce(c("request_ack") >= c("previous_end_offset"), client_idle_time() >= 0).fill_null(value=True)
+    return pl.coalesce(c("previous_response_arrived") == 1, client_idle_time() >= 0).fill_null(value=True)
 
 
 def _client_first() -> pl.Expr:
@@ -202,19 +198,18 @@ def _client_first() -> pl.Expr:
     connection then.
     """
     reset = (c("server_close_rst") == 1) & (c("server_close_frame") < c("client_close_frame"))
-    dropped = (reset & (c("client_close_rst") == 1) & c("client_close_ack").is_null()).fill_null(value=False)
+    dropped = (reset & is_reset_without_ack("client")).fill_null(value=False)
     return c("client_close_frame").is_not_null() & ~client_knew_of_fin() & ~dropped
 
 
 def _forgotten() -> pl.Expr:
     """Return whether the server's host no longer knew the idle connection: an RST without ACK flag answered the request."""
-    alone = (c("server_close_rst") == 1) & c("server_close_ack").is_null() & (c("server_close_offset") == c("request_ack"))
     answers = (c("server_close_frame") > c("request_frame")) & (client_idle_time() >= REST.value)
     first = c("client_close_frame").is_null() | (c("client_close_frame") > c("server_close_frame"))
     # a host that has acknowledged the request knew the connection
     acknowledged = (c("last_payload_role") == CLIENT) & (c("last_payload_frame") >= c("request_frame"))
     known = c("previous_announced_close") | acknowledged.fill_null(value=False)
-    return (alone & answers & first & ~known).fill_null(value=False)
+    return (c("server_rst_answers_request") & answers & first & ~known).fill_null(value=False)
 
 
 def fresh() -> pl.Expr:

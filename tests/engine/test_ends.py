@@ -1,0 +1,62 @@
+"""What had arrived when a side closed (engine/ends.py), compared with the arithmetic of one row by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.rules.arrivals import arrivals
+from wiredoctor.batches import Batch
+from wiredoctor.engine.ends import MAKERS
+from wiredoctor.tables import AT_CLOSE, NEVER, NONE
+
+_PLACES = st.none() | st.integers(0, 12)
+_ROWS = st.fixed_dictionaries(
+    {
+        **dict.fromkeys(
+            (
+                *("client_close_ack", "client_rst_ack", "server_close_ack", "server_close_offset", "request_ack"),
+                *("response_ack", "previous_end_offset"),
+            ),
+            _PLACES,
+        ),
+        **{f"{side}_close_rst": st.sampled_from([None, 0, 1]) for side in ("client", "server")},
+        **dict.fromkeys(("request", "response"), st.none() | st.tuples(*[st.integers(0, 4)] * 3)),
+        "handshake": st.booleans(),
+    }
+)
+
+
+def _row(made: dict[str, Any]) -> dict[str, Any]:
+    """A row of `closes`: messages begin at their first number, have a head of at least a byte, then a body."""
+    row = {name: value for name, value in made.items() if name not in ("request", "response")}
+    for side in ("request", "response"):
+        message = made[side]
+        start, head, body = (None, 0, 0) if message is None else (message[0], message[1] + 1, message[2])
+        row[f"has_{side}"] = message is not None
+        row[f"{side}_offset"], row[f"{side}_head_bytes"] = start, head
+        row[f"{side}_end_offset"] = None if start is None else start + head + body
+    if not row["has_response"]:
+        row["response_ack"] = None
+    return row
+
+
+@given(st.lists(_ROWS, min_size=1, max_size=30))
+def test_each_row_is_told_as_by_hand(made: list[dict[str, Any]]) -> None:
+    rows = [_row(one) for one in made]
+    cells = {name: np.array([NEVER if row[name] is None else row[name] for row in rows]) for name in rows[0]}
+    for side in ("client", "server"):
+        cells[f"{side}_close_rst"] = np.array(
+            [NONE if row[f"{side}_close_rst"] is None else row[f"{side}_close_rst"] for row in rows]
+        )
+    for side in ("request", "response"):
+        cells[f"{side}_head"] = np.array([0 if row[f"has_{side}"] else -1 for row in rows])
+    cells[f"{AT_CLOSE}handshake"] = cells["handshake"]
+    batch = Batch("exchanges", len(rows), cells, {}, {})
+    expected = [arrivals(row) for row in rows]
+    for name in MAKERS:
+        found = [None if value == NONE else value for value in MAKERS[name](batch)]
+        assert found == [one[name] for one in expected], name

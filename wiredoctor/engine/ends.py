@@ -1,0 +1,128 @@
+"""Answer how much of each message and of each close had arrived when a side closed or sent a message.
+
+A host acknowledges only what has arrived, so the ACK numbers of its packets show this (RFC 9293 section 3.4). The columns are
+computed on demand, and rules read only these answers, because a protocol with several streams on a connection has other evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+
+from wiredoctor.batches import Batch, Maker
+from wiredoctor.tables import (
+    ALL_BUT_A_BYTE,
+    ALL_DATA,
+    AT_CLOSE,
+    BEFORE,
+    HEAD,
+    MORE,
+    NEVER,
+    NONE,
+    NOTHING,
+    PART_OF_DATA,
+    PART_OF_HEAD,
+    WHOLE,
+    WITH_FIN,
+    Array,
+)
+
+
+def _extent(batch: Batch, ack: str, message: str) -> Array:
+    """Return how much of a message had arrived, such as HEAD; NONE if that is unknown.
+
+    `ack`: the cell with the ACK number of the receiver. `message`: "request" or "response".
+    """
+    taken, start, end = batch.cell(ack), batch.cell(f"{message}_offset"), batch.cell(f"{message}_end_offset")
+    head = start + batch.cell(f"{message}_head_bytes")
+    levels = [taken < start, taken == start, taken < head, taken < end - 1, taken < end, taken == end]
+    extents = np.select(levels, [BEFORE, NOTHING, PART_OF_HEAD, HEAD, ALL_BUT_A_BYTE, WHOLE], MORE)
+    return _or_unknown(extents, taken, start)
+
+
+def _when_answered(batch: Batch) -> Array:
+    """Return how much of the request had arrived when the server responded. Without a captured request, all bytes are MORE."""
+    taken = batch.cell("response_ack")
+    unparsed = _or_unknown(np.where(taken > 0, MORE, NOTHING), taken)
+    return np.where(batch.cells["request_head"] >= 0, _extent(batch, "response_ack", "request"), unparsed)
+
+
+def _since_request(batch: Batch) -> Array:
+    """Return how much the client's close acknowledges beyond its request: NOTHING, MORE, or BEFORE if it acknowledges less."""
+    taken, before = batch.cell("client_close_ack"), batch.cell("request_ack")
+    return _or_unknown(np.select([taken < before, taken == before], [BEFORE, NOTHING], MORE), taken, before)
+
+
+def _server_end(batch: Batch) -> Array:
+    """Return how much the client's close acknowledges of the server's data and FIN; NONE if the server sent no FIN."""
+    taken, end = batch.cell("client_close_ack"), batch.cell("server_close_offset")
+    known = _or_unknown(np.select([taken < end, taken == end], [PART_OF_DATA, ALL_DATA], WITH_FIN), taken, end)
+    return np.where(batch.cell("server_close_rst") == 0, known, NONE)
+
+
+def _fin_before_request(batch: Batch) -> Array:
+    """Return whether the request acknowledges the FIN of the server."""
+    taken, end = batch.cell("request_ack"), batch.cell("server_close_offset")
+    return (batch.cell("server_close_rst") == 0) & (end != NEVER) & (taken > end)
+
+
+def _answers(batch: Batch, ack: str) -> Array:
+    """Return whether the server's close is an RST without ACK flag that answers the packet with this ACK number.
+
+    Such an RST takes its sequence number from the ACK number of the packet that it answers (RFC 9293 section 3.10.7.1).
+    """
+    bare = (batch.cell("server_close_rst") == 1) & (batch.cell("server_close_ack") == NEVER)
+    answered = batch.cell(ack)
+    return bare & (answered != NEVER) & (answered == batch.cell("server_close_offset"))
+
+
+def _parsed(batch: Batch) -> Array:
+    """Return the offset in the server's stream after all messages up to the end of the exchange; NEVER if it is unknown."""
+    # a request in the SYN (RFC 7413) acknowledges nothing
+    begin = np.where(batch.cell(f"{AT_CLOSE}handshake") != 0, 0, NEVER)
+    before = np.maximum.reduce([batch.cell("request_ack"), batch.cell("previous_end_offset"), begin])
+    return np.where(batch.cells["response_head"] >= 0, batch.cell("response_end_offset"), before)
+
+
+def _goes_beyond(batch: Batch, offset: str) -> Array:
+    """Return 1 if this offset in the server's stream lies after all messages that were parsed, otherwise 0; NONE if unknown."""
+    place, parsed = batch.cell(offset), _parsed(batch)
+    return _or_unknown(place > parsed, place, parsed)
+
+
+def _goes_on(batch: Batch) -> Array:
+    """Return whether the response has bytes beyond the server's close."""
+    place = batch.cell("server_close_offset")
+    return (place != NEVER) & (batch.cell("response_end_offset") > place)
+
+
+def _previous(batch: Batch) -> Array:
+    """Return whether the request acknowledges all of the previous response; NONE if there was none."""
+    taken, end = batch.cell("request_ack"), batch.cell("previous_end_offset")
+    return _or_unknown(taken >= end, taken, end)
+
+
+def _or_unknown(values: Array, *offsets: Array) -> Array:
+    """Return the values, but NONE where one of the offsets that they depend on is unknown."""
+    unknown = np.logical_or.reduce([offset == NEVER for offset in offsets])
+    return np.where(unknown, NONE, values)
+
+
+MAKERS: Mapping[str, Maker] = {
+    "request_arrived": partial(_extent, ack="server_close_ack", message="request"),
+    "request_arrived_at_response": _when_answered,
+    "response_arrived": partial(_extent, ack="client_close_ack", message="response"),
+    "response_arrived_at_rst": partial(_extent, ack="client_rst_ack", message="response"),
+    "arrived_since_request": _since_request,
+    "previous_response_arrived": _previous,
+    "server_end_arrived": _server_end,
+    "server_fin_before_request": _fin_before_request,
+    "server_rst_answers_request": partial(_answers, ack="request_ack"),
+    "server_rst_answers_close": partial(_answers, ack="client_close_ack"),
+    "server_sent_more": partial(_goes_beyond, offset="server_close_offset"),
+    "client_received_more": partial(_goes_beyond, offset="client_close_ack"),
+    "response_goes_on": _goes_on,
+}
+"""The functions that compute the columns of tables.EXCHANGES about what had arrived, by column name."""
