@@ -1,8 +1,9 @@
-"""Compare what two products report of captures: findings, exchanges and connections, field by field.
+"""Compare what two products report of captures, field by field.
 
-    python tests/benchmarks/same_answers.py [--against COMMIT | --core python | --step 7 | --jobs 3] [CAPTURE ...]
+    python tests/benchmarks/same_answers.py [--against COMMIT | --core python | --step 7 | --jobs 3] [--ladders] [CAPTURE ...]
 
-Without captures: all of captures/ and, if it is there, of the corpus (--corpus FOLDER). By default the checkout is compared with
+Without captures: all of captures/ and, if it is there, of the corpus (--corpus FOLDER). --ladders: also each ladder of the rules'
+tests, captured at three points. By default the checkout is compared with
 the product of the commit in reference.py, which is installed in a virtual environment of its own; with the other options, with
 itself run in another way. Differences that were decided on are listed under headings of their own; others make it exit with 1.
 """
@@ -14,6 +15,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,6 +47,20 @@ def captures(corpus: Path) -> list[Path]:
         recordings = folder != corpus
         found += sorted(path for path in files if not recordings or path.name.endswith(SUFFIXES))
     return found
+
+
+def write_ladders(folder: Path) -> list[Path]:
+    """Write a capture of each ladder of the rules' tests at each point, and return their paths."""
+    sys.path.insert(0, str(ROOT))
+    from wiredoctor.testing import POINTS, capture, ladders_in
+
+    written: list[Path] = []
+    for path in sorted((ROOT / "tests" / "rules").glob("*/*.txt")):
+        for number, (_, text) in enumerate(ladders_in(path)):
+            for point in POINTS:
+                written.append(folder / f"{path.stem}-{number}-{point}.pcap")
+                written[-1].write_bytes(capture(text, at=point))
+    return written
 
 
 def start(python: Path, words: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
@@ -79,7 +95,7 @@ def differences(old: Report, new: Report) -> list[tuple[str, str]]:
     if old["problems"] != new["problems"]:
         found.append(("problems", f"{old['problems']} -> {new['problems']}"))
     before, after = old["report"], new["report"]
-    for key in ("captures", "limits"):
+    for key in (before.keys() & after.keys()) - KEYS.keys() - {"findings", "tool"}:
         if before[key] != after[key]:
             found.append((key, _changed({key: before[key]}, {key: after[key]})))
     found += _findings(before["findings"], after["findings"])
@@ -158,10 +174,19 @@ def main() -> int:
     parser.add_argument("--core", choices=("python", "compiled"), help="compare with the checkout, with the core run like this")
     parser.add_argument("--step", type=int, help="compare with the checkout, fed so many packets at a time")
     parser.add_argument("--jobs", type=int, help="compare with the checkout, run in so many processes")
+    parser.add_argument("--ladders", action="store_true", help="also the ladders of the rules' tests, at three points")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="only every Nth capture")
     parser.add_argument("--shown", type=int, default=40, help="differences shown under a heading (default 40)")
     options = parser.parse_args()
     paths = [path.resolve() for path in options.captures] or captures(options.corpus)
+    with tempfile.TemporaryDirectory() as folder:
+        if options.ladders:
+            paths += write_ladders(Path(folder))
+        return 0 if run(paths[:: options.every], options) else 1
+
+
+def run(paths: list[Path], options: argparse.Namespace) -> bool:
+    """Compare the reports of these captures; return whether there was no difference but those decided on."""
     here = os.environ | {"PYTHONPATH": str(ROOT)}
     mine = Path(sys.executable)
     if options.core or options.step or options.jobs:
@@ -172,7 +197,7 @@ def main() -> int:
         right = start(reference.python(options.against), [], {k: v for k, v in os.environ.items() if k != "PYTHONPATH"})
     left = start(mine, [], here)
     # what is older, or was run in the other way, is named first
-    return 0 if compare(paths[:: options.every], right, left, options.shown) else 1
+    return compare(paths, right, left, options.shown)
 
 
 if __name__ == "__main__":
