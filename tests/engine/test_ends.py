@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.rules.arrivals import arrivals
 from wiredoctor.batches import Batch
+from wiredoctor.core.origins import ORIGINS
 from wiredoctor.engine.ends import MAKERS
 from wiredoctor.tables import AT_CLOSE, NEVER, NONE
 
@@ -19,13 +20,15 @@ _ROWS = st.fixed_dictionaries(
         **dict.fromkeys(
             (
                 *("client_close_ack", "client_rst_ack", "server_close_ack", "server_close_offset", "request_ack"),
-                *("response_ack", "previous_end_offset"),
+                *("response_ack", "previous_end_offset", "client_close_frame", "server_close_frame"),
             ),
             _PLACES,
         ),
         **{f"{side}_close_rst": st.sampled_from([None, 0, 1]) for side in ("client", "server")},
         **dict.fromkeys(("request", "response"), st.none() | st.tuples(*[st.integers(0, 4)] * 3)),
-        "handshake": st.booleans(),
+        **dict.fromkeys(("handshake", "gap_before", "server_close_contradicted"), st.booleans()),
+        "server_close_origin": st.sampled_from(ORIGINS),
+        "server_unanswered_probes": st.integers(0, 3),
     }
 )
 
@@ -47,14 +50,16 @@ def _row(made: dict[str, Any]) -> dict[str, Any]:
 @given(st.lists(_ROWS, min_size=1, max_size=30))
 def test_each_row_is_told_as_by_hand(made: list[dict[str, Any]]) -> None:
     rows = [_row(one) for one in made]
-    cells = {name: np.array([NEVER if row[name] is None else row[name] for row in rows]) for name in rows[0]}
+    names = rows[0].keys() - {"server_close_origin"}
+    cells = {name: np.array([NEVER if row[name] is None else row[name] for row in rows]) for name in names}
     for side in ("client", "server"):
         cells[f"{side}_close_rst"] = np.array(
             [NONE if row[f"{side}_close_rst"] is None else row[f"{side}_close_rst"] for row in rows]
         )
     for side in ("request", "response"):
         cells[f"{side}_head"] = np.array([0 if row[f"has_{side}"] else -1 for row in rows])
-    cells[f"{AT_CLOSE}handshake"] = cells["handshake"]
+    cells |= {AT_CLOSE + name: cells[name] for name in ("handshake", "gap_before")}
+    cells["server_close_origin"] = np.array([ORIGINS.index(row["server_close_origin"]) for row in rows])
     batch = Batch("exchanges", len(rows), cells, {}, {})
     expected = [arrivals(row) for row in rows]
     for name in MAKERS:

@@ -39,10 +39,22 @@ def arrivals(row: Mapping[str, Any]) -> dict[str, Any]:
     def beyond(place: int | None) -> int | None:
         return None if place is None or parsed is None else int(place > parsed)
 
+    arrived = of("server_close_ack", "request")
+    forged = row["server_close_contradicted"]
+    server, client = row["server_close_frame"], row["client_close_frame"]
+    certain = not forged and row["server_close_origin"] != "between" and row["server_unanswered_probes"] < 2
+    if row["gap_before"] and arrived == MORE:
+        certain = False
+    if server is not None and (client is None or end == 2) and certain:
+        first = "server"
+    else:
+        against = arrived in (BEFORE, NOTHING) and not forged
+        later = client is None or end == 2 or (rst and server is not None and server < client)
+        first = "" if against or later else "client"
     since = None if left is None or asked is None else BEFORE if left < asked else NOTHING if left == asked else MORE
     seen = None if asked is None or row["previous_end_offset"] is None else int(asked >= row["previous_end_offset"])
     return {
-        "request_arrived": of("server_close_ack", "request"),
+        "request_arrived": arrived,
         "request_arrived_at_response": of("response_ack", "request") if row["has_request"] else unparsed,
         "response_arrived": of("client_close_ack", "response"),
         "response_arrived_at_rst": of("client_rst_ack", "response"),
@@ -55,4 +67,5 @@ def arrivals(row: Mapping[str, Any]) -> dict[str, Any]:
         "server_sent_more": beyond(closed),
         "client_received_more": beyond(left),
         "response_goes_on": None not in (closed, row["response_end_offset"]) and row["response_end_offset"] > closed,
+        "closed_first": first,
     }

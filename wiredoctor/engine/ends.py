@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
+import polars as pl
 
-from wiredoctor.batches import Batch, Maker
+from wiredoctor.batches import Batch, Maker, series
+from wiredoctor.core.origins import BETWEEN
 from wiredoctor.tables import (
     ALL_BUT_A_BYTE,
     ALL_DATA,
@@ -104,6 +106,31 @@ def _previous(batch: Batch) -> Array:
     return _or_unknown(taken >= end, taken, end)
 
 
+def _closed_first(batch: Batch) -> pl.Series:
+    """Return which side closed before it knew of the other's close; "" if neither did, or if that is uncertain.
+
+    ACK numbers decide, not timestamps. RSTs are never acknowledged, so nobody counts as first if the client closed after an RST
+    of the server. The server did not close first if a device on the path closed in its name, or if the client or the path was
+    already gone, because its keep-alive probes were not answered. A single probe may have been lost.
+    """
+    server, client = batch.cell("server_close_frame"), batch.cell("client_close_frame")
+    knew, arrived = _server_end(batch) == WITH_FIN, _extent(batch, "server_close_ack", "request")
+    forged = batch.cell("server_close_contradicted") != 0
+    # after a gap, the server may acknowledge a FIN that followed the request but was not captured
+    unseen = (batch.cell(f"{AT_CLOSE}gap_before") != 0) & (arrived == MORE)
+    own = ~forged & (batch.cell("server_close_origin") != BETWEEN) & (batch.cell("server_unanswered_probes") < PROBES)
+    by_server = (server != NEVER) & ((client == NEVER) | knew) & ~unseen & own
+    against = (arrived != NONE) & (arrived <= NOTHING) & ~forged
+    after_rst = (batch.cell("server_close_rst") == 1) & (server > NEVER) & (server < client)
+    by_client = (client != NEVER) & ~knew & ~against & ~after_rst
+    return _SIDES[series(np.where(by_server, 2, np.where(by_client, 1, 0)).astype(np.uint32))]
+
+
+_SIDES = pl.Series(["", "client", "server"])
+PROBES = 2
+"""The minimum number of unanswered keep-alive probes before an RST that show that the client or the path was gone."""
+
+
 def _or_unknown(values: Array, *offsets: Array) -> Array:
     """Return the values, but NONE where one of the offsets that they depend on is unknown."""
     unknown = np.logical_or.reduce([offset == NEVER for offset in offsets])
@@ -124,5 +151,6 @@ MAKERS: Mapping[str, Maker] = {
     "server_sent_more": partial(_goes_beyond, offset="server_close_offset"),
     "client_received_more": partial(_goes_beyond, offset="client_close_ack"),
     "response_goes_on": _goes_on,
+    "closed_first": _closed_first,
 }
 """The functions that compute the columns of tables.EXCHANGES about what had arrived, by column name."""

@@ -161,6 +161,12 @@ _ARRIVED = (
     _n("server_sent_more", I8, "", "1 if the server had sent bytes that are not a known response when it closed, otherwise 0"),
     _n("client_received_more", I8, "", "1 if the client's close acknowledges such bytes, otherwise 0"),
     _c("response_goes_on", BOOL, "", "the response has bytes beyond the server's FIN or RST"),
+    _c(
+        "closed_first",
+        TEXT,
+        "",
+        "the side that closed before it knew of the other's close: client, server, or empty (neither, or uncertain)",
+    ),
 )
 
 EXCHANGES = Table(

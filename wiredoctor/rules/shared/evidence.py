@@ -8,7 +8,7 @@ import polars as pl
 
 from wiredoctor.findings import cached_for_thresholds
 from wiredoctor.rules.shared.numbers import duration
-from wiredoctor.tables import MILLISECOND, MORE, SERVER, WITH_FIN
+from wiredoctor.tables import MILLISECOND, SERVER, WITH_FIN
 
 c = pl.col
 
@@ -94,16 +94,11 @@ def grade(low: pl.Expr | str, medium: pl.Expr | str) -> pl.Expr:
 
 @cached_for_thresholds
 def server_closed_first() -> pl.Expr:
-    """Return an expression for rows of `closes`: true if the server closed before the client.
+    """Return an expression for rows of `closes`: true if the server closed before the client (see engine/ends.py).
 
-    It is false if a device on the path closed in the server's name, or if the client or the path was already gone. ACK numbers
-    decide, not timestamps: if a client's FIN or RST does not acknowledge the server's FIN, the client did not know of that
-    FIN. RSTs are never acknowledged, so the result is false if the server sent an RST and the client closed, too.
+    It is false if a device on the path closed in the server's name, or if the client or the path was already gone.
     """
-    # after a gap, the server may acknowledge a FIN that followed the request but was not captured
-    unseen = (c("gap_before") & (c("request_arrived") == MORE)).fill_null(False)
-    first = c("server_close_frame").is_not_null() & (c("client_close_frame").is_null() | client_knew_of_fin())
-    return first & ~unseen & ~c("server_close_contradicted") & (c("server_close_origin") != "between") & ~is_client_gone()
+    return c("closed_first") == "server"
 
 
 def is_client_gone() -> pl.Expr:

@@ -11,8 +11,7 @@ from functools import lru_cache
 import polars as pl
 
 from wiredoctor.findings import Threshold, cached_for_thresholds
-from wiredoctor.rules.shared.connection_close import closed_against_request, grace_period, is_reset_without_ack, round_trip
-from wiredoctor.rules.shared.evidence import client_knew_of_fin
+from wiredoctor.rules.shared.connection_close import grace_period, is_reset_without_ack, round_trip
 from wiredoctor.rules.shared.numbers import map_numbers
 from wiredoctor.rules.shared.reading_pace import MEDIA
 from wiredoctor.rules.shared.same_client import WINDOW
@@ -194,7 +193,8 @@ def _facts() -> list[pl.Expr]:
 def ended_early() -> pl.Expr:
     """Return a filter of rows that pass `screen`: it is true for those that `early` returns."""
     due = (begun() | (c("request_end_reason") == "complete") | (c("request_framing") != "none")) & ~_endless()
-    return due & _by_the_client() & (_reset() | _left_early() | _half_closed() | awaits_continue()) & ~_may_be_foreign()
+    left = _reset() | _left_early() | _half_closed() | awaits_continue()
+    return due & (c("closed_first") == "client") & left & ~_may_be_foreign()
 
 
 def unknown_to_server() -> pl.Expr:
@@ -342,15 +342,6 @@ def _endless() -> pl.Expr:
     source = c("request_endless") & (c("request_framing") == "none") & ~c("request_method").is_in(["GET", "HEAD"])
     endless = (c("response_endless") | source) & c("has_response")
     return c("upgraded") | (c("response_framing") == "tunnel") | endless | unframed
-
-
-def _by_the_client() -> pl.Expr:
-    """Return whether the client closed before it knew that the server had closed.
-
-    ACK numbers show this. But RSTs are never acknowledged: if the server sent an RST, the order of frames is used instead.
-    """
-    reset = ((c("server_close_rst") == 1) & (c("server_close_frame") < c("client_close_frame"))).fill_null(False)
-    return ~client_knew_of_fin() & ~closed_against_request() & ~reset
 
 
 def _reset() -> pl.Expr:
