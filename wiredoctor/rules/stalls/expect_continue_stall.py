@@ -78,12 +78,18 @@ RULE = Rule(
     absence=True,
 )
 
+_WAITS = [one.time for one in settings("continue")]
+
 MIN_WAIT = Threshold(
-    "250 ms", "the minimum wait; the shortest known timeout of a client is 350 ms, and a late body alone is not proof"
+    "250 ms",
+    f"the minimum wait; the shortest known timeout of a client is {duration_text(min(_WAITS))}, and a late body alone is not "
+    "proof",
 )
 
 MIN_SILENCE = Threshold(
-    "5 s", "the minimum wait for kind no-body; clients that go on without the 100 (Continue) do so after 3 s at most"
+    "5 s",
+    "the minimum wait for kind no-body; clients that go on without the 100 (Continue) do so after "
+    f"{duration_text(max(_WAITS))} at most",
 )
 
 _TIMERS = ((330, 450), (950, 1_200), (2_900, 3_300))
