@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import wiredoctor.rules
-from wiredoctor.rules.products import PRODUCTS, Setting, default, names, settings
+from wiredoctor.core.endings import LATE_RESPONSE
+from wiredoctor.rules.products import PRODUCTS, Setting, default, find_setting, names, settings
 
 RULES = Path(wiredoctor.rules.__file__ or "").parent
 LIMITS = {"idle", "silence", "answer", "body", "work", "continue", "head"}
@@ -74,3 +75,8 @@ def test_an_unknown_setting_is_an_error() -> None:
     assert default("nginx", "proxy_read_timeout") == "60 s"  # https://nginx.org/en/docs/http/ngx_http_proxy_module.html
     with pytest.raises(KeyError):
         default("nginx", "proxy_reed_timeout")
+
+
+def test_the_core_waits_as_long_as_nginx() -> None:
+    """The core cannot import the table."""
+    assert find_setting("nginx", "proxy_read_timeout").time == LATE_RESPONSE
