@@ -39,10 +39,13 @@ from dataclasses import dataclass
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
+from wiredoctor.rules.products import advice, default, find_setting
 from wiredoctor.rules.shared.bounded_memory import BoundedMap
 from wiredoctor.rules.shared.evidence import candidate, confidence, evidence
 
 c = pl.col
+
+_NODE = find_setting("Node", "--max-http-header-size")
 
 RULE = Rule(
     symptom="*431 Request Header Fields Too Large*, *Request Header Or Cookie Too Large*, *Header overflow*",
@@ -54,8 +57,9 @@ RULE = Rule(
     message={
         "request": "{server} answered {request} with {code}{reason}. The head of the request has {size:,} bytes{doubt}.",
         "response": "The head of the {code} to {request} has {size:,} bytes. Node's clients (http, undici, axios) reject heads "
-        "of more than 16 KiB. Proxies also reject such heads by default: the limit of nginx is 4 or 8 KiB, that of haproxy "
-        "15 KiB.",
+        f"of more than {_NODE.amount}. Proxies also reject such heads by default: the limit of nginx is "
+        f"{default('nginx', 'proxy_buffer_size')} KiB, that of haproxy "
+        f"{default('haproxy', 'tune.bufsize less tune.maxrewrite')}.",
     },
     remedy={
         "request": "Find out which fields of the request are large: cookies that grow, a long query, tokens. Have the server set "
@@ -76,19 +80,13 @@ RULE = Rule(
         ("malformed-head", "exchange"),
     ),
     advice=(
-        Advice("server", "nginx", "nginx: large_client_header_buffers (4 of 8 KiB by default).", "rejected"),
-        Advice("server", "Apache", "Apache httpd: LimitRequestFieldSize and LimitRequestLine (8190 bytes).", "rejected"),
-        Advice("server", "envoy", "Envoy: max_request_headers_kb (60 by default).", "rejected"),
-        Advice("server", "lighttpd", "lighttpd: server.max-request-field-size (8 KiB by default).", "rejected"),
-        Advice("server", "gunicorn", "gunicorn: --limit-request-field_size and --limit-request-line.", "rejected"),
-        Advice("server", "Jetty", "Jetty: requestHeaderSize (8 KiB by default).", "rejected"),
-        Advice("server", "Kestrel", "Kestrel: MaxRequestHeadersTotalSize (32 KiB by default).", "rejected"),
-        Advice("server", "Microsoft-HTTPAPI", "http.sys: MaxFieldLength and MaxRequestBytes (16 KiB by default).", "rejected"),
+        *advice("head", "server", "rejected"),
         Advice(
             "server",
             "^$",
-            "If the server is haproxy: tune.bufsize (16 KiB by default); Node: --max-http-header-size (16 KiB); Tomcat: "
-            "maxHttpRequestHeaderSize (8 KiB).",
+            f"If the server is haproxy: tune.bufsize ({default('haproxy', 'tune.bufsize')} by default); Node: "
+            f"--max-http-header-size ({_NODE.amount}); Tomcat: maxHttpRequestHeaderSize "
+            f"({default('Tomcat', 'maxHttpRequestHeaderSize')}).",
             "rejected",
         ),
     ),
@@ -98,7 +96,7 @@ LARGE_REQUEST = Threshold(
     "8000 bytes", "the minimum size of a request head that may have caused a 400; most limits are 8 KiB or more"
 )
 LARGE_RESPONSE = Threshold(
-    "16384 bytes",
+    f"{_NODE.default} bytes",
     "the size above which a response head is reported; Node's clients reject larger heads, and other clients have higher limits",
 )
 

@@ -148,6 +148,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
+from wiredoctor.rules.products import advice, default
 from wiredoctor.rules.shared import abort_reasons, left_early
 from wiredoctor.rules.shared.abort_reasons import decide
 from wiredoctor.rules.shared.abort_texts import REASON_TEXTS, reason_columns, timeout_texts_beside, timeout_texts_from_syn
@@ -186,20 +187,13 @@ _SLOW_UPLOAD = (
 
 _LATE_TIMERS = "{} timers of Node's fetch and undici are up to 1 s late: the timeout may be between {} s and {} s."
 _TIMEOUTS = (
-    Advice("client", "curl", "curl: --max-time; libcurl: CURLOPT_TIMEOUT."),
-    Advice("client", "^Go-http-client", "Go: http.Client.Timeout, or the deadline in the request's context."),
-    Advice("client", "python-requests|urllib3", "requests or urllib3: the argument timeout."),
-    Advice("client", "python-httpx", "httpx: the argument timeout (5 s by default)."),
-    Advice("client", "aiohttp", "aiohttp: ClientTimeout(total=...), 5 minutes by default."),
-    Advice("client", "axios", "axios: the option timeout."),
-    Advice("client", "okhttp", "OkHttp: readTimeout (10 s by default) and callTimeout."),
-    Advice("client", "Apache-HttpClient", "Apache HttpClient 5: RequestConfig.setResponseTimeout."),
-    Advice("client", r"\.NET|MS Web Services", ".NET: HttpClient.Timeout and HttpWebRequest.Timeout (both 100 s by default)."),
+    *advice("answer", "client"),
     Advice(
         "gateway",
         "^$",
-        "This client is a gateway. nginx: proxy_read_timeout (60 s by default); haproxy: timeout server; Apache httpd: "
-        "ProxyTimeout; Varnish: first_byte_timeout and between_bytes_timeout; Squid: read_timeout; stunnel: TIMEOUTidle.",
+        f"This client is a gateway. nginx: proxy_read_timeout ({default('nginx', 'proxy_read_timeout')} by default); haproxy: "
+        "timeout server; Apache httpd: ProxyTimeout; Varnish: first_byte_timeout and between_bytes_timeout; Squid: "
+        "read_timeout; stunnel: TIMEOUTidle.",
     ),
     Advice("gateway", "^httpd$", "This client is a gateway (Apache httpd): ProxyTimeout."),
 )
@@ -290,7 +284,9 @@ QUIET = Threshold(
     "middle of its response",
 )
 LARGE_HEAD = Threshold(
-    "4000 bytes", "the minimum size of a response head that the client may have rejected; nginx's default limit is 4 or 8 kB"
+    "4000 bytes",
+    "the minimum size of a response head that the client may have rejected; nginx's default limit is "
+    f"{default('nginx', 'proxy_buffer_size')} kB",
 )
 SHARED_THRESHOLDS = (left_early, abort_reasons)
 

@@ -65,7 +65,8 @@ from typing import Any
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold, cached_for_thresholds
-from wiredoctor.rules.shared.connection_close import IDLE, POOLS, SELF_FRAMED, closed_as_announced, is_complete
+from wiredoctor.rules.products import default
+from wiredoctor.rules.shared.connection_close import IDLE, POOLS, SELF_FRAMED, UPSTREAM_KEPT, closed_as_announced, is_complete
 from wiredoctor.rules.shared.evidence import (
     EVIDENCE,
     candidate,
@@ -95,6 +96,8 @@ _OBSERVED = (
 _SPREAD = {"from_": " (median; shortest ", "to": ", longest ", "closing": ")"}
 """The words of the message around the shortest and the longest idle time, used if there was more than one close."""
 
+_ALB = default("AWS application load balancers", "idle_timeout.timeout_seconds")
+
 RULE = Rule(
     symptom="nothing yet; requests that will fail (kind *inverted*)",
     severity={None: "note", "inverted": "warning", "stop": "note"},
@@ -115,7 +118,7 @@ RULE = Rule(
         "inverted": "Make the idle timeout of the client's pool shorter than {least}, or the server's longer than the "
         "client's: nginx keepalive_timeout, Apache httpd KeepAliveTimeout, Node server.keepAliveTimeout, gunicorn --keep-alive, "
         "uvicorn --timeout-keep-alive, IIS connectionTimeout. If the client is a balancer or a proxy (AWS application load "
-        "balancer: 60 s, nginx upstream keepalive_timeout: 60 s), the server behind it needs the longer timeout.",
+        f"balancer: {_ALB}, nginx upstream keepalive_timeout: {UPSTREAM_KEPT}), the server behind it needs the longer timeout.",
         "stop": "Nothing has to change if no request was lost. Otherwise have the new process accept connections first, have the "
         "old process answer its remaining requests with Connection: close before it closes (nginx -s quit, apachectl "
         "graceful-stop, Node server.close, Go Server.Shutdown, haproxy's soft stop, gunicorn's SIGTERM), and have clients repeat "

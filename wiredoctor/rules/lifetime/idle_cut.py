@@ -47,6 +47,7 @@ from typing import NamedTuple
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
+from wiredoctor.rules.products import settings
 from wiredoctor.rules.shared.bounded_memory import BoundedMap
 from wiredoctor.rules.shared.connection_close import streams
 from wiredoctor.rules.shared.evidence import (
@@ -59,7 +60,7 @@ from wiredoctor.rules.shared.evidence import (
     server_closed_first,
     with_doubt,
 )
-from wiredoctor.rules.shared.idle_limits import IDLE_LIMITS, limit_near, names_of_limit
+from wiredoctor.rules.shared.idle_defaults import limit_near, names_of_limit
 from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import MILLISECOND, SECOND
 
@@ -76,15 +77,9 @@ RULE = Rule(
     references=(
         Reference("RFC 6455 section 5.5.2, ping frames", "https://www.rfc-editor.org/rfc/rfc6455.html#section-5.5.2"),
         Reference("HTML, event streams", "https://html.spec.whatwg.org/multipage/server-sent-events.html#authoring-notes"),
-        *dict.fromkeys(one.source for one in IDLE_LIMITS if one.closes and one.seconds in (50, 60, 240)),
+        *(one.source for one in settings("silence") if isinstance(one.source, Reference)),
     ),
-    advice=(
-        Advice("server", "nginx|openresty", "nginx: set proxy_read_timeout in the location of this path (60 s by default)."),
-        Advice("server", "Apache(?!-Coyote|-Tomcat)", "Apache httpd: set ProxyTimeout, or timeout= of ProxyPass."),
-        Advice("server", "envoy", "Envoy: stream_idle_timeout, or idle_timeout of the route (5 minutes by default)."),
-        Advice("server", "cloudflare", "Cloudflare: Proxy Read Timeout (120 s by default); only some plans can change it."),
-        Advice("server", "awselb", "AWS: the attribute idle_timeout.timeout_seconds of the load balancer (60 s by default)."),
-    ),
+    advice=tuple(Advice("server", one.pattern, one.advice) for one in settings("silence") if one.pattern),
     absence=True,
     ends=True,
 )

@@ -33,11 +33,14 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
+from wiredoctor.rules.products import default
 from wiredoctor.rules.shared.connection_close import RECEIVED, round_trip, streams, time_to_receive
 from wiredoctor.rules.shared.evidence import EVIDENCE, candidate, packet
 from wiredoctor.tables import of_connections
 
 c = pl.col
+
+_KEPT = default("nginx", "keepalive_timeout")
 
 RULE = Rule(
     symptom="a handshake before every request; many connections in TIME_WAIT",
@@ -59,7 +62,7 @@ RULE = Rule(
     ),
     explained_by=(("http10-downgrade", "endpoint"),),
     advice=(
-        Advice("server", "nginx", "nginx: check whether keepalive_timeout is 0; the default is 75 s."),
+        Advice("server", "nginx", f"nginx: check whether keepalive_timeout is 0; the default is {_KEPT}."),
         Advice("server", "Apache(?!-Coyote)", "Apache httpd: KeepAlive On (the default)."),
         Advice("server", "Apache-Coyote|Tomcat", "Tomcat: maxKeepAliveRequests must not be 1."),
         Advice("server", "IIS|Microsoft", 'IIS: "Enable HTTP keep-alive" (HTTP response headers, common headers).'),
@@ -91,9 +94,9 @@ ENOUGH = Threshold(
     "number of connections that keep-alive would have saved is one less",
 )
 KEPT = Threshold(
-    "75 s",
+    _KEPT,
     "keep-alive saves a handshake if a connection begins at most this long after an earlier response; nginx keeps idle "
-    "connections for 75 s by default, and most servers and pools keep them for less",
+    f"connections for {_KEPT} by default, and most servers and pools keep them for less",
 )
 SHOWN = Threshold("3 connections", "the maximum number of connections shown as evidence; the message has the totals")
 

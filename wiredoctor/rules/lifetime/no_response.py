@@ -63,6 +63,7 @@ from typing import Any
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold, cached_for_thresholds
+from wiredoctor.rules.products import Setting, advice, default, names, settings
 from wiredoctor.rules.shared import lost_requests, same_client
 from wiredoctor.rules.shared.abort_reasons import decide
 from wiredoctor.rules.shared.connection_close import BROKEN_BEFORE, is_reset_without_ack
@@ -130,9 +131,10 @@ _FOREIGN_REMEDY = (
 _PROXY_HEADER = 15
 """The length in bytes of the shortest PROXY protocol header, "PROXY UNKNOWN" (haproxy.org, proxy-protocol.txt section 2.1)."""
 _LARGE_HEAD = " The request has a head of {} bytes; some servers close like this if a head exceeds their limit."
+_SMALLEST = default("uWSGI", "buffer-size")
 _LARGE_HEAD_REMEDY = (
-    "Compare the size of the head with the limits of the server (uWSGI buffer-size: 4 kB by default; Varnish http_req_size: "
-    "32 kB), and have the client send fewer or smaller cookies. "
+    f"Compare the size of the head with the limits of the server (uWSGI buffer-size: {_SMALLEST} by default; Varnish "
+    f"http_req_size: {default('Varnish', 'http_req_size')}), and have the client send fewer or smaller cookies. "
 )
 _LOG = "Check the logs of the server and of the program behind it at that time for "
 _FIND_PROCESS = (
@@ -215,7 +217,7 @@ RULE = Rule(
     advice=(
         Advice("server", "", _CAPTURE_BOTH, "behind_gateway"),
         Advice("server", "nginx", "nginx: the directive return 444 closes without an answer on purpose."),
-        Advice("server", "gunicorn", "gunicorn: a worker that is silent for longer than --timeout (30 s by default) is killed."),
+        *advice("work", "server"),
         Advice("server", "gunicorn", "gunicorn: --max-requests ends a worker after that many requests.", "not_read"),
         Advice("server", "IIS|Microsoft", "IIS: http.sys logs dropped requests in %SystemRoot%\\System32\\LogFiles\\HTTPERR."),
         Advice("server", "Apache", 'Apache httpd: if a signal killed a child process, the error log contains "exit signal".'),
@@ -238,7 +240,7 @@ TIME_LIMIT = Threshold(
 LARGE_HEAD = Threshold(
     "4000 bytes",
     "the minimum size of a request head that may be the reason for a close; uWSGI's default "
-    "limit is 4 kB, that of most servers 8 to 60 kB",
+    f"limit is {_SMALLEST}, that of most servers 8 to 60 kB",
 )
 SHARED_THRESHOLDS = (lost_requests, same_client)
 
@@ -458,32 +460,25 @@ def _process_end_text(
     return f" Within {duration_text(TOGETHER)} the server closed {other_connections(others)}: a server process ended."
 
 
-_WORKERS = ((30, "gunicorn (--timeout)"), (60, "Puma (worker_timeout) and Unicorn (timeout)"))
-"""The default times (s) after which servers kill a busy worker."""
-
 _SEEN_LATE = 2 * SECOND
-"""The tolerance in ns for the times in _WORKERS: the servers check their workers about once a second."""
+"""The tolerance in ns for default times: the servers check their workers about once a second."""
+
+
+def _expired(limits: str, waited: int) -> list[Setting]:
+    """Return the settings of servers whose default had expired shortly before the end of a wait (ns)."""
+    return [one for one in settings(limits, "server") if 0 <= waited - one.time <= _SEEN_LATE]
 
 
 def _worker_limit(wait: int) -> str:
     """Return the sentence that names the servers whose worker timeout matches the wait (ns); "" if there are none."""
-    whose = next(((s, name) for s, name in _WORKERS if 0 <= wait - s * SECOND <= _SEEN_LATE), None)
-    return f" {whose[0]} s is the default timeout for busy workers of {whose[1]}." if whose else ""
-
-
-_BODIES = (
-    (20, "Apache httpd (RequestReadTimeout) and Tomcat (connectionTimeout)"),
-    (30, "Jetty (idleTimeout)"),
-    (60, "nginx (client_body_timeout) and lighttpd (server.max-read-idle)"),
-    (120, "IIS (connectionTimeout)"),
-)
-"""The default times in seconds that servers wait for the next byte of a request body before they give up on the request."""
+    whose = _expired("work", wait)
+    return f" {whose[0].amount} is the default timeout for busy workers of {names(whose, '')}." if whose else ""
 
 
 def _body_limit(quiet: int | None) -> str:
     """Return the sentence naming the servers whose timeout for the request body matches the pause (ns); "" if there are none."""
-    whose = next(((s, name) for s, name in _BODIES if quiet is not None and 0 <= quiet + NEAR - s * SECOND <= _SEEN_LATE), None)
-    return f" {whose[0]} s is the default of {whose[1]}." if whose else ""
+    whose = _expired("body", quiet + NEAR) if quiet is not None else []
+    return f" {whose[0].amount} is the default of {names(whose, '')}." if whose else ""
 
 
 _UNKNOWN = " got an RST without ACK flag: the host did not know the connection. There was no response"

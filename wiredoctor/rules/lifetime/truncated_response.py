@@ -40,6 +40,7 @@ from collections import deque
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
+from wiredoctor.rules.products import advice, default
 from wiredoctor.rules.shared.bounded_memory import BoundedMap
 from wiredoctor.rules.shared.connection_close import BROKEN_BEFORE, streams
 from wiredoctor.rules.shared.evidence import (
@@ -107,9 +108,9 @@ RULE = Rule(
             "server",
             "nginx",
             'nginx as a proxy: look for "upstream prematurely closed connection" and "upstream timed out" (proxy_read_timeout, '
-            "60 s by default) in its error log.",
+            f"{default('nginx', 'proxy_read_timeout')} by default) in its error log.",
         ),
-        Advice("server", "gunicorn", "gunicorn: a worker that is silent for longer than --timeout (30 s by default) is killed."),
+        *advice("work", "server"),
         Advice("server", "IIS|Microsoft", "IIS: look for recycled application pools in the system's event log."),
     ),
     timeless=True,

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from wiredoctor.findings import shorten
+from wiredoctor.rules.products import default
 from wiredoctor.rules.shared.abort_reasons import Ended
 from wiredoctor.rules.shared.evidence import packet_row
 from wiredoctor.rules.shared.same_client import Request
@@ -102,8 +103,8 @@ def _unread_texts(one: Ended, status: int | None, read: int | None, large_head: 
             f"{duration_text(read or 0)} after the response began: the head may exceed the client's limit, or the client did not "
             "want the body.",
             "unread_remedy": "Compare the size of the head with the limits of the client (nginx as a proxy: proxy_buffer_size, "
-            "4 or 8 kB by default; its error log then says upstream sent too big header), and have the server send fewer or "
-            "smaller fields. ",
+            f"{default('nginx', 'proxy_buffer_size')} kB by default; its error log then says upstream sent too big header), and "
+            "have the server send fewer or smaller fields. ",
         }
     return {
         "unread": f"after the head of the {status}: it did not want the body",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Threshold
+from wiredoctor.rules.products import advice, default
 from wiredoctor.tables import MILLISECOND, NOTHING, SECOND
 
 c = pl.col
@@ -76,74 +77,42 @@ def streams() -> pl.Expr:
     return pl.col("response_endless") | pl.col("response_content_type").is_in(ENDLESS)
 
 
-_CLIENT_POOLS = (
-    ("^Go-http-client", "Go: http.Transport.IdleConnTimeout (90 s in http.DefaultTransport, no limit in other Transports)."),
-    ("curl|^GuzzleHttp", "libcurl: CURLOPT_MAXAGE_CONN (118 s by default)."),
-    ("okhttp", "OkHttp: the keepAliveDuration of its ConnectionPool (5 minutes by default)."),
-    ("undici|^node$", "Node's fetch: the keepAliveTimeout of undici's Agent (4 s by default)."),
-    (
-        "axios|node-fetch|superagent",
-        "Node: the timeout of the http.Agent (5 s in the http.globalAgent of Node 20, no limit in other Agents).",
-    ),
-    ("Apache-Http(Async)?Client/5", "Apache HttpClient 5: RequestConfig.setConnectionKeepAlive (3 minutes by default)."),
-    ("Apache-Http(Async)?Client/4", "Apache HttpClient 4: HttpClientBuilder.evictIdleConnections (no limit by default)."),
-    (
-        "Java-http-client",
-        "Java's HttpClient: the system property jdk.httpclient.keepalive.timeout (30 s by default; 20 minutes in Java 17).",
-    ),
-    ("^Java/", "Java's HttpURLConnection: the system property http.keepAlive.time.server (5 s by default)."),
-    ("ReactorNetty", "Reactor Netty: ConnectionProvider.builder(...).maxIdleTime(...) (no limit by default)."),
-    ("^Vert[.]x", "Vert.x: HttpClientOptions.setKeepAliveTimeout (60 s by default)."),
-    ("^AHC/", "AsyncHttpClient: setPooledConnectionIdleTimeout (60 s by default)."),
-    ("reqwest", "reqwest: ClientBuilder::pool_idle_timeout (90 s by default)."),
-    (
-        "^Ruby$",
-        "Ruby: Net::HTTP::Persistent's idle_timeout (5 s by default), or Net::HTTP's keep_alive_timeout (2 s).",
-    ),
-    ("^excon", "Excon: there is no idle timeout, but its option idempotent repeats lost requests."),
-    ("^Dart/", "Dart: HttpClient.idleTimeout (15 s by default)."),
-    ("python-httpx", "httpx: Limits(keepalive_expiry=...), 5 s by default."),
-    ("aiohttp", "aiohttp: TCPConnector(keepalive_timeout=...), 15 s by default."),
-    (
+_DOTNET = default(".NET", "SocketsHttpHandler.PooledConnectionIdleTimeout")
+UPSTREAM_KEPT = default("nginx", "keepalive_timeout in upstream")
+POOLS = (
+    *advice("idle", "client", "pool_limit"),
+    Advice(
+        "client",
         r"\.NET|MS Web Services|WinHttp",
-        ".NET: SocketsHttpHandler.PooledConnectionIdleTimeout (1 minute; 2 minutes before .NET 6). .NET "
-        "Framework: ServicePoint.MaxIdleTime (100 s). KeepAlive = false is the last resort.",
+        f".NET: SocketsHttpHandler.PooledConnectionIdleTimeout ({_DOTNET}). .NET Framework: ServicePoint.MaxIdleTime "
+        f"({default('.NET Framework', 'ServicePoint.MaxIdleTime')}). KeepAlive = false is the last resort.",
+        "pool_limit",
     ),
-    (
+    Advice(
+        "client",
         "^$",
         "If the client is .NET, Node or Rust (they send no User-Agent by default), set "
-        "SocketsHttpHandler.PooledConnectionIdleTimeout (by default 1 minute; 2 minutes before .NET 6), the timeout of the "
-        "http.Agent (5 s in the http.globalAgent of Node 20, no limit in other Agents), or pool_idle_timeout of hyper and "
-        "reqwest (90 s).",
+        f"SocketsHttpHandler.PooledConnectionIdleTimeout (by default {_DOTNET}), the timeout of the http.Agent "
+        f"({default('Node', 'the timeout of the http.Agent')}), or pool_idle_timeout of hyper and reqwest "
+        f"({default('reqwest', 'ClientBuilder::pool_idle_timeout')}).",
+        "pool_limit",
     ),
-)
-_GATEWAY_POOLS = (
-    (
-        "^$",
-        "This client is a gateway. nginx: keepalive_timeout in upstream (60 s by default); haproxy: pool-purge-delay, or "
-        "http-reuse never; Apache httpd: ttl of ProxyPass.",
-    ),
-    ("^httpd$", "This client is a gateway (Apache httpd): ttl of ProxyPass."),
-)
-POOLS = (
-    *(Advice("client", software, text, "pool_limit") for software, text in _CLIENT_POOLS),
+    Advice("client", "^excon", "Excon: there is no idle timeout, but its option idempotent repeats lost requests.", "pool_limit"),
     Advice(
         "client",
         "python-requests|urllib3",
         "requests or urllib3: there is no idle timeout, but an adapter with urllib3's Retry repeats lost requests.",
     ),
-    *(Advice("gateway", software, text, "pool_limit") for software, text in _GATEWAY_POOLS),
+    Advice(
+        "gateway",
+        "^$",
+        f"This client is a gateway. nginx: keepalive_timeout in upstream ({UPSTREAM_KEPT} by default); haproxy: "
+        "pool-purge-delay, or http-reuse never; Apache httpd: ttl of ProxyPass.",
+        "pool_limit",
+    ),
+    Advice("gateway", "^httpd$", "This client is a gateway (Apache httpd): ttl of ProxyPass.", "pool_limit"),
 )
-"""The settings for the idle timeouts of client pools, shown with findings about the idle timeout of a server.
-
-Sources of the defaults: net/http transport.go; curl lib/url.c; okhttp ConnectionPool.kt; undici lib/dispatcher/client.js;
-http.globalAgent.options and new http.Agent().options in Node 20; httpclient5 RequestConfig; httpclient 4.5.14
-DefaultConnectionKeepAliveStrategy; java.net.http module-info.java; ConnectionPool and KeepAliveCache of JDK 17; httpx _config.py;
-aiohttp connector.py; urllib3 connectionpool.py; reqwest async_impl/client.rs; hyper client/builder; net-http-persistent
-persistent.rb; Net::HTTP#keep_alive_timeout of Ruby 3; excon connection.rb; Vert.x HttpClientOptions.java; Reactor Netty's
-reference guide; ahc-default.properties; dart:io HttpClient.idleTimeout; Microsoft's pages on
-SocketsHttpHandler.PooledConnectionIdleTimeout and ServicePointManager.MaxServicePointIdleTime.
-"""
+"""The settings for the idle timeouts of client pools, shown with findings about the idle timeout of a server."""
 
 
 def round_trip() -> pl.Expr:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from wiredoctor.rules.products import default, settings
 from wiredoctor.rules.shared.evidence import DOUBTFUL_TTL
 from wiredoctor.rules.shared.gateway_kinds import (
     LATE,
@@ -34,16 +35,16 @@ BODY_LIMITS = (
 )
 """Names of gateways' timeouts that expire if a response pauses after its head."""
 SETTINGS = {
-    "nginx": "nginx: proxy_read_timeout (fastcgi_read_timeout for FastCGI), 60 s by default",
-    "haproxy": "haproxy: timeout server",
+    **{
+        one.product.removeprefix("Apache "): f"{one.product}: {one.setting}"
+        + (f", {one.amount} by default" if one.default else "")
+        for one in settings("answer", "gateway")
+    },
+    "nginx": f"nginx: proxy_read_timeout (fastcgi_read_timeout for FastCGI), {default('nginx', 'proxy_read_timeout')} by default",
     "httpd": "httpd: ProxyTimeout, or timeout of ProxyPass",
-    "Caddy": "Caddy: response_header_timeout",
-    "Envoy": "Envoy: timeout of the route, 15 s by default",
-    "Varnish": "Varnish: first_byte_timeout of the backend, 60 s by default",
-    "Squid": "Squid: read_timeout, 15 minutes by default",
-    "Traffic Server": "Apache Traffic Server: proxy.config.http.transaction_no_activity_timeout_out, 30 s by default",
     "Cloudflare": "Cloudflare: proxy_read_timeout, which only some plans can change",
-    "AWS ALB": "AWS ALB: idle_timeout.timeout_seconds, 60 s by default",
+    "AWS ALB": "AWS ALB: idle_timeout.timeout_seconds, "
+    f"{default('AWS application load balancers', 'idle_timeout.timeout_seconds')} by default",
 }
 
 

@@ -1,72 +1,24 @@
-"""Name the software whose default idle timeout matches an observed idle timeout."""
+"""Name the products whose default idle timeout matches an observed idle time."""
 
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 import polars as pl
 
+from wiredoctor.rules.products import Setting, names, settings
 from wiredoctor.rules.shared.numbers import map_numbers
-from wiredoctor.tables import SECOND
+from wiredoctor.tables import MILLISECOND, SECOND
 
-ANY = ""
-"""A pattern that matches every Server field, for intermediaries: they forward the field of the server behind them."""
+_BETWEEN_EXCHANGES = settings("idle", "server")
+_WITHOUT_PAYLOAD = settings("silence")
 
+NEAR_SHARE = 0.005
+NEAR = 50 * MILLISECOND
+"""The minimum tolerance in ns within which a time without payload matches a timeout: proxies check connections only now and then.
 
-class _Product(NamedTuple):
-    """A product with a default idle timeout.
-
-    `pattern`: a pattern for its Server field. `unnamed`: it sends no Server field, or is often configured to send none. Other
-    products name themselves in every response.
-    """
-
-    pattern: str
-    name: str
-    unnamed: bool = False
-
-
-_IDLE_LIMITS: tuple[tuple[int, tuple[_Product, ...]], ...] = (
-    (2, (_Product("gunicorn", "gunicorn (--keep-alive)"),)),
-    (
-        5,
-        (
-            _Product(r"Apache(?!-Coyote|-Tomcat)", "Apache httpd (KeepAliveTimeout)"),
-            # current releases announce their timeout, and an announced timeout is reported instead of a default
-            _Product(r"node|express", "old releases of Node (server.keepAliveTimeout)", unnamed=True),
-            _Product("uvicorn", "uvicorn"),
-            _Product("hypercorn", "hypercorn"),
-            _Product("lighttpd", "lighttpd"),
-        ),
-    ),
-    (10, (_Product("bun", "Bun", unnamed=True),)),
-    (20, (_Product(r"Apache-Coyote|Tomcat", "Tomcat as it is shipped (connectionTimeout in server.xml)", unnamed=True),)),
-    (30, (_Product("jetty", "Jetty (idleTimeout)", unnamed=True),)),
-    (
-        60,
-        (
-            _Product(ANY, "AWS application load balancers (idle timeout)", unnamed=True),
-            _Product(r"Apache-Coyote|Tomcat", "Tomcat without a setting (keepAliveTimeout)", unnamed=True),
-        ),
-    ),
-    (65, (_Product("puma", "Puma (persistent_timeout)", unnamed=True),)),
-    (
-        75,
-        (
-            _Product(r"nginx|openresty|tengine", "nginx (keepalive_timeout)"),
-            _Product("aiohttp", "aiohttp's run_app (keepalive_timeout)"),
-        ),
-    ),
-    (90, (_Product(ANY, "Heroku's router", unnamed=True),)),
-    (
-        120,
-        (_Product(r"IIS|Microsoft-HTTPAPI", "IIS (connectionTimeout)"), _Product("waitress", "waitress (channel_timeout)")),
-    ),
-    (180, (_Product(ANY, "Traefik (idleTimeout of the entry point)", unnamed=True),)),
-    (300, (_Product("caddy", "Caddy (idle_timeout)"),)),
-    (3600, (_Product("envoy", "Envoy (idle_timeout)"),)),
-)
-"""The default idle timeouts (s) of servers and intermediaries. Go's net/http has none, and sends no Server field either."""
+The tolerance is NEAR_SHARE of the timeout if that is longer.
+"""
 
 
 def default_of_server(limit: int | None, server: str) -> str:
@@ -76,23 +28,16 @@ def default_of_server(limit: int | None, server: str) -> str:
     `server`: the Server field. Only products that it names are returned. If it is empty, only products that often send no Server
     field are returned.
     """
-    whose = [(s, product) for s, product in _near(limit) if _is(server, product)]
-    if not whose:
-        return ""
-    names = [product.name for _, product in whose]
-    listed = " and of ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-    return f"; {whose[0][0]} s is the default of {listed}"
+    whose = [one for one in _near(limit) if _is(server, one)]
+    return f"; {whose[0].default} s is the default of {names(whose)}" if whose else ""
 
 
-def _is(server: str, product: _Product) -> bool:
-    """Return whether a server may be this product. `server`: its Server field, "" if it sends none."""
+def _is(server: str, one: Setting) -> bool:
+    """Return whether a server may be this product, or be behind it. `server`: its Server field, "" if it sends none."""
     if not server:
-        return product.unnamed
-    patterns = (
-        [p.pattern for _, products in _IDLE_LIMITS for p in products if p.pattern]
-        if product.pattern == ANY
-        else [product.pattern]
-    )
+        return one.field != "own"
+    known = [other.pattern for other in _BETWEEN_EXCHANGES if other.field != "forwarded"]
+    patterns = known if one.field == "forwarded" else [one.pattern]
     return any(re.search(pattern, server, re.IGNORECASE) for pattern in patterns)
 
 
@@ -101,18 +46,17 @@ def is_default(limit: pl.Expr) -> pl.Expr:
     return map_numbers(limit, lambda ns: bool(_near(ns)), pl.Boolean())
 
 
-def _near(limit: int | None) -> list[tuple[int, _Product]]:
-    """Return the default idle timeouts (s) near a measured idle timeout (ns), and the products.
+def _near(limit: int | None) -> list[Setting]:
+    """Return the settings of servers whose default is near a measured idle timeout (ns).
 
     A timer may expire late. It may also seem to expire early: the server starts it when it has written the response, which may
     then wait in buffers before it passes the capture point.
     """
     if limit is None:
         return []
-    for s, products in _IDLE_LIMITS:
-        if abs(limit - s * SECOND) <= max(s / 50, min(s / 10, 0.5)) * SECOND:
-            return [(s, product) for product in products]
-    return []
+    return [
+        one for one in _BETWEEN_EXCHANGES if abs(limit - one.time) <= max(one.time / 50, min(one.time / 10, 500 * MILLISECOND))
+    ]
 
 
 def usual_limits(server: str) -> list[int]:
@@ -120,8 +64,21 @@ def usual_limits(server: str) -> list[int]:
 
     If the field is empty, return those of the products that often send no Server field.
     """
-    return [
-        seconds
-        for seconds, products in _IDLE_LIMITS
-        if any((not server or product.pattern != ANY) and _is(server, product) for product in products)
-    ]
+    known = (one for one in _BETWEEN_EXCHANGES if (not server or one.field != "forwarded") and _is(server, one))
+    return sorted({one.time // SECOND for one in known})
+
+
+def limit_near(rest: pl.Expr) -> pl.Expr:
+    """Return the default timeout (ns) of an intermediary that matches this time without payload (ns); null if there is none."""
+    limits = sorted({one.time for one in _WITHOUT_PAYLOAD})
+    near = {limit: (rest - limit).abs() <= max(NEAR, round(limit * NEAR_SHARE)) for limit in limits}
+    return pl.coalesce(pl.when(is_near).then(pl.lit(limit, pl.Int64)) for limit, is_near in near.items())
+
+
+def names_of_limit(limit: pl.Expr) -> pl.Expr:
+    """Return the names of the intermediaries with this default timeout (ns): "nginx (proxy_read_timeout) and of Apache httpd
+    (ProxyTimeout)".
+    """
+    limits = {one.time for one in _WITHOUT_PAYLOAD}
+    named = {limit: names([one for one in _WITHOUT_PAYLOAD if one.time == limit]) for limit in limits}
+    return limit.replace_strict(named, default=None, return_dtype=pl.String)

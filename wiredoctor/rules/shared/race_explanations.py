@@ -9,6 +9,7 @@ import polars as pl
 
 from wiredoctor.findings import Threshold
 from wiredoctor.rules.shared.connection_close import IDLE as IMMEDIATE
+from wiredoctor.rules.shared.connection_close import UPSTREAM_KEPT
 from wiredoctor.rules.shared.idle_defaults import default_of_server
 from wiredoctor.rules.shared.idle_times import LATE, NEAR, TOGETHER, IdleTimes, Limit, Stop
 from wiredoctor.rules.shared.numbers import other_connections
@@ -17,7 +18,8 @@ from wiredoctor.text.durations import duration_text
 
 _SHORTER = (
     "Make the idle timeout of the client's pool shorter than the server's{}; if the client is a proxy or a balancer, make the "
-    "server's idle timeout longer than the client's (60 s for AWS application load balancers and nginx's upstream "
+    "server's idle timeout longer than the client's ("
+    f"{UPSTREAM_KEPT} for AWS application load balancers and nginx's upstream "
     "keepalive_timeout). "
 )
 

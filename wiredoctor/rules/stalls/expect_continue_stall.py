@@ -40,9 +40,11 @@ from collections.abc import Mapping
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
+from wiredoctor.rules.products import names, settings
 from wiredoctor.rules.shared.evidence import candidate, confidence, evidence
 from wiredoctor.rules.shared.numbers import DURATION, duration, grouped
 from wiredoctor.tables import MILLISECOND
+from wiredoctor.text.durations import duration_text
 
 c = pl.col
 
@@ -76,20 +78,22 @@ RULE = Rule(
     absence=True,
 )
 
+_WAITS = [one.time for one in settings("continue")]
+
 MIN_WAIT = Threshold(
-    "250 ms", "the minimum wait; the shortest known timeout of a client is 350 ms, and a late body alone is not proof"
+    "250 ms",
+    f"the minimum wait; the shortest known timeout of a client is {duration_text(min(_WAITS))}, and a late body alone is not "
+    "proof",
 )
 
 MIN_SILENCE = Threshold(
-    "5 s", "the minimum wait for kind no-body; clients that go on without the 100 (Continue) do so after 3 s at most"
+    "5 s",
+    "the minimum wait for kind no-body; clients that go on without the 100 (Continue) do so after "
+    f"{duration_text(max(_WAITS))} at most",
 )
 
-_TIMERS = (
-    (330, 450, ": the .NET Framework waits for 350 ms"),
-    (950, 1_200, ": curl, Go and .NET wait for 1 s"),
-    (2_900, 3_300, ": Apache HttpClient waits for 3 s"),
-)
-"""Ranges of waits (ms), each with the clients whose timeout is in the range."""
+_TIMERS = ((330, 450), (950, 1_200), (2_900, 3_300))
+"""Ranges of waits (ms), each for the clients whose timeout is in the range."""
 _NO_TIMER = ". No known client has that timeout, so the body may have been late for another reason"
 
 _EXPECTATION_FAILED = 417
@@ -177,5 +181,11 @@ def _late(exchanges: pl.LazyFrame) -> pl.LazyFrame:
 
 def _timer(wait: pl.Expr) -> pl.Expr:
     """Return the text about the clients whose timeout matches the wait; null if no known timeout does."""
-    near = ((wait.is_between(first * MILLISECOND, last * MILLISECOND), text) for first, last, text in _TIMERS)
-    return pl.coalesce(*(pl.when(is_near).then(pl.lit(text)) for is_near, text in near))
+    ranges = [(first * MILLISECOND, last * MILLISECOND) for first, last in _TIMERS]
+    return pl.coalesce(*(pl.when(wait.is_between(*near)).then(pl.lit(_clients_that_wait(*near))) for near in ranges))
+
+
+def _clients_that_wait(first: int, last: int) -> str:
+    """Return the text about the clients whose timeout is in a range (ns): ": curl, Go and .NET wait for 1 s"."""
+    some = [one for one in settings("continue") if first <= one.time <= last]
+    return f": {names(some, '')} {'wait' if len(some) > 1 else 'waits'} for {duration_text(some[0].time)}"

@@ -93,6 +93,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold, cached_for_thresholds
+from wiredoctor.rules.products import default, find_setting
 from wiredoctor.rules.shared import unanswered_context
 from wiredoctor.rules.shared.neighbors import compare_neighbors
 from wiredoctor.rules.shared.numbers import DURATION, duration
@@ -119,6 +120,9 @@ _SIZES = (
     "lower the MTU of the sender's interface or route (ip route change ... mtu N) to the size that a VPN or tunnel leaves."
 )
 
+_NLB = default("AWS network load balancers", "tcp.idle_timeout.seconds")
+_AZURE = find_setting("Azure Load Balancer", "idleTimeoutInMinutes")
+
 RULE = Rule(
     symptom="*read timed out*, a request that hangs while others work",
     severity="error",
@@ -139,8 +143,8 @@ RULE = Rule(
         "unreachable": _SENT + " {router} reported {report}.{context}",
         "after-idle": _SENT + " {quiet} for {idle} before. A NAT, a firewall or a balancer between the two keeps state for each "
         "connection, and drops that state after some time without packets. From then on it {discards}.{others}{survived} AWS "
-        "Network Load Balancers forget a connection after 350 s by default, Azure's load balancer after 240 s; RFC 5382 asks "
-        "NATs for 2 h 4 min at least.{gone}",
+        f"Network Load Balancers forget a connection after {_NLB} by default, Azure's load balancer after {_AZURE.default} s; "
+        "RFC 5382 asks NATs for 2 h 4 min at least.{gone}",
         "mid-message": _SENT + "{context} {fate}{size}{others}",
         "never-came": _SENT + " Later packets of the {sender} arrived, so the path was not down, but for {gap} before the close "
         "no data came. The {sender} repeats data that is not acknowledged, so the path lost each copy before it "
