@@ -257,8 +257,8 @@ FAULTS = (
     ),
     Fault(
         "wiredoctor/rules/lifetime/truncated_response.py",
-        '.otherwise(~c("response_has_gap"))',
-        ".otherwise(pl.lit(value=True))",
+        'captured = ~c("response_has_gap") & ',
+        "captured = ",
         "a chunked response with a gap in the capture counts as truncated",
         "truncated_response capture_loss",
     ),
