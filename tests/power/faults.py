@@ -85,7 +85,7 @@ FAULTS = (
         "peer.short_window_frame >= ack.ack_frame",
         "peer.short_window_frame > ack.ack_frame",
         "an ACK that itself announces a small window releases a segment",
-        "releases nagle_delayed_ack window",
+        "releases stall_rows nagle_delayed_ack window",
     ),
     Fault(
         "wiredoctor/core/retransmission_stalls.py",
