@@ -162,7 +162,7 @@ FAULTS = (
         "if captured < length and captured > self.snap_length:",
         "if captured > self.snap_length:",
         "the longest packet counts as cut off",
-        "records snap_length capture",
+        "test_recognition test_records snap_length",
     ),
     Fault(
         "wiredoctor/rules/capture/one_sided.py",
