@@ -113,7 +113,7 @@ FAULTS = (
         "gap = min(first, second)",
         "gap = max(first, second)",
         "the later of two gaps is skipped first",
-        "holes gaps endings pairing_with_gaps",
+        "holes gaps endings test_http1 pairing_with_gaps",
     ),
     Fault(
         "wiredoctor/core/stream.py",
