@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 import zstandard
 
-from tests.support.recordings import CAPTURES, ROOT, find_recording
+from tests.captures.papers import EACH_RULE
+from tests.support.recordings import ROOT, find_recording
+from tests.support.sweeps import FORMS, SLOW
 from tests.support.system_trial import EACH, ONCE
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what is compared is a run on Linux")
@@ -24,20 +26,11 @@ QUICK = (
     *("live --help", "run --help", "interfaces --help"),
 )
 REFUSED = ("live -i 1", "live -", "run -- true", "interfaces")
-FAMILIES = sorted(path.name for path in CAPTURES.iterdir() if any(path.glob("*.pcap*")))
-OF_FAMILY = 8
 GROUP = 6
 """The number of captures that one process reads."""
 
-RECORDINGS = [
-    *(find_recording(name) for name in ("overrun-counted.pcapng", "nginx-requests.pcapng")),
-    *(
-        path
-        for family in FAMILIES
-        for path in sorted((CAPTURES / family).glob("*.pcap*"), key=lambda path: (path.stat().st_size, path.name))[:OF_FAMILY]
-    ),
-]
-"""The smallest recordings of each family, and two that are pcapng."""
+RECORDINGS = [*(find_recording(name) for name in ("overrun-counted.pcapng", "nginx-requests.pcapng")), *EACH_RULE]
+"""Recordings in which each rule finds something, and two that are pcapng."""
 
 
 def unusual_files(folder: Path) -> list[Path]:
@@ -85,15 +78,16 @@ def test_commands_that_read_captures_work_and_those_that_capture_say_what_does(t
     assert [code for code, *_ in found.values()] == [0] * len(QUICK)
 
 
-@pytest.mark.slow
+@SLOW
+@FORMS
 @pytest.mark.parametrize("first", range(0, len(RECORDINGS), GROUP))
-def test_all_families(first: int) -> None:
+def test_what_each_rule_finds(first: int) -> None:
     captures = RECORDINGS[first : first + GROUP]
     ordinary = run_trial(core="", captures=captures, lines=EACH)
     assert run_trial("hidden", core="python", captures=captures, lines=EACH) == ordinary
 
 
-@pytest.mark.slow
+@SLOW
 def test_unusual_files_and_other_commands(tmp_path: Path) -> None:
     captures = unusual_files(tmp_path)
     ordinary = run_trial(core="", captures=captures, lines=EACH, also_others=True)

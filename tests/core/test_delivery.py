@@ -108,6 +108,13 @@ def test_an_ack_within_a_gap_splits_it() -> None:
     assert gaps(talk) == [(0, 200, True), (200, 300, False)]
 
 
+def test_an_ack_up_to_the_end_of_a_gap_leaves_nothing_of_it() -> None:
+    talk = open_talk()
+    send(talk, 300, 100)
+    assert acknowledge(talk, 300).acked_unseen == 300
+    assert gaps(talk) == [(0, 300, True)]
+
+
 def test_an_ack_more_than_a_window_ahead_is_not_believed() -> None:
     talk = open_talk()
     send(talk, 0, 100)

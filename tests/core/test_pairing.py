@@ -229,6 +229,24 @@ def test_a_lost_response_makes_no_other_pair_uncertain() -> None:
     assert assumed(talk) == [("/0", None, True), ("/1", 201, False), ("/2", 202, False)]
 
 
+def test_a_client_that_pipelines_still_waits_for_all_responses_before_its_next_request() -> None:
+    """Only a request that is sent between two responses shows that a client does not wait for all of them."""
+    talk = rf"""
+        0.020 > P. {GET.format(0)}
+        0.031 < P. {OK.format(200)}
+        0.032 > P. {GET.format(1)}
+        0.032 > P. {GET.format(2)}
+        0.043 < P. {OK.format(201)}
+        0.043 < P. {OK.format(202)}
+        0.044 > P. {GET.format(3)}
+        0.055 < P. {OK.format(203)} uncaptured
+        0.056 > P. {GET.format(4)}
+        0.067 < P. {OK.format(204)}
+    """
+    pipeline = [("/1", 201, False), ("/2", 202, False)]
+    assert assumed(talk) == [("/0", 200, False), *pipeline, ("/3", None, True), ("/4", 204, False)]
+
+
 def test_an_interim_response_after_a_gap_makes_the_pair_of_the_final_one_certain() -> None:
     talk = rf"""
         0.020 > P. {GET.format(0)} uncaptured

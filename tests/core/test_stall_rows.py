@@ -7,6 +7,7 @@ import struct
 import pytest
 
 from tests.core.tcp_talk import Talk, open_talk
+from tests.support.sweeps import WHOLE
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.nagle import MAX_CLAIMS
 from wiredoctor.core.releases import RELEASES, SORTS
@@ -82,6 +83,18 @@ def test_what_disturbs_a_release(disturbance: str) -> None:
         talk.client(70.5, ".", 1_101, 5_001)
     talk.client(71, "P.", 1_101, 5_001, 50, http=1)
     assert rows(talk, "releases") == []
+
+
+@WHOLE
+@pytest.mark.parametrize(("window", "waited"), [(500, 0), (1_459, 0), (1_460, 1)])
+def test_a_full_segment_waits_for_room_and_not_for_an_ack_that_leaves_none(window: int, waited: int) -> None:
+    """The program of the server reads a millisecond after its kernel has sent the delayed ACK."""
+    talk = open_talk(cutoffs())
+    talk.client(20, "P.", 1_001, 5_001, 1_460, http=1)
+    talk.server(70, ".", 5_001, 2_461, window=window)
+    talk.server(71, ".", 5_001, 2_461, window=60_000)
+    talk.client(72, "P.", 2_461, 5_001, 1_460, http=1)
+    assert [SORTS[row["sort"]] for row in rows(talk, "releases")] == ["waited"] * waited
 
 
 def test_data_that_came_late_was_not_the_last_in_flight() -> None:

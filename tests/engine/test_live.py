@@ -128,6 +128,28 @@ def test_data_that_nothing_acknowledges_is_told_though_no_packet_comes(tmp_path:
         assert analysis.deadline is None
 
 
+def test_a_segment_that_waited_for_an_ack_is_told_though_no_other_follows(tmp_path: Path) -> None:
+    """Others, within two seconds, would show whether the program writes at regular times."""
+    text = r"""
+0.000 > S  win 64240 mss 1460
+0.010 < S. win 64240 mss 1460
+0.010 > .
+0.011 > P. "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n"
+0.061 < .
+0.061 > P. x*50
+"""
+    (tmp_path / "trace.pcap").write_bytes(to_pcap(ladder_packets(text)))
+    stops = pcapng(tmp_path / "trace.pcap", tmp_path / "trace.pcapng")
+    with growing(tmp_path / "trace.pcapng", [0]) as (capture, analysis):
+        capture.extend(stops[-1].end)
+        assert "nagle-delayed-ack" not in analysis.step(100)
+        deadline = analysis.deadline
+        assert deadline == 2_061_000_000
+        assert "nagle-delayed-ack" not in analysis.pass_time(deadline - 1)
+        assert "nagle-delayed-ack" in analysis.pass_time(deadline)
+        assert analysis.deadline is None
+
+
 def test_a_block_that_is_not_complete_is_damage(tmp_path: Path) -> None:
     """What is written ends with a block: one that is longer was overwritten by somebody."""
     stops = pcapng(find_recording("server-head-body-split.pcap"), tmp_path / "trace.pcapng")

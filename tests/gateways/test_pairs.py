@@ -20,7 +20,8 @@ from tests.gateways.made import (
     attempts,
     pairs,
 )
-from wiredoctor.gateways import Place
+from tests.support.sweeps import WHOLE
+from wiredoctor.gateways import Place, edges
 from wiredoctor.tables import MILLISECOND
 
 
@@ -229,6 +230,18 @@ def test_times_that_contradict(at: float, until: float, status: int | None) -> N
     assert pairs(made.found()) == {(*alike, True)}
 
 
+@WHOLE
+@pytest.mark.parametrize(("close", "paired"), [(None, False), (110, True), (120, True), (121, False)])
+def test_a_client_that_closed_before_does_not_show_whose_response_it_got(close: float | None, paired: bool) -> None:
+    """Both gateways of a row reject a request of which the rest never comes, the inner one a millisecond later."""
+    made = Traffic()
+    alike = made.passed(0, 20)
+    left = {} if close is None else {"client_close_time": round(close * MILLISECOND)}
+    front = made.once(CLIENT, FRONT, 100, 120, 408, **left)
+    back = made.once(INSIDE, BACK, 101, 121, 408)
+    assert pairs(made.found()) == {(*alike, True), *([(front, back, True)] if paired else [])}
+
+
 def test_a_server_that_answers_later_than_the_gateway_gave_up() -> None:
     made = Traffic()
     alike = made.passed(0, 20)
@@ -319,6 +332,22 @@ def test_alike_and_at_the_same_time() -> None:
     # by order of time, and told as such
     assert pairs(known) == {(front, back, False) for front, back in zip(fronts, backs, strict=True)}
     assert known.doubtful == ((tuple(fronts), tuple(backs)),)
+
+
+@WHOLE
+@pytest.mark.parametrize(("late", "paired"), [(0.05, True), (0.06, False)])
+def test_in_a_crowd_a_client_may_leave_just_before_its_request_is_forwarded(
+    late: float, paired: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    """A busy gateway sees the close up to 50 µs late."""
+    monkeypatch.setattr(edges, "MAX_POSSIBLE", 1)
+    made = Traffic()
+    alike = made.passed(0, 20)
+    waiting = [made.once(host, FRONT, 100, 130) for host in (OTHER_CLIENT, "10.0.0.3")]
+    left = made.once(CLIENT, FRONT, 99, None, None, client_close_time=110 * MILLISECOND)
+    backs = [made.once(INSIDE, BACK, at, 129) for at in (110 + late, 111, 112)]
+    expected = zip([left, *waiting] if paired else waiting, backs, strict=False)
+    assert pairs(made.found()) == {(*alike, True), *((*pair, False) for pair in expected)}
 
 
 def test_alike_and_told_apart_by_what_follows() -> None:

@@ -10,18 +10,20 @@ from typing import Any
 
 import pytest
 
+from tests.gateways.made import Traffic
 from tests.ladders import Packet, ladder_packets, ladders_in, to_pcap
 from tests.live.playing import Played, Stop, pcapng, play, with_silence
 from tests.live.test_played import as_json, assert_true_to, of_file, times_of_day
 from tests.support.analysis import analyze_bytes
 from tests.support.recordings import find_recording
-from tests.support.sweeps import FORMS, SLOW, sweep
+from tests.support.sweeps import FORMS, SLOW, WHOLE, sweep
 from wiredoctor import gateways, rule_engine
 from wiredoctor.engine import open_exchanges
 from wiredoctor.findings import Finding
 from wiredoctor.gateways import TRIES, Doubt, Gateways
 from wiredoctor.live.at_gateways import AtGateways
-from wiredoctor.tables import SECOND
+from wiredoctor.live.gateway_groups import SLACK, Pairing, Until
+from wiredoctor.tables import MILLISECOND, SECOND
 
 RULE = "gateway-error"
 STEP = SECOND // 4
@@ -393,6 +395,22 @@ def test_what_is_open_is_paired_as_if_the_capture_ended_now(name: str, tmp_path:
         [file] = analyze_bytes(cut, whole[: stop.end]).gateways.values()
         assert live.tries.rows() == file.tries.rows()
         assert (live.fronts, live.doubtful, live.clients) == (file.fronts, file.doubtful, file.clients)
+
+
+@WHOLE
+@pytest.mark.parametrize(("later", "is_final"), [(0, False), (SLACK, False), (SLACK + 1, True)])
+def test_a_group_is_final_once_everything_was_read_that_may_be_out_of_order(later: int, is_final: bool) -> None:
+    """A packet that is read later may still show that the gateway asked another server before it answered, at 220 ms."""
+    made = Traffic()
+    for at in (0, 100):
+        made.passed(at, at + 20)
+    failed, _ = made.passed(200, 220, status=502)
+    exchanges, connections = (rows.collect() for rows in made.tables())
+    known = gateways.find(exchanges.lazy(), connections.lazy(), possible=True)
+    servers = dict(connections.select("connection", "server").iter_rows())
+    pairing = Pairing(known, exchanges, exchanges.clear(), connections, servers, ())
+    until = Until(220 * MILLISECOND + later, 10 * SECOND, -10 * SECOND)
+    assert (failed in pairing.final_groups({failed}, until, None)) == is_final
 
 
 def test_what_was_told_stays_though_it_would_be_paired_otherwise_now() -> None:

@@ -530,6 +530,27 @@ def test_what_a_finished_response_proves_is_told_though_the_connection_stays_ope
     assert as_json(played.report) == of_file(trace)
 
 
+REJECTED = r"""
+    0.000  >  S    win 64240 mss 1460
+    0.010  <  S.   win 64240 mss 1460
+    0.010  >  .
+    0.011  >  P.   "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    0.021  <  P.   "HTTP/1.1 204 No Content\r\n\r\n"
+    0.022  >  P.   "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
+    0.032  <  .
+    0.122  <  P.   "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"
+    0.123  >  .
+"""
+
+
+def test_a_fault_of_a_request_is_told_with_the_status_of_its_response(tmp_path: Path) -> None:
+    """The fault is in the packet with which its exchange begins, so the exchange is not over when the fault is."""
+    trace, stops = written(tmp_path, ladder_packets(REJECTED))
+    played = play([(trace, 0)], stops)
+    assert_true_to(played)
+    assert [(analysed, found.rule, found.status) for analysed, found in played.told] == [(8, "invalid-chunk", 400)]
+
+
 LOST = """
     0.000  >  S    0:0(0)                  win 64240 mss 1460
     0.010  <  S.   0:0(0)        ack 1     win 64240 mss 1460

@@ -85,7 +85,7 @@ FAULTS = (
         "peer.short_window_frame >= ack.ack_frame",
         "peer.short_window_frame > ack.ack_frame",
         "an ACK that itself announces a small window releases a segment",
-        "releases nagle_delayed_ack window",
+        "releases stall_rows nagle_delayed_ack window",
     ),
     Fault(
         "wiredoctor/core/retransmission_stalls.py",
@@ -113,7 +113,7 @@ FAULTS = (
         "gap = min(first, second)",
         "gap = max(first, second)",
         "the later of two gaps is skipped first",
-        "holes gaps endings pairing_with_gaps",
+        "holes gaps endings test_http1 pairing_with_gaps",
     ),
     Fault(
         "wiredoctor/core/stream.py",
@@ -162,7 +162,7 @@ FAULTS = (
         "if captured < length and captured > self.snap_length:",
         "if captured > self.snap_length:",
         "the longest packet counts as cut off",
-        "records snap_length capture",
+        "test_recognition test_records snap_length",
     ),
     Fault(
         "wiredoctor/rules/capture/one_sided.py",
@@ -239,7 +239,7 @@ FAULTS = (
         'c("request_offset") >= _PROXY_HEADER',
         'c("request_offset") > _PROXY_HEADER',
         "the shortest PROXY header is not recognized",
-        "no_response",
+        "no_response test_unanswered",
     ),
     Fault(
         "wiredoctor/rules/lifetime/premature_close.py",
@@ -257,10 +257,10 @@ FAULTS = (
     ),
     Fault(
         "wiredoctor/rules/lifetime/truncated_response.py",
-        '.otherwise(~c("response_has_gap"))',
-        ".otherwise(pl.lit(value=True))",
+        'captured = ~c("response_has_gap") & ',
+        "captured = ",
         "a chunked response with a gap in the capture counts as truncated",
-        "truncated_response capture_loss",
+        "truncated_response test_unanswered capture_loss",
     ),
     Fault(
         "wiredoctor/rules/round_trips/no_connection_reuse.py",

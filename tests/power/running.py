@@ -106,12 +106,17 @@ class Cases:
 
     def choose(self, kind: str) -> list[pytest.Item]:
         """Return the cases of the changed part, then a share of the others, which does not depend on what was changed."""
-        cases, near = self.by_kind.get(kind, []), re.compile(self.task.near)
+        cases, near, skip = self.by_kind.get(kind, []), re.compile(self.task.near), {*self.task.skip}
         own = [item for item in cases if near.search(item.nodeid)]
-        own.sort(key=lambda item: (near.search(item.nodeid.partition("::")[0]) is None, WHOLE in item.nodeid))
+        own.sort(key=lambda item: _distance(near, item.nodeid))
         others = cases[self.task.share // 2 :: self.task.share] if self.task.share else []
-        chosen = [*own, *(item for item in others if item not in set(own))]
-        return [item for item in chosen if item.nodeid not in set(self.task.skip)]
+        return [item for item in dict.fromkeys([*own, *others]) if item.nodeid not in skip]
+
+
+def _distance(near: re.Pattern[str], case: str) -> tuple[bool, bool, bool]:
+    """Return a sort key: first what is near by the name of its file, then by its parameters, and whole recordings last."""
+    file, parameters = case.partition("::")[0], case.partition("[")[2]
+    return near.search(file) is None, WHOLE in case, near.search(parameters) is None
 
 
 def fails(item: pytest.Item, following: pytest.Item | None) -> bool:

@@ -30,6 +30,7 @@ from tests.report.examples import (
 )
 from tests.report.pages import Page, check_data, page_data, page_of
 from tests.support.recordings import find_recording
+from tests.support.sweeps import WHOLE
 from wiredoctor.findings import Report
 from wiredoctor.report.coverage import find_coverage
 from wiredoctor.report.data import json
@@ -367,6 +368,16 @@ def test_failures_stay_on_a_page_that_cannot_hold_all() -> None:
     bars = [min(n * 100 * MS // told["step"], last) for n in range(40)]
     assert [place for place, number in enumerate(told["sent"]) for _ in range(number)] == bars
     assert [place for place, number in enumerate(told["failed"]) if number] == [bars[4]]
+
+
+@pytest.mark.parametrize(("answered", "connect"), [(100 * MS, 0), (110 * MS, 10 * MS), (100 * MS - 1, None), (None, None)])
+@WHOLE
+def test_a_connection_may_be_answered_within_one_tick_of_the_clock(answered: int | None, connect: int | None) -> None:
+    """A coarse clock gives both one time. A SYN-ACK with an earlier time answered another SYN."""
+    opened = connection(1, syn_time=100 * MS, newest_answer_time=answered)
+    one = report([], [opened], [exchange(1)])
+    columns = data.exchange_columns(row_limits.exchanges(one), row_limits.connections(one).rows)
+    assert (columns["connect"], columns["connect_at"]) == ([connect], [None if connect is None else 0])
 
 
 def test_a_capture_that_was_not_kept_is_said() -> None:

@@ -267,6 +267,15 @@ def test_scope_time_sees_a_long_cause_behind_a_short_one() -> None:
     assert [f.rule for f in settled(rules, {"effect": candidates(candidate()), "cause": causes})] == ["cause", "cause"]
 
 
+def test_scope_time_is_not_that_of_another_connection() -> None:
+    """The cause of this connection ends before the effect begins, and that of the other one goes on."""
+    rules = [module("effect", explained_by=(("cause", "time"),)), module("cause")]
+    short = candidate(frame=1, start=2 * MS, end=3 * MS)
+    long = candidate(frame=2, start=MS, end=30 * MS, connection=1)
+    found = settled(rules, {"effect": candidates(candidate()), "cause": candidates(short, long)})
+    assert [finding.rule for finding in found] == ["cause", "cause", "effect"]
+
+
 def test_a_family_explains_and_a_rule_never_itself() -> None:
     rules = [module("effect", "stalls", explained_by=(("stalls", "time"), ("not-there-yet", "time"))), module("cause", "stalls")]
     alone = {"effect": candidates(candidate(), candidate(frame=6))}

@@ -14,7 +14,7 @@ import pytest
 import wiredoctor
 from tests.support.analysis import analyze_bytes
 from tests.support.recordings import find_recording
-from tests.support.sweeps import FORMS, sweep
+from tests.support.sweeps import FORMS, WHOLE, sweep
 from wiredoctor import rule_engine
 from wiredoctor.findings import UNJUDGED
 from wiredoctor.pipeline import catalogue
@@ -687,6 +687,22 @@ def test_an_ignored_finding_still_explains() -> None:
     by = rule_engine.explained_keys(core, modules)
     assert by.connections.rows() == [(1, 3)]
     assert {*by.endpoints.rows()} == {("10.0.0.7", None), (None, "[2001:db8::1]:80")}
+
+
+@WHOLE
+@pytest.mark.parametrize("exchanges", [[None], [None, 3], [3, None]])
+def test_a_finding_about_a_connection_explains_all_of_its_exchanges(exchanges: list[int | None]) -> None:
+    core = pl.DataFrame(
+        {
+            "rule": ["no-response"] * len(exchanges),
+            "connection": [1] * len(exchanges),
+            "exchange": exchanges,
+            "client": ["10.0.0.1:4001"] * len(exchanges),
+            "server": ["10.0.0.2:80"] * len(exchanges),
+        },
+        schema_overrides={"exchange": pl.Int32()},
+    )
+    assert rule_engine.explained_keys(core, catalogue()).connections.rows() == [(1, -1)]
 
 
 def test_many_refused_connections_of_a_scan_are_explained_by_one_finding(tmp_path: Path) -> None:

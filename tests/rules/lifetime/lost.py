@@ -43,6 +43,7 @@ FIN = {
 TRUNCATED = {
     "response_end_reason": "fin",
     "response_offset": 0,
+    "response_end_offset": 42,
     "response_head_bytes": 40,
     "response_body_due": 20,
     "response_body_bytes": 2,

@@ -167,10 +167,12 @@ def test_the_last_chunk_is_missing() -> None:
     chunked = {"response_framing": "chunked", "response_body_due": None}
     assert [(c["due"], c["came"]) for c in truncated(**chunked)] == [(None, 2)]
     assert truncated(**chunked | {"response_has_gap": True}) == []
+    reset = {"response_end_reason": "rst", "server_close_rst": 1}
+    assert [len(truncated(**chunked | reset, server_close_offset=42 + n)) for n in (0, 1)] == [1, 0]
 
 
 def test_the_head_breaks_off() -> None:
-    head = {"response_framing": "none", "response_body_due": None, "server_close_offset": 28}
+    head = {"response_framing": "none", "response_body_due": None, "response_end_offset": 28, "server_close_offset": 28}
     assert [(c["due"], c["came"]) for c in truncated(**head)] == [(None, 28)]
 
 

@@ -141,7 +141,9 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     sent = c("server_close_offset") - c("response_offset")
     head, sized = c("response_framing") == "none", c("response_framing") == "content-length"
     body = (sent - c("response_head_bytes")).clip(0)
-    missing = pl.when(sized).then(body < c("response_body_due")).otherwise(~c("response_has_gap"))
+    # what the server had sent when it reset may contain the last chunk, although the capture lacks it
+    captured = ~c("response_has_gap") & (c("response_end_offset") >= c("server_close_offset"))
+    missing = pl.when(sized).then(body < c("response_body_due")).otherwise(captured)
     known = c("response_framing").is_in(["none", "content-length", "chunked"]) & (c("server_close_time") >= c("response_start"))
     came = pl.when(head).then(sent).when(sized).then(body).otherwise("response_body_bytes")
     of_head = pl.lit("bytes of it")
