@@ -164,15 +164,17 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     `closed_after`: the idle time before the close (ns; null if it is too short for an idle timeout). `used_after`: the idle time
     before the request (ns).
     """
-    wanted, facts = _wanted_rows()
+    possible, wanted, facts = _wanted_rows()
     known = connections.select("connection", "client_host", "server", "history")
-    rows = closes.filter(wanted).select(facts).join(known, on="connection", how="left")
+    # as a column, because Polars would apply such a filter to all rows that it reads
+    some = closes.filter(possible).select(*facts, wanted.alias("wanted")).filter("wanted").drop("wanted")
+    rows = some.join(known, on="connection", how="left")
     return rows.with_columns(frame=c("request_frame"))
 
 
 @cached_for_thresholds
-def _wanted_rows() -> tuple[pl.Expr, list[pl.Expr | str]]:
-    """Return a filter of `closes`, and the columns that `find` returns for the remaining rows."""
+def _wanted_rows() -> tuple[pl.Expr, pl.Expr, list[pl.Expr | str]]:
+    """Return a cheap filter of `closes`, a filter of the rows that pass it, and the columns that `find` returns for the rest."""
     left_open = c("persistent") & ~c("upgraded") & c("response_framing").is_in(SELF_FRAMED)
     after = c("server_close_time") - c("response_end")
     both = c("has_request") & c("has_response")
@@ -197,7 +199,7 @@ def _wanted_rows() -> tuple[pl.Expr, list[pl.Expr | str]]:
         (~c("handshake")).alias("guessed"),
         c("gap_before").alias("doubtful"),
     ]
-    return (both & (ended | used)) | lost, facts
+    return used | c("server_close_frame").is_not_null(), (both & (ended | used)) | lost, facts
 
 
 def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFrame:  # noqa: ARG001  (a summary is made at the end)

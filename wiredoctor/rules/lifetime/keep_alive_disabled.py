@@ -117,7 +117,8 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     answers = exchanges.filter(asked & answered & ~streams())
     enough = (c("exchanges") >= ENOUGH.value) & (c("wasted") >= ENOUGH.value - 1)
     theirs = _closing_connections(answers, connections)
-    pairs = _pairs(of_connections(answers, theirs), of_connections(connections, theirs)).filter(c("every") & enough)
+    answers, connections = of_connections(answers, theirs), of_connections(connections, theirs)
+    pairs = _pairs(answers, connections).filter(c("every") & enough)
     sure = pl.when("doubtful").then(pl.lit("low")).otherwise(pl.lit("high"))
     return (
         _with_evidence(answers, connections, pairs)

@@ -258,7 +258,8 @@ def screen() -> pl.Expr:
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each unanswered request, unless it was lost at the close of an idle connection."""
-    return _unanswered(closes).select(_columns())
+    # the other conditions need many more columns
+    return _unanswered(closes.filter(screen()).collect().lazy()).select(_columns())
 
 
 @cached_for_thresholds

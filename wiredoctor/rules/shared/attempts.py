@@ -1,9 +1,9 @@
 """Find out what came before and after a connection attempt: another address answered, the server accepted later, or the client
 tried again in vain. Also distinguish failed attempts from attempts that only probe the path.
 
-Failed attempts are rows with `connection`, `client_host`, `server`, `syn_time` and `over`: the time (ns) when the client learned
-of the failure, or sent its last SYN. There may be a million of them. Only a few share a port with an accepted connection; these
-are selected first.
+Failed attempts are rows with `connection`, `client_host`, `client_key`, `server`, `syn_time` and `over`: the time (ns) when the
+client learned of the failure, or sent its last SYN. There may be a million of them. They are compared with the few accepted
+connections in `accepted_near`, so the connections are read once for all comparisons.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ kind down with severity note.
 
 _LOCALHOST = "localhost"
 _PLACE = ["port", "ipv6", "loopback"]
+_PAIR = ["client_key", "server"]
 
 
 def one_host(endpoint: str) -> pl.Expr:
@@ -50,17 +51,56 @@ def _place_columns() -> list[pl.Expr]:
     return [port.alias("port"), c("server").str.starts_with("[").alias("ipv6"), _on_loopback().alias("loopback")]
 
 
-def other_refusals(refused: pl.LazyFrame, within: int) -> pl.LazyFrame:
+def client_key() -> pl.Expr:
+    """Return the column `client_key`: a hash of the client's address, which takes less memory than the address."""
+    return c("client_host").hash().alias("client_key")
+
+
+def accepted_near(rows: pl.DataFrame, connections: pl.LazyFrame, **marks: pl.Expr) -> pl.DataFrame:
+    """Return the connections accepted by servers that may be those of the attempts in `rows`.
+
+    Such a server has the same address and port as one in `rows` (127.0.0.1 and ::1 count as equal), or the same port and the
+    other IP version. `frame`, `time` (ns): the SYN-ACK or, if the capture lacks it, the first packet. `open_before`: the
+    connection was open when the capture began. `either`: the server's endpoint as in `one_host`. `marks`: additional columns.
+    """
+    without_syn = c("syns") == 0
+    answered = c("first_answer_frame").is_not_null() | (without_syn & c("history").str.starts_with("h"))
+    open_before = without_syn & ~answered & (c("client_bytes") + c("server_bytes") > 0)
+    keys = [one_host("server").alias("either"), *_place_columns()]
+    servers = connections.filter(answered | without_syn).select("server").unique().collect(engine="streaming").with_columns(keys)
+    asked = rows.select("server").unique().with_columns(keys)
+    same = [servers.join(asked, on="either", how="semi"), servers.join(_other_version(asked), on=["port", "ipv6"], how="semi")]
+    near = pl.concat(same).unique()
+    some = connections.filter((answered | open_before) & c("server").is_in(near["server"].implode()))
+    found = (some if near.height else connections.clear()).select(
+        *("server", "syns", "syn_time", "first_answer_frame", "first_answer_time", "answer_ttl"),
+        client_key(),
+        pl.coalesce("first_answer_frame", "first_frame").alias("frame"),
+        pl.coalesce("first_answer_time", "start").alias("time"),
+        open_before.alias("open_before"),
+        **marks,
+    )
+    return found.collect(engine="streaming").join(near, on="server", how="left")
+
+
+def _other_version(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.with_columns(~c("ipv6"))
+
+
+def other_refusals(refused: pl.DataFrame, within: int) -> pl.DataFrame:
     """Return two rows for each client that tried 127.0.0.1 and ::1 within `within` ns and was refused by both.
 
     `superseded`: True for the first attempt of the pair; only the second counts. `other_frame`, `other_time`: the RST of the
     first attempt, in the row of the second. `within` must be shorter than the pause before a client retries.
     """
-    pair = ("client_key", "server_key")
+    pair = ("client", "server_key")
     gap = c("gap")
     return (
         refused.filter(_on_loopback())
-        .select("connection", "server", "over", "answer_frame", _key("client_host", "client_key"), _key("server", "server_key"))
+        .select(
+            *("connection", "server", "over", "answer_frame"),
+            *(one_host(end).alias(name) for name, end in zip(pair, ("client_host", "server"), strict=True)),
+        )
         .sort("over", "connection")
         .with_columns((c("over").shift(-1) - c("over")).over(pair).alias("gap"), c("server").shift(-1).over(pair).alias("next"))
         .with_columns(pl.when((gap <= within) & (c("server") != c("next"))).then(gap).alias("gap"))
@@ -78,11 +118,7 @@ def other_refusals(refused: pl.LazyFrame, within: int) -> pl.LazyFrame:
     )
 
 
-def _key(of: str, name: str) -> pl.Expr:
-    return one_host(of).hash().alias(name)
-
-
-def next_addresses(failed: pl.LazyFrame, connections: pl.LazyFrame, within: int) -> pl.LazyFrame:
+def next_addresses(failed: pl.DataFrame, accepted: pl.DataFrame, within: int) -> pl.DataFrame:
     """Return a row for each attempt whose client soon got an answer on the same port from an address of the other IP version.
 
     "Soon" means that the answer came during the attempt or up to `within` ns after it. An answer that took more than `within` ns
@@ -92,34 +128,34 @@ def next_addresses(failed: pl.LazyFrame, connections: pl.LazyFrame, within: int)
     one server to one client. If the attempt failed because there is no route to the network (`no_network`), several servers may
     have answered this client.
     """
-    ports = failed.select(_place_columns()[0]).unique()
+    asked = _other_version(
+        failed.select(
+            *("connection", "client_host", "syn_time", "no_network"), (c("over") + within).alias("until"), *_place_columns()
+        )
+    )
     slow = c("first_answer_time") - c("syn_time") > within
     answered = (
-        connections.filter(c("first_answer_frame").is_not_null())
+        accepted.filter(c("first_answer_frame").is_not_null())
+        .join(asked, on=_PLACE, how="semi")
         .select(
-            *_place_columns(),
-            one_host("client_host").hash().alias("asker"),
-            pl.concat_str(one_host("client_host"), pl.lit(" "), one_host("server")).hash().alias("pair"),
+            *_PLACE,
+            c("client_key").alias("asker"),
+            pl.struct("client_key", "either").alias("pair"),
             c("server").alias("next_server"),
             c("syn_time").alias("next_syn_time"),
             c("first_answer_frame").alias("next_frame"),
             c("first_answer_time").alias("next_time"),
             pl.when(slow).then("syn_time").otherwise("first_answer_time").alias("tried_time"),
         )
-        .join(ports, on="port", how="semi")
         .sort("tried_time")
         .with_columns(_run("pair").alias("run"), _run("asker").alias("asker_run"))
     )
     last = answered.select(
         *_PLACE, c("tried_time").alias("last_time"), c("run").alias("last_run"), c("asker_run").alias("last_asker_run")
     )
-    asked = failed.select(
-        "connection", "client_host", "syn_time", "no_network", (c("over") + within).alias("until"), *_place_columns()
-    )
     same = (c("run") == c("last_run")) | (c("no_network") & (c("asker_run") == c("last_asker_run")))
     return (
-        asked.with_columns(~c("ipv6"))
-        .join(answered.select(_PLACE).unique(), on=_PLACE, how="semi")
+        asked.join(answered, on=_PLACE, how="semi")
         .sort("syn_time")
         .join_asof(answered, left_on="syn_time", right_on="tried_time", by=_PLACE, strategy="forward", check_sortedness=False)
         .filter(c("tried_time") <= c("until"))
@@ -130,7 +166,7 @@ def next_addresses(failed: pl.LazyFrame, connections: pl.LazyFrame, within: int)
     )
 
 
-def answered_elsewhere(unanswered: pl.LazyFrame, connections: pl.LazyFrame, within: int) -> pl.LazyFrame:
+def answered_elsewhere(unanswered: pl.DataFrame, connections: pl.LazyFrame, within: int) -> pl.DataFrame:
     """Return a row for each attempt whose SYN another address answered: a SYN-ACK came to the client's address and port.
 
     The client sent nothing to that address, except perhaps an RST (RFC 9293 section 3.10.7.3). The SYN-ACK came during the
@@ -143,7 +179,8 @@ def answered_elsewhere(unanswered: pl.LazyFrame, connections: pl.LazyFrame, with
     stray = connections.filter((c("syns") == 0) & c("history").str.contains("^h[Rt]*$")).select(
         "client", c("server").alias("stray_server"), c("first_frame").alias("stray_frame"), c("start").alias("stray_time")
     )
-    rows = unanswered.select("connection", "client", "syn_time", "last_syn_time").join(stray, on="client")
+    asked = unanswered.lazy().select("connection", "client", "syn_time", "last_syn_time")
+    rows = asked.join(stray, on="client").collect(engine="streaming")
     until = pl.max_horizontal("syn_time", "last_syn_time") + within
     alone = c("connection").n_unique().over("client") == 1
     due = rows.filter(alone & c("stray_time").is_between("syn_time", until))
@@ -159,121 +196,111 @@ def _run(column: str) -> pl.Expr:
     return (c(column) != c(column).shift(1)).over(_PLACE).fill_null(value=True).cum_sum().over(_PLACE)
 
 
-def nearer_resets(
-    connections: pl.LazyFrame, refused: pl.Expr, *, least: int, times: int, accepted: int
-) -> pl.LazyFrame:  # fmt: skip
-    """Return a row for each refused attempt whose RST came too early for the server: a device nearer to the client sent the RST.
+def resets_of_others(
+    refused: pl.DataFrame, accepted: pl.DataFrame, *, least: int, times: int, number: int
+) -> pl.DataFrame:  # fmt: skip
+    """Return a row for each refused attempt, with facts which show that the server did not send the RST, or null.
 
-    `refused`: selects the refused attempts. `answered_in`: the time from the last SYN to the RST (ns). `round_trip`: the shortest
-    time from a SYN of this client to a SYN-ACK of this server (ns), in at least `accepted` connections. It is at least `least`
-    ns, and at least `times` as long as `answered_in`.
+    `answered_in`, `round_trip`: the RST came too early, so a device nearer to the client sent it. `answered_in` is the time from
+    the last SYN to the RST (ns). `round_trip` is the shortest time from a SYN of this client to a SYN-ACK of this server (ns), in
+    at least `number` connections. It is at least `least` ns, and at least `times` as long as `answered_in`.
+
+    `reset_ttl`, `accepted_ttl`: the RST has another time to live than the server's SYN-ACKs to that client, so the host that
+    accepts connections did not send it. `accepted_ttl` is the same in at least `number` connections.
     """
-    pair = (c("client_host").hash() ^ c("server").hash(1)).alias("pair")
-    reset = connections.filter(refused).select("connection", pair, (c("refused_time") - c("last_syn_time")).alias("answered_in"))
-    took = c("first_answer_time") - c("syn_time")
-    answered = (
-        connections.filter((c("syns") == 1) & c("first_answer_frame").is_not_null())
-        .select(pair, took.alias("round_trip"))
-        .join(reset.select("pair").unique(), on="pair", how="semi")
-        .group_by("pair")
-        .agg(c("round_trip").min(), pl.len().alias("number"))
-        .filter((c("number") >= accepted) & (c("round_trip") >= least))
+    single = c("syns") == 1
+    trip, ttl = c("first_answer_time") - c("syn_time"), c("answer_ttl")
+    answers = (
+        accepted.filter(c("first_answer_frame").is_not_null())
+        .join(refused, on=_PAIR, how="semi")
+        .group_by(_PAIR)
+        .agg(
+            pl.when(single.sum() >= number).then(trip.filter(single).min()).alias("round_trip"),
+            pl.when((pl.len() >= number) & (ttl.min() == ttl.max())).then(ttl.min()).alias("accepted_ttl"),
+        )
     )
-    return (
-        reset.join(answered, on="pair")
-        .filter(c("answered_in") * times <= c("round_trip"))
-        .select("connection", "answered_in", "round_trip")
+    asked = refused.select(
+        *("connection", *_PAIR), (c("refused_time") - c("last_syn_time")).alias("answered_in"), c("answer_ttl").alias("reset_ttl")
+    )
+    nearer = (c("round_trip") >= least) & (c("answered_in") * times <= c("round_trip"))
+    others = c("reset_ttl") != c("accepted_ttl")
+    return asked.join(answers, on=_PAIR).select(
+        "connection",
+        *(pl.when(nearer).then(name).alias(name) for name in ("answered_in", "round_trip")),
+        *(pl.when(others).then(name).alias(name) for name in ("reset_ttl", "accepted_ttl")),
     )
 
 
-def resets_of_others(connections: pl.LazyFrame, refused: pl.Expr, accepted: int) -> pl.LazyFrame:
-    """Return a row for each refused attempt whose RST has another time to live than the server's SYN-ACKs to that client.
-
-    So the host that accepts connections did not send the RST. `reset_ttl`: the time to live of the RST. `accepted_ttl`: the time
-    to live of the SYN-ACKs, which is the same in at least `accepted` connections.
-    """
-    pair = (c("client_host").hash() ^ c("server").hash(1)).alias("pair")
-    reset = connections.filter(refused).select("connection", pair, c("answer_ttl").alias("reset_ttl"))
-    answered = (
-        connections.filter(c("first_answer_frame").is_not_null())
-        .select(pair, "answer_ttl")
-        .join(reset.select("pair").unique(), on="pair", how="semi")
-        .group_by("pair")
-        .agg(c("answer_ttl").min().alias("accepted_ttl"), c("answer_ttl").max().alias("highest"), pl.len().alias("number"))
-        .filter((c("number") >= accepted) & (c("accepted_ttl") == c("highest")))
-    )
-    others = reset.join(answered, on="pair").filter(c("reset_ttl") != c("accepted_ttl"))
-    return others.select("connection", "reset_ttl", "accepted_ttl")
-
-
-def given_up_in_a_row(connections: pl.LazyFrame, given_up: pl.Expr, least: int) -> pl.LazyFrame:
-    """Return the attempts that `given_up` selects, if the client made at least `least` of them in a row to the same server.
+def given_up_in_a_row(given_up: pl.DataFrame, accepted: pl.DataFrame, least: int) -> pl.Series:
+    """Return the ids of those attempts in `given_up` that are at least `least` in a row from one client to the same server.
 
     "In a row" means that the server accepted no other connection of the client from the first to the last of these attempts.
 
     An attempt does not count if an address of the other IP version accepted a connection on that port meanwhile: many clients
-    try both versions, and drop the slower attempt (RFC 8305 section 5).
+    try both versions, and drop the slower attempt (RFC 8305 section 5). In `accepted`, the column `given_up` marks the attempts.
     """
-    pair = (c("client_host").hash() ^ c("server").hash(1)).alias("pair")
-    port, ipv6, _ = _place_columns()
-    winners = connections.filter(c("first_answer_frame").is_not_null() & ~given_up).select(
-        port, ~ipv6, c("first_answer_time").alias("won")
-    )
+    if given_up.is_empty():
+        return given_up["connection"]
+    place = ["port", "ipv6"]
+    winners = accepted.filter(c("first_answer_frame").is_not_null() & ~c("given_up"))
     # the capture point may be nearer to the winner, so the winner's answer may pass up to a round trip before this SYN
     since = c("syn_time") - (c("end") - c("syn_time"))
+    asked = given_up.select("connection", *_PAIR, "syn_time", "end", since.alias("since"), *_place_columns()[:2])
     rows = (
-        connections.filter(given_up)
-        .select("connection", pair, "syn_time", "end", port, ipv6, since.alias("since"))
+        _other_version(asked)
         .sort("since")
         .join_asof(
-            winners.sort("won"),
+            winners.select(*place, c("first_answer_time").alias("won")).sort("won"),
             left_on="since",
             right_on="won",
-            by=["port", "ipv6"],
+            by=place,
             strategy="forward",
             check_sortedness=False,
         )
         .filter(c("won").is_null() | (c("won") > c("end")))
     )
     runs = (
-        rows.group_by("pair")
+        rows.group_by(_PAIR)
         .agg(c("syn_time").min().alias("first"), c("end").max().alias("last"), pl.len().alias("number"))
         .filter(c("number") >= least)
     )
-    others = connections.filter(c("first_answer_frame").is_not_null() & ~given_up).select(pair, "first_answer_time")
-    between = others.join(runs, on="pair").filter(c("first_answer_time").is_between("first", "last"))
-    in_a_row = runs.join(between, on="pair", how="anti")
-    return rows.join(in_a_row, on="pair", how="semi").select("connection", in_a_row=pl.lit(value=True))
+    return in_vain(rows.select("connection", *_PAIR).join(runs, on=_PAIR), winners)
 
 
 def single_syns_in_a_row(
     connections: pl.LazyFrame, single: pl.Expr, *, least: int, apart: int, most: int, most_servers: int
-) -> pl.LazyFrame:
-    """Return the ids of the attempts that `single` selects, if the client made at least `least` of them in a row to one server.
-
-    "In a row" means that the server accepted no other connection of the client from the first to the last of these attempts.
+) -> pl.DataFrame:
+    """Return the attempts that `single` selects, if the client made at least `least` of them to one server. See `in_vain`.
 
     Attempts that are on average less than `apart` ns apart do not count, because they are a flood. If a client made such attempts
     at more than `most_servers` addresses and ports, they do not count either, because the client is looking for open ports. If
     `single` selects more than `most` attempts, the result is empty.
     """
-    client = c("client_host").hash()
-    pair = (client ^ c("server").hash(1)).alias("pair")
-    some = connections.filter(single).select("connection", "syn_time", client.alias("by"), pair).head(most + 1)
-    some = some.filter(pl.len() <= most)
+    some = connections.filter(single).select("connection", "syn_time", client_key(), "server").head(most + 1)
+    found = some.collect(engine="streaming")
     runs = (
-        some.group_by("pair")
-        .agg(c("by").first(), c("syn_time").min().alias("first"), c("syn_time").max().alias("last"), number=pl.len())
+        found.filter(pl.len() <= most)
+        .group_by(_PAIR)
+        .agg(c("syn_time").min().alias("first"), c("syn_time").max().alias("last"), number=pl.len())
         .filter((c("number") >= least) & (c("last") - c("first") >= (c("number") - 1) * apart))
-        .filter(pl.len().over("by") <= most_servers)
+        .filter(pl.len().over("client_key") <= most_servers)
     )
-    others = connections.filter(c("first_answer_frame").is_not_null()).select(pair, "first_answer_time")
-    between = others.join(runs, on="pair").filter(c("first_answer_time").is_between("first", "last"))
-    in_vain = runs.join(between, on="pair", how="anti")
-    return some.join(in_vain, on="pair", how="semi").select("connection")
+    return found.drop("syn_time").join(runs, on=_PAIR)
 
 
-def acceptances(refused: pl.LazyFrame, connections: pl.LazyFrame, within: int) -> pl.LazyFrame:
+def in_vain(attempts: pl.DataFrame, accepted: pl.DataFrame) -> pl.Series:
+    """Return the ids of those attempts of a client between which the server accepted no connection of it.
+
+    `first`, `last`: the times (ns) of the first and last attempt of the client at that server.
+    """
+    if attempts.is_empty():
+        return attempts["connection"]
+    runs = attempts.select(*_PAIR, "first", "last").unique()
+    between = accepted.join(runs, on=_PAIR).filter(c("first_answer_time").is_between("first", "last"))
+    return attempts.join(between, on=_PAIR, how="anti")["connection"]
+
+
+def acceptances(refused: pl.DataFrame, accepted: pl.DataFrame, within: int) -> pl.DataFrame:
     """Return a row for each refused attempt if the server accepted a connection of any client before or after it.
 
     `before_frame`, `before_time`: the first connection that the server accepted; null if the server accepted none before the
@@ -285,23 +312,13 @@ def acceptances(refused: pl.LazyFrame, connections: pl.LazyFrame, within: int) -
     `busy`: True if the server accepted a connection between two refusals less than `within` ns apart, and the attempt is one of
     these refusals. It is also True for the other attempts that failed between the same accepted connections as such a refusal.
     """
-    own, either = c("server").hash(), one_host("server").hash()
     places = refused.select(
         *("connection", "syn_time", "over", "number"),
-        pl.when(c("other_frame").is_null()).then(own).otherwise(either).alias("place"),
+        pl.when(c("other_frame").is_null()).then("server").otherwise(one_host("server")).alias("place"),
     )
-    without_syn = c("syns") == 0
-    answered = c("first_answer_frame").is_not_null() | (without_syn & c("history").str.starts_with("h"))
-    open_before = without_syn & ~answered & (c("client_bytes") + c("server_bytes") > 0)
-    accepted = connections.filter(answered | open_before).select(
-        own.alias("place"),
-        either.alias("either"),
-        pl.coalesce("first_answer_frame", "first_frame").alias("frame"),
-        pl.coalesce("first_answer_time", "start").alias("time"),
-        open_before.alias("open_before"),
-    )
-    at_either = accepted.filter(c("place") != c("either")).with_columns(c("either").alias("place"))
-    known = pl.concat([accepted, at_either]).join(places.select("place").unique(), on="place", how="semi").sort("time")
+    at_one = accepted.select(c("server").alias("place"), "either", "frame", "time", "open_before")
+    at_either = at_one.filter(c("place") != c("either")).with_columns(c("either").alias("place"))
+    known = pl.concat([at_one, at_either]).join(places, on="place", how="semi").sort("time")
     first = known.group_by("place").agg(
         c("frame").sort_by("time").first().alias("before_frame"), c("time").min().alias("before_time")
     )
@@ -313,7 +330,6 @@ def acceptances(refused: pl.LazyFrame, connections: pl.LazyFrame, within: int) -
         .sort("over")
         .join_asof(later, left_on="over", right_on="accepted_time", by="place", strategy="forward", check_sortedness=False)
         .with_columns(c("over").min().over("place", "accepted_frame").alias("down_since"))
-        .cache()
     )
     busy = _busy(found.filter(c("number") == REFUSED), within)
     return found.join(busy, on=["place", "accepted_frame"], how="left").select(
@@ -322,7 +338,7 @@ def acceptances(refused: pl.LazyFrame, connections: pl.LazyFrame, within: int) -
     )
 
 
-def _busy(refused: pl.LazyFrame, within: int) -> pl.LazyFrame:
+def _busy(refused: pl.DataFrame, within: int) -> pl.DataFrame:
     """Return `place` and `accepted_frame` of successive refusals, less than `within` ns apart, that differ in `accepted_frame`.
 
     `busy` is True in all rows.
@@ -339,50 +355,50 @@ def _busy(refused: pl.LazyFrame, within: int) -> pl.LazyFrame:
 
 
 def tried_again(
-    connections: pl.LazyFrame, in_vain: pl.Expr, short: pl.Expr, *, within: int, alone: int, together: int
-) -> pl.LazyFrame:  # fmt: skip
+    connections: pl.LazyFrame, in_vain: pl.Expr, short: pl.DataFrame, *, within: int, alone: int, together: int
+) -> pl.Series:  # fmt: skip
     """Return the ids of unanswered attempts that directly precede or follow another unanswered attempt between the same hosts.
 
-    The column `again` is True in all rows. `in_vain`: whether an attempt had no answer. `short`: whether an attempt had too few
-    SYNs to count by itself; only pairs of client and server with such an attempt are examined. The second attempt must have begun
-    after the last SYN of the first, at most `within` ns later. The time from the first SYN of the first attempt to the last SYN
-    of the second, plus `alone`, must be at least `together` (all in ns).
+    `in_vain`: whether an attempt had no answer. `short`: the attempts that had too few SYNs to count by themselves; only their
+    pairs of client and server are examined. The second attempt must have begun after the last SYN of the first, at most `within`
+    ns later. The time from the first SYN of the first attempt to the last SYN of the second, plus `alone`, must be at least
+    `together` (all in ns).
     """
-    pair = ["client_host", "server"]
-    asked = connections.filter(short).select(pair).unique()
+    if short.is_empty():
+        return short["connection"]
     tried = (
-        connections.filter(c("syns") > 0)
-        .join(asked, on=pair, how="semi")
-        .select("connection", *pair, "syn_time", "last_syn_time", in_vain.alias("in_vain"))
+        connections.filter((c("syns") > 0) & c("server").is_in(short["server"].unique().implode()))
+        .select("connection", client_key(), "server", "syn_time", "last_syn_time", in_vain.alias("in_vain"))
+        .join(short.lazy().select(_PAIR).unique(), on=_PAIR, how="semi")
+        .collect(engine="streaming")
         .sort("syn_time", "connection")
     )
 
     def previous(name: str) -> pl.Expr:
-        return c(name).shift().over(pair)
+        return c(name).shift().over(_PAIR)
 
     since_last = c("syn_time") - previous("last_syn_time")
     late = c("last_syn_time") + alone - previous("syn_time") >= together
     second = c("in_vain") & previous("in_vain") & since_last.is_between(1, within) & late
     both = tried.with_columns(second.fill_null(value=False).alias("second"))
-    again = c("second") | c("second").shift(-1).over(pair).fill_null(value=False)
-    return both.filter(again).select("connection", pl.lit(value=True).alias("again"))
+    again = c("second") | c("second").shift(-1).over(_PAIR).fill_null(value=False)
+    return both.filter(again)["connection"]
 
 
-def traced(connections: pl.LazyFrame, time_exceeded: pl.Expr, within: int) -> pl.LazyFrame:
+def traced(expired: pl.DataFrame, accepted: pl.DataFrame, within: int) -> pl.Series:
     """Return the ids of attempts that did not fail but measure the path, as traceroute does with SYNs of a low TTL.
 
-    `time_exceeded`: whether a router reported that the TTL of the SYN was used up. Such an attempt counts if the server answered
-    another SYN of the client at most `within` ns before or after it, or if two or more routers sent such reports.
+    `expired`: the attempts of which a router reported that the TTL of the SYN was used up. Such an attempt counts if the server
+    answered another SYN of the client at most `within` ns before or after it, or if two or more routers sent such reports.
     """
-    place = ["client_host", "server"]
-    host = host_of("server").alias("server_host")
-    expired = connections.filter(time_exceeded.fill_null(value=False))
-    expired = expired.select("connection", *place, host, "syn_time", "syn_error_router").sort("syn_time", "connection").cache()
-    routers = c("syn_error_router").n_unique().over("client_host", "server_host")
-    answers = connections.filter(c("first_answer_time").is_not_null()).join(expired, on=place, how="semi")
-    answers = answers.select(*place, c("first_answer_time").alias("answered_time")).sort("answered_time")
-    reached = expired.join_asof(
-        answers, left_on="syn_time", right_on="answered_time", by=place, strategy="nearest", tolerance=within,
+    if expired.is_empty():
+        return expired["connection"]
+    rows = expired.select("connection", *_PAIR, host_of("server").alias("server_host"), "syn_time", "router")
+    rows = rows.sort("syn_time", "connection")
+    routers = c("router").n_unique().over("client_key", "server_host")
+    answers = accepted.select(*_PAIR, c("first_answer_time").alias("answered_time")).drop_nulls().sort("answered_time")
+    near = rows.join_asof(
+        answers, left_on="syn_time", right_on="answered_time", by=_PAIR, strategy="nearest", tolerance=within,
         check_sortedness=False,
-    ).filter(c("answered_time").is_not_null())  # fmt: skip
-    return pl.concat([expired.filter(routers > 1).select("connection"), reached.select("connection")])
+    )  # fmt: skip
+    return near.filter((routers > 1) | c("answered_time").is_not_null())["connection"]

@@ -300,36 +300,100 @@ def _is_alone() -> pl.Expr:
 
 
 def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
-    """Return one row for each failed connection. It has few columns, because a port scan produces a million rows."""
-    # some clients reset an attempt when they give it up
-    only_syns = (c("client_packets") == c("syns")) | (c("history") == "STR")
-    no_answer = (c("server_packets") == 0) & only_syns
-    waited, since_third = c("final_at") - c("last_syn_time"), c("final_at") - c("third_syn_time")
-    late = (c("final_at") - c("syn_time") >= AT_THE_END.value) & (since_third >= LONE.value)
-    enough = (waited >= PATIENCE.value) | late
-    # a gateway that has answered its client has given up the attempt
-    given_up = c("attempt").fill_null(value=False) & (
-        (c("syns") >= GIVEN_UP.value) | (c("final_at") - c("syn_time") >= LONE.value)
-    )
-    few = (c("syns") >= GIVEN_UP.value) & _is_alone()
-    silence = no_answer & (((c("syns") >= SYNS.value) & enough) | given_up | (few & c("again").fill_null(value=False)))
-    single = no_answer & (c("syns") == 1) & _is_alone()
-    silence |= c("single_in_a_row").fill_null(value=False)
-    refused = c("refused_frame").is_not_null() & c("first_answer_frame").is_null() & ~c("connected")
-    nearer = attempts.nearer_resets(
-        connections, refused, least=NEARER.value, times=NEARER_TIMES.value, accepted=NEARER_SEEN.value
-    )  # fmt: skip
-    others = attempts.resets_of_others(connections, refused, NEARER_SEEN.value)
-    quoted = c("syn_error_frame").is_not_null() & no_answer
-    dropped = _closed_at_once()
-    in_a_row = attempts.given_up_in_a_row(connections, _given_up(), IN_A_ROW.value)
-    single_in_a_row = attempts.single_syns_in_a_row(
+    """Return one row for each failed connection. It has few columns, because a port scan produces a million rows.
+
+    The attempts that may have failed are selected first, because comparing all connections with each other takes far longer.
+    """
+    of_gateways = tries.filter(c("exchange").is_null()).group_by("connection").agg(c("certain").any()).collect()
+    single = _no_answer() & (c("syns") == 1) & _is_alone()
+    singles = attempts.single_syns_in_a_row(
         connections, single, least=IN_A_ROW.value, apart=APART.value, most=MANY_SINGLE.value,
         most_servers=attempt_groups.MANY_SERVERS.value,
     )  # fmt: skip
-    abandoned = c("in_a_row").fill_null(value=False)
+    # a gateway that has answered its client has given up the attempt
+    given_up = _is_one_of(of_gateways.filter("certain")["connection"]) & (
+        (c("syns") >= GIVEN_UP.value) | (c("final_at") - c("syn_time") >= LONE.value)
+    )
+    states = {
+        "refused": c("refused_frame").is_not_null() & c("first_answer_frame").is_null() & ~c("connected"),
+        "quoted": c("syn_error_frame").is_not_null() & _no_answer(),
+        "silent": _no_answer() & (_is_silent() | given_up),
+        "few": _no_answer() & _had_few_syns(),
+        "closed_at_once": _closed_at_once(),
+        "given_up": _given_up(),
+        "single": _is_one_of(singles["connection"]),
+    }
+    waited = c("final_at") - c("last_syn_time")
+    some = connections.filter(pl.any_horizontal(*states.values()))
+    rows = some.select(*_OF_ATTEMPT, attempts.client_key(), waited.alias("waited"), **states).collect(engine="streaming")
+    rows = _without_unseen(rows, connections)
+    accepted = attempts.accepted_near(rows, connections, **{name: states[name] for name in ("closed_at_once", "given_up")})
+    failed = _failed(rows, accepted, singles, connections)
+    failed = failed.with_columns(of_gateway=_is_one_of(of_gateways["connection"]))
+    return _with_outcome(failed, accepted, connections).lazy()
+
+
+def _is_one_of(ids: pl.Series) -> pl.Expr:
+    return c("connection").is_in(ids.implode())
+
+
+def _no_answer() -> pl.Expr:
+    """Return whether the server sent no packet, and the client only SYNs."""
+    # some clients reset an attempt when they give it up
+    only_syns = (c("client_packets") == c("syns")) | (c("history") == "STR")
+    return (c("server_packets") == 0) & only_syns
+
+
+def _is_silent() -> pl.Expr:
+    """Return whether enough SYNs had no answer for long enough."""
+    long_ago = (c("final_at") - c("syn_time") >= AT_THE_END.value) & (c("final_at") - c("third_syn_time") >= LONE.value)
+    return (c("syns") >= SYNS.value) & ((c("final_at") - c("last_syn_time") >= PATIENCE.value) | long_ago)
+
+
+def _had_few_syns() -> pl.Expr:
+    """Return whether the SYNs are enough if the client then tried again."""
+    return (c("syns") >= GIVEN_UP.value) & _is_alone()
+
+
+_OF_ATTEMPT = (
+    *("connection", "client", "server", "client_host", "syns", "syn_frame", "syn_time", "last_syn_frame", "last_syn_time"),
+    *("first_answer_time", "refused_frame", "refused_time", "answer_ttl", "last_frame", "end"),
+    *("syn_error_frame", "syn_error_time", "syn_error_router", "syn_error_type", "syn_error_code"),
+)
+
+
+def _without_unseen(rows: pl.DataFrame, connections: pl.LazyFrame) -> pl.DataFrame:
+    """Drop attempts without an answer if the capture lacks the server's packets on another connection of the client or server."""
+    answered = pl.any_horizontal("refused", "quoted", "closed_at_once", "given_up")
+    unanswered = rows.filter(~answered)
+    if unanswered.is_empty():
+        return rows
+    blind = connections.filter(c("one_sided") & (c("client_packets") > 0))
+    hosts = blind.select("client_host", server_host=attempts.host_of("server")).unique().collect(engine="streaming")
+    unseen = c("client_host").is_in(hosts["client_host"].implode())
+    unseen |= attempts.host_of("server").is_in(hosts["server_host"].implode())
+    return pl.concat([rows.filter(answered), unanswered.filter(~unseen)])
+
+
+def _failed(
+    rows: pl.DataFrame, accepted: pl.DataFrame, singles: pl.DataFrame, connections: pl.LazyFrame
+) -> pl.DataFrame:  # fmt: skip
+    """Return the attempts that failed, with their kinds (`number`) without regard to other attempts."""
     error = icmp.key("syn_error_router", "syn_error_type", "syn_error_code")
-    prohibited = error.is_in([icmp.number(*one) for one in icmp.PROHIBITED])
+    rows = rows.with_columns(error.cast(pl.Int32).alias("error"), c("syn_error_router").alias("router"))
+    others = attempts.resets_of_others(
+        rows.filter("refused"), accepted, least=NEARER.value, times=NEARER_TIMES.value, number=NEARER_SEEN.value
+    )
+    again = attempts.tried_again(
+        connections, _no_answer() & _had_few_syns(), rows.filter(c("few") & (c("syns") == GIVEN_UP.value)),
+        within=PATIENCE.value, alone=LONE.value, together=AT_THE_END.value,
+    )  # fmt: skip
+    in_a_row = attempts.given_up_in_a_row(rows.filter("given_up"), accepted, IN_A_ROW.value)
+    time_exceeded = c("error").is_in([icmp.number(*one) for one in icmp.TIME_EXCEEDED])
+    traced = attempts.traced(rows.filter(c("quoted") & time_exceeded), accepted, TRACED.value)
+    refused, quoted, dropped, abandoned = (c(name) for name in ("refused", "quoted", "closed_at_once", "abandoned"))
+    silence = c("silent") | (c("few") & _is_one_of(again)) | _is_one_of(attempts.in_vain(singles, accepted))
+    prohibited = c("error").is_in([icmp.number(*one) for one in icmp.PROHIBITED])
     kind = (
         pl.when(refused & c("answered_in").is_null())
         .then(attempts.REFUSED)
@@ -343,41 +407,22 @@ def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
         .then(attempts.GIVEN_UP)
         .otherwise(attempts.TIMED_OUT)
     )
-    of_gateways = tries.filter(c("exchange").is_null()).group_by("connection").agg(attempt=c("certain").any())
-    time_exceeded = quoted & error.is_in([icmp.number(*one) for one in icmp.TIME_EXCEEDED])
-    again = attempts.tried_again(
-        connections, no_answer & few, (c("syns") == GIVEN_UP.value) & no_answer & few,
-        within=PATIENCE.value, alone=LONE.value, together=AT_THE_END.value,
-    )  # fmt: skip
-    last = pl.when(c("last_syn_frame") != c("syn_frame")).then("last_syn_frame")
-    by_other = c("reset_ttl").is_not_null()
-    proved = refused | dropped | (quoted & (prohibited | (waited >= AT_THE_END.value))) | (waited >= PATIENCE.value)
-    sure = ~abandoned & ~by_other & proved
-    failed = (
-        connections.join(of_gateways, on="connection", how="left")
-        .join(again, on="connection", how="left")
-        .join(nearer, on="connection", how="left")
+    long = c("waited") >= PATIENCE.value
+    proved = refused | dropped | (quoted & (prohibited | (c("waited") >= AT_THE_END.value))) | long
+    return (
+        rows.with_columns(abandoned=_is_one_of(in_a_row))
+        .filter((c("syns") > 0) & (refused | quoted | silence | dropped | abandoned) & ~_is_one_of(traced))
         .join(others, on="connection", how="left")
-        .join(in_a_row, on="connection", how="left")
-        .join(single_in_a_row.with_columns(single_in_a_row=True), on="connection", how="left")
-        .filter((c("syns") > 0) & (refused | quoted | silence | dropped | abandoned).fill_null(value=False))
-        .join(attempts.traced(connections, time_exceeded, TRACED.value), on="connection", how="anti")
-        .with_columns(last.alias("last_syn_frame"), kind.cast(pl.UInt8).alias("number"))
+        .with_columns(
+            pl.when(c("last_syn_frame") != c("syn_frame")).then("last_syn_frame").alias("last_syn_frame"),
+            kind.cast(pl.UInt8).alias("number"),
+            (~abandoned & c("reset_ttl").is_null() & proved).alias("sure"),
+        )
         .with_columns(
             _of_kind("refused_frame", "syn_error_frame", "last_frame").alias("answer_frame"),
             _of_kind("refused_time", "syn_error_time", "end").alias("answer_time"),
-            error.cast(pl.Int32).alias("error"),
-            c("syn_error_router").alias("router"),
-            c("attempt").is_not_null().alias("of_gateway"),
         )
-        .select("connection", "number", sure.alias("sure"), "client", "server", "client_host", "syns", "of_gateway", *_PROOF)
-        .cache()
     )
-    timed_out = failed.filter(c("number") == attempts.TIMED_OUT).with_columns(attempts.host_of("server").alias("server_host"))
-    for host in ("client_host", "server_host"):
-        timed_out = timed_out.join(_unseen(connections, host), on=host, how="anti")
-    known = pl.concat([failed.filter(c("number") != attempts.TIMED_OUT), timed_out.drop("server_host")])
-    return _with_outcome(known.cache(), connections)
 
 
 _PROOF = (
@@ -386,7 +431,7 @@ _PROOF = (
 )
 
 
-def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+def _with_outcome(failed: pl.DataFrame, accepted: pl.DataFrame, connections: pl.LazyFrame) -> pl.DataFrame:
     """Set the final kinds of failures. If both addresses of localhost refused a client, drop the first of the two refusals.
 
     `failed_as`: the kind without regard to other attempts. `then_frame`, `then_time`: the SYN-ACK that decides the final kind.
@@ -395,25 +440,25 @@ def _with_outcome(failed: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFra
     """
     # the client of a single SYN gave it up at an unknown time, before TCP repeated it
     gave_up = pl.when((c("number") == attempts.TIMED_OUT) & (c("syns") == 1)).then(LONE.value).otherwise(0)
-    over = (pl.max_horizontal("answer_time", "last_syn_time") + gave_up).alias("over")
+    over = pl.max_horizontal("answer_time", "last_syn_time") + gave_up
     no_network = c("error").is_in([icmp.number(*one) for one in icmp.NO_NETWORK]).fill_null(value=False)
-    of_gateways = failed.filter(c("of_gateway") & c("number").is_in([attempts.REFUSED, attempts.TIMED_OUT]))
-    of_gateways = of_gateways.with_columns(over, pl.lit(None, pl.Int64).alias("other_frame"))
-    asked = failed.filter(~c("of_gateway")).with_columns(over, no_network.alias("no_network"))
-    pairs = attempts.other_refusals(asked.filter(c("number") == attempts.REFUSED), NEXT_ADDRESS.value)
-    asked = asked.join(pairs, on="connection", how="left").filter(~c("superseded").fill_null(value=False)).cache()
-    usable = connections.filter(~_closed_at_once())
-    nexts = attempts.next_addresses(asked.filter(c("other_frame").is_null()), usable, NEXT_ADDRESS.value)
-    accepted = attempts.acceptances(asked.filter(c("number").is_in([attempts.REFUSED, attempts.TIMED_OUT])), usable, BUSY.value)
-    before = attempts.acceptances(of_gateways, usable, BUSY.value).select("connection", "before_frame", "before_time")
-    accepted = pl.concat([accepted, before], how="diagonal")
+    failed = failed.with_columns(over.alias("over"), no_network.alias("no_network"))
+    refused, of_gateway = c("number") == attempts.REFUSED, c("of_gateway")
+    pairs = attempts.other_refusals(failed.filter(refused & ~of_gateway), NEXT_ADDRESS.value)
     known = failed.join(pairs, on="connection", how="left").filter(~c("superseded").fill_null(value=False))
-    known = known.join(nexts, on="connection", how="left").join(accepted, on="connection", how="left")
+    usable = accepted.filter(~c("closed_at_once"))
+    nexts = attempts.next_addresses(known.filter(~of_gateway & c("other_frame").is_null()), usable, NEXT_ADDRESS.value)
+    either = known.filter(c("number").is_in([attempts.REFUSED, attempts.TIMED_OUT]))
+    accepts = attempts.acceptances(either.filter(~of_gateway), usable, BUSY.value)
+    if (by_gateways := either.filter(of_gateway)).height:
+        before = attempts.acceptances(by_gateways, usable, BUSY.value).select("connection", "before_frame", "before_time")
+        accepts = pl.concat([accepts, before], how="diagonal")
+    known = known.join(nexts, on="connection", how="left").join(accepts, on="connection", how="left")
     known = known.join(_ended(failed), on="connection", how="left")
     timed_out = failed.filter(c("number") == attempts.TIMED_OUT)
     known = known.join(attempts.answered_elsewhere(timed_out, connections, LONE.value), on="connection", how="left")
     # a server that ignores a SYN may be up
-    known = known.with_columns(pl.when(c("number") == attempts.REFUSED).then("down_since").alias("down_since"))
+    known = known.with_columns(pl.when(refused).then("down_since").alias("down_since"))
     at_next = c("next_frame").is_not_null()
     late = c("next_syn_time") - c("syn_time") >= NEXT_WAIT.value
     soon = (c("accepted_time") - c("down_since") <= SOON.value).fill_null(value=False)
@@ -458,7 +503,7 @@ def _checks_port() -> pl.Expr:
     return alone & (c("client_host") == attempts.host_of("server")) & (c("syns") == 1)
 
 
-def _ended(failed: pl.LazyFrame) -> pl.LazyFrame:
+def _ended(failed: pl.DataFrame) -> pl.DataFrame:
     """Return the connections that the server reset at once, and the time (ns) at which it then refused a SYN: `ended_time`.
 
     The refusal shows that a process of the server had ended: a relay would have gone on accepting connections.
@@ -506,12 +551,6 @@ def _of_kind(of_rst: str, of_icmp: str, of_close: str) -> pl.Expr:
         .when(~nothing)
         .then(of_icmp)
     )
-
-
-def _unseen(connections: pl.LazyFrame, host: str) -> pl.LazyFrame:
-    """Return the clients or servers (`host` names the column) of connections on which the server's packets were not captured."""
-    blind = connections.filter(pl.col("one_sided") & (pl.col("client_packets") > 0))
-    return blind.select("client_host", attempts.host_of("server").alias("server_host")).select(host).unique()
 
 
 def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:

@@ -128,7 +128,9 @@ def screen() -> pl.Expr:
 
 def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each response that began late, and for each long pause in the middle of a response."""
-    return pl.concat([_begun_late(exchanges), _pauses(exchanges)], how="diagonal")
+    # the other conditions need many more columns
+    slow = exchanges.filter(screen()).collect().lazy()
+    return pl.concat([_begun_late(slow), _pauses(slow)], how="diagonal")
 
 
 def _begun_late(exchanges: pl.LazyFrame) -> pl.LazyFrame:

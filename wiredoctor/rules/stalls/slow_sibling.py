@@ -40,6 +40,7 @@ from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import EVIDENCE, candidate, packet
 from wiredoctor.rules.shared.long_polls import is_long_poll
 from wiredoctor.rules.shared.numbers import DURATION, duration
+from wiredoctor.tables import of_connections
 from wiredoctor.text import redact
 
 c = pl.col
@@ -120,20 +121,22 @@ def screen() -> pl.Expr:
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each response to a kind of request that at least one server often answers slowly."""
-    monitoring = c("request_user_agent").str.contains(_MONITORING) | c("request_target").str.contains(_METRICS)
-    other_work = monitoring.fill_null(value=False) | is_long_poll()
-    answered = c("has_request") & (c("response_status") >= 200) & ~c("upgraded") & ~other_work
     known = connections.select("connection", "client_host", "server")
-    rows = exchanges.filter(answered & c("server_time").is_not_null() & c("rtt_server").is_not_null())
-    places = c("client_host").first()
-    slow = _with_keys(rows.filter(_slow()), known).group_by("key", "server").agg(pl.len(), places).filter(c("len") >= _least())
-    # only the clients of a slow server matter, so most hosts are never examined
-    asking = known.join(slow.select("client_host").unique(), on="client_host", how="semi")
-    return _with_keys(rows, asking).join(slow.select("key").unique(), on="key", how="semi")
+    slow = _with_keys(exchanges.filter(_slow()), known).group_by("key", "server").agg(pl.len(), c("client_host").first())
+    slow = slow.filter(c("len") >= _least()).collect(engine="streaming").lazy()
+    # only clients that ask a slow server and another one matter, so most requests are never examined
+    asking = known.join(slow, on="client_host", how="semi").collect(engine="streaming")
+    asking = asking.filter(c("server").n_unique().over("client_host") > 1)
+    return _with_keys(of_connections(exchanges, asking), asking.lazy()).join(slow, on="key", how="semi")
 
 
 def _with_keys(rows: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the needed columns of each exchange, with `key`: a hash of client host, method, site, path and status."""
+    """Return the needed columns of each response that is compared, with `key`: a hash of client host, method, site, path and
+    status.
+    """
+    monitoring = c("request_user_agent").str.contains(_MONITORING) | c("request_target").str.contains(_METRICS)
+    other_work = monitoring.fill_null(value=False) | is_long_poll()
+    answered = c("has_request") & (c("response_status") >= 200) & ~c("upgraded") & ~other_work
     host = c("request_host").str.to_lowercase()
     site = host.str.replace(r":[0-9]+$", "").str.replace_all("[0-9]+", "0")
     path = c("request_target").str.extract(r"^(?:[A-Za-z]+://[^/?#]*)?([^?#]*)").fill_null("").str.replace_all("[0-9]+", "0")
@@ -147,10 +150,12 @@ def _with_keys(rows: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
         c("response_body_bytes").fill_null(0).alias("size"),
         c("gap_before").alias("doubtful"),
         *("request_frame", "request_start", "response_frame", "response_start"),
+        # as a column, because Polars would apply such a filter to all rows that it reads
+        (answered & c("server_time").is_not_null() & c("rtt_server").is_not_null()).alias("compared"),
     )
-    return asked.select(
+    return asked.filter("compared").select(
         pl.struct("client_host", "request_method", "site", "path", "status").hash().alias("key"),
-        pl.exclude("site", "status"),
+        pl.exclude("site", "status", "compared"),
         c("request_frame").alias("frame"),
     )
 
