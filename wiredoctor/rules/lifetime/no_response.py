@@ -65,7 +65,7 @@ import polars as pl
 from wiredoctor.findings import Advice, Reference, Rule, Threshold, cached_for_thresholds
 from wiredoctor.rules.shared import lost_requests, same_client
 from wiredoctor.rules.shared.abort_reasons import decide
-from wiredoctor.rules.shared.connection_close import BROKEN_BEFORE
+from wiredoctor.rules.shared.connection_close import BROKEN_BEFORE, closed_against_request
 from wiredoctor.rules.shared.evidence import (
     candidate,
     close_origin,
@@ -93,7 +93,6 @@ from wiredoctor.rules.shared.lost_requests import (
     only_interim,
     repetition_columns,
 )
-from wiredoctor.rules.shared.lost_requests import screen as may_be_lost
 from wiredoctor.rules.shared.numbers import DURATION, duration, grouped, other_connections
 from wiredoctor.rules.shared.same_client import Clients, beside_repetitions
 from wiredoctor.tables import CLIENT, SECOND
@@ -250,8 +249,10 @@ _KINDS = {
 
 def screen() -> pl.Expr:
     """Return an expression that is true for all rows that may become candidates."""
-    # for kind half-closed, the client received nothing but the server's close
-    return may_be_lost() | (may_be_early() & ~pl.col("has_response"))
+    answered = c("has_response") & (c("upgraded") | ~((c("response_status") < 200) | c("response_status").is_in([400, 408])))
+    closed = c("server_close_frame").is_not_null() & c("has_request") & ~answered
+    # a close that came before a later request is a race
+    return closed & (~closed_against_request() | (c("exchange") == 0))
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:

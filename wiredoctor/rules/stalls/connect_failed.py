@@ -287,11 +287,17 @@ def screen() -> Mapping[str, pl.Expr]:
 
     If no row of a batch meets the condition for its table, the batch has no candidate findings.
     """
-    reset = (pl.col("close") == "rst") & (pl.col("server_bytes") == 0)
-    told = pl.col("refused_frame").is_not_null() | pl.col("syn_error_frame").is_not_null() | reset
-    single = (pl.col("syns") == 1) & (pl.col("server_packets") == 0) & _is_alone()
-    silent = (pl.col("syns") >= GIVEN_UP.value) | (single & (single.sum() <= MANY_SINGLE.value))
-    return {"connections": told | silent, "tries": pl.col("exchange").is_null()}
+    reset = (c("close") == "rst") & (c("server_bytes") == 0) & c("history").str.contains(r"^ST?ht?(?:A(?:r|Da?r)|R)$")
+    told = c("refused_frame").is_not_null() | c("syn_error_frame").is_not_null() | reset
+    single = (c("syns") == 1) & (c("server_packets") == 0) & _is_alone()
+    silent = (c("syns") >= GIVEN_UP.value) | (single & (single.sum() <= MANY_SINGLE.value))
+    return {"connections": told | (silent & _has_no_answer()), "tries": c("exchange").is_null()}
+
+
+def _has_no_answer() -> pl.Expr:
+    """Return whether the client sent only SYNs, and the server sent nothing."""
+    # some clients reset an attempt when they give it up
+    return (c("server_packets") == 0) & ((c("client_packets") == c("syns")) | (c("history") == "STR"))
 
 
 def _is_alone() -> pl.Expr:
@@ -301,9 +307,7 @@ def _is_alone() -> pl.Expr:
 
 def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
     """Return one row for each failed connection. It has few columns, because a port scan produces a million rows."""
-    # some clients reset an attempt when they give it up
-    only_syns = (c("client_packets") == c("syns")) | (c("history") == "STR")
-    no_answer = (c("server_packets") == 0) & only_syns
+    no_answer = _has_no_answer()
     waited, since_third = c("final_at") - c("last_syn_time"), c("final_at") - c("third_syn_time")
     late = (c("final_at") - c("syn_time") >= AT_THE_END.value) & (since_third >= LONE.value)
     enough = (waited >= PATIENCE.value) | late
