@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, TypeVar
+from importlib import import_module
+from typing import Any, NamedTuple, TypeVar
 
 from wiredoctor.findings.levels import Confidence, Origin, Severity, Side
 from wiredoctor.findings.rule import Reference
@@ -200,11 +202,19 @@ def fingerprint(rule: str, kind: str | None, side: str | None, server: str | Non
     The result does not depend on the connection, the time, the query, or digits in the path. The target is first passed to
     `identity_target`, so the fingerprint cannot be used to guess passwords.
     """
-    import hashlib  # imported only when needed, because it loads OpenSSL
-
     path = re.sub(r"[0-9]+", "", identity_target((target or "").partition("?")[0]))
     text = "\0".join(("1", rule, kind or "", side or "", server or "", masked_method(method or ""), path))
-    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]
+    return str(_sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16])
+
+
+def _sha256(text: bytes) -> Any:
+    """Return the hash object of `text`. hashlib would load OpenSSL, which takes longer than many analyses."""
+    for name in ("_sha2", "_sha256"):  # since Python 3.12, and before
+        with suppress(ImportError):
+            return import_module(name).sha256(text)
+    import hashlib
+
+    return hashlib.sha256(text)
 
 
 def group_key(f: Finding) -> tuple[str | None, ...]:
