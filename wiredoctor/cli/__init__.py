@@ -25,7 +25,7 @@ longer to start than most queries take.
 
 _DEFERRED = (
     *("hashlib", "importlib.metadata"),  # Polars needs them for Iceberg tables
-    *("bz2", "ipaddress", "lzma", "pickle", "subprocess", "tempfile"),
+    *("bz2", "ipaddress", "linecache", "lzma", "pickle", "subprocess", "tempfile", "tokenize"),
     *("numpy._core._add_newdocs", "numpy._core._add_newdocs_scalars"),  # docstrings of functions written in C
 )
 """Modules that libraries import when they start, but that few runs use. `main` defers their import.
