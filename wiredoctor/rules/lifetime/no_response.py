@@ -252,7 +252,7 @@ def screen() -> pl.Expr:
     answered = c("has_response") & (c("upgraded") | ~((c("response_status") < 200) | c("response_status").is_in([400, 408])))
     closed = c("server_close_frame").is_not_null() & c("has_request") & ~answered
     # a close that came before a later request is a race
-    return closed & (~closed_against_request() | (c("exchange") == 0))
+    return closed & (closed & (~closed_against_request() | (c("exchange") == 0))).any()
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:

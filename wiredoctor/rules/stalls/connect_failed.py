@@ -291,13 +291,14 @@ def screen() -> Mapping[str, pl.Expr]:
     told = c("refused_frame").is_not_null() | c("syn_error_frame").is_not_null() | reset
     single = (c("syns") == 1) & (c("server_packets") == 0) & _is_alone()
     silent = (c("syns") >= GIVEN_UP.value) | (single & (single.sum() <= MANY_SINGLE.value))
-    return {"connections": told | (silent & _has_no_answer()), "tries": c("exchange").is_null()}
+    return {"connections": told | (silent & _no_answer()), "tries": c("exchange").is_null()}
 
 
-def _has_no_answer() -> pl.Expr:
-    """Return whether the client sent only SYNs, and the server sent nothing."""
+def _no_answer() -> pl.Expr:
+    """Return whether the server sent no packet, and the client only SYNs."""
     # some clients reset an attempt when they give it up
-    return (c("server_packets") == 0) & ((c("client_packets") == c("syns")) | (c("history") == "STR"))
+    only_syns = (c("client_packets") == c("syns")) | (c("history") == "STR")
+    return (c("server_packets") == 0) & only_syns
 
 
 def _is_alone() -> pl.Expr:
@@ -307,7 +308,7 @@ def _is_alone() -> pl.Expr:
 
 def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
     """Return one row for each failed connection. It has few columns, because a port scan produces a million rows."""
-    no_answer = _has_no_answer()
+    no_answer = _no_answer()
     waited, since_third = c("final_at") - c("last_syn_time"), c("final_at") - c("third_syn_time")
     late = (c("final_at") - c("syn_time") >= AT_THE_END.value) & (since_third >= LONE.value)
     enough = (waited >= PATIENCE.value) | late
