@@ -7,6 +7,7 @@ alone.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -112,20 +113,28 @@ def _may_be_installed() -> bool:
     """
     if any(hasattr(finder, "find_distributions") for finder in sys.meta_path if finder is not PathFinder):
         return True
-    folders = [Path(folder) for folder in dict.fromkeys(sys.path)]
-    if any(folder.suffix == ".egg" or folder.is_file() for folder in folders):
+    folders = dict.fromkeys(sys.path)
+    if any(folder.endswith(".egg") or os.path.isfile(folder) for folder in folders):
         return True
-    return any(_has_rules(path) for folder in folders for path in folder.glob("*") if path.suffix in _INSTALLED)
+    return any(_has_rules(os.path.join(folder, name)) for folder in folders for name in _names_in(folder))
+
+
+def _names_in(folder: str) -> list[str]:
+    """Return the names of the installed packages in a folder; none if it cannot be read."""
+    try:
+        return [name for name in os.listdir(folder or ".") if name.endswith(_INSTALLED)]
+    except OSError:
+        return []
 
 
 _INSTALLED = (".dist-info", ".egg-info", ".egg")
 
 
-def _has_rules(package: Path) -> bool:
-    if package.suffix == ".egg":
+def _has_rules(package: str) -> bool:
+    if package.endswith(".egg"):
         return True
     with suppress(OSError):
-        return ENTRY_POINTS.encode() in (package / "entry_points.txt").read_bytes()
+        return ENTRY_POINTS.encode() in Path(package, "entry_points.txt").read_bytes()
     return False
 
 

@@ -282,10 +282,11 @@ def _promising(
                     screened.setdefault(table, []).append(_Screened(m.name, m.screen, m.tables[0]))
         elif (queries := run_guarded(m, partial(_screen_queries, m, lazy))) is not None:
             asked += [(m, query) for query in queries]
-    asked += [(None, _screen_query(tables[table], table, rules)) for table, rules in screened.items()]
+    asked += [(None, _screen_query(tables[table], table, rules, few=few)) for table, rules in screened.items()]
+    how = pl.QueryOptFlags.none() if few else pl.QueryOptFlags()
     # one after the other, since each query holds the columns that it reads
     together = [[query] for query in asked] if many else [asked]
-    for answer in (one for some in together for one in collect_guarded(some, _planning(few), _engine(few, many))):
+    for answer in (one for some in together for one in collect_guarded(some, how, _engine(few, many))):
         if answer is not None:
             found |= {name: promising or found.get(name, False) for name, promising in answer.row(0, named=True).items()}
     return [m for m in enabled(running) if found.get(m.name, True)]
@@ -299,12 +300,15 @@ class _Screened(NamedTuple):
     first: str
 
 
-def _screen_query(rows: Table | pl.LazyFrame, table: str, rules: Sequence[_Screened]) -> pl.LazyFrame:
-    """Return a query with a column for each rule: whether the rule may have a candidate because of these rows of a table."""
+def _screen_query(rows: Table | pl.LazyFrame, table: str, rules: Sequence[_Screened], *, few: bool) -> pl.LazyFrame:
+    """Return a query with a column for each rule: whether the rule may have a candidate because of these rows of a table.
+
+    `few`: evaluate one expression after another, because handing them to other threads takes longer than evaluating them.
+    """
     expressions, columns = _screens_of_table(table, tuple(rules), configured_thresholds())
     if not isinstance(rows, pl.DataFrame | pl.LazyFrame):
         rows = rows.select(columns)
-    return rows.lazy().select(expressions)
+    return rows.lazy().select_seq(expressions) if few else rows.lazy().select(expressions)
 
 
 @lru_cache(maxsize=256)

@@ -166,7 +166,7 @@ def screen() -> Mapping[str, pl.Expr]:
 
     If no row of a batch meets the condition for its table, the batch has no candidate findings.
     """
-    return {"faults": c("fault").is_in([*_TITLES]), "closes": _is_greeted()}
+    return {"faults": c("fault").is_in([*_TITLES]), "closes": _is_first() & ~c("has_response")}
 
 
 def find(faults: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
@@ -177,11 +177,16 @@ def find(faults: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
     return pl.concat([_malformed(faults), _greeted(closes)], how="diagonal")
 
 
+def _is_first() -> pl.Expr:
+    """Return whether a request is the first on its connection, and the server had already sent something."""
+    return (c("exchange") == 0) & (c("request_offset") == 0) & (c("request_ack") > 0)
+
+
 def _is_greeted() -> pl.Expr:
     """Return whether the server sent bytes before the first request on the connection, but did not respond to that request."""
     # `request_ack` is that of the request's last packet, so only a request of one packet shows what had come before it
     alone = c("request_frame") == c("request_last_frame")
-    first = (c("exchange") == 0) & (c("request_offset") == 0) & alone & (c("request_ack") > 0) & (_greeting() > 0)
+    first = _is_first() & alone & (_greeting() > 0)
     seen = c("handshake") & c("both_directions") & ~c("gap_before")
     # a port scanner sends "GET / HTTP/1.0" and nothing else to every port
     client = (c("request_version") == "HTTP/1.1") | (c("request_user_agent") != "")

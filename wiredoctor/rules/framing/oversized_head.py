@@ -154,7 +154,8 @@ def _too_large_for_programs() -> pl.Expr:
 
 def screen() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
-    return _rejected() | _accepted() | _too_large_for_programs()
+    large = (c("request_head_bytes") >= LARGE_REQUEST.value) | (c("response_head_bytes") > LARGE_RESPONSE.value)
+    return large | c("response_status").is_in([*_TOO_LARGE, _BAD_REQUEST])
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:

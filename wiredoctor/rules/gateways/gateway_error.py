@@ -270,20 +270,26 @@ NEAR = Threshold("2 %", "the tolerance within which a wait matches a timeout of 
 
 def screen() -> Mapping[str, pl.Expr]:
     """Return a cheap condition for each table. If no row of a batch meets its condition, the batch has no candidate findings."""
+    answered = ((c("response_end_reason") == "complete") & (c("response_status") >= 200)).fill_null(value=False)
     # a low snap length cuts every head; what follows such a head is unknown, so these responses alone prove no failure
-    partial = (c("response_end_reason") == "hole") & (c("response_framing") == "none") & ~_is_error()
-    return {"closes": _may_have_failed() & ~partial.fill_null(value=False), "exchanges": c("response_status") >= 500}
+    partial = (c("response_end_reason") == "hole") & (c("response_framing") == "none")
+    failed = _is_error() | (~answered & ~partial.fill_null(value=False) & _is_closed())
+    return {"closes": c("has_request") & failed, "exchanges": c("response_status") >= 500}
 
 
 def _is_error() -> pl.Expr:
     return (c("response_status") >= 500) | (c("response_status") == REQUEST_TIMEOUT)
 
 
+def _is_closed() -> pl.Expr:
+    return c("server_close_frame").is_not_null() | c("client_close_frame").is_not_null()
+
+
 def _may_have_failed() -> pl.Expr:
     answered = c("has_response") & (c("response_end_reason") == "complete") & (c("response_status") >= 200)
     # if only the client's packets were captured, the gateway may have answered
     seen = c("has_response") | c("both_directions")
-    closed = seen & (c("server_close_frame").is_not_null() | c("client_close_frame").is_not_null())
+    closed = seen & _is_closed()
     # foreign-reset reports a device between the client and the gateway
     closed &= (c("server_close_origin") != "between") & (c("client_close_origin") != "between")
     return c("has_request") & (_is_error().fill_null(value=False) | (~answered.fill_null(value=False) & closed))

@@ -153,7 +153,7 @@ _GAVE_OTHERS = (
 
 def screen() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
-    return pl.col("request_has_websocket_key") & (_refuses() | pl.col("response_status").is_in(_REDIRECTIONS))
+    return pl.col("request_has_websocket_key") & (pl.col("response_status") >= 200)
 
 
 def _is_handshake() -> pl.Expr:

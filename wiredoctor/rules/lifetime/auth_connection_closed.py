@@ -91,18 +91,22 @@ IMMEDIATE = Threshold(
 
 
 def screen() -> pl.Expr:
+    """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
+    soon = c("server_close_time") - c("response_end") <= IMMEDIATE.value
+    return c("response_status").is_in([401, 407]) & c("response_auth_token") & soon
+
+
+def _is_closed() -> pl.Expr:
     """Return an expression that is true for the rows that become candidates."""
-    challenge = c("response_status").is_in([401, 407]) & c("response_auth_token") & c("has_request")
-    gap = c("server_close_time") - c("response_end")
-    closed = (gap <= IMMEDIATE.value) & (c("server_close_time") >= c("response_start"))
-    return challenge & closed & server_closed_first() & ~c("upgraded")
+    after = c("server_close_time") >= c("response_start")
+    return screen() & after & c("has_request") & server_closed_first() & ~c("upgraded")
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each challenge after which the server closed the connection."""
     gap = (c("server_close_time") - c("response_end")).clip(0)
     announced = pl.when(c("response_connection_close")).then(pl.lit(", as announced (Connection: close)"))
-    return closes.filter(screen()).select(
+    return closes.filter(_is_closed()).select(
         *candidate("server", confidence(has_doubtful_close("server")), "request_frame", "request_start", "server_close_time"),
         c("response_auth_scheme").alias("scheme"),
         fin_or_rst("server_close_rst").alias("close"),

@@ -74,6 +74,7 @@ from wiredoctor.rules.shared.evidence import (
     fin_or_rst,
     grade,
     has_doubtful_close,
+    may_have_closed_first,
     packet,
     server_closed_first,
     with_doubt,
@@ -155,7 +156,8 @@ SHOWN = Threshold("3 connections", "the maximum number of connections shown as e
 
 def screen() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
-    return pl.col("last_on_connection") & pl.col("persistent") & pl.col("server_close_frame").is_not_null()
+    closed = c("last_on_connection") & c("persistent") & c("server_close_frame").is_not_null()
+    return closed.any() & (may_have_closed_first() | (_rested() > IDLE.value))
 
 
 def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
@@ -181,8 +183,7 @@ def _wanted_rows() -> tuple[pl.Expr, pl.Expr, list[pl.Expr | str]]:
     idle = (after > IDLE.value) | (closed_as_announced() & (c("response_keep_alive_timeout") > 0))
     ended = (c("last_on_connection") & left_open & is_complete() & server_closed_first()).fill_null(False)
     closing = (ended & idle).fill_null(False)
-    # the idle time as seen by the server, at any capture point
-    rested = c("request_start") - c("previous_end") + c("rtt_server").fill_null(0)
+    rested = _rested()
     lost = (candidates() & (c("request_arrived") > NOTHING) & server_closed_first()).fill_null(False)
     used = (rested > IDLE.value).fill_null(False)
     # one row may have both: a use after one idle time, and a close after another
@@ -200,6 +201,11 @@ def _wanted_rows() -> tuple[pl.Expr, pl.Expr, list[pl.Expr | str]]:
         c("gap_before").alias("doubtful"),
     ]
     return used | c("server_close_frame").is_not_null(), (both & (ended | used)) | lost, facts
+
+
+def _rested() -> pl.Expr:
+    """Return the idle time (ns) before a request as the server saw it, at any capture point."""
+    return c("request_start") - c("previous_end") + c("rtt_server").fill_null(0)
 
 
 def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFrame:  # noqa: ARG001  (a summary is made at the end)

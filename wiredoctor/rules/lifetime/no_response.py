@@ -66,7 +66,7 @@ from wiredoctor.findings import Advice, Reference, Rule, Threshold, cached_for_t
 from wiredoctor.rules.products import Setting, advice, default, names, settings
 from wiredoctor.rules.shared import lost_requests, same_client
 from wiredoctor.rules.shared.abort_reasons import decide
-from wiredoctor.rules.shared.connection_close import BROKEN_BEFORE, is_reset_without_ack
+from wiredoctor.rules.shared.connection_close import BROKEN_BEFORE, closed_against_request, is_reset_without_ack
 from wiredoctor.rules.shared.evidence import (
     candidate,
     close_origin,
@@ -94,7 +94,6 @@ from wiredoctor.rules.shared.lost_requests import (
     only_interim,
     repetition_columns,
 )
-from wiredoctor.rules.shared.lost_requests import screen as may_be_lost
 from wiredoctor.rules.shared.numbers import DURATION, duration, grouped, other_connections
 from wiredoctor.rules.shared.same_client import Clients, beside_repetitions
 from wiredoctor.tables import CLIENT, PART_OF_HEAD, SECOND
@@ -251,15 +250,21 @@ _KINDS = {
 
 
 def screen() -> pl.Expr:
+    """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
+    # a close that came before a later request is a race
+    return _may_be_lost() & (_may_be_lost() & (~closed_against_request() | (c("exchange") == 0))).any()
+
+
+def _may_be_lost() -> pl.Expr:
     """Return an expression that is true for all rows that may become candidates."""
-    # for kind half-closed, the client received nothing but the server's close
-    return may_be_lost() | (may_be_early() & ~pl.col("has_response"))
+    answered = c("has_response") & (c("upgraded") | ~((c("response_status") < 200) | c("response_status").is_in([400, 408])))
+    return c("server_close_frame").is_not_null() & c("has_request") & ~answered
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each unanswered request, unless it was lost at the close of an idle connection."""
     # the other conditions need many more columns
-    return _unanswered(closes.filter(screen()).collect().lazy()).select(_columns())
+    return _unanswered(closes.filter(_may_be_lost()).collect().lazy()).select(_columns())
 
 
 @cached_for_thresholds

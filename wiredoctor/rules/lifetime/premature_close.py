@@ -59,6 +59,7 @@ from wiredoctor.rules.shared.evidence import (
     evidence,
     fin_or_rst,
     has_doubtful_close,
+    may_have_closed_first,
     server_closed_first,
     with_doubt,
 )
@@ -130,6 +131,12 @@ LONG = Threshold("1 s", "a server may be told to stop during a response that tak
 
 
 def screen() -> pl.Expr:
+    """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
+    soon = c("server_close_time") - c("response_end") <= IMMEDIATE.value
+    return soon & c("last_on_connection") & c("persistent") & may_have_closed_first()
+
+
+def _is_premature() -> pl.Expr:
     """Return an expression that is true for the rows that become candidates."""
     self_framed = c("response_framing").is_in(SELF_FRAMED)
     gap = c("server_close_time") - c("response_end")
@@ -149,7 +156,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     lasted = c("response_end") - c("response_start")
     unauthorized = c("response_status") == 401
     sure = confidence(ended_within_grace_period(DECIDED.value) | has_doubtful_close("server"))
-    return closes.filter(screen()).select(
+    return closes.filter(_is_premature()).select(
         *candidate("server", sure, "request_frame", "request_start", "server_close_time"),
         pl.when(gap > 0).then(gap).cast(DURATION).alias("gap"),
         pl.when(gap > 0).then(pl.lit(" after")).otherwise(pl.lit("together with")).alias("moment"),

@@ -51,6 +51,7 @@ from wiredoctor.rules.shared.evidence import (
     evidence,
     fin_or_rst,
     has_doubtful_close,
+    may_have_closed_first,
     server_closed_first,
     with_doubt,
 )
@@ -127,7 +128,16 @@ REMEMBERED = Threshold(
 
 def screen() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
-    cut = c("response_end_reason").is_in(["fin", "rst"]) & c("server_close_frame").is_not_null()
+    return c("has_request") & _is_cut_off() & may_have_closed_first()
+
+
+def _is_cut_off() -> pl.Expr:
+    return c("response_end_reason").is_in(["fin", "rst"])
+
+
+def _is_truncated() -> pl.Expr:
+    """Return whether the server closed before the end of its response."""
+    cut = _is_cut_off() & c("server_close_frame").is_not_null()
     # an RST after which its host continues the response may not come from that host
     later = c("response_goes_on") & (c("response_end") > c("server_close_time"))
     goes_on = ((c("server_close_rst") == 1) & later).fill_null(value=False)
@@ -136,13 +146,13 @@ def screen() -> pl.Expr:
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each response that its server cut off."""
-    rows = closes.filter(screen())
+    rows = closes.filter(_is_truncated())
     # the close shows how much the server had sent, even if packets are missing from the capture
     sent = c("server_close_offset") - c("response_offset")
     head, sized = c("response_framing") == "none", c("response_framing") == "content-length"
     body = (sent - c("response_head_bytes")).clip(0)
     # what the server had sent when it reset may contain the last chunk, although the capture lacks it
-    captured = ~c("response_has_gap") & (c("response_end_offset") >= c("server_close_offset"))
+    captured = ~c("response_has_gap") & (c("server_sent_more") == 0)
     missing = pl.when(sized).then(body < c("response_body_due")).otherwise(captured)
     known = c("response_framing").is_in(["none", "content-length", "chunked"]) & (c("server_close_time") >= c("response_start"))
     came = pl.when(head).then(sent).when(sized).then(body).otherwise("response_body_bytes")

@@ -101,6 +101,11 @@ def server_closed_first() -> pl.Expr:
     return c("closed_first") == "server"
 
 
+def may_have_closed_first() -> pl.Expr:
+    """Return an expression that is true for all rows for which `server_closed_first` is true, and cheaper to evaluate."""
+    return c("server_close_frame").is_not_null() & (c("client_close_frame").is_null() | (c("server_end_arrived") == WITH_FIN))
+
+
 def is_client_gone() -> pl.Expr:
     """Return an expression for rows of `closes`: true if the server reset the connection because its probes were not answered.
 

@@ -287,11 +287,18 @@ def screen() -> Mapping[str, pl.Expr]:
 
     If no row of a batch meets the condition for its table, the batch has no candidate findings.
     """
-    reset = (pl.col("close") == "rst") & (pl.col("server_bytes") == 0)
-    told = pl.col("refused_frame").is_not_null() | pl.col("syn_error_frame").is_not_null() | reset
-    single = (pl.col("syns") == 1) & (pl.col("server_packets") == 0) & _is_alone()
-    silent = (pl.col("syns") >= GIVEN_UP.value) | (single & (single.sum() <= MANY_SINGLE.value))
-    return {"connections": told | silent, "tries": pl.col("exchange").is_null()}
+    reset = (c("close") == "rst") & (c("server_bytes") == 0) & c("history").str.contains(r"^ST?ht?(?:A(?:r|Da?r)|R)$")
+    told = c("refused_frame").is_not_null() | c("syn_error_frame").is_not_null() | reset
+    single = (c("syns") == 1) & (c("server_packets") == 0) & _is_alone()
+    silent = (c("syns") >= GIVEN_UP.value) | (single & (single.sum() <= MANY_SINGLE.value))
+    return {"connections": told | (silent & _no_answer()), "tries": c("exchange").is_null()}
+
+
+def _no_answer() -> pl.Expr:
+    """Return whether the server sent no packet, and the client only SYNs."""
+    # some clients reset an attempt when they give it up
+    only_syns = (c("client_packets") == c("syns")) | (c("history") == "STR")
+    return (c("server_packets") == 0) & only_syns
 
 
 def _is_alone() -> pl.Expr:
@@ -335,13 +342,6 @@ def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
 
 def _is_one_of(ids: pl.Series) -> pl.Expr:
     return c("connection").is_in(ids.implode())
-
-
-def _no_answer() -> pl.Expr:
-    """Return whether the server sent no packet, and the client only SYNs."""
-    # some clients reset an attempt when they give it up
-    only_syns = (c("client_packets") == c("syns")) | (c("history") == "STR")
-    return (c("server_packets") == 0) & only_syns
 
 
 def _is_silent() -> pl.Expr:

@@ -106,14 +106,22 @@ RULE = Rule(
 
 def cutoffs() -> dict[str, int]:
     """Return the thresholds by which the core (wiredoctor.core) selects the rows of `releases` for this rule."""
-    return {"min_ack_delay": min(MIN_ACK_DELAY.value, MIN_SHORT_ACK_DELAY.value), "max_ack_delay": MAX_ACK_DELAY.value}
+    return {"min_ack_delay": _shortest_delay(), "max_ack_delay": MAX_ACK_DELAY.value}
+
+
+def screen() -> pl.Expr:
+    """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
+    return c("previous_ack_delay") >= _shortest_delay()
+
+
+def _shortest_delay() -> int:
+    return min(MIN_ACK_DELAY.value, MIN_SHORT_ACK_DELAY.value)
 
 
 def find(releases: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each segment that its sender may have held back until a delayed pure ACK arrived."""
-    shortest = min(MIN_ACK_DELAY.value, MIN_SHORT_ACK_DELAY.value)
     timed = delayed_acks.had_room() | _by_timer()
-    rows = delayed_acks.candidates(releases.filter(timed), shortest, MAX_ACK_DELAY.value, QUICK_ACK.value)
+    rows = delayed_acks.candidates(releases.filter(timed), _shortest_delay(), MAX_ACK_DELAY.value, QUICK_ACK.value)
     return rows.filter(c("waited") & ~c("prompt"))
 
 

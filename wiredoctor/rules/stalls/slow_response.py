@@ -122,8 +122,9 @@ def cutoffs() -> dict[str, int]:
 
 def screen() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
-    waits = (c("response_start") - c("request_end"), c("response_end") - c("response_start"))
-    return pl.any_horizontal(wait >= MIN_WAIT.value for wait in waits)
+    late = c("response_start") - c("request_end") - c("rtt_server") >= MIN_WAIT.value
+    long = (c("response_end") - c("response_start") >= MIN_WAIT.value) & (c("response_pause_times").list.len() > 0)
+    return late | (long & _is_no_stream())
 
 
 def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
@@ -170,9 +171,7 @@ def _paused() -> pl.Expr:
 
     The result is false for a response that is a stream.
     """
-    framing = c("response_framing")
-    # a chunked response in many pieces is a stream
-    known = (framing == "content-length") | ((framing == "chunked") & (c("response_application_pauses") < STREAM_PAUSES))
+    framing, known = c("response_framing"), _is_no_stream()
     stream = c("response_content_type").is_in(ENDLESS) | c("response_endless")
     pauses = [_pause(number) for number in range(RECORDED)]
     longest, total = (
@@ -189,6 +188,12 @@ def _paused() -> pl.Expr:
         ((longest >= MIN_WAIT.value) & ((4 * longest >= 3 * total) | (twice & (4 * (longest + second) >= 3 * total))))
         & (known & ~stream & ~c("upgraded") & (c("response_end_reason") == "complete"))
     ).fill_null(False)
+
+
+def _is_no_stream() -> pl.Expr:
+    # a chunked response in many pieces is a stream
+    few = (c("response_framing") == "chunked") & (c("response_application_pauses") < STREAM_PAUSES)
+    return (c("response_framing") == "content-length") | few
 
 
 def _pause(number: int | pl.Expr) -> pl.Expr:
