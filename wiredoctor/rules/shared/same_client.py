@@ -147,7 +147,8 @@ class Clients:
         self._host, self._place = _by_connection(opened, "host"), _by_connection(opened, "place")
         self._opened = _by_connection(opened, "start")
         self._repeated_syn = _by_connection(opened.filter(c("syns") > 1), "start")
-        agents = self._asked.filter(~c("many")).unique("connection", keep="last", maintain_order=True)
+        agents = self._asked.select("connection", "agent", "many").filter(~c("many"))
+        agents = agents.unique("connection", keep="last", maintain_order=True)
         self._agent = _by_connection(agents, "agent")
         self._claimed: dict[tuple[int, int], tuple[int, int]] = {}
         self._longest: dict[tuple[bool, str], tuple[Sequence[int], _Index]] = {}
@@ -198,18 +199,21 @@ class Clients:
 
     @cached_property
     def _similar(self) -> pl.DataFrame:
-        """All requests with two more columns: `similar`, the number of the group of similar requests, and `similar_here`, that of
+        """All waits with two more columns: `similar`, the number of the group of similar requests, and `similar_here`, that of
         those on the same connection.
         """
-        one = self._every.filter(c("row") == c("asks")).with_columns(_path().alias("path"))
-        groups = one.select("asks", c("asks").first().over("who", "method", "host", "path").alias("similar"))
-        rows = self._every.join(groups, on="asks", how="left", maintain_order="left")
+        one = self._every.select("row", "asks", "who", "method", "host", "target").filter(c("row") == c("asks"))
+        groups = one.select("asks", c("asks").first().over("who", "method", "host", _path()).alias("similar"))
+        rows = self._every.select(
+            "row", "asks", "connection", "exchange", "start", "answered", "completed", "identified", "unseen"
+        )
+        rows = rows.join(groups, on="asks", how="left", maintain_order="left")
         return rows.with_columns(c("row").first().over("similar", "connection").alias("similar_here"))
 
     @cached_property
     def _identified(self) -> pl.DataFrame:
         """The requests whose client is known."""
-        return self._asked.filter("identified")
+        return self._asked.select("identified", "row", "who", "asks", "start", "answered", "navigation").filter("identified")
 
     @cached_property
     def _of_client(self) -> _Index:
@@ -352,9 +356,11 @@ def _with_clients(
     in `_closes`.
     """
     many = c("many").fill_null(value=False) | c("connection").is_in(pl.Series([*gateways], dtype=pl.Int64).implode())
-    rows = requests.join(opened.select("connection", "place", "client"), on="connection", how="left", maintain_order="left")
-    rows = rows.join(closes.select("connection", "unseen"), on="connection", how="left", maintain_order="left")
-    rows = rows.with_row_index("row").with_columns(c("row").first().over("client", "agent", "forwarded").alias("who"), many)
+    # without the wide columns, which a join would copy
+    found = requests.select("connection").join(opened, on="connection", how="left", maintain_order="left")
+    found = found.join(closes, on="connection", how="left", maintain_order="left").select("place", "client", "unseen")
+    rows = requests.with_columns(found).with_row_index("row")
+    rows = rows.with_columns(c("row").first().over("client", "agent", "forwarded").alias("who"), many)
     known = ~c("many") | (c("forwarded") != "").fill_null(value=False)
     return rows.with_columns(c("row").first().over("who", "method", "host", "target").alias("asks"), known.alias("identified"))
 
@@ -516,7 +522,7 @@ def known_clients(
         during = (c("request_start") // _BUCKET).is_in(_while_waiting(wanted, asked.filter(_on(wanted))))
         shown |= long & (during | _on(closes.filter(closed).select("connection").unique().collect()))
         rows = _newest(asked.filter(shown))
-        alike = _path().is_in(rows.select(_path().unique())["target"].implode())
+        alike = _path().is_in(rows.select(c("target").unique()).select(_path().unique())["target"].implode())
         earlier = _requests(asked.filter(long & ~shown)).filter(alike).collect()
     ends = _closes(closes.filter(closed | (mine & (_on(rows) | _on(earlier))))).collect()
     needed = _on(pl.concat([some.select("connection") for some in (wanted, rows, earlier, ends)]))
