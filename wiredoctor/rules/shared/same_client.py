@@ -505,7 +505,8 @@ def known_clients(
     wanted = pl.concat([rows.select(OF_CLIENTS) for rows in candidates])
     named = connections.select("connection", _one_host().alias("client"))
     hosts = of_connections(named, wanted).select("client").unique()
-    mine = _on(named.join(hosts, on="client", how="semi").select("connection").collect())
+    theirs = named.join(hosts, on="client", how="semi").collect()
+    mine = _on(theirs)
     buckets = [(wanted["ended_at"] + step * WINDOW) // _BUCKET for step in (-1, 0, 1)]
     near = pl.concat(buckets).unique().implode()
     asked = exchanges.filter(mine & c("request_start").is_not_null())
@@ -523,7 +524,7 @@ def known_clients(
         shown |= long & (during | _on(closes.filter(closed).select("connection").unique().collect()))
         rows = _newest(asked.filter(shown))
         alike = _path().is_in(rows.select(c("target").unique()).select(_path().unique())["target"].implode())
-        earlier = _requests(asked.filter(long & ~shown)).filter(alike).collect()
+        earlier = _longest_waits(_requests(asked.filter(long & ~shown)).filter(alike), closes, theirs)
     ends = _closes(closes.filter(closed | (mine & (_on(rows) | _on(earlier))))).collect()
     needed = _on(pl.concat([some.select("connection") for some in (wanted, rows, earlier, ends)]))
     some = connections.filter(mine & (needed | (c("start") // _BUCKET).is_in(near)))
@@ -531,8 +532,6 @@ def known_clients(
     opened = some.select(
         "connection", _one_host().alias("host"), "server", "start", "syns", is_unused.alias("is_unused")
     ).collect()
-    if earlier.height:
-        earlier = _longest_waits(earlier, ends, opened)
     return Clients(rows, ends, opened, gateways, earlier)
 
 
@@ -569,22 +568,37 @@ def _path() -> pl.Expr:
     return c("target").str.replace(r"(?s)\?.*$", "").str.replace_all(r"\d+", "0")
 
 
-def _longest_waits(requests: pl.DataFrame, ends: pl.DataFrame, opened: pl.DataFrame) -> pl.DataFrame:
+def _longest_waits(requests: pl.LazyFrame, closes: pl.LazyFrame, clients: pl.DataFrame) -> pl.DataFrame:
     """Return the requests whose wait was longer than each similar one that ended before: `Clients.longest_wait` needs no others.
 
-    No candidate is on their connections. `ends`, `opened`: the closes and the clients of the connections.
+    No candidate is on their connections. At most limits.CLIENT_REQUESTS of them are in memory at a time, in addition to the
+    result. `clients` has the client host of each connection.
     """
-    hosts, unseen = opened.select("connection", c("host").alias("client")), ends.select("connection", "unseen")
-    rows = requests.join(hosts, on="connection").join(unseen, on="connection", how="left").with_columns(_path().alias("path"))
-    rows = rows.filter((c("exchange") < c("unseen")).fill_null(value=True))
-    similar = ["client", "agent", "forwarded", "many", "method", "host", "path"]
-    kept: list[pl.DataFrame] = []
+    kept = _requests(EXCHANGES.empty().lazy()).collect()
+    for some in requests.collect_batches(chunk_size=limits.CLIENT_REQUESTS.value, maintain_order=False):
+        unseen = _closes(of_connections(closes, some)).select("connection", "unseen").collect()
+        places = some.select("connection", "exchange").join(unseen, on="connection", how="left", maintain_order="left")
+        seen = places.select((c("exchange") < c("unseen")).fill_null(value=True)).to_series()
+        kept = _longest_of(pl.concat([kept, some.filter(seen)]), clients)
+    return kept
+
+
+def _longest_of(requests: pl.DataFrame, clients: pl.DataFrame) -> pl.DataFrame:
+    # without the wide columns, which a sort would copy
+    owners = requests.select("connection").join(clients.unique("connection"), on="connection", how="left", maintain_order="left")
+    keys = ("client", "agent", "forwarded", "many", "method", "host")
+    groups = requests.with_columns(owners["client"]).with_row_index("row").select(
+        *("row", "start", "answered", "completed"),
+        c("row").first().over(*keys, _path()).alias("similar"),
+        c("row").first().over(*keys, "target").alias("same"),
+    )  # fmt: skip
+    kept: list[pl.Series] = []
     for end in ("answered", "completed"):
-        timed = rows.drop_nulls(end).with_columns((c(end) - c("start")).alias("wait")).sort(end)
-        for key in (similar, [*similar, "target"]):
+        timed = groups.drop_nulls(end).with_columns((c(end) - c("start")).alias("wait")).sort(end)
+        for key in ("similar", "same"):
             longest = c("wait").cum_max().shift(1).over(key)
-            kept.append(timed.filter((c("wait") > longest).fill_null(value=True)).select(requests.columns))
-    return pl.concat(kept).unique(["connection", "exchange"]).sort("start", "connection", "exchange")
+            kept.append(timed.filter((c("wait") > longest).fill_null(value=True))["row"])
+    return requests[pl.concat(kept).unique()]
 
 
 def _one_host() -> pl.Expr:
