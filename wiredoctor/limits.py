@@ -372,7 +372,7 @@ GATEWAY_FAILURES = Limit(
 CLIENT_REQUESTS = Limit(
     "client-requests", "rules", 100_000, "requests",
     "Requests near the failures of a capture's clients that are examined, the newest first, to learn why a client left and "
-    "whether it repeated a request; each takes 500 bytes",
+    "whether it repeated a request; each takes 250 bytes",
     "The newest {limit} of clients with failures are compared with these failures; {count:more was|more were} left out",
 )  # fmt: skip
 CANDIDATES_AT_ONCE = Limit(

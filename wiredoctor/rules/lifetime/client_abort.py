@@ -145,17 +145,18 @@ References
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.products import advice, default
 from wiredoctor.rules.shared import abort_reasons, left_early
-from wiredoctor.rules.shared.abort_reasons import decide
+from wiredoctor.rules.shared.abort_reasons import Ended, Reasons
 from wiredoctor.rules.shared.abort_texts import REASON_TEXTS, reason_columns, timeout_texts_beside, timeout_texts_from_syn
 from wiredoctor.rules.shared.bounded_memory import in_parts
 from wiredoctor.rules.shared.connection_close import BROKEN_BEFORE, FRAMING_ERRORS, is_delimited_by_close
 from wiredoctor.rules.shared.evidence import (
-    EVIDENCE,
     candidate,
     close_origin,
     confidence,
@@ -167,7 +168,7 @@ from wiredoctor.rules.shared.evidence import (
 from wiredoctor.rules.shared.left_early import FACTS, awaits_continue, begun, early, ended_early, whole_response
 from wiredoctor.rules.shared.left_early import screen as may_be_early
 from wiredoctor.rules.shared.numbers import DURATION, duration
-from wiredoctor.rules.shared.same_client import Clients
+from wiredoctor.rules.shared.same_client import Clients, with_more_evidence
 from wiredoctor.tables import MILLISECOND, SECOND, SERVER
 
 c = pl.col
@@ -364,14 +365,18 @@ def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
 
     Drop candidates to which no kind applies, and candidates whose client has only half-closed.
     """
-    ended = [decide(row, clients) for row in rows.iter_rows(named=True)]
-    told = [reason_columns(one, row) for one, row in zip(ended, rows.iter_rows(named=True), strict=True)]
+    reasons = Reasons(clients)
+    ended: list[Ended] = []
+    told: list[dict[str, Any]] = []
+    for row in rows.select("connection", "exchange", "response_status", "read", "large_head", *FACTS).iter_rows(named=True):
+        ended.append(reasons.decide(row))
+        told.append(reason_columns(ended[-1], row))
     impatient = [one.kind in ("timeout", "gave-up") for one in ended]
     made = rows.with_columns(
         pl.Series("kind", [one.kind for one in ended], pl.String),
         pl.Series("silent", [one.silent for one in ended], pl.Boolean),
         pl.Series("closed", [len(one.others) for one in ended], pl.Int64),
-        pl.Series("evidence", [one["evidence"] for one in told], EVIDENCE),
+        with_more_evidence([one["more"] for one in told]),
         pl.Series("impatient", impatient, pl.Boolean),
         pl.Series("awaiting", impatient, pl.Boolean) & ~c("sending"),
         pl.lit(abort_reasons.TOGETHER.value).cast(DURATION).alias("within"),

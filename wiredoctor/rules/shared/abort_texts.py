@@ -26,24 +26,24 @@ REASON_TEXTS = (
 
 
 def reason_columns(one: Ended, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the columns of a candidate that depend on the reason: `evidence`, and the columns in REASON_TEXTS.
+    """Return the columns of a candidate that depend on the reason: those in REASON_TEXTS, and `more`, further evidence.
 
-    `row`: the candidate with the columns of abort_reasons.decide, and `evidence`, `response_status`, `read` and `large_head`.
+    `row`: the candidate with the columns of abort_reasons.decide, and `response_status`, `read` and `large_head`.
     """
     return {
-        **_texts_of_others(one, row["evidence"], row["connection"]),
+        **_texts_of_others(one, row["connection"]),
         **_unread_texts(one, row["response_status"], row["read"], row["large_head"]),
         **_superseded_texts(one, row["ended_at"]),
     }
 
 
-def _texts_of_others(one: Ended, proof: list[dict[str, Any]], connection: int) -> dict[str, Any]:
-    """Return the columns that depend on the client's other connections: `evidence`, and the texts in _OF_OTHERS.
+def _texts_of_others(one: Ended, connection: int) -> dict[str, Any]:
+    """Return what depends on the client's other connections: the texts in _OF_OTHERS, and `more`, the packets that prove it.
 
-    `one`: the reason why the client ended the exchange. `proof`: the evidence so far. `connection`: the candidate's connection.
+    `one`: the reason why the client ended the exchange. `connection`: the candidate's connection.
     """
     own = f"tcp.stream == {connection} && "
-    told: dict[str, Any] = {**dict.fromkeys(_OF_OTHERS, ""), "filter": own, "evidence": proof}
+    told: dict[str, Any] = {**dict.fromkeys(_OF_OTHERS, ""), "filter": own, "more": []}
     told["who_left"] = "A media player stopped" if one.plays else "The client's user or program stopped waiting"
     if one.other is not None:
         asked = shorten(_request_text(one.other), REQUEST_LENGTH)
@@ -55,7 +55,7 @@ def _texts_of_others(one: Ended, proof: list[dict[str, Any]], connection: int) -
             else f" At that time the same client requested a page: {asked}."
         )
         note = f"the same client requests {asked}{part}"
-        told |= {"filter": "", "evidence": [*proof, packet_row(one.other.frame, one.other.start, note)]}
+        told |= {"filter": "", "more": [packet_row(one.other.frame, one.other.start, note)]}
     elif one.plays:
         told["left_means"] = " The client plays media: the user stopped it, or it had the part that it wanted."
     elif one.longest:
@@ -79,7 +79,7 @@ def _texts_of_others(one: Ended, proof: list[dict[str, Any]], connection: int) -
         )
         more = [close for close in one.others if close.connection != connection][:_SHOWN]
         notes = [packet_row(close.frame, close.time, f"the client closes connection {close.connection}") for close in more]
-        told |= {"filter": "", "evidence": [*proof, *notes]}
+        told |= {"filter": "", "more": notes}
     return told
 
 

@@ -8,19 +8,17 @@ X-Forwarded-For must be the same, too; a gateway that does not send it has many 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from itertools import chain
-from operator import attrgetter, itemgetter
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
 
 from wiredoctor import limits
 from wiredoctor.findings import Threshold
-from wiredoctor.rules.shared.evidence import EVIDENCE
 from wiredoctor.tables import CLOSES, CONNECTIONS, EXCHANGES, SECOND, of_connections
 from wiredoctor.text.durations import duration_text
-from wiredoctor.text.regex import Regex
 
 c = pl.col
 
@@ -39,9 +37,8 @@ _MAX_COMPARED = 500
 sends copies without need.
 """
 _BUCKET = 16 * SECOND
-
-Who = tuple[str, str, str]
-"""A client: host, User-Agent, X-Forwarded-For."""
+_EVER = 1 << 62
+"""A number that is larger than all times (ns), connections and exchanges."""
 
 
 class Request(NamedTuple):
@@ -91,7 +88,8 @@ class Close(NamedTuple):
     """A close by a client: its time (ns), connection and frame, and how long (ns) the client had been waiting for a response.
 
     `waited` is None if the client was not waiting for a response. `had_head`: the client had received the head of that response,
-    and nothing suggests that a device on the path closed in its name.
+    and nothing suggests that a device on the path closed in its name. `age`: the age (ns) of the connection if the client was
+    waiting for the first response on it; otherwise None. `awaits`: the response to the newest request had not begun.
     """
 
     time: int
@@ -100,86 +98,96 @@ class Close(NamedTuple):
     server: str
     waited: int | None
     had_head: bool
+    age: int | None
+    awaits: bool
+
+
+class _Index:
+    """Numbers that are looked up by a group and by a time (ns): arrays that are sorted by both."""
+
+    def __init__(self, groups: pl.Series, times: pl.Series, numbers: pl.Series) -> None:
+        arrays = groups.to_numpy(), times.to_numpy(), numbers.to_numpy()
+        order = np.lexsort((arrays[1], arrays[0]))
+        self._groups, self._times, self._numbers = (one[order].data for one in arrays)
+
+    def between(self, group: int | None, since: int, until: int) -> Sequence[int]:
+        """Return the numbers of a group between `since` and `until` in the order of the times; None is an empty group."""
+        if group is None:
+            return ()
+        first = bisect_left(self._groups, group)
+        last = bisect_right(self._groups, group, first)
+        return self._numbers[bisect_left(self._times, since, first, last) : bisect_right(self._times, until, first, last)]
+
+    def last(self, group: int | None, until: int) -> int | None:
+        """Return the last number of a group by `until`; None if there is none."""
+        found = self.between(group, -_EVER, until)
+        return found[-1] if found else None
 
 
 class Clients:
     """The requests, closes and connections of the clients of some candidates (see `known_clients`).
 
-    `earlier`: further requests, of which only the waits for the responses count.
+    A Request is created only for a request that a rule asks for. `earlier`: further requests, of which only the waits for the
+    responses count. `gateways`: the connections whose client is a gateway.
     """
 
     def __init__(
         self, requests: pl.DataFrame, closes: pl.DataFrame, opened: pl.DataFrame, gateways: Collection[int],
         earlier: pl.DataFrame | None = None,
     ) -> None:  # fmt: skip
-        self._asked: dict[Who, list[Request]] = {}
-        self._pages: dict[Who, list[Request]] = {}
-        self._same: dict[tuple[Who, tuple[str, str, str]], list[Request]] = {}
-        self._answered: dict[tuple[Who, tuple[str, str, str]], list[Request]] = {}
-        self._who: dict[int, str] = {}
-        self._server: dict[int, str] = {}
-        self._opened: dict[int, int] = {}
-        self._repeated_syn: dict[int, int] = {}
-        self._by_place: dict[tuple[int, int], tuple[Who, Request]] = {}
-        self._newest: dict[int, Request] = {}
-        self._agent: dict[int, str] = {}
-        self._sent: dict[tuple[str, str], list[tuple[int, int]]] = {}
+        opened = opened.unique("connection", keep="last", maintain_order=True).with_row_index("place")
+        opened = opened.with_columns(c("place").first().over("host", "server"), c("place").first().over("host").alias("client"))
+        every = requests if earlier is None else pl.concat([requests, earlier])
+        self._every = _with_clients(every, opened, closes, gateways)
+        self._asked = self._every.head(requests.height)
+        self._rows = self._asked.select(Request._fields)
+        self._made: dict[int, Request] = {}
+        self._client, self._asks = (self._asked[name].to_numpy().data for name in ("who", "asks"))
+        self._of_connection = _Index(*self._asked.select("connection", "exchange", "row"))
+        self._host, self._place = _by_connection(opened, "host"), _by_connection(opened, "place")
+        self._opened = _by_connection(opened, "start")
+        self._repeated_syn = _by_connection(opened.filter(c("syns") > 1), "start")
+        agents = self._asked.select("connection", "agent", "many").filter(~c("many"))
+        agents = agents.unique("connection", keep="last", maintain_order=True)
+        self._agent = _by_connection(agents, "agent")
+        self._claimed: dict[tuple[int, int], tuple[int, int]] = {}
+        self._longest: dict[tuple[bool, str], tuple[Sequence[int], _Index]] = {}
         self._closed: dict[str, list[Close]] = {}
         self._close_of: dict[int, Close] = {}
-        self._unseen = dict(closes.drop_nulls("unseen").select("connection", "unseen").iter_rows())
-        self._claimed: dict[tuple[int, int], tuple[int, int]] = {}
-        self._of_hosts: dict[Who, dict[tuple[str, str], list[Request]]] = {}
-        self._longest: dict[tuple[bool, Who, str, str], dict[_Like, list[tuple[int, int]]]] = {}
-        for connection, host, server, start, syns, is_unused in opened.iter_rows():
-            self._who[connection], self._server[connection] = host, server
-            self._opened[connection] = start
-            if syns > 1:
-                self._repeated_syn[connection] = start
-            if not is_unused:
-                self._sent.setdefault((host, server), []).append((start, connection))
-        for agent, forwarded, via_gateway, *row in requests.iter_rows():
-            self._add(Request(*row), agent, forwarded, many=via_gateway or row[1] in gateways)
-        self._earlier: dict[Who, list[Request]] = {}
-        for agent, forwarded, via_gateway, *row in () if earlier is None else earlier.iter_rows():
-            request = Request(*row)
-            if forwarded or not (via_gateway or request.connection in gateways):
-                self._earlier.setdefault((self._who[request.connection], agent, forwarded), []).append(request)
-        for times in self._sent.values():
-            times.sort()
-        for time, connection, frame, waited, had_head, _ in closes.drop_nulls("time").sort("time", "connection").iter_rows():
-            if connection in self._who:
-                close = Close(time, connection, frame, self._server[connection], waited, had_head)
-                self._closed.setdefault(self._who[connection], []).append(close)
-                self._close_of[connection] = close
+        newest = self._asked.select("connection", "exchange", "answered").sort("exchange", maintain_order=True)
+        ends = closes.drop_nulls("time").sort("time", "connection").join(opened, on="connection", maintain_order="left")
+        ends = ends.join(newest.unique("connection", keep="last"), on="connection", how="left", maintain_order="left")
+        age = pl.when(c("waited").is_not_null() & (c("exchange") == 0)).then(c("time") - c("start"))
+        awaits = c("exchange").is_not_null() & (c("answered") > c("time")).fill_null(value=True)
+        columns = *Close._fields[:-2], age.alias("age"), awaits.alias("awaits")
+        for host, *row in ends.select("host", *columns).iter_rows():
+            close = Close(*row)
+            self._closed.setdefault(host, []).append(close)
+            self._close_of[close.connection] = close
+        sent = pl.concat([some.select("place", "start", "connection") for some in (opened.filter(~c("is_unused")), self._asked)])
+        self._sent = _Index(*sent)
 
-    def _add(self, request: Request, agent: str, forwarded: str, *, many: bool) -> None:
-        host = self._who.get(request.connection)
-        if host is None:
-            return
-        self._sent.setdefault((host, self._server[request.connection]), []).append((request.start, request.connection))
-        who = (host, agent, forwarded)
-        self._by_place[request.connection, request.exchange] = who, request
-        self._newest[request.connection] = max(request, self._newest.get(request.connection, request), key=attrgetter("exchange"))
-        if not many:
-            self._agent[request.connection] = agent
-        if not many or forwarded:
-            self._asked.setdefault(who, []).append(request)
-            self._same.setdefault((who, request.asks), []).append(request)
-            if request.navigation:
-                self._pages.setdefault(who, []).append(request)
+    def _request(self, row: int) -> Request:
+        if row not in self._made:
+            self._made[row] = Request(*self._rows.row(row))
+        return self._made[row]
 
     def request(self, connection: int, exchange: int) -> Request | None:
         """Return an exchange's request; None if it is unknown."""
-        found = self._by_place.get((connection, exchange))
-        return None if found is None else found[1]
+        found = self._of_connection.between(connection, exchange, exchange)
+        return self._request(found[-1]) if found else None
 
     def newest_request(self, connection: int) -> Request | None:
         """Return the last request of a connection; None if there is none."""
-        return self._newest.get(connection)
+        found = self._of_connection.last(connection, _EVER)
+        return None if found is None else self._request(found)
+
+    def _row(self, one: Request) -> int:
+        return self._of_connection.between(one.connection, one.exchange, one.exchange)[-1]
 
     def user_agent(self, one: Request) -> str:
         """Return the User-Agent of the client that sent this request."""
-        return self._by_place[one.connection, one.exchange][0][1]
+        return self._asked.item(self._row(one), "agent")
 
     def opened(self, connection: int) -> int:
         """Return when the first packet of a connection was captured (ns), usually its SYN."""
@@ -189,45 +197,70 @@ class Clients:
         """Return when the first of several SYNs of a connection was sent (ns); None if there was only one SYN."""
         return self._repeated_syn.get(connection)
 
+    @cached_property
+    def _similar(self) -> pl.DataFrame:
+        """All waits with two more columns: `similar`, the number of the group of similar requests, and `similar_here`, that of
+        those on the same connection.
+        """
+        one = self._every.select("row", "asks", "who", "method", "host", "target").filter(c("row") == c("asks"))
+        groups = one.select("asks", c("asks").first().over("who", "method", "host", _path()).alias("similar"))
+        rows = self._every.select(
+            "row", "asks", "connection", "exchange", "start", "answered", "completed", "identified", "unseen"
+        )
+        rows = rows.join(groups, on="asks", how="left", maintain_order="left")
+        return rows.with_columns(c("row").first().over("similar", "connection").alias("similar_here"))
+
+    @cached_property
+    def _identified(self) -> pl.DataFrame:
+        """The requests whose client is known."""
+        return self._asked.select("identified", "row", "who", "asks", "start", "answered", "navigation").filter("identified")
+
+    @cached_property
+    def _of_client(self) -> _Index:
+        return _Index(*self._identified.select("who", "start", "row"))
+
+    @cached_property
+    def _same(self) -> _Index:
+        return _Index(*self._identified.select("asks", "start", "row"))
+
+    @cached_property
+    def _pages(self) -> _Index:
+        return _Index(*self._identified.filter("navigation").select("who", "start", "row"))
+
+    @cached_property
+    def _answered(self) -> _Index:
+        return _Index(*self._identified.drop_nulls("answered").select("asks", "answered", "row"))
+
     def other_requests(self, one: Request, since: int, until: int) -> Iterator[Request]:
         """Yield the other requests of the same client that began between `since` and `until` (ns)."""
-        return _others(self._asked.get(self._client(one), []), one, since, until)
+        return self._others(one, self._of_client.between(self._client[self._row(one)], since, until))
 
     def same_requests(self, one: Request, since: int, until: int) -> Iterator[Request]:
         """Yield those of `other_requests` that ask the same as `one`."""
-        return _others(self._same.get((self._client(one), one.asks), []), one, since, until)
+        return self._others(one, self._same.between(self._asks[self._row(one)], since, until))
 
     def pages(self, one: Request, since: int, until: int) -> Iterator[Request]:
         """Yield those of `other_requests` that load a page in a browser."""
-        return _others(self._pages.get(self._client(one), []), one, since, until)
+        return self._others(one, self._pages.between(self._client[self._row(one)], since, until))
+
+    def _others(self, one: Request, rows: Iterable[int]) -> Iterator[Request]:
+        return (other for other in map(self._request, rows) if other[1:3] != one[1:3])
 
     def answered_copies(self, one: Request, since: int, until: int) -> Iterator[Request]:
         """Yield the same client's requests on other connections that ask the same as `one` and were answered between `since` and
         `until` (ns), in the order of the responses.
         """
-        key = self._client(one), one.asks
-        if key not in self._answered:
-            answered = [other for other in self._same.get(key, []) if other.answered is not None]
-            self._answered[key] = sorted(answered, key=attrgetter("answered"))
-        copies = self._answered[key]
-        for place in range(bisect_left(copies, since, key=attrgetter("answered")), len(copies)):
-            if (copies[place].answered or 0) > until:
-                break
-            if copies[place].connection != one.connection:
-                yield copies[place]
-
-    def _client(self, one: Request) -> Who:
-        return self._by_place[one.connection, one.exchange][0]
+        copies = map(self._request, self._answered.between(self._asks[self._row(one)], since, until))
+        return (other for other in copies if other.connection != one.connection)
 
     def same_requests_before(self, one: Request) -> list[Request]:
         """Return the client's requests that equal `one` and began before it, at most WINDOW earlier.
 
         At most _MAX_COMPARED requests are examined.
         """
-        asked = self._asked.get(self._client(one), [])
-        end = bisect_left(asked, (one.start,))
-        newest = asked[max(end - _MAX_COMPARED, 0) : end]
-        return [other for other in newest if other.start >= one.start - WINDOW and other.asks_the_same(one)]
+        examined = self._of_client.between(self._client[self._row(one)], one.start - WINDOW, one.start - 1)[-_MAX_COMPARED:]
+        same = self._same.between(self._asks[self._row(one)], one.start - WINDOW, one.start - 1)
+        return [self._request(row) for row in same if row >= examined[0]]
 
     def longest_wait(self, one: Request, until: int, *, whole: bool = False, same_program: bool = False) -> int:
         """Return the client's longest wait (ns) for the response to a similar request; 0 if there is none.
@@ -237,34 +270,21 @@ class Clients:
         if the client acknowledged a part of the response. If `same_program` is true, only requests on the same connection or for
         the same target count: two programs on a host often have the same User-Agent, and different timeouts.
         """
-        who = self._client(one)
-        if (key := (whole, who, one.method, one.host)) not in self._longest:
-            self._longest[key] = self._longest_waits(self._by_host(who).get((one.method, one.host), ()), whole=whole)
-        found = 0
-        for like in _alike(one)[1 if same_program else 0 :]:
-            known = self._longest[key].get(like, [])
-            place = bisect_right(known, (until + 1,))
-            found = max(found, known[place - 1][1] if place else 0)
-        return found
-
-    def _by_host(self, who: Who) -> Mapping[tuple[str, str], list[Request]]:
-        """Return all requests of a client by method and host."""
-        if who not in self._of_hosts:
-            of_hosts = self._of_hosts.setdefault(who, {})
-            for one in chain(self._earlier.get(who, ()), self._asked.get(who, ())):
-                of_hosts.setdefault((one.method, one.host), []).append(one)
-        return self._of_hosts[who]
-
-    def _longest_waits(self, asked: Iterable[Request], *, whole: bool) -> dict[_Like, list[tuple[int, int]]]:
-        """Return, for each kind of similar requests, when waits ended (ns), each with the longest wait until then (ns)."""
-        longest: dict[_Like, list[tuple[int, int]]] = {}
-        seen = (r for r in asked if r.exchange < self._unseen.get(r.connection, r.exchange + 1))
-        waits = [(time, r) for r in seen if (time := r.completed if whole else r.answered) is not None]
-        for time, other in sorted(waits, key=itemgetter(0)):
-            for like in _alike(other):
-                known = longest.setdefault(like, [])
-                known.append((time, max(time - other.start, known[-1][1] if known else 0)))
+        row, longest = self._row(one), 0
+        for column in ("similar_here", "asks") if same_program else ("similar",):
+            groups, waits = self._longest_waits(column, whole=whole)
+            longest = max(longest, waits.last(groups[row], until) or 0)
         return longest
+
+    def _longest_waits(self, column: str, *, whole: bool) -> tuple[Sequence[int], _Index]:
+        """Return the group of each request in a column, and for each group when waits ended (ns), with the longest until then."""
+        if (whole, column) not in self._longest:
+            end = c("completed" if whole else "answered")
+            seen = c("identified") & (c("exchange") < c("unseen")).fill_null(value=True)
+            waits = self._similar.filter(seen).drop_nulls(end.meta.output_name()).sort(column, end)
+            longest = waits.select(column, end, (end - c("start")).clip(0).cum_max().over(column).alias("longest"))
+            self._longest[whole, column] = self._similar[column].to_numpy().data, _Index(*longest)
+        return self._longest[whole, column]
 
     def claim(self, lost: Request, repetitions: list[Request], *, concurrent: bool) -> list[Request]:
         """Return the requests in `repetitions` that do not belong to another lost request.
@@ -285,7 +305,7 @@ class Clients:
 
     def closes(self, connection: int, since: int, until: int) -> list[Close]:
         """Return the closes by the client host of this connection between `since` and `until` (ns)."""
-        closed = self._closed.get(self._who.get(connection, ""), [])
+        closed = self._closed.get(self._host.get(connection, ""), [])
         return closed[bisect_left(closed, (since,)) : bisect_right(closed, (until + 1,))]
 
     def close_of(self, connection: int) -> Close | None:
@@ -299,9 +319,8 @@ class Clients:
         connection counts as the client's. An accepted connection on which the client sent nothing does not count: when a browser
         is closed, it first opens connections for the requests in its queue.
         """
-        sent = self._sent.get((self._who.get(connection, ""), self._server.get(connection, "")), [])
-        some = sent[bisect_left(sent, (since,)) : bisect_right(sent, (until + 1,))]
-        return any(self.may_be_same(connection, other) for _, other in some)
+        others = self._sent.between(self._place.get(connection), since, until)
+        return any(self.may_be_same(connection, other) for other in others)
 
     def may_be_same(self, connection: int, other: int) -> bool:
         """Return whether the clients of two connections of one host have the same User-Agent, or one User-Agent is unknown."""
@@ -316,30 +335,50 @@ def nobody() -> Clients:
     return Clients(
         requests,
         closes,
-        CONNECTIONS.empty().select("connection", "client_host", "server", "start", "syns", is_unused=pl.lit(value=False)),
+        CONNECTIONS.empty().select(
+            "connection", _one_host().alias("host"), "server", "start", "syns", is_unused=pl.lit(value=False)
+        ),
         (),
     )
 
 
-def _others(requests: list[Request], one: Request, since: int, until: int) -> Iterator[Request]:
-    """Yield the requests except `one` that began between `since` and `until` (ns). `requests`: in time order."""
-    for place in range(bisect_left(requests, (since,)), bisect_right(requests, (until + 1,))):
-        if requests[place][1:3] != one[1:3]:
-            yield requests[place]
+def _by_connection(rows: pl.DataFrame, column: str) -> dict[int, Any]:
+    return dict(zip(rows["connection"].to_list(), rows[column].to_list(), strict=True))
 
 
-_DIGITS = Regex(r"\d+")
+def _with_clients(
+    requests: pl.DataFrame, opened: pl.DataFrame, closes: pl.DataFrame, gateways: Collection[int]
+) -> pl.DataFrame:  # fmt: skip
+    """Add columns to requests: `row`, the number of the row, and numbers of groups, each the first row of the group.
 
-_Like = tuple[str, int | None]
-"""A key of similar requests with the same method and host: a path or a target, and a connection; None for any connection."""
-
-
-def _alike(one: Request) -> tuple[_Like, _Like, _Like]:
-    """Return the three keys under which a wait is stored: for similar requests, for those on the same connection, and for the
-    same target.
+    `place`: the numbers of the client host and the server. `who`: the number of the client. `asks`: that of the requests of the
+    client with the same method, host and target. `many`: the client is a gateway. `identified`: the client is known. `unseen`: as
+    in `_closes`.
     """
-    path = _DIGITS.sub("0", one.path)
-    return (path, None), (path, one.connection), (f"= {one.target}", None)
+    many = c("many").fill_null(value=False) | c("connection").is_in(pl.Series([*gateways], dtype=pl.Int64).implode())
+    # without the wide columns, which a join would copy
+    found = requests.select("connection").join(opened, on="connection", how="left", maintain_order="left")
+    found = found.join(closes, on="connection", how="left", maintain_order="left").select("place", "client", "unseen")
+    rows = requests.with_columns(found).with_row_index("row")
+    rows = rows.with_columns(c("row").first().over("client", "agent", "forwarded").alias("who"), many)
+    known = ~c("many") | (c("forwarded") != "").fill_null(value=False)
+    return rows.with_columns(c("row").first().over("who", "method", "host", "target").alias("asks"), known.alias("identified"))
+
+
+def with_more_evidence(packets: Sequence[Sequence[Mapping[str, object]]]) -> pl.Expr:
+    """Return the column `evidence` with further packets at the end of each row: one sequence of dictionaries per row.
+
+    Polars converts nested lists one by one, so all packets go through one data frame.
+    """
+    flat = [(row, *(packet[name] for name in _PACKET)) for row, some in enumerate(packets) for packet in some]
+    rows = pl.DataFrame(flat, {"row": pl.UInt32()} | _PACKET, orient="row")
+    lists = rows.group_by("row").agg(pl.struct(*_PACKET).alias("more"))
+    every = pl.DataFrame({"row": range(len(packets))}, {"row": pl.UInt32()})
+    more = pl.lit(every.join(lists, on="row", how="left", maintain_order="left")["more"])
+    return pl.when(more.is_null()).then("evidence").otherwise(c("evidence").list.concat(more)).alias("evidence")
+
+
+_PACKET = {"frame": pl.Int64(), "time": pl.Int64(), "note": pl.String()}
 
 
 # lost and repeated requests
@@ -401,7 +440,7 @@ def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
     return rows.with_columns(
         pl.Series("severity", severities, pl.String),
         pl.Series("addition", additions, pl.String),
-        c("evidence").list.concat(pl.Series(proofs, dtype=EVIDENCE)),
+        with_more_evidence(proofs),
         pl.Series("pending_until", pending, pl.Int64),
     )
 
@@ -466,7 +505,8 @@ def known_clients(
     wanted = pl.concat([rows.select(OF_CLIENTS) for rows in candidates])
     named = connections.select("connection", _one_host().alias("client"))
     hosts = of_connections(named, wanted).select("client").unique()
-    mine = _on(named.join(hosts, on="client", how="semi").select("connection").collect())
+    theirs = named.join(hosts, on="client", how="semi").collect()
+    mine = _on(theirs)
     buckets = [(wanted["ended_at"] + step * WINDOW) // _BUCKET for step in (-1, 0, 1)]
     near = pl.concat(buckets).unique().implode()
     asked = exchanges.filter(mine & c("request_start").is_not_null())
@@ -483,8 +523,8 @@ def known_clients(
         during = (c("request_start") // _BUCKET).is_in(_while_waiting(wanted, asked.filter(_on(wanted))))
         shown |= long & (during | _on(closes.filter(closed).select("connection").unique().collect()))
         rows = _newest(asked.filter(shown))
-        alike = _path().is_in(rows.select(_path().unique())["target"].implode())
-        earlier = _requests(asked.filter(long & ~shown)).filter(alike).collect()
+        alike = _path().is_in(rows.select(c("target").unique()).select(_path().unique())["target"].implode())
+        earlier = _longest_waits(_requests(asked.filter(long & ~shown)).filter(alike), closes, theirs)
     ends = _closes(closes.filter(closed | (mine & (_on(rows) | _on(earlier))))).collect()
     needed = _on(pl.concat([some.select("connection") for some in (wanted, rows, earlier, ends)]))
     some = connections.filter(mine & (needed | (c("start") // _BUCKET).is_in(near)))
@@ -492,8 +532,6 @@ def known_clients(
     opened = some.select(
         "connection", _one_host().alias("host"), "server", "start", "syns", is_unused.alias("is_unused")
     ).collect()
-    if earlier.height:
-        earlier = _longest_waits(earlier, ends, opened, _on(rows))
     return Clients(rows, ends, opened, gateways, earlier)
 
 
@@ -526,26 +564,41 @@ def _while_waiting(wanted: pl.DataFrame, asked: pl.LazyFrame) -> pl.Series:
 
 
 def _path() -> pl.Expr:
-    """Return the path of the column `target`, in which each number is 0, as in `_alike`."""
+    """Return the path of the column `target`, in which each number is 0."""
     return c("target").str.replace(r"(?s)\?.*$", "").str.replace_all(r"\d+", "0")
 
 
-def _longest_waits(requests: pl.DataFrame, ends: pl.DataFrame, opened: pl.DataFrame, examined: pl.Expr) -> pl.DataFrame:
+def _longest_waits(requests: pl.LazyFrame, closes: pl.LazyFrame, clients: pl.DataFrame) -> pl.DataFrame:
     """Return the requests whose wait was longer than each similar one that ended before: `Clients.longest_wait` needs no others.
 
-    `ends`, `opened`: the closes and the clients of the connections. `examined`: other requests on the connection are examined.
+    No candidate is on their connections. At most limits.CLIENT_REQUESTS of them are in memory at a time, in addition to the
+    result. `clients` has the client host of each connection.
     """
-    hosts, unseen = opened.select("connection", c("host").alias("client")), ends.select("connection", "unseen")
-    rows = requests.join(hosts, on="connection").join(unseen, on="connection", how="left").with_columns(_path().alias("path"))
-    rows = rows.filter((c("exchange") < c("unseen")).fill_null(value=True))
-    similar = ["client", "agent", "forwarded", "many", "method", "host", "path"]
-    kept: list[pl.DataFrame] = []
+    kept = _requests(EXCHANGES.empty().lazy()).collect()
+    for some in requests.collect_batches(chunk_size=limits.CLIENT_REQUESTS.value, maintain_order=False):
+        unseen = _closes(of_connections(closes, some)).select("connection", "unseen").collect()
+        places = some.select("connection", "exchange").join(unseen, on="connection", how="left", maintain_order="left")
+        seen = places.select((c("exchange") < c("unseen")).fill_null(value=True)).to_series()
+        kept = _longest_of(pl.concat([kept, some.filter(seen)]), clients)
+    return kept
+
+
+def _longest_of(requests: pl.DataFrame, clients: pl.DataFrame) -> pl.DataFrame:
+    # without the wide columns, which a sort would copy
+    owners = requests.select("connection").join(clients.unique("connection"), on="connection", how="left", maintain_order="left")
+    keys = ("client", "agent", "forwarded", "many", "method", "host")
+    groups = requests.with_columns(owners["client"]).with_row_index("row").select(
+        *("row", "start", "answered", "completed"),
+        c("row").first().over(*keys, _path()).alias("similar"),
+        c("row").first().over(*keys, "target").alias("same"),
+    )  # fmt: skip
+    kept: list[pl.Series] = []
     for end in ("answered", "completed"):
-        timed = rows.drop_nulls(end).with_columns((c(end) - c("start")).alias("wait")).sort(end)
-        for some, key in ((timed, similar), (timed, [*similar, "target"]), (timed.filter(examined), [*similar, "connection"])):
+        timed = groups.drop_nulls(end).with_columns((c(end) - c("start")).alias("wait")).sort(end)
+        for key in ("similar", "same"):
             longest = c("wait").cum_max().shift(1).over(key)
-            kept.append(some.filter((c("wait") > longest).fill_null(value=True)).select(requests.columns))
-    return pl.concat(kept).unique(["connection", "exchange"]).sort("start", "connection", "exchange")
+            kept.append(timed.filter((c("wait") > longest).fill_null(value=True))["row"])
+    return requests[pl.concat(kept).unique()]
 
 
 def _one_host() -> pl.Expr:
