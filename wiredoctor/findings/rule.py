@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import cache, lru_cache, wraps
+from functools import cache, cached_property, lru_cache, wraps
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -65,7 +65,12 @@ class Threshold:
     @property
     def value(self) -> int:
         """The threshold as a whole number: times in nanoseconds, other values in the unit that the text names ("25 %" is 25)."""
-        return _value(self.current)
+        given = _CONFIGURED.get()
+        return _value(given.get(self.key, self.text)) if given and self.key is not None else self._default
+
+    @cached_property
+    def _default(self) -> int:
+        return _value(self.text)
 
     def parse(self, text: str) -> str:
         """Convert a user's text ("40ms", "3") to the form of `text`. If it is invalid, raise ValueError with an explanation."""

@@ -169,7 +169,7 @@ from wiredoctor.rules.shared.left_early import FACTS, awaits_continue, begun, ea
 from wiredoctor.rules.shared.left_early import screen as may_be_early
 from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.rules.shared.same_client import Clients, with_more_evidence
-from wiredoctor.tables import MILLISECOND, SECOND, SERVER
+from wiredoctor.tables import ALL_BUT_A_BYTE, MILLISECOND, SECOND, SERVER
 
 c = pl.col
 
@@ -480,7 +480,7 @@ def _has_stopped() -> pl.Expr:
     If the client had not acknowledged everything, a segment was lost, and the server had not stopped. A single unacknowledged
     byte does not count, because it may be a probe of a closed window.
     """
-    outstanding = (c("response_end_offset") - c("client_close_ack") > 1).fill_null(value=False)
+    outstanding = (c("response_arrived") < ALL_BUT_A_BYTE).fill_null(value=False)
     return ~outstanding & (_quiet() >= QUIET.value)
 
 

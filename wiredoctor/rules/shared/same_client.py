@@ -17,7 +17,7 @@ import polars as pl
 
 from wiredoctor import limits
 from wiredoctor.findings import Threshold
-from wiredoctor.tables import CLOSES, CONNECTIONS, EXCHANGES, SECOND, of_connections
+from wiredoctor.tables import ALL_DATA, CLOSES, CONNECTIONS, EXCHANGES, HEAD, NOTHING, SECOND, WHOLE, of_connections
 from wiredoctor.text.durations import duration_text
 
 c = pl.col
@@ -638,20 +638,20 @@ def _closes(closes: pl.LazyFrame) -> pl.LazyFrame:
     response the client had not seen, because its close acknowledges nothing of that response; null if there is none.
     """
     # the server's FIN may have been on its way
-    crossed = (c("server_close_rst") == 0) & (c("client_close_ack") <= c("server_close_offset"))
+    crossed = c("server_end_arrived") <= ALL_DATA
     first = (
         c("server_close_time").is_null()
         | (c("server_close_time") > c("client_close_time")).fill_null(value=False)
         | crossed.fill_null(value=False)
     )
-    taken = (c("client_close_ack") >= c("response_end_offset")).fill_null(value=True)
+    taken = (c("response_arrived") >= WHOLE).fill_null(value=True)
     over = c("has_response") & (c("response_end_reason") == "complete") & (c("response_end") <= c("client_close_time")) & taken
     due = c("has_request") & ~over.fill_null(value=False) & (c("request_start") <= c("client_close_time"))
     waited = pl.when(due).then(c("client_close_time") - c("request_start"))
     began = due & c("has_response") & (c("response_status") >= 200) & (c("response_framing") != "none")
     sure = (c("client_close_rst") == 0) | (c("client_close_origin") == "endpoint")
-    had_head = began & sure & (c("client_close_ack") >= c("response_offset") + c("response_head_bytes"))
-    unseen = c("has_response") & (c("client_close_ack") <= c("response_offset"))
+    had_head = began & sure & (c("response_arrived") >= HEAD)
+    unseen = c("has_response") & (c("response_arrived") <= NOTHING)
     return (
         closes.filter(c("client_close_time").is_not_null())
         .group_by("connection")
