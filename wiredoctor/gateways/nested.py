@@ -88,26 +88,31 @@ class StoredExchanges:
 def may_be_related(rows: Rows, times: Array) -> Array:
     """Return for each exchange whether it may lie in an exchange at another endpoint, or such an exchange in it.
 
-    Only times and the ends of the targets are compared. Exchanges that were open near one of `times` (ns, in order) also count.
+    `rows`: exchanges in time order, at least one. Only times and the ends of the targets are compared. Exchanges that were open near one of `times` (ns, in order) also count.
     """
     codes = np.unique(rows.tail, return_inverse=True)[1]
-    place = np.lexsort((rows.start, codes))
+    place = np.argsort(codes, kind="stable")
     codes, start, answered, server = codes[place], rows.start[place], rows.answered[place], rows.server[place]
-    known = np.unique(start)
+    # searching for times in their order is fast
+    known = np.unique(rows.start)
+    earliest, number, latest = (
+        np.searchsorted(known, times, side)[place]
+        for times, side in ((rows.start - SLACK, "left"), (rows.start, "left"), (rows.start + SLACK, "right"))
+    )
     base = codes * (len(known) + 1)
-    by_start = base + np.searchsorted(known, start)
+    by_start = base + number
     count = len(place)
     # for each exchange, the index of the next one at another endpoint or with another target
     same = (server[1:] == server[:-1]) & (codes[1:] == codes[:-1])
     ends = np.where(np.append(~same, True)[:count], np.arange(1, count + 1), count)
     others = np.minimum.accumulate(ends[::-1])[::-1]
-    first = np.searchsorted(by_start, base + np.searchsorted(known, start - SLACK))
+    first = np.searchsorted(by_start, base + earliest)
     inner = np.where(server[first] == server, others[first], first)
     exists = inner < count
     inner = np.minimum(inner, count - 1)
     outside = exists & (codes[inner] == codes) & (start[inner] <= answered + SLACK)
     last = running_most(np.where(outside, answered, -LATE), codes)
-    newest = np.searchsorted(by_start, base + np.searchsorted(known, start + SLACK, side="right")) - 1
+    newest = np.searchsorted(by_start, base + latest) - 1
     related = np.zeros(count, bool)
     related[place] = outside | (last[newest] >= start - SLACK)
     return related | _is_any(times, rows.start - RELAY, rows.answered + SLACK) | _is_any(times, rows.opened, rows.opened + RELAY)
