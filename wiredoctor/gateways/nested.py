@@ -93,8 +93,8 @@ def may_be_related(rows: Rows, times: Array) -> Array:
     codes = np.unique(rows.tail, return_inverse=True)[1]
     place = np.argsort(codes, kind="stable")
     codes, start, answered, server = codes[place], rows.start[place], rows.answered[place], rows.server[place]
-    # searching for times in their order is fast
-    known = np.unique(rows.start)
+    # the times are in order, so this is faster than np.unique and than searching for them later
+    known = rows.start[np.append(True, rows.start[1:] != rows.start[:-1])]
     earliest, number, latest = (
         np.searchsorted(known, times, side)[place]
         for times, side in ((rows.start - SLACK, "left"), (rows.start, "left"), (rows.start + SLACK, "right"))
