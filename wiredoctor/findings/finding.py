@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 from wiredoctor.findings.levels import Confidence, Origin, Severity, Side
@@ -194,6 +195,7 @@ def _delay_end(f: Finding) -> float:
     return max([f.elapsed + (f.delay or 0.0), *(e.elapsed for e in f.evidence)])
 
 
+@lru_cache(maxsize=1024)
 def fingerprint(rule: str, kind: str | None, side: str | None, server: str | None, method: str | None, target: str | None) -> str:
     """Return 16 hexadecimal digits that are equal for the same problem in different captures.
 

@@ -116,14 +116,14 @@ NOTICED = SECOND // 1000
 
 def _findings_of_rule(module: RuleModule, settled: pl.DataFrame, candidates: Rows, file: str, first_time: int) -> list[Finding]:
     """Return the findings of a rule. The findings of one problem become notes if their total delay is known and below NOTICED."""
-    told = [*_each_finding(module, settled, candidates, file, first_time)]
+    told = [(group_key(one), one, cost) for one, cost in _each_finding(module, settled, candidates, file, first_time)]
     costs: dict[tuple[str | None, ...], list[int | None]] = {}
-    for one, cost in told:
-        costs.setdefault(group_key(one), []).append(cost)
+    for key, _, cost in told:
+        costs.setdefault(key, []).append(cost)
     cheap = {
         key for key, group in costs.items() if None not in group and sum(cost for cost in group if cost is not None) < NOTICED
     }
-    return [replace(one, severity="note") if group_key(one) in cheap else one for one, _ in told]
+    return [replace(one, severity="note") if key in cheap else one for key, one, _ in told]
 
 
 def _each_finding(
@@ -161,7 +161,7 @@ def _finding(
     moment = min(packets, key=lambda e: e["frame"])["time"] if packets else values["start"] or 0
     side = _side(values)
     method, target = values["request_method"] or None, values["request_target"] or ""
-    request = redact.escape_around_masks(f"{redact.method(method)} {redact.target(target)}") if method else None
+    request, ignored = _request(method, target, redact.secrets_are_shown())
     values |= _template_values(values, side, [e.frame for e in evidence]) | {"request": shorten(request or "", REQUEST_LENGTH)}
     written = {name: _format_value(values[name], name in times) for name in texts.names}
     delay, began = values["delay"], values["request_start"]
@@ -195,11 +195,18 @@ def _finding(
         fingerprint=fingerprint(module.name, values["kind"], side, values["server"], method, target),
         client_software=_software(values["client_software"]),
         server_software=_software(values["server_software"]),
-        ignore_target=printable(redact.identity_target(target)),
+        ignore_target=ignored,
         origin=values.get("origin"),
         front=values.get("front"),
         began=None if began is None else began / SECOND,
     ))  # fmt: skip
+
+
+@lru_cache(maxsize=1024)
+def _request(method: str | None, target: str, shown: bool) -> tuple[str | None, str]:
+    """Return a request for the text of a finding, and its target for `[[ignore]]` entries. `shown`: whether secrets are shown."""
+    request = redact.escape_around_masks(f"{redact.method(method)} {redact.target(target)}") if method else None
+    return request, printable(redact.identity_target(target))
 
 
 def separate_masks(finding: Finding) -> Finding:
@@ -226,9 +233,13 @@ def _message(values: Mapping[str, Any], texts: _Texts, written: Mapping[str, Any
 def _evidence(packets: Sequence[Mapping[str, Any]], same: Callable[[str], str]) -> Iterator[Evidence]:
     """Yield each packet of the evidence once, in frame order, with all of its notes."""
     for frame, of_frame in groupby(sorted(packets, key=itemgetter("frame")), itemgetter("frame")):
-        notes = [*of_frame]
-        said = _format_counts("; ".join(redact.escape_around_masks(e["note"]) for e in notes))
-        yield Evidence(frame, notes[0]["time"] / SECOND, same(said))
+        first = next(of_frame)
+        yield Evidence(frame, first["time"] / SECOND, same(_note("; ".join([first["note"], *(e["note"] for e in of_frame)]))))
+
+
+@lru_cache(maxsize=1024)
+def _note(text: str) -> str:
+    return _format_counts(redact.escape_around_masks(text))
 
 
 _ONE = Regex(
