@@ -165,8 +165,7 @@ class StoredCandidates:
     def __init__(self, parts: list[pl.DataFrame | Slice]) -> None:
         self._parts = parts
         heads = [rows.head(0) if isinstance(rows, pl.DataFrame) else rows._replace(height=0).load() for rows in parts]
-        self._none = pl.concat(heads)  # raises an error if the columns differ
-        self.schema = self._none.schema
+        self.schema = pl.concat(heads).schema  # raises an error if the columns differ
 
     @property
     def height(self) -> int:
@@ -188,7 +187,7 @@ class StoredCandidates:
         wanted = rows.to_numpy()
         order = np.argsort(wanted, kind="stable")
         ordered, first = wanted[order], 0
-        frames = [self._none]
+        frames = [self.schema.to_frame()]
         for part in self._parts:
             begin, end = np.searchsorted(ordered, [first, first + part.height])
             if begin < end:
