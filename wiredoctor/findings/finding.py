@@ -150,12 +150,18 @@ def causes_first(ordered: Sequence[T], findings: Callable[[T], Iterable[Finding]
 
     `findings` returns the findings in one element of `ordered`.
     """
+    effects = {number for number, one in enumerate(ordered) if any(finding.caused_by for finding in findings(one))}
+    if not effects:
+        return [*ordered]
     holders: dict[tuple[str, Cause], int] = {}
     for number, one in enumerate(ordered):
         for finding in findings(one):
             holders.setdefault(finding.place, number)
     done: dict[int, None] = {}
     for number in range(len(ordered)):
+        if number not in effects:
+            done.setdefault(number)
+            continue
         waiting, behind = [number], set[int]()
         while waiting:
             last = waiting[-1]

@@ -141,15 +141,31 @@ def _each_finding(
         """Return the first of equal texts, so findings share it."""
         return known.setdefault(text, text)
 
+    needed = _READ | {one.where for one in module.rule.advice if one.where}
     for some in settled.iter_slices(limits.CANDIDATES_AT_ONCE.value):
-        # cast, because a Duration would lose its nanoseconds as a Python value
-        rows = candidates[some["row"]].with_columns(pl.col(DURATION).cast(pl.Int64))
-        for own, common in zip(rows.iter_rows(named=True), some.iter_rows(named=True), strict=True):
-            values = own | common
-            kind = values["kind"]
+        for kind in some["kind"].unique():
             if kind not in texts:
                 texts[kind] = _texts(module.rule, kind)
-            yield _finding(module, texts[kind], values, times, file, first_time, same), own["delay"]
+                needed |= texts[kind].names
+        # cast, because a Duration would lose its nanoseconds as a Python value
+        rows = _only(candidates[some["row"]], needed).with_columns(pl.col(DURATION).cast(pl.Int64))
+        for own, common in zip(rows.iter_rows(named=True), _only(some, needed).iter_rows(named=True), strict=True):
+            values = own | common
+            yield _finding(module, texts[values["kind"]], values, times, file, first_time, same), own["delay"]
+
+
+_READ = frozenset((
+    *("kind", "side", "direction", "client_direction", "client", "server", "connection", "exchange", "origin", "front"),
+    *("evidence", "frame", "start", "delay", "severity", "confidence", "in_loss", "events", "idle_limit"),
+    *("request_start", "request_method", "request_target", "response_status", "title", "message", "addition"),
+    *("client_software", "server_software", "client_is_gateway", "client_is_mixed", "gateway_software"),
+))  # fmt: skip
+"""The columns of candidates from which a finding is made, in addition to those that its templates and its advice name."""
+
+
+def _only(rows: pl.DataFrame, names: Collection[str]) -> pl.DataFrame:
+    """Return the columns whose names are in `names`. To convert the others to Python values would take much of the time."""
+    return rows.select(name for name in rows.columns if name in names)
 
 
 def _finding(
@@ -162,7 +178,7 @@ def _finding(
     side = _side(values)
     method, target = values["request_method"] or None, values["request_target"] or ""
     request, ignored = _request(method, target, redact.secrets_are_shown())
-    values |= _template_values(values, side, [e.frame for e in evidence]) | {"request": shorten(request or "", REQUEST_LENGTH)}
+    values |= _template_values(values, side, texts.names, [e.frame for e in evidence]) | {"request": shorten(request or "", REQUEST_LENGTH)}
     written = {name: _format_value(values[name], name in times) for name in texts.names}
     delay, began = values["delay"], values["request_start"]
     if began is None and (values["start"] or 0) > moment:
@@ -293,8 +309,8 @@ def _side(values: Mapping[str, Any]) -> Side | None:
     return "client" if values["direction"] == values["client_direction"] else "server"
 
 
-def _template_values(values: Mapping[str, Any], side: Side | None, frames: list[int]) -> dict[str, Any]:
-    """Return the values of those names in GIVEN_NAMES that are not columns of the candidate."""
+def _template_values(values: Mapping[str, Any], side: Side | None, names: Collection[str], frames: list[int]) -> dict[str, Any]:
+    """Return the values of those names in GIVEN_NAMES that are not columns of the candidate. `names`: the names in templates."""
     return {
         "side": side or "sender",
         "peer": {"client": "server", "server": "client"}.get(side or "", "receiver"),
@@ -304,7 +320,7 @@ def _template_values(values: Mapping[str, Any], side: Side | None, frames: list[
         "frames": ", ".join(str(f) for f in frames),
         "first_frame": min(frames, default=values["frame"]),
         "last_frame": max(frames, default=values["frame"]),
-        "usual": default_of_server(values.get("idle_limit"), values["server_software"] or ""),
+        "usual": default_of_server(values.get("idle_limit"), values["server_software"] or "") if "usual" in names else "",
     }
 
 
