@@ -280,9 +280,15 @@ replacement can leave it unchanged.
 """
 
 
+@lru_cache(maxsize=256)
 def _format_counts(text: str) -> str:
     """Return a text with commas in its counts and the singular after 1: "1448 bytes" becomes "1,448 bytes"."""
-    return _agree_in_number(_LARGE.sub(lambda m: f"{int(m['number']):,}" if m["number"] else m[0], text))
+    if _FOUR_DIGITS.search(text):  # faster than _LARGE, and most texts have no such number
+        text = _LARGE.sub(lambda m: f"{int(m['number']):,}" if m["number"] else m[0], text)
+    return _agree_in_number(text)
+
+
+_FOUR_DIGITS = Regex(r"[0-9]{4}")
 
 
 def _agree_in_number(text: str) -> str:
