@@ -88,19 +88,18 @@ class StoredExchanges:
 def may_be_related(rows: Rows, times: Array) -> Array:
     """Return for each exchange whether it may lie in an exchange at another endpoint, or such an exchange in it.
 
-    `rows`: exchanges in time order, at least one. Only times and the ends of the targets are compared. Exchanges that were open near one of `times` (ns, in order) also count.
+    `rows`: exchanges in time order, at least one. Only times and the ends of the targets are compared. Exchanges that were open
+    near one of `times` (ns, in order) also count.
     """
     codes = np.unique(rows.tail, return_inverse=True)[1]
     place = np.argsort(codes, kind="stable")
     codes, start, answered, server = codes[place], rows.start[place], rows.answered[place], rows.server[place]
     # the times are in order, so this is faster than np.unique and than searching for them later
     known = rows.start[np.append(True, rows.start[1:] != rows.start[:-1])]
-    earliest, number, latest = (
-        np.searchsorted(known, times, side)[place]
-        for times, side in ((rows.start - SLACK, "left"), (rows.start, "left"), (rows.start + SLACK, "right"))
-    )
+    earliest = np.searchsorted(known, rows.start - SLACK)[place]
+    latest = np.searchsorted(known, rows.start + SLACK, side="right")[place]
     base = codes * (len(known) + 1)
-    by_start = base + number
+    by_start = base + np.searchsorted(known, rows.start)[place]
     count = len(place)
     # for each exchange, the index of the next one at another endpoint or with another target
     same = (server[1:] == server[:-1]) & (codes[1:] == codes[:-1])

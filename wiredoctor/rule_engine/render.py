@@ -177,8 +177,9 @@ def _finding(
     moment = min(packets, key=lambda e: e["frame"])["time"] if packets else values["start"] or 0
     side = _side(values)
     method, target = values["request_method"] or None, values["request_target"] or ""
-    request, ignored = _request(method, target, redact.secrets_are_shown())
-    values |= _template_values(values, side, texts.names, [e.frame for e in evidence]) | {"request": shorten(request or "", REQUEST_LENGTH)}
+    request, ignored = _texts_of_request(method, target, redact.secrets_are_shown())
+    values |= _template_values(values, side, texts.names, [e.frame for e in evidence])
+    values["request"] = shorten(request or "", REQUEST_LENGTH)
     written = {name: _format_value(values[name], name in times) for name in texts.names}
     delay, began = values["delay"], values["request_start"]
     if began is None and (values["start"] or 0) > moment:
@@ -219,8 +220,11 @@ def _finding(
 
 
 @lru_cache(maxsize=1024)
-def _request(method: str | None, target: str, shown: bool) -> tuple[str | None, str]:
-    """Return a request for the text of a finding, and its target for `[[ignore]]` entries. `shown`: whether secrets are shown."""
+def _texts_of_request(method: str | None, target: str, _shown: bool) -> tuple[str | None, str]:
+    """Return a request for the text of a finding, and its target for `[[ignore]]` entries.
+
+    `_shown`: whether secrets are shown; the first text depends on it.
+    """
     request = redact.escape_around_masks(f"{redact.method(method)} {redact.target(target)}") if method else None
     return request, printable(redact.identity_target(target))
 
@@ -249,8 +253,8 @@ def _message(values: Mapping[str, Any], texts: _Texts, written: Mapping[str, Any
 def _evidence(packets: Sequence[Mapping[str, Any]], same: Callable[[str], str]) -> Iterator[Evidence]:
     """Yield each packet of the evidence once, in frame order, with all of its notes."""
     for frame, of_frame in groupby(sorted(packets, key=itemgetter("frame")), itemgetter("frame")):
-        first = next(of_frame)
-        yield Evidence(frame, first["time"] / SECOND, same(_note("; ".join([first["note"], *(e["note"] for e in of_frame)]))))
+        notes = [*of_frame]
+        yield Evidence(frame, notes[0]["time"] / SECOND, same(_note("; ".join(e["note"] for e in notes))))
 
 
 @lru_cache(maxsize=1024)
