@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cache, cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ import polars as pl
 
 from wiredoctor.gateways.known import LATE
 from wiredoctor.gateways.targets import ABSOLUTE
-from wiredoctor.tables import Array, of_connections
+from wiredoctor.tables import SMALL, Array, of_connections
 
 c = pl.col
 
@@ -175,16 +175,21 @@ def unended(exchanges: pl.LazyFrame) -> dict[tuple[int, int], int]:
 def places_of(connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return the columns of Rows about connections, and `server_bytes`. Hashes are unsigned."""
     # if the connection was also captured after address translation, its server sees the translated addresses
-    return connections.select(
-        "connection",
+    return connections.select(_of_places())
+
+
+@cache
+def _of_places() -> list[pl.Expr]:
+    return [
+        c("connection"),
         host_code(pl.col("client_host")).alias("client_host"),
         pl.col("server").hash().alias("server"),
         pl.coalesce("translated_client", "client").hash().alias("seen_client"),
         host_code(pl.coalesce(host_of("translated_client"), "client_host")).alias("seen_client_host"),
         host_code(pl.coalesce(host_of("translated_server"), host_of("server"))).alias("server_host"),
         pl.col("syn_time").alias("opened"),
-        "server_bytes",
-    )
+        c("server_bytes"),
+    ]
 
 
 def _read(asked: pl.DataFrame, connections: pl.LazyFrame) -> Rows:
@@ -195,19 +200,18 @@ def _read(asked: pl.DataFrame, connections: pl.LazyFrame) -> Rows:
     if not np.array_equal(near["row"].to_numpy(), np.arange(asked.height)):
         asked = asked[near["row"]]
     made = asked.hstack(near.drop("row", "connection")).with_columns(_ends())
-    of_targets = _of_each(made["request_target"], [origin_form().alias("origin")], _of_target())
-    of_senders = _of_each(made["request_forwarded_for"], [_last_address().alias("address")], _of_address())
-    columns = pl.concat([made.select(_columns()), of_targets, of_senders], how="horizontal")
+    of_targets = _of_each(made["request_target"], origin_form().alias("origin"), _of_target())
+    of_senders = _of_each(made["request_forwarded_for"], _last_address().alias("address"), _of_address())
+    columns = made.select(_columns()).hstack(of_targets).hstack(of_senders)
     place = np.lexsort([_numbers(columns[name]) for name in ("exchange", "connection", "start")])
     return Rows(*(_numbers(columns[one.name])[place] for one in fields(Rows)))
 
 
-def _of_each(texts: pl.Series, *steps: Sequence[pl.Expr]) -> pl.DataFrame:
-    """Return the columns of the last step for each text. They are computed only once for equal texts."""
-    known = texts.unique().to_frame()
-    for step in steps[:-1]:
-        known = known.with_columns(step)
-    of_text = known.select(texts.name, *(column.fill_null(0) for column in steps[-1]))
+def _of_each(texts: pl.Series, part: pl.Expr, columns: Sequence[pl.Expr]) -> pl.DataFrame:
+    """Return columns for each text, which are computed from a part of the text. If there are many, equal ones are read once."""
+    if len(texts) <= SMALL:
+        return texts.to_frame().with_columns(part).select(columns)
+    of_text = texts.unique().to_frame().with_columns(part).select(texts.name, *columns)
     return texts.to_frame().join(of_text, on=texts.name, how="left", nulls_equal=True, maintain_order="left").drop(texts.name)
 
 
@@ -260,6 +264,7 @@ def _text(name: str) -> pl.Expr:
     return pl.when(pl.col(name) != "").then(pl.col(name).hash()).otherwise(pl.lit(0, pl.UInt64))
 
 
+@cache
 def _ends() -> list[pl.Expr]:
     late = pl.lit(LATE, pl.Int64)
     final = (
@@ -284,6 +289,7 @@ def _ends() -> list[pl.Expr]:
     ]
 
 
+@cache
 def _columns() -> list[pl.Expr]:
     ended = pl.min_horizontal("left", "dropped")
     # if a close cut off a response, the last captured byte is not the end of the response
@@ -319,9 +325,13 @@ def _columns() -> list[pl.Expr]:
     return [made.get(one.name, c(one.name)).fill_null(0).alias(one.name) for one in fields(Rows) if one.name not in apart]
 
 
+@cache
 def _of_target() -> list[pl.Expr]:
     """Return the columns of Rows about the target in the column `origin`."""
-    return [c("origin").hash().alias("target"), c("origin").str.replace(r"^[^?]*/", "").hash().alias("tail")]
+    return [
+        c("origin").hash().fill_null(0).alias("target"),
+        c("origin").str.replace(r"^[^?]*/", "").hash().fill_null(0).alias("tail"),
+    ]
 
 
 def _last_address() -> pl.Expr:
@@ -329,12 +339,14 @@ def _last_address() -> pl.Expr:
     return c("request_forwarded_for").str.split(", ").list.last()
 
 
+@cache
 def _of_address() -> list[pl.Expr]:
     """Return the columns of Rows about the client's address in the column `address`."""
     none = pl.lit(0, pl.UInt64)
     known = c("address").is_not_null() & ~c("address").is_in(["", "unknown"])
-    return [
-        pl.when(known).then(c("address").hash()).otherwise(none).alias("forwarded"),
-        pl.when(known).then(host_code(host_of("address"))).otherwise(none).alias("forwarded_host"),
-        pl.when(known & (c("address") != host_of("address"))).then(c("address").hash()).otherwise(none).alias("forwarded_end"),
-    ]
+    made = {
+        "forwarded": pl.when(known).then(c("address").hash()).otherwise(none),
+        "forwarded_host": pl.when(known).then(host_code(host_of("address"))).otherwise(none),
+        "forwarded_end": pl.when(known & (c("address") != host_of("address"))).then(c("address").hash()).otherwise(none),
+    }
+    return [column.fill_null(0).alias(name) for name, column in made.items()]

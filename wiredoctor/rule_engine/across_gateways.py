@@ -160,7 +160,7 @@ def _stall_gateway_readers(rows: pl.DataFrame, clients: Collection[int]) -> pl.D
 
 def _values(rows: pl.DataFrame, *names: str) -> Iterator[dict[str, Any]]:
     """Yield these columns of each candidate; columns that the candidates lack are left out."""
-    return rows.select(name for name in names if name in rows.columns).iter_rows(named=True)
+    return rows[[name for name in names if name in rows.columns]].iter_rows(named=True)
 
 
 def _some_columns(rows: Rows, *columns: str | pl.Expr) -> pl.DataFrame:

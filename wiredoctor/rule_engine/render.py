@@ -143,7 +143,7 @@ def _each_finding(
 
     needed = _READ | {one.where for one in module.rule.advice if one.where}
     for some in settled.iter_slices(limits.CANDIDATES_AT_ONCE.value):
-        for kind in some["kind"].unique():
+        for kind in {*some["kind"].to_list()}:
             if kind not in texts:
                 texts[kind] = _texts(module.rule, kind)
                 needed |= texts[kind].names
@@ -165,7 +165,7 @@ _READ = frozenset((
 
 def _only(rows: pl.DataFrame, names: Collection[str]) -> pl.DataFrame:
     """Return the columns whose names are in `names`. To convert the others to Python values would take much of the time."""
-    return rows.select(name for name in rows.columns if name in names)
+    return rows[[name for name in rows.columns if name in names]]
 
 
 def _finding(
