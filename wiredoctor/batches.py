@@ -93,6 +93,18 @@ def _one_value(dtype: pl.DataType, value: int | None) -> pl.Series:
 Maker = Callable[["Batch"], "pl.Series | Array"]
 
 
+class Texts(NamedTuple):
+    """A column of texts, each of which is determined by the numbers in a few cells.
+
+    `cells`: the names of these cells. `make`: a function that returns the text for their numbers. `spare`: those of these cells
+    from which nothing else is computed.
+    """
+
+    cells: tuple[str, ...]
+    make: Callable[..., str]
+    spare: tuple[str, ...]
+
+
 class Kind(NamedTuple):
     """A kind of table: its columns, and how they are computed from the arrays (cells) that the core writes."""
 
@@ -104,16 +116,31 @@ class Kind(NamedTuple):
 
     The numbers in such a cell begin at -1, which refers to the first row of the data frame and means "no value".
     """
+    texts: Mapping[str, Texts]
+    """The columns that `with_texts` replaces, by column name."""
 
     @classmethod
-    def of(cls, table: Table, makers: Mapping[str, Maker], places: Mapping[str, str]) -> None:
-        """Create the Kind of a table, and register it in KINDS."""
+    def of(
+        cls, table: Table, makers: Mapping[str, Maker], places: Mapping[str, str], texts: Mapping[str, Texts] | None = None,
+        others: Mapping[str, Maker] | None = None,
+    ) -> None:  # fmt: skip
+        """Create the Kind of a table, and register it in KINDS.
+
+        `others`: the functions that compute columns of batches from `with_texts`, if these functions are different.
+        """
         of_capture: Maker = partial(Batch.of_part, part="captures", name="capture", cell="capture")
         columns = {column.name: column for column in table.columns}
-        KINDS[table.name] = cls(columns, {**makers, "capture": of_capture}, {**places, "capture": "captures"})
+        makers, places = {**makers, "capture": of_capture}, {**places, "capture": "captures"}
+        KINDS[table.name] = cls(columns, makers, places, texts or {})
+        if texts:
+            of_texts: dict[str, Maker] = {name: partial(Batch.of_part, part=name, name=name, cell=name) for name in texts}
+            places = places | {name: name for name in texts}
+            KINDS[table.name + _WITH_TEXTS] = cls(columns, makers | of_texts | dict(others or {}), places, {})
 
 
 KINDS: dict[str, Kind] = {}
+_WITH_TEXTS = " with texts"
+"""The end of the name of a kind whose batches were returned by `with_texts`."""
 
 
 class Batch:
@@ -228,7 +255,7 @@ class Batch:
 
     def slice(self, first: int, height: int) -> Batch:
         """Return `height` rows, starting with row `first`."""
-        cells = {name: values[first : first + height] if len(values) > 1 else values for name, values in self.cells.items()}
+        cells = _Unread(lambda name: values[first : first + height] if len(values := self.cells[name]) > 1 else values)
         texts = _Unread(lambda name: self.texts[name].slice(first, height))
         return Batch(self.kind, height, cells, texts, self.parts)
 
@@ -271,8 +298,12 @@ class StoredBatch(NamedTuple):
     def load(self) -> Batch:
         """Return the rows as a Batch whose values are read on demand."""
         mapped = np.memmap(self.path, mode="r")
-        cells = {name: np.frombuffer(mapped, dtype, count, at) for name, (at, dtype, count) in self.places.items()}
-        return Batch(self.kind, self.height, cells, _Unread(self._text), _Unread(self._part))
+
+        def cell(name: str) -> Array:
+            at, dtype, count = self.places[name]
+            return np.frombuffer(mapped, dtype, count, at)
+
+        return Batch(self.kind, self.height, _Unread(cell), _Unread(self._text), _Unread(self._part))
 
     def _text(self, name: str) -> pl.Series:
         return pl.read_ipc(self.path.with_suffix(_TEXTS), columns=[name])[name]
@@ -294,13 +325,18 @@ class Renumbered(NamedTuple):
     def load(self) -> Batch:
         """Return the rows as a Batch."""
         batch, ids = self.batch.load(), self.ids.to_numpy()
-        cells = {**batch.cells, "connection": ids[batch.cells["connection"]]}
-        for name in ("request_message", "response_message"):
-            if name in cells:
-                message = cells[name].astype(np.int64)
-                own = ids[np.maximum(message, 0) >> MESSAGE_BITS] << MESSAGE_BITS | message & (1 << MESSAGE_BITS) - 1
-                cells[name] = np.where(message < 0, message, own)
-        return Batch(batch.kind, self.height, cells, batch.texts, batch.parts)
+
+        def cell(name: str) -> Array:
+            values = batch.cells[name]
+            if name == "connection":
+                return ids[values]
+            if name not in ("request_message", "response_message"):
+                return values
+            message = values.astype(np.int64)
+            own = ids[np.maximum(message, 0) >> MESSAGE_BITS] << MESSAGE_BITS | message & (1 << MESSAGE_BITS) - 1
+            return np.where(message < 0, message, own)
+
+        return Batch(batch.kind, self.height, _Unread(cell), batch.texts, batch.parts)
 
 
 class OfCapture(NamedTuple):
@@ -341,12 +377,53 @@ class _BatchSlice(NamedTuple):
         return self.batch.load().slice(self.first, self.height)
 
 
+def with_texts(batch: Batch) -> Batch:
+    """Return the batch with a data frame of distinct texts in place of the cells from which the column of texts is made.
+
+    A column is created faster from such a data frame, and each of the texts takes memory only once.
+    """
+    kind = KINDS[batch.kind]
+    if not kind.texts:
+        return batch
+    cells, parts = {**batch.cells}, {**batch.parts}
+    for name, (needed, make, _) in kind.texts.items():
+        if batch.cells.keys() >= {*needed}:
+            texts, numbers = make_texts(batch, needed, make)
+            parts[name] = pl.DataFrame([pl.Series(name, ["", *texts], dtype=pl.String)])
+            cells[name] = numbers.astype(_smallest(0, len(texts)))
+    for spare in {spare for texts in kind.texts.values() for spare in texts.spare} - kind.texts.keys():
+        cells.pop(spare, None)
+    return Batch(batch.kind + _WITH_TEXTS, batch.height, cells, batch.texts, parts)
+
+
+def make_texts(batch: Batch, names: Sequence[str], make: Callable[..., str]) -> tuple[list[str], Array]:
+    """Return the distinct texts of a column, and the index of each row's text, or a single index if all rows have the same.
+
+    `make` is called with the values of the cells `names`, once for each distinct combination, and returns the text.
+    """
+    numbers: Array | None = None
+    for name in names:
+        if len(batch.cells[name]) > 1:
+            values, places = np.unique(batch.cells[name], return_inverse=True)
+            if numbers is not None:  # numbered again each time, because products of more than two counts may not fit in 64 bits
+                places = np.unique(numbers * len(values) + places, return_inverse=True)[1]
+            numbers = places
+    if numbers is None:
+        return [make(*(batch.cells[name].item() for name in names))], np.zeros(1, np.int64)
+    one_of_each = np.zeros(numbers.max() + 1, np.int64)
+    one_of_each[numbers] = np.arange(batch.height)
+    known = zip(*(batch.cell(name)[one_of_each].tolist() for name in names), strict=True)
+    return [make(*one) for one in known], numbers
+
+
 def join(batches: Sequence[Batch]) -> Batch:
     """Return the rows of several batches of one table as one batch."""
     if len(batches) == 1:
         return batches[0]
+    batches = _of_one_kind(batches)
     texts, parts = dict(_join_texts(batches)), dict(_join_parts(batches))
-    return Batch(batches[0].kind, _height(batches), dict(_join_cells(batches)), texts, parts)
+    joined = Batch(batches[0].kind, _height(batches), dict(_join_cells(batches)), texts, parts)
+    return with_texts(joined) if joined.height > SMALL else joined
 
 
 def store(batches: Sequence[Batch], path: Path) -> StoredBatch:
@@ -355,6 +432,7 @@ def store(batches: Sequence[Batch], path: Path) -> StoredBatch:
     The cells are written to `path`, texts and parts to Arrow files next to it. Only one joined cell is in memory at a time.
     """
     places: dict[str, tuple[int, str, int]] = {}
+    batches = _of_one_kind(batches)
     with path.open("wb") as file:
         for name, values in _join_cells(batches):
             places[name] = (file.tell(), values.dtype.str, len(values))
@@ -364,6 +442,11 @@ def store(batches: Sequence[Batch], path: Path) -> StoredBatch:
     parts = {name: part.to_struct().implode() for name, part in _join_parts(batches)}
     pl.DataFrame(parts).write_ipc(path.with_suffix(_PARTS))
     return StoredBatch(path, batches[0].kind, _height(batches), places)
+
+
+def _of_one_kind(batches: Sequence[Batch]) -> Sequence[Batch]:
+    """Return batches of one table. If some of them are from `with_texts`, apply it to the others, too."""
+    return batches if len({batch.kind for batch in batches}) == 1 else [*map(with_texts, batches)]
 
 
 def _height(batches: Sequence[Batch]) -> int:

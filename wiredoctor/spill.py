@@ -16,7 +16,7 @@ from pathlib import Path
 import polars as pl
 
 from wiredoctor import limits
-from wiredoctor.batches import Batch, OfCapture, Part, Renumbered, View, join, store
+from wiredoctor.batches import MAX_ROWS, Batch, OfCapture, Part, Renumbered, View, join, store
 from wiredoctor.replacement import room_needed
 from wiredoctor.tables import MESSAGE_BITS, SMALL, Table
 
@@ -145,7 +145,17 @@ class BatchSpill(Spill):
 
     @property
     def batches(self) -> list[Part]:
-        """All rows in the order in which they were added."""
+        """All rows in the order in which they were added.
+
+        Batches in memory are joined first, because a query takes some time for each batch.
+        """
+        if len(self._batches) > 1:
+            runs: list[list[Batch]] = [[]]
+            for batch in self._batches:
+                if sum(one.height for one in runs[-1]) + batch.height > MAX_ROWS:
+                    runs.append([])
+                runs[-1].append(batch)
+            self._batches, self._loose = [join(run) for run in runs if run], 0
         return [*self.renumbered, *self.stored, *self._batches]
 
     def add(self, rows: pl.DataFrame | Batch) -> None:

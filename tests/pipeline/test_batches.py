@@ -12,7 +12,7 @@ import pytest
 from tests.support.recordings import PATHS, find_recording
 from tests.support.sweeps import FORMS, sweep
 from wiredoctor import batches, limits, pipeline, spill
-from wiredoctor.batches import Batch, View, join, series, take_cells
+from wiredoctor.batches import Batch, View, join, series, store, take_cells, with_texts
 from wiredoctor.core.loop import Core
 from wiredoctor.core.rows import Rows
 from wiredoctor.engine import row_tables, run
@@ -111,6 +111,38 @@ def test_joined_rows_still_refer_to_their_own_parts() -> None:
 
     batches = [batch(["a"], [-1, 0]), batch([], [-1, -1]), batch(["b", "c"], [1, 0, -1])]
     assert join(batches).column("server_name").to_list() == ["", "a", "", "", "c", "b", ""]
+
+
+FAR, NEAR = (0x20010DB8_00000000, 1), (0, 0x0A000001)
+"""The two halves of an IPv6 and of an IPv4 address."""
+
+
+def connections_between(clients: list[tuple[int, int]]) -> Batch:
+    """Return connections from these clients to port 80 of 10.0.0.1, or of 2001:db8::1 if the client has an IPv6 address."""
+    servers = [FAR if high else NEAR for high, _ in clients]
+    cells = {
+        "address_bytes": [16 if high else 4 for high, _ in clients],
+        "client_high": [high for high, _ in clients], "client_low": [low for _, low in clients],
+        "client_port": [1000 + number for number in range(len(clients))],
+        "server_high": [high for high, _ in servers], "server_low": [low for _, low in servers], "server_port": [80],
+    }  # fmt: skip
+    return Batch(CONNECTIONS.name, len(clients), {name: np.array(values) for name, values in cells.items()}, {}, {})
+
+
+def test_texts_of_many_connections_are_those_of_each(tmp_path: Path) -> None:
+    first, second = connections_between([(0, 0x0A000002), FAR, (0, 0x0A000003)]), connections_between([(0, 0x0A000002)] * 2)
+    parts = [with_texts(first), second]
+    expected = {
+        "client_host": ["10.0.0.2", "2001:db8::1", "10.0.0.3", "10.0.0.2", "10.0.0.2"],
+        "client": ["10.0.0.2:1000", "[2001:db8::1]:1001", "10.0.0.3:1002", "10.0.0.2:1000", "10.0.0.2:1001"],
+        "server": ["10.0.0.1:80", "[2001:db8::1]:80", *["10.0.0.1:80"] * 3],
+    }
+    for made in (join(parts), store(parts, tmp_path / "rows").load()):
+        chosen = made.pick(pl.Series([4, 1], dtype=pl.UInt32)), made.slice(1, 2)
+        for name, texts in expected.items():
+            assert made.column(name).to_list() == texts
+            assert [some.column(name).to_list() for some in chosen] == [[texts[4], texts[1]], texts[1:3]]
+    assert "client_low" not in with_texts(first).cells
 
 
 def report_of(*paths: Path) -> bytes:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 
-import numpy as np
 import polars as pl
 
-from wiredoctor.batches import Batch, Kind, Maker, View, series, take_cells
+from wiredoctor.batches import Batch, Kind, Maker, Texts, View, make_texts, series, take_cells, with_texts
 from wiredoctor.core.bursts import COLUMNS as BURST_CELLS
 from wiredoctor.core.closes import CLOSED_BY, CLOSES
 from wiredoctor.core.connection_rows import NUMBERS, ConnectionRows
@@ -122,7 +121,8 @@ def connection_batch(rows: ConnectionRows) -> Batch:
         "hellos": pl.DataFrame([SILENT, *hellos], schema=_HELLO, orient="row") if hellos else _SILENT,
         "translated": pl.DataFrame([_UNKNOWN, *map(_ends_of, keys)], schema=_TRANSLATED, orient="row") if keys else _NOTHING,
     }
-    return Batch("connections", int(rows.rows.count), take_cells(rows.rows, NUMBERS), {}, parts)
+    batch = Batch("connections", int(rows.rows.count), take_cells(rows.rows, NUMBERS), {}, parts)
+    return with_texts(batch) if batch.height > SMALL else batch
 
 
 _HELLO = {
@@ -151,18 +151,9 @@ def _of_cells(batch: Batch, names: Sequence[str], make: Callable[..., str]) -> p
 
     `make` is called only once for each distinct combination of values.
     """
-    if all(len(batch.cells[name]) == 1 for name in names):
-        return pl.Series([make(*(batch.cells[name].item() for name in names))]).new_from_index(0, batch.height)
-    numbers = np.zeros(batch.height, np.int64)
-    for name in names:
-        if len(batch.cells[name]) > 1:
-            values, places = np.unique(batch.cells[name], return_inverse=True)
-            # numbered again each time, because products of more than two counts may not fit in 64 bits
-            numbers = np.unique(numbers * len(values) + places, return_inverse=True)[1]
-    one_of_each = np.zeros(numbers.max() + 1, np.int64)
-    one_of_each[numbers] = np.arange(batch.height)
-    known = zip(*(batch.cell(name)[one_of_each].tolist() for name in names), strict=True)
-    return pl.Series([make(*one) for one in known], dtype=pl.String)[series(numbers).cast(pl.UInt32)]
+    texts, numbers = make_texts(batch, names, make)
+    made = pl.Series(texts, dtype=pl.String)
+    return made.new_from_index(0, batch.height) if len(numbers) == 1 else made[series(numbers).cast(pl.UInt32)]
 
 
 def _address_cells(side: str) -> tuple[str, str, str]:
@@ -174,13 +165,17 @@ def _address_cells(side: str) -> tuple[str, str, str]:
 
 def _host(batch: Batch, side: str, *, in_brackets: bool) -> pl.Series:
     """Return, for each row, an address as text (IPv6 as in RFC 5952). `side`: the owner of the address, such as "client"."""
-    return _of_cells(batch, _address_cells(side), partial(_address, in_brackets=in_brackets))
+    return _of_cells(batch, _address_cells(side), _in_brackets if in_brackets else _address)
 
 
-def _address(size: int, high: int, low: int, *, in_brackets: bool) -> str:
+@lru_cache(maxsize=4096)
+def _address(size: int, high: int, low: int) -> str:
     octets = ((high & _WORD) << 64 | low & _WORD).to_bytes(16, "big")[-size:]
-    text = socket.inet_ntop(socket.AF_INET if size == 4 else socket.AF_INET6, octets)
-    return f"[{text}]" if in_brackets and size != 4 else text
+    return socket.inet_ntop(socket.AF_INET if size == 4 else socket.AF_INET6, octets)
+
+
+def _in_brackets(size: int, high: int, low: int) -> str:
+    return _address(size, high, low) if size == 4 else f"[{_address(size, high, low)}]"
 
 
 _WORD = (1 << 64) - 1
@@ -205,12 +200,16 @@ def _endpoint(batch: Batch, side: str) -> pl.Series:
 
 
 def _address_and_port(size: int, high: int, low: int, port: int) -> str:
-    return f"{_address(size, high, low, in_brackets=True)}:{port}"
+    return f"{_in_brackets(size, high, low)}:{port}"
 
 
-def _history(batch: Batch) -> pl.Series:
-    """Return the history of each connection as text, one letter per kind of packet."""
-    return _of_cells(batch, ("history", "more_history", "client_direction"), in_letters)
+def _client(batch: Batch) -> pl.Series:
+    """Return the address and port of each client as text. The hosts are among the texts of the batch."""
+    host, size = batch.of_part("client_host", "client_host", "client_host"), batch.cells["address_bytes"]
+    if (size != 4).any():
+        is_short = series(batch.cell("address_bytes") == 4)
+        host = pl.select(pl.when(is_short).then(host).otherwise(pl.concat_str(pl.lit("["), host, pl.lit("]")))).to_series()
+    return pl.select(pl.concat_str(host, pl.lit(":"), series(batch.cell("client_port")))).to_series()
 
 
 def _makers() -> dict[str, Maker]:
@@ -220,7 +219,7 @@ def _makers() -> dict[str, Maker]:
         "syn_error_router": _syn_error_router,
         "client": lambda batch: _endpoint(batch, "client"),
         "server": lambda batch: _endpoint(batch, "server"),
-        "history": _history,
+        "history": lambda batch: _of_cells(batch, *_TEXTS["history"][:2]),
     }
     for name, names in (("closed_by", CLOSED_BY), ("close", CLOSES), ("protocol", ("none", *_PROTOCOLS))):
         makers[name] = _name_maker(name, names)
@@ -236,7 +235,12 @@ def _name_maker(cell: str, names: Sequence[str]) -> Maker:
     return partial(Batch.gather, values=pl.Series(names), cell=cell)
 
 
-Kind.of(CONNECTIONS, _makers(), {"hello": "hellos", "translated": "translated"})
+_TEXTS = {
+    "client_host": Texts(_address_cells("client"), _address, ("client_high", "client_low")),
+    "server": Texts((*_address_cells("server"), "server_port"), _address_and_port, ("server_high", "server_low", "server_port")),
+    "history": Texts(("history", "more_history", "client_direction"), in_letters, ("more_history",)),
+}
+Kind.of(CONNECTIONS, _makers(), {"hello": "hellos", "translated": "translated"}, _TEXTS, {"client": _client})
 Kind.of(RELEASES, {"sort": _name_maker("sort", SORTS)}, {})
 Kind.of(WINDOW_STALLS, {"sort": _name_maker("sort", WINDOW_SORTS)}, {})
 Kind.of(ICMP_ERRORS, {"router": lambda batch: _host(batch, "router", in_brackets=False)}, {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 from wiredoctor.findings.levels import Confidence, Origin, Severity, Side
@@ -149,12 +150,18 @@ def causes_first(ordered: Sequence[T], findings: Callable[[T], Iterable[Finding]
 
     `findings` returns the findings in one element of `ordered`.
     """
+    effects = {number for number, one in enumerate(ordered) if any(finding.caused_by for finding in findings(one))}
+    if not effects:
+        return [*ordered]
     holders: dict[tuple[str, Cause], int] = {}
     for number, one in enumerate(ordered):
         for finding in findings(one):
             holders.setdefault(finding.place, number)
     done: dict[int, None] = {}
     for number in range(len(ordered)):
+        if number not in effects:
+            done.setdefault(number)
+            continue
         waiting, behind = [number], set[int]()
         while waiting:
             last = waiting[-1]
@@ -194,6 +201,7 @@ def _delay_end(f: Finding) -> float:
     return max([f.elapsed + (f.delay or 0.0), *(e.elapsed for e in f.evidence)])
 
 
+@lru_cache(maxsize=1024)
 def fingerprint(rule: str, kind: str | None, side: str | None, server: str | None, method: str | None, target: str | None) -> str:
     """Return 16 hexadecimal digits that are equal for the same problem in different captures.
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cache, cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ import polars as pl
 
 from wiredoctor.gateways.known import LATE
 from wiredoctor.gateways.targets import ABSOLUTE
-from wiredoctor.tables import Array, of_connections
+from wiredoctor.tables import SMALL, Array, of_connections
 
 c = pl.col
 
@@ -143,15 +143,14 @@ def read(exchanges: pl.LazyFrame, connections: pl.LazyFrame, most: int | None = 
     """Return the exchanges as Rows, or only the first `most` of them by time. All of them must have a request."""
     if most is not None:
         exchanges = exchanges.select(EXCHANGES).bottom_k(most, by=["request_start", "connection", "exchange"])
-    rows = _read(exchanges, places_of(connections))
+    rows = _read(exchanges.select(EXCHANGES).collect(), connections)
     _end_at_next(rows)
     return rows
 
 
 def read_some(exchanges: pl.LazyFrame, connections: pl.LazyFrame, following: Mapping[tuple[int, int], int]) -> Rows:
     """Return some exchanges of a capture as Rows. `following`: see `unended`."""
-    some = exchanges.select("connection").unique().collect()
-    rows = _read(exchanges, places_of(of_connections(connections, some)))
+    rows = _read(exchanges.select(EXCHANGES).collect(), connections)
     for row in np.flatnonzero(rows.answered == LATE).tolist():
         after = following.get((int(rows.connection[row]), int(rows.exchange[row])), LATE)
         rows.answered[row], rows.over[row] = after, min(int(rows.over[row]), after)
@@ -176,23 +175,44 @@ def unended(exchanges: pl.LazyFrame) -> dict[tuple[int, int], int]:
 def places_of(connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return the columns of Rows about connections, and `server_bytes`. Hashes are unsigned."""
     # if the connection was also captured after address translation, its server sees the translated addresses
-    return connections.select(
-        "connection",
+    return connections.select(_of_places())
+
+
+@cache
+def _of_places() -> list[pl.Expr]:
+    return [
+        c("connection"),
         host_code(pl.col("client_host")).alias("client_host"),
         pl.col("server").hash().alias("server"),
         pl.coalesce("translated_client", "client").hash().alias("seen_client"),
         host_code(pl.coalesce(host_of("translated_client"), "client_host")).alias("seen_client_host"),
         host_code(pl.coalesce(host_of("translated_server"), host_of("server"))).alias("server_host"),
         pl.col("syn_time").alias("opened"),
-        "server_bytes",
-    )
+        c("server_bytes"),
+    ]
 
 
-def _read(exchanges: pl.LazyFrame, ends: pl.LazyFrame) -> Rows:
-    asked = exchanges.select(EXCHANGES).join(ends, on="connection", how="inner")
-    made = asked.with_columns(target=origin_form(), address=pl.col("request_forwarded_for").str.split(", ").list.last())
-    frame = made.with_columns(_ends()).select(_columns()).sort("start", "connection", "exchange").collect()
-    return Rows(*(_numbers(frame[one.name]) for one in fields(Rows)))
+def _read(asked: pl.DataFrame, connections: pl.LazyFrame) -> Rows:
+    """Return exchanges as Rows. `asked`: the columns EXCHANGES. `connections`: at least the connections of these exchanges."""
+    places = places_of(of_connections(connections, asked)).collect()
+    # only numbers are joined and sorted, because texts take longer
+    near = asked.select("connection").with_row_index("row").join(places, on="connection", how="inner", maintain_order="left")
+    if not np.array_equal(near["row"].to_numpy(), np.arange(asked.height)):
+        asked = asked[near["row"]]
+    made = asked.hstack(near.drop("row", "connection")).with_columns(_ends())
+    of_targets = _of_each(made["request_target"], origin_form().alias("origin"), _of_target())
+    of_senders = _of_each(made["request_forwarded_for"], _last_address().alias("address"), _of_address())
+    columns = made.select(_columns()).hstack(of_targets).hstack(of_senders)
+    place = np.lexsort([_numbers(columns[name]) for name in ("exchange", "connection", "start")])
+    return Rows(*(_numbers(columns[one.name])[place] for one in fields(Rows)))
+
+
+def _of_each(texts: pl.Series, part: pl.Expr, columns: Sequence[pl.Expr]) -> pl.DataFrame:
+    """Return columns for each text, which are computed from a part of the text. If there are many, equal ones are read once."""
+    if len(texts) <= SMALL:
+        return texts.to_frame().with_columns(part).select(columns)
+    of_text = texts.unique().to_frame().with_columns(part).select(texts.name, *columns)
+    return texts.to_frame().join(of_text, on=texts.name, how="left", nulls_equal=True, maintain_order="left").drop(texts.name)
 
 
 def _end_at_next(rows: Rows) -> None:
@@ -244,6 +264,7 @@ def _text(name: str) -> pl.Expr:
     return pl.when(pl.col(name) != "").then(pl.col(name).hash()).otherwise(pl.lit(0, pl.UInt64))
 
 
+@cache
 def _ends() -> list[pl.Expr]:
     late = pl.lit(LATE, pl.Int64)
     final = (
@@ -268,6 +289,7 @@ def _ends() -> list[pl.Expr]:
     ]
 
 
+@cache
 def _columns() -> list[pl.Expr]:
     ended = pl.min_horizontal("left", "dropped")
     # if a close cut off a response, the last captured byte is not the end of the response
@@ -275,12 +297,9 @@ def _columns() -> list[pl.Expr]:
     framed = (c("request_end_reason") == "complete") & (c("request_framing") != "chunked")
     fixed = c("whole") & c("response_has_content_length") & (c("request_method") != "HEAD")
     none = pl.lit(0, pl.UInt64)
-    known = c("address").is_not_null() & ~c("address").is_in(["", "unknown"])
     user = pl.struct("request_credentials_scheme", "request_credentials_user").hash()
     made = {
         "method": c("request_method").hash(),
-        "target": c("target").hash(),
-        "tail": c("target").str.replace(r"^[^?]*/", "").hash(),
         "start": c("request_start"),
         "head": pl.coalesce("request_head_time", "request_end", "request_start"),
         "answered": pl.when("final").then("response_start").otherwise(ended),
@@ -300,9 +319,34 @@ def _columns() -> list[pl.Expr]:
         "referer": _text("request_referer"),
         "content_type": _text("request_content_type"),
         "credentials": pl.when("request_has_credentials").then(user).otherwise(none),
+        "opened": pl.when(c("exchange") == 0).then("opened").fill_null(LATE),
+    }
+    apart = {column.meta.output_name() for column in (*_of_target(), *_of_address())}
+    return [made.get(one.name, c(one.name)).fill_null(0).alias(one.name) for one in fields(Rows) if one.name not in apart]
+
+
+@cache
+def _of_target() -> list[pl.Expr]:
+    """Return the columns of Rows about the target in the column `origin`."""
+    return [
+        c("origin").hash().fill_null(0).alias("target"),
+        c("origin").str.replace(r"^[^?]*/", "").hash().fill_null(0).alias("tail"),
+    ]
+
+
+def _last_address() -> pl.Expr:
+    """Return an expression for the last address in X-Forwarded-For or Forwarded."""
+    return c("request_forwarded_for").str.split(", ").list.last()
+
+
+@cache
+def _of_address() -> list[pl.Expr]:
+    """Return the columns of Rows about the client's address in the column `address`."""
+    none = pl.lit(0, pl.UInt64)
+    known = c("address").is_not_null() & ~c("address").is_in(["", "unknown"])
+    made = {
         "forwarded": pl.when(known).then(c("address").hash()).otherwise(none),
         "forwarded_host": pl.when(known).then(host_code(host_of("address"))).otherwise(none),
         "forwarded_end": pl.when(known & (c("address") != host_of("address"))).then(c("address").hash()).otherwise(none),
-        "opened": pl.when(c("exchange") == 0).then("opened").fill_null(LATE),
     }
-    return [made.get(one.name, c(one.name)).fill_null(0).alias(one.name) for one in fields(Rows)]
+    return [column.fill_null(0).alias(name) for name, column in made.items()]

@@ -48,8 +48,8 @@ class StoredExchanges:
         """Return the distinct hashes of the targets at the endpoints `servers`."""
         places = places_of(self._connections).select("connection", c("server").reinterpret(signed=True))
         mine = places.filter(c("server").is_in(pl.Series(servers, dtype=pl.Int64).implode())).select("connection").collect()
-        found = of_connections(self._asked, mine).select(target_code().alias("target")).unique().collect(engine="streaming")
-        return np.unique(found["target"].to_numpy().view(np.int64))
+        found = of_connections(self._asked, mine).select("request_target").unique().collect(engine="streaming")
+        return np.unique(found.select(target_code()).to_series().to_numpy().view(np.int64))
 
     def nested(self, times: Array) -> Rows:
         """Return the exchanges that `may_be_related` selects. `times` (ns): when failed attempts to connect began, in order."""
@@ -88,26 +88,30 @@ class StoredExchanges:
 def may_be_related(rows: Rows, times: Array) -> Array:
     """Return for each exchange whether it may lie in an exchange at another endpoint, or such an exchange in it.
 
-    Only times and the ends of the targets are compared. Exchanges that were open near one of `times` (ns, in order) also count.
+    `rows`: exchanges in time order, at least one. Only times and the ends of the targets are compared. Exchanges that were open
+    near one of `times` (ns, in order) also count.
     """
     codes = np.unique(rows.tail, return_inverse=True)[1]
-    place = np.lexsort((rows.start, codes))
+    place = np.argsort(codes, kind="stable")
     codes, start, answered, server = codes[place], rows.start[place], rows.answered[place], rows.server[place]
-    known = np.unique(start)
+    # the times are in order, so this is faster than np.unique and than searching for them later
+    known = rows.start[np.append(True, rows.start[1:] != rows.start[:-1])]
+    earliest = np.searchsorted(known, rows.start - SLACK)[place]
+    latest = np.searchsorted(known, rows.start + SLACK, side="right")[place]
     base = codes * (len(known) + 1)
-    by_start = base + np.searchsorted(known, start)
+    by_start = base + np.searchsorted(known, rows.start)[place]
     count = len(place)
     # for each exchange, the index of the next one at another endpoint or with another target
     same = (server[1:] == server[:-1]) & (codes[1:] == codes[:-1])
     ends = np.where(np.append(~same, True)[:count], np.arange(1, count + 1), count)
     others = np.minimum.accumulate(ends[::-1])[::-1]
-    first = np.searchsorted(by_start, base + np.searchsorted(known, start - SLACK))
+    first = np.searchsorted(by_start, base + earliest)
     inner = np.where(server[first] == server, others[first], first)
     exists = inner < count
     inner = np.minimum(inner, count - 1)
     outside = exists & (codes[inner] == codes) & (start[inner] <= answered + SLACK)
     last = running_most(np.where(outside, answered, -LATE), codes)
-    newest = np.searchsorted(by_start, base + np.searchsorted(known, start + SLACK, side="right")) - 1
+    newest = np.searchsorted(by_start, base + latest) - 1
     related = np.zeros(count, bool)
     related[place] = outside | (last[newest] >= start - SLACK)
     return related | _is_any(times, rows.start - RELAY, rows.answered + SLACK) | _is_any(times, rows.opened, rows.opened + RELAY)

@@ -85,6 +85,8 @@ def _votes(rows: Rows, group: Array) -> tuple[Counter[_Vote], Counter[_Vote]]:
         if not len(left):
             break
         lies = _lies_in(r, left, around)
+        if not lies.any():
+            continue
         known = (r.answered[left] < LATE) | (r.answered[around] < LATE)
         for some, chosen in ((votes, lies & known), (open_, lies & ~known)):
             inside, outside = left[chosen], around[chosen]
@@ -104,9 +106,17 @@ def running_most(values: Array, group: Array) -> Array:
 
 
 def _lies_in(r: Rows, x: Array, y: Array) -> Array:
+    start = r.start[x]
+    lies = (r.server[x] != r.server[y]) & (r.head[y] - SLACK <= start) & (start <= r.answered[y] + SLACK)
+    some = np.flatnonzero(lies)
+    if len(some):
+        lies[some] = _fits_in(r, x[some], y[some])
+    return lies
+
+
+def _fits_in(r: Rows, x: Array, y: Array) -> Array:
     # a client that sends the same request to several servers is not a gateway
     hosts = (r.client_host[y] != r.client_host[x]) | (r.client_host[x] == r.server_host[y])
-    opened = (r.head[y] - SLACK <= r.start[x]) & (r.start[x] <= r.answered[y] + SLACK)
     # an exchange that is answered after the outer one does not lie in it, unless a gateway gave it up late
     given_up = ((r.status[x] == NO_STATUS) & (r.left[x] <= r.dropped[x])) | r.is_given_up[x]
     over = (r.answered[x] <= r.answered[y] + SLACK) | given_up
@@ -115,7 +125,7 @@ def _lies_in(r: Rows, x: Array, y: Array) -> Array:
         one, other = getattr(r, name)[y], getattr(r, name)[x]
         sent += one != 0
         same += (one != 0) & (one == other)
-    return (r.server[x] != r.server[y]) & hosts & opened & over & (2 * same >= sent)
+    return hosts & over & (2 * same >= sent)
 
 
 def _choose_orders(votes: Counter[_Vote], asked: Counter[tuple[int, int]]) -> Counter[tuple[int, int]]:

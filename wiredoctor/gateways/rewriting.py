@@ -101,7 +101,7 @@ def _texts(exchanges: pl.LazyFrame, targets: Array) -> dict[int, str]:
     """Return the texts of the targets whose hashes are in `targets`, by hash."""
     wanted = pl.Series(targets.view(np.uint64))
     text = origin_form().alias("text")
-    found = exchanges.select(text).unique().with_columns(number=pl.col("text").hash())
+    found = exchanges.select("request_target").unique().select(text).unique().with_columns(number=pl.col("text").hash())
     rows = (
         found.filter(pl.col("number").is_in(wanted.implode())).select(pl.col("number").reinterpret(signed=True), "text").collect()
     )

@@ -53,7 +53,9 @@ class Group:
     @cached_property
     def worst(self) -> Finding:
         """The finding with the longest delay; among findings with equal delays, the one that was seen first."""
-        return min(self.findings, key=lambda f: (-(f.delay or 0.0), f.first_seen_time, f.first_seen))
+        longest = max(f.delay or 0.0 for f in self.findings)
+        worst = [f for f in self.findings if (f.delay or 0.0) == longest]
+        return worst[0] if len(worst) == 1 else min(worst, key=lambda f: (f.first_seen_time, f.first_seen))
 
     @cached_property
     def title(self) -> str:

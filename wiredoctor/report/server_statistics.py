@@ -296,12 +296,12 @@ def _rows(report: Report, exchanges: pl.LazyFrame, connections: pl.LazyFrame, by
     narrow = exchanges.select(  # before the joins, because a join copies every column
         *_KEY, "exchange", c("request_host").alias("host"), *_flags(), *([] if own is None else [own.alias("own")])
     )
+    joined_on = _KEY if len(report.captures) > 1 else ["connection"]  # joining on a second column takes twice as long
     if (judged := _judged(report)) is None:
         narrow = narrow.with_columns(pl.lit(value=False).alias(name) for name in _JUDGED)
     else:
-        narrow = narrow.join(judged, on=[*_KEY, "exchange"], how="left")
+        narrow = narrow.join(judged.select(*joined_on, "exchange", *_JUDGED), on=[*joined_on, "exchange"], how="left")
     ends = connections.select(*_KEY, "server", "client_host", (c("closed_by") != "").alias("over"))
-    joined_on = _KEY if len(report.captures) > 1 else ["connection"]  # joining on a second column takes twice as long
     lost = ((c("over") & c("captured")) | c("is_error")).fill_null(value=False)
     key = {None: pl.lit(""), Grouping.server: c("server"), Grouping.client: c("client_host")}.get(by, c("own"))
     # in a chain of gateways, an error that the outer gateway passed on counts as a failure of the inner gateway

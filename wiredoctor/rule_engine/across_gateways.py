@@ -7,7 +7,7 @@ Lost time must not be counted on both sides.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -75,11 +75,12 @@ def through_gateways(
         whole["zero-window-stall"] = of_slow_servers(as_frame(whole["zero-window-stall"]), sure, exchanges, connections)
     changed = [name for name in (*RETRIED, "slow-response", "client-abort") if name in whole and whole[name].height]
     if sure.height and changed:
-        places = pl.concat([select(whole[name], pl.col("connection").cast(pl.Int64)) for name in changed])
+        places = pl.concat([_some_columns(whole[name], pl.col("connection").cast(pl.Int64)) for name in changed])
         known = _Tries(sure, places["connection"].drop_nulls().unique(), closes, connections)
         for name in changed:
             if name == "slow-response":
-                paused = {*select(whole[name], *KEY, "kind").filter(pl.col("kind") == "mid-response").select(KEY).iter_rows()}
+                pauses = _some_columns(whole[name], *KEY, "kind").filter(pl.col("kind") == "mid-response")
+                paused = {*pauses.select(KEY).iter_rows()}
                 changing = partial(_counted_once, known, paused)
             elif name == "client-abort":
                 changing = partial(_given_up, known)
@@ -127,7 +128,7 @@ def given_up_by_gateways(found: Mapping[str, Rows], known: Gateways, folder: Fol
 
 def _by_gateway(known: Gateways, rows: pl.DataFrame) -> pl.DataFrame:
     changes: dict[int, dict[str, Any]] = {}
-    for number, row in enumerate(rows.iter_rows(named=True)):
+    for number, row in enumerate(_values(rows, "connection", "start", "end", "title", "progress", "addition")):
         if row["connection"] in known.clients and not row.get("title"):
             after = duration_text(row["end"] - row["start"])
             front = known.relayed.get(row["connection"])
@@ -157,6 +158,16 @@ def _stall_gateway_readers(rows: pl.DataFrame, clients: Collection[int]) -> pl.D
     )
 
 
+def _values(rows: pl.DataFrame, *names: str) -> Iterator[dict[str, Any]]:
+    """Yield these columns of each candidate; columns that the candidates lack are left out."""
+    return rows[[name for name in names if name in rows.columns]].iter_rows(named=True)
+
+
+def _some_columns(rows: Rows, *columns: str | pl.Expr) -> pl.DataFrame:
+    """Return some columns of all candidates, in memory."""
+    return rows.select(columns) if isinstance(rows, pl.DataFrame) else select(rows, *columns)
+
+
 def _never_processed(found: Mapping[str, Rows]) -> pl.DataFrame:
     """Return the connection and exchange of the requests that a gateway never processed.
 
@@ -164,10 +175,10 @@ def _never_processed(found: Mapping[str, Rows]) -> pl.DataFrame:
     """
     never = [pl.DataFrame(schema={name: CLOSES.schema[name] for name in KEY})]
     if "keep-alive-race" in found:
-        never.append(select(found["keep-alive-race"], *KEY))
+        never.append(_some_columns(found["keep-alive-race"], *KEY))
     if "no-response" in found:
         unread = c("kind").is_in(["unread", "on-arrival", "mid-request"])
-        never.append(select(found["no-response"], *KEY, "kind").filter(unread).select(KEY))
+        never.append(_some_columns(found["no-response"], *KEY, "kind").filter(unread).select(KEY))
     return pl.concat(never, how="vertical_relaxed")
 
 
@@ -339,7 +350,7 @@ def _answered_by_retry(known: _Tries, module: RuleModule, rows: pl.DataFrame) ->
     If a server's response was truncated, but the gateway's own response looks complete, add a sentence about that.
     """
     changes: dict[int, dict[str, Any]] = {}
-    for number, row in enumerate(rows.iter_rows(named=True)):
+    for number, row in enumerate(_values(rows, *KEY, "end", "severity", "kind")):
         one = known.at(row)
         if one is None:
             continue
@@ -385,7 +396,7 @@ def _given_up(known: _Tries, rows: pl.DataFrame) -> pl.DataFrame:
     and sent the request to another server.
     """
     changes: dict[int, dict[str, Any]] = {}
-    for number, row in enumerate(rows.iter_rows(named=True)):
+    for number, row in enumerate(_values(rows, *KEY, "start", "end", "sending")):
         tries = known.tries.get((row["connection"], row["exchange"]))
         if tries and not row.get("sending"):
             changes[number] = {"addition": _waited_for(tries[-1], row["end"])}
@@ -431,7 +442,7 @@ def _counted_once(known: _Tries, paused: Collection[tuple[int, int]], rows: pl.D
     """
     gone: list[int] = []
     changes: dict[int, dict[str, Any]] = {}
-    for number, row in enumerate(rows.iter_rows(named=True)):
+    for number, row in enumerate(_values(rows, *KEY, "start", "end", "delay", "kind")):
         key = (row["connection"], row["exchange"])
         if key in known.tries:
             tries = known.tries[key]

@@ -24,6 +24,7 @@ class CertainTries:
     def __init__(self, tries: pl.DataFrame | None) -> None:
         """Keep those rows of `tries` (tables.TRIES) whose column `certain` is true."""
         self.tries = (TRIES.empty() if tries is None else tries).filter("certain").select(*TRIES.schema)
+        self._chain: pl.DataFrame | None = None
 
     def of_front(self, mine: pl.DataFrame, causes: pl.DataFrame) -> pl.DataFrame:
         """Return the candidates in `mine`, on the server side of a gateway, that candidates in `causes` explain.
@@ -63,6 +64,11 @@ class CertainTries:
         With several gateways in a row, a try of an inner gateway also serves the clients of the outer gateways. The try is
         returned once for each of these clients, with that client's exchange.
         """
+        if self._chain is None:
+            self._chain = self._follow()
+        return self._chain
+
+    def _follow(self) -> pl.DataFrame:
         found, last = [self.tries], self.tries
         for _ in range(_CHAIN):
             last = (

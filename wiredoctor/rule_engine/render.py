@@ -116,14 +116,14 @@ NOTICED = SECOND // 1000
 
 def _findings_of_rule(module: RuleModule, settled: pl.DataFrame, candidates: Rows, file: str, first_time: int) -> list[Finding]:
     """Return the findings of a rule. The findings of one problem become notes if their total delay is known and below NOTICED."""
-    told = [*_each_finding(module, settled, candidates, file, first_time)]
+    told = [(group_key(one), one, cost) for one, cost in _each_finding(module, settled, candidates, file, first_time)]
     costs: dict[tuple[str | None, ...], list[int | None]] = {}
-    for one, cost in told:
-        costs.setdefault(group_key(one), []).append(cost)
+    for key, _, cost in told:
+        costs.setdefault(key, []).append(cost)
     cheap = {
         key for key, group in costs.items() if None not in group and sum(cost for cost in group if cost is not None) < NOTICED
     }
-    return [replace(one, severity="note") if group_key(one) in cheap else one for one, _ in told]
+    return [replace(one, severity="note") if key in cheap else one for key, one, _ in told]
 
 
 def _each_finding(
@@ -141,15 +141,31 @@ def _each_finding(
         """Return the first of equal texts, so findings share it."""
         return known.setdefault(text, text)
 
+    needed = _READ | {one.where for one in module.rule.advice if one.where}
     for some in settled.iter_slices(limits.CANDIDATES_AT_ONCE.value):
-        # cast, because a Duration would lose its nanoseconds as a Python value
-        rows = candidates[some["row"]].with_columns(pl.col(DURATION).cast(pl.Int64))
-        for own, common in zip(rows.iter_rows(named=True), some.iter_rows(named=True), strict=True):
-            values = own | common
-            kind = values["kind"]
+        for kind in {*some["kind"].to_list()}:
             if kind not in texts:
                 texts[kind] = _texts(module.rule, kind)
-            yield _finding(module, texts[kind], values, times, file, first_time, same), own["delay"]
+                needed |= texts[kind].names
+        # cast, because a Duration would lose its nanoseconds as a Python value
+        rows = _only(candidates[some["row"]], needed).with_columns(pl.col(DURATION).cast(pl.Int64))
+        for own, common in zip(rows.iter_rows(named=True), _only(some, needed).iter_rows(named=True), strict=True):
+            values = own | common
+            yield _finding(module, texts[values["kind"]], values, times, file, first_time, same), own["delay"]
+
+
+_READ = frozenset((
+    *("kind", "side", "direction", "client_direction", "client", "server", "connection", "exchange", "origin", "front"),
+    *("evidence", "frame", "start", "delay", "severity", "confidence", "in_loss", "events", "idle_limit"),
+    *("request_start", "request_method", "request_target", "response_status", "title", "message", "addition"),
+    *("client_software", "server_software", "client_is_gateway", "client_is_mixed", "gateway_software"),
+))  # fmt: skip
+"""The columns of candidates from which a finding is made, in addition to those that its templates and its advice name."""
+
+
+def _only(rows: pl.DataFrame, names: Collection[str]) -> pl.DataFrame:
+    """Return the columns whose names are in `names`. To convert the others to Python values would take much of the time."""
+    return rows[[name for name in rows.columns if name in names]]
 
 
 def _finding(
@@ -161,8 +177,9 @@ def _finding(
     moment = min(packets, key=lambda e: e["frame"])["time"] if packets else values["start"] or 0
     side = _side(values)
     method, target = values["request_method"] or None, values["request_target"] or ""
-    request = redact.escape_around_masks(f"{redact.method(method)} {redact.target(target)}") if method else None
-    values |= _template_values(values, side, [e.frame for e in evidence]) | {"request": shorten(request or "", REQUEST_LENGTH)}
+    request, ignored = _texts_of_request(method, target, redact.secrets_are_shown())
+    values |= _template_values(values, side, texts.names, [e.frame for e in evidence])
+    values["request"] = shorten(request or "", REQUEST_LENGTH)
     written = {name: _format_value(values[name], name in times) for name in texts.names}
     delay, began = values["delay"], values["request_start"]
     if began is None and (values["start"] or 0) > moment:
@@ -195,11 +212,21 @@ def _finding(
         fingerprint=fingerprint(module.name, values["kind"], side, values["server"], method, target),
         client_software=_software(values["client_software"]),
         server_software=_software(values["server_software"]),
-        ignore_target=printable(redact.identity_target(target)),
+        ignore_target=ignored,
         origin=values.get("origin"),
         front=values.get("front"),
         began=None if began is None else began / SECOND,
     ))  # fmt: skip
+
+
+@lru_cache(maxsize=1024)
+def _texts_of_request(method: str | None, target: str, _shown: bool) -> tuple[str | None, str]:
+    """Return a request for the text of a finding, and its target for `[[ignore]]` entries.
+
+    `_shown`: whether secrets are shown; the first text depends on it.
+    """
+    request = redact.escape_around_masks(f"{redact.method(method)} {redact.target(target)}") if method else None
+    return request, printable(redact.identity_target(target))
 
 
 def separate_masks(finding: Finding) -> Finding:
@@ -227,8 +254,12 @@ def _evidence(packets: Sequence[Mapping[str, Any]], same: Callable[[str], str]) 
     """Yield each packet of the evidence once, in frame order, with all of its notes."""
     for frame, of_frame in groupby(sorted(packets, key=itemgetter("frame")), itemgetter("frame")):
         notes = [*of_frame]
-        said = _format_counts("; ".join(redact.escape_around_masks(e["note"]) for e in notes))
-        yield Evidence(frame, notes[0]["time"] / SECOND, same(said))
+        yield Evidence(frame, notes[0]["time"] / SECOND, same(_note("; ".join(e["note"] for e in notes))))
+
+
+@lru_cache(maxsize=1024)
+def _note(text: str) -> str:
+    return _format_counts(redact.escape_around_masks(text))
 
 
 _ONE = Regex(
@@ -253,9 +284,15 @@ replacement can leave it unchanged.
 """
 
 
+@lru_cache(maxsize=256)
 def _format_counts(text: str) -> str:
     """Return a text with commas in its counts and the singular after 1: "1448 bytes" becomes "1,448 bytes"."""
-    return _agree_in_number(_LARGE.sub(lambda m: f"{int(m['number']):,}" if m["number"] else m[0], text))
+    if _FOUR_DIGITS.search(text):  # faster than _LARGE, and most texts have no such number
+        text = _LARGE.sub(lambda m: f"{int(m['number']):,}" if m["number"] else m[0], text)
+    return _agree_in_number(text)
+
+
+_FOUR_DIGITS = Regex(r"[0-9]{4}")
 
 
 def _agree_in_number(text: str) -> str:
@@ -282,8 +319,8 @@ def _side(values: Mapping[str, Any]) -> Side | None:
     return "client" if values["direction"] == values["client_direction"] else "server"
 
 
-def _template_values(values: Mapping[str, Any], side: Side | None, frames: list[int]) -> dict[str, Any]:
-    """Return the values of those names in GIVEN_NAMES that are not columns of the candidate."""
+def _template_values(values: Mapping[str, Any], side: Side | None, names: Collection[str], frames: list[int]) -> dict[str, Any]:
+    """Return the values of those names in GIVEN_NAMES that are not columns of the candidate. `names`: the names in templates."""
     return {
         "side": side or "sender",
         "peer": {"client": "server", "server": "client"}.get(side or "", "receiver"),
@@ -293,7 +330,7 @@ def _template_values(values: Mapping[str, Any], side: Side | None, frames: list[
         "frames": ", ".join(str(f) for f in frames),
         "first_frame": min(frames, default=values["frame"]),
         "last_frame": max(frames, default=values["frame"]),
-        "usual": default_of_server(values.get("idle_limit"), values["server_software"] or ""),
+        "usual": default_of_server(values.get("idle_limit"), values["server_software"] or "") if "usual" in names else "",
     }
 
 

@@ -171,19 +171,22 @@ def _with_requests(core: pl.DataFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
 
 def _explained_ids(core: pl.DataFrame, modules: Mapping[str, RuleModule], behind: CertainTries) -> pl.Series:
     """Return the ids of the candidates that other candidates explain, even if the others are themselves explained."""
+    core = core.select("id", "rule", "kind", "connection", "exchange", "server", "start", "end")  # a join copies every column
     by_rule = {str(part["rule"][0]): part for part in core.partition_by("rule", maintain_order=True)}
     gone = [pl.Series("id", [], dtype=pl.UInt32)]
     for rule, every in by_rule.items():
-        mine = every.filter(~pl.col("kind").is_in(modules[rule].rule.unexplained).fill_null(value=False))
+        causes: dict[str, list[pl.DataFrame]] = {}
         for name, scope in modules[rule].rule.explained_by:
             named = name.partition("/")[0]
-            of_front = scope == "front"
-            causes = [
-                _of_kind(part, name) for r, part in by_rule.items() if (of_front or r != rule) and named in (r, modules[r].family)
-            ]
-            if causes:
-                shares = behind.of_front if of_front else _SCOPES[scope]
-                gone.append(shares(mine, pl.concat(causes))["id"])
+            for r, part in by_rule.items():
+                if (scope == "front" or r != rule) and named in (r, modules[r].family):
+                    causes.setdefault(scope, []).append(_of_kind(part, name))
+        if causes:
+            unexplained = modules[rule].rule.unexplained
+            mine = every.filter(~pl.col("kind").is_in(unexplained).fill_null(value=False)) if unexplained else every
+            for scope, some in causes.items():
+                shares = behind.of_front if scope == "front" else _SCOPES[scope]
+                gone.append(shares(mine, pl.concat(some))["id"])
     return pl.concat(gone).unique()
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from wiredoctor.gateways import Gateways
+from wiredoctor.tables import of_connections
 
 c = pl.col
 
@@ -137,8 +138,9 @@ def _fill_from_exchanges(core: pl.DataFrame, name: str, keys: Sequence[str], exc
     if "client" in keys:  # a host may run several programs, and the finding may be about any of them
         several = pl.col(field).n_unique() > 1
         newest = pl.when(~several).then(newest)
+    rows = of_connections(exchanges, places) if keys == ["connection"] else exchanges
     said = (
-        exchanges.filter(pl.col(field).fill_null("") != "")
+        rows.filter(pl.col(field).fill_null("") != "")
         .join(places.lazy(), on=keys, how="semi")
         .group_by(keys)
         .agg(newest.alias("said"), several.alias("several"))

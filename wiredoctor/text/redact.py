@@ -78,6 +78,8 @@ def mask_for_people(mask: Callable[[str], str], text: str) -> str:
 
 def escape_around_masks(text: str) -> str:
     """Escape a text as `printable` does, but keep each MASK in it."""
+    if text.isascii() and text.isprintable():
+        return text
     return MASK.join(map(printable, text.split(MASK)))
 
 

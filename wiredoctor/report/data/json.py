@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from wiredoctor.findings import SEVERITIES, CaptureSummary, Finding, Report, Unjudged, printable
@@ -271,11 +272,14 @@ def server(one: ServerStatistics, by: Grouping) -> dict[str, Any]:
 
 def finding(one: Finding) -> dict[str, Any]:
     """Return a finding as a self-contained JSON object."""
-    made: dict[str, Any] = {
-        "request": None if one.request is None else printable(one.request),
-        "measures": {name: number for name, number in one.measures.items() if math.isfinite(number)},
-        "evidence": [step._asdict() for step in one.evidence],
-        "references": [reference._asdict() for reference in one.references],
-        "caused_by": [cause._asdict() for cause in one.caused_by],
-    }
-    return {key.name: made[key.name] if key.name in made else getattr(one, key.name) for key in KEYS}
+    made: dict[str, Any] = dict(zip(_KEYS, _values_of(one), strict=True))
+    made["request"] = None if one.request is None else printable(one.request)
+    made["measures"] = {name: number for name, number in one.measures.items() if math.isfinite(number)}
+    made["evidence"] = [step._asdict() for step in one.evidence]
+    made["references"] = [reference._asdict() for reference in one.references]
+    made["caused_by"] = [cause._asdict() for cause in one.caused_by]
+    return made
+
+
+_KEYS = [key.name for key in KEYS]
+_values_of = attrgetter(*_KEYS)
