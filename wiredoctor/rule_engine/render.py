@@ -133,7 +133,6 @@ def _each_finding(
 
     The finding's own delay may be shorter, because time that several findings cover counts only once.
     """
-    times = {"delay", *(name for name, dtype in candidates.schema.items() if dtype == DURATION)}
     texts: dict[str | None, _Texts] = {}
     known: dict[str, str] = {}
 
@@ -142,8 +141,12 @@ def _each_finding(
         return known.setdefault(text, text)
 
     for some in settled.iter_slices(limits.CANDIDATES_AT_ONCE.value):
+        rows = candidates[some["row"]]
+        if module.add_texts is not None:
+            rows = module.add_texts(rows)
+        times = {"delay", *(name for name, dtype in rows.schema.items() if dtype == DURATION)}
         # cast, because a Duration would lose its nanoseconds as a Python value
-        rows = candidates[some["row"]].with_columns(pl.col(DURATION).cast(pl.Int64))
+        rows = rows.with_columns(pl.col(DURATION).cast(pl.Int64))
         for own, common in zip(rows.iter_rows(named=True), some.iter_rows(named=True), strict=True):
             values = own | common
             kind = values["kind"]
