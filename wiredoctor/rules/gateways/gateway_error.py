@@ -402,7 +402,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
 
 
 def _in_frame(told: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
-    """Return candidates as a data frame that holds equal texts once: if many requests fail alike, most of their texts are equal."""
+    """Return candidates as a data frame that holds equal texts once: most texts of requests that fail alike are equal."""
     others = {name: dtype for name, dtype in _SCHEMA.items() if name not in _TEXTS}
     rows = pl.DataFrame([{name: one.get(name) for name in others} for one in told], schema=others, orient="row")
     return rows.with_columns(sharing_equal(name, [one.get(name) for one in told]) for name in _TEXTS).select(*_SCHEMA)
