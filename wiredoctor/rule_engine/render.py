@@ -133,6 +133,7 @@ def _each_finding(
 
     The finding's own delay may be shorter, because time that several findings cover counts only once.
     """
+    add_texts = module.add_texts
     texts: dict[str | None, _Texts] = {}
     known: dict[str, str] = {}
 
@@ -142,8 +143,8 @@ def _each_finding(
 
     for some in settled.iter_slices(limits.CANDIDATES_AT_ONCE.value):
         rows = candidates[some["row"]]
-        if module.add_texts is not None:
-            rows = module.add_texts(rows)
+        if add_texts is not None:
+            rows = add_texts(rows)
         times = {"delay", *(name for name, dtype in rows.schema.items() if dtype == DURATION)}
         # cast, because a Duration would lose its nanoseconds as a Python value
         rows = rows.with_columns(pl.col(DURATION).cast(pl.Int64))
