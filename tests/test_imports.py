@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spill": {"batches", "limits", "replacement", "tables"},
     "rules": {"findings", "limits", "tables", "text"},
     "rule_engine": {
-        *("findings", "gateways", "limits", "replacement", "rules", "settings", "spill", "tables", "text"),
+        *("findings", "gateways", "limits", "replacement", "rules", "settings", "spill", "system", "tables", "text"),
     },
     "engine": {
         *("batches", "capture", "core", "findings", "limits", "protocols"),

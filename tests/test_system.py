@@ -6,7 +6,9 @@ The expected values are those of Microsoft's documentation ("Naming Files, Paths
 from __future__ import annotations
 
 import io
+import mmap
 import os
+import platform
 import re
 import shlex
 import subprocess
@@ -287,3 +289,18 @@ def test_extracts_leave_no_packets_in_temporary_folders(tmp_path: Path) -> None:
     command = [sys.executable, "-c", EXTRACTING, *captures]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.stdout.splitlines() == ["0 []", "0 []", "2 []"], done.stderr  # the last finding concerns the complete file
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not that of GNU")
+def test_unused_memory_between_used_memory_is_returned() -> None:
+    some = [b"x" * (20_000 + i % 2) for i in range(2_000)]
+    del some[1::2]  # what is freed lies between what is kept
+    before = _resident()
+    system.return_memory()
+    assert _resident() < before - (8 << 20)
+    assert len(some) == 1_000
+
+
+def _resident() -> int:
+    """Return the resident memory of this process in bytes."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE

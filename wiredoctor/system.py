@@ -83,6 +83,19 @@ else:
     read_at = os.pread
 
 
+def return_memory() -> None:
+    """Return memory that the C library holds but does not use to the system. Do nothing where that is impossible.
+
+    NumPy's arrays and Python's larger objects come from the C library, which keeps what lies between those in use. Only the GNU C
+    library has malloc_trim(3).
+    """
+    if sys.platform == "linux":
+        import ctypes  # NumPy has loaded it
+
+        if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+            trim(0)
+
+
 def reserve(descriptor: int, size: int) -> None:
     """Reserve space for a file, so a full disk is noticed before any data is lost. Do nothing where that is impossible."""
     if sys.platform == "linux" and size:

@@ -166,6 +166,7 @@ class Core:
         for connection in connections:
             self.end(connection, AT_CAPTURE_END, clock)
         self.http.alarms.forget()  # the alarms refer back to `http` through objects that the garbage collector does not track
+        self.story.drop_ended()
 
     def end(self, connection: Connection, reason: i64, clock: i64) -> None:
         """Write the rows of an ended connection: only those of ICMP errors if the connection is known only from such errors.

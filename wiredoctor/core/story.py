@@ -132,6 +132,11 @@ class Story:
         self.new_flights = []
         self.next_forgetting = newest + FORGET_EVERY
 
+    def drop_ended(self) -> None:
+        """Drop the flights of ended connections, because small objects that stay keep the memory around them from being freed."""
+        self.flights = [one for one in self.flights if one.side is not None]
+        self.new_flights = [one for one in self.new_flights if one.side is not None]
+
     def write_events(self, connection: Connection, packet: Packet) -> None:
         """Write the events that end with a packet, and store what later packets need.
 

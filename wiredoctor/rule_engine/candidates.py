@@ -28,7 +28,11 @@ class Slice(NamedTuple):
 
     def load(self) -> pl.DataFrame:
         """Return these rows."""
-        return pl.scan_ipc(self.path).slice(self.first, self.height).collect()
+        return self.scan().collect()
+
+    def scan(self) -> pl.LazyFrame:
+        """Return these rows as a lazy frame, which reads only the columns that a query uses."""
+        return pl.scan_ipc(self.path).slice(self.first, self.height)
 
 
 Batch = dict[str, pl.DataFrame | Slice]
@@ -182,6 +186,11 @@ class StoredCandidates:
                 else:
                     yield rows.slice(first, height)
 
+    def select(self, *columns: str | pl.Expr) -> pl.DataFrame:
+        """Return some columns of all candidates, in memory."""
+        lazy = [rows.lazy() if isinstance(rows, pl.DataFrame) else rows.scan() for rows in self._parts]
+        return pl.concat([self.schema.to_frame().select(columns), *(rows.select(columns).collect() for rows in lazy)])
+
     def __getitem__(self, rows: pl.Series) -> pl.DataFrame:
         """Return the rows with these numbers, in the order of the numbers given."""
         wanted = rows.to_numpy()
@@ -229,5 +238,4 @@ _ONE = ""
 
 def select(rows: Rows, *columns: str | pl.Expr) -> pl.DataFrame:
     """Return some columns of all candidates, in memory."""
-    parts = rows.iter_slices(limits.CANDIDATES_AT_ONCE.value)
-    return pl.concat([rows.schema.to_frame().select(columns), *(some.select(columns) for some in parts)])
+    return rows.select(*columns) if isinstance(rows, StoredCandidates) else as_frame(rows).select(columns)

@@ -44,6 +44,11 @@ The candidates need these columns, all in ns. `ended_at`: the time of the close;
 which all relevant facts are known. The rule adds the column `pending_until`: the time (ns) until which the result of a repeated
 request may still change the candidate; null if nothing can change it.
 """
+AddTexts = Callable[[pl.DataFrame], pl.DataFrame]
+"""Adds to candidates what only their findings need: texts, evidence and `origin`.
+
+It is called with a part of the candidates at a time, those of which findings are made, so a row must not depend on the others.
+"""
 DeclareCutoffs = Callable[[], Mapping[str, int]]
 """Returns the fields of cutoffs.Cutoffs that the rule needs, with values derived from its configured thresholds."""
 
@@ -77,6 +82,7 @@ class RuleModule(NamedTuple):
     judge_all: JudgeAll | None = None
     by_limits: ByLimits | None = None
     by_clients: ByClients | None = None
+    add_texts: AddTexts | None = None
 
     @property
     def doc(self) -> str:
@@ -159,6 +165,7 @@ def _describe(module: ModuleType) -> RuleModule:
         judge_all=getattr(module, "judge_all", None),
         by_limits=getattr(module, "by_limits", None),
         by_clients=getattr(module, "by_clients", None),
+        add_texts=getattr(module, "add_texts", None),
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from wiredoctor.rule_engine.catalogue import RuleModule
+from wiredoctor.rules.shared.bounded_memory import in_parts
 from wiredoctor.tables import Array
 
 
@@ -24,22 +25,23 @@ def drop_across_clock_steps(
     packet order alone proves are kept.
     """
     frames = np.asarray(steps, dtype=np.int64)
-    return {
-        name: rows
-        if modules[name].is_about_capture or _is_raw(modules[name])
-        else _unsure_since(rows.filter(_is_timeless(modules[name], rows) | ~_steps_between(*_ends(rows), frames)), frames)
-        for name, rows in found.items()
-    }
+    left = {**found}
+    for name, rows in found.items():
+        module = modules[name]
+        if not (module.is_about_capture or _is_raw(module)):
+            kept = rows.filter(_is_timeless(module, rows) | ~_steps_between(*_ends(module, rows), frames))
+            left[name] = _unsure_since(kept, module, frames)
+    return left
 
 
-def _unsure_since(rows: pl.DataFrame, steps: Array) -> pl.DataFrame:
+def _unsure_since(rows: pl.DataFrame, module: RuleModule, steps: Array) -> pl.DataFrame:
     """Set low confidence for candidates if a clock step lies between the frame `since_frame` and their first packet.
 
     The smallest round-trip time, on which the candidate relies, was measured between these two packets, so it may be wrong.
     """
     if "since_frame" not in rows.columns:
         return rows
-    unsure = _steps_between(rows["since_frame"], _ends(rows)[0], steps)
+    unsure = _steps_between(rows["since_frame"], _ends(module, rows)[0], steps)
     return rows.with_columns(pl.when(unsure).then(pl.lit("low")).otherwise("confidence").alias("confidence"))
 
 
@@ -57,7 +59,7 @@ def unsure_across(
         name: rows
         if modules[name].is_about_capture or _is_raw(modules[name]) or "confidence" not in rows.columns or rows.is_empty()
         else rows.with_columns(
-            pl.when(~_is_timeless(modules[name], rows) & _around(rows, frames))
+            pl.when(~_is_timeless(modules[name], rows) & _around(modules[name], rows, frames))
             .then(pl.col("confidence").replace({"high": "medium"}))
             .otherwise("confidence")
             .alias("confidence")
@@ -101,15 +103,17 @@ def _is_raw(module: RuleModule) -> bool:
     return module.rule.summary and module.by_limits is not None
 
 
-def _around(rows: pl.DataFrame, frames: Array) -> pl.Series:
+def _around(module: RuleModule, rows: pl.DataFrame, frames: Array) -> pl.Series:
     """Return, for each candidate, whether one of the frames lies between its first and its last packet."""
-    first, newest = _ends(rows)
+    first, newest = _ends(module, rows)
     return _steps_between(first - 1, newest, frames)
 
 
-def _ends(rows: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
+def _ends(module: RuleModule, rows: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
     """Return two series: the first and the last frame number of each candidate."""
-    frames = rows["evidence"].list.eval(pl.element().struct.field("frame"))
+    add = module.add_texts
+    told = rows if add is None else in_parts(rows, lambda some: add(some).select("evidence"))
+    frames = told["evidence"].list.eval(pl.element().struct.field("frame"))
     last = rows["last_frame"] if "last_frame" in rows.columns else rows["frame"]
     first = pl.DataFrame([frames.list.min().alias("a"), rows["frame"].alias("b")]).min_horizontal()
     newest = pl.DataFrame([frames.list.max().alias("a"), rows["frame"].alias("b"), last.alias("c")]).max_horizontal()

@@ -133,7 +133,7 @@ def _each_finding(
 
     The finding's own delay may be shorter, because time that several findings cover counts only once.
     """
-    times = {"delay", *(name for name, dtype in candidates.schema.items() if dtype == DURATION)}
+    add_texts = module.add_texts
     texts: dict[str | None, _Texts] = {}
     known: dict[str, str] = {}
 
@@ -147,8 +147,12 @@ def _each_finding(
             if kind not in texts:
                 texts[kind] = _texts(module.rule, kind)
                 needed |= texts[kind].names
+        rows = candidates[some["row"]]
+        if add_texts is not None:
+            rows = add_texts(rows)
+        times = {"delay", *(name for name, dtype in rows.schema.items() if dtype == DURATION)}
         # cast, because a Duration would lose its nanoseconds as a Python value
-        rows = _only(candidates[some["row"]], needed).with_columns(pl.col(DURATION).cast(pl.Int64))
+        rows = _only(rows, needed).with_columns(pl.col(DURATION).cast(pl.Int64))
         for own, common in zip(rows.iter_rows(named=True), _only(some, needed).iter_rows(named=True), strict=True):
             values = own | common
             yield _finding(module, texts[values["kind"]], values, times, file, first_time, same), own["delay"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import polars as pl
 
+from wiredoctor import system
 from wiredoctor.findings import configured_thresholds
 from wiredoctor.rule_engine import candidates
 from wiredoctor.rule_engine.catalogue import RuleModule, Screen
@@ -89,6 +90,8 @@ def find_summaries(
     rule runs.
     """
     running = [m for m in enabled(modules.values()) if m.rule.summary]
+    if not few:
+        system.return_memory()  # reading and the search for gateways have left up to 50 MB
     lazy = _LazyTables(scan)
     promising = _promising(running, scan, lazy, few=few, many=many)
     for some in [[m] for m in promising] if many else [promising]:

@@ -100,6 +100,7 @@ import polars as pl
 
 from wiredoctor import limits
 from wiredoctor.findings import CANDIDATE_COLUMNS, Advice, Reference, Rule, Severity, Threshold
+from wiredoctor.rules.shared.bounded_memory import sharing_equal
 from wiredoctor.rules.shared.evidence import EVIDENCE
 from wiredoctor.rules.shared.gateway_attempts import (
     asked_others,
@@ -401,9 +402,16 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         leads = (str(by_front[key][0]["server"]), routes[key]) in known
         told.append(_candidate(by_front[key][0], fronts[key].exchange, one, until.get(key, 0), software, leads=leads))
         if len(told) >= limits.CANDIDATES_AT_ONCE.value:
-            frames.append(pl.DataFrame(told, schema=_SCHEMA, orient="row"))
+            frames.append(_in_frame(told))
             told.clear()
-    return pl.concat([*frames, pl.DataFrame(told, schema=_SCHEMA, orient="row")]), None
+    return pl.concat([*frames, _in_frame(told)]), None
+
+
+def _in_frame(told: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """Return candidates as a data frame that holds equal texts once: most texts of requests that fail alike are equal."""
+    others = {name: dtype for name, dtype in _SCHEMA.items() if name not in _TEXTS}
+    rows = pl.DataFrame([{name: one.get(name) for name in others} for one in told], schema=others, orient="row")
+    return rows.with_columns(sharing_equal(name, [one.get(name) for one in told]) for name in _TEXTS).select(*_SCHEMA)
 
 
 _TEXTS = (

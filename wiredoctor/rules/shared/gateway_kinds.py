@@ -97,9 +97,15 @@ class Row(Mapping[str, Any]):
 
     @classmethod
     def of(cls, rows: pl.DataFrame) -> Iterator[Row]:
-        """Yield the rows of a data frame."""
+        """Yield the rows of a data frame. They share equal texts."""
         places = {name: place for place, name in enumerate(rows.columns)}
-        return (cls(values, places) for values in rows.iter_rows())
+        texts = [places[name] for name, dtype in rows.schema.items() if dtype == pl.String]
+        known: dict[str | None, str | None] = {}
+        for values in rows.iter_rows():
+            shared = [*values]
+            for place in texts:
+                shared[place] = known.setdefault(values[place], values[place])
+            yield cls(tuple(shared), places)
 
     def __getitem__(self, name: str) -> Any:
         """Return a value by the name of its column."""

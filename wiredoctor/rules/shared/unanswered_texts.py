@@ -13,7 +13,6 @@ import polars as pl
 
 from wiredoctor.findings import cached_for_thresholds
 from wiredoctor.rules.shared import icmp
-from wiredoctor.rules.shared.bounded_memory import in_parts
 from wiredoctor.rules.shared.evidence import close_origin, evidence, has_doubtful_close, with_doubt
 from wiredoctor.rules.shared.numbers import duration, grouped
 from wiredoctor.tables import SECOND
@@ -65,10 +64,6 @@ def _amount_text() -> pl.Expr:
 
 def with_texts(rows: pl.DataFrame) -> pl.DataFrame:
     """Add the texts of the message, the evidence, and the origin of the FIN and RST in the evidence."""
-    return in_parts(rows, _with_texts)
-
-
-def _with_texts(rows: pl.DataFrame) -> pl.DataFrame:
     what = pl.when("fin").then(pl.lit("its FIN")).when("keep_alive").then(pl.lit("a keep-alive probe")).otherwise(_amount_text())
     copy = pl.when("keep_alive").then(pl.lit("probe")).otherwise(pl.lit("copy"))
     named = rows.with_columns(what.alias("what"), copy.alias("copy"))

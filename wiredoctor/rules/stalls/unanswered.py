@@ -315,7 +315,7 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         *(pl.lit(value=False).alias(name) for name in ("only_syn_acks", "syn_ack_again")),
         pl.lit(None, pl.Int64).alias("survived_rest"),
     )
-    return with_texts(_judged(alone)), None
+    return _judged(alone), None
 
 
 def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
@@ -337,7 +337,12 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
     # a candidate about a FIN comes last, so a finding about earlier data that was reported live stays
     order = ["fin", "acknowledged_before", "start"]
     first = sure.sort(order, maintain_order=True).unique("connection", keep="first", maintain_order=True)
-    return with_texts(first).select(rows.columns).cast(rows.schema)
+    return first.select(rows.columns).cast(rows.schema)
+
+
+def add_texts(rows: pl.DataFrame) -> pl.DataFrame:
+    """Add the texts, the evidence, and the origin of the FIN and RST in the evidence."""
+    return with_texts(rows)
 
 
 _FACTS = (
