@@ -25,7 +25,7 @@ from wiredoctor.text.redact import (
     redact_words,
     showing_secrets,
 )
-from wiredoctor.text.redact_tables import _MASKS, redact_table
+from wiredoctor.text.redact_tables import redact_table
 
 CORPUS = Path(__file__).parents[2] / "shared" / "corpus"
 LATIN = st.text(st.characters(max_codepoint=255))
@@ -44,85 +44,85 @@ JWT = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNry
     ("target", "shown"),
     [
         # queries, RFC 3986 section 3.4
-        ("/a?user=me&token=hunter2", "/a?user=*&token=*"),
-        ("/a?hunter2", "/a?*"),
-        ("/a?", "/a?*"),
-        ("/a?b==c&&d", "/a?b=*&*&*"),
-        ("/?c2VjcmV0c2VjcmV0c2VjcmV0MTIz==", "/?*=*"),
-        ("/?ann@example.com=1", "/?*=*"),
-        ("/é?x=é", "/é?x=*"),
+        ("/a?user=me&token=hunter2", "/a?user=(masked)&token=(masked)"),
+        ("/a?hunter2", "/a?(masked)"),
+        ("/a?", "/a?(masked)"),
+        ("/a?b==c&&d", "/a?b=(masked)&(masked)&(masked)"),
+        ("/?c2VjcmV0c2VjcmV0c2VjcmV0MTIz==", "/?(masked)=(masked)"),
+        ("/?ann@example.com=1", "/?(masked)=(masked)"),
+        ("/é?x=é", "/é?x=(masked)"),
         # user information, section 3.2.1
-        ("http://me:hunter2@host/a#frag", "http://*@host/a"),
-        ("http://me:hunter@2@host/a", "http://*@host/a"),
-        ("http://me:hun/ter2@host/x", "http://*/*@host/x"),
-        ("http://me:hun?ter2@host/", "http://*?*"),
-        ("http://me:hun#ter2@host/", "http://*"),
-        ("me:hunter2@host:443", "*@host:443"),
+        ("http://me:hunter2@host/a#frag", "http://(masked)@host/a"),
+        ("http://me:hunter@2@host/a", "http://(masked)@host/a"),
+        ("http://me:hun/ter2@host/x", "http://(masked)/(masked)@host/x"),
+        ("http://me:hun?ter2@host/", "http://(masked)?(masked)"),
+        ("http://me:hun#ter2@host/", "http://(masked)"),
+        ("me:hunter2@host:443", "(masked)@host:443"),
         ("host:443", "host:443"),
         ("[::1]:443", "[::1]:443"),
-        ("/fetch/http://me:hunter2@host/x", "/fetch/http://*@host/x"),
-        ("data:hunter2", "*"),
+        ("/fetch/http://me:hunter2@host/x", "/fetch/http://(masked)@host/x"),
+        ("data:hunter2", "(masked)"),
         # paths: secrets by their name or their form (RFC 7519)
-        ("/a;jsessionid=A1B2C3?x=1", "/a;jsessionid=*?x=*"),
-        ("/a;v=1;SID=A1B2C3/b;x=y", "/a;v=1;SID=*/b;x=y"),
-        ("/a%3Ftoken%3Dhunter2", "/a%3Ftoken%3D*"),
-        ("/password=hunter2/x", "/password=*/x"),
-        (f"/x/{JWT}", "/x/*"),
-        (f"/x/{JWT}/y", "/x/*/y"),
-        ("/bot12345:ABC-DEF1234ghIkl-zyx57W2v1u123ew11/send", "/*/send"),
-        ("/password/Hunter2", "/password/*"),
-        ("/password-reset/d41d8cd98f00b204e9800998ecf8427e", "/password-reset/*"),
-        ("/api/token/abc123/x", "/api/token/*/x"),
-        ("/a Authorization: Bearer abc", "/a *"),
-        ("/a\r\nCookie: abc", "/a *"),
+        ("/a;jsessionid=A1B2C3?x=1", "/a;jsessionid=(masked)?x=(masked)"),
+        ("/a;v=1;SID=A1B2C3/b;x=y", "/a;v=1;SID=(masked)/b;x=y"),
+        ("/a%3Ftoken%3Dhunter2", "/a%3Ftoken%3D(masked)"),
+        ("/password=hunter2/x", "/password=(masked)/x"),
+        (f"/x/{JWT}", "/x/(masked)"),
+        (f"/x/{JWT}/y", "/x/(masked)/y"),
+        ("/bot12345:ABC-DEF1234ghIkl-zyx57W2v1u123ew11/send", "/(masked)/send"),
+        ("/password/Hunter2", "/password/(masked)"),
+        ("/password-reset/d41d8cd98f00b204e9800998ecf8427e", "/password-reset/(masked)"),
+        ("/api/token/abc123/x", "/api/token/(masked)/x"),
+        ("/a Authorization: Bearer abc", "/a (masked)"),
+        ("/a\r\nCookie: abc", "/a (masked)"),
         # links that are sent by mail, RFC 9110 section 17.9
-        ("/reset/d41d8cd98f00?a", "/reset/*?*"),
-        ("/accounts/reset/MTU/5f4-3bdc0a1b2c3d4e5f60718293/", "/accounts/reset/MTU/*/"),
-        ("/accounts/reset/MTU1/5f4-3bdc0a1b2c3d4e5f60718293/", "/accounts/reset/*/*/"),
-        ("/password-reset/MTU/5f4-3bdc0a1b2c3d4e5f60718293", "/password-reset/*/*"),
-        ("/password/reset/confirm/Mg/5f4-3bdc0a1b2c3d4e5f60718293", "/password/reset/confirm/Mg/*"),
-        ("/users/confirmation/a1B2", "/users/confirmation/*"),
-        ("/Verify-Email/a1B2/done", "/Verify-Email/*/done"),
-        ("/email_verification/abcABCabcABCdefDEFaBcD", "/email_verification/*"),
-        ("/activate/a1B2", "/activate/*"),
-        ("/invitations/a1B2/accept", "/invitations/*/accept"),
-        ("/unsubscribe/a1B2/c3D4/e5F6", "/unsubscribe/*/*/e5F6"),
-        ("/opt-out/a1B2", "/opt-out/*"),
-        ("/magiclink/a1B2", "/magiclink/*"),
-        ("/magic_link/a1B2", "/magic_link/*"),
-        ("/one-time-login/a1B2", "/one-time-login/*"),
-        ("http://host/recover/a1B2", "http://host/recover/*"),
+        ("/reset/d41d8cd98f00?a", "/reset/(masked)?(masked)"),
+        ("/accounts/reset/MTU/5f4-3bdc0a1b2c3d4e5f60718293/", "/accounts/reset/MTU/(masked)/"),
+        ("/accounts/reset/MTU1/5f4-3bdc0a1b2c3d4e5f60718293/", "/accounts/reset/(masked)/(masked)/"),
+        ("/password-reset/MTU/5f4-3bdc0a1b2c3d4e5f60718293", "/password-reset/(masked)/(masked)"),
+        ("/password/reset/confirm/Mg/5f4-3bdc0a1b2c3d4e5f60718293", "/password/reset/confirm/Mg/(masked)"),
+        ("/users/confirmation/a1B2", "/users/confirmation/(masked)"),
+        ("/Verify-Email/a1B2/done", "/Verify-Email/(masked)/done"),
+        ("/email_verification/abcABCabcABCdefDEFaBcD", "/email_verification/(masked)"),
+        ("/activate/a1B2", "/activate/(masked)"),
+        ("/invitations/a1B2/accept", "/invitations/(masked)/accept"),
+        ("/unsubscribe/a1B2/c3D4/e5F6", "/unsubscribe/(masked)/(masked)/e5F6"),
+        ("/opt-out/a1B2", "/opt-out/(masked)"),
+        ("/magiclink/a1B2", "/magiclink/(masked)"),
+        ("/magic_link/a1B2", "/magic_link/(masked)"),
+        ("/one-time-login/a1B2", "/one-time-login/(masked)"),
+        ("http://host/recover/a1B2", "http://host/recover/(masked)"),
         # webhooks, as Slack, Discord, Telegram, Teams, Zapier, IFTTT, Mattermost and Rocket.Chat document theirs
-        ("/services/T024BE7LD/B03G7JKLM/hT9wXq2", "/services/T024BE7LD/B03G7JKLM/*"),
-        ("/hooks/T0/B0/a1B2", "/hooks/T0/B0/*"),
-        ("/workflows/T0/A0/1234/a1B2", "/workflows/T0/A0/1234/*"),
-        ("/triggers/E0/1234/a1B2", "/triggers/E0/1234/*"),
-        ("/api/webhooks/123456789012345678/a-B_1/slack", "/api/webhooks/123456789012345678/*/slack"),
-        ("/bot12345%3AABC-DEF1234ghIkl-zyx57W2v1u123ew11/send", "/*/send"),
-        ("/webhookb2/9e@8f/IncomingWebhook/0a1b/9e", "/webhookb2/9e@8f/IncomingWebhook/*/9e"),
-        ("/hooks/catch/123/a1b2/", "/hooks/catch/123/*/"),
-        ("/trigger/door/with/key/a-B_1", "/trigger/door/with/key/*"),
-        ("/hooks/xk7iq3pdwbbbmjnbc4tqsbm8jo", "/hooks/*"),
+        ("/services/T024BE7LD/B03G7JKLM/hT9wXq2", "/services/T024BE7LD/B03G7JKLM/(masked)"),
+        ("/hooks/T0/B0/a1B2", "/hooks/T0/B0/(masked)"),
+        ("/workflows/T0/A0/1234/a1B2", "/workflows/T0/A0/1234/(masked)"),
+        ("/triggers/E0/1234/a1B2", "/triggers/E0/1234/(masked)"),
+        ("/api/webhooks/123456789012345678/a-B_1/slack", "/api/webhooks/123456789012345678/(masked)/slack"),
+        ("/bot12345%3AABC-DEF1234ghIkl-zyx57W2v1u123ew11/send", "/(masked)/send"),
+        ("/webhookb2/9e@8f/IncomingWebhook/0a1b/9e", "/webhookb2/9e@8f/IncomingWebhook/(masked)/9e"),
+        ("/hooks/catch/123/a1b2/", "/hooks/catch/123/(masked)/"),
+        ("/trigger/door/with/key/a-B_1", "/trigger/door/with/key/(masked)"),
+        ("/hooks/xk7iq3pdwbbbmjnbc4tqsbm8jo", "/hooks/(masked)"),
         ("/hooks/5a7b9c1d3e5f7a9b1c/x", "/hooks/5a7b9c1d3e5f7a9b1c/x"),
-        ("/hooks/5a7b9c1d3e5f7a9b1c3d5e7f/a1B2", "/hooks/5a7b9c1d3e5f7a9b1c3d5e7f/*"),
+        ("/hooks/5a7b9c1d3e5f7a9b1c3d5e7f/a1B2", "/hooks/5a7b9c1d3e5f7a9b1c3d5e7f/(masked)"),
         # keys with a prefix that their issuer documents
-        ("/x/AKIAIOSFODNN7EXAMPLE/y", "/x/*/y"),
-        (f"/x/ghp_{36 * 'a'}", "/x/*"),
-        (f"/x/github_pat_{11 * 'aB'}_{59 * 'c'}.git", "/x/*.git"),
-        (f"/x/glpat-{20 * 'a'}", "/x/*"),
-        (f"/v=sk_live_{24 * 'a'};w", "/v=*;w"),
-        (f"/x/rk_test_{24 * 'a'}", "/x/*"),
-        (f"/x/whsec_{32 * 'a'}", "/x/*"),
-        (f"/x/AIza{35 * 'a'}", "/x/*"),
-        (f"/x/ya29.{30 * 'a'}", "/x/*"),
-        (f"/x/GOCSPX-{28 * 'a'}", "/x/*"),
-        ("/x/xoxb-123456789012-abcdef", "/x/*"),
-        ("/x/xapp-1-A0123456789-abcdef", "/x/*"),
-        (f"/x/SG.{22 * 'a'}.{43 * 'b'}", "/x/*"),
-        (f"/x/npm_{36 * 'a'}", "/x/*"),
-        (f"/x/hf_{34 * 'a'}", "/x/*"),
-        (f"/x/sk-{48 * 'a'}", "/x/*"),
-        (f"/x/sk-ant-api03-{80 * 'a'}", "/x/*"),
+        ("/x/AKIAIOSFODNN7EXAMPLE/y", "/x/(masked)/y"),
+        (f"/x/ghp_{36 * 'a'}", "/x/(masked)"),
+        (f"/x/github_pat_{11 * 'aB'}_{59 * 'c'}.git", "/x/(masked).git"),
+        (f"/x/glpat-{20 * 'a'}", "/x/(masked)"),
+        (f"/v=sk_live_{24 * 'a'};w", "/v=(masked);w"),
+        (f"/x/rk_test_{24 * 'a'}", "/x/(masked)"),
+        (f"/x/whsec_{32 * 'a'}", "/x/(masked)"),
+        (f"/x/AIza{35 * 'a'}", "/x/(masked)"),
+        (f"/x/ya29.{30 * 'a'}", "/x/(masked)"),
+        (f"/x/GOCSPX-{28 * 'a'}", "/x/(masked)"),
+        ("/x/xoxb-123456789012-abcdef", "/x/(masked)"),
+        ("/x/xapp-1-A0123456789-abcdef", "/x/(masked)"),
+        (f"/x/SG.{22 * 'a'}.{43 * 'b'}", "/x/(masked)"),
+        (f"/x/npm_{36 * 'a'}", "/x/(masked)"),
+        (f"/x/hf_{34 * 'a'}", "/x/(masked)"),
+        (f"/x/sk-{48 * 'a'}", "/x/(masked)"),
+        (f"/x/sk-ant-api03-{80 * 'a'}", "/x/(masked)"),
         # what is none
         ("/theme/reset.css", "/theme/reset.css"),
         ("/theme/reset/jquery.min.js", "/theme/reset/jquery.min.js"),
@@ -217,26 +217,26 @@ def test_a_column_that_nobody_asks_for_costs_nothing(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("mask", "text", "shown"),
     [
-        (masked_host, "me:hunter2@host", "*@host"),
+        (masked_host, "me:hunter2@host", "(masked)@host"),
         (masked_host, "host:80", "host:80"),
-        (masked_host, "host Cookie: abc", "*"),
-        (masked_host, "aB3xK9qL2m7Zt5Wy1:80", "*:80"),
+        (masked_host, "host Cookie: abc", "(masked)"),
+        (masked_host, "aB3xK9qL2m7Zt5Wy1:80", "(masked):80"),
         (masked_host, "*:80", "*:80"),
         (masked_method, "GET", "GET"),
         (masked_method, "get", "get"),
         (masked_method, "VERSION-CONTROL", "VERSION-CONTROL"),
-        (masked_method, "hunter2", "*"),
+        (masked_method, "hunter2", "(masked)"),
         (masked_reason, "Not Found", "Not Found"),
         (masked_reason, "I'm a teapot", "I'm a teapot"),
         (masked_reason, "Moved Temporarily", "Moved Temporarily"),
-        (masked_reason, "Bad password hunter2", "Bad password *"),
-        (masked_reason, "OK " * 1000, "OK " * 16 + "*"),
+        (masked_reason, "Bad password hunter2", "Bad password (masked)"),
+        (masked_reason, "OK " * 1000, "OK " * 16 + "(masked)"),
         (partial(redact_words, "upgrade"), "WebSocket", "WebSocket"),
-        (partial(redact_words, "upgrade"), "h2c, hunter2 websocket,\thunter2", "h2c, *,\t*"),
-        (partial(redact_words, "content-encoding"), "gzip,br, hunter2", "gzip,br, *"),
+        (partial(redact_words, "upgrade"), "h2c, hunter2 websocket,\thunter2", "h2c, (masked),\t(masked)"),
+        (partial(redact_words, "content-encoding"), "gzip,br, hunter2", "gzip,br, (masked)"),
         (partial(redact_words, "content-encoding"), "", ""),
         (partial(redact_words, "x-accel-buffering"), "no", "no"),
-        (partial(redact_words, "x-accel-buffering"), "gzip", "*"),
+        (partial(redact_words, "x-accel-buffering"), "gzip", "(masked)"),
         (redact.field_name, "set-cookie", "set-cookie"),
         (redact.field_name, "X-Forwarded-For", "X-Forwarded-For"),
         (redact.field_name, "Sec-WebSocket-Accept", "Sec-WebSocket-Accept"),
@@ -280,14 +280,14 @@ def test_what_one_run_shows_the_next_one_masks(tmp_path: Path) -> None:
     path.write_bytes(capture(UNANSWERED))
     shown, masked = (wiredoctor.analyze(path, show_secrets=secrets).not_judged for secrets in (True, False))
     assert [one.request for one in shown] == ["GET /a?token=hunter2"]
-    assert [(one.request, one.masked_request) for one in masked] == [("GET /a?token=*", "GET /a?token=(masked)")]
+    assert [one.request for one in masked] == ["GET /a?token=(masked)"]
 
 
 def test_what_is_shown_is_shown_within() -> None:
     with showing_secrets(True):
         assert (redact.target("/a?b=c"), redact.host("a@b"), redact.method("x1")) == ("/a?b=c", "a@b", "x1")
     texts = (redact.target("/a*?b=c"), redact.host("a@b"), redact.method("x1"), redact.reason("Bad idea *"))
-    assert [text.replace(redact.MASK, "#") for text in texts] == ["/a*?b=#", "#@b", "#", "Bad # #"]
+    assert texts == ("/a*?b=(masked)", "(masked)@b", "(masked)", "Bad (masked) (masked)")
 
 
 @given(TARGETS)
@@ -299,17 +299,8 @@ def test_fingerprints_are_of_what_is_masked(target: str) -> None:
 
 @given(TARGETS)
 def test_what_the_identity_masks_is_never_shown(target: str) -> None:
-    assert masked_target(identity_target(target)) == masked_target(target)
-
-
-@given(LATIN | TARGETS)
-@example("*")
-@example("*/x@y?*=*")
-@example("/token/*/*")
-def test_marks_are_where_the_masks_are(text: str) -> None:
-    for mask in (masked_target, masked_host, masked_method, masked_reason):
-        assert redact.mark(mask, text).replace(redact.MASK, "*") == mask(text)
-        assert redact.mask_for_people(mask, text) == redact.mark(mask, text).replace(redact.MASK, "(masked)")
+    shown, of_identity = masked_target(target), masked_target(identity_target(target))
+    assert of_identity.replace("(masked)", "*") == shown.replace("(masked)", "*")
 
 
 @pytest.mark.parametrize(
@@ -318,21 +309,12 @@ def test_marks_are_where_the_masks_are(text: str) -> None:
         (masked_target, "/a/*?b=*&c", "/a/*?b=(masked)&(masked)"),
         (masked_target, "/token/abc123/*", "/token/(masked)/*"),
         (masked_target, "*", "*"),
+        (masked_target, "/token/(masked)/(masked)", "/token/(masked)/(masked)"),
         (masked_target, "http://me:pw@host/*", "http://(masked)@host/*"),
         (masked_reason, "Gateway Time-out", "Gateway Time-out"),  # of nginx: it holds no secret
         (masked_reason, "Gateway hunter2", "Gateway (masked)"),
         (masked_method, "hunter2", "(masked)"),
     ],
 )
-def test_people_see_what_is_masked_and_what_was_sent(mask: Callable[[str], str], text: str, shown: str) -> None:
-    assert redact.mask_for_people(mask, text) == shown
-
-
-@given(st.lists(TARGETS | st.just("/a/*") | st.just("/b?c=*"), min_size=1, max_size=8))
-def test_tables_for_people_are_masked_as_each_value(targets: list[str]) -> None:
-    rows = pl.LazyFrame({"request_method": ["x1"] * len(targets), "request_target": targets})
-    masks = {"request_method": masked_method, "request_target": masked_target}
-    with_all = rows.with_columns(pl.lit(None, pl.String).alias(name) for name in _MASKS["exchanges"] if name not in masks)
-    shown = redact_table("exchanges", with_all, people=True).collect()
-    for name, mask in masks.items():
-        assert shown[name].to_list() == [redact.mask_for_people(mask, text) for text in rows.collect()[name]]
+def test_masks_differ_from_what_was_sent(mask: Callable[[str], str], text: str, shown: str) -> None:
+    assert mask(text) == shown

@@ -313,19 +313,13 @@ def _delay_beyond_limit(done: Sequence[Done]) -> float:
 class Scan(NamedTuple):
     """The rows of one table in all captures, read on demand. If `secrets` is false, values that may be secret are masked.
 
-    `rows`: the rows of the capture `file`, or those of all captures with the column `capture`. `people`: use masks that a human
-    reader cannot take for text that was sent.
+    `rows`: the rows of the capture `file`, or those of all captures with the column `capture`.
     """
 
     file: str
     rows: Spill
     table: Table
     secrets: bool
-    people: bool = False
-
-    def for_people(self) -> Scan:
-        """Return the same rows, with masks that a human reader cannot take for text that was sent."""
-        return self._replace(people=True)
 
     def __call__(self) -> pl.LazyFrame:
         """Return all rows as a lazy frame."""
@@ -341,4 +335,4 @@ class Scan(NamedTuple):
             some = self.rows.scan()
             some = some.slice(first, count) if first or count < self.rows.rows - self.rows.forgotten else some
             made = some.with_columns(pl.lit(self.file).alias("capture")).select("capture", pl.exclude("capture"))
-        return made if self.secrets else redact_table(self.table.name, made, people=self.people)
+        return made if self.secrets else redact_table(self.table.name, made)

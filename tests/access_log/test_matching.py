@@ -149,7 +149,7 @@ def test_a_response_that_was_not_captured_may_have_had_the_status() -> None:
 
 
 def test_the_query_is_compared_redacted_and_may_be_missing_in_the_log() -> None:
-    exchanges = [seen(0, 10.0, target="/a?token=*")]
+    exchanges = [seen(0, 10.0, target="/a?token=(masked)")]
     for target in ("/a?token=secret", "/a", "http://host/a?token=secret"):
         assert connections(match_lines([line(1, 10, target=target)], ExchangeIndex(exchanges), SECOND)) == [0]
     assert connections(match_lines([line(1, 10, target="/a?other=1")], ExchangeIndex(exchanges), SECOND)) == [None]

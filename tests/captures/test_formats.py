@@ -27,7 +27,6 @@ from tests.report.pages import check_page, page_of
 from tests.report.tabled import check_tables
 from tests.support.needs import needs
 from tests.support.sweeps import WHOLE, sweep
-from wiredoctor.report.for_people import for_people
 from wiredoctor.report.html import graphs, proof_pictures
 from wiredoctor.report.row_choice import Grouping
 from wiredoctor.report.server_statistics import server_statistics
@@ -159,7 +158,7 @@ def test_lists_and_ladders_keep_to_the_width(path: Path) -> None:
     other widths, on the other paper, with the other half.
     """
     report = report_of(path)
-    masked = for_people(dataclasses.replace(report, secrets=False, scan_exchanges=_masked(report.scan_exchanges)))
+    masked = dataclasses.replace(report, secrets=False, scan_exchanges=_masked(report.scan_exchanges))
     shown = [look(report, ShowRequest(f, f.capture, f.connection)) for f in report.findings[:2]]
     turn, place = divmod(ONE_EACH.index(path), len(WIDTHS))
     width = WIDTHS[place]

@@ -89,7 +89,7 @@ QUESTIONS: dict[str, Callable[[str], tuple[str, dict[str, Any]]]] = {
     "connection": lambda path: ("show_connection", {"path": path, "connection": 0}),
     "window": lambda path: ("show_connection", {"path": path, "connection": 0, "first_frame": 4, "last_frame": 7}),
     "explain": lambda _: ("explain_rule", {"words": "nagle-delayed-ack"}),
-    "search": lambda _: ("explain_rule", {"words": "connection was closed"}),
+    "search": lambda _: ("explain_rule", {"words": "keepalive"}),
     "message": lambda _: ("explain_rule", {"words": "Error: socket hang up"}),
 }
 WRONG: dict[str, tuple[str, dict[str, Any]]] = {

@@ -95,7 +95,7 @@ def test_json_of_the_diagnosis(trace: Path, validate_report: Validate) -> None:
     assert found["delay"] == pytest.approx(0.2, abs=0.005)
     assert [e["frame"] for e in found["evidence"]] == [5, 6, 7]
     (exchange,) = one["exchanges"]
-    assert exchange["request"]["target"] == "/a?key=*"
+    assert exchange["request"]["target"] == "/a?key=(masked)"
     assert exchange["timing"]["stalled"] == [{"rule": "nagle-delayed-ack", "delay": found["delay"]}]
     assert exchange["timing"]["response"] == 0.21
     (connection,) = one["connections"]

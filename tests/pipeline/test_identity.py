@@ -30,18 +30,19 @@ TALK = r"""
 """
 
 WRITTEN = {
-    "/reset/d41d8cd98f00": ("/reset/d41d8cd98f00", "/reset/*", "4ab60e8cd6783862"),
+    "/reset/d41d8cd98f00": ("/reset/d41d8cd98f00", "/reset/(masked)", "4ab60e8cd6783862"),
     "/accounts/reset/MTU/5f4-3bdc0a1b2c3d4e5f60718293/?next=a": (
-        "/accounts/reset/MTU/5f4-3bdc0a1b2c3d4e5f60718293/?next=*", "/accounts/reset/MTU/*/?next=*", "237d8616d3966a9d",
+        "/accounts/reset/MTU/5f4-3bdc0a1b2c3d4e5f60718293/?next=*", "/accounts/reset/MTU/(masked)/?next=(masked)",
+        "237d8616d3966a9d",
     ),
     "/services/T024BE7LD/B03G7JKLM/hT9wXq2Lk": (
-        "/services/T024BE7LD/B03G7JKLM/hT9wXq2Lk", "/services/T024BE7LD/B03G7JKLM/*", "f95a422c535f3dfa",
+        "/services/T024BE7LD/B03G7JKLM/hT9wXq2Lk", "/services/T024BE7LD/B03G7JKLM/(masked)", "f95a422c535f3dfa",
     ),
     "/api/webhooks/123456789012345678/abcDEF-_1234": (
-        "/api/webhooks/123456789012345678/abcDEF-_1234", "/api/webhooks/123456789012345678/*", "8ce7f19a2d0bcf81",
+        "/api/webhooks/123456789012345678/abcDEF-_1234", "/api/webhooks/123456789012345678/(masked)", "8ce7f19a2d0bcf81",
     ),
-    "/x/AKIAIOSFODNN7EXAMPLE": ("/x/AKIAIOSFODNN7EXAMPLE", "/x/*", "4c10ca2f775fc20b"),
-    "/token/hunter2/unsubscribe/77": ("/token/*/unsubscribe/77", "/token/*/unsubscribe/*", "b99783f3a9c1dec9"),
+    "/x/AKIAIOSFODNN7EXAMPLE": ("/x/AKIAIOSFODNN7EXAMPLE", "/x/(masked)", "4c10ca2f775fc20b"),
+    "/token/hunter2/unsubscribe/77": ("/token/*/unsubscribe/77", "/token/(masked)/unsubscribe/(masked)", "b99783f3a9c1dec9"),
 }  # fmt: skip
 """A target -> the same as the old version reported it, as reports show it now, and the old fingerprint."""
 

@@ -44,7 +44,7 @@ def finding(**changes: Any) -> Finding:
         "capture": "trace.pcap",
         "connection": 3,
         "exchange": 2,
-        "request": "GET /items?id=*",
+        "request": "GET /items?id=(masked)",
         "status": 200,
         "time": "2026-01-31T12:00:00.022000000Z",
         "elapsed": 0.022,

@@ -58,13 +58,14 @@ ANSWERED = "HTTP/1.1 200 OK\nContent-Type: text/plain; charset=utf-8\nContent-Le
 def test_an_entry_says_what_was_sent(tmp_path: Path) -> None:
     [entry] = entries_of(tmp_path, f'0.030 > P. {said(ASKED)}\n0.070 < P. {said(ANSWERED)}\n0.075 < P. "hello"\n')
     request, response = entry["request"], entry["response"]
-    assert (request["method"], request["url"], request["httpVersion"]) == ("GET", "http://a.example:8080/a?id=*&*", "HTTP/1.1")
-    assert request["queryString"] == [{"name": "id", "value": "*"}, {"name": "*", "value": ""}]
+    assert (request["method"], request["httpVersion"]) == ("GET", "HTTP/1.1")
+    assert request["url"] == "http://a.example:8080/a?id=(masked)&(masked)"
+    assert request["queryString"] == [{"name": "id", "value": "(masked)"}, {"name": "(masked)", "value": ""}]
     assert {h["name"]: h["value"] for h in request["headers"]} == {
-        "Host": "a.example:8080", "Cookie": "*", "User-Agent": "curl/8.5.0",
+        "Host": "a.example:8080", "Cookie": "(masked)", "User-Agent": "curl/8.5.0",
     }  # fmt: skip
     assert {h["name"]: h["value"] for h in response["headers"]} == {
-        "Content-Type": "text/plain; *", "Content-Length": "5", "Set-Cookie": "*",
+        "Content-Type": "text/plain; (masked)", "Content-Length": "5", "Set-Cookie": "(masked)",
     }  # fmt: skip
     assert (response["status"], response["statusText"], response["bodySize"]) == (200, "OK", 5)
     assert response["content"] == {"size": 5, "mimeType": "text/plain"}

@@ -162,7 +162,7 @@ def test_exchange() -> None:
         "request_id": None,
         "request": {
             "method": "GET",
-            "target": "/items/3?id=*&token=*",
+            "target": "/items/3?id=(masked)&token=(masked)",
             "host": "www.example.com",
             "version": "HTTP/1.1",
             "frame": 34,

@@ -26,7 +26,8 @@ def test_a_line_per_finding() -> None:
     one = busy([finding(evidence=(Evidence(53, 1.0, "x"),)), hostile_finding(), finding(evidence=(), request=None, server=None)])
     lines = written("concise", one)
     assert lines[0] == (
-        "trace.pcap:53: warning[nagle-delayed-ack] Nagle's algorithm met a delayed ACK (GET /items?id=*, 10.0.0.2:80, 8800bc00)"
+        "trace.pcap:53: warning[nagle-delayed-ack] Nagle's algorithm met a delayed ACK "
+        "(GET /items?id=(masked), 10.0.0.2:80, 8800bc00)"
     )
     assert lines[2].startswith("trace.pcap: warning[nagle-delayed-ack] ")
     assert [line.startswith("wiredoctor: ") for line in lines[3:]] == [True, True]

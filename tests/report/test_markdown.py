@@ -37,7 +37,7 @@ Times are UTC; the first packet is from 2026-01-31 12:00:00.000.
 
 nagle-delayed-ack (head-body-split), high confidence  
 `10.0.0.1:51234 (curl/8.5.0) -> 10.0.0.2:80`  
-`finding 8800bc00, connection 3, exchange 2, GET /items?id=*, status 200, 2026-01-31 12:00:00.022 UTC`
+`finding 8800bc00, connection 3, exchange 2, GET /items?id=(masked), status 200, 2026-01-31 12:00:00.022 UTC`
 
 The server sent the head of its response alone (38 bytes), and the body (5 bytes) had to wait for the client's delayed ACK: \
 200 ms for nothing. The timer is that of older Windows.

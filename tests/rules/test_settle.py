@@ -64,12 +64,12 @@ def test_a_finding_stands_on_its_own() -> None:
     rule = module("a", message="{name} took {wait} of {bytes} bytes, {request}: {status}")
     given = candidate(delay=8 * MS, wait=44_100_000, bytes=7)
     [finding] = settled([rule], {"a": candidates(given, wait=DURATION, bytes=pl.Int64())})
-    assert finding.message == "it took 44.1 ms of 7 bytes, GET /a?token=*: 200"
+    assert finding.message == "it took 44.1 ms of 7 bytes, GET /a?token=(masked): 200"
     assert finding.measures == {"wait": 0.0441, "bytes": 7, "status": 200}
     assert (finding.client, finding.server, finding.request, finding.status) == (
         "10.0.0.1:1234",
         "10.0.0.2:80",
-        "GET /a?token=*",
+        "GET /a?token=(masked)",
         200,
     )
     assert (finding.time, finding.elapsed, finding.delay) == ("2023-11-14T22:13:20.010000000Z", 0.01, 0.008)

@@ -719,7 +719,7 @@ def test_many_refused_connections_of_a_scan_are_explained_by_one_finding(tmp_pat
 def test_what_is_said_of_it(tmp_path: Path) -> None:
     text = OPEN + r'  0.011 > P. "GET /a?key=1234 HTTP/1.1\r\nHost: a\r\n\r\n"' + "\n  3.211 < .\n"
     [one] = analyze_bytes(tmp_path / "a.pcap", capture(text)).not_judged
-    assert (one.request, one.frame, one.elapsed, one.waited) == ("GET /a?key=*", 4, 0.011, 3.2)
+    assert (one.request, one.frame, one.elapsed, one.waited) == ("GET /a?key=(masked)", 4, 0.011, 3.2)
     assert one.message == "no answer for 3.2 s when the capture ended"
     assert (one.client, one.server, one.time[11:]) == ("10.0.0.1:40001", "10.0.0.2:80", "22:13:20.011000000Z")
 

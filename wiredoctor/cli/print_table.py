@@ -91,10 +91,9 @@ def analyze(options: TableOptions, *, show_secrets: bool = False, request_id: st
 
 def why_empty(report: Report, table: TableName, wanted: Filter, choice: RowChoice) -> str:
     """Return the sentence that explains why a table has no rows."""
-    from wiredoctor.report.for_people import for_people
     from wiredoctor.report.no_rows import explain_no_rows
 
-    return explain_no_rows(for_people(report), table, wanted, choice)
+    return explain_no_rows(report, table, wanted, choice)
 
 
 def _write(
@@ -110,9 +109,6 @@ def _write(
     elif form == "csv":
         csv_rows.write(report, out, asked.table, spool)
     else:
-        from wiredoctor.report.for_people import for_people
-
-        report = for_people(report)
         with TextOutput(out, paper) as stream:
             order, relative = asked.choice.order, asked.relative
             if asked.table == "connections":

@@ -99,7 +99,7 @@ class Lines:
             if key in self._tally.groups:
                 self._again[key] = finding
             else:
-                lines.append(plain(finding.for_people(), date=other_day(finding, self._begun)))
+                lines.append(plain(finding, date=other_day(finding, self._begun)))
                 self._printed[key] = now
             self._tally.add(finding)
         for key in [key for key in self._again if now - self._printed.get(key, 0.0) >= LINE_INTERVAL]:
@@ -188,7 +188,7 @@ class Screen:
         from wiredoctor.report.terminal.live_view import lines
 
         for finding in findings:
-            self._tally.add(finding.for_people())
+            self._tally.add(finding)
         now = time.monotonic()
         self._rates.look(now, status)
         if findings or now - self._drawn >= REFRESH:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import polars as pl
 
 from wiredoctor.compare.proxy.nesting import COLUMNS as AT_A_PROXY
-from wiredoctor.compare.proxy.result import FOR_PEOPLE
 from wiredoctor.compare.two_points.packet_columns import Point, gather
 from wiredoctor.findings import CaptureSummary, Finding, PacketAccess, Report
 from wiredoctor.gateways import Gateways
@@ -36,8 +34,7 @@ class ComparedCapture:
 class ProxySide:
     """A capture made on one side of a proxy: its exchanges, connections and findings.
 
-    `exchanges`: the columns COLUMNS of compare.proxy.nesting, and those named in FOR_PEOPLE. `first_time`: the time of the first
-    packet, ns since 1970.
+    `exchanges`: the columns COLUMNS of compare.proxy.nesting. `first_time`: the time of the first packet, ns since 1970.
     """
 
     name: str
@@ -52,11 +49,7 @@ class ProxySide:
 def collect_proxy_side(report: Report) -> ProxySide:
     """Return the data for a comparison across a proxy; `report` covers one capture and can read its packets again."""
     summary = report.captures[0]
-    scan_for_people: Callable[[], Callable[[], pl.LazyFrame]] | None = getattr(report.scan_exchanges, "for_people", None)
-    rows = report.scan_exchanges()
-    for_people = scan_for_people()() if scan_for_people else rows
-    shown = for_people.select(pl.col(name).alias(alias) for name, alias in FOR_PEOPLE.items())
-    exchanges = pl.concat([rows.select(AT_A_PROXY), shown], how="horizontal").collect()
+    exchanges = report.scan_exchanges().select(AT_A_PROXY).collect()
     return ProxySide(
         summary.file, _nanoseconds(summary.first_time), report.connections, exchanges, report.findings,
         report.packets[summary.file], report.gateways[summary.file],

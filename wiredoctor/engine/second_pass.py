@@ -102,20 +102,14 @@ class SecondPass:
     """Reads an open capture again; implements findings.PacketAccess.
 
     `connections`: a function that returns the rows of tables.CONNECTIONS, which show where the requested connections end.
-    `cutoffs`: the cutoffs of the first pass. With `secrets`, nothing is redacted. With `people`, secrets are replaced with marks
-    that people cannot mistake for text of the capture.
+    `cutoffs`: the cutoffs of the first pass. With `secrets`, nothing is redacted.
     """
 
     def __init__(
-        self, capture: CaptureFiles, connections: Callable[[], pl.LazyFrame], cutoffs: Cutoffs, *, secrets: bool,
-        people: bool = False,
-    ) -> None:  # fmt: skip
+        self, capture: CaptureFiles, connections: Callable[[], pl.LazyFrame], cutoffs: Cutoffs, *, secrets: bool
+    ) -> None:
         self._capture, self._connections, self._cutoffs = capture, connections, cutoffs
-        self._secrets, self._people = secrets, people
-
-    def for_people(self) -> SecondPass:
-        """Return a second pass over the same capture that redacts secrets for people."""
-        return SecondPass(self._capture, self._connections, self._cutoffs, secrets=self._secrets, people=True)
+        self._secrets = secrets
 
     def tables(
         self, names: Names, connections: Collection[int] | None = None, frames: Collection[int] | None = None
@@ -198,7 +192,7 @@ class SecondPass:
     def _redact(self, table: Table, rows: pl.DataFrame) -> pl.DataFrame:
         """Return the requested columns of the rows, redacted as in the report."""
         if not self._secrets and table.name in ("messages", "exchanges"):
-            rows = redact_table(table.name, rows.lazy(), people=self._people).collect()
+            rows = redact_table(table.name, rows.lazy()).collect()
         return rows.select(table.schema.names())
 
 

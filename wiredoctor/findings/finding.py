@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 from wiredoctor.findings.levels import Confidence, Origin, Severity, Side
 from wiredoctor.findings.rule import Reference
 from wiredoctor.text.durations import SECOND
-from wiredoctor.text.redact import identity_target, masked_method
+from wiredoctor.text.redact import identity_method, identity_target
 from wiredoctor.text.time_of_day import nanoseconds, rfc3339
 
 
@@ -40,16 +40,6 @@ class Cause(NamedTuple):
     kind: str | None = None
     connection: int | None = None
     exchange: int | None = None
-
-
-class MaskedTexts(NamedTuple):
-    """The texts of a finding, with "(masked)" in place of possible secrets. `notes`: the note of each packet of the evidence."""
-
-    title: str
-    message: str
-    request: str | None
-    remedy: str
-    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +82,6 @@ class Finding:
     """The request target that `[[ignore]]` entries match. It is not shown, because it may contain a token that `request`
     masks.
     """
-    masked: MaskedTexts | None = field(default=None, compare=False, repr=False, metadata={"private": True})
-    """The texts for human readers; None if they are the same as for programs."""
     front: int | None = field(default=None, compare=False, repr=False, metadata={"private": True})
     """The connection from a client to a gateway, if `connection` is the gateway's connection to a server; otherwise None.
 
@@ -107,14 +95,6 @@ class Finding:
     This is the time that server logs contain. The evidence may begin earlier (a FIN that crossed the request) or later (a stall
     in the response).
     """
-
-    def for_people(self) -> Finding:
-        """Return the finding with texts in which "(masked)" replaces possible secrets."""
-        if self.masked is None:
-            return self
-        title, message, request, remedy, notes = self.masked
-        evidence = tuple(step._replace(note=note) for step, note in zip(self.evidence, notes, strict=False))
-        return replace(self, title=title, message=message, request=request, remedy=remedy, evidence=evidence, masked=None)
 
     @property
     def rule_and_kind(self) -> str:
@@ -211,7 +191,7 @@ def fingerprint(rule: str, kind: str | None, side: str | None, server: str | Non
     import hashlib  # imported only when needed, because it loads OpenSSL
 
     path = re.sub(r"[0-9]+", "", identity_target((target or "").partition("?")[0]))
-    text = "\0".join(("1", rule, kind or "", side or "", server or "", masked_method(method or ""), path))
+    text = "\0".join(("1", rule, kind or "", side or "", server or "", identity_method(method or ""), path))
     return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 

@@ -117,12 +117,6 @@ class Unjudged(NamedTuple):
     elapsed: float
     waited: float | None = None
     idle: float | None = None
-    masked_request: str | None = None
-    """The request with (masked) in place of masked parts; None if nothing in it is masked."""
-
-    def for_people(self) -> Unjudged:
-        """Return a copy in which "(masked)" replaces the parts of the request that may be secret."""
-        return self if self.masked_request is None else self._replace(request=self.masked_request, masked_request=None)
 
 
 class CaptureSummary(NamedTuple):
@@ -249,8 +243,6 @@ class Report:
     resources: list[Any] = field(default_factory=list[Any], repr=False)
     secrets: bool = False
     """True if nothing is masked: targets, names and payload are shown as sent."""
-    for_people: bool = field(default=False, repr=False)
-    """True if masked parts are shown as (masked) instead of `*`."""
     packets: dict[str, PacketAccess] = field(default_factory=dict[str, PacketAccess], repr=False)
     """The captures that can be read again, by name."""
 

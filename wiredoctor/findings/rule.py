@@ -175,8 +175,7 @@ class Rule(NamedTuple):
     finding explains is not listed as "not judged".
     any_order: the result does not depend on the order of rows in the tables, or in the result of `find` that `judge` receives.
     Many rows can then be streamed in any order, which takes less memory.
-    symptom: what a user notices, for the list of rules; Markdown.
-    search: words by which people search for the rule (`wiredoctor explain WORDS`), in addition to those on its page.
+    symptom: what a user notices, for the list of rules and for `wiredoctor explain WORDS`; Markdown.
     """
 
     severity: Severity | Mapping[str | None, Severity]
@@ -195,7 +194,6 @@ class Rule(NamedTuple):
     ends: bool = False
     unexplained: tuple[str, ...] = ()
     symptom: str = ""
-    search: tuple[str, ...] = ()
 
 
 CANDIDATE_COLUMNS = {

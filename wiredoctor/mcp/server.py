@@ -22,7 +22,7 @@ from wiredoctor.mcp.protocol import Server
 from wiredoctor.report.answered import Captures, Diagnosis, Exchanges, Explained, Findings, Proof, ShowAnswer
 from wiredoctor.report.terminal.terminal import Terminal
 from wiredoctor.report.words import clean, shorten
-from wiredoctor.text.suggestion import suggestion
+from wiredoctor.text.suggestion import similar_names
 
 INSTRUCTIONS = (
     "wiredoctor reads packet captures and diagnoses HTTP/1.x over TCP: stalls, closed connections, broken framing. "
@@ -208,14 +208,14 @@ class Tools:
         return shown(self._archive.report(path), connection, frames)
 
     def explain_rule(
-        self, words: Annotated[str, Field(description="A rule's name, an error message, or a problem in words", max_length=500)]
+        self, words: Annotated[str, Field(description="A rule's name, an error message, or words of its title", max_length=500)]
     ) -> Explained:
         """Explain a rule: its meaning, its evidence, what it does not cover, and what to do.
 
-        The rule is found by its name or by search words.
+        The rule is found by its name, an error message, or words of its title or symptom.
         """
         from wiredoctor.report.terminal.manual import write_message, write_page
-        from wiredoctor.report.terminal.rule_search import at_once, find, message
+        from wiredoctor.report.terminal.rule_search import MAX_RULES, at_once, find, message
 
         rules = every_rule()
         found, sure = find(rules, words)
@@ -224,7 +224,9 @@ class Tools:
             raise Refused(f"no rule covers that: {told.means}")
         if not found:
             families = ", ".join(dict.fromkeys(rule.family for rule in rules.values()))
-            raise Refused(f"no rule covers that{suggestion(words, rules, f'; these families list their rules: {families}')}")
+            similar = ", ".join(similar_names(words, rules, MAX_RULES))
+            hint = f"similar names: {similar}" if similar else f"these families list their rules: {families}"
+            raise Refused(f"no rule has these words in its name, titles or symptom; {hint}")
         named = at_once(found, words)
         if not sure:
             return {"rules": [{"name": one.name, "summary": one.doc.partition(chr(10))[0]} for one in named]}

@@ -25,20 +25,6 @@ class Sliceable(Protocol):
         ...
 
 
-@runtime_checkable
-class Redacted(Protocol):
-    """A scan that masks secrets: with `*`, or with "(masked)" in reports for people."""
-
-    def for_people(self) -> Scan:
-        """Return a scan of the same rows, with masked values shown as "(masked)"."""
-        ...
-
-
-def masked_for_people(scan: Scan) -> Scan:
-    """Return the scan with "(masked)" instead of `*` if it redacts values, otherwise the scan itself."""
-    return scan.for_people() if isinstance(scan, Redacted) else scan
-
-
 _NANOSECONDS = "_nanoseconds_per_second"
 
 
@@ -55,10 +41,6 @@ class Filtered:
     def __call__(self) -> pl.LazyFrame:
         """Return the rows that pass the filter."""
         return self.keep(self.base())
-
-    def for_people(self) -> Filtered:
-        """Return a scan of the same rows, with masked values shown as "(masked)"."""
-        return Filtered(masked_for_people(self.base), self.keep)
 
 
 def endpoints(report: Report) -> pl.DataFrame:

@@ -32,8 +32,7 @@ class Ignore(NamedTuple):
     def fits(self, finding: Finding) -> bool:
         """Return whether all conditions of the entry match a finding."""
         target = (finding.request or "").partition(" ")[2]
-        shown = (finding.for_people().request or "").partition(" ")[2]
-        targets = (target, masked_target(target), finding.ignore_target, shown)
+        targets = (target, masked_target(target), finding.ignore_target)
         return (
             self.rule in ("", finding.rule, finding.family)
             and self.kind in ("", finding.kind)

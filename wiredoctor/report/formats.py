@@ -20,8 +20,7 @@ class Format(NamedTuple):
     `suffix`: the suffix of an -o file that selects this format; "/" for a folder, "" if no suffix does. `writer`: the module in
     wiredoctor.report and the function in this module that writes the format. The function takes a report, a binary file and
     Options. `printed`: whether the format may be written to standard output. `packets`: "needed" if the format can be written
-    only while the capture can be read again; "wanted" if it contains more in this case. `people`: whether people read the format,
-    not programs.
+    only while the capture can be read again; "wanted" if it contains more in this case.
     """
 
     name: str
@@ -29,7 +28,6 @@ class Format(NamedTuple):
     writer: str = ""
     printed: bool = True
     packets: Literal["", "wanted", "needed"] = ""
-    people: bool = False
 
 
 FORMATS = {
@@ -37,15 +35,15 @@ FORMATS = {
     for one in (
         Format("json", ".json", "data.json:write_as"),
         Format("jsonl", ".jsonl", "data.json:write_lines_as"),
-        Format("markdown", ".md", "terminal.markdown:write_as", people=True),
-        Format("text", ".txt", "terminal.text:write_as", people=True),
-        Format("concise", "", "terminal.concise:write_as", people=True),
-        Format("github", "", "data.github:write_as", people=True),
-        Format("statistics", "", "terminal.statistics:write_as", people=True),
+        Format("markdown", ".md", "terminal.markdown:write_as"),
+        Format("text", ".txt", "terminal.text:write_as"),
+        Format("concise", "", "terminal.concise:write_as"),
+        Format("github", "", "data.github:write_as"),
+        Format("statistics", "", "terminal.statistics:write_as"),
         Format("sarif", ".sarif", "data.sarif:write_as"),
-        Format("junit", ".xml", "data.junit:write_as", people=True),
+        Format("junit", ".xml", "data.junit:write_as"),
         Format("csv", ".csv", "data.csv:write_as"),
-        Format("html", ".html", "html.page:write_as", printed=False, packets="wanted", people=True),
+        Format("html", ".html", "html.page:write_as", printed=False, packets="wanted"),
         Format("har", ".har", "data.har:write_as", printed=False, packets="wanted"),
         Format("pcapng", ".pcapng", "packets.pcapng:write_as", printed=False, packets="needed"),
         Format("tables", "/", printed=False, packets="wanted"),
@@ -89,10 +87,6 @@ class NotWritable(ValueError):
 def write(report: Report, name: str, out: BinaryIO, options: Options) -> None:
     """Write a report in the named format; raise NotWritable if that is impossible."""
     module, _, function = FORMATS[name].writer.partition(":")
-    if FORMATS[name].people:
-        from wiredoctor.report.for_people import for_people
-
-        report = for_people(report)
     import polars as pl
 
     from wiredoctor import limits

@@ -191,5 +191,5 @@ def _first_seen(group: Group, *, dates: bool) -> tuple[str, str]:
 
 
 def _path(finding: Finding) -> str:
-    """Return the path of the request: /items for "GET /items?id=*"."""
+    """Return the path of the request: /items for "GET /items?id=(masked)"."""
     return (finding.request or "").partition(" ")[2].partition("?")[0]

@@ -20,7 +20,6 @@ from wiredoctor.findings import (
     Cause,
     Evidence,
     Finding,
-    MaskedTexts,
     Rule,
     Side,
     by_kind,
@@ -188,14 +187,14 @@ def _finding(
     delay, began = values["delay"], values["request_start"]
     if began is None and (values["start"] or 0) > moment:
         began = values["start"]
-    return separate_masks(Finding(
+    return Finding(
         rule=module.name,
         family=module.family,
         kind=values["kind"],
         side=side,
         severity=values.get("severity") or by_kind(module.rule.severity, values["kind"]),
         confidence="medium" if values.get("in_loss") and values["confidence"] == "high" else values["confidence"],
-        title=same(redact.escape_around_masks(values.get("title") or "") or _format_counts(texts.title.format_map(written))),
+        title=same(printable(values.get("title") or "") or _format_counts(texts.title.format_map(written))),
         message=_close_gaps(_format_counts(_message(values, texts, written))),
         client=values["client"],
         server=values["server"] and same(values["server"]),
@@ -220,7 +219,7 @@ def _finding(
         origin=values.get("origin"),
         front=values.get("front"),
         began=None if began is None else began / SECOND,
-    ))  # fmt: skip
+    )
 
 
 @lru_cache(maxsize=1024)
@@ -229,29 +228,13 @@ def _texts_of_request(method: str | None, target: str, _shown: bool) -> tuple[st
 
     `_shown`: whether secrets are shown; the first text depends on it.
     """
-    request = redact.escape_around_masks(f"{redact.method(method)} {redact.target(target)}") if method else None
+    request = printable(f"{redact.method(method)} {redact.target(target)}") if method else None
     return request, printable(redact.identity_target(target))
 
 
-def separate_masks(finding: Finding) -> Finding:
-    """Return the finding with `*` in place of MASK in its texts.
-
-    The finding's field `masked` gets the same texts with MASKED instead: people might take a `*` for a part of the original text.
-    """
-    texts = [finding.title, finding.message, finding.request, finding.remedy, *(step.note for step in finding.evidence)]
-    if not any(text is not None and redact.MASK in text for text in texts):
-        return finding
-    title, message, request, remedy, *notes = (text and text.replace(redact.MASK, redact.MASKED) for text in texts)
-    masked = MaskedTexts(title or "", message or "", request, remedy or "", tuple(note or "" for note in notes))
-    evidence = tuple(step._replace(note=step.note.replace(redact.MASK, "*")) for step in finding.evidence)
-    plain = [text and text.replace(redact.MASK, "*") for text in texts[:4]]
-    return replace(finding, title=plain[0] or "", message=plain[1] or "", request=plain[2], remedy=plain[3] or "",
-                   evidence=evidence, masked=masked)  # fmt: skip
-
-
 def _message(values: Mapping[str, Any], texts: _Texts, written: Mapping[str, Any]) -> str:
-    said = redact.escape_around_masks(values.get("message") or "") or texts.message.format_map(written)
-    return f"{said} {redact.escape_around_masks(addition)}" if (addition := values.get("addition")) else said
+    said = printable(values.get("message") or "") or texts.message.format_map(written)
+    return f"{said} {printable(addition)}" if (addition := values.get("addition")) else said
 
 
 def _evidence(packets: Sequence[Mapping[str, Any]], same: Callable[[str], str]) -> Iterator[Evidence]:
@@ -263,7 +246,7 @@ def _evidence(packets: Sequence[Mapping[str, Any]], same: Callable[[str], str]) 
 
 @lru_cache(maxsize=1024)
 def _note(text: str) -> str:
-    return _format_counts(redact.escape_around_masks(text))
+    return _format_counts(printable(text))
 
 
 _ONE = Regex(
@@ -348,7 +331,7 @@ def _format_value(value: Any, is_time: bool) -> Any:
     if value is None:
         return ""
     if isinstance(value, str):
-        return redact.escape_around_masks(value)
+        return printable(value)
     return duration_text(value) if is_time else value
 
 

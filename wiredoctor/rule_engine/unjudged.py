@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 import polars as pl
 
-from wiredoctor.findings import Unjudged, rfc3339, shorten
+from wiredoctor.findings import Unjudged, printable, rfc3339, shorten
 from wiredoctor.rule_engine.abnormal_ends import (
     REASONS,
     abnormal_connection_columns,
@@ -294,8 +294,7 @@ def _repeated(
 def _unjudged_item(row: dict[str, object], file: str, first_time: int) -> Unjudged:
     reason, time = str(row["reason"]), _as_int(row["time"])
     method = str(row["request_method"] or "")
-    marked = redact.escape_around_masks(f"{redact.method(method)} {redact.target(str(row['request_target']))}") if method else ""
-    request, masked = (shorten(marked.replace(redact.MASK, mask), MAX_REQUEST) or None for mask in ("*", redact.MASKED))
+    request = printable(f"{redact.method(method)} {redact.target(str(row['request_target']))}") if method else ""
     message = _MESSAGES[reason]
     idle = row["idle"] if reason in _CUT else None
     return Unjudged(
@@ -304,8 +303,7 @@ def _unjudged_item(row: dict[str, object], file: str, first_time: int) -> Unjudg
         exchange=None if row["exchange"] is None else _as_int(row["exchange"]),
         client=str(row["client"]),
         server=str(row["server"]),
-        request=request,
-        masked_request=masked if redact.MASK in marked else None,
+        request=shorten(request, MAX_REQUEST) or None,
         reason=reason,
         message=message(_as_int(row["waited"]), _as_int(row["bytes"])) if callable(message) else message,
         frame=_as_int(row["frame"]),

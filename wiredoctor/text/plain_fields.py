@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from wiredoctor.text.redact import MASKED
 from wiredoctor.text.regex import Regex
-
-SENT = "\ue002"
-"""A placeholder for a `*` that was sent, used while a text is being masked, because masking itself inserts `*`."""
 
 _QUALITY = r"(?:[ \t]*;[ \t]*q=[01](?:\.[0-9]{0,3})?)?"
 _TYPE = r"(?:\*|application|audio|font|image|message|model|multipart|text|video)"
@@ -44,15 +42,13 @@ VALUES: Mapping[str, Regex[str]] = {
 
 
 def plain_value(name: str, value: str) -> str | None:
-    """Return the value of a field with `*` for each part that may be a secret; None if this module does not know the field.
+    """Return the value of a field with MASKED for each part that may be a secret; None if this module does not know the field.
 
     `name`: the field name in lower case.
     """
     if name in VALUES:
-        return value if VALUES[name].fullmatch(value.replace(SENT, "*")) else "*"
+        return value if VALUES[name].fullmatch(value) else MASKED
     if name not in LISTS:
         return None
-    form = LISTS[name]
-    return ", ".join(
-        item if form.fullmatch(item.replace(SENT, "*")) else "*" for item in (part.strip(" \t") for part in value.split(","))
-    )
+    parts = [part.strip(" \t") for part in value.split(",")]
+    return ", ".join(part if LISTS[name].fullmatch(part) else MASKED for part in parts)

@@ -1,8 +1,7 @@
-"""Redact text from packets for reports: known names and forms are kept, and everything else becomes `*`.
+"""Redact text from packets for reports: known names and forms are kept, and everything else becomes MASKED.
 
-People see (masked) instead of `*`, because a `*` may have been sent. Within `showing_secrets(True)`, nothing is redacted.
-Fingerprints always use `identity_target`. Text is decoded as Latin-1, one character per byte. No input raises an error, and the
-run time is linear in the length of the text.
+Within `showing_secrets(True)`, nothing is redacted. Fingerprints always use `identity_target`. Text is decoded as Latin-1, one
+character per byte. No input raises an error, and the run time is linear in the length of the text.
 """
 
 from __future__ import annotations
@@ -13,8 +12,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
 
-from wiredoctor.text.escape import printable
-from wiredoctor.text.plain_fields import SENT
 from wiredoctor.text.regex import Regex
 
 _SHOWING: ContextVar[bool] = ContextVar("secrets are shown", default=False)
@@ -56,37 +53,22 @@ def safe_traceback(error: BaseException, *, whole: bool = False) -> str:
     return "\n\n".join(parts[::-1])
 
 
-MASK = "\ue001"
-"""The character for a masked part in the texts of rules. In findings, it becomes `*` for programs, and MASKED for people.
-
-Text from packets is Latin-1, so it cannot contain this character.
-"""
-
 MASKED = "(masked)"
-"""The replacement for a masked part in texts for people."""
+"""The replacement for a masked part."""
+
+_MASK = "\ue001"
+"""The character for a masked part while a text is being masked. Text from packets is Latin-1, so it cannot contain it."""
 
 
-def mark(mask: Callable[[str], str], text: str) -> str:
-    """Return the result of `mask`, with MASK in place of each `*` that `mask` inserts. A `*` in `text` itself stays."""
-    return mask(text.replace("*", SENT)).replace("*", MASK).replace(SENT, "*")
-
-
-def mask_for_people(mask: Callable[[str], str], text: str) -> str:
-    """Return the result of `mask`, with (masked) in place of each `*` that `mask` inserts. A `*` in `text` itself stays."""
-    return mark(mask, text).replace(MASK, MASKED)
-
-
-def escape_around_masks(text: str) -> str:
-    """Escape a text as `printable` does, but keep each MASK in it."""
-    if text.isascii() and text.isprintable():
-        return text
-    return MASK.join(map(printable, text.split(MASK)))
+def _mask(mask: Callable[[str], str], text: str, masked: str = MASKED) -> str:
+    """Return the result of `mask` with `masked` in place of _MASK. A part that is masked already stays as it is."""
+    return mask(text.replace(MASKED, _MASK)).replace(_MASK, masked)
 
 
 # request targets and hosts
 
 _USER = Regex(r"([A-Za-z][A-Za-z0-9+.-]{0,31}:)?//")
-_HOST = Regex(rf"(?:\*|{SENT}|[A-Za-z0-9._-]{{0,255}}|\[[0-9A-Fa-f:.%]{{0,64}}\])(?::[0-9]{{0,5}})?")
+_HOST = Regex(rf"(?:\*|{_MASK}|[A-Za-z0-9._-]{{0,255}}|\[[0-9A-Fa-f:.%]{{0,64}}\])(?::[0-9]{{0,5}})?")
 _RUN = Regex(r"[A-Za-z0-9_+%-]{16,}")
 _WORDS = Regex(r"[A-Za-z0-9]{6,}")
 _TURN = Regex(r"(?<=[0-9])(?=[A-Za-z])|(?<=[A-Za-z])(?=[0-9])")
@@ -145,73 +127,81 @@ only letters.
 
 _BEFORE_AT = Regex(r"[^/]+@")
 _USERS = Regex(r"(?<=//)[^/@]*:[^@]*@")
-_NAME = Regex(rf"[A-Za-z0-9_.\[\]$:%*{SENT}!~'()+,@/-]{{1,64}}")
+_NAME = Regex(rf"[A-Za-z0-9_.\[\]$:%*{_MASK}!~'()+,@/-]{{1,64}}")
 _END = Regex(r"[\x00-\x20\x7f]")
 
 
 def masked_target(target: str) -> str:
     """Return a request target without secrets: its path, and the names in its query.
 
-    Values in the query become `*`, and so does any part of the query without `=`. User information becomes `*@`. A fragment is
-    removed. The number and the names of query parameters are kept (RFC 3986 sections 3.2.1 and 3.4). The rest of the path is kept
-    as well, because requests cannot be distinguished without it.
+    Values in the query become MASKED, and so do user information and any part of the query without `=`. A fragment is removed.
+    The number and the names of query parameters are kept (RFC 3986 sections 3.2.1 and 3.4). The rest of the path is kept as well,
+    because requests cannot be distinguished without it.
 
-    Secrets in the path become `*`. They are recognized by name (`;jsessionid=`, /token/...), by form (JSON Web Tokens, RFC 7519;
-    user information of a URI; keys of known issuers), or as the end of a link (/verify/..., webhooks). Masking a masked target
-    again changes nothing.
+    Secrets in the path become MASKED. They are recognized by name (`;jsessionid=`, /token/...), by form (JSON Web Tokens, RFC
+    7519; user information of a URI; keys of known issuers), or as the end of a link (/verify/..., webhooks). Masking a masked
+    target again changes nothing.
     """
-    return _masked_target(target, _masked_path)
+    return _mask(partial(_masked_target, mask_path=_masked_path), target)
 
 
 def identity_target(target: str) -> str:
     """Return a request target in the form that fingerprints and `[[ignore]]` entries use: keys and links in its path are not
-    masked.
+    masked, and other masked parts are `*`.
 
     This form must never change: otherwise, findings would no longer match existing baselines.
     """
-    return _masked_target(target, _identity_path)
+    return _mask(partial(_masked_target, mask_path=_identity_path), target, "*")
+
+
+def identity_method(method: str) -> str:
+    """Return a method in the form that fingerprints use, which must never change: `*` if it is masked."""
+    return _mask(_masked_method, method, "*")
 
 
 def _masked_target(target: str, mask_path: Callable[[str], str]) -> str:
     cut = _END.search(target)
     if cut is not None:
-        return f"{_masked_target(target[: cut.start()], mask_path)} *"
+        return f"{_masked_target(target[: cut.start()], mask_path)} {_MASK}"
     place, rest = "", target
     if not target.startswith("/"):
         start = _USER.match(target)
         begin = start.end() if start else 0
         end = min((i for i in (rest.find(sign, begin) for sign in "/?#") if i >= 0), default=len(rest))
-        place, rest = rest[:begin] + masked_host(rest[begin:end]), rest[end:]
+        place, rest = rest[:begin] + _masked_host(rest[begin:end]), rest[end:]
     path, mark, query = rest.partition("?")
     path = mask_path(path.partition("#")[0])
-    if place.endswith(("*", SENT)):  # a password with a slash looks like a path
-        path = _BEFORE_AT.sub("*@", path)
+    if place.endswith(("*", _MASK)):  # a password with a slash looks like a path
+        path = _BEFORE_AT.sub(f"{_MASK}@", path)
     return f"{place}{path}?{'&'.join(map(_masked_pair, query.split('&')))}" if mark else f"{place}{path}"
 
 
 def masked_host(host: str) -> str:
-    """Mask a Host field or an authority.
+    """Mask a Host field or an authority: user information, parts of a name without dots that look like tokens, invalid hosts."""
+    return _mask(_masked_host, host)
 
-    User information becomes `*@`. An invalid host becomes `*`, and so do parts of a name without dots that look like tokens.
-    """
+
+def _masked_host(host: str) -> str:
     _, at, name = host.rpartition("@")
-    known = _HOST.fullmatch(name)
-    return f"{'*@' if at else ''}{(name if '.' in name else without_tokens(name)) if known else '*'}"
+    shown = (name if "." in name else _without_tokens(name)) if _HOST.fullmatch(name) else _MASK
+    return f"{_MASK}@{shown}" if at else shown
 
 
 def _masked_pair(pair: str) -> str:
     name, equals, _ = pair.partition("=")
     if not equals:
-        return "*"
-    return f"{without_tokens(name) if _NAME.fullmatch(name) and '@' not in name[1:] else '*' if name else ''}=*"
+        return _MASK
+    if name:
+        name = _without_tokens(name) if _NAME.fullmatch(name) and "@" not in name[1:] else _MASK
+    return f"{name}={_MASK}"
 
 
 def _masked_path(path: str) -> str:
     path = _identity_path(path)
     if len(path) >= _SHORTEST_KEY:
-        path = _KEYS.sub("*", path)
+        path = _KEYS.sub(_MASK, path)
     if path.count("/") > 1:
-        path = _HOOK.sub(r"\1*", path)
+        path = _HOOK.sub(rf"\1{_MASK}", path)
     parts = path.split("/")
     for number, part in enumerate(parts[:-1]):
         if not part or not _LINK.fullmatch(part):
@@ -219,9 +209,9 @@ def _masked_path(path: str) -> str:
         # some links have the user before the token
         first, second = parts[number + 1], "/".join(parts[number + 2 : number + 3])
         if not _is_plain(first):
-            parts[number + 1] = "*"
+            parts[number + 1] = _MASK
         if not _is_plain(second) if not _is_plain(first) else _OF_DJANGO.fullmatch(second):
-            parts[number + 2] = "*"
+            parts[number + 2] = _MASK
     return "/".join(parts)
 
 
@@ -232,19 +222,23 @@ def _is_plain(part: str) -> bool:
 def _identity_path(path: str) -> str:
     # compiling expressions that cannot match takes longer than analyzing a small capture
     if "=" in path or "%" in path:
-        path = _PARAMETER.sub(r"\1*", path)
+        path = _PARAMETER.sub(rf"\1{_MASK}", path)
     if "@" in path:
-        path = _USERS.sub("*@", path)
+        path = _USERS.sub(f"{_MASK}@", path)
     if "." in path or ":" in path:
-        path = _FORMS.sub("*", path)
+        path = _FORMS.sub(_MASK, path)
     if path.count("/") > 1:
-        path = _SEGMENT.sub(lambda found: found[0][: found[0].index("/", 1) + 1] + "*", path)
+        path = _SEGMENT.sub(lambda found: found[0][: found[0].index("/", 1) + 1] + _MASK, path)
     return path
 
 
 def without_tokens(text: str) -> str:
-    """Replace the parts of a text that look like tokens with `*`."""
-    return _RUN.sub(lambda run: "*" if _random(run[0]) else run[0], text)
+    """Mask the parts of a text that look like tokens."""
+    return _mask(_without_tokens, text)
+
+
+def _without_tokens(text: str) -> str:
+    return _RUN.sub(lambda run: _MASK if _random(run[0]) else run[0], text)
 
 
 def _random(run: str) -> bool:
@@ -260,13 +254,13 @@ def _random(run: str) -> bool:
 
 
 def target(text: str) -> str:
-    """Return a target for the text of a finding, redacted with MASK unless secrets are shown."""
-    return text if secrets_are_shown() else mark(masked_target, text)
+    """Return a target for the text of a finding, masked unless secrets are shown."""
+    return text if secrets_are_shown() else masked_target(text)
 
 
 def host(text: str) -> str:
-    """Return a host for the text of a finding, redacted with MASK unless secrets are shown."""
-    return text if secrets_are_shown() else mark(masked_host, text)
+    """Return a host for the text of a finding, masked unless secrets are shown."""
+    return text if secrets_are_shown() else masked_host(text)
 
 
 # start lines
@@ -298,29 +292,37 @@ _WORD = Regex(r"[^\s,.;:!'()-]+")
 
 
 def masked_method(method: str) -> str:
-    """Return a method if it is registered or consists of capital letters; otherwise `*`."""
-    return method if not method or method.lower() in _METHODS or _METHOD.fullmatch(method) else "*"
+    """Return a method if it is registered or consists of capital letters; otherwise MASKED."""
+    return _mask(_masked_method, method)
+
+
+def _masked_method(method: str) -> str:
+    return method if not method or method.lower() in _METHODS or _METHOD.fullmatch(method) else _MASK
 
 
 def masked_reason(reason: str) -> str:
-    """Replace the unknown words of a reason phrase with `*`, and everything after its first 16 words with one `*`."""
+    """Mask the unknown words of a reason phrase, and everything after its first 16 words."""
+    return _mask(_masked_reason, reason)
+
+
+def _masked_reason(reason: str) -> str:
     words = (reason if len(reason) <= 200 else reason[:198]).split(" ")
-    more = ["*"] if len(reason) > 200 or len(words) > 16 else []
+    more = [_MASK] if len(reason) > 200 or len(words) > 16 else []
     return " ".join([*(_WORD.sub(_keep_usual_word, word) for word in words[:16]), *more])
 
 
 def _keep_usual_word(word: re.Match[str]) -> str:
-    return word[0] if word[0].lower() in _USUAL_WORDS else "*"
+    return word[0] if word[0].lower() in _USUAL_WORDS else _MASK
 
 
 def method(text: str) -> str:
-    """Return a method for the text of a finding, redacted with MASK unless secrets are shown."""
-    return text if secrets_are_shown() else mark(masked_method, text)
+    """Return a method for the text of a finding, masked unless secrets are shown."""
+    return text if secrets_are_shown() else masked_method(text)
 
 
 def reason(text: str) -> str:
-    """Return a reason phrase for the text of a finding, redacted with MASK unless secrets are shown."""
-    return text if secrets_are_shown() else mark(masked_reason, text)
+    """Return a reason phrase for the text of a finding, masked unless secrets are shown."""
+    return text if secrets_are_shown() else masked_reason(text)
 
 
 # fields
@@ -376,13 +378,13 @@ _ITEM = Regex(r"[^ \t,]+(?:[ \t]+[^ \t,]+)*")
 
 
 def redact_words(field: str, value: str) -> str:
-    """Replace the unknown words in the value of a field with `*`. `field`: a key of WORDS."""
-    return _ITEM.sub(lambda item: item[0] if item[0].lower() in WORDS[field] else "*", value)
+    """Mask the unknown words in the value of a field. `field`: a key of WORDS."""
+    return _ITEM.sub(lambda item: item[0] if item[0].lower() in WORDS[field] else MASKED, value)
 
 
 def words(field: str, value: str) -> str:
-    """Return the value of a field for the text of a finding; MASK replaces unknown words unless secrets are shown."""
-    return value if secrets_are_shown() else mark(partial(redact_words, field), value)
+    """Return the value of a field for the text of a finding, masked unless secrets are shown."""
+    return value if secrets_are_shown() else redact_words(field, value)
 
 
 # payload

@@ -9,7 +9,6 @@ import polars as pl
 
 from wiredoctor.text.redact import (
     MASKED,
-    mask_for_people,
     masked_host,
     masked_method,
     masked_reason,
@@ -52,10 +51,10 @@ _MASKS: dict[str, _Masks] = {
 """The columns of each table that may contain secrets, and the functions that mask them."""
 
 
-def redact_table(table: str, rows: pl.LazyFrame, *, people: bool = False) -> pl.LazyFrame:
-    """Return the rows of a table with `*` (MASKED in output for people) in place of secrets. Masking is lazy."""
+def redact_table(table: str, rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the rows of a table with MASKED in place of secrets. Masking is lazy."""
     masks = _MASKS.get(table, {})
-    return rows.with_columns(_column(name, mask, people=people) for name, mask in masks.items()) if masks else rows
+    return rows.with_columns(_column(name, mask) for name, mask in masks.items()) if masks else rows
 
 
 def all_masked(tables: Mapping[str, pl.LazyFrame]) -> dict[str, pl.LazyFrame]:
@@ -63,11 +62,8 @@ def all_masked(tables: Mapping[str, pl.LazyFrame]) -> dict[str, pl.LazyFrame]:
     return {name: redact_table(name, rows) for name, rows in tables.items()}
 
 
-def _column(name: str, mask: Callable[[str], str], *, people: bool) -> pl.Expr:
-    if name.endswith("target"):
-        work = partial(_targets, people=people)
-    else:
-        work = partial(_map_distinct, partial(mask_for_people, mask) if people else mask)
+def _column(name: str, mask: Callable[[str], str]) -> pl.Expr:
+    work = _targets if name.endswith("target") else partial(_map_distinct, mask)
     return pl.col(name).map_batches(work, return_dtype=pl.String, is_elementwise=True)
 
 
@@ -84,20 +80,16 @@ def _query(query: pl.Series) -> pl.Series:
     If every part has a `=`, a simpler regular expression is enough and takes a quarter of the time.
     """
     if query.str.contains(_NAMELESS).any():
-        return query.str.replace_all(r"([^&=]*=)?[^&]*", "${1}*")
-    return query.str.replace_all("=[^&]*", "=*")
+        return query.str.replace_all(r"([^&=]*=)?[^&]*", f"${{1}}{MASKED}")
+    return query.str.replace_all("=[^&]*", f"={MASKED}")
 
 
-def _targets(texts: pl.Series, *, people: bool = False) -> pl.Series:
+def _targets(texts: pl.Series) -> pl.Series:
     """Mask simple targets with Polars expressions, which are fast, and the others with `masked_target`."""
     path, query = texts.str.splitn("?", 2).struct.unnest().get_columns()
     result = path + ("?" + _query(query)).fill_null("")
     special = (~texts.str.contains(_PLAIN) | texts.str.contains(_KEYS)).fill_null(value=False)
-    mask = masked_target
-    if people:  # in the simple targets, each `*` is a mask
-        special |= texts.str.contains("*", literal=True).fill_null(value=False)
-        result, mask = result.str.replace_all("*", MASKED, literal=True), partial(mask_for_people, masked_target)
     if not special.any():
         return result
-    repaired = pl.Series(texts.name, [mask(t) for t in texts.filter(special).to_list()], dtype=pl.String)
+    repaired = pl.Series(texts.name, [masked_target(t) for t in texts.filter(special).to_list()], dtype=pl.String)
     return result.clone().scatter(special.arg_true(), repaired)

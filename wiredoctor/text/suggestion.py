@@ -1,27 +1,36 @@
-"""Suggest a known name for a name that does not exist."""
+"""Suggest known names for a name that does not exist."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 _LONG = 4
 """The minimum length of a word that is compared by itself. Shorter words, such as ack, occur in many names."""
 
+_MAX_WORDS = 20
+"""The maximum number of words of a text that are compared, because a pasted text may be long."""
 
-def suggestion(name: str, known: Iterable[str], otherwise: str = "") -> str:
-    """Return "; did you mean X?" with the most similar known name, or `otherwise` if no name is similar.
 
-    A known name is also similar if one of its words is similar: "nagel" leads to nagle-delayed-ack.
+def similar_names(text: str, known: Iterable[str], most: int) -> list[str]:
+    """Return at most `most` known names: those similar to a text as a whole, then those with a word similar to one of its words.
+
+    "nagel" is similar to a word of nagle-delayed-ack.
     """
     import difflib  # imported only when needed, because few runs suggest a name
 
-    wanted, names = name.lower().replace("_", "-"), sorted(known)
-    whole = difflib.get_close_matches(wanted, names, n=1, cutoff=0.6)
-    words: dict[str, str] = {}
-    for one in names:
-        for word in one.split("-"):
-            if len(word) >= _LONG:
-                words.setdefault(word, one)
-    word = difflib.get_close_matches(wanted, words, n=1, cutoff=0.75)
-    close = whole or [words[one] for one in word]
-    return f"; did you mean {close[0]}?" if close else otherwise
+    words, names = re.findall(r"[a-z0-9]+", text.lower())[:_MAX_WORDS], sorted(known)
+    parts: dict[str, list[str]] = {}
+    for name in names:
+        for part in name.split("-"):
+            if len(part) >= _LONG:
+                parts.setdefault(part, []).append(name)
+    whole = difflib.get_close_matches("-".join(words), names, n=most)
+    close = [part for word in words for part in difflib.get_close_matches(word, [*parts], cutoff=0.75)]
+    return [*dict.fromkeys([*whole, *(name for part in close for name in parts[part])])][:most]
+
+
+def suggestion(name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """Return "; did you mean X?" with the most similar known name, or `otherwise` if no name is similar."""
+    similar = similar_names(name, known, 1)
+    return f"; did you mean {similar[0]}?" if similar else otherwise

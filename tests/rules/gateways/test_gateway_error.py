@@ -56,7 +56,7 @@ def test_any_status_of_a_server_error_shows_that_the_gateway_failed(status: str)
 
 def test_the_last_health_check_explains_a_503_only_if_it_failed() -> None:
     failed = of("after two failed health checks")
-    assert "failed before: GET /up?token=* from 10.0.0.2 to 10.0.0.3:8080 (status 500)), so" in failed.message
+    assert "failed before: GET /up?token=(masked) from 10.0.0.2 to 10.0.0.3:8080 (status 500)), so" in failed.message
     assert failed.remedy.startswith("If this is the gateway's health check, find out why the server fails it:")
     succeeded = of("after a health check that succeeded")
     assert "health check" not in succeeded.message + succeeded.remedy

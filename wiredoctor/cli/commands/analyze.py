@@ -27,10 +27,6 @@ PrintedFormat = Annotated[
 Everything = Annotated[
     bool, typer.Option("--all", help="Show all problems in full, all files and all rules (text and Markdown).")
 ]
-Statistics = Annotated[
-    bool,
-    typer.Option("--statistics", help="Print only one line per rule with its number of findings (same as --format statistics)."),
-]
 Bodies = Annotated[bool, typer.Option("--bodies", help="Include bodies as they were sent, without masking (HAR only).")]
 Baseline = Annotated[
     str | None,
@@ -49,7 +45,6 @@ def analyze(
     format: PrintedFormat = options.AS_TEXT,
     full: Annotated[bool, typer.Option("--full", help="Include every connection and exchange (JSON only).")] = False,
     everything: Everything = False,
-    statistics: Statistics = False,
     bodies: Bodies = False,
     tables_format: options.TablesFormat = options.Files.parquet,
     merge: options.Merge = False,
@@ -79,10 +74,6 @@ def analyze(
     --fail-on matched; 2 usage error, or an input could not be read or unpacked, or an output could not be written; 3 internal
     error; 130 Ctrl-C; 141 standard output was closed.
     """
-    if statistics:
-        if format not in (options.AS_TEXT, options.Printed("statistics")):
-            raise UsageError(f"--statistics and --format {format} cannot be combined")
-        format = options.Printed("statistics")
     use_utc(utc)
     files = outputs(output, captures)
     forms = [format, *(file.format for file in files)]

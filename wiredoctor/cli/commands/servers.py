@@ -10,9 +10,8 @@ import typer
 
 from wiredoctor import Report
 from wiredoctor.cli.exit_codes import Exit
-from wiredoctor.cli.options import Secrets, TableFormat, TableOptions, Top, with_shared_options
+from wiredoctor.cli.options import Secrets, TableOptions, Top, with_shared_options
 from wiredoctor.cli.print_table import analyze, print_rows, why_empty
-from wiredoctor.report.for_people import for_people
 from wiredoctor.report.row_choice import Grouping, RowChoice, ServerOrder, TableName
 from wiredoctor.report.terminal.terminal import Terminal, TextOutput
 
@@ -41,8 +40,6 @@ def servers(
 
     report, complete = analyze(table, show_secrets=show_secrets)
     if report.captures:
-        if table.format == TableFormat.text:
-            report = for_people(report)
         statistics = sort_servers(server_statistics(report, by), sort)
         nothing = "" if statistics else why_empty(report, _SUBJECTS.get(by, "connections"), table.filter, RowChoice())
         print_rows(table, partial(_write, report, statistics, by=by, top=top, order=sort), nothing)

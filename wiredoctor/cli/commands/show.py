@@ -224,11 +224,8 @@ def _show(report: Report, asked: ShowRequest, form: options.TextOrJson, color: o
 
         sys.stdout.write(ascii_text(as_json(look(report, asked), report)) + "\n")
         return
-    from wiredoctor.report.for_people import for_people
     from wiredoctor.report.terminal.show_text import write
 
-    if not report.secrets:
-        report, asked = for_people(report), asked._replace(finding=asked.finding and asked.finding.for_people())
     shown = look(report, asked)  # errors must be reported before a pager starts
     paper = stdout_paper(color)
     with paged() as page, TextOutput(page, paper) as out:

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from wiredoctor.compare.before_after.endpoints import Times, endpoints, place_of, replace_numbers, request_for_people, times_of
+from wiredoctor.compare.before_after.endpoints import Times, endpoints, place_of, replace_numbers, times_of
 from wiredoctor.compare.before_after.from_report import ComparedSide
 from wiredoctor.compare.before_after.result import FAILURES, Changes, FindingChange, Frequency, RuleChange, Status
 from wiredoctor.compare.statistics import ERROR, all_on_one_side, rates_differ, shift
@@ -99,9 +99,9 @@ def _change(mark: str, a: list[Finding], b: list[Finding], both: _Sides) -> Find
     delays = _delays(a), _delays(b)
     return FindingChange(
         status, first.rule, first.kind, first.family, _worst(b or a), first.title, None if both.any_server else first.server,
-        _generalize(first.request), mark, of, counts[0], counts[1], opportunities[0], opportunities[1],
+        _generalize((b or a)[0].request), mark, of, counts[0], counts[1], opportunities[0], opportunities[1],
         "same" if summary else _frequency(status, counts, opportunities), shift(delays[0], delays[1], both.tolerance),
-        float(delays[0].sum()) / SECOND, float(delays[1].sum()) / SECOND, why, *_for_people([*a, *b]),
+        float(delays[0].sum()) / SECOND, float(delays[1].sum()) / SECOND, why,
     )  # fmt: skip
 
 
@@ -123,20 +123,6 @@ def _generalize(request: str | None) -> str | None:
         return None
     method, _, target = request.partition(" ")
     return f"{method} {replace_numbers(masked_target(target).partition('?')[0])}"
-
-
-def _for_people(findings: list[Finding]) -> tuple[str, str]:
-    """Return the title and the generalized request (see `_generalize`) of the findings, with "(masked)" for masked parts.
-
-    The title is empty if nothing is masked, or if the findings come from a JSON report, which does not say what was masked. In
-    requests of a JSON report, each `*` that replaces a complete token counts as a mask.
-    """
-    title = findings[0].masked.title if findings[0].masked else ""
-    if not findings[0].request:
-        return title, ""
-    masked = next((one.masked.request for one in findings if one.masked and one.masked.request), None)
-    method, _, target = (masked or findings[0].request).partition(" ")
-    return title, f"{method} {replace_numbers(target.partition('?')[0])}" if masked else request_for_people(method, target)
 
 
 def _delays(findings: list[Finding]) -> Array:

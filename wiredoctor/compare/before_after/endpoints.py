@@ -14,7 +14,7 @@ from wiredoctor.compare.before_after.result import EndpointChange, Shift
 from wiredoctor.compare.statistics import shift
 from wiredoctor.findings import printable
 from wiredoctor.tables import Array
-from wiredoctor.text.redact import mask_for_people, masked_method, masked_target
+from wiredoctor.text.redact import MASKED, masked_method, masked_target
 
 MAX_ENDPOINTS = 10_000
 """The maximum number of endpoints that are compared.
@@ -42,22 +42,20 @@ class Times:
 
     `endpoints`: the durations by endpoint. `servers`: the number of requests by server. `upgrades`: the number of responses with
     status 101 by server. `shown`: the path with `#` in place of numbers; the key is the method and the path without numbers.
-    `for_people`: the request with "(masked)" in place of masked parts, by the same keys. `left_out`: the number of endpoints that
-    are not compared.
+    `left_out`: the number of endpoints that are not compared.
     """
 
     endpoints: dict[Place, Pair]
     servers: dict[str | None, int]
     upgrades: dict[str | None, int]
     shown: dict[tuple[str, str], str]
-    for_people: dict[tuple[str, str], str]
     left_out: int = 0
 
 
 def times_of(seen: ComparedSide, *, any_server: bool) -> Times:
     """Collect the times of one side. `any_server` combines the endpoints of all servers."""
     if seen.exchanges is None:
-        return Times({}, {}, {}, {}, {})
+        return Times({}, {}, {}, {})
     kinds = seen.exchanges.select("method", "target").unique(maintain_order=True)
     places = [place_of(method, target) for method, target in kinds.iter_rows()]
     named = kinds.with_columns(
@@ -73,14 +71,11 @@ def times_of(seen: ComparedSide, *, any_server: bool) -> Times:
     servers = counts.group_by("server", maintain_order=True).agg(pl.col("len").sum())
     upgrades = rows.group_by("server", maintain_order=True).agg(pl.col("upgraded").sum())
     shown = {(verb, path): text for verb, path, text in reversed(places)}
-    made = Times({}, dict(servers.iter_rows()), dict(upgrades.iter_rows()), shown, {}, counts.height - most.height)
+    made = Times({}, dict(servers.iter_rows()), dict(upgrades.iter_rows()), shown, counts.height - most.height)
     kept = rows.join(most, on=keys, how="semi", nulls_equal=True) if made.left_out else rows
     for (server_name, verb, path), group in kept.group_by(keys, maintain_order=True):
         total, server_time = (np.sort(group[name].drop_nulls().to_numpy()) for name in ("total", "server_time"))
         made.endpoints[_text(server_name), str(verb), str(path)] = Pair(total, server_time, group.height)
-    for (verb, path, text), (method, target) in zip(places, kinds.iter_rows(), strict=True):
-        if "*" in verb or "*" in text:
-            made.for_people.setdefault((verb, path), request_for_people(method, target, seen.for_people.get(target or "")))
     return made
 
 
@@ -91,20 +86,10 @@ def _text(value: object) -> str | None:
 def place_of(method: str | None, target: str | None) -> tuple[str, str, str]:
     """Return the method, the path with its numbers removed, and the path with each number replaced by `#`.
 
-    Secrets are masked in all three. The paths have no query.
+    Secrets are masked in all three. The paths have no query. In the first path, masks are `*`, as in reports of earlier commits.
     """
     path = printable(masked_target((target or "").partition("?")[0]))
-    return printable(masked_method(method or "")), replace_numbers(path, ""), replace_numbers(path)
-
-
-def request_for_people(method: str | None, target: str | None, shown: str | None = None) -> str:
-    """Return the method and the path, with `#` for numbers and with (masked) in place of masked parts.
-
-    `shown`: the target with (masked) in place of masked parts. If `shown` is None, each `*` in place of a complete token counts
-    as a mask.
-    """
-    path = (mask_for_people(masked_target, target or "") if shown is None else shown).partition("?")[0]
-    return printable(f"{mask_for_people(masked_method, method or '')} {replace_numbers(path)}")
+    return printable(masked_method(method or "")), replace_numbers(path.replace(MASKED, "*"), ""), replace_numbers(path)
 
 
 def replace_numbers(path: str, by: str = "#") -> str:
@@ -129,12 +114,11 @@ def endpoints(one: Times, two: Times, tolerance: float) -> tuple[list[EndpointCh
         EndpointChange(
             place[0],
             place[1],
-            one.shown.get(place[1:]) or two.shown.get(place[1:], place[2]),
+            two.shown.get(place[1:]) or one.shown.get(place[1:], place[2]),
             a.requests,
             b.requests,
             total,
             server,
-            one.for_people.get(place[1:]) or two.for_people.get(place[1:], ""),
         )
         for place, (a, b), total, server in zip(places, pairs, shifts[: len(pairs)], shifts[len(pairs) :], strict=True)
     ]

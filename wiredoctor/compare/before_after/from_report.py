@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -26,8 +26,7 @@ class ComparedSide:
 
     `exchanges`: the columns of TIMES; None if the input does not list its exchanges. `connections`: the number of connections by
     server; None if unknown. `checked`: the rules that ran. `judged`: the rules among them that had something to check. `notes`:
-    limitations of this side. `for_people`: for each target with `*` in its path, the target to display, in which (masked)
-    replaces each `*` that stands for a masked part.
+    limitations of this side.
     """
 
     source: Source
@@ -37,7 +36,6 @@ class ComparedSide:
     judged: frozenset[str]
     checked: frozenset[str]
     notes: list[str] = field(default_factory=list[str])
-    for_people: dict[str, str] = field(default_factory=dict[str, str])
 
 
 def from_report(report: Report, name: str, healthy: Iterable[str]) -> ComparedSide:
@@ -53,7 +51,6 @@ def from_report(report: Report, name: str, healthy: Iterable[str]) -> ComparedSi
         frozenset(found.union(healthy, *(one.rules for one in report.left_out))),
         frozenset(report.checked),
         [*notes, *report.limits],
-        _targets_for_people(report),
     )
 
 
@@ -61,21 +58,6 @@ def left_out_notes(numbers: Iterable[int]) -> list[str]:
     """Return a list with one sentence that says how many findings were left out in total; an empty list if there are none."""
     total = sum(numbers)
     return [f"{total:,} {'occurrence was' if total == 1 else 'occurrences were'} left out"] if total else []
-
-
-def _targets_for_people(report: Report) -> dict[str, str]:
-    """Return a mapping from each target with `*` in its path to the target to display.
-
-    A `*` may stand for a masked part, or the client may have sent it. In the target to display, (masked) replaces only each `*`
-    that stands for a masked part.
-    """
-    scan_for_people: Callable[[], Callable[[], pl.LazyFrame]] | None = getattr(report.scan_exchanges, "for_people", None)
-    if report.secrets or scan_for_people is None:
-        return {}
-    scans = report.scan_exchanges, scan_for_people()
-    columns = [scan().select(pl.col("request_target").alias(name)) for scan, name in zip(scans, ("target", "shown"), strict=True)]
-    rows = pl.concat(columns, how="horizontal").filter(pl.col("target").str.contains(r"^[^?]*\*"))
-    return dict(rows.unique(maintain_order=True).collect().iter_rows())
 
 
 def _source(name: str, report: Report) -> Source:

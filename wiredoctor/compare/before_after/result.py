@@ -87,9 +87,6 @@ class FindingChange:
     delay_before: float
     delay_after: float
     why: str
-    title_for_people: str = field(default="", compare=False, repr=False, metadata={"private": True})
-    request_for_people: str = field(default="", compare=False, repr=False, metadata={"private": True})
-    """The title and the request with (masked) in place of masked parts. The title is empty if nothing is masked."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +104,6 @@ class EndpointChange:
     exchanges_after: int
     total: Shift
     server_time: Shift
-    request_for_people: str = field(default="", compare=False, repr=False, metadata={"private": True})
-    """The method and the path with (masked) in place of masked parts; empty if they contain no `*`."""
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,6 @@ def changes(pairs: Pairs, recorded: tuple[ProxySide, ProxySide], ends: tuple[End
             Rewritten(
                 "request" if message == "request" else "response", what, received, passed_on, len(alike),
                 here["connection"], here["exchange"], there["connection"], there["exchange"],
-                *_values_for_people(what, received, passed_on, here, there),
             )
         )  # fmt: skip
     return sorted(made, key=lambda c: (c.message, -c.exchanges, c.what, c.received, c.passed_on))
@@ -72,22 +71,6 @@ def _fields(pairs: Pairs, recorded: tuple[ProxySide, ProxySide], ends: tuple[End
         read = names_of_heads(one.packets, chosen[side])
         made.append({chosen[side][head]: found for head, found in read.items()})
     return made[0], made[1]
-
-
-def _values_for_people(what: str, received: str, passed_on: str, here: Row, there: Row) -> tuple[str, str]:
-    """Return the received and the forwarded value of a change, with (masked) in place of masked parts.
-
-    A `*` would be ambiguous, because the message itself may contain a `*`. `here`, `there`: the exchange at the front and at the
-    back.
-    """
-    if "*" not in received + passed_on:
-        return received, passed_on
-    one, two = (
-        _message(row, "request", {})._replace(host=row["host_for_people"] or "", target=row["target_for_people"] or "")
-        for row in (here, there)
-    )
-    shown = {name: (first, second) for name, first, second in rewritten(one, two)}
-    return shown.get(what, (received, passed_on))
 
 
 def _head(row: Row, message: str, ends: Ends) -> Head | None:

@@ -166,7 +166,7 @@ class _Sides:
     def _own(self, row: Row, fate: Fate, words: str, last: Row | None) -> OwnAnswer:
         return OwnAnswer(
             row["connection"], row["exchange"], (row["request_start"] or 0) / SECOND, _request(row), row["response_status"],
-            fate, words, last["connection"] if last else None, last["exchange"] if last else None, _request_for_people(row),
+            fate, words, last["connection"] if last else None, last["exchange"] if last else None,
         )  # fmt: skip
 
     def findings(self) -> list[Any]:
@@ -204,10 +204,6 @@ def _close_text(row: Row) -> str:
 
 def _request(row: Row) -> str:
     return printable(f"{row['request_method']} {row['request_target']}")
-
-
-def _request_for_people(row: Row) -> str:
-    return printable(f"{row['method_for_people']} {row['target_for_people']}")
 
 
 def _passed_on(sides: _Sides, here: Row, there: Row) -> Passed:

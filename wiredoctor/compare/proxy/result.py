@@ -18,13 +18,6 @@ Fate = Literal["never-passed-on", "no-answer", "late-answer", "other-answer", "u
 `other-answer`: the response had another status. `unfinished-answer`: the response was truncated.
 """
 
-FOR_PEOPLE = {
-    "request_method": "method_for_people",
-    "request_target": "target_for_people",
-    "request_host": "host_for_people",
-}
-"""For some columns of exchanges, the column that is shown to people instead: a copy with (masked) in place of masked parts."""
-
 MAX_APART = 3600.0
 """The maximum clock difference in seconds. A larger difference usually means different time zones or times of capture."""
 
@@ -46,7 +39,7 @@ class Rewritten:
 
     `what`: the property that changed. `received`, `passed_on`: its value before and after the change, in the first exchange with
     this change. `exchanges`: the number of exchanges with this change. The other fields are the ids of that first exchange on
-    the client's and on the server's side of the proxy, and both values with (masked) in place of masked parts.
+    the client's and on the server's side of the proxy.
     """
 
     message: Literal["request", "response"]
@@ -58,8 +51,6 @@ class Rewritten:
     front_exchange: int
     back_connection: int
     back_exchange: int
-    received_for_people: str = field(default="", compare=False, repr=False, metadata={"private": True})
-    passed_on_for_people: str = field(default="", compare=False, repr=False, metadata={"private": True})
 
 
 @dataclass(frozen=True)
@@ -75,7 +66,6 @@ class OwnAnswer:
     backend: str
     back_connection: int | None
     back_exchange: int | None
-    request_for_people: str = field(default="", compare=False, repr=False, metadata={"private": True})
 
 
 @dataclass(frozen=True)

@@ -234,9 +234,6 @@ class SideFinding:
     shares: Shares | None
     lost: list[int]
     why: str
-    title_for_people: str = field(default="", compare=False, repr=False, metadata={"private": True})
-    request_for_people: str = field(default="", compare=False, repr=False, metadata={"private": True})
-    """The title and the request with (masked) in place of masked parts; empty if nothing in the finding is masked."""
 
 
 @dataclass(frozen=True)

@@ -81,12 +81,10 @@ class Shared:
         shares = self._shares(finding, second=second) if pair is not None else None
         lost = self._lost_within(finding, pair, int(second)) if pair is not None else []
         seen = "both" if other is not None else "server" if second else "client"
-        title, request = (finding.masked.title, finding.masked.request or "") if finding.masked else ("", "")
         return SideFinding(
             finding.rule, finding.kind, finding.severity, finding.title, finding.request, seen, finding.connection,
             finding.exchange, [e.frame for e in finding.evidence], finding.delay, other.delay if other else None, shares, lost,
             "" if pair is not None or finding.connection is None else "the other capture does not have this connection",
-            title, request,
         )  # fmt: skip
 
     def _lost_within(self, finding: Finding, pair: int, side: int) -> list[int]:

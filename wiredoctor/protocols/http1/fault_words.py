@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from wiredoctor.protocols.http1.fields import BARE_LF, CONTROL_BYTE, CONTROLS, FOLDING, NO_COLON, NO_NUMBER, SPACE_BEFORE_COLON
 from wiredoctor.protocols.http1.head import KNOWN_METHODS
-from wiredoctor.text.redact import field_name, secrets_are_shown, without_tokens
+from wiredoctor.text.redact import MASKED, field_name, secrets_are_shown, without_tokens
 from wiredoctor.text.regex import Regex
 
 KINDS = {
@@ -98,4 +98,4 @@ def _field(name: bytes, line: bytes) -> str:
         return "the empty line"
     if not _NAME.match(name.translate(None, CONTROLS)):
         return "a line without a name"
-    return field_name(_as_text(name)) or "*"
+    return field_name(_as_text(name)) or MASKED

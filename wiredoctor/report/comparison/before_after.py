@@ -88,7 +88,7 @@ def is_(one: EndpointChange, verdict: str) -> bool:
 
 def _finding(one: FindingChange) -> str:
     kind = f" ({one.kind})" if one.kind else ""
-    place = shorten(" ".join(part for part in (one.server, one.request_for_people or one.request) if part), _MAX_PLACE)
+    place = shorten(" ".join(part for part in (one.server, one.request) if part), _MAX_PLACE)
     return f"{one.rule}{kind}{f', {place}' if place else ''}"
 
 
@@ -143,7 +143,7 @@ def _endpoints(changes: Changes, *, everything: bool) -> Iterator[Part]:
 
 
 def _place(one: EndpointChange) -> str:
-    request = one.request_for_people or f"{one.method} {one.path}"
+    request = f"{one.method} {one.path}"
     return shorten(" ".join(part for part in (one.server, request.strip()) if part), _MAX_PLACE)
 
 
@@ -152,7 +152,7 @@ def _request_first(one: EndpointChange, heading: str) -> str:
 
     The server comes last. It is left out if there is a `heading`, because the heading names the server.
     """
-    request = (one.request_for_people or f"{one.method} {one.path}").strip()
+    request = f"{one.method} {one.path}".strip()
     return request if heading or not one.server else f"{request} ({one.server})"
 
 

@@ -86,7 +86,7 @@ def _row(name: str, times: Delays) -> tuple[str, ...]:
 
 
 def _answer(one: OwnAnswer) -> str:
-    request = shorten(one.request_for_people or one.request, SHORT_REQUEST_LENGTH)
+    request = shorten(one.request, SHORT_REQUEST_LENGTH)
     status = f"answered {one.status}" if one.status is not None else "not answered"
     return f"front's connection {one.connection}, exchange {one.exchange}, {request}: {status}"
 
@@ -117,8 +117,7 @@ def _changes(result: Proxied, *, everything: bool) -> Iterator[Part]:
 
 
 def _change(one: Rewritten) -> tuple[str, ...]:
-    received, passed_on = one.received_for_people or one.received, one.passed_on_for_people or one.passed_on
-    return one.what, shorten(received, 30), shorten(passed_on, 30), f"{one.exchanges:,}"
+    return one.what, shorten(one.received, 30), shorten(one.passed_on, 30), f"{one.exchanges:,}"
 
 
 def _side(side: Side) -> str:

@@ -200,13 +200,13 @@ def _findings(result: TwoPoints, *, everything: bool) -> Iterator[Part]:
         groups.setdefault((one.rule, one.kind, one.severity, one.seen), []).append(one)
     for some in groups.values():
         for one in some if everything else some[:1]:
-            yield Line(one.title_for_people or one.title, one.severity, tuple(_of_finding(one, 1 if everything else len(some))))
+            yield Line(one.title, one.severity, tuple(_of_finding(one, 1 if everything else len(some))))
 
 
 def _of_finding(one: SideFinding, alike: int) -> Iterator[str]:
     kind = f" ({one.kind})" if one.kind else ""
     place = "" if one.connection is None else f", connection {one.connection}"
-    request = f", {shorten(one.request_for_people or one.request, SHORT_REQUEST_LENGTH)}" if one.request else ""
+    request = f", {shorten(one.request, SHORT_REQUEST_LENGTH)}" if one.request else ""
     worst = f"; the worst of {alike:,} (--all shows them)" if alike > 1 else ""
     yield f"{one.rule}{kind}: {_SEEN[one.seen]}{place}{request}{worst}"
     if one.shares and any((one.shares.client, one.shares.between, one.shares.server)):

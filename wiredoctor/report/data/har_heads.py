@@ -8,7 +8,7 @@ from typing import Any
 
 from wiredoctor.findings import printable
 from wiredoctor.text.plain_fields import plain_value
-from wiredoctor.text.redact import SCHEMES, WORDS, field_name, masked_host, redact_words
+from wiredoctor.text.redact import MASKED, SCHEMES, WORDS, field_name, masked_host, redact_words
 
 Header = dict[str, str]
 
@@ -53,7 +53,7 @@ def value_of(headers: list[Header], name: str) -> str:
 
 
 def _redact_field(name: str, value: str) -> tuple[str, str]:
-    return printable(field_name(name.strip())) or "*", printable(_redact_value(name.strip().lower(), value))
+    return printable(field_name(name.strip())) or MASKED, printable(_redact_value(name.strip().lower(), value))
 
 
 _redact_repeated = lru_cache(4_096)(_redact_field)
@@ -67,18 +67,18 @@ def _redact_value(name: str, value: str) -> str:
     if name in WORDS:
         return redact_words(name, value)
     if name == "keep-alive":
-        return ", ".join(part if _PARAMETER.fullmatch(part) else "*" for part in map(str.strip, value.split(",")))
+        return ", ".join(part if _PARAMETER.fullmatch(part) else MASKED for part in map(str.strip, value.split(",")))
     if name == "content-length":
-        return value if re.fullmatch(r"\d{1,20}", value) else "*"
+        return value if re.fullmatch(r"\d{1,20}", value) else MASKED
     if name == "content-type":
         media = value.partition(";")[0].strip()
-        return (media if _MEDIA_TYPE.fullmatch(media) else "*") + ("; *" if ";" in value else "")
+        return (media if _MEDIA_TYPE.fullmatch(media) else MASKED) + (f"; {MASKED}" if ";" in value else "")
     if name == "host":
         return masked_host(value)
     if name in _AUTHENTICATION:
         scheme, space, _ = value.partition(" ")
-        return (scheme if scheme.lower() in SCHEMES else "*") + (" *" if space else "")
-    return plain_value(name, value) or "*"
+        return (scheme if scheme.lower() in SCHEMES else MASKED) + (f" {MASKED}" if space else "")
+    return plain_value(name, value) or MASKED
 
 
 def query(target: str) -> list[Header]:
@@ -93,7 +93,7 @@ def cookies(headers: list[Header], name: str) -> list[dict[str, Any]]:
 
     `name`: "cookie" or "set-cookie".
     """
-    found = [header["value"] for header in headers if header["name"].lower() == name and header["value"] != "*"]
+    found = [header["value"] for header in headers if header["name"].lower() == name and header["value"] != MASKED]
     pairs = [one for value in found for one in (value.split(";")[:1] if name == "set-cookie" else value.split(";"))]
     split = [pair.strip().partition("=") for pair in pairs]
     return [{"name": key, "value": value} for key, equals, value in split if equals]

@@ -50,7 +50,7 @@ def write(report: Report, out: Sink, *, full: bool = False, spool: Spool = in_me
     out.write(f' "summary": {ascii_text(_summary(report, far, shown))},\n "limits": {ascii_text(report.limits)},\n'.encode())
     write_list(out, "answers", map(_answers, far.servers))
     write_list(out, "servers", worst_servers(report, MAX_SERVERS))
-    write_list(out, "not_judged", map(_unjudged, report.not_judged))
+    write_list(out, "not_judged", map(Unjudged._asdict, report.not_judged))
     write_list(out, "findings", map(finding, report.findings), last=not full)
     if full:
         write_table(report, out, "connections", spool)
@@ -92,7 +92,7 @@ def _without_findings(report: Report, shown: str) -> dict[str, Any]:
         "limits": report.limits,
         "answers": [_answers(one) for one in far.servers],
         "servers": worst_servers(report, MAX_SERVERS),
-        "not_judged": [_unjudged(one) for one in report.not_judged],
+        "not_judged": [one._asdict() for one in report.not_judged],
     }
 
 
@@ -226,10 +226,6 @@ def _summary(report: Report, far: Coverage, shown: str) -> dict[str, Any]:
         "incomplete": report.incomplete,
         "shared_conversations": shared_conversations(report).conversations,
     }
-
-
-def _unjudged(one: Unjudged) -> dict[str, Any]:
-    return {name: value for name, value in one._asdict().items() if name != "masked_request"}
 
 
 def _answers(one: ServerAnswers) -> dict[str, Any]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from functools import partial
 from typing import NamedTuple
 
 from wiredoctor.findings import printable
 from wiredoctor.text import redact
 from wiredoctor.text.plain_fields import plain_value
+from wiredoctor.text.redact import MASKED
 
 MAX_LINES = 100
 """The maximum number of lines of a header section that are shown."""
@@ -41,30 +41,29 @@ class Head(NamedTuple):
     more: int = 0
 
 
-def head_lines(data: bytes, start_line: str, *, people: bool = False) -> tuple[list[str], int]:
+def head_lines(data: bytes, start_line: str) -> tuple[list[str], int]:
     """Return the redacted lines of a header section, and the number of lines omitted at its end.
 
-    `start_line` must already be redacted. `people`: mask with "(masked)" instead of `*`.
+    `start_line` must already be redacted.
     """
     said = [start_line]
-    mask = partial(redact.mask_for_people, masked_field) if people else masked_field
     lines = [line.removesuffix(b"\r") for line in data.split(b"\n")][1:]
     while lines and not lines[-1]:
         lines.pop()
     for line in lines[:MAX_LINES]:
         text = line.decode("latin-1")
-        said.append(_shorten_line(printable(text if redact.secrets_are_shown() else mask(text))))
+        said.append(_shorten_line(printable(text if redact.secrets_are_shown() else masked_field(text))))
     return said, max(len(lines) - MAX_LINES, 0)
 
 
 def masked_field(line: str) -> str:
     """Redact a field line: keep the name if it is valid, and the value if the field is on the allow-list."""
     if line.startswith((" ", "\t")):
-        return "  *"
+        return f"  {MASKED}"
     name, colon, value = line.partition(":")
     known = redact.field_name(name)
     if not colon or not known:
-        return "*: *" if colon else "*"
+        return f"{MASKED}: {MASKED}" if colon else MASKED
     said = masked_value(known.lower(), value.strip(" \t"))
     return f"{known}: {said}"
 
@@ -73,24 +72,26 @@ def masked_value(name: str, value: str) -> str:
     """Return the redacted value of the field `name` (in lower case)."""
     cut = _CONTROL.search(value)
     if cut is not None:
-        return f"{masked_value(name, value[: cut.start()])} *"
+        return f"{masked_value(name, value[: cut.start()])} {MASKED}"
     if name in WHOLE:
         return value
     if name == "host":
         return redact.masked_host(value)
     if name == "content-length":
-        return value if _NUMBER.fullmatch(value) else "*"
+        return value if _NUMBER.fullmatch(value) else MASKED
     if name == "content-type":
         media, semicolon, _ = value.partition(";")
-        return f"{media.strip() if _MEDIA_TYPE.fullmatch(media.strip()) else '*'}{'; *' if semicolon else ''}"
+        shown = media.strip() if _MEDIA_TYPE.fullmatch(media.strip()) else MASKED
+        return f"{shown}; {MASKED}" if semicolon else shown
     if name in _SCHEME_OF:
         scheme, space, _ = value.partition(" ")
-        return f"{scheme if scheme.lower() in redact.SCHEMES else '*'}{' *' if space else ''}"
+        shown = scheme if scheme.lower() in redact.SCHEMES else MASKED
+        return f"{shown} {MASKED}" if space else shown
     if name == "keep-alive":
-        return ", ".join(part if _PARAMETER.fullmatch(part) else "*" for part in _split_list(value))
+        return ", ".join(part if _PARAMETER.fullmatch(part) else MASKED for part in _split_list(value))
     if name in redact.WORDS:
         return redact.redact_words(name, value[:MAX_LINE])
-    return plain_value(name, value[:MAX_LINE]) or "*"
+    return plain_value(name, value[:MAX_LINE]) or MASKED
 
 
 def _split_list(value: str) -> list[str]:

@@ -1,7 +1,4 @@
-"""Load error_messages.txt: error messages of programs, what they mean on the network, and the rules that explain them.
-
-Search words that lead to only one rule are in rule_search_words.py instead.
-"""
+"""Load error_messages.txt: error messages of programs, what they mean on the network, and the rules that explain them."""
 
 from __future__ import annotations
 

@@ -183,7 +183,7 @@ def _read(report: Report, asked: ShowRequest, known: Sequence[tuple[dict[str, An
     heads: list[Head] = []
     for (row, side), place in zip(known, places, strict=True):
         data, size = found[place], row[f"{side}_head_bytes"]
-        lines, more = head_lines(data, _start_line(row, side), people=report.for_people) if data is not None else (None, 0)
+        lines, more = head_lines(data, _start_line(row, side)) if data is not None else (None, 0)
         heads.append(Head(side, row["exchange"], row[f"{side}_frame"], size, None if lines is None else tuple(lines), more))
     return heads
 

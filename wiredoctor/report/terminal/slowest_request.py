@@ -21,9 +21,7 @@ def slowest_request(report: Report) -> str:
 
     The result is "" if there are no requests.
     """
-    from wiredoctor.report.for_people import for_people
-
-    report, ends = for_people(report), capture_ends(report)
+    ends = capture_ends(report)
     keys = ["capture", "connection"]
     columns = {*EXCHANGE_COLUMNS, *keys, "exchange", "request_method", "request_target", *(f"{name}_time" for name in _PHASES)}
     requests = report.scan_exchanges().select(sorted(columns)).filter("has_request")

@@ -176,7 +176,7 @@ _KINDS = (
 _ERROR: Severity = "error"
 
 RULE = Rule(
-    symptom="502, 503 or 504 from a proxy, or a connection that it closes without an answer",
+    symptom="*502 Bad Gateway*, *503 Service Unavailable* or *504 Gateway Timeout*, or a close without an answer",
     severity={**dict.fromkeys(_KINDS, _ERROR), "stream-timed-out": "warning", "unseen": "warning"},
     title={
         "refused": "{outcome}: the server behind it refused the connection",

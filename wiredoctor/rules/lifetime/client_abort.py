@@ -201,7 +201,7 @@ _TIMEOUTS = (
 """Advice on where to set the timeouts of clients."""
 
 RULE = Rule(
-    symptom="timeouts, canceled requests; *broken pipe* in the server's log",
+    symptom="timeouts, canceled requests; *broken pipe* or a 499 in the server's log",
     severity={
         **dict.fromkeys(("stopped", "unread", "superseded", "left", "seek", "stream"), "note"),
         "repeated": "warning",

@@ -14,7 +14,7 @@ from wiredoctor.rules.shared.evidence import packet_row
 from wiredoctor.rules.shared.same_client import Request
 from wiredoctor.text import redact
 from wiredoctor.text.durations import duration_text
-from wiredoctor.text.escape import REQUEST_LENGTH
+from wiredoctor.text.escape import REQUEST_LENGTH, printable
 
 _OF_OTHERS = ("waits", "instead", "who_left", "left_means", "filter")
 
@@ -136,7 +136,7 @@ def _superseded_texts(one: Ended, ended_at: int) -> dict[str, str]:
 
 
 def _request_text(one: Request) -> str:
-    return redact.escape_around_masks(f"{redact.method(one.method)} {redact.target(one.target)}")
+    return printable(f"{redact.method(one.method)} {redact.target(one.target)}")
 
 
 _SHOWN = 3

@@ -18,7 +18,7 @@ from wiredoctor.rules.shared.gateway_texts import (
     list_servers,
 )
 from wiredoctor.text import redact
-from wiredoctor.text.escape import REQUEST_LENGTH
+from wiredoctor.text.escape import REQUEST_LENGTH, printable
 
 c = pl.col
 
@@ -246,7 +246,7 @@ def _servers_of_other_hosts_text(row: Mapping[str, Any]) -> str:
 
 def _check_text(check: Mapping[str, Any]) -> str:
     """Return the text about a request that may be a failed health check: its host and server, and what came back."""
-    asked = redact.escape_around_masks(f"{redact.method(check['method'])} {redact.target(check['target'])}")
+    asked = printable(f"{redact.method(check['method'])} {redact.target(check['target'])}")
     got = "no response" if check["status"] is None else f"status {check['status']}"
     return f"{shorten(asked, REQUEST_LENGTH)} from {check['client_host']} to {check['checked']} ({got})"
 

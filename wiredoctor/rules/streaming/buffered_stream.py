@@ -75,7 +75,7 @@ c = pl.col
 _CAPTURE = " A capture on each side of every proxy shows which proxy holds the data back."
 
 RULE = Rule(
-    symptom="live updates that come all at once, at the end",
+    symptom="live updates (server-sent events, SSE) that come all at once, at the end",
     severity={"event-stream": "warning", "chunked": "note"},
     title={
         "event-stream": "Events {were} held back and came together: {request}",
