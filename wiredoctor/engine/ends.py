@@ -7,7 +7,7 @@ computed on demand, and rules read only these answers, because a protocol with s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
+from functools import partial, reduce
 
 import numpy as np
 import polars as pl
@@ -15,21 +15,22 @@ import polars as pl
 from wiredoctor.batches import Batch, Maker, series
 from wiredoctor.core.origins import BETWEEN
 from wiredoctor.tables import (
-    ALL_BUT_A_BYTE,
     ALL_DATA,
     AT_CLOSE,
     BEFORE,
-    HEAD,
     MORE,
     NEVER,
     NONE,
     NOTHING,
     PART_OF_DATA,
-    PART_OF_HEAD,
-    WHOLE,
     WITH_FIN,
     Array,
 )
+
+
+def _cell(batch: Batch, name: str) -> Array:
+    """Return a number for each row of the batch, or a single number if it is the same for all rows."""
+    return batch.cells[name].astype(np.int64, copy=False)
 
 
 def _extent(batch: Batch, ack: str, message: str) -> Array:
@@ -37,37 +38,37 @@ def _extent(batch: Batch, ack: str, message: str) -> Array:
 
     `ack`: the cell with the ACK number of the receiver. `message`: "request" or "response".
     """
-    taken, start, end = batch.cell(ack), batch.cell(f"{message}_offset"), batch.cell(f"{message}_end_offset")
-    head = start + batch.cell(f"{message}_head_bytes")
-    levels = [taken < start, taken == start, taken < head, taken < end - 1, taken < end, taken == end]
-    extents = np.select(levels, [BEFORE, NOTHING, PART_OF_HEAD, HEAD, ALL_BUT_A_BYTE, WHOLE], MORE)
-    return _or_unknown(extents, taken, start)
+    taken, start, end = _cell(batch, ack), _cell(batch, f"{message}_offset"), _cell(batch, f"{message}_end_offset")
+    head = start + _cell(batch, f"{message}_head_bytes")
+    whole = np.maximum(head, end)
+    steps = (taken >= start, taken > start, taken >= head, taken >= np.maximum(head, end - 1), taken >= whole, taken > whole)
+    return _or_unknown(reduce(np.add, steps, np.int8(0)), taken, start)
 
 
 def _when_answered(batch: Batch) -> Array:
     """Return how much of the request had arrived when the server responded. Without a captured request, all bytes are MORE."""
-    taken = batch.cell("response_ack")
+    taken = _cell(batch, "response_ack")
     unparsed = _or_unknown(np.where(taken > 0, MORE, NOTHING), taken)
     return np.where(batch.cells["request_head"] >= 0, _extent(batch, "response_ack", "request"), unparsed)
 
 
 def _since_request(batch: Batch) -> Array:
     """Return how much the client's close acknowledges beyond its request: NOTHING, MORE, or BEFORE if it acknowledges less."""
-    taken, before = batch.cell("client_close_ack"), batch.cell("request_ack")
+    taken, before = _cell(batch, "client_close_ack"), _cell(batch, "request_ack")
     return _or_unknown(np.select([taken < before, taken == before], [BEFORE, NOTHING], MORE), taken, before)
 
 
 def _server_end(batch: Batch) -> Array:
     """Return how much the client's close acknowledges of the server's data and FIN; NONE if the server sent no FIN."""
-    taken, end = batch.cell("client_close_ack"), batch.cell("server_close_offset")
+    taken, end = _cell(batch, "client_close_ack"), _cell(batch, "server_close_offset")
     known = _or_unknown(np.select([taken < end, taken == end], [PART_OF_DATA, ALL_DATA], WITH_FIN), taken, end)
-    return np.where(batch.cell("server_close_rst") == 0, known, NONE)
+    return np.where(_cell(batch, "server_close_rst") == 0, known, NONE)
 
 
 def _fin_before_request(batch: Batch) -> Array:
     """Return whether the request acknowledges the FIN of the server."""
-    taken, end = batch.cell("request_ack"), batch.cell("server_close_offset")
-    return (batch.cell("server_close_rst") == 0) & (end != NEVER) & (taken > end)
+    taken, end = _cell(batch, "request_ack"), _cell(batch, "server_close_offset")
+    return (_cell(batch, "server_close_rst") == 0) & (end != NEVER) & (taken > end)
 
 
 def _answers(batch: Batch, ack: str) -> Array:
@@ -75,34 +76,34 @@ def _answers(batch: Batch, ack: str) -> Array:
 
     Such an RST takes its sequence number from the ACK number of the packet that it answers (RFC 9293 section 3.10.7.1).
     """
-    bare = (batch.cell("server_close_rst") == 1) & (batch.cell("server_close_ack") == NEVER)
-    answered = batch.cell(ack)
-    return bare & (answered != NEVER) & (answered == batch.cell("server_close_offset"))
+    bare = (_cell(batch, "server_close_rst") == 1) & (_cell(batch, "server_close_ack") == NEVER)
+    answered = _cell(batch, ack)
+    return bare & (answered != NEVER) & (answered == _cell(batch, "server_close_offset"))
 
 
 def _parsed(batch: Batch) -> Array:
     """Return the offset in the server's stream after all messages up to the end of the exchange; NEVER if it is unknown."""
     # a request in the SYN (RFC 7413) acknowledges nothing
-    begin = np.where(batch.cell(f"{AT_CLOSE}handshake") != 0, 0, NEVER)
-    before = np.maximum.reduce([batch.cell("request_ack"), batch.cell("previous_end_offset"), begin])
-    return np.where(batch.cells["response_head"] >= 0, batch.cell("response_end_offset"), before)
+    begin = np.where(_cell(batch, f"{AT_CLOSE}handshake") != 0, 0, NEVER)
+    before = np.maximum(np.maximum(_cell(batch, "request_ack"), _cell(batch, "previous_end_offset")), begin)
+    return np.where(batch.cells["response_head"] >= 0, _cell(batch, "response_end_offset"), before)
 
 
 def _goes_beyond(batch: Batch, offset: str) -> Array:
     """Return 1 if this offset in the server's stream lies after all messages that were parsed, otherwise 0; NONE if unknown."""
-    place, parsed = batch.cell(offset), _parsed(batch)
+    place, parsed = _cell(batch, offset), _parsed(batch)
     return _or_unknown(place > parsed, place, parsed)
 
 
 def _goes_on(batch: Batch) -> Array:
     """Return whether the response has bytes beyond the server's close."""
-    place = batch.cell("server_close_offset")
-    return (place != NEVER) & (batch.cell("response_end_offset") > place)
+    place = _cell(batch, "server_close_offset")
+    return (place != NEVER) & (_cell(batch, "response_end_offset") > place)
 
 
 def _previous(batch: Batch) -> Array:
     """Return whether the request acknowledges all of the previous response; NONE if there was none."""
-    taken, end = batch.cell("request_ack"), batch.cell("previous_end_offset")
+    taken, end = _cell(batch, "request_ack"), _cell(batch, "previous_end_offset")
     return _or_unknown(taken >= end, taken, end)
 
 
@@ -113,17 +114,18 @@ def _closed_first(batch: Batch) -> pl.Series:
     of the server. The server did not close first if a device on the path closed in its name, or if the client or the path was
     already gone, because its keep-alive probes were not answered. A single probe may have been lost.
     """
-    server, client = batch.cell("server_close_frame"), batch.cell("client_close_frame")
+    server, client = _cell(batch, "server_close_frame"), _cell(batch, "client_close_frame")
     knew, arrived = _server_end(batch) == WITH_FIN, _extent(batch, "server_close_ack", "request")
-    forged = batch.cell("server_close_contradicted") != 0
+    forged = _cell(batch, "server_close_contradicted") != 0
     # after a gap, the server may acknowledge a FIN that followed the request but was not captured
-    unseen = (batch.cell(f"{AT_CLOSE}gap_before") != 0) & (arrived == MORE)
-    own = ~forged & (batch.cell("server_close_origin") != BETWEEN) & (batch.cell("server_unanswered_probes") < PROBES)
+    unseen = (_cell(batch, f"{AT_CLOSE}gap_before") != 0) & (arrived == MORE)
+    own = ~forged & (_cell(batch, "server_close_origin") != BETWEEN) & (_cell(batch, "server_unanswered_probes") < PROBES)
     by_server = (server != NEVER) & ((client == NEVER) | knew) & ~unseen & own
     against = (arrived != NONE) & (arrived <= NOTHING) & ~forged
-    after_rst = (batch.cell("server_close_rst") == 1) & (server > NEVER) & (server < client)
+    after_rst = (_cell(batch, "server_close_rst") == 1) & (server > NEVER) & (server < client)
     by_client = (client != NEVER) & ~knew & ~against & ~after_rst
-    return _SIDES[series(np.where(by_server, 2, np.where(by_client, 1, 0)).astype(np.uint32))]
+    sides = np.where(by_server, 2, np.where(by_client, 1, 0))
+    return _SIDES[series(sides.astype(np.uint32))] if len(sides) > 1 else _SIDES.new_from_index(sides.item(), batch.height)
 
 
 _SIDES = pl.Series(["", "client", "server"])
@@ -133,7 +135,7 @@ PROBES = 2
 
 def _or_unknown(values: Array, *offsets: Array) -> Array:
     """Return the values, but NONE where one of the offsets that they depend on is unknown."""
-    unknown = np.logical_or.reduce([offset == NEVER for offset in offsets])
+    unknown = reduce(np.logical_or, (offset == NEVER for offset in offsets))
     return np.where(unknown, NONE, values)
 
 
