@@ -20,7 +20,7 @@ from wiredoctor.report.data import json as report_json
 from wiredoctor.rule_engine.across_tries import CertainTries
 from wiredoctor.rules.shared.gateway_attempts import assign_attempts
 from wiredoctor.rules.shared.gateway_kinds import COLUMNS, OF_CONNECTION, Attempt, Exchange, Front, failures, kind_of
-from wiredoctor.tables import TRIES
+from wiredoctor.tables import NOTHING, TRIES, WHOLE
 from wiredoctor.testing import findings
 
 LADDERS = dict(ladders_in(Path(__file__).with_name("gateway_error.txt")))
@@ -327,7 +327,7 @@ def exchange(**given: Any) -> Exchange:
         "request_end": 0,
         "request_start": 0,
     }
-    usual = {"has_response": False, "upgraded": False, "request_offset": 0, "handshake": True, "request_end_reason": "complete"}
+    usual = {"has_response": False, "upgraded": False, "handshake": True, "request_end_reason": "complete"}
     return Exchange(nothing | asked | usual | given)
 
 
@@ -344,7 +344,7 @@ def attempt(at: int, refused: int | None = None, number: int = 9, syns: int = 1,
 
 BAD = answered(502, 10 * MS, connection=1)
 DROPPED = exchange(connection=2, server_close_time=9 * MS, server_close_frame=7)
-SAID = exchange(connection=2, server_close_time=9 * MS, server_close_frame=7, server_close_offset=40)
+SAID = exchange(connection=2, server_close_time=9 * MS, server_close_frame=7, server_sent_more=1)
 SILENT = exchange(server_close_time=10 * MS, server_close_frame=9)
 
 
@@ -395,9 +395,9 @@ def test_a_port_that_refuses_because_its_process_died_of_the_request_does_not_co
 
 def test_a_request_that_met_a_close_was_not_refused() -> None:
     """Only a connection attempt belongs to the exchange, and the gateway's close acknowledges none of its bytes."""
-    met = exchange(server_close_time=10 * MS, server_close_frame=9, server_close_ack=0, previous_end=-5 * S)
+    met = exchange(server_close_time=10 * MS, server_close_frame=9, request_arrived=NOTHING, previous_end=-5 * S)
     assert kind_of(met, [attempt(MS, refused=2 * MS)]) is None
-    read = exchange(server_close_time=10 * MS, server_close_frame=9, server_close_ack=30, previous_end=-5 * S)
+    read = exchange(server_close_time=10 * MS, server_close_frame=9, request_arrived=WHOLE, previous_end=-5 * S)
     assert kind_of(read, [attempt(MS, refused=2 * MS)]) == "refused"
 
 

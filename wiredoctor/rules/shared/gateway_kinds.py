@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from wiredoctor.rules.shared.connection_close import ENDLESS
-from wiredoctor.tables import SECOND
+from wiredoctor.tables import BEFORE, NOTHING, SECOND, WHOLE
 
 WHILE_READING = 100_000_000
 """The maximum time in ns from the last data of a head, or of a complete response, to the reaction of a gateway that rejects it.
@@ -58,23 +58,16 @@ Route = tuple[str, str]
 """A gateway (its address and port), and the part of its requests by which it chooses a server."""
 
 COLUMNS = (
-    *("connection", "exchange", "request_frame", "request_last_frame", "request_start", "request_end", "request_offset"),
-    *(
-        "request_end_offset",
-        "request_ack",
-        "request_head_bytes",
-        "request_end_reason",
-        "has_response",
-        "upgraded",
-        "previous_end",
-    ),
+    *("connection", "exchange", "request_frame", "request_last_frame", "request_start", "request_end", "request_ack"),
+    *("request_head_bytes", "request_end_reason", "has_response", "upgraded", "previous_end"),
     *("response_frame", "response_last_frame", "response_start", "response_end", "response_status", "response_end_reason"),
     *("response_framing", "response_head_bytes", "response_body_bytes", "response_content_type"),
     *("response_offset", "response_end_offset", "last_on_connection"),
     *("previous_end_offset", "response_endless"),
-    *("client_close_frame", "client_close_time", "client_close_ack", "client_close_rst"),
+    *("client_close_frame", "client_close_time", "client_close_rst"),
     *("server_close_frame", "server_close_time", "last_payload_frame"),
-    *("server_close_rst", "server_close_ack", "server_close_offset", "gap_before", "request_has_gap", "response_has_gap"),
+    *("server_close_rst", "gap_before", "request_has_gap", "response_has_gap"),
+    *("request_arrived", "response_arrived", "arrived_since_request", "server_sent_more", "client_received_more"),
     *("client_close_origin", "server_close_origin", "handshake"),
 )
 """The columns of tables.CLOSES that are read for the exchange of a gateway's client, and for the gateway's own requests."""
@@ -165,12 +158,11 @@ class Exchange:
         self.end_is_unknown = final and v["response_end_reason"] == "hole" and not self.holed
         self.invalid = final and v["response_end_reason"] == "error" and not self.holed
         self.has_head = final and (self.whole or self.invalid or v["response_framing"] != "none")
-        before = max(v["request_ack"] or 0, v["previous_end_offset"] or 0)
+        before = max(v["request_ack"] or 0, v["previous_end_offset"] or 0, v["response_end_offset"] or 0)
         # the server sent bytes after everything that was parsed
-        self.unparsed = (
-            not final and max(v["server_close_offset"] or 0, (v["server_bytes"] or 0) if v["handshake"] else 0) > before
-        )
-        unread = v["client_close_ack"] is not None and v["client_close_ack"] <= before
+        more = v["server_sent_more"] == 1 or (v["handshake"] and (v["server_bytes"] or 0) > before)
+        self.unparsed = not final and bool(more)
+        unread = v["client_received_more"] == 0
         # the client may have read them, and they are not a response
         self.garbage = self.unparsed and not v["gap_before"] and not unread
         # the beginning of the response never arrived, although later bytes came (the newest payload before the close is
@@ -214,9 +206,8 @@ class Exchange:
     @property
     def arrived(self) -> bool:
         """True if the request is complete, and the server's close, if any, acknowledges all of it."""
-        v = self.values
-        taken, end = v["server_close_ack"], v["request_end_offset"]
-        return v["request_end_reason"] == "complete" and (taken is None or end is None or taken >= end)
+        arrived = self.values["request_arrived"]
+        return self.values["request_end_reason"] == "complete" and (arrived is None or arrived >= WHOLE)
 
     @property
     def asked_in_part(self) -> bool:
@@ -237,7 +228,7 @@ class Exchange:
     def met_a_close(self) -> bool:
         """True if the server had closed before the request arrived. In this case, it never read the request."""
         v = self.values
-        if v["server_close_ack"] is None or self.begun or v["server_close_ack"] > v["request_offset"]:
+        if v["request_arrived"] is None or self.begun or v["request_arrived"] > NOTHING:
             return False
         answered = v["first_answer_time"]
         return v["previous_end"] is not None or (answered is not None and self.dropped - answered >= SECOND)
@@ -249,15 +240,15 @@ def _has_hole(values: Mapping[str, Any]) -> bool:
     When the client closed, nothing more had come for STALLED, and it still had not acknowledged everything that was captured.
     This proves nothing if its receive window was full, or if a device on the path sent that close.
     """
-    end, taken, left = values["response_end_offset"], values["client_close_ack"], values["client_close_time"]
+    arrived, since, left = values["response_arrived"], values["arrived_since_request"], values["client_close_time"]
     if not values["last_on_connection"] or "W" in (values["history"] or ""):
         return False
     if left is None:
         return values["response_has_gap"] and _closed_too_late(values)
     return (
-        end is not None
-        and taken is not None
-        and max(values["response_offset"], values["request_ack"] or 0) <= taken < end
+        arrived is not None
+        and NOTHING <= arrived < WHOLE
+        and since != BEFORE
         and left - max(values["response_end"], values["response_start"]) >= STALLED
         and values["client_close_origin"] != "between"
     )
