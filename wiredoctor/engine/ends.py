@@ -42,7 +42,8 @@ def _extent(batch: Batch, ack: str, message: str) -> Array:
     head = start + _cell(batch, f"{message}_head_bytes")
     whole = np.maximum(head, end)
     steps = (taken >= start, taken > start, taken >= head, taken >= np.maximum(head, end - 1), taken >= whole, taken > whole)
-    return _or_unknown(reduce(np.add, steps, np.int8(0)), taken, start)
+    extents: Array = reduce(np.add, [step.astype(np.int8) for step in steps])
+    return _or_unknown(extents, taken, start)
 
 
 def _when_answered(batch: Batch) -> Array:
