@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from wiredoctor.access_log.clock_offset import find_offset
 from wiredoctor.access_log.log_line import LogLine
 from wiredoctor.access_log.matching import CapturedExchange, ExchangeIndex, Matches, match_lines
+from wiredoctor.report.terminal.log_text import line_text
+from wiredoctor.text import redact
 from wiredoctor.text.time_of_day import SECOND
 
 DAY = 20_000 * 86_400 * SECOND
@@ -42,6 +44,15 @@ def line(number: int, at: float, **changes: Any) -> LogLine:
 
 def connections(found: Matches) -> list[int | None]:
     return [None if one.exchange is None else one.exchange.connection for one in found.matches]
+
+
+def test_a_line_finds_its_exchange_when_secrets_are_shown() -> None:
+    secret = "/a?token=0123"
+    with redact.showing_secrets(True):
+        found = match_lines([line(1, 10, target=secret)], ExchangeIndex([seen(1, 10, target=secret)]), SECOND)
+        assert "token=0123" in line_text(found.matches[0].line)
+    assert connections(found) == [1]
+    assert "0123" not in line_text(found.matches[0].line)
 
 
 def test_each_line_gets_its_own_exchange() -> None:

@@ -17,7 +17,7 @@ from tests.http.talk import HANDSHAKE
 from tests.ladders import ladder_packets, to_pcap
 from tests.pipeline.feeding import WHOLE, tables
 from tests.support.sweeps import SLOW, examples
-from wiredoctor.protocols.http1.fault_words import KINDS
+from wiredoctor.protocols.http1.fault_words import KINDS, framing_lines
 from wiredoctor.protocols.http1.head import HeadParser, find_head_end
 
 if TYPE_CHECKING:
@@ -180,6 +180,20 @@ def test_values_of_fields_are_not_shown(tmp_path: Path, line: str, shown: str) -
         0.040 < P. "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
     """
     assert faults(tmp_path, ladder_packets(HANDSHAKE + talk))["excerpt"].to_list() == [shown]
+
+
+@pytest.mark.parametrize(
+    ("field", "shown"),
+    [
+        ("Transfer-Encoding: secret, chunked", "Transfer-Encoding: (masked), chunked"),
+        ("Transfer-Encoding: chunked, one, two, three", "Transfer-Encoding: chunked, (masked), (masked)"),
+        ("Content-Length: 5, 6", "Content-Length: 5, 6"),
+        ("Content-Length: pass word", "Content-Length: (masked)"),
+        ("Content-Length: 5x", "Content-Length: 5(masked)"),
+    ],
+)
+def test_framing_fields_show_numbers_and_codings_only(field: str, shown: str) -> None:
+    assert framing_lines(f"HTTP/1.1 200 OK\r\n{field}\r\n\r\n".encode()) == shown
 
 
 def test_at_most_so_many_bytes_are_shown(tmp_path: Path) -> None:

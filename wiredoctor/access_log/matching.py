@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from wiredoctor.access_log.clock_offset import Offset, find_offset
 from wiredoctor.access_log.log_line import LogLine, Moment
-from wiredoctor.text.redact import masked_target
+from wiredoctor.text import redact
 from wiredoctor.text.time_of_day import SECOND
 
 SKEW = SECOND
@@ -140,7 +140,7 @@ class ExchangeIndex:
 
         If there are none and the line has no query, ignore the queries of the exchanges.
         """
-        target = _origin_form(masked_target(line.target)) if line.target else ""
+        target = _origin_form(redact.target(line.target)) if line.target else ""
         known = self._by_request.get((line.method, target))
         return known or (NONE if "?" in target else self._by_request.get((line.method, f"{target}?"), NONE))
 

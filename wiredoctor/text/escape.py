@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from wiredoctor.text.redact import MASKED
 from wiredoctor.text.regex import Regex
 
 _ESCAPED = Regex(r"[^\x20-\x7e]")
@@ -34,12 +35,16 @@ SHORT_REQUEST_LENGTH = 60
 def shorten(text: str, width: int, mark: str = "...") -> str:
     """Shorten a text to `width` characters by cutting out its middle.
 
-    Both ends are kept, because they distinguish targets and addresses.
+    Both ends are kept, because they distinguish targets and addresses. A mask is cut out as a whole.
     """
     if len(text) <= width:
         return text
     if width <= len(mark) + 1:
         return text[:width]
     tail = (width - len(mark)) // 2
-    head = width - len(mark) - tail
-    return text[:head] + mark + text[len(text) - tail :]
+    head, end = width - len(mark) - tail, len(text) - tail
+    if (at := text.rfind(MASKED, 0, head + len(MASKED) - 1)) >= 0 and head < at + len(MASKED):
+        head = at
+    if (at := text.rfind(MASKED, 0, end + len(MASKED) - 1)) >= 0 and end < at + len(MASKED):
+        end = at + len(MASKED)
+    return text[:head] + mark + text[end:]

@@ -60,6 +60,11 @@ _MASK = "\ue001"
 """The character for a masked part while a text is being masked. Text from packets is Latin-1, so it cannot contain it."""
 
 
+def cut(text: str, most: int) -> str:
+    """Return the beginning of a masked text. A masked part counts as one character, and is never cut."""
+    return text.replace(MASKED, _MASK)[:most].replace(_MASK, MASKED)
+
+
 def _mask(mask: Callable[[str], str], text: str, masked: str = MASKED) -> str:
     """Return the result of `mask` with `masked` in place of _MASK. A part that is masked already stays as it is."""
     return mask(text.replace(MASKED, _MASK)).replace(_MASK, masked)

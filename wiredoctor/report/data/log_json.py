@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from wiredoctor.findings import Finding, Report, printable, rfc3339
 from wiredoctor.report.data.json import ascii_text, report_head, write_list
 from wiredoctor.report.row_order import Sink
-from wiredoctor.text.redact import masked_method, masked_target
+from wiredoctor.text import redact
 from wiredoctor.text.time_of_day import SECOND
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ def element(one: ExplainedLine) -> dict[str, Any]:
         "format": line.format,
         "time": rfc3339(line.time),
         "time_is": line.moment or None,
-        "method": printable(masked_method(line.method)) if line.method else None,
-        "target": printable(masked_target(line.target)) if line.method else None,
+        "method": printable(redact.method(line.method)) if line.method else None,
+        "target": printable(redact.target(line.target)) if line.method else None,
         "status": line.status or None,
         "duration": None if line.duration is None else line.duration / SECOND,
         "outside_capture": one.match.outside and exchange is None,

@@ -13,8 +13,8 @@ from wiredoctor.report.terminal.capture_sentences import unordered
 from wiredoctor.report.terminal.sentences import SECRETS
 from wiredoctor.report.terminal.terminal import SEVERITY_STYLE, TerminalWriter
 from wiredoctor.report.words import SECOND, count, duration, shorten
+from wiredoctor.text import redact
 from wiredoctor.text.escape import REQUEST_LENGTH
-from wiredoctor.text.redact import masked_method, masked_target
 from wiredoctor.text.time_of_day import time_text, zone_name
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def line_text(line: LogLine) -> str:
 
 
 def _request(line: LogLine) -> str:
-    return f"{masked_method(line.method)} {masked_target(line.target)}"
+    return f"{redact.method(line.method)} {redact.target(line.target)}"
 
 
 def _not_explained(result: ExplainedLog, outside: int) -> list[str]:
