@@ -173,7 +173,7 @@ def test_what_a_search_found() -> None:
     assert (
         out.getvalue()
         == """\
-2 rules for "40 ms", best match first:
+2 rules for "40 ms":
 
   tail               error, warning  A segment waited for nothing.
   nagle-delayed-ack  error, warning  A segment waited for nothing.
@@ -186,4 +186,4 @@ wiredoctor explain tail shows the page of the first rule.
 def test_not_all_that_a_search_found() -> None:
     out = StringIO()
     write_found([Page(name="tail")], "slow", out, Terminal(80), more=7)
-    assert out.getvalue().startswith('1 rule of 8 for "slow", best match first:\n')
+    assert out.getvalue().startswith('1 rule of 8 for "slow":\n')

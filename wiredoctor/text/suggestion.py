@@ -8,6 +8,9 @@ from collections.abc import Iterable
 _LONG = 4
 """The minimum length of a word that is compared by itself. Shorter words, such as ack, occur in many names."""
 
+_FEW_WORDS = 3
+"""The maximum number of words of a text that are compared one by one."""
+
 _MAX_WORDS = 20
 """The maximum number of words of a text that are compared, because a pasted text may be long."""
 
@@ -26,7 +29,8 @@ def similar_names(text: str, known: Iterable[str], most: int) -> list[str]:
             if len(part) >= _LONG:
                 parts.setdefault(part, []).append(name)
     whole = difflib.get_close_matches("-".join(words), names, n=most)
-    close = [part for word in words for part in difflib.get_close_matches(word, [*parts], cutoff=0.75)]
+    few = words if len(words) <= _FEW_WORDS else []  # a sentence has a word that is similar to some name by chance
+    close = [part for word in few for part in difflib.get_close_matches(word, [*parts], cutoff=0.75)]
     return [*dict.fromkeys([*whole, *(name for part in close for name in parts[part])])][:most]
 
 

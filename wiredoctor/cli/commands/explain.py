@@ -23,20 +23,17 @@ MAX_SHOWN = 300
 
 def _unknown(question: str, names: list[str]) -> str:
     """Return the error message for words that no rule has: similar names of rules or, if there are none, how to list all."""
-    from wiredoctor.report.terminal.error_messages import messages
-
     nobody = f"no rule has {question!r} in its name, its titles or its symptom"
     if names:
         return f"{nobody}; did you mean {join_words(names, 'or')}?"
-    makers = dict.fromkeys(row.software.split()[0].rstrip(",").removesuffix("'s") for row in messages() if row.software)
-    return f"{nobody} (wiredoctor rules lists all); wiredoctor knows error messages of {', '.join(makers)}"
+    return f"{nobody}, and no error message is known with these words; wiredoctor rules lists all rules"
 
 
 def _question(words: list[str]) -> str:
     """Return the words of the command line or, if they are missing or "-", the first MAX_INPUT bytes of standard input."""
-    if words not in ([], ["-"]):
+    if words not in ([], ["-"]) and " ".join(words).strip():
         return " ".join(words)
-    if sys.stdin is None or (not words and sys.stdin.isatty()):
+    if sys.stdin is None or words not in ([], ["-"]) or (not words and sys.stdin.isatty()):
         raise UsageError("name a rule, or paste an error message: wiredoctor explain 'socket hang up'")
     wanted = sys.stdin.buffer.read(MAX_INPUT).decode(errors="replace").strip()
     if not wanted:

@@ -55,10 +55,10 @@ def write_list(entries: Iterable[Entry], out: TextIO, paper: Terminal, *, ignore
 
 
 def write_found(entries: Iterable[Entry], words: str, out: TextIO, paper: Terminal, *, more: int = 0) -> None:
-    """Write the rules that a search found, the best match first. `more`: the number of rules found but not shown."""
+    """Write the rules that a search found. `more`: the number of rules found but not shown."""
     writer, found = TerminalWriter(out, paper), [*entries]
     named = f" of {len(found) + more}" if more else ""
-    writer.paragraph(f'{count(len(found), "rule")}{named} for "{words}", best match first:')
+    writer.paragraph(f'{count(len(found), "rule")}{named} for "{words}":')
     writer.blank()
     for entry in found:
         _write_line(writer, entry.name, entry, max(len(e.name) for e in found), 2)
