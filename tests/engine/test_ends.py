@@ -25,7 +25,7 @@ _ROWS = st.fixed_dictionaries(
             _PLACES,
         ),
         **{f"{side}_close_rst": st.sampled_from([None, 0, 1]) for side in ("client", "server")},
-        **dict.fromkeys(("request", "response"), st.none() | st.tuples(*[st.integers(0, 4)] * 3)),
+        **dict.fromkeys(("request", "response"), st.none() | st.tuples(*[st.integers(0, 4)] * 3, st.booleans())),
         **dict.fromkeys(("handshake", "gap_before", "server_close_contradicted"), st.booleans()),
         "server_close_origin": st.sampled_from(ORIGINS),
         "server_unanswered_probes": st.integers(0, 3),
@@ -34,14 +34,14 @@ _ROWS = st.fixed_dictionaries(
 
 
 def _row(made: dict[str, Any]) -> dict[str, Any]:
-    """A row of `closes`: messages begin at their first number, have a head of at least a byte, then a body."""
+    """A row of `closes`: messages begin at their first number, with a head and a body, whose end may be unknown."""
     row = {name: value for name, value in made.items() if name not in ("request", "response")}
     for side in ("request", "response"):
         message = made[side]
-        start, head, body = (None, 0, 0) if message is None else (message[0], message[1] + 1, message[2])
+        start, head, body, ended = (None, 0, 0, False) if message is None else message
         row[f"has_{side}"] = message is not None
         row[f"{side}_offset"], row[f"{side}_head_bytes"] = start, head
-        row[f"{side}_end_offset"] = None if start is None else start + head + body
+        row[f"{side}_end_offset"] = start + max(head, 1) + body if ended else None
     if not row["has_response"]:
         row["response_ack"] = None
     return row

@@ -14,12 +14,12 @@ def extent(taken: int | None, start: int | None, head: int | None, end: int | No
         return None
     if taken <= start:
         return NOTHING if taken == start else BEFORE
-    if taken < start + (head or 0):
+    if taken < start + max(head or 0, 1):
         return PART_OF_HEAD
     left = None if end is None else end - taken
-    if left is None or left < 0:
+    if left is not None and left < 0:
         return MORE
-    return {0: WHOLE, 1: ALL_BUT_A_BYTE}.get(left, HEAD)
+    return HEAD if left is None else {0: WHOLE, 1: ALL_BUT_A_BYTE}.get(left, HEAD)
 
 
 def arrivals(row: Mapping[str, Any]) -> dict[str, Any]:

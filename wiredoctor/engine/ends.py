@@ -14,6 +14,7 @@ import polars as pl
 
 from wiredoctor.batches import Batch, Maker, series
 from wiredoctor.core.origins import BETWEEN
+from wiredoctor.core.segment import FOREVER
 from wiredoctor.tables import (
     ALL_DATA,
     AT_CLOSE,
@@ -39,9 +40,9 @@ def _extent(batch: Batch, ack: str, message: str) -> Array:
     `ack`: the cell with the ACK number of the receiver. `message`: "request" or "response".
     """
     taken, start, end = _cell(batch, ack), _cell(batch, f"{message}_offset"), _cell(batch, f"{message}_end_offset")
-    head = start + _cell(batch, f"{message}_head_bytes")
-    whole = np.maximum(head, end)
-    steps = (taken >= start, taken > start, taken >= head, taken >= np.maximum(head, end - 1), taken >= whole, taken > whole)
+    head = start + np.maximum(_cell(batch, f"{message}_head_bytes"), 1)
+    whole = np.where(end == NEVER, FOREVER, np.maximum(head, end))
+    steps = (taken >= start, taken > start, taken >= head, taken >= np.maximum(head, whole - 1), taken >= whole, taken > whole)
     extents: Array = reduce(np.add, [step.astype(np.int8) for step in steps])
     return _or_unknown(extents, taken, start)
 

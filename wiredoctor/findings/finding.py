@@ -181,7 +181,7 @@ def _delay_end(f: Finding) -> float:
     return max([f.elapsed + (f.delay or 0.0), *(e.elapsed for e in f.evidence)])
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=64)
 def fingerprint(rule: str, kind: str | None, side: str | None, server: str | None, method: str | None, target: str | None) -> str:
     """Return 16 hexadecimal digits that are equal for the same problem in different captures.
 

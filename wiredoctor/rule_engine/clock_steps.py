@@ -111,7 +111,7 @@ def _around(module: RuleModule, rows: pl.DataFrame, frames: Array) -> pl.Series:
 
 def _ends(module: RuleModule, rows: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
     """Return two series: the first and the last frame number of each candidate."""
-    add = module.add_texts
+    add = None if module.plugin is not None else module.add_texts  # rules of other packages have `evidence` from the beginning
     told = rows if add is None else in_parts(rows, lambda some: add(some).select("evidence"))
     frames = told["evidence"].list.eval(pl.element().struct.field("frame"))
     last = rows["last_frame"] if "last_frame" in rows.columns else rows["frame"]

@@ -222,7 +222,7 @@ def _finding(
     )
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=64)
 def _texts_of_request(method: str | None, target: str, _shown: bool) -> tuple[str | None, str]:
     """Return a request for the text of a finding, and its target for `[[ignore]]` entries.
 
