@@ -186,6 +186,13 @@ def test_one_in_an_archive_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             del sys.modules[name]
 
 
+def test_a_path_that_python_ignores_does_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, analysed: Analyse) -> None:
+    """Scripts add objects of pathlib to sys.path, from which Python imports nothing."""
+    monkeypatch.setattr(sys, "path", [tmp_path, *sys.path])
+    catalogue.cache_clear()
+    assert [f.rule for f in analysed()[0].findings] == ["slow-response"]
+
+
 def test_one_that_only_a_finder_of_its_own_knows_is_found(
     install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, analysed: Analyse
 ) -> None:

@@ -48,8 +48,8 @@ class StoredExchanges:
         """Return the distinct hashes of the targets at the endpoints `servers`."""
         places = places_of(self._connections).select("connection", c("server").reinterpret(signed=True))
         mine = places.filter(c("server").is_in(pl.Series(servers, dtype=pl.Int64).implode())).select("connection").collect()
-        found = of_connections(self._asked, mine).select("request_target").unique().collect(engine="streaming")
-        return np.unique(found.select(target_code()).to_series().to_numpy().view(np.int64))
+        found = of_connections(self._asked, mine).select(target_code().alias("target")).unique().collect(engine="streaming")
+        return np.unique(found["target"].to_numpy().view(np.int64))
 
     def nested(self, times: Array) -> Rows:
         """Return the exchanges that `may_be_related` selects. `times` (ns): when failed attempts to connect began, in order."""

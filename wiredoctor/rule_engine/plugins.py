@@ -113,7 +113,8 @@ def _may_be_installed() -> bool:
     """
     if any(hasattr(finder, "find_distributions") for finder in sys.meta_path if finder is not PathFinder):
         return True
-    folders = dict.fromkeys(sys.path)
+    # a script may add a Path, which Python itself ignores
+    folders = dict.fromkeys(os.path.normpath(os.fsdecode(folder)) for folder in sys.path)
     if any(folder.endswith(".egg") or os.path.isfile(folder) for folder in folders):
         return True
     return any(_has_rules(os.path.join(folder, name)) for folder in folders for name in _names_in(folder))
@@ -122,7 +123,7 @@ def _may_be_installed() -> bool:
 def _names_in(folder: str) -> list[str]:
     """Return the names of the installed packages in a folder; none if it cannot be read."""
     try:
-        return [name for name in os.listdir(folder or ".") if name.endswith(_INSTALLED)]
+        return [name for name in os.listdir(folder) if name.endswith(_INSTALLED)]
     except OSError:
         return []
 
