@@ -30,13 +30,10 @@ class DeferredModule(ModuleType):
 
 
 def defer(*names: str) -> None:
-    """Defer the import of modules that are not imported yet.
-
-    If the package that contains a module is not imported yet, only `from package import module` defers the module.
-    """
+    """Defer the import of modules that are not imported yet. Packages that contain one of them are imported now."""
     for name in names:
         package, _, child = name.rpartition(".")
         if name not in sys.modules:
             sys.modules[name] = DeferredModule(name)
-            if package in sys.modules:
-                setattr(sys.modules[package], child, sys.modules[name])
+            if package:
+                setattr(import_module(package), child, sys.modules[name])
