@@ -54,8 +54,8 @@ FAULTS = (
     ),
     Fault(
         "wiredoctor/rules/shared/same_client.py",
-        'similar = ["client", "agent",',
-        'similar = ["client",',
+        '.over("client", "agent", "forwarded")',
+        '.over("client", "forwarded")',
         "a longer wait of another program hides the wait of a client",
         "same_client client_abort",
     ),
