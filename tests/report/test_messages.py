@@ -32,7 +32,7 @@ CODES = re.compile(r"^(?:[A-Za-z]{2}--|[A-Z]{2,3} |EPIPE$|GOAWAY$|UNAVAILABLE$)"
 
 IN_PASSING = {
     *("NAT", "MTU", "PMTUD", "IPS", "DNS", "rmem", "one pod", "backlog", "http2", "gRPC", "10054", "10060", "10061", "EPIPE"),
-    *("UC", "UF", "connection was closed"),
+    *("UC", "UF", "connection was closed", "413", "502", "TCP_NODELAY", "sockets in TIME_WAIT", "packet loss", "proxy_buffering"),
 }
 """Words that other texts use in passing: they count where not much else is said."""
 
