@@ -185,14 +185,13 @@ def test_values_of_fields_are_not_shown(tmp_path: Path, line: str, shown: str) -
 @pytest.mark.parametrize(
     ("field", "shown"),
     [
-        ("Transfer-Encoding: secret, chunked", "Transfer-Encoding: (masked), chunked"),
-        ("Transfer-Encoding: chunked, one, two, three", "Transfer-Encoding: chunked, (masked), (masked)"),
-        ("Content-Length: 5, 6", "Content-Length: 5, 6"),
-        ("Content-Length: pass word", "Content-Length: (masked)"),
-        ("Content-Length: 5x", "Content-Length: 5(masked)"),
+        ("Transfer-Encoding: x chunked", "Transfer-Encoding: x chunked"),
+        ("Transfer-Encoding: chunked, " + 6 * "a1B2c3", "Transfer-Encoding: chunked, (masked)"),
+        ("Content-Length: 34( 68)", "Content-Length: 34( 68)"),
     ],
 )
-def test_framing_fields_show_numbers_and_codings_only(field: str, shown: str) -> None:
+def test_framing_fields_show_what_is_no_token(field: str, shown: str) -> None:
+    """The proof of a framing fault is the field itself. What looks like a token is masked, and a mask is never cut."""
     assert framing_lines(f"HTTP/1.1 200 OK\r\n{field}\r\n\r\n".encode()) == shown
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from wiredoctor.protocols.http1.fields import BARE_LF, CONTROL_BYTE, CONTROLS, FOLDING, NO_COLON, NO_NUMBER, SPACE_BEFORE_COLON
 from wiredoctor.protocols.http1.head import KNOWN_METHODS
-from wiredoctor.text.redact import MASKED, cut, field_name, redact_words, secrets_are_shown
+from wiredoctor.text.redact import MASKED, cut, field_name, secrets_are_shown, without_tokens
 from wiredoctor.text.regex import Regex
 
 KINDS = {
@@ -52,22 +52,7 @@ def framing_lines(head: bytes) -> str:
     names = (b"content-length", b"transfer-encoding")
     some = [line for line in lines if line.partition(b":")[0].strip(b" \t").lower() in names]
     more = [f"{len(some) - MAX_LINES} more"] if len(some) > MAX_LINES else []
-    return "; ".join([*(_framing_line(_as_text(line, MAX_OF_A_FIELD)) for line in some[:MAX_LINES]), *more])
-
-
-def _framing_line(line: str) -> str:
-    """Return the beginning of a Content-Length or Transfer-Encoding field, with masks in place of all but numbers and codings."""
-    name, colon, value = line.partition(":")
-    if secrets_are_shown():
-        masked = value
-    elif name.strip().lower() == "content-length":
-        masked = _NOT_A_LENGTH.sub(MASKED, value)
-    else:
-        masked = redact_words("transfer-encoding", value)
-    return cut(f"{name}{colon}{masked}", MAX_SHOWN)
-
-
-_NOT_A_LENGTH = Regex(r"[^0-9+\-., \t](?:.*[^0-9+\-., \t])?")
+    return "; ".join([*(cut(without_tokens(_as_text(line, MAX_OF_A_FIELD)), MAX_SHOWN) for line in some[:MAX_LINES]), *more])
 
 
 def find_place(head: bytes, kind: int) -> str:
