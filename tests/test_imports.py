@@ -31,9 +31,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "core": {"capture", "limits", "protocols", "system", "tables", "text"},
     "batches": {"core", "tables"},
     "spill": {"batches", "limits", "replacement", "tables"},
-    "rules": {"findings", "limits", "tables", "text"},
+    "world": {"findings", "limits", "tables", "text"},
+    "rules": {"findings", "limits", "tables", "text", "world"},
     "rule_engine": {
-        *("findings", "gateways", "limits", "replacement", "rules", "settings", "spill", "system", "tables", "text"),
+        *("findings", "gateways", "limits", "replacement", "rules", "settings", "spill", "system", "tables", "text", "world"),
     },
     "engine": {
         *("batches", "capture", "core", "findings", "limits", "protocols"),
@@ -45,7 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline": {"capture", "diagnosis", "engine", "findings", "rule_engine", "settings", "spill", "system", "text"},
     "live": {
         *("capture", "core", "diagnosis", "engine", "findings", "gateways", "interfaces"),
-        *("limits", "recording", "rule_engine", "settings", "spill", "tables", "text"),
+        *("limits", "recording", "rule_engine", "settings", "spill", "tables", "text", "world"),
     },
     "recording": {"interfaces", "replacement", "wiredoctor"},
     "extract": {"capture", "findings", "limits", "protocols", "replacement", "tables", "text", "wiredoctor"},
@@ -159,7 +160,7 @@ WRONG = [
     ("protocols", "from wiredoctor.core.loop import Core"),
     ("protocols", "from wiredoctor import findings"),
     ("protocols", "if TYPE_CHECKING:\n    from wiredoctor.core.heads import y"),
-    ("report", "from wiredoctor.rules.shared.numbers import duration"),
+    ("report", "from wiredoctor.world.numbers import duration"),
     ("rules", "from wiredoctor.engine.row_tables import take_tables"),
     ("rules", "from wiredoctor.rule_engine.root_cause import settle"),
     ("cli", "import wiredoctor.rules"),

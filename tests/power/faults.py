@@ -39,25 +39,25 @@ class Fault(NamedTuple):
 
 FAULTS = (
     Fault(
-        "wiredoctor/rules/shared/idle_times.py",
+        "wiredoctor/world/idle_times.py",
         "time <= own.start + STRAGGLERS",
         "time < own.start + STRAGGLERS",
         "a close exactly STRAGGLERS after the first one is of no moment",
         "idle_times rests at_limit idle_close",
     ),
     Fault(
-        "wiredoctor/rules/shared/idle_times.py",
+        "wiredoctor/world/idle_times.py",
         "max(end.rest or 0, end.waited or 0)",
         "min(end.rest or 0, end.waited or 0)",
         "a connection that was closed later is not closed together with others",
         "idle_times rests at_limit no_response",
     ),
     Fault(
-        "wiredoctor/rules/shared/same_client.py",
+        "wiredoctor/world/clients.py",
         '.over("client", "agent", "forwarded")',
         '.over("client", "forwarded")',
         "a longer wait of another program hides the wait of a client",
-        "same_client client_abort",
+        "clients client_abort",
     ),
     Fault(
         "wiredoctor/core/acks.py",
@@ -326,14 +326,14 @@ FAULTS = (
         "delayed_ack_stall nagle_delayed_ack",
     ),
     Fault(
-        "wiredoctor/rules/shared/neighbors.py",
+        "wiredoctor/world/neighbors.py",
         "return min(self._first(begin, middle), self._first(middle + 1, end)) <= due",
         "return min(self._first(begin, middle), self._first(middle, end)) <= due",
         "an attempt is its own neighbor",
         "neighbors unanswered",
     ),
     Fault(
-        "wiredoctor/rules/shared/process_stops.py",
+        "wiredoctor/world/process_stops.py",
         "rests[-1] - rests[0] > SPREAD and 2 * rests[0] < rests[-1]",
         "rests[-1] - rests[0] > SPREAD",
         "similar idle times look like the end of a process",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import polars as pl
@@ -22,7 +23,7 @@ from wiredoctor.core.segment import Segment
 from wiredoctor.core.stall_rows import CLOSURES, RECOVERIES, RUNS, StallRows
 from wiredoctor.core.waits import ClosedWindow, Run, Stall
 from wiredoctor.engine.run import core_cutoffs
-from wiredoctor.rule_engine import catalogue, cutoffs
+from wiredoctor.rule_engine import RuleModule, catalogue, cutoffs, judge
 from wiredoctor.tables import CLOSES, EVENT_TABLES, RULE_TABLES
 
 MS = 1_000_000
@@ -253,4 +254,15 @@ def found(rule: str, *frames: pl.DataFrame, state: dict[str, Any] | None = None)
     if module.judge is not None:
         memory = {} if state is None else state
         candidates, memory[rule] = module.judge(in_order(candidates), memory.get(rule))
-    return candidates.to_dicts()
+    elif module.decide is not None and not module.asks:
+        candidates = judge({rule: module}, {rule: candidates}, {} if state is None else state).get(rule, candidates.clear())
+    return [row | words(module, row) for row in candidates.to_dicts()]
+
+
+def words(module: RuleModule, row: dict[str, Any]) -> dict[str, Any]:
+    """The words of a rule for a candidate, with the packets of the evidence as dicts."""
+    plain = {
+        name: value // timedelta(microseconds=1) * 1000 if isinstance(value, timedelta) else value for name, value in row.items()
+    }
+    worded = module.words_of(plain)
+    return worded | {"evidence": [packet._asdict() for packet in worded["evidence"]]} if worded else {}

@@ -6,11 +6,11 @@ import polars as pl
 import pytest
 
 from tests.rules.frames import MS, S
-from wiredoctor.rules.shared.idle_time_rows import ENDS, SYNS
-from wiredoctor.rules.shared.idle_times import End, IdleTimes
-from wiredoctor.rules.shared.learned_limits import TOGETHER, Use
-from wiredoctor.rules.shared.process_stops import STRAGGLERS
 from wiredoctor.tables import CLOSES
+from wiredoctor.world.idle_time_rows import ENDS, SYNS
+from wiredoctor.world.idle_times import End, IdleTimes
+from wiredoctor.world.learned_limits import TOGETHER, Use
+from wiredoctor.world.process_stops import STRAGGLERS
 
 ENDPOINT = 80
 NOON = 43_200 * S
@@ -32,10 +32,7 @@ def times_of(*closes: End) -> IdleTimes:
 
 def kind_of(times: IdleTimes, connection: int, time: int) -> str | None:
     """The kind of a candidate about this close: "once", or None if the server closed like this at another moment."""
-    row = {"endpoint": ENDPOINT, "connection": connection, "end": time, "final_at": time + S, "kind": None, "confidence": "high"}
-    rows = pl.DataFrame([row], schema_overrides={"kind": pl.String})
-    kind: str | None = times.with_single_closes(rows, pl.lit(value=True), live=False)["kind"].item()
-    return kind
+    return None if times.is_repeated(ENDPOINT, connection, time, None) else "once"
 
 
 @pytest.mark.parametrize("late", [0, 1, STRAGGLERS - 1, STRAGGLERS])

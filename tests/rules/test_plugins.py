@@ -294,14 +294,6 @@ def test_what_can_be_shared_is_known_in_one_place() -> None:
     assert {*SCOPES, *EXPLAINING} - {"tries", "until", "wait", "wait-behind", "front"} == set(settling._SCOPES)
 
 
-@pytest.mark.parametrize(("old", "new"), [("proof", "evidence"), ("words", "numbers")])
-def test_older_names_of_modules_work_until_version_0_3(old: str, new: str) -> None:
-    before, now = (importlib.import_module(f"wiredoctor.rules.{name}") for name in (old, f"shared.{new}"))
-    public = {name: value for name, value in vars(now).items() if not name.startswith("_")}
-    assert public.items() <= vars(before).items()
-    assert tuple(int(part) for part in wiredoctor.__version__.split(".")[:2]) < (0, 3), "remove them"
-
-
 def test_a_rule_reads_columns_by_their_present_and_by_their_earlier_names(install: Install, analysed: Analyse) -> None:
     reads = GOOD.replace(
         "    return", "    exchanges = exchanges.filter(pl.col('hole_before') == pl.col('gap_before'))\n    return"

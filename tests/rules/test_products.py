@@ -10,7 +10,7 @@ import pytest
 
 import wiredoctor.rules
 from wiredoctor.core.endings import LATE_RESPONSE
-from wiredoctor.rules.products import PRODUCTS, Setting, default, find_setting, names, settings
+from wiredoctor.world.products import PRODUCTS, Setting, default, find_setting, names, settings
 
 RULES = Path(wiredoctor.rules.__file__ or "").parent
 LIMITS = {"idle", "silence", "answer", "body", "work", "continue", "head"}

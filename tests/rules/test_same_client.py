@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tests.support.recordings import find_recording
 from wiredoctor import limits, pipeline
 from wiredoctor.limits import LimitsReached
-from wiredoctor.rules.shared.same_client import WINDOW, Clients, known_clients
 from wiredoctor.tables import ASKED, CLOSES, CONNECTIONS, EXCHANGES, SECOND
+from wiredoctor.world.clients import WINDOW, Clients, known_clients
 
 ASK = {
     "exchange": 0, "request_frame": 4, "request_start": 10 * SECOND, "request_method": "GET", "request_host": "a",

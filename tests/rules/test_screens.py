@@ -14,8 +14,8 @@ from tests.rules.frames import in_order
 from tests.support.sweeps import SLOW
 from wiredoctor.findings import configured
 from wiredoctor.rule_engine import RuleModule, catalogue, run
-from wiredoctor.rules.shared.idle_times import nothing_known
 from wiredoctor.tables import SECOND
+from wiredoctor.world.idle_times import nothing_known
 
 SCREENED = {name for name, module in catalogue().items() if module.screen is not None}
 

@@ -13,8 +13,8 @@ from wiredoctor.findings import Advice, Finding, Rule, RuleTotal
 from wiredoctor.limits import LimitsReached
 from wiredoctor.rule_engine import RuleModule, resolve
 from wiredoctor.rules.shared.evidence import EVIDENCE
-from wiredoctor.rules.shared.numbers import DURATION
 from wiredoctor.tables import TABLES
+from wiredoctor.world.numbers import DURATION
 
 FIRST_TIME = 1_700_000_000_000_000_000
 

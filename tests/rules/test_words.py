@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wiredoctor.report.words import duration as of_seconds
-from wiredoctor.rules.shared.numbers import duration
 from wiredoctor.text.durations import duration_text
+from wiredoctor.world.numbers import duration
 
 MAX_NUMBER = 10**17
 """Three years."""

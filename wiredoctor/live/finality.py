@@ -238,7 +238,7 @@ class PendingFindings:
 
     def _conclude(self, candidates: Mapping[str, pl.DataFrame]) -> Mapping[str, Rows]:
         """Return the candidates that their rules keep after comparing them with all connections in their current state."""
-        if not any(self.modules[name].conclude for name in candidates):
+        if not any(rule_engine.is_compared(self.modules[name]) for name in candidates):
             return candidates
         a = self.analysis
         now = open_exchanges.rows_as_of(a.core.flows.open_connections(), a.latest)

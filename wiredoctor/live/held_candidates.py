@@ -7,7 +7,8 @@ connections.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
 import polars as pl
 
@@ -17,6 +18,7 @@ from wiredoctor.engine.live import LiveAnalysis
 from wiredoctor.rule_engine import RuleModule
 from wiredoctor.rule_engine.candidates import Candidates
 from wiredoctor.tables import ASKED, SECOND, closes
+from wiredoctor.world import CaptureTables
 
 _PENDING = "pending_until"
 """The column with the time (ns) until which a candidate may still change; null or missing if the candidate is final."""
@@ -48,6 +50,7 @@ class HeldCandidates:
         self._modules = modules
         self._clients = clients
         self._held: Candidates = {}
+        self._memory: dict[str, Any] = {}
 
     @property
     def due(self) -> int | None:
@@ -73,7 +76,7 @@ class HeldCandidates:
         passed: Candidates = {}
         for name, rows in found.items():
             module = self._modules[name]
-            if (module.by_limits is None and module.by_clients is None) or module.rule.summary:
+            if not module.is_held or module.rule.summary:
                 passed[name] = rows
             elif rows.height:
                 before = self._held.get(name)
@@ -100,13 +103,22 @@ class HeldCandidates:
         connections = pl.concat([a.connections.scan(), open_exchanges.rows_as_of(open_ones, a.latest).lazy()])
         followed = closes(stored)
         assert isinstance(followed, pl.LazyFrame)
-        judged = rule_engine.judge_idle_limits(self._modules, ready, followed, connections, live=True)
+
+        def requests() -> pl.LazyFrame:
+            return pl.concat([stored.select(ASKED), open_exchanges.open_requests(open_ones).lazy()])
+
+        def half_closed() -> pl.LazyFrame:
+            return closes(open_exchanges.exchanges_as_of(open_exchanges.closed_by_client(open_ones))).lazy()
+
+        tables = CaptureTables(followed, connections, requests, partial(self._clients, at_end=clock is None), half_closed)
+        decided, waiting = rule_engine.decide(self._modules, ready, tables, live=True, clock=clock, memory=self._memory)
+        for name, rows in waiting.items():
+            self._hold_until(name, rows.drop("wait_until"), rows["wait_until"], clock or 0)
+        judged = rule_engine.judge_idle_limits(self._modules, decided, followed, connections, live=True)
         if any(self._modules[name].by_clients for name in judged):
-            asked = pl.concat([stored.select(ASKED), open_exchanges.open_requests(open_ones).lazy()])
-            half_closed = closes(open_exchanges.exchanges_as_of(open_exchanges.closed_by_client(open_ones)))
-            closed = pl.concat([followed, half_closed.lazy()])
+            closed = pl.concat([followed, half_closed()])
             judged = rule_engine.beside_others(
-                self._modules, judged, closed, asked, connections, self._clients(at_end=clock is None)
+                self._modules, judged, closed, requests(), connections, self._clients(at_end=clock is None)
             )
         frames = {name: rows for name, rows in judged.items() if isinstance(rows, pl.DataFrame)}
         return frames if clock is None else self._put_back(frames, ready, clock)
@@ -121,12 +133,16 @@ class HeldCandidates:
             waits = (pl.col(_PENDING) >= clock).fill_null(value=False) if _PENDING in rows.columns else pl.lit(value=False)
             pending = rows.filter(waits)
             if pending.height:
-                # judge again after a second, because the awaited event may come earlier
-                due = pending.select(*_PLACE, pl.min_horizontal(_PENDING, clock + SECOND).alias("due"))
-                self.keep({name: ready[name].drop("due").join(due, on=_PLACE, maintain_order="left").select(ready[name].columns)})
+                mine = pending.select(*_PLACE, _PENDING)
+                again = ready[name].join(mine, on=_PLACE, maintain_order="left")
+                self._hold_until(name, again.select(ready[name].columns), again[_PENDING], clock)
             if pending.height < rows.height:
                 sure[name] = rows.filter(~waits)
         return sure
+
+    def _hold_until(self, name: str, rows: pl.DataFrame, until: pl.Series, clock: int) -> None:
+        """Hold candidates that may change until a time (ns). The event may come earlier, so decide again in a second."""
+        self.keep({name: rows.with_columns(pl.Series("due", until.clip(upper_bound=clock + SECOND)))})
 
 
 def _due(rows: pl.DataFrame) -> pl.Expr:

@@ -19,8 +19,10 @@ from wiredoctor.rule_engine.run import (
     are_few,
     beside_others,
     conclude_all,
+    decide,
     find_candidates,
     find_summaries,
+    is_compared,
     join_batches,
     judge,
     judge_idle_limits,
@@ -29,7 +31,7 @@ from wiredoctor.rule_engine.software import passed_on
 from wiredoctor.rule_engine.stopped_reading import after_stalls
 from wiredoctor.rule_engine.summaries import restrict_to_window, window_start
 from wiredoctor.rule_engine.unjudged import Explained, Remainder, explained_keys, unjudged
-from wiredoctor.rules.shared.idle_times import TOGETHER
+from wiredoctor.world.idle_times import TOGETHER
 
 __all__ = [
     "ACROSS_GATEWAYS",
@@ -46,6 +48,7 @@ __all__ = [
     "catalogue",
     "conclude_all",
     "cutoffs",
+    "decide",
     "disable",
     "drop_across_clock_steps",
     "explained_keys",
@@ -53,6 +56,7 @@ __all__ = [
     "find_candidates",
     "find_summaries",
     "given_up_by_gateways",
+    "is_compared",
     "join_batches",
     "judge",
     "judge_idle_limits",

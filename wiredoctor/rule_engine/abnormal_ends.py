@@ -12,9 +12,9 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import UNJUDGED, cached_for_thresholds
-from wiredoctor.rules.shared.connection_close import is_reset_without_ack, streams
 from wiredoctor.rules.shared.left_early import unknown_to_server
 from wiredoctor.tables import CLIENT, MILLISECOND, MORE, SECOND, WHOLE
+from wiredoctor.world.connection_close import is_reset_without_ack, streams
 
 FIRST_REPETITION = SECOND
 """The maximum time in ns until a SYN is retransmitted for the first time (RFC 6298 section 2)."""

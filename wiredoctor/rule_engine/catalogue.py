@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
 from types import FunctionType, ModuleType
 from typing import Any, NamedTuple, cast
@@ -18,6 +18,7 @@ from wiredoctor.rule_engine.cutoffs import Cutoffs, least_demanding
 from wiredoctor.rule_engine.plugins import Plugin, enabled, plugin_rules, run_guarded
 from wiredoctor.tables import EVENT_TABLES, RULE_TABLES
 from wiredoctor.text.suggestion import suggestion
+from wiredoctor.world import Index, World
 
 Find = Callable[..., pl.LazyFrame]
 Screen = Callable[[], "pl.Expr | Mapping[str, pl.Expr]"]
@@ -37,7 +38,7 @@ With `live`, only facts that are known soon after a close are used. The candidat
 connection also need `final_at`.
 """
 ByClients = Callable[..., pl.DataFrame]
-"""Judges candidates by what their clients did on other connections: (candidates, same_client.Clients) -> candidates.
+"""Judges candidates by what their clients did on other connections: (candidates, clients.Clients) -> candidates.
 
 The candidates need these columns, all in ns. `ended_at`: the time of the close; the clients' actions near this time are examined.
 `waited`: how long the client had waited for the response; null if the client's earlier waits do not matter. `due`: the time at
@@ -48,6 +49,19 @@ AddTexts = Callable[[pl.DataFrame], pl.DataFrame]
 """Adds to candidates what only their findings need: texts, evidence and `origin`.
 
 It is called with a part of the candidates at a time, those of which findings are made, so a row must not depend on the others.
+"""
+Words = Callable[[Any], dict[str, Any]]
+"""Returns the words of a finding for the facts of its candidate, an instance of the rule's NamedTuple `Facts`.
+
+The keys are `evidence` (a list of rules.shared.words.Packet), the names in the rule's templates that are not columns of the
+candidates, and, if they are needed, `origin`, `title`, `message` and `addition`. It is called only for what is reported.
+"""
+Decide = Callable[[Any, World], Any]
+"""Decides a candidate: (facts, world) -> the facts, changed where the decision changes them; None if it is no problem; or Wait.
+
+The facts are an instance of the rule's NamedTuple `Facts`. Which of world's indexes it asks for is declared by the rule's ASKS.
+Without ASKS, candidates are decided batch by batch, in the order of their frames. Wait may only be returned if
+`world.may_change` is true.
 """
 DeclareCutoffs = Callable[[], Mapping[str, int]]
 """Returns the fields of cutoffs.Cutoffs that the rule needs, with values derived from its configured thresholds."""
@@ -83,6 +97,21 @@ class RuleModule(NamedTuple):
     by_limits: ByLimits | None = None
     by_clients: ByClients | None = None
     add_texts: AddTexts | None = None
+    decide: Decide | None = None
+    asks: tuple[type[Index], ...] = ()
+    """The indexes of the world that `decide` asks for (ASKS in the rule file)."""
+    order: tuple[str, ...] = ()
+    """The facts by which candidates are ordered when they are decided (ORDER in the rule file); needed if the order matters."""
+    words: Words | None = None
+    facts: Callable[[Iterable[Any]], Any] | None = None
+    """Makes an instance of the rule's `Facts` from the values of `fact_names`."""
+    fact_names: tuple[str, ...] = ()
+
+    def words_of(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the words for a candidate; `values` has the columns `fact_names`, durations as integers (ns)."""
+        if self.words is None or self.facts is None:
+            return {}
+        return self.words(self.facts([values[name] for name in self.fact_names]))
 
     @property
     def doc(self) -> str:
@@ -93,6 +122,11 @@ class RuleModule(NamedTuple):
     def is_about_capture(self) -> bool:
         """True if the rule is about the capture itself, and not about the traffic in it."""
         return self.family == ABOUT_CAPTURE
+
+    @property
+    def is_held(self) -> bool:
+        """True if a live capture holds the candidates until what comes soon after a close is known."""
+        return self.by_limits is not None or self.by_clients is not None or any(index.HELD for index in self.asks)
 
     @property
     def source(self) -> str:
@@ -150,6 +184,7 @@ def _describe(module: ModuleType) -> RuleModule:
         threshold.key = threshold.key or (name, threshold_name(constant))
         if name not in threshold.rules:
             threshold.rules.append(name)
+    facts: Any = getattr(module, "Facts", None)
     return RuleModule(
         name=name,
         family=family.replace("_", "-"),
@@ -166,6 +201,12 @@ def _describe(module: ModuleType) -> RuleModule:
         by_limits=getattr(module, "by_limits", None),
         by_clients=getattr(module, "by_clients", None),
         add_texts=getattr(module, "add_texts", None),
+        decide=getattr(module, "decide", None) if facts is not None else None,
+        asks=getattr(module, "ASKS", ()),
+        order=getattr(module, "ORDER", ()),
+        words=getattr(module, "words", None),
+        facts=facts._make if facts is not None else None,
+        fact_names=facts._fields if facts is not None else (),
     )
 
 

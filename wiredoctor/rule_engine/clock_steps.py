@@ -6,14 +6,17 @@ their order is only as reliable as their timestamps: findings that depend on tim
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from wiredoctor.rule_engine.catalogue import RuleModule
 from wiredoctor.rules.shared.bounded_memory import in_parts
+from wiredoctor.rules.shared.evidence import EVIDENCE
 from wiredoctor.tables import Array
+from wiredoctor.world.numbers import DURATION
 
 
 def drop_across_clock_steps(
@@ -97,10 +100,8 @@ def split_at_clock_steps(
 
 
 def _is_raw(module: RuleModule) -> bool:
-    """Return whether a rule's candidates are preliminary, because its `by_limits` judges them later by the idle times of all
-    connections.
-    """
-    return module.rule.summary and module.by_limits is not None
+    """Return whether a rule's candidates are preliminary, because they are judged later by what all connections show."""
+    return module.rule.summary and module.is_held
 
 
 def _around(module: RuleModule, rows: pl.DataFrame, frames: Array) -> pl.Series:
@@ -111,6 +112,8 @@ def _around(module: RuleModule, rows: pl.DataFrame, frames: Array) -> pl.Series:
 
 def _ends(module: RuleModule, rows: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
     """Return two series: the first and the last frame number of each candidate."""
+    if module.words is not None:
+        rows = rows.with_columns(evidence=pl.Series([_evidence(module, row) for row in _rows(module, rows)], dtype=EVIDENCE))
     add = None if module.plugin is not None else module.add_texts  # rules of other packages have `evidence` from the beginning
     told = rows if add is None else in_parts(rows, lambda some: add(some).select("evidence"))
     frames = told["evidence"].list.eval(pl.element().struct.field("frame"))
@@ -118,6 +121,14 @@ def _ends(module: RuleModule, rows: pl.DataFrame) -> tuple[pl.Series, pl.Series]
     first = pl.DataFrame([frames.list.min().alias("a"), rows["frame"].alias("b")]).min_horizontal()
     newest = pl.DataFrame([frames.list.max().alias("a"), rows["frame"].alias("b"), last.alias("c")]).max_horizontal()
     return first, newest
+
+
+def _rows(module: RuleModule, rows: pl.DataFrame) -> Iterator[dict[str, Any]]:
+    return rows.select(module.fact_names).with_columns(pl.col(DURATION).cast(pl.Int64)).iter_rows(named=True)
+
+
+def _evidence(module: RuleModule, row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [packet._asdict() for packet in module.words_of(row)["evidence"]]
 
 
 def _steps_between(first: pl.Series, last: pl.Series, steps: Array) -> pl.Series:

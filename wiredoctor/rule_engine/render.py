@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter
 from string import Formatter
 from typing import Any, Literal, NamedTuple
 
@@ -33,13 +33,14 @@ from wiredoctor.findings import (
 from wiredoctor.rule_engine.catalogue import RuleModule
 from wiredoctor.rule_engine.plugins import run_guarded
 from wiredoctor.rule_engine.summary_columns import Rows
-from wiredoctor.rules.shared.idle_defaults import default_of_server
-from wiredoctor.rules.shared.numbers import DURATION
+from wiredoctor.rules.shared.words import Nanoseconds, Packet
 from wiredoctor.tables import SECOND
 from wiredoctor.text import redact
 from wiredoctor.text.durations import duration_text
 from wiredoctor.text.escape import REQUEST_LENGTH
 from wiredoctor.text.regex import Regex
+from wiredoctor.world.idle_defaults import default_of_server
+from wiredoctor.world.numbers import DURATION
 
 GIVEN_NAMES = (
     *("client", "server", "side", "peer", "request", "status", "server_software", "client_software"),
@@ -140,7 +141,7 @@ def _each_finding(
         """Return the first of equal texts, so findings share it."""
         return known.setdefault(text, text)
 
-    needed = _READ | {one.where for one in module.rule.advice if one.where}
+    needed = _READ | {one.where for one in module.rule.advice if one.where} | {*module.fact_names}
     for some in settled.iter_slices(limits.CANDIDATES_AT_ONCE.value):
         for kind in {*some["kind"].to_list()}:
             if kind not in texts:
@@ -153,7 +154,7 @@ def _each_finding(
         # cast, because a Duration would lose its nanoseconds as a Python value
         rows = _only(rows, needed).with_columns(pl.col(DURATION).cast(pl.Int64))
         for own, common in zip(rows.iter_rows(named=True), _only(some, needed).iter_rows(named=True), strict=True):
-            values = own | common
+            values = own | common | module.words_of(own)
             yield _finding(module, texts[values["kind"]], values, times, file, first_time, same), own["delay"]
 
 
@@ -175,9 +176,9 @@ def _finding(
     module: RuleModule, texts: _Texts, values: dict[str, Any], times: set[str], file: str, first_time: int,
     same: Callable[[str], str],
 ) -> Finding:  # fmt: skip
-    packets = values["evidence"] or ()
+    packets = [one if isinstance(one, Packet) else Packet(**one) for one in values["evidence"] or ()]
     evidence = tuple(_evidence(packets, same))
-    moment = min(packets, key=lambda e: e["frame"])["time"] if packets else values["start"] or 0
+    moment = min(packets).time if packets else values["start"] or 0
     side = _side(values)
     method, target = values["request_method"] or None, values["request_target"] or ""
     request, ignored = _texts_of_request(method, target, redact.secrets_are_shown())
@@ -237,11 +238,14 @@ def _message(values: Mapping[str, Any], texts: _Texts, written: Mapping[str, Any
     return f"{said} {printable(addition)}" if (addition := values.get("addition")) else said
 
 
-def _evidence(packets: Sequence[Mapping[str, Any]], same: Callable[[str], str]) -> Iterator[Evidence]:
+def _evidence(packets: Sequence[Packet], same: Callable[[str], str]) -> Iterator[Evidence]:
     """Yield each packet of the evidence once, in frame order, with all of its notes."""
-    for frame, of_frame in groupby(sorted(packets, key=itemgetter("frame")), itemgetter("frame")):
+    for frame, of_frame in groupby(sorted(packets, key=_frame), _frame):
         notes = [*of_frame]
-        yield Evidence(frame, notes[0]["time"] / SECOND, same(_note("; ".join(e["note"] for e in notes))))
+        yield Evidence(frame, notes[0].time / SECOND, same(_note("; ".join(e.note for e in notes))))
+
+
+_frame = attrgetter("frame")
 
 
 @lru_cache(maxsize=1024)
@@ -332,7 +336,7 @@ def _format_value(value: Any, is_time: bool) -> Any:
         return ""
     if isinstance(value, str):
         return printable(value)
-    return duration_text(value) if is_time else value
+    return duration_text(value) if is_time or isinstance(value, Nanoseconds) else value
 
 
 def _numbers_in_message(values: Mapping[str, Any], names: Sequence[str], times: set[str]) -> Iterator[tuple[str, int | float]]:
@@ -340,7 +344,7 @@ def _numbers_in_message(values: Mapping[str, Any], names: Sequence[str], times: 
     for name in names:
         value = values[name]
         if isinstance(value, int | float) and not isinstance(value, bool):
-            yield name, value / SECOND if name in times else value
+            yield name, value / SECOND if name in times or isinstance(value, Nanoseconds) else value
 
 
 def _advice(advice: tuple[Advice, ...], side: Side | None, values: Mapping[str, Any]) -> str:

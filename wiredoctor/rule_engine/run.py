@@ -14,12 +14,14 @@ from wiredoctor.rule_engine import candidates
 from wiredoctor.rule_engine.catalogue import RuleModule, Screen
 from wiredoctor.rule_engine.plugins import collect_guarded, enabled, run_guarded, with_required_columns
 from wiredoctor.rule_engine.summary_columns import Rows, as_frame
-from wiredoctor.rules.shared.idle_times import OF_RESTS, IdleTimes, known_rests
-from wiredoctor.rules.shared.same_client import OF_CLIENTS, Clients, known_clients
 from wiredoctor.spill import Folder
 from wiredoctor.tables import EVENT_TABLES, PLAN_OF_FEW, RULE_TABLES, SMALL, with_old_names
 from wiredoctor.text.redact import secrets_are_shown
 from wiredoctor.text.redact_tables import all_masked
+from wiredoctor.world import CaptureTables, Index, Wait, World
+from wiredoctor.world.clients import OF_CLIENTS, Clients, known_clients
+from wiredoctor.world.idle_times import OF_RESTS, IdleTimes, known_rests
+from wiredoctor.world.numbers import DURATION
 
 if TYPE_CHECKING:
     from polars._typing import EngineType
@@ -120,11 +122,14 @@ def judge(
 
 
 def _judge_rows(module: RuleModule, rows: pl.DataFrame, state: dict[str, Any]) -> pl.DataFrame:
-    if module.judge is not None:
+    if module.judge is not None or (module.decide is not None and not module.asks):
         order = "last_frame" if "last_frame" in rows.columns else "frame"
         if not module.rule.any_order and not rows[order].is_sorted(nulls_last=False):  # sorting copies the rows, so it is avoided
             rows = rows.sort(order, maintain_order=True)
-        rows, state[module.name] = module.judge(rows, state.get(module.name))
+        if module.judge is not None:
+            rows, state[module.name] = module.judge(rows, state.get(module.name))
+        else:
+            rows = _decide_rows(module, World(memory=state), rows, [])
     return rows if module.plugin is None else with_required_columns(rows)
 
 
@@ -139,6 +144,86 @@ def join_batches(modules: Mapping[str, RuleModule], all_of: Mapping[str, Callabl
         if rows is not None:
             whole[name] = rows
     return whole
+
+
+def decide(
+    modules: Mapping[str, RuleModule], found: Mapping[str, Rows], tables: CaptureTables,
+    *, live: bool = False, clock: int | None = None, memory: dict[str, Any] | None = None, folder: Folder | None = None,
+) -> tuple[dict[str, Rows], dict[str, pl.DataFrame]]:  # fmt: skip
+    """Decide the candidates of rules that ask the world. Return the remaining candidates of all rules, and those that must wait.
+
+    The latter are as they were found, with the additional column `wait_until` (ns); there are none if `clock` is None. `memory`:
+    see World. `folder`: see `candidates.change`.
+    """
+
+    def candidates_for(index: type[Index]) -> list[pl.DataFrame]:
+        asking = (rows for name, rows in found.items() if index in modules[name].asks and rows.height)
+        return [candidates.select(rows, *index.NEEDS) for rows in asking]
+
+    whole, world = {**found}, World(tables, candidates_for, live=live, clock=clock, memory={} if memory is None else memory)
+    waiting: dict[str, pl.DataFrame] = {}
+    for name, rows in found.items():
+        module = modules[name]
+        if module.decide is None or not module.asks or not rows.height or _DECIDED in rows.schema:
+            continue
+        waits: list[pl.DataFrame] = []
+
+        def decide_part(some: pl.DataFrame, module: RuleModule = module, waits: list[pl.DataFrame] = waits) -> pl.DataFrame:
+            return _decide_rows(module, world, some, waits).with_columns(pl.lit(value=True).alias(_DECIDED))
+
+        order = next(iter(module.order), None)
+        left = run_guarded(module, partial(candidates.change, rows, decide_part, folder, order=order))
+        whole[name] = rows[pl.Series([], dtype=pl.Int64)] if left is None else left
+        if waits:
+            waiting[name] = pl.concat(waits)
+    return {name: rows for name, rows in whole.items() if rows.height}, waiting
+
+
+_DECIDED = "decided"
+"""The column that marks candidates as already decided."""
+
+
+def is_compared(module: RuleModule) -> bool:
+    """Return whether the candidates of a rule are compared with other connections, again and again while a capture goes on."""
+    return module.conclude is not None or (bool(module.asks) and not module.is_held)
+
+
+def _decide_rows(module: RuleModule, world: World, rows: pl.DataFrame, waits: list[pl.DataFrame]) -> pl.DataFrame:
+    """Return the candidates that `decide` keeps, with the facts that it changes. Append those that must wait to `waits`."""
+    assert module.decide is not None
+    assert module.facts is not None
+    kept: list[int] = []
+    before: list[tuple[Any, ...]] = []
+    after: list[tuple[Any, ...]] = []
+    until: dict[int, int] = {}
+    plain = rows.select(pl.col(name).to_physical() if _is_time(rows, name) else name for name in module.fact_names)
+    numbers: Iterable[int] = range(rows.height)
+    if module.order:
+        numbers = plain.select(pl.arg_sort_by(module.order, maintain_order=True)).to_series().to_list()
+    given = plain.rows()
+    for number in numbers:
+        facts = module.facts(given[number])
+        decided = module.decide(facts, world)
+        if isinstance(decided, Wait):
+            until[number] = decided.until
+        elif decided is not None:
+            kept.append(number)
+            before.append(facts)
+            after.append(decided)
+    if until:
+        waits.append(rows[[*until]].with_columns(pl.Series("wait_until", [*until.values()], pl.Int64)))
+    order = sorted(range(len(kept)), key=kept.__getitem__)
+    left = rows[[kept[n] for n in order]]
+    changed = [
+        pl.Series(name, [after[n][place] for n in order], plain.schema[name]).cast(rows.schema[name])
+        for place, name in enumerate(module.fact_names)
+        if any(old[place] is not new[place] for old, new in zip(before, after, strict=True))
+    ]
+    return left.with_columns(changed)
+
+
+def _is_time(rows: pl.DataFrame, name: str) -> bool:
+    return rows.schema[name] == DURATION
 
 
 def judge_idle_limits(
@@ -223,8 +308,14 @@ def conclude_all(
     gateway. `folder`: see `candidates.change`.
     """
     whole = {**found}
+    tables = CaptureTables(pl.LazyFrame() if closes is None else closes, connections, lambda: exchanges, lambda: clients)
+    asking = {name: rows for name, rows in found.items() if closes is not None or is_compared(modules[name])}
+    decided, _ = decide(modules, asking, tables, live=live, folder=folder)
+    whole = {
+        name: decided[name] if name in asking else rows for name, rows in found.items() if name in decided or name not in asking
+    }
     if closes is not None:
-        whole = judge_idle_limits(modules, found, closes, connections, live=live, folder=folder)
+        whole = judge_idle_limits(modules, whole, closes, connections, live=live, folder=folder)
         whole = beside_others(modules, whole, closes, exchanges, connections, clients, folder)
     for name, rows in [*whole.items()]:
         module = modules[name]

@@ -16,10 +16,10 @@ import polars as pl
 
 from wiredoctor.rule_engine.candidates import change, select
 from wiredoctor.rule_engine.summary_columns import Rows, with_changes
-from wiredoctor.rules.shared.numbers import DURATION
 from wiredoctor.spill import Folder
 from wiredoctor.tables import SECOND
 from wiredoctor.text.durations import duration_text
+from wiredoctor.world.numbers import DURATION
 
 c = pl.col
 

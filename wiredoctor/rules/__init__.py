@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import candidate, confidence, evidence
-from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import MILLISECOND, SECOND
+from wiredoctor.world.numbers import DURATION, duration
 
 close_confidence = confidence
 """The earlier name of `confidence`, kept for rules of other packages."""

@@ -8,8 +8,8 @@ import polars as pl
 
 from tests.rules.frames import MS, S, followed, rows
 from wiredoctor.rule_engine import catalogue
-from wiredoctor.rules.shared.idle_times import known_rests
-from wiredoctor.rules.shared.same_client import nobody
+from wiredoctor.world.clients import nobody
+from wiredoctor.world.idle_times import known_rests
 
 LOST = {
     "has_response": False,

@@ -8,7 +8,7 @@ import pytest
 
 from tests.rules.frames import MS, S, connection, followed
 from tests.rules.lifetime.lost import candidates, request
-from wiredoctor.rules.shared.idle_defaults import default_of_server
+from wiredoctor.world.idle_defaults import default_of_server
 
 
 def closing(number: int, after: int, **changes: Any) -> dict[str, Any]:

@@ -12,8 +12,8 @@ import pytest
 from tests.rules.frames import MS, S, followed, rows
 from tests.support.sweeps import WHOLE, sweep
 from wiredoctor.rules.lifetime import idle_cut
-from wiredoctor.rules.shared.idle_defaults import limit_near, names_of_limit
 from wiredoctor.testing import findings
+from wiredoctor.world.idle_defaults import limit_near, names_of_limit
 
 
 def cut(number: int, rest: int, *, by: str = "server", at: int = 0, endpoint: int = 1) -> dict[str, Any]:

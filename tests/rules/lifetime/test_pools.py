@@ -7,7 +7,7 @@ import re
 import pytest
 
 from wiredoctor.findings import Advice
-from wiredoctor.rules.shared.connection_close import POOLS
+from wiredoctor.world.connection_close import POOLS
 
 SENT = {
     "Go-http-client/1.1": "90 s",

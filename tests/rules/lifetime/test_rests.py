@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.rules.frames import MS, S
-from wiredoctor.rules.shared.idle_defaults import usual_limits
-from wiredoctor.rules.shared.idle_times import End, learn
-from wiredoctor.rules.shared.learned_limits import Use, follow_requests
+from wiredoctor.world.idle_defaults import usual_limits
+from wiredoctor.world.idle_times import End, learn
+from wiredoctor.world.learned_limits import Use, follow_requests
 
 
 def idle(*rests: int) -> list[End]:

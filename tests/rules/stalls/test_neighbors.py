@@ -8,8 +8,8 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wiredoctor.rules.shared.neighbors import NEVER, Attempts, Sightings, compare_neighbors
 from wiredoctor.tables import CLIENT, SERVER
+from wiredoctor.world.neighbors import NEVER, Attempts, Sightings, compare_neighbors
 
 SPREAD = 2
 TIME = st.integers(0, 7)

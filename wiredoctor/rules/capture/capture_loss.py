@@ -47,7 +47,7 @@ import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import EVIDENCE, capture_columns, one_capture_candidate, packet
-from wiredoctor.rules.shared.numbers import duration, grouped
+from wiredoctor.world.numbers import duration, grouped
 
 c = pl.col
 

@@ -46,7 +46,7 @@ import polars as pl
 
 from wiredoctor.findings import Reference, Rule
 from wiredoctor.rules.shared.evidence import EVIDENCE, capture_columns
-from wiredoctor.rules.shared.numbers import DURATION, duration
+from wiredoctor.world.numbers import DURATION, duration
 
 RULE = Rule(
     symptom="nothing (the rule shows between which packets the times are wrong)",

@@ -33,7 +33,6 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
-from wiredoctor.rules.shared.connection_close import is_delimited_by_close
 from wiredoctor.rules.shared.evidence import (
     candidate,
     close_origin,
@@ -44,6 +43,7 @@ from wiredoctor.rules.shared.evidence import (
     whose_close,
     with_doubt,
 )
+from wiredoctor.world.connection_close import is_delimited_by_close
 
 c = pl.col
 

@@ -58,7 +58,7 @@ from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.bounded_memory import BoundedMap
 from wiredoctor.rules.shared.evidence import EVIDENCE, candidate, evidence, packet
 from wiredoctor.rules.shared.framing_faults import SMUGGLING, candidates, message_begins, quoted_excerpt
-from wiredoctor.rules.shared.numbers import grouped
+from wiredoctor.world.numbers import grouped
 
 c = pl.col
 

@@ -42,7 +42,6 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.connection_close import is_delimited_by_close, streams
 from wiredoctor.rules.shared.evidence import (
     candidate,
     close_origin,
@@ -50,10 +49,10 @@ from wiredoctor.rules.shared.evidence import (
     evidence,
     fin_or_rst,
     has_doubtful_close,
-    server_closed_first,
     with_doubt,
 )
-from wiredoctor.rules.shared.numbers import DURATION, duration
+from wiredoctor.world.connection_close import is_delimited_by_close, server_closed_first, streams
+from wiredoctor.world.numbers import DURATION, duration
 
 c = pl.col
 

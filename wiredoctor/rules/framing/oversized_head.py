@@ -39,9 +39,9 @@ from dataclasses import dataclass
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.products import advice, default, find_setting
 from wiredoctor.rules.shared.bounded_memory import BoundedMap
 from wiredoctor.rules.shared.evidence import candidate, confidence, evidence
+from wiredoctor.world.products import advice, default, find_setting
 
 c = pl.col
 

@@ -153,11 +153,11 @@ from wiredoctor.rules.shared.gateway_texts import (
     tries_text,
     unread_reason,
 )
-from wiredoctor.rules.shared.learned_limits import EARLIEST
-from wiredoctor.rules.shared.numbers import DURATION
 from wiredoctor.rules.shared.unseen_gateways import endpoint_candidate, unseen_gateways
 from wiredoctor.tables import SECOND, of_connections, of_exchanges
 from wiredoctor.text.durations import duration_text
+from wiredoctor.world.learned_limits import EARLIEST
+from wiredoctor.world.numbers import DURATION
 
 c = pl.col
 

@@ -39,10 +39,10 @@ from wiredoctor.rules.shared.evidence import (
     evidence,
     fin_or_rst,
     has_doubtful_close,
-    server_closed_first,
     with_doubt,
 )
-from wiredoctor.rules.shared.numbers import DURATION
+from wiredoctor.world.connection_close import server_closed_first
+from wiredoctor.world.numbers import DURATION
 
 c = pl.col
 

@@ -150,12 +150,10 @@ from typing import Any
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.products import advice, default
 from wiredoctor.rules.shared import abort_reasons, left_early
 from wiredoctor.rules.shared.abort_reasons import Ended, Reasons
 from wiredoctor.rules.shared.abort_texts import REASON_TEXTS, reason_columns, timeout_texts_beside, timeout_texts_from_syn
 from wiredoctor.rules.shared.bounded_memory import in_parts
-from wiredoctor.rules.shared.connection_close import BROKEN_BEFORE, FRAMING_ERRORS, is_delimited_by_close
 from wiredoctor.rules.shared.evidence import (
     candidate,
     close_origin,
@@ -167,9 +165,11 @@ from wiredoctor.rules.shared.evidence import (
 )
 from wiredoctor.rules.shared.left_early import FACTS, awaits_continue, begun, early, ended_early, whole_response
 from wiredoctor.rules.shared.left_early import screen as may_be_early
-from wiredoctor.rules.shared.numbers import DURATION, duration
-from wiredoctor.rules.shared.same_client import Clients, with_more_evidence
 from wiredoctor.tables import ALL_BUT_A_BYTE, MILLISECOND, SECOND, SERVER
+from wiredoctor.world.clients import Clients, with_more_evidence
+from wiredoctor.world.connection_close import BROKEN_BEFORE, FRAMING_ERRORS, is_delimited_by_close
+from wiredoctor.world.numbers import DURATION, duration
+from wiredoctor.world.products import advice, default
 
 c = pl.col
 

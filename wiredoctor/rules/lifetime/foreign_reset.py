@@ -66,8 +66,8 @@ import polars as pl
 from wiredoctor.findings import Reference, Rule
 from wiredoctor.rules.shared.evidence import candidate, confidence, evidence
 from wiredoctor.rules.shared.left_early import begun, whole_response
-from wiredoctor.rules.shared.numbers import duration
 from wiredoctor.tables import of_connections
+from wiredoctor.world.numbers import duration
 
 c = pl.col
 

@@ -65,8 +65,6 @@ from typing import Any
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold, cached_for_thresholds
-from wiredoctor.rules.products import default
-from wiredoctor.rules.shared.connection_close import IDLE, POOLS, SELF_FRAMED, UPSTREAM_KEPT, closed_as_announced, is_complete
 from wiredoctor.rules.shared.evidence import (
     EVIDENCE,
     candidate,
@@ -74,18 +72,27 @@ from wiredoctor.rules.shared.evidence import (
     fin_or_rst,
     grade,
     has_doubtful_close,
-    may_have_closed_first,
     packet,
-    server_closed_first,
     with_doubt,
 )
-from wiredoctor.rules.shared.idle_defaults import is_default
-from wiredoctor.rules.shared.idle_times import LATE as TIMERS_LATE
-from wiredoctor.rules.shared.idle_times import End, IdleTimes, Stop
 from wiredoctor.rules.shared.lost_requests import candidates
-from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import NOTHING, SECOND
 from wiredoctor.text.durations import duration_text
+from wiredoctor.world.connection_close import (
+    IDLE,
+    POOLS,
+    SELF_FRAMED,
+    UPSTREAM_KEPT,
+    closed_as_announced,
+    is_complete,
+    may_have_closed_first,
+    server_closed_first,
+)
+from wiredoctor.world.idle_defaults import is_default
+from wiredoctor.world.idle_times import LATE as TIMERS_LATE
+from wiredoctor.world.idle_times import End, IdleTimes, Stop
+from wiredoctor.world.numbers import DURATION, duration
+from wiredoctor.world.products import default
 
 c = pl.col
 

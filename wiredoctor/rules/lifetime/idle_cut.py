@@ -47,9 +47,7 @@ from typing import NamedTuple
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.products import settings
 from wiredoctor.rules.shared.bounded_memory import BoundedMap
-from wiredoctor.rules.shared.connection_close import streams
 from wiredoctor.rules.shared.evidence import (
     close_origin,
     confidence,
@@ -57,12 +55,13 @@ from wiredoctor.rules.shared.evidence import (
     fin_or_rst,
     has_doubtful_close,
     least_confidence,
-    server_closed_first,
     with_doubt,
 )
-from wiredoctor.rules.shared.idle_defaults import limit_near, names_of_limit
-from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import MILLISECOND, SECOND
+from wiredoctor.world.connection_close import server_closed_first, streams
+from wiredoctor.world.idle_defaults import limit_near, names_of_limit
+from wiredoctor.world.numbers import DURATION, duration
+from wiredoctor.world.products import settings
 
 c = pl.col
 

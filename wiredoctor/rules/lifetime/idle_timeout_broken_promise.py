@@ -35,24 +35,18 @@ References
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.connection_close import IDLE, SELF_FRAMED, is_complete
-from wiredoctor.rules.shared.evidence import (
-    candidate,
-    close_after_response,
-    close_origin,
-    confidence,
-    evidence,
-    fin_or_rst,
-    has_doubtful_close,
-    server_closed_first,
-    with_doubt,
-)
-from wiredoctor.rules.shared.idle_times import IdleTimes
-from wiredoctor.rules.shared.numbers import DURATION
+from wiredoctor.rules.shared.evidence import candidate, confidence, has_doubtful_close
+from wiredoctor.rules.shared.words import close_after_response, fin_or_rst, packets, sender_of_close, with_doubt
 from wiredoctor.tables import SECOND
+from wiredoctor.world import World
+from wiredoctor.world.connection_close import IDLE, SELF_FRAMED, is_complete, server_closed_first
+from wiredoctor.world.idle_times import TOGETHER, IdleTimes
+from wiredoctor.world.numbers import DURATION
 
 _CLOSED = (
     "In its response to {request} the server announced that it keeps an idle connection for {announced} "
@@ -110,6 +104,25 @@ def screen() -> pl.Expr:
     return pl.col("server_close_frame").is_not_null() & pl.col("response_keep_alive_timeout").is_not_null()
 
 
+class Facts(NamedTuple):
+    """What is known of a close that came too early. Times and durations are in ns, `timeout` is in seconds."""
+
+    connection: int
+    endpoint: int
+    kind: str | None
+    confidence: str
+    final_at: int
+    response_frame: int
+    response_start: int
+    idle: int
+    timeout: int
+    most: int | None
+    end: int
+    server_close_frame: int
+    server_close_rst: int
+    server_close_origin: str | None
+
+
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each connection that the server closed sooner than announced."""
     c = pl.col
@@ -126,25 +139,41 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         idle.cast(DURATION).alias("idle"),
         promised.cast(DURATION).alias("announced"),
         c("response_keep_alive_timeout").alias("timeout"),
-        pl.when(most.is_not_null()).then(pl.format(", max={}", most)).otherwise(pl.lit("")).alias("max_said"),
-        fin_or_rst("server_close_rst").alias("close"),
-        close_origin("server"),
-        *("endpoint", "final_at"),
-        evidence(
-            (
-                "response_frame",
-                "response_start",
-                pl.format("the response: Keep-Alive: timeout={}", "response_keep_alive_timeout"),
-            ),
-            ("server_close_frame", "server_close_time", with_doubt(has_doubtful_close("server"), close_after_response(idle))),
-        ),
+        most.alias("most"),
+        *("endpoint", "final_at", "response_frame", "response_start"),
+        *("server_close_frame", "server_close_rst", "server_close_origin"),
     )
 
 
-def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFrame:
+ASKS = (IdleTimes,)
+
+
+def decide(x: Facts, world: World) -> Facts | None:
     """Drop closes that happened when a server process ended.
 
     If an endpoint closed too early at only one moment, a process may have ended then. In this case the kind is "once", with at
     most medium confidence.
     """
-    return rests.with_single_closes(rests.without_stopped(rows, live=live), pl.lit(value=True), live=live)
+    servers, until = world.of(IdleTimes), world.until(x.final_at + TOGETHER)
+    if servers.is_stopped(x.endpoint, x.connection, until):
+        return None
+    if servers.is_repeated(x.endpoint, x.connection, x.end, until):
+        return x
+    return x._replace(kind="once", confidence="medium" if x.confidence == "high" else x.confidence)
+
+
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the close."""
+    return {
+        "max_said": "" if x.most is None else f", max={x.most}",
+        "close": fin_or_rst(x.server_close_rst),
+        "origin": sender_of_close(x.server_close_origin),
+        "evidence": packets(
+            (x.response_frame, x.response_start, f"the response: Keep-Alive: timeout={x.timeout}"),
+            (
+                x.server_close_frame,
+                x.end,
+                with_doubt(x.server_close_origin, close_after_response(x.server_close_rst, x.idle)),
+            ),
+        ),
+    }

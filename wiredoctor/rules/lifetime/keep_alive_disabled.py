@@ -33,10 +33,10 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.products import default
-from wiredoctor.rules.shared.connection_close import RECEIVED, round_trip, streams, time_to_receive
 from wiredoctor.rules.shared.evidence import EVIDENCE, candidate, packet
 from wiredoctor.tables import of_connections
+from wiredoctor.world.connection_close import RECEIVED, round_trip, streams, time_to_receive
+from wiredoctor.world.products import default
 
 c = pl.col
 

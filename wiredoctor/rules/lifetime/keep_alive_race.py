@@ -78,14 +78,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, cached_for_thresholds
-from wiredoctor.rules.shared import lost_requests, race_explanations, same_client
-from wiredoctor.rules.shared.connection_close import (
-    DECIDED,
-    POOLS,
-    client_idle_time,
-    closed_against_request,
-    ended_within_grace_period,
-)
+from wiredoctor.rules.shared import lost_requests, race_explanations
 from wiredoctor.rules.shared.evidence import (
     candidate,
     close_origin,
@@ -96,13 +89,21 @@ from wiredoctor.rules.shared.evidence import (
     least_confidence,
     with_doubt,
 )
-from wiredoctor.rules.shared.idle_times import IdleTimes
 from wiredoctor.rules.shared.lost_requests import FORGOTTEN, MET, WARNED, also_lost_text, find_lost, repetition_columns
 from wiredoctor.rules.shared.lost_requests import screen as may_be_lost
-from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.rules.shared.race_explanations import HEED, Explanation, explain
-from wiredoctor.rules.shared.same_client import Clients, beside_repetitions
 from wiredoctor.tables import SECOND
+from wiredoctor.world import clients
+from wiredoctor.world.clients import Clients, beside_repetitions
+from wiredoctor.world.connection_close import (
+    DECIDED,
+    POOLS,
+    client_idle_time,
+    closed_against_request,
+    ended_within_grace_period,
+)
+from wiredoctor.world.idle_times import IdleTimes
+from wiredoctor.world.numbers import DURATION, duration
 
 c = pl.col
 
@@ -156,7 +157,7 @@ RULE = Rule(
     absence=True,
     ends=True,
 )
-SHARED_THRESHOLDS = (race_explanations, lost_requests, same_client)
+SHARED_THRESHOLDS = (race_explanations, lost_requests, clients)
 
 
 def screen() -> pl.Expr:

@@ -39,7 +39,6 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.connection_close import FRAMING_ERRORS, SELF_FRAMED, is_complete, streams
 from wiredoctor.rules.shared.evidence import (
     candidate,
     close_origin,
@@ -47,12 +46,12 @@ from wiredoctor.rules.shared.evidence import (
     evidence,
     fin_or_rst,
     has_doubtful_close,
-    server_closed_first,
     whose_close,
     with_doubt,
 )
-from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import MORE
+from wiredoctor.world.connection_close import FRAMING_ERRORS, SELF_FRAMED, is_complete, server_closed_first, streams
+from wiredoctor.world.numbers import DURATION, duration
 
 c = pl.col
 

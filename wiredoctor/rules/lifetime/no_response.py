@@ -63,10 +63,8 @@ from typing import Any
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold, cached_for_thresholds
-from wiredoctor.rules.products import Setting, advice, default, names, settings
-from wiredoctor.rules.shared import lost_requests, same_client
+from wiredoctor.rules.shared import lost_requests
 from wiredoctor.rules.shared.abort_reasons import decide
-from wiredoctor.rules.shared.connection_close import BROKEN_BEFORE, closed_against_request, is_reset_without_ack
 from wiredoctor.rules.shared.evidence import (
     candidate,
     close_origin,
@@ -77,8 +75,6 @@ from wiredoctor.rules.shared.evidence import (
     has_doubtful_close,
     with_doubt,
 )
-from wiredoctor.rules.shared.idle_times import NEAR, TOGETHER, IdleTimes
-from wiredoctor.rules.shared.learned_limits import NO_IDLE_TIME
 from wiredoctor.rules.shared.left_early import FACTS, early
 from wiredoctor.rules.shared.left_early import screen as may_be_early
 from wiredoctor.rules.shared.lost_requests import (
@@ -94,10 +90,15 @@ from wiredoctor.rules.shared.lost_requests import (
     only_interim,
     repetition_columns,
 )
-from wiredoctor.rules.shared.numbers import DURATION, duration, grouped, other_connections
-from wiredoctor.rules.shared.same_client import Clients, beside_repetitions
 from wiredoctor.tables import CLIENT, PART_OF_HEAD, SECOND
 from wiredoctor.text.durations import duration_text
+from wiredoctor.world import clients
+from wiredoctor.world.clients import Clients, beside_repetitions
+from wiredoctor.world.connection_close import BROKEN_BEFORE, closed_against_request, is_reset_without_ack
+from wiredoctor.world.idle_times import NEAR, TOGETHER, IdleTimes
+from wiredoctor.world.learned_limits import NO_IDLE_TIME
+from wiredoctor.world.numbers import DURATION, duration, grouped, other_connections
+from wiredoctor.world.products import Setting, advice, default, names, settings
 
 c = pl.col
 
@@ -241,7 +242,7 @@ LARGE_HEAD = Threshold(
     "the minimum size of a request head that may be the reason for a close; uWSGI's default "
     f"limit is {_SMALLEST}, that of most servers 8 to 60 kB",
 )
-SHARED_THRESHOLDS = (lost_requests, same_client)
+SHARED_THRESHOLDS = (lost_requests, clients)
 
 _KINDS = {
     **{ON_ARRIVAL: "on-arrival", IN_PART: "mid-request", NOT_READ: "unread", IMMEDIATE: "at-once", AFTER_A_WHILE: "later"},

@@ -39,33 +39,28 @@ References
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.connection_close import (
+from wiredoctor.rules.shared.evidence import candidate, confidence, has_doubtful_close
+from wiredoctor.rules.shared.words import close_after_response, fin_or_rst, packets, sender_of_close, with_doubt
+from wiredoctor.world import World
+from wiredoctor.world.connection_close import (
     DECIDED,
     FRAMING_ERRORS,
     SELF_FRAMED,
     closed_as_announced,
     ended_within_grace_period,
     is_complete,
-)
-from wiredoctor.rules.shared.connection_close import IDLE as IMMEDIATE
-from wiredoctor.rules.shared.evidence import (
-    candidate,
-    close_after_response,
-    close_origin,
-    confidence,
-    evidence,
-    fin_or_rst,
-    has_doubtful_close,
     may_have_closed_first,
     server_closed_first,
-    with_doubt,
 )
-from wiredoctor.rules.shared.idle_times import IdleTimes
-from wiredoctor.rules.shared.learned_limits import NO_IDLE_TIME
-from wiredoctor.rules.shared.numbers import DURATION
+from wiredoctor.world.connection_close import IDLE as IMMEDIATE
+from wiredoctor.world.idle_times import TOGETHER, IdleTimes
+from wiredoctor.world.learned_limits import NO_IDLE_TIME
+from wiredoctor.world.numbers import DURATION
 
 c = pl.col
 
@@ -150,50 +145,86 @@ def _is_premature() -> pl.Expr:
     return promised & is_complete() & self_framed & closed & server_closed_first()
 
 
+class Facts(NamedTuple):
+    """What is known of a close without an announcement. Times and durations are in ns."""
+
+    connection: int
+    endpoint: int
+    kind: str | None
+    confidence: str
+    final_at: int
+    end: int
+    response_status: int
+    lasted: int
+    after: int
+    request_frame: int
+    request_start: int
+    response_frame: int
+    response_start: int
+    server_close_frame: int
+    server_close_rst: int
+    server_close_origin: str | None
+    finished: bool
+
+
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each exchange after which the server closed without announcing it."""
-    gap = c("server_close_time") - c("response_end")
-    lasted = c("response_end") - c("response_start")
-    unauthorized = c("response_status") == 401
     sure = confidence(ended_within_grace_period(DECIDED.value) | has_doubtful_close("server"))
+    after = c("server_close_time") - c("response_end")
     return closes.filter(_is_premature()).select(
         *candidate("server", sure, "request_frame", "request_start", "server_close_time"),
-        pl.when(gap > 0).then(gap).cast(DURATION).alias("gap"),
-        pl.when(gap > 0).then(pl.lit(" after")).otherwise(pl.lit("together with")).alias("moment"),
-        fin_or_rst("server_close_rst").alias("close"),
-        close_origin("server"),
-        *("endpoint", "final_at"),
-        lasted.cast(DURATION).alias("lasted"),
-        pl.lit(_SINGLE).alias("once"),
-        c("request_version", "response_version"),
-        pl.when(unauthorized).then(pl.lit(_UNAUTHORIZED)).otherwise(pl.lit("")).alias("hint"),
-        pl.when(unauthorized).then(pl.lit(_UNAUTHORIZED_CURE)).otherwise(pl.lit("")).alias("cure"),
-        evidence(
-            ("request_frame", "request_start", "the request, without Connection: close"),
-            (
-                "response_frame",
-                "response_start",
-                pl.format("the response, {}, also without Connection: close", "response_status"),
-            ),
-            ("server_close_frame", "server_close_time", with_doubt(has_doubtful_close("server"), _close_note(gap))),
-        ),
+        *("endpoint", "final_at", "response_status", "request_version", "response_version"),
+        pl.when(after > 0).then(after).cast(DURATION).alias("gap"),
+        after.alias("after"),
+        (c("response_end") - c("response_start")).cast(DURATION).alias("lasted"),
+        *("request_frame", "request_start", "response_frame", "response_start"),
+        *("server_close_frame", "server_close_rst", "server_close_origin"),
+        pl.lit(value=False).alias("finished"),
     )
 
 
-def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFrame:
+ASKS = (IdleTimes,)
+
+
+def decide(x: Facts, world: World) -> Facts | None:
     """Drop closes that happened when a server process ended.
 
     If all closes of an endpoint happened at one moment, more than NO_IDLE_TIME after the responses, a process may have ended
     then. These closes are kept, but with the kind "once" and at most medium confidence. The same holds for closes after long
     responses, if the server may have been told to stop during these responses.
     """
-    later = c("gap").cast(pl.Int64).fill_null(0) > NO_IDLE_TIME
-    kept = rests.with_single_closes(rests.without_stopped(rows, live=live), later, live=live)
-    lasting = c("kind").is_null() & (c("lasted").cast(pl.Int64) >= LONG.value)
-    judged = rests.with_finished_responses(kept, lasting, live=live)
-    finished = kept["kind"].is_null() & judged["kind"].is_not_null()
-    return judged.with_columns(pl.when(finished).then(pl.lit(_FINISHED)).otherwise("once").alias("once"))
+    servers, until = world.of(IdleTimes), world.until(x.final_at + TOGETHER)
+    if servers.is_stopped(x.endpoint, x.connection, until):
+        return None
+    single = x.after > NO_IDLE_TIME and not servers.is_repeated(x.endpoint, x.connection, x.end, until)
+    finished = not single and x.lasted >= LONG.value and servers.may_have_stopped(x.endpoint, until)
+    if not single and not finished:
+        return x
+    return x._replace(kind="once", confidence="medium" if x.confidence == "high" else x.confidence, finished=finished)
 
+
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the close."""
+    close = fin_or_rst(x.server_close_rst)
+    unauthorized = x.response_status == UNAUTHORIZED
+    together = f"the server's {close}, together with the end of the response"
+    note = close_after_response(x.server_close_rst, x.after) if x.after > 0 else together
+    return {
+        "moment": " after" if x.after > 0 else "together with",
+        "close": close,
+        "origin": sender_of_close(x.server_close_origin),
+        "once": _FINISHED if x.finished else _SINGLE,
+        "hint": _UNAUTHORIZED if unauthorized else "",
+        "cure": _UNAUTHORIZED_CURE if unauthorized else "",
+        "evidence": packets(
+            (x.request_frame, x.request_start, "the request, without Connection: close"),
+            (x.response_frame, x.response_start, f"the response, {x.response_status}, also without Connection: close"),
+            (x.server_close_frame, x.end, with_doubt(x.server_close_origin, note)),
+        ),
+    }
+
+
+UNAUTHORIZED = 401
 
 _SINGLE = (
     " The capture shows no second close of this kind, so the cause may be a restart or a reload of the server: both close idle "
@@ -213,8 +244,3 @@ _UNAUTHORIZED_CURE = (
     "add Connection: close to that 401 (which helps behind a reverse proxy, too), or authenticate in an HTTP module (integrated "
     "mode). "
 )
-
-
-def _close_note(gap: pl.Expr) -> pl.Expr:
-    together = pl.format("the server's {}, together with the end of the response", fin_or_rst("server_close_rst"))
-    return pl.when(gap > 0).then(close_after_response(gap)).otherwise(together)

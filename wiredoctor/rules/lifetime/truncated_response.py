@@ -40,9 +40,7 @@ from collections import deque
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.products import advice, default
 from wiredoctor.rules.shared.bounded_memory import BoundedMap
-from wiredoctor.rules.shared.connection_close import BROKEN_BEFORE, streams
 from wiredoctor.rules.shared.evidence import (
     candidate,
     close_origin,
@@ -51,13 +49,13 @@ from wiredoctor.rules.shared.evidence import (
     evidence,
     fin_or_rst,
     has_doubtful_close,
-    may_have_closed_first,
-    server_closed_first,
     with_doubt,
 )
-from wiredoctor.rules.shared.idle_times import TOGETHER, IdleTimes
-from wiredoctor.rules.shared.numbers import DURATION, duration, other_connections
 from wiredoctor.text.durations import duration_text
+from wiredoctor.world.connection_close import BROKEN_BEFORE, may_have_closed_first, server_closed_first, streams
+from wiredoctor.world.idle_times import TOGETHER, IdleTimes
+from wiredoctor.world.numbers import DURATION, duration, other_connections
+from wiredoctor.world.products import advice, default
 
 c = pl.col
 

@@ -48,18 +48,19 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.connection_close import (
+from wiredoctor.rules.shared.evidence import EVIDENCE, grade, packet
+from wiredoctor.tables import SECOND
+from wiredoctor.world.connection_close import (
     RECEIVED,
     SELF_FRAMED,
     SEVERAL,
     START,
     is_complete,
     round_trip,
+    server_closed_first,
     time_to_receive,
 )
-from wiredoctor.rules.shared.evidence import EVIDENCE, grade, packet, server_closed_first
-from wiredoctor.rules.shared.reading_pace import COMMANDS
-from wiredoctor.tables import SECOND
+from wiredoctor.world.reading_pace import COMMANDS
 
 c = pl.col
 

@@ -42,10 +42,10 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.auth_challenges import BOUND, REFUSED, Pair, Repeated, Row
-from wiredoctor.rules.shared.connection_close import SEVERAL, START, round_trip
 from wiredoctor.rules.shared.evidence import CANDIDATE
-from wiredoctor.rules.shared.reading_pace import COMMANDS
 from wiredoctor.text.regex import Regex
+from wiredoctor.world.connection_close import SEVERAL, START, round_trip
+from wiredoctor.world.reading_pace import COMMANDS
 
 c = pl.col
 

@@ -37,7 +37,7 @@ import polars as pl
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.bounded_memory import BoundedMap
 from wiredoctor.rules.shared.evidence import candidate, evidence, request_or_response
-from wiredoctor.rules.shared.numbers import DURATION
+from wiredoctor.world.numbers import DURATION
 
 c = pl.col
 

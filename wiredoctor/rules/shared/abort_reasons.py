@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from wiredoctor.findings import Threshold
 from wiredoctor.rules.shared.left_early import AT_ONCE, NOT_AWAITED, TIMEOUT_NEAR, TIMEOUT_SHARE, timeout_near
-from wiredoctor.rules.shared.reading_pace import PLAYERS
-from wiredoctor.rules.shared.same_client import FAILED, WINDOW, Clients, Close, Request
 from wiredoctor.tables import MILLISECOND, SECOND
+from wiredoctor.world.clients import FAILED, WINDOW, Clients, Close, Request
+from wiredoctor.world.reading_pace import PLAYERS
 
 TOGETHER = Threshold("50 ms", "the maximum time between closes of one host that count as the end of one program")
 SEVERAL = Threshold(

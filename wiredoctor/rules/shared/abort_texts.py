@@ -8,13 +8,13 @@ from typing import Any
 import polars as pl
 
 from wiredoctor.findings import shorten
-from wiredoctor.rules.products import default
 from wiredoctor.rules.shared.abort_reasons import Ended
 from wiredoctor.rules.shared.evidence import packet_row
-from wiredoctor.rules.shared.same_client import Request
 from wiredoctor.text import redact
 from wiredoctor.text.durations import duration_text
 from wiredoctor.text.escape import REQUEST_LENGTH, printable
+from wiredoctor.world.clients import Request
+from wiredoctor.world.products import default
 
 _OF_OTHERS = ("waits", "instead", "who_left", "left_means", "filter")
 

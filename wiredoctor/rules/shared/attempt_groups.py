@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 
 from wiredoctor.findings import Threshold
-from wiredoctor.rules.shared import attempts
 from wiredoctor.tables import Array
+from wiredoctor.world import attempts
 
 c = pl.col
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import polars as pl
 
-from wiredoctor.rules.shared import attempts, icmp
+from wiredoctor.rules.shared import icmp
 from wiredoctor.rules.shared.evidence import evidence
-from wiredoctor.rules.shared.numbers import duration
+from wiredoctor.world import attempts
+from wiredoctor.world.numbers import duration
 
 c = pl.col
 

@@ -11,8 +11,8 @@ from functools import lru_cache
 import polars as pl
 
 from wiredoctor.findings import Threshold
-from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import MILLISECOND
+from wiredoctor.world.numbers import DURATION, duration
 
 MIN_ACK_DELAY = Threshold(
     "30 ms",

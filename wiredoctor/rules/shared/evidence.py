@@ -6,9 +6,8 @@ from typing import Literal
 
 import polars as pl
 
-from wiredoctor.findings import cached_for_thresholds
-from wiredoctor.rules.shared.numbers import duration
-from wiredoctor.tables import MILLISECOND, SERVER, WITH_FIN
+from wiredoctor.tables import MILLISECOND, SERVER
+from wiredoctor.world.numbers import duration
 
 c = pl.col
 
@@ -92,28 +91,6 @@ def grade(low: pl.Expr | str, medium: pl.Expr | str) -> pl.Expr:
     return pl.when(low).then(pl.lit("low")).when(medium).then(pl.lit("medium")).otherwise(pl.lit("high"))
 
 
-@cached_for_thresholds
-def server_closed_first() -> pl.Expr:
-    """Return an expression for rows of `closes`: true if the server closed before the client (see engine/ends.py).
-
-    It is false if a device on the path closed in the server's name, or if the client or the path was already gone.
-    """
-    return c("closed_first") == "server"
-
-
-def may_have_closed_first() -> pl.Expr:
-    """Return an expression that is true for all rows for which `server_closed_first` is true, and cheaper to evaluate."""
-    return c("server_close_frame").is_not_null() & (c("client_close_frame").is_null() | (c("server_end_arrived") == WITH_FIN))
-
-
-def is_client_gone() -> pl.Expr:
-    """Return an expression for rows of `closes`: true if the server reset the connection because its probes were not answered.
-
-    A system resets a connection after several unanswered keep-alive probes. A single probe may have been lost.
-    """
-    return c("server_unanswered_probes") >= 2
-
-
 def close_origin(side: str | pl.Expr) -> pl.Expr:
     """Return the column `origin` of a candidate: who sent the FIN or RST of this side, "endpoint" or "between"; null if that is
     uncertain.
@@ -123,12 +100,6 @@ def close_origin(side: str | pl.Expr) -> pl.Expr:
     """
     origin = _origin(side)
     return pl.when(origin.is_in(["endpoint", "between"])).then(origin).alias("origin")
-
-
-@cached_for_thresholds
-def client_knew_of_fin() -> pl.Expr:
-    """Return whether the client closed after it had received the server's FIN: its own FIN or RST acknowledges that FIN."""
-    return (c("server_end_arrived") == WITH_FIN).fill_null(False)
 
 
 def has_doubtful_close(side: str | pl.Expr) -> pl.Expr:

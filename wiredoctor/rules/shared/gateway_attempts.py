@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence, Set
 
 import polars as pl
 
-from wiredoctor.rules.shared.attempts import host_of
 from wiredoctor.rules.shared.gateway_kinds import LATE, LONE_SYN, OF_CONNECTION, SLACK, Attempt, Exchange, Front, Key, Route
+from wiredoctor.world.attempts import host_of
 
 c = pl.col
 

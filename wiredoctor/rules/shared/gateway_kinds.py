@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from wiredoctor.rules.shared.connection_close import ENDLESS
 from wiredoctor.tables import BEFORE, NOTHING, SECOND, WHOLE
+from wiredoctor.world.connection_close import ENDLESS
 
 WHILE_READING = 100_000_000
 """The maximum time in ns from the last data of a head, or of a complete response, to the reaction of a gateway that rejects it.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from wiredoctor.rules.products import default, settings
 from wiredoctor.rules.shared.evidence import DOUBTFUL_TTL
 from wiredoctor.rules.shared.gateway_kinds import (
     LATE,
@@ -23,6 +22,7 @@ from wiredoctor.rules.shared.gateway_kinds import (
 )
 from wiredoctor.tables import SECOND
 from wiredoctor.text.durations import duration_text
+from wiredoctor.world.products import default, settings
 
 USUAL_LIMITS = (
     "nginx proxy_read_timeout, haproxy timeout server, httpd ProxyTimeout, Envoy timeout of the route, Caddy "

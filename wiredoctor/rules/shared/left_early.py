@@ -11,11 +11,11 @@ from functools import lru_cache
 import polars as pl
 
 from wiredoctor.findings import Threshold, cached_for_thresholds
-from wiredoctor.rules.shared.connection_close import grace_period, is_reset_without_ack, round_trip
-from wiredoctor.rules.shared.numbers import map_numbers
-from wiredoctor.rules.shared.reading_pace import MEDIA
-from wiredoctor.rules.shared.same_client import WINDOW
 from wiredoctor.tables import ALL_DATA, HEAD, MILLISECOND, NOTHING, SECOND, WHOLE
+from wiredoctor.world.clients import WINDOW
+from wiredoctor.world.connection_close import grace_period, is_reset_without_ack, round_trip
+from wiredoctor.world.numbers import map_numbers
+from wiredoctor.world.reading_pace import MEDIA
 
 c = pl.col
 

@@ -9,10 +9,16 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Threshold, cached_for_thresholds
-from wiredoctor.rules.shared.connection_close import client_idle_time, closed_against_request, is_reset_without_ack, round_trip
-from wiredoctor.rules.shared.evidence import client_knew_of_fin, is_client_gone
-from wiredoctor.rules.shared.same_client import AGAIN
 from wiredoctor.tables import BEFORE, CLIENT, MORE, NOTHING, WHOLE
+from wiredoctor.world.clients import AGAIN
+from wiredoctor.world.connection_close import (
+    client_idle_time,
+    client_knew_of_fin,
+    closed_against_request,
+    is_client_gone,
+    is_reset_without_ack,
+    round_trip,
+)
 
 c = pl.col
 
@@ -98,7 +104,7 @@ def find_lost(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 @cached_for_thresholds
 def repetition_columns() -> list[pl.Expr]:
-    """Return the columns that same_client.beside_repetitions needs, and `due`: the time (ns) until which a repetition may be
+    """Return the columns that clients.beside_repetitions needs, and `due`: the time (ns) until which a repetition may be
     sent.
     """
     moment = pl.max_horizontal("server_close_time", "request_end")

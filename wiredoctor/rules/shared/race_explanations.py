@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from wiredoctor.findings import Threshold
-from wiredoctor.rules.shared.connection_close import IDLE as IMMEDIATE
-from wiredoctor.rules.shared.connection_close import UPSTREAM_KEPT
-from wiredoctor.rules.shared.idle_defaults import default_of_server
-from wiredoctor.rules.shared.idle_times import LATE, NEAR, TOGETHER, IdleTimes, Limit, Stop
-from wiredoctor.rules.shared.numbers import other_connections
 from wiredoctor.tables import SECOND
 from wiredoctor.text.durations import duration_text
+from wiredoctor.world.connection_close import IDLE as IMMEDIATE
+from wiredoctor.world.connection_close import UPSTREAM_KEPT
+from wiredoctor.world.idle_defaults import default_of_server
+from wiredoctor.world.idle_times import LATE, NEAR, TOGETHER, IdleTimes, Limit, Stop
+from wiredoctor.world.numbers import other_connections
 
 _SHORTER = (
     "Make the idle timeout of the client's pool shorter than the server's{}; if the client is a proxy or a balancer, make the "

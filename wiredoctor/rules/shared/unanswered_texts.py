@@ -14,8 +14,8 @@ import polars as pl
 from wiredoctor.findings import cached_for_thresholds
 from wiredoctor.rules.shared import icmp
 from wiredoctor.rules.shared.evidence import close_origin, evidence, has_doubtful_close, with_doubt
-from wiredoctor.rules.shared.numbers import duration, grouped
 from wiredoctor.tables import SECOND
+from wiredoctor.world.numbers import duration, grouped
 
 c = pl.col
 

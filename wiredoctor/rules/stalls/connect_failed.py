@@ -125,11 +125,12 @@ from collections.abc import Mapping
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.shared import attempt_groups, attempts, icmp
+from wiredoctor.rules.shared import attempt_groups, icmp
 from wiredoctor.rules.shared.attempt_groups import NEXT_ADDRESS, group_failures
 from wiredoctor.rules.shared.attempt_texts import answer_texts, attempt_evidence, icmp_texts, with_texts
 from wiredoctor.rules.shared.evidence import candidate
-from wiredoctor.rules.shared.numbers import DURATION
+from wiredoctor.world import attempts
+from wiredoctor.world.numbers import DURATION
 
 c = pl.col
 

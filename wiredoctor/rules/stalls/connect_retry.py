@@ -47,7 +47,7 @@ import polars as pl
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared import icmp
 from wiredoctor.rules.shared.evidence import candidate, evidence
-from wiredoctor.rules.shared.numbers import duration
+from wiredoctor.world.numbers import duration
 
 c = pl.col
 

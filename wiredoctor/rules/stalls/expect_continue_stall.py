@@ -36,15 +36,17 @@ References
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.products import names, settings
-from wiredoctor.rules.shared.evidence import candidate, confidence, evidence
-from wiredoctor.rules.shared.numbers import DURATION, duration, grouped
+from wiredoctor.rules.shared.evidence import candidate, confidence
+from wiredoctor.rules.shared.words import packets
 from wiredoctor.tables import MILLISECOND
 from wiredoctor.text.durations import duration_text
+from wiredoctor.world.numbers import DURATION
+from wiredoctor.world.products import names, settings
 
 c = pl.col
 
@@ -113,6 +115,20 @@ def screen() -> Mapping[str, pl.Expr]:
     return {"exchanges": expects, "closes": expects & ~c("has_response")}
 
 
+class Facts(NamedTuple):
+    """What is known of a request whose body came late, or (kind no-body) never. Times and durations are in ns."""
+
+    kind: str | None
+    frame: int
+    start: int
+    wait: int
+    response_status: int | None
+    whole: bool | None
+    request_body_bytes: int | None
+    request_body_frame: int | None
+    request_body_time: int | None
+
+
 def find(exchanges: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each request whose body came late, or never, because the client waited for an interim response."""
     return pl.concat([_late(exchanges), _never(closes)], how="diagonal")
@@ -136,8 +152,6 @@ def _never(closes: pl.LazyFrame) -> pl.LazyFrame:
             *candidate("server", "medium", "request_last_frame", "request_end", end, kind=pl.lit("no-body"), delay=wait),
             pl.when(closed_at.is_not_null()).then(pl.lit("error")).otherwise(pl.lit("warning")).alias("severity"),
             wait.cast(DURATION).alias("wait"),
-            pl.lit(_ANSWER).alias("remedy"),
-            evidence(("request_last_frame", "request_end", "the head: Expect: 100-continue")),
         )
     )
 
@@ -147,12 +161,9 @@ def _late(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     wait = c("request_body_time") - c("request_head_time")
     answered = c("response_start") < c("request_body_time")
     round_trip = pl.sum_horizontal(c("rtt_client", "rtt_server").clip(0))
-    whole = (c("request_end_reason") == "complete") & ~c("request_has_gap")
-    body = pl.format("{} bytes of the body", grouped(c("request_body_bytes")))
-    timer = _timer(wait)
-    unknown = timer.is_null()
+    near = [wait.is_between(first * MILLISECOND, last * MILLISECOND) for first, last in _TIMERS]
+    unknown = ~pl.any_horizontal(near)
     sure = pl.when(unknown).then(pl.lit("low")).otherwise(confidence())
-    refused = c("response_status") == _EXPECTATION_FAILED
     slow_source = 2 * (c("request_body_pause") - round_trip) >= wait
     return (
         exchanges.filter(c("request_expect_continue") & (wait >= MIN_WAIT.value))
@@ -167,25 +178,31 @@ def _late(exchanges: pl.LazyFrame) -> pl.LazyFrame:
             *candidate("client", sure, "request_head_last_frame", "request_head_time", "request_body_time", delay=wait),
             pl.when(unknown).then(pl.lit("note")).otherwise(pl.lit("warning")).alias("severity"),
             wait.cast(DURATION).alias("wait"),
-            pl.when(whole).then(body).otherwise(pl.lit("body")).alias("sent"),
-            timer.fill_null(_NO_TIMER).alias("timer"),
-            pl.when(refused).then(pl.lit(_REFUSED)).otherwise(pl.lit("")).alias("refused"),
-            pl.when(refused).then(pl.lit(_WITHOUT)).otherwise(pl.lit(_ANSWER)).alias("remedy"),
-            evidence(
-                ("request_head_last_frame", "request_head_time", "the head: Expect: 100-continue"),
-                ("request_body_frame", "request_body_time", pl.format("the body begins, {} later", duration(wait))),
-            ),
+            ((c("request_end_reason") == "complete") & ~c("request_has_gap")).alias("whole"),
+            *("response_status", "request_body_bytes", "request_body_frame", "request_body_time"),
         )
     )
 
 
-def _timer(wait: pl.Expr) -> pl.Expr:
-    """Return the text about the clients whose timeout matches the wait; null if no known timeout does."""
-    ranges = [(first * MILLISECOND, last * MILLISECOND) for first, last in _TIMERS]
-    return pl.coalesce(*(pl.when(wait.is_between(*near)).then(pl.lit(_clients_that_wait(*near))) for near in ranges))
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the wait, and about the software whose timeout it matches."""
+    refused = x.response_status == _EXPECTATION_FAILED
+    body = f"the body begins, {duration_text(x.wait)} later"
+    return {
+        "sent": f"{x.request_body_bytes:,} bytes of the body" if x.whole else "body",
+        "timer": _clients_that_wait(x.wait) or _NO_TIMER,
+        "refused": _REFUSED if refused else "",
+        "remedy": _WITHOUT if refused else _ANSWER,
+        "evidence": packets(
+            (x.frame, x.start, "the head: Expect: 100-continue"), (x.request_body_frame, x.request_body_time, body)
+        ),
+    }
 
 
-def _clients_that_wait(first: int, last: int) -> str:
-    """Return the text about the clients whose timeout is in a range (ns): ": curl, Go and .NET wait for 1 s"."""
-    some = [one for one in settings("continue") if first <= one.time <= last]
-    return f": {names(some, '')} {'wait' if len(some) > 1 else 'waits'} for {duration_text(some[0].time)}"
+def _clients_that_wait(wait: int) -> str:
+    """Return the text about the clients whose timeout matches the wait (ns): ": curl, Go and .NET wait for 1 s"; or ""."""
+    for first, last in _TIMERS:
+        if first * MILLISECOND <= wait <= last * MILLISECOND:
+            some = [one for one in settings("continue") if first * MILLISECOND <= one.time <= last * MILLISECOND]
+            return f": {names(some, '')} {'wait' if len(some) > 1 else 'waits'} for {duration_text(some[0].time)}"
+    return ""

@@ -49,8 +49,8 @@ import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import candidate, evidence, grade, request_or_response
-from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import MILLISECOND, SECOND, SERVER
+from wiredoctor.world.numbers import DURATION, duration
 
 c = pl.col
 

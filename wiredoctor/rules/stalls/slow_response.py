@@ -48,10 +48,10 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.connection_close import ENDLESS
 from wiredoctor.rules.shared.evidence import candidate, confidence, evidence, is_unwitnessed, witness_text
 from wiredoctor.rules.shared.long_polls import is_long_poll
-from wiredoctor.rules.shared.numbers import DURATION, duration
+from wiredoctor.world.connection_close import ENDLESS
+from wiredoctor.world.numbers import DURATION, duration
 
 c = pl.col
 

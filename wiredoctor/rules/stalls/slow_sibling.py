@@ -39,9 +39,9 @@ import polars as pl
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import EVIDENCE, candidate, packet
 from wiredoctor.rules.shared.long_polls import is_long_poll
-from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import of_connections
 from wiredoctor.text import redact
+from wiredoctor.world.numbers import DURATION, duration
 
 c = pl.col
 

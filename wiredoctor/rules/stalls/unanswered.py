@@ -93,10 +93,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold, cached_for_thresholds
-from wiredoctor.rules.products import default, find_setting
 from wiredoctor.rules.shared import unanswered_context
-from wiredoctor.rules.shared.neighbors import compare_neighbors
-from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.rules.shared.unanswered_context import (
     with_delivered,
     with_not_begun,
@@ -105,6 +102,9 @@ from wiredoctor.rules.shared.unanswered_context import (
 )
 from wiredoctor.rules.shared.unanswered_texts import with_texts
 from wiredoctor.tables import CLIENT, SERVER
+from wiredoctor.world.neighbors import compare_neighbors
+from wiredoctor.world.numbers import DURATION, duration
+from wiredoctor.world.products import default, find_setting
 
 c = pl.col
 

@@ -81,9 +81,9 @@ import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import candidate, evidence, grade
-from wiredoctor.rules.shared.numbers import DURATION, duration
-from wiredoctor.rules.shared.reading_pace import with_pace
 from wiredoctor.tables import MILLISECOND, of_connections
+from wiredoctor.world.numbers import DURATION, duration
+from wiredoctor.world.reading_pace import with_pace
 
 c = pl.col
 

@@ -65,10 +65,10 @@ import polars as pl
 from wiredoctor.findings import Advice, Reference, Rule, Threshold, shorten
 from wiredoctor.rules.shared.bounded_memory import BoundedMap
 from wiredoctor.rules.shared.evidence import CANDIDATE, NO_WITNESS, WITNESS, confidence, is_far, packet_row
-from wiredoctor.rules.shared.numbers import DURATION
 from wiredoctor.tables import NEVER
 from wiredoctor.text import redact
 from wiredoctor.text.durations import duration_text
+from wiredoctor.world.numbers import DURATION
 
 c = pl.col
 

@@ -30,9 +30,9 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import EVIDENCE, candidate, packet
-from wiredoctor.rules.shared.numbers import DURATION, duration
 from wiredoctor.tables import MILLISECOND, SECOND
 from wiredoctor.text import redact
+from wiredoctor.world.numbers import DURATION, duration
 
 c = pl.col
 

@@ -33,8 +33,8 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.connection_close import streams
 from wiredoctor.rules.shared.evidence import candidate, confidence, evidence
+from wiredoctor.world.connection_close import streams
 
 RULE = Rule(
     symptom="many packets and system calls for few bytes",

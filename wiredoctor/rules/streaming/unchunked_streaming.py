@@ -35,7 +35,7 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import candidate, confidence, evidence, is_unwitnessed, witness_text
-from wiredoctor.rules.shared.numbers import DURATION, duration
+from wiredoctor.world.numbers import DURATION, duration
 
 RULE = Rule(
     symptom="a stream that comes late, or breaks off unnoticed",

@@ -6,9 +6,9 @@ import re
 
 import polars as pl
 
-from wiredoctor.rules.products import Setting, names, settings
-from wiredoctor.rules.shared.numbers import map_numbers
 from wiredoctor.tables import MILLISECOND, SECOND
+from wiredoctor.world.numbers import map_numbers
+from wiredoctor.world.products import Setting, names, settings
 
 _BETWEEN_EXCHANGES = settings("idle", "server")
 _WITHOUT_PAYLOAD = settings("silence")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -19,6 +19,7 @@ from wiredoctor import limits
 from wiredoctor.findings import Threshold
 from wiredoctor.tables import ALL_DATA, CLOSES, CONNECTIONS, EXCHANGES, HEAD, NOTHING, SECOND, WHOLE, of_connections
 from wiredoctor.text.durations import duration_text
+from wiredoctor.world.world import CaptureTables, Index
 
 c = pl.col
 
@@ -124,12 +125,21 @@ class _Index:
         return found[-1] if found else None
 
 
-class Clients:
+class Clients(Index):
     """The requests, closes and connections of the clients of some candidates (see `known_clients`).
 
     A Request is created only for a request that a rule asks for. `earlier`: further requests, of which only the waits for the
     responses count. `gateways`: the connections whose client is a gateway.
     """
+
+    NEEDS: ClassVar[tuple[str, ...]] = ("connection", "ended_at", "waited")
+    HELD: ClassVar[bool] = True
+
+    @classmethod
+    def build(cls, wanted: Sequence[pl.DataFrame], tables: CaptureTables) -> Clients:
+        """Return what the candidates' clients did around their closes (see world.Index)."""
+        closes = tables.closes if tables.half_closed is None else pl.concat([tables.closes, tables.half_closed()])
+        return known_clients(closes, tables.exchanges(), tables.connections, wanted, tables.gateways())
 
     def __init__(
         self, requests: pl.DataFrame, closes: pl.DataFrame, opened: pl.DataFrame, gateways: Collection[int],
@@ -486,7 +496,7 @@ def _is_usual(lost: Request, delay: int, trip: int, clients: Clients) -> bool:
     return followed > 0 and followed * 100 >= answered * CONCURRENT.value
 
 
-OF_CLIENTS = ("connection", "ended_at", "waited")
+OF_CLIENTS = Clients.NEEDS
 """The columns of candidates that `known_clients` reads."""
 
 

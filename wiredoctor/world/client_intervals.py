@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
-from wiredoctor.rules.shared.learned_limits import (
+from wiredoctor.tables import MILLISECOND, SECOND
+from wiredoctor.world.learned_limits import (
     MAX_CLOSES,
     TOGETHER,
     End,
@@ -22,7 +23,6 @@ from wiredoctor.rules.shared.learned_limits import (
     similar_within,
     without_repetitions,
 )
-from wiredoctor.tables import MILLISECOND, SECOND
 
 FEW = 3
 """The closes are compared with requests that were answered after similar idle times if there are at least FEW such requests."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import polars as pl
 
-from wiredoctor.findings import Advice, Threshold
-from wiredoctor.rules.products import advice, default
-from wiredoctor.tables import MILLISECOND, NOTHING, SECOND
+from wiredoctor.findings import Advice, Threshold, cached_for_thresholds
+from wiredoctor.tables import MILLISECOND, NOTHING, SECOND, WITH_FIN
+from wiredoctor.world.products import advice, default
 
 c = pl.col
 
@@ -174,3 +174,31 @@ def is_reset_without_ack(side: str) -> pl.Expr:
     `side`: "client" or "server".
     """
     return (c(f"{side}_close_rst") == 1) & c(f"{side}_close_ack").is_null()
+
+
+@cached_for_thresholds
+def server_closed_first() -> pl.Expr:
+    """Return an expression for rows of `closes`: true if the server closed before the client (see engine/ends.py).
+
+    It is false if a device on the path closed in the server's name, or if the client or the path was already gone.
+    """
+    return c("closed_first") == "server"
+
+
+def may_have_closed_first() -> pl.Expr:
+    """Return an expression that is true for all rows for which `server_closed_first` is true, and cheaper to evaluate."""
+    return c("server_close_frame").is_not_null() & (c("client_close_frame").is_null() | (c("server_end_arrived") == WITH_FIN))
+
+
+def is_client_gone() -> pl.Expr:
+    """Return an expression for rows of `closes`: true if the server reset the connection because its probes were not answered.
+
+    A system resets a connection after several unanswered keep-alive probes. A single probe may have been lost.
+    """
+    return c("server_unanswered_probes") >= 2
+
+
+@cached_for_thresholds
+def client_knew_of_fin() -> pl.Expr:
+    """Return whether the client closed after it had received the server's FIN: its own FIN or RST acknowledges that FIN."""
+    return (c("server_end_arrived") == WITH_FIN).fill_null(False)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import polars as pl
 
-from wiredoctor.rules.shared.connection_close import ENDLESS, SELF_FRAMED, is_reset_without_ack
-from wiredoctor.rules.shared.evidence import is_client_gone, server_closed_first
-from wiredoctor.rules.shared.learned_limits import EARLIEST
 from wiredoctor.tables import NOTHING
+from wiredoctor.world.connection_close import ENDLESS, SELF_FRAMED, is_client_gone, is_reset_without_ack, server_closed_first
+from wiredoctor.world.learned_limits import EARLIEST
 
 c = pl.col
 

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import polars as pl
 
-from wiredoctor.rules.shared.learned_limits import (
+from wiredoctor.tables import MILLISECOND, SECOND
+from wiredoctor.world.learned_limits import (
     EARLIEST,
     NEAR,
     NO_IDLE_TIME,
@@ -26,7 +27,6 @@ from wiredoctor.rules.shared.learned_limits import (
     idle_times_of,
     learn,
 )
-from wiredoctor.tables import MILLISECOND, SECOND
 
 c = pl.col
 

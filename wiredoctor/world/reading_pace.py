@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from wiredoctor.rules.shared.attempts import host_of
 from wiredoctor.tables import MILLISECOND, SECOND, of_connections
+from wiredoctor.world.attempts import host_of
 
 c = pl.col
 

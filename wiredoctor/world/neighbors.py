@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from wiredoctor.rules.shared.connection_close import client_idle_time
 from wiredoctor.tables import Array, of_connections, of_exchanges
+from wiredoctor.world.connection_close import client_idle_time
 
 c = pl.col
 

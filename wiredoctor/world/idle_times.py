@@ -6,18 +6,19 @@ The rules about the end of connections share this code, so the closes of an endp
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from operator import attrgetter
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import polars as pl
 
-from wiredoctor.rules.shared.client_intervals import Doubt, doubt_about
-from wiredoctor.rules.shared.idle_defaults import usual_limits
-from wiredoctor.rules.shared.idle_time_rows import ENDS, SYNS, announcements, answered_syns, server_closes, used_idle_times
-from wiredoctor.rules.shared.learned_limits import (
+from wiredoctor.tables import CLOSES, MILLISECOND, SECOND
+from wiredoctor.world.client_intervals import Doubt, doubt_about
+from wiredoctor.world.idle_defaults import usual_limits
+from wiredoctor.world.idle_time_rows import ENDS, SYNS, announcements, answered_syns, server_closes, used_idle_times
+from wiredoctor.world.learned_limits import (
     EARLIEST,
     LATE,
     NEAR,
@@ -31,8 +32,8 @@ from wiredoctor.rules.shared.learned_limits import (
     learn,
     similar_within,
 )
-from wiredoctor.rules.shared.process_stops import NONE, REFUSED, STRAGGLERS, Stop, Stops, Syn, stops_of, suspicious
-from wiredoctor.tables import CLOSES, MILLISECOND, SECOND
+from wiredoctor.world.process_stops import NONE, REFUSED, STRAGGLERS, Stop, Stops, Syn, stops_of, suspicious
+from wiredoctor.world.world import CaptureTables, Index
 
 c = pl.col
 
@@ -127,11 +128,19 @@ def _once_per_endpoint(find: Callable[[IdleTimes, int, int | None], T]):
     return found
 
 
-class IdleTimes:
+class IdleTimes(Index):
     """The idle timeouts of servers, and the times at which their processes ended, as shown by the closes of the servers.
 
     `known_rests` creates the object for the servers of some candidates.
     """
+
+    NEEDS: ClassVar[tuple[str, ...]] = ("endpoint", "connection")
+    HELD: ClassVar[bool] = True
+
+    @classmethod
+    def build(cls, wanted: Sequence[pl.DataFrame], tables: CaptureTables) -> IdleTimes:
+        """Return the idle timeouts of the candidates' servers (see world.Index)."""
+        return known_rests(tables.closes, wanted, tables.connections)
 
     def __init__(
         self, ends: pl.DataFrame, said: pl.DataFrame, used: pl.DataFrame, syns: pl.DataFrame, exchanges: pl.LazyFrame
@@ -295,50 +304,23 @@ class IdleTimes:
         """Return for each endpoint the times at which its processes ended."""
         return {endpoint: stops for endpoint in sorted(self._suspicious) if (stops := self.stops(endpoint)) != NONE}
 
-    def without_stopped(self, rows: pl.DataFrame, *, live: bool) -> pl.DataFrame:
-        """Drop candidates whose connections were closed because a process of the server ended.
+    def is_stopped(self, endpoint: int, connection: int, until: int | None) -> bool:
+        """Return whether a connection was closed because a process of the server ended, or late because it had been suspended.
 
-        Also drop those whose connections the server closed late because its process had been suspended. `live`: use only what was
-        known when the candidate became final.
+        `until` is as in `limits`.
         """
-        if rows.filter(pl.col("endpoint").is_in([*self._suspicious])).is_empty():
-            return rows
-        places = rows.select("endpoint", "connection", "final_at").iter_rows()
-        ended = [
-            number in self._stopped(endpoint, final_at + TOGETHER if live else None) for endpoint, number, final_at in places
-        ]
-        return rows.filter(~pl.Series(ended, dtype=pl.Boolean))
-
-    def with_single_closes(self, rows: pl.DataFrame, single: pl.Expr, *, live: bool) -> pl.DataFrame:
-        """Set the kind to "once" if `single` is true and the endpoint did not close like this at another moment. Return all rows.
-
-        The confidence of a candidate of this kind is at most medium. Candidates have `endpoint`, `connection` and `end`, the time
-        of the close (ns). `live` is as in `without_stopped`.
-        """
-        places = rows.select("endpoint", "connection", "end", "final_at").iter_rows()
-        repeated = [
-            self._is_repeated(endpoint, connection, time, final_at + TOGETHER if live else None)
-            for endpoint, connection, time, final_at in places
-        ]
-        return _of_kind_once(rows, single & ~pl.Series(repeated, dtype=pl.Boolean))
-
-    def with_finished_responses(self, rows: pl.DataFrame, lasting: pl.Expr, *, live: bool) -> pl.DataFrame:
-        """Set the kind to "once" if `lasting` is true and the server may have been told to stop while it sent its responses.
-
-        This is possible if every response before an early close began before the first early close. `rows`, `live`: as in
-        `with_single_closes`.
-        """
-        places = rows.select("endpoint", "final_at").iter_rows()
-        stopped = [self._may_have_stopped(endpoint, final_at + TOGETHER if live else None) for endpoint, final_at in places]
-        return _of_kind_once(rows, lasting & pl.Series(stopped, dtype=pl.Boolean))
+        return connection in self._stopped(endpoint, until)
 
     @_once_per_endpoint
-    def _may_have_stopped(self, endpoint: int, until: int | None) -> bool:
+    def may_have_stopped(self, endpoint: int, until: int | None) -> bool:
+        """Return whether the server may have been told to stop while it sent its responses: every response before an early close
+        began before the first early close. `until` is as in `limits`.
+        """
         early = [end for end in self._closes_of(endpoint) if end.teaches and end.is_early()]
         early = [end for end in early if until is None or end.known <= until]
         return bool(early) and all(end.begun is not None and end.begun < early[0].time for end in early)
 
-    def _is_repeated(self, endpoint: int, connection: int, time: int, until: int | None) -> bool:
+    def is_repeated(self, endpoint: int, connection: int, time: int, until: int | None) -> bool:
         """Return whether the server seems to close like this regularly.
 
         It closed after a similar idle time at another moment, too, or it closed early at MANY moments. `until` is as in `limits`.
@@ -470,16 +452,7 @@ def nothing_known() -> IdleTimes:
     return IdleTimes(ends, said, used, pl.DataFrame(schema=SYNS), CLOSES.empty().lazy())
 
 
-def _of_kind_once(rows: pl.DataFrame, once: pl.Expr) -> pl.DataFrame:
-    """Set the kind to "once" for the candidates for which `once` is true, and reduce their confidence to at most medium."""
-    doubtful = once & (pl.col("confidence") == "high")
-    return rows.with_columns(
-        pl.when(once).then(pl.lit("once")).otherwise("kind").alias("kind"),
-        pl.when(doubtful).then(pl.lit("medium")).otherwise("confidence").alias("confidence"),
-    )
-
-
-OF_RESTS = ("endpoint", "connection")
+OF_RESTS = IdleTimes.NEEDS
 """The columns of candidates that `known_rests` reads."""
 
 

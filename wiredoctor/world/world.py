@@ -1,0 +1,91 @@
+"""Give the rules' `decide` what is known besides the facts of a candidate, and say until when an answer may still change."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple, TypeVar, cast
+
+import polars as pl
+
+Key = tuple[str, int | str]
+"""What a decision waits for: ("connection", its id), ("client", its host) or ("server", its endpoint)."""
+
+
+class Wait(NamedTuple):
+    """A decision that is not possible yet: what comes until a time may change it.
+
+    `until`: the time in ns after which nothing can change it. `on`: the keys whose news may decide it earlier.
+    """
+
+    until: int
+    on: tuple[Key, ...] = ()
+
+
+class CaptureTables(NamedTuple):
+    """The tables of the capture as far as it was read, as lazy frames (see wiredoctor.tables); functions return what costs time.
+
+    `closes`, `connections`: the finished rows. `exchanges`: all exchanges. `half_closed`: rows of `closes` for exchanges whose
+    client has closed while they go on. `gateways`: the ids of the connections whose client is a gateway.
+    """
+
+    closes: pl.LazyFrame
+    connections: pl.LazyFrame
+    exchanges: Callable[[], pl.LazyFrame]
+    gateways: Callable[[], Collection[int]] = tuple
+    half_closed: Callable[[], pl.LazyFrame] | None = None
+
+
+class Index(ABC):
+    """A kind of answer. `NEEDS`: the columns of the candidates from which it is built.
+
+    `HELD`: in a live capture, the answer depends on what comes soon after a close, so candidates wait until their column `due` or
+    `final_at`. Otherwise they are decided again and again until their connection can no longer change.
+    """
+
+    NEEDS: ClassVar[tuple[str, ...]]
+    HELD: ClassVar[bool] = False
+
+    @classmethod
+    @abstractmethod
+    def build(cls, wanted: Sequence[pl.DataFrame], tables: CaptureTables) -> Index:
+        """Return the answers about these candidates; each frame has the columns NEEDS, and belongs to one rule."""
+
+
+I = TypeVar("I", bound=Index)  # noqa: E741
+
+
+@dataclass(eq=False, repr=False)
+class World:
+    """What `decide` may ask besides the facts of its candidate.
+
+    `wanted`: returns the candidates of the rules that ask for an index, one frame per rule. `live`: the capture goes on while
+    candidates are decided. `clock`: the time (ns) before which all packets were read; None if the capture has ended. `memory`:
+    what rules remember of earlier candidates, by rule name; it lasts for the complete analysis.
+    """
+
+    tables: CaptureTables | None = None
+    wanted: Callable[[type[Index]], Sequence[pl.DataFrame]] = lambda _: ()
+    live: bool = False
+    clock: int | None = None
+    memory: dict[str, Any] = field(default_factory=dict[str, Any])
+    _built: dict[type[Index], Index] = field(default_factory=dict[type[Index], Index])
+
+    def of(self, index: type[I]) -> I:
+        """Return an index, built for the candidates of all rules that ask for it."""
+        if index not in self._built:
+            assert self.tables is not None
+            self._built[index] = index.build(self.wanted(index), self.tables)
+        return cast(I, self._built[index])
+
+    def until(self, known: int) -> int | None:
+        """Return `known` (ns) in a live capture, and None otherwise.
+
+        A live decision uses only what was known at that time, so it does not depend on when it is made.
+        """
+        return known if self.live else None
+
+    def may_change(self, until: int | None) -> bool:
+        """Return whether packets that are not read yet may come before `until` (ns)."""
+        return until is not None and self.clock is not None and until >= self.clock
