@@ -80,13 +80,17 @@ def number(version: int, type: int, code: int) -> int:
 
 
 def error_text(numbers: pl.Expr) -> pl.Expr:
-    """Return ICMP errors as text: 'ICMP "host unreachable" (type 3, code 1)'. `numbers`: the errors as numbers, as
-    returned by `key`.
+    """Return ICMP errors as text, as in `error_words`. `numbers`: the errors as numbers, as returned by `key`."""
+    return numbers.map_elements(error_words, return_dtype=pl.String)
+
+
+def error_words(numbered: int | None) -> str:
+    """Return an ICMP error as text: 'ICMP "host unreachable" (type 3, code 1)'; "" for None.
+
+    `numbered`: the error as a number, as returned by `key` and `number`.
     """
-    return numbers.map_elements(_error_text, return_dtype=pl.String)
-
-
-def _error_text(numbered: int) -> str:
+    if numbered is None:
+        return ""
     six, type, code = numbered >> 16, numbered >> 8 & 255, numbered & 255
     known, types = (SIX, TYPES_SIX) if six else (FOUR, TYPES_FOUR)
     said = known.get((type, code)) or types.get(type, "error")
