@@ -80,18 +80,17 @@ def number(version: int, type: int, code: int) -> int:
 
 
 def error_text(numbers: pl.Expr) -> pl.Expr:
-    """Return ICMP errors as text, as in `error_words`. `numbers`: the errors as numbers, as returned by `key`."""
-    return numbers.map_elements(error_words, return_dtype=pl.String)
-
-
-def error_words(numbered: int | None) -> str:
-    """Return an ICMP error as text: 'ICMP "host unreachable" (type 3, code 1)'; "" for None.
-
-    `numbered`: the error as a number, as returned by `key` and `number`.
+    """Return ICMP errors as text: 'ICMP "host unreachable" (type 3, code 1)'. `numbers`: the errors as numbers, as
+    returned by `key`.
     """
-    if numbered is None:
-        return ""
-    six, type, code = numbered >> 16, numbered >> 8 & 255, numbered & 255
-    known, types = (SIX, TYPES_SIX) if six else (FOUR, TYPES_FOUR)
-    said = known.get((type, code)) or types.get(type, "error")
-    return f'{"ICMPv6" if six else "ICMP"} "{said}" (type {type}, code {code})'
+    return numbers.map_elements(_error_text, return_dtype=pl.String)
+
+
+def _error_text(numbered: int) -> str:
+    return name_error("::" if numbered >> 16 else "", numbered >> 8 & 255, numbered & 255)
+
+
+def name_error(router: str, type: int, code: int) -> str:
+    """Return an ICMP error of a router (its address) as text: 'ICMP "host unreachable" (type 3, code 1)'."""
+    version, known, types = ("ICMPv6", SIX, TYPES_SIX) if ":" in router else ("ICMP", FOUR, TYPES_FOUR)
+    return f'{version} "{known.get((type, code)) or types.get(type, "error")}" (type {type}, code {code})'

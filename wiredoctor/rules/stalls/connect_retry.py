@@ -118,7 +118,7 @@ class Facts(NamedTuple):
     """What is known of a connection that was established late. Times and durations are in ns.
 
     `frame`, `start`: the first SYN. `earlier_frame`: a SYN-ACK that did not suffice. `helpful_frame`: the SYN that was answered.
-    `final_frame`: the SYN-ACK that the client acknowledged. `again_frame`: another SYN-ACK. `syn_error`: as in icmp.key.
+    `final_frame`: the SYN-ACK that the client acknowledged. `again_frame`: another SYN-ACK.
     """
 
     frame: int
@@ -138,7 +138,8 @@ class Facts(NamedTuple):
     syn_error_frame: int | None
     syn_error_time: int | None
     syn_error_router: str | None
-    syn_error: int | None
+    syn_error_type: int | None
+    syn_error_code: int | None
     earlier_frame: int | None
     first_answer_time: int | None
     helpful_frame: int | None
@@ -177,8 +178,7 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
             # the SYN that was answered lacks the request for ECN, or the data, of the first SYN
             (c("syn_ecn_or_data") & ~c("answered_syn_ecn_or_data")).alias("asks_less"),
             *("second_syn_time", "third_syn_time", "refused_frame", "refused_time"),
-            *("syn_error_frame", "syn_error_time", "syn_error_router"),
-            icmp.key("syn_error_router", "syn_error_type", "syn_error_code").alias("syn_error"),
+            *("syn_error_frame", "syn_error_time", "syn_error_router", "syn_error_type", "syn_error_code"),
             *("first_answer_time", "newest_answer_time", "late_answer_time"),
             pl.when(several | c("ack_lost")).then("first_answer_frame").alias("earlier_frame"),
             # the first of two SYN-ACKs may have been captured just before the second SYN
@@ -262,8 +262,12 @@ def _refusal(x: Facts) -> str | None:
     if x.refused_frame is not None:
         return f"an RST refused the first SYN (frame {x.refused_frame})"
     if x.syn_error_frame is not None:
-        return f"{x.syn_error_router} answered a SYN with {icmp.error_words(x.syn_error)} (frame {x.syn_error_frame})"
+        return f"{x.syn_error_router} answered a SYN with {_icmp_error(x)} (frame {x.syn_error_frame})"
     return None
+
+
+def _icmp_error(x: Facts) -> str:
+    return icmp.name_error(x.syn_error_router or "", x.syn_error_type or 0, x.syn_error_code or 0)
 
 
 def _timer_text(x: Facts) -> str:
@@ -280,11 +284,10 @@ def _evidence(x: Facts, delay: str) -> list[Packet]:
     answer = "a SYN-ACK" if x.answered_twice else "a SYN-ACK that did not reach the client"
     again = f"the SYN-ACK again, {delay} after the first" if x.ack_lost else "another SYN-ACK"
     helped = duration_text((x.helpful_time or x.start) - x.start)
-    error = icmp.error_words(x.syn_error)
     return packets(
         (x.frame, x.start, "the first SYN"),
         (x.refused_frame, x.refused_time, "an RST refuses it"),
-        (x.syn_error_frame, x.syn_error_time, f"{x.syn_error_router} sends {error}, and quotes the SYN"),
+        (x.syn_error_frame, x.syn_error_time, f"{x.syn_error_router} sends {_icmp_error(x)}, and quotes the SYN"),
         (x.earlier_frame, x.first_answer_time, "the first SYN-ACK" if x.ack_lost else answer),
         (x.helpful_frame, x.helpful_time, f"the SYN again, {helped} after the first"),
         (x.final_frame, x.newest_answer_time, "the SYN-ACK that the client acknowledges"),
