@@ -186,8 +186,7 @@ def _begun_late(exchanges: pl.LazyFrame) -> pl.LazyFrame:
         .filter(~is_long_poll())
         .select(
             *candidate("server", confidence(), "response_frame", begin, "response_start", delay=wait),
-            *(wait.cast(DURATION).alias("wait"), wait.alias("waited"), *_OF_RESPONSE),
-            *("request_last_frame", "request_end"),
+            *(wait.cast(DURATION).alias("wait"), wait.alias("waited"), *_OF_RESPONSE, "request_last_frame", "request_end"),
             pl.when(begin == c("heard")).then(c("interim").list.last()).alias("interim_status"),
         )
     )
