@@ -66,7 +66,7 @@ def find(faults: pl.LazyFrame) -> pl.LazyFrame:
 
 def words(x: Facts) -> dict[str, Any]:
     """Return the words about the client, which may be nginx."""
-    told = {"reader": f"the {x.request_version} client cannot read", "known": ""}
+    texts = {"reader": f"the {x.request_version} client cannot read", "known": ""}
     if x.request_connection_close:
-        told = {"reader": f"{x.request_version} does not support", "known": _LIKE_NGINX}
-    return told | words_of_fault(x, f"its head: {x.excerpt}")
+        texts = {"reader": f"{x.request_version} does not support", "known": _LIKE_NGINX}
+    return texts | words_of_fault(x, f"its head: {x.excerpt}")

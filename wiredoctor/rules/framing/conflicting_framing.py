@@ -99,7 +99,7 @@ def find(faults: pl.LazyFrame) -> pl.LazyFrame:
 
 def words(x: Facts) -> dict[str, Any]:
     """Return the words about the fields and where they come from."""
-    told = {"valid": "RFC 9112 calls different lengths invalid.", "usual_cause": _TWO_LENGTHS}
+    texts = {"valid": "RFC 9112 calls different lengths invalid.", "usual_cause": _TWO_LENGTHS}
     if "transfer-encoding" in x.excerpt.lower():
-        told = {"valid": "In RFC 9112 Transfer-Encoding takes precedence.", "usual_cause": _BOTH}
-    return told | words_of_fault(x, f"its head: {x.excerpt}")
+        texts = {"valid": "In RFC 9112 Transfer-Encoding takes precedence.", "usual_cause": _BOTH}
+    return texts | words_of_fault(x, f"its head: {x.excerpt}")

@@ -251,11 +251,11 @@ def _greeted(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 def decide(x: Facts, world: World) -> Facts | None:
     """Keep the first fault per connection and kind. Of several kinds in one head, keep the first, which names the others."""
-    told = world.memory.setdefault("malformed-head", BoundedMap[set[str]](set, CONNECTIONS.value))[x.connection]
-    if x.kind in told:
+    reported = world.memory.setdefault("malformed-head", BoundedMap[set[str]](set, CONNECTIONS.value))[x.connection]
+    if x.kind in reported:
         return None
-    also = [kind for kind in x.kinds or () if kind != x.kind and kind not in told]
-    told.update([x.kind, *also])
+    also = [kind for kind in x.kinds or () if kind != x.kind and kind not in reported]
+    reported.update([x.kind, *also])
     return x._replace(also=also)
 
 
@@ -264,18 +264,18 @@ def words(x: Facts) -> dict[str, Any]:
     if x.kind == _SPEAKS_FIRST:
         return _words_of_greeting(x)
     asked = f"the request: {x.request_method}, {x.request_version}"
-    told = {"ambiguous": True, "what": request_or_response(x.role)}
+    texts = {"ambiguous": True, "what": request_or_response(x.role)}
     if x.kind == _NO_STATUS:
         came = f'the response begins: "{x.excerpt}", which is not a status line'
         evidence = packets((x.message_frame, x.start, asked), (x.frame, x.end, came))
-        return told | {"place": f'"{x.excerpt}"', **_protocol(x.excerpt), "evidence": evidence}
+        return texts | {"place": f'"{x.excerpt}"', **_protocol(x.excerpt), "evidence": evidence}
     evidence = packets(
         (x.request_frame if x.role == SERVER else None, x.request_time, asked),
         (x.message_frame, x.start, message_begins(x.role, x.status)),
         (x.frame, x.end, f"the fault in its head: {x.excerpt}"),
     )
     also = f" The same head also has: {', '.join(x.also)}." if x.also else ""
-    return told | {"place": x.excerpt, "also": also, "evidence": evidence}
+    return texts | {"place": x.excerpt, "also": also, "evidence": evidence}
 
 
 def _protocol(excerpt: str) -> dict[str, str]:
