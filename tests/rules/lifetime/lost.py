@@ -7,8 +7,12 @@ from typing import Any
 import polars as pl
 
 from tests.rules.frames import MS, S, followed, rows, words
-from wiredoctor.rule_engine import catalogue, conclude_all, judge
+from wiredoctor.rule_engine import catalogue, decide
 from wiredoctor.rule_engine.summary_columns import as_frame
+from wiredoctor.tables import RULE_TABLES
+from wiredoctor.world import CaptureTables
+from wiredoctor.world.clients import nobody
+from wiredoctor.world.idle_times import known_rests
 
 LOST = {
     "has_response": False,
@@ -64,9 +68,19 @@ def candidates(rule: str, *exchanges: dict[str, Any], connections: list[dict[str
     tables = {"closes": rows("closes", *exchanges), "connections": rows("connections", *(connections or []))}
     tables["foreign_closes"] = rows("foreign_closes")
     found: pl.DataFrame = module.find(*(tables[t].lazy() for t in module.tables)).collect()
-    only, lazy = {rule: module}, {name: table.lazy() for name, table in tables.items()}
-    left = conclude_all(only, judge(only, {rule: found}, {}), lazy["connections"], rows("exchanges").lazy(), lazy["closes"])
-    return [row | words(module, row) for row in as_frame(left[rule]).to_dicts()] if left else []
+    if module.judge is not None:
+        found, _ = module.judge(found.sort("frame"), None)
+    if module.asks:
+        known = RULE_TABLES["exchanges"].schema
+        same = rows("exchanges", *({name: row[name] for name in row if name in known} for row in exchanges))
+        world = CaptureTables(tables["closes"].lazy(), tables["connections"].lazy(), same.lazy)
+        decided, _ = decide({rule: module}, {rule: found}, world)
+        found = as_frame(decided.get(rule, found.clear()))
+    if module.by_limits is not None:
+        found = module.by_limits(found, known_rests(tables["closes"].lazy(), [found]), live=False)
+    if module.by_clients is not None and found.height:
+        found = module.by_clients(found, nobody())
+    return [row | words(module, row) for row in found.to_dicts()]
 
 
 def request(**changes: Any) -> dict[str, Any]:
