@@ -58,7 +58,7 @@ def wake(talk: HttpConnection, clock: i64) -> None:
 
 def decide_next(talk: HttpConnection, clock: i64) -> bool:
     """Process the earliest due event as if it were processed on time. Return False if no event is due at `clock` (ns)."""
-    answer, first, second = answers_at(talk), talk.first.gap_ends_at(), talk.second.gap_ends_at()
+    answer, first, second = answers_at(talk), talk.first_stream.gap_ends_at(), talk.second_stream.gap_ends_at()
     gap = min(first, second)
     due = min(answer, gap)
     if talk.deadline != NEVER:
@@ -69,15 +69,15 @@ def decide_next(talk: HttpConnection, clock: i64) -> bool:
         return False
     talk.clock = max(talk.clock, due)
     if due == first:
-        reassembly.skip_gap(talk, talk.first)
+        reassembly.skip_gap(talk, talk.first_stream)
     elif due == second:
-        reassembly.skip_gap(talk, talk.second)
+        reassembly.skip_gap(talk, talk.second_stream)
     elif due != answer:
         end_at_deadline(talk, clock)
     else:
         server = talk.reader_of(1 - max(talk.client, 0))
-        reassembly.skip_gaps_before(talk, talk.peer_of(server), server.waits_ack)
-    if talk.first.held is not None or talk.second.held is not None:
+        reassembly.skip_gaps_before(talk, talk.stream_of(1 - server.direction), server.waits_ack)
+    if talk.first_stream.held is not None or talk.second_stream.held is not None:
         reassembly.resume(talk)
     return True
 
@@ -187,7 +187,8 @@ def is_at_end(talk: HttpConnection, reader: Reader, side: Side) -> bool:
     """Return True if a direction has no open message and none of the bytes before its FIN is missing."""
     if reader.message is not None or reader.partial is not None or reader.waits:
         return False
-    if reader.waiting is not None or reader.held is not None:
+    stream = talk.stream_of(reader.direction)
+    if stream.waiting is not None or stream.held is not None:
         return False
     close = side.close
     return reader.mode == OFF or close is None or talk.reached_offset(reader.direction) >= close.fin_offset

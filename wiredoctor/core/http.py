@@ -17,7 +17,7 @@ from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.exchange_rows import ExchangeRows, FaultRows, HeadCodes, MessageRows
 from wiredoctor.core.heads import HeadReader
 from wiredoctor.core.keeping import Keeping
-from wiredoctor.core.message_parts import clear_unread
+from wiredoctor.core.message_parts import PacketParts, clear_unread
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.pairing import HttpConnection
 from wiredoctor.core.rows import Rows
@@ -34,6 +34,7 @@ class Http:
         self.met: LimitsReached = met
         self.heads: HeadReader = HeadReader()
         self.range: Range = Range()
+        self.parts: PacketParts = PacketParts()
         self.keeping: Keeping = Keeping(met)
         self.codes: HeadCodes = HeadCodes()
         self.exchanges: ExchangeRows = ExchangeRows(self.codes)

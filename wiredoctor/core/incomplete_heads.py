@@ -101,7 +101,7 @@ def cut_head(reader: Reader, reason: i64) -> None:
         reader.message = message
         reader.exchange = exchange
         message.exchange = exchange.index
-        reader.note_message(message)
+        talk.http.parts.note(reader.direction, message)
         reader.finish(reason)
     reader.abandon_head()
 

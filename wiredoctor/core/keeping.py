@@ -100,13 +100,14 @@ class Keeping:
 def count_kept(talk: HttpConnection) -> i64:
     """Return the memory in bytes that a connection's stored stream data takes until HTTP reads it."""
     total: i64 = 0
-    for reader in (talk.first, talk.second):
-        if reader.waiting is not None:
-            total += count_pieces(reader.waiting.pieces)
-        if reader.held is not None:
-            total += count_pieces(reader.held)
-        if reader.partial is not None:
-            total += reader.partial.size
+    for stream in (talk.first_stream, talk.second_stream):
+        if stream.waiting is not None:
+            total += count_pieces(stream.waiting.pieces)
+        if stream.held is not None:
+            total += count_pieces(stream.held)
+        partial = talk.reader_of(stream.direction).partial
+        if partial is not None:
+            total += partial.size
     return total + LISTED if total > 0 else total
 
 

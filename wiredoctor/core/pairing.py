@@ -35,7 +35,7 @@ from wiredoctor.core.message import (
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.recognition import HTTP, UNKNOWN, Cuts
 from wiredoctor.core.segment import NEVER, Segment
-from wiredoctor.core.stream import GRACE_PERIOD
+from wiredoctor.core.stream import GRACE_PERIOD, Stream
 from wiredoctor.protocols.tls.hello import SILENT, TlsFacts
 from wiredoctor.protocols.tls.hello import Handshake as TlsHandshake
 
@@ -49,6 +49,10 @@ CLOSE_OF_REJECTION: Final = 2
 
 The other values: the response announced no close (NO_CLOSE), or any other response announced the close (CLOSE).
 """
+
+
+NO_STREAM: Final = Stream(GONE, 0)
+"""The placeholder for both streams of an ended connection."""
 
 
 @mypyc_attr(acyclic=True)
@@ -112,6 +116,8 @@ class HttpConnection:
         # assigned last: once `self` is passed on, mypyc only knows that the fields assigned before are set
         self.first: Reader = Reader(self, 0)
         self.second: Reader = Reader(self, 1)
+        self.first_stream: Stream = Stream(self.first, 0)
+        self.second_stream: Stream = Stream(self.second, 1)
 
     @property
     def number(self) -> i64:
@@ -122,13 +128,17 @@ class HttpConnection:
         """Return the reader of a direction."""
         return self.first if direction == 0 else self.second
 
+    def stream_of(self, direction: i64) -> Stream:
+        """Return the bytes of a direction."""
+        return self.first_stream if direction == 0 else self.second_stream
+
     def peer_of(self, reader: Reader) -> Reader:
         """Return the reader of the other direction."""
         return self.second if reader.direction == 0 else self.first
 
     def reached_offset(self, direction: i64) -> i64:
         """Return the offset up to which a direction was read or skipped, or the constant NEVER while its beginning is unknown."""
-        reached = self.reader_of(direction).reached
+        reached = self.stream_of(direction).reached
         if reached == NEVER and self.side_of(direction).syn is not None:
             return 0
         return reached
@@ -156,10 +166,9 @@ class HttpConnection:
             elif message.body_bytes > 0:
                 transfers.watch(message, own, peer, packet, segment, self.http.cutoffs.min_transfer)
         if segment.new_bytes > 0 and reader.mode != OFF:
-            reader.packet_end = segment.offset + packet.length
-            reader.first = reader.newest = reader.message
-            in_order = reassembly.read_new_bytes(self, reader, own, packet, segment)
-            if self.first.held is not None or self.second.held is not None:
+            self.http.parts.begin(reader.direction, segment.offset + packet.length, reader.message)
+            in_order = reassembly.read_new_bytes(self, self.stream_of(reader.direction), own, packet, segment)
+            if self.first_stream.held is not None or self.second_stream.held is not None:
                 reassembly.resume(self)
             if in_order:
                 message_parts.describe(self, reader, segment, part)
@@ -177,8 +186,7 @@ class HttpConnection:
             part.unread = self.cuts is not None and reader.mode == SEEK
             if part.in_body or segment.opens_gap:
                 describe_body(self.http, reader, segment, previous, own, peer, packet)
-            reader.first = reader.newest = None
-            reader.dropped = None
+            self.http.parts.begin(-1, NEVER, None)
         self.write_finished(segment)
         awaited = self.peer_of(reader)
         message = awaited.message
@@ -187,9 +195,10 @@ class HttpConnection:
                 message.transfer.acknowledges(own, packet, segment)
             if message.releases is not None:
                 message.releases.passes(own, packet)
-        if awaited.waiting is not None:
-            awaited.waiting.acknowledge(own.acknowledged, self.clock)
-            reassembly.wake_for_gap(self, awaited)
+        stream = self.stream_of(awaited.direction)
+        if stream.waiting is not None:
+            stream.waiting.acknowledge(own.acknowledged, self.clock)
+            reassembly.wake_for_gap(self, stream)
 
     # protocol
 
@@ -317,7 +326,7 @@ class HttpConnection:
         if asked is not None and asked.request is not None and asked.request.ack < message.ack:
             server = self.peer_of(reader)
             # all bytes that the client had received were read, so an earlier request has no response yet
-            if message.ack <= server.pos and not server.is_lost:
+            if message.ack <= server.pos + server.beyond and not server.is_lost:
                 self.is_sliding = True
         self.append_waiting(exchange)
         return exchange
@@ -343,7 +352,7 @@ class HttpConnection:
             later = self.waiting
             exchange = self.add_exchange(message, self.rtt_own, self.rtt_peer)
             self.prepend_waiting(exchange)
-            if client.is_lost or client.pos + 1 < ack or (later is not None and later.follows_gap):
+            if client.is_lost or client.pos + client.beyond + 1 < ack or (later is not None and later.follows_gap):
                 # the request was not captured, or is read later; without its method the end of the response is not certain
                 server.is_lost = True
         if not message.head.is_interim():
@@ -434,8 +443,8 @@ class HttpConnection:
         if reached == NEVER:
             return True
         if self.clock - time >= GRACE_PERIOD:
-            return not asking.has_before(ack)
-        if asking.held is not None and asking.pos < ack:
+            return not self.stream_of(self.client).has_before(ack)
+        if self.stream_of(self.client).held is not None and asking.pos + asking.beyond < ack:
             return False
         # a FIN adds one to the ACK number
         return asking.mode == OFF or ack <= reached + 1
@@ -451,7 +460,7 @@ class HttpConnection:
             if not exchange.response_done:
                 self.outstanding += 1
             if exchange.upgraded:
-                reader.switch_off()
+                self.switch_off(reader)
             elif message.head.switches and not self.is_forced and not exchange.response_done:
                 reader.waits = True
         elif exchange.response is not message:
@@ -478,7 +487,7 @@ class HttpConnection:
             exchange.upgraded = True
             if request is None:
                 # without the request, it is unknown where the new protocol begins, so read the client's bytes while they are HTTP
-                self.reader_of(1 - self.client).switch_off()
+                self.switch_off(self.reader_of(1 - self.client))
                 return
             if asking.message is not None and asking.exchange is not exchange:
                 asking.finish(ERROR)
@@ -493,7 +502,12 @@ class HttpConnection:
         """
         for reader in (self.first, self.second):
             if upgraded is None or reader.message is None or reader.exchange is not upgraded:
-                reader.switch_off()
+                self.switch_off(reader)
+
+    def switch_off(self, reader: Reader) -> None:
+        """Stop reading HTTP in a direction for good."""
+        reader.switch_off()
+        self.stream_of(reader.direction).held = None
 
     def stop_reading(self, last: Exchange) -> None:
         """Stop reading the connection after the request head of exchange `last`: too many requests wait for a response."""
@@ -608,6 +622,7 @@ class HttpConnection:
         self.held_faults = None
         self.oldest = self.newest = self.unwritten = self.waiting = self.last_waiting = None
         self.first = self.second = GONE
+        self.first_stream = self.second_stream = NO_STREAM
 
 
 def answers_missing(newest: Exchange, client: Reader, ack: i64) -> bool:
@@ -618,4 +633,4 @@ def answers_missing(newest: Exchange, client: Reader, ack: i64) -> bool:
     request, following = newest.request, newest.next_waiting
     if request is None or request.reason != COMPLETE or request.end_offset == NEVER or ack <= request.end_offset + 1:
         return False
-    return client.is_lost or client.pos + 1 < ack or (following is not None and following.follows_gap)
+    return client.is_lost or client.pos + client.beyond + 1 < ack or (following is not None and following.follows_gap)
