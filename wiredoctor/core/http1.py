@@ -53,7 +53,7 @@ from wiredoctor.protocols.tls.hello import may_begin as may_begin_tls
 
 if TYPE_CHECKING:
     from wiredoctor.core.bursts import Burst
-    from wiredoctor.core.pairing import HttpConnection
+    from wiredoctor.core.conversation import Conversation
 
 STARTS: Final = frozenset([(method + b" ")[:4] for method in KNOWN_METHODS] + [b"HTTP"])
 """The first four bytes of a request with a known method, or of a status line."""
@@ -66,9 +66,9 @@ class Reader(Sink):
     `waits` is true while a response waits for its request, because the request may be captured later.
     """
 
-    def __init__(self, connection: HttpConnection | None, direction: i64) -> None:
+    def __init__(self, connection: Conversation | None, direction: i64) -> None:
         super().__init__()
-        self.connection: HttpConnection | None = connection
+        self.connection: Conversation | None = connection
         self.partial: Partial | None = None
         self.message: Message | None = None
         self.exchange: Exchange | None = None
@@ -113,7 +113,7 @@ class Reader(Sink):
         self.burst_message: i64 = NEVER
         """The id of the message to which the newest packet with body bytes belongs."""
 
-    def talk(self) -> HttpConnection:
+    def talk(self) -> Conversation:
         """Return the HTTP state of the connection, which contains the readers of both directions."""
         connection = self.connection
         assert connection is not None
@@ -278,10 +278,10 @@ class Reader(Sink):
         self.is_unsure = self.is_seeking or (self.count == 1 and self.may_be_rest(message, kind))
         self.is_seeking = False
         if kind == REQUEST:
-            exchange = talk.begin_request(self, message)
+            exchange = talk.pairing.begin_request(self, message)
             how = request_framing(head, message.length)
         else:
-            exchange = talk.begin_response(message)
+            exchange = talk.pairing.begin_response(message)
             request = exchange.request
             how = response_framing(head, message.length, "" if request is None else request.head.method)
         self.exchange = exchange
@@ -297,8 +297,8 @@ class Reader(Sink):
             if is_left_out(head.fields):
                 talk.http.met.add(limits.DECODERS)
             message.pieces = pieces_of(head.fields, message.framing)
-        if kind == REQUEST and talk.has_too_many_requests():
-            talk.stop_reading(exchange)
+        if kind == REQUEST and talk.pairing.has_too_many_requests():
+            talk.pairing.stop_reading(exchange)
 
     def has_to_wait(self, ack: i64, time: i64) -> bool:
         """Return whether a response with this ACK and time (ns) must wait because its request may still arrive.
@@ -306,7 +306,7 @@ class Reader(Sink):
         If it must wait, set an alarm for the end of the grace period. Reading continues then, or as soon as the request arrives.
         """
         talk = self.talk()
-        if talk.may_answer(ack, time):
+        if talk.pairing.may_answer(ack, time):
             return False
         self.waits = True
         self.waits_ack, self.waits_time = ack, time
@@ -380,7 +380,7 @@ class Reader(Sink):
         partial = self.partial
         if self.kind == RESPONSE and partial is not None and self.has_to_wait(partial.ack, partial.time):
             return
-        is_expected = partial is not None or self.count > 0 or self.talk().waiting is not None
+        is_expected = partial is not None or self.count > 0 or self.talk().pairing.waiting is not None
         self.note_gap_in_framing(found, is_expected)
         if partial is not None:
             incomplete_heads.cut_head(self, IN_GAP)
@@ -435,12 +435,12 @@ class Reader(Sink):
         self.previous = exchange
         self.previous_end = self.pos
         self.previous_interim = message if message.head.is_interim() and exchange.response is not message else None
-        self.talk().end_message(self, exchange, message)
+        self.talk().pairing.end_message(self, exchange, message)
 
     def close(self, reason: i64) -> None:
         """End the open message or head with the end reason `reason`, because no more bytes will come."""
         if self.kind == RESPONSE:
-            faults.settle_answer(self, self.talk().waiting, True)
+            faults.settle_answer(self, self.talk().pairing.waiting, True)
             if not faults.has_none(self) and self.talk().held_faults is not None:
                 self.talk().report_held_faults()
                 self.has_fault = True  # a body that still comes after the close is not a second fault

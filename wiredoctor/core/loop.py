@@ -6,6 +6,7 @@ from mypy_extensions import i64
 
 from wiredoctor.core.connection import Connection
 from wiredoctor.core.connection_rows import ConnectionRows, client_direction
+from wiredoctor.core.conversation import Conversation
 from wiredoctor.core.copies import Copies
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.datagrams import CapturePlaces, Datagrams
@@ -18,7 +19,6 @@ from wiredoctor.core.message_parts import clear_unread
 from wiredoctor.core.ordering import Ordering
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.packet_headers import Headers
-from wiredoctor.core.pairing import HttpConnection
 from wiredoctor.core.recorder import PacketRecorder
 from wiredoctor.core.records import Records
 from wiredoctor.core.segment import NEVER, SYN
@@ -184,7 +184,7 @@ class Core:
         if connection.first_frame == NEVER or (self.http_of is not None and connection.id not in self.http_of):
             return
         content = connection.http
-        assert content is None or isinstance(content, HttpConnection)
+        assert content is None or isinstance(content, Conversation)
         speaker = i64(-1) if content is None else content.client
         self.story.end(connection, self.packet.frame, clock)
         self.connections.write(connection, speaker, content, clock)

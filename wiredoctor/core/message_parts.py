@@ -11,15 +11,15 @@ from wiredoctor.core.partial import Partial
 from wiredoctor.core.segment import NEVER, MessagePart, Segment
 
 if TYPE_CHECKING:
+    from wiredoctor.core.conversation import Conversation
     from wiredoctor.core.http1 import Reader
-    from wiredoctor.core.pairing import HttpConnection
 
 
 class PacketParts:
     """The messages of which the current packet has a part. `end`: the TCP stream offset after the packet.
 
-    `direction`: that of the packet; -1 between packets. `first`, `newest`: the first and the newest message. `dropped`: bytes that
-    looked like the beginning of a head until the packet showed that they are not.
+    `direction`: that of the packet; -1 between packets. `first`, `newest`: the first and the newest message. `dropped`: bytes
+    that looked like the beginning of a head until the packet showed that they are not.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class PacketParts:
             self.dropped = partial
 
 
-def describe(talk: HttpConnection, reader: Reader, segment: Segment, part: MessagePart) -> None:
+def describe(talk: Conversation, reader: Reader, segment: Segment, part: MessagePart) -> None:
     """Set the fields of `part`: the messages to which the first and the last new byte of a packet belong."""
     start, parts = segment.new_start, talk.http.parts
     end, first, last, dropped = parts.end, parts.first, parts.newest, parts.dropped

@@ -19,12 +19,12 @@ from wiredoctor.core.segment import NEVER, Segment
 from wiredoctor.core.stream import CUT, GAP, GRACE_PERIOD, Piece, Range, Stream
 
 if TYPE_CHECKING:
-    from wiredoctor.core.pairing import HttpConnection
+    from wiredoctor.core.conversation import Conversation
 
 NO_PIECES: Final[list[Piece]] = []
 
 
-def read_new_bytes(talk: HttpConnection, stream: Stream, own: Side, packet: Packet, segment: Segment) -> bool:
+def read_new_bytes(talk: Conversation, stream: Stream, own: Side, packet: Packet, segment: Segment) -> bool:
     """Pass the new bytes of a packet to their sink in stream order. Return whether all bytes before them were available."""
     begin = segment.new_start
     if stream.reached == NEVER:
@@ -39,7 +39,7 @@ def read_new_bytes(talk: HttpConnection, stream: Stream, own: Side, packet: Pack
     return add_bytes(talk, stream, packet, segment, begin, begin + segment.new_bytes)
 
 
-def add_bytes(talk: HttpConnection, stream: Stream, packet: Packet, segment: Segment, start: i64, end: i64) -> bool:
+def add_bytes(talk: Conversation, stream: Stream, packet: Packet, segment: Segment, start: i64, end: i64) -> bool:
     """Add the new bytes [start, end) of a packet to its stream; the snap length may have cut off some.
 
     Return whether all bytes before them were available.
@@ -53,7 +53,7 @@ def add_bytes(talk: HttpConnection, stream: Stream, packet: Packet, segment: Seg
 
 
 def add_range(
-    talk: HttpConnection, stream: Stream, packet: Packet, segment: Segment, start: i64, end: i64, is_captured: bool
+    talk: Conversation, stream: Stream, packet: Packet, segment: Segment, start: i64, end: i64, is_captured: bool
 ) -> bool:  # fmt: skip
     """Pass the new bytes [start, end) of a packet to their sink, or store them if earlier bytes are missing.
 
@@ -98,7 +98,7 @@ def point(found: Range, packet: Packet, segment: Segment, start: i64, end: i64) 
     found.rtt_peer = segment.rtt_peer
 
 
-def hand_on(talk: HttpConnection, stream: Stream, found: Range) -> None:
+def hand_on(talk: Conversation, stream: Stream, found: Range) -> None:
     """Pass an in-order range to its sink, or hold it while the sink waits."""
     if stream.sink.waits or stream.held is not None:
         hold(talk, stream, found, found.start)
@@ -108,20 +108,20 @@ def hand_on(talk: HttpConnection, stream: Stream, found: Range) -> None:
         hold(talk, stream, found, max(stream.sink.pos, found.start))
 
 
-def hold(talk: HttpConnection, stream: Stream, found: Range, start: i64) -> None:
+def hold(talk: Conversation, stream: Stream, found: Range, start: i64) -> None:
     """Store a range, without its bytes before offset `start`, until its sink continues."""
     stream.hold(found, start)
     talk.http.keeping.add(talk, found.end - start if found.at >= 0 else 0)
 
 
-def drain(talk: HttpConnection, stream: Stream) -> None:
+def drain(talk: Conversation, stream: Stream) -> None:
     """Read the stored bytes that are in order now, because a gap before them was filled or skipped."""
     found = talk.http.range
     while stream.waiting is not None and stream.next_piece(found):
         hand_on(talk, stream, found)
 
 
-def skip_gap(talk: HttpConnection, stream: Stream) -> None:
+def skip_gap(talk: Conversation, stream: Stream) -> None:
     """Skip the first gap of a direction, and read the bytes after it."""
     found = talk.http.range
     stream.skip_gap(found)
@@ -129,13 +129,13 @@ def skip_gap(talk: HttpConnection, stream: Stream) -> None:
     drain(talk, stream)
 
 
-def skip_gaps_before(talk: HttpConnection, stream: Stream, offset: i64) -> None:
+def skip_gaps_before(talk: Conversation, stream: Stream, offset: i64) -> None:
     """Skip gaps of a direction until all stored bytes below `offset` have been read."""
     while stream.has_before(offset):
         skip_gap(talk, stream)
 
 
-def wake_for_gap(talk: HttpConnection, stream: Stream) -> None:
+def wake_for_gap(talk: Conversation, stream: Stream) -> None:
     """Schedule a wake-up for the time at which the first gap is skipped unless it was filled before."""
     waiting = stream.waiting
     if waiting is not None:
@@ -144,7 +144,7 @@ def wake_for_gap(talk: HttpConnection, stream: Stream) -> None:
             talk.wake_at(since + GRACE_PERIOD)
 
 
-def resume(talk: HttpConnection) -> None:
+def resume(talk: Conversation) -> None:
     """Let waiting sinks continue as far as possible, the client's first."""
     client = talk.stream_of(max(talk.client, 0))
     server = talk.stream_of(1 - client.direction)
@@ -155,7 +155,7 @@ def resume(talk: HttpConnection) -> None:
             goes_on = True
 
 
-def may_go_on(talk: HttpConnection, server: Stream) -> bool:
+def may_go_on(talk: Conversation, server: Stream) -> bool:
     """Return whether the response that waits for its request can be read now. If so, end the wait of its reader.
 
     If the stored bytes exceed a limit, skip the missing bytes for which the response waits.
@@ -164,13 +164,13 @@ def may_go_on(talk: HttpConnection, server: Stream) -> bool:
     if held is not None and (len(held) > limits.WAITING.value or server.held_bytes > limits.AHEAD.value):
         skip_gaps_before(talk, talk.stream_of(1 - server.direction), reader.waits_ack)
         talk.is_forced = True
-    if not talk.may_answer(reader.waits_ack, reader.waits_time):
+    if not talk.pairing.may_answer(reader.waits_ack, reader.waits_time):
         return False
     reader.waits = False
     return True
 
 
-def read_held(talk: HttpConnection, stream: Stream) -> bool:
+def read_held(talk: Conversation, stream: Stream) -> bool:
     """Pass the held bytes of a stream to its sink until that waits again. Return whether it advanced."""
     held = stream.held
     if held is None:
@@ -194,14 +194,14 @@ def read_held(talk: HttpConnection, stream: Stream) -> bool:
     return done > 0 or stream.sink.pos != begin
 
 
-def read_piece(talk: HttpConnection, stream: Stream, piece: Piece) -> None:
+def read_piece(talk: Conversation, stream: Stream, piece: Piece) -> None:
     """Pass a stored range to its sink, except the bytes that the sink has already read."""
     found = talk.http.range
     piece.fill(found, max(piece.start, stream.sink.pos) if stream.sink.pos < piece.end else piece.start)
     stream.sink.take(found)
 
 
-def flush(talk: HttpConnection) -> None:
+def flush(talk: Conversation) -> None:
     """Skip all gaps and read everything held, because no more bytes are expected."""
     first, second = take_pieces(talk, talk.first_stream), take_pieces(talk, talk.second_stream)
     talk.is_forced = True
@@ -216,7 +216,7 @@ def flush(talk: HttpConnection) -> None:
             j += 1
 
 
-def take_pieces(talk: HttpConnection, stream: Stream) -> list[Piece]:
+def take_pieces(talk: Conversation, stream: Stream) -> list[Piece]:
     """Remove and return all ranges that a sink has not read, including gaps, in stream order."""
     stream.sink.waits = True
     while stream.waiting is not None:
@@ -228,7 +228,7 @@ def take_pieces(talk: HttpConnection, stream: Stream) -> list[Piece]:
     return NO_PIECES if held is None else held
 
 
-def comes_first(talk: HttpConnection, first: Piece, second: Piece) -> bool:
+def comes_first(talk: Conversation, first: Piece, second: Piece) -> bool:
     """Return whether the range of direction 0 is to be read before the range of direction 1.
 
     Ranges are read in capture order, except that the bytes that a response acknowledges come before the response.
@@ -240,7 +240,7 @@ def comes_first(talk: HttpConnection, first: Piece, second: Piece) -> bool:
     return first.frame < second.frame
 
 
-def skip_tail(talk: HttpConnection, direction: i64) -> None:
+def skip_tail(talk: Conversation, direction: i64) -> None:
     """Skip the missing bytes of a direction between the last captured byte and the FIN."""
     stream, message = talk.stream_of(direction), talk.reader_of(direction).message
     close = talk.side_of(direction).close
