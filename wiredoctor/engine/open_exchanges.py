@@ -288,7 +288,7 @@ def _lacking(reader: Reader, *, without_partial: bool = False) -> Iterator[int]:
     """
     if reader.partial is not None and not without_partial:
         yield reader.partial.time
-    stream = reader.talk().stream_of(reader.direction)
+    stream = reader.conversation().stream_of(reader.direction)
     if stream.waiting is not None:
         yield stream.waiting.pieces[0].time
     if stream.held:
