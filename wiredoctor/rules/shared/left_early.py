@@ -7,6 +7,7 @@ the clients closed.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import polars as pl
 
@@ -89,7 +90,6 @@ _STREAMS = (
 _LOGS = r"^application/vnd\.docker\..*-stream$"
 """A pattern for the media types of Docker's streams, such as container logs, whose parts come one by one."""
 
-AFTER_REQUEST = ", counted from the end of the request,"
 LONG_REQUEST = 100 * MILLISECOND
 """The minimum time (ns) that a request takes if a timeout may begin with its first or with its last byte."""
 
@@ -105,21 +105,11 @@ def screen() -> pl.Expr:
     return closed & ~taken & itself
 
 
-FACTS = (
-    *("ended_at", "waited", "due", "timeout", "half_closed", "uploading", "begun", "head_only", "in_pieces", "stood_still"),
-    *("partial", "round_trip", "to_client", "media", "opens", "unsized", "received", "crosses", "at_end", "sending"),
-    *("unknown", "flowing", "since_end", "stalled_at"),
-)
-"""The columns of `early` that `decide` needs."""
+class EarlyClose(NamedTuple):
+    """What the packets of a connection show about a client that ended an exchange early. All times are in ns.
 
-
-def early(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the rows of `closes` in which the client ended an exchange early, with the columns FACTS.
-
-    All times are in ns:
     `ended_at`: when the client closed.
     `waited`: the time since the first byte of its request. `since_end`: since the last byte, or `waited` if that had not come.
-    `due`: the time until which packets may still show why it closed.
     `timeout`: the usual timeout (s) that the wait matches; null if it matches none.
     `half_closed`: the FIN came with the request, and the server closed without sending a byte.
     `uploading`: the request was not complete, no final response had begun, and the client was not waiting for a 100 Continue.
@@ -141,6 +131,44 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
     `sending`: the request was not complete, and the response began only after the client had closed.
     `unknown`: the server no longer knew the connection when the client's FIN came.
     """
+
+    connection: int
+    exchange: int
+    ended_at: int
+    waited: int
+    since_end: int
+    timeout: int | None
+    half_closed: bool
+    uploading: bool
+    begun: bool
+    head_only: bool
+    flowing: bool
+    in_pieces: bool
+    stood_still: bool
+    stalled_at: int | None
+    partial: bool
+    round_trip: int
+    to_client: int
+    media: bool
+    opens: bool
+    unsized: bool
+    received: bool
+    crosses: bool
+    at_end: bool
+    sending: bool
+    unknown: bool
+
+
+FACTS = (*EarlyClose._fields[2:], "due")
+"""The columns of `early` that rules about clients need, in addition to `connection` and `exchange`."""
+
+
+def early(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the rows of `closes` in which the client ended an exchange early, with the columns FACTS and `since`.
+
+    `due`: the time (ns) until which packets may still show why it closed. `since`: when the matching timeout
+    began: with the "request", with the "end" of a long request, with the "syn", or with the last "byte".
+    """
     return rows.filter(ended_early()).with_columns(_facts())
 
 
@@ -160,7 +188,7 @@ def _facts() -> list[pl.Expr]:
         pl.when(asked_all & (asked >= 0)).then(asked).otherwise(wait).alias("since_end"),
         pl.max_horizontal(c("client_close_time") + WINDOW, "final_at").alias("due"),
         pl.coalesce(_timeout(wait), _timeout(asked), _timeout(connecting), read_timeout).alias("timeout"),
-        _timeout_start_text(wait, asked, connecting).alias("since"),
+        _timeout_start(wait, asked, connecting).alias("since"),
         _half_closed().alias("half_closed"),
         (~asked_all & ~begun() & ~awaits_continue()).alias("uploading"),
         begun().alias("begun"),
@@ -203,20 +231,17 @@ def unknown_to_server() -> pl.Expr:
     return (after & c("server_rst_answers_close")).fill_null(value=False)
 
 
-def _timeout_start_text(wait: pl.Expr, asked: pl.Expr, connecting: pl.Expr) -> pl.Expr:
-    """Return the words that say when the matching timeout began: after a long request, at the SYN, or at the last byte.
-
-    Return "" if it began with the request.
-    """
+def _timeout_start(wait: pl.Expr, asked: pl.Expr, connecting: pl.Expr) -> pl.Expr:
+    """Return when the matching timeout began: with the request, after a long request, at the SYN, or at the last byte."""
     of_both = _timeout(asked).is_not_null() & (wait - asked < LONG_REQUEST)
     return (
         pl.when(_timeout(wait).is_not_null() | of_both)
-        .then(pl.lit(""))
+        .then(pl.lit("request"))
         .when(_timeout(asked).is_not_null())
-        .then(pl.lit(AFTER_REQUEST))
+        .then(pl.lit("end"))
         .when(_timeout(connecting).is_not_null())
-        .then(pl.lit(", counted from its SYN,"))
-        .otherwise(pl.lit(", counted from the last byte,"))
+        .then(pl.lit("syn"))
+        .otherwise(pl.lit("byte"))
     )
 
 
