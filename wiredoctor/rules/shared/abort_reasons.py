@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from wiredoctor.findings import Threshold
 from wiredoctor.rules.shared.left_early import AT_ONCE, NOT_AWAITED, TIMEOUT_NEAR, TIMEOUT_SHARE, EarlyClose, timeout_near
@@ -119,6 +120,10 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
     `row` has the columns of EarlyClose (left_early.py).
     """
     return _Reasons(EarlyClose(*(row[name] for name in EarlyClose._fields)), clients).find()
+
+
+_PROGRAMS: WeakKeyDictionary[Clients, dict[tuple[int, int, int | None], tuple[Close, ...]]] = WeakKeyDictionary()
+"""What `_Reasons._closed_by_program` has returned about these clients, by its arguments."""
 
 
 class _Reasons:
@@ -276,11 +281,20 @@ class _Reasons:
 
         `timeout`: the usual timeout (s) that the client's wait on `connection` matches; None if it matches none.
         """
-        near = self._clients.closes(connection, moment - TOGETHER.value, moment + TOGETHER.value)
+        known = _PROGRAMS.setdefault(self._clients, {})
+        key = connection, moment, timeout  # several exchanges ask about the first close of their group
+        if key not in known:
+            near = self._clients.closes(connection, moment - TOGETHER.value, moment + TOGETHER.value)
+            known[key] = self._ended_program(connection, moment, timeout, near)
+        return known[key]
+
+    def _ended_program(self, connection: int, moment: int, timeout: int | None, near: Sequence[Close]) -> tuple[Close, ...]:
+        """Return those closes in `near` that the end of a program explains (see `_closed_by_program`)."""
         waits = [close.waited for close in near if close.waited is not None]
         if self._are_one_by_one(near, [close.age for close in near if close.age is not None]):
             return ()
-        undue = [wait for wait in waits if not _is_timeout(wait)]
+        share, most = TIMEOUT_SHARE.value, TIMEOUT_NEAR.value
+        undue = [wait for wait in waits if timeout_near(wait, share, most) is None]
         if len(undue) >= PAIR.value and len(waits) >= SEVERAL.value and self._share_a_deadline(connection, near, moment):
             return ()
         if len(undue) >= SEVERAL.value and max(undue) - min(undue) > max(undue) // 10 + 20 * MILLISECOND:
