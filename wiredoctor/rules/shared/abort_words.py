@@ -85,14 +85,12 @@ def _late_timers(x: Facts, timeout: int) -> str:
 
 def reason_words(x: Facts) -> dict[str, str]:
     """Return the words about the reason for the close."""
-    asked, part = _request_text(x), ""
-    if x.other is not None and x.other["range_start"] is not None:
-        part = f" from byte {x.other['range_start']:,} on"
+    asked = _request_text(x)
     stopped = "A media player stopped" if x.how == "media" else "The client's user or program stopped waiting"
     return {
         "filter": "" if x.other is not None or x.closed else f"tcp.stream == {x.connection} && ",
         "waits": _waits(x),
-        "instead": f"{asked}{part}",
+        "instead": _instead(x),
         "who_left": stopped if x.other is None else "The user left",
         "left_means": _LEFT.get(x.how or "", "").format(asked=asked, span=duration_text(x.span or 0)),
         **_unread_words(x),
@@ -103,7 +101,7 @@ def reason_words(x: Facts) -> dict[str, str]:
 def other_packets(x: Facts) -> Iterator[tuple[int, int, str]]:
     """Yield the frame, time (ns) and note of packets on the client's other connections that prove the reason."""
     if x.other is not None:
-        yield x.other["frame"], x.other["start"], f"the same client requests {reason_words(x)['instead']}"
+        yield x.other["frame"], x.other["start"], f"the same client requests {_instead(x)}"
     for time, connection, frame in x.shown or ():
         yield frame, time, f"the client closes connection {connection}"
 
@@ -113,6 +111,12 @@ def _request_text(x: Facts) -> str:
     if x.other is None:
         return ""
     return shorten(printable(f"{redact.method(x.other['method'])} {redact.target(x.other['target'])}"), REQUEST_LENGTH)
+
+
+def _instead(x: Facts) -> str:
+    """Return the other request, and the position from which it requests its resource."""
+    first = x.other and x.other["range_start"]
+    return _request_text(x) if first is None else f"{_request_text(x)} from byte {first:,} on"
 
 
 def _waits(x: Facts) -> str:
