@@ -436,6 +436,8 @@ def _pause() -> pl.Expr:
 def words(x: Facts) -> dict[str, Any]:
     """Return the words about the close, about what the client had received, and about the reason."""
     close, had, impatient = fin_or_rst(x.client_close_rst), _received(x), x.kind in ("timeout", "gave-up")
+    late = None if x.client_rst_frame == x.client_close_frame else x.client_rst_frame
+    unknown = x.server_close_frame if x.early["unknown"] else None
     note = f"the client's {close}, {duration_text(x.wait)} after the request began: {had}"
     return {
         "close": close,
@@ -445,8 +447,8 @@ def words(x: Facts) -> dict[str, Any]:
         "awaiting": impatient and not x.sending,
         "within": Nanoseconds(abort_reasons.TOGETHER.value),
         "progress": progress(x.sending, x.quiet, x.until_close),
-        "unknown_there": _unknown_there(x.server_close_origin) if x.early["unknown"] else "",
-        "look_there": _LOOK_THERE if x.early["unknown"] else "",
+        "unknown_there": "" if unknown is None else _unknown_there(x.server_close_origin),
+        "look_there": "" if unknown is None else _LOOK_THERE,
         "look_for_end": _look_for_end(x),
         "patience": _SLOW_UPLOAD if x.sending else _ONLY_THEN if x.window_closed else _PATIENCE,
         **timeout_words(x),
@@ -455,16 +457,8 @@ def words(x: Facts) -> dict[str, Any]:
             (x.frame, x.start, "the request"),
             (x.response_frame, x.response_start, f"the response begins: {x.response_status}"),
             (x.client_close_frame, x.ended_at, with_doubt(x.client_close_origin, note)),
-            (
-                x.client_rst_frame if x.client_rst_frame != x.client_close_frame else None,
-                x.client_rst_time,
-                "the client's RST: its socket is closed and accepts no response",
-            ),
-            (
-                x.server_close_frame if x.early["unknown"] else None,
-                x.server_close_time,
-                with_doubt(x.server_close_origin, _UNKNOWN_RST),
-            ),
+            (late, x.client_rst_time, "the client's RST: its socket is closed and accepts no response"),
+            (unknown, x.server_close_time, with_doubt(x.server_close_origin, _UNKNOWN_RST)),
             *other_packets(x),
         ),
     }
@@ -494,8 +488,6 @@ _UNCLOSED = (
     "the client waits until the connection closes. A child process that has inherited the socket keeps it open (close-on-exec). "
 )
 _UNFINISHED = "Check whether the server's program ends its response: until the last chunk (size 0) comes, the client waits. "
-
-
 _READ = (
     "Find out why the client did not read: while its window is closed, the server cannot send. If the client is a proxy, its own "
     "client may not have read, until a timeout of the proxy expired (nginx: send_timeout; haproxy: timeout client). "
