@@ -90,20 +90,21 @@ References
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold, cached_for_thresholds
-from wiredoctor.rules.shared import unanswered_context
+from wiredoctor.rules.shared import unanswered_context, unanswered_words
 from wiredoctor.rules.shared.unanswered_context import (
     with_delivered,
     with_not_begun,
     with_syn_acks,
     without_farewells,
 )
-from wiredoctor.rules.shared.unanswered_texts import with_texts
+from wiredoctor.rules.shared.unanswered_words import Facts
 from wiredoctor.tables import CLIENT, SERVER
 from wiredoctor.world.neighbors import compare_neighbors
-from wiredoctor.world.numbers import DURATION, duration
 from wiredoctor.world.products import default, find_setting
 
 c = pl.col
@@ -340,9 +341,9 @@ def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFr
     return first.select(rows.columns).cast(rows.schema)
 
 
-def add_texts(rows: pl.DataFrame) -> pl.DataFrame:
-    """Add the texts, the evidence, and the origin of the FIN and RST in the evidence."""
-    return with_texts(rows)
+def words(x: Facts) -> dict[str, Any]:
+    """Return the texts, the evidence, and the origin of the FIN and RST in the evidence."""
+    return unanswered_words.words(x)
 
 
 _FACTS = (
@@ -576,12 +577,7 @@ def _sides_and_judgement() -> tuple[list[pl.Expr], list[pl.Expr]]:
         .then("role")
         .otherwise((c("sender_direction") != c("client_direction")).cast(pl.Int8))
     )
-    names = {CLIENT: "client", SERVER: "server"}
-    named = [
-        role.replace_strict(names, default="sender", return_dtype=pl.String).alias("sender"),
-        (1 - role).replace_strict(names, default="receiver", return_dtype=pl.String).alias("receiver"),
-        _kind().alias("kind"),
-    ]
+    named = [role.alias("role"), _kind().alias("kind")]
     # the sender of a FIN had waited before it, so the time before the FIN counts
     until = pl.when(_still_missing()).then("time").otherwise("last_time")
     waited = pl.when(_missing()).then(pl.coalesce("peer_close_time", until)).when("fin").then("first_time").otherwise(None)
@@ -592,10 +588,6 @@ def _sides_and_judgement() -> tuple[list[pl.Expr], list[pl.Expr]]:
     # right after it, is a half-close
     left = pl.when(_client_close(role) > c("first_time") + HALF_CLOSED.value).then(_client_close(role))
     delay = (pl.min_horizontal(end, left) - start).clip(lower_bound=0)
-    survived = pl.format(
-        " The longest idle time that a connection between these two hosts survived in this capture is {}.",
-        duration(c("survived_rest")),
-    )
     failed = c("exchange").is_not_null() & ~c("delivered")
     judged = [
         _missing().alias("missing"),
@@ -604,8 +596,7 @@ def _sides_and_judgement() -> tuple[list[pl.Expr], list[pl.Expr]]:
         _closed_later().alias("closed_later"),
         _may_be_large_only().alias("maybe_large_only"),
         _gap_time().alias("gap_time"),
-        _gap_time().cast(DURATION).alias("gap"),
-        pl.when(c("survived_rest") >= RECENT.value).then(survived).otherwise(pl.lit("")).alias("survived"),
+        pl.when(c("survived_rest") >= RECENT.value).then("survived_rest").alias("survived_rest"),
         pl.lit(None, pl.String).alias("side"),
         _confidence().alias("confidence"),
         pl.when(failed).then(pl.lit("error")).otherwise(pl.lit("warning")).alias("severity"),
@@ -613,7 +604,5 @@ def _sides_and_judgement() -> tuple[list[pl.Expr], list[pl.Expr]]:
         start.alias("start"),
         end.alias("end"),
         delay.alias("delay"),
-        c("smallest_unacknowledged").alias("smallest"),
-        c("rest").cast(DURATION).alias("idle"),
     ]
     return named, judged
