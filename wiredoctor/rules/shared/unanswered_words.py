@@ -221,8 +221,8 @@ def _sent_again(x: Facts) -> str:
     if x.forgotten:
         again = f" {x.copies} times" if x.copies > 1 else ""
         return (
-            f"The {x.sender} sent {x.data_name}{again}, and got an RST without ACK flag: the sender of this RST does not know the "
-            "connection."
+            f"The {x.sender} sent {x.data_name}{again}, and got an RST without ACK flag: the sender of this RST does not know "
+            "the connection."
         )
     return f"{sent}; none of {'these probes was answered' if x.keep_alive else 'the copies was acknowledged'}."
 
