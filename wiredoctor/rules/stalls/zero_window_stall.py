@@ -84,10 +84,11 @@ import polars as pl
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import candidate, grade
 from wiredoctor.rules.shared.words import Packet, fin_or_rst, packets
-from wiredoctor.tables import MILLISECOND, of_connections
+from wiredoctor.tables import MILLISECOND
 from wiredoctor.text.durations import duration_text
+from wiredoctor.world import World, reading_pace
 from wiredoctor.world.numbers import DURATION
-from wiredoctor.world.reading_pace import with_pace
+from wiredoctor.world.reading_pace import Pace, ReadingPace
 
 c = pl.col
 
@@ -165,11 +166,6 @@ FIRST_PROBE = Threshold(
     "the maximum time until a sender with data probes the window; a later probe, on a connection without HTTP, is a keep-alive "
     "probe",
 )
-OWN_PACE = Threshold(
-    "60 s",
-    "the maximum pause for kind own-pace; a player that reads 2 MB of 256 kbit/s audio at a time pauses for this long, "
-    "and a longer pause may be a fault",
-)
 BRIEF_PAUSE = Threshold(
     "500 ms", "the maximum pause of a client for severity note; during a longer pause, users notice that nothing moves"
 )
@@ -188,7 +184,7 @@ TIMERS = Threshold(
     "the minimum number of consecutive waits for the override timer; a single segment may have been delayed on the "
     "path, or written late",
 )
-
+SHARED_THRESHOLDS = (reading_pace,)
 
 SHIFTS = range(1, 15)
 """The window scale shifts of RFC 7323, except 0."""
@@ -214,8 +210,13 @@ class Facts(NamedTuple):
     little. `stalls`: how many there were in a row. `downloads`: the client is a program that downloads.
     """
 
+    kind: str | None
     sort: str
     frame: int
+    end: int
+    delay: int | None
+    held_up: int
+    may_pause: bool
     window_time: int
     closed: int
     closed_window: int
@@ -242,6 +243,8 @@ class Facts(NamedTuple):
     sender_close_frame: int | None
     sender_close_rst: bool | None
     first_window: int | None
+    of_client: bool
+    severity: str | None
     period: int | None
     rate: int | None
     brief_percent: int | None
@@ -340,40 +343,34 @@ def _is_scaled(window: pl.Expr) -> pl.Expr:
     return ((window >= MIN_SCALED) & divided).fill_null(value=False)
 
 
-def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
-    """Give candidates the kind own-pace if the client reads at its own pace.
+ASKS = (ReadingPace,)
+
+
+def decide(x: Facts, world: World) -> Facts | None:
+    """Give the kind own-pace to a client that reads at its own pace, and the severity note to pauses that cost little.
 
     Drop candidates that are too short to report, and candidates whose receiver never had anything to read.
     """
-    sent = _sent_bytes(rows, connections)
-    unread = ~c("from_start") | (c("opened").is_null() & (c("sent").fill_null(2) > 1))
-    told = rows.with_columns(sent).filter(unread).drop("sent")
-    known = with_pace(told.drop("of_client", "period", "rate", "downloads"), connections, exchanges, OWN_PACE.value)
-    paced = (c("period").is_not_null() | c("rate").is_not_null() | c("plays")) & c("may_pause")
-    brief = (c("longest_pause") <= BRIEF_PAUSE.value) & (c("paused_percent") <= BRIEF_SHARE.value)
-    downloads = c("downloads") & (c("longest_pause") <= DOWNLOAD_PAUSE.value)
-    note = ~paced & c("may_pause")
-    return (
-        known.with_columns(
-            pl.when(paced).then(pl.lit("own-pace")).otherwise("kind").alias("kind"),
-            pl.when(~paced).then("held_up").alias("delay"),
-            pl.when(note & (brief | downloads)).then(pl.lit("note")).alias("severity"),
-            pl.when(note & brief).then("paused_percent").cast(pl.Int64).alias("brief_percent"),
-            (note & downloads).alias("downloads"),
-        )
-        .filter(c("held_up") >= MIN_WAIT.value)
-        .select(rows.columns)
-    )
+    pace = world.of(ReadingPace).of(x.frame, x.end)
+    if pace is None or x.held_up < MIN_WAIT.value:
+        return None
+    x = x._replace(of_client=pace.of_client, period=pace.period, rate=pace.rate)
+    if not x.may_pause:
+        return x
+    if pace.period is not None or pace.rate is not None or pace.plays:
+        return x._replace(kind="own-pace", delay=None)
+    percent = _brief_percent(pace)
+    downloads = pace.downloads and pace.longest_pause is not None and pace.longest_pause <= DOWNLOAD_PAUSE.value
+    severity = "note" if downloads or percent is not None else None
+    return x._replace(severity=severity, brief_percent=percent, downloads=downloads)
 
 
-def _sent_bytes(rows: pl.DataFrame, connections: pl.LazyFrame) -> pl.Series:
-    """Return, for each row, `sent`: the bytes that the sender sent on the connection; null if the connection is unknown."""
-    ends = of_connections(connections, rows).select("connection", "client_direction", "client_bytes", "server_bytes").collect()
-    joined = rows.select("connection", "direction").join(
-        ends.unique("connection", keep="last"), on="connection", how="left", maintain_order="left"
-    )
-    by_server = c("direction") == c("client_direction")
-    return joined.select(pl.when(by_server).then("server_bytes").otherwise("client_bytes").alias("sent"))["sent"]
+def _brief_percent(pace: Pace) -> int | None:
+    """Return the percentage of a response's time that its pauses took; None if they are not brief."""
+    pause, percent = pace.longest_pause, pace.paused_percent
+    if pause is None or pause > BRIEF_PAUSE.value or percent is None or percent > BRIEF_SHARE.value:
+        return None
+    return int(percent)
 
 
 def _never_opened() -> pl.Expr:
