@@ -169,8 +169,7 @@ def decide(
         def decide_part(some: pl.DataFrame, module: RuleModule = module, waits: list[pl.DataFrame] = waits) -> pl.DataFrame:
             return _decide_rows(module, world, some, waits).with_columns(pl.lit(value=True).alias(_DECIDED))
 
-        order = next(iter(module.order), None)
-        left = run_guarded(module, partial(candidates.change, rows, decide_part, folder, order=order))
+        left = run_guarded(module, partial(candidates.change, rows, decide_part, folder, order=module.order))
         whole[name] = rows[pl.Series([], dtype=pl.Int64)] if left is None else left
         if waits:
             waiting[name] = pl.concat(waits)
@@ -256,12 +255,12 @@ def beside_others(
         return known_clients(closes, exchanges, connections, wanted, clients)
 
     # a request that repeats several lost ones belongs to the first of them
-    return _judge_by_facts(modules, found, judges, facts, _COMPARED, folder, "ended_at")
+    return _judge_by_facts(modules, found, judges, facts, _COMPARED, folder, ("ended_at",))
 
 
 def _judge_by_facts(
     modules: Mapping[str, RuleModule], found: Mapping[str, Rows], judges: Mapping[str, Callable[[pl.DataFrame, T], pl.DataFrame]],
-    facts: Callable[[Iterable[Rows]], T], mark: str, folder: Folder | None, order: str | None = None,
+    facts: Callable[[Iterable[Rows]], T], mark: str, folder: Folder | None, order: Sequence[str] = (),
 ) -> dict[str, Rows]:  # fmt: skip
     """Judge candidates by facts from other connections. Return the remaining candidates of all rules.
 

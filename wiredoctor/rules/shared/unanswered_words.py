@@ -46,14 +46,29 @@ _CLIENT_RESTARTED = (
 
 
 class Facts(NamedTuple):
-    """What is known of unacknowledged data: columns of `unacknowledged`, and columns that the rule adds.
+    """What is known of unacknowledged data: columns of `unacknowledged`, and columns that the rule adds. Times are in ns.
 
-    `role`: the side that sent the data, CLIENT or SERVER. `missing`: no copy of the data was captured. `alive`: the receiver was
-    running. `closed_later`: the receiver's FIN came after the first copy should have arrived. `forgotten`: a host that does not
-    know the connection answered. `maybe_large_only`: perhaps only large segments are lost. `gap_time`: the time (ns) without a
-    full segment. The last ten fields are known only when the data was compared with other connections.
+    `sender_direction`: the direction of the data. `role`: the side that sent it, CLIENT or SERVER. `missing`: no copy of the data
+    was captured. `forgotten`: a host that does not know the connection answered. `alive`: the receiver was running.
+    `closed_later`: the receiver's FIN came after the first copy should have arrived. `full_lost`: full segments were lost, and
+    smaller ones arrived. `oversized`, `maybe_large_only`: perhaps only large segments are lost. `sent_often`: often enough, even
+    if the client did not repeat the request. `gap_time`: the time without a full segment. The last fields are known only when the
+    data was compared with other connections (see Surroundings).
     """
 
+    connection: int
+    sender_direction: int
+    time: int
+    acknowledged_frame: int | None
+    start: int
+    end: int
+    delay: int | None
+    confidence: str | None
+    severity: str | None
+    handshake: bool
+    full_lost: bool
+    oversized: bool
+    sent_often: bool
     role: int | None
     exchange: int | None
     length: int
@@ -99,7 +114,7 @@ class Facts(NamedTuple):
     alive: bool
     closed_later: bool
     gap_time: int
-    kind: str
+    kind: str | None
     maybe_large_only: bool
     same_elsewhere: bool
     answered_later: bool
