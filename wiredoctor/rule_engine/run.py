@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
+from operator import is_not
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import polars as pl
@@ -212,9 +213,9 @@ def _decide_rows(module: RuleModule, world: World, rows: pl.DataFrame, waits: li
     order = sorted(range(len(kept)), key=kept.__getitem__)
     left = rows[[kept[n] for n in order]]
     changed = [
-        pl.Series(name, [after[n][place] for n in order], plain.schema[name]).cast(rows.schema[name])
-        for place, name in enumerate(module.fact_names)
-        if any(old[place] is not new[place] for old, new in zip(before, after, strict=True))
+        pl.Series(name, [new[n] for n in order], plain.schema[name]).cast(rows.schema[name])
+        for name, old, new in zip(module.fact_names, zip(*before, strict=True), zip(*after, strict=True), strict=bool(kept))
+        if any(map(is_not, old, new))
     ]
     return left.with_columns(changed)
 

@@ -362,42 +362,46 @@ def _report(x: Facts) -> str | None:
 
 def _evidence(x: Facts) -> tuple[list[Packet], str | None]:
     """Return the evidence, and the origin of the FIN and RST in it; None if there are two of different origin."""
-    large, own, peer = x.kind == "large-only", x.own_close_frame or 0, x.peer_close_frame or 0
+    found, own, peer = _of_data(x), x.own_close_frame or 0, x.peer_close_frame or 0
+    origins: set[str | None] = {sender_of_close(x.own_close_origin)} if x.fin else set()
     gives_up = own > x.last_frame
-    # then the sender may not have given up by itself
+    # a sender that closes after the receiver may not have given up by itself
     closes_second = gives_up and x.first_frame < peer < own
-    ended = peer and (x.missing or x.closed_later or peer > x.last_frame or closes_second)
-    # the newest packet of the receiver is a repeated SYN-ACK
-    repeats_syn_ack = x.syn_ack_again and x.peer_frame != x.peer_close_frame
-    alive = x.alive and (large or repeats_syn_ack) and (x.peer_frame or 0) > x.first_frame
-    heard = x.heard_frame is not None and x.heard_frame < x.first_frame
+    if gives_up:
+        note = f"the {x.sender} {'closes, too' if closes_second else 'gives up'}: {fin_or_rst(x.own_close_rst)}"
+        found.append((own, x.own_close_time, _of_close(x.own_close_origin, x.own_close_rst, x.sender, note)))
+        origins.add(sender_of_close(x.own_close_origin))
+    if peer and (x.missing or x.closed_later or peer > x.last_frame or closes_second):
+        note = f"the {fin_or_rst(x.peer_close_rst)} of the {x.receiver}"
+        found.append((peer, x.peer_close_time, _of_close(x.peer_close_origin, x.peer_close_rst, x.receiver, note)))
+        origins.add(sender_of_close(x.peer_close_origin))
+    return packets(*found), origins.pop() if len(origins) == 1 else None
+
+
+def _of_data(x: Facts) -> list[tuple[int | None, int | None, str]]:
+    """Return the packets of the evidence (frame, time, note) before the closes."""
+    found: list[tuple[int | None, int | None, str]] = []
+    if x.heard_frame is not None and x.heard_frame < x.first_frame:
+        found.append((x.heard_frame, x.heard_time, f"the {x.receiver}'s last packet before the unanswered data"))
     sends = f"the {x.sender} sends {x.data_name}"
     if x.missing:
         sends = f"a packet of the {x.sender} whose sequence number is after data that never came"
-    last = f"another such packet, {x.span} later" if x.missing else f"{x.copy} {x.copies}, {x.span} after the first"
-    again = duration_text((x.second_time or 0) - x.first_time)
-    closes = f"the {x.sender} {'closes, too' if closes_second else 'gives up'}: {fin_or_rst(x.own_close_rst)}"
-    evidence = packets(
-        (x.heard_frame if heard else None, x.heard_time, f"the {x.receiver}'s last packet before the unanswered data"),
-        (x.first_frame, x.first_time, with_doubt(x.own_close_origin, sends) if x.fin else sends),
-        (x.second_frame if x.copies > 1 else None, x.second_time, f"sent again after {again}"),
-        (x.peer_frame if alive else None, x.peer_time, f"a packet which shows that the {x.receiver} is alive"),
-        (x.sack_frame if large else None, x.sack_time, f"the {x.receiver} reports smaller later data by SACK"),
-        (x.icmp_frame, x.icmp_time, f"{x.icmp_router} sends {_report(x)}, and quotes the segment"),
-        (x.last_frame if x.last_frame > x.first_frame else None, x.last_time, last),
-        (own if gives_up else None, x.own_close_time, _of_close(x.own_close_origin, x.own_close_rst, x.sender, closes)),
-        (
-            peer if ended else None,
-            x.peer_close_time,
-            _of_close(
-                x.peer_close_origin, x.peer_close_rst, x.receiver, f"the {fin_or_rst(x.peer_close_rst)} of the {x.receiver}"
-            ),
-        ),
-    )
-    origins = {sender_of_close(x.own_close_origin)} if x.fin or gives_up else set[str | None]()
-    if ended:
-        origins.add(sender_of_close(x.peer_close_origin))
-    return evidence, origins.pop() if len(origins) == 1 else None
+    found.append((x.first_frame, x.first_time, with_doubt(x.own_close_origin, sends) if x.fin else sends))
+    if x.copies > 1 and x.second_time is not None:
+        found.append((x.second_frame, x.second_time, f"sent again after {duration_text(x.second_time - x.first_time)}"))
+    large = x.kind == "large-only"
+    # the newest packet of the receiver may be a repeated SYN-ACK
+    shows_life = large or (x.syn_ack_again and x.peer_frame != x.peer_close_frame)
+    if x.alive and shows_life and (x.peer_frame or 0) > x.first_frame:
+        found.append((x.peer_frame, x.peer_time, f"a packet which shows that the {x.receiver} is alive"))
+    if large:
+        found.append((x.sack_frame, x.sack_time, f"the {x.receiver} reports smaller later data by SACK"))
+    if x.icmp_frame is not None:
+        found.append((x.icmp_frame, x.icmp_time, f"{x.icmp_router} sends {_report(x)}, and quotes the segment"))
+    if x.last_frame > x.first_frame:
+        last = f"another such packet, {x.span} later" if x.missing else f"{x.copy} {x.copies}, {x.span} after the first"
+        found.append((x.last_frame, x.last_time, last))
+    return found
 
 
 def _of_close(origin: str, rst: bool, side: str, note: str) -> str:

@@ -356,34 +356,30 @@ def decide(x: Facts, world: World) -> Facts | None:
         return None
     world.memory[_NAME] = x.connection
     x = _with_surroundings(x, around)
-    kind = _kind(x, around)
-    sure = x.handshake
+    kind, sure = _kind(x, around), x.handshake
     if kind == "large-only":
         sure = x.same_elsewhere or x.sack_frame is not None
     elif kind == "after-idle":
         sure = x.answered_later
-    delivered = x.acknowledged_before and x.role == SERVER and around.whole
-    x = x if around.client_direction is None else x._replace(role=int(x.sender_direction != around.client_direction))
-    return x._replace(
-        kind=kind,
-        confidence="high" if sure and not x.acknowledged_before and not x.missing else "medium",
-        severity="error" if x.exchange is not None and not delivered else "warning",
-        delay=_delay(x),
-    )
+    sure = sure and not x.acknowledged_before and not x.missing
+    return x._replace(kind=kind, confidence="high" if sure else "medium", delay=_delay(x))
 
 
 _NAME = "unanswered"
 
 
 def _with_surroundings(x: Facts, around: Surroundings) -> Facts:
-    of_client, rest = x.sender_direction == around.client_direction, around.survived_rest
-    syn_ack_again, other = of_client and around.syn_ack_again, x.acknowledged_before or x.peer_repeats or x.fin
+    is_client, rest = x.sender_direction == around.client_direction, around.survived_rest
+    syn_ack_again, other = is_client and around.syn_ack_again, x.acknowledged_before or x.peer_repeats or x.fin
+    delivered = x.acknowledged_before and x.role == SERVER and around.whole
     return x._replace(
+        role=x.role if around.client_direction is None else CLIENT if is_client else SERVER,
+        severity="error" if x.exchange is not None and not delivered else "warning",
         same_elsewhere=around.same_elsewhere,
         answered_later=around.answered_later,
         down=around.down,
         not_begun=x.fin and x.role == CLIENT and around.unanswered,
-        only_syn_acks=of_client and around.only_syn_acks,
+        only_syn_acks=is_client and around.only_syn_acks,
         syn_ack_again=syn_ack_again,
         survived_rest=None if rest is None or rest < RECENT.value else rest,
         # no segment as large was acknowledged, but nothing has to show that the receiver was running at that time
