@@ -57,7 +57,8 @@ def after_stalls(found: Mapping[str, Rows], folder: Folder | None = None) -> Map
     if "zero-window-stall" not in found:
         return found
     times = (c("start").alias("stall_start"), c("end").alias("stall_end"))
-    stalls = select(found["zero-window-stall"], "connection", "kind", "evidence", "of_client", "opened", *times)
+    window = pl.struct("frame", c("window_time").alias("time")).alias("window")
+    stalls = select(found["zero-window-stall"], "connection", "kind", window, "of_client", "opened", *times)
     of_client, of_server = stalls.filter("of_client"), stalls.filter(~c("of_client"))
     whole = {**found}
     for name, changing, sender in _CHANGES:
@@ -91,7 +92,7 @@ def _aborts_after_stalls(aborts: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataF
 def _gateways_after_stalls(errors: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataFrame | None:
     """Change `gateway-error` candidates if the gateway's client did not read when the gateway gave up the server behind it."""
     blocked = errors.with_row_index("number").filter(c("blocked_until").is_not_null())
-    stalls = stalls.select("connection", "stall_start", "stall_end", stall_evidence=c("evidence").list.first())
+    stalls = stalls.select("connection", "stall_start", "stall_end", stall_evidence="window")
     while_closed = (c("stall_start") + LEAST <= c("blocked_until")) & (c("blocked_until") <= c("stall_end"))
     behind = blocked.select("number", "connection", "blocked_until", "evidence").join(stalls, on="connection")
     behind = behind.filter(while_closed).unique("number", keep="last", maintain_order=True)
@@ -171,7 +172,7 @@ def _unsent_after_stalls(errors: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataF
     numbered = errors.with_row_index("number").filter(c("unread_on").is_not_null())
     closed_at = c("stall_evidence").struct.field("time")
     behind = numbered.join(
-        stalls.select("stall_start", "stall_end", "opened", unread_on="connection", stall_evidence=c("evidence").list.first()),
+        stalls.select("stall_start", "stall_end", "opened", unread_on="connection", stall_evidence="window"),
         on="unread_on",
     )
     still = (c("stall_start") < c("end")) & (c("opened").is_null() | (c("stall_end") >= c("end")))
@@ -197,7 +198,7 @@ _READ_AT_ALL = (
 def _requests_after_stalls(lost: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataFrame | None:
     """Change `no-response` candidates if the client paused in the middle of a request because the server did not read."""
     paused = lost.with_row_index("number").filter(c("quiet_ns").is_not_null())
-    own = stalls.select("connection", "stall_end", stall_evidence=c("evidence").list.first())
+    own = stalls.select("connection", "stall_end", stall_evidence="window")
     closed = c("server_close_time") - c("stall_evidence").struct.field("time")
     mostly = (c("server_close_time") <= c("stall_end")) & (2 * closed >= c("quiet_ns"))
     places = paused.select("number", "connection", "server_close_time", "quiet_ns", "evidence")

@@ -8,18 +8,7 @@ from typing import Generic, TypeVar
 
 import polars as pl
 
-from wiredoctor import limits
-
 V = TypeVar("V")
-
-
-def in_parts(rows: pl.DataFrame, add_texts: Callable[[pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:
-    """Return what `add_texts` makes of the rows, a limited number of them at a time.
-
-    What becomes of a row must not depend on the others.
-    """
-    most = limits.CANDIDATES_AT_ONCE.value
-    return pl.concat([add_texts(rows[first : first + most]) for first in range(0, max(rows.height, 1), most)])
 
 
 def sharing_equal(name: str, texts: Iterable[str | None]) -> pl.Series:
