@@ -117,6 +117,9 @@ class Repetition(NamedTuple):
     pending_until: int | None = None
 
 
+REPETITION = pl.Struct({name: pl.String if name == "severity" else pl.Int64 for name in Repetition._fields})
+
+
 class _Index:
     """Numbers that are looked up by a group and by a time (ns): arrays that are sorted by both."""
 

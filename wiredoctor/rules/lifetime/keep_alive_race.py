@@ -176,7 +176,7 @@ class Facts(NamedTuple):
     `idle`, `idle_at_server`: how long the connection had been idle when the client sent the request, and when it reached the
     server. `rested`, `later`: as in find_lost. `warned`: the client had the response that announced the close. `ttl`,
     `lowest_ttl`, `highest_ttl`: of an RST that another device sent, and of the server's packets. `explanation`: an Explanation.
-    Those about the repetition of the request are in lost_requests.repetition_columns.
+    `again`: a Repetition. `addition`: a sentence that replaces the one about the repetition.
     """
 
     connection: int
@@ -213,9 +213,7 @@ class Facts(NamedTuple):
     to_client: int
     severity: str | None
     addition: str | None
-    again_frame: int | None
-    again_start: int | None
-    again_status: int | None
+    again: Mapping[str, Any] | None
 
 
 def find(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:
@@ -296,14 +294,15 @@ def decide(x: Facts, world: World) -> Facts | Wait | None:
         explanation=explanation._asdict(),
         side="server" if explanation.reason == "paused" else "client",
         confidence=min(x.confidence, explanation.confidence, key=("low", "medium", "high").index),
-        **{"severity": again.severity, "again_frame": again.frame, "again_start": again.start, "again_status": again.status},
+        severity=again.severity,
+        again=again._asdict(),
     )
 
 
 def words(x: Facts) -> dict[str, Any]:
     """Return the words about the request, the close, and the reason for the close."""
     close = fin_or_rst(x.by_rst)
-    addition, again = repetition_words(x.severity, x.again_frame, x.again_start, x.again_status, lost=x.ended_at)
+    addition, repetition = repetition_words(x.again, x.ended_at)
     forgetful = {"endpoint": "the server", "between": "a device in front of the server"}
     unknown = f"an unknown time: {'it had not been used before' if x.handshake else 'the capture began later'}"
     close_note = _close_note(x, close)
@@ -331,7 +330,7 @@ def words(x: Facts) -> dict[str, Any]:
             ),
             (x.frame, x.start, _request_note(x)),
             (x.reset_frame, x.server_rst_time, "the server's RST: the request arrived after the close"),
-            again,
+            repetition,
         ),
     }
 

@@ -263,12 +263,13 @@ class Facts(NamedTuple):
 
     `wait`: from the end of the request to the close; None if that is 0. `quiet`: from the last byte of the request to the close.
     `stood_still`: the client had paused in the middle of the request. `cut_head`: the close acknowledges only a part of the head.
-    `left_early`: the columns of left_early.early for kind half-closed. `foreign_bytes`: sent before the first request.
+    `idle`: how long the connection had been idle when the request came, if it had been used before. `left_early`: the columns of
+    left_early.early for kind half-closed. `foreign_bytes`: sent before the first request.
 
-    `decide` adds: `closed_others`, `refused_syns`: how many other connections the server closed, and how many SYNs it refused, if
-    that shows the end of a process. `limited`, `relayed`: the server seems to be at its connection limit, or to be a relay. Those
-    about the repetition of the request are in lost_requests.repetition_columns. `stalled_frame`, `stalled_time`: the packet with
-    which the server closed its receive window, if the client paused because of that.
+    `again`: a Repetition. `closed_others`, `refused_syns`: how many other connections the server closed, and how many SYNs it
+    refused, if that shows the end of a process. `limited`, `relayed`: the server seems to be at its connection limit, or to be a
+    relay. `stalled_frame`, `stalled_time`: the packet with which the server closed its receive window, if the client paused
+    because of that. `addition`: a sentence that replaces the one about the repetition.
     """
 
     connection: int
@@ -290,7 +291,6 @@ class Facts(NamedTuple):
     foreign_bytes: int | None
     requests: int
     idle: int | None
-    rested: int | None
     left_early: Mapping[str, Any]
     request_last_frame: int
     request_end: int
@@ -310,9 +310,7 @@ class Facts(NamedTuple):
     to_client: int
     severity: str | None
     addition: str | None
-    again_frame: int | None
-    again_start: int | None
-    again_status: int | None
+    again: Mapping[str, Any] | None
     closed_others: int
     refused_syns: int
     limited: bool
@@ -357,12 +355,12 @@ def _columns() -> list[pl.Expr | str]:
         _arrived_bytes().alias("came"),
         _cut_head().alias("cut_head"),
         pl.when(_follows_other_bytes()).then("request_offset").alias("foreign_bytes"),
+        pl.when(c("rested") > 0).then("idle").alias("idle"),
         pl.struct(FACTS).alias("left_early"),
-        *("endpoint", "final_at", "requests", "idle", "rested", "request_last_frame", "request_end"),
+        *("endpoint", "final_at", "requests", "request_last_frame", "request_end"),
         *("request_framing", "request_head_bytes", "request_body_due", "accepted_frame", "accepted_time"),
         *("client_close_frame", "client_close_time", "server_close_frame", "server_close_time", "server_close_rst"),
-        *("server_close_origin", "ended_at", "round_trip", "to_client", "due", "waited"),
-        *("severity", "addition", "again_frame", "again_start", "again_status"),
+        *("server_close_origin", "ended_at", "round_trip", "to_client", "due", "waited", "severity", "addition", "again"),
         *(pl.lit(value).alias(name) for name, value in nothing.items()),
         *(pl.lit(None, pl.Int64).alias(name) for name in ("stalled_frame", "stalled_time")),
     ]
@@ -443,8 +441,7 @@ def decide(x: Facts, world: World) -> Facts | Wait | None:
     again = known.repetition(x.connection, x.exchange, x.ended_at, x.round_trip, x.to_client)
     if again.pending_until is not None and world.may_change(again.pending_until):
         return Wait(again.pending_until)
-    x = x._replace(severity=again.severity, again_frame=again.frame, again_start=again.start, again_status=again.status)
-    return _with_facts_of_server(x, world)
+    return _with_facts_of_server(x._replace(severity=again.severity, again=again._asdict()), world)
 
 
 def _with_facts_of_server(x: Facts, world: World) -> Facts:
@@ -498,7 +495,7 @@ def words(x: Facts) -> dict[str, Any]:
     reset = (_REJECTED if doubted else _UNKNOWN, _MOVED, _FIND_HOST) if x.no_ack else (_NOT_READ, _RECYCLED, _FIND_PROCESS)
     large_head = (x.request_head_bytes or 0) >= LARGE_HEAD.value
     other = bool(x.relayed or x.limited or x.foreign_bytes or large_head)
-    addition, again = repetition_words(x.severity, x.again_frame, x.again_start, x.again_status, lost=x.ended_at)
+    addition, repetition = repetition_words(x.again, x.ended_at)
     return {
         "close": close,
         "origin": sender_of_close(x.server_close_origin),
@@ -517,7 +514,7 @@ def words(x: Facts) -> dict[str, Any]:
         "head_remedy": _LARGE_HEAD_REMEDY if large_head else "",
         "means": "can also mean" if other else "means",
         "happens": "It also happens" if other else "This happens",
-        "used_before": _CLOSING.format(duration_text(x.idle)) if x.idle is not None and (x.rested or 0) > 0 else "",
+        "used_before": _CLOSING.format(duration_text(x.idle)) if x.idle is not None else "",
         # gateways close silently only if the client can take the close for the end of an idle connection
         "behind_gateway": _BEHIND_GATEWAY.get(x.kind, "") if x.exchange > 0 else "",
         "worker_limit": _worker_limit(x.wait or 0),
@@ -525,7 +522,7 @@ def words(x: Facts) -> dict[str, Any]:
         **_refusal(x),
         **_unfinished(x),
         "addition": x.addition or addition,
-        "evidence": packets(*_packets(x, close), again, (x.stalled_frame, x.stalled_time, _CLOSED_WINDOW)),
+        "evidence": packets(*_packets(x, close), repetition, (x.stalled_frame, x.stalled_time, _CLOSED_WINDOW)),
     }
 
 

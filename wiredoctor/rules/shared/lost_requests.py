@@ -6,12 +6,15 @@ of the server show whether an idle timeout caused the close (idle_times.py).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import polars as pl
 
 from wiredoctor.findings import Threshold, cached_for_thresholds
 from wiredoctor.tables import BEFORE, CLIENT, MORE, NOTHING, WHOLE
 from wiredoctor.text.durations import duration_text
-from wiredoctor.world.clients import AGAIN
+from wiredoctor.world.clients import AGAIN, REPETITION, Repetition
 from wiredoctor.world.connection_close import (
     client_idle_time,
     client_knew_of_fin,
@@ -105,44 +108,44 @@ def find_lost(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 @cached_for_thresholds
 def repetition_columns() -> list[pl.Expr]:
-    """Return the columns that Clients.repetition needs, and null columns for its answer.
+    """Return the columns that Clients.repetition needs, and null columns for its answer: `again` (a Repetition), `severity`.
 
     `due`: the time (ns) until which a repetition may be sent. `addition`: a sentence that replaces the one about the repetition.
     """
     moment = pl.max_horizontal("server_close_time", "request_end")
-    answer = pl.Schema({"again_frame": pl.Int64, "again_start": pl.Int64, "again_status": pl.Int64})
     return [
         moment.alias("ended_at"),
         pl.max_horizontal(moment + AGAIN.value + 2 * round_trip(), "final_at").alias("due"),
         round_trip().alias("round_trip"),
         c("rtt_client").fill_null(0).clip(0).alias("to_client"),
         pl.lit(None, pl.Int64).alias("waited"),
-        *(pl.lit(None, dtype).alias(name) for name, dtype in answer.items()),
+        pl.lit(None, REPETITION).alias("again"),
         *(pl.lit(None, pl.String).alias(name) for name in ("severity", "addition")),
     ]
 
 
-def repetition_words(
-    severity: str | None, frame: int | None, start: int | None, status: int | None, *, lost: int
-) -> tuple[str | None, tuple[int | None, int | None, str]]:  # fmt: skip
+def repetition_words(facts: Mapping[str, Any] | None, lost: int) -> tuple[str | None, tuple[int | None, int | None, str]]:
     """Return the sentence about the repetition of a lost request, and its packet for the evidence.
 
-    The sentence and the packet's frame are None if there is no repetition. `lost`: when the request was lost (ns). The other
-    parameters: as in clients.Repetition.
+    The sentence and the packet's frame are None if there is no repetition. `facts`: those of a Repetition. `lost`: when the
+    request was lost (ns).
     """
-    if frame is None or start is None:
+    again = Repetition(**facts or {})
+    if again.start is None:
         return None, (None, None, "")
-    after = f"{duration_text(max(start - lost, 0))} later on another connection"
-    if severity == "note":
-        only_asks = "The request only asks what the server supports. The client sent its next request "
-        return f"{only_asks}{after}, and got {status}.", (frame, start, "the client's next request")
-    sentence = f"The client sent the same request again {after}, and got {status}."
-    if severity is None:
+    after = f"{duration_text(max(again.start - lost, 0))} later on another connection"
+    note = "the same request again"
+    if again.severity == "note":
+        sentence = f"The request only asks what the server supports. The client sent its next request {after}, and got {{}}."
+        note = "the client's next request"
+    elif again.severity is None:
         sentence = (
-            f"The same request came {after}, and got {status}. It may be a repetition of the lost request, but this client also "
+            f"The same request came {after}, and got {{}}. It may be a repetition of the lost request, but this client also "
             "sends the same request that soon, or concurrently, if no request was lost."
         )
-    return sentence, (frame, start, "the same request again")
+    else:
+        sentence = f"The client sent the same request again {after}, and got {{}}."
+    return sentence.format(again.status), (again.frame, again.start, note)
 
 
 def also_lost(requests: int) -> str:
