@@ -305,7 +305,6 @@ def words(x: Facts) -> dict[str, Any]:
     addition, repetition = repetition_words(x.again, x.ended_at)
     forgetful = {"endpoint": "the server", "between": "a device in front of the server"}
     unknown = f"an unknown time: {'it had not been used before' if x.handshake else 'the capture began later'}"
-    close_note = _close_note(x, close)
     return {
         "close": close,
         "origin": sender_of_close(x.server_close_origin),
@@ -323,11 +322,7 @@ def words(x: Facts) -> dict[str, Any]:
         **explanation_words(x),
         "addition": x.addition or addition,
         "evidence": packets(
-            (
-                x.server_close_frame,
-                x.server_close_time,
-                close_note if x.kind == "forgotten" else with_doubt(x.server_close_origin, close_note),
-            ),
+            (x.server_close_frame, x.server_close_time, _close_note(x, close)),
             (x.frame, x.start, _request_note(x)),
             (x.reset_frame, x.server_rst_time, "the server's RST: the request arrived after the close"),
             repetition,
@@ -383,12 +378,13 @@ def _close_note(x: Facts, close: str) -> str:
     if x.kind == "forgotten":
         whose = "the server's RST" if x.server_close_origin == "endpoint" else "an RST in the server's name"
         return f"{whose} without ACK flag; its sequence number is the request's acknowledgment number"
+    note = f"the server's {close}, which acknowledges no byte of the request"
     if x.warned and x.server_close_ack is None:
-        return "the server's RST without ACK flag"
-    if x.kind == "at-limit" or x.warned:
+        note = "the server's RST without ACK flag"
+    elif x.kind == "at-limit" or x.warned:
         rested = duration_text(x.rested or 0)
-        return f"the server's {close}, which acknowledges the request, {rested} after the previous response"
-    return f"the server's {close}, which acknowledges no byte of the request"
+        note = f"the server's {close}, which acknowledges the request, {rested} after the previous response"
+    return with_doubt(x.server_close_origin, note)
 
 
 def _request_note(x: Facts) -> str:

@@ -493,8 +493,6 @@ def words(x: Facts) -> dict[str, Any]:
     close, doubted = fin_or_rst(x.server_close_rst), x.server_close_origin == "doubtful"
     itself = "If the server itself closed, a" if doubted else "A"
     reset = (_REJECTED if doubted else _UNKNOWN, _MOVED, _FIND_HOST) if x.no_ack else (_NOT_READ, _RECYCLED, _FIND_PROCESS)
-    large_head = (x.request_head_bytes or 0) >= LARGE_HEAD.value
-    other = bool(x.relayed or x.limited or x.foreign_bytes or large_head)
     addition, repetition = repetition_words(x.again, x.ended_at)
     return {
         "close": close,
@@ -510,16 +508,12 @@ def words(x: Facts) -> dict[str, Any]:
         **dict(zip(("unread_how", "unread_why", "unread_remedy"), reset, strict=True)),
         "first_use": " It was the first request of a fresh connection." if x.first_use else "",
         "not_read": x.kind == "unread",
-        "large_head": _LARGE_HEAD.format(x.request_head_bytes) if large_head else "",
-        "head_remedy": _LARGE_HEAD_REMEDY if large_head else "",
-        "means": "can also mean" if other else "means",
-        "happens": "It also happens" if other else "This happens",
         "used_before": _CLOSING.format(duration_text(x.idle)) if x.idle is not None else "",
         # gateways close silently only if the client can take the close for the end of an idle connection
         "behind_gateway": _BEHIND_GATEWAY.get(x.kind, "") if x.exchange > 0 else "",
         "worker_limit": _worker_limit(x.wait or 0),
         "ended": _process_end(x),
-        **_refusal(x),
+        **_refused(x),
         **_unfinished(x),
         "addition": x.addition or addition,
         "evidence": packets(*_packets(x, close), repetition, (x.stalled_frame, x.stalled_time, _CLOSED_WINDOW)),
@@ -539,9 +533,9 @@ def _process_end(x: Facts) -> str:
     return f" {syns} refused after that: a server process ended." if x.refused_syns else ""
 
 
-def _refusal(x: Facts) -> dict[str, str]:
-    """Return the words about a server that accepts no such request: a relay, a limit, or bytes that it does not expect."""
-    came = x.kind != "on-arrival"
+def _refused(x: Facts) -> dict[str, str]:
+    """Return the words about a server that accepts no such request: a relay, a limit, bytes that it does not expect, a head."""
+    came, large = x.kind != "on-arrival", (x.request_head_bytes or 0) >= LARGE_HEAD.value
     relays = listen = ""
     if x.foreign_bytes:
         relays, listen = _FOREIGN.format(x.foreign_bytes), _FOREIGN_REMEDY
@@ -551,7 +545,10 @@ def _refusal(x: Facts) -> dict[str, str]:
         relays, listen = _LIMITED, f"{_AT_LIMIT}{_SUPPORTED if came else ''}"
     elif x.refused_syns and not came:
         listen = _RESTART
-    return {"relays": relays, "listen": listen}
+    head = (_LARGE_HEAD.format(x.request_head_bytes), _LARGE_HEAD_REMEDY) if large else ("", "")
+    phrases = ("can also mean", "It also happens") if relays or large else ("means", "This happens")
+    keys = ("relays", "listen", "large_head", "head_remedy", "means", "happens")
+    return dict(zip(keys, (relays, listen, *head, *phrases), strict=True))
 
 
 def _unfinished(x: Facts) -> dict[str, str]:
