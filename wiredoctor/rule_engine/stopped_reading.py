@@ -223,14 +223,9 @@ def _requests_after_stalls(lost: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataF
     closed = c("server_close_time") - c("stalled_time")
     mostly = (c("server_close_time") <= c("stall_end")) & (2 * closed >= c("quiet"))
     behind = paused.select("number", "connection", "server_close_time", "quiet").join(own, on="connection").filter(mostly)
-    schema = {"stalled_frame": pl.Int64(), "stalled_time": pl.Int64(), "side": pl.String()}
-    changes = {
-        number: {"stalled_frame": frame, "stalled_time": time, "side": "server"}
-        for number, frame, time in behind.unique("number", keep="first", maintain_order=True)
-        .select("number", "stalled_frame", "stalled_time")
-        .iter_rows()
-    }
-    return with_changes(lost, changes, schema)
+    behind = behind.unique("number", keep="first", maintain_order=True).with_columns(pl.lit("server").alias("side"))
+    changes = {row["number"]: row for row in behind.iter_rows(named=True)}
+    return with_changes(lost, changes, {"side": pl.String(), "stalled_frame": pl.Int64(), "stalled_time": pl.Int64()})
 
 
 def _truncated_after_stalls(cut: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataFrame:
