@@ -8,7 +8,7 @@ X-Forwarded-For must be the same, too; a gateway that does not send it has many 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
@@ -418,22 +418,6 @@ def _with_clients(
     rows = rows.with_columns(c("row").first().over("client", "agent", "forwarded").alias("who"), many)
     known = ~c("many") | (c("forwarded") != "").fill_null(value=False)
     return rows.with_columns(c("row").first().over("who", "method", "host", "target").alias("asks"), known.alias("identified"))
-
-
-def with_more_evidence(packets: Sequence[Sequence[Mapping[str, object]]]) -> pl.Expr:
-    """Return the column `evidence` with further packets at the end of each row: one sequence of dictionaries per row.
-
-    Polars converts nested lists one by one, so all packets go through one data frame.
-    """
-    flat = [(row, *(packet[name] for name in _PACKET)) for row, some in enumerate(packets) for packet in some]
-    rows = pl.DataFrame(flat, {"row": pl.UInt32()} | _PACKET, orient="row")
-    lists = rows.group_by("row").agg(pl.struct(*_PACKET).alias("more"))
-    every = pl.DataFrame({"row": range(len(packets))}, {"row": pl.UInt32()})
-    more = pl.lit(every.join(lists, on="row", how="left", maintain_order="left")["more"])
-    return pl.when(more.is_null()).then("evidence").otherwise(c("evidence").list.concat(more)).alias("evidence")
-
-
-_PACKET = {"frame": pl.Int64(), "time": pl.Int64(), "note": pl.String()}
 
 
 # lost and repeated requests
