@@ -195,39 +195,17 @@ _READ_AT_ALL = (
 )
 
 
-def _requests_after_stalls(lost: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataFrame | None:
+def _requests_after_stalls(lost: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataFrame:
     """Change `no-response` candidates if the client paused in the middle of a request because the server did not read."""
-    paused = lost.with_row_index("number").filter(c("quiet_ns").is_not_null())
-    own = stalls.select("connection", "stall_end", stall_evidence="window")
-    closed = c("server_close_time") - c("stall_evidence").struct.field("time")
-    mostly = (c("server_close_time") <= c("stall_end")) & (2 * closed >= c("quiet_ns"))
-    places = paused.select("number", "connection", "server_close_time", "quiet_ns", "evidence")
-    behind = places.join(own, on="connection").filter(mostly).unique("number", keep="first", maintain_order=True)
-    changes: dict[int, tuple[str, list[dict[str, Any]]]] = {}
-    for row in behind.iter_rows(named=True):
-        first = {**row["stall_evidence"], "note": "the server's window is closed: the server does not read"}
-        shown = sorted([*row["evidence"], first], key=lambda packet: packet["frame"])
-        changes[row["number"]] = duration_text(row["server_close_time"] - first["time"]), shown
-    if not changes:
-        return None
-    number = pl.int_range(pl.len()).is_in([*changes])
-    texts = [_NOT_READ.format(changes[n][0]) if n in changes else had for n, had in enumerate(lost["paused"])]
-    proofs = [changes[n][1] if n in changes else one for n, one in enumerate(lost["evidence"].to_list())]
-    return lost.with_columns(
-        pl.when(number).then(pl.lit("server")).otherwise("side").alias("side"),
-        pl.when(number).then(pl.lit("")).otherwise("body_limit").alias("body_limit"),
-        pl.when(number).then(pl.lit(_READ_BODY)).otherwise("body_remedy").alias("body_remedy"),
-        pl.Series("paused", texts, pl.String),
-        pl.Series("evidence", proofs, lost.schema["evidence"]),
-    )
-
-
-_NOT_READ = " For {}, the server's receive window had been closed: the server no longer read the request, so the client waited."
-
-_READ_BODY = (
-    "Find out why the server stopped reading, and why it then closed. Check the server's log of that time for a process that "
-    "hung, or that was stopped or killed. If the server is a proxy, the server behind it may not have read."
-)
+    paused = lost.with_row_index("number").filter("stood_still")
+    first = c("window").struct
+    own = stalls.select("connection", "stall_end", stalled_frame=first.field("frame"), stalled_time=first.field("time"))
+    closed = c("server_close_time") - c("stalled_time")
+    mostly = (c("server_close_time") <= c("stall_end")) & (2 * closed >= c("quiet"))
+    behind = paused.select("number", "connection", "server_close_time", "quiet").join(own, on="connection").filter(mostly)
+    behind = behind.unique("number", keep="first", maintain_order=True).with_columns(pl.lit("server").alias("side"))
+    changes = {row["number"]: row for row in behind.iter_rows(named=True)}
+    return with_changes(lost, changes, {"side": pl.String(), "stalled_frame": pl.Int64(), "stalled_time": pl.Int64()})
 
 
 def _truncated_after_stalls(cut: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataFrame:
