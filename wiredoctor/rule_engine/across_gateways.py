@@ -309,7 +309,8 @@ def _try(row: Mapping[str, Any]) -> _Try:
     attempt = row["exchange"] is None
     whole = row["response_end_reason"] == "complete" and row["response_start"] is not None
     connecting = row["refused_time"] or (row["end"] if row["server_packets"] else None)
-    lost = not attempt and never_arrived(row)
+    offsets = row["response_offset"], row["response_end_offset"]
+    lost = whole and row["last_on_connection"] and never_arrived(*offsets, row["history"], row["server_unacknowledged"])
     end = connecting if attempt else (None if lost else row["response_start"]) or row["closed"]
     return _Try(
         (row["front_connection"], row["front_exchange"]), (row["connection"], row["exchange"]), str(row["server"]),

@@ -16,6 +16,7 @@ import polars as pl
 
 from wiredoctor.rule_engine.candidates import change, select
 from wiredoctor.rule_engine.summary_columns import Rows, with_changes
+from wiredoctor.rules.shared.gateway_kinds import CLIENT_STALLED
 from wiredoctor.spill import Folder
 from wiredoctor.tables import SECOND
 from wiredoctor.text.durations import duration_text
@@ -25,9 +26,6 @@ c = pl.col
 
 LEAST = SECOND
 """The shortest stall in ns that may explain a close: servers wait longer for a client that does not read."""
-
-CLIENT_STALLED = "client-stalled"
-"""The kind of `gateway-error` for a gateway that gave up a response because its own client did not read."""
 
 _READ = (
     "Find out why the client did not read: while its window is closed, the server cannot send. If the client is a proxy, its own "
@@ -109,31 +107,30 @@ def _aborts_after_stalls(aborts: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataF
     ).drop("number")
 
 
-def _gateways_after_stalls(errors: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataFrame | None:
+def _gateways_after_stalls(errors: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataFrame:
     """Change `gateway-error` candidates if the gateway's client did not read when the gateway gave up the server behind it."""
-    blocked = errors.with_row_index("number").filter(c("blocked_until").is_not_null())
-    stalls = stalls.select("connection", "stall_start", "stall_end", stall_evidence=c("evidence").list.first())
-    while_closed = (c("stall_start") + LEAST <= c("blocked_until")) & (c("blocked_until") <= c("stall_end"))
-    behind = blocked.select("number", "connection", "blocked_until", "evidence").join(stalls, on="connection")
-    behind = behind.filter(while_closed).unique("number", keep="last", maintain_order=True)
-    changes: dict[int, tuple[str, list[dict[str, Any]]]] = {}
-    for row in behind.iter_rows(named=True):
-        first = row["stall_evidence"]
-        closed = {**first, "note": "the client's window is closed: the client does not read"}
-        shown = sorted([*row["evidence"], closed], key=lambda packet: packet["frame"])
-        changes[row["number"]] = duration_text(row["blocked_until"] - first["time"]), shown
-    if not changes:
-        return None
-    number = pl.int_range(pl.len()).is_in([*changes])
-    proofs = [changes[n][1] if n in changes else one for n, one in enumerate(errors["evidence"].to_list())]
-    texts = [changes[n][0] if n in changes else "" for n in range(errors.height)]
-    return errors.with_columns(
-        pl.when(number).then(pl.lit(CLIENT_STALLED)).otherwise("kind").alias("kind"),
-        pl.when(number).then(pl.lit("client")).otherwise("side").alias("side"),
-        pl.when(number & (c("confidence") == "high")).then(pl.lit("medium")).otherwise("confidence").alias("confidence"),
-        pl.Series("evidence", proofs, errors.schema["evidence"]),
-        pl.Series("unread", texts, pl.String),
-    )
+    stalls = stalls.select("connection", "stall_start", "stall_end", *_CLOSED)
+    blocked = errors.with_row_index("number").select("number", "connection", "blocked_until", "confidence")
+    behind = blocked.filter(c("blocked_until").is_not_null()).join(stalls, on="connection")
+    behind = behind.filter(c("stall_start") + LEAST <= c("blocked_until"), c("blocked_until") <= c("stall_end"))
+    at_most = c("confidence").replace({"high": "medium"})
+    return _with_last_stall(errors, behind.with_columns(at_most, kind=pl.lit(CLIENT_STALLED), side=pl.lit("client")))
+
+
+_CLOSED = (
+    c("evidence").list.first().struct.field("frame").alias("closed_frame"),
+    c("evidence").list.first().struct.field("time").alias("closed_time"),
+)
+"""The packet of a `zero-window-stall` that closed the window."""
+
+
+def _with_last_stall(errors: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataFrame:
+    """Return `errors` with the values of the last of the stalls that have their row number, in the columns that both have."""
+    facts = [name for name in stalls.columns if name in errors.columns and name not in ("connection", "blocked_until", "end")]
+    last = stalls.unique("number", keep="last", maintain_order=True)
+    return with_changes(errors, {row.pop("number"): row for row in last.select("number", *facts).iter_rows(named=True)}, {
+        name: errors.schema[name] for name in facts
+    })  # fmt: skip
 
 
 def of_slow_servers(
@@ -189,30 +186,11 @@ def _overlap(stalls: Sequence[tuple[int, int]], start: int, end: int) -> int:
 
 def _unsent_after_stalls(errors: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataFrame:
     """Change `gateway-error` candidates of kind unsent if the server's window was still closed when the gateway gave up."""
-    numbered = errors.with_row_index("number").filter(c("unread_on").is_not_null())
-    closed_at = c("stall_evidence").struct.field("time")
-    behind = numbered.join(
-        stalls.select("stall_start", "stall_end", "opened", unread_on="connection", stall_evidence=c("evidence").list.first()),
-        on="unread_on",
-    )
+    stalls = stalls.select("stall_start", "stall_end", "opened", *_CLOSED, unread_on="connection")
+    behind = errors.with_row_index("number").select("number", "unread_on", "end").join(stalls, on="unread_on")
     still = (c("stall_start") < c("end")) & (c("opened").is_null() | (c("stall_end") >= c("end")))
-    behind = behind.filter(still & (closed_at < c("end"))).sort("stall_start").unique("number", keep="last", maintain_order=True)
-    changes: dict[int, dict[str, Any]] = {}
-    for row in behind.iter_rows(named=True):
-        first = {**row["stall_evidence"], "note": "the server's window is closed: the server does not read"}
-        changes[row["number"]] = {
-            "late": "the server behind it did not read the request",
-            "why": row["unread_why"].format(duration_text(row["end"] - first["time"])),
-            "in_time": _READ_AT_ALL,
-            "evidence": sorted([*row["evidence"], first], key=lambda packet: packet["frame"]),
-        }
-    return with_changes(errors, changes, {name: errors.schema[name] for name in ("late", "why", "in_time", "evidence")})
-
-
-_READ_AT_ALL = (
-    "The server behind the gateway does not read the request: its process is stopped, busy, or waiting for something else. "
-    "Examine it (a stack trace, its CPU time), and limit the size of requests to it."
-)
+    behind = behind.filter(still & (c("closed_time") < c("end"))).sort("stall_start")
+    return _with_last_stall(errors, behind.drop("unread_on"))
 
 
 def _requests_after_stalls(lost: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataFrame | None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence, Set
 
 import polars as pl
 
-from wiredoctor.rules.shared.gateway_kinds import LATE, LONE_SYN, OF_CONNECTION, SLACK, Attempt, Exchange, Front, Key, Route
+from wiredoctor.rules.shared.gateway_kinds import LATE, LONE_SYN, SLACK, Attempt, Exchange, Front, Key, OfConnection, Route
 from wiredoctor.world.attempts import host_of
 
 c = pl.col
@@ -47,15 +47,15 @@ def assign_attempts(
     attempts: dict[int, Attempt] = {}
     for key, maybe in some.items():
         for one in maybe:
-            owners.setdefault(one.values["connection"], []).append(key)
-            attempts[one.values["connection"]] = one
+            owners.setdefault(one.ends.connection, []).append(key)
+            attempts[one.ends.connection] = one
     taken: set[Key] = set()
-    for number, one in sorted(attempts.items(), key=lambda item: item[1].values["syn_time"]):
+    for number, one in sorted(attempts.items(), key=lambda item: item[1].started):
         if free := [key for key in owners[number] if key not in taken]:
             taken.add(min(free, key=lambda key: _distance(fronts[key].exchange, one, servers.get(_route(fronts, routes, key)))))
     made = {**fronts}
     for key, maybe in some.items():
-        rivals = {rival for one in maybe for rival in owners[one.values["connection"]]}
+        rivals = {rival for one in maybe for rival in owners[one.ends.connection]}
         few = len(maybe) < len(rivals)
         if maybe and (not few or key in taken):
             made[key] = Front(fronts[key].exchange, maybe, certain=False, guessed=few)
@@ -97,7 +97,7 @@ def _distance(front: Exchange, one: Attempt, servers: set[str] | None) -> tuple[
     the nearest in time comes first.
     """
     apart = 1 if servers is None else 0 if one.server in servers else 2
-    return apart, front.answered - one.refused if one.refused < LATE else one.values["syn_time"] - front.asked
+    return apart, front.answered - one.refused if one.refused < LATE else one.started - front.asked
 
 
 def _tried_later(front: Exchange, some: Sequence[Attempt]) -> bool:
@@ -107,7 +107,7 @@ def _tried_later(front: Exchange, some: Sequence[Attempt]) -> bool:
     response.
     """
     slow = front.answered - front.asked >= LONE_SYN
-    return slow and any(front.asked <= one.values["syn_time"] <= front.answered - LONE_SYN for one in some)
+    return slow and any(front.asked <= one.started <= front.answered - LONE_SYN for one in some)
 
 
 def _late_attempts(
@@ -121,12 +121,12 @@ def _late_attempts(
     These attempts went to a server of the exchange's route, and fit no other exchange. `servers`: for each exchange, the servers
     to which its route is known to lead.
     """
-    taken = {one.values["connection"] for maybe in some.values() for one in maybe}
+    taken = {one.ends.connection for maybe in some.values() for one in maybe}
     late: dict[Key, tuple[Attempt, ...]] = {}
     for key, front in without.items():
         if servers[key] and not some[key]:
             free = [one for one in loose.get(front.server, ()) if one.server in servers[key]]
-            free = [one for one in free if one.values["connection"] not in taken]
+            free = [one for one in free if one.ends.connection not in taken]
             late[key] = _possible_attempts(front, free, CONNECTED_LATE)
     return {key: maybe for key, maybe in late.items() if maybe}
 
@@ -140,7 +140,7 @@ def _possible_attempts(front: Exchange, some: Sequence[Attempt], within: int = C
         return ()
     made: list[Attempt] = []
     for one in some:
-        begun = one.values["syn_time"]
+        begun = one.started
         if not front.asked - SLACK <= begun <= front.answered + SLACK:
             continue
         soon = begun <= front.asked + within
@@ -184,7 +184,7 @@ def unassigned_attempts(
     """
     hosts = _hosts_of_gateways(tries, connections)
     hosts = pl.concat([hosts, likely.select("client_host", c("server").alias("loose_of"))]).unique()
-    named = {name: f"try_{name}" for name in ("connection", *OF_CONNECTION)}
+    named = {name: f"try_{name}" for name in OfConnection._fields}
     return (
         vain.join(hosts, on="client_host")
         .filter(c("server") != c("loose_of"))

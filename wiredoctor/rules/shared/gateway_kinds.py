@@ -8,11 +8,11 @@ capture, so the order of events shows cause and effect: a gateway acts after the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import polars as pl
 
-from wiredoctor.tables import BEFORE, NOTHING, SECOND, WHOLE
+from wiredoctor.tables import BEFORE, CLOSES, CONNECTIONS, NOTHING, SECOND, WHOLE
 from wiredoctor.world.connection_close import ENDLESS
 
 WHILE_READING = 100_000_000
@@ -34,6 +34,12 @@ SERVER_ERROR = 500
 REQUEST_TIMEOUT = 408
 """Filtering proxies (e2guardian, ziproxy) answer with this status, instead of 502 or 504, when the server behind them fails."""
 
+CLIENT_STALLED = "client-stalled"
+"""The kind of `gateway-error` for a gateway that gave up a response because its own client did not read.
+
+rule_engine.stopped_reading sets it, instead of "truncated".
+"""
+
 SLACK = 50_000
 """The tolerance in ns for two events on different connections whose packets were captured in the wrong order."""
 
@@ -52,84 +58,131 @@ TIMER_LATE = 20_000_000
 LATE = 1 << 62
 """The value of a time if the event did not happen."""
 
+T = TypeVar("T", bound=NamedTuple)
+
 Key = tuple[int, int]
 
 Route = tuple[str, str]
 """A gateway (its address and port), and the part of its requests by which it chooses a server."""
 
-COLUMNS = (
-    *("connection", "exchange", "request_frame", "request_last_frame", "request_start", "request_end", "request_ack"),
-    *("request_head_bytes", "request_end_reason", "has_response", "upgraded", "previous_end"),
-    *("response_frame", "response_last_frame", "response_start", "response_end", "response_status", "response_end_reason"),
-    *("response_framing", "response_head_bytes", "response_body_bytes", "response_content_type"),
-    *("response_offset", "response_end_offset", "last_on_connection"),
-    *("previous_end_offset", "response_endless"),
-    *("client_close_frame", "client_close_time", "client_close_rst"),
-    *("server_close_frame", "server_close_time", "last_payload_frame"),
-    *("server_close_rst", "gap_before", "request_has_gap", "response_has_gap"),
-    *("request_arrived", "response_arrived", "arrived_since_request", "server_sent_more", "client_received_more"),
-    *("client_close_origin", "server_close_origin", "handshake"),
-)
-"""The columns of tables.CLOSES that are read for the exchange of a gateway's client, and for the gateway's own requests."""
 
-OF_CONNECTION = (
-    *("client", "server", "syns", "syn_frame", "syn_time", "last_syn_frame", "last_syn_time", "first_answer_time"),
-    *("refused_frame", "refused_time", "syn_error_frame", "syn_error_time", "history", "client_unacknowledged", "server_bytes"),
-    *("server_unacknowledged", "server_unseen_bytes"),
-)
-"""The columns of tables.CONNECTIONS that are read for the connections of a gateway."""
+class OfConnection(NamedTuple):
+    """What is read of a connection to or from a gateway: columns of tables.CONNECTIONS."""
 
-
-class Row(Mapping[str, Any]):
-    """A row of a data frame by column name. It takes a fifth of the memory of a dictionary: rows may be many."""
-
-    __slots__ = ("_places", "_values")
-
-    def __init__(self, values: tuple[Any, ...], places: Mapping[str, int]) -> None:
-        self._values, self._places = values, places
-
-    @classmethod
-    def of(cls, rows: pl.DataFrame) -> Iterator[Row]:
-        """Yield the rows of a data frame. They share equal texts."""
-        places = {name: place for place, name in enumerate(rows.columns)}
-        texts = [places[name] for name, dtype in rows.schema.items() if dtype == pl.String]
-        known: dict[str | None, str | None] = {}
-        for values in rows.iter_rows():
-            shared = [*values]
-            for place in texts:
-                shared[place] = known.setdefault(values[place], values[place])
-            yield cls(tuple(shared), places)
-
-    def __getitem__(self, name: str) -> Any:
-        """Return a value by the name of its column."""
-        return self._values[self._places[name]]
-
-    def __iter__(self) -> Iterator[str]:
-        """Iterate over the names of the columns."""
-        return iter(self._places)
-
-    def __len__(self) -> int:
-        return len(self._places)
+    connection: int
+    client: str
+    server: str
+    syns: int
+    syn_frame: int | None
+    syn_time: int | None
+    last_syn_frame: int | None
+    last_syn_time: int | None
+    first_answer_time: int | None
+    refused_frame: int | None
+    refused_time: int | None
+    syn_error_frame: int | None
+    syn_error_time: int | None
+    history: str | None
+    client_unacknowledged: int
+    server_bytes: int | None
+    server_unacknowledged: int
+    server_unseen_bytes: int
 
 
-class PrefixedValues(Mapping[str, Any]):
-    """Those values of a row whose names begin with a prefix, without the prefix. They are not copied: rows may be many."""
+class OfExchange(NamedTuple):
+    """What is read of an exchange with a gateway's client, or of a gateway's own request: columns of tables.CLOSES."""
 
-    __slots__ = ("_prefix", "_row")
+    exchange: int
+    request_frame: int
+    request_last_frame: int | None
+    request_start: int
+    request_end: int | None
+    request_ack: int | None
+    request_head_bytes: int | None
+    request_end_reason: str
+    has_response: bool
+    upgraded: bool
+    previous_end: int | None
+    response_frame: int | None
+    response_last_frame: int | None
+    response_start: int | None
+    response_end: int | None
+    response_status: int | None
+    response_end_reason: str
+    response_framing: str
+    response_head_bytes: int | None
+    response_body_bytes: int | None
+    response_content_type: str
+    response_offset: int | None
+    response_end_offset: int | None
+    last_on_connection: bool
+    previous_end_offset: int | None
+    response_endless: bool
+    client_close_frame: int | None
+    client_close_time: int | None
+    client_close_rst: int | None
+    server_close_frame: int | None
+    server_close_time: int | None
+    last_payload_frame: int | None
+    server_close_rst: int | None
+    gap_before: bool
+    request_has_gap: bool
+    response_has_gap: bool
+    request_arrived: int | None
+    response_arrived: int | None
+    arrived_since_request: int | None
+    server_sent_more: int | None
+    client_received_more: int | None
+    client_close_origin: str | None
+    server_close_origin: str | None
+    handshake: bool
 
-    def __init__(self, row: Mapping[str, Any], prefix: str) -> None:
-        self._row, self._prefix = row, prefix
 
-    def __getitem__(self, name: str) -> Any:
-        """Return a value by its name without the prefix."""
-        return self._row[self._prefix + name]
+def read(kind: type[T], rows: pl.DataFrame, prefix: str = "") -> Iterator[T]:
+    """Yield for each row a named tuple of the columns that are its fields, with this prefix. They share equal texts."""
+    some = rows.select(prefix + name for name in kind._fields)
+    texts = [place for place, dtype in enumerate(some.dtypes) if dtype == pl.String]
+    known: dict[str | None, str | None] = {}
+    for values in some.iter_rows():
+        shared = [*values]
+        for place in texts:
+            shared[place] = known.setdefault(values[place], values[place])
+        yield kind._make(shared)
 
-    def __iter__(self) -> Iterator[str]:
-        """Iterate over the names without the prefix."""
-        return (name.removeprefix(self._prefix) for name in self._row if name.startswith(self._prefix))
 
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
+def as_struct(prefix: str = "") -> pl.Expr:
+    """Return a column of structs from which `try_of` makes objects, from columns with this prefix."""
+    parts = {"values": OfExchange, "ends": OfConnection}
+    return pl.struct(
+        pl.struct(pl.col(prefix + name).alias(name) for name in kind._fields).alias(part) for part, kind in parts.items()
+    )
+
+
+TRY = pl.Struct({
+    "values": pl.Struct({name: CLOSES.schema[name] for name in OfExchange._fields}),
+    "ends": pl.Struct({name: CONNECTIONS.schema[name] for name in OfConnection._fields}),
+})  # fmt: skip
+"""The type of `as_struct`."""
+
+
+def try_of(given: Mapping[str, Any]) -> Try:
+    """Return the exchange or the attempt that a struct of type TRY describes."""
+    ends = OfConnection(**given["ends"])
+    return Attempt(ends) if given["values"]["exchange"] is None else exchange_of(given)
+
+
+def exchange_of(given: Mapping[str, Any]) -> Exchange:
+    """Return the exchange that a struct of type TRY describes."""
+    return Exchange(OfExchange(**given["values"]), OfConnection(**given["ends"]))
+
+
+class Close(NamedTuple):
+    """The FIN or RST of a side. `rst`: 1 for an RST. `origin`: as in the column `server_close_origin`."""
+
+    frame: int | None
+    time: int | None
+    rst: int | None
+    origin: str | None
 
 
 class Exchange:
@@ -142,51 +195,51 @@ class Exchange:
     `headless`: the beginning of the response never arrived at its client. `holed`: a later part never arrived.
     """
 
-    def __init__(self, values: Mapping[str, Any], prefix: str = "") -> None:
-        """Read the columns COLUMNS and OF_CONNECTION from `values`, in which each name begins with `prefix`."""
-        v = PrefixedValues(values, prefix) if prefix else values
-        self.values = v
-        self.key: Key = (v["connection"], v["exchange"])
-        self.server, self.client = str(v["server"]), str(v["client"])
-        final = bool(v["has_response"]) and (v["response_status"] is None or v["response_status"] >= 200 or v["upgraded"])
-        self.began = v["response_start"] if final and v["response_start"] is not None else LATE
-        self.status: int | None = v["response_status"] if final else None
-        self.left = LATE if v["client_close_time"] is None else v["client_close_time"]
-        self.holed = final and _has_hole(v)
-        self.whole = final and v["response_end_reason"] == "complete" and not self.holed
+    def __init__(self, values: OfExchange, ends: OfConnection, row: int = -1) -> None:
+        """`row`: the number of the row from which the exchange was read."""
+        v = values
+        self.values, self.ends, self.row = values, ends, row
+        self.key: Key = (ends.connection, v.exchange)
+        self.server = ends.server
+        final = bool(v.has_response) and (v.response_status is None or v.response_status >= 200 or v.upgraded)
+        self.began = v.response_start if final and v.response_start is not None else LATE
+        self.status: int | None = v.response_status if final else None
+        self.left = LATE if v.client_close_time is None else v.client_close_time
+        self.holed = final and _has_hole(v, ends)
+        self.whole = final and v.response_end_reason == "complete" and not self.holed
         # after a gap, or bytes that the snap length cut off
-        self.end_is_unknown = final and v["response_end_reason"] == "hole" and not self.holed
-        self.invalid = final and v["response_end_reason"] == "error" and not self.holed
-        self.has_head = final and (self.whole or self.invalid or v["response_framing"] != "none")
-        before = max(v["request_ack"] or 0, v["previous_end_offset"] or 0, v["response_end_offset"] or 0)
+        self.end_is_unknown = final and v.response_end_reason == "hole" and not self.holed
+        self.invalid = final and v.response_end_reason == "error" and not self.holed
+        self.has_head = final and (self.whole or self.invalid or v.response_framing != "none")
+        before = max(v.request_ack or 0, v.previous_end_offset or 0, v.response_end_offset or 0)
         # the server sent bytes after everything that was parsed
-        more = v["server_sent_more"] == 1 or (v["handshake"] and (v["server_bytes"] or 0) > before)
+        more = v.server_sent_more == 1 or (v.handshake and (ends.server_bytes or 0) > before)
         self.unparsed = not final and bool(more)
-        unread = v["client_received_more"] == 0
+        unread = v.client_received_more == 0
         # the client may have read them, and they are not a response
-        self.garbage = self.unparsed and not v["gap_before"] and not unread
+        self.garbage = self.unparsed and not v.gap_before and not unread
         # the beginning of the response never arrived, although later bytes came (the newest payload before the close is
         # unacknowledged, and it is not the request)
-        in_time = v["last_payload_frame"] is None and not v["client_unacknowledged"]
-        unread |= v["client_close_time"] is None and _closed_too_late(v)
-        self.headless = self.unparsed and bool(v["gap_before"]) and unread and in_time
+        in_time = v.last_payload_frame is None and not ends.client_unacknowledged
+        unread |= v.client_close_time is None and _closed_too_late(v, ends)
+        self.headless = self.unparsed and bool(v.gap_before) and unread and in_time
         # a FIN after missing bytes did not arrive either
         missed = self.headless or self.holed
-        self.dropped = LATE if missed or v["server_close_time"] is None else v["server_close_time"]
-        self.server_first = (self.dropped, v["server_close_frame"] or 0) < (self.left, v["client_close_frame"] or 0)
+        self.dropped = LATE if missed or v.server_close_time is None else v.server_close_time
+        self.server_first = (self.dropped, v.server_close_frame or 0) < (self.left, v.client_close_frame or 0)
         self.answered = self.began if self.began < LATE else min(self.left, self.dropped)
-        self.asked = v["request_end"] if v["request_end"] is not None else v["request_start"]
+        self.asked = v.request_end if v.request_end is not None else v.request_start
 
     @property
     def started(self) -> int:
         """The time (ns) at which the client sent the SYN for this request, or the request if the connection was open already."""
-        opened = self.values["syn_time"] if self.key[1] == 0 else None
-        return int(self.values["request_start"] if opened is None else opened)
+        opened = self.ends.syn_time if self.key[1] == 0 else None
+        return int(self.values.request_start if opened is None else opened)
 
     @property
     def ended(self) -> int:
         """The time (ns) of the first close, or of the end of the response if that came first."""
-        return min(self.values["response_end"] if self.whole else LATE, self.left, self.dropped)
+        return min((self.values.response_end or 0) if self.whole else LATE, self.left, self.dropped)
 
     @property
     def begun(self) -> bool:
@@ -200,101 +253,112 @@ class Exchange:
         A 408 to an incomplete request does not count: it means that the client was too slow.
         """
         status = self.status or 0
-        asked = self.values["request_end_reason"] == "complete"
+        asked = self.values.request_end_reason == "complete"
         return self.begun and (status >= SERVER_ERROR or (status == REQUEST_TIMEOUT and asked))
 
     @property
     def arrived(self) -> bool:
         """True if the request is complete, and the server's close, if any, acknowledges all of it."""
-        arrived = self.values["request_arrived"]
-        return self.values["request_end_reason"] == "complete" and (arrived is None or arrived >= WHOLE)
+        arrived = self.values.request_arrived
+        return self.values.request_end_reason == "complete" and (arrived is None or arrived >= WHOLE)
 
     @property
     def asked_in_part(self) -> bool:
         """True if the client sent only part of its request, and nothing is missing from the capture."""
-        return self.values["request_end_reason"] in {"fin", "rst", "capture-end"}
+        return self.values.request_end_reason in {"fin", "rst", "capture-end"}
+
+    def close_of(self, side: str) -> Close:
+        """Return the FIN or RST of a side, "client" or "server"."""
+        v = self.values
+        if side == "client":
+            return Close(v.client_close_frame, v.client_close_time, v.client_close_rst, v.client_close_origin)
+        return Close(v.server_close_frame, v.server_close_time, v.server_close_rst, v.server_close_origin)
 
     @property
     def closed_window(self) -> bool:
         """True if the server announced a closed window on this connection."""
-        return "w" in (self.values["history"] or "")
+        return "w" in (self.ends.history or "")
 
     def is_sent_by(self, time: int) -> bool:
         """Return whether the client had sent its complete request at the time `time` (ns), and the server acknowledged it."""
         v = self.values
-        return v["request_end_reason"] == "complete" and self.asked <= time and not v["client_unacknowledged"]
+        return v.request_end_reason == "complete" and self.asked <= time and not self.ends.client_unacknowledged
 
     @property
     def met_a_close(self) -> bool:
         """True if the server had closed before the request arrived. In this case, it never read the request."""
         v = self.values
-        if v["request_arrived"] is None or self.begun or v["request_arrived"] > NOTHING:
+        if v.request_arrived is None or self.begun or v.request_arrived > NOTHING:
             return False
-        answered = v["first_answer_time"]
-        return v["previous_end"] is not None or (answered is not None and self.dropped - answered >= SECOND)
+        answered = self.ends.first_answer_time
+        return v.previous_end is not None or (answered is not None and self.dropped - answered >= SECOND)
 
 
-def _has_hole(values: Mapping[str, Any]) -> bool:
+def _has_hole(values: OfExchange, ends: OfConnection) -> bool:
     """Return whether the client gave up a response of which a part never arrived.
 
     When the client closed, nothing more had come for STALLED, and it still had not acknowledged everything that was captured.
     This proves nothing if its receive window was full, or if a device on the path sent that close.
     """
-    arrived, since, left = values["response_arrived"], values["arrived_since_request"], values["client_close_time"]
-    if not values["last_on_connection"] or "W" in (values["history"] or ""):
+    arrived, since, left = values.response_arrived, values.arrived_since_request, values.client_close_time
+    if not values.last_on_connection or "W" in (ends.history or ""):
         return False
     if left is None:
-        return values["response_has_gap"] and _closed_too_late(values)
+        return values.response_has_gap and _closed_too_late(values, ends)
     return (
         arrived is not None
         and NOTHING <= arrived < WHOLE
         and since != BEFORE
-        and left - max(values["response_end"], values["response_start"]) >= STALLED
-        and values["client_close_origin"] != "between"
+        and left - max(values.response_end or 0, values.response_start or 0) >= STALLED
+        and values.client_close_origin != "between"
     )
 
 
-def _closed_too_late(values: Mapping[str, Any]) -> bool:
+def _closed_too_late(values: OfExchange, ends: OfConnection) -> bool:
     """Return whether the client closed long after a FIN of the server that it never acknowledged, because bytes were missing.
 
     A row of `closes` that is written some time after the server's FIN has no later close.
     """
-    closed = values["server_close_rst"] == 0 and bool({*"FR"} & {*(values["history"] or "")})
-    return closed and values["server_unacknowledged"] > 0 and not values["server_unseen_bytes"]
+    closed = values.server_close_rst == 0 and bool({*"FR"} & {*(ends.history or "")})
+    return closed and ends.server_unacknowledged > 0 and not ends.server_unseen_bytes
 
 
 class Attempt:
-    """A connection that a gateway opened for an exchange of its client, but that carried no request."""
+    """A connection that a gateway opened for an exchange of its client, but that carried no request.
 
-    def __init__(self, values: Mapping[str, Any], prefix: str) -> None:
-        """Read the columns OF_CONNECTION and `connection` from `values`, in which each name begins with `prefix`."""
-        self.values = PrefixedValues(values, prefix)
-        self.server, self.client = str(self.values["server"]), str(self.values["client"])
-        self.refused = LATE if self.values["refused_time"] is None else self.values["refused_time"]
+    `refused`, `rejected`: the times (ns) of the RST and of the ICMP error that decided; LATE if there was none.
+    """
+
+    def __init__(self, ends: OfConnection, row: int = -1) -> None:
+        """`row`: the number of the row from which the attempt was read."""
+        self.ends, self.row, self.server = ends, row, ends.server
+        self.refused = LATE if ends.refused_time is None else ends.refused_time
         # if an RST follows, the ICMP error did not decide
-        rejected = self.values["syn_error_time"]
-        self.rejected = LATE if rejected is None or self.refused < LATE else rejected
+        self.rejected = LATE if ends.syn_error_time is None or self.refused < LATE else ends.syn_error_time
+
+    @property
+    def started(self) -> int:
+        """The time (ns) of the first SYN."""
+        return self.ends.syn_time or 0
 
     @property
     def ended(self) -> int:
         """The time (ns) at which the connection failed, or of the last SYN if nothing answered."""
         failed = min(self.refused, self.rejected)
-        return self.values["last_syn_time"] if failed == LATE else failed
+        return (self.ends.last_syn_time or 0) if failed == LATE else failed
 
 
 Try = Exchange | Attempt
 
 
-def never_arrived(values: Mapping[str, Any]) -> bool:
-    """Return whether the response of a server was captured, but did not arrive at the gateway.
+def never_arrived(start: int | None, end: int | None, history: str | None, unacknowledged: int | None) -> bool:
+    """Return whether a complete response of a server, the last on its connection, was captured, but did not reach the gateway.
 
     The gateway acknowledged no byte of it, and both sides retransmitted data. If only the ACK is missing from the capture, the
-    server retransmits nothing. `values`: the columns of the exchange and of its connection.
+    server retransmits nothing. `start`, `end`: the offsets of the response. `unacknowledged`: bytes of the server.
     """
-    start, end = values["response_offset"], values["response_end_offset"]
-    if start is None or end is None or not values["last_on_connection"] or not {*"Tt"} <= {*(values["history"] or "")}:
-        return False
-    return values["response_end_reason"] == "complete" and (values["server_unacknowledged"] or 0) >= end - start > 0
+    retransmitted = {*"Tt"} <= {*(history or "")}
+    return start is not None and end is not None and retransmitted and (unacknowledged or 0) >= end - start > 0
 
 
 class Front(NamedTuple):
@@ -391,7 +455,7 @@ def _may_belong(front: Exchange, one: Try) -> bool:
     """
     if isinstance(one, Attempt):
         return True
-    begun = one.values["request_start"]
+    begun = one.values.request_start
     late = not one.whole and one.server_first and one.dropped > front.answered + SLACK
     return front.asked - SLACK <= begun <= front.answered + SLACK and not late
 
@@ -447,7 +511,7 @@ def kind_of(front: Exchange, tries: Sequence[Try]) -> str | None:
         if last.rejected <= front.answered + SLACK:
             return "unreachable"
         # the gateway's response proves that it gave up
-        return "unreachable" if last.values["syns"] > 1 or front.answered - last.values["syn_time"] >= LONE_SYN else None
+        return "unreachable" if last.ends.syns > 1 or front.answered - last.started >= LONE_SYN else None
     return _of_exchange(front, last)
 
 
@@ -469,11 +533,11 @@ def _truncation_kind(front: Exchange, last: Try | None) -> str | None:
     For an endless stream, return "stream-timed-out" if the gateway gave it up; a stream that its server ends is not a failure. If
     the client left first, the result is None. `front`: the exchange of the gateway's client. `last`: the gateway's last try.
     """
-    if front.whole or not isinstance(last, Exchange) or front.values["upgraded"]:
+    if front.whole or not isinstance(last, Exchange) or front.values.upgraded:
         return None
     if front.end_is_unknown or last.end_is_unknown:
         return None
-    stream = (front.values["response_content_type"] in ENDLESS or front.values["response_endless"]) and not last.holed
+    stream = (front.values.response_content_type in ENDLESS or front.values.response_endless) and not last.holed
     if last.whole or last.invalid or last.status != front.status:
         return None
     if stream:
@@ -491,7 +555,7 @@ def _is_read_timeout(front: Exchange, last: Exchange) -> bool:
     A gateway that is stopped would end both sides at any time. The gateway must not have closed its receive window.
     """
     stalled = silence(front, last)
-    if stalled is None or stalled < STALLED or "W" in (last.values["history"] or ""):
+    if stalled is None or stalled < STALLED or "W" in (last.ends.history or ""):
         return False
     return abs(front.dropped - last.left) <= WHILE_READING and stalled % SECOND <= TIMER_LATE
 
@@ -504,7 +568,7 @@ def silence(front: Exchange, last: Exchange) -> int | None:
     if last.server_first or LATE in (last.left, last.began):
         return None
     one = with_last_data(front, last)
-    return min(one.left, one.dropped) - max(one.values["response_end"] or 0, one.began)
+    return min(one.left, one.dropped) - max(one.values.response_end or 0, one.began)
 
 
 def with_last_data(front: Exchange, last: Exchange) -> Exchange:
@@ -513,7 +577,7 @@ def with_last_data(front: Exchange, last: Exchange) -> Exchange:
     That is `last`, the gateway's last try, unless the server sent more after the gateway had closed. In that case, return
     `front` if the gateway's response to its client has begun: that response shows how much had come before the close.
     """
-    return front if (last.values["response_end"] or 0) > last.left and front.begun else last
+    return front if (last.values.response_end or 0) > last.left and front.begun else last
 
 
 def _of_exchange(front: Exchange, last: Exchange) -> str | None:
@@ -536,7 +600,7 @@ def _of_exchange(front: Exchange, last: Exchange) -> str | None:
         return "rejected-response" if front.begun else "truncated"
     if last.garbage:
         return "rejected-response"
-    if last.unparsed and last.values["gap_before"]:
+    if last.unparsed and last.values.gap_before:
         return "timed-out" if last.headless else None
     if last.server_first and last.dropped <= until:
         return "closed"
@@ -554,7 +618,9 @@ def is_lost(front: Exchange, last: Try | None) -> bool:
         return True
     if not isinstance(last, Exchange) or min(front.answered, last.left) - last.began <= WHILE_READING:
         return False
-    return never_arrived(last.values)
+    v = last.values
+    whole = v.response_end_reason == "complete" and v.last_on_connection
+    return whole and never_arrived(v.response_offset, v.response_end_offset, last.ends.history, last.ends.server_unacknowledged)
 
 
 def _is_rejected(front: Exchange, last: Exchange) -> bool:
@@ -570,10 +636,10 @@ def _is_rejected(front: Exchange, last: Exchange) -> bool:
         return True
     if is_cut_short(front, last):
         return front.status in GATEWAY_ERRORS and front.status != GATEWAY_TIMEOUT
-    came = last.values["response_end"]
+    came = last.values.response_end
     if front.status == GATEWAY_TIMEOUT or (came is not None and front.answered - came > WHILE_READING):
         return False
-    return front.status in GATEWAY_ERRORS or (last.values["response_head_bytes"] or 0) >= LONG_HEAD
+    return front.status in GATEWAY_ERRORS or (last.values.response_head_bytes or 0) >= LONG_HEAD
 
 
 def is_cut_short(front: Exchange, last: Try | None) -> bool:
@@ -583,7 +649,7 @@ def is_cut_short(front: Exchange, last: Try | None) -> bool:
     """
     if not isinstance(last, Exchange) or not last.whole or not last.server_first or last.dropped > front.answered + SLACK:
         return False
-    return last.asked_in_part and not last.values["request_has_gap"]
+    return last.asked_in_part and not last.values.request_has_gap
 
 
 def _is_rejected_while_reading(front: Exchange, last: Exchange) -> bool:
@@ -591,7 +657,7 @@ def _is_rejected_while_reading(front: Exchange, last: Exchange) -> bool:
 
     If so, it rejected the head; a gateway that waits for the end of a head gives up later.
     """
-    came = last.values["response_end"]
+    came = last.values.response_end
     if came is None or last.server_first or front.status == GATEWAY_TIMEOUT:
         return False
     return abs(min(front.answered, last.left) - came) <= WHILE_READING
