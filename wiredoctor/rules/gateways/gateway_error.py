@@ -93,7 +93,7 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -333,21 +333,19 @@ class Facts(NamedTuple):
     unseen: dict[str, Any] | None
 
 
-_OF_FAILURE = pl.Schema({
-    **{"connection": pl.Int64(), "exchange": pl.Int32(), "kind": pl.String(), "side": pl.String(), "confidence": pl.String()},
-    **{name: pl.Int64() for name in ("frame", "start", "end", "delay", "wait")},
-    **{"front": pl.Int64(), "tries": pl.List(pl.Int64()), "through": pl.List(pl.Int64()), "last": pl.Int64()},
-    **{"whole": pl.Boolean(), "guessed": pl.Boolean(), "software": pl.String(), "no_neighbor": pl.Boolean()},
-    **{"hidden": pl.Boolean(), "lost_server": pl.String(), "lost_frame": pl.Int64(), "lost_time": pl.Int64()},
-    **{"blocked_until": pl.Int64(), "unread_on": pl.Int64()},
-})  # fmt: skip
+_OF_FAILURE: dict[str, pl.DataType] = {
+    **dict.fromkeys(("connection", "frame", "start", "end", "delay", "last", "lost_frame", "lost_time"), pl.Int64()),
+    **dict.fromkeys(("blocked_until", "unread_on"), pl.Int64()),
+    **dict.fromkeys(("kind", "side", "confidence", "software", "lost_server"), pl.String()),
+    **dict.fromkeys(("whole", "guessed", "no_neighbor", "hidden"), pl.Boolean()),
+    **{"exchange": pl.Int32(), "wait": DURATION, "front": pl.Int64()},
+    **dict.fromkeys(("tries", "through"), pl.List(pl.Int64())),
+}
 """The columns of `_facts_of`. `front`, `tries`, `through`: numbers of rows. `unread_on`: for kind unsent, the connection."""
-
 _SCHEMA = pl.Schema({
     **_OF_FAILURE,
-    **{"wait": DURATION, "front": TRY, "tries": pl.List(TRY), "through": pl.List(TRY)},
-    **{"closed_frame": pl.Int64(), "closed_time": pl.Int64(), "unseen": UNSEEN, "server": pl.String()},
-    **{"code": pl.Int64(), "responses": pl.Int64(), "total": pl.Int64()},
+    **{"front": TRY, "tries": pl.List(TRY), "through": pl.List(TRY), "unseen": UNSEEN, "server": pl.String()},
+    **dict.fromkeys(("closed_frame", "closed_time", "code", "responses", "total"), pl.Int64()),
 })  # fmt: skip
 
 
@@ -362,43 +360,10 @@ def find(
     # a filter, because a join would first create all columns of all exchanges
     places = pl.concat([tries.select("connection"), tries.select(connection="front_connection")]).unique().collect()
     are_known = places.height > 0 or bool(fronts.select(pl.len()).collect().item())
-    some = exchanges.select((c("response_status") >= 500).any(), pl.len()).collect()
-    if not are_known and not some.item(0, 0):
+    errors, count = exchanges.select((c("response_status") >= 500).any(), pl.len()).collect().row(0)
+    if not are_known and not errors:
         return pl.LazyFrame(schema=_SCHEMA)  # planning the queries below takes 20 ms
-    few = some.item(0, 1) + connections.select(pl.len()).collect().item() <= SMALL
-    how = PLAN_OF_FEW if few else pl.QueryOptFlags()
     vain = failed_connections(tries, connections).cache()
-    told, at_front = _tried(closes, exchanges, connections, tries, fronts, vain, places, are_known=are_known)
-    likely = likely_fronts(told, vain, repeated(tries, of_connections(closes, places))).cache()
-    seen = told.filter(pl.col("known") | pl.col("try_connection").is_not_null())
-    seen = with_last_contacts(seen, tries, of_connections(closes, places), connections)
-    lone = told.filter(c("known") & c("try_connection").is_null())
-    seen = seen.join(asked_others(lone, tries, closes, connections), on=["connection", "exchange"], how="left")
-    known = known_routes(tries, of_connections(exchanges, places), connections).join(
-        at_front.select("server", "route"), on=["server", "route"], how="semi"
-    )
-    left = closes.filter(c("client_close_time") < c("response_start")).select("connection", "exchange")
-    queries = [
-        pl.concat([seen, likely.drop("client_host")], how="diagonal"),
-        unassigned_attempts(tries, connections, vain, likely),
-        known,
-        unseen_gateways(exchanges, left, connections),
-    ]
-    rows, loose, routes, *unseen = pl.collect_all(queries[:3] if are_known else queries, optimizations=how)
-    first = pl.coalesce("response_frame", "server_close_frame", "request_frame")
-    made = _failures(rows.sort(first, maintain_order=True), loose, routes)
-    parts = [_SCHEMA.to_frame(), *(_unseen(one, made["server"]) for one in unseen), made.drop("server")]
-    return pl.concat(parts, how="diagonal").lazy()
-
-
-def _tried(
-    closes: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame, fronts: pl.LazyFrame,
-    vain: pl.LazyFrame, places: pl.DataFrame, *, are_known: bool,
-) -> tuple[pl.LazyFrame, pl.LazyFrame]:  # fmt: skip
-    """Return a row for each try of a gateway to serve a request that may have failed, or one row if there was no try.
-
-    Also return the failed exchanges alone. `vain`: the connections that failed. `places`: the connections of gateways.
-    """
     # of all exchanges, only these and their tries are read whole; where no gateway is known, see likely_fronts
     at_fronts = connections.join(fronts.select("server").unique(), on="server", how="semi").select("connection")
     at_fronts = pl.concat([at_fronts, tries.select(connection="front_connection")]).unique().collect()
@@ -407,30 +372,46 @@ def _tried(
         suspect |= c("connection").is_in(at_fronts["connection"].implode())
     lost = _newest(closes.filter(_may_have_failed() & suspect.fill_null(value=False)))
     ends, of_exchange = connections.select(OfConnection._fields), ("connection", *OfExchange._fields)
-    said = of_exchanges(exchanges, lost).select(
-        "connection", "exchange", "response_reason", "response_server", route().alias("route")
-    )
+    said = of_exchanges(exchanges, lost).select(*_KEY, "response_reason", "response_server", route().alias("route"))
     at_front = (  # cached, like other frames of this function: without the optimizer, each use would compute a frame again
         of_exchanges(closes, lost)
         .select(of_exchange)
         .join(of_connections(ends, lost), on="connection")
-        .join(said, on=["connection", "exchange"], how="left")
+        .join(said, on=_KEY, how="left")
         .join(fronts.select("server", known=pl.lit(value=True)).unique(), on="server", how="left")
         .cache()
     )
-    of_try = {name: f"try_{name}" for name in (*of_exchange, *OfConnection._fields)}
-    fronts_of = ["front_connection", "front_exchange"]
-    mine = tries.join(lost.lazy(), left_on=fronts_of, right_on=["connection", "exchange"], how="semi").collect()
+    of_gateways = of_connections(closes, places)
+    mine = tries.join(lost.lazy(), left_on=["front_connection", "front_exchange"], right_on=_KEY, how="semi").collect()
     behind = (
         mine.lazy()
-        .join(status_passed_on(tries, of_connections(closes, places)), on=["connection", "exchange"], how="left")
+        .join(status_passed_on(tries, of_gateways), on=_KEY, how="left")
         .rename({"front_connection": "of", "front_exchange": "of_exchange"})
         .join(of_connections(ends, mine), on="connection", how="left")
-        .join(of_exchanges(closes, mine).select(of_exchange), on=["connection", "exchange"], how="left")
-        .rename(of_try)
+        .join(of_exchanges(closes, mine).select(of_exchange), on=_KEY, how="left")
+        .rename({name: f"try_{name}" for name in (*of_exchange, *OfConnection._fields)})
     )
-    told = at_front.join(behind, left_on=["connection", "exchange"], right_on=["of", "of_exchange"], how="left").cache()
-    return told, at_front
+    told = at_front.join(behind, left_on=_KEY, right_on=["of", "of_exchange"], how="left").cache()
+    likely = likely_fronts(told, vain, repeated(tries, of_gateways)).cache()
+    seen = told.filter(pl.col("known") | pl.col("try_connection").is_not_null())
+    seen = with_last_contacts(seen, tries, of_gateways, connections)
+    lone = told.filter(c("known") & c("try_connection").is_null())
+    seen = seen.join(asked_others(lone, tries, closes, connections), on=_KEY, how="left")
+    known = known_routes(tries, of_connections(exchanges, places), connections)
+    left = closes.filter(c("client_close_time") < c("response_start")).select(_KEY)
+    queries = [
+        pl.concat([seen, likely.drop("client_host")], how="diagonal"),
+        unassigned_attempts(tries, connections, vain, likely),
+        known.join(at_front.select("server", "route"), on=["server", "route"], how="semi"),
+        *([] if are_known else [unseen_gateways(exchanges, left, connections)]),
+    ]
+    few = count + connections.select(pl.len()).collect().item() <= SMALL
+    rows, *others = pl.collect_all(queries, optimizations=PLAN_OF_FEW if few else pl.QueryOptFlags())
+    first = pl.coalesce("response_frame", "server_close_frame", "request_frame")
+    return _candidates(rows.sort(first, maintain_order=True), *others).lazy()
+
+
+_KEY = ["connection", "exchange"]
 
 
 def _newest(failed: pl.LazyFrame) -> pl.DataFrame:
@@ -441,8 +422,8 @@ def _newest(failed: pl.LazyFrame) -> pl.DataFrame:
     return rows.sort("frame").tail(most)
 
 
-class _Context(NamedTuple):
-    """What else is known of a client's exchange with a gateway: how the gateway handled others, and its error page."""
+class _Row(NamedTuple):
+    """What else is known of a client's exchange with a gateway, and how a try was assigned to it; see `find`."""
 
     route: str | None
     likely: bool | None
@@ -453,11 +434,6 @@ class _Context(NamedTuple):
     good_time: int | None
     response_server: str | None
     response_reason: str | None
-
-
-class _Paired(NamedTuple):
-    """How a try was assigned to a client's exchange; `try_exchange` is None for an attempt, `given` see `status_passed_on`."""
-
     started: int | None
     certain: bool | None
     given: bool | None
@@ -468,84 +444,80 @@ class _Paired(NamedTuple):
 
 
 class _AtFront(NamedTuple):
-    """A client's exchange with a gateway, and what the gateway did for it; a try is None if it is too old to be examined."""
+    """A client's exchange with a gateway, and the rows about it, each with its try; see `_try`."""
 
     exchange: Exchange
-    known: _Context
-    tries: list[tuple[_Paired, Try | None]]
+    rows: list[tuple[_Row, Try | None]]
+
+
+def _candidates(
+    rows: pl.DataFrame, loose: pl.DataFrame, leads: pl.DataFrame, unseen: pl.DataFrame | None = None
+) -> pl.DataFrame:  # fmt: skip
+    """Return the candidates.
+
+    `rows`: a row for each try, or one row if there was no try. `loose`: attempts that may have been made for one of these
+    requests (`loose_of`: the gateway). `leads`: the servers to which gateways forwarded other requests (`leads_to`).
+    """
+    asked = _exchanges_at_front(rows)
+    attempts: dict[str, list[Attempt]] = {}
+    for number, (of, ends) in enumerate(zip(loose["loose_of"], read(OfConnection, loose, "try_"), strict=True), rows.height):
+        attempts.setdefault(of, []).append(Attempt(ends, number))
+    known: dict[Route, set[str]] = {}
+    for server, path, to in leads.select("server", "route", "leads_to").iter_rows():
+        known.setdefault((server, path), set()).add(to)
+    routes = {key: str(one.rows[0][0].route) for key, one in asked.items()}
+    fronts = assign_attempts({key: _front(one) for key, one in asked.items()}, attempts, routes, known)
+    # drop a `likely` exchange that did not fail at once: nothing else shows that its server is a gateway
+    fronts = {key: front for key, front in fronts.items() if not asked[key].rows[0][0].likely or failed_at_once(front)}
+    found = failures(fronts)
+    until, made = _outermost(fronts, found), list[dict[str, Any]]()
+    for key, one in found.items():
+        # the gateway nearest to the server made the error, and the others forwarded it
+        software = _software(asked[one.through[-1].key if one.through else key])
+        leads_on = (asked[key].exchange.server, routes[key]) in known
+        made.append(_facts_of(asked[key], one, until.get(key, 0), leads=leads_on) | {"software": software})
+    failed = _with_structs(pl.DataFrame(made, _OF_FAILURE), rows, loose)
+    parts = [] if unseen is None else [_unseen(unseen, {asked[key].exchange.server for key in found})]
+    return pl.concat([_SCHEMA.to_frame(), *parts, failed], how="diagonal")
 
 
 def _exchanges_at_front(rows: pl.DataFrame) -> dict[Key, _AtFront]:
-    """Return the clients' exchanges with gateways from the rows of `_tried`."""
     made: dict[Key, _AtFront] = {}
-    of_front = read(OfExchange, rows), read(OfConnection, rows), read(_Context, rows)
-    of_tries = read(_Paired, rows), read(OfExchange, rows, "try_"), read(OfConnection, rows, "try_")
-    for row, (values, ends, known, paired, tried, at) in enumerate(zip(*of_front, *of_tries, strict=True)):
+    of_tries = read(OfExchange, rows, "try_"), read(OfConnection, rows, "try_")
+    columns = zip(read(OfExchange, rows), read(OfConnection, rows), read(_Row, rows), *of_tries, strict=True)
+    for number, (values, ends, row, of_try, at) in enumerate(columns):
         key = ends.connection, values.exchange
         if key not in made:
-            made[key] = _AtFront(Exchange(values, ends, row), known, [])
-        if paired.try_connection is None:
-            continue
-        attempt = paired.try_exchange is None
-        is_old = paired.try_server is None or (not attempt and paired.try_request_start is None)
-        made[key].tries.append((paired, None if is_old else Attempt(at, row) if attempt else Exchange(tried, at, row)))
+            made[key] = _AtFront(Exchange(values, ends, number), [])
+        attempt = row.try_exchange is None
+        # without these columns, the connection is too old to be examined
+        is_seen = row.try_server is not None and (attempt or row.try_request_start is not None)
+        made[key].rows.append((row, None if not is_seen else Attempt(at, number) if attempt else Exchange(of_try, at, number)))
     return made
 
 
 def _front(asked: _AtFront) -> Front:
-    own, tried = asked.exchange, sorted(asked.tries, key=_order)
-    if any(one is None for _, one in tried) or (not tried and asked.known.asked_others):
+    own, tried = asked.exchange, sorted((one for one in asked.rows if one[0].try_connection is not None), key=_order)
+    if any(one is None for _, one in tried) or (not tried and asked.rows[0][0].asked_others):
         return Front(own, (), certain=False)
-    certain = all(paired.certain for paired, _ in tried)
+    certain = all(row.certain for row, _ in tried)
     # a response whose status is `given` was forwarded, so it does not belong to an exchange with another status
-    tries = tuple(
-        one
-        for paired, one in tried
-        if one is not None and (certain or not paired.given or (isinstance(one, Exchange) and one.status == own.status))
-    )
-    return Front(own, tries, certain)
+    fits = (certain or not row.given or (isinstance(one, Exchange) and one.status == own.status) for row, one in tried)
+    return Front(own, tuple(one for (_, one), fit in zip(tried, fits, strict=True) if one is not None and fit), certain)
 
 
-def _order(tried: tuple[_Paired, Try | None]) -> tuple[int, ...]:
-    one = tried[0]
-    return one.started or 0, one.try_connection or 0, -1 if one.try_exchange is None else one.try_exchange
+def _order(tried: tuple[_Row, Try | None]) -> tuple[int, ...]:
+    row = tried[0]
+    return row.started or 0, row.try_connection or 0, -1 if row.try_exchange is None else row.try_exchange
 
 
-def _failures(rows: pl.DataFrame, loose: pl.DataFrame, leads: pl.DataFrame) -> pl.DataFrame:
-    """Return a candidate for each failure, with the `server` of the client's exchange.
-
-    `rows`: those of `_tried`. `loose`: attempts that may have been made for one of these requests (`loose_of`: the gateway).
-    `leads`: the servers to which gateways forwarded other requests.
-    """
-    asked = _exchanges_at_front(rows)
-    attempts: dict[str, list[Attempt]] = {}
-    for row, (of, ends) in enumerate(zip(loose["loose_of"], read(OfConnection, loose, "try_"), strict=True), rows.height):
-        attempts.setdefault(of, []).append(Attempt(ends, row))
-    known: dict[Route, set[str]] = {}
-    for server, path, to in leads.select("server", "route", "leads_to").iter_rows():
-        known.setdefault((server, path), set()).add(to)
-    routes = {key: str(one.known.route) for key, one in asked.items()}
-    fronts = assign_attempts({key: _front(one) for key, one in asked.items()}, attempts, routes, known)
-    # drop a `likely` exchange that did not fail at once: nothing else shows that its server is a gateway
-    fronts = {key: front for key, front in fronts.items() if not asked[key].known.likely or failed_at_once(front)}
-    found = failures(fronts)
-    until = _outermost(fronts, found)
-    decided: list[tuple[Any, ...]] = []
-    for key, one in found.items():
-        # the gateway nearest to the server made the error, and the others forwarded it
-        made = asked.get(one.through[-1].key) if one.through else asked[key]
-        leads_on = (asked[key].exchange.server, routes[key]) in known
-        decided.append(_facts_of(asked[key], one, until.get(key, 0), "" if made is None else _software(made), leads=leads_on))
+def _with_structs(made: pl.DataFrame, rows: pl.DataFrame, loose: pl.DataFrame) -> pl.DataFrame:
+    """Return the candidates with structs of type TRY in place of the numbers of rows."""
     names = [f"try_{name}" for name in (*OfExchange._fields, *OfConnection._fields)]
     every = pl.concat([rows.select(names), loose.select(name for name in names if name in loose.columns)], how="diagonal")
-    tries = every.select(as_struct("try_")).to_series()
-    candidates = pl.DataFrame(decided, _OF_FAILURE, orient="row")
-    return candidates.with_columns(
-        rows.select(as_struct()).to_series().gather(candidates["front"]).alias("front"),
-        *(_rows_of(tries, candidates[name]) for name in ("tries", "through")),
-        pl.Series("server", [asked[key].exchange.server for key in found], pl.String),
-        c("wait").cast(DURATION),
-    )
+    fronts, tries = rows.select(as_struct()).to_series(), every.select(as_struct("try_")).to_series()
+    lists = [_rows_of(tries, made[name]) for name in ("tries", "through")]
+    return made.with_columns(fronts.gather(made["front"]).alias("front"), *lists)
 
 
 def _rows_of(structs: pl.Series, numbers: pl.Series) -> pl.Series:
@@ -557,9 +529,9 @@ def _rows_of(structs: pl.Series, numbers: pl.Series) -> pl.Series:
     return made.group_by("index", maintain_order=True).agg(pl.last().drop_nulls())[numbers.name]
 
 
-def _unseen(rows: pl.DataFrame, explained: pl.Series) -> pl.DataFrame:
+def _unseen(rows: pl.DataFrame, explained: Collection[str]) -> pl.DataFrame:
     """Return the candidates of kind unseen, except those of the servers `explained`."""
-    return rows.filter(~c("server").is_in(explained.implode())).sort("response_frame", maintain_order=True).select(
+    return rows.filter(~c("server").is_in([*explained])).sort("response_frame", maintain_order=True).select(
         *candidate("server", "medium", "response_frame", "request_start", "response_start", kind=pl.lit("unseen"), of="server"),
         c("median").fill_null(0).cast(DURATION).alias("wait"),
         pl.struct(name for name in UNSEEN.to_schema()).alias("unseen"),
@@ -568,9 +540,9 @@ def _unseen(rows: pl.DataFrame, explained: pl.Series) -> pl.DataFrame:
 
 
 def _software(asked: _AtFront) -> str:
-    v, known = asked.exchange.values, asked.known
+    v, row = asked.exchange.values, asked.rows[0][0]
     about_body = v.response_content_type, v.response_body_bytes
-    page = ErrorPage(known.response_server, known.response_reason, v.response_status, *about_body)
+    page = ErrorPage(row.response_server, row.response_reason, v.response_status, *about_body)
     return "" if v.response_frame is None else gateway_software(page)
 
 
@@ -651,36 +623,36 @@ _ELSEWHERE = (
 _BY_ICMP = "an ICMP error answered its SYN to the server behind it"
 
 
-def _facts_of(asked: _AtFront, failure: Failure, until: int, software: str, *, leads: bool) -> tuple[Any, ...]:
-    """Return the candidate of a failure, as values of _OF_FAILURE.
+def _facts_of(asked: _AtFront, failure: Failure, until: int, *, leads: bool) -> dict[str, Any]:
+    """Return the candidate of a failure, with the columns _OF_FAILURE except `software`.
 
-    `until`: the time (ns) of the same failure at a gateway nearer to the client; 0 if there is none. `software`: the software of
-    the gateway that created the error; "" if unknown. `leads`: whether the capture shows a server to which the gateway forwarded
-    requests like this one.
+    `until`: the time (ns) of the same failure at a gateway nearer to the client; 0 if there is none. `leads`: whether the capture
+    shows a server to which the gateway forwarded requests like this one.
     """
-    front, last = asked.exchange, failure.last
+    front, last, kind = asked.exchange, failure.last, failure.kind
     end = _failed_at(front, failure)
     # the client may still have been sending its body
-    in_part = front.asked_in_part and (failure.kind == "closed" or _is_cut_short(front, failure))
+    in_part = front.asked_in_part and (kind == "closed" or _is_cut_short(front, failure))
     start = front.values.request_start if front.asked > end or in_part else front.asked
     wait = end - start
-    not_passed_on = failure.kind == "not-passed-on"
-    lost = _recent_refusal(asked) if not_passed_on else None
-    no_neighbor = not_passed_on and 1 <= _periods(wait, NO_NEIGHBOR.value) <= 4
+    lost = _recent_refusal(asked) if kind == "not-passed-on" else None
+    no_neighbor = kind == "not-passed-on" and 1 <= _periods(wait, NO_NEIGHBOR.value) <= 4
     # the gateway may have contacted a server that the capture does not show, unless another fact explains why it contacted none
-    hidden = not_passed_on and not leads and lost is None and not no_neighbor
-    blameless = failure.kind == "unreachable" or is_cut_by_device(failure)
-    return (
-        *front.key, failure.kind, None if blameless else "client" if is_starved(front, failure) else "server",
-        "low" if no_neighbor or hidden else _confidence(front, failure),
-        front.values.request_frame, start, max(end, until),
-        wait if wait >= WAITED.value and failure.kind != "stream-timed-out" else None, wait,
-        front.row, [one.row for one in failure.tries], [one.row for one in failure.through],
-        next((number for number, one in enumerate(failure.tries) if one is last), None),
-        failure.whole, failure.guessed, software, no_neighbor, hidden, *(lost or (None, None, None)),
-        blocked_until(front, failure),
-        last.ends.connection if isinstance(last, Exchange) and failure.kind == "unsent" else None,
-    )  # fmt: skip
+    hidden = kind == "not-passed-on" and not leads and lost is None and not no_neighbor
+    blameless = kind == "unreachable" or is_cut_by_device(failure)
+    return {
+        "connection": front.key[0], "exchange": front.key[1], "kind": kind,
+        "side": None if blameless else "client" if is_starved(front, failure) else "server",
+        "confidence": "low" if no_neighbor or hidden else _confidence(front, failure),
+        "frame": front.values.request_frame, "start": start, "end": max(end, until), "wait": wait,
+        "delay": wait if wait >= WAITED.value and kind != "stream-timed-out" else None,
+        "front": front.row, "tries": [one.row for one in failure.tries], "through": [one.row for one in failure.through],
+        "last": next((number for number, one in enumerate(failure.tries) if one is last), None),
+        "whole": failure.whole, "guessed": failure.guessed, "no_neighbor": no_neighbor, "hidden": hidden,
+        **({} if lost is None else {f"lost_{name}": value for name, value in lost._asdict().items()}),
+        "blocked_until": blocked_until(front, failure),
+        "unread_on": last.ends.connection if isinstance(last, Exchange) and kind == "unsent" else None,
+    }  # fmt: skip
 
 
 def _is_cut_short(front: Exchange, failure: Failure) -> bool:
@@ -781,13 +753,12 @@ def _failed_at(front: Exchange, failure: Failure) -> int:
 
 def _recent_refusal(asked: _AtFront) -> Lost | None:
     """Return the server that the gateway failed to reach shortly before the request, if no server has answered since."""
-    one = asked.known
-    if one.lost_server is None or one.lost_frame is None or one.lost_time is None:
+    row, _ = asked.rows[0]
+    if row.lost_server is None or row.lost_frame is None or row.lost_time is None:
         return None
-    since = asked.exchange.values.request_start - one.lost_time
-    if since > MEMORY.value or (one.good_time is not None and one.good_time > one.lost_time):
-        return None
-    return Lost(one.lost_server, one.lost_frame, one.lost_time)
+    since = asked.exchange.values.request_start - row.lost_time
+    answered = row.good_time is not None and row.good_time > row.lost_time
+    return None if since > MEMORY.value or answered else Lost(row.lost_server, row.lost_frame, row.lost_time)
 
 
 def _periods(wait: int, period: int) -> int:
