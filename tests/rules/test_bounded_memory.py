@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from wiredoctor.rules.shared.gateway_kinds import OfConnection, read
+from wiredoctor.gateways.tries import OfConnection, read
 
 
 def test_rows_share_equal_texts() -> None:

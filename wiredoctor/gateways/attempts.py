@@ -8,14 +8,12 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from wiredoctor.gateways.exchange_columns import LATE, NO_STATUS, OWN, SLACK, Rows, host_code, host_of
+from wiredoctor.gateways.exchange_columns import NO_STATUS, Rows, host_code, host_of
+from wiredoctor.gateways.known import GATEWAY_ERRORS, LATE, LONE_SYN, SERVER_ERROR, SLACK
 from wiredoctor.tables import MILLISECOND, Array
 
 MAX_OPEN = 400
 """The maximum number of exchanges, newest first, that are searched for the exchange that caused an attempt to connect."""
-
-GATEWAY = (502, 503, 504)
-"""The statuses that gateways send to their clients after failed attempts to connect to a server."""
 
 MAX_ATTEMPTS = 10_000
 """The maximum number of failed attempts to connect that are examined per capture."""
@@ -24,12 +22,6 @@ RELAY = 50 * MILLISECOND
 """The maximum time in ns between a client's connection to a TCP relay and the relay's connection to a server.
 
 A relay connects before it gets a request. RELAY is also the maximum time from a refused connection to a gateway's response.
-"""
-
-LONE_SYN = 900 * MILLISECOND
-"""If a TCP relay's next connection begins at least this time (ns) after an unanswered SYN, the relay had waited for an answer.
-
-Linux retransmits a SYN after 1 s. If the time is shorter, a health check may have sent the SYN.
 """
 
 
@@ -104,7 +96,7 @@ def owners(found: Sequence[Attempt], rows: Rows, gateway: Gateway) -> dict[int, 
             waited = [row for row in some if _waited(one, rows, gateway.tries.get(row, ()))]
             chosen = waited or ([row for row in some if _is_failed(rows, row)] if alone else [])
         # a server that is not a gateway connects to other servers for its own purposes
-        if len(chosen) == 1 and (int(rows.server[chosen[0]]) in gateway.hosts or rows.status[chosen[0]] in GATEWAY):
+        if len(chosen) == 1 and (int(rows.server[chosen[0]]) in gateway.hosts or rows.status[chosen[0]] in GATEWAY_ERRORS):
             made[place] = chosen[0]
     # if nothing else shows a gateway, the response must come at once: an application may send a 502 for any reason
     ended: dict[int, int] = {}
@@ -132,7 +124,7 @@ def other_addresses(
     attempt belongs to it. `known`: the hosts of all exchanges.
     """
     relayed = (rows.status == NO_STATUS) & (rows.silent != 0) & (rows.dropped < rows.left) & (rows.opened < LATE)
-    failed = np.flatnonzero(np.isin(rows.status, GATEWAY) | relayed)
+    failed = np.flatnonzero(np.isin(rows.status, GATEWAY_ERRORS) | relayed)
     since = np.where(relayed, rows.opened, rows.head)
     asked: set[int] = set()
     closed: set[int] = set()
@@ -197,4 +189,4 @@ def _waited(one: Attempt, rows: Rows, tries: Sequence[int]) -> bool:
 
 
 def _is_failed(rows: Rows, row: int) -> bool:
-    return bool(rows.status[row] == NO_STATUS or rows.status[row] >= OWN)
+    return bool(rows.status[row] == NO_STATUS or rows.status[row] >= SERVER_ERROR)

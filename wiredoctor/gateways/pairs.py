@@ -10,8 +10,8 @@ import polars as pl
 from wiredoctor.gateways.assignment import Assigned, Pair, assign, with_pairs
 from wiredoctor.gateways.attempts import Attempt, Gateway, other_addresses, owners
 from wiredoctor.gateways.edges import Allowed, Edges, ForwardedFor, Fronts, edges, possible
-from wiredoctor.gateways.exchange_columns import NO_STATUS, OWN, SLACK, Rows, Totals, groups, read
-from wiredoctor.gateways.known import FIRST, POSSIBLE, TRIES, Doubt, Gateways, Place
+from wiredoctor.gateways.exchange_columns import NO_STATUS, Rows, Totals, groups, read
+from wiredoctor.gateways.known import FIRST, POSSIBLE, SERVER_ERROR, SLACK, TRIES, Doubt, Gateways, Place
 from wiredoctor.gateways.nested import StoredExchanges
 from wiredoctor.gateways.order import Order, order
 from wiredoctor.gateways.rewriting import fronts_by_target
@@ -154,7 +154,7 @@ def _crowd(
         good = allowed.among(rows, b, f) & possible(rows, b, f) & ~named.contradicts(b, f)
         pairs = [Pair(one, other, certain=False) for one, other in zip(f[good].tolist(), b[good].tolist(), strict=True)]
     # report only failed fronts as doubts: there are too many other pairs to list
-    lost = found.doubted & ((rows.status == NO_STATUS) | (rows.status >= OWN))
+    lost = found.doubted & ((rows.status == NO_STATUS) | (rows.status >= SERVER_ERROR))
     return pairs, [([row], []) for row in np.flatnonzero(lost).tolist()]
 
 

@@ -16,11 +16,11 @@ import polars as pl
 
 from wiredoctor.findings import by_kind
 from wiredoctor.gateways import Gateways
+from wiredoctor.gateways.tries import never_arrived
 from wiredoctor.rule_engine.candidates import change, select
 from wiredoctor.rule_engine.catalogue import RuleModule
 from wiredoctor.rule_engine.stopped_reading import of_slow_servers
 from wiredoctor.rule_engine.summary_columns import Rows, as_frame, with_changes
-from wiredoctor.rules.shared.gateway_kinds import never_arrived
 from wiredoctor.spill import Folder
 from wiredoctor.tables import CLOSES, SECOND
 from wiredoctor.text.durations import duration_text

@@ -14,9 +14,9 @@ from typing import Any
 
 import polars as pl
 
+from wiredoctor.gateways.kinds import CLIENT_STALLED
 from wiredoctor.rule_engine.candidates import change, select
 from wiredoctor.rule_engine.summary_columns import Rows, with_changes
-from wiredoctor.rules.shared.gateway_kinds import CLIENT_STALLED
 from wiredoctor.spill import Folder
 from wiredoctor.tables import SECOND
 from wiredoctor.text.durations import duration_text

@@ -16,10 +16,11 @@ from tests.ladders import ladder_packets, ladders_in, to_pcap
 from tests.support.recordings import find_stem
 from wiredoctor import limits
 from wiredoctor.findings import Cause, Evidence, Finding, total_delay
+from wiredoctor.gateways.kinds import failures, kind_of
+from wiredoctor.gateways.loose_attempts import assign_attempts
+from wiredoctor.gateways.tries import Attempt, Exchange, Front, OfConnection, OfExchange
 from wiredoctor.report.data import json as report_json
 from wiredoctor.rule_engine.across_tries import CertainTries
-from wiredoctor.rules.shared.gateway_attempts import assign_attempts
-from wiredoctor.rules.shared.gateway_kinds import Attempt, Exchange, Front, OfConnection, OfExchange, failures, kind_of
 from wiredoctor.tables import NOTHING, TRIES, WHOLE
 from wiredoctor.testing import findings
 

@@ -100,8 +100,10 @@ import polars as pl
 
 from wiredoctor import limits
 from wiredoctor.findings import Advice, Reference, Rule, Severity, Threshold
-from wiredoctor.rules.shared.evidence import candidate
-from wiredoctor.rules.shared.gateway_attempts import (
+from wiredoctor.gateways.context import known_routes, repeated, route, status_passed_on, with_last_contacts
+from wiredoctor.gateways.kinds import CLIENT_STALLED, Failure, failures, is_cut_short, is_lost
+from wiredoctor.gateways.known import GATEWAY_ERRORS, SLACK, Place
+from wiredoctor.gateways.loose_attempts import (
     asked_others,
     assign_attempts,
     failed_at_once,
@@ -109,31 +111,23 @@ from wiredoctor.rules.shared.gateway_attempts import (
     likely_fronts,
     unassigned_attempts,
 )
-from wiredoctor.rules.shared.gateway_context import known_routes, repeated, route, status_passed_on, with_last_contacts
-from wiredoctor.rules.shared.gateway_kinds import (
-    CLIENT_STALLED,
-    GATEWAY_ERRORS,
+from wiredoctor.gateways.tries import (
     REQUEST_TIMEOUT,
-    SLACK,
     STALLED,
     TRY,
     Attempt,
     Exchange,
-    Failure,
     Front,
-    Key,
     OfConnection,
     OfExchange,
     Route,
     Try,
     as_struct,
     exchange_of,
-    failures,
-    is_cut_short,
-    is_lost,
     read,
     try_of,
 )
+from wiredoctor.rules.shared.evidence import candidate
 from wiredoctor.rules.shared.gateway_words import (
     BODY_LIMITS,
     BROKEN_OFF,
@@ -481,8 +475,8 @@ def _candidates(
     return pl.concat([_SCHEMA.to_frame(), *parts, failed], how="diagonal")
 
 
-def _exchanges_at_front(rows: pl.DataFrame) -> dict[Key, _AtFront]:
-    made: dict[Key, _AtFront] = {}
+def _exchanges_at_front(rows: pl.DataFrame) -> dict[Place, _AtFront]:
+    made: dict[Place, _AtFront] = {}
     of_tries = read(OfExchange, rows, "try_"), read(OfConnection, rows, "try_")
     columns = zip(read(OfExchange, rows), read(OfConnection, rows), read(_Row, rows), *of_tries, strict=True)
     for number, (values, ends, row, of_try, at) in enumerate(columns):
@@ -546,13 +540,13 @@ def _software(asked: _AtFront) -> str:
     return "" if v.response_frame is None else gateway_software(page)
 
 
-def _outermost(fronts: Mapping[Key, Front], found: Mapping[Key, Failure]) -> dict[Key, int]:
+def _outermost(fronts: Mapping[Place, Front], found: Mapping[Place, Failure]) -> dict[Place, int]:
     """Return the requests whose failure is a part of the failure of a gateway nearer to the client, with the time (ns) of the
     latter. All of them were sent by gateways.
 
     Only the failure at the gateway nearest to the client is reported.
     """
-    until: dict[Key, int] = {}
+    until: dict[Place, int] = {}
     for key, failure in found.items():
         tries = fronts[key].tries if fronts[key].certain else ()
         for one in (*failure.through, *(one for one in tries if isinstance(one, Exchange))):

@@ -33,9 +33,9 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
+from wiredoctor.gateways.tries import REQUEST_TIMEOUT
 from wiredoctor.rules.shared.auth_challenges import REFUSED
 from wiredoctor.rules.shared.evidence import candidate, close_origin, confidence, evidence, has_doubtful_close, with_doubt
-from wiredoctor.rules.shared.gateway_kinds import REQUEST_TIMEOUT
 from wiredoctor.tables import WHOLE
 from wiredoctor.world.clients import Clients
 from wiredoctor.world.connection_close import RECEIVED, grace_period, time_to_receive

@@ -5,20 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from wiredoctor.rules.shared.gateway_kinds import (
-    LATE,
-    LONG_HEAD,
-    SLACK,
-    STALLED,
-    Attempt,
-    Exchange,
-    Failure,
-    Try,
-    is_cut_short,
-    is_lost,
-    silence,
-    with_last_data,
-)
+from wiredoctor.gateways.kinds import LONG_HEAD, Failure, is_cut_short, is_lost, silence, with_last_data
+from wiredoctor.gateways.known import LATE, SLACK
+from wiredoctor.gateways.tries import STALLED, Attempt, Exchange, Try
 from wiredoctor.rules.shared.words import Packet, fin_or_rst, packets, sender_of_close, with_doubt
 from wiredoctor.tables import SECOND
 from wiredoctor.text.durations import duration_text

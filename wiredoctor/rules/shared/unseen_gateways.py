@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from wiredoctor.findings import shorten
-from wiredoctor.rules.shared.gateway_attempts import MAX_LOOSE
+from wiredoctor.gateways.loose_attempts import MAX_LOOSE
 from wiredoctor.rules.shared.gateway_words import (
     HAPROXY_PAGES,
     LIGHTTPD_PAGE,
