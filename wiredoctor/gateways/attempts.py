@@ -25,8 +25,8 @@ A relay connects before it gets a request. RELAY is also the maximum time from a
 """
 
 
-class Attempt(NamedTuple):
-    """A failed attempt to connect: its SYN was refused or never answered, so the connection has no request.
+class FailedConnection(NamedTuple):
+    """An attempt to connect that failed: its SYN was refused or never answered, so the connection has no request.
 
     Hosts and endpoints are numbers, as in Rows. `time`, `last`: the times of the first and of the last SYN, in ns since the first
     packet. `refused`: the time of the RST that refused the SYN (ns); LATE if no RST came.
@@ -41,7 +41,7 @@ class Attempt(NamedTuple):
     refused: int
 
 
-def attempts(failed: pl.DataFrame) -> list[Attempt]:
+def attempts(failed: pl.DataFrame) -> list[FailedConnection]:
     """Return the first MAX_ATTEMPTS of these failed connections, in time order."""
     c = pl.col
     made = failed.sort("syn_time", "connection").head(MAX_ATTEMPTS).select(
@@ -53,7 +53,7 @@ def attempts(failed: pl.DataFrame) -> list[Attempt]:
         pl.coalesce("last_syn_time", "syn_time"),
         c("refused_time").fill_null(LATE),
     )  # fmt: skip
-    return [Attempt(*row) for row in made.iter_rows()]
+    return [FailedConnection(*row) for row in made.iter_rows()]
 
 
 class Gateway(NamedTuple):
@@ -68,7 +68,7 @@ class Gateway(NamedTuple):
     tries: Mapping[int, Sequence[int]]
 
 
-def owners(found: Sequence[Attempt], rows: Rows, gateway: Gateway) -> dict[int, int]:
+def owners(found: Sequence[FailedConnection], rows: Rows, gateway: Gateway) -> dict[int, int]:
     """Return for each attempt the row of the client's exchange for which the gateway made the attempt.
 
     Keys of the result are indexes into `found`. Attempts for which this exchange is uncertain are left out.
@@ -108,7 +108,7 @@ def owners(found: Sequence[Attempt], rows: Rows, gateway: Gateway) -> dict[int, 
 
 
 def other_addresses(
-    found: Sequence[Attempt], rows: Rows, tries: Mapping[int, Sequence[int]], known: Collection[int]
+    found: Sequence[FailedConnection], rows: Rows, tries: Mapping[int, Sequence[int]], known: Collection[int]
 ) -> dict[int, set[int]]:
     """Return, for each endpoint of a gateway, other hosts (addresses) from which the gateway probably connects to servers.
 
@@ -161,7 +161,7 @@ def other_addresses(
     return made
 
 
-def _of_host(one: Attempt, rows: Rows, some: Array, hosts: Mapping[int, frozenset[int]]) -> list[int]:
+def _of_host(one: FailedConnection, rows: Rows, some: Array, hosts: Mapping[int, frozenset[int]]) -> list[int]:
     """Return the rows in `some` of exchanges whose server may be the gateway that made this attempt.
 
     `hosts`: for each endpoint of a gateway, the hosts from which it connects to servers.
@@ -174,7 +174,7 @@ def _of_host(one: Attempt, rows: Rows, some: Array, hosts: Mapping[int, frozense
     ]
 
 
-def _is_free(one: Attempt, rows: Rows, tries: Sequence[int]) -> bool:
+def _is_free(one: FailedConnection, rows: Rows, tries: Sequence[int]) -> bool:
     """Return whether none of the requests `tries` was open during an attempt to connect.
 
     For an exchange of its client, a gateway makes only one request or attempt at a time.
@@ -182,7 +182,7 @@ def _is_free(one: Attempt, rows: Rows, tries: Sequence[int]) -> bool:
     return not any(rows.start[b] <= one.last and one.time < rows.over[b] for b in tries)
 
 
-def _waited(one: Attempt, rows: Rows, tries: Sequence[int]) -> bool:
+def _waited(one: FailedConnection, rows: Rows, tries: Sequence[int]) -> bool:
     """Return whether a relay waited for an answer to this attempt before it connected for the earliest request in `tries`."""
     opened = min((rows.opened[b] for b in tries), default=LATE)
     return one.refused == LATE and one.last < opened < LATE and bool(opened - one.time >= LONE_SYN)

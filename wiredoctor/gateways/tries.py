@@ -109,30 +109,28 @@ def read(kind: type[T], rows: pl.DataFrame, prefix: str = "") -> Iterator[T]:
         yield kind._make(shared)
 
 
-def as_struct(prefix: str = "") -> pl.Expr:
-    """Return a column of structs from which `try_of` makes objects, from columns with this prefix."""
-    parts = {"values": OfExchange, "ends": OfConnection}
-    return pl.struct(
-        pl.struct(pl.col(prefix + name).alias(name) for name in kind._fields).alias(part) for part, kind in parts.items()
-    )
-
-
 TRY = pl.Struct({
-    "values": pl.Struct({name: CLOSES.schema[name] for name in OfExchange._fields}),
-    "ends": pl.Struct({name: CONNECTIONS.schema[name] for name in OfConnection._fields}),
+    **{name: CLOSES.schema[name] for name in OfExchange._fields},
+    **{name: CONNECTIONS.schema[name] for name in OfConnection._fields},
 })  # fmt: skip
 """The type of `as_struct`."""
 
 
+def as_struct(prefix: str = "") -> pl.Expr:
+    """Return a column of structs from which `try_of` makes objects, from columns with this prefix."""
+    return pl.struct(pl.col(prefix + name).alias(name) for name in TRY.to_schema())
+
+
 def try_of(given: Mapping[str, Any]) -> Try:
     """Return the exchange or the attempt that a struct of type TRY describes."""
-    ends = OfConnection(**given["ends"])
-    return Attempt(ends) if given["values"]["exchange"] is None else exchange_of(given)
+    ends = [*given.values()][len(OfExchange._fields) :]
+    return Attempt(OfConnection._make(ends)) if given["exchange"] is None else exchange_of(given)
 
 
 def exchange_of(given: Mapping[str, Any]) -> Exchange:
     """Return the exchange that a struct of type TRY describes."""
-    return Exchange(OfExchange(**given["values"]), OfConnection(**given["ends"]))
+    values, count = [*given.values()], len(OfExchange._fields)
+    return Exchange(OfExchange._make(values[:count]), OfConnection._make(values[count:]))
 
 
 class Close(NamedTuple):

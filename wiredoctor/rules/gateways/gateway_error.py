@@ -507,7 +507,7 @@ def _order(tried: tuple[_Row, Try | None]) -> tuple[int, ...]:
 
 def _with_structs(made: pl.DataFrame, rows: pl.DataFrame, loose: pl.DataFrame) -> pl.DataFrame:
     """Return the candidates with structs of type TRY in place of the numbers of rows."""
-    names = [f"try_{name}" for name in (*OfExchange._fields, *OfConnection._fields)]
+    names = [f"try_{name}" for name in TRY.to_schema()]
     every = pl.concat([rows.select(names), loose.select(name for name in names if name in loose.columns)], how="diagonal")
     fronts, tries = rows.select(as_struct()).to_series(), every.select(as_struct("try_")).to_series()
     lists = [_rows_of(tries, made[name]) for name in ("tries", "through")]
