@@ -133,7 +133,6 @@ from wiredoctor.rules.shared.gateway_words import (
     BROKEN_OFF,
     SETTINGS,
     USUAL_LIMITS,
-    ErrorPage,
     Lost,
     blocked_until,
     broken_text,
@@ -431,7 +430,6 @@ class _Row(NamedTuple):
     started: int | None
     certain: bool | None
     given: bool | None
-    try_connection: int | None
     try_exchange: int | None
     try_server: str | None
     try_request_start: int | None
@@ -491,7 +489,7 @@ def _exchanges_at_front(rows: pl.DataFrame) -> dict[Place, _AtFront]:
 
 
 def _front(asked: _AtFront) -> Front:
-    own, tried = asked.exchange, sorted((one for one in asked.rows if one[0].try_connection is not None), key=_order)
+    own, tried = asked.exchange, sorted((one for one in asked.rows if one[0].started is not None), key=_order)
     if any(one is None for _, one in tried) or (not tried and asked.rows[0][0].asked_others):
         return Front(own, (), certain=False)
     certain = all(row.certain for row, _ in tried)
@@ -501,8 +499,8 @@ def _front(asked: _AtFront) -> Front:
 
 
 def _order(tried: tuple[_Row, Try | None]) -> tuple[int, ...]:
-    row = tried[0]
-    return row.started or 0, row.try_connection or 0, -1 if row.try_exchange is None else row.try_exchange
+    row, one = tried
+    return row.started or 0, 0 if one is None else one.ends.connection, -1 if row.try_exchange is None else row.try_exchange
 
 
 def _with_structs(made: pl.DataFrame, rows: pl.DataFrame, loose: pl.DataFrame) -> pl.DataFrame:
@@ -536,8 +534,8 @@ def _unseen(rows: pl.DataFrame, explained: Collection[str]) -> pl.DataFrame:
 def _software(asked: _AtFront) -> str:
     v, row = asked.exchange.values, asked.rows[0][0]
     about_body = v.response_content_type, v.response_body_bytes
-    page = ErrorPage(row.response_server, row.response_reason, v.response_status, *about_body)
-    return "" if v.response_frame is None else gateway_software(page)
+    page = row.response_server, row.response_reason, v.response_status
+    return "" if v.response_frame is None else gateway_software(*page, *about_body)
 
 
 def _outermost(fronts: Mapping[Place, Front], found: Mapping[Place, Failure]) -> dict[Place, int]:

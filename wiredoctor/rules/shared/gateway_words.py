@@ -411,19 +411,11 @@ LIGHTTPD_PAGE = 361
 """The length in bytes of lighttpd's own page for 503. It names lighttpd in Server, but passes on that field of other servers."""
 
 
-class ErrorPage(NamedTuple):
-    """The columns of a response that show which software created it."""
-
-    server: str | None
-    reason: str | None
-    status: int | None
-    content_type: str | None
-    body_bytes: int | None
-
-
-def gateway_software(page: ErrorPage) -> str:
+def gateway_software(
+    server: str | None, reason: str | None, status: int | None, content_type: str | None, body_bytes: int | None
+) -> str:  # fmt: skip
     """Return the software that created an error page, from fields that only the gateway can have sent; "" if unknown."""
-    server, reason = page.server or "", page.reason or ""
+    server, reason = server or "", reason or ""
     if server.startswith("nginx"):
         return "nginx"
     if reason == "Proxy Error" or (server.startswith("Apache") and reason):
@@ -440,6 +432,6 @@ def gateway_software(page: ErrorPage) -> str:
     ):
         if server.startswith(begins):
             return name
-    pages = HAPROXY_PAGES.get(page.status or 0, ())
-    of_haproxy = page.content_type == "text/html" and page.body_bytes in pages
+    pages = HAPROXY_PAGES.get(status or 0, ())
+    of_haproxy = content_type == "text/html" and body_bytes in pages
     return "haproxy" if not server and (reason == "Gateway Time-out" or of_haproxy) else ""

@@ -14,7 +14,6 @@ from wiredoctor.rules.shared.gateway_words import (
     LIGHTTPD_PAGE,
     SETTINGS,
     USUAL_LIMITS,
-    ErrorPage,
     gateway_software,
     list_servers,
 )
@@ -309,7 +308,7 @@ def unseen_words(row: Mapping[str, Any], seconds: int) -> dict[str, Any]:
     """
     code = row["code"]
     of_page = ("response_server", "response_reason", "code", "response_content_type", "response_body_bytes")
-    software = gateway_software(ErrorPage(*(row[name] for name in of_page)))
+    software = gateway_software(*(row[name] for name in of_page))
     own = _own_meaning(software, code)
     limit = f" The median wait is close to {seconds} s: a timeout of the gateway ({SETTINGS.get(software, USUAL_LIMITS)})."
     waited = (limit if seconds else "") + _incomplete_requests_text(row["in_part"], row["responses"])
