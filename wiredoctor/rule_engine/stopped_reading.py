@@ -64,7 +64,9 @@ def after_stalls(found: Mapping[str, Rows], folder: Folder | None = None) -> Map
     if "zero-window-stall" not in found:
         return found
     times = (c("start").alias("stall_start"), c("end").alias("stall_end"))
-    stalls = select(found["zero-window-stall"], "connection", "kind", "evidence", "of_client", "opened", *times)
+    first = c("evidence").list.first().struct
+    closed = (first.field("frame").alias("closed_frame"), first.field("time").alias("closed_time"))
+    stalls = select(found["zero-window-stall"], "connection", "kind", "evidence", "of_client", "opened", *times, *closed)
     of_client, of_server = stalls.filter("of_client"), stalls.filter(~c("of_client"))
     whole = {**found}
     for name, changing, sender in _CHANGES:
@@ -109,28 +111,20 @@ def _aborts_after_stalls(aborts: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataF
 
 def _gateways_after_stalls(errors: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataFrame:
     """Change `gateway-error` candidates if the gateway's client did not read when the gateway gave up the server behind it."""
-    stalls = stalls.select("connection", "stall_start", "stall_end", *_CLOSED)
+    stalls = stalls.select("connection", "stall_start", "stall_end", "closed_frame", "closed_time")
     blocked = errors.with_row_index("number").select("number", "connection", "blocked_until", "confidence")
     behind = blocked.filter(c("blocked_until").is_not_null()).join(stalls, on="connection")
     behind = behind.filter(c("stall_start") + LEAST <= c("blocked_until"), c("blocked_until") <= c("stall_end"))
     at_most = c("confidence").replace({"high": "medium"})
-    return _with_last_stall(errors, behind.with_columns(at_most, kind=pl.lit(CLIENT_STALLED), side=pl.lit("client")))
+    facts = (at_most, "closed_frame", "closed_time", pl.lit(CLIENT_STALLED).alias("kind"), pl.lit("client").alias("side"))
+    return _with_last_facts(errors, behind.select("number", *facts))
 
 
-_CLOSED = (
-    c("evidence").list.first().struct.field("frame").alias("closed_frame"),
-    c("evidence").list.first().struct.field("time").alias("closed_time"),
-)
-"""The packet of a `zero-window-stall` that closed the window."""
-
-
-def _with_last_stall(errors: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataFrame:
-    """Return `errors` with the values of the last of the stalls that have their row number, in the columns that both have."""
-    facts = [name for name in stalls.columns if name in errors.columns and name not in ("connection", "blocked_until", "end")]
-    last = stalls.unique("number", keep="last", maintain_order=True)
-    return with_changes(errors, {row.pop("number"): row for row in last.select("number", *facts).iter_rows(named=True)}, {
-        name: errors.schema[name] for name in facts
-    })  # fmt: skip
+def _with_last_facts(errors: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
+    """Return `errors` with the last of the facts about each; `number`: the number of the row in `errors`."""
+    last = facts.unique("number", keep="last", maintain_order=True).iter_rows(named=True)
+    changes = {row["number"]: row for row in last}
+    return with_changes(errors, changes, {name: errors.schema[name] for name in facts.columns[1:]})
 
 
 def of_slow_servers(
@@ -186,11 +180,11 @@ def _overlap(stalls: Sequence[tuple[int, int]], start: int, end: int) -> int:
 
 def _unsent_after_stalls(errors: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataFrame:
     """Change `gateway-error` candidates of kind unsent if the server's window was still closed when the gateway gave up."""
-    stalls = stalls.select("stall_start", "stall_end", "opened", *_CLOSED, unread_on="connection")
+    stalls = stalls.select("stall_start", "stall_end", "opened", "closed_frame", "closed_time", unread_on="connection")
     behind = errors.with_row_index("number").select("number", "unread_on", "end").join(stalls, on="unread_on")
     still = (c("stall_start") < c("end")) & (c("opened").is_null() | (c("stall_end") >= c("end")))
     behind = behind.filter(still & (c("closed_time") < c("end"))).sort("stall_start")
-    return _with_last_stall(errors, behind.drop("unread_on"))
+    return _with_last_facts(errors, behind.select("number", "closed_frame", "closed_time"))
 
 
 def _requests_after_stalls(lost: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataFrame | None:
