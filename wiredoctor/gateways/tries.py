@@ -133,6 +133,10 @@ def exchange_of(given: Mapping[str, Any]) -> Exchange:
     return Exchange(OfExchange._make(values[:count]), OfConnection._make(values[count:]))
 
 
+RETRY = pl.Struct({"server": pl.String(), "status": pl.Int64(), "late": pl.Int64(), "failed": pl.Int64()})
+"""The fact that a gateway's client got the response of a later try. rules.shared.words.retry_sentence explains the fields."""
+
+
 class Close(NamedTuple):
     """The FIN or RST of a side. `rst`: 1 for an RST. `origin`: as in the column `server_close_origin`."""
 

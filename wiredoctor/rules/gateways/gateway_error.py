@@ -113,6 +113,7 @@ from wiredoctor.gateways.loose_attempts import (
 )
 from wiredoctor.gateways.tries import (
     REQUEST_TIMEOUT,
+    RETRY,
     STALLED,
     TRY,
     Attempt,
@@ -154,7 +155,7 @@ from wiredoctor.rules.shared.gateway_words import (
     unread_reason,
 )
 from wiredoctor.rules.shared.unseen_gateways import UNSEEN, unseen_gateways, unseen_words
-from wiredoctor.rules.shared.words import packets
+from wiredoctor.rules.shared.words import MADE_WHOLE, packets, retry_sentence
 from wiredoctor.tables import PLAN_OF_FEW, SECOND, SMALL, of_connections, of_exchanges
 from wiredoctor.text.durations import duration_text
 from wiredoctor.world.learned_limits import EARLIEST
@@ -302,7 +303,9 @@ class Facts(NamedTuple):
 
     `front`, `tries` and `through` are structs of type TRY: the client's exchange, the tries, and the gateways that forwarded the
     failure. `last`: the number of the try that decides. `closed_time`: when the window closed of a client that did not read
-    (kind client-stalled), or of a server (kind unsent). `unseen`: a struct of type UNSEEN, for that kind only.
+    (kind client-stalled), or of a server (kind unsent). `retry`: a struct of type RETRY if a gateway nearer to the client
+    repeated the request. `made_whole`: that gateway forwarded the response as if it were complete. `unseen`: a struct of type
+    UNSEEN, for that kind only.
     """
 
     kind: str | None
@@ -323,6 +326,8 @@ class Facts(NamedTuple):
     blocked_until: int | None
     closed_frame: int | None
     closed_time: int | None
+    retry: dict[str, Any] | None
+    made_whole: bool | None
     unseen: dict[str, Any] | None
 
 
@@ -338,6 +343,7 @@ _OF_FAILURE: dict[str, pl.DataType] = {
 _SCHEMA = pl.Schema({
     **_OF_FAILURE,
     **{"front": TRY, "tries": pl.List(TRY), "through": pl.List(TRY), "unseen": UNSEEN, "server": pl.String()},
+    **{"retry": RETRY, "made_whole": pl.Boolean()},
     **dict.fromkeys(("closed_frame", "closed_time", "code", "responses", "total"), pl.Int64()),
 })  # fmt: skip
 
@@ -436,7 +442,10 @@ class _Row(NamedTuple):
 
 
 class _AtFront(NamedTuple):
-    """A client's exchange with a gateway, and the rows about it, each with its try; see `_try`."""
+    """A client's exchange with a gateway, and the rows about it, each with its try.
+
+    The try is None if the gateway made none, or if its connection is too old to be examined.
+    """
 
     exchange: Exchange
     rows: list[tuple[_Row, Try | None]]
@@ -482,7 +491,6 @@ def _exchanges_at_front(rows: pl.DataFrame) -> dict[Place, _AtFront]:
         if key not in made:
             made[key] = _AtFront(Exchange(values, ends, number), [])
         attempt = row.try_exchange is None
-        # without these columns, the connection is too old to be examined
         is_seen = row.try_server is not None and (attempt or row.try_request_start is not None)
         made[key].rows.append((row, None if not is_seen else Attempt(at, number) if attempt else Exchange(of_try, at, number)))
     return made
@@ -666,6 +674,7 @@ def words(x: Facts) -> dict[str, Any]:
     not_read = (x.closed_frame, x.closed_time, f"the {side}'s window is closed: the {side} does not read")
     return {
         "evidence": [*failure_evidence(front, failure, lost), *packets(not_read)],
+        "addition": retry_sentence(**x.retry) if x.retry else MADE_WHOLE if x.made_whole else None,
         "origin": failure_origin(front, failure),
         "outcome": outcome, "got": got,
         "why": f": {reason if closed is None else unread_reason(failure, closed)}",
