@@ -223,26 +223,14 @@ _READ_BODY = (
 
 
 def _truncated_after_stalls(cut: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataFrame:
-    if "addition" not in cut.columns:
-        cut = cut.with_columns(pl.lit(None, pl.String).alias("addition"))
+    """Set `stalled`: how long (ns) the client had not read before the server closed. The confidence is then at most medium."""
     own = stalls.filter(c("kind").is_null()).select("connection", "stall_start", "stall_end")
-    numbered = cut.with_row_index("number")
-    behind = (
-        numbered.filter(c("kind").is_null())
-        .join(own, on="connection")
-        .filter(until_close("stall_start", "stall_end"))
-        .group_by("number")
-        .agg((c("stall_end") - c("stall_start")).max().alias("stalled"))
-    )
-    added = {number: _addition(stalled) for number, stalled in behind.iter_rows()}
-    if not added:
-        return cut
-    texts = [" ".join(text for text in (one, added.get(number)) if text) or None for number, one in enumerate(cut["addition"])]
-    surely = pl.int_range(pl.len()).is_in([*added]) & (c("confidence") == "high")
-    return cut.with_columns(
-        pl.when(surely).then(pl.lit("medium")).otherwise("confidence").alias("confidence"),
-        pl.Series("addition", texts, pl.String),
-    )
+    behind = cut.with_row_index("number").filter(c("kind").is_null()).join(own, on="connection")
+    lasted = (c("stall_end") - c("stall_start")).max()
+    stalled = behind.filter(until_close("stall_start", "stall_end")).group_by("number").agg(lasted)
+    cut = with_changes(cut, {number: {"stalled": time} for number, time in stalled.iter_rows()}, {"stalled": pl.Int64()})
+    surely = c("stalled").is_not_null() & (c("confidence") == "high")
+    return cut.with_columns(pl.when(surely).then(pl.lit("medium")).otherwise("confidence").alias("confidence"))
 
 
 _CHANGES = (
@@ -253,10 +241,3 @@ _CHANGES = (
     ("no-response", _requests_after_stalls, "server"),
 )
 """Rules, functions (candidates, stalls) that return their changed candidates, or None if none changes, and who stalled."""
-
-
-def _addition(stalled: int) -> str:
-    return (
-        f"The client had not read for {duration_text(stalled)} before that. The server may have timed out while it waited "
-        "(nginx: send_timeout, haproxy: timeout client, Apache httpd: TimeOut), or closed for another reason."
-    )

@@ -168,11 +168,6 @@ def fin_or_rst(rst: str) -> pl.Expr:
     return pl.when(pl.col(rst) == 1).then(pl.lit("RST")).otherwise(pl.lit("FIN"))
 
 
-def close_after_response(gap: pl.Expr) -> pl.Expr:
-    """Return the note for a FIN or RST of the server. `gap`: the time (ns) from the end of the response."""
-    return pl.format("the server's {}, {} after the end of the response", fin_or_rst("server_close_rst"), duration(gap))
-
-
 def least_confidence(*names: str) -> pl.Expr:
     """Return the lowest of the confidences in the columns with these names."""
     return grade(*(pl.any_horizontal(pl.col(name) == level for name in names) for level in ("low", "medium")))
