@@ -27,15 +27,6 @@ c = pl.col
 LEAST = SECOND
 """The shortest stall in ns that may explain a close: servers wait longer for a client that does not read."""
 
-_READ = (
-    "Find out why the client did not read: while its window is closed, the server cannot send. If the client is a proxy, its own "
-    "client may not have read, until a timeout of the proxy expired (nginx: send_timeout; haproxy: timeout client). "
-)
-"""The advice for a client that left while its own window was closed."""
-
-_PATIENCE = "Only then raise a timeout."
-"""The advice about timeouts for a client that left while its own window was closed. This client did not wait for the server."""
-
 MOSTLY = 5
 """A condition holds for most of a time span if it holds for all but 1/MOSTLY of the span."""
 
@@ -58,8 +49,8 @@ def after_stalls(found: Mapping[str, Rows], folder: Folder | None = None) -> Map
 
     Candidates of `no-response` no longer blame the client if it paused because the server did not read. The text of
     `truncated-response` names the stall as a possible cause, and its confidence becomes medium. For `gateway-error`, the kind
-    becomes CLIENT_STALLED; the text of kind unsent says whether the server's window was still closed. The text of `client-abort`
-    no longer blames the server if the client did not read. `folder`: see `candidates.change`.
+    becomes CLIENT_STALLED; the text of kind unsent says whether the server's window was still closed. The words of `client-abort`
+    no longer blame the server if the client did not read. `folder`: see `candidates.change`.
     """
     if "zero-window-stall" not in found:
         return found
@@ -89,24 +80,12 @@ def may_follow_stall() -> pl.Expr:
 
 
 def _aborts_after_stalls(aborts: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataFrame | None:
-    """Change the texts of `client-abort` candidates if the response paused because the client's receive window was closed."""
-    aborts = aborts.with_row_index("number")
+    """Mark the `client-abort` candidates whose response paused because the client's receive window was closed."""
+    paused = aborts.with_row_index("number").filter(c("quiet").is_not_null()).select("number", "connection", "end")
     closed = (c("stall_start") < c("end")) & (c("end") <= c("stall_end"))
-    numbers = {*aborts.filter("paused").join(stalls, on="connection").filter(closed)["number"]}
-    if not numbers:
-        return None
-    mine = c("number").is_in([*numbers])
-    because = ", because the client's receive window was closed"
-    proofs = [
-        [{**one, "note": one["note"] + because} if number in numbers and one["note"].endswith(had) else one for one in proof]
-        for number, had, proof in aborts.select("number", "had", "evidence").iter_rows()
-    ]
-    return aborts.with_columns(
-        pl.when(mine).then(c("had") + because).otherwise("had").alias("had"),
-        pl.when(mine).then(pl.lit(_READ)).otherwise("look_for_end").alias("look_for_end"),
-        pl.when(mine).then(pl.lit(_PATIENCE)).otherwise("patience").alias("patience"),
-        pl.Series("evidence", proofs, aborts.schema["evidence"]),
-    ).drop("number")
+    numbers = paused.join(stalls.select("connection", "stall_start", "stall_end"), on="connection").filter(closed)["number"]
+    mine = pl.int_range(pl.len()).is_in(numbers.to_list())
+    return aborts.with_columns(mine.alias("window_closed")) if len(numbers) else None
 
 
 def _gateways_after_stalls(errors: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataFrame:
