@@ -35,9 +35,9 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
+from wiredoctor.gateways.tries import REQUEST_TIMEOUT
 from wiredoctor.rules.shared.auth_challenges import REFUSED
 from wiredoctor.rules.shared.evidence import candidate, confidence, has_doubtful_close
-from wiredoctor.rules.shared.gateway_kinds import REQUEST_TIMEOUT
 from wiredoctor.rules.shared.words import packets, sender_of_close, with_doubt
 from wiredoctor.tables import WHOLE
 from wiredoctor.text.durations import duration_text

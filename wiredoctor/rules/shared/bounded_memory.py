@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 import polars as pl
@@ -11,11 +11,6 @@ import polars as pl
 V = TypeVar("V")
 
 
-def sharing_equal(name: str, texts: Iterable[str | None]) -> pl.Series:
-    """Return a column of texts that takes memory for only one of equal texts."""
-    places: dict[str | None, int] = {}
-    numbers = [places.setdefault(text, len(places)) for text in texts]
-    return pl.Series(name, [*places], pl.String)[numbers]
 
 
 class BoundedMap(Generic[V]):
