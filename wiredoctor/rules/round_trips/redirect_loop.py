@@ -35,14 +35,14 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import CANDIDATE
-from wiredoctor.rules.shared.words import packets
+from wiredoctor.rules.shared.words import Packet, packets
 
 c = pl.col
 
@@ -118,13 +118,13 @@ def _is_secure() -> pl.Expr:
 class Facts(NamedTuple):
     """What is known of a redirect loop.
 
-    `other_loops`: the number of other loops between the same hosts. `shown`: the first redirects of the loop, each with `code`
-    (the status), and the frames and times (ns) of request and response.
+    `other_loops`: the number of other loops between the same hosts. `shown`: for the first redirects of the loop, the
+    columns _SHOWN.
     """
 
     other_loops: int
     is_secure: bool
-    shown: Sequence[Mapping[str, int]]
+    shown: Sequence[Sequence[int]]
 
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
@@ -256,7 +256,7 @@ _SCHEMA = CANDIDATE | {
     "code": pl.Int64(),
     "other_loops": pl.Int64(),
     "is_secure": pl.Boolean(),
-    "shown": pl.List(pl.Struct(dict.fromkeys(_SHOWN, pl.Int64()))),
+    "shown": pl.List(pl.List(pl.Int64())),
 }
 
 
@@ -276,7 +276,7 @@ def _candidate(linked: pl.DataFrame, loop: list[int], others: int) -> dict[str, 
         "requests": len(loop),
         "other_loops": others,
         "is_secure": first["secure"],
-        "shown": linked[loop[: SHOWN.value]].select(_SHOWN).to_dicts(),
+        "shown": linked[loop[: SHOWN.value]].select(_SHOWN).rows(),
     }
 
 
@@ -286,10 +286,9 @@ def words(x: Facts) -> dict[str, Any]:
         "others": f" Other redirect loops between the same hosts: {x.other_loops:,}." if x.other_loops else "",
         "secure": _SECURE if x.is_secure else "",
         "forwarded": _FORWARDED if x.is_secure else "",
-        "evidence": packets(*(packet for one in x.shown for packet in _proof(one))),
+        "evidence": packets(*(packet for one in x.shown for packet in _proof(*one))),
     }
 
 
-def _proof(redirect: Mapping[str, int]) -> Iterator[tuple[int, int, str]]:
-    yield redirect["request_frame"], redirect["request_start"], "the request"
-    yield redirect["response_frame"], redirect["response_start"], f"the redirect: {redirect['code']}"
+def _proof(code: int, frame: int, time: int, response: int, response_at: int) -> list[Packet]:
+    return packets((frame, time, "the request"), (response, response_at, f"the redirect: {code}"))
