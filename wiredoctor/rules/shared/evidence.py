@@ -17,9 +17,10 @@ CANDIDATE: dict[str, pl.DataType] = {
     **{"connection": pl.Int64(), "exchange": pl.Int32()},
     **{name: pl.String() for name in ("kind", "side", "confidence")},
     **{name: pl.Int64() for name in ("frame", "start", "end", "delay")},
-    "evidence": EVIDENCE,
 }
-"""The types of the columns that every candidate has (findings.CANDIDATE_COLUMNS), for rules that create rows in Python."""
+"""The types of the columns that every candidate has (findings.CANDIDATE_COLUMNS except `evidence`), for rules that create rows in
+Python.
+"""
 
 
 def evidence(*packets: tuple[str, str, str | pl.Expr]) -> pl.Expr:

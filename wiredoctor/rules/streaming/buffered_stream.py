@@ -64,7 +64,7 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold, shorten
 from wiredoctor.rules.shared.bounded_memory import BoundedMap
-from wiredoctor.rules.shared.evidence import CANDIDATE, NO_WITNESS, WITNESS, confidence, is_far, packet_row
+from wiredoctor.rules.shared.evidence import CANDIDATE, EVIDENCE, NO_WITNESS, WITNESS, confidence, is_far, packet_row
 from wiredoctor.tables import NEVER
 from wiredoctor.text import redact
 from wiredoctor.text.durations import duration_text
@@ -268,6 +268,7 @@ def judge(rows: pl.DataFrame, state: BoundedMap[_Streamed] | None) -> tuple[pl.D
 
 
 _CANDIDATE = CANDIDATE | {
+    "evidence": EVIDENCE,
     "severity": pl.String(), "proof": pl.String(), "sure": pl.String(), "were": pl.String(),
     "first_event_time": pl.Int64(), "coding": pl.String(), "behind": pl.Struct(BEHIND_COLUMNS),
     "wait": DURATION, "body_bytes": pl.Int64(), "chunks": pl.Int64(), "media": pl.String(), "events_word": pl.String(),
