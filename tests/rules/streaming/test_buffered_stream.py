@@ -7,8 +7,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tests.rules.frames import MS, S, answered, found, rows
-from wiredoctor.rules.streaming.buffered_stream import conclude
+from tests.rules.frames import MS, S, answered, rows, words
+from wiredoctor.rule_engine import catalogue, decide
+from wiredoctor.rule_engine.summary_columns import as_frame
+from wiredoctor.world import CaptureTables
 
 HELD: dict[str, Any] = {
     "response_content_type": "text/event-stream",
@@ -50,14 +52,14 @@ def behind(time: int) -> dict[str, Any]:
 def told(*exchanges: dict[str, Any], earlier: int | None = None) -> list[dict[str, Any]]:
     """What is said of exchanges where the first piece of a body was seen at the other side of a gateway `earlier` (ns before it),
     if it was."""
-    module_rows = found("buffered-stream", rows("exchanges", *exchanges))
-    if not module_rows:
-        return []
-    made = [one | {"behind": None if earlier is None else behind(one["end"] - earlier)} for one in module_rows]
-    none = pl.LazyFrame()
-    return conclude(
-        pl.DataFrame(made, infer_schema_length=None).with_columns(pl.col("wait").cast(pl.Duration("ns"))), none, none
-    ).to_dicts()
+    table, module = rows("exchanges", *exchanges).lazy(), catalogue()["buffered-stream"]
+    candidates = module.find(table).collect()
+    if earlier is not None:
+        sides = [behind(end - earlier) for end in candidates["end"]]
+        candidates = candidates.with_columns(pl.Series("behind", sides, candidates.schema["behind"]))
+    world = CaptureTables(table.clear(), table.clear(), lambda: table)
+    decided, _ = decide({module.name: module}, {module.name: candidates}, world)
+    return [row | words(module, row) for some in decided.values() for row in as_frame(some).to_dicts()]
 
 
 WHERE = " A capture on each side of every proxy shows which proxy holds the data back."
