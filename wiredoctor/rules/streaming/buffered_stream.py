@@ -391,7 +391,7 @@ class StreamedResponses(Index):
         )
         return cls({row[:3]: row[3:] for row in first.collect().iter_rows()})
 
-    def before(self, x: Facts) -> tuple[int, int] | None:
+    def earlier_than(self, x: Facts) -> tuple[int, int] | None:
         """Return the frame and the end (ns) of the first streamed response if it was over, and known, before this one began."""
         known, frame, end = self._first.get((x.endpoint, x.media, x.path), (NEVER, NEVER, NEVER))
         return (frame, end) if known != NEVER and known < x.final_at and end <= x.asked_time else None
@@ -403,7 +403,7 @@ ASKS = (StreamedResponses,)
 def decide(x: Facts, world: World) -> Facts | None:
     """Find the proof that the data was held back. Drop candidates without one, unless it is likely."""
     proof = _proof(x)
-    earlier = world.of(StreamedResponses).before(x) if proof != CUT and _shows_beside_earlier(x) else None
+    earlier = world.of(StreamedResponses).earlier_than(x) if proof != CUT and _shows_beside_earlier(x) else None
     if earlier is not None:
         proof = EARLIER
     elif proof != CUT and _seen_behind(x) is not None:
