@@ -43,8 +43,7 @@ def test_candidates_have_all_names_of_the_texts(module: RuleModule) -> None:
     asked = set().union(*(names_in(t) for t in templates))
     if module.words is None:
         assert not asked - set(found.columns) - set(GIVEN_NAMES)
-    worded = {"evidence"} if module.words else set[str]()
-    assert not set(CANDIDATE_COLUMNS) - worded - set(found.columns)
+    assert not set(CANDIDATE_COLUMNS) - set(found.columns)
     assert not set(module.fact_names) - set(found.columns)
     assert not asked & {"origin", "front", "addition"}  # fields of the finding itself, which a text would fill
     assert found.height == 0

@@ -173,7 +173,7 @@ class Rule(NamedTuple):
     ends: the rule explains why a request got no response, a message was truncated, or a connection ended. A finding
     explains an exchange and the later ones on its connection, a connection, or all connections of an endpoint. Whatever a
     finding explains is not listed as "not judged".
-    any_order: the result does not depend on the order of rows in the tables, or in the result of `find` that `judge` receives.
+    any_order: the result does not depend on the order of rows in the tables, or in the result of `find` that `decide` receives.
     Many rows can then be streamed in any order, which takes less memory.
     symptom: what a user notices, for the list of rules and for `wiredoctor explain WORDS`; Markdown.
     """
@@ -206,9 +206,8 @@ CANDIDATE_COLUMNS = {
     "start": "ns; the beginning of the time that the candidate explains",
     "end": "ns; the end of that time",
     "delay": "ns, or null: the maximum time that the user lost",
-    "evidence": "list of {frame, time, note}, in order of frames",
 }
-"""The columns of every candidate (at the latest after `judge`), besides the columns that the rule's texts name.
+"""The columns of every candidate, besides those that the rule's texts and its `Facts` name.
 
 Candidates of one rule with the same connection and frame are duplicates; the first one that is not explained is reported.
 Optional columns:
@@ -219,8 +218,8 @@ of occurrences, if not one.
 if packets were dropped between its `start` and `end`.
 `user_agent`: the User-Agent of the client, empty if the client sends none; for candidates that have no connection.
 `direction`: the direction of the sender that has to change something; `build_findings` derives the side from it.
-`last_frame`: the frame number of the newest evidence. `judge` receives the rows in the order of this column, or of `frame` if it
-is missing. With `any_order`, it receives them in any order.
+`last_frame`: the frame number of the newest evidence. `decide` receives the candidates in the order of this column, or of `frame`
+if it is missing. With `any_order`, it receives them in any order.
 """
 
 

@@ -10,21 +10,17 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, get_args
 
 import polars as pl
 
 from wiredoctor.findings import CANDIDATE_COLUMNS, CONFIDENCES, SEVERITIES, Side, printable
-from wiredoctor.rules.shared.evidence import EVIDENCE
+from wiredoctor.rules.shared.evidence import CANDIDATE
 
 if TYPE_CHECKING:
-    from importlib.metadata import Distribution, EntryPoint
-
     from polars._typing import EngineType
 
     from wiredoctor.rule_engine.catalogue import RuleModule
@@ -55,13 +51,10 @@ class Plugin:
 
     def fail(self, rule: str, error: Exception | str) -> None:
         """Disable the rule, and report the reason in one line in the log `wiredoctor`."""
-        self.failed = f"{type(error).__name__}: {_line(error)}" if isinstance(error, Exception) else error
+        # the other lines of an error may be a complete query of Polars
+        first = printable(" ".join(str(error).strip().partition("\n")[0].split()))[:300]
+        self.failed = f"{type(error).__name__}: {first}" if isinstance(error, Exception) else first
         log.error("rule %s of %s is left out: %s", rule, self.package, self.failed)
-
-
-def _line(error: Exception) -> str:
-    """Return the first line of an error's text, without control characters. The other lines may be a complete query of Polars."""
-    return printable(" ".join(str(error).strip().partition("\n")[0].split()))[:300]
 
 
 def plugin_rules(load: Callable[[str], RuleModule], own: Iterable[RuleModule]) -> list[RuleModule]:
@@ -69,78 +62,40 @@ def plugin_rules(load: Callable[[str], RuleModule], own: Iterable[RuleModule]) -
 
     Rules that cannot be loaded, or whose name is taken, are reported and skipped.
     """
-    taken = {m.name: "wiredoctor" for m in own}
-    families = {m.family for m in own}
+    rules, families = {m.name for m in own}, {m.family for m in own}
     found: list[RuleModule] = []
-    for package, entry in sorted(_entries(), key=lambda e: (e[1].name, e[0])):
+    for name, path, package in sorted(_entries()):
         plugin = Plugin(package)
         try:
-            module = load(entry.value)._replace(plugin=plugin)
-            _sound(module)
+            module = load(path)._replace(plugin=plugin)
+            _check_declaration(module)
         except Exception as error:  # noqa: BLE001  another package may raise anything; the analysis goes on
-            plugin.fail(f"{entry.name} ({entry.value})", error)
+            plugin.fail(f"{name} ({path})", error)
             continue
-        if module.name in taken:
-            plugin.fail(module.name, f"{taken[module.name]} has a rule of that name")
-        elif module.name in families | {module.family} or module.family in taken:
-            plugin.fail(module.name, "a rule and a family cannot have the same name")
+        if module.name in rules | families | {module.family} or module.family in rules:
+            plugin.fail(module.name, "another rule or a family has that name")
         else:
-            taken[module.name] = package
+            rules.add(module.name)
             families.add(module.family)
             found.append(module)
     return found
 
 
-def _entries() -> list[tuple[str, EntryPoint]]:
-    """Return pairs (package name, entry point) for the entry points of rules.
+def _entries() -> set[tuple[str, str, str]]:
+    """Return the name, the module and the package of each entry point of a rule.
 
-    Most packages have no rules, so only the entry points of packages with rules are parsed.
+    The files are read here, because importing importlib.metadata takes 30 ms, and usually no package has rules.
     """
-    if not _may_be_installed():
-        return []
-    from importlib.metadata import distributions
-
-    having = [d for d in distributions() if ENTRY_POINTS in (d.read_text("entry_points.txt") or "")]
-    found = {(e.name, e.value): (_distribution_name(d), e) for d in having for e in d.entry_points if e.group == ENTRY_POINTS}
-    return list(found.values())
-
-
-def _may_be_installed() -> bool:
-    """Return whether a package may have entry points of rules.
-
-    Usually no package has one, and importing importlib.metadata takes 30 ms. So this function searches the files that
-    importlib.metadata would read. If packages may be installed outside the folders of sys.path, return True without a search.
-    """
-    if any(hasattr(finder, "find_distributions") for finder in sys.meta_path if finder is not PathFinder):
-        return True
-    # a script may add a Path, which Python itself ignores
-    folders = dict.fromkeys(os.path.normpath(os.fsdecode(folder)) for folder in sys.path)
-    if any(folder.endswith(".egg") or os.path.isfile(folder) for folder in folders):
-        return True
-    return any(_has_rules(os.path.join(folder, name)) for folder in folders for name in _names_in(folder))
-
-
-def _names_in(folder: str) -> list[str]:
-    """Return the names of the installed packages in a folder; none if it cannot be read."""
-    try:
-        return [name for name in os.listdir(folder) if name.endswith(_INSTALLED)]
-    except OSError:
-        return []
-
-
-_INSTALLED = (".dist-info", ".egg-info", ".egg")
-
-
-def _has_rules(package: str) -> bool:
-    if package.endswith(".egg"):
-        return True
-    with suppress(OSError):
-        return ENTRY_POINTS.encode() in Path(package, "entry_points.txt").read_bytes()
-    return False
-
-
-def _distribution_name(distribution: Distribution) -> str:
-    return f"{distribution.metadata['Name']} {distribution.version}"
+    found: set[tuple[str, str, str]] = set()
+    for folder in dict.fromkeys(map(os.fsdecode, sys.path)):
+        for file in Path(folder).glob("*-info/entry_points.txt"):
+            text = file.read_text("utf-8", errors="replace")
+            if f"[{ENTRY_POINTS}]" in text:
+                lines = text.partition(f"[{ENTRY_POINTS}]")[2].partition("\n[")[0].splitlines()
+                package = file.parent.name.rpartition(".")[0].replace("-", " ").replace("_", "-")
+                pairs = (line.partition("=") for line in lines if "=" in line)
+                found |= {(name.strip(), path.strip(), package) for name, _, path in pairs}
+    return found
 
 
 def enabled(modules: Iterable[RuleModule]) -> list[RuleModule]:
@@ -189,31 +144,24 @@ def collect_guarded(
     return [collect() if module is None else run_guarded(module, collect) for module, collect in alone]
 
 
-_TYPES: dict[str, pl.DataType] = {
-    **{name: pl.Int64() for name in ("connection", "frame", "start", "end", "delay")},
-    "exchange": pl.Int32(),
-    **{name: pl.String() for name in ("kind", "side", "confidence")},
-    "evidence": EVIDENCE,
-}
-
-
 def with_required_columns(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return judged candidates with the required column types. Raise ValueError or a Polars error if that is impossible."""
+    """Return candidates with the required column types. Raise ValueError or a Polars error if that is impossible."""
     if lacking := [name for name in CANDIDATE_COLUMNS if name not in rows.columns]:
         raise ValueError(f"its candidates have no column {', '.join(lacking)}")
-    fitting = rows.with_columns(pl.col(name).cast(dtype) for name, dtype in _TYPES.items())
-    for name, allowed in {"side": [None, *get_args(Side)], "confidence": CONFIDENCES}.items():
-        if wrong := [value for value in fitting[name].unique().to_list() if value not in allowed]:
+    for name, allowed in (("side", [None, *get_args(Side)]), ("confidence", CONFIDENCES)):
+        if wrong := [value for value in rows[name].unique().to_list() if value not in allowed]:
             raise ValueError(f"its candidates have an invalid {name}: {wrong[0]!r}")
-    return fitting
+    return rows.with_columns(pl.col(name).cast(CANDIDATE[name]) for name in CANDIDATE_COLUMNS)
 
 
-def _sound(module: RuleModule) -> None:
+def _check_declaration(module: RuleModule) -> None:
     """Raise ValueError if the declaration of a rule is invalid."""
     rule = module.rule
-    severities = {rule.severity} if isinstance(rule.severity, str) else {*rule.severity.values()}
-    if wrong := severities - {*SEVERITIES}:
-        raise ValueError(f"severity must be one of {', '.join(SEVERITIES)}, not {', '.join(map(repr, wrong))}")
-    scopes = {scope for _, scope in rule.explained_by} - {*EXPLAINING} | {scope for _, scope in rule.caused_by} - {*SCOPES}
-    if scopes:
-        raise ValueError(f"explained_by and caused_by have no scope {', '.join(map(repr, scopes))}")
+    severities = [rule.severity] if isinstance(rule.severity, str) else rule.severity.values()
+    for said, allowed in ((severities, SEVERITIES), (_scopes(rule.explained_by), EXPLAINING), (_scopes(rule.caused_by), SCOPES)):
+        if wrong := {*said} - {*allowed}:
+            raise ValueError(f"{', '.join(map(repr, wrong))} is not one of {', '.join(allowed)}")
+
+
+def _scopes(pairs: Iterable[tuple[str, str]]) -> list[str]:
+    return [scope for _, scope in pairs]

@@ -15,9 +15,7 @@ from wiredoctor.rule_engine.catalogue import RuleModule, Screen
 from wiredoctor.rule_engine.plugins import collect_guarded, enabled, run_guarded, with_required_columns
 from wiredoctor.rule_engine.summary_columns import Rows, as_frame
 from wiredoctor.spill import Folder
-from wiredoctor.tables import EVENT_TABLES, PLAN_OF_FEW, RULE_TABLES, SMALL, with_old_names
-from wiredoctor.text.redact import secrets_are_shown
-from wiredoctor.text.redact_tables import all_masked
+from wiredoctor.tables import EVENT_TABLES, PLAN_OF_FEW, RULE_TABLES, SMALL
 from wiredoctor.world import CaptureTables, Index, Wait, World
 from wiredoctor.world.clients import OF_CLIENTS, Clients, known_clients
 from wiredoctor.world.idle_times import OF_RESTS, IdleTimes, known_rests
@@ -323,7 +321,7 @@ def conclude_all(
         if module.judge_all is not None and not live:
             steps.append(module.judge_all)
         if module.conclude is not None:
-            steps.append(partial(_conclude_rule, module, connections, exchanges))
+            steps.append(lambda rows, conclude=module.conclude: conclude(rows, connections, exchanges))
         if not steps or not rows.height:
             continue
         frame = as_frame(rows)
@@ -332,14 +330,6 @@ def conclude_all(
             frame = frame.clear() if left is None else left
         whole[name] = candidates.change(frame, lambda some: some, folder)  # to files, if they are many
     return {name: rows for name, rows in whole.items() if rows.height}
-
-
-def _conclude_rule(module: RuleModule, connections: pl.LazyFrame, exchanges: pl.LazyFrame, rows: pl.DataFrame) -> pl.DataFrame:
-    tables: Mapping[str, pl.LazyFrame] = {"connections": connections, "exchanges": exchanges}
-    if module.plugin is not None:
-        tables = _for_other_packages(tables)
-    assert module.conclude is not None
-    return module.conclude(rows, tables["connections"], tables["exchanges"])
 
 
 class _LazyTables(dict[str, pl.LazyFrame]):
@@ -431,22 +421,7 @@ def _screens_with(screen: Screen, first: str, _thresholds: frozenset[object]) ->
 
 
 def _screen_queries(module: RuleModule, lazy: Mapping[str, pl.LazyFrame]) -> list[pl.LazyFrame]:
-    seen = _tables_of(module, lazy)
-    return [seen[table].select(screen.any().alias(module.name)) for table, screen in _screens(module).items()]
-
-
-def _tables_of(module: RuleModule, lazy: Mapping[str, pl.LazyFrame]) -> Mapping[str, pl.LazyFrame]:
-    """Return the tables that a rule reads, by name."""
-    return lazy if module.plugin is None else _for_other_packages({name: lazy[name] for name in module.tables})
-
-
-def _for_other_packages(tables: Mapping[str, pl.LazyFrame]) -> Mapping[str, pl.LazyFrame]:
-    """Return the tables, redacted and with the earlier names of columns, for rules of other packages.
-
-    The tables are redacted because these rules may print values from them. They are unchanged if secrets are shown.
-    """
-    named = {name: with_old_names(name, rows) for name, rows in tables.items()}
-    return named if secrets_are_shown() else all_masked(named)
+    return [lazy[table].select(screen.any().alias(module.name)) for table, screen in _screens(module).items()]
 
 
 def _planning(few: bool) -> pl.QueryOptFlags:
@@ -463,8 +438,7 @@ def _find(
 ) -> dict[str, pl.DataFrame]:
     asked: list[tuple[RuleModule, pl.LazyFrame]] = []
     for m in running:
-        seen = _tables_of(m, lazy)
-        query = run_guarded(m, partial(m.find, *(seen[t] for t in m.tables)))
+        query = run_guarded(m, partial(m.find, *(lazy[t] for t in m.tables)))
         if query is not None:
             asked.append((m, query))
     if not asked:

@@ -6,24 +6,29 @@ Rules of other packages import the classes and functions that they need from her
 from __future__ import annotations
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import candidate, confidence, evidence
+from wiredoctor.rules.shared.evidence import candidate, confidence
+from wiredoctor.rules.shared.words import Nanoseconds, Packet, packets
 from wiredoctor.tables import MILLISECOND, SECOND
-from wiredoctor.world.numbers import DURATION, duration
-
-close_confidence = confidence
-"""The earlier name of `confidence`, kept for rules of other packages."""
+from wiredoctor.text import redact
+from wiredoctor.text.durations import duration_text
+from wiredoctor.world import Wait, World
+from wiredoctor.world.numbers import DURATION
 
 __all__ = [
     "DURATION",
     "MILLISECOND",
     "SECOND",
     "Advice",
+    "Nanoseconds",
+    "Packet",
     "Reference",
     "Rule",
     "Threshold",
+    "Wait",
+    "World",
     "candidate",
-    "close_confidence",
     "confidence",
-    "duration",
-    "evidence",
+    "duration_text",
+    "packets",
+    "redact",
 ]

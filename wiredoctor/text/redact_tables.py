@@ -1,8 +1,8 @@
-"""Redact tables before they leave the analysis, or before rules of other packages get them."""
+"""Redact tables before they leave the analysis."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 
 import polars as pl
@@ -55,11 +55,6 @@ def redact_table(table: str, rows: pl.LazyFrame) -> pl.LazyFrame:
     """Return the rows of a table with MASKED in place of secrets. Masking is lazy."""
     masks = _MASKS.get(table, {})
     return rows.with_columns(_column(name, mask) for name, mask in masks.items()) if masks else rows
-
-
-def all_masked(tables: Mapping[str, pl.LazyFrame]) -> dict[str, pl.LazyFrame]:
-    """Return the tables with their rows redacted, by name."""
-    return {name: redact_table(name, rows) for name, rows in tables.items()}
 
 
 def _column(name: str, mask: Callable[[str], str]) -> pl.Expr:
