@@ -51,7 +51,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import CANDIDATE, grade
+from wiredoctor.rules.shared.evidence import CANDIDATE, grade, grouped
 from wiredoctor.rules.shared.words import Packet, packets
 from wiredoctor.tables import SECOND
 from wiredoctor.world.connection_close import (
@@ -232,7 +232,7 @@ class Facts(NamedTuple):
 
 def find(closes: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each client program, server and kind with enough successive connections that carry one exchange each."""
-    return _used(closes, connections, tries).map_batches(_groups, schema=_SCHEMA)
+    return grouped(_used(closes, connections, tries), _groups, _SCHEMA)
 
 
 def _used(closes: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:

@@ -41,7 +41,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import CANDIDATE
+from wiredoctor.rules.shared.evidence import CANDIDATE, grouped
 from wiredoctor.rules.shared.words import Packet, packets
 
 c = pl.col
@@ -129,7 +129,7 @@ class Facts(NamedTuple):
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each client and server with a redirect loop."""
-    return _redirects(exchanges, connections).map_batches(_loops, schema=_SCHEMA)
+    return grouped(_redirects(exchanges, connections), _loops, _SCHEMA)
 
 
 def _redirects(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:

@@ -43,7 +43,7 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.auth_challenges import BOUND, REFUSED, Pair, Repeated, Row
-from wiredoctor.rules.shared.evidence import CANDIDATE
+from wiredoctor.rules.shared.evidence import CANDIDATE, grouped
 from wiredoctor.rules.shared.words import Packet, packets
 from wiredoctor.text.regex import Regex
 from wiredoctor.world.connection_close import SEVERAL, START, round_trip
@@ -141,7 +141,7 @@ class Facts(NamedTuple):
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each client host and server between which requests were sent twice although once would have sufficed."""
-    return _requests(exchanges, connections).sort("frame", maintain_order=True).map_batches(_repeated, schema=_SCHEMA)
+    return grouped(_requests(exchanges, connections).sort("frame", maintain_order=True), _repeated, _SCHEMA)
 
 
 def _requests(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from contextvars import copy_context
 from typing import Literal
 
 import polars as pl
@@ -21,6 +23,18 @@ CANDIDATE: dict[str, pl.DataType] = {
 """The types of the columns that every candidate has (findings.CANDIDATE_COLUMNS except `evidence`), for rules that create rows in
 Python.
 """
+
+
+def grouped(
+    rows: pl.LazyFrame, group: Callable[[pl.DataFrame], pl.DataFrame], schema: Mapping[str, pl.DataType]
+) -> pl.LazyFrame:  # fmt: skip
+    """Return what `group`, a Python function, makes of all rows together; `schema`: the columns that it returns.
+
+    Polars calls the function in another thread, where the configured thresholds would be unknown, and so would be whether secrets
+    are shown.
+    """
+    context = copy_context()
+    return rows.map_batches(lambda some: context.run(group, some), schema=schema)
 
 
 def evidence(*packets: tuple[str, str, str | pl.Expr]) -> pl.Expr:

@@ -459,7 +459,7 @@ def _max_confidence(x: Facts) -> str:
     return "medium" if unwitnessed and x.proof != CUT and x.confidence == "high" else x.confidence
 
 
-class _Seen(NamedTuple):
+class _PacketBehind(NamedTuple):
     """A packet behind a gateway that shows that the gateway held data back.
 
     `ahead`: how much earlier (ns) it came than the data in front of the gateway. `is_first`: it brought the first of the data.
@@ -476,7 +476,7 @@ class _Seen(NamedTuple):
         return "the first" if self.is_first else "some"
 
 
-def _seen_behind(x: Facts) -> _Seen | None:
+def _seen_behind(x: Facts) -> _PacketBehind | None:
     """Return a packet behind the gateway that shows that the gateway held data back, or None if there is none.
 
     The packet brought data at least MIN_WAIT before the end of one of the waits. It came after the wait had begun, so that data
@@ -490,7 +490,7 @@ def _seen_behind(x: Facts) -> _Seen | None:
         none_before = x.kind != "chunked" and (began is None or began >= end)
         for frame, time in parts:
             if (none_before or time > start) and end - time >= MIN_WAIT.value:
-                return _Seen(frame, time, end - time, (frame, time) == parts[0])
+                return _PacketBehind(frame, time, end - time, (frame, time) == parts[0])
     return None
 
 
@@ -571,7 +571,7 @@ def _why(x: Facts) -> dict[str, str]:
     return {"why": _WHY.get(x.proof or "", "") + filters, "cause": ""}
 
 
-def _why_behind(x: Facts, seen: _Seen) -> dict[str, str]:
+def _why_behind(x: Facts, seen: _PacketBehind) -> dict[str, str]:
     """Return the same words if the other side of a gateway is the proof."""
     added = x.behind and x.coding not in IDENTITY and x.behind["response_content_encoding"] in IDENTITY
     filters = f" It compresses the body ({_coding(x)}): {_FILTER}" if added else ""
@@ -585,7 +585,7 @@ def _coding(x: Facts) -> str:
     return redact.words("content-encoding", shorten(x.coding, MAX_NAMED))
 
 
-def _other_packets(x: Facts, seen: _Seen | None, parts: str) -> list[Packet]:
+def _other_packets(x: Facts, seen: _PacketBehind | None, parts: str) -> list[Packet]:
     """Return the packet of another response, or on the other side of a gateway, that is the proof."""
     if seen is not None:
         note = f"{seen.which} of the {parts} on the other side of the gateway, {duration_text(seen.ahead)} earlier"

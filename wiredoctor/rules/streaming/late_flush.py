@@ -26,13 +26,13 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import candidate
+from wiredoctor.rules.shared.evidence import CANDIDATE, candidate, grouped
 from wiredoctor.rules.shared.words import packets
 from wiredoctor.tables import MILLISECOND, SECOND
 from wiredoctor.text import redact
@@ -132,60 +132,57 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     pairs = loads.join(
         asked.rename({"request_frame": "asked_frame", "request_start": "asked_start"}), on=["client_host", "second"]
     )
-    return _pages(pairs.filter(asked_then & (after <= SOON.value)))
+    return grouped(pairs.filter(asked_then & (after <= SOON.value)).sort("asked_frame"), _pages, _SCHEMA)
 
 
-def _pages(pairs: pl.LazyFrame) -> pl.LazyFrame:
+_PROOF = (
+    *("wait", "request_last_frame", "request_end", "response_frame", "response_start", "response_last_frame", "response_end"),
+    *("asked_frame", "asked_start", "second_frame", "second_start"),
+)
+
+_SCHEMA = CANDIDATE | {
+    **{"server": pl.String(), "page": pl.String(), "wait": DURATION, "requests": pl.Int64(), "loads": pl.Int64()},
+    "shown": pl.List(pl.Struct(dict.fromkeys(_PROOF, pl.Int64()))),
+}
+
+
+def _pages(pairs: pl.DataFrame) -> pl.DataFrame:
     """Return a candidate for each page. A request belongs to a load of a page if its Referer names the page."""
-    named = _map_rows(_names, pl.Boolean(), "request_referer", "request_host", "request_target")
-    page = _map_rows(_page, pl.String(), "request_host", "request_target")
+    named = [_names(*row) for row in pairs.select("request_referer", "request_host", "request_target").iter_rows()]
     loads = (
-        pairs.with_columns(named.alias("named"))
-        .filter("named")
-        .sort("asked_frame")
+        pairs.filter(pl.Series(named, dtype=pl.Boolean))
         .group_by("connection", "response_frame", maintain_order=True)
         .agg(
             pl.len().cast(pl.Int64).alias("requests"),
             c("asked_frame", "asked_start").first(),
-            c("asked_frame").get(1, null_on_oob=True).alias("second_frame"),
-            c("asked_start").get(1, null_on_oob=True).alias("second_start"),
+            c("asked_frame", "asked_start").get(1, null_on_oob=True).name.replace("asked", "second"),
             c("wait", "request_host", "request_target", "request_last_frame", "request_end", "response_start").first(),
             c("response_last_frame", "response_end", "handshake", "doubtful", "server").first(),
         )
         .filter(c("requests") >= MIN_REQUESTS.value)
         .sort("response_frame")
     )
-    found = loads.group_by("server", page.alias("page"), maintain_order=True).agg(
-        c("wait").median().cast(pl.Int64),
-        pl.len().cast(pl.Int64).alias("loads"),
-        c("requests").median().cast(pl.Int64),
-        c("response_frame").first().alias("frame"),
-        c("request_end").first().alias("start"),
-        c("response_end").last().alias("end"),
-        c("handshake").any(),
-        c("doubtful").all(),
-        pl.struct("wait", *_PROOF).head(SHOWN.value).implode().alias("shown"),
+    names = [_page(*row) for row in loads.select("request_host", "request_target").iter_rows()]
+    found = (
+        loads.with_columns(pl.Series("page", names, pl.String))
+        .group_by("server", "page", maintain_order=True)
+        .agg(
+            c("wait").median().cast(pl.Int64),
+            pl.len().cast(pl.Int64).alias("loads"),
+            c("requests").median().cast(pl.Int64),
+            c("response_frame").first().alias("frame"),
+            c("request_end").first().alias("start"),
+            c("response_end").last().alias("end"),
+            c("handshake").any(),
+            c("doubtful").all(),
+            pl.struct(_PROOF).head(SHOWN.value).implode().alias("shown"),
+        )
     )
     sure = pl.when("doubtful").then(pl.lit("low")).when("handshake").then(pl.lit("high")).otherwise(pl.lit("medium"))
     return found.select(
         *candidate("server", sure, "frame", "start", "end", of="server"),
         *("server", "page", c("wait").cast(DURATION), "requests", "loads", "shown"),
     ).sort("frame")
-
-
-_PROOF = (
-    *("request_last_frame", "request_end", "response_frame", "response_start", "response_last_frame", "response_end"),
-    *("asked_frame", "asked_start", "second_frame", "second_start"),
-)
-
-
-def _map_rows(function: Callable[..., Any], dtype: pl.DataType, *columns: str) -> pl.Expr:
-    """Return the column of the results of a Python function, which gets the values of these columns."""
-
-    def mapped(rows: pl.Series) -> pl.Series:
-        return pl.Series([function(*row) for row in rows.struct.unnest().iter_rows()], dtype=dtype)
-
-    return pl.struct(columns).map_batches(mapped, dtype, is_elementwise=True)
 
 
 def _page(host: str, target: str) -> str:
