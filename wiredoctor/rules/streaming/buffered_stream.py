@@ -65,7 +65,6 @@ import polars as pl
 from wiredoctor.findings import Advice, Reference, Rule, Threshold, shorten
 from wiredoctor.rules.shared.evidence import NEAR, candidate, confidence
 from wiredoctor.rules.shared.words import Packet, packets, witness
-from wiredoctor.tables import NEVER
 from wiredoctor.text import redact
 from wiredoctor.text.durations import duration_text
 from wiredoctor.world import CaptureTables, Index, World
@@ -381,20 +380,15 @@ class StreamedResponses(Index):
         at_once = (c("response_first_events") >= MIN_EVENTS.value) | (c("response_held_bursts") > 0)
         passed = pl.when(_is_event_stream()).then(~at_once).otherwise(~_came_rest_at_once())
         streamed = _requested(tables.exchanges()).filter(_is_streamed() & _is_whole() & passed)
-        order = ("final_at", "connection", "exchange")
-        first = (
-            streamed.select(*_key(), *order, "response_frame", "response_end")
-            .join(keys.lazy(), on=cls.NEEDS, how="semi")
-            .sort(order)
-            .unique(cls.NEEDS, keep="first")
-            .select(*cls.NEEDS, "final_at", "response_frame", "response_end")
-        )
-        return cls({row[:3]: row[3:] for row in first.collect().iter_rows()})
+        order, facts = ("final_at", "connection", "exchange"), ("final_at", "response_frame", "response_end")
+        those = streamed.select(*_key(), *order, *facts[1:]).join(keys.lazy(), on=cls.NEEDS, how="semi")
+        first = those.group_by(cls.NEEDS).agg(c(*facts).sort_by(*order).first())
+        return cls({row[:3]: row[3:] for row in first.collect(engine="streaming").iter_rows()})
 
     def earlier_than(self, x: Facts) -> tuple[int, int] | None:
         """Return the frame and the end (ns) of the first streamed response if it was over, and known, before this one began."""
-        known, frame, end = self._first.get((x.endpoint, x.media, x.path), (NEVER, NEVER, NEVER))
-        return (frame, end) if known != NEVER and known < x.final_at and end <= x.asked_time else None
+        known, frame, end = self._first.get((x.endpoint, x.media, x.path), (x.final_at, 0, 0))
+        return (frame, end) if known < x.final_at and end <= x.asked_time else None
 
 
 ASKS = (StreamedResponses,)
