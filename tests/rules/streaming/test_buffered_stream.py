@@ -145,6 +145,13 @@ def test_blocks_are_a_candidate_per_wait_with_the_proof_of_all() -> None:
     assert len({c["frame"] for c in candidates}) == 1
 
 
+def test_lumps_need_no_round_trip() -> None:
+    candidates = held(0, **BLOCKS, rtt_server=None)
+    assert {c["how"].partition(":")[0] for c in candidates} == {
+        "3 times nothing came for 500 ms or more, and then three or more events came at once"
+    }
+
+
 @pytest.mark.parametrize(
     ("changes", "proof"),
     [

@@ -208,11 +208,11 @@ class Facts(NamedTuple):
 
     `media`: the media type. `coding`: the content coding. `path`: that of the request, or "" for kind chunked. `asked_frame`,
     `asked_time`: the end of the request; the time is that of the previous response's end if that came later. `wait`: the wait
-    for the body, less a round trip. `at_first`: the body, or its first events, came late and together. `pause_frames`,
-    `pause_times`: the packets before and after the pauses in the body after which parts came together. `pause_clocks`: the
-    lengths of these pauses by the server's timestamps. `behind`: how a gateway received the body, with the columns
-    BEHIND_COLUMNS. `earlier_frame`, `earlier_time`: the first packet and the end of the earlier response that proves the
-    candidate.
+    for the body, less a round trip; 0 if the round trip is unknown. `at_first`: the body, or its first events, came late and
+    together. `pause_frames`, `pause_times`: the packets before and after the pauses in the body after which parts came
+    together. `pause_clocks`: the lengths of these pauses by the server's timestamps. `behind`: how a gateway received the body,
+    with the columns BEHIND_COLUMNS. `earlier_frame`, `earlier_time`: the first packet and the end of the earlier response that
+    proves the candidate.
     """
 
     kind: str
@@ -299,7 +299,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
         .select(
             *candidate("server", confidence(), "response_frame", "start", "end", kind=kind),
             *_key(),
-            *("final_at", "rtt_server", "whole", "wait", "at_first", "asked_time", *pauses),
+            *("final_at", "rtt_server", "whole", c("wait").fill_null(0), "at_first", "asked_time", *pauses),
             c("request_last_frame").alias("asked_frame"),
             c("response_content_encoding").alias("coding"),
             c("response_chunks").alias("chunks"),
