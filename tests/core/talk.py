@@ -14,6 +14,7 @@ from tests.ladders import Packet as Sent
 from tests.ladders import ladder_packets, to_pcap
 from wiredoctor.batches import View
 from wiredoctor.core.connection import Connection
+from wiredoctor.core.conversation import Conversation
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.datagrams import Datagrams
 from wiredoctor.core.flows import Flows
@@ -22,7 +23,6 @@ from wiredoctor.core.layers import SEGMENT
 from wiredoctor.core.message import AT_CAPTURE_END
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.packet_headers import Headers
-from wiredoctor.core.pairing import HttpConnection
 from wiredoctor.core.pcap import PcapRecords
 from wiredoctor.core.records import Source
 from wiredoctor.core.story import Story
@@ -121,8 +121,8 @@ def faults(text: str, handshake: str = HANDSHAKE) -> list[str]:
     return [f"{row['fault']} in {row['frame']}" for row in found.to_dicts()]
 
 
-def http_of(core: Core, number: int = 0) -> HttpConnection:
+def http_of(core: Core, number: int = 0) -> Conversation:
     """The HTTP state of a connection."""
     talk = core.connections[number].http
-    assert isinstance(talk, HttpConnection)
+    assert isinstance(talk, Conversation)
     return talk

@@ -10,10 +10,10 @@ from tests.core.feeding import Memory
 from tests.ladders import Packet, ladder_packets, to_pcap
 from wiredoctor.core.alarms import FEWEST_ALARMS
 from wiredoctor.core.connection import GONE
+from wiredoctor.core.conversation import Conversation
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.file_formats import open_records
 from wiredoctor.core.loop import Core
-from wiredoctor.core.pairing import HttpConnection
 from wiredoctor.limits import LimitsReached
 
 ONE = ladder_packets(r"""
@@ -56,9 +56,9 @@ def test_a_connection_that_is_over_keeps_nothing_for_further_packets() -> None:
     http = connection.http
     core.run(len(ONE))
     assert [len(flight.segments) for flight in core.story.new_flights] == [0, 0, 1, 1]
-    assert isinstance(http, HttpConnection)
+    assert isinstance(http, Conversation)
     assert connection.first is connection.second is GONE
-    assert (http.next_index, http.oldest, http.first.message) == (1, None, None)
+    assert (http.pairing.next_index, http.pairing.oldest, http.first.message) == (1, None, None)
 
 
 CLOSED = r"""
@@ -84,8 +84,8 @@ def test_what_http_knew_is_freed_a_second_after_both_fins(late: str, is_over: bo
     core = analyzed(ladder_packets(CLOSED.format(late=late)))
     (connection,) = core.flows.open_connections()
     http = connection.http
-    assert isinstance(http, HttpConnection)
+    assert isinstance(http, Conversation)
     assert http.is_over == is_over
     assert core.http.closes.rows.count == is_over
     core.finish([connection], core.records.times.latest)
-    assert (core.http.exchanges.rows.count, core.http.closes.rows.count, http.next_index) == (1, 1, 1)
+    assert (core.http.exchanges.rows.count, core.http.closes.rows.count, http.pairing.next_index) == (1, 1, 1)

@@ -208,9 +208,9 @@ FAULTS = (
     ),
     Fault(
         "wiredoctor/rules/lifetime/idle_cut.py",
-        "mine = sorted(one.rest for one in known if one.side == own.side)",
-        "mine = sorted(one.rest for one in known)",
-        "idle times of the other side count, live",
+        "self.rests.setdefault(side, []).append(rest)",
+        'self.rests.setdefault("server", []).append(rest)',
+        "idle times of the other side count",
         "idle_cut",
     ),
     Fault(

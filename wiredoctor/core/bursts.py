@@ -78,7 +78,7 @@ def describe_body(
     """Record the body bytes of a packet sent by the side `own`, and the pause before the packet."""
     part = segment.part
     number = part.message
-    message = reader.first
+    message = http.parts.first
     overtakes = number == NEVER and previous is not None and overtakes_body(reader, segment, previous)
     if overtakes:
         number = reader.burst_message

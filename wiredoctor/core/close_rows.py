@@ -16,7 +16,7 @@ from wiredoctor.core.rows import Rows, pack_cells
 from wiredoctor.core.segment import FOREVER, NEVER
 
 if TYPE_CHECKING:
-    from wiredoctor.core.pairing import HttpConnection
+    from wiredoctor.core.conversation import Conversation
 
 CLOSE: Final = (
     "row",
@@ -99,7 +99,7 @@ class CloseRows:
         self.foreign: ForeignCloses = ForeignCloses()
 
     def close(
-        self, talk: HttpConnection, exchange: Exchange, following: Exchange | None, rtt_client: i64, rtt_server: i64,
+        self, talk: Conversation, exchange: Exchange, following: Exchange | None, rtt_client: i64, rtt_server: i64,
         decided: i64, at_capture_end: bool,
     ) -> None:  # fmt: skip
         """Write a row of `closes`, which describes how a connection continued or was closed after an exchange.
@@ -160,7 +160,7 @@ class CloseRows:
             self.foreign.write(talk.connection, exchange.index, 1 - talk.client, talk.client, server.is_fin)
 
     def write_open(
-        self, talk: HttpConnection, exchange: Exchange, following: Exchange | None, rtt_client: i64, rtt_server: i64,
+        self, talk: Conversation, exchange: Exchange, following: Exchange | None, rtt_client: i64, rtt_server: i64,
         at_capture_end: bool,
     ) -> None:  # fmt: skip
         """Write the columns of CLOSE that follow the column `row`, for a connection that neither side has closed."""
@@ -247,7 +247,7 @@ def write_rest(out: BytesWriter, client: SideClose, server: SideClose, exchange:
     write_i64_le(out, i64(exchange.client_says_goodbye or server_ended))
 
 
-def find_final_at(talk: HttpConnection, following: Exchange | None, known_time: i64, deadline: i64, at_capture_end: bool) -> i64:
+def find_final_at(talk: Conversation, following: Exchange | None, known_time: i64, deadline: i64, at_capture_end: bool) -> i64:
     """Return the time up to which a row of `closes` describes the connection.
 
     This is the first of these times that applies: the current time at the end of the capture; the beginning of the next exchange;

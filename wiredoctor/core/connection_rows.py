@@ -17,7 +17,7 @@ from wiredoctor.core.unsigned import u16, u32
 MULTIPLIER: Final = 0x1E3779B97F4A7C15
 LOW_BITS: Final = (1 << 62) - 1
 if TYPE_CHECKING:
-    from wiredoctor.core.pairing import HttpConnection
+    from wiredoctor.core.conversation import Conversation
     from wiredoctor.protocols.tls.hello import TlsFacts
 
 ENDS: Final = (
@@ -75,7 +75,7 @@ class ConnectionRows:
         self.hellos: list[TlsFacts] = []
         self.translated: list[bytes] = []
 
-    def write(self, connection: Connection, speaker: i64, content: HttpConnection | None, clock: i64) -> None:
+    def write(self, connection: Connection, speaker: i64, content: Conversation | None, clock: i64) -> None:
         """Write the row of a connection.
 
         `clock`: the time (ns) at which it became certain that no more packets belong to the connection. `speaker`: the direction
@@ -125,14 +125,14 @@ class ConnectionRows:
         write_ends(out, connection.key, direction)
         self.write_content(content)
 
-    def write_content(self, content: HttpConnection | None) -> None:
+    def write_content(self, content: Conversation | None) -> None:
         """Write the columns CONTENT: protocol, number of exchanges, packets cut off by the snap length, and TLS hellos."""
         out = self.rows.cells
         if content is None:
             out.write(NO_CONTENT)
             return
         write_i64_le(out, content.protocol + 1)
-        write_i64_le(out, content.next_index)
+        write_i64_le(out, content.pairing.next_index)
         cuts = content.cuts
         write_i64_le(out, i64(0) if cuts is None else cuts.count)
         write_i64_le(out, i64(NEVER) if cuts is None else cuts.frame)

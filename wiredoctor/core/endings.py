@@ -19,8 +19,8 @@ from wiredoctor.core.segment import FOREVER, NEVER
 from wiredoctor.core.stream import GRACE_PERIOD
 
 if TYPE_CHECKING:
+    from wiredoctor.core.conversation import Conversation
     from wiredoctor.core.http1 import Reader
-    from wiredoctor.core.pairing import HttpConnection
 
 
 LATE_RESPONSE: Final = 60_000_000_000
@@ -30,7 +30,7 @@ This is the default of nginx's proxy_read_timeout.
 """
 
 
-def watch_close(talk: HttpConnection, clock: i64) -> None:
+def watch_close(talk: Conversation, clock: i64) -> None:
     """Set the deadline at which open messages end: a grace period after a FIN or RST."""
     if NEVER < talk.deadline <= clock:
         end_at_deadline(talk, clock)
@@ -42,7 +42,7 @@ def watch_close(talk: HttpConnection, clock: i64) -> None:
     talk.wake_at(talk.deadline + 1)
 
 
-def wake(talk: HttpConnection, clock: i64) -> None:
+def wake(talk: Conversation, clock: i64) -> None:
     """Process everything that is due at `clock` (ns), before the next packet.
 
     Stop waiting for bytes that were not captured, read the stored bytes after them, and end messages after a close.
@@ -56,9 +56,9 @@ def wake(talk: HttpConnection, clock: i64) -> None:
         talk.http.free(talk)
 
 
-def decide_next(talk: HttpConnection, clock: i64) -> bool:
+def decide_next(talk: Conversation, clock: i64) -> bool:
     """Process the earliest due event as if it were processed on time. Return False if no event is due at `clock` (ns)."""
-    answer, first, second = answers_at(talk), talk.first.gap_ends_at(), talk.second.gap_ends_at()
+    answer, first, second = answers_at(talk), talk.first_stream.gap_ends_at(), talk.second_stream.gap_ends_at()
     gap = min(first, second)
     due = min(answer, gap)
     if talk.deadline != NEVER:
@@ -69,20 +69,20 @@ def decide_next(talk: HttpConnection, clock: i64) -> bool:
         return False
     talk.clock = max(talk.clock, due)
     if due == first:
-        reassembly.skip_gap(talk, talk.first)
+        reassembly.skip_gap(talk, talk.first_stream)
     elif due == second:
-        reassembly.skip_gap(talk, talk.second)
+        reassembly.skip_gap(talk, talk.second_stream)
     elif due != answer:
         end_at_deadline(talk, clock)
     else:
         server = talk.reader_of(1 - max(talk.client, 0))
-        reassembly.skip_gaps_before(talk, talk.peer_of(server), server.waits_ack)
-    if talk.first.held is not None or talk.second.held is not None:
+        reassembly.skip_gaps_before(talk, talk.stream_of(1 - server.direction), server.waits_ack)
+    if talk.first_stream.held is not None or talk.second_stream.held is not None:
         reassembly.resume(talk)
     return True
 
 
-def answers_at(talk: HttpConnection) -> i64:
+def answers_at(talk: Conversation) -> i64:
     """Return the time at which a response that waits for its request is read, even if the request is still missing.
 
     Return the constant FOREVER if no response waits.
@@ -91,18 +91,18 @@ def answers_at(talk: HttpConnection) -> i64:
     return server.waits_time + GRACE_PERIOD if server.waits else FOREVER
 
 
-def write_known(talk: HttpConnection) -> None:
+def write_known(talk: Conversation) -> None:
     """Write the rows of `exchanges` and `closes` that later packets can no longer change.
 
     Use the round trips that are known now.
     """
     client = max(talk.client, 0)
     rtt_client, rtt_server = talk.side_of(client).rtt, talk.side_of(1 - client).rtt
-    talk.write_final(rtt_client, rtt_server)
-    talk.write_closes(rtt_client, rtt_server, False)
+    talk.pairing.write_final(rtt_client, rtt_server)
+    talk.pairing.write_closes(rtt_client, rtt_server, False)
 
 
-def close_reason(talk: HttpConnection, direction: i64, deadline: i64) -> i64:
+def close_reason(talk: Conversation, direction: i64, deadline: i64) -> i64:
     """Return how a direction was closed by the deadline: BY_FIN, or BY_RST for an RST from either side; -1 if it was open."""
     close = talk.side_of(direction).close
     if close is not None and NEVER < close.fin_time <= deadline:
@@ -113,7 +113,7 @@ def close_reason(talk: HttpConnection, direction: i64, deadline: i64) -> i64:
     return BY_RST if peer_close is not None and NEVER < peer_close.rst_time <= deadline else -1
 
 
-def end_at_deadline(talk: HttpConnection, clock: i64) -> None:
+def end_at_deadline(talk: Conversation, clock: i64) -> None:
     """End the open messages if the server had closed before the deadline, and no bytes before its FIN are missing.
 
     If only the client has closed its direction, the response stays open (RFC 9112 section 9.6).
@@ -125,7 +125,7 @@ def end_at_deadline(talk: HttpConnection, clock: i64) -> None:
         end(talk, AT_CAPTURE_END, deadline, clock)
 
 
-def has_all_before_fin(talk: HttpConnection, direction: i64) -> bool:
+def has_all_before_fin(talk: Conversation, direction: i64) -> bool:
     """Return whether all bytes before a direction's FIN were captured, or were acknowledged by the receiver."""
     close = talk.side_of(direction).close
     reached = talk.reached_offset(direction)
@@ -134,7 +134,7 @@ def has_all_before_fin(talk: HttpConnection, direction: i64) -> bool:
     return talk.side_of(1 - direction).acknowledged >= close.fin_offset
 
 
-def end(talk: HttpConnection, last_reason: i64, deadline: i64, clock: i64) -> None:
+def end(talk: Conversation, last_reason: i64, deadline: i64, clock: i64) -> None:
     """End the messages that had begun by the deadline. A direction that was not closed by then stays open.
 
     If the deadline is FOREVER, every direction ends, and a direction that was not closed gets the end reason `last_reason`.
@@ -155,7 +155,7 @@ def end(talk: HttpConnection, last_reason: i64, deadline: i64, clock: i64) -> No
     talk.is_forced = False
 
 
-def end_direction(talk: HttpConnection, direction: i64, last_reason: i64, deadline: i64) -> None:
+def end_direction(talk: Conversation, direction: i64, last_reason: i64, deadline: i64) -> None:
     """End the open message of one direction if the direction was closed by the deadline, or if the deadline is FOREVER."""
     reason = close_reason(talk, direction, deadline)
     if reason == BY_FIN:
@@ -167,14 +167,14 @@ def end_direction(talk: HttpConnection, direction: i64, last_reason: i64, deadli
         reader.close(reason)
 
 
-def is_settled(talk: HttpConnection) -> bool:
+def is_settled(talk: Conversation) -> bool:
     """Return True if no message is open and no byte is known to be missing."""
-    if talk.oldest is not None or talk.waiting is not None or talk.held_faults is not None:
+    if talk.pairing.oldest is not None or talk.pairing.waiting is not None or talk.held_faults is not None:
         return False
     return is_at_end(talk, talk.first, talk.connection.first) and is_at_end(talk, talk.second, talk.connection.second)
 
 
-def is_finished(talk: HttpConnection) -> bool:
+def is_finished(talk: Conversation) -> bool:
     """Return True if all rows of a connection are written and it ended with two FINs, so only repeated packets can follow."""
     first, second = talk.connection.first.close, talk.connection.second.close
     if talk.deadline != NEVER or first is None or second is None:
@@ -183,30 +183,31 @@ def is_finished(talk: HttpConnection) -> bool:
     return has_fins and first.rst_frame == NEVER and second.rst_frame == NEVER and is_settled(talk)
 
 
-def is_at_end(talk: HttpConnection, reader: Reader, side: Side) -> bool:
+def is_at_end(talk: Conversation, reader: Reader, side: Side) -> bool:
     """Return True if a direction has no open message and none of the bytes before its FIN is missing."""
     if reader.message is not None or reader.partial is not None or reader.waits:
         return False
-    if reader.waiting is not None or reader.held is not None:
+    stream = talk.stream_of(reader.direction)
+    if stream.waiting is not None or stream.held is not None:
         return False
     close = side.close
     return reader.mode == OFF or close is None or talk.reached_offset(reader.direction) >= close.fin_offset
 
 
-def forget_ended(talk: HttpConnection) -> None:
+def forget_ended(talk: Conversation) -> None:
     """Remove ended exchanges from the list of exchanges that wait for a response."""
-    exchange = talk.waiting
-    talk.waiting = talk.last_waiting = None
-    talk.unanswered = 0
+    exchange = talk.pairing.waiting
+    talk.pairing.waiting = talk.pairing.last_waiting = None
+    talk.pairing.unanswered = 0
     while exchange is not None:
         following = exchange.next_waiting
         exchange.next_waiting = None
         if not exchange.response_done:
-            talk.append_waiting(exchange)
+            talk.pairing.append_waiting(exchange)
         exchange = following
 
 
-def give_up_waiting(talk: HttpConnection, clock: i64) -> None:
+def give_up_waiting(talk: Conversation, clock: i64) -> None:
     """To free memory, read all stored stream data of a connection now, although earlier bytes are missing.
 
     This includes incomplete header sections.
@@ -219,11 +220,11 @@ def give_up_waiting(talk: HttpConnection, clock: i64) -> None:
     write_known(talk)
 
 
-def write_ended(talk: HttpConnection, deadline: i64, at_capture_end: bool) -> None:
+def write_ended(talk: Conversation, deadline: i64, at_capture_end: bool) -> None:
     """Write the rows of `exchanges` and `closes` for exchanges whose requests had ended by the deadline, oldest first."""
     client = max(talk.client, 0)
     rtt_client, rtt_server = talk.side_of(client).rtt, talk.side_of(1 - client).rtt
-    exchange = talk.oldest
+    exchange = talk.pairing.oldest
     while exchange is not None and is_over_by(exchange, deadline):
         if exchange.response is None and not exchange.response_done:
             exchange.is_assumed = may_lack_response(talk, exchange.request)
@@ -231,9 +232,9 @@ def write_ended(talk: HttpConnection, deadline: i64, at_capture_end: bool) -> No
         exchange.response_done = True
         if deadline == FOREVER:
             exchange.final_frame = FOREVER
-        if exchange is talk.unwritten:
-            talk.write_exchange(exchange, FOREVER, rtt_client, rtt_server)
-            talk.unwritten = exchange.next
+        if exchange is talk.pairing.unwritten:
+            talk.pairing.write_exchange(exchange, FOREVER, rtt_client, rtt_server)
+            talk.pairing.unwritten = exchange.next
         following = exchange.next
         if following is not None and following.began > deadline:
             following = None
@@ -241,11 +242,11 @@ def write_ended(talk: HttpConnection, deadline: i64, at_capture_end: bool) -> No
         if deadline == FOREVER:
             decided = NEVER
         talk.http.closes.close(talk, exchange, following, rtt_client, rtt_server, decided, at_capture_end)
-        talk.drop(exchange)
-        exchange = talk.oldest
+        talk.pairing.drop(exchange)
+        exchange = talk.pairing.oldest
 
 
-def may_lack_response(talk: HttpConnection, request: Message | None) -> bool:
+def may_lack_response(talk: Conversation, request: Message | None) -> bool:
     """Return whether a request may have had a response that was not captured.
 
     Two conditions must hold. First, responses, or bytes of the server that the client acknowledged, are missing from the capture.

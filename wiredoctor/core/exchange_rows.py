@@ -20,8 +20,8 @@ from wiredoctor.core.rows import Rows, pack_cells
 from wiredoctor.core.segment import NEVER
 
 if TYPE_CHECKING:
+    from wiredoctor.core.conversation import Conversation
     from wiredoctor.core.message import Interim, Pauses
-    from wiredoctor.core.pairing import HttpConnection
     from wiredoctor.core.transfers import Transfer
     from wiredoctor.protocols.http1.pieces import Pieces
 
@@ -108,13 +108,13 @@ class ExchangeRows:
         self.extras: list[Extra] = []
         self.request_ids: list[bytes] = []
 
-    def write(self, talk: HttpConnection, exchange: Exchange) -> None:
+    def write(self, talk: Conversation, exchange: Exchange) -> None:
         """Write a row of `exchanges`."""
         exchange.row, exchange.batch = self.rows.count, self.codes.batch
         self.targets.append(b"" if exchange.request is None else exchange.request.target)
         self.write_cells(self.rows.begin(), talk, exchange)
 
-    def place(self, talk: HttpConnection, exchange: Exchange) -> i64:
+    def place(self, talk: Conversation, exchange: Exchange) -> i64:
         """Return the value of the column `row` of `closes` for an exchange.
 
         If the exchange's row of `exchanges` belonged to an earlier batch, write it again.
@@ -125,7 +125,7 @@ class ExchangeRows:
         self.write_cells(self.repeated.begin(), talk, exchange)
         return -self.repeated.count
 
-    def write_cells(self, out: BytesWriter, talk: HttpConnection, exchange: Exchange) -> None:
+    def write_cells(self, out: BytesWriter, talk: Conversation, exchange: Exchange) -> None:
         """Write the columns in EXCHANGE."""
         request, response = exchange.request, exchange.response
         write_i64_le(out, talk.number)
@@ -232,7 +232,7 @@ def write_known(out: BytesWriter, known: i64, rtt_client: i64, rtt_server: i64) 
     write_i64_le(out, rtt_server)
 
 
-def find_known(talk: HttpConnection, frame: i64, time: i64) -> i64:
+def find_known(talk: Conversation, frame: i64, time: i64) -> i64:
     """Return bits that describe a connection as it was known at a given frame and time (ns).
 
     HANDSHAKE: both SYNs were captured. BOTH_DIRECTIONS: both sides had sent packets. HAS_GAP: bytes were missing from the
@@ -257,7 +257,7 @@ class FaultRows:
     def __init__(self) -> None:
         self.rows: list[tuple[object, ...]] = []
 
-    def write(self, talk: HttpConnection, fault: Fault) -> None:
+    def write(self, talk: Conversation, fault: Fault) -> None:
         """Write a row of `faults`, with the facts about the connection that are known at this time."""
         message, exchange = fault.message, fault.exchange
         request, connection = exchange.request, talk.connection
@@ -290,7 +290,7 @@ class MessageRows:
         self.rows: Rows = Rows(len(MESSAGE_ROW))
         self.targets: list[bytes] = []
 
-    def write(self, talk: HttpConnection, message: Message) -> None:
+    def write(self, talk: Conversation, message: Message) -> None:
         """Write a row of `messages`."""
         out = self.rows.begin()
         write_i64_le(out, talk.number)

@@ -29,8 +29,8 @@ from wiredoctor.protocols.http1.fault_words import HTTP2_PREFACE, KINDS, MAX_SHO
 from wiredoctor.text.redact import payload
 
 if TYPE_CHECKING:
+    from wiredoctor.core.conversation import Conversation
     from wiredoctor.core.http1 import Reader
-    from wiredoctor.core.pairing import HttpConnection
     from wiredoctor.core.stream import Range
 
 ANNOUNCED: Final = 1 << 16
@@ -207,7 +207,7 @@ def check_excess(reader: Reader, data: bytes, frame: i64, time: i64, offset: i64
     if reader.has_fault or reader.is_unsure:
         return
     excess = find_excess(reader, data, frame, time, offset, ack)
-    asked = talk.waiting
+    asked = talk.pairing.waiting
     if excess is not None and announces_body(excess.message):
         talk.held_faults = None
         reader.has_fault = True
@@ -353,7 +353,7 @@ def has_none(reader: Reader) -> bool:
     return reader.count == reader.abandoned
 
 
-def report_held(talk: HttpConnection, fault: Fault) -> None:
+def report_held(talk: Conversation, fault: Fault) -> None:
     """Report a fault that was held. Skip a chunked response without chunks, because the request may have been HEAD."""
     message = fault.message
     if fault.role == RESPONSE and message.framing == CHUNKED:

@@ -1,6 +1,6 @@
 """Read the HTTP of all connections: take packets, and write rows of exchanges, closes and faults.
 
-`Http.read` finds the HttpConnection of the packet's connection (pairing.py). The HttpConnection passes new bytes in order
+`Http.read` finds the Conversation of the packet's connection (pairing.py). The Conversation passes new bytes in order
 (reassembly.py) to the reader of their direction (http1.py, heads.py). exchange_rows.py and close_rows.py write the rows.
 """
 
@@ -13,13 +13,13 @@ from wiredoctor.core import bursts, endings, transfers
 from wiredoctor.core.alarms import Alarms
 from wiredoctor.core.close_rows import CloseRows
 from wiredoctor.core.connection import Connection
+from wiredoctor.core.conversation import Conversation
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.exchange_rows import ExchangeRows, FaultRows, HeadCodes, MessageRows
 from wiredoctor.core.heads import HeadReader
 from wiredoctor.core.keeping import Keeping
-from wiredoctor.core.message_parts import clear_unread
+from wiredoctor.core.message_parts import PacketParts, clear_unread
 from wiredoctor.core.packet import Packet
-from wiredoctor.core.pairing import HttpConnection
 from wiredoctor.core.rows import Rows
 from wiredoctor.core.segment import FIN, FOREVER, NEVER, RST, Segment
 from wiredoctor.core.stream import Range
@@ -34,6 +34,7 @@ class Http:
         self.met: LimitsReached = met
         self.heads: HeadReader = HeadReader()
         self.range: Range = Range()
+        self.parts: PacketParts = PacketParts()
         self.keeping: Keeping = Keeping(met)
         self.codes: HeadCodes = HeadCodes()
         self.exchanges: ExchangeRows = ExchangeRows(self.codes)
@@ -53,8 +54,8 @@ class Http:
             if segment.new_bytes == 0:
                 clear_unread(segment.part)
                 return
-            talk = connection.http = HttpConnection(self, connection)
-        assert isinstance(talk, HttpConnection)
+            talk = connection.http = Conversation(self, connection)
+        assert isinstance(talk, Conversation)
         if talk.is_over and segment.new_bytes > 0:  # bytes after both FINs belong to no message
             clear_unread(segment.part)
             return
@@ -77,7 +78,7 @@ class Http:
         talk = connection.http
         if talk is None:
             return
-        assert isinstance(talk, HttpConnection)
+        assert isinstance(talk, Conversation)
         if talk.is_over:
             return
         if NEVER < talk.deadline <= clock:
@@ -90,13 +91,13 @@ class Http:
         talk = connection.http
         if talk is None:
             return
-        assert isinstance(talk, HttpConnection)
+        assert isinstance(talk, Conversation)
         if not talk.is_over:
             talk.take_apart()
             self.keeping.forget(talk)
         connection.http = None
 
-    def free(self, talk: HttpConnection) -> None:
+    def free(self, talk: Conversation) -> None:
         """Free the HTTP state of a connection whose messages have ended, but keep the facts for its row of `connections`."""
         if self.bursts is not None:
             bursts.write_last(self, talk.first)

@@ -46,30 +46,29 @@ from wiredoctor.core.message import (
 )
 from wiredoctor.core.partial import Partial
 from wiredoctor.core.segment import NEVER
-from wiredoctor.core.stream import CUT, GAP, GRACE_PERIOD, Range, Stream
+from wiredoctor.core.stream import CUT, GAP, GRACE_PERIOD, Range, Sink
 from wiredoctor.protocols.http1.head import KNOWN_METHODS, find_head_end, may_become_request, may_become_response
 from wiredoctor.protocols.http1.pieces import is_left_out, pieces_of
 from wiredoctor.protocols.tls.hello import may_begin as may_begin_tls
 
 if TYPE_CHECKING:
     from wiredoctor.core.bursts import Burst
-    from wiredoctor.core.pairing import HttpConnection
+    from wiredoctor.core.conversation import Conversation
 
 STARTS: Final = frozenset([(method + b" ")[:4] for method in KNOWN_METHODS] + [b"HTTP"])
 """The first four bytes of a request with a known method, or of a status line."""
 
 
 @mypyc_attr(acyclic=True)
-class Reader(Stream):
+class Reader(Sink):
     """Reads the HTTP messages of one direction. `kind`: REQUEST or RESPONSE; -1 until a head was read.
 
-    `pos`: the offset in the stream up to which bytes were read. `waits`: true while a response waits for its request, because the
-    request may be captured later.
+    `waits` is true while a response waits for its request, because the request may be captured later.
     """
 
-    def __init__(self, connection: HttpConnection | None, direction: i64) -> None:
+    def __init__(self, connection: Conversation | None, direction: i64) -> None:
         super().__init__()
-        self.connection: HttpConnection | None = connection
+        self.connection: Conversation | None = connection
         self.partial: Partial | None = None
         self.message: Message | None = None
         self.exchange: Exchange | None = None
@@ -80,19 +79,11 @@ class Reader(Stream):
         """The exchange of the message that ended at `previous_end`."""
         self.previous_interim: Message | None = None
         """The message that ended at `previous_end`, if it is an interim response."""
-        self.first: Message | None = None
-        """The first message of the current packet."""
-        self.newest: Message | None = None
-        """The newest message of the current packet."""
-        self.dropped: Partial | None = None
-        """Bytes that looked like the beginning of a head until the current packet showed that they are not."""
         self.burst: Burst | None = None
         """The burst that the next packet may continue; None if there is none, or if the table `bursts` was not requested."""
         self.direction: i64 = direction
         self.kind: i64 = -1
         self.mode: i64 = HEAD
-        self.pos: i64 = NEVER
-        self.waits: bool = False
         self.in_trailer: bool = False
         self.is_lost: bool = False
         """True if messages of this direction may be missing.
@@ -113,8 +104,8 @@ class Reader(Stream):
         self.malformed: i64 = 0
         """The grammar faults that were already reported, as bits."""
         self.previous_end: i64 = NEVER
-        self.packet_end: i64 = NEVER
-        """The stream offset after the current packet."""
+        self.beyond: i64 = 0
+        """By how much the TCP stream offset of the newest byte exceeds its offset in the content; 0 over plain TCP."""
         self.waits_ack: i64 = NEVER
         """The acknowledgment number of the waiting response."""
         self.waits_time: i64 = NEVER
@@ -122,14 +113,15 @@ class Reader(Stream):
         self.burst_message: i64 = NEVER
         """The id of the message to which the newest packet with body bytes belongs."""
 
-    def talk(self) -> HttpConnection:
+    def talk(self) -> Conversation:
         """Return the HTTP state of the connection, which contains the readers of both directions."""
         connection = self.connection
         assert connection is not None
         return connection
 
-    def read(self, found: Range) -> None:
+    def take(self, found: Range) -> None:
         """Read a range up to its end, or until the reader has to wait for the peer."""
+        self.beyond = found.wire_end - found.end
         if self.pos < found.start:
             self.pos = found.start
         while self.pos < found.end and not self.waits:
@@ -281,15 +273,15 @@ class Reader(Stream):
         message.head_bytes = size
         message.ack = found.ack
         self.message = message
-        self.note_message(message)
+        talk.http.parts.note(self.direction, message)
         self.pos = message.head_end
         self.is_unsure = self.is_seeking or (self.count == 1 and self.may_be_rest(message, kind))
         self.is_seeking = False
         if kind == REQUEST:
-            exchange = talk.begin_request(self, message)
+            exchange = talk.pairing.begin_request(self, message)
             how = request_framing(head, message.length)
         else:
-            exchange = talk.begin_response(message)
+            exchange = talk.pairing.begin_response(message)
             request = exchange.request
             how = response_framing(head, message.length, "" if request is None else request.head.method)
         self.exchange = exchange
@@ -305,8 +297,8 @@ class Reader(Stream):
             if is_left_out(head.fields):
                 talk.http.met.add(limits.DECODERS)
             message.pieces = pieces_of(head.fields, message.framing)
-        if kind == REQUEST and talk.has_too_many_requests():
-            talk.stop_reading(exchange)
+        if kind == REQUEST and talk.pairing.has_too_many_requests():
+            talk.pairing.stop_reading(exchange)
 
     def has_to_wait(self, ack: i64, time: i64) -> bool:
         """Return whether a response with this ACK and time (ns) must wait because its request may still arrive.
@@ -314,19 +306,12 @@ class Reader(Stream):
         If it must wait, set an alarm for the end of the grace period. Reading continues then, or as soon as the request arrives.
         """
         talk = self.talk()
-        if talk.may_answer(ack, time):
+        if talk.pairing.may_answer(ack, time):
             return False
         self.waits = True
         self.waits_ack, self.waits_time = ack, time
         talk.wake_at(time + GRACE_PERIOD)
         return True
-
-    def note_message(self, message: Message) -> None:
-        """Record that the current packet contains a part of this message."""
-        if message.begin < self.packet_end:
-            self.newest = message
-            if self.first is None:
-                self.first = message
 
     def is_reading(self, message: Message) -> bool:
         """Return whether the reader is still reading this message."""
@@ -387,7 +372,7 @@ class Reader(Stream):
         if self.partial is not None:
             self.count += 1
             self.abandoned += 1
-            self.dropped = self.partial
+            self.talk().http.parts.drop(self.direction, self.partial)
             self.partial = None
 
     def skip_gap_in_head(self, found: Range) -> None:
@@ -395,7 +380,7 @@ class Reader(Stream):
         partial = self.partial
         if self.kind == RESPONSE and partial is not None and self.has_to_wait(partial.ack, partial.time):
             return
-        is_expected = partial is not None or self.count > 0 or self.talk().waiting is not None
+        is_expected = partial is not None or self.count > 0 or self.talk().pairing.waiting is not None
         self.note_gap_in_framing(found, is_expected)
         if partial is not None:
             incomplete_heads.cut_head(self, IN_GAP)
@@ -422,11 +407,15 @@ class Reader(Stream):
         return number
 
     def jumps_to(self, offset: i64) -> bool:
-        """Return True if all bytes up to `offset` in the stream belong to the current body and need not be examined."""
+        """Return True if all bytes before the TCP stream offset `offset` belong to the current body and need not be examined."""
         message = self.message
         if message is None or message.pieces is not None:
             return False
-        return self.mode == CLOSE or (self.mode == BODY and offset <= self.until)
+        return self.mode == CLOSE or (self.mode == BODY and offset <= self.until + self.beyond)
+
+    def is_off(self) -> bool:
+        """Return True if the direction no longer carries HTTP/1."""
+        return self.mode == OFF
 
     def finish(self, reason: i64) -> None:
         """End the current message with the end reason `reason`, which may be COMPLETE. This is called once for every message."""
@@ -436,7 +425,7 @@ class Reader(Stream):
             return
         message.reason = reason
         message.end = self.pos
-        message.end_offset = message.offset + self.pos - message.begin
+        message.end_offset = self.pos + self.beyond
         if reason != COMPLETE and message.head.status == 206:
             faults.check_range(self, message, exchange)
         self.message = None
@@ -446,12 +435,12 @@ class Reader(Stream):
         self.previous = exchange
         self.previous_end = self.pos
         self.previous_interim = message if message.head.is_interim() and exchange.response is not message else None
-        self.talk().end_message(self, exchange, message)
+        self.talk().pairing.end_message(self, exchange, message)
 
     def close(self, reason: i64) -> None:
         """End the open message or head with the end reason `reason`, because no more bytes will come."""
         if self.kind == RESPONSE:
-            faults.settle_answer(self, self.talk().waiting, True)
+            faults.settle_answer(self, self.talk().pairing.waiting, True)
             if not faults.has_none(self) and self.talk().held_faults is not None:
                 self.talk().report_held_faults()
                 self.has_fault = True  # a body that still comes after the close is not a second fault
@@ -525,7 +514,6 @@ class Reader(Stream):
         self.partial = None
         self.message = None
         self.exchange = None
-        self.held = None
 
 
 GONE: Final = Reader(None, 0)

@@ -14,12 +14,14 @@ from wiredoctor.core.connection import (
     SynError,
     waits_of,
 )
+from wiredoctor.core.flows import Flows
+from wiredoctor.core.icmp_message import Message
 from wiredoctor.core.numbers import wrap
-from wiredoctor.core.octets import read_i64_be
 from wiredoctor.core.packet import Packet
-from wiredoctor.core.rows import Rows, pack_cells
+from wiredoctor.core.packet_readers import PacketReader
+from wiredoctor.core.rows import pack_cells
 from wiredoctor.core.segment import NEVER, SYN
-from wiredoctor.core.unsigned import u16, u32
+from wiredoctor.core.translation import is_second_leg
 from wiredoctor.core.waits import DataError
 from wiredoctor.limits import LimitsReached
 
@@ -37,51 +39,18 @@ The quoted packet took another path, or a NAT changed its addresses before it re
 
 SOURCE_QUENCH: Final = 4
 """The ICMP type Source Quench, which does not report a failure (RFC 6633)."""
-UNREACHABLE: Final = 3
-FRAGMENTATION_NEEDED: Final = 4
-PACKET_TOO_BIG: Final = 2
-"""The type of the ICMPv6 error that contains an MTU (RFC 4443 section 3.2).
-
-The corresponding ICMP error has the type UNREACHABLE and the code FRAGMENTATION_NEEDED (RFC 1191 section 4).
-"""
 
 
-class Message:
-    """The fields of the current ICMP error."""
+class IcmpErrors(PacketReader):
+    """Writes the table `icmp_errors`. The rows about a connection are written when the connection ends.
 
-    def __init__(self) -> None:
-        self.type: i64 = 0
-        self.code: i64 = 0
-        self.mtu: i64 = NEVER
-        self.address_bytes: i64 = 4
-        """The size of an address in bytes: 4 for IPv4, 16 for IPv6."""
-        self.high: i64 = 0
-        self.low: i64 = 0
-        """The low 64 bits of the address of the error's sender; `high` has the high 64 bits."""
+    `message`: the current ICMP error, as `Headers` has read it.
+    """
 
-    def read(self, block: bytes, at: i64, addresses: i64, ip_version: i64) -> None:
-        """Read the type, code and MTU from the 8 bytes at block[at:], and the sender's address at block[addresses:]."""
-        self.type, self.code, self.mtu = i64(block[at]), i64(block[at + 1]), NEVER
-        mtu: i64 = 0
-        if ip_version == 6:
-            self.address_bytes = 16
-            self.high, self.low = i64(read_i64_be(block, addresses)), i64(read_i64_be(block, addresses + 8))
-            if self.type == PACKET_TOO_BIG:
-                mtu = u32(block, at + 4)
-        else:
-            self.address_bytes = 4
-            self.high, self.low = 0, u32(block, addresses)
-            if self.type == UNREACHABLE and self.code == FRAGMENTATION_NEEDED:
-                mtu = u16(block, at + 6)
-        if mtu > 0:  # RFC 1191 section 5: routers that do not report an MTU leave the field 0
-            self.mtu = mtu
-
-
-class IcmpErrors:
-    """Writes the table `icmp_errors`. The rows about a connection are written when the connection ends."""
-
-    def __init__(self, met: LimitsReached) -> None:
-        self.rows: Rows = Rows(len(ICMP_ERRORS))
+    def __init__(self, met: LimitsReached, flows: Flows, message: Message) -> None:
+        super().__init__(len(ICMP_ERRORS))
+        self.flows: Flows = flows
+        self.message: Message = message
         self.met: LimitsReached = met
         self.waiting: dict[int, list[bytes]] = {}
         """The rows of open connections, by connection id."""
@@ -89,12 +58,20 @@ class IcmpErrors:
         self.unknown: i64 = 0
         """The number of errors that quote no captured connection."""
 
-    def add(self, message: Message, packet: Packet, connection: Connection | None, flags_known: bool) -> None:
+    def read(self, packet: Packet) -> i64:
+        """Record an ICMP error that quotes only a part of a TCP header. Return the connection's id, or NEVER if unknown."""
+        connection = self.flows.look_up(packet)
+        if connection is None or not is_second_leg(connection):
+            self.add(packet, connection, False)
+        return i64(NEVER) if connection is None else connection.id
+
+    def add(self, packet: Packet, connection: Connection | None, flags_known: bool) -> None:
         """Add an error that quotes the TCP header in `packet`.
 
         `connection` is None if no connection has the quoted addresses and ports. `flags_known` is false if the quote ends before
         the flags of the TCP header.
         """
+        message = self.message
         direction: i64 = -1
         offset: i64 = NEVER
         syn = False

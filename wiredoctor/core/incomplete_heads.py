@@ -65,7 +65,7 @@ def announce(reader: Reader, ack: i64) -> None:
     if head is None:
         return
     message = message_of(reader, partial, head, talk.http.heads.target, message_id(talk.number, reader.count, reader.direction))
-    reader.announced = talk.add_request(reader, message, partial.rtt_own, partial.rtt_peer)
+    reader.announced = talk.pairing.add_request(reader, message, partial.rtt_own, partial.rtt_peer)
 
 
 def message_of(reader: Reader, partial: Partial, head: Head, target: bytes, number: i64) -> Message:
@@ -97,11 +97,11 @@ def cut_head(reader: Reader, reason: i64) -> None:
         message.head_bytes = partial.size
         message.has_gap = reason in (IN_GAP, AT_CAPTURE_END)
         talk.rtt_own, talk.rtt_peer = partial.rtt_own, partial.rtt_peer
-        exchange = talk.begin_response(message) if is_response else talk.begin_request(reader, message)
+        exchange = talk.pairing.begin_response(message) if is_response else talk.pairing.begin_request(reader, message)
         reader.message = message
         reader.exchange = exchange
         message.exchange = exchange.index
-        reader.note_message(message)
+        talk.http.parts.note(reader.direction, message)
         reader.finish(reason)
     reader.abandon_head()
 

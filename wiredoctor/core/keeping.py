@@ -17,7 +17,7 @@ from wiredoctor.core.flows import BUCKETS, bucket
 from wiredoctor.limits import LimitsReached
 
 if TYPE_CHECKING:
-    from wiredoctor.core.pairing import HttpConnection
+    from wiredoctor.core.conversation import Conversation
     from wiredoctor.core.stream import Piece
 
 PIECE: Final = 200
@@ -36,14 +36,14 @@ class Keeping:
         self.met: LimitsReached = met
         self.most: i64 = max(limits.KEPT.value // BUCKETS, 1)
         self.bytes: list[int] = [0] * BUCKETS
-        self.connections: list[dict[int, HttpConnection]] = [{} for _ in range(BUCKETS)]
+        self.connections: list[dict[int, Conversation]] = [{} for _ in range(BUCKETS)]
         """For each hash bucket, the connections with stored stream data.
 
         Connections whose bytes have waited longest come first.
         """
         self.is_full: bool = False
 
-    def add(self, talk: HttpConnection, size: i64) -> None:
+    def add(self, talk: Conversation, size: i64) -> None:
         """Count `size` more bytes that a connection stores."""
         part = bucket(talk.connection.key)
         keeping = self.connections[part]
@@ -56,7 +56,7 @@ class Keeping:
         if total > self.most:
             self.is_full = True
 
-    def forget(self, talk: HttpConnection) -> None:
+    def forget(self, talk: Conversation) -> None:
         """Stop counting the stored bytes of an ended connection."""
         if talk.is_kept:
             self.connections[bucket(talk.connection.key)].pop(talk.number, None)
@@ -78,7 +78,7 @@ class Keeping:
         If the bucket is more than three quarters full, free memory by reading stored bytes although bytes before them are
         missing. Connections whose bytes have waited longest come first.
         """
-        left: dict[int, HttpConnection] = {}
+        left: dict[int, Conversation] = {}
         total: i64 = 0
         for number, talk in self.connections[part].items():
             size = count_kept(talk)
@@ -97,16 +97,17 @@ class Keeping:
         return total
 
 
-def count_kept(talk: HttpConnection) -> i64:
+def count_kept(talk: Conversation) -> i64:
     """Return the memory in bytes that a connection's stored stream data takes until HTTP reads it."""
     total: i64 = 0
-    for reader in (talk.first, talk.second):
-        if reader.waiting is not None:
-            total += count_pieces(reader.waiting.pieces)
-        if reader.held is not None:
-            total += count_pieces(reader.held)
-        if reader.partial is not None:
-            total += reader.partial.size
+    for stream in (talk.first_stream, talk.second_stream):
+        if stream.waiting is not None:
+            total += count_pieces(stream.waiting.pieces)
+        if stream.held is not None:
+            total += count_pieces(stream.held)
+        partial = talk.reader_of(stream.direction).partial
+        if partial is not None:
+            total += partial.size
     return total + LISTED if total > 0 else total
 
 

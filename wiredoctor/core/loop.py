@@ -6,6 +6,7 @@ from mypy_extensions import i64
 
 from wiredoctor.core.connection import Connection
 from wiredoctor.core.connection_rows import ConnectionRows, client_direction
+from wiredoctor.core.conversation import Conversation
 from wiredoctor.core.copies import Copies
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.datagrams import CapturePlaces, Datagrams
@@ -18,7 +19,7 @@ from wiredoctor.core.message_parts import clear_unread
 from wiredoctor.core.ordering import Ordering
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.packet_headers import Headers
-from wiredoctor.core.pairing import HttpConnection
+from wiredoctor.core.packet_readers import PacketReader
 from wiredoctor.core.recorder import PacketRecorder
 from wiredoctor.core.records import Records
 from wiredoctor.core.segment import NEVER, SYN
@@ -53,7 +54,9 @@ class Core:
         self.story: Story = Story(cutoffs, met)
         self.story.places = places
         self.http: Http = Http(cutoffs, met, with_messages, with_bursts)
-        self.icmp: IcmpErrors = IcmpErrors(met)
+        self.icmp: IcmpErrors = IcmpErrors(met, self.flows, self.headers.message)
+        self.readers: dict[int, PacketReader] = {QUOTE: self.icmp}
+        """What reads the packets that are no segments, by their kind (layers.py)."""
         self.connections: ConnectionRows = ConnectionRows()
         self.duplicates: i64 = 0
         self.recorder: PacketRecorder | None = None
@@ -89,8 +92,8 @@ class Core:
             connection: i64 = NEVER
             if kind == SEGMENT and (share is None or share.has(packet)):
                 connection = self.step(packet)
-            elif kind == QUOTE and (share is None or share.has(packet)):
-                connection = self.read_quote(packet)
+            elif kind in self.readers and (share is None or share.has(packet)):
+                connection = self.readers[kind].read(packet)
             if recorder is not None:
                 recorder.write(packet, connection, kind == SEGMENT)
             flows.pass_time(packet.frame, packet.clock)
@@ -119,7 +122,7 @@ class Core:
             self.leave_out(connection, packet)
             return connection.id
         if packet.is_quoted:
-            self.icmp.add(self.headers.message, packet, connection, True)
+            self.icmp.add(packet, connection, True)
             return connection.id
         if self.copies.is_second(connection, packet):
             self.duplicates += 1
@@ -146,13 +149,6 @@ class Core:
         self.duplicates += 1
         if follow_close(connection, packet):
             self.flows.keep_closed(connection)
-
-    def read_quote(self, packet: Packet) -> i64:
-        """Record an ICMP error that quotes only a part of a TCP header. Return the connection's id, or NEVER if unknown."""
-        connection = self.flows.look_up(packet)
-        if connection is None or not is_second_leg(connection):
-            self.icmp.add(self.headers.message, packet, connection, False)
-        return i64(NEVER) if connection is None else connection.id
 
     def retire(self, clock: i64) -> None:
         """End the connections that can no longer get packets."""
@@ -184,7 +180,7 @@ class Core:
         if connection.first_frame == NEVER or (self.http_of is not None and connection.id not in self.http_of):
             return
         content = connection.http
-        assert content is None or isinstance(content, HttpConnection)
+        assert content is None or isinstance(content, Conversation)
         speaker = i64(-1) if content is None else content.client
         self.story.end(connection, self.packet.frame, clock)
         self.connections.write(connection, speaker, content, clock)

@@ -161,6 +161,14 @@ class Message:
             pauses = self.pauses = Pauses()
         return pauses
 
+    def wire_head_end(self) -> i64:
+        """Return the offset in the TCP stream of the end of the head; NO_END while it is unknown."""
+        return i64(NO_END) if self.head_end == NO_END else self.offset + self.head_end - self.begin
+
+    def wire_end(self) -> i64:
+        """Return the offset in the TCP stream of the end of the message; NO_END while it is unknown."""
+        return i64(NO_END) if self.end_offset == NEVER else self.end_offset
+
     def reaches(self, frame: i64, time: i64) -> None:
         """Record that a packet contains a part of the message.
 

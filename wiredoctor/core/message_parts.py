@@ -4,39 +4,76 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wiredoctor.core.message import HEAD, message_id
+from mypy_extensions import i64
+
+from wiredoctor.core.message import HEAD, Message, message_id
+from wiredoctor.core.partial import Partial
 from wiredoctor.core.segment import NEVER, MessagePart, Segment
 
 if TYPE_CHECKING:
+    from wiredoctor.core.conversation import Conversation
     from wiredoctor.core.http1 import Reader
-    from wiredoctor.core.pairing import HttpConnection
 
 
-def describe(talk: HttpConnection, reader: Reader, segment: Segment, part: MessagePart) -> None:
+class PacketParts:
+    """The messages of which the current packet has a part. `end`: the TCP stream offset after the packet.
+
+    `direction`: that of the packet; -1 between packets. `first`, `newest`: the first and the newest message. `dropped`: bytes
+    that looked like the beginning of a head until the packet showed that they are not.
+    """
+
+    def __init__(self) -> None:
+        self.direction: i64 = -1
+        self.end: i64 = NEVER
+        self.first: Message | None = None
+        self.newest: Message | None = None
+        self.dropped: Partial | None = None
+
+    def begin(self, direction: i64, end: i64, message: Message | None) -> None:
+        """Begin a packet, which may continue `message`."""
+        self.direction, self.end = direction, end
+        self.first = self.newest = message
+        self.dropped = None
+
+    def note(self, direction: i64, message: Message) -> None:
+        """Record a message that begins, if it is in the packet."""
+        if direction == self.direction and message.offset < self.end:
+            self.newest = message
+            if self.first is None:
+                self.first = message
+
+    def drop(self, direction: i64, partial: Partial) -> None:
+        """Record bytes that are no head after all."""
+        if direction == self.direction:
+            self.dropped = partial
+
+
+def describe(talk: Conversation, reader: Reader, segment: Segment, part: MessagePart) -> None:
     """Set the fields of `part`: the messages to which the first and the last new byte of a packet belong."""
-    start = segment.new_start
-    end = reader.packet_end
+    start, parts = segment.new_start, talk.http.parts
+    end, first, last, dropped = parts.end, parts.first, parts.newest, parts.dropped
     partial = reader.partial if reader.mode == HEAD and not reader.waits else None
-    first, last = reader.first, reader.newest
-    if first is not None and first.begin <= start < first.end:
+    if first is not None and first.offset <= start < first.wire_end():
         part.message = first.id
-        if end >= first.head_end:
+        head_end = first.wire_head_end()
+        if end >= head_end:
             part.exchange = first.exchange
-        part.in_body = first.end > first.head_end and end > first.head_end
-    elif partial is not None and partial.offset <= start:
+        part.in_body = first.end > first.head_end and end > head_end
+    elif partial is not None and partial.wire_offset <= start:
         part.message = message_id(talk.number, reader.count, reader.direction)
-    elif reader.dropped is not None and reader.dropped.holds(start):
+    elif dropped is not None and dropped.holds(start):
         part.message = message_id(talk.number, reader.count - 1, reader.direction)
-    if last is not None and last.begin < end <= last.end:
+    if last is not None and last.offset < end <= last.wire_end():
+        head_end = last.wire_head_end()
         part.last_message = last.id
-        part.ends_head = end == last.head_end
-        part.ends_message = end == last.end and last.head_end <= last.end
-        if end > last.head_end:
+        part.ends_head = end == head_end
+        part.ends_message = end == last.wire_end() and last.head_end <= last.end
+        if end > head_end:
             part.in_body = True
-            part.body_bytes = end - max(start, last.head_end)
-    elif partial is not None and partial.offset < end:
+            part.body_bytes = end - max(start, head_end)
+    elif partial is not None and partial.wire_offset < end:
         part.last_message = message_id(talk.number, reader.count, reader.direction)
-    elif reader.dropped is not None and reader.dropped.holds(end - 1):
+    elif dropped is not None and dropped.holds(end - 1):
         part.last_message = message_id(talk.number, reader.count - 1, reader.direction)
     part.event_stream = part.in_body and first is not None and part.message == first.id and first.head.is_stream
 

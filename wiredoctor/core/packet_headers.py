@@ -9,7 +9,7 @@ from mypy_extensions import i64
 from wiredoctor import limits
 from wiredoctor.core.datagrams import Datagrams
 from wiredoctor.core.hashes import mix
-from wiredoctor.core.icmp import Message
+from wiredoctor.core.icmp_message import Message
 from wiredoctor.core.layers import (
     AGAIN,
     AUTHENTICATION,

@@ -1,4 +1,4 @@
-"""Pair the requests and responses of a connection, and decide when an exchange is final.
+"""Pair the requests and responses of a connection in the order of HTTP/1, and decide when an exchange is final.
 
 A response answers the oldest unanswered request that the server had received when it sent the response (`begin_response`). If
 messages may be missing, the ACK numbers of request and response decide, or the pair is marked as assumed (`find_request`). An
@@ -13,54 +13,32 @@ from typing import TYPE_CHECKING, Final
 from mypy_extensions import i64, mypyc_attr
 
 from wiredoctor import limits
-from wiredoctor.core import clocks, faults, incomplete_heads, message_parts, reassembly, recognition, transfers
-from wiredoctor.core.bursts import describe_body, settle_pauses
-from wiredoctor.core.connection import Connection, Side
-from wiredoctor.core.connection_rows import hash_endpoint
+from wiredoctor.core import clocks, faults, incomplete_heads, transfers
+from wiredoctor.core.bursts import settle_pauses
 from wiredoctor.core.exchange_rows import find_known
-from wiredoctor.core.faults import Fault
-from wiredoctor.core.http1 import GONE, Reader
-from wiredoctor.core.message import (
-    COMPLETE,
-    ERROR,
-    OFF,
-    REQUEST,
-    SEEK,
-    TUNNEL,
-    UNTIL_CLOSE,
-    Exchange,
-    Interim,
-    Message,
-)
-from wiredoctor.core.packet import Packet
-from wiredoctor.core.recognition import HTTP, UNKNOWN, Cuts
+from wiredoctor.core.http1 import Reader
+from wiredoctor.core.message import COMPLETE, ERROR, OFF, REQUEST, TUNNEL, UNTIL_CLOSE, Exchange, Interim, Message
 from wiredoctor.core.segment import NEVER, Segment
 from wiredoctor.core.stream import GRACE_PERIOD
-from wiredoctor.protocols.tls.hello import SILENT, TlsFacts
-from wiredoctor.protocols.tls.hello import Handshake as TlsHandshake
 
 if TYPE_CHECKING:
-    from wiredoctor.core.http import Http
+    from wiredoctor.core.conversation import Conversation
 
 NO_CLOSE: Final = 0
 CLOSE: Final = 1
 CLOSE_OF_REJECTION: Final = 2
-"""A value of HttpConnection.previous_close: the first response announced the close, and no request was found before it.
+"""A value of Pairing.previous_close: the first response announced the close, and no request was found before it.
 
 The other values: the response announced no close (NO_CLOSE), or any other response announced the close (CLOSE).
 """
 
 
 @mypyc_attr(acyclic=True)
-class HttpConnection:
-    """The HTTP state of one connection. `client` is the direction of the requests, or -1 until a head has been read.
+class Pairing:
+    """The exchanges of one connection, whose responses come in the order of their requests (RFC 9112 section 9.3.2)."""
 
-    `take_apart` breaks the reference cycles between this object and its readers.
-    """
-
-    def __init__(self, http: Http, connection: Connection) -> None:
-        self.http: Http = http
-        self.connection: Connection = connection
+    def __init__(self, conversation: Conversation | None) -> None:
+        self.conversation: Conversation | None = conversation
         self.oldest: Exchange | None = None
         """The first exchange without a row of `closes`. Its `next` leads to the later exchanges."""
         self.newest: Exchange | None = None
@@ -70,26 +48,9 @@ class HttpConnection:
         """The first exchange without a final response."""
         self.last_waiting: Exchange | None = None
         """The last exchange without a final response."""
-        self.held_faults: list[Fault] | None = None
-        """Faults that are reported when the next response begins (see faults.report, check_head and check_announced)."""
-        self.is_doubtful: bool = False
-        """True if the client sent bytes that are not HTTP, and no response has shown that the connection carries HTTP."""
         self.is_sliding: bool = False
         """True if the client sent a request after some, but not all, responses to earlier requests."""
-        self.cuts: Cuts | None = None
-        self.tls: TlsHandshake | None = None
-        self.client: i64 = -1
-        self.protocol: i64 = UNKNOWN
         self.next_index: i64 = 0
-        self.deadline: i64 = NEVER
-        """After a FIN or RST: the time at which messages that are still open are ended. NEVER if there was no FIN or RST."""
-        self.wakes_at: i64 = NEVER
-        """The time for which a call of endings.wake is scheduled, or NEVER if none is."""
-        self.is_over: bool = False
-        self.is_kept: bool = False
-        """True if the stored bytes of the connection count toward the limit on memory (keeping.py)."""
-        self.is_forced: bool = False
-        """True if the readers no longer wait for bytes of the other direction."""
         self.previous_close: i64 = NO_CLOSE
         """What the newest response in the table `exchanges` announced: NO_CLOSE, CLOSE or CLOSE_OF_REJECTION."""
         self.previous_end: i64 = NEVER
@@ -100,144 +61,12 @@ class HttpConnection:
         """The number of exchanges without a final response. The first of them is `waiting`."""
         self.outstanding: i64 = 0
         """The number of requests that have ended while their responses have not."""
-        self.clock: i64 = NEVER
-        self.rtt_own: i64 = NEVER
-        """The round trip in ns to the sender of the current message, as measured before the message began."""
-        self.rtt_peer: i64 = NEVER
-        """The round trip in ns to the receiver of the current message, as measured before the message began."""
-        self.gap_time: i64 = NEVER
-        """The time since which a head or chunk framing is known to be missing from the capture."""
-        self.endpoint: i64 = 0
-        """A hash of the server's address and port."""
-        # assigned last: once `self` is passed on, mypyc only knows that the fields assigned before are set
-        self.first: Reader = Reader(self, 0)
-        self.second: Reader = Reader(self, 1)
 
-    @property
-    def number(self) -> i64:
-        """The id of the connection."""
-        return self.connection.id
-
-    def reader_of(self, direction: i64) -> Reader:
-        """Return the reader of a direction."""
-        return self.first if direction == 0 else self.second
-
-    def peer_of(self, reader: Reader) -> Reader:
-        """Return the reader of the other direction."""
-        return self.second if reader.direction == 0 else self.first
-
-    def reached_offset(self, direction: i64) -> i64:
-        """Return the offset up to which a direction was read or skipped, or the constant NEVER while its beginning is unknown."""
-        reached = self.reader_of(direction).reached
-        if reached == NEVER and self.side_of(direction).syn is not None:
-            return 0
-        return reached
-
-    def side_of(self, direction: i64) -> Side:
-        """Return the TCP state of a direction."""
-        return self.connection.first if direction == 0 else self.connection.second
-
-    # packets
-
-    def read(self, packet: Packet, segment: Segment) -> None:
-        """Read the new bytes of a packet, and describe in `segment.part` the message to which they belong."""
-        self.clock = packet.clock
-        if segment.direction == 0:
-            reader, own, peer = self.first, self.connection.first, self.connection.second
-        else:
-            reader, own, peer = self.second, self.connection.second, self.connection.first
-        part = segment.part
-        outstanding = self.outstanding
-        message_parts.clear(part)
-        message = reader.message
-        if message is not None and packet.length > 0:
-            if message.transfer is not None:
-                message.transfer.sends(own, peer, packet, segment)
-            elif message.body_bytes > 0:
-                transfers.watch(message, own, peer, packet, segment, self.http.cutoffs.min_transfer)
-        if segment.new_bytes > 0 and reader.mode != OFF:
-            reader.packet_end = segment.offset + packet.length
-            reader.first = reader.newest = reader.message
-            in_order = reassembly.read_new_bytes(self, reader, own, packet, segment)
-            if self.first.held is not None or self.second.held is not None:
-                reassembly.resume(self)
-            if in_order:
-                message_parts.describe(self, reader, segment, part)
-        elif segment.new_bytes > 0 and self.newest is not None and self.newest.upgraded:
-            part.upgraded = True
-            recognition.note_goodbye(self, self.newest, segment.direction, packet)
-        previous = own.previous
-        part.http = self.client >= 0
-        part.is_incomplete = (
-            not part.http
-            or outstanding > 0
-            or (previous is not None and previous.message != NEVER and not previous.ends_message and previous.last_in_flight)
-        )
-        if segment.new_bytes > 0:
-            part.unread = self.cuts is not None and reader.mode == SEEK
-            if part.in_body or segment.opens_gap:
-                describe_body(self.http, reader, segment, previous, own, peer, packet)
-            reader.first = reader.newest = None
-            reader.dropped = None
-        self.write_finished(segment)
-        awaited = self.peer_of(reader)
-        message = awaited.message
-        if message is not None:
-            if message.transfer is not None:
-                message.transfer.acknowledges(own, packet, segment)
-            if message.releases is not None:
-                message.releases.passes(own, packet)
-        if awaited.waiting is not None:
-            awaited.waiting.acknowledge(own.acknowledged, self.clock)
-            reassembly.wake_for_gap(self, awaited)
-
-    # protocol
-
-    def take_kind(self, reader: Reader, kind: i64) -> bool:
-        """Let the first head of a connection determine which direction is the client's.
-
-        `kind`: REQUEST or RESPONSE. Return False if this head contradicts an earlier one.
-        """
-        client = reader.direction if kind == REQUEST else 1 - reader.direction
-        if self.client >= 0:
-            return self.client == client
-        self.client = client
-        self.protocol = HTTP
-        reader.kind = kind
-        self.peer_of(reader).kind = 1 - kind
-        connection = self.connection
-        self.endpoint = hash_endpoint(connection.key, client == 1)
-        if connection.client_certainty == 0:
-            connection.client, connection.client_certainty = client, 1
-        return True
-
-    def tls_facts(self) -> TlsFacts:
-        """Return the facts from the TLS hellos of the connection; empty facts if there was no handshake."""
-        return SILENT if self.tls is None else self.tls.result()
-
-    def note_gap(self, time: i64) -> None:
-        """Record when a packet first showed that chunk framing or a head is missing from the capture."""
-        self.gap_time = time if self.gap_time == NEVER else min(time, self.gap_time)
-
-    def add_fault(self, fault: Fault) -> None:
-        """Write a row of `faults`."""
-        self.http.faults.write(self, fault)
-
-    def hold_fault(self, fault: Fault) -> None:
-        """Keep a fault until the next response begins."""
-        if self.held_faults is None:
-            self.held_faults = []
-        self.held_faults.append(fault)
-
-    def report_held_faults(self) -> None:
-        """Write the rows of the faults that were held."""
-        held = self.held_faults
-        if held is not None:
-            self.held_faults = None
-            for fault in held:
-                faults.report_held(self, fault)
-
-    # requests and responses
+    def talk(self) -> Conversation:
+        """Return the HTTP state of the connection."""
+        conversation = self.conversation
+        assert conversation is not None
+        return conversation
 
     def add_exchange(self, message: Message, rtt_own: i64, rtt_peer: i64) -> Exchange:
         """Return a new exchange that begins with this message, a request or a response.
@@ -292,22 +121,25 @@ class HttpConnection:
 
     def has_too_many_requests(self) -> bool:
         """Return whether the number of requests that wait for a response exceeds the limit."""
-        return self.unanswered > self.http.most_requests
+        talk = self.talk()
+        return self.unanswered > talk.http.most_requests
 
     def begin_request(self, reader: Reader, message: Message) -> Exchange:
         """Return the exchange of a request whose head is complete.
 
         It is a new exchange, unless the server already responded to the incomplete head.
         """
+        talk = self.talk()
         announced = reader.announced
         if announced is not None:
             announced.request = message
             reader.announced = None
             return announced
-        return self.add_request(reader, message, self.rtt_own, self.rtt_peer)
+        return self.add_request(reader, message, talk.rtt_own, talk.rtt_peer)
 
     def add_request(self, reader: Reader, message: Message, rtt_own: i64, rtt_peer: i64) -> Exchange:
         """Create the exchange of a request, and record the facts that `find_request` uses."""
+        talk = self.talk()
         exchange = self.add_exchange(message, rtt_own, rtt_peer)
         exchange.follows_gap = reader.is_lost
         reader.is_lost = False
@@ -315,24 +147,25 @@ class HttpConnection:
         exchange.is_next = before is None or before.ack < message.ack
         asked = self.waiting
         if asked is not None and asked.request is not None and asked.request.ack < message.ack:
-            server = self.peer_of(reader)
+            server = talk.peer_of(reader)
             # all bytes that the client had received were read, so an earlier request has no response yet
-            if message.ack <= server.pos and not server.is_lost:
+            if message.ack <= server.pos + server.beyond and not server.is_lost:
                 self.is_sliding = True
         self.append_waiting(exchange)
         return exchange
 
     def begin_response(self, message: Message) -> Exchange:
         """Return the exchange of a response that begins; a new exchange if its request was not captured."""
+        talk = self.talk()
         ack = message.ack
-        client, server = self.reader_of(self.client), self.reader_of(1 - self.client)
-        self.report_held_faults()
-        self.is_doubtful = False
+        client, server = talk.reader_of(talk.client), talk.reader_of(1 - talk.client)
+        talk.report_held_faults()
+        talk.is_doubtful = False
         exchange = self.waiting
         if exchange is None or not exchange.has_seen(ack):
             incomplete_heads.announce(client, ack)
             exchange = self.waiting
-        if server.previous is None and self.side_of(server.direction).syn is None:
+        if server.previous is None and talk.side_of(server.direction).syn is None:
             # the capture may begin after earlier responses and after the waiting request
             server.is_lost = True
         if server.is_lost or (exchange is not None and exchange.follows_gap):
@@ -341,9 +174,9 @@ class HttpConnection:
             exchange = self.find_request(client, server, message)
         if exchange is None or not exchange.has_seen(ack):
             later = self.waiting
-            exchange = self.add_exchange(message, self.rtt_own, self.rtt_peer)
+            exchange = self.add_exchange(message, talk.rtt_own, talk.rtt_peer)
             self.prepend_waiting(exchange)
-            if client.is_lost or client.pos + 1 < ack or (later is not None and later.follows_gap):
+            if client.is_lost or client.pos + client.beyond + 1 < ack or (later is not None and later.follows_gap):
                 # the request was not captured, or is read later; without its method the end of the response is not certain
                 server.is_lost = True
         if not message.head.is_interim():
@@ -424,35 +257,37 @@ class HttpConnection:
         the bytes that the response acknowledges must have been read, or skipped after the grace period. Until then, the request
         of the response may still be captured late.
         """
-        if self.is_forced or ack == NEVER:
+        talk = self.talk()
+        if talk.is_forced or ack == NEVER:
             return True
         waiting = self.waiting
-        asking = self.reader_of(self.client)
-        if waiting is not None and waiting.has_seen(ack) and not (waiting.follows_gap or self.peer_of(asking).is_lost):
+        asking = talk.reader_of(talk.client)
+        if waiting is not None and waiting.has_seen(ack) and not (waiting.follows_gap or talk.peer_of(asking).is_lost):
             return True
-        reached = self.reached_offset(self.client)
+        reached = talk.reached_offset(talk.client)
         if reached == NEVER:
             return True
-        if self.clock - time >= GRACE_PERIOD:
-            return not asking.has_before(ack)
-        if asking.held is not None and asking.pos < ack:
+        if talk.clock - time >= GRACE_PERIOD:
+            return not talk.stream_of(talk.client).has_before(ack)
+        if talk.stream_of(talk.client).held is not None and asking.pos + asking.beyond < ack:
             return False
         # a FIN adds one to the ACK number
         return asking.mode == OFF or ack <= reached + 1
 
     def end_message(self, reader: Reader, exchange: Exchange, message: Message) -> None:
         """Update the exchange of a message that has ended, and write the rows about the message."""
-        if self.http.messages is not None:
-            self.http.messages.write(self, message)
+        talk = self.talk()
+        if talk.http.messages is not None:
+            talk.http.messages.write(talk, message)
         if message.transfer is not None:
-            transfers.write(self.http.transfers, self, message, reader.direction, self.http.cutoffs.min_transfer)
+            transfers.write(talk.http.transfers, talk, message, reader.direction, talk.http.cutoffs.min_transfer)
         if reader.kind == REQUEST:
             exchange.request_done = True
             if not exchange.response_done:
                 self.outstanding += 1
             if exchange.upgraded:
-                reader.switch_off()
-            elif message.head.switches and not self.is_forced and not exchange.response_done:
+                talk.switch_off(reader)
+            elif message.head.switches and not talk.is_forced and not exchange.response_done:
                 reader.waits = True
         elif exchange.response is not message:
             interim = exchange.interim
@@ -463,7 +298,7 @@ class HttpConnection:
                 interim.statuses.append(message.head.status)
                 interim.times.append(message.start)
             else:
-                self.http.met.add(limits.INTERIM)
+                talk.http.met.add(limits.INTERIM)
         else:
             exchange.response_done = True
             if exchange.request_done and exchange.request is not None:
@@ -472,33 +307,26 @@ class HttpConnection:
 
     def end_response(self, exchange: Exchange, message: Message) -> None:
         """Handle the end of a final response. The connection may change its protocol, or a waiting client may continue."""
-        asking = self.reader_of(self.client)
+        talk = self.talk()
+        asking = talk.reader_of(talk.client)
         request = exchange.request
         if message.framing == TUNNEL or (message.head.status == 101 and (request is None or request.head.switches)):
             exchange.upgraded = True
             if request is None:
                 # without the request, it is unknown where the new protocol begins, so read the client's bytes while they are HTTP
-                self.reader_of(1 - self.client).switch_off()
+                talk.switch_off(talk.reader_of(1 - talk.client))
                 return
             if asking.message is not None and asking.exchange is not exchange:
                 asking.finish(ERROR)
-            self.stop(exchange)
+            talk.stop(exchange)
         elif asking.waits and self.waiting is None:
             asking.waits = False
 
-    def stop(self, upgraded: Exchange | None) -> None:
-        """Stop reading both directions, because the connection no longer carries HTTP/1.x.
-
-        `upgraded`: the exchange with the upgrade, if there is one. The end of its request is still read (RFC 9110 section 7.8).
-        """
-        for reader in (self.first, self.second):
-            if upgraded is None or reader.message is None or reader.exchange is not upgraded:
-                reader.switch_off()
-
     def stop_reading(self, last: Exchange) -> None:
         """Stop reading the connection after the request head of exchange `last`: too many requests wait for a response."""
-        self.http.met.add(limits.PIPELINED)
-        self.stop(None)
+        talk = self.talk()
+        talk.http.met.add(limits.PIPELINED)
+        talk.stop(None)
         self.next_index = last.index + 1
         self.waiting = self.last_waiting = None
         self.unanswered = 0
@@ -513,8 +341,6 @@ class HttpConnection:
         self.write_final(last.rtt_client, last.rtt_server)
         self.write_closes(last.rtt_client, last.rtt_server, True)
 
-    # rows
-
     def write_finished(self, segment: Segment) -> None:
         """Write the rows of `exchanges` that this segment made final, and the rows of `closes` for exchanges that another
         exchange follows.
@@ -523,7 +349,7 @@ class HttpConnection:
         is_final = exchange is not None and exchange.is_final()
         if oldest is None or not (is_final or (oldest is not exchange and oldest.next is not None)):
             return
-        is_client = segment.direction == self.client
+        is_client = segment.direction == self.talk().client
         rtt_client = segment.rtt_own if is_client else segment.rtt_peer
         rtt_server = segment.rtt_peer if is_client else segment.rtt_own
         self.write_final(rtt_client, rtt_server)
@@ -551,7 +377,8 @@ class HttpConnection:
                 client, server = following.rtt_client, following.rtt_server
             else:
                 client, server = rtt_client, rtt_server
-            self.http.closes.close(self, exchange, following, client, server, NEVER, False)
+            talk = self.talk()
+            talk.http.closes.close(talk, exchange, following, client, server, NEVER, False)
             self.drop(exchange)
             exchange = following
 
@@ -560,6 +387,7 @@ class HttpConnection:
 
         `frame`: the frame number of the last packet of the exchange. The round trips are in ns.
         """
+        talk = self.talk()
         exchange.previous_end = self.previous_end
         exchange.previous_end_offset = self.previous_end_offset
         request, announced = exchange.request, self.previous_close
@@ -567,23 +395,23 @@ class HttpConnection:
         is_unaffected = announced == CLOSE_OF_REJECTION and request is not None and request.offset > 0
         exchange.previous_close = announced != NO_CLOSE and not is_unaffected
         over = exchange.last_time()
-        exchange.known = find_known(self, frame, over)
+        exchange.known = find_known(talk, frame, over)
         exchange.known_rtt_client, exchange.known_rtt_server = rtt_client, rtt_server
         exchange.final_at = over
         response = exchange.response
         if response is not None and response.pieces is not None:
-            tick = clocks.unit_of(self.side_of(1 - self.client))
-            response.pieces.count_lumps(self.http.cutoffs.min_held_events, tick, over=True)
+            tick = clocks.unit_of(talk.side_of(1 - talk.client))
+            response.pieces.count_lumps(talk.http.cutoffs.min_held_events, tick, over=True)
         if response is not None and response.pauses is not None:
-            settle_pauses(response.pauses, self.side_of(1 - self.client))
-        self.http.exchanges.write(self, exchange)
+            settle_pauses(response.pauses, talk.side_of(1 - talk.client))
+        talk.http.exchanges.write(talk, exchange)
         if response is None:
             self.previous_end = max(self.previous_end, over)
             return
         self.previous_end = over
         self.previous_close = NO_CLOSE
         if response.head.announces_close or response.framing == UNTIL_CLOSE:
-            rejects = exchange.request is None and exchange.index == 0 and self.side_of(self.client).syn is not None
+            rejects = exchange.request is None and exchange.index == 0 and talk.side_of(talk.client).syn is not None
             self.previous_close = CLOSE_OF_REJECTION if rejects else CLOSE
         self.previous_end_offset = response.end_offset
 
@@ -594,20 +422,10 @@ class HttpConnection:
         if self.oldest is None:
             self.newest = None
 
-    # time
-
-    def wake_at(self, time: i64) -> None:
-        """Schedule a call of endings.wake at `time` (ns)."""
-        if self.wakes_at == NEVER or time < self.wakes_at:
-            self.wakes_at = time
-            self.http.alarms.add(time, self)
-
     def take_apart(self) -> None:
-        """Break the reference cycles of this object and its readers, because the garbage collector does not track them."""
-        self.is_over = True
-        self.held_faults = None
+        """Break the reference cycles of this object, and free the exchanges; `next_index` stays."""
+        self.conversation = None
         self.oldest = self.newest = self.unwritten = self.waiting = self.last_waiting = None
-        self.first = self.second = GONE
 
 
 def answers_missing(newest: Exchange, client: Reader, ack: i64) -> bool:
@@ -618,4 +436,4 @@ def answers_missing(newest: Exchange, client: Reader, ack: i64) -> bool:
     request, following = newest.request, newest.next_waiting
     if request is None or request.reason != COMPLETE or request.end_offset == NEVER or ack <= request.end_offset + 1:
         return False
-    return client.is_lost or client.pos + 1 < ack or (following is not None and following.follows_gap)
+    return client.is_lost or client.pos + client.beyond + 1 < ack or (following is not None and following.follows_gap)

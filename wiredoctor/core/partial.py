@@ -46,8 +46,8 @@ class Partial:
         self.has_line = self.has_line or b"\n" in data
 
     def holds(self, offset: i64) -> bool:
-        """Return whether the byte at this offset belongs to the incomplete head or line."""
-        return self.offset <= offset < self.offset + self.size
+        """Return whether the byte at this TCP stream offset belongs to the incomplete head or line."""
+        return self.wire_offset <= offset < self.wire_offset + self.size
 
     def join(self) -> bytes:
         """Return all bytes so far as one object."""

@@ -1,8 +1,8 @@
-"""Put the bytes of each direction in order for its reader. Bytes may have to wait for missing bytes or for the other direction.
+"""Put the bytes of each direction in order for its sink. Bytes may have to wait for missing bytes or for the other direction.
 
 Bytes after a gap wait in `Stream.waiting` until the gap is filled or skipped. A gap is skipped after a grace period
 (`Stream.gap_ends_at`), at a limit (`add_range`), or because no more bytes are expected (`flush`). Bytes in order wait in
-`Stream.held` while their reader `waits`: a response waits for its request, and data after an upgrade request waits for the
+`Stream.held` while their sink `waits`: a response waits for its request, and data after an upgrade request waits for the
 response.
 """
 
@@ -14,34 +14,32 @@ from mypy_extensions import i64
 
 from wiredoctor import limits
 from wiredoctor.core.connection import Side
-from wiredoctor.core.message import OFF
 from wiredoctor.core.packet import Packet
 from wiredoctor.core.segment import NEVER, Segment
-from wiredoctor.core.stream import CUT, GAP, GRACE_PERIOD, Piece, Range
+from wiredoctor.core.stream import CUT, GAP, GRACE_PERIOD, Piece, Range, Stream
 
 if TYPE_CHECKING:
-    from wiredoctor.core.http1 import Reader
-    from wiredoctor.core.pairing import HttpConnection
+    from wiredoctor.core.conversation import Conversation
 
 NO_PIECES: Final[list[Piece]] = []
 
 
-def read_new_bytes(talk: HttpConnection, reader: Reader, own: Side, packet: Packet, segment: Segment) -> bool:
-    """Pass the new bytes of a packet to their reader in stream order. Return whether all bytes before them were available."""
+def read_new_bytes(talk: Conversation, stream: Stream, own: Side, packet: Packet, segment: Segment) -> bool:
+    """Pass the new bytes of a packet to their sink in stream order. Return whether all bytes before them were available."""
     begin = segment.new_start
-    if reader.reached == NEVER:
-        reader.reached = begin
+    if stream.reached == NEVER:
+        stream.reached = begin
         if own.syn is not None:
-            reader.reached = 0
+            stream.reached = 0
     if segment.pieces is not None:
         in_order = True
         for piece in segment.pieces:
-            in_order = add_bytes(talk, reader, packet, segment, piece.start, piece.end) and in_order
+            in_order = add_bytes(talk, stream, packet, segment, piece.start, piece.end) and in_order
         return in_order
-    return add_bytes(talk, reader, packet, segment, begin, begin + segment.new_bytes)
+    return add_bytes(talk, stream, packet, segment, begin, begin + segment.new_bytes)
 
 
-def add_bytes(talk: HttpConnection, reader: Reader, packet: Packet, segment: Segment, start: i64, end: i64) -> bool:
+def add_bytes(talk: Conversation, stream: Stream, packet: Packet, segment: Segment, start: i64, end: i64) -> bool:
     """Add the new bytes [start, end) of a packet to its stream; the snap length may have cut off some.
 
     Return whether all bytes before them were available.
@@ -49,41 +47,41 @@ def add_bytes(talk: HttpConnection, reader: Reader, packet: Packet, segment: Seg
     there = segment.offset + packet.captured
     in_order = True
     if start < there < end:
-        in_order = add_range(talk, reader, packet, segment, start, there, True)
+        in_order = add_range(talk, stream, packet, segment, start, there, True)
         start = there
-    return add_range(talk, reader, packet, segment, start, end, end <= there) and in_order
+    return add_range(talk, stream, packet, segment, start, end, end <= there) and in_order
 
 
 def add_range(
-    talk: HttpConnection, reader: Reader, packet: Packet, segment: Segment, start: i64, end: i64, is_captured: bool
+    talk: Conversation, stream: Stream, packet: Packet, segment: Segment, start: i64, end: i64, is_captured: bool
 ) -> bool:  # fmt: skip
-    """Pass the new bytes [start, end) of a packet to their reader, or store them if earlier bytes are missing.
+    """Pass the new bytes [start, end) of a packet to their sink, or store them if earlier bytes are missing.
 
     `is_captured`: all of these bytes were captured; otherwise none was. Return whether all bytes before them were available.
     """
     found = talk.http.range
-    if start < reader.reached:
-        start = reader.reached
+    if start < stream.reached:
+        start = stream.reached
         if start >= end:
             return False
     point(found, packet, segment, start, end)
     if not is_captured:
         found.at = CUT
-    if start == reader.reached:
-        reader.reached = end
-        hand_on(talk, reader, found)
-        if reader.waiting is not None:
-            drain(talk, reader)
+    if start == stream.reached:
+        stream.reached = end
+        hand_on(talk, stream, found)
+        if stream.waiting is not None:
+            drain(talk, stream)
         return True
-    piece = Piece(found, start, end, not reader.jumps_to(end))
-    reader.insert(piece, talk.side_of(1 - reader.direction).acknowledged, talk.clock)
+    piece = Piece(found, start, end, not stream.sink.jumps_to(end))
+    stream.insert(piece, talk.side_of(1 - stream.direction).acknowledged, talk.clock)
     talk.http.keeping.add(talk, len(piece.data))
-    limit = reader.limit_of_gap()
+    limit = stream.limit_of_gap()
     if limit is not None:
-        if reader.mode != OFF:
+        if not stream.sink.is_off():
             talk.http.met.add(limit)
-        skip_gap(talk, reader)
-    wake_for_gap(talk, reader)
+        skip_gap(talk, stream)
+    wake_for_gap(talk, stream)
     return False
 
 
@@ -100,157 +98,156 @@ def point(found: Range, packet: Packet, segment: Segment, start: i64, end: i64) 
     found.rtt_peer = segment.rtt_peer
 
 
-def hand_on(talk: HttpConnection, reader: Reader, found: Range) -> None:
-    """Pass an in-order range to its reader, or hold it while the reader waits."""
-    if reader.waits or reader.held is not None:
-        hold(talk, reader, found, found.start)
+def hand_on(talk: Conversation, stream: Stream, found: Range) -> None:
+    """Pass an in-order range to its sink, or hold it while the sink waits."""
+    if stream.sink.waits or stream.held is not None:
+        hold(talk, stream, found, found.start)
         return
-    reader.read(found)
-    if reader.waits and reader.pos < found.end:
-        hold(talk, reader, found, max(reader.pos, found.start))
+    stream.sink.take(found)
+    if stream.sink.waits and stream.sink.pos < found.end:
+        hold(talk, stream, found, max(stream.sink.pos, found.start))
 
 
-def hold(talk: HttpConnection, reader: Reader, found: Range, start: i64) -> None:
-    """Store a range, without its bytes before offset `start`, until its reader continues."""
-    reader.hold(found, start)
+def hold(talk: Conversation, stream: Stream, found: Range, start: i64) -> None:
+    """Store a range, without its bytes before offset `start`, until its sink continues."""
+    stream.hold(found, start)
     talk.http.keeping.add(talk, found.end - start if found.at >= 0 else 0)
 
 
-def drain(talk: HttpConnection, reader: Reader) -> None:
+def drain(talk: Conversation, stream: Stream) -> None:
     """Read the stored bytes that are in order now, because a gap before them was filled or skipped."""
     found = talk.http.range
-    while reader.waiting is not None and reader.next_piece(found):
-        hand_on(talk, reader, found)
+    while stream.waiting is not None and stream.next_piece(found):
+        hand_on(talk, stream, found)
 
 
-def skip_gap(talk: HttpConnection, reader: Reader) -> None:
+def skip_gap(talk: Conversation, stream: Stream) -> None:
     """Skip the first gap of a direction, and read the bytes after it."""
     found = talk.http.range
-    reader.skip_gap(found)
-    hand_on(talk, reader, found)
-    drain(talk, reader)
+    stream.skip_gap(found)
+    hand_on(talk, stream, found)
+    drain(talk, stream)
 
 
-def skip_gaps_before(talk: HttpConnection, reader: Reader, offset: i64) -> None:
+def skip_gaps_before(talk: Conversation, stream: Stream, offset: i64) -> None:
     """Skip gaps of a direction until all stored bytes below `offset` have been read."""
-    while reader.has_before(offset):
-        skip_gap(talk, reader)
+    while stream.has_before(offset):
+        skip_gap(talk, stream)
 
 
-def wake_for_gap(talk: HttpConnection, reader: Reader) -> None:
+def wake_for_gap(talk: Conversation, stream: Stream) -> None:
     """Schedule a wake-up for the time at which the first gap is skipped unless it was filled before."""
-    waiting = reader.waiting
+    waiting = stream.waiting
     if waiting is not None:
         since = waiting.acknowledged_at()
         if since != NEVER:
             talk.wake_at(since + GRACE_PERIOD)
 
 
-def resume(talk: HttpConnection) -> None:
-    """Let waiting readers continue as far as possible, the client's reader first."""
-    client = talk.reader_of(max(talk.client, 0))
-    server = talk.peer_of(client)
+def resume(talk: Conversation) -> None:
+    """Let waiting sinks continue as far as possible, the client's first."""
+    client = talk.stream_of(max(talk.client, 0))
+    server = talk.stream_of(1 - client.direction)
     goes_on = True
     while goes_on:
-        goes_on = not client.waits and read_held(talk, client)
+        goes_on = not client.sink.waits and read_held(talk, client)
         if server.held is not None and may_go_on(talk, server) and read_held(talk, server):
             goes_on = True
 
 
-def may_go_on(talk: HttpConnection, server: Reader) -> bool:
+def may_go_on(talk: Conversation, server: Stream) -> bool:
     """Return whether the response that waits for its request can be read now. If so, end the wait of its reader.
 
     If the stored bytes exceed a limit, skip the missing bytes for which the response waits.
     """
-    held = server.held
+    held, reader = server.held, talk.reader_of(server.direction)
     if held is not None and (len(held) > limits.WAITING.value or server.held_bytes > limits.AHEAD.value):
-        skip_gaps_before(talk, talk.peer_of(server), server.waits_ack)
+        skip_gaps_before(talk, talk.stream_of(1 - server.direction), reader.waits_ack)
         talk.is_forced = True
-    if not talk.may_answer(server.waits_ack, server.waits_time):
+    if not talk.pairing.may_answer(reader.waits_ack, reader.waits_time):
         return False
-    server.waits = False
+    reader.waits = False
     return True
 
 
-def read_held(talk: HttpConnection, reader: Reader) -> bool:
-    """Read the held bytes of a reader until it waits again. Return whether it advanced."""
-    held = reader.held
+def read_held(talk: Conversation, stream: Stream) -> bool:
+    """Pass the held bytes of a stream to its sink until that waits again. Return whether it advanced."""
+    held = stream.held
     if held is None:
         return False
     count: i64 = len(held)
     done: i64 = 0
-    begin = reader.pos
-    while done < count and not reader.waits:
+    begin = stream.sink.pos
+    while done < count and not stream.sink.waits:
         piece = held[done]
-        read_piece(talk, reader, piece)
-        if reader.waits and reader.pos < piece.end:
+        read_piece(talk, stream, piece)
+        if stream.sink.waits and stream.sink.pos < piece.end:
             break
-        reader.held_bytes -= piece.end - piece.start
+        stream.held_bytes -= piece.end - piece.start
         done += 1
-    if reader.mode == OFF or done == count:
-        reader.held = None
-        reader.held_bytes = 0
+    if stream.sink.is_off() or done == count:
+        stream.held = None
+        stream.held_bytes = 0
     elif done > 0:
-        reader.held = held[done:]
+        stream.held = held[done:]
     talk.is_forced = False
-    return done > 0 or reader.pos != begin
+    return done > 0 or stream.sink.pos != begin
 
 
-def read_piece(talk: HttpConnection, reader: Reader, piece: Piece) -> None:
-    """Let a reader read a stored range, except the bytes that the reader has already read."""
+def read_piece(talk: Conversation, stream: Stream, piece: Piece) -> None:
+    """Pass a stored range to its sink, except the bytes that the sink has already read."""
     found = talk.http.range
-    piece.fill(found, max(piece.start, reader.pos) if reader.pos < piece.end else piece.start)
-    reader.read(found)
+    piece.fill(found, max(piece.start, stream.sink.pos) if stream.sink.pos < piece.end else piece.start)
+    stream.sink.take(found)
 
 
-def flush(talk: HttpConnection) -> None:
+def flush(talk: Conversation) -> None:
     """Skip all gaps and read everything held, because no more bytes are expected."""
-    first, second = take_pieces(talk, talk.first), take_pieces(talk, talk.second)
+    first, second = take_pieces(talk, talk.first_stream), take_pieces(talk, talk.second_stream)
     talk.is_forced = True
     i: i64 = 0
     j: i64 = 0
     while i < len(first) or j < len(second):
         if j == len(second) or (i < len(first) and comes_first(talk, first[i], second[j])):
-            read_piece(talk, talk.first, first[i])
+            read_piece(talk, talk.first_stream, first[i])
             i += 1
         else:
-            read_piece(talk, talk.second, second[j])
+            read_piece(talk, talk.second_stream, second[j])
             j += 1
 
 
-def take_pieces(talk: HttpConnection, reader: Reader) -> list[Piece]:
-    """Remove and return all ranges that a reader has not read, including gaps, in stream order."""
-    reader.waits = True
-    while reader.waiting is not None:
-        skip_gap(talk, reader)
-    reader.waits = False
-    held = reader.held
-    reader.held = None
-    reader.held_bytes = 0
+def take_pieces(talk: Conversation, stream: Stream) -> list[Piece]:
+    """Remove and return all ranges that a sink has not read, including gaps, in stream order."""
+    stream.sink.waits = True
+    while stream.waiting is not None:
+        skip_gap(talk, stream)
+    stream.sink.waits = False
+    held = stream.held
+    stream.held = None
+    stream.held_bytes = 0
     return NO_PIECES if held is None else held
 
 
-def comes_first(talk: HttpConnection, first: Piece, second: Piece) -> bool:
+def comes_first(talk: Conversation, first: Piece, second: Piece) -> bool:
     """Return whether the range of direction 0 is to be read before the range of direction 1.
 
     Ranges are read in capture order, except that the bytes that a response acknowledges come before the response.
     """
     if talk.client == 0:
-        return first.frame < second.frame or second.ack == NEVER or first.start < second.ack
+        return first.frame < second.frame or second.ack == NEVER or first.wire_start < second.ack
     if talk.client == 1:
-        return first.frame < second.frame and first.ack != NEVER and first.ack <= second.start
+        return first.frame < second.frame and first.ack != NEVER and first.ack <= second.wire_start
     return first.frame < second.frame
 
 
-def skip_tail(talk: HttpConnection, direction: i64) -> None:
+def skip_tail(talk: Conversation, direction: i64) -> None:
     """Skip the missing bytes of a direction between the last captured byte and the FIN."""
-    reader = talk.reader_of(direction)
+    stream, message = talk.stream_of(direction), talk.reader_of(direction).message
     close = talk.side_of(direction).close
     reached = talk.reached_offset(direction)
-    if close is None or reached == NEVER or reached >= close.fin_offset or reader.mode == OFF:
+    if close is None or reached == NEVER or reached >= close.fin_offset or stream.sink.is_off():
         return
     found = talk.http.range
-    message = reader.message
     found.at = GAP
     found.start = found.wire_start = reached
     found.end = found.wire_end = close.fin_offset
@@ -258,5 +255,5 @@ def skip_tail(talk: HttpConnection, direction: i64) -> None:
     if message is not None:
         found.frame, found.time = message.last_frame, message.end_time
     found.ack = NEVER
-    reader.reached = close.fin_offset
-    reader.read(found)
+    stream.reached = close.fin_offset
+    stream.sink.take(found)

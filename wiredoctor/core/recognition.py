@@ -13,8 +13,8 @@ from wiredoctor.protocols.tls.hello import HANDSHAKE
 from wiredoctor.protocols.tls.hello import Handshake as TlsHandshake
 
 if TYPE_CHECKING:
+    from wiredoctor.core.conversation import Conversation
     from wiredoctor.core.http1 import Reader
-    from wiredoctor.core.pairing import HttpConnection
 
 CLOSE_FRAME: Final = 0x88
 """The first octet of a WebSocket Close frame: opcode 8, last fragment."""
@@ -34,7 +34,7 @@ class Cuts:
         self.time: i64 = NEVER
 
 
-def recognize(talk: HttpConnection, reader: Reader, data: bytes) -> None:
+def recognize(talk: Conversation, reader: Reader, data: bytes) -> None:
     """Recognize a protocol other than HTTP/1 by a direction's first payload. If there is one, stop reading HTTP there."""
     if talk.client >= 0:
         return
@@ -50,7 +50,7 @@ def recognize(talk: HttpConnection, reader: Reader, data: bytes) -> None:
     reader.mode = OFF
 
 
-def begin_tls(talk: HttpConnection, reader: Reader, data: bytes) -> bool:
+def begin_tls(talk: Conversation, reader: Reader, data: bytes) -> bool:
     """Parse the first bytes of a TLS handshake; return whether more bytes are needed."""
     if talk.tls is None:
         if data[0] != HANDSHAKE:
@@ -61,13 +61,13 @@ def begin_tls(talk: HttpConnection, reader: Reader, data: bytes) -> bool:
     return wants_more
 
 
-def continue_tls(talk: HttpConnection, reader: Reader, data: bytes) -> None:
+def continue_tls(talk: Conversation, reader: Reader, data: bytes) -> None:
     """Parse more bytes of a TLS handshake. `data` is empty if these bytes were not captured."""
     if talk.tls is None or not data or not talk.tls.sides[reader.direction].add(data):
         reader.mode = OFF
 
 
-def note_cut(talk: HttpConnection, frame: i64, time: i64) -> None:
+def note_cut(talk: Conversation, frame: i64, time: i64) -> None:
     """Record that the snap length cut off a packet inside a head or chunk framing."""
     cuts = talk.cuts
     if cuts is None:
@@ -77,7 +77,7 @@ def note_cut(talk: HttpConnection, frame: i64, time: i64) -> None:
     cuts.count += 1
 
 
-def note_goodbye(talk: HttpConnection, exchange: Exchange, direction: i64, packet: Packet) -> None:
+def note_goodbye(talk: Conversation, exchange: Exchange, direction: i64, packet: Packet) -> None:
     """Record whether the newest segment of an upgraded connection ends with a WebSocket Close frame."""
     if direction == talk.client:
         exchange.client_says_goodbye = ends_with_close_frame(packet)

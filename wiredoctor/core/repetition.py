@@ -8,10 +8,10 @@ from __future__ import annotations
 from mypy_extensions import i64
 
 from wiredoctor.core.connection import Connection, Flight, Previous, Side
+from wiredoctor.core.conversation import Conversation
 from wiredoctor.core.delivery import count_acknowledged
 from wiredoctor.core.flight import find_first
 from wiredoctor.core.packet import Packet
-from wiredoctor.core.pairing import HttpConnection
 from wiredoctor.core.segment import NEVER, Segment
 from wiredoctor.core.waits import Repetition
 
@@ -54,7 +54,7 @@ def begin(
         repetition.is_answer = is_answer(own.previous, peer.previous, first)
     content = connection.http
     if content is not None:
-        assert isinstance(content, HttpConnection)
+        assert isinstance(content, Conversation)
         describe(content, repetition, direction)
     return repetition
 
@@ -71,7 +71,7 @@ def begin_probing(connection: Connection, peer: Side, packet: Packet, segment: S
     note_earlier_peer_packet(connection, peer, probing, segment.direction)
     content = connection.http
     if content is not None:
-        assert isinstance(content, HttpConnection)
+        assert isinstance(content, Conversation)
         describe(content, probing, segment.direction)
     return probing
 
@@ -99,9 +99,9 @@ def begin_missing(connection: Connection, packet: Packet, segment: Segment, star
     missing.first_frame, missing.first_time = packet.frame, packet.time
     content = connection.http
     if content is not None:
-        assert isinstance(content, HttpConnection)
+        assert isinstance(content, Conversation)
         missing.is_http = content.client >= 0
-        exchange = content.oldest
+        exchange = content.pairing.oldest
         while exchange is not None:
             is_over = exchange.request_done if segment.direction == content.client else exchange.response_done
             if not is_over:
@@ -134,8 +134,8 @@ def is_answered_early(connection: Connection, direction: i64) -> bool:
     content = connection.http
     if content is None:
         return False
-    assert isinstance(content, HttpConnection)
-    exchange = content.newest
+    assert isinstance(content, Conversation)
+    exchange = content.pairing.newest
     if exchange is None or exchange.request_done or direction != content.client:
         return False
     return exchange.response is not None
@@ -197,13 +197,13 @@ def is_answer(own: Previous, peer: Previous | None, first: i64) -> bool:
     return peer.frame > first or peer.time > own_end
 
 
-def describe(content: HttpConnection, repetition: Repetition, direction: i64) -> None:
+def describe(content: Conversation, repetition: Repetition, direction: i64) -> None:
     """Set the exchange to which repeated data belongs, and whether earlier data of its message had been acknowledged.
 
     For a FIN or a keep-alive probe, set the exchange that the peer had not finished.
     """
     repetition.is_http = content.client >= 0
-    exchange = content.oldest
+    exchange = content.pairing.oldest
     while exchange is not None:
         request, response = exchange.request, exchange.response
         message = request if direction == content.client else response

@@ -22,10 +22,10 @@ from wiredoctor.core.connection import (
     Side,
     waits_of,
 )
+from wiredoctor.core.conversation import Conversation
 from wiredoctor.core.flight import find_first
 from wiredoctor.core.message import UNTIL_CLOSE
 from wiredoctor.core.packet import Packet
-from wiredoctor.core.pairing import HttpConnection
 from wiredoctor.core.places import Places
 from wiredoctor.core.segment import FIN, MILLISECOND, NEVER, RST, SYN, Segment
 from wiredoctor.core.unsigned import u32
@@ -116,7 +116,7 @@ def ends_body(connection: Connection, peer: Side, segment: Segment) -> bool:
     content = connection.http
     if content is None or peer.close is not None:
         return False
-    assert isinstance(content, HttpConnection)
+    assert isinstance(content, Conversation)
     reader = content.reader_of(segment.direction)
     exchange = reader.previous if reader.exchange is None else reader.exchange
     if exchange is None or segment.direction == content.client:

@@ -1,7 +1,7 @@
-"""The bytes of one direction in order: ranges for a reader, gaps, and bytes that wait.
+"""The bytes of one direction in order: ranges for a sink, gaps, and bytes that wait.
 
-A range has two kinds of offsets. `start` and `end` count the reader's content; `wire_start` and `wire_end` count the TCP stream,
-like ACK numbers. Over plain TCP they are equal.
+A `Stream` hands its ranges to a `Sink`: the reader of HTTP/1, or a layer below it. A range has two kinds of offsets. `start` and
+`end` count the sink's content; `wire_start` and `wire_end` count the TCP stream, like ACK numbers. Over plain TCP they are equal.
 
 A gap in this module is missing data for which HTTP waits. It ends when its bytes arrive, or at a deadline, after which HTTP
 continues without them. The deadline does not affect which bytes TCP counts as new (delivery.py).
@@ -28,12 +28,12 @@ GRACE_PERIOD: Final = 1_000_000_000
 """The time in ns to wait for packets that were captured late.
 
 HTTP waits this long for bytes that the receiver has acknowledged (`Stream.gap_ends_at`), and a response waits this long for the
-request that it acknowledges (`HttpConnection.may_answer`).
+request that it acknowledges (`Conversation.may_answer`).
 """
 
 
 class Range:
-    """The bytes [start, end) of a direction, as passed to its reader. One object is reused for all ranges.
+    """The bytes [start, end) of a direction, as passed to its sink. One object is reused for all ranges.
 
     The bytes begin at block[at], unless `at` is GAP, CUT or BODY_ONLY: then the bytes are not available.
     """
@@ -64,7 +64,10 @@ class Range:
 
 @mypyc_attr(acyclic=True)
 class Piece:
-    """A range of the stream that cannot be read yet. The bytes are copied if `keeps` is true."""
+    """The bytes [start, end) of a range that cannot be read yet. They are copied if `keeps` is true.
+
+    `wire_start`, `wire_end`: the TCP stream offsets of `start` and `end`.
+    """
 
     def __init__(self, found: Range, start: i64, end: i64, keeps: bool) -> None:
         self.data: bytes = b""
@@ -77,6 +80,8 @@ class Piece:
                 self.at = BODY_ONLY
         self.start: i64 = start
         self.end: i64 = end
+        self.wire_start: i64 = found.wire(start)
+        self.wire_end: i64 = found.wire(end)
         self.frame: i64 = found.frame
         self.time: i64 = found.time
         self.ack: i64 = found.ack
@@ -89,8 +94,8 @@ class Piece:
         found.at = self.at if self.at < 0 else start - self.start
         found.start = start
         found.end = self.end
-        found.wire_start = start
-        found.wire_end = self.end
+        found.wire_start = self.wire_start + start - self.start
+        found.wire_end = self.wire_end
         found.frame = self.frame
         found.time = self.time
         found.ack = self.ack
@@ -141,18 +146,44 @@ class Waiting:
 
 
 @mypyc_attr(acyclic=True)
-class Stream:
-    """The bytes of one direction. Everything before the offset `reached` was passed to the reader or skipped."""
+class Sink:
+    """Takes the ranges of one direction in stream order.
+
+    `pos`: the offset of its content up to which it has read. `waits`: it reads no further before the peer has advanced.
+    """
 
     def __init__(self) -> None:
+        self.pos: i64 = NEVER
+        self.waits: bool = False
+
+    def take(self, found: Range) -> None:
+        """Read a range up to its end, or until the sink has to wait for the peer."""
+        raise NotImplementedError
+
+    def jumps_to(self, offset: i64) -> bool:
+        """Return True if the bytes before the TCP stream offset `offset` need not be examined, so their content is not kept."""
+        raise NotImplementedError
+
+    def is_off(self) -> bool:
+        """Return True if the sink ignores what comes."""
+        raise NotImplementedError
+
+
+@mypyc_attr(acyclic=True)
+class Stream:
+    """The bytes of one direction. Everything before the offset `reached` was handed to the sink, held for it, or skipped."""
+
+    def __init__(self, sink: Sink, direction: i64) -> None:
+        self.sink: Sink = sink
+        self.direction: i64 = direction
         self.reached: i64 = NEVER
         self.waiting: Waiting | None = None
         self.held: list[Piece] | None = None
-        """In-order ranges that the reader will read after the peer has advanced."""
+        """In-order ranges that the sink will read after the peer has advanced."""
         self.held_bytes: i64 = 0
 
     def hold(self, found: Range, start: i64) -> None:
-        """Store a range, without its bytes before offset `start`, until the reader continues."""
+        """Store a range, without its bytes before offset `start`, until the sink continues."""
         held = self.held
         if held is None:
             held = self.held = []

@@ -22,8 +22,8 @@ from wiredoctor.core.rows import Rows
 from wiredoctor.core.segment import MILLISECOND, NEVER, Segment
 
 if TYPE_CHECKING:
+    from wiredoctor.core.conversation import Conversation
     from wiredoctor.core.message import Message
-    from wiredoctor.core.pairing import HttpConnection
 
 BEGINS: Final = 10
 """Tracking begins after this many segments of a body, and after 1/BEGINS of the minimum duration of a long body.
@@ -415,7 +415,7 @@ def watch(message: Message, own: Side, peer: Side, packet: Packet, segment: Segm
     now.has_pause = had_room and (now.has_pause or message.body_bytes < trips * transfer.mss)
 
 
-def write(rows: Rows, talk: HttpConnection, message: Message, direction: i64, least: i64) -> None:
+def write(rows: Rows, talk: Conversation, message: Message, direction: i64, least: i64) -> None:
     """Write a row of `transfers` for a body that has ended. Drop its state instead if it lasted less than `least` ns.
 
     The state is also dropped if the body is smaller than LEAST full segments, or if it is uncertain what limited the transfer

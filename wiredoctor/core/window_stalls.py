@@ -19,9 +19,9 @@ from wiredoctor.core.connection import (
     Side,
     Syn,
 )
+from wiredoctor.core.conversation import Conversation
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.packet import Packet
-from wiredoctor.core.pairing import HttpConnection
 from wiredoctor.core.rows import Rows
 from wiredoctor.core.segment import MILLISECOND, NEVER, Segment
 from wiredoctor.core.waits import ClosedWindow, Waits, WindowStall
@@ -306,4 +306,4 @@ def add(stall: WindowStall, waited: i64, shut: i64, frame: i64, time: i64) -> No
 def is_http(connection: Connection) -> bool:
     """Return whether a connection has carried HTTP messages."""
     content = connection.http
-    return isinstance(content, HttpConnection) and content.client >= 0
+    return isinstance(content, Conversation) and content.client >= 0

@@ -15,10 +15,10 @@ from wiredoctor.batches import View
 from wiredoctor.core.close_rows import CloseRows
 from wiredoctor.core.connection import Connection, Side
 from wiredoctor.core.connection_rows import ConnectionRows
+from wiredoctor.core.conversation import Conversation
 from wiredoctor.core.exchange_rows import ExchangeRows, Extra, HeadCodes
 from wiredoctor.core.http1 import Reader
 from wiredoctor.core.message import AT_CAPTURE_END, OFF, SEEK, TLS, Exchange
-from wiredoctor.core.pairing import HttpConnection
 from wiredoctor.core.segment import FOREVER, NEVER
 from wiredoctor.core.translation import is_second_leg
 from wiredoctor.core.waits import ClosedWindow, Waits, WindowStall
@@ -37,10 +37,10 @@ _SCHEMA = EXCHANGES.empty().select(ANSWERED).schema
 _ASKED_SCHEMA = EXCHANGES.empty().select(ASKED).schema
 
 
-def http_of(connection: Connection) -> HttpConnection | None:
+def http_of(connection: Connection) -> Conversation | None:
     """Return the HTTP state of a connection; None if no payload was captured."""
     http = connection.http
-    assert http is None or isinstance(http, HttpConnection)
+    assert http is None or isinstance(http, Conversation)
     return http
 
 
@@ -136,7 +136,7 @@ def has_begun(connection: Connection) -> bool:
 def is_not_http(connection: Connection) -> bool:
     """Return whether a connection probably carries no HTTP: its first bytes were not HTTP, or parsing was given up."""
     http = http_of(connection)
-    if http is None or http.next_index:
+    if http is None or http.pairing.next_index:
         return False
     silent = (OFF, TLS, SEEK) if has_begun(connection) and http.client < 0 else (OFF, TLS)
     return all(reader.mode in silent for reader in _readers(http))
@@ -147,13 +147,13 @@ def is_over(connection: Connection) -> bool:
     http = http_of(connection)
     if not connection.closed or undecided_since(connection)[0] != FOREVER:
         return False
-    return http is None or (http.oldest is None and http.deadline == NEVER)
+    return http is None or (http.pairing.oldest is None and http.deadline == NEVER)
 
 
 def has_rows(connection: Connection) -> bool:
     """Return whether any exchange of a connection already has a row in the table `closes`."""
     http = http_of(connection)
-    return http is not None and http.next_index > sum(1 for _ in _open(http))
+    return http is not None and http.pairing.next_index > sum(1 for _ in _open(http))
 
 
 def answered_exchanges(connections: Iterable[Connection]) -> pl.DataFrame:
@@ -185,7 +185,9 @@ def closed_by_client(connections: Iterable[Connection]) -> list[Connection]:
     return [
         connection
         for connection in connections
-        if (http := http_of(connection)) is not None and http.oldest is not None and http.side_of(max(http.client, 0)).close
+        if (http := http_of(connection)) is not None
+        and http.pairing.oldest is not None
+        and http.side_of(max(http.client, 0)).close
     ]
 
 
@@ -238,7 +240,7 @@ def exchanges_as_of(connections: Iterable[Connection]) -> pl.DataFrame:
     extras = rows.exchanges.extras
     for connection in connections:
         http = http_of(connection)
-        if http is None or http.oldest is None:
+        if http is None or http.pairing.oldest is None:
             continue
         client = max(http.client, 0)
         trips = http.side_of(client).rtt, http.side_of(1 - client).rtt
@@ -262,7 +264,7 @@ _BATCHES = count(-(1 << 62))
 """Values of HeadCodes.batch for `exchanges_as_of`. They are negative, so they differ from the batch numbers of the core."""
 
 
-def _readers(http: HttpConnection) -> tuple[Reader, Reader]:
+def _readers(http: Conversation) -> tuple[Reader, Reader]:
     return http.first, http.second
 
 
@@ -271,9 +273,9 @@ def _waits(connection: Connection) -> list[Waits]:
     return [side.waits for side in sides if side.waits is not None]
 
 
-def _open(http: HttpConnection) -> Iterator[Exchange]:
+def _open(http: Conversation) -> Iterator[Exchange]:
     """Yield the exchanges of a connection that have no row in the table `closes` yet."""
-    exchange = http.oldest
+    exchange = http.pairing.oldest
     while exchange is not None:
         yield exchange
         exchange = exchange.next
@@ -286,10 +288,11 @@ def _lacking(reader: Reader, *, without_partial: bool = False) -> Iterator[int]:
     """
     if reader.partial is not None and not without_partial:
         yield reader.partial.time
-    if reader.waiting is not None:
-        yield reader.waiting.pieces[0].time
-    if reader.held:
-        yield reader.held[0].time
+    stream = reader.talk().stream_of(reader.direction)
+    if stream.waiting is not None:
+        yield stream.waiting.pieces[0].time
+    if stream.held:
+        yield stream.held[0].time
     elif reader.waits:
         yield -FOREVER
 
@@ -306,7 +309,7 @@ def _is_answered(exchange: Exchange) -> bool:
     return exchange.request_done and not expects and response is not None and response.start != NEVER
 
 
-def _row(http: HttpConnection, exchange: Exchange) -> tuple[object, ...]:
+def _row(http: Conversation, exchange: Exchange) -> tuple[object, ...]:
     request, response = exchange.request, exchange.response
     done = response is not None and exchange.response_done
     return (
@@ -328,7 +331,7 @@ def _row(http: HttpConnection, exchange: Exchange) -> tuple[object, ...]:
     )
 
 
-def _request_row(http: HttpConnection, exchange: Exchange) -> tuple[object, ...]:
+def _request_row(http: Conversation, exchange: Exchange) -> tuple[object, ...]:
     request, response = exchange.request, exchange.response
     assert request is not None
     fields = request.head.fields

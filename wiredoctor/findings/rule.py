@@ -136,8 +136,8 @@ class Advice(NamedTuple):
     (side client). "" always matches; "^$" matches if the software is unknown, but not if a client may be any of several known
     programs. A client that is a gateway gets the advice for side "gateway", because it forwards the User-Agent of its clients;
     only "httpd" can be recognized in this case. Advice for the software of a client begins with "If the client is", because an
-    unknown gateway may have forwarded the User-Agent. `where` may name a column of the candidates: the advice is then given only
-    if the value in that column is not null, 0, false or empty.
+    unknown gateway may have forwarded the User-Agent. `where` may name a column of the candidates, or one of the rule's words:
+    the advice is then given only if that value is not null, 0, false or empty.
     """
 
     side: Side | Literal["gateway"]

@@ -20,6 +20,7 @@ from wiredoctor.rule_engine.candidates import change, select
 from wiredoctor.rule_engine.catalogue import RuleModule
 from wiredoctor.rule_engine.stopped_reading import of_slow_servers
 from wiredoctor.rule_engine.summary_columns import Rows, as_frame, with_changes
+from wiredoctor.rules.shared.abort_words import progress
 from wiredoctor.rules.shared.gateway_kinds import never_arrived
 from wiredoctor.spill import Folder
 from wiredoctor.tables import CLOSES, SECOND
@@ -128,9 +129,10 @@ def given_up_by_gateways(found: Mapping[str, Rows], known: Gateways, folder: Fol
 
 def _by_gateway(known: Gateways, rows: pl.DataFrame) -> pl.DataFrame:
     changes: dict[int, dict[str, Any]] = {}
-    for number, row in enumerate(_values(rows, "connection", "start", "end", "title", "progress", "addition")):
+    columns = ("connection", "start", "end", "title", "sending", "quiet", "until_close", "addition")
+    for number, row in enumerate(_values(rows, *columns)):
         if row["connection"] in known.clients and not row.get("title"):
-            after = duration_text(row["end"] - row["start"])
+            after = f"{duration_text(row['end'] - row['start'])} after its request"
             front = known.relayed.get(row["connection"])
             said = (
                 "This client is a gateway, which forwards the requests of its own clients."
@@ -140,7 +142,7 @@ def _by_gateway(known: Gateways, rows: pl.DataFrame) -> pl.DataFrame:
                 "moment."
             )
             changes[number] = {
-                "title": f"The gateway gave up {after} after its request{row['progress']}",
+                "title": f"The gateway gave up {after}{progress(row['sending'], row['quiet'], row['until_close'])}",
                 "addition": f"{row['addition']} {said}" if row.get("addition") else said,
             }
     return with_changes(rows, changes, {"title": pl.String(), "addition": pl.String()})

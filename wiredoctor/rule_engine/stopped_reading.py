@@ -29,15 +29,6 @@ LEAST = SECOND
 CLIENT_STALLED = "client-stalled"
 """The kind of `gateway-error` for a gateway that gave up a response because its own client did not read."""
 
-_READ = (
-    "Find out why the client did not read: while its window is closed, the server cannot send. If the client is a proxy, its own "
-    "client may not have read, until a timeout of the proxy expired (nginx: send_timeout; haproxy: timeout client). "
-)
-"""The advice for a client that left while its own window was closed."""
-
-_PATIENCE = "Only then raise a timeout."
-"""The advice about timeouts for a client that left while its own window was closed. This client did not wait for the server."""
-
 MOSTLY = 5
 """A condition holds for most of a time span if it holds for all but 1/MOSTLY of the span."""
 
@@ -60,8 +51,8 @@ def after_stalls(found: Mapping[str, Rows], folder: Folder | None = None) -> Map
 
     Candidates of `no-response` no longer blame the client if it paused because the server did not read. The text of
     `truncated-response` names the stall as a possible cause, and its confidence becomes medium. For `gateway-error`, the kind
-    becomes CLIENT_STALLED; the text of kind unsent says whether the server's window was still closed. The text of `client-abort`
-    no longer blames the server if the client did not read. `folder`: see `candidates.change`.
+    becomes CLIENT_STALLED; the text of kind unsent says whether the server's window was still closed. The words of `client-abort`
+    no longer blame the server if the client did not read. `folder`: see `candidates.change`.
     """
     if "zero-window-stall" not in found:
         return found
@@ -89,24 +80,12 @@ def may_follow_stall() -> pl.Expr:
 
 
 def _aborts_after_stalls(aborts: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataFrame | None:
-    """Change the texts of `client-abort` candidates if the response paused because the client's receive window was closed."""
-    aborts = aborts.with_row_index("number")
+    """Mark the `client-abort` candidates whose response paused because the client's receive window was closed."""
+    paused = aborts.with_row_index("number").filter(c("quiet").is_not_null()).select("number", "connection", "end")
     closed = (c("stall_start") < c("end")) & (c("end") <= c("stall_end"))
-    numbers = {*aborts.filter("paused").join(stalls, on="connection").filter(closed)["number"]}
-    if not numbers:
-        return None
-    mine = c("number").is_in([*numbers])
-    because = ", because the client's receive window was closed"
-    proofs = [
-        [{**one, "note": one["note"] + because} if number in numbers and one["note"].endswith(had) else one for one in proof]
-        for number, had, proof in aborts.select("number", "had", "evidence").iter_rows()
-    ]
-    return aborts.with_columns(
-        pl.when(mine).then(c("had") + because).otherwise("had").alias("had"),
-        pl.when(mine).then(pl.lit(_READ)).otherwise("look_for_end").alias("look_for_end"),
-        pl.when(mine).then(pl.lit(_PATIENCE)).otherwise("patience").alias("patience"),
-        pl.Series("evidence", proofs, aborts.schema["evidence"]),
-    ).drop("number")
+    numbers = paused.join(stalls.select("connection", "stall_start", "stall_end"), on="connection").filter(closed)["number"]
+    mine = pl.int_range(pl.len()).is_in(numbers.to_list())
+    return aborts.with_columns(mine.alias("window_closed")) if len(numbers) else None
 
 
 def _gateways_after_stalls(errors: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataFrame | None:
@@ -251,26 +230,14 @@ _READ_BODY = (
 
 
 def _truncated_after_stalls(cut: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataFrame:
-    if "addition" not in cut.columns:
-        cut = cut.with_columns(pl.lit(None, pl.String).alias("addition"))
+    """Set `stalled`: how long (ns) the client had not read before the server closed. The confidence is then at most medium."""
     own = stalls.filter(c("kind").is_null()).select("connection", "stall_start", "stall_end")
-    numbered = cut.with_row_index("number")
-    behind = (
-        numbered.filter(c("kind").is_null())
-        .join(own, on="connection")
-        .filter(until_close("stall_start", "stall_end"))
-        .group_by("number")
-        .agg((c("stall_end") - c("stall_start")).max().alias("stalled"))
-    )
-    added = {number: _addition(stalled) for number, stalled in behind.iter_rows()}
-    if not added:
-        return cut
-    texts = [" ".join(text for text in (one, added.get(number)) if text) or None for number, one in enumerate(cut["addition"])]
-    surely = pl.int_range(pl.len()).is_in([*added]) & (c("confidence") == "high")
-    return cut.with_columns(
-        pl.when(surely).then(pl.lit("medium")).otherwise("confidence").alias("confidence"),
-        pl.Series("addition", texts, pl.String),
-    )
+    behind = cut.with_row_index("number").filter(c("kind").is_null()).join(own, on="connection")
+    lasted = (c("stall_end") - c("stall_start")).max()
+    stalled = behind.filter(until_close("stall_start", "stall_end")).group_by("number").agg(lasted)
+    cut = with_changes(cut, {number: {"stalled": time} for number, time in stalled.iter_rows()}, {"stalled": pl.Int64()})
+    surely = c("stalled").is_not_null() & (c("confidence") == "high")
+    return cut.with_columns(pl.when(surely).then(pl.lit("medium")).otherwise("confidence").alias("confidence"))
 
 
 _CHANGES = (
@@ -281,10 +248,3 @@ _CHANGES = (
     ("no-response", _requests_after_stalls, "server"),
 )
 """Rules, functions (candidates, stalls) that return their changed candidates, or None if none changes, and who stalled."""
-
-
-def _addition(stalled: int) -> str:
-    return (
-        f"The client had not read for {duration_text(stalled)} before that. The server may have timed out while it waited "
-        "(nginx: send_timeout, haproxy: timeout client, Apache httpd: TimeOut), or closed for another reason."
-    )

@@ -68,17 +68,14 @@ def usual_limits(server: str) -> list[int]:
     return sorted({one.time // SECOND for one in known})
 
 
-def limit_near(rest: pl.Expr) -> pl.Expr:
-    """Return the default timeout (ns) of an intermediary that matches this time without payload (ns); null if there is none."""
+def limit_near(rest: int) -> int | None:
+    """Return the default timeout (ns) of an intermediary that matches this time without payload (ns); None if there is none."""
     limits = sorted({one.time for one in _WITHOUT_PAYLOAD})
-    near = {limit: (rest - limit).abs() <= max(NEAR, round(limit * NEAR_SHARE)) for limit in limits}
-    return pl.coalesce(pl.when(is_near).then(pl.lit(limit, pl.Int64)) for limit, is_near in near.items())
+    return next((limit for limit in limits if abs(rest - limit) <= max(NEAR, round(limit * NEAR_SHARE))), None)
 
 
-def names_of_limit(limit: pl.Expr) -> pl.Expr:
+def names_of_limit(limit: int) -> str:
     """Return the names of the intermediaries with this default timeout (ns): "nginx (proxy_read_timeout) and of Apache httpd
     (ProxyTimeout)".
     """
-    limits = {one.time for one in _WITHOUT_PAYLOAD}
-    named = {limit: names([one for one in _WITHOUT_PAYLOAD if one.time == limit]) for limit in limits}
-    return limit.replace_strict(named, default=None, return_dtype=pl.String)
+    return names([one for one in _WITHOUT_PAYLOAD if one.time == limit])

@@ -9,7 +9,7 @@ import pytest
 
 from tests.rules.frames import S, connection, found, rows
 from wiredoctor.rules.capture import encrypted
-from wiredoctor.rules.shared.evidence import one_capture_candidate, packet
+from wiredoctor.rules.shared.evidence import one_capture_candidate
 from wiredoctor.testing import findings
 
 
@@ -58,18 +58,14 @@ def test_at_most_five_places_are_shown() -> None:
     assert [e["frame"] for e in loss["evidence"]] == [92, 93, 94, 95, 96]
 
 
-def test_notes_are_written_of_what_is_shown_alone() -> None:
-    written: list[int] = []
-
-    def note(numbers: pl.Series) -> pl.Series:
-        written.append(len(numbers))
-        return numbers.cast(pl.String)
-
-    many = rows("connections", *(connection(connection=i, cut_heads=i % 2, cut_frame=i, cut_time=i) for i in range(100)))
-    place = packet("cut_frame", "cut_time", pl.col("connection").map_batches(note, return_dtype=pl.String))
-    told = one_capture_candidate(many.lazy(), pl.col("cut_heads") > 0, place, "cut_frame", "cut_time", 5).collect().to_dicts()
-    assert [(one["touched"], one["connections"], len(one["evidence"])) for one in told] == [(50, 100, 5)]
-    assert written == [5]
+def test_facts_are_kept_of_what_is_shown_alone() -> None:
+    many = rows(
+        "connections", *(connection(connection=i, cut_heads=i % 2, cut_frame=100 + i, cut_time=i * S) for i in range(100))
+    )
+    facts = ["cut_heads"]
+    [told] = one_capture_candidate(many.lazy(), pl.col("cut_heads") > 0, facts, "cut_frame", "cut_time", 5).collect().to_dicts()
+    assert (told["touched"], told["connections"]) == (50, 100)
+    assert told["shown"] == [{"connection": i, "frame": 100 + i, "time": i * S, "cut_heads": 1} for i in (1, 3, 5, 7, 9)]
 
 
 def test_nothing_missing() -> None:
@@ -163,9 +159,10 @@ def test_hellos_that_say_nothing() -> None:
 def test_a_server_name_that_occurs_twice() -> None:
     """Polars 2.1 panics if a select shares parts of such an expression with others."""
     named = pl.LazyFrame({"server_name": ["b.example", "c.example", "", "a.example", "d.example", "a.example"]})
-    some = encrypted._most("{}", "server_name")  # pyright: ignore[reportPrivateUsage]
-    text = "a.example (on 2 connections), b.example, c.example and 1 more"
-    assert named.select(pl.len(), pl.col("server_name").min(), some.alias("names")).collect()["names"].to_list() == [text]
+    some = encrypted._most_frequent("server_name")  # pyright: ignore[reportPrivateUsage]
+    [row] = named.select(pl.len(), pl.col("server_name").min().alias("least"), some).collect().to_dicts()
+    most = [("a.example", 2, 4), ("b.example", 1, 4), ("c.example", 1, 4)]
+    assert [(one["value"], one["count"], one["number"]) for one in row["server_name"]] == most
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Test what malformed-head says of a server that expects another protocol on its port."""
+"""Test what malformed-head says of several faults, and of a server that expects another protocol on its port."""
 
 from __future__ import annotations
 
@@ -37,3 +37,18 @@ def test_a_server_that_expects_another_protocol(sent: str, said: str | None) -> 
     assert [text for text in (TLS, HTTP2) if text in one.message] == ([said] if said else [])
     advice = {TLS: "Have the client use TLS", HTTP2: "Have the client speak HTTP/2", None: "Check the server's log"}[said]
     assert one.remedy.startswith(advice)
+
+
+@pytest.mark.parametrize(
+    ("request_field", "response_fields", "said"),
+    [
+        pytest.param(r"X : a\r\nnothing\r\n", "", {"space-before-colon": "no-colon"}, id="two in one head"),
+        pytest.param(r"X : a\r\n", r"X : a\r\nnothing\r\n", {"space-before-colon": "", "no-colon": ""}, id="one of them again"),
+    ],
+)
+def test_each_kind_is_said_once(request_field: str, response_fields: str, said: dict[str, str]) -> None:
+    asked = LADDER.replace(r"Host: a\r\n", rf"Host: a\r\n{request_field}")
+    told = findings(asked.format(rf"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{response_fields}\r\n"))
+    rest = [(one.kind, one.message.partition("The same head also has: ")[2]) for one in told if one.rule == "malformed-head"]
+    assert {kind: also.partition(". Only the first")[0] for kind, also in rest} == said
+    assert len(rest) == len(said)

@@ -6,8 +6,11 @@ from typing import Any
 
 import polars as pl
 
-from tests.rules.frames import MS, S, followed, rows
-from wiredoctor.rule_engine import catalogue
+from tests.rules.frames import MS, S, followed, rows, words
+from wiredoctor.rule_engine import catalogue, decide
+from wiredoctor.rule_engine.summary_columns import as_frame
+from wiredoctor.tables import RULE_TABLES
+from wiredoctor.world import CaptureTables
 from wiredoctor.world.clients import nobody
 from wiredoctor.world.idle_times import known_rests
 
@@ -67,11 +70,17 @@ def candidates(rule: str, *exchanges: dict[str, Any], connections: list[dict[str
     found: pl.DataFrame = module.find(*(tables[t].lazy() for t in module.tables)).collect()
     if module.judge is not None:
         found, _ = module.judge(found.sort("frame"), None)
+    if module.asks:
+        known = RULE_TABLES["exchanges"].schema
+        same = rows("exchanges", *({name: row[name] for name in row if name in known} for row in exchanges))
+        world = CaptureTables(tables["closes"].lazy(), tables["connections"].lazy(), same.lazy)
+        decided, _ = decide({rule: module}, {rule: found}, world)
+        found = as_frame(decided.get(rule, found.clear()))
     if module.by_limits is not None:
         found = module.by_limits(found, known_rests(tables["closes"].lazy(), [found]), live=False)
     if module.by_clients is not None and found.height:
         found = module.by_clients(found, nobody())
-    return found.to_dicts()
+    return [row | words(module, row) for row in found.to_dicts()]
 
 
 def request(**changes: Any) -> dict[str, Any]:

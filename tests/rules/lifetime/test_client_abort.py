@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.rules.frames import MS, S, followed
+from tests.rules.frames import MS, S, connection, followed
 from tests.rules.lifetime.lost import candidates
 from wiredoctor.testing import findings
 
@@ -44,7 +44,7 @@ def aborts(*parts: dict[str, Any], **changes: Any) -> list[dict[str, Any]]:
     row: dict[str, Any] = {}
     for part in parts:
         row |= part
-    return candidates("client-abort", followed(**row | changes))
+    return candidates("client-abort", followed(**row | changes), connections=[connection()])
 
 
 def test_rst_before_the_response() -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import random
-from datetime import timedelta
 from typing import Any
 
 import polars as pl
 import pytest
 
-from tests.rules.frames import MS, S, followed, rows
+from tests.rules.frames import MS, S, followed, rows, words
 from tests.support.sweeps import WHOLE, sweep
+from wiredoctor.rule_engine import catalogue, decide
+from wiredoctor.rule_engine.summary_columns import as_frame
 from wiredoctor.rules.lifetime import idle_cut
 from wiredoctor.testing import findings
+from wiredoctor.world import CaptureTables
 from wiredoctor.world.idle_defaults import limit_near, names_of_limit
 
 
@@ -36,45 +38,64 @@ def said(told: pl.DataFrame) -> dict[int, tuple[str, str]]:
     return {row["connection"]: (row["severity"], row["confidence"]) for row in told.to_dicts()}
 
 
+ONLY = {"idle-cut": catalogue()["idle-cut"]}
+TABLES = CaptureTables(pl.LazyFrame(), pl.LazyFrame(), pl.LazyFrame)
+
+
 def as_they_come(found: pl.DataFrame, size: int = 1) -> dict[int, tuple[str, str]]:
-    """What `judge` says of so many at a time."""
+    """What a live capture says of so many at a time."""
     told: dict[int, tuple[str, str]] = {}
-    memory = None
+    memory: dict[str, Any] = {}
     for part in found.sort("final_at").iter_slices(size):
-        left, memory = idle_cut.judge(part, memory)
-        told |= said(left)
+        left, _ = decide(ONLY, {"idle-cut": part}, TABLES, live=True, memory=memory)
+        told |= said(as_frame(left["idle-cut"])) if left else {}
     return told
+
+
+def at_end(found: pl.DataFrame) -> pl.DataFrame:
+    """What is left of all of them at the end of a capture."""
+    left, _ = decide(ONLY, {"idle-cut": found}, TABLES)
+    return as_frame(left.get("idle-cut", found.clear()))
 
 
 def test_live_knows_those_before_and_the_end_knows_all() -> None:
     found = candidates(*(cut(n, 7 * S + n * 10 * MS) for n in range(3)))
     low, medium, high = ("note", "low"), ("warning", "medium"), ("warning", "high")
     assert as_they_come(found) == {0: low, 1: medium, 2: high}
-    assert said(idle_cut.judge_all(found)) == {0: high, 1: high, 2: high}
+    assert said(at_end(found)) == {0: high, 1: high, 2: high}
 
 
 def test_the_timeout_is_the_whole_second_near_similar_idle_times() -> None:
     """HAProxy with `timeout tunnel 6s` closed after 6 s to 6.24 s."""
-    found = idle_cut.judge_all(candidates(cut(0, 6 * S), cut(1, 6 * S + 240 * MS), cut(2, 6 * S + 10 * MS)))
-    assert found["limit"].to_list() == [timedelta(seconds=6)] * 3
+    found = at_end(candidates(cut(0, 6 * S), cut(1, 6 * S + 240 * MS), cut(2, 6 * S + 10 * MS)))
+    assert [words(ONLY["idle-cut"], row)["limit"] for row in found.to_dicts()] == [6 * S] * 3
 
 
 def test_a_common_limit_needs_no_others() -> None:
     found = candidates(cut(0, 60 * S))
-    assert as_they_come(found) == said(idle_cut.judge_all(found)) == {0: ("warning", "high")}
+    assert as_they_come(found) == said(at_end(found)) == {0: ("warning", "high")}
+
+
+def test_a_common_limit_is_no_proof_among_other_idle_times_at_that_moment() -> None:
+    """A server that stops: the five in the middle are alike, and the nearest closes of the third are, too."""
+    rests = [31 * S, *(60 * S + n * 50 * MS for n in range(5)), 17 * S]
+    stop = [cut(n, rest, at=900 * S + n * 5 * MS) for n, rest in enumerate(rests)]
+    found = candidates(*stop, cut(7, 11 * S), cut(8, 23 * S))
+    assert said(at_end(candidates(*stop[1:-1], cut(7, 11 * S), cut(8, 23 * S))))[3] == ("warning", "high")
+    assert said(at_end(found)) == {7: ("note", "low"), 8: ("note", "low")}
 
 
 def test_a_third_that_differs_takes_back_nothing_in_live_and_makes_notes_at_the_end() -> None:
     found = candidates(cut(0, 7 * S), cut(1, 7 * S), cut(2, 19 * S))
     low = ("note", "low")
     assert as_they_come(found)[1] == ("warning", "medium")
-    assert said(idle_cut.judge_all(found)) == {0: low, 1: low, 2: low}
+    assert said(at_end(found)) == {0: low, 1: low, 2: low}
 
 
 def test_who_leaves_alone_is_not_told() -> None:
     found = candidates(cut(0, 60 * S, by="client"), cut(1, 9 * S, by="client"))
     assert found.height == 2
-    assert as_they_come(found) == said(idle_cut.judge_all(found)) == {}
+    assert as_they_come(found) == said(at_end(found)) == {}
 
 
 def some(chance: random.Random) -> pl.DataFrame:
@@ -94,7 +115,7 @@ def test_the_newest_is_judged_as_at_the_end(seed: int) -> None:
     """When it closes, all others are known: then both say the same of it."""
     found = some(random.Random(seed)).sort("final_at", "frame")
     newest = found["connection"][-1]
-    assert as_they_come(found).get(newest) == said(idle_cut.judge_all(found)).get(newest)
+    assert as_they_come(found).get(newest) == said(at_end(found)).get(newest)
 
 
 @pytest.mark.parametrize("seed", sweep(range(20), range(5).__contains__))
@@ -104,7 +125,7 @@ def test_neither_batches_nor_order_matter(seed: int) -> None:
     together = as_they_come(found, found.height)
     assert as_they_come(found, 1) == as_they_come(found, 2) == together
     shuffled = found.sample(fraction=1, shuffle=True, seed=seed)
-    assert said(idle_cut.judge_all(shuffled)) == said(idle_cut.judge_all(found))
+    assert said(at_end(shuffled)) == said(at_end(found))
 
 
 @pytest.mark.parametrize(
@@ -116,11 +137,9 @@ def test_neither_batches_nor_order_matter(seed: int) -> None:
 )
 def test_limits_have_names(rest: int, limit: int | None) -> None:
     """Google Cloud forgets connections after 600 s, but closes none."""
-    found = pl.select(limit_near(pl.lit(rest, pl.Int64)).alias("limit")).with_columns(
-        names_of_limit(pl.col("limit")).alias("whose")
-    )
-    assert found["limit"][0] == (None if limit is None else limit * S)
-    assert (found["whose"][0] is None) == (limit is None)
+    found = limit_near(rest)
+    assert found == (None if limit is None else limit * S)
+    assert found is None or names_of_limit(found)
 
 
 SWITCHED = r"""

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from tests.ladders import ladders_in
-from tests.rules.frames import MS, S, followed
+from tests.rules.frames import MS, S, followed, words
 from tests.rules.lifetime.lost import TRUNCATED, candidates, request
+from wiredoctor.rule_engine import catalogue
 from wiredoctor.testing import findings
 
 CLOSED = {
@@ -174,6 +175,25 @@ def test_the_last_chunk_is_missing() -> None:
 def test_the_head_breaks_off() -> None:
     head = {"response_framing": "none", "response_body_due": None, "response_end_offset": 28, "server_close_offset": 28}
     assert [(c["due"], c["came"]) for c in truncated(**head)] == [(None, 28)]
+
+
+def test_streams_that_end_together_share_a_finding() -> None:
+    stream = TRUNCATED | {"response_framing": "chunked", "response_body_due": None, "response_content_type": "text/event-stream"}
+    at = (0, 30 * MS, 51 * MS, 500 * MS)
+    ends = candidates(
+        "truncated-response",
+        *(followed(**stream | {"connection": n, "server_close_time": 40 * MS + after}) for n, after in enumerate(at)),
+    )
+    assert [(one["kind"], one["silent"]) for one in ends] == [("stream", after == 30 * MS) for after in at]
+    before = " Within 50 ms the server also closed another connection."  # a stream is in use until it is closed
+    assert [one["together"] for one in ends] == ["", before, before, ""]
+
+
+def test_who_did_not_read_is_told_after_what_is_known_of_a_gateway() -> None:
+    [cut] = truncated()
+    said = words(catalogue()["truncated-response"], cut | {"addition": "A sentence.", "stalled": 3 * S})["addition"]
+    assert said.startswith("A sentence. The client had not read for 3 s before that. ")
+    assert cut["addition"] == ""
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import pytest
 
 from tests.ladders import ladders_in
 from tests.rules.frames import MS, S, connection, found, rows
-from wiredoctor.rule_engine import catalogue
+from wiredoctor.rules.shared import attempt_groups
+from wiredoctor.rules.stalls import connect_failed
 from wiredoctor.testing import findings
 
 
@@ -142,16 +143,22 @@ def test_the_first_of_many_is_shown_in_whatever_order_they_are_found() -> None:
     assert (told["start"], told["end"]) == (0, 999 * S + MS)
 
 
-def test_proofs_and_words_are_made_of_what_is_told_alone() -> None:
-    """A row of each failure takes few bytes: numbers, and the texts that the connection has anyhow."""
-    module = catalogue()["connect-failed"]
-    found_ones = module.find(rows("connections", *ports(1000)).lazy(), rows("tries").lazy()).collect()
-    assert {name for name, dtype in found_ones.schema.items() if not dtype.is_numeric() and dtype != pl.Boolean} == {
+def test_a_row_of_each_failure_takes_few_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has numbers, and the texts that the connection has anyhow; the others are made for what is reported alone."""
+    grouped: list[pl.DataFrame] = []
+
+    def group(rows: pl.DataFrame) -> pl.DataFrame:
+        grouped.append(rows)
+        return attempt_groups.group_failures(rows)
+
+    monkeypatch.setattr(connect_failed, "group_failures", group)
+    assert len(failed(*ports(1000))) == 1
+    [each] = grouped
+    assert each.height == 1000
+    assert {name for name, dtype in each.schema.items() if not dtype.is_numeric() and dtype != pl.Boolean} == {
         "client", "server", "client_host", "router", "next_server",
     }  # fmt: skip
-    assert found_ones["next_server"].null_count() == found_ones.height
-    assert module.judge is not None
-    assert module.judge(found_ones, None)[0].height == 1
+    assert each["next_server"].null_count() == each.height
 
 
 def test_the_address_that_answered_instead_is_named() -> None:

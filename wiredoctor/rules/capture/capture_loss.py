@@ -43,11 +43,14 @@ References
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import EVIDENCE, capture_columns, one_capture_candidate, packet
-from wiredoctor.world.numbers import duration, grouped
+from wiredoctor.rules.shared.evidence import capture_columns, one_capture_candidate
+from wiredoctor.rules.shared.words import packets
+from wiredoctor.text.durations import duration_text
 
 c = pl.col
 
@@ -92,6 +95,22 @@ def screen() -> dict[str, pl.Expr]:
     return {"connections": (_missing() > 0) | pl.col("reuse_frame").is_not_null(), "captures": pl.col("dropped") > 0}
 
 
+class Facts(NamedTuple):
+    """What is known of missing data, or (kind dropped) of dropped packets; those of the other kind are None. Times are in ns."""
+
+    kind: str | None
+    missing_bytes: int
+    holes: int
+    handshakes: int
+    touched: int
+    connections: int
+    shown: list[dict[str, Any]]
+    dropped: int
+    dropped_of: int
+    dropped_start: int | None
+    dropped_end: int | None
+
+
 def find(connections: pl.LazyFrame, captures: pl.LazyFrame) -> pl.LazyFrame:
     """Return one row with the number of missing bytes and handshakes, and one row for each capture with dropped packets.
 
@@ -106,70 +125,77 @@ def _unseen(connections: pl.LazyFrame) -> pl.LazyFrame:
     lost = (_missing() > 0) & ~(one_byte & ~c("handshake"))
     lost = lost & (c("client_packets") > 0) & (c("server_packets") > 0) & c("unseen_frame").is_not_null()
     reused = c("reuse_frame").is_not_null()
-    hole = pl.format("connection {}: an ACK for bytes that are not in the capture", "connection")
-    again = pl.format("connection {}: it uses the ports of an earlier connection, and its handshake is missing", "connection")
     places = connections.with_columns(
         pl.coalesce("reuse_frame", "unseen_frame").alias("place_frame"),
         pl.coalesce("reuse_time", "unseen_time").alias("place_time"),
     )
-    note = packet("place_frame", "place_time", pl.when(reused).then(again).otherwise(hole))
-    told = one_capture_candidate(
-        places, lost | reused, note, "place_frame", "place_time", SHOWN.value,
+    return one_capture_candidate(
+        places, lost | reused, ["reuse_frame"], "place_frame", "place_time", SHOWN.value,
         _missing().filter(lost).sum().alias("missing_bytes"),
         c("acked_unseen_count").filter(lost).sum().alias("holes"),
         reused.sum().cast(pl.Int64).alias("handshakes"),
-    ).with_columns((c("holes") + c("handshakes")).alias("places"))  # fmt: skip
-    share = pl.format(" ({} %)", (100 * c("touched") / c("connections")).round(1))
-    return told.with_columns(pl.when(c("touched") < c("connections")).then(share).otherwise(pl.lit("")).alias("part"), *_lack())
-
-
-_DELIVERED = " The network delivered these bytes, but the capture lost them."
-
-
-def _lack() -> list[pl.Expr]:
-    """Return text columns about missing data: `lack` for the title; the others for the message."""
-    holes = pl.format("{} acknowledged bytes", grouped(c("missing_bytes")))
-    one = c("handshakes") == 1
-    several = pl.format("{} handshakes", grouped(c("handshakes")))
-    again = pl.when(one).then(pl.lit("a handshake")).otherwise(several) + pl.lit(" on reused ports")
-    both = pl.when(one).then(pl.lit("the handshake of a connection")).otherwise(several + pl.lit(" of connections"))
-    alone = (
-        pl.when(one).then(pl.lit("The handshake of a connection on reused ports is"))
-        .otherwise(several + pl.lit(" of connections on reused ports are"))
     )  # fmt: skip
-    acknowledged = pl.lit("Bytes that their receiver acknowledged")
-    only_holes, only_handshakes = c("handshakes") == 0, c("holes") == 0
-    return [
-        pl.when(only_handshakes).then(again).when(only_holes).then(holes)
-        .otherwise(holes + pl.lit(", and ") + again).alias("lack"),
-        pl.when(only_handshakes).then(alone).when(only_holes).then(acknowledged + pl.lit(" are"))
-        .otherwise(acknowledged + pl.lit(", and ") + both + pl.lit(" on reused ports, are")).alias("what_lacks"),
-        pl.when(only_handshakes).then(pl.lit("")).otherwise(pl.lit(_DELIVERED)).alias("delivered"),
-        pl.when(c("places") == 1).then(pl.lit("place")).otherwise(pl.lit("places")).alias("place_word"),
-    ]  # fmt: skip
 
 
 def _dropped_packets(captures: pl.LazyFrame) -> pl.LazyFrame:
-    span = pl.format(", between {} and {} after the first packet", duration(c("dropped_start")), duration(c("dropped_end")))
-    known = (c("dropped_start") >= 0) & (c("dropped_end") > c("dropped_start"))
     return captures.filter(c("dropped") > 0).select(
         *(one for one in capture_columns() if one.meta.output_name() != "kind"),
         pl.lit("dropped").alias("kind"),
         pl.lit(None, pl.Int64).alias("frame"),
         pl.coalesce("dropped_start", pl.lit(0)).alias("start"),
         c("dropped_end").alias("end"),
-        "dropped", "dropped_on", "dropped_of", "packets",
-        (c("dropped_of") - c("dropped")).alias("captured"),
-        _percent(100 * c("dropped") / c("dropped_of")).alias("share"),
-        pl.when(known).then(span).otherwise(pl.lit("")).alias("when"),
-        pl.lit([], EVIDENCE).alias("evidence"),
-    )  # fmt: skip
-
-
-def _percent(share: pl.Expr) -> pl.Expr:
-    """Format a percentage: "12.4 %", "less than 0.1 %"."""
-    return pl.when(share < 0.1).then(pl.lit("less than 0.1 %")).otherwise(pl.format("{} %", share.round(1)))
+        *("dropped", "dropped_on", "dropped_of", "dropped_start", "dropped_end", "packets"),
+    )
 
 
 def _missing() -> pl.Expr:
     return pl.col("client_unseen_bytes") + pl.col("server_unseen_bytes")
+
+
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about missing data, or about dropped packets."""
+    return _words_of_missing(x) if x.kind is None else _words_of_dropped(x)
+
+
+def _words_of_missing(x: Facts) -> dict[str, Any]:
+    """Return the words about missing data: `lack` for the title, the others for the message."""
+    places = x.holes + x.handshakes
+    notes = ((_HOLE if one["reuse_frame"] is None else _REUSED).format(**one) for one in x.shown)
+    return {
+        "places": places,
+        "place_word": "place" if places == 1 else "places",
+        "part": f" ({_percent(x.touched, x.connections)})" if x.touched < x.connections else "",
+        "delivered": " The network delivered these bytes, but the capture lost them." if x.holes else "",
+        **_lack(x),
+        "evidence": packets(*((one["frame"], one["time"], note) for one, note in zip(x.shown, notes, strict=True))),
+    }
+
+
+_HOLE = "connection {connection}: an ACK for bytes that are not in the capture"
+_REUSED = "connection {connection}: it uses the ports of an earlier connection, and its handshake is missing"
+
+
+def _lack(x: Facts) -> dict[str, str]:
+    several, one = f"{x.handshakes:,} handshakes", x.handshakes == 1
+    again = f"{'a handshake' if one else several} on reused ports"
+    if not x.holes:
+        alone = "The handshake of a connection on reused ports is"
+        return {"lack": again, "what_lacks": alone if one else f"{several} of connections on reused ports are"}
+    holes, acknowledged = f"{x.missing_bytes:,} acknowledged bytes", "Bytes that their receiver acknowledged"
+    if not x.handshakes:
+        return {"lack": holes, "what_lacks": f"{acknowledged} are"}
+    both = "the handshake of a connection" if one else f"{several} of connections"
+    return {"lack": f"{holes}, and {again}", "what_lacks": f"{acknowledged}, and {both} on reused ports, are"}
+
+
+def _words_of_dropped(x: Facts) -> dict[str, Any]:
+    start, end, when = x.dropped_start, x.dropped_end, ""
+    if start is not None and end is not None and 0 <= start < end:
+        when = f", between {duration_text(start)} and {duration_text(end)} after the first packet"
+    share = "less than 0.1 %" if 1000 * x.dropped < x.dropped_of else _percent(x.dropped, x.dropped_of)
+    return {"captured": x.dropped_of - x.dropped, "share": share, "when": when, "evidence": []}
+
+
+def _percent(part: int, whole: int) -> str:
+    """Return a percentage with one decimal: "12.4 %"."""
+    return f"{round(1000 * part / whole) / 10} %"

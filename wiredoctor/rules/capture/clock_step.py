@@ -42,11 +42,15 @@ References
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule
-from wiredoctor.rules.shared.evidence import EVIDENCE, capture_columns
-from wiredoctor.world.numbers import DURATION, duration
+from wiredoctor.rules.shared.evidence import capture_columns
+from wiredoctor.rules.shared.words import packets
+from wiredoctor.text.durations import duration_text
+from wiredoctor.world.numbers import DURATION
 
 RULE = Rule(
     symptom="nothing (the rule shows between which packets the times are wrong)",
@@ -93,21 +97,61 @@ def screen() -> pl.Expr:
     return (pl.col("clock_steps") > 0) | (pl.col("shuffled") > 0)
 
 
+class Facts(NamedTuple):
+    """What is known of the steps in a file. The lists describe the first steps; times are in ns.
+
+    `stepped`: the clock was set back, whether or not packets are also out of order.
+    """
+
+    kind: str | None
+    steps: int
+    stepped: bool
+    step_frame: list[int]
+    step_time: list[int]
+    step_frame_before: list[int]
+    step_time_before: list[int]
+
+
 def find(captures: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each capture file with a clock step, and a row for each file that is out of order."""
-    stepped, plain = (pl.struct(pl.lit(text).alias(name) for name, text in texts.items()) for texts in (_STEPPED, _PLAIN))
-    captures = captures.with_columns(pl.when(pl.col("clock_steps") > 0).then(stepped).otherwise(plain).struct.unnest())
-    steps = captures.rename({"clock_steps": "steps", "clock_step_worst": "worst", **_prefixed_names("clock_step")})
-    shuffled = captures.rename({"shuffled": "steps", "shuffled_worst": "worst", **_prefixed_names("shuffled")})
-    back = duration(pl.col("time_before") - pl.col("time"))
-    set_back = pl.format("a timestamp {} earlier than the previous packet's", back)
-    moved = pl.format("a timestamp {} earlier", back)
-    return pl.concat(
-        [
-            _candidates(steps, pl.lit(None, pl.String), "the previous packet", set_back),
-            _candidates(shuffled, _KIND, "an earlier packet of the file", moved),
-        ]
+    kind = pl.when("sorted").then(pl.lit("unsorted")).otherwise(pl.lit("out-of-order"))
+    stepped = _candidates(captures, "clock_steps", "clock_step", pl.lit(None, pl.String))
+    return pl.concat([stepped, _candidates(captures, "shuffled", "shuffled", kind)])
+
+
+def _candidates(captures: pl.LazyFrame, steps: str, prefix: str, kind: pl.Expr) -> pl.LazyFrame:
+    """Return a row for each capture with steps. `steps`: the column with their number. `prefix`: that of the other columns."""
+    c = pl.col
+    lists = [c(f"{prefix}_{name}").alias(f"step_{name}") for name in ("frame", "time", "frame_before", "time_before")]
+    return captures.filter(c(steps) > 0).select(
+        *(one for one in capture_columns() if one.meta.output_name() != "kind"),
+        kind.alias("kind"),
+        c(f"{prefix}_frame").list.first().alias("frame"),
+        c(f"{prefix}_time").list.min().alias("start"),
+        c(f"{prefix}_time_before").list.max().alias("end"),
+        c(steps).alias("steps"),
+        c(f"{prefix}_worst").cast(DURATION).alias("worst"),
+        (c("clock_steps") > 0).alias("stepped"),
+        *lists,
     )
+
+
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the steps, and the packets before and after the first steps."""
+    once = x.steps == 1
+    before, after = "an earlier packet of the file", "a timestamp {} earlier"
+    if x.kind is None:
+        before, after = "the previous packet", "a timestamp {} earlier than the previous packet's"
+    steps = [*zip(x.step_frame, x.step_time, x.step_frame_before, x.step_time_before, strict=True)]
+    return {
+        "times": "once" if once else f"{x.steps} times",
+        "up_to": "" if once else "up to ",
+        **(_STEPPED if x.stepped else _PLAIN),
+        "evidence": packets(
+            *((frame_before, time_before, before) for _, _, frame_before, time_before in steps),
+            *((frame, time, after.format(duration_text(time_before - time))) for frame, time, _, time_before in steps),
+        ),
+    }
 
 
 _PLAIN = {
@@ -121,42 +165,3 @@ _STEPPED = {
     "in_wireshark": "To find the packets of this report in Wireshark, compare their times of day",
 }
 """The texts about a file whose packets were sorted: _STEPPED if the clock was also set back, otherwise _PLAIN."""
-
-_KIND = pl.when("sorted").then(pl.lit("unsorted")).otherwise(pl.lit("out-of-order"))
-
-_FIELDS = ("frame", "time", "frame_before", "time_before")
-
-
-def _prefixed_names(prefix: str) -> dict[str, str]:
-    return {f"{prefix}_{name}": name for name in _FIELDS}
-
-
-def _candidates(captures: pl.LazyFrame, kind: pl.Expr, note_before: str, note: pl.Expr) -> pl.LazyFrame:
-    """Return a row for each capture whose number of `steps` is not zero.
-
-    The columns _FIELDS contain lists that describe the first steps. `worst`: the largest step (ns). `note_before`, `note`: the
-    evidence notes of the packets before and after a step.
-    """
-    c = pl.col
-    once = c("steps").first() == 1
-    places = captures.filter(c("steps") > 0).with_row_index("row").explode(*_FIELDS).with_columns(note.alias("note"))
-    before = pl.struct(c("frame_before").alias("frame"), c("time_before").alias("time"), pl.lit(note_before).alias("note"))
-    step = pl.struct("frame", "time", "note")
-    return (
-        places.group_by("row", maintain_order=True)
-        .agg(
-            *(column.first() for column in capture_columns()),
-            c("sorted").first(),
-            c("frame").first(),
-            c("time").min().alias("start"),
-            c("time_before").max().alias("end"),
-            c("steps").first(),
-            c("worst").first().cast(DURATION),
-            pl.when(once).then(pl.lit("once")).otherwise(pl.format("{} times", c("steps").first())).alias("times"),
-            pl.when(once).then(pl.lit("")).otherwise(pl.lit("up to ")).alias("up_to"),
-            *(c(name).first() for name in _PLAIN),
-            pl.concat_list(before.implode(), step.implode()).cast(EVIDENCE).alias("evidence"),
-        )
-        .with_columns(kind.alias("kind"))
-        .drop("sorted")
-    )

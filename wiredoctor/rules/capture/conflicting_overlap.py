@@ -35,10 +35,13 @@ References
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import one_capture_candidate, packet
+from wiredoctor.rules.shared.evidence import one_capture_candidate
+from wiredoctor.rules.shared.words import connection_packets
 
 RULE = Rule(
     symptom="nothing, or data that someone else injected into a connection",
@@ -86,29 +89,39 @@ def screen() -> pl.Expr:
     return (pl.col("conflicts") > 0) | (pl.col("unsent_bytes") > 0)
 
 
+class Facts(NamedTuple):
+    """What is known of contradicting packets, or of bytes that were never sent."""
+
+    kind: str | None
+    shown: list[dict[str, Any]]
+
+
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return one row that counts the packets with contradicting bytes, and their connections; no row if there are none.
 
     Return another such row for bytes that were acknowledged but never sent.
     """
-    c = pl.col
-    note = pl.format(
-        "connection {}: different bytes than frame {} for the same sequence numbers", "connection", "conflict_first_frame"
-    )
-    place = packet("conflict_frame", "conflict_time", note)
-    contradicted = one_capture_candidate(
-        connections, c("conflicts") > 0, place, "conflict_frame", "conflict_time", SHOWN.value,
-        c("conflicts").sum().alias("conflicts"),
-        c("connection").sort_by("conflict_frame").first().alias("first_connection"),
+    unsent = _candidate(connections, "unsent_bytes", "unsent")
+    return pl.concat([_candidate(connections, "conflicts", "conflict"), unsent.with_columns(pl.lit("never-sent").alias("kind"))])
+
+
+def _candidate(connections: pl.LazyFrame, counted: str, name: str) -> pl.LazyFrame:
+    """Return a row with the sum of the column `counted`; `name`_frame and `name`_time are the first packet that it counts."""
+    frame, time, c = f"{name}_frame", f"{name}_time", pl.col
+    return one_capture_candidate(
+        connections, c(counted) > 0, ["conflict_first_frame", "unsent_bytes", "unsent_later_frame"], frame, time, SHOWN.value,
+        c(counted).sum().alias("conflicts"),
+        c("connection").sort_by(frame).first().alias("first_connection"),
     )  # fmt: skip
-    note = pl.format(
-        "connection {}: an ACK of {} bytes that the other host had not sent, as that host's sequence number in frame {} shows",
-        *("connection", "unsent_bytes", "unsent_later_frame"),
-    )
-    place = packet("unsent_frame", "unsent_time", note)
-    unsent = one_capture_candidate(
-        connections, c("unsent_bytes") > 0, place, "unsent_frame", "unsent_time", SHOWN.value,
-        c("unsent_bytes").sum().alias("conflicts"),
-        c("connection").sort_by("unsent_frame").first().alias("first_connection"),
-    )  # fmt: skip
-    return pl.concat([contradicted, unsent.with_columns(pl.lit("never-sent").alias("kind"))])
+
+
+_CONTRADICTED = "different bytes than frame {conflict_first_frame} for the same sequence numbers"
+_NEVER_SENT = (
+    "an ACK of {unsent_bytes} bytes that the other host had not sent, as that host's sequence number in frame "
+    "{unsent_later_frame} shows"
+)
+
+
+def words(x: Facts) -> dict[str, Any]:
+    """Return the evidence: the first such packet on some connections."""
+    return {"evidence": connection_packets(x.shown, _NEVER_SENT if x.kind else _CONTRADICTED)}

@@ -24,10 +24,14 @@ References
 
 from __future__ import annotations
 
+import re
+from typing import Any, NamedTuple
+
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule
-from wiredoctor.rules.shared.evidence import capture_columns, evidence
+from wiredoctor.rules.shared.evidence import capture_columns
+from wiredoctor.rules.shared.words import packets
 
 RULE = Rule(
     symptom="nothing (the rule shows what was not analyzed)",
@@ -60,34 +64,35 @@ def screen() -> pl.Expr:
     return pl.col("damage") != ""
 
 
+class Facts(NamedTuple):
+    """What is known of a damaged file. `frame`: its last readable packet, or 0. `start`: the time of that packet in ns."""
+
+    frame: int
+    start: int
+    packets: int
+    damage: str
+
+
 def find(captures: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row per capture file that could not be read to its end."""
-    read = pl.when(pl.col("last_frame") > 0).then("last_frame")
-    return (
-        captures.filter(screen())
-        .with_columns(read.alias("last_read"))
-        .select(
-            *capture_columns(),
-            pl.col("last_frame").alias("frame"),
-            pl.col("last_time").alias("start"),
-            pl.col("last_time").alias("end"),
-            "packets",
-            read.is_not_null().replace_strict({True: "; later packets are unknown", False: ""}).alias("unknown"),
-            pl.format("frame.number <= {}", read).fill_null("").alias("those"),
-            pl.when(pl.col("packets") > 0).then(pl.lit("to its end")).otherwise(pl.lit("at all")).alias("how_far"),
-            pl.when(pl.col("damage").str.contains("link type", literal=True))
-            .then(pl.lit(_CONVERT))
-            .when(pl.col("damage").str.contains("were spooled", literal=True))
-            .then(pl.lit(_ROOM))
-            .otherwise(pl.lit(_COPY))
-            .alias("cure"),
-            _sentence(pl.col("damage").str.strip_chars_end(". ")).alias("damage"),
-            evidence(("last_read", "last_time", "the last readable packet")),
-        )
-    )
+    c = pl.col
+    last = (c("last_frame").alias("frame"), c("last_time").alias("start"), c("last_time").alias("end"))
+    return captures.filter(screen()).select(*capture_columns(), *last, "packets", "damage")
 
 
-def _sentence(text: pl.Expr) -> pl.Expr:
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the damage, and the last readable packet."""
+    cure = _CONVERT if "link type" in x.damage else _ROOM if "were spooled" in x.damage else _COPY
+    return {
+        "damage": _sentence(x.damage.rstrip(". ")),
+        "how_far": "to its end" if x.packets else "at all",
+        "unknown": "; later packets are unknown" if x.frame else "",
+        "those": f"frame.number <= {x.frame}" if x.frame else "",
+        "cure": cure,
+        "evidence": packets((x.frame or None, x.start, "the last readable packet")),
+    }
+
+
+def _sentence(text: str) -> str:
     """Capitalize the first word of `text` unless the word is the name of a file."""
-    capitalized = text.str.head(1).str.to_uppercase() + text.str.slice(1)
-    return pl.when(text.str.contains("^[a-z]+ ")).then(capitalized).otherwise(text)
+    return text[:1].upper() + text[1:] if re.match("[a-z]+ ", text) else text

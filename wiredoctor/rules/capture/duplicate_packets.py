@@ -31,10 +31,13 @@ References
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import one_capture_candidate, packet
+from wiredoctor.rules.shared.evidence import one_capture_candidate
+from wiredoctor.rules.shared.words import connection_packets
 
 RULE = Rule(
     symptom="nothing (the copies are left out)",
@@ -80,20 +83,28 @@ def screen() -> pl.Expr:
     return pl.col("duplicates") > 0
 
 
+class Facts(NamedTuple):
+    """What is known of duplicate packets. `difference`: `connections.duplicate_difference` of the first one."""
+
+    difference: int | None
+    shown: list[dict[str, Any]]
+
+
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return one row that counts the connections with many duplicate packets, and their duplicates; no row if there are none."""
     c = pl.col
     touched = (c("duplicates") > 0) & (c("duplicates") * 100 >= c("packets") * SHARE.value)
-    note = pl.format("connection {}: the same packet as frame {}", "connection", "duplicate_first_frame")
-    place = packet("duplicate_frame", "duplicate_time", note)
-    way = c("duplicate_difference").sort_by("duplicate_frame").first()
     return one_capture_candidate(
-        connections, touched, place, "duplicate_frame", "duplicate_time", SHOWN.value,
+        connections, touched, ["duplicate_first_frame"], "duplicate_frame", "duplicate_time", SHOWN.value,
         c("duplicates").sum().alias("duplicates"),
-        _by_way(way, _TOLD_APART).alias("told_apart"),
-        _by_way(way, _CURES).alias("cure"),
+        c("duplicate_difference").sort_by("duplicate_frame").first().alias("difference"),
     )  # fmt: skip
 
 
-def _by_way(way: pl.Expr, texts: tuple[str, ...]) -> pl.Expr:
-    return pl.coalesce(*(pl.when(way == number).then(pl.lit(text)) for number, text in enumerate(texts)), pl.lit(texts[0]))
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about how the copies differ, and the evidence: the first copy on some connections."""
+    return {
+        "told_apart": _TOLD_APART[x.difference or 0],
+        "cure": _CURES[x.difference or 0],
+        "evidence": connection_packets(x.shown, "the same packet as frame {duplicate_first_frame}"),
+    }

@@ -29,10 +29,13 @@ References
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import one_capture_candidate, packet
+from wiredoctor.rules.shared.evidence import one_capture_candidate
+from wiredoctor.rules.shared.words import packets
 
 RULE = Rule(
     symptom="nothing (the rule shows what cannot be judged)",
@@ -65,46 +68,66 @@ def screen() -> pl.Expr:
     return pl.col("protocol") == "tls"
 
 
+class Facts(NamedTuple):
+    """What the capture shows of TLS connections. For the lists of names and protocols see `_most_frequent`."""
+
+    encrypted_hellos: int
+    server_name: list[dict[str, Any]]
+    alpn_offered: list[dict[str, Any]]
+    alpn_chosen: list[dict[str, Any]]
+    shown: list[dict[str, Any]]
+
+
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return one row with the number of connections that carry TLS, and their most frequent server names and protocols.
 
     Return no row if there are no such connections.
     """
     c = pl.col
-    place = packet("first_frame", "start", pl.format("connection {}, to {}{}", "connection", "server", _hello()))
-    unsure = c("encrypted_hello").sum().cast(pl.Int64)
-    hidden = pl.format(
-        " Encrypted Client Hello (ECH) is used on {} of these connections; the name shown may not be the server's.", unsure
-    )
     return one_capture_candidate(
-        connections, c("protocol") == "tls", place, "first_frame", "start", SHOWN.value,
+        connections, c("protocol") == "tls", ["server", *_HELLO], "first_frame", "start", SHOWN.value,
         c("connection").min().alias("first_connection"),
         pl.len().cast(pl.Int64).alias("encrypted"),
-        _most(" Requested server names (SNI): {}.", "server_name").alias("names"),
-        _most(" Protocols offered (ALPN): {}.", "alpn_offered").alias("offered"),
-        _most(" Protocols selected (ALPN): {}.", "alpn_chosen").alias("chosen"),
-        pl.when(unsure > 0).then(hidden).otherwise(pl.lit("")).alias("hidden"),
+        c("encrypted_hello").sum().cast(pl.Int64).alias("encrypted_hellos"),
+        *(_most_frequent(name) for name in ("server_name", "alpn_offered", "alpn_chosen")),
     )  # fmt: skip
 
 
-def _hello() -> pl.Expr:
-    """Return a text with the known facts from a connection's ClientHello and ServerHello."""
-    parts = {" ({})": "tls_version", ", name {}": "server_name", ", offers {}": "alpn_offered", ", selected {}": "alpn_chosen"}
-    return pl.concat_str([_if_any(text, name) for text, name in parts.items()])
-
-
-def _if_any(text: str, name: str) -> pl.Expr:
-    return pl.when(pl.col(name) != "").then(pl.format(text, name)).otherwise(pl.lit(""))
-
-
-def _most(text: str, name: str) -> pl.Expr:
-    """Return `text`, filled with the most frequent values of the column `name`; "" if the column has no values."""
+def _most_frequent(name: str) -> pl.Expr:
+    """Return the most frequent values of a column, as structs of `value`, its `count`, and the `number` of different values."""
     values = pl.col(name).filter(pl.col(name) != "")
     # in a list, because Polars 2.1 panics otherwise: it mixes up the lengths of shared subexpressions in a select
     value, count = pl.element().unique(maintain_order=True), pl.element().unique_counts()
-    told = pl.when(count > 1).then(pl.format("{} (on {} connections)", value, count)).otherwise(value)
-    told = told.sort_by(count, descending=True, maintain_order=True).head(NAMED.value)
-    most = values.implode().list.eval(told).list.join(", ")
-    rest = values.n_unique().cast(pl.Int64) - NAMED.value
-    more = pl.when(rest > 0).then(pl.format(" and {} more", rest)).otherwise(pl.lit(""))
-    return pl.when(values.len() > 0).then(pl.format(text, most + more)).otherwise(pl.lit(""))
+    most = pl.struct(value=value, count=count, number=value.len())
+    return values.implode().list.eval(most.sort_by(count, descending=True, maintain_order=True).head(NAMED.value))
+
+
+_HELLO = {"tls_version": " ({})", "server_name": ", name {}", "alpn_offered": ", offers {}", "alpn_chosen": ", selected {}"}
+"""The facts from a connection's ClientHello and ServerHello, each with its text."""
+
+
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about names and protocols, and the evidence: the first packet of some connections."""
+    hidden = " Encrypted Client Hello (ECH) is used on {} of these connections; the name shown may not be the server's."
+    return {
+        "names": _listed(" Requested server names (SNI): {}.", x.server_name),
+        "offered": _listed(" Protocols offered (ALPN): {}.", x.alpn_offered),
+        "chosen": _listed(" Protocols selected (ALPN): {}.", x.alpn_chosen),
+        "hidden": hidden.format(x.encrypted_hellos) if x.encrypted_hellos else "",
+        "evidence": packets(*((one["frame"], one["time"], _note(one)) for one in x.shown)),
+    }
+
+
+def _listed(text: str, most: list[dict[str, Any]]) -> str:
+    """Return `text`, filled with the most frequent values and how many others there are; "" if there are no values."""
+    if not most:
+        return ""
+    values = [f"{one['value']} (on {one['count']} connections)" if one["count"] > 1 else one["value"] for one in most]
+    others = most[0]["number"] - len(most)
+    return text.format(", ".join(values) + (f" and {others} more" if others else ""))
+
+
+def _note(one: dict[str, Any]) -> str:
+    """Return the note about a connection, with the known facts from its ClientHello and ServerHello."""
+    hello = "".join(text.format(one[name]) for name, text in _HELLO.items() if one[name])
+    return f"connection {one['connection']}, to {one['server']}{hello}"

@@ -25,10 +25,13 @@ References
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import one_capture_candidate, packet
+from wiredoctor.rules.shared.evidence import one_capture_candidate
+from wiredoctor.rules.shared.words import connection_packets
 
 RULE = Rule(
     symptom="nothing (the rule only shows which times are not those on the wire)",
@@ -52,17 +55,27 @@ def screen() -> pl.Expr:
     return pl.col("super_segments") > 0
 
 
+class Facts(NamedTuple):
+    """What the evidence of segments above the MSS needs."""
+
+    shown: list[dict[str, Any]]
+
+
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return one row that counts the segments larger than their receiver's MSS, and the connections with such segments.
 
     Return no row if there are none.
     """
     c = pl.col
-    note = pl.format("connection {}: its first segment above the MSS; such segments in all: {}", "connection", "super_segments")
-    place = packet("super_frame", "super_time", note)
     return one_capture_candidate(
-        connections, c("super_segments") > 0, place, "super_frame", "super_time", SHOWN.value,
+        connections, c("super_segments") > 0, ["super_segments"], "super_frame", "super_time", SHOWN.value,
         c("super_segments").sum().alias("super_segments"),
         c("connection").sort_by("super_frame").first().alias("first_connection"),
         c("super_mss").sort_by("super_frame").first().alias("first_mss"),
     )  # fmt: skip
+
+
+def words(x: Facts) -> dict[str, Any]:
+    """Return the evidence: the first segment above the MSS on some connections."""
+    note = "its first segment above the MSS; such segments in all: {super_segments}"
+    return {"evidence": connection_packets(x.shown, note)}

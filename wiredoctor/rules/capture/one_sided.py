@@ -27,10 +27,13 @@ References
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import one_capture_candidate, packet
+from wiredoctor.rules.shared.evidence import one_capture_candidate
+from wiredoctor.rules.shared.words import connection_packets
 
 c = pl.col
 
@@ -60,26 +63,24 @@ def screen() -> pl.Expr:
     return pl.col("one_sided")
 
 
+class Facts(NamedTuple):
+    """What is known of one-sided connections."""
+
+    client_only: int
+    server_only: int
+    shown: list[dict[str, Any]]
+
+
 def find(connections: pl.LazyFrame, captures: pl.LazyFrame) -> pl.LazyFrame:
     """Return one row that counts the one-sided connections, separately for each captured side; no row if there are none."""
     connections = connections.join(captures.select("last_time"), how="cross")
-    seen = pl.when(c("client_packets") > 0).then(pl.lit("client")).otherwise(pl.lit("server"))
-    place = packet("first_frame", "start", pl.format("connection {}: only packets of the {}", "connection", seen))
-    of_client, of_server = ((c(name) > 0).sum().cast(pl.Int64) for name in ("client_packets", "server_packets"))
-    missing = (
-        pl.when(of_server == 0)
-        .then(pl.lit("the server's"))
-        .when(of_client == 0)
-        .then(pl.lit("the client's"))
-        .otherwise(pl.format("the server's on {}, the client's on {}", of_client, of_server))
-    )
+    side = pl.when(c("client_packets") > 0).then(pl.lit("client")).otherwise(pl.lit("server")).alias("side")
     return one_capture_candidate(
-        connections, c("one_sided") & ~_is_slice(), place, "first_frame", "start", SHOWN.value,
+        connections, c("one_sided") & ~_is_slice(), [side], "first_frame", "start", SHOWN.value,
         c("connection").min().alias("first_connection"),
         pl.len().cast(pl.Int64).alias("one_sided"),
-        of_client.alias("client_only"),
-        of_server.alias("server_only"),
-        missing.alias("missing"),
+        (c("client_packets") > 0).sum().cast(pl.Int64).alias("client_only"),
+        (c("server_packets") > 0).sum().cast(pl.Int64).alias("server_only"),
     )  # fmt: skip
 
 
@@ -91,3 +92,11 @@ def _is_slice() -> pl.Expr:
     begun = c("history").str.contains("[SsHh]")
     at_an_end = (c("start") < SLICE.value) | (c("end") > c("last_time") - SLICE.value)
     return ~begun & (c("end") - c("start") < SLICE.value) & at_an_end
+
+
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words that name the missing side, and the evidence: the first packet of some connections."""
+    missing = f"the server's on {x.client_only}, the client's on {x.server_only}"
+    if not (x.server_only and x.client_only):
+        missing = "the client's" if x.server_only else "the server's"
+    return {"missing": missing, "evidence": connection_packets(x.shown, "only packets of the {side}")}

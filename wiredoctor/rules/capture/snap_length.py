@@ -24,10 +24,13 @@ References
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import one_capture_candidate, packet
+from wiredoctor.rules.shared.evidence import one_capture_candidate
+from wiredoctor.rules.shared.words import connection_packets
 
 RULE = Rule(
     symptom="nothing (the rule shows what cannot be judged)",
@@ -52,16 +55,25 @@ def screen() -> pl.Expr:
     return pl.col("cut_heads") > 0
 
 
+class Facts(NamedTuple):
+    """What the evidence of packets that were cut short needs."""
+
+    shown: list[dict[str, Any]]
+
+
 def find(connections: pl.LazyFrame, captures: pl.LazyFrame) -> pl.LazyFrame:
     """Return one row that counts the heads and chunk size lines that were cut short, and the connections that carried them.
 
     Return no row if there are none.
     """
     c = pl.col
-    place = packet("cut_frame", "cut_time", pl.format("connection {}: cut short inside a head or chunk framing", "connection"))
-    told = one_capture_candidate(
-        connections, c("cut_heads") > 0, place, "cut_frame", "cut_time", SHOWN.value,
+    return one_capture_candidate(
+        connections, c("cut_heads") > 0, [], "cut_frame", "cut_time", SHOWN.value,
         c("cut_heads").sum().alias("cut"),
         c("connection").sort_by("cut_frame").first().alias("first_connection"),
-    )  # fmt: skip
-    return told.join(captures.select("snap_length"), how="cross")
+    ).join(captures.select("snap_length"), how="cross")  # fmt: skip
+
+
+def words(x: Facts) -> dict[str, Any]:
+    """Return the evidence: the first such packet on some connections."""
+    return {"evidence": connection_packets(x.shown, "cut short inside a head or chunk framing")}

@@ -31,10 +31,12 @@ References
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
-from wiredoctor.rules.shared.framing_faults import candidates_of_fault, quoted_excerpt
+from wiredoctor.rules.shared.framing_faults import Facts, candidates, words_of_fault
 
 _HARM = (
     "If the connection stays open, a client that does not discard these bytes takes them for the beginning of the next response, "
@@ -83,22 +85,19 @@ RULE = Rule(
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each response that has or announces a forbidden body."""
     c = pl.col
-    bodiless = (c("status") < 200) | c("status").is_in([204, 304])
-    of = pl.when(bodiless).then(pl.format("a {}", "status")).otherwise(pl.format("the answer to HEAD ({})", "status"))
-    of_the = pl.when(bodiless).then(pl.format("A {}", "status")).otherwise(pl.format("The answer to HEAD ({})", "status"))
-    head = pl.format("the response, {}, which ends with its head", "status")
-    proof = pl.format("after the head: {}, which is not the start of a response", quoted_excerpt())
-    said = pl.format("its head says {}", quoted_excerpt())
-    texts = (of.alias("of"), of_the.alias("of_the"), c("excerpt").alias("fields"))
+    kind = pl.when(c("fault") == "body-announced").then(pl.lit("announced"))
     closes = (c("announces_close") | c("request_connection_close")) & (c("status") >= 200)
-    harm = (
-        pl.when(closes).then(pl.lit(_WASTED)).otherwise(pl.lit(_HARM)).alias("harm"),
-        pl.when(closes).then(pl.lit("note")).alias("severity"),
-    )
-    return pl.concat(
-        [
-            candidates_of_fault(faults, "body-not-allowed", head, proof, *texts, *harm),
-            candidates_of_fault(faults, "body-announced", head, said, *texts, kind="announced"),
-        ],
-        how="diagonal",
-    )
+    severity = pl.when(closes & (c("fault") == "body-not-allowed")).then(pl.lit("note")).alias("severity")
+    return candidates(faults, ["body-not-allowed", "body-announced"], severity, kind=kind)
+
+
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the body, or about the fields that announce it."""
+    status = x.status or 0
+    of = f"a {status}" if status < 200 or status in (204, 304) else f"the answer to HEAD ({status})"
+    closes = status >= 200 and (x.announces_close or x.request_connection_close)
+    proof = f'after the head: "{x.excerpt}", which is not the start of a response'
+    if x.fault == "body-announced":
+        proof = f'its head says "{x.excerpt}"'
+    texts = {"of": of, "of_the": of[0].upper() + of[1:], "fields": x.excerpt, "harm": _WASTED if closes else _HARM}
+    return texts | words_of_fault(x, proof, f"the response, {status}, which ends with its head")

@@ -25,10 +25,12 @@ References
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
-from wiredoctor.rules.shared.framing_faults import candidates_of_fault, message_begins
+from wiredoctor.rules.shared.framing_faults import Facts, candidates, words_of_fault
 
 RULE = Rule(
     symptom="stray numbers in pages and downloads",
@@ -58,16 +60,13 @@ _LIKE_NGINX = (
 
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each chunked response to an HTTP/1.0 request."""
-    begins, proof = message_begins(), pl.format("its head: {}", "excerpt")
-    known = pl.col("request_connection_close")
-    cannot = pl.format("the {} client cannot read", "request_version")
-    return candidates_of_fault(
-        faults,
-        "chunked-to-http10",
-        begins,
-        proof,
-        pl.col("request_version"),
-        pl.when(known).then(pl.lit("note")).alias("severity"),
-        pl.when(known).then(pl.format("{} does not support", "request_version")).otherwise(cannot).alias("reader"),
-        pl.when(known).then(pl.lit(_LIKE_NGINX)).otherwise(pl.lit("")).alias("known"),
-    )
+    note = pl.when("request_connection_close").then(pl.lit("note")).alias("severity")
+    return candidates(faults, ["chunked-to-http10"], note)
+
+
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the client, which may be nginx."""
+    texts = {"reader": f"the {x.request_version} client cannot read", "known": ""}
+    if x.request_connection_close:
+        texts = {"reader": f"{x.request_version} does not support", "known": _LIKE_NGINX}
+    return texts | words_of_fault(x, f"its head: {x.excerpt}")

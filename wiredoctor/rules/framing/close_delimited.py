@@ -30,19 +30,13 @@ References
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
-from wiredoctor.rules.shared.evidence import (
-    candidate,
-    close_origin,
-    confidence,
-    evidence,
-    fin_or_rst,
-    has_doubtful_close,
-    whose_close,
-    with_doubt,
-)
+from wiredoctor.rules.shared.evidence import CANDIDATE, candidate, confidence
+from wiredoctor.rules.shared.words import fin_or_rst, packets, sender_of_close, whose_close, with_doubt
 from wiredoctor.world.connection_close import is_delimited_by_close
 
 c = pl.col
@@ -89,31 +83,29 @@ def screen() -> pl.Expr:
     return pl.col("response_framing") == "close-delimited"
 
 
+class Facts(NamedTuple):
+    """What is known of a response that ends with its connection. Times are in ns."""
+
+    frame: int
+    start: int
+    request_version: str
+    request_connection_close: bool
+    response_version: str
+    response_connection_close: bool
+    response_connection_keep_alive: bool
+    server_close_frame: int | None
+    server_close_time: int | None
+    server_close_rst: int | None
+    server_close_origin: str
+
+
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each response whose end is the close of its connection, as the response or its request had announced."""
     by_choice = ~c("persistent") & ~c("response_endless") & ~_closes_because_of_error()
     return closes.filter(is_delimited_by_close() & by_choice).select(
         *candidate("server", confidence(), "response_frame", "response_start", "response_end"),
-        "response_version",
         c("response_body_bytes").fill_null(0).alias("body_bytes"),
-        _announcement_text().alias("announced"),
-        pl.when(c("request_version") < "HTTP/1.1").then(pl.lit(_NO_CHUNKS)).otherwise(pl.lit(_CHUNKS)).alias("if_unknown"),
-        close_origin("server"),
-        evidence(
-            (
-                "response_frame",
-                "response_start",
-                pl.format("the head: no Content-Length, no Transfer-Encoding; {}", _announcement_text()),
-            ),
-            (
-                "server_close_frame",
-                "server_close_time",
-                with_doubt(
-                    has_doubtful_close("server"),
-                    pl.format("{}: the end of the body", whose_close("server", fin_or_rst("server_close_rst"))),
-                ),
-            ),
-        ),
+        *(name for name in Facts._fields if name not in CANDIDATE),
     )
 
 
@@ -123,14 +115,26 @@ def _closes_because_of_error() -> pl.Expr:
     return ((c("response_status") >= 400) & ~wanted).fill_null(value=False)
 
 
-def _announcement_text() -> pl.Expr:
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the close: who announced it, and who sent it."""
+    close = whose_close("server", x.server_close_origin, fin_or_rst(x.server_close_rst))
+    return {
+        "announced": _announcement(x),
+        "if_unknown": _NO_CHUNKS if x.request_version < "HTTP/1.1" else _CHUNKS,
+        "origin": sender_of_close(x.server_close_origin),
+        "evidence": packets(
+            (x.frame, x.start, f"the head: no Content-Length, no Transfer-Encoding; {_announcement(x)}"),
+            (x.server_close_frame, x.server_close_time, with_doubt(x.server_close_origin, f"{close}: the end of the body")),
+        ),
+    }
+
+
+def _announcement(x: Facts) -> str:
     """Return the text that states how the close was announced."""
-    return (
-        pl.when(c("response_connection_close"))
-        .then(pl.lit("it says Connection: close"))
-        .when(c("request_connection_close"))
-        .then(pl.lit("the request said Connection: close"))
-        .when((c("response_version") < "HTTP/1.1") & ~c("response_connection_keep_alive"))
-        .then(pl.lit("it is HTTP/1.0, and no field asks to keep the connection open"))
-        .otherwise(pl.lit("the request was HTTP/1.0 without keep-alive"))
-    )
+    if x.response_connection_close:
+        return "it says Connection: close"
+    if x.request_connection_close:
+        return "the request said Connection: close"
+    if x.response_version < "HTTP/1.1" and not x.response_connection_keep_alive:
+        return "it is HTTP/1.0, and no field asks to keep the connection open"
+    return "the request was HTTP/1.0 without keep-alive"

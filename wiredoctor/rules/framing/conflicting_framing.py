@@ -30,10 +30,12 @@ References
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
-from wiredoctor.rules.shared.framing_faults import SMUGGLING, candidates_of_fault, message_begins
+from wiredoctor.rules.shared.framing_faults import SMUGGLING, Facts, candidates, words_of_fault
 
 RULE = Rule(
     symptom="400, 502, requests that nobody sent",
@@ -91,19 +93,13 @@ _TWO_LENGTHS = (
 
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each message whose framing fields contradict each other, or contradict its Content-Range."""
-    head = pl.format("its head: {}", "excerpt")
-    both = pl.col("excerpt").str.contains("(?i)transfer-encoding")
-    texts = (
-        pl.when(both)
-        .then(pl.lit("In RFC 9112 Transfer-Encoding takes precedence."))
-        .otherwise(pl.lit("RFC 9112 calls different lengths invalid."))
-        .alias("valid"),
-        pl.when(both).then(pl.lit(_BOTH)).otherwise(pl.lit(_TWO_LENGTHS)).alias("usual_cause"),
-    )
-    return pl.concat(
-        [
-            candidates_of_fault(faults, "conflicting-framing", message_begins(), head, pl.col("excerpt"), *texts),
-            candidates_of_fault(faults, "range-ends-early", message_begins(), head, pl.col("excerpt"), kind="range"),
-        ],
-        how="diagonal",
-    )
+    kind = pl.when(pl.col("fault") == "range-ends-early").then(pl.lit("range"))
+    return candidates(faults, ["conflicting-framing", "range-ends-early"], kind=kind)
+
+
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the fields and where they come from."""
+    texts = {"valid": "RFC 9112 calls different lengths invalid.", "usual_cause": _TWO_LENGTHS}
+    if "transfer-encoding" in x.excerpt.lower():
+        texts = {"valid": "In RFC 9112 Transfer-Encoding takes precedence.", "usual_cause": _BOTH}
+    return texts | words_of_fault(x, f"its head: {x.excerpt}")

@@ -30,11 +30,13 @@ References
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
-from wiredoctor.rules.shared.evidence import request_or_response
-from wiredoctor.rules.shared.framing_faults import candidates_of_fault, message_label, quoted_excerpt
+from wiredoctor.rules.shared.framing_faults import Facts, candidates, message_label, words_of_fault
+from wiredoctor.rules.shared.words import request_or_response
 from wiredoctor.tables import SERVER
 
 RULE = Rule(
@@ -69,6 +71,7 @@ RULE = Rule(
 
 LOSS = "The {} stops after Content-Length bytes: the end of the body is lost{}."
 TAKEN = ", and the {} takes the extra bytes for the beginning of the next {} on this connection"
+EMPTY_LINE = "\r\n"
 HARMLESS = "These bytes are only an empty line, and the server then closes the connection, so most clients do not notice them."
 
 
@@ -77,21 +80,21 @@ def find(faults: pl.LazyFrame) -> pl.LazyFrame:
 
     The severity is warning if only an empty line follows the last response of a connection.
     """
-    head = pl.format("the {}: Content-Length {}", message_label(), "body_due")
-    proof = pl.format("after the body: {}, which is not the start of a message", quoted_excerpt())
-    with_body = pl.col("request_method").is_in(["POST", "PUT", "PATCH"])
-    page_follows = (pl.col("role") == SERVER) & with_body & pl.col("excerpt").str.starts_with("<")
-    peer = pl.when(pl.col("role") == SERVER).then(pl.lit("client")).otherwise(pl.lit("server"))
-    taken = pl.when("announces_close").then(pl.lit("")).otherwise(pl.format(TAKEN, peer, request_or_response()))
-    loss = pl.format(LOSS, peer, taken)
-    is_harmless = (pl.col("role") == SERVER) & pl.col("announces_close") & (pl.col("excerpt") == "\r\n")
-    return candidates_of_fault(
-        faults,
-        "excess-body",
-        head,
-        proof,
-        pl.col("body_due").alias("due"),
-        page_follows.alias("page_follows"),
-        pl.when(is_harmless).then(pl.lit("warning")).otherwise(pl.lit("error")).alias("severity"),
-        pl.when(is_harmless).then(pl.lit(HARMLESS)).otherwise(loss).alias("loss"),
-    )
+    c = pl.col
+    is_harmless = (c("role") == SERVER) & c("announces_close") & (c("excerpt") == EMPTY_LINE)
+    return candidates(faults, ["excess-body"], pl.when(is_harmless).then(pl.lit("warning")).alias("severity"))
+
+
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about what becomes of the extra bytes."""
+    by_server = x.role == SERVER
+    peer = "client" if by_server else "server"
+    taken = "" if x.announces_close else TAKEN.format(peer, request_or_response(x.role))
+    is_harmless = by_server and x.announces_close and x.excerpt == EMPTY_LINE
+    proof = f'after the body: "{x.excerpt}", which is not the start of a message'
+    return {
+        "due": x.body_due,
+        "page_follows": by_server and x.request_method in {"POST", "PUT", "PATCH"} and x.excerpt.startswith("<"),
+        "loss": HARMLESS if is_harmless else LOSS.format(peer, taken),
+        **words_of_fault(x, proof, f"the {message_label(x)}: Content-Length {x.body_due}"),
+    }

@@ -29,10 +29,12 @@ References
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
-from wiredoctor.rules.shared.framing_faults import SMUGGLING, candidates_of_fault, message_label, quoted_excerpt
+from wiredoctor.rules.shared.framing_faults import SMUGGLING, Facts, candidates, message_label, words_of_fault
 from wiredoctor.tables import SERVER
 
 RULE = Rule(
@@ -71,7 +73,12 @@ RULE = Rule(
 
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each message with an invalid chunk."""
-    head = pl.format("the {}: Transfer-Encoding chunked", message_label())
-    proof = pl.format("neither a chunk size nor the end of a chunk: {}", quoted_excerpt())
-    begins_response = ((pl.col("role") == SERVER) & pl.col("excerpt").str.starts_with("HTTP/")).alias("begins_response")
-    return candidates_of_fault(faults, "invalid-chunk", head, proof, begins_response)
+    return candidates(faults, ["invalid-chunk"])
+
+
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the bytes that are no chunk; `begins_response` if they are the head of another response."""
+    proof = f'neither a chunk size nor the end of a chunk: "{x.excerpt}"'
+    begins_response = x.role == SERVER and x.excerpt.startswith("HTTP/")
+    head = f"the {message_label(x)}: Transfer-Encoding chunked"
+    return {"begins_response": begins_response, **words_of_fault(x, proof, head)}

@@ -50,15 +50,19 @@ References
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.bounded_memory import BoundedMap
-from wiredoctor.rules.shared.evidence import EVIDENCE, candidate, evidence, packet
-from wiredoctor.rules.shared.framing_faults import SMUGGLING, candidates, message_begins, quoted_excerpt
-from wiredoctor.world.numbers import grouped
+from wiredoctor.rules.shared.evidence import candidate
+from wiredoctor.rules.shared.framing_faults import SMUGGLING, candidates, message_begins
+from wiredoctor.rules.shared.words import packets, request_or_response
+from wiredoctor.tables import SERVER
+from wiredoctor.world import World
 
 c = pl.col
 
@@ -169,12 +173,48 @@ def screen() -> Mapping[str, pl.Expr]:
     return {"faults": c("fault").is_in([*_TITLES]), "closes": _is_first() & ~c("has_response")}
 
 
+class Facts(NamedTuple):
+    """What is known of a fault in a head, or (kind speaks-first) of a request to a server that had spoken first.
+
+    The facts of a fault are those of framing_faults.Facts. `kinds`: all kinds of fault in that head. `also`: those besides `kind`
+    that are reported for the first time on the connection. `greeting_bytes`: what the server had sent before the request.
+    """
+
+    connection: int
+    kind: str
+    kinds: list[str] | None
+    also: list[str] | None
+    role: int
+    frame: int
+    start: int
+    end: int
+    excerpt: str
+    message_frame: int
+    status: int | None
+    request_frame: int | None
+    request_time: int | None
+    request_method: str
+    request_version: str
+    greeting_bytes: int
+    client_close_frame: int | None
+    client_close_time: int | None
+    server_close_frame: int | None
+    server_close_time: int | None
+
+
 def find(faults: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each grammar fault in a head, and for each request to a server that had spoken first.
 
-    Of several rows with the same kind on a connection, `judge` keeps the first.
+    Of several rows with the same kind on a connection, `decide` keeps the first.
     """
-    return pl.concat([_malformed(faults), _greeted(closes)], how="diagonal")
+    also = pl.lit(None, pl.List(pl.String)).alias("also")
+    return pl.concat([_malformed(faults), _greeted(closes)], how="diagonal").with_columns(also)
+
+
+def _malformed(faults: pl.LazyFrame) -> pl.LazyFrame:
+    rows = candidates(faults, _TITLES, kind=c("fault"))
+    heads = rows.group_by("connection", "frame").agg(c("kind").alias("kinds"))
+    return rows.join(heads, on=["connection", "frame"], maintain_order="left")
 
 
 def _is_first() -> pl.Expr:
@@ -201,72 +241,59 @@ def _greeting() -> pl.Expr:
 
 def _greeted(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each request on a connection on which the server had spoken first."""
-    greeting = grouped(_greeting())
-    proof = pl.format("the request, which acknowledges {} bytes of the server", greeting)
     end = pl.max_horizontal("request_start", pl.min_horizontal("client_close_time", "server_close_time"))
     return closes.filter(_is_greeted()).select(
         *candidate("client", "high", "request_frame", "request_start", end, kind=_SPEAKS_FIRST),
-        greeting.alias("greeting"),
-        pl.lit(value=False).alias("ambiguous"),
-        evidence(
-            ("request_frame", "request_start", proof),
-            ("client_close_frame", "client_close_time", "the client closes, without a response"),
-            ("server_close_frame", "server_close_time", "the server closes, without a response"),
-        ),
+        _greeting().alias("greeting_bytes"),
+        *("client_close_frame", "client_close_time", "server_close_frame", "server_close_time"),
     )
 
 
-def _malformed(faults: pl.LazyFrame) -> pl.LazyFrame:
-    rows = faults.filter(c("fault").is_in([*_TITLES]))
-    head = pl.format("the fault in its head: {}", "excerpt")
-    begins = message_begins()
-    also = pl.lit("", pl.String).alias("also")
-    told = candidates(rows, c("fault"), begins, head, c("excerpt").alias("place"), also, _answer().alias("answer"))
-    answered = c("kind") == _NO_STATUS
-    spoken = (
-        pl.when(c("place").str.contains(_TLS))
-        .then(
-            pl.lit(" These bytes begin a TLS record: the server expects TLS on this port, so the URL must begin with https://.")
-        )
-        .when(c("place").str.contains(_HTTP2))
-        .then(pl.lit(" These bytes begin an HTTP/2 frame: the server expects HTTP/2 on this port."))
-        .otherwise(pl.lit(""))
+def decide(x: Facts, world: World) -> Facts | None:
+    """Keep the first fault per connection and kind. Of several kinds in one head, keep the first, which names the others."""
+    reported = world.memory.setdefault("malformed-head", BoundedMap[set[str]](set, CONNECTIONS.value))[x.connection]
+    if x.kind in reported:
+        return None
+    also = [kind for kind in x.kinds or () if kind != x.kind and kind not in reported]
+    reported.update([x.kind, *also])
+    return x._replace(also=also)
+
+
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the fault, or about what the server had sent."""
+    if x.kind == _SPEAKS_FIRST:
+        return _words_of_greeting(x)
+    asked = f"the request: {x.request_method}, {x.request_version}"
+    texts = {"ambiguous": True, "what": request_or_response(x.role)}
+    if x.kind == _NO_STATUS:
+        came = f'the response begins: "{x.excerpt}", which is not a status line'
+        evidence = packets((x.message_frame, x.start, asked), (x.frame, x.end, came))
+        return texts | {"place": f'"{x.excerpt}"', **_protocol(x.excerpt), "evidence": evidence}
+    evidence = packets(
+        (x.request_frame if x.role == SERVER else None, x.request_time, asked),
+        (x.message_frame, x.start, message_begins(x.role, x.status)),
+        (x.frame, x.end, f"the fault in its head: {x.excerpt}"),
     )
-    look = (
-        pl.when(c("place").str.contains(_TLS))
-        .then(pl.lit(_SPEAK_TLS))
-        .when(c("place").str.contains(_HTTP2))
-        .then(pl.lit(_SPEAK_HTTP2))
-        .otherwise(pl.lit(_LOOK))
+    also = f" The same head also has: {', '.join(x.also)}." if x.also else ""
+    return texts | {"place": x.excerpt, "also": also, "evidence": evidence}
+
+
+def _protocol(excerpt: str) -> dict[str, str]:
+    """Return the words about the protocol to which the first bytes of a response belong."""
+    if re.search(_TLS, excerpt):
+        tls = " These bytes begin a TLS record: the server expects TLS on this port, so the URL must begin with https://."
+        return {"spoken": tls, "look": _SPEAK_TLS}
+    if re.search(_HTTP2, excerpt):
+        http2 = " These bytes begin an HTTP/2 frame: the server expects HTTP/2 on this port."
+        return {"spoken": http2, "look": _SPEAK_HTTP2}
+    return {"spoken": "", "look": _LOOK}
+
+
+def _words_of_greeting(x: Facts) -> dict[str, Any]:
+    greeting = f"{x.greeting_bytes:,}"
+    evidence = packets(
+        (x.frame, x.start, f"the request, which acknowledges {greeting} bytes of the server"),
+        (x.client_close_frame, x.client_close_time, "the client closes, without a response"),
+        (x.server_close_frame, x.server_close_time, "the server closes, without a response"),
     )
-    place = pl.when(answered).then(pl.format('"{}"', "place")).otherwise("place")
-    return told.with_columns(
-        pl.when(answered).then("answer").otherwise("evidence").alias("evidence"), place.alias("place"),
-        spoken.alias("spoken"), look.alias("look"), pl.lit(value=True).alias("ambiguous"),
-    ).drop("answer")  # fmt: skip
-
-
-def _answer() -> pl.Expr:
-    """Return the evidence for a response that does not begin with a status line."""
-    asked = pl.format("the request: {}, {}", "request_method", "request_version")
-    came = pl.format("the response begins: {}, which is not a status line", quoted_excerpt())
-    return pl.concat_list(packet("message_frame", "message_time", asked), packet("frame", "time", came)).cast(EVIDENCE)
-
-
-def judge(rows: pl.DataFrame, said: BoundedMap[set[str]] | None) -> tuple[pl.DataFrame, BoundedMap[set[str]]]:
-    """Keep only the first row per connection and kind of fault. If one head has several kinds, merge them into one row.
-
-    `said`: the kinds that earlier batches reported for each connection; None in the first batch.
-    """
-    memory = BoundedMap[set[str]](set, CONNECTIONS.value) if said is None else said
-    kept: dict[tuple[int, int], int] = {}
-    also: dict[int, list[str]] = {}
-    for i, (connection, frame, kind) in enumerate(rows.select("connection", "frame", "kind").iter_rows()):
-        if kind in memory[connection]:
-            continue
-        memory[connection].add(kind)
-        first = kept.setdefault((connection, frame), i)
-        if first != i:
-            also.setdefault(first, []).append(kind)
-    texts = [f" The same head also has: {', '.join(also[i])}." if i in also else "" for i in kept.values()]
-    return rows[list(kept.values())].with_columns(pl.Series("also", texts, dtype=pl.String)), memory
+    return {"greeting": greeting, "ambiguous": False, "evidence": evidence}

@@ -39,20 +39,16 @@ References
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import (
-    candidate,
-    close_origin,
-    confidence,
-    evidence,
-    fin_or_rst,
-    has_doubtful_close,
-    with_doubt,
-)
+from wiredoctor.rules.shared.evidence import candidate, confidence
+from wiredoctor.rules.shared.words import fin_or_rst, packets, sender_of_close, with_doubt
+from wiredoctor.text.durations import duration_text
 from wiredoctor.world.connection_close import is_delimited_by_close, server_closed_first, streams
-from wiredoctor.world.numbers import DURATION, duration
+from wiredoctor.world.numbers import DURATION
 
 c = pl.col
 
@@ -122,6 +118,22 @@ def screen() -> pl.Expr:
     return (pl.col("response_framing") == "close-delimited") | pl.col("response_in_trailer")
 
 
+class Facts(NamedTuple):
+    """What is known of a response whose end is missing. Times and durations are in ns; see also `_with_close`."""
+
+    kind: str
+    frame: int
+    end: int
+    waited: int
+    closer: str | None
+    close_frame: int | None
+    close_rst: int | None
+    close_origin: str | None
+    response_start: int
+    response_end: int | None
+    last_chunk_frame: int | None
+
+
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each response without framing on a connection that claims to be persistent, and for each chunked response
     without its final empty line.
@@ -136,8 +148,6 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         pl.when(lacks_line).then(pl.lit("final-crlf")).when(left_waiting).then(pl.lit("left-waiting")).otherwise(pl.lit("closed"))
     )
     unframed = is_delimited_by_close() & c("persistent")
-    closed_later = pl.format("{}, {} after the last byte of the body", _until(), duration(c("waited")))
-    head = pl.lit("the head: no Content-Length, no Transfer-Encoding, no Connection: close")
     rows = _with_close(closes.filter((unframed | (lacks_line & c("has_request"))) & c("last_on_connection")))
     return rows.filter(after & (left_waiting | closed)).select(
         *candidate(
@@ -147,42 +157,47 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         pl.when(lacks_line & ~waited).then(pl.lit("warning")).alias("severity"),
         c("response_body_bytes").fill_null(0).alias("body_bytes"),
         c("waited").cast(DURATION),
-        "response_version",
-        _until().alias("until"),
-        close_origin(c("closer")),
-        evidence(
-            ("response_frame", "response_start", pl.when(lacks_line).then(pl.lit(_CHUNKED)).otherwise(head)),
-            ("last_chunk_frame", "response_end", "the last chunk, without the empty line"),
-            ("close_frame", "closed_at", with_doubt(has_doubtful_close(c("closer")), closed_later)),
-        ),
+        *("response_version", "response_start", "response_end"),
+        *("closer", "close_frame", "close_rst", "close_origin", "last_chunk_frame"),
     )  # fmt: skip
 
 
-_CHUNKED = "the head: Transfer-Encoding: chunked"
-
-
 def _with_close(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Add `closer` (server or client), `close_frame`, `close_rst`, and `waited`: the time (ns) from the last body byte to the
-    close.
+    """Add `closer` (server or client), its `close_frame`, `close_rst` and `close_origin`, and `waited`: the time (ns) from the
+    last body byte to the close.
 
-    If neither side closed, the first three are null, and `waited` ends at `final_at`. A close that a device on the path sent does
-    not count: foreign-reset reports it.
+    If neither side closed, all but `waited` are null, and `waited` ends at `final_at`. A close that a device on the path sent
+    does not count: foreign-reset reports it.
     """
     server = server_closed_first()
     client = c("client_close_time").is_not_null() & (c("client_close_origin") != "between")
+    close = ("frame", "time", "rst", "origin")
+    closed_at = pl.coalesce("close_time", "final_at")
     return closes.with_columns(
         pl.when(server).then(pl.lit("server")).when(client).then(pl.lit("client")).alias("closer"),
-        pl.when(server).then("server_close_frame").when(client).then("client_close_frame").alias("close_frame"),
-        pl.when(server).then("server_close_time").when(client).then("client_close_time").otherwise("final_at").alias("closed_at"),
-        pl.when(server).then("server_close_rst").when(client).then("client_close_rst").alias("close_rst"),
+        *(pl.when(server).then(f"server_close_{n}").when(client).then(f"client_close_{n}").alias(f"close_{n}") for n in close),
         pl.when("response_in_trailer")
         .then("response_end")
         .otherwise(pl.coalesce("response_last_body_time", "response_start"))
         .alias("last_byte"),
         pl.when("response_in_trailer").then("response_last_frame").alias("last_chunk_frame"),
-    ).with_columns((c("closed_at") - c("last_byte")).clip(0).alias("waited"))
+    ).with_columns(closed_at.alias("closed_at"), (closed_at - c("last_byte")).clip(0).alias("waited"))
 
 
-def _until() -> pl.Expr:
-    """Return the text that says what ended the wait for the close."""
-    return pl.coalesce(pl.format("the {}'s {}", "closer", fin_or_rst("close_rst")), pl.lit("the end of the capture"))
+_CHUNKED = "the head: Transfer-Encoding: chunked"
+_NO_END = "the head: no Content-Length, no Transfer-Encoding, no Connection: close"
+
+
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about what ended the wait for the close."""
+    until = f"the {x.closer}'s {fin_or_rst(x.close_rst)}" if x.closer else "the end of the capture"
+    closed = f"{until}, {duration_text(x.waited)} after the last byte of the body"
+    return {
+        "until": until,
+        "origin": sender_of_close(x.close_origin),
+        "evidence": packets(
+            (x.frame, x.response_start, _CHUNKED if x.kind == "final-crlf" else _NO_END),
+            (x.last_chunk_frame, x.response_end, "the last chunk, without the empty line"),
+            (x.close_frame, x.end, with_doubt(x.close_origin, closed)),
+        ),
+    }

@@ -35,12 +35,15 @@ References
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.bounded_memory import BoundedMap
-from wiredoctor.rules.shared.evidence import candidate, confidence, evidence
+from wiredoctor.rules.shared.evidence import candidate, confidence
+from wiredoctor.rules.shared.words import packets
+from wiredoctor.world import World
 from wiredoctor.world.products import advice, default, find_setting
 
 c = pl.col
@@ -158,39 +161,43 @@ def screen() -> pl.Expr:
     return large | c("response_status").is_in([*_TOO_LARGE, _BAD_REQUEST])
 
 
+class Facts(NamedTuple):
+    """What is known of a large head. Times are in ns, sizes in bytes. `reported`: false if it only shows what is accepted."""
+
+    kind: str
+    frame: int
+    start: int
+    end: int
+    endpoint: int
+    code: int
+    request_head_bytes: int
+    response_frame: int
+    response_head_bytes: int
+    accepted: bool
+    closes: bool
+    reported: bool
+    named: bool
+
+
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each request that was rejected because of its head, for each large request head that was accepted, and
     for each response with a large head.
 
-    The accepted heads are not reported: `judge` learns the limits of servers from them.
+    The accepted heads are not reported: `decide` learns the limits of servers from them.
     """
     rejected, status = _rejected(), c("response_status")
     browser = c("request_user_agent").cast(pl.String).str.starts_with("Mozilla/").fill_null(value=False)
+    reported = rejected | (_too_large_for_programs() & ~browser)
     kind = pl.when(rejected).then(pl.lit("request")).otherwise(pl.lit("response"))
     sure = confidence(rejected & (status == _BAD_REQUEST))
-    return closes.filter(rejected | _accepted() | (_too_large_for_programs() & ~browser)).select(
+    return closes.filter(reported | _accepted()).select(
         *candidate("server", sure, "request_frame", "request_start", "response_start", kind=kind),
-        *("endpoint", "request_head_bytes", _accepted().alias("accepted"), _closes().alias("closes")),
-        (rejected | (_too_large_for_programs() & ~browser)).alias("reported"),
+        *("endpoint", "request_head_bytes", "response_frame", "response_head_bytes"),
         status.cast(pl.Int64).alias("code"),
-        pl.when(rejected).then("request_head_bytes").otherwise("response_head_bytes").alias("size"),
-        status.replace_strict(_REASONS, default="", return_dtype=pl.String).alias("reason"),
+        _accepted().alias("accepted"),
+        _closes().alias("closes"),
+        reported.alias("reported"),
         _is_nginx_page().alias("named"),
-        pl.when(_is_nginx_page() & (status == _BAD_REQUEST))
-        .then(pl.lit(_PAGE))
-        .when(status == _BAD_REQUEST)
-        .then(pl.lit(_DOUBT))
-        .otherwise(pl.lit(""))
-        .alias("doubt"),
-        rejected.alias("rejected"),
-        evidence(
-            ("request_frame", "request_start", pl.format("the request: a head of {} bytes", "request_head_bytes")),
-            (
-                "response_frame",
-                "response_start",
-                pl.format("the response: {}, a head of {} bytes", status, "response_head_bytes"),
-            ),
-        ),
     )
 
 
@@ -206,22 +213,32 @@ class _Accepted:
     closes: bool = False
 
 
-def judge(rows: pl.DataFrame, known: BoundedMap[_Accepted] | None) -> tuple[pl.DataFrame, BoundedMap[_Accepted]]:
-    """Return the candidates to report.
+def decide(x: Facts, world: World) -> Facts | None:
+    """Drop accepted heads, and a 400 if the server has accepted a request head of at least the same size before.
 
-    Omit a 400 if the server has accepted a request head of at least the same size before. If the server announced a close when it
-    accepted a large head, the accepted head may be smaller by CLEARLY. nginx's page is never omitted. `known`: the largest
-    accepted head of each server so far; None in the first batch.
+    If the server announced a close when it accepted a large head, the accepted head may be smaller by CLEARLY. nginx's page is
+    never dropped.
     """
-    known = BoundedMap(_Accepted, ENDPOINTS.value) if known is None else known
-    kept: list[bool] = []
-    for endpoint, size, accepted, closes, code, reported, named in rows.select(
-        "endpoint", "request_head_bytes", "accepted", "closes", "code", "reported", "named"
-    ).iter_rows():
-        server = known[endpoint]
-        most = server.size * (100 + CLEARLY.value) // 100 if server.closes else server.size
-        kept.append(reported and (code != _BAD_REQUEST or named or size > most))
-        if accepted:
-            server.size = max(server.size, size)
-            server.closes |= closes
-    return rows.filter(pl.Series(kept, dtype=pl.Boolean)), known
+    server = world.memory.setdefault("oversized-head", BoundedMap(_Accepted, ENDPOINTS.value))[x.endpoint]
+    most = server.size * (100 + CLEARLY.value) // 100 if server.closes else server.size
+    other_cause = x.code == _BAD_REQUEST and not x.named and x.request_head_bytes <= most
+    if x.accepted:
+        server.size = max(server.size, x.request_head_bytes)
+        server.closes |= x.closes
+    return x if x.reported and not other_cause else None
+
+
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the head, and why it is the probable cause of a 400."""
+    rejected = x.kind == "request"
+    doubt = (_PAGE if x.named else _DOUBT) if x.code == _BAD_REQUEST else ""
+    return {
+        "size": x.request_head_bytes if rejected else x.response_head_bytes,
+        "reason": _REASONS.get(x.code, ""),
+        "doubt": doubt,
+        "rejected": rejected,
+        "evidence": packets(
+            (x.frame, x.start, f"the request: a head of {x.request_head_bytes} bytes"),
+            (x.response_frame, x.end, f"the response: {x.code}, a head of {x.response_head_bytes} bytes"),
+        ),
+    }

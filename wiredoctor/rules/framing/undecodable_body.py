@@ -29,10 +29,12 @@ References
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
-from wiredoctor.rules.shared.framing_faults import candidates_of_fault, message_begins, quoted_excerpt
+from wiredoctor.rules.shared.framing_faults import Facts, candidates, words_of_fault
 
 _FAULTS = {"body-not-gzip": "gzip", "body-not-zstd": "zstd"}
 
@@ -65,15 +67,11 @@ RULE = Rule(
 
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each body whose first byte contradicts the Content-Encoding in its head."""
-    shown = [
-        candidates_of_fault(
-            faults,
-            fault,
-            message_begins(),
-            pl.format("its body begins with {}, which is not " + coding, quoted_excerpt()),
-            pl.lit(coding).alias("coding"),
-            quoted_excerpt().alias("begins"),
-        )
-        for fault, coding in _FAULTS.items()
-    ]
-    return pl.concat(shown)
+    return candidates(faults, _FAULTS)
+
+
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the body, and about the coding in which it should be."""
+    coding, begins = _FAULTS[x.fault], f'"{x.excerpt}"'
+    proof = f"its body begins with {begins}, which is not {coding}"
+    return {"coding": coding, "begins": begins, **words_of_fault(x, proof)}

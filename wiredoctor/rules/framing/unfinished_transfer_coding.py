@@ -25,10 +25,12 @@ References
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
-from wiredoctor.rules.shared.framing_faults import SMUGGLING, candidates_of_fault, message_begins
+from wiredoctor.rules.shared.framing_faults import SMUGGLING, Facts, candidates, words_of_fault
 
 RULE = Rule(
     symptom="400 or 501, unreadable pages",
@@ -52,5 +54,9 @@ RULE = Rule(
 
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each message whose transfer codings do not end with chunked, or contain it twice."""
-    head = pl.format("its head: {}", "excerpt")
-    return candidates_of_fault(faults, "unfinished-transfer-coding", message_begins(), head, pl.col("excerpt"))
+    return candidates(faults, ["unfinished-transfer-coding"])
+
+
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the message."""
+    return words_of_fault(x, f"its head: {x.excerpt}")

@@ -25,10 +25,12 @@ References
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
-from wiredoctor.rules.shared.framing_faults import SMUGGLING, candidates_of_fault, quoted_excerpt
+from wiredoctor.rules.shared.framing_faults import SMUGGLING, Facts, candidates, words_of_fault
 
 RULE = Rule(
     symptom="data that never arrives, and a 400",
@@ -58,6 +60,10 @@ RULE = Rule(
 
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each request that is followed by bytes that do not begin another request."""
-    head = pl.format("the request, {}: neither Content-Length nor Transfer-Encoding", "request_method")
-    proof = pl.format("after the head: {}, which is not the start of a request", quoted_excerpt())
-    return candidates_of_fault(faults, "unframed-request-body", head, proof)
+    return candidates(faults, ["unframed-request-body"], "version")
+
+
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the request and the bytes after it."""
+    head = f"the request, {x.request_method}: neither Content-Length nor Transfer-Encoding"
+    return words_of_fault(x, f'after the head: "{x.excerpt}", which is not the start of a request', head)

@@ -30,10 +30,13 @@ References
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule
-from wiredoctor.rules.shared.evidence import candidate, evidence
+from wiredoctor.rules.shared.evidence import candidate
+from wiredoctor.rules.shared.words import packets
 from wiredoctor.tables import of_connections
 
 c = pl.col
@@ -66,6 +69,21 @@ _CLOSED = "The client sent no further request on the connection."
 def screen() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     return ~c("has_request")
+
+
+class Facts(NamedTuple):
+    """What is known of a surplus response: the exchange that it follows, and the next request. Times are in ns."""
+
+    frame: int
+    start: int
+    surplus: int
+    responses: int
+    request_frame: int
+    request_start: int
+    answer_frame: int
+    answer_time: int
+    next_frame: int | None
+    next_time: int | None
 
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
@@ -101,24 +119,23 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
             *candidate("server", "high", "response_frame", "response_start", "response_end"),
             "server",
             c("response_status").alias("surplus"),
-            _others().alias("others"),
-            pl.when(c("next_frame").is_null()).then(pl.lit(_CLOSED)).otherwise(pl.lit(_MIXED_UP)).alias("effect"),
             pl.when(c("next_frame").is_null()).then(pl.lit("warning")).alias("severity"),
-            evidence(
-                ("request_frame", "request_start", "the request"),
-                ("answer_frame", "answer_time", "its response"),
-                ("response_frame", "response_start", _surplus_note()),
-                ("next_frame", "next_time", "the client's next request"),
-            ),
+            *("responses", "request_frame", "request_start", "answer_frame", "answer_time", "next_frame", "next_time"),
         )
         .sort("frame")
     )  # fmt: skip
 
 
-def _others() -> pl.Expr:
-    more = pl.format(" The connection has {} surplus responses in all.", "responses")
-    return pl.when(c("responses") > 1).then(more).otherwise(pl.lit(""))
-
-
-def _surplus_note() -> pl.Expr:
-    return pl.format("another response, {}, which acknowledges no byte of a further request", "response_status")
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about what the surplus response leads to."""
+    more = f" The connection has {x.responses} surplus responses in all."
+    return {
+        "others": more if x.responses > 1 else "",
+        "effect": _CLOSED if x.next_frame is None else _MIXED_UP,
+        "evidence": packets(
+            (x.request_frame, x.request_start, "the request"),
+            (x.answer_frame, x.answer_time, "its response"),
+            (x.frame, x.start, f"another response, {x.surplus}, which acknowledges no byte of a further request"),
+            (x.next_frame, x.next_time, "the client's next request"),
+        ),
+    }

@@ -28,19 +28,13 @@ References
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import (
-    candidate,
-    close_after_response,
-    close_origin,
-    confidence,
-    evidence,
-    fin_or_rst,
-    has_doubtful_close,
-    with_doubt,
-)
+from wiredoctor.rules.shared.evidence import candidate, confidence, has_doubtful_close
+from wiredoctor.rules.shared.words import close_after_response, fin_or_rst, packets, sender_of_close, with_doubt
 from wiredoctor.world.connection_close import server_closed_first
 from wiredoctor.world.numbers import DURATION
 
@@ -102,29 +96,45 @@ def _is_closed() -> pl.Expr:
     return screen() & after & c("has_request") & server_closed_first() & ~c("upgraded")
 
 
+class Facts(NamedTuple):
+    """What is known of a close in the middle of a handshake. Times and durations are in ns."""
+
+    frame: int
+    start: int
+    end: int
+    scheme: str
+    gap: int
+    response_status: int
+    response_frame: int
+    response_start: int
+    response_connection_close: bool
+    server_close_frame: int
+    server_close_rst: int
+    server_close_origin: str | None
+
+
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each challenge after which the server closed the connection."""
-    gap = (c("server_close_time") - c("response_end")).clip(0)
-    announced = pl.when(c("response_connection_close")).then(pl.lit(", as announced (Connection: close)"))
     return closes.filter(_is_closed()).select(
         *candidate("server", confidence(has_doubtful_close("server")), "request_frame", "request_start", "server_close_time"),
         c("response_auth_scheme").alias("scheme"),
-        fin_or_rst("server_close_rst").alias("close"),
-        close_origin("server"),
-        gap.cast(DURATION).alias("gap"),
-        announced.otherwise(pl.lit("")).alias("announced"),
-        evidence(
-            ("request_frame", "request_start", "the request"),
-            ("response_frame", "response_start", _challenge_note()),
-            (
-                "server_close_frame",
-                "server_close_time",
-                with_doubt(has_doubtful_close("server"), close_after_response(gap)),
-            ),
-        ),
+        (c("server_close_time") - c("response_end")).clip(0).cast(DURATION).alias("gap"),
+        *("response_status", "response_frame", "response_start", "response_connection_close"),
+        *("server_close_frame", "server_close_rst", "server_close_origin"),
     )
 
 
-def _challenge_note() -> pl.Expr:
-    text = "the {}: a challenge ({}) with a token, to be answered on this connection"
-    return pl.format(text, "response_status", "response_auth_scheme")
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the close."""
+    challenge = f"the {x.response_status}: a challenge ({x.scheme}) with a token, to be answered on this connection"
+    note = with_doubt(x.server_close_origin, close_after_response(x.server_close_rst, x.gap))
+    return {
+        "close": fin_or_rst(x.server_close_rst),
+        "origin": sender_of_close(x.server_close_origin),
+        "announced": ", as announced (Connection: close)" if x.response_connection_close else "",
+        "evidence": packets(
+            (x.frame, x.start, "the request"),
+            (x.response_frame, x.response_start, challenge),
+            (x.server_close_frame, x.end, note),
+        ),
+    }

@@ -145,30 +145,23 @@ References
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
-from wiredoctor.findings import Advice, Reference, Rule, Threshold
+from wiredoctor.findings import Advice, Reference, Rule, Threshold, cached_for_thresholds
 from wiredoctor.rules.shared import abort_reasons, left_early
-from wiredoctor.rules.shared.abort_reasons import Ended, Reasons
-from wiredoctor.rules.shared.abort_texts import REASON_TEXTS, reason_columns, timeout_texts_beside, timeout_texts_from_syn
-from wiredoctor.rules.shared.bounded_memory import in_parts
-from wiredoctor.rules.shared.evidence import (
-    candidate,
-    close_origin,
-    confidence,
-    evidence,
-    fin_or_rst,
-    has_doubtful_close,
-    with_doubt,
-)
-from wiredoctor.rules.shared.left_early import FACTS, awaits_continue, begun, early, ended_early, whole_response
+from wiredoctor.rules.shared.abort_words import other_packets, progress, reason_words, timeout_words
+from wiredoctor.rules.shared.evidence import candidate, confidence, has_doubtful_close
+from wiredoctor.rules.shared.left_early import EarlyClose, awaits_continue, begun, early, whole_response
 from wiredoctor.rules.shared.left_early import screen as may_be_early
-from wiredoctor.tables import ALL_BUT_A_BYTE, MILLISECOND, SECOND, SERVER
-from wiredoctor.world.clients import Clients, with_more_evidence
+from wiredoctor.rules.shared.words import Nanoseconds, fin_or_rst, packets, sender_of_close, with_doubt
+from wiredoctor.tables import ALL_BUT_A_BYTE, SERVER
+from wiredoctor.text.durations import duration_text
+from wiredoctor.world import World
+from wiredoctor.world.clients import Clients
 from wiredoctor.world.connection_close import BROKEN_BEFORE, FRAMING_ERRORS, is_delimited_by_close
-from wiredoctor.world.numbers import DURATION, duration
+from wiredoctor.world.numbers import DURATION
 from wiredoctor.world.products import advice, default
 
 c = pl.col
@@ -186,7 +179,6 @@ _SLOW_UPLOAD = (
     "Only then raise the client's timeout. "
 )
 
-_LATE_TIMERS = "{} timers of Node's fetch and undici are up to 1 s late: the timeout may be between {} s and {} s."
 _TIMEOUTS = (
     *advice("answer", "client"),
     Advice(
@@ -297,93 +289,121 @@ def screen() -> pl.Expr:
     return may_be_early()
 
 
+class Facts(NamedTuple):
+    """What is known of a client that ended an exchange early. Times and durations are in ns.
+
+    `early`: the columns of EarlyClose. `since`: see left_early.early. `nothing`: the client had received no part of the response.
+    `quiet`: if it had received a part, and then nothing for at least QUIET, that time. `until_close`: only a close ends the
+    response. `whole`: the response was captured to its end. `window_closed`: the client's receive window was closed when it left.
+    `large_head`: the size in bytes of a response head that the client may have rejected.
+
+    `decide` adds the fields of abort_reasons.Ended; `other` has some fields of world.clients.Request.
+    """
+
+    connection: int
+    kind: str | None
+    frame: int
+    start: int
+    early: dict[str, Any]
+    ended_at: int
+    wait: int
+    sending: bool
+    since: str
+    nothing: bool
+    quiet: int | None
+    until_close: bool | None
+    awaits_continue: bool
+    whole: bool | None
+    window_closed: bool
+    request_user_agent: str | None
+    request_framing: str | None
+    request_body_bytes: int | None
+    request_body_due: int | None
+    response_frame: int | None
+    response_start: int | None
+    response_status: int | None
+    response_framing: str | None
+    response_body_bytes: int | None
+    response_body_due: int | None
+    large_head: int | None
+    client_close_frame: int
+    client_close_rst: int
+    client_close_origin: str
+    client_rst_frame: int | None
+    client_rst_time: int | None
+    server_close_frame: int | None
+    server_close_time: int | None
+    server_close_origin: str
+    silent: bool
+    how: str | None
+    span: int | None
+    from_syn: int | None
+    beside: int | None
+    other: dict[str, Any] | None
+    closed: int | None
+    waiting: int | None
+    waits: list[int] | None
+    shown: list[list[int]] | None
+
+
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each exchange whose client closed before it had acknowledged the complete response.
 
-    Most of these closes are harmless; `judge` and `by_clients` find out which are not.
+    Most of these closes are harmless; `decide` finds out which are not.
     """
-    return closes.filter(screen()).with_columns(pl.col("request_frame").alias("frame"))
+    return early(closes.filter(may_be_early())).select(_columns())
 
 
-def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """Return the exchanges that the client ended early, judged by the packets of their own connection only."""
-    ended = rows.filter(ended_early())
-    if ended.is_empty() and rows.height:  # most clients that closed early had what they wanted; planning the texts takes 10 ms
-        return ended, None
-    return in_parts(ended, _early_ends), None
-
-
-def _early_ends(ended: pl.DataFrame) -> pl.DataFrame:
-    late = c("client_rst_frame") != c("client_close_frame")
+@cached_for_thresholds
+def _columns() -> list[pl.Expr | str]:
+    """Return the columns of a candidate."""
     sure = confidence(_sent_only_fin() | has_doubtful_close("client"))
-    return (
-        early(ended.lazy())
-        .collect()
-        .with_columns(
-            pl.when(late).then("client_rst_frame").alias("late_frame"),
-            pl.when("unknown").then("server_close_frame").alias("unknown_frame"),
-            c("waited").alias("wait"),
-            _received_text().alias("had"),
-        )
-        .select(
-            *candidate("client", sure, "frame", "request_start", "client_close_time"),
-            c("wait").cast(DURATION),
-            fin_or_rst("client_close_rst").alias("close"),
-            close_origin("client"),
-            "had",
-            _has_paused().alias("paused"),
-            "response_status",
-            (c("client_close_time") - c("response_start")).clip(0).alias("read"),
-            pl.when((c("response_head_bytes") >= LARGE_HEAD.value) & (c("response_body_bytes").fill_null(0) == 0))
-            .then("response_head_bytes")
-            .alias("large_head"),
-            *_timeout_texts(),
-            pl.when("unknown").then(_unknown_there_text()).otherwise(pl.lit("")).alias("unknown_there"),
-            pl.when("unknown").then(pl.lit(_LOOK_THERE)).otherwise(pl.lit("")).alias("look_there"),
-            _look_for_end().alias("look_for_end"),
-            pl.when("sending")
-            .then(pl.lit(_STILL_SENDING))
-            .when(_has_paused() & is_delimited_by_close())
-            .then(pl.lit(_NO_END))
-            .otherwise(pl.lit(_NO_RESPONSE))
-            .alias("progress"),
-            pl.when("sending").then(pl.lit(_SLOW_UPLOAD)).otherwise(pl.lit(_PATIENCE)).alias("patience"),
-            evidence(
-                ("request_frame", "request_start", "the request"),
-                ("response_frame", "response_start", pl.format("the response begins: {}", "response_status")),
-                ("client_close_frame", "client_close_time", with_doubt(has_doubtful_close("client"), _close_note())),
-                ("late_frame", "client_rst_time", "the client's RST: its socket is closed and accepts no response"),
-                ("unknown_frame", "server_close_time", with_doubt(has_doubtful_close("server"), pl.lit(_UNKNOWN_RST))),
-            ),
-            *FACTS,
-        )
-    )
+    return [
+        *candidate("client", sure, "request_frame", "request_start", "client_close_time"),
+        c("waited").cast(DURATION).alias("wait"),
+        pl.struct(EarlyClose._fields).alias("early"),
+        _pause().alias("quiet"),
+        _received_nothing().alias("nothing"),
+        is_delimited_by_close().alias("until_close"),
+        awaits_continue().alias("awaits_continue"),
+        whole_response().alias("whole"),
+        pl.lit(value=False).alias("window_closed"),
+        c("request_user_agent").cast(pl.String),
+        pl.when((c("response_head_bytes") >= LARGE_HEAD.value) & (c("response_body_bytes").fill_null(0) == 0))
+        .then("response_head_bytes")
+        .alias("large_head"),
+        *("ended_at", "waited", "due", "sending", "since", "request_framing", "request_body_bytes", "request_body_due"),
+        *("response_frame", "response_start", "response_status", "response_framing", "response_body_bytes"),
+        *("response_body_due", "client_close_frame", "client_close_rst", "client_close_origin"),
+        *("client_rst_frame", "client_rst_time", "server_close_frame", "server_close_time", "server_close_origin"),
+        pl.lit(value=False).alias("silent"),
+        *(pl.lit(None, dtype).alias(name) for name, dtype in _REASON.items()),
+    ]
 
 
-def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
-    """Return the candidates with their kinds, which also depend on the other connections of the same clients.
+_OTHER = {
+    **{name: pl.Int64() for name in ("frame", "start", "connection", "range_start", "status")},
+    **{name: pl.String() for name in ("method", "target")},
+}
+_REASON = {
+    **{name: pl.Int64() for name in ("span", "from_syn", "beside", "closed", "waiting")},
+    **{"how": pl.String(), "other": pl.Struct(_OTHER), "waits": pl.List(pl.Int64()), "shown": pl.List(pl.List(pl.Int64()))},
+}
+"""The types of the columns that only `decide` fills."""
+
+ASKS = (Clients,)
+
+
+def decide(x: Facts, world: World) -> Facts | None:
+    """Find the kind, which also depends on the other connections of the same client.
 
     Drop candidates to which no kind applies, and candidates whose client has only half-closed.
     """
-    reasons = Reasons(clients)
-    ended: list[Ended] = []
-    told: list[dict[str, Any]] = []
-    for row in rows.select("connection", "exchange", "response_status", "read", "large_head", *FACTS).iter_rows(named=True):
-        ended.append(reasons.decide(row))
-        told.append(reason_columns(ended[-1], row))
-    impatient = [one.kind in ("timeout", "gave-up") for one in ended]
-    made = rows.with_columns(
-        pl.Series("kind", [one.kind for one in ended], pl.String),
-        pl.Series("silent", [one.silent for one in ended], pl.Boolean),
-        pl.Series("closed", [len(one.others) for one in ended], pl.Int64),
-        with_more_evidence([one["more"] for one in told]),
-        pl.Series("impatient", impatient, pl.Boolean),
-        pl.Series("awaiting", impatient, pl.Boolean) & ~c("sending"),
-        pl.lit(abort_reasons.TOGETHER.value).cast(DURATION).alias("within"),
-        *(pl.Series(name, [one[name] for one in told], pl.String) for name in REASON_TEXTS),
-        *timeout_texts_from_syn([one.from_syn for one in ended]),
-    ).with_columns(*timeout_texts_beside([one.beside for one in ended]))
-    return made.filter(pl.col("kind").is_not_null() & (pl.col("kind") != "half-closed"))
+    ended = abort_reasons.decide(x.early, world.of(Clients))
+    if ended.kind in (None, "half-closed"):
+        return None
+    other = None if ended.other is None else ended.other._asdict()
+    return x._replace(**{**ended._asdict(), "other": other})
 
 
 def _sent_only_fin() -> pl.Expr:
@@ -394,7 +414,55 @@ def _sent_only_fin() -> pl.Expr:
     return (c("client_close_rst") == 0) & c("server_close_frame").is_null() & c("client_rst_frame").is_null()
 
 
-# texts
+def _received_nothing() -> pl.Expr:
+    """Return whether the client had received no part of the response when it closed."""
+    return ~begun() | (pl.col("response_start") > pl.col("client_close_time"))
+
+
+def _pause() -> pl.Expr:
+    """Return how long (ns) no byte of the response had come when the client closed, not even in a retransmission.
+
+    Return null if less than QUIET, or if no part of the response had come. Also return null if the client had not acknowledged
+    everything: then a segment was lost, and the server had not stopped.
+    """
+    repaired = pl.when(c("last_payload_role") == SERVER).then("last_payload_time")
+    quiet = c("client_close_time") - pl.max_horizontal("response_end", repaired)
+    # a single unacknowledged byte may be a probe of a closed window
+    outstanding = (c("response_arrived") < ALL_BUT_A_BYTE).fill_null(value=False)
+    in_part = begun() & ~_received_nothing() & ~whole_response() & ~awaits_continue() & ~c("sending")
+    return pl.when(in_part & ~outstanding & (quiet >= QUIET.value)).then(quiet)
+
+
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the close, about what the client had received, and about the reason."""
+    close, had, impatient = fin_or_rst(x.client_close_rst), _received(x), x.kind in ("timeout", "gave-up")
+    late = None if x.client_rst_frame == x.client_close_frame else x.client_rst_frame
+    unknown = x.server_close_frame if x.early["unknown"] else None
+    note = f"the client's {close}, {duration_text(x.wait)} after the request began: {had}"
+    return {
+        "close": close,
+        "had": had,
+        "origin": sender_of_close(x.client_close_origin),
+        "impatient": impatient,
+        "awaiting": impatient and not x.sending,
+        "within": Nanoseconds(abort_reasons.TOGETHER.value),
+        "progress": progress(x.sending, x.quiet, x.until_close),
+        "unknown_there": "" if unknown is None else _unknown_there(x.server_close_origin),
+        "look_there": "" if unknown is None else _LOOK_THERE,
+        "look_for_end": _look_for_end(x),
+        "patience": _SLOW_UPLOAD if x.sending else _ONLY_THEN if x.window_closed else _PATIENCE,
+        **timeout_words(x),
+        **reason_words(x),
+        "evidence": packets(
+            (x.frame, x.start, "the request"),
+            (x.response_frame, x.response_start, f"the response begins: {x.response_status}"),
+            (x.client_close_frame, x.ended_at, with_doubt(x.client_close_origin, note)),
+            (late, x.client_rst_time, "the client's RST: its socket is closed and accepts no response"),
+            (unknown, x.server_close_time, with_doubt(x.server_close_origin, _UNKNOWN_RST)),
+            *other_packets(x),
+        ),
+    }
+
 
 _UNKNOWN_RST = "an RST without ACK flag from the server's address: its sender does not know the connection"
 _UNKNOWN_THERE = (
@@ -406,9 +474,6 @@ _LOOK_THERE = (
     "Capture at the server: a device on the path may have reset only the server's side of the connection, or the server's host "
     "was restarted. "
 )
-
-_NO_RESPONSE, _STILL_SENDING = ", before it had the response", ", while it was still sending the request"
-_NO_END = ", while it waited for the close that ends the response"
 
 _TOO_LONG = (
     "Check whether the server's program had written its complete response: if Content-Length announces more than that, and the "
@@ -423,131 +488,48 @@ _UNCLOSED = (
     "the client waits until the connection closes. A child process that has inherited the socket keeps it open (close-on-exec). "
 )
 _UNFINISHED = "Check whether the server's program ends its response: until the last chunk (size 0) comes, the client waits. "
+_READ = (
+    "Find out why the client did not read: while its window is closed, the server cannot send. If the client is a proxy, its own "
+    "client may not have read, until a timeout of the proxy expired (nginx: send_timeout; haproxy: timeout client). "
+)
+_ONLY_THEN = "Only then raise a timeout."
 
 
-def _unknown_there_text() -> pl.Expr:
-    """Return the text about an RST that answered the client's FIN because its sender did not know the connection."""
-    who = pl.when(c("server_close_origin") == "endpoint").then(pl.lit("the server"))
-    doubt = pl.when(has_doubtful_close("server")).then(pl.lit(_OTHER_TTL)).otherwise(pl.lit(""))
-    return pl.format(_UNKNOWN_THERE, who.otherwise(pl.lit("the server, or a firewall or NAT in front of it,")), doubt)
+def _unknown_there(origin: str) -> str:
+    """Return the text about an RST that answered the client's FIN because its sender (`origin`) did not know the connection."""
+    who = "the server" if origin == "endpoint" else "the server, or a firewall or NAT in front of it,"
+    return _UNKNOWN_THERE.format(who, _OTHER_TTL if origin == "doubtful" else "")
 
 
-def _received_nothing() -> pl.Expr:
-    """Return whether the client had received no part of the response when it closed."""
-    return ~begun() | (pl.col("response_start") > pl.col("client_close_time"))
-
-
-def _received_text() -> pl.Expr:
+def _received(x: Facts) -> str:
     """Return the text that describes the part of the response that the client had received when it closed."""
-    announced = pl.coalesce(pl.when(_sized()).then(pl.format(" of {}", "response_body_due")), pl.lit(""))
-    part = pl.format(
-        "the client had received {} of the {} (the capture has {}{} bytes of the body{}){}",
-        pl.when(is_delimited_by_close()).then(pl.lit("some or all")).otherwise(pl.lit("only part")),
-        "response_status",
-        "response_body_bytes",
-        announced,
-        pl.when(is_delimited_by_close()).then(pl.lit(", which ends when the connection closes")).otherwise(pl.lit("")),
-        pl.when(_has_stopped()).then(pl.format(", and nothing had come for {}", duration(_quiet()))).otherwise(pl.lit("")),
-    )
-    return (
-        pl.when(awaits_continue())
-        .then(pl.lit("the client had sent only the head, with Expect: 100-continue, and no 100 (Continue) had come"))
-        .when("sending")
-        .then(pl.format("the client had sent only {}{} bytes of the body", c("request_body_bytes").fill_null(0), _of_body()))
-        .when(_received_nothing())
-        .then(pl.lit("no part of the response had come"))
-        .when(whole_response())
-        .then(pl.format("the client had not acknowledged the complete {}, and never did", "response_status"))
-        .otherwise(part)
-    )
+    if x.awaits_continue:
+        return "the client had sent only the head, with Expect: 100-continue, and no 100 (Continue) had come"
+    if x.sending:
+        due = _of_announced(x.request_framing, x.request_body_due)
+        return f"the client had sent only {x.request_body_bytes or 0}{due} bytes of the body"
+    if x.nothing:
+        return "no part of the response had come"
+    if x.whole:
+        return f"the client had not acknowledged the complete {x.response_status}, and never did"
+    amount, end = ("some or all", ", which ends when the connection closes") if x.until_close else ("only part", "")
+    body = f"{x.response_body_bytes}{_of_announced(x.response_framing, x.response_body_due)} bytes of the body"
+    quiet = "" if x.quiet is None else f", and nothing had come for {duration_text(x.quiet)}"
+    why = ", because the client's receive window was closed" if x.window_closed else ""
+    return f"the client had received {amount} of the {x.response_status} (the capture has {body}{end}){quiet}{why}"
 
 
-def _of_body() -> pl.Expr:
-    """Return " of N", where N is the announced length of the request's body in bytes; "" if the request announces no length."""
-    sized = (pl.col("request_framing") == "content-length") & pl.col("request_body_due").is_not_null()
-    return pl.when(sized).then(pl.format(" of {}", "request_body_due")).otherwise(pl.lit(""))
+def _of_announced(framing: str | None, due: int | None) -> str:
+    """Return " of N", where N is the announced length of a body in bytes; "" if none is announced."""
+    return f" of {due}" if framing == "content-length" and due is not None else ""
 
 
-def _quiet() -> pl.Expr:
-    """Return the time (ns) before the client's close in which no byte of the response came, not even in a retransmission."""
-    repaired = pl.when(c("last_payload_role") == SERVER).then("last_payload_time")
-    return c("client_close_time") - pl.max_horizontal("response_end", repaired)
-
-
-def _has_stopped() -> pl.Expr:
-    """Return whether no byte of the response came for at least QUIET, and the client had acknowledged all that was sent.
-
-    If the client had not acknowledged everything, a segment was lost, and the server had not stopped. A single unacknowledged
-    byte does not count, because it may be a probe of a closed window.
-    """
-    outstanding = (c("response_arrived") < ALL_BUT_A_BYTE).fill_null(value=False)
-    return ~outstanding & (_quiet() >= QUIET.value)
-
-
-def _has_paused() -> pl.Expr:
-    """Return whether part of the response came, and then no byte for at least QUIET."""
-    paused = begun() & ~_received_nothing() & ~whole_response() & _has_stopped()
-    return paused.fill_null(value=False) & ~awaits_continue() & ~pl.col("sending")
-
-
-def _sized() -> pl.Expr:
-    return pl.col("response_framing") == "content-length"
-
-
-def _look_for_end() -> pl.Expr:
+def _look_for_end(x: Facts) -> str:
     """Return the advice for a client that waited for a 100 (Continue), or for the end of a response that had stopped; otherwise
     "".
     """
-    return (
-        pl.when(awaits_continue())
-        .then(pl.lit(_CONTINUE))
-        .when(_has_paused() & _sized())
-        .then(pl.lit(_TOO_LONG))
-        .when(_has_paused() & (pl.col("response_framing") == "chunked"))
-        .then(pl.lit(_UNFINISHED))
-        .when(_has_paused() & is_delimited_by_close())
-        .then(pl.lit(_UNCLOSED))
-        .otherwise(pl.lit(""))
-    )
-
-
-WHOLE_SECOND = 50 * MILLISECOND
-"""The tolerance (ns) for a limit of whole seconds on a complete transfer.
-
-Such a limit begins somewhat before the request: with the start of the program, or with the SYN.
-"""
-
-
-def _timeout_texts() -> list[pl.Expr]:
-    timeout = pl.col("timeout")
-    nothing = pl.lit("")
-    known = pl.when(timeout.is_not_null())
-    # a limit on the complete transfer, in whole seconds, is as likely as a timeout that begins with the end of the request
-    beyond = (c("waited") + SECOND // 2) % SECOND - SECOND // 2
-    of_transfer = (c("since") == left_early.AFTER_REQUEST) & (beyond.abs() <= WHOLE_SECOND)
-    # after the response has begun, the time may match a usual timeout by chance
-    sure = pl.when(timeout.is_not_null() & _received_nothing() & ~of_transfer)
-    agent = c("request_user_agent").fill_null("")
-    timers = (
-        pl.when(agent.is_in(["node", "undici"]))
-        .then(pl.lit(" The"))
-        .when(agent == "")
-        .then(pl.lit(" If the client is Node, the"))
-    )
-    late = pl.when(timeout > 1).then(pl.format(_LATE_TIMERS, timers.otherwise(None), timeout - 1, timeout)).fill_null("")
-    return [
-        sure.then(pl.format(": a timeout of about {} s", timeout)).otherwise(nothing).alias("timeout_named"),
-        sure.then(pl.format(" A client timeout of about {} s{} expired.", timeout, "since"))
-        .when(timeout.is_not_null())
-        .then(pl.format(" A client timeout of about {} s{} may have expired.", timeout, "since"))
-        .otherwise(nothing)
-        .alias("timeout_means"),
-        known.then(pl.format(" Look for a timeout of about {} s in the client.", timeout) + late)
-        .otherwise(nothing)
-        .alias("timeout_where"),
-    ]
-
-
-def _close_note() -> pl.Expr:
-    closer = fin_or_rst("client_close_rst")
-    return pl.format("the client's {}, {} after the request began: {}", closer, duration(pl.col("wait")), "had")
+    if x.awaits_continue or x.window_closed:
+        return _CONTINUE if x.awaits_continue else _READ
+    if x.quiet is None:
+        return ""
+    return _UNCLOSED if x.until_close else {"content-length": _TOO_LONG, "chunked": _UNFINISHED}.get(x.response_framing or "", "")

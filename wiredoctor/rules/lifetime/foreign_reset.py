@@ -61,13 +61,18 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
+
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule
-from wiredoctor.rules.shared.evidence import candidate, confidence, evidence
+from wiredoctor.rules.shared.evidence import candidate, confidence
 from wiredoctor.rules.shared.left_early import begun, whole_response
+from wiredoctor.rules.shared.words import fin_or_rst, packets
 from wiredoctor.tables import of_connections
-from wiredoctor.world.numbers import duration
+from wiredoctor.text.durations import duration_text
+from wiredoctor.world import CaptureTables, Index, World
 
 c = pl.col
 
@@ -99,7 +104,48 @@ MOST_HOPS = 40
 """The maximum plausible length of a path in hops; traceroute(8) searches for at most 30 by default."""
 
 
-_UNREAD = " before the client received a response"
+class Facts(NamedTuple):
+    """What is known of a FIN or RST that another host sent, and of the exchange that it ended. Times are in ns.
+
+    `state`: what became of that exchange (a key of _STATES). `requests`: the number of lost requests. `passed`, `missing`: how
+    many bytes of the response body had passed, and how many had not. `ack_due`: when an ACK of the complete response could have
+    come.
+    The other columns are those of `foreign_closes` and `closes`.
+    """
+
+    connection: int
+    confidence: str
+    severity: str
+    frame: int
+    start: int
+    end: int
+    state: str
+    requests: int
+    passed: int | None
+    missing: int | None
+    ack_due: int | None
+    request_frame: int | None
+    response_frame: int | None
+    response_start: int | None
+    response_status: int | None
+    response_body_due: int | None
+    sender: str
+    rst: bool
+    ttl: int | None
+    lowest_ttl: int | None
+    highest_ttl: int | None
+    ip_id: int | None
+    last_ip_id: int | None
+    peer_ip_id: int | None
+    goes_on: bool
+    later_frame: int | None
+    later_time: int | None
+    trigger_time: int | None
+    rtt: int | None
+    no_timestamps: bool
+    ahead: int | None
+    client_bytes: int
+    server_bytes: int
 
 
 def find(foreign_closes: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
@@ -112,36 +158,48 @@ def find(foreign_closes: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
     first = rows.with_columns(c("lost").sum().over("connection").alias("requests")).sort(
         "connection", ~c("lost"), c("frame"), c("exchange"), nulls_last=True
     )
-    one = first.unique("connection", keep="first", maintain_order=True)
-    return one.with_columns(*_texts()).select(
+    return first.unique("connection", keep="first", maintain_order=True).select(
         *candidate(None, _confidence(), "frame", pl.coalesce("request_start", "time"), "time"),
         pl.when("lost").then(pl.lit("error")).otherwise(pl.lit("warning")).alias("severity"),
-        pl.lit("between").alias("origin"),
-        *("sender", "close", "ended", "where", "signs", "cut", "more", "hops", "missing", "response_status"),
+        _state().alias("state"),
+        _bytes_passed().alias("passed"),
+        _missing().alias("missing"),
         pl.when(_outruns_ack()).then(c("response_end") + c("rtt_client")).alias("ack_due"),
-        evidence(
-            ("request_frame", "request_start", "the request"),
-            ("response_frame", "response_start", pl.format("the response begins: {}", "response_status")),
-            ("frame", "time", pl.format("the {} sent in the {}'s name: {}", "close", "sender", "signs")),
-            ("later_frame", "later_time", pl.format("the {} itself goes on sending as if it had sent no {}", "sender", "close")),
-        ),
+        *("requests", "request_frame", "response_frame", "response_start", "response_status", "response_body_due"),
+        *("sender", "rst", "ttl", "lowest_ttl", "highest_ttl", "ip_id", "last_ip_id", "peer_ip_id", "goes_on", "later_frame"),
+        *("later_time", "trigger_time", "rtt", "no_timestamps", "ahead", "client_bytes", "server_bytes"),
     )
 
 
-def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, _exchanges: pl.LazyFrame) -> pl.DataFrame:
+class LastAcks(Index):
+    """What the clients of some connections left unacknowledged.
+
+    `known`: connection -> bytes of the server that its client never acknowledged, and the time (ns) of its last packet.
+    """
+
+    NEEDS: ClassVar[tuple[str, ...]] = ("connection",)
+
+    def __init__(self, known: Mapping[int, tuple[int, int]]) -> None:
+        self.known = known
+
+    @classmethod
+    def build(cls, wanted: Sequence[pl.DataFrame], tables: CaptureTables) -> LastAcks:
+        """Return what these candidates need (see world.Index)."""
+        own = of_connections(tables.connections, pl.concat(wanted)).select(*cls.NEEDS, "server_unacknowledged", "end").collect()
+        return cls(dict(zip(own["connection"], own.select("server_unacknowledged", "end").rows(), strict=True)))
+
+
+ASKS = (LastAcks,)
+
+
+def decide(x: Facts, world: World) -> Facts:
     """Report a complete response as lost if an RST in the client's name came before the ACK of the response, and the client never
     acknowledged the end of the response.
     """
-    known = of_connections(connections, rows).select("connection", "server_unacknowledged", c("end").alias("heard")).collect()
-    joined = rows.join(known.unique("connection", keep="last"), on="connection", how="left", maintain_order="left")
-    unread = ((c("server_unacknowledged") > 0) & (c("heard") >= c("ack_due"))).fill_null(value=False)
-    cut = pl.format(
-        "The client never acknowledged the end of the {}, so this end probably did not reach the client.",
-        "response_status",
-    )
-    told = (("severity", pl.lit("error")), ("confidence", pl.lit("medium")), ("where", pl.lit(_UNREAD)), ("cut", cut))
-    changed = [pl.when(unread).then(text).otherwise(name).cast(rows.schema[name]).alias(name) for name, text in told]
-    return joined.with_columns(changed).select(rows.columns)
+    unacknowledged, last = world.of(LastAcks).known.get(x.connection, (0, 0))
+    if x.ack_due is None or not unacknowledged or last < x.ack_due:
+        return x
+    return x._replace(severity="error", confidence="medium", state="unread")
 
 
 def _outruns_ack() -> pl.Expr:
@@ -197,99 +255,108 @@ def _is_lost() -> pl.Expr:
     return (unanswered | _cut_off() | _is_forged()) & ~pl.col("upgraded").fill_null(value=False)
 
 
-def _texts() -> list[pl.Expr]:
-    """Return the texts about what was lost and how the connection ended."""
+def _missing() -> pl.Expr:
+    """Return how many bytes of a response that was cut off are missing; null if its length is unknown, or if none is missing."""
     sized = (c("response_framing") == "content-length") & c("response_body_due").is_not_null()
     left = c("response_body_due") - _bytes_passed()
-    missing = pl.when(c("lost") & _cut_off() & sized & (left > 0)).then(left)
-    part = pl.format(" of {} bytes of the body of the {} are missing.", "response_body_due", "response_status")
-    unsized = pl.format("The {} was not complete: {} bytes of its body had come.", "response_status", _bytes_passed())
+    return pl.when(c("lost") & _cut_off() & sized & (left > 0)).then(left)
+
+
+def _state() -> pl.Expr:
+    """Return what became of the exchange: a key of _STATES, except "unread"."""
     half = c("has_request") & (c("request_end_reason") != "complete")
-    more = (
-        pl.when(c("requests") > 1)
-        .then(pl.format(" Further requests that were lost: {}.", c("requests") - 1))
-        .otherwise(pl.lit(""))
-    )
-    carried = pl.format("By then {} bytes of the client and {} bytes of the server had passed.", "client_bytes", "server_bytes")
-    late = pl.format(
-        "The request had not been answered by then: the {} came {} later.",
-        *("response_status", duration(c("response_start") - c("time"))),
-    )
-    cut = (
-        pl.when(c("lost") & _is_forged())
-        .then(pl.format("The {} is in the same packet: the device answered the request, not the server.", "response_status"))
-        .when(c("lost") & _cut_off())
-        .then(pl.when(missing.is_not_null()).then(part).otherwise(unsized))
-        .when(c("lost") & half)
-        .then(pl.lit("The request was not complete, and was not answered."))
-        .when(c("lost") & begun())
-        .then(late)
-        .when("lost")
-        .then(pl.lit("The request was not answered."))
-        .when(c("upgraded").fill_null(value=False) | c("exchange").is_null())
-        .then(carried)
-        .otherwise(pl.lit("No request was in progress: the next request needs another connection."))
-    )
-    where = (
-        pl.when(c("lost") & _is_forged())
-        .then(pl.format(" with a {} of its own", "response_status"))
-        .when(c("lost") & _cut_off())
-        .then(pl.format(" in the middle of a response ({})", "response_status"))
-        .when(c("lost") & (c("sender") == "client"))
-        .then(pl.lit(_UNREAD))
-        .when("lost")
-        .then(pl.lit(" before a response came"))
-        .otherwise(pl.lit(""))
-    )
-    return [
-        pl.when("rst").then(pl.lit("RST")).otherwise(pl.lit("FIN")).alias("close"),
-        pl.when("rst").then(pl.lit("reset")).otherwise(pl.lit("closed")).alias("ended"),
-        where.alias("where"),
-        cut.alias("cut"),
-        missing.alias("missing"),
-        more.alias("more"),
-        pl.concat_list(_signs()).list.drop_nulls().list.join("; ").alias("signs"),
-        _distance_text().alias("hops"),
-    ]
+    states = {
+        "forged": _is_forged(),
+        "missing": _missing().is_not_null(),
+        "cut": _cut_off(),
+        "half": half,
+        "late": begun(),
+        "unanswered": pl.lit(value=True),
+    }
+    lost = [pl.when(c("lost") & fits).then(pl.lit(state)) for state, fits in states.items()]
+    other = c("upgraded").fill_null(value=False) | c("exchange").is_null()
+    return pl.coalesce(*lost, pl.when(other).then(pl.lit("other")), pl.lit("idle"))
 
 
-def _signs() -> list[pl.Expr]:
-    """Return a text column for each sign that another device sent the packet; null in rows without that sign."""
-    peer = pl.when(c("sender") == "server").then(pl.lit("client")).otherwise(pl.lit("server"))
-    usual = (
-        pl.when(c("lowest_ttl") == c("highest_ttl"))
-        .then(pl.format("{}", "lowest_ttl"))
-        .otherwise(pl.format("{} to {}", "lowest_ttl", "highest_ttl"))
-    )
-    zero = pl.format("IP identification 0, although the {} increments it with every packet (last: {})", "sender", "last_ip_id")
-    copied = pl.format(
-        "IP identification {}, which continues the {}'s ({}) and not the {}'s own ({})",
-        *("ip_id", peer, "peer_ip_id", "sender", "last_ip_id"),
-    )
-    far = pl.format("IP identification {}, far from the {}'s own ({})", "ip_id", "sender", "last_ip_id")
-    is_copy = (c("ip_id") - c("peer_ip_id")).is_in([0, 1, -0xFFFF])
-    early = pl.format(
-        "the packet came {} after the one that it answers, although the round trip to the {} takes {}",
-        duration(c("time") - c("trigger_time")),
-        "sender",
-        duration(c("rtt")),
-    )
-    return [
-        pl.when(c("ttl").is_not_null()).then(pl.format("TTL {}, although the {}'s packets have {}", "ttl", "sender", usual)),
-        pl.when(c("ip_id") == 0).then(zero).when((c("ip_id") > 0) & is_copy).then(copied).when(c("ip_id") > 0).then(far),
-        pl.when("goes_on").then(pl.format("the {} went on sending", "sender")),
-        pl.when(c("trigger_time").is_not_null()).then(early),
-        pl.when("no_timestamps").then(pl.lit("no timestamp option, which all other packets carry")),
-        pl.when(c("ahead").is_not_null()).then(pl.format("a sequence number {} bytes above the next expected one", "ahead")),
-    ]
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the close, and about what was lost."""
+    close, signs = fin_or_rst(x.rst), "; ".join(_signs(x))
+    late = duration_text(x.response_start - x.end) if x.state == "late" and x.response_start is not None else ""
+    where, cut = _STATES[x.state]
+    return {
+        "origin": "between",
+        "close": close,
+        "ended": "reset" if x.rst else "closed",
+        "signs": signs,
+        "where": where.format(x, unanswered=_UNREAD if x.sender == "client" else " before a response came"),
+        "cut": cut.format(x, late=late),
+        "more": f" Further requests that were lost: {x.requests - 1}." if x.requests > 1 else "",
+        "hops": _distance(x.ttl),
+        "evidence": packets(
+            (x.request_frame, x.start, "the request"),
+            (x.response_frame, x.response_start, f"the response begins: {x.response_status}"),
+            (x.frame, x.end, f"the {close} sent in the {x.sender}'s name: {signs}"),
+            (x.later_frame, x.later_time, f"the {x.sender} itself goes on sending as if it had sent no {close}"),
+        ),
+    }
 
 
-def _distance_text() -> pl.Expr:
+_UNREAD = " before the client received a response"
+_MIDDLE = " in the middle of a response ({0.response_status})"
+
+_STATES = {
+    "forged": (
+        " with a {0.response_status} of its own",
+        "The {0.response_status} is in the same packet: the device answered the request, not the server.",
+    ),
+    "missing": (_MIDDLE, " of {0.response_body_due} bytes of the body of the {0.response_status} are missing."),
+    "cut": (_MIDDLE, "The {0.response_status} was not complete: {0.passed} bytes of its body had come."),
+    "half": ("{unanswered}", "The request was not complete, and was not answered."),
+    "late": ("{unanswered}", "The request had not been answered by then: the {0.response_status} came {late} later."),
+    "unanswered": ("{unanswered}", "The request was not answered."),
+    "unread": (
+        _UNREAD,
+        "The client never acknowledged the end of the {0.response_status}, so this end probably did not reach the client.",
+    ),
+    "other": ("", "By then {0.client_bytes} bytes of the client and {0.server_bytes} bytes of the server had passed."),
+    "idle": ("", "No request was in progress: the next request needs another connection."),
+}
+"""What the title adds, and the sentence in the message, for each state of the exchange."""
+
+
+def _signs(x: Facts) -> Iterator[str]:
+    """Yield a text for each sign that another device sent the packet."""
+    if x.ttl is not None:
+        usual = f"{x.lowest_ttl}" if x.lowest_ttl == x.highest_ttl else f"{x.lowest_ttl} to {x.highest_ttl}"
+        yield f"TTL {x.ttl}, although the {x.sender}'s packets have {usual}"
+    if x.ip_id is not None:
+        yield f"IP identification {_ip_id_sign(x, x.ip_id)}"
+    if x.goes_on:
+        yield f"the {x.sender} went on sending"
+    if x.trigger_time is not None:
+        after, trip = duration_text(x.end - x.trigger_time), duration_text(x.rtt or 0)
+        yield f"the packet came {after} after the one that it answers, although the round trip to the {x.sender} takes {trip}"
+    if x.no_timestamps:
+        yield "no timestamp option, which all other packets carry"
+    if x.ahead is not None:
+        yield f"a sequence number {x.ahead} bytes above the next expected one"
+
+
+def _ip_id_sign(x: Facts, number: int) -> str:
+    if number == 0:
+        return f"0, although the {x.sender} increments it with every packet (last: {x.last_ip_id})"
+    if x.peer_ip_id is not None and number - x.peer_ip_id in (0, 1, -0xFFFF):
+        peer = "client" if x.sender == "server" else "server"
+        return f"{number}, which continues the {peer}'s ({x.peer_ip_id}) and not the {x.sender}'s own ({x.last_ip_id})"
+    return f"{number}, far from the {x.sender}'s own ({x.last_ip_id})"
+
+
+def _distance(ttl: int | None) -> str:
     """Return the text with the device's distance in hops, computed from the usual initial TTLs of 64, 128 and 255.
 
     The text is empty if the distance exceeds MOST_HOPS, because the device then uses another initial TTL.
     """
-    ttl = pl.col("ttl")
-    begun = pl.when(ttl > 128).then(255).when(ttl > 64).then(128).otherwise(64)
-    told = pl.format("The packet's TTL of {} suggests a distance of {} hops from the capture point. ", ttl, begun - ttl)
-    return pl.when(begun - ttl <= MOST_HOPS).then(told).otherwise(pl.lit(""))
+    if ttl is None:
+        return ""
+    hops = (255 if ttl > 128 else 128 if ttl > 64 else 64) - ttl
+    return f"The packet's TTL of {ttl} suggests a distance of {hops} hops from the capture point. " if hops <= MOST_HOPS else ""

@@ -60,22 +60,15 @@ References
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold, cached_for_thresholds
-from wiredoctor.rules.shared.evidence import (
-    EVIDENCE,
-    candidate,
-    close_origin,
-    fin_or_rst,
-    grade,
-    has_doubtful_close,
-    packet,
-    with_doubt,
-)
+from wiredoctor.rules.shared.evidence import candidate, grade
 from wiredoctor.rules.shared.lost_requests import candidates
+from wiredoctor.rules.shared.words import fin_or_rst, packets, sender_of_close, with_doubt
 from wiredoctor.tables import NOTHING, SECOND
 from wiredoctor.text.durations import duration_text
 from wiredoctor.world.connection_close import (
@@ -90,8 +83,8 @@ from wiredoctor.world.connection_close import (
 )
 from wiredoctor.world.idle_defaults import is_default
 from wiredoctor.world.idle_times import LATE as TIMERS_LATE
-from wiredoctor.world.idle_times import End, IdleTimes, Stop
-from wiredoctor.world.numbers import DURATION, duration
+from wiredoctor.world.idle_times import IdleTimes, Stop
+from wiredoctor.world.numbers import DURATION
 from wiredoctor.world.products import default
 
 c = pl.col
@@ -167,6 +160,38 @@ def screen() -> pl.Expr:
     return closed.any() & (may_have_closed_first() | (_rested() > IDLE.value))
 
 
+class Facts(NamedTuple):
+    """What is known of a server's idle timeout, or (kind stop) of the end of a process. Times and durations are in ns.
+
+    `shown`: the first closes. `promise`, `longest_promise`: the announced timeouts (s); the server may close a second later.
+    `clients`: how many keep idle connections longer; one used connection `survivor` again after `survived`. `lost`: requests that
+    were lost; of a timeout, 1 if there are any. `form`, `cut`, `refused`: see Stop.
+    """
+
+    kind: str | None
+    start: int
+    end: int
+    client: str | None
+    closes: int
+    shortest: int | None
+    longest: int | None
+    close_origin: str | None
+    shown: list[dict[str, Any]]
+    promise: int | None
+    longest_promise: int | None
+    second_later: bool | None
+    lost: int
+    clients: int | None
+    survived: int | None
+    survivor: int | None
+    request_frame: int | None
+    request_start: int | None
+    form: str | None
+    cut: int | None
+    refusals: int | None
+    refused: list[dict[str, int]] | None
+
+
 def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each idle connection that the server closed, and for each request on a connection that had been idle.
 
@@ -199,9 +224,7 @@ def _wanted_rows() -> tuple[pl.Expr, pl.Expr, list[pl.Expr | str]]:
         pl.when(closing).then(after).alias("closed_after"),
         pl.when(used & ~lost).then(rested).alias("used_after"),
         c("request_frame", "request_start", "response_last_frame", "response_end"),
-        c("server_close_frame", "server_close_time", "server_close_rst"),
-        close_origin("server"),
-        has_doubtful_close("server").alias("doubted"),
+        c("server_close_frame", "server_close_time", "server_close_rst", "server_close_origin"),
         lost.alias("lost"),
         c("response_keep_alive_timeout").cast(pl.Int64).alias("promise"),
         (~c("handshake")).alias("guessed"),
@@ -221,15 +244,15 @@ def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFra
     ended = [number for stops in stopped.values() for number in stops.connections]
     limits = _limits(rows.with_columns(pl.when(~c("connection").is_in(ended)).then("closed_after")))
     servers = rows.select("endpoint", "server").unique().sort("server").iter_rows()
-    stops = [(server, stop) for endpoint, server in servers if endpoint in stopped for stop in stopped[endpoint].stops]
-    if not stops:
-        return limits
-    return pl.concat([limits, _stops(stops)], how="diagonal")
+    stops = [_of_stop(server, stop) for endpoint, server in servers if endpoint in stopped for stop in stopped[endpoint].stops]
+    return pl.concat([limits, pl.DataFrame(stops, schema=limits.schema).sort("frame")])
 
 
 def _limits(rows: pl.DataFrame) -> pl.DataFrame:
     """Return the observed idle timeouts, one row for each server."""
-    closes = rows.filter(c("closed_after").is_not_null()).with_columns(_note().alias("note"))
+    closes = rows.filter(c("closed_after").is_not_null())
+    doubted = (c("server_close_origin") == "doubtful").fill_null(value=False)
+    shown = pl.struct(c(column).alias(name) for name, column in _SHOWN.items()).sort_by("server_close_frame").head(SHOWN.value)
     servers = closes.group_by("server").agg(
         c("closed_after").median().cast(pl.Int64).alias("limit"),
         c("closed_after").min().alias("shortest"),
@@ -241,16 +264,23 @@ def _limits(rows: pl.DataFrame) -> pl.DataFrame:
         c("server_close_time").min().alias("first_close"),
         c("promise").min(),
         c("promise").max().alias("longest_promise"),
-        (c("guessed") | c("doubted")).all().alias("guessed"),
-        pl.when(c("origin").n_unique() == 1).then(c("origin").first()).alias("origin"),
+        (c("guessed") | doubted).all().alias("guessed"),
+        pl.when(c("server_close_origin").n_unique() == 1).then(c("server_close_origin").first()).alias("close_origin"),
         c("doubtful").all(),
-        _evidence(("response_last_frame", "response_end", _left_open_note()),
-               ("server_close_frame", "server_close_time", c("note"))),
-    )  # fmt: skip
+        shown.alias("shown"),
+    )
     servers = servers.join(_inverted_timeouts(rows, closes, servers), on="server", how="left")
     lost = rows.filter("lost").select("server", lost=pl.lit(value=True)).unique()
     servers = servers.join(lost, on="server", how="left").with_columns(c("lost").fill_null(value=False))
     return _candidate_columns(servers).sort("frame")
+
+
+_SHOWN = {
+    **{"connection": "connection", "rest": "closed_after", "frame": "server_close_frame", "time": "server_close_time"},
+    **{"rst": "server_close_rst", "origin": "server_close_origin", "response_frame": "response_last_frame"},
+    "response_end": "response_end",
+}
+"""What is kept of the closes that are shown, with the columns that it comes from."""
 
 
 def _inverted_timeouts(rows: pl.DataFrame, closes: pl.DataFrame, servers: pl.DataFrame) -> pl.DataFrame:
@@ -276,7 +306,8 @@ def _inverted_timeouts(rows: pl.DataFrame, closes: pl.DataFrame, servers: pl.Dat
         pl.len().alias("clients"),
         c("client_host").sort().first().alias("client_host"),
         c("survived").max(),
-        c("connection", "request_frame", "request_start").sort_by("survived").last(),
+        c("connection").sort_by("survived").last().alias("survivor"),
+        c("request_frame", "request_start").sort_by("survived").last(),
     )
 
 
@@ -297,139 +328,127 @@ def _closed_after(beyond: int) -> pl.Expr:
     return (c("limit") - limit).abs() <= TIMERS_LATE + limit // 100
 
 
-def _announced_text() -> pl.Expr:
-    """Return the text about the announced idle timeout; "" if there is none."""
-    same = pl.format("; it announces {} s (Keep-Alive: timeout={})", "promise", "promise")
-    several = pl.format("; it announces {} s to {} s (Keep-Alive: timeout)", "promise", "longest_promise")
-    said = pl.when(c("promise") == c("longest_promise")).then(same).otherwise(several)
-    later = (
-        pl.when(_closed_after(1) & ~_closed_after(0))
-        .then(pl.lit(", and closes a second after that, as Node does"))
-        .otherwise(pl.lit(""))
-    )
-    return pl.when(c("promise").is_not_null()).then(said + later).otherwise(pl.lit(""))
-
-
 def _candidate_columns(servers: pl.DataFrame) -> pl.DataFrame:
     """Return a candidate for each row of `servers`."""
     inverted = c("clients").is_not_null()
-    late = "it reused one that had been idle for {}, and that the server had not closed in time."
-    survived = pl.format(late, duration(c("survived")))
-    one = pl.when(c("clients") == 1)
     several = c("closes") > 1
-    again = pl.format("connection {} is used again after {} idle", "connection", duration(c("survived")))
-    use = packet("request_frame", "request_start", again)
-    shown = pl.when(c("survived").is_not_null()).then(pl.concat_list(c("evidence"), use)).otherwise("evidence")
-    confident = grade("doubtful", "guessed")
     side, kind = pl.when(inverted).then(pl.lit("client")).otherwise(pl.lit("server")), pl.when(inverted).then(pl.lit("inverted"))
     return servers.select(
-        *candidate(side, confident, "frame", "start", "end", kind=kind, of="server"),
-        one.then("client_host").alias("client"),
+        *candidate(side, grade("doubtful", "guessed"), "frame", "start", "end", kind=kind, of="server"),
+        pl.when(c("clients") == 1).then("client_host").alias("client"),
         "server",
         c("limit").cast(DURATION),
         c("shortest").cast(DURATION).alias("least"),
         *(pl.when(several).then(name).cast(DURATION).alias(name) for name in ("shortest", "longest")),
-        *(pl.when(several).then(pl.lit(text)).otherwise(pl.lit("")).alias(name) for name, text in _SPREAD.items()),
-        *("closes", "origin"),
-        pl.when(c("closes") == 1).then(pl.lit("connection")).otherwise(pl.lit("connections")).alias("connection_word"),
-        _announced_text().alias("announced"),
-        pl.when("lost").then(pl.lit("A")).otherwise(pl.lit("No request was lost in this capture, but a")).alias("nothing_lost"),
+        *("closes", "close_origin", "shown", "promise", "longest_promise"),
+        (_closed_after(1) & ~_closed_after(0)).alias("second_later"),
+        c("lost").cast(pl.Int64),
         pl.when(c("promise").is_null()).then("limit").alias("idle_limit"),
         pl.lit(value=True).alias("pool_limit"),
-        one.then(pl.format("The client {} keeps idle connections", "client_host"))
-        .otherwise(pl.format("{} clients keep idle connections", "clients"))
-        .alias("inverted_clients"),
-        survived.alias("how"),
-        *(pl.lit("").alias(name) for name in _OF_STOPS),
-        shown.cast(EVIDENCE).alias("evidence"),
+        *("clients", "survived", "survivor", "request_frame", "request_start"),
+        *(pl.lit(None, dtype).alias(name) for name, dtype in _OF_STOPS.items()),
     )
 
 
-def _left_open_note() -> pl.Expr:
-    return pl.format("connection {}: a response ends and leaves it open", "connection")
-
-
-def _note() -> pl.Expr:
-    closed = (fin_or_rst("server_close_rst"), duration(pl.col("closed_after")))
-    note = pl.format("connection {}: the server's {}, {} later", "connection", *closed)
-    return with_doubt(pl.col("doubted"), note)
-
-
-def _evidence(*packets: tuple[str, str, pl.Expr]) -> pl.Expr:
-    """Return the column `evidence` with packets of the first closed connections. `packets`: argument lists of `packet`."""
-    first = [packet(*p).sort_by("server_close_frame").head(SHOWN.value).implode() for p in packets]
-    return pl.concat_list(first).alias("evidence")
-
-
-_OF_STOPS = ("within", "ended_how", "met_by")
-"""The text columns that only candidates of kind stop have."""
-
-
-def _stops(stops: list[tuple[str, Stop]]) -> pl.DataFrame:
-    """Return a candidate for each end of a server process. `stops`: pairs of a server and the end of a process."""
-    rows = [_of_stop(server, stop) for server, stop in stops]
-    types = {"exchange": pl.Int32(), "evidence": EVIDENCE, "client": pl.String(), "delay": pl.Int64(), "connection": pl.Int64()}
-    return pl.DataFrame(rows, schema_overrides=types).sort("frame")
+_OF_STOPS = {
+    **{"form": pl.String(), "cut": pl.Int64(), "refusals": pl.Int64()},
+    "refused": pl.List(pl.Struct({"frame": pl.Int64, "time": pl.Int64})),
+}
+"""The types of the columns that only candidates of kind stop have."""
 
 
 def _of_stop(server: str, stop: Stop) -> dict[str, Any]:
-    first = min(end.frame for end in stop.resting)
+    """Return a candidate for the end of a process of this server; the other columns are null."""
     rests = sorted(end.rest for end in stop.resting if end.rest is not None)
-    several = len(stop.resting) > 1
-    low, high = duration_text(rests[0]), duration_text(rests[-1])
-    rested = f", after idle times of {low} to {high}" if several and low != high else f" after {low} idle"
-    within = (f"were closed within {duration_text(stop.end - stop.start)}" if several else "was closed") + rested
-    shown = [(end.frame, end.time, _close_text(end)) for end in stop.resting[: SHOWN.value]]
-    shown += [(syn.frame, syn.answered, "the server refuses a SYN") for syn in stop.refused[: SHOWN.value]]
     return {
-        "connection": None,
-        "exchange": None,
         "kind": "stop",
         "side": "server",
         "confidence": "medium" if stop.form in ("e", "f") else "high",
-        "frame": first,
+        "frame": min(end.frame for end in stop.resting),
         "start": stop.start,
         "end": stop.end,
-        "delay": None,
-        "client": None,
         "server": server,
         "closes": len(stop.resting),
-        "connection_word": "connections" if several else "connection",
-        "within": within,
-        "ended_how": _ended_how(stop),
-        "met_by": _lost_text(stop),
+        "shortest": rests[0],
+        "longest": rests[-1],
+        "shown": [end._asdict() for end in stop.resting[: SHOWN.value]],
+        "lost": stop.lost,
         "pool_limit": False,
-        "origin": None,
-        "evidence": [{"frame": frame, "time": time, "note": note} for frame, time, note in shown],
+        "form": stop.form,
+        "cut": stop.cut,
+        "refusals": len(stop.refused),
+        "refused": [{"frame": syn.frame, "time": syn.answered} for syn in stop.refused[: SHOWN.value]],
     }
 
 
-def _close_text(end: End) -> str:
-    rest = "" if end.rest is None else f" after {duration_text(end.rest)} idle"
-    return f"the server closes connection {end.connection}{rest}"
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about an idle timeout, or about the end of a process."""
+    several = x.closes > 1
+    found = {"connection_word": "connections" if several else "connection"}
+    if x.kind == "stop":
+        return found | _words_of_stop(x)
+    whose = f"The client {x.client} keeps" if x.clients == 1 else f"{x.clients} clients keep"
+    survived = duration_text(x.survived or 0)
+    again = (x.request_frame, x.request_start, f"connection {x.survivor} is used again after {survived} idle")
+    return {
+        **found,
+        **{name: text if several else "" for name, text in _SPREAD.items()},
+        "announced": _announced(x),
+        "nothing_lost": "A" if x.lost else "No request was lost in this capture, but a",
+        "inverted_clients": f"{whose} idle connections",
+        "how": f"it reused one that had been idle for {survived}, and that the server had not closed in time.",
+        "origin": sender_of_close(x.close_origin),
+        "evidence": packets(*_closes_shown(x), again),
+    }
 
 
-def _ended_how(stop: Stop) -> str:
-    """Return the text with the facts that show that a process ended, except the idle times."""
-    said: list[str] = []
-    if stop.cut:
-        said.append(
-            "a response or a tunnel was cut off at the same time"
-            if stop.cut == 1
-            else f"{stop.cut:,} responses or tunnels were cut off at the same time"
-        )
-    if stop.refused:
-        said.append(
-            f"{len(stop.refused):,} SYNs were refused after that" if len(stop.refused) > 1 else "a SYN was refused after that"
-        )
-    if stop.form == "e":
-        said.append("no older connection was used again, and a later connection stayed idle for as long without being closed")
-    if stop.form == "f":
-        said.append("their responses had ended at different times, and no older connection was used again")
-    return "".join(f"; {one}" for one in said)
+def _closes_shown(x: Facts) -> Iterator[tuple[int, int, str]]:
+    """Yield the packets of the first closes: the ends of their last responses, then the closes."""
+    for one in x.shown:
+        yield one["response_frame"], one["response_end"], f"connection {one['connection']}: a response ends and leaves it open"
+    for one in x.shown:
+        close = f"connection {one['connection']}: the server's {fin_or_rst(one['rst'])}, {duration_text(one['rest'])} later"
+        yield one["frame"], one["time"], with_doubt(one["origin"], close)
 
 
-def _lost_text(stop: Stop) -> str:
-    if not stop.lost:
-        return " No request was lost."
-    return f" {'A request was' if stop.lost == 1 else f'{stop.lost:,} requests were'} lost; other findings report this."
+def _announced(x: Facts) -> str:
+    """Return the text about the announced idle timeout; "" if there is none."""
+    if x.promise is None:
+        return ""
+    if x.promise == x.longest_promise:
+        said = f"; it announces {x.promise} s (Keep-Alive: timeout={x.promise})"
+    else:
+        said = f"; it announces {x.promise} s to {x.longest_promise} s (Keep-Alive: timeout)"
+    return f"{said}, and closes a second after that, as Node does" if x.second_later else said
+
+
+def _words_of_stop(x: Facts) -> dict[str, Any]:
+    low, high = duration_text(x.shortest or 0), duration_text(x.longest or 0)
+    rested = f" after {low} idle" if x.closes == 1 or low == high else f", after idle times of {low} to {high}"
+    within = f"were closed within {duration_text(x.end - x.start)}" if x.closes > 1 else "was closed"
+    lost = "A request was" if x.lost == 1 else f"{x.lost:,} requests were"
+    refused = [(syn["frame"], syn["time"], "the server refuses a SYN") for syn in x.refused or ()]
+    return {
+        "within": within + rested,
+        "ended_how": "".join(f"; {one}" for one in _proofs_of_stop(x)),
+        "met_by": f" {lost} lost; other findings report this." if x.lost else " No request was lost.",
+        "evidence": packets(*((end["frame"], end["time"], _close_of_stop(end)) for end in x.shown), *refused),
+    }
+
+
+def _close_of_stop(end: Mapping[str, Any]) -> str:
+    rest = "" if end["rest"] is None else f" after {duration_text(end['rest'])} idle"
+    return f"the server closes connection {end['connection']}{rest}"
+
+
+def _proofs_of_stop(x: Facts) -> Iterator[str]:
+    """Yield the facts that show that a process ended, except the idle times."""
+    if x.cut:
+        cut = "a response or a tunnel was" if x.cut == 1 else f"{x.cut:,} responses or tunnels were"
+        yield f"{cut} cut off at the same time"
+    if x.refusals:
+        yield f"{x.refusals:,} SYNs were refused after that" if x.refusals > 1 else "a SYN was refused after that"
+    if x.form == "e":
+        yield "no older connection was used again, and a later connection stayed idle for as long without being closed"
+    if x.form == "f":
+        yield "their responses had ended at different times, and no older connection was used again"

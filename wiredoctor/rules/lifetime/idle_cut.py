@@ -40,27 +40,22 @@ References
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.bounded_memory import BoundedMap
-from wiredoctor.rules.shared.evidence import (
-    close_origin,
-    confidence,
-    evidence,
-    fin_or_rst,
-    has_doubtful_close,
-    least_confidence,
-    with_doubt,
-)
+from wiredoctor.rules.shared.evidence import candidate, confidence, has_doubtful_close
+from wiredoctor.rules.shared.words import Nanoseconds, fin_or_rst, packets, sender_of_close, with_doubt
 from wiredoctor.tables import MILLISECOND, SECOND
+from wiredoctor.text.durations import duration_text
+from wiredoctor.world import CaptureTables, Index, World
 from wiredoctor.world.connection_close import server_closed_first, streams
 from wiredoctor.world.idle_defaults import limit_near, names_of_limit
-from wiredoctor.world.numbers import DURATION, duration
 from wiredoctor.world.products import settings
 
 c = pl.col
@@ -130,6 +125,38 @@ def screen() -> pl.Expr:
     return ((closed - c("last_payload_time")) >= least - SECOND) & ~c("says_goodbye") & c("last_on_connection")
 
 
+class Facts(NamedTuple):
+    """What is known of a connection that was closed while idle. Times and durations are in ns.
+
+    `rest`: its idle time. `told_alone`: if no timeout is proved, no other rule reports the close. `what`: an index into _WORDS.
+    `rests`: the number of idle times that this side ended by closing. If some of them are equal and show a timeout, `equal` is
+    their number, and `shortest` and `longest` are their range.
+    """
+
+    endpoint: int
+    side: str
+    confidence: str
+    frame: int
+    start: int
+    end: int
+    final_at: int
+    rest: int
+    told_alone: bool
+    what: int
+    response_frame: int
+    response_start: int
+    response_status: int
+    last_payload_frame: int
+    last_payload_role: int | None
+    close_rst: int
+    close_origin: str | None
+    severity: str | None
+    rests: int | None
+    equal: int | None
+    shortest: int | None
+    longest: int | None
+
+
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each connection that was closed while idle although a stream or tunnel was open on it."""
     rows = closes.filter(screen() & c("has_request") & c("has_response") & c("both_directions")).with_columns(
@@ -148,8 +175,8 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         _closed_by(by_server, "server", c("last_payload_role") == 0),
         _closed_by(by_client, "client", c("last_payload_role") == 1),
     )
-    soon = (c("what") == _WEBSOCKET) & (c("side") == "server") & (c("rest_ns") >= SOON.value)
-    return pl.concat(sides).filter((c("rest_ns") >= REST.value) | soon)
+    soon = (c("what") == _WEBSOCKET) & (c("side") == "server") & (c("rest") >= SOON.value)
+    return pl.concat(sides).filter((c("rest") >= REST.value) | soon)
 
 
 def _is_upgraded() -> pl.Expr:
@@ -184,34 +211,18 @@ def _closed_by(rows: pl.LazyFrame, side: str, from_afar: pl.Expr) -> pl.LazyFram
     the capture point, by a round trip to this side.
     """
     way = pl.when(from_afar).then(c(f"rtt_{side}").fill_null(0)).otherwise(0)
-    rest = c(f"{side}_close_time") - c("last_payload_time") - way
-    close = fin_or_rst(f"{side}_close_rst")
-    role = pl.when(c("last_payload_role") == 0).then(pl.lit("client")).otherwise(pl.lit("server"))
-    later = duration(c(f"{side}_close_time") - c("last_payload_time"))
-    rows = rows.with_columns(rest.alias("rest_ns"), close.alias("close"))
+    unknown = ("rests", "equal", "shortest", "longest")
     return rows.select(
-        *("connection", "exchange"),
-        pl.lit(None, pl.String).alias("kind"),
-        pl.lit(side).alias("side"),
-        confidence(has_doubtful_close(side)).alias("seen"),
-        close_origin(side),
-        c(f"{side}_close_frame").alias("frame"),
-        c("last_payload_time").alias("start"),
-        c(f"{side}_close_time").alias("end"),
-        pl.lit(None, pl.Int64).alias("delay"),
-        *("endpoint", "rest_ns", "final_at", "close"),
+        *candidate(side, confidence(has_doubtful_close(side)), f"{side}_close_frame", "last_payload_time", f"{side}_close_time"),
+        *("endpoint", "final_at"),
+        (c(f"{side}_close_time") - c("last_payload_time") - way).alias("rest"),
         # if no timeout is proved, truncated-response reports a truncated response
         (c("tunnel") | (c("response_framing") == "close-delimited")).alias("told_alone"),
         _kind_of_stream().alias("what"),
-        evidence(
-            ("response_frame", "response_start", pl.format("the response, {}", "response_status")),
-            ("last_payload_frame", "last_payload_time", pl.format("the last payload, from the {}", role)),
-            (
-                f"{side}_close_frame",
-                f"{side}_close_time",
-                with_doubt(has_doubtful_close(side), pl.format("the {}'s {}, {} later", pl.lit(side), "close", later)),
-            ),
-        ),
+        *("response_frame", "response_start", "response_status", "last_payload_frame", "last_payload_role"),
+        *(c(f"{side}_close_{name}").alias(f"close_{name}") for name in ("rst", "origin")),
+        pl.lit(None, pl.String).alias("severity"),
+        *(pl.lit(None, pl.Int64).alias(name) for name in unknown),
     )
 
 
@@ -267,168 +278,163 @@ _WORDS = (
 
 
 class _IdleClose(NamedTuple):
-    """A connection closed while idle: the side that closed it, its idle time (ns), and the time of the close (ns)."""
+    """A connection closed while idle: the time of the close (ns), its idle time (ns), and the side that closed it."""
 
-    side: str
-    rest: int
     end: int
+    rest: int
+    side: str
 
 
-def judge(rows: pl.DataFrame, state: BoundedMap[deque[_IdleClose]] | None) -> tuple[pl.DataFrame, BoundedMap[deque[_IdleClose]]]:
-    """Return the candidates with counts and texts, based on their own idle times and on earlier closes of the same endpoint."""
-    memory = BoundedMap(lambda: deque[_IdleClose](maxlen=REMEMBERED.value), ENDPOINTS.value) if state is None else state
-    rows = rows.sort("final_at", "frame")
-    counts: list[tuple[int, ...]] = []
-    for endpoint, side, rest, end in rows.select("endpoint", "side", "rest_ns", "end").iter_rows():
-        known = memory[endpoint]
-        known.append(_IdleClose(side, rest, end))
-        counts.append(_count(known, known[-1]))
-    counted = pl.DataFrame(counts, schema=dict.fromkeys(_COUNTS, pl.Int64()), orient="row")
-    return _with_texts(pl.concat([rows, counted], how="horizontal")), memory
+class _IdleCloses:
+    """The closes of an endpoint's connections while they were idle, and the sorted idle times (ns) of each side."""
+
+    def __init__(self, closes: Iterable[_IdleClose]) -> None:
+        self.closes = sorted(closes)
+        self.rests: dict[str, list[int]] = {}
+        for rest, side in sorted((one.rest, one.side) for one in self.closes):
+            self.rests.setdefault(side, []).append(rest)
+
+    def has_other(self, end: int, rest: int) -> bool:
+        """Return whether another connection was closed at the same moment after a different idle time.
+
+        Of many closes at this moment, only the nearest REMEMBERED before and after are compared.
+        """
+        place = bisect_left(self.closes, (end, rest))
+        first = max(bisect_left(self.closes, (end - STOP.value,)), place - REMEMBERED.value)
+        last = min(bisect_left(self.closes, (end + STOP.value + 1,)), place + REMEMBERED.value)
+        return any(abs(one.rest - rest) > EARLY.value for one in self.closes[first:last])
 
 
-def _count(known: Iterable[_IdleClose], own: _IdleClose) -> tuple[int, ...]:
-    """Compare a close with all known closes of its endpoint; return the values of the columns _COUNTS."""
-    mine = sorted(one.rest for one in known if one.side == own.side)
-    median = mine[len(mine) // 2]
-    alike = [rest for rest in mine if abs(rest - median) <= max(_same(median), EARLY.value)]
-    near = [rest for rest in mine if abs(rest - own.rest) <= _same(own.rest)]
-    others = [one for one in known if abs(one.end - own.end) <= STOP.value and abs(one.rest - own.rest) > EARLY.value]
-    in_it = len(alike) if own.rest in alike else 0
-    return len(mine), sum(1 for _ in known), in_it, median, alike[0], alike[-1], len(near), len(others)
+class ClosesWhileIdle(Index):
+    """All connections that were closed while idle, by endpoint."""
+
+    NEEDS: ClassVar[tuple[str, ...]] = ("endpoint", "end", "rest", "side")
+    HELD: ClassVar[bool] = True
+
+    def __init__(self, closes: Mapping[int, list[_IdleClose]]) -> None:
+        self.of_endpoint = {endpoint: _IdleCloses(some) for endpoint, some in closes.items()}
+
+    @classmethod
+    def build(cls, wanted: Sequence[pl.DataFrame], tables: CaptureTables) -> ClosesWhileIdle:  # noqa: ARG003
+        """Return the closes that the candidates are about (see world.Index)."""
+        closes: dict[int, list[_IdleClose]] = {}
+        for rows in wanted:
+            for endpoint, *close in rows.iter_rows():
+                closes.setdefault(endpoint, []).append(_IdleClose(*close))
+        return cls(closes)
+
+
+ASKS = (ClosesWhileIdle,)
+ORDER = ("final_at", "frame")
+
+
+def decide(x: Facts, world: World) -> Facts | None:
+    """Compare an idle time with those of the other connections to the endpoint that were closed while idle.
+
+    In a live capture, these are only the newest ones before this close.
+    """
+    closes = _closes_so_far(x, world) if world.live else world.of(ClosesWhileIdle).of_endpoint[x.endpoint]
+    rests = closes.rests[x.side]
+    median = rests[len(rests) // 2]
+    within = max(_same(median), EARLY.value)
+    first, last = bisect_left(rests, median - within), bisect_right(rests, median + within)
+    equal = last - first if abs(x.rest - median) <= within else 0
+    many = equal >= ENOUGH.value and equal * 100 >= len(rests) * SHARE.value
+    two = x.rest >= REST.value and equal == len(closes.closes) == PAIR.value
+    pair = two and rests[last - 1] - rests[first] <= _same(median)
+    verdict = "high" if many else _verdict_alone(x, closes, pair=pair)
+    if verdict is None:
+        return None
+    x = x._replace(
+        confidence=min(verdict, x.confidence, key=("low", "medium", "high").index),
+        severity="note" if verdict == "low" else "warning",
+        rests=len(rests),
+    )
+    return x._replace(equal=equal, shortest=rests[first], longest=rests[last - 1]) if many or pair else x
+
+
+def _closes_so_far(x: Facts, world: World) -> _IdleCloses:
+    """Remember this close. Return the newest closes of the endpoint."""
+    memory: BoundedMap[deque[_IdleClose]] = world.memory.setdefault(
+        "idle-cut", BoundedMap(lambda: deque[_IdleClose](maxlen=REMEMBERED.value), ENDPOINTS.value)
+    )
+    known = memory[x.endpoint]
+    known.append(_IdleClose(x.end, x.rest, x.side))
+    return _IdleCloses(known)
 
 
 def _same(rest: int) -> int:
     return rest * SAME.value // 100 + SAME_NEAR.value
 
 
-_COUNTS = ("rests", "all_rests", "alike_rests", "median", "shortest_ns", "longest_ns", "near", "others")
-"""The names of statistics about an idle time and the other idle times of the same endpoint.
+def _verdict_alone(x: Facts, closes: _IdleCloses, *, pair: bool) -> str | None:
+    """Return the confidence in a timeout that fewer than three equal idle times show; None if nothing shows it.
 
-`rests`: the number of idle times that this side ended by closing. `all_rests`: the number that either side ended.
-`alike_rests`: the number of this side's idle times near their median; 0 if the idle time of this row is not near that median.
-`median`, `shortest_ns`, `longest_ns`: the median of this side's idle times, and the shortest and longest near it (ns).
-`near`: the number of this side's idle times near that of this row.
-`others`: the number of other connections that were closed at the same moment after a different idle time.
-"""
-
-
-def judge_all(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the candidates with counts and texts, by comparing all connections that were closed while idle."""
-    place = ["endpoint", "side"]
-    middle = c("rest_ns").sort().get(pl.len() // 2).over(place)
-    within = pl.max_horizontal(c("median") * SAME.value // 100 + SAME_NEAR.value, pl.lit(EARLY.value))
-    rows = rows.with_columns(
-        pl.len().cast(pl.Int64).over(place).alias("rests"),
-        pl.len().cast(pl.Int64).over("endpoint").alias("all_rests"),
-        middle.alias("median"),
-    ).with_columns(((c("rest_ns") - c("median")).abs() <= within).alias("is_alike"))
-    alike = c("rest_ns").filter("is_alike")
-    rows = rows.with_columns(
-        pl.when("is_alike").then(c("is_alike").sum().over(place)).otherwise(0).cast(pl.Int64).alias("alike_rests"),
-        alike.min().over(place).alias("shortest_ns"),
-        alike.max().over(place).alias("longest_ns"),
-    )
-    return _with_texts(rows.with_columns(_count_near(rows), _count_other_idle_times(rows)))
-
-
-def _count_near(rows: pl.DataFrame) -> pl.Series:
-    """For each idle time, return the number of similar idle times after which the same side closed."""
-    order = rows.select("endpoint", "side", "rest_ns").with_row_index("row").sort("endpoint", "side", "rest_ns", "row")
-    width = c("rest_ns") * SAME.value // 100 + SAME_NEAR.value
-    places = order.with_columns((c("rest_ns") - width).alias("low"), (c("rest_ns") + width).alias("high"))
-    counts: list[pl.Series] = []
-    for group in places.partition_by("endpoint", "side", maintain_order=True):
-        first = group["rest_ns"].search_sorted(group["low"], side="left")
-        last = group["rest_ns"].search_sorted(group["high"], side="right")
-        counts.append((last.cast(pl.Int64) - first.cast(pl.Int64)).alias("near"))
-    near = pl.concat(counts) if counts else pl.Series("near", [], dtype=pl.Int64)
-    return order.with_columns(near).sort("row")["near"]
-
-
-def _count_other_idle_times(rows: pl.DataFrame) -> pl.Series:
-    """Return, for each close, 1 if another connection was closed at the same moment after another idle time, otherwise 0."""
-    order = rows.select("endpoint", "rest_ns", "end").with_row_index("row").sort("endpoint", "end", "row")
-    unlike = pl.lit(value=False)
-    for step in (-2, -1, 1, 2):
-        same = (c("endpoint") == c("endpoint").shift(step)) & ((c("end") - c("end").shift(step)).abs() <= STOP.value)
-        apart = (c("rest_ns") - c("rest_ns").shift(step)).abs() > EARLY.value
-        unlike |= (same & apart).fill_null(value=False)
-    return order.with_columns(unlike.cast(pl.Int64).alias("others")).sort("row")["others"]
-
-
-def _with_texts(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the candidates with their confidence and texts."""
-    common = limit_near(c("rest_ns"))
-    by_server = c("side") == "server"
-    many = (c("alike_rests") >= ENOUGH.value) & (c("alike_rests") * 100 >= c("rests") * SHARE.value)
-    equal = c("longest_ns") - c("shortest_ns") <= c("median") * SAME.value // 100 + SAME_NEAR.value
-    long_enough = c("rest_ns") >= REST.value
-    pair = (c("all_rests") == PAIR.value) & (c("alike_rests") == PAIR.value) & equal & long_enough
-    unlike = (c("others") > 0) | (c("near") * 100 < c("rests") * NAMED.value)
-    named = common.is_not_null() & by_server & ~unlike & long_enough
-    alone = by_server & c("told_alone") & (c("others") == 0) & long_enough
-    verdict = pl.when(many | named).then(pl.lit("high")).when(pair).then(pl.lit("medium")).when(alone).then(pl.lit("low"))
-    rows = rows.with_columns(verdict.alias("verdict"), common.alias("common"), (many | pair).alias("again")).filter(
-        c("verdict").is_not_null()
-    )
-    # data in the direction that a timer does not watch shortens the idle times, so the longest is nearest to the timeout
-    limit = pl.when("again").then("longest_ns").otherwise("rest_ns")
-    alike = c("again") & (c("longest_ns") - c("shortest_ns") < SECOND // 2)
-    least = pl.when(alike).then(_whole_second(c("shortest_ns")))
-    rows = rows.with_columns(pl.coalesce("common", _whole_second(limit), least, limit).alias("limit_ns"))
-    words = {name: [getattr(one, name) for one in _WORDS] for name in _Words._fields}
-    return rows.select(
-        *("connection", "exchange", "kind", "side"),
-        least_confidence("verdict", "seen").alias("confidence"),
-        pl.when(c("verdict") == "low").then(pl.lit("note")).otherwise(pl.lit("warning")).alias("severity"),
-        *("frame", "start", "end", "delay", "evidence", "origin"),
-        pl.when(c("close") == "RST").then(pl.lit("an RST")).otherwise(pl.lit("a FIN")).alias("close"),
-        c("rest_ns").cast(DURATION).alias("rest"),
-        c("limit_ns").cast(DURATION).alias("limit"),
-        _keep_alive_interval().cast(DURATION).alias("often"),
-        *(c("what").replace_strict(dict(enumerate(texts)), return_dtype=pl.String).alias(name) for name, texts in words.items()),
-        _similar_closes_text().alias("alike"),
-        _default_text().alias("named"),
-    )
-
-
-def _whole_second(rest: pl.Expr) -> pl.Expr:
-    """Return the whole second (in ns) near an idle time (ns); null if none is near."""
-    nearest = ((rest + SECOND // 2) // SECOND) * SECOND
-    late = rest - nearest
-    return pl.when((late <= _WHOLE_LATE) & (late >= -_WHOLE_EARLY)).then(nearest)
-
-
-def _keep_alive_interval() -> pl.Expr:
-    """Return the interval (ns) at which data should be sent: half the idle timeout, in whole seconds, but at least 1 s and at
-    most a minute.
+    `pair`: there are only two idle times, and they are equal.
     """
-    return (pl.col("limit_ns") // (2 * SECOND) * SECOND).clip(SECOND, 60 * SECOND)
+    if x.side == "server" and x.rest >= REST.value and not closes.has_other(x.end, x.rest):
+        rests = closes.rests[x.side]
+        near = bisect_right(rests, x.rest + _same(x.rest)) - bisect_left(rests, x.rest - _same(x.rest))
+        if limit_near(x.rest) is not None and near * 100 >= len(rests) * NAMED.value:
+            return "high"
+        if x.told_alone and not pair:
+            return "low"
+    return "medium" if pair else None
 
 
-def _similar_closes_text() -> pl.Expr:
-    """Return the text with the number of other connections that were closed after the same idle time."""
-    which = (
-        pl.when(c("alike_rests") == c("rests"))
-        .then(pl.format(" All {} idle connections", "rests"))
-        .otherwise(pl.format(" {} of {} idle connections", "alike_rests", "rests"))
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the stream, the close, and the timeout."""
+    close, common = fin_or_rst(x.close_rst), limit_near(x.rest)
+    limit = _timeout(x) if common is None else common
+    sender = "client" if x.last_payload_role == 0 else "server"
+    note = with_doubt(x.close_origin, f"the {x.side}'s {close}, {duration_text(x.end - x.start)} later")
+    return {
+        **_WORDS[x.what]._asdict(),
+        "rest": Nanoseconds(x.rest),
+        "limit": Nanoseconds(limit),
+        # half the idle timeout, in whole seconds
+        "often": Nanoseconds(min(max(limit // (2 * SECOND) * SECOND, SECOND), 60 * SECOND)),
+        "close": "an RST" if close == "RST" else "a FIN",
+        "origin": sender_of_close(x.close_origin),
+        "alike": _similar_closes(x, limit),
+        "named": "" if common is None else f" {duration_text(common)} is the default of {names_of_limit(common)}.",
+        "evidence": packets(
+            (x.response_frame, x.response_start, f"the response, {x.response_status}"),
+            (x.last_payload_frame, x.start, f"the last payload, from the {sender}"),
+            (x.frame, x.end, note),
+        ),
+    }
+
+
+def _timeout(x: Facts) -> int:
+    """Return the idle timeout (ns) that the idle times show: a whole second if one is near."""
+    if x.shortest is None or x.longest is None:
+        return _whole_second(x.rest) or x.rest
+    # data in the direction that a timer does not watch shortens the idle times, so the longest is nearest to the timeout
+    least = _whole_second(x.shortest) if x.longest - x.shortest < SECOND // 2 else None
+    return _whole_second(x.longest) or least or x.longest
+
+
+def _whole_second(rest: int) -> int | None:
+    """Return the whole second (in ns) near an idle time (ns); None if none is near."""
+    nearest = (rest + SECOND // 2) // SECOND * SECOND
+    return nearest if -_WHOLE_EARLY <= rest - nearest <= _WHOLE_LATE else None
+
+
+def _similar_closes(x: Facts, limit: int) -> str:
+    """Return the text with the number of other connections that were closed after the same idle time. `limit`: in ns."""
+    if x.equal is None:
+        return "" if x.severity != "note" else _NO_OTHER if x.rests == 1 else _OTHERS_DIFFER.format(x.rests)
+    shortest, longest = duration_text(x.shortest or 0), duration_text(x.longest or 0)
+    span = longest if shortest == longest else f"{shortest} to {longest}"
+    which = f"All {x.rests}" if x.equal == x.rests else f"{x.equal} of {x.rests}"
+    return (
+        f" {which} idle connections that the {x.side} closed had been idle for {span}: that is a timeout of "
+        f"{duration_text(limit)}."
     )
-    shortest, longest = duration(c("shortest_ns")), duration(c("longest_ns"))
-    span = pl.when(shortest == longest).then(longest).otherwise(pl.format("{} to {}", shortest, longest))
-    limit = pl.format(": that is a timeout of {}.", duration(c("limit_ns")))
-    several = which + pl.format(" that the {} closed had been idle for {}", "side", span) + limit
-    single = pl.lit(" The capture shows no similar close: a timeout may have expired, or that side decided to close.")
-    differ = pl.format(
-        " The {} idle times after which that side closed connections differ: each close may have been its decision, not a "
-        "timeout.",
-        "rests",
-    )
-    low = pl.when(c("rests") > 1).then(differ).otherwise(single)
-    return pl.when("again").then(several).when(c("verdict") == "low").then(low).otherwise(pl.lit(""))
 
 
-def _default_text() -> pl.Expr:
-    """Return a sentence that names the products with this default timeout; "" if the timeout is not a common default."""
-    told = pl.format(" {} is the default of {}.", duration(c("common")), names_of_limit(c("common")))
-    return pl.when(c("common").is_not_null()).then(told).otherwise(pl.lit(""))
+_NO_OTHER = " The capture shows no similar close: a timeout may have expired, or that side decided to close."
+_OTHERS_DIFFER = (
+    " The {} idle times after which that side closed connections differ: each close may have been its decision, not a timeout."
+)

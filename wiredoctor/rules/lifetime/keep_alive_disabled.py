@@ -30,10 +30,13 @@ References
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import EVIDENCE, candidate, packet
+from wiredoctor.rules.shared.evidence import candidate
+from wiredoctor.rules.shared.words import packets
 from wiredoctor.tables import of_connections
 from wiredoctor.world.connection_close import RECEIVED, round_trip, streams, time_to_receive
 from wiredoctor.world.products import default
@@ -107,6 +110,12 @@ def screen() -> pl.Expr:
     return closes.sum() >= ENOUGH.value
 
 
+class Facts(NamedTuple):
+    """What is known of a client and a server: the connections `shown`, with their first responses (times in ns)."""
+
+    shown: list[dict[str, int]]
+
+
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each pair of client host and server if every response of the server to that client closes its
     connection.
@@ -121,17 +130,21 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     pairs = _pairs(answers, connections).filter(c("every") & enough)
     sure = pl.when("doubtful").then(pl.lit("low")).otherwise(pl.lit("high"))
     return (
-        _with_evidence(answers, connections, pairs)
+        _with_names(answers, connections, pairs)
         .select(
             *candidate("server", sure, "frame", "start", "end", delay=c("delay"), of="server"),
             c("client_host").alias("client"),
             "server",
-            "exchanges",
-            "wasted",
-            "evidence",
+            *("exchanges", "wasted", "shown"),
         )
         .sort("frame")
     )
+
+
+def words(x: Facts) -> dict[str, Any]:
+    """Return the first responses as evidence."""
+    note = "connection {connection}: the {response_status} says Connection: close"
+    return {"evidence": packets(*((one["response_frame"], one["response_start"], note.format(**one)) for one in x.shown))}
 
 
 def _pair() -> pl.Expr:
@@ -208,8 +221,8 @@ def _saved(opened: pl.Expr, received: pl.Expr) -> pl.Expr:
     return ((most.diff() == 0) & recently).fill_null(value=False)
 
 
-def _with_evidence(answers: pl.LazyFrame, connections: pl.LazyFrame, pairs: pl.LazyFrame) -> pl.LazyFrame:
-    """Add names and evidence, but only to the pairs that are shown, because there may be a million pairs."""
+def _with_names(answers: pl.LazyFrame, connections: pl.LazyFrame, pairs: pl.LazyFrame) -> pl.LazyFrame:
+    """Add names and the first responses, but only to the pairs that are shown, because there may be a million pairs."""
     first = answers.select("connection", "response_frame", "response_start", "response_status").join(
         pairs.select("pair", "response_frame").explode("response_frame"), on="response_frame"
     )
@@ -220,11 +233,7 @@ def _with_evidence(answers: pl.LazyFrame, connections: pl.LazyFrame, pairs: pl.L
         .agg(
             c("client_host", "server").first(),
             c("response_frame").first().alias("frame"),
-            packet("response_frame", "response_start", _note()).head(SHOWN.value).implode().cast(EVIDENCE).alias("evidence"),
+            pl.struct("connection", "response_frame", "response_start", "response_status").head(SHOWN.value).alias("shown"),
         )
     )
     return pairs.drop("response_frame").join(shown, on="pair")
-
-
-def _note() -> pl.Expr:
-    return pl.format("connection {}: the {} says Connection: close", "connection", "response_status")

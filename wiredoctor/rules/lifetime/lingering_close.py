@@ -36,22 +36,17 @@ References
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import (
-    candidate,
-    close_origin,
-    confidence,
-    evidence,
-    fin_or_rst,
-    has_doubtful_close,
-    whose_close,
-    with_doubt,
-)
+from wiredoctor.rules.shared.evidence import candidate, confidence
+from wiredoctor.rules.shared.words import fin_or_rst, packets, sender_of_close, whose_close, with_doubt
 from wiredoctor.tables import MORE
+from wiredoctor.text.durations import duration_text
 from wiredoctor.world.connection_close import FRAMING_ERRORS, SELF_FRAMED, is_complete, server_closed_first, streams
-from wiredoctor.world.numbers import DURATION, duration
+from wiredoctor.world.numbers import DURATION
 
 c = pl.col
 
@@ -108,6 +103,26 @@ def screen() -> pl.Expr:
     return late & (~pl.col("persistent") | (pl.col("request_version") == "HTTP/1.0"))
 
 
+class Facts(NamedTuple):
+    """What is known of a connection that stayed open. Times and durations are in ns.
+
+    `closer`: the side that closed, with its close. `end_frame`: the last packet of the response, or of the request if `uploaded`.
+    """
+
+    kind: str | None
+    frame: int
+    start: int
+    waited: int
+    response_start: int
+    uploaded: bool | None
+    end_frame: int | None
+    closer: str | None
+    closed_at: int
+    close_frame: int | None
+    close_rst: int | None
+    close_origin: str | None
+
+
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each connection that the server should have closed after a response, but left open for a long time."""
     answered = c("has_request") & c("has_response") & ~c("upgraded") & c("last_on_connection") & c("both_directions")
@@ -147,42 +162,52 @@ def _client_round_trip() -> pl.Expr:
 def _candidate_columns(rows: pl.LazyFrame) -> pl.LazyFrame:
     """Return a candidate for each row."""
     delimited = c("response_framing") == "close-delimited"
-    start = pl.when(delimited).then("last_byte").otherwise("over")
     uploaded = c("request_end") > c("response_end")
-    waited = pl.when(delimited).then("server_close_time").otherwise("closed_at") - start
-    by_server = (c("server_close_time") == c("closed_at")).fill_null(False)
-    by_client = (c("client_close_time") == c("closed_at")).fill_null(False) & ~by_server & ~delimited
-    frame = pl.when(by_server | delimited).then("server_close_frame").when(by_client).then("client_close_frame")
-    who = pl.when(by_server | delimited).then(whose_close("server", fin_or_rst("server_close_rst")))
-    until = who.when(by_client).then(whose_close("client", fin_or_rst("client_close_rst")))
+    by_server = (c("server_close_time") == c("closed_at")).fill_null(False) | delimited
+    by_client = (c("client_close_time") == c("closed_at")).fill_null(False)
+
+    def of_closer(server: pl.Expr, client: pl.Expr) -> pl.Expr:
+        return pl.when(by_server).then(server).when(by_client).then(client)
+
     rows = rows.with_columns(
-        waited.alias("waited"),
-        until.otherwise(pl.lit("the end of the capture")).alias("until"),
-        frame.alias("close_frame"),
-        pl.when(by_server | delimited).then(pl.lit("server")).when(by_client).then(pl.lit("client")).alias("closer"),
-        pl.when(uploaded).then("request_last_frame").when(~delimited).then("response_last_frame").alias("end_frame"),
-        pl.when(uploaded).then(pl.lit("the request ends here")).otherwise(pl.lit("the response ends here")).alias("end_note"),
-        start.alias("start"),
+        pl.when(delimited).then("last_byte").otherwise("over").alias("start"),
+        pl.when(delimited).then("server_close_time").otherwise("closed_at").alias("end"),
+        of_closer(pl.lit("server"), pl.lit("client")).alias("closer"),
+        *(of_closer(c(f"server_{n}"), c(f"client_{n}")).alias(n) for n in ("close_frame", "close_rst", "close_origin")),
     )
-    doubted = has_doubtful_close(c("closer"))
+    waited, doubted = c("end") - c("start"), (c("close_origin") == "doubtful").fill_null(value=False)
     kind = pl.when(delimited).then(pl.lit("close-delimited")).when(_is_unkept_http10()).then(pl.lit("http10"))
-    delay = pl.when(delimited).then("waited")
+    delay = pl.when(delimited).then(waited)
     return rows.select(
-        *candidate("server", confidence(doubted), "response_frame", "start", c("start") + c("waited"), kind=kind, delay=delay),
-        c("waited").cast(DURATION),
+        *candidate("server", confidence(doubted), "response_frame", "start", "end", kind=kind, delay=delay),
+        waited.cast(DURATION).alias("waited"),
         c("response_body_bytes").fill_null(0).alias("body_bytes"),
-        "until",
-        close_origin(c("closer")),
+        *("response_start", "closer", "closed_at", "close_frame", "close_rst", "close_origin"),
+        uploaded.alias("uploaded"),
+        pl.when(uploaded).then("request_last_frame").when(~delimited).then("response_last_frame").alias("end_frame"),
         c("close_frame").is_null().alias("until_end"),
-        evidence(
-            ("response_frame", "response_start", _head_note(delimited)),
-            ("end_frame", "start", pl.col("end_note")),
-            ("close_frame", "closed_at", with_doubt(doubted, pl.format("{}, {} later", "until", duration(c("waited"))))),
-        ),
     )
 
 
-def _head_note(delimited: pl.Expr) -> pl.Expr:
-    ends = pl.lit("the head: no Content-Length, no Transfer-Encoding; the body ends when the connection closes")
-    unkept = pl.lit("the head, without Connection: keep-alive")
-    return pl.when(delimited).then(ends).when(_is_unkept_http10()).then(unkept).otherwise(pl.lit("the head: Connection: close"))
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the response, and about the close if it came before the end of the capture."""
+    until = "the end of the capture"
+    if x.closer is not None:
+        until = whose_close(x.closer, x.close_origin, fin_or_rst(x.close_rst))
+    closed = with_doubt(x.close_origin, f"{until}, {duration_text(x.waited)} later")
+    return {
+        "until": until,
+        "origin": sender_of_close(x.close_origin),
+        "evidence": packets(
+            (x.frame, x.response_start, _HEAD[x.kind]),
+            (x.end_frame, x.start, f"the {'request' if x.uploaded else 'response'} ends here"),
+            (x.close_frame, x.closed_at, closed),
+        ),
+    }
+
+
+_HEAD = {
+    None: "the head: Connection: close",
+    "close-delimited": "the head: no Content-Length, no Transfer-Encoding; the body ends when the connection closes",
+    "http10": "the head, without Connection: keep-alive",
+}

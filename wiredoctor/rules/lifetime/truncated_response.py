@@ -36,38 +36,27 @@ References
 from __future__ import annotations
 
 from collections import deque
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.bounded_memory import BoundedMap
-from wiredoctor.rules.shared.evidence import (
-    candidate,
-    close_origin,
-    confidence,
-    doubt_texts,
-    evidence,
-    fin_or_rst,
-    has_doubtful_close,
-    with_doubt,
-)
+from wiredoctor.rules.shared.evidence import candidate, confidence, has_doubtful_close
+from wiredoctor.rules.shared.words import doubt_words, fin_or_rst, packets, sender_of_close, with_doubt
 from wiredoctor.text.durations import duration_text
+from wiredoctor.world import World
 from wiredoctor.world.connection_close import BROKEN_BEFORE, may_have_closed_first, server_closed_first, streams
 from wiredoctor.world.idle_times import TOGETHER, IdleTimes
-from wiredoctor.world.numbers import DURATION, duration, other_connections
+from wiredoctor.world.numbers import DURATION, other_connections
 from wiredoctor.world.products import advice, default
 
 c = pl.col
 
-_NEVER_SENT = "was never sent, or was discarded by the server"
 _REMEDY = (
     "{find_sender}Check the server's log at that time for a crash, or for a worker or script that was killed because it took too "
     "long. If the server is a proxy, check whether its upstream closed.{own_framing}{cut}"
 )
-_OWN_LENGTH = (
-    " If the program sets Content-Length itself, have it count bytes instead of characters, and count them after compression."
-)
-_OWN_CHUNKS = " If the program writes its chunks itself, have it end the body with the last chunk (size 0)."
 _STREAM = (
     "Nothing has to change if the server was stopped on purpose. Otherwise, check the server's log at that time. A server that "
     "ends a stream properly sends the last chunk before it closes, so a client can tell the end from a failure."
@@ -142,6 +131,37 @@ def _is_truncated() -> pl.Expr:
     return c("has_request") & c("has_response") & ~c("upgraded") & cut & ~goes_on & server_closed_first()
 
 
+class Facts(NamedTuple):
+    """What is known of a response that its server cut off. Times and durations are in ns, `due` and `came` are bytes.
+
+    `others`: the number of connections that the server closed together with a stream. `stalled`: how long the client had not
+    read before the close. `addition`: sentences about the client of a gateway.
+    """
+
+    connection: int
+    exchange: int
+    endpoint: int
+    kind: str | None
+    final_at: int
+    frame: int
+    start: int
+    end: int
+    due: int | None
+    came: int
+    lasted: int
+    request_frame: int
+    response_start: int
+    response_status: int | None
+    response_framing: str
+    server_close_frame: int
+    server_close_rst: int
+    server_close_origin: str | None
+    silent: bool
+    others: int | None
+    stalled: int | None
+    addition: str | None
+
+
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each response that its server cut off."""
     rows = closes.filter(_is_truncated())
@@ -154,89 +174,92 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     missing = pl.when(sized).then(body < c("response_body_due")).otherwise(captured)
     known = c("response_framing").is_in(["none", "content-length", "chunked"]) & (c("server_close_time") >= c("response_start"))
     came = pl.when(head).then(sent).when(sized).then(body).otherwise("response_body_bytes")
-    of_head = pl.lit("bytes of it")
     kind = pl.when(streams() & (c("response_framing") == "chunked")).then(pl.lit("stream"))
     doubted = has_doubtful_close("server")
     side = pl.when(~doubted | kind.is_not_null()).then(pl.lit("server"))
     return rows.filter(known & missing).select(
         *candidate(side, confidence(doubted), "response_frame", "request_start", "server_close_time", kind=kind),
-        pl.when(head)
-        .then(pl.lit("The head of the response was not complete"))
-        .when(sized)
-        .then(pl.lit("The response announced "))
-        .otherwise(pl.lit("The body of the response comes in chunks, and the last chunk (size 0) is missing"))
-        .alias("announced"),
         pl.when(sized).then("response_body_due").alias("due"),
-        pl.when(sized).then(pl.lit(" bytes of body (Content-Length)")).otherwise(pl.lit("")).alias("unit"),
         came.alias("came"),
-        pl.when(head).then(of_head).otherwise(pl.lit("bytes of the body")).alias("came_unit"),
-        fin_or_rst("server_close_rst").alias("close"),
-        close_origin("server"),
-        *doubt_texts(),
-        pl.when(doubted).then(pl.lit("did not come")).otherwise(pl.lit(_NEVER_SENT)).alias("missing"),
-        pl.when(sized).then(pl.lit(_OWN_LENGTH)).when(~head).then(pl.lit(_OWN_CHUNKS)).otherwise(pl.lit("")).alias("own_framing"),
-        _cut_text().alias("cut"),
         (c("server_close_time") - c("response_start")).cast(DURATION).alias("lasted"),
-        *("endpoint", "server_close_time", "final_at"),
-        evidence(
-            ("request_frame", "request_start", "the request"),
-            ("response_frame", "response_start", _head_note(sized, head)),
-            ("server_close_frame", "server_close_time", with_doubt(doubted, _close_note(came))),
+        *("endpoint", "final_at", "request_frame", "response_start", "response_status", "response_framing"),
+        *("server_close_frame", "server_close_rst", "server_close_origin"),
+        pl.lit(value=False).alias("silent"),
+        *(pl.lit(None, pl.Int64).alias(name) for name in ("others", "stalled")),
+        pl.lit(None, pl.String).alias("addition"),
+    )
+
+
+ASKS = (IdleTimes,)
+ORDER = ("final_at", "end", "connection", "exchange")  # rows about closes are not in time order
+
+
+def decide(x: Facts, world: World) -> Facts:
+    """Count the other connections that closed together with a stream, and report only one of the streams that ended then."""
+    if x.kind is None:
+        return x
+    others = world.of(IdleTimes).closed_together(x.endpoint, x.connection, x.end, world.until(x.final_at + TOGETHER))
+    memory: BoundedMap[deque[int]] = world.memory.setdefault(
+        "truncated-response", BoundedMap(lambda: deque[int](maxlen=REMEMBERED.value), ENDPOINTS.value)
+    )
+    reported = memory[x.endpoint]
+    silent = any(abs(x.end - end) <= TOGETHER for end in reported)
+    if not silent:
+        reported.append(x.end)
+    return x._replace(others=len(others), silent=silent)
+
+
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about what came of the response, about the close, and about a client that had not read."""
+    close, of_head = fin_or_rst(x.server_close_rst), x.response_framing == "none"
+    note = f"the server's {close}, {duration_text(x.lasted)} after the beginning of the response, after {x.came} bytes"
+    return {
+        "announced": _ANNOUNCED[x.response_framing],
+        "unit": "" if x.due is None else " bytes of body (Content-Length)",
+        "came_unit": "bytes of it" if of_head else "bytes of the body",
+        "close": close,
+        "origin": sender_of_close(x.server_close_origin),
+        **doubt_words(x.server_close_origin, x.server_close_rst),
+        "missing": "did not come" if x.server_close_origin == "doubtful" else _NEVER_SENT,
+        "own_framing": _OWN_FRAMING.get(x.response_framing, ""),
+        "cut": _CUT if x.server_close_rst == 1 else "",
+        "together": _TOGETHER.format(duration_text(TOGETHER), other_connections(x.others)) if x.others else "",
+        "addition": " ".join(text for text in (x.addition, _stall_text(x.stalled)) if text),
+        "evidence": packets(
+            (x.request_frame, x.start, "the request"),
+            (x.frame, x.response_start, _head_note(x)),
+            (x.server_close_frame, x.end, with_doubt(x.server_close_origin, note)),
         ),
-    )
+    }
 
 
-def judge(rows: pl.DataFrame, state: BoundedMap[deque[int]] | None) -> tuple[pl.DataFrame, BoundedMap[deque[int]]]:
-    """Add the column `silent`: true for a stream if the finding about another stream that ended at the same moment covers it."""
-    memory = BoundedMap(lambda: deque[int](maxlen=REMEMBERED.value), ENDPOINTS.value) if state is None else state
-    rows = rows.sort("final_at", "server_close_time", "connection", "exchange")
-    silent = [_is_covered(memory, *one) for one in rows.select("kind", "endpoint", "server_close_time").iter_rows()]
-    return rows.with_columns(pl.Series("silent", silent, pl.Boolean)), memory
+_ANNOUNCED = {
+    "none": "The head of the response was not complete",
+    "content-length": "The response announced ",
+    "chunked": "The body of the response comes in chunks, and the last chunk (size 0) is missing",
+}
+_NEVER_SENT = "was never sent, or was discarded by the server"
+_OWN_FRAMING = {
+    "content-length": " If the program sets Content-Length itself, have it count bytes instead of characters, and count them "
+    "after compression.",
+    "chunked": " If the program writes its chunks itself, have it end the body with the last chunk (size 0).",
+}
+_CUT = " The RST shows that the connection was aborted: a program that had finished would have sent a FIN."
+_TOGETHER = " Within {} the server also closed {}."
 
 
-def _is_covered(memory: BoundedMap[deque[int]], kind: str | None, endpoint: int, time: int) -> bool:
-    """Return whether a stream is covered by the finding about another stream of the endpoint that ended at the same time.
-
-    If not, remember that this stream ended at `time` (ns). A candidate without a `kind` is never covered.
-    """
-    if kind is None:
-        return False
-    closes = memory[endpoint]
-    if any(abs(time - close) <= TOGETHER for close in closes):
-        return True
-    closes.append(time)
-    return False
-
-
-def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFrame:
-    """Add the text about other connections that the server closed at the same moment."""
-    texts: list[str] = []
-    for endpoint, connection, time, final_at in rows.select(
-        "endpoint", "connection", "server_close_time", "final_at"
-    ).iter_rows():
-        others = len(rests.closed_together(endpoint, connection, time, final_at + TOGETHER if live else None))
-        closed = f" Within {duration_text(TOGETHER)} the server also closed {other_connections(others)}."
-        texts.append(closed if others else "")
-    return rows.with_columns(pl.Series("together", texts, pl.String))
-
-
-def _cut_text() -> pl.Expr:
-    reset = " The RST shows that the connection was aborted: a program that had finished would have sent a FIN."
-    return pl.when(pl.col("server_close_rst") == 1).then(pl.lit(reset)).otherwise(pl.lit(""))
-
-
-def _head_note(sized: pl.Expr, head: pl.Expr) -> pl.Expr:
+def _stall_text(stalled: int | None) -> str:
+    """Return sentences about a client that had not read for this time (ns) before the close; "" if it had read."""
+    if stalled is None:
+        return ""
     return (
-        pl.when(sized)
-        .then(pl.format("the response, {}: Content-Length {}", c("response_status"), c("response_body_due")))
-        .when(head)
-        .then(pl.lit("the response begins"))
-        .otherwise(pl.format("the response, {}: Transfer-Encoding chunked", c("response_status")))
+        f"The client had not read for {duration_text(stalled)} before that. The server may have timed out while it waited "
+        "(nginx: send_timeout, haproxy: timeout client, Apache httpd: TimeOut), or closed for another reason."
     )
 
 
-def _close_note(came: pl.Expr) -> pl.Expr:
-    after = duration((c("server_close_time") - c("response_start")).clip(0))
-    return pl.format(
-        "the server's {}, {} after the beginning of the response, after {} bytes", fin_or_rst("server_close_rst"), after, came
-    )
+def _head_note(x: Facts) -> str:
+    if x.response_framing == "none":
+        return "the response begins"
+    framing = "Transfer-Encoding chunked" if x.due is None else f"Content-Length {x.due}"
+    return f"the response, {x.response_status}: {framing}"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from wiredoctor.findings import Threshold
-from wiredoctor.rules.shared.left_early import AT_ONCE, NOT_AWAITED, TIMEOUT_NEAR, TIMEOUT_SHARE, timeout_near
+from wiredoctor.rules.shared.left_early import AT_ONCE, NOT_AWAITED, TIMEOUT_NEAR, TIMEOUT_SHARE, EarlyClose, timeout_near
 from wiredoctor.tables import MILLISECOND, SECOND
 from wiredoctor.world.clients import FAILED, WINDOW, Clients, Close, Request
 from wiredoctor.world.reading_pace import PLAYERS
@@ -78,171 +79,173 @@ UNREAD = Threshold(
 )
 
 
+_SHOWN = 3
+"""The maximum number of other connections, closed at the same moment, that are shown as evidence."""
+
+
 class Ended(NamedTuple):
     """Why a client ended an exchange early.
 
     `kind`: a kind of client-abort, "half-closed", or None for an unfinished upload without a known reason.
+    `how`: the condition of that kind that applies. For unread: "not-awaited" (the client closed together with the end of its
+    request, so it did not wait for a response). For superseded: "copy" (`other` is a copy of this request, and got its response).
+    For left: "page" or "closed-page" (`other` loads a page, which the user opened instead or closed), "media" (the client is a
+    media player that was receiving data), "longer" (see `span`), "too-soon" or "crossing" (the response was on its way).
     `other`: the request that replaced this one, or the request for the page that the user left.
-    `closed`: `other` loads a page that the user closed.
-    `others`: the connections that the same client closed at that moment.
-    `silent`: the finding about one of `others` covers this exchange.
-    `longest`: the client's longest earlier wait (ns) for a similar response.
-    `not_awaited`: the client closed together with the end of its request, so it did not wait for a response.
-    `hedged`: `other` is a copy of this request, and got its response.
-    `plays`: the client is a media player that was receiving data.
-    `too_soon`: the round trip (ns), if the client closed before a response could have come.
-    `crosses`: the client closed while the response was on its way.
+    `closed`: the number of connections that the same client closed at that moment. `waiting`: on how many of these it was waiting
+    for a response. `waits`: the shortest and the longest of these waits (ns). `shown`: the times (ns), connections and frames of
+    some of the other closes.
+    `silent`: the finding about another one of these connections covers this exchange.
+    `span`: the client's longest earlier wait (ns) for a similar response; for "too-soon" and "crossing", the round trip (ns).
     `from_syn`: the timeout (s), if it is measured from a SYN that was retransmitted.
     `beside`: the number of idle connections to the same server that the client closed with this one, if a timeout fits.
     """
 
     kind: str | None
+    how: str | None = None
     other: Request | None = None
-    closed: bool = False
-    others: tuple[Close, ...] = ()
+    closed: int = 0
+    waiting: int = 0
+    waits: Sequence[int] = ()
+    shown: Sequence[tuple[int, int, int]] = ()
     silent: bool = False
-    longest: int = 0
-    not_awaited: bool = False
-    hedged: bool = False
-    plays: bool = False
-    too_soon: int = 0
-    crosses: bool = False
+    span: int | None = None
     from_syn: int | None = None
     beside: int = 0
 
 
 def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
-    """Return why the client ended one exchange early (see `Reasons.decide`)."""
-    return Reasons(clients).decide(row)
+    """Return why the client ended an exchange early: the first kind of client-abort that applies.
+
+    `row` has the columns of EarlyClose (left_early.py).
+    """
+    return _Reasons(EarlyClose(*(row[name] for name in EarlyClose._fields)), clients).find()
 
 
-class Reasons:
-    """The reasons why clients ended exchanges early. The thresholds are read once for all exchanges."""
+_PROGRAMS: WeakKeyDictionary[Clients, dict[tuple[int, int, int | None], tuple[Close, ...]]] = WeakKeyDictionary()
+"""What `_Reasons._closed_by_program` has returned about these clients, by its arguments."""
 
-    def __init__(self, clients: Clients) -> None:
+
+class _Reasons:
+    """The search for the reason why a client ended one exchange early (`x`)."""
+
+    def __init__(self, x: EarlyClose, clients: Clients) -> None:
+        self._x = x
         self._clients = clients
-        self._alike = ALIKE.value
-        self._at_once = AT_ONCE.value
-        self._crossed = CROSSED.value
-        self._longer = LONGER.value
-        self._moved = MOVED.value
-        self._not_awaited = NOT_AWAITED.value
-        self._no_timeout = NO_TIMEOUT.value
-        self._spread = ONE_BY_ONE.value
-        self._own_timer = OWN_TIMER.value
-        self._pair = PAIR.value
-        self._replaced = REPLACED.value
-        self._retried = RETRIED.value
-        self._several = SEVERAL.value
-        self._shared_limit = SHARED_LIMIT.value
-        self._short = SHORT.value
-        self._timeout_near = TIMEOUT_NEAR.value
-        self._timeout_share = TIMEOUT_SHARE.value
-        self._tolerance = TIMER.value
-        self._together = TOGETHER.value
-        self._typed = TYPED.value
-        self._unread = UNREAD.value
-        self._timeouts: dict[int, bool] = {}
-        self._programs: dict[tuple[int, int, int | None], tuple[Close, ...]] = {}
-
-    def decide(self, row: Mapping[str, Any]) -> Ended:
-        """Return why the client ended an exchange early: the first kind of client-abort that applies to `row`.
-
-        `row` has the columns FACTS (left_early.py).
-        """
-        own = self._clients.request(row["connection"], row["exchange"])
+        self._own = clients.request(x.connection, x.exchange)
         # a connection may also be opened long before its first request: a preconnect, or a pool
-        first_syn = self._clients.repeated_syn(row["connection"]) if row["opens"] else None
-        connecting = 0 if first_syn is None else row["ended_at"] - first_syn
+        first_syn = clients.repeated_syn(x.connection) if x.opens else None
+        self._connecting = 0 if first_syn is None else x.ended_at - first_syn
+
+    def find(self) -> Ended:
+        """Return the first reason that applies."""
+        return (
+            self._not_awaited()
+            or self._stopped()
+            or (Ended(self._kind_of_unread()) if self._x.head_only else None)
+            or (self._decided_by_others(self._own) if self._own is not None else None)
+            or (Ended(None) if self._x.uploading else self._decided_by_response())
+            or self._decided_by_wait()
+            or Ended("half-closed" if self._x.half_closed else "gave-up")
+        )
+
+    def _not_awaited(self) -> Ended | None:
+        """Return kind unread if the client did not wait for the response."""
+        if not self._x.at_end or self._x.half_closed:
+            return None
         # a load test may also end right after a request, but its earlier requests got their responses
-        not_awaited = row["at_end"] and not row["half_closed"]
-        if not_awaited and (own is None or not self._clients.longest_wait(own, row["ended_at"])):
-            return Ended("unread", not_awaited=True)
-        group = self._closed_by_program(row["connection"], row["ended_at"], row["timeout"])
-        if row["half_closed"] and all((close.waited or 0) <= self._not_awaited for close in group):
+        waited = self._own is not None and self._clients.longest_wait(self._own, self._x.ended_at)
+        return None if waited else Ended("unread", "not-awaited")
+
+    def _stopped(self) -> Ended | None:
+        """Return kind stopped if the client's program ended, or kind seek if it canceled one of several parts of a resource."""
+        x = self._x
+        group = self._closed_by_program(x.connection, x.ended_at, x.timeout)
+        if x.half_closed and all((close.waited or 0) <= NOT_AWAITED.value for close in group):
             group = ()  # a client that half-closes sends a FIN with each request
-        if own is not None and row["partial"] and (other := self._complete_beside(own, group)) is not None:
-            return Ended("seek", other)
-        if group:
-            first = self._first(group)
-            silent = (
-                first is not None
-                and first.connection != row["connection"]
-                and bool(self._closed_by_program(first.connection, first.time, None))
-            )
-            return Ended("stopped", others=group, silent=silent)
-        player = own is not None and own.method == "GET" and re.search(PLAYERS, self._clients.user_agent(own)) is not None
-        plays = row["media"] or player
-        if row["head_only"]:
-            return Ended(self._kind_of_unread(own, row, plays=plays))
-        if own is not None and (ended := self._decided_by_others(own, row, connecting)) is not None:
-            return ended
-        if row["uploading"]:
-            return Ended(None)
-        may_seek = own is not None and row["partial"] and not row["stood_still"] and not self._resumes(own, row)
-        if own is not None and may_seek and (other := self._other_part(own, row)) is not None:
-            return Ended("seek", other)
-        if row["in_pieces"] and not row["unknown"]:
-            return Ended("stream")
-        if plays and row["received"] and not row["stood_still"]:
-            return Ended("left", plays=True)
-        if row["timeout"] is not None and not row["at_end"]:
-            return Ended("timeout", beside=self._idle_beside(row["connection"], row["ended_at"]))
-        if not row["at_end"] and connecting - row["waited"] >= self._retried and (seconds := self._timer(connecting)) is not None:
-            return Ended("timeout", from_syn=seconds)
-        longest = row["round_trip"] * (self._crossed if row["crosses"] else 100)
-        if 100 * row["since_end"] < longest and not row["half_closed"]:
-            return Ended("left", too_soon=row["round_trip"], crosses=row["crosses"])
-        if row["flowing"] and own is not None and self._count_unread(own, row) == self._unread:
-            return Ended(self._kind_of_unread(own, row, plays=plays))
-        return Ended("half-closed" if row["half_closed"] else "gave-up")
+        if self._own is not None and x.partial and (other := self._complete_beside(self._own, group)):
+            return Ended("seek", other=other)
+        first = self._first(group)
+        return self._of_group(group, first, lambda one: self._closed_by_program(one.connection, one.time, None))
 
-    def _decided_by_others(self, own: Request, row: Mapping[str, Any], connecting: int) -> Ended | None:
-        """Return the reason that the client's other requests show; None if they show none.
+    def _of_group(
+        self, group: tuple[Close, ...], first: Close | None, group_of: Callable[[Close], tuple[Close, ...]]
+    ) -> Ended | None:
+        """Return kind stopped if `group` has any closes. The finding about `first` covers the others if it has a group, too."""
+        silent = first is not None and first.connection != self._x.connection and bool(group_of(first))
+        waits = sorted(close.waited for close in group if close.waited is not None)
+        ends = waits if len(waits) < 2 else [waits[0], waits[-1]]
+        shown = [(one.time, one.connection, one.frame) for one in group if one.connection != self._x.connection][:_SHOWN]
+        stopped = Ended("stopped", None, None, len(group), len(waits), ends, shown, silent)
+        return stopped if group else None
 
-        `connecting`: the time (ns) from the first of several SYNs of this connection to the client's close; 0 if there was only
-        one SYN.
-        """
-        if (other := self._replacing_request(own, row)) is not None:
-            return Ended("superseded", other)
-        if (other := self._answered_copy(own, row)) is not None:
-            return Ended("superseded", other, hedged=True)
-        if (other := self._next_page(own, row)) is not None:
-            return Ended("left", other)
-        if (page := self._closed_page(own, row)) is not None:
-            return Ended("left", page, closed=True)
-        if not row["received"] and (group := self._interrupted(row["connection"], row["ended_at"], row["to_client"])):
+    def _decided_by_others(self, own: Request) -> Ended | None:
+        """Return the reason that the client's other requests show; None if they show none."""
+        x = self._x
+        if other := self._replacing_request(own):
+            return Ended("superseded", other=other)
+        if other := self._answered_copy(own):
+            return Ended("superseded", "copy", other)
+        if other := self._next_page(own):
+            return Ended("left", "page", other)
+        if other := self._closed_page(own):
+            return Ended("left", "closed-page", other)
+        if not x.received and (group := self._interrupted(x.connection, x.ended_at)):
             first = next((close for close in group if close.awaits), None)
-            silent = (
-                first is not None
-                and first.connection != row["connection"]
-                and bool(self._interrupted(first.connection, first.time, row["to_client"]))
-            )
-            return Ended("stopped", others=group, silent=silent)
-        longest = self._longest_wait(own, row)
-        if 100 * longest >= self._longer * max(row["waited"], connecting) > 0:
-            return Ended("left", longest=longest)
+            return self._of_group(group, first, lambda one: self._interrupted(one.connection, one.time))
+        longest = self._longest_wait(own)
+        longer = 100 * longest >= LONGER.value * max(x.waited, self._connecting) > 0
+        return Ended("left", "longer", span=longest) if longer else None
+
+    def _decided_by_response(self) -> Ended | None:
+        """Return the reason that the response shows; None if it shows none."""
+        x, own = self._x, self._own
+        may_seek = x.partial and not x.stood_still
+        if own is not None and may_seek and not self._resumes(own) and (other := self._other_part(own)):
+            return Ended("seek", other=other)
+        if x.in_pieces and not x.unknown:
+            return Ended("stream")
+        return Ended("left", "media") if self._plays() and x.received and not x.stood_still else None
+
+    def _decided_by_wait(self) -> Ended | None:
+        """Return the reason that the client's wait shows; None if it shows none."""
+        x, connecting = self._x, self._connecting
+        if x.timeout is not None and not x.at_end:
+            return Ended("timeout", beside=self._idle_beside(x.connection, x.ended_at))
+        if not x.at_end and connecting - x.waited >= RETRIED.value and (seconds := _timer(connecting, TIMER.value)) is not None:
+            return Ended("timeout", from_syn=seconds)
+        longest = x.round_trip * (CROSSED.value if x.crosses else 100)
+        if 100 * x.since_end < longest and not x.half_closed:
+            return Ended("left", "crossing" if x.crosses else "too-soon", span=x.round_trip)
+        if x.flowing and self._own is not None and self._count_unread(self._own) == UNREAD.value:
+            return Ended(self._kind_of_unread())
         return None
 
-    def _kind_of_unread(self, own: Request | None, row: Mapping[str, Any], *, plays: bool) -> str:
-        """Return the kind for a client that closed after the head of the response. `own`: its request; None if unknown.
+    def _plays(self) -> bool:
+        """Return whether the client plays audio or video."""
+        own = self._own
+        player = own is not None and own.method == "GET" and re.search(PLAYERS, self._clients.user_agent(own))
+        return self._x.media or bool(player)
+
+    def _kind_of_unread(self) -> str:
+        """Return the kind for a client that closed after the head of the response.
 
         A client that requests the same range several times wants that range, unlike a check that needs only the status.
         """
-        if own is None or own.range_start is None or plays:
+        if self._own is None or self._own.range_start is None or self._plays():
             return "unread"
-        return "repeated" if self._count_unread(own, row) >= self._unread - 1 else "unread"
+        return "repeated" if self._count_unread(self._own) >= UNREAD.value - 1 else "unread"
 
-    def _count_unread(self, own: Request, row: Mapping[str, Any]) -> int:
+    def _count_unread(self, own: Request) -> int:
         """Return the number of other responses to the same request whose bodies the client rejected, but at most UNREAD.
 
         Rejections at most WINDOW before or after the client closed the connection of `own` count. Only packets of that time are
         used, so the result does not depend on the other candidates of the batch.
         """
-        since, until = row["ended_at"] - WINDOW, row["ended_at"] + WINDOW
-        own_close = self._clients.close_of(row["connection"])
+        since, until = self._x.ended_at - WINDOW, self._x.ended_at + WINDOW
+        own_close = self._clients.close_of(self._x.connection)
         server = None if own_close is None or not since <= own_close.time <= until else own_close.server
-        soon = max(self._at_once, 4 * row["round_trip"])
+        soon = max(AT_ONCE.value, 4 * self._x.round_trip)
         found = 0
         for other in self._clients.same_requests(own, since, until):
             close = self._clients.close_of(other.connection)
@@ -257,11 +260,11 @@ class Reasons:
                 and close.time - other.answered <= soon
             ):
                 found += 1
-                if found == self._unread:
+                if found == UNREAD.value:
                     break
         return found
 
-    def _longest_wait(self, own: Request, row: Mapping[str, Any]) -> int:
+    def _longest_wait(self, own: Request) -> int:
         """Return the client's longest earlier wait (ns) for a similar response; 0 if no earlier wait counts.
 
         If the present wait is as long as a usual timeout, waits of another program on the same host do not count. A server may
@@ -269,30 +272,32 @@ class Reasons:
         response. Waits for the end of other responses do not count, because a timeout between two segments starts again with
         each segment.
         """
-        if row["uploading"] or (row["begun"] and (not row["unsized"] or row["timeout"] is not None)):
+        if self._x.uploading or (self._x.begun and (not self._x.unsized or self._x.timeout is not None)):
             return 0
-        return self._clients.longest_wait(own, row["ended_at"], whole=row["begun"], same_program=row["timeout"] is not None)
+        return self._clients.longest_wait(own, self._x.ended_at, whole=self._x.begun, same_program=self._x.timeout is not None)
 
     def _closed_by_program(self, connection: int, moment: int, timeout: int | None) -> tuple[Close, ...]:
         """Return the closes by a client program that ended at about `moment` (ns); empty if nothing shows that it ended.
 
         `timeout`: the usual timeout (s) that the client's wait on `connection` matches; None if it matches none.
         """
+        known = _PROGRAMS.setdefault(self._clients, {})
         key = connection, moment, timeout  # several exchanges ask about the first close of their group
-        if key not in self._programs:
-            near = self._clients.closes(connection, moment - self._together, moment + self._together)
-            self._programs[key] = self._ended_program(connection, moment, timeout, near)
-        return self._programs[key]
+        if key not in known:
+            near = self._clients.closes(connection, moment - TOGETHER.value, moment + TOGETHER.value)
+            known[key] = self._ended_program(connection, moment, timeout, near)
+        return known[key]
 
     def _ended_program(self, connection: int, moment: int, timeout: int | None, near: Sequence[Close]) -> tuple[Close, ...]:
         """Return those closes in `near` that the end of a program explains (see `_closed_by_program`)."""
         waits = [close.waited for close in near if close.waited is not None]
         if self._are_one_by_one(near, [close.age for close in near if close.age is not None]):
             return ()
-        undue = [wait for wait in waits if not self._is_timeout(wait)]
-        if len(undue) >= self._pair and len(waits) >= self._several and self._share_a_deadline(connection, near, moment):
+        share, most = TIMEOUT_SHARE.value, TIMEOUT_NEAR.value
+        undue = [wait for wait in waits if timeout_near(wait, share, most) is None]
+        if len(undue) >= PAIR.value and len(waits) >= SEVERAL.value and self._share_a_deadline(connection, near, moment):
             return ()
-        if len(undue) >= self._several and max(undue) - min(undue) > max(undue) // 10 + 20 * MILLISECOND:
+        if len(undue) >= SEVERAL.value and max(undue) - min(undue) > max(undue) // 10 + 20 * MILLISECOND:
             return tuple(near)
         if timeout is not None or len(undue) < len(waits):
             return ()
@@ -305,12 +310,13 @@ class Reasons:
         ]
         due = [close for close in same if close.waited is not None]
         if (
-            len(same) < self._pair
+            len(same) < PAIR.value
             or self._share_a_timer(same)
             or self._are_one_by_one(same, [close.waited or 0 for close in due])
         ):
             return ()
-        at_once = all((close.waited or 0) < self._no_timeout and close.awaits for close in due)
+        longest = max((close.waited or 0 for close in due), default=0)
+        at_once = longest < NO_TIMEOUT.value and all(close.awaits for close in due)
         if not at_once and self._clients.went_on(connection, moment + 1, moment + WINDOW):
             return ()
         return tuple(same)
@@ -325,45 +331,36 @@ class Reasons:
             if close.connection != connection
         )
 
-    def _interrupted(self, connection: int, moment: int, to_client: int) -> tuple[Close, ...]:
+    def _interrupted(self, connection: int, moment: int) -> tuple[Close, ...]:
         """Return the closes of a client that the user interrupted (as with Ctrl-C); empty if there is no evidence of that.
 
         Unlike a program that has ended (`_closed_by_program`), the client may send requests again later. The evidence: the client
         closed several connections to one server while it was waiting for responses, although it had waited as long for similar
-        responses before. So no timeout had expired.
-        `to_client`: the round trip (ns) between capture point and client; a wait may exceed earlier waits by this time.
+        responses before. So no timeout had expired. As seen at the capture point, a wait may exceed earlier waits by the round
+        trip between this point and the client.
         """
-        near = self._clients.closes(connection, moment - self._together, moment + self._together)
+        near = self._clients.closes(connection, moment - TOGETHER.value, moment + TOGETHER.value)
         server = next((close.server for close in near if close.connection == connection), None)
         waiting = [close for close in near if close.server == server and close.waited is not None]
-        if len(waiting) < self._several:
+        if len(waiting) < SEVERAL.value:
             return ()
         for close in waiting:
-            if close.waited is None or self._is_timeout(close.waited):
+            if close.waited is None or _is_timeout(close.waited):
                 return ()
             own = self._clients.newest_request(close.connection)
             if own is None:
                 return ()
             longest = self._clients.longest_wait(own, close.time)
-            if not longest or longest + to_client < close.waited:
+            if not longest or longest + self._x.to_client < close.waited:
                 return ()
         return tuple(waiting)
-
-    def _timer(self, wait: int, tolerance: int | None = None) -> int | None:
-        """Return the whole number of seconds near this wait (ns), which is then probably a timeout; None if none is near.
-
-        `tolerance` (ns): the maximum difference; TIMER if it is None.
-        """
-        seconds = (wait + SECOND // 2) // SECOND
-        near = abs(wait - seconds * SECOND) <= (self._tolerance if tolerance is None else tolerance)
-        return seconds if near else None
 
     def _share_a_timer(self, closes: Sequence[Close]) -> bool:
         """Return whether all these connections were closed after the same whole number of seconds without a response.
 
         If so, the client probably sent their requests together, and its timeout expired on every connection.
         """
-        waits = {None if close.waited is None else self._timer(close.waited) for close in closes}
+        waits = {None if close.waited is None else _timer(close.waited, TIMER.value) for close in closes}
         return len(waits) == 1 and waits.isdisjoint({None, 0})
 
     def _share_a_deadline(self, connection: int, near: Sequence[Close], moment: int) -> bool:
@@ -374,8 +371,8 @@ class Reasons:
         """
         mine = [close for close in near if self._clients.may_be_same(connection, close.connection)]
         oldest = max((close.waited or 0 for close in mine), default=0)
-        at_half = oldest <= self._shared_limit and bool(self._timer(2 * oldest, 2 * self._tolerance))
-        if not at_half and not self._is_timeout(oldest):
+        at_half = oldest <= SHARED_LIMIT.value and bool(_timer(2 * oldest, 2 * TIMER.value))
+        if not at_half and not _is_timeout(oldest):
             return False
         return any(self._clients.went_on(close.connection, moment + 1, moment + WINDOW) for close in mine)
 
@@ -386,15 +383,10 @@ class Reasons:
         connections at the same time, however long it has waited on each. `closes`: in time order. `waits`: the times (ns) since
         the client sent the request, or opened the connection, of those connections on which it was waiting.
         """
-        if len(waits) < max(len(closes), self._pair):
+        if len(waits) < max(len(closes), PAIR.value):
             return False
         spread = closes[-1].time - closes[0].time
-        return spread >= self._spread and 4 * (max(waits) - min(waits)) <= spread
-
-    def _is_timeout(self, wait: int) -> bool:
-        if wait not in self._timeouts:
-            self._timeouts[wait] = timeout_near(wait, self._timeout_share, self._timeout_near) is not None
-        return self._timeouts[wait]
+        return spread >= ONE_BY_ONE.value and 4 * (max(waits) - min(waits)) <= spread
 
     def _first(self, group: tuple[Close, ...]) -> Close | None:
         """Return the close that the finding about the complete group describes.
@@ -408,84 +400,84 @@ class Reasons:
 
         `decide` reports such a close by itself, without the other closes at that moment.
         """
-        if close.waited is None or close.waited > self._not_awaited:
+        if close.waited is None or close.waited > NOT_AWAITED.value:
             return False
         own = self._clients.newest_request(close.connection)
         return own is not None and not self._clients.longest_wait(own, close.time)
 
-    def _replacing_request(self, own: Request, row: Mapping[str, Any]) -> Request | None:
+    def _replacing_request(self, own: Request) -> Request | None:
         """Return the request that replaced `own`: the same path with another query; None if there is none.
 
         After a wait as long as a usual timeout, or as the client's other waits, the result is None: the client then repeats its
         request, perhaps with another query (a time stamp, a new signature), or asks for the next thing on its list.
         """
-        if row["timeout"] is not None or own.method not in ("GET", "HEAD"):
+        if self._x.timeout is not None or own.method not in ("GET", "HEAD"):
             return None
-        until = row["ended_at"] + self._replaced + 2 * row["round_trip"]
-        since = max(row["ended_at"] - self._replaced, own.start + 1)
+        until = self._x.ended_at + REPLACED.value + 2 * self._x.round_trip
+        since = max(self._x.ended_at - REPLACED.value, own.start + 1)
         others = (other for other in self._clients.other_requests(own, since, until) if other.target != own.target)
         place = (own.method, own.host, own.path)
         found = next((other for other in others if (other.method, other.host, other.path) == place), None)
-        return None if found is None or self._is_own_timeout(row) else found
+        return None if found is None or self._is_own_timeout() else found
 
-    def _is_own_timeout(self, row: Mapping[str, Any]) -> bool:
+    def _is_own_timeout(self) -> bool:
         """Return whether all waits that the client ended within WINDOW of this one were about as long as this one."""
-        near = self._clients.closes(row["connection"], row["ended_at"] - WINDOW, row["ended_at"] + WINDOW)
-        server = next((close.server for close in near if close.connection == row["connection"]), None)
+        near = self._clients.closes(self._x.connection, self._x.ended_at - WINDOW, self._x.ended_at + WINDOW)
+        server = next((close.server for close in near if close.connection == self._x.connection), None)
         waits = [
             close.waited
             for close in near
             if close.waited is not None
             and close.server == server
-            and self._clients.may_be_same(row["connection"], close.connection)
+            and self._clients.may_be_same(self._x.connection, close.connection)
         ]
-        if len(waits) < self._own_timer or row["waited"] < self._typed:
+        if len(waits) < OWN_TIMER.value or self._x.waited < TYPED.value:
             return False
-        return 100 * (max(waits) - min(waits)) <= self._alike * row["waited"]
+        return 100 * (max(waits) - min(waits)) <= ALIKE.value * self._x.waited
 
-    def _answered_copy(self, own: Request, row: Mapping[str, Any]) -> Request | None:
+    def _answered_copy(self, own: Request) -> Request | None:
         """Return the copy of `own` on another connection that was answered just before the client closed the connection of `own`.
 
         Return None if there is no such copy, or if several copies were answered during the wait of `own`: a client that repeats a
         request all the time often gets a response to some copy.
         """
-        moment = row["ended_at"]
-        if row["received"] or row["timeout"] is not None:
+        moment = self._x.ended_at
+        if self._x.received or self._x.timeout is not None:
             return None
-        copies = self._clients.answered_copies(own, own.start - self._replaced, moment)
+        copies = self._clients.answered_copies(own, own.start - REPLACED.value, moment)
         got = [*islice((other for other in copies if own.start - WINDOW <= other.start <= moment), 2)]
         if len(got) != 1:
             return None
         [other] = got
         had = other.answered if other.completed is None or other.completed > moment else other.completed
-        soon = had is not None and moment - had <= self._replaced + 2 * row["round_trip"]
+        soon = had is not None and moment - had <= REPLACED.value + 2 * self._x.round_trip
         return other if soon and other.status is not None and other.status < FAILED else None
 
-    def _next_page(self, own: Request, row: Mapping[str, Any]) -> Request | None:
+    def _next_page(self, own: Request) -> Request | None:
         """Return the request for the page that the user opened instead of waiting for the response to `own`; None if unknown.
 
         A script may open another page after a timeout. So after a wait as long as a usual timeout, the page must have been
         requested before the close.
         """
-        if row["waited"] >= self._short or own.navigation:
+        if self._x.waited >= SHORT.value or own.navigation:
             return None
-        moment, slack = row["ended_at"], self._moved + 2 * row["round_trip"]
-        latest = moment + slack if row["timeout"] is None else moment
+        moment, slack = self._x.ended_at, MOVED.value + 2 * self._x.round_trip
+        latest = moment + slack if self._x.timeout is None else moment
         for other in self._clients.pages(own, own.start + 1, latest):
             begun = other.answered is not None and moment - slack <= other.answered <= moment
             if other.start >= moment - slack or begun:
                 return other
         return None
 
-    def _closed_page(self, own: Request, row: Mapping[str, Any]) -> Request | None:
+    def _closed_page(self, own: Request) -> Request | None:
         """Return the request for the page that the user closed while it was loading; None if there is none."""
-        if row["waited"] >= self._short or own.navigation or row["timeout"] is not None:
+        if self._x.waited >= SHORT.value or own.navigation or self._x.timeout is not None:
             return None
-        page = next(self._clients.pages(own, own.start - self._short, own.start), None)
-        after = row["ended_at"] + 1
+        page = next(self._clients.pages(own, own.start - SHORT.value, own.start), None)
+        after = self._x.ended_at + 1
         if (
             page is None
-            or self._clients.went_on(row["connection"], after, after + WINDOW)
+            or self._clients.went_on(self._x.connection, after, after + WINDOW)
             or any(self._clients.other_requests(own, after, after + WINDOW))
         ):
             return None
@@ -501,23 +493,36 @@ class Reasons:
         others = (other for other in newest if other is not None and other.asks_the_same(own))
         return next((other for other in others if other.range_start != own.range_start), None)
 
-    def _resumes(self, own: Request, row: Mapping[str, Any]) -> bool:
+    def _resumes(self, own: Request) -> bool:
         """Return whether the client resumed a download, which had stopped, at exactly the byte where it had stopped."""
-        if row["stalled_at"] is None:
+        if self._x.stalled_at is None:
             return False
-        later = self._clients.same_requests(own, row["ended_at"], row["ended_at"] + WINDOW)
-        return any(other.range_start == row["stalled_at"] for other in later)
+        later = self._clients.same_requests(own, self._x.ended_at, self._x.ended_at + WINDOW)
+        return any(other.range_start == self._x.stalled_at for other in later)
 
-    def _other_part(self, own: Request, row: Mapping[str, Any]) -> Request | None:
+    def _other_part(self, own: Request) -> Request | None:
         """Return the client's request for another part of the same resource; None if there is none.
 
         A request for the complete resource counts only if it was sent after `own`. If it was sent before, `own` only continues a
         download that broke off.
         """
-        since, until = min(own.start, row["ended_at"] - WINDOW), row["ended_at"] + WINDOW
+        since, until = min(own.start, self._x.ended_at - WINDOW), self._x.ended_at + WINDOW
         parts = (
             other
             for other in self._clients.same_requests(own, since, until)
             if other.range_start is not None or other.start > own.start
         )
         return next((other for other in parts if other.range_start != own.range_start), None)
+
+
+def _timer(wait: int, tolerance: int) -> int | None:
+    """Return the whole number of seconds near this wait (ns), which is then probably a timeout; None if none is near.
+
+    `tolerance` (ns): the maximum difference; timers seldom expire later.
+    """
+    seconds = (wait + SECOND // 2) // SECOND
+    return seconds if abs(wait - seconds * SECOND) <= tolerance else None
+
+
+def _is_timeout(wait: int) -> bool:
+    return timeout_near(wait, TIMEOUT_SHARE.value, TIMEOUT_NEAR.value) is not None

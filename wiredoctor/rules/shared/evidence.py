@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
 from typing import Literal
 
@@ -182,11 +182,6 @@ def fin_or_rst(rst: str) -> pl.Expr:
     return pl.when(pl.col(rst) == 1).then(pl.lit("RST")).otherwise(pl.lit("FIN"))
 
 
-def close_after_response(gap: pl.Expr) -> pl.Expr:
-    """Return the note for a FIN or RST of the server. `gap`: the time (ns) from the end of the response."""
-    return pl.format("the server's {}, {} after the end of the response", fin_or_rst("server_close_rst"), duration(gap))
-
-
 def least_confidence(*names: str) -> pl.Expr:
     """Return the lowest of the confidences in the columns with these names."""
     return grade(*(pl.any_horizontal(pl.col(name) == level for name in names) for level in ("low", "medium")))
@@ -232,18 +227,18 @@ def _null(**columns: pl.DataType) -> list[pl.Expr]:
 
 
 def one_capture_candidate(
-    connections: pl.LazyFrame, touched: pl.Expr, place: pl.Expr, frame: str, start: str, most: int, *more: pl.Expr
+    connections: pl.LazyFrame, touched: pl.Expr, facts: Sequence[str | pl.Expr], frame: str, start: str, most: int, *more: pl.Expr
 ) -> pl.LazyFrame:
     """Return one row about the capture if any of its connections is affected; otherwise no row.
 
     `touched`: an expression that is true for affected connections.
-    `place`: an item of evidence for one connection.
+    `facts`: the columns of a connection that its evidence needs, besides its id and its first affected packet.
     `frame`, `start`: the names of the columns with the first affected packet of a connection, and with its time (ns).
     `more`: additional aggregates.
 
     The row counts all connections (`connections`) and the affected ones (`touched`). It has the first frame and time of the
-    affected connections, and the latest end. Its evidence is `place` for the first `most` affected connections. Texts are only
-    made for these, because there may be a million.
+    affected connections, and the latest end. `shown` is a list of structs about the first `most` affected connections:
+    `connection`, `frame`, `time` and the `facts`.
     """
     those = connections.filter(touched)
     counted = those.select(
@@ -255,5 +250,6 @@ def one_capture_candidate(
         *more,
     ).filter(c("touched") > 0)
     every = connections.select(pl.len().cast(pl.Int64).alias("connections"))
-    shown = those.sort(frame, maintain_order=True).head(most).select(place.implode().cast(EVIDENCE).alias("evidence"))
+    place = pl.struct("connection", c(frame).alias("frame"), c(start).alias("time"), *facts)
+    shown = those.sort(frame, maintain_order=True).head(most).select(place.implode().alias("shown"))
     return counted.join(every, how="cross").join(shown, how="cross")

@@ -1,10 +1,14 @@
-"""Build the columns that the rules about violations of HTTP framing or grammar share."""
+"""Find and word what the rules about violations of HTTP framing or grammar share."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
 import polars as pl
 
-from wiredoctor.rules.shared.evidence import candidate, evidence, grade, request_or_response
+from wiredoctor.rules.shared.evidence import CANDIDATE, candidate, grade
+from wiredoctor.rules.shared.words import packets, request_or_response
 from wiredoctor.tables import SERVER
 
 c = pl.col
@@ -19,59 +23,60 @@ See RFC 9112 section 11.2.
 """
 
 
-def candidates_of_fault(
-    faults: pl.LazyFrame, name: str, message: pl.Expr, proof: pl.Expr, *more: pl.Expr, kind: str | None = None
+class Facts(NamedTuple):
+    """What is known of a fault: a row of the table `faults`, but `start` is its `message_time`, and `end` its `time`."""
+
+    fault: str
+    role: int
+    frame: int
+    start: int
+    end: int
+    excerpt: str
+    message_frame: int
+    status: int | None
+    body_due: int | None
+    announces_close: bool
+    request_frame: int | None
+    request_time: int | None
+    request_method: str
+    request_version: str
+    request_connection_close: bool
+
+
+def candidates(
+    faults: pl.LazyFrame, names: Collection[str | None], *more: str | pl.Expr, kind: pl.Expr | None = None
 ) -> pl.LazyFrame:  # fmt: skip
-    """Return a candidate for each row of `faults` with the fault `name`.
-
-    `message`: the evidence note for the first packet of the HTTP message. `proof`: the note for the packet that shows the fault.
-    `more`: additional columns. `kind`: the kind of the candidates.
-    """
-    return candidates(faults.filter(pl.col("fault") == name), pl.lit(kind, pl.String), message, proof, *more)
-
-
-def candidates(rows: pl.LazyFrame, kind: pl.Expr, message: pl.Expr, proof: pl.Expr, *more: pl.Expr) -> pl.LazyFrame:
-    """Return a candidate for each of the rows, with the columns `what` (request or response), `version` and `more`.
-
-    `rows`: some rows of the table `faults`. `message` and `proof` are as in `candidates_of_fault`.
-    """
-    by_server = c("role") == SERVER
-    asked = pl.when(by_server).then("request_frame").alias("asked_frame")
-    side = pl.when(by_server).then(pl.lit("server")).otherwise(pl.lit("client"))
-    return rows.with_columns(asked).select(
-        *candidate(side, _confidence(), "frame", "message_time", "time", kind=kind),
-        request_or_response().alias("what"),
-        "version",
-        _evidence(message, proof),
+    """Return a candidate for each row of `faults` whose fault is one of `names`. `more`: columns besides those of Facts."""
+    side = pl.when(c("role") == SERVER).then(pl.lit("server")).otherwise(pl.lit("client"))
+    confidence = grade(c("after_gap"), ~c("handshake") | ~c("data_in_both_directions"))
+    return faults.filter(c("fault").is_in([*names])).select(
+        *candidate(side, confidence, "frame", "message_time", "time", kind=kind),
+        *(name for name in Facts._fields if name not in CANDIDATE),
         *more,
     )
 
 
-def message_label() -> pl.Expr:
-    """Return a short name of the message: "request", "response, 200"."""
-    return pl.coalesce(pl.format("{}, {}", request_or_response(), "status"), request_or_response())
+def words_of_fault(x: Facts, proof: str, message: str = "") -> dict[str, Any]:
+    """Return the name `what` of the message (request or response), and the evidence.
 
-
-def message_begins() -> pl.Expr:
-    """Return the note for a message's first packet: "the request begins", "the response, 200, begins"."""
-    what = request_or_response()
-    return pl.coalesce(pl.format("the {}, {}, begins", what, "status"), pl.format("the {} begins", what))
-
-
-def quoted_excerpt() -> pl.Expr:
-    """Return the bytes that show the fault, in quotation marks."""
-    return pl.format('"{}"', "excerpt")
-
-
-def _confidence() -> pl.Expr:
-    guessed = ~c("handshake") | ~c("data_in_both_directions")
-    return grade(c("after_gap"), guessed)
-
-
-def _evidence(message: pl.Expr, proof: pl.Expr) -> pl.Expr:
-    asked = pl.format("the request: {}, {}", "request_method", "request_version")
-    return evidence(
-        ("asked_frame", "request_time", asked),
-        ("message_frame", "message_time", message),
-        ("frame", "time", proof),
+    `proof`: the note for the packet that shows the fault. `message`: the note for the message's first packet; by default that of
+    `message_begins`.
+    """
+    asked = x.request_frame if x.role == SERVER else None
+    evidence = packets(
+        (asked, x.request_time, f"the request: {x.request_method}, {x.request_version}"),
+        (x.message_frame, x.start, message or message_begins(x.role, x.status)),
+        (x.frame, x.end, proof),
     )
+    return {"what": request_or_response(x.role), "evidence": evidence}
+
+
+def message_begins(role: int, status: int | None) -> str:
+    """Return the note for a message's first packet: "the request begins", "the response, 200, begins"."""
+    what = request_or_response(role)
+    return f"the {what} begins" if status is None else f"the {what}, {status}, begins"
+
+
+def message_label(x: Facts) -> str:
+    """Return a short name of the message: "request", "response, 200"."""
+    return request_or_response(x.role) if x.status is None else f"{request_or_response(x.role)}, {x.status}"

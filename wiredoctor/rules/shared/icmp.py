@@ -87,7 +87,10 @@ def error_text(numbers: pl.Expr) -> pl.Expr:
 
 
 def _error_text(numbered: int) -> str:
-    six, type, code = numbered >> 16, numbered >> 8 & 255, numbered & 255
-    known, types = (SIX, TYPES_SIX) if six else (FOUR, TYPES_FOUR)
-    said = known.get((type, code)) or types.get(type, "error")
-    return f'{"ICMPv6" if six else "ICMP"} "{said}" (type {type}, code {code})'
+    return name_error("::" if numbered >> 16 else "", numbered >> 8 & 255, numbered & 255)
+
+
+def name_error(router: str, type: int, code: int) -> str:
+    """Return an ICMP error of a router (its address) as text: 'ICMP "host unreachable" (type 3, code 1)'."""
+    version, known, types = ("ICMPv6", SIX, TYPES_SIX) if ":" in router else ("ICMP", FOUR, TYPES_FOUR)
+    return f'{version} "{known.get((type, code)) or types.get(type, "error")}" (type {type}, code {code})'

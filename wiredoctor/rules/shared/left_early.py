@@ -7,6 +7,7 @@ the clients closed.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import polars as pl
 
@@ -89,7 +90,6 @@ _STREAMS = (
 _LOGS = r"^application/vnd\.docker\..*-stream$"
 """A pattern for the media types of Docker's streams, such as container logs, whose parts come one by one."""
 
-AFTER_REQUEST = ", counted from the end of the request,"
 LONG_REQUEST = 100 * MILLISECOND
 """The minimum time (ns) that a request takes if a timeout may begin with its first or with its last byte."""
 
@@ -105,21 +105,11 @@ def screen() -> pl.Expr:
     return closed & ~taken & itself
 
 
-FACTS = (
-    *("ended_at", "waited", "due", "timeout", "half_closed", "uploading", "begun", "head_only", "in_pieces", "stood_still"),
-    *("partial", "round_trip", "to_client", "media", "opens", "unsized", "received", "crosses", "at_end", "sending"),
-    *("unknown", "flowing", "since_end", "stalled_at"),
-)
-"""The columns of `early` that `decide` needs."""
+class EarlyClose(NamedTuple):
+    """What the packets of a connection show about a client that ended an exchange early. All times are in ns.
 
-
-def early(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the rows of `closes` in which the client ended an exchange early, with the columns FACTS.
-
-    All times are in ns:
     `ended_at`: when the client closed.
     `waited`: the time since the first byte of its request. `since_end`: since the last byte, or `waited` if that had not come.
-    `due`: the time until which packets may still show why it closed.
     `timeout`: the usual timeout (s) that the wait matches; null if it matches none.
     `half_closed`: the FIN came with the request, and the server closed without sending a byte.
     `uploading`: the request was not complete, no final response had begun, and the client was not waiting for a 100 Continue.
@@ -141,6 +131,44 @@ def early(rows: pl.LazyFrame) -> pl.LazyFrame:
     `sending`: the request was not complete, and the response began only after the client had closed.
     `unknown`: the server no longer knew the connection when the client's FIN came.
     """
+
+    connection: int
+    exchange: int
+    ended_at: int
+    waited: int
+    since_end: int
+    timeout: int | None
+    half_closed: bool
+    uploading: bool
+    begun: bool
+    head_only: bool
+    flowing: bool
+    in_pieces: bool
+    stood_still: bool
+    stalled_at: int | None
+    partial: bool
+    round_trip: int
+    to_client: int
+    media: bool
+    opens: bool
+    unsized: bool
+    received: bool
+    crosses: bool
+    at_end: bool
+    sending: bool
+    unknown: bool
+
+
+FACTS = (*EarlyClose._fields[2:], "due")
+"""The columns of `early` that rules about clients need, in addition to `connection` and `exchange`."""
+
+
+def early(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the rows of `closes` in which the client ended an exchange early, with the columns FACTS and `since`.
+
+    `due`: the time (ns) until which packets may still show why it closed. `since`: when the matching timeout
+    began: with the "request", with the "end" of a long request, with the "syn", or with the last "byte".
+    """
     return rows.filter(ended_early()).with_columns(_facts())
 
 
@@ -154,38 +182,35 @@ def _facts() -> list[pl.Expr]:
     read = c("client_close_time") - c("response_end") - c("rtt_client").fill_null(0)
     asked_all = c("request_end_reason") == "complete"
     read_timeout = pl.when(begun() & (c("response_end_reason") != "complete")).then(_timeout(read))
+    flags = {
+        "half_closed": _half_closed(),
+        "uploading": ~asked_all & ~begun() & ~awaits_continue(),
+        "begun": begun(),
+        "head_only": _head_only(),
+        "flowing": _flowing(),
+        "in_pieces": _in_pieces(),
+        "stood_still": c("client_close_time") - c("last_payload_time") >= STOOD_STILL.value,
+        "partial": c("response_status").is_in([200, 206]) & begun() | c("request_range_start").is_not_null(),
+        "media": c("response_content_type").cast(pl.String).str.contains(MEDIA),
+        "opens": (c("exchange") == 0) & c("handshake"),
+        "unsized": begun() & _unsized(),
+        "received": _received(),
+        "crosses": begun() & (c("response_arrived") <= NOTHING) & (c("response_start") <= c("client_close_time")),
+        "at_end": _at_end(),
+        "sending": ~asked_all & begun() & (c("response_start") > c("client_close_time")) & ~awaits_continue(),
+        "unknown": unknown_to_server(),
+    }
     return [
         c("client_close_time").alias("ended_at"),
         wait.alias("waited"),
         pl.when(asked_all & (asked >= 0)).then(asked).otherwise(wait).alias("since_end"),
         pl.max_horizontal(c("client_close_time") + WINDOW, "final_at").alias("due"),
         pl.coalesce(_timeout(wait), _timeout(asked), _timeout(connecting), read_timeout).alias("timeout"),
-        _timeout_start_text(wait, asked, connecting).alias("since"),
-        _half_closed().alias("half_closed"),
-        (~asked_all & ~begun() & ~awaits_continue()).alias("uploading"),
-        begun().alias("begun"),
-        _head_only().alias("head_only"),
-        _flowing().alias("flowing"),
-        _in_pieces().alias("in_pieces"),
-        (c("client_close_time") - c("last_payload_time") >= STOOD_STILL.value).fill_null(value=False).alias("stood_still"),
+        _timeout_start(wait, asked, connecting).alias("since"),
         _stalled_at().alias("stalled_at"),
-        (c("response_status").is_in([200, 206]) & begun() | c("request_range_start").is_not_null())
-        .fill_null(value=False)
-        .alias("partial"),
         round_trip().alias("round_trip"),
         c("rtt_client").fill_null(0).alias("to_client"),
-        c("response_content_type").cast(pl.String).str.contains(MEDIA).fill_null(value=False).alias("media"),
-        ((c("exchange") == 0) & c("handshake")).alias("opens"),
-        (begun() & _unsized()).fill_null(value=False).alias("unsized"),
-        _received().alias("received"),
-        (begun() & (c("response_arrived") <= NOTHING) & (c("response_start") <= c("client_close_time")))
-        .fill_null(value=False)
-        .alias("crosses"),
-        _at_end().alias("at_end"),
-        (~asked_all & begun() & (c("response_start") > c("client_close_time")) & ~awaits_continue())
-        .fill_null(value=False)
-        .alias("sending"),
-        unknown_to_server().alias("unknown"),
+        *(flag.fill_null(value=False).alias(name) for name, flag in flags.items()),
     ]
 
 
@@ -203,21 +228,15 @@ def unknown_to_server() -> pl.Expr:
     return (after & c("server_rst_answers_close")).fill_null(value=False)
 
 
-def _timeout_start_text(wait: pl.Expr, asked: pl.Expr, connecting: pl.Expr) -> pl.Expr:
-    """Return the words that say when the matching timeout began: after a long request, at the SYN, or at the last byte.
-
-    Return "" if it began with the request.
-    """
+def _timeout_start(wait: pl.Expr, asked: pl.Expr, connecting: pl.Expr) -> pl.Expr:
+    """Return when the matching timeout began: with the request, after a long request, at the SYN, or at the last byte."""
     of_both = _timeout(asked).is_not_null() & (wait - asked < LONG_REQUEST)
-    return (
-        pl.when(_timeout(wait).is_not_null() | of_both)
-        .then(pl.lit(""))
-        .when(_timeout(asked).is_not_null())
-        .then(pl.lit(AFTER_REQUEST))
-        .when(_timeout(connecting).is_not_null())
-        .then(pl.lit(", counted from its SYN,"))
-        .otherwise(pl.lit(", counted from the last byte,"))
-    )
+    starts = {
+        "request": _timeout(wait).is_not_null() | of_both,
+        "end": _timeout(asked).is_not_null(),
+        "syn": _timeout(connecting).is_not_null(),
+    }
+    return pl.coalesce(*(pl.when(fits).then(pl.lit(start)) for start, fits in starts.items()), pl.lit("byte"))
 
 
 def _half_closed() -> pl.Expr:
@@ -234,7 +253,7 @@ def _received() -> pl.Expr:
     This is false if the client's FIN or RST acknowledges no part of it.
     """
     seen = (c("response_arrived") > NOTHING).fill_null(value=True)
-    return (begun() & seen & (c("response_start") <= c("client_close_time"))).fill_null(value=False)
+    return begun() & seen & (c("response_start") <= c("client_close_time"))
 
 
 def _at_end() -> pl.Expr:
@@ -242,7 +261,7 @@ def _at_end() -> pl.Expr:
     response."""
     soon = (c("client_close_rst") == 0) & (c("client_close_time") - c("request_end") <= NOT_AWAITED.value)
     unseen = ~begun() | (c("response_arrived") <= NOTHING)
-    return (soon & unseen & (c("request_end_reason") == "complete")).fill_null(value=False)
+    return soon & unseen & (c("request_end_reason") == "complete")
 
 
 def _stalled_at() -> pl.Expr:
@@ -275,7 +294,7 @@ def _flowing() -> pl.Expr:
     steady = (c("response_application_pauses").fill_null(0) == 0) & at_once
     coming = c("client_close_time") - c("response_last_body_time") <= grace_period(AT_ONCE.value)
     soon = c("client_close_time") - c("response_start") <= READ_LATE.value
-    return (_had_head() & steady & coming & soon).fill_null(value=False)
+    return _had_head() & steady & coming & soon
 
 
 def _may_be_foreign() -> pl.Expr:
@@ -292,7 +311,7 @@ def _in_pieces() -> pl.Expr:
     """Return whether a response without a length was sent in pieces, or has a media type that is used for streams."""
     named = c("response_content_type").is_in(_STREAMS) | c("response_content_type").str.contains(_LOGS)
     paused = c("response_application_pauses") >= PAUSES.value
-    return (begun() & _unsized() & (named | paused | _trickled())).fill_null(value=False)
+    return begun() & _unsized() & (named | paused | _trickled())
 
 
 def _trickled() -> pl.Expr:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 from wiredoctor.rules.shared.evidence import DOUBTFUL_TTL, NEAR, NO_WITNESS, WITNESS
 from wiredoctor.tables import SERVER
@@ -24,6 +25,14 @@ class Packet(NamedTuple):
 def packets(*given: tuple[int | None, int | None, str]) -> list[Packet]:
     """Return the packets of the evidence from triples of frame, time (ns) and note; triples without a frame are left out."""
     return [Packet(frame, time or 0, note) for frame, time, note in given if frame is not None]
+
+
+def connection_packets(shown: Iterable[Mapping[str, Any]], note: str) -> list[Packet]:
+    """Return the packets of a finding about the capture: one of each of its connections.
+
+    `shown`: the fact of that name, see `evidence.one_capture_candidate`. `note`: a str.format template with names of its facts.
+    """
+    return [Packet(one["frame"], one["time"], f"connection {one['connection']}: {note.format(**one)}") for one in shown]
 
 
 def fin_or_rst(rst: int | bool | None) -> str:

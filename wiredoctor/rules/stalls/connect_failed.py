@@ -121,14 +121,15 @@ References
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import polars as pl
 
-from wiredoctor.findings import Reference, Rule, Threshold
+from wiredoctor.findings import Reference, Rule, Threshold, host
 from wiredoctor.rules.shared import attempt_groups, icmp
 from wiredoctor.rules.shared.attempt_groups import NEXT_ADDRESS, group_failures
-from wiredoctor.rules.shared.attempt_texts import answer_texts, attempt_evidence, icmp_texts, with_texts
-from wiredoctor.rules.shared.evidence import candidate
+from wiredoctor.rules.shared.attempt_words import Facts, attempt_evidence, other_refusal, words_of_kind
+from wiredoctor.rules.shared.evidence import CANDIDATE, candidate
 from wiredoctor.world import attempts
 from wiredoctor.world.numbers import DURATION
 
@@ -308,9 +309,10 @@ def _is_alone() -> pl.Expr:
 
 
 def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
-    """Return one row for each failed connection. It has few columns, because a port scan produces a million rows.
+    """Return a row for each finding about failed connections.
 
     The attempts that may have failed are selected first, because comparing all connections with each other takes far longer.
+    They have few columns, because a port scan produces a million of them.
     """
     of_gateways = tries.filter(c("exchange").is_null()).group_by("connection").agg(c("certain").any()).collect()
     single = _no_answer() & (c("syns") == 1) & _is_alone()
@@ -338,7 +340,7 @@ def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
     accepted = attempts.accepted_near(rows, connections, **{name: states[name] for name in ("closed_at_once", "given_up")})
     failed = _failed(rows, accepted, singles, connections)
     failed = failed.with_columns(of_gateway=_is_one_of(of_gateways["connection"]))
-    return _with_outcome(failed, accepted, connections).lazy()
+    return _grouped(_with_outcome(failed, accepted, connections)).lazy()
 
 
 def _is_one_of(ids: pl.Series) -> pl.Expr:
@@ -554,48 +556,64 @@ def _of_kind(of_rst: str, of_icmp: str, of_close: str) -> pl.Expr:
     )
 
 
-def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
+_SEVERITIES = {attempts.TRIED_LATE: "warning", attempts.PORT_CHECK: "note"}
+
+
+def _grouped(rows: pl.DataFrame) -> pl.DataFrame:
     """Combine failures by client host and server. Failures of kinds prohibited, unreachable and timed-out, and those of gateways,
     are combined only if one client, one server, or a client and a server together have many of them.
     """
     first = group_failures(rows)
-    # only the few failures that are reported get texts and evidence; the others may be a million
-    told = rows[first["row"]].hstack(first.drop("row"))
-    told = told.with_columns(*answer_texts(), *icmp_texts())
+    # the other failures may be a million
+    told = rows[first["row"]].hstack(first.drop("row")).with_columns(
+        pl.when("alone").then("connection").alias("connection"),
+        pl.when("alone").then("client").when(c("clients") == 1).then("client_host").alias("client"),
+        pl.when(c("servers") == 1).then("server").alias("server"),
+        c("server").alias("first_server"),
+    )  # fmt: skip
     kind = c("number").replace_strict(dict(enumerate(attempts.KINDS)), return_dtype=pl.String)
     by_server = [
         *(attempts.REFUSED, attempts.CLOSED_AT_ONCE, attempts.TRIED_NEXT, attempts.TRIED_LATE),
         *(attempts.DOWN, attempts.PORT_CHECK),
     ]
-    by_client = c("number") == attempts.GIVEN_UP
-    side = (
-        pl.when(c("number").is_in(by_server) & c("reset_ttl").is_null())
-        .then(pl.lit("server"))
-        .when(by_client)
-        .then(pl.lit("client"))
-    )
+    server = pl.when(c("number").is_in(by_server) & c("reset_ttl").is_null()).then(pl.lit("server"))
+    side = server.when(c("number") == attempts.GIVEN_UP).then(pl.lit("client"))
     sure = pl.when("sure").then(pl.lit("high")).otherwise(pl.lit("medium"))
-    given = told.select(
+    return told.select(
         *candidate(side, sure, "syn_frame", "syn_time", "end", kind=kind, delay=c("lost"), of="connection"),
-        *("client", "server", "client_host"),
-        pl.when(c("number") == attempts.TRIED_LATE)
-        .then(pl.lit("warning"))
-        .when(c("number") == attempts.PORT_CHECK)
-        .then(pl.lit("note"))
-        .alias("severity"),
-        attempts.host_of("server").alias("server_host"),
-        c("syns").cast(pl.Int64),
-        (c("last_syn_time") - c("syn_time")).cast(DURATION).alias("lasted"),
-        *("router", "answerer", "said", "forbids", "prohibited_remedy", "reason", "errno"),
-        *("number", "failed_as", "next_server", "other_frame", "waited_for", "reset_ttl", "accepted_ttl"),
+        *("client", "server", c("failures").alias("events")),
+        c("number").replace_strict(_SEVERITIES, default=None, return_dtype=pl.String).alias("severity"),
         (c("then_time") - pl.when(c("next_server").is_null()).then("since").otherwise("syn_time")).cast(DURATION).alias("then"),
         c("down_for").cast(DURATION),
-        (c("syn_time") - c("before_time")).alias("accepted_before"),
-        c("busy").fill_null(value=False),
         (c("answer_time") - c("first_answer_time")).cast(DURATION).alias("reset_after"),
         (c("answer_time") - c("syn_time")).cast(DURATION).alias("answered_after"),
-        (c("ended_time") - c("answer_time")).alias("ended_after"),
-        *first.drop("row", "end", "lost", "waited_for", "down_for").columns,
-        attempt_evidence(),
+        *(name for name in Facts._fields if name not in CANDIDATE),
     )
-    return with_texts(given), None
+
+
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the attempts. A finding about many connections does not name any of them."""
+    several = f" {x.failures} connections failed in this way; the first is shown." if x.failures > 1 else ""
+    return {
+        "where": _servers_text(x),
+        "whose": f"{x.clients} clients" if x.clients > 1 else x.client_host,
+        "many": several + _SCAN if x.servers > 1 else several,
+        "filter": f"tcp.stream == {x.connection}" if x.alone else _SYN_OR_RST if x.router is None else _ICMP,
+        "other": other_refusal(x),
+        "evidence": attempt_evidence(x),
+        **words_of_kind(x),
+    }
+
+
+def _servers_text(x: Facts) -> str:
+    if x.servers == 1:
+        return x.first_server
+    if x.server_hosts == 1:
+        return f"{x.servers} ports of {host(x.first_server)}"
+    return f"{x.server_hosts} hosts" if x.server_hosts == x.servers else f"{x.servers} ports of {x.server_hosts} hosts"
+
+
+_SCAN = " A client that tries this many ports is looking for open ones, or is configured with wrong ones."
+_SYN_OR_RST = "tcp.flags.syn == 1 || tcp.flags.reset == 1"
+_ICMP = "tcp.flags.syn == 1 && (icmp || icmpv6)"
+"""The display filter for an ICMP error that quotes a SYN: Wireshark also applies tcp.flags to the quoted header."""

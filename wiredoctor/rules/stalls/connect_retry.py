@@ -42,12 +42,15 @@ References
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared import icmp
-from wiredoctor.rules.shared.evidence import candidate, evidence
-from wiredoctor.world.numbers import duration
+from wiredoctor.rules.shared.evidence import candidate
+from wiredoctor.rules.shared.words import Packet, packets
+from wiredoctor.text.durations import duration_text
 
 c = pl.col
 
@@ -111,70 +114,78 @@ def screen() -> pl.Expr:
     return (pl.col("syns") > 1) | pl.col("late_answer_frame").is_not_null()
 
 
+class Facts(NamedTuple):
+    """What is known of a connection that was established late. Times and durations are in ns.
+
+    `frame`, `start`: the first SYN. `earlier_frame`: a SYN-ACK that did not suffice. `helpful_frame`: the SYN that was answered.
+    `final_frame`: the SYN-ACK that the client acknowledged. `again_frame`: another SYN-ACK.
+    """
+
+    frame: int
+    start: int
+    delay: int
+    syns: int
+    ack_lost: bool
+    answered_twice: bool
+    both_late: bool
+    answer_echoes_first_syn: bool | None
+    is_untranslated: bool | None
+    asks_less: bool | None
+    second_syn_time: int | None
+    third_syn_time: int | None
+    refused_frame: int | None
+    refused_time: int | None
+    syn_error_frame: int | None
+    syn_error_time: int | None
+    syn_error_router: str | None
+    syn_error_type: int | None
+    syn_error_code: int | None
+    earlier_frame: int | None
+    first_answer_time: int | None
+    helpful_frame: int | None
+    helpful_time: int | None
+    final_frame: int | None
+    newest_answer_time: int | None
+    again_frame: int | None
+    late_answer_time: int | None
+
+
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each connection whose SYN, or SYN-ACK, was retransmitted and finally answered."""
     by_syn, by_answer = c("answered_syn_time") - c("syn_time"), c("newest_answer_time") - c("first_answer_time")
     by_late_answer = c("late_answer_time") - c("first_answer_time")
     # the server's timer may have retransmitted the SYN-ACK just before the client retransmitted the SYN
     again = c("second_syn_time") - c("syn_time")
-    by_client = pl.when(_answered_twice()).then(again).when(by_syn >= MIN_WAIT.value).then(by_syn).otherwise(by_answer)
-    delay = pl.when(_ack_lost()).then(by_late_answer).otherwise(by_client)
+    by_client = pl.when("answered_twice").then(again).when(by_syn >= MIN_WAIT.value).then(by_syn).otherwise(by_answer)
+    delay = pl.when("ack_lost").then(by_late_answer).otherwise(by_client)
     # if the round trip is longer than the timer, the SYN is retransmitted before its answer can arrive
     impatient = (c("data_rtt") >= again).fill_null(value=False)
-    helped = c("helpful_time") - c("syn_time")
     several = c("first_answer_frame") != c("newest_answer_frame")
     answered = pl.when(c("answered_syn_frame") != c("syn_frame")).then("answered_syn_frame")
-    # the first of two SYN-ACKs may have been captured just before the second SYN
-    helpful = pl.when(_answered_twice()).then("last_syn_frame").otherwise(answered)
     late = (c("last_syn_time") - c("syn_time") >= MIN_WAIT.value) & ~impatient
     # an ACK of the server before any SYN-ACK, and the client's RST
     challenged = c("history").str.contains("^Sag?RT?h")
-    counts = ((c("syns") > 1) & late & ~challenged) | _ack_lost()
+    counts = ((c("syns") > 1) & late & ~challenged) | c("ack_lost")
     return (
-        connections.filter(counts & c("connected") & (delay >= MIN_WAIT.value))
-        .with_columns(
-            pl.when(several | _ack_lost()).then("first_answer_frame").alias("earlier_frame"),
-            helpful.alias("helpful_frame"),
-            pl.when(_answered_twice()).then("second_syn_time").otherwise("answered_syn_time").alias("helpful_time"),
-            pl.when(~_ack_lost()).then("newest_answer_frame").alias("final_frame"),
-            pl.when(_ack_lost() | _answered_twice()).then("late_answer_frame").alias("again_frame"),
-        )
+        connections.with_columns(ack_lost=_ack_lost(), answered_twice=_answered_twice())
+        .filter(counts & c("connected") & (delay >= MIN_WAIT.value))
         .select(
             *candidate(None, "high", "syn_frame", "syn_time", c("syn_time") + delay, delay=delay, of="connection"),
-            pl.when(_ack_lost()).then("late_answer_frame").otherwise("newest_answer_frame").alias("last_frame"),
-            _attempt_text().alias("again"),
-            _left(delay).alias("left"),
-            _why().alias("why"),
-            _cause().alias("cause"),
-            _check().alias("check"),
-            _plainer().alias("plainer"),
-            evidence(
-                ("syn_frame", "syn_time", "the first SYN"),
-                ("refused_frame", "refused_time", "an RST refuses it"),
-                (
-                    "syn_error_frame",
-                    "syn_error_time",
-                    pl.format("{} sends {}, and quotes the SYN", "syn_error_router", _icmp_text()),
-                ),
-                (
-                    "earlier_frame",
-                    "first_answer_time",
-                    pl.when(_ack_lost())
-                    .then(pl.lit("the first SYN-ACK"))
-                    .when(_answered_twice())
-                    .then(pl.lit("a SYN-ACK"))
-                    .otherwise(pl.lit("a SYN-ACK that did not reach the client")),
-                ),
-                ("helpful_frame", "helpful_time", pl.format("the SYN again, {} after the first", duration(helped))),
-                ("final_frame", "newest_answer_time", "the SYN-ACK that the client acknowledges"),
-                (
-                    "again_frame",
-                    "late_answer_time",
-                    pl.when(_ack_lost())
-                    .then(pl.format("the SYN-ACK again, {} after the first", duration(by_late_answer)))
-                    .otherwise(pl.lit("another SYN-ACK")),
-                ),
-            ),
+            pl.when("ack_lost").then("late_answer_frame").otherwise("newest_answer_frame").alias("last_frame"),
+            *("syns", "ack_lost", "answered_twice", _both_late().alias("both_late"), "answer_echoes_first_syn"),
+            # the first SYN was captured only before address translation, and a later SYN also after it
+            (c("translated_time") >= c("second_syn_time")).alias("is_untranslated"),
+            # the SYN that was answered lacks the request for ECN, or the data, of the first SYN
+            (c("syn_ecn_or_data") & ~c("answered_syn_ecn_or_data")).alias("asks_less"),
+            *("second_syn_time", "third_syn_time", "refused_frame", "refused_time"),
+            *("syn_error_frame", "syn_error_time", "syn_error_router", "syn_error_type", "syn_error_code"),
+            *("first_answer_time", "newest_answer_time", "late_answer_time"),
+            pl.when(several | c("ack_lost")).then("first_answer_frame").alias("earlier_frame"),
+            # the first of two SYN-ACKs may have been captured just before the second SYN
+            pl.when("answered_twice").then("last_syn_frame").otherwise(answered).alias("helpful_frame"),
+            pl.when("answered_twice").then("second_syn_time").otherwise("answered_syn_time").alias("helpful_time"),
+            pl.when(~c("ack_lost")).then("newest_answer_frame").alias("final_frame"),
+            pl.when(c("ack_lost") | c("answered_twice")).then("late_answer_frame").alias("again_frame"),
         )
     )
 
@@ -208,136 +219,101 @@ def _both_late() -> pl.Expr:
     expires at nearly the same time as that of the client.
     """
     late = c("first_answer_time") - c("second_syn_time") >= c("data_rtt") + MIN_WAIT.value
-    return (_answered_twice() & late).fill_null(value=False)
+    return (c("answered_twice") & late).fill_null(value=False)
 
 
-def _answer_lost() -> pl.Expr:
-    """Return whether the server had received the first SYN, so its answer was lost.
-
-    A SYN-ACK that the client did not acknowledge shows this, or a later SYN-ACK that echoes the timestamp of the first SYN, or
-    two SYN-ACKs for two SYNs.
-    """
-    received = pl.col("answer_echoes_first_syn") | pl.col("earlier_frame").is_not_null() | _answered_twice()
-    return received & pl.col("refused_frame").is_null() & pl.col("syn_error_frame").is_null()
-
-
-def _attempt_text() -> pl.Expr:
-    tried = pl.format("The client had to send its SYN {} times", "syns")
-    return pl.when(_ack_lost()).then(pl.lit("The server had to send its SYN-ACK again for the client")).otherwise(tried)
-
-
-def _left(delay: pl.Expr) -> pl.Expr:
-    """Return the sentence about the timer that ended the wait."""
-    by_client = pl.format(
-        "The successful SYN left {} after the first, when the client's timer expired ({}).", duration(delay), _timer_text()
-    )
-    by_server = pl.format("The SYN-ACK came again {} after the first, when the server's timer expired.", duration(delay))
-    return pl.when(_ack_lost()).then(by_server).otherwise(by_client)
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the wait, its cause, and what to check."""
+    why, cause, check = _explanation(x)
+    delay = duration_text(x.delay)
+    again = f"The client had to send its SYN {x.syns} times"
+    left = f"The successful SYN left {delay} after the first, when the client's timer expired ({_timer_text(x)})."
+    if x.ack_lost:
+        again = "The server had to send its SYN-ACK again for the client"
+        left = f"The SYN-ACK came again {delay} after the first, when the server's timer expired."
+    return {
+        **{"again": again, "left": left, "why": why, "cause": _refusal(x) or cause, "check": check},
+        "plainer": _PLAINER if x.asks_less else "",
+        "evidence": _evidence(x, delay),
+    }
 
 
-def _timer_text() -> pl.Expr:
+def _explanation(x: Facts) -> tuple[str, str, str]:
+    """Return why the connection was late, what the capture shows of the first SYN, and what to check."""
+    if x.ack_lost:
+        return "the client's ACK was lost or dropped", _UNHEARD, _ACK_LOST
+    if x.both_late:
+        return "both SYNs or their answers were late", _LONG_AFTER, _LATE
+    refused = _refusal(x) is not None
+    why, lost = "the SYN had to be retransmitted", "the answer to the SYN was lost or late"
+    if x.answered_twice:
+        return why if refused else lost, _TWICE, _LOST_OR_LATE
+    if x.earlier_frame is not None and not refused:
+        return lost, f"the server's SYN-ACK (frame {x.earlier_frame}) was lost on its way to the client", _ANSWER_LOST
+    if x.answer_echoes_first_syn and not refused:
+        return lost, _ECHOED, _ANSWER_LOST
+    if x.is_untranslated:
+        return why, _UNTRANSLATED, _NOT_TRANSLATED
+    return why, _DROPPED, _MIDDLEBOX + _SYN_LOST if x.asks_less else _SYN_LOST
+
+
+def _refusal(x: Facts) -> str | None:
+    """Return the text about an RST or an ICMP error that answered a SYN; None if there was none."""
+    if x.refused_frame is not None:
+        return f"an RST refused the first SYN (frame {x.refused_frame})"
+    if x.syn_error_frame is not None:
+        return f"{x.syn_error_router} answered a SYN with {_icmp_error(x)} (frame {x.syn_error_frame})"
+    return None
+
+
+def _icmp_error(x: Facts) -> str:
+    return icmp.name_error(x.syn_error_router or "", x.syn_error_type or 0, x.syn_error_code or 0)
+
+
+def _timer_text(x: Facts) -> str:
     """Return the text about the client's timer. Systems differ in whether they wait longer after the second SYN than after the
     first, so the text states the times that were captured.
     """
-    first, second = c("second_syn_time") - c("syn_time"), c("third_syn_time") - c("second_syn_time")
-    waits = pl.format("it was {} for the first SYN and {} for the second", duration(first), duration(second))
-    return pl.when(second.is_not_null()).then(waits).otherwise(pl.lit("1 s on common systems, 3 s on older ones"))
+    if x.second_syn_time is None or x.third_syn_time is None:
+        return "1 s on common systems, 3 s on older ones"
+    first, second = duration_text(x.second_syn_time - x.start), duration_text(x.third_syn_time - x.second_syn_time)
+    return f"it was {first} for the first SYN and {second} for the second"
 
 
-def _check() -> pl.Expr:
-    return (
-        pl.when(_ack_lost())
-        .then(pl.lit(_ACK_LOST))
-        .when(_both_late())
-        .then(pl.lit(_LATE))
-        .when(_answered_twice())
-        .then(pl.lit(_LOST_OR_LATE))
-        .when(_answer_lost())
-        .then(pl.lit(_ANSWER_LOST))
-        .when(_not_translated())
-        .then(pl.lit(_NOT_TRANSLATED))
-        .when(_asked_less())
-        .then(pl.lit(_MIDDLEBOX + _SYN_LOST))
-        .otherwise(pl.lit(_SYN_LOST))
+def _evidence(x: Facts, delay: str) -> list[Packet]:
+    answer = "a SYN-ACK" if x.answered_twice else "a SYN-ACK that did not reach the client"
+    again = f"the SYN-ACK again, {delay} after the first" if x.ack_lost else "another SYN-ACK"
+    helped = duration_text((x.helpful_time or x.start) - x.start)
+    return packets(
+        (x.frame, x.start, "the first SYN"),
+        (x.refused_frame, x.refused_time, "an RST refuses it"),
+        (x.syn_error_frame, x.syn_error_time, f"{x.syn_error_router} sends {_icmp_error(x)}, and quotes the SYN"),
+        (x.earlier_frame, x.first_answer_time, "the first SYN-ACK" if x.ack_lost else answer),
+        (x.helpful_frame, x.helpful_time, f"the SYN again, {helped} after the first"),
+        (x.final_frame, x.newest_answer_time, "the SYN-ACK that the client acknowledges"),
+        (x.again_frame, x.late_answer_time, again),
     )
 
 
-def _why() -> pl.Expr:
-    lost = pl.lit("the answer to the SYN was lost or late")
-    return (
-        pl.when(_ack_lost())
-        .then(pl.lit("the client's ACK was lost or dropped"))
-        .when(_both_late())
-        .then(pl.lit("both SYNs or their answers were late"))
-        .when(_answer_lost())
-        .then(lost)
-        .otherwise(pl.lit("the SYN had to be retransmitted"))
-    )
-
-
-def _cause() -> pl.Expr:
-    """Return the text about what the capture shows of the first SYN."""
-    answered = pl.format("the server's SYN-ACK (frame {}) was lost on its way to the client", "first_answer_frame")
-    echoed = pl.lit(
-        "the first SYN had reached the server, as the SYN-ACK shows by echoing the timestamp of that SYN and not that of the "
-        "retransmitted one. An earlier SYN-ACK was lost, or this one was late"
-    )
-    twice = pl.lit(
-        "the server sent two SYN-ACKs within a short time, so it had also received the first SYN. Either an earlier SYN-ACK was "
-        "lost, and the first of the two was sent when the server's own timer expired, or the SYNs or the answers were late"
-    )
-    refused = pl.format("an RST refused the first SYN (frame {})", "refused_frame")
-    unheard = pl.lit(
-        "the client's ACK was lost, or the server dropped it because its listen queue was full. The server speaks first, and "
-        "could begin only after an ACK of the repeated SYN-ACK"
-    )
-    return (
-        pl.when(pl.col("refused_frame").is_not_null())
-        .then(refused)
-        .when(pl.col("syn_error_frame").is_not_null())
-        .then(pl.format("{} answered a SYN with {} (frame {})", "syn_error_router", _icmp_text(), "syn_error_frame"))
-        .when(_ack_lost())
-        .then(unheard)
-        .when(_both_late())
-        .then(
-            pl.lit(
-                "the server answered both SYNs within a short time, but long after the second. The SYNs or the answers were late"
-            )
-        )
-        .when(_answered_twice())
-        .then(twice)
-        .when(pl.col("earlier_frame").is_not_null())
-        .then(answered)
-        .when(_answer_lost())
-        .then(echoed)
-        .when(_not_translated())
-        .then(
-            pl.lit(
-                "the first SYN was captured before address translation (NAT) and not after it, unlike a later SYN. So the host "
-                "that translates dropped the first SYN, or it was lost between the two capture points"
-            )
-        )
-        .otherwise(pl.lit("the first SYN or its answer was lost, or the server or a device in front of it dropped the SYN"))
-    )
-
-
-def _icmp_text() -> pl.Expr:
-    return icmp.error_text(icmp.key("syn_error_router", "syn_error_type", "syn_error_code"))
-
-
-def _not_translated() -> pl.Expr:
-    """Return whether the first SYN was captured only before address translation, and a later SYN also after it."""
-    return (c("translated_time") >= c("second_syn_time")).fill_null(value=False)
-
-
-def _asked_less() -> pl.Expr:
-    """Return whether the SYN that was answered lacks the request for ECN, or the data, of the first SYN."""
-    return pl.col("syn_ecn_or_data") & ~pl.col("answered_syn_ecn_or_data")
-
-
-def _plainer() -> pl.Expr:
-    told = (
-        " The first SYN requested ECN or carried data (TCP Fast Open), and the SYN that was answered did not. A middlebox may "
-        "drop SYNs that use these options."
-    )
-    return pl.when(_asked_less()).then(pl.lit(told)).otherwise(pl.lit(""))
+_UNHEARD = (
+    "the client's ACK was lost, or the server dropped it because its listen queue was full. The server speaks first, and "
+    "could begin only after an ACK of the repeated SYN-ACK"
+)
+_LONG_AFTER = "the server answered both SYNs within a short time, but long after the second. The SYNs or the answers were late"
+_TWICE = (
+    "the server sent two SYN-ACKs within a short time, so it had also received the first SYN. Either an earlier SYN-ACK was "
+    "lost, and the first of the two was sent when the server's own timer expired, or the SYNs or the answers were late"
+)
+_ECHOED = (
+    "the first SYN had reached the server, as the SYN-ACK shows by echoing the timestamp of that SYN and not that of the "
+    "retransmitted one. An earlier SYN-ACK was lost, or this one was late"
+)
+_UNTRANSLATED = (
+    "the first SYN was captured before address translation (NAT) and not after it, unlike a later SYN. So the host "
+    "that translates dropped the first SYN, or it was lost between the two capture points"
+)
+_DROPPED = "the first SYN or its answer was lost, or the server or a device in front of it dropped the SYN"
+_PLAINER = (
+    " The first SYN requested ECN or carried data (TCP Fast Open), and the SYN that was answered did not. A middlebox may "
+    "drop SYNs that use these options."
+)

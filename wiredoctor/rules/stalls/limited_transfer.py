@@ -45,12 +45,17 @@ References
 
 from __future__ import annotations
 
+from math import floor, log10
+from typing import Any, NamedTuple
+
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import candidate, evidence, grade, request_or_response
+from wiredoctor.rules.shared.evidence import candidate, grade
+from wiredoctor.rules.shared.words import packets, request_or_response
 from wiredoctor.tables import MILLISECOND, SECOND, SERVER
-from wiredoctor.world.numbers import DURATION, duration
+from wiredoctor.text.durations import duration_text
+from wiredoctor.world.numbers import DURATION
 
 c = pl.col
 
@@ -139,6 +144,37 @@ def cutoffs() -> dict[str, int]:
     return {"min_transfer": MIN_TIME.value}
 
 
+class Facts(NamedTuple):
+    """What is known of a body that was limited. Times and durations are in ns, all sizes in bytes.
+
+    `window`: the window or the amount in flight that was the limit. `loss`, `application`, `path`: the time that went to these.
+    `unscaled_frame`: the SYN that lacks the window scale option.
+    """
+
+    kind: str
+    role: int
+    frame: int
+    start: int
+    end: int
+    last_frame: int
+    length: int
+    took: int
+    window: int
+    rtt: int
+    loss: int
+    application: int
+    path: int
+    unscaled_frame: int | None
+    unscaled_time: int | None
+    window_frame: int | None
+    window_time: int | None
+    filled_frame: int | None
+    filled_time: int | None
+    in_flight: int
+    in_flight_frame: int
+    in_flight_time: int
+
+
 def find(transfers: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each long body whose rate was limited by the receive window or the send buffer."""
     took = c("time") - c("start")
@@ -149,23 +185,17 @@ def find(transfers: pl.LazyFrame) -> pl.LazyFrame:
     sure = grade((c("kind") == "send-buffer") | c("has_gap"), ~c("handshake"))
     return (
         transfers.filter((took >= MIN_TIME.value) & (c("rtt") >= MIN_RTT.value) & (is_window | buffer))
-        .with_columns(_kind(is_window), took.alias("took"), share.alias("share"), size.alias("size"))
-        .with_columns(_proof_frames(c("kind") == "no-window-scaling", c("kind") != "send-buffer"))
+        .with_columns(_kind(is_window), took.alias("took"), share.alias("share"), size.alias("window"))
+        .with_columns(_side().alias("side"))
         .select(
-            *candidate(_side(), sure, "first_frame", "start", "time", kind=c("kind")),
-            c("frame").alias("last_frame"),
-            "length",
-            request_or_response().alias("what"),
-            c("took").cast(DURATION).alias("took"),
+            *candidate(c("side"), sure, "first_frame", "start", "time", kind=c("kind")),
+            *("role", "length", "window", c("frame").alias("last_frame"), c("took", "rtt").cast(DURATION)),
             (c("share") * 100 // c("took")).alias("percent"),
-            c("size").alias("window"),
             c("largest_window").alias("announced"),
-            c("rtt").cast(DURATION).alias("rtt"),
-            _rate(c("size"), c("rtt")).alias("limit"),
-            _rate(c("length"), c("took")).alias("rate"),
             (EXAMPLE * (c("rtt") // MILLISECOND) // 1000).alias("needed"),
-            _remaining_time_text().alias("rest"),
-            _evidence(),
+            *(_of_unscaled_syn(what).alias(f"unscaled_{what}") for what in ("frame", "time")),
+            *("loss", "application", "path", "window_frame", "window_time", "filled_frame", "filled_time"),
+            *("in_flight", "in_flight_frame", "in_flight_time"),
         )
     )
 
@@ -197,58 +227,47 @@ def _side() -> pl.Expr:
     )
 
 
-def _rate(size: pl.Expr, time: pl.Expr) -> pl.Expr:
-    """Format a rate (an amount per time) as text: "0.8 MB/s"."""
-    rate = size.cast(pl.Float64) * SECOND / time
-    unit = pl.when(rate < 1e5).then(1e3).otherwise(1e6)
-    number = (rate / unit).round_sig_figs(2)
-    text = pl.when(number < 10).then(number.cast(pl.String)).otherwise(number.cast(pl.Int64).cast(pl.String))
-    return pl.format("{} {}", text, pl.when(rate < 1e5).then(pl.lit("kB/s")).otherwise(pl.lit("MB/s")))
+def _of_unscaled_syn(what: str) -> pl.Expr:
+    """Return a column of the SYN of the side that must change, if that SYN lacks the window scale option; otherwise null."""
+    is_sender = (c("side") == "server") == (c("role") == SERVER)
+    lacks = (c("kind") == "no-window-scaling") & (pl.when(is_sender).then("scaling_own").otherwise("scaling_peer") == 0)
+    return pl.when(lacks & is_sender).then(f"syn_own_{what}").when(lacks).then(f"syn_peer_{what}")
 
 
-def _remaining_time_text() -> pl.Expr:
-    """Return the text about the part of the transfer time in which neither buffer was the limit."""
-    parts = [
-        pl.when(c(name) * 20 >= c("took")).then(pl.format("{} ({} %)", pl.lit(word), c(name) * 100 // c("took")))
-        for name, word in (
-            ("loss", "losses"),
-            ("application", "waiting for an application or a delayed ACK"),
-            ("path", "slow start and the path"),
-        )
+def words(x: Facts) -> dict[str, Any]:
+    """Return the rates, and the words about what was the limit."""
+    full = f"the window is full: more data has to wait a round trip ({duration_text(x.rtt)}) for an ACK"
+    proof: list[tuple[int | None, int | None, str]] = [
+        (x.window_frame, x.window_time, f"announces a window of {x.window} bytes"),
+        (x.filled_frame, x.filled_time, full),
     ]
-    listed = pl.concat_str(parts, separator=", ", ignore_nulls=True)
-    return pl.when(listed != "").then(pl.format(" The remaining time went mainly to {}.", listed)).otherwise(pl.lit(""))
-
-
-def _proof_frames(lacks_scaling: pl.Expr, is_window: pl.Expr) -> list[pl.Expr]:
-    """Return the columns with the frames that are evidence.
-
-    In each row, a frame that is not evidence for the candidate's kind is null.
-    """
-    # the server's SYN-ACK has no such option anyway if the client's SYN has none
-    is_server = c("role") == SERVER
-    syns = [
-        pl.when(lacks_scaling & (c(f"scaling_{of}") == 0) & (is_client | (c(f"scaling_{other}") == 1)))
-        .then(f"syn_{of}_frame")
-        .alias(f"syn_{of}_frame")
-        for of, other, is_client in (("own", "peer", ~is_server), ("peer", "own", is_server))
-    ]
-    windows = [pl.when(is_window).then(name).alias(name) for name in ("window_frame", "filled_frame")]
-    return [*syns, *windows, pl.when(~is_window).then("in_flight_frame").alias("in_flight_frame")]
-
-
-def _evidence() -> pl.Expr:
-    unscaled = "a SYN without the window scale option"
-    return evidence(
-        ("syn_own_frame", "syn_own_time", unscaled),
-        ("syn_peer_frame", "syn_peer_time", unscaled),
-        ("first_frame", "start", "the body begins"),
-        ("window_frame", "window_time", pl.format("announces a window of {} bytes", "window")),
-        (
-            "filled_frame",
-            "filled_time",
-            pl.format("the window is full: more data has to wait a round trip ({}) for an ACK", duration(pl.col("rtt"))),
+    if x.kind == "send-buffer":
+        proof = [(x.in_flight_frame, x.in_flight_time, f"{x.in_flight} bytes are in flight, the maximum")]
+    return {
+        "what": request_or_response(x.role),
+        "limit": _rate_text(x.window, x.rtt),
+        "rate": _rate_text(x.length, x.took),
+        "rest": _remaining_time_text(x),
+        "evidence": packets(
+            (x.unscaled_frame, x.unscaled_time, "a SYN without the window scale option"),
+            (x.frame, x.start, "the body begins"),
+            *proof,
+            (x.last_frame, x.end, f"the body ends, {duration_text(x.took)} after it began"),
         ),
-        ("in_flight_frame", "in_flight_time", pl.format("{} bytes are in flight, the maximum", "in_flight")),
-        ("frame", "time", pl.format("the body ends, {} after it began", duration(pl.col("took")))),
-    )
+    }
+
+
+def _rate_text(size: int, time: int) -> str:
+    """Format a rate, `size` bytes in `time` ns, with two significant digits: "0.8 MB/s"."""
+    rate = size * SECOND / time
+    unit, name = (1e3, "kB/s") if rate < 1e5 else (1e6, "MB/s")
+    digits = 1 - floor(log10(rate / unit))
+    number = floor(rate / unit * 10.0**digits + 0.5) / 10.0**digits
+    return f"{number if number < 10 else int(number)} {name}"
+
+
+def _remaining_time_text(x: Facts) -> str:
+    """Return the text about the part of the transfer time in which neither buffer was the limit."""
+    others = {"losses": x.loss, "waiting for an application or a delayed ACK": x.application, "slow start and the path": x.path}
+    listed = ", ".join(f"{name} ({time * 100 // x.took} %)" for name, time in others.items() if time * 20 >= x.took)
+    return f" The remaining time went mainly to {listed}." if listed else ""

@@ -45,13 +45,17 @@ References
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import candidate, confidence, evidence, is_unwitnessed, witness_text
+from wiredoctor.rules.shared.evidence import candidate, confidence, is_unwitnessed
 from wiredoctor.rules.shared.long_polls import is_long_poll
+from wiredoctor.rules.shared.words import packets, witness
+from wiredoctor.text.durations import duration_text
 from wiredoctor.world.connection_close import ENDLESS
-from wiredoctor.world.numbers import DURATION, duration
+from wiredoctor.world.numbers import DURATION
 
 c = pl.col
 
@@ -127,11 +131,38 @@ def screen() -> pl.Expr:
     return late | (long & _is_no_stream())
 
 
+class Facts(NamedTuple):
+    """What is known of a response that began late or, with kind mid-response, of a pause in it. Times and durations are in ns.
+
+    `frame`, `start`, `end`: the first packet after the wait, and when the wait began and ended. `waited`: the wait; if a gateway
+    waited for its servers in between, it is included. `interim_status`: the wait began with this interim response.
+    """
+
+    kind: str | None
+    frame: int
+    start: int
+    end: int
+    waited: int
+    response_frame: int
+    response_start: int
+    response_status: int
+    rtt_server: int | None
+    request_last_frame: int | None
+    request_end: int | None
+    interim_status: int | None
+    after_head: bool | None
+    paused_frame: int | None
+    by_clock: int | None
+
+
 def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each response that began late, and for each long pause in the middle of a response."""
     # the other conditions need many more columns
     slow = exchanges.filter(screen()).collect().lazy()
     return pl.concat([_begun_late(slow), _pauses(slow)], how="diagonal")
+
+
+_OF_RESPONSE = ("response_frame", "response_start", "response_status", "rtt_server")
 
 
 def _begun_late(exchanges: pl.LazyFrame) -> pl.LazyFrame:
@@ -155,13 +186,8 @@ def _begun_late(exchanges: pl.LazyFrame) -> pl.LazyFrame:
         .filter(~is_long_poll())
         .select(
             *candidate("server", confidence(), "response_frame", begin, "response_start", delay=wait),
-            wait.cast(DURATION).alias("wait"),
-            _since(begin).alias("since"),
-            _round_trip_text(begin).alias("uncounted"),
-            evidence(
-                ("request_last_frame", "request_end", "the last byte of the request"),
-                ("response_frame", "response_start", _answer_note(begin, wait)),
-            ),
+            *(wait.cast(DURATION).alias("wait"), wait.alias("waited"), *_OF_RESPONSE, "request_last_frame", "request_end"),
+            pl.when(begin == c("heard")).then(c("interim").list.last()).alias("interim_status"),
         )
     )
 
@@ -233,17 +259,10 @@ def _pauses(exchanges: pl.LazyFrame) -> pl.LazyFrame:
             kind=pl.lit("mid-response"),
             delay=wait,
         ),
-        wait.cast(DURATION).alias("wait"),
-        pl.when(after_head).then(pl.lit("between head and body of")).otherwise(pl.lit("in the middle of")).alias("where"),
-        pl.when(after_head)
-        .then(pl.format("The server had sent the head of its response ({})", "response_status"))
-        .otherwise(pl.format("The response ({}) had begun", "response_status"))
-        .alias("begun"),
-        evidence(
-            ("response_frame", "response_start", "the response begins"),
-            ("last_frame", "last_time", "the last packet before the pause"),
-            ("next_frame", "next_time", pl.format("the response goes on, {} later{}", duration(wait), witness_text(by_clock))),
-        ),
+        *(wait.cast(DURATION).alias("wait"), wait.alias("waited"), *_OF_RESPONSE),
+        after_head.alias("after_head"),
+        c("last_frame").alias("paused_frame"),
+        by_clock.alias("by_clock"),
     )
 
 
@@ -257,21 +276,36 @@ def _last_interim_response() -> pl.Expr:
     return pl.when(told & (last > c("request_end"))).then(last).alias("heard")
 
 
-def _began_with_interim(begin: pl.Expr) -> pl.Expr:
-    return (begin == pl.col("heard")).fill_null(False)
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the wait, or about the pause."""
+    return _words_of_pause(x) if x.kind == "mid-response" else _words_of_wait(x)
 
 
-def _since(begin: pl.Expr) -> pl.Expr:
-    free = pl.lit("The request and all earlier responses were complete")
-    heard = pl.format("The request was complete, and the server had sent an interim response ({})", pl.col("interim").list.last())
-    return pl.when(_began_with_interim(begin)).then(heard).otherwise(free)
+def _words_of_wait(x: Facts) -> dict[str, Any]:
+    since, later = "The request and all earlier responses were complete", "later"
+    if x.interim_status is not None:
+        since = f"The request was complete, and the server had sent an interim response ({x.interim_status})"
+        later = f"after the interim {x.interim_status}"
+    trip = f", not counting the round trip to the server ({duration_text(x.rtt_server or 0)})"
+    return {
+        "since": since,
+        "uncounted": trip if x.start == x.request_end else "",
+        "evidence": packets(
+            (x.request_last_frame, x.request_end, "the last byte of the request"),
+            (x.frame, x.end, f"the first byte of the response, {duration_text(x.waited)} {later}"),
+        ),
+    }
 
 
-def _round_trip_text(begin: pl.Expr) -> pl.Expr:
-    round_trip = pl.format(", not counting the round trip to the server ({})", duration(pl.col("rtt_server")))
-    return pl.when(begin == pl.col("request_end")).then(round_trip).otherwise(pl.lit(""))
-
-
-def _answer_note(begin: pl.Expr, wait: pl.Expr) -> pl.Expr:
-    behind = pl.when(_began_with_interim(begin)).then(pl.format(" after the interim {}", pl.col("interim").list.last()))
-    return pl.format("the first byte of the response, {}{}", duration(wait), behind.otherwise(pl.lit(" later")))
+def _words_of_pause(x: Facts) -> dict[str, Any]:
+    head = f"The server had sent the head of its response ({x.response_status})"
+    note = f"the response goes on, {duration_text(x.waited)} later{witness(x.by_clock, x.rtt_server)}"
+    return {
+        "where": "between head and body of" if x.after_head else "in the middle of",
+        "begun": head if x.after_head else f"The response ({x.response_status}) had begun",
+        "evidence": packets(
+            (x.response_frame, x.response_start, "the response begins"),
+            (x.paused_frame, x.start, "the last packet before the pause"),
+            (x.frame, x.end, note),
+        ),
+    }

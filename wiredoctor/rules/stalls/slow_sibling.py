@@ -34,14 +34,18 @@ References
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import EVIDENCE, candidate, packet
+from wiredoctor.rules.shared.evidence import candidate
 from wiredoctor.rules.shared.long_polls import is_long_poll
+from wiredoctor.rules.shared.words import packets
 from wiredoctor.tables import of_connections
 from wiredoctor.text import redact
-from wiredoctor.world.numbers import DURATION, duration
+from wiredoctor.text.durations import duration_text
+from wiredoctor.world.numbers import DURATION
 
 c = pl.col
 
@@ -119,15 +123,31 @@ def screen() -> pl.Expr:
     return several & (_slow().sum() >= _least())
 
 
+class Facts(NamedTuple):
+    """What is known of a slow server. Times are in ns.
+
+    `path`: the path of the requests, with 0 in place of each digit. `listed`: the fastest of the other servers, with the columns
+    `server_other`, `median` and `requests`. `shown`: the first exchanges with the slow server, with the columns _SHOWN.
+    """
+
+    server: str
+    method: str
+    path: str
+    servers: int
+    listed: list[dict[str, Any]]
+    shown: list[dict[str, Any]]
+
+
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each response to a kind of request that at least one server often answers slowly."""
+    """Return a row for each slow server and path."""
     known = connections.select("connection", "client_host", "server")
     slow = _with_keys(exchanges.filter(_slow()), known).group_by("key", "server").agg(pl.len(), c("client_host").first())
     slow = slow.filter(c("len") >= _least()).collect(engine="streaming").lazy()
     # only clients that ask a slow server and another one matter, so most requests are never examined
     asking = known.join(slow, on="client_host", how="semi").collect(engine="streaming")
     asking = asking.filter(c("server").n_unique().over("client_host") > 1)
-    return _with_keys(of_connections(exchanges, asking), asking.lazy()).join(slow, on="key", how="semi")
+    compared = _with_keys(of_connections(exchanges, asking), asking.lazy()).join(slow, on="key", how="semi")
+    return _slow_servers(compared.collect(engine="streaming")).lazy()
 
 
 def _with_keys(rows: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
@@ -156,21 +176,22 @@ def _with_keys(rows: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     return asked.filter("compared").select(
         pl.struct("client_host", "request_method", "site", "path", "status").hash().alias("key"),
         pl.exclude("site", "status", "compared"),
-        c("request_frame").alias("frame"),
     )
 
 
-def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """Return a row for each slow server and path."""
-    place = ["key", "server"]
-    groups = rows.group_by(place).agg(
+_PLACE = ["key", "server"]
+
+
+def _slow_servers(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return a candidate for each slow server and path. `rows`: the responses to requests that a server often answers slowly."""
+    groups = rows.group_by(_PLACE).agg(
         pl.len().cast(pl.Int64).alias("requests"), c("time").median().alias("median"), c("size").median().alias("size")
     )
     groups = groups.filter(c("requests") >= ENOUGH.value)
     slow = _slower(groups)
-    slow = slow.join(_above(rows.join(groups.select(place), on=place, how="semi"), slow), on=place)
+    slow = slow.join(_above(rows.join(groups.select(_PLACE), on=_PLACE, how="semi"), slow), on=_PLACE)
     slow = slow.filter(c("share_above") * 100 >= ABOVE.value)
-    return _candidate_columns(rows, slow, groups), None
+    return _candidate_columns(rows, slow, groups)
 
 
 def _pairs(groups: pl.DataFrame, slow: pl.DataFrame) -> pl.DataFrame:
@@ -217,49 +238,63 @@ def _candidate_columns(rows: pl.DataFrame, slow: pl.DataFrame, groups: pl.DataFr
 
     If several clients requested the path, the texts are about the client with the most requests.
     """
-    place = ["key", "server"]
-    own = rows.join(slow.select(place), on=place, how="semi").sort("request_frame", "connection")
-    facts = own.group_by(place).agg(
+    own = rows.join(slow.select(_PLACE), on=_PLACE, how="semi").sort("request_frame", "connection")
+    facts = own.group_by(_PLACE).agg(
         c("client_host", "request_method", "path").first(),
         c("request_frame").first().alias("frame"),
         c("request_start").min().alias("start"),
         c("response_start").max().alias("end"),
         c("doubtful").any(),
+        pl.struct(_SHOWN).head(SHOWN.value).alias("shown"),
     )
-    shown = own.group_by(place, maintain_order=True).head(SHOWN.value).group_by(place).agg(_evidence())
-    told = slow.join(facts, on=place).join(shown, on=place).join(_list_medians(slow, groups), on=place)
+    pairs = _pairs(groups, slow.select(_PLACE)).sort("median", "server_other")
+    other = pl.struct("server_other", c("median").cast(pl.Int64), "requests")
+    listed = pairs.group_by(_PLACE, maintain_order=True).agg(other.head(LISTED.value).alias("listed"))
     path = ["server", "request_method", "path"]
     several = (
-        told.sort("requests", "frame", descending=[True, False])
+        slow.join(facts, on=_PLACE)
+        .join(listed, on=_PLACE)
+        .sort("requests", "frame", descending=[True, False])
         .group_by(path, maintain_order=True)
         .agg(
             c("client_host").n_unique().alias("clients"),
             c("client_host").first(),
-            c("frame").min(),
-            c("start").min(),
+            c("frame", "start").min(),
             c("end").max(),
             c("cost", "requests", "others_requests").sum(),
             c("doubtful").any(),
-            c("median", "others_median", "others", "listed", "evidence").first(),
+            c("median", "others_median", "others", "listed", "shown").first(),
         )
     )
-    what = [
-        _any_number(f"{redact.method(method)} {redact.target(path)}") for method, path in several.select(path[1:]).iter_rows()
-    ]
     every = c("requests") + c("others_requests")
     sure = pl.when("doubtful").then(pl.lit("low")).otherwise(pl.lit("high"))
-    return several.with_columns(pl.Series("what", what, dtype=pl.String)).select(
+    return several.sort("frame", *path).select(
         *candidate("server", sure, "frame", "start", "end", delay=c("cost"), of="server"),
-        *("server", "requests", "what"),
+        *("server", "requests", c("request_method").alias("method"), "path"),
         pl.when(c("clients") == 1).then("client_host").alias("client"),
         (c("others") + 1).alias("servers"),
         c("median").cast(pl.Int64).cast(DURATION),
         c("others_median").cast(pl.Int64).cast(DURATION).alias("usual_time"),
-        c("listed").alias("others"),
         (c("requests") * 100 / every).round().cast(pl.Int64).alias("share"),
         every.alias("all_requests"),
-        c("evidence").cast(EVIDENCE),
-    ).sort("frame", "server", "what")  # fmt: skip
+        *("listed", "shown"),
+    )
+
+
+_SHOWN = ("request_frame", "request_start", "response_frame", "response_start", "time")
+
+
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the requests, the other servers, and the first exchanges."""
+    requests = [(one["request_frame"], one["request_start"], f"the request to {x.server}") for one in x.shown]
+    responses = [
+        (one["response_frame"], one["response_start"], f"its response, {duration_text(one['time'])} later") for one in x.shown
+    ]
+    return {
+        "what": _any_number(f"{redact.method(x.method)} {redact.target(x.path)}"),
+        "others": _list_medians(x),
+        "evidence": packets(*requests, *responses),
+    }
 
 
 def _any_number(request: str) -> str:
@@ -270,26 +305,10 @@ def _any_number(request: str) -> str:
     return f"{request.replace('0', '#')} (# is any digit)" if "0" in request else request
 
 
-def _evidence() -> pl.Expr:
-    """Return the first requests to the slow server, and the responses to them, as evidence."""
-    items = [
-        packet("request_frame", "request_start", pl.format("the request to {}", "server")),
-        packet("response_frame", "response_start", pl.format("its response, {} later", duration(c("time")))),
-    ]
-    return pl.concat_list([item.implode() for item in items]).alias("evidence")
-
-
-def _list_medians(slow: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:
-    """Return for each slow server a text that lists the medians of the other servers."""
-    pairs = _pairs(groups, slow.select("key", "server")).sort("median", "server_other")
-    one = pl.format("{} took {} ({} responses)", "server_other", duration(c("median").cast(pl.Int64)), "requests")
-    beyond = (pl.len().cast(pl.Int64) - LISTED.value).clip(0)
-    more = pl.when(c("beyond") > 0).then(pl.format("{} more took about as long", "beyond"))
-    last = pl.coalesce(more, c("one").list.last())
-    first = pl.when(c("beyond") > 0).then("one").otherwise(c("one").list.head(c("one").list.len() - 1)).list.join(", ")
-    return (
-        pairs.with_columns(one.alias("one"))
-        .group_by("key", "server", maintain_order=True)
-        .agg(c("one").head(LISTED.value), beyond.alias("beyond"))
-        .select("key", "server", pl.when(first == "").then(last).otherwise(pl.format("{} and {}", first, last)).alias("listed"))
-    )
+def _list_medians(x: Facts) -> str:
+    """Return a text that lists the medians of the other servers."""
+    texts = [f"{one['server_other']} took {duration_text(one['median'])} ({one['requests']} responses)" for one in x.listed]
+    if beyond := x.servers - 1 - len(texts):
+        texts.append(f"{beyond} more took about as long")
+    *first, last = texts
+    return f"{', '.join(first)} and {last}" if first else last
