@@ -19,7 +19,6 @@ from wiredoctor.rule_engine.candidates import change, select
 from wiredoctor.rule_engine.summary_columns import Rows, with_changes
 from wiredoctor.spill import Folder
 from wiredoctor.tables import SECOND
-from wiredoctor.text.durations import duration_text
 from wiredoctor.world.numbers import DURATION
 
 c = pl.col

@@ -6,11 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
-import polars as pl
-
 V = TypeVar("V")
-
-
 
 
 class BoundedMap(Generic[V]):
