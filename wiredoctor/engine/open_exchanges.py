@@ -74,8 +74,8 @@ def unread_since(connection: Connection, *, from_gateway: bool) -> int:
         return FOREVER
     client = connection.client if http.client < 0 and has_begun(connection) else http.client
     ignored = {1 - client, *(() if from_gateway else (client,))} if client >= 0 else set[int]()
-    lacking = [time for side, reader in enumerate(_readers(http)) for time in _lacking(http, reader, without_partial=side in ignored)]
-    return min(lacking, default=FOREVER)
+    lacking = (_lacking(http, reader, without_partial=side in ignored) for side, reader in enumerate(_readers(http)))
+    return min((time for times in lacking for time in times), default=FOREVER)
 
 
 def is_in_response_head(connection: Connection) -> bool:
