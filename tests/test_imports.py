@@ -23,7 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "interfaces": set(),
     "settings": set(),
     "limits": {"tables"},
-    "gateways": {"tables"},
+    "gateways": {"tables", "world"},
     "access_log": {"text"},
     "findings": {"gateways", "tables", "text"},
     "capture": {"limits", "system", "tables", "text"},
@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "batches": {"core", "tables"},
     "spill": {"batches", "limits", "replacement", "tables"},
     "world": {"findings", "limits", "tables", "text"},
-    "rules": {"findings", "limits", "tables", "text", "world"},
+    "rules": {"findings", "gateways", "limits", "tables", "text", "world"},
     "rule_engine": {
         *("findings", "gateways", "limits", "replacement", "rules", "settings", "spill", "system", "tables", "text", "world"),
     },
@@ -66,9 +66,10 @@ MAY_IMPORT: dict[str, set[str]] = {
 `capture` opens files, `core` reads them packet by packet and writes rows; `protocols` (text and rare structures) is called by it.
 `batches` keeps these rows and makes columns of them, `engine` makes tables of them, and `rule_engine` runs the `rules` on these.
 `diagnosis` (the report), `pipeline` (a capture as a whole) and `live` (one that grows) run both; `spill` keeps rows. `gateways`
-pairs exchanges. `text` writes numbers and text from packets, and redacts what may not leave a report. `testing` is for the tests
-of rules, also of other packages, and nothing imports it. `recording` is a program of its own. `replacement` writes files
-completely or not at all. `system` is what differs between systems.
+pairs exchanges, and says what one gateway did for an exchange, and why it failed. `text` writes numbers and text from packets,
+and redacts what may not leave a report. `testing` is for the tests of rules, also of other packages, and nothing imports it.
+`recording` is a program of its own. `replacement` writes files completely or not at all. `system` is what differs between
+systems.
 """
 
 

@@ -5,7 +5,7 @@ the packet, these functions call the stages in order:
 
 - all captures, from files to the report: `run` below, through `diagnosis.py`
 - a capture, batch by batch: `Analysis.run` (engine/run.py); with several processes, `analyze` (engine/processes.py)
-- a packet: `Core.step` (core/loop.py), and within its connection `Story.follow` (core/story.py)
+- a packet: `Core.step` (core/loop.py), and within its connection `TcpAnalysis.follow` (core/tcp_analysis.py)
 """
 
 from __future__ import annotations

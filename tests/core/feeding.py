@@ -50,7 +50,7 @@ class Run:
         self.source = Source(os.open(path, os.O_RDONLY), 0)
         self.core = Core(open_records(self.source, path.name), cutoffs, self.met, True, True, share)
         if with_segments:
-            self.core.story.recorder = SegmentRecorder(None, SEGMENTS.schema.names(), False)
+            self.core.tcp.recorder = SegmentRecorder(None, SEGMENTS.schema.names(), False)
 
     def read(self, most: int = WHOLE) -> Run:
         """Read the whole capture, this many packets at a time."""
@@ -67,8 +67,8 @@ class Run:
         written, stored, _ = take_tables(core)
         tables = {name: rows if isinstance(rows, pl.DataFrame) else rows.all_columns() for name, rows in written.items()}
         tables["stored"] = View([stored], STORED_EXCHANGES).all_columns()
-        if core.story.recorder is not None:
-            tables |= take_segment_tables(core.story.recorder, {"segments": SEGMENTS})
+        if core.tcp.recorder is not None:
+            tables |= take_segment_tables(core.tcp.recorder, {"segments": SEGMENTS})
         return tables
 
 

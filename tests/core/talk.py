@@ -25,7 +25,7 @@ from wiredoctor.core.packet import Packet
 from wiredoctor.core.packet_headers import Headers
 from wiredoctor.core.pcap import PcapRecords
 from wiredoctor.core.records import Source
-from wiredoctor.core.story import Story
+from wiredoctor.core.tcp_analysis import TcpAnalysis
 from wiredoctor.engine.frames import event_frame, exchange_batches, head_part
 from wiredoctor.limits import LimitsReached
 from wiredoctor.tables import AS_OF, EXCHANGES, FAULTS, FINISHED_EXCHANGES, FINISHED_OF_STORED, STORED_EXCHANGES
@@ -38,7 +38,7 @@ class Core:
         self.met = LimitsReached()
         cutoffs = Cutoffs()
         self.headers, self.flows = Headers(Datagrams()), Flows(self.met)
-        self.story, self.http = Story(cutoffs, self.met), Http(cutoffs, self.met, False, False)
+        self.tcp, self.http = TcpAnalysis(cutoffs, self.met), Http(cutoffs, self.met, False, False)
         self.packet = Packet()
         self.connections: list[Connection] = []
 
@@ -61,9 +61,9 @@ class Core:
         connection = self.flows.find(packet)
         if connection not in self.connections[-1:] and connection not in self.connections:
             self.connections.append(connection)
-        self.story.follow(connection, packet)
-        self.http.read(connection, packet, self.story.segment)
-        self.story.write_events(connection, packet)
+        self.tcp.follow(connection, packet)
+        self.http.read(connection, packet, self.tcp.segment)
+        self.tcp.write_events(connection, packet)
 
     def analyze(self, packets: Sequence[Sent] | bytes) -> None:
         """Read these packets, or this capture, to its end."""

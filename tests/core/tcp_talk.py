@@ -12,7 +12,7 @@ from wiredoctor.core.connection_rows import ConnectionRows
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.packet import NO_OPTION, Packet
 from wiredoctor.core.segment import ACK, FIN, MILLISECOND, PSH, RST, SYN, Segment
-from wiredoctor.core.story import Story
+from wiredoctor.core.tcp_analysis import TcpAnalysis
 from wiredoctor.engine.row_tables import connection_batch
 from wiredoctor.limits import LimitsReached
 from wiredoctor.tables import CONNECTIONS
@@ -26,10 +26,10 @@ CLIENT_ISN, SERVER_ISN = 1_000, 5_000
 
 
 class Talk:
-    """A connection and the story that follows it."""
+    """A connection and the TCP analysis that follows it."""
 
     def __init__(self, cutoffs: Cutoffs | None = None) -> None:
-        self.story = Story(cutoffs or Cutoffs(), LimitsReached())
+        self.tcp = TcpAnalysis(cutoffs or Cutoffs(), LimitsReached())
         self.connection = Connection(0, CLIENT)
         self.packet = Packet()
         self.packet.end = self.packet.payload = 20
@@ -37,8 +37,8 @@ class Talk:
 
     @property
     def segment(self) -> Segment:
-        """What the story says about the last packet."""
-        return self.story.segment
+        """What the TCP analysis says about the last packet."""
+        return self.tcp.segment
 
     def client(self, time: float, flags: str, seq: int, ack: int = 0, length: int = 0, **more: int) -> Segment:
         """A packet of the client."""
@@ -60,13 +60,13 @@ class Talk:
         p.window, p.mss, p.window_shift = window, mss, shift
         p.has_timestamps, p.sack, p.dsack = bool(more.get("ts", 0)), bool(more.get("sack", 0)), False
         p.ip_id, p.ttl = more.get("ip_id", p.frame), more.get("ttl", 64)
-        self.story.follow(self.connection, p)
+        self.tcp.follow(self.connection, p)
         part = self.segment.part
         part.http = bool(more.get("http", 0))
         part.message = part.last_message = more.get("message", 7)
         part.ends_head, part.ends_message = bool(more.get("ends_head", 0)), bool(more.get("ends_message", 0))
         part.is_incomplete = bool(more.get("incomplete", 1))
-        self.story.write_events(self.connection, p)
+        self.tcp.write_events(self.connection, p)
         return self.segment
 
 

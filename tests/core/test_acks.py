@@ -136,7 +136,7 @@ def test_first_copies_are_forgotten_once_they_are_acknowledged_and_old(monkeypat
     talk.server(31, ".", 5_001, 1_201)
     flight = talk.connection.first.flight
     assert flight is not None
-    flights = forget_old(talk.story.new_flights, talk.packet.frame)
+    flights = forget_old(talk.tcp.new_flights, talk.packet.frame)
     assert flights == [flight]
     assert [sent.frame for sent in flight.segments] == [6]
     assert talk.server(41, ".", 5_001, 1_301).answered_time == 22 * MS
@@ -145,4 +145,4 @@ def test_first_copies_are_forgotten_once_they_are_acknowledged_and_old(monkeypat
     assert talk.connection.first.flight is None
     # new data is kept again
     talk.client(50, ".", 1_301, 5_001, 100)
-    assert talk.story.new_flights[-1] is talk.connection.first.flight
+    assert talk.tcp.new_flights[-1] is talk.connection.first.flight

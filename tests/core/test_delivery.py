@@ -143,7 +143,7 @@ def test_the_first_gaps_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     assert gaps(talk) == [(30, 40, False), (50, 60, False)]
     send(talk, 33, 3)
     assert gaps(talk) == [(36, 40, False), (50, 60, False)]
-    assert talk.story.met.counts == {"holes": 2}
+    assert talk.tcp.met.counts == {"holes": 2}
 
 
 def test_pieces_are_those_of_the_packet_in_hand() -> None:

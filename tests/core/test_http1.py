@@ -142,4 +142,4 @@ HEAD_BEGINS = r"""
 def test_state_goes_with_the_end_of_a_connection() -> None:
     core = analyzed(ladder_packets("0.000 > S\n0.010 < S.\n0.010 > .\n" + ASK + '0.030 < P. "HTTP/1.1 204 No\\r\\n\\r\\n"'))
     talk = http_of(core)
-    assert (talk.pairing.conversation, talk.pairing.oldest, talk.pairing.waiting) == (None, None, None)
+    assert (talk.pairing.owner, talk.pairing.oldest, talk.pairing.waiting) == (None, None, None)

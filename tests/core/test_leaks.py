@@ -34,7 +34,7 @@ def analyze(content: bytes) -> None:
         pass
     records.end()
     made.finish(made.flows.open_connections(), records.times.latest)
-    assert made.story.flights == made.story.new_flights == []
+    assert made.tcp.flights == made.tcp.new_flights == []
 
 
 @pytest.mark.skipif(bool(core.reason), reason="the core runs interpreted")

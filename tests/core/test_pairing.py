@@ -92,7 +92,7 @@ def test_a_response_of_which_the_head_is_cut_waits_for_its_request() -> None:
 
 def test_a_head_that_is_cut_in_its_first_line_is_a_message_up_to_there() -> None:
     core = Core()
-    recorder = core.story.recorder = SegmentRecorder(None, SEGMENTS.schema.names(), False)
+    recorder = core.tcp.recorder = SegmentRecorder(None, SEGMENTS.schema.names(), False)
     core.analyze(ladder_packets(rf"{NEAR} 0.020 > P. {GET.format(0)} snap {HEADERS + 8}"))
     segments = take_segment_tables(recorder, {"segments": SEGMENTS})["segments"]
     assert segments["message"].to_list() == [None, None, None, message_id(0, 0, 0)]

@@ -71,15 +71,15 @@ def test_nothing_of_the_packet_before_is_left(path: Path) -> None:
 def poisoned(path: Path) -> dict[str, pl.DataFrame]:
     """Return the tables of a capture if the objects of the packet in hand hold wrong values before each packet."""
     run = Run(path, with_segments=True)
-    packet, story = run.core.packet, run.core.story
+    packet, tcp = run.core.packet, run.core.tcp
     while True:
         frame = packet.frame
-        for thing in (packet, story.segment, story.segment.part, story.events):
+        for thing in (packet, tcp.segment, tcp.segment.part, tcp.events):
             poison(thing)
         packet.frame = frame  # rows that wait for later packets name the last packet when the capture ends
         packet.outer = OuterHeaders(1, 1)
-        story.segment.pieces = [Piece(1, 2)]
-        story.events.stall, story.events.closure, story.events.run = Stall(), ClosedWindow(), SmallSegments()
+        tcp.segment.pieces = [Piece(1, 2)]
+        tcp.events.stall, tcp.events.closure, tcp.events.run = Stall(), ClosedWindow(), SmallSegments()
         if not run.core.run(1):
             return run.tables()
 

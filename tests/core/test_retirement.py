@@ -55,7 +55,7 @@ def test_a_connection_that_is_over_keeps_nothing_for_further_packets() -> None:
     (connection,) = core.flows.open_connections()
     http = connection.http
     core.run(len(ONE))
-    assert [len(flight.segments) for flight in core.story.new_flights] == [0, 0, 1, 1]
+    assert [len(flight.segments) for flight in core.tcp.new_flights] == [0, 0, 1, 1]
     assert isinstance(http, Conversation)
     assert connection.first is connection.second is GONE
     assert (http.pairing.next_index, http.pairing.oldest, http.first.message) == (1, None, None)

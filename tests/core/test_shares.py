@@ -14,7 +14,7 @@ from tests.support.recordings import PATHS
 from tests.support.sweeps import sweep
 from tests.tcp.test_crowds import CHECK, OPEN, crowd
 from wiredoctor import limits
-from wiredoctor.core import story
+from wiredoctor.core import tcp_analysis
 from wiredoctor.core.flows import Share
 from wiredoctor.core.reasons import describe_reasons
 from wiredoctor.engine.processes import number_connections
@@ -98,8 +98,8 @@ def test_recordings(path: Path, count: int) -> None:
 @pytest.mark.usefixtures("small_limits")
 @pytest.mark.parametrize("path", PATHS[9::60], ids=lambda path: path.stem)
 def test_limits(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if "cpython" not in story.__file__:
-        monkeypatch.setattr(story, "FORGET_EVERY", 64)
+    if "cpython" not in tcp_analysis.__file__:
+        monkeypatch.setattr(tcp_analysis, "FORGET_EVERY", 64)
     assert is_equal(path, 3)
 
 

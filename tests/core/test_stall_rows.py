@@ -29,7 +29,7 @@ def cutoffs() -> Cutoffs:
 def rows(talk: Talk, table: str) -> list[dict[str, int]]:
     """The rows of an event table."""
     columns = COLUMNS[table]
-    written = talk.story.releases.rows if table == "releases" else getattr(talk.story.stall_rows, table)
+    written = talk.tcp.releases.rows if table == "releases" else getattr(talk.tcp.stall_rows, table)
     cells = [number for (number,) in struct.iter_unpack("<q", b"".join(written.take()))]
     return [dict(zip(columns, cells[i : i + len(columns)], strict=True)) for i in range(0, len(cells), len(columns))]
 
@@ -126,7 +126,7 @@ def test_small_segments_without_waiting_prove_nagle_off(ack: float | None) -> No
     if ack is not None:
         talk.server(ack, ".", 5_001, 1_101)
     talk.client(100, ".", 1_201, 5_001)
-    assert talk.story.events.nagle_off == (ack != 20.4)
+    assert talk.tcp.events.nagle_off == (ack != 20.4)
 
 
 def test_a_retransmission_that_ends_a_time_without_progress() -> None:
@@ -270,9 +270,9 @@ def test_a_claim_outlives_an_earlier_one_that_was_acknowledged() -> None:
         talk.client(20 + i / 10, "P.", 1_001 + 100 * i, 5_001, 100)
     talk.server(20.3, ".", 5_001, 1_101)
     talk.client(21.15, ".", 1_301, 5_001)
-    assert not talk.story.events.nagle_off
+    assert not talk.tcp.events.nagle_off
     talk.client(21.25, ".", 1_301, 5_001)
-    assert talk.story.events.nagle_off
+    assert talk.tcp.events.nagle_off
 
 
 def test_claims_are_bounded_while_the_clock_stands_still() -> None:
@@ -287,7 +287,7 @@ def test_claims_are_bounded_while_the_clock_stands_still() -> None:
     for i in range(MAX_CLAIMS + 50):
         talk.server(20.5, ".", 5_001, 1_002 + i)
     talk.client(30, ".", 1_001 + MAX_CLAIMS + 50, 5_001)
-    assert not talk.story.events.nagle_off
+    assert not talk.tcp.events.nagle_off
 
 
 def test_new_progress_begins_a_new_stall() -> None:

@@ -25,14 +25,14 @@ def cutoffs() -> Cutoffs:
 
 def taken(talk: Talk) -> list[dict[str, int]]:
     """The rows that are written by now."""
-    cells = [number for (number,) in struct.iter_unpack("<q", b"".join(talk.story.repetitions.rows.take()))]
+    cells = [number for (number,) in struct.iter_unpack("<q", b"".join(talk.tcp.repetitions.rows.take()))]
     size = len(UNACKNOWLEDGED)
     return [dict(zip(UNACKNOWLEDGED, cells[i : i + size], strict=True)) for i in range(0, len(cells), size)]
 
 
 def at_end(talk: Talk) -> list[dict[str, int]]:
     """The rows that are written when the connection is over."""
-    talk.story.repetitions.end(talk.connection, talk.packet.clock)
+    talk.tcp.repetitions.end(talk.connection, talk.packet.clock)
     return taken(talk)
 
 
@@ -174,7 +174,7 @@ def test_an_rst_without_ack_flag_and_its_number() -> None:
 
 def test_early_rows_are_written_three_seconds_after_the_fourth_copy() -> None:
     talk = open_talk(cutoffs())
-    repetitions = talk.story.repetitions
+    repetitions = talk.tcp.repetitions
     repetitions.is_early = True
     repeated(talk, 20, 220, 640, 1_480)
     assert repetitions.due() == 4_480 * MS
@@ -188,11 +188,11 @@ def test_early_rows_are_written_three_seconds_after_the_fourth_copy() -> None:
 
 def test_what_was_acknowledged_by_then_has_no_early_row() -> None:
     talk = open_talk(cutoffs())
-    talk.story.repetitions.is_early = True
+    talk.tcp.repetitions.is_early = True
     repeated(talk, 20, 220, 640, 1_480)
     talk.server(1_491, ".", 5_001, 1_101)
     assert len(taken(talk)) == 1
-    talk.story.repetitions.pass_time(9_000 * MS)
+    talk.tcp.repetitions.pass_time(9_000 * MS)
     assert taken(talk) == []
 
 

@@ -77,7 +77,7 @@ def tables(
         core = Core(open_capture_records(capture), cells, LimitsReached(), messages, True)
         if capture.is_shuffled:
             core.put_in_order(is_growing=False, is_proved=capture.is_disorder_proved)
-        core.story.recorder = SegmentRecorder(None, SEGMENTS.schema.names(), False)
+        core.tcp.recorder = SegmentRecorder(None, SEGMENTS.schema.names(), False)
         for _ in read_in_steps(core, capture, steps):
             _take(core, seen)
     return {name: pl.concat(frames).sort(ORDER[name], maintain_order=True) for name, frames in seen.items()}
@@ -96,8 +96,8 @@ def read_in_steps(core: Core, capture: CaptureFiles, steps: int | Sequence[int])
 
 def _take(core: Core, seen: dict[str, list[pl.DataFrame]]) -> None:
     taken, exchanges, _ = take_tables(core)
-    assert core.story.recorder is not None
-    taken |= take_segment_tables(core.story.recorder, {"segments": SEGMENTS})
+    assert core.tcp.recorder is not None
+    taken |= take_segment_tables(core.tcp.recorder, {"segments": SEGMENTS})
     taken["finished"], taken["exchanges"] = taken["exchanges"], View([exchanges], STORED_EXCHANGES)
     for name, frames in seen.items():
         rows = taken[name]

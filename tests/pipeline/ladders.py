@@ -15,7 +15,7 @@ import polars as pl
 
 from tests.ladders import Packet, ladder_packets, ladders_in
 from wiredoctor import gateways
-from wiredoctor.gateways.attempts import Attempt, _of_host, other_addresses
+from wiredoctor.gateways.attempts import FailedConnection, _of_host, other_addresses
 from wiredoctor.gateways.exchange_columns import Rows, Totals
 from wiredoctor.gateways.order import _lies_in
 from wiredoctor.tables import Array
@@ -85,11 +85,11 @@ def _within_ladders(
     def lies_in(rows: Rows, x: Array, y: Array) -> Array:
         return _lies_in(rows, x, y) & (ladder_of(rows.server[x]) == ladder_of(rows.server[y]))
 
-    def of_host(one: Attempt, rows: Rows, some: Array, hosts: Mapping[int, frozenset[int]]) -> list[int]:
+    def of_host(one: FailedConnection, rows: Rows, some: Array, hosts: Mapping[int, frozenset[int]]) -> list[int]:
         return _of_host(one, rows, some[ladder_of(rows.server[some]) == ladder_of(np.array(one.server))], hosts)
 
     def other_addresses_of_each(
-        found: Sequence[Attempt], rows: Rows, tries: Mapping[int, Sequence[int]], _known: Collection[int]
+        found: Sequence[FailedConnection], rows: Rows, tries: Mapping[int, Sequence[int]], _known: Collection[int]
     ) -> dict[int, set[int]]:
         made: dict[int, set[int]] = {}
         of = ladder_of(np.array([one.server for one in found], np.int64))

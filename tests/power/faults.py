@@ -397,8 +397,8 @@ FAULTS = (
     ),
     Fault(
         "wiredoctor/engine/live.py",
-        "alarm = min(self.core.http.alarms.next, story.repetitions.due(), story.releases.due, held)",
-        "alarm = min(self.core.http.alarms.next, story.repetitions.due(), held)",
+        "alarm = min(self.core.http.alarms.next, tcp.repetitions.due(), tcp.releases.due, held)",
+        "alarm = min(self.core.http.alarms.next, tcp.repetitions.due(), held)",
         "live, held-back segments are decided late",
         "live played",
     ),

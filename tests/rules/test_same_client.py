@@ -13,7 +13,7 @@ from tests.support.recordings import find_recording
 from wiredoctor import limits, pipeline
 from wiredoctor.limits import LimitsReached
 from wiredoctor.tables import ASKED, CLOSES, CONNECTIONS, EXCHANGES, SECOND
-from wiredoctor.world.clients import WINDOW, Clients, known_clients
+from wiredoctor.world.clients import WINDOW, Clients, Repetition, known_clients
 
 ASK = {
     "exchange": 0, "request_frame": 4, "request_start": 10 * SECOND, "request_method": "GET", "request_host": "a",
@@ -173,3 +173,39 @@ def test_the_longest_wait_is_that_of_all_requests(waits: list[dict[str, Any]]) -
         longest = max((time for time in times if time >= 2), default=0) * SECOND
         found = known.longest_wait(own, 20 * SECOND, whole=whole)
         assert found == longest or (not longest and found < 2 * SECOND)
+
+
+AGAIN = {"request_start": 20 * SECOND + 1, "response_start": 21 * SECOND, "response_end": 21 * SECOND}
+
+
+@pytest.mark.parametrize(
+    ("changes", "repetition"),
+    [
+        ({}, Repetition(1, 20 * SECOND + 1, 200, "warning")),
+        ({"request_start": 20 * SECOND}, Repetition(1, 20 * SECOND, 200, "warning")),
+        ({"request_start": 20 * SECOND - 1}, Repetition()),
+        ({"request_method": "POST"}, Repetition()),
+        ({"request_target": "/other"}, Repetition()),
+        ({"response_status": 500}, Repetition()),
+        ({"response_start": 25 * SECOND + 1}, Repetition()),
+        (NO_ANSWER, Repetition(pending_until=25 * SECOND)),
+    ],
+)
+def test_a_lost_request_is_repeated(changes: dict[str, Any], repetition: Repetition) -> None:
+    """The request on connection 0 is lost at 20 s."""
+    lost = NO_ANSWER | {"request_start": 18 * SECOND}
+    both = {name: value for name, value in changes.items() if name == "request_method"}
+    found = clients(lost | both, AGAIN | {"request_frame": 1} | changes).repetition(0, 0, 20 * SECOND, 0, 0)
+    assert found == repetition
+
+
+def test_any_request_follows_one_that_only_asks_what_the_server_supports() -> None:
+    lost = NO_ANSWER | {"request_start": 18 * SECOND, "request_method": "OPTIONS", "request_target": "*"}
+    found = clients(lost, AGAIN | {"request_target": "/other"}).repetition(0, 0, 20 * SECOND, 0, 0)
+    assert (found.status, found.severity) == (200, "note")
+
+
+def test_a_repetition_counts_for_one_lost_request() -> None:
+    lost = NO_ANSWER | {"request_start": 18 * SECOND}
+    known = clients(lost, lost, AGAIN)
+    assert [known.repetition(number, 0, 20 * SECOND, 0, 0).severity for number in (0, 1)] == ["warning", None]

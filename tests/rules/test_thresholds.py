@@ -24,6 +24,8 @@ from wiredoctor.findings import Threshold, configured
 from wiredoctor.protocols.http1 import pieces
 from wiredoctor.rule_engine import RuleModule, catalogue, cutoffs, set_thresholds
 from wiredoctor.rule_engine.cutoffs import UNREACHABLE, Cutoffs
+from wiredoctor.rules.round_trips import redirect_loop
+from wiredoctor.rules.shared.evidence import grouped
 from wiredoctor.settings import Settings
 
 RULES = Path(sys.modules["wiredoctor.rules"].__file__ or "").parent
@@ -238,6 +240,20 @@ def test_a_limit_that_polars_asks_for_in_a_thread_of_its_own_would_be_the_defaul
                     called = functions.get(argument.id) if isinstance(argument, ast.Name) else argument
                     read = [n for n in ast.walk(called or tree) if isinstance(n, ast.Attribute) and n.attr == "value"]
                     assert not read, f"{path.name}, line {call.lineno}"
+
+
+def test_a_function_that_groups_all_rows_reads_the_configured_limits() -> None:
+    """Polars may call it in any thread."""
+    enough = redirect_loop.ENOUGH
+    assert enough.key is not None
+
+    def group(rows: pl.DataFrame) -> pl.DataFrame:
+        return rows.with_columns(enough=pl.lit(enough.value, pl.Int64))
+
+    with configured({enough.key: "77 requests"}):
+        rows = grouped(pl.LazyFrame({"enough": [0]}), group, {"enough": pl.Int64()})
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(rows.collect).result()["enough"].to_list() == [77]
 
 
 @pytest.mark.parametrize("shown", [0, 1, 2])

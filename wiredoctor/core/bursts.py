@@ -258,7 +258,7 @@ def continue_burst(
 def write_last(http: Http, reader: Reader) -> None:
     """Write the row of the last burst of a direction, if that row has not been written yet."""
     if reader.burst is not None:
-        connection = reader.talk().connection
+        connection = reader.conversation().connection
         write_burst(http, reader, reader.burst, connection.first if reader.direction == 0 else connection.second)
 
 
@@ -268,7 +268,7 @@ def write_burst(http: Http, reader: Reader, burst: Burst, own: Side) -> None:
         return
     http.bursts.add(
         [
-            reader.talk().number,
+            reader.conversation().number,
             reader.direction,
             burst.message,
             burst.exchange,

@@ -61,7 +61,7 @@ def check_unfinished_line(reader: Reader, found: Range, partial: Partial) -> Non
     if reader.mode == CHUNK_SIZE and not reader.in_trailer and partial.start.partition(b";")[0].strip(DIGITS + b" \t\r"):
         break_framing(reader, found, partial.start, partial.offset)
     elif partial.size > limits.CHUNK_LINE.value:
-        reader.talk().http.met.add(limits.CHUNK_LINE)
+        reader.conversation().http.met.add(limits.CHUNK_LINE)
         reader.finish(ERROR)
         reader.lose()
 
@@ -104,7 +104,7 @@ def read_line(reader: Reader, found: Range, message: Message, line: bytes) -> No
         if not line:
             reader.finish(COMPLETE)
         elif reader.pos - reader.until > limits.TRAILER.value:
-            reader.talk().http.met.add(limits.TRAILER)
+            reader.conversation().http.met.add(limits.TRAILER)
             reader.finish(COMPLETE)
             reader.lose()
     else:
@@ -119,7 +119,7 @@ def read_line(reader: Reader, found: Range, message: Message, line: bytes) -> No
             if pieces is not None:
                 content_end = reader.until if message.chunks > 0 else message.head_end
                 is_alone = found.start >= content_end and found.end == reader.pos
-                pieces.chunk(length, found.time, reader.talk().http.cutoffs.min_flush_gap, alone=is_alone)
+                pieces.chunk(length, found.time, reader.conversation().http.cutoffs.min_flush_gap, alone=is_alone)
             message.chunks += 1
             reader.mode = BODY
             reader.until = reader.pos + length

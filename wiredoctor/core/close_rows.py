@@ -99,7 +99,7 @@ class CloseRows:
         self.foreign: ForeignCloses = ForeignCloses()
 
     def close(
-        self, talk: Conversation, exchange: Exchange, following: Exchange | None, rtt_client: i64, rtt_server: i64,
+        self, conversation: Conversation, exchange: Exchange, following: Exchange | None, rtt_client: i64, rtt_server: i64,
         decided: i64, at_capture_end: bool,
     ) -> None:  # fmt: skip
         """Write a row of `closes`, which describes how a connection continued or was closed after an exchange.
@@ -107,12 +107,12 @@ class CloseRows:
         `following`: the next exchange, if any. `decided`: the deadline after a close, if the row became final because this
         deadline passed; otherwise the constant NEVER.
         """
-        write_i64_le(self.rows.begin(), self.exchanges.place(talk, exchange))
+        write_i64_le(self.rows.begin(), self.exchanges.place(conversation, exchange))
         if following is not None and answers_rest(exchange, following):
             following = None
-        client_side, server_side = talk.side_of(talk.client), talk.side_of(1 - talk.client)
+        client_side, server_side = conversation.side_of(conversation.client), conversation.side_of(1 - conversation.client)
         if client_side.close is None and server_side.close is None:
-            self.write_open(talk, exchange, following, rtt_client, rtt_server, at_capture_end)
+            self.write_open(conversation, exchange, following, rtt_client, rtt_server, at_capture_end)
             return
         client, server = SideClose(client_side, server_side), SideClose(server_side, client_side)
         frame: i64 = NEVER
@@ -138,8 +138,8 @@ class CloseRows:
         if decided == NEVER and frame != NEVER:
             known_frame = max(frame, exchange.last_frame())
         out = self.rows.cells
-        write_known(out, find_known(talk, known_frame, known_time), rtt_client, rtt_server)
-        write_i64_le(out, find_final_at(talk, following, known_time, deadline, at_capture_end))
+        write_known(out, find_known(conversation, known_frame, known_time), rtt_client, rtt_server)
+        write_i64_le(out, find_final_at(conversation, following, known_time, deadline, at_capture_end))
         write_i64_le(out, i64(is_last))
         write_i64_le(out, i64(at_capture_end))
         client.write(out)
@@ -155,12 +155,14 @@ class CloseRows:
         write_rest(out, client, server, exchange)
         write_i64_le(out, unanswered_probes(server_side, server))
         if client.origin == BETWEEN:
-            self.foreign.write(talk.connection, exchange.index, talk.client, talk.client, client.is_fin)
+            self.foreign.write(conversation.connection, exchange.index, conversation.client, conversation.client, client.is_fin)
         if server.origin == BETWEEN:
-            self.foreign.write(talk.connection, exchange.index, 1 - talk.client, talk.client, server.is_fin)
+            self.foreign.write(
+                conversation.connection, exchange.index, 1 - conversation.client, conversation.client, server.is_fin
+            )
 
     def write_open(
-        self, talk: Conversation, exchange: Exchange, following: Exchange | None, rtt_client: i64, rtt_server: i64,
+        self, conversation: Conversation, exchange: Exchange, following: Exchange | None, rtt_client: i64, rtt_server: i64,
         at_capture_end: bool,
     ) -> None:  # fmt: skip
         """Write the columns of CLOSE that follow the column `row`, for a connection that neither side has closed."""
@@ -169,8 +171,8 @@ class CloseRows:
         known_frame: i64 = FOREVER
         if following is not None:
             known_frame = max(following.began_frame, exchange.last_frame())
-        write_known(out, find_known(talk, known_frame, known_time), rtt_client, rtt_server)
-        write_i64_le(out, find_final_at(talk, following, known_time, NEVER, at_capture_end))
+        write_known(out, find_known(conversation, known_frame, known_time), rtt_client, rtt_server)
+        write_i64_le(out, find_final_at(conversation, following, known_time, NEVER, at_capture_end))
         write_i64_le(out, i64(following is None or following.request is None))
         write_i64_le(out, i64(at_capture_end))
         out.write(NOBODY_CLOSED)
@@ -247,16 +249,18 @@ def write_rest(out: BytesWriter, client: SideClose, server: SideClose, exchange:
     write_i64_le(out, i64(exchange.client_says_goodbye or server_ended))
 
 
-def find_final_at(talk: Conversation, following: Exchange | None, known_time: i64, deadline: i64, at_capture_end: bool) -> i64:
+def find_final_at(
+    conversation: Conversation, following: Exchange | None, known_time: i64, deadline: i64, at_capture_end: bool
+) -> i64:
     """Return the time up to which a row of `closes` describes the connection.
 
     This is the first of these times that applies: the current time at the end of the capture; the beginning of the next exchange;
     the deadline after a close, if it has passed; the time of the connection's last packet.
     """
     if at_capture_end:
-        return talk.clock
+        return conversation.clock
     if following is not None:
         return max(following.began, known_time)
-    if deadline != NEVER and deadline <= talk.clock:
+    if deadline != NEVER and deadline <= conversation.clock:
         return deadline
-    return talk.connection.end
+    return conversation.connection.end

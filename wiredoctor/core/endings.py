@@ -30,223 +30,241 @@ This is the default of nginx's proxy_read_timeout.
 """
 
 
-def watch_close(talk: Conversation, clock: i64) -> None:
+def watch_close(conversation: Conversation, clock: i64) -> None:
     """Set the deadline at which open messages end: a grace period after a FIN or RST."""
-    if NEVER < talk.deadline <= clock:
-        end_at_deadline(talk, clock)
-    first, second = talk.connection.first, talk.connection.second
+    if NEVER < conversation.deadline <= clock:
+        end_at_deadline(conversation, clock)
+    first, second = conversation.connection.first, conversation.connection.second
     grace = grace_period(first.rtt, second.rtt)
     if is_doubtful(first) or is_doubtful(second):
         grace = max(grace, LATE_RESPONSE)
-    talk.deadline = max(talk.deadline, clock + grace)
-    talk.wake_at(talk.deadline + 1)
+    conversation.deadline = max(conversation.deadline, clock + grace)
+    conversation.wake_at(conversation.deadline + 1)
 
 
-def wake(talk: Conversation, clock: i64) -> None:
+def wake(conversation: Conversation, clock: i64) -> None:
     """Process everything that is due at `clock` (ns), before the next packet.
 
     Stop waiting for bytes that were not captured, read the stored bytes after them, and end messages after a close.
     """
-    talk.wakes_at = NEVER
-    while decide_next(talk, clock):
+    conversation.wakes_at = NEVER
+    while decide_next(conversation, clock):
         pass
-    talk.clock = clock
-    write_known(talk)
-    if is_finished(talk):
-        talk.http.free(talk)
+    conversation.clock = clock
+    write_known(conversation)
+    if is_finished(conversation):
+        conversation.http.free(conversation)
 
 
-def decide_next(talk: Conversation, clock: i64) -> bool:
+def decide_next(conversation: Conversation, clock: i64) -> bool:
     """Process the earliest due event as if it were processed on time. Return False if no event is due at `clock` (ns)."""
-    answer, first, second = answers_at(talk), talk.first_stream.gap_ends_at(), talk.second_stream.gap_ends_at()
+    answer, first, second = (
+        answers_at(conversation),
+        conversation.first_stream.gap_ends_at(),
+        conversation.second_stream.gap_ends_at(),
+    )
     gap = min(first, second)
     due = min(answer, gap)
-    if talk.deadline != NEVER:
-        due = min(due, talk.deadline + 1)
+    if conversation.deadline != NEVER:
+        due = min(due, conversation.deadline + 1)
     if due > clock:
         if due < FOREVER:
-            talk.wake_at(due)
+            conversation.wake_at(due)
         return False
-    talk.clock = max(talk.clock, due)
+    conversation.clock = max(conversation.clock, due)
     if due == first:
-        reassembly.skip_gap(talk, talk.first_stream)
+        reassembly.skip_gap(conversation, conversation.first_stream)
     elif due == second:
-        reassembly.skip_gap(talk, talk.second_stream)
+        reassembly.skip_gap(conversation, conversation.second_stream)
     elif due != answer:
-        end_at_deadline(talk, clock)
+        end_at_deadline(conversation, clock)
     else:
-        server = talk.reader_of(1 - max(talk.client, 0))
-        reassembly.skip_gaps_before(talk, talk.stream_of(1 - server.direction), server.waits_ack)
-    if talk.first_stream.held is not None or talk.second_stream.held is not None:
-        reassembly.resume(talk)
+        server = conversation.reader_of(1 - max(conversation.client, 0))
+        reassembly.skip_gaps_before(conversation, conversation.stream_of(1 - server.direction), server.waits_ack)
+    if conversation.first_stream.held is not None or conversation.second_stream.held is not None:
+        reassembly.resume(conversation)
     return True
 
 
-def answers_at(talk: Conversation) -> i64:
+def answers_at(conversation: Conversation) -> i64:
     """Return the time at which a response that waits for its request is read, even if the request is still missing.
 
     Return the constant FOREVER if no response waits.
     """
-    server = talk.reader_of(1 - max(talk.client, 0))
+    server = conversation.reader_of(1 - max(conversation.client, 0))
     return server.waits_time + GRACE_PERIOD if server.waits else FOREVER
 
 
-def write_known(talk: Conversation) -> None:
+def write_known(conversation: Conversation) -> None:
     """Write the rows of `exchanges` and `closes` that later packets can no longer change.
 
     Use the round trips that are known now.
     """
-    client = max(talk.client, 0)
-    rtt_client, rtt_server = talk.side_of(client).rtt, talk.side_of(1 - client).rtt
-    talk.pairing.write_final(rtt_client, rtt_server)
-    talk.pairing.write_closes(rtt_client, rtt_server, False)
+    client = max(conversation.client, 0)
+    rtt_client, rtt_server = conversation.side_of(client).rtt, conversation.side_of(1 - client).rtt
+    conversation.pairing.write_final(rtt_client, rtt_server)
+    conversation.pairing.write_closes(rtt_client, rtt_server, False)
 
 
-def close_reason(talk: Conversation, direction: i64, deadline: i64) -> i64:
+def close_reason(conversation: Conversation, direction: i64, deadline: i64) -> i64:
     """Return how a direction was closed by the deadline: BY_FIN, or BY_RST for an RST from either side; -1 if it was open."""
-    close = talk.side_of(direction).close
+    close = conversation.side_of(direction).close
     if close is not None and NEVER < close.fin_time <= deadline:
         return BY_FIN
-    peer_close = talk.side_of(1 - direction).close
+    peer_close = conversation.side_of(1 - direction).close
     if close is not None and NEVER < close.rst_time <= deadline:
         return BY_RST
     return BY_RST if peer_close is not None and NEVER < peer_close.rst_time <= deadline else -1
 
 
-def end_at_deadline(talk: Conversation, clock: i64) -> None:
+def end_at_deadline(conversation: Conversation, clock: i64) -> None:
     """End the open messages if the server had closed before the deadline, and no bytes before its FIN are missing.
 
     If only the client has closed its direction, the response stays open (RFC 9112 section 9.6).
     """
-    deadline = talk.deadline
-    talk.deadline = NEVER
-    server = 1 - talk.client
-    if talk.client >= 0 and close_reason(talk, server, deadline) >= 0 and has_all_before_fin(talk, server):
-        end(talk, AT_CAPTURE_END, deadline, clock)
+    deadline = conversation.deadline
+    conversation.deadline = NEVER
+    server = 1 - conversation.client
+    if (
+        conversation.client >= 0
+        and close_reason(conversation, server, deadline) >= 0
+        and has_all_before_fin(conversation, server)
+    ):
+        end(conversation, AT_CAPTURE_END, deadline, clock)
 
 
-def has_all_before_fin(talk: Conversation, direction: i64) -> bool:
+def has_all_before_fin(conversation: Conversation, direction: i64) -> bool:
     """Return whether all bytes before a direction's FIN were captured, or were acknowledged by the receiver."""
-    close = talk.side_of(direction).close
-    reached = talk.reached_offset(direction)
+    close = conversation.side_of(direction).close
+    reached = conversation.reached_offset(direction)
     if close is None or close.fin_frame == NEVER or reached == NEVER or reached >= close.fin_offset:
         return True
-    return talk.side_of(1 - direction).acknowledged >= close.fin_offset
+    return conversation.side_of(1 - direction).acknowledged >= close.fin_offset
 
 
-def end(talk: Conversation, last_reason: i64, deadline: i64, clock: i64) -> None:
+def end(conversation: Conversation, last_reason: i64, deadline: i64, clock: i64) -> None:
     """End the messages that had begun by the deadline. A direction that was not closed by then stays open.
 
     If the deadline is FOREVER, every direction ends, and a direction that was not closed gets the end reason `last_reason`.
     """
-    talk.clock = clock
-    if is_settled(talk):
+    conversation.clock = clock
+    if is_settled(conversation):
         return
-    reassembly.flush(talk)
-    write_known(talk)
-    client = max(talk.client, 0)
-    end_direction(talk, client, last_reason, deadline)
-    end_direction(talk, 1 - client, last_reason, deadline)
+    reassembly.flush(conversation)
+    write_known(conversation)
+    client = max(conversation.client, 0)
+    end_direction(conversation, client, last_reason, deadline)
+    end_direction(conversation, 1 - client, last_reason, deadline)
     at_capture_end = last_reason == AT_CAPTURE_END and deadline == FOREVER
-    write_ended(talk, deadline, at_capture_end)
-    if deadline == FOREVER and talk.held_faults is not None and talk.reader_of(1 - talk.client).pos == NEVER:
-        talk.report_held_faults()
-    forget_ended(talk)
-    talk.is_forced = False
+    write_ended(conversation, deadline, at_capture_end)
+    if (
+        deadline == FOREVER
+        and conversation.held_faults is not None
+        and conversation.reader_of(1 - conversation.client).pos == NEVER
+    ):
+        conversation.report_held_faults()
+    forget_ended(conversation)
+    conversation.is_forced = False
 
 
-def end_direction(talk: Conversation, direction: i64, last_reason: i64, deadline: i64) -> None:
+def end_direction(conversation: Conversation, direction: i64, last_reason: i64, deadline: i64) -> None:
     """End the open message of one direction if the direction was closed by the deadline, or if the deadline is FOREVER."""
-    reason = close_reason(talk, direction, deadline)
+    reason = close_reason(conversation, direction, deadline)
     if reason == BY_FIN:
-        reassembly.skip_tail(talk, direction)
+        reassembly.skip_tail(conversation, direction)
     if reason < 0 and deadline == FOREVER:
         reason = last_reason
-    reader = talk.reader_of(direction)
+    reader = conversation.reader_of(direction)
     if reason >= 0 and reader.began() <= deadline:
         reader.close(reason)
 
 
-def is_settled(talk: Conversation) -> bool:
+def is_settled(conversation: Conversation) -> bool:
     """Return True if no message is open and no byte is known to be missing."""
-    if talk.pairing.oldest is not None or talk.pairing.waiting is not None or talk.held_faults is not None:
+    if (
+        conversation.pairing.oldest is not None
+        or conversation.pairing.waiting is not None
+        or conversation.held_faults is not None
+    ):
         return False
-    return is_at_end(talk, talk.first, talk.connection.first) and is_at_end(talk, talk.second, talk.connection.second)
+    return is_at_end(conversation, conversation.first, conversation.connection.first) and is_at_end(
+        conversation, conversation.second, conversation.connection.second
+    )
 
 
-def is_finished(talk: Conversation) -> bool:
+def is_finished(conversation: Conversation) -> bool:
     """Return True if all rows of a connection are written and it ended with two FINs, so only repeated packets can follow."""
-    first, second = talk.connection.first.close, talk.connection.second.close
-    if talk.deadline != NEVER or first is None or second is None:
+    first, second = conversation.connection.first.close, conversation.connection.second.close
+    if conversation.deadline != NEVER or first is None or second is None:
         return False
     has_fins = first.fin_frame != NEVER and second.fin_frame != NEVER
-    return has_fins and first.rst_frame == NEVER and second.rst_frame == NEVER and is_settled(talk)
+    return has_fins and first.rst_frame == NEVER and second.rst_frame == NEVER and is_settled(conversation)
 
 
-def is_at_end(talk: Conversation, reader: Reader, side: Side) -> bool:
+def is_at_end(conversation: Conversation, reader: Reader, side: Side) -> bool:
     """Return True if a direction has no open message and none of the bytes before its FIN is missing."""
     if reader.message is not None or reader.partial is not None or reader.waits:
         return False
-    stream = talk.stream_of(reader.direction)
+    stream = conversation.stream_of(reader.direction)
     if stream.waiting is not None or stream.held is not None:
         return False
     close = side.close
-    return reader.mode == OFF or close is None or talk.reached_offset(reader.direction) >= close.fin_offset
+    return reader.mode == OFF or close is None or conversation.reached_offset(reader.direction) >= close.fin_offset
 
 
-def forget_ended(talk: Conversation) -> None:
+def forget_ended(conversation: Conversation) -> None:
     """Remove ended exchanges from the list of exchanges that wait for a response."""
-    exchange = talk.pairing.waiting
-    talk.pairing.waiting = talk.pairing.last_waiting = None
-    talk.pairing.unanswered = 0
+    exchange = conversation.pairing.waiting
+    conversation.pairing.waiting = conversation.pairing.last_waiting = None
+    conversation.pairing.unanswered = 0
     while exchange is not None:
         following = exchange.next_waiting
         exchange.next_waiting = None
         if not exchange.response_done:
-            talk.pairing.append_waiting(exchange)
+            conversation.pairing.append_waiting(exchange)
         exchange = following
 
 
-def give_up_waiting(talk: Conversation, clock: i64) -> None:
+def give_up_waiting(conversation: Conversation, clock: i64) -> None:
     """To free memory, read all stored stream data of a connection now, although earlier bytes are missing.
 
     This includes incomplete header sections.
     """
-    talk.clock = clock
-    reassembly.flush(talk)
-    talk.is_forced = False
-    incomplete_heads.give_up_head(talk.first)
-    incomplete_heads.give_up_head(talk.second)
-    write_known(talk)
+    conversation.clock = clock
+    reassembly.flush(conversation)
+    conversation.is_forced = False
+    incomplete_heads.give_up_head(conversation.first)
+    incomplete_heads.give_up_head(conversation.second)
+    write_known(conversation)
 
 
-def write_ended(talk: Conversation, deadline: i64, at_capture_end: bool) -> None:
+def write_ended(conversation: Conversation, deadline: i64, at_capture_end: bool) -> None:
     """Write the rows of `exchanges` and `closes` for exchanges whose requests had ended by the deadline, oldest first."""
-    client = max(talk.client, 0)
-    rtt_client, rtt_server = talk.side_of(client).rtt, talk.side_of(1 - client).rtt
-    exchange = talk.pairing.oldest
+    client = max(conversation.client, 0)
+    rtt_client, rtt_server = conversation.side_of(client).rtt, conversation.side_of(1 - client).rtt
+    exchange = conversation.pairing.oldest
     while exchange is not None and is_over_by(exchange, deadline):
         if exchange.response is None and not exchange.response_done:
-            exchange.is_assumed = may_lack_response(talk, exchange.request)
+            exchange.is_assumed = may_lack_response(conversation, exchange.request)
         exchange.settle_for_interim()
         exchange.response_done = True
         if deadline == FOREVER:
             exchange.final_frame = FOREVER
-        if exchange is talk.pairing.unwritten:
-            talk.pairing.write_exchange(exchange, FOREVER, rtt_client, rtt_server)
-            talk.pairing.unwritten = exchange.next
+        if exchange is conversation.pairing.unwritten:
+            conversation.pairing.write_exchange(exchange, FOREVER, rtt_client, rtt_server)
+            conversation.pairing.unwritten = exchange.next
         following = exchange.next
         if following is not None and following.began > deadline:
             following = None
         decided = deadline
         if deadline == FOREVER:
             decided = NEVER
-        talk.http.closes.close(talk, exchange, following, rtt_client, rtt_server, decided, at_capture_end)
-        talk.pairing.drop(exchange)
-        exchange = talk.pairing.oldest
+        conversation.http.closes.close(conversation, exchange, following, rtt_client, rtt_server, decided, at_capture_end)
+        conversation.pairing.drop(exchange)
+        exchange = conversation.pairing.oldest
 
 
-def may_lack_response(talk: Conversation, request: Message | None) -> bool:
+def may_lack_response(conversation: Conversation, request: Message | None) -> bool:
     """Return whether a request may have had a response that was not captured.
 
     Two conditions must hold. First, responses, or bytes of the server that the client acknowledged, are missing from the capture.
@@ -254,12 +272,12 @@ def may_lack_response(talk: Conversation, request: Message | None) -> bool:
     """
     if request is None:
         return False
-    client = max(talk.client, 0)
-    server = talk.reader_of(1 - client)
-    reached = talk.reached_offset(1 - client)
+    client = max(conversation.client, 0)
+    server = conversation.reader_of(1 - client)
+    reached = conversation.reached_offset(1 - client)
     # a FIN adds one to the ACK number
-    acknowledged = talk.side_of(client).acknowledged - 1
-    begins_late = server.previous is None and talk.side_of(1 - client).syn is None
+    acknowledged = conversation.side_of(client).acknowledged - 1
+    begins_late = server.previous is None and conversation.side_of(1 - client).syn is None
     is_lost = server.is_lost or begins_late or reached < acknowledged
     return is_lost and max(reached, acknowledged) > request.ack
 

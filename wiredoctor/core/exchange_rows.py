@@ -108,13 +108,13 @@ class ExchangeRows:
         self.extras: list[Extra] = []
         self.request_ids: list[bytes] = []
 
-    def write(self, talk: Conversation, exchange: Exchange) -> None:
+    def write(self, conversation: Conversation, exchange: Exchange) -> None:
         """Write a row of `exchanges`."""
         exchange.row, exchange.batch = self.rows.count, self.codes.batch
         self.targets.append(b"" if exchange.request is None else exchange.request.target)
-        self.write_cells(self.rows.begin(), talk, exchange)
+        self.write_cells(self.rows.begin(), conversation, exchange)
 
-    def place(self, talk: Conversation, exchange: Exchange) -> i64:
+    def place(self, conversation: Conversation, exchange: Exchange) -> i64:
         """Return the value of the column `row` of `closes` for an exchange.
 
         If the exchange's row of `exchanges` belonged to an earlier batch, write it again.
@@ -122,17 +122,17 @@ class ExchangeRows:
         if exchange.batch == self.codes.batch:
             return exchange.row
         self.repeated_targets.append(b"" if exchange.request is None else exchange.request.target)
-        self.write_cells(self.repeated.begin(), talk, exchange)
+        self.write_cells(self.repeated.begin(), conversation, exchange)
         return -self.repeated.count
 
-    def write_cells(self, out: BytesWriter, talk: Conversation, exchange: Exchange) -> None:
+    def write_cells(self, out: BytesWriter, conversation: Conversation, exchange: Exchange) -> None:
         """Write the columns in EXCHANGE."""
         request, response = exchange.request, exchange.response
-        write_i64_le(out, talk.number)
+        write_i64_le(out, conversation.number)
         write_i64_le(out, exchange.index)
         write_i64_le(out, i64(exchange.upgraded))
         write_i64_le(out, i64(exchange.is_assumed))
-        write_i64_le(out, talk.endpoint)
+        write_i64_le(out, conversation.endpoint)
         write_i64_le(out, exchange.previous_end)
         write_i64_le(out, exchange.previous_end_offset)
         write_i64_le(out, i64(exchange.previous_close))
@@ -232,21 +232,21 @@ def write_known(out: BytesWriter, known: i64, rtt_client: i64, rtt_server: i64) 
     write_i64_le(out, rtt_server)
 
 
-def find_known(talk: Conversation, frame: i64, time: i64) -> i64:
+def find_known(conversation: Conversation, frame: i64, time: i64) -> i64:
     """Return bits that describe a connection as it was known at a given frame and time (ns).
 
     HANDSHAKE: both SYNs were captured. BOTH_DIRECTIONS: both sides had sent packets. HAS_GAP: bytes were missing from the
     capture.
     """
     known: i64 = 0
-    first, second = talk.connection.first, talk.connection.second
+    first, second = conversation.connection.first, conversation.connection.second
     if first.syn is not None and second.syn is not None and max(first.syn.frame, second.syn.frame) <= frame:
         known |= HANDSHAKE
-    if NEVER < talk.connection.second_frame <= frame:
+    if NEVER < conversation.connection.second_frame <= frame:
         known |= BOTH_DIRECTIONS
-    oddities = talk.connection.oddities
+    oddities = conversation.connection.oddities
     is_unseen = oddities is not None and oddities.unseen_frame != NEVER and oddities.unseen_time <= time
-    if is_unseen or NEVER < talk.gap_time <= time:
+    if is_unseen or NEVER < conversation.gap_time <= time:
         known |= HAS_GAP
     return known
 
@@ -257,16 +257,16 @@ class FaultRows:
     def __init__(self) -> None:
         self.rows: list[tuple[object, ...]] = []
 
-    def write(self, talk: Conversation, fault: Fault) -> None:
+    def write(self, conversation: Conversation, fault: Fault) -> None:
         """Write a row of `faults`, with the facts about the connection that are known at this time."""
         message, exchange = fault.message, fault.exchange
-        request, connection = exchange.request, talk.connection
+        request, connection = exchange.request, conversation.connection
         oddities = connection.oddities
         is_unseen = oddities is not None and oddities.unseen_frame != NEVER and oddities.unseen_time <= fault.time
-        server = talk.reader_of(1 - talk.client)
+        server = conversation.reader_of(1 - conversation.client)
         method = "" if request is None else request.head.method
         row: tuple[object, ...] = (
-            talk.number, exchange.index, fault.role, fault.name, fault.frame, fault.time, fault.offset, fault.excerpt,
+            conversation.number, exchange.index, fault.role, fault.name, fault.frame, fault.time, fault.offset, fault.excerpt,
             message.frame, message.start, message.head.version, message.head.status, fault.due,
             NEVER if request is None else request.frame, NEVER if request is None else request.start,
             method, "" if request is None else request.head.version,
@@ -290,10 +290,10 @@ class MessageRows:
         self.rows: Rows = Rows(len(MESSAGE_ROW))
         self.targets: list[bytes] = []
 
-    def write(self, talk: Conversation, message: Message) -> None:
+    def write(self, conversation: Conversation, message: Message) -> None:
         """Write a row of `messages`."""
         out = self.rows.begin()
-        write_i64_le(out, talk.number)
+        write_i64_le(out, conversation.number)
         write_i64_le(out, message.id & 1)
         write_i64_le(out, i64(message.head.status >= 0))
         write_i64_le(out, message.exchange)

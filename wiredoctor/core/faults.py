@@ -80,7 +80,7 @@ def check_head(reader: Reader, message: Message, exchange: Exchange, data: bytes
         frame, time = message.head_last_frame, message.head_time
         fault = Fault(name, reader.kind, exchange, message, frame, time, message.offset, framing_lines(data))
         if message.head.status >= 0 and exchange.request is None:
-            reader.talk().hold_fault(fault)
+            reader.conversation().hold_fault(fault)
         else:
             reader.has_fault = True
             report(reader, fault)
@@ -108,7 +108,7 @@ def check_announced(reader: Reader, message: Message, exchange: Exchange, data: 
     reader.malformed |= ANNOUNCED
     frame, time = message.head_last_frame, message.head_time
     fault = Fault("body-announced", reader.kind, exchange, message, frame, time, message.offset, framing_lines(data))
-    reader.talk().hold_fault(fault)
+    reader.conversation().hold_fault(fault)
 
 
 def find_contradiction(reader: Reader, message: Message, exchange: Exchange, how: i64) -> str:
@@ -137,7 +137,7 @@ def find_contradiction(reader: Reader, message: Message, exchange: Exchange, how
 
 def is_captured(reader: Reader) -> bool:
     """Return whether all bytes of a direction up to the current message were captured."""
-    return reader.strayed == NO_END and reader.talk().side_of(reader.direction).syn is not None
+    return reader.strayed == NO_END and reader.conversation().side_of(reader.direction).syn is not None
 
 
 def check_range(reader: Reader, message: Message, exchange: Exchange) -> None:
@@ -201,15 +201,15 @@ def check_excess(reader: Reader, data: bytes, frame: i64, time: i64, offset: i64
     """
     if begins_message(reader, data):
         return
-    talk = reader.talk()
-    if reader.kind == REQUEST and has_none(talk.peer_of(reader)):
-        talk.is_doubtful = True
+    conversation = reader.conversation()
+    if reader.kind == REQUEST and has_none(conversation.peer_of(reader)):
+        conversation.is_doubtful = True
     if reader.has_fault or reader.is_unsure:
         return
     excess = find_excess(reader, data, frame, time, offset, ack)
-    asked = talk.pairing.waiting
+    asked = conversation.pairing.waiting
     if excess is not None and announces_body(excess.message):
-        talk.held_faults = None
+        conversation.held_faults = None
         reader.has_fault = True
         report(reader, excess)
     elif asked is not None and asked.request is not None and may_be_answer(reader, asked, asked.request, data, frame, ack):
@@ -268,7 +268,7 @@ def may_be_answer(reader: Reader, exchange: Exchange, request: Message, data: by
     before = reader.previous
     if before is None:
         has_host = head.is_http10 or bool(head.fields.host)
-        if not has_host or reader.talk().side_of(reader.direction).syn is None:
+        if not has_host or reader.conversation().side_of(reader.direction).syn is None:
             return False
     elif before.last_frame() == frame:
         return False
@@ -297,7 +297,7 @@ def settle_answer(reader: Reader, exchange: Exchange | None, is_answer: bool) ->
         return
     exchange.answer = None
     if is_answer:
-        if not reader.talk().is_doubtful:
+        if not reader.conversation().is_doubtful:
             report(reader, answer.fault)
     elif answer.excess is not None:
         report(reader, answer.excess)
@@ -334,7 +334,7 @@ def find_request_excess(request: Message | None, ack: i64) -> str:
 def answers_its_request(reader: Reader, exchange: Exchange) -> bool:
     """Return whether a response certainly belongs to the request of its exchange, because all earlier messages were captured."""
     request = exchange.request
-    peer = reader.talk().peer_of(reader)
+    peer = reader.conversation().peer_of(reader)
     return request is not None and request.begin <= peer.strayed and reader.strayed == NO_END
 
 
@@ -353,20 +353,20 @@ def has_none(reader: Reader) -> bool:
     return reader.count == reader.abandoned
 
 
-def report_held(talk: Conversation, fault: Fault) -> None:
+def report_held(conversation: Conversation, fault: Fault) -> None:
     """Report a fault that was held. Skip a chunked response without chunks, because the request may have been HEAD."""
     message = fault.message
     if fault.role == RESPONSE and message.framing == CHUNKED:
         if message.chunks == 0:
             return
-        talk.reader_of(1 - talk.client).has_fault = True
-    talk.add_fault(fault)
+        conversation.reader_of(1 - conversation.client).has_fault = True
+    conversation.add_fault(fault)
 
 
 def report(reader: Reader, fault: Fault) -> None:
     """Report a fault. A fault of a request is held back until a response shows that the connection carries HTTP."""
-    talk = reader.talk()
-    if reader.kind == REQUEST and has_none(talk.peer_of(reader)):
-        talk.hold_fault(fault)
+    conversation = reader.conversation()
+    if reader.kind == REQUEST and has_none(conversation.peer_of(reader)):
+        conversation.hold_fault(fault)
     else:
-        talk.add_fault(fault)
+        conversation.add_fault(fault)

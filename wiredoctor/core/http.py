@@ -49,58 +49,58 @@ class Http:
 
     def read(self, connection: Connection, packet: Packet, segment: Segment) -> None:
         """Read a packet after its TCP analysis, and describe in `segment.part` the message to which it belongs."""
-        talk = connection.http
-        if talk is None:
+        conversation = connection.http
+        if conversation is None:
             if segment.new_bytes == 0:
                 clear_unread(segment.part)
                 return
-            talk = connection.http = Conversation(self, connection)
-        assert isinstance(talk, Conversation)
-        if talk.is_over and segment.new_bytes > 0:  # bytes after both FINs belong to no message
+            conversation = connection.http = Conversation(self, connection)
+        assert isinstance(conversation, Conversation)
+        if conversation.is_over and segment.new_bytes > 0:  # bytes after both FINs belong to no message
             clear_unread(segment.part)
             return
-        talk.read(packet, segment)
+        conversation.read(packet, segment)
         if self.keeping.is_full:
             self.keeping.relieve(packet.clock)
-        if packet.flags & (FIN | RST) and not talk.is_over:
-            endings.watch_close(talk, packet.clock)
+        if packet.flags & (FIN | RST) and not conversation.is_over:
+            endings.watch_close(conversation, packet.clock)
 
     def pass_time(self, clock: i64) -> None:
         """Process the due alarms of all connections at time `clock` (ns), before a packet is read or while no packet comes."""
-        talk = self.alarms.take(clock)
-        while talk is not None:
-            if not talk.is_over:
-                endings.wake(talk, clock)
-            talk = self.alarms.take(clock)
+        conversation = self.alarms.take(clock)
+        while conversation is not None:
+            if not conversation.is_over:
+                endings.wake(conversation, clock)
+            conversation = self.alarms.take(clock)
 
     def end(self, connection: Connection, reason: i64, clock: i64) -> None:
         """End the open messages of a connection with the end reason `reason`, and free its HTTP state."""
-        talk = connection.http
-        if talk is None:
+        conversation = connection.http
+        if conversation is None:
             return
-        assert isinstance(talk, Conversation)
-        if talk.is_over:
+        assert isinstance(conversation, Conversation)
+        if conversation.is_over:
             return
-        if NEVER < talk.deadline <= clock:
-            endings.end_at_deadline(talk, clock)
-        endings.end(talk, reason, FOREVER, clock)
-        self.free(talk)
+        if NEVER < conversation.deadline <= clock:
+            endings.end_at_deadline(conversation, clock)
+        endings.end(conversation, reason, FOREVER, clock)
+        self.free(conversation)
 
     def discard(self, connection: Connection) -> None:
         """Free the HTTP state of a connection without writing a row."""
-        talk = connection.http
-        if talk is None:
+        conversation = connection.http
+        if conversation is None:
             return
-        assert isinstance(talk, Conversation)
-        if not talk.is_over:
-            talk.take_apart()
-            self.keeping.forget(talk)
+        assert isinstance(conversation, Conversation)
+        if not conversation.is_over:
+            conversation.take_apart()
+            self.keeping.forget(conversation)
         connection.http = None
 
-    def free(self, talk: Conversation) -> None:
+    def free(self, conversation: Conversation) -> None:
         """Free the HTTP state of a connection whose messages have ended, but keep the facts for its row of `connections`."""
         if self.bursts is not None:
-            bursts.write_last(self, talk.first)
-            bursts.write_last(self, talk.second)
-        talk.take_apart()
-        self.keeping.forget(talk)
+            bursts.write_last(self, conversation.first)
+            bursts.write_last(self, conversation.second)
+        conversation.take_apart()
+        self.keeping.forget(conversation)

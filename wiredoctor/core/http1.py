@@ -66,9 +66,9 @@ class Reader(Sink):
     `waits` is true while a response waits for its request, because the request may be captured later.
     """
 
-    def __init__(self, connection: Conversation | None, direction: i64) -> None:
+    def __init__(self, owner: Conversation | None, direction: i64) -> None:
         super().__init__()
-        self.connection: Conversation | None = connection
+        self.owner: Conversation | None = owner
         self.partial: Partial | None = None
         self.message: Message | None = None
         self.exchange: Exchange | None = None
@@ -113,11 +113,11 @@ class Reader(Sink):
         self.burst_message: i64 = NEVER
         """The id of the message to which the newest packet with body bytes belongs."""
 
-    def talk(self) -> Conversation:
+    def conversation(self) -> Conversation:
         """Return the HTTP state of the connection, which contains the readers of both directions."""
-        connection = self.connection
-        assert connection is not None
-        return connection
+        owner = self.owner
+        assert owner is not None
+        return owner
 
     def take(self, found: Range) -> None:
         """Read a range up to its end, or until the reader has to wait for the peer."""
@@ -153,7 +153,7 @@ class Reader(Sink):
         response = exchange.response
         if response is None or found.ack < response.end_offset or not message.head.fields.expect_continue:
             return False
-        head = self.talk().http.heads.read_request(found.block, found.place(self.pos), found.place(found.end))
+        head = self.conversation().http.heads.read_request(found.block, found.place(self.pos), found.place(found.end))
         return head is not None and head.has_known_method
 
     def read_head(self, found: Range) -> None:
@@ -167,7 +167,7 @@ class Reader(Sink):
             return
         at = found.place(self.pos)
         stop = found.place(found.end)
-        heads = self.talk().http.heads
+        heads = self.conversation().http.heads
         if self.kind == RESPONSE or (self.kind < 0 and found.block[at : at + 5] == b"HTTP/"):
             head = heads.read_response(found.block, at, stop)
         else:
@@ -210,7 +210,7 @@ class Reader(Sink):
             self.pos = found.end
             return
         else:
-            self.talk().http.met.add(limits.HEAD)
+            self.conversation().http.met.add(limits.HEAD)
         self.reject_head(found, data, found.end)
 
     def may_begin_head(self, data: bytes) -> bool:
@@ -227,7 +227,7 @@ class Reader(Sink):
     def parse_head(self, found: Range, data: bytes, begin: i64) -> None:
         """Parse a complete head that has unusual syntax or is split over packets; begin its message, or reject it."""
         is_response = self.kind == RESPONSE or (self.kind < 0 and data[:5] == b"HTTP/")
-        head = self.talk().http.heads.parse(data, is_response)
+        head = self.conversation().http.heads.parse(data, is_response)
         if head is None:
             partial = self.partial
             if partial is not None:
@@ -242,14 +242,14 @@ class Reader(Sink):
 
     def begin_message(self, found: Range, head: Head, begin: i64, data: bytes) -> None:
         """Begin the message of a complete head. `data` contains the head, or is empty if the head is contiguous in the range."""
-        talk = self.talk()
-        heads = talk.http.heads
+        conversation = self.conversation()
+        heads = conversation.http.heads
         size = heads.size
         kind: i64 = REQUEST
         if head.status >= 0:
             kind = RESPONSE
         if (self.is_seeking and kind == REQUEST and not head.has_known_method) or (
-            self.kind < 0 and not talk.take_kind(self, kind)
+            self.kind < 0 and not conversation.take_kind(self, kind)
         ):
             self.reject_head(found, data or found.block[found.place(begin) : found.place(begin + size)], begin + size)
             return
@@ -261,10 +261,10 @@ class Reader(Sink):
         message.begin = begin
         if partial is None:
             message.offset, message.frame, message.start = found.wire(begin), found.frame, found.time
-            talk.rtt_own, talk.rtt_peer = found.rtt_own, found.rtt_peer
+            conversation.rtt_own, conversation.rtt_peer = found.rtt_own, found.rtt_peer
         else:
             message.offset, message.frame, message.start = partial.wire_offset, partial.frame, partial.time
-            talk.rtt_own, talk.rtt_peer = partial.rtt_own, partial.rtt_peer
+            conversation.rtt_own, conversation.rtt_peer = partial.rtt_own, partial.rtt_peer
             self.partial = None
         message.last_frame, message.end_time = message.frame, message.start
         message.reaches(found.frame, found.time)
@@ -273,15 +273,15 @@ class Reader(Sink):
         message.head_bytes = size
         message.ack = found.ack
         self.message = message
-        talk.http.parts.note(self.direction, message)
+        conversation.http.parts.note(self.direction, message)
         self.pos = message.head_end
         self.is_unsure = self.is_seeking or (self.count == 1 and self.may_be_rest(message, kind))
         self.is_seeking = False
         if kind == REQUEST:
-            exchange = talk.pairing.begin_request(self, message)
+            exchange = conversation.pairing.begin_request(self, message)
             how = request_framing(head, message.length)
         else:
-            exchange = talk.pairing.begin_response(message)
+            exchange = conversation.pairing.begin_response(message)
             request = exchange.request
             how = response_framing(head, message.length, "" if request is None else request.head.method)
         self.exchange = exchange
@@ -290,27 +290,27 @@ class Reader(Sink):
             faults.check_head(self, message, exchange, data or found.block[found.place(begin) : found.place(self.pos)], how)
         if kind == RESPONSE and how == NO_BODY and (message.length > 0 or head.coding != NOT_CODED):
             faults.check_announced(self, message, exchange, data or found.block[found.place(begin) : found.place(self.pos)])
-        if head.is_cut or len(message.target) >= talk.http.longest_text:
-            talk.http.met.add(limits.TEXT)
+        if head.is_cut or len(message.target) >= conversation.http.longest_text:
+            conversation.http.met.add(limits.TEXT)
         self.frame_body(message, how)
         if kind == RESPONSE and (how == CHUNKED or head.event_stream) and self.is_reading(message):
             if is_left_out(head.fields):
-                talk.http.met.add(limits.DECODERS)
+                conversation.http.met.add(limits.DECODERS)
             message.pieces = pieces_of(head.fields, message.framing)
-        if kind == REQUEST and talk.pairing.has_too_many_requests():
-            talk.pairing.stop_reading(exchange)
+        if kind == REQUEST and conversation.pairing.has_too_many_requests():
+            conversation.pairing.stop_reading(exchange)
 
     def has_to_wait(self, ack: i64, time: i64) -> bool:
         """Return whether a response with this ACK and time (ns) must wait because its request may still arrive.
 
         If it must wait, set an alarm for the end of the grace period. Reading continues then, or as soon as the request arrives.
         """
-        talk = self.talk()
-        if talk.pairing.may_answer(ack, time):
+        conversation = self.conversation()
+        if conversation.pairing.may_answer(ack, time):
             return False
         self.waits = True
         self.waits_ack, self.waits_time = ack, time
-        talk.wake_at(time + GRACE_PERIOD)
+        conversation.wake_at(time + GRACE_PERIOD)
         return True
 
     def is_reading(self, message: Message) -> bool:
@@ -357,7 +357,7 @@ class Reader(Sink):
         was_partial = self.partial is not None
         self.abandon_head()
         if self.kind < 0 and not self.is_seeking:
-            recognition.recognize(self.talk(), self, data)
+            recognition.recognize(self.conversation(), self, data)
         if self.mode == TLS:
             self.pos = read_to
             return
@@ -372,7 +372,7 @@ class Reader(Sink):
         if self.partial is not None:
             self.count += 1
             self.abandoned += 1
-            self.talk().http.parts.drop(self.direction, self.partial)
+            self.conversation().http.parts.drop(self.direction, self.partial)
             self.partial = None
 
     def skip_gap_in_head(self, found: Range) -> None:
@@ -380,7 +380,7 @@ class Reader(Sink):
         partial = self.partial
         if self.kind == RESPONSE and partial is not None and self.has_to_wait(partial.ack, partial.time):
             return
-        is_expected = partial is not None or self.count > 0 or self.talk().pairing.waiting is not None
+        is_expected = partial is not None or self.count > 0 or self.conversation().pairing.waiting is not None
         self.note_gap_in_framing(found, is_expected)
         if partial is not None:
             incomplete_heads.cut_head(self, IN_GAP)
@@ -393,16 +393,16 @@ class Reader(Sink):
         They were not captured, or the snap length cut them off. `is_expected`: these bytes certainly contain a part of a head or
         of chunk framing.
         """
-        talk = self.talk()
-        talk.note_gap(found.time)
+        conversation = self.conversation()
+        conversation.note_gap(found.time)
         partial = self.partial
-        is_known = talk.client >= 0 or (partial is not None and partial.start[:4] in STARTS)
+        is_known = conversation.client >= 0 or (partial is not None and partial.start[:4] in STARTS)
         if found.at == CUT and is_expected and is_known:
-            recognition.note_cut(talk, found.frame, found.time)
+            recognition.note_cut(conversation, found.frame, found.time)
 
     def take_id(self) -> i64:
         """Return the id of the next message of this direction, and count the message."""
-        number = message_id(self.talk().number, self.count, self.direction)
+        number = message_id(self.conversation().number, self.count, self.direction)
         self.count += 1
         return number
 
@@ -435,14 +435,14 @@ class Reader(Sink):
         self.previous = exchange
         self.previous_end = self.pos
         self.previous_interim = message if message.head.is_interim() and exchange.response is not message else None
-        self.talk().pairing.end_message(self, exchange, message)
+        self.conversation().pairing.end_message(self, exchange, message)
 
     def close(self, reason: i64) -> None:
         """End the open message or head with the end reason `reason`, because no more bytes will come."""
         if self.kind == RESPONSE:
-            faults.settle_answer(self, self.talk().pairing.waiting, True)
-            if not faults.has_none(self) and self.talk().held_faults is not None:
-                self.talk().report_held_faults()
+            faults.settle_answer(self, self.conversation().pairing.waiting, True)
+            if not faults.has_none(self) and self.conversation().held_faults is not None:
+                self.conversation().report_held_faults()
                 self.has_fault = True  # a body that still comes after the close is not a second fault
         if self.mode == HEAD and self.partial is not None:
             incomplete_heads.cut_head(self, reason)
@@ -504,7 +504,7 @@ class Reader(Sink):
         if found.at >= 0:
             at = found.place(self.pos)
             data = found.block[at : min(found.place(found.end), at + limits.HEAD.value)]
-        recognition.continue_tls(self.talk(), self, data)
+        recognition.continue_tls(self.conversation(), self, data)
         self.pos = found.end
 
     def switch_off(self) -> None:

@@ -40,15 +40,15 @@ def continue_head(reader: Reader, partial: Partial, found: Range) -> None:
         reader.pos = found.end
         return
     else:
-        reader.talk().http.met.add(limits.HEAD)
+        reader.conversation().http.met.add(limits.HEAD)
     reader.reject_head(found, start, partial.offset + partial.size + len(data))
 
 
 def keep(reader: Reader, partial: Partial, data: bytes) -> None:
     """Store more bytes of an incomplete head, and count them in `Http.keeping`."""
     partial.add(data)
-    talk = reader.talk()
-    talk.http.keeping.add(talk, len(data))
+    conversation = reader.conversation()
+    conversation.http.keeping.add(conversation, len(data))
 
 
 def announce(reader: Reader, ack: i64) -> None:
@@ -60,17 +60,19 @@ def announce(reader: Reader, ack: i64) -> None:
     if partial is None or not partial.has_line or reader.announced is not None or partial.wire_offset >= ack:
         return
     line, newline, _ = partial.join().partition(b"\n")
-    talk = reader.talk()
-    head = talk.http.heads.parse(line + newline, False)
+    conversation = reader.conversation()
+    head = conversation.http.heads.parse(line + newline, False)
     if head is None:
         return
-    message = message_of(reader, partial, head, talk.http.heads.target, message_id(talk.number, reader.count, reader.direction))
-    reader.announced = talk.pairing.add_request(reader, message, partial.rtt_own, partial.rtt_peer)
+    message = message_of(
+        reader, partial, head, conversation.http.heads.target, message_id(conversation.number, reader.count, reader.direction)
+    )
+    reader.announced = conversation.pairing.add_request(reader, message, partial.rtt_own, partial.rtt_peer)
 
 
 def message_of(reader: Reader, partial: Partial, head: Head, target: bytes, number: i64) -> Message:
     """Return a message for an incomplete head. `number`: the id of the message."""
-    heads = reader.talk().http.heads
+    heads = reader.conversation().http.heads
     message = Message(number, head, target, heads.length)
     message.request_id = heads.request_id
     message.begin, message.offset, message.ack = partial.offset, partial.wire_offset, partial.ack
@@ -84,24 +86,26 @@ def cut_head(reader: Reader, reason: i64) -> None:
     partial = reader.partial
     if partial is None:
         return
-    talk = reader.talk()
+    conversation = reader.conversation()
     data = partial.join()
     if partial.has_line:
         data = data[: data.rfind(b"\n") + 1]
     is_response = reader.kind == RESPONSE or (reader.kind < 0 and data[:5] == b"HTTP/")
-    head = talk.http.heads.parse(data, is_response)
+    head = conversation.http.heads.parse(data, is_response)
     if head is None and reason != IN_GAP:
         faults.check_excess(reader, partial.start, partial.frame, partial.time, partial.offset, partial.ack)
-    if head is not None and (reader.kind >= 0 or talk.take_kind(reader, RESPONSE if is_response else REQUEST)):
-        message = message_of(reader, partial, head, b"" if is_response else talk.http.heads.target, reader.take_id())
+    if head is not None and (reader.kind >= 0 or conversation.take_kind(reader, RESPONSE if is_response else REQUEST)):
+        message = message_of(reader, partial, head, b"" if is_response else conversation.http.heads.target, reader.take_id())
         message.head_bytes = partial.size
         message.has_gap = reason in (IN_GAP, AT_CAPTURE_END)
-        talk.rtt_own, talk.rtt_peer = partial.rtt_own, partial.rtt_peer
-        exchange = talk.pairing.begin_response(message) if is_response else talk.pairing.begin_request(reader, message)
+        conversation.rtt_own, conversation.rtt_peer = partial.rtt_own, partial.rtt_peer
+        exchange = (
+            conversation.pairing.begin_response(message) if is_response else conversation.pairing.begin_request(reader, message)
+        )
         reader.message = message
         reader.exchange = exchange
         message.exchange = exchange.index
-        talk.http.parts.note(reader.direction, message)
+        conversation.http.parts.note(reader.direction, message)
         reader.finish(reason)
     reader.abandon_head()
 
@@ -109,6 +113,6 @@ def cut_head(reader: Reader, reason: i64) -> None:
 def give_up_head(reader: Reader) -> None:
     """To free memory, end an incomplete head as if its remaining bytes were missing from the capture."""
     if reader.mode == HEAD and reader.partial is not None:
-        reader.talk().note_gap(reader.partial.time)
+        reader.conversation().note_gap(reader.partial.time)
         cut_head(reader, IN_GAP)
         reader.lose()

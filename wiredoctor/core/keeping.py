@@ -43,23 +43,23 @@ class Keeping:
         """
         self.is_full: bool = False
 
-    def add(self, talk: Conversation, size: i64) -> None:
+    def add(self, conversation: Conversation, size: i64) -> None:
         """Count `size` more bytes that a connection stores."""
-        part = bucket(talk.connection.key)
+        part = bucket(conversation.connection.key)
         keeping = self.connections[part]
-        if talk.number not in keeping:
-            keeping[talk.number] = talk
-            talk.is_kept = True
+        if conversation.number not in keeping:
+            keeping[conversation.number] = conversation
+            conversation.is_kept = True
             size += LISTED
         total: i64 = self.bytes[part] + size + PIECE
         self.bytes[part] = total
         if total > self.most:
             self.is_full = True
 
-    def forget(self, talk: Conversation) -> None:
+    def forget(self, conversation: Conversation) -> None:
         """Stop counting the stored bytes of an ended connection."""
-        if talk.is_kept:
-            self.connections[bucket(talk.connection.key)].pop(talk.number, None)
+        if conversation.is_kept:
+            self.connections[bucket(conversation.connection.key)].pop(conversation.number, None)
 
     def relieve(self, clock: i64) -> None:
         """Recount the stored bytes of hash buckets that seem full, and free memory until a quarter of each bucket is free.
@@ -80,32 +80,32 @@ class Keeping:
         """
         left: dict[int, Conversation] = {}
         total: i64 = 0
-        for number, talk in self.connections[part].items():
-            size = count_kept(talk)
+        for number, conversation in self.connections[part].items():
+            size = count_kept(conversation)
             if size > 0:
-                left[number] = talk
+                left[number] = conversation
                 total += size
         enough = self.most - self.most // 4
-        for talk in list(left.values()):
+        for conversation in list(left.values()):
             if total <= enough:
                 break
-            total -= count_kept(talk)
-            endings.give_up_waiting(talk, clock)
-            del left[talk.number]
+            total -= count_kept(conversation)
+            endings.give_up_waiting(conversation, clock)
+            del left[conversation.number]
             self.met.add(limits.KEPT)
         self.connections[part] = left
         return total
 
 
-def count_kept(talk: Conversation) -> i64:
+def count_kept(conversation: Conversation) -> i64:
     """Return the memory in bytes that a connection's stored stream data takes until HTTP reads it."""
     total: i64 = 0
-    for stream in (talk.first_stream, talk.second_stream):
+    for stream in (conversation.first_stream, conversation.second_stream):
         if stream.waiting is not None:
             total += count_pieces(stream.waiting.pieces)
         if stream.held is not None:
             total += count_pieces(stream.held)
-        partial = talk.reader_of(stream.direction).partial
+        partial = conversation.reader_of(stream.direction).partial
         if partial is not None:
             total += partial.size
     return total + LISTED if total > 0 else total

@@ -24,7 +24,7 @@ from wiredoctor.core.recorder import PacketRecorder
 from wiredoctor.core.records import Records
 from wiredoctor.core.segment import NEVER, SYN
 from wiredoctor.core.sorting import SortedRecords
-from wiredoctor.core.story import Story
+from wiredoctor.core.tcp_analysis import TcpAnalysis
 from wiredoctor.core.translation import Translation, follow_close, is_second_leg
 from wiredoctor.limits import LimitsReached
 
@@ -32,7 +32,7 @@ from wiredoctor.limits import LimitsReached
 class Core:
     """The state of a capture's analysis.
 
-    The tables are in `story`, `http`, `icmp` and `connections`. Only the connections of `share` are analyzed; None means all
+    The tables are in `tcp`, `http`, `icmp` and `connections`. Only the connections of `share` are analyzed; None means all
     connections.
     """
 
@@ -51,8 +51,8 @@ class Core:
         self.flows: Flows = Flows(met, share)
         if isinstance(records, SortedRecords):
             self.flows.follow_file(records.lanes.order)
-        self.story: Story = Story(cutoffs, met)
-        self.story.places = places
+        self.tcp: TcpAnalysis = TcpAnalysis(cutoffs, met)
+        self.tcp.places = places
         self.http: Http = Http(cutoffs, met, with_messages, with_bursts)
         self.icmp: IcmpErrors = IcmpErrors(met, self.flows, self.headers.message)
         self.readers: dict[int, PacketReader] = {QUOTE: self.icmp}
@@ -71,7 +71,7 @@ class Core:
     def run(self, most: i64) -> i64:
         """Read at most `most` records; return how many were read."""
         records, packet, flows, http, share = self.records, self.packet, self.flows, self.http, self.share
-        alarms, releases = http.alarms, self.story.releases
+        alarms, releases = http.alarms, self.tcp.releases
         recorder, ordering = self.recorder, self.ordering
         count: i64 = 0
         while count < most and (records.next(packet) if ordering is None else ordering.next(packet)):
@@ -128,15 +128,15 @@ class Core:
             self.duplicates += 1
             return connection.id
         was_closed = connection.closed
-        self.story.follow(connection, packet)
+        self.tcp.follow(connection, packet)
         if self.http_of is None or connection.id in self.http_of:
-            self.http.read(connection, packet, self.story.segment)
+            self.http.read(connection, packet, self.tcp.segment)
         else:
-            clear_unread(self.story.segment.part)
-        self.story.write_events(connection, packet)
+            clear_unread(self.tcp.segment.part)
+        self.tcp.write_events(connection, packet)
         if connection.closed and not was_closed:
             self.flows.keep_closed(connection)
-            self.story.releases.end(connection, packet.frame)
+            self.tcp.releases.end(connection, packet.frame)
         elif was_closed and not connection.closed:
             self.flows.closed -= 1  # a SYN was refused, but a later SYN was answered
         return connection.id
@@ -162,7 +162,7 @@ class Core:
         for connection in connections:
             self.end(connection, AT_CAPTURE_END, clock)
         self.http.alarms.forget()  # the alarms refer back to `http` through objects that the garbage collector does not track
-        self.story.drop_ended()
+        self.tcp.drop_ended()
 
     def end(self, connection: Connection, reason: i64, clock: i64) -> None:
         """Write the rows of an ended connection: only those of ICMP errors if the connection is known only from such errors.
@@ -182,7 +182,7 @@ class Core:
         content = connection.http
         assert content is None or isinstance(content, Conversation)
         speaker = i64(-1) if content is None else content.client
-        self.story.end(connection, self.packet.frame, clock)
+        self.tcp.end(connection, self.packet.frame, clock)
         self.connections.write(connection, speaker, content, clock)
         self.http.closes.foreign.write_rest(connection, client_direction(connection, speaker))
         connection.http = None

@@ -37,8 +37,8 @@ The other values: the response announced no close (NO_CLOSE), or any other respo
 class Pairing:
     """The exchanges of one connection, whose responses come in the order of their requests (RFC 9112 section 9.3.2)."""
 
-    def __init__(self, conversation: Conversation | None) -> None:
-        self.conversation: Conversation | None = conversation
+    def __init__(self, owner: Conversation | None) -> None:
+        self.owner: Conversation | None = owner
         self.oldest: Exchange | None = None
         """The first exchange without a row of `closes`. Its `next` leads to the later exchanges."""
         self.newest: Exchange | None = None
@@ -62,11 +62,11 @@ class Pairing:
         self.outstanding: i64 = 0
         """The number of requests that have ended while their responses have not."""
 
-    def talk(self) -> Conversation:
+    def conversation(self) -> Conversation:
         """Return the HTTP state of the connection."""
-        conversation = self.conversation
-        assert conversation is not None
-        return conversation
+        owner = self.owner
+        assert owner is not None
+        return owner
 
     def add_exchange(self, message: Message, rtt_own: i64, rtt_peer: i64) -> Exchange:
         """Return a new exchange that begins with this message, a request or a response.
@@ -121,25 +121,25 @@ class Pairing:
 
     def has_too_many_requests(self) -> bool:
         """Return whether the number of requests that wait for a response exceeds the limit."""
-        talk = self.talk()
-        return self.unanswered > talk.http.most_requests
+        conversation = self.conversation()
+        return self.unanswered > conversation.http.most_requests
 
     def begin_request(self, reader: Reader, message: Message) -> Exchange:
         """Return the exchange of a request whose head is complete.
 
         It is a new exchange, unless the server already responded to the incomplete head.
         """
-        talk = self.talk()
+        conversation = self.conversation()
         announced = reader.announced
         if announced is not None:
             announced.request = message
             reader.announced = None
             return announced
-        return self.add_request(reader, message, talk.rtt_own, talk.rtt_peer)
+        return self.add_request(reader, message, conversation.rtt_own, conversation.rtt_peer)
 
     def add_request(self, reader: Reader, message: Message, rtt_own: i64, rtt_peer: i64) -> Exchange:
         """Create the exchange of a request, and record the facts that `find_request` uses."""
-        talk = self.talk()
+        conversation = self.conversation()
         exchange = self.add_exchange(message, rtt_own, rtt_peer)
         exchange.follows_gap = reader.is_lost
         reader.is_lost = False
@@ -147,7 +147,7 @@ class Pairing:
         exchange.is_next = before is None or before.ack < message.ack
         asked = self.waiting
         if asked is not None and asked.request is not None and asked.request.ack < message.ack:
-            server = talk.peer_of(reader)
+            server = conversation.peer_of(reader)
             # all bytes that the client had received were read, so an earlier request has no response yet
             if message.ack <= server.pos + server.beyond and not server.is_lost:
                 self.is_sliding = True
@@ -156,16 +156,16 @@ class Pairing:
 
     def begin_response(self, message: Message) -> Exchange:
         """Return the exchange of a response that begins; a new exchange if its request was not captured."""
-        talk = self.talk()
+        conversation = self.conversation()
         ack = message.ack
-        client, server = talk.reader_of(talk.client), talk.reader_of(1 - talk.client)
-        talk.report_held_faults()
-        talk.is_doubtful = False
+        client, server = conversation.reader_of(conversation.client), conversation.reader_of(1 - conversation.client)
+        conversation.report_held_faults()
+        conversation.is_doubtful = False
         exchange = self.waiting
         if exchange is None or not exchange.has_seen(ack):
             incomplete_heads.announce(client, ack)
             exchange = self.waiting
-        if server.previous is None and talk.side_of(server.direction).syn is None:
+        if server.previous is None and conversation.side_of(server.direction).syn is None:
             # the capture may begin after earlier responses and after the waiting request
             server.is_lost = True
         if server.is_lost or (exchange is not None and exchange.follows_gap):
@@ -174,7 +174,7 @@ class Pairing:
             exchange = self.find_request(client, server, message)
         if exchange is None or not exchange.has_seen(ack):
             later = self.waiting
-            exchange = self.add_exchange(message, talk.rtt_own, talk.rtt_peer)
+            exchange = self.add_exchange(message, conversation.rtt_own, conversation.rtt_peer)
             self.prepend_waiting(exchange)
             if client.is_lost or client.pos + client.beyond + 1 < ack or (later is not None and later.follows_gap):
                 # the request was not captured, or is read later; without its method the end of the response is not certain
@@ -257,37 +257,39 @@ class Pairing:
         the bytes that the response acknowledges must have been read, or skipped after the grace period. Until then, the request
         of the response may still be captured late.
         """
-        talk = self.talk()
-        if talk.is_forced or ack == NEVER:
+        conversation = self.conversation()
+        if conversation.is_forced or ack == NEVER:
             return True
         waiting = self.waiting
-        asking = talk.reader_of(talk.client)
-        if waiting is not None and waiting.has_seen(ack) and not (waiting.follows_gap or talk.peer_of(asking).is_lost):
+        asking = conversation.reader_of(conversation.client)
+        if waiting is not None and waiting.has_seen(ack) and not (waiting.follows_gap or conversation.peer_of(asking).is_lost):
             return True
-        reached = talk.reached_offset(talk.client)
+        reached = conversation.reached_offset(conversation.client)
         if reached == NEVER:
             return True
-        if talk.clock - time >= GRACE_PERIOD:
-            return not talk.stream_of(talk.client).has_before(ack)
-        if talk.stream_of(talk.client).held is not None and asking.pos + asking.beyond < ack:
+        if conversation.clock - time >= GRACE_PERIOD:
+            return not conversation.stream_of(conversation.client).has_before(ack)
+        if conversation.stream_of(conversation.client).held is not None and asking.pos + asking.beyond < ack:
             return False
         # a FIN adds one to the ACK number
         return asking.mode == OFF or ack <= reached + 1
 
     def end_message(self, reader: Reader, exchange: Exchange, message: Message) -> None:
         """Update the exchange of a message that has ended, and write the rows about the message."""
-        talk = self.talk()
-        if talk.http.messages is not None:
-            talk.http.messages.write(talk, message)
+        conversation = self.conversation()
+        if conversation.http.messages is not None:
+            conversation.http.messages.write(conversation, message)
         if message.transfer is not None:
-            transfers.write(talk.http.transfers, talk, message, reader.direction, talk.http.cutoffs.min_transfer)
+            transfers.write(
+                conversation.http.transfers, conversation, message, reader.direction, conversation.http.cutoffs.min_transfer
+            )
         if reader.kind == REQUEST:
             exchange.request_done = True
             if not exchange.response_done:
                 self.outstanding += 1
             if exchange.upgraded:
-                talk.switch_off(reader)
-            elif message.head.switches and not talk.is_forced and not exchange.response_done:
+                conversation.switch_off(reader)
+            elif message.head.switches and not conversation.is_forced and not exchange.response_done:
                 reader.waits = True
         elif exchange.response is not message:
             interim = exchange.interim
@@ -298,7 +300,7 @@ class Pairing:
                 interim.statuses.append(message.head.status)
                 interim.times.append(message.start)
             else:
-                talk.http.met.add(limits.INTERIM)
+                conversation.http.met.add(limits.INTERIM)
         else:
             exchange.response_done = True
             if exchange.request_done and exchange.request is not None:
@@ -307,26 +309,26 @@ class Pairing:
 
     def end_response(self, exchange: Exchange, message: Message) -> None:
         """Handle the end of a final response. The connection may change its protocol, or a waiting client may continue."""
-        talk = self.talk()
-        asking = talk.reader_of(talk.client)
+        conversation = self.conversation()
+        asking = conversation.reader_of(conversation.client)
         request = exchange.request
         if message.framing == TUNNEL or (message.head.status == 101 and (request is None or request.head.switches)):
             exchange.upgraded = True
             if request is None:
                 # without the request, it is unknown where the new protocol begins, so read the client's bytes while they are HTTP
-                talk.switch_off(talk.reader_of(1 - talk.client))
+                conversation.switch_off(conversation.reader_of(1 - conversation.client))
                 return
             if asking.message is not None and asking.exchange is not exchange:
                 asking.finish(ERROR)
-            talk.stop(exchange)
+            conversation.stop(exchange)
         elif asking.waits and self.waiting is None:
             asking.waits = False
 
     def stop_reading(self, last: Exchange) -> None:
         """Stop reading the connection after the request head of exchange `last`: too many requests wait for a response."""
-        talk = self.talk()
-        talk.http.met.add(limits.PIPELINED)
-        talk.stop(None)
+        conversation = self.conversation()
+        conversation.http.met.add(limits.PIPELINED)
+        conversation.stop(None)
         self.next_index = last.index + 1
         self.waiting = self.last_waiting = None
         self.unanswered = 0
@@ -349,7 +351,7 @@ class Pairing:
         is_final = exchange is not None and exchange.is_final()
         if oldest is None or not (is_final or (oldest is not exchange and oldest.next is not None)):
             return
-        is_client = segment.direction == self.talk().client
+        is_client = segment.direction == self.conversation().client
         rtt_client = segment.rtt_own if is_client else segment.rtt_peer
         rtt_server = segment.rtt_peer if is_client else segment.rtt_own
         self.write_final(rtt_client, rtt_server)
@@ -377,8 +379,8 @@ class Pairing:
                 client, server = following.rtt_client, following.rtt_server
             else:
                 client, server = rtt_client, rtt_server
-            talk = self.talk()
-            talk.http.closes.close(talk, exchange, following, client, server, NEVER, False)
+            conversation = self.conversation()
+            conversation.http.closes.close(conversation, exchange, following, client, server, NEVER, False)
             self.drop(exchange)
             exchange = following
 
@@ -387,7 +389,7 @@ class Pairing:
 
         `frame`: the frame number of the last packet of the exchange. The round trips are in ns.
         """
-        talk = self.talk()
+        conversation = self.conversation()
         exchange.previous_end = self.previous_end
         exchange.previous_end_offset = self.previous_end_offset
         request, announced = exchange.request, self.previous_close
@@ -395,23 +397,25 @@ class Pairing:
         is_unaffected = announced == CLOSE_OF_REJECTION and request is not None and request.offset > 0
         exchange.previous_close = announced != NO_CLOSE and not is_unaffected
         over = exchange.last_time()
-        exchange.known = find_known(talk, frame, over)
+        exchange.known = find_known(conversation, frame, over)
         exchange.known_rtt_client, exchange.known_rtt_server = rtt_client, rtt_server
         exchange.final_at = over
         response = exchange.response
         if response is not None and response.pieces is not None:
-            tick = clocks.unit_of(talk.side_of(1 - talk.client))
-            response.pieces.count_lumps(talk.http.cutoffs.min_held_events, tick, over=True)
+            tick = clocks.unit_of(conversation.side_of(1 - conversation.client))
+            response.pieces.count_lumps(conversation.http.cutoffs.min_held_events, tick, over=True)
         if response is not None and response.pauses is not None:
-            settle_pauses(response.pauses, talk.side_of(1 - talk.client))
-        talk.http.exchanges.write(talk, exchange)
+            settle_pauses(response.pauses, conversation.side_of(1 - conversation.client))
+        conversation.http.exchanges.write(conversation, exchange)
         if response is None:
             self.previous_end = max(self.previous_end, over)
             return
         self.previous_end = over
         self.previous_close = NO_CLOSE
         if response.head.announces_close or response.framing == UNTIL_CLOSE:
-            rejects = exchange.request is None and exchange.index == 0 and talk.side_of(talk.client).syn is not None
+            rejects = (
+                exchange.request is None and exchange.index == 0 and conversation.side_of(conversation.client).syn is not None
+            )
             self.previous_close = CLOSE_OF_REJECTION if rejects else CLOSE
         self.previous_end_offset = response.end_offset
 
@@ -424,7 +428,7 @@ class Pairing:
 
     def take_apart(self) -> None:
         """Break the reference cycles of this object, and free the exchanges; `next_index` stays."""
-        self.conversation = None
+        self.owner = None
         self.oldest = self.newest = self.unwritten = self.waiting = self.last_waiting = None
 
 

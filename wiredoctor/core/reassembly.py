@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 NO_PIECES: Final[list[Piece]] = []
 
 
-def read_new_bytes(talk: Conversation, stream: Stream, own: Side, packet: Packet, segment: Segment) -> bool:
+def read_new_bytes(conversation: Conversation, stream: Stream, own: Side, packet: Packet, segment: Segment) -> bool:
     """Pass the new bytes of a packet to their sink in stream order. Return whether all bytes before them were available."""
     begin = segment.new_start
     if stream.reached == NEVER:
@@ -34,12 +34,12 @@ def read_new_bytes(talk: Conversation, stream: Stream, own: Side, packet: Packet
     if segment.pieces is not None:
         in_order = True
         for piece in segment.pieces:
-            in_order = add_bytes(talk, stream, packet, segment, piece.start, piece.end) and in_order
+            in_order = add_bytes(conversation, stream, packet, segment, piece.start, piece.end) and in_order
         return in_order
-    return add_bytes(talk, stream, packet, segment, begin, begin + segment.new_bytes)
+    return add_bytes(conversation, stream, packet, segment, begin, begin + segment.new_bytes)
 
 
-def add_bytes(talk: Conversation, stream: Stream, packet: Packet, segment: Segment, start: i64, end: i64) -> bool:
+def add_bytes(conversation: Conversation, stream: Stream, packet: Packet, segment: Segment, start: i64, end: i64) -> bool:
     """Add the new bytes [start, end) of a packet to its stream; the snap length may have cut off some.
 
     Return whether all bytes before them were available.
@@ -47,19 +47,19 @@ def add_bytes(talk: Conversation, stream: Stream, packet: Packet, segment: Segme
     there = segment.offset + packet.captured
     in_order = True
     if start < there < end:
-        in_order = add_range(talk, stream, packet, segment, start, there, True)
+        in_order = add_range(conversation, stream, packet, segment, start, there, True)
         start = there
-    return add_range(talk, stream, packet, segment, start, end, end <= there) and in_order
+    return add_range(conversation, stream, packet, segment, start, end, end <= there) and in_order
 
 
 def add_range(
-    talk: Conversation, stream: Stream, packet: Packet, segment: Segment, start: i64, end: i64, is_captured: bool
+    conversation: Conversation, stream: Stream, packet: Packet, segment: Segment, start: i64, end: i64, is_captured: bool
 ) -> bool:  # fmt: skip
     """Pass the new bytes [start, end) of a packet to their sink, or store them if earlier bytes are missing.
 
     `is_captured`: all of these bytes were captured; otherwise none was. Return whether all bytes before them were available.
     """
-    found = talk.http.range
+    found = conversation.http.range
     if start < stream.reached:
         start = stream.reached
         if start >= end:
@@ -69,19 +69,19 @@ def add_range(
         found.at = CUT
     if start == stream.reached:
         stream.reached = end
-        hand_on(talk, stream, found)
+        hand_on(conversation, stream, found)
         if stream.waiting is not None:
-            drain(talk, stream)
+            drain(conversation, stream)
         return True
     piece = Piece(found, start, end, not stream.sink.jumps_to(end))
-    stream.insert(piece, talk.side_of(1 - stream.direction).acknowledged, talk.clock)
-    talk.http.keeping.add(talk, len(piece.data))
+    stream.insert(piece, conversation.side_of(1 - stream.direction).acknowledged, conversation.clock)
+    conversation.http.keeping.add(conversation, len(piece.data))
     limit = stream.limit_of_gap()
     if limit is not None:
         if not stream.sink.is_off():
-            talk.http.met.add(limit)
-        skip_gap(talk, stream)
-    wake_for_gap(talk, stream)
+            conversation.http.met.add(limit)
+        skip_gap(conversation, stream)
+    wake_for_gap(conversation, stream)
     return False
 
 
@@ -98,79 +98,79 @@ def point(found: Range, packet: Packet, segment: Segment, start: i64, end: i64) 
     found.rtt_peer = segment.rtt_peer
 
 
-def hand_on(talk: Conversation, stream: Stream, found: Range) -> None:
+def hand_on(conversation: Conversation, stream: Stream, found: Range) -> None:
     """Pass an in-order range to its sink, or hold it while the sink waits."""
     if stream.sink.waits or stream.held is not None:
-        hold(talk, stream, found, found.start)
+        hold(conversation, stream, found, found.start)
         return
     stream.sink.take(found)
     if stream.sink.waits and stream.sink.pos < found.end:
-        hold(talk, stream, found, max(stream.sink.pos, found.start))
+        hold(conversation, stream, found, max(stream.sink.pos, found.start))
 
 
-def hold(talk: Conversation, stream: Stream, found: Range, start: i64) -> None:
+def hold(conversation: Conversation, stream: Stream, found: Range, start: i64) -> None:
     """Store a range, without its bytes before offset `start`, until its sink continues."""
     stream.hold(found, start)
-    talk.http.keeping.add(talk, found.end - start if found.at >= 0 else 0)
+    conversation.http.keeping.add(conversation, found.end - start if found.at >= 0 else 0)
 
 
-def drain(talk: Conversation, stream: Stream) -> None:
+def drain(conversation: Conversation, stream: Stream) -> None:
     """Read the stored bytes that are in order now, because a gap before them was filled or skipped."""
-    found = talk.http.range
+    found = conversation.http.range
     while stream.waiting is not None and stream.next_piece(found):
-        hand_on(talk, stream, found)
+        hand_on(conversation, stream, found)
 
 
-def skip_gap(talk: Conversation, stream: Stream) -> None:
+def skip_gap(conversation: Conversation, stream: Stream) -> None:
     """Skip the first gap of a direction, and read the bytes after it."""
-    found = talk.http.range
+    found = conversation.http.range
     stream.skip_gap(found)
-    hand_on(talk, stream, found)
-    drain(talk, stream)
+    hand_on(conversation, stream, found)
+    drain(conversation, stream)
 
 
-def skip_gaps_before(talk: Conversation, stream: Stream, offset: i64) -> None:
+def skip_gaps_before(conversation: Conversation, stream: Stream, offset: i64) -> None:
     """Skip gaps of a direction until all stored bytes below `offset` have been read."""
     while stream.has_before(offset):
-        skip_gap(talk, stream)
+        skip_gap(conversation, stream)
 
 
-def wake_for_gap(talk: Conversation, stream: Stream) -> None:
+def wake_for_gap(conversation: Conversation, stream: Stream) -> None:
     """Schedule a wake-up for the time at which the first gap is skipped unless it was filled before."""
     waiting = stream.waiting
     if waiting is not None:
         since = waiting.acknowledged_at()
         if since != NEVER:
-            talk.wake_at(since + GRACE_PERIOD)
+            conversation.wake_at(since + GRACE_PERIOD)
 
 
-def resume(talk: Conversation) -> None:
+def resume(conversation: Conversation) -> None:
     """Let waiting sinks continue as far as possible, the client's first."""
-    client = talk.stream_of(max(talk.client, 0))
-    server = talk.stream_of(1 - client.direction)
+    client = conversation.stream_of(max(conversation.client, 0))
+    server = conversation.stream_of(1 - client.direction)
     goes_on = True
     while goes_on:
-        goes_on = not client.sink.waits and read_held(talk, client)
-        if server.held is not None and may_go_on(talk, server) and read_held(talk, server):
+        goes_on = not client.sink.waits and read_held(conversation, client)
+        if server.held is not None and may_go_on(conversation, server) and read_held(conversation, server):
             goes_on = True
 
 
-def may_go_on(talk: Conversation, server: Stream) -> bool:
+def may_go_on(conversation: Conversation, server: Stream) -> bool:
     """Return whether the response that waits for its request can be read now. If so, end the wait of its reader.
 
     If the stored bytes exceed a limit, skip the missing bytes for which the response waits.
     """
-    held, reader = server.held, talk.reader_of(server.direction)
+    held, reader = server.held, conversation.reader_of(server.direction)
     if held is not None and (len(held) > limits.WAITING.value or server.held_bytes > limits.AHEAD.value):
-        skip_gaps_before(talk, talk.stream_of(1 - server.direction), reader.waits_ack)
-        talk.is_forced = True
-    if not talk.pairing.may_answer(reader.waits_ack, reader.waits_time):
+        skip_gaps_before(conversation, conversation.stream_of(1 - server.direction), reader.waits_ack)
+        conversation.is_forced = True
+    if not conversation.pairing.may_answer(reader.waits_ack, reader.waits_time):
         return False
     reader.waits = False
     return True
 
 
-def read_held(talk: Conversation, stream: Stream) -> bool:
+def read_held(conversation: Conversation, stream: Stream) -> bool:
     """Pass the held bytes of a stream to its sink until that waits again. Return whether it advanced."""
     held = stream.held
     if held is None:
@@ -180,7 +180,7 @@ def read_held(talk: Conversation, stream: Stream) -> bool:
     begin = stream.sink.pos
     while done < count and not stream.sink.waits:
         piece = held[done]
-        read_piece(talk, stream, piece)
+        read_piece(conversation, stream, piece)
         if stream.sink.waits and stream.sink.pos < piece.end:
             break
         stream.held_bytes -= piece.end - piece.start
@@ -190,37 +190,37 @@ def read_held(talk: Conversation, stream: Stream) -> bool:
         stream.held_bytes = 0
     elif done > 0:
         stream.held = held[done:]
-    talk.is_forced = False
+    conversation.is_forced = False
     return done > 0 or stream.sink.pos != begin
 
 
-def read_piece(talk: Conversation, stream: Stream, piece: Piece) -> None:
+def read_piece(conversation: Conversation, stream: Stream, piece: Piece) -> None:
     """Pass a stored range to its sink, except the bytes that the sink has already read."""
-    found = talk.http.range
+    found = conversation.http.range
     piece.fill(found, max(piece.start, stream.sink.pos) if stream.sink.pos < piece.end else piece.start)
     stream.sink.take(found)
 
 
-def flush(talk: Conversation) -> None:
+def flush(conversation: Conversation) -> None:
     """Skip all gaps and read everything held, because no more bytes are expected."""
-    first, second = take_pieces(talk, talk.first_stream), take_pieces(talk, talk.second_stream)
-    talk.is_forced = True
+    first, second = take_pieces(conversation, conversation.first_stream), take_pieces(conversation, conversation.second_stream)
+    conversation.is_forced = True
     i: i64 = 0
     j: i64 = 0
     while i < len(first) or j < len(second):
-        if j == len(second) or (i < len(first) and comes_first(talk, first[i], second[j])):
-            read_piece(talk, talk.first_stream, first[i])
+        if j == len(second) or (i < len(first) and comes_first(conversation, first[i], second[j])):
+            read_piece(conversation, conversation.first_stream, first[i])
             i += 1
         else:
-            read_piece(talk, talk.second_stream, second[j])
+            read_piece(conversation, conversation.second_stream, second[j])
             j += 1
 
 
-def take_pieces(talk: Conversation, stream: Stream) -> list[Piece]:
+def take_pieces(conversation: Conversation, stream: Stream) -> list[Piece]:
     """Remove and return all ranges that a sink has not read, including gaps, in stream order."""
     stream.sink.waits = True
     while stream.waiting is not None:
-        skip_gap(talk, stream)
+        skip_gap(conversation, stream)
     stream.sink.waits = False
     held = stream.held
     stream.held = None
@@ -228,26 +228,26 @@ def take_pieces(talk: Conversation, stream: Stream) -> list[Piece]:
     return NO_PIECES if held is None else held
 
 
-def comes_first(talk: Conversation, first: Piece, second: Piece) -> bool:
+def comes_first(conversation: Conversation, first: Piece, second: Piece) -> bool:
     """Return whether the range of direction 0 is to be read before the range of direction 1.
 
     Ranges are read in capture order, except that the bytes that a response acknowledges come before the response.
     """
-    if talk.client == 0:
+    if conversation.client == 0:
         return first.frame < second.frame or second.ack == NEVER or first.wire_start < second.ack
-    if talk.client == 1:
+    if conversation.client == 1:
         return first.frame < second.frame and first.ack != NEVER and first.ack <= second.wire_start
     return first.frame < second.frame
 
 
-def skip_tail(talk: Conversation, direction: i64) -> None:
+def skip_tail(conversation: Conversation, direction: i64) -> None:
     """Skip the missing bytes of a direction between the last captured byte and the FIN."""
-    stream, message = talk.stream_of(direction), talk.reader_of(direction).message
-    close = talk.side_of(direction).close
-    reached = talk.reached_offset(direction)
+    stream, message = conversation.stream_of(direction), conversation.reader_of(direction).message
+    close = conversation.side_of(direction).close
+    reached = conversation.reached_offset(direction)
     if close is None or reached == NEVER or reached >= close.fin_offset or stream.sink.is_off():
         return
-    found = talk.http.range
+    found = conversation.http.range
     found.at = GAP
     found.start = found.wire_start = reached
     found.end = found.wire_end = close.fin_offset

@@ -34,15 +34,15 @@ class Cuts:
         self.time: i64 = NEVER
 
 
-def recognize(talk: Conversation, reader: Reader, data: bytes) -> None:
+def recognize(conversation: Conversation, reader: Reader, data: bytes) -> None:
     """Recognize a protocol other than HTTP/1 by a direction's first payload. If there is one, stop reading HTTP there."""
-    if talk.client >= 0:
+    if conversation.client >= 0:
         return
     if data[:3] in (b"PRI", b"\x00\x00\x12", b"\x00\x00\x18"):
-        talk.protocol = HTTP2
+        conversation.protocol = HTTP2
     elif len(data) > 2 and 0x14 <= data[0] <= 0x17 and data[1] == 3:
-        talk.protocol = TLS_PROTOCOL
-        if begin_tls(talk, reader, data):
+        conversation.protocol = TLS_PROTOCOL
+        if begin_tls(conversation, reader, data):
             return
     else:
         return
@@ -50,36 +50,36 @@ def recognize(talk: Conversation, reader: Reader, data: bytes) -> None:
     reader.mode = OFF
 
 
-def begin_tls(talk: Conversation, reader: Reader, data: bytes) -> bool:
+def begin_tls(conversation: Conversation, reader: Reader, data: bytes) -> bool:
     """Parse the first bytes of a TLS handshake; return whether more bytes are needed."""
-    if talk.tls is None:
+    if conversation.tls is None:
         if data[0] != HANDSHAKE:
             return False
-        talk.tls = TlsHandshake()
-    wants_more = talk.tls.sides[reader.direction].add(data)
+        conversation.tls = TlsHandshake()
+    wants_more = conversation.tls.sides[reader.direction].add(data)
     reader.mode = TLS if wants_more else OFF
     return wants_more
 
 
-def continue_tls(talk: Conversation, reader: Reader, data: bytes) -> None:
+def continue_tls(conversation: Conversation, reader: Reader, data: bytes) -> None:
     """Parse more bytes of a TLS handshake. `data` is empty if these bytes were not captured."""
-    if talk.tls is None or not data or not talk.tls.sides[reader.direction].add(data):
+    if conversation.tls is None or not data or not conversation.tls.sides[reader.direction].add(data):
         reader.mode = OFF
 
 
-def note_cut(talk: Conversation, frame: i64, time: i64) -> None:
+def note_cut(conversation: Conversation, frame: i64, time: i64) -> None:
     """Record that the snap length cut off a packet inside a head or chunk framing."""
-    cuts = talk.cuts
+    cuts = conversation.cuts
     if cuts is None:
-        cuts = talk.cuts = Cuts()
+        cuts = conversation.cuts = Cuts()
     if cuts.count == 0 or frame < cuts.frame:
         cuts.frame, cuts.time = frame, time
     cuts.count += 1
 
 
-def note_goodbye(talk: Conversation, exchange: Exchange, direction: i64, packet: Packet) -> None:
+def note_goodbye(conversation: Conversation, exchange: Exchange, direction: i64, packet: Packet) -> None:
     """Record whether the newest segment of an upgraded connection ends with a WebSocket Close frame."""
-    if direction == talk.client:
+    if direction == conversation.client:
         exchange.client_says_goodbye = ends_with_close_frame(packet)
     else:
         exchange.server_says_goodbye = ends_with_close_frame(packet)

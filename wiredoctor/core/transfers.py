@@ -415,7 +415,7 @@ def watch(message: Message, own: Side, peer: Side, packet: Packet, segment: Segm
     now.has_pause = had_room and (now.has_pause or message.body_bytes < trips * transfer.mss)
 
 
-def write(rows: Rows, talk: Conversation, message: Message, direction: i64, least: i64) -> None:
+def write(rows: Rows, conversation: Conversation, message: Message, direction: i64, least: i64) -> None:
     """Write a row of `transfers` for a body that has ended. Drop its state instead if it lasted less than `least` ns.
 
     The state is also dropped if the body is smaller than LEAST full segments, or if it is uncertain what limited the transfer
@@ -428,7 +428,7 @@ def write(rows: Rows, talk: Conversation, message: Message, direction: i64, leas
     if whole < least or message.body_bytes < LEAST * transfer.mss or not transfer.close(message.last_body_time, whole):
         message.transfer = None
         return
-    connection = talk.connection
+    connection = conversation.connection
     own, peer = connection.sides(direction)
     own_syn, peer_syn = own.syn or NO_SYN, peer.syn or NO_SYN
     rows.add(

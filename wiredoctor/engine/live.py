@@ -55,7 +55,7 @@ class LiveAnalysis(Analysis):
         The caller that handles them empties the list.
         """
         self._growing = capture
-        self.core.story.repetitions.is_early = True
+        self.core.tcp.repetitions.is_early = True
         self._suspects = (Spill(STORED_EXCHANGES, folder), Spill(CONNECTIONS, folder))
         self._suspected: set[int] = set()
         """The ids of the open connections with an exchange that may have failed."""
@@ -64,7 +64,7 @@ class LiveAnalysis(Analysis):
         """Analyze at most `most` new packets, and return the candidates that all rules find in them."""
         if not self.core.run(most) and self._growing.unread_bytes:
             self.records.end()
-        self.core.story.repetitions.pass_time(self.clock)
+        self.core.tcp.repetitions.pass_time(self.clock)
         return self._find()
 
     def pass_time(self, clock: int) -> Candidates:
@@ -74,16 +74,16 @@ class LiveAnalysis(Analysis):
         """
         self.release(clock)
         self.core.http.pass_time(clock)
-        self.core.story.repetitions.pass_time(clock)
-        self.core.story.releases.pass_time(clock, self.records.frame)
+        self.core.tcp.repetitions.pass_time(clock)
+        self.core.tcp.releases.pass_time(clock, self.records.frame)
         return self._find()
 
     @property
     def deadline(self) -> int | None:
         """The time (ns since the first packet) at which a result becomes final without another packet; None if no result does."""
-        story, ordering = self.core.story, self.core.ordering
+        tcp, ordering = self.core.tcp, self.core.ordering
         held = FOREVER if ordering is None or ordering.due_at() == LATEST else ordering.due_at()
-        alarm = min(self.core.http.alarms.next, story.repetitions.due(), story.releases.due, held)
+        alarm = min(self.core.http.alarms.next, tcp.repetitions.due(), tcp.releases.due, held)
         return None if alarm == FOREVER else alarm
 
     @property

@@ -53,7 +53,7 @@ def undecided_since(connection: Connection) -> tuple[int, int]:
     http = http_of(connection)
     if http is None:
         return FOREVER, FOREVER
-    lacking = [time for reader in _readers(http) for time in _lacking(reader)]
+    lacking = [time for reader in _readers(http) for time in _lacking(http, reader)]
     unfinished = [exchange.began for exchange in _open(http) if not exchange.is_final()]
     unknown = [exchange.began for exchange in _open(http) if not _is_answered(exchange)]
     return min([*lacking, *unfinished], default=FOREVER), min([*lacking, *unknown], default=FOREVER)
@@ -74,8 +74,8 @@ def unread_since(connection: Connection, *, from_gateway: bool) -> int:
         return FOREVER
     client = connection.client if http.client < 0 and has_begun(connection) else http.client
     ignored = {1 - client, *(() if from_gateway else (client,))} if client >= 0 else set[int]()
-    lacking = [time for side, reader in enumerate(_readers(http)) for time in _lacking(reader, without_partial=side in ignored)]
-    return min(lacking, default=FOREVER)
+    lacking = (_lacking(http, reader, without_partial=side in ignored) for side, reader in enumerate(_readers(http)))
+    return min((time for times in lacking for time in times), default=FOREVER)
 
 
 def is_in_response_head(connection: Connection) -> bool:
@@ -281,14 +281,14 @@ def _open(http: Conversation) -> Iterator[Exchange]:
         exchange = exchange.next
 
 
-def _lacking(reader: Reader, *, without_partial: bool = False) -> Iterator[int]:
+def _lacking(http: Conversation, reader: Reader, *, without_partial: bool = False) -> Iterator[int]:
     """Yield the capture times (ns) of the bytes that a reader cannot parse yet; `without_partial`: ignore incomplete heads.
 
     Yield -FOREVER if the reader waits for the other direction of the connection and has not buffered any bytes meanwhile.
     """
     if reader.partial is not None and not without_partial:
         yield reader.partial.time
-    stream = reader.talk().stream_of(reader.direction)
+    stream = http.stream_of(reader.direction)
     if stream.waiting is not None:
         yield stream.waiting.pieces[0].time
     if stream.held:

@@ -94,15 +94,15 @@ def count_rows(core: Core) -> int:
 
 def _event_rows(core: Core) -> tuple[tuple[Table, Rows, Sequence[str]], ...]:
     """Return for each event table: the table, the core's new rows for it, and the names of the values in each row."""
-    story = core.story
+    tcp = core.tcp
     return (
-        (RELEASES, story.releases.rows, RELEASE_CELLS),
-        (RECOVERIES, story.stall_rows.recoveries, RECOVERY_CELLS),
-        (CLOSURES, story.stall_rows.closures, CLOSURE_CELLS),
-        (WINDOW_STALLS, story.window_stalls.rows, WINDOW_STALL_CELLS),
-        (RUNS, story.stall_rows.runs, RUN_CELLS),
+        (RELEASES, tcp.releases.rows, RELEASE_CELLS),
+        (RECOVERIES, tcp.stall_rows.recoveries, RECOVERY_CELLS),
+        (CLOSURES, tcp.stall_rows.closures, CLOSURE_CELLS),
+        (WINDOW_STALLS, tcp.window_stalls.rows, WINDOW_STALL_CELLS),
+        (RUNS, tcp.stall_rows.runs, RUN_CELLS),
         (ICMP_ERRORS, core.icmp.rows, ICMP_CELLS),
-        (UNACKNOWLEDGED, story.repetitions.rows, UNACKNOWLEDGED_CELLS),
+        (UNACKNOWLEDGED, tcp.repetitions.rows, UNACKNOWLEDGED_CELLS),
         (TRANSFERS, core.http.transfers, TRANSFER_CELLS),
         *([] if core.http.bursts is None else [(BURSTS, core.http.bursts, BURST_CELLS)]),
     )

@@ -92,7 +92,7 @@ class Analysis:
         self.is_stopped = False
         """True if reading was stopped before the end."""
         if "segments" in wanted:
-            self.core.story.recorder = SegmentRecorder(None, SEGMENTS.schema.names(), False)
+            self.core.tcp.recorder = SegmentRecorder(None, SEGMENTS.schema.names(), False)
 
     def run(
         self, batch_packets: int, progress: Progress, judge: Callable[[Candidates], Candidates], is_stopped: Stopping = never
@@ -104,10 +104,10 @@ class Analysis:
         OutOfOrder if the order of the records must be examined.
         """
         size = max(self.capture.size, 1)
-        if self.core.story.recorder is not None:
+        if self.core.tcp.recorder is not None:
             batch_packets = min(batch_packets, SEGMENTS_AT_ONCE)
         # a share must not wait for more rows: all shares of a capture end their batches at the same packets
-        waits = self.core.share is None and self.core.story.recorder is None
+        waits = self.core.share is None and self.core.tcp.recorder is None
         while True:
             count, parts = self._read(batch_packets, is_stopped)
             if count < batch_packets:
@@ -172,8 +172,8 @@ class Analysis:
         self._see(tables["exchanges"])
         if not self.is_first:
             tables["oddities"] = ODDITIES.empty()
-        if self.core.story.recorder is not None:
-            tables |= take_segment_tables(self.core.story.recorder, {"segments": SEGMENTS})
+        if self.core.tcp.recorder is not None:
+            tables |= take_segment_tables(self.core.tcp.recorder, {"segments": SEGMENTS})
         return rule_engine.find_candidates(self.modules, tables)
 
     def _keep(self, exchanges: Batch, connections: Batch) -> None:

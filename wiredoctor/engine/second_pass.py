@@ -211,7 +211,7 @@ class Reading:
         if "records" in tables or "packets" in tables:
             core.recorder = PacketRecorder(selection, "records" in tables, _columns(tables, "packets"))
         if "segments" in tables or "pieces" in tables:
-            core.story.recorder = SegmentRecorder(selection, _columns(tables, "segments"), "pieces" in tables)
+            core.tcp.recorder = SegmentRecorder(selection, _columns(tables, "segments"), "pieces" in tables)
 
     def steps(self, end: End | None) -> Iterator[dict[str, pl.DataFrame]]:
         """Yield new rows by table name until the packet `end` and its possible duplicates were read (see COPIES).
@@ -230,7 +230,7 @@ class Reading:
 
     def read(self, place: int, length: int) -> bytes:
         """Return `length` bytes of the capture at a position (see Portion)."""
-        places = self.core.story.places
+        places = self.core.tcp.places
         return b"" if places is None or place < 0 else places.read(place, length)
 
     def take(self) -> dict[str, pl.DataFrame]:
@@ -248,8 +248,8 @@ class Reading:
             taken = {name: rows if name == "oddities" else rows.filter(own) for name, rows in taken.items()}
         if self.core.recorder is not None:
             taken |= take_packet_tables(self.core.recorder, requested)
-        if self.core.story.recorder is not None:
-            taken |= take_segment_tables(self.core.story.recorder, requested)
+        if self.core.tcp.recorder is not None:
+            taken |= take_segment_tables(self.core.tcp.recorder, requested)
         return taken
 
 

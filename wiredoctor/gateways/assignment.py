@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from wiredoctor.gateways.edges import Edges
-from wiredoctor.gateways.exchange_columns import NO_STATUS, OWN, SLACK, Rows
+from wiredoctor.gateways.exchange_columns import NO_STATUS, Rows
+from wiredoctor.gateways.known import SERVER_ERROR, SLACK
 from wiredoctor.tables import Array
 
 MAX_COMPARED = 64
@@ -160,7 +161,7 @@ def _one_after_the_other(f: int, tries: list[int], t: _Times) -> bool:
     """
     return all(
         t.status[b] == NO_STATUS
-        or (t.over[b] <= t.start[after] + SLACK and (t.given_up[b] or t.status[b] >= OWN or t.status[b] != t.status[f]))
+        or (t.over[b] <= t.start[after] + SLACK and (t.given_up[b] or t.status[b] >= SERVER_ERROR or t.status[b] != t.status[f]))
         for b, after in pairwise(tries)
     )
 
@@ -169,7 +170,7 @@ def _answers(b: int, t: _Times) -> bool:
     """Return whether a gateway's request got a final status below 500 before the gateway gave it up. The gateway forwards such a
     response, and does not try again.
     """
-    return 0 <= t.status[b] < OWN and not t.given_up[b]
+    return 0 <= t.status[b] < SERVER_ERROR and not t.given_up[b]
 
 
 def _are_tries(one: int, other: int, t: _Times) -> bool:
@@ -245,7 +246,7 @@ class _Unassigned:
         t = self.times
         wanted: dict[int, list[int]] = {}
         for f in sorted(self._changed):
-            if f in self._done or not 0 <= t.status[f] < OWN:
+            if f in self._done or not 0 <= t.status[f] < SERVER_ERROR:
                 continue
             gave = [b for b in self.backs[f] if t.status[b] == t.status[f] and t.began[b] <= t.began[f] + SLACK]
             if len(gave) == 1 and len(self.fronts[gave[0]]) > 1:

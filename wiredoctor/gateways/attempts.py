@@ -8,14 +8,12 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from wiredoctor.gateways.exchange_columns import LATE, NO_STATUS, OWN, SLACK, Rows, host_code, host_of
+from wiredoctor.gateways.exchange_columns import NO_STATUS, Rows, host_code, host_of
+from wiredoctor.gateways.known import GATEWAY_ERRORS, LATE, LONE_SYN, SERVER_ERROR, SLACK
 from wiredoctor.tables import MILLISECOND, Array
 
 MAX_OPEN = 400
 """The maximum number of exchanges, newest first, that are searched for the exchange that caused an attempt to connect."""
-
-GATEWAY = (502, 503, 504)
-"""The statuses that gateways send to their clients after failed attempts to connect to a server."""
 
 MAX_ATTEMPTS = 10_000
 """The maximum number of failed attempts to connect that are examined per capture."""
@@ -26,15 +24,9 @@ RELAY = 50 * MILLISECOND
 A relay connects before it gets a request. RELAY is also the maximum time from a refused connection to a gateway's response.
 """
 
-LONE_SYN = 900 * MILLISECOND
-"""If a TCP relay's next connection begins at least this time (ns) after an unanswered SYN, the relay had waited for an answer.
 
-Linux retransmits a SYN after 1 s. If the time is shorter, a health check may have sent the SYN.
-"""
-
-
-class Attempt(NamedTuple):
-    """A failed attempt to connect: its SYN was refused or never answered, so the connection has no request.
+class FailedConnection(NamedTuple):
+    """An attempt to connect that failed: its SYN was refused or never answered, so the connection has no request.
 
     Hosts and endpoints are numbers, as in Rows. `time`, `last`: the times of the first and of the last SYN, in ns since the first
     packet. `refused`: the time of the RST that refused the SYN (ns); LATE if no RST came.
@@ -49,7 +41,7 @@ class Attempt(NamedTuple):
     refused: int
 
 
-def attempts(failed: pl.DataFrame) -> list[Attempt]:
+def attempts(failed: pl.DataFrame) -> list[FailedConnection]:
     """Return the first MAX_ATTEMPTS of these failed connections, in time order."""
     c = pl.col
     made = failed.sort("syn_time", "connection").head(MAX_ATTEMPTS).select(
@@ -61,7 +53,7 @@ def attempts(failed: pl.DataFrame) -> list[Attempt]:
         pl.coalesce("last_syn_time", "syn_time"),
         c("refused_time").fill_null(LATE),
     )  # fmt: skip
-    return [Attempt(*row) for row in made.iter_rows()]
+    return [FailedConnection(*row) for row in made.iter_rows()]
 
 
 class Gateway(NamedTuple):
@@ -76,7 +68,7 @@ class Gateway(NamedTuple):
     tries: Mapping[int, Sequence[int]]
 
 
-def owners(found: Sequence[Attempt], rows: Rows, gateway: Gateway) -> dict[int, int]:
+def owners(found: Sequence[FailedConnection], rows: Rows, gateway: Gateway) -> dict[int, int]:
     """Return for each attempt the row of the client's exchange for which the gateway made the attempt.
 
     Keys of the result are indexes into `found`. Attempts for which this exchange is uncertain are left out.
@@ -104,7 +96,7 @@ def owners(found: Sequence[Attempt], rows: Rows, gateway: Gateway) -> dict[int, 
             waited = [row for row in some if _waited(one, rows, gateway.tries.get(row, ()))]
             chosen = waited or ([row for row in some if _is_failed(rows, row)] if alone else [])
         # a server that is not a gateway connects to other servers for its own purposes
-        if len(chosen) == 1 and (int(rows.server[chosen[0]]) in gateway.hosts or rows.status[chosen[0]] in GATEWAY):
+        if len(chosen) == 1 and (int(rows.server[chosen[0]]) in gateway.hosts or rows.status[chosen[0]] in GATEWAY_ERRORS):
             made[place] = chosen[0]
     # if nothing else shows a gateway, the response must come at once: an application may send a 502 for any reason
     ended: dict[int, int] = {}
@@ -116,7 +108,7 @@ def owners(found: Sequence[Attempt], rows: Rows, gateway: Gateway) -> dict[int, 
 
 
 def other_addresses(
-    found: Sequence[Attempt], rows: Rows, tries: Mapping[int, Sequence[int]], known: Collection[int]
+    found: Sequence[FailedConnection], rows: Rows, tries: Mapping[int, Sequence[int]], known: Collection[int]
 ) -> dict[int, set[int]]:
     """Return, for each endpoint of a gateway, other hosts (addresses) from which the gateway probably connects to servers.
 
@@ -132,7 +124,7 @@ def other_addresses(
     attempt belongs to it. `known`: the hosts of all exchanges.
     """
     relayed = (rows.status == NO_STATUS) & (rows.silent != 0) & (rows.dropped < rows.left) & (rows.opened < LATE)
-    failed = np.flatnonzero(np.isin(rows.status, GATEWAY) | relayed)
+    failed = np.flatnonzero(np.isin(rows.status, GATEWAY_ERRORS) | relayed)
     since = np.where(relayed, rows.opened, rows.head)
     asked: set[int] = set()
     closed: set[int] = set()
@@ -169,7 +161,7 @@ def other_addresses(
     return made
 
 
-def _of_host(one: Attempt, rows: Rows, some: Array, hosts: Mapping[int, frozenset[int]]) -> list[int]:
+def _of_host(one: FailedConnection, rows: Rows, some: Array, hosts: Mapping[int, frozenset[int]]) -> list[int]:
     """Return the rows in `some` of exchanges whose server may be the gateway that made this attempt.
 
     `hosts`: for each endpoint of a gateway, the hosts from which it connects to servers.
@@ -182,7 +174,7 @@ def _of_host(one: Attempt, rows: Rows, some: Array, hosts: Mapping[int, frozense
     ]
 
 
-def _is_free(one: Attempt, rows: Rows, tries: Sequence[int]) -> bool:
+def _is_free(one: FailedConnection, rows: Rows, tries: Sequence[int]) -> bool:
     """Return whether none of the requests `tries` was open during an attempt to connect.
 
     For an exchange of its client, a gateway makes only one request or attempt at a time.
@@ -190,11 +182,11 @@ def _is_free(one: Attempt, rows: Rows, tries: Sequence[int]) -> bool:
     return not any(rows.start[b] <= one.last and one.time < rows.over[b] for b in tries)
 
 
-def _waited(one: Attempt, rows: Rows, tries: Sequence[int]) -> bool:
+def _waited(one: FailedConnection, rows: Rows, tries: Sequence[int]) -> bool:
     """Return whether a relay waited for an answer to this attempt before it connected for the earliest request in `tries`."""
     opened = min((rows.opened[b] for b in tries), default=LATE)
     return one.refused == LATE and one.last < opened < LATE and bool(opened - one.time >= LONE_SYN)
 
 
 def _is_failed(rows: Rows, row: int) -> bool:
-    return bool(rows.status[row] == NO_STATUS or rows.status[row] >= OWN)
+    return bool(rows.status[row] == NO_STATUS or rows.status[row] >= SERVER_ERROR)

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from wiredoctor.gateways.exchange_columns import LATE, NO_STATUS, OWN, SLACK, Rows
+from wiredoctor.gateways.exchange_columns import NO_STATUS, Rows
+from wiredoctor.gateways.known import LATE, SERVER_ERROR, SLACK
 from wiredoctor.gateways.order import Order, running_most
 from wiredoctor.tables import Array
 
@@ -209,7 +210,7 @@ def possible(r: Rows, b: Array, f: Array) -> Array:
     good = asked & inside & (r.connection[b] != r.connection[f])
     # a gateway does not forward a response that began after it had given up the request
     passed_on = (r.status[f] != NO_STATUS) & (r.status[f] == r.status[b]) & ~r.is_given_up[b]
-    answered = passed_on & (r.status[f] < OWN)
+    answered = passed_on & (r.status[f] < SERVER_ERROR)
     # two gateways in a row with equal timeouts each send their own response
     stayed = r.gone[f] > r.began[f]
     good &= ~(answered & (r.began[b] > r.began[f] + SLACK) & stayed)

@@ -17,16 +17,7 @@ from wiredoctor.tables import SMALL, Array, of_connections
 
 c = pl.col
 
-SLACK = 50_000
-"""The tolerance for times in ns. It can be small, because one clock stamped both the received and the forwarded message.
-
-With a tolerance of a millisecond, a busy client's next request would seem to belong to the previous exchange.
-"""
-
 NO_STATUS = -1
-
-OWN = 500
-"""The lowest status of the responses that a gateway may generate itself. Servers send these statuses, too."""
 
 EXCHANGES = [
     *("connection", "exchange", "has_response", "endpoint", "request_start", "request_end", "request_head_time"),

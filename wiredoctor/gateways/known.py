@@ -44,6 +44,28 @@ neither happened). The columns about the back are its connection and index, and 
 LATE = 1 << 62
 """The time of an event that did not happen."""
 
+SLACK = 50_000
+"""The tolerance in ns for two events on different connections whose packets were captured in the wrong order.
+
+It can be small, because one clock stamped both the received and the forwarded message. With a tolerance of a millisecond, a busy
+client's next request would seem to belong to the previous exchange.
+"""
+
+SERVER_ERROR = 500
+"""The lowest status of a server error (RFC 9110 section 15.6). Gateways generate such responses, and servers do, too."""
+
+GATEWAY_ERRORS = (502, 503, 504)
+"""The statuses with which a gateway reports a failure behind it (RFC 9110 section 15.6), or that it has no server to ask.
+
+An application that calls other services also sends other statuses, for faults of its own.
+"""
+
+LONE_SYN = 900_000_000
+"""The minimum time in ns after a gateway's only SYN for that SYN to count as unanswered.
+
+Linux retransmits a SYN after 1 s. If the gateway goes on sooner, a health check may have sent the SYN.
+"""
+
 FIRST = 10_000
 """The number of exchanges at the start of a capture that are examined first.
 

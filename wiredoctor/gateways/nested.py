@@ -14,7 +14,8 @@ import numpy as np
 import polars as pl
 
 from wiredoctor.gateways.attempts import RELAY
-from wiredoctor.gateways.exchange_columns import LATE, SLACK, Rows, Totals, places_of, read_some, target_code, unended
+from wiredoctor.gateways.exchange_columns import Rows, Totals, places_of, read_some, target_code, unended
+from wiredoctor.gateways.known import LATE, SLACK
 from wiredoctor.gateways.order import running_most
 from wiredoctor.tables import MILLISECOND, Array, of_connections
 

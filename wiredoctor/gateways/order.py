@@ -10,7 +10,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from wiredoctor.gateways.exchange_columns import LATE, NO_STATUS, SLACK, Rows, Totals, groups
+from wiredoctor.gateways.exchange_columns import NO_STATUS, Rows, Totals, groups
+from wiredoctor.gateways.known import LATE, SLACK
 from wiredoctor.tables import Array
 
 MAX_OPEN = 400

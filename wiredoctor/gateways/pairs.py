@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 
 from wiredoctor.gateways.assignment import Assigned, Pair, assign, with_pairs
-from wiredoctor.gateways.attempts import Attempt, Gateway, other_addresses, owners
+from wiredoctor.gateways.attempts import FailedConnection, Gateway, other_addresses, owners
 from wiredoctor.gateways.edges import Allowed, Edges, ForwardedFor, Fronts, edges, possible
-from wiredoctor.gateways.exchange_columns import NO_STATUS, OWN, SLACK, Rows, Totals, groups, read
-from wiredoctor.gateways.known import FIRST, POSSIBLE, TRIES, Doubt, Gateways, Place
+from wiredoctor.gateways.exchange_columns import NO_STATUS, Rows, Totals, groups, read
+from wiredoctor.gateways.known import FIRST, POSSIBLE, SERVER_ERROR, SLACK, TRIES, Doubt, Gateways, Place
 from wiredoctor.gateways.nested import StoredExchanges
 from wiredoctor.gateways.order import Order, order
 from wiredoctor.gateways.rewriting import fronts_by_target
@@ -19,7 +19,7 @@ from wiredoctor.tables import Array
 
 
 def pairs(
-    asked: pl.LazyFrame, connections: pl.LazyFrame, tried: list[Attempt], clients: frozenset[int], begun: int, *,
+    asked: pl.LazyFrame, connections: pl.LazyFrame, tried: list[FailedConnection], clients: frozenset[int], begun: int, *,
     possible: bool = False,
 ) -> Gateways:  # fmt: skip
     """Pair the exchanges of gateways' clients with the requests that the gateways made for them, in a capture with one clock.
@@ -50,7 +50,12 @@ def _nothing() -> tuple[Assigned, Edges]:
 
 
 def _found(
-    connections: pl.LazyFrame, rows: Rows, assigned: Assigned, tried: list[Attempt], clients: frozenset[int], totals: Totals
+    connections: pl.LazyFrame,
+    rows: Rows,
+    assigned: Assigned,
+    tried: list[FailedConnection],
+    clients: frozenset[int],
+    totals: Totals,
 ) -> Gateways:
     """Return the gateways that the pairs and the failed attempts show. `totals`: the facts about all exchanges."""
     of = _owners(rows, assigned, tried, totals) if tried else {}
@@ -91,7 +96,7 @@ def _distinct(one: Array, other: Array) -> set[tuple[int, int]]:
     return set(zip(one[number].tolist(), other[number].tolist(), strict=True))
 
 
-def _owners(rows: Rows, assigned: Assigned, tried: list[Attempt], totals: Totals) -> dict[int, int]:
+def _owners(rows: Rows, assigned: Assigned, tried: list[FailedConnection], totals: Totals) -> dict[int, int]:
     """Return, for each failed attempt, the client's exchange for which a gateway made the attempt (see `attempts.owners`).
 
     `assigned`: the pairs found so far, which show the gateways and their addresses.
@@ -154,11 +159,11 @@ def _crowd(
         good = allowed.among(rows, b, f) & possible(rows, b, f) & ~named.contradicts(b, f)
         pairs = [Pair(one, other, certain=False) for one, other in zip(f[good].tolist(), b[good].tolist(), strict=True)]
     # report only failed fronts as doubts: there are too many other pairs to list
-    lost = found.doubted & ((rows.status == NO_STATUS) | (rows.status >= OWN))
+    lost = found.doubted & ((rows.status == NO_STATUS) | (rows.status >= SERVER_ERROR))
     return pairs, [([row], []) for row in np.flatnonzero(lost).tolist()]
 
 
-def _tries(rows: Rows, assigned: Assigned, tried: list[tuple[Attempt, int]]) -> pl.DataFrame:
+def _tries(rows: Rows, assigned: Assigned, tried: list[tuple[FailedConnection, int]]) -> pl.DataFrame:
     f, b = assigned.front, assigned.back
     of = np.array([row for _, row in tried], np.int64)
     exchanges = pl.DataFrame(

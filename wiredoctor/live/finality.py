@@ -281,7 +281,7 @@ class PendingFindings:
         """
         whole = [n for n, m in self.modules.items() if any(scope == "connection" for _, scope in m.rule.explained_by)]
         # these rules read packets, not finished exchanges: a stall may be final long before its response ends
-        packets = [n for n, m in self.modules.items() if RULE_TABLES[m.tables[0]].at_packet and m.conclude is None]
+        packets = [n for n, m in self.modules.items() if RULE_TABLES[m.tables[0]].at_packet and not rule_engine.is_compared(m)]
         repeated = [n for n, m in self.modules.items() if m.tables[0] == UNACKNOWLEDGED.name]
         since = pl.when(c("rule").is_in(repeated)).then(FOREVER).when(c("rule").is_in(packets)).then("unknown").otherwise("since")
         early = (pl.max_horizontal("start", "end").fill_null(0) < since) & ~c("rule").is_in(whole)

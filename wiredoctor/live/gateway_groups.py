@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from wiredoctor.gateways import LATE, Gateways, Place
+from wiredoctor.gateways import GATEWAY_ERRORS, LATE, Gateways, Place
 from wiredoctor.tables import MILLISECOND, SECOND
 
 SLACK = MILLISECOND
@@ -35,11 +35,8 @@ The rule gateway-error uses the same value.
 PROVEN = 2
 """The minimum number of certainly forwarded exchanges that proves that one endpoint is a gateway for another.
 
-A single response of the gateway to a client is also a proof if its status is in GATEWAY.
+A single response of the gateway to a client is also a proof if its status is in GATEWAY_ERRORS.
 """
-
-GATEWAY = (502, 503, 504)
-"""The status codes with which a gateway reports that the server behind it failed."""
 
 _UNKNOWN = -LATE, LATE, None
 
@@ -271,7 +268,7 @@ class Pairing:
         }
         if all(self._proofs[pair] >= PROVEN for pair in pairs):
             return True
-        return any(self._times.get(front, _UNKNOWN)[2] in GATEWAY for front in group.fronts)
+        return any(self._times.get(front, _UNKNOWN)[2] in GATEWAY_ERRORS for front in group.fronts)
 
 
 WHOLE = pl.col("has_response") & (pl.col("response_end_reason") == "complete") & (pl.col("response_status") >= 200)

@@ -16,12 +16,13 @@ import polars as pl
 
 from wiredoctor.findings import by_kind
 from wiredoctor.gateways import Gateways
+from wiredoctor.gateways.tries import RETRY, never_arrived
 from wiredoctor.rule_engine.candidates import change, select
 from wiredoctor.rule_engine.catalogue import RuleModule
 from wiredoctor.rule_engine.stopped_reading import of_slow_servers
 from wiredoctor.rule_engine.summary_columns import Rows, as_frame, with_changes
 from wiredoctor.rules.shared.abort_words import progress
-from wiredoctor.rules.shared.gateway_kinds import never_arrived
+from wiredoctor.rules.shared.words import MADE_WHOLE, retry_sentence
 from wiredoctor.spill import Folder
 from wiredoctor.tables import CLOSES, SECOND
 from wiredoctor.text.durations import duration_text
@@ -311,7 +312,8 @@ def _try(row: Mapping[str, Any]) -> _Try:
     attempt = row["exchange"] is None
     whole = row["response_end_reason"] == "complete" and row["response_start"] is not None
     connecting = row["refused_time"] or (row["end"] if row["server_packets"] else None)
-    lost = not attempt and never_arrived(row)
+    offsets = row["response_offset"], row["response_end_offset"]
+    lost = whole and row["last_on_connection"] and never_arrived(*offsets, row["history"], row["server_unacknowledged"])
     end = connecting if attempt else (None if lost else row["response_start"]) or row["closed"]
     return _Try(
         (row["front_connection"], row["front_exchange"]), (row["connection"], row["exchange"]), str(row["server"]),
@@ -362,22 +364,20 @@ def _answered_by_retry(known: _Tries, module: RuleModule, rows: pl.DataFrame) ->
             took = _took(one, last)
             failed = known.tries[one.front][:-1]
             late = min(sum(_took(earlier, last) for earlier in failed), last.start - failed[0].start)
-            why = "that" if len(failed) == 1 else f"{len(failed)} failed attempts"
-            noticed = "noticed nothing" if late < IN_GATEWAY else f"got its response {duration_text(late)} later because of {why}"
             severity = row.get("severity") or by_kind(module.rule.severity, row["kind"])
+            retry: dict[str, Any] = {"server": last.server, "status": front.status, "late": late, "failed": len(failed)}
             changes[number] = {
                 "severity": "warning" if severity == "error" else severity,
                 "delay": took,
                 "end": max(one.start + took, row["end"] or 0),
-                "addition": f"The gateway's own client {noticed}: the gateway repeated the request on {last.server} and answered "
-                f"{front.status}.",
+                "retry": retry,
+                "addition": retry_sentence(**retry),
             }
         elif "truncated" in (module.name.removesuffix("-response"), row["kind"]) and _made_whole(one, known):
-            changes[number] = {
-                "addition": "The gateway forwarded the response as if it were complete, so its client cannot know that something "
-                "is missing."
-            }
-    return with_changes(rows, changes, _TEXT)
+            changes[number] = {"made_whole": True, "addition": MADE_WHOLE}
+    # rules without these facts get the sentence
+    said = {"retry": RETRY, "made_whole": pl.Boolean()} if "retry" in module.fact_names else {"addition": pl.String()}
+    return with_changes(rows, changes, {"severity": pl.String(), "delay": pl.Int64(), "end": pl.Int64(), **said})
 
 
 def _made_whole(one: _Try, known: _Tries) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -209,16 +209,16 @@ class StoredCandidates:
 
 
 def change(
-    rows: Rows, change_some: Callable[[pl.DataFrame], pl.DataFrame], folder: Folder | None = None, *, order: str | None = None
+    rows: Rows, change_some: Callable[[pl.DataFrame], pl.DataFrame], folder: Folder | None = None, *, order: Sequence[str] = ()
 ) -> Rows:
     """Return candidates as changed by `change_some`, which is called with a limited number of them at a time.
 
     The columns that it returns must not depend on the rows. If there are many candidates, they go to files in `folder`, in the
-    order of the column `order` if it is given.
+    order of the columns `order` if they are given.
     """
     if rows.height <= limits.CANDIDATES_AT_ONCE.value:
         return change_some(as_frame(rows))
-    if order is not None:
+    if order:
         rows = as_frame(rows).sort(order, maintain_order=True)
     changed = map(change_some, rows.iter_slices(limits.CANDIDATES_AT_ONCE.value))
     return pl.concat(changed) if folder is None else _stored(changed, folder)

@@ -45,11 +45,6 @@ The candidates need these columns, all in ns. `ended_at`: the time of the close;
 which all relevant facts are known. The rule adds the column `pending_until`: the time (ns) until which the result of a repeated
 request may still change the candidate; null if nothing can change it.
 """
-AddTexts = Callable[[pl.DataFrame], pl.DataFrame]
-"""Adds to candidates what only their findings need: texts, evidence and `origin`.
-
-It is called with a part of the candidates at a time, those of which findings are made, so a row must not depend on the others.
-"""
 Words = Callable[[Any], dict[str, Any]]
 """Returns the words of a finding for the facts of its candidate, an instance of the rule's NamedTuple `Facts`.
 
@@ -96,7 +91,6 @@ class RuleModule(NamedTuple):
     judge_all: JudgeAll | None = None
     by_limits: ByLimits | None = None
     by_clients: ByClients | None = None
-    add_texts: AddTexts | None = None
     decide: Decide | None = None
     asks: tuple[type[Index], ...] = ()
     """The indexes of the world that `decide` asks for (ASKS in the rule file)."""
@@ -200,7 +194,6 @@ def _describe(module: ModuleType) -> RuleModule:
         judge_all=getattr(module, "judge_all", None),
         by_limits=getattr(module, "by_limits", None),
         by_clients=getattr(module, "by_clients", None),
-        add_texts=getattr(module, "add_texts", None),
         decide=getattr(module, "decide", None) if facts is not None else None,
         asks=getattr(module, "ASKS", ()),
         order=getattr(module, "ORDER", ()),

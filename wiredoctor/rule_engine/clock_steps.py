@@ -13,7 +13,6 @@ import numpy as np
 import polars as pl
 
 from wiredoctor.rule_engine.catalogue import RuleModule
-from wiredoctor.rules.shared.bounded_memory import in_parts
 from wiredoctor.rules.shared.evidence import EVIDENCE
 from wiredoctor.tables import Array
 from wiredoctor.world.numbers import DURATION
@@ -114,9 +113,7 @@ def _ends(module: RuleModule, rows: pl.DataFrame) -> tuple[pl.Series, pl.Series]
     """Return two series: the first and the last frame number of each candidate."""
     if module.words is not None:
         rows = rows.with_columns(evidence=pl.Series([_evidence(module, row) for row in _rows(module, rows)], dtype=EVIDENCE))
-    add = None if module.plugin is not None else module.add_texts  # rules of other packages have `evidence` from the beginning
-    told = rows if add is None else in_parts(rows, lambda some: add(some).select("evidence"))
-    frames = told["evidence"].list.eval(pl.element().struct.field("frame"))
+    frames = rows["evidence"].list.eval(pl.element().struct.field("frame"))
     last = rows["last_frame"] if "last_frame" in rows.columns else rows["frame"]
     first = pl.DataFrame([frames.list.min().alias("a"), rows["frame"].alias("b")]).min_horizontal()
     newest = pl.DataFrame([frames.list.max().alias("a"), rows["frame"].alias("b"), last.alias("c")]).max_horizontal()

@@ -133,7 +133,6 @@ def _each_finding(
 
     The finding's own delay may be shorter, because time that several findings cover counts only once.
     """
-    add_texts = module.add_texts
     texts: dict[str | None, _Texts] = {}
     known: dict[str, str] = {}
 
@@ -148,8 +147,6 @@ def _each_finding(
                 texts[kind] = _texts(module.rule, kind)
                 needed |= texts[kind].names
         rows = candidates[some["row"]]
-        if add_texts is not None:
-            rows = add_texts(rows)
         times = {"delay", *(name for name, dtype in rows.schema.items() if dtype == DURATION)}
         # cast, because a Duration would lose its nanoseconds as a Python value
         rows = _only(rows, needed).with_columns(pl.col(DURATION).cast(pl.Int64))

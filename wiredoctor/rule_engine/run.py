@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
+from operator import is_not
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import polars as pl
@@ -169,8 +170,7 @@ def decide(
         def decide_part(some: pl.DataFrame, module: RuleModule = module, waits: list[pl.DataFrame] = waits) -> pl.DataFrame:
             return _decide_rows(module, world, some, waits).with_columns(pl.lit(value=True).alias(_DECIDED))
 
-        order = next(iter(module.order), None)
-        left = run_guarded(module, partial(candidates.change, rows, decide_part, folder, order=order))
+        left = run_guarded(module, partial(candidates.change, rows, decide_part, folder, order=module.order))
         whole[name] = rows[pl.Series([], dtype=pl.Int64)] if left is None else left
         if waits:
             waiting[name] = pl.concat(waits)
@@ -213,9 +213,9 @@ def _decide_rows(module: RuleModule, world: World, rows: pl.DataFrame, waits: li
     order = sorted(range(len(kept)), key=kept.__getitem__)
     left = rows[[kept[n] for n in order]]
     changed = [
-        pl.Series(name, [after[n][place] for n in order], plain.schema[name]).cast(rows.schema[name])
-        for place, name in enumerate(module.fact_names)
-        if any(old[place] is not new[place] for old, new in zip(before, after, strict=True))
+        pl.Series(name, [new[n] for n in order], plain.schema[name]).cast(rows.schema[name])
+        for name, old, new in zip(module.fact_names, zip(*before, strict=True), zip(*after, strict=True), strict=bool(kept))
+        if any(map(is_not, old, new))
     ]
     return left.with_columns(changed)
 
@@ -256,12 +256,12 @@ def beside_others(
         return known_clients(closes, exchanges, connections, wanted, clients)
 
     # a request that repeats several lost ones belongs to the first of them
-    return _judge_by_facts(modules, found, judges, facts, _COMPARED, folder, "ended_at")
+    return _judge_by_facts(modules, found, judges, facts, _COMPARED, folder, ("ended_at",))
 
 
 def _judge_by_facts(
     modules: Mapping[str, RuleModule], found: Mapping[str, Rows], judges: Mapping[str, Callable[[pl.DataFrame, T], pl.DataFrame]],
-    facts: Callable[[Iterable[Rows]], T], mark: str, folder: Folder | None, order: str | None = None,
+    facts: Callable[[Iterable[Rows]], T], mark: str, folder: Folder | None, order: Sequence[str] = (),
 ) -> dict[str, Rows]:  # fmt: skip
     """Judge candidates by facts from other connections. Return the remaining candidates of all rules.
 

@@ -14,20 +14,17 @@ from typing import Any
 
 import polars as pl
 
+from wiredoctor.gateways.kinds import CLIENT_STALLED
 from wiredoctor.rule_engine.candidates import change, select
 from wiredoctor.rule_engine.summary_columns import Rows, with_changes
 from wiredoctor.spill import Folder
 from wiredoctor.tables import SECOND
-from wiredoctor.text.durations import duration_text
 from wiredoctor.world.numbers import DURATION
 
 c = pl.col
 
 LEAST = SECOND
 """The shortest stall in ns that may explain a close: servers wait longer for a client that does not read."""
-
-CLIENT_STALLED = "client-stalled"
-"""The kind of `gateway-error` for a gateway that gave up a response because its own client did not read."""
 
 MOSTLY = 5
 """A condition holds for most of a time span if it holds for all but 1/MOSTLY of the span."""
@@ -57,7 +54,8 @@ def after_stalls(found: Mapping[str, Rows], folder: Folder | None = None) -> Map
     if "zero-window-stall" not in found:
         return found
     times = (c("start").alias("stall_start"), c("end").alias("stall_end"))
-    stalls = select(found["zero-window-stall"], "connection", "kind", "evidence", "of_client", "opened", *times)
+    closed = (c("frame").alias("closed_frame"), c("window_time").alias("closed_time"))
+    stalls = select(found["zero-window-stall"], "connection", "kind", "of_client", "opened", *times, *closed)
     of_client, of_server = stalls.filter("of_client"), stalls.filter(~c("of_client"))
     whole = {**found}
     for name, changing, sender in _CHANGES:
@@ -88,31 +86,22 @@ def _aborts_after_stalls(aborts: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataF
     return aborts.with_columns(mine.alias("window_closed")) if len(numbers) else None
 
 
-def _gateways_after_stalls(errors: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataFrame | None:
+def _gateways_after_stalls(errors: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataFrame:
     """Change `gateway-error` candidates if the gateway's client did not read when the gateway gave up the server behind it."""
-    blocked = errors.with_row_index("number").filter(c("blocked_until").is_not_null())
-    stalls = stalls.select("connection", "stall_start", "stall_end", stall_evidence=c("evidence").list.first())
-    while_closed = (c("stall_start") + LEAST <= c("blocked_until")) & (c("blocked_until") <= c("stall_end"))
-    behind = blocked.select("number", "connection", "blocked_until", "evidence").join(stalls, on="connection")
-    behind = behind.filter(while_closed).unique("number", keep="last", maintain_order=True)
-    changes: dict[int, tuple[str, list[dict[str, Any]]]] = {}
-    for row in behind.iter_rows(named=True):
-        first = row["stall_evidence"]
-        closed = {**first, "note": "the client's window is closed: the client does not read"}
-        shown = sorted([*row["evidence"], closed], key=lambda packet: packet["frame"])
-        changes[row["number"]] = duration_text(row["blocked_until"] - first["time"]), shown
-    if not changes:
-        return None
-    number = pl.int_range(pl.len()).is_in([*changes])
-    proofs = [changes[n][1] if n in changes else one for n, one in enumerate(errors["evidence"].to_list())]
-    texts = [changes[n][0] if n in changes else "" for n in range(errors.height)]
-    return errors.with_columns(
-        pl.when(number).then(pl.lit(CLIENT_STALLED)).otherwise("kind").alias("kind"),
-        pl.when(number).then(pl.lit("client")).otherwise("side").alias("side"),
-        pl.when(number & (c("confidence") == "high")).then(pl.lit("medium")).otherwise("confidence").alias("confidence"),
-        pl.Series("evidence", proofs, errors.schema["evidence"]),
-        pl.Series("unread", texts, pl.String),
-    )
+    stalls = stalls.select("connection", "stall_start", "stall_end", "closed_frame", "closed_time")
+    blocked = errors.with_row_index("number").select("number", "connection", "blocked_until", "confidence")
+    behind = blocked.filter(c("blocked_until").is_not_null()).join(stalls, on="connection")
+    behind = behind.filter(c("stall_start") + LEAST <= c("blocked_until"), c("blocked_until") <= c("stall_end"))
+    at_most = c("confidence").replace({"high": "medium"})
+    facts = (at_most, "closed_frame", "closed_time", pl.lit(CLIENT_STALLED).alias("kind"), pl.lit("client").alias("side"))
+    return _with_last_facts(errors, behind.select("number", *facts))
+
+
+def _with_last_facts(errors: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
+    """Return `errors` with the last of the facts about each; `number`: the number of the row in `errors`."""
+    last = facts.unique("number", keep="last", maintain_order=True).iter_rows(named=True)
+    changes = {row["number"]: row for row in last}
+    return with_changes(errors, changes, {name: errors.schema[name] for name in facts.columns[1:]})
 
 
 def of_slow_servers(
@@ -168,65 +157,23 @@ def _overlap(stalls: Sequence[tuple[int, int]], start: int, end: int) -> int:
 
 def _unsent_after_stalls(errors: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataFrame:
     """Change `gateway-error` candidates of kind unsent if the server's window was still closed when the gateway gave up."""
-    numbered = errors.with_row_index("number").filter(c("unread_on").is_not_null())
-    closed_at = c("stall_evidence").struct.field("time")
-    behind = numbered.join(
-        stalls.select("stall_start", "stall_end", "opened", unread_on="connection", stall_evidence=c("evidence").list.first()),
-        on="unread_on",
-    )
+    stalls = stalls.select("stall_start", "stall_end", "opened", "closed_frame", "closed_time", unread_on="connection")
+    behind = errors.with_row_index("number").select("number", "unread_on", "end").join(stalls, on="unread_on")
     still = (c("stall_start") < c("end")) & (c("opened").is_null() | (c("stall_end") >= c("end")))
-    behind = behind.filter(still & (closed_at < c("end"))).sort("stall_start").unique("number", keep="last", maintain_order=True)
-    changes: dict[int, dict[str, Any]] = {}
-    for row in behind.iter_rows(named=True):
-        first = {**row["stall_evidence"], "note": "the server's window is closed: the server does not read"}
-        changes[row["number"]] = {
-            "late": "the server behind it did not read the request",
-            "why": row["unread_why"].format(duration_text(row["end"] - first["time"])),
-            "in_time": _READ_AT_ALL,
-            "evidence": sorted([*row["evidence"], first], key=lambda packet: packet["frame"]),
-        }
-    return with_changes(errors, changes, {name: errors.schema[name] for name in ("late", "why", "in_time", "evidence")})
+    behind = behind.filter(still & (c("closed_time") < c("end"))).sort("stall_start")
+    return _with_last_facts(errors, behind.select("number", "closed_frame", "closed_time"))
 
 
-_READ_AT_ALL = (
-    "The server behind the gateway does not read the request: its process is stopped, busy, or waiting for something else. "
-    "Examine it (a stack trace, its CPU time), and limit the size of requests to it."
-)
-
-
-def _requests_after_stalls(lost: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataFrame | None:
+def _requests_after_stalls(lost: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataFrame:
     """Change `no-response` candidates if the client paused in the middle of a request because the server did not read."""
-    paused = lost.with_row_index("number").filter(c("quiet_ns").is_not_null())
-    own = stalls.select("connection", "stall_end", stall_evidence=c("evidence").list.first())
-    closed = c("server_close_time") - c("stall_evidence").struct.field("time")
-    mostly = (c("server_close_time") <= c("stall_end")) & (2 * closed >= c("quiet_ns"))
-    places = paused.select("number", "connection", "server_close_time", "quiet_ns", "evidence")
-    behind = places.join(own, on="connection").filter(mostly).unique("number", keep="first", maintain_order=True)
-    changes: dict[int, tuple[str, list[dict[str, Any]]]] = {}
-    for row in behind.iter_rows(named=True):
-        first = {**row["stall_evidence"], "note": "the server's window is closed: the server does not read"}
-        shown = sorted([*row["evidence"], first], key=lambda packet: packet["frame"])
-        changes[row["number"]] = duration_text(row["server_close_time"] - first["time"]), shown
-    if not changes:
-        return None
-    number = pl.int_range(pl.len()).is_in([*changes])
-    texts = [_NOT_READ.format(changes[n][0]) if n in changes else had for n, had in enumerate(lost["paused"])]
-    proofs = [changes[n][1] if n in changes else one for n, one in enumerate(lost["evidence"].to_list())]
-    return lost.with_columns(
-        pl.when(number).then(pl.lit("server")).otherwise("side").alias("side"),
-        pl.when(number).then(pl.lit("")).otherwise("body_limit").alias("body_limit"),
-        pl.when(number).then(pl.lit(_READ_BODY)).otherwise("body_remedy").alias("body_remedy"),
-        pl.Series("paused", texts, pl.String),
-        pl.Series("evidence", proofs, lost.schema["evidence"]),
-    )
-
-
-_NOT_READ = " For {}, the server's receive window had been closed: the server no longer read the request, so the client waited."
-
-_READ_BODY = (
-    "Find out why the server stopped reading, and why it then closed. Check the server's log of that time for a process that "
-    "hung, or that was stopped or killed. If the server is a proxy, the server behind it may not have read."
-)
+    paused = lost.with_row_index("number").filter("stood_still")
+    own = stalls.select("connection", "stall_end", stalled_frame="closed_frame", stalled_time="closed_time")
+    closed = c("server_close_time") - c("stalled_time")
+    mostly = (c("server_close_time") <= c("stall_end")) & (2 * closed >= c("quiet"))
+    behind = paused.select("number", "connection", "server_close_time", "quiet").join(own, on="connection").filter(mostly)
+    behind = behind.unique("number", keep="first", maintain_order=True).with_columns(pl.lit("server").alias("side"))
+    changes = {row["number"]: row for row in behind.iter_rows(named=True)}
+    return with_changes(lost, changes, {"side": pl.String(), "stalled_frame": pl.Int64(), "stalled_time": pl.Int64()})
 
 
 def _truncated_after_stalls(cut: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataFrame:

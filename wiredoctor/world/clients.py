@@ -8,7 +8,7 @@ X-Forwarded-For must be the same, too; a gateway that does not send it has many 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
@@ -18,7 +18,6 @@ import polars as pl
 from wiredoctor import limits
 from wiredoctor.findings import Threshold
 from wiredoctor.tables import ALL_DATA, CLOSES, CONNECTIONS, EXCHANGES, HEAD, NOTHING, SECOND, WHOLE, of_connections
-from wiredoctor.text.durations import duration_text
 from wiredoctor.world.world import CaptureTables, Index
 
 c = pl.col
@@ -101,6 +100,24 @@ class Close(NamedTuple):
     had_head: bool
     age: int | None
     awaits: bool
+
+
+class Repetition(NamedTuple):
+    """What a client did at once after it had lost a request.
+
+    `frame`, `start` (ns), `status`: the request that counts as the repetition, and the status of its response; None if there is
+    none. `severity`: the severity that the loss has because of it; None for the usual severity, because the request may not be a
+    repetition. `pending_until`: the time (ns) until which a response may change all this; None if nothing can change it.
+    """
+
+    frame: int | None = None
+    start: int | None = None
+    status: int | None = None
+    severity: str | None = None
+    pending_until: int | None = None
+
+
+REPETITION = pl.Struct({name: pl.String if name == "severity" else pl.Int64 for name in Repetition._fields})
 
 
 class _Index:
@@ -313,6 +330,34 @@ class Clients(Index):
                 break
         return free
 
+    def repetition(self, connection: int, exchange: int, moment: int, trip: int, to_client: int) -> Repetition:
+        """Return how the client repeated a request that was lost at `moment` (ns), and got a response.
+
+        The repetition must come at once, from the same client, on another connection. Only GET and HEAD count, because they are
+        safe to repeat: a second POST may be a second order. If several requests were lost at the same time, a repetition counts
+        for one of them, so this must be called in the order of the losses. The severity stays if the client often sends the same
+        request concurrently even if none was lost. If the lost request is `OPTIONS *`, which only asks what the server supports
+        (RFC 9110 section 9.3.7), any other request to that host counts, and the severity is "note". `trip`, `to_client`: the
+        round trip (ns) between client and server, and its part between capture point and client. A request before `moment` plus
+        `to_client` does not count, because the client did not know of the loss yet.
+        """
+        own = self.request(connection, exchange)
+        if own is None:
+            return Repetition()
+        only_asks = own.asks_about_server
+        repeated = _repetitions(own, moment, trip, to_client, self)
+        again = next((one for one in repeated if one.answered is not None), None)
+        concurrent = not only_asks and again is not None and _is_usual(own, max(again.start - moment, 0), trip, self)
+        if not only_asks:
+            repeated = self.claim(own, repeated, concurrent=concurrent)
+            again = next((one for one in repeated if one.answered is not None), None)
+        # the first repetition with a response counts
+        pending = moment + WINDOW if repeated and repeated[0] is not again else None
+        if again is None:
+            return Repetition(pending_until=pending)
+        severity = "note" if only_asks else None if concurrent else "warning"
+        return Repetition(again.frame, again.start, again.status, severity, pending)
+
     def closes(self, connection: int, since: int, until: int) -> list[Close]:
         """Return the closes by the client host of this connection between `since` and `until` (ns)."""
         closed = self._closed.get(self._host.get(connection, ""), [])
@@ -375,84 +420,7 @@ def _with_clients(
     return rows.with_columns(c("row").first().over("who", "method", "host", "target").alias("asks"), known.alias("identified"))
 
 
-def with_more_evidence(packets: Sequence[Sequence[Mapping[str, object]]]) -> pl.Expr:
-    """Return the column `evidence` with further packets at the end of each row: one sequence of dictionaries per row.
-
-    Polars converts nested lists one by one, so all packets go through one data frame.
-    """
-    flat = [(row, *(packet[name] for name in _PACKET)) for row, some in enumerate(packets) for packet in some]
-    rows = pl.DataFrame(flat, {"row": pl.UInt32()} | _PACKET, orient="row")
-    lists = rows.group_by("row").agg(pl.struct(*_PACKET).alias("more"))
-    every = pl.DataFrame({"row": range(len(packets))}, {"row": pl.UInt32()})
-    more = pl.lit(every.join(lists, on="row", how="left", maintain_order="left")["more"])
-    return pl.when(more.is_null()).then("evidence").otherwise(c("evidence").list.concat(more)).alias("evidence")
-
-
-_PACKET = {"frame": pl.Int64(), "time": pl.Int64(), "note": pl.String()}
-
-
 # lost and repeated requests
-
-
-def beside_repetitions(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
-    """Reduce the severity of candidates with a lost request to "warning" if the client repeated the request successfully.
-
-    The repetition must come at once, from the same client, on another connection. Only GET and HEAD count, because they are
-    safe to repeat: a second POST may be a second order. If several requests were lost at the same time, a repetition counts for
-    one of them. The severity stays if the client often sends the same request concurrently even if none was lost. If the lost
-    request is `OPTIONS *`, which only asks what the server supports (RFC 9110 section 9.3.7), any other request to that host
-    counts, and the severity is "note". `rows` have `ended_at`, `round_trip` and `to_client` (ns): the close, the round trip
-    between client and server, and its part between capture point and client. A request before `ended_at` plus `to_client` does
-    not count, because the client did not know of the close yet.
-
-    `severity` and `addition` (a sentence) are null if there is no such request; `evidence` includes its frames.
-    `pending_until`: if a repetition has no response yet, the time (ns) until which a response would count; otherwise null.
-    """
-    severities: list[str | None] = [None] * rows.height
-    pending: list[int | None] = [None] * rows.height
-    additions: list[str | None] = [None] * rows.height
-    proofs: list[list[dict[str, object]]] = [[]] * rows.height
-    names = ["ended_at", "connection", "exchange", "round_trip", "to_client"]
-    lost = rows.select(names).with_row_index().sort("ended_at", "connection")
-    for number, moment, connection, exchange, trip, to_client in lost.iter_rows():
-        own = clients.request(connection, exchange)
-        if own is None:
-            continue
-        only_asks = own.asks_about_server
-        repeated = _repetitions(own, moment, trip, to_client, clients)
-        again = next((one for one in repeated if one.answered is not None), None)
-        concurrent = not only_asks and again is not None and _is_usual(own, max(again.start - moment, 0), trip, clients)
-        if not only_asks:
-            repeated = clients.claim(own, repeated, concurrent=concurrent)
-            again = next((one for one in repeated if one.answered is not None), None)
-        # the first repetition with a response counts
-        pending[number] = moment + WINDOW if repeated and repeated[0] is not again else None
-        if again is None:
-            continue
-        after = f"{duration_text(max(again.start - moment, 0))} later on another connection"
-        note = "the same request again"
-        if only_asks:
-            severities[number] = "note"
-            additions[number] = (
-                f"The request only asks what the server supports. The client sent its next request {after}, and got "
-                f"{again.status}."
-            )
-            note = "the client's next request"
-        elif concurrent:
-            additions[number] = (
-                f"The same request came {after}, and got {again.status}. It may be a repetition of the lost request, but this "
-                "client also sends the same request that soon, or concurrently, if no request was lost."
-            )
-        else:
-            severities[number] = "warning"
-            additions[number] = f"The client sent the same request again {after}, and got {again.status}."
-        proofs[number] = [{"frame": again.frame, "time": again.start, "note": note}]
-    return rows.with_columns(
-        pl.Series("severity", severities, pl.String),
-        pl.Series("addition", additions, pl.String),
-        with_more_evidence(proofs),
-        pl.Series("pending_until", pending, pl.Int64),
-    )
 
 
 def _repetitions(own: Request, moment: int, trip: int, to_client: int, clients: Clients) -> list[Request]:
@@ -551,7 +519,7 @@ def _newest(asked: pl.LazyFrame) -> pl.DataFrame:
     # first the time alone, because the other columns of all requests would take much memory
     since, count = asked.select(c("request_start").top_k(most).min().alias("since"), pl.len()).collect().row(0)
     limits.leave_out(limits.CLIENT_REQUESTS, count - most)
-    rows = _requests(asked.filter(c("request_start") >= since)).collect()
+    rows = _requests(asked.filter(c("request_start") >= (since or 0))).collect()
     return rows.sort("start", "connection", "exchange").tail(most)
 
 

@@ -377,26 +377,6 @@ class IdleTimes(Index):
         answered = (c("has_response") & (c("response_status") >= 200)).fill_null(value=False)
         return rows.filter(answered & known).select(pl.len()).collect().item() > 0
 
-    def answered_near(
-        self, endpoints: Iterable[int], times: Iterable[int], untils: Iterable[int | None]
-    ) -> list[tuple[bool, bool]]:
-        """Return for each endpoint whether it sent a response in the second before its time (ns) in `times`, and in the next one.
-
-        `untils`: use only what was known at this time (ns); None for everything.
-        """
-        moments = [*zip(endpoints, times, untils, strict=True)]
-        if not moments:
-            return []
-        wanted = {endpoint for endpoint, _, _ in moments}
-        seconds = {time // SECOND + by for _, time, _ in moments for by in (-1, 0, 1)}
-        answers = self._exchanges.filter(
-            c("has_response") & c("has_request") & c("endpoint").is_in(wanted) & (c("response_start") // SECOND).is_in(seconds)
-        ).select("endpoint", "response_start", "final_at")
-        known: dict[int, list[tuple[int, int]]] = {}
-        for endpoint, *answer in answers.collect().sort("response_start").iter_rows():
-            known.setdefault(endpoint, []).append((answer[0], answer[1]))
-        return [_came_around(known.get(endpoint, []), time, until) for endpoint, time, until in moments]
-
     def _closes_of(self, endpoint: int) -> list[End]:
         """Return the closes of the endpoint in time order."""
         if endpoint not in self._known:
@@ -427,16 +407,6 @@ class IdleTimes(Index):
             if end.connection != connection and end.sort != "open" and end.time - max(end.rest or 0, end.waited or 0) <= time
         )
         return [end.rest or 0 for end in near if until is None or end.known <= until]
-
-
-def _came_around(answers: list[tuple[int, int]], time: int, until: int | None) -> tuple[bool, bool]:
-    """Return whether one of the answers came in the second before `time`, and in the one after, and was known at `until` (ns).
-
-    Each answer is a pair: the time at which it came, and the time at which it was known.
-    """
-    first, last = bisect_left(answers, (time - SECOND,)), bisect_right(answers, (time + SECOND + 1,))
-    came = [at for at, known in answers[first:last] if until is None or known <= until]
-    return any(at <= time for at in came), any(at > time for at in came)
 
 
 def _count_between(times: list[int], first: int, last: int) -> int:

@@ -12,12 +12,24 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from wiredoctor.findings import Threshold
 from wiredoctor.tables import Array, of_connections, of_exchanges
 from wiredoctor.world.connection_close import client_idle_time
 
 c = pl.col
 
-_HOSTS = ("client_host", "server_host")
+TRIED = Threshold(
+    "900 ms",
+    "the minimum time for which the SYNs of a new connection get no answer, to show that the server cannot be reached at all; "
+    "Linux repeats a SYN after 1 s, and a single SYN may be lost",
+)
+EVERY_PATH = Threshold(
+    "1220 bytes",
+    "a segment up to this length is lost for another reason than its size if another connection of the two hosts carried one "
+    "as long; every path of IPv6, and nearly every path of IPv4, has an MTU of at least 1,280 bytes (RFC 8200 section 5)",
+)
+
+HOSTS = ("client_host", "server_host")
 _SAME = ("request_method", "request_target")
 NEVER = 1 << 62
 """A time (ns) after all others."""
@@ -129,22 +141,21 @@ def compare_neighbors(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: 
 
     `rows` describe the data: `connection`, `exchange`, `sender_direction`, `first_time`, `second_time` and `last_time` (of the
     first, second and last copy), and `smallest_unacknowledged` (the length of the shortest segment in bytes). Some of the
-    added columns describe the connection (hosts, `server`, `client_direction`, and `reset`: the server sent an RST). The others
-    are:
+    added columns describe the connection, as in the table `connections`. The others are:
     `alive_elsewhere`: the receiver sent a packet on another connection during the retransmissions;
-    `fits_elsewhere`: on another connection, the receiver acknowledged a message in one segment of at least
-    `smallest_unacknowledged`;
+    `fits_elsewhere`: the segment is at most EVERY_PATH bytes long, and on another connection, the receiver acknowledged a message
+    in one segment of at least `smallest_unacknowledged`. The path of a larger segment may have changed in the meantime;
     `answered_later`: the server sent a response on a connection that was opened after the first copy;
     `down`: the server did not answer SYNs of the client at that time either (see `_is_down`);
     `repeated`: a connection that was opened after the first copy carries the same request;
     `survived_rest`: the longest idle time (ns) after which this server still answered a request of the client; null if unknown.
     """
     named = connections.with_columns(c("server").str.replace(r":\d+$", "").alias("server_host"))
-    described = ("connection", *_HOSTS, "server", "client_direction", c("history").str.contains("r").alias("reset"))
+    described = ("connection", *HOSTS, "server", "client_direction", "protocol", "history", "server_unacknowledged")
     own = of_connections(named.select(described), rows).collect().unique("connection", keep="last", maintain_order=True)
     rows = rows.join(own, on="connection", how="left", maintain_order="left")
-    pairs, places = own.select(_HOSTS).unique().with_row_index("pair"), own.select("server").unique().with_row_index("place")
-    numbered = rows.join(pairs, on=_HOSTS, how="left", maintain_order="left").join(
+    pairs, places = own.select(HOSTS).unique().with_row_index("pair"), own.select("server").unique().with_row_index("place")
+    numbered = rows.join(pairs, on=HOSTS, how="left", maintain_order="left").join(
         places, on="server", how="left", maintain_order="left"
     )
     is_client = (c("sender_direction") == c("client_direction")).alias("is_client")
@@ -168,12 +179,12 @@ def _ends(connections: pl.LazyFrame, pairs: pl.DataFrame, places: pl.DataFrame, 
     # a server that is up again answers a later SYN
     unanswered = (c("server_packets") == 0) | ((c("syns") > 2) & c("first_answer_frame").is_not_null())
     ends = connections.select(
-        *("connection", *_HOSTS, "server", "start", "first_answer_time", "syn_time", "last_syn_time"),
+        *("connection", *HOSTS, "server", "start", "first_answer_time", "syn_time", "last_syn_time"),
         ((c("server_bytes") > 0) | c("first_answer_frame").is_not_null()).alias("answered"),
         (unanswered & (c("last_syn_time") - c("syn_time") >= spread)).alias("tried"),
         *((c(f"{side}_unacknowledged") == 0).alias(f"{side}_sure") for side in ("client", "server")),
     )
-    found = ends.join(pairs.lazy(), on=_HOSTS).join(places.lazy(), on="server", how="left").drop(*_HOSTS, "server").collect()
+    found = ends.join(pairs.lazy(), on=HOSTS).join(places.lazy(), on="server", how="left").drop(*HOSTS, "server").collect()
     return found.unique("connection", keep="last", maintain_order=True)
 
 
@@ -259,7 +270,7 @@ def _compare(
     same = asked.get((own, data.exchange), ())
     return (
         alive,
-        least is not None and carried >= least,
+        least is not None and least <= EVERY_PATH.value and carried >= least,
         first is not None and _best_of_others(others.answered, (pair, place), own) > first,
         _is_down(data, others.tries.get((pair, place)), sent),
         first is not None and any(_best_of_others(others.asked, (pair, place, *one), own) > first for one in same),

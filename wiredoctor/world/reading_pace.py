@@ -10,12 +10,23 @@ is recognized by its User-Agent.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
+
 import polars as pl
 
+from wiredoctor.findings import Threshold
 from wiredoctor.tables import MILLISECOND, SECOND, of_connections
 from wiredoctor.world.attempts import host_of
+from wiredoctor.world.world import CaptureTables, Index
 
 c = pl.col
+
+OWN_PACE = Threshold(
+    "60 s",
+    "the maximum pause for kind own-pace; a player that reads 2 MB of 256 kbit/s audio at a time pauses for this long, "
+    "and a longer pause may be a fault",
+)
 
 _PERIODS, _RATES, _FEW = 3, 4, 2
 """The numbers that show a pace: _PERIODS consecutive similar periods, or _RATES consecutive similar rates.
@@ -37,29 +48,73 @@ another program.
 _OF_RESPONSE = ["connection", "response"]
 
 
-def with_pace(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame, most: int) -> pl.DataFrame:
-    """Add columns that show whether a client reads at its own pace. Each row is about a receive window that was closed.
+class Pace(NamedTuple):
+    """How a receiver reads, as far as one of its closed windows shows it.
 
+    `of_client`: the window belongs to a client.
     `period`: the time (ns) between two openings of the window. `rate`: the bytes per second between them.
-    Both are null unless the values are similar for at least half of the closed windows of the response. They are also null for a
+    Both are None unless the values are similar for at least half of the closed windows of the response. They are also None for a
     window that was closed for more than two periods. An exception is the first closed window of a response: it may be closed for
     longer if the client had read ahead (see `_read_ahead`).
-    `plays`: the response is audio or video, or its client is a player, and the window was closed for at most `most` ns.
+    `plays`: the response is audio or video, or its client is a player, and the window was closed for at most OWN_PACE.
     `downloads`: the client is a download program that can limit its rate, or the receiver downloads by FTP.
-    `of_client`: the window belongs to a client.
     `longest_pause`: the longest time (ns) for which the client closed its window in the response.
-    `paused_percent`: the percentage of the response's time for which its windows were closed; null unless the response is
+    `paused_percent`: the percentage of the response's time for which its windows were closed; None unless the response is
     complete.
 
-    Openings count only if they are at most `most` ns apart. All columns but `of_client` are about HTTP clients that are not
+    Openings count only if they are at most OWN_PACE apart. All fields but `of_client` are about HTTP clients that are not
     gateways, because a gateway may wait for a client of its own. `downloads` and `longest_pause` are also about FTP.
-
-    `rows` have `connection`, the `direction` of the receiver, `http`, and `start` (ns). They also have `opened` (ns) and `offset`
-    of the next data (null if the window never opened), and `closed`, the time (ns) for which the window was closed.
     """
-    clients = of_connections(connections, rows).select("connection", "client_direction")
-    numbered = rows.lazy().with_row_index("number").join(clients.unique("connection", keep="last"), on="connection", how="left")
-    numbered = numbered.with_columns((c("direction") == c("client_direction")).fill_null(value=False).alias("of_client"))
+
+    of_client: bool
+    period: int | None
+    rate: int | None
+    plays: bool
+    downloads: bool
+    longest_pause: int | None
+    paused_percent: float | None
+
+
+class ReadingPace(Index):
+    """How the receivers of data read that closed their windows.
+
+    Candidates have the `direction` of the receiver, and the packet (`frame`) that closed the window. `opened` and `offset`: the
+    time (ns) at which it opened, and the stream offset of the next data; null if it never opened. `closed`: the time (ns) for
+    which it was closed. `from_start`: no data had been sent before.
+    """
+
+    NEEDS: ClassVar[tuple[str, ...]] = (
+        *("connection", "direction", "http", "frame", "start", "end", "opened", "offset", "closed", "from_start"),
+    )
+
+    @classmethod
+    def build(cls, wanted: Sequence[pl.DataFrame], tables: CaptureTables) -> ReadingPace:
+        """Return the paces shown by the windows of the candidates (see world.Index)."""
+        return cls(_with_pace(pl.concat(wanted), tables.connections, tables.exchanges()))
+
+    def __init__(self, rows: pl.DataFrame) -> None:
+        paces: dict[Pace, Pace] = {}
+        self._paces: dict[tuple[int, int], Pace] = {}
+        for frame, end, *values in rows.select("frame", "end", *Pace._fields).iter_rows():
+            pace = Pace(*values)
+            self._paces[frame, end] = paces.setdefault(pace, pace)
+
+    def of(self, frame: int, end: int) -> Pace | None:
+        """Return what the window shows that the packet `frame` closed until the time `end` (ns).
+
+        None: the receiver had nothing to read. No data had been sent before, and not more than one byte came later.
+        """
+        return self._paces.get((frame, end))
+
+
+def _with_pace(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
+    """Add the columns of `Pace` to the rows about receivers that had data to read."""
+    most = OWN_PACE.value
+    ends = of_connections(connections, rows).select("connection", "client_direction", "client_bytes", "server_bytes")
+    numbered = rows.lazy().with_row_index("number").join(ends.unique("connection", keep="last"), on="connection", how="left")
+    of_client = (c("direction") == c("client_direction")).fill_null(value=False)
+    sent = pl.when(of_client).then("server_bytes").otherwise("client_bytes").fill_null(2)
+    numbered = numbered.filter(~c("from_start") | (c("opened").is_null() & (sent > 1))).with_columns(of_client.alias("of_client"))
     asked = (
         of_connections(exchanges, rows)
         .select(
@@ -94,7 +149,7 @@ def with_pace(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyF
         c("plays").fill_null(value=False),
         c("downloads").fill_null(c("ftp_pause").is_not_null()),
         pl.coalesce("longest_pause", "ftp_pause").alias("longest_pause"),
-    ).drop("number", "client_direction", "ftp_pause")
+    )
 
 
 def _ftp_downloads(numbered: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:

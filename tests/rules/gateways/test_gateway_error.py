@@ -16,10 +16,11 @@ from tests.ladders import ladder_packets, ladders_in, to_pcap
 from tests.support.recordings import find_stem
 from wiredoctor import limits
 from wiredoctor.findings import Cause, Evidence, Finding, total_delay
+from wiredoctor.gateways.kinds import failures, kind_of
+from wiredoctor.gateways.loose_attempts import assign_attempts
+from wiredoctor.gateways.tries import Attempt, Exchange, Front, OfConnection, OfExchange
 from wiredoctor.report.data import json as report_json
 from wiredoctor.rule_engine.across_tries import CertainTries
-from wiredoctor.rules.shared.gateway_attempts import assign_attempts
-from wiredoctor.rules.shared.gateway_kinds import COLUMNS, OF_CONNECTION, Attempt, Exchange, Front, failures, kind_of
 from wiredoctor.tables import NOTHING, TRIES, WHOLE
 from wiredoctor.testing import findings
 
@@ -318,7 +319,7 @@ def test_the_wait_of_a_client_is_the_union_of_what_it_waited_for(tmp_path: Path)
 
 
 def exchange(**given: Any) -> Exchange:
-    nothing: dict[str, Any] = dict.fromkeys((*COLUMNS, *OF_CONNECTION))
+    nothing: dict[str, Any] = dict.fromkeys((*OfExchange._fields, *OfConnection._fields))
     asked = {
         "connection": 1,
         "exchange": 0,
@@ -328,7 +329,11 @@ def exchange(**given: Any) -> Exchange:
         "request_start": 0,
     }
     usual = {"has_response": False, "upgraded": False, "handshake": True, "request_end_reason": "complete"}
-    return Exchange(nothing | asked | usual | given)
+    row = nothing | asked | usual | given
+    of_exchange = OfExchange._make([row.pop(name) for name in OfExchange._fields])
+    of_connection = OfConnection._make([row.pop(name) for name in OfConnection._fields])
+    assert not row, "no such column"
+    return Exchange(of_exchange, of_connection)
 
 
 def answered(status: int, at: int, reason: str = "complete", **given: Any) -> Exchange:
@@ -337,9 +342,10 @@ def answered(status: int, at: int, reason: str = "complete", **given: Any) -> Ex
 
 
 def attempt(at: int, refused: int | None = None, number: int = 9, syns: int = 1, rejected: int | None = None) -> Attempt:
-    nothing: dict[str, Any] = dict.fromkeys(OF_CONNECTION)
+    nothing: dict[str, Any] = dict.fromkeys(OfConnection._fields)
     said = {"connection": number, "server": "10.0.0.3:8001", "client": "10.0.0.2:5", "syn_time": at, "refused_time": refused}
-    return Attempt(nothing | said | {"syns": syns, "syn_error_time": rejected}, "")
+    row = nothing | said | {"syns": syns, "syn_error_time": rejected}
+    return Attempt(OfConnection._make([row[name] for name in OfConnection._fields]))
 
 
 BAD = answered(502, 10 * MS, connection=1)

@@ -30,6 +30,7 @@ CONNECTION = st.fixed_dictionaries(
         "syns": st.integers(2, 3),
         "server_packets": st.integers(0, 1),
         "history": st.sampled_from(["S", "Sr"]),
+        "protocol": st.sampled_from(["http", "tls"]),
         "client_unacknowledged": st.integers(0, 1),
         "server_unacknowledged": st.integers(0, 1),
     }
@@ -134,8 +135,7 @@ def test_neighbors_are_found_as_by_looking_at_each(ends: list[Row], talks: list[
     rows = pl.DataFrame(data, schema_overrides={"exchange": pl.Int64(), "second_time": pl.Int64(), "sender_direction": pl.Int8()})
     found = compare_neighbors(rows, known.lazy(), said.lazy(), SPREAD)
     assert found.select(ADDED).rows() == [compared(one, connections, exchanges) for one in data]
-    resets = ["r" in connections[one["connection"]]["history"] for one in data]
-    assert found["reset"].to_list() == resets
+    assert found["history"].to_list() == [connections[one["connection"]]["history"] for one in data]
 
 
 CONNECTION_NUMBERS = ("first_answer_frame", "first_answer_time", "syn_time", "last_syn_time")

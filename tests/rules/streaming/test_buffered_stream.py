@@ -7,8 +7,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tests.rules.frames import MS, S, answered, found, rows
-from wiredoctor.rules.streaming.buffered_stream import conclude
+from tests.rules.frames import MS, S, answered, rows, words
+from wiredoctor.rule_engine import catalogue, decide
+from wiredoctor.rule_engine.summary_columns import as_frame
+from wiredoctor.world import CaptureTables
 
 HELD: dict[str, Any] = {
     "response_content_type": "text/event-stream",
@@ -50,14 +52,14 @@ def behind(time: int) -> dict[str, Any]:
 def told(*exchanges: dict[str, Any], earlier: int | None = None) -> list[dict[str, Any]]:
     """What is said of exchanges where the first piece of a body was seen at the other side of a gateway `earlier` (ns before it),
     if it was."""
-    module_rows = found("buffered-stream", rows("exchanges", *exchanges))
-    if not module_rows:
-        return []
-    made = [one | {"behind": None if earlier is None else behind(one["end"] - earlier)} for one in module_rows]
-    none = pl.LazyFrame()
-    return conclude(
-        pl.DataFrame(made, infer_schema_length=None).with_columns(pl.col("wait").cast(pl.Duration("ns"))), none, none
-    ).to_dicts()
+    table, module = rows("exchanges", *exchanges).lazy(), catalogue()["buffered-stream"]
+    candidates = module.find(table).collect()
+    if earlier is not None:
+        sides = [behind(end - earlier) for end in candidates["end"]]
+        candidates = candidates.with_columns(pl.Series("behind", sides, candidates.schema["behind"]))
+    world = CaptureTables(table.clear(), table.clear(), lambda: table)
+    decided, _ = decide({module.name: module}, {module.name: candidates}, world)
+    return [row | words(module, row) for some in decided.values() for row in as_frame(some).to_dicts()]
 
 
 WHERE = " A capture on each side of every proxy shows which proxy holds the data back."
@@ -141,6 +143,13 @@ def test_blocks_are_a_candidate_per_wait_with_the_proof_of_all() -> None:
     assert [(c["start"], c["end"]) for c in candidates] == [(1 * S, 2 * S), (3 * S, 4 * S), (5 * S, 6 * S)]
     assert all([e["frame"] for e in c["evidence"]] == [10, 12, 20, 22, 30, 32] for c in candidates)
     assert len({c["frame"] for c in candidates}) == 1
+
+
+def test_lumps_need_no_round_trip() -> None:
+    candidates = held(0, **BLOCKS, rtt_server=None)
+    assert {c["how"].partition(":")[0] for c in candidates} == {
+        "3 times nothing came for 500 ms or more, and then three or more events came at once"
+    }
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import polars as pl
 import pytest
 
-from tests.rules.frames import MS, S, answered, connection, rows
-from wiredoctor.rule_engine import catalogue
+from tests.rules.frames import MS, S, answered, connection, found, rows
 from wiredoctor.rules.streaming.late_flush import _names as names  # pyright: ignore[reportPrivateUsage]
 
 PAGE = {
@@ -37,19 +35,15 @@ def asset(start: int, referer: str = "http://shop.example/page", **changes: Any)
     }
 
 
-def told(*exchanges: dict[str, Any], connections: tuple[dict[str, Any], ...] = ()) -> pl.DataFrame:
-    module = catalogue()["late-flush"]
-    known = rows("connections", *(connections or (connection(),)))
-    candidates = module.find(rows("exchanges", *exchanges).lazy(), known.lazy()).collect()
-    assert module.judge
-    return module.judge(candidates, None)[0]
+def told(*exchanges: dict[str, Any], connections: tuple[dict[str, Any], ...] = ()) -> list[dict[str, Any]]:
+    return found("late-flush", rows("exchanges", *exchanges), rows("connections", *(connections or (connection(),))))
 
 
 END = 520 * MS
 
 
 def test_what_it_says() -> None:
-    [one] = told(page(), asset(END + 1 * MS), asset(END + 2 * MS), asset(END + 3 * MS)).to_dicts()
+    [one] = told(page(), asset(END + 1 * MS), asset(END + 2 * MS), asset(END + 3 * MS))
     assert (one["page"], one["requests"], one["times"]) == ("shop.example/page", 3, "")
     assert (one["connection"], one["delay"], one["server"], one["confidence"]) == (None, None, "10.0.0.2:80", "high")
 
@@ -57,7 +51,7 @@ def test_what_it_says() -> None:
 @pytest.mark.parametrize(("wait", "speaks"), [(500 * MS, 1), (500 * MS - 1, 0)])
 def test_edges_of_the_wait(wait: int, speaks: int) -> None:
     end = 20 * MS + wait
-    assert told(page(wait=wait), asset(end + 1), asset(end + 2)).height == speaks
+    assert len(told(page(wait=wait), asset(end + 1), asset(end + 2))) == speaks
 
 
 @pytest.mark.parametrize(
@@ -65,14 +59,14 @@ def test_edges_of_the_wait(wait: int, speaks: int) -> None:
     [(END + 1 * S, 1), (END + 1 * S + 1, 0), (END + 1, 1), (END, 0), (END - 1, 0)],
 )
 def test_edges_of_soon(second: int, speaks: int) -> None:
-    assert told(page(), asset(END + 5 * MS), asset(second)).height == speaks
+    assert len(told(page(), asset(END + 5 * MS), asset(second))) == speaks
 
 
 def test_as_the_client_saw_it() -> None:
     """Recorded at the server, over 120 ms: what was asked for before the page had come there was on its way."""
     away = page(rtt_client=120 * MS)
-    assert told(away, asset(END + 100 * MS), asset(END + 130 * MS)).height == 0
-    assert told(away, asset(END + 120 * MS), asset(END + 1119 * MS)).height == 1
+    assert len(told(away, asset(END + 100 * MS), asset(END + 130 * MS))) == 0
+    assert len(told(away, asset(END + 120 * MS), asset(END + 1119 * MS))) == 1
 
 
 @pytest.mark.parametrize(
@@ -86,26 +80,26 @@ def test_as_the_client_saw_it() -> None:
     ],
 )
 def test_silent(changes: dict[str, Any]) -> None:
-    assert told(page(**changes), asset(END + 1), asset(END + 2)).height == 0
+    assert len(told(page(**changes), asset(END + 1), asset(END + 2))) == 0
 
 
 def test_what_is_asked_for_must_be_got() -> None:
-    assert told(page(), asset(END + 1), asset(END + 2, request_method="POST")).height == 0
+    assert len(told(page(), asset(END + 1), asset(END + 2, request_method="POST"))) == 0
 
 
 def test_without_a_round_trip_the_wait_is_unknown() -> None:
     row = page() | {"rtt_server": None}
-    assert told(row, asset(END + 1), asset(END + 2)).height == 0
+    assert len(told(row, asset(END + 1), asset(END + 2))) == 0
 
 
 def test_loads_of_a_page_are_one_finding_per_server() -> None:
     loads = [x for at in (0, 2 * S, 4 * S) for x in (page(at, response_frame=at), asset(at + END + 1), asset(at + END + 2))]
-    [one] = told(*loads).to_dicts()
+    [one] = told(*loads)
     assert one["times"] == " (the median of 3 loads)"
     other = connection(connection=1, server="10.0.0.3:80")
     elsewhere = [page(2 * S, connection=1, response_frame=2 * S), asset(2 * S + END + 1), asset(2 * S + END + 2)]
     both = told(page(), asset(END + 1), asset(END + 2), *elsewhere, connections=(connection(), other))
-    assert both["server"].to_list() == ["10.0.0.2:80", "10.0.0.3:80"]
+    assert [one["server"] for one in both] == ["10.0.0.2:80", "10.0.0.3:80"]
 
 
 @pytest.mark.parametrize(

@@ -93,16 +93,17 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from wiredoctor import limits
-from wiredoctor.findings import CANDIDATE_COLUMNS, Advice, Reference, Rule, Severity, Threshold
-from wiredoctor.rules.shared.bounded_memory import sharing_equal
-from wiredoctor.rules.shared.evidence import EVIDENCE
-from wiredoctor.rules.shared.gateway_attempts import (
+from wiredoctor.findings import Advice, Reference, Rule, Severity, Threshold
+from wiredoctor.gateways.context import known_routes, repeated, route, status_passed_on, with_last_contacts
+from wiredoctor.gateways.kinds import CLIENT_STALLED, Failure, failures, is_cut_short, is_lost
+from wiredoctor.gateways.known import GATEWAY_ERRORS, SLACK, Place
+from wiredoctor.gateways.loose_attempts import (
     asked_others,
     assign_attempts,
     failed_at_once,
@@ -110,30 +111,30 @@ from wiredoctor.rules.shared.gateway_attempts import (
     likely_fronts,
     unassigned_attempts,
 )
-from wiredoctor.rules.shared.gateway_context import known_routes, repeated, route, status_passed_on, with_last_contacts
-from wiredoctor.rules.shared.gateway_kinds import (
-    COLUMNS,
-    GATEWAY_ERRORS,
-    OF_CONNECTION,
+from wiredoctor.gateways.tries import (
     REQUEST_TIMEOUT,
-    SLACK,
+    RETRY,
     STALLED,
+    TRY,
     Attempt,
     Exchange,
-    Failure,
     Front,
-    Key,
+    OfConnection,
+    OfExchange,
     Route,
-    Row,
-    failures,
-    is_cut_short,
-    is_lost,
+    Try,
+    as_struct,
+    exchange_of,
+    read,
+    try_of,
 )
-from wiredoctor.rules.shared.gateway_texts import (
+from wiredoctor.rules.shared.evidence import candidate
+from wiredoctor.rules.shared.gateway_words import (
     BODY_LIMITS,
     BROKEN_OFF,
     SETTINGS,
     USUAL_LIMITS,
+    Lost,
     blocked_until,
     broken_text,
     client_result,
@@ -153,8 +154,9 @@ from wiredoctor.rules.shared.gateway_texts import (
     tries_text,
     unread_reason,
 )
-from wiredoctor.rules.shared.unseen_gateways import endpoint_candidate, unseen_gateways
-from wiredoctor.tables import SECOND, of_connections, of_exchanges
+from wiredoctor.rules.shared.unseen_gateways import UNSEEN, unseen_gateways, unseen_words
+from wiredoctor.rules.shared.words import MADE_WHOLE, packets, retry_sentence
+from wiredoctor.tables import PLAN_OF_FEW, SECOND, SMALL, of_connections, of_exchanges
 from wiredoctor.text.durations import duration_text
 from wiredoctor.world.learned_limits import EARLIEST
 from wiredoctor.world.numbers import DURATION
@@ -169,7 +171,7 @@ _KINDS = (
     "unsent",
     "rejected-response",
     "truncated",
-    "client-stalled",
+    CLIENT_STALLED,
     "stream-timed-out",
     "not-passed-on",
 )
@@ -296,20 +298,70 @@ def _may_have_failed() -> pl.Expr:
     return c("has_request") & (_is_error().fill_null(value=False) | (~answered.fill_null(value=False) & closed))
 
 
+class Facts(NamedTuple):
+    """What is known of a failure of a gateway. Times and durations are in ns.
+
+    `front`, `tries` and `through` are structs of type TRY: the client's exchange, the tries, and the gateways that forwarded the
+    failure. `last`: the number of the try that decides. `closed_time`: when the window closed of a client that did not read
+    (kind client-stalled), or of a server (kind unsent). `retry`: a struct of type RETRY if a gateway nearer to the client
+    repeated the request. `made_whole`: that gateway forwarded the response as if it were complete. `unseen`: a struct of type
+    UNSEEN, for that kind only.
+    """
+
+    kind: str | None
+    end: int | None
+    wait: int
+    front: dict[str, Any] | None
+    tries: list[dict[str, Any]]
+    through: list[dict[str, Any]]
+    last: int | None
+    whole: bool
+    guessed: bool
+    software: str
+    no_neighbor: bool
+    hidden: bool
+    lost_server: str | None
+    lost_frame: int | None
+    lost_time: int | None
+    blocked_until: int | None
+    closed_frame: int | None
+    closed_time: int | None
+    retry: dict[str, Any] | None
+    made_whole: bool | None
+    unseen: dict[str, Any] | None
+
+
+_OF_FAILURE: dict[str, pl.DataType] = {
+    **dict.fromkeys(("connection", "frame", "start", "end", "delay", "last", "lost_frame", "lost_time"), pl.Int64()),
+    **dict.fromkeys(("blocked_until", "unread_on"), pl.Int64()),
+    **dict.fromkeys(("kind", "side", "confidence", "software", "lost_server"), pl.String()),
+    **dict.fromkeys(("whole", "guessed", "no_neighbor", "hidden"), pl.Boolean()),
+    **{"exchange": pl.Int32(), "wait": DURATION, "front": pl.Int64()},
+    **dict.fromkeys(("tries", "through"), pl.List(pl.Int64())),
+}
+"""The columns of `_facts_of`. `front`, `tries`, `through`: numbers of rows. `unread_on`: for kind unsent, the connection."""
+_SCHEMA = pl.Schema({
+    **_OF_FAILURE,
+    **{"front": TRY, "tries": pl.List(TRY), "through": pl.List(TRY), "unseen": UNSEEN, "server": pl.String()},
+    **{"retry": RETRY, "made_whole": pl.Boolean()},
+    **dict.fromkeys(("closed_frame", "closed_time", "code", "responses", "total"), pl.Int64()),
+})  # fmt: skip
+
+
 def find(
     closes: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame, fronts: pl.LazyFrame
 ) -> pl.LazyFrame:
-    """Return a row for each attempt of a gateway to forward a request that may have failed, or one row if there was no attempt.
+    """Return a row for each failure of a gateway.
 
-    Other rows contain facts for `judge`: connection attempts that may have been made for one of these requests (`loose_of`: its
-    gateway), and the servers to which a gateway forwarded other requests with the same `route` (`leads_to`). If the capture
-    contains no connection of a gateway to a server, also return a row for each server and error status that suggests a gateway.
+    All exchanges are examined together, because the server behind a gateway may be another gateway. If the capture contains no
+    connection of a gateway to a server, also return a row for each server and error status that suggests a gateway.
     """
     # a filter, because a join would first create all columns of all exchanges
     places = pl.concat([tries.select("connection"), tries.select(connection="front_connection")]).unique().collect()
     are_known = places.height > 0 or bool(fronts.select(pl.len()).collect().item())
-    if not are_known and not exchanges.select((c("response_status") >= 500).any()).collect().item():
-        return pl.LazyFrame(schema={"frame": pl.Int64})  # planning the query below takes 20 ms
+    errors, count = exchanges.select((c("response_status") >= 500).any(), pl.len()).collect().row(0)
+    if not are_known and not errors:
+        return pl.LazyFrame(schema=_SCHEMA)  # planning the queries below takes 20 ms
     vain = failed_connections(tries, connections).cache()
     # of all exchanges, only these and their tries are read whole; where no gateway is known, see likely_fronts
     at_fronts = connections.join(fronts.select("server").unique(), on="server", how="semi").select("connection")
@@ -318,47 +370,47 @@ def find(
     if are_known:
         suspect |= c("connection").is_in(at_fronts["connection"].implode())
     lost = _newest(closes.filter(_may_have_failed() & suspect.fill_null(value=False)))
-    failed = of_exchanges(closes, lost).select(COLUMNS)
-    ends = connections.select("connection", *OF_CONNECTION)
-    said = of_exchanges(exchanges, lost).select(
-        "connection", "exchange", "response_reason", "response_server", route().alias("route")
-    )
+    ends, of_exchange = connections.select(OfConnection._fields), ("connection", *OfExchange._fields)
+    said = of_exchanges(exchanges, lost).select(*_KEY, "response_reason", "response_server", route().alias("route"))
     at_front = (  # cached, like other frames of this function: without the optimizer, each use would compute a frame again
-        failed.join(of_connections(ends, lost), on="connection")
-        .join(said, on=["connection", "exchange"], how="left")
+        of_exchanges(closes, lost)
+        .select(of_exchange)
+        .join(of_connections(ends, lost), on="connection")
+        .join(said, on=_KEY, how="left")
         .join(fronts.select("server", known=pl.lit(value=True)).unique(), on="server", how="left")
         .cache()
     )
-    of_try = {name: f"try_{name}" for name in (*COLUMNS, *OF_CONNECTION)}
     of_gateways = of_connections(closes, places)
-    given = status_passed_on(tries, of_gateways)
-    fronts_of = ["front_connection", "front_exchange"]
-    mine = tries.join(lost.lazy(), left_on=fronts_of, right_on=["connection", "exchange"], how="semi").collect()
+    mine = tries.join(lost.lazy(), left_on=["front_connection", "front_exchange"], right_on=_KEY, how="semi").collect()
     behind = (
         mine.lazy()
-        .join(given, on=["connection", "exchange"], how="left")
+        .join(status_passed_on(tries, of_gateways), on=_KEY, how="left")
         .rename({"front_connection": "of", "front_exchange": "of_exchange"})
         .join(of_connections(ends, mine), on="connection", how="left")
-        .join(of_exchanges(closes, mine).select(COLUMNS), on=["connection", "exchange"], how="left")
-        .rename(of_try)
+        .join(of_exchanges(closes, mine).select(of_exchange), on=_KEY, how="left")
+        .rename({name: f"try_{name}" for name in (*of_exchange, *OfConnection._fields)})
     )
-    told = at_front.join(behind, left_on=["connection", "exchange"], right_on=["of", "of_exchange"], how="left").cache()
+    told = at_front.join(behind, left_on=_KEY, right_on=["of", "of_exchange"], how="left").cache()
+    likely = likely_fronts(told, vain, repeated(tries, of_gateways)).cache()
     seen = told.filter(pl.col("known") | pl.col("try_connection").is_not_null())
     seen = with_last_contacts(seen, tries, of_gateways, connections)
     lone = told.filter(c("known") & c("try_connection").is_null())
-    seen = seen.join(asked_others(lone, tries, closes, connections), on=["connection", "exchange"], how="left")
-    likely = likely_fronts(told, vain, repeated(tries, of_gateways)).cache()
-    loose = unassigned_attempts(tries, connections, vain, likely)
-    known = known_routes(tries, of_connections(exchanges, places), connections).join(
-        at_front.select("server", "route"), on=["server", "route"], how="semi"
-    )
-    left = closes.filter(c("client_close_time") < c("response_start")).select("connection", "exchange")
-    unseen = unseen_gateways(exchanges, left, connections)
-    if are_known:
-        unseen = pl.LazyFrame(schema=unseen.collect_schema())
-    return pl.concat([seen, likely.drop("client_host"), loose, known, unseen], how="diagonal").with_columns(
-        pl.coalesce("response_frame", "server_close_frame", "request_frame").alias("frame")
-    )
+    seen = seen.join(asked_others(lone, tries, closes, connections), on=_KEY, how="left")
+    known = known_routes(tries, of_connections(exchanges, places), connections)
+    left = closes.filter(c("client_close_time") < c("response_start")).select(_KEY)
+    queries = [
+        pl.concat([seen, likely.drop("client_host")], how="diagonal"),
+        unassigned_attempts(tries, connections, vain, likely),
+        known.join(at_front.select("server", "route"), on=["server", "route"], how="semi"),
+        *([] if are_known else [unseen_gateways(exchanges, left, connections)]),
+    ]
+    few = count + connections.select(pl.len()).collect().item() <= SMALL
+    rows, *others = pl.collect_all(queries, optimizations=PLAN_OF_FEW if few else pl.QueryOptFlags())
+    first = pl.coalesce("response_frame", "server_close_frame", "request_frame")
+    return _candidates(rows.sort(first, maintain_order=True), *others).lazy()
+
+
+_KEY = ["connection", "exchange"]
 
 
 def _newest(failed: pl.LazyFrame) -> pl.DataFrame:
@@ -369,119 +421,138 @@ def _newest(failed: pl.LazyFrame) -> pl.DataFrame:
     return rows.sort("frame").tail(most)
 
 
-def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """Return the candidates to report.
+class _Row(NamedTuple):
+    """What else is known of a client's exchange with a gateway, and how a try was assigned to it; see `find`."""
 
-    All exchanges are examined together, because the server behind a gateway may be another gateway.
+    route: str | None
+    likely: bool | None
+    asked_others: bool | None
+    lost_server: str | None
+    lost_frame: int | None
+    lost_time: int | None
+    good_time: int | None
+    response_server: str | None
+    response_reason: str | None
+    started: int | None
+    certain: bool | None
+    given: bool | None
+    try_exchange: int | None
+    try_server: str | None
+    try_request_start: int | None
+
+
+class _AtFront(NamedTuple):
+    """A client's exchange with a gateway, and the rows about it, each with its try.
+
+    The try is None if the gateway made none, or if its connection is too old to be examined.
     """
-    by_front: dict[Key, list[Row]] = {}
-    loose: dict[str, list[Attempt]] = {}
-    told: list[dict[str, Any]] = []
-    frames: list[pl.DataFrame] = []
+
+    exchange: Exchange
+    rows: list[tuple[_Row, Try | None]]
+
+
+def _candidates(
+    rows: pl.DataFrame, loose: pl.DataFrame, leads: pl.DataFrame, unseen: pl.DataFrame | None = None
+) -> pl.DataFrame:  # fmt: skip
+    """Return the candidates.
+
+    `rows`: a row for each try, or one row if there was no try. `loose`: attempts that may have been made for one of these
+    requests (`loose_of`: the gateway). `leads`: the servers to which gateways forwarded other requests (`leads_to`).
+    """
+    asked = _exchanges_at_front(rows)
+    attempts: dict[str, list[Attempt]] = {}
+    for number, (of, ends) in enumerate(zip(loose["loose_of"], read(OfConnection, loose, "try_"), strict=True), rows.height):
+        attempts.setdefault(of, []).append(Attempt(ends, number))
     known: dict[Route, set[str]] = {}
-    for row in Row.of(rows.sort("frame", maintain_order=True)):
-        if row["loose_of"] is not None:
-            loose.setdefault(row["loose_of"], []).append(Attempt(row, "try_"))
-        elif row["leads_to"] is not None:
-            known.setdefault((row["server"], row["route"]), set()).add(row["leads_to"])
-        elif row["code"] is None:
-            by_front.setdefault((row["connection"], row["exchange"]), []).append(row)
-        else:
-            told.append(endpoint_candidate(row, _periods(row["median"] or 0, SECOND)))
-    routes = {key: str(some[0]["route"]) for key, some in by_front.items()}
-    fronts = assign_attempts({key: _front(some) for key, some in by_front.items()}, loose, routes, known)
+    for server, path, to in leads.select("server", "route", "leads_to").iter_rows():
+        known.setdefault((server, path), set()).add(to)
+    routes = {key: str(one.rows[0][0].route) for key, one in asked.items()}
+    fronts = assign_attempts({key: _front(one) for key, one in asked.items()}, attempts, routes, known)
     # drop a `likely` exchange that did not fail at once: nothing else shows that its server is a gateway
-    fronts = {key: front for key, front in fronts.items() if not by_front[key][0]["likely"] or failed_at_once(front)}
+    fronts = {key: front for key, front in fronts.items() if not asked[key].rows[0][0].likely or failed_at_once(front)}
     found = failures(fronts)
-    told = [one for one in told if not any(fronts[key].exchange.server == one["server"] for key in found)]
-    until = _outermost(fronts, found)
+    until, made = _outermost(fronts, found), list[dict[str, Any]]()
     for key, one in found.items():
         # the gateway nearest to the server made the error, and the others forwarded it
-        made = by_front.get(one.through[-1].key, []) if one.through else by_front[key]
-        software = gateway_software(made[0]) if made else ""
-        leads = (str(by_front[key][0]["server"]), routes[key]) in known
-        told.append(_candidate(by_front[key][0], fronts[key].exchange, one, until.get(key, 0), software, leads=leads))
-        if len(told) >= limits.CANDIDATES_AT_ONCE.value:
-            frames.append(_in_frame(told))
-            told.clear()
-    return pl.concat([*frames, _in_frame(told)]), None
+        software = _software(asked[one.through[-1].key if one.through else key])
+        leads_on = (asked[key].exchange.server, routes[key]) in known
+        made.append(_facts_of(asked[key], one, until.get(key, 0), leads=leads_on) | {"software": software})
+    failed = _with_structs(pl.DataFrame(made, _OF_FAILURE), rows, loose)
+    parts = [] if unseen is None else [_unseen(unseen, {asked[key].exchange.server for key in found})]
+    return pl.concat([_SCHEMA.to_frame(), *parts, failed], how="diagonal")
 
 
-def _in_frame(told: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
-    """Return candidates as a data frame that holds equal texts once: most texts of requests that fail alike are equal."""
-    others = {name: dtype for name, dtype in _SCHEMA.items() if name not in _TEXTS}
-    rows = pl.DataFrame([{name: one.get(name) for name in others} for one in told], schema=others, orient="row")
-    return rows.with_columns(sharing_equal(name, [one.get(name) for one in told]) for name in _TEXTS).select(*_SCHEMA)
+def _exchanges_at_front(rows: pl.DataFrame) -> dict[Place, _AtFront]:
+    made: dict[Place, _AtFront] = {}
+    of_tries = read(OfExchange, rows, "try_"), read(OfConnection, rows, "try_")
+    columns = zip(read(OfExchange, rows), read(OfConnection, rows), read(_Row, rows), *of_tries, strict=True)
+    for number, (values, ends, row, of_try, at) in enumerate(columns):
+        key = ends.connection, values.exchange
+        if key not in made:
+            made[key] = _AtFront(Exchange(values, ends, number), [])
+        attempt = row.try_exchange is None
+        is_seen = row.try_server is not None and (attempt or row.try_request_start is not None)
+        made[key].rows.append((row, None if not is_seen else Attempt(at, number) if attempt else Exchange(of_try, at, number)))
+    return made
 
 
-_TEXTS = (
-    "closer",
-    "examine",
-    "outcome",
-    "unreached",
-    "late",
-    "in_time",
-    "got",
-    "why",
-    "more",
-    "rejected",
-    "broke",
-    "unasked",
-    "elsewhere",
-    "look",
-    "silence",
-    "limits",
-    "unread",
-    "looks",
-    "limit",
-    "behind",
-    "means",
-    "unknown",
-    "record",
-    "filter",
-)
-_SCHEMA = pl.Schema({
-    **{name: pl.Int64() for name in CANDIDATE_COLUMNS},
-    "exchange": pl.Int32(),
-    **{name: pl.String() for name in ("kind", "side", "confidence")},
-    "evidence": EVIDENCE,
-    **{name: pl.String() for name in (*_TEXTS, "server", "origin")},
-    "wait": DURATION, "code": pl.Int64(), "responses": pl.Int64(), "total": pl.Int64(), "own": pl.Boolean(),
-    "blocked_until": pl.Int64(), "unread_on": pl.Int64(), "unread_why": pl.String(),
-})  # fmt: skip
-
-
-def _front(rows: Sequence[Mapping[str, Any]]) -> Front:
-    own = Exchange(rows[0])
-    tried = sorted((row for row in rows if row["try_connection"] is not None), key=_order)
-    if any(row["try_server"] is None or (row["try_exchange"] is not None and row["try_request_start"] is None) for row in tried):
-        return Front(own, (), certain=False)  # tried on a connection that is too old to be examined
-    if not tried and rows[0]["asked_others"]:
+def _front(asked: _AtFront) -> Front:
+    own, tried = asked.exchange, sorted((one for one in asked.rows if one[0].started is not None), key=_order)
+    if any(one is None for _, one in tried) or (not tried and asked.rows[0][0].asked_others):
         return Front(own, (), certain=False)
-    tries = tuple(Attempt(row, "try_") if row["try_exchange"] is None else Exchange(row, "try_") for row in tried)
-    certain = all(row["certain"] for row in tried)
-    if not certain:
-        # a response whose status is `given` was forwarded, so it does not belong to an exchange with another status
-        tries = tuple(
-            one
-            for one, row in zip(tries, tried, strict=True)
-            if not row["given"] or (isinstance(one, Exchange) and one.status == own.status)
-        )
-    return Front(own, tries, certain)
+    certain = all(row.certain for row, _ in tried)
+    # a response whose status is `given` was forwarded, so it does not belong to an exchange with another status
+    fits = (certain or not row.given or (isinstance(one, Exchange) and one.status == own.status) for row, one in tried)
+    return Front(own, tuple(one for (_, one), fit in zip(tried, fits, strict=True) if one is not None and fit), certain)
 
 
-def _order(row: Mapping[str, Any]) -> tuple[int, ...]:
-    attempt = row["try_exchange"] is None
-    return row["started"], row["try_connection"], -1 if attempt else row["try_exchange"]
+def _order(tried: tuple[_Row, Try | None]) -> tuple[int, ...]:
+    row, one = tried
+    return row.started or 0, 0 if one is None else one.ends.connection, -1 if row.try_exchange is None else row.try_exchange
 
 
-def _outermost(fronts: Mapping[Key, Front], found: Mapping[Key, Failure]) -> dict[Key, int]:
+def _with_structs(made: pl.DataFrame, rows: pl.DataFrame, loose: pl.DataFrame) -> pl.DataFrame:
+    """Return the candidates with structs of type TRY in place of the numbers of rows."""
+    names = [f"try_{name}" for name in TRY.to_schema()]
+    every = pl.concat([rows.select(names), loose.select(name for name in names if name in loose.columns)], how="diagonal")
+    fronts, tries = rows.select(as_struct()).to_series(), every.select(as_struct("try_")).to_series()
+    lists = [_rows_of(tries, made[name]) for name in ("tries", "through")]
+    return made.with_columns(fronts.gather(made["front"]).alias("front"), *lists)
+
+
+def _rows_of(structs: pl.Series, numbers: pl.Series) -> pl.Series:
+    """Return lists of the structs with these numbers of rows."""
+    # with a null each, because `explode` drops empty lists in some versions of Polars
+    ended = numbers.to_frame("number").select(pl.concat_list("number", pl.lit(None, pl.Int64)))
+    flat = ended.with_row_index().explode("number")
+    made = flat.select("index", structs.gather(flat["number"]).alias(numbers.name))
+    return made.group_by("index", maintain_order=True).agg(pl.last().drop_nulls())[numbers.name]
+
+
+def _unseen(rows: pl.DataFrame, explained: Collection[str]) -> pl.DataFrame:
+    """Return the candidates of kind unseen, except those of the servers `explained`."""
+    return rows.filter(~c("server").is_in([*explained])).sort("response_frame", maintain_order=True).select(
+        *candidate("server", "medium", "response_frame", "request_start", "response_start", kind=pl.lit("unseen"), of="server"),
+        c("median").fill_null(0).cast(DURATION).alias("wait"),
+        pl.struct(name for name in UNSEEN.to_schema()).alias("unseen"),
+        *("server", "code", "responses", "total"),
+    )  # fmt: skip
+
+
+def _software(asked: _AtFront) -> str:
+    v, row = asked.exchange.values, asked.rows[0][0]
+    about_body = v.response_content_type, v.response_body_bytes
+    page = row.response_server, row.response_reason, v.response_status
+    return "" if v.response_frame is None else gateway_software(*page, *about_body)
+
+
+def _outermost(fronts: Mapping[Place, Front], found: Mapping[Place, Failure]) -> dict[Place, int]:
     """Return the requests whose failure is a part of the failure of a gateway nearer to the client, with the time (ns) of the
     latter. All of them were sent by gateways.
 
     Only the failure at the gateway nearest to the client is reported.
     """
-    until: dict[Key, int] = {}
+    until: dict[Place, int] = {}
     for key, failure in found.items():
         tries = fronts[key].tries if fronts[key].certain else ()
         for one in (*failure.through, *(one for one in tries if isinstance(one, Exchange))):
@@ -493,11 +564,16 @@ _UNANSWERED = "the server behind it did not answer the SYN"
 _LATE = "the server behind it did not answer in time"
 _STARVED = "the client had not sent its complete request"
 _LOST = "the response of the server behind it did not arrive"
+_DID_NOT_READ = "the server behind it did not read the request"
 _TOO_SLOWLY = "the server behind it read the request too slowly"
 _READ_FASTER = (
     "Find out why the server behind the gateway reads slowly (a full disk, a slow downstream, a lock, a garbage collection, a "
     "full thread pool). Limit the size of requests to it, or raise the limits of the gateway (nginx: proxy_send_timeout; "
     "haproxy: timeout server; httpd: ProxyTimeout; Envoy: timeout of the route; Go: ResponseHeaderTimeout)."
+)
+_READ_AT_ALL = (
+    "The server behind the gateway does not read the request: its process is stopped, busy, or waiting for something else. "
+    "Examine it (a stack trace, its CPU time), and limit the size of requests to it."
 )
 _FIND_LOSS = (
     "Find out what drops the packets of the server behind the gateway: a firewall on the gateway or on the path to it. Capture "
@@ -547,66 +623,91 @@ _ELSEWHERE = (
 _BY_ICMP = "an ICMP error answered its SYN to the server behind it"
 
 
-def _candidate(
-    row: Mapping[str, Any], front: Exchange, failure: Failure, until: int, software: str, *, leads: bool
-) -> dict[str, Any]:  # fmt: skip
-    """Return the candidate of a failure.
+def _facts_of(asked: _AtFront, failure: Failure, until: int, *, leads: bool) -> dict[str, Any]:
+    """Return the candidate of a failure, with the columns _OF_FAILURE except `software`.
 
-    `row`: the row of `front`, which is the exchange of the gateway with its client. `until`: the time (ns) of the same failure at
-    a gateway nearer to the client; 0 if there is none. `software`: the software of the gateway that created the error; "" if
-    unknown. `leads`: whether the capture shows a server to which the gateway forwarded requests like this one.
+    `until`: the time (ns) of the same failure at a gateway nearer to the client; 0 if there is none. `leads`: whether the capture
+    shows a server to which the gateway forwarded requests like this one.
     """
+    front, last, kind = asked.exchange, failure.last, failure.kind
     end = _failed_at(front, failure)
     # the client may still have been sending its body
-    cut_short = failure.kind == "rejected-response" and is_cut_short(front, failure.last)
-    sending = front.asked > end or ((failure.kind == "closed" or cut_short) and front.asked_in_part)
-    asked = front.values["request_start"] if sending else front.asked
-    wait = end - asked
-    lost = _recent_refusal(row, front) if failure.kind == "not-passed-on" else None
-    no_neighbor = failure.kind == "not-passed-on" and 1 <= _periods(wait, NO_NEIGHBOR.value) <= 4
+    in_part = front.asked_in_part and (kind == "closed" or _is_cut_short(front, failure))
+    start = front.values.request_start if front.asked > end or in_part else front.asked
+    wait = end - start
+    lost = _recent_refusal(asked) if kind == "not-passed-on" else None
+    no_neighbor = kind == "not-passed-on" and 1 <= _periods(wait, NO_NEIGHBOR.value) <= 4
     # the gateway may have contacted a server that the capture does not show, unless another fact explains why it contacted none
-    hidden = failure.kind == "not-passed-on" and not leads and lost is None and not no_neighbor
-    last = failure.last
-    by_icmp = isinstance(last, Attempt) and last.rejected <= front.answered + SLACK
-    got, outcome = client_result(front)
-    starved = is_starved(front, failure)
-    foreign = is_cut_by_device(failure)
-    waited = wait if last is None else time_waited(front, last)
-    raised = f"raise the timeout of the gateway, which was {duration_text(waited)} here ({SETTINGS.get(software, USUAL_LIMITS)})."
-    lost_response = failure.kind == "timed-out" and is_lost(front, last)
-    in_time = _FIND_LOSS if lost_response else f"{_FEED if starved else _SOONER}{raised}"
-    part = "part of " if isinstance(last, Exchange) and last.holed else ""
-    late = _STARVED if starved else f"{part}{_LOST}" if lost_response else _LATE
-    if failure.kind == "unsent":
-        late, in_time = _TOO_SLOWLY, _READ_FASTER
+    hidden = kind == "not-passed-on" and not leads and lost is None and not no_neighbor
+    blameless = kind == "unreachable" or is_cut_by_device(failure)
     return {
-        "connection": front.key[0], "exchange": front.key[1], "kind": failure.kind,
-        "side": None if failure.kind == "unreachable" or foreign else "client" if starved else "server",
+        "connection": front.key[0], "exchange": front.key[1], "kind": kind,
+        "side": None if blameless else "client" if is_starved(front, failure) else "server",
         "confidence": "low" if no_neighbor or hidden else _confidence(front, failure),
-        "frame": front.values["request_frame"], "start": asked, "end": max(end, until),
-        "delay": wait if wait >= WAITED.value and failure.kind != "stream-timed-out" else None,
-        "evidence": failure_evidence(front, failure, lost),
+        "frame": front.values.request_frame, "start": start, "end": max(end, until), "wait": wait,
+        "delay": wait if wait >= WAITED.value and kind != "stream-timed-out" else None,
+        "front": front.row, "tries": [one.row for one in failure.tries], "through": [one.row for one in failure.through],
+        "last": next((number for number, one in enumerate(failure.tries) if one is last), None),
+        "whole": failure.whole, "guessed": failure.guessed, "no_neighbor": no_neighbor, "hidden": hidden,
+        **({} if lost is None else {f"lost_{name}": value for name, value in lost._asdict().items()}),
+        "blocked_until": blocked_until(front, failure),
+        "unread_on": last.ends.connection if isinstance(last, Exchange) and kind == "unsent" else None,
+    }  # fmt: skip
+
+
+def _is_cut_short(front: Exchange, failure: Failure) -> bool:
+    return failure.kind == "rejected-response" and is_cut_short(front, failure.last)
+
+
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the failure: who did what on both sides of the gateway."""
+    if x.front is None:
+        return unseen_words(x.unseen or {}, _periods(x.wait, SECOND))
+    front, tries = exchange_of(x.front), tuple(map(try_of, x.tries))
+    kind, last = "truncated" if x.kind == CLIENT_STALLED else str(x.kind), None if x.last is None else tries[x.last]
+    failure = Failure(kind, last, tries, tuple(map(exchange_of, x.through)), x.whole, x.guessed)
+    lost = None if x.lost_server is None else Lost(x.lost_server, x.lost_frame or 0, x.lost_time or 0)
+    got, outcome = client_result(front)
+    closed = None if x.closed_time is None or x.end is None else (x.blocked_until or x.end) - x.closed_time
+    reason = message_reason(front, failure, lost, x.no_neighbor, hidden=x.hidden)
+    side = "client" if x.kind == CLIENT_STALLED else "server"
+    not_read = (x.closed_frame, x.closed_time, f"the {side}'s window is closed: the {side} does not read")
+    return {
+        "evidence": [*failure_evidence(front, failure, lost), *packets(not_read)],
+        "addition": retry_sentence(**x.retry) if x.retry else MADE_WHOLE if x.made_whole else None,
         "origin": failure_origin(front, failure),
-        "outcome": outcome, "got": got, "why": f": {message_reason(front, failure, lost, no_neighbor, hidden=hidden)}",
-        "closer": closer_text(failure), "examine": _examine(failure, cut_short=cut_short),
-        "rejected": _CUT_SHORT if cut_short else _REJECTED,
-        "unreached": _BY_ICMP if by_icmp else _UNANSWERED,
-        "unasked": _NOT_SHOWN if hidden else _UNASKED, "elsewhere": _ELSEWHERE if hidden else "",
-        "late": late, "in_time": in_time,
-        "wait": wait, "more": tries_text(failure),
+        "outcome": outcome, "got": got,
+        "why": f": {reason if closed is None else unread_reason(failure, closed)}",
+        "more": tries_text(failure), "unread": "" if closed is None else duration_text(closed),
+        "closer": closer_text(failure), "examine": _examine(front, failure),
+        "rejected": _CUT_SHORT if _is_cut_short(front, failure) else _REJECTED,
+        "unreached": _BY_ICMP if isinstance(last, Attempt) and last.rejected <= front.answered + SLACK else _UNANSWERED,
+        "unasked": _NOT_SHOWN if x.hidden else _UNASKED, "elsewhere": _ELSEWHERE if x.hidden else "",
+        **_late_words(front, failure, x, unread=closed is not None),
         "broke": broken_text(front, failure), "look": _look(front, failure),
         "silence": duration_text(time_stalled(front, failure) or 0), "limits": BODY_LIMITS,
-        "unread": "", "blocked_until": blocked_until(front, failure),
-        "unread_on": last.key[0] if isinstance(last, Exchange) and failure.kind == "unsent" else None,
-        "unread_why": unread_reason(failure),
         "filter": failure_filter(front, failure),
         "own": front.begun and failure.kind not in BROKEN_OFF and not failure.through,
     }  # fmt: skip
 
 
-def _examine(failure: Failure, *, cut_short: bool) -> str:
+def _late_words(front: Exchange, failure: Failure, x: Facts, *, unread: bool) -> dict[str, str]:
+    """Return the words about a server that did not answer, or did not read, in time."""
+    last, starved = failure.last, is_starved(front, failure)
+    if failure.kind == "unsent":
+        return {"late": _DID_NOT_READ, "in_time": _READ_AT_ALL} if unread else {"late": _TOO_SLOWLY, "in_time": _READ_FASTER}
+    waited = duration_text(x.wait if last is None else time_waited(front, last))
+    raised = f"raise the timeout of the gateway, which was {waited} here ({SETTINGS.get(x.software, USUAL_LIMITS)})."
+    late, in_time = (_STARVED, f"{_FEED}{raised}") if starved else (_LATE, f"{_SOONER}{raised}")
+    if failure.kind == "timed-out" and is_lost(front, last):
+        part = "part of " if isinstance(last, Exchange) and last.holed else ""
+        late, in_time = late if starved else f"{part}{_LOST}", _FIND_LOSS
+    return {"late": late, "in_time": in_time}
+
+
+def _examine(front: Exchange, failure: Failure) -> str:
     """Return the part of the remedy about what the server behind the gateway, or a device in its name, did."""
-    if cut_short:
+    if _is_cut_short(front, failure):
         return _READ_ALL
     if failure.kind == "rejected-response" and isinstance(failure.last, Exchange):
         return f"Examine what the server behind the gateway sent: {fault_text(failure.last)}."
@@ -626,9 +727,9 @@ def _look(front: Exchange, failure: Failure) -> str:
         # the remedy of kind closed already names the device
         return f"{_EXAMINE_PATH[0].upper()}{_EXAMINE_PATH[1:]}." if failure.kind == "truncated" else ""
     if failure.kind == "closed" and isinstance(last, Exchange):
-        if last.values["handshake"] and last.key[1] == 0 and not last.met_a_close:
+        if last.values.handshake and last.key[1] == 0 and not last.met_a_close:
             return ""
-        before = last.values["previous_end"]
+        before = last.values.previous_end
         return _POOL if before is None or last.dropped - before >= EARLIEST else _REPEAT
     if failure.kind == "rejected-response" and isinstance(last, Exchange):
         return _LONG if may_be_too_long(last) and not is_cut_short(front, last) else ""
@@ -651,16 +752,14 @@ def _failed_at(front: Exchange, failure: Failure) -> int:
     return front.began if whole else min(front.dropped, front.left)
 
 
-def _recent_refusal(row: Mapping[str, Any], front: Exchange) -> Mapping[str, Any] | None:
-    """Return `row` if the gateway failed to reach the server `lost_server` shortly before the request, and no server has answered
-    since.
-
-    Otherwise return None.
-    """
-    lost, good = row["lost_time"], row["good_time"]
-    if lost is None or front.values["request_start"] - lost > MEMORY.value or (good is not None and good > lost):
+def _recent_refusal(asked: _AtFront) -> Lost | None:
+    """Return the server that the gateway failed to reach shortly before the request, if no server has answered since."""
+    row, _ = asked.rows[0]
+    if row.lost_server is None or row.lost_frame is None or row.lost_time is None:
         return None
-    return row
+    since = asked.exchange.values.request_start - row.lost_time
+    answered = row.good_time is not None and row.good_time > row.lost_time
+    return None if since > MEMORY.value or answered else Lost(row.lost_server, row.lost_frame, row.lost_time)
 
 
 def _periods(wait: int, period: int) -> int:
@@ -671,11 +770,11 @@ def _periods(wait: int, period: int) -> int:
 
 def _confidence(front: Exchange, failure: Failure) -> str:
     seen = [front, *(one for one in failure.tries if isinstance(one, Exchange)), *failure.through]
-    gaps = ("gap_before", "request_has_gap", "response_has_gap")
     # a gap that was never acknowledged is part of the failure
-    if any(one.values[name] for one in seen for name in gaps if not (one.headless or one.holed)):
+    given = [one.values for one in seen if not (one.headless or one.holed)]
+    if any(v.gap_before or v.request_has_gap or v.response_has_gap for v in given):
         return "low"
-    inferred = failure.kind == "not-passed-on" or not failure.whole or not all(one.values["handshake"] for one in seen)
+    inferred = failure.kind == "not-passed-on" or not failure.whole or not all(one.values.handshake for one in seen)
     # a server also sends 503 or closes on purpose, and another program on the same host may have tried to connect meanwhile
     on_purpose = front.status in {503, None} and all(isinstance(one, Attempt) for one in failure.tries)
     on_purpose |= failure.kind == "stream-timed-out"

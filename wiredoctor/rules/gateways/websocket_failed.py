@@ -43,10 +43,15 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import chain
+from typing import Any, NamedTuple
+
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import EVIDENCE, candidate, packet
+from wiredoctor.rules.shared.evidence import candidate, grade
+from wiredoctor.rules.shared.words import packets
 from wiredoctor.tables import of_exchanges
 from wiredoctor.text import redact
 
@@ -202,11 +207,33 @@ def _bare_host(host: pl.Expr) -> pl.Expr:
     return host.str.to_lowercase().str.replace(r":[0-9]*$", "").str.replace(r"^www\.", "")
 
 
-def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame, fronts: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each WebSocket request, successful or not.
+class Facts(NamedTuple):
+    """What is known of refused requests for a WebSocket. `shown`: structs with the columns _SHOWN of some of the requests.
 
-    If a gateway forwarded the request, the row also has facts about the forwarded request.
+    If there are several requests, the other facts are those of the first. The facts `behind...` are about the request that a
+    gateway forwarded because of it; None if there is none.
     """
+
+    old: bool
+    given: bool | None
+    redirected: bool
+    to_https: bool
+    to_slash: bool
+    path: str
+    status: int
+    statuses: int
+    reason: str
+    spoken: int | None
+    software: str
+    behind_can: bool | None
+    behind_asks: bool | None
+    behind_httpd: bool | None
+    behind_software: str | None
+    shown: list[dict[str, Any]]
+
+
+def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame, fronts: pl.LazyFrame) -> pl.LazyFrame:
+    """Return a row for each server, path and kind with refused requests."""
     got = _is_handshake() & c("upgraded")
     rows = exchanges.filter((_is_handshake() & _is_refusal()) | got).select(
         *("connection", "exchange", "upgraded"),
@@ -229,11 +256,12 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame
     known = connections.select("connection", c("client_host").replace("::1", "127.0.0.1"), "server")
     endpoints = fronts.select("server", pl.lit(value=True).alias("is_front")).unique()
     backs = tries.filter("certain").select("connection", "exchange", pl.lit(value=True).alias("is_back"))
-    return (
+    return _candidates(
         rows.join(known, on="connection")
         .join(endpoints, on="server", how="left")
         .join(backs, on=["connection", "exchange"], how="left")
         .join(_requests_behind(exchanges, connections, tries), on=["connection", "exchange"], how="left")
+        .cache()
     )
 
 
@@ -264,8 +292,8 @@ def _requests_behind(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: 
     )
 
 
-def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """Return a candidate for each server, path and kind with refused requests."""
+def _candidates(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the candidates. `rows`: the requests for a WebSocket, successful or not."""
     refused = _without_success_elsewhere(rows).filter(~_covered_by_another())
     kind = (
         pl.when(c("behind_frame").is_not_null())
@@ -279,7 +307,6 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
     refused = refused.with_columns(kind.alias("kind")).join(given, on=place[:2], how="left")
     busy = c("given") & c("later") & c("status").is_in(_BUSY) & (c("kind") == "unsupported")
     refused = refused.filter(~busy.fill_null(value=False)).sort("request_frame", "connection")
-    shown = refused.group_by(place, maintain_order=True).head(SHOWN.value).group_by(place).agg(_evidence())
     every = rows.group_by(place[:2]).agg(pl.len().cast(pl.Int64).alias("all_requests"))
     told = refused.group_by(place).agg(
         pl.len().cast(pl.Int64).alias("requests"),
@@ -291,11 +318,29 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         c("request_start").min().alias("start"),
         c("response_start").max().alias("end"),
         c("doubtful").any(),
+        pl.struct(_SHOWN).head(SHOWN.value).alias("shown"),
     )
-    return _candidate_columns(told.join(shown, on=place).join(every, on=place[:2])), None
+    unsupported = c("kind") == "unsupported"
+    side = pl.when(c("old") & unsupported).then(pl.lit("client")).otherwise(pl.lit("server"))
+    sure = grade("doubtful", c("redirected") & unsupported)
+    return (
+        told.join(every, on=place[:2])
+        .select(
+            *candidate(side, sure, "frame", "start", "end", kind=c("kind"), of="server"),
+            *("server", "requests", "all_requests", "asked", "behind", *Facts._fields),
+            pl.when(c("clients") == 1).then("client_host").alias("client"),
+        )
+        .sort("frame", "server", "path")
+    )
 
 
-def _without_success_elsewhere(rows: pl.DataFrame) -> pl.DataFrame:
+_SHOWN = (
+    *("client_host", "request_frame", "request_start", "behind", "behind_frame", "behind_start", "behind_can", "behind_asks"),
+    *("status", "response_frame", "response_start"),
+)
+
+
+def _without_success_elsewhere(rows: pl.LazyFrame) -> pl.LazyFrame:
     """Return the refused requests, except those whose client got the WebSocket on another connection at about the same time.
 
     After a redirection, a WebSocket on the same connection, on another server, or on the path with its final slash added or
@@ -323,91 +368,62 @@ def _covered_by_another() -> pl.Expr:
     return (passed_on | (c("is_back") & c("old"))).fill_null(value=False) | own.fill_null(value=False)
 
 
-def _evidence() -> pl.Expr:
-    """Return as evidence the first requests, the requests that a gateway forwarded because of them, and the responses."""
-    asked = pl.format("{} asks for a WebSocket", "client_host")
-    sent = pl.format("the gateway forwards the request to {} {}", "behind", _forwarding_text())
-    answered = pl.format("the response: {}", "status")
-    items = [
-        packet("request_frame", "request_start", asked),
-        packet("behind_frame", "behind_start", sent),
-        packet("response_frame", "response_start", answered),
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the response, and about what a gateway or a redirection did."""
+    answer = f"{x.status} {redact.reason(x.reason)}".strip()
+    supports = x.given and not x.old and x.status != _UPGRADE_REQUIRED
+    return {
+        "path": redact.target(x.path),
+        "answer": f"{answer} and others" if x.statuses > 1 else answer,
+        "guess": _guess(x, supports=bool(supports)),
+        "check": _CHECK_REDIRECTION if x.redirected else _CHECK_REQUEST if supports else _CHECK,
+        "how": _how_forwarded(x.behind_can, x.behind_asks),
+        "setting": _setting(x),
+        "evidence": packets(*chain.from_iterable(map(_packets_of, x.shown))),
+    }
+
+
+def _packets_of(one: Mapping[str, Any]) -> list[tuple[int | None, int | None, str]]:
+    """Return a request, the request that a gateway forwarded because of it, and the response. `one`: the columns _SHOWN."""
+    how = _how_forwarded(one["behind_can"], one["behind_asks"])
+    return [
+        (one["request_frame"], one["request_start"], f"{one['client_host']} asks for a WebSocket"),
+        (one["behind_frame"], one["behind_start"], f"the gateway forwards the request to {one['behind']} {how}"),
+        (one["response_frame"], one["response_start"], f"the response: {one['status']}"),
     ]
-    shown = pl.concat_list([item.implode() for item in items])
-    return shown.list.filter(pl.element().struct.field("frame").is_not_null()).alias("evidence")
 
 
-def _forwarding_text() -> pl.Expr:
+def _how_forwarded(can: bool | None, asks: bool | None) -> str:
     """Return the text about how a gateway forwarded the request: as HTTP/1.0, without Upgrade, or both."""
-    old = pl.when(c("behind_asks")).then(pl.lit("as HTTP/1.0")).otherwise(pl.lit("as HTTP/1.0 and without Upgrade"))
-    return pl.when(c("behind_can")).then(pl.lit("without Upgrade")).otherwise(old)
+    return "without Upgrade" if can else "as HTTP/1.0" if asks else "as HTTP/1.0 and without Upgrade"
 
 
-# texts
-
-
-def _setting() -> pl.Expr:
+def _setting(x: Facts) -> str:
     """Return advice on the setting to change in the gateway, depending on the gateway's software.
 
     The packets show the software: Apache httpd adds X-Forwarded-Server; only nginx uses HTTP/1.0 by default, and it replaces
     the Server field of responses.
     """
-    replaced = c("software").str.starts_with("nginx") & (c("behind_software") != c("software"))
-    return (
-        pl.when(c("behind_httpd"))
-        .then(pl.lit(_HTTPD))
-        .when(~c("behind_can") | replaced)
-        .then(pl.lit(_NGINX))
-        .otherwise(pl.lit(f"{_NGINX} {_HTTPD} HAProxy and Caddy forward the upgrade by default."))
-    )
+    if x.behind_httpd:
+        return _HTTPD
+    replaced = x.software.startswith("nginx") and x.behind_software != x.software
+    return _NGINX if not x.behind_can or replaced else f"{_NGINX} {_HTTPD} HAProxy and Caddy forward the upgrade by default."
 
 
-def _difference_text() -> pl.Expr:
+def _guess(x: Facts, *, supports: bool) -> str:
+    """Return what the response says about the reason. `supports`: the server supports WebSocket on this path."""
+    if x.redirected:
+        return _REDIRECTED.format(_difference(x))
+    if x.old or supports:
+        return _OLD if x.old else _GAVE_OTHERS
+    if x.status == _UPGRADE_REQUIRED or x.spoken is not None:
+        return _HAS_ONE
+    return _REJECTED if x.status == 400 else _EITHER
+
+
+def _difference(x: Facts) -> str:
     """Return the text about how the URL of a redirection differs from the requested URL."""
-    has_slash = c("path").str.ends_with("/")
-    slash = (
-        pl.when(c("to_slash") & ~has_slash)
-        .then(pl.lit(" with a slash at its end"))
-        .when(~c("to_slash") & has_slash & (c("path") != "/"))
-        .then(pl.lit(" without the slash at its end"))
-        .otherwise(pl.lit(""))
-    )
-    return slash + pl.when("to_https").then(pl.lit(" over https")).otherwise(pl.lit(""))
-
-
-def _candidate_columns(told: pl.DataFrame) -> pl.DataFrame:
-    """Return the columns of a candidate, including its texts, for each row."""
-    answer = pl.format("{} {}", "status", "reason").str.strip_chars()
-    more = pl.when(c("statuses") > 1).then(pl.lit(" and others")).otherwise(pl.lit(""))
-    supports = c("given").fill_null(value=False) & ~c("old") & (c("status") != _UPGRADE_REQUIRED)
-    has_one = (c("status") == _UPGRADE_REQUIRED) | c("spoken").is_not_null()
-    paths = [redact.target(path) for path in told["path"]]
-    reasons = [None if reason is None else redact.reason(reason) for reason in told["reason"]]
-    told = told.with_columns(
-        pl.Series("path", paths, dtype=pl.String),
-        pl.Series("reason", reasons, dtype=pl.String),
-    )
-    side = pl.when(c("old") & (c("kind") == "unsupported")).then(pl.lit("client")).otherwise(pl.lit("server"))
-    sure = (
-        pl.when("doubtful")
-        .then(pl.lit("low"))
-        .when(c("redirected") & (c("kind") == "unsupported"))
-        .then(pl.lit("medium"))
-        .otherwise(pl.lit("high"))
-    )
-    return told.select(
-        *candidate(side, sure, "frame", "start", "end", kind=c("kind"), of="server"),
-        *("server", "path", "requests", "all_requests", "asked", "spoken"),
-        pl.when(c("clients") == 1).then("client_host").alias("client"),
-        (answer + more).alias("answer"),
-        pl.when("redirected").then(pl.format(_REDIRECTED, _difference_text()))
-        .when("old").then(pl.lit(_OLD)).when(supports).then(pl.lit(_GAVE_OTHERS))
-        .when(has_one).then(pl.lit(_HAS_ONE)).when(c("status") == 400).then(pl.lit(_REJECTED))
-        .otherwise(pl.lit(_EITHER)).alias("guess"),
-        pl.when("redirected").then(pl.lit(_CHECK_REDIRECTION))
-        .when(supports).then(pl.lit(_CHECK_REQUEST)).otherwise(pl.lit(_CHECK)).alias("check"),
-        "behind",
-        _forwarding_text().alias("how"),
-        _setting().alias("setting"),
-        c("evidence").cast(EVIDENCE),
-    ).sort("frame", "server", "path")  # fmt: skip
+    secure, has_slash = " over https" if x.to_https else "", x.path.endswith("/")
+    if x.to_slash == has_slash or x.path == "/":
+        return secure
+    return f"{' with a slash' if x.to_slash else ' without the slash'} at its end{secure}"

@@ -75,26 +75,31 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, cached_for_thresholds
 from wiredoctor.rules.shared import lost_requests, race_explanations
-from wiredoctor.rules.shared.evidence import (
-    candidate,
-    close_origin,
-    confidence,
-    evidence,
-    fin_or_rst,
-    has_doubtful_close,
-    least_confidence,
-    with_doubt,
+from wiredoctor.rules.shared.evidence import candidate, confidence, has_doubtful_close
+from wiredoctor.rules.shared.lost_requests import (
+    FORGOTTEN,
+    MET,
+    WARNED,
+    also_lost,
+    find_lost,
+    repetition_columns,
+    repetition_words,
 )
-from wiredoctor.rules.shared.lost_requests import FORGOTTEN, MET, WARNED, also_lost_text, find_lost, repetition_columns
 from wiredoctor.rules.shared.lost_requests import screen as may_be_lost
-from wiredoctor.rules.shared.race_explanations import HEED, Explanation, explain
+from wiredoctor.rules.shared.race_explanations import EXPLANATION, explain
+from wiredoctor.rules.shared.race_words import HEED, explanation_words
+from wiredoctor.rules.shared.words import fin_or_rst, packets, sender_of_close, with_doubt
 from wiredoctor.tables import SECOND
-from wiredoctor.world import clients
-from wiredoctor.world.clients import Clients, beside_repetitions
+from wiredoctor.text.durations import duration_text
+from wiredoctor.world import Wait, World, clients
+from wiredoctor.world.clients import Clients
 from wiredoctor.world.connection_close import (
     DECIDED,
     POOLS,
@@ -102,8 +107,8 @@ from wiredoctor.world.connection_close import (
     closed_against_request,
     ended_within_grace_period,
 )
-from wiredoctor.world.idle_times import IdleTimes
-from wiredoctor.world.numbers import DURATION, duration
+from wiredoctor.world.idle_times import TOGETHER, IdleTimes
+from wiredoctor.world.numbers import DURATION
 
 c = pl.col
 
@@ -165,10 +170,56 @@ def screen() -> pl.Expr:
     return may_be_lost()
 
 
+class Facts(NamedTuple):
+    """What is known of a request that was lost at a close. Times and durations are in ns.
+
+    `idle`, `idle_at_server`: how long the connection had been idle when the client sent the request, and when it reached the
+    server. `rested`, `later`: as in find_lost. `warned`: the client had the response that announced the close. `ttl`,
+    `lowest_ttl`, `highest_ttl`: of an RST that another device sent, and of the server's packets. `explanation`: an Explanation.
+    `again`: a Repetition. `addition`: a sentence that replaces the one about the repetition.
+    """
+
+    connection: int
+    exchange: int
+    kind: str
+    side: str
+    confidence: str
+    frame: int
+    start: int
+    endpoint: int
+    final_at: int
+    idle: int | None
+    idle_at_server: int | None
+    rested: int | None
+    later: int | None
+    handshake: bool
+    warned: bool
+    previous_announced_close: bool
+    request_end: int
+    requests: int
+    by_rst: bool
+    server_close_frame: int
+    server_close_time: int
+    server_close_ack: int | None
+    server_close_origin: str | None
+    reset_frame: int | None
+    server_rst_time: int | None
+    ttl: int | None
+    lowest_ttl: int | None
+    highest_ttl: int | None
+    explanation: Mapping[str, Any] | None
+    ended_at: int
+    round_trip: int
+    to_client: int
+    severity: str | None
+    addition: str | None
+    again: Mapping[str, Any] | None
+
+
 def find(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each request that arrived after a close, or just when an idle timeout may have expired.
 
-    `by_limits` decides whether the timeout had expired.
+    `decide` finds out whether the timeout had expired.
     """
     return _lost_by_kind(closes, foreign_closes).select(_columns())
 
@@ -182,40 +233,20 @@ def _columns() -> list[pl.Expr | str]:
     end = pl.max_horizontal("request_end", "server_close_time")
     return [
         *candidate("client", sure, "request_frame", "request_start", end, kind=c("kind")),
-        "close",
-        close_origin("server"),
-        c("idle").cast(DURATION),
+        client_idle_time().clip(0).cast(DURATION).alias("idle"),
+        c("idle").alias("idle_at_server"),
         (c("request_start") - pl.when("warned").then("previous_end").otherwise("server_close_time"))
         .clip(0)
         .cast(DURATION)
         .alias("known_for"),
-        pl.when("warned").then(pl.lit(_SAID)).otherwise(pl.lit(_FIN_KNOWN)).alias("what_was_known"),
-        pl.when("warned").then(pl.lit(HEED)).otherwise(pl.lit(_LOOK)).alias("look"),
         pl.when(before > 0).then(before).cast(DURATION).alias("before_close"),
-        pl.when(before > 0).then(pl.lit(" before")).otherwise(pl.lit("just before")).alias("moment"),
-        pl.when(c("server_close_rst") == 1).then(pl.lit(_UNREAD)).otherwise(pl.lit("")).alias("unread"),
-        _unknown_idle_time().alias("idle_unknown"),
-        _crossed().alias("crossed"),
-        _unaware().alias("unaware"),
-        also_lost_text(),
-        _elsewhere().alias("elsewhere"),
-        pl.when(_by_server())
-        .then(pl.lit("the server"))
-        .when(c("server_close_origin") == "between")
-        .then(pl.lit("a device in front of the server"))
-        .otherwise(pl.lit("a device in front of the server probably"))
-        .alias("forgetful"),
-        pl.when(_by_server()).then(pl.lit("; a restarted host would look the same")).otherwise(pl.lit("")).alias("restarted"),
-        evidence(
-            ("server_close_frame", "server_close_time", _close_note()),
-            ("request_frame", "request_start", _request_note()),
-            ("reset_frame", "server_rst_time", "the server's RST: the request arrived after the close"),
-        ),
-        *("endpoint", "rested", "later", "warned", "previous_announced_close", "server_close_time", "final_at"),
-        "rest_ns",
         (c("server_close_rst") == 1).alias("by_rst"),
+        pl.when(c("server_rst_frame") != c("server_close_frame")).then("server_rst_frame").alias("reset_frame"),
+        *("endpoint", "final_at", "rested", "later", "handshake", "warned", "previous_announced_close", "request_end"),
+        *("requests", "server_close_frame", "server_close_time", "server_close_ack", "server_close_origin", "server_rst_time"),
+        *("ttl", "lowest_ttl", "highest_ttl"),
+        pl.lit(None, EXPLANATION).alias("explanation"),
         *repetition_columns(),
-        pl.lit(None, pl.Int64).alias("waited"),
     ]
 
 
@@ -235,83 +266,87 @@ def _lost_by_kind(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.Lazy
         .then(pl.lit("stale-pool"))
         .otherwise(pl.lit("race"))
     )
-    reset = pl.when(c("server_rst_frame") != c("server_close_frame")).then("server_rst_frame")
     ttls = foreign_closes.filter(c("sender") == "server").select("connection", "exchange", "ttl", "lowest_ttl", "highest_ttl")
     return (
         find_lost(closes)
         .filter(c("took").is_in([FORGOTTEN, MET, WARNED]) | c("at_limit"))
-        .with_columns(
-            kind.alias("kind"),
-            warned.alias("warned"),
-            fin_or_rst("server_close_rst").alias("close"),
-            c("idle").alias("rest_ns"),
-            reset.alias("reset_frame"),
-        )
-        .with_columns(client_idle_time().clip(0).alias("idle"))
+        .with_columns(kind.alias("kind"), warned.alias("warned"))
         .join(ttls, on=["connection", "exchange"], how="left", maintain_order="left")
     )
 
 
-_TOLD = pl.Schema(
-    {
-        **dict.fromkeys(Explanation._fields, pl.String()),
-        **dict.fromkeys(("limit", "idle_limit"), pl.Int64()),
-        "pool_limit": pl.Boolean(),
-    }
-)
+ASKS = (IdleTimes, Clients)
+ORDER = ("ended_at", "connection")
 
 
-def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFrame:
-    """Add the texts about the server's idle timeout. Drop candidates of kind at-limit whose close matches no timeout.
+def decide(x: Facts, world: World) -> Facts | Wait | None:
+    """Add what the server's idle times show, and how the client repeated the request.
 
-    `live`: use only what was known when the candidate became final.
+    Drop candidates of kind at-limit whose close matches no timeout.
     """
-    told = [explain(row, rests, live=live) for row in rows.iter_rows(named=True)]
-    kept = rows.filter(pl.Series([one is not None for one in told], dtype=pl.Boolean))
-    said = pl.DataFrame([one for one in told if one is not None], schema=_TOLD, orient="row")
-    whole = kept.drop("side").with_columns(said.rename({"confidence": "surely"}))
-    least = least_confidence("confidence", "surely").alias("confidence")
-    return whole.with_columns(least, c("limit").cast(DURATION)).drop("surely")
+    explanation = explain(x, world.of(IdleTimes), world.until(x.final_at + TOGETHER))
+    if explanation is None:
+        return None
+    again = world.of(Clients).repetition(x.connection, x.exchange, x.ended_at, x.round_trip, x.to_client)
+    if again.pending_until is not None and world.may_change(again.pending_until):
+        return Wait(again.pending_until)
+    return x._replace(
+        explanation=explanation._asdict(),
+        side="server" if explanation.reason == "paused" else "client",
+        confidence=min(x.confidence, explanation.confidence, key=("low", "medium", "high").index),
+        severity=again.severity,
+        again=again._asdict(),
+    )
 
 
-def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
-    """Reduce the severity of the candidates whose request the client repeated successfully."""
-    return beside_repetitions(rows, clients)
-
-
-# texts
-
-
-def _unknown_idle_time() -> pl.Expr:
-    """Return the text on why the idle time is unknown; null if it is known."""
-    first = pl.when("handshake").then(pl.lit("it had not been used before")).otherwise(pl.lit("the capture began later"))
-    return pl.when(pl.col("idle").is_null()).then(pl.format("an unknown time: {}", first))
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the request, the close, and the reason for the close."""
+    close = fin_or_rst(x.by_rst)
+    addition, repetition = repetition_words(x.again, x.ended_at)
+    forgetful = {"endpoint": "the server", "between": "a device in front of the server"}
+    unknown = f"an unknown time: {'it had not been used before' if x.handshake else 'the capture began later'}"
+    return {
+        "close": close,
+        "origin": sender_of_close(x.server_close_origin),
+        "what_was_known": _SAID if x.warned else _FIN_KNOWN,
+        "look": HEED if x.warned else _LOOK,
+        "moment": " before" if x.server_close_time > x.request_end else "just before",
+        "unread": ", as the RST instead of a FIN shows" if x.by_rst else "",
+        "idle_unknown": unknown if x.idle is None else "",
+        "crossed": _crossed(x, close),
+        "unaware": (_RST_UNSEEN if x.by_rst else _FIN_UNSEEN) + (_WARNED if x.previous_announced_close else _UNAWARE),
+        "behind": also_lost(x.requests),
+        "elsewhere": _elsewhere(x),
+        "forgetful": forgetful.get(x.server_close_origin or "", "a device in front of the server probably"),
+        "restarted": "; a restarted host would look the same" if x.server_close_origin == "endpoint" else "",
+        **explanation_words(x),
+        "addition": x.addition or addition,
+        "evidence": packets(
+            (x.server_close_frame, x.server_close_time, _close_note(x, close)),
+            (x.frame, x.start, _request_note(x)),
+            (x.reset_frame, x.server_rst_time, "the server's RST: the request arrived after the close"),
+            repetition,
+        ),
+    }
 
 
 _CROSSING = SECOND
 """If a FIN was captured at least this long (ns) before the request, the two did not cross: round trips are shorter."""
 
 
-def _crossed() -> pl.Expr:
+def _crossed(x: Facts, close: str) -> str:
     """Return how the request met the close. A FIN that the client had not received after _CROSSING was lost."""
-    before = c("request_start") - c("server_close_time")
-    lost = pl.format("came {} after the server's FIN, which was lost or dropped on its way to the client", duration(before))
-    met = pl.format("and the server's {} crossed on the way", "close")
-    return pl.when((before >= _CROSSING) & (c("server_close_rst") == 0)).then(lost).otherwise(met)
-
-
-def _unaware() -> pl.Expr:
-    how = pl.when(c("server_close_rst") == 0).then(pl.lit(_FIN_UNSEEN)).otherwise(pl.lit(_RST_UNSEEN))
-    return how + pl.when("previous_announced_close").then(pl.lit(_WARNED)).otherwise(
-        pl.lit(", so the client could not know that the server was closing")
-    )
+    before = x.start - x.server_close_time
+    if before >= _CROSSING and not x.by_rst:
+        return f"came {duration_text(before)} after the server's FIN, which was lost or dropped on its way to the client"
+    return f"and the server's {close} crossed on the way"
 
 
 _FIN_UNSEEN = "and the request does not acknowledge the FIN"
 _RST_UNSEEN = "and a client that has received an RST sends no request"
 _WARNED = ". But the client had the previous response, which announced the close"
+_UNAWARE = ", so the client could not know that the server was closing"
 _LOOK = "Have the pool check each connection before reuse: an idle connection that is readable has been closed by the server. "
-_UNREAD = ", as the RST instead of a FIN shows"
 _FIN_KNOWN = (
     "the server's FIN on the same connection, and acknowledges that FIN: the client's kernel had received it, but the client's "
     "pool did not check the connection before using it again"
@@ -322,26 +357,14 @@ _SAID = (
 )
 
 
-def _by_server() -> pl.Expr:
-    """Return whether the RST of a forgotten connection looks like the server's own packets."""
-    return (c("server_close_origin") == "endpoint").fill_null(value=False)
-
-
-def _elsewhere() -> pl.Expr:
+def _elsewhere(x: Facts) -> str:
     """Return a sentence saying that another device sent the RST; "" if packets neither show nor suggest this."""
-    ttl = pl.format(
-        " The server did not send this RST: the RST has TTL {}, and the server's packets have {}.",
-        "ttl",
-        _range("lowest_ttl", "highest_ttl"),
-    )
-    other = pl.lit(" The server did not send this RST: the server's own packets look different.")
-    return (
-        pl.when(c("server_close_origin") == "between")
-        .then(pl.coalesce(ttl, other))
-        .when(_by_server())
-        .then(pl.lit(""))
-        .otherwise(pl.lit(_PROBABLY_NOT))
-    )
+    if x.server_close_origin != "between":
+        return "" if x.server_close_origin == "endpoint" else _PROBABLY_NOT
+    if x.ttl is None or x.lowest_ttl is None or x.highest_ttl is None:
+        return " The server did not send this RST: the server's own packets look different."
+    usual = f"{x.lowest_ttl}" if x.lowest_ttl == x.highest_ttl else f"{x.lowest_ttl} to {x.highest_ttl}"
+    return f" The server did not send this RST: the RST has TTL {x.ttl}, and the server's packets have {usual}."
 
 
 _PROBABLY_NOT = (
@@ -351,35 +374,21 @@ _PROBABLY_NOT = (
 )
 
 
-def _range(lowest: str, highest: str) -> pl.Expr:
-    one = pl.format("{}", lowest)
-    return pl.when(pl.col(lowest) == pl.col(highest)).then(one).otherwise(pl.format("{} to {}", lowest, highest))
+def _close_note(x: Facts, close: str) -> str:
+    if x.kind == "forgotten":
+        whose = "the server's RST" if x.server_close_origin == "endpoint" else "an RST in the server's name"
+        return f"{whose} without ACK flag; its sequence number is the request's acknowledgment number"
+    note = f"the server's {close}, which acknowledges no byte of the request"
+    if x.warned and x.server_close_ack is None:
+        note = "the server's RST without ACK flag"
+    elif x.kind == "at-limit" or x.warned:
+        rested = duration_text(x.rested or 0)
+        note = f"the server's {close}, which acknowledges the request, {rested} after the previous response"
+    return with_doubt(x.server_close_origin, note)
 
 
-def _close_note() -> pl.Expr:
-    whose = pl.when(_by_server()).then(pl.lit("the server's RST")).otherwise(pl.lit("an RST in the server's name"))
-    asked = pl.format("{} without ACK flag; its sequence number is the request's acknowledgment number", whose)
-    closed = pl.format("the server's {}, which acknowledges no byte of the request", "close")
-    rested = duration(c("rested"))
-    taken = pl.format("the server's {}, which acknowledges the request, {} after the previous response", "close", rested)
-    note = (
-        pl.when(c("kind") == "forgotten")
-        .then(asked)
-        .when(c("warned") & c("server_close_ack").is_null())
-        .then(pl.lit("the server's RST without ACK flag"))
-        .when((c("kind") == "at-limit") | c("warned"))
-        .then(taken)
-        .otherwise(closed)
-    )
-    return with_doubt((c("kind") != "forgotten") & has_doubtful_close("server"), note)
-
-
-def _request_note() -> pl.Expr:
-    rested = pl.format("the request, after {} idle", duration(c("idle")))
-    return (
-        pl.coalesce(rested, pl.lit("the request"))
-        + pl.when((c("kind") == "race") & (c("server_close_rst") == 0))
-        .then(pl.lit("; it does not acknowledge the FIN"))
-        .otherwise(pl.lit(""))
-        + pl.when((c("kind") == "stale-pool") & ~c("warned")).then(pl.lit("; it acknowledges the FIN")).otherwise(pl.lit(""))
-    )
+def _request_note(x: Facts) -> str:
+    note = "the request" if x.idle is None else f"the request, after {duration_text(x.idle)} idle"
+    if x.kind == "race" and not x.by_rst:
+        return f"{note}; it does not acknowledge the FIN"
+    return f"{note}; it acknowledges the FIN" if x.kind == "stale-pool" and not x.warned else note

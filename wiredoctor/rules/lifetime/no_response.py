@@ -58,23 +58,14 @@ References
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold, cached_for_thresholds
 from wiredoctor.rules.shared import lost_requests
-from wiredoctor.rules.shared.abort_reasons import decide
-from wiredoctor.rules.shared.evidence import (
-    candidate,
-    close_origin,
-    confidence,
-    doubt_texts,
-    evidence,
-    fin_or_rst,
-    has_doubtful_close,
-    with_doubt,
-)
+from wiredoctor.rules.shared.abort_reasons import decide as reason_of
+from wiredoctor.rules.shared.evidence import candidate, confidence, has_doubtful_close
 from wiredoctor.rules.shared.left_early import FACTS, early
 from wiredoctor.rules.shared.left_early import screen as may_be_early
 from wiredoctor.rules.shared.lost_requests import (
@@ -84,21 +75,24 @@ from wiredoctor.rules.shared.lost_requests import (
     IN_PART,
     NOT_READ,
     ON_ARRIVAL,
-    also_lost_text,
+    also_lost,
     find_lost,
     fresh,
     only_interim,
     repetition_columns,
+    repetition_words,
 )
+from wiredoctor.rules.shared.words import doubt_words, fin_or_rst, packets, sender_of_close, with_doubt
 from wiredoctor.tables import CLIENT, PART_OF_HEAD, SECOND
 from wiredoctor.text.durations import duration_text
-from wiredoctor.world import clients
-from wiredoctor.world.clients import Clients, beside_repetitions
+from wiredoctor.world import Wait, World, clients
+from wiredoctor.world.clients import Clients
 from wiredoctor.world.connection_close import BROKEN_BEFORE, closed_against_request, is_reset_without_ack
 from wiredoctor.world.idle_times import NEAR, TOGETHER, IdleTimes
 from wiredoctor.world.learned_limits import NO_IDLE_TIME
-from wiredoctor.world.numbers import DURATION, duration, grouped, other_connections
+from wiredoctor.world.numbers import DURATION, other_connections
 from wiredoctor.world.products import Setting, advice, default, names, settings
+from wiredoctor.world.responses import Responses
 
 c = pl.col
 
@@ -141,8 +135,10 @@ _FIND_PROCESS = (
     _LOG + "what ends or restarts its processes (a limit of requests per worker, a reload, memory exhaustion). Have a process "
     "answer all accepted requests before it ends. "
 )
-_BEHIND_GATEWAY_AT_ONCE = " If the server is a gateway (HAProxy, Apache httpd), perhaps a server behind it failed."
-_BEHIND_GATEWAY = "; or, if the server is a gateway (HAProxy, Apache httpd), a server behind it failed"
+_BEHIND_GATEWAY = {
+    "at-once": " If the server is a gateway (HAProxy, Apache httpd), perhaps a server behind it failed.",
+    "later": "; or, if the server is a gateway (HAProxy, Apache httpd), a server behind it failed",
+}
 _CAPTURE_BOTH = "If the server is a gateway, capture both sides on it (tcpdump -i any): that shows which server behind it failed."
 _SAY = "A server that cannot answer should send a status (500, 503, 504) before it closes."
 
@@ -262,6 +258,67 @@ def _may_be_lost() -> pl.Expr:
     return c("server_close_frame").is_not_null() & c("has_request") & ~answered
 
 
+class Facts(NamedTuple):
+    """What is known of a request without a response. Times and durations are in ns.
+
+    `wait`: from the end of the request to the close; None if that is 0. `quiet`: from the last byte of the request to the close.
+    `stood_still`: the client had paused in the middle of the request. `cut_head`: the close acknowledges only a part of the head.
+    `idle`: how long the connection had been idle when the request came, if it had been used before. `left_early`: the columns of
+    left_early.early for kind half-closed. `foreign_bytes`: sent before the first request.
+
+    `again`: a Repetition. `closed_others`, `refused_syns`: how many other connections the server closed, and how many SYNs it
+    refused, if that shows the end of a process. `limited`, `relayed`: the server seems to be at its connection limit, or to be a
+    relay. `stalled_frame`, `stalled_time`: the packet with which the server closed its receive window, if the client paused
+    because of that. `addition`: a sentence that replaces the one about the repetition.
+    """
+
+    connection: int
+    exchange: int
+    kind: str
+    frame: int
+    start: int
+    endpoint: int
+    final_at: int
+    wait: int | None
+    quiet: int
+    stood_still: bool
+    awaits_continue: bool
+    no_ack: bool
+    first_use: bool
+    interim_status: int | None
+    came: int
+    cut_head: bool
+    foreign_bytes: int | None
+    requests: int
+    idle: int | None
+    left_early: Mapping[str, Any]
+    request_last_frame: int
+    request_end: int
+    request_framing: str
+    request_head_bytes: int | None
+    request_body_due: int | None
+    accepted_frame: int | None
+    accepted_time: int | None
+    client_close_frame: int | None
+    client_close_time: int | None
+    server_close_frame: int
+    server_close_time: int
+    server_close_rst: int
+    server_close_origin: str | None
+    ended_at: int
+    round_trip: int
+    to_client: int
+    severity: str | None
+    addition: str | None
+    again: Mapping[str, Any] | None
+    closed_others: int
+    refused_syns: int
+    limited: bool
+    relayed: bool
+    stalled_frame: int | None
+    stalled_time: int | None
+
+
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each unanswered request, unless it was lost at the close of an idle connection."""
     # the other conditions need many more columns
@@ -275,65 +332,38 @@ def _columns() -> list[pl.Expr | str]:
     wait = (c("server_close_time") - c("request_end")).clip(0)
     no_ack = is_reset_without_ack("server")
     doubted = has_doubtful_close("server")
-    kind = c("took").replace_strict(_KINDS, return_dtype=pl.String)
     # whether the request was read is only inferred, and so is the delay if the round trip is unknown
     inferred = half | (c("took") == NOT_READ) | ((c("took") == AFTER_A_WHILE) & c("later").is_null())
     sure = pl.when(no_ack & ~c("server_rst_answers_request")).then(pl.lit("low")).otherwise(confidence(inferred | doubted))
-    said = pl.when(only_interim()).then(pl.format(" (except an interim {})", "response_status")).otherwise(pl.lit(""))
-    early = fresh()
-    large_head = (c("request_head_bytes") >= LARGE_HEAD.value).fill_null(value=False)
     quiet = _time_without_request_bytes()
     stood_still = (c("took") == IN_PART) & (quiet >= PAUSE.value) & ~_awaits_continue()
     side = pl.when(stood_still | (doubted & ~half)).then(None).otherwise(pl.lit("server"))
     end = pl.max_horizontal("request_end", "server_close_time")
+    kind = c("took").replace_strict(_KINDS, return_dtype=pl.String)
+    nothing = {"closed_others": 0, "refused_syns": 0, "limited": False, "relayed": False}
     return [
         *candidate(side, sure, "request_frame", "request_start", end, kind=kind),
         pl.when(wait > 0).then(wait).cast(DURATION).alias("wait"),
-        pl.when(wait > 0).then(pl.lit(" later")).otherwise(pl.lit("at the same moment")).alias("moment"),
-        pl.when(early).then(c("server_close_time") - c("accepted_time")).clip(0).cast(DURATION).alias("accepted"),
-        fin_or_rst("server_close_rst").alias("close"),
-        close_origin("server"),
-        said.alias("interim_only"),
-        also_lost_text(),
-        "requests",
-        pl.when(no_ack).then(pl.lit("")).otherwise(pl.lit("The RST acknowledges the last byte of ")).alias("lead"),
-        *doubt_texts(),
-        pl.when(doubted).then(pl.lit("")).otherwise(pl.lit(_REPEATABLE)).alias("repeatable"),
-        *(
-            pl.when(doubted).then(pl.lit(f"If the server itself closed, a {it}")).otherwise(pl.lit(f"A {it}")).alias(f"a_{it}")
-            for it in ("close", "process")
-        ),
-        pl.when(no_ack & doubted).then(pl.lit(_REJECTED)).when(no_ack).then(pl.lit(_UNKNOWN)).otherwise(pl.lit(_NOT_READ))
-        .alias("unread_how"),
-        pl.when(no_ack).then(pl.lit(_MOVED)).otherwise(pl.lit(_RECYCLED)).alias("unread_why"),
-        pl.when(no_ack).then(pl.lit(_FIND_HOST)).otherwise(pl.lit(_FIND_PROCESS)).alias("unread_remedy"),
-        pl.when(early).then(pl.lit(" It was the first request of a fresh connection.")).otherwise(pl.lit("")).alias("first_use"),
-        ((early | (c("took") == ON_ARRIVAL)) & ~half).alias("on_fresh"),
-        pl.when(_follows_other_bytes()).then("request_offset").alias("foreign_bytes"),
-        pl.when(large_head).then(pl.format(_LARGE_HEAD, "request_head_bytes")).otherwise(pl.lit("")).alias("large_head"),
-        pl.when(large_head).then(pl.lit(_LARGE_HEAD_REMEDY)).otherwise(pl.lit("")).alias("head_remedy"),
-        pl.when(c("rested") > 0).then(_race_text(c("idle"))).otherwise(pl.lit("")).alias("used_before"),
-        # gateways close silently only if the client can take the close for the end of an idle connection
-        pl.when((c("exchange") > 0) & ~half).then(_behind_gateway()).otherwise(pl.lit("")).alias("behind_gateway"),
-        (c("took") == NOT_READ).alias("not_read"),
+        pl.when(fresh()).then(c("server_close_time") - c("accepted_time")).clip(0).cast(DURATION).alias("accepted"),
         pl.when(half).then((c("client_close_time") - c("request_end")).clip(0)).cast(DURATION).alias("closed_after"),
+        quiet.alias("quiet"),
+        stood_still.alias("stood_still"),
+        _awaits_continue().alias("awaits_continue"),
+        no_ack.alias("no_ack"),
+        fresh().alias("first_use"),
+        pl.when(only_interim()).then("response_status").alias("interim_status"),
         _arrived_bytes().alias("came"),
-        _of_due().alias("of_due"),
-        _pause_text(quiet).alias("paused"),
-        pl.when(stood_still).then(pl.lit(_STILL)).when(_awaits_continue()).then(pl.lit(_CONTINUE)).otherwise(pl.lit(_LOG_OF_BODY))
-        .alias("body_remedy"),
-        pl.when(stood_still).then(quiet).alias("quiet_ns"),
-        evidence(
-            ("syn_ack_frame", "accepted_time", "the server's SYN-ACK"),
-            ("begun_frame", "request_start", "the request begins"),
-            ("ended_frame", "request_end", _end_note()),
-            ("half_frame", "client_close_time", "the client's FIN: it has nothing more to send"),
-            ("server_close_frame", "server_close_time", with_doubt(doubted, _close_note(wait, no_ack))),
-        ),
-        *("endpoint", "server_close_time", "final_at"),
-        wait.alias("wait_ns"),
-        *FACTS,
-    ]  # fmt: skip
+        _cut_head().alias("cut_head"),
+        pl.when(_follows_other_bytes()).then("request_offset").alias("foreign_bytes"),
+        pl.when(c("rested") > 0).then("idle").alias("idle"),
+        pl.struct(FACTS).alias("left_early"),
+        *("endpoint", "final_at", "requests", "request_last_frame", "request_end"),
+        *("request_framing", "request_head_bytes", "request_body_due", "accepted_frame", "accepted_time"),
+        *("client_close_frame", "client_close_time", "server_close_frame", "server_close_time", "server_close_rst"),
+        *("server_close_origin", "ended_at", "round_trip", "to_client", "due", "waited", "severity", "addition", "again"),
+        *(pl.lit(value).alias(name) for name, value in nothing.items()),
+        *(pl.lit(None, pl.Int64).alias(name) for name in ("stalled_frame", "stalled_time")),
+    ]
 
 
 def _follows_other_bytes() -> pl.Expr:
@@ -343,20 +373,9 @@ def _follows_other_bytes() -> pl.Expr:
 
 
 def _unanswered(closes: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the rows of `closes` whose request was left without a response, with the frames of the evidence."""
-    lost = (
-        find_lost(closes)
-        .filter(c("took").is_in([*_KINDS]))
-        .with_columns(*repetition_columns(), pl.lit(None, pl.Int64).alias("waited"))
-    )
-    # data that the client sent after the close is not evidence
-    in_time = (c("took") != IN_PART) | (c("request_end") <= c("server_close_time"))
-    return pl.concat([lost, _half_closed(closes)], how="diagonal_relaxed").with_columns(
-        pl.when(c("took") == ON_ARRIVAL).then("accepted_frame").alias("syn_ack_frame"),
-        pl.when(c("took") == IN_PART).then("request_frame").alias("begun_frame"),
-        pl.when(in_time).then("request_last_frame").alias("ended_frame"),
-        pl.when(c("took") == HALF_CLOSED).then("client_close_frame").alias("half_frame"),
-    )
+    """Return the rows of `closes` whose request was left without a response."""
+    lost = find_lost(closes).filter(c("took").is_in([*_KINDS])).with_columns(*repetition_columns())
+    return pl.concat([lost, _half_closed(closes)], how="diagonal_relaxed")
 
 
 def _half_closed(closes: pl.LazyFrame) -> pl.LazyFrame:
@@ -369,158 +388,6 @@ def _half_closed(closes: pl.LazyFrame) -> pl.LazyFrame:
     return rows.with_columns(
         pl.lit(HALF_CLOSED).alias("took"), pl.lit(1, pl.Int64).alias("requests"), pl.lit(value=False).alias("at_limit"), *nothing
     )
-
-
-def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
-    """Reduce the severity of the candidates whose request the client repeated successfully.
-
-    Drop half-closed candidates that client-abort reports with another kind.
-    """
-    kept = [row["kind"] != "half-closed" or decide(row, clients).kind == "half-closed" for row in rows.iter_rows(named=True)]
-    return beside_repetitions(rows.filter(pl.Series(kept, dtype=pl.Boolean)), clients)
-
-
-def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFrame:
-    """Add the texts about the reason for the close: a server process that ended, a relay, or a default timeout that matches.
-
-    `live`: use only what was known when the candidate became final.
-    """
-    untils = [row["final_at"] + TOGETHER if live else None for row in rows.iter_rows(named=True)]
-    refused = [
-        # a relay would accept the SYN, so no process listens any more
-        rests.is_refused(row["endpoint"], row["server_close_time"], until)
-        for row, until in zip(rows.iter_rows(named=True), untils, strict=True)
-    ]
-    answers = rests.answered_near(rows["endpoint"], rows["server_close_time"], untils)
-    fresh_ones = [first and not down for first, down in zip(rows["on_fresh"], refused, strict=True)]
-    # a server that answers no more may have ended with this close
-    limited = [first and after for first, (_, after) in zip(fresh_ones, answers, strict=True)]
-    relays = [first and not (before or after) for first, (before, after) in zip(fresh_ones, answers, strict=True)]
-    restarts = [down and kind == "on-arrival" for kind, down in zip(rows["kind"], refused, strict=True)]
-    ended = [
-        _process_end_text(row, rests, until, refused=down, answers_on=after)
-        for row, until, down, (_, after) in zip(rows.iter_rows(named=True), untils, refused, answers, strict=True)
-    ]
-    workers = [_worker_limit(wait) for wait in rows["wait_ns"]]
-    bodies = [_body_limit(quiet) for quiet in rows["quiet_ns"]]
-    arrived = rows["kind"] != "on-arrival"
-    others = [bool(relay or down or foreign) for relay, down, foreign in zip(relays, limited, rows["foreign_bytes"], strict=True)]
-    others = [other or bool(head) for other, head in zip(others, rows["large_head"], strict=True)]
-    said = {
-        "means": ["can also mean" if other else "means" for other in others],
-        "happens": ["It also happens" if other else "This happens" for other in others],
-        **{"ended": ended, "worker_limit": workers, "body_limit": bodies},
-        "relays": [
-            _FOREIGN.format(foreign)
-            if foreign
-            else f" {_RELAYS}.{_EXPECTS_TLS if came else ''}"
-            if relay
-            else _LIMITED
-            if answer
-            else ""
-            for foreign, relay, answer, came in zip(rows["foreign_bytes"], relays, limited, arrived, strict=True)
-        ],
-        "listen": [
-            _FOREIGN_REMEDY
-            if foreign
-            else f"{_LISTEN}{_TLS if came else ''}"
-            if relay
-            else f"{_AT_LIMIT}{_SUPPORTED if came else ''}"
-            if answer
-            else _RESTART
-            if down
-            else ""
-            for foreign, relay, answer, down, came in zip(rows["foreign_bytes"], relays, limited, restarts, arrived, strict=True)
-        ],
-    }
-    return rows.with_columns(pl.Series(name, texts, pl.String) for name, texts in said.items())
-
-
-def _process_end_text(
-    row: Mapping[str, Any], rests: IdleTimes, until: int | None, *, refused: bool, answers_on: bool
-) -> str:  # fmt: skip
-    """Return a sentence saying that a server process ended; "" if nothing shows this.
-
-    The evidence: at the same moment, the server closed other connections although no idle timeout explains these closes, or it
-    refused SYNs after that. But a server that answers on may close each connection right after a response. `until`: use only what
-    was known at this time (ns); None for everything. `refused`: a SYN was refused soon after the close. `answers_on`: the server
-    sent a response on another connection soon after the close.
-    """
-    if row["kind"] == "on-arrival":
-        text = " Less than a second later, a SYN to the same port was refused: the process that listened there had ended."
-        return text if refused else ""
-    since = row["start"] if row["exchange"] == 0 else 0
-    together = rests.closed_together(row["endpoint"], row["connection"], row["server_close_time"], until, since)
-    limits = rests.limits(row["endpoint"], row["connection"], until) if together else []
-    due = any(limit.how in ("sharp", "coarse", "announced") and all(map(limit.has, together)) for limit in limits)
-    if due or (together and answers_on and all(0 < rest <= NO_IDLE_TIME for rest in together)):
-        return ""
-    others = len(together)
-    if not others:
-        stop = rests.stops(row["endpoint"], until).stop_at(row["server_close_time"])
-        number = len(stop.refused) if stop is not None else int(refused)
-        return (
-            f" {'A SYN was' if number == 1 else f'{number:,} SYNs were'} refused after that: a server process ended."
-            if number
-            else ""
-        )
-    return f" Within {duration_text(TOGETHER)} the server closed {other_connections(others)}: a server process ended."
-
-
-_SEEN_LATE = 2 * SECOND
-"""The tolerance in ns for default times: the servers check their workers about once a second."""
-
-
-def _expired(limits: str, waited: int) -> list[Setting]:
-    """Return the settings of servers whose default had expired shortly before the end of a wait (ns)."""
-    return [one for one in settings(limits, "server") if 0 <= waited - one.time <= _SEEN_LATE]
-
-
-def _worker_limit(wait: int) -> str:
-    """Return the sentence that names the servers whose worker timeout matches the wait (ns); "" if there are none."""
-    whose = _expired("work", wait)
-    return f" {whose[0].amount} is the default timeout for busy workers of {names(whose, '')}." if whose else ""
-
-
-def _body_limit(quiet: int | None) -> str:
-    """Return the sentence naming the servers whose timeout for the request body matches the pause (ns); "" if there are none."""
-    whose = _expired("body", quiet + NEAR) if quiet is not None else []
-    return f" {whose[0].amount} is the default of {names(whose, '')}." if whose else ""
-
-
-_UNKNOWN = " got an RST without ACK flag: the host did not know the connection. There was no response"
-_REPEATABLE = " The server never accepted the request, so it can be repeated."
-_REJECTED = (
-    " got an RST without ACK flag. A system that does not know the connection sends such an RST, and so does a firewall that "
-    "rejects a packet. There was no response"
-)
-_MOVED = (
-    "the host was restarted, or if a NAT or a balancer gives the packets of a connection another port, or sends them to another "
-    "server. A device that resets on purpose"
-)
-_FIND_HOST = (
-    "Find out whether the host was restarted at that time. If a NAT or a balancer is on the path, capture on both sides of it: "
-    "the connection may have had another port or another server before. "
-)
-_RECYCLED = (
-    "a worker is recycled, restarted, stopped or killed, or closes without having read the request. An application or a firewall "
-    "that resets on purpose"
-)
-_NOT_READ = (
-    ", so the server's kernel had received it. But a system sends an RST instead of a FIN if data is left unread (RFC 1122), so "
-    "probably no process had read the request. There was no response"
-)
-
-
-def _behind_gateway() -> pl.Expr:
-    """Return the text about another possible cause: a gateway closed because a server behind it had failed; otherwise ""."""
-    text = pl.when(c("took") == IMMEDIATE).then(pl.lit(_BEHIND_GATEWAY_AT_ONCE)).when(c("took") == AFTER_A_WHILE)
-    return text.then(pl.lit(_BEHIND_GATEWAY)).otherwise(pl.lit(""))
-
-
-def _race_text(rest: pl.Expr) -> pl.Expr:
-    closing = " Or the process was already closing the connection, which had been idle for {}, when the request came."
-    return pl.format(closing, duration(rest))
 
 
 # in the middle of a request
@@ -555,34 +422,246 @@ def _cut_head() -> pl.Expr:
     return (c("request_arrived") <= PART_OF_HEAD).fill_null(value=False)
 
 
-def _of_due() -> pl.Expr:
-    sized = c("request_framing") == "content-length"
-    return (
-        pl.when(_cut_head())
-        .then(pl.format("of the {} bytes of the head", "request_head_bytes"))
-        .when(sized)
-        .then(pl.format("of the {} bytes of the body", "request_body_due"))
-        .otherwise(pl.lit("bytes of the chunked body"))
-    )
+# the decision
+
+ASKS = (IdleTimes, Clients, Responses)
+ORDER = ("ended_at", "connection")
 
 
-def _pause_text(quiet: pl.Expr) -> pl.Expr:
-    """Return the text that says why the request was incomplete: a missing 100 Continue, a pause, a time limit, or the server's
-    process.
+def decide(x: Facts, world: World) -> Facts | Wait | None:
+    """Add what the server's other connections show about the close, and how the client repeated the request.
+
+    Drop half-closed candidates that client-abort reports with another kind.
     """
-    still = pl.format(" No byte had come for {}: the client or the path had stopped, and the server gave up.", duration(quiet))
-    waits = pl.format(" The client had sent Expect: 100-continue, and no 100 came within {}.", duration(quiet))
-    sending = c("server_close_time") - c("request_start")
-    slow = pl.format(
-        " The client was still sending, {} after the beginning of the request: a time limit of the server for receiving a "
-        "request expired, or a process of the server ended, or gave up the request.",
-        duration(sending),
+    known = world.of(Clients)
+    if x.kind == "half-closed":
+        row = {**x.left_early, "connection": x.connection, "exchange": x.exchange}
+        if reason_of(row, known).kind != "half-closed":
+            return None
+    again = known.repetition(x.connection, x.exchange, x.ended_at, x.round_trip, x.to_client)
+    if again.pending_until is not None and world.may_change(again.pending_until):
+        return Wait(again.pending_until)
+    return _with_facts_of_server(x._replace(severity=again.severity, again=again._asdict()), world)
+
+
+def _with_facts_of_server(x: Facts, world: World) -> Facts:
+    """Add whether a server process ended, and whether the server is a relay or at its connection limit."""
+    until = world.until(x.final_at + TOGETHER)
+    # a relay would accept the SYN, so no process listens any more
+    refused = world.of(IdleTimes).is_refused(x.endpoint, x.server_close_time, until)
+    before, after = world.of(Responses).near(x.endpoint, x.server_close_time, until)
+    closed_others, refused_syns = _signs_of_end(x, world.of(IdleTimes), until, refused=refused, answers_on=after)
+    is_first = x.kind == "on-arrival" or (x.first_use and x.kind != "half-closed")
+    return x._replace(
+        closed_others=closed_others,
+        refused_syns=refused_syns,
+        # a server that answers no more may have ended with this close
+        limited=is_first and not refused and after,
+        relayed=is_first and not refused and not (before or after),
     )
-    busy = pl.lit(" The client was still sending: a process of the server ended, or gave up the request.")
-    reason = pl.when(_awaits_continue()).then(waits).when(quiet >= PAUSE.value).then(still)
-    return reason.when(sending >= TIME_LIMIT.value).then(slow).otherwise(busy)
 
 
+def _signs_of_end(
+    x: Facts, servers: IdleTimes, until: int | None, *, refused: bool, answers_on: bool
+) -> tuple[int, int]:  # fmt: skip
+    """Return two signs of the end of a server process: how many other connections it closed, and how many SYNs it refused.
+
+    Connections count if they were closed at the same moment, and no idle timeout explains these closes. But a server that answers
+    on may close each connection right after a response. `until`: use only what was known at this time (ns); None for everything.
+    `refused`: a SYN was refused soon after the close. `answers_on`: the server sent a response on another connection soon after
+    the close.
+    """
+    if x.kind == "on-arrival":
+        return 0, int(refused)
+    since = x.start if x.exchange == 0 else 0
+    together = servers.closed_together(x.endpoint, x.connection, x.server_close_time, until, since)
+    limits = servers.limits(x.endpoint, x.connection, until) if together else []
+    due = any(limit.how in ("sharp", "coarse", "announced") and all(map(limit.has, together)) for limit in limits)
+    if due or (together and answers_on and all(0 < rest <= NO_IDLE_TIME for rest in together)):
+        return 0, 0
+    if together:
+        return len(together), 0
+    stop = servers.stops(x.endpoint, until).stop_at(x.server_close_time)
+    return 0, int(refused) if stop is None else len(stop.refused)
+
+
+# words
+
+
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the close and about its possible reasons."""
+    close, doubted = fin_or_rst(x.server_close_rst), x.server_close_origin == "doubtful"
+    itself = "If the server itself closed, a" if doubted else "A"
+    reset = (_REJECTED if doubted else _UNKNOWN, _MOVED, _FIND_HOST) if x.no_ack else (_NOT_READ, _RECYCLED, _FIND_PROCESS)
+    addition, repetition = repetition_words(x.again, x.ended_at)
+    return {
+        "close": close,
+        "origin": sender_of_close(x.server_close_origin),
+        **doubt_words(x.server_close_origin, x.server_close_rst),
+        "moment": " later" if x.wait else "at the same moment",
+        "interim_only": "" if x.interim_status is None else f" (except an interim {x.interim_status})",
+        "behind": also_lost(x.requests),
+        "repeatable": "" if doubted else _REPEATABLE,
+        "a_close": f"{itself} close",
+        "a_process": f"{itself} process",
+        "lead": "" if x.no_ack else "The RST acknowledges the last byte of ",
+        **dict(zip(("unread_how", "unread_why", "unread_remedy"), reset, strict=True)),
+        "first_use": " It was the first request of a fresh connection." if x.first_use else "",
+        "not_read": x.kind == "unread",
+        "used_before": _CLOSING.format(duration_text(x.idle)) if x.idle is not None else "",
+        # gateways close silently only if the client can take the close for the end of an idle connection
+        "behind_gateway": _BEHIND_GATEWAY.get(x.kind, "") if x.exchange > 0 else "",
+        "worker_limit": _worker_limit(x.wait or 0),
+        "ended": _process_end(x),
+        **_refused(x),
+        **_unfinished(x),
+        "addition": x.addition or addition,
+        "evidence": packets(*_packets(x, close), repetition, (x.stalled_frame, x.stalled_time, _CLOSED_WINDOW)),
+    }
+
+
+def _process_end(x: Facts) -> str:
+    """Return a sentence saying that a server process ended; "" if nothing shows this."""
+    if x.kind == "on-arrival":
+        text = " Less than a second later, a SYN to the same port was refused: the process that listened there had ended."
+        return text if x.refused_syns else ""
+    if x.closed_others:
+        return (
+            f" Within {duration_text(TOGETHER)} the server closed {other_connections(x.closed_others)}: a server process ended."
+        )
+    syns = "A SYN was" if x.refused_syns == 1 else f"{x.refused_syns:,} SYNs were"
+    return f" {syns} refused after that: a server process ended." if x.refused_syns else ""
+
+
+def _refused(x: Facts) -> dict[str, str]:
+    """Return the words about a server that accepts no such request: a relay, a limit, bytes that it does not expect, a head."""
+    came, large = x.kind != "on-arrival", (x.request_head_bytes or 0) >= LARGE_HEAD.value
+    relays = listen = ""
+    if x.foreign_bytes:
+        relays, listen = _FOREIGN.format(x.foreign_bytes), _FOREIGN_REMEDY
+    elif x.relayed:
+        relays, listen = f" {_RELAYS}.{_EXPECTS_TLS if came else ''}", f"{_LISTEN}{_TLS if came else ''}"
+    elif x.limited:
+        relays, listen = _LIMITED, f"{_AT_LIMIT}{_SUPPORTED if came else ''}"
+    elif x.refused_syns and not came:
+        listen = _RESTART
+    head = (_LARGE_HEAD.format(x.request_head_bytes), _LARGE_HEAD_REMEDY) if large else ("", "")
+    phrases = ("can also mean", "It also happens") if relays or large else ("means", "This happens")
+    keys = ("relays", "listen", "large_head", "head_remedy", "means", "happens")
+    return dict(zip(keys, (relays, listen, *head, *phrases), strict=True))
+
+
+def _unfinished(x: Facts) -> dict[str, str]:
+    """Return why the request was incomplete: a closed window, a missing 100 Continue, a pause, a time limit, or the process."""
+    sending = x.server_close_time - x.start
+    if x.stalled_time is not None:
+        paused, remedy = _SERVER_STOPPED.format(duration_text(x.server_close_time - x.stalled_time)), _READ_BODY
+    elif x.awaits_continue:
+        paused, remedy = f" The client had sent Expect: 100-continue, and no 100 came within {duration_text(x.quiet)}.", _CONTINUE
+    elif x.quiet >= PAUSE.value:
+        paused = f" No byte had come for {duration_text(x.quiet)}: the client or the path had stopped, and the server gave up."
+        remedy = _STILL
+    elif sending >= TIME_LIMIT.value:
+        paused, remedy = _SLOW.format(duration_text(sending)), _LOG_OF_BODY
+    else:
+        paused, remedy = " The client was still sending: a process of the server ended, or gave up the request.", _LOG_OF_BODY
+    limit = _body_limit(x.quiet) if x.stood_still and x.stalled_time is None else ""
+    return {"of_due": _of_due(x), "paused": paused, "body_remedy": remedy, "body_limit": limit}
+
+
+def _of_due(x: Facts) -> str:
+    if x.cut_head:
+        return f"of the {x.request_head_bytes} bytes of the head"
+    sized = x.request_framing == "content-length"
+    return f"of the {x.request_body_due} bytes of the body" if sized else "bytes of the chunked body"
+
+
+def _packets(x: Facts, close: str) -> list[tuple[int | None, int | None, str]]:
+    """Return the packets of the request and of the closes."""
+    in_part = x.kind == "mid-request"
+    # data that the client sent after the close is not evidence
+    in_time = not in_part or x.request_end <= x.server_close_time
+    end = "the last captured bytes of the request" if in_part else "the request ends"
+    note = with_doubt(x.server_close_origin, _close_note(x, close))
+    return [
+        (x.accepted_frame if x.kind == "on-arrival" else None, x.accepted_time, "the server's SYN-ACK"),
+        (x.frame if in_part else None, x.start, "the request begins"),
+        (x.request_last_frame if in_time else None, x.request_end, end),
+        (x.client_close_frame if x.kind == "half-closed" else None, x.client_close_time, _CLIENT_FIN),
+        (x.server_close_frame, x.server_close_time, note),
+    ]
+
+
+def _close_note(x: Facts, close: str) -> str:
+    wait = duration_text(x.wait or 0)
+    if x.kind == "on-arrival":
+        return f"the server's {close}, which acknowledges no byte of the request"
+    if x.kind == "mid-request":
+        return f"the server's {close}: {x.came:,} {_of_due(x)} had arrived"
+    if x.kind == "half-closed":
+        return f"the server's {close}, {wait} after the request: no byte of a response came"
+    if x.no_ack:
+        return f"the server's RST without ACK flag, {wait} after the end of the request"
+    return f"the server's {close}, which acknowledges the request, {wait} after its end; no response came before"
+
+
+_SEEN_LATE = 2 * SECOND
+"""The tolerance in ns for default times: the servers check their workers about once a second."""
+
+
+def _expired(limits: str, waited: int) -> list[Setting]:
+    """Return the settings of servers whose default had expired shortly before the end of a wait (ns)."""
+    return [one for one in settings(limits, "server") if 0 <= waited - one.time <= _SEEN_LATE]
+
+
+def _worker_limit(wait: int) -> str:
+    """Return the sentence that names the servers whose worker timeout matches the wait (ns); "" if there are none."""
+    whose = _expired("work", wait)
+    return f" {whose[0].amount} is the default timeout for busy workers of {names(whose, '')}." if whose else ""
+
+
+def _body_limit(quiet: int) -> str:
+    """Return the sentence naming the servers whose timeout for the request body matches the pause (ns); "" if there are none."""
+    whose = _expired("body", quiet + NEAR)
+    return f" {whose[0].amount} is the default of {names(whose, '')}." if whose else ""
+
+
+_UNKNOWN = " got an RST without ACK flag: the host did not know the connection. There was no response"
+_REPEATABLE = " The server never accepted the request, so it can be repeated."
+_REJECTED = (
+    " got an RST without ACK flag. A system that does not know the connection sends such an RST, and so does a firewall that "
+    "rejects a packet. There was no response"
+)
+_MOVED = (
+    "the host was restarted, or if a NAT or a balancer gives the packets of a connection another port, or sends them to another "
+    "server. A device that resets on purpose"
+)
+_FIND_HOST = (
+    "Find out whether the host was restarted at that time. If a NAT or a balancer is on the path, capture on both sides of it: "
+    "the connection may have had another port or another server before. "
+)
+_RECYCLED = (
+    "a worker is recycled, restarted, stopped or killed, or closes without having read the request. An application or a firewall "
+    "that resets on purpose"
+)
+_NOT_READ = (
+    ", so the server's kernel had received it. But a system sends an RST instead of a FIN if data is left unread (RFC 1122), so "
+    "probably no process had read the request. There was no response"
+)
+_SLOW = (
+    " The client was still sending, {} after the beginning of the request: a time limit of the server for receiving a request "
+    "expired, or a process of the server ended, or gave up the request."
+)
+_SERVER_STOPPED = (
+    " For {}, the server's receive window had been closed: the server no longer read the request, so the client waited."
+)
+_READ_BODY = (
+    "Find out why the server stopped reading, and why it then closed. Check the server's log of that time for a process that "
+    "hung, or that was stopped or killed. If the server is a proxy, the server behind it may not have read."
+)
+_CLOSED_WINDOW = "the server's window is closed: the server does not read"
+_CLIENT_FIN = "the client's FIN: it has nothing more to send"
+_CLOSING = " Or the process was already closing the connection, which had been idle for {}, when the request came."
 _STILL = (
     "Find out why the client paused in the middle of the request body (a slow source, a suspended program, an interrupted path). "
     "If such pauses are normal, make the server's body timeout longer than these pauses (nginx client_body_timeout, Apache httpd "
@@ -597,24 +676,3 @@ _LOG_OF_BODY = (
     "receiving a request (Node server.requestTimeout, Tornado body_timeout, Go http.Server.ReadTimeout), or a handler that "
     "closed before it had read everything. " + _SAY
 )
-
-
-def _end_note() -> pl.Expr:
-    part = pl.col("took") == IN_PART
-    return pl.when(part).then(pl.lit("the last captured bytes of the request")).otherwise(pl.lit("the request ends"))
-
-
-def _close_note(wait: pl.Expr, no_ack: pl.Expr) -> pl.Expr:
-    half = pl.format(
-        "the server's {}, {} after the request: no byte of a response came", fin_or_rst("server_close_rst"), duration(wait)
-    )
-    part = pl.format("the server's {}: {} {} had arrived", fin_or_rst("server_close_rst"), grouped(_arrived_bytes()), _of_due())
-    closer = fin_or_rst("server_close_rst")
-    taken = pl.format(
-        "the server's {}, which acknowledges the request, {} after its end; no response came before", closer, duration(wait)
-    )
-    nothing = pl.format("the server's {}, which acknowledges no byte of the request", closer)
-    without = pl.format("the server's RST without ACK flag, {} after the end of the request", duration(wait))
-    first = pl.when(c("took") == ON_ARRIVAL).then(nothing).when(c("took") == IN_PART).then(part)
-    first = first.when(c("took") == HALF_CLOSED).then(half)
-    return first.when(no_ack).then(without).otherwise(taken)

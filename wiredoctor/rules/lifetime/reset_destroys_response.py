@@ -30,16 +30,21 @@ References
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
+from wiredoctor.gateways.tries import REQUEST_TIMEOUT
 from wiredoctor.rules.shared.auth_challenges import REFUSED
-from wiredoctor.rules.shared.evidence import candidate, close_origin, confidence, evidence, has_doubtful_close, with_doubt
-from wiredoctor.rules.shared.gateway_kinds import REQUEST_TIMEOUT
+from wiredoctor.rules.shared.evidence import candidate, confidence, has_doubtful_close
+from wiredoctor.rules.shared.words import packets, sender_of_close, with_doubt
 from wiredoctor.tables import WHOLE
+from wiredoctor.text.durations import duration_text
+from wiredoctor.world import World
 from wiredoctor.world.clients import Clients
 from wiredoctor.world.connection_close import RECEIVED, grace_period, time_to_receive
-from wiredoctor.world.numbers import DURATION, duration
+from wiredoctor.world.numbers import DURATION
 
 c = pl.col
 
@@ -88,6 +93,33 @@ def screen() -> pl.Expr:
     return pl.col("server_rst_frame").is_not_null() & (pl.col("request_body_bytes") > 0)
 
 
+class Facts(NamedTuple):
+    """What is known of a response that was followed by a reset. Times and durations are in ns.
+
+    `challenged`: the time from which a packet at the capture point may be an answer to a challenge; None if there is none.
+    `ended_at`: the time from which such a packet may be a reaction to the RST.
+    """
+
+    connection: int
+    exchange: int
+    challenged: int | None
+    ended_at: int
+    gap: int
+    response_status: int
+    response_frame: int
+    response_start: int
+    request_frame: int
+    request_start: int
+    request_end_reason: str
+    request_body_due: int | None
+    server_close_frame: int | None
+    server_close_time: int | None
+    server_close_rst: int | None
+    server_close_origin: str | None
+    server_rst_frame: int
+    server_rst_time: int
+
+
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each response that was followed by a reset while the request was still arriving."""
     answered = c("has_request") & c("has_response") & (c("response_status") >= 200) & ~c("upgraded")
@@ -100,52 +132,24 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     alone = c("client_close_frame").is_null() | ((c("client_close_rst") == 1) & (c("client_close_frame") > c("server_rst_frame")))
     itself = c("server_close_origin") != "between"
     unread = _unread("request_arrived_at_response") & _unread("request_arrived")
-    rows = closes.filter(answered & body & at_once & alone & itself & unread)
     received = pl.min_horizontal(
         (c("response_ack") - c("request_offset") - c("request_head_bytes")).clip(0), "request_body_bytes"
     )
-    due = pl.when(c("request_body_due").is_not_null()).then(pl.format(" of {}", "request_body_due")).otherwise(pl.lit(""))
-    fin = pl.when(c("server_close_rst") == 0).then("server_close_frame").alias("fin_frame")
     doubted = has_doubtful_close("server") & (c("server_close_rst") == 1)
     to_client = time_to_receive(RECEIVED.value)
     arrival = c("server_rst_time") + to_client
-    return rows.with_columns(fin).select(
+    return closes.filter(answered & body & at_once & alone & itself & unread).select(
         *candidate("server", confidence(doubted), "request_frame", "request_start", "server_rst_time"),
-        close_origin("server"),
         received.fill_null(0).alias("received"),
-        due.alias("of_due"),
         (c("server_rst_time") - c("response_start")).clip(0).cast(DURATION).alias("gap"),
-        pl.when(c("response_status") == REQUEST_TIMEOUT).then(_limit_expired()).otherwise(pl.lit("")).alias("expired"),
         pl.when(c("response_status").is_in(REFUSED)).then(c("response_end") + to_client).alias("challenged"),
         arrival.alias("ended_at"),
         pl.lit(None, pl.Int64).alias("waited"),
         pl.max_horizontal(arrival, "final_at").alias("due"),
-        evidence(
-            ("request_frame", "request_start", "the request"),
-            ("response_frame", "response_start", _answer_note()),
-            ("fin_frame", "server_close_time", "the server's FIN, which does not acknowledge the complete request"),
-            ("server_rst_frame", "server_rst_time", with_doubt(doubted, _reset_note())),
-        ),
+        *("response_status", "response_frame", "response_start", "request_frame", "request_start", "request_end_reason"),
+        *("request_body_due", "server_close_frame", "server_close_time", "server_close_rst", "server_close_origin"),
+        *("server_rst_frame", "server_rst_time"),
     )
-
-
-def by_clients(rows: pl.DataFrame, clients: Clients) -> pl.DataFrame:
-    """Drop the candidates whose client had read the response before the RST arrived."""
-    facts = rows.select("connection", "exchange", "challenged", "ended_at").iter_rows()
-    return rows.filter(pl.Series([not _is_read(clients, *one) for one in facts], dtype=pl.Boolean))
-
-
-def _is_read(clients: Clients, connection: int, exchange: int, challenged: int | None, reset: int) -> bool:
-    """Return whether the client answered a challenge: it sent the request again, with credentials, before the RST arrived.
-
-    `challenged`: the time (ns) from which a packet at the capture point may be an answer to the challenge; None if there is
-    none. `reset`: the time (ns) from which such a packet may be a reaction to the RST.
-    """
-    own = clients.request(connection, exchange)
-    if own is None or own.has_credentials or challenged is None:
-        return False
-    later = clients.same_requests(own, challenged, reset - 1)
-    return any(other.has_credentials and other.connection != connection for other in later)
 
 
 def _unread(arrived: str) -> pl.Expr:
@@ -153,23 +157,45 @@ def _unread(arrived: str) -> pl.Expr:
     return (c("request_end_reason") == "rst") | (c(arrived) < WHOLE).fill_null(False)
 
 
-def _limit_expired() -> pl.Expr:
-    return pl.format(_EXPIRED, duration(c("response_start") - c("request_start")))
+ASKS = (Clients,)
 
+
+def decide(x: Facts, world: World) -> Facts | None:
+    """Drop the candidate if its client had read the response before the RST arrived.
+
+    Such a client answered a challenge: it sent the request again, with credentials, on another connection.
+    """
+    clients = world.of(Clients)
+    own = clients.request(x.connection, x.exchange)
+    if own is None or own.has_credentials or x.challenged is None:
+        return x
+    later = clients.same_requests(own, x.challenged, x.ended_at - 1)
+    return None if any(other.has_credentials and other.connection != x.connection for other in later) else x
+
+
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the response and the reset."""
+    never = "; the request is not complete, and never will be"
+    unread = ", which does not acknowledge the complete request" if x.request_end_reason == "complete" else never
+    reset = f"the server's RST, {duration_text(x.gap)} after the beginning of the response"
+    after_fin, expired = x.server_close_rst == 0, x.response_status == REQUEST_TIMEOUT
+    return {
+        "origin": sender_of_close(x.server_close_origin),
+        "of_due": "" if x.request_body_due is None else f" of {x.request_body_due}",
+        "expired": _EXPIRED.format(duration_text(x.response_start - x.request_start)) if expired else "",
+        "evidence": packets(
+            (x.request_frame, x.request_start, "the request"),
+            (x.response_frame, x.response_start, f"the response, {x.response_status}{unread}"),
+            (x.server_close_frame if after_fin else None, x.server_close_time, _FIN),
+            (x.server_rst_frame, x.server_rst_time, reset if after_fin else with_doubt(x.server_close_origin, reset)),
+        ),
+    }
+
+
+_FIN = "the server's FIN, which does not acknowledge the complete request"
 
 _EXPIRED = (
     "The server's time limit for receiving a request had probably expired, {} after the request began: raise it (nginx "
     "client_body_timeout; Apache httpd RequestReadTimeout; HAProxy timeout http-request; Node server.requestTimeout), or find "
     "out why the upload is slow. "
 )
-
-
-def _answer_note() -> pl.Expr:
-    head = pl.format("the response, {}, which does not acknowledge the complete request", "response_status")
-    never = pl.format("the response, {}; the request is not complete, and never will be", "response_status")
-    return pl.when(pl.col("request_end_reason") == "complete").then(head).otherwise(never)
-
-
-def _reset_note() -> pl.Expr:
-    gap = (pl.col("server_rst_time") - pl.col("response_start")).clip(0)
-    return pl.format("the server's RST, {} after the beginning of the response", duration(gap))

@@ -45,10 +45,14 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import EVIDENCE, grade, packet
+from wiredoctor.rules.shared.evidence import CANDIDATE, grade, grouped
+from wiredoctor.rules.shared.words import Packet, packets
 from wiredoctor.tables import SECOND
 from wiredoctor.world.connection_close import (
     RECEIVED,
@@ -210,7 +214,28 @@ def screen() -> pl.Expr:
     return alone.sum() >= ENOUGH.value
 
 
+class Facts(NamedTuple):
+    """What is known of a client program that does not reuse its connections.
+
+    `behind`: a gateway opened the connections. `separate`: each connection may be from another process. `command`: the client
+    is a program that is run as a command. `program_name`: from the User-Agent, if the host runs several programs. `shown`: the
+    first connections, each with the columns _SHOWN.
+    """
+
+    kind: str | None
+    behind: bool
+    separate: bool
+    command: bool
+    program_name: str | None
+    shown: Sequence[Mapping[str, Any]]
+
+
 def find(closes: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
+    """Return a row for each client program, server and kind with enough successive connections that carry one exchange each."""
+    return grouped(_used(closes, connections, tries), _groups, _SCHEMA)
+
+
+def _used(closes: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each connection, with the times (ns) at which its use began (`opened`) and ended (`over`).
 
     `behind`: whether a gateway opened the connection to forward a request.
@@ -266,8 +291,7 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame) -
     )
 
 
-def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """Return a row for each client program, server and kind with enough successive connections that carry one exchange each."""
+def _groups(rows: pl.DataFrame) -> pl.DataFrame:
     runs = _runs(rows)
     counted = runs.select(
         "program",
@@ -289,16 +313,14 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         (100 * c("ended").filter("follows").mean() >= CLOSED.value).fill_null(value=True).alias("closes"),
         _cheap().alias("cheap"),
     )
-    # only connections that are shown get texts, because there may be a million others
-    place = counted.select((c("frame").rank("ordinal").over("program", "kind") <= SHOWN.value).alias("shown"))["shown"]
-    some = runs.filter(place)
+    some = runs.filter(counted.select(c("frame").rank("ordinal").over("program", "kind") <= SHOWN.value).to_series())
     shown = (
         rows[some["row"]]
         .with_columns(some["program"])
         .group_by("program", "kind")
-        .agg(c("client_host", "server", "agent").first(), _evidence())
+        .agg(c("client_host", "server", "agent").first(), pl.struct(_SHOWN).sort_by("frame").alias("shown"))
     )
-    return _candidate_columns(groups.join(shown, on=["program", "kind"])).sort("frame"), None
+    return _candidate_columns(groups.join(shown, on=["program", "kind"])).sort("frame")
 
 
 def _cheap() -> pl.Expr:
@@ -397,18 +419,16 @@ def _still_open() -> pl.Expr:
     return (is_open & ~(unused & most)).fill_null(value=False)
 
 
-def _evidence() -> pl.Expr:
-    """Return packets of the connections as evidence. All of these connections must have the same kind."""
-    asked = c("kind") == "asked"
-    shown = (
-        ("frame", "opened", pl.format("connection {} is opened", "connection"), pl.lit(value=True)),
-        ("request_frame", "request_start", pl.format("connection {}: the request says Connection: close", "connection"), asked),
-        ("response_last_frame", "over",
-         pl.format("connection {}: the response ends, and leaves it open", "connection"), ~asked),
-        ("client_close_frame", "client_close_time", pl.format("connection {}: the client closes it", "connection"), ~asked),
-    )  # fmt: skip
-    items = (packet(frame, time, note).filter(where).sort_by(c("frame").filter(where)) for frame, time, note, where in shown)
-    return pl.concat_list(item.implode() for item in items).alias("evidence")
+_SHOWN = (
+    *("connection", "frame", "opened", "request_frame", "request_start", "response_last_frame", "over", "client_close_frame"),
+    "client_close_time",
+)
+
+_SCHEMA = CANDIDATE | {
+    **dict.fromkeys(("severity", "client", "server", "user_agent", "program_name"), pl.String()),
+    **dict.fromkeys(("behind", "separate", "command"), pl.Boolean()),
+    **{"exchanges": pl.Int64(), "wasted": pl.Int64(), "shown": pl.List(pl.Struct(dict.fromkeys(_SHOWN, pl.Int64())))},
+}
 
 
 def _candidate_columns(pairs: pl.DataFrame) -> pl.DataFrame:
@@ -416,34 +436,44 @@ def _candidate_columns(pairs: pl.DataFrame) -> pl.DataFrame:
     command = c("closes") & c("agent").cast(pl.String).str.contains(COMMANDS).fill_null(value=False)
     separate = (c("apart") | command) & (c("kind") == "kept") & ~c("cheap") & ~c("behind")
     few = (c("exchanges") < SEVERAL.value) & (c("kind") == "kept") & ~c("cheap")
+    program = c("agent").cast(pl.String).str.extract(r"^([^\s/]+)")
     return pairs.select(
         pl.lit(None, pl.Int64).alias("connection"),
         pl.lit(None, pl.Int32).alias("exchange"),
         pl.when(c("kind") == "asked").then(pl.lit("asked")).when("cheap").then(pl.lit("cheap")).alias("kind"),
         pl.lit("client").alias("side"),
         grade("doubtful", separate).alias("confidence"),
+        *(c("first").alias("frame"), "start", "end", "delay"),
         pl.when((separate & command) | (few & (separate | c("behind")))).then(pl.lit("note")).alias("severity"),
-        pl.when("behind")
-        .then(pl.lit(_GATEWAY))
-        .when(separate & command)
-        .then(pl.lit(_COMMANDS))
-        .when(separate)
-        .then(pl.lit(_PROCESSES))
-        .alias("addition"),
-        pl.when("behind").then(pl.lit(_KEEP_POOL)).otherwise(pl.lit(_REUSE)).alias("how"),
-        c("first").alias("frame"),
-        "start",
-        "end",
-        "delay",
         c("client_host").cast(pl.String).alias("client"),
         c("server").cast(pl.String),
         c("agent").cast(pl.String).alias("user_agent"),
         # the programs of a host are distinguished only if there are several
-        pl.when(pl.len().over("client_host", "server") > 1)
-        .then(pl.lit(" (") + c("agent").cast(pl.String).str.extract(r"^([^\s/]+)") + pl.lit(")"))
-        .fill_null("")
-        .alias("program"),
-        "exchanges",
-        "wasted",
-        c("evidence").list.filter(pl.element().struct.field("frame").is_not_null()).cast(EVIDENCE),
+        pl.when(pl.len().over("client_host", "server") > 1).then(program).alias("program_name"),
+        *("behind", separate.alias("separate"), command.alias("command"), "exchanges", "wasted", "shown"),
+    )
+
+
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the client, and about the first of its connections."""
+    commands = _COMMANDS if x.command else _PROCESSES
+    return {
+        "addition": _GATEWAY if x.behind else commands if x.separate else None,
+        "how": _KEEP_POOL if x.behind else _REUSE,
+        "program": f" ({x.program_name})" if x.program_name else "",
+        "evidence": [packet for one in x.shown for packet in _proof(**one, asked=x.kind == "asked")],
+    }
+
+
+def _proof(
+    *, connection: int, frame: int, opened: int, request_frame: int, request_start: int, response_last_frame: int, over: int,
+    client_close_frame: int | None, client_close_time: int | None, asked: bool,
+) -> list[Packet]:  # fmt: skip
+    opens = (frame, opened, f"connection {connection} is opened")
+    if asked:
+        return packets(opens, (request_frame, request_start, f"connection {connection}: the request says Connection: close"))
+    return packets(
+        opens,
+        (response_last_frame, over, f"connection {connection}: the response ends, and leaves it open"),
+        (client_close_frame, client_close_time, f"connection {connection}: the client closes it"),
     )

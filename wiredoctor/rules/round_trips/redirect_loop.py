@@ -35,13 +35,14 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import CANDIDATE
+from wiredoctor.rules.shared.evidence import CANDIDATE, grouped
+from wiredoctor.rules.shared.words import Packet, packets
 
 c = pl.col
 
@@ -114,7 +115,24 @@ def _is_secure() -> pl.Expr:
     return c("response_location").str.to_lowercase().str.starts_with("https:")
 
 
+class Facts(NamedTuple):
+    """What is known of a redirect loop.
+
+    `other_loops`: the number of other loops between the same hosts. `shown`: for the first redirects of the loop, the
+    columns _SHOWN.
+    """
+
+    other_loops: int
+    is_secure: bool
+    shown: Sequence[Sequence[int]]
+
+
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+    """Return a row for each client and server with a redirect loop."""
+    return grouped(_redirects(exchanges, connections), _loops, _SCHEMA)
+
+
+def _redirects(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each redirect that may be part of a loop.
 
     `next`: the row of the redirect that the client got next. It is null if the client did not follow the redirect, or if the next
@@ -206,7 +224,7 @@ def _target_of(location: pl.Expr, target: pl.Expr) -> pl.Expr:
     )
 
 
-def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
+def _loops(rows: pl.DataFrame) -> pl.DataFrame:
     """Return a row for each client and server with a redirect loop. The row describes the longest loop."""
     linked = rows.filter(c("next").is_not_null() | c("row").is_in(rows["next"].drop_nulls().implode()))
     places = {number: place for place, number in enumerate(linked["row"])}
@@ -226,17 +244,19 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
             ends = linked["client_host"][first], linked["server"][longest[0]]
             loops.setdefault(ends, []).append(longest)
     found = [_candidate(linked, max(some, key=len), len(some) - 1) for some in loops.values()]
-    return pl.DataFrame(sorted(found, key=lambda row: row["frame"]), schema=_SCHEMA), None
+    return pl.DataFrame(sorted(found, key=lambda row: row["frame"]), schema=_SCHEMA)
 
+
+_SHOWN = ("code", "request_frame", "request_start", "response_frame", "response_start")
 
 _SCHEMA = CANDIDATE | {
     "client": pl.String(),
     "server": pl.String(),
     "requests": pl.Int64(),
     "code": pl.Int64(),
-    "others": pl.String(),
-    "secure": pl.String(),
-    "forwarded": pl.String(),
+    "other_loops": pl.Int64(),
+    "is_secure": pl.Boolean(),
+    "shown": pl.List(pl.List(pl.Int64())),
 }
 
 
@@ -245,8 +265,7 @@ def _candidate(linked: pl.DataFrame, loop: list[int], others: int) -> dict[str, 
 
     `loop`: the row numbers in `linked` of all redirects of one URL. `others`: the number of other loops between the same hosts.
     """
-    shown = linked[loop[: SHOWN.value]].rows(named=True)
-    first, last = shown[0], linked.row(loop[-1], named=True)
+    first, last = (linked.row(loop[place], named=True) for place in (0, -1))
     return {
         **{name: first[name] for name in ("connection", "exchange", "frame", "server", "code")},
         "side": "server",
@@ -255,13 +274,21 @@ def _candidate(linked: pl.DataFrame, loop: list[int], others: int) -> dict[str, 
         "end": last["response_start"],
         "client": first["client_host"],
         "requests": len(loop),
-        "others": f" Other redirect loops between the same hosts: {others:,}." if others else "",
-        "secure": _SECURE if first["secure"] else "",
-        "forwarded": _FORWARDED if first["secure"] else "",
-        "evidence": [item for row in shown for item in _evidence(row)],
+        "other_loops": others,
+        "is_secure": first["secure"],
+        "shown": linked[loop[: SHOWN.value]].select(_SHOWN).rows(),
     }
 
 
-def _evidence(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield {"frame": row["request_frame"], "time": row["request_start"], "note": "the request"}
-    yield {"frame": row["response_frame"], "time": row["response_start"], "note": f"the redirect: {row['code']}"}
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the loop."""
+    return {
+        "others": f" Other redirect loops between the same hosts: {x.other_loops:,}." if x.other_loops else "",
+        "secure": _SECURE if x.is_secure else "",
+        "forwarded": _FORWARDED if x.is_secure else "",
+        "evidence": packets(*(packet for one in x.shown for packet in _proof(*one))),
+    }
+
+
+def _proof(code: int, frame: int, time: int, response: int, response_at: int) -> list[Packet]:
+    return packets((frame, time, "the request"), (response, response_at, f"the redirect: {code}"))

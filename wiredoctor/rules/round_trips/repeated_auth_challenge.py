@@ -35,14 +35,16 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.auth_challenges import BOUND, REFUSED, Pair, Repeated, Row
-from wiredoctor.rules.shared.evidence import CANDIDATE
+from wiredoctor.rules.shared.evidence import CANDIDATE, grouped
+from wiredoctor.rules.shared.words import Packet, packets
 from wiredoctor.text.regex import Regex
 from wiredoctor.world.connection_close import SEVERAL, START, round_trip
 from wiredoctor.world.reading_pace import COMMANDS
@@ -124,7 +126,25 @@ def _is_refused() -> pl.Expr:
     )
 
 
+class Facts(NamedTuple):
+    """What is known of needlessly challenged requests between two hosts.
+
+    `scheme_name`: the scheme of the accepted credentials, as in `auth_challenges.Row`. `separate`: each request may be the first
+    of a new process. `shown`: for the first requests, frame and time (ns) of the request, frame, time and status of the response,
+    frame and time of the request with credentials.
+    """
+
+    scheme_name: str
+    separate: bool
+    shown: Sequence[Sequence[int]]
+
+
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+    """Return a row for each client host and server between which requests were sent twice although once would have sufficed."""
+    return grouped(_requests(exchanges, connections).sort("frame", maintain_order=True), _repeated, _SCHEMA)
+
+
+def _requests(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each answered request that has credentials, or that was refused because it has none."""
     answered = c("has_request") & (c("response_status") >= 200)
     unnamed = c("request_has_credentials") & (c("request_credentials_scheme") == "")
@@ -154,8 +174,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     return rows.join(known, on="connection").select(*Row._fields, "frame")
 
 
-def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """Return a row for each client host and server between which requests were sent twice although once would have sufficed."""
+def _repeated(rows: pl.DataFrame) -> pl.DataFrame:
     host = ["client_host", "server"]
     refused = rows.filter(pl.col("scheme") == "", pl.col("status").is_in(REFUSED)).group_by(host).len()
     some = rows.join(refused.filter(pl.col("len") >= ENOUGH.value), on=host, how="semi").select(Row._fields)
@@ -164,24 +183,21 @@ def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
         row = Row(*values)
         pairs.setdefault((row.client_host, row.server), Pair()).follow(row)
     told = [_candidate(pair.repeated) for pair in pairs.values() if len(pair.repeated) >= ENOUGH.value]
-    return pl.DataFrame(sorted(told, key=lambda row: row["frame"]), schema=_SCHEMA), None
+    return pl.DataFrame(sorted(told, key=lambda row: row["frame"]), schema=_SCHEMA)
 
-
-# texts of candidates
 
 _NAMES = {"basic": "Basic", "digest": "Digest", "ntlm": "NTLM", "negotiate": "Negotiate", "bearer": "Bearer"}
 
 _SCHEMA = CANDIDATE | {
     "severity": pl.String(),
-    "addition": pl.String(),
     "client": pl.String(),
     "server": pl.String(),
     "requests": pl.Int64(),
     "challenge": pl.Int64(),
-    "scheme": pl.String(),
-    "connection_bound": pl.String(),
+    "scheme_name": pl.String(),
+    "separate": pl.Boolean(),
+    "shown": pl.List(pl.List(pl.Int64())),
 }
-
 
 _COMMANDS = Regex(rf"(?i)(?:{COMMANDS.removeprefix('(?i)')})|^(?:git|git-lfs|SVN)/")
 _PROCESSES = (
@@ -193,7 +209,6 @@ _PROCESSES = (
 def _candidate(repeated: list[Repeated]) -> dict[str, Any]:
     """Return the candidate of a client host and server, from its needlessly challenged requests."""
     first, last = repeated[0].refused, repeated[-1]
-    scheme = last.again.scheme
     separate = _may_be_processes(repeated)
     return {
         "side": "client",
@@ -203,7 +218,6 @@ def _candidate(repeated: list[Repeated]) -> dict[str, Any]:
         if separate
         else "high",
         "severity": "note" if separate and _is_expected(repeated) else None,
-        "addition": _PROCESSES if separate else None,
         "frame": first.request_frame,
         "start": first.request_start,
         "end": last.again.response_end,
@@ -212,10 +226,13 @@ def _candidate(repeated: list[Repeated]) -> dict[str, Any]:
         "server": first.server,
         "requests": len(repeated),
         "challenge": last.refused.status,
-        "scheme": _NAMES.get(scheme, scheme),
-        "connection_bound": _CONNECTION_BOUND if scheme in BOUND else "",
-        "evidence": [item for one in repeated[: SHOWN.value] for item in _evidence(one.refused, one.again)],
+        "scheme_name": last.again.scheme,
+        "separate": separate,
+        "shown": [(*_challenge(one), again.request_frame, again.request_start) for one, again, *_ in repeated[: SHOWN.value]],
     }
+
+
+_challenge = attrgetter("request_frame", "request_start", "response_frame", "response_start", "status")
 
 
 def _may_be_processes(repeated: list[Repeated]) -> bool:
@@ -234,7 +251,19 @@ def _is_expected(repeated: list[Repeated]) -> bool:
     return len(repeated) < SEVERAL.value or pauses[len(pauses) // 2] > SCHEDULED.value or 2 * commands > len(repeated)
 
 
-def _evidence(refused: Row, again: Row) -> Iterator[dict[str, Any]]:
-    yield {"frame": refused.request_frame, "time": refused.request_start, "note": "the request without credentials"}
-    yield {"frame": refused.response_frame, "time": refused.response_start, "note": f"the {refused.status}"}
-    yield {"frame": again.request_frame, "time": again.request_start, "note": "the request again, with credentials"}
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the challenges."""
+    return {
+        "addition": _PROCESSES if x.separate else None,
+        "scheme": _NAMES.get(x.scheme_name, x.scheme_name),
+        "connection_bound": _CONNECTION_BOUND if x.scheme_name in BOUND else "",
+        "evidence": packets(*(packet for one in x.shown for packet in _proof(*one))),
+    }
+
+
+def _proof(frame: int, time: int, refusal: int, refused_at: int, status: int, again: int, again_at: int) -> list[Packet]:
+    return packets(
+        (frame, time, "the request without credentials"),
+        (refusal, refused_at, f"the {status}"),
+        (again, again_at, "the request again, with credentials"),
+    )

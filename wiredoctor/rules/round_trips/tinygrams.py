@@ -31,13 +31,15 @@ References
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.bounded_memory import BoundedMap
-from wiredoctor.rules.shared.evidence import candidate, evidence, request_or_response
-from wiredoctor.world.numbers import DURATION
+from wiredoctor.rules.shared.evidence import candidate
+from wiredoctor.rules.shared.words import Nanoseconds, packets, request_or_response
+from wiredoctor.world import World
 
 c = pl.col
 
@@ -83,8 +85,6 @@ SIDES = Threshold(
     "the number of connection sides that are remembered, which bounds the memory for runs that contain several messages",
 )
 
-_JUDGED_ONLY = ("run", "run_bytes", "run_frame", "run_time", "run_flushes", "boundary", "length")
-
 
 def cutoffs() -> dict[str, int]:
     """Return the thresholds by which the core (wiredoctor.core) selects the rows of `runs` for this rule."""
@@ -94,6 +94,32 @@ def cutoffs() -> dict[str, int]:
         "max_run_interval": MAX_INTERVAL.value,
         "min_flush_gap": FLUSHED.value,
     }
+
+
+class Facts(NamedTuple):
+    """What is known of a run of small segments at one of them. Times are in ns, sizes in bytes.
+
+    `segments`, `size`: of the run so far, or, once decided, of the message so far. `frame`, `start`: this segment, or, once
+    decided, the first one of the message. `run_frame`, `run_time`: the first one of the run. `run_flushes`: the number of
+    segments that were followed by a pause. `proved`: Nagle's algorithm is off. `boundary`: another message begins.
+    """
+
+    connection: int
+    direction: int
+    role: int | None
+    frame: int
+    start: int
+    last_frame: int
+    end: int
+    segments: int
+    size: int
+    run_frame: int
+    run_time: int
+    run_flushes: int
+    length: int
+    mss: int
+    proved: bool
+    boundary: bool
 
 
 def find(runs: pl.LazyFrame) -> pl.LazyFrame:
@@ -107,14 +133,12 @@ def find(runs: pl.LazyFrame) -> pl.LazyFrame:
         c("frame").alias("last_frame"),
         (_nagle_off() & ~c("event_stream")).alias("proved"),
         boundary.fill_null(True).alias("boundary"),
-        run.alias("run"),
-        c("small_run_bytes").alias("run_bytes"),
+        run.alias("segments"),
+        c("small_run_bytes").alias("size"),
         c("small_run_frame").alias("run_frame"),
         c("small_run_time").alias("run_time"),
         c("small_run_flushes").alias("run_flushes"),
-        "length",
-        "mss",
-        request_or_response().alias("what"),
+        *("length", "mss", "role"),
     )
 
 
@@ -136,46 +160,41 @@ class _Message:
     said: bool = False
 
 
-def judge(candidates: pl.DataFrame, state: BoundedMap[_Message] | None) -> tuple[pl.DataFrame, BoundedMap[_Message]]:
-    """Return for each message the first row that proves the finding.
+def decide(x: Facts, world: World) -> Facts | None:
+    """Keep the first row of each message that proves the finding.
 
     Up to this row there are enough small segments, most pauses between them are short, and Nagle's algorithm is off.
     """
-    memory = BoundedMap(_Message, SIDES.value) if state is None else state
-    least, share = MIN_SEGMENTS.value, LARGEST_SHARE.value
-    kept: list[int] = []
-    told: list[tuple[int, int, int, int]] = []
-    columns = ("connection", "direction", "frame", "start", "proved", "boundary", *_JUDGED_ONLY[:5], "length", "mss")
-    for i, row in enumerate(candidates.select(columns).iter_rows()):
-        connection, direction, frame, time, proved, boundary, run, run_bytes, run_frame, run_time, run_flushes, length, mss = row
-        message = memory[(connection, direction)]
-        if message.run != run_frame:
-            message.run, message.segments, message.size, message.flushes, message.said = run_frame, 0, 0, 0, False
-            message.frame, message.time = run_frame, run_time
-        if boundary:
-            message.segments, message.size, message.flushes, message.said = run - 1, run_bytes - length, run_flushes, False
-            message.frame, message.time = frame, time
-        segments, size = run - message.segments, run_bytes - message.size
-        in_crumbs = segments >= least and 100 * size < share * segments * min(mss, ETHERNET.value)
-        on_purpose = 2 * (run_flushes - message.flushes) >= segments - 1
-        if proved and not message.said and in_crumbs and not on_purpose:
-            message.said = True
-            kept.append(i)
-            told.append((message.frame, message.time, segments, size))
-    found = candidates[kept].with_columns(
-        *(
-            pl.Series(name, [row[n] for row in told], dtype=pl.Int64)
-            for n, name in enumerate(("frame", "start", "segments", "size"))
-        )
-    )
-    return found.with_columns(
-        (pl.col("size") // pl.col("segments")).alias("average"),
-        (pl.col("end") - pl.col("start")).cast(DURATION).alias("lasted"),
-        evidence(
-            ("frame", "start", "the first of these small segments"),
-            ("last_frame", "end", pl.format("small segment number {}: {} bytes so far", "segments", "size")),
+    sides: BoundedMap[_Message] = world.memory.setdefault("tinygrams", BoundedMap(_Message, SIDES.value))
+    message = sides[x.connection, x.direction]
+    if message.run != x.run_frame:
+        message.run, message.segments, message.size, message.flushes, message.said = x.run_frame, 0, 0, 0, False
+        message.frame, message.time = x.run_frame, x.run_time
+    if x.boundary:
+        message.segments, message.size, message.said = x.segments - 1, x.size - x.length, False
+        message.frame, message.time, message.flushes = x.frame, x.start, x.run_flushes
+    if not x.proved or message.said:
+        return None
+    segments, size = x.segments - message.segments, x.size - message.size
+    is_tiny = 100 * size < LARGEST_SHARE.value * segments * min(x.mss, ETHERNET.value)
+    on_purpose = 2 * (x.run_flushes - message.flushes) >= segments - 1
+    if segments < MIN_SEGMENTS.value or not is_tiny or on_purpose:
+        return None
+    message.said = True
+    return x._replace(frame=message.frame, start=message.time, segments=segments, size=size)
+
+
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the segments."""
+    return {
+        "what": request_or_response(x.role),
+        "average": x.size // x.segments,
+        "lasted": Nanoseconds(x.end - x.start),
+        "evidence": packets(
+            (x.frame, x.start, "the first of these small segments"),
+            (x.last_frame, x.end, f"small segment number {x.segments}: {x.size} bytes so far"),
         ),
-    ).drop(*_JUDGED_ONLY, "proved", "size"), memory
+    }
 
 
 def _nagle_off() -> pl.Expr:

@@ -3,30 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
-import polars as pl
-
-from wiredoctor import limits
-
 V = TypeVar("V")
-
-
-def in_parts(rows: pl.DataFrame, add_texts: Callable[[pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:
-    """Return what `add_texts` makes of the rows, a limited number of them at a time.
-
-    What becomes of a row must not depend on the others.
-    """
-    most = limits.CANDIDATES_AT_ONCE.value
-    return pl.concat([add_texts(rows[first : first + most]) for first in range(0, max(rows.height, 1), most)])
-
-
-def sharing_equal(name: str, texts: Iterable[str | None]) -> pl.Series:
-    """Return a column of texts that takes memory for only one of equal texts."""
-    places: dict[str | None, int] = {}
-    numbers = [places.setdefault(text, len(places)) for text in texts]
-    return pl.Series(name, [*places], pl.String)[numbers]
 
 
 class BoundedMap(Generic[V]):

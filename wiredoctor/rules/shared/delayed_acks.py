@@ -1,4 +1,4 @@
-"""Find segments that an ACK released, with the columns that the rules about held-back segments share.
+"""Find segments that an ACK released, with the columns and words that the rules about held-back segments share.
 
 In a row of `releases`, S is the held-back segment, D is the previous data segment of the same side (the first write), and K is
 the pure ACK of D.
@@ -7,12 +7,13 @@ the pure ACK of D.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from wiredoctor.findings import Threshold
 from wiredoctor.tables import MILLISECOND
-from wiredoctor.world.numbers import DURATION, duration
+from wiredoctor.text.durations import duration_text
 
 MIN_ACK_DELAY = Threshold(
     "30 ms",
@@ -161,58 +162,82 @@ def _wanted_rows(shortest: int, longest: int, quick: int) -> tuple[pl.Expr, list
     ]
 
 
-def text_columns() -> list[pl.Expr]:
-    """Return the text columns that the rules about held-back segments share.
+class Facts(NamedTuple):
+    """What is known of a stall, for the words about it. Times and durations are in ns, `in_flight` and sizes in bytes.
+
+    `delay`: how long the segment waited. `ack_delay`: by how much the receiver delayed the ACK. `release`: the time from the
+    arrival of the ACK to the segment. `answer_frame`, `answer_time`: the ACK of a tail loss probe. `is_doubtful`: the confidence
+    was low when the stall was found. `prompt_before`: an earlier segment did not have to wait.
+    """
+
+    kind: str | None
+    frame: int
+    start: int
+    end: int
+    delay: int
+    role: int | None
+    http: bool
+    event_stream: bool
+    part: str | None
+    begins: bool
+    room: bool
+    sent_bytes: int
+    held_bytes: int
+    in_flight: int | None
+    ack_delay: int | None
+    release: int | None
+    previous_ack_frame: int | None
+    previous_ack_time: int | None
+    held_frame: int
+    answer_frame: int | None
+    answer_time: int | None
+    is_doubtful: bool
+    prompt_before: bool
+
+
+def common_words(x: Facts) -> dict[str, Any]:
+    """Return the words that the rules about held-back segments share.
 
     `timer`: the operating systems whose delayed-ACK timer matches the delay. `receiver`: advice for the receiving system.
     `inferred`: what the finding has to assume because the ends of messages are unknown, or because the program may have written
-    the held-back segment late. `left`: how long after the ACK the segment was sent. `ack_delay`: a duration.
+    the held-back segment late. `left`: how long after the ACK the segment was sent.
     """
-    whose = delayed_ack_timer_name(pl.col("ack_delay"))
-    after = pl.format("{} after", duration(pl.col("release")))
-    windows = pl.when(whose.str.contains("Windows", literal=True)).then(pl.lit(_WINDOWS)).otherwise(pl.lit(""))
-    return [
-        whose.alias("timer"),
-        windows.alias("receiver"),
-        _inferred_text().alias("inferred"),
-        pl.col("ack_delay").cast(DURATION),
-        pl.when(pl.col("release") <= 0).then(pl.lit("as soon as")).otherwise(after).alias("left"),
-    ]
+    timer = delayed_ack_timer_name(x.ack_delay or 0)
+    return {
+        "timer": timer,
+        "receiver": _WINDOWS if "Windows" in timer else "",
+        "inferred": _late(x) + ("" if x.http else _UNREAD),
+        "left": "as soon as" if (x.release or 0) <= 0 else f"{duration_text(x.release or 0)} after",
+    }
 
 
-def _inferred_text() -> pl.Expr:
-    is_http = pl.col("http")
-    small = (pl.col("part") == "small") & (pl.col("delay") == pl.col("ack_delay"))
-    paused = pl.col("event_stream") | small.fill_null(value=False)
-    usual = pl.col("ack_delay") - pl.col("delay")
-    late = (
-        pl.when(~is_http & (usual > 0))
-        .then(pl.format(_USUAL, duration(usual)))
-        .when(is_http & ~paused)
-        .then(pl.lit(""))
-        .otherwise(pl.lit(_AT_MOST))
-    )
-    return late + pl.when(is_http).then(pl.lit("")).otherwise(pl.lit(_UNREAD))
+def _late(x: Facts) -> str:
+    """Return the sentence about a segment that the program may have written some time after the first write, or ""."""
+    usual = (x.ack_delay or 0) - x.delay
+    if not x.http and usual > 0:
+        return _USUAL.format(duration_text(usual))
+    paused = x.event_stream or (x.part == "small" and x.delay == x.ack_delay)
+    return "" if x.http and not paused else _AT_MOST
 
 
-def data_note(told: pl.Expr) -> pl.Expr:
-    """Return the evidence note of the first write: `told`, followed by ", more data pending" for HTTP."""
-    return told + pl.when(pl.col("http")).then(pl.lit(", more data pending")).otherwise(pl.lit(""))
+def first_write(x: Facts, told: str) -> tuple[int, int, str]:
+    """Return the packet of the first write, with the note `told`, followed by ", more data pending" for HTTP."""
+    return x.frame, x.start, told + (", more data pending" if x.http else "")
 
 
-def ack_note() -> pl.Expr:
-    """Return the evidence note of the ACK: its delay, and the round trip if it is at least 1 % of the delay."""
-    delay = pl.col("ack_delay")
-    way = pl.col("previous_ack_time") - pl.col("start") - delay
-    note = pl.format("its ACK, delayed by {}", duration(delay))
-    far = pl.format(", plus a round trip of {}", duration(way))
-    return note + pl.when(100 * way >= delay).then(far).otherwise(pl.lit("")).fill_null("")
+def delayed_ack(x: Facts) -> tuple[int | None, int | None, str]:
+    """Return the packet of the ACK. Its note has the delay, and the round trip if it is at least 1 % of the delay."""
+    if x.ack_delay is None or x.previous_ack_time is None:
+        return None, None, ""
+    way = x.previous_ack_time - x.start - x.ack_delay
+    far = f", plus a round trip of {duration_text(way)}" if 100 * way >= x.ack_delay else ""
+    return x.previous_ack_frame, x.previous_ack_time, f"its ACK, delayed by {duration_text(x.ack_delay)}{far}"
 
 
-def delayed_ack_timer_name(ack_delay: pl.Expr) -> pl.Expr:
+def delayed_ack_timer_name(ack_delay: int) -> str:
     """Return the text that names the systems whose delayed-ACK timer is near `ack_delay` (ns)."""
-    near = ((ack_delay.is_between(first * MILLISECOND, last * MILLISECOND, "left"), text) for first, last, text in _TIMERS)
-    return pl.coalesce(*(pl.when(is_near).then(pl.lit(text)) for is_near, text in near), pl.lit(_UNKNOWN_TIMER))
+    near = (text for first, last, text in _TIMERS if first * MILLISECOND <= ack_delay < last * MILLISECOND)
+    return next(near, _UNKNOWN_TIMER)
 
 
 def _head_only() -> pl.Expr:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import copy_context
 from typing import Literal
 
 import polars as pl
@@ -18,9 +19,22 @@ CANDIDATE: dict[str, pl.DataType] = {
     **{"connection": pl.Int64(), "exchange": pl.Int32()},
     **{name: pl.String() for name in ("kind", "side", "confidence")},
     **{name: pl.Int64() for name in ("frame", "start", "end", "delay")},
-    "evidence": EVIDENCE,
 }
-"""The types of the columns that every candidate has (findings.CANDIDATE_COLUMNS), for rules that create rows in Python."""
+"""The types of the columns that every candidate has (findings.CANDIDATE_COLUMNS except `evidence`), for rules that create rows in
+Python.
+"""
+
+
+def grouped(
+    rows: pl.LazyFrame, group: Callable[[pl.DataFrame], pl.DataFrame], schema: Mapping[str, pl.DataType]
+) -> pl.LazyFrame:  # fmt: skip
+    """Return what `group`, a Python function, makes of all rows together; `schema`: the columns that it returns.
+
+    Polars calls the function in another thread, where the configured thresholds would be unknown, and so would be whether secrets
+    are shown.
+    """
+    context = copy_context()
+    return rows.map_batches(lambda some: context.run(group, some), schema=schema)
 
 
 def evidence(*packets: tuple[str, str, str | pl.Expr]) -> pl.Expr:

@@ -4,26 +4,14 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from wiredoctor.world.numbers import DURATION
+
 JUDGED_ONLY = (
-    *(
-        "endpoint",
-        "role",
-        "http",
-        "unread",
-        "message",
-        "handshake",
-        "mss",
-        "held_frame",
-        "final_frame",
-        "previous_ack_frame",
-        "previous_ack_time",
-        "in_flight",
-    ),
-    *("lone_ack", "waited", "prompt", "probe", "corked", "answers", "part", "ends", "begins", "small", "full", "room", "nagle"),
-    *("event_stream", "nagle_seen", "pace_seen"),
-    *("after", "gap", "narrow", "sharp", "wide", "lateness", "usual", "answer_frame", "answer_time", "prompt_before"),
+    *("endpoint", "unread", "message", "handshake", "mss", "final_frame", "lone_ack", "waited", "prompt", "probe", "corked"),
+    *("answers", "ends", "small", "full", "nagle", "nagle_seen", "pace_seen", "after", "gap", "narrow", "sharp", "wide"),
+    *("lateness", "usual"),
 )
-"""The columns that are needed only to decide whether a segment stalled. The texts of the rules do not use them."""
+"""The columns that are needed only to decide whether a segment stalled. The words of the rules do not use them."""
 
 
 class Row(NamedTuple):
@@ -89,11 +77,12 @@ class Verdict(NamedTuple):
     prompt: bool
 
 
-def stalls_with_texts(candidates: pl.DataFrame, verdicts: list[Verdict]) -> pl.DataFrame:
+def stalls_with_verdicts(candidates: pl.DataFrame, verdicts: list[Verdict]) -> pl.DataFrame:
     """Return the candidates that are stalls, with the kind, delay (ns) and confidence of their verdicts.
 
     Added columns: `answer_frame` and `answer_time` (the ACK of a tail loss probe; null for other stalls), `ack_delay` (the
-    original `delay`, ns), and `prompt_before` (`prompt` of the verdict).
+    original `delay`, a duration), `is_doubtful` (the confidence is low), and `prompt_before` (`prompt` of the verdict). The
+    columns JUDGED_ONLY are removed.
     """
     if not verdicts and candidates.height:
         return candidates.clear()
@@ -106,9 +95,10 @@ def stalls_with_texts(candidates: pl.DataFrame, verdicts: list[Verdict]) -> pl.D
         rows = pl.concat([rows, pl.DataFrame([v.values for v in new], schema=rows.schema)])
     verdicts = [*old, *new]
     return rows.with_columns(
-        pl.col("delay").alias("ack_delay"),
+        pl.col("delay").cast(DURATION).alias("ack_delay"),
         pl.Series("kind", [v.kind for v in verdicts], dtype=pl.String),
         pl.Series("delay", [v.delay for v in verdicts], dtype=pl.Int64),
         pl.Series("confidence", [v.confidence for v in verdicts], dtype=pl.String),
+        pl.Series("is_doubtful", [v.confidence == "low" for v in verdicts], dtype=pl.Boolean),
         pl.Series("prompt_before", [v.prompt for v in verdicts], dtype=pl.Boolean),
-    )
+    ).drop(JUDGED_ONLY)

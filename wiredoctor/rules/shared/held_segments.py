@@ -11,7 +11,7 @@ import polars as pl
 
 from wiredoctor.rules.shared.bounded_memory import BoundedMap
 from wiredoctor.rules.shared.delayed_acks import MAX_KERNEL_RESPONSE
-from wiredoctor.rules.shared.held_segment_verdicts import Row, Verdict, stalls_with_texts
+from wiredoctor.rules.shared.held_segment_verdicts import Row, Verdict, stalls_with_verdicts
 from wiredoctor.tables import MILLISECOND, NEVER
 
 Cause = Literal["nagle", "whole"]
@@ -119,9 +119,9 @@ class Stalls:
         self._sides = BoundedMap(_Side, limits.sides)
 
     def judge(self, candidates: pl.DataFrame) -> pl.DataFrame:
-        """Return the stalls among these candidates that this rule has to report, with the columns of `stalls_with_texts`."""
+        """Return the stalls among these candidates that this rule has to report, with the columns of `stalls_with_verdicts`."""
         candidates = candidates.sort("final_frame", "held_frame")  # the order in which they became final
-        return stalls_with_texts(candidates, [*self._judge(candidates)])
+        return stalls_with_verdicts(candidates, [*self._judge(candidates)])
 
     def _judge(self, candidates: pl.DataFrame) -> Iterator[Verdict]:
         for index, values in enumerate(candidates.select(Row._fields).iter_rows()):

@@ -79,17 +79,6 @@ def number(version: int, type: int, code: int) -> int:
     return ((version == 6) * 256 + type) * 256 + code
 
 
-def error_text(numbers: pl.Expr) -> pl.Expr:
-    """Return ICMP errors as text: 'ICMP "host unreachable" (type 3, code 1)'. `numbers`: the errors as numbers, as
-    returned by `key`.
-    """
-    return numbers.map_elements(_error_text, return_dtype=pl.String)
-
-
-def _error_text(numbered: int) -> str:
-    return name_error("::" if numbered >> 16 else "", numbered >> 8 & 255, numbered & 255)
-
-
 def name_error(router: str, type: int, code: int) -> str:
     """Return an ICMP error of a router (its address) as text: 'ICMP "host unreachable" (type 3, code 1)'."""
     version, known, types = ("ICMPv6", SIX, TYPES_SIX) if ":" in router else ("ICMP", FOUR, TYPES_FOUR)

@@ -6,11 +6,15 @@ of the server show whether an idle timeout caused the close (idle_times.py).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import polars as pl
 
 from wiredoctor.findings import Threshold, cached_for_thresholds
 from wiredoctor.tables import BEFORE, CLIENT, MORE, NOTHING, WHOLE
-from wiredoctor.world.clients import AGAIN
+from wiredoctor.text.durations import duration_text
+from wiredoctor.world.clients import AGAIN, REPETITION, Repetition
 from wiredoctor.world.connection_close import (
     client_idle_time,
     client_knew_of_fin,
@@ -104,8 +108,9 @@ def find_lost(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 @cached_for_thresholds
 def repetition_columns() -> list[pl.Expr]:
-    """Return the columns that clients.beside_repetitions needs, and `due`: the time (ns) until which a repetition may be
-    sent.
+    """Return the columns that Clients.repetition needs, and null columns for its answer: `again` (a Repetition), `severity`.
+
+    `due`: the time (ns) until which a repetition may be sent. `addition`: a sentence that replaces the one about the repetition.
     """
     moment = pl.max_horizontal("server_close_time", "request_end")
     return [
@@ -113,18 +118,39 @@ def repetition_columns() -> list[pl.Expr]:
         pl.max_horizontal(moment + AGAIN.value + 2 * round_trip(), "final_at").alias("due"),
         round_trip().alias("round_trip"),
         c("rtt_client").fill_null(0).clip(0).alias("to_client"),
+        pl.lit(None, pl.Int64).alias("waited"),
+        pl.lit(None, REPETITION).alias("again"),
+        *(pl.lit(None, pl.String).alias(name) for name in ("severity", "addition")),
     ]
 
 
-def also_lost_text() -> pl.Expr:
-    """Return the text about further lost requests in the pipeline; "" if there are none."""
-    others = pl.col("requests") - 1
-    return (
-        pl.when(others > 0)
-        .then(pl.format(" Also lost, later in the same pipeline: {} requests.", others))
-        .otherwise(pl.lit(""))
-        .alias("behind")
-    )
+def repetition_words(facts: Mapping[str, Any] | None, lost: int) -> tuple[str | None, tuple[int | None, int | None, str]]:
+    """Return the sentence about the repetition of a lost request, and its packet for the evidence.
+
+    The sentence and the packet's frame are None if there is no repetition. `facts`: those of a Repetition. `lost`: when the
+    request was lost (ns).
+    """
+    again = Repetition(**facts or {})
+    if again.start is None:
+        return None, (None, None, "")
+    after = f"{duration_text(max(again.start - lost, 0))} later on another connection"
+    note = "the same request again"
+    if again.severity == "note":
+        sentence = f"The request only asks what the server supports. The client sent its next request {after}, and got {{}}."
+        note = "the client's next request"
+    elif again.severity is None:
+        sentence = (
+            f"The same request came {after}, and got {{}}. It may be a repetition of the lost request, but this client also "
+            "sends the same request that soon, or concurrently, if no request was lost."
+        )
+    else:
+        sentence = f"The client sent the same request again {after}, and got {{}}."
+    return sentence.format(again.status), (again.frame, again.start, note)
+
+
+def also_lost(requests: int) -> str:
+    """Return the words about further lost requests in the pipeline; "" if there are none."""
+    return f" Also lost, later in the same pipeline: {requests - 1} requests." if requests > 1 else ""
 
 
 @cached_for_thresholds

@@ -8,8 +8,8 @@ from typing import Any
 import polars as pl
 
 from wiredoctor.findings import shorten
-from wiredoctor.rules.shared.gateway_attempts import MAX_LOOSE
-from wiredoctor.rules.shared.gateway_texts import (
+from wiredoctor.gateways.loose_attempts import MAX_LOOSE
+from wiredoctor.rules.shared.gateway_words import (
     HAPROXY_PAGES,
     LIGHTTPD_PAGE,
     SETTINGS,
@@ -17,6 +17,7 @@ from wiredoctor.rules.shared.gateway_texts import (
     gateway_software,
     list_servers,
 )
+from wiredoctor.rules.shared.words import packets
 from wiredoctor.text import redact
 from wiredoctor.text.escape import REQUEST_LENGTH, printable
 
@@ -28,6 +29,20 @@ _OF_FIRST = (
     *("response_server", "response_reason", "response_content_type", "response_body_bytes"),
 )
 """The columns that are read from the first response with each status."""
+
+UNSEEN = pl.Struct({
+    **{name: pl.Int64() for name in ("code", "responses", "response_frame", "response_start", "in_part")},
+    **{"response_server": pl.String(), "response_reason": pl.String(), "response_content_type": pl.String()},
+    "response_body_bytes": pl.Int64(),
+    **{name: pl.List(pl.String()) for name in ("failed", "down", "unasked", "unopened", "encrypted", "foreign")},
+    "checks": pl.List(
+        pl.Struct({
+            **{name: pl.String() for name in ("method", "target", "client_host", "checked")},
+            "status": pl.Int32(),
+        })
+    ),
+})  # fmt: skip
+"""What is known of the responses of one server with one status, from `unseen_gateways`."""
 
 _CLOUDFLARE = {
     520: "the server behind it sent an empty, unknown or unexpected response",
@@ -286,28 +301,25 @@ def _incomplete_requests_text(count: int, responses: int) -> str:
     return f" {when}: it may be the client that stopped."
 
 
-def endpoint_candidate(row: Mapping[str, Any], seconds: int) -> dict[str, Any]:
-    """Return the candidate for a server and a status in a capture that has no connections of gateways to servers.
+def unseen_words(row: Mapping[str, Any], seconds: int) -> dict[str, Any]:
+    """Return the words about a server and a status in a capture that has no connections of gateways to servers.
 
-    `seconds`: the whole number of seconds that the median wait is close to; 0 if there is none.
+    `row`: a struct of type UNSEEN. `seconds`: the whole number of seconds that the median wait is close to; 0 if there is none.
     """
-    software = gateway_software(row)
-    own = _own_meaning(software, row["code"])
+    code = row["code"]
+    of_page = ("response_server", "response_reason", "code", "response_content_type", "response_body_bytes")
+    software = gateway_software(*(row[name] for name in of_page))
+    own = _own_meaning(software, code)
     limit = f" The median wait is close to {seconds} s: a timeout of the gateway ({SETTINGS.get(software, USUAL_LIMITS)})."
     waited = (limit if seconds else "") + _incomplete_requests_text(row["in_part"], row["responses"])
     return {
-        "connection": None, "exchange": None, "kind": "unseen", "side": "server", "confidence": "medium",
-        "frame": row["response_frame"], "start": row["request_start"], "end": row["response_start"], "delay": None,
-        "evidence": [
-            {"frame": row["response_frame"], "time": row["response_start"], "note": f"the first {row['code']}"},
-        ],
-        "server": row["server"],
+        "evidence": packets((row["response_frame"], row["response_start"], f"the first {code}")),
         "looks": f" The response looks like one from {software}." if software else "",
-        "limit": waited if row["code"] == 504 else "",
+        "limit": waited if code == 504 else "",
         "means": own or "a gateway reports the failure of a server behind it",
         "unknown": "why" if own else "whether the gateway or a server behind it sent the status, and why",
         "record": _RECORD_BEHIND.get(software) or _what_to_record(row),
         "behind": _servers_of_other_hosts_text(row),
-        "filter": f"http.response.code == {row['code']}",
-        "wait": row["median"] or 0, "code": row["code"], "responses": row["responses"], "total": row["total"], "own": False,
-    }  # fmt: skip
+        "filter": f"http.response.code == {code}",
+        "own": False,
+    }

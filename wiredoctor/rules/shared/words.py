@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from wiredoctor.rules.shared.evidence import DOUBTFUL_TTL, NEAR, NO_WITNESS, WITNESS
-from wiredoctor.tables import SERVER
+from wiredoctor.tables import SECOND, SERVER
 from wiredoctor.text.durations import duration_text
 
 
@@ -93,3 +93,16 @@ _DOUBTED = (
     "changed, the server's own {0} looks the same."
 )
 _FIND_SENDER = "Capture on the server, too: if the {} is not in that capture, another device sent it. "
+
+
+MADE_WHOLE = "The gateway forwarded the response as if it were complete, so its client cannot know that something is missing."
+
+
+def retry_sentence(server: str, status: int | None, late: int, failed: int) -> str:
+    """Return the sentence about a gateway whose client got the response of a later try on `server`.
+
+    `late`: how much later (ns) the client got it because of the `failed` tries; below SECOND, users notice nothing.
+    """
+    why = "that" if failed == 1 else f"{failed} failed attempts"
+    noticed = "noticed nothing" if late < SECOND else f"got its response {duration_text(late)} later because of {why}"
+    return f"The gateway's own client {noticed}: the gateway repeated the request on {server} and answered {status}."

@@ -49,11 +49,11 @@ References
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from wiredoctor.findings import Advice, Reference, Rule, cached_for_thresholds
+from wiredoctor.findings import Advice, Reference, Rule
 from wiredoctor.rules.shared import delayed_acks
 from wiredoctor.rules.shared.delayed_acks import (
     ENDPOINTS,
@@ -62,8 +62,9 @@ from wiredoctor.rules.shared.delayed_acks import (
     MIN_SHORT_ACK_DELAY,
     QUICK_ACK,
     SIDES,
+    Facts,
 )
-from wiredoctor.rules.shared.evidence import evidence
+from wiredoctor.rules.shared.words import packets
 
 if TYPE_CHECKING:
     from wiredoctor.rules.shared import held_segments
@@ -140,46 +141,29 @@ def _by_timer() -> pl.Expr:
 
 def judge(candidates: pl.DataFrame, state: held_segments.Stalls | None) -> tuple[pl.DataFrame, held_segments.Stalls]:
     """Return the stalls that small writes do not explain; `state` is the memory of earlier rows."""
-    # few captures have candidates, and these modules take a while to load
+    # few captures have candidates, and this module takes a while to load
     from wiredoctor.rules.shared import held_segments
-    from wiredoctor.rules.shared.held_segment_verdicts import JUDGED_ONLY
 
     limits = held_segments.Limits(MIN_ACK_DELAY.value, (0, 0), 1, ENDPOINTS.value, SIDES.value)
     memory = state or held_segments.Stalls("whole", limits)
-    found = memory.judge(candidates)
-    if found.is_empty() and candidates.height:
-        return found, memory
-    found = found.with_columns(_texts())
-    return found.drop(name for name in JUDGED_ONLY if name != "in_flight"), memory
+    return memory.judge(candidates), memory
 
 
-@cached_for_thresholds
-def _texts() -> list[pl.Expr]:
-    return [*delayed_acks.text_columns(), *_limit(), _evidence()]
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about what held the sender back, and about the ACK for which it waited."""
+    return {
+        **delayed_acks.common_words(x),
+        "reason": _SENDER if x.room else "the receiver's window had no room for more.",
+        "more": ", though it had more to send" if x.http else "",
+        "first": _WRITE if x.room else _ENLARGE,
+        "evidence": packets(
+            delayed_acks.first_write(x, f"first write: {x.sent_bytes} bytes sent, {x.in_flight} in flight"),
+            delayed_acks.delayed_ack(x),
+            (x.held_frame, x.end, f"the {x.held_bytes} bytes that had to wait, sent when the ACK arrives"),
+        ),
+    }
 
 
-def _limit() -> list[pl.Expr]:
-    """Return the text columns about what held the sender back (`reason`, `more`), and the first sentence of the remedy
-    (`first`).
-    """
-    window = pl.lit("the receiver's window had no room for more.")
-    sender = pl.lit("the sender's send buffer or its congestion window has room for one write only.")
-    enlarge = pl.lit(
-        "Have the receiver announce a larger window (a larger SO_RCVBUF, or none, so that its kernel sizes the buffer)."
-    )
-    write = pl.lit("Give the sender's sockets a larger send buffer, or have it write before its last write is acknowledged.")
-    return [
-        pl.when(c("room")).then(sender).otherwise(window).alias("reason"),
-        pl.when(c("http")).then(pl.lit(", though it had more to send")).otherwise(pl.lit("")).alias("more"),
-        pl.when(c("room")).then(write).otherwise(enlarge).alias("first"),
-    ]
-
-
-def _evidence() -> pl.Expr:
-    first = delayed_acks.data_note(pl.format("first write: {} bytes sent, {} in flight", "sent_bytes", "in_flight"))
-    freed = pl.format("the {} bytes that had to wait, sent when the ACK arrives", "held_bytes")
-    return evidence(
-        ("frame", "start", first),
-        ("previous_ack_frame", "previous_ack_time", delayed_acks.ack_note()),
-        ("held_frame", "end", freed),
-    )
+_SENDER = "the sender's send buffer or its congestion window has room for one write only."
+_ENLARGE = "Have the receiver announce a larger window (a larger SO_RCVBUF, or none, so that its kernel sizes the buffer)."
+_WRITE = "Give the sender's sockets a larger send buffer, or have it write before its last write is acknowledged."

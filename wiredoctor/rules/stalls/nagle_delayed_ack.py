@@ -93,11 +93,11 @@ References
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from wiredoctor.findings import Advice, Reference, Rule, Threshold, cached_for_thresholds
+from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared import delayed_acks
 from wiredoctor.rules.shared.delayed_acks import (
     ENDPOINTS,
@@ -106,8 +106,9 @@ from wiredoctor.rules.shared.delayed_acks import (
     MIN_SHORT_ACK_DELAY,
     QUICK_ACK,
     SIDES,
+    Facts,
 )
-from wiredoctor.rules.shared.evidence import evidence, request_or_response
+from wiredoctor.rules.shared.words import packets, request_or_response
 
 if TYPE_CHECKING:
     from wiredoctor.rules.shared import held_segments
@@ -260,64 +261,37 @@ def find(releases: pl.LazyFrame) -> pl.LazyFrame:
 
 def judge(candidates: pl.DataFrame, state: held_segments.Stalls | None) -> tuple[pl.DataFrame, held_segments.Stalls]:
     """Return the stalls with kind, delay and confidence, based on the rows so far; `state` is the memory of earlier rows."""
-    # few captures have candidates, and these modules take a while to load
+    # few captures have candidates, and this module takes a while to load
     from wiredoctor.rules.shared import held_segments
-    from wiredoctor.rules.shared.held_segment_verdicts import JUDGED_ONLY
 
     probe = TAIL_LOSS_PROBE.value, MAX_ACK_DELAY.value
     limits = held_segments.Limits(MIN_ACK_DELAY.value, probe, COUNTER_EVIDENCE.value, ENDPOINTS.value, SIDES.value)
     memory = state or held_segments.Stalls("nagle", limits)
-    found = memory.judge(candidates)
-    if found.is_empty() and candidates.height:
-        return found, memory
-    return found.with_columns(_texts()).drop(JUDGED_ONLY), memory
+    return memory.judge(candidates), memory
 
 
-@cached_for_thresholds
-def _texts() -> list[pl.Expr]:
-    return [
-        *delayed_acks.text_columns(),
-        _message_label().alias("what"),
-        _first_write().alias("first_write"),
-        _counterexample_text().alias("before"),
-        _doubt().alias("doubt"),
-        _evidence(),
-        (pl.col("kind") != "corked").alias("by_nagle"),
-    ]
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about both writes, and about the ACK between them."""
+    what = request_or_response(x.role) if x.http else "data"
+    by_timer = x.kind in ("corked", "probe-released")
+    arrived = (x.previous_ack_frame, x.previous_ack_time, "its ACK: nothing is left in flight")
+    sent = "when a timer expired" if by_timer else "when the ACK arrives"
+    return {
+        **delayed_acks.common_words(x),
+        "what": what,
+        # with pipelining, the first write may be the end of a message
+        "first_write": f"the end of a {what}" if x.begins else f"a small piece of its {what}",
+        "before": _PROMPT_BEFORE if x.prompt_before else "",
+        "doubt": _DOUBT if x.is_doubtful else "",
+        "by_nagle": x.kind != "corked",
+        "evidence": packets(
+            delayed_acks.first_write(x, f"first write: {x.sent_bytes} bytes sent"),
+            arrived if x.kind == "corked" else delayed_acks.delayed_ack(x),
+            (x.held_frame, x.end, f"the held-back {x.held_bytes} bytes, sent {sent}"),
+            (x.answer_frame, x.answer_time, "the first ACK that covers both writes"),
+        ),
+    }
 
 
-def _message_label() -> pl.Expr:
-    return pl.when(pl.col("http")).then(request_or_response()).otherwise(pl.lit("data"))
-
-
-def _first_write() -> pl.Expr:
-    """Return a text that says what the first write was. With pipelining, this write may be the end of a message."""
-    name = pl.when(pl.col("begins")).then(pl.lit("the end of a {}")).otherwise(pl.lit("a small piece of its {}"))
-    return name.str.replace("{}", _message_label(), literal=True)
-
-
-def _counterexample_text() -> pl.Expr:
-    """Return the text that supports the proof: a similar segment did not wait when the receiver acknowledged promptly."""
-    told = " Earlier on this connection, the ACK of such a segment came at once, and the next segment left right after it."
-    return pl.when(pl.col("prompt_before")).then(pl.lit(told)).otherwise(pl.lit(""))
-
-
-def _doubt() -> pl.Expr:
-    """Return the text about another possible reason for holding back the end of a message; "" unless confidence is low."""
-    told = " The send buffer may also have been full: Linux holds back the end of a message only after a small segment."
-    return pl.when(pl.col("confidence") == "low").then(pl.lit(told)).otherwise(pl.lit(""))
-
-
-def _evidence() -> pl.Expr:
-    first = delayed_acks.data_note(pl.format("first write: {} bytes sent", "sent_bytes"))
-    freed = pl.format("the held-back {} bytes, sent when the ACK arrives", "held_bytes")
-    probed = pl.format("the held-back {} bytes, sent when a timer expired", "held_bytes")
-    corked = pl.col("kind") == "corked"
-    by_timer = corked | (pl.col("kind") == "probe-released")
-    arrived = pl.lit("its ACK: nothing is left in flight")
-    return evidence(
-        ("frame", "start", first),
-        ("previous_ack_frame", "previous_ack_time", pl.when(corked).then(arrived).otherwise(delayed_acks.ack_note())),
-        ("held_frame", "end", pl.when(by_timer).then(probed).otherwise(freed)),
-        ("answer_frame", "answer_time", "the first ACK that covers both writes"),
-    )
+_PROMPT_BEFORE = " Earlier on this connection, the ACK of such a segment came at once, and the next segment left right after it."
+_DOUBT = " The send buffer may also have been full: Linux holds back the end of a message only after a small segment."

@@ -65,12 +65,16 @@ References
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import candidate, evidence, grade
+from wiredoctor.rules.shared.evidence import candidate, grade
+from wiredoctor.rules.shared.words import packets
 from wiredoctor.tables import MILLISECOND, SERVER
-from wiredoctor.world.numbers import DURATION, duration
+from wiredoctor.text.durations import duration_text
+from wiredoctor.world.numbers import DURATION
 
 c = pl.col
 
@@ -187,9 +191,35 @@ def cutoffs() -> dict[str, int]:
     return {"min_stall": MIN_GAP.value, "min_retransmission_delay": min(MIN_GAP.value, EARLIEST_RETRANSMISSION.value)}
 
 
+class Facts(NamedTuple):
+    """What is known of a stall. Times and `gap` are in ns; `last_frame` is the packet that ended it.
+
+    `role`: the side that sent this packet, so the other side retransmitted.
+    """
+
+    kind: str
+    role: int | None
+    http: bool
+    frame: int
+    start: int
+    gap: int
+    retransmission_count: int
+    first_retransmission_frame: int | None
+    first_retransmission_time: int | None
+    retransmitted_frame: int
+    retransmitted_time: int
+    retransmitted_bytes: int
+    retransmitted_late: bool
+    answers_retransmission: bool
+    dsack: bool
+    syn_ack_again: bool
+    last_frame: int
+    last_time: int
+
+
 def find(recoveries: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each ACK that ended a stall because it acknowledged a retransmission."""
-    return pl.concat([_lost(recoveries), _late(recoveries), _acks_lost(recoveries)], how="diagonal")
+    return pl.concat([_lost(recoveries), _late(recoveries), _acks_lost(recoveries)])
 
 
 def _lost(recoveries: pl.LazyFrame) -> pl.LazyFrame:
@@ -207,30 +237,8 @@ def _lost(recoveries: pl.LazyFrame) -> pl.LazyFrame:
         .otherwise(pl.lit("timeout"))
     )
     answered = c("time") - c("retransmitted_time") <= MAX_ANSWER.value
-    earlier = c("first_retransmission_frame") != c("retransmitted_frame")
-    return (
-        recoveries.filter((gap >= MIN_GAP.value) & answered & ~c("spurious") & _receiver_waited())
-        .with_columns(pl.when(earlier).then("first_retransmission_frame").alias("first_retransmission_frame"))
-        .select(
-            # the ACK may be a request, so `resolve` finds the exchange that had waited
-            *candidate(
-                None, _confidence(), "stall_frame", "stall_time", "retransmitted_time", kind=kind, delay=gap, of="connection"
-            ),
-            c("frame").alias("last_frame"),
-            gap.cast(DURATION).alias("gap"),
-            _lost_text().alias("lost"),
-            pl.when(_refused()).then(pl.lit(_QUEUE)).otherwise(pl.lit("")).alias("queue"),
-            _retransmission_text().alias("again"),
-            c("stall_duplicate_acks").alias("duplicates"),
-            c("retransmission_count").alias("tries"),
-            *("lost_bytes", "retransmitted_bytes"),
-            evidence(
-                ("stall_frame", "stall_time", "the last new data or advancing ACK before the stall"),
-                ("first_retransmission_frame", "first_retransmission_time", _earlier_note()),
-                ("retransmitted_frame", "retransmitted_time", _recovery_note(gap)),
-                ("frame", "time", _acknowledgment_note()),
-            ),
-        )
+    return recoveries.filter((gap >= MIN_GAP.value) & answered & ~c("spurious") & _receiver_waited()).select(
+        _columns(kind, _confidence(), gap, end="retransmitted_time", delay=gap)
     )
 
 
@@ -246,31 +254,8 @@ def _late(recoveries: pl.LazyFrame) -> pl.LazyFrame:
     # path was not slow: the first ACK was lost
     held = c("time") - c("first_retransmission_time") - c("rtt_own").fill_null(0).clip(0) >= HELD.value
     waited = ~c("dsack") | (c("message_incomplete") & held)
-    earlier = c("first_retransmission_frame") != c("retransmitted_frame")
-    proof = (
-        pl.when("dsack")
-        .then(pl.lit("the D-SACK in its ACK reports that a copy had come before"))
-        .otherwise(pl.lit("its ACK echoes the timestamp of that copy"))
-    )
-    return (
-        recoveries.filter((wait >= LATE.value) & answered & c("spurious") & ~c("acks_lost") & c("http") & waited)
-        .with_columns(pl.when(earlier).then("first_retransmission_frame").alias("first_retransmission_frame"))
-        .select(
-            *candidate(
-                None, _confidence_late(), "stall_frame", "stall_time", "time", kind=pl.lit("late"), delay=wait, of="connection"
-            ),
-            c("frame").alias("last_frame"),
-            gap.cast(DURATION).alias("gap"),
-            _times_text().alias("times"),
-            proof.alias("proof"),
-            "retransmitted_bytes",
-            evidence(
-                ("stall_frame", "stall_time", "the last new data or advancing ACK before the stall"),
-                ("first_retransmission_frame", "first_retransmission_time", "retransmitted, without need"),
-                ("retransmitted_frame", "retransmitted_time", "retransmitted, without need"),
-                ("frame", "time", pl.format("the acknowledgment of the first copy, after {} without progress", duration(gap))),
-            ),
-        )
+    return recoveries.filter((wait >= LATE.value) & answered & c("spurious") & ~c("acks_lost") & c("http") & waited).select(
+        _columns(pl.lit("late"), grade(_is_torn(), ~c("handshake")), gap, end="time", delay=wait)
     )
 
 
@@ -278,45 +263,26 @@ def _acks_lost(recoveries: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each long stall of an HTTP exchange in which the sender did not get the ACKs that were captured."""
     gap = c("time") - c("stall_time")
     wait = gap - c("rtt_own").fill_null(0).clip(0)
-    earlier = c("first_retransmission_frame") != c("retransmitted_frame")
-    again = "retransmitted, although it had been acknowledged"
-    is_server = (c("role") == SERVER).fill_null(value=False)
-    return (
-        recoveries.filter((c("retransmitted_time") - c("stall_time") >= LATE.value) & c("acks_lost") & c("http"))
-        .with_columns(pl.when(earlier).then("first_retransmission_frame").alias("first_retransmission_frame"))
-        .select(
-            *candidate(
-                None,
-                grade(c("acked_unseen") > 0, pl.lit(value=True)),
-                *("stall_frame", "stall_time", "time"),
-                kind=pl.lit("acks-lost"),
-                delay=wait,
-                of="connection",
-            ),
-            c("frame").alias("last_frame"),
-            gap.cast(DURATION).alias("gap"),
-            pl.when(is_server).then(pl.lit("server")).otherwise(pl.lit("client")).alias("sender"),
-            pl.when(is_server).then(pl.lit("client")).otherwise(pl.lit("server")).alias("receiver"),
-            _times_text().alias("times"),
-            "retransmitted_bytes",
-            evidence(
-                ("stall_frame", "stall_time", "the last new data or advancing ACK before the stall"),
-                ("first_retransmission_frame", "first_retransmission_time", again),
-                ("retransmitted_frame", "retransmitted_time", again),
-                ("frame", "time", pl.format("the next new data, after {} without progress", duration(gap))),
-            ),
-        )
+    sure = grade(c("acked_unseen") > 0, pl.lit(value=True))
+    long = c("retransmitted_time") - c("stall_time") >= LATE.value
+    return recoveries.filter(long & c("acks_lost") & c("http")).select(
+        _columns(pl.lit("acks-lost"), sure, gap, end="time", delay=wait)
     )
 
 
-def _times_text() -> pl.Expr:
-    tries = c("retransmission_count")
-    return pl.when(tries == 1).then(pl.lit("once")).otherwise(pl.format("{} times", tries))
-
-
-def _earlier_note() -> pl.Expr:
-    """Return the note of the first of several retransmissions. A D-SACK leaves open which of the copies arrived."""
-    return pl.when("dsack").then(pl.lit("retransmitted")).otherwise(pl.lit("retransmitted, also lost"))
+def _columns(kind: pl.Expr, confidence: pl.Expr, gap: pl.Expr, *, end: str, delay: pl.Expr) -> list[pl.Expr]:
+    return [
+        # the ACK may be a request, so `resolve` finds the exchange that had waited
+        *candidate(None, confidence, "stall_frame", "stall_time", end, kind=kind, delay=delay, of="connection"),
+        c("frame").alias("last_frame"),
+        c("time").alias("last_time"),
+        gap.cast(DURATION).alias("gap"),
+        c("stall_duplicate_acks").alias("duplicates"),
+        *(c(f"retransmitted_{name}") for name in ("frame", "time", "bytes", "late")),
+        *(c(f"first_retransmission_{name}") for name in ("frame", "time")),
+        *(c(name) for name in ("retransmission_count", "lost_bytes", "role", "http")),
+        *(c(name) for name in ("answers_retransmission", "dsack", "syn_ack_again")),
+    ]
 
 
 def _acked_too_early() -> pl.Expr:
@@ -343,73 +309,82 @@ def _is_torn() -> pl.Expr:
     return c("opens_gap") | (c("acked_unseen") > 0)
 
 
-def _confidence_late() -> pl.Expr:
-    return grade(_is_torn(), ~c("handshake"))
-
-
 def _confidence() -> pl.Expr:
     inferred = ~c("handshake") | c("rtt_own").is_null() | _acked_too_early()
     return grade(_is_torn(), inferred)
 
 
-def _refused() -> pl.Expr:
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the loss or delay, and about the retransmissions."""
+    sender, receiver = ("server", "client") if x.role == SERVER else ("client", "server")
+    count = x.retransmission_count
+    earlier = None if x.first_retransmission_frame == x.retransmitted_frame else x.first_retransmission_frame
+    note, again, end = _notes(x)
+    return {
+        "lost": _loss(x),
+        "queue": _QUEUE if _is_refused(x) else "",
+        "again": _retransmission(x),
+        "sender": sender,
+        "receiver": receiver,
+        "times": "once" if count == 1 else f"{count} times",
+        "proof": _BY_DSACK if x.dsack else _BY_ECHO,
+        "evidence": packets(
+            (x.frame, x.start, "the last new data or advancing ACK before the stall"),
+            (earlier, x.first_retransmission_time, note),
+            (x.retransmitted_frame, x.retransmitted_time, again),
+            (x.last_frame, x.last_time, end),
+        ),
+    }
+
+
+_BY_DSACK, _BY_ECHO = "the D-SACK in its ACK reports that a copy had come before", "its ACK echoes the timestamp of that copy"
+
+
+def _notes(x: Facts) -> tuple[str, str, str]:
+    """Return the notes of the first of several retransmissions, of the last one, and of the packet that ended the stall."""
+    waited = f"after {duration_text(x.gap)} without progress"
+    if x.kind == "late":
+        return "retransmitted, without need", "retransmitted, without need", f"the acknowledgment of the first copy, {waited}"
+    if x.kind == "acks-lost":
+        again = "retransmitted, although it had been acknowledged"
+        return again, again, f"the next new data, {waited}"
+    # the timestamps show that the ACK answers no earlier copy
+    proved = x.answers_retransmission and not x.retransmitted_late
+    return (
+        # a D-SACK leaves open which of the copies arrived
+        "retransmitted" if x.dsack else "retransmitted, also lost",
+        f"{'the missing segment comes' if x.retransmitted_late else 'retransmitted'} {waited}",
+        "its acknowledgment; the timestamps show that it answers this copy" if proved else "its acknowledgment",
+    )
+
+
+def _is_refused(x: Facts) -> bool:
     """Return whether the server seems not to have accepted the connection when the data first came (kind timeout)."""
-    return c("syn_ack_again") & (c("role") == SERVER).fill_null(value=False)
+    return x.syn_ack_again and x.role == SERVER
 
 
-def _is_fin() -> pl.Expr:
-    """Return whether a FIN without data was retransmitted: the only mark of the end of a body."""
-    return c("retransmitted_bytes") == 0
+def _loss(x: Facts) -> str:
+    """Return the text about what the capture shows of the loss."""
+    what = ("request" if x.role == SERVER else "response") if x.http else "data"
+    if _is_refused(x):
+        return (
+            "the server sent its SYN-ACK again, so it had dropped the client's ACK and data because its listen queue was full, "
+            "or both were lost"
+        )
+    if not x.retransmitted_bytes:
+        return "the FIN that ends the response, or its acknowledgment, was lost"
+    if x.retransmitted_late:
+        return f"a segment of the {what} was lost before the capture point"
+    return f"a segment of the {what}, or its acknowledgment, was lost"
 
 
-def _lost_text() -> pl.Expr:
-    """Return the text about what the capture shows of the loss.
-
-    The column `role` names the side that sent the ACK, so the other side sent the lost segment.
-    """
-    message = pl.when(pl.col("role") == SERVER).then(pl.lit("request")).otherwise(pl.lit("response"))
-    what = pl.when(pl.col("http")).then(message).otherwise(pl.lit("data"))
-    refused = pl.lit(
-        "the server sent its SYN-ACK again, so it had dropped the client's ACK and data because its listen queue was full, or "
-        "both were lost"
-    )
-    return (
-        pl.when(_refused())
-        .then(refused)
-        .when(_is_fin())
-        .then(pl.lit("the FIN that ends the response, or its acknowledgment, was lost"))
-        .when(pl.col("retransmitted_late"))
-        .then(pl.format("a segment of the {} was lost before the capture point", what))
-        .when(pl.col("http") & (pl.col("role") == SERVER))
-        .then(pl.lit("a segment of the request, or its acknowledgment, was lost"))
-        .otherwise(pl.format("a segment of the {}, or its acknowledgment, was lost", what))
-    )
-
-
-def _retransmission_text() -> pl.Expr:
-    tries = pl.col("retransmission_count")
-    what = pl.format("{} bytes", "retransmitted_bytes")
-    fin = pl.when(tries > 1).then(pl.format("the FIN {} times until it was", tries)).otherwise(pl.lit("the FIN, and it was"))
-    return (
-        pl.when(pl.col("retransmitted_late"))
-        .then(pl.format("the missing {} then came, and were acknowledged", what))
-        .when(_is_fin())
-        .then(pl.format("the sender retransmitted {} acknowledged", fin))
-        .when(tries > 1)
-        .then(pl.format("the sender retransmitted the {} {} times until they were acknowledged", what, tries))
-        .otherwise(pl.format("the sender retransmitted the {}, and they were acknowledged", what))
-    )
-
-
-def _acknowledgment_note() -> pl.Expr:
-    """Return the note of the ACK. It mentions the timestamps if they show that the ACK answers the retransmission and no
-    earlier copy.
-    """
-    by_clock = c("answers_retransmission") & ~c("retransmitted_late")
-    proved = pl.lit("its acknowledgment; the timestamps show that it answers this copy")
-    return pl.when(by_clock).then(proved).otherwise(pl.lit("its acknowledgment"))
-
-
-def _recovery_note(gap: pl.Expr) -> pl.Expr:
-    copy = pl.when(pl.col("retransmitted_late")).then(pl.lit("the missing segment comes")).otherwise(pl.lit("retransmitted"))
-    return pl.format("{} after {} without progress", copy, duration(gap))
+def _retransmission(x: Facts) -> str:
+    """Return the text about the retransmissions; one without data is of a FIN, the only mark of the end of a body."""
+    count, what = x.retransmission_count, f"{x.retransmitted_bytes} bytes"
+    if x.retransmitted_late:
+        return f"the missing {what} then came, and were acknowledged"
+    if not x.retransmitted_bytes:
+        fin = f"the FIN {count} times until it was" if count > 1 else "the FIN, and it was"
+        return f"the sender retransmitted {fin} acknowledged"
+    until = f" {count} times until" if count > 1 else ", and"
+    return f"the sender retransmitted the {what}{until} they were acknowledged"

@@ -90,21 +90,18 @@ References
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold, cached_for_thresholds
-from wiredoctor.rules.shared import unanswered_context
-from wiredoctor.rules.shared.unanswered_context import (
-    with_delivered,
-    with_not_begun,
-    with_syn_acks,
-    without_farewells,
-)
-from wiredoctor.rules.shared.unanswered_texts import with_texts
+from wiredoctor.rules.shared import unanswered_words
+from wiredoctor.rules.shared.evidence import candidate
+from wiredoctor.rules.shared.unanswered_words import Facts
 from wiredoctor.tables import CLIENT, SERVER
-from wiredoctor.world.neighbors import compare_neighbors
-from wiredoctor.world.numbers import DURATION, duration
+from wiredoctor.world import World, neighbors
 from wiredoctor.world.products import default, find_setting
+from wiredoctor.world.unacknowledged import Surroundings, Unacknowledged
 
 c = pl.col
 
@@ -238,11 +235,6 @@ RECENT = Threshold(
     "a packet of the receiver shows that it was running if it came at most this time (or four round trips, if that is longer) "
     "before the first copy of the data",
 )
-TRIED = Threshold(
-    "900 ms",
-    "the minimum time for which the SYNs of a new connection get no answer, to show that the server cannot be reached at all; "
-    "Linux repeats a SYN after 1 s, and a single SYN may be lost",
-)
 PATH_MTU = Threshold(
     "536 bytes",
     "a missing segment up to this length is not lost because of its size: this is the default MSS of IPv4 (RFC 9293 section "
@@ -253,11 +245,6 @@ TOO_LARGE = Threshold(
     "a segment that is sent again and is at most this long cannot be lost because of its size: every path that QUIC can use "
     "carries UDP payloads of 1,200 bytes (RFC 9000 section 14)",
 )
-EVERY_PATH = Threshold(
-    "1220 bytes",
-    "a segment up to this length is lost for another reason than its size if another connection of the two hosts carried one "
-    "as long; every path of IPv6, and nearly every path of IPv4, has an MTU of at least 1,280 bytes (RFC 8200 section 5)",
-)
 ANSWERABLE = Threshold(
     "500 ms",
     "an ACK of the last copy may still come within this time (or two round trips, if longer); if the capture ends "
@@ -267,7 +254,25 @@ ANSWERABLE = Threshold(
 HALF_CLOSED = Threshold(
     "5 ms", "the maximum time from data to a FIN of a client that closes only its sending side and waits for the response"
 )
-SHARED_THRESHOLDS = (unanswered_context,)
+FAREWELL = Threshold(
+    "96 bytes",
+    "the maximum length of the record with which TLS closes a connection (close_notify): 24 to 85 bytes, depending on the "
+    "cipher, and at most 77 bytes together with an HTTP/2 GOAWAY; an HTTP response is longer",
+)
+AT_ONCE = Threshold(
+    "50 ms",
+    "the maximum time between a close_notify or a last line and the FIN, in either order: a program makes one call to send and "
+    "one to close",
+)
+LINGERS = Threshold(
+    "10 s",
+    "the maximum time for which a TLS host waits for the close_notify of its peer before it sends its own FIN; a host that waits "
+    "longer waits for something else, such as the answer to an HTTP/2 PING",
+)
+LAST_LINE = Threshold(
+    "512 bytes", "the maximum length of a last line: SMTP allows reply lines of this length (RFC 5321 section 4.5.3.1.5)"
+)
+SHARED_THRESHOLDS = (neighbors,)
 
 
 def cutoffs() -> dict[str, int]:
@@ -288,7 +293,7 @@ def find(unacknowledged: pl.LazyFrame) -> pl.LazyFrame:
     length = pl.when(_missing()).then(pl.min_horizontal("smallest_unacknowledged", "length")).otherwise("smallest_unacknowledged")
     rows = _without_turn(unacknowledged.with_columns(length.alias("smallest_unacknowledged")))
     found = rows.filter(_never_acknowledged() | _full_segments_lost() | _never_came() | _forgotten() | withdrawn)
-    return found.select(c("direction").alias("sender_direction"), *_FACTS)
+    return found.select(_columns())
 
 
 def _without_turn(rows: pl.LazyFrame) -> pl.LazyFrame:
@@ -306,56 +311,86 @@ def _without_turn(rows: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
-    """Return all candidates. Only the packets of their own connection have been examined so far (see `conclude`)."""
-    alone = rows.with_columns(
-        pl.lit(None, pl.Int8).alias("client_direction"),
-        *(pl.lit(value=False).alias(name) for name in ("alive_elsewhere", "fits_elsewhere", "same_elsewhere", "answered_later")),
-        *(pl.lit(value=False).alias(name) for name in ("repeated", "down", "reset", "delivered", "not_begun")),
-        *(pl.lit(value=False).alias(name) for name in ("only_syn_acks", "syn_ack_again")),
-        pl.lit(None, pl.Int64).alias("survived_rest"),
-    )
-    return _judged(alone), None
+@cached_for_thresholds
+def _columns() -> list[pl.Expr]:
+    # the sender of a FIN had waited before it, so the time before the FIN counts
+    until = pl.when(_still_missing()).then("time").otherwise("last_time")
+    waited = pl.when(_missing()).then(pl.coalesce("peer_close_time", until)).when("fin").then("first_time").otherwise(None)
+    waited = pl.when(_forgotten()).then("first_time").otherwise(waited)
+    start = pl.coalesce(waited - pl.when(_missing()).then(_gap_time()).otherwise("rest"), "first_time")
+    end = pl.coalesce(waited, pl.max_horizontal("last_time", "own_close_time"))
+    alone = _full_segments_lost() | (_may_be_large() & _alive() & ~_missing() & ~c("fin"))
+    kind = pl.when(alone & c("icmp_mtu").is_null()).then(pl.lit("large-only"))
+    flags = {
+        **{"missing": _missing(), "forgotten": _forgotten(), "alive": _alive(), "closed_later": _closed_later()},
+        **{"oversized": _is_oversized(), "may_be_large": _may_be_large(), "full_lost": _full_segments_lost()},
+        "sent_often": _sent_often_enough(repeated=pl.lit(value=False)),
+        **_farewells(),
+    }
+    made = [*candidate(None, pl.lit(None, pl.String), "first_frame", start, end, kind=kind), _gap_time().alias("gap_time")]
+    made += [c("direction").alias("sender_direction")]  # a candidate's column `direction` names the side that must change
+    made += [flag.alias(name) for name, flag in flags.items()]
+    made += [pl.lit(None, pl.Boolean).alias(name) for name in _OF_OTHERS]
+    made += [pl.lit(None, pl.Int64).alias("survived_rest"), pl.lit(None, pl.String).alias("severity")]
+    known = {column.meta.output_name() for column in made}
+    return made + [c(name) for name in (*Facts._fields, "http") if name not in known]
 
 
-def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
-    """Return the candidates that remain after a comparison with the other connections of the two hosts, at most one per
-    connection.
+_OF_OTHERS = ("same_elsewhere", "answered_later", "down", "not_begun", "only_syn_acks", "syn_ack_again", "maybe_large_only")
+"""The facts that only `decide` knows."""
+
+ASKS, ORDER = (Unacknowledged,), ("connection", "fin", "acknowledged_before", "start")
+"""A candidate about a FIN comes last, so a finding about earlier data that was reported live stays."""
+
+
+def decide(x: Facts, world: World) -> Facts | None:
+    """Return what is known of unacknowledged data after a comparison with the other connections of the two hosts.
+
+    There is at most one finding per connection. A later row about the same data replaces an earlier one.
     """
-    key = ["connection", "sender_direction", "first_frame"]
-    last = rows.select("sender_direction", *_FACTS).unique(key, keep="last", maintain_order=True)
-    raw = without_farewells(last.filter(c("acknowledged_frame").is_null()), connections, exchanges, REST.value)
-    numbered = with_not_begun(with_delivered(raw, connections, exchanges), exchanges).with_row_index("number")
-    compared = compare_neighbors(numbered, connections, exchanges, TRIED.value)
-    # if an RST answered a copy that was sent after the FIN, that copy reached the server
-    marked = compared.filter(~(_closed_later() & c("http") & c("reset")))
-    marked = with_syn_acks(marked, connections)
-    both = marked.filter(_large_only() & ~pl.col("fin"))
-    several = pl.col("number").is_in(both.filter(pl.len().over("client_host", "server_host") > 1)["number"].implode())
-    told = _judged(marked.with_columns(several.alias("same_elsewhere")))
-    sure = told.filter(_missing() | _sent_often_enough(repeated=pl.col("repeated")) | _forgotten())
-    # a candidate about a FIN comes last, so a finding about earlier data that was reported live stays
-    order = ["fin", "acknowledged_before", "start"]
-    first = sure.sort(order, maintain_order=True).unique("connection", keep="first", maintain_order=True)
-    return first.select(rows.columns).cast(rows.schema)
+    key = (x.connection, x.sender_direction, x.first_frame)
+    around = world.of(Unacknowledged).of(key, (x.time, x.copies, x.last_frame, x.fin))
+    if around is None or not (x.missing or x.forgotten or x.sent_often or around.repeated):
+        return None
+    if world.memory.get(_NAME) == x.connection:
+        return None
+    world.memory[_NAME] = x.connection
+    x = _with_surroundings(x, around)
+    kind, sure = _kind(x, around), x.handshake
+    if kind == "large-only":
+        sure = x.same_elsewhere or x.sack_frame is not None
+    elif kind == "after-idle":
+        sure = x.answered_later
+    sure = sure and not x.acknowledged_before and not x.missing
+    return x._replace(kind=kind, confidence="high" if sure else "medium", delay=_delay(x))
 
 
-def add_texts(rows: pl.DataFrame) -> pl.DataFrame:
-    """Add the texts, the evidence, and the origin of the FIN and RST in the evidence."""
-    return with_texts(rows)
+_NAME = "unanswered"
 
 
-_FACTS = (
-    *("connection", "exchange", "role", "http", "handshake", "rtt_own", "rtt_peer", "length", "fin", "keep_alive"),
-    *("answers", "fin_follows"),
-    *("acknowledged_before", "copies", "first_frame", "first_time", "second_frame", "second_time", "last_frame", "last_time"),
-    "acknowledged_frame",
-    *("smallest_unacknowledged", "largest_acknowledged", "sack_frame", "sack_time", "heard_frame", "heard_time"),
-    *("peer_frame", "peer_time", "peer_unseen", "peer_repeats", "window_closed", "rest", "message_continued", "message_owed"),
-    *("own_close_frame", "own_close_time", "own_close_rst", "own_close_origin"),
-    *("peer_close_frame", "peer_close_time", "peer_close_rst", "peer_close_origin"),
-    *("peer_rst_unknown", "icmp_frame", "icmp_time", "icmp_router", "icmp_type", "icmp_code", "icmp_mtu", "frame", "time"),
-)
+def _with_surroundings(x: Facts, around: Surroundings) -> Facts:
+    is_client, rest = x.sender_direction == around.client_direction, around.survived_rest
+    syn_ack_again, other = is_client and around.syn_ack_again, x.acknowledged_before or x.peer_repeats or x.fin
+    delivered = x.acknowledged_before and x.role == SERVER and around.whole
+    return x._replace(
+        role=x.role if around.client_direction is None else CLIENT if is_client else SERVER,
+        severity="error" if x.exchange is not None and not delivered else "warning",
+        same_elsewhere=around.same_elsewhere,
+        answered_later=around.answered_later,
+        down=around.down,
+        not_begun=x.fin and x.role == CLIENT and around.unanswered,
+        only_syn_acks=is_client and around.only_syn_acks,
+        syn_ack_again=syn_ack_again,
+        survived_rest=None if rest is None or rest < RECENT.value else rest,
+        # no segment as large was acknowledged, but nothing has to show that the receiver was running at that time
+        maybe_large_only=x.oversized and not around.fits_elsewhere and not (other or syn_ack_again or around.down),
+    )
+
+
+def words(x: Facts) -> dict[str, Any]:
+    """Return the texts, the evidence, and the origin of the FIN and RST in the evidence."""
+    return unanswered_words.words(x)
+
 
 # what counts
 
@@ -500,120 +535,67 @@ def _alive() -> pl.Expr:
     return c("sack_frame").is_not_null() | later.fill_null(value=False)
 
 
-def _large_only() -> pl.Expr:
-    recently = c("first_time") - c("heard_time") <= pl.max_horizontal(pl.lit(RECENT.value), 4 * _round_trip())
-    # a receiver that retransmits acknowledged data does not get small packets either
-    arrives = ~c("acknowledged_before") & ~c("peer_repeats")
-    return _are_too_large() & recently & arrives & (_alive() | c("alive_elsewhere"))
-
-
-def _are_too_large() -> pl.Expr:
+def _is_oversized() -> pl.Expr:
     """Return whether the unacknowledged segments may be too large for the path: no segment of their size was acknowledged.
 
-    The last of them may be small, but the first one, which is repeated, must be longer than TOO_LARGE. A segment that
-    was acknowledged on another connection of the two hosts refutes this only if it is at most EVERY_PATH bytes long: the path of
-    a larger one may have changed in the meantime.
+    The last of them may be small, but the first one, which is repeated, must be longer than TOO_LARGE.
     """
     size = c("smallest_unacknowledged")
-    fits = c("fits_elsewhere") & (size <= EVERY_PATH.value)
-    return (size > c("largest_acknowledged")) & (size > PATH_MTU.value) & (c("length") > TOO_LARGE.value) & ~fits
+    return (size > c("largest_acknowledged")) & (size > PATH_MTU.value) & (c("length") > TOO_LARGE.value)
 
 
-def _may_be_large_only() -> pl.Expr:
-    """Return whether the segments may be lost because of their size: none as large was acknowledged. Nothing has to show that
-    the receiver was running at that time.
+def _may_be_large() -> pl.Expr:
+    """Return whether only large segments are lost if the receiver was running at that time."""
+    recently = c("first_time") - c("heard_time") <= pl.max_horizontal(pl.lit(RECENT.value), 4 * _round_trip())
+    # a receiver that retransmits acknowledged data does not get small packets either
+    return (_is_oversized() & recently & ~c("acknowledged_before") & ~c("peer_repeats")).fill_null(value=False)
+
+
+def _farewells() -> dict[str, pl.Expr]:
+    """Return flags of the last data before a close of an idle connection, because no one waits for such data.
+
+    Such data is a close_notify of TLS, a 408 without a request, or a short last line of another protocol that answers nothing
+    (SMTP's 421). A phone or a laptop that has left the network acknowledges nothing, so servers of many clients often retransmit
+    such data. A TLS host may wait for the peer's close_notify before it sends its FIN. A 408 counts after any idle time.
     """
-    other = c("acknowledged_before") | c("peer_repeats") | c("syn_ack_again") | c("down") | c("fin")
-    return _are_too_large() & ~other
+    between = c("own_close_time") - c("first_time")
+    closes = ~c("own_close_rst") & (c("own_close_origin") != "between") & (c("copies") > 0)
+    at_once = closes & (between.abs() <= AT_ONCE.value).fill_null(value=False)
+    later = closes & (c("fin_follows") & between.is_between(0, LINGERS.value)).fill_null(value=False)
+    idle = c("exchange").is_null() & (c("rest") >= REST.value)
+    return {
+        "may_be_408": at_once & c("exchange").is_not_null(),
+        "may_be_notify": (at_once | later) & idle & (c("length") <= FAREWELL.value),
+        "may_be_last_line": at_once & idle & c("fin_follows") & ~c("answers") & (c("length") <= LAST_LINE.value),
+    }
 
 
-def _kind() -> pl.Expr:
-    least = pl.when("keep_alive").then(PROBED.value).otherwise(REST.value)
-    return (
-        pl.when(c("icmp_mtu").is_not_null())
-        .then(pl.lit("too-large"))
-        .when(_full_segments_lost() | (_large_only() & ~_missing() & ~c("fin")))
-        .then(pl.lit("large-only"))
-        .when(_missing())
-        .then(pl.lit("never-came"))
-        .when(c("icmp_frame").is_not_null())
-        .then(pl.lit("unreachable"))
-        .when(c("fin") & ~c("not_begun"))
-        .then(pl.lit("mid-message"))
-        # the path may have broken while the client waited, unless it carries other connections
-        .when(c("fin") & ~c("answered_later"))
-        .then(pl.lit("gone"))
-        .when((c("rest") >= least) & ~c("syn_ack_again") & ~c("down") & ~_closed_later())
-        .then(pl.lit("after-idle"))
-        .when(c("message_continued") & ~c("fin"))
-        .then(pl.lit("mid-message"))
-        .otherwise(pl.lit("gone"))
-    )
+def _kind(x: Facts, around: Surroundings) -> str:
+    if x.icmp_mtu is not None:
+        return "too-large"
+    if x.full_lost or (around.large_only and not x.missing and not x.fin):
+        return "large-only"
+    if x.missing:
+        return "never-came"
+    if x.icmp_frame is not None:
+        return "unreachable"
+    if x.fin and not x.not_begun:
+        return "mid-message"
+    # the path may have broken while the client waited, unless it carries other connections
+    if x.fin and not x.answered_later:
+        return "gone"
+    least = PROBED.value if x.keep_alive else REST.value
+    if x.rest >= least and not (x.syn_ack_again or x.down or x.closed_later):
+        return "after-idle"
+    return "mid-message" if x.message_continued and not x.fin else "gone"
 
 
-def _confidence() -> pl.Expr:
-    sure = (
-        pl.when(c("kind") == "large-only")
-        .then(c("same_elsewhere") | c("sack_frame").is_not_null())
-        .when(c("kind") == "after-idle")
-        .then(c("answered_later"))
-        .otherwise(c("handshake"))
-    )
-    return pl.when(sure & ~c("acknowledged_before") & ~_missing()).then(pl.lit("high")).otherwise(pl.lit("medium"))
+def _delay(x: Facts) -> int:
+    """Return the time (ns) for which the client waited.
 
-
-def _judged(rows: pl.DataFrame) -> pl.DataFrame:
-    """Add the columns that candidates need, except for their texts."""
-    sides, judged = _sides_and_judgement()
-    return rows.with_columns(sides).with_columns(judged)
-
-
-@cached_for_thresholds
-def _sides_and_judgement() -> tuple[list[pl.Expr], list[pl.Expr]]:
-    """Return the columns that name sender and receiver with the kind, and the columns that depend on them."""
-    role = (
-        pl.when(c("client_direction").is_null())
-        .then("role")
-        .otherwise((c("sender_direction") != c("client_direction")).cast(pl.Int8))
-    )
-    names = {CLIENT: "client", SERVER: "server"}
-    named = [
-        role.replace_strict(names, default="sender", return_dtype=pl.String).alias("sender"),
-        (1 - role).replace_strict(names, default="receiver", return_dtype=pl.String).alias("receiver"),
-        _kind().alias("kind"),
-    ]
-    # the sender of a FIN had waited before it, so the time before the FIN counts
-    until = pl.when(_still_missing()).then("time").otherwise("last_time")
-    waited = pl.when(_missing()).then(pl.coalesce("peer_close_time", until)).when("fin").then("first_time").otherwise(None)
-    waited = pl.when(_forgotten()).then("first_time").otherwise(waited)
-    start = pl.coalesce(waited - pl.when(_missing()).then(_gap_time()).otherwise("rest"), "first_time")
-    end = pl.coalesce(waited, pl.max_horizontal("last_time", "own_close_time"))
-    # the client waits no longer when it has closed, although the server may go on sending; a FIN that comes before the data, or
-    # right after it, is a half-close
-    left = pl.when(_client_close(role) > c("first_time") + HALF_CLOSED.value).then(_client_close(role))
-    delay = (pl.min_horizontal(end, left) - start).clip(lower_bound=0)
-    survived = pl.format(
-        " The longest idle time that a connection between these two hosts survived in this capture is {}.",
-        duration(c("survived_rest")),
-    )
-    failed = c("exchange").is_not_null() & ~c("delivered")
-    judged = [
-        _missing().alias("missing"),
-        _forgotten().alias("forgotten"),
-        _alive().alias("alive"),
-        _closed_later().alias("closed_later"),
-        _may_be_large_only().alias("maybe_large_only"),
-        _gap_time().alias("gap_time"),
-        _gap_time().cast(DURATION).alias("gap"),
-        pl.when(c("survived_rest") >= RECENT.value).then(survived).otherwise(pl.lit("")).alias("survived"),
-        pl.lit(None, pl.String).alias("side"),
-        _confidence().alias("confidence"),
-        pl.when(failed).then(pl.lit("error")).otherwise(pl.lit("warning")).alias("severity"),
-        c("first_frame").alias("frame"),
-        start.alias("start"),
-        end.alias("end"),
-        delay.alias("delay"),
-        c("smallest_unacknowledged").alias("smallest"),
-        c("rest").cast(DURATION).alias("idle"),
-    ]
-    return named, judged
+    It waits no longer when it has closed, although the server may go on sending; a FIN that comes before the data, or right after
+    it, is a half-close.
+    """
+    left = x.own_close_time if x.role == CLIENT else x.peer_close_time
+    end = x.end if left is None or left <= x.first_time + HALF_CLOSED.value else min(x.end, left)
+    return max(end - x.start, 0)

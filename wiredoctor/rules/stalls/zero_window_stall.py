@@ -77,13 +77,18 @@ References
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import candidate, evidence, grade
-from wiredoctor.tables import MILLISECOND, of_connections
-from wiredoctor.world.numbers import DURATION, duration
-from wiredoctor.world.reading_pace import with_pace
+from wiredoctor.rules.shared.evidence import candidate, grade
+from wiredoctor.rules.shared.words import Packet, fin_or_rst, packets
+from wiredoctor.tables import MILLISECOND
+from wiredoctor.text.durations import duration_text
+from wiredoctor.world import World, reading_pace
+from wiredoctor.world.numbers import DURATION
+from wiredoctor.world.reading_pace import Pace, ReadingPace
 
 c = pl.col
 
@@ -161,11 +166,6 @@ FIRST_PROBE = Threshold(
     "the maximum time until a sender with data probes the window; a later probe, on a connection without HTTP, is a keep-alive "
     "probe",
 )
-OWN_PACE = Threshold(
-    "60 s",
-    "the maximum pause for kind own-pace; a player that reads 2 MB of 256 kbit/s audio at a time pauses for this long, "
-    "and a longer pause may be a fault",
-)
 BRIEF_PAUSE = Threshold(
     "500 ms", "the maximum pause of a client for severity note; during a longer pause, users notice that nothing moves"
 )
@@ -184,7 +184,7 @@ TIMERS = Threshold(
     "the minimum number of consecutive waits for the override timer; a single segment may have been delayed on the "
     "path, or written late",
 )
-
+SHARED_THRESHOLDS = (reading_pace,)
 
 SHIFTS = range(1, 15)
 """The window scale shifts of RFC 7323, except 0."""
@@ -199,6 +199,58 @@ def cutoffs() -> dict[str, int]:
     return {"min_closed_window": min(PACE_WAIT.value, MIN_WAIT.value), "min_window_wait": MIN_WAIT.value}
 
 
+class Facts(NamedTuple):
+    """What is known of a closed or small window. Times and durations are in ns.
+
+    `sort`: "closure", or that of the row of `window_stalls`; fields that such a row does not have are None. `window_time`: the
+    time of the packet `frame`, which announced the window. `at_once`: the sender sent data as soon as the window update reached
+    it. `lost`: packets of the receiver were lost before the window update. `end_frame`, `end_time`: the last packet.
+    `opened`: the time at which the window opened; None if it never did. `first_window`: the first window, if it is scaled.
+    `period`, `rate`: the client's pace (see world.reading_pace). `brief_percent`: the time that the pauses took, if that is
+    little. `stalls`: how many there were in a row. `downloads`: the client is a program that downloads.
+    """
+
+    kind: str | None
+    sort: str
+    frame: int
+    end: int
+    delay: int | None
+    held_up: int
+    may_pause: bool
+    window_time: int
+    closed: int
+    closed_window: int
+    probes: int
+    window_probe_frame: int | None
+    window_probe_time: int | None
+    opened: int | None
+    opened_frame: int | None
+    opened_time: int | None
+    end_frame: int
+    end_time: int
+    length: int | None
+    at_once: bool | None
+    lost: bool | None
+    unanswered_probes: int | None
+    stalls: int | None
+    waited: int | None
+    copies: int | None
+    copy_frame: int | None
+    copy_time: int | None
+    sent_frame: int | None
+    sent_time: int | None
+    sent_bytes: int | None
+    sender_close_frame: int | None
+    sender_close_rst: bool | None
+    first_window: int | None
+    of_client: bool
+    severity: str | None
+    period: int | None
+    rate: int | None
+    brief_percent: int | None
+    downloads: bool | None
+
+
 def find(closures: pl.LazyFrame, window_stalls: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each closed window that delayed the other side's data, and for each stall in `window_stalls`.
 
@@ -206,91 +258,82 @@ def find(closures: pl.LazyFrame, window_stalls: pl.LazyFrame) -> pl.LazyFrame:
     timer, or the window never opened. Delays that are too short to report are included, because they show how fast a client
     reads.
     """
-    return pl.concat([_closures(closures), _stalls(window_stalls)])
+    return pl.concat([_closures(closures), _stalls(window_stalls)], how="diagonal")
 
 
 def _closures(closures: pl.LazyFrame) -> pl.LazyFrame:
     since = pl.when(_at_once()).then("closed_time").otherwise("window_probe_time")
-    wait, closed = c("opened_time") - since, c("opened_time") - c("closed_time")
+    wait = c("opened_time") - since
     lost = c("unanswered_probes") >= UNANSWERED.value
-    unheard = pl.format(
-        " later. But a host answers window probes, and the last {} got no answer before that: packets were lost, so the window "
-        "may have been open earlier",
-        "unanswered_probes",
-    )
+    sure = pl.when(lost).then(pl.lit("low")).otherwise(_confidence())
     return closures.filter(_had_data() & (wait >= min(PACE_WAIT.value, MIN_WAIT.value))).select(
-        *candidate(
-            None, pl.when(lost).then(pl.lit("low")).otherwise(_confidence()), "closed_frame", since, "opened_time", delay=wait
-        ),
-        _RECEIVER,
-        c("frame").alias("last_frame"),
-        wait.cast(DURATION).alias("wait"),
-        closed.cast(DURATION).alias("closed"),
-        "closed_window",
+        *candidate(None, sure, "closed_frame", since, "opened_time", delay=wait),
+        *_columns(wait, c("opened_time") - c("closed_time"), opened="opened_time", may_pause=pl.lit(value=True)),
+        pl.lit("closure").alias("sort"),
+        c("closed_time").alias("window_time"),
         c("window_probes").alias("probes"),
-        wait.alias("held_up"),
-        *_pace_columns(c("opened_time"), c("offset"), pl.lit(value=True)),
-        *_text_columns(
-            pl.when(lost)
-            .then(pl.lit("did not read, or its window updates were lost"))
-            .otherwise(pl.lit("did not read fast enough")),
-            *("closed window", " and opened it"),
-            pl.when(lost).then(unheard).otherwise(pl.lit(" later: " + _READS_NOT)),
-            *("had data to send for", ""),
-        ),
-        _counted_text().alias("shown"),
-        *(pl.lit(None, pl.Int64).alias(name) for name in ("unscaled_window", "unscaled_flight")),
-        pl.lit("").alias("next_window"),
+        c("frame").alias("last_frame"),
+        c("frame").alias("end_frame"),
+        c("time").alias("end_time"),
         (c("handshake") & (c("offset") <= 1)).alias("from_start"),
-        evidence(
-            ("closed_frame", "closed_time", pl.format("the receiver announces a window of {} bytes", "closed_window")),
-            ("window_probe_frame", "window_probe_time", "the sender probes the window: it has data"),
-            ("opened_frame", "opened_time", pl.format("the window update, {} after the window closed", duration(closed))),
-            ("frame", "time", pl.format("the sender goes on: {} bytes", "length")),
-        ),
+        lost.alias("lost"),
+        _at_once().alias("at_once"),
+        *("offset", "closed_window", "length", "unanswered_probes"),
     )
 
 
 def _stalls(rows: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each stall due to discarded data, an override timer, or a window that never opened."""
     never, timer = c("sort") == "never_opened", c("sort") == "timer"
-    gave_up = c("sender_close_frame").is_not_null()
-    end = pl.when(never & gave_up).then("sender_close_time").otherwise("end_time")
+    gave_up = never & c("sender_close_frame").is_not_null()
+    last, end = (pl.when(gave_up).then(f"sender_close_{name}").otherwise(f"end_{name}") for name in ("frame", "time"))
     start = pl.when(never & (c("copies") == 0)).then("window_probe_time").otherwise("start_time")
     wait = pl.when(never).then(end - start).otherwise("waited")
     # in both cases, the window stays below a full segment all the time
     closed = pl.when(never | timer).then(end - c("start_time")).otherwise("closed")
     told = pl.when(never).then(_never_opened()).otherwise(~timer | (c("count") >= TIMERS.value))
     sure = c("handshake") & pl.when(never).then(gave_up).otherwise(~timer | c("http"))
-    some = rows.filter(told & (wait >= MIN_WAIT.value)).with_columns(
-        never.alias("never"),
-        timer.alias("timer"),
-        pl.when(never & gave_up).then("sender_close_frame").otherwise("end_frame").alias("last"),
-        pl.when(never & gave_up).then("sender_close_time").otherwise("end_time").alias("last_time"),
-    )
     # the buffer of a receiver that scales its windows may grow; a window that looks scaled by chance does not grow
     grows = _is_scaled(c("first_window")) & (c("first_window") <= c("window")).fill_null(value=False)
     scaled = timer & (_is_scaled(c("window")) | _is_scaled(c("sent_bytes")) | grows)
     beyond = ~never & ~timer & (c("unscaled_flight") > LARGEST_UNSCALED).fill_null(value=False)
-    newest = pl.when(c("last") != c("sent_frame").fill_null(-1)).then("last")
     kind = pl.when(scaled).then(pl.lit("scaling-removed")).when(beyond).then(pl.lit("beyond-window"))
     confident = pl.when(sure).then(pl.lit("high")).otherwise(pl.lit("medium"))
-    return some.with_columns(newest.alias("newest_frame")).select(
+    opened = pl.when(~never).then("end_time")
+    return rows.filter(told & (wait >= MIN_WAIT.value)).select(
         *candidate(None, confident, "start_frame", start, end, kind=kind, delay=wait, of="connection"),
-        _RECEIVER,
-        pl.max_horizontal("frame", "last").alias("last_frame"),
-        wait.cast(DURATION).alias("wait"),
-        closed.cast(DURATION).alias("closed"),
+        *_columns(wait, closed, opened=opened, may_pause=never & ~gave_up),
+        c("start_time").alias("window_time"),
         c("window").alias("closed_window"),
         (c("window_probes") + c("copies")).alias("probes"),
-        wait.alias("held_up"),
-        *_pace_columns(pl.when(~c("never")).then("end_time"), pl.lit(None), c("never") & c("sender_close_frame").is_null()),
-        *_stall_texts(),
-        *("unscaled_window", "unscaled_flight"),
-        pl.when(grows).then(pl.format(", and its next packet {}", "first_window")).otherwise(pl.lit("")).alias("next_window"),
-        (c("handshake") & c("never")).alias("from_start"),
-        _stall_evidence(),
+        pl.max_horizontal("frame", last).alias("last_frame"),
+        last.alias("end_frame"),
+        end.alias("end_time"),
+        (c("handshake") & never).alias("from_start"),
+        pl.when(grows).then("first_window").alias("first_window"),
+        c("count").alias("stalls"),
+        *("sort", "waited", "copies", "copy_frame", "copy_time", "sent_frame", "sent_time", "sent_bytes"),
+        *("sender_close_frame", "sender_close_rst", "unscaled_window", "unscaled_flight"),
     )
+
+
+def _columns(wait: pl.Expr, closed: pl.Expr, *, opened: str | pl.Expr, may_pause: pl.Expr) -> list[pl.Expr]:
+    """Return columns of all candidates. `opened`: the time (ns) when the window opened. `may_pause`: true if the client may have
+    closed the window on purpose.
+    """
+    return [
+        (1 - c("direction")).alias("direction"),  # of the receiver, which is the side that must change
+        wait.cast(DURATION).alias("wait"),
+        wait.alias("held_up"),
+        closed.cast(DURATION).alias("closed"),
+        (c(opened) if isinstance(opened, str) else opened).alias("opened"),
+        may_pause.alias("may_pause"),
+        *(c(name) for name in ("http", "window_probe_frame", "window_probe_time", "opened_frame", "opened_time")),
+        pl.lit(value=False).alias("of_client"),
+        *(pl.lit(None, pl.Int64).alias(name) for name in ("period", "rate", "brief_percent")),
+        pl.lit(None, pl.Boolean).alias("downloads"),
+        pl.lit(None, pl.String).alias("severity"),
+    ]
 
 
 def _is_scaled(window: pl.Expr) -> pl.Expr:
@@ -300,155 +343,34 @@ def _is_scaled(window: pl.Expr) -> pl.Expr:
     return ((window >= MIN_SCALED) & divided).fill_null(value=False)
 
 
-def conclude(rows: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
-    """Give candidates the kind own-pace if the client reads at its own pace.
+ASKS = (ReadingPace,)
+
+
+def decide(x: Facts, world: World) -> Facts | None:
+    """Give the kind own-pace to a client that reads at its own pace, and the severity note to pauses that cost little.
 
     Drop candidates that are too short to report, and candidates whose receiver never had anything to read.
     """
-    sent = _sent_bytes(rows, connections)
-    unread = ~c("from_start") | (c("opened").is_null() & (c("sent").fill_null(2) > 1))
-    told = rows.with_columns(sent).filter(unread).drop("sent")
-    known = with_pace(told.drop("of_client"), connections, exchanges, OWN_PACE.value)
-    timed = c("period").is_not_null()
-    paced = (timed | c("rate").is_not_null() | c("plays")) & c("may_pause")
-    brief = (c("longest_pause") <= BRIEF_PAUSE.value) & (c("paused_percent") <= BRIEF_SHARE.value) & c("may_pause")
-    downloads = c("downloads") & (c("longest_pause") <= DOWNLOAD_PAUSE.value) & c("may_pause")
-    cost = pl.format("The closed windows of this response took at most {} % of its time.", c("paused_percent").cast(pl.Int64))
-    every, rate = duration(c("period")), pl.format("{} kB/s", c("rate") // 1000)
-    return (
-        known.with_columns(
-            pl.when(paced).then(pl.lit("own-pace")).otherwise("kind").alias("kind"),
-            pl.when(~paced).then("held_up").alias("delay"),
-            pl.when(~paced & (brief | downloads)).then(pl.lit("note")).alias("severity"),
-            pl.when(~paced & brief).then(cost).when(~paced & downloads).then(pl.lit(_DOWNLOADS)).alias("addition"),
-            pl.when(timed)
-            .then(pl.format(": its window opens every {}", every))
-            .when(c("rate").is_not_null())
-            .then(pl.format(": {}", rate))
-            .otherwise(pl.lit(""))
-            .alias("every"),
-            pl.when(timed)
-            .then(pl.format("opened its window at regular times, every {}: it limits its rate, or sleeps between reads", every))
-            .when(c("rate").is_not_null())
-            .then(pl.format("reads at a constant rate, {}: it limits the rate, or its downstream takes no more", rate))
-            .when(c("opened").is_null())
-            .then(pl.lit("plays media, and stopped reading: its user paused it, or it has what it wanted"))
-            .otherwise(pl.lit("plays the data, and reads when its buffer has room"))
-            .alias("paced"),
-            pl.when(c("opened").is_null())
-            .then(pl.lit(", until the last packet of the connection"))
-            .otherwise(pl.lit(" in between"))
-            .alias("until"),
-        )
-        .filter(c("held_up") >= MIN_WAIT.value)
-        .select(*rows.columns, "severity", "addition")
-    )
+    pace = world.of(ReadingPace).of(x.frame, x.end)
+    if pace is None or x.held_up < MIN_WAIT.value:
+        return None
+    x = x._replace(of_client=pace.of_client, period=pace.period, rate=pace.rate)
+    if not x.may_pause:
+        return x
+    if pace.period is not None or pace.rate is not None or pace.plays:
+        return x._replace(kind="own-pace", delay=None)
+    percent = _brief_percent(pace)
+    downloads = pace.downloads and pace.longest_pause is not None and pace.longest_pause <= DOWNLOAD_PAUSE.value
+    severity = "note" if downloads or percent is not None else None
+    return x._replace(severity=severity, brief_percent=percent, downloads=downloads)
 
 
-def _sent_bytes(rows: pl.DataFrame, connections: pl.LazyFrame) -> pl.Series:
-    """Return, for each row, `sent`: the bytes that the sender sent on the connection; null if the connection is unknown."""
-    ends = of_connections(connections, rows).select("connection", "client_direction", "client_bytes", "server_bytes").collect()
-    joined = rows.select("connection", "direction").join(
-        ends.unique("connection", keep="last"), on="connection", how="left", maintain_order="left"
-    )
-    by_server = c("direction") == c("client_direction")
-    return joined.select(pl.when(by_server).then("server_bytes").otherwise("client_bytes").alias("sent"))["sent"]
-
-
-def _pace_columns(opened: pl.Expr, offset: pl.Expr, may_pause: pl.Expr) -> list[pl.Expr]:
-    """Return the columns from which `conclude` recognizes a client that reads at its own pace.
-
-    `opened`: the time (ns) when the window opened. `offset`: the stream offset of the next data. `may_pause`: true if the client
-    may have closed the window on purpose.
-    """
-    return [
-        pl.col("http"),
-        opened.cast(pl.Int64).alias("opened"),
-        offset.cast(pl.Int64).alias("offset"),
-        may_pause.alias("may_pause"),
-        pl.lit(value=False).alias("of_client"),
-        pl.lit("").alias("every"),
-        pl.lit("").alias("paced"),
-        pl.lit("").alias("until"),
-        # for kind server-behind, which depends on the other side of a gateway
-        pl.when(opened.is_not_null())
-        .then(pl.lit(" later"))
-        .otherwise(pl.lit(", until the last packet of the connection"))
-        .alias("later"),
-        pl.lit("").alias("behind"),
-        pl.lit(0, pl.Int64).alias("full"),
-        pl.lit(0, pl.Int64).cast(DURATION).alias("passed"),
-    ]
-
-
-_DOWNLOADS = (
-    "The client is a program that downloads. With a rate limit, or while it processes what it has read, it pauses like this. "
-    "A process that was stopped for this long looks the same."
-)
-_READS_NOT = "its application read nothing in that time, or too little"
-
-
-_RECEIVER = (1 - c("direction")).alias("direction")
-"""The direction in which the receiver of the data sends. The receiver is the side that must change."""
-
-
-def _text_columns(*texts: str | pl.Expr) -> list[pl.Expr]:
-    """Return the columns `did`, `window`, `then`, `why`, `had` and `buffer` with the six `texts`, in this order."""
-    names = ("did", "window", "then", "why", "had", "buffer")
-    return [(pl.lit(t) if isinstance(t, str) else t).alias(name) for name, t in zip(names, texts, strict=True)]
-
-
-def _by_sort(timer: str | pl.Expr, never: str | pl.Expr, refused: str | pl.Expr) -> pl.Expr:
-    words = [pl.lit(t) if isinstance(t, str) else t for t in (timer, never, refused)]
-    return pl.when("timer").then(words[0]).when("never").then(words[1]).otherwise(words[2])
-
-
-def _stall_texts() -> list[pl.Expr]:
-    several = c("count") > 1
-    long = c("closed") >= MIN_WAIT.value
-    small = "has a receive buffer smaller than two segments"
-    no_memory = "its kernel had no memory for the data that its window had allowed"
-    threw = pl.lit(", discarded the data that still arrived") + pl.when(several).then(
-        pl.format(" {} times in a row, and opened the window after", "count")
-    ).otherwise(pl.lit(" and opened the window"))
-    why = pl.when(several).then(pl.lit(" in all: ")).otherwise(pl.lit(" later: ")) + pl.when(long).then(
-        pl.lit(_READS_NOT)
-    ).otherwise(pl.lit(no_memory))
-    until = (
-        pl.when(c("sender_close_frame").is_null())
-        .then(pl.lit("the last packet of the connection"))
-        .otherwise(pl.format("the sender gave up ({})", pl.when("sender_close_rst").then(pl.lit("RST")).otherwise(pl.lit("FIN"))))
-    )
-    repeated = (
-        pl.when(c("copies") > 1)
-        .then(pl.format("it sent that data {} times into the closed window, at growing intervals", "copies"))
-        .when(c("copies") == 1)
-        .then(pl.lit("it sent that data again into the closed window"))
-        .otherwise(pl.lit("it had to send that data again"))
-    )
-    late = duration(c("waited") - c("closed"))
-    backed_off = pl.format(": {}, and its timer did not expire until {} after the window had opened", repeated, late)
-    times = pl.format(
-        " in all, {} times. Each time, only its timer made it send what fit into the window, {} bytes at most", "count", "window"
-    )
-    probed = pl.format(" of that time, as its probes ({}) show", c("window_probes") + c("copies"))
-    return [
-        *_text_columns(
-            _by_sort(small, "did not read", pl.when(long).then(pl.lit("did not read")).otherwise(pl.lit("discarded data"))),
-            _by_sort("window", "closed window", "closed window"),
-            _by_sort(", less than a full segment, and no larger one for", " and did not open it for", threw),
-            _by_sort(": it " + small, pl.format(", until {}: its application did not read", until), why),
-            _by_sort("had more to send and waited for", "had data to send for", "had data to send and waited for"),
-            _by_sort(_BUFFER, "", pl.when(long).then(pl.lit("")).otherwise(pl.lit(_BUFFER))),
-        ),
-        _by_sort(times, probed, backed_off).alias("shown"),
-    ]
-
-
-_BUFFER = (
-    ". Here the buffer itself is too small: leave its size to the kernel (no SO_RCVBUF, no rcvbuf= in nginx's listen), or give "
-    "it 64 kB and more, before the connection is made"
-)
+def _brief_percent(pace: Pace) -> int | None:
+    """Return the percentage of a response's time that its pauses took; None if they are not brief."""
+    pause, percent = pace.longest_pause, pace.paused_percent
+    if pause is None or pause > BRIEF_PAUSE.value or percent is None or percent > BRIEF_SHARE.value:
+        return None
+    return int(percent)
 
 
 def _never_opened() -> pl.Expr:
@@ -458,31 +380,6 @@ def _never_opened() -> pl.Expr:
     had = again | pl.when(c("http")).then(~c("message_complete")).otherwise(first)
     enough = (c("window_probes") + c("copies") >= PROBES.value) | (c("waited") >= PROBED.value)
     return had.fill_null(value=False) & enough
-
-
-def _stall_evidence() -> pl.Expr:
-    start = pl.format("the receiver announces a window of {} bytes", pl.when("timer").then("window").otherwise(0))
-    gave_up = c("never") & c("sender_close_frame").is_not_null()
-    end = _by_sort(
-        pl.format("the last of {} segments that fill the window", "count"),
-        pl.when(gave_up).then(pl.lit("the sender gives up")).otherwise(pl.lit("the last packet")),
-        pl.when(c("count") > 1)
-        .then(pl.lit("the last of these ACKs that acknowledges new data"))
-        .otherwise(pl.lit("the first ACK of new data")),
-    )
-    sent = (
-        pl.when("timer")
-        .then(pl.format("{} bytes, which fill the window, after {}", "sent_bytes", duration(c("sent_time") - c("start_time"))))
-        .otherwise(pl.lit("the discarded data is sent again, now that the window has room"))
-    )
-    return evidence(
-        ("start_frame", "start_time", start),
-        ("window_probe_frame", "window_probe_time", "the sender probes the window: it has data"),
-        ("copy_frame", "copy_time", "the sender retransmits data for which there is no room"),
-        ("opened_frame", "opened_time", "the window opens"),
-        ("sent_frame", "sent_time", sent),
-        ("newest_frame", "last_time", end),
-    )
 
 
 def _at_once() -> pl.Expr:
@@ -513,7 +410,137 @@ def _confidence() -> pl.Expr:
     return grade(hole, inferred)
 
 
-def _counted_text() -> pl.Expr:
-    probes = pl.format("as its probes ({}) show", "window_probes")
-    at_once = pl.lit("and went on as soon as it was allowed to")
-    return pl.lit(" of that time, ") + pl.when(_at_once()).then(at_once).otherwise(probes)
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the window, about the client's pace, and about the gateway that does not read."""
+    of_sort = {"closure": _of_closure, "timer": _of_timer, "never_opened": _of_unopened}.get(x.sort, _of_refusal)
+    after = " later" if x.opened is not None else _UNTIL_END
+    first = "" if x.first_window is None else f", and its next packet {x.first_window}"
+    return {"window": "closed window", "buffer": "", "next_window": first, "later": after, **_of_pace(x), **of_sort(x)}
+
+
+_UNTIL_END = ", until the last packet of the connection"
+
+
+def _of_pace(x: Facts) -> dict[str, Any]:
+    """Return the words about the client's pace, and about its pauses if they cost little."""
+    every = ""
+    if x.period is not None:
+        pace = f"every {duration_text(x.period)}"
+        every = f": its window opens {pace}"
+        paced = f"opened its window at regular times, {pace}: it limits its rate, or sleeps between reads"
+    elif x.rate is not None:
+        every = f": {x.rate // 1000} kB/s"
+        paced = f"reads at a constant rate, {x.rate // 1000} kB/s: it limits the rate, or its downstream takes no more"
+    elif x.opened is None:
+        paced = "plays media, and stopped reading: its user paused it, or it has what it wanted"
+    else:
+        paced = "plays the data, and reads when its buffer has room"
+    addition = _DOWNLOADS if x.downloads else None
+    if x.brief_percent is not None:
+        addition = f"The closed windows of this response took at most {x.brief_percent} % of its time."
+    return {"every": every, "paced": paced, "until": _UNTIL_END if x.opened is None else " in between", "addition": addition}
+
+
+_DOWNLOADS = (
+    "The client is a program that downloads. With a rate limit, or while it processes what it has read, it pauses like this. "
+    "A process that was stopped for this long looks the same."
+)
+_READS_NOT = "its application read nothing in that time, or too little"
+
+
+def _of_closure(x: Facts) -> dict[str, Any]:
+    """Return the words about a window that was closed, and that a window update opened."""
+    did, why = "did not read fast enough", _READS_NOT
+    shown = "and went on as soon as it was allowed to" if x.at_once else f"as its probes ({x.probes}) show"
+    words = {"then": " and opened it", "had": "had data to send for", "shown": f" of that time, {shown}"}
+    evidence = packets(
+        (x.frame, x.window_time, f"the receiver announces a window of {x.closed_window} bytes"),
+        (x.window_probe_frame, x.window_probe_time, _PROBES),
+        (x.opened_frame, x.opened_time, f"the window update, {duration_text(x.closed)} after the window closed"),
+        (x.end_frame, x.end_time, f"the sender goes on: {x.length} bytes"),
+    )
+    if not x.lost:
+        return {**words, "did": did, "why": f" later: {why}", "evidence": evidence}
+    return {**words, "did": _UPDATES_LOST, "why": _UNHEARD.format(x.unanswered_probes), "evidence": evidence}
+
+
+_PROBES = "the sender probes the window: it has data"
+_UPDATES_LOST = "did not read, or its window updates were lost"
+_UNHEARD = (
+    " later. But a host answers window probes, and the last {} got no answer before that: packets were lost, so the window may "
+    "have been open earlier"
+)
+
+
+def _of_timer(x: Facts) -> dict[str, Any]:
+    """Return the words about windows smaller than a segment, in which only the sender's timer sent data."""
+    sent = f"{x.sent_bytes} bytes, which fill the window, after {duration_text((x.sent_time or 0) - x.window_time)}"
+    return {
+        "did": _SMALL,
+        "window": "window",
+        "then": ", less than a full segment, and no larger one for",
+        "why": f": it {_SMALL}",
+        "had": "had more to send and waited for",
+        "buffer": _BUFFER,
+        "shown": f" in all, {x.stalls} times. Each time, only its timer made it send what fit into the window, {x.closed_window} "
+        "bytes at most",
+        "evidence": _stall_packets(x, x.closed_window, sent, f"the last of {x.stalls} segments that fill the window"),
+    }
+
+
+_SMALL = "has a receive buffer smaller than two segments"
+_BUFFER = (
+    ". Here the buffer itself is too small: leave its size to the kernel (no SO_RCVBUF, no rcvbuf= in nginx's listen), or give "
+    "it 64 kB and more, before the connection is made"
+)
+
+
+def _of_unopened(x: Facts) -> dict[str, Any]:
+    """Return the words about a window that never opened."""
+    until, end = "the last packet of the connection", "the last packet"
+    if x.sender_close_frame is not None:
+        until, end = f"the sender gave up ({fin_or_rst(x.sender_close_rst)})", "the sender gives up"
+    return {
+        "did": "did not read",
+        "then": " and did not open it for",
+        "why": f", until {until}: its application did not read",
+        "had": "had data to send for",
+        "shown": f" of that time, as its probes ({x.probes}) show",
+        "evidence": _stall_packets(x, 0, _SENT_AGAIN, end),
+    }
+
+
+def _of_refusal(x: Facts) -> dict[str, Any]:
+    """Return the words about data that the receiver discarded, and that the sender's timer sent again."""
+    copies, long, several = x.copies or 0, x.closed >= MIN_WAIT.value, (x.stalls or 0) > 1
+    opened = f" {x.stalls} times in a row, and opened the window after" if several else " and opened the window"
+    repeated = "it sent that data again into the closed window" if copies else "it had to send that data again"
+    if copies > 1:
+        repeated = f"it sent that data {copies} times into the closed window, at growing intervals"
+    late = duration_text((x.waited or 0) - x.closed)
+    end = "the last of these ACKs that acknowledges new data" if several else "the first ACK of new data"
+    return {
+        "did": "did not read" if long else "discarded data",
+        "then": f", discarded the data that still arrived{opened}",
+        "why": (" in all: " if several else " later: ") + (_READS_NOT if long else _NO_MEMORY),
+        "had": "had data to send and waited for",
+        "buffer": "" if long else _BUFFER,
+        "shown": f": {repeated}, and its timer did not expire until {late} after the window had opened",
+        "evidence": _stall_packets(x, 0, _SENT_AGAIN, end),
+    }
+
+
+_SENT_AGAIN = "the discarded data is sent again, now that the window has room"
+_NO_MEMORY = "its kernel had no memory for the data that its window had allowed"
+
+
+def _stall_packets(x: Facts, window: int, sent: str, end: str) -> list[Packet]:
+    """Return the evidence of a stall. `sent`, `end`: the notes of the first segment sent after it, and of the last packet."""
+    return packets(
+        (x.frame, x.window_time, f"the receiver announces a window of {window} bytes"),
+        (x.window_probe_frame, x.window_probe_time, _PROBES),
+        (x.copy_frame, x.copy_time, "the sender retransmits data for which there is no room"),
+        (x.opened_frame, x.opened_time, "the window opens"),
+        (x.sent_frame, x.sent_time, sent),
+        (None if x.end_frame == x.sent_frame else x.end_frame, x.end_time, end),
+    )

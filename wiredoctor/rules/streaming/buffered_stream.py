@@ -57,18 +57,17 @@ References
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold, shorten
-from wiredoctor.rules.shared.bounded_memory import BoundedMap
-from wiredoctor.rules.shared.evidence import CANDIDATE, NO_WITNESS, WITNESS, confidence, is_far, packet_row
-from wiredoctor.tables import NEVER
+from wiredoctor.rules.shared.evidence import NEAR, candidate, confidence
+from wiredoctor.rules.shared.words import Packet, packets, witness
 from wiredoctor.text import redact
 from wiredoctor.text.durations import duration_text
-from wiredoctor.world.numbers import DURATION
+from wiredoctor.world import CaptureTables, Index, World
 
 c = pl.col
 
@@ -158,14 +157,6 @@ SWITCHES = (
 )  # fmt: skip
 """Patterns for the fields Server and Via, each with the settings that stop this software from buffering."""
 
-_FACTS = (
-    *("status", "content_type", "content_encoding", "server", "via", "accel_buffering", "body_bytes", "chunks", "bursts"),
-    *("frame", "start", "end", "last_frame", "body_frame", "body_time", "events", "first_events", "first_late", "held_bursts"),
-    *("held_events", "large_lumps", "large_events", "cut_lumps", "first_cut", "one_flight", "flights", "held_frames"),
-    *("held_times", "held_by_clock", "early_chunks", "application_pauses", "pause_frames", "pause_times", "pause_by_clock"),
-    "first_event_time",
-)
-
 LIKELY, OTHER_SIDE, CUT, EARLIER, BEHIND = "likely", "other-side", "cut", "earlier-stream", "behind"
 """The proof of a candidate.
 
@@ -212,118 +203,227 @@ def screen() -> pl.Expr:
     return _is_late().fill_null(False) | (pl.col("response_held_bursts") > 0) | _is_streamed().fill_null(False)
 
 
+class Facts(NamedTuple):
+    """What is known of a wait in a response that may have been held back. Times and durations are in ns.
+
+    `media`: the media type. `coding`: the content coding. `path`: that of the request, or "" for kind chunked. `asked_frame`,
+    `asked_time`: the end of the request; the time is that of the previous response's end if that came later. `wait`: the wait
+    for the body, less a round trip; 0 if the round trip is unknown. `at_first`: the body, or its first events, came late and
+    together. `pause_frames`, `pause_times`: the packets before and after the pauses in the body after which parts came
+    together. `pause_clocks`: the lengths of these pauses by the server's timestamps. `behind`: how a gateway received the body,
+    with the columns BEHIND_COLUMNS. `earlier_frame`, `earlier_time`: the first packet and the end of the earlier response that
+    proves the candidate.
+    """
+
+    kind: str
+    confidence: str
+    severity: str | None
+    endpoint: int
+    final_at: int
+    rtt_server: int | None
+    media: str
+    coding: str
+    path: str
+    whole: bool
+    asked_frame: int
+    asked_time: int
+    response_body_frame: int
+    response_body_time: int
+    wait: int
+    at_first: bool
+    pause_frames: list[int]
+    pause_times: list[int]
+    pause_clocks: list[int | None]
+    chunks: int | None
+    response_body_bytes: int
+    response_early_chunks: int
+    response_first_late: int | None
+    response_events: int | None
+    response_first_events: int
+    response_first_event_time: int | None
+    response_first_cut: bool
+    response_held_bursts: int
+    response_held_events: int
+    response_large_events: int
+    response_cut_lumps: int
+    response_server: str | None
+    response_via: str | None
+    response_accel_buffering: str | None
+    behind: Mapping[str, Any] | None
+    proof: str | None
+    earlier_frame: int | None
+    earlier_time: int | None
+
+    @property
+    def lumps(self) -> int:
+        """The number of times that events came together."""
+        return self.response_held_bursts + self.at_first
+
+    @property
+    def held_events(self) -> int:
+        """The number of events that came together."""
+        return self.response_held_events + (self.response_first_events if self.at_first else 0)
+
+
 def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each response that may have been held back, and for each response that was streamed (see `judge`)."""
-    rows = exchanges.filter(screen()).filter(c("has_request") & c("has_response") & ~c("upgraded"))
+    """Return a row for each of the first waits of a response that may have been held back.
+
+    The rows of a response become one finding, which is left out if stalls explain all of its waits.
+    """
     # the previous response on the connection took the same path, so no round trip is subtracted after its end
-    wait = pl.min_horizontal(
-        c("response_body_time") - c("request_end") - c("rtt_server"), c("response_body_time") - c("previous_end")
-    )
-    return rows.select(
-        "connection",
-        "exchange",
-        confidence().alias("confidence"),
-        is_far().alias("far"),
-        c("response_frame").alias("frame"),
-        "endpoint",
-        "final_at",
-        c("request_target").str.split("?").list.first().alias("path"),
-        pl.max_horizontal("request_end", "previous_end").alias("asked_time"),
-        c("request_last_frame").alias("asked_frame"),
+    body = c("response_body_time")
+    wait = pl.min_horizontal(body - c("request_end") - c("rtt_server"), body - c("previous_end"))
+    pauses = {"pause_frames": ("frames", 2), "pause_times": ("times", 2), "pause_clocks": ("by_clock", 1)}
+    rows = _requested(exchanges.filter(screen())).with_columns(
         pl.when(c("rtt_server").is_not_null()).then(wait).alias("wait"),
-        (c("response_end_reason") == "complete").alias("whole"),
-        _is_streamed().fill_null(False).alias("streamed"),
-        *(c(f"response_{name}") for name in _FACTS),
+        _is_whole().alias("whole"),
+        _is_event_stream().alias("is_event_stream"),
+        pl.max_horizontal("request_end", "previous_end").alias("asked_time"),
+        *(
+            pl.when(~_is_event_stream() & _came_rest_at_once())
+            .then(c(f"response_pause_{name}").list.head(number))
+            .otherwise(c(f"response_held_{name}"))
+            .alias(column)
+            for column, (name, number) in pauses.items()
+        ),
+    )
+    starts, ends = (c("pause_times").list.gather_every(2, first) for first in (0, 1))
+    waits = rows.with_columns(_is_late_at_first().alias("at_first")).with_columns(
+        pl.when("at_first").then(pl.concat_list("asked_time", starts)).otherwise(starts).alias("start"),
+        pl.when("at_first").then(pl.concat_list("response_body_time", ends)).otherwise(ends).alias("end"),
+    )
+    kind = pl.when("is_event_stream").then(pl.lit("event-stream")).otherwise(pl.lit("chunked"))
+    return (
+        waits.explode("start", "end")
+        .filter(c("start").is_not_null())
+        .select(
+            *candidate("server", confidence(), "response_frame", "start", "end", kind=kind),
+            *_key(),
+            *("final_at", "rtt_server", "whole", c("wait").fill_null(0), "at_first", "asked_time", *pauses),
+            c("request_last_frame").alias("asked_frame"),
+            c("response_content_encoding").alias("coding"),
+            c("response_chunks").alias("chunks"),
+            *(name for name in Facts._fields if name.startswith("response_")),
+            pl.lit(None, pl.Struct(BEHIND_COLUMNS)).alias("behind"),
+            *(pl.lit(None, pl.String).alias(name) for name in ("severity", "proof")),
+            *(pl.lit(None, pl.Int64).alias(name) for name in ("earlier_frame", "earlier_time")),
+        )
     )
 
 
-@dataclass(eq=False, repr=False)
-class _Streamed:
-    """The first streamed response of an endpoint: when streaming was recognized (ns), when the response ended (ns), and its first
-    frame.
+def _requested(exchanges: pl.LazyFrame) -> pl.LazyFrame:
+    return exchanges.filter(c("has_request") & c("has_response") & ~c("upgraded"))
+
+
+def _is_whole() -> pl.Expr:
+    return c("response_end_reason") == "complete"
+
+
+def _is_event_stream() -> pl.Expr:
+    return c("response_content_type").is_in([*EVENT_STREAMS])
+
+
+def _key() -> list[pl.Expr]:
+    """Return the columns by which responses are compared with an earlier one. Event streams differ by path, too."""
+    path = c("request_target").str.split("?").list.first()
+    return [
+        c("endpoint"),
+        c("response_content_type").alias("media"),
+        pl.when(_is_event_stream()).then(path).otherwise(pl.lit("")).alias("path"),
+    ]
+
+
+def _is_late_at_first() -> pl.Expr:
+    """Return whether the body, or its first events, came together and late.
+
+    The network caused at most half of the wait: the first packet was in transit for so much longer than the previous packet.
     """
-
-    known: int = NEVER
-    end: int = NEVER
-    frame: int = NEVER
-
-
-def judge(rows: pl.DataFrame, state: BoundedMap[_Streamed] | None) -> tuple[pl.DataFrame, BoundedMap[_Streamed]]:
-    """Return the responses that were held back, or may have been. Remember which servers have streamed a response."""
-    memory = BoundedMap(_Streamed, ENDPOINTS.value) if state is None else state
-    told: list[dict[str, Any]] = []
-    # batches may not follow the order of frames, so sort by when a response became known
-    for row in rows.sort("final_at", "connection", "exchange").iter_rows(named=True):
-        is_stream = row["response_content_type"] in EVENT_STREAMS
-        earlier = memory[row["endpoint"], row["response_content_type"], row["path"] if is_stream else ""]
-        is_before = earlier.known != NEVER and earlier.known < row["final_at"] and earlier.end <= row["asked_time"]
-        before = earlier if is_before else None
-        told += _events(row, before) if is_stream else _chunks(row, before)
-        passed = not _rest_at_once(row)
-        if is_stream:
-            passed = row["response_first_events"] < MIN_EVENTS.value and not row["response_held_bursts"]
-        if row["streamed"] and row["whole"] and passed and earlier.known == NEVER:
-            earlier.known, earlier.end, earlier.frame = row["final_at"], row["response_end"], row["response_frame"]
-    return pl.DataFrame(told, schema=_CANDIDATE, orient="row"), memory
+    wait, events = c("wait"), c("response_events")
+    by_path = 2 * c("response_first_late").fill_null(0) > wait
+    coded = ~c("response_content_encoding").is_in(IDENTITY)
+    several = (c("response_chunks") >= MIN_CHUNKS.value) & (c("response_early_chunks") >= MIN_CHUNKS.value)
+    chunked = several | (c("response_chunks").is_not_null() & coded)
+    undecoded = coded & (c("response_body_bytes") >= MIN_CODED_BYTES.value) & (wait >= MIN_CODED_WAIT.value)
+    together = (
+        pl.when(~c("is_event_stream"))
+        .then(chunked & c("whole") & (c("response_bursts") == 1))
+        .when(events.is_null())
+        .then(undecoded & c("whole") & c("response_one_flight"))
+        .otherwise(c("response_first_events") >= MIN_EVENTS.value)
+    )
+    return (together & (wait >= MIN_WAIT.value) & ~by_path).fill_null(value=False)
 
 
-_CANDIDATE = CANDIDATE | {
-    "severity": pl.String(), "proof": pl.String(), "sure": pl.String(), "were": pl.String(),
-    "first_event_time": pl.Int64(), "coding": pl.String(), "behind": pl.Struct(BEHIND_COLUMNS),
-    "wait": DURATION, "body_bytes": pl.Int64(), "chunks": pl.Int64(), "media": pl.String(), "events_word": pl.String(),
-    "how": pl.String(), "why": pl.String(), "cause": pl.String(), "named": pl.String(),
-    "switches": pl.String(), "asked": pl.String(),
-}  # fmt: skip
+def _came_rest_at_once() -> pl.Expr:
+    """Return whether all of a chunked body after its first packet came in one burst, after a pause.
 
-
-def _came_late(row: dict[str, Any], least: Threshold = MIN_WAIT) -> bool:
-    """Return whether the client waited at least `least` for the first body packet, and the network caused at most half of that
-    wait.
-
-    The network's part is how much longer this packet was in transit than the previous packet.
+    The first packet may be the header of a compressed body, which a filter sends before it has compressed anything.
     """
-    late = row["response_first_late"] or 0
-    return row["wait"] is not None and row["wait"] >= least.value and 2 * late <= row["wait"]
+    first = c("response_pause_frames").list.get(0, null_on_oob=True) == c("response_body_frame")
+    before, after = (c("response_pause_times").list.get(place, null_on_oob=True) for place in (0, 1))
+    in_two = c("response_chunks").is_not_null() & _is_whole() & (c("response_bursts") == 2)
+    return (in_two & first & (after - before >= MIN_WAIT.value)).fill_null(value=False)
 
 
-def _events(row: dict[str, Any], before: _Streamed | None) -> list[dict[str, Any]]:
-    """Return a candidate of kind event-stream for each of the response's first three waits.
+class StreamedResponses(Index):
+    """The first response of a server that came piece by piece, by server, media type and path."""
 
-    These candidates become one finding, which is left out if stalls explain all of the waits. `before`: an earlier response of
-    the server that was streamed, or None.
-    """
-    word = EVENT_STREAMS[row["response_content_type"]]
-    if row["response_events"] is None:
-        return _compressed_candidate(row)
-    at_first = _came_late(row) and row["response_first_events"] >= MIN_EVENTS.value
-    lumps = row["response_held_bursts"] + at_first
-    if not lumps:
-        return []
-    proof = _proof(row, before, at_first=at_first)
-    waits = _waits(row, word, at_first=at_first)
-    every = [packet for wait in waits for packet in wait]
-    if proof == EARLIER and before is not None:
-        every = [packet_row(before.frame, before.end, "an earlier response for this path: its events came one by one"), *every]
-    how, why = _arrival_text(row, word, lumps, at_first=at_first), _cause_text(row, proof)
-    return [_candidate(row, "event-stream", word, wait, how=how, why=why, evidence=every, proof=proof) for wait in waits]
+    NEEDS = ("endpoint", "media", "path")
+
+    def __init__(self, first: Mapping[tuple[Any, ...], tuple[int, int, int]]) -> None:
+        self._first = first
+
+    @classmethod
+    def build(cls, wanted: Sequence[pl.DataFrame], tables: CaptureTables) -> StreamedResponses:
+        """Return the answers about these candidates."""
+        keys = pl.concat(wanted).unique(maintain_order=True).head(ENDPOINTS.value)
+        at_once = (c("response_first_events") >= MIN_EVENTS.value) | (c("response_held_bursts") > 0)
+        passed = pl.when(_is_event_stream()).then(~at_once).otherwise(~_came_rest_at_once())
+        streamed = _requested(tables.exchanges()).filter(_is_streamed() & _is_whole() & passed)
+        order, facts = ("final_at", "connection", "exchange"), ("final_at", "response_frame", "response_end")
+        those = streamed.select(*_key(), *order, *facts[1:]).join(keys.lazy(), on=cls.NEEDS, how="semi")
+        first = those.group_by(cls.NEEDS).agg(c(*facts).sort_by(*order).first())
+        return cls({row[:3]: row[3:] for row in first.collect(engine="streaming").iter_rows()})
+
+    def earlier_than(self, x: Facts) -> tuple[int, int] | None:
+        """Return the frame and the end (ns) of the first streamed response if it was over, and known, before this one began."""
+        known, frame, end = self._first.get((x.endpoint, x.media, x.path), (x.final_at, 0, 0))
+        return (frame, end) if known < x.final_at and end <= x.asked_time else None
 
 
-def _proof(row: dict[str, Any], before: _Streamed | None, *, at_first: bool) -> str:
-    """Return the best proof that events were held back: CUT, EARLIER, LIKELY or OTHER_SIDE.
+ASKS = (StreamedResponses,)
 
-    `before`: an earlier response of the server that was streamed, or None. `at_first`: the first events of the response came late
-    and together.
-    """
-    events, first = row["response_events"], row["response_first_events"] if at_first else 0
-    if row["response_cut_lumps"] or (at_first and row["response_first_cut"]):
+
+def decide(x: Facts, world: World) -> Facts | None:
+    """Find the proof that the data was held back. Drop candidates without one, unless it is likely."""
+    proof = _proof(x)
+    earlier = world.of(StreamedResponses).earlier_than(x) if proof != CUT and _shows_beside_earlier(x) else None
+    if earlier is not None:
+        proof = EARLIER
+    elif proof != CUT and _seen_behind(x) is not None:
+        proof = BEHIND
+    if proof == OTHER_SIDE:
+        return None
+    chunks = x.chunks
+    if proof == BEHIND and x.behind and x.kind == "chunked":
+        chunks = x.behind["response_chunks"] or x.behind["response_bursts"]
+    frame, time = earlier or (None, None)
+    x = x._replace(proof=proof, chunks=chunks, earlier_frame=frame, earlier_time=time)
+    return x._replace(confidence="low", severity="note") if proof == LIKELY else x._replace(confidence=_max_confidence(x))
+
+
+def _proof(x: Facts) -> str:
+    """Return what the response itself proves: CUT, LIKELY or OTHER_SIDE."""
+    if x.kind == "chunked":
+        return OTHER_SIDE
+    if x.response_events is None:
+        return LIKELY
+    if x.response_cut_lumps or (x.at_first and x.response_first_cut):
         return CUT
-    lumps = row["response_held_bursts"] + at_first
-    several, many = lumps > 1, events >= MANY_EVENTS.value
-    if several and many and before and 100 * (row["response_held_events"] + first) >= MOST_OF.value * events:
-        return EARLIER
-    large = row["response_large_events"] + (first if first >= _LARGE else 0)
-    whole = row["whole"] and not several and row["response_held_events"] + first == events
-    return LIKELY if many and (whole or (several and large == events)) else OTHER_SIDE
+    first = x.response_first_events if x.at_first and x.response_first_events >= _LARGE else 0
+    large = x.lumps > 1 and x.response_large_events + first == x.response_events
+    whole = x.lumps == 1 and x.whole and x.held_events == x.response_events
+    return LIKELY if x.response_events >= MANY_EVENTS.value and (whole or large) else OTHER_SIDE
 
 
 _LARGE = 10
@@ -333,153 +433,68 @@ The number must equal LARGE in protocols.http1.pieces.
 """
 
 
-def _waits(row: dict[str, Any], word: str, *, at_first: bool) -> list[list[dict[str, Any]]]:
-    """Return, for each of the first waits for held-back events, the packets before and after the wait.
+def _shows_beside_earlier(x: Facts) -> bool:
+    """Return whether an earlier response that came piece by piece would prove that the parts were held back."""
+    if x.kind == "chunked":
+        return x.at_first and (x.chunks or 0) >= MIN_CHUNKS.value and x.response_early_chunks >= MIN_CHUNKS.value
+    events = x.response_events or 0
+    return x.lumps > 1 and events >= MANY_EVENTS.value and 100 * x.held_events >= MOST_OF.value * events
 
-    `at_first`: the first events of the response came late and together.
+
+def _max_confidence(x: Facts) -> str:
+    """Return the highest confidence that a candidate may have with its proof.
+
+    If neither the server's clock nor a short path shows that the server waited, the path may have delayed the parts. But a path
+    does not cut an event in two.
     """
-    packets = zip(row["response_held_frames"], row["response_held_times"], strict=True)
-    waits = [
-        _pause(before, after, f"three or more {word}", _witness_text(row, by_clock))
-        for before, after, by_clock in zip(packets, packets, row["response_held_by_clock"], strict=True)
-    ]
-    if at_first:
-        waits.insert(0, _one_burst(row, f"{row['response_first_events']:,} {word} at once"))
-    return waits
+    by_clock = x.pause_clocks if x.kind == "chunked" and not x.at_first else [x.response_first_late, *x.pause_clocks]
+    far = x.rtt_server is None or x.rtt_server >= NEAR
+    unwitnessed = far and all(time is None for time in by_clock)
+    return "medium" if unwitnessed and x.proof != CUT and x.confidence == "high" else x.confidence
 
 
-def _arrival_text(row: dict[str, Any], word: str, lumps: int, *, at_first: bool) -> str:
-    events = row["response_events"]
-    if at_first and row["response_first_events"] == events:
-        return f"No byte of its body came for {duration_text(row['wait'])}, then {events:,} {word} came at once."
-    held = row["response_held_events"] + (row["response_first_events"] if at_first else 0)
-    least = f"nothing came for {duration_text(MIN_WAIT.value)} or more, and then three or more {word} came at once"
-    return f"{'Once,' if lumps == 1 else f'{lumps:,} times'} {least}: {held:,} of the {events:,} {word} in all."
+class _PacketBehind(NamedTuple):
+    """A packet behind a gateway that shows that the gateway held data back.
 
-
-_WHY = {
-    CUT: "A burst ended in the middle of an event, where no program pauses: a buffer between the program and the capture point "
-    "was full.",
-    EARLIER: "In an earlier response for this path, the parts came one by one. So something between the program and the capture "
-    "point buffers them.",
-    LIKELY: "Something between the program and the capture point may buffer the parts, or the program sends them all at once.",
-    OTHER_SIDE: "",
-}
-
-
-def _cause_text(row: dict[str, Any], proof: str) -> str:
-    coding = row["response_content_encoding"]
-    filters = f" They are compressed ({_coding_text(coding)}): {_FILTER}"
-    return _WHY[proof] + (filters if coding not in IDENTITY else "")
-
-
-_FLUSHED = "Something between the program and the capture point holds back flushed data, or the program flushes only at its end."
-_FILTER = "a compression filter that does not flush holds data back."
-
-
-def _coding_text(coding: str) -> str:
-    return redact.words("content-encoding", shorten(coding, MAX_NAMED))
-
-
-def _compressed_candidate(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return a candidate if the complete body came late, in one burst, in a content coding that cannot be decoded; or []."""
-    coded = row["response_content_encoding"] not in IDENTITY and row["response_body_bytes"] >= MIN_CODED_BYTES.value
-    if not (coded and row["whole"] and row["response_one_flight"] and _came_late(row, MIN_CODED_WAIT)):
-        return []
-    wait = _one_burst(row, f"the whole body, {row['response_body_bytes']:,} bytes")
-    how = f"No byte of its body came for {duration_text(row['wait'])}, then all {row['response_body_bytes']:,} bytes at once."
-    word = EVENT_STREAMS[row["response_content_type"]]
-    return [_candidate(row, "event-stream", word, wait, how=how, why=_cause_text(row, LIKELY), evidence=wait, proof=LIKELY)]
-
-
-def _chunks(row: dict[str, Any], before: _Streamed | None) -> list[dict[str, Any]]:
-    """Return a candidate of kind chunked if the chunks of the body came together, after a wait; otherwise [].
-
-    `before`: an earlier response of the server that was streamed, or None.
+    `ahead`: how much earlier (ns) it came than the data in front of the gateway. `is_first`: it brought the first of the data.
     """
-    size = f"{row['response_body_bytes']:,} bytes"
-    if rest := _rest_at_once(row):
-        first, last, by_clock = rest
-        row = row | {"wait": last[1] - first[1], "response_first_late": by_clock}
-        packets = wait = _pause(first, last, "the rest of the body", _witness_text(row, by_clock))
-        how = f"after its first packet, nothing came for {duration_text(row['wait'])}, then the rest of its {size} in one burst."
-        return [_candidate(row, "chunked", "chunks", wait, how=how, evidence=packets, proof=OTHER_SIDE)]
-    several = (row["response_chunks"] or 0) >= MIN_CHUNKS.value and row["response_early_chunks"] >= MIN_CHUNKS.value
-    coded = row["response_chunks"] is not None and row["response_content_encoding"] not in IDENTITY
-    if not ((several or coded) and row["whole"] and row["response_bursts"] == 1 and _came_late(row)):
-        return []
-    packets = wait = _one_burst(row, f"the whole body, {size}")
-    how = f"nothing came for {duration_text(row['wait'])}, then all {size} in one burst."
-    proof, why = OTHER_SIDE, ""
-    if before is not None and several:
-        proof, why = EARLIER, "this server has streamed this media type before"
-        packets = [
-            packet_row(before.frame, before.end, "an earlier response of this server, which came piece by piece"),
-            *packets,
-        ]
-    return [_candidate(row, "chunked", "chunks", wait, how=how, why=why, evidence=packets, proof=proof)]
+
+    frame: int
+    time: int
+    ahead: int
+    is_first: bool
+
+    @property
+    def which(self) -> str:
+        """Words for the part of the data."""
+        return "the first" if self.is_first else "some"
 
 
-def _rest_at_once(row: dict[str, Any]) -> tuple[tuple[int, int], tuple[int, int], int | None] | None:
-    """Return the pause after the first packet of a chunked body if all the rest came in one burst after it; otherwise None.
-
-    The pause is given as frame and time (ns) of the packets before and after it, and its length by the sender's clock. The first
-    packet may be the header of a compressed body, which a filter sends before it has compressed anything.
-    """
-    if row["response_chunks"] is None or not row["whole"] or row["response_bursts"] != 2:
-        return None
-    packets = zip(row["response_pause_frames"], row["response_pause_times"], strict=True)
-    for before, after, by_clock in zip(packets, packets, row["response_pause_by_clock"], strict=True):
-        if before[0] == row["response_body_frame"] and after[1] - before[1] >= MIN_WAIT.value:
-            return before, after, by_clock
-    return None
-
-
-def conclude(rows: pl.DataFrame, _connections: pl.LazyFrame, _exchanges: pl.LazyFrame) -> pl.DataFrame:
-    """Use packets from the other side of a gateway as proof. Drop candidates that lack this proof although they need it."""
-    if not {LIKELY, OTHER_SIDE} & {*rows["proof"]}:
-        return rows
-    waits: dict[tuple[int, int], list[dict[str, Any]]] = {}
-    for row in rows.with_columns(pl.col(DURATION).cast(pl.Int64)).iter_rows(named=True):
-        waits.setdefault((row["connection"], row["exchange"]), []).append(row)
-    told: list[dict[str, Any]] = []
-    for some in waits.values():
-        seen = _seen_behind(some) if some[0]["proof"] in (LIKELY, OTHER_SIDE) else None
-        if seen is not None:
-            told += [_proof_behind_gateway(row, *seen) for row in some]
-        elif some[0]["proof"] != OTHER_SIDE:
-            told += some
-    made = pl.DataFrame(told, schema={**rows.schema, "wait": pl.Int64()}, orient="row")
-    return made.with_columns(pl.col("wait").cast(DURATION))
-
-
-def _seen_behind(waits: list[dict[str, Any]]) -> tuple[tuple[int, int], str, str] | None:
+def _seen_behind(x: Facts) -> _PacketBehind | None:
     """Return a packet behind the gateway that shows that the gateway held data back, or None if there is none.
 
-    `waits`: the candidates of one response. The packet, given as its frame and time (ns), brought data at least MIN_WAIT before
-    the end of one of these waits. It came after the wait had begun, so that data was not delivered before. Only if no event was
-    delivered before may it have come earlier. Also return how much earlier it came, and which part of the data it brought.
+    The packet brought data at least MIN_WAIT before the end of one of the waits. It came after the wait had begun, so that data
+    was not delivered before. Only if no event was delivered before may it have come earlier.
     """
-    behind, began = waits[0]["behind"], waits[0]["first_event_time"]
-    if behind is None or (waits[0]["kind"] == "chunked" and not _in_pieces(behind)):
+    if x.behind is None or (x.kind == "chunked" and not _in_pieces(x.behind)):
         return None
-    parts = _parts(behind)
-    for row in sorted(waits, key=lambda row: row["end"]):
-        none_before = row["kind"] != "chunked" and (began is None or began >= row["end"])
-        for part in parts:
-            if (none_before or part[1] > row["start"]) and row["end"] - part[1] >= MIN_WAIT.value:
-                which = "the first" if part == parts[0] else "some"
-                return part, duration_text(row["end"] - part[1]), which
+    first = [(x.asked_time, x.response_body_time)] if x.at_first else []
+    parts, began = _parts(x.behind), x.response_first_event_time
+    for start, end in [*first, *zip(x.pause_times[::2], x.pause_times[1::2], strict=True)]:
+        none_before = x.kind != "chunked" and (began is None or began >= end)
+        for frame, time in parts:
+            if (none_before or time > start) and end - time >= MIN_WAIT.value:
+                return _PacketBehind(frame, time, end - time, (frame, time) == parts[0])
     return None
 
 
-def _in_pieces(behind: dict[str, Any]) -> bool:
+def _in_pieces(behind: Mapping[str, Any]) -> bool:
     """Return whether the body came to the gateway in pieces, with time between them."""
     several = behind["response_chunks"] is None or behind["response_chunks"] >= MIN_CHUNKS.value
     return several and behind["response_bursts"] > 1
 
 
-def _parts(behind: dict[str, Any]) -> list[tuple[int, int]]:
+def _parts(behind: Mapping[str, Any]) -> list[tuple[int, int]]:
     """Return packets that brought parts of a body to a gateway, each as its frame and time (ns): the first, and those at pauses.
 
     The first packets of a compressed body may bring only its header, so they are left out unless an event ended in them.
@@ -493,98 +508,119 @@ def _parts(behind: dict[str, Any]) -> list[tuple[int, int]]:
     return sorted({*at_pauses, *([] if first[0] is None else [first])}, key=lambda part: part[1])
 
 
-def _proof_behind_gateway(row: dict[str, Any], packet: tuple[int, int], ahead: str, which: str) -> dict[str, Any]:
-    behind, word, is_chunked = row["behind"], row["events_word"], row["kind"] == "chunked"
-    filters = f"It compresses the body ({_coding_text(row['coding'])}): {_FILTER}"
-    added = row["coding"] not in IDENTITY and behind["response_content_encoding"] in IDENTITY
-    cause = "The gateway holds back flushed data."
-    if is_chunked and behind["response_chunks"] is None:
-        word = "parts"
-    seen = f"on the other side of the gateway, {which} of them came {ahead} earlier"
-    changed = {"why": f"O{seen[1:]}, so the gateway held them back.{f' {filters}' if added else ''}"}
-    if is_chunked:
-        changed = {"why": seen, "cause": f"{cause} {filters}" if added else cause, "events_word": word}
-        changed["chunks"] = behind["response_chunks"] or behind["response_bursts"]
-    note = f"{which} of the {word} on the other side of the gateway, {ahead} earlier"
-    return row | changed | {
-        "proof": BEHIND, "severity": None, "confidence": row["sure"], "were": "were",
-        "named": row["named"].removesuffix(_CAPTURE),
-        "evidence": [packet_row(*packet, note), *row["evidence"]],
-    }  # fmt: skip
-
-
-def _one_burst(row: dict[str, Any], what: str) -> list[dict[str, Any]]:
-    late = row["response_first_late"]
-    witness = _witness_text(row, None if late is None else row["wait"] - max(late, 0))
-    return [
-        packet_row(row["asked_frame"], row["asked_time"], "the last byte of the request"),
-        packet_row(row["response_body_frame"], row["response_body_time"], f"{what}, {duration_text(row['wait'])} later{witness}"),
-    ]
-
-
-def _pause(before: tuple[int, int], after: tuple[int, int], what: str, witness: str) -> list[dict[str, Any]]:
-    """Return the packets before and after a pause, each given as its frame and time (ns).
-
-    `what`: what came after the pause. `witness`: from `_witness_text`.
-    """
-    return [
-        packet_row(*before, "a burst of the body ends: all of it was acknowledged, and the window was open"),
-        packet_row(*after, f"{what} at once, {duration_text(after[1] - before[1])} later{witness}"),
-    ]
-
-
-def _witness_text(row: dict[str, Any], by_clock: int | None) -> str:
-    """Return the end of the note about a wait: whether the server's timestamps show the wait, too.
-
-    This is `evidence.witness_text` for rows outside of Polars. `by_clock`: the wait (ns) by these timestamps; None if there are
-    none.
-    """
-    if not row["far"]:
-        return ""
-    return NO_WITNESS if by_clock is None else WITNESS.format(duration_text(by_clock))
-
-
-def _max_confidence(row: dict[str, Any], proof: str) -> str:
-    """Return the highest confidence that a candidate may have with this `proof`.
-
-    If neither the server's clock nor a short path shows that the server waited, the path may have delayed the parts. But a path
-    does not cut an event in two.
-    """
-    shown = [row["response_first_late"], *row["response_held_by_clock"]]
-    unwitnessed = row["far"] and all(time is None for time in shown)
-    return "medium" if unwitnessed and proof != CUT and row["confidence"] == "high" else row["confidence"]
-
-
-def _candidate(
-    row: dict[str, Any], kind: str, word: str, wait: list[dict[str, Any]], *, evidence: list[dict[str, Any]], proof: str,
-    how: str = "", why: str = "",
-) -> dict[str, Any]:  # fmt: skip
-    """Return a candidate.
-
-    `word`: the name of the parts ("events", "chunks"). `wait`: the packets before and after the pause that the candidate reports.
-    `evidence`: the packets before and after all pauses. `how`, `why`: texts about the arrival of the parts, and about the proof.
-    """
-    server, via = row["response_server"] or "", row["response_via"] or ""
-    asked = (
-        " This response already has that field, so something other than nginx holds the data back, perhaps in addition to nginx."
-    )
-    likely, sure = proof == LIKELY, _max_confidence(row, proof)
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the parts that came together, and about what may have held them back."""
+    seen = _seen_behind(x) if x.proof == BEHIND else None
+    parts = EVENT_STREAMS.get(x.media, "chunks")
+    if seen and x.kind == "chunked" and x.behind and x.behind["response_chunks"] is None:
+        parts = "parts"
+    server, via = x.response_server or "", x.response_via or ""
     return {
-        "connection": row["connection"], "exchange": row["exchange"], "kind": kind, "side": "server",
-        "confidence": "low" if likely else sure, "frame": row["frame"], "delay": None, "evidence": evidence,
-        "start": wait[0]["time"], "end": wait[-1]["time"], "severity": "note" if likely else None, "proof": proof,
-        "sure": sure, "were": "may have been" if likely else "were",
-        "first_event_time": row["response_first_event_time"], "coding": row["response_content_encoding"], "behind": None,
-        "wait": row["wait"], "body_bytes": row["response_body_bytes"], "chunks": row["response_chunks"],
-        "media": row["response_content_type"], "events_word": word, "how": how, "why": why, "cause": _FLUSHED,
-        "named": _proxy_text(server, via),
+        "were": "may have been" if x.proof == LIKELY else "were",
+        "events_word": parts,
+        "how": _chunks_arrived(x) if x.kind == "chunked" else _events_arrived(x),
+        **(_why(x) if seen is None else _why_behind(x, seen)),
+        "named": _named(server, via) + ("" if seen else _CAPTURE),
         "switches": "".join(f" {text}" for pattern, text in SWITCHES if re.search(pattern, f"{server}\n{via}", re.IGNORECASE)),
-        "asked": asked if row["response_accel_buffering"] == "no" else "",
-    }  # fmt: skip
+        "asked": _ASKED if x.response_accel_buffering == "no" else "",
+        "evidence": [*_other_packets(x, seen, parts), *_waits(x)],
+    }
 
 
-def _proxy_text(server: str, via: str) -> str:
+def _chunks_arrived(x: Facts) -> str:
+    size = f"{x.response_body_bytes:,} bytes"
+    if x.at_first:
+        return f"nothing came for {duration_text(x.wait)}, then all {size} in one burst."
+    pause = duration_text(x.pause_times[1] - x.pause_times[0])
+    return f"after its first packet, nothing came for {pause}, then the rest of its {size} in one burst."
+
+
+def _events_arrived(x: Facts) -> str:
+    events, word = x.response_events, EVENT_STREAMS[x.media]
+    none = f"No byte of its body came for {duration_text(x.wait)}, then"
+    if events is None:
+        return f"{none} all {x.response_body_bytes:,} bytes at once."
+    if x.at_first and x.response_first_events == events:
+        return f"{none} {events:,} {word} came at once."
+    least = f"nothing came for {duration_text(MIN_WAIT.value)} or more, and then three or more {word} came at once"
+    return f"{'Once,' if x.lumps == 1 else f'{x.lumps:,} times'} {least}: {x.held_events:,} of the {events:,} {word} in all."
+
+
+_FILTER = "a compression filter that does not flush holds data back."
+_FLUSHED = "Something between the program and the capture point holds back flushed data, or the program flushes only at its end."
+_WHY = {
+    CUT: "A burst ended in the middle of an event, where no program pauses: a buffer between the program and the capture point "
+    "was full.",
+    EARLIER: "In an earlier response for this path, the parts came one by one. So something between the program and the capture "
+    "point buffers them.",
+    LIKELY: "Something between the program and the capture point may buffer the parts, or the program sends them all at once.",
+}
+
+
+def _why(x: Facts) -> dict[str, str]:
+    """Return the words about the proof (`why`), and about the cause of kind chunked (`cause`)."""
+    if x.kind == "chunked":
+        return {"why": "this server has streamed this media type before" if x.proof == EARLIER else "", "cause": _FLUSHED}
+    filters = f" They are compressed ({_coding(x)}): {_FILTER}" if x.coding not in IDENTITY else ""
+    return {"why": _WHY.get(x.proof or "", "") + filters, "cause": ""}
+
+
+def _why_behind(x: Facts, seen: _PacketBehind) -> dict[str, str]:
+    """Return the same words if the other side of a gateway is the proof."""
+    added = x.behind and x.coding not in IDENTITY and x.behind["response_content_encoding"] in IDENTITY
+    filters = f" It compresses the body ({_coding(x)}): {_FILTER}" if added else ""
+    earlier = f"n the other side of the gateway, {seen.which} of them came {duration_text(seen.ahead)} earlier"
+    if x.kind == "chunked":
+        return {"why": f"o{earlier}", "cause": f"The gateway holds back flushed data.{filters}"}
+    return {"why": f"O{earlier}, so the gateway held them back.{filters}", "cause": ""}
+
+
+def _coding(x: Facts) -> str:
+    return redact.words("content-encoding", shorten(x.coding, MAX_NAMED))
+
+
+def _other_packets(x: Facts, seen: _PacketBehind | None, parts: str) -> list[Packet]:
+    """Return the packet of another response, or on the other side of a gateway, that is the proof."""
+    if seen is not None:
+        note = f"{seen.which} of the {parts} on the other side of the gateway, {duration_text(seen.ahead)} earlier"
+        return packets((seen.frame, seen.time, note))
+    of_server = "an earlier response of this server, which came piece by piece"
+    of_path = "an earlier response for this path: its events came one by one"
+    return packets((x.earlier_frame, x.earlier_time, of_server if x.kind == "chunked" else of_path))
+
+
+def _waits(x: Facts) -> list[Packet]:
+    """Return the packets before and after each wait."""
+    what = "the rest of the body" if x.kind == "chunked" else f"three or more {EVENT_STREAMS[x.media]}"
+    places = zip(x.pause_frames, x.pause_times, strict=True)
+    made = _first_wait(x) if x.at_first else []
+    for before, after, by_clock in zip(places, places, x.pause_clocks, strict=True):
+        later = f"{duration_text(after[1] - before[1])} later{witness(by_clock, x.rtt_server)}"
+        made += packets(
+            (*before, "a burst of the body ends: all of it was acknowledged, and the window was open"),
+            (*after, f"{what} at once, {later}"),
+        )
+    return made
+
+
+def _first_wait(x: Facts) -> list[Packet]:
+    late = x.response_first_late
+    what = f"the whole body, {x.response_body_bytes:,} bytes"
+    if x.response_events is not None and x.kind != "chunked":
+        what = f"{x.response_first_events:,} {EVENT_STREAMS[x.media]} at once"
+    shown = witness(None if late is None else x.wait - max(late, 0), x.rtt_server)
+    return packets(
+        (x.asked_frame, x.asked_time, "the last byte of the request"),
+        (x.response_body_frame, x.response_body_time, f"{what}, {duration_text(x.wait)} later{shown}"),
+    )
+
+
+_ASKED = " This response already has that field, so something other than nginx holds the data back, perhaps in addition to nginx."
+
+
+def _named(server: str, via: str) -> str:
+    """Return the sentence about the proxies that the response names."""
     if not server and not via:
-        return f"Neither Server nor Via names a proxy.{_CAPTURE}"
+        return "Neither Server nor Via names a proxy."
     fields = [f"{name}: {shorten(value, MAX_NAMED)}" for name, value in (("Server", server), ("Via", via)) if value]
-    return f"The response says {' and '.join(fields)}.{_CAPTURE}"
+    return f"The response says {' and '.join(fields)}."

@@ -29,10 +29,14 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import EVIDENCE, candidate, packet
+from wiredoctor.rules.shared.evidence import candidate
+from wiredoctor.rules.shared.words import packets
 from wiredoctor.tables import of_connections
 
 RULE = Rule(
@@ -81,6 +85,16 @@ def screen() -> pl.Expr:
     return pl.col("response_version") == "HTTP/1.0"
 
 
+class Facts(NamedTuple):
+    """What is known of a server that answers with HTTP/1.0.
+
+    `shown`: the first of these responses, each with `response_frame`, `response_start` (ns) and `response_status`.
+    """
+
+    persistent: int
+    shown: Sequence[Mapping[str, int]]
+
+
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each server that answers with an older HTTP version than its clients use."""
     c = pl.col
@@ -116,27 +130,27 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
             c("response_frame").filter("old").min().alias("frame"),
             c("response_start").filter("old").min().alias("start"),
             c("response_end").filter("old").max().alias("end"),
-            packet(
-                "response_frame", "response_start", pl.format("HTTP/1.0 {} in response to an HTTP/1.1 request", "response_status")
-            )
+            pl.struct("response_frame", "response_start", "response_status")
             .filter("old")
             .sort_by(c("response_frame").filter("old"))
             .head(SHOWN.value)
             .implode()
-            .cast(EVIDENCE)
-            .alias("evidence"),
+            .alias("shown"),
         )
         .filter("served")
     )
-    kept = pl.format("{} of these responses left the connection open, as their Connection field says. ", "persistent")
     return servers.select(
         *candidate("server", "high", "frame", "start", "end", of="server"),
-        "server",
-        "requests",
-        "downgraded",
-        pl.when(c("persistent") > 0)
-        .then(kept)
-        .otherwise(pl.lit("Each of these responses is the last on its connection. "))
-        .alias("kept"),
-        "evidence",
+        *("server", "requests", "downgraded", "persistent", "shown"),
     ).sort("frame")
+
+
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the responses."""
+    kept = f"{x.persistent} of these responses left the connection open, as their Connection field says. "
+    note = "HTTP/1.0 {} in response to an HTTP/1.1 request"
+    shown = ((one["response_frame"], one["response_start"], note.format(one["response_status"])) for one in x.shown)
+    return {
+        "kept": kept if x.persistent else "Each of these responses is the last on its connection. ",
+        "evidence": packets(*shown),
+    }

@@ -26,13 +26,18 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import EVIDENCE, candidate, packet
+from wiredoctor.rules.shared.evidence import CANDIDATE, candidate, grouped
+from wiredoctor.rules.shared.words import packets
 from wiredoctor.tables import MILLISECOND, SECOND
 from wiredoctor.text import redact
-from wiredoctor.world.numbers import DURATION, duration
+from wiredoctor.text.durations import duration_text
+from wiredoctor.world.numbers import DURATION
 
 c = pl.col
 
@@ -87,8 +92,19 @@ def screen() -> pl.Expr:
     return (pl.col("response_start") - pl.col("request_end") >= MIN_WAIT.value) & pl.col("response_content_type").is_in(HTML)
 
 
+class Facts(NamedTuple):
+    """What is known of a page that was sent late.
+
+    `shown`: the first loads, each with `wait` (ns), columns of `exchanges`, and the frames and times (ns) of the first two
+    requests (`asked`, `second`) whose Referer is the page.
+    """
+
+    loads: int
+    shown: Sequence[Mapping[str, int]]
+
+
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each pair of a late page and a request with a Referer that the same client sent soon after the page."""
+    """Return a row for each late page whose files the same client requested soon after the page."""
     wait = pl.min_horizontal(c("response_start") - c("request_end") - c("rtt_server"), c("response_start") - c("previous_end"))
     whole = (c("response_end_reason") == "complete") & (c("response_bursts") == 1) & (c("response_status") >= 200)
     pages = exchanges.filter(screen() & whole & c("rtt_server").is_not_null() & (wait >= MIN_WAIT.value)).select(
@@ -113,68 +129,83 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     # a request that follows the page passes the capture point a round trip to the client after the page's end
     after = c("asked_start") - c("response_end") - c("way")
     asked_then = (after >= -pl.max_horizontal(pl.lit(MILLISECOND), c("way") // 10)) & (c("asked_start") > c("response_end"))
-    return (
-        loads.join(asked.rename({"request_frame": "asked_frame", "request_start": "asked_start"}), on=["client_host", "second"])
-        .filter(asked_then & (after <= SOON.value))
-        .with_columns(frame=c("response_frame"))
+    pairs = loads.join(
+        asked.rename({"request_frame": "asked_frame", "request_start": "asked_start"}), on=["client_host", "second"]
     )
+    return grouped(pairs.filter(asked_then & (after <= SOON.value)).sort("asked_frame"), _pages, _SCHEMA)
 
 
-def judge(rows: pl.DataFrame, _: object) -> tuple[pl.DataFrame, None]:
+_PROOF = (
+    *("wait", "request_last_frame", "request_end", "response_frame", "response_start", "response_last_frame", "response_end"),
+    *("asked_frame", "asked_start", "second_frame", "second_start"),
+)
+
+_SCHEMA = CANDIDATE | {
+    **{"server": pl.String(), "page": pl.String(), "wait": DURATION, "requests": pl.Int64(), "loads": pl.Int64()},
+    "shown": pl.List(pl.Struct(dict.fromkeys(_PROOF, pl.Int64()))),
+}
+
+
+def _pages(pairs: pl.DataFrame) -> pl.DataFrame:
     """Return a candidate for each page. A request belongs to a load of a page if its Referer names the page."""
-    named = [_names(*row) for row in rows.select("request_referer", "request_host", "request_target").iter_rows()]
-    key = ["connection", "response_frame"]
+    named = [_names(*row) for row in pairs.select("request_referer", "request_host", "request_target").iter_rows()]
     loads = (
-        rows.filter(pl.Series(named, dtype=pl.Boolean))
-        .sort("asked_frame")
-        .group_by(key, maintain_order=True)
+        pairs.filter(pl.Series(named, dtype=pl.Boolean))
+        .group_by("connection", "response_frame", maintain_order=True)
         .agg(
             pl.len().cast(pl.Int64).alias("requests"),
-            c("asked_frame").first(),
-            c("asked_start").first(),
-            c("asked_frame").get(1, null_on_oob=True).alias("second_frame"),
-            c("asked_start").get(1, null_on_oob=True).alias("second_start"),
+            c("asked_frame", "asked_start").first(),
+            c("asked_frame", "asked_start").get(1, null_on_oob=True).name.replace("asked", "second"),
             c("wait", "request_host", "request_target", "request_last_frame", "request_end", "response_start").first(),
             c("response_last_frame", "response_end", "handshake", "doubtful", "server").first(),
         )
         .filter(c("requests") >= MIN_REQUESTS.value)
         .sort("response_frame")
     )
-    texts = [
-        f"{redact.host(host)}{redact.target(_path(target).partition('?')[0])}"
-        for host, target in loads.select("request_host", "request_target").rows()
-    ]
-    pages = loads.with_columns(pl.Series("page", texts, dtype=pl.String)).group_by("server", "page", maintain_order=True)
-    found = pages.agg(
-        c("wait").median().cast(pl.Int64),
-        pl.len().cast(pl.Int64).alias("loads"),
-        c("requests").median().cast(pl.Int64),
-        c("response_frame").first().alias("frame"),
-        c("request_end").first().alias("start"),
-        c("response_end").last().alias("end"),
-        c("handshake").any(),
-        c("doubtful").all(),
-        pl.concat_list(*(item.head(SHOWN.value).implode() for item in _proof())).cast(EVIDENCE).alias("evidence"),
+    names = [_page(*row) for row in loads.select("request_host", "request_target").iter_rows()]
+    found = (
+        loads.with_columns(pl.Series("page", names, pl.String))
+        .group_by("server", "page", maintain_order=True)
+        .agg(
+            c("wait").median().cast(pl.Int64),
+            pl.len().cast(pl.Int64).alias("loads"),
+            c("requests").median().cast(pl.Int64),
+            c("response_frame").first().alias("frame"),
+            c("request_end").first().alias("start"),
+            c("response_end").last().alias("end"),
+            c("handshake").any(),
+            c("doubtful").all(),
+            pl.struct(_PROOF).head(SHOWN.value).implode().alias("shown"),
+        )
     )
     sure = pl.when("doubtful").then(pl.lit("low")).when("handshake").then(pl.lit("high")).otherwise(pl.lit("medium"))
-    several = pl.format(" (the median of {} loads)", "loads")
-    made = found.select(
+    return found.select(
         *candidate("server", sure, "frame", "start", "end", of="server"),
-        *("server", "evidence", "page", c("wait").cast(DURATION), "requests"),
-        pl.when(c("loads") > 1).then(several).otherwise(pl.lit("")).alias("times"),
-    )
-    return made.sort("frame"), None
+        *("server", "page", c("wait").cast(DURATION), "requests", "loads", "shown"),
+    ).sort("frame")
 
 
-def _proof() -> list[pl.Expr]:
-    later = pl.format("the first byte of the page, {} later", duration(c("wait")))
-    soon = pl.format("a GET whose Referer is the page, {} after its end", duration(c("asked_start") - c("response_end")))
+def _page(host: str, target: str) -> str:
+    """Return the name of a page, in which values that may be secret are masked."""
+    return f"{redact.host(host)}{redact.target(_path(target).partition('?')[0])}"
+
+
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the loads of the page."""
+    return {
+        "times": f" (the median of {x.loads} loads)" if x.loads > 1 else "",
+        "evidence": packets(*(one for alike in zip(*map(_proof, x.shown), strict=True) for one in alike)),
+    }
+
+
+def _proof(load: Mapping[str, int]) -> list[tuple[int, int, str]]:
+    wait, after = duration_text(load["wait"]), duration_text(load["asked_start"] - load["response_end"])
     return [
-        packet("request_last_frame", "request_end", pl.lit("the request for the page")),
-        packet("response_frame", "response_start", later),
-        packet("response_last_frame", "response_end", pl.lit("the end of the page, in the same burst")),
-        packet("asked_frame", "asked_start", soon),
-        packet("second_frame", "second_start", pl.lit("another such GET")),
+        (load["request_last_frame"], load["request_end"], "the request for the page"),
+        (load["response_frame"], load["response_start"], f"the first byte of the page, {wait} later"),
+        (load["response_last_frame"], load["response_end"], "the end of the page, in the same burst"),
+        (load["asked_frame"], load["asked_start"], f"a GET whose Referer is the page, {after} after its end"),
+        (load["second_frame"], load["second_start"], "another such GET"),
     ]
 
 

@@ -30,10 +30,13 @@ References
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import candidate, confidence, evidence
+from wiredoctor.rules.shared.evidence import candidate, confidence
+from wiredoctor.rules.shared.words import packets
 from wiredoctor.world.connection_close import streams
 
 RULE = Rule(
@@ -85,7 +88,19 @@ def screen() -> pl.Expr:
     return pl.col("response_chunks") >= MIN_CHUNKS.value
 
 
-_SPLIT = "chunks whose size lines were sent alone"
+class Facts(NamedTuple):
+    """What is known of a response in tiny chunks. Times are in ns, `median` and TINY in bytes."""
+
+    frame: int
+    start: int
+    end: int
+    has_request: bool
+    chunks: int
+    median: int
+    alone: int | None
+    response_body_frame: int | None
+    response_body_time: int | None
+    response_last_frame: int | None
 
 
 def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
@@ -95,25 +110,34 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     flushed = 2 * c("response_chunks_apart") >= c("response_chunks") - 1
     tiny = c("response_median_chunk") < TINY.value
     alone = c("response_chunk_lines_sent_separately") >= MIN_ALONE.value
-    median = pl.format("Their median size is {} bytes.", "response_median_chunk")
-    lines = pl.format("{} chunk size lines were sent in packets of their own.", "response_chunk_lines_sent_separately")
     return (
         exchanges.filter(c("response_chunks") >= MIN_CHUNKS.value)
         .filter(c("response_body_bytes") >= MIN_BYTES.value)
         .filter((tiny | alone) & ~flushed & ~streams() & ~c("upgraded"))
         .select(
             *candidate("server", confidence(), "response_frame", "response_start", "response_end"),
-            pl.when("has_request").then(pl.lit(" to ")).otherwise(pl.lit("")).alias("to"),
+            "has_request",
             c("response_body_bytes").alias("body_bytes"),
             c("response_chunks").alias("chunks"),
             c("response_median_chunk").alias("median"),
-            pl.when(tiny).then(pl.lit("tiny chunks")).otherwise(pl.lit(_SPLIT)).alias("kind_of_chunks"),
-            pl.when(tiny).then(median).otherwise(pl.lit("")).alias("median_note"),
-            pl.when(alone).then(lines).otherwise(pl.lit("")).alias("alone_note"),
-            evidence(
-                ("response_frame", "response_start", "the response's head: Transfer-Encoding: chunked"),
-                ("response_body_frame", "response_body_time", "its first chunk begins"),
-                ("response_last_frame", "response_end", pl.format("{} chunks so far", "response_chunks")),
-            ),
+            c("response_chunk_lines_sent_separately").alias("alone"),
+            *("response_body_frame", "response_body_time", "response_last_frame"),
         )
     )
+
+
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the chunks."""
+    tiny = x.median < TINY.value
+    alone = x.alone is not None and x.alone >= MIN_ALONE.value
+    return {
+        "to": " to " if x.has_request else "",
+        "kind_of_chunks": "tiny chunks" if tiny else "chunks whose size lines were sent alone",
+        "median_note": f"Their median size is {x.median} bytes." if tiny else "",
+        "alone_note": f"{x.alone} chunk size lines were sent in packets of their own." if alone else "",
+        "evidence": packets(
+            (x.frame, x.start, "the response's head: Transfer-Encoding: chunked"),
+            (x.response_body_frame, x.response_body_time, "its first chunk begins"),
+            (x.response_last_frame, x.end, f"{x.chunks} chunks so far"),
+        ),
+    }

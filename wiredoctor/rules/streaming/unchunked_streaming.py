@@ -31,11 +31,15 @@ References
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import candidate, confidence, evidence, is_unwitnessed, witness_text
-from wiredoctor.world.numbers import DURATION, duration
+from wiredoctor.rules.shared.evidence import candidate, confidence, is_unwitnessed
+from wiredoctor.rules.shared.words import packets, witness
+from wiredoctor.text.durations import duration_text
+from wiredoctor.world.numbers import DURATION
 
 RULE = Rule(
     symptom="a stream that comes late, or breaks off unnoticed",
@@ -93,6 +97,24 @@ def screen() -> pl.Expr:
     return pl.col("response_application_pauses") > 0
 
 
+class Facts(NamedTuple):
+    """What is known of a pause in a streamed body. Times and durations are in ns.
+
+    `before`: the last packet before the pause. `after`: the first one after it.
+    """
+
+    start: int
+    end: int
+    response_frame: int
+    response_start: int
+    response_connection_close: bool
+    response_version: str
+    before: int
+    after: int
+    by_clock: int | None
+    rtt_server: int | None
+
+
 def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each of the first three pauses of a streamed body.
 
@@ -119,20 +141,27 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
         c("response_bursts").alias("bursts"),
         c("response_application_pauses").alias("pauses"),
         c("response_pause_total").cast(DURATION).alias("paused"),
-        _says_close().alias("says_close"),
-        evidence(
-            ("response_frame", "response_start", "the response's head: neither Content-Length nor Transfer-Encoding"),
-            ("before", "pause_start", "a burst of the body ends: all of it was acknowledged, and the window was open"),
-            ("after", "pause_end", pl.format("the next burst, {} later{}", duration(pause), witness_text(c("by_clock")))),
+        *("response_frame", "response_start", "response_connection_close", "response_version"),
+        *("before", "after", "by_clock", "rtt_server"),
+    )
+
+
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the pause, and about how the response announces its end."""
+    next_burst = f"the next burst, {duration_text(x.end - x.start)} later{witness(x.by_clock, x.rtt_server)}"
+    return {
+        "says_close": _says_close(x),
+        "evidence": packets(
+            (x.response_frame, x.response_start, "the response's head: neither Content-Length nor Transfer-Encoding"),
+            (x.before, x.start, "a burst of the body ends: all of it was acknowledged, and the window was open"),
+            (x.after, x.end, next_burst),
         ),
-    )
+    }
 
 
-def _says_close() -> pl.Expr:
-    return (
-        pl.when(pl.col("response_connection_close"))
-        .then(pl.lit("The response says Connection: close."))
-        .when(pl.col("response_version") == "HTTP/1.0")
-        .then(pl.lit("The server answers with HTTP/1.0, which has no chunks and closes by default."))
-        .otherwise(pl.lit("The response does not even say Connection: close."))
-    )
+def _says_close(x: Facts) -> str:
+    if x.response_connection_close:
+        return "The response says Connection: close."
+    if x.response_version == "HTTP/1.0":
+        return "The server answers with HTTP/1.0, which has no chunks and closes by default."
+    return "The response does not even say Connection: close."

@@ -48,7 +48,7 @@ FORGET_EVERY: Final = 1 << 16
 """The number of packets between two calls of `forget`. Each call drops segments that were first captured long ago."""
 
 
-class Story:
+class TcpAnalysis:
     """Analyzes packets within their connections. `segment` and `events` belong to the current packet."""
 
     def __init__(self, cutoffs: Cutoffs, met: LimitsReached) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from wiredoctor.rules.shared.gateway_kinds import REQUEST_TIMEOUT, SERVER_ERROR
+from wiredoctor.gateways.known import SERVER_ERROR
+from wiredoctor.gateways.tries import REQUEST_TIMEOUT
 from wiredoctor.tables import MESSAGE_BITS
 
 c = pl.col

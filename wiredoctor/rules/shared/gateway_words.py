@@ -1,25 +1,14 @@
-"""Write the texts and the evidence about a failure of a gateway (gateway_kinds.Failure)."""
+"""Write the words and the evidence about a failure of a gateway (gateway_kinds.Failure)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+from typing import NamedTuple
 
-from wiredoctor.rules.shared.evidence import DOUBTFUL_TTL
-from wiredoctor.rules.shared.gateway_kinds import (
-    LATE,
-    LONG_HEAD,
-    SLACK,
-    STALLED,
-    Attempt,
-    Exchange,
-    Failure,
-    Try,
-    is_cut_short,
-    is_lost,
-    silence,
-    with_last_data,
-)
+from wiredoctor.gateways.kinds import LONG_HEAD, Failure, is_cut_short, is_lost, silence, with_last_data
+from wiredoctor.gateways.known import LATE, SLACK
+from wiredoctor.gateways.tries import STALLED, Attempt, Exchange, Try
+from wiredoctor.rules.shared.words import Packet, fin_or_rst, packets, sender_of_close, with_doubt
 from wiredoctor.tables import SECOND
 from wiredoctor.text.durations import duration_text
 from wiredoctor.world.products import default, settings
@@ -60,9 +49,9 @@ def time_waited(front: Exchange, last: Try) -> int:
     that try, or when it answers its client.
     """
     if isinstance(last, Attempt):
-        return max(front.answered - (last.values["syn_time"] or 0), 0)
+        return max(front.answered - last.started, 0)
     end = min(front.answered, last.left)
-    return max(end - (last.asked if last.asked <= end else last.values["request_start"]), 0)
+    return max(end - (last.asked if last.asked <= end else last.values.request_start), 0)
 
 
 def client_result(front: Exchange) -> tuple[str, str]:
@@ -83,14 +72,19 @@ _NOT_SHOWN = (
 )
 
 
-def message_reason(
-    front: Exchange, failure: Failure, lost: Mapping[str, Any] | None, no_neighbor: bool, *, hidden: bool
-) -> str:  # fmt: skip
+class Lost(NamedTuple):
+    """A server that a gateway could not reach shortly before a request: the frame and time (ns) of its unanswered SYN."""
+
+    server: str
+    frame: int
+    time: int
+
+
+def message_reason(front: Exchange, failure: Failure, lost: Lost | None, no_neighbor: bool, *, hidden: bool) -> str:
     """Return the text that states the reason in the message.
 
-    `lost`: a row with the server that the gateway could not reach shortly before (`lost_server`), if any. `no_neighbor`: the
-    gateway answered after about the time of one to four ARP timeouts. `hidden`: the gateway may have asked a server that the
-    capture does not show.
+    `lost`: the server that the gateway could not reach shortly before, if any. `no_neighbor`: the gateway answered after about
+    the time of one to four ARP timeouts. `hidden`: the gateway may have asked a server that the capture does not show.
     """
     last, kind = failure.last, failure.kind
     if last is None:
@@ -106,12 +100,12 @@ def message_reason(
             return f"{behind} refused the connection"
         if last.rejected <= front.answered + SLACK:
             return f"{who} could not connect to {behind}: an ICMP error answered its SYN"
-        syns = last.values["syns"]
+        syns = last.ends.syns
         return f"{behind} did not answer" + (f" (SYN sent {syns} times)" if syns > 1 else "")
     foreign = is_cut_by_device(failure)
     closer = f"a device on the path, not {behind}," if foreign else behind
     if kind == "closed" and last.asked_in_part:
-        after = duration_text(max(last.dropped - last.values["request_start"], 0))
+        after = duration_text(max(last.dropped - last.values.request_start, 0))
         return (
             f"{closer} closed the connection ({_close(last, 'server')}) in the middle of the request, {after} after its start, "
             "without a response"
@@ -128,7 +122,7 @@ def message_reason(
         part = "had sent only part of the response head" if last.begun and not _is_late(last) else "had not answered"
         return f"{behind} {part} after {waited}, and {gave_up}"
     if kind == "unsent":
-        sending = duration_text(max(min(front.answered, last.left) - last.values["request_start"], 0))
+        sending = duration_text(max(min(front.answered, last.left) - last.values.request_start, 0))
         return f"{behind} read the request too slowly: it had received only part of the request after {sending}, and {gave_up}"
     if kind == "rejected-response" and is_cut_short(front, last):
         closed = _close(last, "server")
@@ -152,17 +146,13 @@ def message_reason(
     return f"only part of the response of {behind} had come{nothing}, and {gave_up}"
 
 
-def unread_reason(failure: Failure) -> str:
-    """Return the text that states the reason in the message if the server's window stayed closed until the gateway gave up.
-
-    The text contains "{}" where the caller inserts how long the window had been closed. Return "" for kinds other than unsent.
-    """
-    last = failure.last
-    if failure.kind != "unsent" or last is None:
-        return ""
+def unread_reason(failure: Failure, closed: int) -> str:
+    """Return the text that states the reason if the server's window had been `closed` (ns) when the gateway gave up."""
     who = f"the gateway {failure.through[-1].server}" if failure.through else "the gateway"
+    behind = "" if failure.last is None else failure.last.server
     return (
-        f": the server behind it ({last.server}) did not read the request: its window had been closed for {{}} when {who} gave up"
+        f"the server behind it ({behind}) did not read the request: its window had been closed for {duration_text(closed)} when "
+        f"{who} gave up"
     )
 
 
@@ -171,13 +161,13 @@ def is_cut_by_device(failure: Failure) -> bool:
     last = failure.last
     if failure.kind not in ("closed", "truncated", "rejected-response") or not isinstance(last, Exchange):
         return False
-    return _closer(last) == "server" and last.values["server_close_origin"] == "between"
+    return _closer(last) == "server" and last.close_of("server").origin == "between"
 
 
 def is_close_doubtful(front: Exchange, failure: Failure) -> bool:
     """Return whether it is possible but not proved that a device on the path ended the last try or the client's exchange."""
     closes = [(one, _closer(one)) for one in (failure.last, front) if isinstance(one, Exchange)]
-    return any(who is not None and one.values[f"{who}_close_origin"] == "doubtful" for one, who in closes)
+    return any(who is not None and one.close_of(who).origin == "doubtful" for one, who in closes)
 
 
 def closer_text(failure: Failure) -> str:
@@ -226,12 +216,12 @@ def blocked_until(front: Exchange, failure: Failure) -> int | None:
     last = failure.last
     if failure.kind != "truncated" or not front.begun or not isinstance(last, Exchange) or last.server_first:
         return None
-    return last.left if "W" in (last.values["history"] or "") else None
+    return last.left if "W" in (last.ends.history or "") else None
 
 
 def may_be_too_long(last: Exchange) -> bool:
     """Return whether a gateway may have rejected this response because of the length of its head."""
-    head = last.values["response_head_bytes"]
+    head = last.values.response_head_bytes
     is_unread = not last.has_head and not last.server_first
     return not last.garbage and (head is None or head >= SHORT_LIMIT or is_unread)
 
@@ -240,7 +230,7 @@ def fault_text(last: Exchange) -> str:
     """Return the text about the fault in a response that the gateway rejected."""
     if last.garbage:
         return "a response that is not HTTP"
-    head = last.values["response_head_bytes"]
+    head = last.values.response_head_bytes
     if last.has_head:
         of = f" with a head of {head:,} bytes" if (head or 0) >= SHORT_LIMIT else ""
         return f"{'a' if last.whole else 'an invalid' if last.invalid else 'an incomplete'} {last.status}{of}"
@@ -251,13 +241,13 @@ def fault_text(last: Exchange) -> str:
     return "a response whose head the gateway did not read to its end"
 
 
-def _no_try_reason(front: Exchange, lost: Mapping[str, Any] | None, no_neighbor: bool) -> str:
+def _no_try_reason(front: Exchange, lost: Lost | None, no_neighbor: bool) -> str:
     if no_neighbor:
         return "; it waited about as long as a host that sends ARP requests to a neighbor which does not answer"
     if lost is not None:
-        before = duration_text(max(front.values["request_start"] - lost["lost_time"], 0))
-        return f"; it could not reach {lost['lost_server']} {before} earlier"
-    head = front.values["request_head_bytes"] or 0
+        before = duration_text(max(front.values.request_start - lost.time, 0))
+        return f"; it could not reach {lost.server} {before} earlier"
+    head = front.values.request_head_bytes or 0
     return f"; the head of the request has {head:,} bytes, which may exceed the gateway's limit" if head >= LONG_HEAD else ""
 
 
@@ -302,36 +292,37 @@ SHORT_LIMIT = 1_000
 _SHOWN = 4
 """The maximum number of servers in a sentence; twice as many tries are in the evidence."""
 
-Packet = tuple[Mapping[str, Any], str, str, str]
-"""A row, the names of its columns with the frame and the time (ns) of a packet, and the note about the packet."""
 
-
-def failure_evidence(front: Exchange, failure: Failure, lost: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """Return the evidence of a failure, in order of frames."""
+def failure_evidence(front: Exchange, failure: Failure, lost: Lost | None) -> list[Packet]:
+    """Return the packets of the evidence of a failure."""
+    v = front.values
     # a gateway may forward a request before it has all of it
-    forwarded = [one.values["request_start"] for one in failure.tries if isinstance(one, Exchange)]
+    forwarded = [one.values.request_start for one in failure.tries if isinstance(one, Exchange)]
     early = bool(forwarded) and min(forwarded) < front.asked - SLACK
-    packets: list[Packet] = [
-        (front.values, "request_frame", "request_start", "the client's request begins")
+    given: list[_Given] = [
+        (v.request_frame, v.request_start, "the client's request begins")
         if early
-        else (front.values, "request_last_frame", "request_end", "the client's request")
+        else (v.request_last_frame, v.request_end, "the client's request")
     ]
     if lost is not None:
-        packets.append((lost, "lost_frame", "lost_time", f"the SYN to {lost['lost_server']}, which the gateway could not reach"))
+        given.append((lost.frame, lost.time, f"the SYN to {lost.server}, which the gateway could not reach"))
     for one in [*failure.through, *(failure.tries if failure.whole else ())][: 2 * _SHOWN]:
-        packets += _try_evidence(one, one in failure.through, front.answered + SLACK)
+        given += _try_evidence(one, one in failure.through, front.answered + SLACK)
         ends_it = one is failure.last and failure.kind == "rejected-response"
         if ends_it and isinstance(one, Exchange) and is_cut_short(front, one):
-            note = f"the server's {_close(one, 'server')}, before it had the complete request"
-            packets.append((one.values, "server_close_frame", "server_close_time", note))
-    packets += _end_evidence(front, "the gateway's", "the client's")
+            frame, time, *_ = one.close_of("server")
+            given.append((frame, time, f"the server's {_close(one, 'server')}, before it had the complete request"))
+    given += _end_evidence(front, "the gateway's", "the client's")
     if isinstance(failure.last, Exchange) and time_stalled(front, failure) is not None:
         one = with_last_data(front, failure.last)
-        whose = "gateway's" if one is front else "server's"
-        if one.values["response_last_frame"] != one.values["response_frame"]:
-            packets.append((one.values, "response_last_frame", "response_end", f"the last data of the {whose} response"))
-    found = [{"frame": v[frame], "time": v[time], "note": note} for v, frame, time, note in packets if v[frame] is not None]
-    return sorted(found, key=lambda packet: packet["frame"])
+        whose, v = "gateway's" if one is front else "server's", one.values
+        if v.response_last_frame != v.response_frame:
+            given.append((v.response_last_frame, v.response_end, f"the last data of the {whose} response"))
+    return packets(*given)
+
+
+_Given = tuple[int | None, int | None, str]
+"""The frame, the time (ns) and the note of a packet; without a frame, there is no packet."""
 
 
 def failure_origin(front: Exchange, failure: Failure) -> str | None:
@@ -342,8 +333,7 @@ def failure_origin(front: Exchange, failure: Failure) -> str | None:
     """
     for one in (failure.last, front):
         if isinstance(one, Exchange) and (who := _closer(one)) is not None:
-            origin = one.values[f"{who}_close_origin"]
-            return origin if origin in ("endpoint", "between") else None
+            return sender_of_close(one.close_of(who).origin)
     return None
 
 
@@ -351,34 +341,31 @@ def _closer(one: Exchange) -> str | None:
     """Return the side whose close the evidence names: server or client; None if it names no close."""
     who = "client" if _is_late(one) or not one.server_first else "server"
     named = _is_late(one) or not (one.whole or one.end_is_unknown)
-    return who if named and one.values[f"{who}_close_frame"] is not None else None
+    return who if named and one.close_of(who).frame is not None else None
 
 
-def _try_evidence(one: Try, passed_on: bool, until: int) -> Iterator[Packet]:
+def _try_evidence(one: Try, passed_on: bool, until: int) -> Iterator[_Given]:
     """Yield the evidence of a try.
 
     `passed_on`: the try went to another gateway, whose failure was forwarded. An ICMP error is left out if it came after the time
     `until` (ns), because the gateway did not wait for it.
     """
-    v = one.values
     if isinstance(one, Attempt):
-        rejected = one.rejected <= until
-        yield v, "syn_frame", "syn_time", f"the gateway's SYN to {one.server}"
-        if v["last_syn_frame"] != v["syn_frame"] and one.refused == LATE and not rejected:
-            yield v, "last_syn_frame", "last_syn_time", f"the last of {v['syns']} SYNs, never answered"
-        yield v, "refused_frame", "refused_time", "an RST refuses the connection"
+        v, rejected = one.ends, one.rejected <= until
+        yield v.syn_frame, v.syn_time, f"the gateway's SYN to {one.server}"
+        if v.last_syn_frame != v.syn_frame and one.refused == LATE and not rejected:
+            yield v.last_syn_frame, v.last_syn_time, f"the last of {v.syns} SYNs, never answered"
+        yield v.refused_frame, v.refused_time, "an RST refuses the connection"
         if rejected:
-            yield v, "syn_error_frame", "syn_error_time", "an ICMP error rejects the connection"
-    elif passed_on:
-        yield v, "request_frame", "request_start", f"the request is forwarded to {one.server}"
-        yield from _end_evidence(one, f"{one.server}'s", "the gateway's")
+            yield v.syn_error_frame, v.syn_error_time, "an ICMP error rejects the connection"
+        return
+    said = f"the request is forwarded to {one.server}" if passed_on else f"the gateway's request to {one.server}"
+    yield one.values.request_frame, one.values.request_start, said
+    if _is_late(one) and not passed_on:
+        frame, time, *_ = one.close_of("client")
+        yield frame, time, f"the gateway's {_close(one, 'client')}, without having received a response"
     else:
-        yield v, "request_frame", "request_start", f"the gateway's request to {one.server}"
-        if _is_late(one):
-            note = f"the gateway's {_close(one, 'client')}, without having received a response"
-            yield v, "client_close_frame", "client_close_time", note
-        else:
-            yield from _end_evidence(one, "the server's", "the gateway's")
+        yield from _end_evidence(one, f"{one.server}'s" if passed_on else "the server's", "the gateway's")
 
 
 def _is_late(one: Exchange) -> bool:
@@ -386,43 +373,33 @@ def _is_late(one: Exchange) -> bool:
     return one.begun and one.left < one.began
 
 
-def _end_evidence(one: Exchange, server: str, client: str) -> Iterator[Packet]:
+def _end_evidence(one: Exchange, server: str, client: str) -> Iterator[_Given]:
     """Yield evidence for how an exchange ended: its response, and the first close if the response is missing or incomplete.
 
     `server`, `client`: names of the two sides in the possessive case, for the notes.
     """
-    v = one.values
     if one.begun:
-        yield v, "response_frame", "response_start", f"{server} response: {one.status}"
+        yield one.values.response_frame, one.values.response_start, f"{server} response: {one.status}"
     if one.whole or one.end_is_unknown:
         return
     who, whose = ("server", server) if one.server_first else ("client", client)
     nothing = ", after a response that is not HTTP" if one.garbage else ", without a response"
     waited = nothing if one.server_first else ", without having received a response"
     before = ", before the response was complete" if one.begun else waited
-    yield v, f"{who}_close_frame", f"{who}_close_time", f"{_whose_close(one, who, whose)}{before}{_doubt(one, who)}"
+    close, named = one.close_of(who), _close(one, who)
+    by_device = f"the {named} that a device on the path sent in {whose} name"
+    said = by_device if close.origin == "between" else f"{whose} {named}"
+    yield close.frame, close.time, with_doubt(close.origin, f"{said}{before}")
 
 
 def _close(one: Exchange, side: str) -> str:
-    return "RST" if one.values[f"{side}_close_rst"] == 1 else "FIN"
-
-
-def _whose_close(one: Exchange, side: str, whose: str) -> str:
-    """Return the words for the FIN or RST of a side. `whose`: the side's name in the possessive case."""
-    if one.values[f"{side}_close_origin"] == "between":
-        return f"the {_close(one, side)} that a device on the path sent in {whose} name"
-    return f"{whose} {_close(one, side)}"
-
-
-def _doubt(one: Exchange, side: str) -> str:
-    """Return the text saying that a device may have sent the FIN or RST of a side; "" if nothing suggests a device."""
-    return DOUBTFUL_TTL if one.values[f"{side}_close_origin"] == "doubtful" else ""
+    return fin_or_rst(one.close_of(side).rst)
 
 
 def failure_filter(front: Exchange, failure: Failure) -> str:
     """Return the display filter for the connections of a failure."""
-    behind = [one.values["connection"] for one in [*failure.through, *(failure.tries if failure.whole else ())]]
-    some = [*dict.fromkeys([front.key[0], *behind])][: 2 * _SHOWN]
+    behind = [one.ends.connection for one in [*failure.through, *(failure.tries if failure.whole else ())]]
+    some = [*dict.fromkeys([front.ends.connection, *behind])][: 2 * _SHOWN]
     return f"tcp.stream == {some[0]}" if len(some) == 1 else f"tcp.stream in {{{', '.join(map(str, some))}}}"
 
 
@@ -434,11 +411,11 @@ LIGHTTPD_PAGE = 361
 """The length in bytes of lighttpd's own page for 503. It names lighttpd in Server, but passes on that field of other servers."""
 
 
-def gateway_software(row: Mapping[str, Any]) -> str:
-    """Return the software that created the error page, from fields that only the gateway can have sent; "" if unknown."""
-    server, reason = row["response_server"] or "", row["response_reason"] or ""
-    if row["response_frame"] is None:
-        return ""
+def gateway_software(
+    server: str | None, reason: str | None, status: int | None, content_type: str | None, body_bytes: int | None
+) -> str:  # fmt: skip
+    """Return the software that created an error page, from fields that only the gateway can have sent; "" if unknown."""
+    server, reason = server or "", reason or ""
     if server.startswith("nginx"):
         return "nginx"
     if reason == "Proxy Error" or (server.startswith("Apache") and reason):
@@ -455,6 +432,6 @@ def gateway_software(row: Mapping[str, Any]) -> str:
     ):
         if server.startswith(begins):
             return name
-    pages = HAPROXY_PAGES.get(row["code"] or row["response_status"], ())
-    of_haproxy = row["response_content_type"] == "text/html" and row["response_body_bytes"] in pages
+    pages = HAPROXY_PAGES.get(status or 0, ())
+    of_haproxy = content_type == "text/html" and body_bytes in pages
     return "haproxy" if not server and (reason == "Gateway Time-out" or of_haproxy) else ""

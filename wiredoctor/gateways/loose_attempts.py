@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence, Set
 
 import polars as pl
 
-from wiredoctor.rules.shared.gateway_kinds import LATE, LONE_SYN, OF_CONNECTION, SLACK, Attempt, Exchange, Front, Key, Route
+from wiredoctor.gateways.known import GATEWAY_ERRORS, LATE, LONE_SYN, SLACK, Place
+from wiredoctor.gateways.tries import Attempt, Exchange, Front, OfConnection, Route
 from wiredoctor.world.attempts import host_of
 
 c = pl.col
@@ -25,12 +26,12 @@ attempt."""
 
 
 def assign_attempts(
-    fronts: Mapping[Key, Front], loose: Mapping[str, Sequence[Attempt]], routes: Mapping[Key, str],
+    fronts: Mapping[Place, Front], loose: Mapping[str, Sequence[Attempt]], routes: Mapping[Place, str],
     known: Mapping[Route, Set[str]] | None = None,
-) -> dict[Key, Front]:  # fmt: skip
+) -> dict[Place, Front]:  # fmt: skip
     """Return `fronts` (clients' exchanges with gateways), with attempts assigned to those exchanges that have no try.
 
-    Tries are explained in gateway_kinds.py. An attempt is a try without a request: a connection that the gateway only opened.
+    Tries are explained in gateways/tries.py. An attempt is a try without a request: a connection that the gateway only opened.
     `loose`: for each gateway, the attempts whose request is unknown. `routes`: for each exchange, the part of its request by
     which the gateway chooses a server. `known`: the servers to which a route has led.
 
@@ -43,19 +44,19 @@ def assign_attempts(
     some = {key: _possible_attempts(one, loose.get(one.server, ())) for key, one in without.items()}
     servers = _servers_of_routes(fronts, routes, some, known or {})
     some |= _late_attempts(without, some, loose, {key: servers.get(_route(fronts, routes, key)) or set() for key in without})
-    owners: dict[int, list[Key]] = {}
+    owners: dict[int, list[Place]] = {}
     attempts: dict[int, Attempt] = {}
     for key, maybe in some.items():
         for one in maybe:
-            owners.setdefault(one.values["connection"], []).append(key)
-            attempts[one.values["connection"]] = one
-    taken: set[Key] = set()
-    for number, one in sorted(attempts.items(), key=lambda item: item[1].values["syn_time"]):
+            owners.setdefault(one.ends.connection, []).append(key)
+            attempts[one.ends.connection] = one
+    taken: set[Place] = set()
+    for number, one in sorted(attempts.items(), key=lambda item: item[1].started):
         if free := [key for key in owners[number] if key not in taken]:
             taken.add(min(free, key=lambda key: _distance(fronts[key].exchange, one, servers.get(_route(fronts, routes, key)))))
     made = {**fronts}
     for key, maybe in some.items():
-        rivals = {rival for one in maybe for rival in owners[one.values["connection"]]}
+        rivals = {rival for one in maybe for rival in owners[one.ends.connection]}
         few = len(maybe) < len(rivals)
         if maybe and (not few or key in taken):
             made[key] = Front(fronts[key].exchange, maybe, certain=False, guessed=few)
@@ -66,14 +67,14 @@ def assign_attempts(
     return made
 
 
-def _route(fronts: Mapping[Key, Front], routes: Mapping[Key, str], key: Key) -> Route:
+def _route(fronts: Mapping[Place, Front], routes: Mapping[Place, str], key: Place) -> Route:
     return fronts[key].exchange.server, routes.get(key, "")
 
 
 def _servers_of_routes(
-    fronts: Mapping[Key, Front],
-    routes: Mapping[Key, str],
-    maybe: Mapping[Key, Sequence[Attempt]],
+    fronts: Mapping[Place, Front],
+    routes: Mapping[Place, str],
+    maybe: Mapping[Place, Sequence[Attempt]],
     known: Mapping[Route, Set[str]],
 ) -> dict[Route, set[str]]:
     """Return the servers to which each route is known to lead; an empty set if the gateway itself answered the requests of the
@@ -97,7 +98,7 @@ def _distance(front: Exchange, one: Attempt, servers: set[str] | None) -> tuple[
     the nearest in time comes first.
     """
     apart = 1 if servers is None else 0 if one.server in servers else 2
-    return apart, front.answered - one.refused if one.refused < LATE else one.values["syn_time"] - front.asked
+    return apart, front.answered - one.refused if one.refused < LATE else one.started - front.asked
 
 
 def _tried_later(front: Exchange, some: Sequence[Attempt]) -> bool:
@@ -107,26 +108,26 @@ def _tried_later(front: Exchange, some: Sequence[Attempt]) -> bool:
     response.
     """
     slow = front.answered - front.asked >= LONE_SYN
-    return slow and any(front.asked <= one.values["syn_time"] <= front.answered - LONE_SYN for one in some)
+    return slow and any(front.asked <= one.started <= front.answered - LONE_SYN for one in some)
 
 
 def _late_attempts(
-    without: Mapping[Key, Exchange],
-    some: Mapping[Key, Sequence[Attempt]],
+    without: Mapping[Place, Exchange],
+    some: Mapping[Place, Sequence[Attempt]],
     loose: Mapping[str, Sequence[Attempt]],
-    servers: Mapping[Key, Set[str]],
-) -> dict[Key, tuple[Attempt, ...]]:
+    servers: Mapping[Place, Set[str]],
+) -> dict[Place, tuple[Attempt, ...]]:
     """Return the late attempts of a busy gateway, by exchange, for exchanges without attempts in `some`.
 
     These attempts went to a server of the exchange's route, and fit no other exchange. `servers`: for each exchange, the servers
     to which its route is known to lead.
     """
-    taken = {one.values["connection"] for maybe in some.values() for one in maybe}
-    late: dict[Key, tuple[Attempt, ...]] = {}
+    taken = {one.ends.connection for maybe in some.values() for one in maybe}
+    late: dict[Place, tuple[Attempt, ...]] = {}
     for key, front in without.items():
         if servers[key] and not some[key]:
             free = [one for one in loose.get(front.server, ()) if one.server in servers[key]]
-            free = [one for one in free if one.values["connection"] not in taken]
+            free = [one for one in free if one.ends.connection not in taken]
             late[key] = _possible_attempts(front, free, CONNECTED_LATE)
     return {key: maybe for key, maybe in late.items() if maybe}
 
@@ -140,7 +141,7 @@ def _possible_attempts(front: Exchange, some: Sequence[Attempt], within: int = C
         return ()
     made: list[Attempt] = []
     for one in some:
-        begun = one.values["syn_time"]
+        begun = one.started
         if not front.asked - SLACK <= begun <= front.answered + SLACK:
             continue
         soon = begun <= front.asked + within
@@ -160,7 +161,7 @@ def likely_fronts(told: pl.LazyFrame, vain: pl.LazyFrame, repeated: pl.LazyFrame
     host, the client may be a known gateway, and its failed connections may belong to other requests. So an exchange of such a
     host does not count if it is in `repeated`: there the gateway got a good response in the end.
     """
-    unknown = told.filter(c("known").is_null(), c("try_connection").is_null(), c("response_status").is_in((502, 503, 504)))
+    unknown = told.filter(c("known").is_null(), c("try_connection").is_null(), c("response_status").is_in(GATEWAY_ERRORS))
     elsewhere = unknown.filter(host_of("client") != host_of("server"))
     local = unknown.filter(host_of("client") == host_of("server")).join(repeated, on=["connection", "exchange"], how="anti")
     unknown = pl.concat([elsewhere, local])
@@ -184,7 +185,7 @@ def unassigned_attempts(
     """
     hosts = _hosts_of_gateways(tries, connections)
     hosts = pl.concat([hosts, likely.select("client_host", c("server").alias("loose_of"))]).unique()
-    named = {name: f"try_{name}" for name in ("connection", *OF_CONNECTION)}
+    named = {name: f"try_{name}" for name in OfConnection._fields}
     return (
         vain.join(hosts, on="client_host")
         .filter(c("server") != c("loose_of"))
