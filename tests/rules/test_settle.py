@@ -27,7 +27,7 @@ def module(name: str, family: str = "test", **changes: Any) -> RuleModule:
         "display_filter": "tcp.stream == {connection}",
     }
     rule = Rule(**{"severity": "warning"} | texts | changes)  # pyright: ignore[reportArgumentType]
-    return RuleModule(name, family, rule, "", {}, lambda segments: segments, None, ("segments",))
+    return RuleModule(name, family, rule, "", {}, lambda segments: segments, ("segments",))
 
 
 def candidate(**changes: Any) -> dict[str, Any]:
