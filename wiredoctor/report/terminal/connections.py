@@ -114,6 +114,8 @@ def _bar(row: Row, layout: Layout, exchanges: list[tuple[int, int]]) -> str:
 CONNECTIONS = TextList(
     "connections",
     "TCP connection",
+    lambda report: report.scan_connections,
+    lambda report: report.connection_count,
     (
         SIGN,
         CAPTURE,

@@ -220,6 +220,8 @@ def _bars(_: Report, layout: Layout) -> Callable[[Row], str]:
 EXCHANGES = TextList(
     "exchanges",
     "HTTP exchange",
+    lambda report: report.scan_exchanges,
+    lambda report: report.exchange_count,
     (
         SIGN,
         CAPTURE,

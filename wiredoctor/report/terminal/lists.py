@@ -11,7 +11,7 @@ import polars as pl
 from wiredoctor.findings import Report, Severity
 from wiredoctor.report import chosen_rows
 from wiredoctor.report.capture_clocks import clocks, has_times_of_day
-from wiredoctor.report.columns import batches
+from wiredoctor.report.columns import Scan, batches
 from wiredoctor.report.exchange_times import CaptureEnds, capture_ends
 from wiredoctor.report.fields import Field, fitting, footer, no_room, paint, squeeze, width
 from wiredoctor.report.row_choice import Order, TableName
@@ -91,10 +91,10 @@ class ListColumn:
 
     `of`: the columns of the table that `cell` reads, or expressions of the list. `width`: the width in characters, or a function
     of the layout's facts; a column of width 0 does not exist. `is_sized`: the column is wider if the maxima of the columns that
-    `cell` reads need more room. `rank`: columns with higher ranks are left out first; columns of
-    rank 0 are always shown. `order`: the order of lines in which the column is always shown. `common`: the column of the table
-    whose text is written once above the list if all lines share it. `legend`: a sentence below the list. `style`: the style of a
-    row's text. `painted`: `cell` returns styled text of the right width.
+    `cell` reads need more room. `rank`: columns with higher ranks are left out first; columns of rank 0 are always shown.
+    `order`: the order of lines in which the column is always shown. `common`: the column of the table whose text is written once
+    above the list if all lines share it. `legend`: a sentence below the list. `style`: the style of a row's text. `painted`:
+    `cell` returns styled text of the right width.
     """
 
     name: str
@@ -165,18 +165,21 @@ def bar(least: int, *of: str) -> ListColumn:
 class TextList:
     """A list with one line per row of a table.
 
-    `bars`: returns the function that draws the bars. `measures`: expressions of which the layout knows the maximum. Among them
-    are `longest` and, for the span of each capture's axis, `begin` and `end`. `derived`: expressions for columns that the table
-    does not have. `keys`: two columns by which lines are sorted. `lookups`: returns tables with keys and texts, which are joined
-    with the rows. `squeezed`: the minimum widths of columns that become narrower if there is not enough room. `given_up`: a
-    column of rank 0 that is left out if this does not help. `longer_bar`: the number of characters that optional columns leave
-    the bar beyond its minimum width. `preferred`: an optional column that takes these characters, too. `together`: columns that
-    are shown all or not at all. `growing`: a column that shares spare room with the bar. `axis`: returns the length (ns) of the
-    axis of relative bars. `closing`: returns the sentences below the list after the number of rows.
+    `scan`, `count`: return the rows and their number. `bars`: returns the function that draws the bars. `measures`: expressions
+    of which the layout knows the maximum. Among them are `longest` and, for the span of each capture's axis, `begin` and `end`.
+    `derived`: expressions for columns that the table does not have. `keys`: two columns by which lines are sorted. `lookups`:
+    returns tables with keys and texts, which are joined with the rows. `squeezed`: the minimum widths of columns that become
+    narrower if there is not enough room. `given_up`: a column of rank 0 that is left out if this does not help. `longer_bar`: the
+    number of characters that optional columns leave the bar beyond its minimum width. `preferred`: an optional column that takes
+    these characters, too. `together`: columns that are shown all or not at all. `growing`: a column that shares spare room with
+    the bar. `axis`: returns the length (ns) of the axis of relative bars. `closing`: returns the sentences below the list after
+    the number of rows.
     """
 
     table: TableName
     noun: str
+    scan: Callable[[Report], Scan]
+    count: Callable[[Report], int]
     columns: Sequence[ListColumn]
     bars: Callable[[Report, Layout], Callable[[Row], str]]
     legend: Callable[[Layout], str]
@@ -216,18 +219,12 @@ class TextList:
         lines.write(Encoded(out))
         legends = [column.legend for column in self.columns if column.legend and column.name in layout.fields]
         closing = self.closing(layout, [*signs_explained(layout.worst.values()), *legends])
-        out.write(footer([count(self._count(report), self.noun), *notes, *closing, *missing], layout.room))
-
-    def _scan(self, report: Report) -> Callable[[], pl.LazyFrame]:
-        return report.scan_exchanges if self.table == "exchanges" else report.scan_connections
-
-    def _count(self, report: Report) -> int:
-        return report.exchange_count if self.table == "exchanges" else report.connection_count
+        out.write(footer([count(self.count(report), self.noun), *notes, *closing, *missing], layout.room))
 
     def _facts(self, report: Report, paper: Terminal, order: Order, *, relative: bool) -> Layout | None:
         """Return a layout with all facts, but without columns and axes; None if the table has no rows."""
         ends, names, lookups = capture_ends(report), names_of_captures(report, order), self.lookups(report)
-        rows = self._scan(report)().group_by("capture").agg(**self.measures(ends)).collect()
+        rows = self.scan(report)().group_by("capture").agg(**self.measures(ends)).collect()
         if not rows.height:
             return None
         most = {name: value or 0 for name, value in rows.select(pl.exclude("capture").max()).row(0, named=True).items()}
@@ -242,10 +239,10 @@ class TextList:
 
     def _common_texts(self, report: Report, lookups: Sequence[pl.LazyFrame]) -> dict[str, str]:
         """Return the texts that all lines have in common, by column; empty if there is only one line."""
-        if self._count(report) < 2:
+        if self.count(report) < 2:
             return {}
         shared = {column.name: column.common for column in self.columns if column.common}
-        rows = _joined(self._scan(report)(), _read_lookups(lookups, [*shared.values()]))
+        rows = _joined(self.scan(report)(), _read_lookups(lookups, [*shared.values()]))
         texts = rows.select(pl.col(of).alias(name) for name, of in shared.items())
         counted = texts.select(pl.all().n_unique().name.suffix("_count"), pl.all().first()).collect().row(0, named=True)
         return {name: counted[name] or "" for name in shared if counted[f"{name}_count"] == 1}
@@ -295,7 +292,7 @@ class TextList:
         if layout.order is not Order.time:
             rank = chosen_rows.rank(self.table, layout.order, layout.ends, chosen_rows.is_faulty(report))
         values = [place.alias("_place"), rank.alias("_rank"), *(derived.get(name, pl.col(name)).alias(name) for name in needed)]
-        scan, keys = self._scan(report), ["_place", "_rank", *self.keys]
+        scan, keys = self.scan(report), ["_place", "_rank", *self.keys]
         read = {name for value in values for name in value.meta.root_names()} & {*scan().collect_schema()}
         lookups = [one.collect().lazy() for one in _read_lookups(layout.lookups, needed)]
         for batch in batches(scan, sorted(read)):
