@@ -140,7 +140,10 @@ def _clock_width(at: Layout) -> int:
 
 def endpoint(name: str, *, rank: int = 0, common: str = "") -> ListColumn:
     """Return a column of clients or servers."""
-    size: Callable[[Layout], int] = lambda at: min(max(6, at.most[name]), MAX_ENDPOINT)  # noqa: E731
+
+    def size(at: Layout) -> int:
+        return min(max(6, at.most[name]), MAX_ENDPOINT)
+
     return ListColumn(name, lambda row, _: row[name] or "", size, (name,), right=False, rank=rank, common=common)
 
 
@@ -154,6 +157,7 @@ TIME = ListColumn(
     "time", lambda row, at: clock(row["start"], at.most["end"]), lambda at: max(8, len(clock(at.most["end"], at.most["end"]))),
     ("start",), "time (s)", rank=7,
 )  # fmt: skip
+"""The seconds since the first packet, which are always shown if the captures have no times of day."""
 
 
 def bar(least: int, *of: str) -> ListColumn:
