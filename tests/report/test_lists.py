@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from io import StringIO
+from typing import Any
 
 import polars as pl
 
@@ -44,14 +46,12 @@ PACKETS = TextList(
 )  # fmt: skip
 
 
-def lines(order: Order = Order.time, width: int = 80) -> list[str]:
-    one = report(
-        [finding(connection=1, exchange=None, severity="error")],
-        [connection(i, packets=packets) for i, packets in ((2, 7), (1, 1_000), (0, 20))],
-    )
-    one.captures[:] = [capture()]
+def lines(order: Order = Order.time, width: int = 80, *, count: int = 3, timed: bool = True, **changes: Any) -> list[str]:
+    rows = [connection(i, packets=packets) for i, packets in ((2, 7), (1, 1_000), (0, 20))]
+    one = report([finding(connection=1, exchange=None, severity="error")], rows[-count:])
+    one.captures[:] = [capture() if timed else capture(first_time=None, last_time=None)]
     out = StringIO()
-    PACKETS.write(one, out, Terminal(width), in_memory, order, relative=False, notes=["A note."])
+    replace(PACKETS, **changes).write(one, out, Terminal(width), in_memory, order, relative=False, notes=["A note."])
     return out.getvalue().splitlines()
 
 
@@ -74,3 +74,34 @@ def test_columns_are_left_out_by_rank_unless_lines_are_sorted_by_them() -> None:
         _, _, _, title, *_, missing = lines(order)
         assert shown in title
         assert missing == f"No room for the column {name}: set COLUMNS or use --format json."
+
+
+def test_columns_leave_room_for_a_longer_bar_and_stay_together() -> None:
+    """Sign, time of day and bar need 25 of 80 characters; next are `packets` (8), `place` (36), `time` (9) and `double` (7)."""
+    assert left_out(longer_bar=10) == "columns time (s), double"
+    assert left_out(longer_bar=50) == "columns packets, place, time (s), double"
+    assert left_out(longer_bar=50, preferred="packets") == "columns place, time (s), double"
+    assert left_out(together=frozenset({"time", "double"})) == "columns time (s), double"
+
+
+def left_out(**changes: Any) -> str:
+    return " ".join(lines(**changes)).partition("No room for the ")[2].removesuffix(": set COLUMNS or use --format json.")
+
+
+def test_a_growing_column_gets_half_of_the_spare_room() -> None:
+    """All columns need 85 of 200 characters, so `packets` gets 57 more; 24 characters precede it."""
+    title = lines(width=200, growing="packets")[3]
+    assert title.index("packets") + len("packets") == 24 + 7 + 57
+
+
+def test_seconds_are_always_shown_without_times_of_day() -> None:
+    """Sign, seconds and bar need 21 of 80 characters, the longer bar 50, and `packets` 8."""
+    text = lines(timed=False, longer_bar=50)
+    assert text[2].startswith("  time (s) packets |")
+    assert text[-1] == "No room for the columns place, double: set COLUMNS or use --format json."
+
+
+def test_a_text_of_a_single_line_is_in_its_column() -> None:
+    text = "\n".join(lines(count=1))
+    assert "The same in all lines" not in text
+    assert "10.0.0.2:80" in text
