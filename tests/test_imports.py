@@ -41,7 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("replacement", "rule_engine", "settings", "spill", "system", "tables", "text", "wiredoctor"),
     },
     "diagnosis": {
-        *("capture", "engine", "findings", "gateways", "limits", "rule_engine", "spill", "tables", "text", "wiredoctor"),
+        *("capture", "engine", "findings", "gateways", "limits", "rule_engine", "spill", "tables", "text", "wiredoctor", "world"),
     },
     "pipeline": {"capture", "diagnosis", "engine", "findings", "rule_engine", "settings", "spill", "system", "text"},
     "live": {

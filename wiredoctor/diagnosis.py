@@ -46,6 +46,7 @@ from wiredoctor.tables import (
 )
 from wiredoctor.text.redact_tables import redact_table
 from wiredoctor.text.regex import Regex
+from wiredoctor.world import CaptureTables
 
 if TYPE_CHECKING:
     from wiredoctor.engine.run import Analysis
@@ -193,10 +194,10 @@ def _resolve(
         explaining: list[pl.DataFrame] = []
         whole = rule_engine.join_batches(modules, candidates)
         whole = rule_engine.add_streaming_behind(whole, tries, scans["exchanges"])
-        whole = rule_engine.conclude_all(
-            modules, whole, scans["connections"], scans["exchanges"], scans["closes"],
-            live=live, clients=known.clients, folder=folder,
-        )  # fmt: skip
+        asked = CaptureTables(
+            scans["closes"], scans["connections"], partial(scans.__getitem__, "exchanges"), lambda: known.clients
+        )
+        whole, _ = rule_engine.decide(modules, whole, asked, live=live, folder=folder)
         whole = rule_engine.through_gateways(
             modules, whole, tries, scans["closes"], scans["exchanges"], scans["connections"], folder
         )

@@ -209,7 +209,7 @@ def _read_once(
     memory: dict[str, Any] = {}
 
     def judge(found: Candidates) -> Candidates:
-        return rule_engine.judge(rules.modules, found, memory)
+        return rule_engine.decide_batch(rules.modules, found, memory)
 
     if settings.jobs > 1 and system.FORKS and _shareable_bytes(capture) >= SHARED_FROM:
         from wiredoctor.engine import processes

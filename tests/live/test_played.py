@@ -42,7 +42,7 @@ def of_file(path: Path) -> str:
     """What `analyze` says of a file, but for what only the end of a file can tell: of events, `live` tells what is known when
     they are over, and takes nothing back."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline.rule_engine, "judge", partial(rule_engine.judge, live=True))
+        patch.setattr(pipeline.rule_engine, "decide_batch", partial(rule_engine.decide_batch, live=True))
         patch.setattr(pipeline.diagnosis, "diagnose", partial(diagnosis.diagnose, live=True))
         return as_json(wiredoctor.analyze(path))
 

@@ -53,7 +53,7 @@ def look(oddities: pl.LazyFrame) -> pl.LazyFrame:
 
 def seen(path: Path, step: int) -> list[tuple[int, str]]:
     rule = Rule(severity="note", title="", message="", remedy="", display_filter="", references=())
-    module = RuleModule("odd", "test", rule, "", {}, look, None, ("oddities",))
+    module = RuleModule("odd", "test", rule, "", {}, look, ("oddities",))
     with open_capture(path) as capture:
         modules = {"odd": module}
         analysis = Analysis(capture, modules, Folder(), rule_engine.cutoffs(modules), open_capture_records(capture))

@@ -23,8 +23,9 @@ from wiredoctor.core.segment import Segment
 from wiredoctor.core.stall_rows import CLOSURES, RECOVERIES, RUNS, StallRows
 from wiredoctor.core.waits import ClosedWindow, Run, Stall
 from wiredoctor.engine.run import core_cutoffs
-from wiredoctor.rule_engine import RuleModule, catalogue, cutoffs, judge
+from wiredoctor.rule_engine import RuleModule, catalogue, cutoffs, decide_batch
 from wiredoctor.tables import CLOSES, EVENT_TABLES, RULE_TABLES
+from wiredoctor.world import CaptureTables, World
 
 MS = 1_000_000
 S = 1_000_000_000
@@ -245,17 +246,16 @@ def in_order(candidates: pl.DataFrame) -> pl.DataFrame:
 
 
 def found(rule: str, *frames: pl.DataFrame, state: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-    """What `find` and `judge` of this rule make of the tables that it asks for, in their order (the last may be left out if
+    """What `find` and `decide` of this rule make of the tables that it asks for, in their order (the last may be left out if
     they are empty): a dict per candidate."""
     module = catalogue()[rule]
     empty = [RULE_TABLES[name].empty() for name in module.tables[len(frames) :]]
     lazy = [frame.lazy() for frame in (*frames, *empty)]
     candidates = module.find(*lazy).collect()
-    if module.judge is not None:
-        memory = {} if state is None else state
-        candidates, memory[rule] = module.judge(in_order(candidates), memory.get(rule))
-    elif module.decide is not None and not module.asks:
-        candidates = judge({rule: module}, {rule: candidates}, {} if state is None else state).get(rule, candidates.clear())
+    if not module.asks:
+        candidates = decide_batch({rule: module}, {rule: candidates}, {} if state is None else state).get(
+            rule, candidates.clear()
+        )
     return [row | words(module, row) for row in candidates.to_dicts()]
 
 
@@ -266,3 +266,9 @@ def words(module: RuleModule, row: dict[str, Any]) -> dict[str, Any]:
     }
     worded = module.words_of(plain)
     return worded | {"evidence": [packet._asdict() for packet in worded["evidence"]]} if worded else {}
+
+
+def without_tables() -> World:
+    """A world in which nothing is known, as of a capture without connections."""
+    empty = {name: RULE_TABLES[name].empty().lazy() for name in ("closes", "connections", "exchanges")}
+    return World(CaptureTables(empty["closes"], empty["connections"], lambda: empty["exchanges"]))

@@ -78,7 +78,7 @@ def shuffled(rows: pl.DataFrame, seed: int) -> pl.DataFrame:
 
 
 def told(module: RuleModule, found: pl.DataFrame) -> list[dict[str, Any]]:
-    return sorted((found if module.judge is None else module.judge(found, None)[0]).to_dicts(), key=repr)
+    return sorted(found.to_dicts(), key=repr)
 
 
 @pytest.mark.parametrize("module", ANY_ORDER.values(), ids=ANY_ORDER)
@@ -88,8 +88,6 @@ def test_what_is_told_does_not_depend_on_the_order(module: RuleModule) -> None:
     assert len(in_turn) > 1
     for seed in range(5):
         assert told(module, candidates(module, seed)) == in_turn
-        if module.judge is not None:
-            assert told(module, shuffled(found, seed)) == in_turn
 
 
 def test_few_connections_of_many_are_kept_to_be_shown() -> None:

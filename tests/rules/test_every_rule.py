@@ -7,14 +7,13 @@ from typing import Any, get_args
 import polars as pl
 import pytest
 
+from tests.rules.frames import without_tables
 from wiredoctor.findings import CANDIDATE_COLUMNS, Severity
 from wiredoctor.rule_engine import RuleModule, catalogue
 from wiredoctor.rule_engine.catalogue import HEADINGS
 from wiredoctor.rule_engine.plugins import SCOPES
 from wiredoctor.rule_engine.render import GIVEN_NAMES, names_in
 from wiredoctor.tables import RULE_TABLES
-from wiredoctor.world.clients import nobody
-from wiredoctor.world.idle_times import nothing_known
 
 RULES = list(catalogue().values())
 
@@ -29,9 +28,7 @@ def texts_of(template: Any) -> list[str]:
 
 def on_empty_tables(module: RuleModule) -> pl.DataFrame:
     found = module.find(*(RULE_TABLES[t].empty().lazy() for t in module.tables)).collect()
-    judged = module.judge(found, None)[0] if module.judge else found
-    limited = module.by_limits(judged, nothing_known(), live=False) if module.by_limits else judged
-    return module.by_clients(limited, nobody()) if module.by_clients else limited
+    return module.group(found, without_tables()) if module.group else found
 
 
 @pytest.mark.parametrize("module", RULES, ids=by_name)

@@ -60,7 +60,7 @@ def find(exchanges):
 def words(x):
     return {"evidence": packets((x.frame, x.start, "it"))}
 '''
-SCREEN = GOOD + "def screen():\n    return "
+SCREEN = GOOD + "def may_match():\n    return "
 DECIDE = GOOD + "def decide(x, world):\n    return "
 
 BROKEN = {

@@ -10,14 +10,13 @@ import pytest
 
 import wiredoctor
 from tests.captures.papers import EACH_KIND, EACH_RULE
-from tests.rules.frames import in_order
+from tests.rules.frames import without_tables
 from tests.support.sweeps import SLOW
 from wiredoctor.findings import configured
 from wiredoctor.rule_engine import RuleModule, catalogue, run
 from wiredoctor.tables import SECOND
-from wiredoctor.world.idle_times import nothing_known
 
-SCREENED = {name for name, module in catalogue().items() if module.screen is not None}
+SCREENED = {name for name, module in catalogue().items() if module.may_match is not None}
 
 
 def test_rules_over_exchanges_are_screened() -> None:
@@ -34,11 +33,9 @@ def test_summaries_over_connections_are_screened() -> None:
 
 
 def found(module: RuleModule, *tables: pl.LazyFrame) -> pl.DataFrame:
-    """The candidates of a rule: of a summary, which sees the whole tables at once, what its `judge` or its `by_limits` leaves."""
+    """The candidates of a rule: of a summary, which sees the whole tables at once, what its `group` makes of them."""
     rows = module.find(*tables).collect(optimizations=pl.QueryOptFlags.none())  # quicker for so few rows
-    if module.rule.summary and module.by_limits:
-        return module.by_limits(rows, nothing_known(), live=False)
-    return module.judge(in_order(rows), None)[0] if module.rule.summary and module.judge else rows
+    return module.group(rows, without_tables()) if module.rule.summary and module.group else rows
 
 
 def test_no_candidate_behind_a_screen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +56,7 @@ def speaking_rules(paths: Sequence[Path], monkeypatch: pytest.MonkeyPatch) -> se
     ) -> list[RuleModule]:
         del asked, sizes
         for module in running:
-            if module.screen is None:
+            if module.may_match is None:
                 continue
             tables = [lazy[table] for table in module.tables]
             screens = run._screens(module)

@@ -12,11 +12,13 @@ from wiredoctor import limits
 from wiredoctor.findings import Advice, Finding, Rule, RuleTotal
 from wiredoctor.limits import LimitsReached
 from wiredoctor.rule_engine import RuleModule, resolve
-from wiredoctor.rules.shared.evidence import EVIDENCE
+from wiredoctor.rules.shared.words import Packet
 from wiredoctor.tables import TABLES
 from wiredoctor.world.numbers import DURATION
 
 FIRST_TIME = 1_700_000_000_000_000_000
+
+EVIDENCE = pl.List(pl.Struct({"frame": pl.Int64, "time": pl.Int64, "note": pl.String}))
 
 
 def module(name: str, family: str = "test", **changes: Any) -> RuleModule:
@@ -27,7 +29,13 @@ def module(name: str, family: str = "test", **changes: Any) -> RuleModule:
         "display_filter": "tcp.stream == {connection}",
     }
     rule = Rule(**{"severity": "warning"} | texts | changes)  # pyright: ignore[reportArgumentType]
-    return RuleModule(name, family, rule, "", {}, lambda segments: segments, None, ("segments",))
+    module = RuleModule(name, family, rule, "", {}, lambda segments: segments, ("segments",))
+    return module._replace(facts=tuple, fact_names=("evidence",), words=evidence_of)
+
+
+def evidence_of(facts: tuple[list[dict[str, Any]]]) -> dict[str, Any]:
+    """The words of these rules, whose candidates have their evidence as a fact."""
+    return {"evidence": [Packet(**packet) for packet in facts[0] or ()]}
 
 
 def candidate(**changes: Any) -> dict[str, Any]:

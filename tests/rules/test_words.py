@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from wiredoctor.report.words import duration as of_seconds
 from wiredoctor.text.durations import duration_text
-from wiredoctor.world.numbers import duration
 
 MAX_NUMBER = 10**17
 """Three years."""
@@ -18,15 +16,6 @@ times = st.one_of(
     st.integers(-MAX_NUMBER, MAX_NUMBER),
     st.builds(lambda digits, zeros: digits * 10**zeros, st.integers(-99_999, 99_999), st.integers(0, 10)),
 )
-
-
-def of_column(times: list[int | None]) -> list[str | None]:
-    return pl.DataFrame({"t": times}, schema={"t": pl.Int64}).select(duration(pl.col("t"))).to_series().to_list()
-
-
-@given(st.lists(times | st.none(), max_size=20))
-def test_a_column_is_written_as_its_values_are(times: list[int | None]) -> None:
-    assert of_column(times) == [None if t is None else duration_text(t) for t in times]
 
 
 @given(times)

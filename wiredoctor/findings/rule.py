@@ -45,7 +45,7 @@ class Threshold:
 
     `value` is in nanoseconds for times (ns, us, ms, s), otherwise in the unit that the text names. While the context manager
     `configured` is active, `value` and `current` (the same threshold as text) come from the user's configuration. Therefore
-    `find` and `judge` must read `value` each time they run, and must not store it. `most` (text): the largest value that has an
+    `find` and `decide` must read `value` each time they run, and must not store it. `most` (text): the largest value that has an
     effect, because the core does not record events beyond it; empty if there is no such limit.
     """
 

@@ -202,7 +202,7 @@ class AtGateways:
         }  # fmt: skip
         modules = {RULE: self._module}
         [summaries] = rule_engine.find_summaries(modules, scans, few=True)
-        found = rule_engine.judge(modules, summaries, {}, live=True)
+        found = rule_engine.decide_batch(modules, summaries, {}, live=True)
         found = rule_engine.unsure_across(found, modules, sorted(self._analysis.shuffled.frames))
         if steps := sorted(self._analysis.steps.frames):
             found = rule_engine.drop_across_clock_steps(found, modules, steps)

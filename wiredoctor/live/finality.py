@@ -26,6 +26,7 @@ from wiredoctor.rule_engine import RuleModule
 from wiredoctor.rule_engine.candidates import Candidates
 from wiredoctor.rule_engine.summary_columns import Rows
 from wiredoctor.tables import CONNECTIONS, EXCHANGES, RULE_TABLES, UNACKNOWLEDGED, closes, finished_exchanges
+from wiredoctor.world import CaptureTables
 
 c = pl.col
 
@@ -168,7 +169,7 @@ class PendingFindings:
             settled = core.join(self._settled, on=_KEY, how="semi", maintain_order="left")
             return mine.filter(sure).drop("since", "unknown", "over", "no_http"), settled
 
-        candidates, tries = self._after_gateways_and_stalls(self._conclude(candidates), seen, groups)
+        candidates, tries = self._after_gateways_and_stalls(self._compare(candidates), seen, groups)
         known, passed = self._software(seen)
         findings = rule_engine.resolve(
             self.modules, candidates, self._connection_rows(some).lazy(),
@@ -236,16 +237,19 @@ class PendingFindings:
         if (rows := self._candidates.get(RULE)) is not None:
             a.found.append({RULE: rows.join(ready.filter(rule=RULE), on=["connection", "frame"], how="semi")})
 
-    def _conclude(self, candidates: Mapping[str, pl.DataFrame]) -> Mapping[str, Rows]:
+    def _compare(self, candidates: Mapping[str, pl.DataFrame]) -> Mapping[str, Rows]:
         """Return the candidates that their rules keep after comparing them with all connections in their current state."""
-        if not any(rule_engine.is_compared(self.modules[name]) for name in candidates):
+        compared = {name: rows for name, rows in candidates.items() if rule_engine.is_compared(self.modules[name])}
+        if not compared:
             return candidates
         a = self.analysis
         now = open_exchanges.rows_as_of(a.core.flows.open_connections(), a.latest)
         connections = pl.concat([a.connections.scan(), now.lazy()])
         answered = open_exchanges.answered_exchanges(connection for connection in self._known.values() if connection is not None)
         exchanges = pl.concat([finished_exchanges(a.exchanges.scan()), answered.lazy()], how="diagonal")
-        return rule_engine.conclude_all(self.modules, candidates, connections, exchanges, live=True)
+        tables = CaptureTables(pl.LazyFrame(), connections, lambda: exchanges)
+        decided, _ = rule_engine.decide(self.modules, compared, tables, live=True)
+        return {name: rows for name, rows in candidates.items() if name not in compared} | decided
 
     @staticmethod
     def _ids(candidates: Mapping[str, pl.DataFrame]) -> pl.Series:

@@ -20,11 +20,6 @@ from wiredoctor.rule_engine.candidates import Candidates
 from wiredoctor.tables import ASKED, SECOND, closes
 from wiredoctor.world import CaptureTables
 
-_PENDING = "pending_until"
-"""The column with the time (ns) until which a candidate may still change; null or missing if the candidate is final."""
-
-_PLACE = ("connection", "exchange")
-
 
 class Clients(Protocol):
     """A function that returns the ids of the connections whose client is a gateway.
@@ -114,31 +109,7 @@ class HeldCandidates:
         decided, waiting = rule_engine.decide(self._modules, ready, tables, live=True, clock=clock, memory=self._memory)
         for name, rows in waiting.items():
             self._hold_until(name, rows.drop("wait_until"), rows["wait_until"], clock or 0)
-        judged = rule_engine.judge_idle_limits(self._modules, decided, followed, connections, live=True)
-        if any(self._modules[name].by_clients for name in judged):
-            closed = pl.concat([followed, half_closed()])
-            judged = rule_engine.beside_others(
-                self._modules, judged, closed, requests(), connections, self._clients(at_end=clock is None)
-            )
-        frames = {name: rows for name, rows in judged.items() if isinstance(rows, pl.DataFrame)}
-        return frames if clock is None else self._put_back(frames, ready, clock)
-
-    def _put_back(self, judged: Candidates, ready: Candidates, clock: int) -> Candidates:
-        """Return the candidates in `judged` that can no longer change; hold the others again.
-
-        `ready`: the same candidates as they were before their rules judged them, which is the form in which they are held.
-        """
-        sure: Candidates = {}
-        for name, rows in judged.items():
-            waits = (pl.col(_PENDING) >= clock).fill_null(value=False) if _PENDING in rows.columns else pl.lit(value=False)
-            pending = rows.filter(waits)
-            if pending.height:
-                mine = pending.select(*_PLACE, _PENDING)
-                again = ready[name].join(mine, on=_PLACE, maintain_order="left")
-                self._hold_until(name, again.select(ready[name].columns), again[_PENDING], clock)
-            if pending.height < rows.height:
-                sure[name] = rows.filter(~waits)
-        return sure
+        return {name: rows for name, rows in decided.items() if isinstance(rows, pl.DataFrame)}
 
     def _hold_until(self, name: str, rows: pl.DataFrame, until: pl.Series, clock: int) -> None:
         """Hold candidates that may change until a time (ns). The event may come earlier, so decide again in a second."""

@@ -300,7 +300,7 @@ class Session:
         return self._pending.take_final()
 
     def _keep_candidates(self, found: Candidates, clock: int, analyzed_until: int) -> None:
-        found = self._held.keep(rule_engine.judge(self._modules, found, self._memory, live=True)) | self._held.take(clock)
+        found = self._held.keep(rule_engine.decide_batch(self._modules, found, self._memory, live=True)) | self._held.take(clock)
         self._pending.held_connections, self._pending.clock = self._held.connections, analyzed_until
         self._pending.held_causes = self._held.connections_of(self._pending.causes)
         if not found:
@@ -332,7 +332,7 @@ class Session:
         a.listener = None
 
         def judge(found: Candidates) -> Candidates:
-            return self._held.keep(rule_engine.judge(self._modules, found, self._memory, live=True))
+            return self._held.keep(rule_engine.decide_batch(self._modules, found, self._memory, live=True))
 
         a.finish(judge)
         a.found.append(self._held.take(None))

@@ -3,7 +3,8 @@
 A candidate is a row that a rule found in the tables and that may become a finding.
 
 `load` finds and selects the rules and sets their thresholds. `find_candidates` runs them batch by batch, `find_summaries` once at
-the end. `judge` keeps the candidates that prove a problem, and `resolve` turns these into findings, one per cause.
+the end. `decide_batch` and `decide` keep the candidates that prove a problem, and `resolve` turns these into findings, one per
+cause.
 """
 
 from __future__ import annotations
@@ -17,15 +18,12 @@ from wiredoctor.rule_engine.root_cause import resolve
 from wiredoctor.rule_engine.rule_set import RuleSet, load
 from wiredoctor.rule_engine.run import (
     are_few,
-    beside_others,
-    conclude_all,
     decide,
+    decide_batch,
     find_candidates,
     find_summaries,
     is_compared,
     join_batches,
-    judge,
-    judge_idle_limits,
 )
 from wiredoctor.rule_engine.software import passed_on
 from wiredoctor.rule_engine.stopped_reading import after_stalls
@@ -44,11 +42,10 @@ __all__ = [
     "add_streaming_behind",
     "after_stalls",
     "are_few",
-    "beside_others",
     "catalogue",
-    "conclude_all",
     "cutoffs",
     "decide",
+    "decide_batch",
     "disable",
     "drop_across_clock_steps",
     "explained_keys",
@@ -58,8 +55,6 @@ __all__ = [
     "given_up_by_gateways",
     "is_compared",
     "join_batches",
-    "judge",
-    "judge_idle_limits",
     "load",
     "passed_on",
     "resolve",

@@ -21,35 +21,15 @@ from wiredoctor.text.suggestion import suggestion
 from wiredoctor.world import Index, World
 
 Find = Callable[..., pl.LazyFrame]
-Screen = Callable[[], "pl.Expr | Mapping[str, pl.Expr]"]
+MayMatch = Callable[[], "pl.Expr | Mapping[str, pl.Expr]"]
 """Returns a cheap expression on the first table that `find` reads, or one expression for each of several tables.
 
 If `find` returns a row, one of the expressions is true for at least one row of its table.
 """
-Judge = Callable[[pl.DataFrame, Any], tuple[pl.DataFrame, Any]]
-Conclude = Callable[[pl.DataFrame, pl.LazyFrame, pl.LazyFrame], pl.DataFrame]
-"""Compares candidates with other connections: (candidates, all `connections`, all `exchanges`) -> candidates."""
-JudgeAll = Callable[[pl.DataFrame], pl.DataFrame]
-"""Judges all candidates of an event rule together at the end, instead of `judge`."""
-ByLimits = Callable[..., pl.DataFrame]
-"""Judges candidates by when and how their servers close connections: (candidates, IdleTimes, `live`) -> candidates.
+Group = Callable[[pl.DataFrame, World], pl.DataFrame]
+"""Makes candidates of rows that `find` returned: one of several rows, or none until a later row shows more.
 
-With `live`, only facts that are known soon after a close are used. The candidates need the column `endpoint`; those about a
-connection also need `final_at`.
-"""
-ByClients = Callable[..., pl.DataFrame]
-"""Judges candidates by what their clients did on other connections: (candidates, clients.Clients) -> candidates.
-
-The candidates need these columns, all in ns. `ended_at`: the time of the close; the clients' actions near this time are examined.
-`waited`: how long the client had waited for the response; null if the client's earlier waits do not matter. `due`: the time at
-which all relevant facts are known. The rule adds the column `pending_until`: the time (ns) until which the result of a repeated
-request may still change the candidate; null if nothing can change it.
-"""
-Words = Callable[[Any], dict[str, Any]]
-"""Returns the words of a finding for the facts of its candidate, an instance of the rule's NamedTuple `Facts`.
-
-The keys are `evidence` (a list of rules.shared.words.Packet), the names in the rule's templates that are not columns of the
-candidates, and, if they are needed, `origin`, `title`, `message` and `addition`. It is called only for what is reported.
+It is called where `decide` would be: without ASKS batch by batch, with ASKS for all rows together.
 """
 Decide = Callable[[Any, World], Any]
 """Decides a candidate: (facts, world) -> the facts, changed where the decision changes them; None if it is no problem; or Wait.
@@ -57,6 +37,12 @@ Decide = Callable[[Any, World], Any]
 The facts are an instance of the rule's NamedTuple `Facts`. Which of world's indexes it asks for is declared by the rule's ASKS.
 Without ASKS, candidates are decided batch by batch, in the order of their frames. Wait may only be returned if
 `world.may_change` is true.
+"""
+Words = Callable[[Any], dict[str, Any]]
+"""Returns the words of a finding for the facts of its candidate, an instance of the rule's NamedTuple `Facts`.
+
+The keys are `evidence` (a list of rules.shared.words.Packet), the names in the rule's templates that are not columns of the
+candidates, and, if they are needed, `origin`, `title`, `message` and `addition`. It is called only for what is reported.
 """
 DeclareCutoffs = Callable[[], Mapping[str, int]]
 """Returns the fields of cutoffs.Cutoffs that the rule needs, with values derived from its configured thresholds."""
@@ -82,15 +68,11 @@ class RuleModule(NamedTuple):
     docstring: str
     thresholds: Mapping[str, Threshold]
     find: Find
-    judge: Judge | None
     tables: tuple[str, ...]
-    screen: Screen | None = None
+    may_match: MayMatch | None = None
     cutoffs: DeclareCutoffs | None = None
     plugin: Plugin | None = None
-    conclude: Conclude | None = None
-    judge_all: JudgeAll | None = None
-    by_limits: ByLimits | None = None
-    by_clients: ByClients | None = None
+    group: Group | None = None
     decide: Decide | None = None
     asks: tuple[type[Index], ...] = ()
     """The indexes of the world that `decide` asks for (ASKS in the rule file)."""
@@ -120,7 +102,7 @@ class RuleModule(NamedTuple):
     @property
     def is_held(self) -> bool:
         """True if a live capture holds the candidates until what comes soon after a close is known."""
-        return self.by_limits is not None or self.by_clients is not None or any(index.HELD for index in self.asks)
+        return any(index.HELD for index in self.asks)
 
     @property
     def source(self) -> str:
@@ -186,14 +168,10 @@ def _describe(module: ModuleType) -> RuleModule:
         docstring=module.__doc__ or "",
         thresholds=thresholds,
         find=cast(Find, find),
-        judge=getattr(module, "judge", None),
         tables=tables,
-        screen=getattr(module, "screen", None),
+        may_match=getattr(module, "may_match", None),
         cutoffs=declare,
-        conclude=getattr(module, "conclude", None),
-        judge_all=getattr(module, "judge_all", None),
-        by_limits=getattr(module, "by_limits", None),
-        by_clients=getattr(module, "by_clients", None),
+        group=getattr(module, "group", None),
         decide=getattr(module, "decide", None) if facts is not None else None,
         asks=getattr(module, "ASKS", ()),
         order=getattr(module, "ORDER", ()),

@@ -6,14 +6,12 @@ their order is only as reliable as their timestamps: findings that depend on tim
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
 
 from wiredoctor.rule_engine.catalogue import RuleModule
-from wiredoctor.rules.shared.evidence import EVIDENCE
 from wiredoctor.tables import Array
 from wiredoctor.world.numbers import DURATION
 
@@ -111,21 +109,12 @@ def _around(module: RuleModule, rows: pl.DataFrame, frames: Array) -> pl.Series:
 
 def _ends(module: RuleModule, rows: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
     """Return two series: the first and the last frame number of each candidate."""
-    if module.words is not None:
-        rows = rows.with_columns(evidence=pl.Series([_evidence(module, row) for row in _rows(module, rows)], dtype=EVIDENCE))
-    frames = rows["evidence"].list.eval(pl.element().struct.field("frame"))
+    facts = rows.select(module.fact_names).with_columns(pl.col(DURATION).cast(pl.Int64)).iter_rows(named=True)
+    frames = pl.Series([[packet.frame for packet in module.words_of(row)["evidence"]] for row in facts], dtype=pl.List(pl.Int64))
     last = rows["last_frame"] if "last_frame" in rows.columns else rows["frame"]
     first = pl.DataFrame([frames.list.min().alias("a"), rows["frame"].alias("b")]).min_horizontal()
     newest = pl.DataFrame([frames.list.max().alias("a"), rows["frame"].alias("b"), last.alias("c")]).max_horizontal()
     return first, newest
-
-
-def _rows(module: RuleModule, rows: pl.DataFrame) -> Iterator[dict[str, Any]]:
-    return rows.select(module.fact_names).with_columns(pl.col(DURATION).cast(pl.Int64)).iter_rows(named=True)
-
-
-def _evidence(module: RuleModule, row: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [packet._asdict() for packet in module.words_of(row)["evidence"]]
 
 
 def _steps_between(first: pl.Series, last: pl.Series, steps: Array) -> pl.Series:

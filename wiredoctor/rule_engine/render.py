@@ -173,7 +173,7 @@ def _finding(
     module: RuleModule, texts: _Texts, values: dict[str, Any], times: set[str], file: str, first_time: int,
     same: Callable[[str], str],
 ) -> Finding:  # fmt: skip
-    packets = [one if isinstance(one, Packet) else Packet(**one) for one in values["evidence"] or ()]
+    packets: list[Packet] = values["evidence"]
     evidence = tuple(_evidence(packets, same))
     moment = min(packets).time if packets else values["start"] or 0
     side = _side(values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from operator import is_not
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
@@ -12,14 +12,12 @@ import polars as pl
 from wiredoctor import system
 from wiredoctor.findings import configured_thresholds
 from wiredoctor.rule_engine import candidates
-from wiredoctor.rule_engine.catalogue import RuleModule, Screen
+from wiredoctor.rule_engine.catalogue import MayMatch, RuleModule
 from wiredoctor.rule_engine.plugins import collect_guarded, enabled, run_guarded, with_required_columns
 from wiredoctor.rule_engine.summary_columns import Rows, as_frame
 from wiredoctor.spill import Folder
 from wiredoctor.tables import EVENT_TABLES, PLAN_OF_FEW, RULE_TABLES, SMALL
 from wiredoctor.world import CaptureTables, Index, Wait, World
-from wiredoctor.world.clients import OF_CLIENTS, Clients, known_clients
-from wiredoctor.world.idle_times import OF_RESTS, IdleTimes, known_rests
 from wiredoctor.world.numbers import DURATION
 
 if TYPE_CHECKING:
@@ -49,7 +47,7 @@ Tables = Mapping[str, Table | pl.LazyFrame]
 
 
 def find_candidates(modules: Mapping[str, RuleModule], tables: Tables) -> dict[str, pl.DataFrame]:
-    """Return the candidates that the event rules find in one batch, by rule name. They have not been judged yet.
+    """Return the candidates that the event rules find in one batch, by rule name. They are not decided yet.
 
     Rules without candidates are omitted. `tables`: the batch's event tables and its finished bursts, messages, exchanges and
     connections. A rule runs only if it may have a candidate (see `_has_rows`). A missing table counts as empty, a lazy frame as
@@ -72,7 +70,7 @@ def _has_rows(module: RuleModule, present: set[str]) -> bool:
     events = first in EVENT_TABLES and any(name in EVENT_TABLES and name in present for name in others)
     if first in present or events:
         return True
-    screens = run_guarded(module, partial(_screens, module)) if module.screen is not None else None
+    screens = run_guarded(module, partial(_screens, module)) if module.may_match is not None else None
     return screens is not None and not screens.keys().isdisjoint(present)
 
 
@@ -99,36 +97,30 @@ def find_summaries(
         yield _find(some, lazy, few=few, many=many)
 
 
-def judge(
-    modules: Mapping[str, RuleModule], found: Mapping[str, pl.DataFrame], state: dict[str, Any], *, live: bool = False
+def decide_batch(
+    modules: Mapping[str, RuleModule], found: Mapping[str, pl.DataFrame], memory: dict[str, Any], *, live: bool = False
 ) -> dict[str, pl.DataFrame]:  # fmt: skip
-    """Judge the candidates of a batch in the order of their frame numbers; return the remaining candidates.
+    """Decide the candidates of a batch that need no more than their own facts; return the remaining candidates.
 
-    `state` is the memory of the rules between batches, changed in place: rule name -> the state that its `judge` returned.
-    Candidates of rules with `judge_all` are returned unchanged, because they are judged together at the end. If `live` is true,
-    they are judged now.
+    `memory`: what the rules remember between batches (see World), changed in place. Candidates of rules that ask the world are
+    returned unchanged.
     """
     left: dict[str, pl.DataFrame] = {}
+    world = World(live=live, memory=memory)
     for name, rows in found.items():
-        module = modules[name]
-        if module.judge_all is not None and not live:
-            left[name] = rows
-            continue
-        judged = run_guarded(module, partial(_judge_rows, module, rows, state)) if enabled([module]) else None
-        if judged is not None and judged.height:
-            left[name] = judged
+        work = partial(_decide_batch, modules[name], rows, world)
+        decided = run_guarded(modules[name], work) if enabled([modules[name]]) else None
+        if decided is not None and decided.height:
+            left[name] = decided
     return left
 
 
-def _judge_rows(module: RuleModule, rows: pl.DataFrame, state: dict[str, Any]) -> pl.DataFrame:
-    if module.judge is not None or (module.decide is not None and not module.asks):
+def _decide_batch(module: RuleModule, rows: pl.DataFrame, world: World) -> pl.DataFrame:
+    if (module.group or module.decide) and not module.asks:
         order = "last_frame" if "last_frame" in rows.columns else "frame"
         if not module.rule.any_order and not rows[order].is_sorted(nulls_last=False):  # sorting copies the rows, so it is avoided
             rows = rows.sort(order, maintain_order=True)
-        if module.judge is not None:
-            rows, state[module.name] = module.judge(rows, state.get(module.name))
-        else:
-            rows = _decide_rows(module, World(memory=state), rows, [])
+        rows = _decide_rows(module, world, rows, [])
     return rows if module.plugin is None else with_required_columns(rows)
 
 
@@ -163,14 +155,18 @@ def decide(
     waiting: dict[str, pl.DataFrame] = {}
     for name, rows in found.items():
         module = modules[name]
-        if module.decide is None or not module.asks or not rows.height or _DECIDED in rows.schema:
+        if not module.asks or not rows.height or _DECIDED in rows.schema:
             continue
         waits: list[pl.DataFrame] = []
 
         def decide_part(some: pl.DataFrame, module: RuleModule = module, waits: list[pl.DataFrame] = waits) -> pl.DataFrame:
             return _decide_rows(module, world, some, waits).with_columns(pl.lit(value=True).alias(_DECIDED))
 
-        left = run_guarded(module, partial(candidates.change, rows, decide_part, folder, order=module.order))
+        if module.group is None:
+            work = partial(candidates.change, rows, decide_part, folder, order=module.order)
+        else:
+            work = partial(decide_part, as_frame(rows))
+        left = run_guarded(module, work)
         whole[name] = rows[pl.Series([], dtype=pl.Int64)] if left is None else left
         if waits:
             waiting[name] = pl.concat(waits)
@@ -183,13 +179,15 @@ _DECIDED = "decided"
 
 def is_compared(module: RuleModule) -> bool:
     """Return whether the candidates of a rule are compared with other connections, again and again while a capture goes on."""
-    return module.conclude is not None or (bool(module.asks) and not module.is_held)
+    return bool(module.asks) and not module.is_held
 
 
 def _decide_rows(module: RuleModule, world: World, rows: pl.DataFrame, waits: list[pl.DataFrame]) -> pl.DataFrame:
     """Return the candidates that `decide` keeps, with the facts that it changes. Append those that must wait to `waits`."""
-    assert module.decide is not None
-    assert module.facts is not None
+    if module.group is not None:
+        rows = module.group(rows, world)
+    if module.decide is None or module.facts is None:
+        return rows
     kept: list[int] = []
     before: list[tuple[Any, ...]] = []
     after: list[tuple[Any, ...]] = []
@@ -224,114 +222,6 @@ def _is_time(rows: pl.DataFrame, name: str) -> bool:
     return rows.schema[name] == DURATION
 
 
-def judge_idle_limits(
-    modules: Mapping[str, RuleModule], found: Mapping[str, Rows], closes: pl.LazyFrame, connections: pl.LazyFrame,
-    *, live: bool = False, folder: Folder | None = None,
-) -> dict[str, Rows]:  # fmt: skip
-    """Judge the candidates of rules about idle timeouts by when their servers closed and refused other connections.
-
-    Return the remaining candidates of all rules. With `live`, only facts that are known soon after each close are used.
-    `folder`: see `candidates.change`.
-    """
-    judges = {name: partial(m.by_limits, live=live) for name, m in modules.items() if m.by_limits is not None}
-
-    def facts(found: Iterable[Rows]) -> IdleTimes:
-        return known_rests(closes, (candidates.select(rows, *OF_RESTS) for rows in found), connections)
-
-    return _judge_by_facts(modules, found, judges, facts, _LIMITED, folder)
-
-
-def beside_others(
-    modules: Mapping[str, RuleModule], found: Mapping[str, Rows], closes: pl.LazyFrame, exchanges: pl.LazyFrame,
-    connections: pl.LazyFrame, clients: Collection[int], folder: Folder | None = None,
-) -> dict[str, Rows]:  # fmt: skip
-    """Judge candidates by what their clients did on other connections. Return the remaining candidates of all rules.
-
-    `clients`: the connections whose client is a gateway. `folder`: see `candidates.change`.
-    """
-    judges = {name: m.by_clients for name, m in modules.items() if m.by_clients is not None}
-
-    def facts(found: Iterable[Rows]) -> Clients:
-        wanted = (candidates.select(rows, *OF_CLIENTS) for rows in found)
-        return known_clients(closes, exchanges, connections, wanted, clients)
-
-    # a request that repeats several lost ones belongs to the first of them
-    return _judge_by_facts(modules, found, judges, facts, _COMPARED, folder, ("ended_at",))
-
-
-def _judge_by_facts(
-    modules: Mapping[str, RuleModule], found: Mapping[str, Rows], judges: Mapping[str, Callable[[pl.DataFrame, T], pl.DataFrame]],
-    facts: Callable[[Iterable[Rows]], T], mark: str, folder: Folder | None, order: Sequence[str] = (),
-) -> dict[str, Rows]:  # fmt: skip
-    """Judge candidates by facts from other connections. Return the remaining candidates of all rules.
-
-    `judges`: the functions (candidates, facts) of the rules whose candidates need these facts. `facts`: returns the facts about
-    the candidates of all these rules. `mark`: the column that marks candidates as already judged. `folder`, `order`: see
-    `candidates.change`.
-    """
-    judged = {name: rows for name, rows in found.items() if name in judges and rows.height and mark not in rows.schema}
-    whole = {**found}
-    if not judged:
-        return whole
-    known = facts(judged.values())
-    for name, rows in judged.items():
-
-        def judge_some(some: pl.DataFrame, name: str = name) -> pl.DataFrame:
-            return judges[name](some, known).with_columns(pl.lit(value=True).alias(mark))
-
-        module = modules[name]
-        if module.rule.summary or module.plugin is not None:  # a summary is about all candidates of an endpoint
-            work = partial(judge_some, as_frame(rows))
-        else:
-            work = partial(candidates.change, rows, judge_some, folder, order=order)
-        left = run_guarded(module, work)
-        if left is None or not left.height:
-            del whole[name]
-        else:
-            whole[name] = left
-    return whole
-
-
-_LIMITED, _COMPARED = "limited", "compared"
-"""The columns that mark candidates as already judged by `judge_idle_limits` or `beside_others`."""
-
-
-def conclude_all(
-    modules: Mapping[str, RuleModule], found: Mapping[str, Rows], connections: pl.LazyFrame, exchanges: pl.LazyFrame,
-    closes: pl.LazyFrame | None = None, *, live: bool = False, clients: Collection[int] = (), folder: Folder | None = None,
-) -> dict[str, Rows]:  # fmt: skip
-    """Judge candidates by comparing them with all known connections and exchanges. Return the remaining candidates by rule name.
-
-    Rules with `judge_all` judge all their candidates together, unless `live`. `clients`: the connections whose client is a
-    gateway. `folder`: see `candidates.change`.
-    """
-    whole = {**found}
-    tables = CaptureTables(pl.LazyFrame() if closes is None else closes, connections, lambda: exchanges, lambda: clients)
-    asking = {name: rows for name, rows in found.items() if closes is not None or is_compared(modules[name])}
-    decided, _ = decide(modules, asking, tables, live=live, folder=folder)
-    whole = {
-        name: decided[name] if name in asking else rows for name, rows in found.items() if name in decided or name not in asking
-    }
-    if closes is not None:
-        whole = judge_idle_limits(modules, whole, closes, connections, live=live, folder=folder)
-        whole = beside_others(modules, whole, closes, exchanges, connections, clients, folder)
-    for name, rows in [*whole.items()]:
-        module = modules[name]
-        steps: list[Callable[[pl.DataFrame], pl.DataFrame]] = []
-        if module.judge_all is not None and not live:
-            steps.append(module.judge_all)
-        if module.conclude is not None:
-            steps.append(lambda rows, conclude=module.conclude: conclude(rows, connections, exchanges))
-        if not steps or not rows.height:
-            continue
-        frame = as_frame(rows)
-        for step in steps:
-            left = run_guarded(module, partial(step, frame))
-            frame = frame.clear() if left is None else left
-        whole[name] = candidates.change(frame, lambda some: some, folder)  # to files, if they are many
-    return {name: rows for name, rows in whole.items() if rows.height}
-
-
 class _LazyTables(dict[str, pl.LazyFrame]):
     """Tables by name for queries. A column is only created when a rule requests it, because few batches need all columns."""
 
@@ -357,13 +247,13 @@ def _promising(
     asked: list[tuple[RuleModule | None, pl.LazyFrame]] = []
     found: dict[str, bool] = {}
     for m in running:
-        if m.screen is None:
+        if m.may_match is None:
             continue
         if m.plugin is None:
             found[m.name] = False
             for table in _screens(m):
                 if table in tables:
-                    screened.setdefault(table, []).append(_Screened(m.name, m.screen, m.tables[0]))
+                    screened.setdefault(table, []).append(_Screened(m.name, m.may_match, m.tables[0]))
         elif (queries := run_guarded(m, partial(_screen_queries, m, lazy))) is not None:
             asked += [(m, query) for query in queries]
     asked += [(None, _screen_query(tables[table], table, rules, few=few)) for table, rules in screened.items()]
@@ -377,10 +267,10 @@ def _promising(
 
 
 class _Screened(NamedTuple):
-    """A rule with its function `screen`, and the name of its first table."""
+    """A rule with its function `may_match`, and the name of its first table."""
 
     name: str
-    screen: Screen
+    may_match: MayMatch
     first: str
 
 
@@ -400,23 +290,23 @@ def _screens_of_table(
     table: str, rules: tuple[_Screened, ...], thresholds: frozenset[object]
 ) -> tuple[list[pl.Expr], list[str]]:  # fmt: skip
     """Return the expressions that screen a table for these rules, and the names of the columns that they read."""
-    expressions = [_screens_with(one.screen, one.first, thresholds)[table].any().alias(one.name) for one in rules]
+    expressions = [_screens_with(one.may_match, one.first, thresholds)[table].any().alias(one.name) for one in rules]
     return expressions, sorted({name for one in expressions for name in one.meta.root_names()})
 
 
 def _screens(module: RuleModule) -> Mapping[str, pl.Expr]:
     """Return the screening expressions of a rule, by table name."""
-    assert module.screen is not None
-    return _screens_with(module.screen, module.tables[0], configured_thresholds())
+    assert module.may_match is not None
+    return _screens_with(module.may_match, module.tables[0], configured_thresholds())
 
 
 @lru_cache(maxsize=256)
-def _screens_with(screen: Screen, first: str, _thresholds: frozenset[object]) -> Mapping[str, pl.Expr]:
-    """Return the screening expressions by table. If `screen` returns a single expression, its table is `first`.
+def _screens_with(may_match: MayMatch, first: str, _thresholds: frozenset[object]) -> Mapping[str, pl.Expr]:
+    """Return the screening expressions by table. If `may_match` returns a single expression, its table is `first`.
 
     `_thresholds` is only part of the cache key: the expressions depend on the configured thresholds.
     """
-    expressions = screen()
+    expressions = may_match()
     return {first: expressions} if isinstance(expressions, pl.Expr) else expressions
 
 

@@ -464,10 +464,6 @@ def _is_usual(lost: Request, delay: int, trip: int, clients: Clients) -> bool:
     return followed > 0 and followed * 100 >= answered * CONCURRENT.value
 
 
-OF_CLIENTS = Clients.NEEDS
-"""The columns of candidates that `known_clients` reads."""
-
-
 def known_clients(
     closes: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame, candidates: Iterable[pl.DataFrame],
     gateways: Collection[int],
@@ -480,7 +476,7 @@ def known_clients(
     kept; of other requests that took as long and are similar, only the longest waits are. `exchanges` has the columns
     tables.ASKED. `gateways`: the connections whose client is a gateway, which forwards the requests of other clients.
     """
-    wanted = pl.concat([rows.select(OF_CLIENTS) for rows in candidates])
+    wanted = pl.concat([rows.select(Clients.NEEDS) for rows in candidates])
     named = connections.select("connection", _one_host().alias("client"))
     hosts = of_connections(named, wanted).select("client").unique()
     theirs = named.join(hosts, on="client", how="semi").collect()

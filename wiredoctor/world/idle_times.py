@@ -422,18 +422,14 @@ def nothing_known() -> IdleTimes:
     return IdleTimes(ends, said, used, pl.DataFrame(schema=SYNS), CLOSES.empty().lazy())
 
 
-OF_RESTS = IdleTimes.NEEDS
-"""The columns of candidates that `known_rests` reads."""
-
-
 def known_rests(
     closes: pl.LazyFrame, candidates: Iterable[pl.DataFrame], connections: pl.LazyFrame | None = None
 ) -> IdleTimes:  # fmt: skip
     """Return the idle timeouts of the candidates' endpoints, as shown by all closes of these endpoints and by the SYNs to them.
 
-    `candidates` have the columns OF_RESTS. Without `connections`, no SYNs are used.
+    `candidates` have the columns NEEDS. Without `connections`, no SYNs are used.
     """
-    frames = [rows.select(OF_RESTS) for rows in candidates]
+    frames = [rows.select(IdleTimes.NEEDS) for rows in candidates]
     if not frames:
         return nothing_known()
     wanted = pl.concat(frames).unique().drop_nulls()

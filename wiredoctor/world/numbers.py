@@ -6,23 +6,8 @@ from collections.abc import Callable
 
 import polars as pl
 
-from wiredoctor.text.durations import duration_text
-
 DURATION = pl.Duration("ns")
 """The type of columns that templates show as durations."""
-
-
-def duration(nanoseconds: pl.Expr) -> pl.Expr:
-    """Format a column of nanoseconds with `duration_text`, for notes of evidence.
-
-    Speed does not matter here, because only findings have such notes.
-    """
-    return map_numbers(nanoseconds, duration_text, pl.String())
-
-
-def grouped(numbers: pl.Expr) -> pl.Expr:
-    """Format a column of integers as text, with commas between thousands."""
-    return map_numbers(numbers, "{:,}".format, pl.String())
 
 
 def map_numbers(numbers: pl.Expr, convert: Callable[[int], object], dtype: pl.DataType) -> pl.Expr:

@@ -11,8 +11,6 @@ from wiredoctor.rule_engine import catalogue, decide
 from wiredoctor.rule_engine.summary_columns import as_frame
 from wiredoctor.tables import RULE_TABLES
 from wiredoctor.world import CaptureTables
-from wiredoctor.world.clients import nobody
-from wiredoctor.world.idle_times import known_rests
 
 LOST = {
     "has_response": False,
@@ -68,18 +66,12 @@ def candidates(rule: str, *exchanges: dict[str, Any], connections: list[dict[str
     tables = {"closes": rows("closes", *exchanges), "connections": rows("connections", *(connections or []))}
     tables["foreign_closes"] = rows("foreign_closes")
     found: pl.DataFrame = module.find(*(tables[t].lazy() for t in module.tables)).collect()
-    if module.judge is not None:
-        found, _ = module.judge(found.sort("frame"), None)
     if module.asks:
         known = RULE_TABLES["exchanges"].schema
         same = rows("exchanges", *({name: row[name] for name in row if name in known} for row in exchanges))
         world = CaptureTables(tables["closes"].lazy(), tables["connections"].lazy(), same.lazy)
         decided, _ = decide({rule: module}, {rule: found}, world)
         found = as_frame(decided.get(rule, found.clear()))
-    if module.by_limits is not None:
-        found = module.by_limits(found, known_rests(tables["closes"].lazy(), [found]), live=False)
-    if module.by_clients is not None and found.height:
-        found = module.by_clients(found, nobody())
     return [row | words(module, row) for row in found.to_dicts()]
 
 

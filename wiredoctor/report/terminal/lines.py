@@ -19,7 +19,6 @@ from wiredoctor.report.terminal.capture_sentences import unordered
 from wiredoctor.report.terminal.time_axis import TimeAxis
 from wiredoctor.report.words import SECOND, clean, shorten
 from wiredoctor.tables import NEVER
-from wiredoctor.text.time_of_day import Clock
 
 if TYPE_CHECKING:
     from wiredoctor.report.terminal.terminal import Terminal
@@ -28,7 +27,8 @@ SEVERITY_SIGNS: Mapping[str, str] = {"error": "E", "warning": "W", "note": "N"}
 """The characters that mark lines with findings, by the worst severity of a line's findings."""
 
 _SEVERITY_STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
-_MAX_NAME = 24
+MAX_NAME = 24
+"""The maximum width in characters of the name of a capture in a column."""
 
 NARROWEST = 80
 """The minimum width of a table in characters, even if the terminal is narrower."""
@@ -71,11 +71,6 @@ def names_of_captures(report: Report, order: Order) -> dict[str, str]:
     return {file: clean(os.path.relpath(file, common) if common else file) for file in files}
 
 
-def capture_field(names: Mapping[str, str]) -> dict[str, Field]:
-    """Return the column that shows names of captures, under the key "capture"; an empty dictionary if `names` is empty."""
-    return {"capture": Field("capture", min(max(7, *map(len, names.values())), _MAX_NAME), right=False)} if names else {}
-
-
 def add_titles(
     lines: Ordered, report: Report, titles: Mapping[str, str], paper: Terminal, *, together: bool
 ) -> dict[str, int]:  # fmt: skip
@@ -104,11 +99,6 @@ def headings(fields: Mapping[str, Field], axis: TimeAxis, *, color: bool) -> str
     """Return the line of headings; the heading of the column `bar` is the time axis."""
     shown = {**fields, "bar": Field(axis.heading(), axis.width, right=False)}
     return paint(heading([*shown.values()]), "bold", color=color)
-
-
-def time_of_day_field(known: Mapping[str, Clock]) -> Field:
-    """Return the column of times of day. `known`: the clock of each capture."""
-    return Field("time of day", max([11, *(one.width for one in known.values())]))
 
 
 def write_opening(report: Report, out: TextIO, common: Mapping[str, str], legend: str, room: int) -> None:

@@ -87,7 +87,7 @@ RULE = Rule(
 SHOWN = Threshold("5 places", "the maximum number of gaps and missing handshakes shown as evidence; the message has the totals")
 
 
-def screen() -> dict[str, pl.Expr]:
+def may_match() -> dict[str, pl.Expr]:
     """Return a cheap condition for each table.
 
     If no row of a batch meets the condition for its table, the batch has no candidate findings.

@@ -92,7 +92,7 @@ RULE = Rule(
 )
 
 
-def screen() -> pl.Expr:
+def may_match() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     return (pl.col("clock_steps") > 0) | (pl.col("shuffled") > 0)
 

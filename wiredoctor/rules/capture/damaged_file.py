@@ -59,7 +59,7 @@ _ROOM = (
 )
 
 
-def screen() -> pl.Expr:
+def may_match() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     return pl.col("damage") != ""
 
@@ -77,7 +77,7 @@ def find(captures: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row per capture file that could not be read to its end."""
     c = pl.col
     last = (c("last_frame").alias("frame"), c("last_time").alias("start"), c("last_time").alias("end"))
-    return captures.filter(screen()).select(*capture_columns(), *last, "packets", "damage")
+    return captures.filter(may_match()).select(*capture_columns(), *last, "packets", "damage")
 
 
 def words(x: Facts) -> dict[str, Any]:

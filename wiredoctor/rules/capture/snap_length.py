@@ -50,7 +50,7 @@ RULE = Rule(
 SHOWN = Threshold("5 connections", "the maximum number of connections shown as evidence; the message has the totals")
 
 
-def screen() -> pl.Expr:
+def may_match() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     return pl.col("cut_heads") > 0
 

@@ -78,7 +78,7 @@ _NO_CHUNKS = (
 )
 
 
-def screen() -> pl.Expr:
+def may_match() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     return pl.col("response_framing") == "close-delimited"
 

@@ -155,7 +155,7 @@ def _too_large_for_programs() -> pl.Expr:
     return (c("has_request") & (c("response_head_bytes") > LARGE_RESPONSE.value)).fill_null(value=False)
 
 
-def screen() -> pl.Expr:
+def may_match() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     large = (c("request_head_bytes") >= LARGE_REQUEST.value) | (c("response_head_bytes") > LARGE_RESPONSE.value)
     return large | c("response_status").is_in([*_TOO_LARGE, _BAD_REQUEST])

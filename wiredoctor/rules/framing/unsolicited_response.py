@@ -66,7 +66,7 @@ _MIXED_UP = (
 _CLOSED = "The client sent no further request on the connection."
 
 
-def screen() -> pl.Expr:
+def may_match() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     return ~c("has_request")
 
@@ -92,7 +92,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     complete = (c("response_end_reason") == "complete") & (c("response_framing") != "close-delimited")
     seen = c("handshake") & c("both_directions") & ~c("gap_before") & ~c("response_has_gap")
     surplus = (
-        exchanges.filter(screen() & accepting & complete & seen & c("persistent"))
+        exchanges.filter(may_match() & accepting & complete & seen & c("persistent"))
         .select("connection", "response_frame", "response_start", "response_end", "response_status", asked="response_ack")
         .collect()
     )

@@ -271,7 +271,7 @@ NO_NEIGHBOR = Threshold(
 NEAR = Threshold("2 %", "the tolerance within which a wait matches a timeout of whole seconds; timers are late by less")
 
 
-def screen() -> Mapping[str, pl.Expr]:
+def may_match() -> Mapping[str, pl.Expr]:
     """Return a cheap condition for each table. If no row of a batch meets its condition, the batch has no candidate findings."""
     answered = ((c("response_end_reason") == "complete") & (c("response_status") >= 200)).fill_null(value=False)
     # a low snap length cuts every head; what follows such a head is unknown, so these responses alone prove no failure

@@ -156,7 +156,7 @@ _GAVE_OTHERS = (
 )
 
 
-def screen() -> pl.Expr:
+def may_match() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     return pl.col("request_has_websocket_key") & (pl.col("response_status") >= 200)
 

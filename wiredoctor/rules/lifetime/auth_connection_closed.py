@@ -84,7 +84,7 @@ IMMEDIATE = Threshold(
 )
 
 
-def screen() -> pl.Expr:
+def may_match() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     soon = c("server_close_time") - c("response_end") <= IMMEDIATE.value
     return c("response_status").is_in([401, 407]) & c("response_auth_token") & soon
@@ -93,7 +93,7 @@ def screen() -> pl.Expr:
 def _is_closed() -> pl.Expr:
     """Return an expression that is true for the rows that become candidates."""
     after = c("server_close_time") >= c("response_start")
-    return screen() & after & c("has_request") & server_closed_first() & ~c("upgraded")
+    return may_match() & after & c("has_request") & server_closed_first() & ~c("upgraded")
 
 
 class Facts(NamedTuple):

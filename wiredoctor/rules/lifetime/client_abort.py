@@ -154,7 +154,7 @@ from wiredoctor.rules.shared import abort_reasons, left_early
 from wiredoctor.rules.shared.abort_words import other_packets, progress, reason_words, timeout_words
 from wiredoctor.rules.shared.evidence import candidate, confidence, has_doubtful_close
 from wiredoctor.rules.shared.left_early import EarlyClose, awaits_continue, begun, early, whole_response
-from wiredoctor.rules.shared.left_early import screen as may_be_early
+from wiredoctor.rules.shared.left_early import may_match as may_be_early
 from wiredoctor.rules.shared.words import Nanoseconds, fin_or_rst, packets, sender_of_close, with_doubt
 from wiredoctor.tables import ALL_BUT_A_BYTE, SERVER
 from wiredoctor.text.durations import duration_text
@@ -284,7 +284,7 @@ LARGE_HEAD = Threshold(
 SHARED_THRESHOLDS = (left_early, abort_reasons)
 
 
-def screen() -> pl.Expr:
+def may_match() -> pl.Expr:
     """Return an expression that is true for all rows that may become candidates."""
     return may_be_early()
 

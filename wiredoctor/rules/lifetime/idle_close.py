@@ -71,6 +71,7 @@ from wiredoctor.rules.shared.lost_requests import candidates
 from wiredoctor.rules.shared.words import fin_or_rst, packets, sender_of_close, with_doubt
 from wiredoctor.tables import NOTHING, SECOND
 from wiredoctor.text.durations import duration_text
+from wiredoctor.world import World
 from wiredoctor.world.connection_close import (
     IDLE,
     POOLS,
@@ -154,7 +155,7 @@ APART = Threshold(
 SHOWN = Threshold("3 connections", "the maximum number of connections shown as evidence; the message has the totals")
 
 
-def screen() -> pl.Expr:
+def may_match() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     closed = c("last_on_connection") & c("persistent") & c("server_close_frame").is_not_null()
     return closed.any() & (may_have_closed_first() | (_rested() > IDLE.value))
@@ -238,9 +239,12 @@ def _rested() -> pl.Expr:
     return c("request_start") - c("previous_end") + c("rtt_server").fill_null(0)
 
 
-def by_limits(rows: pl.DataFrame, rests: IdleTimes, *, live: bool) -> pl.DataFrame:  # noqa: ARG001  (a summary is made at the end)
+ASKS = (IdleTimes,)
+
+
+def group(rows: pl.DataFrame, world: World) -> pl.DataFrame:
     """Return one candidate for each server with an idle timeout, and one for each end of a server process."""
-    stopped = rests.all_stops()
+    stopped = world.of(IdleTimes).all_stops()
     ended = [number for stops in stopped.values() for number in stops.connections]
     limits = _limits(rows.with_columns(pl.when(~c("connection").is_in(ended)).then("closed_after")))
     servers = rows.select("endpoint", "server").unique().sort("server").iter_rows()

@@ -118,7 +118,7 @@ _WHOLE_EARLY, _WHOLE_LATE = 300 * MILLISECOND, 120 * MILLISECOND
 """The tolerances in ns for timers of whole seconds: how much earlier and how much later a proxy may close."""
 
 
-def screen() -> pl.Expr:
+def may_match() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     closed = pl.coalesce("server_close_time", "client_close_time")
     least = pl.when("upgraded").then(SOON.value).otherwise(REST.value)
@@ -159,7 +159,7 @@ class Facts(NamedTuple):
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each connection that was closed while idle although a stream or tunnel was open on it."""
-    rows = closes.filter(screen() & c("has_request") & c("has_response") & c("both_directions")).with_columns(
+    rows = closes.filter(may_match() & c("has_request") & c("has_response") & c("both_directions")).with_columns(
         server_closed_first().alias("by_server"),
         _is_upgraded().alias("tunnel"),
         streams().alias("stream"),

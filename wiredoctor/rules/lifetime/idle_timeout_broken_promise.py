@@ -99,7 +99,7 @@ EARLY = Threshold(
 )
 
 
-def screen() -> pl.Expr:
+def may_match() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     return pl.col("server_close_frame").is_not_null() & pl.col("response_keep_alive_timeout").is_not_null()
 

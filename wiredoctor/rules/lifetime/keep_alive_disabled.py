@@ -104,7 +104,7 @@ KEPT = Threshold(
 SHOWN = Threshold("3 connections", "the maximum number of connections shown as evidence; the message has the totals")
 
 
-def screen() -> pl.Expr:
+def may_match() -> pl.Expr:
     """Return a cheap condition on all rows together: if it is false, there are no candidate findings."""
     closes = pl.col("response_connection_close") & ~pl.col("request_connection_close") & (pl.col("exchange") == 0)
     return closes.sum() >= ENOUGH.value

@@ -92,7 +92,7 @@ from wiredoctor.rules.shared.lost_requests import (
     repetition_columns,
     repetition_words,
 )
-from wiredoctor.rules.shared.lost_requests import screen as may_be_lost
+from wiredoctor.rules.shared.lost_requests import may_match as may_be_lost
 from wiredoctor.rules.shared.race_explanations import EXPLANATION, explain
 from wiredoctor.rules.shared.race_words import HEED, explanation_words
 from wiredoctor.rules.shared.words import fin_or_rst, packets, sender_of_close, with_doubt
@@ -165,7 +165,7 @@ RULE = Rule(
 SHARED_THRESHOLDS = (race_explanations, lost_requests, clients)
 
 
-def screen() -> pl.Expr:
+def may_match() -> pl.Expr:
     """Return an expression that is true for all rows that may become candidates."""
     return may_be_lost()
 

@@ -97,7 +97,7 @@ LINGERS = Threshold(
 )
 
 
-def screen() -> pl.Expr:
+def may_match() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     late = pl.col("final_at") - pl.coalesce("response_last_body_time", "response_start") >= LINGERS.value
     return late & (~pl.col("persistent") | (pl.col("request_version") == "HTTP/1.0"))

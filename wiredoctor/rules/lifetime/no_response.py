@@ -67,7 +67,7 @@ from wiredoctor.rules.shared import lost_requests
 from wiredoctor.rules.shared.abort_reasons import decide as reason_of
 from wiredoctor.rules.shared.evidence import candidate, confidence, has_doubtful_close
 from wiredoctor.rules.shared.left_early import FACTS, early
-from wiredoctor.rules.shared.left_early import screen as may_be_early
+from wiredoctor.rules.shared.left_early import may_match as may_be_early
 from wiredoctor.rules.shared.lost_requests import (
     AFTER_A_WHILE,
     HALF_CLOSED,
@@ -246,7 +246,7 @@ _KINDS = {
 }
 
 
-def screen() -> pl.Expr:
+def may_match() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     # a close that came before a later request is a race
     return _may_be_lost() & (_may_be_lost() & (~closed_against_request() | (c("exchange") == 0))).any()

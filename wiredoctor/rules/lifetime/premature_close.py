@@ -125,7 +125,7 @@ RULE = Rule(
 LONG = Threshold("1 s", "a server may be told to stop during a response that takes this long; it then sends the rest and closes")
 
 
-def screen() -> pl.Expr:
+def may_match() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     soon = c("server_close_time") - c("response_end") <= IMMEDIATE.value
     return soon & c("last_on_connection") & c("persistent") & may_have_closed_first()

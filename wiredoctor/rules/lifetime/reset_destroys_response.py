@@ -88,7 +88,7 @@ AT_ONCE = Threshold(
 )
 
 
-def screen() -> pl.Expr:
+def may_match() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     return pl.col("server_rst_frame").is_not_null() & (pl.col("request_body_bytes") > 0)
 

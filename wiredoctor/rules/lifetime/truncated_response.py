@@ -113,7 +113,7 @@ REMEMBERED = Threshold(
 )
 
 
-def screen() -> pl.Expr:
+def may_match() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     return c("has_request") & _is_cut_off() & may_have_closed_first()
 

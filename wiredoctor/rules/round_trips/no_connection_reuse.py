@@ -208,7 +208,7 @@ SHOWN = Threshold("3 connections", "the maximum number of connections shown as e
 _KINDS = pl.Enum(["kept", "asked"])
 
 
-def screen() -> pl.Expr:
+def may_match() -> pl.Expr:
     """Return a cheap condition on all rows together: if it is false, there are no candidate findings."""
     alone = pl.col("last_on_connection") & (pl.col("exchange") == 0) & (pl.col("persistent") | pl.col("request_connection_close"))
     return alone.sum() >= ENOUGH.value

@@ -102,7 +102,7 @@ _FORWARDED = (
 )
 
 
-def screen() -> pl.Expr:
+def may_match() -> pl.Expr:
     """Return a cheap condition on all rows together: if it is false, there are no candidate findings."""
     return _is_redirected().sum() >= ENOUGH.value
 

@@ -111,7 +111,7 @@ _CONNECTION_BOUND = (
 )
 
 
-def screen() -> pl.Expr:
+def may_match() -> pl.Expr:
     """Return a cheap condition on all rows together: if it is false, there are no candidate findings."""
     return _is_refused().sum() >= ENOUGH.value
 

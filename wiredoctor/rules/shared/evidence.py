@@ -1,4 +1,4 @@
-"""Build expressions that many rules share: evidence, confidence, and which side closed first."""
+"""Build the columns of candidates that many rules share: confidence, side, times, and who may have sent a close."""
 
 from __future__ import annotations
 
@@ -8,19 +8,16 @@ from typing import Literal
 
 import polars as pl
 
-from wiredoctor.tables import MILLISECOND, SERVER
-from wiredoctor.world.numbers import duration
+from wiredoctor.tables import MILLISECOND
 
 c = pl.col
-
-EVIDENCE = pl.List(pl.Struct({"frame": pl.Int64, "time": pl.Int64, "note": pl.String}))
 
 CANDIDATE: dict[str, pl.DataType] = {
     **{"connection": pl.Int64(), "exchange": pl.Int32()},
     **{name: pl.String() for name in ("kind", "side", "confidence")},
     **{name: pl.Int64() for name in ("frame", "start", "end", "delay")},
 }
-"""The types of the columns that every candidate has (findings.CANDIDATE_COLUMNS except `evidence`), for rules that create rows in
+"""The types of the columns that every candidate has (findings.CANDIDATE_COLUMNS), for rules that create rows in
 Python.
 """
 
@@ -35,29 +32,6 @@ def grouped(
     """
     context = copy_context()
     return rows.map_batches(lambda some: context.run(group, some), schema=schema)
-
-
-def evidence(*packets: tuple[str, str, str | pl.Expr]) -> pl.Expr:
-    """Return the column `evidence`, made from triples of a frame column, a time column and a note.
-
-    In each row, triples whose frame is null are left out.
-    """
-    items = [packet(frame, time, pl.lit(note) if isinstance(note, str) else note) for frame, time, note in packets]
-    return pl.concat_list(items).list.filter(pl.element().struct.field("frame").is_not_null()).alias("evidence")
-
-
-def packet(frame: str, time: str, note: pl.Expr) -> pl.Expr:
-    """Return an item of evidence from a frame column, a time column and a note."""
-    return pl.struct(
-        pl.col(frame).cast(pl.Int64).alias("frame"),
-        pl.col(time).cast(pl.Int64).alias("time"),
-        note.cast(pl.String).alias("note"),
-    )
-
-
-def packet_row(frame: int, time: int, note: str) -> dict[str, int | str]:
-    """Return an item of evidence, for rules that create rows in Python. `time` is in ns."""
-    return {"frame": frame, "time": time, "note": note}
 
 
 def confidence(inferred: pl.Expr | None = None) -> pl.Expr:
@@ -88,14 +62,6 @@ def is_unwitnessed(by_clock: pl.Expr) -> pl.Expr:
 def is_far() -> pl.Expr:
     """Return, for a row of `exchanges`, whether the server is not NEAR; true if its distance is unknown."""
     return (c("rtt_server") >= NEAR).fill_null(value=True)
-
-
-def witness_text(by_clock: pl.Expr) -> pl.Expr:
-    """Return the end of a note about a pause of the server. It says whether the server's timestamps show the pause, too.
-
-    The text is "" if the server is NEAR: then no timestamps are needed. `by_clock`: as in `is_unwitnessed`.
-    """
-    return pl.when(~is_far()).then(pl.lit("")).otherwise(pl.coalesce(pl.format(WITNESS, duration(by_clock)), pl.lit(NO_WITNESS)))
 
 
 WITNESS, NO_WITNESS = " ({} by the server's timestamps)", "; no timestamps show when it was sent"
@@ -131,60 +97,8 @@ def _origin(side: str | pl.Expr) -> pl.Expr:
     return pl.when(side == "server").then("server_close_origin").when(side == "client").then("client_close_origin")
 
 
-def whose_close(side: str | pl.Expr, close: pl.Expr) -> pl.Expr:
-    """Return the words for the FIN or RST (`close`) of a side, such as "the server's RST"; null if `side` is null.
-
-    If a device on the path sent it in the name of that side, the words say so. `side`: as in `close_origin`.
-    """
-    name = pl.lit(side) if isinstance(side, str) else side
-    foreign = pl.format("the {} that a device on the path sent in the {}'s name", close, name)
-    return pl.when(_origin(side) == "between").then(foreign).otherwise(pl.format("the {}'s {}", name, close))
-
-
 DOUBTFUL_TTL = "; its TTL differs from that of the host's other packets, so a device on the path may have sent it"
 """The text about a FIN or RST that a device on the path may have sent."""
-
-
-def with_doubt(doubted: pl.Expr, note: pl.Expr) -> pl.Expr:
-    """Return `note`, which is about a FIN or RST. If `doubted` is true, add that a device on the path may have sent it."""
-    return pl.when(doubted).then(note + pl.lit(DOUBTFUL_TTL)).otherwise(note)
-
-
-_OR_A_DEVICE = " or a device on the path"
-_DOUBTED = (
-    " The TTL of the {} differs from that of the server's other packets. So a firewall or an intrusion prevention system on the "
-    "path may have sent it, or a host that forwards the port, such as a balancer or the host of a container. If the route "
-    "changed, the server's own {} looks the same."
-)
-_FIND_SENDER = "Capture on the server, too: if the {} is not in that capture, another device sent it. "
-
-
-def doubt_texts() -> list[pl.Expr]:
-    """Return texts for findings that blame the server for its FIN or RST, which a device on the path may have sent.
-
-    The texts are "" if nothing suggests such a device. `or_device` follows "the server" in a title, `doubt` is a sentence, and
-    `find_sender` is a remedy.
-    """
-    close = fin_or_rst("server_close_rst")
-    doubt, find = pl.format(_DOUBTED, close, close), pl.format(_FIND_SENDER, close)
-    texts = {"or_device": pl.lit(_OR_A_DEVICE), "doubt": doubt, "find_sender": find}
-    doubted = has_doubtful_close("server")
-    return [pl.when(doubted).then(text).otherwise(pl.lit("")).alias(name) for name, text in texts.items()]
-
-
-def request_or_response() -> pl.Expr:
-    """Return "response" if the server sent the message or segment; otherwise "request"."""
-    return pl.when(pl.col("role") == SERVER).then(pl.lit("response")).otherwise(pl.lit("request"))
-
-
-def fin_or_rst(rst: str) -> pl.Expr:
-    """Return "RST" if this column, such as `server_close_rst`, is 1; otherwise "FIN"."""
-    return pl.when(pl.col(rst) == 1).then(pl.lit("RST")).otherwise(pl.lit("FIN"))
-
-
-def least_confidence(*names: str) -> pl.Expr:
-    """Return the lowest of the confidences in the columns with these names."""
-    return grade(*(pl.any_horizontal(pl.col(name) == level for name in names) for level in ("low", "medium")))
 
 
 def candidate(
@@ -192,7 +106,7 @@ def candidate(
     *, kind: str | pl.Expr | None = None, delay: pl.Expr | None = None,
     of: Literal["exchange", "connection", "server"] = "exchange",
 ) -> list[pl.Expr]:  # fmt: skip
-    """Return the columns of a candidate (findings.CANDIDATE_COLUMNS), except its evidence.
+    """Return the columns of a candidate (findings.CANDIDATE_COLUMNS).
 
     `side`, `confidence`, `kind`: the value, or an expression for it. `frame`, `start`, `end`: a column, or an expression.
     `of`: the object that the candidate is about. The column `exchange` is null for a connection or a server, and `connection` for

@@ -97,7 +97,7 @@ _TIMEOUTS = (1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 90, 100, 120, 180, 300, 600)
 """Common timeouts of clients, in seconds."""
 
 
-def screen() -> pl.Expr:
+def may_match() -> pl.Expr:
     """Return a filter of `closes` that is true for every row that `early` may return."""
     closed = (c("client_close_frame") > c("request_frame")) & c("has_request") & c("both_directions")
     taken = (c("response_arrived") >= WHOLE).fill_null(False) & (c("response_end_reason") == "complete")
@@ -216,7 +216,7 @@ def _facts() -> list[pl.Expr]:
 
 @cached_for_thresholds
 def ended_early() -> pl.Expr:
-    """Return a filter of rows that pass `screen`: it is true for those that `early` returns."""
+    """Return a filter of rows that pass `may_match`: it is true for those that `early` returns."""
     due = (begun() | (c("request_end_reason") == "complete") | (c("request_framing") != "none")) & ~_endless()
     left = _reset() | _left_early() | _half_closed() | awaits_continue()
     return due & (c("closed_first") == "client") & left & ~_may_be_foreign()

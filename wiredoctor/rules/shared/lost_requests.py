@@ -65,7 +65,7 @@ def candidates() -> pl.Expr:
     return c("has_request") & _unanswered() & ~c("upgraded") & c("server_close_frame").is_not_null()
 
 
-def screen() -> pl.Expr:
+def may_match() -> pl.Expr:
     """Return a cheap filter that is true for every row that `find_lost` may return; it is used to skip batches without
     candidates.
     """

@@ -109,7 +109,7 @@ MIN_WAIT = Threshold(
 )
 
 
-def screen() -> pl.Expr:
+def may_match() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     return (pl.col("syns") > 1) | pl.col("late_answer_frame").is_not_null()
 

@@ -65,9 +65,10 @@ from wiredoctor.rules.shared.delayed_acks import (
     Facts,
 )
 from wiredoctor.rules.shared.words import packets
+from wiredoctor.world import World
 
 if TYPE_CHECKING:
-    from wiredoctor.rules.shared import held_segments
+    pass
 
 c = pl.col
 
@@ -110,7 +111,7 @@ def cutoffs() -> dict[str, int]:
     return {"min_ack_delay": _shortest_delay(), "max_ack_delay": MAX_ACK_DELAY.value}
 
 
-def screen() -> pl.Expr:
+def may_match() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     return c("previous_ack_delay") >= _shortest_delay()
 
@@ -139,14 +140,14 @@ def _by_timer() -> pl.Expr:
     return (usual & reads & c("previous_data_full") & (c("mss") <= delayed_acks.LARGEST_PATH)).fill_null(value=False)
 
 
-def judge(candidates: pl.DataFrame, state: held_segments.Stalls | None) -> tuple[pl.DataFrame, held_segments.Stalls]:
-    """Return the stalls that small writes do not explain; `state` is the memory of earlier rows."""
+def group(candidates: pl.DataFrame, world: World) -> pl.DataFrame:
+    """Return the stalls that small writes do not explain, based on the rows so far."""
     # few captures have candidates, and this module takes a while to load
     from wiredoctor.rules.shared import held_segments
 
     limits = held_segments.Limits(MIN_ACK_DELAY.value, (0, 0), 1, ENDPOINTS.value, SIDES.value)
-    memory = state or held_segments.Stalls("whole", limits)
-    return memory.judge(candidates), memory
+    memory = world.memory.setdefault("delayed-ack-stall", held_segments.Stalls("whole", limits))
+    return memory.judge(candidates)
 
 
 def words(x: Facts) -> dict[str, Any]:

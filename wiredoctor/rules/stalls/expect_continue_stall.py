@@ -106,7 +106,7 @@ _ANSWER = (
 )
 
 
-def screen() -> Mapping[str, pl.Expr]:
+def may_match() -> Mapping[str, pl.Expr]:
     """Return a cheap condition for each table.
 
     If no row of a batch meets the condition for its table, the batch has no candidate findings.

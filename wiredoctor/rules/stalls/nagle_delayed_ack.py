@@ -109,9 +109,10 @@ from wiredoctor.rules.shared.delayed_acks import (
     Facts,
 )
 from wiredoctor.rules.shared.words import packets, request_or_response
+from wiredoctor.world import World
 
 if TYPE_CHECKING:
-    from wiredoctor.rules.shared import held_segments
+    pass
 
 _WHY = (
     " Nagle's algorithm in the {side}'s TCP sends a small segment only when all earlier data is acknowledged, and the "
@@ -259,15 +260,15 @@ def find(releases: pl.LazyFrame) -> pl.LazyFrame:
     return rows.with_columns((pl.col("probe") & long).fill_null(False).alias("probe"))
 
 
-def judge(candidates: pl.DataFrame, state: held_segments.Stalls | None) -> tuple[pl.DataFrame, held_segments.Stalls]:
-    """Return the stalls with kind, delay and confidence, based on the rows so far; `state` is the memory of earlier rows."""
+def group(candidates: pl.DataFrame, world: World) -> pl.DataFrame:
+    """Return the stalls with kind, delay and confidence, based on the rows so far."""
     # few captures have candidates, and this module takes a while to load
     from wiredoctor.rules.shared import held_segments
 
     probe = TAIL_LOSS_PROBE.value, MAX_ACK_DELAY.value
     limits = held_segments.Limits(MIN_ACK_DELAY.value, probe, COUNTER_EVIDENCE.value, ENDPOINTS.value, SIDES.value)
-    memory = state or held_segments.Stalls("nagle", limits)
-    return memory.judge(candidates), memory
+    memory = world.memory.setdefault("nagle-delayed-ack", held_segments.Stalls("nagle", limits))
+    return memory.judge(candidates)
 
 
 def words(x: Facts) -> dict[str, Any]:

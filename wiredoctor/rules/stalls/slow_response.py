@@ -124,7 +124,7 @@ def cutoffs() -> dict[str, int]:
     return {"min_pause_after_head": MIN_WAIT.value}
 
 
-def screen() -> pl.Expr:
+def may_match() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     late = c("response_start") - c("request_end") - c("rtt_server") >= MIN_WAIT.value
     long = (c("response_end") - c("response_start") >= MIN_WAIT.value) & (c("response_pause_times").list.len() > 0)
@@ -158,7 +158,7 @@ class Facts(NamedTuple):
 def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each response that began late, and for each long pause in the middle of a response."""
     # the other conditions need many more columns
-    slow = exchanges.filter(screen()).collect().lazy()
+    slow = exchanges.filter(may_match()).collect().lazy()
     return pl.concat([_begun_late(slow), _pauses(slow)], how="diagonal")
 
 

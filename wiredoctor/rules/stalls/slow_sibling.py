@@ -117,7 +117,7 @@ def _least() -> int:
     return ENOUGH.value * ABOVE.value // 100
 
 
-def screen() -> pl.Expr:
+def may_match() -> pl.Expr:
     """Return a cheap condition on all rows together: if it is false, there are no candidate findings."""
     several = pl.col("endpoint").min() != pl.col("endpoint").max()
     return several & (_slow().sum() >= _least())

@@ -198,7 +198,7 @@ def _is_streamed() -> pl.Expr:
     return ((c("response_application_pauses") > 0) & (c("response_chunks") > 0)) | one_by_one.fill_null(value=False)
 
 
-def screen() -> pl.Expr:
+def may_match() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     return _is_late().fill_null(False) | (pl.col("response_held_bursts") > 0) | _is_streamed().fill_null(False)
 
@@ -274,7 +274,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     body = c("response_body_time")
     wait = pl.min_horizontal(body - c("request_end") - c("rtt_server"), body - c("previous_end"))
     pauses = {"pause_frames": ("frames", 2), "pause_times": ("times", 2), "pause_clocks": ("by_clock", 1)}
-    rows = _requested(exchanges.filter(screen())).with_columns(
+    rows = _requested(exchanges.filter(may_match())).with_columns(
         pl.when(c("rtt_server").is_not_null()).then(wait).alias("wait"),
         _is_whole().alias("whole"),
         _is_event_stream().alias("is_event_stream"),

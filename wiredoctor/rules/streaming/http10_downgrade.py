@@ -80,7 +80,7 @@ _OF_BALANCERS = (400, 403, 408)
 """The client errors that balancers and TLS servers send themselves in HTTP/1.0, without asking the server behind them."""
 
 
-def screen() -> pl.Expr:
+def may_match() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     return pl.col("response_version") == "HTTP/1.0"
 

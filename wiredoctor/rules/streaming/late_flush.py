@@ -87,7 +87,7 @@ SHOWN = Threshold("2 loads", "the maximum number of loads whose packets are show
 HTML = ("text/html", "application/xhtml+xml")
 
 
-def screen() -> pl.Expr:
+def may_match() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     return (pl.col("response_start") - pl.col("request_end") >= MIN_WAIT.value) & pl.col("response_content_type").is_in(HTML)
 
@@ -107,7 +107,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each late page whose files the same client requested soon after the page."""
     wait = pl.min_horizontal(c("response_start") - c("request_end") - c("rtt_server"), c("response_start") - c("previous_end"))
     whole = (c("response_end_reason") == "complete") & (c("response_bursts") == 1) & (c("response_status") >= 200)
-    pages = exchanges.filter(screen() & whole & c("rtt_server").is_not_null() & (wait >= MIN_WAIT.value)).select(
+    pages = exchanges.filter(may_match() & whole & c("rtt_server").is_not_null() & (wait >= MIN_WAIT.value)).select(
         "connection",
         wait.alias("wait"),
         *("request_method", "request_host", "request_target", "request_last_frame", "request_end"),

@@ -83,7 +83,7 @@ MIN_ALONE = Threshold(
 )
 
 
-def screen() -> pl.Expr:
+def may_match() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     return pl.col("response_chunks") >= MIN_CHUNKS.value
 

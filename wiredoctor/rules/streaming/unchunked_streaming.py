@@ -92,7 +92,7 @@ def cutoffs() -> dict[str, int]:
     return {"min_pause": MIN_PAUSE.value}
 
 
-def screen() -> pl.Expr:
+def may_match() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
     return pl.col("response_application_pauses") > 0
 
