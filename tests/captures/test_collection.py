@@ -53,7 +53,7 @@ def test_papers_say_where_recordings_come_from() -> None:
         recorded = path.stem, path.stem.removesuffix(f"-{papers['at']}")
         assert papers["script"] in {f"captures/lab/record.py {name}" for name in recorded}, path
         assert papers["title"], path
-        assert papers["tcp_analysis"].strip(), path
+        assert papers["story"].strip(), path
         assert papers["software"], path
 
 

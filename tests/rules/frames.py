@@ -240,7 +240,7 @@ def connection(**changes: Any) -> dict[str, Any]:
 
 
 def in_order(candidates: pl.DataFrame) -> pl.DataFrame:
-    """As `judge` gets them; a rule without either of these columns does not mind."""
+    """As `decide` gets them; a rule without either of these columns does not mind."""
     order = next((name for name in ("last_frame", "frame") if name in candidates.columns), None)
     return candidates if order is None else candidates.sort(order)
 

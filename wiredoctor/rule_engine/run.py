@@ -211,11 +211,18 @@ def _decide_rows(module: RuleModule, world: World, rows: pl.DataFrame, waits: li
     order = sorted(range(len(kept)), key=kept.__getitem__)
     left = rows[[kept[n] for n in order]]
     changed = [
-        pl.Series(name, [new[n] for n in order], plain.schema[name]).cast(rows.schema[name])
+        _column(name, [new[n] for n in order], plain.schema[name]).cast(rows.schema[name])
         for name, old, new in zip(module.fact_names, zip(*before, strict=True), zip(*after, strict=True), strict=bool(kept))
         if any(map(is_not, old, new))
     ]
     return left.with_columns(changed)
+
+
+def _column(name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
+    """Return the values as a column. Polars converts lists seven times as fast inside of a struct, where it makes no objects."""
+    if not isinstance(dtype, pl.List):
+        return pl.Series(name, values, dtype)
+    return pl.Series(name, [{"": value} for value in values], pl.Struct({"": dtype})).struct.field("").alias(name)
 
 
 def _is_time(rows: pl.DataFrame, name: str) -> bool:

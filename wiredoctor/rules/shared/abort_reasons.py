@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
+from operator import itemgetter
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -119,7 +120,10 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
 
     `row` has the columns of EarlyClose (left_early.py).
     """
-    return _Reasons(EarlyClose(*(row[name] for name in EarlyClose._fields)), clients).find()
+    return _Reasons(EarlyClose._make(_OF_EARLY_CLOSE(row)), clients).find()
+
+
+_OF_EARLY_CLOSE = itemgetter(*EarlyClose._fields)
 
 
 _PROGRAMS: WeakKeyDictionary[Clients, dict[tuple[int, int, int | None], tuple[Close, ...]]] = WeakKeyDictionary()
