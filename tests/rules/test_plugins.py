@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import wiredoctor
+from tests.ladders import ladder_packets, set_back, to_pcap
 from tests.live.playing import pcapng, play
 from tests.support.analysis import analyze_bytes
 from tests.support.sweeps import in_turn
@@ -275,6 +276,25 @@ def closed(folder: Path, *, live: bool) -> Report:
         return wiredoctor.analyze(path)
     stops = pcapng(path, folder / "closed.pcapng")
     return play([(folder / "closed.pcapng", 0)], stops).report
+
+
+@pytest.mark.parametrize("name", ["no_evidence", "evidence_is_text", "unknown_fact", "words_raise"])
+@pytest.mark.parametrize("steps", [False, True])
+def test_words_that_fail_where_times_are_unsure(
+    name: str, steps: bool, install: Install, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The words say which packets a candidate relies on: across a step of the clock, and among packets out of order."""
+    install(f"acme.timing.{name}", BROKEN[name][0])
+    install("acme.timing.every_response", GOOD)
+    packets = ladder_packets(SLOW)
+    if steps:
+        packets = set_back(packets, 6, 10**9)
+    else:
+        packets[3], packets[5] = packets[5], packets[3]
+    report = analyze_bytes(tmp_path / "unsure.pcap", to_pcap(packets))
+    assert "every-response" in [f.rule for f in report.findings]
+    [line] = caplog.messages
+    assert name.replace("_", "-") in line
 
 
 def test_a_rule_that_failed_is_asked_again_in_the_next_analysis(install: Install, analysed: Analyse) -> None:
