@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -123,7 +123,7 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
     return _Reasons(EarlyClose._make(_OF_EARLY_CLOSE(row)), clients).find()
 
 
-_OF_EARLY_CLOSE: Callable[[Mapping[str, Any]], tuple[Any, ...]] = itemgetter(*EarlyClose._fields)
+_OF_EARLY_CLOSE: Any = itemgetter(*EarlyClose._fields)
 
 
 _PROGRAMS: WeakKeyDictionary[Clients, dict[tuple[int, int, int | None], tuple[Close, ...]]] = WeakKeyDictionary()

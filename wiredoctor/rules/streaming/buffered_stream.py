@@ -161,7 +161,7 @@ LIKELY, OTHER_SIDE, CUT, EARLIER, BEHIND = "likely", "other-side", "cut", "earli
 """The proof of a candidate.
 
 LIKELY: nothing proves that the data was held back, but it is likely.
-OTHER_SIDE: there is no proof yet, and the candidate is dropped unless the other side of a gateway proves it.
+OTHER_SIDE: there is no proof yet, and `decide` drops the candidate unless the other side of a gateway proves it.
 CUT: a burst of held-back events ends inside an event.
 EARLIER: an earlier response of the server was streamed.
 BEHIND: the data was seen earlier on the other side of a gateway.
