@@ -386,9 +386,12 @@ class StreamedResponses(Index):
         return cls({row[:3]: row[3:] for row in first.collect(engine="streaming").iter_rows()})
 
     def earlier_than(self, x: Facts) -> tuple[int, int] | None:
-        """Return the frame and the end (ns) of the first streamed response if it was over, and known, before this one began."""
+        """Return the frame and the end (ns) of the first streamed response if it was over, and known, before this one began.
+
+        If the clock was set back, a later response may have earlier times, but not an earlier frame.
+        """
         known, frame, end = self._first.get((x.endpoint, x.media, x.path), (x.final_at, 0, 0))
-        return (frame, end) if known < x.final_at and end <= x.asked_time else None
+        return (frame, end) if known < x.final_at and end <= x.asked_time and frame < x.response_body_frame else None
 
 
 ASKS = (StreamedResponses,)
