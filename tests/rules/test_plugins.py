@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 import wiredoctor
+from tests.ladders import ladder_packets, set_back, to_pcap
+from tests.live.playing import pcapng, play
 from tests.support.analysis import analyze_bytes
 from tests.support.sweeps import in_turn
 from wiredoctor.findings import Report
@@ -43,6 +45,18 @@ SPLIT = r"""
   0.035  <  P.   "hello"
 """
 
+CLOSED = r"""
+  0.000  >  S    win 64240 mss 1460
+  0.010  <  S.   win 64240 mss 1460
+  0.010  >  .
+  0.011  >  P.   "GET /report HTTP/1.1\r\nHost: a\r\n\r\n"
+  0.022  <  P.   "HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno"
+  0.023  <  F.
+  0.023  >  .
+  0.500  >  F.
+  0.510  <  .
+"""
+
 GOOD = '''"""Every response."""
 from typing import NamedTuple
 import polars as pl
@@ -60,6 +74,18 @@ def find(exchanges):
 def words(x):
     return {"evidence": packets((x.frame, x.start, "it"))}
 '''
+ASKS = (
+    GOOD.replace("wait=", 'endpoint=pl.lit(None, pl.Int64), final_at="response_end", is_new=pl.lit(value=True), wait=')
+    + """
+from wiredoctor.world import Wait
+from wiredoctor.world.idle_times import IdleTimes
+ASKS = (IdleTimes,)
+def decide(x, world):
+    world.of(IdleTimes)
+    until = x.start + 3_000_000_000
+    return Wait(until) if world.may_change(until) else x
+"""
+)
 SCREEN = GOOD + "def may_match():\n    return "
 DECIDE = GOOD + "def decide(x, world):\n    return "
 
@@ -97,6 +123,9 @@ BROKEN = {
     "cutoffs_raise": (GOOD + "def cutoffs():\n    return {'min_run': 1 // 0}\n", "ZeroDivisionError"),
     "cutoff_is_text": (GOOD + "def cutoffs():\n    return {'min_run': '8'}\n", "TypeError"),
     "unknown_cutoff": (GOOD + "def cutoffs():\n    return {'min_walk': 1}\n", "min_walk"),
+    "decide_without_facts": (re.sub(r"class Facts.*\n    frame.*\n    start.*\n", "", DECIDE) + "None\n", "no NamedTuple Facts"),
+    "asks_no_tuple": (ASKS.replace("(IdleTimes,)", "IdleTimes"), "ASKS must be a tuple"),
+    "groups_what_live_holds": (ASKS + "def group(rows, world):\n    return rows\n", "summary=True"),
     "explains_and_cannot_tell": (GOOD.replace("{wait}", "{weight}").replace('start="response', 'start="request'), "weight"),
 }
 
@@ -203,6 +232,69 @@ def test_a_broken_one_costs_itself_only(name: str, epoch_packets: int, install: 
     assert word in line
     assert name in line.replace("-", "_")
     assert [limit for limit in report.limits if rule in limit] == ([] if rule not in catalogue() else report.limits)
+
+
+BROKEN_FACTS = {
+    "no_endpoint": (ASKS.replace("endpoint=", "server_id="), "no column endpoint"),
+    "no_final_at": (ASKS.replace("final_at=", "closed_at="), "no column final_at"),
+    "wrong_endpoint": (ASKS.replace("endpoint=pl.lit(None, pl.Int64)", "endpoint=pl.lit('a')"), ""),
+    "wrong_decision": (ASKS.replace("class Facts(NamedTuple):", "class Facts(NamedTuple):\n    side: str").replace(
+        "else x\n", "else x._replace(side='proxy')\n"
+    ), "proxy"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BROKEN_FACTS)
+@pytest.mark.parametrize("live", [False, True])
+def test_facts_that_the_world_cannot_use_cost_no_other_rule(
+    name: str, live: bool, install: Install, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The rules of wiredoctor ask the same index about the same close."""
+    source, word = BROKEN_FACTS[name]
+    install(f"acme.timing.{name}", source)
+    assert [f.rule for f in closed(tmp_path, live=live).findings] == ["premature-close"]
+    [line] = caplog.messages
+    assert name.replace("_", "-") in line
+    assert word in line
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_rule_may_wait(live: bool, install: Install, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A new response comes while another one is held, which has to wait for a time that only live awaits."""
+    install("acme.timing.waits", ASKS)
+    report = closed(tmp_path, live=live)
+    assert [(f.rule, f.exchange) for f in report.findings if f.rule == "waits"] == [("waits", 0), ("waits", 0)]
+    assert caplog.messages == []
+
+
+def closed(folder: Path, *, live: bool) -> Report:
+    """The report of a close without an announcement, read from a file or as it comes; another connection comes later."""
+    later = re.sub(r"^ +([0-9.]+)", lambda m: f"  {float(m[1]) + 2:.3f}", SPLIT, flags=re.MULTILINE)
+    path = folder / "closed.pcap"
+    path.write_bytes(capture(f"{CLOSED}  connection 2\n{later.lstrip(chr(10))}"))
+    if not live:
+        return wiredoctor.analyze(path)
+    stops = pcapng(path, folder / "closed.pcapng")
+    return play([(folder / "closed.pcapng", 0)], stops).report
+
+
+@pytest.mark.parametrize("name", ["no_evidence", "evidence_is_text", "unknown_fact", "words_raise"])
+@pytest.mark.parametrize("steps", [False, True])
+def test_words_that_fail_where_times_are_unsure(
+    name: str, steps: bool, install: Install, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The words say which packets a candidate relies on: across a step of the clock, and among packets out of order."""
+    install(f"acme.timing.{name}", BROKEN[name][0])
+    install("acme.timing.every_response", GOOD)
+    packets = ladder_packets(SLOW)
+    if steps:
+        packets = set_back(packets, 6, 10**9)
+    else:
+        packets[3], packets[5] = packets[5], packets[3]
+    report = analyze_bytes(tmp_path / "unsure.pcap", to_pcap(packets))
+    assert "every-response" in [f.rule for f in report.findings]
+    [line] = caplog.messages
+    assert name.replace("_", "-") in line
 
 
 def test_a_rule_that_failed_is_asked_again_in_the_next_analysis(install: Install, analysed: Analyse) -> None:

@@ -20,6 +20,9 @@ from wiredoctor.rule_engine.candidates import Candidates
 from wiredoctor.tables import ASKED, SECOND, closes
 from wiredoctor.world import CaptureTables
 
+_UNTIL = "held_until"
+"""The column with the time (ns) at which a held candidate can be decided."""
+
 
 class Clients(Protocol):
     """A function that returns the ids of the connections whose client is a gateway.
@@ -50,7 +53,7 @@ class HeldCandidates:
     @property
     def due(self) -> int | None:
         """The time (ns since the first packet) at which the next held candidate can be decided, or None."""
-        times = [rows.select(_due(rows).min()).item() for rows in self._held.values()]
+        times = [rows[_UNTIL].min() for rows in self._held.values()]
         return min((time + 1 for time in times if isinstance(time, int)), default=None)
 
     @property
@@ -74,9 +77,12 @@ class HeldCandidates:
             if not module.is_held or module.rule.summary:
                 passed[name] = rows
             elif rows.height:
-                before = self._held.get(name)
-                self._held[name] = rows if before is None else pl.concat([before, rows])
+                self._hold(name, rows.with_columns(_due(rows).alias(_UNTIL)))
         return passed
+
+    def _hold(self, name: str, rows: pl.DataFrame) -> None:
+        before = self._held.get(name)
+        self._held[name] = rows if before is None else pl.concat([before, rows])
 
     def take(self, clock: int | None) -> Candidates:
         """Let the rules judge the held candidates that are due at `clock` (ns), or all of them if `clock` is None.
@@ -85,9 +91,9 @@ class HeldCandidates:
         """
         if not self._held:
             return {}
-        over = {name: pl.lit(value=True) if clock is None else _due(rows) < clock for name, rows in self._held.items()}
-        ready = {name: rows.filter(over[name]) for name, rows in self._held.items()}
-        left = {name: rows.filter(~over[name]) for name, rows in self._held.items()}
+        over = pl.lit(value=True) if clock is None else pl.col(_UNTIL) < clock
+        ready = {name: rows.filter(over).drop(_UNTIL) for name, rows in self._held.items()}
+        left = {name: rows.filter(~over) for name, rows in self._held.items()}
         self._held = {name: rows for name, rows in left.items() if rows.height}
         ready = {name: rows for name, rows in ready.items() if rows.height}
         if not ready:
@@ -108,12 +114,10 @@ class HeldCandidates:
         tables = CaptureTables(followed, connections, requests, partial(self._clients, at_end=clock is None), half_closed)
         decided, waiting = rule_engine.decide(self._modules, ready, tables, live=True, clock=clock, memory=self._memory)
         for name, rows in waiting.items():
-            self._hold_until(name, rows.drop("wait_until"), rows["wait_until"], clock or 0)
+            # the event may come earlier, so decide again in a second
+            until = rows["wait_until"].clip(upper_bound=(clock or 0) + SECOND)
+            self._hold(name, rows.drop("wait_until").with_columns(until.alias(_UNTIL)))
         return {name: rows for name, rows in decided.items() if isinstance(rows, pl.DataFrame)}
-
-    def _hold_until(self, name: str, rows: pl.DataFrame, until: pl.Series, clock: int) -> None:
-        """Hold candidates that may change until a time (ns). The event may come earlier, so decide again in a second."""
-        self.keep({name: rows.with_columns(pl.Series("due", until.clip(upper_bound=clock + SECOND)))})
 
 
 def _due(rows: pl.DataFrame) -> pl.Expr:

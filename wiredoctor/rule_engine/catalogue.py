@@ -161,6 +161,8 @@ def _describe(module: ModuleType) -> RuleModule:
         if name not in threshold.rules:
             threshold.rules.append(name)
     facts: Any = getattr(module, "Facts", None)
+    if facts is None and (reads := [name for name in ("decide", "words") if hasattr(module, name)]):
+        raise RuleError(f"{module.__name__} has a function {reads[0]}, but no NamedTuple Facts")
     return RuleModule(
         name=name,
         family=family.replace("_", "-"),
@@ -172,7 +174,7 @@ def _describe(module: ModuleType) -> RuleModule:
         may_match=getattr(module, "may_match", None),
         cutoffs=declare,
         group=getattr(module, "group", None),
-        decide=getattr(module, "decide", None) if facts is not None else None,
+        decide=getattr(module, "decide", None),
         asks=getattr(module, "ASKS", ()),
         order=getattr(module, "ORDER", ()),
         words=getattr(module, "words", None),

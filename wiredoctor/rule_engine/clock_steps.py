@@ -6,12 +6,14 @@ their order is only as reliable as their timestamps: findings that depend on tim
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import polars as pl
 
 from wiredoctor.rule_engine.catalogue import RuleModule
+from wiredoctor.rule_engine.plugins import enabled, run_guarded
 from wiredoctor.tables import Array
 from wiredoctor.world.numbers import DURATION
 
@@ -25,13 +27,22 @@ def drop_across_clock_steps(
     packet order alone proves are kept.
     """
     frames = np.asarray(steps, dtype=np.int64)
-    left = {**found}
-    for name, rows in found.items():
-        module = modules[name]
-        if not (module.is_about_capture or _is_raw(module)):
-            kept = rows.filter(_is_timeless(module, rows) | ~_steps_between(*_ends(module, rows), frames))
-            left[name] = _unsure_since(kept, module, frames)
-    return left
+
+    def drop(module: RuleModule, rows: pl.DataFrame) -> pl.DataFrame:
+        if module.is_about_capture or _is_raw(module):
+            return rows
+        kept = rows.filter(_is_timeless(module, rows) | ~_steps_between(*_ends(module, rows), frames))
+        return _unsure_since(kept, module, frames)
+
+    return _of_each(found, modules, drop)
+
+
+def _of_each(
+    found: Mapping[str, pl.DataFrame], modules: Mapping[str, RuleModule], work: Callable[[RuleModule, pl.DataFrame], pl.DataFrame]
+) -> dict[str, pl.DataFrame]:
+    """Return the results of `work`, which calls `words`, for the candidates of each rule. Rules that have failed are omitted."""
+    done = {n: run_guarded(modules[n], partial(work, modules[n], rows)) for n, rows in found.items() if enabled([modules[n]])}
+    return {name: rows for name, rows in done.items() if rows is not None}
 
 
 def _unsure_since(rows: pl.DataFrame, module: RuleModule, steps: Array) -> pl.DataFrame:
@@ -55,17 +66,15 @@ def unsure_across(
     if not shuffled:
         return {**found}
     frames = np.asarray(shuffled, dtype=np.int64)
-    return {
-        name: rows
-        if modules[name].is_about_capture or _is_raw(modules[name]) or "confidence" not in rows.columns or rows.is_empty()
-        else rows.with_columns(
-            pl.when(~_is_timeless(modules[name], rows) & _around(modules[name], rows, frames))
-            .then(pl.col("confidence").replace({"high": "medium"}))
-            .otherwise("confidence")
-            .alias("confidence")
-        )
-        for name, rows in found.items()
-    }
+
+    def weaken(module: RuleModule, rows: pl.DataFrame) -> pl.DataFrame:
+        if module.is_about_capture or _is_raw(module) or rows.is_empty():
+            return rows
+        unsure = ~_is_timeless(module, rows) & _around(module, rows, frames)
+        lower = pl.when(unsure).then(pl.col("confidence").replace({"high": "medium"})).otherwise("confidence")
+        return rows.with_columns(lower.alias("confidence"))
+
+    return _of_each(found, modules, weaken)
 
 
 def _is_timeless(module: RuleModule, rows: pl.DataFrame) -> pl.Series:

@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
 import polars as pl
 
 from wiredoctor.findings import CANDIDATE_COLUMNS, CONFIDENCES, SEVERITIES, Side, printable
 from wiredoctor.rules.shared.evidence import CANDIDATE
+from wiredoctor.world import Index
 
 if TYPE_CHECKING:
     from polars._typing import EngineType
@@ -144,19 +145,30 @@ def collect_guarded(
     return [collect() if module is None else run_guarded(module, collect) for module, collect in alone]
 
 
-def with_required_columns(rows: pl.DataFrame) -> pl.DataFrame:
+def with_required_columns(rows: pl.DataFrame, module: RuleModule) -> pl.DataFrame:
     """Return candidates with the required column types. Raise ValueError or a Polars error if that is impossible."""
-    if lacking := [name for name in CANDIDATE_COLUMNS if name not in rows.columns]:
+    needed = [*CANDIDATE_COLUMNS, *(name for index in module.asks for name in index.NEEDS)]
+    if module.is_held and not module.rule.summary and "due" not in rows.columns:
+        needed.append("final_at")
+    if lacking := [name for name in dict.fromkeys(needed) if name not in rows.columns]:
         raise ValueError(f"its candidates have no column {', '.join(lacking)}")
     for name, allowed in (("side", [None, *get_args(Side)]), ("confidence", CONFIDENCES)):
         if wrong := [value for value in rows[name].unique().to_list() if value not in allowed]:
             raise ValueError(f"its candidates have an invalid {name}: {wrong[0]!r}")
-    return rows.with_columns(pl.col(name).cast(CANDIDATE[name]) for name in CANDIDATE_COLUMNS)
+    types = {name: CANDIDATE[name] for name in CANDIDATE_COLUMNS}
+    if module.is_held:
+        types |= {name: pl.Int64() for name in ("due", "final_at") if name in rows.columns}
+    return rows.with_columns(pl.col(name).cast(dtype) for name, dtype in types.items())
 
 
 def _check_declaration(module: RuleModule) -> None:
     """Raise ValueError if the declaration of a rule is invalid."""
     rule = module.rule
+    asks: Any = module.asks
+    if not isinstance(asks, tuple) or not all(isinstance(one, type) and issubclass(one, Index) for one in cast("Any", asks)):
+        raise ValueError("ASKS must be a tuple of indexes of wiredoctor.world")
+    if module.group is not None and module.asks and not rule.summary:
+        raise ValueError("a rule with both group and ASKS needs summary=True, because live decides candidates one by one")
     severities = [rule.severity] if isinstance(rule.severity, str) else rule.severity.values()
     for said, allowed in ((severities, SEVERITIES), (_scopes(rule.explained_by), EXPLAINING), (_scopes(rule.caused_by), SCOPES)):
         if wrong := {*said} - {*allowed}:

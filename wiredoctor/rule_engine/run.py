@@ -121,7 +121,7 @@ def _decide_batch(module: RuleModule, rows: pl.DataFrame, world: World) -> pl.Da
         if not module.rule.any_order and not rows[order].is_sorted(nulls_last=False):  # sorting copies the rows, so it is avoided
             rows = rows.sort(order, maintain_order=True)
         rows = _decide_rows(module, world, rows, [])
-    return rows if module.plugin is None else with_required_columns(rows)
+    return rows if module.plugin is None else with_required_columns(rows, module)
 
 
 def join_batches(modules: Mapping[str, RuleModule], all_of: Mapping[str, Callable[[], Rows]]) -> dict[str, Rows]:
@@ -147,33 +147,43 @@ def decide(
     see World. `folder`: see `candidates.change`.
     """
 
-    def candidates_for(index: type[Index]) -> list[pl.DataFrame]:
-        asking = (rows for name, rows in found.items() if index in modules[name].asks and rows.height)
-        return [candidates.select(rows, *index.NEEDS) for rows in asking]
+    def world_of(asking: Mapping[str, Rows]) -> World:
+        def candidates_for(index: type[Index]) -> list[pl.DataFrame]:
+            those = (rows for name, rows in asking.items() if index in modules[name].asks and rows.height)
+            return [candidates.select(rows, *index.NEEDS) for rows in those]
 
-    whole, world = {**found}, World(tables, candidates_for, live=live, clock=clock, memory={} if memory is None else memory)
-    waiting: dict[str, pl.DataFrame] = {}
+        return World(tables, candidates_for, live=live, clock=clock, memory=remembered)
+
+    remembered = {} if memory is None else memory
+    whole, waiting = {**found}, dict[str, pl.DataFrame]()
+    own = world_of({name: rows for name, rows in found.items() if modules[name].plugin is None})
     for name, rows in found.items():
         module = modules[name]
         if not module.asks or not rows.height or _DECIDED in rows.schema:
             continue
         waits: list[pl.DataFrame] = []
+        # candidates of other packages must not change, or break, what wiredoctor's own rules get
+        world = own if module.plugin is None else world_of({name: rows})
 
-        def decide_part(some: pl.DataFrame, module: RuleModule = module, waits: list[pl.DataFrame] = waits) -> pl.DataFrame:
-            return _decide_rows(module, world, some, waits).with_columns(pl.lit(value=True).alias(_DECIDED))
+        def decide_part(
+            some: pl.DataFrame, module: RuleModule = module, world: World = world, waits: list[pl.DataFrame] = waits
+        ) -> pl.DataFrame:
+            left = _decide_rows(module, world, some, waits)
+            left = left if module.plugin is None else with_required_columns(left, module)
+            return left.with_columns(pl.lit(value=True).alias(_DECIDED))
 
         if module.group is None:
             work = partial(candidates.change, rows, decide_part, folder, order=module.order)
         else:
             work = partial(decide_part, as_frame(rows))
-        left = run_guarded(module, work)
+        left = run_guarded(module, work) if enabled([module]) else None
         whole[name] = rows[pl.Series([], dtype=pl.Int64)] if left is None else left
         if waits:
             waiting[name] = pl.concat(waits)
     return {name: rows for name, rows in whole.items() if rows.height}, waiting
 
 
-_DECIDED = "decided"
+_DECIDED = "is_decided"
 """The column that marks candidates as already decided."""
 
 

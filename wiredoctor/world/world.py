@@ -60,9 +60,10 @@ I = TypeVar("I", bound=Index)  # noqa: E741
 class World:
     """What `decide` may ask besides the facts of its candidate.
 
-    `wanted`: returns the candidates of the rules that ask for an index, one frame per rule. `live`: the capture goes on while
-    candidates are decided. `clock`: the time (ns) before which all packets were read; None if the capture has ended. `memory`:
-    what rules remember of earlier candidates, by rule name; it lasts for the complete analysis.
+    `wanted`: returns the candidates of the rules that ask for an index, one frame per rule; a rule of another package has a
+    world of its own. `live`: the capture goes on while candidates are decided. `clock`: the time (ns) before which all packets
+    were read; None if the capture has ended. `memory`: what rules remember of earlier candidates, by rule name; it lasts for the
+    complete analysis, but is empty each time that a live capture decides candidates again (see Index.HELD).
     """
 
     tables: CaptureTables | None = None
@@ -73,7 +74,7 @@ class World:
     _built: dict[type[Index], Index] = field(default_factory=dict[type[Index], Index])
 
     def of(self, index: type[I]) -> I:
-        """Return an index, built for the candidates of all rules that ask for it."""
+        """Return an index, built once for the candidates in `wanted`."""
         if index not in self._built:
             assert self.tables is not None
             self._built[index] = index.build(self.wanted(index), self.tables)

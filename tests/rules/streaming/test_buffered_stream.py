@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
+import wiredoctor
+from tests.ladders import STALL, ladder_packets, ladders_in, set_back, to_pcap
+from tests.pipeline.ladders import elsewhere
 from tests.rules.frames import MS, S, answered, rows, words
 from wiredoctor.rule_engine import catalogue, decide
 from wiredoctor.rule_engine.summary_columns import as_frame
@@ -277,3 +282,17 @@ def test_a_server_that_has_streamed_before() -> None:
 )
 def test_silent_where_it_is_not_known_to_have_streamed(changes: dict[str, Any]) -> None:
     assert after_streaming(**changes) == []
+
+
+def test_a_clock_that_is_set_back_makes_no_later_response_an_earlier_one(tmp_path: Path) -> None:
+    """A stream came one by one after the one that was held back, but with earlier times.
+
+    A connection of another host goes on meanwhile. Otherwise the packets would be sorted by time.
+    """
+    text = dict(ladders_in(Path(__file__).with_name("buffered_stream.txt")))["silent: that came later"]
+    packets = [replace(packet, time=packet.time + 100 * S) for packet in ladder_packets(text)]
+    other = [replace(p, time=p.time + 102 * S, peers=elsewhere(p.peers, 9)) for p in ladder_packets(STALL)]
+    first = sum(packet.peers == packets[0].peers for packet in packets)
+    path = tmp_path / "trace.pcap"
+    path.write_bytes(to_pcap(set_back([*packets[:first], *other, *packets[first:]], first + 4, 60 * S)))
+    assert wiredoctor.analyze(path, select=["buffered-stream"]).findings == []

@@ -123,7 +123,7 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
     return _Reasons(EarlyClose._make(_OF_EARLY_CLOSE(row)), clients).find()
 
 
-_OF_EARLY_CLOSE = itemgetter(*EarlyClose._fields)
+_OF_EARLY_CLOSE: Any = itemgetter(*EarlyClose._fields)
 
 
 _PROGRAMS: WeakKeyDictionary[Clients, dict[tuple[int, int, int | None], tuple[Close, ...]]] = WeakKeyDictionary()

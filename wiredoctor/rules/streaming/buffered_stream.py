@@ -161,7 +161,7 @@ LIKELY, OTHER_SIDE, CUT, EARLIER, BEHIND = "likely", "other-side", "cut", "earli
 """The proof of a candidate.
 
 LIKELY: nothing proves that the data was held back, but it is likely.
-OTHER_SIDE: there is no proof yet, and the candidate is dropped unless the other side of a gateway proves it.
+OTHER_SIDE: there is no proof yet, and `decide` drops the candidate unless the other side of a gateway proves it.
 CUT: a burst of held-back events ends inside an event.
 EARLIER: an earlier response of the server was streamed.
 BEHIND: the data was seen earlier on the other side of a gateway.
@@ -386,9 +386,12 @@ class StreamedResponses(Index):
         return cls({row[:3]: row[3:] for row in first.collect(engine="streaming").iter_rows()})
 
     def earlier_than(self, x: Facts) -> tuple[int, int] | None:
-        """Return the frame and the end (ns) of the first streamed response if it was over, and known, before this one began."""
+        """Return the frame and the end (ns) of the first streamed response if it was over, and known, before this one began.
+
+        If the clock was set back, a later response may have earlier times, but not an earlier frame.
+        """
         known, frame, end = self._first.get((x.endpoint, x.media, x.path), (x.final_at, 0, 0))
-        return (frame, end) if known < x.final_at and end <= x.asked_time else None
+        return (frame, end) if known < x.final_at and end <= x.asked_time and frame < x.response_body_frame else None
 
 
 ASKS = (StreamedResponses,)
