@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
-from operator import itemgetter
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -120,10 +119,7 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
 
     `row` has the columns of EarlyClose (left_early.py).
     """
-    return _Reasons(EarlyClose._make(_OF_EARLY_CLOSE(row)), clients).find()
-
-
-_OF_EARLY_CLOSE: Any = itemgetter(*EarlyClose._fields)
+    return _Reasons(EarlyClose._make(map(row.__getitem__, EarlyClose._fields)), clients).find()
 
 
 _PROGRAMS: WeakKeyDictionary[Clients, dict[tuple[int, int, int | None], tuple[Close, ...]]] = WeakKeyDictionary()
