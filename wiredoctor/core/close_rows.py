@@ -110,7 +110,8 @@ class CloseRows:
         write_i64_le(self.rows.begin(), self.exchanges.place(conversation, exchange))
         if following is not None and answers_rest(exchange, following):
             following = None
-        client_side, server_side = conversation.side_of(conversation.client), conversation.side_of(1 - conversation.client)
+        asking = conversation.client
+        client_side, server_side = conversation.side_of(asking), conversation.side_of(1 - asking)
         if client_side.close is None and server_side.close is None:
             self.write_open(conversation, exchange, following, rtt_client, rtt_server, at_capture_end)
             return
@@ -155,11 +156,9 @@ class CloseRows:
         write_rest(out, client, server, exchange)
         write_i64_le(out, unanswered_probes(server_side, server))
         if client.origin == BETWEEN:
-            self.foreign.write(conversation.connection, exchange.index, conversation.client, conversation.client, client.is_fin)
+            self.foreign.write(conversation.connection, exchange.index, asking, asking, client.is_fin)
         if server.origin == BETWEEN:
-            self.foreign.write(
-                conversation.connection, exchange.index, 1 - conversation.client, conversation.client, server.is_fin
-            )
+            self.foreign.write(conversation.connection, exchange.index, 1 - asking, asking, server.is_fin)
 
     def write_open(
         self, conversation: Conversation, exchange: Exchange, following: Exchange | None, rtt_client: i64, rtt_server: i64,

@@ -51,7 +51,7 @@ class Facts(NamedTuple):
     `sender_direction`: the direction of the data. `role`: the side that sent it, CLIENT or SERVER. `missing`: no copy of the data
     was captured. `forgotten`: a host that does not know the connection answered. `alive`: the receiver was running.
     `closed_later`: the receiver's FIN came after the first copy should have arrived. `full_lost`: full segments were lost, and
-    smaller ones arrived. `oversized`, `maybe_large_only`: perhaps only large segments are lost. `sent_often`: often enough, even
+    smaller ones arrived. `too_large`, `maybe_large_only`: perhaps only large segments are lost. `sent_often`: often enough, even
     if the client did not repeat the request. `gap_time`: the time without a full segment. The last fields are known only when the
     data was compared with other connections (see Surroundings).
     """
@@ -67,7 +67,7 @@ class Facts(NamedTuple):
     severity: str | None
     handshake: bool
     full_lost: bool
-    oversized: bool
+    too_large: bool
     sent_often: bool
     role: int | None
     exchange: int | None

@@ -323,7 +323,7 @@ def _columns() -> list[pl.Expr]:
     kind = pl.when(alone & c("icmp_mtu").is_null()).then(pl.lit("large-only"))
     flags = {
         **{"missing": _missing(), "forgotten": _forgotten(), "alive": _alive(), "closed_later": _closed_later()},
-        **{"oversized": _is_oversized(), "may_be_large": _may_be_large(), "full_lost": _full_segments_lost()},
+        **{"too_large": _are_too_large(), "may_be_large": _may_be_large(), "full_lost": _full_segments_lost()},
         "sent_often": _sent_often_enough(repeated=pl.lit(value=False)),
         **_farewells(),
     }
@@ -383,7 +383,7 @@ def _with_surroundings(x: Facts, around: Surroundings) -> Facts:
         syn_ack_again=syn_ack_again,
         survived_rest=None if rest is None or rest < RECENT.value else rest,
         # no segment as large was acknowledged, but nothing has to show that the receiver was running at that time
-        maybe_large_only=x.oversized and not around.fits_elsewhere and not (other or syn_ack_again or around.down),
+        maybe_large_only=x.too_large and not around.fits_elsewhere and not (other or syn_ack_again or around.down),
     )
 
 
@@ -535,7 +535,7 @@ def _alive() -> pl.Expr:
     return c("sack_frame").is_not_null() | later.fill_null(value=False)
 
 
-def _is_oversized() -> pl.Expr:
+def _are_too_large() -> pl.Expr:
     """Return whether the unacknowledged segments may be too large for the path: no segment of their size was acknowledged.
 
     The last of them may be small, but the first one, which is repeated, must be longer than TOO_LARGE.
@@ -548,7 +548,7 @@ def _may_be_large() -> pl.Expr:
     """Return whether only large segments are lost if the receiver was running at that time."""
     recently = c("first_time") - c("heard_time") <= pl.max_horizontal(pl.lit(RECENT.value), 4 * _round_trip())
     # a receiver that retransmits acknowledged data does not get small packets either
-    return (_is_oversized() & recently & ~c("acknowledged_before") & ~c("peer_repeats")).fill_null(value=False)
+    return (_are_too_large() & recently & ~c("acknowledged_before") & ~c("peer_repeats")).fill_null(value=False)
 
 
 def _farewells() -> dict[str, pl.Expr]:
