@@ -133,8 +133,7 @@ class CloseRows:
             deadline = decided
         client.keep_until(frame, deadline)
         server.keep_until(frame, deadline)
-        closed = max(client.time, server.time)
-        known_time = max(exchange.last_time(), closed)
+        known_time = max(exchange.last_time(), client.time, server.time)
         known_frame: i64 = FOREVER
         if decided == NEVER and frame != NEVER:
             known_frame = max(frame, exchange.last_frame())
