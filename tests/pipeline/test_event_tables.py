@@ -224,12 +224,12 @@ def test_nothing_else_has_a_row(read: Read) -> None:
 
 @pytest.mark.parametrize("name", EVENT_TABLES)
 def test_rules_read_every_column(name: str) -> None:
-    """A column that no rule reads is not written, but for direction and frame, which say where the row belongs."""
+    """A column that no rule reads is not written, but for the direction, which says where the row belongs."""
     readers = [m for m in catalogue().values() if name in m.tables and set(m.tables) <= EVENT_TABLES.keys()]
     assert readers
     table = RULE_TABLES[name].empty()
     unread = [c for c in table.columns if all(_resolves(m, name, table.drop(c).lazy()) for m in readers)]
-    assert set(unread) <= {"direction", "frame"}
+    assert set(unread) <= {"direction"}
 
 
 def _resolves(module: Any, name: str, table: pl.LazyFrame) -> bool:

@@ -165,13 +165,7 @@ def decide(
         # candidates of other packages must not change, or break, what wiredoctor's own rules get
         world = own if module.plugin is None else world_of({name: rows})
 
-        def decide_part(
-            some: pl.DataFrame, module: RuleModule = module, world: World = world, waits: list[pl.DataFrame] = waits
-        ) -> pl.DataFrame:
-            left = _decide_rows(module, world, some, waits)
-            left = left if module.plugin is None else with_required_columns(left, module)
-            return left.with_columns(pl.lit(value=True).alias(_DECIDED))
-
+        decide_part = partial(_decide_part, module, world, waits)
         if module.group is None:
             work = partial(candidates.change, rows, decide_part, folder, order=module.order)
         else:
@@ -181,6 +175,12 @@ def decide(
         if waits:
             waiting[name] = pl.concat(waits)
     return {name: rows for name, rows in whole.items() if rows.height}, waiting
+
+
+def _decide_part(module: RuleModule, world: World, waits: list[pl.DataFrame], rows: pl.DataFrame) -> pl.DataFrame:
+    left = _decide_rows(module, world, rows, waits)
+    left = left if module.plugin is None else with_required_columns(left, module)
+    return left.with_columns(pl.lit(value=True).alias(_DECIDED))
 
 
 _DECIDED = "is_decided"

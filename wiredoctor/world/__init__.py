@@ -4,6 +4,6 @@
 clients.Clients; it is built once for all candidates of the rules that ask for it.
 """
 
-from wiredoctor.world.world import CaptureTables, Index, Key, Wait, World
+from wiredoctor.world.world import CaptureTables, Index, Wait, World
 
-__all__ = ["CaptureTables", "Index", "Key", "Wait", "World"]
+__all__ = ["CaptureTables", "Index", "Wait", "World"]

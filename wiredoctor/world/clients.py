@@ -178,6 +178,8 @@ class Clients(Index):
         agents = agents.unique("connection", keep="last", maintain_order=True)
         self._agent = _by_connection(agents, "agent")
         self._claimed: dict[tuple[int, int], tuple[int, int]] = {}
+        self.ended_programs: dict[tuple[int, int, int | None], tuple[Close, ...]] = {}
+        """The closes that the end of a program explains, by connection, moment (ns) and timeout (s)."""
         self._longest: dict[tuple[bool, str], tuple[Sequence[int], _Index]] = {}
         self._closed: dict[str, list[Close]] = {}
         self._close_of: dict[int, Close] = {}

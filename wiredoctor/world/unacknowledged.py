@@ -17,7 +17,8 @@ Key = tuple[int, int, int]
 """What identifies unacknowledged data: its connection, its direction, and the packet with its first copy."""
 
 _KEY = ("connection", "sender_direction", "first_frame")
-_VERSION = ("time", "copies", "last_frame", "fin")
+_VERSION = ("row_frame", "time", "copies", "last_frame", "fin")
+"""What tells rows about the same data apart. `row_frame`, `time`: where the row was written."""
 
 
 class Surroundings(NamedTuple):
@@ -75,13 +76,13 @@ class Unacknowledged(Index):
     def __init__(self, rows: pl.DataFrame) -> None:
         same: dict[Surroundings, Surroundings] = {}
         self._known: dict[Key, tuple[tuple[int, ...], Surroundings]] = {}
-        for *place, time, copies, last, fin in rows.select(*Surroundings._fields, *_KEY, *_VERSION).iter_rows():
-            around = Surroundings(*place[: -len(_KEY)])
-            connection, direction, frame = place[-len(_KEY) :]
-            self._known[connection, direction, frame] = (time, copies, last, fin), same.setdefault(around, around)
+        known, keyed = len(Surroundings._fields), len(Surroundings._fields) + len(_KEY)
+        for row in rows.select(*Surroundings._fields, *_KEY, *_VERSION).iter_rows():
+            around = Surroundings(*row[:known])
+            self._known[row[known:keyed]] = row[keyed:], same.setdefault(around, around)
 
-    def of(self, key: Key, version: tuple[int, int, int, bool]) -> Surroundings | None:
-        """Return what is known of the data. `version`: the time of the row, its copies, the last of them, and if it is a FIN.
+    def of(self, key: Key, version: tuple[int, int, int, int, bool]) -> Surroundings | None:
+        """Return what is known of the data. `version`: the columns _VERSION of the row.
 
         None: a later row about the same data replaced this one, or the data was acknowledged in the end. Or nobody waits for it:
         it is a farewell before a close, or an RST answered a copy that was sent after the server's FIN, so that copy reached the

@@ -9,18 +9,11 @@ from typing import Any, ClassVar, NamedTuple, TypeVar, cast
 
 import polars as pl
 
-Key = tuple[str, int | str]
-"""What a decision waits for: ("connection", its id), ("client", its host) or ("server", its endpoint)."""
-
 
 class Wait(NamedTuple):
-    """A decision that is not possible yet: what comes until a time may change it.
-
-    `until`: the time in ns after which nothing can change it. `on`: the keys whose news may decide it earlier.
-    """
+    """A decision that is not possible yet: what comes until the time `until` (ns) may change it."""
 
     until: int
-    on: tuple[Key, ...] = ()
 
 
 class CaptureTables(NamedTuple):

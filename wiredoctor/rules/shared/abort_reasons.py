@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 from wiredoctor.findings import Threshold
 from wiredoctor.rules.shared.left_early import AT_ONCE, NOT_AWAITED, TIMEOUT_NEAR, TIMEOUT_SHARE, EarlyClose, timeout_near
@@ -120,10 +119,6 @@ def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
     `row` has the columns of EarlyClose (left_early.py).
     """
     return _Reasons(EarlyClose._make(map(row.__getitem__, EarlyClose._fields)), clients).find()
-
-
-_PROGRAMS: WeakKeyDictionary[Clients, dict[tuple[int, int, int | None], tuple[Close, ...]]] = WeakKeyDictionary()
-"""What `_Reasons._closed_by_program` has returned about these clients, by its arguments."""
 
 
 class _Reasons:
@@ -281,7 +276,7 @@ class _Reasons:
 
         `timeout`: the usual timeout (s) that the client's wait on `connection` matches; None if it matches none.
         """
-        known = _PROGRAMS.setdefault(self._clients, {})
+        known = self._clients.ended_programs
         key = connection, moment, timeout  # several exchanges ask about the first close of their group
         if key not in known:
             near = self._clients.closes(connection, moment - TOGETHER.value, moment + TOGETHER.value)

@@ -17,9 +17,7 @@ CANDIDATE: dict[str, pl.DataType] = {
     **{name: pl.String() for name in ("kind", "side", "confidence")},
     **{name: pl.Int64() for name in ("frame", "start", "end", "delay")},
 }
-"""The types of the columns that every candidate has (findings.CANDIDATE_COLUMNS), for rules that create rows in
-Python.
-"""
+"""The types of the columns that every candidate has (findings.CANDIDATE_COLUMNS), for rules that create rows in Python."""
 
 
 def grouped(
@@ -72,21 +70,10 @@ def grade(low: pl.Expr | str, medium: pl.Expr | str) -> pl.Expr:
     return pl.when(low).then(pl.lit("low")).when(medium).then(pl.lit("medium")).otherwise(pl.lit("high"))
 
 
-def close_origin(side: str | pl.Expr) -> pl.Expr:
-    """Return the column `origin` of a candidate: who sent the FIN or RST of this side, "endpoint" or "between"; null if that is
-    uncertain.
-
-    `side`: "client" or "server", or an expression for it; the origin of a null side is null. For rows of `unacknowledged`: "own"
-    or "peer".
-    """
-    origin = _origin(side)
-    return pl.when(origin.is_in(["endpoint", "between"])).then(origin).alias("origin")
-
-
 def has_doubtful_close(side: str | pl.Expr) -> pl.Expr:
     """Return an expression for rows of `closes`: true if a side's FIN or RST has another TTL than its other packets.
 
-    A device on the path may have sent it, but that is not proved. `side`: as in `close_origin`.
+    A device on the path may have sent it, but that is not proved. `side`: "client" or "server", or an expression for it.
     """
     return (_origin(side) == "doubtful").fill_null(value=False)
 

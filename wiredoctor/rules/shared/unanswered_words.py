@@ -58,6 +58,7 @@ class Facts(NamedTuple):
 
     connection: int
     sender_direction: int
+    row_frame: int
     time: int
     acknowledged_frame: int | None
     start: int

@@ -328,6 +328,7 @@ def _columns() -> list[pl.Expr]:
         **_farewells(),
     }
     made = [*candidate(None, pl.lit(None, pl.String), "first_frame", start, end, kind=kind), _gap_time().alias("gap_time")]
+    made += [c("frame").alias("row_frame")]
     made += [c("direction").alias("sender_direction")]  # a candidate's column `direction` names the side that must change
     made += [flag.alias(name) for name, flag in flags.items()]
     made += [pl.lit(None, pl.Boolean).alias(name) for name in _OF_OTHERS]
@@ -349,7 +350,7 @@ def decide(x: Facts, world: World) -> Facts | None:
     There is at most one finding per connection. A later row about the same data replaces an earlier one.
     """
     key = (x.connection, x.sender_direction, x.first_frame)
-    around = world.of(Unacknowledged).of(key, (x.time, x.copies, x.last_frame, x.fin))
+    around = world.of(Unacknowledged).of(key, (x.row_frame, x.time, x.copies, x.last_frame, x.fin))
     if around is None or not (x.missing or x.forgotten or x.sent_often or around.repeated):
         return None
     if world.memory.get(_NAME) == x.connection:
