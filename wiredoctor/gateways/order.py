@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
 from wiredoctor.gateways.exchange_columns import NO_STATUS, Rows, Totals, groups
 from wiredoctor.gateways.known import LATE, SLACK
-from wiredoctor.tables import Array
+from wiredoctor.tables import MILLISECOND, Array
 
 MAX_OPEN = 400
 """The maximum number of earlier exchanges with the same method and target that are searched for the enclosing exchange."""
@@ -26,14 +27,91 @@ Hosts with fewer votes use the server directly.
 END_TO_END = ("agent", "referer", "content_type", "credentials")
 """The columns of Rows with request fields that gateways usually forward unchanged."""
 
-Order = dict[tuple[int, int], frozenset[int]]
-"""The hosts from which a gateway connects to an endpoint behind it, by (gateway's endpoint, endpoint behind it)."""
+LEAST_TIED = 2
+"""The minimum number of requests that prove that an endpoint forwards some of its requests to another one."""
+
+FORWARDED_WITHIN = 50 * MILLISECOND
+"""The maximum time (ns) after which a gateway forwards a response, once it has received all of it.
+
+It is only compared on a single host, where addresses do not tell clients from gateways.
+"""
+
+
+
+class Behind(NamedTuple):
+    """An endpoint behind a gateway.
+
+    `hosts`: the hosts from which the gateway connects to it. `tied`: only requests that show by themselves for which request
+    they were made (see `are_tied`) are the gateway's, because the two endpoints also serve each other's clients.
+    """
+
+    hosts: frozenset[int]
+    tied: bool = False
+
+
+Order = dict[tuple[int, int], Behind]
+"""What is known of an endpoint behind a gateway, by (gateway's endpoint, endpoint behind it)."""
 
 _Vote = tuple[int, int, int]
 """A vote: an exchange that lies within an exchange at another endpoint, which makes that endpoint look like a gateway.
 
 It consists of the gateway's endpoint, the endpoint behind it, and the host that connected to the endpoint behind it.
 """
+
+
+class Votes(NamedTuple):
+    """Counted votes.
+
+    `ended`: the votes; `open`: votes of exchanges that are both still open at the end of the capture, because their ends are
+    unknown. The other counters count some of the votes again. `tied`: see `are_tied`. `named`: the inner request names the client
+    of the outer one. `answered`: both exchanges were answered. `prompt`: the outer one at most FORWARDED_WITHIN later.
+    """
+
+    ended: Counter[_Vote]
+    open: Counter[_Vote]
+    tied: Counter[_Vote]
+    named: Counter[_Vote]
+    answered: Counter[_Vote]
+    prompt: Counter[_Vote]
+
+    @classmethod
+    def none(cls) -> Votes:
+        """Return counters without votes."""
+        return cls(*(Counter[_Vote]() for _ in cls._fields))
+
+    def credible(self, votes: Counter[_Vote], totals: Totals) -> Counter[_Vote]:
+        """Return `votes` without those that more speaks against than for.
+
+        Clients that ask several servers for the same target are no gateways, although some of their exchanges lie within others.
+        """
+        requests: Counter[int] = Counter()
+        for (server, _), n in totals.asked.items():
+            requests[server] += n
+        likely = Counter({vote: n for vote, n in votes.items() if 2 * self.tied[vote] >= n or not self._is_doubtful(vote, totals)})
+        few = {
+            (before, behind)
+            for (before, behind), n in _by_endpoints(likely).items()
+            if SHARE * n < min(requests[before], requests[behind])
+        }
+        return Counter({vote: n for vote, n in likely.items() if vote[:2] not in few or vote[2] in totals.hosts.get(vote[0], ())})
+
+    def _is_doubtful(self, vote: _Vote, totals: Totals) -> bool:
+        before, behind, host = vote
+        if host not in totals.hosts.get(before, ()):
+            return (before, host) in totals.asked
+        # on a single host, each endpoint may be a client of each other one, and siblings are asked at the same time
+        few = 2 * (self.ended[vote] + self.open[vote]) < totals.asked[behind, host]
+        return host in totals.hosts.get(behind, ()) and (few or 2 * self.prompt[vote] < self.answered[vote])
+
+    def of_peers(self) -> Order:
+        """Return the endpoints that forward requests to each other.
+
+        Requests that name the client of another request prove this, and requests in both directions that have the same request ID
+        as another one. In a chain of gateways, such requests all go in one direction.
+        """
+        tied, named = (_by_endpoints(some) for some in (self.tied, self.named))
+        sure = {pair for pair, n in tied.items() if named[pair] >= LEAST_TIED or min(n, tied[pair[::-1]]) >= LEAST_TIED}
+        return {pair: Behind(frozenset(host for *of, host in self.tied if (*of,) == pair), tied=True) for pair in sorted(sure)}
 
 
 def order(rows: Rows, totals: Totals | None = None) -> Order:
@@ -45,39 +123,40 @@ def order(rows: Rows, totals: Totals | None = None) -> Order:
     """
     if len(np.unique(rows.server)) < 2:
         return {}
-    votes, open_ = _votes(rows, groups(rows.method, rows.target))
-    asked, hosts = Totals.of(rows) if totals is None else totals
+    totals = totals or Totals.of(rows)
+    asked = totals.asked
+    of_targets, of_ends = (_votes(rows, groups(rows.method, column)) for column in (rows.target, rows.tail))
+    votes, ends_votes = (some.credible(some.ended, totals) for some in (of_targets, of_ends))
     elected = _choose_orders(votes, asked)
-    of_ends, _ = _votes(rows, groups(rows.method, rows.tail))
-    ends = _choose_orders(of_ends, asked)
+    ends = _choose_orders(ends_votes, asked)
     if elected:
         fronts, backs = {a for a, _ in elected}, {b for _, b in elected}
-        most = _of_most(of_ends, asked)
+        most = _of_most(ends_votes, asked)
         ends = Counter({(a, b): n for (a, b), n in ends.items() if a not in fronts and b not in backs and b in most})
-    votes += Counter({vote: n for vote, n in of_ends.items() if vote[:2] in ends})
+    votes += Counter({vote: n for vote, n in ends_votes.items() if vote[:2] in ends})
     elected |= ends
     asking = {(before, host) for before, behind, host in votes if (before, behind) in elected}
+    open_ = of_targets.credible(of_targets.open, totals)
     more = Counter({vote: n for vote, n in open_.items() if (vote[0], vote[2]) in asking and vote[:2] not in elected})
     votes += more
     elected |= _choose_orders(more, asked)
     direct = _without_chains(_without_siblings(elected))
-    return _without_loops({pair: _hosts(votes, pair) for pair in direct}, asked, hosts)
+    chosen = _without_loops({pair: _hosts(votes, pair) for pair in direct}, asked, totals.hosts)
+    return of_targets.of_peers() | {pair: Behind(hosts) for pair, hosts in chosen.items()}
 
 
-def _votes(rows: Rows, group: Array) -> tuple[Counter[_Vote], Counter[_Vote]]:
+def _votes(rows: Rows, group: Array) -> Votes:
     """Count how often an exchange at one endpoint lies within an exchange at another endpoint, in the same group.
 
     `group`: a number for each row; only exchanges with equal numbers are compared. Each exchange is counted once, with the newest
-    exchange that encloses it. If both are still open at the end of the capture, they are counted in the second result, because
-    their ends are unknown.
+    exchange that encloses it.
     """
     place = np.argsort(group, kind="stable")
     r, group = rows.select(place), group[place]
     # no earlier exchange can enclose an exchange that begins after `last`
     last = running_most(r.answered, group)
     left = np.arange(len(r))
-    votes: Counter[_Vote] = Counter()
-    open_: Counter[_Vote] = Counter()
+    votes = Votes.none()
     for lag in range(1, MAX_OPEN + 1):
         left = left[left >= lag]
         around = left - lag
@@ -89,11 +168,36 @@ def _votes(rows: Rows, group: Array) -> tuple[Counter[_Vote], Counter[_Vote]]:
         if not lies.any():
             continue
         known = (r.answered[left] < LATE) | (r.answered[around] < LATE)
-        for some, chosen in ((votes, lies & known), (open_, lies & ~known)):
-            inside, outside = left[chosen], around[chosen]
+        answered = (r.status[left] != NO_STATUS) & (r.status[around] != NO_STATUS)
+        prompt = answered & (r.began[around] - r.over[left] <= FORWARDED_WITHIN)
+        tied, named = are_tied(r, left, around), names_client(r, left, around)
+        chosen = (lies & known, lies & ~known, lies & tied, lies & named, lies & answered, lies & prompt)
+        for some, kept in zip(votes, chosen, strict=True):
+            inside, outside = left[kept], around[kept]
             some.update(zip(r.server[outside].tolist(), r.server[inside].tolist(), r.client_host[inside].tolist(), strict=True))
         left = left[~lies]
-    return votes, open_
+    return votes
+
+
+def are_tied(r: Rows, x: Array, y: Array) -> Array:
+    """Return, for each pair of rows, whether the request `x` shows by itself that it was made for the request `y`.
+
+    It names the client of `y` in X-Forwarded-For or Forwarded, or has the same request ID.
+    """
+    return names_client(r, x, y) | ((r.identifier[x] != 0) & (r.identifier[x] == r.identifier[y]))
+
+
+def names_client(r: Rows, x: Array, y: Array) -> Array:
+    """Return, for each pair of rows, whether the request `x` names the client of `y` in X-Forwarded-For or Forwarded."""
+    port = (r.forwarded_end[x] == 0) | (r.forwarded_end[x] == r.seen_client[y])
+    return (r.forwarded[x] != 0) & (r.forwarded_host[x] == r.seen_client_host[y]) & port
+
+
+def _by_endpoints(votes: Counter[_Vote]) -> Counter[tuple[int, int]]:
+    total: Counter[tuple[int, int]] = Counter()
+    for (before, behind, _), n in votes.items():
+        total[before, behind] += n
+    return total
 
 
 def running_most(values: Array, group: Array) -> Array:
@@ -108,7 +212,9 @@ def running_most(values: Array, group: Array) -> Array:
 
 def _lies_in(r: Rows, x: Array, y: Array) -> Array:
     start = r.start[x]
-    lies = (r.server[x] != r.server[y]) & (r.head[y] - SLACK <= start) & (start <= r.answered[y] + SLACK)
+    # fields and lengths that are cut off contradict nothing
+    lies = (r.server[x] != r.server[y]) & (r.heads_known[x] & r.heads_known[y]).astype(bool)
+    lies &= (r.head[y] - SLACK <= start) & (start <= r.answered[y] + SLACK)
     some = np.flatnonzero(lies)
     if len(some):
         lies[some] = _fits_in(r, x[some], y[some])
@@ -191,7 +297,10 @@ def _without_chains(elected: Counter[tuple[int, int]]) -> list[tuple[int, int]]:
     ]
 
 
-def _without_loops(order: Order, asked: Counter[tuple[int, int]], of_server: Mapping[int, frozenset[int]]) -> Order:
+_Hosts = dict[tuple[int, int], frozenset[int]]
+
+
+def _without_loops(order: _Hosts, asked: Counter[tuple[int, int]], of_server: Mapping[int, frozenset[int]]) -> _Hosts:
     """Drop hosts that are clients of a gateway in front of the endpoint for which they seem to send requests.
 
     If a client gives up while the gateway goes on waiting, the client's next request may lie within the gateway's request.
@@ -199,7 +308,7 @@ def _without_loops(order: Order, asked: Counter[tuple[int, int]], of_server: Map
     fronts: dict[int, list[int]] = {}
     for front, back in order:
         fronts.setdefault(back, []).append(front)
-    kept: Order = {}
+    kept: _Hosts = {}
     for (before, behind), hosts in order.items():
         clients = {
             host
