@@ -45,6 +45,7 @@ import polars as pl
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import candidate
 from wiredoctor.rules.shared.long_polls import is_long_poll
+from wiredoctor.rules.shared.siblings import comparable_path, comparable_site, is_monitoring
 from wiredoctor.rules.shared.words import packets
 from wiredoctor.tables import of_connections
 from wiredoctor.text import redact
@@ -113,19 +114,6 @@ LISTED = Threshold("5 servers", "the maximum number of other servers that the me
 _SMALL = 4096
 """The number of bytes added to all sizes before they are compared: the ratio of two small sizes is often large by chance."""
 
-_MONITORING = (
-    "(?i)^(Prometheus|vm_promscrape|Grafana ?(Agent|Alloy)|Alloy/|OpenTelemetry Collector|otelcol|Telegraf|Datadog|Zabbix"
-    "|kube-probe|ELB-HealthChecker|GoogleHC|Consul Health Check)"
-)
-"""A pattern for the User-Agent of programs that send the same requests to different kinds of servers."""
-
-_METRICS = r"^(?:[A-Za-z]+://[^/?#]*)?/(metrics|actuator/prometheus)(\?|$)"
-"""A pattern for the target of requests for a server's metrics, which differ between servers."""
-
-_NO_NAME = r"^(\[|[0-9.]+(:[0-9]+)?$)"
-"""A pattern for a Host field that does not name the site, because it is an address."""
-
-
 def _slow() -> pl.Expr:
     return pl.col("server_time") - pl.col("rtt_server") >= BEYOND.value
 
@@ -172,17 +160,11 @@ def _with_keys(rows: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return the needed columns of each response that is compared, with `key`: a hash of client host, method, site, path and
     status.
     """
-    monitoring = c("request_user_agent").str.contains(_MONITORING) | c("request_target").str.contains(_METRICS)
-    other_work = monitoring.fill_null(value=False) | is_long_poll()
-    answered = c("has_request") & (c("response_status") >= 200) & ~c("upgraded") & ~other_work
-    host = c("request_host").str.to_lowercase()
-    site = host.str.replace(r":[0-9]+$", "").str.replace_all("[0-9]+", "0")
-    path = c("request_target").str.extract(r"^(?:[A-Za-z]+://[^/?#]*)?([^?#]*)").fill_null("").str.replace_all("[0-9]+", "0")
+    answered = c("has_request") & (c("response_status") >= 200) & ~c("upgraded") & ~(is_monitoring() | is_long_poll())
     asked = rows.join(connections, on="connection").select(
         *("connection", "client_host", "server", "request_method"),
-        # different ports of addresses are often different services
-        pl.when(host.str.contains(_NO_NAME)).then(c("server").str.extract(r"(:[0-9]+)$")).otherwise(site).alias("site"),
-        path.alias("path"),
+        comparable_site(),
+        comparable_path(),
         pl.when(c("response_status") < 300).then(200).otherwise("response_status").alias("status"),
         c("request_target").hash().alias("target"),
         (c("server_time") - c("rtt_server")).clip(0).alias("time"),
