@@ -764,7 +764,7 @@ def _recent_refusal(asked: _AtFront) -> Lost | None:
 
 def _periods(wait: int, period: int) -> int:
     """Return how many periods (ns) fit into a wait (ns) if the wait is close to a whole number of periods; otherwise 0."""
-    times = round(wait / period)
+    times = round(wait / period) if period else 0
     return times if abs(wait - times * period) * 100 <= times * period * NEAR.value else 0
 
 
