@@ -193,16 +193,12 @@ def _resolve(
         totals.clear()
         explaining: list[pl.DataFrame] = []
         whole = rule_engine.join_batches(modules, candidates)
-        whole = rule_engine.add_streaming_behind(whole, tries, scans["exchanges"])
         asked = CaptureTables(
-            scans["closes"], scans["connections"], partial(scans.__getitem__, "exchanges"), lambda: known.clients
+            scans["closes"], scans["connections"], partial(scans.__getitem__, "exchanges"), lambda: known.clients, tries=tries
         )
         whole, _ = rule_engine.decide(modules, whole, asked, live=live, folder=folder)
-        whole = rule_engine.through_gateways(
-            modules, whole, tries, scans["closes"], scans["exchanges"], scans["connections"], folder
-        )
-        whole = rule_engine.given_up_by_gateways(whole, known, folder)
-        whole = rule_engine.after_stalls(whole, folder)
+        sides = rule_engine.Sides(known, tries, scans["closes"], scans["exchanges"], scans["connections"])
+        whole = rule_engine.with_facts_of_others(modules, whole, sides, folder)
         findings = rule_engine.resolve(
             modules, whole, scans["connections"], scans["exchanges"],
             file=capture.file, first_time=first, only=rules.chosen, met=analysis.met, totals=totals, losses=analysis.losses(),

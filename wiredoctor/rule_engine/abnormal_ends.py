@@ -13,7 +13,7 @@ import polars as pl
 
 from wiredoctor.findings import UNJUDGED, cached_for_thresholds
 from wiredoctor.rules.shared.left_early import unknown_to_server
-from wiredoctor.tables import CLIENT, MILLISECOND, MORE, SECOND, WHOLE
+from wiredoctor.tables import CLIENT, MILLISECOND, MORE, SECOND, UNANSWERED_PROBES, WHOLE
 from wiredoctor.world.connection_close import is_reset_without_ack, streams
 
 FIRST_REPETITION = SECOND
@@ -48,9 +48,6 @@ REQUEST_TIMEOUT = 408
 
 WAITED_FOR_HEAD = SECOND
 """A server that waits for the end of a request head rejects the request at least this long (ns) after its SYN-ACK."""
-
-PROBES = 2
-"""The minimum number of unanswered probes of a connection without data. A single probe, or its answer, may be lost."""
 
 REASONS = pl.Enum([*UNJUDGED])
 """The reasons for an abnormal end, worst first."""
@@ -369,7 +366,7 @@ def abnormal_connection_columns(latest: int) -> list[pl.Expr]:
     given_up = (c("closed_by") == "client") & ~reset & waited
     unheard = says_goodbye & one_way & (c("server_unseen_bytes") == 0) & (given_up | ((c("close") == "") & silent))
     # the client answers each packet of the server at most once; its other packets after the SYNs are probes
-    probed = c("client_packets") - c("syns") - c("server_packets") >= PROBES
+    probed = c("client_packets") - c("syns") - c("server_packets") >= UNANSWERED_PROBES
     reason = (
         pl.when((c("syns") > 0) & refused)
         .then(pl.lit("refused"))

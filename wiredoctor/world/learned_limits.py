@@ -136,19 +136,18 @@ class Use(NamedTuple):
     known: int
 
 
-def learn(ends: list[End], uses: Sequence[Use] = (), until: int | None = None) -> Limit | None:
+def learn(ends: list[End], uses: Sequence[Use] = ()) -> Limit | None:
     """Return the idle timeout of one endpoint, learned from its closes in time order; None if they show no timeout.
 
     `uses`: the requests that the endpoint answered after an idle time, in ascending order of that time. They decide only whether
-    the endpoint closes exactly at the timeout, or checks its connections now and then. `until`: use only the requests that were
-    known at this time (ns); None for all.
+    the endpoint closes exactly at the timeout, or checks its connections now and then.
     """
     ends = _decisions(ends)
     rests = idle_times_of(ends)
     if soon := _count_immediate(ends, rests):
         return Limit("soon", 0, NO_IDLE_TIME, soon)
     long = rests[bisect_left(rests, EARLIEST) :]
-    after = partial(answered_after, uses=uses, until=until)
+    after = partial(_answered_after, uses=uses)
     met = _learned_from_lost(ends, after)
     if not long:
         return met
@@ -166,7 +165,7 @@ def learn(ends: list[End], uses: Sequence[Use] = (), until: int | None = None) -
     return met
 
 
-def _explains_more(coarse: Limit, sharp: Limit, ends: list[End], after: Callable[[int], list[Use]]) -> bool:
+def _explains_more(coarse: Limit, sharp: Limit, ends: list[End], after: Callable[[int], Sequence[Use]]) -> bool:
     """Return whether the server checks its connections now and then, although many closes seem to show an exact timeout.
 
     There are three conditions. At least one close and one request came after an idle time that the exact timeout excludes. The
@@ -187,13 +186,9 @@ def is_between(times: Sequence[int], first: int, last: int) -> bool:
     return bisect_left(times, first) < bisect_right(times, last)
 
 
-def answered_after(rest: int, uses: Sequence[Use], until: int | None = None) -> list[Use]:
-    """Return the requests that were answered after a longer idle time than `rest` (ns).
-
-    `uses`: in ascending order of their idle times. `until`: only those that were known at this time (ns); None for all.
-    """
-    longer = uses[bisect_right(uses, rest, key=attrgetter("rest")) :]
-    return [use for use in longer if until is None or use.known <= until]
+def _answered_after(rest: int, uses: Sequence[Use]) -> Sequence[Use]:
+    """Return the requests in `uses` that were answered after a longer idle time than `rest` (ns)."""
+    return uses[bisect_right(uses, rest, key=attrgetter("rest")) :]
 
 
 def idle_times_of(ends: Iterable[End]) -> list[int]:
@@ -229,7 +224,7 @@ def _count_immediate(ends: list[End], rests: list[int]) -> int:
     return soon if bisect_right(rests, NO_IDLE_TIME) > 1 and 2 * soon >= len(ends) else 0
 
 
-def _learned_from_lost(ends: list[End], after: Callable[[int], list[Use]]) -> Limit | None:
+def _learned_from_lost(ends: list[End], after: Callable[[int], Sequence[Use]]) -> Limit | None:
     """Return the idle timeout of a server that resets requests because they arrive just as the timeout expires; None if unclear.
 
     At least half of all closes must be resets of this kind: at most AS_IT_EXPIRED after the request, and after similar idle

@@ -139,29 +139,28 @@ def suspicious(ends: pl.DataFrame, syns: pl.DataFrame) -> set[int]:
 def stops_of(
     ends: Sequence[End],
     syns: Sequence[Syn],
-    uses: Callable[[], pl.DataFrame] | None = None,
-    answered: Sequence[Use] = (),
-    until: int | None = None,
+    exchanges: Callable[[], pl.DataFrame] | None = None,
+    uses: Sequence[Use] = (),
 ) -> Stops:
     """Return when processes ended at one endpoint, as shown by its closes (`ends`) and by the SYNs to it, both in time order.
 
-    `uses` returns the endpoint's exchanges (see IdleTimes.uses). It is called only if closes and SYNs are not sufficient to
-    decide. `answered` and `until` are passed to `learn`, as `uses` and `until`.
+    `exchanges` returns the endpoint's exchanges (see Server.exchanges). It is called only if closes and SYNs are not sufficient
+    to decide. `uses` are passed to `learn`.
     """
     soon = closes_soon([end for end in ends if end.sort != "open" and not _is_last(end, syns)])
     counting = [end for end in ends if not (soon and end.rest is not None and end.rest <= NO_IDLE_TIME)]
     moments = _moments(counting)
     forms = [_form(moment, syns) for moment in moments]
     swept = [number for number, moment in enumerate(moments) if forms[number] is None and _fits_coarse_timeout(moment)]
-    if len(swept) == 1 and uses is not None and _is_timeout_replaced(moments[swept[0]], uses()):
+    if len(swept) == 1 and exchanges is not None and _is_timeout_replaced(moments[swept[0]], exchanges()):
         forms[swept[0]] = "e"
     one = _only_closing_moment(moments)
-    if one is not None and forms[one] is None and uses is not None and _is_unexplained(moments[one], uses()):
+    if one is not None and forms[one] is None and exchanges is not None and _is_unexplained(moments[one], exchanges()):
         forms[one] = "f"
     if not any(forms):
         return NONE
     inside = {end.connection for form, moment in zip(forms, moments, strict=True) if form for end in moment}
-    limit = learn([end for end in ends if end.connection not in inside and end.sort != "open"], answered, until)
+    limit = learn([end for end in ends if end.connection not in inside and end.sort != "open"], uses)
     stops: list[Stop] = []
     late: set[int] = set()
     for form, moment in zip(forms, moments, strict=True):
@@ -178,7 +177,7 @@ def stops_of(
         if soon and not closes_soon(others):
             # only the process that ended closed right after its responses, so these closes are no habit of the server
             others = [end for end in others if end.connection not in inside]
-            whole.append(_with_stragglers(stop, ends, last, inside, learn(others, answered, until)))
+            whole.append(_with_stragglers(stop, ends, last, inside, learn(others, uses)))
         else:
             whole.append(_with_stragglers(stop, counting, last, inside, limit))
     return Stops(tuple(_merge_stops(whole)), frozenset(late))
@@ -239,21 +238,21 @@ def _fits_coarse_timeout(moment: list[End]) -> bool:
     return len(rests) > 2 and rests[-1] - rests[0] > SPREAD and rests[-1] <= 2 * rests[0]
 
 
-def _is_timeout_replaced(moment: list[End], uses: pl.DataFrame) -> bool:
-    """Return whether the server no longer uses an idle timeout that would explain these closes.
+def _is_timeout_replaced(moment: list[End], exchanges: pl.DataFrame) -> bool:
+    """Return whether the server no longer exchanges an idle timeout that would explain these closes.
 
     No connection from before the closes may have been used again. A newer connection must have been idle for at least their
     shortest idle time, and must then have been used successfully or stayed open.
     """
-    if _is_used_again(moment, uses):
+    if _is_used_again(moment, exchanges):
         return False
     newer = c("first") > moment[-1].time
-    return not uses.filter(newer & _outlasted(idle_times_of(moment)[0])).is_empty()
+    return not exchanges.filter(newer & _outlasted(idle_times_of(moment)[0])).is_empty()
 
 
-def _is_used_again(moment: list[End], uses: pl.DataFrame) -> bool:
+def _is_used_again(moment: list[End], exchanges: pl.DataFrame) -> bool:
     """Return whether a connection from before these closes was used after them."""
-    return not uses.filter((c("first") < moment[0].time) & (c("request_start") > moment[-1].time)).is_empty()
+    return not exchanges.filter((c("first") < moment[0].time) & (c("request_start") > moment[-1].time)).is_empty()
 
 
 def _outlasted(rest: int) -> pl.Expr:
@@ -277,19 +276,19 @@ def _only_closing_moment(moments: list[list[End]]) -> int | None:
     return closing[0] if apart and shortest > NO_IDLE_TIME else None
 
 
-def _is_unexplained(moment: list[End], uses: pl.DataFrame) -> bool:
+def _is_unexplained(moment: list[End], exchanges: pl.DataFrame) -> bool:
     """Return whether only the end of a process explains these closes.
 
     No older connection is used again, and the idle times match no timeout. They match none if the shortest is shorter than any
     timeout, if all are shorter than announced, or if another connection stayed open after a much longer idle time.
     """
-    if _is_used_again(moment, uses):
+    if _is_used_again(moment, exchanges):
         return False
     rested = idle_times_of(moment)
     if rested[0] < EARLIEST or all(end.said is not None and end.is_early() for end in moment if end.teaches):
         return True
     longest = max(2 * rested[0], rested[-1]) + NEAR
-    return not uses.filter(_outlasted(longest + 1)).is_empty()
+    return not exchanges.filter(_outlasted(longest + 1)).is_empty()
 
 
 def _is_due(form: str, moment: list[End], limit: Limit | None) -> bool:

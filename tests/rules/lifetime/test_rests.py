@@ -6,8 +6,7 @@ import pytest
 
 from tests.rules.frames import MS, S
 from wiredoctor.world.idle_defaults import usual_limits
-from wiredoctor.world.idle_times import End, learn
-from wiredoctor.world.learned_limits import Use, follow_requests
+from wiredoctor.world.learned_limits import End, Use, follow_requests, learn
 
 
 def idle(*rests: int) -> list[End]:

@@ -674,7 +674,7 @@ def words(x: Facts) -> dict[str, Any]:
     not_read = (x.closed_frame, x.closed_time, f"the {side}'s window is closed: the {side} does not read")
     return {
         "evidence": [*failure_evidence(front, failure, lost), *packets(not_read)],
-        "addition": retry_sentence(**x.retry) if x.retry else MADE_WHOLE if x.made_whole else None,
+        "addition": retry_sentence(x.retry) or (MADE_WHOLE if x.made_whole else None),
         "origin": failure_origin(front, failure),
         "outcome": outcome, "got": got,
         "why": f": {reason if closed is None else unread_reason(failure, closed)}",
@@ -764,7 +764,7 @@ def _recent_refusal(asked: _AtFront) -> Lost | None:
 
 def _periods(wait: int, period: int) -> int:
     """Return how many periods (ns) fit into a wait (ns) if the wait is close to a whole number of periods; otherwise 0."""
-    times = round(wait / period)
+    times = round(wait / period) if period else 0
     return times if abs(wait - times * period) * 100 <= times * period * NEAR.value else 0
 
 

@@ -292,7 +292,8 @@ class _Reasons:
         undue = [wait for wait in waits if timeout_near(wait, share, most) is None]
         if len(undue) >= PAIR.value and len(waits) >= SEVERAL.value and self._share_a_deadline(connection, near, moment):
             return ()
-        if len(undue) >= SEVERAL.value and max(undue) - min(undue) > max(undue) // 10 + 20 * MILLISECOND:
+        longest, shortest = max(undue, default=0), min(undue, default=0)
+        if len(undue) >= SEVERAL.value and longest - shortest > longest // 10 + 20 * MILLISECOND:
             return tuple(near)
         if timeout is not None or len(undue) < len(waits):
             return ()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from wiredoctor.findings import shorten
+from wiredoctor.rules.shared.words import REPEATED
 from wiredoctor.tables import MILLISECOND, SECOND
 from wiredoctor.text import redact
 from wiredoctor.text.durations import duration_text
@@ -81,6 +82,40 @@ def _timeout_sentence(x: Facts, timeout: int, *, sure: bool) -> str:
 def _late_timers(x: Facts, timeout: int) -> str:
     whose = _TIMERS.get(x.request_user_agent or "")
     return "" if whose is None or timeout <= 1 or x.from_syn else _LATE_TIMERS.format(whose, timeout - 1, timeout)
+
+
+def gateway_words(x: Facts) -> dict[str, str | None]:
+    """Return the title and the addition for a client that is a gateway, and the addition for a server that is one."""
+    after = duration_text(x.ended_at - x.start)
+    if x.retry is not None:
+        return {
+            "title": f"The gateway gave up after {after} and tried another server",
+            "addition": f"This client is a gateway, and its own client did not notice the failure: {REPEATED.format(**x.retry)}",
+        }
+    waited = None if x.waited_for is None else _waited_sentence(**x.waited_for)
+    if not x.is_gateway:
+        return {"addition": waited}
+    said = _IS_GATEWAY if x.relayed is None else _IS_RELAY.format(x.relayed)
+    return {
+        "title": f"The gateway gave up {after} after its request{progress(x.sending, x.quiet, x.until_close)}",
+        "addition": said if waited is None else f"{waited} {said}",
+    }
+
+
+def _waited_sentence(server: str, attempt: bool, in_part: bool, time: int) -> str:
+    """Return the sentence about the server for which a gateway was waiting; the fields are those of WAITED_FOR."""
+    lasted = duration_text(time)
+    had = f"had not answered{' its SYN' if attempt else ''} in {lasted}"
+    if in_part:
+        had = f"had sent only part of its response, and then nothing for {lasted}"
+    return f"The gateway was waiting for {server}, which {had}."
+
+
+_IS_GATEWAY = "This client is a gateway, which forwards the requests of its own clients."
+_IS_RELAY = (
+    "This client is probably a gateway (a relay for TCP or TLS), which passes on what its own client sends. It opened this "
+    "connection right after that client had opened connection {}, and it closed both at the same moment."
+)
 
 
 def reason_words(x: Facts) -> dict[str, str]:
