@@ -393,7 +393,7 @@ def nobody() -> Clients:
         requests,
         closes,
         CONNECTIONS.empty().select(
-            "connection", _one_host().alias("host"), "server", "start", "syns", is_unused=pl.lit(value=False)
+            "connection", one_host().alias("host"), "server", "start", "syns", is_unused=pl.lit(value=False)
         ),
         (),
     )
@@ -479,7 +479,7 @@ def known_clients(
     tables.ASKED. `gateways`: the connections whose client is a gateway, which forwards the requests of other clients.
     """
     wanted = pl.concat([rows.select(Clients.NEEDS) for rows in candidates])
-    named = connections.select("connection", _one_host().alias("client"))
+    named = connections.select("connection", one_host().alias("client"))
     hosts = of_connections(named, wanted).select("client").unique()
     theirs = named.join(hosts, on="client", how="semi").collect()
     mine = _on(theirs)
@@ -506,7 +506,7 @@ def known_clients(
     some = connections.filter(mine & (needed | (c("start") // _BUCKET).is_in(near)))
     is_unused = (c("client_bytes") == 0) & (c("connected") | (c("closed_by") == "client").fill_null(value=False))
     opened = some.select(
-        "connection", _one_host().alias("host"), "server", "start", "syns", is_unused.alias("is_unused")
+        "connection", one_host().alias("host"), "server", "start", "syns", is_unused.alias("is_unused")
     ).collect()
     return Clients(rows, ends, opened, gateways, earlier)
 
@@ -577,7 +577,7 @@ def _longest_of(requests: pl.DataFrame, clients: pl.DataFrame) -> pl.DataFrame:
     return requests[pl.concat(kept).unique()]
 
 
-def _one_host() -> pl.Expr:
+def one_host() -> pl.Expr:
     """Return the client host; the IPv6 loopback address counts as 127.0.0.1."""
     host = pl.col("client_host")
     return pl.when(host == "::1").then(pl.lit("127.0.0.1")).otherwise(host)

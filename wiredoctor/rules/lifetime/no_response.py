@@ -86,6 +86,7 @@ from wiredoctor.rules.shared.words import doubt_words, fin_or_rst, packets, retr
 from wiredoctor.tables import CLIENT, PART_OF_HEAD, SECOND
 from wiredoctor.text.durations import duration_text
 from wiredoctor.world import Wait, World, clients
+from wiredoctor.world.aborts import Aborts
 from wiredoctor.world.clients import Clients
 from wiredoctor.world.connection_close import BROKEN_BEFORE, closed_against_request, is_reset_without_ack
 from wiredoctor.world.learned_limits import NO_IDLE_TIME
@@ -424,7 +425,7 @@ def _cut_head() -> pl.Expr:
 
 # the decision
 
-ASKS = (Servers, Clients, Responses)
+ASKS = (Servers, Clients, Aborts, Responses)
 ORDER = ("ended_at", "connection")
 
 
@@ -436,7 +437,7 @@ def decide(x: Facts, world: World) -> Facts | Wait | None:
     known = world.of(Clients)
     if x.kind == "half-closed":
         row = {**x.left_early, "connection": x.connection, "exchange": x.exchange}
-        if reason_of(row, known).kind != "half-closed":
+        if reason_of(row, world).kind != "half-closed":
             return None
     again = known.repetition(x.connection, x.exchange, x.ended_at, x.round_trip, x.to_client)
     if again.pending_until is not None and world.may_change(again.pending_until):
