@@ -9,24 +9,19 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from statistics import median_low
 from typing import ClassVar, NamedTuple
 
 import polars as pl
 
 from wiredoctor import limits
 from wiredoctor.findings import Threshold
-from wiredoctor.tables import SECOND, of_connections, of_exchanges
+from wiredoctor.tables import of_connections, of_exchanges
 from wiredoctor.world.clients import one_host
+from wiredoctor.world.equal_waits import limit_of, matches
 from wiredoctor.world.world import CaptureTables, Index
 
 c = pl.col
 
-MOMENTS = Threshold("3 moments", "the minimum number of moments at which a client gave up after the same time, to show its limit")
-APART = Threshold("50 ms", "the minimum time between two such moments; a program that ends closes all its connections at once")
-SHORTEST = Threshold("100 ms", "the minimum length of such a limit; shorter waits are equal by chance")
-MOST = Threshold("80 %", "the minimum share of such waits among all waits of this client for this endpoint that it gave up")
-EQUAL = Threshold("20 ms", "the maximum difference of such waits (plus 1 % of the wait); timers expire a little late")
 MEANWHILE = Threshold("50 ms", "the maximum time from the answer of another endpoint to the close of a client that waited for both")
 ALWAYS = Threshold("90 %", "the minimum share of such closes among all closes of this client at this endpoint while it waited")
 REPEATEDLY = Threshold("3 closes", "the minimum number of such closes that show that the client sends its requests to several servers")
@@ -108,7 +103,7 @@ class Aborts(Index):
         host, server = self._place.get(connection, ("", ""))
         for one in (host, *sorted(self._hosts.get(server, set()) - {host})):
             limit = self._limit((one, server), until)
-            if limit is not None and abs(waited - limit) <= _tolerance(limit):
+            if limit is not None and matches(waited, limit):
                 return limit
         return None
 
@@ -138,24 +133,8 @@ class Aborts(Index):
         return Elsewhere(own.answer, len(closed), place)
 
 
-def _tolerance(wait: int) -> int:
-    return wait // 100 + EQUAL.value
-
-
 def _limit_of(aborts: Iterable[Abort]) -> int | None:
-    """Return the limit (ns) that these aborts of a client at an endpoint, in time order, show; None if they show none."""
-    waits = [(one.time, one.waited) for one in aborts if one.unanswered]
-    if len(waits) < MOMENTS.value:
-        return None
-    limit = median_low(waited for _, waited in waits)
-    equal = [time for time, waited in waits if abs(waited - limit) <= _tolerance(limit)]
-    if limit < SHORTEST.value or 100 * len(equal) < MOST.value * len(waits):
-        return None
-    moments, last = 0, -SECOND
-    for time in equal:
-        if time - last > APART.value:
-            moments, last = moments + 1, time
-    return limit if moments >= MOMENTS.value else None
+    return limit_of((one.time, one.waited) for one in aborts if one.unanswered)
 
 
 def _aborts(closes: pl.LazyFrame) -> pl.LazyFrame:

@@ -159,7 +159,7 @@ from wiredoctor.rules.shared.left_early import may_match as may_be_early
 from wiredoctor.rules.shared.words import Nanoseconds, fin_or_rst, packets, sender_of_close, with_doubt
 from wiredoctor.tables import ALL_BUT_A_BYTE, SERVER
 from wiredoctor.text.durations import duration_text
-from wiredoctor.world import World, aborts
+from wiredoctor.world import World, aborts, equal_waits
 from wiredoctor.world.connection_close import BROKEN_BEFORE, FRAMING_ERRORS, is_delimited_by_close
 from wiredoctor.world.numbers import DURATION
 from wiredoctor.world.products import advice, default
@@ -281,7 +281,7 @@ LARGE_HEAD = Threshold(
     "the minimum size of a response head that the client may have rejected; nginx's default limit is "
     f"{default('nginx', 'proxy_buffer_size')} kB",
 )
-SHARED_THRESHOLDS = (left_early, abort_reasons, aborts)
+SHARED_THRESHOLDS = (left_early, abort_reasons, aborts, equal_waits)
 
 
 def may_match() -> pl.Expr:
