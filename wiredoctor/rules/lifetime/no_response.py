@@ -451,8 +451,10 @@ def _with_facts_of_server(x: Facts, world: World) -> Facts:
     server = world.of(Servers).at(x.endpoint, until)
     # a relay would accept the SYN, so no process listens any more
     refused = server.is_refused(x.server_close_time)
-    before, after = world.of(Responses).near(x.endpoint, x.server_close_time, until)
-    closed_others, refused_syns = _signs_of_end(x, server, refused=refused, answers_on=after)
+    responses = world.of(Responses)
+    before, after = responses.near(x.endpoint, x.server_close_time, until)
+    lives = responses.goes_on(x.endpoint, x.server_close_time, until)
+    closed_others, refused_syns = (0, 0) if lives else _signs_of_end(x, server, refused=refused, answers_on=after)
     is_first = x.kind == "on-arrival" or (x.first_use and x.kind != "half-closed")
     return x._replace(
         closed_others=closed_others,
