@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import islice
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -29,6 +30,10 @@ CONCURRENT = Threshold(
     "10 %",
     "if a client sends at least this share of its answered requests (with the same target, in the last 5 s) again as soon as it "
     "repeated the lost one, that copy may not be a repetition either",
+)
+MANY = Threshold("20 requests", "the minimum number of other requests of a client that show whether it repeats them anyway")
+UNIQUE = Threshold(
+    "2 requests", "the maximum average number of equal requests of a client of which one still counts as the repetition of another"
 )
 FAILED = 500
 """The lowest status that counts as a failure."""
@@ -347,7 +352,7 @@ class Clients(Index):
         if own is None:
             return Repetition()
         only_asks = own.asks_about_server
-        repeated = _repetitions(own, moment, trip, to_client, self)
+        repeated = [] if self._has_few_targets(own, moment) else _repetitions(own, moment, trip, to_client, self)
         again = next((one for one in repeated if one.answered is not None), None)
         concurrent = not only_asks and again is not None and _is_usual(own, max(again.start - moment, 0), trip, self)
         if not only_asks:
@@ -359,6 +364,15 @@ class Clients(Index):
             return Repetition(pending_until=pending)
         severity = "note" if only_asks else None if concurrent else "warning"
         return Repetition(again.frame, again.start, again.status, severity, pending)
+
+    def _has_few_targets(self, own: Request, moment: int) -> bool:
+        """Return whether most other requests of the client near `moment` (ns) repeat each other.
+
+        Such a client has many users with equal requests, so an equal request is probably not a repetition.
+        """
+        near = self.other_requests(own, moment - WINDOW, moment + WINDOW)
+        others = [*islice((other.asks for other in near if not other.asks_the_same(own)), _MAX_COMPARED)]
+        return len(others) >= MANY.value and UNIQUE.value * len({*others}) < len(others)
 
     def closes(self, connection: int, since: int, until: int) -> list[Close]:
         """Return the closes by the client host of this connection between `since` and `until` (ns)."""
