@@ -226,7 +226,8 @@ def possible(r: Rows, b: Array, f: Array) -> Array:
     good &= ~(answered & stayed & (r.encoding[b] == r.encoding[f]) & (r.method[f] != _HEAD) & _differ(r.content, b, f, -1))
     for name in FORWARDED:
         good &= ~_differ(getattr(r, name), b, f, 0)
-    return good & ~(passed_on & _differ(r.response_type, b, f, 0))
+    # a gateway may replace the page of an error (nginx: auth_request, proxy_intercept_errors)
+    return good & ~(answered & _differ(r.response_type, b, f, 0))
 
 
 def _differ(values: Array, b: Array, f: Array, none: int) -> Array:

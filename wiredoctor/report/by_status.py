@@ -157,15 +157,16 @@ def find_backs(report: Report) -> pl.DataFrame | None:
     It may still be unknown which client request the gateway forwarded in the exchange. Return None if there are no exchanges with
     upstream servers.
     """
-    parts = [
-        known.tries.filter(is_back(known)).select(
-            pl.lit(capture).alias("capture"), "connection", "exchange", pl.lit(value=True).alias("back")
-        )
-        for capture, known in report.gateways.items()
-        if known.tries.height
-    ]
-    backs = pl.concat(parts) if parts else None
-    return backs if backs is not None and backs.height else None
+    key = ["connection", "exchange"]
+    parts: list[pl.DataFrame] = []
+    for capture, known in report.gateways.items():
+        if known.tries.height:
+            theirs = (c("capture") == capture) & c("connection").is_in(pl.Series([*known.behind], dtype=pl.Int64).implode())
+            behind = report.scan_exchanges().filter(theirs).select(key).collect(engine=engine_for(report))
+            backs = pl.concat([known.tries.filter(is_back(known)).select(key), behind]).unique(maintain_order=True)
+            parts.append(backs.select(pl.lit(capture).alias("capture"), *key, pl.lit(value=True).alias("back")))
+    found = pl.concat(parts) if parts else None
+    return found if found is not None and found.height else None
 
 
 def is_back(known: Gateways) -> pl.Expr:

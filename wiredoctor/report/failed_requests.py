@@ -170,11 +170,13 @@ def _backs(report: Report, failures: Iterable[Finding]) -> set[Place]:
     from wiredoctor.report.by_status import is_back
 
     backs: set[Place] = set()
-    wanted = {f.connection for f in failures if f.connection is not None}
+    places = [place for f in failures if (place := _place(f)) is not None]
+    wanted = {connection for _, connection, _ in places}
     for capture, known in report.gateways.items():
         if wanted and known.tries.height:
             rows = known.tries.filter(is_back(known) & pl.col("connection").is_in(sorted(wanted)))
             backs |= {(capture, *row) for row in rows.select("connection", "exchange").iter_rows()}
+        backs |= {place for place in places if place[0] == capture and place[1] in known.behind}
     return backs
 
 
