@@ -35,6 +35,7 @@ MANY = Threshold("20 requests", "the minimum number of other requests of a clien
 UNIQUE = Threshold(
     "2 requests", "the maximum average number of equal requests of a client of which one still counts as the repetition of another"
 )
+LOST = Threshold("3 requests", "the minimum number of other unanswered requests of a client that show whether it repeats them")
 FAILED = 500
 """The lowest status that counts as a failure."""
 _MAX_COMPARED = 500
@@ -186,6 +187,7 @@ class Clients(Index):
         self.ended_programs: dict[tuple[int, int, int | None], tuple[Close, ...]] = {}
         """The closes that the end of a program explains, by connection, moment (ns) and timeout (s)."""
         self._longest: dict[tuple[bool, str], tuple[Sequence[int], _Index]] = {}
+        self._lost: dict[int, list[int]] = {}
         self._closed: dict[str, list[Close]] = {}
         self._close_of: dict[int, Close] = {}
         newest = self._asked.select("connection", "exchange", "answered").sort("exchange", maintain_order=True)
@@ -352,7 +354,9 @@ class Clients(Index):
         if own is None:
             return Repetition()
         only_asks = own.asks_about_server
-        repeated = [] if self._has_few_targets(own, moment) else _repetitions(own, moment, trip, to_client, self)
+        repeated = _repetitions(own, moment, trip, to_client, self)
+        if repeated and not only_asks and self._seldom_repeats(own, moment, repeated[0]):
+            repeated = []
         again = next((one for one in repeated if one.answered is not None), None)
         concurrent = not only_asks and again is not None and _is_usual(own, max(again.start - moment, 0), trip, self)
         if not only_asks:
@@ -365,14 +369,27 @@ class Clients(Index):
         severity = "note" if only_asks else None if concurrent else "warning"
         return Repetition(again.frame, again.start, again.status, severity, pending)
 
-    def _has_few_targets(self, own: Request, moment: int) -> bool:
-        """Return whether most other requests of the client near `moment` (ns) repeat each other.
+    def _seldom_repeats(self, own: Request, moment: int, again: Request) -> bool:
+        """Return whether the client has many users with equal requests, and repeats few of its unanswered requests.
 
-        Such a client has many users with equal requests, so an equal request is probably not a repetition.
+        Then `again`, which equals `own`, is probably another user's. `moment` (ns): when `own` was lost.
         """
         near = self.other_requests(own, moment - WINDOW, moment + WINDOW)
-        others = [*islice((other.asks for other in near if not other.asks_the_same(own)), _MAX_COMPARED)]
-        return len(others) >= MANY.value and UNIQUE.value * len({*others}) < len(others)
+        others = [*islice((other for other in near if not other.asks_the_same(own)), _MAX_COMPARED)]
+        if len(others) < MANY.value or UNIQUE.value * len({other.asks for other in others}) >= len(others):
+            return False
+        lost = [other for other in self._unanswered(own) if other.connection != own.connection]
+        within = again.start - own.start + AGAIN.value
+        repeated = [one for one in lost if any(self.same_requests(one, one.start + 1, one.start + within))]
+        return len(lost) >= LOST.value and 2 * len(repeated) < len(lost)
+
+    def _unanswered(self, own: Request) -> Iterator[Request]:
+        """Yield requests of the same client without a response, at most _MAX_COMPARED."""
+        who = self._client[self._row(own)]
+        if who not in self._lost:
+            rows = self._identified.filter((c("who") == who) & c("answered").is_null())["row"]
+            self._lost[who] = rows.head(_MAX_COMPARED).to_list()
+        return map(self._request, self._lost[who])
 
     def closes(self, connection: int, since: int, until: int) -> list[Close]:
         """Return the closes by the client host of this connection between `since` and `until` (ns)."""
