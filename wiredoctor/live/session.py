@@ -62,8 +62,9 @@ class Status:
 
     `captured`, `analysed`: the numbers of captured and of analyzed packets. `dropped`: the number of packets dropped by the
     kernel; None if it is not known yet. `connections`, `open`, `exchanges`: the numbers of all connections, of open connections,
-    and of finished exchanges. `lag`: the time in seconds by which the analysis is behind the capture. `unread_bytes`: the number
-    of bytes not read yet. `waiting`: the number of possible findings that may still change.
+    and of finished exchanges. `lag`: the time in seconds by which the analysis is behind the capture; 0 if nothing is unread.
+    `unread_bytes`: the number of bytes not read yet. `overwritten`: the number of packets that the ring overwrote before
+    they could be analyzed. `waiting`: the number of possible findings that may still change.
     """
 
     backend: str = ""
@@ -75,6 +76,7 @@ class Status:
     exchanges: int = 0
     lag: float = 0.0
     unread_bytes: int = 0
+    overwritten: int = 0
     waiting: int = 0
 
 
@@ -90,6 +92,26 @@ class News:
     started: str = ""
     notes: list[str] = field(default_factory=list[str])
     status: Status = field(default_factory=Status)
+
+
+class Arrivals:
+    """Measures how long bytes wait until they are read, for a capture whose packets have times of another clock."""
+
+    def __init__(self) -> None:
+        self._end, self._since, self._took = 0, 0.0, 0.0
+
+    def lag(self, position: int, end: int, now: float) -> float:
+        """Return for how long (s) bytes have waited: the oldest that were measured and are unread, or those read before.
+
+        `position`: the number of bytes read. `end`: the number of bytes that have arrived. `now`: the time in seconds.
+        """
+        if position >= end:
+            self._end = 0
+            return 0.0
+        if position >= self._end:
+            self._took = now - self._since if self._end else 0.0
+            self._end, self._since = end, now
+        return max(self._took, now - self._since)
 
 
 @contextmanager
@@ -149,6 +171,7 @@ class Session:
         self._next, self._cleaned = 0.0, time.monotonic()
         self._found_in: dict[int, None] = {}
         self._lost = self._steps = 0
+        self._arrivals = Arrivals()
         self._damaged = False
         self._unreadable = ""
 
@@ -263,20 +286,32 @@ class Session:
         return found
 
     def _silent_until(self) -> int | None:
-        """Return the time (ns since the first packet) up to which all packets must have arrived by now.
+        """Return the time (ns since the first packet) up to which all packets have arrived.
 
-        Return None before the first packet, after damage in the capture, and for a stream. The clock and delay of a stream are
-        unknown, so the capture time only advances with the packets of the stream.
+        The recorder says up to when it has passed on packets: while it gets no processor time, silence shows nothing. Return None
+        before the first packet, after damage in the capture, and for a stream. The clock and delay of a stream are unknown, so
+        the capture time only advances with the packets of the stream.
         """
         is_known = self._capture.records.damage is None and self._recorder.order.stream is None
         first = self._capture.first_time if is_known else None
         late = LATE.get(self._recorder.progress.backend, 1.0)
-        return None if first is None else self._clock() - first - round(late * SECOND)
+        now = min(self._clock(), self._recorder.progress.delivered)
+        return None if first is None else now - first - round(late * SECOND)
 
     def _due_in(self) -> float:
-        """Return the seconds until a candidate may become final although no packet arrives; infinity if no candidate waits."""
+        """Return the seconds until a candidate may become final although no packet arrives; infinity if no candidate waits.
+
+        When the time has come, ask the recorder whether it has passed on everything, and return infinity until it has.
+        """
         clock, deadline = self._silent_until(), self._deadline()
-        return inf if clock is None or deadline is None else max(deadline - clock, 0) / SECOND
+        if clock is None or deadline is None:
+            return inf
+        left = deadline - clock - max(self._clock() - self._recorder.progress.delivered, 0)
+        if left <= 0 < deadline - clock:
+            self._recorder.ask_delivered()
+            clock = self._silent_until() or clock
+            return inf if deadline > clock else 0.0
+        return max(left, 0) / SECOND
 
     def _deadline(self) -> int | None:
         """Return the next time (ns since the first packet) at which a candidate may become final without a packet, or None."""
@@ -315,11 +350,13 @@ class Session:
         self._pending.add(rule_engine.drop_across_clock_steps(found, self._modules, sorted(steps)) if steps else found)
 
     def status(self) -> Status:
-        """Return the current state."""
+        """Return the current state, with the packets that arrived while the last ones were analyzed."""
         a, c, progress = self._analysis, self._capture, self._recorder.progress
-        lag = 0.0
+        self._recorder.refresh()
+        c.extend(progress.bytes)
+        lag = self._arrivals.lag(c.records.position, c.size, time.monotonic())
         if c.unread_bytes and c.first_time is not None and self._recorder.order.stream is None:
-            lag = max(self._clock() - c.first_time - a.latest, 0) / SECOND
+            lag = max(self._clock() - c.first_time - c.records.times.last, 0) / SECOND
         return Status(
             backend=progress.backend, captured=progress.packets, analysed=c.records.frame, dropped=progress.dropped,
             connections=a.core.flows.next_id, open=a.open_connections,
