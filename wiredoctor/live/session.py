@@ -170,7 +170,7 @@ class Session:
         self._clock, self._resources = clock, resources
         self._next, self._cleaned = 0.0, time.monotonic()
         self._found_in: dict[int, None] = {}
-        self._lost = self._steps = 0
+        self._steps = 0
         self._arrivals = Arrivals()
         self._damaged = False
         self._unreadable = ""
@@ -238,7 +238,7 @@ class Session:
         for event in events:
             kind = event["event"]
             if kind == "file":
-                self._capture.add(int(event["descriptor"]), int(event["begin"]))
+                self._capture.add(int(event["descriptor"]), int(event["begin"]), int(event.get("packets", 0)))
             elif kind == "removed":
                 self._remove(int(event["end"]), news)
             elif kind == "renamed":
@@ -259,9 +259,9 @@ class Session:
         ring = self._recorder.order.ring
         least = 0 if ring is None else end - ring.files * ring.bytes
         if least > self._capture.records.position:
-            if not self._lost:
+            if not self._capture.records.drops.overwritten:
                 news.notes.append("the analysis lags so far that the ring overwrites unread packets: see --ring and --filter")
-            self._lost += self._capture.skip(least)
+            self._capture.skip(least)
         self._capture.close_before(end, self._analysis.needed_from())
 
     def _report_damage(self, news: News) -> None:
@@ -346,7 +346,7 @@ class Session:
         while len(self._found_in) > limits.CANDIDATES.value:
             del self._found_in[next(iter(self._found_in))]
         steps = self._analysis.steps.frames
-        found = rule_engine.unsure_across(found, self._modules, sorted(self._analysis.shuffled.frames))
+        found = rule_engine.unsure_across(found, self._modules, self._analysis.doubtful_frames)
         self._pending.add(rule_engine.drop_across_clock_steps(found, self._modules, sorted(steps)) if steps else found)
 
     def status(self) -> Status:
@@ -360,7 +360,8 @@ class Session:
         return Status(
             backend=progress.backend, captured=progress.packets, analysed=c.records.frame, dropped=progress.dropped,
             connections=a.core.flows.next_id, open=a.open_connections,
-            exchanges=a.exchanges.rows, lag=lag, unread_bytes=c.unread_bytes, waiting=self._pending.pending_count,
+            exchanges=a.exchanges.rows, lag=lag, unread_bytes=c.unread_bytes,
+            overwritten=sum(one.packets for one in c.records.drops.overwritten), waiting=self._pending.pending_count,
         )  # fmt: skip
 
     def report(self) -> Report:
@@ -374,8 +375,6 @@ class Session:
         a.finish(judge)
         a.found.append(self._held.take(None))
         done = diagnosis.diagnose(a, self._rules, judge, live=True)
-        if self._lost:
-            done.limits.append(f"{self._lost:,} bytes were overwritten in the ring before they could be analyzed")
         if restarts := self._recorder.progress.restarts:
             times = "once" if restarts == 1 else f"{restarts} times"
             done.limits.append(f"the capturing program ended unexpectedly {times}: packets may be missing until it was restarted")
