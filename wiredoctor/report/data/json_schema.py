@@ -114,7 +114,7 @@ CAPTURE = _object(
         "connections captured before and after address translation; only packets captured before the translation were analyzed",
     ),
     dropped=_or_null(
-        _integer("packets dropped before capture, as counted in the file, or overwritten; null if the file has no counter")
+        _integer("packets dropped, as counted in the file, or overwritten by a ring; null if the file has no counter")
     ),
     sorted={
         "type": "boolean",
