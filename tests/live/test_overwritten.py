@@ -49,6 +49,18 @@ connection 1
   3.042 > F.
 """
 
+NO_LENGTH = r"""
+connection 1
+  0.000 > S mss 1460
+  0.010 < S. mss 1460
+  0.020 > .
+  0.021 > P. "GET /1 HTTP/1.1\r\nHost: a\r\n\r\n"
+  0.050 < P. "HTTP/1.1 200 OK\r\n\r\nhello"
+  0.060 > .
+  3.032 < F.
+  3.042 > F.
+"""
+
 EXCHANGES = r"""
 connection 1
   0.000 > S mss 1460
@@ -122,9 +134,11 @@ def about(report: Report, rule: str) -> list[tuple[str | None, str]]:
 @pytest.mark.parametrize(
     ("text", "rule", "confidence"),
     [
-        pytest.param(SLOW_RESPONSE, "slow-response", "medium", id="a time across it"),
-        pytest.param(SLOW_BEFORE, "slow-response", "high", id="a time before it"),
-        pytest.param(NO_RESPONSE, "no-response", "medium", id="an absence across it"),
+        pytest.param(SLOW_RESPONSE, "slow-response", "medium", id="a late response after it"),
+        pytest.param(SLOW_BEFORE, "slow-response", "high", id="a late response before it"),
+        pytest.param(NO_RESPONSE, "no-response", "medium", id="no response across it"),
+        # it does not rely on the absence of packets
+        pytest.param(NO_LENGTH, "missing-framing", "medium", id="a close after it"),
     ],
 )
 def test_only_findings_across_overwritten_packets_have_medium_confidence(
