@@ -36,8 +36,8 @@ connection 1
   3.010 > .
 """
 
-SLOW_BEFORE = SLOW_RESPONSE.replace("3.0", "0.9").replace("0.910", "0.92")
-"""The response comes before the packets that are overwritten."""
+SLOW_LATER = SLOW_RESPONSE.replace("0.021", "1.121").replace("3.0", "4.0")
+"""The request comes after the packets that are overwritten."""
 
 NO_RESPONSE = r"""
 connection 1
@@ -135,7 +135,7 @@ def about(report: Report, rule: str) -> list[tuple[str | None, str]]:
     ("text", "rule", "confidence"),
     [
         pytest.param(SLOW_RESPONSE, "slow-response", "medium", id="a late response after it"),
-        pytest.param(SLOW_BEFORE, "slow-response", "high", id="a late response before it"),
+        pytest.param(SLOW_LATER, "slow-response", "high", id="a late response, both after it"),
         pytest.param(NO_RESPONSE, "no-response", "medium", id="no response across it"),
         # it does not rely on the absence of packets
         pytest.param(NO_LENGTH, "missing-framing", "medium", id="a close after it"),
