@@ -23,8 +23,9 @@ connection 9, server 10.0.0.9:80
   1.000 > S mss 1460
   1.010 < S. mss 1460
   1.020 > .
+  1.110 > F.
 """
-"""Packets between those of other connections, which the ring overwrites."""
+"""A connection whose first three packets are between those of another one, and are overwritten."""
 
 SLOW_RESPONSE = r"""
 connection 1
@@ -153,16 +154,16 @@ def test_only_findings_across_overwritten_packets_have_medium_confidence(
 def test_they_are_dropped_packets_with_their_times_and_bytes(tmp_path: Path) -> None:
     _, played = overwritten(SLOW_RESPONSE + OTHER, tmp_path)
     [capture] = played.report.captures
-    assert (capture.packets, capture.dropped, capture.dropped_of) == (6, 3, 9)
+    assert (capture.packets, capture.dropped, capture.dropped_of) == (7, 3, 10)
     [row] = played.report.scan_captures().collect().to_dicts()
     size = (tmp_path / "1.pcapng").stat().st_size
     assert [row[name] for name in ("dropped", "overwritten", "overwritten_bytes")] == [3, 3, size]
-    # the request is the last packet before them, the response the first one after them
+    # the request is the last packet before them
     assert (row["dropped_start"], row["overwritten_start"]) == (21_000_000, 21_000_000)
-    assert (row["dropped_end"], row["overwritten_end"]) == (3_000_000_000, 3_000_000_000)
+    assert (row["dropped_end"], row["overwritten_end"]) == (1_110_000_000, 1_110_000_000)
     [loss] = [one for one in played.report.findings if one.rule == "capture-loss"]
     assert (loss.kind, loss.confidence) == ("overwritten", "high")
-    assert f"overwrote 3 packets ({size} bytes) before they could be analyzed, between 21 ms and 3 s after" in loss.message
+    assert f"overwrote 3 packets ({size} bytes) before they could be analyzed, between 21 ms and 1.11 s after" in loss.message
     assert loss.measures["overwritten"] == 3
 
 
