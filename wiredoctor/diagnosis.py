@@ -128,7 +128,8 @@ def diagnose(
         findings, explained, known, uncompared = _resolve(analysis, rules, judge, table, totals, live=live)
     left = rule_engine.unjudged(
         *analysis.suspects(), explained, answers=exchanges.scan(), hosts=connections.scan(),
-        counts=(exchanges.rows, connections.rows), latest=analysis.latest, most=limits.UNJUDGED.value, file=capture.file,
+        counts=(exchanges.rows, connections.rows), latest=analysis.latest,
+        overwritten_until=max((until for _, until in analysis.gaps), default=None), most=limits.UNJUDGED.value, file=capture.file,
         first_time=capture.first_time or 0, many=_are_many(connections, exchanges),
     )  # fmt: skip
     if uncompared:

@@ -167,6 +167,22 @@ def test_they_are_dropped_packets_with_their_times_and_bytes(tmp_path: Path) -> 
     assert loss.measures["overwritten"] == 3
 
 
+NO_ANSWER = SLOW_RESPONSE.split("  3.000")[0] + r"""
+connection 2, server 10.0.0.8:80
+  1.500 > S mss 1460
+  1.510 < S. mss 1460
+  1.520 > .
+  1.521 > P. "GET /2 HTTP/1.1\r\nHost: a\r\n\r\n"
+"""
+
+
+def test_a_response_that_may_have_been_overwritten_is_not_called_absent(tmp_path: Path) -> None:
+    """The request after them has no response, either."""
+    whole, played = overwritten(NO_ANSWER + OTHER, tmp_path)
+    reasons = [{one.request: one.reason for one in report.not_judged} for report in (whole, played.report)]
+    assert reasons == [{"GET /1": "no-answer", "GET /2": "no-answer"}, {"GET /1": "gap", "GET /2": "no-answer"}]
+
+
 def test_streams_are_not_joined_across_them(tmp_path: Path) -> None:
     """The response after them is that of a request that was overwritten, not that of the last request before them."""
     whole, played = overwritten(EXCHANGES, tmp_path)
