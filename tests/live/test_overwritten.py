@@ -167,13 +167,16 @@ def test_they_are_dropped_packets_with_their_times_and_bytes(tmp_path: Path) -> 
     assert loss.measures["overwritten"] == 3
 
 
-NO_ANSWER = SLOW_RESPONSE.split("  3.000")[0] + r"""
+NO_ANSWER = (
+    SLOW_RESPONSE.split("  3.000", maxsplit=1)[0]
+    + r"""
 connection 2, server 10.0.0.8:80
   1.500 > S mss 1460
   1.510 < S. mss 1460
   1.520 > .
   1.521 > P. "GET /2 HTTP/1.1\r\nHost: a\r\n\r\n"
 """
+)
 
 
 def test_a_response_that_may_have_been_overwritten_is_not_called_absent(tmp_path: Path) -> None:
