@@ -91,7 +91,9 @@ class Allowed:
         self._known = [np.unique(np.array(column, np.int64)) for column in zip(*triples, strict=True)]
         self._triples = np.unique(self._code([np.array(column, np.int64) for column in zip(*triples, strict=True)])[0])
         tied = [(a, b, host) for (a, b), behind in order.items() if behind.tied for host in behind.hosts]
-        self._tied = np.unique(self._code([np.array(column, np.int64) for column in zip(*tied, strict=True)])[0]) if tied else None
+        self._tied = (
+            np.unique(self._code([np.array(column, np.int64) for column in zip(*tied, strict=True)])[0]) if tied else None
+        )
 
     def _code(self, columns: list[Array]) -> tuple[Array, Array]:
         code, exists = np.zeros(len(columns[0]), np.int64), np.ones(len(columns[0]), bool)

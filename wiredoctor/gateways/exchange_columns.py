@@ -317,7 +317,8 @@ def _columns() -> list[pl.Expr]:
         "credentials": pl.when("request_has_credentials").then(user).otherwise(none),
         "identifier": _text("request_id"),
         "opened": pl.when(c("exchange") == 0).then("opened").fill_null(LATE),
-        "heads_known": ((c("request_end_reason") != "hole") | c("request_head_time").is_not_null()) & ~(c("has_response") & headless).fill_null(value=False),
+        "heads_known": ((c("request_end_reason") != "hole") | c("request_head_time").is_not_null())
+        & ~(c("has_response") & headless).fill_null(value=False),
     }
     apart = {column.meta.output_name() for column in (*_of_target(), *_of_address())}
     return [made.get(one.name, c(one.name)).fill_null(0).alias(one.name) for one in fields(Rows) if one.name not in apart]

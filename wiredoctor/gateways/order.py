@@ -37,7 +37,6 @@ It is only compared on a single host, where addresses do not tell clients from g
 """
 
 
-
 class Behind(NamedTuple):
     """An endpoint behind a gateway.
 
@@ -87,7 +86,9 @@ class Votes(NamedTuple):
         requests: Counter[int] = Counter()
         for (server, _), n in totals.asked.items():
             requests[server] += n
-        likely = Counter({vote: n for vote, n in votes.items() if 2 * self.tied[vote] >= n or not self._is_doubtful(vote, totals)})
+        likely = Counter(
+            {vote: n for vote, n in votes.items() if 2 * self.tied[vote] >= n or not self._is_doubtful(vote, totals)}
+        )
         few = {
             (before, behind)
             for (before, behind), n in _by_endpoints(likely).items()

@@ -22,9 +22,13 @@ from wiredoctor.world.world import CaptureTables, Index
 
 c = pl.col
 
-MEANWHILE = Threshold("50 ms", "the maximum time from the answer of another endpoint to the close of a client that waited for both")
+MEANWHILE = Threshold(
+    "50 ms", "the maximum time from the answer of another endpoint to the close of a client that waited for both"
+)
 ALWAYS = Threshold("90 %", "the minimum share of such closes among all closes of this client at this endpoint while it waited")
-REPEATEDLY = Threshold("3 closes", "the minimum number of such closes that show that the client sends its requests to several servers")
+REPEATEDLY = Threshold(
+    "3 closes", "the minimum number of such closes that show that the client sends its requests to several servers"
+)
 
 _NEWEST = 200
 """The maximum number of closes of a client at an endpoint that are compared while a capture goes on."""

@@ -33,7 +33,8 @@ CONCURRENT = Threshold(
 )
 MANY = Threshold("20 requests", "the minimum number of other requests of a client that show whether it repeats them anyway")
 UNIQUE = Threshold(
-    "2 requests", "the maximum average number of equal requests of a client of which one still counts as the repetition of another"
+    "2 requests",
+    "the maximum average number of equal requests of a client of which one still counts as the repetition of another",
 )
 LOST = Threshold("3 requests", "the minimum number of other unanswered requests of a client that show whether it repeats them")
 FAILED = 500

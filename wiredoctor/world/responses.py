@@ -39,7 +39,9 @@ class Responses(Index):
         times: dict[int, list[int]] = {}
         for endpoint, time in closes.drop_nulls().sort("server_close_time").iter_rows():
             times.setdefault(endpoint, []).append(time)
-        self._living = frozenset(endpoint for endpoint, closed in times.items() if any(map(partial(self._lives, endpoint), closed)))
+        self._living = frozenset(
+            endpoint for endpoint, closed in times.items() if any(map(partial(self._lives, endpoint), closed))
+        )
 
     def near(self, endpoint: int, time: int, until: int | None) -> tuple[bool, bool]:
         """Return whether the endpoint sent a response in the second before `time` (ns), and in the second after it.

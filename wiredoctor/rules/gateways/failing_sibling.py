@@ -136,8 +136,10 @@ def _failing_servers(rows: pl.DataFrame) -> pl.DataFrame:
         c("errors_other").sum().alias("others_errors"),
         pl.struct(c("server_other").alias("server"), c("requests_other").alias("requests")).head(LISTED.value).alias("listed"),
     )
-    own = pairs.unique(["client_host", "server"]).group_by("server").agg(
-        c("requests", "errors").sum(), c("client_host").first().alias("client"), pl.len().alias("clients")
+    own = (
+        pairs.unique(["client_host", "server"])
+        .group_by("server")
+        .agg(c("requests", "errors").sum(), c("client_host").first().alias("client"), pl.len().alias("clients"))
     )
     every = own.join(beside, on="server")
     by_chance = (c("requests") / (c("requests") + c("others_requests"))).pow(c("errors")) * 100 <= CHANCE.value

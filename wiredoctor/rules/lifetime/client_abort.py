@@ -397,7 +397,13 @@ _OTHER = {
 _ELSEWHERE = {**{name: pl.Int64() for name in ("start", "frame", "connection", "status")}, "server": pl.String()}
 _REASON = {
     **{name: pl.Int64() for name in ("span", "from_syn", "beside", "closed", "waiting")},
-    **{"how": pl.String(), "other": pl.Struct(_OTHER), "elsewhere": pl.Struct(_ELSEWHERE), "waits": pl.List(pl.Int64()), "shown": pl.List(pl.List(pl.Int64()))},
+    **{
+        "how": pl.String(),
+        "other": pl.Struct(_OTHER),
+        "elsewhere": pl.Struct(_ELSEWHERE),
+        "waits": pl.List(pl.Int64()),
+        "shown": pl.List(pl.List(pl.Int64())),
+    },
 }
 """The types of the columns that only `decide` fills."""
 _AT_GATEWAY: dict[str, pl.DataType] = {"waited_for": WAITED_FOR, "retry": RETRY, "relayed": pl.Int64()}
@@ -413,7 +419,9 @@ def decide(x: Facts, world: World) -> Facts | None:
     ended = abort_reasons.decide(x.early, world)
     if ended.kind in (None, "half-closed"):
         return None
-    others = {name: None if one is None else one._asdict() for name, one in (("other", ended.other), ("elsewhere", ended.elsewhere))}
+    others = {
+        name: None if one is None else one._asdict() for name, one in (("other", ended.other), ("elsewhere", ended.elsewhere))
+    }
     return x._replace(**ended._asdict() | others)
 
 

@@ -68,9 +68,7 @@ from wiredoctor.world.servers import TOGETHER, Servers
 
 c = pl.col
 
-_REMEDY = (
-    "{find_sender}{check} If the server is a proxy, check whether its upstream closed.{own_framing}{cut}"
-)
+_REMEDY = "{find_sender}{check} If the server is a proxy, check whether its upstream closed.{own_framing}{cut}"
 _CRASH = "Check the server's log at that time for a crash, or for a worker or script that was killed because it took too long."
 _LIMIT = "Look for a time limit of about {} in the server, and find out why its response takes longer."
 _AFTER = {"request": "the request", "byte": "the last byte that it had sent"}

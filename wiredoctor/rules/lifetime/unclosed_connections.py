@@ -134,12 +134,16 @@ def _of_side(closes: pl.LazyFrame, connections: pl.LazyFrame, side: str, other: 
         shown.head(SHOWN.value).alias("shown"),
     )
     kind = None if other == "client" else "server"
-    return groups.join(facts, on=place).sort("frame", *place).select(
-        *candidate(other, "high", "frame", "start", "end", kind=kind, of="server"),
-        *("server", c("client_host").alias("client"), "closed", "unclosed", "most"),
-        pl.lit(LEAST.value).cast(DURATION).alias("least"),
-        c("longest").cast(DURATION),
-        "shown",
+    return (
+        groups.join(facts, on=place)
+        .sort("frame", *place)
+        .select(
+            *candidate(other, "high", "frame", "start", "end", kind=kind, of="server"),
+            *("server", c("client_host").alias("client"), "closed", "unclosed", "most"),
+            pl.lit(LEAST.value).cast(DURATION).alias("least"),
+            c("longest").cast(DURATION),
+            "shown",
+        )
     )
 
 

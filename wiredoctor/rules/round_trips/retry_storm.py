@@ -106,7 +106,9 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     ).collect(engine="streaming")
     if refused.height < ENOUGH.value:
         return _repeated(refused, refused, refused.head(0)).lazy()
-    asking = known.join(refused.lazy().select("client_host", "server").unique(), on=["client_host", "server"], how="semi").collect()
+    asking = known.join(
+        refused.lazy().select("client_host", "server").unique(), on=["client_host", "server"], how="semi"
+    ).collect()
     asked = of_connections(exchanges.filter("has_request"), asking).join(asking.lazy(), on="connection")
     counts = asked.group_by("client_host", "server").agg(pl.len().cast(pl.Int64).alias("requests")).collect(engine="streaming")
     again = asked.join(refused.lazy().select(_KEY).unique(), on=_KEY, how="semi").select(

@@ -63,7 +63,9 @@ RULE = Rule(
 
 PAUSE = Threshold("500 ms", "the minimum time in which the server sends nothing although requests wait")
 TOGETHER = Threshold("50 ms", "the maximum time in which the server then answers")
-WAITING = Threshold("2 requests", "the minimum number of requests that wait all this time, and of connections with answers after it")
+WAITING = Threshold(
+    "2 requests", "the minimum number of requests that wait all this time, and of connections with answers after it"
+)
 USUALLY = Threshold("4 times", "the minimum ratio of the pause to the usual time until such a request is answered")
 KNOWN = Threshold("3 responses", "the minimum number of other responses that show the usual time")
 SHOWN = Threshold("3 pauses", "the maximum number of pauses shown as evidence; the message has their number")
@@ -112,10 +114,14 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     known = connections.select("connection", "server", c("history").str.contains("T", literal=True).alias("repeats"))
     names = of_connections(known, slow).select("server").unique().collect(engine="streaming")["server"]
     theirs = known.filter(c("server").is_in(names.implode())).collect(engine="streaming")
-    rows = of_connections(exchanges.filter("has_request"), theirs).join(theirs.lazy(), on="connection").select(
-        *("connection", "server", "request_end", "response_start", "response_end", "request_last_frame", "response_frame"),
-        comparable_path(),
-        (c("repeats") | c("upgraded") | is_long_poll()).alias("other"),
+    rows = (
+        of_connections(exchanges.filter("has_request"), theirs)
+        .join(theirs.lazy(), on="connection")
+        .select(
+            *("connection", "server", "request_end", "response_start", "response_end", "request_last_frame", "response_frame"),
+            comparable_path(),
+            (c("repeats") | c("upgraded") | is_long_poll()).alias("other"),
+        )
     )
     rows = rows.filter(c("request_end").is_not_null()).collect(engine="streaming")
     parts = rows.partition_by("server", as_dict=True)
@@ -178,13 +184,24 @@ def _candidates(found: list[tuple[str, list[Pause]]]) -> pl.DataFrame:
     made = [_of_server(server, pauses) for server, pauses in found]
     fields = {
         **dict.fromkeys(("server",), pl.String()),
-        **dict.fromkeys(("frame", "start", "end", "lost", "pauses", "longest", "waiting", "answered", "late", "usual"), pl.Int64()),
+        **dict.fromkeys(
+            ("frame", "start", "end", "lost", "pauses", "longest", "waiting", "answered", "late", "usual"), pl.Int64()
+        ),
         "shown": pl.List(pl.Struct(dict.fromkeys(Pause._fields, pl.Int64()))),
     }
     rows = pl.DataFrame(made, fields, orient="row")
     return rows.select(
         *candidate("server", "medium", "frame", "start", "end", delay=c("lost"), of="server"),
-        *("server", "pauses", c("longest").cast(DURATION), "waiting", "answered", "late", c("usual").cast(DURATION).alias("usual_time"), "shown"),
+        *(
+            "server",
+            "pauses",
+            c("longest").cast(DURATION),
+            "waiting",
+            "answered",
+            "late",
+            c("usual").cast(DURATION).alias("usual_time"),
+            "shown",
+        ),
     )
 
 
@@ -205,7 +222,11 @@ def words(x: Facts) -> dict[str, Any]:
         for one in x.shown
         for packet in (
             (one["request_frame"], one["request_time"], "a request"),
-            (one["answer_frame"], one["end"], f"the first response, after {duration_text(one['end'] - one['begin'])} without one"),
+            (
+                one["answer_frame"],
+                one["end"],
+                f"the first response, after {duration_text(one['end'] - one['begin'])} without one",
+            ),
         )
     ]
     return {

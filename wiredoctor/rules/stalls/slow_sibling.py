@@ -64,7 +64,8 @@ RULE = Rule(
         "fan-out": "The slowest of {servers} services asked at the same time takes {median}, the others {usual_time}",
     },
     message={
-        None: _MEDIAN + "{server} got {requests:,} of the {all_requests:,} requests ({share} %), and these took {delay} longer in "
+        None: _MEDIAN
+        + "{server} got {requests:,} of the {all_requests:,} requests ({share} %), and these took {delay} longer in "
         "total than they would have at the median of the others.",
         "fan-out": _MEDIAN + "The client sent each request to all of these services at the same time, so it waited for {server}: "
         "{delay} longer in total than it would have at the median of the others.",
@@ -106,13 +107,18 @@ USUAL = Threshold(
     "a response is slow if it is slower than this share of the other servers' responses; some of these may be slow, too",
 )
 SIZES = Threshold("4 times", "the maximum ratio of the sizes of responses; a larger ratio means different work")
-AT_ONCE = Threshold("10 ms", "the maximum time between requests with the same target that a client sends to several services together")
-EVERY = Threshold("50 %", "the minimum share of requests that the client sent to all servers together if they do not share the work")
+AT_ONCE = Threshold(
+    "10 ms", "the maximum time between requests with the same target that a client sends to several services together"
+)
+EVERY = Threshold(
+    "50 %", "the minimum share of requests that the client sent to all servers together if they do not share the work"
+)
 SHOWN = Threshold("3 exchanges", "the maximum number of exchanges shown as evidence; the message has the medians")
 LISTED = Threshold("5 servers", "the maximum number of other servers that the message lists; it only counts the rest")
 
 _SMALL = 4096
 """The number of bytes added to all sizes before they are compared: the ratio of two small sizes is often large by chance."""
+
 
 def _slow() -> pl.Expr:
     return pl.col("server_time") - pl.col("rtt_server") >= BEYOND.value
