@@ -52,8 +52,8 @@ def with_last_contacts(
     """Add the last server that the gateway had failed to reach before the request, and the time of the last response that it had
     received from a server.
 
-    Columns: `lost_server`, `lost_frame` and `lost_time` (ns) of the SYN, which was refused or never answered; `good_time` (ns) of the response. Responses
-    with a status of 500 or above do not count.
+    Columns: `lost_server`, `lost_frame` and `lost_time` (ns) of the SYN, which was refused or never answered; `good_time` (ns) of
+    the response. Responses with a status of 500 or above do not count.
     """
     at = connections.select(c("connection").alias("front_connection"), c("server").alias("server"))
     place = connections.select("connection", "client_host", c("server").alias("lost_server"))

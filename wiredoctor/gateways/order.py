@@ -112,7 +112,8 @@ class Votes(NamedTuple):
         """
         tied, named = (_by_endpoints(some) for some in (self.tied, self.named))
         sure = {pair for pair, n in tied.items() if named[pair] >= LEAST_TIED or min(n, tied[pair[::-1]]) >= LEAST_TIED}
-        return {pair: Behind(frozenset(host for *of, host in self.tied if (*of,) == pair), tied=True) for pair in sorted(sure)}
+        hosts = {pair: frozenset(host for a, b, host in self.tied if (a, b) == pair) for pair in sorted(sure)}
+        return {pair: Behind(some, tied=True) for pair, some in hosts.items()}
 
 
 def order(rows: Rows, totals: Totals | None = None) -> Order:

@@ -155,8 +155,18 @@ def find_backs(report: Report) -> pl.DataFrame | None:
     """Return the capture, connection and exchange of each exchange that a gateway certainly had with an upstream server.
 
     It may still be unknown which client request the gateway forwarded in the exchange. Return None if there are no exchanges with
-    upstream servers.
+    upstream servers. The table of exchanges is read only once for each report.
     """
+    if report not in _backs:
+        _backs[report] = _find_backs(report)
+    return _backs[report]
+
+
+_backs: WeakKeyDictionary[Report, pl.DataFrame | None] = WeakKeyDictionary()
+"""The results of `find_backs`, which several parts of a report need."""
+
+
+def _find_backs(report: Report) -> pl.DataFrame | None:
     key = ["connection", "exchange"]
     parts: list[pl.DataFrame] = []
     for capture, known in report.gateways.items():

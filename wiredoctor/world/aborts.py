@@ -93,10 +93,12 @@ class Aborts(Index):
         self._of: dict[tuple[str, str], list[Abort]] = {}
         self._hosts: dict[str, set[str]] = {}
         self._place: dict[int, tuple[str, str]] = {}
-        for host, server, *row in aborts.select("host", "server", *Abort._fields[:-1]).iter_rows():
-            self._of.setdefault((host, server), []).append(Abort(*row, answers.get((row[1], row[2]))))
+        for row in aborts.select("host", "server", *Abort._fields[:-1]).iter_rows():
+            host, server, time, connection, exchange, waited, unanswered = row
+            answer = answers.get((connection, exchange))
+            self._of.setdefault((host, server), []).append(Abort(time, connection, exchange, waited, unanswered, answer))
             self._hosts.setdefault(server, set()).add(host)
-            self._place[row[1]] = host, server
+            self._place[connection] = host, server
         self._limits: dict[tuple[str, str], int | None] = {}
 
     def limit(self, connection: int, waited: int, until: int | None) -> int | None:

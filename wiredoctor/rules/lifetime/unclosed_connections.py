@@ -50,8 +50,8 @@ RULE = Rule(
     message={
         None: "{server} closed {closed:,} connections of {client} (FIN). {unclosed:,} of them {client} left open for {least} or "
         "longer, up to {longest}, without a FIN, an RST or data; {most:,} at the same time.",
-        "server": "{client} closed {closed:,} connections to {server} (FIN). {unclosed:,} of them {server} left open for {least} or "
-        "longer, up to {longest}, without a FIN, an RST or data; {most:,} at the same time.",
+        "server": "{client} closed {closed:,} connections to {server} (FIN). {unclosed:,} of them {server} left open for {least} "
+        "or longer, up to {longest}, without a FIN, an RST or data; {most:,} at the same time.",
     },
     remedy="Find the code of the {side} that does not close its sockets or responses (ss -tanp state close-wait names the "
     "program). Go: resp.Body.Close(); Java: try-with-resources; Python: with; Node: response.resume() or destroy(). Otherwise "

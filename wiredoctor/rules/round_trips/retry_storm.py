@@ -46,11 +46,11 @@ RULE = Rule(
     symptom="429 Too Many Requests; an overload that does not end",
     severity="warning",
     title="The client repeats refused requests at once: {repeated:,} of {refused:,}",
-    message="{server} refused {refused:,} of {requests:,} requests of {client} with {statuses}. The client sent {repeated:,} of these "
-    "again, {median} after the response (median), for example {what}.{asked}",
-    remedy="Have the client wait before it repeats a request: as long as Retry-After says, otherwise longer after each attempt and "
-    "partly at random (exponential backoff with jitter). Limit repetitions to a small share of all requests. If several services "
-    "in a row repeat requests, have only one of them do so.",
+    message="{server} refused {refused:,} of {requests:,} requests of {client} with {statuses}. The client sent {repeated:,} "
+    "of these again, {median} after the response (median), for example {what}.{asked}",
+    remedy="Have the client wait before it repeats a request: as long as Retry-After says, otherwise longer after each attempt "
+    "and partly at random (exponential backoff with jitter). Limit repetitions to a small share of all requests. If several "
+    "services in a row repeat requests, have only one of them do so.",
     display_filter="frame.number in {{{frames}}}",
     references=(
         Reference("RFC 6585 section 4, 429 Too Many Requests", "https://www.rfc-editor.org/rfc/rfc6585.html#section-4"),

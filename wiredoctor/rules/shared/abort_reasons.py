@@ -90,7 +90,8 @@ class Ended(NamedTuple):
 
     `kind`: a kind of client-abort, "half-closed", or None for an unfinished upload without a known reason.
     `how`: the condition of that kind that applies. For unread: "not-awaited" (the client closed together with the end of its
-    request, so it did not wait for a response). For superseded: "copy" (`other` is a copy of this request, and got its response), "elsewhere" (another server answered).
+    request, so it did not wait for a response). For superseded: "copy" (`other` is a copy of this request, and got its response)
+    or "elsewhere" (another server answered).
     For timeout: "equal-waits" (the client always gives up after `span`).
     For left: "page" or "closed-page" (`other` loads a page, which the user opened instead or closed), "media" (the client is a
     media player that was receiving data), "longer" (see `span`), "too-soon" or "crossing" (the response was on its way).

@@ -207,9 +207,10 @@ def _superseded_words(x: Facts, asked: str) -> dict[str, str]:
         got = f"{x.elsewhere['server']}, and got {x.elsewhere['status']} there"
         return {
             "superseded": "had the response from another server, and canceled its request",
-            "superseded_means": f" It had sent the same request to {got}. It closed {x.closed or 1:,} connections to this server like "
-            "this: it sends its requests to several servers and uses the first responses.",
-            "superseded_remedy": "Canceled requests cost the servers work: have the client wait longer before it asks another one.",
+            "superseded_means": f" It had sent the same request to {got}. It closed {x.closed or 1:,} connections to this "
+            "server like this: it sends its requests to several servers and uses the first responses.",
+            "superseded_remedy": "Canceled requests cost the servers work: have the client wait longer before it asks "
+            "another one.",
         }
     if x.other is None:
         return {}

@@ -29,7 +29,6 @@ References
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,8 +49,9 @@ RULE = Rule(
     symptom="all requests are slow at the same moment",
     severity="warning",
     title="The server stood still {times}, for up to {longest}",
-    message="{server} sent nothing for {longest} although {waiting:,} requests waited, and then answered {answered:,} of them within "
-    "{within}.{again} In these pauses {late:,} requests waited {delay} in total. It usually answers such requests in {usual_time}.",
+    message="{server} sent nothing for {longest} although {waiting:,} requests waited, and then answered {answered:,} of them "
+    "within {within}.{again} In these pauses {late:,} requests waited {delay} in total. It usually answers such requests in "
+    "{usual_time}.",
     remedy="Find out what stops the whole server at these times: garbage collection, a lock that all requests need, a call that "
     "blocks the event loop, CPU throttling by a container limit, swapping, or a virtual machine that is paused.",
     display_filter="frame.number in {{{frames}}}",
@@ -134,7 +134,7 @@ def _pauses(rows: pl.DataFrame) -> list[Pause]:
         (c("response_start") - c("request_end")).alias("wait"),
         (c("response_start") - c("request_end")).median().over("path").alias("usual"),
         c("response_start").count().over("path").alias("known"),
-    ).sort("response_start", nulls_last=True)
+    ).sort("response_start", "response_frame", "request_last_frame", nulls_last=True)
     late = (rows["wait"] >= PAUSE.value) & ~rows["other"]
     late &= (rows["usual"] * USUALLY.value <= rows["wait"]) & (rows["known"] > KNOWN.value)
     places = np.flatnonzero(late.fill_null(value=False).to_numpy())
@@ -174,7 +174,7 @@ def _pause(rows: pl.DataFrame, answered: Array, times: tuple[Array, Array, Array
         return None
     oldest = int(answered[int(np.argmin(asked[answered]))])
     lost = int(np.minimum(end - asked[answered], end - begin).sum())
-    usual = int(rows["usual"].gather(answered).median() or 0)
+    usual = int(np.median(rows["usual"].gather(answered).to_numpy()))
     frames = rows["request_last_frame"][oldest], int(asked[oldest]), rows["response_frame"][int(answered[0])]
     return Pause(begin, end, len(waits), len(answered), lost, usual, *frames)
 

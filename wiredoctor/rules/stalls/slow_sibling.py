@@ -74,8 +74,8 @@ RULE = Rule(
         None: "Take {server} out of rotation, and find the difference from the others: load, disk, caches, "
         "memory, neighbors on the same machine, its path to the database. Have the balancer prefer servers with few open "
         "requests (nginx least_conn, HAProxy balance leastconn), so that a slow server gets fewer.",
-        "fan-out": "Find out why {server} needs so long (its log, its database, the services that it calls). If the client can do "
-        "without this response, limit how long it waits for it; otherwise cache it, or request it earlier.",
+        "fan-out": "Find out why {server} needs so long (its log, its database, the services that it calls). If the client can "
+        "do without this response, limit how long it waits for it; otherwise cache it, or request it earlier.",
     },
     display_filter="frame.number in {{{frames}}}",
     references=(
