@@ -120,7 +120,7 @@ ANSWERED = tuple(
     at=("client", "server"),
     software=("python",),
     connections=ANSWERED,
-    finds=(Find("slow-sibling", None, "server"),),
+    finds=(Find("slow-sibling", None, "server"), Find("failing-sibling", None, "server")),
     must_not={"slow-response": "it takes less than a second", "gateway-error": "no gateway is in the capture"},
     wire=Conditions(0.020),
 )

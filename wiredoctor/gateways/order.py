@@ -37,7 +37,7 @@ It is only compared on a single host, where addresses do not tell clients from g
 """
 
 
-class Behind(NamedTuple):
+class BehindGateway(NamedTuple):
     """An endpoint behind a gateway.
 
     `hosts`: the hosts from which the gateway connects to it. `tied`: only requests that show by themselves for which request
@@ -48,7 +48,7 @@ class Behind(NamedTuple):
     tied: bool = False
 
 
-Order = dict[tuple[int, int], Behind]
+Order = dict[tuple[int, int], BehindGateway]
 """What is known of an endpoint behind a gateway, by (gateway's endpoint, endpoint behind it)."""
 
 _Vote = tuple[int, int, int]
@@ -113,7 +113,7 @@ class Votes(NamedTuple):
         tied, named = (_by_endpoints(some) for some in (self.tied, self.named))
         sure = {pair for pair, n in tied.items() if named[pair] >= LEAST_TIED or min(n, tied[pair[::-1]]) >= LEAST_TIED}
         hosts = {pair: frozenset(host for a, b, host in self.tied if (a, b) == pair) for pair in sorted(sure)}
-        return {pair: Behind(some, tied=True) for pair, some in hosts.items()}
+        return {pair: BehindGateway(some, tied=True) for pair, some in hosts.items()}
 
 
 def order(rows: Rows, totals: Totals | None = None) -> Order:
@@ -144,7 +144,7 @@ def order(rows: Rows, totals: Totals | None = None) -> Order:
     elected |= _choose_orders(more, asked)
     direct = _without_chains(_without_siblings(elected))
     chosen = _without_loops({pair: _hosts(votes, pair) for pair in direct}, asked, totals.hosts)
-    return of_targets.of_peers() | {pair: Behind(hosts) for pair, hosts in chosen.items()}
+    return of_targets.of_peers() | {pair: BehindGateway(hosts) for pair, hosts in chosen.items()}
 
 
 def _votes(rows: Rows, group: Array) -> Votes:

@@ -45,7 +45,7 @@ def pairs(
     cut = _cut(rows, gaps)
     assigned = without_certainty(assigned, cut)
     made = _found(connections, rows, assigned, tried, clients, totals or Totals.of(rows), cut)
-    made = made._replace(behind=_behind(connections, rows, assigned))
+    made = made._replace(behind=_connections_behind(connections, rows, assigned))
     return made._replace(possible=_possible(rows, alike), crowded=_crowded(rows, alike)) if possible else made
 
 
@@ -79,7 +79,7 @@ def _found(
     )
 
 
-def _behind(connections: pl.LazyFrame, rows: Rows, assigned: Assigned) -> frozenset[int]:
+def _connections_behind(connections: pl.LazyFrame, rows: Rows, assigned: Assigned) -> frozenset[int]:
     """Return the connections of the gateways in certain pairs to the servers behind them.
 
     A gateway may make several requests for one request of its client (nginx: auth_request), of which only one is paired. If the

@@ -36,7 +36,7 @@ import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import candidate
-from wiredoctor.rules.shared.siblings import comparable_path, comparable_site, is_monitoring
+from wiredoctor.rules.shared.siblings import LISTED, comparable_path, comparable_site, is_monitoring
 from wiredoctor.rules.shared.words import packets
 from wiredoctor.tables import of_connections
 from wiredoctor.text import redact
@@ -63,7 +63,6 @@ RULE = Rule(
 ENOUGH = Threshold("3 errors", "the minimum number of server errors; fewer may come from one server by chance")
 CHANCE = Threshold("1 %", "the maximum probability that all errors would come from one server if all failed equally often")
 SHOWN = Threshold("3 exchanges", "the maximum number of errors shown as evidence; the message has the counts")
-LISTED = Threshold("5 servers", "the maximum number of other servers that the message lists; it only counts the rest")
 
 _ERROR = 500
 
@@ -123,10 +122,11 @@ def _with_keys(rows: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
 def _failing_servers(rows: pl.DataFrame) -> pl.DataFrame:
     """Return a candidate for each server that failed alone. `rows`: the responses to requests that a server could not serve."""
     rows = rows.filter(c("server").n_unique().over("key") > 1)
-    groups = rows.group_by("client_host", "server").agg(
+    groups = rows.group_by("key", "client_host", "server").agg(
         pl.len().cast(pl.Int64).alias("requests"), c("failed").sum().cast(pl.Int64).alias("errors")
     )
-    pairs = groups.filter(c("errors") > 0).join(groups, on="client_host", suffix="_other")
+    failing = groups.join(groups.filter(c("errors") > 0).select("server").unique(), on="server", how="semi")
+    pairs = failing.join(groups, on="key", suffix="_other")
     pairs = pairs.filter(c("server") != c("server_other"))
     others = pairs.group_by("server", "server_other").agg(c("requests_other", "errors_other").sum())
     others = others.sort("requests_other", "server_other", descending=[True, False])
@@ -136,10 +136,8 @@ def _failing_servers(rows: pl.DataFrame) -> pl.DataFrame:
         c("errors_other").sum().alias("others_errors"),
         pl.struct(c("server_other").alias("server"), c("requests_other").alias("requests")).head(LISTED.value).alias("listed"),
     )
-    own = (
-        pairs.unique(["client_host", "server"])
-        .group_by("server")
-        .agg(c("requests", "errors").sum(), c("client_host").first().alias("client"), pl.len().alias("clients"))
+    own = failing.group_by("server").agg(
+        c("requests", "errors").sum(), c("client_host").min().alias("client"), c("client_host").n_unique().alias("clients")
     )
     every = own.join(beside, on="server")
     by_chance = (c("requests") / (c("requests") + c("others_requests"))).pow(c("errors")) * 100 <= CHANCE.value

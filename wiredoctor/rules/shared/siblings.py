@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import polars as pl
 
+from wiredoctor.findings import Threshold
+
 c = pl.col
+
+LISTED = Threshold("5 servers", "the maximum number of other servers that the message lists; it only counts the rest")
 
 _MONITORING = (
     "(?i)^(Prometheus|vm_promscrape|Grafana ?(Agent|Alloy)|Alloy/|OpenTelemetry Collector|otelcol|Telegraf|Datadog|Zabbix"

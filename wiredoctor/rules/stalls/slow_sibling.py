@@ -45,7 +45,7 @@ import polars as pl
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import candidate
 from wiredoctor.rules.shared.long_polls import is_long_poll
-from wiredoctor.rules.shared.siblings import comparable_path, comparable_site, is_monitoring
+from wiredoctor.rules.shared.siblings import LISTED, comparable_path, comparable_site, is_monitoring
 from wiredoctor.rules.shared.words import packets
 from wiredoctor.tables import of_connections
 from wiredoctor.text import redact
@@ -114,7 +114,6 @@ EVERY = Threshold(
     "50 %", "the minimum share of requests that the client sent to all servers together if they do not share the work"
 )
 SHOWN = Threshold("3 exchanges", "the maximum number of exchanges shown as evidence; the message has the medians")
-LISTED = Threshold("5 servers", "the maximum number of other servers that the message lists; it only counts the rest")
 
 _SMALL = 4096
 """The number of bytes added to all sizes before they are compared: the ratio of two small sizes is often large by chance."""
