@@ -104,7 +104,7 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
 
 
 _CLOSES = {"client": "[FRr]", "server": "[frR]"}
-"""Patterns for the letters in `history` that mean that a side sent a FIN or RST, or that the other side's RST freed its socket."""
+"""Patterns for the letters in `history` that mean that a side closed (FIN or RST), or the other side ended all (RST)."""
 
 
 def _of_side(closes: pl.LazyFrame, connections: pl.LazyFrame, side: str, other: str) -> pl.DataFrame:
