@@ -8,8 +8,8 @@
 - which retransmissions ended a stall: retransmission_stalls.py
 - FIN and RST: closes.py; which HTTP messages they end: endings.py
 - how long HTTP waits at a gap: stream.py
-- Content-Length and other fields: heads.py; the length of a body: framing.py; when a message is complete: http1.py
-- which response answers which request, and when an exchange is final: pairing.py
+- Content-Length and other fields: heads.py; the length of a body: framing.py; when a message is complete: message_ends.py
+- which response answers which request: pairing.py; when an exchange is final: final_exchanges.py
 
 The modules of the core are compiled when wiredoctor is installed (build.py). They run interpreted if they could not be
 compiled, or if a source was changed later. WIREDOCTOR_CORE=python or =compiled requests one of the two. The variable only
