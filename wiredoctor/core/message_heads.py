@@ -133,21 +133,7 @@ def begin_message(conversation: Conversation, reader: Reader, found: Range, head
         return
     message = Message(reader.take_id(conversation.number), head, heads.target if kind == REQUEST else b"", heads.length)
     message.request_id = heads.request_id
-    partial = reader.partial
-    message.begin = begin
-    if partial is None:
-        message.offset, message.frame, message.start = found.wire(begin), found.frame, found.time
-        conversation.rtt_own, conversation.rtt_peer = found.rtt_own, found.rtt_peer
-    else:
-        message.offset, message.frame, message.start = partial.wire_offset, partial.frame, partial.time
-        conversation.rtt_own, conversation.rtt_peer = partial.rtt_own, partial.rtt_peer
-        reader.partial = None
-    message.last_frame, message.end_time = message.frame, message.start
-    message.reaches(found.frame, found.time)
-    message.head_last_frame, message.head_time = message.last_frame, message.end_time
-    message.head_end = begin + size
-    message.head_bytes = size
-    message.ack = found.ack
+    locate(conversation, reader, message, found, begin, size)
     reader.message = message
     conversation.http.parts.note(reader.direction, message)
     reader.pos = message.head_end
@@ -179,6 +165,25 @@ def begin_message(conversation: Conversation, reader: Reader, found: Range, head
         message.pieces = pieces_of(head.fields, message.framing)
     if kind == REQUEST and has_too_many_requests(conversation):
         stop_reading(conversation, exchange)
+
+
+def locate(conversation: Conversation, reader: Reader, message: Message, found: Range, begin: i64, size: i64) -> None:
+    """Set where and when a message begins, and where its head of `size` bytes ends."""
+    partial = reader.partial
+    message.begin = begin
+    if partial is None:
+        message.offset, message.frame, message.start = found.wire(begin), found.frame, found.time
+        conversation.rtt_own, conversation.rtt_peer = found.rtt_own, found.rtt_peer
+    else:
+        message.offset, message.frame, message.start = partial.wire_offset, partial.frame, partial.time
+        conversation.rtt_own, conversation.rtt_peer = partial.rtt_own, partial.rtt_peer
+        reader.partial = None
+    message.last_frame, message.end_time = message.frame, message.start
+    message.reaches(found.frame, found.time)
+    message.head_last_frame, message.head_time = message.last_frame, message.end_time
+    message.head_end = begin + size
+    message.head_bytes = size
+    message.ack = found.ack
 
 
 def has_to_wait(conversation: Conversation, reader: Reader, ack: i64, time: i64) -> bool:
