@@ -43,6 +43,7 @@ def start(order: Order, nice: int = 0) -> Generator[Started]:
     with Recorder(replace(order, folder=folder.path), waits=True) as recorder:
         os.nice(nice)  # now: Linux has a nice value for each thread, and seccomp refuses changes
         rights = drop(user, folder.rows)
+        os.environ.setdefault("POLARS_MAX_THREADS", "1")  # also for the report: Polars reads it once, before its first query
         # otherwise libraries would use a folder in which this process may no longer write
         tempfile.tempdir = os.environ["POLARS_TEMP_DIR"] = folder.rows_path
         yield Started(recorder, folder.rows_path, rights, user is not None)
