@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from live_gateway import gateway
 from live_load import kill, load
 from live_traffic import BY_CLOSES, FAULTS
-from live_watching import Live, Said, analyze, backend, delay, lab, passed
+from live_watching import Live, Said, analyze, delay, given, lab, passed
 from marks import verdict
 from record_http import BODIES, MORE_BODIES, missing
 
@@ -59,14 +59,14 @@ def latency(options: argparse.Namespace) -> bool:
     with lab() as (client, server, folder):
         _traffic(server, "serve", server)
         for number in range(ROUNDS):
-            live = Live((client, server)[number % 2], folder, "--write", "x.pcapng", "-o", "live.json", *backend(options))
+            live = Live((client, server)[number % 2], folder, "--write", "x.pcapng", "-o", "live.json", *given(options))
             print(live.until_begun())
             _traffic(client, "faults", server, STALLS).wait(300)
             time.sleep(3)
             until = len(live.said)
             live.stop()
             said += live.said[:until]
-            late = [line for line in live.said[until:] if "rule" in line.finding]
+            late = live.said[until:]
             print(f"round {number + 1}: {until} findings while it ran, {len(late)} with the end: {_rules(late)}")
             analyze(folder, "x.pcapng", "file.json")
             same &= (folder / "live.json").read_bytes() == (folder / "file.json").read_bytes()
@@ -101,7 +101,7 @@ def idle(options: argparse.Namespace) -> bool:
     kept = True
     with lab() as (client, _, folder):
         for terminal in (False, True):
-            live = Live(client, folder, *backend(options), terminal=terminal)
+            live = Live(client, folder, *given(options), terminal=terminal)
             live.until_begun()
             time.sleep(3)
             packets, before, begun = passed(client), live.cpu(), time.monotonic()
@@ -123,7 +123,7 @@ def memory(options: argparse.Namespace) -> bool:
     end, mark = options.minutes * 60, options.mark * 60
     with lab() as (client, server, folder):
         _traffic(server, "serve", server)
-        live = Live(client, folder, *backend(options))
+        live = Live(client, folder, *given(options))
         print(live.until_begun())
         _traffic(client, "steady", server, options.rate)
         begun, told, packets = time.monotonic(), 0, passed(client)
@@ -159,6 +159,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"one of {', '.join(PARTS)}, or all")
     parser.add_argument("--backend", choices=("dumpcap", "tcpdump", "raw"), help="what captures (default: what live chooses)")
+    parser.add_argument("--nice", type=int, help="the --nice of live (default: that of live)")
     parser.add_argument("--at", choices=("client", "server"), default="client", help="load: the interface (default client)")
     parser.add_argument("--seconds", type=int, default=60, help="load: how long (default 60)")
     parser.add_argument("--connections", type=int, default=64, help="load and kill: of wrk (default 64)")

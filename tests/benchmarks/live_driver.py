@@ -21,7 +21,7 @@ from wiredoctor.cli import main
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from wiredoctor.live import News, Order, Session, Started
+    from wiredoctor.live import News, Session, Started
 
 _start = wiredoctor.live.start
 _begun = time.monotonic()
@@ -61,8 +61,8 @@ def _tell() -> None:
 
 
 @contextmanager
-def _start_measured(order: Order) -> Iterator[Started]:
-    with _start(order) as started:
+def _start_measured(*order: Any) -> Iterator[Started]:
+    with _start(*order) as started:
         from wiredoctor.live.session import Session  # starts threads: only now may it be imported
 
         _measure(Session)

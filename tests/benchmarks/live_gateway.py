@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import live_gateway_traffic as traffic
 import marks
 from live_traffic import BY_CLOSES
-from live_watching import ENDED_WITHIN, Live, Said, backend, delay, lab, passed, size_of
+from live_watching import ENDED_WITHIN, Live, Said, delay, given, lab, passed, size_of, waited
 
 if TYPE_CHECKING:
     from record_http import Host
@@ -30,11 +30,13 @@ LATER = BY_CLOSES | {"gateway-error", "keep-alive-race"}
 
 
 class Sample(NamedTuple):
-    """What is known from outside: seconds since the traffic began, RssAnon of the analysis (MB), CPU seconds of all processes."""
+    """What is known from outside: seconds since the traffic began, RssAnon of the analysis (MB), CPU seconds of all processes,
+    and seconds for which the analysis has waited for a processor."""
 
     at: float
     anonymous: float
     cpu: float
+    waited: float
 
 
 def gateway(options: argparse.Namespace) -> bool:
@@ -43,7 +45,7 @@ def gateway(options: argparse.Namespace) -> bool:
         _serve(host, folder, options.gateways)
         limits = [word for limit in options.limit for word in ("--limit", limit)]
         interface = "lo" if options.gateways == 1 else "any"
-        words = ("--filter", traffic.FILTER, "-o", "report.json", *backend(options))
+        words = ("--filter", traffic.FILTER, "-o", "report.json", *given(options))
         live = Live(host, folder, *words, interface=interface, command=(*DRIVER, *limits))
         print(live.until_begun(), flush=True)
         _hold(host, options.hold)
@@ -51,11 +53,12 @@ def gateway(options: argparse.Namespace) -> bool:
         begun, samples, packets = time.time_ns(), list[Sample](), passed(host, "lo") // 2
         while (now := (time.time_ns() - begun) / 1e9) < options.minutes * MINUTE and live.process.poll() is None:
             time.sleep(1)
-            samples.append(Sample(now, size_of(live.process.pid, "RssAnon"), live.cpu()))
+            pid = live.process.pid
+            samples.append(Sample(now, size_of(pid, "RssAnon"), live.cpu(), waited(pid)))
             if len(samples) > 1 and samples[-1].at // MINUTE > samples[-2].at // MINUTE:
                 _tell(live, samples, begun)
         packets = passed(host, "lo") // 2 - packets
-        print(f"{packets / now:,.0f} packets a second; {len(_findings(live))} findings until the end", flush=True)
+        print(f"{packets / now:,.0f} packets a second; {len(live.said)} findings until the end", flush=True)
         return _judge(live, samples, begun, options)
 
 
@@ -86,19 +89,17 @@ def _established(host: Host) -> int:
     return len(host.run(*words).stdout.splitlines())
 
 
-def _findings(live: Live) -> list[Said]:
-    return [line for line in live.said if "rule" in line.finding]
-
-
 def _looks(live: Live) -> list[dict[str, Any]]:
     """What live_driver.py has written of each minute."""
     return [json.loads(line.removeprefix("looks ")) for line in list(live.notes) if line.startswith("looks ")]
 
 
-def _share(samples: list[Sample], begin: float, end: float) -> float:
-    """CPU of all processes between two times, in % of a core."""
+def _shares(samples: list[Sample], begin: float, end: float) -> tuple[float, float]:
+    """CPU of all processes between two times, and for how long the analysis waited for a processor; both in % of the time."""
     inside = [one for one in samples if begin <= one.at <= end]
-    return 100 * (inside[-1].cpu - inside[0].cpu) / max(inside[-1].at - inside[0].at, 1e-9)
+    first, last = inside[0], inside[-1]
+    passed = max(last.at - first.at, 1e-9)
+    return 100 * (last.cpu - first.cpu) / passed, 100 * (last.waited - first.waited) / passed
 
 
 def _anonymous(samples: list[Sample], end: float) -> float:
@@ -109,10 +110,11 @@ def _anonymous(samples: list[Sample], end: float) -> float:
 def _tell(live: Live, samples: list[Sample], begun: int) -> None:
     """Print a line about the last minute."""
     now = samples[-1].at
+    cpu, waits = _shares(samples, now - MINUTE, now)
     looks = (_looks(live) or [{"longest": 0, "behind": 0, "total": 0, "looks": 0}])[-1]
-    worst = max((delay(one) for one in _findings(live) if one.time - begun > (now - MINUTE) * 1e9), default=0)
+    worst = max((delay(one) for one in live.said if one.time - begun > (now - MINUTE) * 1e9), default=0)
     print(
-        f"{now / MINUTE:3.0f} min: {_share(samples, now - MINUTE, now):.0f} % of a core; looks: {looks['looks']}, longest "
+        f"{now / MINUTE:3.0f} min: {cpu:.0f} % of a core, waited for one {waits:.0f} %; looks: {looks['looks']}, longest "
         f"{looks['longest']:.2f} s, at most {looks['behind']:.1f} s behind; told after {worst:.1f} s at most; "
         f"VmHWM {size_of(live.process.pid, 'VmHWM'):.0f} MB, RssAnon {_anonymous(samples, now):.0f} MB",
         flush=True,
@@ -123,7 +125,7 @@ def _judge(live: Live, samples: list[Sample], begun: int, options: argparse.Name
     """End `live`, and print each figure beside its mark."""
     length = samples[-1].at
     peak = size_of(live.process.pid, "VmHWM")
-    said = _findings(live)
+    said = live.said
     took, peak_of_all = _end(live)
     looks = _looks(live)
     kept = [_in_time(said, begun, end) for end in (length / 3, length)]
@@ -139,8 +141,8 @@ def _judge(live: Live, samples: list[Sample], begun: int, options: argparse.Name
         marks.judge("longest look, s of CPU", longest, marks.LIVE_LOOK),
         marks.judge("VmHWM until the report begins, MB", peak, marks.LIVE_MEMORY),
         marks.judge("RssAnon, last minute less an early one, MB", growth, marks.LIVE_MEMORY_GROWTH),
-        marks.judge("CPU of all processes, % of a core", _share(samples, 0, length), marks.LIVE_CPU),
-        marks.judge("CPU in the last minute, % of a core", _share(samples, length - MINUTE, length), marks.LIVE_CPU),
+        marks.judge("CPU of all processes, % of a core", _shares(samples, 0, length)[0], marks.LIVE_CPU),
+        marks.judge("CPU in the last minute, % of a core", _shares(samples, length - MINUTE, length)[0], marks.LIVE_CPU),
         marks.judge("from SIGTERM to the written report, s", took, marks.LIVE_END),
     ])  # fmt: skip
 

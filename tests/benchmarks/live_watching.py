@@ -86,7 +86,9 @@ class Live:
 
     def _hear(self, out: BinaryIO) -> None:
         for line in out:
-            self.said.append(Said(time.time_ns(), json.loads(line)))
+            said = Said(time.time_ns(), json.loads(line))
+            if "rule" in said.finding:  # other lines tell the lag, and the summary
+                self.said.append(said)
 
     def _note(self, out: BinaryIO) -> None:
         for line in out:
@@ -196,6 +198,14 @@ def size_of(pid: int, field: str = "VmRSS") -> float:
         return 0.0
 
 
+def waited(pid: int) -> float:
+    """Seconds for which the main thread of a process has waited for a processor (/proc/PID/schedstat); 0 if that is unknown."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except OSError:
+        return 0.0
+
+
 @contextmanager
 def lab() -> Generator[tuple[Host, Host, Path]]:
     """Client, server, and a folder, which is gone in the end. No IPv6: its kernel would send packets of its own."""
@@ -207,8 +217,14 @@ def lab() -> Generator[tuple[Host, Host, Path]]:
         yield client, server, Path(name)
 
 
-def backend(options: argparse.Namespace) -> tuple[str, ...]:
-    return ("--backend", options.backend) if options.backend else ()
+def given(options: argparse.Namespace) -> tuple[str, ...]:
+    """The options of `live` that were given to the benchmark."""
+    return tuple(
+        word
+        for name, value in (("--backend", options.backend), ("--nice", options.nice))
+        if value is not None
+        for word in (name, str(value))
+    )
 
 
 def passed(host: Host, interface: str = "eth0") -> int:
