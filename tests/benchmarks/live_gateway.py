@@ -25,6 +25,10 @@ TRAFFIC = str(Path(__file__).with_name("live_gateway_traffic.py"))
 DRIVER = (sys.executable, str(Path(__file__).with_name("live_driver.py")))
 MINUTE = 60
 
+BUSY = 5
+"""% of the time for which the analysis waited for a processor: above that, times are not those of an idle machine, and it takes less
+CPU, because it looks less often."""
+
 OPEN_CONNECTION = 0.004
 """MB that an open connection may take (docs/pages/how-it-works.md); those of --hold are not counted."""
 
@@ -138,13 +142,18 @@ def _judge(live: Live, samples: list[Sample], begun: int, options: argparse.Name
     print(
         f"most seconds behind: {max((one['behind'] for one in looks), default=0):.1f}; peak with the report: {peak_of_all:.0f} MB"
     )
+    cpu, waits = _shares(samples, 0, length)
+    if waits > BUSY:
+        print(
+            f"the machine is busy: the analysis waited for a processor for {waits:.0f} % of the time; without that, it takes more"
+        )
     longest = max((one["longest"] for one in looks), default=float("inf"))
     return all([
         *kept,
         marks.judge("longest look, s of CPU", longest, marks.LIVE_LOOK),
         marks.judge("VmHWM until the report begins, MB", peak - options.hold * OPEN_CONNECTION, marks.LIVE_MEMORY),
         marks.judge("RssAnon, last minute less an early one, MB", growth, marks.LIVE_MEMORY_GROWTH),
-        marks.judge("CPU of all processes, % of a core", _shares(samples, 0, length)[0], marks.LIVE_CPU),
+        marks.judge("CPU of all processes, % of a core", cpu, marks.LIVE_CPU),
         marks.judge("CPU in the last minute, % of a core", _shares(samples, length - MINUTE, length)[0], marks.LIVE_CPU),
         marks.judge("from SIGTERM to the written report, s", took, marks.LIVE_END),
     ])  # fmt: skip
