@@ -26,8 +26,8 @@ DRIVER = (sys.executable, str(Path(__file__).with_name("live_driver.py")))
 MINUTE = 60
 
 BUSY = 5
-"""% of the time for which the analysis waited for a processor: above that, times are not those of an idle machine, and it takes less
-CPU, because it looks less often."""
+"""% of the time for which the analysis waited for a processor. Above that, findings are later than on an idle machine, and the
+analysis takes less CPU, because it looks less often."""
 
 OPEN_CONNECTION = 0.004
 """MB that an open connection may take (docs/pages/how-it-works.md); those of --hold are not counted."""
@@ -121,7 +121,7 @@ def _tell(live: Live, samples: list[Sample], begun: int) -> None:
     looks = (_looks(live) or [{"longest": 0, "behind": 0, "total": 0, "looks": 0}])[-1]
     worst = max((delay(one) for one in live.said if one.time - begun > (now - MINUTE) * 1e9), default=0)
     print(
-        f"{now / MINUTE:3.0f} min: {cpu:.0f} % of a core, waited for one {waits:.0f} %; looks: {looks['looks']}, longest "
+        f"{now / MINUTE:3.0f} min: {cpu:.0f} % of a core, waited for one {waits:.0f} %; looks: {looks['looks']} in {looks['total']:.0f} s of CPU, longest "
         f"{looks['longest']:.2f} s, at most {looks['behind']:.1f} s behind; told after {worst:.1f} s at most; "
         f"VmHWM {size_of(live.process.pid, 'VmHWM'):.0f} MB, RssAnon {_anonymous(samples, now):.0f} MB",
         flush=True,
@@ -136,17 +136,14 @@ def _judge(live: Live, samples: list[Sample], begun: int, options: argparse.Name
     took, peak_of_all = _end(live)
     looks = _looks(live)
     kept = [_in_time(said, begun, end) for end in (length / 3, length)]
-    early = min(options.mark * MINUTE, length / 6) if length >= 6 * MINUTE else length / 2
+    early = min(options.mark * MINUTE, length / 2)
     growth = _anonymous(samples, length) - _anonymous(samples, early)
     print(f"mean RssAnon: {_anonymous(samples, early):.0f} MB after {early / MINUTE:.1f} min, then {growth:+.0f}")
-    print(
-        f"most seconds behind: {max((one['behind'] for one in looks), default=0):.1f}; peak with the report: {peak_of_all:.0f} MB"
-    )
+    behind = max((one["behind"] for one in looks), default=0)
+    print(f"at most {behind:.1f} s behind; VmHWM with the report: {peak_of_all:.0f} MB")
     cpu, waits = _shares(samples, 0, length)
     if waits > BUSY:
-        print(
-            f"the machine is busy: the analysis waited for a processor for {waits:.0f} % of the time; without that, it takes more"
-        )
+        print(f"BUSY MACHINE: the analysis waited for a processor for {waits:.0f} % of the time; otherwise it takes more CPU")
     longest = max((one["longest"] for one in looks), default=float("inf"))
     return all([
         *kept,
