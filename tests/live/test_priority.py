@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,12 @@ def nice_values(pid: int) -> set[int]:
     return {int(file.read_text("utf-8").rpartition(")")[2].split()[16]) for file in files}
 
 
+def polars_threads(pid: int) -> set[str]:
+    """The names of the threads that Polars runs queries on."""
+    names = {file.read_text("utf-8").strip() for file in Path(f"/proc/{pid}/task").glob("*/comm")}
+    return {name for name in names if re.fullmatch(r"polars-\d+", name)}
+
+
 def own() -> int:
     return os.getpriority(os.PRIO_PROCESS, 0)
 
@@ -53,6 +60,7 @@ def test_the_analysis_alone_waits_for_others(words: list[str], added: int, tmp_p
         (tmp_path / name).chmod(0o755)
     command = [sys.executable, "-m", "wiredoctor", "live", *words, "--format", "jsonl"]
     environment, pipe = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}, subprocess.PIPE
+    environment.pop("POLARS_MAX_THREADS", None)
     with subprocess.Popen(
         command, cwd=ROOT, env=environment, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, bufsize=0
     ) as process:
@@ -60,9 +68,11 @@ def test_the_analysis_alone_waits_for_others(words: list[str], added: int, tmp_p
         process.stdin.write(CAPTURE.read_bytes() if "-" in words else b"")
         next_line(process, 120)  # type: ignore[arg-type] - a finding: the analysis, with all of its threads, has begun
         analysis, others = nice_values(process.pid), {pid: nice_values(pid) for pid in descendants(process.pid)}
+        of_polars = polars_threads(process.pid)
         process.terminate()
         process.communicate(timeout=60)
     assert analysis == {min(own() + added, 19)}
+    assert of_polars == {"polars-0"}
     assert len(others) >= (1 if "-" in words else 3)  # the recorder; ssh or kubectl, and its child
     assert set().union(*others.values()) <= {own(), min(own(), FASTEST)}
 
