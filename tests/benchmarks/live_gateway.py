@@ -121,9 +121,9 @@ def _tell(live: Live, samples: list[Sample], begun: int) -> None:
     looks = (_looks(live) or [{"longest": 0, "behind": 0, "total": 0, "looks": 0}])[-1]
     worst = max((delay(one) for one in live.said if one.time - begun > (now - MINUTE) * 1e9), default=0)
     print(
-        f"{now / MINUTE:3.0f} min: {cpu:.0f} % of a core, waited for one {waits:.0f} %; "
-        f"{looks['looks']} looks in {looks['total']:.0f} s of CPU, longest {looks['longest']:.2f} s, at most {looks['behind']:.1f} s behind; told after {worst:.1f} s at most; "
-        f"VmHWM {size_of(live.process.pid, 'VmHWM'):.0f} MB, RssAnon {_anonymous(samples, now):.0f} MB",
+        f"{now / MINUTE:3.0f} min: {cpu:.0f} % of a core, waited for one {waits:.0f} %; {looks['looks']} looks in "
+        f"{looks['total']:.0f} s of CPU, longest {looks['longest']:.2f} s; at most {looks['behind']:.1f} s behind; told after "
+        f"{worst:.1f} s at most; VmHWM {size_of(live.process.pid, 'VmHWM'):.0f} MB, RssAnon {_anonymous(samples, now):.0f} MB",
         flush=True,
     )
 
