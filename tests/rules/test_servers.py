@@ -8,7 +8,7 @@ import pytest
 from tests.rules.frames import MS, S
 from wiredoctor.tables import CLOSES
 from wiredoctor.world.idle_time_rows import ENDS, SYNS
-from wiredoctor.world.learned_limits import TOGETHER, End, Use
+from wiredoctor.world.learned_limits import TOGETHER, ServerClose, Use
 from wiredoctor.world.process_stops import STRAGGLERS
 from wiredoctor.world.servers import Server, Servers
 
@@ -16,13 +16,13 @@ ENDPOINT = 80
 NOON = 43_200 * S
 
 
-def close(connection: int, time: int, rest: int | None, waited: int | None = None) -> End:
+def close(connection: int, time: int, rest: int | None, waited: int | None = None) -> ServerClose:
     """A close of a connection that was idle for `rest`, or whose request had waited."""
     sort = "idle" if waited is None else "met"
-    return End(time, rest, connection, time + S, teaches=waited is None, reset=False, sort=sort, waited=waited)
+    return ServerClose(time, rest, connection, time + S, teaches=waited is None, reset=False, sort=sort, waited=waited)
 
 
-def server_of(*closes: End, until: int | None = None) -> Server:
+def server_of(*closes: ServerClose, until: int | None = None) -> Server:
     """A server that closed connections like this."""
     ends = pl.DataFrame([(ENDPOINT, *end) for end in closes], ENDS, orient="row")
     said = pl.DataFrame(schema={"connection": pl.Int64(), "said": pl.Int32(), "software": pl.String()})

@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from wiredoctor.gateways.known import GATEWAY_ERRORS, LATE, LONE_SYN, SERVER_ERROR, SLACK, Place
-from wiredoctor.gateways.tries import STALLED, Attempt, Exchange, Front, Try, never_arrived
+from wiredoctor.gateways.tries import Front, never_arrived
 from wiredoctor.tables import SECOND
 from wiredoctor.world.connection_close import ENDLESS
+from wiredoctor.world.exchanges import STALLED, Attempt, Exchange, Try
 
 WHILE_READING = 100_000_000
 """The maximum time in ns from the last data of a head, or of a complete response, to the reaction of a gateway that rejects it.

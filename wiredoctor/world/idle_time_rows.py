@@ -16,7 +16,7 @@ ENDS = {
     "sort": pl.String(),
     **dict.fromkeys(("waited", "said", "frame", "begun"), pl.Int64()),
 }
-"""The types of the column `endpoint`, and of the columns of End."""
+"""The types of the column `endpoint`, and of the columns of ServerClose."""
 
 SYNS = {**dict.fromkeys(("endpoint", "time", "answered"), pl.Int64()), "refused": pl.Boolean(), "frame": pl.Int64()}
 """The types of the column `endpoint`, and of the columns of Syn."""

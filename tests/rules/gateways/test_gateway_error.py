@@ -18,11 +18,12 @@ from wiredoctor import limits
 from wiredoctor.findings import Cause, Evidence, Finding, total_delay
 from wiredoctor.gateways.kinds import failures, kind_of
 from wiredoctor.gateways.loose_attempts import assign_attempts
-from wiredoctor.gateways.tries import Attempt, Exchange, Front, OfConnection, OfExchange
+from wiredoctor.gateways.tries import Front
 from wiredoctor.report.data import json as report_json
 from wiredoctor.rule_engine.across_tries import CertainTries
 from wiredoctor.tables import NOTHING, TRIES, WHOLE
 from wiredoctor.testing import findings
+from wiredoctor.world.exchanges import Attempt, Connection, Exchange, ExchangeRow
 
 LADDERS = dict(ladders_in(Path(__file__).with_name("gateway_error.txt")))
 SLOW = dict(ladders_in(Path(__file__).parents[1] / "stalls" / "slow_response.txt"))
@@ -319,7 +320,7 @@ def test_the_wait_of_a_client_is_the_union_of_what_it_waited_for(tmp_path: Path)
 
 
 def exchange(**given: Any) -> Exchange:
-    nothing: dict[str, Any] = dict.fromkeys((*OfExchange._fields, *OfConnection._fields))
+    nothing: dict[str, Any] = dict.fromkeys((*ExchangeRow._fields, *Connection._fields))
     asked = {
         "connection": 1,
         "exchange": 0,
@@ -330,8 +331,8 @@ def exchange(**given: Any) -> Exchange:
     }
     usual = {"has_response": False, "upgraded": False, "handshake": True, "request_end_reason": "complete"}
     row = nothing | asked | usual | given
-    of_exchange = OfExchange._make([row.pop(name) for name in OfExchange._fields])
-    of_connection = OfConnection._make([row.pop(name) for name in OfConnection._fields])
+    of_exchange = ExchangeRow._make([row.pop(name) for name in ExchangeRow._fields])
+    of_connection = Connection._make([row.pop(name) for name in Connection._fields])
     assert not row, "no such column"
     return Exchange(of_exchange, of_connection)
 
@@ -342,10 +343,10 @@ def answered(status: int, at: int, reason: str = "complete", **given: Any) -> Ex
 
 
 def attempt(at: int, refused: int | None = None, number: int = 9, syns: int = 1, rejected: int | None = None) -> Attempt:
-    nothing: dict[str, Any] = dict.fromkeys(OfConnection._fields)
+    nothing: dict[str, Any] = dict.fromkeys(Connection._fields)
     said = {"connection": number, "server": "10.0.0.3:8001", "client": "10.0.0.2:5", "syn_time": at, "refused_time": refused}
     row = nothing | said | {"syns": syns, "syn_error_time": rejected}
-    return Attempt(OfConnection._make([row[name] for name in OfConnection._fields]))
+    return Attempt(Connection._make([row[name] for name in Connection._fields]))
 
 
 BAD = answered(502, 10 * MS, connection=1)
