@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,14 @@ S = 1_000_000_000
 def of(words: str, rule: str = "gateway-error") -> Finding:
     """Return the finding of a rule in the ladder whose title contains these words."""
     [text] = [text for title, text in (LADDERS | SLOW).items() if words in title]
-    [found] = [one for one in findings(text) if one.rule == rule]
+    [found] = [one for one in found_in(text) if one.rule == rule]
     return found
+
+
+@cache
+def found_in(text: str) -> list[Finding]:
+    """Return the findings in a ladder; several tests ask for the same."""
+    return findings(text)
 
 
 def test_the_sentence_names_both_sides() -> None:
@@ -74,7 +81,7 @@ def test_refused_connections_before_a_503_may_be_health_checks() -> None:
 
 def test_other_attempts_are_named_by_their_servers_or_counted() -> None:
     [text] = [text for title, text in LADDERS.items() if "the gateway tries another server" in title]
-    [other] = [one for one in findings(text) if one.rule == "gateway-error"]
+    [other] = [one for one in found_in(text) if one.rule == "gateway-error"]
     assert other.message.endswith("This was one of 2 attempts; the other went to 10.0.0.3:8001.")
     [same] = [one for one in findings(text.replace("10.0.0.3:8003", "10.0.0.3:8001")) if one.rule == "gateway-error"]
     assert same.message.endswith("(10.0.0.3:8001) refused the connection. The gateway tried this server 2 times.")
@@ -784,7 +791,7 @@ def test_a_gateway_that_leaves_its_client_waiting_after_the_server_broke_off(clo
         f"connection 2, client 10.0.0.2:50002, server 10.0.0.3:8001, start 0.001\n{opened}  0.0010 > P. {request}\n"
         f"  0.0020 < P. {part}\n  0.0025 > .\n  0.9990 < F.\n  1.0000 > .\n"
     )
-    [found] = [one for one in findings(text) if one.rule == "gateway-error"]
+    [found] = [one for one in found_in(text) if one.rule == "gateway-error"]
     assert found.title.startswith(f"The gateway {said} its 200: ")
     assert found.message.endswith(ends)
 
@@ -800,7 +807,7 @@ def test_an_unseen_gateway_may_have_waited_for_its_client(length: int, status: s
         f'  2.0050 < P. "HTTP/1.1 {status}\\r\\nContent-Length: 3\\r\\nConnection: close\\r\\n\\r\\nbad"\n'
         "  2.0051 < F.\n  2.0060 > F.\n"
     )
-    [found] = [one for one in findings(text) if one.rule == "gateway-error"]
+    [found] = [one for one in found_in(text) if one.rule == "gateway-error"]
     sentence = "When this response came, the client had sent only part of its request: it may be the client that stopped."
     assert found.kind == "unseen"
     assert (sentence in found.message) is said
