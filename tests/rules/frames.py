@@ -29,7 +29,7 @@ from wiredoctor.tables import CLOSES, EVENT_TABLES, RULE_TABLES
 from wiredoctor.world import CaptureTables, World
 from wiredoctor.world.idle_time_rows import ENDS, SYNS
 from wiredoctor.world.learned_limits import ServerClose, Use
-from wiredoctor.world.servers import Server, Servers
+from wiredoctor.world.server import Server, Servers
 
 MS = 1_000_000
 S = 1_000_000_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from wiredoctor.world.exchanges import Connection, read
+from wiredoctor.world.exchange import Connection, read
 
 
 def test_rows_share_equal_texts() -> None:

@@ -7,7 +7,7 @@ import pytest
 from tests.rules.frames import MS, S, server_of
 from wiredoctor.world.learned_limits import TOGETHER, ServerClose
 from wiredoctor.world.process_stops import STRAGGLERS
-from wiredoctor.world.servers import Server
+from wiredoctor.world.server import Server
 
 NOON = 43_200 * S
 

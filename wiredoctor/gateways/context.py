@@ -6,7 +6,7 @@ import polars as pl
 
 from wiredoctor.gateways.known import SERVER_ERROR
 from wiredoctor.tables import MESSAGE_BITS
-from wiredoctor.world.exchanges import REQUEST_TIMEOUT
+from wiredoctor.world.exchange import REQUEST_TIMEOUT
 
 c = pl.col
 

@@ -13,7 +13,7 @@ from wiredoctor.gateways.known import GATEWAY_ERRORS, LATE, LONE_SYN, SERVER_ERR
 from wiredoctor.gateways.tries import Front, never_arrived
 from wiredoctor.tables import SECOND
 from wiredoctor.world.connection_close import ENDLESS
-from wiredoctor.world.exchanges import STALLED, Attempt, Exchange, Try
+from wiredoctor.world.exchange import STALLED, Attempt, Exchange, Try
 from wiredoctor.world.products import default
 
 WHILE_READING = 100_000_000

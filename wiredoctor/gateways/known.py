@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from wiredoctor.world.exchanges import LATE, SERVER_ERROR, Place
+from wiredoctor.world.exchange import LATE, SERVER_ERROR, Place
 
 __all__ = ["FIRST", "GATEWAY_ERRORS", "LATE", "LONE_SYN", "POSSIBLE", "SERVER_ERROR", "SLACK", "TRIES"]
 __all__ += ["Doubt", "Gateways", "Place"]

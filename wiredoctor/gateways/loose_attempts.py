@@ -12,7 +12,7 @@ import polars as pl
 from wiredoctor.gateways.known import GATEWAY_ERRORS, LATE, LONE_SYN, SLACK, Place
 from wiredoctor.gateways.tries import Front, Route
 from wiredoctor.world.attempts import host_of
-from wiredoctor.world.exchanges import Attempt, Connection, Exchange
+from wiredoctor.world.exchange import Attempt, Connection, Exchange
 
 c = pl.col
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from wiredoctor.world.exchanges import Exchange, Try
+from wiredoctor.world.exchange import Exchange, Try
 
 Route = tuple[str, str]
 """A gateway (its address and port), and the part of its requests by which it chooses a server."""

@@ -15,7 +15,7 @@ from wiredoctor.findings import UNJUDGED, cached_for_thresholds
 from wiredoctor.rules.shared.left_early import unknown_to_server
 from wiredoctor.tables import CLIENT, MILLISECOND, MORE, SECOND, UNANSWERED_PROBES, WHOLE
 from wiredoctor.world.connection_close import is_reset_without_ack, streams
-from wiredoctor.world.exchanges import REQUEST_TIMEOUT
+from wiredoctor.world.exchange import REQUEST_TIMEOUT
 
 FIRST_REPETITION = SECOND
 """The maximum time in ns until a SYN is retransmitted for the first time (RFC 6298 section 2)."""

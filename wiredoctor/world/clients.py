@@ -18,7 +18,7 @@ import polars as pl
 from wiredoctor import limits
 from wiredoctor.findings import Threshold
 from wiredoctor.tables import ALL_DATA, EXCHANGES, HEAD, NOTHING, SECOND, WHOLE, of_connections
-from wiredoctor.world.exchanges import LATE, SERVER_ERROR
+from wiredoctor.world.exchange import LATE, SERVER_ERROR
 from wiredoctor.world.world import CaptureTables, Index
 
 c = pl.col

@@ -1,4 +1,4 @@
-"""Select the closes, SYNs, requests and announcements from which idle times are learned (servers.py)."""
+"""Select the closes, SYNs, requests and announcements from which idle times are learned (server.py)."""
 
 from __future__ import annotations
 

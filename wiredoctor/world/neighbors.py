@@ -15,7 +15,7 @@ import polars as pl
 from wiredoctor.findings import Threshold
 from wiredoctor.tables import Array, of_connections, of_exchanges
 from wiredoctor.world.connection_close import client_idle_time
-from wiredoctor.world.exchanges import LATE
+from wiredoctor.world.exchange import LATE
 
 c = pl.col
 

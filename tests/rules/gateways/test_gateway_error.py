@@ -26,7 +26,7 @@ from wiredoctor.rules.gateways.gateway_error import Facts, words
 from wiredoctor.rules.shared.gateway_words import gateway_software
 from wiredoctor.tables import NOTHING, TRIES, WHOLE
 from wiredoctor.testing import findings
-from wiredoctor.world.exchanges import Attempt, Connection, Exchange, ExchangeRow
+from wiredoctor.world.exchange import Attempt, Connection, Exchange, ExchangeRow
 
 LADDERS = dict(ladders_in(Path(__file__).with_name("gateway_error.txt")))
 SLOW = dict(ladders_in(Path(__file__).parents[1] / "stalls" / "slow_response.txt"))

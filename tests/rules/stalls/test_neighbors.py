@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wiredoctor.tables import CLIENT, SERVER
-from wiredoctor.world.exchanges import LATE
+from wiredoctor.world.exchange import LATE
 from wiredoctor.world.neighbors import Attempts, Sightings, compare_neighbors
 
 SPREAD = 2

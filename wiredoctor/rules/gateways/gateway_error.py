@@ -142,7 +142,7 @@ from wiredoctor.rules.shared.unseen_gateways import UNSEEN, unseen_gateways, uns
 from wiredoctor.rules.shared.words import MADE_WHOLE, packets, retry_sentence
 from wiredoctor.tables import PLAN_OF_FEW, SECOND, SMALL, of_connections, of_exchanges
 from wiredoctor.text.durations import duration_text
-from wiredoctor.world.exchanges import (
+from wiredoctor.world.exchange import (
     REQUEST_TIMEOUT,
     STALLED,
     TRY,

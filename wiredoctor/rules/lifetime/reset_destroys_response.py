@@ -43,7 +43,7 @@ from wiredoctor.text.durations import duration_text
 from wiredoctor.world import World
 from wiredoctor.world.clients import Clients
 from wiredoctor.world.connection_close import RECEIVED, grace_period, time_to_receive
-from wiredoctor.world.exchanges import REQUEST_TIMEOUT
+from wiredoctor.world.exchange import REQUEST_TIMEOUT
 from wiredoctor.world.numbers import DURATION
 
 c = pl.col

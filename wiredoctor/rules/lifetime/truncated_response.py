@@ -49,7 +49,7 @@ from wiredoctor.world import World
 from wiredoctor.world.connection_close import BROKEN_BEFORE, may_have_closed_first, server_closed_first, streams
 from wiredoctor.world.numbers import DURATION, other_connections
 from wiredoctor.world.products import advice, default
-from wiredoctor.world.servers import TOGETHER, Servers
+from wiredoctor.world.server import TOGETHER, Servers
 
 c = pl.col
 

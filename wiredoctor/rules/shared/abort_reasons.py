@@ -11,7 +11,7 @@ from wiredoctor.findings import Threshold
 from wiredoctor.rules.shared.left_early import AT_ONCE, NOT_AWAITED, TIMEOUT_NEAR, TIMEOUT_SHARE, EarlyClose, timeout_near
 from wiredoctor.tables import MILLISECOND, SECOND
 from wiredoctor.world.clients import WINDOW, ClientClose, Clients, Request
-from wiredoctor.world.exchanges import SERVER_ERROR
+from wiredoctor.world.exchange import SERVER_ERROR
 from wiredoctor.world.reading_pace import PLAYERS
 
 TOGETHER = Threshold("50 ms", "the maximum time between closes of one host that count as the end of one program")

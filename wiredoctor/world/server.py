@@ -117,7 +117,8 @@ class Servers(Index):
     @classmethod
     def build(cls, wanted: Sequence[pl.DataFrame], tables: CaptureTables) -> Servers:
         """Return the candidates' servers (see world.Index)."""
-        places = pl.concat([rows.select(cls.NEEDS) for rows in wanted]).unique().drop_nulls()
+        nothing = pl.DataFrame(schema=dict.fromkeys(cls.NEEDS, pl.Int64()))
+        places = pl.concat([nothing, *(rows.select(cls.NEEDS) for rows in wanted)], how="vertical_relaxed").unique().drop_nulls()
         theirs = tables.closes.filter(c("endpoint").is_in(places["endpoint"].unique().implode()))
         said = announcements(tables.closes.filter(c("connection").is_in(places["connection"].unique().implode())))
         syns = answered_syns(tables.connections, places)
