@@ -212,7 +212,7 @@ class Server:
         The best source is its closes, then its announcement on this connection, then the defaults of its software.
         """
         learned, said = self.learned_timeout, self.announced_timeout(connection)
-        if (learned is None or learned.how == "met") and follow_requests(self._ordinary_closes.ends):
+        if (learned is None or learned.how == "met") and self._closes_follow_requests:
             return []
         if self.doubt(connection) is not None:
             return []
@@ -297,6 +297,10 @@ class Server:
     def learned_timeout(self) -> Limit | None:
         """The timeout that the closes of the server show, or None."""
         return learn(self._ordinary_closes.ends, self.uses)
+
+    @cached_property
+    def _closes_follow_requests(self) -> bool:
+        return follow_requests(self._ordinary_closes.ends)
 
     @cached_property
     def _ordinary_closes(self) -> _OrdinaryCloses:
