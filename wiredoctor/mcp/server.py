@@ -214,7 +214,7 @@ class Tools:
 
         The rule is found by its name, an error message, or words of its title or symptom.
         """
-        from wiredoctor.report.terminal.manual import write_message, write_page
+        from wiredoctor.report.terminal.manual import write_message, write_pages
         from wiredoctor.report.terminal.rule_search import MAX_RULES, at_once, find, message
 
         rules = every_rule()
@@ -234,5 +234,5 @@ class Tools:
         if told:
             write_message(told, named, page, Terminal(100))
         else:
-            write_page(named[0], page, Terminal(100), others=named[1:])
+            write_pages(found, page, Terminal(100))
         return {"rule": named[0].name, "page": page.getvalue()[:20_000]}
