@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wiredoctor.findings.keys import ENDPOINT, Key
-from wiredoctor.report.limited import LIMITS
+from wiredoctor.report.transfer_limits import LIMITS
 from wiredoctor.tables import END_REASONS, FRAMINGS, PROTOCOLS
 
 CONNECTION = (
