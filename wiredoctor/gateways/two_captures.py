@@ -49,15 +49,16 @@ class TwoCaptures:
         Their methods are equal, and their targets or, for targets of only one side, the last path segments. Differences are
         counted in bins of 50 ms. Return 0 if there are no such requests.
         """
-        shared = np.intersect1d(*(rows.target for rows in self._rows))
+        here, there = self._rows
+        shared: Array = np.intersect1d(here.target, there.target)
         kinds: defaultdict[tuple[int, int], tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
-        for side, rows in enumerate(self._rows):
+        for side, rows in enumerate((here, there)):
             name = np.where(np.isin(rows.target, shared), rows.target, rows.tail)
             for method, target, start in zip(rows.method.tolist(), name.tolist(), rows.start.tolist(), strict=True):
                 kinds[method, target][side].append(start)
         differences = [
-            (np.array(there[:MAX_OF_A_KIND])[:, None] + self._apart - np.array(here[:MAX_OF_A_KIND])[None, :]).ravel()
-            for here, there in [both for both in kinds.values() if all(both)][:MAX_OF_A_KIND]
+            (np.array(later[:MAX_OF_A_KIND])[:, None] + self._apart - np.array(first[:MAX_OF_A_KIND])[None, :]).ravel()
+            for first, later in [both for both in kinds.values() if all(both)][:MAX_OF_A_KIND]
         ]
         if not differences:
             return 0.0

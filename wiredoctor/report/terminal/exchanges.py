@@ -9,7 +9,7 @@ import polars as pl
 
 from wiredoctor.findings import Report
 from wiredoctor.report import exchange_times, transfer_limits
-from wiredoctor.report.by_status import FINAL
+from wiredoctor.report.by_status import FINAL, is_final
 from wiredoctor.report.capture_clocks import WITHOUT_YEAR
 from wiredoctor.report.columns import escape_column
 from wiredoctor.report.fields import paint
@@ -103,7 +103,7 @@ def _measures(ends: exchange_times.CaptureEnds) -> Mapping[str, pl.Expr]:
         "usual": pl.max_horizontal(4 * took.median(), 1.25 * took.quantile(0.9)),  # only few exchanges take longer
         "is_limited": c(transfer_limits.COLUMNS[-1]).is_not_null().any(),
         "is_bad": (is_bad & c("has_response")).any(),
-        "has_rest": (waits & exchange_times.is_final()).any(),
+        "has_rest": (waits & is_final()).any(),
         "is_closed": (waits & ~is_waiting).any(),
         "is_waiting": is_waiting.any(),
     }
