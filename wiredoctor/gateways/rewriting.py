@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -32,7 +32,8 @@ def fronts_by_target(
 
     An exchange can be looked up by its own target, and by each target that the gateway may send instead. `front`: the rows of
     these exchanges. `back`: the rows of the gateways' own requests. `targets`: returns the targets of all exchanges at some
-    endpoints, if `rows` are only some of these exchanges. `least`: the minimum number of targets that one rewriting explains.
+    endpoints, if `rows` are only some of these exchanges. `least`: the minimum number of targets that one rewriting
+    explains; more requests than that are enough, too.
     """
     key, more = [rows.target[front]], [front]
     for server in sorted({before for before, _ in order}):
@@ -90,7 +91,13 @@ def _rewritten(
         ]
         for prefix in _credible_prefixes(votes)
     )
-    return [pair for some in pairs if len(some) >= least for pair in some]
+    requests = [Counter(rows.target[some].tolist()) for some in (changed, strange)]
+    return [
+        pair
+        for some in pairs
+        if len(some) >= least or sum(min(requests[0][one], requests[1][other]) for one, other in some) > least
+        for pair in some
+    ]
 
 
 def _credible_prefixes(votes: Mapping[Prefix, set[int]]) -> list[Prefix]:

@@ -22,8 +22,8 @@ BIN = SECOND // 20
 """The width in ns of the bins in which time differences are counted."""
 
 LEAST = 2
-"""The minimum number of different targets that one rewriting of paths explains. One may be a coincidence, because requests cannot
-be matched by time while the clock difference is unknown.
+"""The minimum number of different targets that one rewriting of paths explains; three requests are enough, too. Fewer may be a
+coincidence, because requests cannot be matched by time while the clock difference is unknown.
 """
 
 _BEGINS, _ENDS = ("start", "head", "opened"), ("answered", "began", "left", "dropped", "gone", "over")
