@@ -74,7 +74,7 @@ CAPTURE = (
         of=lambda one: sorted(one.translations.items()),
     ),
     Key(
-        "dropped", "whole", "packets dropped before capture, as counted in the file; null if the file has no counter",
+        "dropped", "whole", "packets dropped, as counted in the file, or overwritten by a ring; null if the file has no counter",
         nullable=True,
     ),
     Key(
