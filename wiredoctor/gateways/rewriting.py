@@ -91,7 +91,7 @@ def _rewritten(
         ]
         for prefix in _credible_prefixes(votes)
     )
-    requests = [Counter(rows.target[some].tolist()) for some in (changed, strange)]
+    requests = [Counter[int](rows.target[some].tolist()) for some in (changed, strange)]
     return [
         pair
         for some in pairs
