@@ -162,17 +162,13 @@ def _is_failure(f: Finding) -> bool:
 
 def _backs(report: Report, failures: Iterable[Finding]) -> set[Place]:
     """Return the exchanges that a gateway certainly had with upstream servers on the connections of `failures`."""
-    import polars as pl
+    from wiredoctor.report.by_status import find_backs
 
-    from wiredoctor.report.by_status import is_back
-
-    backs: set[Place] = set()
     wanted = {f.connection for f in failures if f.connection is not None}
-    for capture, known in report.gateways.items():
-        if wanted and known.tries.height:
-            rows = known.tries.filter(is_back(known) & pl.col("connection").is_in(sorted(wanted)))
-            backs |= {(capture, *row) for row in rows.select("connection", "exchange").iter_rows()}
-    return backs
+    if not wanted or (backs := find_backs(report)) is None:
+        return set()
+    mine = backs.filter(backs["connection"].is_in(sorted(wanted)))
+    return {*mine.select("capture", "connection", "exchange").iter_rows()}
 
 
 def _idle_timeouts(findings: Iterable[Finding]) -> dict[tuple[str, str | None], float]:
