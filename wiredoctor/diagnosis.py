@@ -282,10 +282,10 @@ def _join_reports(done: list[Done], checked: dict[str, Checked], unasked: dict[s
     report.findings.sort(key=lambda finding: rank[finding.severity])
     beyond = _delay_beyond_limit(done)
     ordered = causes_first(report.findings, lambda finding: (finding,))
-    for findings in (report.findings, *(one.findings for one in done)):
-        findings.clear()  # so each finding is freed once it has its number
+    for one in done:
+        one.findings.clear()
     for place, finding in enumerate(ordered):
-        ordered[place] = replace(finding, number=place + 1)
+        object.__setattr__(finding, "number", place + 1)  # a copy of each takes a tenth of the time of a report on many
     report.findings = ordered
     report.delay = total_delay(report.findings) + beyond
     report.totals = sum_totals(one.totals for one in done)
