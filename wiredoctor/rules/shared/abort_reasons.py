@@ -134,7 +134,7 @@ def decide(row: Mapping[str, Any], world: World) -> Ended:
     if found.kind not in ("stopped", "superseded", "left", "timeout", "gave-up", "half-closed"):
         return found
     aborts, until = world.of(Aborts), world.until(x.ended_at + WINDOW)
-    limit = None if x.begun or found.kind == "timeout" else aborts.limit(x.connection, x.waited, until)
+    limit = None if x.received or x.crosses or found.kind == "timeout" else aborts.limit(x.connection, x.waited, until)
     # programs that type for tests replace their requests after equal times
     if limit is not None and not (found.kind == "superseded" and limit < TYPED.value):
         return Ended("timeout", "equal-waits", span=limit)
