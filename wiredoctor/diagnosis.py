@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
-import wiredoctor
 from wiredoctor import gateways, limits, rule_engine
 from wiredoctor.capture.model import Captured
 from wiredoctor.findings import (
@@ -46,6 +45,7 @@ from wiredoctor.tables import (
 )
 from wiredoctor.text.redact_tables import redact_table
 from wiredoctor.text.regex import Regex
+from wiredoctor.version import __version__
 from wiredoctor.world import CaptureTables
 
 if TYPE_CHECKING:
@@ -262,7 +262,7 @@ def report(done: list[Done], rules: RuleSet, *, secrets: bool) -> Report:
 
 def _join_reports(done: list[Done], checked: dict[str, Checked], unasked: dict[str, Checked], *, secrets: bool) -> Report:
     rank = {severity: i for i, severity in enumerate(SEVERITIES)}
-    report = Report(version=wiredoctor.__version__, checked=checked, unasked=unasked, secrets=secrets)
+    report = Report(version=__version__, checked=checked, unasked=unasked, secrets=secrets)
     for one in done:
         report.captures.append(one.summary)
         report.findings.extend(one.findings)
@@ -283,10 +283,10 @@ def _join_reports(done: list[Done], checked: dict[str, Checked], unasked: dict[s
     report.findings.sort(key=lambda finding: rank[finding.severity])
     beyond = _delay_beyond_limit(done)
     ordered = causes_first(report.findings, lambda finding: (finding,))
-    for findings in (report.findings, *(one.findings for one in done)):
-        findings.clear()  # so each finding is freed once it has its number
+    for one in done:
+        one.findings.clear()
     for place, finding in enumerate(ordered):
-        ordered[place] = replace(finding, number=place + 1)
+        object.__setattr__(finding, "number", place + 1)  # a copy of each takes a tenth of the time of a report on many
     report.findings = ordered
     report.delay = total_delay(report.findings) + beyond
     report.totals = sum_totals(one.totals for one in done)

@@ -39,14 +39,14 @@ class Fault(NamedTuple):
 
 FAULTS = (
     Fault(
-        "wiredoctor/world/servers.py",
+        "wiredoctor/world/server.py",
         "time <= own.start + STRAGGLERS",
         "time < own.start + STRAGGLERS",
         "a close exactly STRAGGLERS after the first one is of no moment",
         "servers rests at_limit idle_close",
     ),
     Fault(
-        "wiredoctor/world/servers.py",
+        "wiredoctor/world/server.py",
         "max(end.rest or 0, end.waited or 0)",
         "min(end.rest or 0, end.waited or 0)",
         "a connection that was closed later is not closed together with others",

@@ -78,7 +78,7 @@ ASKS = (
     GOOD.replace("wait=", 'endpoint=pl.lit(None, pl.Int64), final_at="response_end", is_new=pl.lit(value=True), wait=')
     + """
 from wiredoctor.world import Wait
-from wiredoctor.world.servers import Servers
+from wiredoctor.world.server import Servers
 ASKS = (Servers,)
 def decide(x, world):
     world.of(Servers)

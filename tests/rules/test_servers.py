@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import polars as pl
 import pytest
 
-from tests.rules.frames import MS, S
-from wiredoctor.tables import CLOSES
-from wiredoctor.world.idle_time_rows import ENDS, SYNS
-from wiredoctor.world.learned_limits import TOGETHER, End, Use
+from tests.rules.frames import MS, S, server_of
+from wiredoctor.world.learned_limits import TOGETHER, ServerClose
 from wiredoctor.world.process_stops import STRAGGLERS
-from wiredoctor.world.servers import Server, Servers
+from wiredoctor.world.server import Server
 
-ENDPOINT = 80
 NOON = 43_200 * S
 
 
-def close(connection: int, time: int, rest: int | None, waited: int | None = None) -> End:
+def close(connection: int, time: int, rest: int | None, waited: int | None = None) -> ServerClose:
     """A close of a connection that was idle for `rest`, or whose request had waited."""
     sort = "idle" if waited is None else "met"
-    return End(time, rest, connection, time + S, teaches=waited is None, reset=False, sort=sort, waited=waited)
-
-
-def server_of(*closes: End, until: int | None = None) -> Server:
-    """A server that closed connections like this."""
-    ends = pl.DataFrame([(ENDPOINT, *end) for end in closes], ENDS, orient="row")
-    said = pl.DataFrame(schema={"connection": pl.Int64(), "said": pl.Int32(), "software": pl.String()})
-    used = pl.DataFrame(schema=dict.fromkeys(("endpoint", *Use._fields), pl.Int64()))
-    return Servers(ends, said, used, pl.DataFrame(schema=SYNS), CLOSES.empty().lazy()).at(ENDPOINT, until)
+    return ServerClose(time, rest, connection, time + S, teaches=waited is None, reset=False, sort=sort, waited=waited)
 
 
 def kind_of(server: Server, connection: int, time: int) -> str | None:

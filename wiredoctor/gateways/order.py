@@ -118,7 +118,7 @@ class Votes(NamedTuple):
         as another one. In a chain of gateways, such requests all go in one direction.
         """
         tied, named = (_by_endpoints(some) for some in (self.tied, self.named))
-        sure = {pair for pair, n in tied.items() if named[pair] >= LEAST_TIED or min(n, tied[pair[::-1]]) >= LEAST_TIED}
+        sure = {(a, b) for (a, b), n in tied.items() if named[a, b] >= LEAST_TIED or min(n, tied[b, a]) >= LEAST_TIED}
         hosts = {pair: frozenset(host for a, b, host in self.tied if (a, b) == pair) for pair in sorted(sure)}
         return {pair: BehindGateway(some, tied=True) for pair, some in hosts.items()}
 

@@ -19,7 +19,7 @@ from wiredoctor.cli.options import parse_rule_names
 from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.mcp.captures import Archive, Refused
 from wiredoctor.mcp.protocol import Server
-from wiredoctor.report.answered import Captures, Diagnosis, Exchanges, Explained, Findings, Proof, ShowAnswer
+from wiredoctor.mcp.types import Captures, Diagnosis, Exchanges, Explained, Findings, Proof, ShowAnswer
 from wiredoctor.report.terminal.terminal import Terminal
 from wiredoctor.report.words import clean, shorten
 from wiredoctor.text.suggestion import similar_names

@@ -15,6 +15,7 @@ from wiredoctor.findings import UNJUDGED, cached_for_thresholds
 from wiredoctor.rules.shared.left_early import unknown_to_server
 from wiredoctor.tables import CLIENT, MILLISECOND, MORE, SECOND, UNANSWERED_PROBES, WHOLE
 from wiredoctor.world.connection_close import is_reset_without_ack, streams
+from wiredoctor.world.exchange import REQUEST_TIMEOUT
 
 FIRST_REPETITION = SECOND
 """The maximum time in ns until a SYN is retransmitted for the first time (RFC 6298 section 2)."""
@@ -43,8 +44,6 @@ In a tunnel, the time counts from the response. A client that closes sooner afte
 
 CLIENT_ERROR = 400
 """The lowest status of a response that rejects its request (RFC 9110 section 15.5)."""
-
-REQUEST_TIMEOUT = 408
 
 WAITED_FOR_HEAD = SECOND
 """A server that waits for the end of a request head rejects the request at least this long (ns) after its SYN-ACK."""

@@ -15,8 +15,8 @@ from wiredoctor.tables import MILLISECOND, SECOND
 from wiredoctor.world.learned_limits import (
     MAX_CLOSES,
     TOGETHER,
-    End,
     Limit,
+    ServerClose,
     Use,
     is_between,
     is_similar,
@@ -77,7 +77,7 @@ class Doubt(NamedTuple):
 
 
 def doubt_about(
-    limit: Limit, ends: Sequence[End], uses: Sequence[Use], requests: Callable[[], Sequence[int]]
+    limit: Limit, ends: Sequence[ServerClose], uses: Sequence[Use], requests: Callable[[], Sequence[int]]
 ) -> Doubt | None:  # fmt: skip
     """Return why an idle timeout that was learned from closes may not exist; None if there is no reason to doubt it.
 
@@ -119,7 +119,7 @@ def _longest(high: int) -> int:
     return high + similar_within(high)
 
 
-def _are_similar(first: End, second: End) -> bool:
+def _are_similar(first: ServerClose, second: ServerClose) -> bool:
     shortest, longest = sorted((first.rest or 0, second.rest or 0))
     return is_similar(longest, shortest)
 

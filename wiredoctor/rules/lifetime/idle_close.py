@@ -85,8 +85,8 @@ from wiredoctor.world.connection_close import (
 from wiredoctor.world.idle_defaults import is_default
 from wiredoctor.world.numbers import DURATION
 from wiredoctor.world.products import default
-from wiredoctor.world.servers import LATE as TIMERS_LATE
-from wiredoctor.world.servers import Servers, Stop
+from wiredoctor.world.server import LATE as TIMERS_LATE
+from wiredoctor.world.server import Servers, Stop
 
 c = pl.col
 

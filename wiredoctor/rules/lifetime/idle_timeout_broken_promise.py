@@ -46,7 +46,7 @@ from wiredoctor.tables import SECOND
 from wiredoctor.world import World
 from wiredoctor.world.connection_close import IDLE, SELF_FRAMED, is_complete, server_closed_first
 from wiredoctor.world.numbers import DURATION
-from wiredoctor.world.servers import TOGETHER, Servers
+from wiredoctor.world.server import TOGETHER, Servers
 
 _CLOSED = (
     "In its response to {request} the server announced that it keeps an idle connection for {announced} "

@@ -108,7 +108,7 @@ from wiredoctor.world.connection_close import (
     ended_within_grace_period,
 )
 from wiredoctor.world.numbers import DURATION
-from wiredoctor.world.servers import TOGETHER, Servers
+from wiredoctor.world.server import TOGETHER, Servers
 
 c = pl.col
 

@@ -93,7 +93,7 @@ from wiredoctor.world.learned_limits import NO_IDLE_TIME
 from wiredoctor.world.numbers import DURATION, other_connections
 from wiredoctor.world.products import Setting, advice, default, names, settings
 from wiredoctor.world.responses import Responses
-from wiredoctor.world.servers import NEAR, TOGETHER, Server, Servers
+from wiredoctor.world.server import NEAR, TOGETHER, Server, Servers
 
 c = pl.col
 

@@ -60,7 +60,7 @@ from wiredoctor.world.connection_close import (
 from wiredoctor.world.connection_close import IDLE as IMMEDIATE
 from wiredoctor.world.learned_limits import NO_IDLE_TIME
 from wiredoctor.world.numbers import DURATION
-from wiredoctor.world.servers import TOGETHER, Servers
+from wiredoctor.world.server import TOGETHER, Servers
 
 c = pl.col
 

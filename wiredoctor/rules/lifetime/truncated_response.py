@@ -64,7 +64,7 @@ from wiredoctor.world.connection_close import BROKEN_BEFORE, may_have_closed_fir
 from wiredoctor.world.equal_waits import limit_of, matches
 from wiredoctor.world.numbers import DURATION, other_connections
 from wiredoctor.world.products import advice, default
-from wiredoctor.world.servers import TOGETHER, Servers
+from wiredoctor.world.server import TOGETHER, Servers
 
 c = pl.col
 

@@ -93,15 +93,15 @@ def _late_timers(x: Facts, timeout: int) -> str:
 
 def gateway_words(x: Facts) -> dict[str, str | None]:
     """Return the title and the addition for a client that is a gateway, and the addition for a server that is one."""
-    after = duration_text(x.ended_at - x.start)
     if x.retry is not None:
         return {
-            "title": f"The gateway gave up after {after} and tried another server",
+            "title": f"The gateway gave up after {duration_text(x.ended_at - x.start)} and tried another server",
             "addition": f"This client is a gateway, and its own client did not notice the failure: {REPEATED.format(**x.retry)}",
         }
     waited = None if x.waited_for is None else _waited_sentence(**x.waited_for)
     if not x.is_gateway:
         return {"addition": waited}
+    after = duration_text(x.ended_at - x.start)
     said = _IS_GATEWAY if x.relayed is None else _IS_RELAY.format(x.relayed)
     return {
         "title": f"The gateway gave up {after} after its request{progress(x.sending, x.quiet, x.until_close)}",
@@ -134,8 +134,8 @@ def reason_words(x: Facts) -> dict[str, str]:
         "waits": _waits(x),
         "instead": _instead(x),
         "who_left": stopped if x.other is None else "The user left",
-        "left_means": _LEFT.get(x.how or "", "").format(asked=asked, span=duration_text(x.span or 0)),
-        **_unread_words(x),
+        "left_means": _LEFT[x.how].format(asked=asked, span=duration_text(x.span or 0)) if x.how in _LEFT else "",
+        **(_unread_words(x) if x.kind == "unread" else {}),
         **_superseded_words(x, asked),
     }
 

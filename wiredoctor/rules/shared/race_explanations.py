@@ -9,7 +9,7 @@ import polars as pl
 from wiredoctor.findings import Threshold
 from wiredoctor.world.connection_close import IDLE as IMMEDIATE
 from wiredoctor.world.idle_defaults import default_of_server
-from wiredoctor.world.servers import LATE, NEAR, Limit, Server, Stop
+from wiredoctor.world.server import LATE, NEAR, Limit, Server, Stop
 
 if TYPE_CHECKING:
     from wiredoctor.rules.lifetime.keep_alive_race import Facts

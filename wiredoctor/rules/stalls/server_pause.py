@@ -160,8 +160,9 @@ def _pause(rows: pl.DataFrame, answered: Array, times: tuple[Array, Array, Array
     times are in ns.
     """
     asked, began, ended = times
-    end = int(began[answered[0]])
-    before = int(np.searchsorted(sent, end)) - 1
+    # a request that blocked all others is answered before them
+    before = int(np.searchsorted(sent, int(began[answered[0]]) - TOGETHER.value)) - 1
+    end = int(sent[before + 1])
     busy = bool(((began < end) & (ended >= end)).any())
     waits = np.sort(asked[(began >= end) & (asked < end)])
     if busy or len(waits) < WAITING.value:
@@ -175,7 +176,8 @@ def _pause(rows: pl.DataFrame, answered: Array, times: tuple[Array, Array, Array
     oldest = int(answered[int(np.argmin(asked[answered]))])
     lost = int(np.minimum(end - asked[answered], end - begin).sum())
     usual = int(np.median(rows["usual"].gather(answered).to_numpy()))
-    frames = rows["request_last_frame"][oldest], int(asked[oldest]), rows["response_frame"][int(answered[0])]
+    first = int(np.searchsorted(began, end))
+    frames = rows["request_last_frame"][oldest], int(asked[oldest]), rows["response_frame"][first]
     return Pause(begin, end, len(waits), len(answered), lost, usual, *frames)
 
 

@@ -6,7 +6,7 @@ The rules about the end of connections share this code, so the closes of an endp
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter
@@ -14,17 +14,17 @@ from typing import ClassVar, NamedTuple
 
 import polars as pl
 
-from wiredoctor.tables import CLOSES, MILLISECOND, SECOND
+from wiredoctor.tables import MILLISECOND, SECOND
 from wiredoctor.world.client_intervals import Doubt, doubt_about
 from wiredoctor.world.idle_defaults import usual_limits
-from wiredoctor.world.idle_time_rows import ENDS, SYNS, announcements, answered_syns, server_closes, used_idle_times
+from wiredoctor.world.idle_time_rows import announcements, answered_syns, server_closes, used_idle_times
 from wiredoctor.world.learned_limits import (
     EARLIEST,
     LATE,
     NEAR,
     TOGETHER,
-    End,
     Limit,
+    ServerClose,
     Use,
     follow_requests,
     idle_times_of,
@@ -36,7 +36,7 @@ from wiredoctor.world.world import CaptureTables, Index
 
 c = pl.col
 
-__all__ = ["LATE", "NEAR", "TOGETHER", "End", "Limit", "Server", "Servers", "Stop", "Stops", "known_servers", "no_servers"]
+__all__ = ["LATE", "NEAR", "TOGETHER", "Limit", "Server", "Servers", "Stop", "Stops"]
 
 SURVIVED = 2
 SURVIVED_SHARE = 4
@@ -66,7 +66,7 @@ class _OrdinaryCloses(NamedTuple):
     `taught`: those of closes from which a timeout can be learned. `lost`: those before a request that the server lost.
     """
 
-    ends: list[End]
+    ends: list[ServerClose]
     taught: list[int]
     lost: list[int]
 
@@ -109,7 +109,7 @@ class _CloseMoments:
 
 
 class Servers(Index):
-    """The servers of some candidates, by endpoint, as their closes and the SYNs to them show them. `known_servers` creates it."""
+    """The servers of some candidates, as all closes of these endpoints, and the SYNs to them, show them."""
 
     NEEDS: ClassVar[tuple[str, ...]] = ("endpoint", "connection")
     HELD: ClassVar[bool] = True
@@ -117,7 +117,13 @@ class Servers(Index):
     @classmethod
     def build(cls, wanted: Sequence[pl.DataFrame], tables: CaptureTables) -> Servers:
         """Return the candidates' servers (see world.Index)."""
-        return known_servers(tables.closes, wanted, tables.connections)
+        nothing = pl.DataFrame(schema=dict.fromkeys(cls.NEEDS, pl.Int64()))
+        places = pl.concat([nothing, *(rows.select(cls.NEEDS) for rows in wanted)], how="vertical_relaxed").unique().drop_nulls()
+        theirs = tables.closes.filter(c("endpoint").is_in(places["endpoint"].unique().implode()))
+        said = announcements(tables.closes.filter(c("connection").is_in(places["connection"].unique().implode())))
+        syns = answered_syns(tables.connections, places)
+        frames = pl.collect_all([server_closes(theirs), said, used_idle_times(theirs), syns])
+        return cls(*frames, exchanges=tables.closes)
 
     def __init__(
         self, ends: pl.DataFrame, said: pl.DataFrame, used: pl.DataFrame, syns: pl.DataFrame, exchanges: pl.LazyFrame
@@ -157,12 +163,12 @@ class Server:
         self._servers, self._endpoint, self.until = servers, endpoint, until
 
     @cached_property
-    def closes(self) -> list[End]:
+    def closes(self) -> list[ServerClose]:
         """Its closes, in time order."""
         if self.until is not None:
             return [end for end in self._servers.at(self._endpoint).closes if end.known <= self.until]
         rows = self._servers.ends.filter(c("endpoint") == self._endpoint).drop("endpoint")
-        return [End(*end) for end in rows.iter_rows()]
+        return [ServerClose(*end) for end in rows.iter_rows()]
 
     @cached_property
     def uses(self) -> list[Use]:
@@ -206,7 +212,7 @@ class Server:
         The best source is its closes, then its announcement on this connection, then the defaults of its software.
         """
         learned, said = self.learned_timeout, self.announced_timeout(connection)
-        if (learned is None or learned.how == "met") and follow_requests(self._ordinary_closes.ends):
+        if (learned is None or learned.how == "met") and self._closes_follow_requests:
             return []
         if self.doubt(connection) is not None:
             return []
@@ -291,6 +297,10 @@ class Server:
     def learned_timeout(self) -> Limit | None:
         """The timeout that the closes of the server show, or None."""
         return learn(self._ordinary_closes.ends, self.uses)
+
+    @cached_property
+    def _closes_follow_requests(self) -> bool:
+        return follow_requests(self._ordinary_closes.ends)
 
     @cached_property
     def _ordinary_closes(self) -> _OrdinaryCloses:
@@ -379,28 +389,3 @@ def _answered() -> pl.Expr:
 def _count_between(times: list[int], first: int, last: int) -> int:
     """Return how many of the times, in ascending order, are between `first` and `last`."""
     return max(bisect_right(times, last) - bisect_left(times, first), 0)
-
-
-def no_servers() -> Servers:
-    """Return a Servers without closes. It is created only when needed, because Polars must not run before a process forks."""
-    ends = pl.DataFrame(schema=ENDS)
-    said = pl.DataFrame(schema={"connection": pl.Int64(), "said": pl.Int32(), "software": pl.String()})
-    used = pl.DataFrame(schema=dict.fromkeys(("endpoint", *Use._fields), pl.Int64()))
-    return Servers(ends, said, used, pl.DataFrame(schema=SYNS), CLOSES.empty().lazy())
-
-
-def known_servers(
-    closes: pl.LazyFrame, candidates: Iterable[pl.DataFrame], connections: pl.LazyFrame | None = None
-) -> Servers:  # fmt: skip
-    """Return the servers at the candidates' endpoints, as shown by all closes of these endpoints and by the SYNs to them.
-
-    `candidates` have the columns NEEDS. Without `connections`, no SYNs are used.
-    """
-    frames = [rows.select(Servers.NEEDS) for rows in candidates]
-    if not frames:
-        return no_servers()
-    wanted = pl.concat(frames).unique().drop_nulls()
-    theirs = closes.filter(pl.col("endpoint").is_in(wanted["endpoint"].unique().implode()))
-    said = announcements(closes.filter(pl.col("connection").is_in(wanted["connection"].unique().implode())))
-    syns = pl.LazyFrame(schema=SYNS) if connections is None else answered_syns(connections, wanted)
-    return Servers(*pl.collect_all([server_closes(theirs), said, used_idle_times(theirs), syns]), exchanges=closes)
