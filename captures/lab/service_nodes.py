@@ -418,8 +418,13 @@ BEHAVIORS: dict[str, Callable[[Network, str, Asked], Awaitable[Answer]]] = {
 }
 
 
+LATE = 0.3
+"""The seconds by which a busy machine may delay the services; more is a pause of all of them that nobody planned."""
+
+
 async def run(network: Network, users: list[Node]) -> None:
-    """Run the services until all users are done."""
+    """Run the services until all users are done. Raise RuntimeError if the machine was too busy."""
+    lateness = asyncio.create_task(_lateness())
     servers = {name: await network.serve(name) for name, node in network.nodes.items() if node["do"] in BEHAVIORS}
     network.began = time.monotonic()
     tasks = [asyncio.create_task(_user(network, group, number)) for group in users for number in range(group["count"])]
@@ -432,6 +437,18 @@ async def run(network: Network, users: list[Node]) -> None:
     for server in servers.values():
         server.close()
     await asyncio.sleep(0.3)
+    if lateness.done():
+        raise RuntimeError("the machine was too busy: record it again")
+    lateness.cancel()
+
+
+async def _lateness() -> None:
+    """Wait until the services were late once, or forever."""
+    late = 0.0
+    while late < LATE:
+        before = time.monotonic()
+        await asyncio.sleep(0.02)
+        late = time.monotonic() - before - 0.02
 
 
 async def _dies(network: Network, servers: dict[str, asyncio.Server], name: str) -> None:
