@@ -67,12 +67,12 @@ def make(folder: Path, case: Plan, seed: int) -> None:
         files = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         bridge, hosts = stack.enter_context(bridged(1 if case.local else case.hosts))
         for node in case.nodes.values():
-            node["netns"] = hosts[node["host"]].name
+            node["netns"] = hosts[int(node["host"])].name
             node["address"] = "127.0.0.1" if case.local else address_of(node["host"])
         stack.enter_context(tcpdump(hosts[0] if case.local else bridge, path, interface="lo" if case.local else "br0"))
         for node in case.nodes.values():
             if node["do"] == "nginx":
-                start_nginx(case, node, hosts[node["host"]], files)
+                start_nginx(case, node, hosts[int(node["host"])], files)
         network = Network(case.nodes, f"{seed}-{case.number}")
         asyncio.run(run(network, case.users))
     for kept in ("96", "200"):
