@@ -125,7 +125,7 @@ def _repeated(refused: pl.DataFrame, counts: pl.DataFrame, again: pl.DataFrame) 
         again = refused.select(*_KEY, again_time="time", again_frame="frame").head(0)
     soon = refused.sort("time").join_asof(
         again.sort("again_time").with_columns(c("again_time").alias("sent")), left_on="time", right_on="sent", by=_KEY,
-        strategy="forward", tolerance=SOON.value, check_sortedness=False,
+        strategy="forward", tolerance=SOON.value - 1, check_sortedness=False,
     )  # fmt: skip
     # one request repeats only one of several refused ones
     repeats = c("again_frame").is_not_null() & c("again_frame").is_last_distinct()
