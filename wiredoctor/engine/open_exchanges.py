@@ -78,6 +78,11 @@ def unread_since(connection: Connection, *, from_gateway: bool) -> int:
     return min((time for times in lacking for time in times), default=FOREVER)
 
 
+def active_since(connections: Iterable[Connection], time: int) -> list[Connection]:
+    """Return the connections that had a packet at `time` (ns) or later, or have open exchanges or bytes that are not parsed."""
+    return [one for one in connections if one.last_clock >= time or (not one.closed and undecided_since(one)[0] != FOREVER)]
+
+
 def is_in_response_head(connection: Connection) -> bool:
     """Return whether only a part of a response's head was captured so far."""
     http = http_of(connection)

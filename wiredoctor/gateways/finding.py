@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import polars as pl
 
 from wiredoctor.gateways.known import FIRST, Gateways
 from wiredoctor.tables import MILLISECOND
+
+if TYPE_CHECKING:
+    from wiredoctor.gateways.order import Evidence
 
 c = pl.col
 
@@ -23,12 +28,15 @@ MAX_COMPARED = 1000
 """The maximum number of connections of each kind (a relay's to servers, and its clients' to it) that are compared."""
 
 
-def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, *, possible: bool = False) -> Gateways:
+def find(
+    exchanges: pl.LazyFrame, connections: pl.LazyFrame, *, possible: bool = False, evidence: Evidence | None = None
+) -> Gateways:  # fmt: skip
     """Pair the exchanges of gateways' clients with the requests that the gateways made for them.
 
     The arguments are rows of tables.EXCHANGES and tables.CONNECTIONS of one capture, whose times come from one clock. With
-    `possible`, also return every pair that nothing contradicts. Most captures contain no gateway, so the pairing code is only
-    imported if there may be one.
+    `possible`, also return every pair that nothing contradicts. `evidence`: the rows are only some of a capture that goes on;
+    which endpoints are gateways is decided by what is added to this object. Most captures contain no gateway, so the pairing
+    code is only imported if there may be one.
     """
     asked = exchanges.filter("has_request")
     facts = asked.select(
@@ -44,7 +52,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, *, possible: bool =
     clients = _forwarding_clients(asked) if forwarded or agents else frozenset[int]()
     relayed = _relayed(*ends)
     clients |= relayed.keys()
-    if not several:
+    if not several and evidence is None:
         # if there is a gateway, it is the only server that got requests; its attempts to connect went to other servers
         if not failed.is_empty():
             failed = failed.filter(~pl.col("server").is_in(_servers(connections).implode()))
@@ -53,7 +61,8 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, *, possible: bool =
     from wiredoctor.gateways.attempts import attempts
     from wiredoctor.gateways.pairs import pairs
 
-    return pairs(asked, connections, attempts(failed), clients, begun, possible=possible)._replace(relayed=relayed)
+    made = pairs(asked, connections, attempts(failed), clients, begun, possible=possible, evidence=evidence)
+    return made._replace(relayed=relayed)
 
 
 def _failed_attempts(connections: pl.LazyFrame) -> pl.LazyFrame:

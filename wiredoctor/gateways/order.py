@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from wiredoctor import limits
 from wiredoctor.gateways.exchange_columns import NO_STATUS, Rows, Totals, groups
 from wiredoctor.gateways.known import LATE, SLACK
 from wiredoctor.tables import Array
@@ -46,15 +47,77 @@ def order(rows: Rows, totals: Totals | None = None) -> Order:
     if len(np.unique(rows.server)) < 2:
         return {}
     votes, open_ = _votes(rows, groups(rows.method, rows.target))
-    asked, hosts = Totals.of(rows) if totals is None else totals
-    elected = _choose_orders(votes, asked)
     of_ends, _ = _votes(rows, groups(rows.method, rows.tail))
+    return _elect(votes, of_ends, open_, Totals.of(rows) if totals is None else totals)
+
+
+class Evidence:
+    """What exchanges show about which endpoints are gateways, in a capture that goes on.
+
+    Exchanges are added a few at a time, each when it is answered, so the votes are those that all of them together would have.
+    `since`, `clock`: exchanges that were answered after `since`, and not after `clock`, are counted next (ns). `order`: as of the
+    function `order`, at the last addition. `totals`: the facts about all exchanges that were counted, or are open.
+    """
+
+    def __init__(self) -> None:
+        self.since = self.clock = -LATE
+        self.order: Order = {}
+        self._votes: Counter[_Vote] = Counter()
+        self._of_ends: Counter[_Vote] = Counter()
+        self._asked: Counter[tuple[int, int]] = Counter()
+        self._hosts: dict[int, set[int]] = {}
+        self.totals = Totals(Counter(), {})
+
+    def pass_time(self, clock: int) -> None:
+        """Let `clock` (ns) be the time up to which exchanges are known. If it was set back, those from before may count again."""
+        self.since, self.clock = self.clock if clock >= self.clock else -LATE, clock
+
+    def add(self, rows: Rows) -> Order:
+        """Count exchanges (see `since`), and return the new order. `rows`: all that were open then, as they are known now."""
+        counted = (self.since < rows.answered) & (rows.answered <= self.clock)
+        new, now = (Totals.of(rows.select(np.flatnonzero(some))) for some in (counted, rows.answered > self.clock))
+        self._asked += new.asked
+        for server, some in new.hosts.items():
+            self._hosts.setdefault(server, set()).update(some)
+        open_: Counter[_Vote] = Counter()
+        if len(np.unique(rows.server)) > 1:
+            votes, open_ = _votes(rows, groups(rows.method, rows.target), self.since, self.clock)
+            of_ends, _ = _votes(rows, groups(rows.method, rows.tail), self.since, self.clock)
+            self._votes += votes
+            self._of_ends += of_ends
+        self._forget()
+        hosts = {server: frozenset(some) for server, some in self._hosts.items()}
+        self.totals = Totals(self._asked + now.asked, {**now.hosts, **hosts})
+        self.order = _elect(self._votes, self._of_ends, open_, self.totals)
+        return self.order
+
+    def _forget(self) -> None:
+        """Drop the lowest counts if there are too many."""
+        most = limits.GATEWAY_EVIDENCE.value
+        self._votes, self._of_ends, self._asked = (
+            some if len(some) <= most else Counter(dict(some.most_common(most // 2)))
+            for some in (self._votes, self._of_ends, self._asked)
+        )  # fmt: skip
+        if len(self._hosts) > most:
+            self._hosts = {server: self._hosts[server] for server, _ in self._asked if server in self._hosts}
+
+
+def _elect(
+    given: Counter[_Vote], of_ends: Counter[_Vote], open_: Counter[_Vote], totals: Totals
+) -> Order:  # fmt: skip
+    """Return the order for which these votes are (see `_votes`).
+
+    `given`, `of_ends`: the votes of exchanges whose targets, or whose last path segments, are equal. `open_`: those of exchanges
+    that are not over. `totals`: the facts about all exchanges.
+    """
+    asked, hosts = totals
+    elected = _choose_orders(given, asked)
     ends = _choose_orders(of_ends, asked)
     if elected:
         fronts, backs = {a for a, _ in elected}, {b for _, b in elected}
         most = _of_most(of_ends, asked)
         ends = Counter({(a, b): n for (a, b), n in ends.items() if a not in fronts and b not in backs and b in most})
-    votes += Counter({vote: n for vote, n in of_ends.items() if vote[:2] in ends})
+    votes = given + Counter({vote: n for vote, n in of_ends.items() if vote[:2] in ends})
     elected |= ends
     asking = {(before, host) for before, behind, host in votes if (before, behind) in elected}
     more = Counter({vote: n for vote, n in open_.items() if (vote[0], vote[2]) in asking and vote[:2] not in elected})
@@ -64,18 +127,18 @@ def order(rows: Rows, totals: Totals | None = None) -> Order:
     return _without_loops({pair: _hosts(votes, pair) for pair in direct}, asked, hosts)
 
 
-def _votes(rows: Rows, group: Array) -> tuple[Counter[_Vote], Counter[_Vote]]:
+def _votes(rows: Rows, group: Array, since: int = -LATE, clock: int = LATE) -> tuple[Counter[_Vote], Counter[_Vote]]:
     """Count how often an exchange at one endpoint lies within an exchange at another endpoint, in the same group.
 
     `group`: a number for each row; only exchanges with equal numbers are compared. Each exchange is counted once, with the newest
-    exchange that encloses it. If both are still open at the end of the capture, they are counted in the second result, because
-    their ends are unknown.
+    exchange that encloses it, if the first of both was answered after `since`, and not after `clock` (ns). If both are still open
+    at the end of the capture, they are counted in the second result, because their ends are unknown.
     """
     place = np.argsort(group, kind="stable")
     r, group = rows.select(place), group[place]
     # no earlier exchange can enclose an exchange that begins after `last`
     last = running_most(r.answered, group)
-    left = np.arange(len(r))
+    left = np.flatnonzero(r.answered > since)
     votes: Counter[_Vote] = Counter()
     open_: Counter[_Vote] = Counter()
     for lag in range(1, MAX_OPEN + 1):
@@ -88,8 +151,9 @@ def _votes(rows: Rows, group: Array) -> tuple[Counter[_Vote], Counter[_Vote]]:
         lies = _lies_in(r, left, around)
         if not lies.any():
             continue
-        known = (r.answered[left] < LATE) | (r.answered[around] < LATE)
-        for some, chosen in ((votes, lies & known), (open_, lies & ~known)):
+        over = np.minimum(r.answered[left], r.answered[around])
+        known = over < LATE
+        for some, chosen in ((votes, lies & known & (since < over) & (over <= clock)), (open_, lies & ~known)):
             inside, outside = left[chosen], around[chosen]
             some.update(zip(r.server[outside].tolist(), r.server[inside].tolist(), r.client_host[inside].tolist(), strict=True))
         left = left[~lies]

@@ -32,12 +32,9 @@ c = pl.col
 
 _KEY = ("rule", "connection", "frame")
 
-_GROWN = 1.05
-"""The factor by which the number of finished exchanges and connections must grow before gateways are searched again."""
-
 _KEY_SCHEMA = pl.Schema({"rule": pl.String(), "connection": pl.Int64(), "frame": pl.Int64()})
 
-_PLACED = {**_KEY_SCHEMA, "exchange": pl.Int64(), "end": pl.Int64()}
+_PLACED = {**_KEY_SCHEMA, "exchange": pl.Int64(), "end": pl.Int64(), "start": pl.Int64()}
 
 _STATES = pl.Schema({
     "connection": pl.Int64(), "since": pl.Int64(), "unknown": pl.Int64(), "over": pl.Boolean(), "no_http": pl.Boolean(),
@@ -75,16 +72,12 @@ class PendingFindings:
     """The capture time (ns) before which all packets were read. This value decreases if the system clock is set back."""
     _over: dict[int, int] = field(default_factory=dict[int, int])
     """The value of `clock` at which each connection was found to be over, by connection id."""
-    _looked_at: int = 0
-    _at_gateways: tuple[gateways.Gateways, pl.DataFrame | None] = (gateways.Gateways(), None)
-    """The cached result of `_gateways`, computed when there were `_looked_at` rows of exchanges and connections."""
     _settled: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_KEY_SCHEMA))
     _held: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_KEY_SCHEMA))
     """The keys of candidates that wait until their connection is over, because they have no exchange yet."""
 
     def __post_init__(self) -> None:
         self._failed = AtGateways(self.analysis, self.modules)
-        self._undecided = False
         rule = self.modules[RULE].rule if RULE in self.modules else None
         self.causes = frozenset[str]() if rule is None else frozenset(n for n, _ in (*rule.caused_by, *rule.explained_by))
         """The rules whose findings explain why a gateway failed."""
@@ -92,7 +85,7 @@ class PendingFindings:
     @property
     def due(self) -> int | None:
         """The capture time (ns) at which a check is due even if no packet arrives; None if no decision depends on time."""
-        return self._failed.due if self._failed.waits or self._undecided else None
+        return self._failed.due
 
     @property
     def pending_count(self) -> int:
@@ -146,8 +139,8 @@ class PendingFindings:
     def take_final(self) -> list[Finding]:
         """Return the findings that became final since the last call."""
         self._failed.take(self.clock)
-        if not self._candidates and not self._failed.waits:
-            self._undecided = False
+        self._failed.learn_from_many(self.clock)
+        if not self._candidates and self._failed.due is None:
             return []
         a = self.analysis
         of = self._states([*self._known])
@@ -169,13 +162,13 @@ class PendingFindings:
             settled = core.join(self._settled, on=_KEY, how="semi", maintain_order="left")
             return mine.filter(sure).drop("since", "unknown", "over", "no_http"), settled
 
-        candidates, tries = self._after_gateways_and_stalls(self._compare(candidates), seen, groups)
-        known, passed = self._software(seen)
+        known = self._failed.known.of(self._known)
+        candidates, tries = self._after_gateways_and_stalls(self._compare(candidates), seen, groups, known)
         findings = rule_engine.resolve(
             self.modules, candidates, self._connection_rows(some).lazy(),
             pl.concat([self._exchanges, open_exchanges.answered_exchanges(some)]).lazy(),
             file=a.capture.file, first_time=a.capture.first_time or 0, only=self.chosen, keep=keep, losses=a.losses(),
-            tries=tries, known=known, passed=passed,
+            tries=tries, known=known, passed=self._failed.known.passed,
         )  # fmt: skip
         self._remember(tries, groups, ready)
         self._held = pl.concat([self._held.join(ready, on=_KEY, how="anti"), *held]).unique()
@@ -189,7 +182,7 @@ class PendingFindings:
         return pl.DataFrame(states, schema=_STATES, orient="row")
 
     def _after_gateways_and_stalls(
-        self, candidates: Mapping[str, Rows], seen: GatewaySearch | None, groups: Collection[Group]
+        self, candidates: Mapping[str, Rows], seen: GatewaySearch | None, groups: Collection[Group], known: gateways.Gateways
     ) -> tuple[Mapping[str, Rows], pl.DataFrame | None]:
         """Return the candidates, changed if a gateway or a stall explains them, and rows of tables.TRIES.
 
@@ -208,19 +201,8 @@ class PendingFindings:
         finished = finished_exchanges(seen.exchanges)
         whole = rule_engine.add_streaming_behind(candidates, tries, finished)
         whole = rule_engine.through_gateways(self.modules, whole, tries, closes(seen.exchanges), finished, seen.connections)
-        return rule_engine.after_stalls(rule_engine.given_up_by_gateways(whole, seen.known)), tries
-
-    def _software(self, seen: GatewaySearch | None) -> tuple[gateways.Gateways, pl.DataFrame | None]:
-        """Return the gateways found by `_gateways` or by the search `seen`, and the Server fields that these gateways
-        forwarded.
-        """
-        known, passed = self._gateways()
-        if seen is None or not seen.known.fronts:
-            return known, passed
-        more = rule_engine.passed_on(seen.known, seen.connections, finished_exchanges(seen.exchanges))
-        fronts = {**known.fronts, **seen.known.fronts}
-        known = seen.known._replace(fronts=fronts, clients=known.clients | seen.known.clients)
-        return known, more if passed is None else pl.concat([passed, more]).unique()
+        known = known._replace(relayed=seen.found.relayed)
+        return rule_engine.after_stalls(rule_engine.given_up_by_gateways(whole, known)), tries
 
     def _remember(self, tries: pl.DataFrame | None, groups: Collection[Group], ready: pl.DataFrame) -> None:
         """Store the gateways' exchanges with servers, and the failures, on which the findings reported now are based.
@@ -328,38 +310,43 @@ class PendingFindings:
         waited for too long are left to the final report.
         """
         mine = ready.filter(pl.col("rule").is_in([*rule_engine.ACROSS_GATEWAYS]))
-        self._undecided = False
-        if mine.is_empty() and not self._failed.waits:
-            return ready, None, []
-        if not self._failed.is_due(self.clock):
-            self._undecided = not mine.is_empty()
-            return ready.join(mine, on=_KEY, how="anti"), None, []
         of = self._with_places(mine)
-        places = {(connection, exchange) for _, connection, _, exchange, _ in of.iter_rows()}
-        seen = self._failed.search(self.clock, self._gateways_of_all(), places)
+        self._failed.wait_for(of.select("connection", "exchange", "start").iter_rows(), self.clock)
+        if not self._failed.is_due(self.clock):
+            return ready.join(mine, on=_KEY, how="anti"), None, []
+        seen = self._failed.search(self.clock)
         groups = self._complete(seen, ready)
         final = {place for group in groups for place in group.places}
         final |= {(number, None) for group in groups for number in group.connections}
+        known = self._failed.known
         at: list[tuple[str, int, int]] = []
         late: list[tuple[str, int, int]] = []
-        for rule, connection, frame, exchange, end in of.iter_rows():
-            if seen.is_at_gateway(connection) and (connection, exchange) not in final:
-                left = is_left_to_report(end, self.clock) or not seen.known.fronts
+        elsewhere: list[tuple[int, int | None]] = []
+        for rule, connection, frame, exchange, end, _ in of.iter_rows():
+            if (connection, exchange) in final:
+                continue
+            if (connection, exchange) not in seen.searched:
+                at.append((rule, connection, frame))
+            elif connection in seen.servers and not known.is_at_gateway(connection, seen.servers[connection]):
+                elsewhere.append((connection, exchange))
+            else:
+                left = is_left_to_report(end, self.clock) or not known.fronts
                 (late if left else at).append((rule, connection, frame))
-        self._undecided = bool(at)
+                elsewhere += [(connection, exchange)] if left else []
+        self._failed.leave(elsewhere)
         left = pl.DataFrame(late, schema=_KEY_SCHEMA, orient="row")
         self._settled = pl.concat([self._settled, left], rechunk=True)
         ready = ready.join(pl.DataFrame([*at, *late], schema=_KEY_SCHEMA, orient="row"), on=_KEY, how="anti")
         return pl.concat([ready, self._with_failures(seen, groups)]), seen, groups
 
     def _with_places(self, keys: pl.DataFrame) -> pl.DataFrame:
-        """Return rule, connection, frame, exchange and end (ns) of candidates. `keys`: their rule, connection and frame."""
+        """Return rule, connection, frame, exchange, end and start (ns) of candidates; `keys`: the first three of them."""
         return pl.concat([
             self._candidates[name]
             .join(part, on=["connection", "frame"], how="semi")
             .select(
                 pl.lit(name).alias("rule"), *(c(n).cast(pl.Int64) for n in ("connection", "frame", "exchange")),
-                pl.max_horizontal("start", "end").fill_null(0).alias("end"),
+                pl.max_horizontal("start", "end").fill_null(0).alias("end"), c("start").cast(pl.Int64),
             )
             for (name,), part in keys.partition_by("rule", as_dict=True).items()
         ] or [pl.DataFrame(schema=_PLACED)])  # fmt: skip
@@ -379,7 +366,7 @@ class PendingFindings:
             )
             for name, rows in self._candidates.items()
             if name in self.causes
-        ] or [pl.DataFrame(schema=_PLACED).drop("end")])  # fmt: skip
+        ] or [pl.DataFrame(schema=_PLACED).drop("end", "start")])  # fmt: skip
         decided = pl.concat([ready, self._settled, self._held])
         pending = core.join(decided, on=_KEY, how="anti")
         left = {(connection, exchange) for connection, exchange in pending.select("connection", "exchange").iter_rows()}
@@ -404,33 +391,12 @@ class PendingFindings:
             self._watch({int(number) for group in groups for number in group.connections} - self._known.keys())
         return rows.select(pl.lit(RULE).alias("rule"), "connection", "frame")
 
-    def _gateways_of_all(self) -> gateways.Gateways | None:
-        """Return the gateways found among all exchanges; None if a single search covers all exchanges anyway."""
-        return self._gateways()[0] if self.analysis.exchanges.rows > limits.LIVE_PAIRED.value else None
-
-    def _gateways(self, *, at_end: bool = False) -> tuple[gateways.Gateways, pl.DataFrame | None]:
-        """Return the gateways found among all exchanges so far, including open ones, and the Server fields that the gateways
-        forwarded.
-
-        The second value is None if there are no gateways. The result is cached until the number of rows has grown by a few
-        percent. With `at_end`, all exchanges have ended, and the search is repeated.
-        """
-        a = self.analysis
-        rows = a.exchanges.rows + a.connections.rows
-        if at_end or rows > self._looked_at * _GROWN:
-            self._looked_at = rows
-            exchanges, connections = a.exchanges.scan(), a.connections.scan()
-            if not at_end:
-                open_ones = a.core.flows.open_connections()
-                exchanges = pl.concat([exchanges, open_exchanges.exchanges_as_of(open_ones).lazy()])
-                connections = pl.concat([connections, open_exchanges.rows_as_of(open_ones, a.latest).lazy()])
-            known = gateways.find(exchanges, connections)
-            self._at_gateways = known, rule_engine.passed_on(known, connections, exchanges) if known.fronts else None
-        return self._at_gateways
-
-    def gateway_clients(self, *, at_end: bool) -> frozenset[int]:
+    def gateway_clients(self, *, at_end: bool) -> Collection[int]:
         """Return the ids of the connections whose client is a gateway; without `at_end`, only those known so far."""
-        return self._gateways(at_end=at_end)[0].clients
+        if at_end:
+            return gateways.find(self.analysis.exchanges.scan(), self.analysis.connections.scan()).clients
+        self._failed.learn(self.clock)
+        return self._failed.known.clients
 
     def _candidates_of(self, connections: pl.Series) -> dict[str, pl.DataFrame]:
         """Return all candidates of these connections, by rule."""
