@@ -390,6 +390,11 @@ SETTLED_CANDIDATES = Limit(
     "Reported candidates of a live capture that are kept while their connections continue, because a stall that is found "
     "later may have begun earlier, or may have the same cause",
 )  # fmt: skip
+LIVE_PENDING = Limit(
+    "live-pending", "rules", 4_096, "candidates",
+    "Candidates of a live capture that wait until nothing can change them; each takes 2 kB. Beyond the limit, the oldest are "
+    "left to the final report",
+)  # fmt: skip
 LIVE_PAIRED = Limit(
     "live-paired", "rules", 8_192, "exchanges",
     "Exchanges of a live capture, the newest first, which are searched at a time for the causes of a gateway's failures: those "

@@ -196,6 +196,11 @@ def closed_by_client(connections: Iterable[Connection]) -> list[Connection]:
     ]
 
 
+def owing(connections: Iterable[Connection]) -> list[Connection]:
+    """Return the connections that may count for `asked_between`: those with an open exchange, or without any data."""
+    return [one for one in connections if (http := http_of(one)) is None or http.pairing.oldest is not None]
+
+
 def asked_between(connections: Iterable[Connection], start: int, end: int, of: Connection | None) -> bool:
     """Return whether, between `start` and `end` (ns), another server owed a response or a failed connection attempt began.
 

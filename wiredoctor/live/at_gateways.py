@@ -188,6 +188,10 @@ class AtGateways:
         for place in [*places]:
             self._waiting.pop(place, None)
 
+    def is_put_off(self, place: tuple[int, int | None], clock: int) -> bool:
+        """Return whether an exchange already waits for a search that is not due."""
+        return place in self._waiting and place not in self._due(clock)
+
     def _due(self, clock: int) -> dict[tuple[int, int | None], _Wait]:
         """Return the exchanges whose next search is due. A wait that seems long is due: the clock was set back."""
         return {place: wait for place, wait in self._waiting.items() if not clock < wait.due <= clock + HELD}
