@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.gateways.made import BACK, CLIENT, FRONT, INSIDE, OTHER_BACK, OTHER_CLIENT, Traffic
 from wiredoctor import gateways
-from wiredoctor.gateways import LATE, Gateways, finding, nested, pairs
+from wiredoctor.gateways import Gateways, finding, nested, pairs
 from wiredoctor.gateways.order import Evidence
 from wiredoctor.tables import MILLISECOND
 
@@ -91,10 +91,9 @@ def test_exchanges_that_are_added_when_they_are_answered_show_the_same_order(
     """Each exchange counts once, however often it is among the rows."""
     tables = traffic(requests).tables()
     at_once, added = Evidence(), Evidence()
-    at_once.pass_time(LATE - 1)
     gateways.find(*tables, evidence=at_once)
     for clock in (*sorted(clocks), 1_000):
-        added.pass_time(clock * MILLISECOND)
+        added.clock = clock * MILLISECOND
         gateways.find(*tables, evidence=added)
     assert (added.order, added.totals) == (at_once.order, at_once.totals)
     assert at_once.order.keys() >= {*_codes(gateways.find(*tables).fronts)}

@@ -6,7 +6,7 @@ continued or closed after the exchange.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import count
 
 import polars as pl
@@ -78,9 +78,21 @@ def unread_since(connection: Connection, *, from_gateway: bool) -> int:
     return min((time for times in lacking for time in times), default=FOREVER)
 
 
-def active_since(connections: Iterable[Connection], time: int) -> list[Connection]:
-    """Return the connections that had a packet at `time` (ns) or later, or have open exchanges or bytes that are not parsed."""
-    return [one for one in connections if one.last_clock >= time or (not one.closed and undecided_since(one)[0] != FOREVER)]
+def unfinished(connections: Iterable[Connection]) -> list[Connection]:
+    """Return the connections that have exchanges that are not over, or bytes that are not parsed."""
+    return [one for one in connections if _is_unfinished(one)]
+
+
+def _is_unfinished(connection: Connection) -> bool:
+    http = http_of(connection)
+    if http is None or http.pairing.oldest is not None:
+        return http is not None
+    return not connection.closed and undecided_since(connection)[0] != FOREVER
+
+
+def at_endpoints(connections: Iterable[Connection], endpoints: Collection[int]) -> list[Connection]:
+    """Return the connections to these servers, which are numbers as in the column `endpoint` of tables.EXCHANGES."""
+    return [one for one in connections if (http := http_of(one)) is not None and http.endpoint in endpoints]
 
 
 def is_in_response_head(connection: Connection) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 from wiredoctor import limits
 from wiredoctor.gateways.exchange_columns import NO_STATUS, Rows, Totals, groups
 from wiredoctor.gateways.known import LATE, SLACK
-from wiredoctor.tables import Array
+from wiredoctor.tables import MESSAGE_BITS, SECOND, Array
 
 MAX_OPEN = 400
 """The maximum number of earlier exchanges with the same method and target that are searched for the enclosing exchange."""
@@ -26,6 +26,9 @@ Hosts with fewer votes use the server directly.
 
 END_TO_END = ("agent", "referer", "content_type", "credentials")
 """The columns of Rows with request fields that gateways usually forward unchanged."""
+
+KEPT = 30 * SECOND
+"""The time in ns for which Evidence remembers that it has counted an exchange. Exchanges that are older are not counted."""
 
 Order = dict[tuple[int, int], frozenset[int]]
 """The hosts from which a gateway connects to an endpoint behind it, by (gateway's endpoint, endpoint behind it)."""
@@ -46,21 +49,25 @@ def order(rows: Rows, totals: Totals | None = None) -> Order:
     """
     if len(np.unique(rows.server)) < 2:
         return {}
-    votes, open_ = _votes(rows, groups(rows.method, rows.target))
-    of_ends, _ = _votes(rows, groups(rows.method, rows.tail))
-    return _elect(votes, of_ends, open_, Totals.of(rows) if totals is None else totals)
+    every = np.ones(len(rows), bool)
+    votes, half, open_ = _votes(rows, groups(rows.method, rows.target), every)
+    of_ends, half_of_ends, _ = _votes(rows, groups(rows.method, rows.tail), every)
+    return _elect(votes + half, of_ends + half_of_ends, open_, Totals.of(rows) if totals is None else totals)
 
 
 class Evidence:
     """What exchanges show about which endpoints are gateways, in a capture that goes on.
 
-    Exchanges are added a few at a time, each when it is answered, so the votes are those that all of them together would have.
-    `since`, `clock`: exchanges that were answered after `since`, and not after `clock`, are counted next (ns). `order`: as of the
-    function `order`, at the last addition. `totals`: the facts about all exchanges that were counted, or are open.
+    Exchanges are added a few at a time, and each is counted once, when it is answered. So the votes are those that all of them
+    together would have. `clock`: the time (ns) up to which exchanges are known at the next addition. `order`: as of the function
+    `order`, at the last addition. `totals`: the facts about all exchanges that were counted, or are open.
     """
 
     def __init__(self) -> None:
-        self.since = self.clock = -LATE
+        self.clock = LATE
+        self._since = -LATE
+        self._counted, self._answered = np.zeros(0, np.int64), np.zeros(0, np.int64)
+        """The exchanges that were counted and answered after `_since`, as numbers, and when (ns)."""
         self.order: Order = {}
         self._votes: Counter[_Vote] = Counter()
         self._of_ends: Counter[_Vote] = Counter()
@@ -68,27 +75,29 @@ class Evidence:
         self._hosts: dict[int, set[int]] = {}
         self.totals = Totals(Counter(), {})
 
-    def pass_time(self, clock: int) -> None:
-        """Let `clock` (ns) be the time up to which exchanges are known. If it was set back, those from before may count again."""
-        self.since, self.clock = self.clock if clock >= self.clock else -LATE, clock
-
     def add(self, rows: Rows) -> Order:
-        """Count exchanges (see `since`), and return the new order. `rows`: all that were open then, as they are known now."""
-        counted = (self.since < rows.answered) & (rows.answered <= self.clock)
-        new, now = (Totals.of(rows.select(np.flatnonzero(some))) for some in (counted, rows.answered > self.clock))
+        """Count exchanges that are answered now, and return the new order. `rows`: all that may be, as they are known now."""
+        number = (rows.connection << MESSAGE_BITS) + rows.exchange
+        over = rows.answered < LATE
+        counted = over & (rows.answered > self._since) & ~np.isin(number, self._counted)
+        new, now = (Totals.of(rows.select(np.flatnonzero(some))) for some in (counted, ~over))
+        self._since = self.clock - KEPT
+        numbers, times = [self._counted, number[counted]], [self._answered, rows.answered[counted]]
+        recent = np.concatenate(times) > self._since
+        self._counted, self._answered = (np.concatenate(some)[recent] for some in (numbers, times))
         self._asked += new.asked
         for server, some in new.hosts.items():
             self._hosts.setdefault(server, set()).update(some)
-        open_: Counter[_Vote] = Counter()
+        half, half_of_ends, open_ = (Counter[_Vote]() for _ in range(3))
         if len(np.unique(rows.server)) > 1:
-            votes, open_ = _votes(rows, groups(rows.method, rows.target), self.since, self.clock)
-            of_ends, _ = _votes(rows, groups(rows.method, rows.tail), self.since, self.clock)
+            votes, half, open_ = _votes(rows, groups(rows.method, rows.target), counted)
+            of_ends, half_of_ends, _ = _votes(rows, groups(rows.method, rows.tail), counted)
             self._votes += votes
             self._of_ends += of_ends
         self._forget()
         hosts = {server: frozenset(some) for server, some in self._hosts.items()}
         self.totals = Totals(self._asked + now.asked, {**now.hosts, **hosts})
-        self.order = _elect(self._votes, self._of_ends, open_, self.totals)
+        self.order = _elect(self._votes + half, self._of_ends + half_of_ends, open_, self.totals)
         return self.order
 
     def _forget(self) -> None:
@@ -127,20 +136,19 @@ def _elect(
     return _without_loops({pair: _hosts(votes, pair) for pair in direct}, asked, hosts)
 
 
-def _votes(rows: Rows, group: Array, since: int = -LATE, clock: int = LATE) -> tuple[Counter[_Vote], Counter[_Vote]]:
+def _votes(rows: Rows, group: Array, counted: Array) -> tuple[Counter[_Vote], ...]:
     """Count how often an exchange at one endpoint lies within an exchange at another endpoint, in the same group.
 
     `group`: a number for each row; only exchanges with equal numbers are compared. Each exchange is counted once, with the newest
-    exchange that encloses it, if the first of both was answered after `since`, and not after `clock` (ns). If both are still open
-    at the end of the capture, they are counted in the second result, because their ends are unknown.
+    exchange that encloses it. Return three counts: of exchanges that were answered, if they are in `counted`; of those that are
+    still open at the end of the capture; and of those where the enclosing exchange is open, too, so both ends are unknown.
     """
     place = np.argsort(group, kind="stable")
-    r, group = rows.select(place), group[place]
+    r, group, counted = rows.select(place), group[place], counted[place]
     # no earlier exchange can enclose an exchange that begins after `last`
     last = running_most(r.answered, group)
-    left = np.flatnonzero(r.answered > since)
-    votes: Counter[_Vote] = Counter()
-    open_: Counter[_Vote] = Counter()
+    left = np.flatnonzero(counted | (r.answered == LATE))
+    counts = Counter[_Vote](), Counter[_Vote](), Counter[_Vote]()
     for lag in range(1, MAX_OPEN + 1):
         left = left[left >= lag]
         around = left - lag
@@ -151,13 +159,13 @@ def _votes(rows: Rows, group: Array, since: int = -LATE, clock: int = LATE) -> t
         lies = _lies_in(r, left, around)
         if not lies.any():
             continue
-        over = np.minimum(r.answered[left], r.answered[around])
-        known = over < LATE
-        for some, chosen in ((votes, lies & known & (since < over) & (over <= clock)), (open_, lies & ~known)):
+        over, known = r.answered[left] < LATE, r.answered[around] < LATE
+        kinds = over, ~over & known, ~over & ~known
+        for some, chosen in zip(counts, (lies & kind for kind in kinds), strict=True):
             inside, outside = left[chosen], around[chosen]
             some.update(zip(r.server[outside].tolist(), r.server[inside].tolist(), r.client_host[inside].tolist(), strict=True))
         left = left[~lies]
-    return votes, open_
+    return counts
 
 
 def running_most(values: Array, group: Array) -> Array:

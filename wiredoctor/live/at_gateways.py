@@ -54,6 +54,9 @@ NEAR = SECOND
 PATIENCE = 4
 """An exchange that remains undecided is searched again after the PATIENCEth part of the time for which it has waited."""
 
+AT_ONCE = 256
+"""The maximum number of exchanges, the newest first, that a search decides; each takes up to a millisecond."""
+
 HELD = 30 * SECOND
 """The maximum time in ns that a failure waits for a decision. After that, the failure is left to the final report.
 
@@ -133,6 +136,14 @@ class _Window(NamedTuple):
     complete_from: int
 
 
+def _last_packet(connection: Connection) -> int:
+    return connection.last_clock
+
+
+def _number(connection: Connection) -> int:
+    return connection.id
+
+
 class AtGateways:
     """Keeps failed exchanges, and others with candidates, until `search` has decided whether they failed at a gateway."""
 
@@ -143,6 +154,8 @@ class AtGateways:
         self._reported: dict[Place, None] = {}
         self._stored: list[_Stored] = []
         self._searched: int | None = None
+        self._learned: int | None = None
+        """The capture time (ns) of the last search, with or without exchanges that waited for it."""
         self._apart = SEARCH_INTERVAL
         self._counted = 0
         """The number of exchanges that were stored at the last search."""
@@ -154,8 +167,7 @@ class AtGateways:
             stored.clear()
         if not stored or stored[-1].exchanges < a.exchanges.rows or stored[-1].connections < a.connections.rows:
             stored.append(_Stored(clock, a.exchanges.rows, a.connections.rows))
-        most = limits.LIVE_PAIRED.value
-        while len(stored) > 1 and not self._fits(stored[0], most):
+        while len(stored) > 1 and not self._fits(stored[0], limits.LIVE_PAIRED.value):
             del stored[0]
         if self._module is not None and exchanges.height:
             self._add(exchanges.filter(_FAILED).select("connection", "exchange", "request_start").iter_rows(), clock)
@@ -190,19 +202,23 @@ class AtGateways:
 
     def is_put_off(self, place: tuple[int, int | None], clock: int) -> bool:
         """Return whether an exchange already waits for a search that is not due."""
-        return place in self._waiting and place not in self._due(clock)
+        return place in self._waiting and clock < self._waiting[place].due <= clock + HELD
 
     def _due(self, clock: int) -> dict[tuple[int, int | None], _Wait]:
-        """Return the exchanges whose next search is due. A wait that seems long is due: the clock was set back."""
-        return {place: wait for place, wait in self._waiting.items() if not clock < wait.due <= clock + HELD}
+        """Return the exchanges whose next search is due, the newest if they are many.
+
+        A wait that seems long is due: the clock was set back.
+        """
+        due = [place for place, wait in self._waiting.items() if not clock < wait.due <= clock + HELD]
+        return {place: self._waiting[place] for place in due[-AT_ONCE:]}
 
     def is_due(self, clock: int) -> bool:
         """Return whether enough capture time has passed since the last search, and an exchange waits for the next."""
-        return self._may_search(clock) and bool(self._due(clock))
+        return self._has_passed(self._searched, clock) and bool(self._due(clock))
 
-    def _may_search(self, clock: int) -> bool:
-        # if the current time is before the last search, the clock was set back
-        return self._searched is None or not self._searched <= clock < self._searched + self._apart
+    def _has_passed(self, last: int | None, clock: int) -> bool:
+        """Return whether a search is due, the last of which was at `last` (ns). If that is later, the clock was set back."""
+        return last is None or not last <= clock < last + self._apart
 
     @property
     def due(self) -> int | None:
@@ -212,13 +228,13 @@ class AtGateways:
         soonest = min(wait.due for wait in self._waiting.values())
         return soonest if self._searched is None else max(soonest, self._searched + self._apart)
 
-    def learn(self, clock: int) -> None:
-        """Search the exchanges since the last search, if that was long enough ago, only to learn about gateways."""
-        if self._may_search(clock):
+    def learn(self, clock: int, *, apart: bool = True) -> None:
+        """Search the exchanges since the last search, only to learn about gateways. With `apart`, not too often."""
+        if clock != self._learned and (not apart or self._has_passed(self._learned, clock)):
             self._find(self._window(self._uncounted_since(clock), 0), clock)
 
     def learn_from_many(self, clock: int) -> None:
-        """Do the same, but only if there are many new exchanges, which later searches might not reach."""
+        """Learn if there are many new exchanges, which later searches might not reach."""
         if self._analysis.exchanges.rows - self._counted >= LEAST:
             self.learn(clock)
 
@@ -230,8 +246,9 @@ class AtGateways:
         due, proven = self._due(clock), self.known.proven
         window = self._window(min(self._uncounted_since(clock), *(wait.since for wait in due.values())), LEAST)
         found, servers, times = self._find(window, clock)
+        self._searched, self._apart = clock, max(SEARCH_INTERVAL, window.exchanges.height * PER_EXCHANGE)
         if self.known.proven != proven:  # of earlier failures, it was unknown that they are those of a gateway
-            due = self._waiting
+            due = {place: self._waiting[place] for place in [*self._waiting][-AT_ONCE:]}
         exchanges, connections = window.exchanges.lazy(), window.ends.lazy()
         groups, lacking = dict[tuple[int, int | None], Group](), dict[tuple[int, int | None], int]()
         if self.known.fronts:
@@ -249,7 +266,7 @@ class AtGateways:
 
     def _uncounted_since(self, clock: int) -> int:
         """Return the time (ns) from which on exchanges are searched to learn about gateways."""
-        return -LATE if self._searched is None else min(self._searched, clock) - NEAR
+        return -LATE if self._learned is None else min(self._learned, clock) - NEAR
 
     def _window(self, since: int, least: int) -> _Window:
         """Return the exchanges that were open at `since` (ns) or later, and at least the `least` newest ones.
@@ -257,18 +274,30 @@ class AtGateways:
         If they are too many, only the newest are returned.
         """
         a, stored, most = self._analysis, self._stored, limits.LIVE_PAIRED.value
-        first = max(bisect_right(stored, since, key=lambda one: one.clock) - 1, 0)
-        while first > 0 and a.exchanges.rows - stored[first].exchanges < least and self._fits(stored[first - 1], most):
+        open_ones = a.core.flows.open_connections()
+        unfinished, complete_from = open_exchanges.unfinished(open_ones), -LATE
+        if len(unfinished) > most // 2:  # only those with known gateways, and with servers behind them, can be paired
+            unfinished = open_exchanges.at_endpoints(unfinished, self.known.endpoints)
+        if len(unfinished) > most // 2:
+            unfinished, complete_from = sorted(unfinished, key=_last_packet)[-most // 2 :], LATE
+        most -= len(unfinished)
+        while len(stored) > 1 and not self._fits(stored[0], most):
+            del stored[0]
+        others = sorted({*open_ones} - {*unfinished}, key=_last_packet)
+        since = max(since, others[-2 * most].last_clock + 1 if len(others) > 2 * most else -LATE)
+        times = [one.clock for one in stored]
+        first = max(bisect_right(times, since) - 1, 0)
+        while first > 0 and a.exchanges.rows - stored[first].exchanges < least:
             first -= 1
-        begin = stored[first] if stored else _Stored(-LATE, 0, 0)
-        if first == 0 and self._fits(_Stored(-LATE, 0, 0), most):
-            begin = _Stored(-LATE, 0, 0)
+        every = _Stored(-LATE, 0, 0)
+        begin = every if first == 0 and self._fits(every, most) else stored[first]
+        complete_from = max(complete_from, begin.clock if self._fits(begin, most) else LATE)
         rows = a.exchanges.newest(min(a.exchanges.rows - begin.exchanges, most))
         ends = a.connections.newest(min(a.connections.rows - begin.connections, 2 * most))
-        complete_from = begin.clock if self._fits(begin, most) else LATE
-        active = open_exchanges.active_since(a.core.flows.open_connections(), begin.clock)
-        if len(active) > 2 * most:
-            active, complete_from = sorted(active, key=lambda one: one.last_clock)[-2 * most :], LATE
+        recent = [one for one in others if one.last_clock >= begin.clock]
+        if len(recent) > 2 * most:
+            complete_from = max(complete_from, recent[-2 * most].last_clock)
+        active = sorted([*unfinished, *recent[-2 * most :]], key=_number)
         now = open_exchanges.exchanges_as_of(active)
         ends = pl.concat([ends, open_exchanges.rows_as_of(active, a.latest)])
         return _Window(pl.concat([rows, now]), now, ends, active, complete_from)
@@ -276,16 +305,13 @@ class AtGateways:
     def _find(self, window: _Window, clock: int) -> tuple[Gateways, dict[int, str], dict[Place, Times]]:
         """Return the gateways that these exchanges show, with all that are known; servers by connection id; and times."""
         evidence = self.known.evidence
-        evidence.pass_time(clock)
+        evidence.clock = clock
         exchanges, connections = window.exchanges.lazy(), window.ends.lazy()
         found = gateways.find(exchanges, connections, possible=True, evidence=evidence)
-        self._searched, self._counted = clock, self._analysis.exchanges.rows
-        self._apart = max(SEARCH_INTERVAL, window.exchanges.height * PER_EXCHANGE)
+        self._learned, self._counted = clock, self._analysis.exchanges.rows
         servers = dict(window.ends.select("connection", "server").iter_rows())
         times = times_of(window.exchanges)
-        sure = found.tries.filter("certain").select("front_connection", "front_exchange", "connection").iter_rows()
-        proofs = [(servers[a], servers[b]) for a, number, b in sure if evidence.since < times[a, number][1] <= clock]
-        self.known.add(found, proofs, exchanges, connections)
+        self.known.add(found, servers, exchanges, connections)
         return found._replace(fronts=self.known.fronts), servers, times
 
     def _unread_since(self, window: _Window, servers: Mapping[int, str]) -> int:

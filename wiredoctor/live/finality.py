@@ -368,6 +368,7 @@ class PendingFindings:
             held.extend(mine.filter(~is_sure).select(_KEY).iter_rows())
             return mine.filter(is_sure), core.join(before, on=_KEY, how="semi", maintain_order="left")
 
+        self._failed.learn(self.clock, apart=False)
         known = self._failed.known.of(numbers)
         candidates, tries = self._after_gateways_and_stalls(self._compare(self._rows_of(numbers)), seen, groups, known)
         findings = rule_engine.resolve(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 import polars as pl
 
@@ -14,6 +14,8 @@ from wiredoctor.live.gateway_groups import PROVEN
 from wiredoctor.tables import finished_exchanges
 
 c = pl.col
+
+_PAIR = ("front_connection", "connection", "exchange")
 
 Proof = tuple[str, str]
 """The endpoint of a gateway, and the endpoint of a server behind it."""
@@ -31,10 +33,14 @@ class KnownGateways:
         self.proofs: Counter[Proof] = Counter()
         self.fronts: dict[str, tuple[str, ...]] = {}
         self.passed: pl.DataFrame | None = None
+        self._proved: dict[tuple[int, int | None], None] = {}
+        """The exchanges with servers that are in `proofs`, the newest last."""
         self._clients: dict[int, None] = {}
         self._agents: dict[int, str] = {}
         self._codes: dict[str, int] = {}
         self._endpoints: frozenset[str] = frozenset()
+        self.endpoints: set[int] = set()
+        """The gateways and the servers behind them, as in the column `endpoint` of tables.EXCHANGES."""
 
     @property
     def clients(self) -> Collection[int]:
@@ -50,18 +56,26 @@ class KnownGateways:
         """Return whether a connection to `server` leads to a gateway, or from a gateway to a server."""
         return connection in self._clients or server in self._endpoints
 
-    def add(self, found: Gateways, proofs: Iterable[Proof], exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> None:
+    def add(
+        self, found: Gateways, servers: Mapping[int, str], exchanges: pl.LazyFrame, connections: pl.LazyFrame
+    ) -> None:  # fmt: skip
         """Add the result of a search of some exchanges.
 
-        `proofs`: the endpoints of each certain pair that no earlier search had. `exchanges`, `connections`: the rows that were
-        searched.
+        `servers`: the server's endpoint by connection id. `exchanges`, `connections`: the rows that were searched.
         """
-        self.proofs.update(proofs)
+        for front, behind, exchange in found.tries.filter("certain").select(_PAIR).iter_rows():
+            if (behind, exchange) not in self._proved:
+                self._proved[behind, exchange] = None
+                self.proofs[servers[front], servers[behind]] += 1
         fronts: dict[str, set[str]] = {front: {*behind} for front, behind in found.fronts.items()}
         for front, behind in self._credible():
             fronts.setdefault(front, set()).add(behind)
         self.fronts = {front: tuple(sorted(fronts[front])) for front in sorted(fronts)}
         self._endpoints = frozenset(self.fronts).union(*self.fronts.values())
+        theirs = connections.filter(c("server").is_in([*self._endpoints])).select("connection")
+        self.endpoints.update(
+            exchanges.join(theirs, on="connection", how="semi").select(c("endpoint").unique()).collect()["endpoint"]
+        )
         for number in sorted(found.clients | self._of_several_agents(exchanges)):
             self._clients.pop(number, None)
             self._clients[number] = None
@@ -96,7 +110,8 @@ class KnownGateways:
         if len(self.proofs) > most:
             self.proofs = Counter(dict(self.proofs.most_common(most // 2)))
             self._codes.clear()
-        for known in (self._clients, self._agents):
+            self.endpoints.clear()
+        for known in (self._clients, self._agents, self._proved):
             while len(known) > limits.GATEWAY_CLIENTS.value:
                 del known[next(iter(known))]
         if self.passed is not None:
