@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
-import wiredoctor
 from wiredoctor import gateways, limits, rule_engine
 from wiredoctor.capture.model import Captured
 from wiredoctor.findings import (
@@ -46,6 +45,7 @@ from wiredoctor.tables import (
 )
 from wiredoctor.text.redact_tables import redact_table
 from wiredoctor.text.regex import Regex
+from wiredoctor.version import __version__
 from wiredoctor.world import CaptureTables
 
 if TYPE_CHECKING:
@@ -128,7 +128,8 @@ def diagnose(
         findings, explained, known, uncompared = _resolve(analysis, rules, judge, table, totals, live=live)
     left = rule_engine.unjudged(
         *analysis.suspects(), explained, answers=exchanges.scan(), hosts=connections.scan(),
-        counts=(exchanges.rows, connections.rows), latest=analysis.latest, most=limits.UNJUDGED.value, file=capture.file,
+        counts=(exchanges.rows, connections.rows), latest=analysis.latest,
+        overwritten_until=max((until for _, until in analysis.gaps), default=None), most=limits.UNJUDGED.value, file=capture.file,
         first_time=capture.first_time or 0, many=_are_many(connections, exchanges),
     )  # fmt: skip
     if uncompared:
@@ -161,18 +162,18 @@ def _resolve(
     capture, connections, exchanges = analysis.capture, analysis.connections, analysis.exchanges
     modules, found, folder = rules.modules, analysis.found, Folder(analysis.folder.inside)
     scans = {"connections": connections.scan(), "captures": table.lazy(), **_exchange_tables(exchanges)}
-    known = gateways.find(exchanges.scan(), connections.scan()) if exchanges.rows else gateways.Gateways()
+    known = gateways.find(exchanges.scan(), connections.scan(), gaps=analysis.gaps) if exchanges.rows else gateways.Gateways()
     if analysis.reported_tries is not None:
         known = known.with_tries(analysis.reported_tries)
     tries = tries_of(known)
     scans |= {"tries": tries.lazy(), "fronts": fronts_of(known).lazy()}
     rows = connections.rows + exchanges.rows
     many = _are_many(connections, exchanges)
-    steps, shuffled = sorted(analysis.steps.frames), sorted(analysis.shuffled.frames)
+    steps, doubtful = sorted(analysis.steps.frames), analysis.doubtful_frames
     if steps:
         found = waiting(analysis.folder, (rule_engine.drop_across_clock_steps(batch, modules, steps) for batch in found))
-    if shuffled:
-        found = waiting(analysis.folder, (rule_engine.unsure_across(batch, modules, shuffled) for batch in found))
+    if doubtful:
+        found = waiting(analysis.folder, (rule_engine.unsure_across(batch, modules, doubtful) for batch in found))
     parts, uncompared = [(dict(modules), scans)], 0
     counts = connections.rows, exchanges.rows
     if start := rule_engine.window_start(scans["connections"], scans["exchanges"], counts):
@@ -183,7 +184,7 @@ def _resolve(
     for some, tables in parts:
         filled = {name: rows for name, rows in tables.items() if name not in without_rows}
         batches = map(judge, rule_engine.find_summaries(some, filled, few=rows <= SMALL, many=many))
-        for batch in (rule_engine.unsure_across(judged, modules, shuffled) for judged in batches):
+        for batch in (rule_engine.unsure_across(judged, modules, doubtful) for judged in batches):
             found.append(rule_engine.drop_across_clock_steps(batch, modules, steps) if steps else batch)
             del batch  # its memory is needed by the next rule
     candidates = {name: partial(together, parts) for name, parts in found.of_rules().items()}
@@ -265,7 +266,7 @@ def report(done: list[Done], rules: RuleSet, *, secrets: bool) -> Report:
 
 def _join_reports(done: list[Done], checked: dict[str, Checked], unasked: dict[str, Checked], *, secrets: bool) -> Report:
     rank = {severity: i for i, severity in enumerate(SEVERITIES)}
-    report = Report(version=wiredoctor.__version__, checked=checked, unasked=unasked, secrets=secrets)
+    report = Report(version=__version__, checked=checked, unasked=unasked, secrets=secrets)
     for one in done:
         report.captures.append(one.summary)
         report.findings.extend(one.findings)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import polars as pl
 
-from wiredoctor.gateways.assignment import Assigned, Pair, assign, with_pairs
+from wiredoctor.gateways.assignment import Assigned, Pair, assign, with_pairs, without_certainty
 from wiredoctor.gateways.attempts import FailedConnection, Gateway, other_addresses, owners
 from wiredoctor.gateways.edges import Allowed, Edges, ForwardedFor, Fronts, edges, possible
 from wiredoctor.gateways.exchange_columns import NO_STATUS, Rows, Totals, groups, read
@@ -20,14 +20,14 @@ from wiredoctor.tables import Array
 
 def pairs(
     asked: pl.LazyFrame, connections: pl.LazyFrame, tried: list[FailedConnection], clients: frozenset[int], begun: int, *,
-    possible: bool = False, evidence: Evidence | None = None,
+    possible: bool = False, gaps: Sequence[tuple[int, int]] = (), evidence: Evidence | None = None,
 ) -> Gateways:  # fmt: skip
     """Pair the exchanges of gateways' clients with the requests that the gateways made for them, in a capture with one clock.
 
     `asked`: rows of tables.EXCHANGES with a request. `connections`: rows of tables.CONNECTIONS. `tried`: the failed connections
     that may belong to a gateway (see `attempts`). `clients`: the connections whose requests show that the client is a gateway.
     `begun`: the time (ns) by which the first FIRST exchanges had begun.
-    `possible`: also return every pair that nothing contradicts. `evidence`: see `finding.find`.
+    `possible`: also return every pair that nothing contradicts. `gaps`, `evidence`: as in `finding.find`.
     """
     whole = totals = None
     if evidence is None:
@@ -45,8 +45,9 @@ def pairs(
         before = order(rows, totals)
     here = {*np.unique(rows.server).tolist()}
     before = {pair: hosts for pair, hosts in before.items() if here.issuperset(pair)}
-    assigned, alike = _pair(asked, rows, before, whole) if before else _nothing()
-    made = _found(connections, rows, assigned, tried, clients, totals or Totals.of(rows))
+    assigned, alike = pair_rows(asked, rows, before, whole) if before else _nothing()
+    cut = _cut(rows, gaps)
+    made = _found(connections, rows, without_certainty(assigned, cut), tried, clients, totals or Totals.of(rows), cut)
     return made._replace(possible=_possible(rows, alike), crowded=_crowded(rows, alike)) if possible else made
 
 
@@ -62,10 +63,14 @@ def _found(
     tried: list[FailedConnection],
     clients: frozenset[int],
     totals: Totals,
+    cut: Array,
 ) -> Gateways:
-    """Return the gateways that the pairs and the failed attempts show. `totals`: the facts about all exchanges."""
+    """Return the gateways that the pairs and the failed attempts show.
+
+    `totals`: the facts about all exchanges. `cut`: for each row, whether packets are missing while its exchange was open.
+    """
     of = _owners(rows, assigned, tried, totals) if tried else {}
-    made = _tries(rows, assigned, [(tried[place], row) for place, row in of.items()])
+    made = _tries(rows, assigned, [(tried[place], row) for place, row in of.items()], cut)
     behind = _distinct(rows.server[assigned.front], rows.server[assigned.back])
     behind |= {(int(rows.server[row]), tried[place].server) for place, row in of.items()}
     return Gateways(
@@ -74,6 +79,15 @@ def _found(
         tuple(_doubt(rows, *one) for one in assigned.doubts),
         clients | frozenset(made["connection"].unique().to_list()) - _strangers(rows, assigned),
     )
+
+
+def _cut(rows: Rows, gaps: Sequence[tuple[int, int]]) -> Array:
+    """Return, for each row, whether the exchange waited for its response in one of the gaps."""
+    if not gaps:
+        return np.zeros(len(rows), bool)
+    since, until = (np.array(some, np.int64) for some in zip(*sorted(gaps), strict=True))
+    place = np.searchsorted(until, rows.start, side="right")
+    return (place < len(until)) & (since[np.minimum(place, len(until) - 1)] < rows.answered)
 
 
 def _strangers(rows: Rows, assigned: Assigned) -> frozenset[int]:
@@ -124,10 +138,16 @@ def _owners(rows: Rows, assigned: Assigned, tried: list[FailedConnection], total
     return owners(tried, rows, Gateway(np.flatnonzero(own), known, tries))
 
 
-def _pair(asked: pl.LazyFrame, rows: Rows, before: Order, whole: StoredExchanges | None) -> tuple[Assigned, Edges]:
+def pair_rows(
+    asked: pl.LazyFrame, rows: Rows, before: Order, whole: StoredExchanges | None = None, *, least: int = 1
+) -> tuple[Assigned, Edges]:
+    """Return the pairs of exchanges at the endpoints in `before`, and all possible pairs.
+
+    `least`: the minimum number of different targets that one rewriting of paths explains.
+    """
     front, back = (np.flatnonzero(np.isin(rows.server, np.array(some))) for some in zip(*before, strict=True))
     allowed, named = Allowed(before), ForwardedFor(rows)
-    fronts = fronts_by_target(rows, asked, front, back, before, whole and whole.targets)
+    fronts = fronts_by_target(rows, asked, front, back, before, whole and whole.targets, least=least)
     found = edges(rows, fronts, rows.target[back], back, allowed, named)
     assigned = assign(rows, found)
     if not len(found.crowded):
@@ -169,7 +189,7 @@ def _crowd(
     return pairs, [([row], []) for row in np.flatnonzero(lost).tolist()]
 
 
-def _tries(rows: Rows, assigned: Assigned, tried: list[tuple[FailedConnection, int]]) -> pl.DataFrame:
+def _tries(rows: Rows, assigned: Assigned, tried: list[tuple[FailedConnection, int]], cut: Array) -> pl.DataFrame:
     f, b = assigned.front, assigned.back
     of = np.array([row for _, row in tried], np.int64)
     exchanges = pl.DataFrame(
@@ -178,7 +198,7 @@ def _tries(rows: Rows, assigned: Assigned, tried: list[tuple[FailedConnection, i
     alone = pl.DataFrame(
         [
             *(rows.connection[of], rows.exchange[of], [one.connection for one, _ in tried], [None] * len(tried)),
-            *([True] * len(tried), [one.time for one, _ in tried]),
+            *(~cut[of], [one.time for one, _ in tried]),
         ],
         TRIES,
     )  # fmt: skip

@@ -307,7 +307,7 @@ class AtGateways:
         evidence = self.known.evidence
         evidence.clock = clock
         exchanges, connections = window.exchanges.lazy(), window.ends.lazy()
-        found = gateways.find(exchanges, connections, possible=True, evidence=evidence)
+        found = gateways.find(exchanges, connections, possible=True, gaps=self._analysis.gaps, evidence=evidence)
         self._learned, self._counted = clock, self._analysis.exchanges.rows
         servers = dict(window.ends.select("connection", "server").iter_rows())
         times = times_of(window.exchanges)
@@ -340,7 +340,7 @@ class AtGateways:
         modules = {RULE: self._module}
         [summaries] = rule_engine.find_summaries(modules, scans, few=True)
         found = rule_engine.decide_batch(modules, summaries, {}, live=True)
-        found = rule_engine.unsure_across(found, modules, sorted(self._analysis.shuffled.frames))
+        found = rule_engine.unsure_across(found, modules, self._analysis.doubtful_frames)
         if steps := sorted(self._analysis.steps.frames):
             found = rule_engine.drop_across_clock_steps(found, modules, steps)
         if RULE not in found:

@@ -459,7 +459,8 @@ class PendingFindings:
     def gateway_clients(self, *, at_end: bool) -> Collection[int]:
         """Return the ids of the connections whose client is a gateway; without `at_end`, only those known so far."""
         if at_end:
-            return gateways.find(self.analysis.exchanges.scan(), self.analysis.connections.scan()).clients
+            a = self.analysis
+            return gateways.find(a.exchanges.scan(), a.connections.scan(), gaps=a.gaps).clients
         self._failed.learn(self.clock)
         return self._failed.known.clients
 

@@ -29,7 +29,7 @@ from wiredoctor.rule_engine.software import passed_on
 from wiredoctor.rule_engine.stopped_reading import after_stalls
 from wiredoctor.rule_engine.summaries import restrict_to_window, window_start
 from wiredoctor.rule_engine.unjudged import Explained, Remainder, explained_keys, unjudged
-from wiredoctor.world.idle_times import TOGETHER
+from wiredoctor.world.server import TOGETHER
 
 __all__ = [
     "ACROSS_GATEWAYS",

@@ -12,8 +12,8 @@ import polars as pl
 from wiredoctor import system
 from wiredoctor.findings import configured_thresholds
 from wiredoctor.rule_engine import candidates
-from wiredoctor.rule_engine.catalogue import MayMatch, RuleModule
 from wiredoctor.rule_engine.plugins import collect_guarded, enabled, run_guarded, with_required_columns
+from wiredoctor.rule_engine.rule_module import MayMatch, RuleModule
 from wiredoctor.rule_engine.summary_columns import Rows, as_frame
 from wiredoctor.spill import Folder
 from wiredoctor.tables import EVENT_TABLES, PLAN_OF_FEW, RULE_TABLES, SMALL

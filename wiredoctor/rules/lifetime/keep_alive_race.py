@@ -107,8 +107,8 @@ from wiredoctor.world.connection_close import (
     closed_against_request,
     ended_within_grace_period,
 )
-from wiredoctor.world.idle_times import TOGETHER, IdleTimes
 from wiredoctor.world.numbers import DURATION
+from wiredoctor.world.server import TOGETHER, Servers
 
 c = pl.col
 
@@ -275,7 +275,7 @@ def _lost_by_kind(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.Lazy
     )
 
 
-ASKS = (IdleTimes, Clients)
+ASKS = (Servers, Clients)
 ORDER = ("ended_at", "connection")
 
 
@@ -284,7 +284,7 @@ def decide(x: Facts, world: World) -> Facts | Wait | None:
 
     Drop candidates of kind at-limit whose close matches no timeout.
     """
-    explanation = explain(x, world.of(IdleTimes), world.until(x.final_at + TOGETHER))
+    explanation = explain(x, world.of(Servers).at(x.endpoint, world.until(x.final_at + TOGETHER)))
     if explanation is None:
         return None
     again = world.of(Clients).repetition(x.connection, x.exchange, x.ended_at, x.round_trip, x.to_client)

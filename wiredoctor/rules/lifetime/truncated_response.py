@@ -47,9 +47,9 @@ from wiredoctor.rules.shared.words import doubt_words, fin_or_rst, packets, send
 from wiredoctor.text.durations import duration_text
 from wiredoctor.world import World
 from wiredoctor.world.connection_close import BROKEN_BEFORE, may_have_closed_first, server_closed_first, streams
-from wiredoctor.world.idle_times import TOGETHER, IdleTimes
 from wiredoctor.world.numbers import DURATION, other_connections
 from wiredoctor.world.products import advice, default
+from wiredoctor.world.server import TOGETHER, Servers
 
 c = pl.col
 
@@ -190,7 +190,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-ASKS = (IdleTimes,)
+ASKS = (Servers,)
 ORDER = ("final_at", "end", "connection", "exchange")  # rows about closes are not in time order
 
 
@@ -198,7 +198,7 @@ def decide(x: Facts, world: World) -> Facts:
     """Count the other connections that closed together with a stream, and report only one of the streams that ended then."""
     if x.kind is None:
         return x
-    others = world.of(IdleTimes).closed_together(x.endpoint, x.connection, x.end, world.until(x.final_at + TOGETHER))
+    others = world.of(Servers).at(x.endpoint, world.until(x.final_at + TOGETHER)).closed_together(x.connection, x.end)
     memory: BoundedMap[deque[int]] = world.memory.setdefault(
         "truncated-response", BoundedMap(lambda: deque[int](maxlen=REMEMBERED.value), ENDPOINTS.value)
     )

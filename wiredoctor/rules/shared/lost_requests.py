@@ -1,7 +1,7 @@
 """Determine what happened to a request without a response on a connection that the server closed: one cause for each close.
 
 Each cause belongs either to `keep-alive-race` or to `no-response`. Most facts are in the packets of the connection; other closes
-of the server show whether an idle timeout caused the close (idle_times.py).
+of the server show whether an idle timeout caused the close (world/server.py).
 """
 
 from __future__ import annotations

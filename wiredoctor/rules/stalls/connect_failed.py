@@ -382,8 +382,10 @@ def _failed(
     rows: pl.DataFrame, accepted: pl.DataFrame, singles: pl.DataFrame, connections: pl.LazyFrame
 ) -> pl.DataFrame:  # fmt: skip
     """Return the attempts that failed, with their kinds (`number`) without regard to other attempts."""
-    error = icmp.key("syn_error_router", "syn_error_type", "syn_error_code")
-    rows = rows.with_columns(error.cast(pl.Int32).alias("error"), c("syn_error_router").alias("router"))
+    error = icmp.key("syn_error_router", "syn_error_type", "syn_error_code").cast(pl.Int32)
+    # if an RST follows, the ICMP error did not decide
+    decided = {"error": error, "router": c("syn_error_router")}
+    rows = rows.with_columns(pl.when(~c("refused")).then(value).alias(name) for name, value in decided.items())
     others = attempts.resets_of_others(
         rows.filter("refused"), accepted, least=NEARER.value, times=NEARER_TIMES.value, number=NEARER_SEEN.value
     )
