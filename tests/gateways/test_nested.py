@@ -90,7 +90,7 @@ def test_exchanges_that_are_added_when_they_are_answered_show_the_same_order(
 ) -> None:  # fmt: skip
     """Each exchange counts once, however often it is among the rows."""
     tables = traffic(requests).tables()
-    at_once, added = Evidence(), Evidence()
+    at_once, added = Evidence(1_000), Evidence(1_000)
     gateways.find(*tables, evidence=at_once)
     for clock in (*sorted(clocks), 1_000):
         added.clock = clock * MILLISECOND

@@ -85,7 +85,7 @@ def unfinished(connections: Iterable[Connection]) -> list[Connection]:
 
 def _is_unfinished(connection: Connection) -> bool:
     http = http_of(connection)
-    if http is None or http.pairing.oldest is not None:
+    if http is None or http.queue.oldest is not None:
         return http is not None
     return not connection.closed and undecided_since(connection)[0] != FOREVER
 
@@ -208,7 +208,7 @@ def closed_by_client(connections: Iterable[Connection]) -> list[Connection]:
 
 def owing(connections: Iterable[Connection]) -> list[Connection]:
     """Return the connections that may count for `asked_between`: those with an open exchange, or without any data."""
-    return [one for one in connections if (http := http_of(one)) is None or http.pairing.oldest is not None]
+    return [one for one in connections if (http := http_of(one)) is None or http.queue.oldest is not None]
 
 
 def asked_between(connections: Iterable[Connection], start: int, end: int, of: Connection | None) -> bool:

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import TypeVar
 
 import numpy as np
 
-from wiredoctor import limits
 from wiredoctor.gateways.exchange_columns import NO_STATUS, Rows, Totals, groups
 from wiredoctor.gateways.known import LATE, SLACK
 from wiredoctor.tables import MESSAGE_BITS, SECOND, Array
 
 MAX_OPEN = 400
 """The maximum number of earlier exchanges with the same method and target that are searched for the enclosing exchange."""
+
+T = TypeVar("T")
 
 SHARE = 10
 """A host counts as an address of the gateway if it has at least 1/SHARE of the votes (see _Vote) of the host with the most.
@@ -63,7 +65,9 @@ class Evidence:
     `order`, at the last addition. `totals`: the facts about all exchanges that were counted, or are open.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        """`most`: the maximum number of counts of each kind; beyond it, the lowest are dropped."""
+        self._most = most
         self.clock = LATE
         self._since = -LATE
         self._counted, self._answered = np.zeros(0, np.int64), np.zeros(0, np.int64)
@@ -102,13 +106,13 @@ class Evidence:
 
     def _forget(self) -> None:
         """Drop the lowest counts if there are too many."""
-        most = limits.GATEWAY_EVIDENCE.value
-        self._votes, self._of_ends, self._asked = (
-            some if len(some) <= most else Counter(dict(some.most_common(most // 2)))
-            for some in (self._votes, self._of_ends, self._asked)
-        )  # fmt: skip
-        if len(self._hosts) > most:
+        self._votes, self._of_ends = self._highest(self._votes), self._highest(self._of_ends)
+        self._asked = self._highest(self._asked)
+        if len(self._hosts) > self._most:
             self._hosts = {server: self._hosts[server] for server, _ in self._asked if server in self._hosts}
+
+    def _highest(self, counts: Counter[T]) -> Counter[T]:
+        return counts if len(counts) <= self._most else Counter(dict(counts.most_common(self._most // 2)))
 
 
 def _elect(

@@ -238,7 +238,7 @@ class PendingFindings:
         if not self._table and self._failed.due is None:
             return []
         ready, seen, groups = self._past_gateways(self._final_on_their_connections())
-        return self._tell(ready, seen, groups) if ready else []
+        return self._report(ready, seen, groups) if ready else []
 
     def _final_on_their_connections(self) -> list[_Candidate]:
         """Return the candidates that are not reported yet, but that nothing on their own connection can change."""
@@ -348,7 +348,7 @@ class PendingFindings:
             self._watch({number for group in groups for number in group.connections} - self._table.keys())
         return added
 
-    def _tell(self, ready: list[_Candidate], seen: GatewaySearch | None, groups: list[Group]) -> list[Finding]:
+    def _report(self, ready: list[_Candidate], seen: GatewaySearch | None, groups: list[Group]) -> list[Finding]:
         """Return the findings of candidates that are final, and change their states."""
         a = self.analysis
         keys = pl.DataFrame([one.key for one in ready], _KEY_SCHEMA, orient="row")

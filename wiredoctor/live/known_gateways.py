@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from typing import Any, TypeVar
 
 import polars as pl
 
@@ -14,6 +15,8 @@ from wiredoctor.live.gateway_groups import PROVEN
 from wiredoctor.tables import finished_exchanges
 
 c = pl.col
+
+T = TypeVar("T")
 
 _PAIR = ("front_connection", "connection", "exchange")
 
@@ -29,7 +32,7 @@ class KnownGateways:
     """
 
     def __init__(self) -> None:
-        self.evidence = Evidence()
+        self.evidence = Evidence(limits.GATEWAY_EVIDENCE.value)
         self.proofs: Counter[Proof] = Counter()
         self.fronts: dict[str, tuple[str, ...]] = {}
         self.passed: pl.DataFrame | None = None
@@ -111,8 +114,13 @@ class KnownGateways:
             self.proofs = Counter(dict(self.proofs.most_common(most // 2)))
             self._codes.clear()
             self.endpoints.clear()
-        for known in (self._clients, self._agents, self._proved):
-            while len(known) > limits.GATEWAY_CLIENTS.value:
-                del known[next(iter(known))]
+        for known in (self._clients, self._agents):
+            _drop_oldest(known)
+        _drop_oldest(self._proved)
         if self.passed is not None:
             self.passed = self.passed.tail(most)
+
+
+def _drop_oldest(known: dict[T, Any]) -> None:
+    while len(known) > limits.GATEWAY_CLIENTS.value:
+        del known[next(iter(known))]
