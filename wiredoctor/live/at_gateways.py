@@ -51,7 +51,7 @@ They show how the gateway rewrites targets, and to which servers it sends reques
 NEAR = SECOND
 """The time in ns before the exchanges that are needed from which on others are examined, because they may overlap with them."""
 
-PATIENCE = 4
+PATIENCE = 8
 """An exchange that remains undecided is searched again after the PATIENCEth part of the time for which it has waited."""
 
 AT_ONCE = 256
