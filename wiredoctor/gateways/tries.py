@@ -15,7 +15,23 @@ Route = tuple[str, str]
 """A gateway (its address and port), and the part of its requests by which it chooses a server."""
 
 RETRY = pl.Struct({"server": pl.String(), "status": pl.Int64(), "late": pl.Int64(), "failed": pl.Int64()})
-"""The fact that a gateway's client got the response of a later try. rules.shared.words.retry_sentence explains the fields."""
+"""The fact that a gateway's client got the response of a later try.
+
+`server`: of that try. `late`: how much later (ns) the client got it because of the `failed` tries.
+"""
+WAITED_FOR = pl.Struct({"server": pl.String(), "attempt": pl.Boolean(), "in_part": pl.Boolean(), "time": pl.Int64()})
+"""The fact that a gateway was waiting for a server when its client left.
+
+`attempt`: for an answer to its SYN. `in_part`: part of the response had come. `time`: since that, or else since it asked (ns).
+"""
+AT_SERVERS = pl.Struct({"servers": pl.List(pl.String()), "time": pl.Int64(), "sending": pl.Boolean()})
+"""The fact that a gateway spent time with servers while its client waited.
+
+`time`: while its tries were open (ns); if the gateway itself took no time, only after the responses of the servers had begun.
+`sending`: it was still sending its request then, and not waiting for the rest of a response.
+"""
+AT_CLIENT = pl.Struct({"client": pl.String(), "waited": pl.Int64(), "in_gateway": pl.Int64()})
+"""The fact that the client of a gateway waited (ns), part of that for the gateway itself (null if not for the try)."""
 
 
 def never_arrived(start: int | None, end: int | None, history: str | None, unacknowledged: int | None) -> bool:

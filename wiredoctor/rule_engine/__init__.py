@@ -10,7 +10,7 @@ cause.
 from __future__ import annotations
 
 from wiredoctor.rule_engine.abnormal_ends import suspect_connections, suspect_exchanges
-from wiredoctor.rule_engine.across_gateways import ACROSS_GATEWAYS, add_streaming_behind, given_up_by_gateways, through_gateways
+from wiredoctor.rule_engine.across_gateways import ACROSS_GATEWAYS, Sides, with_facts_of_others
 from wiredoctor.rule_engine.catalogue import RuleError, RuleModule, catalogue, cutoffs, select, set_thresholds, with_causes
 from wiredoctor.rule_engine.clock_steps import drop_across_clock_steps, split_at_clock_steps, unsure_across
 from wiredoctor.rule_engine.plugins import disable, failures
@@ -26,7 +26,6 @@ from wiredoctor.rule_engine.run import (
     join_batches,
 )
 from wiredoctor.rule_engine.software import passed_on
-from wiredoctor.rule_engine.stopped_reading import after_stalls
 from wiredoctor.rule_engine.summaries import restrict_to_window, window_start
 from wiredoctor.rule_engine.unjudged import Explained, Remainder, explained_keys, unjudged
 from wiredoctor.world.server import TOGETHER
@@ -39,8 +38,7 @@ __all__ = [
     "RuleError",
     "RuleModule",
     "RuleSet",
-    "add_streaming_behind",
-    "after_stalls",
+    "Sides",
     "are_few",
     "catalogue",
     "cutoffs",
@@ -52,7 +50,6 @@ __all__ = [
     "failures",
     "find_candidates",
     "find_summaries",
-    "given_up_by_gateways",
     "is_compared",
     "join_batches",
     "load",
@@ -64,9 +61,9 @@ __all__ = [
     "split_at_clock_steps",
     "suspect_connections",
     "suspect_exchanges",
-    "through_gateways",
     "unjudged",
     "unsure_across",
     "window_start",
     "with_causes",
+    "with_facts_of_others",
 ]

@@ -89,7 +89,7 @@ class RuleModule(NamedTuple):
         """Return the words for a candidate; `values` has the columns `fact_names`, durations as integers (ns)."""
         if self.words is None or self.facts is None:
             return {}
-        return self.words(self.facts([values[name] for name in self.fact_names]))
+        return self.words(self.facts(map(values.__getitem__, self.fact_names)))
 
     @property
     def doc(self) -> str:

@@ -82,7 +82,7 @@ from wiredoctor.rules.shared.lost_requests import (
     repetition_columns,
     repetition_words,
 )
-from wiredoctor.rules.shared.words import doubt_words, fin_or_rst, packets, sender_of_close, with_doubt
+from wiredoctor.rules.shared.words import doubt_words, fin_or_rst, packets, retry_sentence, sender_of_close, with_doubt
 from wiredoctor.tables import CLIENT, PART_OF_HEAD, SECOND
 from wiredoctor.text.durations import duration_text
 from wiredoctor.world import Wait, World, clients
@@ -269,7 +269,7 @@ class Facts(NamedTuple):
     `again`: a Repetition. `closed_others`, `refused_syns`: how many other connections the server closed, and how many SYNs it
     refused, if that shows the end of a process. `limited`, `relayed`: the server seems to be at its connection limit, or to be a
     relay. `stalled_frame`, `stalled_time`: the packet with which the server closed its receive window, if the client paused
-    because of that. `addition`: a sentence that replaces the one about the repetition.
+    because of that. `retry`: a gateway repeated the request (gateways.tries.RETRY).
     """
 
     connection: int
@@ -309,8 +309,8 @@ class Facts(NamedTuple):
     round_trip: int
     to_client: int
     severity: str | None
-    addition: str | None
     again: Mapping[str, Any] | None
+    retry: Mapping[str, Any] | None
     closed_others: int
     refused_syns: int
     limited: bool
@@ -360,7 +360,7 @@ def _columns() -> list[pl.Expr | str]:
         *("endpoint", "final_at", "requests", "request_last_frame", "request_end"),
         *("request_framing", "request_head_bytes", "request_body_due", "accepted_frame", "accepted_time"),
         *("client_close_frame", "client_close_time", "server_close_frame", "server_close_time", "server_close_rst"),
-        *("server_close_origin", "ended_at", "round_trip", "to_client", "due", "waited", "severity", "addition", "again"),
+        *("server_close_origin", "ended_at", "round_trip", "to_client", "due", "waited", "severity", "again", "retry"),
         *(pl.lit(value).alias(name) for name, value in nothing.items()),
         *(pl.lit(None, pl.Int64).alias(name) for name in ("stalled_frame", "stalled_time")),
     ]
@@ -513,7 +513,7 @@ def words(x: Facts) -> dict[str, Any]:
         "ended": _process_end(x),
         **_refused(x),
         **_unfinished(x),
-        "addition": x.addition or addition,
+        "addition": retry_sentence(x.retry) or addition,
         "evidence": packets(*_packets(x, close), repetition, (x.stalled_frame, x.stalled_time, _CLOSED_WINDOW)),
     }
 
