@@ -22,11 +22,11 @@ from wiredoctor.engine.open_exchanges import ANSWERED
 from wiredoctor.findings import Finding
 from wiredoctor.live.at_gateways import RULE, AtGateways, GatewaySearch, is_left_to_report
 from wiredoctor.live.gateway_groups import Group
+from wiredoctor.live.nearby import Nearby
 from wiredoctor.rule_engine import RuleModule
 from wiredoctor.rule_engine.candidates import Candidates
 from wiredoctor.rule_engine.summary_columns import Rows
 from wiredoctor.tables import CONNECTIONS, EXCHANGES, RULE_TABLES, UNACKNOWLEDGED, closes, finished_exchanges
-from wiredoctor.world import CaptureTables
 
 c = pl.col
 
@@ -84,6 +84,7 @@ class PendingFindings:
 
     def __post_init__(self) -> None:
         self._failed = AtGateways(self.analysis, self.modules)
+        self.nearby = Nearby(self.analysis, self.modules)
         self._undecided = False
         rule = self.modules[RULE].rule if RULE in self.modules else None
         self.causes = frozenset[str]() if rule is None else frozenset(n for n, _ in (*rule.caused_by, *rule.explained_by))
@@ -242,12 +243,8 @@ class PendingFindings:
         compared = {name: rows for name, rows in candidates.items() if rule_engine.is_compared(self.modules[name])}
         if not compared:
             return candidates
-        a = self.analysis
-        now = open_exchanges.rows_as_of(a.core.flows.open_connections(), a.latest)
-        connections = pl.concat([a.connections.scan(), now.lazy()])
-        answered = open_exchanges.answered_exchanges(connection for connection in self._known.values() if connection is not None)
-        exchanges = pl.concat([finished_exchanges(a.exchanges.scan()), answered.lazy()], how="diagonal")
-        tables = CaptureTables(pl.LazyFrame(), connections, lambda: exchanges)
+        since = min(int(rows.select(c("start").min()).item() or 0) for rows in compared.values())
+        tables, _ = self.nearby.tables(since, {*self._ids(compared)}, tuple, compared=True)
         decided, _ = rule_engine.decide(self.modules, compared, tables, live=True)
         return {name: rows for name, rows in candidates.items() if name not in compared} | decided
 

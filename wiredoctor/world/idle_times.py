@@ -17,7 +17,15 @@ import polars as pl
 from wiredoctor.tables import CLOSES, MILLISECOND, SECOND
 from wiredoctor.world.client_intervals import Doubt, doubt_about
 from wiredoctor.world.idle_defaults import usual_limits
-from wiredoctor.world.idle_time_rows import ENDS, SYNS, announcements, answered_syns, server_closes, used_idle_times
+from wiredoctor.world.idle_time_rows import (
+    ENDS,
+    SYNS,
+    announcements,
+    answered_syns,
+    request_arrivals,
+    server_closes,
+    used_idle_times,
+)
 from wiredoctor.world.learned_limits import (
     EARLIEST,
     LATE,
@@ -33,6 +41,7 @@ from wiredoctor.world.learned_limits import (
     similar_within,
 )
 from wiredoctor.world.process_stops import NONE, REFUSED, STRAGGLERS, Stop, Stops, Syn, stops_of, suspicious
+from wiredoctor.world.server_history import ServerHistory, add_to_history
 from wiredoctor.world.world import CaptureTables, Index
 
 c = pl.col
@@ -140,11 +149,22 @@ class IdleTimes(Index):
     @classmethod
     def build(cls, wanted: Sequence[pl.DataFrame], tables: CaptureTables) -> IdleTimes:
         """Return the idle timeouts of the candidates' servers (see world.Index)."""
-        return known_rests(tables.closes, wanted, tables.connections)
+        if tables.remembered is None:
+            return known_rests(tables.closes, wanted, tables.connections)
+        history = tables.remembered[cls]
+        assert isinstance(history, ServerHistory)
+        return _from_history(history, tables, pl.concat([rows.select(cls.NEEDS) for rows in wanted]).unique().drop_nulls())
+
+    @classmethod
+    def remember(cls, kept: Any, tables: CaptureTables) -> ServerHistory:
+        """Return what all exchanges and connections so far have shown about servers."""
+        assert kept is None or isinstance(kept, ServerHistory)
+        return add_to_history(kept or ServerHistory(), tables.closes, tables.connections)
 
     def __init__(
-        self, ends: pl.DataFrame, said: pl.DataFrame, used: pl.DataFrame, syns: pl.DataFrame, exchanges: pl.LazyFrame
-    ) -> None:
+        self, ends: pl.DataFrame, said: pl.DataFrame, used: pl.DataFrame, syns: pl.DataFrame, exchanges: pl.LazyFrame,
+        history: ServerHistory | None = None,
+    ) -> None:  # fmt: skip
         ends = ends.sort("endpoint", "time", "connection")
         self._ends = ends
         self._known: dict[int, list[End]] = {}
@@ -159,7 +179,7 @@ class IdleTimes(Index):
         self._syns: dict[int, list[Syn]] = {}
         for endpoint, *syn in syns.sort("answered").iter_rows():
             self._syns.setdefault(endpoint, []).append(Syn(*syn))
-        self._exchanges = exchanges
+        self._exchanges, self._history = exchanges, history
         self.results: dict[tuple[str | int, ...], tuple[int | None, Any]] = {}
         """The results of methods with `_once_per_endpoint`: (name of the method, endpoint) -> (until, result)."""
 
@@ -247,10 +267,9 @@ class IdleTimes(Index):
 
     def _request_times(self, endpoint: int, until: int | None) -> list[int]:
         """Return when requests arrived at an endpoint (ns), in order, as far as known at `until`."""
-        known = c("has_request") if until is None else c("has_request") & (c("final_at") <= until)
-        rows = self._exchanges.filter((c("endpoint") == endpoint) & known & c("request_start").is_not_null())
-        arrived = c("request_start") + c("rtt_server").fill_null(0)
-        return rows.select(arrived.alias("arrived")).collect()["arrived"].sort().to_list()
+        arrivals = request_arrivals(self._exchanges) if self._history is None else self._history.requests.lazy()
+        known = pl.lit(value=True) if until is None else c("known") <= until
+        return arrivals.filter((c("endpoint") == endpoint) & known).select(c("time").sort()).collect()["time"].to_list()
 
     def outlived(self, endpoint: int, rest: int, until: int | None = None) -> int:
         """Return how many requests the endpoint answered after an idle time longer than `rest` (ns).
@@ -372,6 +391,9 @@ class IdleTimes(Index):
     @_once_per_endpoint
     def answers_again(self, endpoint: int, until: int | None) -> bool:
         """Return whether the endpoint answered a second request on a connection, as far as known at `until`."""
+        if self._history is not None:
+            known = self._history.reused.filter(c("endpoint") == endpoint)["known"]
+            return any(until is None or at <= until for at in known)
         rows = self._exchanges.filter((c("endpoint") == endpoint) & c("has_request") & c("previous_end").is_not_null())
         known = pl.lit(value=True) if until is None else c("final_at") <= until
         answered = (c("has_response") & (c("response_status") >= 200)).fill_null(value=False)
@@ -437,3 +459,13 @@ def known_rests(
     said = announcements(closes.filter(pl.col("connection").is_in(wanted["connection"].unique().implode())))
     syns = pl.LazyFrame(schema=SYNS) if connections is None else answered_syns(connections, wanted)
     return IdleTimes(*pl.collect_all([server_closes(theirs), said, used_idle_times(theirs), syns]), exchanges=closes)
+
+
+def _from_history(history: ServerHistory, tables: CaptureTables, wanted: pl.DataFrame) -> IdleTimes:
+    """Return the idle timeouts of endpoints in a live capture. `wanted`: the endpoints and connections of the candidates."""
+    theirs = pl.col("endpoint").is_in(wanted["endpoint"].unique().implode())
+    own = pl.col("connection").is_in(wanted["connection"].unique().implode())
+    names = tables.connections.select("connection", "server")
+    queries = announcements(tables.closes.filter(own)), answered_syns(history.syns.lazy(), wanted, names)
+    said, syns = pl.collect_all(queries)
+    return IdleTimes(history.ends.filter(theirs), said, history.uses.filter(theirs), syns, tables.closes, history)
