@@ -95,11 +95,13 @@ class HeldCandidates:
             if not module.is_held or module.rule.summary:
                 passed[name] = rows
             elif rows.height:
-                times = _due(rows).alias(_UNTIL), _since(rows, module).alias(_SINCE), pl.lit([], pl.List(pl.Int64)).alias(_ON)
-                self._hold(name, rows.with_columns(times))
+                self._hold(name, rows, _due(rows), pl.lit([], pl.List(pl.Int64)))
         return passed
 
-    def _hold(self, name: str, rows: pl.DataFrame) -> None:
+    def _hold(self, name: str, rows: pl.DataFrame, until: pl.Expr, on: pl.Expr) -> None:
+        """Hold candidates until the time `until` (ns), or until a packet on one of the connections `on` (ids)."""
+        since = _since(rows, self._modules[name])
+        rows = rows.with_columns(until.alias(_UNTIL), since.alias(_SINCE), on.alias(_ON))
         before = self._held.get(name)
         self._held[name] = rows if before is None else pl.concat([before, rows])
         if excess := max(self._held[name].height - limits.LIVE_WAITING.value, 0):
@@ -134,7 +136,7 @@ class HeldCandidates:
             known = pl.col(_SINCE) >= begun
             if (late := rows.filter(~known)).height:
                 self._leave(name, late)
-            ready[name] = rows.filter(known)
+            ready[name] = rows.filter(known).drop(_UNTIL, _SINCE, _ON)
         return self._decide({name: rows for name, rows in ready.items() if rows.height}, tables, clock)
 
     def _take_all(self) -> Candidates:
@@ -159,8 +161,7 @@ class HeldCandidates:
     def _decide(self, ready: Candidates, tables: CaptureTables, clock: int | None) -> Candidates:
         decided, waiting = rule_engine.decide(self._modules, ready, tables, live=True, clock=clock, memory=self._memory)
         for name, rows in waiting.items():
-            since = _since(rows, self._modules[name]).alias(_SINCE)
-            self._hold(name, rows.with_columns(since).rename({"wait_until": _UNTIL, "wait_on": _ON}))
+            self._hold(name, rows.drop("wait_until", "wait_on"), pl.lit(rows["wait_until"]), pl.lit(rows["wait_on"]))
         self._watch()
         return {name: rows for name, rows in decided.items() if isinstance(rows, pl.DataFrame)}
 
