@@ -427,6 +427,11 @@ FOUND_IN = Limit(
     "Connections of a live capture with a possible finding, 100 bytes each; their rows are kept when others are dropped. The "
     "limit is that of the findings in a report. The oldest are forgotten",
 )  # fmt: skip
+FOUND_ROWS = Limit(
+    "found-rows", "rules", 200_000, "exchanges, and as many connections",
+    "Rows of these connections that a live capture keeps in temporary files when it drops others. The oldest are dropped, too, "
+    "and are then only counted",
+)  # fmt: skip
 TALLIED = Limit(
     "tallied", "rules", 20_000, "combinations",
     "Combinations of server, status and state by which a live capture counts the exchanges that it has dropped, 60 bytes each, "

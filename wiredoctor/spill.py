@@ -282,7 +282,7 @@ class SpillWindow(Spill):
 
     def forget(self, most: int, needed: Collection[int]) -> None:
         """Drop the oldest files as long as at least `most` newer rows remain. Keep rows of the connections in `needed` (ids), but
-        at most the newest `most` of them.
+        not more than limits.FOUND_ROWS.
         """
         newer = self._held_rows + sum(part.rows for part in self._stored.values())
         ids = pl.Series(list(needed), dtype=pl.Int64).implode() if newer > most else pl.Series([], dtype=pl.Int64)
@@ -302,7 +302,7 @@ class SpillWindow(Spill):
             super()._store(path, rows)
             self._kept[path] = rows.height
             self._needed.clear()
-        while sum(self._kept.values()) > most:
+        while sum(self._kept.values()) > limits.FOUND_ROWS.value:
             path = next(iter(self._kept))
             self._count(pl.scan_ipc(path))
             self.forgotten += self._kept.pop(path)

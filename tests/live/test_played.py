@@ -283,6 +283,22 @@ def test_what_is_forgotten_is_not_missed(name: str, tmp_path: Path, monkeypatch:
     assert without_servers(as_json(played.report)) == without_servers(expected)
 
 
+@SLOW
+@pytest.mark.parametrize("name", ["race-client", "apache-met", "client-gives-up"])
+@pytest.mark.parametrize("near", [4, 64])
+def test_what_too_much_happened_near_is_decided_at_the_end(
+    name: str, near: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the rows near a candidate only so many are read; the report equals that of the file."""
+    stops = pcapng(next(path for path in PATHS if path.stem == name), tmp_path / "trace.pcapng")
+    expected = of_file(tmp_path / "trace.pcapng")
+    monkeypatch.setattr(limits.LIVE_NEAR, "value", near)
+    monkeypatch.setattr(spill, "MIN_WRITTEN", 2)
+    played = play([(tmp_path / "trace.pcapng", 0)], stops)
+    assert_true_to(played)
+    assert json.loads(as_json(played.report))["findings"] == json.loads(expected)["findings"]
+
+
 def times_of_day(text: str) -> list[tuple[Any, ...]]:
     """Return the findings other than `clock-step`, with their times of day.
 

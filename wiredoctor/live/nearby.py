@@ -10,12 +10,11 @@ from typing import Any
 
 import polars as pl
 
-from wiredoctor import limits
+from wiredoctor import limits, spill
 from wiredoctor.core.connection import Connection
 from wiredoctor.engine import open_exchanges
 from wiredoctor.engine.live import LiveAnalysis
 from wiredoctor.rule_engine import RuleModule
-from wiredoctor.spill import MIN_WRITTEN
 from wiredoctor.tables import ASKED, CLOSES_OF_STORED, FINISHED_OF_STORED, SECOND, closes, finished_exchanges
 from wiredoctor.world import CaptureTables, Index
 
@@ -47,7 +46,7 @@ class Nearby:
             self._new_since = min((end for end in ends if isinstance(end, int)), default=0) - MARGIN
         if exchanges.height:
             self._new.append(exchanges)
-        if sum(rows.height for rows in self._new) >= MIN_WRITTEN:
+        if sum(rows.height for rows in self._new) >= spill.MIN_WRITTEN:
             self._remember(self._connections(self._new_since, ())[0])
 
     def tables(
