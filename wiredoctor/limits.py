@@ -437,6 +437,13 @@ TALLIED = Limit(
     "Combinations of server, status and state by which a live capture counts the exchanges that it has dropped, 60 bytes each, "
     "and names of servers, 170 bytes each. Rarer combinations count for no server",
 )  # fmt: skip
+LIVE_PAIRED_AT_END = Limit(
+    "live-paired-at-end", "rules", 131_072, "exchanges",
+    "The newest exchanges of a live capture, which are searched for gateways when it ends, 15 us each: the report must be "
+    "written before a container is killed. Earlier findings are those told during the capture",
+    "{limit}, the newest, were searched for what gateways did; {count:earlier one was|earlier ones were} not, beyond what was "
+    "reported during the capture",
+)  # fmt: skip
 SUMMARIES_TOGETHER = Limit(
     "summaries-together", "rules", 200_000, "connections and exchanges",
     "If a capture has at most this number, rules that read all connections and exchanges run at the same time, which is "

@@ -259,8 +259,8 @@ class SpillOfCaptures(BatchSpill):
 class SpillWindow(Spill):
     """The newer rows of a growing capture; older rows are dropped.
 
-    `ended`: the column with the time (ns) at which the events of a row were over; rows are added roughly in its order. `tally` counts
-    the dropped rows: its column `rows` has the number of rows for each combination of values of the expressions `kinds`.
+    `ended`: the column with the time (ns) at which the events of a row were over; rows are added roughly in its order. `tally`
+    counts the dropped rows: its column `rows` has the number of rows for each combination of values of the expressions `kinds`.
     """
 
     ended: str = field(kw_only=True)

@@ -27,7 +27,7 @@ from wiredoctor.rule_engine.run import (
 )
 from wiredoctor.rule_engine.software import passed_on
 from wiredoctor.rule_engine.stopped_reading import after_stalls
-from wiredoctor.rule_engine.summaries import restrict_to_window, window_start
+from wiredoctor.rule_engine.summaries import apart, newest_exchanges, restrict_to_window, since_frame, window_start
 from wiredoctor.rule_engine.unjudged import Explained, Remainder, explained_keys, unjudged
 from wiredoctor.world.idle_times import TOGETHER
 
@@ -41,6 +41,7 @@ __all__ = [
     "RuleSet",
     "add_streaming_behind",
     "after_stalls",
+    "apart",
     "are_few",
     "catalogue",
     "cutoffs",
@@ -56,11 +57,13 @@ __all__ = [
     "is_compared",
     "join_batches",
     "load",
+    "newest_exchanges",
     "passed_on",
     "resolve",
     "restrict_to_window",
     "select",
     "set_thresholds",
+    "since_frame",
     "split_at_clock_steps",
     "suspect_connections",
     "suspect_exchanges",
