@@ -36,6 +36,10 @@ memory as in a data frame of many rows.
 """
 
 
+_FEW = 16
+"""The number of data frames in memory above which they are joined before they are read: reading takes time for each."""
+
+
 @dataclass(eq=False, repr=False)
 class Folder:
     """A temporary folder that is created on first use and removed with the last reference to this object.
@@ -336,12 +340,21 @@ class SpillWindow(Spill):
 
         Only the newest parts with at least `most` rows are read. `columns`: the columns to return; None for all.
         """
-        is_meant = pl.col(self.ended) >= time
+        return self._read(pl.col(self.ended) >= time, time, most, connections, columns)
+
+    def newest_of(self, connections: Collection[int], most: int, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """Return the rows of these connections (ids). `most`, `columns`: as in `since`."""
+        return self._read(pl.lit(value=False), 0, most, connections, columns).rows
+
+    def _read(
+        self, is_meant: pl.Expr, time: int, most: int, connections: Collection[int], columns: Sequence[str] | None
+    ) -> NewRows:  # fmt: skip
         if connections:
             is_meant |= pl.col("connection").is_in(pl.Series([*connections], dtype=pl.Int64).implode())
         wanted = pl.all() if columns is None else pl.col(columns)
-        held = pl.concat([self.table.empty(), *self._held]).lazy()
-        found = [held.filter(is_meant).select(wanted).collect()]
+        if len(self._held) > _FEW:
+            self._held, self._loose = [pl.concat(self._held, rechunk=True)], 0
+        found = [pl.concat([self.table.empty(), *self._held]).lazy().filter(is_meant).select(wanted).collect()]
         read, begun = self._held_rows, time
         for path, (rows, latest) in reversed(self._stored.items()):
             if latest < time:

@@ -137,11 +137,10 @@ class PendingFindings:
         some = [i for i in fresh if i not in followed or open_exchanges.has_rows(followed[i])]
         if not some:
             return
-        ids = pl.Series(some, dtype=pl.Int64).implode()
-        before = a.exchanges.scan().filter(pl.col("connection").is_in(ids)).select(ANSWERED).collect()
+        most = limits.LIVE_NEAR.value
+        before = a.exchanges.newest_of(some, most, ANSWERED)
         self._exchanges = pl.concat([self._exchanges, before]).unique(["connection", "exchange"], maintain_order=True)
-        gone = pl.Series([i for i in some if i not in followed], dtype=pl.Int64).implode()
-        over = a.connections.scan().filter(pl.col("connection").is_in(gone)).collect()
+        over = a.connections.newest_of([i for i in some if i not in followed], most)
         self._connections = pl.concat([self._connections, over], rechunk=True).unique("connection", maintain_order=True)
 
     def take_final(self) -> list[Finding]:
