@@ -82,6 +82,8 @@ class Spill:
     _loose: int = 0
     forgotten: int = 0
     """The number of rows that were dropped; `rows` includes them."""
+    soon: bool = False
+    """Whether rows are written as soon as there are MIN_WRITTEN. A live capture should take no more memory after an hour."""
 
     def add(self, rows: pl.DataFrame | Batch) -> None:
         """Add finished rows. If there are many rows in memory now, write them to a file."""
@@ -96,11 +98,9 @@ class Spill:
         if self._loose >= LOOSE:
             self._held[-LOOSE:] = [pl.concat(self._held[-LOOSE:], rechunk=True)]
             self._loose = 0
-        if self._is_full() or self._held_bytes >= limits.BYTES_HELD.value:
+        many = self._held_rows >= (MIN_WRITTEN if self.files or self.soon else limits.ROWS_HELD.value)
+        if many or self._held_bytes >= limits.BYTES_HELD.value:
             self.write()
-
-    def _is_full(self) -> bool:
-        return self._held_rows >= (MIN_WRITTEN if self.files else limits.ROWS_HELD.value)
 
     def write(self) -> None:
         """Write the rows held in memory to a file."""
@@ -277,9 +277,6 @@ class SpillWindow(Spill):
     _kept: dict[Path, int] = field(default_factory=dict[Path, int])
     """The files with needed rows only, and how many rows each of them has."""
 
-    def _is_full(self) -> bool:
-        return self._held_rows >= MIN_WRITTEN
-
     def _store(self, path: Path, rows: pl.DataFrame) -> None:
         super()._store(path, rows)
         self._stored[path] = _Stored(rows.height, _latest(rows, self.ended))
@@ -306,6 +303,8 @@ class SpillWindow(Spill):
             super()._store(path, rows)
             self._kept[path] = rows.height
             self._needed.clear()
+        elif len(self._needed) > _FEW:
+            self._needed = [pl.concat(self._needed, rechunk=True)]
         while sum(self._kept.values()) > limits.FOUND_ROWS.value:
             path = next(iter(self._kept))
             self._count(pl.scan_ipc(path))

@@ -61,20 +61,22 @@ class Nearby:
         connections, active, begun = self._connections(since if self._new_since is None else min(since, self._new_since), own)
         self._remember(connections)
         near = a.exchanges.since(since, limits.LIVE_NEAR.value, own, _FINISHED if compared else _COLUMNS)
-        stored = near.rows.lazy()
+        stored = near.rows  # columns are chosen here, since a query takes time for each that it chooses
 
         def asked() -> pl.LazyFrame:
-            return pl.concat([stored.select(ASKED), open_exchanges.open_requests(active).lazy()])
+            return pl.concat([stored.select(ASKED), open_exchanges.open_requests(active)]).lazy()
 
         def finished() -> pl.LazyFrame:
             answered = open_exchanges.answered_exchanges(one for one in active if one.id in own)
-            return pl.concat([finished_exchanges(stored), answered.lazy()], how="diagonal")
+            return pl.concat([finished_exchanges(stored), answered], how="diagonal").lazy()
 
         def half_closed() -> pl.LazyFrame:
-            return closes(open_exchanges.exchanges_as_of(open_exchanges.closed_by_client(active))).lazy()
+            some = open_exchanges.closed_by_client(active)
+            rows = open_exchanges.exchanges_as_of(some) if some else a.exchanges.table.empty()
+            return closes(rows).lazy()
 
         tables = CaptureTables(
-            pl.LazyFrame() if compared else closes(stored), connections.lazy(), finished if compared else asked,
+            pl.LazyFrame() if compared else closes(stored).lazy(), connections.lazy(), finished if compared else asked,
             gateways, half_closed, self._remembered,
         )  # fmt: skip
         return tables, max(near.begun, begun)
@@ -96,7 +98,6 @@ class Nearby:
         """Let the indexes remember the new rows. `connections`: the connections of these rows."""
         rows = pl.concat(self._new) if self._new else self._analysis.exchanges.table.empty()
         self._new, self._new_since = [], None
-        lazy = rows.lazy()
-        tables = CaptureTables(closes(lazy), connections.lazy(), lambda: finished_exchanges(lazy))
+        tables = CaptureTables(closes(rows).lazy(), connections.lazy(), lambda: finished_exchanges(rows).lazy())
         for index in self._indexes:
             self._remembered[index] = index.remember(self._remembered.get(index), tables)
