@@ -13,7 +13,6 @@ from wiredoctor import limits, spill
 from wiredoctor.spill import Folder, SpillWindow
 from wiredoctor.tables import CONNECTIONS
 
-
 TABLE = CONNECTIONS.only(["connection", "final_at", "server"])
 
 

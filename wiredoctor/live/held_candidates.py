@@ -109,7 +109,8 @@ class HeldCandidates:
             self._held[name] = self._held[name].tail(-excess)
 
     def _leave(self, name: str, rows: pl.DataFrame) -> None:
-        self._left.append({name: rows.drop(_UNTIL, _SINCE, _ON)})
+        if rows.height:
+            self._left.append({name: _as_found(rows)})
 
     def take(self, clock: int | None) -> Candidates:
         """Let the rules judge the held candidates that are due at `clock` (ns), or all of them if `clock` is None.
@@ -120,42 +121,46 @@ class HeldCandidates:
             return self._take_all()
         if not self._held or (self._decided_at is not None and self._decided_at <= clock < self._decided_at + APART):
             return {}
-        over = pl.col(_UNTIL) < clock
-        if awake := [number for number, (one, frame) in self._watched.items() if one.last_frame != frame]:
-            over |= pl.col(_ON).list.eval(pl.element().is_in(awake)).list.any()
-        ready = {name: some for name, rows in self._held.items() if (some := rows.filter(over)).height}
-        if not ready:
+        if not (ready := self._pop(clock)):
             return {}
-        left = {name: rows.filter(~over) for name, rows in self._held.items()}
-        self._held = {name: rows for name, rows in left.items() if rows.height}
         self._decided_at = clock
-        since = min(int(rows[_SINCE].min()) for rows in ready.values())  # pyright: ignore[reportArgumentType]
-        own = {number for rows in ready.values() for number in rows["connection"]}
+        since, own = _earliest(ready), _connections(ready)
         tables, begun = self._nearby.tables(since, own, partial(self._clients, at_end=False))
-        for name, rows in list(ready.items()):
-            known = pl.col(_SINCE) >= begun
-            if (late := rows.filter(~known)).height:
-                self._leave(name, late)
-            ready[name] = rows.filter(known).drop(_UNTIL, _SINCE, _ON)
-        return self._decide({name: rows for name, rows in ready.items() if rows.height}, tables, clock)
+        if begun > since:
+            for name, rows in list(ready.items()):
+                self._leave(name, rows.filter(pl.col(_SINCE) < begun))
+                ready[name] = rows.filter(pl.col(_SINCE) >= begun)
+        return self._decide({name: _as_found(rows) for name, rows in ready.items() if rows.height}, tables, clock)
+
+    def _pop(self, clock: int) -> Candidates:
+        """Remove and return the candidates that can be decided at `clock` (ns)."""
+        awake = {number for number, (one, frame) in self._watched.items() if one.last_frame != frame}
+        ready: Candidates = {}
+        for name, rows in list(self._held.items()):
+            over = rows[_UNTIL] < clock
+            if awake:
+                over |= pl.Series([not awake.isdisjoint(on) for on in rows[_ON].to_list()], dtype=pl.Boolean)
+            if over.all():
+                ready[name] = self._held.pop(name)
+            elif over.any():
+                ready[name], self._held[name] = rows.filter(over), rows.filter(~over)
+        return ready
 
     def _take_all(self) -> Candidates:
         """Decide all candidates at the end of the capture: with all rows if these are few, or if some need them."""
-        ready = {name: rows.drop(_UNTIL, _SINCE, _ON) for name, rows in self._held.items()}
-        since = min((int(rows[_SINCE].min()) for rows in self._held.values()), default=0)  # pyright: ignore[reportArgumentType]
-        own = {number for rows in ready.values() for number in rows["connection"]}
-        self._held = {}
-        gateways = partial(self._clients, at_end=True)
-        a = self._analysis
+        held, self._held = self._held, {}
+        ready = {name: _as_found(rows) for name, rows in held.items()}
         for name, parts in self._left.of_rules().items():
             ready[name] = pl.concat([as_frame(together(parts)), *([ready[name]] if name in ready else [])])
         if not ready:
             return {}
+        a, since = self._analysis, _earliest(held)
+        gateways = partial(self._clients, at_end=True)
         if len(self._left) or a.exchanges.rows <= limits.LIVE_NEAR.value:
-            stored, connections = a.exchanges.scan(), a.connections.scan()
-            tables = CaptureTables(closes(stored), connections, lambda: stored.select(ASKED), gateways)
+            stored = a.exchanges.scan()
+            tables = CaptureTables(closes(stored), a.connections.scan(), lambda: stored.select(ASKED), gateways)
         else:
-            tables, _ = self._nearby.tables(since, own, gateways)
+            tables, _ = self._nearby.tables(since, _connections(held), gateways)
         return self._decide(ready, tables, None)
 
     def _decide(self, ready: Candidates, tables: CaptureTables, clock: int | None) -> Candidates:
@@ -171,6 +176,21 @@ class HeldCandidates:
         fresh = self._analysis.core.flows.of_ids(ids - self._watched.keys()) if ids - self._watched.keys() else []
         known = {number: one for number, (one, _) in self._watched.items() if number in ids} | {one.id: one for one in fresh}
         self._watched = {number: (one, one.last_frame) for number, one in known.items()}
+
+
+def _as_found(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return held candidates with only the columns with which they were found."""
+    return rows[[name for name in rows.columns if name not in (_UNTIL, _SINCE, _ON)]]
+
+
+def _earliest(held: Candidates) -> int:
+    """Return the earliest time (ns) that matters for these candidates."""
+    times = (rows[_SINCE].min() for rows in held.values())
+    return min((time for time in times if isinstance(time, int)), default=0)
+
+
+def _connections(held: Candidates) -> set[int]:
+    return {number for rows in held.values() for number in rows["connection"].to_list()}
 
 
 def _due(rows: pl.DataFrame) -> pl.Expr:
