@@ -397,7 +397,7 @@ LIVE_PAIRED = Limit(
     "report names it",
 )  # fmt: skip
 LIVE_NEAR = Limit(
-    "live-near", "rules", 32_768, "exchanges, and as many connections",
+    "live-near", "rules", 16_384, "exchanges, and as many connections",
     "The newest exchanges and connections of a live capture that are read for a decision about a failure. Only those near the "
     "time of the failure are needed. If these are more, the failure is left to the final report",
 )  # fmt: skip

@@ -18,8 +18,8 @@ from wiredoctor.rule_engine import RuleModule
 from wiredoctor.tables import ASKED, CLOSES_OF_STORED, FINISHED_OF_STORED, SECOND, closes, finished_exchanges
 from wiredoctor.world import CaptureTables, Index
 
-MARGIN = 16 * SECOND
-"""The time (ns) before a candidate from which rows are read: indexes ask for times in units of at most this length."""
+MARGIN = 10 * SECOND
+"""The time (ns) before a candidate from which rows are read: rules compare what took place up to 5 s before another event."""
 
 _COLUMNS = tuple(dict.fromkeys((*CLOSES_OF_STORED.values(), *ASKED)))
 _FINISHED = tuple(FINISHED_OF_STORED.values())
@@ -85,7 +85,7 @@ class Nearby:
         """Return the connections with packets since `since` (ns) and those in `own` (ids): their rows, and the open ones. The
         third value is the time since which none are left out.
         """
-        a, most = self._analysis, limits.LIVE_NEAR.value // 4
+        a, most = self._analysis, limits.LIVE_NEAR.value
         active = [one for one in a.core.flows.open_connections() if one.last_clock >= since or one.id in own]
         begun = since
         if len(active) > most:
