@@ -85,7 +85,7 @@ def _newest_of_each(ends: pl.DataFrame, uses: pl.DataFrame) -> tuple[pl.DataFram
         some = left.group_by("endpoint").agg(c("time").min().alias("since"), pl.len().alias("left"))
         every = rows.group_by("endpoint").agg(pl.len().alias("all"))
         cut = every.join(some, on="endpoint", how="left").filter(c("left").fill_null(0) < c("all"))
-        since.append(cut.select("endpoint", c("since").fill_null(rows["time"].max())))
+        since.append(cut.select("endpoint", c("since").fill_null(pl.lit(rows["time"].max(), pl.Int64))))
     from_then = pl.concat(since).group_by("endpoint").agg(c("since").max())
     kept = (
         rows.join(from_then, on="endpoint", how="left", maintain_order="left")
