@@ -58,7 +58,7 @@ def answers(times: IdleTimes, wanted: pl.DataFrame) -> list[Any]:
 )
 def test_idle_times_are_those_of_all_rows(name: str, tmp_path: Path) -> None:
     exchanges, connections = rows_of(name, tmp_path)
-    whole = CaptureTables(closes(exchanges).lazy(), connections.lazy(), lambda: exchanges.lazy())
+    whole = CaptureTables(closes(exchanges).lazy(), connections.lazy(), exchanges.lazy)
     wanted = (
         closes(exchanges).select("endpoint", "connection", "final_at").unique(["endpoint", "connection"], maintain_order=True)
     )

@@ -536,7 +536,7 @@ def known_clients(
         "connection", _one_host().alias("host"), "server", "start", "syns", is_unused.alias("is_unused")
     ).collect()
     if waits is not None:
-        opened = pl.concat([waits.opened(earlier).cast(dict(opened.schema)), opened])
+        opened = pl.concat([waits.opened(earlier).cast(opened.schema), opened])
     return Clients(rows, ends, opened, gateways, earlier)
 
 

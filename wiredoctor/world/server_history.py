@@ -54,7 +54,7 @@ def add_to_history(known: ServerHistory, closes: pl.LazyFrame, connections: pl.L
         connections.filter(c("syn_time").is_not_null() & answered).select(*_SYNS),
         closes.filter(again).group_by("endpoint").agg(c("final_at").min().alias("known")),
     )
-    fresh = [rows.cast(dict(old.schema)) for rows, old in zip(pl.collect_all(queries), known, strict=True)]
+    fresh = [rows.cast(old.schema) for rows, old in zip(pl.collect_all(queries), known, strict=True)]
     slots = fresh[2].with_columns((c("time") // _APART).alias("slot"))
     fresh[2] = slots.unique(["endpoint", "slot"], keep="first", maintain_order=True).drop("slot")
     both = zip(known, fresh, strict=True)
