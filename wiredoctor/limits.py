@@ -418,9 +418,16 @@ LONGEST_WAITS = Limit(
     "that gave up sooner has no timeout of that length. The oldest are forgotten",
 )  # fmt: skip
 LIVE_WAITING = Limit(
-    "live-waiting", "rules", 20_000, "candidates",
+    "live-waiting", "rules", 5_000, "candidates",
     "Candidates of a live capture that wait for a decision, 2 kB each. If there are more, the oldest are decided at its "
     "end",
+)  # fmt: skip
+LIVE_LEFT = Limit(
+    "live-left", "rules", 5_000, "candidates",
+    "Candidates of a live capture that are decided at its end, because too much took place near them, about 0.6 ms each: the "
+    "report must be written before a container is killed. Up to 2,048 more are kept",
+    "{limit} were too many to be decided during the capture and were decided at its end; {count:older one was|older ones were} "
+    "left out",
 )  # fmt: skip
 FOUND_IN = Limit(
     "found-in", "rules", 20_000, "connections",

@@ -299,6 +299,20 @@ def test_what_too_much_happened_near_is_decided_at_the_end(
     assert json.loads(as_json(played.report))["findings"] == json.loads(expected)["findings"]
 
 
+def test_candidates_that_are_too_many_for_the_end_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One waits for its decision, and others are stored one by one, of which all but the newest are dropped."""
+    stops = pcapng(next(path for path in PATHS if path.stem == "apache-met"), tmp_path / "trace.pcapng")
+    whole = of_file(tmp_path / "trace.pcapng")
+    for limit, value in ((limits.LIVE_WAITING, 1), (limits.LIVE_LEFT, 1), (limits.LIVE_CANDIDATES_HELD, 1)):
+        monkeypatch.setattr(limit, "value", value)
+    monkeypatch.setattr(spill, "MIN_WRITTEN", 1)
+    played = play([(tmp_path / "trace.pcapng", 0)], stops)
+    assert_true_to(played)
+    [said] = played.report.limits
+    assert said.startswith("1 candidates were too many to be decided during the capture and were decided at its end; ")
+    assert len(played.report.findings) < len(json.loads(whole)["findings"])
+
+
 def times_of_day(text: str) -> list[tuple[Any, ...]]:
     """Return the findings other than `clock-step`, with their times of day.
 

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 import polars as pl
 
-from wiredoctor import limits, rule_engine
+from wiredoctor import limits, rule_engine, system
 from wiredoctor.batches import Batch, View
 from wiredoctor.core.connection_rows import hash_endpoint
 from wiredoctor.core.records import LATEST
@@ -123,6 +123,7 @@ class LiveAnalysis(Analysis):
         for rows in (self.connections, self.exchanges):
             rows.forget(2 * limits.COMPARED_ROWS.value, needed)
         self.found.forget(limits.CANDIDATES.value)
+        system.return_memory()  # what was read and joined leaves gaps
 
     def _keep(self, exchanges: Batch, connections: Batch) -> None:
         if not exchanges.height and not connections.height:

@@ -109,8 +109,10 @@ class HeldCandidates:
             self._held[name] = self._held[name].tail(-excess)
 
     def _leave(self, name: str, rows: pl.DataFrame) -> None:
+        """Leave candidates to the end of the capture, but not more than can be decided then in a few seconds."""
         if rows.height:
             self._left.append({name: _as_found(rows)})
+            self._analysis.met.add(limits.LIVE_LEFT, self._left.forget(limits.LIVE_LEFT.value))
 
     def take(self, clock: int | None) -> Candidates:
         """Let the rules judge the held candidates that are due at `clock` (ns), or all of them if `clock` is None.

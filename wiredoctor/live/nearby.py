@@ -52,8 +52,9 @@ class Nearby:
     def tables(
         self, since: int, own: Collection[int], gateways: Callable[[], Collection[int]], *, compared: bool = False
     ) -> tuple[CaptureTables, int]:
-        """Return what took place at `since` (ns) or later, and on the connections `own` (ids). The second value is the time since
-        which nothing is left out: later than `since` if there are too many rows.
+        """Return what rules need about candidates at `since` (ns) or later on the connections `own` (ids).
+
+        The second value is `since`, or a later time if there are too many rows: nothing about candidates from then on is left out.
 
         `compared`: `exchanges` has finished exchanges with all columns, and those of `own` whose response has begun.
         """
@@ -79,7 +80,7 @@ class Nearby:
             pl.LazyFrame() if compared else closes(stored).lazy(), connections.lazy(), finished if compared else asked,
             gateways, half_closed, self._remembered,
         )  # fmt: skip
-        return tables, max(near.begun, begun)
+        return tables, max(near.begun, begun) + MARGIN
 
     def _connections(self, since: int, own: Collection[int]) -> tuple[pl.DataFrame, list[Connection], int]:
         """Return the connections with packets since `since` (ns) and those in `own` (ids): their rows, and the open ones. The
