@@ -128,7 +128,8 @@ def diagnose(
         findings, explained, known, uncompared = _resolve(analysis, rules, judge, table, totals, live=live)
     left = rule_engine.unjudged(
         *analysis.suspects(), explained, answers=exchanges.scan(), hosts=connections.scan(),
-        counts=(exchanges.rows, connections.rows), latest=analysis.latest, most=limits.UNJUDGED.value, file=capture.file,
+        counts=(exchanges.rows, connections.rows), latest=analysis.latest,
+        overwritten_until=max((until for _, until in analysis.gaps), default=None), most=limits.UNJUDGED.value, file=capture.file,
         first_time=capture.first_time or 0, many=_are_many(connections, exchanges),
     )  # fmt: skip
     if uncompared:
@@ -165,18 +166,20 @@ def _resolve(
     searched = {"exchanges": exchanges.scan(), "connections": connections.scan()}
     if since is not None:
         searched = rule_engine.since_frame(searched, since)
-    known = gateways.find(searched["exchanges"], searched["connections"]) if exchanges.rows else gateways.Gateways()
+    known = gateways.Gateways()
+    if exchanges.rows:
+        known = gateways.find(searched["exchanges"], searched["connections"], gaps=analysis.gaps)
     if analysis.reported_tries is not None:
         known = known.with_tries(analysis.reported_tries)
     tries = tries_of(known)
     scans |= {"tries": tries.lazy(), "fronts": fronts_of(known).lazy()}
     rows = connections.rows + exchanges.rows
     many = _are_many(connections, exchanges)
-    steps, shuffled = sorted(analysis.steps.frames), sorted(analysis.shuffled.frames)
+    steps, doubtful = sorted(analysis.steps.frames), analysis.doubtful_frames
     if steps:
         found = waiting(analysis.folder, (rule_engine.drop_across_clock_steps(batch, modules, steps) for batch in found))
-    if shuffled:
-        found = waiting(analysis.folder, (rule_engine.unsure_across(batch, modules, shuffled) for batch in found))
+    if doubtful:
+        found = waiting(analysis.folder, (rule_engine.unsure_across(batch, modules, doubtful) for batch in found))
     parts, uncompared = [(dict(modules), scans)], 0
     counts = connections.rows, exchanges.rows
     if start := rule_engine.window_start(scans["connections"], scans["exchanges"], counts):
@@ -189,7 +192,7 @@ def _resolve(
     for some, tables in parts:
         filled = {name: rows for name, rows in tables.items() if name not in without_rows}
         batches = map(judge, rule_engine.find_summaries(some, filled, few=rows <= SMALL, many=many))
-        for batch in (rule_engine.unsure_across(judged, modules, shuffled) for judged in batches):
+        for batch in (rule_engine.unsure_across(judged, modules, doubtful) for judged in batches):
             found.append(rule_engine.drop_across_clock_steps(batch, modules, steps) if steps else batch)
             del batch  # its memory is needed by the next rule
     candidates = {name: partial(together, parts) for name, parts in found.of_rules().items()}

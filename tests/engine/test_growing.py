@@ -16,6 +16,7 @@ from tests.capture import files
 from tests.capture.files import Packet
 from tests.support.sweeps import examples
 from wiredoctor.capture import CaptureError
+from wiredoctor.capture.drops import Overwritten
 from wiredoctor.core.packet import Packet as RecordPacket
 from wiredoctor.engine.growing import GrowingCapture
 
@@ -51,11 +52,11 @@ def read(capture: GrowingCapture) -> Iterator[bytes]:
 
 
 @contextmanager
-def opened(paths: Sequence[tuple[Path, int]]) -> Generator[GrowingCapture]:
-    """Open a capture of files that are there, but for what is written of them."""
+def opened(paths: Sequence[tuple[Path, int]], *, packets: int = 0) -> Generator[GrowingCapture]:
+    """Open a capture of files that are there, but for what is written of them, each with so many packets."""
     with GrowingCapture("trace.pcapng") as capture:
-        for path, begin in paths:
-            capture.add(os.open(path, os.O_RDONLY), begin)
+        for number, (path, begin) in enumerate(paths):
+            capture.add(os.open(path, os.O_RDONLY), begin, number * packets)
         yield capture
 
 
@@ -111,15 +112,18 @@ def test_a_file_is_kept_as_long_as_something_of_it_is_needed(tmp_path: Path) -> 
 
 
 def test_reading_goes_on_with_a_later_file(tmp_path: Path) -> None:
-    paths, ends = stream(tmp_path, [[packet(i, 500), packet(i + 1, 500)] for i in (1, 3, 5)])
-    with opened(paths) as capture:
+    paths, ends = stream(tmp_path, [[packet(i, 500), packet(i + 1, 500)] for i in (1, 3, 5, 7)])
+    with opened(paths, packets=2) as capture:
         capture.extend(ends[0])
         found = list(read(capture))
         capture.extend(ends[-1])
-        assert capture.skip(ends[0] + 1) == paths[1][1] - ends[0]
-        assert capture.skip(paths[1][1]) == 0
-        assert [*found, *read(capture)] == [packet(i, 500).data for i in (1, 3, 4, 5, 6)]
-        assert (capture.unread_bytes, capture.records.damage) == (0, None)
+        capture.skip(ends[0] + 1)
+        capture.skip(paths[1][1])  # it is there already
+        assert (capture.records.position, capture.end_skip()) == (paths[1][1], False)
+        capture.skip(paths[1][1] + 1)  # further, before anything was read
+        assert [*found, *read(capture)] == [packet(i, 500).data for i in (1, 5, 6, 7, 8)]
+        assert (capture.unread_bytes, capture.records.damage, capture.end_skip()) == (0, None, True)
+        assert capture.records.drops.overwritten == [Overwritten(2, 0, 7_000_000, 3, paths[2][1] - ends[0])]
 
 
 def test_the_files_of_a_stream_have_the_same_interfaces(tmp_path: Path) -> None:

@@ -32,8 +32,7 @@ class Stop(NamedTuple):
 @dataclass
 class Player:
     """Stands for a recorder. `files`: path of each part of the stream, and where it begins; `removed`: up to where the stream is
-    removed before anything of it could be read. Between two packets the time passes
-    that their stamps say."""
+    removed when the next stop after `removed_after` bytes comes. Between two packets the time passes that their stamps say."""
 
     files: list[tuple[Path, int]]
     stops: list[Stop]
@@ -41,6 +40,7 @@ class Player:
     progress: Progress = field(default_factory=Progress)
     order: Order = field(default_factory=lambda: Order((), ""))
     now: int = 0
+    removed_after: int = 0
 
     def __post_init__(self) -> None:
         times = [stop.time for stop in self.stops]
@@ -49,6 +49,7 @@ class Player:
             for stop, later in zip(self.stops, [*times[1:], times[-1]], strict=True)
         ]
         self._files = list(self.files)
+        self._before = 0
 
     @property
     def over(self) -> bool:
@@ -66,10 +67,21 @@ class Player:
         found: list[Event] = []
         while self._files and self._files[0][1] < stop.end:
             path, begin = self._files.pop(0)
-            found.append({"event": "file", "path": str(path), "begin": begin, "descriptor": os.open(path, os.O_RDONLY)})
-        found += [{"event": "removed", "path": "", "end": end} for end in self.removed if not self.progress.bytes]
+            descriptor = os.open(path, os.O_RDONLY)
+            found.append({"event": "file", "path": str(path), "begin": begin, "packets": self._before, "descriptor": descriptor})
+            self._before += len(block_ends(path.read_bytes())) if self.order.ring else 0
+        found += [
+            {"event": "removed", "path": "", "end": end} for end in self.removed if self.progress.bytes == self.removed_after
+        ]
         self.progress.bytes, self.progress.packets = stop.end, self.progress.packets + 1
         return found
+
+    def refresh(self) -> None:
+        """Nothing arrives between two looks."""
+
+    def ask_delivered(self) -> None:
+        """All packets up to now have been passed on."""
+        self.progress.delivered = self.now
 
     def stop(self) -> None:
         self.progress.ended = "stopped"
@@ -124,13 +136,14 @@ def play(
     stops: list[Stop],
     *,
     removed: Sequence[int] = (),
+    removed_after: int = 0,
     ring: Ring | None = None,
     looks: int = 0,
     settings: Settings = Settings(),  # noqa: B008 - frozen
 ) -> Played:
     """Analyses a stream as it comes, up to one of these places after the other; with more `looks` if it needs them."""
     rules = rule_engine.load(settings)
-    player = Player(files, stops, removed, order=Order((), "", ring=ring))
+    player = Player(files, stops, removed, order=Order((), "", ring=ring), removed_after=removed_after)
     told: list[tuple[int, Finding]] = []
     notes: list[str] = []
     times: list[int] = []

@@ -48,7 +48,7 @@ def analyze(path: Path, *words: str) -> subprocess.CompletedProcess[str]:
 def lines(text: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The findings of JSON Lines, and the summary."""
     *findings, summary = map(json.loads, text.splitlines())
-    return findings, summary
+    return [one for one in findings if "behind" not in one], summary
 
 
 @REAL

@@ -340,8 +340,9 @@ def test_what_the_ring_overwrites_before_it_is_read_is_passed_over_and_told(tmp_
     removed = [size * (number + 1) for number in range(4)]
     played = play(files, end, removed=removed, ring=Ring(2, size))
     packets = len(stops[0])
-    assert played.report.captures[0].packets == 4 * packets
-    assert played.report.limits == [f"{2 * size:,} bytes were overwritten in the ring before they could be analyzed"]
+    [capture] = played.report.captures
+    assert (capture.packets, capture.dropped, capture.dropped_of) == (4 * packets, 2 * packets, 6 * packets)
+    assert len([note for note in played.notes if "the ring overwrites unread packets" in note]) == 1
     assert play(files, end, removed=removed[:2], ring=Ring(2, size)).report.captures[0].packets == 6 * packets
 
 

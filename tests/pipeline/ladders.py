@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import numpy as np
@@ -71,7 +71,7 @@ def no_gateways_between() -> AbstractContextManager[object]:
 
 
 def _within_ladders(
-    find: Callable[..., gateways.Gateways], exchanges: pl.LazyFrame, connections: pl.LazyFrame, *, possible: bool = False
+    find: Callable[..., gateways.Gateways], exchanges: pl.LazyFrame, connections: pl.LazyFrame, **how: Any
 ) -> gateways.Gateways:  # fmt: skip
     """Find gateways as if no exchange and no attempt to connect could belong to an exchange of another ladder."""
     server = pl.col("server")
@@ -106,4 +106,4 @@ def _within_ladders(
         patch("wiredoctor.gateways.attempts._of_host", of_host),
         patch("wiredoctor.gateways.pairs.other_addresses", other_addresses_of_each),
     ):
-        return find(exchanges, connections, possible=possible)
+        return find(exchanges, connections, **how)

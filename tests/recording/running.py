@@ -62,7 +62,7 @@ class Recording:
         self._coming.put(None)
 
     def until(self, event: str, seconds: float = 8, **values: Any) -> dict[str, Any]:
-        """Return the next event of this kind; for packets, the next with at least this many."""
+        """Return the next event of this kind; for packets and times, the next with at least this value."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             try:
@@ -72,7 +72,8 @@ class Recording:
             if got is None:
                 break
             self.events.append(got)
-            same = all(got[k] >= v if k == "packets" else got[k] == v for k, v in values.items() if got["event"] == event)
+            at_least = ("packets", "delivered")
+            same = all(got[k] >= v if k in at_least else got[k] == v for k, v in values.items() if got["event"] == event)
             if got["event"] == event and same:
                 return got
         raise AssertionError(f"no event {event} {values} after {self.events[-5:]}")
@@ -84,6 +85,12 @@ class Recording:
         """Return a value of the last progress event, or 0 if there was none."""
         progress = self.all("progress")
         return (progress[-1][name] or 0) if progress else 0
+
+    def ask(self, what: str) -> None:
+        """Send a request without further values."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps({"do": what}).encode() + b"\n")
+        self.process.stdin.flush()
 
     def stop(self) -> dict[str, Any]:
         """Close its standard input, and return the event that summarizes the capture."""

@@ -157,6 +157,9 @@ def test_the_files_of_a_temporary_ring_have_no_name_and_are_handed_over_for_read
     contents = [os.pread(descriptor, 10_000, 0) for descriptor in told.descriptors]
     assert sum(kinds(content).count(6) for content in contents) == 10
     assert [what["begin"] for what in told.of("file")] == [sum(map(len, contents[:n])) for n in range(5)]
+    assert [what["packets"] for what in told.of("file")] == [
+        sum(kinds(content).count(6) for content in contents[:n]) for n in range(5)
+    ]
     assert made.output.written == sum(map(len, contents))
     assert {stat.S_IMODE(os.fstat(descriptor).st_mode) for descriptor in told.descriptors} == {0o600}
     with pytest.raises(OSError, match="Bad file descriptor"):
@@ -331,7 +334,7 @@ def test_progress_is_told_at_once_but_not_more_often_than_every_40_ms(tmp_path: 
     assert [what["packets"] for what in told.of("progress")] == [1, 5]
     now[0] = 100.081
     assert made.report_progress() > 1000
-    assert told.of("progress")[-1] == {"bytes": len(BEGIN) + 8 * 32, "packets": 8, "dropped": None}
+    assert told.of("progress")[-1] == {"bytes": len(BEGIN) + 8 * 32, "packets": 8, "dropped": None, "delivered": 0}
     made.output.close(used=True)
 
 

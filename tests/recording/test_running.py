@@ -59,6 +59,22 @@ def test_so_many_seconds(backend: str, tmp_path: Path) -> None:
     assert kinds(file.read_bytes())
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_it_says_up_to_when_packets_were_passed_on_only_while_it_runs(backend: str, tmp_path: Path) -> None:
+    with Recording(interfaces=["lo"], file=str(tmp_path / "trace.pcapng"), backend=backend) as recording:
+        recording.until("file")
+        before = time.time_ns()
+        recording.ask("delivered")
+        assert before <= recording.until("progress", delivered=before)["delivered"] <= time.time_ns()
+        recording.process.send_signal(signal.SIGSTOP)
+        stopped = time.time_ns()
+        recording.ask("delivered")
+        with pytest.raises(AssertionError):
+            recording.until("progress", 0.3, delivered=stopped)
+        recording.process.send_signal(signal.SIGCONT)
+        recording.until("progress", delivered=stopped)
+
+
 @needs("dumpcap")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_signals_end_it_in_order(number: int, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from tests.report import examples
-from wiredoctor.cli.screen import Lines
+from wiredoctor.cli.screen import JsonLines, Lines
 from wiredoctor.findings import Finding
 from wiredoctor.report.groups import group_findings
 from wiredoctor.report.terminal import live_view
@@ -30,6 +31,7 @@ class Standing:
     exchanges: int = 40
     lag: float = 0.0
     unread_bytes: int = 0
+    overwritten: int = 0
     waiting: int = 0
 
 
@@ -127,3 +129,30 @@ def test_a_problem_that_comes_again_is_one_short_line_from_time_to_time(
     [other] = show(21.0, replace(FINDING, rule="tinygrams", severity="note", delay=None))
     assert " NOTE " in other
     assert "again" not in other
+
+
+LAGS = [
+    *((0.0, 0.4), (1.0, 4.9), (2.0, 5.0), (50.0, 70.0), (61.0, 66.0), (62.0, 70.0)),
+    *((63.0, 3.0), (64.0, 2.4), (65.0, 6.0), (122.0, 4.0), (123.0, 5.5)),
+]
+"""Times and lags in seconds: 5 s late, for more than a minute, then caught up, and late again."""
+
+
+def test_a_lag_is_reported_at_once_then_every_minute_and_at_its_end(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("wiredoctor.cli.screen.time.monotonic", lambda: now)
+    lines = [json.dumps({"behind": lag}) for lag in (5.0, 70.0, 0.0, 5.5)]
+    behind = "wiredoctor: the analysis is {} behind (34 MB); {}"
+    for view, out in ((Lines(quiet=False), []), (JsonLines(quiet=False), lines)):
+        for now, lag in LAGS:
+            view.show([], Standing(lag=lag, unread_bytes=34_000_000, overwritten=1200 if now > 100 else 0))
+        printed = capsys.readouterr()
+        assert printed.out.splitlines() == out
+        assert printed.err.splitlines() == [
+            behind.format("5 s", "no packets are lost"),
+            behind.format("70 s", "no packets are lost"),
+            "wiredoctor: the analysis has caught up",
+            behind.format("5.5 s", "the ring overwrote 1,200 packets before"),
+        ]

@@ -22,6 +22,10 @@ _FIXED = 20
 """The size in bytes of an Interface Statistics Block without its options."""
 MAX_COUNTS = 10_000
 """The maximum number of counts that are stored separately; after that, a new count replaces the last one of its interface."""
+RING = -1
+"""The interface number in `Dropped` for packets that the ring overwrote, whichever interface they came from."""
+LASTS = (1 << 61) - 1
+"""The end in ns of a loss that still lasts."""
 _LARGEST = 1 << 48
 """A number of packets that is too large for any interface. A block with a count this large is treated as damaged."""
 
@@ -53,6 +57,21 @@ class Dropped(NamedTuple):
     packets: int
 
 
+class Overwritten(NamedTuple):
+    """Packets that the ring of a live capture overwrote before they could be analyzed.
+
+    `frame`: the number of the first packet after them. `since`, `until`: the times of the packets before and after them (ns since
+    the first packet); `since` is None if no packet precedes them, and `until` is None until the next packet is read. `packets`,
+    `bytes`: their number, and the number of bytes that they took in the files.
+    """
+
+    frame: int
+    since: int | None
+    until: int
+    packets: int
+    bytes: int
+
+
 class Statistics(NamedTuple):
     """The contents of an Interface Statistics Block.
 
@@ -69,10 +88,13 @@ class Statistics(NamedTuple):
 
 
 class Drops:
-    """The counts of dropped packets that a capture contains, in file order."""
+    """The counts of dropped packets that a capture contains, in file order, and the packets that a ring overwrote."""
 
     def __init__(self) -> None:
         self.counts: list[Count] = []
+        self.overwritten: list[Overwritten] = []
+        self.first_kept = 0
+        """The number of the first packet after the newest overwritten ones."""
         self._newest: dict[int, int] = {}
         """The index in `counts` of each interface's newest total."""
         self._checked: dict[int, int] = {}
@@ -93,8 +115,30 @@ class Drops:
         elif self.counts[at].total != count.total:
             self.counts[at] = self.counts[at]._replace(until=count.until, total=count.total)
 
+    def overwrite(self, frame: int, since: int | None, packets: int, size: int) -> None:
+        """Record that packets were overwritten, before the packet `frame` and after the time `since`. `size`: their bytes.
+
+        If no packet was read since the previous call, or MAX_COUNTS are stored, they are added to the previous ones.
+        """
+        self.first_kept = frame
+        last = self.overwritten[-1] if self.overwritten else None
+        if last is not None and (last.until == LASTS or len(self.overwritten) >= MAX_COUNTS):
+            self.overwritten[-1] = last._replace(until=LASTS, packets=last.packets + packets, bytes=last.bytes + size)
+        else:
+            self.overwritten.append(Overwritten(frame, since, LASTS, packets, size))
+
+    def end_overwritten(self, until: int) -> None:
+        """Set the time of the first packet after the newest overwritten packets, unless it is known."""
+        if self.lasts:
+            self.overwritten[-1] = self.overwritten[-1]._replace(until=until)
+
+    @property
+    def lasts(self) -> bool:
+        """True if no packet was read after the newest overwritten packets."""
+        return bool(self.overwritten) and self.overwritten[-1].until == LASTS
+
     def total(self) -> int | None:
-        """Return the number of dropped packets; None if the capture has no counts."""
+        """Return the number of dropped packets; None if the capture has no counts, and nothing was overwritten."""
         dropped = self.dropped()
         return None if dropped is None else sum(one.packets for one in dropped)
 
@@ -105,13 +149,15 @@ class Drops:
         the number of captured packets is taken from these statistics.
         """
         received, dropped = sum(self._received.values()), self.total() or 0
-        return dropped + (received if received > packets + dropped else packets)
+        if received > packets + dropped:  # `received` includes the overwritten packets
+            return dropped + received - sum(one.packets for one in self.overwritten)
+        return dropped + packets
 
     def dropped(self) -> list[Dropped] | None:
-        """Return the drops with their times; None if the capture does not count them."""
-        if not self.counts:
+        """Return the drops with their times; None if the capture does not count them. Overwritten packets count as dropped."""
+        if not self.counts and not self.overwritten:
             return None
-        found: list[Dropped] = []
+        found = [Dropped(RING, one.since, one.until, one.packets) for one in self.overwritten]
         before: dict[int, int] = {}
         for one in self.counts:
             last = before.get(one.interface, 0)

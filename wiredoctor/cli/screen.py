@@ -29,6 +29,9 @@ REFRESH = 1.0
 LONG, SELDOM = 5.0, 60.0
 """The minimum lag of the analysis (s) for a note to be printed, and the minimum time (s) between two of these notes."""
 
+CAUGHT_UP = 2.5
+"""The lag of the analysis (s) below which it has caught up. Capturing programs deliver packets up to this much late."""
+
 LINE_INTERVAL = 5.0
 """The minimum number of seconds between two lines about one problem."""
 
@@ -52,6 +55,25 @@ class View(Protocol):
         ...
 
 
+class LagNotes:
+    """Decides when to report the lag of the analysis: if it is long, then once a minute, and when the analysis has caught up."""
+
+    def __init__(self) -> None:
+        self._is_reported = False
+        self._next = -SELDOM
+
+    def is_due(self, status: LiveStatus) -> bool:
+        """Return whether to report the lag in `status` now."""
+        now, is_reported = time.monotonic(), self._is_reported
+        if status.lag < CAUGHT_UP:
+            self._is_reported = False
+            return is_reported
+        if now < self._next or not (is_reported or status.lag >= LONG):
+            return False
+        self._is_reported, self._next = True, now + SELDOM
+        return True
+
+
 class Lines:
     """Prints one line for each problem, as soon as its first finding is final.
 
@@ -62,20 +84,23 @@ class Lines:
         from wiredoctor.report.terminal.live_view import Tally
 
         self._quiet = quiet
-        self._next_word = 0.0
+        self._lag = LagNotes()
         self._begun = time.time_ns()
         self._tally = Tally()
         self._printed: dict[ProblemKey, float] = {}
         self._again: dict[ProblemKey, Finding] = {}
 
     def _report_lag(self, status: LiveStatus) -> None:
-        """Print a note if the analysis lags far behind the capture, but at most one note per minute."""
-        now = time.monotonic()
-        if status.lag >= LONG and now >= self._next_word:
-            from wiredoctor.report.terminal.live_view import lag_text
+        """Print a note if the analysis lags far behind the capture, but at most one note per minute; or if it caught up."""
+        if not self._lag.is_due(status):
+            return
+        from wiredoctor.report.terminal.live_view import lag_note
 
-            self._next_word = now + SELDOM
-            self.note(f"the analysis is {lag_text(status)}; no packets are lost")
+        self._print_lag(status)
+        self.note(lag_note(status, is_behind=status.lag >= CAUGHT_UP))
+
+    def _print_lag(self, status: LiveStatus) -> None:
+        """Do nothing: the note is enough."""
 
     def note(self, line: str) -> None:
         """Print a line to standard error, unless the output is quiet."""
@@ -137,6 +162,12 @@ class JsonLines(Lines):
             del self._told[:REMEMBERED]
         if findings:
             sys.stdout.buffer.flush()
+
+    def _print_lag(self, status: LiveStatus) -> None:
+        from wiredoctor.report.data import json
+
+        sys.stdout.buffer.write(json.behind_line(status.lag if status.lag >= CAUGHT_UP else 0.0))
+        sys.stdout.buffer.flush()
 
     def finish(self, report: Report) -> None:
         """Print the findings that have not been printed yet, and the summary."""

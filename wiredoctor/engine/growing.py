@@ -16,10 +16,13 @@ from wiredoctor.system import read_at
 
 @dataclass
 class _Part:
-    """A file that is part of the stream: the offset in the stream at which it begins, and its descriptor."""
+    """A file that is part of the stream: the offset in the stream at which it begins, its descriptor, and the number of packets
+    before it.
+    """
 
     begin: int
     file: int
+    packets: int = 0
 
 
 class Stream(Source):
@@ -87,9 +90,9 @@ class GrowingCapture:
         self._stream = Stream(self.file)
         self.records = PcapngRecords(self._stream, is_continued=True)
 
-    def add(self, descriptor: int, begin: int) -> None:
-        """Append an open file, which begins at offset `begin` of the stream. `close` will close it."""
-        self._stream.parts.append(_Part(begin, descriptor))
+    def add(self, descriptor: int, begin: int, packets: int = 0) -> None:
+        """Append an open file, which begins at offset `begin` of the stream, after `packets` packets. `close` will close it."""
+        self._stream.parts.append(_Part(begin, descriptor, packets))
 
     def rename(self, name: str) -> None:
         """Give the capture another name in reports."""
@@ -142,13 +145,23 @@ class GrowingCapture:
         while len(parts) > 1 and parts[1].begin <= last:
             os.close(parts.pop(0).file)
 
-    def skip(self, least: int) -> int:
-        """Continue with the first file that begins at offset `least` or later. Return the number of bytes skipped."""
-        begin = min((part.begin for part in self._stream.parts if part.begin >= least), default=0)
-        skipped = max(begin - self.records.position, 0)
-        if skipped:
-            self.records.go_on_at(begin)
-        return skipped
+    def skip(self, least: int) -> None:
+        """Continue with the first file that begins at offset `least` or later. Record the packets before it as overwritten."""
+        part = next((part for part in self._stream.parts if part.begin >= least), None)
+        records = self.records
+        if part is None or part.begin <= records.position:
+            return
+        frame, drops = int(records.frame), records.drops
+        packets = max(part.packets - frame - sum(one.packets for one in drops.overwritten), 0)
+        drops.overwrite(frame + 1, int(records.times.last) if frame else None, packets, part.begin - records.position)
+        records.go_on_at(part.begin)
+
+    def end_skip(self) -> bool:
+        """Return whether a packet was read after the newest skipped packets, or none were skipped. Its time ends the loss."""
+        drops = self.records.drops
+        if drops.lasts and self.records.frame >= drops.first_kept:
+            drops.end_overwritten(int(self.records.times.last))
+        return not drops.lasts
 
     def close(self) -> None:
         """Close the files."""

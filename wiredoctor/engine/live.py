@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from ipaddress import ip_address
 
 import polars as pl
@@ -62,10 +62,17 @@ class LiveAnalysis(Analysis):
 
     def step(self, most: int) -> Candidates:
         """Analyze at most `most` new packets, and return the candidates that all rules find in them."""
+        while not self._growing.end_skip() and self.core.run(1):
+            pass
         if not self.core.run(most) and self._growing.unread_bytes:
             self.records.end()
         self.core.tcp.repetitions.pass_time(self.clock)
         return self._find()
+
+    def finish(self, judge: Callable[[Candidates], Candidates], parts: Sequence[Candidates] = ()) -> None:
+        """Analyze the connections that are open when the capture ends, as in the analysis of a file."""
+        self.records.drops.end_overwritten(int(self.records.times.latest))
+        super().finish(judge, parts)
 
     def pass_time(self, clock: int) -> Candidates:
         """Return the candidates that became final because no packet arrived until `clock` (ns since the first packet).

@@ -11,7 +11,7 @@ import polars as pl
 from wiredoctor import limits, rule_engine
 from wiredoctor.batches import Batch, View
 from wiredoctor.capture import ClockSteps
-from wiredoctor.capture.drops import spans
+from wiredoctor.capture.drops import RING, spans
 from wiredoctor.capture.link_types import link_type_name
 from wiredoctor.capture.model import Captured, readable
 from wiredoctor.core.connection import Connection
@@ -203,6 +203,19 @@ class Analysis:
         """The packets that were out of order and were sorted. Each is described like a packet at which the clock was set back."""
         return self.records.times.shuffled
 
+    @property
+    def doubtful_frames(self) -> list[int]:
+        """The numbers, in ascending order, of the packets that were sorted, and of those before which the ring overwrote others.
+
+        Times across them are uncertain.
+        """
+        return sorted((*self.shuffled.frames, *(one.frame for one in self.records.drops.overwritten)))
+
+    @property
+    def gaps(self) -> list[tuple[int, int]]:
+        """The times (since, until, in ns) between two packets, between which the ring of a live capture overwrote packets."""
+        return [(one.since, one.until) for one in self.records.drops.overwritten if one.since is not None]
+
     def limits_reached(self) -> list[str]:
         """Return one sentence for each limit that was reached."""
         said = [AGGREGATES] if self.core.headers.layers.has_aggregates else []
@@ -232,7 +245,7 @@ class Analysis:
         dropped, total = drops.dropped() or [], drops.total()
         times = spans(dropped)
         start = times[0][0] if times else None
-        numbers = dict.fromkeys(one.interface for one in dropped)
+        numbers = dict.fromkeys(one.interface for one in dropped if one.interface != RING)
         names = dict.fromkeys(self.records.interfaces[number].name or f"interface {number}" for number in numbers)
         return {
             "dropped": [NEVER if total is None else total],
@@ -240,6 +253,18 @@ class Analysis:
             "dropped_on": [_list_names([readable(name) for name in names])],
             "dropped_start": [NEVER if start is None else start],
             "dropped_end": [max(times[-1][1], 0) if times else NEVER],
+            **self._overwritten(),
+        }
+
+    def _overwritten(self) -> dict[str, list[int]]:
+        """Return the values of the columns of tables.CAPTURES that describe packets overwritten by the ring."""
+        some = self.records.drops.overwritten
+        first, last = (some[0].since, some[-1].until) if some else (None, NEVER)
+        return {
+            "overwritten": [sum(one.packets for one in some)],
+            "overwritten_bytes": [sum(one.bytes for one in some)],
+            "overwritten_start": [NEVER if first is None else first],
+            "overwritten_end": [last],
         }
 
     def losses(self) -> list[tuple[int | None, int]]:

@@ -91,6 +91,16 @@ def with_pairs(assigned: Assigned, pairs: list[Pair]) -> Assigned:
     return Assigned(front, back, np.concatenate([assigned.certain, more[:, 2].astype(bool)]), assigned.doubts)
 
 
+def without_certainty(assigned: Assigned, front: Array) -> Assigned:
+    """Return `assigned` with doubts instead of certain pairs of some fronts. `front`: for each row, whether it is one of them."""
+    lost = assigned.certain & front[assigned.front]
+    backs: dict[int, list[int]] = {}
+    for one, other in zip(assigned.front[lost].tolist(), assigned.back[lost].tolist(), strict=True):
+        backs.setdefault(one, []).append(other)
+    doubts = [([one], some) for one, some in backs.items()]
+    return assigned._replace(certain=assigned.certain & ~lost, doubts=assigned.doubts + doubts)
+
+
 def _parts(edges: Iterable[tuple[int, int]]) -> list[Part]:
     """Return the connected parts of the graph with these edges."""
     parent: dict[int, int] = {}

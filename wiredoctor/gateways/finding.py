@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from wiredoctor.gateways.known import FIRST, Gateways
@@ -23,12 +25,15 @@ MAX_COMPARED = 1000
 """The maximum number of connections of each kind (a relay's to servers, and its clients' to it) that are compared."""
 
 
-def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, *, possible: bool = False) -> Gateways:
+def find(
+    exchanges: pl.LazyFrame, connections: pl.LazyFrame, *, possible: bool = False, gaps: Sequence[tuple[int, int]] = ()
+) -> Gateways:
     """Pair the exchanges of gateways' clients with the requests that the gateways made for them.
 
     The arguments are rows of tables.EXCHANGES and tables.CONNECTIONS of one capture, whose times come from one clock. With
-    `possible`, also return every pair that nothing contradicts. Most captures contain no gateway, so the pairing code is only
-    imported if there may be one.
+    `possible`, also return every pair that nothing contradicts. `gaps`: the times (since, until, in ns) of which no packet was
+    analyzed; no pair is certain if a client waited for its response then. Most captures contain no gateway, so the pairing code
+    is only imported if there may be one.
     """
     asked = exchanges.filter("has_request")
     facts = asked.select(
@@ -53,7 +58,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, *, possible: bool =
     from wiredoctor.gateways.attempts import attempts
     from wiredoctor.gateways.pairs import pairs
 
-    return pairs(asked, connections, attempts(failed), clients, begun, possible=possible)._replace(relayed=relayed)
+    return pairs(asked, connections, attempts(failed), clients, begun, possible=possible, gaps=gaps)._replace(relayed=relayed)
 
 
 def _failed_attempts(connections: pl.LazyFrame) -> pl.LazyFrame:

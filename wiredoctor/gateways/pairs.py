@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import polars as pl
 
-from wiredoctor.gateways.assignment import Assigned, Pair, assign, with_pairs
+from wiredoctor.gateways.assignment import Assigned, Pair, assign, with_pairs, without_certainty
 from wiredoctor.gateways.attempts import FailedConnection, Gateway, other_addresses, owners
 from wiredoctor.gateways.edges import Allowed, Edges, ForwardedFor, Fronts, edges, possible
 from wiredoctor.gateways.exchange_columns import NO_STATUS, Rows, Totals, groups, read
@@ -20,14 +20,14 @@ from wiredoctor.tables import Array
 
 def pairs(
     asked: pl.LazyFrame, connections: pl.LazyFrame, tried: list[FailedConnection], clients: frozenset[int], begun: int, *,
-    possible: bool = False,
+    possible: bool = False, gaps: Sequence[tuple[int, int]] = (),
 ) -> Gateways:  # fmt: skip
     """Pair the exchanges of gateways' clients with the requests that the gateways made for them, in a capture with one clock.
 
     `asked`: rows of tables.EXCHANGES with a request. `connections`: rows of tables.CONNECTIONS. `tried`: the failed connections
     that may belong to a gateway (see `attempts`). `clients`: the connections whose requests show that the client is a gateway.
     `begun`: the time (ns) by which the first FIRST exchanges had begun.
-    `possible`: also return every pair that nothing contradicts.
+    `possible`: also return every pair that nothing contradicts. `gaps`: as in `finding.find`.
     """
     # the filter comes first, because only the columns of the result are then created
     rows = read(asked.filter(pl.col("request_start") <= begun), connections, FIRST)
@@ -40,7 +40,8 @@ def pairs(
         rows, totals = whole.nested(np.array([one.time for one in tried], np.int64)), whole.totals()
         before = order(rows, totals)
     assigned, alike = _pair(asked, rows, before, whole) if before else _nothing()
-    made = _found(connections, rows, assigned, tried, clients, totals or Totals.of(rows))
+    cut = _cut(rows, gaps)
+    made = _found(connections, rows, without_certainty(assigned, cut), tried, clients, totals or Totals.of(rows), cut)
     return made._replace(possible=_possible(rows, alike), crowded=_crowded(rows, alike)) if possible else made
 
 
@@ -56,10 +57,14 @@ def _found(
     tried: list[FailedConnection],
     clients: frozenset[int],
     totals: Totals,
+    cut: Array,
 ) -> Gateways:
-    """Return the gateways that the pairs and the failed attempts show. `totals`: the facts about all exchanges."""
+    """Return the gateways that the pairs and the failed attempts show.
+
+    `totals`: the facts about all exchanges. `cut`: for each row, whether packets are missing while its exchange was open.
+    """
     of = _owners(rows, assigned, tried, totals) if tried else {}
-    made = _tries(rows, assigned, [(tried[place], row) for place, row in of.items()])
+    made = _tries(rows, assigned, [(tried[place], row) for place, row in of.items()], cut)
     behind = _distinct(rows.server[assigned.front], rows.server[assigned.back])
     behind |= {(int(rows.server[row]), tried[place].server) for place, row in of.items()}
     return Gateways(
@@ -68,6 +73,15 @@ def _found(
         tuple(_doubt(rows, *one) for one in assigned.doubts),
         clients | frozenset(made["connection"].unique().to_list()) - _strangers(rows, assigned),
     )
+
+
+def _cut(rows: Rows, gaps: Sequence[tuple[int, int]]) -> Array:
+    """Return, for each row, whether the exchange waited for its response in one of the gaps."""
+    if not gaps:
+        return np.zeros(len(rows), bool)
+    since, until = (np.array(some, np.int64) for some in zip(*sorted(gaps), strict=True))
+    place = np.searchsorted(until, rows.start, side="right")
+    return (place < len(until)) & (since[np.minimum(place, len(until) - 1)] < rows.answered)
 
 
 def _strangers(rows: Rows, assigned: Assigned) -> frozenset[int]:
@@ -163,7 +177,7 @@ def _crowd(
     return pairs, [([row], []) for row in np.flatnonzero(lost).tolist()]
 
 
-def _tries(rows: Rows, assigned: Assigned, tried: list[tuple[FailedConnection, int]]) -> pl.DataFrame:
+def _tries(rows: Rows, assigned: Assigned, tried: list[tuple[FailedConnection, int]], cut: Array) -> pl.DataFrame:
     f, b = assigned.front, assigned.back
     of = np.array([row for _, row in tried], np.int64)
     exchanges = pl.DataFrame(
@@ -172,7 +186,7 @@ def _tries(rows: Rows, assigned: Assigned, tried: list[tuple[FailedConnection, i
     alone = pl.DataFrame(
         [
             *(rows.connection[of], rows.exchange[of], [one.connection for one, _ in tried], [None] * len(tried)),
-            *([True] * len(tried), [one.time for one, _ in tried]),
+            *(~cut[of], [one.time for one, _ in tried]),
         ],
         TRIES,
     )  # fmt: skip

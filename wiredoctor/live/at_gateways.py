@@ -157,7 +157,7 @@ class AtGateways:
         now = open_exchanges.exchanges_as_of(open_ones)
         ends = pl.concat([a.connections.newest(2 * limits.LIVE_PAIRED.value), open_exchanges.rows_as_of(open_ones, a.latest)])
         exchanges, connections = pl.concat([stored, now]).lazy(), ends.lazy()
-        known = gateways.find(exchanges, connections, possible=True)
+        known = gateways.find(exchanges, connections, possible=True, gaps=a.gaps)
         self._searched, self._apart = clock, max(SEARCH_INTERVAL, (stored.height + now.height) * PER_EXCHANGE)
         servers = dict(ends.select("connection", "server").iter_rows())
         if not known.fronts:
@@ -203,7 +203,7 @@ class AtGateways:
         modules = {RULE: self._module}
         [summaries] = rule_engine.find_summaries(modules, scans, few=True)
         found = rule_engine.decide_batch(modules, summaries, {}, live=True)
-        found = rule_engine.unsure_across(found, modules, sorted(self._analysis.shuffled.frames))
+        found = rule_engine.unsure_across(found, modules, self._analysis.doubtful_frames)
         if steps := sorted(self._analysis.steps.frames):
             found = rule_engine.drop_across_clock_steps(found, modules, steps)
         if RULE not in found:

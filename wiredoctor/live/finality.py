@@ -420,7 +420,7 @@ class PendingFindings:
                 open_ones = a.core.flows.open_connections()
                 exchanges = pl.concat([exchanges, open_exchanges.exchanges_as_of(open_ones).lazy()])
                 connections = pl.concat([connections, open_exchanges.rows_as_of(open_ones, a.latest).lazy()])
-            known = gateways.find(exchanges, connections)
+            known = gateways.find(exchanges, connections, gaps=a.gaps)
             self._at_gateways = known, rule_engine.passed_on(known, connections, exchanges) if known.fronts else None
         return self._at_gateways
 

@@ -32,6 +32,9 @@ _KEPT_VARIABLES = ("LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ")
 ENDING = 5.0
 """The maximum time in seconds from a request to stop until the recorder ends; after that time, the recorder is terminated."""
 
+_ASK_AGAIN = 1_000_000_000
+"""The time in ns after which an unanswered question is asked again."""
+
 _DESCRIPTORS = 16
 """The maximum number of file descriptors received at once."""
 
@@ -88,14 +91,16 @@ class Progress:
 
     `bytes`: the total size of the complete blocks written to all files. `packets`: the number of packets in these blocks.
     `dropped`: the number of packets dropped by the kernel; None if it is not known yet. `restarts`: how often the backend was
-    restarted because it had ended unexpectedly. `ended`: why capturing ended; None while it runs. `text`: a line that explains
-    `ended`, or "".
+    restarted because it had ended unexpectedly. `delivered`: a time (ns since 1970): everything that the backend had passed on
+    until then is in `bytes`; 0 if it is not known yet. `ended`: why capturing ended; None while it runs. `text`: a line that
+    explains `ended`, or "".
     """
 
     bytes: int = 0
     packets: int = 0
     dropped: int | None = None
     restarts: int = 0
+    delivered: int = 0
     backend: str = ""
     ended: str | None = None
     text: str = ""
@@ -127,6 +132,7 @@ class Recorder:
         self._descriptors: deque[int] = deque()
         self._events: deque[Event] = deque()
         self._started = self._stopping = False
+        self._asked_at = 0
 
     def begin(self) -> None:
         """Make a waiting recorder start capturing."""
@@ -147,6 +153,21 @@ class Recorder:
                 found += [] if event is None else [event]
             end = 0.0  # return without waiting any longer
         return found
+
+    def refresh(self) -> None:
+        """Update `progress` from the events that have arrived, without waiting. `events` returns the other events later."""
+        while not self.over and select.select([self._socket], [], [], 0)[0] and self._read():
+            pass
+        for event in self._events:
+            if event["event"] == "progress":
+                self._apply(event)
+
+    def ask_delivered(self) -> None:
+        """Ask the recorder for a new value of `progress.delivered`, unless it was just asked. `events` wakes when it arrives."""
+        now = time.time_ns()
+        if self.progress.delivered >= self._asked_at or abs(now - self._asked_at) >= _ASK_AGAIN:
+            self._asked_at = now
+            self._send(do="delivered")
 
     @property
     def over(self) -> bool:
@@ -203,8 +224,13 @@ class Recorder:
 
         Raise OSError if this process has too many open files to receive a descriptor.
         """
-        if self._events:
-            return True
+        return bool(self._events) or self._read()
+
+    def _read(self) -> bool:
+        """Wait for bytes from the recorder, and queue their events. Return False if the recorder has ended.
+
+        Raise OSError as `_receive` does.
+        """
         try:
             data, descriptors, flags, _ = socket.recv_fds(
                 self._socket, 1 << 16, _DESCRIPTORS, getattr(socket, "MSG_CMSG_CLOEXEC", 0)
@@ -227,7 +253,7 @@ class Recorder:
         if kind == "error":
             raise RecorderError(str(event["text"]))
         if kind in ("progress", "ended"):
-            for name in ("bytes", "packets", "dropped", "restarts"):
+            for name in ("bytes", "packets", "dropped", "restarts", "delivered"):
                 if event.get(name) is not None:
                     setattr(self.progress, name, int(event[name]))
             if kind == "progress":

@@ -62,8 +62,9 @@ class Status:
 
     `captured`, `analysed`: the numbers of captured and of analyzed packets. `dropped`: the number of packets dropped by the
     kernel; None if it is not known yet. `connections`, `open`, `exchanges`: the numbers of all connections, of open connections,
-    and of finished exchanges. `lag`: the time in seconds by which the analysis is behind the capture. `unread_bytes`: the number
-    of bytes not read yet. `waiting`: the number of possible findings that may still change.
+    and of finished exchanges. `lag`: the time in seconds by which the analysis is behind the capture; 0 if nothing is unread.
+    `unread_bytes`: the number of bytes not read yet. `overwritten`: the number of packets that the ring overwrote before
+    they could be analyzed. `waiting`: the number of possible findings that may still change.
     """
 
     backend: str = ""
@@ -75,6 +76,7 @@ class Status:
     exchanges: int = 0
     lag: float = 0.0
     unread_bytes: int = 0
+    overwritten: int = 0
     waiting: int = 0
 
 
@@ -90,6 +92,26 @@ class News:
     started: str = ""
     notes: list[str] = field(default_factory=list[str])
     status: Status = field(default_factory=Status)
+
+
+class Arrivals:
+    """Measures how long bytes wait until they are read, for a capture whose packets have times of another clock."""
+
+    def __init__(self) -> None:
+        self._end, self._since, self._took = 0, 0.0, 0.0
+
+    def lag(self, position: int, end: int, now: float) -> float:
+        """Return for how long (s) bytes have waited: the oldest that were measured and are unread, or those read before.
+
+        `position`: the number of bytes read. `end`: the number of bytes that have arrived. `now`: the time in seconds.
+        """
+        if position >= end:
+            self._end = 0
+            return 0.0
+        if position >= self._end:
+            self._took = now - self._since if self._end else 0.0
+            self._end, self._since = end, now
+        return max(self._took, now - self._since)
 
 
 @contextmanager
@@ -149,7 +171,8 @@ class Session:
         self._clock, self._resources = clock, resources
         self._next, self._cleaned = 0.0, time.monotonic()
         self._found_in: dict[int, None] = {}
-        self._lost = self._steps = 0
+        self._steps = 0
+        self._arrivals = Arrivals()
         self._damaged = False
         self._unreadable = ""
 
@@ -216,7 +239,7 @@ class Session:
         for event in events:
             kind = event["event"]
             if kind == "file":
-                self._capture.add(int(event["descriptor"]), int(event["begin"]))
+                self._capture.add(int(event["descriptor"]), int(event["begin"]), int(event.get("packets", 0)))
             elif kind == "removed":
                 self._remove(int(event["end"]), news)
             elif kind == "renamed":
@@ -237,9 +260,9 @@ class Session:
         ring = self._recorder.order.ring
         least = 0 if ring is None else end - ring.files * ring.bytes
         if least > self._capture.records.position:
-            if not self._lost:
+            if not self._capture.records.drops.overwritten:
                 news.notes.append("the analysis lags so far that the ring overwrites unread packets: see --ring and --filter")
-            self._lost += self._capture.skip(least)
+            self._capture.skip(least)
         self._capture.close_before(end, self._analysis.needed_from())
 
     def _report_damage(self, news: News) -> None:
@@ -264,20 +287,32 @@ class Session:
         return found
 
     def _silent_until(self) -> int | None:
-        """Return the time (ns since the first packet) up to which all packets must have arrived by now.
+        """Return the time (ns since the first packet) up to which all packets have arrived.
 
-        Return None before the first packet, after damage in the capture, and for a stream. The clock and delay of a stream are
-        unknown, so the capture time only advances with the packets of the stream.
+        The recorder says up to when it has passed on packets: while it gets no processor time, silence shows nothing. Return None
+        before the first packet, after damage in the capture, and for a stream. The clock and delay of a stream are unknown, so
+        the capture time only advances with the packets of the stream.
         """
         is_known = self._capture.records.damage is None and self._recorder.order.stream is None
         first = self._capture.first_time if is_known else None
         late = LATE.get(self._recorder.progress.backend, 1.0)
-        return None if first is None else self._clock() - first - round(late * SECOND)
+        now = min(self._clock(), self._recorder.progress.delivered)
+        return None if first is None else now - first - round(late * SECOND)
 
     def _due_in(self) -> float:
-        """Return the seconds until a candidate may become final although no packet arrives; infinity if no candidate waits."""
+        """Return the seconds until a candidate may become final although no packet arrives; infinity if no candidate waits.
+
+        When the time has come, ask the recorder whether it has passed on everything, and return infinity until it has.
+        """
         clock, deadline = self._silent_until(), self._deadline()
-        return inf if clock is None or deadline is None else max(deadline - clock, 0) / SECOND
+        if clock is None or deadline is None:
+            return inf
+        left = deadline - clock - max(self._clock() - self._recorder.progress.delivered, 0)
+        if left <= 0 < deadline - clock:
+            self._recorder.ask_delivered()
+            clock = self._silent_until() or clock
+            return inf if deadline > clock else 0.0
+        return max(left, 0) / SECOND
 
     def _deadline(self) -> int | None:
         """Return the next time (ns since the first packet) at which a candidate may become final without a packet, or None."""
@@ -312,19 +347,22 @@ class Session:
         while len(self._found_in) > limits.FOUND_IN.value:
             del self._found_in[next(iter(self._found_in))]
         steps = self._analysis.steps.frames
-        found = rule_engine.unsure_across(found, self._modules, sorted(self._analysis.shuffled.frames))
+        found = rule_engine.unsure_across(found, self._modules, self._analysis.doubtful_frames)
         self._pending.add(rule_engine.drop_across_clock_steps(found, self._modules, sorted(steps)) if steps else found)
 
     def status(self) -> Status:
-        """Return the current state."""
+        """Return the current state, with the packets that arrived while the last ones were analyzed."""
         a, c, progress = self._analysis, self._capture, self._recorder.progress
-        lag = 0.0
+        self._recorder.refresh()
+        c.extend(progress.bytes)
+        lag = self._arrivals.lag(c.records.position, c.size, time.monotonic())
         if c.unread_bytes and c.first_time is not None and self._recorder.order.stream is None:
-            lag = max(self._clock() - c.first_time - a.latest, 0) / SECOND
+            lag = max(self._clock() - c.first_time - c.records.times.last, 0) / SECOND
         return Status(
             backend=progress.backend, captured=progress.packets, analysed=c.records.frame, dropped=progress.dropped,
             connections=a.core.flows.next_id, open=a.open_connections,
-            exchanges=a.exchanges.rows, lag=lag, unread_bytes=c.unread_bytes, waiting=self._pending.pending_count,
+            exchanges=a.exchanges.rows, lag=lag, unread_bytes=c.unread_bytes,
+            overwritten=sum(one.packets for one in c.records.drops.overwritten), waiting=self._pending.pending_count,
         )  # fmt: skip
 
     def report(self) -> Report:
@@ -338,8 +376,6 @@ class Session:
         a.finish(judge)
         a.found.append(self._held.take(None))
         done = diagnosis.diagnose(a, self._rules, judge, live=True)
-        if self._lost:
-            done.limits.append(f"{self._lost:,} bytes were overwritten in the ring before they could be analyzed")
         if restarts := self._recorder.progress.restarts:
             times = "once" if restarts == 1 else f"{restarts} times"
             done.limits.append(f"the capturing program ended unexpectedly {times}: packets may be missing until it was restarted")

@@ -10,8 +10,9 @@ import os
 from typing import Any
 
 Message = dict[str, Any]
-"""A request. `do` is begin, stop, open, commit, discard or remove.
+"""A request. `do` is begin, stop, delivered, open, commit, discard or remove.
 
+Delivered asks for a progress event with the time up to which all packets were delivered.
 Open, commit, discard and remove also have `output`, an index into `outputs` of the Request, and `name`, which is a file in the
 output if the output is a folder.
 """

@@ -213,7 +213,7 @@ class RingFiles:
         self._has_names = has_names
         self._number = 0
         self._older: list[_Member] = []
-        self._size = self._packets = 0
+        self._size = self._packets = self._packets_before = 0
         self._reported_full = False
         self._name, self._file, self._reader = self._open()
 
@@ -249,7 +249,7 @@ class RingFiles:
                 os.unlink(name, dir_fd=self._target.folder)
 
     def begin(self) -> None:
-        self._events.send_event("file", descriptor=self._reader, path=self._path(self._name), begin=0)
+        self._events.send_event("file", descriptor=self._reader, path=self._path(self._name), begin=0, packets=0)
 
     def _path(self, name: str) -> str:
         return os.path.join(self._folder, name)
@@ -276,10 +276,13 @@ class RingFiles:
                 self.free_space()
         os.close(self._file)
         self._older.append(_Member(self._name, self.written))
+        self._packets_before += self._packets
         self._name, self._file, self._reader, self._size, self._packets = name, file, reader, 0, 0
         while len(self._older) >= self._ring.files:
             self._remove()
-        self._events.send_event("file", descriptor=reader, path=self._path(name), begin=self.written)
+        self._events.send_event(
+            "file", descriptor=reader, path=self._path(name), begin=self.written, packets=self._packets_before
+        )  # fmt: skip
         while self.write(Piece(memoryview(preamble), 0)) < len(preamble):
             self.free_space()
 

@@ -62,6 +62,7 @@ class Recorder:
         self._again = False  # restart because an interface has come back
         self._killed = False
         self._asked = False  # the analysis requested a stop
+        self._asked_delivered = False  # the analysis waits for the time up to which all packets were delivered
         self._parent = os.getppid()
         self._restarts = 0
         self._sent_notes: set[str] = set()
@@ -206,6 +207,7 @@ class Recorder:
         now = time.monotonic()
         source = self._backend.source
         napping = now < self._nap_until
+        asked = self._asked_delivered and not napping
         files = [*source.files()] if source is not None and not napping else []
         watched = [self._links.file] if self._links.file >= 0 else []
         control = [] if self._events.is_behind else self._control.open_files
@@ -214,14 +216,24 @@ class Recorder:
         if napping:
             next_time = min(next_time, self._nap_until - now)
         out = self._events.file if self._events.waiting else -1
-        ready = wait([*files, *watched, *control], max(0.0, next_time), out)
+        at = time.time_ns()  # before the poll: this process may be stopped after it
+        ready = wait([*files, *watched, *control], 0.0 if asked else max(0.0, next_time), out)
         self._events.send()
+        if not napping and ready.isdisjoint(files):
+            self._report_delivered(at, asked=asked)
         self._obey(ready)
         if source is not None:
             self._read(source, [file for file in files if file in ready])
         if not ready.isdisjoint(watched):
             self._report_interface_changes()
         self._by_the_clock(time.monotonic())
+
+    def _report_delivered(self, time: int, *, asked: bool) -> None:
+        """Note that everything the backend had passed on until `time` (ns since 1970) is written; report it if `asked`."""
+        self._writing.delivered = time
+        if asked:
+            self._asked_delivered = False
+            self._writing.report_progress(at_once=True)
 
     def _obey(self, ready: set[int]) -> None:
         """Handle the requests and signals that have arrived on the descriptors `ready`; stop if the analysis has ended."""
@@ -235,6 +247,8 @@ class Recorder:
             self._outputs.answer(message, self._events)
         elif message is SIGNAL:
             self._stop("signal", "a signal ended the recorder")
+        elif message["do"] == "delivered":
+            self._asked_delivered = True
         elif message["do"] == "stop":
             self._asked = True
             self._reason = "stopped" if self._reason == "signal" else self._reason

@@ -28,6 +28,8 @@ class Writing:
         self.packets = 0
         self.full = ""
         """The reason why writing is no longer possible; empty while it is possible."""
+        self.delivered = 0
+        """A time (ns since 1970): all packets that the backend had passed on until then are written. 0 if not known yet."""
         self._events = events
         self._limit = ENDLESS if limit is None else limit
         self._earlier: int | None = None  # packets dropped in earlier sections
@@ -118,14 +120,18 @@ class Writing:
                 break
         self.packets += piece.packets
 
-    def report_progress(self) -> float:
-        """Send a progress event if one is due. Return the seconds until the next one is due, or ENDLESS if nothing is new."""
+    def report_progress(self, *, at_once: bool = False) -> float:
+        """Send a progress event if one is due, or `at_once`. Return the seconds until the next one is due, or ENDLESS if nothing
+        is new.
+        """
         said = (self.output.written, self.dropped)
-        if said == self._said:
+        if not at_once and said == self._said:
             return ENDLESS
         due = self._told + PROGRESS - time.monotonic()
-        if due > 0:
+        if due > 0 and not at_once:
             return due
         self._told, self._said = time.monotonic(), said
-        self._events.progress(bytes=self.output.written, packets=self.packets, dropped=self.dropped)
+        self._events.progress(
+            bytes=self.output.written, packets=self.packets, dropped=self.dropped, delivered=self.delivered
+        )  # fmt: skip
         return ENDLESS

@@ -114,7 +114,7 @@ def tries_of(known: Gateways) -> pl.DataFrame:
     """
     if known.tries.is_empty() and not known.doubtful:
         return TRIES.empty()
-    sure = known.tries.filter("certain").select(*TRIES.schema)
+    sure = known.tries.filter(pl.col("certain") | pl.col("exchange").is_null()).select(*TRIES.schema)
     started = {(c, e): t for c, e, t in known.tries.select("connection", "exchange", "started").iter_rows()}
     rows = [
         (*front, *back, False, started.get(back, 0)) for doubt in known.doubtful for front in doubt.fronts for back in doubt.backs

@@ -57,15 +57,16 @@ def _unsure_since(rows: pl.DataFrame, module: RuleModule, steps: Array) -> pl.Da
 
 
 def unsure_across(
-    found: Mapping[str, pl.DataFrame], modules: Mapping[str, RuleModule], shuffled: Sequence[int]
+    found: Mapping[str, pl.DataFrame], modules: Mapping[str, RuleModule], doubtful: Sequence[int]
 ) -> dict[str, pl.DataFrame]:
-    """Return the candidates, with at most medium confidence if they depend on the times of packets that were out of order.
+    """Return the candidates, with at most medium confidence if they depend on the times of packets that were out of order, or
+    have packets before and after overwritten ones.
 
-    `shuffled`: the numbers of the frames that had to be sorted, in ascending order.
+    `doubtful`: the frames of Analysis.doubtful_frames.
     """
-    if not shuffled:
+    if not doubtful:
         return {**found}
-    frames = np.asarray(shuffled, dtype=np.int64)
+    frames = np.asarray(doubtful, dtype=np.int64)
 
     def weaken(module: RuleModule, rows: pl.DataFrame) -> pl.DataFrame:
         if module.is_about_capture or _is_raw(module) or rows.is_empty():

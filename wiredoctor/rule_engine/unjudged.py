@@ -99,12 +99,14 @@ _ENDS = (
 )
 
 
-def _filter_unexplained(lost: pl.LazyFrame, broken: pl.LazyFrame, connections: pl.LazyFrame, by: Explained) -> pl.LazyFrame:
+def _filter_unexplained(
+    lost: pl.LazyFrame, broken: pl.LazyFrame, connections: pl.LazyFrame, by: Explained, overwritten_until: int | None
+) -> pl.LazyFrame:
     """Return the rows of exchanges (`lost`) and connections (`broken`) that no finding explains.
 
     If a connection has a row in the result for one of its exchanges, it gets no row of its own. A finding about the end of a
     connection explains all of its exchanges without a response. In a pipeline, only the last request shows whether the
-    connection was closed.
+    connection was closed. `overwritten_until`: as in `unjudged`.
     """
     known = by.connections.lazy()
     closed = c("closed_by").is_in(["server", "both"]) | (c("close") == "rst")
@@ -120,7 +122,7 @@ def _filter_unexplained(lost: pl.LazyFrame, broken: pl.LazyFrame, connections: p
         lost.join(known, on="connection", how="left")
         .filter(c("since").is_null() | (~c("unanswered") & (c("exchange") < c("since"))))
         .join(facts, on="connection", how="left")
-        .with_columns(_as_of_the_end().alias("reason"))
+        .with_columns(_as_of_the_end(overwritten_until).alias("reason"))
         .drop("since", "closed", "unseen", "snapped")
     )
     broken = broken.join(known, on="connection", how="anti").with_columns(one_host("client_host"), one_host("server"))
@@ -132,16 +134,19 @@ def _filter_unexplained(lost: pl.LazyFrame, broken: pl.LazyFrame, connections: p
     return pl.concat([lost, broken])
 
 
-def _as_of_the_end() -> pl.Expr:
+def _as_of_the_end(overwritten_until: int | None) -> pl.Expr:
     """Return an expression for the reason why an exchange was not judged, revised at the end of the capture.
 
     By then, later packets of the connection, or other requests in its pipeline, may have shown a gap or a close. A snap length
-    that cut heads of the connection is the likely reason for its gaps.
+    that cut heads of the connection is the likely reason for its gaps. `overwritten_until`: as in `unjudged`.
     """
+    unseen = c("unseen").fill_null(value=False)
+    if overwritten_until is not None:
+        unseen |= c("time") < overwritten_until
     waiting = c("reason") == "no-answer"
     tunnels = ["websocket-cut", "tunnel-unanswered", "tunnel-reset"]
     may_be_lost = c("reason").is_in(["no-answer", "response-unfinished", "unreadable", *tunnels])
-    has_gap = (c("reason") == "gap") | (may_be_lost & c("unseen").fill_null(value=False))
+    has_gap = (c("reason") == "gap") | (may_be_lost & unseen)
     return (
         pl.when(has_gap & c("snapped").fill_null(value=False))
         .then(pl.lit("snap-length", REASONS))
@@ -162,14 +167,16 @@ class Remainder(NamedTuple):
 
 def unjudged(
     exchanges: pl.LazyFrame, connections: pl.LazyFrame, by: Explained, *, answers: pl.LazyFrame, hosts: pl.LazyFrame,
-    counts: tuple[int, int], latest: int, most: int, file: str, first_time: int, many: bool = False,
+    counts: tuple[int, int], latest: int, overwritten_until: int | None = None, most: int, file: str, first_time: int,
+    many: bool = False,
 ) -> Remainder:  # fmt: skip
     """Return the exchanges and connections that no finding explains: at most `most`, sorted by reason (worst first) and frame.
 
     `exchanges`, `connections`: the finished rows, or those selected by `suspect_exchanges` and `suspect_connections`.
     `answers`, `hosts`: all finished rows of `exchanges` and `connections`, except rows that a live capture has dropped.
     `counts`: upper bounds for the number of rows in `exchanges` and in `connections`.
-    `latest`: the end of the capture (ns).
+    `latest`: the end of the capture (ns). `overwritten_until`: the time (ns) of the first packet after the last ones that a ring
+    overwrote; None if there are none. What an exchange still waits for from an earlier time on may have been overwritten.
     `file`, `first_time`: as in `resolve`.
     `many`: stream the rows.
     """
@@ -196,7 +203,7 @@ def unjudged(
         wanted = pl.concat([rows["connection"] for rows in held if rows is not None]).unique()
         ends = ends.filter(c("connection").is_in(wanted.implode())).collect(engine=engine).lazy()
         lost, broken = (query if rows is None else rows.lazy() for rows, query in zip(held, (lost, broken), strict=True))
-    left = _filter_unexplained(lost, broken, ends, by)
+    left = _filter_unexplained(lost, broken, ends, by, overwritten_until)
     of_left: Literal["auto", "streaming"] = "auto" if are_few else engine  # the streaming engine takes milliseconds to start
     if are_few:
         left = left.collect().lazy()

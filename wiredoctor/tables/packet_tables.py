@@ -47,7 +47,12 @@ CAPTURES = Table(
             "for each packet in `shuffled_frame`, the packet with the latest time among the packets before it in the file",
         ),
         _c("shuffled_time_before", LIST64, "ns", "times of `shuffled_frame_before`"),
-        _n("dropped", I64, "", "packets dropped before they could be captured; null if the capture does not count them"),
+        _n(
+            "dropped",
+            I64,
+            "",
+            "packets dropped before they could be captured, or overwritten; null if the capture does not count them",
+        ),
         _c(
             "dropped_of",
             I64,
@@ -57,6 +62,10 @@ CAPTURES = Table(
         _c("dropped_on", TEXT, "", 'names of the interfaces that dropped packets: "eth0", "eth0 and eth1"'),
         _n("dropped_start", I64, "ns", "time after which packets were first dropped; null if unknown"),
         _n("dropped_end", I64, "ns", "time before which packets were last dropped; null if none were dropped"),
+        _c("overwritten", I64, "", "packets that the ring of a live capture overwrote before they could be analyzed"),
+        _c("overwritten_bytes", I64, "bytes", "bytes of the files that were overwritten"),
+        _n("overwritten_start", I64, "ns", "time of the last packet before the first overwritten one; null if there is none"),
+        _n("overwritten_end", I64, "ns", "time of the first packet after the last overwritten one; null if there is none"),
     ),
     subject="captures",
 )

@@ -75,6 +75,11 @@ def line(one: Finding) -> bytes:
     return ascii_text(finding(one)).encode() + b"\n"
 
 
+def behind_line(seconds: float) -> bytes:
+    """Return a line of JSON Lines for a live capture: the time by which its analysis is behind; 0 if it has caught up."""
+    return ascii_text({"behind": round(seconds, 3)}).encode() + b"\n"
+
+
 def summary_line(report: Report, shown: str = "") -> bytes:
     """Return the last line of JSON Lines, which contains everything except the findings."""
     return ascii_text(_without_findings(report, shown)).encode() + b"\n"

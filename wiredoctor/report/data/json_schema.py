@@ -113,7 +113,9 @@ CAPTURE = _object(
         ),
         "connections captured before and after address translation; only packets captured before the translation were analyzed",
     ),
-    dropped=_or_null(_integer("packets dropped before capture, as counted in the file; null if the file has no counter")),
+    dropped=_or_null(
+        _integer("packets dropped, as counted in the file, or overwritten by a ring; null if the file has no counter")
+    ),
     sorted={
         "type": "boolean",
         "description": "true if the file was sorted because it is far from time order. If clock_steps is 0, frame numbers are "

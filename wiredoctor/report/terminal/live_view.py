@@ -38,7 +38,13 @@ class LiveStatus(Protocol):
     @property
     def unread_bytes(self) -> int: ...
     @property
+    def overwritten(self) -> int: ...
+    @property
     def waiting(self) -> int: ...
+
+
+LAGS = 1.0
+"""The minimum lag of the analysis in seconds for which the screen shows it: packets wait for a while before they are analyzed."""
 
 
 @dataclass
@@ -143,7 +149,7 @@ def _state(status: LiveStatus) -> Text:
     from rich.text import Text
 
     drops = "known at the end" if status.dropped is None else f"{status.dropped:,}"
-    lag = lag_text(status) if status.unread_bytes else "up to date"
+    lag = lag_text(status) if status.lag >= LAGS else "up to date"
     waits = f"  {status.waiting:,} not final yet" if status.waiting > 0 else ""
     style = "bold red" if status.dropped else ""
     return Text.assemble("kernel drops: ", (drops, style), f"  analysis: {lag}{waits}")
@@ -152,6 +158,14 @@ def _state(status: LiveStatus) -> Text:
 def lag_text(status: LiveStatus) -> str:
     """Describe how far the analysis lags behind the capture."""
     return f"{duration(status.lag)} behind ({size(status.unread_bytes)})"
+
+
+def lag_note(status: LiveStatus, *, is_behind: bool) -> str:
+    """Return a line about the lag of the analysis; if not `is_behind`, the line says that there is none any more."""
+    if not is_behind:
+        return "the analysis has caught up"
+    lost = f"the ring overwrote {count(status.overwritten, 'packet')} before" if status.overwritten else "no packets are lost"
+    return f"the analysis is {lag_text(status)}; {lost}"
 
 
 def _clock(seconds: float) -> str:

@@ -4,13 +4,14 @@ What it means
     A host acknowledged data that is not in the capture, so the data arrived but was not captured. The capturing host was too
     slow, its buffer was too small, or the packets took another path. The rule also reports a connection without a captured
     handshake if an earlier connection had used the same ports. Kind dropped: the capturing program counted packets that it
-    could not process, and wrote the number into the capture.
+    could not process, and wrote the number into the capture. Kind overwritten: wiredoctor live was slower than the traffic,
+    so its ring overwrote packets before they could be analyzed.
 
 Why it hurts
     The contents of the missing packets are unknown. Findings that depend on such a gap have low confidence, and faults
     inside it are not found. If packets were dropped while a connection was open, a response, an ACK or a close that
     seems to be absent may just not have been captured. Findings that something is absent then have medium confidence at
-    most.
+    most. If packets were overwritten, this applies to all findings with packets before and after the overwritten ones.
 
 How it is proved
     An acknowledgment number covers bytes that were never captured. These bytes come after the first captured packet of the
@@ -25,6 +26,7 @@ How it is proved
     as missing bytes, because each connection has its own initial sequence number (RFC 9293).
 
     Kind dropped: the last Interface Statistics Block of each interface counts the dropped packets (isb_ifdrop, isb_osdrop).
+    Kind overwritten: a file of the ring was removed while the analysis had not read it.
 
 What it is not
     A segment that was lost on the network is retransmitted. If the capture has only one direction, the rule one-sided reports
@@ -60,12 +62,18 @@ _REMEDY = (
     "a shorter snap length (-s 65535, or less)."
 )
 
+_RING = (
+    "Capture only the packets that you need (--filter), or choose a larger --ring. Or keep all packets (--write) and run "
+    "wiredoctor analyze on them later."
+)
+
 RULE = Rule(
     symptom="nothing (the packets arrived but were not captured)",
     severity="warning",
     title={
         None: "The capture is missing {lack}",
         "dropped": "{dropped:,} of {dropped_of:,} packets ({share}) were dropped while the capture was made",
+        "overwritten": "{overwritten:,} of {dropped_of:,} packets ({share}) were overwritten before they could be analyzed",
     },
     message={
         None: "{what_lacks} not in the capture ({places:,} {place_word}, {missing_bytes:,} bytes). Connections affected: "
@@ -74,8 +82,11 @@ RULE = Rule(
         "process them{when}. This file has {packets:,} of the {captured:,} packets that the program processed. The dropped "
         "packets were lost only from the capture, not on the network. While packets were dropped, a packet that seems to be "
         "absent may have been sent nevertheless. Findings that depend on its absence have medium confidence at most.",
+        "overwritten": "The analysis was slower than the traffic. The ring overwrote {overwritten:,} packets "
+        "({overwritten_bytes:,} bytes) before they could be analyzed{when}. Connections that were open at that time have gaps. "
+        "Findings with packets before and after the overwritten ones have medium confidence at most.",
     },
-    remedy={None: _REMEDY, "dropped": _REMEDY},
+    remedy={None: _REMEDY, "dropped": _REMEDY, "overwritten": _RING},
     display_filter="tcp.analysis.ack_lost_segment || tcp.analysis.lost_segment",
     references=(
         Reference("tcpdump(1), -B and -s", "https://www.tcpdump.org/manpages/tcpdump.1.html"),
@@ -92,11 +103,15 @@ def may_match() -> dict[str, pl.Expr]:
 
     If no row of a batch meets the condition for its table, the batch has no candidate findings.
     """
-    return {"connections": (_missing() > 0) | pl.col("reuse_frame").is_not_null(), "captures": pl.col("dropped") > 0}
+    dropped = (pl.col("dropped") > 0) | (pl.col("overwritten_bytes") > 0)
+    return {"connections": (_missing() > 0) | pl.col("reuse_frame").is_not_null(), "captures": dropped}
 
 
 class Facts(NamedTuple):
-    """What is known of missing data, or (kind dropped) of dropped packets; those of the other kind are None. Times are in ns."""
+    """What is known of missing data, of dropped packets (kind dropped), or of packets that a ring overwrote (kind overwritten).
+
+    The facts of the other kinds are None. Times are in ns.
+    """
 
     kind: str | None
     missing_bytes: int
@@ -109,14 +124,17 @@ class Facts(NamedTuple):
     dropped_of: int
     dropped_start: int | None
     dropped_end: int | None
+    overwritten: int
 
 
 def find(connections: pl.LazyFrame, captures: pl.LazyFrame) -> pl.LazyFrame:
-    """Return one row with the number of missing bytes and handshakes, and one row for each capture with dropped packets.
+    """Return one row with the number of missing bytes and handshakes, and one row for each capture with dropped packets and with
+    overwritten packets.
 
     The first row is omitted if nothing is missing.
     """
-    return pl.concat([_unseen(connections), _dropped_packets(captures)], how="diagonal_relaxed")
+    found = [_unseen(connections), _dropped_packets(captures), _overwritten_packets(captures)]
+    return pl.concat(found, how="diagonal_relaxed")
 
 
 def _unseen(connections: pl.LazyFrame) -> pl.LazyFrame:
@@ -138,14 +156,25 @@ def _unseen(connections: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _dropped_packets(captures: pl.LazyFrame) -> pl.LazyFrame:
-    return captures.filter(c("dropped") > 0).select(
+    dropped = captures.with_columns(c("dropped") - c("overwritten")).filter(c("dropped") > 0)
+    return dropped.select(*_of_capture("dropped"), "dropped", "dropped_on", "packets")
+
+
+def _overwritten_packets(captures: pl.LazyFrame) -> pl.LazyFrame:
+    overwritten = captures.filter(c("overwritten_bytes") > 0)
+    times = c("overwritten_start").alias("dropped_start"), c("overwritten_end").alias("dropped_end")
+    return overwritten.with_columns(times).select(*_of_capture("overwritten"), "overwritten", "overwritten_bytes")
+
+
+def _of_capture(kind: str) -> list[pl.Expr]:
+    return [
         *(one for one in capture_columns() if one.meta.output_name() != "kind"),
-        pl.lit("dropped").alias("kind"),
+        pl.lit(kind).alias("kind"),
         pl.lit(None, pl.Int64).alias("frame"),
         pl.coalesce("dropped_start", pl.lit(0)).alias("start"),
         c("dropped_end").alias("end"),
-        *("dropped", "dropped_on", "dropped_of", "dropped_start", "dropped_end", "packets"),
-    )
+        *(c(name) for name in ("dropped_of", "dropped_start", "dropped_end")),
+    ]
 
 
 def _missing() -> pl.Expr:
@@ -153,8 +182,12 @@ def _missing() -> pl.Expr:
 
 
 def words(x: Facts) -> dict[str, Any]:
-    """Return the words about missing data, or about dropped packets."""
-    return _words_of_missing(x) if x.kind is None else _words_of_dropped(x)
+    """Return the words about missing data, or about dropped or overwritten packets."""
+    if x.kind is None:
+        return _words_of_missing(x)
+    if x.kind == "overwritten":
+        return _words_of_loss(x, x.overwritten)
+    return {"captured": x.dropped_of - x.dropped, **_words_of_loss(x, x.dropped)}
 
 
 def _words_of_missing(x: Facts) -> dict[str, Any]:
@@ -188,12 +221,12 @@ def _lack(x: Facts) -> dict[str, str]:
     return {"lack": f"{holes}, and {again}", "what_lacks": f"{acknowledged}, and {both} on reused ports, are"}
 
 
-def _words_of_dropped(x: Facts) -> dict[str, Any]:
+def _words_of_loss(x: Facts, packets: int) -> dict[str, Any]:
     start, end, when = x.dropped_start, x.dropped_end, ""
     if start is not None and end is not None and 0 <= start < end:
         when = f", between {duration_text(start)} and {duration_text(end)} after the first packet"
-    share = "less than 0.1 %" if 1000 * x.dropped < x.dropped_of else _percent(x.dropped, x.dropped_of)
-    return {"captured": x.dropped_of - x.dropped, "share": share, "when": when, "evidence": []}
+    share = "less than 0.1 %" if 1000 * packets < x.dropped_of else _percent(packets, x.dropped_of)
+    return {"share": share, "when": when, "evidence": []}
 
 
 def _percent(part: int, whole: int) -> str:
