@@ -54,7 +54,7 @@ class Nearby:
     ) -> tuple[CaptureTables, int]:
         """Return what rules need about candidates at `since` (ns) or later on the connections `own` (ids).
 
-        The second value is `since`, or a later time if there are too many rows: nothing about candidates from then on is left out.
+        The second value is `since`, or a later time if there are too many rows: from then on, nothing is left out.
 
         `compared`: `exchanges` has finished exchanges with all columns, and those of `own` whose response has begun.
         """
