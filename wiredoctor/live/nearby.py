@@ -64,7 +64,7 @@ class Nearby:
         near = a.exchanges.since(since, limits.LIVE_NEAR.value, own, _FINISHED if compared else _COLUMNS)
         stored = near.rows  # columns are chosen here, since a query takes time for each that it chooses
 
-        def asked() -> pl.LazyFrame:
+        def requests() -> pl.LazyFrame:
             return pl.concat([stored.select(ASKED), open_exchanges.open_requests(active)]).lazy()
 
         def finished() -> pl.LazyFrame:
@@ -77,7 +77,7 @@ class Nearby:
             return closes(rows).lazy()
 
         tables = CaptureTables(
-            pl.LazyFrame() if compared else closes(stored).lazy(), connections.lazy(), finished if compared else asked,
+            pl.LazyFrame() if compared else closes(stored).lazy(), connections.lazy(), finished if compared else requests,
             gateways, half_closed, self._remembered,
         )  # fmt: skip
         return tables, max(near.begun, begun) + MARGIN
