@@ -602,9 +602,11 @@ class LongestWaits:
     def __init__(self) -> None:
         self._longest: dict[int, int] = {}
         """The longest wait (ns) of each group of requests, by a hash, because targets may be long."""
-        self._rows: deque[tuple[tuple[Any, ...], list[tuple[int, int]]]] = deque()
+        self._keys: deque[list[tuple[int, int]]] = deque()
+        """For each remembered request the groups in which it waited longest, with its waits."""
+        self._fresh: list[tuple[Any, ...]] = []
         self._schema = _requests(EXCHANGES.empty().lazy()).collect_schema() | {"client": pl.String(), "server": pl.String()}
-        self._made: pl.DataFrame | None = None
+        self._made = pl.DataFrame(schema=self._schema)
 
     def add(self, requests: pl.DataFrame) -> None:
         """Add requests with responses, with the columns of `_requests`, `client` and `server`."""
@@ -617,16 +619,20 @@ class LongestWaits:
             longest = [(key, wait) for key, wait in keys if wait > self._longest.get(key, -1)]
             if longest:
                 self._longest.update(longest)
-                self._rows.append((rows.row(number)[:-1], longest))
-                self._made = None
-        while len(self._rows) > limits.LONGEST_WAITS.value:
-            for key, wait in self._rows.popleft()[1]:
+                self._keys.append(longest)
+                self._fresh.append(rows.row(number)[:-1])
+        while len(self._keys) > limits.LONGEST_WAITS.value:
+            for key, wait in self._keys.popleft():
                 if self._longest.get(key) == wait:
                     del self._longest[key]
+        if len(self._fresh) >= limits.LONGEST_WAITS.value:
+            self._all()
 
     def _all(self) -> pl.DataFrame:
-        if self._made is None:
-            self._made = pl.DataFrame([row for row, _ in self._rows], self._schema, orient="row")
+        if self._fresh:
+            fresh = pl.DataFrame(self._fresh, self._schema, orient="row")
+            self._made = pl.concat([self._made, fresh], rechunk=True).tail(len(self._keys))
+            self._fresh.clear()
         return self._made
 
     def rows(self, clients: pl.DataFrame) -> pl.DataFrame:

@@ -12,12 +12,15 @@ import polars as pl
 from wiredoctor import limits
 from wiredoctor.tables import MILLISECOND
 from wiredoctor.world.idle_time_rows import ENDS, request_arrivals, server_closes, used_idle_times
-from wiredoctor.world.learned_limits import MAX_CLOSES, Use
+from wiredoctor.world.learned_limits import Use
 
 c = pl.col
 
 _APART = 10 * MILLISECOND
 """Of the requests to an endpoint within so many ns, the first is remembered. Idle times are compared less exactly."""
+
+_OF_EACH = 2048
+"""The number of closes of a server, and of requests to it after idle times, that are remembered: each decision examines all."""
 
 _SPARE = 1.25
 """The factor by which rows may exceed their limit before the oldest are dropped, because dropping copies all."""
@@ -77,11 +80,12 @@ def _newest(rows: pl.DataFrame, most: int) -> pl.DataFrame:
 def _newest_of_each(ends: pl.DataFrame, uses: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the newest closes and uses. Both of an endpoint begin at the same time, as their numbers are compared."""
     most = limits.SERVER_CLOSES.value
-    if max(ends.height, uses.height) <= most * _SPARE:
+    busiest = max((rows["endpoint"].value_counts(sort=True)["count"].head(1).sum() for rows in (ends, uses)), default=0)
+    if max(ends.height, uses.height) <= most * _SPARE and busiest <= _OF_EACH * _SPARE:
         return ends, uses
     since: list[pl.DataFrame] = []
     for rows in (ends, uses):
-        left = rows.sort("time").group_by("endpoint").tail(MAX_CLOSES).sort("time").tail(most)
+        left = rows.sort("time").group_by("endpoint").tail(_OF_EACH).sort("time").tail(most)
         some = left.group_by("endpoint").agg(c("time").min().alias("since"), pl.len().alias("left"))
         every = rows.group_by("endpoint").agg(pl.len().alias("all"))
         cut = every.join(some, on="endpoint", how="left").filter(c("left").fill_null(0) < c("all"))
