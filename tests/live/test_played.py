@@ -313,6 +313,23 @@ def test_candidates_that_are_too_many_for_the_end_are_counted(tmp_path: Path, mo
     assert len(played.report.findings) < len(json.loads(whole)["findings"])
 
 
+@SLOW
+@pytest.mark.parametrize("name", ["behind-nginx-late", "behind-nginx-race", "behind-two-gateways", "behind-haproxy-crash"])
+def test_what_was_told_about_gateways_is_in_the_report_though_they_are_not_searched_again(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the last two exchanges are searched for gateways at the end, and the report says so."""
+    stops = pcapng(next(path for path in PATHS if path.stem == name), tmp_path / "trace.pcapng")
+    exchanges = wiredoctor.analyze(tmp_path / "trace.pcapng").exchange_count
+    monkeypatch.setattr(limits.LIVE_PAIRED_AT_END, "value", 2)
+    stops = with_silence(tmp_path / "trace.pcapng", stops, 10.0)
+    played = play([(tmp_path / "trace.pcapng", 0)], stops)
+    assert played.told
+    assert_true_to(played)
+    [said] = played.report.limits
+    assert said.startswith(f"2 exchanges, the newest, were searched for what gateways did; {exchanges - 2} earlier ")
+
+
 def times_of_day(text: str) -> list[tuple[Any, ...]]:
     """Return the findings other than `clock-step`, with their times of day.
 
