@@ -314,7 +314,7 @@ def test_candidates_that_are_too_many_for_the_end_are_counted(tmp_path: Path, mo
 
 
 @SLOW
-@pytest.mark.parametrize("name", ["behind-nginx-late", "behind-nginx-race", "behind-two-gateways", "behind-haproxy-crash"])
+@pytest.mark.parametrize("name", ["behind-nginx-race", "behind-two-gateways", "behind-haproxy-crash"])
 def test_what_was_told_about_gateways_is_in_the_report_though_they_are_not_searched_again(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
