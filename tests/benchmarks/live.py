@@ -1,6 +1,6 @@
 """Measures what `wiredoctor live` promises, with traffic between two network namespaces, and says which promises it keeps.
 
-    python tests/benchmarks/live.py [latency] [idle] [load] [kill] [memory] [all]
+    python tests/benchmarks/live.py [latency] [idle] [load] [kill] [memory] [gateway] [all]
 
 Without a word: latency and idle. Root, Linux, and `apt-get install nginx wrk ethtool iproute2 wireshark-common`.
 """
@@ -17,9 +17,10 @@ from pathlib import Path
 from statistics import mean, median
 from typing import TYPE_CHECKING
 
+from live_gateway import gateway
 from live_load import kill, load
 from live_traffic import BY_CLOSES, FAULTS
-from live_watching import Live, Said, analyze, backend, lab, passed
+from live_watching import Live, Said, analyze, delay, given, lab, passed
 from marks import verdict
 from record_http import BODIES, MORE_BODIES, missing
 
@@ -58,14 +59,14 @@ def latency(options: argparse.Namespace) -> bool:
     with lab() as (client, server, folder):
         _traffic(server, "serve", server)
         for number in range(ROUNDS):
-            live = Live((client, server)[number % 2], folder, "--write", "x.pcapng", "-o", "live.json", *backend(options))
+            live = Live((client, server)[number % 2], folder, "--write", "x.pcapng", "-o", "live.json", *given(options))
             print(live.until_begun())
             _traffic(client, "faults", server, STALLS).wait(300)
             time.sleep(3)
             until = len(live.said)
             live.stop()
             said += live.said[:until]
-            late = [line for line in live.said[until:] if "rule" in line.finding]
+            late = live.said[until:]
             print(f"round {number + 1}: {until} findings while it ran, {len(late)} with the end: {_rules(late)}")
             analyze(folder, "x.pcapng", "file.json")
             same &= (folder / "live.json").read_bytes() == (folder / "file.json").read_bytes()
@@ -81,7 +82,7 @@ def _in_time(said: list[Said]) -> bool:
     """How late each rule's findings were."""
     found: dict[str, list[float]] = defaultdict(list)
     for line in said:
-        found[line.finding["rule"]].append(_delay(line))
+        found[line.finding["rule"]].append(delay(line))
     kept = True
     for rule in sorted(found.keys() | {fault.rule for fault in FAULTS.values()}):
         delays = found[rule]
@@ -95,27 +96,12 @@ def _in_time(said: list[Said]) -> bool:
     return kept
 
 
-def _delay(line: Said) -> float:
-    """Seconds from the newest packet of the evidence to the line."""
-    finding = line.finding
-    begin = _nanoseconds(finding["time"]) - round(finding["elapsed"] * 1e9)
-    last = max(piece["elapsed"] for piece in finding["evidence"])
-    return (line.time - begin) / 1e9 - last
-
-
-def _nanoseconds(text: str) -> int:
-    """RFC 3339, UTC, with nanoseconds: nanoseconds since 1970."""
-    whole, _, part = text.rstrip("Z").partition(".")
-    seconds = time.strptime(whole, "%Y-%m-%dT%H:%M:%S")
-    return int((time.mktime(seconds) - time.timezone) * 1e9) + int(part.ljust(9, "0")[:9])
-
-
 def idle(options: argparse.Namespace) -> bool:
     """CPU of all processes over half a minute without packets, on a pipe and on a terminal."""
     kept = True
     with lab() as (client, _, folder):
         for terminal in (False, True):
-            live = Live(client, folder, *backend(options), terminal=terminal)
+            live = Live(client, folder, *given(options), terminal=terminal)
             live.until_begun()
             time.sleep(3)
             packets, before, begun = passed(client), live.cpu(), time.monotonic()
@@ -137,7 +123,7 @@ def memory(options: argparse.Namespace) -> bool:
     end, mark = options.minutes * 60, options.mark * 60
     with lab() as (client, server, folder):
         _traffic(server, "serve", server)
-        live = Live(client, folder, *backend(options))
+        live = Live(client, folder, *given(options))
         print(live.until_begun())
         _traffic(client, "steady", server, options.rate)
         begun, told, packets = time.monotonic(), 0, passed(client)
@@ -164,7 +150,7 @@ def _around(samples: list[tuple[float, dict[str, float]]], what: str, at: float)
     return mean(sizes[what] for when, sizes in samples if begin <= when <= at + 2 and what in sizes)
 
 
-PARTS = {"latency": latency, "idle": idle, "load": load, "kill": kill, "memory": memory}
+PARTS = {"latency": latency, "idle": idle, "load": load, "kill": kill, "memory": memory, "gateway": gateway}
 QUICK = ("latency", "idle")
 
 
@@ -173,15 +159,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"one of {', '.join(PARTS)}, or all")
     parser.add_argument("--backend", choices=("dumpcap", "tcpdump", "raw"), help="what captures (default: what live chooses)")
+    parser.add_argument("--nice", type=int, help="the --nice of live (default: that of live)")
     parser.add_argument("--at", choices=("client", "server"), default="client", help="load: the interface (default client)")
     parser.add_argument("--seconds", type=int, default=60, help="load: how long (default 60)")
     parser.add_argument("--connections", type=int, default=64, help="load and kill: of wrk (default 64)")
     bodies = list(BODIES | MORE_BODIES)
     parser.add_argument("--body", choices=bodies, default="12k", help="load and kill: what is asked for (default 12k)")
     parser.add_argument("--times", type=int, default=20, help="kill: how often (default 20)")
-    parser.add_argument("--minutes", type=float, default=30, help="memory: how long (default 30)")
-    parser.add_argument("--mark", type=float, default=5, help="memory: minutes after which it is measured first (default 5)")
+    parser.add_argument("--minutes", type=float, default=30, help="memory and gateway: how long (default 30)")
+    mark = "memory and gateway: minutes after which memory is measured first (default 5)"
+    parser.add_argument("--mark", type=float, default=5, help=mark)
     parser.add_argument("--rate", type=int, default=2_000, help="memory: packets a second (default 2000)")
+    parser.add_argument("--gateways", type=int, default=1, help="gateway: how many; several with -i any (default 1)")
+    parser.add_argument("--hold", type=int, default=0, help="gateway: other connections that stay open (default 0)")
+    limit = "gateway: a lower limit of limits.py, such as COMPARED_ROWS=50000 (repeatable)"
+    parser.add_argument("--limit", action="append", default=[], metavar="NAME=VALUE", help=limit)
     options = parser.parse_args()
     parts = list(PARTS) if "all" in options.parts else options.parts or QUICK
     if unknown := set(parts) - set(PARTS):

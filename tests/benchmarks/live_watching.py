@@ -27,7 +27,7 @@ from record_http import DATA, Host, cable
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = (sys.executable, "-m", "wiredoctor")
@@ -50,9 +50,17 @@ class Said(NamedTuple):
 
 
 class Live:
-    """`wiredoctor live -i eth0` at work, its output on a pipe (jsonl) or on a terminal (text)."""
+    """`wiredoctor live` at work, its output on a pipe (jsonl) or on a terminal (text). `command`: what runs wiredoctor."""
 
-    def __init__(self, host: Host, folder: Path, *words: str, terminal: bool = False) -> None:
+    def __init__(
+        self,
+        host: Host,
+        folder: Path,
+        *words: str,
+        terminal: bool = False,
+        interface: str = "eth0",
+        command: Sequence[str] = COMMAND,
+    ) -> None:
         self.host, self.folder = host, folder
         self.temporary = folder / "temporary"
         self.temporary.mkdir(exist_ok=True)
@@ -60,7 +68,7 @@ class Live:
         self.said: list[Said] = []
         self.notes: list[str] = []
         self.screen = ""
-        call = [*COMMAND, "live", "-i", "eth0", "--verbose", *words, *(() if terminal else ("--format", "jsonl"))]
+        call = [*command, "live", "-i", interface, "--verbose", *words, *(() if terminal else ("--format", "jsonl"))]
         options: dict[str, Any] = {"cwd": folder, "env": environment(self.temporary), "stdin": subprocess.DEVNULL}
         if terminal:
             ours, theirs = pty.openpty()
@@ -78,7 +86,9 @@ class Live:
 
     def _hear(self, out: BinaryIO) -> None:
         for line in out:
-            self.said.append(Said(time.time_ns(), json.loads(line)))
+            said = Said(time.time_ns(), json.loads(line))
+            if "rule" in said.finding:  # other lines tell the lag, and the summary
+                self.said.append(said)
 
     def _note(self, out: BinaryIO) -> None:
         for line in out:
@@ -139,7 +149,22 @@ class Live:
 
     def resident(self) -> dict[str, float]:
         """MB of each process now."""
-        return {what: _resident(one) for one, what in self.processes().items()}
+        return {what: size_of(one) for one, what in self.processes().items()}
+
+
+def delay(line: Said) -> float:
+    """Seconds from the newest packet of the evidence to the line."""
+    finding = line.finding
+    begin = _nanoseconds(finding["time"]) - round(finding["elapsed"] * 1e9)
+    last = max(piece["elapsed"] for piece in finding["evidence"])
+    return (line.time - begin) / 1e9 - last
+
+
+def _nanoseconds(text: str) -> int:
+    """RFC 3339, UTC, with nanoseconds: nanoseconds since 1970."""
+    whole, _, part = text.rstrip("Z").partition(".")
+    seconds = time.strptime(whole, "%Y-%m-%dT%H:%M:%S")
+    return int((time.mktime(seconds) - time.timezone) * 1e9) + int(part.ljust(9, "0")[:9])
 
 
 def name_of(pid: int) -> str:
@@ -151,7 +176,7 @@ def name_of(pid: int) -> str:
         return ""
     if state == "Z" or not words[0]:
         return ""
-    known = {b"wiredoctor": "analysis", b"isolated.py": "recorder"}
+    known = {b"wiredoctor": "analysis", b"live_driver.py": "analysis", b"isolated.py": "recorder"}
     names = [os.path.basename(word) for word in words[:5]]
     return next((known[name] for name in names if name in known), os.path.basename(words[0]).decode())
 
@@ -165,10 +190,19 @@ def _cpu(pid: int) -> float:
     return sum(int(field) for field in fields[11:15]) / TICKS
 
 
-def _resident(pid: int) -> float:
+def size_of(pid: int, field: str = "VmRSS") -> float:
+    """MB of memory of a process: a field of /proc/PID/status. 0 for one that runs no more."""
     try:
-        return int(Path(f"/proc/{pid}/status").read_text().split("VmRSS:")[1].split()[0]) / 1024
+        return int(Path(f"/proc/{pid}/status").read_text().split(f"{field}:")[1].split()[0]) / 1024
     except (OSError, IndexError):
+        return 0.0
+
+
+def waited(pid: int) -> float:
+    """Seconds for which the main thread of a process has waited for a processor (/proc/PID/schedstat); 0 if that is unknown."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except OSError:
         return 0.0
 
 
@@ -183,18 +217,24 @@ def lab() -> Generator[tuple[Host, Host, Path]]:
         yield client, server, Path(name)
 
 
-def backend(options: argparse.Namespace) -> tuple[str, ...]:
-    return ("--backend", options.backend) if options.backend else ()
+def given(options: argparse.Namespace) -> tuple[str, ...]:
+    """The options of `live` that were given to the benchmark."""
+    return tuple(
+        word
+        for name, value in (("--backend", options.backend), ("--nice", options.nice))
+        if value is not None
+        for word in (name, str(value))
+    )
 
 
-def passed(host: Host) -> int:
+def passed(host: Host, interface: str = "eth0") -> int:
     """Packets that have passed the interface so far, in both directions; those that its other end had no room for included."""
     for line in host.run("cat", "/proc/net/dev").stdout.decode().splitlines():
         name, _, counts = line.partition(":")
-        if name.strip() == "eth0":
+        if name.strip() == interface:
             fields = [int(field) for field in counts.split()]
             return fields[1] + fields[9] + fields[11]
-    raise RuntimeError("no eth0")
+    raise RuntimeError(f"no {interface}")
 
 
 def in_file(path: Path) -> tuple[int, str]:

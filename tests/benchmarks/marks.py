@@ -74,6 +74,17 @@ ALIKE_GROWTH = _most(4.6)
 SERVERS = _most(300)
 """Peak of RssAnon in MB for long captures of seven servers."""
 
+LIVE_TOLD, LIVE_TOLD_OF_CLOSES = _most(1), _most(2)
+"""Seconds from the last packet of a finding to its line in `live`, and those for findings that depend on a close."""
+LIVE_LOOK = _most(0.3)
+"""CPU seconds of the longest look of `live`."""
+LIVE_MEMORY, LIVE_MEMORY_GROWTH = _most(300), _most(20)
+"""Peak of the analysis in MB until the report begins; mean RssAnon of the last minute less that of the fifth."""
+LIVE_CPU = _most(40)
+"""CPU of all processes of `live` beside a gateway with 200 requests a second, in % of a core."""
+LIVE_END = _most(10)
+"""Seconds from SIGTERM to the end of `live`, whose report is then written."""
+
 
 def verdict(what: str, measured: str, kept: bool, promise: str) -> bool:
     """Print a line of the result, and return whether the promise is kept."""

@@ -114,10 +114,14 @@ def next_line(process: subprocess.Popen[str], seconds: float = 20) -> str:
     return process.stdout.readline()
 
 
+PROMPTLY = ("--nice", "0")
+"""Other tests may use all processors; a live capture with a lower priority would then wait for them."""
+
+
 def live(*words: str) -> subprocess.Popen[str]:
     """Starts the command."""
     return subprocess.Popen(
-        [sys.executable, "-m", "wiredoctor", "live", *words], cwd=ROOT, text=True,
+        [sys.executable, "-m", "wiredoctor", "live", *PROMPTLY, *words], cwd=ROOT, text=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.live.capturing import (
+    PROMPTLY,
     ROOT,
     ask,
     ask_and_wait,
@@ -186,7 +187,7 @@ def terminal(width: int, *words: str, during: Any) -> str:
     if pid == 0:
         os.chdir(ROOT)
         environment = {**os.environ, "TERM": "xterm", "COLUMNS": str(width), "LINES": "24", "LANG": "C.UTF-8"}
-        os.execve(sys.executable, [sys.executable, "-m", "wiredoctor", "live", *words], environment)
+        os.execve(sys.executable, [sys.executable, "-m", "wiredoctor", "live", *PROMPTLY, *words], environment)
     out = b""
     try:
         out += _until(file, b"kernel drops", 20)
@@ -354,7 +355,7 @@ def test_when_the_analysis_is_killed_the_file_is_whole_and_nothing_is_left(tmp_p
     with server() as port:
         words = ["-i", "lo", "--filter", f"tcp port {port}", *(["--write", str(trace)] if keep else [])]
         process = subprocess.Popen(
-            [sys.executable, "-m", "wiredoctor", "live", *words], cwd=ROOT, env=environment, text=True,
+            [sys.executable, "-m", "wiredoctor", "live", *PROMPTLY, *words], cwd=ROOT, env=environment, text=True,
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         )  # fmt: skip
         begun(process)

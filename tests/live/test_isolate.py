@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from tests.live.capturing import ROOT, ask, capturing, server
+from tests.live.capturing import PROMPTLY, ROOT, ask, capturing, server
 from tests.support.needs import needs
 from tests.support.sweeps import SLOW
 from wiredoctor.live.namespace import refusal
 
 REAL = capturing()
 CURL = needs("curl")
-COMMAND = [sys.executable, "-m", "wiredoctor", "run", "--isolate"]
+COMMAND = [sys.executable, "-m", "wiredoctor", "run", *PROMPTLY, "--isolate"]
 
 
 def isolated(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:

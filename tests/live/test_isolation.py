@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.capturing import ROOT, capturing
+from tests.live.capturing import PROMPTLY, ROOT, capturing
 from tests.support.needs import needs
 from tests.support.sweeps import SLOW
 
@@ -49,7 +49,7 @@ def run(trapped: tuple[Path, Path], backend: str, *words: str) -> subprocess.Com
         **os.environ, "PYTHONPATH": f"{folder}{os.pathsep}", "PYTHONSTARTUP": str(folder / "startup.py"), "PATH": f".:{folder}",
         "HOME": str(folder), "PYTHONUSERBASE": str(folder),
     }  # fmt: skip
-    live = [sys.executable, "-I", "-c", MAIN.format(root=str(ROOT)), "live", "-i", "lo", "--backend", backend, *words]
+    live = [sys.executable, "-I", "-c", MAIN.format(root=str(ROOT)), "live", *PROMPTLY, "-i", "lo", "--backend", backend, *words]
     return subprocess.run(live, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.capturing import capturing
+from tests.live.capturing import PROMPTLY, capturing
 from tests.live.processes import (
     KILL,
     NET_ADMIN,
@@ -56,7 +56,9 @@ class Run:
     def __init__(self, python: Python, backend: str, cable: Cable, folder: Path, before: tuple[str, ...] = ()) -> None:
         self.backend, self.cable, self.folder = backend, cable, folder
         outputs = [word for name in FORMATS for word in ("-o", f"{folder}/{name}")]
-        words = python.words("live", "-v", "-i", "wire1", "--backend", backend, "--write", f"{folder}/trace.pcapng", *outputs)
+        words = python.words(
+            "live", *PROMPTLY, "-v", "-i", "wire1", "--backend", backend, "--write", f"{folder}/trace.pcapng", *outputs
+        )
         self.process = subprocess.Popen(
             [*cable.inside(cable.there), *before, *words], cwd="/", env={**python.environment, "TMPDIR": str(folder)}, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,

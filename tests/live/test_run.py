@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.live.capturing import ROOT, ask, ask_and_wait, capturing, closing, descendants, server
+from tests.live.capturing import PROMPTLY, ROOT, ask, ask_and_wait, capturing, closing, descendants, server
 from tests.support.sweeps import SLOW
 
 REAL = capturing()
@@ -45,7 +45,7 @@ with socket.create_server(("127.0.0.1", 0)) as listening:
 
 
 def command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "wiredoctor", "run", "-i", "lo", *words]
+    return [sys.executable, "-m", "wiredoctor", "run", *PROMPTLY, "-i", "lo", *words]
 
 
 def run(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -141,7 +141,7 @@ def test_the_exit_code_is_that_of_the_program(words: list[str], code: int, said:
 @REAL
 def test_the_program_gets_the_environment_of_the_user() -> None:
     """Not what wiredoctor sets for its own libraries."""
-    unset = {"_RJEM_MALLOC_CONF", "POLARS_ENGINE_AFFINITY"}
+    unset = {"_RJEM_MALLOC_CONF", "POLARS_ENGINE_AFFINITY", "POLARS_MAX_THREADS"}
     environment = {name: value for name, value in os.environ.items() if name not in unset} | {"OPENBLAS_NUM_THREADS": "3"}
     code = f"import os; print(os.environ['OPENBLAS_NUM_THREADS'], {unset} & {{*os.environ}})"
     assert run("--", sys.executable, "-c", code, env=environment).stdout == "3 set()\n"

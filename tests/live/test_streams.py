@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.capturing import ROOT, ask, capturing, next_line, server
+from tests.live.capturing import PROMPTLY, ROOT, ask, capturing, next_line, server
 from tests.support.recordings import find_recording
 from tests.support.sweeps import SLOW, sweep
 from wiredoctor.cli.exit_codes import UsageError
@@ -46,7 +46,7 @@ exec sh -c "$*"
 def live(*words: str, path: Path | None = None, **more: str) -> Generator[subprocess.Popen[bytes]]:
     """Starts the command; `path`: a folder whose programs come first."""
     environment = {**os.environ, **more, "PATH": f"{path}:{os.environ['PATH']}"}
-    command = [sys.executable, "-m", "wiredoctor", "live", *words]
+    command = [sys.executable, "-m", "wiredoctor", "live", *PROMPTLY, *words]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, env=environment, bufsize=0) as process:
         yield process

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.capturing import ROOT, ask, begun, capturing, descendants, live, server
+from tests.live.capturing import PROMPTLY, ROOT, ask, begun, capturing, descendants, live, server
 from tests.live.processes import processes, wait_for
 from tests.recording.namespaces import Cable, cable
 from tests.support.sweeps import SLOW, sweep
@@ -140,7 +140,7 @@ def test_one_signal_for_all_processes_ends_in_order() -> None:
 @SLOW
 @REAL
 def test_an_interface_that_does_not_come_back(cable: Cable) -> None:
-    words = [sys.executable, "-m", "wiredoctor", "live", "-i", "wire1", "-f", "jsonl", "--duration", "3"]
+    words = [sys.executable, "-m", "wiredoctor", "live", *PROMPTLY, "-i", "wire1", "-f", "jsonl", "--duration", "3"]
     process = subprocess.Popen(
         [*cable.inside(cable.there), *words], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -199,7 +199,7 @@ def test_a_file_that_somebody_cuts_off(tmp_path: Path) -> None:
 @pytest.mark.parametrize("first", sweep(["analysis", "recorder"], {"recorder"}.__contains__))
 def test_when_both_are_killed_no_packet_stays_and_the_next_start_removes_the_rest(tmp_path: Path, first: str) -> None:
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    words = ["-m", "wiredoctor", "live", "-i", "lo", "--filter"]
+    words = ["-m", "wiredoctor", "live", *PROMPTLY, "-i", "lo", "--filter"]
     with server() as port:
         process = subprocess.Popen(
             [sys.executable, *words, f"tcp port {port}"], cwd=ROOT, env=environment, text=True, stdout=subprocess.DEVNULL,

@@ -214,6 +214,16 @@ Colors = Annotated[Color, typer.Option("--color", help="When to use color; NO_CO
 Secrets = Annotated[
     bool, typer.Option("--show-secrets", help="Mask nothing: show query strings, credentials in URLs, and payload as sent.")
 ]
+Nice = Annotated[
+    int,
+    typer.Option(
+        "--nice",
+        metavar="N",
+        min=0,
+        max=19,
+        help="Lower the priority of the analysis by this much, as nice(1) does; other processes keep theirs.",
+    ),
+]
 _quiet = functools.partial(typer.Option, "--quiet", "-q")
 _verbose = functools.partial(typer.Option, "--verbose", "-v")
 Quiet = Annotated[bool, _quiet(help="Print only the result: no progress bar, no summary at the end.")]
@@ -401,6 +411,7 @@ class LiveOptions(NamedTuple):
     config: Configurations = None
     utc: Utc = False
     show_secrets: Secrets = False
+    nice: Nice = 10
     quiet: ProblemsOnly = False
     verbose: LiveVerbose = False
     color: Colors = Color.auto

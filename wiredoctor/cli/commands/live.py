@@ -169,7 +169,7 @@ def live(
         stack.callback(found.end)
         order = replace(order, interfaces=tuple(found.interfaces), stream=found.stream, stream_name=found.name)
         name = write or "live: " + (found.name or ", ".join(found.interfaces))
-        started = stack.enter_context(start(order))
+        started = stack.enter_context(start(order, shared.nice))
         found.hand_over()
         view = stack.enter_context(_view(name, format, shared.color, quiet=shared.quiet))
         rules = every_rule()

@@ -126,7 +126,7 @@ def run(
     with (
         contextlib.closing(Supervisor(command, limits, without=added_variables)) as program,
         _forwarded(program),
-        start(order) as started,
+        start(order, shared.nice) as started,
         _keeping_code(program) as kept,
     ):
         rules = every_rule()
