@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from wiredoctor.version import __version__
+
 TYPE_CHECKING = False  # importing typing takes time, and no signal is handled until this module is loaded
 if TYPE_CHECKING:
     from wiredoctor.findings import Finding, Report
     from wiredoctor.pipeline import analyze
 
-__version__ = "0.1.0"
 __all__ = ["Finding", "Report", "__version__", "analyze"]
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from tests.capture import files
 from tests.capture.files import Packet
-from wiredoctor.capture.end_of_capture import LONGEST, Ending, ending
+from wiredoctor.capture.end_of_capture import LONGEST, ending
+from wiredoctor.capture.model import Ending
 
 HEAD = files.section("<") + files.interface("<", resolution=9)
 

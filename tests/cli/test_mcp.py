@@ -41,9 +41,9 @@ from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import TypeAdapter
 
 from wiredoctor.mcp import captures
+from wiredoctor.mcp import types as answer_types
 from wiredoctor.mcp.protocol import Server
 from wiredoctor.mcp.server import server
-from wiredoctor.report import answered
 
 SPLIT = "client-split-200-ms-client.pcap"
 REFUSED = "there is no such capture in the folders of this server"
@@ -180,7 +180,7 @@ def test_a_gateway_error_comes_with_the_packets_behind_it() -> None:
     """The second gateway listens on port 8081, the server behind it on port 8001 (captures/lab)."""
     made = analyze(find_recording("behind-two-gateways.pcap"), keep=True)
     [effect] = [one for one in made.findings if one.rule == "gateway-error"]
-    shown = TypeAdapter(answered.Proof).validate_python(one_finding(made, effect.number or 0))
+    shown = TypeAdapter(answer_types.Proof).validate_python(one_finding(made, effect.number or 0))
     [behind, of_cause] = shown["related"]
     assert behind["role"] == "behind the gateway (exchange 0)"
     assert behind["ladder"]["server"] == "127.0.0.1:8081"
@@ -194,11 +194,11 @@ def test_answers_about_what_is_not_there_are_so_too(name: str) -> None:
     """Findings without a connection, exchanges without a request or a response, connections without any."""
     made = analyze(find_recording(name), keep=True)
     told: list[tuple[type[Any], Any]] = [
-        (answered.Diagnosis, diagnosis(made, Page())),
-        (answered.Findings, findings(made, Page())),
+        (answer_types.Diagnosis, diagnosis(made, Page())),
+        (answer_types.Findings, findings(made, Page())),
     ]
-    told += [(answered.Exchanges, exchanges(made, Page())), (answered.ShowAnswer, connection(made, 0, None))]
-    told += [(answered.Proof, one_finding(made, one.number or 0)) for one in made.findings]
+    told += [(answer_types.Exchanges, exchanges(made, Page())), (answer_types.ShowAnswer, connection(made, 0, None))]
+    told += [(answer_types.Proof, one_finding(made, one.number or 0)) for one in made.findings]
     for kind, answer in told:
         reader = TypeAdapter(kind)
         assert reader.dump_python(reader.validate_python(answer)) == answer
@@ -496,9 +496,9 @@ def test_every_answer_says_that_the_capture_was_cut_off(tmp_path: Path) -> None:
     page = Page()
     bound = "unpacked captures may use 100 kB at most. --max-size 1MB raises this limit."
     for kind, answer in (
-        (answered.Diagnosis, diagnosis(cut, page)), (answered.Findings, findings(cut, page)),
-        (answered.Exchanges, exchanges(cut, page)), (answered.ShowAnswer, connection(cut, 0, None)),
-        (answered.Proof, one_finding(cut, 1)),
+        (answer_types.Diagnosis, diagnosis(cut, page)), (answer_types.Findings, findings(cut, page)),
+        (answer_types.Exchanges, exchanges(cut, page)), (answer_types.ShowAnswer, connection(cut, 0, None)),
+        (answer_types.Proof, one_finding(cut, 1)),
     ):  # fmt: skip
         assert answer["incomplete"] == [f"Only the first 100 kB of bomb.pcap.gz were read: {bound}"]
         Draft202012Validator(TypeAdapter(kind).json_schema()).validate(answer)

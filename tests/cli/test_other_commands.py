@@ -144,6 +144,14 @@ def test_explain(run: Run) -> None:
     assert all(part in result.stdout for part in ("How it is proved\n", "Thresholds\n", "min-ack-delay = 30 ms"))
 
 
+def test_explain_several_rules(run: Run) -> None:
+    page = run("explain", "keep_alive-race", "no-response", "keep-alive-race").stdout
+    assert [line for line in page.splitlines() if "(family " in line] == [
+        "keep-alive-race (family lifetime)",
+        "no-response (family lifetime)",
+    ]
+
+
 def test_explain_finds_what_people_search_for(run: Run) -> None:
     assert run("explain", "nagle").stdout.startswith("nagle-delayed-ack (family stalls)\n")
     assert run("explain", "expected", "to", "be", "kept", "alive").stdout.startswith("What the words mean (.NET Framework): ")

@@ -325,6 +325,20 @@ def test_a_path_that_only_ends_alike_is_another(tmp_path: Path) -> None:
     assert (told.matched, told.own, told.unasked) == (1, 1, 1)
 
 
+def test_three_requests_show_how_a_path_is_rewritten(tmp_path: Path) -> None:
+    for number in (2, 3):
+        front, back = (
+            [
+                said(port + n, client, [(1 + 2 * n + late, False, get(path)), (1.1 + 2 * n - late, True, answer(200))])
+                for n in range(number)
+            ]
+            for port, client, path, late in ((1000, "10.1.0.1", "/shop/health", 0.0), (2000, "10.3.0.1", "/health", 0.01))
+        )
+        ends = (said(1900, "10.1.0.1", [(9.0, False, get("/a")), (9.1, True, answer(200))]),
+                said(2900, "10.3.0.1", [(9.01, False, get("/a")), (9.09, True, answer(200))]))  # fmt: skip
+        assert made(tmp_path, [*front, ends[0]], [*back, ends[1]]).matched == (4 if number == 3 else 1)
+
+
 def test_rewritten_targets_are_no_proof_of_a_proxy(tmp_path: Path) -> None:
     """What --both-sides recognizes as a proxy without --proxy is equal on both sides."""
     sides = [

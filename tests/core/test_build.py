@@ -29,7 +29,7 @@ SOURCES = {f"{name}.py" for name in (*SMALL, *build.NOT_COMPILED)}
 WHICH = """
 import json
 from wiredoctor import core
-from wiredoctor.core import packet
+import wiredoctor.core.packet as packet
 print(json.dumps([core.reason, packet.__file__]))
 """
 
@@ -147,7 +147,14 @@ def installed(path: Path, folder: Path) -> set[str]:
     """Unpack a wheel; return the files of the core."""
     with zipfile.ZipFile(path) as file:
         file.extractall(folder)
-        return {Path(name).name for name in file.namelist() if name.startswith("wiredoctor/core/") and name.count("/") == 2}
+        files = [Path(name) for name in file.namelist() if name.startswith("wiredoctor/core/")]
+        return {path.name for path in files if "stubs" not in path.parts}
+
+
+def source(folder: Path, name: str) -> Path:
+    """Return the path of a module of the core."""
+    (path,) = [path for path in build.sources(folder / "wiredoctor" / "core") if path.stem == name]
+    return path
 
 
 @SLOW
@@ -166,21 +173,21 @@ def test_sources_are_used_on_request(compiled: Path) -> None:
 @SLOW
 @compiling
 def test_compiled_code_of_other_sources_is_not_used(compiled: Path) -> None:
-    source = compiled / "wiredoctor" / "core" / "segment.py"
-    before = source.read_bytes()
-    source.write_bytes(before + b"\n")
+    changed = source(compiled, "segment")
+    before = changed.read_bytes()
+    changed.write_bytes(before + b"\n")
     try:
         assert which(compiled) == ("its sources were changed after it was compiled", ".py")
         assert "its sources were changed" in run(compiled, "-c", WHICH, WIREDOCTOR_CORE="compiled").stderr
     finally:
-        source.write_bytes(before)
+        changed.write_bytes(before)
 
 
 @SLOW
 @compiling
 def test_compiled_code_needs_its_runtime(compiled: Path) -> None:
     done = run(compiled, "-c", "import sys; sys.modules['librt'] = None" + WHICH)
-    assert json.loads(done.stdout) == ["librt is not installed", str(compiled / "wiredoctor" / "core" / "packet.py")]
+    assert json.loads(done.stdout) == ["librt is not installed", str(source(compiled, "packet"))]
 
 
 @SLOW
@@ -288,7 +295,7 @@ def test_a_build_copies_what_an_earlier_one_compiled(fresh: Path, tmp_path: Path
     assert which(fresh) == ("", ".so")
     done = run(fresh, "-m", "wiredoctor.core.build", **changed, CC="false")
     assert "CC=false does not work" in done.stderr
-    with (core / "segment.py").open("a") as file:
+    with source(fresh, "segment").open("a") as file:
         file.write("\n")
     assert run(fresh, "-m", "wiredoctor.core.build", **changed).stdout.startswith("core compiled with ")
 
@@ -307,6 +314,12 @@ def test_a_build_that_copies_needs_no_mypy(tmp_path: Path, monkeypatch: pytest.M
 
 def test_modules_compiled_together_exist() -> None:
     assert {f"{name}.py" for name in build.TOGETHER} <= {path.name for path in build.sources()}
+
+
+def test_no_two_modules_have_the_same_name() -> None:
+    """Each is found in the library by the last part of its name."""
+    names = [path.name for path in build.sources()]
+    assert len({*names}) == len(names)
 
 
 @compiling

@@ -15,6 +15,7 @@ from tests.http.talk import HANDSHAKE
 from tests.ladders import ladder_packets, to_pcap
 from tests.support.sweeps import SLOW
 from wiredoctor import limits
+from wiredoctor.core.reader import GONE
 
 GET = r'"GET / HTTP/1.1\r\nHost: a\r\n\r\n"'
 ASK = f"0.020 > P. {GET}\n"
@@ -142,4 +143,4 @@ HEAD_BEGINS = r"""
 def test_state_goes_with_the_end_of_a_connection() -> None:
     core = analyzed(ladder_packets("0.000 > S\n0.010 < S.\n0.010 > .\n" + ASK + '0.030 < P. "HTTP/1.1 204 No\\r\\n\\r\\n"'))
     talk = http_of(core)
-    assert (talk.pairing.owner, talk.pairing.oldest, talk.pairing.waiting) == (None, None, None)
+    assert (talk.first, talk.second, talk.queue.oldest, talk.queue.waiting) == (GONE, GONE, None, None)

@@ -58,7 +58,7 @@ def test_a_connection_that_is_over_keeps_nothing_for_further_packets() -> None:
     assert [len(flight.segments) for flight in core.tcp.new_flights] == [0, 0, 1, 1]
     assert isinstance(http, Conversation)
     assert connection.first is connection.second is GONE
-    assert (http.pairing.next_index, http.pairing.oldest, http.first.message) == (1, None, None)
+    assert (http.queue.next_index, http.queue.oldest, http.first.message) == (1, None, None)
 
 
 CLOSED = r"""
@@ -88,4 +88,4 @@ def test_what_http_knew_is_freed_a_second_after_both_fins(late: str, is_over: bo
     assert http.is_over == is_over
     assert core.http.closes.rows.count == is_over
     core.finish([connection], core.records.times.latest)
-    assert (core.http.exchanges.rows.count, core.http.closes.rows.count, http.pairing.next_index) == (1, 1, 1)
+    assert (core.http.exchanges.rows.count, core.http.closes.rows.count, http.queue.next_index) == (1, 1, 1)

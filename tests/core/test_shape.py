@@ -13,7 +13,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 CORE = ROOT / "wiredoctor" / "core"
 PAGE = ROOT / "docs" / "pages" / "core.md"
-MODULES = sorted([*CORE.glob("*.py"), *(ROOT / "wiredoctor" / "engine").glob("*.py")])
+FILES = {path.name: path for path in CORE.rglob("*.py") if path.name != "__init__.py"}
+MODULES = sorted([*FILES.values(), *(ROOT / "wiredoctor" / "engine").glob("*.py")])
 
 LONGEST_FUNCTION = 60
 """Lines."""
@@ -41,12 +42,13 @@ def fields(of: ast.ClassDef) -> set[str]:
 
 
 def test_the_page_names_functions_that_exist() -> None:
-    rows = [row.split("|")[2:4] for row in re.findall(r"^\|.*`\w+\.py`.*\|$", PAGE.read_text("utf-8"), re.MULTILINE)]
+    rows = [row.split("|")[2:4] for row in re.findall(r"^\|.*`[\w/]+\.py`.*\|$", PAGE.read_text("utf-8"), re.MULTILINE)]
     assert len(rows) > 20
     for files, functions in rows:
         found: set[str] = set()
-        for file in re.findall(r"`(\w+\.py)`", files + functions):
-            found |= set(re.findall(r"^ *(?:def|class) (\w+)", (CORE / file).read_text("utf-8"), re.MULTILINE))
-        named = {part for span in re.findall(r"`([A-Za-z_.]+)`", functions) for part in span.removesuffix(".py").split(".")}
-        files_named = {file.removesuffix(".py") for file in re.findall(r"`(\w+\.py)`", functions)}
+        for file in re.findall(r"`([\w/]+\.py)`", files + functions):
+            path = FILES.get(Path(file).name, CORE.parent / file)
+            found |= set(re.findall(r"^ *(?:def|class) (\w+)", path.read_text("utf-8"), re.MULTILINE))
+        named = {part for span in re.findall(r"`([A-Za-z_./]+)`", functions) for part in span.removesuffix(".py").split(".")}
+        files_named = {file.removesuffix(".py") for file in re.findall(r"`([\w/]+\.py)`", functions)}
         assert named - files_named <= found, f"{named - files_named - found} in {files}"

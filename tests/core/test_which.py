@@ -10,7 +10,7 @@ import pytest
 from wiredoctor import core
 from wiredoctor.core import build
 
-MODULES = [path.stem for path in build.sources()]
+MODULES = [build.module_name(path) for path in build.sources()]
 
 
 def expected() -> str:

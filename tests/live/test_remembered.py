@@ -22,7 +22,7 @@ from wiredoctor.spill import Folder
 from wiredoctor.tables import ASKED, CLOSES, CONNECTIONS, EXCHANGES, SECOND, closes
 from wiredoctor.world import CaptureTables
 from wiredoctor.world.clients import Clients, LongestWaits
-from wiredoctor.world.idle_times import IdleTimes
+from wiredoctor.world.server import Servers
 from wiredoctor.world.server_history import ServerHistory, add_to_history
 
 MODULES = rule_engine.with_causes(catalogue(), catalogue())
@@ -40,23 +40,23 @@ def rows_of(name: str, folder: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
         return analysis.exchanges.scan().collect(), analysis.connections.scan().collect()
 
 
-def answers(times: IdleTimes, wanted: pl.DataFrame) -> list[Any]:
+def answers(servers: Servers, wanted: pl.DataFrame) -> list[Any]:
     found: list[Any] = []
     for endpoint, connection, until in wanted.iter_rows():
-        for known in (until, None):
+        for known in (servers.at(endpoint, until), servers.at(endpoint)):
             found += [
-                times.limits(endpoint, connection, known), times.learned_timeout(endpoint, known),
-                times.doubt(endpoint, connection, known), times.answers_again(endpoint, known),
-                times.closed_together(endpoint, connection, until, known), times.is_refused(endpoint, until - SECOND, known),
-                times.stops(endpoint, until), times.server(connection), times.announced_timeout(connection),
+                known.limits(connection), known.learned_timeout, known.doubt(connection), known.answers_again,
+                known.closed_together(connection, until), known.is_refused(until - SECOND), known.software(connection),
+                known.announced_timeout(connection),
             ]  # fmt: skip
+        found.append(servers.at(endpoint, until).stops)
     return found
 
 
 @pytest.mark.parametrize(
     "name", ["apache-idle-close", "idle-close-inverted", "deployment", "gunicorn-sync-closes", "race-client"]
 )
-def test_idle_times_are_those_of_all_rows(name: str, tmp_path: Path) -> None:
+def test_servers_are_those_of_all_rows(name: str, tmp_path: Path) -> None:
     exchanges, connections = rows_of(name, tmp_path)
     whole = CaptureTables(closes(exchanges).lazy(), connections.lazy(), exchanges.lazy)
     wanted = (
@@ -66,10 +66,10 @@ def test_idle_times_are_those_of_all_rows(name: str, tmp_path: Path) -> None:
     for first in range(0, exchanges.height, 3):
         some = exchanges.slice(first, 3)
         theirs = connections.filter(pl.col("connection").is_in(some["connection"].implode()))
-        kept = IdleTimes.remember(kept, CaptureTables(closes(some).lazy(), theirs.lazy(), some.lazy))
-    kept = IdleTimes.remember(kept, CaptureTables(CLOSES.empty().lazy(), connections.lazy(), EXCHANGES.empty().lazy))
-    live = IdleTimes.build([wanted], whole._replace(remembered={IdleTimes: kept}))
-    expected = answers(IdleTimes.build([wanted], whole), wanted)
+        kept = Servers.remember(kept, CaptureTables(closes(some).lazy(), theirs.lazy(), some.lazy))
+    kept = Servers.remember(kept, CaptureTables(CLOSES.empty().lazy(), connections.lazy(), EXCHANGES.empty().lazy))
+    live = Servers.build([wanted], whole._replace(remembered={Servers: kept}))
+    expected = answers(Servers.build([wanted], whole), wanted)
     assert answers(live, wanted) == expected
     assert any(expected)
 

@@ -14,7 +14,7 @@ from tests.ladders import to_pcap
 from tests.pipeline.test_secrets import outputs, spoken
 from tests.support.analysis import analyze_bytes
 from tests.support.sweeps import SLOW
-from wiredoctor.rule_engine.plugins import Plugin
+from wiredoctor.rule_engine.rule_module import Plugin
 
 ORDERS = [
     *(

@@ -39,18 +39,18 @@ class Fault(NamedTuple):
 
 FAULTS = (
     Fault(
-        "wiredoctor/world/idle_times.py",
+        "wiredoctor/world/server.py",
         "time <= own.start + STRAGGLERS",
         "time < own.start + STRAGGLERS",
         "a close exactly STRAGGLERS after the first one is of no moment",
-        "idle_times rests at_limit idle_close",
+        "servers rests at_limit idle_close",
     ),
     Fault(
-        "wiredoctor/world/idle_times.py",
+        "wiredoctor/world/server.py",
         "max(end.rest or 0, end.waited or 0)",
         "min(end.rest or 0, end.waited or 0)",
         "a connection that was closed later is not closed together with others",
-        "idle_times rests at_limit no_response",
+        "servers rests at_limit no_response",
     ),
     Fault(
         "wiredoctor/world/clients.py",

@@ -7,7 +7,7 @@ from io import StringIO
 
 from wiredoctor.findings import Reference, Rule, Threshold, configured
 from wiredoctor.report.terminal.error_messages import Case, Message
-from wiredoctor.report.terminal.manual import severities, write_found, write_list, write_message, write_page
+from wiredoctor.report.terminal.manual import severities, write_found, write_list, write_message, write_pages
 from wiredoctor.report.terminal.terminal import Terminal
 
 PAGE = """A segment waited for nothing.
@@ -50,7 +50,7 @@ class Page:
 
 def test_the_page_of_a_rule() -> None:
     out = StringIO()
-    write_page(Page(), out, Terminal(60))
+    write_pages([Page()], out, Terminal(60))
     assert (
         out.getvalue()
         == """\
@@ -111,7 +111,7 @@ def test_a_configured_threshold_stands_beside_its_default() -> None:
     entry = Page()
     entry.thresholds["MIN_ACK_DELAY"].key = ("nagle-delayed-ack", "min-ack-delay")
     with configured({("nagle-delayed-ack", "min-ack-delay"): "40 ms"}):
-        write_page(entry, page, Terminal(80))
+        write_pages([entry], page, Terminal(80))
         write_list([entry, Page(name="tail")], lines, Terminal(80), ignored={"tail"})
     assert "\n  min-ack-delay = 40 ms (default 30 ms)  below every timer\n" in page.getvalue()
     assert lines.getvalue().endswith(
@@ -124,11 +124,12 @@ def test_a_configured_threshold_stands_beside_its_default() -> None:
     )
 
 
-def test_other_rules_that_speak_of_it() -> None:
-    out = StringIO()
-    write_page(Page(), out, Terminal(80), others=[Page(name="tail"), Page(name="tinygrams")])
-    tail, tinygrams = (f"  {name:<9}  error, warning  A segment waited for nothing.\n" for name in ("tail", "tinygrams"))
-    assert out.getvalue().endswith(f"\n\nRelated:\n{tail}{tinygrams}")
+def test_the_pages_of_several_rules() -> None:
+    out, tail, tinygrams = StringIO(), StringIO(), StringIO()
+    write_pages([Page(name="tail"), Page(name="tinygrams")], out, Terminal(80))
+    write_pages([Page(name="tail")], tail, Terminal(80))
+    write_pages([Page(name="tinygrams")], tinygrams, Terminal(80))
+    assert out.getvalue() == f"{tail.getvalue()}\n{tinygrams.getvalue()}"
 
 
 def test_what_a_message_means() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -26,6 +27,9 @@ from wiredoctor.engine.run import core_cutoffs
 from wiredoctor.rule_engine import RuleModule, catalogue, cutoffs, decide_batch
 from wiredoctor.tables import CLOSES, EVENT_TABLES, RULE_TABLES
 from wiredoctor.world import CaptureTables, World
+from wiredoctor.world.idle_time_rows import ENDS, SYNS
+from wiredoctor.world.learned_limits import ServerClose, Use
+from wiredoctor.world.server import Server, Servers
 
 MS = 1_000_000
 S = 1_000_000_000
@@ -266,6 +270,16 @@ def words(module: RuleModule, row: dict[str, Any]) -> dict[str, Any]:
     }
     worded = module.words_of(plain)
     return worded | {"evidence": [packet._asdict() for packet in worded["evidence"]]} if worded else {}
+
+
+def server_of(*closes: ServerClose, uses: Sequence[Use] = (), said: int | None = None, until: int | None = None) -> Server:
+    """Return a server that closed connections like this, and answered requests after idle times. `said`: its announcement (s)."""
+    ends = pl.DataFrame([(80, *close) for close in closes], ENDS, orient="row")
+    announced = [(close.connection, said, "") for close in closes]
+    columns = {"connection": pl.Int64(), "said": pl.Int32(), "software": pl.String()}
+    used = pl.DataFrame([(80, *use) for use in uses], dict.fromkeys(("endpoint", *Use._fields), pl.Int64()), orient="row")
+    known = pl.DataFrame(announced, columns, orient="row")
+    return Servers(ends, known, used, pl.DataFrame(schema=SYNS), CLOSES.empty().lazy()).at(80, until)
 
 
 def without_tables() -> World:

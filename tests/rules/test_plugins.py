@@ -78,10 +78,10 @@ ASKS = (
     GOOD.replace("wait=", 'endpoint=pl.lit(None, pl.Int64), final_at="response_end", is_new=pl.lit(value=True), wait=')
     + """
 from wiredoctor.world import Wait
-from wiredoctor.world.idle_times import IdleTimes
-ASKS = (IdleTimes,)
+from wiredoctor.world.server import Servers
+ASKS = (Servers,)
 def decide(x, world):
-    world.of(IdleTimes)
+    world.of(Servers)
     until = x.start + 3_000_000_000
     return Wait(until) if world.may_change(until) else x
 """
@@ -124,7 +124,7 @@ BROKEN = {
     "cutoff_is_text": (GOOD + "def cutoffs():\n    return {'min_run': '8'}\n", "TypeError"),
     "unknown_cutoff": (GOOD + "def cutoffs():\n    return {'min_walk': 1}\n", "min_walk"),
     "decide_without_facts": (re.sub(r"class Facts.*\n    frame.*\n    start.*\n", "", DECIDE) + "None\n", "no NamedTuple Facts"),
-    "asks_no_tuple": (ASKS.replace("(IdleTimes,)", "IdleTimes"), "ASKS must be a tuple"),
+    "asks_no_tuple": (ASKS.replace("(Servers,)", "Servers"), "ASKS must be a tuple"),
     "groups_what_live_holds": (ASKS + "def group(rows, world):\n    return rows\n", "summary=True"),
     "explains_and_cannot_tell": (GOOD.replace("{wait}", "{weight}").replace('start="response', 'start="request'), "weight"),
 }

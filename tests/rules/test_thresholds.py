@@ -27,6 +27,7 @@ from wiredoctor.rule_engine.cutoffs import UNREACHABLE, Cutoffs
 from wiredoctor.rules.round_trips import redirect_loop
 from wiredoctor.rules.shared.evidence import grouped
 from wiredoctor.settings import Settings
+from wiredoctor.testing import findings, ladders_in
 
 RULES = Path(sys.modules["wiredoctor.rules"].__file__ or "").parent
 
@@ -265,3 +266,21 @@ def test_a_finding_of_which_less_is_shown_is_still_told(shown: int) -> None:
     [finding] = wiredoctor.analyze(path, select=["keep-alive-disabled"], thresholds=limits).findings
     assert (finding.message, finding.client, finding.server) == (usual[0].message, usual[0].client, usual[0].server)
     assert finding.evidence == usual[0].evidence[:shown]
+
+
+@pytest.mark.parametrize(
+    ("rule", "threshold", "least", "title"),
+    [
+        ("client-abort", "several", "1 connection", "speaks: RST while nothing of the response has come, after a timeout of 2 s"),
+        ("gateway-error", "no-neighbor", "1 ns", "speaks: not passed on, no server was asked"),
+        ("redirect-loop", "enough", "1 request", "speaks: a URL redirects to itself"),
+        ("repeated-auth-challenge", "enough", "1 request", "silent: one 401, then credentials at once"),
+    ],
+)
+def test_zero_is_as_good_as_the_least_number(rule: str, threshold: str, least: str, title: str) -> None:
+    """Nothing divides by it, and nothing is taken from an empty list."""
+    [path] = Path(__file__).parent.rglob(f"{rule.replace('-', '_')}.txt")
+    ladder = dict(ladders_in(path))[title]
+    zero, one = (findings(ladder, thresholds={rule: {threshold: text}}) for text in (re.sub("1", "0", least), least))
+    assert [(f.rule, f.kind, f.message) for f in zero] == [(f.rule, f.kind, f.message) for f in one]
+    assert bool(one) == title.startswith("speaks")

@@ -8,8 +8,8 @@ the comment also contains the number of packets, and is ignored if the file has 
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
 
+from wiredoctor.capture.model import Ending
 from wiredoctor.capture.pcapng.blocks import STATISTICS, read_options
 from wiredoctor.text.regex import Regex
 
@@ -18,13 +18,6 @@ LONGEST = 1 << 10
 """The maximum size in bytes of a block with the end time. A larger block was written by another program."""
 
 _SAID = Regex(rb"captured until (\d{1,19}) ns since 1970: (\d{1,15}) packets")
-
-
-class Ending(NamedTuple):
-    """The time at which capturing ended (ns since 1970), and the number of packets captured by then."""
-
-    time: int
-    packets: int
 
 
 def ending(tail: bytes) -> Ending | None:

@@ -16,9 +16,9 @@ from weakref import ref
 
 from wiredoctor import system
 from wiredoctor.capture.budget import Budget
-from wiredoctor.capture.end_of_capture import LONGEST, Ending, ending
+from wiredoctor.capture.end_of_capture import LONGEST, ending
 from wiredoctor.capture.formats import detect_format, is_capture
-from wiredoctor.capture.model import CaptureError, NoRoom, TooManyFiles
+from wiredoctor.capture.model import CaptureError, Ending, NoRoom, TooManyFiles
 from wiredoctor.capture.spool import Spooled, compression, decompressed_head, not_a_capture, spool
 
 STANDARD_INPUT = "-"

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from wiredoctor.text.regex import Regex
-
-if TYPE_CHECKING:
-    from wiredoctor.capture.end_of_capture import Ending
 
 NO_PACKET = -1
 """The link type of a record that counts as a frame but contains no packet (journal entries, system calls)."""
@@ -35,6 +32,13 @@ class TooManyFiles(CaptureError):
             "the limit (ulimit -n) or name fewer captures"
         )
         self.allowed = allowed
+
+
+class Ending(NamedTuple):
+    """The time at which capturing ended (ns since 1970), and the number of packets captured by then."""
+
+    time: int
+    packets: int
 
 
 class Captured(Protocol):

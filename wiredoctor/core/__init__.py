@@ -8,8 +8,8 @@
 - which retransmissions ended a stall: retransmission_stalls.py
 - FIN and RST: closes.py; which HTTP messages they end: endings.py
 - how long HTTP waits at a gap: stream.py
-- Content-Length and other fields: heads.py; the length of a body: framing.py; when a message is complete: http1.py
-- which response answers which request, and when an exchange is final: pairing.py
+- Content-Length and other fields: heads.py; the length of a body: framing.py; when a message is complete: message_ends.py
+- which response answers which request: pairing.py; when an exchange is final: final_exchanges.py
 
 The modules of the core are compiled when wiredoctor is installed (build.py). They run interpreted if they could not be
 compiled, or if a source was changed later. WIREDOCTOR_CORE=python or =compiled requests one of the two. The variable only
@@ -24,7 +24,7 @@ from importlib import import_module
 from importlib.machinery import SOURCE_SUFFIXES, ExtensionFileLoader, FileFinder, ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
 
-from wiredoctor.core.build import FOLDER, NOTE, SUFFIX, library, sources
+from wiredoctor.core.build import FOLDER, NOTE, SUFFIX, library, module_name, sources
 
 del sys.modules["wiredoctor.core.build"]  # without this, `python -m wiredoctor.core.build` warns that the module is loaded twice
 
@@ -66,23 +66,29 @@ reason = _find_reason()
 """The reason why the core runs interpreted; empty if it runs compiled."""
 
 
+_sources: dict[str, FileFinder] = {}
+"""What finds .py files: of the core (""), and of each of its packages."""
+
+
 class _Finder:
     """Finds the compiled modules, which are all in one library, and the .py files of the others."""
 
     library = str(FOLDER / (_LIBRARY + SUFFIX))
-    compiled: set[str] = set() if reason else {_LIBRARY, *(path.stem for path in sources())}
-    files = FileFinder(str(FOLDER), (SourceFileLoader, SOURCE_SUFFIXES))
+    compiled: set[str] = set() if reason else {_LIBRARY, *map(module_name, sources())}
 
     @classmethod
     def find_spec(cls, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         """Return the location of a core module, or None for any other module."""
         del path, target
-        package, _, module = name.rpartition(".")
-        if package != __name__:
+        if not name.startswith(f"{__name__}."):
             return None
+        module = name.removeprefix(f"{__name__}.")
         if module in cls.compiled:
             return spec_from_file_location(name, cls.library, loader=ExtensionFileLoader(name, cls.library))
-        return cls.files.find_spec(name)
+        package = module.rpartition(".")[0]
+        if package not in _sources:
+            _sources[package] = FileFinder(str(FOLDER / package), (SourceFileLoader, SOURCE_SUFFIXES))
+        return _sources[package].find_spec(name)
 
 
 sys.meta_path.insert(0, _Finder)

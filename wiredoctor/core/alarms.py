@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import heapq
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mypy_extensions import i64, mypyc_attr
 
+from wiredoctor.core.http_state import HttpState
 from wiredoctor.core.segment import FOREVER
-
-if TYPE_CHECKING:
-    from wiredoctor.core.conversation import Conversation
 
 FEWEST_ALARMS: Final = 1_024
 USUAL_DELAY: Final = 1_000_000_001
@@ -21,10 +19,10 @@ USUAL_DELAY: Final = 1_000_000_001
 class Alarm:
     """The time at which a connection is woken up. Alarms with the same time are processed in the order in which they were set."""
 
-    def __init__(self, time: i64, number: i64, connection: Conversation) -> None:
+    def __init__(self, time: i64, number: i64, connection: HttpState) -> None:
         self.time: i64 = time
         self.number: i64 = number
-        self.connection: Conversation = connection
+        self.connection: HttpState = connection
 
     def __lt__(self, other: Alarm) -> bool:
         """Return whether this alarm is processed before the other."""
@@ -51,7 +49,7 @@ class Alarms:
         self.next: i64 = FOREVER
         self.count: i64 = 0
 
-    def add(self, time: i64, connection: Conversation) -> None:
+    def add(self, time: i64, connection: HttpState) -> None:
         """Set an alarm that wakes a connection at `time` (ns)."""
         if self.pending() >= self.most:
             self.forget()
@@ -71,7 +69,7 @@ class Alarms:
         """Return the number of pending alarms, including those that are no longer valid."""
         return len(self.queue) - self.queue_first + len(self.heap)
 
-    def take(self, clock: i64) -> Conversation | None:
+    def take(self, clock: i64) -> HttpState | None:
         """Remove the first alarm that is due at time `clock` (ns) and return its connection. Return None if no alarm is due."""
         queue, heap, first = self.queue, self.heap, self.queue_first
         is_queued = first < len(queue)

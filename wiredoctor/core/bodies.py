@@ -5,25 +5,26 @@ chunks.py reads the lines between chunks.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mypy_extensions import i64
 
 from wiredoctor.core import faults
+from wiredoctor.core.conversation import Conversation
 from wiredoctor.core.cutoffs import BURST_GAP
+from wiredoctor.core.framing_gaps import note_gap_in_framing
 from wiredoctor.core.heads import LF
 from wiredoctor.core.message import BODY, CHUNK_END, CHUNKED, CLOSE, COMPLETE, IN_GAP, REQUEST, Message
+from wiredoctor.core.message_ends import finish
+from wiredoctor.core.reader import Reader
 from wiredoctor.core.segment import NEVER
 from wiredoctor.core.stream import CUT, GAP, Range
-
-if TYPE_CHECKING:
-    from wiredoctor.core.http1 import Reader
 
 EARLY: Final = 3
 """In the body of a request, only the first EARLY pauses are examined. The longest of them is recorded."""
 
 
-def read_body(reader: Reader, found: Range) -> None:
+def read_body(conversation: Conversation, reader: Reader, found: Range) -> None:
     """Count the body bytes in a range of the stream, and move the reader to the end of these bytes."""
     message = reader.message
     assert message is not None
@@ -35,7 +36,7 @@ def read_body(reader: Reader, found: Range) -> None:
         message.has_gap = True
     else:
         if message.body_bytes == 0 and message.head.first_bytes and found.at >= 0:
-            faults.check_coding(reader, message, found, stop)
+            faults.check_coding(conversation, reader, message, found, stop)
         message.body_bytes += stop - reader.pos
         if message.body_frame == NEVER or found.frame < message.body_frame:
             message.body_frame, message.body_time = found.frame, found.time
@@ -46,14 +47,14 @@ def read_body(reader: Reader, found: Range) -> None:
             message.last_body_time = found.time
     reader.pos = stop
     if reader.mode == BODY and stop == reader.until:
-        end_length(reader, found, message)
+        end_length(conversation, reader, found, message)
 
 
-def end_length(reader: Reader, found: Range, message: Message) -> None:
+def end_length(conversation: Conversation, reader: Reader, found: Range, message: Message) -> None:
     """End a chunk's data, or a body with Content-Length, and set the mode in which the reader continues."""
     goes_on_in_gap = (found.at == GAP or found.at == CUT) and found.end > reader.until
     if message.framing != CHUNKED:
-        reader.finish(COMPLETE)
+        finish(conversation, reader, COMPLETE)
     elif not goes_on_in_gap:
         reader.mode = CHUNK_END
         pieces = message.pieces
@@ -61,9 +62,9 @@ def end_length(reader: Reader, found: Range, message: Message) -> None:
             pieces.lines = found.at >= 0 and found.block[found.place(reader.until) - 1] == LF
         return
     if goes_on_in_gap:
-        reader.note_gap_in_framing(found, True)
+        note_gap_in_framing(conversation, reader, found, True)
         if message.framing == CHUNKED:
-            reader.finish(IN_GAP)
+            finish(conversation, reader, IN_GAP)
         reader.lose_in_gap(found)
 
 

@@ -46,10 +46,14 @@ NOT_OPTIMIZED = """#ifdef __clang__
 
 TOGETHER = (
     *("acks", "bodies", "close_rows", "closed_windows", "connection", "conversation", "copies", "delivery", "endings"),
-    *("exchange_rows", "flight", "flows", "heads", "http", "http1", "layers", "loop", "message", "message_parts", "numbers"),
-    *("packet_headers", "pairing", "pcap", "reassembly", "recent", "records", "sizes", "tcp_analysis", "stream", "unsigned"),
+    *("exchange_queue", "exchange_rows", "final_exchanges", "flight", "flows", "heads", "http", "http1", "http_state"),
+    *("layers", "loop", "message", "message_ends", "message_heads", "message_parts", "numbers", "packet_headers", "pairing"),
+    *("pcap", "reader", "reassembly", "recent", "records", "shared_http", "sizes", "stream", "tcp_analysis", "unsigned"),
 )
-"""The modules that take nine tenths of the time of an analysis. They are one C file, so the compiler inlines across them."""
+"""The modules that take nine tenths of the time of an analysis. They are one C file, so the compiler inlines across them.
+
+The names are without packages: no two modules of the core have the same.
+"""
 
 PARTS = 3
 """The number of C files into which the other modules are joined. Each more would read the headers again."""
@@ -76,9 +80,15 @@ class BuildError(Exception):
 
 
 def sources(folder: Path = FOLDER) -> list[Path]:
-    """Return the paths of the modules that are compiled, sorted by name."""
-    names = sorted(name for name in os.listdir(folder) if name.endswith(".py") and name[:-3] not in NOT_COMPILED)
-    return [folder / name for name in names]
+    """Return the paths of the modules that are compiled, those of `folder` itself first, then those of its packages."""
+    inner = sorted(name for name in os.listdir(folder) if "." not in name and os.path.exists(folder / name / "__init__.py"))
+    names = [(part, name) for part in ("", *inner) for name in sorted(os.listdir(folder / part)) if name.endswith(".py")]
+    return [folder / part / name for part, name in names if name[:-3] not in NOT_COMPILED]
+
+
+def module_name(path: Path, folder: Path = FOLDER) -> str:
+    """Return the dotted name of a module below the core, such as tcp.acks."""
+    return ".".join(path.relative_to(folder).with_suffix("").parts)
 
 
 def library(folder: Path = FOLDER) -> str:
@@ -93,7 +103,7 @@ def library(folder: Path = FOLDER) -> str:
         with open(path, "rb", buffering=0) as file:
             content = file.read()
         total += len(content)
-        checksum = crc32(content, crc32(path.name.encode(), checksum))
+        checksum = crc32(content, crc32(path.relative_to(folder).as_posix().encode(), checksum))
     return f"compiled_{total:x}_{checksum:08x}__mypyc"
 
 

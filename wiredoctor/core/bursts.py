@@ -5,24 +5,22 @@ A burst is a series of packets of one body without a long pause between them (Cu
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mypy_extensions import i64
 
 from wiredoctor.core import clocks
 from wiredoctor.core.acks import add_round_trips, whole_round_trip
 from wiredoctor.core.connection import Previous, Side
+from wiredoctor.core.conversation import Conversation
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.lumps import DID_NOT_WAIT, MAY_HAVE_WAITED, Releases
 from wiredoctor.core.message import RESPONSE, Message, Pause, Pauses
 from wiredoctor.core.packet import Packet
+from wiredoctor.core.reader import Burst, Reader
 from wiredoctor.core.segment import FOREVER, MILLISECOND, NEVER, Segment
 from wiredoctor.core.sizes import is_small_data, judge_size
-
-if TYPE_CHECKING:
-    from wiredoctor.core.http import Http
-    from wiredoctor.core.http1 import Reader
-    from wiredoctor.protocols.http1.pieces import Pieces
+from wiredoctor.protocols.http1.pieces import Pieces
 
 ACK_TIMER: Final = 510 * MILLISECOND
 """The longest pause in ns that a delayed ACK can cause (RFC 1122 section 4.2.3.2: a delay of less than 500 ms)."""
@@ -49,34 +47,11 @@ COLUMNS: Final = (
 """The column names of the table `bursts`, in the order in which they are written."""
 
 
-class Burst:
-    """The newest burst of a message body; the next packet may continue it."""
-
-    def __init__(self, message: i64, exchange: i64, index: i64, packet: Packet) -> None:
-        self.message: i64 = message
-        self.exchange: i64 = exchange
-        self.index: i64 = index
-        self.first_frame: i64 = packet.frame
-        self.last_frame: i64 = packet.frame
-        self.start: i64 = packet.time
-        self.end: i64 = packet.time
-        self.bytes: i64 = 0
-        self.segments: i64 = 0
-        self.largest: i64 = 0
-        self.pause: i64 = NEVER
-        self.pause_frame: i64 = NEVER
-        self.reasons: i64 = 0
-        self.late: i64 = NEVER
-        self.stamp: i64 = packet.stamp
-        """The TSval of the burst's first packet. `last_stamp` is the TSval of its last packet."""
-        self.last_stamp: i64 = self.stamp
-
-
 def describe_body(
-    http: Http, reader: Reader, segment: Segment, previous: Previous | None, own: Side, peer: Side, packet: Packet
+    conversation: Conversation, reader: Reader, segment: Segment, previous: Previous | None, own: Side, peer: Side, packet: Packet
 ) -> None:
     """Record the body bytes of a packet sent by the side `own`, and the pause before the packet."""
-    part = segment.part
+    http, part = conversation.http, segment.part
     number = part.message
     message = http.parts.first
     overtakes = number == NEVER and previous is not None and overtakes_body(reader, segment, previous)
@@ -104,7 +79,7 @@ def describe_body(
             note_ticks(message.pieces, previous, own, packet)
     if http.bursts is not None:
         size = segment.new_bytes if overtakes else part.body_bytes
-        continue_burst(http, reader, segment, number, size, pause, reasons, previous, own, packet)
+        continue_burst(conversation, reader, segment, number, size, pause, reasons, previous, own, packet)
 
 
 def join_flights(
@@ -227,7 +202,7 @@ def settle_pauses(pauses: Pauses, own: Side) -> None:
 
 
 def continue_burst(
-    http: Http, reader: Reader, segment: Segment, number: i64, size: i64, pause: i64, reasons: i64,
+    conversation: Conversation, reader: Reader, segment: Segment, number: i64, size: i64, pause: i64, reasons: i64,
     previous: Previous | None, own: Side, packet: Packet,
 ) -> None:  # fmt: skip
     """Add a packet to the current burst of its direction, or begin a new burst."""
@@ -235,7 +210,7 @@ def continue_burst(
     if burst is None or burst.message != number or pause != NEVER:
         index: i64 = 0
         if burst is not None:
-            write_burst(http, reader, burst, own)
+            write_burst(conversation, reader, burst, own)
             if burst.message == number:
                 index = burst.index + 1
         part = segment.part
@@ -251,24 +226,24 @@ def continue_burst(
     burst.segments += 1
     burst.largest = max(burst.largest, packet.length)
     if segment.part.ends_message:
-        write_burst(http, reader, burst, own)
+        write_burst(conversation, reader, burst, own)
         reader.burst = None
 
 
-def write_last(http: Http, reader: Reader) -> None:
+def write_last(conversation: Conversation, reader: Reader) -> None:
     """Write the row of the last burst of a direction, if that row has not been written yet."""
     if reader.burst is not None:
-        connection = reader.conversation().connection
-        write_burst(http, reader, reader.burst, connection.first if reader.direction == 0 else connection.second)
+        write_burst(conversation, reader, reader.burst, conversation.side_of(reader.direction))
 
 
-def write_burst(http: Http, reader: Reader, burst: Burst, own: Side) -> None:
+def write_burst(conversation: Conversation, reader: Reader, burst: Burst, own: Side) -> None:
     """Write a row of `bursts` if that table was requested."""
-    if http.bursts is None:
+    rows = conversation.http.bursts
+    if rows is None:
         return
-    http.bursts.add(
+    rows.add(
         [
-            reader.conversation().number,
+            conversation.number,
             reader.direction,
             burst.message,
             burst.exchange,

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mypy_extensions import i64, mypyc_attr
 
 from wiredoctor.core.closes import BY_FIN, BY_RST, grace_period
 from wiredoctor.core.connection import Close, Side
 from wiredoctor.core.exchange_rows import ExchangeRows, find_known, write_known
+from wiredoctor.core.http_state import HttpState
 from wiredoctor.core.message import COMPLETE, Exchange
 from wiredoctor.core.octets import BytesWriter, write_i64_le
 from wiredoctor.core.origins import BETWEEN, UNKNOWN, ForeignCloses, fin_origin, rst_origin
 from wiredoctor.core.rows import Rows, pack_cells
 from wiredoctor.core.segment import FOREVER, NEVER
-
-if TYPE_CHECKING:
-    from wiredoctor.core.conversation import Conversation
 
 CLOSE: Final = (
     "row",
@@ -99,7 +97,7 @@ class CloseRows:
         self.foreign: ForeignCloses = ForeignCloses()
 
     def close(
-        self, conversation: Conversation, exchange: Exchange, following: Exchange | None, rtt_client: i64, rtt_server: i64,
+        self, conversation: HttpState, exchange: Exchange, following: Exchange | None, rtt_client: i64, rtt_server: i64,
         decided: i64, at_capture_end: bool,
     ) -> None:  # fmt: skip
         """Write a row of `closes`, which describes how a connection continued or was closed after an exchange.
@@ -160,7 +158,7 @@ class CloseRows:
             self.foreign.write(conversation.connection, exchange.index, 1 - asking, asking, server.is_fin)
 
     def write_open(
-        self, conversation: Conversation, exchange: Exchange, following: Exchange | None, rtt_client: i64, rtt_server: i64,
+        self, conversation: HttpState, exchange: Exchange, following: Exchange | None, rtt_client: i64, rtt_server: i64,
         at_capture_end: bool,
     ) -> None:  # fmt: skip
         """Write the columns of CLOSE that follow the column `row`, for a connection that neither side has closed."""
@@ -248,7 +246,7 @@ def write_rest(out: BytesWriter, client: SideClose, server: SideClose, exchange:
 
 
 def find_final_at(
-    conversation: Conversation, following: Exchange | None, known_time: i64, deadline: i64, at_capture_end: bool
+    conversation: HttpState, following: Exchange | None, known_time: i64, deadline: i64, at_capture_end: bool
 ) -> i64:
     """Return the time up to which a row of `closes` describes the connection.
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mypy_extensions import i64
 
 from wiredoctor.core.closes import who_closed
 from wiredoctor.core.connection import Connection, Handshake, Oddities, RepeatedSyn, SecondCopies, Side, SynError
 from wiredoctor.core.history import SAW_RETRANSMISSION
+from wiredoctor.core.http_state import HttpState
 from wiredoctor.core.octets import BytesWriter, read_i16_be, read_i32_be, read_i64_be, write_i64_le
 from wiredoctor.core.rows import Rows, pack_cells
 from wiredoctor.core.segment import NEVER, Segment
-from wiredoctor.core.unsigned import u16, u32
-
-MULTIPLIER: Final = 0x1E3779B97F4A7C15
-LOW_BITS: Final = (1 << 62) - 1
-if TYPE_CHECKING:
-    from wiredoctor.core.conversation import Conversation
-    from wiredoctor.protocols.tls.hello import TlsFacts
+from wiredoctor.core.unsigned import u16
+from wiredoctor.protocols.tls.hello import TlsFacts
 
 ENDS: Final = (
     "address_bytes",
@@ -75,7 +71,7 @@ class ConnectionRows:
         self.hellos: list[TlsFacts] = []
         self.translated: list[bytes] = []
 
-    def write(self, connection: Connection, speaker: i64, content: Conversation | None, clock: i64) -> None:
+    def write(self, connection: Connection, speaker: i64, content: HttpState | None, clock: i64) -> None:
         """Write the row of a connection.
 
         `clock`: the time (ns) at which it became certain that no more packets belong to the connection. `speaker`: the direction
@@ -125,14 +121,14 @@ class ConnectionRows:
         write_ends(out, connection.key, direction)
         self.write_content(content)
 
-    def write_content(self, content: Conversation | None) -> None:
+    def write_content(self, content: HttpState | None) -> None:
         """Write the columns CONTENT: protocol, number of exchanges, packets cut off by the snap length, and TLS hellos."""
         out = self.rows.cells
         if content is None:
             out.write(NO_CONTENT)
             return
         write_i64_le(out, content.protocol + 1)
-        write_i64_le(out, content.pairing.next_index)
+        write_i64_le(out, content.queue.next_index)
         cuts = content.cuts
         write_i64_le(out, i64(0) if cuts is None else cuts.count)
         write_i64_le(out, i64(NEVER) if cuts is None else cuts.frame)
@@ -194,22 +190,6 @@ def is_server_second(connection: Connection) -> i64:
     The endpoint with the lower port counts as the server; if the ports are equal, the second endpoint does.
     """
     return 1 if port_of(connection.key, False) <= port_of(connection.key, True) else 0
-
-
-def hash_endpoint(key: bytes, is_source: bool) -> i64:
-    """Return a hash of the source or destination in `key`. The hash of an endpoint is the same in all processes."""
-    size: i64 = (len(key) - 4) // 2
-    at: i64 = 0 if is_source else size
-    port = u16(key, 2 * size if is_source else 2 * size + 2)
-    if size == 4:
-        return u32(key, at) << 16 | port
-    mixed = port
-    for _ in range(4):
-        # compiled code may overflow here; the low bits are the same with and without overflow
-        mixed = (mixed ^ u32(key, at)) * MULTIPLIER & LOW_BITS
-        mixed ^= mixed >> 32
-        at += 4
-    return mixed
 
 
 def sender_role(connection: Connection, segment: Segment) -> i64:

@@ -6,22 +6,33 @@ capture.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mypy_extensions import i64
 
-from wiredoctor.core import incomplete_heads, reassembly
+from wiredoctor.core import bursts, faults, incomplete_heads, reassembly
 from wiredoctor.core.closes import BY_FIN, BY_RST, grace_period
 from wiredoctor.core.connection import Side
-from wiredoctor.core.message import AT_CAPTURE_END, OFF, Exchange, Message
+from wiredoctor.core.conversation import Conversation
+from wiredoctor.core.final_exchanges import write_closes, write_exchange, write_final
+from wiredoctor.core.http_state import HttpState
+from wiredoctor.core.message import (
+    AT_CAPTURE_END,
+    CHUNK_SIZE,
+    CLOSE,
+    COMPLETE,
+    HEAD,
+    IN_TRAILER,
+    OFF,
+    RESPONSE,
+    Exchange,
+    Message,
+)
+from wiredoctor.core.message_ends import finish
 from wiredoctor.core.origins import is_doubtful
+from wiredoctor.core.reader import Reader
 from wiredoctor.core.segment import FOREVER, NEVER
 from wiredoctor.core.stream import GRACE_PERIOD
-
-if TYPE_CHECKING:
-    from wiredoctor.core.conversation import Conversation
-    from wiredoctor.core.http1 import Reader
-
 
 LATE_RESPONSE: Final = 60_000_000_000
 """The time in ns for which a connection stays open after a possibly forged RST, because the apparent sender may continue.
@@ -53,7 +64,7 @@ def wake(conversation: Conversation, clock: i64) -> None:
     conversation.clock = clock
     write_known(conversation)
     if is_finished(conversation):
-        conversation.http.free(conversation)
+        free(conversation)
 
 
 def decide_next(conversation: Conversation, clock: i64) -> bool:
@@ -86,7 +97,7 @@ def decide_next(conversation: Conversation, clock: i64) -> bool:
     return True
 
 
-def answers_at(conversation: Conversation) -> i64:
+def answers_at(conversation: HttpState) -> i64:
     """Return the time at which a response that waits for its request is read, even if the request is still missing.
 
     Return the constant FOREVER if no response waits.
@@ -102,11 +113,11 @@ def write_known(conversation: Conversation) -> None:
     """
     client = max(conversation.client, 0)
     rtt_client, rtt_server = conversation.side_of(client).rtt, conversation.side_of(1 - client).rtt
-    conversation.pairing.write_final(rtt_client, rtt_server)
-    conversation.pairing.write_closes(rtt_client, rtt_server, False)
+    write_final(conversation, rtt_client, rtt_server)
+    write_closes(conversation, rtt_client, rtt_server, False)
 
 
-def close_reason(conversation: Conversation, direction: i64, deadline: i64) -> i64:
+def close_reason(conversation: HttpState, direction: i64, deadline: i64) -> i64:
     """Return how a direction was closed by the deadline: BY_FIN, or BY_RST for an RST from either side; -1 if it was open."""
     close = conversation.side_of(direction).close
     if close is not None and NEVER < close.fin_time <= deadline:
@@ -133,7 +144,7 @@ def end_at_deadline(conversation: Conversation, clock: i64) -> None:
         end(conversation, AT_CAPTURE_END, deadline, clock)
 
 
-def has_all_before_fin(conversation: Conversation, direction: i64) -> bool:
+def has_all_before_fin(conversation: HttpState, direction: i64) -> bool:
     """Return whether all bytes before a direction's FIN were captured, or were acknowledged by the receiver."""
     close = conversation.side_of(direction).close
     reached = conversation.reached_offset(direction)
@@ -162,7 +173,7 @@ def end(conversation: Conversation, last_reason: i64, deadline: i64, clock: i64)
         and conversation.held_faults is not None
         and conversation.reader_of(1 - conversation.client).pos == NEVER
     ):
-        conversation.report_held_faults()
+        faults.report_held_faults(conversation)
     forget_ended(conversation)
     conversation.is_forced = False
 
@@ -176,23 +187,38 @@ def end_direction(conversation: Conversation, direction: i64, last_reason: i64, 
         reason = last_reason
     reader = conversation.reader_of(direction)
     if reason >= 0 and reader.began() <= deadline:
-        reader.close(reason)
+        close_reader(conversation, reader, reason)
 
 
-def is_settled(conversation: Conversation) -> bool:
+def close_reader(conversation: Conversation, reader: Reader, reason: i64) -> None:
+    """End the open message or head with the end reason `reason`, because no more bytes will come."""
+    if reader.kind == RESPONSE:
+        faults.settle_answer(conversation, reader, conversation.queue.waiting, True)
+        if not faults.has_none(reader) and conversation.held_faults is not None:
+            faults.report_held_faults(conversation)
+            reader.has_fault = True  # a body that still comes after the close is not a second fault
+    if reader.mode == HEAD and reader.partial is not None:
+        incomplete_heads.cut_head(conversation, reader, reason)
+    elif reader.message is not None:
+        if reader.mode == CLOSE and reason == BY_FIN:
+            reason = COMPLETE
+        elif reader.in_trailer and reader.mode == CHUNK_SIZE and (reason in (BY_FIN, BY_RST)):
+            reason = IN_TRAILER if reader.kind == RESPONSE else COMPLETE
+        finish(conversation, reader, reason)
+    if reason != AT_CAPTURE_END and reader.mode == CLOSE:
+        reader.mode = HEAD
+
+
+def is_settled(conversation: HttpState) -> bool:
     """Return True if no message is open and no byte is known to be missing."""
-    if (
-        conversation.pairing.oldest is not None
-        or conversation.pairing.waiting is not None
-        or conversation.held_faults is not None
-    ):
+    if conversation.queue.oldest is not None or conversation.queue.waiting is not None or conversation.held_faults is not None:
         return False
     return is_at_end(conversation, conversation.first, conversation.connection.first) and is_at_end(
         conversation, conversation.second, conversation.connection.second
     )
 
 
-def is_finished(conversation: Conversation) -> bool:
+def is_finished(conversation: HttpState) -> bool:
     """Return True if all rows of a connection are written and it ended with two FINs, so only repeated packets can follow."""
     first, second = conversation.connection.first.close, conversation.connection.second.close
     if conversation.deadline != NEVER or first is None or second is None:
@@ -201,7 +227,7 @@ def is_finished(conversation: Conversation) -> bool:
     return has_fins and first.rst_frame == NEVER and second.rst_frame == NEVER and is_settled(conversation)
 
 
-def is_at_end(conversation: Conversation, reader: Reader, side: Side) -> bool:
+def is_at_end(conversation: HttpState, reader: Reader, side: Side) -> bool:
     """Return True if a direction has no open message and none of the bytes before its FIN is missing."""
     if reader.message is not None or reader.partial is not None or reader.waits:
         return False
@@ -212,16 +238,16 @@ def is_at_end(conversation: Conversation, reader: Reader, side: Side) -> bool:
     return reader.mode == OFF or close is None or conversation.reached_offset(reader.direction) >= close.fin_offset
 
 
-def forget_ended(conversation: Conversation) -> None:
+def forget_ended(conversation: HttpState) -> None:
     """Remove ended exchanges from the list of exchanges that wait for a response."""
-    exchange = conversation.pairing.waiting
-    conversation.pairing.waiting = conversation.pairing.last_waiting = None
-    conversation.pairing.unanswered = 0
+    exchange = conversation.queue.waiting
+    conversation.queue.waiting = conversation.queue.last_waiting = None
+    conversation.queue.unanswered = 0
     while exchange is not None:
         following = exchange.next_waiting
         exchange.next_waiting = None
         if not exchange.response_done:
-            conversation.pairing.append_waiting(exchange)
+            conversation.queue.append_waiting(exchange)
         exchange = following
 
 
@@ -233,8 +259,8 @@ def give_up_waiting(conversation: Conversation, clock: i64) -> None:
     conversation.clock = clock
     reassembly.flush(conversation)
     conversation.is_forced = False
-    incomplete_heads.give_up_head(conversation.first)
-    incomplete_heads.give_up_head(conversation.second)
+    incomplete_heads.give_up_head(conversation, conversation.first)
+    incomplete_heads.give_up_head(conversation, conversation.second)
     write_known(conversation)
 
 
@@ -242,7 +268,7 @@ def write_ended(conversation: Conversation, deadline: i64, at_capture_end: bool)
     """Write the rows of `exchanges` and `closes` for exchanges whose requests had ended by the deadline, oldest first."""
     client = max(conversation.client, 0)
     rtt_client, rtt_server = conversation.side_of(client).rtt, conversation.side_of(1 - client).rtt
-    exchange = conversation.pairing.oldest
+    exchange = conversation.queue.oldest
     while exchange is not None and is_over_by(exchange, deadline):
         if exchange.response is None and not exchange.response_done:
             exchange.is_assumed = may_lack_response(conversation, exchange.request)
@@ -250,9 +276,9 @@ def write_ended(conversation: Conversation, deadline: i64, at_capture_end: bool)
         exchange.response_done = True
         if deadline == FOREVER:
             exchange.final_frame = FOREVER
-        if exchange is conversation.pairing.unwritten:
-            conversation.pairing.write_exchange(exchange, FOREVER, rtt_client, rtt_server)
-            conversation.pairing.unwritten = exchange.next
+        if exchange is conversation.queue.unwritten:
+            write_exchange(conversation, exchange, FOREVER, rtt_client, rtt_server)
+            conversation.queue.unwritten = exchange.next
         following = exchange.next
         if following is not None and following.began > deadline:
             following = None
@@ -260,11 +286,11 @@ def write_ended(conversation: Conversation, deadline: i64, at_capture_end: bool)
         if deadline == FOREVER:
             decided = NEVER
         conversation.http.closes.close(conversation, exchange, following, rtt_client, rtt_server, decided, at_capture_end)
-        conversation.pairing.drop(exchange)
-        exchange = conversation.pairing.oldest
+        conversation.queue.drop(exchange)
+        exchange = conversation.queue.oldest
 
 
-def may_lack_response(conversation: Conversation, request: Message | None) -> bool:
+def may_lack_response(conversation: HttpState, request: Message | None) -> bool:
     """Return whether a request may have had a response that was not captured.
 
     Two conditions must hold. First, responses, or bytes of the server that the client acknowledged, are missing from the capture.
@@ -291,3 +317,11 @@ def is_over_by(exchange: Exchange, deadline: i64) -> bool:
         return False
     request = exchange.request
     return request is None or request.end_time <= deadline
+
+
+def free(conversation: Conversation) -> None:
+    """Free the HTTP state of a connection whose messages have ended, but keep the facts for its row of `connections`."""
+    bursts.write_last(conversation, conversation.first)
+    bursts.write_last(conversation, conversation.second)
+    conversation.take_apart()
+    conversation.http.keeping.forget(conversation)

@@ -8,22 +8,18 @@ a separate list.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mypy_extensions import i64, mypyc_attr
 
-from wiredoctor.core.faults import Fault
 from wiredoctor.core.heads import Head
-from wiredoctor.core.message import Exchange, Message
+from wiredoctor.core.http_state import HttpState
+from wiredoctor.core.message import Exchange, Fault, Interim, Message, Pauses
 from wiredoctor.core.octets import BytesWriter, write_i64_le
 from wiredoctor.core.rows import Rows, pack_cells
 from wiredoctor.core.segment import NEVER
-
-if TYPE_CHECKING:
-    from wiredoctor.core.conversation import Conversation
-    from wiredoctor.core.message import Interim, Pauses
-    from wiredoctor.core.transfers import Transfer
-    from wiredoctor.protocols.http1.pieces import Pieces
+from wiredoctor.core.transfer import Transfer
+from wiredoctor.protocols.http1.pieces import Pieces
 
 MESSAGE: Final = (
     *("message", "frame", "last_frame", "start", "end", "head_bytes", "body_bytes", "body_due", "framing", "end_reason"),
@@ -108,13 +104,13 @@ class ExchangeRows:
         self.extras: list[Extra] = []
         self.request_ids: list[bytes] = []
 
-    def write(self, conversation: Conversation, exchange: Exchange) -> None:
+    def write(self, conversation: HttpState, exchange: Exchange) -> None:
         """Write a row of `exchanges`."""
         exchange.row, exchange.batch = self.rows.count, self.codes.batch
         self.targets.append(b"" if exchange.request is None else exchange.request.target)
         self.write_cells(self.rows.begin(), conversation, exchange)
 
-    def place(self, conversation: Conversation, exchange: Exchange) -> i64:
+    def place(self, conversation: HttpState, exchange: Exchange) -> i64:
         """Return the value of the column `row` of `closes` for an exchange.
 
         If the exchange's row of `exchanges` belonged to an earlier batch, write it again.
@@ -125,7 +121,7 @@ class ExchangeRows:
         self.write_cells(self.repeated.begin(), conversation, exchange)
         return -self.repeated.count
 
-    def write_cells(self, out: BytesWriter, conversation: Conversation, exchange: Exchange) -> None:
+    def write_cells(self, out: BytesWriter, conversation: HttpState, exchange: Exchange) -> None:
         """Write the columns in EXCHANGE."""
         request, response = exchange.request, exchange.response
         write_i64_le(out, conversation.number)
@@ -232,7 +228,7 @@ def write_known(out: BytesWriter, known: i64, rtt_client: i64, rtt_server: i64) 
     write_i64_le(out, rtt_server)
 
 
-def find_known(conversation: Conversation, frame: i64, time: i64) -> i64:
+def find_known(conversation: HttpState, frame: i64, time: i64) -> i64:
     """Return bits that describe a connection as it was known at a given frame and time (ns).
 
     HANDSHAKE: both SYNs were captured. BOTH_DIRECTIONS: both sides had sent packets. HAS_GAP: bytes were missing from the
@@ -257,7 +253,7 @@ class FaultRows:
     def __init__(self) -> None:
         self.rows: list[tuple[object, ...]] = []
 
-    def write(self, conversation: Conversation, fault: Fault) -> None:
+    def write(self, conversation: HttpState, fault: Fault) -> None:
         """Write a row of `faults`, with the facts about the connection that are known at this time."""
         message, exchange = fault.message, fault.exchange
         request, connection = exchange.request, conversation.connection
@@ -290,7 +286,7 @@ class MessageRows:
         self.rows: Rows = Rows(len(MESSAGE_ROW))
         self.targets: list[bytes] = []
 
-    def write(self, conversation: Conversation, message: Message) -> None:
+    def write(self, conversation: HttpState, message: Message) -> None:
         """Write a row of `messages`."""
         out = self.rows.begin()
         write_i64_le(out, conversation.number)

@@ -6,10 +6,11 @@ found by a search after missing bytes, its faults are ignored, because the messa
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mypy_extensions import i64
 
+from wiredoctor.core.conversation import Conversation
 from wiredoctor.core.heads import NOT_CODED
 from wiredoctor.core.message import (
     BROKEN,
@@ -21,81 +22,50 @@ from wiredoctor.core.message import (
     REQUEST,
     RESPONSE,
     TUNNEL,
+    Answer,
     Exchange,
+    Fault,
     Message,
 )
+from wiredoctor.core.reader import Reader
 from wiredoctor.core.segment import NEVER
+from wiredoctor.core.stream import Range
 from wiredoctor.protocols.http1.fault_words import HTTP2_PREFACE, KINDS, MAX_SHOWN, find_place, framing_lines, is_method
 from wiredoctor.text.redact import payload
-
-if TYPE_CHECKING:
-    from wiredoctor.core.conversation import Conversation
-    from wiredoctor.core.http1 import Reader
-    from wiredoctor.core.stream import Range
 
 ANNOUNCED: Final = 1 << 16
 """The bit of Reader.malformed for a 1xx or 204 response that announces a body; other bits are those of Fields.malformed."""
 
 
-class Fault:
-    """A fault in the framing or the grammar of a message. `frame`, `time`, `offset` and `excerpt` describe the faulty bytes."""
-
-    def __init__(
-        self, name: str, role: i64, exchange: Exchange, message: Message, frame: i64, time: i64, offset: i64, excerpt: str
-    ) -> None:
-        self.name: str = name
-        self.role: i64 = role
-        self.exchange: Exchange = exchange
-        self.message: Message = message
-        self.frame: i64 = frame
-        self.time: i64 = time
-        self.offset: i64 = offset
-        self.excerpt: str = excerpt
-        self.due: i64 = message.due
-        self.has_gap: bool = message.has_gap
-
-
-class Answer:
-    """Bytes that are not HTTP, sent by a server while a request is outstanding.
-
-    If a header section follows these bytes, they were excess bytes of the previous response, and the fault `excess` is reported.
-    Otherwise, they are the response to the outstanding request, and the fault `fault` is reported.
-    """
-
-    def __init__(self, fault: Fault, excess: Fault | None) -> None:
-        self.fault: Fault = fault
-        self.excess: Fault | None = excess
-
-
-def check_head(reader: Reader, message: Message, exchange: Exchange, data: bytes, how: i64) -> None:
+def check_head(conversation: Conversation, reader: Reader, message: Message, exchange: Exchange, data: bytes, how: i64) -> None:
     """Report a fault in the framing of a new message. If there is none, report grammar faults, each kind once per direction.
 
     `how`: the framing of the message. `data`: the bytes of its header section.
     """
     if reader.has_fault or reader.is_unsure:
         return
-    name = find_contradiction(reader, message, exchange, how)
+    name = find_contradiction(conversation, reader, message, exchange, how)
     fresh = message.head.fields.malformed & ~reader.malformed
     if name:
         frame, time = message.head_last_frame, message.head_time
         fault = Fault(name, reader.kind, exchange, message, frame, time, message.offset, framing_lines(data))
         if message.head.status >= 0 and exchange.request is None:
-            reader.conversation().hold_fault(fault)
+            conversation.hold_fault(fault)
         else:
             reader.has_fault = True
-            report(reader, fault)
+            report(conversation, reader, fault)
     elif fresh:
         reader.malformed |= fresh
         for bit, kind in KINDS.items():
             if fresh & bit:
                 frame, time = message.head_last_frame, message.head_time
                 place = find_place(data, bit)
-                report(reader, Fault(kind, reader.kind, exchange, message, frame, time, message.offset, place))
+                report(conversation, reader, Fault(kind, reader.kind, exchange, message, frame, time, message.offset, place))
     if how == BROKEN:
         reader.has_fault = True
 
 
-def check_announced(reader: Reader, message: Message, exchange: Exchange, data: bytes) -> None:
+def check_announced(conversation: Conversation, reader: Reader, message: Message, exchange: Exchange, data: bytes) -> None:
     """Report a 1xx or 204 response whose fields announce a body, once per direction; these responses never have a body.
 
     The fault is held until the next response begins or the server's direction ends, because the body may still come. If it comes,
@@ -108,10 +78,10 @@ def check_announced(reader: Reader, message: Message, exchange: Exchange, data: 
     reader.malformed |= ANNOUNCED
     frame, time = message.head_last_frame, message.head_time
     fault = Fault("body-announced", reader.kind, exchange, message, frame, time, message.offset, framing_lines(data))
-    reader.conversation().hold_fault(fault)
+    conversation.hold_fault(fault)
 
 
-def find_contradiction(reader: Reader, message: Message, exchange: Exchange, how: i64) -> str:
+def find_contradiction(conversation: Conversation, reader: Reader, message: Message, exchange: Exchange, how: i64) -> str:
     """Return the kind of fault in a message's framing fields; "" if there is none.
 
     The fields of a response are not checked if it has no body or answers CONNECT. If the request was not captured, the fields are
@@ -123,24 +93,30 @@ def find_contradiction(reader: Reader, message: Message, exchange: Exchange, how
     is_response = message.head.status >= 0
     if is_response and (how in (NO_BODY, TUNNEL) or (request is not None and request.head.method == "CONNECT")):
         return ""
-    if is_response and request is None and (how != CHUNKED or not is_captured(reader)):
+    if is_response and request is None and (how != CHUNKED or not is_captured(conversation, reader)):
         return ""
     codings = fields.transfer_codings
     if fields.lengths_differ or (fields.has_content_length and codings):
         return "conflicting-framing"
     if codings and (codings[-1] != "chunked" or codings.count("chunked") > 1):
         return "unfinished-transfer-coding"
-    if is_response and codings and request is not None and request.head.is_http10 and answers_its_request(reader, exchange):
+    if (
+        is_response
+        and codings
+        and request is not None
+        and request.head.is_http10
+        and answers_its_request(conversation, reader, exchange)
+    ):
         return "chunked-to-http10"
     return ""
 
 
-def is_captured(reader: Reader) -> bool:
+def is_captured(conversation: Conversation, reader: Reader) -> bool:
     """Return whether all bytes of a direction up to the current message were captured."""
-    return reader.strayed == NO_END and reader.conversation().side_of(reader.direction).syn is not None
+    return reader.strayed == NO_END and conversation.side_of(reader.direction).syn is not None
 
 
-def check_range(reader: Reader, message: Message, exchange: Exchange) -> None:
+def check_range(conversation: Conversation, reader: Reader, message: Message, exchange: Exchange) -> None:
     """Report a 206 response whose body ended with the last byte of its Content-Range, although Content-Length is larger.
 
     The client waits for the missing bytes (RFC 9110 section 14.4). If the body has any other length, the response does not show
@@ -153,10 +129,10 @@ def check_range(reader: Reader, message: Message, exchange: Exchange) -> None:
         return
     frame, time = message.head_last_frame, message.head_time
     both = f"Content-Length: {message.due}; Content-Range: {fields.content_range}"
-    report(reader, Fault("range-ends-early", reader.kind, exchange, message, frame, time, message.offset, both))
+    report(conversation, reader, Fault("range-ends-early", reader.kind, exchange, message, frame, time, message.offset, both))
 
 
-def check_chunk(reader: Reader, line: bytes, frame: i64, time: i64, offset: i64) -> None:
+def check_chunk(conversation: Conversation, reader: Reader, line: bytes, frame: i64, time: i64, offset: i64) -> None:
     """Report a fault in chunk framing: a line that is not a chunk size line, or bytes other than CRLF after a chunk.
 
     Report nothing if it is uncertain which request the response answers, or if the next response directly follows this head. In
@@ -166,14 +142,14 @@ def check_chunk(reader: Reader, line: bytes, frame: i64, time: i64, offset: i64)
     if message is None or exchange is None or reader.has_fault or reader.is_unsure:
         return
     follows_head = line[:5] == b"HTTP/" and message.body_bytes == 0
-    if reader.kind == RESPONSE and (not answers_its_request(reader, exchange) or follows_head):
+    if reader.kind == RESPONSE and (not answers_its_request(conversation, reader, exchange) or follows_head):
         return
     reader.has_fault = True
     shown = payload(line[:MAX_SHOWN])
-    report(reader, Fault("invalid-chunk", reader.kind, exchange, message, frame, time, offset, shown))
+    report(conversation, reader, Fault("invalid-chunk", reader.kind, exchange, message, frame, time, offset, shown))
 
 
-def check_coding(reader: Reader, message: Message, found: Range, stop: i64) -> None:
+def check_coding(conversation: Conversation, reader: Reader, message: Message, found: Range, stop: i64) -> None:
     """Report a body whose first byte cannot begin content in the coding that its head names.
 
     The bytes are those of `found` from the reader's position to the stream offset `stop`. The content of a 206 may begin anywhere
@@ -185,14 +161,16 @@ def check_coding(reader: Reader, message: Message, found: Range, stop: i64) -> N
         return
     if reader.has_fault or reader.is_unsure or message.head.status == 206:
         return
-    if reader.kind == RESPONSE and not answers_its_request(reader, exchange):
+    if reader.kind == RESPONSE and not answers_its_request(conversation, reader, exchange):
         return
     shown = payload(found.block[place : found.place(stop)][:MAX_SHOWN])
     name = "body-not-zstd" if message.head.fields.content_encoding == "zstd" else "body-not-gzip"
-    report(reader, Fault(name, reader.kind, exchange, message, found.frame, found.time, found.wire(reader.pos), shown))
+    report(
+        conversation, reader, Fault(name, reader.kind, exchange, message, found.frame, found.time, found.wire(reader.pos), shown)
+    )
 
 
-def check_excess(reader: Reader, data: bytes, frame: i64, time: i64, offset: i64, ack: i64) -> None:
+def check_excess(conversation: Conversation, reader: Reader, data: bytes, frame: i64, time: i64, offset: i64, ack: i64) -> None:
     """Report bytes that are not the beginning of a message, if they are excess bytes of the previous message.
 
     If a request is outstanding, the bytes may be a response that is not HTTP, so nothing is reported yet. There are two
@@ -201,25 +179,28 @@ def check_excess(reader: Reader, data: bytes, frame: i64, time: i64, offset: i64
     """
     if begins_message(reader, data):
         return
-    conversation = reader.conversation()
     if reader.kind == REQUEST and has_none(conversation.peer_of(reader)):
         conversation.is_doubtful = True
     if reader.has_fault or reader.is_unsure:
         return
-    excess = find_excess(reader, data, frame, time, offset, ack)
-    asked = conversation.pairing.waiting
+    excess = find_excess(conversation, reader, data, frame, time, offset, ack)
+    asked = conversation.queue.waiting
     if excess is not None and announces_body(excess.message):
         conversation.held_faults = None
         reader.has_fault = True
-        report(reader, excess)
-    elif asked is not None and asked.request is not None and may_be_answer(reader, asked, asked.request, data, frame, ack):
+        report(conversation, reader, excess)
+    elif (
+        asked is not None
+        and asked.request is not None
+        and may_be_answer(conversation, reader, asked, asked.request, data, frame, ack)
+    ):
         shown = payload(data[:MAX_SHOWN])
         fault = Fault("no-status-line", RESPONSE, asked, asked.request, frame, time, offset, shown)
         reader.has_fault = True
         asked.answer = Answer(fault, excess)
     elif excess is not None:
         reader.has_fault = True
-        report(reader, excess)
+        report(conversation, reader, excess)
 
 
 def announces_body(message: Message) -> bool:
@@ -233,7 +214,9 @@ def announces_body(message: Message) -> bool:
     return message.head.coding != NOT_CODED or (message.length > 0 and (status < 200 or status == 204))
 
 
-def find_excess(reader: Reader, data: bytes, frame: i64, time: i64, offset: i64, ack: i64) -> Fault | None:
+def find_excess(
+    conversation: Conversation, reader: Reader, data: bytes, frame: i64, time: i64, offset: i64, ack: i64
+) -> Fault | None:
     """Return the fault of the message that ended at `offset` if the bytes after it (`data`) are excess bytes, otherwise None."""
     exchange = reader.previous
     if exchange is None or reader.previous_end != offset:
@@ -245,7 +228,7 @@ def find_excess(reader: Reader, data: bytes, frame: i64, time: i64, offset: i64,
         name = "body-not-allowed"
     elif reader.kind == RESPONSE:
         message = exchange.response
-        name = find_response_excess(reader, exchange)
+        name = find_response_excess(conversation, reader, exchange)
     else:
         message = request
         name = find_request_excess(request, ack)
@@ -255,7 +238,9 @@ def find_excess(reader: Reader, data: bytes, frame: i64, time: i64, offset: i64,
     return None
 
 
-def may_be_answer(reader: Reader, exchange: Exchange, request: Message, data: bytes, frame: i64, ack: i64) -> bool:
+def may_be_answer(
+    conversation: Conversation, reader: Reader, exchange: Exchange, request: Message, data: bytes, frame: i64, ack: i64
+) -> bool:
     """Return whether bytes that do not begin a message may be the response to an outstanding request.
 
     The request must be valid HTTP, and the server must have acknowledged its header section. All earlier messages must have been
@@ -268,13 +253,13 @@ def may_be_answer(reader: Reader, exchange: Exchange, request: Message, data: by
     before = reader.previous
     if before is None:
         has_host = head.is_http10 or bool(head.fields.host)
-        if not has_host or reader.conversation().side_of(reader.direction).syn is None:
+        if not has_host or conversation.side_of(reader.direction).syn is None:
             return False
     elif before.last_frame() == frame:
         return False
     if not head.has_known_method or head.method == "CONNECT" or head.switches or head.version[:7] != "HTTP/1.":
         return False
-    return answers_its_request(reader, exchange) and not resembles_response(data)
+    return answers_its_request(conversation, reader, exchange) and not resembles_response(data)
 
 
 def resembles_response(data: bytes) -> bool:
@@ -286,7 +271,7 @@ def resembles_response(data: bytes) -> bool:
     return start in (b"", b"HTTP", b"ICY ") or b"HTTP/1." in data
 
 
-def settle_answer(reader: Reader, exchange: Exchange | None, is_answer: bool) -> None:
+def settle_answer(conversation: Conversation, reader: Reader, exchange: Exchange | None, is_answer: bool) -> None:
     """Report the bytes that are not HTTP in `exchange.answer`, if any.
 
     `is_answer`: the bytes are the response to a request, not excess bytes of the previous response. A response is not reported if
@@ -297,13 +282,13 @@ def settle_answer(reader: Reader, exchange: Exchange | None, is_answer: bool) ->
         return
     exchange.answer = None
     if is_answer:
-        if not reader.conversation().is_doubtful:
-            report(reader, answer.fault)
+        if not conversation.is_doubtful:
+            report(conversation, reader, answer.fault)
     elif answer.excess is not None:
-        report(reader, answer.excess)
+        report(conversation, reader, answer.excess)
 
 
-def find_response_excess(reader: Reader, exchange: Exchange) -> str:
+def find_response_excess(conversation: Conversation, reader: Reader, exchange: Exchange) -> str:
     """Return the name of the fault if bytes that do not begin a response follow a complete response.
 
     Return "" if these bytes may be valid, for example if the response may answer a HEAD request.
@@ -313,9 +298,9 @@ def find_response_excess(reader: Reader, exchange: Exchange) -> str:
         return ""
     if response.framing == NO_BODY:
         status = response.head.status
-        return "body-not-allowed" if status == 204 or status == 304 or answers_its_request(reader, exchange) else ""
+        return "body-not-allowed" if status == 204 or status == 304 or answers_its_request(conversation, reader, exchange) else ""
     # after HEAD, the response has no body, and these bytes belong to a later response
-    return "excess-body" if response.framing == LENGTH and answers_its_request(reader, exchange) else ""
+    return "excess-body" if response.framing == LENGTH and answers_its_request(conversation, reader, exchange) else ""
 
 
 def find_request_excess(request: Message | None, ack: i64) -> str:
@@ -331,10 +316,10 @@ def find_request_excess(request: Message | None, ack: i64) -> str:
     return "excess-body" if request.framing == LENGTH else ""
 
 
-def answers_its_request(reader: Reader, exchange: Exchange) -> bool:
+def answers_its_request(conversation: Conversation, reader: Reader, exchange: Exchange) -> bool:
     """Return whether a response certainly belongs to the request of its exchange, because all earlier messages were captured."""
     request = exchange.request
-    peer = reader.conversation().peer_of(reader)
+    peer = conversation.peer_of(reader)
     return request is not None and request.begin <= peer.strayed and reader.strayed == NO_END
 
 
@@ -353,6 +338,15 @@ def has_none(reader: Reader) -> bool:
     return reader.count == reader.abandoned
 
 
+def report_held_faults(conversation: Conversation) -> None:
+    """Report the faults that were held."""
+    held = conversation.held_faults
+    if held is not None:
+        conversation.held_faults = None
+        for fault in held:
+            report_held(conversation, fault)
+
+
 def report_held(conversation: Conversation, fault: Fault) -> None:
     """Report a fault that was held. Skip a chunked response without chunks, because the request may have been HEAD."""
     message = fault.message
@@ -363,9 +357,8 @@ def report_held(conversation: Conversation, fault: Fault) -> None:
     conversation.add_fault(fault)
 
 
-def report(reader: Reader, fault: Fault) -> None:
+def report(conversation: Conversation, reader: Reader, fault: Fault) -> None:
     """Report a fault. A fault of a request is held back until a response shows that the connection carries HTTP."""
-    conversation = reader.conversation()
     if reader.kind == REQUEST and has_none(conversation.peer_of(reader)):
         conversation.hold_fault(fault)
     else:

@@ -1,51 +1,36 @@
 """Read the HTTP of all connections: take packets, and write rows of exchanges, closes and faults.
 
-`Http.read` finds the Conversation of the packet's connection (pairing.py). The Conversation passes new bytes in order
-(reassembly.py) to the reader of their direction (http1.py, heads.py). exchange_rows.py and close_rows.py write the rows.
+`Http.read` finds the Conversation of the packet's connection, and passes new bytes in order (reassembly.py) to the reader of
+their direction (http1.py). exchange_rows.py and close_rows.py write the rows.
 """
 
 from __future__ import annotations
 
 from mypy_extensions import i64
 
-from wiredoctor import limits
-from wiredoctor.core import bursts, endings, transfers
-from wiredoctor.core.alarms import Alarms
-from wiredoctor.core.close_rows import CloseRows
+from wiredoctor.core import bursts, endings, message_parts, reassembly, recognition, transfers
 from wiredoctor.core.connection import Connection
 from wiredoctor.core.conversation import Conversation
 from wiredoctor.core.cutoffs import Cutoffs
-from wiredoctor.core.exchange_rows import ExchangeRows, FaultRows, HeadCodes, MessageRows
-from wiredoctor.core.heads import HeadReader
-from wiredoctor.core.keeping import Keeping
-from wiredoctor.core.message_parts import PacketParts, clear_unread
+from wiredoctor.core.final_exchanges import write_finished
+from wiredoctor.core.http1 import Http1Reader
+from wiredoctor.core.message import OFF, SEEK
+from wiredoctor.core.message_parts import clear_unread
 from wiredoctor.core.packet import Packet
+from wiredoctor.core.relief import relieve
 from wiredoctor.core.rows import Rows
 from wiredoctor.core.segment import FIN, FOREVER, NEVER, RST, Segment
-from wiredoctor.core.stream import Range
+from wiredoctor.core.shared_http import SharedHttp
+from wiredoctor.core.stream import Stream
 from wiredoctor.limits import LimitsReached
 
 
-class Http:
+class Http(SharedHttp):
     """Reads the HTTP messages of all connections. The tables `messages` and `bursts` are only written on request."""
 
     def __init__(self, cutoffs: Cutoffs, met: LimitsReached, with_messages: bool, with_bursts: bool) -> None:
-        self.cutoffs: Cutoffs = cutoffs
-        self.met: LimitsReached = met
-        self.heads: HeadReader = HeadReader()
-        self.range: Range = Range()
-        self.parts: PacketParts = PacketParts()
-        self.keeping: Keeping = Keeping(met)
-        self.codes: HeadCodes = HeadCodes()
-        self.exchanges: ExchangeRows = ExchangeRows(self.codes)
-        self.closes: CloseRows = CloseRows(self.exchanges)
-        self.faults: FaultRows = FaultRows()
-        self.messages: MessageRows | None = MessageRows(self.codes) if with_messages else None
-        self.bursts: Rows | None = Rows(len(bursts.COLUMNS)) if with_bursts else None
-        self.transfers: Rows = Rows(len(transfers.TRANSFERS))
-        self.most_requests: i64 = limits.PIPELINED.value
-        self.longest_text: i64 = limits.TEXT.value
-        self.alarms: Alarms = Alarms()
+        burst_rows = Rows(len(bursts.COLUMNS)) if with_bursts else None
+        super().__init__(cutoffs, met, burst_rows, Rows(len(transfers.TRANSFERS)), with_messages)
 
     def read(self, connection: Connection, packet: Packet, segment: Segment) -> None:
         """Read a packet after its TCP analysis, and describe in `segment.part` the message to which it belongs."""
@@ -54,14 +39,14 @@ class Http:
             if segment.new_bytes == 0:
                 clear_unread(segment.part)
                 return
-            conversation = connection.http = Conversation(self, connection)
+            conversation = connection.http = begin(self, connection)
         assert isinstance(conversation, Conversation)
         if conversation.is_over and segment.new_bytes > 0:  # bytes after both FINs belong to no message
             clear_unread(segment.part)
             return
-        conversation.read(packet, segment)
+        read(conversation, packet, segment)
         if self.keeping.is_full:
-            self.keeping.relieve(packet.clock)
+            relieve(self.keeping, packet.clock)
         if packet.flags & (FIN | RST) and not conversation.is_over:
             endings.watch_close(conversation, packet.clock)
 
@@ -69,6 +54,7 @@ class Http:
         """Process the due alarms of all connections at time `clock` (ns), before a packet is read or while no packet comes."""
         conversation = self.alarms.take(clock)
         while conversation is not None:
+            assert isinstance(conversation, Conversation)
             if not conversation.is_over:
                 endings.wake(conversation, clock)
             conversation = self.alarms.take(clock)
@@ -84,7 +70,7 @@ class Http:
         if NEVER < conversation.deadline <= clock:
             endings.end_at_deadline(conversation, clock)
         endings.end(conversation, reason, FOREVER, clock)
-        self.free(conversation)
+        endings.free(conversation)
 
     def discard(self, connection: Connection) -> None:
         """Free the HTTP state of a connection without writing a row."""
@@ -97,10 +83,63 @@ class Http:
             self.keeping.forget(conversation)
         connection.http = None
 
-    def free(self, conversation: Conversation) -> None:
-        """Free the HTTP state of a connection whose messages have ended, but keep the facts for its row of `connections`."""
-        if self.bursts is not None:
-            bursts.write_last(self, conversation.first)
-            bursts.write_last(self, conversation.second)
-        conversation.take_apart()
-        self.keeping.forget(conversation)
+
+def begin(http: SharedHttp, connection: Connection) -> Conversation:
+    """Return a new conversation, with a reader and a stream for each direction."""
+    conversation = Conversation(http, connection)
+    conversation.first, conversation.second = Http1Reader(conversation, 0), Http1Reader(conversation, 1)
+    conversation.first_stream, conversation.second_stream = Stream(conversation.first, 0), Stream(conversation.second, 1)
+    return conversation
+
+
+def read(conversation: Conversation, packet: Packet, segment: Segment) -> None:
+    """Read the new bytes of a packet, and describe in `segment.part` the message to which they belong."""
+    http, queue = conversation.http, conversation.queue
+    conversation.clock = packet.clock
+    if segment.direction == 0:
+        reader, own, peer = conversation.first, conversation.connection.first, conversation.connection.second
+    else:
+        reader, own, peer = conversation.second, conversation.connection.second, conversation.connection.first
+    part = segment.part
+    outstanding = queue.outstanding
+    message_parts.clear(part)
+    message = reader.message
+    if message is not None and packet.length > 0:
+        if message.transfer is not None:
+            message.transfer.sends(own, peer, packet, segment)
+        elif message.body_bytes > 0:
+            transfers.watch(message, own, peer, packet, segment, http.cutoffs.min_transfer)
+    if segment.new_bytes > 0 and reader.mode != OFF:
+        http.parts.begin(reader.direction, segment.offset + packet.length, reader.message)
+        in_order = reassembly.read_new_bytes(conversation, conversation.stream_of(reader.direction), own, packet, segment)
+        if conversation.first_stream.held is not None or conversation.second_stream.held is not None:
+            reassembly.resume(conversation)
+        if in_order:
+            message_parts.describe(http.parts, conversation.number, reader, segment, part)
+    elif segment.new_bytes > 0 and queue.newest is not None and queue.newest.upgraded:
+        part.upgraded = True
+        recognition.note_goodbye(conversation, queue.newest, segment.direction, packet)
+    previous = own.previous
+    part.http = conversation.client >= 0
+    part.is_incomplete = (
+        not part.http
+        or outstanding > 0
+        or (previous is not None and previous.message != NEVER and not previous.ends_message and previous.last_in_flight)
+    )
+    if segment.new_bytes > 0:
+        part.unread = conversation.cuts is not None and reader.mode == SEEK
+        if part.in_body or segment.opens_gap:
+            bursts.describe_body(conversation, reader, segment, previous, own, peer, packet)
+        http.parts.begin(-1, NEVER, None)
+    write_finished(conversation, segment)
+    awaited = conversation.peer_of(reader)
+    message = awaited.message
+    if message is not None:
+        if message.transfer is not None:
+            message.transfer.acknowledges(own, packet, segment)
+        if message.releases is not None:
+            message.releases.passes(own, packet)
+    stream = conversation.stream_of(awaited.direction)
+    if stream.waiting is not None:
+        stream.waiting.acknowledge(own.acknowledged, conversation.clock)
+        reassembly.wake_for_gap(conversation, stream)

@@ -1,4 +1,4 @@
-"""The state of a message while it is read, and of an exchange until it is final."""
+"""The state of a message while it is read, and of an exchange until it is final; faults of messages."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from wiredoctor.core.heads import Head
 from wiredoctor.core.segment import NEVER
 
 if TYPE_CHECKING:
-    from wiredoctor.core.faults import Answer
     from wiredoctor.core.lumps import Releases
-    from wiredoctor.core.transfers import Transfer
+    from wiredoctor.core.transfer import Transfer
     from wiredoctor.protocols.http1.pieces import Pieces
 
 MESSAGE_BITS: Final = 26
@@ -307,6 +306,36 @@ class Exchange:
         self.response = None
         self.interim = None
         self.upgraded = True
+
+
+class Fault:
+    """A fault in the framing or the grammar of a message. `frame`, `time`, `offset` and `excerpt` describe the faulty bytes."""
+
+    def __init__(
+        self, name: str, role: i64, exchange: Exchange, message: Message, frame: i64, time: i64, offset: i64, excerpt: str
+    ) -> None:
+        self.name: str = name
+        self.role: i64 = role
+        self.exchange: Exchange = exchange
+        self.message: Message = message
+        self.frame: i64 = frame
+        self.time: i64 = time
+        self.offset: i64 = offset
+        self.excerpt: str = excerpt
+        self.due: i64 = message.due
+        self.has_gap: bool = message.has_gap
+
+
+class Answer:
+    """Bytes that are not HTTP, sent by a server while a request is outstanding.
+
+    If a header section follows these bytes, they were excess bytes of the previous response, and the fault `excess` is reported.
+    Otherwise, they are the response to the outstanding request, and the fault `fault` is reported.
+    """
+
+    def __init__(self, fault: Fault, excess: Fault | None) -> None:
+        self.fault: Fault = fault
+        self.excess: Fault | None = excess
 
 
 def message_id(connection: i64, index: i64, direction: i64) -> i64:

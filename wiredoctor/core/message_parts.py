@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from mypy_extensions import i64
 
 from wiredoctor.core.message import HEAD, Message, message_id
 from wiredoctor.core.partial import Partial
+from wiredoctor.core.reader import Reader
 from wiredoctor.core.segment import NEVER, MessagePart, Segment
-
-if TYPE_CHECKING:
-    from wiredoctor.core.conversation import Conversation
-    from wiredoctor.core.http1 import Reader
 
 
 class PacketParts:
@@ -48,9 +43,9 @@ class PacketParts:
             self.dropped = partial
 
 
-def describe(conversation: Conversation, reader: Reader, segment: Segment, part: MessagePart) -> None:
+def describe(parts: PacketParts, connection: i64, reader: Reader, segment: Segment, part: MessagePart) -> None:
     """Set the fields of `part`: the messages to which the first and the last new byte of a packet belong."""
-    start, parts = segment.new_start, conversation.http.parts
+    start = segment.new_start
     end, first, last, dropped = parts.end, parts.first, parts.newest, parts.dropped
     partial = reader.partial if reader.mode == HEAD and not reader.waits else None
     if first is not None and first.offset <= start < first.wire_end():
@@ -60,9 +55,9 @@ def describe(conversation: Conversation, reader: Reader, segment: Segment, part:
             part.exchange = first.exchange
         part.in_body = first.end > first.head_end and end > head_end
     elif partial is not None and partial.wire_offset <= start:
-        part.message = message_id(conversation.number, reader.count, reader.direction)
+        part.message = message_id(connection, reader.count, reader.direction)
     elif dropped is not None and dropped.holds(start):
-        part.message = message_id(conversation.number, reader.count - 1, reader.direction)
+        part.message = message_id(connection, reader.count - 1, reader.direction)
     if last is not None and last.offset < end <= last.wire_end():
         head_end = last.wire_head_end()
         part.last_message = last.id
@@ -72,9 +67,9 @@ def describe(conversation: Conversation, reader: Reader, segment: Segment, part:
             part.in_body = True
             part.body_bytes = end - max(start, head_end)
     elif partial is not None and partial.wire_offset < end:
-        part.last_message = message_id(conversation.number, reader.count, reader.direction)
+        part.last_message = message_id(connection, reader.count, reader.direction)
     elif dropped is not None and dropped.holds(end - 1):
-        part.last_message = message_id(conversation.number, reader.count - 1, reader.direction)
+        part.last_message = message_id(connection, reader.count - 1, reader.direction)
     part.event_stream = part.in_body and first is not None and part.message == first.id and first.head.is_stream
 
 

@@ -8,18 +8,17 @@ response.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mypy_extensions import i64
 
 from wiredoctor import limits
 from wiredoctor.core.connection import Side
+from wiredoctor.core.conversation import Conversation
 from wiredoctor.core.packet import Packet
+from wiredoctor.core.pairing import may_answer
 from wiredoctor.core.segment import NEVER, Segment
 from wiredoctor.core.stream import CUT, GAP, GRACE_PERIOD, Piece, Range, Stream
-
-if TYPE_CHECKING:
-    from wiredoctor.core.conversation import Conversation
 
 NO_PIECES: Final[list[Piece]] = []
 
@@ -164,7 +163,7 @@ def may_go_on(conversation: Conversation, server: Stream) -> bool:
     if held is not None and (len(held) > limits.WAITING.value or server.held_bytes > limits.AHEAD.value):
         skip_gaps_before(conversation, conversation.stream_of(1 - server.direction), reader.waits_ack)
         conversation.is_forced = True
-    if not conversation.pairing.may_answer(reader.waits_ack, reader.waits_time):
+    if not may_answer(conversation, reader.waits_ack, reader.waits_time):
         return False
     reader.waits = False
     return True

@@ -2,39 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mypy_extensions import i64
 
+from wiredoctor.core.http_state import HTTP2, TLS_PROTOCOL, HttpState
 from wiredoctor.core.message import OFF, TLS, Exchange
 from wiredoctor.core.packet import Packet
-from wiredoctor.core.segment import NEVER
+from wiredoctor.core.reader import Reader
 from wiredoctor.protocols.tls.hello import HANDSHAKE
 from wiredoctor.protocols.tls.hello import Handshake as TlsHandshake
 
-if TYPE_CHECKING:
-    from wiredoctor.core.conversation import Conversation
-    from wiredoctor.core.http1 import Reader
-
 CLOSE_FRAME: Final = 0x88
 """The first octet of a WebSocket Close frame: opcode 8, last fragment."""
-UNKNOWN: Final = 0
-HTTP: Final = 1
-TLS_PROTOCOL: Final = 2
-HTTP2: Final = 3
-"""The protocol HTTP/2. UNKNOWN to HTTP2 are the protocols that a connection with payload can have."""
 
 
-class Cuts:
-    """Packets that the snap length cut off inside heads or chunk framing: their number, and frame and time of the first."""
-
-    def __init__(self) -> None:
-        self.count: i64 = 0
-        self.frame: i64 = NEVER
-        self.time: i64 = NEVER
-
-
-def recognize(conversation: Conversation, reader: Reader, data: bytes) -> None:
+def recognize(conversation: HttpState, reader: Reader, data: bytes) -> None:
     """Recognize a protocol other than HTTP/1 by a direction's first payload. If there is one, stop reading HTTP there."""
     if conversation.client >= 0:
         return
@@ -50,7 +33,7 @@ def recognize(conversation: Conversation, reader: Reader, data: bytes) -> None:
     reader.mode = OFF
 
 
-def begin_tls(conversation: Conversation, reader: Reader, data: bytes) -> bool:
+def begin_tls(conversation: HttpState, reader: Reader, data: bytes) -> bool:
     """Parse the first bytes of a TLS handshake; return whether more bytes are needed."""
     if conversation.tls is None:
         if data[0] != HANDSHAKE:
@@ -61,23 +44,13 @@ def begin_tls(conversation: Conversation, reader: Reader, data: bytes) -> bool:
     return wants_more
 
 
-def continue_tls(conversation: Conversation, reader: Reader, data: bytes) -> None:
+def continue_tls(conversation: HttpState, reader: Reader, data: bytes) -> None:
     """Parse more bytes of a TLS handshake. `data` is empty if these bytes were not captured."""
     if conversation.tls is None or not data or not conversation.tls.sides[reader.direction].add(data):
         reader.mode = OFF
 
 
-def note_cut(conversation: Conversation, frame: i64, time: i64) -> None:
-    """Record that the snap length cut off a packet inside a head or chunk framing."""
-    cuts = conversation.cuts
-    if cuts is None:
-        cuts = conversation.cuts = Cuts()
-    if cuts.count == 0 or frame < cuts.frame:
-        cuts.frame, cuts.time = frame, time
-    cuts.count += 1
-
-
-def note_goodbye(conversation: Conversation, exchange: Exchange, direction: i64, packet: Packet) -> None:
+def note_goodbye(conversation: HttpState, exchange: Exchange, direction: i64, packet: Packet) -> None:
     """Record whether the newest segment of an upgraded connection ends with a WebSocket Close frame."""
     if direction == conversation.client:
         exchange.client_says_goodbye = ends_with_close_frame(packet)

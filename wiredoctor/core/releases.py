@@ -15,9 +15,10 @@ from wiredoctor.core import clocks, pace, sizes
 from wiredoctor.core.acks import whole_round_trip
 from wiredoctor.core.broadcasts import Broadcasts
 from wiredoctor.core.connection import NOTHING, SHRANK, Connection, Previous, Side
-from wiredoctor.core.connection_rows import hash_endpoint, is_server_second, sender_role
+from wiredoctor.core.connection_rows import is_server_second, sender_role
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.events import Events
+from wiredoctor.core.hashes import hash_endpoint
 from wiredoctor.core.packet import NOT_CAPTURED, Packet
 from wiredoctor.core.rows import Rows, pack_cells
 from wiredoctor.core.segment import FOREVER, NEVER, Segment

@@ -101,7 +101,7 @@ def begin_missing(connection: Connection, packet: Packet, segment: Segment, star
     if content is not None:
         assert isinstance(content, Conversation)
         missing.is_http = content.client >= 0
-        exchange = content.pairing.oldest
+        exchange = content.queue.oldest
         while exchange is not None:
             is_over = exchange.request_done if segment.direction == content.client else exchange.response_done
             if not is_over:
@@ -135,7 +135,7 @@ def is_answered_early(connection: Connection, direction: i64) -> bool:
     if content is None:
         return False
     assert isinstance(content, Conversation)
-    exchange = content.pairing.newest
+    exchange = content.queue.newest
     if exchange is None or exchange.request_done or direction != content.client:
         return False
     return exchange.response is not None
@@ -203,7 +203,7 @@ def describe(content: Conversation, repetition: Repetition, direction: i64) -> N
     For a FIN or a keep-alive probe, set the exchange that the peer had not finished.
     """
     repetition.is_http = content.client >= 0
-    exchange = content.pairing.oldest
+    exchange = content.queue.oldest
     while exchange is not None:
         request, response = exchange.request, exchange.response
         message = request if direction == content.client else response

@@ -8,8 +8,9 @@ from mypy_extensions import i64
 
 from wiredoctor.core import clocks, sizes
 from wiredoctor.core.connection import NOTHING, Connection, Side
-from wiredoctor.core.connection_rows import hash_endpoint, is_server_second, sender_role
+from wiredoctor.core.connection_rows import is_server_second, sender_role
 from wiredoctor.core.events import Events
+from wiredoctor.core.hashes import hash_endpoint
 from wiredoctor.core.octets import BytesWriter, write_i64_le
 from wiredoctor.core.packet import NOT_CAPTURED, Packet, place_of_payload
 from wiredoctor.core.recorder import Extras, Selection, overlap

@@ -28,7 +28,7 @@ GRACE_PERIOD: Final = 1_000_000_000
 """The time in ns to wait for packets that were captured late.
 
 HTTP waits this long for bytes that the receiver has acknowledged (`Stream.gap_ends_at`), and a response waits this long for the
-request that it acknowledges (`Pairing.may_answer`).
+request that it acknowledges (`pairing.may_answer`).
 """
 
 

@@ -24,6 +24,7 @@ from wiredoctor.tables import (
     NONE,
     NOTHING,
     PART_OF_DATA,
+    UNANSWERED_PROBES,
     WITH_FIN,
     Array,
 )
@@ -121,7 +122,8 @@ def _closed_first(batch: Batch) -> pl.Series:
     forged = _cell(batch, "server_close_contradicted") != 0
     # after a gap, the server may acknowledge a FIN that followed the request but was not captured
     unseen = (_cell(batch, f"{AT_CLOSE}gap_before") != 0) & (arrived == MORE)
-    own = ~forged & (_cell(batch, "server_close_origin") != BETWEEN) & (_cell(batch, "server_unanswered_probes") < PROBES)
+    gone = _cell(batch, "server_unanswered_probes") >= UNANSWERED_PROBES
+    own = ~forged & (_cell(batch, "server_close_origin") != BETWEEN) & ~gone
     by_server = (server != NEVER) & ((client == NEVER) | knew) & ~unseen & own
     against = (arrived != NONE) & (arrived <= NOTHING) & ~forged
     after_rst = (_cell(batch, "server_close_rst") == 1) & (server > NEVER) & (server < client)
@@ -131,8 +133,6 @@ def _closed_first(batch: Batch) -> pl.Series:
 
 
 _SIDES = pl.Series(["", "client", "server"])
-PROBES = 2
-"""The minimum number of unanswered keep-alive probes before an RST that show that the client or the path was gone."""
 
 
 def _or_unknown(values: Array, *offsets: Array) -> Array:

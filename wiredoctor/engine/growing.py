@@ -7,8 +7,8 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from types import TracebackType
 
-from wiredoctor.capture.end_of_capture import LONGEST, Ending, ending
-from wiredoctor.capture.model import CaptureError, readable
+from wiredoctor.capture.end_of_capture import LONGEST, ending
+from wiredoctor.capture.model import CaptureError, Ending, readable
 from wiredoctor.core.pcapng import PcapngRecords
 from wiredoctor.core.records import Source
 from wiredoctor.system import read_at

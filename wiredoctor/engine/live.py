@@ -9,7 +9,7 @@ import polars as pl
 
 from wiredoctor import limits, rule_engine, system
 from wiredoctor.batches import Batch, View
-from wiredoctor.core.connection_rows import hash_endpoint
+from wiredoctor.core.hashes import hash_endpoint
 from wiredoctor.core.records import LATEST
 from wiredoctor.core.segment import FOREVER
 from wiredoctor.engine.growing import GrowingCapture

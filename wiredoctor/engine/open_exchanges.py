@@ -17,8 +17,8 @@ from wiredoctor.core.connection import Connection, Side
 from wiredoctor.core.connection_rows import ConnectionRows
 from wiredoctor.core.conversation import Conversation
 from wiredoctor.core.exchange_rows import ExchangeRows, Extra, HeadCodes
-from wiredoctor.core.http1 import Reader
 from wiredoctor.core.message import AT_CAPTURE_END, OFF, SEEK, TLS, Exchange
+from wiredoctor.core.reader import Reader
 from wiredoctor.core.segment import FOREVER, NEVER
 from wiredoctor.core.translation import is_second_leg
 from wiredoctor.core.waits import ClosedWindow, Waits, WindowStall
@@ -136,7 +136,7 @@ def has_begun(connection: Connection) -> bool:
 def is_not_http(connection: Connection) -> bool:
     """Return whether a connection probably carries no HTTP: its first bytes were not HTTP, or parsing was given up."""
     http = http_of(connection)
-    if http is None or http.pairing.next_index:
+    if http is None or http.queue.next_index:
         return False
     silent = (OFF, TLS, SEEK) if has_begun(connection) and http.client < 0 else (OFF, TLS)
     return all(reader.mode in silent for reader in _readers(http))
@@ -147,13 +147,13 @@ def is_over(connection: Connection) -> bool:
     http = http_of(connection)
     if not connection.closed or undecided_since(connection)[0] != FOREVER:
         return False
-    return http is None or (http.pairing.oldest is None and http.deadline == NEVER)
+    return http is None or (http.queue.oldest is None and http.deadline == NEVER)
 
 
 def has_rows(connection: Connection) -> bool:
     """Return whether any exchange of a connection already has a row in the table `closes`."""
     http = http_of(connection)
-    return http is not None and http.pairing.next_index > sum(1 for _ in _open(http))
+    return http is not None and http.queue.next_index > sum(1 for _ in _open(http))
 
 
 def answered_exchanges(connections: Iterable[Connection]) -> pl.DataFrame:
@@ -185,9 +185,7 @@ def closed_by_client(connections: Iterable[Connection]) -> list[Connection]:
     return [
         connection
         for connection in connections
-        if (http := http_of(connection)) is not None
-        and http.pairing.oldest is not None
-        and http.side_of(max(http.client, 0)).close
+        if (http := http_of(connection)) is not None and http.queue.oldest is not None and http.side_of(max(http.client, 0)).close
     ]
 
 
@@ -240,7 +238,7 @@ def exchanges_as_of(connections: Iterable[Connection]) -> pl.DataFrame:
     extras = rows.exchanges.extras
     for connection in connections:
         http = http_of(connection)
-        if http is None or http.pairing.oldest is None:
+        if http is None or http.queue.oldest is None:
             continue
         client = max(http.client, 0)
         trips = http.side_of(client).rtt, http.side_of(1 - client).rtt
@@ -275,7 +273,7 @@ def _waits(connection: Connection) -> list[Waits]:
 
 def _open(http: Conversation) -> Iterator[Exchange]:
     """Yield the exchanges of a connection that have no row in the table `closes` yet."""
-    exchange = http.pairing.oldest
+    exchange = http.queue.oldest
     while exchange is not None:
         yield exchange
         exchange = exchange.next

@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from wiredoctor.capture import CaptureError, Input, NoRoom, TooManyFiles
-from wiredoctor.capture.end_of_capture import Ending
 from wiredoctor.capture.files import CaptureFile, Content, OpenFiles, find_descriptor, find_file, reason
 from wiredoctor.capture.formats import is_capture
-from wiredoctor.capture.model import readable
+from wiredoctor.capture.model import Ending, readable
 from wiredoctor.capture.spool import not_a_capture
 from wiredoctor.core.chain import ChainRecords, Files
 from wiredoctor.core.file_formats import open_records

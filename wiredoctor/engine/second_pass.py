@@ -12,7 +12,6 @@ from typing import BinaryIO, NamedTuple, cast
 import numpy as np
 import polars as pl
 
-from wiredoctor import __version__
 from wiredoctor.batches import View
 from wiredoctor.core.loop import Core
 from wiredoctor.core.packet import Packet
@@ -29,6 +28,7 @@ from wiredoctor.rule_engine.cutoffs import Cutoffs
 from wiredoctor.tables import HTTP_COLUMNS, NEVER, READ_AGAIN, SECOND, STORED_EXCHANGES, Table
 from wiredoctor.text.redact import showing_secrets
 from wiredoctor.text.redact_tables import redact_table
+from wiredoctor.version import __version__
 
 STEP = SEGMENTS_AT_ONCE
 """The number of packets read at a time."""

@@ -112,7 +112,7 @@ class Finding:
     @property
     def first_seen_time(self) -> str:
         """The time `first_seen` as a timestamp (RFC 3339)."""
-        moment = None if self.began is None else nanoseconds(self.time)
+        moment = None if self.began in (None, self.elapsed) else nanoseconds(self.time)
         return self.time if moment is None else rfc3339(moment + round((self.first_seen - self.elapsed) * SECOND))
 
     @property

@@ -1,28 +1,38 @@
-"""Declare every key of a finding in the JSON report.
+"""Declare keys of objects in the JSON report, such as every key of a finding.
 
-The JSON Schema, the types of the MCP server, the columns of CSV and the table `findings` are derived from these declarations.
+The JSON report, the JSON Schema and the types of the MCP server are derived from these declarations; for findings, also the
+columns of CSV and the table `findings`.
 """
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, Literal, cast
 
 import polars as pl
 
 from wiredoctor.findings.levels import CONFIDENCES, SEVERITIES
 from wiredoctor.tables import I64, TEXT, Column, Table
+from wiredoctor.text.escape import printable
 
-Kind = Literal["text", "packet text", "whole", "seconds", "choice", "objects", "numbers"]
-"""The type of a key's value. `packet text` is text that packets contain, `objects` a list of objects, `numbers` a mapping from
-names to numbers.
+Kind = Literal[
+    "text", "packet text", "texts", "packet texts", "whole", "wholes", "number", "seconds", "flag", "choice", "object", "objects",
+    "mapping", "numbers",
+]  # fmt: skip
+"""The type of a key's value. `packet text` is text that packets contain. The plural is a list of such values. `mapping` is an
+object with any keys, `numbers` a mapping from names to numbers.
 """
 
 UTC = r"^[0-9]{4,}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{9}Z$"
 ENDPOINT = r"^(\[[0-9A-Fa-f:.%]+\]|[0-9.]+)(:[0-9]+)?$|^[0-9A-Fa-f:.]+$"
 
 
-class Key(NamedTuple):
-    """A key of a finding, with the type and meaning of its value. `pattern` (for texts), `choices` and `least` restrict the
+@dataclass(frozen=True)
+class Key:
+    """A key of an object, with the type and meaning of its value. `pattern` (for texts), `choices` and `least` restrict the
     value.
     """
 
@@ -31,12 +41,24 @@ class Key(NamedTuple):
     meaning: str
     nullable: bool = False
     pattern: str = ""
-    choices: tuple[str, ...] = ()
+    choices: tuple[str | int, ...] = ()
     least: int | None = None
     item: str = ""
-    """The description of each object in the list, for the type `objects`."""
+    """The description of each element, for lists."""
     keys: tuple[Key, ...] = ()
-    """The keys of each object in the list, for the type `objects`."""
+    """The keys of the object or of each object; for the type `mapping`, the declaration of each value."""
+    of: Callable[[Any], Any] | None = None
+    """A function that returns the value for an object; None if the value is the attribute with the key's name."""
+    optional: bool = False
+
+    def read(self, one: Any) -> Any:
+        """Return the value for an object."""
+        return getattr(one, self.name) if self.of is None else self.of(one)
+
+    @property
+    def element(self) -> Key | None:
+        """The declaration of each element, for lists; otherwise None."""
+        return Key("", cast("Kind", self.kind.removesuffix("s")), self.item, keys=self.keys) if self.item else None
 
     @property
     def unit(self) -> str:
@@ -51,6 +73,22 @@ class Key(NamedTuple):
         if self.kind == "numbers":
             return pl.List(pl.Struct({"name": TEXT, "value": pl.Float64()}))
         return {"whole": I64, "seconds": pl.Float64()}.get(self.kind, TEXT)
+
+
+def reader(keys: tuple[Key, ...]) -> Callable[[Any], dict[str, Any]]:
+    """Return a function that returns the values of `keys` for an object, by name."""
+    parts = [(key.name, key.of or attrgetter(key.name), _shape(key)) for key in keys]
+    return lambda one: {name: shape(read(one)) if shape else read(one) for name, read, shape in parts}
+
+
+def _shape(key: Key) -> Callable[[Any], Any] | None:
+    """Return the function that converts a value for JSON; None if it is not converted."""
+    if key.element:
+        shape = _shape(key.element)
+        return shape and (lambda some: [*map(shape, some)])
+    if key.kind == "packet text":
+        return lambda text: text and printable(text)
+    return reader(key.keys) if key.kind == "object" else dict if key.kind == "mapping" else None
 
 
 EVIDENCE = (
@@ -96,7 +134,10 @@ KEYS = (
     Key("elapsed", "seconds", "time of the first evidence, since the first packet of the capture"),
     Key("delay", "seconds", "the maximum time that the user would save without the problem", nullable=True, least=0),
     Key("count", "whole", "number of events that this finding represents", least=1),
-    Key("measures", "numbers", "every number in the message"),
+    Key(
+        "measures", "numbers", "every number in the message",
+        of=lambda one: {name: number for name, number in one.measures.items() if math.isfinite(number)},
+    ),
     Key("evidence", "objects", "the evidence, in order of frames", item="a packet of the evidence", keys=EVIDENCE),
     Key("remedy", "text", "what to change"),
     Key("references", "objects", "standards and manuals that support the finding", item="a source", keys=REFERENCE),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.gateways.known import SERVER_ERROR
-from wiredoctor.gateways.tries import REQUEST_TIMEOUT
 from wiredoctor.tables import MESSAGE_BITS
+from wiredoctor.world.exchange import REQUEST_TIMEOUT
 
 c = pl.col
 

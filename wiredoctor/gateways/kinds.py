@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from wiredoctor.gateways.known import GATEWAY_ERRORS, LATE, LONE_SYN, SERVER_ERROR, SLACK, Place
-from wiredoctor.gateways.tries import STALLED, Attempt, Exchange, Front, Try, never_arrived
+from wiredoctor.gateways.tries import Front, never_arrived
 from wiredoctor.tables import SECOND
 from wiredoctor.world.connection_close import ENDLESS
+from wiredoctor.world.exchange import STALLED, Attempt, Exchange, Try
+from wiredoctor.world.products import default
 
 WHILE_READING = 100_000_000
 """The maximum time in ns from the last data of a head, or of a complete response, to the reaction of a gateway that rejects it.
@@ -320,5 +322,5 @@ def _is_rejected_while_reading(front: Exchange, last: Exchange) -> bool:
     return abs(min(front.answered, last.left) - came) <= WHILE_READING
 
 
-LONG_HEAD = 4_096
+LONG_HEAD = 1024 * int(default("nginx", "proxy_buffer_size").partition(" ")[0])
 """The minimum size in bytes of a head that a gateway may reject as too long: the smallest default limit is one page (nginx)."""

@@ -7,6 +7,11 @@ from typing import NamedTuple
 
 import polars as pl
 
+from wiredoctor.world.exchange import LATE, SERVER_ERROR, Place
+
+__all__ = ["FIRST", "GATEWAY_ERRORS", "LATE", "LONE_SYN", "POSSIBLE", "SERVER_ERROR", "SLACK", "TRIES"]
+__all__ += ["Doubt", "Gateways", "Place"]
+
 TRIES = pl.Schema(
     {
         "front_connection": pl.Int64(),
@@ -41,18 +46,12 @@ The columns about the front are its connection and index, its start, and the tim
 neither happened). The columns about the back are its connection and index, and its start. Times are in ns.
 """
 
-LATE = 1 << 62
-"""The time of an event that did not happen."""
-
 SLACK = 50_000
 """The tolerance in ns for two events on different connections whose packets were captured in the wrong order.
 
 It can be small, because one clock stamped both the received and the forwarded message. With a tolerance of a millisecond, a busy
 client's next request would seem to belong to the previous exchange.
 """
-
-SERVER_ERROR = 500
-"""The lowest status of a server error (RFC 9110 section 15.6). Gateways generate such responses, and servers do, too."""
 
 GATEWAY_ERRORS = (502, 503, 504)
 """The statuses with which a gateway reports a failure behind it (RFC 9110 section 15.6), or that it has no server to ask.
@@ -71,9 +70,6 @@ FIRST = 10_000
 
 If these exchanges show no gateway, and no failed connection may belong to a gateway, the other exchanges are not examined.
 """
-
-Place = tuple[int, int]
-"""An exchange: the id of its connection, and its index in the connection."""
 
 
 class Doubt(NamedTuple):

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence, Set
 import polars as pl
 
 from wiredoctor.gateways.known import GATEWAY_ERRORS, LATE, LONE_SYN, SLACK, Place
-from wiredoctor.gateways.tries import Attempt, Exchange, Front, OfConnection, Route
+from wiredoctor.gateways.tries import Front, Route
 from wiredoctor.world.attempts import host_of
+from wiredoctor.world.exchange import Attempt, Connection, Exchange
 
 c = pl.col
 
@@ -198,7 +199,7 @@ def unassigned_attempts(
     """
     hosts = _hosts_of_gateways(tries, connections)
     hosts = pl.concat([hosts, likely.select("client_host", c("server").alias("loose_of"))]).unique()
-    named = {name: f"try_{name}" for name in OfConnection._fields}
+    named = {name: f"try_{name}" for name in Connection._fields}
     return (
         vain.join(hosts, on="client_host")
         .filter(c("server") != c("loose_of"))

@@ -39,7 +39,7 @@ def pairs(
         whole = StoredExchanges(asked, connections)
         rows, totals = whole.nested(np.array([one.time for one in tried], np.int64)), whole.totals()
         before = order(rows, totals)
-    assigned, alike = _pair(asked, rows, before, whole) if before else _nothing()
+    assigned, alike = pair_rows(asked, rows, before, whole) if before else _nothing()
     cut = _cut(rows, gaps)
     made = _found(connections, rows, without_certainty(assigned, cut), tried, clients, totals or Totals.of(rows), cut)
     return made._replace(possible=_possible(rows, alike), crowded=_crowded(rows, alike)) if possible else made
@@ -132,10 +132,16 @@ def _owners(rows: Rows, assigned: Assigned, tried: list[FailedConnection], total
     return owners(tried, rows, Gateway(np.flatnonzero(own), known, tries))
 
 
-def _pair(asked: pl.LazyFrame, rows: Rows, before: Order, whole: StoredExchanges | None) -> tuple[Assigned, Edges]:
+def pair_rows(
+    asked: pl.LazyFrame, rows: Rows, before: Order, whole: StoredExchanges | None = None, *, least: int = 1
+) -> tuple[Assigned, Edges]:
+    """Return the pairs of exchanges at the endpoints in `before`, and all possible pairs.
+
+    `least`: the minimum number of different targets that one rewriting of paths explains.
+    """
     front, back = (np.flatnonzero(np.isin(rows.server, np.array(some))) for some in zip(*before, strict=True))
     allowed, named = Allowed(before), ForwardedFor(rows)
-    fronts = fronts_by_target(rows, asked, front, back, before, whole and whole.targets)
+    fronts = fronts_by_target(rows, asked, front, back, before, whole and whole.targets, least=least)
     found = edges(rows, fronts, rows.target[back], back, allowed, named)
     assigned = assign(rows, found)
     if not len(found.crowded):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -25,13 +25,15 @@ A single target is enough if no other target suggests another replacement of the
 
 
 def fronts_by_target(
-    rows: Rows, exchanges: pl.LazyFrame, front: Array, back: Array, order: Order, targets: Callable[[Array], Array] | None = None
-) -> Fronts:
+    rows: Rows, exchanges: pl.LazyFrame, front: Array, back: Array, order: Order,
+    targets: Callable[[Array], Array] | None = None, *, least: int = 1,
+) -> Fronts:  # fmt: skip
     """Return the exchanges of gateways' clients by target.
 
     An exchange can be looked up by its own target, and by each target that the gateway may send instead. `front`: the rows of
     these exchanges. `back`: the rows of the gateways' own requests. `targets`: returns the targets of all exchanges at some
-    endpoints, if `rows` are only some of these exchanges.
+    endpoints, if `rows` are only some of these exchanges. `least`: the minimum number of targets that one rewriting
+    explains; more requests than that are enough, too.
     """
     key, more = [rows.target[front]], [front]
     for server in sorted({before for before, _ in order}):
@@ -44,7 +46,7 @@ def fronts_by_target(
             if targets is None
             else (targets(np.array([server])), targets(servers))
         )
-        for one, other in _rewritten(rows, exchanges, (own, here), (inside, there), Allowed(behind)):
+        for one, other in _rewritten(rows, exchanges, (own, here), (inside, there), Allowed(behind), least):
             some = own[rows.target[own] == one]
             key.append(np.full(len(some), other))
             more.append(some)
@@ -52,7 +54,7 @@ def fronts_by_target(
 
 
 def _rewritten(
-    rows: Rows, exchanges: pl.LazyFrame, at_front: tuple[Array, Array], at_back: tuple[Array, Array], allowed: Allowed
+    rows: Rows, exchanges: pl.LazyFrame, at_front: tuple[Array, Array], at_back: tuple[Array, Array], allowed: Allowed, least: int
 ) -> list[tuple[int, int]]:
     """Return pairs of targets that a gateway rewrote: the client's target, and the gateway's target for the same request.
 
@@ -80,12 +82,21 @@ def _rewritten(
         if one in texts and other in texts and (prefix := rewriting(texts[one], texts[other])) is not None:
             votes[prefix].add(other)
     wanted = {text: number for number, text in texts.items()}
-    return [
-        (one, other)
+    pairs = (
+        [
+            (one, other)
+            for one in here.tolist()
+            if (text := texts.get(one, "")).startswith(prefix.front)
+            and (other := wanted.get(prefix.back + text[len(prefix.front) :])) is not None
+        ]
         for prefix in _credible_prefixes(votes)
-        for one in here.tolist()
-        if (text := texts.get(one, "")).startswith(prefix.front)
-        and (other := wanted.get(prefix.back + text[len(prefix.front) :])) is not None
+    )
+    requests = [Counter[int](rows.target[some].tolist()) for some in (changed, strange)]
+    return [
+        pair
+        for some in pairs
+        if len(some) >= least or sum(min(requests[0][one], requests[1][other]) for one, other in some) > least
+        for pair in some
     ]
 
 

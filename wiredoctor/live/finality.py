@@ -197,7 +197,7 @@ class PendingFindings:
         and the second value is None.
         """
         if seen is None or not groups:
-            return rule_engine.after_stalls(candidates), None
+            return rule_engine.with_facts_of_others(self.modules, candidates, None), None
         places = {place for group in groups for place in group.places}
         fronts = {front for group in groups for front in group.fronts}
         mine = [
@@ -205,10 +205,8 @@ class PendingFindings:
             for row in seen.tries.select("front_connection", "front_exchange", "connection", "exchange").iter_rows()
         ]
         tries = seen.tries.filter(pl.Series(mine, dtype=pl.Boolean))
-        finished = finished_exchanges(seen.exchanges)
-        whole = rule_engine.add_streaming_behind(candidates, tries, finished)
-        whole = rule_engine.through_gateways(self.modules, whole, tries, closes(seen.exchanges), finished, seen.connections)
-        return rule_engine.after_stalls(rule_engine.given_up_by_gateways(whole, seen.known)), tries
+        sides = rule_engine.Sides(seen.known, tries, closes(seen.exchanges), finished_exchanges(seen.exchanges), seen.connections)
+        return rule_engine.with_facts_of_others(self.modules, candidates, sides), tries
 
     def _software(self, seen: GatewaySearch | None) -> tuple[gateways.Gateways, pl.DataFrame | None]:
         """Return the gateways found by `_gateways` or by the search `seen`, and the Server fields that these gateways

@@ -14,16 +14,18 @@ import polars as pl
 from wiredoctor.findings import CONFIDENCES, SEVERITIES, Finding, Report, printable, shorten
 from wiredoctor.report.coverage import find_coverage
 from wiredoctor.report.data.json import finding as finding_json
-from wiredoctor.report.data.json import worst_servers
+from wiredoctor.report.data.json import server
 from wiredoctor.report.groups import Group, group_findings
 from wiredoctor.report.headline import counts, headline
+from wiredoctor.report.row_choice import Grouping
+from wiredoctor.report.server_statistics import ServerStatistics, server_statistics
 from wiredoctor.report.terminal.capture_sentences import capture_facts, opening
 from wiredoctor.report.terminal.sentences import failing, reasons
 from wiredoctor.report.terminal.show import ShowRequest, as_json, has_connection, look
 from wiredoctor.report.words import SECOND, count
 
 if TYPE_CHECKING:
-    from wiredoctor.report.answered import (
+    from wiredoctor.mcp.types import (
         Answer,
         Cause,
         Diagnosis,
@@ -79,7 +81,7 @@ def diagnosis(report: Report, page: Page) -> Diagnosis:
         "exchanges": report.exchange_count,
         "seconds_lost": report.delay,
         "findings": [_group(group) for group in groups],
-        "servers": [_server(one) for one in worst_servers(report, MAX_SERVERS)],
+        "servers": [_server(one) for one in server_statistics(report)[:MAX_SERVERS]],
         "failed_responses": failing(far),
         "not_judged": reasons(report, far),
         "limits_reached": [*report.limits],
@@ -106,8 +108,8 @@ def _group(group: Group) -> Cause:
     }  # fmt: skip
 
 
-def _server(one: dict[str, Any]) -> Server:
-    return cast("Server", one | {"names": [clean_text(name) for name in one["names"]]})
+def _server(one: ServerStatistics) -> Server:
+    return server(one, Grouping.server) | {"names": [clean_text(name) for name in one.names]}
 
 
 def findings(

@@ -19,7 +19,7 @@ from wiredoctor.cli.options import parse_rule_names
 from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.mcp.captures import Archive, Refused
 from wiredoctor.mcp.protocol import Server
-from wiredoctor.report.answered import Captures, Diagnosis, Exchanges, Explained, Findings, Proof, ShowAnswer
+from wiredoctor.mcp.types import Captures, Diagnosis, Exchanges, Explained, Findings, Proof, ShowAnswer
 from wiredoctor.report.terminal.terminal import Terminal
 from wiredoctor.report.words import clean, shorten
 from wiredoctor.text.suggestion import similar_names
@@ -214,7 +214,7 @@ class Tools:
 
         The rule is found by its name, an error message, or words of its title or symptom.
         """
-        from wiredoctor.report.terminal.manual import write_message, write_page
+        from wiredoctor.report.terminal.manual import write_message, write_pages
         from wiredoctor.report.terminal.rule_search import MAX_RULES, at_once, find, message
 
         rules = every_rule()
@@ -234,5 +234,5 @@ class Tools:
         if told:
             write_message(told, named, page, Terminal(100))
         else:
-            write_page(named[0], page, Terminal(100), others=named[1:])
+            write_pages(found, page, Terminal(100))
         return {"rule": named[0].name, "page": page.getvalue()[:20_000]}

@@ -6,8 +6,8 @@ import os
 import struct
 import time
 
-from wiredoctor import __version__
 from wiredoctor.recording.blocks import ENHANCED, INTERFACE, SECTION, STATISTICS
+from wiredoctor.version import __version__
 
 _MAGIC, _UNKNOWN_LENGTH = 0x1A2B3C4D, -1
 _HARDWARE_SNAPLEN = 262_144

@@ -108,9 +108,8 @@ def _count_by_status(report: Report) -> list[Answered]:
     if not report.exchange_count:
         return []
     status, names = c("response_status"), [capture.file for capture in report.captures]
-    final = (c("has_response") & ((status >= FINAL) | c("upgraded"))).fill_null(value=False)
     exact = (status >= SERVER_ERROR) | status.is_in(REJECTIONS)
-    kinds = (c("has_request"), final.alias("final"), pl.when(exact).then(status).otherwise(status // 100 * 100 + 99))
+    kinds = (c("has_request"), is_final().alias("final"), pl.when(exact).then(status).otherwise(status // 100 * 100 + 99))
     backs = find_backs(report)
     # grouping by fewer columns is faster, so columns with only one value are added afterwards
     constant: dict[str, str | bool] = {"capture": names[0]} if len(names) == 1 else {}
@@ -128,6 +127,11 @@ def _count_by_status(report: Report) -> list[Answered]:
         parts.append(old.select(pl.lit(names[0]).alias("capture"), server, *kinds, at_no_back, c("rows").cast(pl.Int64)))
     counted = pl.concat(parts).sort("capture", "server", "response_status", nulls_last=True)
     return [Answered(*row) for row in counted.iter_rows()]
+
+
+def is_final() -> pl.Expr:
+    """Return an expression that is true for exchanges with a final response (RFC 9110 section 15) or an upgrade (101)."""
+    return (c("has_response") & ((c("response_status") >= FINAL) | c("upgraded"))).fill_null(value=False)
 
 
 def engine_for(report: Report) -> EngineType:
@@ -158,7 +162,7 @@ def find_backs(report: Report) -> pl.DataFrame | None:
     upstream servers.
     """
     parts = [
-        known.tries.filter(is_back(known)).select(
+        known.tries.filter(_is_back(known)).select(
             pl.lit(capture).alias("capture"), "connection", "exchange", pl.lit(value=True).alias("back")
         )
         for capture, known in report.gateways.items()
@@ -168,7 +172,7 @@ def find_backs(report: Report) -> pl.DataFrame | None:
     return backs if backs is not None and backs.height else None
 
 
-def is_back(known: Gateways) -> pl.Expr:
+def _is_back(known: Gateways) -> pl.Expr:
     """Return an expression that is true for rows of gateways.TRIES in which a gateway certainly had an exchange with a server."""
     of_gateway = c("connection").is_in(pl.Series([*known.clients], dtype=pl.Int64).implode())
     return (c("certain") | of_gateway) & c("exchange").is_not_null()

@@ -8,8 +8,9 @@ from dataclasses import replace
 import polars as pl
 
 from wiredoctor.findings import Report
+from wiredoctor.report.by_status import is_final
 from wiredoctor.report.columns import Filtered, Scan
-from wiredoctor.report.exchange_times import CaptureEnds, capture_ends, exchange_start, is_final, is_still_waiting, time_taken
+from wiredoctor.report.exchange_times import CaptureEnds, capture_ends, exchange_start, is_still_waiting, time_taken
 from wiredoctor.report.row_choice import Order, RowChoice, TableName
 from wiredoctor.text.time_of_day import nanoseconds
 

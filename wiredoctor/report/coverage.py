@@ -18,13 +18,7 @@ from wiredoctor.report.by_status import (
     count_classes,
     find_backs,
 )
-from wiredoctor.report.coverage_counts import (
-    CARRIED,
-    count_connections,
-    count_connections_by_capture,
-    count_exchanges,
-    count_exchanges_by_capture,
-)
+from wiredoctor.report.coverage_counts import CARRIED, count_connections, count_exchanges
 from wiredoctor.report.failed_requests import findings_with_failures, knows_failures
 
 if TYPE_CHECKING:
@@ -201,7 +195,8 @@ def find_coverage(report: Report) -> Coverage:
     cuts = _snap_lengths(report)
     short = [length for length in cuts.values() if length is not None]
     cut = max(short) if short and len(short) == len(cuts) else None
-    made = _coverage(report, count_connections(report), count_exchanges(report), len(report.captures), found, endings, whole, cut)
+    connections, exchanges = (_sums(each(report).values()) for each in (count_connections, count_exchanges))
+    made = _coverage(report, connections, exchanges, len(report.captures), found, endings, whole, cut)
     return made._replace(servers=by_server(report, rows))
 
 
@@ -211,7 +206,7 @@ def coverage_by_capture(report: Report) -> dict[str, Coverage]:
     A rule without findings in the report counts as healthy, even if its findings were excluded. The tables are read only
     once for all captures together.
     """
-    connections, exchanges = count_connections_by_capture(report), count_exchanges_by_capture(report)
+    connections, exchanges = count_connections(report), count_exchanges(report)
     found: dict[str, set[str]] = {}
     for one in report.findings:
         found.setdefault(one.capture, set()).add(one.rule)
@@ -245,16 +240,16 @@ def _sums(parts: Iterable[Mapping[Key, int]]) -> dict[Key, int]:
 
 
 def _coverage(
-    report: Report, counted: dict[str, int], exchanges: dict[str, int], captures: int, found: set[str],
+    report: Report, counted: Mapping[str, int], exchanges: Mapping[str, int], captures: int, found: set[str],
     endings: dict[str, int], answers: Answers, cut: int | None,
 ) -> Coverage:  # fmt: skip
     """Return the coverage of a report or of one of its captures.
 
-    `counted` and `exchanges`: the results of count_connections and count_exchanges. `captures`: the number of captures. `found`:
-    the rules with findings. `endings`: the number of abnormal endings by key of UNJUDGED. `cut`: the snap length if it may hide
+    `counted`, `exchanges`: numbers from count_connections and count_exchanges. `captures`: the number of captures. `found`: the
+    rules with findings. `endings`: the number of abnormal endings by key of UNJUDGED. `cut`: the snap length if it may hide
     protocols, or None.
     """
-    carried = dict.fromkeys(_protocol_reasons(), 0) | counted
+    carried = {**dict.fromkeys(_protocol_reasons(), 0), **counted}
     judged = exchanges.get("judged", 0)
     both = sum(carried[f"both_{name}"] for name in CARRIED)
     rows: dict[TableSubject, int] = {"exchanges": judged, "segments": both, "connections": carried["rows"], "captures": captures}

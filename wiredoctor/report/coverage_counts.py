@@ -15,14 +15,13 @@ CARRIED = ("http", "tls", "http2", "unknown")
 """The protocols of connections that carried data."""
 
 
-def count_connections(report: Report) -> dict[str, int]:
-    """Return the number of connections for each key of `_of_connections`, and the total ("rows"); empty if there are none."""
+def count_connections(report: Report) -> dict[str, dict[str, int]]:
+    """Return, for each capture, the number of connections for each key of `_of_connections`, and the total ("rows")."""
     if not report.connection_count:
         return {}
     old = report.forgotten.get("connections")
     old = None if old is None else old.with_columns(pl.lit(value=False).alias("explained"))
-    counts = _counts(_marked_connections(report), _of_connections(), old)
-    return {**counts, "rows": report.connection_count}
+    return _counts(report, _marked_connections(report), _of_connections(), old, report.connection_count)
 
 
 def _marked_connections(report: Report) -> pl.LazyFrame:
@@ -60,13 +59,6 @@ _LOOPBACK = r"^(127\.0\.0\.1|\[::1\]|::1$)"
 """
 
 
-def count_connections_by_capture(report: Report) -> dict[str, dict[str, int]]:
-    """Return the numbers that `count_connections` returns, counted for each capture."""
-    if len(report.captures) == 1:
-        return {report.captures[0].file: count_connections(report)}
-    return _counts_each(_marked_connections(report), _of_connections())
-
-
 def _of_connections() -> dict[str, pl.Expr]:
     protocols = {name: c("protocol") == name for name in (*CARRIED, "none")}
     one_sided = (c("client_packets") == 0) | (c("server_packets") == 0)
@@ -82,22 +74,15 @@ def _of_connections() -> dict[str, pl.Expr]:
     }
 
 
-def count_exchanges(report: Report) -> dict[str, int]:
-    """Return three numbers of exchanges by key: "rows", "judged" and "unasked"; empty if there are no exchanges.
+def count_exchanges(report: Report) -> dict[str, dict[str, int]]:
+    """Return, for each capture, three numbers of exchanges by key: "rows", "judged" and "unasked".
 
     "rows" counts all exchanges, "judged" those that can be judged, and "unasked" those whose request was not captured.
     """
     if not report.exchange_count:
         return {}
-    counts = _counts(report.scan_exchanges(), _of_exchanges(), report.forgotten.get("exchanges"))
-    return {**counts, "rows": report.exchange_count}
-
-
-def count_exchanges_by_capture(report: Report) -> dict[str, dict[str, int]]:
-    """Return the numbers that `count_exchanges` returns, counted for each capture."""
-    if len(report.captures) == 1:
-        return {report.captures[0].file: count_exchanges(report)}
-    return _counts_each(report.scan_exchanges(), _of_exchanges())
+    old = report.forgotten.get("exchanges")
+    return _counts(report, report.scan_exchanges(), _of_exchanges(), old, report.exchange_count)
 
 
 def _of_exchanges() -> dict[str, pl.Expr]:
@@ -107,20 +92,19 @@ def _of_exchanges() -> dict[str, pl.Expr]:
     }
 
 
-def _counts_each(table: pl.LazyFrame, flags: dict[str, pl.Expr]) -> dict[str, dict[str, int]]:
-    """Return, for each capture, the total number of rows ("rows"), and the number of rows in which each flag is true."""
-    sums = [flag.sum().alias(name) for name, flag in flags.items()]
-    rows = table.group_by("capture").agg(*sums, pl.len().cast(pl.Int64).alias("rows")).collect().to_dicts()
-    return {row.pop("capture"): row for row in rows}
+def _counts(
+    report: Report, table: pl.LazyFrame, flags: dict[str, pl.Expr], forgotten: pl.DataFrame | None, total: int
+) -> dict[str, dict[str, int]]:
+    """Return, for each capture, the total number of rows ("rows"), and the number of rows in which each flag is true.
 
-
-def _counts(table: pl.LazyFrame, flags: dict[str, pl.Expr], forgotten: pl.DataFrame | None) -> dict[str, int]:
-    """Return the number of rows in which each flag is true.
-
-    `forgotten`: counts of rows that a live capture no longer has, as in Report.
+    `forgotten`: counts of rows that a live capture no longer has, as in Report. `total`: the number of all rows, with those.
     """
-    counts: dict[str, int] = table.select(flag.sum().alias(name) for name, flag in flags.items()).collect().row(0, named=True)
-    if forgotten is None:
-        return counts
-    rows = forgotten.lazy().select((flag * forgotten["rows"]).sum().alias(name) for name, flag in flags.items())
-    return {name: counts[name] + more for name, more in rows.collect().row(0, named=True).items()}
+    sums = [flag.sum().alias(name) for name, flag in flags.items()]
+    if len(report.captures) > 1:
+        rows = table.group_by("capture").agg(*sums, pl.len().cast(pl.Int64).alias("rows")).collect().to_dicts()
+        return {row.pop("capture"): row for row in rows}
+    counts: dict[str, int] = table.select(sums).collect().row(0, named=True)
+    if forgotten is not None:
+        more = forgotten.lazy().select((flag * forgotten["rows"]).sum().alias(name) for name, flag in flags.items())
+        counts = {name: counts[name] + number for name, number in more.collect().row(0, named=True).items()}
+    return {report.captures[0].file: {**counts, "rows": total}}

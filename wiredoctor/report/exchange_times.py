@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from wiredoctor.report.by_status import FINAL
+from wiredoctor.report.by_status import is_final
 from wiredoctor.report.row_choice import TableName
 from wiredoctor.text.time_of_day import nanoseconds
 
@@ -85,11 +85,6 @@ EXCHANGE_COLUMNS = [
     ),
 ]
 """The columns of exchanges that the expressions of this module need."""
-
-
-def is_final() -> pl.Expr:
-    """Return an expression that is true for exchanges with a final response (RFC 9110 section 15) or an upgrade (101)."""
-    return (pl.col("has_response") & ((pl.col("response_status") >= FINAL) | pl.col("upgraded"))).fill_null(value=False)
 
 
 def wait_end(ends: CaptureEnds) -> pl.Expr:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from wiredoctor.findings import Finding, LeftOutBy, Report
-
-if TYPE_CHECKING:
-    from wiredoctor.report.coverage import Coverage
 
 FAILURES: Mapping[str, tuple[str | None, ...] | None] = {
     "auth-connection-closed": None,
@@ -69,10 +66,10 @@ def knows_failures(report: Report) -> bool:
     return not any(rule.ends for rule in report.unasked.values())
 
 
-def find_failed(report: Report, reach: Coverage) -> FailedRequests:
+def find_failed(report: Report, seen: tuple[int, int]) -> FailedRequests:
     """Count the failures of a report. A request that a gateway forwarded counts once, as the gateway's client experienced it.
 
-    `reach`: the coverage of the report.
+    `seen`: the number of requests that clients made, and of connections, according to the report's coverage.
     """
     failed = failed_exchanges(report)
     backs = _backs(report, failed.values())
@@ -90,9 +87,9 @@ def find_failed(report: Report, reach: Coverage) -> FailedRequests:
     failed_connections = sum(number for _, number in connections)
     return FailedRequests(
         len(requests),
-        max(reach.answers.requests, len(requests)),
+        max(seen[0], len(requests)),
         failed_connections,
-        max(reach.connections, failed_connections),
+        max(seen[1], failed_connections),
         noun,
         excluded,
         _Causes(report.findings).most_frequent(of_report),
@@ -165,17 +162,13 @@ def _is_failure(f: Finding) -> bool:
 
 def _backs(report: Report, failures: Iterable[Finding]) -> set[Place]:
     """Return the exchanges that a gateway certainly had with upstream servers on the connections of `failures`."""
-    import polars as pl
+    from wiredoctor.report.by_status import find_backs
 
-    from wiredoctor.report.by_status import is_back
-
-    backs: set[Place] = set()
     wanted = {f.connection for f in failures if f.connection is not None}
-    for capture, known in report.gateways.items():
-        if wanted and known.tries.height:
-            rows = known.tries.filter(is_back(known) & pl.col("connection").is_in(sorted(wanted)))
-            backs |= {(capture, *row) for row in rows.select("connection", "exchange").iter_rows()}
-    return backs
+    if not wanted or (backs := find_backs(report)) is None:
+        return set()
+    mine = backs.filter(backs["connection"].is_in(sorted(wanted)))
+    return {*mine.select("capture", "connection", "exchange").iter_rows()}
 
 
 def _idle_timeouts(findings: Iterable[Finding]) -> dict[tuple[str, str | None], float]:

@@ -186,7 +186,7 @@ def _finding_or_health(report: Report, groups: Sequence[Group], reach: Coverage,
         return f"Nothing wrong was found, but only stalls and connection attempts could be judged: {why}{scope}."
     if not judged and (why := _cut(reach)):
         return f"Only stalls and connection attempts could be judged: {why}{_and(unexplained(reach), '; ')}{scope}."
-    failed = find_failed(report, reach)
+    failed = find_failed(report, (reach.answers.requests, reach.connections))
     doubts = _and(unexplained(reach), "; ")
     if failed.cause is not None:
         # the cause is not about a request, so it does not mention errors in responses

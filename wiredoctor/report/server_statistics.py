@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import polars as pl
 
 from wiredoctor.findings import Report, host
-from wiredoctor.report.by_status import FINAL, SERVER_ERROR, engine_for, find_backs
+from wiredoctor.report.by_status import SERVER_ERROR, engine_for, find_backs, is_final
 from wiredoctor.report.exchange_times import capture_ends
 from wiredoctor.report.failed_requests import Place, failed_connections_by_server, failed_exchanges, findings_with_failures
 from wiredoctor.report.row_choice import Grouping, ServerOrder
@@ -333,7 +333,7 @@ def _flags() -> list[pl.Expr]:
     `wait` is the server time in ns; null if there is no final response.
     """
     status = c("response_status")
-    final = (c("has_response") & ((status >= FINAL) | c("upgraded"))).fill_null(value=False)
+    final = is_final()
     endless = (
         c("upgraded") | (c("response_framing") == "tunnel") | c("response_content_type").str.starts_with("text/event-stream")
     )

@@ -10,7 +10,7 @@ cause.
 from __future__ import annotations
 
 from wiredoctor.rule_engine.abnormal_ends import suspect_connections, suspect_exchanges
-from wiredoctor.rule_engine.across_gateways import ACROSS_GATEWAYS, add_streaming_behind, given_up_by_gateways, through_gateways
+from wiredoctor.rule_engine.across_gateways import ACROSS_GATEWAYS, Sides, with_facts_of_others
 from wiredoctor.rule_engine.catalogue import RuleError, RuleModule, catalogue, cutoffs, select, set_thresholds, with_causes
 from wiredoctor.rule_engine.clock_steps import drop_across_clock_steps, split_at_clock_steps, unsure_across
 from wiredoctor.rule_engine.plugins import disable, failures
@@ -26,10 +26,9 @@ from wiredoctor.rule_engine.run import (
     join_batches,
 )
 from wiredoctor.rule_engine.software import passed_on
-from wiredoctor.rule_engine.stopped_reading import after_stalls
 from wiredoctor.rule_engine.summaries import apart, newest_exchanges, restrict_to_window, since_frame, window_start
 from wiredoctor.rule_engine.unjudged import Explained, Remainder, explained_keys, unjudged
-from wiredoctor.world.idle_times import TOGETHER
+from wiredoctor.world.server import TOGETHER
 
 __all__ = [
     "ACROSS_GATEWAYS",
@@ -39,8 +38,7 @@ __all__ = [
     "RuleError",
     "RuleModule",
     "RuleSet",
-    "add_streaming_behind",
-    "after_stalls",
+    "Sides",
     "apart",
     "are_few",
     "catalogue",
@@ -53,7 +51,6 @@ __all__ = [
     "failures",
     "find_candidates",
     "find_summaries",
-    "given_up_by_gateways",
     "is_compared",
     "join_batches",
     "load",
@@ -67,9 +64,9 @@ __all__ = [
     "split_at_clock_steps",
     "suspect_connections",
     "suspect_exchanges",
-    "through_gateways",
     "unjudged",
     "unsure_across",
     "window_start",
     "with_causes",
+    "with_facts_of_others",
 ]

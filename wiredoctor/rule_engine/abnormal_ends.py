@@ -13,8 +13,9 @@ import polars as pl
 
 from wiredoctor.findings import UNJUDGED, cached_for_thresholds
 from wiredoctor.rules.shared.left_early import unknown_to_server
-from wiredoctor.tables import CLIENT, MILLISECOND, MORE, SECOND, WHOLE
+from wiredoctor.tables import CLIENT, MILLISECOND, MORE, SECOND, UNANSWERED_PROBES, WHOLE
 from wiredoctor.world.connection_close import is_reset_without_ack, streams
+from wiredoctor.world.exchange import REQUEST_TIMEOUT
 
 FIRST_REPETITION = SECOND
 """The maximum time in ns until a SYN is retransmitted for the first time (RFC 6298 section 2)."""
@@ -44,13 +45,8 @@ In a tunnel, the time counts from the response. A client that closes sooner afte
 CLIENT_ERROR = 400
 """The lowest status of a response that rejects its request (RFC 9110 section 15.5)."""
 
-REQUEST_TIMEOUT = 408
-
 WAITED_FOR_HEAD = SECOND
 """A server that waits for the end of a request head rejects the request at least this long (ns) after its SYN-ACK."""
-
-PROBES = 2
-"""The minimum number of unanswered probes of a connection without data. A single probe, or its answer, may be lost."""
 
 REASONS = pl.Enum([*UNJUDGED])
 """The reasons for an abnormal end, worst first."""
@@ -369,7 +365,7 @@ def abnormal_connection_columns(latest: int) -> list[pl.Expr]:
     given_up = (c("closed_by") == "client") & ~reset & waited
     unheard = says_goodbye & one_way & (c("server_unseen_bytes") == 0) & (given_up | ((c("close") == "") & silent))
     # the client answers each packet of the server at most once; its other packets after the SYNs are probes
-    probed = c("client_packets") - c("syns") - c("server_packets") >= PROBES
+    probed = c("client_packets") - c("syns") - c("server_packets") >= UNANSWERED_PROBES
     reason = (
         pl.when((c("syns") > 0) & refused)
         .then(pl.lit("refused"))

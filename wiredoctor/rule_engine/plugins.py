@@ -6,25 +6,22 @@ alone.
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
 import polars as pl
 
-from wiredoctor.findings import CANDIDATE_COLUMNS, CONFIDENCES, SEVERITIES, Side, printable
+from wiredoctor.findings import CANDIDATE_COLUMNS, CONFIDENCES, SEVERITIES, Side
+from wiredoctor.rule_engine.rule_module import Plugin, RuleModule
 from wiredoctor.rules.shared.evidence import CANDIDATE
 from wiredoctor.world import Index
 
 if TYPE_CHECKING:
     from polars._typing import EngineType
-
-    from wiredoctor.rule_engine.catalogue import RuleModule
 
 ENTRY_POINTS = "wiredoctor.rules"
 """The group of entry points by which other packages add rules; each names a module <...>.<family>.<name>."""
@@ -38,24 +35,7 @@ EXPLAINING = ("exchange", "previous", "connection", "endpoint", "time", "front")
 """The scopes that Rule.explained_by may contain. A scope says what a candidate must share with the candidate that explains it.
 """
 
-log = logging.getLogger("wiredoctor")
-
 T = TypeVar("T")
-
-
-@dataclass(eq=False, repr=False)
-class Plugin:
-    """The package of a rule, and the reason why the rule was disabled; the reason is empty while the rule runs."""
-
-    package: str
-    failed: str = ""
-
-    def fail(self, rule: str, error: Exception | str) -> None:
-        """Disable the rule, and report the reason in one line in the log `wiredoctor`."""
-        # the other lines of an error may be a complete query of Polars
-        first = printable(" ".join(str(error).strip().partition("\n")[0].split()))[:300]
-        self.failed = f"{type(error).__name__}: {first}" if isinstance(error, Exception) else first
-        log.error("rule %s of %s is left out: %s", rule, self.package, self.failed)
 
 
 def plugin_rules(load: Callable[[str], RuleModule], own: Iterable[RuleModule]) -> list[RuleModule]:

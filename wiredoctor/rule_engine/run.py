@@ -12,8 +12,8 @@ import polars as pl
 from wiredoctor import system
 from wiredoctor.findings import configured_thresholds
 from wiredoctor.rule_engine import candidates
-from wiredoctor.rule_engine.catalogue import MayMatch, RuleModule
 from wiredoctor.rule_engine.plugins import collect_guarded, enabled, run_guarded, with_required_columns
+from wiredoctor.rule_engine.rule_module import MayMatch, RuleModule
 from wiredoctor.rule_engine.summary_columns import Rows, as_frame
 from wiredoctor.spill import Folder
 from wiredoctor.tables import EVENT_TABLES, PLAN_OF_FEW, RULE_TABLES, SMALL
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from polars._typing import EngineType
 
 T = TypeVar("T")
+
+c = pl.col
 
 
 class Table(Protocol):
@@ -202,7 +204,9 @@ def _decide_rows(module: RuleModule, world: World, rows: pl.DataFrame, waits: li
     before: list[tuple[Any, ...]] = []
     after: list[tuple[Any, ...]] = []
     until: dict[int, Wait] = {}
-    plain = rows.select(pl.col(name).to_physical() if _is_time(rows, name) else name for name in module.fact_names)
+    schema = rows.schema  # Polars makes it anew each time
+    plain = rows.select(c(name).to_physical() if schema[name] == DURATION else name for name in module.fact_names)
+    plain_schema = plain.schema
     numbers: Iterable[int] = range(rows.height)
     if module.order:
         numbers = plain.select(pl.arg_sort_by(module.order, maintain_order=True)).to_series().to_list()
@@ -223,7 +227,7 @@ def _decide_rows(module: RuleModule, world: World, rows: pl.DataFrame, waits: li
     order = sorted(range(len(kept)), key=kept.__getitem__)
     left = rows[[kept[n] for n in order]]
     changed = [
-        _column(name, [new[n] for n in order], plain.schema[name]).cast(rows.schema[name])
+        _column(name, [new[n] for n in order], plain_schema[name]).cast(schema[name])
         for name, old, new in zip(module.fact_names, zip(*before, strict=True), zip(*after, strict=True), strict=bool(kept))
         if any(map(is_not, old, new))
     ]
@@ -235,10 +239,6 @@ def _column(name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
     if not isinstance(dtype, pl.List):
         return pl.Series(name, values, dtype)
     return pl.Series(name, [{"": value} for value in values], pl.Struct({"": dtype})).struct.field("").alias(name)
-
-
-def _is_time(rows: pl.DataFrame, name: str) -> bool:
-    return rows.schema[name] == DURATION
 
 
 class _LazyTables(dict[str, pl.LazyFrame]):

@@ -15,9 +15,8 @@ from typing import Any
 import polars as pl
 
 from wiredoctor.gateways.kinds import CLIENT_STALLED
-from wiredoctor.rule_engine.candidates import change, select
+from wiredoctor.rule_engine.candidates import select
 from wiredoctor.rule_engine.summary_columns import Rows, with_changes
-from wiredoctor.spill import Folder
 from wiredoctor.tables import SECOND
 from wiredoctor.world.numbers import DURATION
 
@@ -43,33 +42,27 @@ def until_close(start: str, end: str) -> pl.Expr:
     return (lasted & (c(start) < c("end")) & (c(end) >= c("end") - DRAINED)).fill_null(value=False)
 
 
-def after_stalls(found: Mapping[str, Rows], folder: Folder | None = None) -> Mapping[str, Rows]:
-    """Return the candidates; change those about a cut-off message if a `zero-window-stall` of its receiver may be the cause.
+def after_stalls(found: Mapping[str, Rows]) -> list[tuple[str, Callable[[pl.DataFrame], pl.DataFrame]]]:
+    """Return for each rule about a cut-off message a function that sets what a stall of its receiver shows.
 
     Candidates of `no-response` no longer blame the client if it paused because the server did not read. The text of
     `truncated-response` names the stall as a possible cause, and its confidence becomes medium. For `gateway-error`, the kind
     becomes CLIENT_STALLED; the text of kind unsent says whether the server's window was still closed. The words of `client-abort`
-    no longer blame the server if the client did not read. `folder`: see `candidates.change`.
+    no longer blame the server if the client did not read.
     """
     if "zero-window-stall" not in found:
-        return found
+        return []
     times = (c("start").alias("stall_start"), c("end").alias("stall_end"))
     closed = (c("frame").alias("closed_frame"), c("window_time").alias("closed_time"))
     stalls = select(found["zero-window-stall"], "connection", "kind", "of_client", "opened", *times, *closed)
     of_client, of_server = stalls.filter("of_client"), stalls.filter(~c("of_client"))
-    whole = {**found}
-    for name, changing, sender in _CHANGES:
-        if name in whole:
-            theirs = of_client if sender == "client" else of_server
-            whole[name] = change(whole[name], partial(_or_unchanged, changing, theirs), folder)
-    return whole
-
-
-def _or_unchanged(
-    changing: Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame | None], stalls: pl.DataFrame, rows: pl.DataFrame
-) -> pl.DataFrame:  # fmt: skip
-    changed = changing(rows, stalls)
-    return rows if changed is None else changed
+    return [
+        ("client-abort", partial(_aborts_after_stalls, of_client)),
+        ("gateway-error", partial(_gateways_after_stalls, of_client)),
+        ("truncated-response", partial(_truncated_after_stalls, of_client)),
+        ("gateway-error", partial(_unsent_after_stalls, of_server)),
+        ("no-response", partial(_requests_after_stalls, of_server)),
+    ]
 
 
 def may_follow_stall() -> pl.Expr:
@@ -77,16 +70,15 @@ def may_follow_stall() -> pl.Expr:
     return (c("rule") != "gateway-error") | (c("kind") == CLIENT_STALLED).fill_null(value=False)
 
 
-def _aborts_after_stalls(aborts: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataFrame | None:
+def _aborts_after_stalls(stalls: pl.DataFrame, aborts: pl.DataFrame) -> pl.DataFrame:
     """Mark the `client-abort` candidates whose response paused because the client's receive window was closed."""
     paused = aborts.with_row_index("number").filter(c("quiet").is_not_null()).select("number", "connection", "end")
     closed = (c("stall_start") < c("end")) & (c("end") <= c("stall_end"))
-    numbers = paused.join(stalls.select("connection", "stall_start", "stall_end"), on="connection").filter(closed)["number"]
-    mine = pl.int_range(pl.len()).is_in(numbers.to_list())
-    return aborts.with_columns(mine.alias("window_closed")) if len(numbers) else None
+    numbers = paused.join(stalls, on="connection").filter(closed)["number"]
+    return aborts.with_columns(pl.int_range(pl.len()).is_in(numbers.implode()).alias("window_closed"))
 
 
-def _gateways_after_stalls(errors: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataFrame:
+def _gateways_after_stalls(stalls: pl.DataFrame, errors: pl.DataFrame) -> pl.DataFrame:
     """Change `gateway-error` candidates if the gateway's client did not read when the gateway gave up the server behind it."""
     stalls = stalls.select("connection", "stall_start", "stall_end", "closed_frame", "closed_time")
     blocked = errors.with_row_index("number").select("number", "connection", "blocked_until", "confidence")
@@ -155,7 +147,7 @@ def _overlap(stalls: Sequence[tuple[int, int]], start: int, end: int) -> int:
     return covered
 
 
-def _unsent_after_stalls(errors: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataFrame:
+def _unsent_after_stalls(stalls: pl.DataFrame, errors: pl.DataFrame) -> pl.DataFrame:
     """Change `gateway-error` candidates of kind unsent if the server's window was still closed when the gateway gave up."""
     stalls = stalls.select("stall_start", "stall_end", "opened", "closed_frame", "closed_time", unread_on="connection")
     behind = errors.with_row_index("number").select("number", "unread_on", "end").join(stalls, on="unread_on")
@@ -164,7 +156,7 @@ def _unsent_after_stalls(errors: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataF
     return _with_last_facts(errors, behind.select("number", "closed_frame", "closed_time"))
 
 
-def _requests_after_stalls(lost: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataFrame:
+def _requests_after_stalls(stalls: pl.DataFrame, lost: pl.DataFrame) -> pl.DataFrame:
     """Change `no-response` candidates if the client paused in the middle of a request because the server did not read."""
     paused = lost.with_row_index("number").filter("stood_still")
     own = stalls.select("connection", "stall_end", stalled_frame="closed_frame", stalled_time="closed_time")
@@ -176,7 +168,7 @@ def _requests_after_stalls(lost: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataF
     return with_changes(lost, changes, {"side": pl.String(), "stalled_frame": pl.Int64(), "stalled_time": pl.Int64()})
 
 
-def _truncated_after_stalls(cut: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataFrame:
+def _truncated_after_stalls(stalls: pl.DataFrame, cut: pl.DataFrame) -> pl.DataFrame:
     """Set `stalled`: how long (ns) the client had not read before the server closed. The confidence is then at most medium."""
     own = stalls.filter(c("kind").is_null()).select("connection", "stall_start", "stall_end")
     behind = cut.with_row_index("number").filter(c("kind").is_null()).join(own, on="connection")
@@ -185,13 +177,3 @@ def _truncated_after_stalls(cut: pl.DataFrame, stalls: pl.DataFrame) -> pl.DataF
     cut = with_changes(cut, {number: {"stalled": time} for number, time in stalled.iter_rows()}, {"stalled": pl.Int64()})
     surely = c("stalled").is_not_null() & (c("confidence") == "high")
     return cut.with_columns(pl.when(surely).then(pl.lit("medium")).otherwise("confidence").alias("confidence"))
-
-
-_CHANGES = (
-    ("client-abort", _aborts_after_stalls, "client"),
-    ("gateway-error", _gateways_after_stalls, "client"),
-    ("truncated-response", _truncated_after_stalls, "client"),
-    ("gateway-error", _unsent_after_stalls, "server"),
-    ("no-response", _requests_after_stalls, "server"),
-)
-"""Rules, functions (candidates, stalls) that return their changed candidates, or None if none changes, and who stalled."""

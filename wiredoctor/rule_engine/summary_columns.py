@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Protocol
 
+import numpy as np
 import polars as pl
 
 from wiredoctor import limits
@@ -59,14 +60,13 @@ def as_frame(rows: Rows) -> pl.DataFrame:
 def with_changes(rows: pl.DataFrame, changes: Mapping[int, Mapping[str, Any]], schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
     """Return `rows` with changed values; `changes` maps row number -> column -> value. Missing columns are added."""
     made = rows.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in schema.items() if name not in rows.columns)
-    for name in schema if changes else ():
-        before = made[name]
-        plain = before.to_physical()  # a Duration would lose its nanoseconds as a Python value
-        values = plain.to_list()
-        for number, change in changes.items():
-            if name in change:
-                values[number] = change[name]
-        made = made.with_columns(pl.Series(name, values, plain.dtype).cast(before.dtype))
+    for name in schema:
+        if values := {number: change[name] for number, change in changes.items() if name in change}:
+            before = made[name]
+            fresh = pl.Series(name, [*values.values()], before.to_physical().dtype)  # a Duration takes no nanoseconds
+            places = np.arange(made.height)
+            places[[*values]] = made.height + np.arange(len(values))
+            made = made.with_columns(pl.concat([before, fresh.cast(before.dtype)]).gather(places))
     return made
 
 

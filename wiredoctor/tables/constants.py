@@ -36,3 +36,6 @@ perhaps a part of its body; all but the last byte, which may be a probe of a clo
 
 PART_OF_DATA, ALL_DATA, WITH_FIN = range(3)
 """How much had arrived of what a side sent until its FIN."""
+
+UNANSWERED_PROBES = 2
+"""The minimum number of probes without an answer that show that the other side, or the path, was gone; one may have been lost."""

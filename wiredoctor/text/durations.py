@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 SIGNIFICANT = 3
 """The number of significant digits; more would suggest an accuracy that the clocks of captures do not have."""
 
@@ -18,6 +20,7 @@ LONG_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 """The length of each long unit in seconds, longest first."""
 
 
+@lru_cache(maxsize=1024)  # failures that are alike have the same durations
 def duration_text(nanoseconds: int, space: str = " ") -> str:
     """Format a duration with three significant digits (rounded half up) and without trailing zeros.
 

@@ -15,8 +15,8 @@ from wiredoctor.tables import MILLISECOND, SECOND
 from wiredoctor.world.learned_limits import (
     MAX_CLOSES,
     TOGETHER,
-    End,
     Limit,
+    ServerClose,
     Use,
     is_between,
     is_similar,
@@ -77,13 +77,13 @@ class Doubt(NamedTuple):
 
 
 def doubt_about(
-    limit: Limit, ends: Sequence[End], uses: Sequence[Use], requests: Callable[[], Sequence[int]], until: int | None = None
-) -> Doubt | None:
+    limit: Limit, ends: Sequence[ServerClose], uses: Sequence[Use], requests: Callable[[], Sequence[int]]
+) -> Doubt | None:  # fmt: skip
     """Return why an idle timeout that was learned from closes may not exist; None if there is no reason to doubt it.
 
     `ends`: the closes of the endpoint in time order. `uses`: the requests that the endpoint answered after an idle time, in
     ascending order of that time. `requests` returns the times (ns) at which requests arrived at the endpoint, in order; it is
-    called only if needed. `until`: use only what was known at this time (ns); None for everything.
+    called only if needed.
     """
     low, high = _shortest(limit.low), _longest(limit.high)
     lost_or_idle = (end for end in ends[-MAX_CLOSES:] if end.sort in ("idle", "unaware", "met"))
@@ -96,7 +96,7 @@ def doubt_about(
     if limit.how not in ("coarse", "met") and (_is_whole(limit.low) or (delayed and _is_whole(rests[delayed]))):
         return None
     alike = uses[bisect_left(uses, low, key=attrgetter("rest")) : bisect_right(uses, high, key=attrgetter("rest"))]
-    answered = [use.rest for use in alike if until is None or use.known <= until]
+    answered = [use.rest for use in alike]
     if len(answered) >= FEW and FEW_SHARE * len(answered) >= len(closes):
         # if a connection was closed on a request, its idle time had ended when the request arrived
         lost = sorted((end.rest or 0) - (end.waited or 0) for end in closes)
@@ -121,7 +121,7 @@ def _longest(high: int) -> int:
     return high + similar_within(high)
 
 
-def _are_similar(first: End, second: End) -> bool:
+def _are_similar(first: ServerClose, second: ServerClose) -> bool:
     shortest, longest = sorted((first.rest or 0, second.rest or 0))
     return is_similar(longest, shortest)
 

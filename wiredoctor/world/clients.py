@@ -18,7 +18,8 @@ import polars as pl
 
 from wiredoctor import limits
 from wiredoctor.findings import Threshold
-from wiredoctor.tables import ALL_DATA, CLOSES, CONNECTIONS, EXCHANGES, HEAD, NOTHING, SECOND, WHOLE, of_connections
+from wiredoctor.tables import ALL_DATA, EXCHANGES, HEAD, NOTHING, SECOND, WHOLE, of_connections
+from wiredoctor.world.exchange import LATE, SERVER_ERROR
 from wiredoctor.world.world import CaptureTables, Index, Wait, World
 
 c = pl.col
@@ -31,16 +32,12 @@ CONCURRENT = Threshold(
     "if a client sends at least this share of its answered requests (with the same target, in the last 5 s) again as soon as it "
     "repeated the lost one, that copy may not be a repetition either",
 )
-FAILED = 500
-"""The lowest status that counts as a failure."""
 _MAX_COMPARED = 500
 """The maximum number of earlier requests that are compared with a lost request, to learn whether the client
 sends copies without need.
 """
 _BUCKET = 16 * SECOND
 _PLACE = ("connection", "exchange")
-_EVER = 1 << 62
-"""A number that is larger than all times (ns), connections and exchanges."""
 
 
 class Request(NamedTuple):
@@ -86,7 +83,7 @@ class Request(NamedTuple):
         return self.asks == other.asks
 
 
-class Close(NamedTuple):
+class ClientClose(NamedTuple):
     """A close by a client: its time (ns), connection and frame, and how long (ns) the client had been waiting for a response.
 
     `waited` is None if the client was not waiting for a response. `had_head`: the client had received the head of that response,
@@ -148,7 +145,7 @@ class _Index:
 
     def last(self, group: int | None, until: int) -> int | None:
         """Return the last number of a group by `until`; None if there is none."""
-        found = self.between(group, -_EVER, until)
+        found = self.between(group, -LATE, until)
         return found[-1] if found else None
 
 
@@ -201,19 +198,19 @@ class Clients(Index):
         agents = agents.unique("connection", keep="last", maintain_order=True)
         self._agent = _by_connection(agents, "agent")
         self._claimed: dict[tuple[int, int], tuple[int, int]] = {}
-        self.ended_programs: dict[tuple[int, int, int | None], tuple[Close, ...]] = {}
+        self.ended_programs: dict[tuple[int, int, int | None], tuple[ClientClose, ...]] = {}
         """The closes that the end of a program explains, by connection, moment (ns) and timeout (s)."""
         self._longest: dict[tuple[bool, str], tuple[Sequence[int], _Index]] = {}
-        self._closed: dict[str, list[Close]] = {}
-        self._close_of: dict[int, Close] = {}
+        self._closed: dict[str, list[ClientClose]] = {}
+        self._close_of: dict[int, ClientClose] = {}
         newest = self._asked.select("connection", "exchange", "answered").sort("exchange", maintain_order=True)
         ends = closes.drop_nulls("time").sort("time", "connection").join(opened, on="connection", maintain_order="left")
         ends = ends.join(newest.unique("connection", keep="last"), on="connection", how="left", maintain_order="left")
         age = pl.when(c("waited").is_not_null() & (c("exchange") == 0)).then(c("time") - c("start"))
         awaits = c("exchange").is_not_null() & (c("answered") > c("time")).fill_null(value=True)
-        columns = *Close._fields[:-2], age.alias("age"), awaits.alias("awaits")
+        columns = *ClientClose._fields[:-2], age.alias("age"), awaits.alias("awaits")
         for host, *row in ends.select("host", *columns).iter_rows():
-            close = Close(*row)
+            close = ClientClose(*row)
             self._closed.setdefault(host, []).append(close)
             self._close_of[close.connection] = close
         sent = pl.concat([some.select("place", "start", "connection") for some in (opened.filter(~c("is_unused")), self._asked)])
@@ -231,7 +228,7 @@ class Clients(Index):
 
     def newest_request(self, connection: int) -> Request | None:
         """Return the last request of a connection; None if there is none."""
-        found = self._of_connection.last(connection, _EVER)
+        found = self._of_connection.last(connection, LATE)
         return None if found is None else self._request(found)
 
     def _row(self, one: Request) -> int:
@@ -383,12 +380,12 @@ class Clients(Index):
         severity = "note" if only_asks else None if concurrent else "warning"
         return Repetition(again.frame, again.start, again.status, severity, *pending)
 
-    def closes(self, connection: int, since: int, until: int) -> list[Close]:
+    def closes(self, connection: int, since: int, until: int) -> list[ClientClose]:
         """Return the closes by the client host of this connection between `since` and `until` (ns)."""
         closed = self._closed.get(self._host.get(connection, ""), [])
         return closed[bisect_left(closed, (since,)) : bisect_right(closed, (until + 1,))]
 
-    def close_of(self, connection: int) -> Close | None:
+    def close_of(self, connection: int) -> ClientClose | None:
         """Return the close of a connection by its client; None if it is unknown."""
         return self._close_of.get(connection)
 
@@ -406,20 +403,6 @@ class Clients(Index):
         """Return whether the clients of two connections of one host have the same User-Agent, or one User-Agent is unknown."""
         own = self._agent.get(connection)
         return own is None or self._agent.get(other, own) == own
-
-
-def nobody() -> Clients:
-    """Return a Clients without requests. It is created only when needed, because Polars must not run before a process forks."""
-    requests = _requests(EXCHANGES.empty().lazy()).collect()
-    closes = _closes(CLOSES.empty().lazy()).collect()
-    return Clients(
-        requests,
-        closes,
-        CONNECTIONS.empty().select(
-            "connection", _one_host().alias("host"), "server", "start", "syns", is_unused=pl.lit(value=False)
-        ),
-        (),
-    )
 
 
 def _by_connection(rows: pl.DataFrame, column: str) -> dict[int, Any]:
@@ -462,7 +445,10 @@ def _repetitions(own: Request, moment: int, trip: int, to_client: int, clients: 
         for other in some(own, max(moment + to_client, own.start + 1), moment + AGAIN.value + 2 * trip)
         if other.connection != own.connection
         and other.host == own.host
-        and (other.answered is None or (other.status is not None and other.status < FAILED and other.answered - moment <= WINDOW))
+        and (
+            other.answered is None
+            or (other.status is not None and other.status < SERVER_ERROR and other.answered - moment <= WINDOW)
+        )
     ]
 
 
@@ -642,7 +628,7 @@ class LongestWaits:
     def opened(self, waits: pl.DataFrame) -> pl.DataFrame:
         """Return the connections of these waits with the columns that Clients needs; they are too old to show more."""
         own = self._all().filter(_on(waits)).unique("connection", keep="last", maintain_order=True)
-        start = pl.lit(-_EVER).alias("start")
+        start = pl.lit(-LATE).alias("start")
         return own.select("connection", c("client").alias("host"), "server", start, syns=pl.lit(1), is_unused=pl.lit(value=True))
 
 
@@ -697,8 +683,8 @@ def _requests(exchanges: pl.LazyFrame) -> pl.LazyFrame:
 def _closes(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each connection that its client closed.
 
-    `time`, `frame` and `waited` are null if the server closed first. `had_head`: as in Close. `unseen`: the first exchange whose
-    response the client had not seen, because its close acknowledges nothing of that response; null if there is none.
+    `time`, `frame` and `waited` are null if the server closed first. `had_head`: as in ClientClose. `unseen`: the first exchange
+    whose response the client had not seen, because its close acknowledges nothing of that response; null if there is none.
     """
     # the server's FIN may have been on its way
     crossed = c("server_end_arrived") <= ALL_DATA

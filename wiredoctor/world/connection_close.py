@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Advice, Threshold, cached_for_thresholds
-from wiredoctor.tables import MILLISECOND, NOTHING, SECOND, WITH_FIN
+from wiredoctor.tables import MILLISECOND, NOTHING, SECOND, UNANSWERED_PROBES, WITH_FIN
 from wiredoctor.world.products import advice, default
 
 c = pl.col
@@ -195,7 +195,7 @@ def is_client_gone() -> pl.Expr:
 
     A system resets a connection after several unanswered keep-alive probes. A single probe may have been lost.
     """
-    return c("server_unanswered_probes") >= 2
+    return c("server_unanswered_probes") >= UNANSWERED_PROBES
 
 
 @cached_for_thresholds

@@ -1,4 +1,4 @@
-"""Select the closes, SYNs, requests and announcements from which idle times are learned (idle_times.py)."""
+"""Select the closes, SYNs, requests and announcements from which idle times are learned (server.py)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ENDS = {
     "sort": pl.String(),
     **dict.fromkeys(("waited", "said", "frame", "begun"), pl.Int64()),
 }
-"""The types of the column `endpoint`, and of the columns of End."""
+"""The types of the column `endpoint`, and of the columns of ServerClose."""
 
 SYNS = {**dict.fromkeys(("endpoint", "time", "answered"), pl.Int64()), "refused": pl.Boolean(), "frame": pl.Int64()}
 """The types of the column `endpoint`, and of the columns of Syn."""

@@ -86,7 +86,7 @@ class Limit(NamedTuple):
         return learned + ("; the server checks for idle connections only now and then" if self.how == "coarse" else "")
 
 
-class End(NamedTuple):
+class ServerClose(NamedTuple):
     """A close by the server. Times are in ns.
 
     `rest`: the idle time before the close, or before the first request if that was not answered; None if it is unknown.
@@ -136,19 +136,18 @@ class Use(NamedTuple):
     known: int
 
 
-def learn(ends: list[End], uses: Sequence[Use] = (), until: int | None = None) -> Limit | None:
+def learn(ends: list[ServerClose], uses: Sequence[Use] = ()) -> Limit | None:
     """Return the idle timeout of one endpoint, learned from its closes in time order; None if they show no timeout.
 
     `uses`: the requests that the endpoint answered after an idle time, in ascending order of that time. They decide only whether
-    the endpoint closes exactly at the timeout, or checks its connections now and then. `until`: use only the requests that were
-    known at this time (ns); None for all.
+    the endpoint closes exactly at the timeout, or checks its connections now and then.
     """
     ends = _decisions(ends)
     rests = idle_times_of(ends)
     if soon := _count_immediate(ends, rests):
         return Limit("soon", 0, NO_IDLE_TIME, soon)
     long = rests[bisect_left(rests, EARLIEST) :]
-    after = partial(answered_after, uses=uses, until=until)
+    after = partial(_answered_after, uses=uses)
     met = _learned_from_lost(ends, after)
     if not long:
         return met
@@ -166,7 +165,7 @@ def learn(ends: list[End], uses: Sequence[Use] = (), until: int | None = None) -
     return met
 
 
-def _explains_more(coarse: Limit, sharp: Limit, ends: list[End], after: Callable[[int], list[Use]]) -> bool:
+def _explains_more(coarse: Limit, sharp: Limit, ends: list[ServerClose], after: Callable[[int], Sequence[Use]]) -> bool:
     """Return whether the server checks its connections now and then, although many closes seem to show an exact timeout.
 
     There are three conditions. At least one close and one request came after an idle time that the exact timeout excludes. The
@@ -187,27 +186,23 @@ def is_between(times: Sequence[int], first: int, last: int) -> bool:
     return bisect_left(times, first) < bisect_right(times, last)
 
 
-def answered_after(rest: int, uses: Sequence[Use], until: int | None = None) -> list[Use]:
-    """Return the requests that were answered after a longer idle time than `rest` (ns).
-
-    `uses`: in ascending order of their idle times. `until`: only those that were known at this time (ns); None for all.
-    """
-    longer = uses[bisect_right(uses, rest, key=attrgetter("rest")) :]
-    return [use for use in longer if until is None or use.known <= until]
+def _answered_after(rest: int, uses: Sequence[Use]) -> Sequence[Use]:
+    """Return the requests in `uses` that were answered after a longer idle time than `rest` (ns)."""
+    return uses[bisect_right(uses, rest, key=attrgetter("rest")) :]
 
 
-def idle_times_of(ends: Iterable[End]) -> list[int]:
+def idle_times_of(ends: Iterable[ServerClose]) -> list[int]:
     """Return the idle times (ns), in ascending order, of those closes from which a timeout can be learned."""
     return sorted(end.rest for end in ends if end.teaches and end.rest is not None)
 
 
-def closes_soon(ends: list[End]) -> bool:
+def closes_soon(ends: list[ServerClose]) -> bool:
     """Return whether the server closes right after its responses."""
     ends = _decisions(ends)
     return bool(_count_immediate(ends, idle_times_of(ends)))
 
 
-def follow_requests(ends: list[End]) -> bool:
+def follow_requests(ends: list[ServerClose]) -> bool:
     """Return whether closes followed their requests after about the same time, while the idle times varied more.
 
     In that case a handler gave up each time. The idle times may be similar only because the client sends requests at a regular
@@ -220,7 +215,7 @@ def follow_requests(ends: list[End]) -> bool:
     return wait >= LONG_WAIT and spread <= wait // 8 and 2 * spread < _median_and_deviation([rest for _, rest in reset])[1]
 
 
-def _count_immediate(ends: list[End], rests: list[int]) -> int:
+def _count_immediate(ends: list[ServerClose], rests: list[int]) -> int:
     """Return the number of closes immediately after a response; 0 if fewer than half of all closes were immediate.
 
     `rests`: the sorted idle times from which a timeout can be learned.
@@ -229,7 +224,7 @@ def _count_immediate(ends: list[End], rests: list[int]) -> int:
     return soon if bisect_right(rests, NO_IDLE_TIME) > 1 and 2 * soon >= len(ends) else 0
 
 
-def _learned_from_lost(ends: list[End], after: Callable[[int], list[Use]]) -> Limit | None:
+def _learned_from_lost(ends: list[ServerClose], after: Callable[[int], Sequence[Use]]) -> Limit | None:
     """Return the idle timeout of a server that resets requests because they arrive just as the timeout expires; None if unclear.
 
     At least half of all closes must be resets of this kind: at most AS_IT_EXPIRED after the request, and after similar idle
@@ -273,25 +268,27 @@ def similar_within(rest: int) -> int:
     return rest * 5 // 100 + NEAR
 
 
-def _decisions(ends: list[End]) -> list[End]:
+def _decisions(ends: list[ServerClose]) -> list[ServerClose]:
     """Return the newest closes. Of closes that came together after similar idle times, only the first is returned."""
     return without_repetitions(ends[-MAX_CLOSES:], DECIDED_ONCE, _is_again)
 
 
-def without_repetitions(ends: Iterable[End], within: int, is_again: Callable[[End, End], bool]) -> list[End]:
+def without_repetitions(
+    ends: Iterable[ServerClose], within: int, is_again: Callable[[ServerClose, ServerClose], bool]
+) -> list[ServerClose]:
     """Return the closes, except those that repeat an earlier close (`is_again`) at most `within` ns before them."""
-    kept: list[End] = []
+    kept: list[ServerClose] = []
     for end in ends:
         if not any(is_again(end, other) for other in _newest(kept, end.time - within)):
             kept.append(end)
     return kept
 
 
-def _newest(kept: list[End], since: int) -> Iterable[End]:
+def _newest(kept: list[ServerClose], since: int) -> Iterable[ServerClose]:
     return takewhile(lambda end: end.time >= since, reversed(kept))
 
 
-def _is_again(end: End, other: End) -> bool:
+def _is_again(end: ServerClose, other: ServerClose) -> bool:
     if end.rest is None or other.rest is None or end.teaches != other.teaches:
         return False
     return is_similar(min(end.rest, other.rest), max(end.rest, other.rest))

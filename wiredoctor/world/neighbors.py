@@ -15,6 +15,7 @@ import polars as pl
 from wiredoctor.findings import Threshold
 from wiredoctor.tables import Array, of_connections, of_exchanges
 from wiredoctor.world.connection_close import client_idle_time
+from wiredoctor.world.exchange import LATE
 
 c = pl.col
 
@@ -31,9 +32,6 @@ EVERY_PATH = Threshold(
 
 HOSTS = ("client_host", "server_host")
 _SAME = ("request_method", "request_target")
-NEVER = 1 << 62
-"""A time (ns) after all others."""
-
 Best = Mapping[Hashable, list[tuple[int, int]]]
 """For each key, the two greatest values of different connections, each with its connection, in descending order."""
 
@@ -50,11 +48,11 @@ class Sightings:
         self._others = np.minimum.accumulate(ends[::-1])[::-1]
 
     def first_since(self, since: int, own: int) -> int:
-        """Return the first time of a connection other than `own` that is not before `since`; NEVER if there is none."""
+        """Return the first time of a connection other than `own` that is not before `since`; LATE if there is none."""
         place = int(np.searchsorted(self._times, since))
         if place < len(self._times) and self._connections[place] == own:
             place = int(self._others[place])
-        return int(self._times[place]) if place < len(self._times) else NEVER
+        return int(self._times[place]) if place < len(self._times) else LATE
 
 
 class Attempts:
@@ -81,7 +79,7 @@ class Attempts:
 
     def _first(self, begin: int, end: int) -> int:
         if begin >= end:
-            return NEVER
+            return LATE
         level = (end - begin).bit_length() - 1
         return int(min(self._least[level][begin], self._least[level][end - (1 << level)]))
 
@@ -119,7 +117,7 @@ class _Data(NamedTuple):
     @property
     def second(self) -> int:
         """The time of the second copy (ns), or a time before all others if there is none."""
-        return -NEVER if self.second_time is None else self.second_time
+        return -LATE if self.second_time is None else self.second_time
 
     @property
     def due(self) -> int:
@@ -127,7 +125,7 @@ class _Data(NamedTuple):
 
         A sender doubles its pauses, so the pause before a further copy would be about as long as all earlier pauses together.
         """
-        return -NEVER if self.last_time is None or self.first_time is None else 2 * self.last_time - self.first_time
+        return -LATE if self.last_time is None or self.first_time is None else 2 * self.last_time - self.first_time
 
 
 _ADDED = {
@@ -195,7 +193,7 @@ def _others(ends: pl.DataFrame, exchanges: pl.LazyFrame, requests: pl.DataFrame,
     tries: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
     for pair, place, *times in tried.select("pair", "place", "last_syn_time", "syn_time", "connection").drop_nulls().iter_rows():
         tries.setdefault((pair, place), []).append((times[0], times[1], times[2]))
-    latest = max((one.due for one in data), default=-NEVER) if tried.is_empty() else NEVER
+    latest = max((one.due for one in data), default=-LATE) if tried.is_empty() else LATE
     carried = talks.group_by("connection").agg(
         *(_length_in_one_segment(message).max().alias(message) for message in ("request", "response")),
         client_idle_time().filter(c("response_frame").is_not_null()).max().alias("rest"),
@@ -212,7 +210,7 @@ def _others(ends: pl.DataFrame, exchanges: pl.LazyFrame, requests: pl.DataFrame,
     asked = asked.join(ends.select("connection", "pair", "place", "start"), on="connection")
     rests = of_each.group_by("pair", "place").agg(c("rest").max()).drop_nulls()
     return _Others(
-        _sightings(ends, talks, min((one.second for one in data), default=NEVER), latest),
+        _sightings(ends, talks, min((one.second for one in data), default=LATE), latest),
         {key: Attempts(some) for key, some in tries.items()},
         _best(ends.filter("answered"), ("pair", "place"), "start"),
         _best(asked, ("pair", "place", *_SAME), "start"),
@@ -252,8 +250,8 @@ def _best(rows: pl.DataFrame, keys: tuple[str, ...], value: str) -> Best:
 
 
 def _best_of_others(best: Best, key: Hashable, own: int) -> int:
-    """Return the greatest value of a connection other than `own`; -NEVER if there is none."""
-    return next((value for value, connection in best.get(key, ()) if connection != own), -NEVER)
+    """Return the greatest value of a connection other than `own`; -LATE if there is none."""
+    return next((value for value, connection in best.get(key, ()) if connection != own), -LATE)
 
 
 def _compare(
@@ -266,7 +264,7 @@ def _compare(
     sent, first = others.sent.get((pair, bool(data.is_client))), data.first_time
     alive = sent is not None and data.second_time is not None and sent.first_since(data.second_time, own) <= data.due
     least = data.smallest_unacknowledged
-    carried = -NEVER if data.is_client is None else _best_of_others(others.segments, (pair, not data.is_client), own)
+    carried = -LATE if data.is_client is None else _best_of_others(others.segments, (pair, not data.is_client), own)
     same = asked.get((own, data.exchange), ())
     return (
         alive,
@@ -287,5 +285,5 @@ def _is_down(data: _Data, tries: Attempts | None, sent: Sightings | None) -> boo
     """
     if not data.is_client or tries is None or data.first_time is None:
         return False
-    heard = NEVER if sent is None else sent.first_since(data.second, data.connection)
+    heard = LATE if sent is None else sent.first_since(data.second, data.connection)
     return tries.is_any(data.first_time, heard, data.due, data.connection)

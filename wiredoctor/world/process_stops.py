@@ -21,8 +21,8 @@ from wiredoctor.world.learned_limits import (
     NEAR,
     NO_IDLE_TIME,
     TOGETHER,
-    End,
     Limit,
+    ServerClose,
     Use,
     closes_soon,
     idle_times_of,
@@ -85,7 +85,7 @@ class Stop(NamedTuple):
     form: str
     start: int
     end: int
-    resting: tuple[End, ...]
+    resting: tuple[ServerClose, ...]
     lost: int = 0
     cut: int = 0
     refused: tuple[Syn, ...] = ()
@@ -138,31 +138,30 @@ def suspicious(ends: pl.DataFrame, syns: pl.DataFrame) -> set[int]:
 
 
 def stops_of(
-    ends: Sequence[End],
+    ends: Sequence[ServerClose],
     syns: Sequence[Syn],
-    uses: Callable[[], pl.DataFrame] | None = None,
-    answered: Sequence[Use] = (),
-    until: int | None = None,
+    exchanges: Callable[[], pl.DataFrame] | None = None,
+    uses: Sequence[Use] = (),
 ) -> Stops:
     """Return when processes ended at one endpoint, as shown by its closes (`ends`) and by the SYNs to it, both in time order.
 
-    `uses` returns the endpoint's exchanges (see IdleTimes.uses). It is called only if closes and SYNs are not sufficient to
-    decide. `answered` and `until` are passed to `learn`, as `uses` and `until`.
+    `exchanges` returns the endpoint's exchanges (see Server.exchanges). It is called only if closes and SYNs are not sufficient
+    to decide. `uses` are passed to `learn`.
     """
     soon = closes_soon([end for end in ends if end.sort != "open" and not _is_last(end, syns)])
     counting = [end for end in ends if not (soon and end.rest is not None and end.rest <= NO_IDLE_TIME)]
     moments = _moments(counting)
     forms = [_form(moment, syns) for moment in moments]
     swept = [number for number, moment in enumerate(moments) if forms[number] is None and _fits_coarse_timeout(moment)]
-    if len(swept) == 1 and uses is not None and _is_timeout_replaced(moments[swept[0]], uses()):
+    if len(swept) == 1 and exchanges is not None and _is_timeout_replaced(moments[swept[0]], exchanges()):
         forms[swept[0]] = "e"
     one = _only_closing_moment(moments)
-    if one is not None and forms[one] is None and uses is not None and _is_unexplained(moments[one], uses()):
+    if one is not None and forms[one] is None and exchanges is not None and _is_unexplained(moments[one], exchanges()):
         forms[one] = "f"
     if not any(forms):
         return NONE
     inside = {end.connection for form, moment in zip(forms, moments, strict=True) if form for end in moment}
-    limit = learn([end for end in ends if end.connection not in inside and end.sort != "open"], answered, until)
+    limit = learn([end for end in ends if end.connection not in inside and end.sort != "open"], uses)
     stops: list[Stop] = []
     late: set[int] = set()
     for form, moment in zip(forms, moments, strict=True):
@@ -179,21 +178,21 @@ def stops_of(
         if soon and not closes_soon(others):
             # only the process that ended closed right after its responses, so these closes are no habit of the server
             others = [end for end in others if end.connection not in inside]
-            whole.append(_with_stragglers(stop, ends, last, inside, learn(others, answered, until)))
+            whole.append(_with_stragglers(stop, ends, last, inside, learn(others, uses)))
         else:
             whole.append(_with_stragglers(stop, counting, last, inside, limit))
     return Stops(tuple(_merge_stops(whole)), frozenset(late))
 
 
-def _is_last(end: End, syns: Sequence[Syn]) -> bool:
+def _is_last(end: ServerClose, syns: Sequence[Syn]) -> bool:
     """Return whether the next SYN after a close was refused within REFUSED: then the process that closed had ended."""
     following = bisect_left(syns, end.time, key=attrgetter("answered"))
     return following < len(syns) and syns[following].refused and syns[following].answered <= end.time + REFUSED
 
 
-def _moments(ends: Iterable[End]) -> list[list[End]]:
+def _moments(ends: Iterable[ServerClose]) -> list[list[ServerClose]]:
     """Return the closes in groups, called moments: the closes of a group follow one another immediately."""
-    moments: list[list[End]] = []
+    moments: list[list[ServerClose]] = []
     for end in ends:
         if not moments or end.time - moments[-1][-1].time > TOGETHER:
             moments.append([])
@@ -201,7 +200,7 @@ def _moments(ends: Iterable[End]) -> list[list[End]]:
     return moments
 
 
-def _form(moment: list[End], syns: Sequence[Syn]) -> str | None:
+def _form(moment: list[ServerClose], syns: Sequence[Syn]) -> str | None:
     """Return the form of the end of a process (see `Stop`), as shown by closes and SYNs; None if they do not show an end.
 
     `moment`: closes that followed one another immediately.
@@ -223,7 +222,7 @@ def _form(moment: list[End], syns: Sequence[Syn]) -> str | None:
     return "d" if first < len(syns) and syns[first].refused else None
 
 
-def _is_under_way(end: End, shortest: int) -> bool:
+def _is_under_way(end: ServerClose, shortest: int) -> bool:
     """Return whether a close interrupted an exchange, so that an idle timeout cannot be its cause.
 
     Other connections were closed at the same moment, perhaps by an idle timeout. A request is ignored if it may have arrived just
@@ -236,7 +235,7 @@ def _is_under_way(end: End, shortest: int) -> bool:
     return end.waited > LAIN or end.rest is None or 2 * (end.rest - end.waited) < shortest
 
 
-def _fits_coarse_timeout(moment: list[End]) -> bool:
+def _fits_coarse_timeout(moment: list[ServerClose]) -> bool:
     """Return whether these closes fit an idle timeout of a server that checks its connections only now and then."""
     if len(moment) < 3:
         return False
@@ -244,21 +243,21 @@ def _fits_coarse_timeout(moment: list[End]) -> bool:
     return len(rests) > 2 and rests[-1] - rests[0] > SPREAD and rests[-1] <= 2 * rests[0]
 
 
-def _is_timeout_replaced(moment: list[End], uses: pl.DataFrame) -> bool:
-    """Return whether the server no longer uses an idle timeout that would explain these closes.
+def _is_timeout_replaced(moment: list[ServerClose], exchanges: pl.DataFrame) -> bool:
+    """Return whether the server no longer exchanges an idle timeout that would explain these closes.
 
     No connection from before the closes may have been used again. A newer connection must have been idle for at least their
     shortest idle time, and must then have been used successfully or stayed open.
     """
-    if _is_used_again(moment, uses):
+    if _is_used_again(moment, exchanges):
         return False
     newer = c("first") > moment[-1].time
-    return not uses.filter(newer & _outlasted(idle_times_of(moment)[0])).is_empty()
+    return not exchanges.filter(newer & _outlasted(idle_times_of(moment)[0])).is_empty()
 
 
-def _is_used_again(moment: list[End], uses: pl.DataFrame) -> bool:
+def _is_used_again(moment: list[ServerClose], exchanges: pl.DataFrame) -> bool:
     """Return whether a connection from before these closes was used after them."""
-    return not uses.filter((c("first") < moment[0].time) & (c("request_start") > moment[-1].time)).is_empty()
+    return not exchanges.filter((c("first") < moment[0].time) & (c("request_start") > moment[-1].time)).is_empty()
 
 
 def _outlasted(rest: int) -> pl.Expr:
@@ -268,7 +267,7 @@ def _outlasted(rest: int) -> pl.Expr:
     return (used | rests).fill_null(value=False)
 
 
-def _only_closing_moment(moments: list[list[End]]) -> int | None:
+def _only_closing_moment(moments: list[list[ServerClose]]) -> int | None:
     """Return the index of the moment at which the server closed idle connections, if there is only one; otherwise None.
 
     The responses on these connections must have ended at different times, much further apart than the closes.
@@ -282,22 +281,22 @@ def _only_closing_moment(moments: list[list[End]]) -> int | None:
     return closing[0] if apart and shortest > NO_IDLE_TIME else None
 
 
-def _is_unexplained(moment: list[End], uses: pl.DataFrame) -> bool:
+def _is_unexplained(moment: list[ServerClose], exchanges: pl.DataFrame) -> bool:
     """Return whether only the end of a process explains these closes.
 
     No older connection is used again, and the idle times match no timeout. They match none if the shortest is shorter than any
     timeout, if all are shorter than announced, or if another connection stayed open after a much longer idle time.
     """
-    if _is_used_again(moment, uses):
+    if _is_used_again(moment, exchanges):
         return False
     rested = idle_times_of(moment)
     if rested[0] < EARLIEST or all(end.said is not None and end.is_early() for end in moment if end.teaches):
         return True
     longest = max(2 * rested[0], rested[-1]) + NEAR
-    return not uses.filter(_outlasted(longest + 1)).is_empty()
+    return not exchanges.filter(_outlasted(longest + 1)).is_empty()
 
 
-def _is_due(form: str, moment: list[End], limit: Limit | None) -> bool:
+def _is_due(form: str, moment: list[ServerClose], limit: Limit | None) -> bool:
     """Return whether the closes are due to an idle timeout, because it had expired on all of these connections.
 
     If so, no process ended. `form`: the form of the end (see `Stop`). `limit`: the idle timeout learned from other closes.
@@ -311,7 +310,7 @@ def _is_due(form: str, moment: list[End], limit: Limit | None) -> bool:
     return any(one.how != "coarse" and all(rest >= one.low - one.tolerance for rest in rests) for one in known)
 
 
-def _stop(form: str, moment: list[End], syns: Sequence[Syn]) -> Stop:
+def _stop(form: str, moment: list[ServerClose], syns: Sequence[Syn]) -> Stop:
     start, end = moment[0].time, moment[-1].time
     return Stop(
         form,
@@ -350,7 +349,7 @@ def _refused_until(stop: Stop, syns: Sequence[Syn]) -> int:
     return until
 
 
-def _with_stragglers(stop: Stop, ends: Iterable[End], last: int, inside: set[int], limit: Limit | None) -> Stop:
+def _with_stragglers(stop: Stop, ends: Iterable[ServerClose], last: int, inside: set[int], limit: Limit | None) -> Stop:
     """Return the end of a process, extended by closes of idle connections that other processes of the server made shortly before
     or after. `last` (ns): the time until which the process answered its last requests, and closed their connections.
     """

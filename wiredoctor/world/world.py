@@ -25,7 +25,8 @@ class CaptureTables(NamedTuple):
     """The tables of the capture as far as it was read, as lazy frames (see wiredoctor.tables); functions return what costs time.
 
     `closes`, `connections`: the finished rows. `exchanges`: all exchanges. `half_closed`: rows of `closes` for exchanges whose
-    client has closed while they go on. `gateways`: the ids of the connections whose client is a gateway.
+    client has closed while they go on. `gateways`: the ids of the connections whose client is a gateway. `tries`: rows of the
+    table; a live capture does not know them yet when it decides.
 
     `remembered`: before the end of a live capture, for each index what its method `remember` returned. The tables then contain
     only what took place near the times of the candidates, and the connections and the last exchanges of the candidates.
@@ -36,6 +37,7 @@ class CaptureTables(NamedTuple):
     exchanges: Callable[[], pl.LazyFrame]
     gateways: Callable[[], Collection[int]] = tuple
     half_closed: Callable[[], pl.LazyFrame] | None = None
+    tries: pl.DataFrame | None = None
     remembered: Mapping[type[Index], Any] | None = None
 
 

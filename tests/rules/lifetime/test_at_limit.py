@@ -4,12 +4,18 @@ trips from 0 to 150 ms, captured at the client, in the middle and at the server.
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.ladders import check
-from tests.support.sweeps import SLOW, in_turn, sweep
+from tests.rules.frames import S, server_of
+from tests.support.sweeps import SLOW, WHOLE, in_turn, sweep
 from wiredoctor.findings import Finding
+from wiredoctor.rules.lifetime.keep_alive_race import Facts
+from wiredoctor.rules.shared.race_explanations import Explanation, explain
 from wiredoctor.testing import EPOCHS, POINTS, findings
+from wiredoctor.world.learned_limits import ServerClose, Use
 
 GET = '"GET /a HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"'
 HEAD, BODY = '"POST /a HTTP/1.1\\r\\nHost: a\\r\\nContent-Length: 9\\r\\n\\r\\n"', "b*9"
@@ -105,6 +111,34 @@ def coarse(round_trip: float) -> Server:
     return server
 
 
+def at_rest(answered_at: float, rest: float) -> ServerClose:
+    """A close of a connection that had been idle for a rest, as in `Server.idle`. Its time serves as the id."""
+    time = round((answered_at + rest) * S)
+    return ServerClose(time, round(rest * S), time, time + S, teaches=True, reset=False)
+
+
+def answered_after(rest: float, answered_at: float) -> Use:
+    """A request that was answered after a rest, as in `Server.used_again`."""
+    time = round((answered_at + rest) * S)
+    return Use(round(rest * S), time, time + S)
+
+
+def explained(rest: float, wait: float, flags: str, *others: ServerClose, **known: Any) -> Explanation | None:
+    """Return how idle times explain the close of a connection that met a request, as in `Server.met` 100 s after the start.
+
+    `others`: the server's other closes; `known`: what else is known of it.
+    """
+    time, rested, later = round((100 + rest + wait) * S), round((rest + wait) * S), round(wait * S)
+    own = ServerClose(time, rested, 100, time + S, teaches=False, reset=flags == "R.", sort="met", waited=later)
+    shown = {"kind": "at-limit", "connection": 100, "server_close_time": time, "by_rst": own.reset}
+    facts = {**dict.fromkeys(Facts._fields), **shown, "rested": rested, "idle_at_server": round(rest * S), "later": later}
+    return explain(Facts(**facts), server_of(*others, own, **known))
+
+
+THREE = at_rest(10, 5.0), at_rest(40, 4.99), at_rest(70, 5.02)
+"""The closes of `sharp`."""
+
+
 def points(round_trip: float) -> tuple[str, ...]:
     """The capture points at which packets have different times: one where they need none for their way."""
     return POINTS if round_trip else POINTS[:1]
@@ -121,6 +155,7 @@ CASES = [
 ]
 
 
+@SLOW
 @pytest.mark.parametrize("round_trip", sweep(ROUND_TRIPS, ROUND_TRIPS[:1].__contains__))
 @pytest.mark.parametrize(("rest", "wait", "flags", "confidence"), CASES)
 def test_a_limit_that_three_closes_show(rest: float, wait: float, flags: str, confidence: str, round_trip: float) -> None:
@@ -152,6 +187,7 @@ OTHERWISE = [
 ]
 
 
+@SLOW
 @pytest.mark.parametrize("round_trip", sweep(ROUND_TRIPS, ROUND_TRIPS[:1].__contains__))
 @pytest.mark.parametrize(("rest", "wait", "flags", "kind"), OTHERWISE)
 def test_closes_that_no_limit_explains(rest: float, wait: float, flags: str, kind: str, round_trip: float) -> None:
@@ -181,9 +217,20 @@ def test_the_first_request_of_a_connection_meets_no_limit(flags: str) -> None:
     check(server.text("no-response, side server", IDLE), "client")
 
 
+EXPLAINED = [*(case.values for case in CASES), *((*case.values[:3], None) for case in OTHERWISE)]
+
+
+@WHOLE
+@pytest.mark.parametrize(("rest", "wait", "flags", "confidence"), EXPLAINED)
+def test_what_a_limit_explains(rest: float, wait: float, flags: str, confidence: str | None) -> None:
+    found = explained(rest, wait, flags, *THREE)
+    assert (found and found.confidence) == confidence
+
+
 YOUNGER = [(younger, younger == 4.6, flags) for younger in (1.2, 4.4, 4.6) for flags in ("R.", "F.")]
 
 
+@SLOW
 @pytest.mark.parametrize(("younger", "speaks", "flags", "at"), in_turn(YOUNGER, POINTS))
 def test_a_process_that_ends_takes_younger_connections_with_it(younger: float, speaks: bool, flags: str, at: str) -> None:
     """Younger than 0.9 of the limit, less 20 ms and 1 %: 4.42 s."""
@@ -195,6 +242,13 @@ def test_a_process_that_ends_takes_younger_connections_with_it(younger: float, s
     else:
         text = server.text(f"no-response, side server, kind {'unread' if flags == 'R.' else 'at-once'}", IDLE)
     check(text, at)
+
+
+@WHOLE
+@pytest.mark.parametrize(("younger", "speaks", "flags"), YOUNGER)
+def test_a_younger_connection_shows_another_reason(younger: float, speaks: bool, flags: str) -> None:
+    other = at_rest(105.0305 - younger, younger)
+    assert (explained(5.0, 0.0005, flags, *THREE, other) is not None) is speaks
 
 
 SPARE = [
@@ -262,6 +316,7 @@ def told(server: Server, rule: str) -> Finding:
 COARSE = [(7.0, 2, True), (7.0, 1, False), (4.8, 2, False), (9.0, 2, False)]
 
 
+@SLOW
 @pytest.mark.parametrize(("rest", "company", "speaks", "at"), in_turn(COARSE, POINTS))
 def test_a_coarse_limit_and_a_fin(rest: float, company: int, speaks: bool, at: str) -> None:
     """A server that looks after its connections now and then closes several at once."""
@@ -271,6 +326,15 @@ def test_a_coarse_limit_and_a_fin(rest: float, company: int, speaks: bool, at: s
         server.idle(100 + rest - 5.5 - number, 5.5 + number)
     text = server.text(f"{AT_LIMIT}, confidence high") if speaks else server.text("no-response, kind at-once", IDLE)
     check(text, at)
+
+
+@WHOLE
+@pytest.mark.parametrize(("rest", "company", "speaks"), COARSE)
+def test_what_a_coarse_limit_explains(rest: float, company: int, speaks: bool) -> None:
+    closes = at_rest(10, 5.0), at_rest(40, 6.1), at_rest(70, 8.3)
+    others = [at_rest(100 + rest - 5.5 - number, 5.5 + number) for number in range(company)]
+    found = explained(rest, 0.0005, "F.", *closes, *others)
+    assert (found and found.confidence) == ("high" if speaks else None)
 
 
 def test_a_coarse_limit_and_an_rst_need_no_company() -> None:
@@ -287,6 +351,18 @@ CHECKED = [
 ]
 
 
+@WHOLE
+@pytest.mark.parametrize(("outlived", "company", "expected"), CHECKED)
+def test_what_shows_that_a_server_checks_its_connections(
+    outlived: tuple[tuple[float, float], ...], company: float, expected: tuple[str, str]
+) -> None:
+    closes = at_rest(10, 2.602), at_rest(40, 2.727), at_rest(100.0015, 2.374), at_rest(102.3756 - company, company)
+    uses = [answered_after(rest, answered_at) for answered_at, rest in outlived]
+    found = explained(2.375, 0.0005, "F.", *closes, uses=uses)
+    assert (found is not None) is (expected == ("keep-alive-race", "at-limit"))
+
+
+@SLOW
 @pytest.mark.parametrize("at", POINTS)
 @pytest.mark.parametrize(("outlived", "company", "expected"), CHECKED)
 def test_a_server_that_checks_its_connections_once_a_second(
@@ -311,6 +387,7 @@ SINGLE = [("R.", 5.0, 0.0005, True), ("R.", 5.1, 0.05, True), ("R.", 5.1, 0.1, F
 an RST) or 20 ms (by a FIN) later."""
 
 
+@SLOW
 @pytest.mark.parametrize(("flags", "rest", "wait", "speaks", "at"), in_turn(SINGLE, POINTS))
 @pytest.mark.parametrize("announced", sweep([False, True], lambda announced: not announced))
 def test_a_limit_of_which_only_one_close_tells_or_the_server(
@@ -323,6 +400,16 @@ def test_a_limit_of_which_only_one_close_tells_or_the_server(
     lost = ["no-response, side server", *([] if announced else [IDLE])]
     text = server.text(f"{AT_LIMIT}, confidence medium") if speaks else server.text(*lost)
     check(text, at)
+
+
+@WHOLE
+@pytest.mark.parametrize(("flags", "rest", "wait", "speaks"), SINGLE)
+@pytest.mark.parametrize("announced", [False, True])
+def test_what_one_close_explains_or_an_announcement(
+    flags: str, rest: float, wait: float, speaks: bool, announced: bool
+) -> None:  # fmt: skip
+    found = explained(rest, wait, flags, said=5) if announced else explained(rest, wait, flags, at_rest(10, 5.0))
+    assert (found and found.confidence) == ("medium" if speaks else None)
 
 
 def test_node_closes_a_second_after_what_it_announces() -> None:
@@ -392,10 +479,24 @@ def test_requests_that_are_reset_on_purpose_show_no_timeout(answered: int, speak
     check(server.text(*[one] * 3))
 
 
-@pytest.mark.parametrize(("rest", "wait", "flags", "kind"), [
-    (0.001, 0.04, "R.", "at-limit"), (0.015, 0.45, "R.", "at-limit"), (0.001, 0.6, "R.", "unread"), (0.1, 0.04, "R.", "unread"),
+BUSY = [
+    (0.001, 0.04, "R.", "at-limit"),
+    (0.015, 0.45, "R.", "at-limit"),
+    (0.001, 0.6, "R.", "unread"),
+    (0.1, 0.04, "R.", "unread"),
     (0.001, 0.04, "F.", "later"),
-])  # fmt: skip
+]
+
+
+@WHOLE
+@pytest.mark.parametrize(("rest", "wait", "flags", "kind"), BUSY)
+def test_how_late_a_busy_server_may_close_after_its_answers(rest: float, wait: float, flags: str, kind: str) -> None:
+    found = explained(rest, wait, flags, at_rest(10, 0.002), at_rest(40, 0.002))
+    assert (found is not None) is (kind == "at-limit")
+
+
+@SLOW
+@pytest.mark.parametrize(("rest", "wait", "flags", "kind"), BUSY)
 def test_a_busy_server_that_closes_after_its_answers(rest: float, wait: float, flags: str, kind: str) -> None:
     """It closes later than usual, and an RST shows that it has not read the request."""
     server = Server(0.03)
@@ -464,6 +565,18 @@ def test_a_dying_worker_whose_fin_crosses_the_request_is_no_idle_limit(round_tri
     assert "idle timeout" not in message
 
 
+@WHOLE
+@pytest.mark.parametrize(("answered", "speaks"), [(1, True), (2, False)])
+@pytest.mark.parametrize("closes", [1, 3])
+def test_what_requests_refute(answered: int, speaks: bool, closes: int) -> None:
+    """As in the next test."""
+    survivors = answered if closes == 1 else 6 + answered - 1
+    uses = [answered_after(2.7, 200 + 30 * number) for number in range(survivors)]
+    found = explained(2.5, 0.001, "R.", *(at_rest(10 + 30 * number, 2.5) for number in range(closes)), uses=uses)
+    assert (found is not None) is speaks
+
+
+@SLOW
 @pytest.mark.parametrize(("answered", "speaks"), [(1, True), (2, False)])
 @pytest.mark.parametrize("closes", [1, 3])
 def test_what_was_survived_is_no_limit(answered: int, speaks: bool, closes: int) -> None:

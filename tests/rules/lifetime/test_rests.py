@@ -6,27 +6,27 @@ import pytest
 
 from tests.rules.frames import MS, S
 from wiredoctor.world.idle_defaults import usual_limits
-from wiredoctor.world.idle_times import End, learn
-from wiredoctor.world.learned_limits import Use, follow_requests
+from wiredoctor.world.learned_limits import ServerClose, Use, follow_requests, learn
 
 
-def idle(*rests: int) -> list[End]:
+def idle(*rests: int) -> list[ServerClose]:
     """Closes of connections that nobody used again, a minute apart."""
     return [
-        End(number * 60 * S, rest, number, number * 60 * S + S, teaches=True, reset=False) for number, rest in enumerate(rests)
-    ]
-
-
-def met(*rests: int | None, reset: bool = True) -> list[End]:
-    """Closes that met a request, later."""
-    since = 7_200 * S
-    return [
-        End(since + number * 60 * S, rest, 1_000 + number, since + number * 60 * S, teaches=False, reset=reset)
+        ServerClose(number * 60 * S, rest, number, number * 60 * S + S, teaches=True, reset=False)
         for number, rest in enumerate(rests)
     ]
 
 
-def known(ends: list[End], *uses: Use) -> tuple[str, int, int, int] | None:
+def met(*rests: int | None, reset: bool = True) -> list[ServerClose]:
+    """Closes that met a request, later."""
+    since = 7_200 * S
+    return [
+        ServerClose(since + number * 60 * S, rest, 1_000 + number, since + number * 60 * S, teaches=False, reset=reset)
+        for number, rest in enumerate(rests)
+    ]
+
+
+def known(ends: list[ServerClose], *uses: Use) -> tuple[str, int, int, int] | None:
     limit = learn(ends, uses)
     return None if limit is None else (limit.how, limit.low, limit.high, limit.closes)
 
@@ -131,7 +131,7 @@ def test_a_single_one() -> None:
     assert known(idle(5 * S, 100 * MS, 400 * MS)) is None
 
 
-def waiting(*times: tuple[int, int]) -> list[End]:
+def waiting(*times: tuple[int, int]) -> list[ServerClose]:
     """Closes that reset a request: the idle time at the close, and the time since the request came."""
     rests = met(*(rest for rest, _ in times))
     return [end._replace(waited=waited) for end, (_, waited) in zip(rests, times, strict=True)]
@@ -167,7 +167,7 @@ def test_two_closes_prove_nothing() -> None:
 
 
 def test_closes_at_one_moment_after_rests_that_are_alike_count_once() -> None:
-    one = End(0, 5 * S, 1, S, teaches=True, reset=False)
+    one = ServerClose(0, 5 * S, 1, S, teaches=True, reset=False)
     again = one._replace(time=20 * MS, connection=2)
     assert known([one, again]) == ("single", 5 * S, 5 * S, 1)
     assert known([one, again._replace(time=20 * MS + 1)]) == ("sharp", 5 * S, 5 * S, 2)

@@ -11,6 +11,7 @@ from tests.ladders import ladders_in
 from tests.rules.frames import MS, S, followed, words
 from tests.rules.lifetime.lost import TRUNCATED, candidates, request
 from wiredoctor.rule_engine import catalogue
+from wiredoctor.rules.shared.words import MADE_WHOLE
 from wiredoctor.testing import findings
 
 CLOSED = {
@@ -191,8 +192,8 @@ def test_streams_that_end_together_share_a_finding() -> None:
 
 def test_who_did_not_read_is_told_after_what_is_known_of_a_gateway() -> None:
     [cut] = truncated()
-    said = words(catalogue()["truncated-response"], cut | {"addition": "A sentence.", "stalled": 3 * S})["addition"]
-    assert said.startswith("A sentence. The client had not read for 3 s before that. ")
+    said = words(catalogue()["truncated-response"], cut | {"made_whole": True, "stalled": 3 * S})["addition"]
+    assert said.startswith(f"{MADE_WHOLE} The client had not read for 3 s before that. ")
     assert cut["addition"] == ""
 
 

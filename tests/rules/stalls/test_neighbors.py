@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wiredoctor.tables import CLIENT, SERVER
-from wiredoctor.world.neighbors import NEVER, Attempts, Sightings, compare_neighbors
+from wiredoctor.world.exchange import LATE
+from wiredoctor.world.neighbors import Attempts, Sightings, compare_neighbors
 
 SPREAD = 2
 TIME = st.integers(0, 7)
@@ -152,7 +153,7 @@ def test_first_packet_of_another_connection(packets: list[tuple[int, int]], sinc
     rows = pl.DataFrame(packets, {"time": pl.Int64(), "connection": pl.Int64()}, orient="row")
     sightings = Sightings(rows["time"].to_numpy(), rows["connection"].to_numpy())
     others = [time for time, connection in packets if connection != own and time >= since]
-    assert sightings.first_since(since, own) == min(others, default=NEVER)
+    assert sightings.first_since(since, own) == min(others, default=LATE)
 
 
 @settings(max_examples=60, deadline=None)

@@ -308,3 +308,11 @@ def test_two_routers_have_no_route(code: int, found: Found) -> None:
     """Only an expired TTL says nothing about a connection."""
     errors = [Error(n / 10 + 0.02, n, 3, code, router=hop) for n, hop in enumerate(HOPS4, start=1)]
     assert [finding.kind for finding in found(syns(["10.0.0.2:443"] * 2) + LATER, *errors)] == ["unreachable"] * 2
+
+
+def test_the_rst_decides_not_an_icmp_error_before_it(found: Found) -> None:
+    """A router had no route yet for the first SYN."""
+    [finding] = found(SYN + "  1.000  >  S    mss 1460\n  1.020  <  R.   ack 1\n" + LATER, Error(0.02, 1, 3, 1))
+    assert (finding.rule, finding.kind) == ("connect-failed", "refused")
+    assert [(item.frame, item.note) for item in finding.evidence][-1] == (4, "an RST that acknowledges the SYN")
+    assert ROUTER4 not in str(finding)

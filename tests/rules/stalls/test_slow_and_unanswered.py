@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.rules.frames import MS, S, answered, found, rows
+from tests.rules.frames import MS, S, answered, found, rows, words
+from wiredoctor.rule_engine import catalogue
 
 
 def slow(wait: int = 2 * S, **changes: Any) -> list[dict[str, Any]]:
@@ -19,6 +20,48 @@ def test_a_slow_response() -> None:
     [one] = slow()
     assert (one["side"], one["delay"], one["confidence"], one["frame"]) == ("server", 2 * S, "high", 5)
     assert (one["start"], one["end"]) == (10 * MS, 20 * MS + 2 * S)
+
+
+FOR_TWO: dict[str, Any] = {"servers": ["10.0.0.3:80", "10.0.0.4:80"], "time": 1500 * MS, "sending": False}
+FOR_A_CLIENT: dict[str, Any] = {"client": "10.0.0.1", "waited": 3 * S, "in_gateway": 250 * MS}
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        pytest.param({}, None, id="no gateway"),
+        pytest.param(
+            {"kind": "in-gateway", "at_servers": FOR_TWO},
+            "The gateway also waited 1.5 s for 10.0.0.3:80, 10.0.0.4:80; that time is not counted.",
+            id="the gateway itself was slow",
+        ),
+        pytest.param(
+            {"at_servers": FOR_TWO},
+            "For 1.5 s of that time, the gateway waited for the rest of a response that 10.0.0.3:80, 10.0.0.4:80 had begun.",
+            id="a server had begun",
+        ),
+        pytest.param(
+            {"at_servers": FOR_TWO | {"sending": True}},
+            "For 1.5 s of that time, the gateway was still sending the request to 10.0.0.3:80, 10.0.0.4:80, which had already "
+            "responded.",
+            id="the gateway was sending",
+        ),
+        pytest.param(
+            {"at_client": FOR_A_CLIENT},
+            "The gateway's client (10.0.0.1) waited 3 s for its response, including 250 ms in the gateway.",
+            id="the client is a gateway",
+        ),
+        pytest.param(
+            {"at_client": FOR_A_CLIENT | {"in_gateway": None}},
+            "The request came from a gateway, which did not wait for that: its own client (10.0.0.1) had a response 3 s after "
+            "its request.",
+            id="the gateway did not wait for it",
+        ),
+    ],
+)
+def test_what_is_said_of_gateways(facts: dict[str, Any], said: str | None) -> None:
+    [one] = slow()
+    assert words(catalogue()["slow-response"], one | facts)["addition"] == said
 
 
 @pytest.mark.parametrize(("wait", "speaks"), [(S - 1, False), (S, True)])

@@ -15,6 +15,7 @@ from tests.pipeline.ladders import elsewhere
 from tests.rules.frames import MS, S, answered, rows, words
 from wiredoctor.rule_engine import catalogue, decide
 from wiredoctor.rule_engine.summary_columns import as_frame
+from wiredoctor.tables import TRIES
 from wiredoctor.world import CaptureTables
 
 HELD: dict[str, Any] = {
@@ -58,11 +59,13 @@ def told(*exchanges: dict[str, Any], earlier: int | None = None) -> list[dict[st
     """What is said of exchanges where the first piece of a body was seen at the other side of a gateway `earlier` (ns before it),
     if it was."""
     table, module = rows("exchanges", *exchanges).lazy(), catalogue()["buffered-stream"]
-    candidates = module.find(table).collect()
+    candidates, tries = module.find(table).collect(), None
     if earlier is not None:
-        sides = [behind(end - earlier) for end in candidates["end"]]
-        candidates = candidates.with_columns(pl.Series("behind", sides, candidates.schema["behind"]))
-    world = CaptureTables(table.clear(), table.clear(), lambda: table)
+        [front] = exchanges
+        back = answered(**HELD | behind(candidates["end"].item() - earlier) | {"connection": front["connection"] + 1})
+        tries = pl.DataFrame([(front["connection"], 0, back["connection"], 0, True, 0)], schema=TRIES.schema, orient="row")
+        table = pl.concat([table, rows("exchanges", back).lazy()])
+    world = CaptureTables(table.clear(), table.clear(), lambda: table, tries=tries)
     decided, _ = decide({module.name: module}, {module.name: candidates}, world)
     return [row | words(module, row) for some in decided.values() for row in as_frame(some).to_dicts()]
 

@@ -46,20 +46,20 @@ def explain(
         list[str] | None,
         typer.Argument(
             metavar="RULE-OR-WORDS",
-            help="Name of a rule, an error message, or words of a rule's title or symptom; - reads them from standard input.",
+            help="Names of rules, an error message, or words of a rule's title or symptom; - reads them from standard input.",
             show_default=False,
         ),
     ] = None,
     config: Configurations = None,
     color: Colors = Color.auto,
 ) -> int:
-    """Print the manual page of a rule: what its findings mean, how they are proved, and what to do.
+    """Print the manual pages of rules: what their findings mean, how they are proved, and what to do.
 
     Instead of a rule, an error message can be given ("socket hang up"), or words of the title or the symptom of a rule ("502",
     "40 ms"). If several rules match, they are listed.
     """
     from wiredoctor.pipeline import configured
-    from wiredoctor.report.terminal.manual import write_found, write_message, write_page
+    from wiredoctor.report.terminal.manual import write_found, write_message, write_pages
     from wiredoctor.report.terminal.rule_search import MAX_RULES, at_once, find, message
 
     rules, wanted = every_rule(), _question(words or [])
@@ -78,7 +78,7 @@ def explain(
         if told:
             write_message(told, found, out, paper)
         elif sure:
-            write_page(named[0], out, paper, others=named[1:])
+            write_pages(found, out, paper)
         else:
             write_found(named, question, out, paper, more=len(found) - len(named))
     return Exit.OK

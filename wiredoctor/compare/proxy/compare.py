@@ -87,7 +87,7 @@ class _Sides:
         else:
             self.front, self.back = front.exchanges, back.exchanges
             self.apart = apart(front.first_time, back.first_time)
-            self.found = match_nested(self.front, self.back, self.apart)
+            self.found = match_nested(self.front, self.back, (front.connections, back.connections), self.apart)
             wrong = find_contradictions(self.front, self.back, self.found.front, self.apart - self.found.ahead)
             self.contradicted = len(wrong) * 2 > int((self.found.front >= 0).sum())
             self.found.front[wrong] = -1

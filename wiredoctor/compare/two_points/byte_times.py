@@ -9,9 +9,9 @@ import numpy as np
 from wiredoctor.tables import FIN, NEVER, SYN, Array
 
 if TYPE_CHECKING:
-    from wiredoctor.compare.two_points.matched_packets import Wire
     from wiredoctor.compare.two_points.matching import Rows
     from wiredoctor.compare.two_points.packet_columns import Point
+    from wiredoctor.compare.two_points.wire import Wire
 
 MAX_LOOKED_AT = 4096
 """The maximum number of segments that are examined to find the first one that contains a given byte."""

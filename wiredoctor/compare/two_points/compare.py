@@ -11,7 +11,7 @@ import polars as pl
 
 from wiredoctor.compare.two_points.byte_times import Streams
 from wiredoctor.compare.two_points.losses import Verdict, only_at, retransmissions
-from wiredoctor.compare.two_points.matched_packets import Wire, wire
+from wiredoctor.compare.two_points.matched_packets import wire
 from wiredoctor.compare.two_points.matching import NOBODY, Rows
 from wiredoctor.compare.two_points.middleboxes import changes, hops
 from wiredoctor.compare.two_points.packet_columns import Point
@@ -31,6 +31,7 @@ from wiredoctor.compare.two_points.result import (
     Where,
 )
 from wiredoctor.compare.two_points.shared_findings import Shared, lost_packets
+from wiredoctor.compare.two_points.wire import Wire
 from wiredoctor.tables import ACK, FIN, RST, SECOND, SYN, Array
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from wiredoctor.compare.two_points.result import OneSidedKind
 from wiredoctor.tables import RST, SECOND, Array
 
 if TYPE_CHECKING:
-    from wiredoctor.compare.two_points.matched_packets import Wire
+    from wiredoctor.compare.two_points.wire import Wire
 
 MAX_JUDGED = 200_000
 """The maximum number of packets per capture that are judged individually; the others count as "lost-or-not-recorded"."""

@@ -14,7 +14,7 @@ from wiredoctor.compare.two_points.result import Changed
 from wiredoctor.tables import ACK, SYN, URG, Array
 
 if TYPE_CHECKING:
-    from wiredoctor.compare.two_points.matched_packets import Wire
+    from wiredoctor.compare.two_points.wire import Wire
 
 _NAMES = {
     2: "maximum segment size",

@@ -15,7 +15,7 @@ from wiredoctor.tables import SECOND
 
 if TYPE_CHECKING:
     from wiredoctor.compare.two_points.losses import Verdict
-    from wiredoctor.compare.two_points.matched_packets import Wire
+    from wiredoctor.compare.two_points.wire import Wire
 
 NEAR = SECOND // 100
 """The tolerance in ns between the start times of one finding in two captures, besides a round trip and the finding's delay."""

@@ -15,7 +15,7 @@ from wiredoctor.compare.two_points.pairing import hash_rows
 from wiredoctor.tables import Array
 
 if TYPE_CHECKING:
-    from wiredoctor.compare.two_points.matched_packets import Wire
+    from wiredoctor.compare.two_points.wire import Wire
 
 MAX_PIECES = 4_000_000
 """The maximum number of pieces per capture. Segments are cut into pieces where segments of the other capture begin or end.

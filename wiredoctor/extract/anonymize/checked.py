@@ -9,13 +9,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from wiredoctor import __version__
 from wiredoctor.capture import Interface
 from wiredoctor.capture.pcapng import write as making
 from wiredoctor.extract.anonymize import Packet, anonymize
 from wiredoctor.findings import Finding, Report
 from wiredoctor.limits import ANONYMIZED
 from wiredoctor.replacement import room_needed
+from wiredoctor.version import __version__
 
 BEGIN = 10**18
 """The time of the first packet in the result, in ns since 1970 (2001-09-09)."""

@@ -6,7 +6,8 @@ import math
 from dataclasses import fields, is_dataclass
 from typing import Any, cast
 
-from wiredoctor.report.data.json import SCHEMA_VERSION, ascii_text
+from wiredoctor.report.data.json import ascii_text
+from wiredoctor.report.data.json_keys import SCHEMA_VERSION
 from wiredoctor.report.row_order import Sink
 
 

@@ -16,7 +16,7 @@ from wiredoctor import limits
 from wiredoctor.findings import CaptureSummary, Report, rfc3339
 from wiredoctor.report.columns import Filtered, batches
 from wiredoctor.report.data.har_entries import COLUMNS, Bytes, Entries, all_entries
-from wiredoctor.report.data.json import Comma, ascii_text, finding, tool
+from wiredoctor.report.data.json import Comma, ascii_text, finding, head
 from wiredoctor.report.packets.message_bytes import ByteStore, Ranges
 from wiredoctor.report.row_order import Ordered, Sink, Spool, in_memory
 from wiredoctor.report.words import clean, count
@@ -51,7 +51,7 @@ def write(report: Report, out: Sink, *, bodies: bool = False, spool: Spool = in_
     finally:
         stored.bytes.close()
     number = len(entries)
-    out.write(f'{{"log": {{"version": "1.2",\n "creator": {ascii_text(tool(report))},\n "pages": ['.encode())
+    out.write(f'{{"log": {{"version": "1.2",\n "creator": {ascii_text(head(report)["tool"])},\n "pages": ['.encode())
     out.write(",".join(f"\n  {ascii_text(_page(c, places[c.file]))}" for c in _once(report)).encode())
     out.write(b'],\n "entries": [')
     entries.write(Comma(out))

@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import json
-import math
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from wiredoctor.findings import SEVERITIES, CaptureSummary, Finding, Report, Unjudged, printable
-from wiredoctor.findings.keys import KEYS
-from wiredoctor.report.by_status import ServerAnswers
-from wiredoctor.report.capture_points import shared_conversations
-from wiredoctor.report.coverage import Coverage, find_coverage
-from wiredoctor.report.groups import group_findings
-from wiredoctor.report.headline import count_problems, headline
+from wiredoctor.findings import Finding, Report
+from wiredoctor.findings.keys import KEYS, reader
+from wiredoctor.report.data.json_keys import BODY, HEAD, SERVER, Facts
 from wiredoctor.report.row_order import Sink, Spool, in_memory
 
 if TYPE_CHECKING:
     from wiredoctor.report.formats import Options
     from wiredoctor.report.row_choice import Grouping
     from wiredoctor.report.server_statistics import ServerStatistics
-
-SCHEMA_VERSION = 1
-
-MAX_SERVERS = 1000
-"""The maximum number of servers in a report, which contains the worst ones. `servers --format json` lists all servers."""
 
 
 def write_as(report: Report, out: Sink, options: Options) -> None:
@@ -45,12 +32,12 @@ def write(report: Report, out: Sink, *, full: bool = False, spool: Spool = in_me
     formats.Options.
     """
     out.write(report_head(report))
-    write_list(out, "captures", map(_capture, report.captures))
-    far = find_coverage(report)
-    out.write(f' "summary": {ascii_text(_summary(report, far, shown))},\n "limits": {ascii_text(report.limits)},\n'.encode())
-    write_list(out, "answers", map(_answers, far.servers))
-    write_list(out, "servers", worst_servers(report, MAX_SERVERS))
-    write_list(out, "not_judged", map(Unjudged._asdict, report.not_judged))
+    facts = Facts(report, shown)
+    for key in BODY:
+        if key.kind == "objects":
+            write_list(out, key.name, map(reader(key.keys), key.read(facts)))
+        else:
+            out.write(f' "{key.name}": {ascii_text(reader((key,))(facts)[key.name])},\n'.encode())
     write_list(out, "findings", map(finding, report.findings), last=not full)
     if full:
         write_table(report, out, "connections", spool)
@@ -87,18 +74,8 @@ def summary_line(report: Report, shown: str = "") -> bytes:
 
 def _without_findings(report: Report, shown: str) -> dict[str, Any]:
     """Return a report as a JSON object without the findings and tables."""
-    far = find_coverage(report)
-    return {
-        "summary": _summary(report, far, shown),
-        "schema_version": SCHEMA_VERSION,
-        "tool": tool(report),
-        "secrets": report.secrets,
-        "captures": [_capture(c) for c in report.captures],
-        "limits": report.limits,
-        "answers": [_answers(one) for one in far.servers],
-        "servers": worst_servers(report, MAX_SERVERS),
-        "not_judged": [one._asdict() for one in report.not_judged],
-    }
+    made = reader(BODY)(Facts(report, shown))
+    return {"summary": made.pop("summary"), **head(report), **made}
 
 
 def write_one_table(report: Report, out: Sink, table: str, spool: Spool = in_memory) -> None:
@@ -146,13 +123,7 @@ class Comma:
 
 def report_head(report: Report) -> bytes:
     """Return the encoded beginning of a JSON object: schema version, tool, and whether secrets are shown."""
-    head = {"schema_version": SCHEMA_VERSION, "tool": tool(report), "secrets": report.secrets}
-    return ("{" + "".join(f'"{key}": {ascii_text(value)},\n ' for key, value in head.items())[:-1]).encode()
-
-
-def tool(report: Report) -> dict[str, Any]:
-    """Return the program that wrote the report, by name and version."""
-    return {"name": "wiredoctor", "version": report.version}
+    return ("{" + "".join(f'"{key}": {ascii_text(value)},\n ' for key, value in head(report).items())[:-1]).encode()
 
 
 def write_list(out: Sink, name: str, elements: Iterable[dict[str, Any]], *, last: bool = False) -> None:
@@ -181,106 +152,15 @@ def ascii_text(value: Any) -> str:
 _ENCODER = json.JSONEncoder(ensure_ascii=True, allow_nan=False)
 
 
-def _capture(capture: CaptureSummary) -> dict[str, Any]:
-    return {
-        "file": capture.file,
-        "format": capture.format,
-        "link_types": list(capture.link_types),
-        "packets": capture.packets,
-        "bytes": capture.bytes,
-        "first_time": capture.first_time,
-        "last_time": capture.last_time,
-        "encapsulations": [{"name": e, "packets": n} for e, n in sorted(capture.encapsulations.items())],
-        "not_analysed": [{"reason": r, "packets": n} for r, n in sorted(capture.not_analysed.items())],
-        "files": list(capture.files),
-        "duplicates": capture.duplicates,
-        "translations": [
-            {"server": server, "translated_server": other, "connections": n}
-            for (server, other), n in sorted(capture.translations.items())
-        ],
-        "dropped": capture.dropped,
-        "sorted": capture.sorted,
-        "clock_steps": capture.clock_steps,
-        "damage": capture.damage,
-    }
-
-
-def _summary(report: Report, far: Coverage, shown: str) -> dict[str, Any]:
-    found = Counter(one.severity for one in report.findings)
-    groups = group_findings(report.findings)
-    return {
-        "headline": headline(report, groups, far, shown),
-        "connections": report.connection_count,
-        "exchanges": report.exchange_count,
-        "problems": count_problems(groups),
-        "findings": {severity: found[severity] for severity in SEVERITIES},
-        "delay": report.delay,
-        "checked": [one._asdict() for one in far.checked],
-        "healthy": far.healthy,
-        "not_judged": [{"what": one.what, "count": one.count, "reason": one.reason} for one in far.not_judged],
-        "requests": {"count": far.answers.requests, "answered": far.answers.answered},
-        "responses": [{"status_class": name, "count": number} for name, number in far.answers.classes.items()],
-        "server_errors": [{"status": status, "count": number} for status, number in far.answers.failures.items()],
-        "left_out": [
-            {"by": one.by, "reason": one.reason, "findings": one.findings, "rules": [*one.rules]} for one in report.left_out
-        ],
-        "rules": [
-            {"rule": rule, "findings": total.findings, "delay": round(total.delay, 9)}
-            for rule, total in sorted(report.totals.items())
-        ],
-        "incomplete": report.incomplete,
-        "shared_conversations": shared_conversations(report).conversations,
-    }
-
-
-def _answers(one: ServerAnswers) -> dict[str, Any]:
-    return {
-        "server": one.server,
-        "classes": one.classes,
-        "failures": [asdict(failed) | {"unexplained": failed.unexplained} for failed in one.failures],
-    }
-
-
-def worst_servers(report: Report, most: int) -> list[dict[str, Any]]:
-    """Return the statistics of the `most` worst servers as JSON objects, the worst first."""
-    from wiredoctor.report.row_choice import Grouping
-    from wiredoctor.report.server_statistics import server_statistics
-
-    return [server(one, Grouping.server) for one in server_statistics(report)[:most]]
-
-
 def server(one: ServerStatistics, by: Grouping) -> dict[str, Any]:
     """Return the statistics of one group of exchanges, such as those of a server, as a JSON object. Times are in seconds."""
-    return {
-        "by": by.value,
-        "name": printable(one.key),
-        "names": [printable(name) for name in one.names],
-        "requests": one.requests,
-        "failed": one.failed,
-        "unanswered": one.unanswered,
-        "incomplete": one.incomplete,
-        "status_4xx": one.client_errors,
-        "status_5xx": one.server_errors,
-        "server_time": {"p50": one.p50, "p95": one.p95, "p99": one.p99, "max": one.longest},
-        "time_lost": one.time_lost,
-        "time_lost_by_rule": dict(one.lost),
-        "connections": one.connections,
-        "requests_per_connection": one.requests_per_connection,
-        "failed_connections": one.failed_connections,
-        "unusable_connections": one.unusable_connections,
-    }
+    return _server(one) | {"by": by.value}
 
 
-def finding(one: Finding) -> dict[str, Any]:
-    """Return a finding as a self-contained JSON object."""
-    made: dict[str, Any] = dict(zip(_KEYS, _values_of(one), strict=True))
-    made["request"] = None if one.request is None else printable(one.request)
-    made["measures"] = {name: number for name, number in one.measures.items() if math.isfinite(number)}
-    made["evidence"] = [step._asdict() for step in one.evidence]
-    made["references"] = [reference._asdict() for reference in one.references]
-    made["caused_by"] = [cause._asdict() for cause in one.caused_by]
-    return made
+head = reader(HEAD)
+"""Return the keys of a report with which every JSON object about it begins."""
 
+finding = reader(KEYS)
+"""Return a finding as a self-contained JSON object."""
 
-_KEYS = [key.name for key in KEYS]
-_values_of = attrgetter(*_KEYS)
+_server = reader(SERVER)

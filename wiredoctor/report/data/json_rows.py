@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from wiredoctor.findings import Finding, Report
-from wiredoctor.report import gatewayed, limited
+from wiredoctor.report import gateway_roles, transfer_limits
 from wiredoctor.report.columns import batches, endpoints, escape_column, seconds, with_divisor
 from wiredoctor.report.exchange_times import EXCHANGE_COLUMNS, CaptureEnds, capture_ends, duration, response_wait
 from wiredoctor.report.row_order import Ordered, Sink, Spool, in_memory
@@ -52,7 +52,7 @@ def write_as(report: Report, out: Sink, table: str, text: Text, spool: Spool = i
         for batch in batches(report.scan_connections, _CONNECTION_COLUMNS):
             _add(lines, report, batch, ["connection"], _connection(), text)
     else:
-        stalled, roles, ends = _stall_findings(report.findings), gatewayed.Roles(report), endpoints(report)
+        stalled, roles, ends = _stall_findings(report.findings), gateway_roles.Roles(report), endpoints(report)
         columns = _exchange(capture_ends(report))
         for batch in batches(report.scan_exchanges, _exchange_columns()):
             placed = batch.join(ends, on=_KEY[:2], how="left", maintain_order="left")
@@ -68,7 +68,7 @@ def schema(table: str) -> pl.Schema:
         return with_divisor(empty.select(_CONNECTION_COLUMNS)).select(_connection()).schema
     ends = empty.select(*_KEY[:2], client=pl.lit(""), server=pl.lit(""))
     joined = empty.select(_exchange_columns()).join(ends, on=_KEY[:2], how="left").join(_stall_findings([]), on=_KEY, how="left")
-    joined = joined.with_columns(pl.lit(None, gatewayed.DTYPE).alias("gateway"))
+    joined = joined.with_columns(pl.lit(None, gateway_roles.DTYPE).alias("gateway"))
     return with_divisor(joined).select(_exchange({})).schema
 
 
@@ -147,7 +147,7 @@ def _exchange_columns() -> list[str]:
         *(*_KEY, "request_id", "has_request", "has_response", "response_status", "persistent", "interim"),
         *sides,
         *("request_time", "server_time", "response_time"),
-        *limited.COLUMNS,
+        *transfer_limits.COLUMNS,
     ]
     return [*dict.fromkeys((*needed, *EXCHANGE_COLUMNS))]
 
@@ -170,7 +170,7 @@ def _exchange(ends: CaptureEnds) -> list[pl.Expr]:
             seconds("server_time").alias("server"),
             seconds("response_time").alias("response"),
             pl.col("stalled").fill_null(pl.lit([], dtype=_STALLED)),
-            limited.parts().alias("limited"),
+            transfer_limits.parts().alias("limited"),
         ).alias("timing"),
         pl.col("gateway"),
         pl.col("exchange", "client", "server"),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from wiredoctor.findings import Finding, Report, printable, shorten
-from wiredoctor.report import limited
+from wiredoctor.report import transfer_limits
 from wiredoctor.report.failed_requests import failed_exchanges
 from wiredoctor.report.words import clean
 
@@ -76,7 +76,7 @@ def exchange_columns(kept: LimitedRows, connections: pl.DataFrame) -> Columns:
         connect=pl.when(answered).then(pl.col("newest_answer_time") - pl.col("syn_time")),
     )
     # most responses of a long capture are too short for any limit
-    limits = rows.select(limited.COLUMNS).iter_rows()
+    limits = rows.select(transfer_limits.COLUMNS).iter_rows()
     width = min(_LONGEST, max(_SHORTEST, MAX_TEXT // max(rows.height, 1)))
     return {
         **{name: rows.get_column(name).to_list() for name in _NUMBERS},
@@ -84,7 +84,8 @@ def exchange_columns(kept: LimitedRows, connections: pl.DataFrame) -> Columns:
         **{name: _dictionary(rows.get_column(name), 80) for name in _WORDS},
         "request_target": _dictionary(rows.get_column("request_target"), width),
         "limited": _dictionary(
-            pl.Series("limited", [", ".join(limited.shares([*row])) if any(row) else "" for row in limits], pl.String), 120
+            pl.Series("limited", [", ".join(transfer_limits.shares([*row])) if any(row) else "" for row in limits], pl.String),
+            120,
         ),
         "interim": [list(codes) if codes else 0 for codes in rows.get_column("interim").to_list()],
         "sides": (rows.get_column("has_request").cast(pl.Int8) + 2 * rows.get_column("has_response").cast(pl.Int8)).to_list(),

@@ -222,7 +222,7 @@ def _cause(report: Report, groups: list[Group], far: Coverage) -> int:
 
     Return 0 if there is no cause or no card, or if the card is the first one, which needs no link.
     """
-    cause = find_failed(report, far).cause
+    cause = find_failed(report, (far.answers.requests, far.connections)).cause
     if cause is None:
         return 0
     number = next((number for number, group in enumerate(groups, 1) if cause[0] in group.findings), 0)

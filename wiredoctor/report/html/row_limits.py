@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from wiredoctor.findings import Finding, Report
-from wiredoctor.report import exchange_times, limited
+from wiredoctor.report import exchange_times, transfer_limits
 from wiredoctor.report.by_status import SERVER_ERROR
 from wiredoctor.report.columns import Scan, batches
 from wiredoctor.text.time_of_day import nanoseconds
@@ -38,7 +38,7 @@ EXCHANGE = [
     *("request_start", "request_end", "response_start", "response_end", "request_time", "server_time", "response_time"),
     *("request_method", "request_target", "request_host", "response_reason", "response_content_type", "response_framing"),
     *("request_body_bytes", "response_body_bytes", "response_end_reason"),
-    *limited.COLUMNS,
+    *transfer_limits.COLUMNS,
 ]
 CONNECTION = [
     *("capture", "connection", "client", "server", "packets", "client_bytes", "server_bytes", "first_frame", "last_frame"),

@@ -8,12 +8,12 @@ from typing import Any, TextIO
 import polars as pl
 
 from wiredoctor.findings import Report
-from wiredoctor.report import exchange_times, limited
-from wiredoctor.report.by_status import FINAL
+from wiredoctor.report import exchange_times, transfer_limits
+from wiredoctor.report.by_status import FINAL, is_final
 from wiredoctor.report.capture_clocks import WITHOUT_YEAR
 from wiredoctor.report.columns import escape_column
 from wiredoctor.report.fields import paint
-from wiredoctor.report.gatewayed import front_ids
+from wiredoctor.report.gateway_roles import front_ids
 from wiredoctor.report.row_choice import Order
 from wiredoctor.report.row_order import Spool, in_memory
 from wiredoctor.report.terminal.lines import LONG, MAX_ENDPOINT
@@ -101,9 +101,9 @@ def _measures(ends: exchange_times.CaptureEnds) -> Mapping[str, pl.Expr]:
         "exchange": c("exchange").max(),
         "longest": took.max(),
         "usual": pl.max_horizontal(4 * took.median(), 1.25 * took.quantile(0.9)),  # only few exchanges take longer
-        "is_limited": c(limited.COLUMNS[-1]).is_not_null().any(),
+        "is_limited": c(transfer_limits.COLUMNS[-1]).is_not_null().any(),
         "is_bad": (is_bad & c("has_response")).any(),
-        "has_rest": (waits & exchange_times.is_final()).any(),
+        "has_rest": (waits & is_final()).any(),
         "is_closed": (waits & ~is_waiting).any(),
         "is_waiting": is_waiting.any(),
     }
@@ -178,7 +178,7 @@ def _short(request: str, width: int, gap: str) -> str:
 
 
 def _limited_by(row: Row, _: Layout) -> str:
-    return [*limited.shares([row[name] for name in limited.COLUMNS], short=True), ""][0]
+    return [*transfer_limits.shares([row[name] for name in transfer_limits.COLUMNS], short=True), ""][0]
 
 
 def _phase(phase: str, heading: str, rank: int) -> ListColumn:
@@ -253,7 +253,7 @@ EXCHANGES = TextList(
         _phase("server", "server time", 10),
         _phase("response", "resp time", 11),
         ListColumn(
-            "limited", _limited_by, lambda at: 16 if at.most["is_limited"] else 0, (*limited.COLUMNS,), "limited by",
+            "limited", _limited_by, lambda at: 16 if at.most["is_limited"] else 0, (*transfer_limits.COLUMNS,), "limited by",
             right=False, rank=12,
         ),
         bar(16, "start", "end", "request_end", "has_response", "response_start", "response_end", "response_status", "closed"),

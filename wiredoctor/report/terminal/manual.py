@@ -106,7 +106,11 @@ def write_message(told: Message, entries: Iterable[Entry], out: TextIO, paper: T
         writer.paragraph(("The rules, the likeliest first: " if several else "The rule: ", "bold"), cases, ".")
     writer.blank()
     _write_page(writer, found[0])
-    _write_others(writer, "The next likeliest:", {names[entry.name]: entry for entry in found[1:]})
+    if found[1:]:
+        writer.blank()
+        writer.paragraph(("The next likeliest:", "bold"))
+    for entry in found[1:]:
+        _write_line(writer, names[entry.name], entry, max(len(names[other.name]) for other in found[1:]), 2)
 
 
 def in_cases(told: Message, names: Mapping[str, str]) -> str:
@@ -126,11 +130,13 @@ def in_cases(told: Message, names: Mapping[str, str]) -> str:
     return "; ".join(said)
 
 
-def write_page(entry: Entry, out: TextIO, paper: Terminal, *, others: Iterable[Entry] = ()) -> None:
-    """Write the page of one rule, and one line for each of the `others` at its end."""
+def write_pages(entries: Iterable[Entry], out: TextIO, paper: Terminal) -> None:
+    """Write the pages of some rules."""
     writer = TerminalWriter(out, paper)
-    _write_page(writer, entry)
-    _write_others(writer, "Related:", {other.name: other for other in others})
+    for number, entry in enumerate(entries):
+        if number:
+            writer.blank()
+        _write_page(writer, entry)
 
 
 def _write_page(writer: TerminalWriter, entry: Entry) -> None:
@@ -143,16 +149,6 @@ def _write_page(writer: TerminalWriter, entry: Entry) -> None:
         _write_paragraph(writer, paragraph)
     _write_thresholds(writer, entry)
     _write_links(writer, entry.rule.references)
-
-
-def _write_others(writer: TerminalWriter, heading: str, entries: Mapping[str, Entry]) -> None:
-    """Write a heading, then one line for each rule. `entries`: the rules; a key is the text that names the rule in its line."""
-    if not entries:
-        return
-    writer.blank()
-    writer.paragraph((heading, "bold"))
-    for name, entry in entries.items():
-        _write_line(writer, name, entry, max(map(len, entries)), 2)
 
 
 def _write_severity(writer: TerminalWriter, rule: Rule) -> None:

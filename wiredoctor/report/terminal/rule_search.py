@@ -21,16 +21,16 @@ MAX_RULES = 5
 
 
 class SearchResult(NamedTuple, Generic[E]):
-    """The matching rules, best first. `sure`: the user certainly means the first rule."""
+    """The matching rules, best first. `sure`: the user certainly means the first rule, or all rules if `words` are names."""
 
     entries: list[E]
     sure: bool
 
 
 def find(entries: Mapping[str, E], words: str) -> SearchResult[E]:
-    """Return the rules that match `words`: the rule of that name, those of an error message, or those with all words."""
-    if (named := _as_name(words)) in entries:
-        return SearchResult([entries[named]], sure=True)
+    """Return the rules that match `words`: the rules of these names, those of an error message, or those with all words."""
+    if named := _named(entries, words):
+        return SearchResult(named, sure=True)
     if told := message(entries, words):
         meant = [entries[name] for name in told.rules if name in entries]
         return SearchResult(meant[:MAX_RULES], sure=bool(meant))
@@ -43,9 +43,10 @@ def find(entries: Mapping[str, E], words: str) -> SearchResult[E]:
 def message(entries: Mapping[str, E], words: str) -> Message | None:
     """Return the known error message that `words` contain. If there is none, return the only message that contains `words`.
 
-    Return None if no message was found, if a rule has that name or title, or if a message has rules but none is in `entries`.
+    Return None if no message was found, if rules have these names or that title, or if none of the message's rules is in
+    `entries`.
     """
-    if _as_name(words) in entries:
+    if _named(entries, words):
         return None
     wanted = _plain(words)
     if found := search(words):
@@ -62,8 +63,10 @@ def at_once(found: list[E], words: str) -> list[E]:
     return found if _plain(words) in {_plain(entry.family) for entry in found} else found[:MAX_RULES]
 
 
-def _as_name(words: str) -> str:
-    return words.strip().lower().replace("_", "-")
+def _named(entries: Mapping[str, E], words: str) -> list[E]:
+    """Return the rules that `words` name; empty if one of the words is no name of a rule."""
+    names = dict.fromkeys(words.lower().replace("_", "-").split())
+    return [entries[name] for name in names] if entries.keys() >= names.keys() else []
 
 
 def _titles(entry: Entry) -> str:

@@ -92,13 +92,13 @@ def write(
     out.write(footer([totals, "; ".join(text for text, needed in legends if needed)], room))
     if "lost to" not in fields and listed:
         out.write("Time lost:\n")
-        causes = [_all_causes(one, room, paper) for one in listed]
-        if sum(map(len, causes)) > _PAGE:
-            causes = [[_fitting_causes(one, room, paper)] for one in listed]
-            out.writelines(f"{line}\n" for lines_of_one in causes for line in lines_of_one)
+        causes = [line for one in listed for line in _all_causes(one, room, paper)]
+        is_long = len(causes) > _PAGE
+        if is_long:
+            causes = [_fitting_causes(one, room, paper) for one in listed]
+        out.writelines(f"{line}\n" for line in causes)
+        if is_long:
             out.write(footer(["To see all causes, show fewer lines with --top, or use --format json."], room))
-        else:
-            out.writelines(f"{line}\n" for lines_of_one in causes for line in lines_of_one)
     there = {name for cells in lines for name, text in cells.items() if text}
     missing = [name for name in _LEFT_OUT_FIRST if name in there - {*fields, *_without_values(lines), "lost to"}]
     if missing:

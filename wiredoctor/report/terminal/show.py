@@ -9,8 +9,8 @@ import polars as pl
 
 from wiredoctor.findings import Finding, Report, printable
 from wiredoctor.report.capture_clocks import clocks
-from wiredoctor.report.data.json import SCHEMA_VERSION, tool
 from wiredoctor.report.data.json import finding as finding_json
+from wiredoctor.report.data.json import head as head_json
 from wiredoctor.report.ladder.build import MAX_STEPS, Ladder, of_connection, of_finding, places_behind
 from wiredoctor.report.packets.heads import Head, head_lines
 from wiredoctor.report.packets.streams import spans
@@ -202,9 +202,7 @@ def _start_line(row: dict[str, Any], side: str) -> str:
 def as_json(shown: ShownPackets, report: Report) -> dict[str, Any]:
     """Return the shown packets as a JSON object, in the format of `show`."""
     return {
-        "schema_version": SCHEMA_VERSION,
-        "tool": tool(report),
-        "secrets": report.secrets,
+        **head_json(report),
         "capture": shown.asked.capture,
         "connection": _connection(shown.connection),
         "request_id": shown.request_id or None,

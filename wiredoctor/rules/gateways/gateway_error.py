@@ -111,23 +111,7 @@ from wiredoctor.gateways.loose_attempts import (
     likely_fronts,
     unassigned_attempts,
 )
-from wiredoctor.gateways.tries import (
-    REQUEST_TIMEOUT,
-    RETRY,
-    STALLED,
-    TRY,
-    Attempt,
-    Exchange,
-    Front,
-    OfConnection,
-    OfExchange,
-    Route,
-    Try,
-    as_struct,
-    exchange_of,
-    read,
-    try_of,
-)
+from wiredoctor.gateways.tries import RETRY, Front, Route
 from wiredoctor.rules.shared.evidence import candidate
 from wiredoctor.rules.shared.gateway_words import (
     BODY_LIMITS,
@@ -158,6 +142,20 @@ from wiredoctor.rules.shared.unseen_gateways import UNSEEN, unseen_gateways, uns
 from wiredoctor.rules.shared.words import MADE_WHOLE, packets, retry_sentence
 from wiredoctor.tables import PLAN_OF_FEW, SECOND, SMALL, of_connections, of_exchanges
 from wiredoctor.text.durations import duration_text
+from wiredoctor.world.exchange import (
+    REQUEST_TIMEOUT,
+    STALLED,
+    TRY,
+    Attempt,
+    Connection,
+    Exchange,
+    ExchangeRow,
+    Try,
+    as_struct,
+    exchange_of,
+    read,
+    try_of,
+)
 from wiredoctor.world.learned_limits import EARLIEST
 from wiredoctor.world.numbers import DURATION
 
@@ -370,7 +368,7 @@ def find(
     if are_known:
         suspect |= c("connection").is_in(at_fronts["connection"].implode())
     lost = _newest(closes.filter(_may_have_failed() & suspect.fill_null(value=False)))
-    ends, of_exchange = connections.select(OfConnection._fields), ("connection", *OfExchange._fields)
+    ends, of_exchange = connections.select(Connection._fields), ("connection", *ExchangeRow._fields)
     said = of_exchanges(exchanges, lost).select(*_KEY, "response_reason", "response_server", route().alias("route"))
     at_front = (  # cached, like other frames of this function: without the optimizer, each use would compute a frame again
         of_exchanges(closes, lost)
@@ -388,7 +386,7 @@ def find(
         .rename({"front_connection": "of", "front_exchange": "of_exchange"})
         .join(of_connections(ends, mine), on="connection", how="left")
         .join(of_exchanges(closes, mine).select(of_exchange), on=_KEY, how="left")
-        .rename({name: f"try_{name}" for name in (*of_exchange, *OfConnection._fields)})
+        .rename({name: f"try_{name}" for name in (*of_exchange, *Connection._fields)})
     )
     told = at_front.join(behind, left_on=_KEY, right_on=["of", "of_exchange"], how="left").cache()
     likely = likely_fronts(told, vain, repeated(tries, of_gateways)).cache()
@@ -461,7 +459,7 @@ def _candidates(
     """
     asked = _exchanges_at_front(rows)
     attempts: dict[str, list[Attempt]] = {}
-    for number, (of, ends) in enumerate(zip(loose["loose_of"], read(OfConnection, loose, "try_"), strict=True), rows.height):
+    for number, (of, ends) in enumerate(zip(loose["loose_of"], read(Connection, loose, "try_"), strict=True), rows.height):
         attempts.setdefault(of, []).append(Attempt(ends, number))
     known: dict[Route, set[str]] = {}
     for server, path, to in leads.select("server", "route", "leads_to").iter_rows():
@@ -484,8 +482,8 @@ def _candidates(
 
 def _exchanges_at_front(rows: pl.DataFrame) -> dict[Place, _AtFront]:
     made: dict[Place, _AtFront] = {}
-    of_tries = read(OfExchange, rows, "try_"), read(OfConnection, rows, "try_")
-    columns = zip(read(OfExchange, rows), read(OfConnection, rows), read(_Row, rows), *of_tries, strict=True)
+    of_tries = read(ExchangeRow, rows, "try_"), read(Connection, rows, "try_")
+    columns = zip(read(ExchangeRow, rows), read(Connection, rows), read(_Row, rows), *of_tries, strict=True)
     for number, (values, ends, row, of_try, at) in enumerate(columns):
         key = ends.connection, values.exchange
         if key not in made:
@@ -674,7 +672,7 @@ def words(x: Facts) -> dict[str, Any]:
     not_read = (x.closed_frame, x.closed_time, f"the {side}'s window is closed: the {side} does not read")
     return {
         "evidence": [*failure_evidence(front, failure, lost), *packets(not_read)],
-        "addition": retry_sentence(**x.retry) if x.retry else MADE_WHOLE if x.made_whole else None,
+        "addition": retry_sentence(x.retry) or (MADE_WHOLE if x.made_whole else None),
         "origin": failure_origin(front, failure),
         "outcome": outcome, "got": got,
         "why": f": {reason if closed is None else unread_reason(failure, closed)}",
@@ -764,7 +762,7 @@ def _recent_refusal(asked: _AtFront) -> Lost | None:
 
 def _periods(wait: int, period: int) -> int:
     """Return how many periods (ns) fit into a wait (ns) if the wait is close to a whole number of periods; otherwise 0."""
-    times = round(wait / period)
+    times = round(wait / period) if period else 0
     return times if abs(wait - times * period) * 100 <= times * period * NEAR.value else 0
 
 

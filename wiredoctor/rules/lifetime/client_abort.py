@@ -150,8 +150,9 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold, cached_for_thresholds
+from wiredoctor.gateways.tries import RETRY, WAITED_FOR
 from wiredoctor.rules.shared import abort_reasons, left_early
-from wiredoctor.rules.shared.abort_words import other_packets, progress, reason_words, timeout_words
+from wiredoctor.rules.shared.abort_words import gateway_words, other_packets, progress, reason_words, timeout_words
 from wiredoctor.rules.shared.evidence import candidate, confidence, has_doubtful_close
 from wiredoctor.rules.shared.left_early import EarlyClose, awaits_continue, begun, early, whole_response
 from wiredoctor.rules.shared.left_early import may_match as may_be_early
@@ -298,6 +299,9 @@ class Facts(NamedTuple):
     `large_head`: the size in bytes of a response head that the client may have rejected.
 
     `decide` adds the fields of abort_reasons.Ended; `other` has some fields of world.clients.Request.
+
+    `waited_for`: the server is a gateway that was waiting for another (WAITED_FOR). `is_gateway`: the client is one; a relay for
+    the client of connection `relayed` if that is known. `retry`: it then repeated the request (RETRY).
     """
 
     connection: int
@@ -344,6 +348,10 @@ class Facts(NamedTuple):
     waiting: int | None
     waits: list[int] | None
     shown: list[list[int]] | None
+    waited_for: dict[str, Any] | None
+    retry: dict[str, Any] | None
+    is_gateway: bool
+    relayed: int | None
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
@@ -377,7 +385,8 @@ def _columns() -> list[pl.Expr | str]:
         *("response_body_due", "client_close_frame", "client_close_rst", "client_close_origin"),
         *("client_rst_frame", "client_rst_time", "server_close_frame", "server_close_time", "server_close_origin"),
         pl.lit(value=False).alias("silent"),
-        *(pl.lit(None, dtype).alias(name) for name, dtype in _REASON.items()),
+        *(pl.lit(None, dtype).alias(name) for name, dtype in (_REASON | _AT_GATEWAY).items()),
+        pl.lit(value=False).alias("is_gateway"),
     ]
 
 
@@ -390,6 +399,7 @@ _REASON = {
     **{"how": pl.String(), "other": pl.Struct(_OTHER), "waits": pl.List(pl.Int64()), "shown": pl.List(pl.List(pl.Int64()))},
 }
 """The types of the columns that only `decide` fills."""
+_AT_GATEWAY: dict[str, pl.DataType] = {"waited_for": WAITED_FOR, "retry": RETRY, "relayed": pl.Int64()}
 
 ASKS = (Clients,)
 
@@ -452,6 +462,7 @@ def words(x: Facts) -> dict[str, Any]:
         "look_for_end": _look_for_end(x),
         "patience": _SLOW_UPLOAD if x.sending else _ONLY_THEN if x.window_closed else _PATIENCE,
         **timeout_words(x),
+        **gateway_words(x),
         **reason_words(x),
         "evidence": packets(
             (x.frame, x.start, "the request"),

@@ -83,10 +83,10 @@ from wiredoctor.world.connection_close import (
     server_closed_first,
 )
 from wiredoctor.world.idle_defaults import is_default
-from wiredoctor.world.idle_times import LATE as TIMERS_LATE
-from wiredoctor.world.idle_times import IdleTimes, Stop
 from wiredoctor.world.numbers import DURATION
 from wiredoctor.world.products import default
+from wiredoctor.world.server import LATE as TIMERS_LATE
+from wiredoctor.world.server import Servers, Stop
 
 c = pl.col
 
@@ -239,12 +239,12 @@ def _rested() -> pl.Expr:
     return c("request_start") - c("previous_end") + c("rtt_server").fill_null(0)
 
 
-ASKS = (IdleTimes,)
+ASKS = (Servers,)
 
 
 def group(rows: pl.DataFrame, world: World) -> pl.DataFrame:
     """Return one candidate for each server with an idle timeout, and one for each end of a server process."""
-    stopped = world.of(IdleTimes).all_stops()
+    stopped = world.of(Servers).all_stops()
     ended = [number for stops in stopped.values() for number in stops.connections]
     limits = _limits(rows.with_columns(pl.when(~c("connection").is_in(ended)).then("closed_after")))
     servers = rows.select("endpoint", "server").unique().sort("server").iter_rows()

@@ -45,8 +45,8 @@ from wiredoctor.rules.shared.words import close_after_response, fin_or_rst, pack
 from wiredoctor.tables import SECOND
 from wiredoctor.world import World
 from wiredoctor.world.connection_close import IDLE, SELF_FRAMED, is_complete, server_closed_first
-from wiredoctor.world.idle_times import TOGETHER, IdleTimes
 from wiredoctor.world.numbers import DURATION
+from wiredoctor.world.server import TOGETHER, Servers
 
 _CLOSED = (
     "In its response to {request} the server announced that it keeps an idle connection for {announced} "
@@ -145,7 +145,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-ASKS = (IdleTimes,)
+ASKS = (Servers,)
 
 
 def decide(x: Facts, world: World) -> Facts | None:
@@ -154,10 +154,10 @@ def decide(x: Facts, world: World) -> Facts | None:
     If an endpoint closed too early at only one moment, a process may have ended then. In this case the kind is "once", with at
     most medium confidence.
     """
-    servers, until = world.of(IdleTimes), world.until(x.final_at + TOGETHER)
-    if servers.is_stopped(x.endpoint, x.connection, until):
+    server = world.of(Servers).at(x.endpoint, world.until(x.final_at + TOGETHER))
+    if server.is_stopped(x.connection):
         return None
-    if servers.is_repeated(x.endpoint, x.connection, x.end, until):
+    if server.is_repeated(x.connection, x.end):
         return x
     return x._replace(kind="once", confidence="medium" if x.confidence == "high" else x.confidence)
 

@@ -95,7 +95,7 @@ from wiredoctor.rules.shared.lost_requests import (
 from wiredoctor.rules.shared.lost_requests import may_match as may_be_lost
 from wiredoctor.rules.shared.race_explanations import EXPLANATION, explain
 from wiredoctor.rules.shared.race_words import HEED, explanation_words
-from wiredoctor.rules.shared.words import fin_or_rst, packets, sender_of_close, with_doubt
+from wiredoctor.rules.shared.words import fin_or_rst, packets, retry_sentence, sender_of_close, with_doubt
 from wiredoctor.tables import SECOND
 from wiredoctor.text.durations import duration_text
 from wiredoctor.world import Wait, World, clients
@@ -107,8 +107,8 @@ from wiredoctor.world.connection_close import (
     closed_against_request,
     ended_within_grace_period,
 )
-from wiredoctor.world.idle_times import TOGETHER, IdleTimes
 from wiredoctor.world.numbers import DURATION
+from wiredoctor.world.server import TOGETHER, Servers
 
 c = pl.col
 
@@ -176,7 +176,7 @@ class Facts(NamedTuple):
     `idle`, `idle_at_server`: how long the connection had been idle when the client sent the request, and when it reached the
     server. `rested`, `later`: as in find_lost. `warned`: the client had the response that announced the close. `ttl`,
     `lowest_ttl`, `highest_ttl`: of an RST that another device sent, and of the server's packets. `explanation`: an Explanation.
-    `again`: a Repetition. `addition`: a sentence that replaces the one about the repetition.
+    `again`: a Repetition. `retry`: a gateway repeated the request (gateways.tries.RETRY).
     """
 
     connection: int
@@ -212,8 +212,8 @@ class Facts(NamedTuple):
     round_trip: int
     to_client: int
     severity: str | None
-    addition: str | None
     again: Mapping[str, Any] | None
+    retry: Mapping[str, Any] | None
 
 
 def find(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:
@@ -275,7 +275,7 @@ def _lost_by_kind(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.Lazy
     )
 
 
-ASKS = (IdleTimes, Clients)
+ASKS = (Servers, Clients)
 ORDER = ("ended_at", "connection")
 
 
@@ -284,7 +284,7 @@ def decide(x: Facts, world: World) -> Facts | Wait | None:
 
     Drop candidates of kind at-limit whose close matches no timeout.
     """
-    explanation = explain(x, world.of(IdleTimes), world.until(x.final_at + TOGETHER))
+    explanation = explain(x, world.of(Servers).at(x.endpoint, world.until(x.final_at + TOGETHER)))
     if explanation is None:
         return None
     again = world.of(Clients).repetition(x.connection, x.exchange, x.ended_at, x.round_trip, x.to_client)
@@ -320,7 +320,7 @@ def words(x: Facts) -> dict[str, Any]:
         "forgetful": forgetful.get(x.server_close_origin or "", "a device in front of the server probably"),
         "restarted": "; a restarted host would look the same" if x.server_close_origin == "endpoint" else "",
         **explanation_words(x),
-        "addition": x.addition or addition,
+        "addition": retry_sentence(x.retry) or addition,
         "evidence": packets(
             (x.server_close_frame, x.server_close_time, _close_note(x, close)),
             (x.frame, x.start, _request_note(x)),

@@ -82,17 +82,17 @@ from wiredoctor.rules.shared.lost_requests import (
     repetition_columns,
     repetition_words,
 )
-from wiredoctor.rules.shared.words import doubt_words, fin_or_rst, packets, sender_of_close, with_doubt
+from wiredoctor.rules.shared.words import doubt_words, fin_or_rst, packets, retry_sentence, sender_of_close, with_doubt
 from wiredoctor.tables import CLIENT, PART_OF_HEAD, SECOND
 from wiredoctor.text.durations import duration_text
 from wiredoctor.world import Wait, World, clients
 from wiredoctor.world.clients import Clients
 from wiredoctor.world.connection_close import BROKEN_BEFORE, closed_against_request, is_reset_without_ack
-from wiredoctor.world.idle_times import NEAR, TOGETHER, IdleTimes
 from wiredoctor.world.learned_limits import NO_IDLE_TIME
 from wiredoctor.world.numbers import DURATION, other_connections
 from wiredoctor.world.products import Setting, advice, default, names, settings
 from wiredoctor.world.responses import Responses
+from wiredoctor.world.server import NEAR, TOGETHER, Server, Servers
 
 c = pl.col
 
@@ -269,7 +269,7 @@ class Facts(NamedTuple):
     `again`: a Repetition. `closed_others`, `refused_syns`: how many other connections the server closed, and how many SYNs it
     refused, if that shows the end of a process. `limited`, `relayed`: the server seems to be at its connection limit, or to be a
     relay. `stalled_frame`, `stalled_time`: the packet with which the server closed its receive window, if the client paused
-    because of that. `addition`: a sentence that replaces the one about the repetition.
+    because of that. `retry`: a gateway repeated the request (gateways.tries.RETRY).
     """
 
     connection: int
@@ -309,8 +309,8 @@ class Facts(NamedTuple):
     round_trip: int
     to_client: int
     severity: str | None
-    addition: str | None
     again: Mapping[str, Any] | None
+    retry: Mapping[str, Any] | None
     closed_others: int
     refused_syns: int
     limited: bool
@@ -360,7 +360,7 @@ def _columns() -> list[pl.Expr | str]:
         *("endpoint", "final_at", "requests", "request_last_frame", "request_end"),
         *("request_framing", "request_head_bytes", "request_body_due", "accepted_frame", "accepted_time"),
         *("client_close_frame", "client_close_time", "server_close_frame", "server_close_time", "server_close_rst"),
-        *("server_close_origin", "ended_at", "round_trip", "to_client", "due", "waited", "severity", "addition", "again"),
+        *("server_close_origin", "ended_at", "round_trip", "to_client", "due", "waited", "severity", "again", "retry"),
         *(pl.lit(value).alias(name) for name, value in nothing.items()),
         *(pl.lit(None, pl.Int64).alias(name) for name in ("stalled_frame", "stalled_time")),
     ]
@@ -424,7 +424,7 @@ def _cut_head() -> pl.Expr:
 
 # the decision
 
-ASKS = (IdleTimes, Clients, Responses)
+ASKS = (Servers, Clients, Responses)
 ORDER = ("ended_at", "connection")
 
 
@@ -447,10 +447,11 @@ def decide(x: Facts, world: World) -> Facts | Wait | None:
 def _with_facts_of_server(x: Facts, world: World) -> Facts:
     """Add whether a server process ended, and whether the server is a relay or at its connection limit."""
     until = world.until(x.final_at + TOGETHER)
+    server = world.of(Servers).at(x.endpoint, until)
     # a relay would accept the SYN, so no process listens any more
-    refused = world.of(IdleTimes).is_refused(x.endpoint, x.server_close_time, until)
+    refused = server.is_refused(x.server_close_time)
     before, after = world.of(Responses).near(x.endpoint, x.server_close_time, until)
-    closed_others, refused_syns = _signs_of_end(x, world.of(IdleTimes), until, refused=refused, answers_on=after)
+    closed_others, refused_syns = _signs_of_end(x, server, refused=refused, answers_on=after)
     is_first = x.kind == "on-arrival" or (x.first_use and x.kind != "half-closed")
     return x._replace(
         closed_others=closed_others,
@@ -461,27 +462,24 @@ def _with_facts_of_server(x: Facts, world: World) -> Facts:
     )
 
 
-def _signs_of_end(
-    x: Facts, servers: IdleTimes, until: int | None, *, refused: bool, answers_on: bool
-) -> tuple[int, int]:  # fmt: skip
+def _signs_of_end(x: Facts, server: Server, *, refused: bool, answers_on: bool) -> tuple[int, int]:
     """Return two signs of the end of a server process: how many other connections it closed, and how many SYNs it refused.
 
     Connections count if they were closed at the same moment, and no idle timeout explains these closes. But a server that answers
-    on may close each connection right after a response. `until`: use only what was known at this time (ns); None for everything.
-    `refused`: a SYN was refused soon after the close. `answers_on`: the server sent a response on another connection soon after
-    the close.
+    on may close each connection right after a response. `refused`: a SYN was refused soon after the close. `answers_on`: the
+    server sent a response on another connection soon after the close.
     """
     if x.kind == "on-arrival":
         return 0, int(refused)
     since = x.start if x.exchange == 0 else 0
-    together = servers.closed_together(x.endpoint, x.connection, x.server_close_time, until, since)
-    limits = servers.limits(x.endpoint, x.connection, until) if together else []
+    together = server.closed_together(x.connection, x.server_close_time, since)
+    limits = server.limits(x.connection) if together else []
     due = any(limit.how in ("sharp", "coarse", "announced") and all(map(limit.has, together)) for limit in limits)
     if due or (together and answers_on and all(0 < rest <= NO_IDLE_TIME for rest in together)):
         return 0, 0
     if together:
         return len(together), 0
-    stop = servers.stops(x.endpoint, until).stop_at(x.server_close_time)
+    stop = server.stops.stop_at(x.server_close_time)
     return 0, int(refused) if stop is None else len(stop.refused)
 
 
@@ -515,7 +513,7 @@ def words(x: Facts) -> dict[str, Any]:
         "ended": _process_end(x),
         **_refused(x),
         **_unfinished(x),
-        "addition": x.addition or addition,
+        "addition": retry_sentence(x.retry) or addition,
         "evidence": packets(*_packets(x, close), repetition, (x.stalled_frame, x.stalled_time, _CLOSED_WINDOW)),
     }
 

@@ -58,9 +58,9 @@ from wiredoctor.world.connection_close import (
     server_closed_first,
 )
 from wiredoctor.world.connection_close import IDLE as IMMEDIATE
-from wiredoctor.world.idle_times import TOGETHER, IdleTimes
 from wiredoctor.world.learned_limits import NO_IDLE_TIME
 from wiredoctor.world.numbers import DURATION
+from wiredoctor.world.server import TOGETHER, Servers
 
 c = pl.col
 
@@ -183,7 +183,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-ASKS = (IdleTimes,)
+ASKS = (Servers,)
 
 
 def decide(x: Facts, world: World) -> Facts | None:
@@ -193,11 +193,11 @@ def decide(x: Facts, world: World) -> Facts | None:
     then. These closes are kept, but with the kind "once" and at most medium confidence. The same holds for closes after long
     responses, if the server may have been told to stop during these responses.
     """
-    servers, until = world.of(IdleTimes), world.until(x.final_at + TOGETHER)
-    if servers.is_stopped(x.endpoint, x.connection, until):
+    server = world.of(Servers).at(x.endpoint, world.until(x.final_at + TOGETHER))
+    if server.is_stopped(x.connection):
         return None
-    single = x.after > NO_IDLE_TIME and not servers.is_repeated(x.endpoint, x.connection, x.end, until)
-    finished = not single and x.lasted >= LONG.value and servers.may_have_stopped(x.endpoint, until)
+    single = x.after > NO_IDLE_TIME and not server.is_repeated(x.connection, x.end)
+    finished = not single and x.lasted >= LONG.value and server.may_have_stopped
     if not single and not finished:
         return x
     return x._replace(kind="once", confidence="medium" if x.confidence == "high" else x.confidence, finished=finished)

@@ -35,7 +35,6 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
-from wiredoctor.gateways.tries import REQUEST_TIMEOUT
 from wiredoctor.rules.shared.auth_challenges import REFUSED
 from wiredoctor.rules.shared.evidence import candidate, confidence, has_doubtful_close
 from wiredoctor.rules.shared.words import packets, sender_of_close, with_doubt
@@ -44,6 +43,7 @@ from wiredoctor.text.durations import duration_text
 from wiredoctor.world import World
 from wiredoctor.world.clients import Clients
 from wiredoctor.world.connection_close import RECEIVED, grace_period, time_to_receive
+from wiredoctor.world.exchange import REQUEST_TIMEOUT
 from wiredoctor.world.numbers import DURATION
 
 c = pl.col

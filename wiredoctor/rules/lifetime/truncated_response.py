@@ -41,15 +41,24 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
+from wiredoctor.gateways.tries import RETRY
 from wiredoctor.rules.shared.bounded_memory import BoundedMap
 from wiredoctor.rules.shared.evidence import candidate, confidence, has_doubtful_close
-from wiredoctor.rules.shared.words import doubt_words, fin_or_rst, packets, sender_of_close, with_doubt
+from wiredoctor.rules.shared.words import (
+    MADE_WHOLE,
+    doubt_words,
+    fin_or_rst,
+    packets,
+    retry_sentence,
+    sender_of_close,
+    with_doubt,
+)
 from wiredoctor.text.durations import duration_text
 from wiredoctor.world import World
 from wiredoctor.world.connection_close import BROKEN_BEFORE, may_have_closed_first, server_closed_first, streams
-from wiredoctor.world.idle_times import TOGETHER, IdleTimes
 from wiredoctor.world.numbers import DURATION, other_connections
 from wiredoctor.world.products import advice, default
+from wiredoctor.world.server import TOGETHER, Servers
 
 c = pl.col
 
@@ -135,7 +144,8 @@ class Facts(NamedTuple):
     """What is known of a response that its server cut off. Times and durations are in ns, `due` and `came` are bytes.
 
     `others`: the number of connections that the server closed together with a stream. `stalled`: how long the client had not
-    read before the close. `addition`: sentences about the client of a gateway.
+    read before the close. `retry`: a gateway repeated the request (gateways.tries.RETRY). `made_whole`: a gateway forwarded the
+    response as if it were complete.
     """
 
     connection: int
@@ -159,7 +169,8 @@ class Facts(NamedTuple):
     silent: bool
     others: int | None
     stalled: int | None
-    addition: str | None
+    retry: dict[str, Any] | None
+    made_whole: bool
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
@@ -186,11 +197,12 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         *("server_close_frame", "server_close_rst", "server_close_origin"),
         pl.lit(value=False).alias("silent"),
         *(pl.lit(None, pl.Int64).alias(name) for name in ("others", "stalled")),
-        pl.lit(None, pl.String).alias("addition"),
+        pl.lit(None, RETRY).alias("retry"),
+        pl.lit(value=False).alias("made_whole"),
     )
 
 
-ASKS = (IdleTimes,)
+ASKS = (Servers,)
 ORDER = ("final_at", "end", "connection", "exchange")  # rows about closes are not in time order
 
 
@@ -198,7 +210,7 @@ def decide(x: Facts, world: World) -> Facts:
     """Count the other connections that closed together with a stream, and report only one of the streams that ended then."""
     if x.kind is None:
         return x
-    others = world.of(IdleTimes).closed_together(x.endpoint, x.connection, x.end, world.until(x.final_at + TOGETHER))
+    others = world.of(Servers).at(x.endpoint, world.until(x.final_at + TOGETHER)).closed_together(x.connection, x.end)
     memory: BoundedMap[deque[int]] = world.memory.setdefault(
         "truncated-response", BoundedMap(lambda: deque[int](maxlen=REMEMBERED.value), ENDPOINTS.value)
     )
@@ -211,6 +223,7 @@ def decide(x: Facts, world: World) -> Facts:
 
 def words(x: Facts) -> dict[str, Any]:
     """Return the words about what came of the response, about the close, and about a client that had not read."""
+    beyond = MADE_WHOLE if x.made_whole else retry_sentence(x.retry)
     close, of_head = fin_or_rst(x.server_close_rst), x.response_framing == "none"
     note = f"the server's {close}, {duration_text(x.lasted)} after the beginning of the response, after {x.came} bytes"
     return {
@@ -224,7 +237,7 @@ def words(x: Facts) -> dict[str, Any]:
         "own_framing": _OWN_FRAMING.get(x.response_framing, ""),
         "cut": _CUT if x.server_close_rst == 1 else "",
         "together": _TOGETHER.format(duration_text(TOGETHER), other_connections(x.others)) if x.others else "",
-        "addition": " ".join(text for text in (x.addition, _stall_text(x.stalled)) if text),
+        "addition": " ".join(text for text in (beyond, _stall_text(x.stalled)) if text),
         "evidence": packets(
             (x.request_frame, x.start, "the request"),
             (x.frame, x.response_start, _head_note(x)),

@@ -240,7 +240,7 @@ def _loops(rows: pl.DataFrame) -> pl.DataFrame:
             visits.setdefault(urls[place], []).append(place)
             place = following[place]
         longest = max(visits.values(), key=len) if visits else []
-        if len(longest) >= ENOUGH.value and (len(longest) <= MOST.value or not linked["secure"][longest[0]]):
+        if longest and len(longest) >= ENOUGH.value and (len(longest) <= MOST.value or not linked["secure"][longest[0]]):
             ends = linked["client_host"][first], linked["server"][longest[0]]
             loops.setdefault(ends, []).append(longest)
     found = [_candidate(linked, max(some, key=len), len(some) - 1) for some in loops.values()]

@@ -182,7 +182,7 @@ def _repeated(rows: pl.DataFrame) -> pl.DataFrame:
     for values in some.iter_rows():
         row = Row(*values)
         pairs.setdefault((row.client_host, row.server), Pair()).follow(row)
-    told = [_candidate(pair.repeated) for pair in pairs.values() if len(pair.repeated) >= ENOUGH.value]
+    told = [_candidate(pair.repeated) for pair in pairs.values() if len(pair.repeated) >= max(ENOUGH.value, 1)]
     return pl.DataFrame(sorted(told, key=lambda row: row["frame"]), schema=_SCHEMA)
 
 

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from wiredoctor.findings import Threshold
 from wiredoctor.rules.shared.left_early import AT_ONCE, NOT_AWAITED, TIMEOUT_NEAR, TIMEOUT_SHARE, EarlyClose, timeout_near
 from wiredoctor.tables import MILLISECOND, SECOND
-from wiredoctor.world.clients import FAILED, WINDOW, Clients, Close, Request
+from wiredoctor.world.clients import WINDOW, ClientClose, Clients, Request
+from wiredoctor.world.exchange import SERVER_ERROR
 from wiredoctor.world.reading_pace import PLAYERS
 
 TOGETHER = Threshold("50 ms", "the maximum time between closes of one host that count as the end of one program")
@@ -164,7 +165,10 @@ class _Reasons:
         return self._of_group(group, first, lambda one: self._closed_by_program(one.connection, one.time, None))
 
     def _of_group(
-        self, group: tuple[Close, ...], first: Close | None, group_of: Callable[[Close], tuple[Close, ...]]
+        self,
+        group: tuple[ClientClose, ...],
+        first: ClientClose | None,
+        group_of: Callable[[ClientClose], tuple[ClientClose, ...]],
     ) -> Ended | None:
         """Return kind stopped if `group` has any closes. The finding about `first` covers the others if it has a group, too."""
         silent = first is not None and first.connection != self._x.connection and bool(group_of(first))
@@ -271,7 +275,7 @@ class _Reasons:
             return 0
         return self._clients.longest_wait(own, self._x.ended_at, whole=self._x.begun, same_program=self._x.timeout is not None)
 
-    def _closed_by_program(self, connection: int, moment: int, timeout: int | None) -> tuple[Close, ...]:
+    def _closed_by_program(self, connection: int, moment: int, timeout: int | None) -> tuple[ClientClose, ...]:
         """Return the closes by a client program that ended at about `moment` (ns); empty if nothing shows that it ended.
 
         `timeout`: the usual timeout (s) that the client's wait on `connection` matches; None if it matches none.
@@ -283,7 +287,9 @@ class _Reasons:
             known[key] = self._ended_program(connection, moment, timeout, near)
         return known[key]
 
-    def _ended_program(self, connection: int, moment: int, timeout: int | None, near: Sequence[Close]) -> tuple[Close, ...]:
+    def _ended_program(
+        self, connection: int, moment: int, timeout: int | None, near: Sequence[ClientClose]
+    ) -> tuple[ClientClose, ...]:
         """Return those closes in `near` that the end of a program explains (see `_closed_by_program`)."""
         waits = [close.waited for close in near if close.waited is not None]
         if self._are_one_by_one(near, [close.age for close in near if close.age is not None]):
@@ -292,7 +298,8 @@ class _Reasons:
         undue = [wait for wait in waits if timeout_near(wait, share, most) is None]
         if len(undue) >= PAIR.value and len(waits) >= SEVERAL.value and self._share_a_deadline(connection, near, moment):
             return ()
-        if len(undue) >= SEVERAL.value and max(undue) - min(undue) > max(undue) // 10 + 20 * MILLISECOND:
+        longest, shortest = max(undue, default=0), min(undue, default=0)
+        if len(undue) >= SEVERAL.value and longest - shortest > longest // 10 + 20 * MILLISECOND:
             return tuple(near)
         if timeout is not None or len(undue) < len(waits):
             return ()
@@ -326,7 +333,7 @@ class _Reasons:
             if close.connection != connection
         )
 
-    def _interrupted(self, connection: int, moment: int) -> tuple[Close, ...]:
+    def _interrupted(self, connection: int, moment: int) -> tuple[ClientClose, ...]:
         """Return the closes of a client that the user interrupted (as with Ctrl-C); empty if there is no evidence of that.
 
         Unlike a program that has ended (`_closed_by_program`), the client may send requests again later. The evidence: the client
@@ -350,7 +357,7 @@ class _Reasons:
                 return ()
         return tuple(waiting)
 
-    def _share_a_timer(self, closes: Sequence[Close]) -> bool:
+    def _share_a_timer(self, closes: Sequence[ClientClose]) -> bool:
         """Return whether all these connections were closed after the same whole number of seconds without a response.
 
         If so, the client probably sent their requests together, and its timeout expired on every connection.
@@ -358,7 +365,7 @@ class _Reasons:
         waits = {None if close.waited is None else _timer(close.waited, TIMER.value) for close in closes}
         return len(waits) == 1 and waits.isdisjoint({None, 0})
 
-    def _share_a_deadline(self, connection: int, near: Sequence[Close], moment: int) -> bool:
+    def _share_a_deadline(self, connection: int, near: Sequence[ClientClose], moment: int) -> bool:
         """Return whether a time limit for several requests together expired at about `moment` (ns).
 
         The client's wait for the oldest request shows the limit. The client must then have contacted the server again, unlike a
@@ -371,7 +378,7 @@ class _Reasons:
             return False
         return any(self._clients.went_on(close.connection, moment + 1, moment + WINDOW) for close in mine)
 
-    def _are_one_by_one(self, closes: Sequence[Close], waits: Sequence[int]) -> bool:
+    def _are_one_by_one(self, closes: Sequence[ClientClose], waits: Sequence[int]) -> bool:
         """Return whether the intervals between these closes equal those between the requests, or those between the first SYNs.
 
         Then each request had a timeout of its own, which need not be a whole number of seconds. A program that ends closes all
@@ -383,14 +390,14 @@ class _Reasons:
         spread = closes[-1].time - closes[0].time
         return spread >= ONE_BY_ONE.value and 4 * (max(waits) - min(waits)) <= spread
 
-    def _first(self, group: tuple[Close, ...]) -> Close | None:
+    def _first(self, group: tuple[ClientClose, ...]) -> ClientClose | None:
         """Return the close that the finding about the complete group describes.
 
         It is the first close at which the client was waiting for a response; None if there is none.
         """
         return next((close for close in group if close.waited is not None and not self._is_not_awaited(close)), None)
 
-    def _is_not_awaited(self, close: Close) -> bool:
+    def _is_not_awaited(self, close: ClientClose) -> bool:
         """Return whether a client closed so soon after its request that it cannot have been waiting for a response.
 
         `decide` reports such a close by itself, without the other closes at that moment.
@@ -446,7 +453,7 @@ class _Reasons:
         [other] = got
         had = other.answered if other.completed is None or other.completed > moment else other.completed
         soon = had is not None and moment - had <= REPLACED.value + 2 * self._x.round_trip
-        return other if soon and other.status is not None and other.status < FAILED else None
+        return other if soon and other.status is not None and other.status < SERVER_ERROR else None
 
     def _next_page(self, own: Request) -> Request | None:
         """Return the request for the page that the user opened instead of waiting for the response to `own`; None if unknown.
@@ -478,7 +485,7 @@ class _Reasons:
             return None
         return page
 
-    def _complete_beside(self, own: Request, group: Sequence[Close]) -> Request | None:
+    def _complete_beside(self, own: Request, group: Sequence[ClientClose]) -> Request | None:
         """Return the request for another part of the resource, or for all of it, whose complete response came on a connection in
         `group`; None if there is none.
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from wiredoctor.findings import shorten
+from wiredoctor.rules.shared.words import REPEATED
 from wiredoctor.tables import MILLISECOND, SECOND
 from wiredoctor.text import redact
 from wiredoctor.text.durations import duration_text
@@ -83,6 +84,40 @@ def _late_timers(x: Facts, timeout: int) -> str:
     return "" if whose is None or timeout <= 1 or x.from_syn else _LATE_TIMERS.format(whose, timeout - 1, timeout)
 
 
+def gateway_words(x: Facts) -> dict[str, str | None]:
+    """Return the title and the addition for a client that is a gateway, and the addition for a server that is one."""
+    if x.retry is not None:
+        return {
+            "title": f"The gateway gave up after {duration_text(x.ended_at - x.start)} and tried another server",
+            "addition": f"This client is a gateway, and its own client did not notice the failure: {REPEATED.format(**x.retry)}",
+        }
+    waited = None if x.waited_for is None else _waited_sentence(**x.waited_for)
+    if not x.is_gateway:
+        return {"addition": waited}
+    after = duration_text(x.ended_at - x.start)
+    said = _IS_GATEWAY if x.relayed is None else _IS_RELAY.format(x.relayed)
+    return {
+        "title": f"The gateway gave up {after} after its request{progress(x.sending, x.quiet, x.until_close)}",
+        "addition": said if waited is None else f"{waited} {said}",
+    }
+
+
+def _waited_sentence(server: str, attempt: bool, in_part: bool, time: int) -> str:
+    """Return the sentence about the server for which a gateway was waiting; the fields are those of WAITED_FOR."""
+    lasted = duration_text(time)
+    had = f"had not answered{' its SYN' if attempt else ''} in {lasted}"
+    if in_part:
+        had = f"had sent only part of its response, and then nothing for {lasted}"
+    return f"The gateway was waiting for {server}, which {had}."
+
+
+_IS_GATEWAY = "This client is a gateway, which forwards the requests of its own clients."
+_IS_RELAY = (
+    "This client is probably a gateway (a relay for TCP or TLS), which passes on what its own client sends. It opened this "
+    "connection right after that client had opened connection {}, and it closed both at the same moment."
+)
+
+
 def reason_words(x: Facts) -> dict[str, str]:
     """Return the words about the reason for the close."""
     asked = _request_text(x)
@@ -92,8 +127,8 @@ def reason_words(x: Facts) -> dict[str, str]:
         "waits": _waits(x),
         "instead": _instead(x),
         "who_left": stopped if x.other is None else "The user left",
-        "left_means": _LEFT.get(x.how or "", "").format(asked=asked, span=duration_text(x.span or 0)),
-        **_unread_words(x),
+        "left_means": _LEFT[x.how].format(asked=asked, span=duration_text(x.span or 0)) if x.how in _LEFT else "",
+        **(_unread_words(x) if x.kind == "unread" else {}),
         **_superseded_words(x, asked),
     }
 

@@ -15,7 +15,7 @@ class Facts(NamedTuple):
     """What is known of failed attempts: the columns of connect_failed about the first of them, and of attempt_groups about all.
 
     `connection`: null if there are several attempts. `first_server`: the server of the first attempt. Times and durations are in
-    ns.
+    ns. `retry`: a gateway then connected to another server (gateways.tries.RETRY).
     """
 
     connection: int | None
@@ -53,6 +53,7 @@ class Facts(NamedTuple):
     before_time: int | None
     other_frame: int | None
     other_time: int | None
+    retry: dict[str, Any] | None
 
 
 def attempt_evidence(x: Facts) -> list[Packet]:

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from wiredoctor.gateways.kinds import LONG_HEAD, Failure, is_cut_short, is_lost, silence, with_last_data
 from wiredoctor.gateways.known import LATE, SLACK
-from wiredoctor.gateways.tries import STALLED, Attempt, Exchange, Try
 from wiredoctor.rules.shared.words import Packet, fin_or_rst, packets, sender_of_close, with_doubt
 from wiredoctor.tables import SECOND
 from wiredoctor.text.durations import duration_text
+from wiredoctor.world.exchange import STALLED, Attempt, Exchange, Try
 from wiredoctor.world.products import default, settings
 
 USUAL_LIMITS = (

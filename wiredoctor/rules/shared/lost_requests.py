@@ -1,7 +1,7 @@
 """Determine what happened to a request without a response on a connection that the server closed: one cause for each close.
 
 Each cause belongs either to `keep-alive-race` or to `no-response`. Most facts are in the packets of the connection; other closes
-of the server show whether an idle timeout caused the close (idle_times.py).
+of the server show whether an idle timeout caused the close (world/server.py).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from wiredoctor.findings import Threshold, cached_for_thresholds
+from wiredoctor.gateways.tries import RETRY
 from wiredoctor.tables import BEFORE, CLIENT, MORE, NOTHING, WHOLE
 from wiredoctor.text.durations import duration_text
 from wiredoctor.world.clients import AGAIN, REPETITION, Repetition
@@ -110,7 +111,7 @@ def find_lost(closes: pl.LazyFrame) -> pl.LazyFrame:
 def repetition_columns() -> list[pl.Expr]:
     """Return the columns that Clients.repetition needs, and null columns for its answer: `again` (a Repetition), `severity`.
 
-    `due`: the time (ns) until which a repetition may be sent. `addition`: a sentence that replaces the one about the repetition.
+    `due`: the time (ns) until which a repetition may be sent. `retry`: null, too; a gateway may have repeated the request.
     """
     moment = pl.max_horizontal("server_close_time", "request_end")
     return [
@@ -120,7 +121,8 @@ def repetition_columns() -> list[pl.Expr]:
         c("rtt_client").fill_null(0).clip(0).alias("to_client"),
         pl.lit(None, pl.Int64).alias("waited"),
         pl.lit(None, REPETITION).alias("again"),
-        *(pl.lit(None, pl.String).alias(name) for name in ("severity", "addition")),
+        pl.lit(None, pl.String).alias("severity"),
+        pl.lit(None, RETRY).alias("retry"),
     ]
 
 

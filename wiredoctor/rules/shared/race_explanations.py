@@ -9,7 +9,7 @@ import polars as pl
 from wiredoctor.findings import Threshold
 from wiredoctor.world.connection_close import IDLE as IMMEDIATE
 from wiredoctor.world.idle_defaults import default_of_server
-from wiredoctor.world.idle_times import LATE, NEAR, IdleTimes, Limit, Stop
+from wiredoctor.world.server import LATE, NEAR, Limit, Server, Stop
 
 if TYPE_CHECKING:
     from wiredoctor.rules.lifetime.keep_alive_race import Facts
@@ -116,28 +116,25 @@ EXPLANATION = pl.Struct(
 )
 
 
-def explain(x: Facts, servers: IdleTimes, until: int | None) -> Explanation | None:
-    """Return how the idle times of the server explain a lost request; None if the candidate is not a finding.
-
-    `until`: as in `IdleTimes.limits`.
-    """
-    limits = servers.limits(x.endpoint, x.connection, until)
-    others = servers.closed_together(x.endpoint, x.connection, x.server_close_time, until)
-    stop = servers.stops(x.endpoint, until).stop_at(x.server_close_time)
+def explain(x: Facts, server: Server) -> Explanation | None:
+    """Return how the idle times of the server explain a lost request; None if the candidate is not a finding."""
+    limits = server.limits(x.connection)
+    others = server.closed_together(x.connection, x.server_close_time)
+    stop = server.stops.stop_at(x.server_close_time)
     if x.kind == "at-limit":
         if stop is not None and stop.form in ("a", "b", "c"):
             limits = [limit for limit in limits if limit.how == "soon"]
-        if servers.is_refused(x.endpoint, x.server_close_time, until):
+        if server.is_refused(x.server_close_time):
             limits = [limit for limit in limits if limit.how not in _ASSUMED]
         idle = x.idle_at_server or 0
-        limits = [one for one in limits if one.how not in _ASSUMED or not servers.is_survived(one, x.endpoint, idle, until)]
-        met = next((limit for limit in limits if _is_at(limit, x, others) or _is_doomed(limit, x, servers, until)), None)
-        found = _explain_suspension(x, servers, limits, others, until) if met is None else _at_limit(x, met)
+        limits = [one for one in limits if one.how not in _ASSUMED or not server.is_survived(one, idle)]
+        met = next((limit for limit in limits if _is_at(limit, x, others) or _is_doomed(limit, x, server)), None)
+        found = _explain_suspension(x, server, limits, others) if met is None else _at_limit(x, met)
     else:
-        found = _explain_close(x, servers, limits, others, stop, until)
+        found = _explain_close(x, server, limits, others, stop)
     if found is None:
         return None
-    return found._replace(announced=servers.announced_timeout(x.connection), software=servers.server(x.connection))
+    return found._replace(announced=server.announced_timeout(x.connection), software=server.software(x.connection))
 
 
 def _is_at(limit: Limit, x: Facts, others: list[int]) -> bool:
@@ -168,15 +165,15 @@ def _is_at(limit: Limit, x: Facts, others: list[int]) -> bool:
     return reached and (later <= quick.value or (later <= slow.value and due) or on_time)
 
 
-def _is_doomed(limit: Limit, x: Facts, servers: IdleTimes, until: int | None) -> bool:
+def _is_doomed(limit: Limit, x: Facts, server: Server) -> bool:
     """Return whether the server closes after every response, so it was going to close the connection of an unread request.
 
-    On a busy machine, the process may take longer than usual before it closes. `until`: as in `IdleTimes.limits`.
+    On a busy machine, the process may take longer than usual before it closes.
     """
     if limit.how != "soon" or limit.closes < ALWAYS.value or not x.by_rst or x.later is None:
         return False
     late = (x.idle_at_server or 0) <= limit.high + LATE and x.later <= BUSY_RST.value
-    return late and not servers.answers_again(x.endpoint, until)
+    return late and not server.answers_again
 
 
 def _is_younger(rest: int, limit: Limit) -> bool:
@@ -200,28 +197,26 @@ def _at_limit(x: Facts, limit: Limit) -> Explanation:
 
 
 def _explain_suspension(
-    x: Facts, servers: IdleTimes, limits: list[Limit], others: list[int], until: int | None
+    x: Facts, server: Server, limits: list[Limit], others: list[int]
 ) -> Explanation | None:  # fmt: skip
     """Return the explanation of a request that waited while the server's process was suspended; None if the suspension is not
     proved.
     """
     rested, later, closed = x.rested or 0, x.later, x.server_close_time
-    if later is None or later <= STILL.value or servers.is_refused(x.endpoint, closed):
+    if later is None or later <= STILL.value or server.is_refused(closed):
         return None
     fitting = (limit for limit in limits if limit.how != "soon" and rested >= limit.low - limit.tolerance)
     limit = next((one for one in fitting if x.by_rst or one.how == "sharp"), None)
     if limit is None or any(_is_younger(rest, limit) for rest in others):
         return None
     c = pl.col
-    uses = servers.uses(x.endpoint)
-    if until is not None:
-        uses = uses.filter(c("final_at") <= until)
+    exchanges = server.exchanges()
     begun = closed - later
     sent = c("response_start").is_not_null() & (c("response_start") < closed) & (c("response_end").fill_null(closed) > begun)
-    lay = uses.filter((c("request_start") < closed) & (c("response_start").is_null() | (c("response_start") > closed)))
+    lay = exchanges.filter((c("request_start") < closed) & (c("response_start").is_null() | (c("response_start") > closed)))
     lay = lay.filter(c("server_close_time").is_null() | (c("server_close_time") >= closed))
     connections = lay["connection"].n_unique()
-    if connections < LAY.value or uses.filter(sent).height:
+    if connections < LAY.value or exchanges.filter(sent).height:
         return None
     lives = lay.filter(c("answered") & (c("request_end") < closed) & (c("connection") != x.connection)).height > 0
     if limit.how == "usual" and not lives:
@@ -229,10 +224,8 @@ def _explain_suspension(
     return _with_timeout("paused", rested, limit, "high" if lives else "medium", connections)
 
 
-def _explain_close(
-    x: Facts, servers: IdleTimes, limits: list[Limit], others: list[int], stop: Stop | None, until: int | None
-) -> Explanation:
-    """Return the explanation of a close, with the idle timeout that it matches, if any. `until`: as in `IdleTimes.limits`."""
+def _explain_close(x: Facts, server: Server, limits: list[Limit], others: list[int], stop: Stop | None) -> Explanation:
+    """Return the explanation of a close, with the idle timeout that it matches, if any."""
     rested = x.rested
     if x.kind == "forgotten" or rested is None:
         return Explanation("unknown")
@@ -249,33 +242,33 @@ def _explain_close(
     known = limits[0] if limits and limits[0].how != "usual" else None
     if limit is None and known is not None:
         return _with_timeout("another", rested, known)
-    if limit is None and (doubted := _without_timeout(x, rested, servers, until)):
+    if limit is None and (doubted := _without_timeout(x, rested, server)):
         return doubted
     if limit is None or limit.how in ("single", "usual"):
-        return _single(x, rested, servers, others)
+        return _single(x, rested, server, others)
     return _with_timeout("timeout", rested, limit)
 
 
-def _without_timeout(x: Facts, rested: int, servers: IdleTimes, until: int | None) -> Explanation | None:
+def _without_timeout(x: Facts, rested: int, server: Server) -> Explanation | None:
     """Return the explanation of a close that is probably not due to an idle timeout; None if an idle timeout is likely.
 
     Two facts speak against a timeout: requests were answered after longer idle times, or all idle times may be equal because a
-    client sends its requests at regular intervals. `until`: as in `IdleTimes.limits`.
+    client sends its requests at regular intervals.
     """
-    doubt = servers.doubt(x.endpoint, x.connection, until)
+    doubt = server.doubt(x.connection)
     if doubt is not None and doubt.has(rested):
         if doubt.answered:
             return Explanation("similar", rested, number=doubt.answered)
         return Explanation("intervals", rested, low=doubt.low, high=doubt.high)
-    announced = servers.announced_timeout(x.connection) is not None
-    longer = 0 if announced else servers.outlived(x.endpoint, rested, until)
+    announced = server.announced_timeout(x.connection) is not None
+    longer = 0 if announced else server.outlived(rested)
     return Explanation("longer", rested, number=longer) if longer else None
 
 
-def _single(x: Facts, rested: int, servers: IdleTimes, others: list[int]) -> Explanation:
+def _single(x: Facts, rested: int, server: Server, others: list[int]) -> Explanation:
     """Return the explanation of a close if the server's closes at other moments do not show an idle timeout."""
-    software = servers.server(x.connection)
-    likely = servers.announced_timeout(x.connection) is not None or (software and default_of_server(rested, software))
+    software = server.software(x.connection)
+    likely = server.announced_timeout(x.connection) is not None or (software and default_of_server(rested, software))
     return Explanation("several" if others and not likely else "single", rested, number=len(others))
 
 

@@ -11,8 +11,8 @@ from wiredoctor.tables import SECOND
 from wiredoctor.text.durations import duration_text
 from wiredoctor.world.connection_close import UPSTREAM_KEPT
 from wiredoctor.world.idle_defaults import default_of_server
-from wiredoctor.world.idle_times import TOGETHER, Limit
 from wiredoctor.world.numbers import other_connections
+from wiredoctor.world.server import TOGETHER, Limit
 
 if TYPE_CHECKING:
     from wiredoctor.rules.lifetime.keep_alive_race import Facts

@@ -95,14 +95,17 @@ _DOUBTED = (
 _FIND_SENDER = "Capture on the server, too: if the {} is not in that capture, another device sent it. "
 
 
+REPEATED = "the gateway repeated the request on {server} and answered {status}."
 MADE_WHOLE = "The gateway forwarded the response as if it were complete, so its client cannot know that something is missing."
 
 
-def retry_sentence(server: str, status: int | None, late: int, failed: int) -> str:
-    """Return the sentence about a gateway whose client got the response of a later try on `server`.
+def retry_sentence(retry: Mapping[str, Any] | None) -> str | None:
+    """Return the sentence about a gateway whose client got the response of a later try (gateways.tries.RETRY); None without one.
 
-    `late`: how much later (ns) the client got it because of the `failed` tries; below SECOND, users notice nothing.
+    If the client got it less than SECOND later, users notice nothing.
     """
-    why = "that" if failed == 1 else f"{failed} failed attempts"
+    if retry is None:
+        return None
+    late, why = retry["late"], "that" if retry["failed"] == 1 else f"{retry['failed']} failed attempts"
     noticed = "noticed nothing" if late < SECOND else f"got its response {duration_text(late)} later because of {why}"
-    return f"The gateway's own client {noticed}: the gateway repeated the request on {server} and answered {status}."
+    return f"The gateway's own client {noticed}: {REPEATED.format(**retry)}"

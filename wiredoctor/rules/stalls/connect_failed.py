@@ -126,10 +126,12 @@ from typing import Any
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold, host
+from wiredoctor.gateways.tries import RETRY
 from wiredoctor.rules.shared import attempt_groups, icmp
 from wiredoctor.rules.shared.attempt_groups import NEXT_ADDRESS, group_failures
 from wiredoctor.rules.shared.attempt_words import Facts, attempt_evidence, other_refusal, words_of_kind
 from wiredoctor.rules.shared.evidence import CANDIDATE, candidate
+from wiredoctor.rules.shared.words import retry_sentence
 from wiredoctor.world import attempts
 from wiredoctor.world.numbers import DURATION
 
@@ -382,8 +384,10 @@ def _failed(
     rows: pl.DataFrame, accepted: pl.DataFrame, singles: pl.DataFrame, connections: pl.LazyFrame
 ) -> pl.DataFrame:  # fmt: skip
     """Return the attempts that failed, with their kinds (`number`) without regard to other attempts."""
-    error = icmp.key("syn_error_router", "syn_error_type", "syn_error_code")
-    rows = rows.with_columns(error.cast(pl.Int32).alias("error"), c("syn_error_router").alias("router"))
+    error = icmp.key("syn_error_router", "syn_error_type", "syn_error_code").cast(pl.Int32)
+    # if an RST follows, the ICMP error did not decide
+    decided = {"error": error, "router": c("syn_error_router")}
+    rows = rows.with_columns(pl.when(~c("refused")).then(value).alias(name) for name, value in decided.items())
     others = attempts.resets_of_others(
         rows.filter("refused"), accepted, least=NEARER.value, times=NEARER_TIMES.value, number=NEARER_SEEN.value
     )
@@ -587,7 +591,8 @@ def _grouped(rows: pl.DataFrame) -> pl.DataFrame:
         c("down_for").cast(DURATION),
         (c("answer_time") - c("first_answer_time")).cast(DURATION).alias("reset_after"),
         (c("answer_time") - c("syn_time")).cast(DURATION).alias("answered_after"),
-        *(name for name in Facts._fields if name not in CANDIDATE),
+        *(name for name in Facts._fields if name not in (*CANDIDATE, "retry")),
+        pl.lit(None, RETRY).alias("retry"),
     )
 
 
@@ -600,6 +605,7 @@ def words(x: Facts) -> dict[str, Any]:
         "many": several + _SCAN if x.servers > 1 else several,
         "filter": f"tcp.stream == {x.connection}" if x.alone else _SYN_OR_RST if x.router is None else _ICMP,
         "other": other_refusal(x),
+        "addition": retry_sentence(x.retry),
         "evidence": attempt_evidence(x),
         **words_of_kind(x),
     }

@@ -50,6 +50,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
+from wiredoctor.gateways.tries import AT_CLIENT, AT_SERVERS
 from wiredoctor.rules.shared.evidence import candidate, confidence, is_unwitnessed
 from wiredoctor.rules.shared.long_polls import is_long_poll
 from wiredoctor.rules.shared.words import packets, witness
@@ -136,6 +137,7 @@ class Facts(NamedTuple):
 
     `frame`, `start`, `end`: the first packet after the wait, and when the wait began and ended. `waited`: the wait; if a gateway
     waited for its servers in between, it is included. `interim_status`: the wait began with this interim response.
+    `at_servers`, `at_client`: structs of types AT_SERVERS and AT_CLIENT if the server is a gateway, or the client is one.
     """
 
     kind: str | None
@@ -153,13 +155,16 @@ class Facts(NamedTuple):
     after_head: bool | None
     paused_frame: int | None
     by_clock: int | None
+    at_servers: dict[str, Any] | None
+    at_client: dict[str, Any] | None
 
 
 def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each response that began late, and for each long pause in the middle of a response."""
     # the other conditions need many more columns
     slow = exchanges.filter(may_match()).collect().lazy()
-    return pl.concat([_begun_late(slow), _pauses(slow)], how="diagonal")
+    rows = pl.concat([_begun_late(slow), _pauses(slow)], how="diagonal")
+    return rows.with_columns(pl.lit(None, AT_SERVERS).alias("at_servers"), pl.lit(None, AT_CLIENT).alias("at_client"))
 
 
 _OF_RESPONSE = ("response_frame", "response_start", "response_status", "rtt_server")
@@ -290,11 +295,35 @@ def _words_of_wait(x: Facts) -> dict[str, Any]:
     return {
         "since": since,
         "uncounted": trip if x.start == x.request_end else "",
+        "addition": _waited_behind(x) if x.at_client is None else _waited_in_front(**x.at_client),
         "evidence": packets(
             (x.request_last_frame, x.request_end, "the last byte of the request"),
             (x.frame, x.end, f"the first byte of the response, {duration_text(x.waited)} {later}"),
         ),
     }
+
+
+def _waited_behind(x: Facts) -> str | None:
+    """Return the sentence about the time that a gateway spent with its servers; None if the server is none."""
+    if x.at_servers is None:
+        return None
+    servers, time = ", ".join(x.at_servers["servers"]), duration_text(x.at_servers["time"])
+    if x.kind == "in-gateway":
+        return f"The gateway also waited {time} for {servers}; that time is not counted."
+    if x.at_servers["sending"]:
+        return f"For {time} of that time, the gateway was still sending the request to {servers}, which had already responded."
+    return f"For {time} of that time, the gateway waited for the rest of a response that {servers} had begun."
+
+
+def _waited_in_front(client: str, waited: int, in_gateway: int | None) -> str:
+    """Return the sentence about the wait of a gateway's client; the fields are those of AT_CLIENT."""
+    if in_gateway is None:
+        return (
+            f"The request came from a gateway, which did not wait for that: its own client ({client}) had a response "
+            f"{duration_text(waited)} after its request."
+        )
+    took = f"including {duration_text(in_gateway)} in the gateway"
+    return f"The gateway's client ({client}) waited {duration_text(waited)} for its response, {took}."
 
 
 def _words_of_pause(x: Facts) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing_extensions import TypedDict
 
 from wiredoctor.findings import Confidence, Severity, Side
 from wiredoctor.findings.keys import KEYS, Key
+from wiredoctor.report.data.json_keys import SERVER
 
 _whole = with_config(ConfigDict(extra="forbid"))
 """A class decorator that makes pydantic reject keys that the type does not declare.
@@ -29,6 +30,45 @@ Stream = Annotated[int, Field(description="tcp.stream", ge=0)]
 Exchange = Annotated[int, Field(description="number of the exchange in its connection, from 0", ge=0)]
 Number = Annotated[int, Field(description="number of a finding, which show_finding takes", ge=1)]
 Endpoint = Annotated[str, Field(description="address:port, or only the address if there are several ports")]
+
+
+def _type(key: Key) -> Any:
+    """Return the type for the values of a key of the JSON report."""
+    match key.kind:
+        case "whole":
+            plain: Any = Annotated[int, Field(ge=key.least)]
+        case "number" | "seconds":
+            plain = float
+        case "flag":
+            plain = bool
+        case "texts" | "packet texts":
+            plain = list[str]
+        case "choice":
+            plain = Literal[key.choices]
+        case "object":
+            plain = _typed_dict(key.name, key.keys)
+        case "objects":
+            plain = list[_typed_dict(key.name, key.keys)]
+        case "mapping":
+            plain = dict[str, _type(key.keys[0])]
+        case "numbers":
+            plain = dict[str, float]
+        case _:
+            plain = str
+    return Annotated[plain | None if key.nullable else plain, Field(description=key.meaning)]
+
+
+def _typed_dict(name: str, keys: Iterable[Key]) -> Any:
+    return _whole(TypedDict(name, {key.name: _type(key) for key in keys}))  # type: ignore[misc]
+
+
+if TYPE_CHECKING:
+    Server = WholeFinding = dict[str, Any]
+else:
+    Server = _typed_dict("Server", SERVER)
+    """The statistics of a server, as in the JSON report."""
+    WholeFinding = _typed_dict("WholeFinding", [key for key in KEYS if key.name != "capture"])
+    """A finding as in the JSON report, without its capture."""
 
 
 @_whole
@@ -86,42 +126,6 @@ class Cause(TypedDict):
     worst_finding: Number | None
     finding_numbers: list[Number | None]
     more_finding_numbers: int
-
-
-@_whole
-class ServerTime(TypedDict):
-    """Percentiles (nearest rank) and maximum of the seconds from the end of a request to the start of its response."""
-
-    p50: Seconds | None
-    p95: Seconds | None
-    p99: Seconds | None
-    max: Seconds | None
-
-
-@_whole
-class Server(TypedDict):
-    """The statistics of a server: its requests, responses and connections."""
-
-    by: Literal["server"]
-    name: Endpoint
-    names: Annotated[
-        list[str], Field(description="the server's most frequent Host fields or, without HTTP, its TLS server names")
-    ]
-    requests: int
-    failed: Annotated[int, Field(description="requests that failed according to the findings")]
-    unanswered: Annotated[int, Field(description="requests without a final response")]
-    incomplete: Annotated[int, Field(description="responses with a status below 500 that were cut off")]
-    status_4xx: int
-    status_5xx: int
-    server_time: ServerTime
-    time_lost: Annotated[Seconds, Field(description="time lost on the server's connections, according to the findings")]
-    time_lost_by_rule: dict[str, Seconds]
-    connections: int
-    failed_connections: Annotated[
-        int, Field(description="connections to the server that failed without a request, according to the findings")
-    ]
-    unusable_connections: Annotated[int, Field(description="connections that failed without a request or were never established")]
-    requests_per_connection: float | None
 
 
 @_whole
@@ -288,35 +292,6 @@ class ShowAnswer(Answer):
     more_heads: int
     also_found: list[OtherFinding]
     left_out: NotRequired[Annotated[str, Field(description="what is not in this answer")]]
-
-
-def _type(key: Key) -> Any:
-    """Return the type for the values of a key of the report."""
-    match key.kind:
-        case "whole":
-            plain: Any = Annotated[int, Field(ge=key.least)]
-        case "seconds":
-            plain = float
-        case "choice":
-            plain = Literal[key.choices]
-        case "objects":
-            plain = list[_typed_dict(key.name, key.keys)]
-        case "numbers":
-            plain = dict[str, float]
-        case _:
-            plain = str
-    return Annotated[plain | None if key.nullable else plain, Field(description=key.meaning)]
-
-
-def _typed_dict(name: str, keys: Iterable[Key]) -> Any:
-    return _whole(TypedDict(name, {key.name: _type(key) for key in keys}))  # type: ignore[misc]
-
-
-if TYPE_CHECKING:
-    WholeFinding = dict[str, Any]
-else:
-    WholeFinding = _typed_dict("WholeFinding", [key for key in KEYS if key.name != "capture"])
-    """A finding as in the JSON report, without its capture."""
 
 
 @_whole
