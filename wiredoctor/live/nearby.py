@@ -78,7 +78,7 @@ class Nearby:
 
         tables = CaptureTables(
             pl.LazyFrame() if compared else closes(stored).lazy(), connections.lazy(), finished if compared else requests,
-            gateways, half_closed, self._remembered,
+            gateways, half_closed, remembered=self._remembered,
         )  # fmt: skip
         return tables, max(near.begun, begun) + MARGIN
 
