@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +97,22 @@ def test_the_oldest_closes_and_uses_of_a_server_are_forgotten_together(monkeypat
     assert known.ends.height >= 2
     assert known.ends["time"].min() >= known.uses["time"].min()  # pyright: ignore[reportOperatorIssue]
     assert known.uses["time"].max() == 39 * SECOND
+
+
+def test_servers_need_no_collector(tmp_path: Path) -> None:
+    """Live runs without the collector of reference cycles for a minute; a server refers to frames of a megabyte."""
+    exchanges, connections = rows_of("race-client", tmp_path)
+    wanted = closes(exchanges).select("endpoint", "connection")
+    servers = Servers.build([wanted], CaptureTables(closes(exchanges).lazy(), connections.lazy(), exchanges.lazy))
+    endpoint, connection = wanted.row(0)
+    servers.at(endpoint, 5 * SECOND).limits(connection)
+    left = weakref.ref(servers.at(endpoint))
+    gc.disable()
+    try:
+        del servers
+        assert left() is None
+    finally:
+        gc.enable()
 
 
 ASK = {

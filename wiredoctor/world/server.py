@@ -109,6 +109,22 @@ class _CloseMoments:
         return _count_between(self._rests, *near) > _count_between(own.sorted_rests, *near)
 
 
+class _Seen(NamedTuple):
+    """What servers share: no server refers to Servers, because live runs without the collector of reference cycles.
+
+    `said`: for each connection, the idle timeout (s) that its last response announced, and its last Server field. `suspicious`:
+    the endpoints at which a process may have ended. The other fields are explained at Servers.
+    """
+
+    ends: pl.DataFrame
+    exchanges: pl.LazyFrame
+    said: dict[int, tuple[int | None, str]]
+    uses: dict[int, list[Use]]
+    syns: dict[int, list[Syn]]
+    suspicious: set[int]
+    history: ServerHistory | None
+
+
 class Servers(Index):
     """The servers of some candidates, as all closes of these endpoints, and the SYNs to them, show them."""
 
@@ -143,19 +159,15 @@ class Servers(Index):
         history: ServerHistory | None = None,
     ) -> None:  # fmt: skip
         """`history`: in a live capture, what is remembered of exchanges that are not in `exchanges`."""
-        self.ends, self.exchanges, self.history = ends.sort("endpoint", "time", "connection"), exchanges, history
-        self.said: dict[int, tuple[int | None, str]] = {
-            connection: (timeout, server or "") for connection, timeout, server in said.iter_rows()
-        }
-        """For each connection, the idle timeout (s) that its last response announced, and its last Server field."""
-        self.uses: dict[int, list[Use]] = {}
+        ends = ends.sort("endpoint", "time", "connection")
+        known = {connection: (timeout, server or "") for connection, timeout, server in said.iter_rows()}
+        uses: dict[int, list[Use]] = {}
         for endpoint, *use in used.sort("rest").iter_rows():
-            self.uses.setdefault(endpoint, []).append(Use(*use))
-        self.syns: dict[int, list[Syn]] = {}
+            uses.setdefault(endpoint, []).append(Use(*use))
+        answered: dict[int, list[Syn]] = {}
         for endpoint, *syn in syns.sort("answered").iter_rows():
-            self.syns.setdefault(endpoint, []).append(Syn(*syn))
-        self.suspicious = suspicious(self.ends, syns)
-        """The endpoints at which a process may have ended."""
+            answered.setdefault(endpoint, []).append(Syn(*syn))
+        self._seen = _Seen(ends, exchanges, known, uses, answered, suspicious(ends, syns), history)
         self._servers: dict[tuple[int, bool], Server] = {}
 
     def at(self, endpoint: int, until: int | None = None) -> Server:
@@ -163,38 +175,40 @@ class Servers(Index):
         # because one candidate asks several times, the newest is kept, too
         kept = self._servers.get((endpoint, until is None))
         if kept is None or kept.until != until:
-            kept = self._servers[endpoint, until is None] = Server(self, endpoint, until)
+            whole = None if until is None else self.at(endpoint)
+            kept = self._servers[endpoint, until is None] = Server(self._seen, endpoint, until, whole)
         return kept
 
     def all_stops(self) -> dict[int, Stops]:
         """Return for each endpoint the times at which its processes ended."""
-        return {endpoint: stops for endpoint in sorted(self.suspicious) if (stops := self.at(endpoint).stops) != NONE}
+        return {endpoint: stops for endpoint in sorted(self._seen.suspicious) if (stops := self.at(endpoint).stops) != NONE}
 
 
 class Server:
     """What is known of a server at the time `until` (ns), or in the whole capture if that is None."""
 
-    def __init__(self, servers: Servers, endpoint: int, until: int | None) -> None:
-        self._servers, self._endpoint, self.until = servers, endpoint, until
+    def __init__(self, seen: _Seen, endpoint: int, until: int | None, whole: Server | None) -> None:
+        """`whole`: the server in the whole capture; None if this is it."""
+        self._seen, self._endpoint, self.until, self._whole = seen, endpoint, until, whole
 
     @cached_property
     def closes(self) -> list[ServerClose]:
         """Its closes, in time order."""
-        if self.until is not None:
-            return [end for end in self._servers.at(self._endpoint).closes if end.known <= self.until]
-        rows = self._servers.ends.filter(c("endpoint") == self._endpoint).drop("endpoint")
+        if self._whole is not None and self.until is not None:
+            return [end for end in self._whole.closes if end.known <= self.until]
+        rows = self._seen.ends.filter(c("endpoint") == self._endpoint).drop("endpoint")
         return [ServerClose(*end) for end in rows.iter_rows()]
 
     @cached_property
     def uses(self) -> list[Use]:
         """The requests that it answered after an idle time, in ascending order of that time."""
-        uses = self._servers.uses.get(self._endpoint, [])
+        uses = self._seen.uses.get(self._endpoint, [])
         return uses if self.until is None else [use for use in uses if use.known <= self.until]
 
     @cached_property
     def syns(self) -> list[Syn]:
         """The SYNs to it, in the order of their answers."""
-        syns = self._servers.syns.get(self._endpoint, [])
+        syns = self._seen.syns.get(self._endpoint, [])
         return syns if self.until is None else [syn for syn in syns if syn.answered <= self.until]
 
     def exchanges(self) -> pl.DataFrame:
@@ -203,7 +217,7 @@ class Server:
         `answered`: a final response was captured. `closed`: the server closed. `first`: when the first request of the connection
         began (ns). `final_at` (ns) is the time until which the exchange was observed.
         """
-        rows = self._servers.exchanges.filter((c("endpoint") == self._endpoint) & c("has_request")).select(
+        rows = self._seen.exchanges.filter((c("endpoint") == self._endpoint) & c("has_request")).select(
             *("connection", "request_start", "request_end", "response_start", "response_end", "previous_end", "final_at"),
             *("server_close_time", _answered().alias("answered"), c("server_close_frame").is_not_null().alias("closed")),
             c("request_start").min().over("connection").alias("first"),
@@ -215,11 +229,11 @@ class Server:
 
     def announced_timeout(self, connection: int) -> int | None:
         """Return the idle timeout (s) that the last response on a connection announced; None if there is none."""
-        return self._servers.said.get(connection, (None, ""))[0]
+        return self._seen.said.get(connection, (None, ""))[0]
 
     def software(self, connection: int) -> str:
         """Return the last Server field on a connection; "" if there is none."""
-        return self._servers.said.get(connection, (None, ""))[1]
+        return self._seen.said.get(connection, (None, ""))[1]
 
     def limits(self, connection: int) -> list[Limit]:
         """Return its idle timeouts from the best source that has any; empty if no source has any.
@@ -296,8 +310,8 @@ class Server:
 
     def _request_times(self) -> list[int]:
         """Return when requests arrived at the server (ns), in order."""
-        history = self._servers.history
-        arrivals = request_arrivals(self._servers.exchanges) if history is None else history.requests.lazy()
+        history = self._seen.history
+        arrivals = request_arrivals(self._seen.exchanges) if history is None else history.requests.lazy()
         known = pl.lit(value=True) if self.until is None else c("known") <= self.until
         return arrivals.filter((c("endpoint") == self._endpoint) & known).select(c("time").sort()).collect()["time"].to_list()
 
@@ -328,7 +342,7 @@ class Server:
     @cached_property
     def stops(self) -> Stops:
         """The times at which processes of the server ended."""
-        if self._endpoint not in self._servers.suspicious:
+        if self._endpoint not in self._seen.suspicious:
             return NONE
         return stops_of(self.closes, self.syns, self.exchanges if self.until is None else None, self.uses)
 
@@ -377,11 +391,11 @@ class Server:
     @cached_property
     def answers_again(self) -> bool:
         """True if the server answered a second request on a connection."""
-        if (history := self._servers.history) is not None:
+        if (history := self._seen.history) is not None:
             known = history.reused.filter(c("endpoint") == self._endpoint)["known"]
             return any(self.until is None or time <= self.until for time in known)
         again = (c("endpoint") == self._endpoint) & c("has_request") & c("previous_end").is_not_null() & _answered()
-        return self._servers.exchanges.filter(again & self._is_known()).select(pl.len()).collect().item() > 0
+        return self._seen.exchanges.filter(again & self._is_known()).select(pl.len()).collect().item() > 0
 
     def closed_together(self, connection: int, time: int, since: int = 0) -> list[int]:
         """Return the idle times (ns) of other connections that the server closed at about `time` (ns).
