@@ -157,8 +157,9 @@ class HeldCandidates:
         if not ready:
             return {}
         a, since = self._analysis, _earliest(held)
-        gateways = partial(self._clients, at_end=True)
-        if len(self._left) or a.exchanges.rows <= limits.LIVE_NEAR.value:
+        are_few = a.exchanges.rows <= limits.LIVE_NEAR.value
+        gateways = partial(self._clients, at_end=are_few)  # a search among many takes seconds, and little is new
+        if are_few or len(self._left):
             stored = a.exchanges.scan()
             tables = CaptureTables(closes(stored), a.connections.scan(), lambda: stored.select(ASKED), gateways)
         else:
