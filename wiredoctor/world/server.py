@@ -109,7 +109,7 @@ class _CloseMoments:
         return _count_between(self._rests, *near) > _count_between(own.sorted_rests, *near)
 
 
-class _Seen(NamedTuple):
+class _ServerRows(NamedTuple):
     """What servers share: no server refers to Servers, because live runs without the collector of reference cycles.
 
     `said`: for each connection, the idle timeout (s) that its last response announced, and its last Server field. `suspicious`:
@@ -167,7 +167,7 @@ class Servers(Index):
         answered: dict[int, list[Syn]] = {}
         for endpoint, *syn in syns.sort("answered").iter_rows():
             answered.setdefault(endpoint, []).append(Syn(*syn))
-        self._seen = _Seen(ends, exchanges, known, uses, answered, suspicious(ends, syns), history)
+        self._seen = _ServerRows(ends, exchanges, known, uses, answered, suspicious(ends, syns), history)
         self._servers: dict[tuple[int, bool], Server] = {}
 
     def at(self, endpoint: int, until: int | None = None) -> Server:
@@ -187,7 +187,7 @@ class Servers(Index):
 class Server:
     """What is known of a server at the time `until` (ns), or in the whole capture if that is None."""
 
-    def __init__(self, seen: _Seen, endpoint: int, until: int | None, whole: Server | None) -> None:
+    def __init__(self, seen: _ServerRows, endpoint: int, until: int | None, whole: Server | None) -> None:
         """`whole`: the server in the whole capture; None if this is it."""
         self._seen, self._endpoint, self.until, self._whole = seen, endpoint, until, whole
 
