@@ -24,11 +24,11 @@ from wiredoctor.engine.open_exchanges import ANSWERED
 from wiredoctor.findings import Finding
 from wiredoctor.live.at_gateways import RULE, AtGateways, GatewaySearch, is_left_to_report
 from wiredoctor.live.gateway_groups import Group
+from wiredoctor.live.nearby import Nearby
 from wiredoctor.rule_engine import RuleModule
 from wiredoctor.rule_engine.candidates import Candidates
 from wiredoctor.rule_engine.summary_columns import Rows
 from wiredoctor.tables import CONNECTIONS, EXCHANGES, RULE_TABLES, UNACKNOWLEDGED, closes, finished_exchanges
-from wiredoctor.world import CaptureTables
 
 c = pl.col
 
@@ -147,6 +147,7 @@ class PendingFindings:
 
     def __post_init__(self) -> None:
         self._failed = AtGateways(self.analysis, self.modules)
+        self.nearby = Nearby(self.analysis, self.modules)
         rule = self.modules[RULE].rule if RULE in self.modules else None
         self.causes = frozenset[str]() if rule is None else frozenset(n for n, _ in (*rule.caused_by, *rule.explained_by))
         """The rules whose findings explain why a gateway failed."""
@@ -224,11 +225,10 @@ class PendingFindings:
         some = [i for i in fresh if i not in followed or open_exchanges.has_rows(followed[i])]
         if not some:
             return
-        ids = pl.Series(some, dtype=pl.Int64).implode()
-        before = a.exchanges.scan().filter(c("connection").is_in(ids)).select(ANSWERED).collect()
+        most = limits.LIVE_NEAR.value
+        before = a.exchanges.newest_of(some, most, ANSWERED)
         self._exchanges = pl.concat([self._exchanges, before]).unique(["connection", "exchange"], maintain_order=True)
-        gone = pl.Series([i for i in some if i not in followed], dtype=pl.Int64).implode()
-        over = a.connections.scan().filter(c("connection").is_in(gone)).collect()
+        over = a.connections.newest_of([i for i in some if i not in followed], most)
         self._connections = pl.concat([self._connections, over], rechunk=True).unique("connection", maintain_order=True)
 
     def take_final(self) -> list[Finding]:
@@ -439,12 +439,10 @@ class PendingFindings:
         compared = {name: rows for name, rows in candidates.items() if rule_engine.is_compared(self.modules[name])}
         if not compared:
             return candidates
-        a = self.analysis
-        now = open_exchanges.rows_as_of(a.core.flows.open_connections(), a.latest)
-        connections = pl.concat([a.connections.scan(), now.lazy()])
-        answered = open_exchanges.answered_exchanges(one for of in self._table.values() if (one := of.connection) is not None)
-        exchanges = pl.concat([finished_exchanges(a.exchanges.scan()), answered.lazy()], how="diagonal")
-        tables = CaptureTables(pl.LazyFrame(), connections, lambda: exchanges)
+        since = min(int(rows.select(c("start").min()).item() or 0) for rows in compared.values())
+        tables, _ = self.nearby.tables(
+            since, {number for rows in compared.values() for number in rows["connection"]}, tuple, compared=True
+        )
         decided, _ = rule_engine.decide(self.modules, compared, tables, live=True)
         return {name: rows for name, rows in candidates.items() if name not in compared} | decided
 
