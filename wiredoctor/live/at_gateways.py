@@ -195,6 +195,12 @@ class AtGateways:
         for gone in [*self._waiting][: -limits.SETTLED_CANDIDATES.value]:
             del self._waiting[gone]
 
+    def wake(self, places: Iterable[tuple[int, int | None]], clock: int) -> None:
+        """Search these exchanges as soon as possible, because a candidate waits for them from now on."""
+        for place in places:
+            if place in self._waiting:
+                self._waiting[place].due = clock
+
     def leave(self, places: Iterable[tuple[int, int | None]]) -> None:
         """Do not search these exchanges any more."""
         for place in [*places]:

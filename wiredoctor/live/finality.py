@@ -270,9 +270,11 @@ class PendingFindings:
         mine = [one for one in ready if one.rule in rule_engine.ACROSS_GATEWAYS]
         past = [one for one in ready if one.rule not in rule_engine.ACROSS_GATEWAYS]
         mine = self._without_concurrent_requests(mine)
+        fresh = [one.place for one in mine if one.state is not _State.GATEWAY]
         for one in mine:
             one.state = _State.GATEWAY
         self._failed.wait_for(((*one.place, one.start) for one in mine), self.clock)
+        self._failed.wake(fresh, self.clock)
         if not self._failed.is_due(self.clock):
             return past, None, []
         seen = self._failed.search(self.clock)
@@ -300,7 +302,11 @@ class PendingFindings:
 
         The server may have waited for the response to that other request.
         """
-        asked = [one for one in mine if one.rule == _SLOW and not self._failed.is_put_off(one.place, self.clock)]
+        asked = [
+            one
+            for one in mine
+            if one.rule == _SLOW and not (one.state is _State.GATEWAY and self._failed.is_put_off(one.place, self.clock))
+        ]
         if not asked:
             return mine
         owing = open_exchanges.owing(self.analysis.core.flows.open_connections())
