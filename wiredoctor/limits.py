@@ -390,11 +390,27 @@ SETTLED_CANDIDATES = Limit(
     "Reported candidates of a live capture that are kept while their connections continue, because a stall that is found "
     "later may have begun earlier, or may have the same cause",
 )  # fmt: skip
+LIVE_PENDING = Limit(
+    "live-pending", "rules", 4_096, "candidates",
+    "Candidates of a live capture that wait until nothing can change them; each takes 2 kB. Beyond the limit, the oldest are "
+    "left to the final report",
+)  # fmt: skip
 LIVE_PAIRED = Limit(
     "live-paired", "rules", 8_192, "exchanges",
-    "The newest exchanges of a live capture, which are searched for the causes of a gateway's failures. A search takes a "
-    "twentieth of a second. If the cause of a failure is not found while the failed exchange is among the newest, only the final "
-    "report names it",
+    "Exchanges of a live capture, the newest first, which are searched at a time for the causes of a gateway's failures: those "
+    "near the failures. A search takes at most a fifth of a second. If more exchanges are near a failure, only the final report "
+    "names its cause",
+)  # fmt: skip
+GATEWAY_EVIDENCE = Limit(
+    "gateway-evidence", "rules", 16_384, "counts of each kind",
+    "What a live capture has shown about gateways: how often requests to one endpoint lie within requests to another, the hosts "
+    "that send requests to an endpoint, and the Server fields that gateways forwarded. A count takes 200 bytes. Beyond the "
+    "limit, the lowest counts are dropped",
+)  # fmt: skip
+GATEWAY_CLIENTS = Limit(
+    "gateway-clients", "rules", 32_768, "connections",
+    "Connections of a live capture whose client is a gateway, and as many whose User-Agent is known, the newest first; each "
+    "takes 150 bytes",
 )  # fmt: skip
 LIVE_NEAR = Limit(
     "live-near", "rules", 16_384, "exchanges, and as many connections",

@@ -49,8 +49,8 @@ class LiveAnalysis(Analysis):
         self.connections = SpillWindow(CONNECTIONS, folder, ended="final_at", soon=True, kinds=_OF_CONNECTIONS)
         self.exchanges = SpillWindow(STORED_EXCHANGES, folder, ended="final_at", soon=True, kinds=_OF_EXCHANGES)
         self.listeners: list[Callable[[pl.DataFrame, pl.DataFrame], None]] = []
-        self.failures: list[tuple[int, int]] = []
-        """The exchanges with a status of 500 or above, as (connection, exchange).
+        self.failures: list[tuple[int, int, int]] = []
+        """The exchanges with a status of 500 or above, as (connection, exchange, start of the request in ns).
 
         The caller that handles them empties the list.
         """
@@ -148,7 +148,7 @@ class LiveAnalysis(Analysis):
             failed = status >= _FAILED
             if failed.any():
                 del self.failures[: -limits.SETTLED_CANDIDATES.value]
-                self.failures += exchanges.select(["connection", "exchange"]).filter(failed).iter_rows()
+                self.failures += exchanges.select(["connection", "exchange", "request_start"]).filter(failed).iter_rows()
 
     def _keep_names(self, connections: pl.DataFrame) -> None:
         """Store the endpoint of each server under the hash that identifies it in `exchanges`.

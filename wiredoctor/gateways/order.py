@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import TypeVar
 
 import numpy as np
 
 from wiredoctor.gateways.exchange_columns import NO_STATUS, Rows, Totals, groups
 from wiredoctor.gateways.known import LATE, SLACK
-from wiredoctor.tables import Array
+from wiredoctor.tables import MESSAGE_BITS, SECOND, Array
 
 MAX_OPEN = 400
 """The maximum number of earlier exchanges with the same method and target that are searched for the enclosing exchange."""
+
+T = TypeVar("T")
 
 SHARE = 10
 """A host counts as an address of the gateway if it has at least 1/SHARE of the votes (see _Vote) of the host with the most.
@@ -25,6 +28,9 @@ Hosts with fewer votes use the server directly.
 
 END_TO_END = ("agent", "referer", "content_type", "credentials")
 """The columns of Rows with request fields that gateways usually forward unchanged."""
+
+KEPT = 30 * SECOND
+"""The time in ns for which Evidence remembers that it has counted an exchange. Exchanges that are older are not counted."""
 
 Order = dict[tuple[int, int], frozenset[int]]
 """The hosts from which a gateway connects to an endpoint behind it, by (gateway's endpoint, endpoint behind it)."""
@@ -45,16 +51,86 @@ def order(rows: Rows, totals: Totals | None = None) -> Order:
     """
     if len(np.unique(rows.server)) < 2:
         return {}
-    votes, open_ = _votes(rows, groups(rows.method, rows.target))
-    asked, hosts = Totals.of(rows) if totals is None else totals
-    elected = _choose_orders(votes, asked)
-    of_ends, _ = _votes(rows, groups(rows.method, rows.tail))
+    every = np.ones(len(rows), bool)
+    votes, half, open_ = _votes(rows, groups(rows.method, rows.target), every)
+    of_ends, half_of_ends, _ = _votes(rows, groups(rows.method, rows.tail), every)
+    return _elect(votes + half, of_ends + half_of_ends, open_, Totals.of(rows) if totals is None else totals)
+
+
+class Evidence:
+    """What exchanges show about which endpoints are gateways, in a capture that goes on.
+
+    Exchanges are added a few at a time, and each is counted once, when it is answered. So the votes are those that all of them
+    together would have. `clock`: the time (ns) up to which exchanges are known at the next addition. `order`: as of the function
+    `order`, at the last addition. `totals`: the facts about all exchanges that were counted, or are open.
+    """
+
+    def __init__(self, most: int) -> None:
+        """`most`: the maximum number of counts of each kind; beyond it, the lowest are dropped."""
+        self._most = most
+        self.clock = LATE
+        self._since = -LATE
+        self._counted, self._answered = np.zeros(0, np.int64), np.zeros(0, np.int64)
+        """The exchanges that were counted and answered after `_since`, as numbers, and when (ns)."""
+        self.order: Order = {}
+        self._votes: Counter[_Vote] = Counter()
+        self._of_ends: Counter[_Vote] = Counter()
+        self._asked: Counter[tuple[int, int]] = Counter()
+        self._hosts: dict[int, set[int]] = {}
+        self.totals = Totals(Counter(), {})
+
+    def add(self, rows: Rows) -> Order:
+        """Count exchanges that are answered now, and return the new order. `rows`: all that may be, as they are known now."""
+        number = (rows.connection << MESSAGE_BITS) + rows.exchange
+        over = rows.answered < LATE
+        counted = over & (rows.answered > self._since) & ~np.isin(number, self._counted)
+        new, now = (Totals.of(rows.select(np.flatnonzero(some))) for some in (counted, ~over))
+        self._since = self.clock - KEPT
+        numbers, times = [self._counted, number[counted]], [self._answered, rows.answered[counted]]
+        recent = np.concatenate(times) > self._since
+        self._counted, self._answered = (np.concatenate(some)[recent] for some in (numbers, times))
+        self._asked += new.asked
+        for server, some in new.hosts.items():
+            self._hosts.setdefault(server, set()).update(some)
+        half, half_of_ends, open_ = (Counter[_Vote]() for _ in range(3))
+        if len(np.unique(rows.server)) > 1:
+            votes, half, open_ = _votes(rows, groups(rows.method, rows.target), counted)
+            of_ends, half_of_ends, _ = _votes(rows, groups(rows.method, rows.tail), counted)
+            self._votes += votes
+            self._of_ends += of_ends
+        self._forget()
+        hosts = {server: frozenset(some) for server, some in self._hosts.items()}
+        self.totals = Totals(self._asked + now.asked, {**now.hosts, **hosts})
+        self.order = _elect(self._votes + half, self._of_ends + half_of_ends, open_, self.totals)
+        return self.order
+
+    def _forget(self) -> None:
+        """Drop the lowest counts if there are too many."""
+        self._votes, self._of_ends = self._highest(self._votes), self._highest(self._of_ends)
+        self._asked = self._highest(self._asked)
+        if len(self._hosts) > self._most:
+            self._hosts = {server: self._hosts[server] for server, _ in self._asked if server in self._hosts}
+
+    def _highest(self, counts: Counter[T]) -> Counter[T]:
+        return counts if len(counts) <= self._most else Counter(dict(counts.most_common(self._most // 2)))
+
+
+def _elect(
+    given: Counter[_Vote], of_ends: Counter[_Vote], open_: Counter[_Vote], totals: Totals
+) -> Order:  # fmt: skip
+    """Return the order for which these votes are (see `_votes`).
+
+    `given`, `of_ends`: the votes of exchanges whose targets, or whose last path segments, are equal. `open_`: those of exchanges
+    that are not over. `totals`: the facts about all exchanges.
+    """
+    asked, hosts = totals
+    elected = _choose_orders(given, asked)
     ends = _choose_orders(of_ends, asked)
     if elected:
         fronts, backs = {a for a, _ in elected}, {b for _, b in elected}
         most = _of_most(of_ends, asked)
         ends = Counter({(a, b): n for (a, b), n in ends.items() if a not in fronts and b not in backs and b in most})
-    votes += Counter({vote: n for vote, n in of_ends.items() if vote[:2] in ends})
+    votes = given + Counter({vote: n for vote, n in of_ends.items() if vote[:2] in ends})
     elected |= ends
     asking = {(before, host) for before, behind, host in votes if (before, behind) in elected}
     more = Counter({vote: n for vote, n in open_.items() if (vote[0], vote[2]) in asking and vote[:2] not in elected})
@@ -64,20 +140,19 @@ def order(rows: Rows, totals: Totals | None = None) -> Order:
     return _without_loops({pair: _hosts(votes, pair) for pair in direct}, asked, hosts)
 
 
-def _votes(rows: Rows, group: Array) -> tuple[Counter[_Vote], Counter[_Vote]]:
+def _votes(rows: Rows, group: Array, counted: Array) -> tuple[Counter[_Vote], ...]:
     """Count how often an exchange at one endpoint lies within an exchange at another endpoint, in the same group.
 
     `group`: a number for each row; only exchanges with equal numbers are compared. Each exchange is counted once, with the newest
-    exchange that encloses it. If both are still open at the end of the capture, they are counted in the second result, because
-    their ends are unknown.
+    exchange that encloses it. Return three counts: of exchanges that were answered, if they are in `counted`; of those that are
+    still open at the end of the capture; and of those where the enclosing exchange is open, too, so both ends are unknown.
     """
     place = np.argsort(group, kind="stable")
-    r, group = rows.select(place), group[place]
+    r, group, counted = rows.select(place), group[place], counted[place]
     # no earlier exchange can enclose an exchange that begins after `last`
     last = running_most(r.answered, group)
-    left = np.arange(len(r))
-    votes: Counter[_Vote] = Counter()
-    open_: Counter[_Vote] = Counter()
+    left = np.flatnonzero(counted | (r.answered == LATE))
+    counts = Counter[_Vote](), Counter[_Vote](), Counter[_Vote]()
     for lag in range(1, MAX_OPEN + 1):
         left = left[left >= lag]
         around = left - lag
@@ -88,12 +163,13 @@ def _votes(rows: Rows, group: Array) -> tuple[Counter[_Vote], Counter[_Vote]]:
         lies = _lies_in(r, left, around)
         if not lies.any():
             continue
-        known = (r.answered[left] < LATE) | (r.answered[around] < LATE)
-        for some, chosen in ((votes, lies & known), (open_, lies & ~known)):
+        over, known = r.answered[left] < LATE, r.answered[around] < LATE
+        kinds = over, ~over & known, ~over & ~known
+        for some, chosen in zip(counts, (lies & kind for kind in kinds), strict=True):
             inside, outside = left[chosen], around[chosen]
             some.update(zip(r.server[outside].tolist(), r.server[inside].tolist(), r.client_host[inside].tolist(), strict=True))
         left = left[~lies]
-    return votes, open_
+    return counts
 
 
 def running_most(values: Array, group: Array) -> Array:
