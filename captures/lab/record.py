@@ -51,6 +51,7 @@ import proxies
 import receivers
 import refusals
 import reuse
+import services
 import siblings
 import silence
 import small_servers
@@ -110,6 +111,7 @@ RECORDINGS = (
     silence,
     idle_cuts,
     siblings,
+    services,
     foreign_resets,
     transfers,
     gateway_failures,

@@ -308,10 +308,16 @@ def raw_server(lab: Lab, answers: list[Steps], port: int = 8080, *options: str, 
     lab.server.serve(port, *words, *options, *(["nodelay"] if nodelay else []))
 
 
-def raw_client(lab: Lab, connections: list[Steps], port: int = 8080, *, address: str = "10.9.0.2", nodelay: bool = False) -> None:
-    """Run peers/raw_client.py: one connection after the other, each with its steps."""
+def raw_client(
+    lab: Lab, connections: list[Steps], port: int = 8080, *, address: str = "10.9.0.2", nodelay: bool = False,
+    together: bool = False,
+) -> None:  # fmt: skip
+    """Run peers/raw_client.py: one connection after the other, each with its steps.
+
+    `together`: all connections at once, each opened after the pause (s) that is its first step.
+    """
     words = [sys.executable, str(PEERS / "raw_client.py"), address, str(port), steps_as_json(connections)]
-    lab.client.run(*words, *(["nodelay"] if nodelay else []))
+    lab.client.run(*words, *(["nodelay"] if nodelay else []), *(["together"] if together else []))
 
 
 def raw_user(lab: Lab, *steps: object) -> None:

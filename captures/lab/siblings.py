@@ -120,7 +120,7 @@ ANSWERED = tuple(
     at=("client", "server"),
     software=("python",),
     connections=ANSWERED,
-    finds=(Find("slow-sibling", None, "server"),),
+    finds=(Find("slow-sibling", None, "server"), Find("failing-sibling", None, "server")),
     must_not={"slow-response": "it takes less than a second", "gateway-error": "no gateway is in the capture"},
     wire=Conditions(0.020),
 )
@@ -141,3 +141,52 @@ def slow_sibling_and_errors(lab: Lab) -> None:
 def siblings_ipv6(lab: Lab) -> None:
     """The twin of slow-sibling-ipv6: 8, 20 and 12 ms."""
     _ask_each(lab, "fd00:9::2", 0.008, 0.020, 0.012)
+
+
+BROKEN = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 5\r\n\r\noops\n"
+
+
+def _failing(*failing: int) -> tuple[Connection, ...]:
+    """Return the connections to the three servers, of which those in `failing` answer every other request with 500."""
+    return tuple(
+        Connection(
+            tuple(
+                Exchange("GET", f"/item/{number}", *((500, 5) if server in failing and place % 2 else (200, 12)))
+                for place, number in enumerate(range(server, len(GETS), len(PORTS)))
+            ),
+            closed_by=None,
+        )
+        for server in range(len(PORTS))
+    )
+
+
+def _ask_failing(lab: Lab, *failing: int) -> None:
+    for server, port in enumerate(PORTS):
+        answers = [[0.008, ITEM], [0.008, BROKEN if server in failing else ITEM]]
+        raw_server(lab, answers * ROUNDS, port, nodelay=True)
+        ask = [f"GET /item/{number} HTTP/1.1\r\nHost: shop.example\r\n\r\n" for number in range(server, len(GETS), len(PORTS))]
+        raw_client(lab, [[step for request in ask for step in (request, {"read": ["GET"]})]], port)
+
+
+@recording(
+    title="One of three servers answers six of twelve requests with 500, the others none",
+    at=("client", "server"),
+    software=("python",),
+    connections=_failing(1),
+    finds=(Find("failing-sibling", None, "server"),),
+)
+def failing_sibling(lab: Lab) -> None:
+    """A client sends requests with the same paths to three servers. The one on port 8082 answers every other one with 500."""
+    _ask_failing(lab, 1)
+
+
+@recording(
+    title="Three servers, of which each answers six of twelve requests with 500",
+    at="client",
+    software=("python",),
+    connections=_failing(0, 1, 2),
+    must_not={"failing-sibling": "all are alike"},
+)
+def failing_siblings(lab: Lab) -> None:
+    """The twin of failing-sibling: all three servers answer every other request with 500."""
+    _ask_failing(lab, 0, 1, 2)

@@ -19,7 +19,8 @@ CLOSING = ("10.0.0.4:80", "10.0.0.5:80")
 
 def conversations() -> dict[str, pl.DataFrame]:
     """300 connections of five clients to two servers: refused, used once and given up, told to close. And 60 to two servers
-    that say so themselves, of which two begin at a time. And three times three servers, one of which is slow."""
+    that say so themselves, of which two begin at a time. And three times three servers, one of which is slow,
+    and one of which fails. And two that stand still once."""
     chance = random.Random(1)
     connections: list[dict[str, Any]] = []
     exchanges: list[dict[str, Any]] = []
@@ -59,9 +60,21 @@ def conversations() -> dict[str, pl.DataFrame]:
             answered(connection=n, exchange=one, endpoint=n, request_target=f"/{'abc'[n // 3 % 3]}/{one}", rtt_server=MS,
                      request_frame=40 * n + one, request_start=n * S + one * MS, response_frame=40 * n + one + 20,
                      response_start=n * S + one * MS + 200 * MS, response_end=n * S + one * MS + 200 * MS,
-                     server_time=(200 + one if n % 3 == 1 else 5) * MS)
+                     server_time=(200 + one if n % 3 == 1 else 5) * MS, response_status=500 if n % 3 == 0 and one % 2 else 200)
             for one in range(12)
         ]  # fmt: skip
+    for n in range(370, 374):
+        server = n // 2
+        ends = {"connection": n, "client": f"10.0.1.1:{40_000 + n}", "client_host": "10.0.1.1", "server": f"10.0.0.{server}:80"}
+        connections.append(connection(**ends, first_frame=40 * n, start=n * S, end=(n + 20) * S, exchanges=8))
+        for one in range(8):
+            at = (server * 20 + one) * S + n % 2 * MS
+            took = 900 * MS if one == 5 else 5 * MS
+            exchanges.append(answered(
+                connection=n, exchange=one, endpoint=server, request_target=f"/paused/{one}", rtt_server=MS,
+                request_frame=80 * n + one, request_last_frame=80 * n + one, request_start=at, request_end=at,
+                response_frame=80 * n + one + 20, response_start=at + took, response_end=at + took, server_time=took,
+            ))  # fmt: skip
     tables = {"exchanges": exchanges, "closes": closes, "connections": connections, "tries": []}
     return {name: rows(name, *given) for name, given in tables.items()}
 

@@ -52,14 +52,18 @@ def with_last_contacts(
     """Add the last server that the gateway had failed to reach before the request, and the time of the last response that it had
     received from a server.
 
-    Columns: `lost_server`, `lost_frame` and `lost_time` (ns) of the unanswered SYN; `good_time` (ns) of the response. Responses
-    with a status of 500 or above do not count.
+    Columns: `lost_server`, `lost_frame` and `lost_time` (ns) of the SYN, which was refused or never answered; `good_time` (ns) of
+    the response. Responses with a status of 500 or above do not count.
     """
     at = connections.select(c("connection").alias("front_connection"), c("server").alias("server"))
-    failed = connections.filter(c("first_answer_time").is_null()).select(
-        "connection", c("server").alias("lost_server"), c("syn_frame").alias("lost_frame"), c("syn_time").alias("lost_time")
+    place = connections.select("connection", "client_host", c("server").alias("lost_server"))
+    gateways = tries.filter("certain").join(place, on="connection").join(at, on="front_connection")
+    vain = c("syn_time").is_not_null() & (c("first_answer_time").is_null() | c("refused_frame").is_not_null())
+    failed = connections.filter(vain).select(
+        *("client_host", c("server").alias("lost_server"), c("syn_frame").alias("lost_frame"), c("syn_time").alias("lost_time"))
     )
-    attempts = tries.filter(c("exchange").is_null()).join(failed, on="connection").join(at, on="front_connection")
+    # which request led to an attempt need not be known
+    attempts = failed.join(gateways.select("server", "client_host", "lost_server").unique(), on=["client_host", "lost_server"])
     good = closes.filter(c("response_status") < SERVER_ERROR).select(
         "connection", "exchange", c("response_start").alias("good_time")
     )

@@ -13,7 +13,7 @@ import polars as pl
 
 from wiredoctor.gateways.exchange_columns import NO_STATUS, Rows
 from wiredoctor.gateways.known import LATE, SERVER_ERROR, SLACK
-from wiredoctor.gateways.order import Order, running_most
+from wiredoctor.gateways.order import Order, are_tied, running_most
 from wiredoctor.tables import Array
 
 MAX_OPEN = 400
@@ -87,9 +87,13 @@ class Allowed:
     """The known triples: a gateway's endpoint, the endpoint of a server behind it, and a host from which the gateway connects."""
 
     def __init__(self, order: Order) -> None:
-        triples = [(a, b, host) for (a, b), hosts in order.items() for host in hosts]
+        triples = [(a, b, host) for (a, b), behind in order.items() for host in behind.hosts]
         self._known = [np.unique(np.array(column, np.int64)) for column in zip(*triples, strict=True)]
         self._triples = np.unique(self._code([np.array(column, np.int64) for column in zip(*triples, strict=True)])[0])
+        tied = [(a, b, host) for (a, b), behind in order.items() if behind.tied for host in behind.hosts]
+        self._tied = (
+            np.unique(self._code([np.array(column, np.int64) for column in zip(*tied, strict=True)])[0]) if tied else None
+        )
 
     def _code(self, columns: list[Array]) -> tuple[Array, Array]:
         code, exists = np.zeros(len(columns[0]), np.int64), np.ones(len(columns[0]), bool)
@@ -106,7 +110,10 @@ class Allowed:
         `back`.
         """
         code, exists = self._code([rows.server[front], rows.server[back], rows.client_host[back]])
-        return exists & np.isin(code, self._triples)
+        exists &= np.isin(code, self._triples)
+        if self._tied is not None:
+            exists &= ~np.isin(code, self._tied) | are_tied(rows, back, front)
+        return exists
 
 
 class ForwardedFor:
@@ -221,7 +228,8 @@ def possible(r: Rows, b: Array, f: Array) -> Array:
     good &= ~(answered & stayed & (r.encoding[b] == r.encoding[f]) & (r.method[f] != _HEAD) & _differ(r.content, b, f, -1))
     for name in FORWARDED:
         good &= ~_differ(getattr(r, name), b, f, 0)
-    return good & ~(passed_on & _differ(r.response_type, b, f, 0))
+    # a gateway may replace the page of an error (nginx: auth_request, proxy_intercept_errors)
+    return good & ~(answered & _differ(r.response_type, b, f, 0))
 
 
 def _differ(values: Array, b: Array, f: Array, none: int) -> Array:

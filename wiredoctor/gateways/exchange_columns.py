@@ -26,7 +26,7 @@ EXCHANGES = [
     *("request_framing", "request_end_reason", "request_body_bytes"),
     *("response_status", "response_start", "response_end", "response_end_reason", "response_framing", "response_body_bytes"),
     *("response_has_content_length", "response_content_type", "response_content_encoding"),
-    *("client_close_time", "server_close_time", "previous_end_offset", "last_on_connection"),
+    *("client_close_time", "server_close_time", "previous_end_offset", "last_on_connection", "request_id"),
 ]
 """The columns of tables.EXCHANGES that are read."""
 
@@ -44,10 +44,12 @@ class Rows:
     `gone`: the client closed.
     `over`: the response was complete, or a side closed.
     `opened`: the connection was opened; only set for the connection's first exchange, otherwise LATE.
+    `heads_known`: 1 if no header section is cut off, for example by the snap length, otherwise 0.
     `length`, `content`: the size in bytes of the request body and of the response body; -1 if a gateway may change the size.
     `tail`: the last segment of the target's path, with the query.
     `forwarded`: the last client address in X-Forwarded-For or Forwarded; `forwarded_host`: the address without its port;
     `forwarded_end`: the address with its port, or 0 if it has none.
+    `identifier`: the request ID, such as X-Request-Id, which gateways and services forward.
     `seen_client`, `seen_client_host`, `server_host`: as the server sees them, after address translation if that was captured.
     """
 
@@ -82,7 +84,9 @@ class Rows:
     forwarded: Array
     forwarded_host: Array
     forwarded_end: Array
+    identifier: Array
     opened: Array
+    heads_known: Array
 
     def __len__(self) -> int:
         return len(self.start)
@@ -287,6 +291,7 @@ def _columns() -> list[pl.Expr]:
     cut = c("final") & c("response_end_reason").is_in(["fin", "rst", "capture-end"])
     framed = (c("request_end_reason") == "complete") & (c("request_framing") != "chunked")
     fixed = c("whole") & c("response_has_content_length") & (c("request_method") != "HEAD")
+    headless = (c("response_framing") == "none") & (c("response_end_reason") == "hole")
     none = pl.lit(0, pl.UInt64)
     user = pl.struct("request_credentials_scheme", "request_credentials_user").hash()
     made = {
@@ -310,7 +315,10 @@ def _columns() -> list[pl.Expr]:
         "referer": _text("request_referer"),
         "content_type": _text("request_content_type"),
         "credentials": pl.when("request_has_credentials").then(user).otherwise(none),
+        "identifier": _text("request_id"),
         "opened": pl.when(c("exchange") == 0).then("opened").fill_null(LATE),
+        "heads_known": ((c("request_end_reason") != "hole") | c("request_head_time").is_not_null())
+        & ~(c("has_response") & headless).fill_null(value=False),
     }
     apart = {column.meta.output_name() for column in (*_of_target(), *_of_address())}
     return [made.get(one.name, c(one.name)).fill_null(0).alias(one.name) for one in fields(Rows) if one.name not in apart]

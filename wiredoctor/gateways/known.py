@@ -93,6 +93,7 @@ class Gateways(NamedTuple):
     User-Agents; and those in `relayed`.
     relayed: the connections that a relay for TCP or TLS closed before it had the response, each with the relay's connection to
     its own client, which it closed at the same moment.
+    behind: the connections of gateways to the servers behind them, if the capture also contains the gateways' fronts.
     possible, crowded: if requested, the rows of POSSIBLE, and the exchanges with too many possible pairs.
     """
 
@@ -101,6 +102,7 @@ class Gateways(NamedTuple):
     doubtful: tuple[Doubt, ...] = ()
     clients: frozenset[int] = frozenset()
     relayed: Mapping[int, int] = {}
+    behind: frozenset[int] = frozenset()
     possible: pl.DataFrame = POSSIBLE.to_frame()
     crowded: frozenset[Place] = frozenset()
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from wiredoctor.gateways.exchange_columns import NO_STATUS, Rows, Totals, groups
 from wiredoctor.gateways.known import LATE, SLACK
-from wiredoctor.tables import MESSAGE_BITS, SECOND, Array
+from wiredoctor.tables import MESSAGE_BITS, MILLISECOND, SECOND, Array
 
 MAX_OPEN = 400
 """The maximum number of earlier exchanges with the same method and target that are searched for the enclosing exchange."""
@@ -32,14 +32,97 @@ END_TO_END = ("agent", "referer", "content_type", "credentials")
 KEPT = 30 * SECOND
 """The time in ns for which Evidence remembers that it has counted an exchange. Exchanges that are older are not counted."""
 
-Order = dict[tuple[int, int], frozenset[int]]
-"""The hosts from which a gateway connects to an endpoint behind it, by (gateway's endpoint, endpoint behind it)."""
+LEAST_TIED = 2
+"""The minimum number of requests that prove that an endpoint forwards some of its requests to another one."""
+
+FORWARDED_WITHIN = 50 * MILLISECOND
+"""The maximum time (ns) after which a gateway forwards a response, once it has received all of it.
+
+It is only compared on a single host, where addresses do not tell clients from gateways.
+"""
+
+
+class BehindGateway(NamedTuple):
+    """An endpoint behind a gateway.
+
+    `hosts`: the hosts from which the gateway connects to it. `tied`: only requests that show by themselves for which request
+    they were made (see `are_tied`) are the gateway's, because the two endpoints also serve each other's clients.
+    """
+
+    hosts: frozenset[int]
+    tied: bool = False
+
+
+Order = dict[tuple[int, int], BehindGateway]
+"""What is known of an endpoint behind a gateway, by (gateway's endpoint, endpoint behind it)."""
 
 _Vote = tuple[int, int, int]
 """A vote: an exchange that lies within an exchange at another endpoint, which makes that endpoint look like a gateway.
 
 It consists of the gateway's endpoint, the endpoint behind it, and the host that connected to the endpoint behind it.
 """
+
+
+class Votes(NamedTuple):
+    """Counted votes.
+
+    `ended`: the votes; `open`: votes of exchanges that are both still open at the end of the capture, because their ends are
+    unknown. The other counters count some of the votes again. `tied`: see `are_tied`. `named`: the inner request names the client
+    of the outer one. `answered`: both exchanges were answered. `prompt`: the outer one at most FORWARDED_WITHIN later.
+    """
+
+    ended: Counter[_Vote]
+    open: Counter[_Vote]
+    tied: Counter[_Vote]
+    named: Counter[_Vote]
+    answered: Counter[_Vote]
+    prompt: Counter[_Vote]
+
+    @classmethod
+    def none(cls) -> Votes:
+        """Return counters without votes."""
+        return cls(*(Counter[_Vote]() for _ in cls._fields))
+
+    def plus(self, other: Votes) -> Votes:
+        """Return the sums of the counts."""
+        return Votes(*(one + more for one, more in zip(self, other, strict=True)))
+
+    def credible(self, votes: Counter[_Vote], totals: Totals) -> Counter[_Vote]:
+        """Return `votes` without those that more speaks against than for.
+
+        Clients that ask several servers for the same target are no gateways, although some of their exchanges lie within others.
+        """
+        requests: Counter[int] = Counter()
+        for (server, _), n in totals.asked.items():
+            requests[server] += n
+        likely = Counter(
+            {vote: n for vote, n in votes.items() if 2 * self.tied[vote] >= n or not self._is_doubtful(vote, totals)}
+        )
+        few = {
+            (before, behind)
+            for (before, behind), n in _by_endpoints(likely).items()
+            if SHARE * n < min(requests[before], requests[behind])
+        }
+        return Counter({vote: n for vote, n in likely.items() if vote[:2] not in few or vote[2] in totals.hosts.get(vote[0], ())})
+
+    def _is_doubtful(self, vote: _Vote, totals: Totals) -> bool:
+        before, behind, host = vote
+        if host not in totals.hosts.get(before, ()):
+            return (before, host) in totals.asked
+        # on a single host, each endpoint may be a client of each other one, and siblings are asked at the same time
+        few = 2 * (self.ended[vote] + self.open[vote]) < totals.asked[behind, host]
+        return host in totals.hosts.get(behind, ()) and (few or 2 * self.prompt[vote] < self.answered[vote])
+
+    def of_peers(self) -> Order:
+        """Return the endpoints that forward requests to each other.
+
+        Requests that name the client of another request prove this, and requests in both directions that have the same request ID
+        as another one. In a chain of gateways, such requests all go in one direction.
+        """
+        tied, named = (_by_endpoints(some) for some in (self.tied, self.named))
+        sure = {(a, b) for (a, b), n in tied.items() if named[a, b] >= LEAST_TIED or min(n, tied[b, a]) >= LEAST_TIED}
+        hosts = {pair: frozenset(host for a, b, host in self.tied if (a, b) == pair) for pair in sorted(sure)}
+        return {pair: BehindGateway(some, tied=True) for pair, some in hosts.items()}
 
 
 def order(rows: Rows, totals: Totals | None = None) -> Order:
@@ -52,9 +135,8 @@ def order(rows: Rows, totals: Totals | None = None) -> Order:
     if len(np.unique(rows.server)) < 2:
         return {}
     every = np.ones(len(rows), bool)
-    votes, half, open_ = _votes(rows, groups(rows.method, rows.target), every)
-    of_ends, half_of_ends, _ = _votes(rows, groups(rows.method, rows.tail), every)
-    return _elect(votes + half, of_ends + half_of_ends, open_, Totals.of(rows) if totals is None else totals)
+    of_targets, of_ends = (Votes.plus(*_votes(rows, groups(rows.method, column), every)) for column in (rows.target, rows.tail))
+    return _elect(of_targets, of_ends, totals or Totals.of(rows))
 
 
 class Evidence:
@@ -73,8 +155,7 @@ class Evidence:
         self._counted, self._answered = np.zeros(0, np.int64), np.zeros(0, np.int64)
         """The exchanges that were counted and answered after `_since`, as numbers, and when (ns)."""
         self.order: Order = {}
-        self._votes: Counter[_Vote] = Counter()
-        self._of_ends: Counter[_Vote] = Counter()
+        self._votes, self._of_ends = Votes.none(), Votes.none()
         self._asked: Counter[tuple[int, int]] = Counter()
         self._hosts: dict[int, set[int]] = {}
         self.totals = Totals(Counter(), {})
@@ -92,21 +173,20 @@ class Evidence:
         self._asked += new.asked
         for server, some in new.hosts.items():
             self._hosts.setdefault(server, set()).update(some)
-        half, half_of_ends, open_ = (Counter[_Vote]() for _ in range(3))
+        open_, open_of_ends = Votes.none(), Votes.none()
         if len(np.unique(rows.server)) > 1:
-            votes, half, open_ = _votes(rows, groups(rows.method, rows.target), counted)
-            of_ends, half_of_ends, _ = _votes(rows, groups(rows.method, rows.tail), counted)
-            self._votes += votes
-            self._of_ends += of_ends
+            votes, open_ = _votes(rows, groups(rows.method, rows.target), counted)
+            of_ends, open_of_ends = _votes(rows, groups(rows.method, rows.tail), counted)
+            self._votes, self._of_ends = self._votes.plus(votes), self._of_ends.plus(of_ends)
         self._forget()
         hosts = {server: frozenset(some) for server, some in self._hosts.items()}
         self.totals = Totals(self._asked + now.asked, {**now.hosts, **hosts})
-        self.order = _elect(self._votes + half, self._of_ends + half_of_ends, open_, self.totals)
+        self.order = _elect(self._votes.plus(open_), self._of_ends.plus(open_of_ends), self.totals)
         return self.order
 
     def _forget(self) -> None:
         """Drop the lowest counts if there are too many."""
-        self._votes, self._of_ends = self._highest(self._votes), self._highest(self._of_ends)
+        self._votes, self._of_ends = (Votes(*map(self._highest, some)) for some in (self._votes, self._of_ends))
         self._asked = self._highest(self._asked)
         if len(self._hosts) > self._most:
             self._hosts = {server: self._hosts[server] for server, _ in self._asked if server in self._hosts}
@@ -115,44 +195,45 @@ class Evidence:
         return counts if len(counts) <= self._most else Counter(dict(counts.most_common(self._most // 2)))
 
 
-def _elect(
-    given: Counter[_Vote], of_ends: Counter[_Vote], open_: Counter[_Vote], totals: Totals
-) -> Order:  # fmt: skip
-    """Return the order for which these votes are (see `_votes`).
+def _elect(of_targets: Votes, of_ends: Votes, totals: Totals) -> Order:
+    """Return the order for which these votes are.
 
-    `given`, `of_ends`: the votes of exchanges whose targets, or whose last path segments, are equal. `open_`: those of exchanges
-    that are not over. `totals`: the facts about all exchanges.
+    `of_targets`, `of_ends`: the votes of exchanges whose targets, or whose last path segments, are equal. `totals`: the facts
+    about all exchanges.
     """
-    asked, hosts = totals
-    elected = _choose_orders(given, asked)
-    ends = _choose_orders(of_ends, asked)
+    asked = totals.asked
+    votes, ends_votes = (some.credible(some.ended, totals) for some in (of_targets, of_ends))
+    elected = _choose_orders(votes, asked)
+    ends = _choose_orders(ends_votes, asked)
     if elected:
         fronts, backs = {a for a, _ in elected}, {b for _, b in elected}
-        most = _of_most(of_ends, asked)
+        most = _of_most(ends_votes, asked)
         ends = Counter({(a, b): n for (a, b), n in ends.items() if a not in fronts and b not in backs and b in most})
-    votes = given + Counter({vote: n for vote, n in of_ends.items() if vote[:2] in ends})
+    votes += Counter({vote: n for vote, n in ends_votes.items() if vote[:2] in ends})
     elected |= ends
     asking = {(before, host) for before, behind, host in votes if (before, behind) in elected}
+    open_ = of_targets.credible(of_targets.open, totals)
     more = Counter({vote: n for vote, n in open_.items() if (vote[0], vote[2]) in asking and vote[:2] not in elected})
     votes += more
     elected |= _choose_orders(more, asked)
     direct = _without_chains(_without_siblings(elected))
-    return _without_loops({pair: _hosts(votes, pair) for pair in direct}, asked, hosts)
+    chosen = _without_loops({pair: _hosts(votes, pair) for pair in direct}, asked, totals.hosts)
+    return of_targets.of_peers() | {pair: BehindGateway(hosts) for pair, hosts in chosen.items()}
 
 
-def _votes(rows: Rows, group: Array, counted: Array) -> tuple[Counter[_Vote], ...]:
+def _votes(rows: Rows, group: Array, counted: Array) -> tuple[Votes, Votes]:
     """Count how often an exchange at one endpoint lies within an exchange at another endpoint, in the same group.
 
     `group`: a number for each row; only exchanges with equal numbers are compared. Each exchange is counted once, with the newest
-    exchange that encloses it. Return three counts: of exchanges that were answered, if they are in `counted`; of those that are
-    still open at the end of the capture; and of those where the enclosing exchange is open, too, so both ends are unknown.
+    exchange that encloses it. Return the votes of exchanges that were answered, if they are in `counted`, and the votes of those
+    that are still open at the end of the capture.
     """
     place = np.argsort(group, kind="stable")
     r, group, counted = rows.select(place), group[place], counted[place]
     # no earlier exchange can enclose an exchange that begins after `last`
     last = running_most(r.answered, group)
     left = np.flatnonzero(counted | (r.answered == LATE))
-    counts = Counter[_Vote](), Counter[_Vote](), Counter[_Vote]()
+    votes = Votes.none(), Votes.none()
     for lag in range(1, MAX_OPEN + 1):
         left = left[left >= lag]
         around = left - lag
@@ -163,13 +244,43 @@ def _votes(rows: Rows, group: Array, counted: Array) -> tuple[Counter[_Vote], ..
         lies = _lies_in(r, left, around)
         if not lies.any():
             continue
-        over, known = r.answered[left] < LATE, r.answered[around] < LATE
-        kinds = over, ~over & known, ~over & ~known
-        for some, chosen in zip(counts, (lies & kind for kind in kinds), strict=True):
-            inside, outside = left[chosen], around[chosen]
-            some.update(zip(r.server[outside].tolist(), r.server[inside].tolist(), r.client_host[inside].tolist(), strict=True))
+        over = r.answered[left] < LATE
+        for some, chosen in zip(votes, (lies & over, lies & ~over), strict=True):
+            _count(some, r, left[chosen], around[chosen])
         left = left[~lies]
-    return counts
+    return votes
+
+
+def _count(votes: Votes, r: Rows, inside: Array, outside: Array) -> None:
+    """Count the votes of the rows `inside`, which lie in the rows `outside`."""
+    known = (r.answered[inside] < LATE) | (r.answered[outside] < LATE)
+    answered = (r.status[inside] != NO_STATUS) & (r.status[outside] != NO_STATUS)
+    prompt = answered & (r.began[outside] - r.over[inside] <= FORWARDED_WITHIN)
+    kinds = (known, ~known, are_tied(r, inside, outside), names_client(r, inside, outside), answered, prompt)
+    for some, kept in zip(votes, kinds, strict=True):
+        front, back = outside[kept], inside[kept]
+        some.update(zip(r.server[front].tolist(), r.server[back].tolist(), r.client_host[back].tolist(), strict=True))
+
+
+def are_tied(r: Rows, x: Array, y: Array) -> Array:
+    """Return, for each pair of rows, whether the request `x` shows by itself that it was made for the request `y`.
+
+    It names the client of `y` in X-Forwarded-For or Forwarded, or has the same request ID.
+    """
+    return names_client(r, x, y) | ((r.identifier[x] != 0) & (r.identifier[x] == r.identifier[y]))
+
+
+def names_client(r: Rows, x: Array, y: Array) -> Array:
+    """Return, for each pair of rows, whether the request `x` names the client of `y` in X-Forwarded-For or Forwarded."""
+    port = (r.forwarded_end[x] == 0) | (r.forwarded_end[x] == r.seen_client[y])
+    return (r.forwarded[x] != 0) & (r.forwarded_host[x] == r.seen_client_host[y]) & port
+
+
+def _by_endpoints(votes: Counter[_Vote]) -> Counter[tuple[int, int]]:
+    total: Counter[tuple[int, int]] = Counter()
+    for (before, behind, _), n in votes.items():
+        total[before, behind] += n
+    return total
 
 
 def running_most(values: Array, group: Array) -> Array:
@@ -184,7 +295,9 @@ def running_most(values: Array, group: Array) -> Array:
 
 def _lies_in(r: Rows, x: Array, y: Array) -> Array:
     start = r.start[x]
-    lies = (r.server[x] != r.server[y]) & (r.head[y] - SLACK <= start) & (start <= r.answered[y] + SLACK)
+    # fields and lengths that are cut off contradict nothing
+    lies = (r.server[x] != r.server[y]) & (r.heads_known[x] & r.heads_known[y]).astype(bool)
+    lies &= (r.head[y] - SLACK <= start) & (start <= r.answered[y] + SLACK)
     some = np.flatnonzero(lies)
     if len(some):
         lies[some] = _fits_in(r, x[some], y[some])
@@ -267,7 +380,10 @@ def _without_chains(elected: Counter[tuple[int, int]]) -> list[tuple[int, int]]:
     ]
 
 
-def _without_loops(order: Order, asked: Counter[tuple[int, int]], of_server: Mapping[int, frozenset[int]]) -> Order:
+_Hosts = dict[tuple[int, int], frozenset[int]]
+
+
+def _without_loops(order: _Hosts, asked: Counter[tuple[int, int]], of_server: Mapping[int, frozenset[int]]) -> _Hosts:
     """Drop hosts that are clients of a gateway in front of the endpoint for which they seem to send requests.
 
     If a client gives up while the gateway goes on waiting, the client's next request may lie within the gateway's request.
@@ -275,7 +391,7 @@ def _without_loops(order: Order, asked: Counter[tuple[int, int]], of_server: Map
     fronts: dict[int, list[int]] = {}
     for front, back in order:
         fronts.setdefault(back, []).append(front)
-    kept: Order = {}
+    kept: _Hosts = {}
     for (before, behind), hosts in order.items():
         clients = {
             host

@@ -10,12 +10,14 @@ import polars as pl
 from wiredoctor.gateways.assignment import Assigned, Pair, assign, with_pairs, without_certainty
 from wiredoctor.gateways.attempts import FailedConnection, Gateway, other_addresses, owners
 from wiredoctor.gateways.edges import Allowed, Edges, ForwardedFor, Fronts, edges, possible
-from wiredoctor.gateways.exchange_columns import NO_STATUS, Rows, Totals, groups, read
+from wiredoctor.gateways.exchange_columns import NO_STATUS, Rows, Totals, groups, places_of, read
 from wiredoctor.gateways.known import FIRST, POSSIBLE, SERVER_ERROR, SLACK, TRIES, Doubt, Gateways, Place
 from wiredoctor.gateways.nested import StoredExchanges
 from wiredoctor.gateways.order import Evidence, Order, order
 from wiredoctor.gateways.rewriting import fronts_by_target
 from wiredoctor.tables import Array
+
+c = pl.col
 
 
 def pairs(
@@ -47,7 +49,9 @@ def pairs(
     before = {pair: hosts for pair, hosts in before.items() if here.issuperset(pair)}
     assigned, alike = pair_rows(asked, rows, before, whole) if before else _nothing()
     cut = _cut(rows, gaps)
-    made = _found(connections, rows, without_certainty(assigned, cut), tried, clients, totals or Totals.of(rows), cut)
+    assigned = without_certainty(assigned, cut)
+    made = _found(connections, rows, assigned, tried, clients, totals or Totals.of(rows), cut)
+    made = made._replace(behind=_connections_behind(connections, rows, assigned))
     return made._replace(possible=_possible(rows, alike), crowded=_crowded(rows, alike)) if possible else made
 
 
@@ -79,6 +83,26 @@ def _found(
         tuple(_doubt(rows, *one) for one in assigned.doubts),
         clients | frozenset(made["connection"].unique().to_list()) - _strangers(rows, assigned),
     )
+
+
+def _connections_behind(connections: pl.LazyFrame, rows: Rows, assigned: Assigned) -> frozenset[int]:
+    """Return the connections of the gateways in certain pairs to the servers behind them.
+
+    A gateway may make several requests for one request of its client (nginx: auth_request), of which only one is paired. If the
+    gateway's host also sends requests to the gateway, as on a single host, only the paired connections are known.
+    """
+    front, back = assigned.front[assigned.certain], assigned.back[assigned.certain]
+    asked = groups(np.append(rows.server, rows.server[front]), np.append(rows.client_host, rows.client_host[back]))
+    alone = back[~np.isin(asked[len(rows) :], asked[: len(rows)])]
+    places = {*zip(rows.server[alone].tolist(), rows.client_host[alone].tolist(), strict=True)}
+    found = rows.connection[back]
+    if places:
+        servers, hosts = (pl.Series([*some], dtype=pl.Int64).implode() for some in zip(*places, strict=True))
+        known = places_of(connections).select("connection", *(c(n).reinterpret(signed=True) for n in ("server", "client_host")))
+        near = known.filter(c("server").is_in(servers) & c("client_host").is_in(hosts)).collect()
+        mine = [one for one, *place in near.iter_rows() if (*place,) in places]
+        found = np.append(found, np.array(mine, np.int64))
+    return frozenset(found.tolist())
 
 
 def _cut(rows: Rows, gaps: Sequence[tuple[int, int]]) -> Array:

@@ -10,6 +10,7 @@ import polars as pl
 
 from wiredoctor.gateways.exchange_columns import Rows, read
 from wiredoctor.gateways.known import LATE
+from wiredoctor.gateways.order import BehindGateway
 from wiredoctor.gateways.pairs import pair_rows
 from wiredoctor.tables import SECOND, Array
 
@@ -84,7 +85,7 @@ class TwoCaptures:
         ids = np.concatenate([here.connection, there.connection + int(here.connection.max()) + 1])
         rows = replace(both, connection=ids).select(place)
         targets = pl.concat([asked.select("request_target") for asked in self._asked])
-        assigned, _ = pair_rows(targets, rows, {(_FRONT, _BACK): frozenset({_BACK})}, least=LEAST)
+        assigned, _ = pair_rows(targets, rows, {(_FRONT, _BACK): BehindGateway(frozenset({_BACK}))}, least=LEAST)
         return _places(here, there, place[assigned.front], place[assigned.back] - len(here))
 
 

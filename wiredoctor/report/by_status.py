@@ -159,17 +159,28 @@ def find_backs(report: Report) -> pl.DataFrame | None:
     """Return the capture, connection and exchange of each exchange that a gateway certainly had with an upstream server.
 
     It may still be unknown which client request the gateway forwarded in the exchange. Return None if there are no exchanges with
-    upstream servers.
+    upstream servers. The table of exchanges is read only once for each report.
     """
-    parts = [
-        known.tries.filter(_is_back(known)).select(
-            pl.lit(capture).alias("capture"), "connection", "exchange", pl.lit(value=True).alias("back")
-        )
-        for capture, known in report.gateways.items()
-        if known.tries.height
-    ]
-    backs = pl.concat(parts) if parts else None
-    return backs if backs is not None and backs.height else None
+    if report not in _backs:
+        _backs[report] = _find_backs(report)
+    return _backs[report]
+
+
+_backs: WeakKeyDictionary[Report, pl.DataFrame | None] = WeakKeyDictionary()
+"""The results of `find_backs`, which several parts of a report need."""
+
+
+def _find_backs(report: Report) -> pl.DataFrame | None:
+    key = ["connection", "exchange"]
+    parts: list[pl.DataFrame] = []
+    for capture, known in report.gateways.items():
+        if known.tries.height:
+            theirs = (c("capture") == capture) & c("connection").is_in(pl.Series([*known.behind], dtype=pl.Int64).implode())
+            behind = report.scan_exchanges().filter(theirs).select(key).collect(engine=engine_for(report))
+            backs = pl.concat([known.tries.filter(_is_back(known)).select(key), behind]).unique(maintain_order=True)
+            parts.append(backs.select(pl.lit(capture).alias("capture"), *key, pl.lit(value=True).alias("back")))
+    found = pl.concat(parts) if parts else None
+    return found if found is not None and found.height else None
 
 
 def _is_back(known: Gateways) -> pl.Expr:

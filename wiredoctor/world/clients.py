@@ -11,6 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import islice
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -32,6 +33,12 @@ CONCURRENT = Threshold(
     "if a client sends at least this share of its answered requests (with the same target, in the last 5 s) again as soon as it "
     "repeated the lost one, that copy may not be a repetition either",
 )
+MANY = Threshold("20 requests", "the minimum number of other requests of a client that show whether it repeats them anyway")
+UNIQUE = Threshold(
+    "2 requests",
+    "the maximum average number of equal requests of a client of which one still counts as the repetition of another",
+)
+LOST = Threshold("3 requests", "the minimum number of other unanswered requests of a client that show whether it repeats them")
 _MAX_COMPARED = 500
 """The maximum number of earlier requests that are compared with a lost request, to learn whether the client
 sends copies without need.
@@ -201,6 +208,7 @@ class Clients(Index):
         self.ended_programs: dict[tuple[int, int, int | None], tuple[ClientClose, ...]] = {}
         """The closes that the end of a program explains, by connection, moment (ns) and timeout (s)."""
         self._longest: dict[tuple[bool, str], tuple[Sequence[int], _Index]] = {}
+        self._lost: dict[int, list[int]] = {}
         self._closed: dict[str, list[ClientClose]] = {}
         self._close_of: dict[int, ClientClose] = {}
         newest = self._asked.select("connection", "exchange", "answered").sort("exchange", maintain_order=True)
@@ -368,6 +376,8 @@ class Clients(Index):
             return Repetition()
         only_asks = own.asks_about_server
         repeated = _repetitions(own, moment, trip, to_client, self)
+        if repeated and not only_asks and self._seldom_repeats(own, moment, repeated[0]):
+            repeated = []
         again = next((one for one in repeated if one.answered is not None), None)
         concurrent = not only_asks and again is not None and _is_usual(own, max(again.start - moment, 0), trip, self)
         if not only_asks:
@@ -379,6 +389,28 @@ class Clients(Index):
             return Repetition(None, None, None, None, *pending)
         severity = "note" if only_asks else None if concurrent else "warning"
         return Repetition(again.frame, again.start, again.status, severity, *pending)
+
+    def _seldom_repeats(self, own: Request, moment: int, again: Request) -> bool:
+        """Return whether the client has many users with equal requests, and repeats few of its unanswered requests.
+
+        Then `again`, which equals `own`, is probably another user's. `moment` (ns): when `own` was lost.
+        """
+        near = self.other_requests(own, moment - WINDOW, moment + WINDOW)
+        others = [*islice((other for other in near if not other.asks_the_same(own)), _MAX_COMPARED)]
+        if len(others) < MANY.value or UNIQUE.value * len({other.asks for other in others}) >= len(others):
+            return False
+        lost = [other for other in self._unanswered(own) if other.connection != own.connection]
+        within = again.start - own.start + AGAIN.value
+        repeated = [one for one in lost if any(self.same_requests(one, one.start + 1, one.start + within))]
+        return len(lost) >= LOST.value and 2 * len(repeated) < len(lost)
+
+    def _unanswered(self, own: Request) -> Iterator[Request]:
+        """Yield requests of the same client without a response, at most _MAX_COMPARED."""
+        who = self._client[self._row(own)]
+        if who not in self._lost:
+            rows = self._identified.filter((c("who") == who) & c("answered").is_null())["row"]
+            self._lost[who] = rows.head(_MAX_COMPARED).to_list()
+        return map(self._request, self._lost[who])
 
     def closes(self, connection: int, since: int, until: int) -> list[ClientClose]:
         """Return the closes by the client host of this connection between `since` and `until` (ns)."""
@@ -489,7 +521,7 @@ def known_clients(
     a live capture, the longest waits so far; the tables then have only what took place near the candidates.
     """
     wanted = pl.concat([rows.select(Clients.NEEDS) for rows in candidates])
-    named = connections.select("connection", _one_host().alias("client"))
+    named = connections.select("connection", one_host().alias("client"))
     hosts = of_connections(named, wanted).select("client").unique()
     theirs = named.join(hosts, on="client", how="semi").collect()
     mine = _on(theirs)
@@ -519,7 +551,7 @@ def known_clients(
     some = connections.filter(mine & (needed | (c("start") // _BUCKET).is_in(near)))
     is_unused = (c("client_bytes") == 0) & (c("connected") | (c("closed_by") == "client").fill_null(value=False))
     opened = some.select(
-        "connection", _one_host().alias("host"), "server", "start", "syns", is_unused.alias("is_unused")
+        "connection", one_host().alias("host"), "server", "start", "syns", is_unused.alias("is_unused")
     ).collect()
     if waits is not None:
         opened = pl.concat([waits.opened(earlier).cast(opened.schema), opened])
@@ -650,7 +682,7 @@ def _longest_of(requests: pl.DataFrame, clients: pl.DataFrame) -> pl.DataFrame:
     return requests[pl.concat(kept).unique()]
 
 
-def _one_host() -> pl.Expr:
+def one_host() -> pl.Expr:
     """Return the client host; the IPv6 loopback address counts as 127.0.0.1."""
     host = pl.col("client_host")
     return pl.when(host == "::1").then(pl.lit("127.0.0.1")).otherwise(host)

@@ -1,8 +1,9 @@
 """A client that writes exactly what it is told, send by send, and leaves Nagle's algorithm on unless told otherwise.
 
-    raw_client.py HOST PORT CONNECTIONS [nodelay]
+    raw_client.py HOST PORT CONNECTIONS [nodelay] [together]
 
-CONNECTIONS is JSON: a list of connections, one after the other, each a list of steps: a text is one send, a number is a
+CONNECTIONS is JSON: a list of connections, one after the other (`together`: all at once, each opened after the pause that is its
+first step), each a list of steps: a text is one send, a number is a
 pause in seconds, {"read": ["GET", "HEAD"]} reads a response to each of these methods, {"buffer": 4096} sets the size of
 the receive buffer, {"do": "reset"} lets it end with an RST, {"do": "wait"} waits until the server closes or resets. At the
 end of its steps, and when the server will not have what it writes, the client closes.
@@ -15,6 +16,7 @@ import json
 import socket
 import struct
 import sys
+import threading
 import time
 
 
@@ -55,9 +57,21 @@ def play(address, steps):
                 time.sleep(step)
 
 
+def begin(address, pause, *steps):
+    """Opens a connection after a pause."""
+    time.sleep(pause)
+    play(address, steps)
+
+
 def main():
     address = sys.argv[1], int(sys.argv[2])
-    for steps in json.loads(sys.argv[3]):
+    connections = json.loads(sys.argv[3])
+    if "together" in sys.argv[4:]:
+        threads = [threading.Thread(target=begin, args=(address, *steps)) for steps in connections]
+        for thread in threads:
+            thread.start()
+        return
+    for steps in connections:
         play(address, steps)
 
 

@@ -299,6 +299,15 @@ def test_a_process_that_ended_is_said() -> None:
     assert "the server closed 2 other connections: a server process ended" in told(server, "no-response").message
 
 
+def test_a_process_that_answers_on_an_older_connection_did_not_end() -> None:
+    server = sharp(0.001)
+    server.met(5.0, 0.0005, "R.", 100)
+    server.idle(103.0, 2.01)
+    server.idle(104.0, 1.03)
+    server.used_again(101.0, 4.5)
+    assert "a server process ended" not in told(server, "no-response").message
+
+
 def test_connections_that_come_one_after_the_other_do_not_show_that_a_process_ended() -> None:
     """A server that closes on every HEAD closes on the repetition, too, on a connection that was opened after its first close."""
     opened = "  0.000  >  S    win 64240 mss 1460\n  0.001  <  S.   win 64240 mss 1460\n  0.001  >  .\n"

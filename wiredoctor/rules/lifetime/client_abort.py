@@ -159,8 +159,7 @@ from wiredoctor.rules.shared.left_early import may_match as may_be_early
 from wiredoctor.rules.shared.words import Nanoseconds, fin_or_rst, packets, sender_of_close, with_doubt
 from wiredoctor.tables import ALL_BUT_A_BYTE, SERVER
 from wiredoctor.text.durations import duration_text
-from wiredoctor.world import World
-from wiredoctor.world.clients import Clients
+from wiredoctor.world import World, aborts, equal_waits
 from wiredoctor.world.connection_close import BROKEN_BEFORE, FRAMING_ERRORS, is_delimited_by_close
 from wiredoctor.world.numbers import DURATION
 from wiredoctor.world.products import advice, default
@@ -282,7 +281,7 @@ LARGE_HEAD = Threshold(
     "the minimum size of a response head that the client may have rejected; nginx's default limit is "
     f"{default('nginx', 'proxy_buffer_size')} kB",
 )
-SHARED_THRESHOLDS = (left_early, abort_reasons)
+SHARED_THRESHOLDS = (left_early, abort_reasons, aborts, equal_waits)
 
 
 def may_match() -> pl.Expr:
@@ -344,6 +343,7 @@ class Facts(NamedTuple):
     from_syn: int | None
     beside: int | None
     other: dict[str, Any] | None
+    elsewhere: dict[str, Any] | None
     closed: int | None
     waiting: int | None
     waits: list[int] | None
@@ -394,14 +394,21 @@ _OTHER = {
     **{name: pl.Int64() for name in ("frame", "start", "connection", "range_start", "status")},
     **{name: pl.String() for name in ("method", "target")},
 }
+_ELSEWHERE = {**{name: pl.Int64() for name in ("start", "frame", "connection", "status")}, "server": pl.String()}
 _REASON = {
     **{name: pl.Int64() for name in ("span", "from_syn", "beside", "closed", "waiting")},
-    **{"how": pl.String(), "other": pl.Struct(_OTHER), "waits": pl.List(pl.Int64()), "shown": pl.List(pl.List(pl.Int64()))},
+    **{
+        "how": pl.String(),
+        "other": pl.Struct(_OTHER),
+        "elsewhere": pl.Struct(_ELSEWHERE),
+        "waits": pl.List(pl.Int64()),
+        "shown": pl.List(pl.List(pl.Int64())),
+    },
 }
 """The types of the columns that only `decide` fills."""
 _AT_GATEWAY: dict[str, pl.DataType] = {"waited_for": WAITED_FOR, "retry": RETRY, "relayed": pl.Int64()}
 
-ASKS = (Clients,)
+ASKS = abort_reasons.ASKS
 
 
 def decide(x: Facts, world: World) -> Facts | None:
@@ -409,11 +416,13 @@ def decide(x: Facts, world: World) -> Facts | None:
 
     Drop candidates to which no kind applies, and candidates whose client has only half-closed.
     """
-    ended = abort_reasons.decide(x.early, world.of(Clients))
+    ended = abort_reasons.decide(x.early, world)
     if ended.kind in (None, "half-closed"):
         return None
-    other = None if ended.other is None else ended.other._asdict()
-    return x._replace(**{**ended._asdict(), "other": other})
+    others = {
+        name: None if one is None else one._asdict() for name, one in (("other", ended.other), ("elsewhere", ended.elsewhere))
+    }
+    return x._replace(**ended._asdict() | others)
 
 
 def _sent_only_fin() -> pl.Expr:

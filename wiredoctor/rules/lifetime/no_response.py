@@ -86,6 +86,7 @@ from wiredoctor.rules.shared.words import doubt_words, fin_or_rst, packets, retr
 from wiredoctor.tables import CLIENT, PART_OF_HEAD, SECOND
 from wiredoctor.text.durations import duration_text
 from wiredoctor.world import Wait, World, clients
+from wiredoctor.world.aborts import Aborts
 from wiredoctor.world.clients import Clients
 from wiredoctor.world.connection_close import BROKEN_BEFORE, closed_against_request, is_reset_without_ack
 from wiredoctor.world.learned_limits import NO_IDLE_TIME
@@ -424,7 +425,7 @@ def _cut_head() -> pl.Expr:
 
 # the decision
 
-ASKS = (Servers, Clients, Responses)
+ASKS = (Servers, Clients, Aborts, Responses)
 ORDER = ("ended_at", "connection")
 
 
@@ -436,7 +437,7 @@ def decide(x: Facts, world: World) -> Facts | Wait | None:
     known = world.of(Clients)
     if x.kind == "half-closed":
         row = {**x.left_early, "connection": x.connection, "exchange": x.exchange}
-        if reason_of(row, known).kind != "half-closed":
+        if reason_of(row, world).kind != "half-closed":
             return None
     again = known.repetition(x.connection, x.exchange, x.ended_at, x.round_trip, x.to_client)
     if (wait := again.wait(world)) is not None:
@@ -450,8 +451,10 @@ def _with_facts_of_server(x: Facts, world: World) -> Facts:
     server = world.of(Servers).at(x.endpoint, until)
     # a relay would accept the SYN, so no process listens any more
     refused = server.is_refused(x.server_close_time)
-    before, after = world.of(Responses).near(x.endpoint, x.server_close_time, until)
-    closed_others, refused_syns = _signs_of_end(x, server, refused=refused, answers_on=after)
+    responses = world.of(Responses)
+    before, after = responses.near(x.endpoint, x.server_close_time, until)
+    lives = responses.goes_on(x.endpoint, x.server_close_time, until)
+    closed_others, refused_syns = (0, 0) if lives else _signs_of_end(x, server, refused=refused, answers_on=after)
     is_first = x.kind == "on-arrival" or (x.first_use and x.kind != "half-closed")
     return x._replace(
         closed_others=closed_others,

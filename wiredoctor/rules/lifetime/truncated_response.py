@@ -19,6 +19,9 @@ How it is proved
     The server may have given up because the client had not read for a second or more until shortly before the close
     (zero-window-stall). In this case the finding says so and has medium confidence.
 
+    If a server cuts off responses at three or more moments after the same time, counted from the request or from the last byte
+    that it had sent, that time is its limit, and the finding names it.
+
 What it is not
     Nothing is reported if the capture ends before the response does, or lacks packets of it. If the client gave up,
     client-abort reports it. Nothing is reported either if the client did not answer two or more keep-alive probes before the
@@ -36,10 +39,12 @@ References
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import polars as pl
 
+from wiredoctor import limits
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.gateways.tries import RETRY
 from wiredoctor.rules.shared.bounded_memory import BoundedMap
@@ -54,18 +59,20 @@ from wiredoctor.rules.shared.words import (
     with_doubt,
 )
 from wiredoctor.text.durations import duration_text
-from wiredoctor.world import World
+from wiredoctor.world import CaptureTables, Index, World, equal_waits
 from wiredoctor.world.connection_close import BROKEN_BEFORE, may_have_closed_first, server_closed_first, streams
+from wiredoctor.world.equal_waits import limit_of, matches
 from wiredoctor.world.numbers import DURATION, other_connections
 from wiredoctor.world.products import advice, default
 from wiredoctor.world.server import TOGETHER, Servers
 
 c = pl.col
 
-_REMEDY = (
-    "{find_sender}Check the server's log at that time for a crash, or for a worker or script that was killed because it took too "
-    "long. If the server is a proxy, check whether its upstream closed.{own_framing}{cut}"
-)
+_REMEDY = "{find_sender}{check} If the server is a proxy, check whether its upstream closed.{own_framing}{cut}"
+_CRASH = "Check the server's log at that time for a crash, or for a worker or script that was killed because it took too long."
+_LIMIT = "Look for a time limit of about {} in the server, and find out why its response takes longer."
+_AFTER = {"request": "the request", "byte": "the last byte that it had sent"}
+_LIMITED = "The server always closes about {} after {}: a time limit expired."
 _STREAM = (
     "Nothing has to change if the server was stopped on purpose. Otherwise, check the server's log at that time. A server that "
     "ends a stream properly sends the last chunk before it closes, so a client can tell the end from a failure."
@@ -116,7 +123,10 @@ RULE = Rule(
 )
 
 
+SHARED_THRESHOLDS = (equal_waits,)
 ENDPOINTS = Threshold("10000 endpoints", "the number of endpoints whose ended streams are remembered, which bounds the memory")
+_NEWEST = 200
+"""The maximum number of closes of an endpoint that are compared while a capture goes on."""
 REMEMBERED = Threshold(
     "16 closes", "the number of closes that are remembered for each endpoint, because rows about closes are not in time order"
 )
@@ -145,7 +155,8 @@ class Facts(NamedTuple):
 
     `others`: the number of connections that the server closed together with a stream. `stalled`: how long the client had not
     read before the close. `retry`: a gateway repeated the request (gateways.tries.RETRY). `made_whole`: a gateway forwarded the
-    response as if it were complete.
+    response as if it were complete. `limit`: the time limit that expired, counted from `limit_since`: the "request", or the last
+    "byte" that the server had sent.
     """
 
     connection: int
@@ -171,6 +182,8 @@ class Facts(NamedTuple):
     stalled: int | None
     retry: dict[str, Any] | None
     made_whole: bool
+    limit: int | None
+    limit_since: str | None
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
@@ -199,17 +212,62 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         *(pl.lit(None, pl.Int64).alias(name) for name in ("others", "stalled")),
         pl.lit(None, RETRY).alias("retry"),
         pl.lit(value=False).alias("made_whole"),
+        pl.lit(None, pl.Int64).alias("limit"),
+        pl.lit(None, pl.String).alias("limit_since"),
     )
 
 
-ASKS = (Servers,)
+class CutResponses(Index):
+    """The responses that servers cut off: the time limits that they show."""
+
+    NEEDS: ClassVar[tuple[str, ...]] = ("endpoint",)
+    HELD: ClassVar[bool] = True
+
+    @classmethod
+    def build(cls, wanted: Sequence[pl.DataFrame], tables: CaptureTables) -> CutResponses:
+        """Return the cut responses of the candidates' servers (see world.Index)."""
+        endpoints = pl.concat(wanted)["endpoint"].unique().implode()
+        sent = pl.max_horizontal("response_last_body_time", "response_start")
+        rows = tables.closes.filter(c("endpoint").is_in(endpoints) & may_match() & _is_truncated()).select(
+            *("endpoint", "server_close_time"),
+            (c("server_close_time") - c("request_start")).alias("since_request"),
+            (c("server_close_time") - sent).alias("since_byte"),
+        )
+        return cls(rows.collect(engine="streaming").sort("server_close_time").tail(limits.CLIENT_REQUESTS.value))
+
+    def __init__(self, rows: pl.DataFrame) -> None:
+        self._of: dict[int, list[tuple[int, int, int]]] = {}
+        for endpoint, *row in rows.iter_rows():
+            self._of.setdefault(endpoint, []).append((row[0], row[1], row[2]))
+        self._limits: dict[tuple[int, int | None], list[tuple[str, int | None]]] = {}
+
+    def limit(self, endpoint: int, end: int, begun: int, until: int | None) -> tuple[int, str] | None:
+        """Return the time limit (ns) that ended a response at `end` (ns), and since when it counts; None if none is known.
+
+        `begun` (ns): when the request began. `until`: only closes by then (ns) count.
+        """
+        cut = self._of.get(endpoint, [])
+        own = next((row for row in cut if row[:2] == (end, end - begun)), None)
+        if own is None:
+            return None
+        if until is not None:
+            cut = [row for row in cut if row[0] <= until][-_NEWEST:]
+        key = endpoint, until
+        if key not in self._limits:
+            self._limits[key] = [(since, limit_of((row[0], row[n]) for row in cut)) for n, since in ((1, "request"), (2, "byte"))]
+        fits = ((limit, since) for n, (since, limit) in enumerate(self._limits[key], 1) if limit and matches(own[n], limit))
+        return next(fits, None)
+
+
+ASKS = (Servers, CutResponses)
 ORDER = ("final_at", "end", "connection", "exchange")  # rows about closes are not in time order
 
 
 def decide(x: Facts, world: World) -> Facts:
     """Count the other connections that closed together with a stream, and report only one of the streams that ended then."""
     if x.kind is None:
-        return x
+        limit = world.of(CutResponses).limit(x.endpoint, x.end, x.start, world.until(x.final_at + TOGETHER))
+        return x if limit is None else x._replace(limit=limit[0], limit_since=limit[1])
     others = world.of(Servers).at(x.endpoint, world.until(x.final_at + TOGETHER)).closed_together(x.connection, x.end)
     memory: BoundedMap[deque[int]] = world.memory.setdefault(
         "truncated-response", BoundedMap(lambda: deque[int](maxlen=REMEMBERED.value), ENDPOINTS.value)
@@ -236,8 +294,9 @@ def words(x: Facts) -> dict[str, Any]:
         "missing": "did not come" if x.server_close_origin == "doubtful" else _NEVER_SENT,
         "own_framing": _OWN_FRAMING.get(x.response_framing, ""),
         "cut": _CUT if x.server_close_rst == 1 else "",
+        "check": _CRASH if x.limit is None else _LIMIT.format(duration_text(x.limit)),
         "together": _TOGETHER.format(duration_text(TOGETHER), other_connections(x.others)) if x.others else "",
-        "addition": " ".join(text for text in (beyond, _stall_text(x.stalled)) if text),
+        "addition": " ".join(text for text in (_limit_text(x), beyond, _stall_text(x.stalled)) if text),
         "evidence": packets(
             (x.request_frame, x.start, "the request"),
             (x.frame, x.response_start, _head_note(x)),
@@ -259,6 +318,10 @@ _OWN_FRAMING = {
 }
 _CUT = " The RST shows that the connection was aborted: a program that had finished would have sent a FIN."
 _TOGETHER = " Within {} the server also closed {}."
+
+
+def _limit_text(x: Facts) -> str:
+    return "" if x.limit is None else _LIMITED.format(duration_text(x.limit), _AFTER[x.limit_since or "request"])
 
 
 def _stall_text(stalled: int | None) -> str:

@@ -7,9 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
+from wiredoctor import limits
 from wiredoctor.findings import Threshold
 from wiredoctor.rules.shared.left_early import AT_ONCE, NOT_AWAITED, TIMEOUT_NEAR, TIMEOUT_SHARE, EarlyClose, timeout_near
 from wiredoctor.tables import MILLISECOND, SECOND
+from wiredoctor.world import World
+from wiredoctor.world.aborts import Aborts, Answer
 from wiredoctor.world.clients import WINDOW, ClientClose, Clients, Request
 from wiredoctor.world.exchange import SERVER_ERROR
 from wiredoctor.world.reading_pace import PLAYERS
@@ -88,7 +91,9 @@ class Ended(NamedTuple):
 
     `kind`: a kind of client-abort, "half-closed", or None for an unfinished upload without a known reason.
     `how`: the condition of that kind that applies. For unread: "not-awaited" (the client closed together with the end of its
-    request, so it did not wait for a response). For superseded: "copy" (`other` is a copy of this request, and got its response).
+    request, so it did not wait for a response). For superseded: "copy" (`other` is a copy of this request, and got its response)
+    or "elsewhere" (another server answered).
+    For timeout: "equal-waits" (the client always gives up after `span`).
     For left: "page" or "closed-page" (`other` loads a page, which the user opened instead or closed), "media" (the client is a
     media player that was receiving data), "longer" (see `span`), "too-soon" or "crossing" (the response was on its way).
     `other`: the request that replaced this one, or the request for the page that the user left.
@@ -99,6 +104,7 @@ class Ended(NamedTuple):
     `span`: the client's longest earlier wait (ns) for a similar response; for "too-soon" and "crossing", the round trip (ns).
     `from_syn`: the timeout (s), if it is measured from a SYN that was retransmitted.
     `beside`: the number of idle connections to the same server that the client closed with this one, if a timeout fits.
+    `elsewhere`: for "elsewhere", the answer of another server, for which the client closes its connections (`closed` of them).
     """
 
     kind: str | None
@@ -112,14 +118,35 @@ class Ended(NamedTuple):
     span: int | None = None
     from_syn: int | None = None
     beside: int = 0
+    elsewhere: Answer | None = None
 
 
-def decide(row: Mapping[str, Any], clients: Clients) -> Ended:
+ASKS = (Clients, Aborts)
+
+
+def decide(row: Mapping[str, Any], world: World) -> Ended:
     """Return why the client ended an exchange early: the first kind of client-abort that applies.
 
     `row` has the columns of EarlyClose (left_early.py).
     """
-    return _Reasons(EarlyClose._make(map(row.__getitem__, EarlyClose._fields)), clients).find()
+    x = EarlyClose._make(map(row.__getitem__, EarlyClose._fields))
+    found = _Reasons(x, world.of(Clients)).find()
+    if found.kind not in ("stopped", "superseded", "left", "timeout", "gave-up", "half-closed"):
+        return found
+    aborts, until = world.of(Aborts), world.until(x.ended_at + WINDOW)
+    limit = None if x.received or x.crosses or found.kind == "timeout" else aborts.limit(x.connection, x.waited, until)
+    # programs that type for tests replace their requests after equal times
+    if limit is not None and not (found.kind == "superseded" and limit < TYPED.value):
+        return Ended("timeout", "equal-waits", span=limit)
+    other = aborts.elsewhere(x.connection, x.exchange, until)
+    if other is None or (found.kind == "timeout" and found.how == "equal-waits"):
+        return found
+    # one finding about each client and server is enough
+    told = world.memory.setdefault("answered-elsewhere", dict[tuple[str, str], tuple[int, int]]())
+    silent = told.setdefault(other.place, (x.connection, x.exchange)) != (x.connection, x.exchange)
+    if len(told) > limits.SUSPECTS.value:
+        del told[next(iter(told))]
+    return Ended("superseded", "elsewhere", elsewhere=other.answer, closed=other.closes, silent=silent)
 
 
 class _Reasons:

@@ -53,6 +53,13 @@ def progress(sending: bool, quiet: int | None, until_close: bool | None) -> str:
 def timeout_words(x: Facts) -> dict[str, str]:
     """Return the words about the timeout of the client; they are "" if its wait matches none."""
     timeout = x.from_syn or x.early["timeout"]
+    if x.how == "equal-waits":
+        limit = duration_text(x.span or 0)
+        return {
+            "timeout_named": f": a timeout of about {limit}",
+            "timeout_means": f" Clients of this server closed again and again after about {limit}: a timeout expired.",
+            "timeout_where": f" Look for a timeout of about {limit} in the client.",
+        }
     if timeout is None:
         return dict.fromkeys(("timeout_named", "timeout_means", "timeout_where"), "")
     # a limit on the complete transfer, in whole seconds, is as likely as a timeout that begins with the end of the request
@@ -137,6 +144,8 @@ def other_packets(x: Facts) -> Iterator[tuple[int, int, str]]:
     """Yield the frame, time (ns) and note of packets on the client's other connections that prove the reason."""
     if x.other is not None:
         yield x.other["frame"], x.other["start"], f"the same client requests {_instead(x)}"
+    if x.elsewhere is not None:
+        yield x.elsewhere["frame"], x.elsewhere["start"], f"the same request to {x.elsewhere['server']}"
     for time, connection, frame in x.shown or ():
         yield frame, time, f"the client closes connection {connection}"
 
@@ -194,6 +203,15 @@ def _unread_words(x: Facts) -> dict[str, str]:
 
 def _superseded_words(x: Facts, asked: str) -> dict[str, str]:
     """Return the words for the kind superseded. `asked`: the request that replaced this one."""
+    if x.elsewhere is not None:
+        got = f"{x.elsewhere['server']}, and got {x.elsewhere['status']} there"
+        return {
+            "superseded": "had the response from another server, and canceled its request",
+            "superseded_means": f" It had sent the same request to {got}. It closed {x.closed or 1:,} connections to this "
+            "server like this: it sends its requests to several servers and uses the first responses.",
+            "superseded_remedy": "Canceled requests cost the servers work: have the client wait longer before it asks "
+            "another one.",
+        }
     if x.other is None:
         return {}
     if x.how == "copy":

@@ -124,6 +124,7 @@ def unseen_gateways(exchanges: pl.LazyFrame, left: pl.LazyFrame, connections: pl
     asked = pl.when(c("request_end") <= c("response_start")).then("request_end").otherwise("request_start")
     wait = (c("response_start") - asked).clip(0)
     some = given.filter(status.is_in(_UNSEEN) | made).join(left, on=["connection", "exchange"], how="anti")
+    some = some.join(_asked_meanwhile(some, exchanges, connections), on=["connection", "exchange"], how="anti")
     many = some.group_by("server", status.cast(pl.Int64).alias("code")).agg(
         pl.len().cast(pl.Int64).alias("responses"),
         wait.median().cast(pl.Int64).alias("median"),
@@ -136,6 +137,22 @@ def unseen_gateways(exchanges: pl.LazyFrame, left: pl.LazyFrame, connections: pl
     unseen = many.join(totals, on="server").join(_servers_of_other_hosts(some, connections), on=["server", "code"], how="left")
     unseen = unseen.join(_failed_attempts(some, connections), on=["server", "code"], how="left")
     return unseen.join(_failed_checks(some, exchanges, left, connections), on=["server", "code"], how="left")
+
+
+def _asked_meanwhile(some: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the exchanges in `some` during which the server's host sent the same request to another server.
+
+    Then the other side is in the capture, although the snap length may have cut off what would prove it.
+    """
+    key = ["client_host", "request_method", "request_target"]
+    host = c("server").str.replace(r":\d+$", "").str.strip_chars("[]").alias("client_host")
+    fronts = some.with_columns(host).select(*key, "connection", "exchange", "request_start", c("response_start").alias("at"))
+    known = connections.join(some.select("server").unique(), on="server", how="anti").select("connection", "client_host")
+    known = known.join(fronts.select("client_host").unique(), on="client_host", how="semi")
+    asked = exchanges.filter("has_request").join(known, on="connection")
+    asked = asked.select(*key, c("request_start").alias("sent"), c("request_start").alias("at")).sort("at")
+    found = fronts.sort("at").join_asof(asked, on="at", by=key, strategy="backward", check_sortedness=False)
+    return found.filter(c("sent") >= c("request_start")).select("connection", "exchange")
 
 
 def _other_hosts(some: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:

@@ -14,6 +14,9 @@ How it is proved
     same. What counts is the time from the end of a request to the beginning of its response, less the round trip. The median of
     the slow server is at least five times that of the others, and at least 100 ms longer. At least 75 % of its
     responses are slower than 90 % of the others' responses.
+    If at least half of the slow server's requests were sent to each of the other servers within 10 ms, too, with the same
+    target, the servers do not share the work: they are different services, and the client needs all of them (fan-out). The kind
+    fan-out reports the slow one.
 
 What it is not
     Servers of different sites, or with responses of very different sizes, do different work. A server that rejects
@@ -26,7 +29,8 @@ What it is not
 
 What to do
     Take that server out of rotation and compare it with the others: its load, disk, caches, neighbors, and its path to the
-    database. Have the balancer choose the server with the fewest connections instead of taking turns.
+    database. Have the balancer choose the server with the fewest connections instead of taking turns. If the client needs the
+    responses of all servers, no balancer helps: make that service faster, cache its responses, or limit the wait for it.
 
 References
     The Tail at Scale (Dean and Barroso), nginx's least_conn, HAProxy's balance leastconn.
@@ -41,6 +45,7 @@ import polars as pl
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import candidate
 from wiredoctor.rules.shared.long_polls import is_long_poll
+from wiredoctor.rules.shared.siblings import LISTED, comparable_path, comparable_site, is_monitoring
 from wiredoctor.rules.shared.words import packets
 from wiredoctor.tables import of_connections
 from wiredoctor.text import redact
@@ -49,16 +54,29 @@ from wiredoctor.world.numbers import DURATION
 
 c = pl.col
 
+_MEDIAN = "{server} took {median} (the median of {requests:,} responses) to answer {what}. For the same requests {others}. "
+
 RULE = Rule(
     symptom="slow pages now and then",
     severity="warning",
-    title="One of {servers} servers is slow: it takes {median}, the others {usual_time}",
-    message="{server} took {median} (the median of {requests:,} responses) to answer {what}. For the same requests {others}. "
-    "{server} got {requests:,} of the {all_requests:,} requests ({share} %), and these took {delay} longer in total than they "
-    "would have at the median of the others.",
-    remedy="Take {server} out of rotation, and find the difference from the others: load, disk, caches, "
-    "memory, neighbors on the same machine, its path to the database. Have the balancer prefer servers with few open requests "
-    "(nginx least_conn, HAProxy balance leastconn), so that a slow server gets fewer.",
+    title={
+        None: "One of {servers} servers is slow: it takes {median}, the others {usual_time}",
+        "fan-out": "The slowest of {servers} services asked at the same time takes {median}, the others {usual_time}",
+    },
+    message={
+        None: _MEDIAN
+        + "{server} got {requests:,} of the {all_requests:,} requests ({share} %), and these took {delay} longer in "
+        "total than they would have at the median of the others.",
+        "fan-out": _MEDIAN + "The client sent each request to all of these services at the same time, so it waited for {server}: "
+        "{delay} longer in total than it would have at the median of the others.",
+    },
+    remedy={
+        None: "Take {server} out of rotation, and find the difference from the others: load, disk, caches, "
+        "memory, neighbors on the same machine, its path to the database. Have the balancer prefer servers with few open "
+        "requests (nginx least_conn, HAProxy balance leastconn), so that a slow server gets fewer.",
+        "fan-out": "Find out why {server} needs so long (its log, its database, the services that it calls). If the client can "
+        "do without this response, limit how long it waits for it; otherwise cache it, or request it earlier.",
+    },
     display_filter="frame.number in {{{frames}}}",
     references=(
         Reference("Dean and Barroso, The Tail at Scale", "https://research.google/pubs/the-tail-at-scale/"),
@@ -89,23 +107,16 @@ USUAL = Threshold(
     "a response is slow if it is slower than this share of the other servers' responses; some of these may be slow, too",
 )
 SIZES = Threshold("4 times", "the maximum ratio of the sizes of responses; a larger ratio means different work")
+AT_ONCE = Threshold(
+    "10 ms", "the maximum time between requests with the same target that a client sends to several services together"
+)
+EVERY = Threshold(
+    "50 %", "the minimum share of requests that the client sent to all servers together if they do not share the work"
+)
 SHOWN = Threshold("3 exchanges", "the maximum number of exchanges shown as evidence; the message has the medians")
-LISTED = Threshold("5 servers", "the maximum number of other servers that the message lists; it only counts the rest")
 
 _SMALL = 4096
 """The number of bytes added to all sizes before they are compared: the ratio of two small sizes is often large by chance."""
-
-_MONITORING = (
-    "(?i)^(Prometheus|vm_promscrape|Grafana ?(Agent|Alloy)|Alloy/|OpenTelemetry Collector|otelcol|Telegraf|Datadog|Zabbix"
-    "|kube-probe|ELB-HealthChecker|GoogleHC|Consul Health Check)"
-)
-"""A pattern for the User-Agent of programs that send the same requests to different kinds of servers."""
-
-_METRICS = r"^(?:[A-Za-z]+://[^/?#]*)?/(metrics|actuator/prometheus)(\?|$)"
-"""A pattern for the target of requests for a server's metrics, which differ between servers."""
-
-_NO_NAME = r"^(\[|[0-9.]+(:[0-9]+)?$)"
-"""A pattern for a Host field that does not name the site, because it is an address."""
 
 
 def _slow() -> pl.Expr:
@@ -154,18 +165,13 @@ def _with_keys(rows: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return the needed columns of each response that is compared, with `key`: a hash of client host, method, site, path and
     status.
     """
-    monitoring = c("request_user_agent").str.contains(_MONITORING) | c("request_target").str.contains(_METRICS)
-    other_work = monitoring.fill_null(value=False) | is_long_poll()
-    answered = c("has_request") & (c("response_status") >= 200) & ~c("upgraded") & ~other_work
-    host = c("request_host").str.to_lowercase()
-    site = host.str.replace(r":[0-9]+$", "").str.replace_all("[0-9]+", "0")
-    path = c("request_target").str.extract(r"^(?:[A-Za-z]+://[^/?#]*)?([^?#]*)").fill_null("").str.replace_all("[0-9]+", "0")
+    answered = c("has_request") & (c("response_status") >= 200) & ~c("upgraded") & ~(is_monitoring() | is_long_poll())
     asked = rows.join(connections, on="connection").select(
         *("connection", "client_host", "server", "request_method"),
-        # different ports of addresses are often different services
-        pl.when(host.str.contains(_NO_NAME)).then(c("server").str.extract(r"(:[0-9]+)$")).otherwise(site).alias("site"),
-        path.alias("path"),
+        comparable_site(),
+        comparable_path(),
         pl.when(c("response_status") < 300).then(200).otherwise("response_status").alias("status"),
+        c("request_target").hash().alias("target"),
         (c("server_time") - c("rtt_server")).clip(0).alias("time"),
         c("response_body_bytes").fill_null(0).alias("size"),
         c("gap_before").alias("doubtful"),
@@ -191,6 +197,7 @@ def _slow_servers(rows: pl.DataFrame) -> pl.DataFrame:
     slow = _slower(groups)
     slow = slow.join(_above(rows.join(groups.select(_PLACE), on=_PLACE, how="semi"), slow), on=_PLACE)
     slow = slow.filter(c("share_above") * 100 >= ABOVE.value)
+    slow = slow.join(_sent_to_all(rows, groups, slow), on=_PLACE, how="left")
     return _candidate_columns(rows, slow, groups)
 
 
@@ -233,6 +240,18 @@ def _above(rows: pl.DataFrame, slow: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def _sent_to_all(rows: pl.DataFrame, groups: pl.DataFrame, slow: pl.DataFrame) -> pl.DataFrame:
+    """Return for each slow server whether the client sent most of its requests to all other servers at the same time, too."""
+    sent = rows.select(*_PLACE, "target", "request_start", c("request_start").alias("sent")).sort("request_start")
+    own = _pairs(groups, sent.join(slow.select(_PLACE), on=_PLACE, how="semi")).sort("request_start")
+    beside = own.join_asof(
+        sent.rename({"server": "server_other", "sent": "sent_other"}), on="request_start", by=["key", "target", "server_other"],
+        strategy="nearest", tolerance=AT_ONCE.value, check_sortedness=False,
+    )  # fmt: skip
+    of_request = beside.group_by(*_PLACE, "target", "sent").agg(c("sent_other").is_not_null().all().alias("at_all"))
+    return of_request.group_by(_PLACE).agg((c("at_all").mean() * 100 >= EVERY.value).alias("fan_out"))
+
+
 def _candidate_columns(rows: pl.DataFrame, slow: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:
     """Return a candidate for each slow server, method and path.
 
@@ -263,13 +282,13 @@ def _candidate_columns(rows: pl.DataFrame, slow: pl.DataFrame, groups: pl.DataFr
             c("end").max(),
             c("cost", "requests", "others_requests").sum(),
             c("doubtful").any(),
-            c("median", "others_median", "others", "listed", "shown").first(),
+            c("median", "others_median", "others", "listed", "shown", "fan_out").first(),
         )
     )
     every = c("requests") + c("others_requests")
     sure = pl.when("doubtful").then(pl.lit("low")).otherwise(pl.lit("high"))
     return several.sort("frame", *path).select(
-        *candidate("server", sure, "frame", "start", "end", delay=c("cost"), of="server"),
+        *candidate("server", sure, "frame", "start", "end", kind=_kind(), delay=c("cost"), of="server"),
         *("server", "requests", c("request_method").alias("method"), "path"),
         pl.when(c("clients") == 1).then("client_host").alias("client"),
         (c("others") + 1).alias("servers"),
@@ -279,6 +298,10 @@ def _candidate_columns(rows: pl.DataFrame, slow: pl.DataFrame, groups: pl.DataFr
         every.alias("all_requests"),
         *("listed", "shown"),
     )
+
+
+def _kind() -> pl.Expr:
+    return pl.when("fan_out").then(pl.lit("fan-out"))
 
 
 _SHOWN = ("request_frame", "request_start", "response_frame", "response_start", "time")

@@ -1,0 +1,60 @@
+"""failing-sibling compares servers, and not a gateway with the server behind it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+import pytest
+
+from tests.rules.frames import S, answered, connection, found, rows
+from wiredoctor.gateways.known import TRIES
+from wiredoctor.rules.gateways.failing_sibling import Facts, words
+
+SERVERS = ("10.0.0.2:80", "10.0.0.3:80", "10.0.0.4:80")
+
+
+def failing(
+    client: str = "10.0.0.1", *, tries: bool = False, paths: tuple[str, ...] = ("/a", "/a", "/a")
+) -> list[dict[str, Any]]:
+    """A client asks each server ten times; the first one answers seven times with 500. `tries`: it is a gateway."""
+    ends = [
+        connection(connection=n, client=f"{client}:{4000 + n}", client_host=client, server=server)
+        for n, server in enumerate(SERVERS)
+    ]
+    asked = [
+        answered(connection=n, exchange=one, endpoint=n, request_target=f"{path}/{one}", request_frame=100 * n + one,
+                 request_start=one * S, response_frame=100 * n + one + 50, response_start=one * S + 5,
+                 response_status=500 if n == 0 and one > 2 else 200)
+        for n, path in enumerate(paths)
+        for one in range(10)
+    ]  # fmt: skip
+    known = [(0, 0, 9, 0, True, 0)] if tries else []
+    return found(
+        "failing-sibling", rows("exchanges", *asked), rows("connections", *ends), pl.DataFrame(known, TRIES, orient="row")
+    )
+
+
+def test_one_of_three() -> None:
+    [one] = failing()
+    assert (one["server"], one["servers"], one["requests"], one["errors"], one["others_requests"]) == (SERVERS[0], 3, 10, 7, 20)
+
+
+def test_a_gateway_is_not_compared_with_the_server_behind_it() -> None:
+    assert failing(tries=True) == []
+
+
+def test_a_client_on_the_host_of_the_server_is_not_compared() -> None:
+    assert failing("10.0.0.2") == []
+
+
+def test_servers_that_get_other_requests_are_not_compared() -> None:
+    assert failing(paths=("/a", "/b", "/c")) == []
+    [one] = failing(paths=("/a", "/a", "/c"))
+    assert (one["servers"], one["others_requests"]) == (2, 10)
+
+
+@pytest.mark.parametrize(("servers", "others"), [(3, "b (9) and c (8)"), (5, "b (9), c (8) and 2 more")])
+def test_servers_that_are_not_listed_are_counted(servers: int, others: str) -> None:
+    listed = [{"server": "b", "requests": 9}, {"server": "c", "requests": 8}]
+    assert words(Facts(servers, None, "GET", "/a", [500], listed, []))["others"] == others

@@ -1,0 +1,190 @@
+"""One of several servers that get the same requests sends all of the server errors.
+
+What it means
+    A client sends the same requests to several servers, for example through a balancer or a name with several addresses. All
+    responses with a status of 500 or more come from one of them; the others answer the same requests without an error.
+
+Why it hurts
+    Some requests fail, seemingly at random, and a second attempt succeeds. The totals show a small share of errors, which does
+    not tell that one server fails far more often.
+
+How it is proved
+    The same client sent requests with the same method, site and path to two or more servers (addresses or ports). Paths that
+    differ only in digits count as the same. One server sent three or more responses with a status of 500 or more to these
+    requests, and the others sent none. If all servers failed equally often, the probability that all errors come from this one
+    would be at most 1 %.
+
+What it is not
+    A gateway and a server behind it are not compared: a gateway also sends errors of its own. Clients on the same host as the
+    servers are excluded for the same reason. If the other servers got too few requests, their lack of errors proves nothing.
+    Monitoring programs (Prometheus, health checks) send the same requests to servers that do different work, so their requests
+    are excluded.
+
+What to do
+    Compare that server with the others: its version, its configuration, the services and databases that it uses, and its log at
+    the times of the errors. Until the cause is found, have the balancer send it no requests.
+
+References
+    The Site Reliability Workbook, chapter 16 (canarying releases).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from wiredoctor.findings import Reference, Rule, Threshold
+from wiredoctor.rules.shared.evidence import candidate
+from wiredoctor.rules.shared.siblings import LISTED, comparable_path, comparable_site, is_monitoring
+from wiredoctor.rules.shared.words import packets
+from wiredoctor.tables import of_connections
+from wiredoctor.text import redact
+
+c = pl.col
+
+RULE = Rule(
+    symptom="some requests fail, and the next attempt succeeds",
+    severity="warning",
+    title="All {errors:,} server errors come from one of {servers} servers",
+    message="{server} answered {errors:,} of {requests:,} requests with {statuses}, for example {what}. The other servers that "
+    "{clients} sent the same requests to answered {others_requests:,} of them without a server error: {others}.",
+    remedy="Compare {server} with the others: its version and configuration, the services and databases that it uses, and its "
+    "log at the times of these errors. Until the cause is found, have the balancer send it no requests.",
+    display_filter="frame.number in {{{frames}}}",
+    references=(
+        Reference("Google, Canarying Releases", "https://sre.google/workbook/canarying-releases/"),
+        Reference("RFC 9110 section 15.6, server errors", "https://www.rfc-editor.org/rfc/rfc9110.html#section-15.6"),
+    ),
+    summary=True,
+    any_order=True,
+)
+
+ENOUGH = Threshold("3 errors", "the minimum number of server errors; fewer may come from one server by chance")
+CHANCE = Threshold("1 %", "the maximum probability that all errors would come from one server if all failed equally often")
+SHOWN = Threshold("3 exchanges", "the maximum number of errors shown as evidence; the message has the counts")
+
+_ERROR = 500
+
+
+def may_match() -> pl.Expr:
+    """Return a cheap condition on all rows together: if it is false, there are no candidate findings."""
+    return (c("endpoint").min() != c("endpoint").max()) & ((c("response_status") >= _ERROR).sum() >= ENOUGH.value)
+
+
+class Facts(NamedTuple):
+    """What is known of a server that sent all errors. Times are in ns.
+
+    `sent`: the statuses of the errors, the most frequent one first. `client`: None if there are several clients. `listed`: the
+    other servers, with the columns `server` and `requests`. `shown`: the first errors, with the columns _SHOWN.
+    """
+
+    servers: int
+    client: str | None
+    method: str
+    target: str
+    sent: list[int]
+    listed: list[dict[str, Any]]
+    shown: list[dict[str, Any]]
+
+
+def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
+    """Return a row for each server that sent all errors that a client got from several servers."""
+    host = c("server").str.replace(r":\d+$", "").str.strip_chars("[]")
+    known = connections.filter(c("client_host") != host).select("connection", "client_host", "server")
+    fronts = tries.select(c("front_connection").alias("connection")).unique()
+    known = known.join(known.join(fronts, on="connection").select("server").unique(), on="server", how="anti")
+    failed = _with_keys(exchanges.filter(c("response_status") >= _ERROR), known).select("client_host", "server", "key")
+    failed = failed.collect(engine="streaming")
+    # only clients that got errors, and asked another server, too, matter, so most requests are never examined
+    asking = known.join(failed.lazy().select("client_host").unique(), on="client_host").collect(engine="streaming")
+    asking = asking.filter(c("server").n_unique().over("client_host") > 1)
+    compared = _with_keys(of_connections(exchanges, asking), asking.lazy())
+    compared = compared.join(failed.lazy().select("key").unique(), on="key", how="semi")
+    return _failing_servers(compared.collect(engine="streaming")).lazy()
+
+
+_SHOWN = ("request_frame", "request_start", "response_frame", "response_start", "response_status")
+
+
+def _with_keys(rows: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the needed columns of each response that is compared, with `key`: a hash of client host, method, site and path."""
+    answered = c("has_request") & (c("response_status") >= 200) & ~is_monitoring()
+    asked = rows.filter(answered.fill_null(value=False)).join(connections, on="connection")
+    return asked.select(
+        *("client_host", "server", "request_method", "request_target", *_SHOWN),
+        pl.struct("client_host", "request_method", comparable_site(), comparable_path()).hash().alias("key"),
+        (c("response_status") >= _ERROR).alias("failed"),
+        c("gap_before").alias("doubtful"),
+    )
+
+
+def _failing_servers(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return a candidate for each server that failed alone. `rows`: the responses to requests that a server could not serve."""
+    rows = rows.filter(c("server").n_unique().over("key") > 1)
+    groups = rows.group_by("key", "client_host", "server").agg(
+        pl.len().cast(pl.Int64).alias("requests"), c("failed").sum().cast(pl.Int64).alias("errors")
+    )
+    failing = groups.join(groups.filter(c("errors") > 0).select("server").unique(), on="server", how="semi")
+    pairs = failing.join(groups, on="key", suffix="_other")
+    pairs = pairs.filter(c("server") != c("server_other"))
+    others = pairs.group_by("server", "server_other").agg(c("requests_other", "errors_other").sum())
+    others = others.sort("requests_other", "server_other", descending=[True, False])
+    beside = others.group_by("server", maintain_order=True).agg(
+        (pl.len() + 1).cast(pl.Int64).alias("servers"),
+        c("requests_other").sum().alias("others_requests"),
+        c("errors_other").sum().alias("others_errors"),
+        pl.struct(c("server_other").alias("server"), c("requests_other").alias("requests")).head(LISTED.value).alias("listed"),
+    )
+    own = failing.group_by("server").agg(
+        c("requests", "errors").sum(), c("client_host").min().alias("client"), c("client_host").n_unique().alias("clients")
+    )
+    every = own.join(beside, on="server")
+    by_chance = (c("requests") / (c("requests") + c("others_requests"))).pow(c("errors")) * 100 <= CHANCE.value
+    return _candidate_columns(rows, every.filter((c("errors") >= ENOUGH.value) & (c("others_errors") == 0) & by_chance))
+
+
+def _candidate_columns(rows: pl.DataFrame, alone: pl.DataFrame) -> pl.DataFrame:
+    errors = rows.filter("failed").join(alone, on="server", how="semi").sort("response_frame")
+    counts = errors.group_by("server", "response_status").agg(pl.len().alias("count"))
+    counts = counts.sort("count", "response_status", descending=[True, False])
+    by_status = counts.group_by("server", maintain_order=True).agg(c("response_status").alias("statuses"))
+    facts = errors.group_by("server").agg(
+        c("response_frame").first().alias("frame"),
+        c("request_start").min().alias("start"),
+        c("response_start").max().alias("end"),
+        c("doubtful").any(),
+        c("request_method", "request_target").first(),
+        pl.struct(_SHOWN).head(SHOWN.value).alias("shown"),
+    )
+    found = alone.join(facts, on="server").join(by_status, on="server")
+    sure = pl.when("doubtful").then(pl.lit("low")).otherwise(pl.lit("high"))
+    return found.sort("frame", "server").select(
+        *candidate("server", sure, "frame", "start", "end", of="server"),
+        *("server", "servers", "requests", "errors", "others_requests"),
+        pl.when(c("clients") == 1).then("client").alias("client"),
+        c("request_method").alias("method"),
+        c("request_target").alias("target"),
+        c("statuses").alias("sent"),
+        *("listed", "shown"),
+    )
+
+
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the statuses, the other servers, and the first errors."""
+    requests = [(one["request_frame"], one["request_start"], "the request") for one in x.shown]
+    responses = [(one["response_frame"], one["response_start"], f"its response: {one['response_status']}") for one in x.shown]
+    servers = [f"{one['server']} ({one['requests']:,})" for one in x.listed]
+    beyond = x.servers - 1 - len(servers)
+    return {
+        "statuses": _join([str(status) for status in x.sent]),
+        "clients": x.client or "the same clients",
+        "what": f"{redact.method(x.method)} {redact.target(x.target)}",
+        "others": _join([*servers, *([f"{beyond} more"] if beyond else [])]),
+        "evidence": packets(*requests, *responses),
+    }
+
+
+def _join(texts: list[str]) -> str:
+    *first, last = texts
+    return f"{', '.join(first)} and {last}" if first else last

@@ -1,0 +1,172 @@
+"""A client repeats refused requests at once, although the server asked it to wait.
+
+What it means
+    The server refuses requests with 429 (Too Many Requests) or 503 (Service Unavailable) because it has too many. The client
+    sends the same requests again at once, so the server gets even more.
+
+Why it hurts
+    The repetitions take the place of other requests, and the server refuses these, too. If several services in a row repeat
+    their requests, a single request of a user may become dozens. The overload lasts although its cause is long gone.
+
+How it is proved
+    A server refused ten or more requests of a client with 429 or 503. The client sent at least half of them again, with the same
+    method and target, within 1 s after the response. A Retry-After field asks for a whole number of seconds, so it is not
+    observed either.
+
+What it is not
+    Many users behind one address may send equal requests by chance, but seldom half of all refused ones within a second. A
+    client that waits for a second or longer before each repetition is not reported.
+
+What to do
+    Have the client wait before it repeats a request: for the time in Retry-After, otherwise for a time that doubles with each
+    attempt and is partly random. Limit the repetitions to a small share of all requests, and have only one service in a row
+    repeat them.
+
+References
+    RFC 6585 section 4 (429), RFC 9110 section 10.2.3 (Retry-After). The SRE book, chapter 22 (cascading failures).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from wiredoctor.findings import Reference, Rule, Threshold
+from wiredoctor.rules.shared.evidence import candidate
+from wiredoctor.rules.shared.words import packets
+from wiredoctor.tables import of_connections
+from wiredoctor.text import redact
+from wiredoctor.text.durations import duration_text
+from wiredoctor.world.numbers import DURATION
+
+c = pl.col
+
+RULE = Rule(
+    symptom="429 Too Many Requests; an overload that does not end",
+    severity="warning",
+    title="The client repeats refused requests at once: {repeated:,} of {refused:,}",
+    message="{server} refused {refused:,} of {requests:,} requests of {client} with {statuses}. The client sent {repeated:,} "
+    "of these again, {median} after the response (median), for example {what}.{asked}",
+    remedy="Have the client wait before it repeats a request: as long as Retry-After says, otherwise longer after each attempt "
+    "and partly at random (exponential backoff with jitter). Limit repetitions to a small share of all requests. If several "
+    "services in a row repeat requests, have only one of them do so.",
+    display_filter="frame.number in {{{frames}}}",
+    references=(
+        Reference("RFC 6585 section 4, 429 Too Many Requests", "https://www.rfc-editor.org/rfc/rfc6585.html#section-4"),
+        Reference("RFC 9110 section 10.2.3, Retry-After", "https://www.rfc-editor.org/rfc/rfc9110.html#section-10.2.3"),
+        Reference("Google, Addressing Cascading Failures", "https://sre.google/sre-book/addressing-cascading-failures/"),
+    ),
+    summary=True,
+    any_order=True,
+)
+
+ENOUGH = Threshold("10 requests", "the minimum number of refused requests")
+SHARE = Threshold("50 %", "the minimum share of refused requests that the client repeats too soon")
+SOON = Threshold("1 s", "the time after a refusal within which a repetition is too soon; Retry-After counts in seconds")
+SHOWN = Threshold("3 requests", "the maximum number of repeated requests shown as evidence")
+
+_REFUSED = (429, 503)
+
+
+def may_match() -> pl.Expr:
+    """Return a cheap condition on all rows together: if it is false, there are no candidate findings."""
+    return c("response_status").is_in(_REFUSED).sum() >= ENOUGH.value
+
+
+class Facts(NamedTuple):
+    """What is known of a client that repeats refused requests. Times are in ns.
+
+    `sent`: the statuses of the refusals. `waits`: the number of refusals with Retry-After. `shown`: the first repeated requests,
+    with the fields _SHOWN.
+    """
+
+    method: str
+    target: str
+    sent: list[int]
+    waits: int
+    shown: list[dict[str, Any]]
+
+
+_KEY = ["client_host", "server", "request_method", "request_target"]
+_SHOWN = ("frame", "time", "status", "again_frame", "again_time")
+
+
+def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+    """Return a row for each client and server between which refused requests are repeated too soon."""
+    known = connections.select("connection", "client_host", "server")
+    refused = exchanges.filter(c("has_request") & c("response_status").is_in(_REFUSED)).join(known, on="connection")
+    refused = refused.select(
+        *_KEY,
+        c("response_status").alias("status"),
+        c("response_frame").alias("frame"),
+        c("response_start").alias("time"),
+        c("request_start").alias("asked"),
+        c("response_has_retry_after").fill_null(value=False).alias("says_when"),
+    ).collect(engine="streaming")
+    if refused.height < ENOUGH.value:
+        return _repeated(refused, refused, refused.head(0)).lazy()
+    asking = known.join(
+        refused.lazy().select("client_host", "server").unique(), on=["client_host", "server"], how="semi"
+    ).collect()
+    asked = of_connections(exchanges.filter("has_request"), asking).join(asking.lazy(), on="connection")
+    counts = asked.group_by("client_host", "server").agg(pl.len().cast(pl.Int64).alias("requests")).collect(engine="streaming")
+    again = asked.join(refused.lazy().select(_KEY).unique(), on=_KEY, how="semi").select(
+        *_KEY, c("request_start").alias("again_time"), c("request_frame").alias("again_frame")
+    )
+    return _repeated(refused, counts, again.collect(engine="streaming")).lazy()
+
+
+def _repeated(refused: pl.DataFrame, counts: pl.DataFrame, again: pl.DataFrame) -> pl.DataFrame:
+    """Return the candidates. `again`: the requests that may repeat one of the requests in `refused`."""
+    place = ["client_host", "server"]
+    if again.is_empty():
+        counts = counts.select(place).with_columns(requests=pl.lit(0, pl.Int64)).head(0)
+        again = refused.select(*_KEY, again_time="time", again_frame="frame").head(0)
+    soon = refused.sort("time").join_asof(
+        again.sort("again_time").with_columns(c("again_time").alias("sent")), left_on="time", right_on="sent", by=_KEY,
+        strategy="forward", tolerance=SOON.value - 1, check_sortedness=False,
+    )  # fmt: skip
+    # one request repeats only one of several refused ones
+    repeats = c("again_frame").is_not_null() & c("again_frame").is_last_distinct()
+    soon = soon.with_columns(repeats.alias("repeats"), (c("again_time") - c("time")).alias("wait"))
+    groups = soon.group_by(place).agg(
+        pl.len().cast(pl.Int64).alias("refused"), c("repeats").sum().cast(pl.Int64).alias("repeated"),
+        c("says_when").sum().cast(pl.Int64).alias("waits"), c("status").unique().sort().alias("sent"),
+    )  # fmt: skip
+    groups = groups.filter((c("refused") >= ENOUGH.value) & (100 * c("repeated") >= SHARE.value * c("refused")))
+    mine = soon.filter("repeats").join(groups.select(place), on=place, how="semi").sort("frame")
+    facts = mine.group_by(place).agg(
+        *(c(name).first() for name in ("frame", "request_method", "request_target")),
+        c("asked").min().alias("start"),
+        c("again_time").max().alias("end"),
+        c("wait").median().cast(pl.Int64).alias("median"),
+        pl.struct(_SHOWN).head(SHOWN.value).alias("shown"),
+    )
+    found = groups.join(facts, on=place).join(counts, on=place)
+    return found.sort("frame", *place).select(
+        *candidate("client", "high", "frame", "start", "end", of="server"),
+        *("server", c("client_host").alias("client"), "refused", "repeated", "requests"),
+        c("median").cast(DURATION),
+        c("request_method").alias("method"),
+        c("request_target").alias("target"),
+        *("sent", "waits", "shown"),
+    )
+
+
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the statuses and Retry-After, and the packets of the first repetitions."""
+    evidence = [
+        packet
+        for one in x.shown
+        for packet in (
+            (one["frame"], one["time"], f"the {one['status']}"),
+            (one["again_frame"], one["again_time"], f"the same request, {duration_text(one['again_time'] - one['time'])} later"),
+        )
+    ]
+    return {
+        "statuses": " and ".join(map(str, x.sent)),
+        "what": f"{redact.method(x.method)} {redact.target(x.target)}",
+        "asked": f" {x.waits:,} of the responses said with Retry-After how long to wait." if x.waits else "",
+        "evidence": packets(*evidence),
+    }

@@ -1,0 +1,239 @@
+"""A server stood still: for a time it answered no request at all, and then many at once.
+
+What it means
+    All requests that were open at this server waited at the same time, and were answered together when it went on. The whole
+    program, or its host, had stopped: a garbage collection, a lock that all requests need, a blocked event loop, a virtual
+    machine that was paused, a CPU limit (throttling), or memory that was being swapped in.
+
+Why it hurts
+    Each request that arrives in such a pause is late, whatever it asks for. Averages hide it. Health checks may time out, and a
+    balancer then sends all requests to the other servers.
+
+How it is proved
+    Two or more requests were open at the server for 0.5 s or longer, and in that time the server sent no payload on any
+    connection. Then it answered on two or more connections within 50 ms, at least half of the requests that were open. It usually
+    answers requests with such paths in at most a quarter of the time. The clients did not have to retransmit anything on these
+    connections, so their requests had arrived.
+
+What it is not
+    Long polls and feeds are answered together when the next event happens; their requests usually wait as long. If a server has
+    too few workers, it answers one request after the other. A path that holds packets makes the clients retransmit.
+
+What to do
+    Compare the times with the garbage collector's log, with the metrics of CPU throttling (container limits), of disk and swap,
+    and with scheduled jobs. In a program with an event loop, find the call that blocks it.
+
+References
+    The Tail at Scale (Dean and Barroso).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from wiredoctor.findings import Reference, Rule, Threshold
+from wiredoctor.rules.shared.evidence import candidate
+from wiredoctor.rules.shared.long_polls import is_long_poll
+from wiredoctor.rules.shared.siblings import comparable_path
+from wiredoctor.rules.shared.words import packets
+from wiredoctor.tables import Array, of_connections
+from wiredoctor.text.durations import duration_text
+from wiredoctor.world.numbers import DURATION
+
+c = pl.col
+
+RULE = Rule(
+    symptom="all requests are slow at the same moment",
+    severity="warning",
+    title="The server stood still {times}, for up to {longest}",
+    message="{server} sent nothing for {longest} although {waiting:,} requests waited, and then answered {answered:,} of them "
+    "within {within}.{again} In these pauses {late:,} requests waited {delay} in total. It usually answers such requests in "
+    "{usual_time}.",
+    remedy="Find out what stops the whole server at these times: garbage collection, a lock that all requests need, a call that "
+    "blocks the event loop, CPU throttling by a container limit, swapping, or a virtual machine that is paused.",
+    display_filter="frame.number in {{{frames}}}",
+    references=(Reference("Dean and Barroso, The Tail at Scale", "https://research.google/pubs/the-tail-at-scale/"),),
+    explained_by=(("nagle-delayed-ack", "endpoint"), ("delayed-ack-stall", "endpoint")),
+    summary=True,
+    any_order=True,
+)
+
+PAUSE = Threshold("500 ms", "the minimum time in which the server sends nothing although requests wait")
+TOGETHER = Threshold("50 ms", "the maximum time in which the server then answers")
+WAITING = Threshold(
+    "2 requests", "the minimum number of requests that wait all this time, and of connections with answers after it"
+)
+USUALLY = Threshold("4 times", "the minimum ratio of the pause to the usual time until such a request is answered")
+KNOWN = Threshold("3 responses", "the minimum number of other responses that show the usual time")
+SHOWN = Threshold("3 pauses", "the maximum number of pauses shown as evidence; the message has their number")
+
+
+def _waited() -> pl.Expr:
+    return (c("response_start") - c("request_end")) >= PAUSE.value
+
+
+def may_match() -> pl.Expr:
+    """Return a cheap condition on all rows together: if it is false, there are no candidate findings."""
+    return _waited().sum() >= WAITING.value
+
+
+class Facts(NamedTuple):
+    """What is known of a server that stood still. Times are in ns.
+
+    `pauses`: the number of pauses. `shown`: the longest of them, with the fields of Pause.
+    """
+
+    pauses: int
+    longest: int
+    shown: list[dict[str, Any]]
+
+
+class Pause(NamedTuple):
+    """A pause of a server: from when to when (ns), how many requests waited and were answered, how long they waited in total, the
+    usual time until such an answer (ns), and the frames of the oldest request and of the first answer.
+    """
+
+    begin: int
+    end: int
+    waiting: int
+    answered: int
+    lost: int
+    usual: int
+    request_frame: int
+    request_time: int
+    answer_frame: int
+
+
+def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+    """Return a row for each server that stood still."""
+    slow = exchanges.filter(c("has_request") & _waited()).group_by("endpoint").agg(pl.len(), c("connection").first())
+    slow = slow.filter(c("len") >= WAITING.value).collect(engine="streaming")
+    known = connections.select("connection", "server", c("history").str.contains("T", literal=True).alias("repeats"))
+    names = of_connections(known, slow).select("server").unique().collect(engine="streaming")["server"]
+    theirs = known.filter(c("server").is_in(names.implode())).collect(engine="streaming")
+    rows = (
+        of_connections(exchanges.filter("has_request"), theirs)
+        .join(theirs.lazy(), on="connection")
+        .select(
+            *("connection", "server", "request_end", "response_start", "response_end", "request_last_frame", "response_frame"),
+            comparable_path(),
+            (c("repeats") | c("upgraded") | is_long_poll()).alias("other"),
+        )
+    )
+    rows = rows.filter(c("request_end").is_not_null()).collect(engine="streaming")
+    parts = rows.partition_by("server", as_dict=True)
+    return _candidates([(str(server), pauses) for (server,), part in sorted(parts.items()) if (pauses := _pauses(part))]).lazy()
+
+
+def _pauses(rows: pl.DataFrame) -> list[Pause]:
+    """Return the pauses of a server. `rows`: its exchanges."""
+    rows = rows.with_columns(
+        (c("response_start") - c("request_end")).alias("wait"),
+        (c("response_start") - c("request_end")).median().over("path").alias("usual"),
+        c("response_start").count().over("path").alias("known"),
+    ).sort("response_start", "response_frame", "request_last_frame", nulls_last=True)
+    late = (rows["wait"] >= PAUSE.value) & ~rows["other"]
+    late &= (rows["usual"] * USUALLY.value <= rows["wait"]) & (rows["known"] > KNOWN.value)
+    places = np.flatnonzero(late.fill_null(value=False).to_numpy())
+    far = np.iinfo(np.int64).max
+    asked, began, ended = (rows[name].fill_null(far).to_numpy() for name in ("request_end", "response_start", "response_end"))
+    sent = np.unique(np.concatenate([began, ended]))
+    found: list[Pause] = []
+    at = 0
+    while at < len(places):
+        first = int(began[places[at]])
+        last = int(np.searchsorted(began[places], first + TOGETHER.value, side="right"))
+        pause = _pause(rows, places[at:last], (asked, began, ended), sent)
+        if pause is not None:
+            found.append(pause)
+        at = max(last, at + 1)
+    return found
+
+
+def _pause(rows: pl.DataFrame, answered: Array, times: tuple[Array, Array, Array], sent: Array) -> Pause | None:
+    """Return the pause after which a server answered the exchanges in the rows `answered`; None if there was none.
+
+    `times`: when each request and response ended and began. `sent`: when the server began or ended a response, in order. All
+    times are in ns.
+    """
+    asked, began, ended = times
+    # a request that blocked all others is answered before them
+    before = int(np.searchsorted(sent, int(began[answered[0]]) - TOGETHER.value)) - 1
+    end = int(sent[before + 1])
+    busy = bool(((began < end) & (ended >= end)).any())
+    waits = np.sort(asked[(began >= end) & (asked < end)])
+    if busy or len(waits) < WAITING.value:
+        return None
+    begin = max(int(sent[before]) if before >= 0 else int(waits[0]), int(waits[WAITING.value - 1]))
+    open_ = int(((began >= end) & (asked <= end - PAUSE.value)).sum())
+    if end - begin < PAUSE.value or open_ < WAITING.value or 2 * len(answered) < len(waits):
+        return None
+    if rows["connection"].gather(answered).n_unique() < WAITING.value:
+        return None
+    oldest = int(answered[int(np.argmin(asked[answered]))])
+    lost = int(np.minimum(end - asked[answered], end - begin).sum())
+    usual = int(np.median(rows["usual"].gather(answered).to_numpy()))
+    first = int(np.searchsorted(began, end))
+    frames = rows["request_last_frame"][oldest], int(asked[oldest]), rows["response_frame"][first]
+    return Pause(begin, end, len(waits), len(answered), lost, usual, *frames)
+
+
+def _candidates(found: list[tuple[str, list[Pause]]]) -> pl.DataFrame:
+    """Return a candidate for each server with its pauses."""
+    made = [_of_server(server, pauses) for server, pauses in found]
+    fields = {
+        **dict.fromkeys(("server",), pl.String()),
+        **dict.fromkeys(
+            ("frame", "start", "end", "lost", "pauses", "longest", "waiting", "answered", "late", "usual"), pl.Int64()
+        ),
+        "shown": pl.List(pl.Struct(dict.fromkeys(Pause._fields, pl.Int64()))),
+    }
+    rows = pl.DataFrame(made, fields, orient="row")
+    return rows.select(
+        *candidate("server", "medium", "frame", "start", "end", delay=c("lost"), of="server"),
+        *(
+            "server",
+            "pauses",
+            c("longest").cast(DURATION),
+            "waiting",
+            "answered",
+            "late",
+            c("usual").cast(DURATION).alias("usual_time"),
+            "shown",
+        ),
+    )
+
+
+def _of_server(server: str, pauses: list[Pause]) -> tuple[Any, ...]:
+    longest = max(pauses, key=lambda one: one.end - one.begin)
+    shown = sorted(sorted(pauses, key=lambda one: one.begin - one.end)[: SHOWN.value])
+    return (
+        *(server, pauses[0].answer_frame, pauses[0].begin, pauses[-1].end, sum(one.lost for one in pauses), len(pauses)),
+        *(longest.end - longest.begin, longest.waiting, longest.answered, sum(one.answered for one in pauses), longest.usual),
+        [one._asdict() for one in shown],
+    )
+
+
+def words(x: Facts) -> dict[str, Any]:
+    """Return the words about the number of pauses, and the packets before and after the longest ones."""
+    evidence = [
+        packet
+        for one in x.shown
+        for packet in (
+            (one["request_frame"], one["request_time"], "a request"),
+            (
+                one["answer_frame"],
+                one["end"],
+                f"the first response, after {duration_text(one['end'] - one['begin'])} without one",
+            ),
+        )
+    ]
+    return {
+        "times": "once" if x.pauses == 1 else f"{x.pauses:,} times",
+        "within": duration_text(TOGETHER.value),
+        "again": "" if x.pauses == 1 else f" It stood still {x.pauses:,} times.",
+        "evidence": packets(*evidence),
+    }

@@ -1,0 +1,213 @@
+"""Compare the times at which clients gave up on an endpoint, and find the answers that they got elsewhere meanwhile.
+
+An abort is the close of a client that was waiting for a response of which nothing had come. If a client always waits for the same
+time, that time is its limit, whoever else uses the same address. If it closes whenever another endpoint has answered the same
+request, it had sent the request to several endpoints on purpose: a hedged request, or a quorum of replicas.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar, NamedTuple
+
+import polars as pl
+
+from wiredoctor import limits
+from wiredoctor.findings import Threshold
+from wiredoctor.tables import of_connections, of_exchanges
+from wiredoctor.world.clients import one_host
+from wiredoctor.world.equal_waits import limit_of, matches
+from wiredoctor.world.world import CaptureTables, Index
+
+c = pl.col
+
+MEANWHILE = Threshold(
+    "50 ms", "the maximum time from the answer of another endpoint to the close of a client that waited for both"
+)
+ALWAYS = Threshold("90 %", "the minimum share of such closes among all closes of this client at this endpoint while it waited")
+REPEATEDLY = Threshold(
+    "3 closes", "the minimum number of such closes that show that the client sends its requests to several servers"
+)
+
+_NEWEST = 200
+"""The maximum number of closes of a client at an endpoint that are compared while a capture goes on."""
+_WALK = 64
+"""The maximum number of answers to the same request that are compared with a close."""
+
+
+class Answer(NamedTuple):
+    """The answer of another endpoint: when its request began (ns), its frame, connection, server and status."""
+
+    start: int
+    frame: int
+    connection: int
+    server: str
+    status: int
+
+
+class Abort(NamedTuple):
+    """A close of a client that was waiting: its time (ns), connection, exchange, wait (ns), and the answer that it had by then.
+
+    `unanswered`: no part of the response had begun.
+    """
+
+    time: int
+    connection: int
+    exchange: int
+    waited: int
+    unanswered: bool
+    answer: Answer | None
+
+
+class Elsewhere(NamedTuple):
+    """A client that closes when another endpoint has answered: the answer, the number of such closes, and who closed what.
+
+    `place`: the client's host and the endpoint at which it closes.
+    """
+
+    answer: Answer
+    closes: int
+    place: tuple[str, str]
+
+
+class Aborts(Index):
+    """The aborts at the endpoints of the candidates."""
+
+    NEEDS: ClassVar[tuple[str, ...]] = ("connection", "ended_at", "waited")
+    HELD: ClassVar[bool] = True
+
+    @classmethod
+    def build(cls, wanted: Sequence[pl.DataFrame], tables: CaptureTables) -> Aborts:
+        """Return the aborts at the endpoints of the candidates (see world.Index)."""
+        places = pl.concat([rows.select("connection") for rows in wanted])
+        known = tables.connections.select("connection", one_host().alias("host"), "server")
+        servers = of_connections(known, places).select("server").unique().collect()["server"]
+        theirs = known.filter(c("server").is_in(servers.implode())).collect(engine="streaming")
+        closes = tables.closes if tables.half_closed is None else pl.concat([tables.closes, tables.half_closed()])
+        aborts = _aborts(of_connections(closes, theirs)).join(theirs.lazy(), on="connection").collect(engine="streaming")
+        aborts = aborts.sort("time", "connection").tail(limits.CLIENT_REQUESTS.value)
+        return cls(aborts, _answers(aborts, tables))
+
+    def __init__(self, aborts: pl.DataFrame, answers: Mapping[tuple[int, int], Answer]) -> None:
+        self._of: dict[tuple[str, str], list[Abort]] = {}
+        self._hosts: dict[str, set[str]] = {}
+        self._place: dict[int, tuple[str, str]] = {}
+        for row in aborts.select("host", "server", *Abort._fields[:-1]).iter_rows():
+            host, server, time, connection, exchange, waited, unanswered = row
+            answer = answers.get((connection, exchange))
+            self._of.setdefault((host, server), []).append(Abort(time, connection, exchange, waited, unanswered, answer))
+            self._hosts.setdefault(server, set()).add(host)
+            self._place[connection] = host, server
+        self._limits: dict[tuple[str, str], int | None] = {}
+
+    def limit(self, connection: int, waited: int, until: int | None) -> int | None:
+        """Return the limit (ns) of the client that a wait of `waited` (ns) matches; None if no limit is known.
+
+        A limit of another client of the same endpoint counts, too. `until`: only aborts by then (ns) count.
+        """
+        host, server = self._place.get(connection, ("", ""))
+        for one in (host, *sorted(self._hosts.get(server, set()) - {host})):
+            limit = self._limit((one, server), until)
+            if limit is not None and matches(waited, limit):
+                return limit
+        return None
+
+    def _limit(self, place: tuple[str, str], until: int | None) -> int | None:
+        if until is not None:
+            return _limit_of(self._until(place, until))
+        if place not in self._limits:
+            self._limits[place] = _limit_of(self._of.get(place, ()))
+        return self._limits[place]
+
+    def _until(self, place: tuple[str, str], until: int | None) -> Sequence[Abort]:
+        """Return the aborts of a client at an endpoint; only the newest by `until` (ns) if that is not None."""
+        every = self._of.get(place, [])
+        if until is None:
+            return every
+        last = bisect_right(every, until, key=lambda one: one.time)
+        return every[max(last - _NEWEST, 0) : last]
+
+    def elsewhere(self, connection: int, exchange: int, until: int | None) -> Elsewhere | None:
+        """Return the answer of another endpoint for which a client closed this connection; None if that is not its habit."""
+        place = self._place.get(connection, ("", ""))
+        mine = self._until(place, until)
+        closed = [one for one in mine if one.answer is not None]
+        own = next((one for one in closed if (one.connection, one.exchange) == (connection, exchange)), None)
+        if own is None or own.answer is None or len(closed) < REPEATEDLY.value or 100 * len(closed) < ALWAYS.value * len(mine):
+            return None
+        return Elsewhere(own.answer, len(closed), place)
+
+
+def _limit_of(aborts: Iterable[Abort]) -> int | None:
+    return limit_of((one.time, one.waited) for one in aborts if one.unanswered)
+
+
+def _aborts(closes: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the exchanges whose client closed first, while it was waiting for the response or receiving it."""
+    over = c("has_response") & (c("response_end_reason") == "complete") & (c("response_end") <= c("client_close_time"))
+    waits = c("has_request") & (c("request_start") <= c("client_close_time")) & ~over.fill_null(value=False)
+    begun = c("has_response") & (c("response_status") >= 200) & (c("response_start") <= c("client_close_time"))
+    return closes.filter((c("closed_first") == "client") & waits & c("last_on_connection")).select(
+        c("client_close_time").alias("time"),
+        "connection",
+        c("exchange").cast(pl.Int64),
+        (c("client_close_time") - c("request_start")).alias("waited"),
+        (~begun).fill_null(value=True).alias("unanswered"),
+    )
+
+
+def _answers(aborts: pl.DataFrame, tables: CaptureTables) -> dict[tuple[int, int], Answer]:
+    """Return the answers that other endpoints had given shortly before aborts, by connection and exchange of the abort."""
+    if aborts.is_empty():
+        return {}
+    asked = ("request_method", "request_target")
+    exchanges = tables.exchanges()
+    own = of_exchanges(exchanges, aborts).select("connection", c("exchange").cast(pl.Int64), "request_start", *asked)
+    own = aborts.lazy().join(own, on=["connection", "exchange"]).with_columns(_key(*asked)).collect(engine="streaming")
+    hosts = own.lazy().select("host").unique()
+    named = tables.connections.select("connection", one_host().alias("host"), "server").join(hosts, on="host", how="semi")
+    theirs = named.collect(engine="streaming")
+    first, last = own["request_start"].min(), own["time"].max()
+    done = (c("response_end_reason") == "complete") & (c("response_status") >= 200) & c("response_end").is_between(first, last)
+    others = of_connections(exchanges.filter(done.fill_null(value=False)), theirs).join(theirs.lazy(), on="connection")
+    others = others.with_columns(_key(*asked)).join(own.lazy().select("key").unique(), on="key", how="semi")
+    rows = others.select("key", "response_end", c("request_start").alias("start"), c("request_frame").alias("frame"),
+                         "connection", "server", c("response_status").cast(pl.Int64).alias("status"))  # fmt: skip
+    got = _group(rows.collect(engine="streaming").sort("response_end").tail(limits.CLIENT_REQUESTS.value))
+    return {
+        (connection, exchange): answer
+        for key, server, connection, exchange, time in own.select("key", "server", "connection", "exchange", "time").iter_rows()
+        if (answer := _last_answer(got.get(key), server, time)) is not None
+    }
+
+
+def _key(*asked: str) -> pl.Expr:
+    return pl.struct("host", *(c(name).cast(pl.String) for name in asked)).hash().alias("key")
+
+
+_Ended = tuple[list[int], list[Answer]]
+
+
+def _group(rows: pl.DataFrame) -> dict[int, _Ended]:
+    """Return the ends (ns) of the answers to each request, in ascending order, and the answers."""
+    found: dict[int, _Ended] = {}
+    for key, end, *answer in rows.iter_rows():
+        ends, answers = found.setdefault(key, ([], []))
+        ends.append(end)
+        answers.append(Answer(*answer))
+    return found
+
+
+def _last_answer(answers: _Ended | None, server: str, time: int) -> Answer | None:
+    """Return the last answer of another server that ended shortly before `time` (ns), and whose request was sent before it."""
+    if answers is None:
+        return None
+    ends, found = answers
+    last = bisect_right(ends, time)
+    for place in range(last - 1, max(last - _WALK, 0) - 1, -1):
+        if ends[place] < time - MEANWHILE.value:
+            return None
+        if found[place].server != server:
+            return found[place]
+    return None
