@@ -181,7 +181,7 @@ class Clients(Index):
         waits = kept or LongestWaits()
         asked = _requests(tables.exchanges().filter(c("request_start").is_not_null() & c("response_start").is_not_null()))
         seen = _before_unseen(asked.collect(), tables.closes)
-        named = tables.connections.select("connection", _one_host().alias("client"), "server").unique("connection").collect()
+        named = tables.connections.select("connection", one_host().alias("client"), "server").unique("connection").collect()
         waits.add(seen.join(named, on="connection", maintain_order="left"))
         return waits
 
