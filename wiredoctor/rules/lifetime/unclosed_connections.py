@@ -73,7 +73,7 @@ SHOWN = Threshold("3 connections", "the maximum number of connections shown as e
 
 def _closed_alone(side: str) -> pl.Expr:
     """Return whether `side` closed first, with a FIN, as the last thing that is known of the other side's close."""
-    alone = (c("closed_first") == side) & (c(f"{side}_close_rst") == 0) & c("last_on_connection")
+    alone = (c("closed_first") == side) & (c(f"{side}_close_rst") == 0) & c("last_on_connection") & c("both_directions")
     return alone.fill_null(value=False)
 
 
