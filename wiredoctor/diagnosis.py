@@ -162,7 +162,13 @@ def _resolve(
     capture, connections, exchanges = analysis.capture, analysis.connections, analysis.exchanges
     modules, found, folder = rules.modules, analysis.found, Folder(analysis.folder.inside)
     scans = {"connections": connections.scan(), "captures": table.lazy(), **_exchange_tables(exchanges)}
-    known = gateways.find(exchanges.scan(), connections.scan(), gaps=analysis.gaps) if exchanges.rows else gateways.Gateways()
+    since = _searched_since(exchanges) if live else None
+    searched = {"exchanges": exchanges.scan(), "connections": connections.scan()}
+    if since is not None:
+        searched = rule_engine.since_frame(searched, since)
+    known = gateways.Gateways()
+    if exchanges.rows:
+        known = gateways.find(searched["exchanges"], searched["connections"], gaps=analysis.gaps)
     if analysis.reported_tries is not None:
         known = known.with_tries(analysis.reported_tries)
     tries = tries_of(known)
@@ -178,6 +184,8 @@ def _resolve(
     counts = connections.rows, exchanges.rows
     if start := rule_engine.window_start(scans["connections"], scans["exchanges"], counts):
         parts, uncompared = rule_engine.restrict_to_window(scans, modules, start, connections.forgotten)
+    if since is not None:
+        parts = rule_engine.apart(parts, since)
     if steps:
         parts = [part for some, tables in parts for part in rule_engine.split_at_clock_steps(tables, some, steps)]
     without_rows = {*([] if exchanges.rows else ["exchanges", "closes"]), *([] if tries.height else ["tries", "fronts"])}
@@ -213,6 +221,16 @@ def _resolve(
             folder.remove()  # a report may be kept for long
             return located, explained, known, uncompared
         # a rule failed: repeat without it, because candidates that are not reported must not explain others
+
+
+def _searched_since(exchanges: Spill) -> int | None:
+    """Return the first frame of the exchanges of a live capture that are searched for gateways; None for all exchanges.
+
+    Count the others in the report.
+    """
+    most = limits.LIVE_PAIRED_AT_END.value
+    limits.leave_out(limits.LIVE_PAIRED_AT_END, exchanges.rows - most)
+    return rule_engine.newest_exchanges(exchanges.scan(), most) if exchanges.rows - exchanges.forgotten > most else None
 
 
 def _are_many(connections: Spill, exchanges: Spill) -> bool:

@@ -390,11 +390,82 @@ SETTLED_CANDIDATES = Limit(
     "Reported candidates of a live capture that are kept while their connections continue, because a stall that is found "
     "later may have begun earlier, or may have the same cause",
 )  # fmt: skip
+LIVE_PENDING = Limit(
+    "live-pending", "rules", 4_096, "candidates",
+    "Candidates of a live capture that wait until nothing can change them; each takes 2 kB. Beyond the limit, the oldest are "
+    "left to the final report",
+)  # fmt: skip
 LIVE_PAIRED = Limit(
     "live-paired", "rules", 8_192, "exchanges",
-    "The newest exchanges of a live capture, which are searched for the causes of a gateway's failures. A search takes a "
-    "twentieth of a second. If the cause of a failure is not found while the failed exchange is among the newest, only the final "
-    "report names it",
+    "Exchanges of a live capture, the newest first, which are searched at a time for the causes of a gateway's failures: those "
+    "near the failures. A search takes at most a fifth of a second. If more exchanges are near a failure, only the final report "
+    "names its cause",
+)  # fmt: skip
+GATEWAY_EVIDENCE = Limit(
+    "gateway-evidence", "rules", 16_384, "counts of each kind",
+    "What a live capture has shown about gateways: how often requests to one endpoint lie within requests to another, the hosts "
+    "that send requests to an endpoint, and the Server fields that gateways forwarded. A count takes 200 bytes. Beyond the "
+    "limit, the lowest counts are dropped",
+)  # fmt: skip
+GATEWAY_CLIENTS = Limit(
+    "gateway-clients", "rules", 32_768, "connections",
+    "Connections of a live capture whose client is a gateway, and as many whose User-Agent is known, the newest first; each "
+    "takes 150 bytes",
+)  # fmt: skip
+LIVE_NEAR = Limit(
+    "live-near", "rules", 16_384, "exchanges, and as many connections",
+    "The newest exchanges and connections of a live capture that are read for a decision about a failure. Only those near the "
+    "time of the failure are needed. If these are more, the failure is left to the final report",
+)  # fmt: skip
+SERVER_CLOSES = Limit(
+    "server-closes", "rules", 32_768, "closes",
+    "Closes by servers in a live capture, as many requests after an idle time, and as many SYNs, from which idle timeouts are "
+    "learned: 110, 32 and 90 bytes each. The oldest are forgotten, as if the capture had begun later. Of a server, at most "
+    "some 2,000 closes are kept, because each decision examines all of them",
+)  # fmt: skip
+SERVER_REQUESTS = Limit(
+    "server-requests", "rules", 131_072, "requests",
+    "Times of requests in a live capture, 24 bytes each, with which closes are compared: closes that come just as requests do "
+    "show no idle timeout. The oldest are forgotten",
+)  # fmt: skip
+LONGEST_WAITS = Limit(
+    "longest-waits", "rules", 4_096, "requests",
+    "Requests of a live capture for whose responses clients waited longer than for earlier, similar ones, 1.5 kB each: a client "
+    "that gave up sooner has no timeout of that length. The oldest are forgotten",
+)  # fmt: skip
+LIVE_WAITING = Limit(
+    "live-waiting", "rules", 5_000, "candidates",
+    "Candidates of a live capture that wait for a decision, 2 kB each. If there are more, the oldest are decided at its "
+    "end",
+)  # fmt: skip
+LIVE_LEFT = Limit(
+    "live-left", "rules", 5_000, "candidates",
+    "Candidates of a live capture that are decided at its end, because too much took place near them, about 0.6 ms each: the "
+    "report must be written before a container is killed. Up to 2,048 more are kept",
+    "{limit} were too many to be decided during the capture and were decided at its end; {count:older one was|older ones were} "
+    "left out",
+)  # fmt: skip
+FOUND_IN = Limit(
+    "found-in", "rules", 20_000, "connections",
+    "Connections of a live capture with a possible finding, 100 bytes each; their rows are kept when others are dropped. The "
+    "limit is that of the findings in a report. The oldest are forgotten",
+)  # fmt: skip
+FOUND_ROWS = Limit(
+    "found-rows", "rules", 200_000, "exchanges, and as many connections",
+    "Rows of these connections that a live capture keeps in temporary files when it drops others. The oldest are dropped, too, "
+    "and are then only counted",
+)  # fmt: skip
+TALLIED = Limit(
+    "tallied", "rules", 20_000, "combinations",
+    "Combinations of server, status and state by which a live capture counts the exchanges that it has dropped, 60 bytes each, "
+    "and names of servers, 170 bytes each. Rarer combinations count for no server",
+)  # fmt: skip
+LIVE_PAIRED_AT_END = Limit(
+    "live-paired-at-end", "rules", 131_072, "exchanges",
+    "The newest exchanges of a live capture, which are searched for gateways when it ends, 15 us each: the report must be "
+    "written before a container is killed. Earlier findings are those told during the capture",
+    "{limit}, the newest, were searched for what gateways did; {count:earlier one was|earlier ones were} not, beyond what was "
+    "reported during the capture",
 )  # fmt: skip
 SUMMARIES_TOGETHER = Limit(
     "summaries-together", "rules", 200_000, "connections and exchanges",

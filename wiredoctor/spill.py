@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 
@@ -33,6 +34,10 @@ LOOSE = 64
 A live capture adds a few rows at a time. In a data frame of few rows and a hundred columns, a row takes twenty times as much
 memory as in a data frame of many rows.
 """
+
+
+_FEW = 16
+"""The number of data frames in memory above which they are joined before they are read: reading takes time for each."""
 
 
 @dataclass(eq=False, repr=False)
@@ -77,6 +82,8 @@ class Spill:
     _loose: int = 0
     forgotten: int = 0
     """The number of rows that were dropped; `rows` includes them."""
+    soon: bool = False
+    """Whether rows are written as soon as there are MIN_WRITTEN. A live capture should take no more memory after an hour."""
 
     def add(self, rows: pl.DataFrame | Batch) -> None:
         """Add finished rows. If there are many rows in memory now, write them to a file."""
@@ -91,7 +98,7 @@ class Spill:
         if self._loose >= LOOSE:
             self._held[-LOOSE:] = [pl.concat(self._held[-LOOSE:], rechunk=True)]
             self._loose = 0
-        many = self._held_rows >= (MIN_WRITTEN if self.files else limits.ROWS_HELD.value)
+        many = self._held_rows >= (MIN_WRITTEN if self.files or self.soon else limits.ROWS_HELD.value)
         if many or self._held_bytes >= limits.BYTES_HELD.value:
             self.write()
 
@@ -256,50 +263,126 @@ class SpillOfCaptures(BatchSpill):
 class SpillWindow(Spill):
     """The newer rows of a growing capture; older rows are dropped.
 
-    `tally` counts the dropped rows: its column `rows` has the number of rows for each combination of values of the expressions
-    `kinds`.
+    `ended`: the column with the time (ns) at which the events of a row were over; rows are added roughly in its order. `tally`
+    counts the dropped rows: its column `rows` has the number of rows for each combination of values of the expressions `kinds`.
     """
 
+    ended: str = field(kw_only=True)
     kinds: tuple[pl.Expr, ...] = field(kw_only=True)
     tally: pl.DataFrame | None = None
     names: dict[int, str] = field(default_factory=dict[int, str])
-    """The address and port of each endpoint in `tally`, by hash."""
-    _stored: dict[Path, int] = field(default_factory=dict[Path, int])
+    """The address and port of each endpoint in `tally`, by hash; at most limits.TALLIED."""
+    _stored: dict[Path, _Stored] = field(default_factory=dict[Path, "_Stored"])
     _needed: list[pl.DataFrame] = field(default_factory=list[pl.DataFrame])
+    _kept: dict[Path, int] = field(default_factory=dict[Path, int])
+    """The files with needed rows only, and how many rows each of them has."""
 
     def _store(self, path: Path, rows: pl.DataFrame) -> None:
         super()._store(path, rows)
-        self._stored[path] = rows.height
+        self._stored[path] = _Stored(rows.height, _latest(rows, self.ended))
 
     def forget(self, most: int, needed: Collection[int]) -> None:
-        """Drop the oldest files as long as at least `most` newer rows remain. Keep rows of the connections in `needed` (ids)."""
-        newer = self._held_rows + sum(self._stored.values())
-        for path, rows in list(self._stored.items()):
-            newer -= rows
+        """Drop the oldest files as long as at least `most` newer rows remain. Keep rows of the connections in `needed` (ids), but
+        not more than limits.FOUND_ROWS.
+        """
+        newer = self._held_rows + sum(part.rows for part in self._stored.values())
+        ids = pl.Series(list(needed), dtype=pl.Int64).implode() if newer > most else pl.Series([], dtype=pl.Int64)
+        for path, part in list(self._stored.items()):
+            newer -= part.rows
             if newer < most:
                 break
-            ids = pl.Series(list(needed), dtype=pl.Int64).implode()
             wanted = pl.col("connection").is_in(ids)
             left = pl.scan_ipc(path).filter(wanted).collect()
             self._count(pl.scan_ipc(path).filter(~wanted))
-            self.forgotten += rows - left.height
+            self.forgotten += part.rows - left.height
             self._needed += [left] if left.height else []
-            self.files.remove(path)
             del self._stored[path]
-            path.unlink(missing_ok=True)
+            self._remove(path)
         if sum(rows.height for rows in self._needed) >= MIN_WRITTEN:
-            super()._store(self.folder.new_file(self.table.name), pl.concat(self._needed))
+            path, rows = self.folder.new_file(self.table.name), pl.concat(self._needed)
+            super()._store(path, rows)
+            self._kept[path] = rows.height
             self._needed.clear()
+        elif len(self._needed) > _FEW:
+            self._needed = [pl.concat(self._needed, rechunk=True)]
+        while sum(self._kept.values()) > limits.FOUND_ROWS.value:
+            path = next(iter(self._kept))
+            self._count(pl.scan_ipc(path))
+            self.forgotten += self._kept.pop(path)
+            self._remove(path)
+
+    def _remove(self, path: Path) -> None:
+        self.files.remove(path)
+        path.unlink(missing_ok=True)
 
     def _count(self, rows: pl.LazyFrame) -> None:
+        """Add rows that are dropped to `tally`. If it has too many combinations, the rarest count for no endpoint."""
         alike = rows.select(*self.kinds, pl.lit(1, pl.Int64).alias("rows"))
         if self.tally is not None:
             alike = pl.concat([self.tally.lazy(), alike])
-        self.tally = alike.group_by(pl.exclude("rows")).agg(pl.col("rows").sum()).collect()
+        whole = alike.group_by(pl.exclude("rows")).agg(pl.col("rows").sum()).collect()
+        if whole.height > limits.TALLIED.value and "endpoint" in whole.columns:
+            whole = whole.sort("rows", descending=True)
+            named, rest = whole.head(limits.TALLIED.value // 2), whole.tail(-(limits.TALLIED.value // 2))
+            rest = rest.with_columns(pl.lit(None, rest.schema["endpoint"]).alias("endpoint"))
+            whole = pl.concat([named, rest]).group_by(pl.exclude("rows")).agg(pl.col("rows").sum())
+        self.tally = whole
 
     def scan(self) -> pl.LazyFrame:
         """Return all rows that have not been dropped, as a lazy frame."""
         return pl.concat([*(rows.lazy() for rows in self._needed), super().scan()])
+
+    def since(
+        self, time: int, most: int, connections: Collection[int] = (), columns: Sequence[str] | None = None
+    ) -> NewRows:  # fmt: skip
+        """Return the rows that were over at `time` (ns) or later, and older rows of `connections` (ids) stored beside them.
+
+        Only the newest parts with at least `most` rows are read. `columns`: the columns to return; None for all.
+        """
+        return self._read(pl.col(self.ended) >= time, time, most, connections, columns)
+
+    def newest_of(self, connections: Collection[int], most: int, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """Return the rows of these connections (ids). `most`, `columns`: as in `since`."""
+        return self._read(pl.lit(value=False), 0, most, connections, columns).rows
+
+    def _read(
+        self, is_meant: pl.Expr, time: int, most: int, connections: Collection[int], columns: Sequence[str] | None
+    ) -> NewRows:  # fmt: skip
+        if connections:
+            is_meant |= pl.col("connection").is_in(pl.Series([*connections], dtype=pl.Int64).implode())
+        wanted = pl.all() if columns is None else pl.col(columns)
+        if len(self._held) > _FEW:
+            self._held, self._loose = [pl.concat(self._held, rechunk=True)], 0
+        found = [pl.concat([self.table.empty(), *self._held]).lazy().filter(is_meant).select(wanted).collect()]
+        read, begun = self._held_rows, time
+        for path, (rows, latest) in reversed(self._stored.items()):
+            if latest < time:
+                break
+            if read >= most:
+                begun = latest + 1
+                break
+            read += rows
+            found.append(pl.scan_ipc(path).filter(is_meant).select(wanted).collect())
+        return NewRows(pl.concat(found[::-1]), begun)
+
+
+class NewRows(NamedTuple):
+    """The newest rows of a table, and the time (ns) since which no row is left out."""
+
+    rows: pl.DataFrame
+    begun: int
+
+
+class _Stored(NamedTuple):
+    """A file of a SpillWindow: the number of its rows, and the latest time (ns) at which one of them was over."""
+
+    rows: int
+    latest: int
+
+
+def _latest(rows: pl.DataFrame, ended: str) -> int:
+    latest = rows[ended].max()
+    return latest if isinstance(latest, int) else 0
 
 
 def renumber(rows: pl.DataFrame, number: pl.Series) -> pl.DataFrame:

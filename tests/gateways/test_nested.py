@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.gateways.made import BACK, CLIENT, FRONT, INSIDE, OTHER_BACK, OTHER_CLIENT, Traffic
+from wiredoctor import gateways
 from wiredoctor.gateways import Gateways, finding, nested, pairs
+from wiredoctor.gateways.order import Evidence
 from wiredoctor.tables import MILLISECOND
 
 REQUEST = st.fixed_dictionaries(
@@ -77,3 +81,25 @@ def test_only_exchanges_that_may_be_related_are_kept() -> None:
     rows = nested.StoredExchanges(asked, connections).nested(np.array([205 * MILLISECOND]))
     kept = zip(rows.connection.tolist(), rows.exchange.tolist(), strict=True)
     assert [*kept] == [front, back, during]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(REQUEST, min_size=3, max_size=10), st.lists(st.integers(0, 200), max_size=4))
+def test_exchanges_that_are_added_when_they_are_answered_show_the_same_order(
+    requests: list[dict[str, Any]], clocks: list[int]
+) -> None:  # fmt: skip
+    """Each exchange counts once, however often it is among the rows."""
+    tables = traffic(requests).tables()
+    at_once, added = Evidence(1_000), Evidence(1_000)
+    gateways.find(*tables, evidence=at_once)
+    for clock in (*sorted(clocks), 1_000):
+        added.clock = clock * MILLISECOND
+        gateways.find(*tables, evidence=added)
+    assert (added.order, added.totals) == (at_once.order, at_once.totals)
+    assert at_once.order.keys() >= {*_codes(gateways.find(*tables).fronts)}
+
+
+def _codes(fronts: Mapping[str, Sequence[str]]) -> list[tuple[int, int]]:
+    """Return the numbers by which an order names gateways and the servers behind them, except servers that got no request."""
+    code = {name: pl.Series([name]).hash().reinterpret(signed=True)[0] for name in {*fronts}.union(*fronts.values())}
+    return [(code[front], code[one]) for front, behind in fronts.items() for one in behind if one == BACK]

@@ -22,7 +22,7 @@ from wiredoctor.engine import open_exchanges
 from wiredoctor.findings import Finding
 from wiredoctor.gateways import TRIES, Doubt, Gateways
 from wiredoctor.live.at_gateways import AtGateways
-from wiredoctor.live.gateway_groups import SLACK, Pairing, Until
+from wiredoctor.live.gateway_groups import SLACK, Pairing, Until, times_of
 from wiredoctor.tables import MILLISECOND, SECOND
 
 RULE = "gateway-error"
@@ -408,9 +408,10 @@ def test_a_group_is_final_once_everything_was_read_that_may_be_out_of_order(late
     exchanges, connections = (rows.collect() for rows in made.tables())
     known = gateways.find(exchanges.lazy(), connections.lazy(), possible=True)
     servers = dict(connections.select("connection", "server").iter_rows())
-    pairing = Pairing(known, exchanges, exchanges.clear(), connections, servers, ())
+    proofs = {(front, behind): 2 for front, [behind] in known.fronts.items()}
+    pairing = Pairing(known, times_of(exchanges), exchanges.clear(), connections, servers, (), proofs)
     until = Until(220 * MILLISECOND + later, 10 * SECOND, -10 * SECOND)
-    assert (failed in pairing.final_groups({failed}, until, None)) == is_final
+    assert (failed in pairing.final_groups({failed}, until)[0]) == is_final
 
 
 def test_what_was_told_stays_though_it_would_be_paired_otherwise_now() -> None:

@@ -283,6 +283,53 @@ def test_what_is_forgotten_is_not_missed(name: str, tmp_path: Path, monkeypatch:
     assert without_servers(as_json(played.report)) == without_servers(expected)
 
 
+@SLOW
+@pytest.mark.parametrize("name", ["race-client", "apache-met", "client-gives-up"])
+@pytest.mark.parametrize("near", [4, 64])
+def test_what_too_much_happened_near_is_decided_at_the_end(
+    name: str, near: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the rows near a candidate only so many are read; the report equals that of the file."""
+    stops = pcapng(next(path for path in PATHS if path.stem == name), tmp_path / "trace.pcapng")
+    expected = of_file(tmp_path / "trace.pcapng")
+    monkeypatch.setattr(limits.LIVE_NEAR, "value", near)
+    monkeypatch.setattr(spill, "MIN_WRITTEN", 2)
+    played = play([(tmp_path / "trace.pcapng", 0)], stops)
+    assert_true_to(played)
+    assert json.loads(as_json(played.report))["findings"] == json.loads(expected)["findings"]
+
+
+def test_candidates_that_are_too_many_for_the_end_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One waits for its decision, and others are stored one by one, of which all but the newest are dropped."""
+    stops = pcapng(next(path for path in PATHS if path.stem == "apache-met"), tmp_path / "trace.pcapng")
+    whole = of_file(tmp_path / "trace.pcapng")
+    for limit, value in ((limits.LIVE_WAITING, 1), (limits.LIVE_LEFT, 1), (limits.LIVE_CANDIDATES_HELD, 1)):
+        monkeypatch.setattr(limit, "value", value)
+    monkeypatch.setattr(spill, "MIN_WRITTEN", 1)
+    played = play([(tmp_path / "trace.pcapng", 0)], stops)
+    assert_true_to(played)
+    [said] = played.report.limits
+    assert said.startswith("1 candidates were too many to be decided during the capture and were decided at its end; ")
+    assert len(played.report.findings) < len(json.loads(whole)["findings"])
+
+
+@SLOW
+@pytest.mark.parametrize("name", ["behind-nginx-race", "behind-two-gateways", "behind-haproxy-crash"])
+def test_what_was_told_about_gateways_is_in_the_report_though_they_are_not_searched_again(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the last two exchanges are searched for gateways at the end, and the report says so."""
+    stops = pcapng(next(path for path in PATHS if path.stem == name), tmp_path / "trace.pcapng")
+    exchanges = wiredoctor.analyze(tmp_path / "trace.pcapng").exchange_count
+    monkeypatch.setattr(limits.LIVE_PAIRED_AT_END, "value", 2)
+    stops = with_silence(tmp_path / "trace.pcapng", stops, 10.0)
+    played = play([(tmp_path / "trace.pcapng", 0)], stops)
+    assert played.told
+    assert_true_to(played)
+    [said] = played.report.limits
+    assert said.startswith(f"2 exchanges, the newest, were searched for what gateways did; {exchanges - 2} earlier ")
+
+
 def times_of_day(text: str) -> list[tuple[Any, ...]]:
     """Return the findings other than `clock-step`, with their times of day.
 

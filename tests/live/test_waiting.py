@@ -126,9 +126,9 @@ CLOSED, LATE = 0.211, 1.0
             REPEATED + ANSWER.format(after="0.022", status="200 OK"), "warning", 1.0, 1.2, id="it is answered at once", marks=SLOW
         ),
         pytest.param(
-            REPEATED + ANSWER.format(after="2.5", status="200 OK"), "warning", 1.5, 3.7, id="it is answered later", marks=SLOW
+            REPEATED + ANSWER.format(after="2.5", status="200 OK"), "warning", 2.5, 2.8, id="it is answered later", marks=SLOW
         ),
-        pytest.param(REPEATED + ANSWER.format(after="2.5", status="503 No"), "error", 1.5, 3.7, id="it fails later", marks=SLOW),
+        pytest.param(REPEATED + ANSWER.format(after="2.5", status="503 No"), "error", 2.5, 2.8, id="it fails later", marks=SLOW),
         pytest.param(REPEATED, "error", 5.0, 5.2, id="it is not answered", marks=SLOW),
         pytest.param(
             REPEATED + ANSWER.format(after="5.2", status="200 OK"), "error", 4.0, 5.2, id="it is answered too late", marks=SLOW

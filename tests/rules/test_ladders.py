@@ -104,8 +104,9 @@ def assert_cuts_do_not_matter(
 ELSEWHERE = ("damaged-file", "clock-step", "limited-transfer")
 """Rules about faults of a file (tests/rules/capture), and about bodies too long to be written down (tests/rules/stalls)."""
 
-NO_TCP = ("kind dropped", "kind prohibited", "kind unreachable", "kind too-large")
-"""Kinds of which no TCP packet tells: tests/report/test_dropped.py, tests/rules/stalls/test_refusals.py."""
+NO_TCP = ("kind dropped", "kind overwritten", "kind prohibited", "kind unreachable", "kind too-large")
+"""Kinds of which no TCP packet tells: tests/report/test_dropped.py, tests/live/test_overwritten.py,
+tests/rules/stalls/test_refusals.py."""
 
 
 def test_every_rule_speaks_for_each_kind_and_is_silent_somewhere() -> None:

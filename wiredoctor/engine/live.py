@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 import polars as pl
 
-from wiredoctor import limits, rule_engine
+from wiredoctor import limits, rule_engine, system
 from wiredoctor.batches import Batch, View
 from wiredoctor.core.hashes import hash_endpoint
 from wiredoctor.core.records import LATEST
@@ -38,7 +38,7 @@ _OF_EXCHANGES = (
 class LiveAnalysis(Analysis):
     """Analyzes a growing capture step by step; each step analyzes packets written since the previous one.
 
-    `listener` is called with each batch of finished exchanges and connections.
+    Each of `listeners` is called with each batch of finished exchanges and connections.
     """
 
     def __init__(
@@ -46,17 +46,17 @@ class LiveAnalysis(Analysis):
     ) -> None:  # fmt: skip
         super().__init__(capture, modules, folder, cutoffs, capture.records)
         self.found = CandidateStore(folder, apart=False)
-        self.connections = SpillWindow(CONNECTIONS, folder, kinds=_OF_CONNECTIONS)
-        self.exchanges = SpillWindow(STORED_EXCHANGES, folder, kinds=_OF_EXCHANGES)
-        self.listener: Callable[[pl.DataFrame, pl.DataFrame], None] | None = None
-        self.failures: list[tuple[int, int]] = []
-        """The exchanges with a status of 500 or above, as (connection, exchange).
+        self.connections = SpillWindow(CONNECTIONS, folder, ended="final_at", soon=True, kinds=_OF_CONNECTIONS)
+        self.exchanges = SpillWindow(STORED_EXCHANGES, folder, ended="final_at", soon=True, kinds=_OF_EXCHANGES)
+        self.listeners: list[Callable[[pl.DataFrame, pl.DataFrame], None]] = []
+        self.failures: list[tuple[int, int, int]] = []
+        """The exchanges with a status of 500 or above, as (connection, exchange, start of the request in ns).
 
         The caller that handles them empties the list.
         """
         self._growing = capture
         self.core.tcp.repetitions.is_early = True
-        self._suspects = (Spill(STORED_EXCHANGES, folder), Spill(CONNECTIONS, folder))
+        self._suspects = (Spill(STORED_EXCHANGES, folder, soon=True), Spill(CONNECTIONS, folder, soon=True))
         self._suspected: set[int] = set()
         """The ids of the open connections with an exchange that may have failed."""
 
@@ -130,21 +130,25 @@ class LiveAnalysis(Analysis):
         for rows in (self.connections, self.exchanges):
             rows.forget(2 * limits.COMPARED_ROWS.value, needed)
         self.found.forget(limits.CANDIDATES.value)
+        system.return_memory()  # what was read and joined leaves gaps
 
     def _keep(self, exchanges: Batch, connections: Batch) -> None:
-        super()._keep(exchanges, connections)
+        if not exchanges.height and not connections.height:
+            return
         whole = View([exchanges], STORED_EXCHANGES).all_columns(), View([connections], CONNECTIONS).all_columns()
+        self.exchanges.add(whole[0])
+        self.connections.add(whole[1])
         self._keep_suspects(*whole)
         self._keep_names(whole[1])
-        if self.listener is not None:
-            self.listener(*whole)
+        for listener in self.listeners:
+            listener(*whole)
 
     def _see(self, exchanges: pl.DataFrame | View) -> None:
         if exchanges.height and (status := exchanges.select(["response_status"])["response_status"]).max() is not None:
             failed = status >= _FAILED
             if failed.any():
                 del self.failures[: -limits.SETTLED_CANDIDATES.value]
-                self.failures += exchanges.select(["connection", "exchange"]).filter(failed).iter_rows()
+                self.failures += exchanges.select(["connection", "exchange", "request_start"]).filter(failed).iter_rows()
 
     def _keep_names(self, connections: pl.DataFrame) -> None:
         """Store the endpoint of each server under the hash that identifies it in `exchanges`.
@@ -153,7 +157,7 @@ class LiveAnalysis(Analysis):
         """
         names = self.exchanges.names
         for server in connections.filter(pl.col("protocol") == "http")["server"].unique():
-            if len(names) < limits.SUSPECTS.value:
+            if len(names) < limits.TALLIED.value:
                 host, _, port = server.rpartition(":")
                 end = ip_address(host.strip("[]")).packed
                 names[hash_endpoint(2 * end + 2 * int(port).to_bytes(2, "big"), True)] = server

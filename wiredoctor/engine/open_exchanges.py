@@ -6,7 +6,7 @@ continued or closed after the exchange.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import count
 
 import polars as pl
@@ -76,6 +76,23 @@ def unread_since(connection: Connection, *, from_gateway: bool) -> int:
     ignored = {1 - client, *(() if from_gateway else (client,))} if client >= 0 else set[int]()
     lacking = (_lacking(http, reader, without_partial=side in ignored) for side, reader in enumerate(_readers(http)))
     return min((time for times in lacking for time in times), default=FOREVER)
+
+
+def unfinished(connections: Iterable[Connection]) -> list[Connection]:
+    """Return the connections that have exchanges that are not over, or bytes that are not parsed."""
+    return [one for one in connections if _is_unfinished(one)]
+
+
+def _is_unfinished(connection: Connection) -> bool:
+    http = http_of(connection)
+    if http is None or http.queue.oldest is not None:
+        return http is not None
+    return not connection.closed and undecided_since(connection)[0] != FOREVER
+
+
+def at_endpoints(connections: Iterable[Connection], endpoints: Collection[int]) -> list[Connection]:
+    """Return the connections to these servers, which are numbers as in the column `endpoint` of tables.EXCHANGES."""
+    return [one for one in connections if (http := http_of(one)) is not None and http.endpoint in endpoints]
 
 
 def is_in_response_head(connection: Connection) -> bool:
@@ -187,6 +204,11 @@ def closed_by_client(connections: Iterable[Connection]) -> list[Connection]:
         for connection in connections
         if (http := http_of(connection)) is not None and http.queue.oldest is not None and http.side_of(max(http.client, 0)).close
     ]
+
+
+def owing(connections: Iterable[Connection]) -> list[Connection]:
+    """Return the connections that may count for `asked_between`: those with an open exchange, or without any data."""
+    return [one for one in connections if (http := http_of(one)) is None or http.queue.oldest is not None]
 
 
 def asked_between(connections: Iterable[Connection], start: int, end: int, of: Connection | None) -> bool:

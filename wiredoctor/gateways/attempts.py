@@ -81,9 +81,9 @@ def owners(found: Sequence[FailedConnection], rows: Rows, gateway: Gateway) -> d
     made: dict[int, int] = {}
     for place, one in enumerate(found):
         begin, end = int(np.searchsorted(last, one.time - SLACK)), int(np.searchsorted(starts, one.time + SLACK, side="right"))
-        some = _of_host(one, rows, front[max(begin, end - MAX_OPEN) : end], gateway.hosts)
-        some = [row for row in some if rows.head[row] - SLACK <= one.time <= rows.answered[row] + SLACK]
-        if some:
+        open_ = front[max(begin, end - MAX_OPEN) : end]
+        open_ = open_[(rows.head[open_] - SLACK <= one.time) & (one.time <= rows.answered[open_] + SLACK)]
+        if some := _of_host(one, rows, open_, gateway.hosts):
             free = [row for row in some if _is_free(one, rows, gateway.tries.get(row, ()))]
             failed = [row for row in free if _is_failed(rows, row)]
             # if a front got a response, the gateway tried another server, or the attempt belongs to another front

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from wiredoctor.gateways.known import FIRST, Gateways
 from wiredoctor.tables import MILLISECOND
+
+if TYPE_CHECKING:
+    from wiredoctor.gateways.order import Evidence
 
 c = pl.col
 
@@ -26,14 +30,16 @@ MAX_COMPARED = 1000
 
 
 def find(
-    exchanges: pl.LazyFrame, connections: pl.LazyFrame, *, possible: bool = False, gaps: Sequence[tuple[int, int]] = ()
-) -> Gateways:
+    exchanges: pl.LazyFrame, connections: pl.LazyFrame, *, possible: bool = False, gaps: Sequence[tuple[int, int]] = (),
+    evidence: Evidence | None = None,
+) -> Gateways:  # fmt: skip
     """Pair the exchanges of gateways' clients with the requests that the gateways made for them.
 
     The arguments are rows of tables.EXCHANGES and tables.CONNECTIONS of one capture, whose times come from one clock. With
     `possible`, also return every pair that nothing contradicts. `gaps`: the times (since, until, in ns) of which no packet was
-    analyzed; no pair is certain if a client waited for its response then. Most captures contain no gateway, so the pairing code
-    is only imported if there may be one.
+    analyzed; no pair is certain if a client waited for its response then. `evidence`: the rows are only some of a capture that
+    goes on; which endpoints are gateways is decided by what is added to this object. Most captures contain no gateway, so the
+    pairing code is only imported if there may be one.
     """
     asked = exchanges.filter("has_request")
     facts = asked.select(
@@ -49,7 +55,7 @@ def find(
     clients = _forwarding_clients(asked) if forwarded or agents else frozenset[int]()
     relayed = _relayed(*ends)
     clients |= relayed.keys()
-    if not several:
+    if not several and evidence is None:
         # if there is a gateway, it is the only server that got requests; its attempts to connect went to other servers
         if not failed.is_empty():
             failed = failed.filter(~pl.col("server").is_in(_servers(connections).implode()))
@@ -58,7 +64,8 @@ def find(
     from wiredoctor.gateways.attempts import attempts
     from wiredoctor.gateways.pairs import pairs
 
-    return pairs(asked, connections, attempts(failed), clients, begun, possible=possible, gaps=gaps)._replace(relayed=relayed)
+    made = pairs(asked, connections, attempts(failed), clients, begun, possible=possible, gaps=gaps, evidence=evidence)
+    return made._replace(relayed=relayed)
 
 
 def _failed_attempts(connections: pl.LazyFrame) -> pl.LazyFrame:

@@ -5,6 +5,7 @@ A connection without a request does not show for which exchange it was made. The
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence, Set
 
 import polars as pl
@@ -42,9 +43,10 @@ def assign_attempts(
     the newest exchange.
     """
     without = {key: front.exchange for key, front in fronts.items() if not front.tries}
-    some = {key: _possible_attempts(one, loose.get(one.server, ())) for key, one in without.items()}
+    in_order = {server: _InOrder(attempts) for server, attempts in loose.items()}
+    some = {key: _possible_attempts(one, in_order.get(one.server)) for key, one in without.items()}
     servers = _servers_of_routes(fronts, routes, some, known or {})
-    some |= _late_attempts(without, some, loose, {key: servers.get(_route(fronts, routes, key)) or set() for key in without})
+    some |= _late_attempts(without, some, in_order, {key: servers.get(_route(fronts, routes, key)) or set() for key in without})
     owners: dict[int, list[Place]] = {}
     attempts: dict[int, Attempt] = {}
     for key, maybe in some.items():
@@ -115,7 +117,7 @@ def _tried_later(front: Exchange, some: Sequence[Attempt]) -> bool:
 def _late_attempts(
     without: Mapping[Place, Exchange],
     some: Mapping[Place, Sequence[Attempt]],
-    loose: Mapping[str, Sequence[Attempt]],
+    loose: Mapping[str, _InOrder],
     servers: Mapping[Place, Set[str]],
 ) -> dict[Place, tuple[Attempt, ...]]:
     """Return the late attempts of a busy gateway, by exchange, for exchanges without attempts in `some`.
@@ -127,24 +129,35 @@ def _late_attempts(
     late: dict[Place, tuple[Attempt, ...]] = {}
     for key, front in without.items():
         if servers[key] and not some[key]:
-            free = [one for one in loose.get(front.server, ()) if one.server in servers[key]]
-            free = [one for one in free if one.ends.connection not in taken]
-            late[key] = _possible_attempts(front, free, CONNECTED_LATE)
+            maybe = _possible_attempts(front, loose.get(front.server), CONNECTED_LATE)
+            late[key] = tuple(one for one in maybe if one.server in servers[key] and one.ends.connection not in taken)
     return {key: maybe for key, maybe in late.items() if maybe}
 
 
-def _possible_attempts(front: Exchange, some: Sequence[Attempt], within: int = CONNECTED_WITHIN) -> tuple[Attempt, ...]:
+class _InOrder:
+    """Attempts to connect that are looked up by the time of their first SYN."""
+
+    def __init__(self, attempts: Sequence[Attempt]) -> None:
+        self._attempts = attempts
+        self._numbers = sorted(range(len(attempts)), key=lambda number: attempts[number].started)
+        self._times = [attempts[number].started for number in self._numbers]
+
+    def between(self, since: int, until: int) -> list[Attempt]:
+        """Return the attempts that began between `since` and `until` (ns), in the order in which they were given."""
+        first, last = bisect_left(self._times, since), bisect_right(self._times, until)
+        return [self._attempts[number] for number in sorted(self._numbers[first:last])]
+
+
+def _possible_attempts(front: Exchange, some: _InOrder | None, within: int = CONNECTED_WITHIN) -> tuple[Attempt, ...]:
     """Return the attempts to connect in `some` that may belong to this exchange, for which no request to a server is known.
 
     `within`: the time in ns in which a gateway opens a connection for a request, or responds after its failure.
     """
-    if front.begun and not front.is_error:
+    if some is None or (front.begun and not front.is_error):
         return ()
     made: list[Attempt] = []
-    for one in some:
+    for one in some.between(front.asked - SLACK, front.answered + SLACK):
         begun = one.started
-        if not front.asked - SLACK <= begun <= front.answered + SLACK:
-            continue
         soon = begun <= front.asked + within
         if one.refused < LATE:
             fits = one.refused <= front.answered + SLACK and (soon or one.refused >= front.answered - within)

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from wiredoctor.gateways.exchange_columns import NO_STATUS, Rows, Totals, groups
 from wiredoctor.gateways.known import LATE, SLACK
-from wiredoctor.tables import MILLISECOND, Array
+from wiredoctor.tables import MESSAGE_BITS, MILLISECOND, SECOND, Array
 
 MAX_OPEN = 400
 """The maximum number of earlier exchanges with the same method and target that are searched for the enclosing exchange."""
+
+T = TypeVar("T")
 
 SHARE = 10
 """A host counts as an address of the gateway if it has at least 1/SHARE of the votes (see _Vote) of the host with the most.
@@ -26,6 +28,9 @@ Hosts with fewer votes use the server directly.
 
 END_TO_END = ("agent", "referer", "content_type", "credentials")
 """The columns of Rows with request fields that gateways usually forward unchanged."""
+
+KEPT = 30 * SECOND
+"""The time in ns for which Evidence remembers that it has counted an exchange. Exchanges that are older are not counted."""
 
 LEAST_TIED = 2
 """The minimum number of requests that prove that an endpoint forwards some of its requests to another one."""
@@ -85,6 +90,10 @@ class Votes(NamedTuple):
         """Return counters without votes."""
         return cls(*(Counter[_Vote]() for _ in cls._fields))
 
+    def plus(self, other: Votes) -> Votes:
+        """Return the sums of the counts."""
+        return Votes(*(one + more for one, more in zip(self, other, strict=True)))
+
     def credible(self, votes: Counter[_Vote], totals: Totals) -> Counter[_Vote]:
         """Return `votes` without those that more speaks against than for.
 
@@ -132,9 +141,74 @@ def order(rows: Rows, totals: Totals | None = None) -> Order:
     """
     if len(np.unique(rows.server)) < 2:
         return {}
-    totals = totals or Totals.of(rows)
+    every = np.ones(len(rows), bool)
+    of_targets, of_ends = (Votes.plus(*_votes(rows, groups(rows.method, column), every)) for column in (rows.target, rows.tail))
+    return _elect(of_targets, of_ends, totals or Totals.of(rows))
+
+
+class Evidence:
+    """What exchanges show about which endpoints are gateways, in a capture that goes on.
+
+    Exchanges are added a few at a time, and each is counted once, when it is answered. So the votes are those that all of them
+    together would have. `clock`: the time (ns) up to which exchanges are known at the next addition. `order`: as of the function
+    `order`, at the last addition. `totals`: the facts about all exchanges that were counted, or are open.
+    """
+
+    def __init__(self, most: int) -> None:
+        """`most`: the maximum number of counts of each kind; beyond it, the lowest are dropped."""
+        self._most = most
+        self.clock = LATE
+        self._since = -LATE
+        self._counted, self._answered = np.zeros(0, np.int64), np.zeros(0, np.int64)
+        """The exchanges that were counted and answered after `_since`, as numbers, and when (ns)."""
+        self.order: Order = {}
+        self._votes, self._of_ends = Votes.none(), Votes.none()
+        self._asked: Counter[tuple[int, int]] = Counter()
+        self._hosts: dict[int, set[int]] = {}
+        self.totals = Totals(Counter(), {})
+
+    def add(self, rows: Rows) -> Order:
+        """Count exchanges that are answered now, and return the new order. `rows`: all that may be, as they are known now."""
+        number = (rows.connection << MESSAGE_BITS) + rows.exchange
+        over = rows.answered < LATE
+        counted = over & (rows.answered > self._since) & ~np.isin(number, self._counted)
+        new, now = (Totals.of(rows.select(np.flatnonzero(some))) for some in (counted, ~over))
+        self._since = self.clock - KEPT
+        numbers, times = [self._counted, number[counted]], [self._answered, rows.answered[counted]]
+        recent = np.concatenate(times) > self._since
+        self._counted, self._answered = (np.concatenate(some)[recent] for some in (numbers, times))
+        self._asked += new.asked
+        for server, some in new.hosts.items():
+            self._hosts.setdefault(server, set()).update(some)
+        open_, open_of_ends = Votes.none(), Votes.none()
+        if len(np.unique(rows.server)) > 1:
+            votes, open_ = _votes(rows, groups(rows.method, rows.target), counted)
+            of_ends, open_of_ends = _votes(rows, groups(rows.method, rows.tail), counted)
+            self._votes, self._of_ends = self._votes.plus(votes), self._of_ends.plus(of_ends)
+        self._forget()
+        hosts = {server: frozenset(some) for server, some in self._hosts.items()}
+        self.totals = Totals(self._asked + now.asked, {**now.hosts, **hosts})
+        self.order = _elect(self._votes.plus(open_), self._of_ends.plus(open_of_ends), self.totals)
+        return self.order
+
+    def _forget(self) -> None:
+        """Drop the lowest counts if there are too many."""
+        self._votes, self._of_ends = (Votes(*map(self._highest, some)) for some in (self._votes, self._of_ends))
+        self._asked = self._highest(self._asked)
+        if len(self._hosts) > self._most:
+            self._hosts = {server: self._hosts[server] for server, _ in self._asked if server in self._hosts}
+
+    def _highest(self, counts: Counter[T]) -> Counter[T]:
+        return counts if len(counts) <= self._most else Counter(dict(counts.most_common(self._most // 2)))
+
+
+def _elect(of_targets: Votes, of_ends: Votes, totals: Totals) -> Order:
+    """Return the order for which these votes are.
+
+    `of_targets`, `of_ends`: the votes of exchanges whose targets, or whose last path segments, are equal. `totals`: the facts
+    about all exchanges.
+    """
     asked = totals.asked
-    of_targets, of_ends = (_votes(rows, groups(rows.method, column)) for column in (rows.target, rows.tail))
     votes, ends_votes = (some.credible(some.ended, totals) for some in (of_targets, of_ends))
     elected = _choose_orders(votes, asked)
     ends = _choose_orders(ends_votes, asked)
@@ -154,18 +228,19 @@ def order(rows: Rows, totals: Totals | None = None) -> Order:
     return of_targets.of_peers() | {pair: BehindGateway(hosts) for pair, hosts in chosen.items()}
 
 
-def _votes(rows: Rows, group: Array) -> Votes:
+def _votes(rows: Rows, group: Array, counted: Array) -> tuple[Votes, Votes]:
     """Count how often an exchange at one endpoint lies within an exchange at another endpoint, in the same group.
 
     `group`: a number for each row; only exchanges with equal numbers are compared. Each exchange is counted once, with the newest
-    exchange that encloses it.
+    exchange that encloses it. Return the votes of exchanges that were answered, if they are in `counted`, and the votes of those
+    that are still open at the end of the capture.
     """
     place = np.argsort(group, kind="stable")
-    r, group = rows.select(place), group[place]
+    r, group, counted = rows.select(place), group[place], counted[place]
     # no earlier exchange can enclose an exchange that begins after `last`
     last = running_most(r.answered, group)
-    left = np.arange(len(r))
-    votes = Votes.none()
+    left = np.flatnonzero(counted | (r.answered == LATE))
+    votes = Votes.none(), Votes.none()
     for lag in range(1, MAX_OPEN + 1):
         left = left[left >= lag]
         around = left - lag
@@ -176,16 +251,22 @@ def _votes(rows: Rows, group: Array) -> Votes:
         lies = _lies_in(r, left, around)
         if not lies.any():
             continue
-        known = (r.answered[left] < LATE) | (r.answered[around] < LATE)
-        answered = (r.status[left] != NO_STATUS) & (r.status[around] != NO_STATUS)
-        prompt = answered & (r.began[around] - r.over[left] <= FORWARDED_WITHIN)
-        tied, named = are_tied(r, left, around), names_client(r, left, around)
-        chosen = (lies & known, lies & ~known, lies & tied, lies & named, lies & answered, lies & prompt)
-        for some, kept in zip(votes, chosen, strict=True):
-            inside, outside = left[kept], around[kept]
-            some.update(zip(r.server[outside].tolist(), r.server[inside].tolist(), r.client_host[inside].tolist(), strict=True))
+        over = r.answered[left] < LATE
+        for some, chosen in zip(votes, (lies & over, lies & ~over), strict=True):
+            _count(some, r, left[chosen], around[chosen])
         left = left[~lies]
     return votes
+
+
+def _count(votes: Votes, r: Rows, inside: Array, outside: Array) -> None:
+    """Count the votes of the rows `inside`, which lie in the rows `outside`."""
+    known = (r.answered[inside] < LATE) | (r.answered[outside] < LATE)
+    answered = (r.status[inside] != NO_STATUS) & (r.status[outside] != NO_STATUS)
+    prompt = answered & (r.began[outside] - r.over[inside] <= FORWARDED_WITHIN)
+    kinds = (known, ~known, are_tied(r, inside, outside), names_client(r, inside, outside), answered, prompt)
+    for some, kept in zip(votes, kinds, strict=True):
+        front, back = outside[kept], inside[kept]
+        some.update(zip(r.server[front].tolist(), r.server[back].tolist(), r.client_host[back].tolist(), strict=True))
 
 
 def are_tied(r: Rows, x: Array, y: Array) -> Array:

@@ -13,7 +13,7 @@ from wiredoctor.gateways.edges import Allowed, Edges, ForwardedFor, Fronts, edge
 from wiredoctor.gateways.exchange_columns import NO_STATUS, Rows, Totals, groups, places_of, read
 from wiredoctor.gateways.known import FIRST, POSSIBLE, SERVER_ERROR, SLACK, TRIES, Doubt, Gateways, Place
 from wiredoctor.gateways.nested import StoredExchanges
-from wiredoctor.gateways.order import Order, order
+from wiredoctor.gateways.order import Evidence, Order, order
 from wiredoctor.gateways.rewriting import fronts_by_target
 from wiredoctor.tables import Array
 
@@ -22,25 +22,31 @@ c = pl.col
 
 def pairs(
     asked: pl.LazyFrame, connections: pl.LazyFrame, tried: list[FailedConnection], clients: frozenset[int], begun: int, *,
-    possible: bool = False, gaps: Sequence[tuple[int, int]] = (),
+    possible: bool = False, gaps: Sequence[tuple[int, int]] = (), evidence: Evidence | None = None,
 ) -> Gateways:  # fmt: skip
     """Pair the exchanges of gateways' clients with the requests that the gateways made for them, in a capture with one clock.
 
     `asked`: rows of tables.EXCHANGES with a request. `connections`: rows of tables.CONNECTIONS. `tried`: the failed connections
     that may belong to a gateway (see `attempts`). `clients`: the connections whose requests show that the client is a gateway.
     `begun`: the time (ns) by which the first FIRST exchanges had begun.
-    `possible`: also return every pair that nothing contradicts. `gaps`: as in `finding.find`.
+    `possible`: also return every pair that nothing contradicts. `gaps`, `evidence`: as in `finding.find`.
     """
-    # the filter comes first, because only the columns of the result are then created
-    rows = read(asked.filter(pl.col("request_start") <= begun), connections, FIRST)
-    before = order(rows)
+    whole = totals = None
+    if evidence is None:
+        # the filter comes first, because only the columns of the result are then created
+        rows = read(asked.filter(pl.col("request_start") <= begun), connections, FIRST)
+        before = order(rows)
+    else:
+        rows = read(asked, connections)
+        before, totals = evidence.add(rows), evidence.totals
     if not before and not tried:
         return Gateways(clients=clients)
-    whole = totals = None
-    if len(rows) == FIRST:
+    if evidence is None and len(rows) == FIRST:
         whole = StoredExchanges(asked, connections)
         rows, totals = whole.nested(np.array([one.time for one in tried], np.int64)), whole.totals()
         before = order(rows, totals)
+    here = {*np.unique(rows.server).tolist()}
+    before = {pair: hosts for pair, hosts in before.items() if here.issuperset(pair)}
     assigned, alike = pair_rows(asked, rows, before, whole) if before else _nothing()
     cut = _cut(rows, gaps)
     assigned = without_certainty(assigned, cut)

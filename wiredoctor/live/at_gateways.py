@@ -3,52 +3,65 @@
 In this module, a front is an exchange of a client with a gateway. A try is an exchange in which the gateway forwards a front's
 request to a server.
 
-Fronts and tries are paired as if the capture ended now; only the newest exchanges are searched, including open ones. An open
-exchange may still get a response, be repeated or be given up, so its findings may change. Exchanges that may be paired with one
-another, directly or through other exchanges, form a group. A finished exchange is final when all exchanges of its group are
+Fronts and tries are paired as if the capture ended now; only exchanges near those that wait are searched, including open ones. An
+open exchange may still get a response, be repeated or be given up, so its findings may change. Exchanges that may be paired with
+one another, directly or through other exchanges, form a group. A finished exchange is final when all exchanges of its group are
 finished. A request that began after all fronts of a group had their responses does not belong to that group.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import NamedTuple
 
 import polars as pl
 
 from wiredoctor import gateways, limits, rule_engine
+from wiredoctor.core.connection import Connection
 from wiredoctor.core.segment import FOREVER
 from wiredoctor.engine import open_exchanges
 from wiredoctor.engine.live import LiveAnalysis
 from wiredoctor.gateways import LATE, Gateways, Place
-from wiredoctor.live.gateway_groups import MEMORY, WHOLE, Group, Pairing, Until
+from wiredoctor.live.gateway_groups import MEMORY, WHOLE, Group, Pairing, Times, Until, times_of
+from wiredoctor.live.known_gateways import KnownGateways
 from wiredoctor.rule_engine import RuleModule
 from wiredoctor.rule_engine.across_tries import fronts_of, tries_of
-from wiredoctor.tables import FINISHED_AT, SECOND, closes, finished_exchanges
+from wiredoctor.tables import SECOND, closes, finished_exchanges
 
 RULE = "gateway-error"
 
 SEARCH_INTERVAL = SECOND // 20
 """The minimum time in ns between two searches, in capture time."""
+
 PER_EXCHANGE = 100_000
 """The minimum time in ns between two searches, for each exchange that the first of them examined.
 
-A search itself takes about a tenth of this time per exchange.
+A search itself takes about 20,000 ns of CPU time per exchange, and 40 ms.
 """
+
+LEAST = 1_024
+"""The number of newest exchanges that each search examines even if they are not near the exchanges that wait.
+
+They show how the gateway rewrites targets, and to which servers it sends requests.
+"""
+
+NEAR = SECOND
+"""The time in ns before the exchanges that are needed from which on others are examined, because they may overlap with them."""
+
+PATIENCE = 8
+"""An exchange that remains undecided is searched again after the PATIENCEth part of the time for which it has waited."""
+
+AT_ONCE = 256
+"""The maximum number of exchanges, the newest first, that a search decides; each takes up to a millisecond."""
 
 HELD = 30 * SECOND
 """The maximum time in ns that a failure waits for a decision. After that, the failure is left to the final report.
 
 A decision takes this long if a server still works on a request that its gateway gave up, or if requests are too similar to be
 distinguished.
-"""
-
-UNORDERED = 256
-"""The number of stored exchanges, oldest first, whose ends are read. All dropped exchanges ended before the latest of these ends.
-
-The end of the oldest stored exchange alone is not a safe limit, because rows are stored only roughly in order of their ends.
 """
 
 
@@ -63,134 +76,264 @@ def is_left_to_report(time: int, clock: int) -> bool:
 
 @dataclass(frozen=True)
 class GatewaySearch:
-    """The result of a search for gateways among the newest exchanges.
+    """The result of a search for gateways among exchanges near those that wait.
 
-    `groups`: for each exchange in a final group, that group. `failures`: the new candidates of the rule gateway-error in these
-    groups. `servers`: the server's endpoint by connection id.
+    `found`: what these exchanges show. `searched`: the exchanges that waited for the search. `groups`: for each exchange in a
+    final group, that group. `failures`: the new candidates of the rule gateway-error in these groups. `servers`: the server's
+    endpoint by connection id.
     """
 
-    known: Gateways
+    found: Gateways
     exchanges: pl.LazyFrame
     connections: pl.LazyFrame
     servers: Mapping[int, str]
-    groups: Mapping[tuple[int, int | None], Group]
-    failures: pl.DataFrame
-    whole: Gateways = field(default_factory=Gateways)
-    """The gateways found among all exchanges; empty if the search itself covered all exchanges."""
+    searched: frozenset[tuple[int, int | None]]
+    groups: Mapping[tuple[int, int | None], Group] = field(default_factory=dict[tuple[int, int | None], Group])
+    failures: pl.DataFrame = field(default_factory=pl.DataFrame)
 
     @cached_property
     def tries(self) -> pl.DataFrame:
         """The exchanges of gateways with servers that the search found, as rows of tables.TRIES."""
-        return tries_of(self.known)
-
-    @cached_property
-    def _endpoints(self) -> frozenset[str]:
-        fronts = [*self.known.fronts.items(), *self.whole.fronts.items()]
-        return frozenset((*(front for front, _ in fronts), *(one for _, behind in fronts for one in behind)))
-
-    def is_at_gateway(self, connection: int) -> bool:
-        """Return whether a connection leads to a gateway, or from a gateway to a server."""
-        clients = self.known.clients, self.whole.clients
-        return self.servers.get(connection) in self._endpoints or any(connection in some for some in clients)
+        return tries_of(self.found)
 
 
 _CLOSED = pl.col("client_close_time").is_not_null() | pl.col("server_close_time").is_not_null()
 _FAILED = pl.col("has_request") & _CLOSED & ~WHOLE.fill_null(value=False)
 
 
+@dataclass
+class _Wait:
+    """An exchange that waits for a decision.
+
+    `noted`: since when. `since`: the exchanges that were open at this time or later are searched. `due`: when to search next. All
+    are capture times in ns.
+    """
+
+    noted: int
+    since: int
+    due: int
+
+
+class _Stored(NamedTuple):
+    """The numbers of stored exchanges and connections at a capture time (ns): none of later rows had ended before."""
+
+    clock: int
+    exchanges: int
+    connections: int
+
+
+class _Window(NamedTuple):
+    """Exchanges that are searched together: the newest stored ones, and the open ones.
+
+    `exchanges`, `now`: all of them, and the open ones. `ends`: rows of tables.CONNECTIONS. `open_ones`: the connections that may
+    have open exchanges. `complete_from`: all exchanges that were open at this time (ns) or later are included.
+    """
+
+    exchanges: pl.DataFrame
+    now: pl.DataFrame
+    ends: pl.DataFrame
+    open_ones: list[Connection]
+    complete_from: int
+
+
+def _last_packet(connection: Connection) -> int:
+    return connection.last_clock
+
+
+def _number(connection: Connection) -> int:
+    return connection.id
+
+
 class AtGateways:
-    """Keeps the failed exchanges until `search` has decided which of them failed at a gateway."""
+    """Keeps failed exchanges, and others with candidates, until `search` has decided whether they failed at a gateway."""
 
     def __init__(self, analysis: LiveAnalysis, modules: Mapping[str, RuleModule]) -> None:
         self._analysis, self._module = analysis, modules.get(RULE)
-        self._waiting: dict[Place, int] = {}
-        """The time (ns) at which each undecided failure was recorded, by connection and exchange."""
+        self.known = KnownGateways()
+        self._waiting: dict[tuple[int, int | None], _Wait] = {}
         self._reported: dict[Place, None] = {}
+        self._stored: list[_Stored] = []
         self._searched: int | None = None
+        self._learned: int | None = None
+        """The capture time (ns) of the last search, with or without exchanges that waited for it."""
         self._apart = SEARCH_INTERVAL
+        self._counted = 0
+        """The number of exchanges that were stored at the last search."""
 
     def note(self, exchanges: pl.DataFrame, clock: int) -> None:
         """Record the failed exchanges in new rows of tables.STORED_EXCHANGES. `clock`: the current capture time (ns)."""
-        if self._module is None:
-            return
-        failed = exchanges.filter(_FAILED).select("connection", "exchange") if exchanges.height else exchanges
-        self._add(failed.iter_rows(), clock)
+        a, stored = self._analysis, self._stored
+        if stored and stored[-1].clock > clock:  # the clock was set back
+            stored.clear()
+        if not stored or stored[-1].exchanges < a.exchanges.rows or stored[-1].connections < a.connections.rows:
+            stored.append(_Stored(clock, a.exchanges.rows, a.connections.rows))
+        while len(stored) > 1 and not self._fits(stored[0], limits.LIVE_PAIRED.value):
+            del stored[0]
+        if self._module is not None and exchanges.height:
+            self._add(exchanges.filter(_FAILED).select("connection", "exchange", "request_start").iter_rows(), clock)
+
+    def _fits(self, since: _Stored, most: int) -> bool:
+        """Return whether at most `most` exchanges, and twice as many connections, were stored later."""
+        a = self._analysis
+        return a.exchanges.rows - since.exchanges <= most and a.connections.rows - since.connections <= 2 * most
 
     def take(self, clock: int) -> None:
         """Record the failures found by the analysis since the last call, and drop failures that have waited for too long."""
         self._add(self._analysis.failures if self._module is not None else (), clock)
         self._analysis.failures.clear()
-        for place in [place for place, noted in self._waiting.items() if is_left_to_report(noted, clock)]:
-            del self._waiting[place]
+        self.leave(place for place, wait in [*self._waiting.items()] if is_left_to_report(wait.noted, clock))
 
-    def _add(self, places: Iterable[tuple[Any, ...]], clock: int) -> None:
-        for connection, exchange in places:
-            if (connection, exchange) not in self._reported:
-                self._waiting.setdefault((connection, exchange), clock)
+    def _add(self, failed: Iterable[tuple[int, int, int | None]], clock: int) -> None:
+        self.wait_for((one for one in failed if one[:2] not in self._reported), clock)
+
+    def wait_for(self, places: Iterable[tuple[int, int | None, int | None]], clock: int) -> None:
+        """Let exchanges (connection, exchange, start in ns) wait for a decision; those that already do are left as they are."""
+        for connection, exchange, start in places:
+            if (connection, exchange) not in self._waiting:
+                since = (clock if start is None else min(start, clock)) - MEMORY - NEAR
+                self._waiting[connection, exchange] = _Wait(clock, since, clock)
         for gone in [*self._waiting][: -limits.SETTLED_CANDIDATES.value]:
             del self._waiting[gone]
 
-    def is_due(self, clock: int) -> bool:
-        """Return whether enough capture time has passed since the last search."""
-        # if the current time is before the last search, the clock was set back
-        return self._searched is None or not self._searched <= clock < self._searched + self._apart
+    def wake(self, places: Iterable[tuple[int, int | None]], clock: int) -> None:
+        """Search these exchanges as soon as possible, because a candidate waits for them from now on."""
+        for place in places:
+            if place in self._waiting:
+                self._waiting[place].due = clock
 
-    @property
-    def due(self) -> int:
-        """The earliest capture time (ns) of the next search; 0 before the first search."""
-        return 0 if self._searched is None else self._searched + self._apart
+    def leave(self, places: Iterable[tuple[int, int | None]]) -> None:
+        """Do not search these exchanges any more."""
+        for place in [*places]:
+            self._waiting.pop(place, None)
 
-    @property
-    def waits(self) -> bool:
-        """True if there are failed exchanges for which `search` has not decided yet whether they failed at a gateway."""
-        return bool(self._waiting)
+    def is_put_off(self, place: tuple[int, int | None], clock: int) -> bool:
+        """Return whether an exchange already waits for a search that is not due."""
+        return place in self._waiting and clock < self._waiting[place].due <= clock + HELD
 
-    def search(self, clock: int, whole: Gateways | None, of: Collection[tuple[int, int | None]]) -> GatewaySearch:
-        """Pair the newest exchanges between clients and gateways with exchanges between gateways and servers; return the result.
+    def _due(self, clock: int) -> dict[tuple[int, int | None], _Wait]:
+        """Return the exchanges whose next search is due, the newest if they are many.
 
-        `clock`: the current capture time (ns). `whole`: the gateways found among all exchanges; None if this search itself
-        covers all exchanges. `of`: exchanges to judge in addition to the failures that still wait for a decision.
+        A wait that seems long is due: the clock was set back.
         """
-        a = self._analysis
+        due = [place for place, wait in self._waiting.items() if not clock < wait.due <= clock + HELD]
+        return {place: self._waiting[place] for place in due[-AT_ONCE:]}
+
+    def is_due(self, clock: int) -> bool:
+        """Return whether enough capture time has passed since the last search, and an exchange waits for the next."""
+        return self._has_passed(self._searched, clock) and bool(self._due(clock))
+
+    def _has_passed(self, last: int | None, clock: int) -> bool:
+        """Return whether a search is due, the last of which was at `last` (ns). If that is later, the clock was set back."""
+        return last is None or not last <= clock < last + self._apart
+
+    @property
+    def due(self) -> int | None:
+        """The earliest capture time (ns) of the next search; None if no exchange waits for it."""
+        if not self._waiting:
+            return None
+        soonest = min(wait.due for wait in self._waiting.values())
+        return soonest if self._searched is None else max(soonest, self._searched + self._apart)
+
+    def learn(self, clock: int, *, apart: bool = True) -> None:
+        """Search the exchanges since the last search, only to learn about gateways. With `apart`, not too often."""
+        if clock != self._learned and (not apart or self._has_passed(self._learned, clock)):
+            self._find(self._window(self._uncounted_since(clock), 0), clock)
+
+    def learn_from_many(self, clock: int) -> None:
+        """Learn if there are many new exchanges, which later searches might not reach."""
+        if self._analysis.exchanges.rows - self._counted >= LEAST:
+            self.learn(clock)
+
+    def search(self, clock: int) -> GatewaySearch:
+        """Pair exchanges between clients and gateways with exchanges between gateways and servers; return the result.
+
+        Of the exchanges that wait, those that are due are decided if possible. `clock`: the current capture time (ns).
+        """
+        due, proven = self._due(clock), self.known.proven
+        window = self._window(min(self._uncounted_since(clock), *(wait.since for wait in due.values())), LEAST)
+        found, servers, times = self._find(window, clock)
+        self._searched, self._apart = clock, max(SEARCH_INTERVAL, window.exchanges.height * PER_EXCHANGE)
+        if self.known.proven != proven:  # of earlier failures, it was unknown that they are those of a gateway
+            due = {place: self._waiting[place] for place in [*self._waiting][-AT_ONCE:]}
+        exchanges, connections = window.exchanges.lazy(), window.ends.lazy()
+        groups, lacking = dict[tuple[int, int | None], Group](), dict[tuple[int, int | None], int]()
+        if self.known.fronts:
+            until = Until(min(clock, self._unread_since(window, servers)), clock, window.complete_from)
+            half = {one.id for one in window.open_ones if open_exchanges.is_in_response_head(one)}
+            pairing = Pairing(found, times, window.now, window.ends, servers, half, self.known.proofs)
+            groups, lacking = pairing.final_groups(due.keys(), until)
+        for place, wait in due.items():
+            wait.since = min(wait.since, lacking.get(place, LATE) - NEAR)
+            wait.due = clock + max(self._apart, (clock - wait.noted) // PATIENCE)
+        failures = pl.DataFrame()
+        if self._module is not None and groups:
+            failures = self._failures(found, exchanges, connections, groups)
+        return GatewaySearch(found, exchanges, connections, servers, frozenset(due), groups, failures)
+
+    def _uncounted_since(self, clock: int) -> int:
+        """Return the time (ns) from which on exchanges are searched to learn about gateways."""
+        return -LATE if self._learned is None else min(self._learned, clock) - NEAR
+
+    def _window(self, since: int, least: int) -> _Window:
+        """Return the exchanges that were open at `since` (ns) or later, and at least the `least` newest ones.
+
+        If they are too many, only the newest are returned.
+        """
+        a, stored, most = self._analysis, self._stored, limits.LIVE_PAIRED.value
         open_ones = a.core.flows.open_connections()
-        stored = a.exchanges.newest(limits.LIVE_PAIRED.value)
-        now = open_exchanges.exchanges_as_of(open_ones)
-        ends = pl.concat([a.connections.newest(2 * limits.LIVE_PAIRED.value), open_exchanges.rows_as_of(open_ones, a.latest)])
-        exchanges, connections = pl.concat([stored, now]).lazy(), ends.lazy()
-        known = gateways.find(exchanges, connections, possible=True, gaps=a.gaps)
-        self._searched, self._apart = clock, max(SEARCH_INTERVAL, (stored.height + now.height) * PER_EXCHANGE)
-        servers = dict(ends.select("connection", "server").iter_rows())
-        if not known.fronts:
-            return GatewaySearch(known, exchanges, connections, servers, {}, pl.DataFrame(), whole or Gateways())
-        endpoints = [*known.fronts, *(one for behind in known.fronts.values() for one in behind)]
-        theirs = {*ends.filter(pl.any_horizontal(pl.col("client", "server").is_in(endpoints)))["connection"]}
-        behind = {one for some in known.fronts.values() for one in some}
-        unread = min(
+        unfinished, complete_from = open_exchanges.unfinished(open_ones), -LATE
+        if len(unfinished) > most // 2:  # only those with known gateways, and with servers behind them, can be paired
+            unfinished = open_exchanges.at_endpoints(unfinished, self.known.endpoints)
+        if len(unfinished) > most // 2:
+            unfinished, complete_from = sorted(unfinished, key=_last_packet)[-most // 2 :], LATE
+        most -= len(unfinished)
+        while len(stored) > 1 and not self._fits(stored[0], most):
+            del stored[0]
+        others = sorted({*open_ones} - {*unfinished}, key=_last_packet)
+        since = max(since, others[-2 * most].last_clock + 1 if len(others) > 2 * most else -LATE)
+        times = [one.clock for one in stored]
+        first = max(bisect_right(times, since) - 1, 0)
+        while first > 0 and a.exchanges.rows - stored[first].exchanges < least:
+            first -= 1
+        every = _Stored(-LATE, 0, 0)
+        begin = every if first == 0 and self._fits(every, most) else stored[first]
+        complete_from = max(complete_from, begin.clock if self._fits(begin, most) else LATE)
+        rows = a.exchanges.newest(min(a.exchanges.rows - begin.exchanges, most))
+        ends = a.connections.newest(min(a.connections.rows - begin.connections, 2 * most))
+        recent = [one for one in others if one.last_clock >= begin.clock]
+        if len(recent) > 2 * most:
+            complete_from = max(complete_from, recent[-2 * most].last_clock)
+        active = sorted([*unfinished, *recent[-2 * most :]], key=_number)
+        now = open_exchanges.exchanges_as_of(active)
+        ends = pl.concat([ends, open_exchanges.rows_as_of(active, a.latest)])
+        return _Window(pl.concat([rows, now]), now, ends, active, complete_from)
+
+    def _find(self, window: _Window, clock: int) -> tuple[Gateways, dict[int, str], dict[Place, Times]]:
+        """Return the gateways that these exchanges show, with all that are known; servers by connection id; and times."""
+        evidence = self.known.evidence
+        evidence.clock = clock
+        exchanges, connections = window.exchanges.lazy(), window.ends.lazy()
+        found = gateways.find(exchanges, connections, possible=True, gaps=self._analysis.gaps, evidence=evidence)
+        self._learned, self._counted = clock, self._analysis.exchanges.rows
+        servers = dict(window.ends.select("connection", "server").iter_rows())
+        times = times_of(window.exchanges)
+        self.known.add(found, servers, exchanges, connections)
+        return found._replace(fronts=self.known.fronts), servers, times
+
+    def _unread_since(self, window: _Window, servers: Mapping[int, str]) -> int:
+        """Return the time (ns) of the oldest bytes at gateways that cannot be parsed yet; FOREVER if there are none."""
+        fronts = self.known.fronts
+        behind = {one for some in fronts.values() for one in some}
+        at = pl.any_horizontal(pl.col("client", "server").is_in([*fronts, *behind]))
+        theirs = {*window.ends.filter(at)["connection"]}
+        return min(
             (
-                open_exchanges.unread_since(one, from_gateway=servers.get(one.id) not in known.fronts.keys() - behind)
-                for one in open_ones
+                open_exchanges.unread_since(one, from_gateway=servers.get(one.id) not in fronts.keys() - behind)
+                for one in window.open_ones
                 if one.id in theirs
             ),
             default=FOREVER,
         )
-        half = {one.id for one in open_ones if open_exchanges.is_in_response_head(one)}
-        pairing = Pairing(known, pl.concat([stored, now]), now, ends, servers, half)
-        until = Until(min(clock, unread), clock, self._complete_from(stored, ends))
-        groups = pairing.final_groups({*of, *self._waiting}, until, whole)
-        failures = pl.DataFrame()
-        if self._module is not None and groups:
-            failures = self._failures(known, exchanges, connections, groups)
-        return GatewaySearch(known, exchanges, connections, servers, groups, failures, whole or Gateways())
-
-    def _complete_from(self, stored: pl.DataFrame, ends: pl.DataFrame) -> int:
-        """Return a time (ns) such that all exchanges that were open at that time or later are stored."""
-        end = pl.max_horizontal(FINISHED_AT, "final_at").max()
-        a = self._analysis
-        complete = stored.height == a.exchanges.rows
-        lost = [] if complete else [stored.head(UNORDERED).select(end).item()]
-        if a.connections.rows > ends.height:
-            lost.append(stored.join(ends, on="connection", how="anti").select(end).item())
-        return max((time + MEMORY for time in lost if time is not None), default=-LATE)
 
     def _failures(
         self, known: Gateways, exchanges: pl.LazyFrame, connections: pl.LazyFrame, groups: Mapping[tuple[int, int | None], Group]
@@ -216,8 +359,8 @@ class AtGateways:
         """Record that the failures in these groups were reported, to avoid reporting them again."""
         for group in groups:
             for connection, exchange in group.places:
+                self._waiting.pop((connection, exchange), None)
                 if exchange is not None:
-                    self._waiting.pop((connection, exchange), None)
                     self._reported[connection, exchange] = None
         for place in [*self._reported][: -limits.FINDINGS.value]:
             del self._reported[place]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -38,7 +37,13 @@ PROVEN = 2
 A single response of the gateway to a client is also a proof if its status is in GATEWAY_ERRORS.
 """
 
-_UNKNOWN = -LATE, LATE, None
+Times = tuple[int, int, int | None]
+"""The start of an exchange; the start of its response or, without a response, the time of the close; and its status.
+
+Times are in ns, and LATE means that neither a response nor a close was captured.
+"""
+
+_UNKNOWN: Times = -LATE, LATE, None
 
 Places = set[tuple[int, int | None]]
 """Exchanges, each given as connection id and index in the connection. The index is None for a connection without a request."""
@@ -87,6 +92,17 @@ class Until(NamedTuple):
     complete_from: int
 
 
+def times_of(exchanges: pl.DataFrame) -> dict[Place, Times]:
+    """Return the times of these exchanges that have a request."""
+    c = pl.col
+    answered = pl.when(c("response_status") >= 200).then("response_start")
+    closed = pl.min_horizontal("client_close_time", "server_close_time")
+    ends = exchanges.select(
+        *("connection", "exchange", "request_start"), pl.coalesce(answered, closed, LATE), c("response_status").cast(pl.Int64)
+    )
+    return {(row[0], row[1]): (row[2], row[3], row[4]) for row in ends.drop_nulls("request_start").iter_rows()}
+
+
 class Pairing:
     """The newest exchanges of a capture, and the possible pairs of a front and a try among them.
 
@@ -97,30 +113,22 @@ class Pairing:
     def __init__(
         self,
         known: Gateways,
-        exchanges: pl.DataFrame,
+        times: Mapping[Place, Times],
         now: pl.DataFrame,
         ends: pl.DataFrame,
         servers: Mapping[int, str],
         half: Collection[int],
+        proofs: Mapping[tuple[str, str], int],
     ) -> None:
         """Index the exchanges.
 
-        `exchanges`: all exchanges. `now`: the exchanges without a stored row, because their connection is still open. `ends`:
+        `times`: of all exchanges. `now`: the exchanges without a stored row, because their connection is still open. `ends`:
         rows of tables.CONNECTIONS. `servers`: the server's endpoint by connection id. `half`: the ids of the connections on which
-        only a part of a response's header section was captured so far.
+        only a part of a response's header section was captured so far. `proofs`: how many exchanges a gateway (the endpoint) has
+        certainly forwarded to a server (the other endpoint).
         """
         c = pl.col
-        self._known, self._servers = known, servers
-        answered = pl.when(c("response_status") >= 200).then("response_start")
-        closed = pl.min_horizontal("client_close_time", "server_close_time")
-        ends_of = exchanges.select(
-            *("connection", "exchange", "request_start"), pl.coalesce(answered, closed, LATE), c("response_status").cast(pl.Int64)
-        )
-        self._times = {(row[0], row[1]): (row[2], row[3], row[4]) for row in ends_of.drop_nulls("request_start").iter_rows()}
-        """For each exchange: its start; the start of its response or, without a response, the time of the close; and its status.
-
-        Times are in ns, and LATE means that neither a response nor a close was captured.
-        """
+        self._known, self._servers, self._times, self._proofs = known, servers, times, proofs
         paired = {*known.tries.filter("certain").select("connection", "exchange").iter_rows()}
         behind = {one for some in known.fronts.values() for one in some}
         self._unpaired = sorted(
@@ -144,13 +152,8 @@ class Pairing:
             .iter_rows()
         )
         self._tries: dict[Place, list[tuple[int, int | None]]] = {}
-        self._proofs: Counter[tuple[str, str]] = Counter()
-        sure: Place
-        for *front, connection, exchange, certain, _ in known.tries.iter_rows():
-            sure = (front[0], front[1])
-            self._tries.setdefault(sure, []).append((connection, exchange))
-            if certain:
-                self._proofs[servers[front[0]], servers[connection]] += 1
+        for *front, connection, exchange, _, _ in known.tries.iter_rows():
+            self._tries.setdefault((front[0], front[1]), []).append((connection, exchange))
         silent = undone.filter(~(c("has_response") & (c("response_status") >= 200)).fill_null(value=False))
         self._unanswered = [
             start
@@ -162,18 +165,26 @@ class Pairing:
         """
 
     def final_groups(
-        self, of: Collection[tuple[int, int | None]], until: Until, whole: Gateways | None
-    ) -> dict[tuple[int, int | None], Group]:
+        self, of: Collection[tuple[int, int | None]], until: Until
+    ) -> tuple[dict[tuple[int, int | None], Group], dict[tuple[int, int | None], int]]:
         """Return the groups of the exchanges `of`, except groups that may still change or are not certain to be at a gateway.
 
-        The result maps each exchange of these groups to its group. `whole`: the gateways found among all exchanges; None if
-        the search covered all exchanges.
+        The first result maps each exchange of these groups to its group. The second maps each exchange of the other groups to
+        the time (ns) from which on everything must be stored to decide, if that is not the case.
         """
         found: dict[tuple[int, int | None], Group] = {}
+        lacking: dict[tuple[int, int | None], int] = {}
         for group in self._groups(of):
-            if self._is_final(group, until) and self._is_proven(group, whole):
+            since = self._needed_from(group)
+            if since <= until.complete_from:
+                lacking |= dict.fromkeys(group.places, since)
+            elif self._is_final(group, until) and self._is_proven(group):
                 found |= dict.fromkeys(group.places, group)
-        return found
+        return found, lacking
+
+    def _needed_from(self, group: Group) -> int:
+        """Return the time (ns) from which on all exchanges must be known to decide about a group."""
+        return group.start - (SLACK if all(front in self._tries for front in group.fronts) else MEMORY)
 
     def _groups(self, of: Collection[tuple[int, int | None]]) -> list[Group]:
         """Return the groups that include one of the exchanges `of`. The exchanges of a group may be paired with one another."""
@@ -213,7 +224,7 @@ class Pairing:
 
     def _is_final(self, group: Group, until: Until) -> bool:
         """Return whether no later packet can change how the exchanges of a group are paired."""
-        if group.end + SLACK >= until.read or group.start - SLACK <= until.complete_from:
+        if group.end + SLACK >= until.read:
             return False
         if any(place in self._known.crowded for place in group.places) or not self._is_over(group):
             return False
@@ -225,7 +236,7 @@ class Pairing:
                 return False
             if any(start <= time + SLACK for start in self._unanswered):
                 return False
-        return all(front in self._tries or self._made_no_try(front, group, until) for front in group.fronts)
+        return all(front in self._tries or self._made_no_try(front, group) for front in group.fronts)
 
     def _is_over(self, group: Group) -> bool:
         """Return whether all exchanges of a group are over.
@@ -243,13 +254,11 @@ class Pairing:
         last = self._tries.get(front, [None])[-1] == place
         return last and place in self._given_up and self._servers[place[0]] not in self._known.fronts
 
-    def _made_no_try(self, front: Place, group: Group, until: Until) -> bool:
+    def _made_no_try(self, front: Place, group: Group) -> bool:
         """Return whether the gateway certainly sent no request to a server for the client's request `front`.
 
         If the result is false, the gateway may have sent a request that cannot be assigned to a single request of a client.
         """
-        if group.start - MEMORY <= until.complete_from:
-            return False
         behind = self._known.fronts.get(self._servers[front[0]])
         if behind is None:  # no exchange shows yet that this server is a gateway
             return False
@@ -257,16 +266,14 @@ class Pairing:
         last = bisect_left(self._unpaired, (group.end + SLACK, ""))
         return not any(server in behind for _, server in self._unpaired[first:last])
 
-    def _is_proven(self, group: Group, whole: Gateways | None) -> bool:
+    def _is_proven(self, group: Group) -> bool:
         """Return whether the endpoints of a group are certainly a gateway and the servers behind it."""
-        if whole is not None and any(behind not in whole.fronts.get(front, ()) for front, behind in group.servers):
-            return False
         pairs = group.servers or {
             (server, behind)
             for server in (self._servers[connection] for connection, _ in group.fronts)
             for behind in self._known.fronts[server]
         }
-        if all(self._proofs[pair] >= PROVEN for pair in pairs):
+        if all(self._proofs.get(pair, 0) >= PROVEN for pair in pairs):
             return True
         return any(self._times.get(front, _UNKNOWN)[2] in GATEWAY_ERRORS for front in group.fronts)
 

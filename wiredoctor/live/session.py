@@ -164,8 +164,9 @@ class Session:
         self._rules, self._modules, self._secrets = rules, rules.modules, secrets
         self._analysis = LiveAnalysis(capture, rules.modules, Folder(rows), rules.cutoffs())
         self._pending = PendingFindings(self._analysis, rules.modules, rules.chosen)
-        self._held = HeldCandidates(self._analysis, rules.modules, self._pending.gateway_clients)
-        self._analysis.listener = self._pending.finish
+        nearby = self._pending.nearby
+        self._held = HeldCandidates(self._analysis, rules.modules, self._pending.gateway_clients, nearby)
+        self._analysis.listeners = [nearby.see, self._pending.finish]
         self._memory: dict[str, Any] = {}
         self._clock, self._resources = clock, resources
         self._next, self._cleaned = 0.0, time.monotonic()
@@ -343,7 +344,7 @@ class Session:
         self._analysis.found.append(found)
         for rows in found.values():
             self._found_in |= dict.fromkeys(rows["connection"].drop_nulls().unique().to_list())
-        while len(self._found_in) > limits.CANDIDATES.value:
+        while len(self._found_in) > limits.FOUND_IN.value:
             del self._found_in[next(iter(self._found_in))]
         steps = self._analysis.steps.frames
         found = rule_engine.unsure_across(found, self._modules, self._analysis.doubtful_frames)
@@ -367,7 +368,7 @@ class Session:
     def report(self) -> Report:
         """Return the final report."""
         a = self._analysis
-        a.listener = None
+        a.listeners = [self._pending.nearby.see]
 
         def judge(found: Candidates) -> Candidates:
             return self._held.keep(rule_engine.decide_batch(self._modules, found, self._memory, live=True))

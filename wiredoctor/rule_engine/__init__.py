@@ -26,7 +26,7 @@ from wiredoctor.rule_engine.run import (
     join_batches,
 )
 from wiredoctor.rule_engine.software import passed_on
-from wiredoctor.rule_engine.summaries import restrict_to_window, window_start
+from wiredoctor.rule_engine.summaries import apart, newest_exchanges, restrict_to_window, since_frame, window_start
 from wiredoctor.rule_engine.unjudged import Explained, Remainder, explained_keys, unjudged
 from wiredoctor.world.server import TOGETHER
 
@@ -39,6 +39,7 @@ __all__ = [
     "RuleModule",
     "RuleSet",
     "Sides",
+    "apart",
     "are_few",
     "catalogue",
     "cutoffs",
@@ -53,11 +54,13 @@ __all__ = [
     "is_compared",
     "join_batches",
     "load",
+    "newest_exchanges",
     "passed_on",
     "resolve",
     "restrict_to_window",
     "select",
     "set_thresholds",
+    "since_frame",
     "split_at_clock_steps",
     "suspect_connections",
     "suspect_exchanges",

@@ -90,14 +90,14 @@ class CandidateStore:
             self._batches[-len(held) :] = [joined, *(batch for batch in held if batch)]
         self._written = self._joined = len(self._batches)
 
-    def forget(self, most: int) -> None:
-        """Delete the files with the oldest candidates until at most `most` candidates are in files."""
+    def forget(self, most: int) -> int:
+        """Delete the files with the oldest candidates until at most `most` candidates are in files. Return the number deleted."""
         stored = [rows for batch in self._batches for rows in batch.values() if isinstance(rows, Slice)]
-        excess = sum(rows.height for rows in stored) - most
+        excess, deleted = sum(rows.height for rows in stored) - most, 0
         for rows in stored:
-            if excess <= 0:
+            if excess <= deleted:
                 break
-            excess -= rows.height
+            deleted += rows.height
             rows.path.unlink(missing_ok=True)
             for batch in self._batches:
                 for name in [name for name, one in batch.items() if one is rows]:
@@ -106,6 +106,7 @@ class CandidateStore:
         self._written -= sum(number < self._written for number in gone)
         self._joined -= sum(number < self._joined for number in gone)
         self._batches = [batch for batch in self._batches if batch]
+        return deleted
 
     def __len__(self) -> int:
         return len(self._batches)

@@ -145,8 +145,8 @@ def decide(
 ) -> tuple[dict[str, Rows], dict[str, pl.DataFrame]]:  # fmt: skip
     """Decide the candidates of rules that ask the world. Return the remaining candidates of all rules, and those that must wait.
 
-    The latter are as they were found, with the additional column `wait_until` (ns); there are none if `clock` is None. `memory`:
-    see World. `folder`: see `candidates.change`.
+    The latter are as they were found, with the additional columns `wait_until` (ns) and `wait_on` (see Wait); there are none if
+    `clock` is None. `memory`: see World. `folder`: see `candidates.change`.
     """
 
     def world_of(asking: Mapping[str, Rows]) -> World:
@@ -203,7 +203,7 @@ def _decide_rows(module: RuleModule, world: World, rows: pl.DataFrame, waits: li
     kept: list[int] = []
     before: list[tuple[Any, ...]] = []
     after: list[tuple[Any, ...]] = []
-    until: dict[int, int] = {}
+    until: dict[int, Wait] = {}
     schema = rows.schema  # Polars makes it anew each time
     plain = rows.select(c(name).to_physical() if schema[name] == DURATION else name for name in module.fact_names)
     plain_schema = plain.schema
@@ -215,13 +215,15 @@ def _decide_rows(module: RuleModule, world: World, rows: pl.DataFrame, waits: li
         facts = module.facts(given[number])
         decided = module.decide(facts, world)
         if isinstance(decided, Wait):
-            until[number] = decided.until
+            until[number] = decided
         elif decided is not None:
             kept.append(number)
             before.append(facts)
             after.append(decided)
     if until:
-        waits.append(rows[[*until]].with_columns(pl.Series("wait_until", [*until.values()], pl.Int64)))
+        times, keys = zip(*until.values(), strict=True)
+        waiting = pl.Series("wait_until", times, pl.Int64), pl.Series("wait_on", [[*on] for on in keys], pl.List(pl.Int64))
+        waits.append(rows[[*until]].with_columns(waiting))
     order = sorted(range(len(kept)), key=kept.__getitem__)
     left = rows[[kept[n] for n in order]]
     changed = [

@@ -30,7 +30,7 @@ def window_start(connections: pl.LazyFrame, exchanges: pl.LazyFrame, counts: tup
     may be set back.
     """
     most = limits.COMPARED_ROWS.value
-    firsts = ((connections, pl.col("first_frame")), (exchanges, pl.coalesce("request_frame", "response_frame")))
+    firsts = ((connections, pl.col("first_frame")), (exchanges, _first_frame()))
     starts = (
         _start_of_last(rows.select(first.alias("frame")), most)
         for (rows, first), count in zip(firsts, counts, strict=True)
@@ -73,6 +73,31 @@ def restrict_to_window(
     if kept := [which for _, which, names in parts if names & {"connections", *_OF_EXCHANGES}]:
         left_out = forgotten + tables["connections"].select((~pl.all_horizontal(kept)).sum()).collect(engine="streaming").item()
     return [(some, _of_connections(tables, which, names)) for some, which, names in parts], left_out
+
+
+def newest_exchanges(exchanges: pl.LazyFrame, most: int) -> int | None:
+    """Return the number of the first frame of the newest `most` exchanges; None if there are no more."""
+    return _start_of_last(exchanges.select(_first_frame().alias("frame")), most)
+
+
+def since_frame(tables: Mapping[str, pl.LazyFrame], start: int) -> dict[str, pl.LazyFrame]:
+    """Return the tables with the exchanges that began with frame `start` or later, and connections that lasted until then."""
+    begun = {name: tables[name].filter(_first_frame() >= start) for name in _OF_EXCHANGES & tables.keys()}
+    return {**tables, **begun, "connections": tables["connections"].filter(pl.col("last_frame") >= start)}
+
+
+def apart(parts: Parts, start: int) -> Parts:
+    """Divide each part: the rules about gateways read only the tables `since_frame`."""
+    made: Parts = []
+    for modules, tables in parts:
+        about = {name: module for name, module in modules.items() if not {"tries", "fronts"}.isdisjoint(module.tables)}
+        others = {name: module for name, module in modules.items() if name not in about}
+        made += [(others, tables), (about, since_frame(tables, start))]
+    return made
+
+
+def _first_frame() -> pl.Expr:
+    return pl.coalesce("request_frame", "response_frame")
 
 
 def _summary_tables(modules: Mapping[str, RuleModule]) -> set[str]:

@@ -8,6 +8,7 @@ X-Forwarded-For must be the same, too; a gateway that does not send it has many 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice
@@ -20,7 +21,7 @@ from wiredoctor import limits
 from wiredoctor.findings import Threshold
 from wiredoctor.tables import ALL_DATA, EXCHANGES, HEAD, NOTHING, SECOND, WHOLE, of_connections
 from wiredoctor.world.exchange import LATE, SERVER_ERROR
-from wiredoctor.world.world import CaptureTables, Index
+from wiredoctor.world.world import CaptureTables, Index, Wait, World
 
 c = pl.col
 
@@ -43,6 +44,7 @@ _MAX_COMPARED = 500
 sends copies without need.
 """
 _BUCKET = 16 * SECOND
+_PLACE = ("connection", "exchange")
 
 
 class Request(NamedTuple):
@@ -112,6 +114,7 @@ class Repetition(NamedTuple):
     `frame`, `start` (ns), `status`: the request that counts as the repetition, and the status of its response; None if there is
     none. `severity`: the severity that the loss has because of it; None for the usual severity, because the request may not be a
     repetition. `pending_until`: the time (ns) until which a response may change all this; None if nothing can change it.
+    `pending_on`: the connection on which that response would come.
     """
 
     frame: int | None = None
@@ -119,6 +122,13 @@ class Repetition(NamedTuple):
     status: int | None = None
     severity: str | None = None
     pending_until: int | None = None
+    pending_on: int | None = None
+
+    def wait(self, world: World) -> Wait | None:
+        """Return until when, and on which connection, a response may still come that changes this; None if none may."""
+        if self.pending_until is None or self.pending_on is None or not world.may_change(self.pending_until):
+            return None
+        return Wait(self.pending_until, (self.pending_on,))
 
 
 REPETITION = pl.Struct({name: pl.String if name == "severity" else pl.Int64 for name in Repetition._fields})
@@ -160,7 +170,20 @@ class Clients(Index):
     def build(cls, wanted: Sequence[pl.DataFrame], tables: CaptureTables) -> Clients:
         """Return what the candidates' clients did around their closes (see world.Index)."""
         closes = tables.closes if tables.half_closed is None else pl.concat([tables.closes, tables.half_closed()])
-        return known_clients(closes, tables.exchanges(), tables.connections, wanted, tables.gateways())
+        waits = None if tables.remembered is None else tables.remembered[cls]
+        assert waits is None or isinstance(waits, LongestWaits)
+        return known_clients(closes, tables.exchanges(), tables.connections, wanted, tables.gateways(), waits)
+
+    @classmethod
+    def remember(cls, kept: Any, tables: CaptureTables) -> LongestWaits:
+        """Return the waits for responses that were longer than each similar one that ended before."""
+        assert kept is None or isinstance(kept, LongestWaits)
+        waits = kept or LongestWaits()
+        asked = _requests(tables.exchanges().filter(c("request_start").is_not_null() & c("response_start").is_not_null()))
+        seen = _before_unseen(asked.collect(), tables.closes)
+        named = tables.connections.select("connection", one_host().alias("client"), "server").unique("connection").collect()
+        waits.add(seen.join(named, on="connection", maintain_order="left"))
+        return waits
 
     def __init__(
         self, requests: pl.DataFrame, closes: pl.DataFrame, opened: pl.DataFrame, gateways: Collection[int],
@@ -361,11 +384,11 @@ class Clients(Index):
             repeated = self.claim(own, repeated, concurrent=concurrent)
             again = next((one for one in repeated if one.answered is not None), None)
         # the first repetition with a response counts
-        pending = moment + WINDOW if repeated and repeated[0] is not again else None
+        pending = (moment + WINDOW, repeated[0].connection) if repeated and repeated[0] is not again else (None, None)
         if again is None:
-            return Repetition(pending_until=pending)
+            return Repetition(None, None, None, None, *pending)
         severity = "note" if only_asks else None if concurrent else "warning"
-        return Repetition(again.frame, again.start, again.status, severity, pending)
+        return Repetition(again.frame, again.start, again.status, severity, *pending)
 
     def _seldom_repeats(self, own: Request, moment: int, again: Request) -> bool:
         """Return whether the client has many users with equal requests, and repeats few of its unanswered requests.
@@ -486,7 +509,7 @@ def _is_usual(lost: Request, delay: int, trip: int, clients: Clients) -> bool:
 
 def known_clients(
     closes: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame, candidates: Iterable[pl.DataFrame],
-    gateways: Collection[int],
+    gateways: Collection[int], waits: LongestWaits | None = None,
 ) -> Clients:  # fmt: skip
     """Return those requests and closes of the candidates' clients that the rules may need.
 
@@ -494,7 +517,8 @@ def known_clients(
     the requests on the candidates' own connections, the clients' range requests, and requests during the candidates' waits whose
     response took at least as long as the lowest `waited` (ns) of all candidates. At most the newest limits.CLIENT_REQUESTS are
     kept; of other requests that took as long and are similar, only the longest waits are. `exchanges` has the columns
-    tables.ASKED. `gateways`: the connections whose client is a gateway, which forwards the requests of other clients.
+    tables.ASKED. `gateways`: the connections whose client is a gateway, which forwards the requests of other clients. `waits`: in
+    a live capture, the longest waits so far; the tables then have only what took place near the candidates.
     """
     wanted = pl.concat([rows.select(Clients.NEEDS) for rows in candidates])
     named = connections.select("connection", one_host().alias("client"))
@@ -519,6 +543,9 @@ def known_clients(
         rows = _newest(asked.filter(shown))
         alike = _path().is_in(rows.select(c("target").unique()).select(_path().unique())["target"].implode())
         earlier = _longest_waits(_requests(asked.filter(long & ~shown)).filter(alike), closes, theirs)
+        if waits is not None:
+            old = waits.rows(theirs).filter(c("answered") - c("start") >= shortest).join(rows, on=_PLACE, how="anti")
+            earlier = pl.concat([earlier, old.select(earlier.columns)]).unique(_PLACE, keep="first", maintain_order=True)
     ends = _closes(closes.filter(closed | (mine & (_on(rows) | _on(earlier))))).collect()
     needed = _on(pl.concat([some.select("connection") for some in (wanted, rows, earlier, ends)]))
     some = connections.filter(mine & (needed | (c("start") // _BUCKET).is_in(near)))
@@ -526,6 +553,8 @@ def known_clients(
     opened = some.select(
         "connection", one_host().alias("host"), "server", "start", "syns", is_unused.alias("is_unused")
     ).collect()
+    if waits is not None:
+        opened = pl.concat([waits.opened(earlier).cast(opened.schema), opened])
     return Clients(rows, ends, opened, gateways, earlier)
 
 
@@ -570,11 +599,69 @@ def _longest_waits(requests: pl.LazyFrame, closes: pl.LazyFrame, clients: pl.Dat
     """
     kept = _requests(EXCHANGES.empty().lazy()).collect()
     for some in requests.collect_batches(chunk_size=limits.CLIENT_REQUESTS.value, maintain_order=False):
-        unseen = _closes(of_connections(closes, some)).select("connection", "unseen").collect()
-        places = some.select("connection", "exchange").join(unseen, on="connection", how="left", maintain_order="left")
-        seen = places.select((c("exchange") < c("unseen")).fill_null(value=True)).to_series()
-        kept = _longest_of(pl.concat([kept, some.filter(seen)]), clients)
+        kept = _longest_of(pl.concat([kept, _before_unseen(some, closes)]), clients)
     return kept
+
+
+def _before_unseen(requests: pl.DataFrame, closes: pl.LazyFrame) -> pl.DataFrame:
+    """Return the requests before the first one whose response the client had not seen when it closed."""
+    unseen = _closes(of_connections(closes, requests)).select("connection", "unseen").collect()
+    places = requests.select("connection", "exchange").join(unseen, on="connection", how="left", maintain_order="left")
+    return requests.filter(places.select((c("exchange") < c("unseen")).fill_null(value=True)).to_series())
+
+
+class LongestWaits:
+    """In a live capture: the clients' waits that were longer than each similar one that ended before; the newest of them.
+
+    Similar are requests of a client with the same method, host, and path except for numbers. Of the requests with the same
+    target, and of those on the same connection, the longest waits are kept too.
+    """
+
+    def __init__(self) -> None:
+        self._longest: dict[int, int] = {}
+        """The longest wait (ns) of each group of requests, by a hash, because targets may be long."""
+        self._keys: deque[list[tuple[int, int]]] = deque()
+        """For each remembered request the groups in which it waited longest, with its waits."""
+        self._fresh: list[tuple[Any, ...]] = []
+        self._schema = _requests(EXCHANGES.empty().lazy()).collect_schema() | {"client": pl.String(), "server": pl.String()}
+        self._made = pl.DataFrame(schema=self._schema)
+
+    def add(self, requests: pl.DataFrame) -> None:
+        """Add requests with responses, with the columns of `_requests`, `client` and `server`."""
+        rows = requests.select(*self._schema, _path().alias("path")).sort("answered", maintain_order=True)
+        who = rows.select("client", "agent", "forwarded", "many", "method", "host").rows()
+        places = rows.select("path", "target", "connection", c("answered") - c("start"), c("completed") - c("start"))
+        for number, (path, target, connection, *waits) in enumerate(places.iter_rows()):
+            groups = ((*who[number], path), (*who[number], None, target), (connection, path))
+            keys = [(hash((*group, kind)), wait) for group in groups for kind, wait in enumerate(waits) if wait is not None]
+            longest = [(key, wait) for key, wait in keys if wait > self._longest.get(key, -1)]
+            if longest:
+                self._longest.update(longest)
+                self._keys.append(longest)
+                self._fresh.append(rows.row(number)[:-1])
+        while len(self._keys) > limits.LONGEST_WAITS.value:
+            for key, wait in self._keys.popleft():
+                if self._longest.get(key) == wait:
+                    del self._longest[key]
+        if len(self._fresh) >= limits.LONGEST_WAITS.value:
+            self._all()
+
+    def _all(self) -> pl.DataFrame:
+        if self._fresh:
+            fresh = pl.DataFrame(self._fresh, self._schema, orient="row")
+            self._made = pl.concat([self._made, fresh], rechunk=True).tail(len(self._keys))
+            self._fresh.clear()
+        return self._made
+
+    def rows(self, clients: pl.DataFrame) -> pl.DataFrame:
+        """Return the waits of the client hosts in the column `client`, with the columns of `_requests`."""
+        return self._all().join(clients.select("client").unique(), on="client", how="semi", maintain_order="left")
+
+    def opened(self, waits: pl.DataFrame) -> pl.DataFrame:
+        """Return the connections of these waits with the columns that Clients needs; they are too old to show more."""
+        own = self._all().filter(_on(waits)).unique("connection", keep="last", maintain_order=True)
+        start = pl.lit(-LATE).alias("start")
+        return own.select("connection", c("client").alias("host"), "server", start, syns=pl.lit(1), is_unused=pl.lit(value=True))
 
 
 def _longest_of(requests: pl.DataFrame, clients: pl.DataFrame) -> pl.DataFrame:

@@ -22,11 +22,17 @@ SYNS = {**dict.fromkeys(("endpoint", "time", "answered"), pl.Int64()), "refused"
 """The types of the column `endpoint`, and of the columns of Syn."""
 
 
-def answered_syns(connections: pl.LazyFrame, wanted: pl.DataFrame) -> pl.LazyFrame:
-    """Return the answered SYNs to each endpoint in `wanted` that refused at least one SYN, with the columns SYNS."""
+def answered_syns(
+    connections: pl.LazyFrame, wanted: pl.DataFrame, names: pl.LazyFrame | None = None
+) -> pl.LazyFrame:  # fmt: skip
+    """Return the answered SYNs to each endpoint in `wanted` that refused at least one SYN, with the columns SYNS.
+
+    `names`: the servers of the connections in `wanted`, if `connections` may not have these connections.
+    """
     answered = pl.coalesce("refused_time", "newest_answer_time")
     syns = connections.filter(c("syn_time").is_not_null() & answered.is_not_null())
-    named = connections.select("connection", "server").join(wanted.lazy(), on="connection").select("server", "endpoint").unique()
+    own = connections if names is None else names
+    named = own.select("connection", "server").join(wanted.lazy(), on="connection").select("server", "endpoint").unique()
     refused = syns.filter(c("refused_time").is_not_null()).select("server").unique()
     return (
         syns.select(
@@ -95,6 +101,13 @@ def used_idle_times(closes: pl.LazyFrame) -> pl.LazyFrame:
     rest = arrived - c("previous_end")
     rows = closes.filter(c("has_request") & c("has_response") & (c("response_status") >= 200) & (rest >= EARLIEST))
     return rows.select("endpoint", rest.alias("rest"), arrived.alias("time"), c("final_at").alias("known"))
+
+
+def request_arrivals(closes: pl.LazyFrame) -> pl.LazyFrame:
+    """Return when requests arrived at each `endpoint`: `time`, and `known`, the time at which the row became final (ns)."""
+    arrived = c("request_start") + c("rtt_server").fill_null(0)
+    rows = closes.filter(c("has_request") & c("request_start").is_not_null())
+    return rows.select("endpoint", arrived.alias("time"), c("final_at").alias("known"))
 
 
 def announcements(closes: pl.LazyFrame) -> pl.LazyFrame:

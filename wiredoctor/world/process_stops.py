@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -204,6 +205,8 @@ def _form(moment: list[ServerClose], syns: Sequence[Syn]) -> str | None:
 
     `moment`: closes that followed one another immediately.
     """
+    if len(moment) == 1 and not syns:
+        return None  # nearly all closes of a server are such, and there may be many
     rests = idle_times_of(moment)
     if not rests:
         return None
@@ -234,6 +237,8 @@ def _is_under_way(end: ServerClose, shortest: int) -> bool:
 
 def _fits_coarse_timeout(moment: list[ServerClose]) -> bool:
     """Return whether these closes fit an idle timeout of a server that checks its connections only now and then."""
+    if len(moment) < 3:
+        return False
     rests = idle_times_of(moment)
     return len(rests) > 2 and rests[-1] - rests[0] > SPREAD and rests[-1] <= 2 * rests[0]
 
@@ -267,7 +272,7 @@ def _only_closing_moment(moments: list[list[ServerClose]]) -> int | None:
 
     The responses on these connections must have ended at different times, much further apart than the closes.
     """
-    closing = [number for number, moment in enumerate(moments) if idle_times_of(moment)]
+    closing = [*islice((number for number, moment in enumerate(moments) if idle_times_of(moment)), 2)]
     if len(closing) != 1:
         return None
     resting = sorted((end.rest, end.time) for end in moments[closing[0]] if end.teaches and end.rest is not None)

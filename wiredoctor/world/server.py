@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import polars as pl
 
 from wiredoctor.tables import MILLISECOND, SECOND
 from wiredoctor.world.client_intervals import Doubt, doubt_about
 from wiredoctor.world.idle_defaults import usual_limits
-from wiredoctor.world.idle_time_rows import announcements, answered_syns, server_closes, used_idle_times
+from wiredoctor.world.idle_time_rows import announcements, answered_syns, request_arrivals, server_closes, used_idle_times
 from wiredoctor.world.learned_limits import (
     EARLIEST,
     LATE,
@@ -32,6 +32,7 @@ from wiredoctor.world.learned_limits import (
     similar_within,
 )
 from wiredoctor.world.process_stops import NONE, REFUSED, STRAGGLERS, Stop, Stops, Syn, stops_of, suspicious
+from wiredoctor.world.server_history import ServerHistory, add_to_history
 from wiredoctor.world.world import CaptureTables, Index
 
 c = pl.col
@@ -108,6 +109,22 @@ class _CloseMoments:
         return _count_between(self._rests, *near) > _count_between(own.sorted_rests, *near)
 
 
+class _ServerRows(NamedTuple):
+    """What servers share: no server refers to Servers, because live runs without the collector of reference cycles.
+
+    `said`: for each connection, the idle timeout (s) that its last response announced, and its last Server field. `suspicious`:
+    the endpoints at which a process may have ended. The other fields are explained at Servers.
+    """
+
+    ends: pl.DataFrame
+    exchanges: pl.LazyFrame
+    said: dict[int, tuple[int | None, str]]
+    uses: dict[int, list[Use]]
+    syns: dict[int, list[Syn]]
+    suspicious: set[int]
+    history: ServerHistory | None
+
+
 class Servers(Index):
     """The servers of some candidates, as all closes of these endpoints, and the SYNs to them, show them."""
 
@@ -119,28 +136,38 @@ class Servers(Index):
         """Return the candidates' servers (see world.Index)."""
         nothing = pl.DataFrame(schema=dict.fromkeys(cls.NEEDS, pl.Int64()))
         places = pl.concat([nothing, *(rows.select(cls.NEEDS) for rows in wanted)], how="vertical_relaxed").unique().drop_nulls()
-        theirs = tables.closes.filter(c("endpoint").is_in(places["endpoint"].unique().implode()))
+        is_theirs = c("endpoint").is_in(places["endpoint"].unique().implode())
         said = announcements(tables.closes.filter(c("connection").is_in(places["connection"].unique().implode())))
-        syns = answered_syns(tables.connections, places)
+        if tables.remembered is not None:
+            history = tables.remembered[cls]
+            assert isinstance(history, ServerHistory)
+            known = answered_syns(history.syns.lazy(), places, tables.connections.select("connection", "server"))
+            rows = pl.collect_all([said, known])
+            return cls(history.ends.filter(is_theirs), rows[0], history.uses.filter(is_theirs), rows[1], tables.closes, history)
+        theirs, syns = tables.closes.filter(is_theirs), answered_syns(tables.connections, places)
         frames = pl.collect_all([server_closes(theirs), said, used_idle_times(theirs), syns])
         return cls(*frames, exchanges=tables.closes)
 
+    @classmethod
+    def remember(cls, kept: Any, tables: CaptureTables) -> ServerHistory:
+        """Return what all exchanges and connections so far have shown about servers."""
+        assert kept is None or isinstance(kept, ServerHistory)
+        return add_to_history(kept or ServerHistory(), tables.closes, tables.connections)
+
     def __init__(
-        self, ends: pl.DataFrame, said: pl.DataFrame, used: pl.DataFrame, syns: pl.DataFrame, exchanges: pl.LazyFrame
-    ) -> None:
-        self.ends, self.exchanges = ends.sort("endpoint", "time", "connection"), exchanges
-        self.said: dict[int, tuple[int | None, str]] = {
-            connection: (timeout, server or "") for connection, timeout, server in said.iter_rows()
-        }
-        """For each connection, the idle timeout (s) that its last response announced, and its last Server field."""
-        self.uses: dict[int, list[Use]] = {}
+        self, ends: pl.DataFrame, said: pl.DataFrame, used: pl.DataFrame, syns: pl.DataFrame, exchanges: pl.LazyFrame,
+        history: ServerHistory | None = None,
+    ) -> None:  # fmt: skip
+        """`history`: in a live capture, what is remembered of exchanges that are not in `exchanges`."""
+        ends = ends.sort("endpoint", "time", "connection")
+        known = {connection: (timeout, server or "") for connection, timeout, server in said.iter_rows()}
+        uses: dict[int, list[Use]] = {}
         for endpoint, *use in used.sort("rest").iter_rows():
-            self.uses.setdefault(endpoint, []).append(Use(*use))
-        self.syns: dict[int, list[Syn]] = {}
+            uses.setdefault(endpoint, []).append(Use(*use))
+        answered: dict[int, list[Syn]] = {}
         for endpoint, *syn in syns.sort("answered").iter_rows():
-            self.syns.setdefault(endpoint, []).append(Syn(*syn))
-        self.suspicious = suspicious(self.ends, syns)
-        """The endpoints at which a process may have ended."""
+            answered.setdefault(endpoint, []).append(Syn(*syn))
+        self._seen = _ServerRows(ends, exchanges, known, uses, answered, suspicious(ends, syns), history)
         self._servers: dict[tuple[int, bool], Server] = {}
 
     def at(self, endpoint: int, until: int | None = None) -> Server:
@@ -148,38 +175,40 @@ class Servers(Index):
         # because one candidate asks several times, the newest is kept, too
         kept = self._servers.get((endpoint, until is None))
         if kept is None or kept.until != until:
-            kept = self._servers[endpoint, until is None] = Server(self, endpoint, until)
+            whole = None if until is None else self.at(endpoint)
+            kept = self._servers[endpoint, until is None] = Server(self._seen, endpoint, until, whole)
         return kept
 
     def all_stops(self) -> dict[int, Stops]:
         """Return for each endpoint the times at which its processes ended."""
-        return {endpoint: stops for endpoint in sorted(self.suspicious) if (stops := self.at(endpoint).stops) != NONE}
+        return {endpoint: stops for endpoint in sorted(self._seen.suspicious) if (stops := self.at(endpoint).stops) != NONE}
 
 
 class Server:
     """What is known of a server at the time `until` (ns), or in the whole capture if that is None."""
 
-    def __init__(self, servers: Servers, endpoint: int, until: int | None) -> None:
-        self._servers, self._endpoint, self.until = servers, endpoint, until
+    def __init__(self, seen: _ServerRows, endpoint: int, until: int | None, whole: Server | None) -> None:
+        """`whole`: the server in the whole capture; None if this is it."""
+        self._seen, self._endpoint, self.until, self._whole = seen, endpoint, until, whole
 
     @cached_property
     def closes(self) -> list[ServerClose]:
         """Its closes, in time order."""
-        if self.until is not None:
-            return [end for end in self._servers.at(self._endpoint).closes if end.known <= self.until]
-        rows = self._servers.ends.filter(c("endpoint") == self._endpoint).drop("endpoint")
+        if self._whole is not None and self.until is not None:
+            return [end for end in self._whole.closes if end.known <= self.until]
+        rows = self._seen.ends.filter(c("endpoint") == self._endpoint).drop("endpoint")
         return [ServerClose(*end) for end in rows.iter_rows()]
 
     @cached_property
     def uses(self) -> list[Use]:
         """The requests that it answered after an idle time, in ascending order of that time."""
-        uses = self._servers.uses.get(self._endpoint, [])
+        uses = self._seen.uses.get(self._endpoint, [])
         return uses if self.until is None else [use for use in uses if use.known <= self.until]
 
     @cached_property
     def syns(self) -> list[Syn]:
         """The SYNs to it, in the order of their answers."""
-        syns = self._servers.syns.get(self._endpoint, [])
+        syns = self._seen.syns.get(self._endpoint, [])
         return syns if self.until is None else [syn for syn in syns if syn.answered <= self.until]
 
     def exchanges(self) -> pl.DataFrame:
@@ -188,7 +217,7 @@ class Server:
         `answered`: a final response was captured. `closed`: the server closed. `first`: when the first request of the connection
         began (ns). `final_at` (ns) is the time until which the exchange was observed.
         """
-        rows = self._servers.exchanges.filter((c("endpoint") == self._endpoint) & c("has_request")).select(
+        rows = self._seen.exchanges.filter((c("endpoint") == self._endpoint) & c("has_request")).select(
             *("connection", "request_start", "request_end", "response_start", "response_end", "previous_end", "final_at"),
             *("server_close_time", _answered().alias("answered"), c("server_close_frame").is_not_null().alias("closed")),
             c("request_start").min().over("connection").alias("first"),
@@ -200,11 +229,11 @@ class Server:
 
     def announced_timeout(self, connection: int) -> int | None:
         """Return the idle timeout (s) that the last response on a connection announced; None if there is none."""
-        return self._servers.said.get(connection, (None, ""))[0]
+        return self._seen.said.get(connection, (None, ""))[0]
 
     def software(self, connection: int) -> str:
         """Return the last Server field on a connection; "" if there is none."""
-        return self._servers.said.get(connection, (None, ""))[1]
+        return self._seen.said.get(connection, (None, ""))[1]
 
     def limits(self, connection: int) -> list[Limit]:
         """Return its idle timeouts from the best source that has any; empty if no source has any.
@@ -281,9 +310,10 @@ class Server:
 
     def _request_times(self) -> list[int]:
         """Return when requests arrived at the server (ns), in order."""
-        known = (c("endpoint") == self._endpoint) & c("has_request") & c("request_start").is_not_null() & self._is_known()
-        arrived = c("request_start") + c("rtt_server").fill_null(0)
-        return self._servers.exchanges.filter(known).select(arrived.alias("arrived")).collect()["arrived"].sort().to_list()
+        history = self._seen.history
+        arrivals = request_arrivals(self._seen.exchanges) if history is None else history.requests.lazy()
+        known = pl.lit(value=True) if self.until is None else c("known") <= self.until
+        return arrivals.filter((c("endpoint") == self._endpoint) & known).select(c("time").sort()).collect()["time"].to_list()
 
     def outlived(self, rest: int) -> int:
         """Return how many requests the server answered after an idle time longer than `rest` (ns).
@@ -312,7 +342,7 @@ class Server:
     @cached_property
     def stops(self) -> Stops:
         """The times at which processes of the server ended."""
-        if self._endpoint not in self._servers.suspicious:
+        if self._endpoint not in self._seen.suspicious:
             return NONE
         return stops_of(self.closes, self.syns, self.exchanges if self.until is None else None, self.uses)
 
@@ -361,8 +391,11 @@ class Server:
     @cached_property
     def answers_again(self) -> bool:
         """True if the server answered a second request on a connection."""
+        if (history := self._seen.history) is not None:
+            known = history.reused.filter(c("endpoint") == self._endpoint)["known"]
+            return any(self.until is None or time <= self.until for time in known)
         again = (c("endpoint") == self._endpoint) & c("has_request") & c("previous_end").is_not_null() & _answered()
-        return self._servers.exchanges.filter(again & self._is_known()).select(pl.len()).collect().item() > 0
+        return self._seen.exchanges.filter(again & self._is_known()).select(pl.len()).collect().item() > 0
 
     def closed_together(self, connection: int, time: int, since: int = 0) -> list[int]:
         """Return the idle times (ns) of other connections that the server closed at about `time` (ns).

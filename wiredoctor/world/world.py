@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, TypeVar, cast
 
@@ -11,9 +11,14 @@ import polars as pl
 
 
 class Wait(NamedTuple):
-    """A decision that is not possible yet: what comes until the time `until` (ns) may change it."""
+    """A decision that is not possible yet: what comes until the time `until` (ns) may change it.
+
+    `on`: the ids of the connections whose packets may make it possible earlier; the candidate is decided again after the next
+    packet on one of them. If `on` is empty, it is decided again at `until`.
+    """
 
     until: int
+    on: tuple[int, ...] = ()
 
 
 class CaptureTables(NamedTuple):
@@ -22,6 +27,9 @@ class CaptureTables(NamedTuple):
     `closes`, `connections`: the finished rows. `exchanges`: all exchanges. `half_closed`: rows of `closes` for exchanges whose
     client has closed while they go on. `gateways`: the ids of the connections whose client is a gateway. `tries`: rows of the
     table; a live capture does not know them yet when it decides.
+
+    `remembered`: before the end of a live capture, for each index what its method `remember` returned. The tables then contain
+    only what took place near the times of the candidates, and the connections and the last exchanges of the candidates.
     """
 
     closes: pl.LazyFrame
@@ -30,6 +38,7 @@ class CaptureTables(NamedTuple):
     gateways: Callable[[], Collection[int]] = tuple
     half_closed: Callable[[], pl.LazyFrame] | None = None
     tries: pl.DataFrame | None = None
+    remembered: Mapping[type[Index], Any] | None = None
 
 
 class Index(ABC):
@@ -46,6 +55,16 @@ class Index(ABC):
     @abstractmethod
     def build(cls, wanted: Sequence[pl.DataFrame], tables: CaptureTables) -> Index:
         """Return the answers about these candidates; each frame has the columns NEEDS, and belongs to one rule."""
+
+    @classmethod
+    def remember(cls, kept: Any, tables: CaptureTables) -> Any:
+        """Return what answers need to know of earlier exchanges than those near their candidates; None if they need nothing.
+
+        `kept`: what the previous call returned, or None. `tables`: the rows of `closes` and `exchanges` since then, and at least
+        the connections of these. Each row is given once. The result must be bounded.
+        """
+        del tables
+        return kept
 
 
 I = TypeVar("I", bound=Index)  # noqa: E741

@@ -288,8 +288,8 @@ def decide(x: Facts, world: World) -> Facts | Wait | None:
     if explanation is None:
         return None
     again = world.of(Clients).repetition(x.connection, x.exchange, x.ended_at, x.round_trip, x.to_client)
-    if again.pending_until is not None and world.may_change(again.pending_until):
-        return Wait(again.pending_until)
+    if (wait := again.wait(world)) is not None:
+        return wait
     return x._replace(
         explanation=explanation._asdict(),
         side="server" if explanation.reason == "paused" else "client",

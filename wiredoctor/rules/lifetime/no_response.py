@@ -440,8 +440,8 @@ def decide(x: Facts, world: World) -> Facts | Wait | None:
         if reason_of(row, world).kind != "half-closed":
             return None
     again = known.repetition(x.connection, x.exchange, x.ended_at, x.round_trip, x.to_client)
-    if again.pending_until is not None and world.may_change(again.pending_until):
-        return Wait(again.pending_until)
+    if (wait := again.wait(world)) is not None:
+        return wait
     return _with_facts_of_server(x._replace(severity=again.severity, again=again._asdict()), world)
 
 

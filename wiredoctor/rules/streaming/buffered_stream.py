@@ -368,6 +368,32 @@ def _came_rest_at_once() -> pl.Expr:
     return (in_two & first & (after - before >= MIN_WAIT.value)).fill_null(value=False)
 
 
+_Key = tuple[Any, ...]
+"""The server, media type and path of a response."""
+
+_First = tuple[int, int, int]
+"""When a streamed response was known (ns), its frame, and its end (ns)."""
+
+
+def _first_streamed(exchanges: pl.LazyFrame, keys: pl.DataFrame | None = None) -> dict[_Key, _First]:
+    """Return the first streamed response of each key; `keys`: only of these."""
+    at_once = (c("response_first_events") >= MIN_EVENTS.value) | (c("response_held_bursts") > 0)
+    passed = pl.when(_is_event_stream()).then(~at_once).otherwise(~_came_rest_at_once())
+    streamed = _requested(exchanges).filter(_is_streamed() & _is_whole() & passed)
+    order, facts = ("final_at", "connection", "exchange"), ("final_at", "response_frame", "response_end")
+    those = streamed.select(*_key(), *order, *facts[1:])
+    if keys is not None:
+        those = those.join(keys.lazy(), on=StreamedResponses.NEEDS, how="semi")
+    first = those.group_by(StreamedResponses.NEEDS).agg(c(*facts).sort_by(*order).first())
+    return {row[:3]: row[3:] for row in first.collect(engine="streaming").iter_rows()}
+
+
+def _earliest(first: Mapping[_Key, _First], second: Mapping[_Key, _First]) -> dict[_Key, _First]:
+    """Return the earlier response of both for each key."""
+    both = {key: min(found, second.get(key, found)) for key, found in first.items()}
+    return both | {key: found for key, found in second.items() if key not in both}
+
+
 class StreamedResponses(Index):
     """The first response of a server that came piece by piece, by server, media type and path."""
 
@@ -380,13 +406,16 @@ class StreamedResponses(Index):
     def build(cls, wanted: Sequence[pl.DataFrame], tables: CaptureTables) -> StreamedResponses:
         """Return the answers about these candidates."""
         keys = pl.concat(wanted).unique(maintain_order=True).head(ENDPOINTS.value)
-        at_once = (c("response_first_events") >= MIN_EVENTS.value) | (c("response_held_bursts") > 0)
-        passed = pl.when(_is_event_stream()).then(~at_once).otherwise(~_came_rest_at_once())
-        streamed = _requested(tables.exchanges()).filter(_is_streamed() & _is_whole() & passed)
-        order, facts = ("final_at", "connection", "exchange"), ("final_at", "response_frame", "response_end")
-        those = streamed.select(*_key(), *order, *facts[1:]).join(keys.lazy(), on=cls.NEEDS, how="semi")
-        first = those.group_by(cls.NEEDS).agg(c(*facts).sort_by(*order).first())
-        return cls({row[:3]: row[3:] for row in first.collect(engine="streaming").iter_rows()})
+        found = _first_streamed(tables.exchanges(), keys)
+        if tables.remembered is not None:
+            found = _earliest(found, tables.remembered[cls])
+        return cls(found)
+
+    @classmethod
+    def remember(cls, kept: dict[_Key, _First] | None, tables: CaptureTables) -> dict[_Key, _First]:
+        """Return the first streamed responses by server, media type and path, at most those of the newest ENDPOINTS."""
+        known = _earliest(kept or {}, _first_streamed(tables.exchanges()))
+        return dict([*known.items()][-ENDPOINTS.value :])
 
     def earlier_than(self, x: Facts) -> tuple[int, int] | None:
         """Return the frame and the end (ns) of the first streamed response if it was over, and known, before this one began.
