@@ -204,7 +204,7 @@ def _group(rows: pl.DataFrame) -> dict[int, _Ended]:
 
 
 def _last_answer(answers: _Ended | None, server: str, asked: int, time: int) -> Answer | None:
-    """Return the last answer of another server that ended between a request and its abort, or shortly before it.
+    """Return the last answer of another server that ended before an abort, at most MEANWHILE before its request.
 
     `asked`: when the request was sent; `time`: when the client closed (both in ns).
     """
@@ -213,7 +213,7 @@ def _last_answer(answers: _Ended | None, server: str, asked: int, time: int) -> 
     ends, found = answers
     last = bisect_right(ends, time)
     for place in range(last - 1, max(last - _WALK, 0) - 1, -1):
-        if ends[place] < min(asked, time - MEANWHILE.value):
+        if ends[place] < asked - MEANWHILE.value:
             return None
         if found[place].server != server:
             return found[place]
