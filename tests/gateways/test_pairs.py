@@ -59,6 +59,14 @@ def test_two_servers_behind_are_no_chain() -> None:
     assert known.fronts == {"127.0.0.1:80": ("127.0.0.1:8001", "127.0.0.1:8002")}
 
 
+def test_services_on_one_host_that_are_asked_at_the_same_time_are_no_chain() -> None:
+    made = Traffic()
+    for n in range(10):
+        for port, took in ((8001, 20), (8002, 15 if n % 3 else 25)):
+            made.once(LOOPBACK, f"127.0.0.1:{port}", 100 * n + port - 8000, 100 * n + took)
+    assert made.found().fronts == {}
+
+
 def test_a_server_that_is_given_up_for_another_is_not_before_it() -> None:
     made = Traffic()
     for n in range(6):

@@ -42,6 +42,13 @@ It is only compared on a single host, where addresses do not tell clients from g
 """
 
 
+LOCAL_SHARE = 0.75
+"""The minimum share of an endpoint's exchanges on a single host that lie within exchanges of the gateway there.
+
+Of two siblings that are asked at the same time, and answer equally fast, one lies within the other in half of the cases.
+"""
+
+
 class BehindGateway(NamedTuple):
     """An endpoint behind a gateway.
 
@@ -110,7 +117,7 @@ class Votes(NamedTuple):
         if host not in totals.hosts.get(before, ()):
             return (before, host) in totals.asked
         # on a single host, each endpoint may be a client of each other one, and siblings are asked at the same time
-        few = 2 * (self.ended[vote] + self.open[vote]) < totals.asked[behind, host]
+        few = self.ended[vote] + self.open[vote] < LOCAL_SHARE * totals.asked[behind, host]
         return host in totals.hosts.get(behind, ()) and (few or 2 * self.prompt[vote] < self.answered[vote])
 
     def of_peers(self) -> Order:

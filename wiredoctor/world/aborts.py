@@ -37,8 +37,9 @@ _WALK = 64
 
 
 class Answer(NamedTuple):
-    """The answer of another endpoint: when its request began (ns), its frame, connection, server and status."""
+    """The answer of another endpoint: when its request began and it ended (ns), its frame, connection, server and status."""
 
+    ended: int
     start: int
     frame: int
     connection: int
@@ -132,11 +133,12 @@ class Aborts(Index):
         """Return the answer of another endpoint for which a client closed this connection; None if that is not its habit."""
         place = self._place.get(connection, ("", ""))
         mine = self._until(place, until)
-        closed = [one for one in mine if one.answer is not None]
-        own = next((one for one in closed if (one.connection, one.exchange) == (connection, exchange)), None)
-        if own is None or own.answer is None or len(closed) < REPEATEDLY.value or 100 * len(closed) < ALWAYS.value * len(mine):
+        closed = sum(one.answer is not None and one.time - one.answer.ended <= MEANWHILE.value for one in mine)
+        # whose habit it is, may at times be too busy to close soon
+        own = next((one for one in mine if (one.connection, one.exchange) == (connection, exchange)), None)
+        if own is None or own.answer is None or closed < REPEATEDLY.value or 100 * closed < ALWAYS.value * len(mine):
             return None
-        return Elsewhere(own.answer, len(closed), place)
+        return Elsewhere(own.answer, closed, place)
 
 
 def _limit_of(aborts: Iterable[Abort]) -> int | None:
@@ -158,7 +160,7 @@ def _aborts(closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _answers(aborts: pl.DataFrame, tables: CaptureTables) -> dict[tuple[int, int], Answer]:
-    """Return the answers that other endpoints had given shortly before aborts, by connection and exchange of the abort."""
+    """Return the last answers of other endpoints before aborts, by connection and exchange of the abort (see _last_answer)."""
     if aborts.is_empty():
         return {}
     asked = ("request_method", "request_target")
@@ -177,8 +179,10 @@ def _answers(aborts: pl.DataFrame, tables: CaptureTables) -> dict[tuple[int, int
     got = _group(rows.collect(engine="streaming").sort("response_end").tail(limits.CLIENT_REQUESTS.value))
     return {
         (connection, exchange): answer
-        for key, server, connection, exchange, time in own.select("key", "server", "connection", "exchange", "time").iter_rows()
-        if (answer := _last_answer(got.get(key), server, time)) is not None
+        for key, server, connection, exchange, *times in own.select(
+            "key", "server", "connection", "exchange", "request_start", "time"
+        ).iter_rows()
+        if (answer := _last_answer(got.get(key), server, *times)) is not None
     }
 
 
@@ -192,21 +196,24 @@ _Ended = tuple[list[int], list[Answer]]
 def _group(rows: pl.DataFrame) -> dict[int, _Ended]:
     """Return the ends (ns) of the answers to each request, in ascending order, and the answers."""
     found: dict[int, _Ended] = {}
-    for key, end, *answer in rows.iter_rows():
+    for key, *answer in rows.iter_rows():
         ends, answers = found.setdefault(key, ([], []))
-        ends.append(end)
+        ends.append(answer[0])
         answers.append(Answer(*answer))
     return found
 
 
-def _last_answer(answers: _Ended | None, server: str, time: int) -> Answer | None:
-    """Return the last answer of another server that ended shortly before `time` (ns), and whose request was sent before it."""
+def _last_answer(answers: _Ended | None, server: str, asked: int, time: int) -> Answer | None:
+    """Return the last answer of another server that ended before an abort, at most MEANWHILE before its request.
+
+    `asked`: when the request was sent; `time`: when the client closed (both in ns).
+    """
     if answers is None:
         return None
     ends, found = answers
     last = bisect_right(ends, time)
     for place in range(last - 1, max(last - _WALK, 0) - 1, -1):
-        if ends[place] < time - MEANWHILE.value:
+        if ends[place] < asked - MEANWHILE.value:
             return None
         if found[place].server != server:
             return found[place]

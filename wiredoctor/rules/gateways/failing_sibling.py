@@ -109,7 +109,8 @@ _SHOWN = ("request_frame", "request_start", "response_frame", "response_start", 
 
 def _with_keys(rows: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return the needed columns of each response that is compared, with `key`: a hash of client host, method, site and path."""
-    answered = c("has_request") & (c("response_status") >= 200) & ~is_monitoring()
+    whole = (c("request_end_reason") != "hole") | c("request_head_time").is_not_null()
+    answered = c("has_request") & whole & (c("response_status") >= 200) & ~is_monitoring()
     asked = rows.filter(answered.fill_null(value=False)).join(connections, on="connection")
     return asked.select(
         *("client_host", "server", "request_method", "request_target", *_SHOWN),

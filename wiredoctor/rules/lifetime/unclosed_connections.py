@@ -103,8 +103,8 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     return pl.concat(found).lazy()
 
 
-_CLOSES = {"client": "[FR]", "server": "[fr]"}
-"""Patterns for the letters in `history` that mean a FIN or RST of a side."""
+_CLOSES = {"client": "[FRr]", "server": "[frR]"}
+"""Patterns for the letters in `history` that mean that a side closed (FIN or RST), or the other side ended all (RST)."""
 
 
 def _of_side(closes: pl.LazyFrame, connections: pl.LazyFrame, side: str, other: str) -> pl.DataFrame:

@@ -17,7 +17,8 @@ How it is proved
 
 What it is not
     Long polls and feeds are answered together when the next event happens; their requests usually wait as long. If a server has
-    too few workers, it answers one request after the other. A path that holds packets makes the clients retransmit.
+    too few workers, it answers one request after the other. A path that holds packets makes the clients retransmit. A gateway
+    that waited for a server behind it did not stand still itself.
 
 What to do
     Compare the times with the garbage collector's log, with the metrics of CPU throttling (container limits), of disk and swap,
@@ -39,7 +40,7 @@ from wiredoctor.rules.shared.evidence import candidate
 from wiredoctor.rules.shared.long_polls import is_long_poll
 from wiredoctor.rules.shared.siblings import comparable_path
 from wiredoctor.rules.shared.words import packets
-from wiredoctor.tables import Array, of_connections
+from wiredoctor.tables import Array, of_connections, of_exchanges
 from wiredoctor.text.durations import duration_text
 from wiredoctor.world.numbers import DURATION
 
@@ -107,7 +108,7 @@ class Pause(NamedTuple):
     answer_frame: int
 
 
-def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each server that stood still."""
     slow = exchanges.filter(c("has_request") & _waited()).group_by("endpoint").agg(pl.len(), c("connection").first())
     slow = slow.filter(c("len") >= WAITING.value).collect(engine="streaming")
@@ -117,15 +118,33 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     rows = (
         of_connections(exchanges.filter("has_request"), theirs)
         .join(theirs.lazy(), on="connection")
+        .join(_waits_behind(exchanges, tries, theirs), on=["connection", "exchange"], how="left")
         .select(
             *("connection", "server", "request_end", "response_start", "response_end", "request_last_frame", "response_frame"),
             comparable_path(),
-            (c("repeats") | c("upgraded") | is_long_poll()).alias("other"),
+            (c("repeats") | c("upgraded") | is_long_poll() | _waited_behind()).alias("other"),
         )
     )
     rows = rows.filter(c("request_end").is_not_null()).collect(engine="streaming")
     parts = rows.partition_by("server", as_dict=True)
     return _candidates([(str(server), pauses) for (server,), part in sorted(parts.items()) if (pauses := _pauses(part))]).lazy()
+
+
+def _waits_behind(exchanges: pl.LazyFrame, tries: pl.LazyFrame, connections: pl.DataFrame) -> pl.LazyFrame:
+    """Return how long (ns) a gateway waited for a server behind it, for each exchange on these connections with a gateway."""
+    mine = tries.join(connections.lazy(), left_on="front_connection", right_on="connection", how="semi")
+    backs = mine.filter(c("exchange").is_not_null()).select("front_connection", "front_exchange", "connection", "exchange")
+    backs = backs.collect(engine="streaming")
+    waits = of_exchanges(exchanges, backs.select("connection", "exchange").unique()).select(
+        "connection", "exchange", (c("response_start") - c("request_end")).alias("behind")
+    )
+    of_fronts = backs.lazy().join(waits, on=["connection", "exchange"]).group_by("front_connection", "front_exchange")
+    return of_fronts.agg(c("behind").max()).rename({"front_connection": "connection", "front_exchange": "exchange"})
+
+
+def _waited_behind() -> pl.Expr:
+    """Return whether a gateway waited for a server behind it for half of the time or longer."""
+    return (2 * c("behind") >= c("response_start") - c("request_end")).fill_null(value=False)
 
 
 def _pauses(rows: pl.DataFrame) -> list[Pause]:

@@ -1,0 +1,144 @@
+"""Record random networks of services, and count what wiredoctor says rightly of them: who called whom, and what is wrong.
+
+    python captures/lab/service_networks.py make FOLDER [--seed N] [--count N] [--jobs N] [--only NAME,...]
+    python captures/lab/service_networks.py score FOLDER [--python PYTHON] [--jobs N] [--only NAME,...] [-v]
+
+NAME.pcap is a network of 3 to 12 services, captured on the bridge between their hosts, or on loopback; NAME.json is what its
+programs logged (service_nodes.py). `score` reads each capture whole, cut at random, and with 96 and 200 bytes of each packet.
+Run `make` as root. A recording takes 10 s, mostly waiting. Its plan (service_plans.py) depends on seed and number only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import service_score
+from batch import is_wanted, make_missing, parser_of
+from network import tcpdump
+from service_hosts import address_of, bridged
+from service_nodes import Network, run
+from service_plans import FAMILIES, Plan, plan
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from network import Host
+
+WITHIN = 90.0
+"""The maximum duration of a recording in seconds; after that, it has failed."""
+
+
+def main() -> int:
+    """Run the command line."""
+    parser = parser_of(__doc__, jobs=2, only="numbers, groups or families")
+    parser.add_argument("--count", type=int, default=len(FAMILIES), help="recordings")
+    parser.add_argument("-v", "--verbose", action="store_true", help="print each thing that is wrong")
+    words = parser.parse_args()
+    words.folder.mkdir(parents=True, exist_ok=True)
+    if words.action == "one":
+        make(words.folder, plan(int(words.only.partition("-")[0]), words.seed), words.seed)
+        return 0
+    if words.action == "make":
+        return make_all(words)
+    cases = [json.loads(path.read_text()) for path in sorted(words.folder.glob("*.json"))]
+    cases = [case for case in cases if is_wanted(words, str(case["number"]), case["family"], case["group"])]
+    return service_score.score(words.folder, cases, words.python, words.jobs, verbose=words.verbose)
+
+
+def make_all(words: Namespace) -> int:
+    """Make the missing recordings. Return the number of failures."""
+    cases = [plan(number, words.seed) for number in range(words.count)]
+    names = [case.name for case in cases if is_wanted(words, str(case.number), case.family, case.group)]
+    return make_missing(__file__, names, words, WITHIN)
+
+
+def make(folder: Path, case: Plan, seed: int) -> None:
+    """Record a plan, and write what is true of it."""
+    path = folder / f"{case.name}.pcap"
+    with ExitStack() as stack:
+        files = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        bridge, hosts = stack.enter_context(bridged(1 if case.local else case.hosts))
+        for node in case.nodes.values():
+            node["netns"] = hosts[int(node["host"])].name
+            node["address"] = "127.0.0.1" if case.local else address_of(node["host"])
+        stack.enter_context(tcpdump(hosts[0] if case.local else bridge, path, interface="lo" if case.local else "br0"))
+        for node in case.nodes.values():
+            if node["do"] == "nginx":
+                start_nginx(case, node, hosts[int(node["host"])], files)
+        network = Network(case.nodes, f"{seed}-{case.number}")
+        asyncio.run(run(network, case.users))
+    for kept in ("96", "200"):
+        subprocess.run(["editcap", "-s", kept, str(path), str(path.with_suffix(f".{kept}.pcap"))], check=True, timeout=60)
+    _cut(path, network.chance.uniform(0.3, 0.7))
+    truth = asdict(case) | {"name": case.name, "exchanges": _exchanges(network.log)}
+    path.with_suffix(".json").write_text(json.dumps(truth) + "\n")
+
+
+def _cut(path: Path, share: float) -> None:
+    """Write the first packets of a capture, and the rest without them, as two more captures."""
+    said = subprocess.run(["capinfos", "-M", "-r", "-T", "-c", str(path)], check=True, capture_output=True, timeout=60, text=True)
+    middle = int(int(said.stdout.split()[-1]) * share)
+    for name, packets in (("begin", f"1-{middle}"), ("end", f"{middle + 1}-9999999")):
+        subprocess.run(["editcap", "-r", str(path), str(path.with_suffix(f".{name}.pcap")), packets], check=True, timeout=60)
+
+
+def start_nginx(case: Plan, node: dict[str, Any], host: Host, folder: Path) -> None:
+    """Start nginx as a gateway for the services of a node."""
+    servers = " ".join(
+        f"server {case.nodes[name]['address']}:{case.nodes[name]['port']} max_fails=0;" for name in node["services"]
+    )
+    strip = node.get("strip", "")
+    auth = f"server {case.nodes[node['auth']]['address']}:{case.nodes[node['auth']]['port']};" if node.get("auth") else ""
+    temporary = " ".join(f"{name}_temp_path {folder}/{name};" for name in ("proxy", "fastcgi", "uwsgi", "scgi", "client_body"))
+    asks = 'proxy_pass_request_body off; proxy_set_header Content-Length "";'
+    upstream_auth = f"upstream auth {{ {auth} keepalive 8; }}" if auth else ""
+    (folder / "nginx.conf").write_text(f"""\
+daemon off; user root; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log warn;
+events {{ worker_connections 512; }}
+http {{
+  access_log off; {temporary}
+  proxy_http_version 1.1; proxy_set_header Connection ""; proxy_read_timeout {round(1000 * node.get("read", 10))}ms;
+  keepalive_requests 100000; proxy_buffering {"off" if node.get("read") else "on"};
+  upstream app {{ {servers} keepalive 16; }} {upstream_auth}
+  server {{
+    listen {node["port"]};
+    location {strip}/ {{ {"auth_request /auth;" if auth else ""} proxy_pass http://app{"/" if strip else ""}; }}
+    {f"location = /auth {{ internal; proxy_pass http://auth$request_uri; {asks} }}" if auth else ""}
+  }}
+}}
+""")
+    host.serve(node["port"], "nginx", "-c", str(folder / "nginx.conf"))
+
+
+def _exchanges(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return every request that was sent, with the request for which it was made.
+
+    What nginx sent has no sender in the log: the hidden identifier in X-Lab names the request of the user.
+    """
+    sent = [row for row in log if "from" in row]
+    users = {row["lab"]: row["place"] for row in sent if row.get("lab")}
+    known = {tuple(row["place"]) for row in sent if row["place"]}
+    sent += [
+        {
+            "place": row["place"],
+            "parent": users[row["lab"]],
+            "forwards": row["node"] != "auth",
+            "from": "nginx",
+            "to": row["node"],
+        }
+        for row in log
+        if "node" in row and tuple(row["place"]) not in known
+    ]
+    return sent
+
+
+if __name__ == "__main__":
+    sys.exit(main())
