@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import dpkt
@@ -51,6 +52,27 @@ def run(before: str, *words: str, **more: str) -> subprocess.CompletedProcess[st
 def test_recordings() -> None:
     """Findings with their evidence, ids, exchanges, counts and limits, to the letter."""
     assert is_same(reports(PATHS[3::90], [1, 2, 3, 4, 8, 16]))
+
+
+def _of_each_kind() -> list[Path]:
+    """Return a recording for each kind of each rule, as the labels say."""
+    found: dict[tuple[str, str | None], Path] = {}
+    for path in PATHS:
+        label = tomllib.loads(path.with_suffix(".toml").read_text("utf-8"))
+        for one in label.get("find", ()):
+            found.setdefault((one["rule"], one.get("kind")), path)
+    return sorted({*found.values()})
+
+
+@SLOW
+def test_a_recording_of_each_kind() -> None:
+    """What a rule notes about a connection is about the same one after the processes' connections are numbered together."""
+    assert is_same(reports(_of_each_kind(), [1, 3]))
+
+
+def test_a_program_that_ended() -> None:
+    """What a rule notes about a connection is about the same one after the processes' connections are numbered together."""
+    assert is_same(reports([find_recording("wrk-rtt-20.pcap")], [1, 3]))
 
 
 @SLOW

@@ -292,7 +292,7 @@ def may_match() -> pl.Expr:
 class Facts(NamedTuple):
     """What is known of a client that ended an exchange early. Times and durations are in ns.
 
-    `early`: the columns of EarlyClose. `since`: see left_early.early. `nothing`: the client had received no part of the response.
+    `early`: the columns of EarlyClose except the first two. `since`: see left_early.early. `nothing`: the client had received no part of the response.
     `quiet`: if it had received a part, and then nothing for at least QUIET, that time. `until_close`: only a close ends the
     response. `whole`: the response was captured to its end. `window_closed`: the client's receive window was closed when it left.
     `large_head`: the size in bytes of a response head that the client may have rejected.
@@ -304,6 +304,7 @@ class Facts(NamedTuple):
     """
 
     connection: int
+    exchange: int
     kind: str | None
     frame: int
     start: int
@@ -369,7 +370,7 @@ def _columns() -> list[pl.Expr | str]:
     return [
         *candidate("client", sure, "request_frame", "request_start", "client_close_time"),
         c("waited").cast(DURATION).alias("wait"),
-        pl.struct(EarlyClose._fields).alias("early"),
+        pl.struct(EarlyClose._fields[2:]).alias("early"),
         _pause().alias("quiet"),
         _received_nothing().alias("nothing"),
         is_delimited_by_close().alias("until_close"),
@@ -416,7 +417,7 @@ def decide(x: Facts, world: World) -> Facts | None:
 
     Drop candidates to which no kind applies, and candidates whose client has only half-closed.
     """
-    ended = abort_reasons.decide(x.early, world)
+    ended = abort_reasons.decide({**x.early, "connection": x.connection, "exchange": x.exchange}, world)
     if ended.kind in (None, "half-closed"):
         return None
     others = {
