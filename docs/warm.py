@@ -19,7 +19,13 @@ from wiredoctor import cli
 from wiredoctor.rule_engine import catalogue
 
 MODULES = (
-    *("rich.console", "wiredoctor.cli.app", "wiredoctor.cli.commands.analyze", "wiredoctor.pipeline", "wiredoctor.core.pcap"),
+    *(
+        "rich.console",
+        "wiredoctor.cli.app",
+        "wiredoctor.cli.commands.analyze",
+        "wiredoctor.pipeline",
+        "wiredoctor.core.capture.pcap",
+    ),
     *(
         "wiredoctor.rule_engine.render",
         "wiredoctor.gateways.exchange_columns",

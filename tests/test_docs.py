@@ -24,7 +24,7 @@ from tests.support.needs import needs
 from tests.support.sweeps import SLOW
 from wiredoctor.cli.app import application, with_command
 from wiredoctor.cli.exit_codes import Exit
-from wiredoctor.core.records import BLOCK
+from wiredoctor.core.capture.records import BLOCK
 from wiredoctor.rule_engine import RuleModule, catalogue
 from wiredoctor.settings import BATCH_PACKETS
 from wiredoctor.tables import RULE_TABLES

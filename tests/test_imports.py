@@ -19,7 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tables": set(),
     "text": set(),
     "system": set(),
-    "replacement": {"system"},
+    "storage": {"core", "limits", "system", "tables"},
     "interfaces": set(),
     "version": set(),
     "settings": set(),
@@ -30,33 +30,30 @@ MAY_IMPORT: dict[str, set[str]] = {
     "capture": {"limits", "system", "tables", "text"},
     "protocols": {"limits", "tables", "text"},
     "core": {"capture", "limits", "protocols", "system", "tables", "text"},
-    "batches": {"core", "tables"},
-    "spill": {"batches", "limits", "replacement", "tables"},
     "world": {"findings", "limits", "tables", "text"},
     "rules": {"findings", "gateways", "limits", "tables", "text", "world"},
-    "rule_engine": {
-        *("findings", "gateways", "limits", "replacement", "rules", "settings", "spill", "system", "tables", "text", "world"),
-    },
+    "rule_engine": {"findings", "gateways", "limits", "rules", "settings", "storage", "system", "tables", "text", "world"},
     "engine": {
-        *("batches", "capture", "core", "findings", "limits", "protocols"),
-        *("replacement", "rule_engine", "settings", "spill", "system", "tables", "text", "version"),
+        *("capture", "core", "findings", "limits", "protocols", "rule_engine"),
+        *("settings", "storage", "system", "tables", "text", "version"),
     },
     "diagnosis": {
-        *("capture", "engine", "findings", "gateways", "limits", "rule_engine", "spill", "tables", "text", "version", "world"),
+        *("capture", "engine", "findings", "gateways", "limits", "rule_engine"),
+        *("storage", "tables", "text", "version", "world"),
     },
-    "pipeline": {"capture", "diagnosis", "engine", "findings", "rule_engine", "settings", "spill", "system", "text"},
+    "pipeline": {"capture", "diagnosis", "engine", "findings", "rule_engine", "settings", "storage", "system", "text"},
     "live": {
-        *("capture", "core", "diagnosis", "engine", "findings", "gateways", "interfaces"),
-        *("limits", "recording", "rule_engine", "settings", "spill", "tables", "text", "world"),
+        *("capture", "core", "diagnosis", "engine", "findings", "gateways", "interfaces", "limits"),
+        *("recording", "rule_engine", "settings", "storage", "tables", "text", "world"),
     },
-    "recording": {"interfaces", "replacement", "version"},
-    "extract": {"capture", "findings", "limits", "protocols", "replacement", "tables", "text", "version"},
+    "recording": {"interfaces", "storage", "version"},
+    "extract": {"capture", "findings", "limits", "protocols", "storage", "tables", "text", "version"},
     "compare": {"findings", "gateways", "tables", "text"},
     "report": {"access_log", "compare", "findings", "gateways", "interfaces", "limits", "system", "tables", "text"},
     "mcp": {"cli", "findings", "pipeline", "report", "text", "wiredoctor"},
     "cli": {
         *("compare", "core", "extract", "interfaces", "live", "mcp", "pipeline"),
-        *("replacement", "report", "settings", "system", "text", "wiredoctor"),
+        *("report", "settings", "storage", "system", "text", "wiredoctor"),
     },
     "testing": {"findings", "wiredoctor"},
     "__main__": {"cli"},
@@ -65,11 +62,12 @@ MAY_IMPORT: dict[str, set[str]] = {
 """Part -> all parts that it imports; "wiredoctor" is the package's own __init__.
 
 `capture` opens files, `core` reads them packet by packet and writes rows; `protocols` (text and rare structures) is called by it.
-`batches` keeps these rows and makes columns of them, `engine` makes tables of them, and `rule_engine` runs the `rules` on these.
-`diagnosis` (the report), `pipeline` (a capture as a whole) and `live` (one that grows) run both; `spill` keeps rows. `gateways`
+`storage` keeps these rows, makes columns of them, and writes files completely or not at all; `engine` makes tables of the rows,
+and `rule_engine` runs the `rules` on these.
+`diagnosis` (the report), `pipeline` (a capture as a whole) and `live` (one that grows) run both. `gateways`
 pairs exchanges, and says what one gateway did for an exchange, and why it failed. `text` writes numbers and text from packets,
 and redacts what may not leave a report. `testing` is for the tests of rules, also of other packages, and nothing imports it.
-`recording` is a program of its own. `replacement` writes files completely or not at all. `system` is what differs between
+`recording` is a program of its own. `system` is what differs between
 systems.
 """
 
@@ -152,10 +150,10 @@ WRONG = [
     ("core", "from wiredoctor.engine import x"),
     ("core", "def f():\n    import wiredoctor.rules.shared.evidence"),
     ("core", "from ..findings import x"),
-    ("core", "from .. import spill"),
+    ("core", "from .. import storage"),
     ("protocols", "from wiredoctor.core.loop import Core"),
     ("protocols", "from wiredoctor import findings"),
-    ("protocols", "if TYPE_CHECKING:\n    from wiredoctor.core.heads import y"),
+    ("protocols", "if TYPE_CHECKING:\n    from wiredoctor.core.http1.heads import y"),
     ("report", "from wiredoctor.world.numbers import duration"),
     ("rules", "from wiredoctor.engine.row_tables import take_tables"),
     ("rules", "from wiredoctor.rule_engine.root_cause import settle"),
@@ -184,9 +182,9 @@ NO_WORLD = {"subprocess", "tempfile", "time", "requests", "urllib"}
 """Only these parts open files and sockets, read the clock or start programs: those that read captures and packets, those that
 write files, and those of commands and tests. The core gets an open file, or blocks of it."""
 
-OUTSIDE = {"capture", "interfaces", "cli", "live", "mcp", "recording", "replacement", "spill", "testing"}
+OUTSIDE = {"capture", "interfaces", "cli", "live", "mcp", "recording", "storage", "testing"}
 ALSO_OUTSIDE = {PACKAGE / "core" / "build.py"}  # it compiles; nothing runs it later
-NEVER_OUTSIDE = {PACKAGE / "live" / "finality.py"}
+NEVER_OUTSIDE = {PACKAGE / "live" / "finality.py", PACKAGE / "storage" / "batches.py"}
 
 PURE = {"AF_INET", "AF_INET6", "inet_ntop", "inet_pton"}
 """What of the module socket only reads and writes addresses."""
@@ -265,10 +263,6 @@ def _modules() -> dict[str, Path]:
     return modules
 
 
-FOR_TYPES = {f"wiredoctor.rules.lifetime.{name}.Facts" for name in ("client_abort", "keep_alive_race")}
-"""What the words of two rules import of their rule, for type checkers only."""
-
-
 def test_no_modules_import_each_other() -> None:
     """Neither when they load nor later, nor for type checkers."""
     modules = {**_modules(), "wiredoctor": PACKAGE / "__init__.py"}
@@ -281,5 +275,5 @@ def test_no_modules_import_each_other() -> None:
 
 def _modules_imported(path: Path, modules: dict[str, Path]) -> Iterator[str]:
     """The modules that a file imports."""
-    for name in {*imported(path.read_text("utf-8"), module_of(path))} - FOR_TYPES:
+    for name in imported(path.read_text("utf-8"), module_of(path)):
         yield from [one for one in (name, name.rpartition(".")[0]) if one in modules][:1]

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wiredoctor.replacement import Replacement, make_folder, remove, replacing, resolve
+from wiredoctor.storage.replacement import Replacement, make_folder, remove, replacing, resolve
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="symbolic links, owners and modes")
 
@@ -463,7 +463,7 @@ def test_a_full_disk_under_a_single_mounted_file(tmp_path: Path) -> None:
 
 
 LIMITED = (
-    "import resource, sys\nfrom wiredoctor.replacement import replacing\n"
+    "import resource, sys\nfrom wiredoctor.storage.replacement import replacing\n"
     "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
     "try:\n    with replacing(sys.argv[1]) as out: out.write(bytes(200_000))\n"
     "except OSError as error: print(error.errno, error.filename)"
@@ -482,7 +482,7 @@ def test_a_file_that_may_not_get_so_large(tmp_path: Path) -> None:
 # signals
 
 WRITING = (
-    "import signal, sys\nfrom wiredoctor.replacement import replacing\n"
+    "import signal, sys\nfrom wiredoctor.storage.replacement import replacing\n"
     "def stop(*_): raise KeyboardInterrupt\n"
     "signal.signal(signal.SIGTERM, stop)\n"
     "try:\n    print('ready', flush=True)\n    while True:\n"

@@ -26,7 +26,7 @@ finally:
 """
 
 RARE = {
-    "another format": ["wiredoctor.core.pcapng", "bz2", "lzma", "zstandard", "lz4"],
+    "another format": ["wiredoctor.core.capture.pcapng", "bz2", "lzma", "zstandard", "lz4"],
     "packets off the fast path": ["wiredoctor.protocols.ip.fragments", "scapy"],
     "gateways": ["wiredoctor.gateways.pairs", "wiredoctor.gateways.edges"],
     "another command": [
@@ -71,7 +71,7 @@ def test_polars_loads_no_modules_for_its_readers_of_other_formats() -> None:
 
 def test_what_is_needed_is_loaded(ordinary: set[str]) -> None:
     """Else the test above would hold for a run that does nothing."""
-    assert {"wiredoctor.core.pcap", "wiredoctor.rule_engine.render", "wiredoctor.report.data.json"} <= ordinary
+    assert {"wiredoctor.core.capture.pcap", "wiredoctor.rule_engine.render", "wiredoctor.report.data.json"} <= ordinary
 
 
 def test_what_judges_held_segments_is_loaded_with_the_first_of_them(ordinary: set[str]) -> None:
@@ -100,7 +100,7 @@ def test_interfaces_are_listed_without_an_analysis() -> None:
 def test_help_loads_no_analysis() -> None:
     found = loaded("--help")
     assert "wiredoctor.cli.commands.schema" in found
-    assert not {"wiredoctor.pipeline", "wiredoctor.rules", "wiredoctor.engine", "wiredoctor.core.packet_headers"} & found
+    assert not {"wiredoctor.pipeline", "wiredoctor.rules", "wiredoctor.engine", "wiredoctor.core.capture.packet_headers"} & found
 
 
 THREADS = """

@@ -188,7 +188,7 @@ from pathlib import Path
 from tests.support import lacking
 lacking.install()
 from wiredoctor import system
-from wiredoctor.replacement import is_full, remove, replacing, resolve
+from wiredoctor.storage.replacement import is_full, remove, replacing, resolve
 
 def error(call):
     try:

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 import wiredoctor
-from wiredoctor.core.segment_rows import COLUMNS as SEGMENT_CELLS
+from wiredoctor.core.rows.segment_rows import COLUMNS as SEGMENT_CELLS
 from wiredoctor.tables import (
     EVENT_TABLES,
     NEVER,

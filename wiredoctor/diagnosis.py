@@ -28,7 +28,7 @@ from wiredoctor.findings import (
 from wiredoctor.rule_engine import RuleSet
 from wiredoctor.rule_engine.across_tries import fronts_of, tries_of
 from wiredoctor.rule_engine.candidates import Candidates, CandidateStore, together
-from wiredoctor.spill import BatchSpill, Folder, Spill, SpillOfCaptures, SpillWindow
+from wiredoctor.storage.spill import BatchSpill, Folder, Spill, SpillOfCaptures, SpillWindow
 from wiredoctor.tables import (
     CLOSES,
     CLOSES_OF_STORED,

@@ -5,7 +5,7 @@ the packet, these functions call the stages in order:
 
 - all captures, from files to the report: `run` below, through `diagnosis.py`
 - a capture, batch by batch: `Analysis.run` (engine/run.py); with several processes, `analyze` (engine/processes.py)
-- a packet: `Core.step` (core/loop.py), and within its connection `TcpAnalysis.follow` (core/tcp_analysis.py)
+- a packet: `Core.step` (core/loop.py), and within its connection `TcpAnalysis.follow` (core/tcp/tcp_analysis.py)
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from wiredoctor.rule_engine import RuleModule, RuleSet, catalogue, set_threshold
 from wiredoctor.rule_engine.candidates import Candidates
 from wiredoctor.rule_engine.cutoffs import Cutoffs
 from wiredoctor.settings import BATCH_PACKETS, Settings
-from wiredoctor.spill import Folder
+from wiredoctor.storage.spill import Folder
 from wiredoctor.text.redact import showing_secrets
 
 Catalogue = Mapping[str, RuleModule]

@@ -13,7 +13,7 @@ import pytest
 from wiredoctor.capture import Budget, Input
 from wiredoctor.capture.files import OpenFiles
 from wiredoctor.capture.link_types import link_type_name
-from wiredoctor.core.packet import Packet
+from wiredoctor.core.capture.packet import Packet
 from wiredoctor.engine.opening import open_capture_files, open_capture_records
 from wiredoctor.tables import RECORDS, Columns
 

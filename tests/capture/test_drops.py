@@ -15,7 +15,7 @@ from tests.capture.files import Packet
 from wiredoctor.capture import Budget, Input
 from wiredoctor.capture.drops import MAX_COUNTS, Count, Dropped, Drops, read_statistics, spans
 from wiredoctor.capture.files import OpenFiles
-from wiredoctor.core import packet as core_packet
+from wiredoctor.core.capture import packet as core_packet
 from wiredoctor.engine.opening import open_capture_files, open_capture_records
 
 SECOND = 1_000_000_000

@@ -13,7 +13,7 @@ from tests.capture import files
 from tests.capture.files import MICRO, MODIFIED, NANO, Packet
 from tests.capture.reading import Opened, contents, read
 from wiredoctor.capture import CaptureError
-from wiredoctor.core.records import LATEST
+from wiredoctor.core.capture.records import LATEST
 
 PACKET = st.builds(
     lambda ticks, data, more: Packet(ticks, data, len(data) + more),

@@ -9,16 +9,16 @@ from pathlib import Path
 import polars as pl
 
 from wiredoctor import rule_engine
-from wiredoctor.batches import View
-from wiredoctor.core.file_formats import open_records
-from wiredoctor.core.flows import Share
+from wiredoctor.core.capture.file_formats import open_records
+from wiredoctor.core.capture.records import Source
 from wiredoctor.core.loop import Core
-from wiredoctor.core.records import Source
-from wiredoctor.core.segment_rows import SegmentRecorder
+from wiredoctor.core.rows.segment_rows import SegmentRecorder
+from wiredoctor.core.tcp.flows import Share
 from wiredoctor.engine.packet_tables import take_segment_tables
 from wiredoctor.engine.row_tables import take_tables
 from wiredoctor.engine.run import core_cutoffs
 from wiredoctor.limits import LimitsReached
+from wiredoctor.storage.batches import View
 from wiredoctor.tables import SEGMENTS, STORED_EXCHANGES
 
 ROOT = Path(__file__).parents[2]

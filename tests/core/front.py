@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from wiredoctor.core.datagrams import Datagrams
-from wiredoctor.core.layers import QUOTE, SEGMENT
-from wiredoctor.core.packet import Packet
-from wiredoctor.core.packet_headers import Headers
-from wiredoctor.core.reasons import count_encapsulations, describe_reasons
-from wiredoctor.core.recorder import PacketRecorder
-from wiredoctor.core.wifi import AGGREGATES
+from wiredoctor.core.capture.datagrams import Datagrams
+from wiredoctor.core.capture.layers import QUOTE, SEGMENT
+from wiredoctor.core.capture.packet import Packet
+from wiredoctor.core.capture.packet_headers import Headers
+from wiredoctor.core.capture.reasons import count_encapsulations, describe_reasons
+from wiredoctor.core.capture.wifi import AGGREGATES
+from wiredoctor.core.rows.recorder import PacketRecorder
 from wiredoctor.engine.packet_tables import take_packet_tables
 from wiredoctor.tables import NONE, PACKETS, Columns
 

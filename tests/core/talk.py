@@ -12,22 +12,22 @@ import polars as pl
 from tests.http.talk import HANDSHAKE, brief
 from tests.ladders import Packet as Sent
 from tests.ladders import ladder_packets, to_pcap
-from wiredoctor.batches import View
-from wiredoctor.core.connection import Connection
-from wiredoctor.core.conversation import Conversation
+from wiredoctor.core.capture.datagrams import Datagrams
+from wiredoctor.core.capture.layers import SEGMENT
+from wiredoctor.core.capture.packet import Packet
+from wiredoctor.core.capture.packet_headers import Headers
+from wiredoctor.core.capture.pcap import PcapRecords
+from wiredoctor.core.capture.records import Source
 from wiredoctor.core.cutoffs import Cutoffs
-from wiredoctor.core.datagrams import Datagrams
-from wiredoctor.core.flows import Flows
-from wiredoctor.core.http import Http
-from wiredoctor.core.layers import SEGMENT
-from wiredoctor.core.message import AT_CAPTURE_END
-from wiredoctor.core.packet import Packet
-from wiredoctor.core.packet_headers import Headers
-from wiredoctor.core.pcap import PcapRecords
-from wiredoctor.core.records import Source
-from wiredoctor.core.tcp_analysis import TcpAnalysis
+from wiredoctor.core.http1.conversation import Conversation
+from wiredoctor.core.http1.http import Http
+from wiredoctor.core.http1.message import AT_CAPTURE_END
+from wiredoctor.core.tcp.connection import Connection
+from wiredoctor.core.tcp.flows import Flows
+from wiredoctor.core.tcp.tcp_analysis import TcpAnalysis
 from wiredoctor.engine.frames import event_frame, exchange_batches, head_part
 from wiredoctor.limits import LimitsReached
+from wiredoctor.storage.batches import View
 from wiredoctor.tables import AS_OF, EXCHANGES, FAULTS, FINISHED_EXCHANGES, FINISHED_OF_STORED, STORED_EXCHANGES
 
 

@@ -6,15 +6,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from wiredoctor.batches import View
-from wiredoctor.core.connection import Connection
-from wiredoctor.core.connection_rows import ConnectionRows
+from wiredoctor.core.capture.packet import NO_OPTION, Packet
 from wiredoctor.core.cutoffs import Cutoffs
-from wiredoctor.core.packet import NO_OPTION, Packet
-from wiredoctor.core.segment import ACK, FIN, MILLISECOND, PSH, RST, SYN, Segment
-from wiredoctor.core.tcp_analysis import TcpAnalysis
+from wiredoctor.core.rows.connection_rows import ConnectionRows
+from wiredoctor.core.tcp.connection import Connection
+from wiredoctor.core.tcp.segment import ACK, FIN, MILLISECOND, PSH, RST, SYN, Segment
+from wiredoctor.core.tcp.tcp_analysis import TcpAnalysis
 from wiredoctor.engine.row_tables import connection_batch
 from wiredoctor.limits import LimitsReached
+from wiredoctor.storage.batches import View
 from wiredoctor.tables import CONNECTIONS
 
 CLIENT = bytes([10, 0, 0, 1, 10, 0, 0, 2, 0x0F, 0xA0, 0, 80])

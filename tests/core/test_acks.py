@@ -6,10 +6,10 @@ import pytest
 
 from tests.core.tcp_talk import Talk, open_talk
 from wiredoctor import limits
-from wiredoctor.core.acks import add_round_trips
-from wiredoctor.core.flight import forget_old
-from wiredoctor.core.records import LATEST
-from wiredoctor.core.segment import MILLISECOND, NEVER
+from wiredoctor.core.capture.records import LATEST
+from wiredoctor.core.tcp.acks import add_round_trips
+from wiredoctor.core.tcp.flight import forget_old
+from wiredoctor.core.tcp.segment import MILLISECOND, NEVER
 
 MS = MILLISECOND
 

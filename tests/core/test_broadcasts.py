@@ -12,9 +12,9 @@ from tests.support.recordings import ROOT
 SLOTS = """
 import os, sys
 from tests.core.talk import Core
-from wiredoctor.core.broadcasts import slot
-from wiredoctor.core.pcap import PcapRecords
-from wiredoctor.core.records import Source
+from wiredoctor.core.tcp.broadcasts import slot
+from wiredoctor.core.capture.pcap import PcapRecords
+from wiredoctor.core.capture.records import Source
 
 core = Core()
 records = PcapRecords(Source(os.open(sys.argv[1], os.O_RDONLY), 0), "")

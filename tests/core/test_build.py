@@ -29,7 +29,7 @@ SOURCES = {f"{name}.py" for name in (*SMALL, *build.NOT_COMPILED)}
 WHICH = """
 import json
 from wiredoctor import core
-import wiredoctor.core.packet as packet
+import wiredoctor.core.capture.packet as packet
 print(json.dumps([core.reason, packet.__file__]))
 """
 
@@ -38,7 +38,7 @@ CHECKS = '''
 from mypy_extensions import i64
 
 from wiredoctor.core.octets import read_i32_be
-from wiredoctor.core.packet import Packet
+from wiredoctor.core.capture.packet import Packet
 
 
 def byte(content: bytes, index: i64) -> i64:

@@ -22,9 +22,9 @@ from wiredoctor import limits
 from wiredoctor.capture import Budget, CaptureError, Input
 from wiredoctor.capture import files as capture_files
 from wiredoctor.capture.files import OpenFiles
-from wiredoctor.core.chain import FrameRuns
-from wiredoctor.core.packet import Packet
-from wiredoctor.core.records import Records
+from wiredoctor.core.capture.chain import FrameRuns
+from wiredoctor.core.capture.packet import Packet
+from wiredoctor.core.capture.records import Records
 from wiredoctor.engine.opening import CaptureFiles, open_capture_files, open_capture_records
 
 TIMES = st.lists(st.integers(0, 40), max_size=30)

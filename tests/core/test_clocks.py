@@ -8,9 +8,9 @@ from itertools import accumulate
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wiredoctor.core import clocks
-from wiredoctor.core.connection import Previous, Side, Syn
-from wiredoctor.core.segment import MILLISECOND, NEVER
+from wiredoctor.core.tcp import clocks
+from wiredoctor.core.tcp.connection import Previous, Side, Syn
+from wiredoctor.core.tcp.segment import MILLISECOND, NEVER
 
 WORD = 1 << 32
 UNITS = st.sampled_from(clocks.UNITS)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.core.tcp_talk import Talk, open_talk
 from wiredoctor import limits
-from wiredoctor.core.segment import Segment
+from wiredoctor.core.tcp.segment import Segment
 
 
 def gaps(talk: Talk) -> list[tuple[int, int, bool]]:

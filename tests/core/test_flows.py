@@ -16,9 +16,9 @@ from tests.support.sweeps import sweep
 from wiredoctor import limits
 from wiredoctor.capture import CaptureError
 from wiredoctor.capture.formats import is_capture
-from wiredoctor.core import flows
-from wiredoctor.core.packet import Packet, reverse
-from wiredoctor.core.rare_tunnels import GRE_IN_UDP
+from wiredoctor.core.capture.packet import Packet, reverse
+from wiredoctor.core.capture.rare_tunnels import GRE_IN_UDP
+from wiredoctor.core.tcp import flows
 from wiredoctor.limits import LimitsReached
 
 

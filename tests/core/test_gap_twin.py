@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.core.tcp_talk import CLIENT, SERVER, Talk
-from wiredoctor.core.segment import Segment
+from wiredoctor.core.tcp.segment import Segment
 
 SPACE = 400
 ISN, PEER_ISN = 1_000, 5_000

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.core.tcp_talk import Talk, connection_row, open_talk
-from wiredoctor.core.closes import CLOSED_BY, CLOSES, who_closed
-from wiredoctor.core.connection import Close
-from wiredoctor.core.segment import NEVER
+from wiredoctor.core.tcp.closes import CLOSED_BY, CLOSES, who_closed
+from wiredoctor.core.tcp.connection import Close
+from wiredoctor.core.tcp.segment import NEVER
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.support.sweeps import examples
 from wiredoctor import limits
-from wiredoctor.core.heads import NO_LENGTH, HeadReader, begins, find_byte, length_of, skip_text
+from wiredoctor.core.http1.heads import NO_LENGTH, HeadReader, begins, find_byte, length_of, skip_text
 from wiredoctor.protocols.http1.head import HeadParser, RequestLine
 
 STARTS = [b"GET /a?b=c HTTP/1.1", b"POST / HTTP/1.0", b"HTTP/1.1 200 OK", b"HTTP/1.0 404 ", b"GET /a b HTTP/1.1",

@@ -15,7 +15,7 @@ from tests.http.talk import HANDSHAKE
 from tests.ladders import ladder_packets, to_pcap
 from tests.support.sweeps import SLOW
 from wiredoctor import limits
-from wiredoctor.core.reader import GONE
+from wiredoctor.core.http1.reader import GONE
 
 GET = r'"GET / HTTP/1.1\r\nHost: a\r\n\r\n"'
 ASK = f"0.020 > P. {GET}\n"

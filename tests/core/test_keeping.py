@@ -10,7 +10,7 @@ from tests.core.talk import analyzed
 from tests.http.talk import HANDSHAKE
 from tests.ladders import ladder_packets
 from wiredoctor import limits
-from wiredoctor.core.flows import BUCKETS
+from wiredoctor.core.tcp.flows import BUCKETS
 
 REQUEST = r'0.020 > P. "GET / HTTP/1.1\r\nHost: a\r\n\r\n"' + "\n"
 CHUNKED = r'0.030 < P. "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4000\r\n"' + "\n"

@@ -14,8 +14,8 @@ from tests.support.recordings import PATHS
 from tests.support.sweeps import sweep
 from wiredoctor import core
 from wiredoctor.capture import CaptureError
+from wiredoctor.core.capture.file_formats import open_records
 from wiredoctor.core.cutoffs import Cutoffs
-from wiredoctor.core.file_formats import open_records
 from wiredoctor.core.loop import Core
 from wiredoctor.limits import LimitsReached
 

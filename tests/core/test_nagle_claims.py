@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from wiredoctor.core.nagle import is_off, settle_claims
-from wiredoctor.core.segment import MILLISECOND
-from wiredoctor.core.waits import Nagle
+from wiredoctor.core.tcp.nagle import is_off, settle_claims
+from wiredoctor.core.tcp.segment import MILLISECOND
+from wiredoctor.core.tcp.waits import Nagle
 
 
 @pytest.mark.parametrize(("acknowledged", "off"), [(10, False), (19, False), (20, True)])

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.tcp_talk import Talk
-from wiredoctor.core.numbers import JUMP, unwrap
-from wiredoctor.core.segment import NEVER
+from wiredoctor.core.tcp.numbers import JUMP, unwrap
+from wiredoctor.core.tcp.segment import NEVER
 
 FAR = JUMP + 1
 

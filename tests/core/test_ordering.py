@@ -11,10 +11,10 @@ from tests.capture import files
 from tests.core.feeding import Memory
 from tests.ladders import ladder_packets, set_back, to_pcap
 from wiredoctor import limits, rule_engine
-from wiredoctor.core.file_formats import open_records
+from wiredoctor.core.capture.file_formats import open_records
+from wiredoctor.core.capture.ordering import HeldPacket, order_of
+from wiredoctor.core.capture.packet import Packet
 from wiredoctor.core.loop import Core
-from wiredoctor.core.ordering import HeldPacket, order_of
-from wiredoctor.core.packet import Packet
 from wiredoctor.engine.run import core_cutoffs
 from wiredoctor.limits import LimitsReached
 

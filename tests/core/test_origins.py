@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.core.tcp_talk import CLIENT_ISN, SERVER_ISN, Talk, open_talk
-from wiredoctor.core import origins
-from wiredoctor.core.connection import Side
-from wiredoctor.core.segment import NEVER
+from wiredoctor.core.tcp import origins
+from wiredoctor.core.tcp.connection import Side
+from wiredoctor.core.tcp.segment import NEVER
 
 ONE, FIVE = CLIENT_ISN + 1, SERVER_ISN + 1
 

@@ -12,8 +12,8 @@ from tests.decode.decoding import decoded
 from tests.decode.packets import Record, capture, ethernet, ipv4, ipv6, tcp
 from tests.decode.test_headers import WAYS
 from tests.support.sweeps import examples
-from wiredoctor.core.links import LINKS
-from wiredoctor.core.packet import Packet, place_of_payload
+from wiredoctor.core.capture.links import LINKS
+from wiredoctor.core.capture.packet import Packet, place_of_payload
 from wiredoctor.tables import SCRATCH
 
 OPTIONS = b"\2\4\5\xb4\1\3\3\7\1\1\x08\x0a" + bytes(8) + b"\1\1\5\x0a" + bytes(8)

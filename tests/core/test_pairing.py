@@ -5,8 +5,8 @@ from __future__ import annotations
 from tests.core.talk import Core, briefs, exchanges
 from tests.ladders import ladder_packets
 from wiredoctor import limits
-from wiredoctor.core.message import message_id
-from wiredoctor.core.segment_rows import SegmentRecorder
+from wiredoctor.core.http1.message import message_id
+from wiredoctor.core.rows.segment_rows import SegmentRecorder
 from wiredoctor.engine.packet_tables import take_segment_tables
 from wiredoctor.tables import SEGMENTS
 

@@ -17,10 +17,10 @@ from tests.core.feeding import ROOT, Run, digest, tables
 from tests.support.recordings import PATHS
 from tests.support.sweeps import FORMS, SLOW, sweep
 from wiredoctor import core
-from wiredoctor.core.packet import OuterHeaders
-from wiredoctor.core.segment import Piece
-from wiredoctor.core.waits import ClosedWindow, Stall
-from wiredoctor.core.waits import Run as SmallSegments
+from wiredoctor.core.capture.packet import OuterHeaders
+from wiredoctor.core.tcp.segment import Piece
+from wiredoctor.core.tcp.waits import ClosedWindow, Stall
+from wiredoctor.core.tcp.waits import Run as SmallSegments
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 

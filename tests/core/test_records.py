@@ -18,9 +18,9 @@ from tests.support.recordings import PATHS
 from tests.support.sweeps import examples
 from wiredoctor.capture import CaptureError
 from wiredoctor.capture.formats import is_capture
-from wiredoctor.core.file_formats import open_records
-from wiredoctor.core.packet import Packet
-from wiredoctor.core.records import LATEST, Records, Source
+from wiredoctor.core.capture.file_formats import open_records
+from wiredoctor.core.capture.packet import Packet
+from wiredoctor.core.capture.records import LATEST, Records, Source
 
 SEEDS = [*FUZZED, SNOOP]
 

@@ -8,12 +8,12 @@ import pytest
 
 from tests.core.feeding import Memory
 from tests.ladders import Packet, ladder_packets, to_pcap
-from wiredoctor.core.alarms import FEWEST_ALARMS
-from wiredoctor.core.connection import GONE
-from wiredoctor.core.conversation import Conversation
+from wiredoctor.core.capture.file_formats import open_records
 from wiredoctor.core.cutoffs import Cutoffs
-from wiredoctor.core.file_formats import open_records
+from wiredoctor.core.http1.alarms import FEWEST_ALARMS
+from wiredoctor.core.http1.conversation import Conversation
 from wiredoctor.core.loop import Core
+from wiredoctor.core.tcp.connection import GONE
 from wiredoctor.limits import LimitsReached
 
 ONE = ladder_packets(r"""

@@ -14,12 +14,12 @@ from tests.support.recordings import PATHS
 from tests.support.sweeps import sweep
 from tests.tcp.test_crowds import CHECK, OPEN, crowd
 from wiredoctor import limits
-from wiredoctor.core import tcp_analysis
-from wiredoctor.core.flows import Share
-from wiredoctor.core.reasons import describe_reasons
+from wiredoctor.core.capture.reasons import describe_reasons
+from wiredoctor.core.tcp import tcp_analysis
+from wiredoctor.core.tcp.flows import Share
 from wiredoctor.engine.processes import number_connections
 from wiredoctor.limits import LimitsReached
-from wiredoctor.spill import renumber
+from wiredoctor.storage.spill import renumber
 from wiredoctor.tables import MESSAGE_BITS, SECOND
 from wiredoctor.testing.wire import ACK, FIN, SYN, Packet, Peers
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.core.tcp_talk import Talk, connection_row, open_talk
-from wiredoctor.core.segment import NEVER
-from wiredoctor.core.sizes import is_full_data, is_small_data, judge_size
+from wiredoctor.core.tcp.segment import NEVER
+from wiredoctor.core.tcp.sizes import is_full_data, is_small_data, judge_size
 
 
 @pytest.mark.parametrize(

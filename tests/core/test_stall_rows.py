@@ -9,10 +9,10 @@ import pytest
 from tests.core.tcp_talk import Talk, open_talk
 from tests.support.sweeps import WHOLE
 from wiredoctor.core.cutoffs import Cutoffs
-from wiredoctor.core.nagle import MAX_CLAIMS
-from wiredoctor.core.releases import RELEASES, SORTS
-from wiredoctor.core.segment import MILLISECOND
-from wiredoctor.core.stall_rows import CLOSURES, RECOVERIES, RUNS
+from wiredoctor.core.rows.stall_rows import CLOSURES, RECOVERIES, RUNS
+from wiredoctor.core.tcp.nagle import MAX_CLAIMS
+from wiredoctor.core.tcp.releases import RELEASES, SORTS
+from wiredoctor.core.tcp.segment import MILLISECOND
 
 COLUMNS = {"releases": RELEASES, "recoveries": RECOVERIES, "closures": CLOSURES, "runs": RUNS}
 MS = MILLISECOND

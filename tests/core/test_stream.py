@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wiredoctor import limits
-from wiredoctor.core.segment import FOREVER, NEVER
-from wiredoctor.core.stream import CUT, GAP, GRACE_PERIOD, Piece, Range, Sink, Stream
+from wiredoctor.core.http1.stream import CUT, GAP, GRACE_PERIOD, Piece, Range, Sink, Stream
+from wiredoctor.core.tcp.segment import FOREVER, NEVER
 
 
 def piece(start: int, data: bytes, frame: int = 1, time: int = 0) -> Piece:

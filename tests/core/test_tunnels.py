@@ -7,7 +7,7 @@ import pytest
 from tests.benchmarks.wrapping import WAYS
 from tests.core.front import by_core
 from tests.decode.packets import Record, capture, ethernet, ipv4, tcp
-from wiredoctor.core import layers
+from wiredoctor.core.capture import layers
 from wiredoctor.protocols.ip.encapsulations import BIT
 
 PLAIN = [ethernet(ipv4(tcp(b"x" * size))) for size in (0, 9, 1_400)]

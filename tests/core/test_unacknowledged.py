@@ -7,12 +7,12 @@ import struct
 import pytest
 
 from tests.core.tcp_talk import Talk, open_talk
+from wiredoctor.core.capture.packet import Packet
 from wiredoctor.core.cutoffs import Cutoffs
-from wiredoctor.core.packet import Packet
-from wiredoctor.core.retransmission_stalls import MAX_SACKED, note_sack
-from wiredoctor.core.segment import MILLISECOND, NEVER, Segment
-from wiredoctor.core.unacknowledged import UNACKNOWLEDGED
-from wiredoctor.core.waits import Waits
+from wiredoctor.core.tcp.retransmission_stalls import MAX_SACKED, note_sack
+from wiredoctor.core.tcp.segment import MILLISECOND, NEVER, Segment
+from wiredoctor.core.tcp.unacknowledged import UNACKNOWLEDGED
+from wiredoctor.core.tcp.waits import Waits
 
 MS = MILLISECOND
 

@@ -6,8 +6,8 @@ import pytest
 
 from tests.capture import files
 from tests.core.feeding import Memory
-from wiredoctor.core.file_formats import open_records
-from wiredoctor.core.packet import Packet
+from wiredoctor.core.capture.file_formats import open_records
+from wiredoctor.core.capture.packet import Packet
 from wiredoctor.tables import SECOND
 
 DAY = 86_400 * SECOND

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.rules.arrivals import arrivals
-from wiredoctor.batches import Batch
-from wiredoctor.core.origins import ORIGINS
+from wiredoctor.core.tcp.origins import ORIGINS
 from wiredoctor.engine.ends import MAKERS
+from wiredoctor.storage.batches import Batch
 from wiredoctor.tables import AT_CLOSE, NEVER, NONE
 
 _PLACES = st.none() | st.integers(0, 12)

@@ -17,7 +17,7 @@ from tests.capture.files import Packet
 from tests.support.sweeps import examples
 from wiredoctor.capture import CaptureError
 from wiredoctor.capture.drops import Overwritten
-from wiredoctor.core.packet import Packet as RecordPacket
+from wiredoctor.core.capture.packet import Packet as RecordPacket
 from wiredoctor.engine.growing import GrowingCapture
 
 HEAD = files.section("<") + files.interface("<", resolution=9)

@@ -18,7 +18,7 @@ from wiredoctor import rule_engine
 from wiredoctor.engine.growing import GrowingCapture
 from wiredoctor.engine.live import LiveAnalysis
 from wiredoctor.rule_engine import catalogue
-from wiredoctor.spill import Folder
+from wiredoctor.storage.spill import Folder
 
 MODULES = rule_engine.with_causes(catalogue(), catalogue())
 

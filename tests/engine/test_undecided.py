@@ -10,7 +10,7 @@ import pytest
 
 from tests.core.talk import Core
 from tests.ladders import ladder_packets, to_pcap
-from wiredoctor.core.segment import FOREVER, NEVER
+from wiredoctor.core.tcp.segment import FOREVER, NEVER
 from wiredoctor.engine import open_exchanges
 
 FAR = "far"

@@ -12,7 +12,7 @@ from tests.capture.reading import Opened, contents, whole
 from tests.fuzzing.guard import must
 from tests.fuzzing.places import as_file
 from wiredoctor.capture.model import NO_PACKET
-from wiredoctor.core.records import LATEST
+from wiredoctor.core.capture.records import LATEST
 from wiredoctor.report.packets import pcapng
 
 if TYPE_CHECKING:

@@ -21,12 +21,13 @@ from tests.pipeline import recording
 from tests.pipeline.ladders import FILES, ends, no_gateways_between, together
 from tests.support.recordings import find_recording
 from tests.support.sweeps import FORMS, SLOW, in_turn, sweep
-from wiredoctor import diagnosis, limits, pipeline, rule_engine, spill
+from wiredoctor import diagnosis, limits, pipeline, rule_engine
 from wiredoctor.findings import Finding, Report
 from wiredoctor.live import Ring, session
 from wiredoctor.report.data import json as report_json
 from wiredoctor.rule_engine import catalogue
 from wiredoctor.settings import Settings
+from wiredoctor.storage import spill
 from wiredoctor.tables import SECOND
 
 SHORT = 200

@@ -20,7 +20,7 @@ from wiredoctor import limits, rule_engine
 from wiredoctor.engine.growing import GrowingCapture
 from wiredoctor.engine.live import LiveAnalysis
 from wiredoctor.rule_engine import catalogue
-from wiredoctor.spill import Folder
+from wiredoctor.storage.spill import Folder
 from wiredoctor.tables import ASKED, CLOSES, CONNECTIONS, EXCHANGES, SECOND, closes
 from wiredoctor.world import CaptureTables
 from wiredoctor.world.clients import Clients, LongestWaits

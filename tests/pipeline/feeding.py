@@ -9,11 +9,10 @@ import numpy as np
 import polars as pl
 
 from wiredoctor import rule_engine
-from wiredoctor.batches import View
 from wiredoctor.capture import Budget, CaptureError, Input
 from wiredoctor.capture.files import OpenFiles
 from wiredoctor.core.loop import Core
-from wiredoctor.core.segment_rows import SegmentRecorder
+from wiredoctor.core.rows.segment_rows import SegmentRecorder
 from wiredoctor.engine import run
 from wiredoctor.engine.opening import open_capture_files, open_capture_records
 from wiredoctor.engine.packet_tables import take_segment_tables
@@ -22,6 +21,7 @@ from wiredoctor.engine.run import core_cutoffs, open_at_end
 from wiredoctor.engine.time_order import examine
 from wiredoctor.limits import LimitsReached
 from wiredoctor.report.data import json as report_json
+from wiredoctor.storage.batches import View
 from wiredoctor.tables import EVENT_TABLES, SEGMENTS, STORED_EXCHANGES
 
 if TYPE_CHECKING:

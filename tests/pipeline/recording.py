@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.pipeline.feeding import open_capture
-from wiredoctor.core.datagrams import Datagrams
-from wiredoctor.core.layers import SEGMENT
-from wiredoctor.core.packet import Packet, key_of, place_of_payload
-from wiredoctor.core.packet_headers import Headers
+from wiredoctor.core.capture.datagrams import Datagrams
+from wiredoctor.core.capture.layers import SEGMENT
+from wiredoctor.core.capture.packet import Packet, key_of, place_of_payload
+from wiredoctor.core.capture.packet_headers import Headers
 from wiredoctor.engine.opening import open_capture_records
 from wiredoctor.tables import ACK, FIN, RST, SCRATCH, SYN
 

@@ -11,13 +11,14 @@ import pytest
 
 from tests.support.recordings import PATHS, find_recording
 from tests.support.sweeps import FORMS, sweep
-from wiredoctor import batches, limits, pipeline, spill
-from wiredoctor.batches import Batch, View, join, series, store, take_cells, with_texts
+from wiredoctor import limits, pipeline
 from wiredoctor.core.loop import Core
-from wiredoctor.core.rows import Rows
+from wiredoctor.core.rows.cells import Rows
 from wiredoctor.engine import row_tables, run
 from wiredoctor.report.data.json import write
-from wiredoctor.spill import BatchSpill, Folder
+from wiredoctor.storage import batches, spill
+from wiredoctor.storage.batches import Batch, View, join, series, store, take_cells, with_texts
+from wiredoctor.storage.spill import BatchSpill, Folder
 from wiredoctor.tables import CONNECTIONS, NEVER, RUNS
 
 NAMES = ("connection", "direction", "role", "frame", "handshake")

@@ -19,7 +19,7 @@ from wiredoctor.engine.opening import open_capture_records
 from wiredoctor.engine.run import Analysis
 from wiredoctor.findings import Rule
 from wiredoctor.rule_engine import RuleModule
-from wiredoctor.spill import Folder
+from wiredoctor.storage.spill import Folder
 
 LADDER = """
 0.000 > S mss 1460

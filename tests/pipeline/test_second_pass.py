@@ -17,7 +17,7 @@ from wiredoctor import rule_engine
 from wiredoctor.engine import run, second_pass
 from wiredoctor.engine.opening import open_capture_records
 from wiredoctor.findings import PacketAccess
-from wiredoctor.spill import Folder
+from wiredoctor.storage.spill import Folder
 from wiredoctor.tables import HTTP_COLUMNS, READ_AGAIN
 from wiredoctor.testing import capture
 

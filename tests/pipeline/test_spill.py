@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wiredoctor import limits, spill
-from wiredoctor.spill import Folder, Spill
+from wiredoctor import limits
+from wiredoctor.storage import spill
+from wiredoctor.storage.spill import Folder, Spill
 from wiredoctor.tables import ODDITIES
 
 

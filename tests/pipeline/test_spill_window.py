@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wiredoctor import limits, spill
-from wiredoctor.spill import Folder, SpillWindow
+from wiredoctor import limits
+from wiredoctor.storage import spill
+from wiredoctor.storage.spill import Folder, SpillWindow
 from wiredoctor.tables import CONNECTIONS
 
 TABLE = CONNECTIONS.only(["connection", "final_at", "server"])

@@ -24,7 +24,7 @@ from wiredoctor import limits, pipeline
 from wiredoctor.limits import LimitsReached
 from wiredoctor.rule_engine import summary_columns
 from wiredoctor.rule_engine.candidates import CandidateStore, StoredCandidates, together
-from wiredoctor.spill import Folder
+from wiredoctor.storage.spill import Folder
 
 EVIDENCE = pl.List(pl.Struct({"frame": pl.Int64, "time": pl.Int64, "note": pl.String}))
 NOTED = [{"frame": 1, "time": 2, "note": "seen"}]

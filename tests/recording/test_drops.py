@@ -21,7 +21,7 @@ from tests.support.needs import needs
 from wiredoctor.capture import Budget, Input
 from wiredoctor.capture.drops import Dropped, spans
 from wiredoctor.capture.files import OpenFiles
-from wiredoctor.core.packet import Packet
+from wiredoctor.core.capture.packet import Packet
 from wiredoctor.engine.opening import open_capture_files, open_capture_records
 from wiredoctor.recording.blocks import Blocks
 from wiredoctor.recording.files import ENDLESS

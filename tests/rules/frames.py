@@ -10,21 +10,16 @@ from typing import Any, TypeVar
 import polars as pl
 
 from tests.rules.arrivals import arrivals
-from wiredoctor.batches import Batch, View, take_cells
-from wiredoctor.core.connection import (
-    Connection,
-    Previous,
-    Side,
-    Syn,
-)
-from wiredoctor.core.events import Events
-from wiredoctor.core.packet import Packet
-from wiredoctor.core.releases import RELEASES, Releases
-from wiredoctor.core.segment import Segment
-from wiredoctor.core.stall_rows import CLOSURES, RECOVERIES, RUNS, StallRows
-from wiredoctor.core.waits import ClosedWindow, Run, Stall
+from wiredoctor.core.capture.packet import Packet
+from wiredoctor.core.rows.stall_rows import CLOSURES, RECOVERIES, RUNS, StallRows
+from wiredoctor.core.tcp.connection import Connection, Previous, Side, Syn
+from wiredoctor.core.tcp.events import Events
+from wiredoctor.core.tcp.releases import RELEASES, Releases
+from wiredoctor.core.tcp.segment import Segment
+from wiredoctor.core.tcp.waits import ClosedWindow, Run, Stall
 from wiredoctor.engine.run import core_cutoffs
 from wiredoctor.rule_engine import RuleModule, catalogue, cutoffs, decide_batch
+from wiredoctor.storage.batches import Batch, View, take_cells
 from wiredoctor.tables import CLOSES, EVENT_TABLES, RULE_TABLES
 from wiredoctor.world import CaptureTables, World
 from wiredoctor.world.idle_time_rows import ENDS, SYNS

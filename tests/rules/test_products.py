@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import wiredoctor
-from wiredoctor.core.endings import LATE_RESPONSE
+from wiredoctor.core.http1.endings import LATE_RESPONSE
 from wiredoctor.world.products import PRODUCTS, Setting, default, find_setting, names, settings
 
 PACKAGE = Path(wiredoctor.__file__).parent

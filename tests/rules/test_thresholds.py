@@ -17,8 +17,9 @@ import pytest
 import wiredoctor
 from tests.support.recordings import find_recording
 from wiredoctor import rule_engine
-from wiredoctor.core import bursts, closes
 from wiredoctor.core.cutoffs import Cutoffs as CoreCutoffs
+from wiredoctor.core.http1 import bursts
+from wiredoctor.core.tcp import closes
 from wiredoctor.engine.run import core_cutoffs
 from wiredoctor.findings import Threshold, configured
 from wiredoctor.protocols.http1 import pieces

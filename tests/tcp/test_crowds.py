@@ -17,7 +17,7 @@ from tests.core.feeding import tables
 from tests.ladders import Packet, to_pcap
 from tests.tcp.seeing import HANDSHAKE, see
 from wiredoctor import limits
-from wiredoctor.core.flows import BUCKETS, bucket
+from wiredoctor.core.tcp.flows import BUCKETS, bucket
 from wiredoctor.testing.wire import ACK, FIN, RST, SYN, Peers
 
 OPEN, CHECK = 2 * BUCKETS, 32

@@ -17,8 +17,8 @@ from typing import Any, cast
 
 from wiredoctor import system
 from wiredoctor.cli import signals
-from wiredoctor.replacement import FULL
 from wiredoctor.report.words import clean
+from wiredoctor.storage.replacement import FULL
 from wiredoctor.text.redact import safe_traceback
 
 

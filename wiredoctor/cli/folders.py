@@ -17,7 +17,7 @@ import polars as pl
 from wiredoctor import Report
 from wiredoctor.cli.exit_codes import print_message
 from wiredoctor.cli.outputs import DIRECT, FileAccess
-from wiredoctor.replacement import is_full, room_needed
+from wiredoctor.storage.replacement import is_full, room_needed
 
 MIN_ROWS = 65_536
 """The minimum number of rows per temporary file, because batches of some tables have few rows."""

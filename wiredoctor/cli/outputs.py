@@ -14,9 +14,9 @@ from typing import Any, BinaryIO, NamedTuple, TextIO, cast
 from wiredoctor.cli.exit_codes import UsageError, print_message, reason
 from wiredoctor.cli.options import Color
 from wiredoctor.cli.pager import paged, standard_output
-from wiredoctor.replacement import make_folder, remove, replacing, resolve, room_needed
 from wiredoctor.report.formats import FORMATS
 from wiredoctor.report.terminal.terminal import Terminal
+from wiredoctor.storage.replacement import make_folder, remove, replacing, resolve, room_needed
 from wiredoctor.system import shows_escapes
 
 PIPE_WIDTH = 100

@@ -1,19 +1,21 @@
 """The core: reads a capture packet by packet and writes event tables.
 
-`Core.step` in loop.py calls every step for a packet; docs/pages/core.md lists which function makes which decision. Some of them:
+capture/ reads records and headers, tcp/ compares segments, http1/ reads messages, and rows/ writes tables. `Core.step` in loop.py
+calls every step for a packet; docs/pages/core.md lists which function makes which decision. Some of them:
 
-- retransmissions, new bytes, gaps in sequence numbers: delivery.py
-- round trips, the delay of each ACK, window updates: acks.py; closed windows: closed_windows.py
-- which segments may have waited for a delayed ACK: releases.py (what counts as delayed: wiredoctor/rules/shared/delayed_acks.py)
-- which retransmissions ended a stall: retransmission_stalls.py
-- FIN and RST: closes.py; which HTTP messages they end: endings.py
-- how long HTTP waits at a gap: stream.py
-- Content-Length and other fields: heads.py; the length of a body: framing.py; when a message is complete: message_ends.py
-- which response answers which request: pairing.py; when an exchange is final: final_exchanges.py
+- retransmissions, new bytes, gaps in sequence numbers: tcp/delivery.py
+- round trips, the delay of each ACK, window updates: tcp/acks.py; closed windows: tcp/closed_windows.py
+- which segments may have waited for a delayed ACK: tcp/releases.py (what counts as delayed: rules/shared/delayed_acks.py)
+- which retransmissions ended a stall: tcp/retransmission_stalls.py
+- FIN and RST: tcp/closes.py; which HTTP messages they end: http1/endings.py
+- how long HTTP waits at a gap: http1/stream.py
+- Content-Length and other fields: http1/heads.py; the length of a body: http1/framing.py; when a message is complete:
+  http1/message_ends.py
+- which response answers which request: http1/pairing.py; when an exchange is final: http1/final_exchanges.py
 
 The modules of the core are compiled when wiredoctor is installed (build.py). They run interpreted if they could not be
 compiled, or if a source was changed later. WIREDOCTOR_CORE=python or =compiled requests one of the two. The variable only
-chooses between files of this folder, so a user who can set it for a command under sudo cannot make the command run other code.
+chooses between files of these folders, so a user who can set it for a command under sudo cannot make the command run other code.
 """
 
 from __future__ import annotations

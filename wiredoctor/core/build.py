@@ -46,7 +46,7 @@ NOT_OPTIMIZED = """#ifdef __clang__
 
 TOGETHER = (
     *("acks", "bodies", "close_rows", "closed_windows", "connection", "conversation", "copies", "delivery", "endings"),
-    *("exchange_queue", "exchange_rows", "final_exchanges", "flight", "flows", "heads", "http", "http1", "http_state"),
+    *("exchange_queue", "exchange_rows", "final_exchanges", "flight", "flows", "heads", "http", "http1_reader", "http_state"),
     *("layers", "loop", "message", "message_ends", "message_heads", "message_parts", "numbers", "packet_headers", "pairing"),
     *("pcap", "reader", "reassembly", "recent", "records", "shared_http", "sizes", "stream", "tcp_analysis", "unsigned"),
 )

@@ -9,7 +9,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from wiredoctor.core.segment import MILLISECOND
+from wiredoctor.core.tcp.segment import MILLISECOND
 
 UNREACHABLE = (1 << 63) - 1
 """A minimum that no row reaches, used if no rule needs the rows. Negated, it is a maximum that every row exceeds."""

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 from mypy_extensions import i64
 
-from wiredoctor.core.connection import Connection
-from wiredoctor.core.connection_rows import ConnectionRows, client_direction
-from wiredoctor.core.conversation import Conversation
-from wiredoctor.core.copies import Copies
+from wiredoctor.core.capture.datagrams import CapturePlaces, Datagrams
+from wiredoctor.core.capture.layers import QUOTE, SEGMENT
+from wiredoctor.core.capture.ordering import Ordering
+from wiredoctor.core.capture.packet import Packet
+from wiredoctor.core.capture.packet_headers import Headers
+from wiredoctor.core.capture.packet_readers import PacketReader
+from wiredoctor.core.capture.records import Records
+from wiredoctor.core.capture.sorting import SortedRecords
 from wiredoctor.core.cutoffs import Cutoffs
-from wiredoctor.core.datagrams import CapturePlaces, Datagrams
-from wiredoctor.core.flows import Flows, Share
-from wiredoctor.core.http import Http
-from wiredoctor.core.icmp import IcmpErrors
-from wiredoctor.core.layers import QUOTE, SEGMENT
-from wiredoctor.core.message import AT_CAPTURE_END, IN_GAP
-from wiredoctor.core.message_parts import clear_unread
-from wiredoctor.core.ordering import Ordering
-from wiredoctor.core.packet import Packet
-from wiredoctor.core.packet_headers import Headers
-from wiredoctor.core.packet_readers import PacketReader
-from wiredoctor.core.recorder import PacketRecorder
-from wiredoctor.core.records import Records
-from wiredoctor.core.segment import NEVER, SYN
-from wiredoctor.core.sorting import SortedRecords
-from wiredoctor.core.tcp_analysis import TcpAnalysis
-from wiredoctor.core.translation import Translation, follow_close, is_second_leg
+from wiredoctor.core.http1.conversation import Conversation
+from wiredoctor.core.http1.http import Http
+from wiredoctor.core.http1.message import AT_CAPTURE_END, IN_GAP
+from wiredoctor.core.http1.message_parts import clear_unread
+from wiredoctor.core.rows.connection_rows import ConnectionRows, client_direction
+from wiredoctor.core.rows.recorder import PacketRecorder
+from wiredoctor.core.tcp.connection import Connection
+from wiredoctor.core.tcp.copies import Copies
+from wiredoctor.core.tcp.flows import Flows, Share
+from wiredoctor.core.tcp.icmp import IcmpErrors
+from wiredoctor.core.tcp.segment import NEVER, SYN
+from wiredoctor.core.tcp.tcp_analysis import TcpAnalysis
+from wiredoctor.core.tcp.translation import Translation, follow_close, is_second_leg
 from wiredoctor.limits import LimitsReached
 
 

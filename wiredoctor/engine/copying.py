@@ -21,9 +21,9 @@ from wiredoctor.capture.model import NO_PACKET, Interface
 from wiredoctor.capture.pcapng import write as making
 from wiredoctor.capture.pcapng.blocks import ENHANCED, ENHANCED_FIXED, FRAME_BLOCKS, SECTION, STATISTICS
 from wiredoctor.capture.pcapng.metadata import Blocks, companions
-from wiredoctor.core.chain import ChainRecords
-from wiredoctor.core.packet import Packet
-from wiredoctor.core.records import Records
+from wiredoctor.core.capture.chain import ChainRecords
+from wiredoctor.core.capture.packet import Packet
+from wiredoctor.core.capture.records import Records
 from wiredoctor.engine.opening import CaptureFiles, open_capture_records
 from wiredoctor.tables import SECOND, Array
 

@@ -12,9 +12,9 @@ from functools import partial, reduce
 import numpy as np
 import polars as pl
 
-from wiredoctor.batches import Batch, Maker, series
-from wiredoctor.core.origins import BETWEEN
-from wiredoctor.core.segment import FOREVER
+from wiredoctor.core.tcp.origins import BETWEEN
+from wiredoctor.core.tcp.segment import FOREVER
+from wiredoctor.storage.batches import Batch, Maker, series
 from wiredoctor.tables import (
     ALL_DATA,
     AT_CLOSE,

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from wiredoctor.batches import Batch, Kind, Maker, View, series, take_cells, to_cells
-from wiredoctor.core.bursts import APPLICATION
-from wiredoctor.core.close_rows import CLOSE, CloseRows
-from wiredoctor.core.exchange_rows import EXCHANGE, MESSAGE_ROW, Extra, MessageRows
-from wiredoctor.core.heads import Head
-from wiredoctor.core.message import IN_TRAILER
-from wiredoctor.core.origins import ORIGINS
+from wiredoctor.core.http1.bursts import APPLICATION
+from wiredoctor.core.http1.heads import Head
+from wiredoctor.core.http1.message import IN_TRAILER
+from wiredoctor.core.rows.close_rows import CLOSE, CloseRows
+from wiredoctor.core.rows.exchange_rows import EXCHANGE, MESSAGE_ROW, Extra, MessageRows
+from wiredoctor.core.tcp.origins import ORIGINS
 from wiredoctor.engine import ends
 from wiredoctor.protocols.http1.pieces import Pieces
 from wiredoctor.protocols.http1.request_ids import WELL_FORMED
+from wiredoctor.storage.batches import Batch, Kind, Maker, View, series, take_cells, to_cells
 from wiredoctor.tables import (
     BURSTS,
     END_REASONS,
@@ -261,7 +261,7 @@ _EXTRAS = (
     *(f"response_{name}_time" for name in _LIMITED),
     "request_not_read_time",
 )
-"""The columns that are computed from objects of class Extra (core/exchange_rows.py)."""
+"""The columns that are computed from objects of class Extra (core/rows/exchange_rows.py)."""
 
 _OF_EXTRAS = EXCHANGES.only(_EXTRAS)
 

@@ -9,8 +9,8 @@ from types import TracebackType
 
 from wiredoctor.capture.end_of_capture import LONGEST, ending
 from wiredoctor.capture.model import CaptureError, Ending, readable
-from wiredoctor.core.pcapng import PcapngRecords
-from wiredoctor.core.records import Source
+from wiredoctor.core.capture.pcapng import PcapngRecords
+from wiredoctor.core.capture.records import Source
 from wiredoctor.system import read_at
 
 

@@ -8,16 +8,16 @@ from ipaddress import ip_address
 import polars as pl
 
 from wiredoctor import limits, rule_engine, system
-from wiredoctor.batches import Batch, View
+from wiredoctor.core.capture.records import LATEST
 from wiredoctor.core.hashes import hash_endpoint
-from wiredoctor.core.records import LATEST
-from wiredoctor.core.segment import FOREVER
+from wiredoctor.core.tcp.segment import FOREVER
 from wiredoctor.engine.growing import GrowingCapture
 from wiredoctor.engine.run import Analysis
 from wiredoctor.rule_engine import RuleModule
 from wiredoctor.rule_engine.candidates import Candidates, CandidateStore
 from wiredoctor.rule_engine.cutoffs import Cutoffs
-from wiredoctor.spill import Folder, Spill, SpillWindow
+from wiredoctor.storage.batches import Batch, View
+from wiredoctor.storage.spill import Folder, Spill, SpillWindow
 from wiredoctor.tables import CONNECTIONS, STORED_EXCHANGES
 
 _FAILED = 500

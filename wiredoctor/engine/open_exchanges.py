@@ -11,19 +11,19 @@ from itertools import count
 
 import polars as pl
 
-from wiredoctor.batches import View
-from wiredoctor.core.close_rows import CloseRows
-from wiredoctor.core.connection import Connection, Side
-from wiredoctor.core.connection_rows import ConnectionRows
-from wiredoctor.core.conversation import Conversation
-from wiredoctor.core.exchange_rows import ExchangeRows, Extra, HeadCodes
-from wiredoctor.core.message import AT_CAPTURE_END, OFF, SEEK, TLS, Exchange
-from wiredoctor.core.reader import Reader
-from wiredoctor.core.segment import FOREVER, NEVER
-from wiredoctor.core.translation import is_second_leg
-from wiredoctor.core.waits import ClosedWindow, Waits, WindowStall
+from wiredoctor.core.http1.conversation import Conversation
+from wiredoctor.core.http1.message import AT_CAPTURE_END, OFF, SEEK, TLS, Exchange
+from wiredoctor.core.http1.reader import Reader
+from wiredoctor.core.rows.close_rows import CloseRows
+from wiredoctor.core.rows.connection_rows import ConnectionRows
+from wiredoctor.core.rows.exchange_rows import ExchangeRows, Extra, HeadCodes
+from wiredoctor.core.tcp.connection import Connection, Side
+from wiredoctor.core.tcp.segment import FOREVER, NEVER
+from wiredoctor.core.tcp.translation import is_second_leg
+from wiredoctor.core.tcp.waits import ClosedWindow, Waits, WindowStall
 from wiredoctor.engine.frames import exchange_batches, head_part
 from wiredoctor.engine.row_tables import connection_batch
+from wiredoctor.storage.batches import View
 from wiredoctor.tables import ASKED, CONNECTIONS, END_REASONS, EXCHANGES, STORED_EXCHANGES
 
 ANSWERED = (

@@ -11,11 +11,11 @@ from wiredoctor.capture.files import CaptureFile, Content, OpenFiles, find_descr
 from wiredoctor.capture.formats import is_capture
 from wiredoctor.capture.model import Ending, readable
 from wiredoctor.capture.spool import not_a_capture
-from wiredoctor.core.chain import ChainRecords, Files
-from wiredoctor.core.file_formats import open_records
-from wiredoctor.core.packet import Packet
-from wiredoctor.core.records import Records, Source
-from wiredoctor.core.sorting import Lanes, SortedRecords
+from wiredoctor.core.capture.chain import ChainRecords, Files
+from wiredoctor.core.capture.file_formats import open_records
+from wiredoctor.core.capture.packet import Packet
+from wiredoctor.core.capture.records import Records, Source
+from wiredoctor.core.capture.sorting import Lanes, SortedRecords
 
 _FIRST_BLOCK = 1 << 12
 """The number of bytes read from a file to find its first packet."""
@@ -57,7 +57,7 @@ class CaptureFiles:
         self.is_disorder_proved = False
         """True if TCP connections prove the disorder of every file whose packets are slightly out of order."""
         self.lanes: list[Lanes | None] = [None] * len(members)
-        """For each file that must be sorted, its lanes: parts that are in time order (core/sorting.py). None for other files."""
+        """For each file that must be sorted, its lanes: parts that are in time order (sorting.py). None for other files."""
         self.origin: int | None = None
         """The time of the earliest packet in ns since 1970, once `time_order.examine` has found it; before that, None."""
         self._opened = opened

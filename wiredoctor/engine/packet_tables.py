@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from wiredoctor.core.recorder import RECORDS, PacketRecorder
-from wiredoctor.core.rows import Rows
-from wiredoctor.core.segment_rows import PIECES, SegmentRecorder
+from wiredoctor.core.rows.cells import Rows
+from wiredoctor.core.rows.recorder import RECORDS, PacketRecorder
+from wiredoctor.core.rows.segment_rows import PIECES, SegmentRecorder
 from wiredoctor.tables import Array, Table
 
 SEGMENTS_AT_ONCE = 32_768

@@ -21,16 +21,16 @@ import numpy as np
 import polars as pl
 
 from wiredoctor import system
-from wiredoctor.batches import Part, Renumbered
-from wiredoctor.core.flows import BUCKETS, Share
+from wiredoctor.core.tcp.flows import BUCKETS, Share
 from wiredoctor.engine.opening import CaptureFiles, open_capture_records
 from wiredoctor.engine.run import Analysis, Progress, Stopping, merge_candidates, never
-from wiredoctor.replacement import FULL, no_room
 from wiredoctor.rule_engine import RuleModule, RuleSet, disable, failures
 from wiredoctor.rule_engine.candidates import Candidates, CandidateStore
 from wiredoctor.rule_engine.cutoffs import Cutoffs
 from wiredoctor.settings import Settings
-from wiredoctor.spill import BatchSpill, Folder, renumber
+from wiredoctor.storage.batches import Part, Renumbered
+from wiredoctor.storage.replacement import FULL, no_room
+from wiredoctor.storage.spill import BatchSpill, Folder, renumber
 from wiredoctor.text.redact import safe_traceback
 
 FAILED = 1

@@ -8,26 +8,26 @@ from functools import lru_cache, partial
 
 import polars as pl
 
-from wiredoctor.batches import Batch, Kind, Maker, Texts, View, make_texts, series, take_cells, with_texts
-from wiredoctor.core.bursts import COLUMNS as BURST_CELLS
-from wiredoctor.core.closes import CLOSED_BY, CLOSES
-from wiredoctor.core.connection_rows import NUMBERS, ConnectionRows
-from wiredoctor.core.history import in_letters
-from wiredoctor.core.icmp import ICMP_ERRORS as ICMP_CELLS
+from wiredoctor.core.http1.bursts import COLUMNS as BURST_CELLS
+from wiredoctor.core.http1.transfers import TRANSFERS as TRANSFER_CELLS
 from wiredoctor.core.loop import Core
-from wiredoctor.core.origins import ORIGINS
-from wiredoctor.core.releases import RELEASES as RELEASE_CELLS
-from wiredoctor.core.releases import SORTS
-from wiredoctor.core.rows import Rows
-from wiredoctor.core.stall_rows import CLOSURES as CLOSURE_CELLS
-from wiredoctor.core.stall_rows import RECOVERIES as RECOVERY_CELLS
-from wiredoctor.core.stall_rows import RUNS as RUN_CELLS
-from wiredoctor.core.transfers import TRANSFERS as TRANSFER_CELLS
-from wiredoctor.core.unacknowledged import UNACKNOWLEDGED as UNACKNOWLEDGED_CELLS
-from wiredoctor.core.window_stalls import SORTS as WINDOW_SORTS
-from wiredoctor.core.window_stalls import WINDOW_STALLS as WINDOW_STALL_CELLS
+from wiredoctor.core.rows.cells import Rows
+from wiredoctor.core.rows.connection_rows import NUMBERS, ConnectionRows
+from wiredoctor.core.rows.stall_rows import CLOSURES as CLOSURE_CELLS
+from wiredoctor.core.rows.stall_rows import RECOVERIES as RECOVERY_CELLS
+from wiredoctor.core.rows.stall_rows import RUNS as RUN_CELLS
+from wiredoctor.core.tcp.closes import CLOSED_BY, CLOSES
+from wiredoctor.core.tcp.history import in_letters
+from wiredoctor.core.tcp.icmp import ICMP_ERRORS as ICMP_CELLS
+from wiredoctor.core.tcp.origins import ORIGINS
+from wiredoctor.core.tcp.releases import RELEASES as RELEASE_CELLS
+from wiredoctor.core.tcp.releases import SORTS
+from wiredoctor.core.tcp.unacknowledged import UNACKNOWLEDGED as UNACKNOWLEDGED_CELLS
+from wiredoctor.core.tcp.window_stalls import SORTS as WINDOW_SORTS
+from wiredoctor.core.tcp.window_stalls import WINDOW_STALLS as WINDOW_STALL_CELLS
 from wiredoctor.engine.frames import event_frame, exchange_batches, head_part, message_batch
 from wiredoctor.protocols.tls.hello import SILENT
+from wiredoctor.storage.batches import Batch, Kind, Maker, Texts, View, make_texts, series, take_cells, with_texts
 from wiredoctor.tables import (
     BURSTS,
     CLOSES_OF_STORED,

@@ -9,20 +9,19 @@ from typing import Any
 import polars as pl
 
 from wiredoctor import limits, rule_engine
-from wiredoctor.batches import Batch, View
 from wiredoctor.capture import ClockSteps
 from wiredoctor.capture.drops import RING, spans
 from wiredoctor.capture.link_types import link_type_name
 from wiredoctor.capture.model import Captured, readable
-from wiredoctor.core.connection import Connection
+from wiredoctor.core.capture.reasons import count_encapsulations, describe_reasons
+from wiredoctor.core.capture.records import LATEST, Records
+from wiredoctor.core.capture.wifi import AGGREGATES
 from wiredoctor.core.cutoffs import Cutoffs as CoreCutoffs
-from wiredoctor.core.flows import Share
-from wiredoctor.core.icmp import UNKNOWN
 from wiredoctor.core.loop import Core
-from wiredoctor.core.reasons import count_encapsulations, describe_reasons
-from wiredoctor.core.records import LATEST, Records
-from wiredoctor.core.segment_rows import SegmentRecorder
-from wiredoctor.core.wifi import AGGREGATES
+from wiredoctor.core.rows.segment_rows import SegmentRecorder
+from wiredoctor.core.tcp.connection import Connection
+from wiredoctor.core.tcp.flows import Share
+from wiredoctor.core.tcp.icmp import UNKNOWN
 from wiredoctor.engine.packet_tables import SEGMENTS_AT_ONCE, take_segment_tables
 from wiredoctor.engine.row_tables import count_rows, endpoint_text, take_tables
 from wiredoctor.findings import CaptureSummary, rfc3339
@@ -30,7 +29,8 @@ from wiredoctor.limits import LimitsReached
 from wiredoctor.rule_engine import RuleModule
 from wiredoctor.rule_engine.candidates import Candidates, CandidateStore
 from wiredoctor.rule_engine.cutoffs import Cutoffs
-from wiredoctor.spill import BatchSpill, Folder
+from wiredoctor.storage.batches import Batch, View
+from wiredoctor.storage.spill import BatchSpill, Folder
 from wiredoctor.tables import CAPTURES, CONNECTIONS, NEVER, ODDITIES, SEGMENTS, STORED_EXCHANGES
 
 Progress = Callable[[float], None]

@@ -12,11 +12,10 @@ from typing import BinaryIO, NamedTuple, cast
 import numpy as np
 import polars as pl
 
-from wiredoctor.batches import View
+from wiredoctor.core.capture.packet import Packet
 from wiredoctor.core.loop import Core
-from wiredoctor.core.packet import Packet
-from wiredoctor.core.recorder import PacketRecorder, Selection
-from wiredoctor.core.segment_rows import SegmentRecorder
+from wiredoctor.core.rows.recorder import PacketRecorder, Selection
+from wiredoctor.core.rows.segment_rows import SegmentRecorder
 from wiredoctor.engine.opening import CaptureFiles, open_capture_records
 from wiredoctor.engine.packet_tables import SEGMENTS_AT_ONCE, take_packet_tables, take_segment_tables
 from wiredoctor.engine.row_tables import take_tables
@@ -25,6 +24,7 @@ from wiredoctor.findings import Names, Portion
 from wiredoctor.limits import LimitsReached
 from wiredoctor.protocols.tcp.sack import sack_blocks
 from wiredoctor.rule_engine.cutoffs import Cutoffs
+from wiredoctor.storage.batches import View
 from wiredoctor.tables import HTTP_COLUMNS, NEVER, READ_AGAIN, SECOND, STORED_EXCHANGES, Table
 from wiredoctor.text.redact import showing_secrets
 from wiredoctor.text.redact_tables import redact_table

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from wiredoctor.capture.files import CaptureFile
 from wiredoctor.capture.model import CaptureError
-from wiredoctor.core.disorder import Disorder
-from wiredoctor.core.file_formats import open_records
-from wiredoctor.core.records import Records
-from wiredoctor.core.sorting import Lanes
+from wiredoctor.core.capture.disorder import Disorder
+from wiredoctor.core.capture.file_formats import open_records
+from wiredoctor.core.capture.records import Records
+from wiredoctor.core.capture.sorting import Lanes
 from wiredoctor.engine.opening import CaptureFiles, ContentSource
 from wiredoctor.limits import LimitsReached
 

@@ -18,7 +18,7 @@ from typing import BinaryIO, NamedTuple
 import polars as pl
 
 from wiredoctor.findings import Finding, Report
-from wiredoctor.replacement import room_needed
+from wiredoctor.storage.replacement import room_needed
 
 Analyse = Callable[[Path], Report]
 """A function that analyzes a capture with the rules and thresholds of the first analysis, and keeps the file open."""

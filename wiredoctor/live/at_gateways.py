@@ -20,8 +20,8 @@ from typing import NamedTuple
 import polars as pl
 
 from wiredoctor import gateways, limits, rule_engine
-from wiredoctor.core.connection import Connection
-from wiredoctor.core.segment import FOREVER
+from wiredoctor.core.tcp.connection import Connection
+from wiredoctor.core.tcp.segment import FOREVER
 from wiredoctor.engine import open_exchanges
 from wiredoctor.engine.live import LiveAnalysis
 from wiredoctor.gateways import LATE, Gateways, Place

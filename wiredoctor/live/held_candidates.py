@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import polars as pl
 
 from wiredoctor import limits, rule_engine
-from wiredoctor.core.connection import Connection
+from wiredoctor.core.tcp.connection import Connection
 from wiredoctor.engine.live import LiveAnalysis
 from wiredoctor.live.nearby import Nearby
 from wiredoctor.rule_engine import RuleModule

@@ -10,11 +10,12 @@ from typing import Any
 
 import polars as pl
 
-from wiredoctor import limits, spill
-from wiredoctor.core.connection import Connection
+from wiredoctor import limits
+from wiredoctor.core.tcp.connection import Connection
 from wiredoctor.engine import open_exchanges
 from wiredoctor.engine.live import LiveAnalysis
 from wiredoctor.rule_engine import RuleModule
+from wiredoctor.storage import spill
 from wiredoctor.tables import ASKED, CLOSES_OF_STORED, FINISHED_OF_STORED, SECOND, closes, finished_exchanges
 from wiredoctor.world import CaptureTables, Index
 

@@ -29,7 +29,7 @@ from wiredoctor.recording.folder import PrivateFolder
 from wiredoctor.rule_engine import RuleSet
 from wiredoctor.rule_engine.candidates import Candidates
 from wiredoctor.settings import Settings
-from wiredoctor.spill import Folder
+from wiredoctor.storage.spill import Folder
 from wiredoctor.tables import SECOND
 from wiredoctor.text.durations import duration_text
 from wiredoctor.text.redact import showing_secrets

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from wiredoctor.recording.blocks import Piece
-from wiredoctor.replacement import FULL, Target, resolve
+from wiredoctor.storage.replacement import FULL, Target, resolve
 
 if TYPE_CHECKING:
     from wiredoctor.recording.events import Events

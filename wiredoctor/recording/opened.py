@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from wiredoctor.recording.privileges import CHOWN, DAC_OVERRIDE, FOWNER, only_effective
-from wiredoctor.replacement import Replacement, Target, make_folder, resolve
+from wiredoctor.storage.replacement import Replacement, Target, make_folder, resolve
 
 if TYPE_CHECKING:
     from wiredoctor.recording.control import Message

@@ -21,7 +21,7 @@ from wiredoctor.rule_engine.gateway_tries import FRONT, KEY, Tries, Try, time_op
 from wiredoctor.rule_engine.rule_module import RuleModule
 from wiredoctor.rule_engine.stopped_reading import after_stalls, of_slow_servers
 from wiredoctor.rule_engine.summary_columns import Rows, as_frame, with_changes
-from wiredoctor.spill import Folder
+from wiredoctor.storage.spill import Folder
 from wiredoctor.tables import SECOND
 from wiredoctor.world.numbers import DURATION
 

@@ -11,9 +11,9 @@ import numpy as np
 import polars as pl
 
 from wiredoctor import limits
-from wiredoctor.replacement import room_needed
 from wiredoctor.rule_engine.summary_columns import Rows, as_frame
-from wiredoctor.spill import LOOSE, Folder
+from wiredoctor.storage.replacement import room_needed
+from wiredoctor.storage.spill import LOOSE, Folder
 
 Candidates = dict[str, pl.DataFrame]
 """The candidates of a batch: rule name -> rows."""

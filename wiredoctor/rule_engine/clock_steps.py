@@ -12,8 +12,8 @@ from functools import partial
 import numpy as np
 import polars as pl
 
-from wiredoctor.rule_engine.catalogue import RuleModule
 from wiredoctor.rule_engine.plugins import enabled, run_guarded
+from wiredoctor.rule_engine.rule_module import RuleModule
 from wiredoctor.tables import Array
 from wiredoctor.world.numbers import DURATION
 

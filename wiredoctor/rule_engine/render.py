@@ -30,8 +30,8 @@ from wiredoctor.findings import (
     rfc3339,
     shorten,
 )
-from wiredoctor.rule_engine.catalogue import RuleModule
 from wiredoctor.rule_engine.plugins import run_guarded
+from wiredoctor.rule_engine.rule_module import RuleModule
 from wiredoctor.rule_engine.summary_columns import Rows
 from wiredoctor.rules.shared.words import Nanoseconds, Packet
 from wiredoctor.tables import SECOND

@@ -12,8 +12,8 @@ from wiredoctor.gateways import Gateways
 from wiredoctor.limits import LimitsReached
 from wiredoctor.rule_engine import summary_columns
 from wiredoctor.rule_engine.across_tries import CertainTries
-from wiredoctor.rule_engine.catalogue import RuleModule
 from wiredoctor.rule_engine.context import with_exchanges
+from wiredoctor.rule_engine.rule_module import RuleModule
 from wiredoctor.rule_engine.software import with_software
 from wiredoctor.rule_engine.stopped_reading import may_follow_stall, until_close
 from wiredoctor.rule_engine.summary_columns import Rows

@@ -15,7 +15,7 @@ from wiredoctor.rule_engine import candidates
 from wiredoctor.rule_engine.plugins import collect_guarded, enabled, run_guarded, with_required_columns
 from wiredoctor.rule_engine.rule_module import MayMatch, RuleModule
 from wiredoctor.rule_engine.summary_columns import Rows, as_frame
-from wiredoctor.spill import Folder
+from wiredoctor.storage.spill import Folder
 from wiredoctor.tables import EVENT_TABLES, PLAN_OF_FEW, RULE_TABLES, SMALL
 from wiredoctor.world import CaptureTables, Index, Wait, World
 from wiredoctor.world.numbers import DURATION

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from wiredoctor import limits
-from wiredoctor.rule_engine.catalogue import RuleModule
+from wiredoctor.rule_engine.rule_module import RuleModule
 
 _OF_EXCHANGES = {"exchanges", "closes"}
 """The tables with one row per exchange."""

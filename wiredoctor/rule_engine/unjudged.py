@@ -20,7 +20,7 @@ from wiredoctor.rule_engine.abnormal_ends import (
     suspect_connections,
     suspect_exchanges,
 )
-from wiredoctor.rule_engine.catalogue import RuleModule
+from wiredoctor.rule_engine.rule_module import RuleModule
 from wiredoctor.tables import PLAN_OF_FEW, SECOND, SMALL, of_connections
 from wiredoctor.text import redact
 from wiredoctor.text.durations import duration_text

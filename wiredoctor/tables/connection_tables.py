@@ -177,7 +177,7 @@ CONNECTIONS = Table(
         _c("final_at", I64, "ns", "capture time of the state that the row describes"),
     ),
     subject="connections",
-    writer="core/connection_rows.py:ConnectionRows.write",
+    writer="core/rows/connection_rows.py:ConnectionRows.write",
 )
 
 FOREIGN_CLOSES = Table(
@@ -227,7 +227,7 @@ FOREIGN_CLOSES = Table(
         _c("server_bytes", I64, "bytes", "payload of the server before the FIN or RST"),
     ),
     subject="connections",
-    writer="core/origins.py:ForeignCloses.write",
+    writer="core/tcp/origins.py:ForeignCloses.write",
 )
 
 TRIES = Table(

@@ -126,7 +126,7 @@ RELEASES = Table(
     subject="segments",
     at_packet=True,
     exchange_by_time=True,
-    writer="core/releases.py:Releases.describe",
+    writer="core/tcp/releases.py:Releases.describe",
 )
 
 RECOVERIES = Table(
@@ -219,7 +219,7 @@ RECOVERIES = Table(
     subject="segments",
     at_packet=True,
     exchange_by_time=True,
-    writer="core/stall_rows.py:StallRows.write_recovery",
+    writer="core/rows/stall_rows.py:StallRows.write_recovery",
 )
 
 CLOSURES = Table(
@@ -263,7 +263,7 @@ CLOSURES = Table(
     subject="segments",
     at_packet=True,
     exchange_by_time=True,
-    writer="core/stall_rows.py:StallRows.write_closure",
+    writer="core/rows/stall_rows.py:StallRows.write_closure",
 )
 
 WINDOW_STALLS = Table(
@@ -336,7 +336,7 @@ WINDOW_STALLS = Table(
     subject="segments",
     at_packet=True,
     exchange_by_time=True,
-    writer="core/window_stalls.py:WindowStalls.write",
+    writer="core/tcp/window_stalls.py:WindowStalls.write",
 )
 
 RUNS = Table(
@@ -372,7 +372,7 @@ RUNS = Table(
     subject="segments",
     at_packet=True,
     exchange_by_time=True,
-    writer="core/stall_rows.py:StallRows.write_run",
+    writer="core/rows/stall_rows.py:StallRows.write_run",
 )
 
 CLOSE_ORIGINS = (
@@ -489,7 +489,7 @@ UNACKNOWLEDGED = Table(
     subject="segments",
     at_packet=True,
     exchange_by_time=True,
-    writer="core/unacknowledged.py:Repetitions.write",
+    writer="core/tcp/unacknowledged.py:Repetitions.write",
 )
 
 LIMITED_COLUMNS = (
@@ -545,5 +545,5 @@ TRANSFERS = Table(
         _n("syn_peer_time", I64, "ns", "time of `syn_peer_frame`"),
     ),
     at_packet=True,
-    writer="core/transfers.py:write",
+    writer="core/http1/transfers.py:write",
 )

@@ -316,7 +316,7 @@ EXCHANGES = Table(
         _c("final_at", I64, "ns", "capture time of the state that the row describes"),
         _c("at_capture_end", BOOL, "", "the row was written only because the capture ended"),
     ),
-    writer="core/exchange_rows.py:ExchangeRows.write",
+    writer="core/rows/exchange_rows.py:ExchangeRows.write",
 )
 
 ASKED = (

@@ -107,7 +107,7 @@ MESSAGES = Table(
         *REQUEST_COLUMNS,
         *RESPONSE_COLUMNS,
     ),
-    writer="core/exchange_rows.py:MessageRows.write",
+    writer="core/rows/exchange_rows.py:MessageRows.write",
 )
 
 BURSTS = Table(
@@ -155,7 +155,7 @@ BURSTS = Table(
         ),
         _n("span", I64, "ns", "how far the sender's clock advanced from the first to the last packet of the burst"),
     ),
-    writer="core/bursts.py:write_burst",
+    writer="core/http1/bursts.py:write_burst",
 )
 
 FAULTS = Table(
@@ -214,5 +214,5 @@ FAULTS = Table(
         _c("after_gap", BOOL, "", "bytes are missing in the message, or earlier on the connection"),
     ),
     at_packet=True,
-    writer="core/exchange_rows.py:FaultRows.write",
+    writer="core/rows/exchange_rows.py:FaultRows.write",
 )

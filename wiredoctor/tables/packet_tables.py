@@ -94,7 +94,7 @@ RECORDS = Table(
         _c("length", I64, "bytes", "length of the packet on the network"),
     ),
     subject="captures",
-    writer="core/recorder.py:PacketRecorder.write_record",
+    writer="core/rows/recorder.py:PacketRecorder.write_record",
 )
 
 PACKETS = Table(
@@ -137,7 +137,7 @@ PACKETS = Table(
         _c("quoted", BOOL, "", "a header quoted in an ICMP error: it has a connection id but is not a packet of the connection"),
     ),
     subject="segments",
-    writer="core/recorder.py:PacketRecorder.write_packet",
+    writer="core/rows/recorder.py:PacketRecorder.write_packet",
 )
 
 SCRATCH = 1 << 62

@@ -245,7 +245,7 @@ SEGMENTS = Table(
     subject="segments",
     at_packet=True,
     exchange_by_time=True,
-    writer="core/segment_rows.py:SegmentRecorder.write",
+    writer="core/rows/segment_rows.py:SegmentRecorder.write",
 )
 
 HTTP_COLUMNS = frozenset(
@@ -273,5 +273,5 @@ PIECES = Table(
         _c("payload", I64, "bytes", "position of the bytes, as in packets.payload"),
     ),
     subject="segments",
-    writer="core/segment_rows.py:write_piece",
+    writer="core/rows/segment_rows.py:write_piece",
 )

@@ -73,7 +73,7 @@ class Table:
     `at_packet`: a row is final as soon as its packet has been read; later events of its exchange do not change it.
     `exchange_by_time`: if a row names no exchange, a finding from it belongs to the exchange that was waiting at the row's time.
     `writer`: the function that decides which events become rows, or whose docstring explains this; with its path below
-    wiredoctor/, such as "core/releases.py:Releases.describe".
+    wiredoctor/, such as "core/tcp/releases.py:Releases.describe".
     """
 
     name: str

@@ -7,14 +7,14 @@ import zlib
 import polars as pl
 
 from tests.fuzzing.guard import must
-from wiredoctor.batches import View
 from wiredoctor.capture import CaptureError
+from wiredoctor.core.capture.file_formats import open_records
+from wiredoctor.core.capture.records import LATEST, Source
 from wiredoctor.core.cutoffs import Cutoffs
-from wiredoctor.core.file_formats import open_records
 from wiredoctor.core.loop import Core
-from wiredoctor.core.records import LATEST, Source
 from wiredoctor.engine.row_tables import take_tables
 from wiredoctor.limits import LimitsReached
+from wiredoctor.storage.batches import View
 from wiredoctor.tables import STORED_EXCHANGES
 
 AT_ONCE = 1 << 20

@@ -11,8 +11,8 @@ from tests.fuzzing.capturefile import Recorded
 from tests.fuzzing.choices import Choices
 from tests.fuzzing.guard import must
 from tests.fuzzing.mutators import LINK_TYPES
-from wiredoctor.core.flows import Share
-from wiredoctor.core.packet import Packet, key_of, reverse
+from wiredoctor.core.capture.packet import Packet, key_of, reverse
+from wiredoctor.core.tcp.flows import Share
 from wiredoctor.tables import SCRATCH
 
 MAX_RECORDS = 60

@@ -18,8 +18,8 @@ from tests.fuzzing.places import as_file
 from wiredoctor import findings
 from wiredoctor.cli import baselines, config_file
 from wiredoctor.cli.exit_codes import UsageError
-from wiredoctor.core.framing import request_framing, response_framing
-from wiredoctor.core.heads import Head, length_of
+from wiredoctor.core.http1.framing import request_framing, response_framing
+from wiredoctor.core.http1.heads import Head, length_of
 from wiredoctor.findings import Threshold
 from wiredoctor.protocols.http1 import head
 from wiredoctor.protocols.http1.framing import BROKEN

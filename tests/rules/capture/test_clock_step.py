@@ -9,8 +9,9 @@ import pytest
 from tests.ladders import STALL, ladder_packets, set_back, to_pcap
 from tests.support.analysis import analyze_bytes
 from tests.support.sweeps import sweep
-from wiredoctor import diagnosis, limits, spill
+from wiredoctor import diagnosis, limits
 from wiredoctor.findings import Finding
+from wiredoctor.storage import spill
 
 MS = 1_000_000
 

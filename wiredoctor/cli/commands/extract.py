@@ -20,10 +20,10 @@ from wiredoctor.cli.exit_codes import Exit, UsageError, reason
 from wiredoctor.cli.outputs import stdout_paper, writable
 from wiredoctor.cli.rulebook import every_rule
 from wiredoctor.cli.running import combine_request, run
-from wiredoctor.replacement import replacing
 from wiredoctor.report.terminal.terminal import TerminalWriter
 from wiredoctor.report.words import clean, count, duration
 from wiredoctor.settings import Settings
+from wiredoctor.storage.replacement import replacing
 
 if TYPE_CHECKING:
     from wiredoctor.extract.anonymize.checked import Checked

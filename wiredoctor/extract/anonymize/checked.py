@@ -14,7 +14,7 @@ from wiredoctor.capture.pcapng import write as making
 from wiredoctor.extract.anonymize import Packet, anonymize
 from wiredoctor.findings import Finding, Report
 from wiredoctor.limits import ANONYMIZED
-from wiredoctor.replacement import room_needed
+from wiredoctor.storage.replacement import room_needed
 from wiredoctor.version import __version__
 
 BEGIN = 10**18

@@ -105,7 +105,7 @@ class Fields:
 
     @property
     def suspect(self) -> bool:
-        """True if the fields may have a fault that core/faults.py reports."""
+        """True if the fields may have a fault that core/http1/faults.py reports."""
         return bool(self.malformed or self.transfer_codings) or self.bad_content_length
 
 

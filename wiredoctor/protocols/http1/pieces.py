@@ -1,8 +1,8 @@
 """Track how a chunked response or an event stream arrived: its chunks and events. Other responses are not tracked.
 
 A flight is a series of packets of one body with gaps below 5 ms, which the sender sent together. A gap does not count if the
-sender had to wait for ACKs or for the receiver's window (core/lumps.py). Bursts (the table bursts) are too coarse for events: a
-burst has gaps of up to two round trips, so on a long path it contains events that were sent separately.
+sender had to wait for ACKs or for the receiver's window (core/tcp/lumps.py). Bursts (the table bursts) are too coarse for events:
+a burst has gaps of up to two round trips, so on a long path it contains events that were sent separately.
 
 A lump is a flight that a buffer had held back: after a long wait, its events arrive faster than a program generates them.
 """
@@ -108,7 +108,7 @@ class Flight:
         """Return whether the sender's clock shows that the path, not the sender, caused most of the time before the flight.
 
         `tick`: the length of a tick of the sender's clock in ns; 0 if unknown. The condition is the
-        opposite of that in `agrees` (core/clocks.py).
+        opposite of that in `agrees` (core/tcp/clocks.py).
         """
         by_clock = self.gap_by_clock(tick)
         return by_clock is not None and 2 * (by_clock + tick) < self.gap - self.rtt

@@ -75,8 +75,7 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import polars as pl
 
@@ -94,6 +93,7 @@ from wiredoctor.rules.shared.lost_requests import (
 )
 from wiredoctor.rules.shared.lost_requests import may_match as may_be_lost
 from wiredoctor.rules.shared.race_explanations import EXPLANATION, explain
+from wiredoctor.rules.shared.race_facts import Facts
 from wiredoctor.rules.shared.race_words import HEED, explanation_words
 from wiredoctor.rules.shared.words import fin_or_rst, packets, retry_sentence, sender_of_close, with_doubt
 from wiredoctor.tables import SECOND
@@ -168,52 +168,6 @@ SHARED_THRESHOLDS = (race_explanations, lost_requests, clients)
 def may_match() -> pl.Expr:
     """Return an expression that is true for all rows that may become candidates."""
     return may_be_lost()
-
-
-class Facts(NamedTuple):
-    """What is known of a request that was lost at a close. Times and durations are in ns.
-
-    `idle`, `idle_at_server`: how long the connection had been idle when the client sent the request, and when it reached the
-    server. `rested`, `later`: as in find_lost. `warned`: the client had the response that announced the close. `ttl`,
-    `lowest_ttl`, `highest_ttl`: of an RST that another device sent, and of the server's packets. `explanation`: an Explanation.
-    `again`: a Repetition. `retry`: a gateway repeated the request (gateways.tries.RETRY).
-    """
-
-    connection: int
-    exchange: int
-    kind: str
-    side: str
-    confidence: str
-    frame: int
-    start: int
-    endpoint: int
-    final_at: int
-    idle: int | None
-    idle_at_server: int | None
-    rested: int | None
-    later: int | None
-    handshake: bool
-    warned: bool
-    previous_announced_close: bool
-    request_end: int
-    requests: int
-    by_rst: bool
-    server_close_frame: int
-    server_close_time: int
-    server_close_ack: int | None
-    server_close_origin: str | None
-    reset_frame: int | None
-    server_rst_time: int | None
-    ttl: int | None
-    lowest_ttl: int | None
-    highest_ttl: int | None
-    explanation: Mapping[str, Any] | None
-    ended_at: int
-    round_trip: int
-    to_client: int
-    severity: str | None
-    again: Mapping[str, Any] | None
-    retry: Mapping[str, Any] | None
 
 
 def find(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.LazyFrame:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from wiredoctor.findings import shorten
+from wiredoctor.rules.shared.abort_facts import Facts
 from wiredoctor.rules.shared.words import REPEATED
 from wiredoctor.tables import MILLISECOND, SECOND
 from wiredoctor.text import redact
 from wiredoctor.text.durations import duration_text
 from wiredoctor.text.escape import REQUEST_LENGTH, printable
 from wiredoctor.world.products import default
-
-if TYPE_CHECKING:
-    from wiredoctor.rules.lifetime.client_abort import Facts
 
 WHOLE_SECOND = 50 * MILLISECOND
 """The tolerance (ns) for a limit of whole seconds on a complete transfer.

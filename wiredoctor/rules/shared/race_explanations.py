@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
 
 from wiredoctor.findings import Threshold
+from wiredoctor.rules.shared.race_facts import Facts
 from wiredoctor.world.connection_close import IDLE as IMMEDIATE
 from wiredoctor.world.idle_defaults import default_of_server
 from wiredoctor.world.server import LATE, NEAR, Limit, Server, Stop
-
-if TYPE_CHECKING:
-    from wiredoctor.rules.lifetime.keep_alive_race import Facts
 
 QUICK_RST = Threshold(
     "100 ms",

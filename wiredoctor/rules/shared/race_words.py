@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from wiredoctor.rules.shared.race_explanations import Explanation
+from wiredoctor.rules.shared.race_facts import Facts
 from wiredoctor.rules.shared.words import Nanoseconds
 from wiredoctor.tables import SECOND
 from wiredoctor.text.durations import duration_text
@@ -13,9 +14,6 @@ from wiredoctor.world.connection_close import UPSTREAM_KEPT
 from wiredoctor.world.idle_defaults import default_of_server
 from wiredoctor.world.numbers import other_connections
 from wiredoctor.world.server import TOGETHER, Limit
-
-if TYPE_CHECKING:
-    from wiredoctor.rules.lifetime.keep_alive_race import Facts
 
 HEED = "Have the client stop using a connection once a response says Connection: close. "
 _ANNOUNCE = "Have the server send Connection: close with the last response before it closes. "

@@ -1,0 +1,1 @@
+"""Write the event tables of the core."""
