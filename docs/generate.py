@@ -25,14 +25,14 @@ from wiredoctor.report.terminal.error_messages import Message, messages
 from wiredoctor.report.terminal.manual import in_cases
 from wiredoctor.rule_engine import RuleModule, catalogue
 from wiredoctor.tables import (
-    AS_OF,
-    CLOSES,
+    AT_ITS_END,
+    AT_THE_CLOSE,
     DERIVED,
     EVENT_TABLES,
     EXCHANGES,
-    FINISHED_EXCHANGES,
     OLD_NAMES,
     RULE_TABLES,
+    STATE_COLUMNS,
     TABLES,
     Column,
     Table,
@@ -147,10 +147,10 @@ def pages() -> dict[Path, str]:
 
 def tables_page(tables: Iterable[Table]) -> str:
     """Return the page of all tables, with a line per column."""
-    later = [c.name for c in EXCHANGES.columns if c.name not in FINISHED_EXCHANGES.schema]
+    later = [c.name for c in EXCHANGES.columns if c.name not in AT_ITS_END.table.schema]
     ruled = [name for name in RULE_TABLES if name not in {*TABLES, *EVENT_TABLES}]
     head = TABLES_HEAD.format(
-        followed=_listed(later), as_of=_listed(AS_OF), events=_listed(EVENT_TABLES), ruled=_listed(ruled)
+        followed=_listed(later), as_of=_listed(STATE_COLUMNS), events=_listed(EVENT_TABLES), ruled=_listed(ruled)
     )  # fmt: skip
     return head + "".join(_table(table) for table in tables) + _renamed()
 
@@ -166,9 +166,9 @@ def _described() -> Iterator[Table]:
     for table in TABLES.values():
         yield table
         if table is EXCHANGES:
-            yield CLOSES
+            yield AT_THE_CLOSE.table
     yield from EVENT_TABLES.values()
-    yield from (table for name, table in RULE_TABLES.items() if name not in {*TABLES, *EVENT_TABLES, CLOSES.name})
+    yield from (table for name, table in RULE_TABLES.items() if name not in {*TABLES, *EVENT_TABLES, AT_THE_CLOSE.table.name})
     yield FINDINGS
 
 

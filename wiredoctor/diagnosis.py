@@ -30,17 +30,13 @@ from wiredoctor.rule_engine.across_tries import fronts_of, tries_of
 from wiredoctor.rule_engine.candidates import Candidates, CandidateStore, together
 from wiredoctor.storage.spill import BatchSpill, Folder, Spill, SpillOfCaptures, SpillWindow
 from wiredoctor.tables import (
-    CLOSES,
-    CLOSES_OF_STORED,
+    AT_ITS_END,
+    AT_THE_CLOSE,
     CONNECTIONS,
     EXCHANGES,
-    FINISHED_EXCHANGES,
-    FINISHED_OF_STORED,
     SMALL,
     STORED_EXCHANGES,
     Table,
-    closes,
-    finished_exchanges,
     of_captures,
 )
 from wiredoctor.text.redact_tables import redact_table
@@ -241,11 +237,11 @@ def _exchange_tables(rows: Spill) -> dict[str, pl.LazyFrame]:
     """Return the tables of exchanges that rules read, by name, as lazy frames."""
     if isinstance(rows, BatchSpill):
         return {
-            "exchanges": rows.scan_as(FINISHED_EXCHANGES, FINISHED_OF_STORED),
-            "closes": rows.scan_as(CLOSES, CLOSES_OF_STORED),
+            "exchanges": rows.scan_as(*AT_ITS_END),
+            "closes": rows.scan_as(*AT_THE_CLOSE),
         }
     scanned = rows.scan()
-    return {"exchanges": finished_exchanges(scanned), "closes": closes(scanned)}
+    return {"exchanges": AT_ITS_END.of(scanned), "closes": AT_THE_CLOSE.of(scanned)}
 
 
 def _without_frames(finding: Finding) -> Finding:

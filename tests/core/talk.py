@@ -28,7 +28,7 @@ from wiredoctor.core.tcp.tcp_analysis import TcpAnalysis
 from wiredoctor.engine.frames import event_frame, exchange_batches, head_part
 from wiredoctor.limits import LimitsReached
 from wiredoctor.storage.batches import View
-from wiredoctor.tables import AS_OF, EXCHANGES, FAULTS, FINISHED_EXCHANGES, FINISHED_OF_STORED, STORED_EXCHANGES
+from wiredoctor.tables import AT_ITS_END, AT_THE_CLOSE, EXCHANGES, FAULTS, STATE_COLUMNS, STORED_EXCHANGES
 
 
 class Core:
@@ -82,10 +82,10 @@ class Core:
         """Return all exchanges with what followed them, as tables.EXCHANGES."""
         heads = head_part(self.http.codes.take())
         exchanges, closed = exchange_batches(self.http.closes, heads)
-        finished = View([exchanges], FINISHED_EXCHANGES, FINISHED_OF_STORED).all_columns()
+        finished = View([exchanges], *AT_ITS_END).all_columns()
         stored = View([closed], STORED_EXCHANGES).all_columns()
         assert finished["connection"].sort().equals(stored["connection"].sort())
-        known = [pl.col(f"at_close_{name}").alias(name) for name in AS_OF]
+        known = [pl.col(AT_THE_CLOSE.columns[name]).alias(name) for name in STATE_COLUMNS]
         return stored.with_columns(known).select(EXCHANGES.schema.names()).sort("connection", "exchange")
 
     def faults(self) -> pl.DataFrame:

@@ -12,7 +12,7 @@ from tests.rules.arrivals import arrivals
 from wiredoctor.core.tcp.origins import ORIGINS
 from wiredoctor.engine.ends import MAKERS
 from wiredoctor.storage.batches import Batch
-from wiredoctor.tables import AT_CLOSE, NEVER, NONE
+from wiredoctor.tables import AT_THE_CLOSE, NEVER, NONE
 
 _PLACES = st.none() | st.integers(0, 12)
 _ROWS = st.fixed_dictionaries(
@@ -58,7 +58,7 @@ def test_each_row_is_told_as_by_hand(made: list[dict[str, Any]]) -> None:
         )
     for side in ("request", "response"):
         cells[f"{side}_head"] = np.array([0 if row[f"has_{side}"] else -1 for row in rows])
-    cells |= {AT_CLOSE + name: cells[name] for name in ("handshake", "gap_before")}
+    cells |= {AT_THE_CLOSE.columns[name]: cells[name] for name in ("handshake", "gap_before")}
     cells["server_close_origin"] = np.array([ORIGINS.index(row["server_close_origin"]) for row in rows])
     # the core's batches hold a single number if it is the same for all rows
     cells = {name: values[:1] if (values == values[0]).all() else values for name, values in cells.items()}

@@ -11,7 +11,7 @@ import pytest
 
 from tests.http.conversations import MILLISECOND, PEERS
 from tests.pipeline.feeding import tables
-from wiredoctor.tables import closes
+from wiredoctor.tables import AT_THE_CLOSE
 from wiredoctor.testing import to_pcap
 from wiredoctor.testing.wire import ACK, FIN, PSH, SYN, Packet
 
@@ -257,7 +257,7 @@ def test_what_was_seen_of_both_sides_when_an_exchange_was_over(tmp_path: Path) -
     packets = [packet(1, 0, 1, 1, OK + OK), packet(0, 10, 1, 1 + 2 * len(OK), flags=ACK)]
     seen = everywhere(packets, tmp_path)
     assert seen["finished"]["both_directions"].to_list() == [False, False]
-    assert closes(seen["exchanges"])["both_directions"].to_list() == [False, True]
+    assert AT_THE_CLOSE.of(seen["exchanges"])["both_directions"].to_list() == [False, True]
 
 
 def test_an_interim_response_begins_an_exchange(tmp_path: Path) -> None:

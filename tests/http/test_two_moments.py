@@ -14,7 +14,7 @@ from wiredoctor.core.loop import Core
 from wiredoctor.engine.opening import open_capture_records
 from wiredoctor.engine.row_tables import take_tables
 from wiredoctor.limits import LimitsReached
-from wiredoctor.tables import closes
+from wiredoctor.tables import AT_THE_CLOSE
 
 OK = r"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 TALK = f"""
@@ -59,9 +59,9 @@ def test_each_row_says_what_was_known_at_its_time(tmp_path: Path, epoch: int) ->
     """Without a handshake, the ACK of the response is what tells the round trip to the client."""
     seen = tables(capture(TALK, tmp_path), epoch, messages=False)
     assert seen["finished"]["rtt_client"].to_list() == [None, 1_000_000]
-    assert closes(seen["exchanges"])["rtt_client"].to_list() == [1_000_000, 1_000_000]
+    assert AT_THE_CLOSE.of(seen["exchanges"])["rtt_client"].to_list() == [1_000_000, 1_000_000]
     assert seen["finished"]["final_at"].to_list() == [10_000_000, 490_000_000]
-    assert closes(seen["exchanges"])["final_at"][0] == 480_000_000
+    assert AT_THE_CLOSE.of(seen["exchanges"])["final_at"][0] == 480_000_000
 
 
 def test_a_response_that_breaks_off_ends_when_the_close_is_decided(tmp_path: Path) -> None:
@@ -85,5 +85,5 @@ def test_keep_alive_probes_without_an_answer_before_a_reset(tmp_path: Path, last
     3.031 < . 43:43
     4.031 < {last}
     """
-    [closed] = closes(tables(capture(HANDSHAKE + text, tmp_path), 4, messages=False)["exchanges"]).iter_rows(named=True)
+    [closed] = AT_THE_CLOSE.of(tables(capture(HANDSHAKE + text, tmp_path), 4, messages=False)["exchanges"]).iter_rows(named=True)
     assert (closed["server_close_frame"], closed["server_unanswered_probes"]) == (11, probes)

@@ -21,7 +21,7 @@ from wiredoctor.engine.growing import GrowingCapture
 from wiredoctor.engine.live import LiveAnalysis
 from wiredoctor.rule_engine import catalogue
 from wiredoctor.storage.spill import Folder
-from wiredoctor.tables import ASKED, CLOSES, CONNECTIONS, EXCHANGES, SECOND, closes
+from wiredoctor.tables import AT_THE_CLOSE, CLIENT_COLUMNS, CONNECTIONS, EXCHANGES, SECOND
 from wiredoctor.world import CaptureTables
 from wiredoctor.world.clients import Clients, LongestWaits
 from wiredoctor.world.server import Servers
@@ -60,16 +60,18 @@ def answers(servers: Servers, wanted: pl.DataFrame) -> list[Any]:
 )
 def test_servers_are_those_of_all_rows(name: str, tmp_path: Path) -> None:
     exchanges, connections = rows_of(name, tmp_path)
-    whole = CaptureTables(closes(exchanges).lazy(), connections.lazy(), exchanges.lazy)
+    whole = CaptureTables(AT_THE_CLOSE.of(exchanges).lazy(), connections.lazy(), exchanges.lazy)
     wanted = (
-        closes(exchanges).select("endpoint", "connection", "final_at").unique(["endpoint", "connection"], maintain_order=True)
+        AT_THE_CLOSE.of(exchanges)
+        .select("endpoint", "connection", "final_at")
+        .unique(["endpoint", "connection"], maintain_order=True)
     )
     kept = None
     for first in range(0, exchanges.height, 3):
         some = exchanges.slice(first, 3)
         theirs = connections.filter(pl.col("connection").is_in(some["connection"].implode()))
-        kept = Servers.remember(kept, CaptureTables(closes(some).lazy(), theirs.lazy(), some.lazy))
-    kept = Servers.remember(kept, CaptureTables(CLOSES.empty().lazy(), connections.lazy(), EXCHANGES.empty().lazy))
+        kept = Servers.remember(kept, CaptureTables(AT_THE_CLOSE.of(some).lazy(), theirs.lazy(), some.lazy))
+    kept = Servers.remember(kept, CaptureTables(AT_THE_CLOSE.table.empty().lazy(), connections.lazy(), EXCHANGES.empty().lazy))
     live = Servers.build([wanted], whole._replace(remembered={Servers: kept}))
     expected = answers(Servers.build([wanted], whole), wanted)
     assert answers(live, wanted) == expected
@@ -102,8 +104,8 @@ def test_the_oldest_closes_and_uses_of_a_server_are_forgotten_together(monkeypat
 def test_servers_need_no_collector(tmp_path: Path) -> None:
     """Live runs without the collector of reference cycles for a minute; a server refers to frames of a megabyte."""
     exchanges, connections = rows_of("race-client", tmp_path)
-    wanted = closes(exchanges).select("endpoint", "connection")
-    servers = Servers.build([wanted], CaptureTables(closes(exchanges).lazy(), connections.lazy(), exchanges.lazy))
+    wanted = AT_THE_CLOSE.of(exchanges).select("endpoint", "connection")
+    servers = Servers.build([wanted], CaptureTables(AT_THE_CLOSE.of(exchanges).lazy(), connections.lazy(), exchanges.lazy))
     endpoint, connection = wanted.row(0)
     servers.at(endpoint, 5 * SECOND).limits(connection)
     left = weakref.ref(servers.at(endpoint))
@@ -141,13 +143,13 @@ def test_longest_waits_are_those_of_all_rows(waits: list[tuple[int, int, bool]])
     ]  # fmt: skip
     own = ASK | {"connection": 99, "exchange": 50, "request_target": "/0/1", "request_start": now}
     own |= dict.fromkeys(("response_start", "response_end", "response_status", "response_end_reason"))
-    schema = EXCHANGES.empty().select(ASKED).schema
-    asked = pl.DataFrame([[row[name] for name in ASKED] for row in [*earlier, own]], schema, orient="row")
+    schema = EXCHANGES.empty().select(CLIENT_COLUMNS).schema
+    asked = pl.DataFrame([[row[name] for name in CLIENT_COLUMNS] for row in [*earlier, own]], schema, orient="row")
     names = ("connection", "client_host", "server", "start", "syns", "client_bytes", "closed_by", "connected")
     places = [(number, "10.0.0.1", *OPENED) for number in [*range(len(waits)), 99]]
     connections = pl.DataFrame(places, CONNECTIONS.empty().select(names).schema, orient="row")
     wanted = pl.DataFrame({"connection": [99], "ended_at": [now + SECOND], "waited": [SECOND]})
-    whole = CaptureTables(CLOSES.empty().lazy(), connections.lazy(), asked.lazy)
+    whole = CaptureTables(AT_THE_CLOSE.table.empty().lazy(), connections.lazy(), asked.lazy)
     kept = None
     for number in range(len(waits)):
         some = asked.slice(number, 1)
@@ -157,7 +159,7 @@ def test_longest_waits_are_those_of_all_rows(waits: list[tuple[int, int, bool]])
     clients = [Clients.build([wanted], whole)]
     last = connections.filter(pl.col("connection") == 99)
     clients.append(Clients.build([wanted], CaptureTables(
-        CLOSES.empty().lazy(), last.lazy(), near.lazy, remembered={Clients: kept},
+        AT_THE_CLOSE.table.empty().lazy(), last.lazy(), near.lazy, remembered={Clients: kept},
     )))  # fmt: skip
     found: list[list[int]] = []
     for known in clients:

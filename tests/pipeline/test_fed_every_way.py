@@ -13,7 +13,7 @@ from tests.pipeline import feeding
 from tests.pipeline.feeding import random_cuts, report, tables
 from tests.pipeline.ladders import FILES, ends, together
 from tests.support.sweeps import FORMS, sweep
-from wiredoctor.tables import finished_exchanges
+from wiredoctor.tables import AT_ITS_END
 
 if TYPE_CHECKING:
     import polars as pl
@@ -39,7 +39,7 @@ def assert_same(expected: dict[str, pl.DataFrame], seen: dict[str, pl.DataFrame]
 def test_tables_of_captures(path: Path) -> None:
     """In steps of seven or, every other short one, packet by packet; and with the table of messages."""
     whole, detailed = tables(path, messages=False), tables(path)
-    assert finished_exchanges(whole["exchanges"]).equals(whole["finished"])
+    assert AT_ITS_END.of(whole["exchanges"]).equals(whole["finished"])
     assert_same({name: frame for name, frame in whole.items() if name != "messages"}, detailed)
     if read(path).packets > SHORT or path in ONE_EACH[::2]:
         assert_same(detailed, tables(path, 7))

@@ -20,7 +20,7 @@ from wiredoctor.core.tcp.waits import ClosedWindow, Run, Stall
 from wiredoctor.engine.run import core_cutoffs
 from wiredoctor.rule_engine import RuleModule, catalogue, cutoffs, decide_batch
 from wiredoctor.storage.batches import Batch, View, take_cells
-from wiredoctor.tables import CLOSES, EVENT_TABLES, RULE_TABLES
+from wiredoctor.tables import AT_THE_CLOSE, EVENT_TABLES, RULE_TABLES
 from wiredoctor.world import CaptureTables, World
 from wiredoctor.world.idle_time_rows import ENDS, SYNS
 from wiredoctor.world.learned_limits import ServerClose, Use
@@ -219,7 +219,7 @@ def answered(**changes: Any) -> dict[str, Any]:
 
 def followed(**changes: Any) -> dict[str, Any]:
     """The same exchange as a row of `closes`: the connection stayed open until the capture ended 5 s later."""
-    row = {name: value for name, value in answered().items() if name in CLOSES.schema}
+    row = {name: value for name, value in answered().items() if name in AT_THE_CLOSE.table.schema}
     return row | {"last_on_connection": True, "final_at": 5 * S} | changes
 
 
@@ -274,7 +274,7 @@ def server_of(*closes: ServerClose, uses: Sequence[Use] = (), said: int | None =
     columns = {"connection": pl.Int64(), "said": pl.Int32(), "software": pl.String()}
     used = pl.DataFrame([(80, *use) for use in uses], dict.fromkeys(("endpoint", *Use._fields), pl.Int64()), orient="row")
     known = pl.DataFrame(announced, columns, orient="row")
-    return Servers(ends, known, used, pl.DataFrame(schema=SYNS), CLOSES.empty().lazy()).at(80, until)
+    return Servers(ends, known, used, pl.DataFrame(schema=SYNS), AT_THE_CLOSE.table.empty().lazy()).at(80, until)
 
 
 def without_tables() -> World:

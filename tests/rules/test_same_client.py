@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.support.recordings import find_recording
 from wiredoctor import limits, pipeline
 from wiredoctor.limits import LimitsReached
-from wiredoctor.tables import ASKED, CLOSES, CONNECTIONS, EXCHANGES, SECOND
+from wiredoctor.tables import AT_THE_CLOSE, CLIENT_COLUMNS, CONNECTIONS, EXCHANGES, SECOND
 from wiredoctor.world.clients import WINDOW, Clients, Repetition, known_clients
 
 ASK = {
@@ -27,14 +27,14 @@ def clients(*asked: dict[str, Any], hosts: tuple[str, ...] = (), gateways: tuple
     """Of requests, one on each connection; all of one host where none are named, and a candidate on the first, at 20 s."""
     rows = [{"connection": number} | ASK | changes for number, changes in enumerate(asked)]
     exchanges = pl.DataFrame(
-        [[row[name] for name in ASKED] for row in rows], EXCHANGES.empty().select(ASKED).schema, orient="row"
+        [[row[name] for name in CLIENT_COLUMNS] for row in rows], EXCHANGES.empty().select(CLIENT_COLUMNS).schema, orient="row"
     )
     opened = ("10.0.0.2:80", 0, 1, 80, "client", True)
     places = [(number, hosts[number] if hosts else "10.0.0.1", *opened) for number in range(len(asked))]
     names = ("connection", "client_host", "server", "start", "syns", "client_bytes", "closed_by", "connected")
     connections = pl.DataFrame(places, CONNECTIONS.empty().select(names).schema, orient="row")
     candidates = pl.DataFrame({"connection": [0], "ended_at": [20 * SECOND], "waited": [2 * SECOND]})
-    return known_clients(CLOSES.empty().lazy(), exchanges.lazy(), connections.lazy(), [candidates], gateways)
+    return known_clients(AT_THE_CLOSE.table.empty().lazy(), exchanges.lazy(), connections.lazy(), [candidates], gateways)
 
 
 def test_the_newest_requests_are_kept_and_the_others_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from wiredoctor.core.tcp.segment import FOREVER
 from wiredoctor.storage.batches import Batch, Maker, series
 from wiredoctor.tables import (
     ALL_DATA,
-    AT_CLOSE,
+    AT_THE_CLOSE,
     BEFORE,
     MORE,
     NEVER,
@@ -87,7 +87,7 @@ def _answers(batch: Batch, ack: str) -> Array:
 def _parsed(batch: Batch) -> Array:
     """Return the offset in the server's stream after all messages up to the end of the exchange; NEVER if it is unknown."""
     # a request in the SYN (RFC 7413) acknowledges nothing
-    begin = np.where(_cell(batch, f"{AT_CLOSE}handshake") != 0, 0, NEVER)
+    begin = np.where(_cell(batch, AT_THE_CLOSE.columns["handshake"]) != 0, 0, NEVER)
     before = np.maximum(np.maximum(_cell(batch, "request_ack"), _cell(batch, "previous_end_offset")), begin)
     return np.where(batch.cells["response_head"] >= 0, _cell(batch, "response_end_offset"), before)
 
@@ -121,7 +121,7 @@ def _closed_first(batch: Batch) -> pl.Series:
     knew, arrived = _server_end(batch) == WITH_FIN, _extent(batch, "server_close_ack", "request")
     forged = _cell(batch, "server_close_contradicted") != 0
     # after a gap, the server may acknowledge a FIN that followed the request but was not captured
-    unseen = (_cell(batch, f"{AT_CLOSE}gap_before") != 0) & (arrived == MORE)
+    unseen = (_cell(batch, AT_THE_CLOSE.columns["gap_before"]) != 0) & (arrived == MORE)
     gone = _cell(batch, "server_unanswered_probes") >= UNANSWERED_PROBES
     own = ~forged & (_cell(batch, "server_close_origin") != BETWEEN) & ~gone
     by_server = (server != NEVER) & ((client == NEVER) | knew) & ~unseen & own

@@ -24,7 +24,7 @@ from wiredoctor.core.tcp.waits import ClosedWindow, Waits, WindowStall
 from wiredoctor.engine.frames import exchange_batches, head_part
 from wiredoctor.engine.row_tables import connection_batch
 from wiredoctor.storage.batches import View
-from wiredoctor.tables import ASKED, CONNECTIONS, END_REASONS, EXCHANGES, STORED_EXCHANGES
+from wiredoctor.tables import CLIENT_COLUMNS, CONNECTIONS, END_REASONS, EXCHANGES, STORED_EXCHANGES
 
 ANSWERED = (
     *("connection", "exchange", "request_method", "request_target", "request_user_agent", "response_status"),
@@ -34,7 +34,7 @@ ANSWERED = (
 """The columns of tables.EXCHANGES that findings use to describe an exchange and when it took place."""
 
 _SCHEMA = EXCHANGES.empty().select(ANSWERED).schema
-_ASKED_SCHEMA = EXCHANGES.empty().select(ASKED).schema
+_ASKED_SCHEMA = EXCHANGES.empty().select(CLIENT_COLUMNS).schema
 
 
 def http_of(connection: Connection) -> Conversation | None:
@@ -186,7 +186,7 @@ def answered_exchanges(connections: Iterable[Connection]) -> pl.DataFrame:
 
 
 def open_requests(connections: Iterable[Connection]) -> pl.DataFrame:
-    """Return the requests of the open exchanges of these connections, with the columns ASKED."""
+    """Return the requests of the open exchanges of these connections, with the columns CLIENT_COLUMNS."""
     rows = [
         _request_row(http, exchange)
         for connection in connections

@@ -29,13 +29,12 @@ from wiredoctor.engine.frames import event_frame, exchange_batches, head_part, m
 from wiredoctor.protocols.tls.hello import SILENT
 from wiredoctor.storage.batches import Batch, Kind, Maker, Texts, View, make_texts, series, take_cells, with_texts
 from wiredoctor.tables import (
+    AT_ITS_END,
+    AT_THE_CLOSE,
     BURSTS,
-    CLOSES_OF_STORED,
     CLOSURES,
     CONNECTIONS,
     FAULTS,
-    FINISHED_EXCHANGES,
-    FINISHED_OF_STORED,
     FOREIGN_CLOSES,
     ICMP_ERRORS,
     MESSAGES,
@@ -50,7 +49,6 @@ from wiredoctor.tables import (
     WINDOW_STALLS,
     Table,
 )
-from wiredoctor.tables import CLOSES as CLOSES_TABLE
 
 Tables = dict[str, pl.DataFrame | View]
 
@@ -72,8 +70,8 @@ def take_tables(core: Core) -> tuple[Tables, Batch, Batch]:
     oddities, core.headers.oddities = core.headers.oddities, []
     tables: Tables = {
         **{table.name: _events(table, rows, cells) for table, rows, cells in _event_rows(core)},
-        "exchanges": View([exchanges], FINISHED_EXCHANGES, FINISHED_OF_STORED),
-        "closes": View([stored], CLOSES_TABLE, CLOSES_OF_STORED),
+        "exchanges": View([exchanges], *AT_ITS_END),
+        "closes": View([stored], *AT_THE_CLOSE),
         "faults": event_frame(FAULTS, http.faults.take()),
         "foreign_closes": event_frame(FOREIGN_CLOSES, http.closes.foreign.take()),
         "messages": View([] if http.messages is None else [message_batch(http.messages, heads)], MESSAGES),

@@ -29,7 +29,7 @@ from wiredoctor.live.gateway_groups import MEMORY, WHOLE, Group, Pairing, Times,
 from wiredoctor.live.known_gateways import KnownGateways
 from wiredoctor.rule_engine import RuleModule
 from wiredoctor.rule_engine.across_tries import fronts_of, tries_of
-from wiredoctor.tables import SECOND, closes, finished_exchanges
+from wiredoctor.tables import AT_ITS_END, AT_THE_CLOSE, SECOND
 
 RULE = "gateway-error"
 
@@ -340,7 +340,7 @@ class AtGateways:
     ) -> pl.DataFrame:
         assert self._module is not None
         scans = {
-            "closes": closes(exchanges), "exchanges": finished_exchanges(exchanges), "connections": connections,
+            "closes": AT_THE_CLOSE.of(exchanges), "exchanges": AT_ITS_END.of(exchanges), "connections": connections,
             "tries": tries_of(known).lazy(), "fronts": fronts_of(known).lazy(),
         }  # fmt: skip
         modules = {RULE: self._module}

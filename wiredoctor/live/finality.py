@@ -28,7 +28,7 @@ from wiredoctor.live.nearby import Nearby
 from wiredoctor.rule_engine import RuleModule
 from wiredoctor.rule_engine.candidates import Candidates
 from wiredoctor.rule_engine.summary_columns import Rows
-from wiredoctor.tables import CONNECTIONS, EXCHANGES, RULE_TABLES, UNACKNOWLEDGED, closes, finished_exchanges
+from wiredoctor.tables import AT_ITS_END, AT_THE_CLOSE, CONNECTIONS, EXCHANGES, RULE_TABLES, UNACKNOWLEDGED
 
 c = pl.col
 
@@ -422,7 +422,7 @@ class PendingFindings:
         ]
         tries = seen.tries.filter(pl.Series(mine, dtype=pl.Boolean))
         found = seen.found._replace(clients=known.clients)
-        sides = rule_engine.Sides(found, tries, closes(seen.exchanges), finished_exchanges(seen.exchanges), seen.connections)
+        sides = rule_engine.Sides(found, tries, AT_THE_CLOSE.of(seen.exchanges), AT_ITS_END.of(seen.exchanges), seen.connections)
         return rule_engine.with_facts_of_others(self.modules, candidates, sides), tries
 
     def _remember(self, tries: pl.DataFrame | None, groups: Collection[Group], failures: pl.DataFrame) -> None:

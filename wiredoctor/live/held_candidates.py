@@ -19,7 +19,7 @@ from wiredoctor.live.nearby import Nearby
 from wiredoctor.rule_engine import RuleModule
 from wiredoctor.rule_engine.candidates import Candidates, CandidateStore, together
 from wiredoctor.rule_engine.summary_columns import as_frame
-from wiredoctor.tables import ASKED, SECOND, closes
+from wiredoctor.tables import AT_THE_CLOSE, CLIENT_COLUMNS, SECOND
 from wiredoctor.world import CaptureTables
 
 APART = SECOND // 2
@@ -161,7 +161,7 @@ class HeldCandidates:
         gateways = partial(self._clients, at_end=are_few)  # a search among many takes seconds, and little is new
         if are_few or len(self._left):
             stored = a.exchanges.scan()
-            tables = CaptureTables(closes(stored), a.connections.scan(), lambda: stored.select(ASKED), gateways)
+            tables = CaptureTables(AT_THE_CLOSE.of(stored), a.connections.scan(), lambda: stored.select(CLIENT_COLUMNS), gateways)
         else:
             tables, _ = self._nearby.tables(since, _connections(held), gateways)
         return self._decide(ready, tables, None)

@@ -12,7 +12,7 @@ from wiredoctor import limits, rule_engine
 from wiredoctor.gateways import Gateways
 from wiredoctor.gateways.order import Evidence
 from wiredoctor.live.gateway_groups import PROVEN
-from wiredoctor.tables import finished_exchanges
+from wiredoctor.tables import AT_ITS_END
 
 c = pl.col
 
@@ -83,7 +83,7 @@ class KnownGateways:
             self._clients.pop(number, None)
             self._clients[number] = None
         if found.fronts:
-            more = rule_engine.passed_on(found, connections, finished_exchanges(exchanges))
+            more = rule_engine.passed_on(found, connections, AT_ITS_END.of(exchanges))
             self.passed = more if self.passed is None else pl.concat([self.passed, more]).unique(maintain_order=True)
         self._forget()
 

@@ -16,14 +16,14 @@ from wiredoctor.engine import open_exchanges
 from wiredoctor.engine.live import LiveAnalysis
 from wiredoctor.rule_engine import RuleModule
 from wiredoctor.storage import spill
-from wiredoctor.tables import ASKED, CLOSES_OF_STORED, FINISHED_OF_STORED, SECOND, closes, finished_exchanges
+from wiredoctor.tables import AT_ITS_END, AT_THE_CLOSE, CLIENT_COLUMNS, SECOND
 from wiredoctor.world import CaptureTables, Index
 
 MARGIN = 10 * SECOND
 """The time (ns) before a candidate from which rows are read: rules compare what took place up to 5 s before another event."""
 
-_COLUMNS = tuple(dict.fromkeys((*CLOSES_OF_STORED.values(), *ASKED)))
-_FINISHED = tuple(FINISHED_OF_STORED.values())
+_COLUMNS = tuple(dict.fromkeys((*AT_THE_CLOSE.columns.values(), *CLIENT_COLUMNS)))
+_FINISHED = tuple(AT_ITS_END.columns.values())
 
 
 class Nearby:
@@ -66,20 +66,21 @@ class Nearby:
         stored = near.rows  # columns are chosen here, since a query takes time for each that it chooses
 
         def requests() -> pl.LazyFrame:
-            return pl.concat([stored.select(ASKED), open_exchanges.open_requests(active)]).lazy()
+            return pl.concat([stored.select(CLIENT_COLUMNS), open_exchanges.open_requests(active)]).lazy()
 
         def finished() -> pl.LazyFrame:
             answered = open_exchanges.answered_exchanges(one for one in active if one.id in own)
-            return pl.concat([finished_exchanges(stored), answered], how="diagonal").lazy()
+            return pl.concat([AT_ITS_END.of(stored), answered], how="diagonal").lazy()
 
         def half_closed() -> pl.LazyFrame:
             some = open_exchanges.closed_by_client(active)
             rows = open_exchanges.exchanges_as_of(some) if some else a.exchanges.table.empty()
-            return closes(rows).lazy()
+            return AT_THE_CLOSE.of(rows).lazy()
 
+        closed = pl.LazyFrame() if compared else AT_THE_CLOSE.of(stored).lazy()
         tables = CaptureTables(
-            pl.LazyFrame() if compared else closes(stored).lazy(), connections.lazy(), finished if compared else requests,
-            gateways, half_closed, remembered=self._remembered,
+            closed, connections.lazy(), finished if compared else requests, gateways,
+            half_closed, remembered=self._remembered,
         )  # fmt: skip
         return tables, max(near.begun, begun) + MARGIN
 
@@ -100,6 +101,6 @@ class Nearby:
         """Let the indexes remember the new rows. `connections`: the connections of these rows."""
         rows = pl.concat(self._new) if self._new else self._analysis.exchanges.table.empty()
         self._new, self._new_since = [], None
-        tables = CaptureTables(closes(rows).lazy(), connections.lazy(), lambda: finished_exchanges(rows).lazy())
+        tables = CaptureTables(AT_THE_CLOSE.of(rows).lazy(), connections.lazy(), lambda: AT_ITS_END.of(rows).lazy())
         for index in self._indexes:
             self._remembered[index] = index.remember(self._remembered.get(index), tables)

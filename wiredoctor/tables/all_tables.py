@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from wiredoctor.tables.connection_tables import CONNECTIONS, FOREIGN_CLOSES, FRONTS, TRIES
 from wiredoctor.tables.event_tables import CLOSURES, RECOVERIES, RELEASES, RUNS, TRANSFERS, UNACKNOWLEDGED, WINDOW_STALLS
-from wiredoctor.tables.exchange_tables import CLOSES, EXCHANGES, FINISHED_EXCHANGES
+from wiredoctor.tables.exchange_tables import AT_ITS_END, AT_THE_CLOSE, EXCHANGES
 from wiredoctor.tables.message_tables import BURSTS, FAULTS, MESSAGES
 from wiredoctor.tables.packet_tables import CAPTURES, ICMP_ERRORS, ODDITIES, PACKETS, RECORDS
 from wiredoctor.tables.segment_tables import PIECES, SEGMENTS
@@ -29,7 +29,13 @@ EVENT_TABLES = {t.name: t for t in (RELEASES, RECOVERIES, CLOSURES, WINDOW_STALL
 RULE_TABLES = (
     TABLES
     | EVENT_TABLES
-    | {"exchanges": FINISHED_EXCHANGES, "closes": CLOSES, "foreign_closes": FOREIGN_CLOSES, "tries": TRIES, "fronts": FRONTS}
+    | {
+        "exchanges": AT_ITS_END.table,
+        "closes": AT_THE_CLOSE.table,
+        "foreign_closes": FOREIGN_CLOSES,
+        "tries": TRIES,
+        "fronts": FRONTS,
+    }
 )
 """The tables that a rule can read."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import polars as pl
 
@@ -319,7 +320,7 @@ EXCHANGES = Table(
     writer="core/rows/exchange_rows.py:ExchangeRows.write",
 )
 
-ASKED = (
+CLIENT_COLUMNS = (
     *("connection", "exchange", "request_frame", "request_start", "request_method", "request_host", "request_target"),
     *("request_user_agent", "request_forwarded", "request_forwarded_for", "request_navigation", "request_range_start"),
     "request_has_credentials",
@@ -339,27 +340,22 @@ _CLOSE = (
 )
 """The columns of EXCHANGES about events after an exchange."""
 
-AS_OF = ("handshake", "both_directions", "gap_before", "rtt_client", "rtt_server")
+STATE_COLUMNS = ("handshake", "both_directions", "gap_before", "rtt_client", "rtt_server")
 """The columns of EXCHANGES about the state of the connection.
 
-The rows of `exchanges` describe the state at the end of the exchange, the rows of `closes` the state at the close.
+STORED_EXCHANGES has each of them twice: as of the end of the exchange, and as of the close.
 """
 
 _FINAL_AT = _c("final_at", I64, "ns", "capture time of the state that the row describes")
 
-FINISHED_AT = "finished_at"
-"""The name of the column of STORED_EXCHANGES that holds `final_at` of FINISHED_EXCHANGES."""
-
-FINISHED_EXCHANGES = Table(
+_AT_ITS_END = Table(
     "exchanges",
     "a request and its final response, as soon as the response is complete or can no longer become complete",
     (*(c for c in EXCHANGES.columns if c.name not in _CLOSE), _FINAL_AT),
 )
-"""The table `exchanges` as rules read it; events after an exchange are in `closes`."""
-
 _OF_CLOSES = {
     *("connection", "exchange", "has_request", "has_response", "persistent", "upgraded", "pairing_assumed", "endpoint"),
-    *("previous_end", "previous_end_offset", "previous_announced_close", *AS_OF, *_CLOSE),
+    *("previous_end", "previous_end_offset", "previous_announced_close", *STATE_COLUMNS, *_CLOSE),
     *("request_frame", "request_last_frame", "request_start", "request_end", "request_offset", "request_end_offset"),
     *("request_ack", "request_head_bytes", "request_body_bytes", "request_body_due", "request_end_reason", "request_has_gap"),
     *("request_method", "request_version", "request_connection_close", "request_expect_continue"),
@@ -374,49 +370,44 @@ _OF_CLOSES = {
     *("response_chunks", "response_median_chunk", "response_in_trailer"),
 }
 
-CLOSES = Table(
+_AT_THE_CLOSE = Table(
     "closes",
     "an exchange with later events on its connection, written once these are known: at the next request, at a close, or at the "
     "end of the capture",
     tuple(c for c in EXCHANGES.columns if c.name in _OF_CLOSES),
 )
 
-AT_CLOSE = "at_close_"
-"""The prefix of the columns in STORED_EXCHANGES that hold the values of AS_OF at the close."""
-
 STORED_EXCHANGES = Table(
     "exchanges",
     "a row of `exchanges` and its row of `closes` together",
     (
         *EXCHANGES.columns,
-        _FINAL_AT._replace(name=FINISHED_AT),
-        *(c._replace(name=AT_CLOSE + c.name) for c in EXCHANGES.columns if c.name in AS_OF),
+        _FINAL_AT._replace(name="finished_at"),
+        *(c._replace(name=f"at_close_{c.name}") for c in EXCHANGES.columns if c.name in STATE_COLUMNS),
     ),
 )
-"""The stored row of an exchange. The table `exchanges` of reports has some of its columns, and so do the tables `exchanges` and
-`closes` that rules read.
-"""
-
-CLOSES_OF_STORED = {c.name: AT_CLOSE + c.name if c.name in AS_OF else c.name for c in CLOSES.columns}
-"""The column of STORED_EXCHANGES for each column of CLOSES."""
-
-FINISHED_OF_STORED = {name: FINISHED_AT if name == _FINAL_AT.name else name for name in FINISHED_EXCHANGES.schema}
-"""The column of STORED_EXCHANGES for each column of FINISHED_EXCHANGES."""
+"""The stored row of an exchange. AT_ITS_END and AT_THE_CLOSE are its two views, which rules read."""
 
 
-def finished_exchanges(stored: Rows) -> Rows:
-    """Return rows of STORED_EXCHANGES with only the columns of FINISHED_EXCHANGES, under their names there."""
-    return _part(stored, FINISHED_OF_STORED)
+class ExchangeView(NamedTuple):
+    """A view of STORED_EXCHANGES: its table, and the stored column for each column of the table."""
+
+    table: Table
+    columns: Mapping[str, str]
+
+    def of(self, stored: Rows) -> Rows:
+        """Return rows of STORED_EXCHANGES with only the columns of the view, under their names in the view."""
+        if isinstance(stored, pl.LazyFrame):
+            return stored.select(pl.col(name).alias(new) for new, name in self.columns.items())
+        frame = stored[[*self.columns.values()]]  # for a few rows, a query takes longer than the work itself
+        frame.columns = [*self.columns]
+        return frame
 
 
-def closes(stored: Rows) -> Rows:
-    """Return rows of STORED_EXCHANGES with only the columns of CLOSES, under their names in CLOSES."""
-    return _part(stored, CLOSES_OF_STORED)
+AT_ITS_END = ExchangeView(_AT_ITS_END, {name: "finished_at" if name == "final_at" else name for name in _AT_ITS_END.schema})
+"""The table `exchanges` of rules: each exchange as it was when it ended, or could no longer become complete."""
 
-
-def _part(stored: Rows, names: Mapping[str, str]) -> Rows:
-    if isinstance(stored, pl.LazyFrame):
-        return stored.select(pl.col(name).alias(new) for new, name in names.items())
-    frame = stored[[*names.values()]]  # for a few rows, a query takes longer than the work itself
-    frame.columns = [*names]
-    return frame
+AT_THE_CLOSE = ExchangeView(
+    _AT_THE_CLOSE, {name: f"at_close_{name}" if name in STATE_COLUMNS else name for name in _AT_THE_CLOSE.schema}
+)
+"""The table `closes` of rules: each exchange with what followed on its connection, up to the next request or the close."""

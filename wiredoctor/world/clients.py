@@ -517,8 +517,8 @@ def known_clients(
     the requests on the candidates' own connections, the clients' range requests, and requests during the candidates' waits whose
     response took at least as long as the lowest `waited` (ns) of all candidates. At most the newest limits.CLIENT_REQUESTS are
     kept; of other requests that took as long and are similar, only the longest waits are. `exchanges` has the columns
-    tables.ASKED. `gateways`: the connections whose client is a gateway, which forwards the requests of other clients. `waits`: in
-    a live capture, the longest waits so far; the tables then have only what took place near the candidates.
+    tables.CLIENT_COLUMNS. `gateways`: the connections whose client is a gateway, which forwards the requests of other clients.
+    `waits`: in a live capture, the longest waits so far; the tables then have only what took place near the candidates.
     """
     wanted = pl.concat([rows.select(Clients.NEEDS) for rows in candidates])
     named = connections.select("connection", one_host().alias("client"))

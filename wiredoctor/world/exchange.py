@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import polars as pl
 
-from wiredoctor.tables import BEFORE, CLOSES, CONNECTIONS, NOTHING, SECOND, WHOLE
+from wiredoctor.tables import AT_THE_CLOSE, BEFORE, CONNECTIONS, NOTHING, SECOND, WHOLE
 
 LATE = 1 << 62
 """The time of an event that did not happen."""
@@ -57,7 +57,7 @@ class Connection(NamedTuple):
 
 
 class ExchangeRow(NamedTuple):
-    """What is read of an exchange: columns of tables.CLOSES."""
+    """What is read of an exchange: columns of tables.AT_THE_CLOSE."""
 
     exchange: int
     request_frame: int
@@ -118,7 +118,7 @@ def read(kind: type[T], rows: pl.DataFrame, prefix: str = "") -> Iterator[T]:
 
 
 TRY = pl.Struct({
-    **{name: CLOSES.schema[name] for name in ExchangeRow._fields},
+    **{name: AT_THE_CLOSE.table.schema[name] for name in ExchangeRow._fields},
     **{name: CONNECTIONS.schema[name] for name in Connection._fields},
 })  # fmt: skip
 """The type of `as_struct`."""

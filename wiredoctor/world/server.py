@@ -212,7 +212,7 @@ class Server:
         return syns if self.until is None else [syn for syn in syns if syn.answered <= self.until]
 
     def exchanges(self) -> pl.DataFrame:
-        """Return its exchanges, with some columns of tables.CLOSES and three more.
+        """Return its exchanges, with some columns of tables.AT_THE_CLOSE and three more.
 
         `answered`: a final response was captured. `closed`: the server closed. `first`: when the first request of the connection
         began (ns). `final_at` (ns) is the time until which the exchange was observed.
