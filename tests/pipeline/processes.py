@@ -17,7 +17,8 @@ ROOT = Path(__file__).parents[2]
 COMPARED = """
 import json, sys
 from tests.benchmarks.answers_driver import answer_in_fork
-from wiredoctor import limits, spill
+from wiredoctor import limits
+from wiredoctor.storage import spill
 {before}
 ways, paths = json.loads(sys.argv[1]), sys.argv[2:]
 for path in paths:
