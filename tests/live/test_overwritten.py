@@ -14,6 +14,7 @@ from tests.live.capturing import capturing
 from tests.live.playing import Played, Stop, play
 from tests.live.test_played import assert_true_to
 from tests.pipeline import recording
+from tests.support.needs import needs
 from wiredoctor.findings import Report
 from wiredoctor.live import Order, Ring, watch
 from wiredoctor.settings import Settings
@@ -212,6 +213,7 @@ def test_a_gateways_pair_across_them_is_not_certain(tmp_path: Path) -> None:
 
 
 @capturing()
+@needs("libpcap")
 def test_a_real_ring_that_runs_over_loses_nothing_uncounted() -> None:
     """While the analysis does not read, some 4 MB are written into a ring of 256 kB."""
     with (
