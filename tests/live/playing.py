@@ -50,6 +50,7 @@ class Player:
         ]
         self._files = list(self.files)
         self._before = 0
+        self._asked = False
 
     @property
     def over(self) -> bool:
@@ -74,6 +75,8 @@ class Player:
             {"event": "removed", "path": "", "end": end} for end in self.removed if self.progress.bytes == self.removed_after
         ]
         self.progress.bytes, self.progress.packets = stop.end, self.progress.packets + 1
+        if self._asked:  # a recorder answers at once, long before the next packet
+            self.progress.delivered = self.now
         return found
 
     def refresh(self) -> None:
@@ -81,6 +84,7 @@ class Player:
 
     def ask_delivered(self) -> None:
         """All packets up to now have been passed on."""
+        self._asked = True
         self.progress.delivered = self.now
 
     def stop(self) -> None:

@@ -19,10 +19,11 @@ from tests.support.recordings import find_recording
 from tests.support.sweeps import FORMS, SLOW, WHOLE, sweep
 from wiredoctor import gateways, rule_engine
 from wiredoctor.engine import open_exchanges
+from wiredoctor.engine.live import LiveAnalysis
 from wiredoctor.findings import Finding
 from wiredoctor.gateways import TRIES, Doubt, Gateways
-from wiredoctor.live.at_gateways import AtGateways
 from wiredoctor.live.gateway_groups import SLACK, Pairing, Until, times_of
+from wiredoctor.rule_engine.candidates import Candidates
 from wiredoctor.tables import MILLISECOND, SECOND
 
 RULE = "gateway-error"
@@ -382,16 +383,19 @@ def test_what_is_open_is_paired_as_if_the_capture_ended_now(name: str, tmp_path:
     whole = trace.read_bytes()
     seen: list[Gateways] = []
 
-    def note(self: AtGateways, exchanges: object, clock: int) -> None:
-        a: Any = self._analysis  # pyright: ignore[reportPrivateUsage]
+    step = LiveAnalysis.step
+
+    def see(a: LiveAnalysis, most: int) -> Candidates:
+        found = step(a, most)
         open_ones = a.core.flows.open_connections()
         rows = (a.exchanges.newest(1000).vstack(open_exchanges.exchanges_as_of(open_ones)), a.connections.newest(1000))
         ends = rows[1].vstack(open_exchanges.rows_as_of(open_ones, a.latest))
         seen.append(gateways.find(rows[0].lazy(), ends.lazy()))
+        return found
 
-    monkeypatch.setattr(AtGateways, "note", note)
+    monkeypatch.setattr(LiveAnalysis, "step", see)
     play([(trace, 0)], stops)
-    for stop, live in zip(stops, seen, strict=False):
+    for stop, live in zip(stops, seen, strict=True):
         [file] = analyze_bytes(cut, whole[: stop.end]).gateways.values()
         assert live.tries.rows() == file.tries.rows()
         assert (live.fronts, live.doubtful, live.clients) == (file.fronts, file.doubtful, file.clients)

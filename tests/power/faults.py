@@ -439,8 +439,8 @@ FAULTS = (
     ),
     Fault(
         "wiredoctor/live/finality.py",
-        '(pl.max_horizontal("start", "end").fill_null(0) < since)',
-        '(pl.max_horizontal("start", "end").fill_null(0) <= since)',
+        "return one.last < (progress.unknown",
+        "return one.last <= (progress.unknown",
         "a candidate is final although the connection may still change it",
         "finality live played",
     ),

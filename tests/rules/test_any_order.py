@@ -20,7 +20,8 @@ CLOSING = ("10.0.0.4:80", "10.0.0.5:80")
 def conversations() -> dict[str, pl.DataFrame]:
     """300 connections of five clients to two servers: refused, used once and given up, told to close. And 60 to two servers
     that say so themselves, of which two begin at a time. And three times three servers, one of which is slow,
-    and one of which fails. And two that stand still once."""
+    and one of which fails. And two that stand still once, two that refuse requests that are repeated at once, and two whose
+    client never closes."""
     chance = random.Random(1)
     connections: list[dict[str, Any]] = []
     exchanges: list[dict[str, Any]] = []
@@ -75,6 +76,26 @@ def conversations() -> dict[str, pl.DataFrame]:
                 request_frame=80 * n + one, request_last_frame=80 * n + one, request_start=at, request_end=at,
                 response_frame=80 * n + one + 20, response_start=at + took, response_end=at + took, server_time=took,
             ))  # fmt: skip
+    for n in (380, 381):
+        ends = {"connection": n, "client": f"10.0.1.1:{40_000 + n}", "client_host": "10.0.1.1", "server": f"10.0.0.{n - 200}:80"}
+        connections.append(connection(**ends, first_frame=80 * n, start=n * S, end=(n + 2) * S, exchanges=20))
+        exchanges += [
+            answered(connection=n, exchange=one, endpoint=n, request_target="/busy", rtt_server=MS, response_status=429,
+                     request_frame=80 * n + 2 * one, request_start=n * S + one * 50 * MS, response_frame=80 * n + 2 * one + 1,
+                     response_start=n * S + one * 50 * MS + MS, response_end=n * S + one * 50 * MS + MS, server_time=MS)
+            for one in range(20)
+        ]  # fmt: skip
+    for n in range(400, 440):
+        at = n * 100 * MS
+        ends = {"connection": n, "client": f"10.0.1.1:{40_000 + n}", "client_host": "10.0.1.1", "server": f"10.0.0.{n // 20}:80"}
+        connections.append(connection(**ends, first_frame=80 * n, start=at, end=at + 50 * MS, exchanges=1, history="SHADdf"))
+        closed = {
+            "closed_first": "server",
+            "server_close_rst": 0,
+            "server_close_frame": 80 * n + 9,
+            "server_close_time": at + 40 * MS,
+        }
+        closes.append(followed(connection=n, exchange=0, both_directions=True, last_on_connection=True, **closed))
     tables = {"exchanges": exchanges, "closes": closes, "connections": connections, "tries": []}
     return {name: rows(name, *given) for name, given in tables.items()}
 

@@ -188,7 +188,7 @@ AGAIN = {"request_start": 20 * SECOND + 1, "response_start": 21 * SECOND, "respo
         ({"request_target": "/other"}, Repetition()),
         ({"response_status": 500}, Repetition()),
         ({"response_start": 25 * SECOND + 1}, Repetition()),
-        (NO_ANSWER, Repetition(pending_until=25 * SECOND)),
+        (NO_ANSWER, Repetition(pending_until=25 * SECOND, pending_on=1)),
     ],
 )
 def test_a_lost_request_is_repeated(changes: dict[str, Any], repetition: Repetition) -> None:
