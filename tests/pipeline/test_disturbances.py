@@ -53,6 +53,8 @@ KNOWN = {
     *(("werkzeug-two-pages", name) for name in NAMES if name.startswith("drop-acks")),
     # recorded before the response, the RST has one sign left, its TTL: before it, the server has only one identification
     ("foreign-reset-after-a-response", "queues"),
+    # the answer of the other server, for which the client canceled its request, is lost
+    *(("hedged-requests-client", name) for name in NAMES if name.startswith(("lose", "drop-flow", "drop-side"))),
 }
 
 
@@ -139,6 +141,12 @@ UNKNOWABLE: dict[tuple[str, str], tuple[str, ...]] = {
         title
         for title, _ in ladders_in(next(file for file in FILES if file.stem == "client_abort"))
         if title.startswith(("speaks: left", "speaks: stopped"))
+        # the other server's answers, for which the client cancels its requests, are lost
+        or title
+        in (
+            "speaks: the client sends each request to two servers, and cancels the slower one",
+            "speaks: such a client is busy for once, and cancels its request late",
+        )
     ),
 }
 """Ladders with disturbances that take away what tells who it was."""
