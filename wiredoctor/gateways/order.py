@@ -128,8 +128,10 @@ class Votes(NamedTuple):
         """
         tied, named = (_by_endpoints(some) for some in (self.tied, self.named))
         sure = {(a, b) for (a, b), n in tied.items() if named[a, b] >= LEAST_TIED or min(n, tied[b, a]) >= LEAST_TIED}
-        hosts = {pair: frozenset(host for a, b, host in self.tied if (a, b) == pair) for pair in sorted(sure)}
-        return {pair: BehindGateway(some, tied=True) for pair, some in hosts.items()}
+        hosts: dict[tuple[int, int], set[int]] = {}
+        for a, b, host in self.tied:
+            hosts.setdefault((a, b), set()).add(host)
+        return {pair: BehindGateway(frozenset(hosts[pair]), tied=True) for pair in sorted(sure)}
 
 
 def order(rows: Rows, totals: Totals | None = None) -> Order:

@@ -8,7 +8,7 @@ request, it had sent the request to several endpoints on purpose: a hedged reque
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
 import polars as pl
@@ -61,6 +61,16 @@ class Abort(NamedTuple):
     answer: Answer | None
 
 
+class _Habit(NamedTuple):
+    """How a client ends its waits at an endpoint: the limit (ns) that they show, the number of aborts, and how many of these came
+    soon after the answer of another endpoint.
+    """
+
+    limit: int | None
+    aborts: int
+    prompt: int
+
+
 class Elsewhere(NamedTuple):
     """A client that closes when another endpoint has answered: the answer, the number of such closes, and who closed what.
 
@@ -91,6 +101,7 @@ class Aborts(Index):
         return cls(aborts, _answers(aborts, tables))
 
     def __init__(self, aborts: pl.DataFrame, answers: Mapping[tuple[int, int], Answer]) -> None:
+        self._answers = answers
         self._of: dict[tuple[str, str], list[Abort]] = {}
         self._hosts: dict[str, set[str]] = {}
         self._place: dict[int, tuple[str, str]] = {}
@@ -100,49 +111,55 @@ class Aborts(Index):
             self._of.setdefault((host, server), []).append(Abort(time, connection, exchange, waited, unanswered, answer))
             self._hosts.setdefault(server, set()).add(host)
             self._place[connection] = host, server
-        self._limits: dict[tuple[str, str], int | None] = {}
+        self._habits: dict[tuple[str, str], _Habit] = {}
+        self._limits_at: dict[str, list[int]] = {}
 
     def limit(self, connection: int, waited: int, until: int | None) -> int | None:
         """Return the limit (ns) of the client that a wait of `waited` (ns) matches; None if no limit is known.
 
-        A limit of another client of the same endpoint counts, too. `until`: only aborts by then (ns) count.
+        A limit of another client of the same endpoint counts, too, at the end of the capture. `until`: only aborts by then (ns)
+        count; None if the capture has ended.
         """
-        host, server = self._place.get(connection, ("", ""))
-        for one in (host, *sorted(self._hosts.get(server, set()) - {host})):
-            limit = self._limit((one, server), until)
-            if limit is not None and matches(waited, limit):
-                return limit
-        return None
+        place = self._place.get(connection, ("", ""))
+        own = self._habit(place, until).limit
+        if own is not None and matches(waited, own):
+            return own
+        return None if until is not None else next((one for one in self._limits_of(place[1]) if matches(waited, one)), None)
 
-    def _limit(self, place: tuple[str, str], until: int | None) -> int | None:
-        if until is not None:
-            return _limit_of(self._until(place, until))
-        if place not in self._limits:
-            self._limits[place] = _limit_of(self._of.get(place, ()))
-        return self._limits[place]
+    def _limits_of(self, server: str) -> list[int]:
+        """Return the limits (ns) of all clients of an endpoint, of similar ones only the shortest."""
+        if server not in self._limits_at:
+            limits_of = (self._habit((host, server), None).limit for host in self._hosts.get(server, ()))
+            found: list[int] = []
+            for one in sorted(limit for limit in limits_of if limit is not None):
+                if not found or not matches(one, found[-1]):
+                    found.append(one)
+            self._limits_at[server] = found
+        return self._limits_at[server]
 
-    def _until(self, place: tuple[str, str], until: int | None) -> Sequence[Abort]:
-        """Return the aborts of a client at an endpoint; only the newest by `until` (ns) if that is not None."""
+    def _habit(self, place: tuple[str, str], until: int | None) -> _Habit:
+        """Return how a client ends its waits at an endpoint; the newest aborts by `until` (ns) decide if that is not None."""
         every = self._of.get(place, [])
-        if until is None:
-            return every
-        last = bisect_right(every, until, key=lambda one: one.time)
-        return every[max(last - _NEWEST, 0) : last]
+        if until is not None:
+            last = bisect_right(every, until, key=lambda one: one.time)
+            return _habit_of(every[max(last - _NEWEST, 0) : last])
+        if place not in self._habits:
+            self._habits[place] = _habit_of(every)
+        return self._habits[place]
 
     def elsewhere(self, connection: int, exchange: int, until: int | None) -> Elsewhere | None:
         """Return the answer of another endpoint for which a client closed this connection; None if that is not its habit."""
         place = self._place.get(connection, ("", ""))
-        mine = self._until(place, until)
-        closed = sum(one.answer is not None and one.time - one.answer.ended <= MEANWHILE.value for one in mine)
-        # whose habit it is, may at times be too busy to close soon
-        own = next((one for one in mine if (one.connection, one.exchange) == (connection, exchange)), None)
-        if own is None or own.answer is None or closed < REPEATEDLY.value or 100 * closed < ALWAYS.value * len(mine):
+        habit, answer = self._habit(place, until), self._answers.get((connection, exchange))
+        # a client whose habit it is may at times be too busy to close soon
+        if answer is None or habit.prompt < REPEATEDLY.value or 100 * habit.prompt < ALWAYS.value * habit.aborts:
             return None
-        return Elsewhere(own.answer, closed, place)
+        return Elsewhere(answer, habit.prompt, place)
 
 
-def _limit_of(aborts: Iterable[Abort]) -> int | None:
-    return limit_of((one.time, one.waited) for one in aborts if one.unanswered)
+def _habit_of(aborts: Sequence[Abort]) -> _Habit:
+    prompt = sum(one.answer is not None and one.time - one.answer.ended <= MEANWHILE.value for one in aborts)
+    return _Habit(limit_of((one.time, one.waited) for one in aborts if one.unanswered), len(aborts), prompt)
 
 
 def _aborts(closes: pl.LazyFrame) -> pl.LazyFrame:

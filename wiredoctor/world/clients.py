@@ -11,7 +11,6 @@ from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import islice
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -208,7 +207,7 @@ class Clients(Index):
         self.ended_programs: dict[tuple[int, int, int | None], tuple[ClientClose, ...]] = {}
         """The closes that the end of a program explains, by connection, moment (ns) and timeout (s)."""
         self._longest: dict[tuple[bool, str], tuple[Sequence[int], _Index]] = {}
-        self._lost: dict[int, list[int]] = {}
+        self._lost: dict[int, tuple[frozenset[tuple[int, int]], list[int]]] = {}
         self._closed: dict[str, list[ClientClose]] = {}
         self._close_of: dict[int, ClientClose] = {}
         newest = self._asked.select("connection", "exchange", "answered").sort("exchange", maintain_order=True)
@@ -376,7 +375,7 @@ class Clients(Index):
             return Repetition()
         only_asks = own.asks_about_server
         repeated = _repetitions(own, moment, trip, to_client, self)
-        if repeated and not only_asks and self._seldom_repeats(own, moment, repeated[0]):
+        if repeated and not only_asks and self._seldom_repeats(own, repeated[0]):
             repeated = []
         again = next((one for one in repeated if one.answered is not None), None)
         concurrent = not only_asks and again is not None and _is_usual(own, max(again.start - moment, 0), trip, self)
@@ -390,27 +389,39 @@ class Clients(Index):
         severity = "note" if only_asks else None if concurrent else "warning"
         return Repetition(again.frame, again.start, again.status, severity, *pending)
 
-    def _seldom_repeats(self, own: Request, moment: int, again: Request) -> bool:
+    def _seldom_repeats(self, own: Request, again: Request) -> bool:
         """Return whether the client has many users with equal requests, and repeats few of its unanswered requests.
 
-        Then `again`, which equals `own`, is probably another user's. `moment` (ns): when `own` was lost.
+        Then `again`, which equals `own`, is probably another user's.
         """
-        near = self.other_requests(own, moment - WINDOW, moment + WINDOW)
-        others = [*islice((other for other in near if not other.asks_the_same(own)), _MAX_COMPARED)]
-        if len(others) < MANY.value or UNIQUE.value * len({other.asks for other in others}) >= len(others):
-            return False
-        lost = [other for other in self._unanswered(own) if other.connection != own.connection]
-        within = again.start - own.start + AGAIN.value
-        repeated = [one for one in lost if any(self.same_requests(one, one.start + 1, one.start + within))]
-        return len(lost) >= LOST.value and 2 * len(repeated) < len(lost)
-
-    def _unanswered(self, own: Request) -> Iterator[Request]:
-        """Yield requests of the same client without a response, at most _MAX_COMPARED."""
         who = self._client[self._row(own)]
+        requests, distinct = self._distinct.get(who, (0, 0))
+        if requests < MANY.value or UNIQUE.value * distinct >= requests:
+            return False
+        lost, delays = self._repeated(who)
+        itself = own[1:3] in lost  # it seems to be repeated
+        repeated = bisect_right(delays, again.start - own.start + AGAIN.value) - itself
+        others = len(lost) - itself
+        return others >= LOST.value and 2 * repeated < others
+
+    @cached_property
+    def _distinct(self) -> dict[int, tuple[int, int]]:
+        """The number of requests of each client, and of different ones among them."""
+        counts = self._identified.group_by("who").agg(pl.len().alias("requests"), c("asks").n_unique())
+        return {who: (requests, asks) for who, requests, asks in counts.iter_rows()}
+
+    def _repeated(self, who: int) -> tuple[frozenset[tuple[int, int]], list[int]]:
+        """Return a client's requests without a response, as (connection, exchange), at most _MAX_COMPARED.
+
+        The second value is how long (ns) after these the client sent the same request again, in ascending order.
+        """
         if who not in self._lost:
-            rows = self._identified.filter((c("who") == who) & c("answered").is_null())["row"]
-            self._lost[who] = rows.head(_MAX_COMPARED).to_list()
-        return map(self._request, self._lost[who])
+            rows = self._identified.filter((c("who") == who) & c("answered").is_null())["row"].head(_MAX_COMPARED)
+            lost = [*map(self._request, rows.to_list())]
+            again = (next(self.same_requests(one, one.start + 1, LATE), None) for one in lost)
+            delays = sorted(other.start - one.start for one, other in zip(lost, again, strict=True) if other is not None)
+            self._lost[who] = frozenset((one.connection, one.exchange) for one in lost), delays
+        return self._lost[who]
 
     def closes(self, connection: int, since: int, until: int) -> list[ClientClose]:
         """Return the closes by the client host of this connection between `since` and `until` (ns)."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
-from functools import partial
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 import polars as pl
@@ -36,33 +35,38 @@ class Responses(Index):
         self._known: dict[int, list[tuple[int, int, int]]] = {}
         for endpoint, *row in responses.iter_rows():
             self._known.setdefault(endpoint, []).append((row[0], row[1], row[2]))
-        times: dict[int, list[int]] = {}
-        for endpoint, time in closes.drop_nulls().sort("server_close_time").iter_rows():
-            times.setdefault(endpoint, []).append(time)
-        self._living = frozenset(
-            endpoint for endpoint, closed in times.items() if any(map(partial(self._lives, endpoint), closed))
-        )
+        self._closes: dict[int, list[int]] = {}
+        for endpoint, time in closes.drop_nulls().iter_rows():
+            self._closes.setdefault(endpoint, []).append(time)
+        self._living: dict[int, bool] = {}
 
     def near(self, endpoint: int, time: int, until: int | None) -> tuple[bool, bool]:
         """Return whether the endpoint sent a response in the second before `time` (ns), and in the second after it.
 
         `until`: use only what was known at this time (ns); None for everything.
         """
-        came = [at for at, _ in self._near(endpoint, time, until)]
-        return any(at <= time for at in came), any(at > time for at in came)
+        before = self._between(endpoint, time - SECOND, time, until)
+        after = self._between(endpoint, time + 1, time + SECOND, until)
+        return any(True for _ in before), any(True for _ in after)
 
     def goes_on(self, endpoint: int, time: int, until: int | None) -> bool:
         """Return whether the endpoint answered after a close on a connection that was open at that close, so its process lives.
 
         If this was seen at one close of the endpoint, it holds for all, unless `until` limits what is known.
         """
-        return (until is None and endpoint in self._living) or self._lives(endpoint, time, until)
+        if until is not None:
+            return self._lives(endpoint, time, until)
+        if endpoint not in self._living:
+            self._living[endpoint] = any(self._lives(endpoint, closed) for closed in self._closes.get(endpoint, ()))
+        return self._living[endpoint]
 
     def _lives(self, endpoint: int, time: int, until: int | None = None) -> bool:
-        return any(at > time > opened for at, opened in self._near(endpoint, time, until))
+        return any(opened < time for _, opened in self._between(endpoint, time + 1, time + SECOND, until))
 
-    def _near(self, endpoint: int, time: int, until: int | None) -> list[tuple[int, int]]:
-        """Return the times (ns) of responses within a second of `time`, and when their connections were opened."""
+    def _between(self, endpoint: int, since: int, by: int, until: int | None) -> Iterator[tuple[int, int]]:
+        """Yield the times (ns) of responses from `since` to `by` (ns), and when their connections were opened."""
         answers = self._known.get(endpoint, [])
-        first, last = bisect_left(answers, (time - SECOND,)), bisect_right(answers, (time + SECOND + 1,))
-        return [(at, opened) for at, known, opened in answers[first:last] if until is None or known <= until]
+        for place in range(bisect_left(answers, (since,)), bisect_left(answers, (by + 1,))):
+            at, known, opened = answers[place]
+            if until is None or known <= until:
+                yield at, opened

@@ -38,8 +38,10 @@ References
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any, ClassVar, NamedTuple
 
 import polars as pl
@@ -153,9 +155,9 @@ def _is_truncated() -> pl.Expr:
 class Facts(NamedTuple):
     """What is known of a response that its server cut off. Times and durations are in ns, `due` and `came` are bytes.
 
-    `others`: the number of connections that the server closed together with a stream. `stalled`: how long the client had not
-    read before the close. `retry`: a gateway repeated the request (gateways.tries.RETRY). `made_whole`: a gateway forwarded the
-    response as if it were complete. `limit`: the time limit that expired, counted from `limit_since`: the "request", or the last
+    `since_byte`: the time from the last byte to the close. `others`: the number of connections that the server closed together
+    with a stream. `stalled`: how long the client had not read before the close. `retry`: a gateway repeated the request
+    (gateways.tries.RETRY). `made_whole`: a gateway forwarded the response as if it were complete. `limit`: the time limit that expired, counted from `limit_since`: the "request", or the last
     "byte" that the server had sent.
     """
 
@@ -170,6 +172,7 @@ class Facts(NamedTuple):
     due: int | None
     came: int
     lasted: int
+    since_byte: int
     request_frame: int
     response_start: int
     response_status: int | None
@@ -206,6 +209,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         pl.when(sized).then("response_body_due").alias("due"),
         came.alias("came"),
         (c("server_close_time") - c("response_start")).cast(DURATION).alias("lasted"),
+        _since_byte().alias("since_byte"),
         *("endpoint", "final_at", "request_frame", "response_start", "response_status", "response_framing"),
         *("server_close_frame", "server_close_rst", "server_close_origin"),
         pl.lit(value=False).alias("silent"),
@@ -215,6 +219,11 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         pl.lit(None, pl.Int64).alias("limit"),
         pl.lit(None, pl.String).alias("limit_since"),
     )
+
+
+def _since_byte() -> pl.Expr:
+    """Return the time (ns) from the last byte of the response to the server's close."""
+    return c("server_close_time") - pl.max_horizontal("response_last_body_time", "response_start")
 
 
 class CutResponses(Index):
@@ -227,11 +236,10 @@ class CutResponses(Index):
     def build(cls, wanted: Sequence[pl.DataFrame], tables: CaptureTables) -> CutResponses:
         """Return the cut responses of the candidates' servers (see world.Index)."""
         endpoints = pl.concat(wanted)["endpoint"].unique().implode()
-        sent = pl.max_horizontal("response_last_body_time", "response_start")
         rows = tables.closes.filter(c("endpoint").is_in(endpoints) & may_match() & _is_truncated()).select(
             *("endpoint", "server_close_time"),
             (c("server_close_time") - c("request_start")).alias("since_request"),
-            (c("server_close_time") - sent).alias("since_byte"),
+            _since_byte().alias("since_byte"),
         )
         return cls(rows.collect(engine="streaming").sort("server_close_time").tail(limits.CLIENT_REQUESTS.value))
 
@@ -239,24 +247,30 @@ class CutResponses(Index):
         self._of: dict[int, list[tuple[int, int, int]]] = {}
         for endpoint, *row in rows.iter_rows():
             self._of.setdefault(endpoint, []).append((row[0], row[1], row[2]))
-        self._limits: dict[tuple[int, int | None], list[tuple[str, int | None]]] = {}
+        self._limits: dict[int, tuple[int | None, ...]] = {}
 
-    def limit(self, endpoint: int, end: int, begun: int, until: int | None) -> tuple[int, str] | None:
-        """Return the time limit (ns) that ended a response at `end` (ns), and since when it counts; None if none is known.
+    def limit(self, endpoint: int, waits: tuple[int, int], until: int | None) -> tuple[int, str] | None:
+        """Return the time limit (ns) that ended a response, and since when it counts; None if none is known.
 
-        `begun` (ns): when the request began. `until`: only closes by then (ns) count.
+        `waits`: the times (ns) from the request and from the last byte to the close. `until`: only closes by then (ns) count.
         """
-        cut = self._of.get(endpoint, [])
-        own = next((row for row in cut if row[:2] == (end, end - begun)), None)
-        if own is None:
-            return None
-        if until is not None:
-            cut = [row for row in cut if row[0] <= until][-_NEWEST:]
-        key = endpoint, until
-        if key not in self._limits:
-            self._limits[key] = [(since, limit_of((row[0], row[n]) for row in cut)) for n, since in ((1, "request"), (2, "byte"))]
-        fits = ((limit, since) for n, (since, limit) in enumerate(self._limits[key], 1) if limit and matches(own[n], limit))
+        known = self._limits_of(endpoint, until)
+        fits = ((limit, since) for limit, wait, since in zip(known, waits, _AFTER, strict=True) if limit and matches(wait, limit))
         return next(fits, None)
+
+    def _limits_of(self, endpoint: int, until: int | None) -> tuple[int | None, ...]:
+        """Return the limits (ns) since the request, and since the last byte."""
+        cut = self._of.get(endpoint, [])
+        if until is not None:
+            last = bisect_right(cut, until, key=itemgetter(0))
+            return _limits(cut[max(last - _NEWEST, 0) : last])
+        if endpoint not in self._limits:
+            self._limits[endpoint] = _limits(cut)
+        return self._limits[endpoint]
+
+
+def _limits(cut: Sequence[tuple[int, int, int]]) -> tuple[int | None, ...]:
+    return tuple(limit_of((row[0], row[n]) for row in cut) for n in (1, 2))
 
 
 ASKS = (Servers, CutResponses)
@@ -266,7 +280,8 @@ ORDER = ("final_at", "end", "connection", "exchange")  # rows about closes are n
 def decide(x: Facts, world: World) -> Facts:
     """Count the other connections that closed together with a stream, and report only one of the streams that ended then."""
     if x.kind is None:
-        limit = world.of(CutResponses).limit(x.endpoint, x.end, x.start, world.until(x.final_at + TOGETHER))
+        waits = x.end - x.start, x.since_byte
+        limit = world.of(CutResponses).limit(x.endpoint, waits, world.until(x.final_at + TOGETHER))
         return x if limit is None else x._replace(limit=limit[0], limit_since=limit[1])
     others = world.of(Servers).at(x.endpoint, world.until(x.final_at + TOGETHER)).closed_together(x.connection, x.end)
     memory: BoundedMap[deque[int]] = world.memory.setdefault(
