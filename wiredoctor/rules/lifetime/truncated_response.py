@@ -157,8 +157,8 @@ class Facts(NamedTuple):
 
     `since_byte`: the time from the last byte to the close. `others`: the number of connections that the server closed together
     with a stream. `stalled`: how long the client had not read before the close. `retry`: a gateway repeated the request
-    (gateways.tries.RETRY). `made_whole`: a gateway forwarded the response as if it were complete. `limit`: the time limit that expired, counted from `limit_since`: the "request", or the last
-    "byte" that the server had sent.
+    (gateways.tries.RETRY). `made_whole`: a gateway forwarded the response as if it were complete. `limit`: the time limit that
+    expired, counted from `limit_since`: the "request", or the last "byte" that the server had sent.
     """
 
     connection: int

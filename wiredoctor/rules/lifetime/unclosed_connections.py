@@ -36,6 +36,7 @@ import polars as pl
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import candidate
 from wiredoctor.rules.shared.words import packets
+from wiredoctor.tables import of_connections
 from wiredoctor.world.numbers import DURATION
 
 c = pl.col
@@ -71,15 +72,20 @@ BURST = Threshold("50 ms", "the time within which a client opens several connect
 SHOWN = Threshold("3 connections", "the maximum number of connections shown as evidence")
 
 
-def _closed_alone(side: str) -> pl.Expr:
-    """Return whether `side` closed first, with a FIN, as the last thing that is known of the other side's close."""
-    alone = (c("closed_first") == side) & (c(f"{side}_close_rst") == 0) & c("last_on_connection") & c("both_directions")
-    return alone.fill_null(value=False)
+def _closed_first(side: str) -> pl.Expr:
+    """Return whether `side` closed first, with a FIN."""
+    first = (c("closed_first") == side) & (c(f"{side}_close_rst") == 0) & c("last_on_connection") & c("both_directions")
+    return first.fill_null(value=False)
+
+
+def _left_open(side: str, other: str) -> pl.Expr:
+    """Return whether `side` closed first, with a FIN, and `other` had not closed when the row was finished, 1 s later."""
+    return _closed_first(side) & c(f"{other}_close_time").is_null() & c(f"{other}_rst_time").is_null()
 
 
 def may_match() -> pl.Expr:
     """Return a cheap condition on all rows together: if it is false, there are no candidate findings."""
-    return (_closed_alone("server") | _closed_alone("client")).sum() >= ENOUGH.value
+    return (_left_open("server", "client") | _left_open("client", "server")).sum() >= ENOUGH.value
 
 
 class Facts(NamedTuple):
@@ -109,20 +115,22 @@ _CLOSES = {"client": "[FRr]", "server": "[frR]"}
 
 def _of_side(closes: pl.LazyFrame, connections: pl.LazyFrame, side: str, other: str) -> pl.DataFrame:
     """Return the candidates in which `other` leaves its connections open after the FIN of `side`."""
-    rows = closes.filter(_closed_alone(side)).select(
+    rows = closes.filter(_left_open(side, other)).select(
         "connection", c(f"{side}_close_time").alias("time"), c(f"{side}_close_frame").alias("frame")
     )
     answered = c("history").str.contains(_CLOSES[other])
     silent = answered | (c("end") - c("time") < LEAST.value)
     until = pl.when(answered).then("end").otherwise("last")
     rows = rows.join(connections, on="connection").with_columns(until.alias("until"))
-    rows = rows.with_columns((silent & (c("until") - c("time") >= LEAST.value)).alias("unclosed")).collect(engine="streaming")
+    rows = rows.filter(silent & (c("until") - c("time") >= LEAST.value)).collect(engine="streaming")
     place = ["client_host", "server"]
-    groups = rows.group_by(place).agg(
-        pl.len().cast(pl.Int64).alias("closed"), c("unclosed").sum().cast(pl.Int64), _largest_burst().alias("burst")
-    )
-    groups = groups.filter(c("unclosed") >= ENOUGH.value)
-    left = rows.filter("unclosed").join(groups.select(place), on=place, how="semi").sort("time")
+    groups = rows.group_by(place).agg(pl.len().cast(pl.Int64).alias("unclosed")).filter(c("unclosed") >= ENOUGH.value)
+    theirs = connections.join(groups.lazy(), on=place).select("connection", *place, "unclosed", "opened")
+    theirs = theirs.collect(engine="streaming")
+    closed = of_connections(closes.filter(_closed_first(side)), theirs).select("connection").join(theirs.lazy(), on="connection")
+    counts = closed.group_by(*place, "unclosed").agg(pl.len().cast(pl.Int64).alias("closed"), _largest_burst().alias("burst"))
+    groups = counts.collect()
+    left = rows.join(groups.select(place), on=place, how="semi").sort("time")
     most = left.group_by(place).agg(_most_at_once().alias("most"))
     groups = groups.join(most, on=place).filter((c("most") >= ENOUGH.value) & (c("most") > c("burst")))
     shown = pl.struct("connection", "frame", "time")
