@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from wiredoctor.findings import shorten
 from wiredoctor.text.durations import SECOND, duration_text
+from wiredoctor.text.phrases import join_words
 
 __all__ = ["SECOND", "clean", "count", "duration", "duration_or_dash", "join_words", "part_of", "scale", "shorten", "size"]
 
@@ -62,11 +62,6 @@ def count(number: int, noun: str, plural: str = "") -> str:
 def part_of(number: int, whole: int, noun: str) -> str:
     """Return "3 of 5 requests", or "the only request" if `whole` is 1."""
     return f"the only {noun}" if number == whole == 1 else f"{number:,} of {count(whole, noun)}"
-
-
-def join_words(parts: Sequence[str], last: str = "and") -> str:
-    """Join words as in a sentence: "a", "a and b", "a, b and c". `last`: the conjunction, "and" or "or"."""
-    return f" {last} ".join(part for part in (", ".join(parts[:-1]), *parts[-1:]) if part)
 
 
 def scale(length: float, longest: float, width: int) -> int:

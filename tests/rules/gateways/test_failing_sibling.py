@@ -57,4 +57,6 @@ def test_servers_that_get_other_requests_are_not_compared() -> None:
 @pytest.mark.parametrize(("servers", "others"), [(3, "b (9) and c (8)"), (5, "b (9), c (8) and 2 more")])
 def test_servers_that_are_not_listed_are_counted(servers: int, others: str) -> None:
     listed = [{"server": "b", "requests": 9}, {"server": "c", "requests": 8}]
-    assert words(Facts(servers, None, "GET", "/a", [500], listed, []))["others"] == others
+    error = {"request_method": "GET", "request_target": "/a", "response_status": 500}
+    shown = error | dict.fromkeys(("request_frame", "request_start", "response_frame", "response_start"), 1)
+    assert words(Facts(servers, None, [500], listed, [shown]))["others"] == others

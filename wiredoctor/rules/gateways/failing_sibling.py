@@ -30,6 +30,7 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -40,6 +41,8 @@ from wiredoctor.rules.shared.siblings import LISTED, comparable_path, comparable
 from wiredoctor.rules.shared.words import packets
 from wiredoctor.tables import of_connections
 from wiredoctor.text import redact
+from wiredoctor.text.phrases import join_words
+from wiredoctor.world.attempts import host_of
 
 c = pl.col
 
@@ -81,54 +84,48 @@ class Facts(NamedTuple):
 
     servers: int
     client: str | None
-    method: str
-    target: str
     sent: list[int]
     listed: list[dict[str, Any]]
     shown: list[dict[str, Any]]
 
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each server that sent all errors that a client got from several servers."""
-    host = c("server").str.replace(r":\d+$", "").str.strip_chars("[]")
-    known = connections.filter(c("client_host") != host).select("connection", "client_host", "server")
+    """Return a row for each server that sent all errors that its clients got from several servers."""
+    known = connections.filter(c("client_host") != host_of("server")).select("connection", "client_host", "server")
     fronts = tries.select(c("front_connection").alias("connection")).unique()
     known = known.join(known.join(fronts, on="connection").select("server").unique(), on="server", how="anti")
-    failed = _with_keys(exchanges.filter(c("response_status") >= _ERROR), known).select("client_host", "server", "key")
-    failed = failed.collect(engine="streaming")
+    failed = _with_keys(exchanges.filter(c("response_status") >= _ERROR), known)
+    keys = failed.select("client_host", "key").unique().collect(engine="streaming").lazy()
     # only clients that got errors, and asked another server, too, matter, so most requests are never examined
-    asking = known.join(failed.lazy().select("client_host").unique(), on="client_host").collect(engine="streaming")
+    asking = known.join(keys.select("client_host").unique(), on="client_host").collect(engine="streaming")
     asking = asking.filter(c("server").n_unique().over("client_host") > 1)
-    compared = _with_keys(of_connections(exchanges, asking), asking.lazy())
-    compared = compared.join(failed.lazy().select("key").unique(), on="key", how="semi")
-    return _failing_servers(compared.collect(engine="streaming")).lazy()
+    compared = _with_keys(of_connections(exchanges, asking), asking.lazy()).join(keys, on="key", how="semi")
+    counts = (pl.len().cast(pl.Int64).alias("requests"), c("failed").sum().cast(pl.Int64).alias("errors"))
+    groups = compared.group_by("key", "client_host", "server").agg(counts).collect(engine="streaming")
+    alone = _failing_alone(groups.filter(c("server").n_unique().over("key") > 1))
+    return _candidate_columns(_with_keys(exchanges.filter(c("response_status") >= _ERROR), known, _SHOWN), alone).lazy()
 
 
-_SHOWN = ("request_frame", "request_start", "response_frame", "response_start", "response_status")
+_SHOWN = ("request_method", "request_target", "request_frame", "request_start", "response_frame", "response_start")
 
 
-def _with_keys(rows: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the needed columns of each response that is compared, with `key`: a hash of client host, method, site and path."""
+def _with_keys(rows: pl.LazyFrame, connections: pl.LazyFrame, more: Sequence[str] = ()) -> pl.LazyFrame:
+    """Return the responses that are compared, with `key`: a hash of client host, method, site and path. `more`: other columns."""
     whole = (c("request_end_reason") != "hole") | c("request_head_time").is_not_null()
     answered = c("has_request") & whole & (c("response_status") >= 200) & ~is_monitoring()
     asked = rows.filter(answered.fill_null(value=False)).join(connections, on="connection")
     return asked.select(
-        *("client_host", "server", "request_method", "request_target", *_SHOWN),
+        *("client_host", "server", "response_status", *more),
         pl.struct("client_host", "request_method", comparable_site(), comparable_path()).hash().alias("key"),
         (c("response_status") >= _ERROR).alias("failed"),
         c("gap_before").alias("doubtful"),
     )
 
 
-def _failing_servers(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return a candidate for each server that failed alone. `rows`: the responses to requests that a server could not serve."""
-    rows = rows.filter(c("server").n_unique().over("key") > 1)
-    groups = rows.group_by("key", "client_host", "server").agg(
-        pl.len().cast(pl.Int64).alias("requests"), c("failed").sum().cast(pl.Int64).alias("errors")
-    )
+def _failing_alone(groups: pl.DataFrame) -> pl.DataFrame:
+    """Return the servers that sent all errors. `groups`: the `requests` and `errors` of each key, client and server."""
     failing = groups.join(groups.filter(c("errors") > 0).select("server").unique(), on="server", how="semi")
-    pairs = failing.join(groups, on="key", suffix="_other")
-    pairs = pairs.filter(c("server") != c("server_other"))
+    pairs = failing.join(groups, on="key", suffix="_other").filter(c("server") != c("server_other"))
     others = pairs.group_by("server", "server_other").agg(c("requests_other", "errors_other").sum())
     others = others.sort("requests_other", "server_other", descending=[True, False])
     beside = others.group_by("server", maintain_order=True).agg(
@@ -138,54 +135,49 @@ def _failing_servers(rows: pl.DataFrame) -> pl.DataFrame:
         pl.struct(c("server_other").alias("server"), c("requests_other").alias("requests")).head(LISTED.value).alias("listed"),
     )
     own = failing.group_by("server").agg(
-        c("requests", "errors").sum(), c("client_host").min().alias("client"), c("client_host").n_unique().alias("clients")
+        c("requests", "errors").sum(),
+        c("client_host").min().alias("client"),
+        c("client_host").n_unique().alias("clients"),
+        c("key").unique().alias("keys"),
     )
     every = own.join(beside, on="server")
     by_chance = (c("requests") / (c("requests") + c("others_requests"))).pow(c("errors")) * 100 <= CHANCE.value
-    return _candidate_columns(rows, every.filter((c("errors") >= ENOUGH.value) & (c("others_errors") == 0) & by_chance))
+    return every.filter((c("errors") >= ENOUGH.value) & (c("others_errors") == 0) & by_chance)
 
 
-def _candidate_columns(rows: pl.DataFrame, alone: pl.DataFrame) -> pl.DataFrame:
-    errors = rows.filter("failed").join(alone, on="server", how="semi").sort("response_frame")
-    counts = errors.group_by("server", "response_status").agg(pl.len().alias("count"))
+def _candidate_columns(errors: pl.LazyFrame, alone: pl.DataFrame) -> pl.DataFrame:
+    """Return a candidate for each server in `alone`. `errors`: all errors, with the columns _SHOWN."""
+    keys = alone.lazy().select("server", c("keys").alias("key")).explode("key")
+    mine = errors.join(keys, on=["server", "key"], how="semi")
+    counts = mine.group_by("server", "response_status").agg(pl.len().alias("count")).collect(engine="streaming")
     counts = counts.sort("count", "response_status", descending=[True, False])
-    by_status = counts.group_by("server", maintain_order=True).agg(c("response_status").alias("statuses"))
-    facts = errors.group_by("server").agg(
-        c("response_frame").first().alias("frame"),
-        c("request_start").min().alias("start"),
-        c("response_start").max().alias("end"),
-        c("doubtful").any(),
-        c("request_method", "request_target").first(),
-        pl.struct(_SHOWN).head(SHOWN.value).alias("shown"),
+    by_status = counts.group_by("server", maintain_order=True).agg(c("response_status").alias("sent"))
+    shown = pl.struct(*_SHOWN, "response_status").sort_by("response_frame").head(SHOWN.value).alias("shown")
+    facts = mine.group_by("server").agg(
+        c("request_start").min().alias("start"), c("response_start").max().alias("end"), c("doubtful").any(), shown
     )
-    found = alone.join(facts, on="server").join(by_status, on="server")
+    found = alone.join(facts.collect(), on="server").join(by_status, on="server")
+    found = found.with_columns(c("shown").list.first().struct.field("response_frame").alias("frame"))
     sure = pl.when("doubtful").then(pl.lit("low")).otherwise(pl.lit("high"))
     return found.sort("frame", "server").select(
         *candidate("server", sure, "frame", "start", "end", of="server"),
         *("server", "servers", "requests", "errors", "others_requests"),
         pl.when(c("clients") == 1).then("client").alias("client"),
-        c("request_method").alias("method"),
-        c("request_target").alias("target"),
-        c("statuses").alias("sent"),
-        *("listed", "shown"),
+        *("sent", "listed", "shown"),
     )
 
 
 def words(x: Facts) -> dict[str, Any]:
     """Return the words about the statuses, the other servers, and the first errors."""
+    first = x.shown[0]
     requests = [(one["request_frame"], one["request_start"], "the request") for one in x.shown]
     responses = [(one["response_frame"], one["response_start"], f"its response: {one['response_status']}") for one in x.shown]
     servers = [f"{one['server']} ({one['requests']:,})" for one in x.listed]
     beyond = x.servers - 1 - len(servers)
     return {
-        "statuses": _join([str(status) for status in x.sent]),
+        "statuses": join_words([str(status) for status in x.sent]),
         "clients": x.client or "the same clients",
-        "what": f"{redact.method(x.method)} {redact.target(x.target)}",
-        "others": _join([*servers, *([f"{beyond} more"] if beyond else [])]),
+        "what": f"{redact.method(first['request_method'])} {redact.target(first['request_target'])}",
+        "others": join_words([*servers, *([f"{beyond} more"] if beyond else [])]),
         "evidence": packets(*requests, *responses),
     }
-
-
-def _join(texts: list[str]) -> str:
-    *first, last = texts
-    return f"{', '.join(first)} and {last}" if first else last

@@ -35,7 +35,7 @@ import polars as pl
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import candidate
 from wiredoctor.rules.shared.words import packets
-from wiredoctor.tables import of_connections
+from wiredoctor.tables import of_connections, of_exchanges
 from wiredoctor.text import redact
 from wiredoctor.text.durations import duration_text
 from wiredoctor.world.numbers import DURATION
@@ -88,63 +88,31 @@ class Facts(NamedTuple):
     shown: list[dict[str, Any]]
 
 
-_KEY = ["client_host", "server", "request_method", "request_target"]
 _SHOWN = ("frame", "time", "status", "again_frame", "again_time")
 
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each client and server between which refused requests are repeated too soon."""
-    known = connections.select("connection", "client_host", "server")
+    pair = pl.struct("client_host", "server").hash().alias("pair")
+    known = connections.select("connection", "client_host", "server", pair)
     refused = exchanges.filter(c("has_request") & c("response_status").is_in(_REFUSED)).join(known, on="connection")
     refused = refused.select(
-        *_KEY,
+        *("connection", "exchange", "pair", _key()),
         c("response_status").alias("status"),
         c("response_frame").alias("frame"),
         c("response_start").alias("time"),
         c("request_start").alias("asked"),
         c("response_has_retry_after").fill_null(value=False).alias("says_when"),
     ).collect(engine="streaming")
-    if refused.height < ENOUGH.value:
-        return _repeated(refused, refused, refused.head(0)).lazy()
-    asking = known.join(
-        refused.lazy().select("client_host", "server").unique(), on=["client_host", "server"], how="semi"
-    ).collect()
+    asking = known.join(refused.lazy().select("pair").unique(), on="pair", how="semi").collect(engine="streaming")
     asked = of_connections(exchanges.filter("has_request"), asking).join(asking.lazy(), on="connection")
-    counts = asked.group_by("client_host", "server").agg(pl.len().cast(pl.Int64).alias("requests")).collect(engine="streaming")
-    again = asked.join(refused.lazy().select(_KEY).unique(), on=_KEY, how="semi").select(
-        *_KEY, c("request_start").alias("again_time"), c("request_frame").alias("again_frame")
-    )
-    return _repeated(refused, counts, again.collect(engine="streaming")).lazy()
-
-
-def _repeated(refused: pl.DataFrame, counts: pl.DataFrame, again: pl.DataFrame) -> pl.DataFrame:
-    """Return the candidates. `again`: the requests that may repeat one of the requests in `refused`."""
-    place = ["client_host", "server"]
-    if again.is_empty():
-        counts = counts.select(place).with_columns(requests=pl.lit(0, pl.Int64)).head(0)
-        again = refused.select(*_KEY, again_time="time", again_frame="frame").head(0)
-    soon = refused.sort("time").join_asof(
-        again.sort("again_time").with_columns(c("again_time").alias("sent")), left_on="time", right_on="sent", by=_KEY,
-        strategy="forward", tolerance=SOON.value - 1, check_sortedness=False,
-    )  # fmt: skip
-    # one request repeats only one of several refused ones
-    repeats = c("again_frame").is_not_null() & c("again_frame").is_last_distinct()
-    soon = soon.with_columns(repeats.alias("repeats"), (c("again_time") - c("time")).alias("wait"))
-    groups = soon.group_by(place).agg(
-        pl.len().cast(pl.Int64).alias("refused"), c("repeats").sum().cast(pl.Int64).alias("repeated"),
-        c("says_when").sum().cast(pl.Int64).alias("waits"), c("status").unique().sort().alias("sent"),
-    )  # fmt: skip
-    groups = groups.filter((c("refused") >= ENOUGH.value) & (100 * c("repeated") >= SHARE.value * c("refused")))
-    mine = soon.filter("repeats").join(groups.select(place), on=place, how="semi").sort("frame")
-    facts = mine.group_by(place).agg(
-        *(c(name).first() for name in ("frame", "request_method", "request_target")),
-        c("asked").min().alias("start"),
-        c("again_time").max().alias("end"),
-        c("wait").median().cast(pl.Int64).alias("median"),
-        pl.struct(_SHOWN).head(SHOWN.value).alias("shown"),
-    )
-    found = groups.join(facts, on=place).join(counts, on=place)
-    return found.sort("frame", *place).select(
+    again = asked.select(_key(), c("request_start").alias("again_time"), c("request_frame").alias("again_frame"))
+    again = again.join(refused.lazy().select("key").unique(), on="key", how="semi").collect(engine="streaming")
+    found = _repeated(refused, again)
+    counts = asked.group_by("pair", "client_host", "server").agg(pl.len().cast(pl.Int64).alias("requests"))
+    example = of_exchanges(exchanges, found).select("connection", "exchange", "request_method", "request_target")
+    found = found.lazy().join(counts, on="pair").join(example, on=["connection", "exchange"])
+    return found.sort("frame", "client_host", "server").select(
         *candidate("client", "high", "frame", "start", "end", of="server"),
         *("server", c("client_host").alias("client"), "refused", "repeated", "requests"),
         c("median").cast(DURATION),
@@ -152,6 +120,39 @@ def _repeated(refused: pl.DataFrame, counts: pl.DataFrame, again: pl.DataFrame) 
         c("request_target").alias("target"),
         *("sent", "waits", "shown"),
     )
+
+
+def _key() -> pl.Expr:
+    """Return a hash of the client host, the server, the method and the target."""
+    return pl.struct("pair", "request_method", "request_target").hash().alias("key")
+
+
+def _repeated(refused: pl.DataFrame, again: pl.DataFrame) -> pl.DataFrame:
+    """Return what is known of each client and server (`pair`) with repetitions that came too soon.
+
+    `again`: the requests that may repeat one of the requests in `refused`. `connection` and `exchange` are those of the first.
+    """
+    soon = refused.sort("time", "frame").join_asof(
+        again.sort("again_time", "again_frame").with_columns(c("again_time").alias("sent")), left_on="time", right_on="sent",
+        by="key", strategy="forward", tolerance=SOON.value - 1, check_sortedness=False,
+    )  # fmt: skip
+    # one request repeats only one of several refused ones
+    repeats = c("again_frame").is_not_null() & c("again_frame").is_last_distinct()
+    soon = soon.with_columns(repeats.alias("repeats"), (c("again_time") - c("time")).alias("wait"))
+    groups = soon.group_by("pair").agg(
+        pl.len().cast(pl.Int64).alias("refused"), c("repeats").sum().cast(pl.Int64).alias("repeated"),
+        c("says_when").sum().cast(pl.Int64).alias("waits"), c("status").unique().sort().alias("sent"),
+    )  # fmt: skip
+    groups = groups.filter((c("refused") >= ENOUGH.value) & (100 * c("repeated") >= SHARE.value * c("refused")))
+    mine = soon.filter("repeats").join(groups.select("pair"), on="pair", how="semi").sort("frame")
+    facts = mine.group_by("pair").agg(
+        *(c(name).first() for name in ("frame", "connection", "exchange")),
+        c("asked").min().alias("start"),
+        c("again_time").max().alias("end"),
+        c("wait").median().cast(pl.Int64).alias("median"),
+        pl.struct(_SHOWN).head(SHOWN.value).alias("shown"),
+    )
+    return groups.join(facts, on="pair")
 
 
 def words(x: Facts) -> dict[str, Any]:

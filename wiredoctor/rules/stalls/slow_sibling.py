@@ -50,6 +50,7 @@ from wiredoctor.rules.shared.words import packets
 from wiredoctor.tables import of_connections
 from wiredoctor.text import redact
 from wiredoctor.text.durations import duration_text
+from wiredoctor.text.phrases import join_words
 from wiredoctor.world.numbers import DURATION
 
 c = pl.col
@@ -333,5 +334,4 @@ def _list_medians(x: Facts) -> str:
     texts = [f"{one['server_other']} took {duration_text(one['median'])} ({one['requests']} responses)" for one in x.listed]
     if beyond := x.servers - 1 - len(texts):
         texts.append(f"{beyond} more took about as long")
-    *first, last = texts
-    return f"{', '.join(first)} and {last}" if first else last
+    return join_words(texts)
