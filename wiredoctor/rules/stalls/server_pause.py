@@ -110,8 +110,9 @@ class Pause(NamedTuple):
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each server that stood still."""
-    slow = exchanges.filter(c("has_request") & _waited()).group_by("endpoint").agg(pl.len(), c("connection").first())
-    slow = slow.filter(c("len") >= WAITING.value).collect(engine="streaming")
+    slow = exchanges.filter(c("has_request") & _waited()).select("endpoint", "connection", "response_start")
+    slow = _answered_together(slow.collect(engine="streaming"))
+    # the other exchanges of these servers show when they sent something, and how long they usually take
     known = connections.select("connection", "server", c("history").str.contains("T", literal=True).alias("repeats"))
     names = of_connections(known, slow).select("server").unique().collect(engine="streaming")["server"]
     theirs = known.filter(c("server").is_in(names.implode())).collect(engine="streaming")
@@ -121,13 +122,24 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame
         .join(_waits_behind(exchanges, tries, theirs), on=["connection", "exchange"], how="left")
         .select(
             *("connection", "server", "request_end", "response_start", "response_end", "request_last_frame", "response_frame"),
-            comparable_path(),
+            comparable_path().hash().alias("path"),
             (c("repeats") | c("upgraded") | is_long_poll() | _waited_behind()).alias("other"),
         )
     )
     rows = rows.filter(c("request_end").is_not_null()).collect(engine="streaming")
     parts = rows.partition_by("server", as_dict=True)
     return _candidates([(str(server), pauses) for (server,), part in sorted(parts.items()) if (pauses := _pauses(part))]).lazy()
+
+
+def _answered_together(slow: pl.DataFrame) -> pl.DataFrame:
+    """Return a connection of each endpoint that answered slowly on two connections, one soon after the other.
+
+    `slow`: the `endpoint`, `connection` and `response_start` of slow responses.
+    """
+    rows = slow.sort("endpoint", "response_start")
+    same = (c("endpoint") == c("endpoint").shift(1)) & (c("connection") != c("connection").shift(1))
+    together = same & (c("response_start") - c("response_start").shift(1) <= TOGETHER.value)
+    return rows.filter(together).unique("endpoint").select("connection")
 
 
 def _waits_behind(exchanges: pl.LazyFrame, tries: pl.LazyFrame, connections: pl.DataFrame) -> pl.LazyFrame:
