@@ -69,7 +69,7 @@ reason = _find_reason()
 
 
 _sources: dict[str, FileFinder] = {}
-"""What finds .py files: of the core (""), and of each of its packages."""
+"""The finder of .py files for each package of the core; "" is the core itself."""
 
 
 class _Finder:

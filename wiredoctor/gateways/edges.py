@@ -13,7 +13,7 @@ import polars as pl
 
 from wiredoctor.gateways.exchange_columns import NO_STATUS, Rows
 from wiredoctor.gateways.known import LATE, SERVER_ERROR, SLACK
-from wiredoctor.gateways.order import Order, are_tied, running_most
+from wiredoctor.gateways.order import Order, are_tied, names_client, running_most
 from wiredoctor.tables import Array
 
 MAX_OPEN = 400
@@ -150,11 +150,8 @@ class ForwardedFor:
     def _compare(self, b: Array, f: Array) -> tuple[Array, Array]:
         """Return, for each pair of rows, whether the request `b` names the client of `f`, and whether it names another one."""
         r = self._rows
-        client = (r.forwarded_host[b] == r.seen_client_host[f]) & (
-            (r.forwarded_end[b] == 0) | (r.forwarded_end[b] == r.seen_client[f])
-        )
         exists = r.forwarded[b] != 0
-        names = exists & (client | (r.forwarded[b] == r.forwarded[f]))
+        names = names_client(r, b, f) | (exists & (r.forwarded[b] == r.forwarded[f]))
         return names, exists & ~names
 
 

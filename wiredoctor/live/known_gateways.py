@@ -113,6 +113,7 @@ class KnownGateways:
         if len(self.proofs) > most:
             self.proofs = Counter(dict(self.proofs.most_common(most // 2)))
             self._codes.clear()
+        if len(self.endpoints) > 2 * most:  # the next searches add those that are still used
             self.endpoints.clear()
         for known in (self._clients, self._agents):
             _drop_oldest(known)
