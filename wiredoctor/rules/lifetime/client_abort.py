@@ -12,7 +12,7 @@ What it means
       response.
     - repeated: the client closed as soon as it had the head of the response, and requested the same range again and again.
     - superseded: the next request replaced this one (as in a search field that queries at every keystroke), or the client
-      had sent the request twice and the other copy got the response.
+      had sent the request twice and the other copy got the response, perhaps from another server.
     - left: the user left while a page was loading, or ended the request in another way. That is assumed, for example, if the
       client had once waited longer for the response to such a request, so no timeout can have expired now.
     - seek: the client requested another part of the same resource, as players and download managers do.
@@ -71,6 +71,9 @@ How it is proved
       were about as long as this one: that is a timeout.
     - The client had sent the same request on another connection, and the response to that copy had just come. If more than
       one copy got its response during this wait, this does not apply.
+    - The client sends its requests to several servers and uses the first responses (hedged requests, a quorum of replicas).
+      Before it closed, another server had completely answered the same method and target. Of its closes at this server during a
+      wait, at least 90 %, and three or more, came within 50 ms of such an answer. One finding covers all of them.
 
     Kind left, if one of these is true:
 
@@ -104,6 +107,12 @@ How it is proved
     repeated, any whole number of seconds since the first SYN counts as a timeout. The named timeout is approximate, because
     timers may be late: those of fetch and undici in Node by up to 1 s. If the client closed idle connections to the same server
     within 1 ms, its program may have ended instead, and the finding says so.
+
+    A client also has a timeout if it gives up at three or more moments after the same time (within 1 % and 20 ms, 100 ms or
+    longer). At least 80 % of its waits for this server that it gave up without any response must be as long. Others may use the
+    same address meanwhile. Once such a timeout is known, it also explains equal waits of other clients of that server. This is
+    asked after all other kinds, and it decides instead of stopped, superseded (unless the wait is shorter than 300 ms), left
+    and gave-up.
 
     A client that had sent only a head with Expect: 100-continue, and got neither 100 nor another response for 1 s or longer,
     also counts as waiting, although its request is not complete.

@@ -34,15 +34,19 @@ How it is proved
     no byte of the body had come for a while, the client or the path had stopped, unless the server's receive window was closed:
     then the server had stopped reading.
 
+    The finding says that a server process ended if the server closed other connections at the same moment, and no idle timeout
+    explains these closes. It does not say so if the server ever answers on a connection that was open at such a close.
+
 What it is not
     If a request on a reused connection crossed the server's close, keep-alive-race reports it. truncated-response reports a
     response that broke off, and client-abort a client that gave up first. If the client repeats a GET at once and gets its
-    response, the finding is only a warning, unless the client sends the same request concurrently anyway. The finding is a note
-    if the request is `OPTIONS *`, which asks what the server supports, and the client goes on with another request that is
-    answered. Requests that the client sent after a response that announced the close are not counted, even if they were pipelined
-    before it arrived. Neither is an upload that the client itself broke off. If the client did not answer two or more keep-alive
-    probes before the server reset the connection, the client or the path was gone, and the request is not reported.
-    reset-destroys-response reports an upload that was answered and then reset before its body was complete.
+    response, the finding is only a warning, unless the client sends the same request concurrently anyway, or has many users
+    with equal requests and repeats few of those that it lost. The finding is a note if the request is `OPTIONS *`, which asks
+    what the server supports, and the client goes on with another request that is answered. Requests that the client sent after
+    a response that announced the close are not counted, even if they were pipelined before it arrived. Neither is an upload
+    that the client itself broke off. If the client did not answer two or more keep-alive probes before the server reset the
+    connection, the client or the path was gone, and the request is not reported. reset-destroys-response reports an upload that
+    was answered and then reset before its body was complete.
 
 What to do
     Check the server's log at that time, and find out what ends or restarts its processes. Kind on-arrival: find out what
