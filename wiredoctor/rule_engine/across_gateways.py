@@ -39,6 +39,7 @@ ACROSS_GATEWAYS = (
     "zero-window-stall",
     "oversized-head",
     "undecodable-body",
+    "unfinished-request",
 )
 """The rules whose findings depend on what happened on the other side of a gateway."""
 
@@ -99,6 +100,9 @@ def _adapt_to_tries(
         adapt("idle-timeout-broken-promise", lambda rows: rows.join(passed, on=KEY, how="anti", maintain_order="left"))
     if "undecodable-body" in whole:
         adapt("undecodable-body", partial(_only_behind, sides.tries))
+    if "unfinished-request" in whole:  # a gateway cancels what its client does not complete
+        canceled = sides.tries.select(pl.col(KEY), kind=pl.lit("canceled"))
+        adapt("unfinished-request", lambda rows: rows.join(canceled, on=[*KEY, "kind"], how="anti", maintain_order="left"))
     if "zero-window-stall" in whole:  # compared with each other, so all together
         stalls = as_frame(whole["zero-window-stall"])
         whole["zero-window-stall"] = of_slow_servers(stalls, sides.tries, sides.exchanges, sides.connections)

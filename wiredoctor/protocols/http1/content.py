@@ -54,14 +54,15 @@ _LONGEST_ESCAPE = len("\\u0000")
 class Content:
     """The content of a body so far: what it decodes to, and the JSON document in it.
 
-    `is_done`: nothing more is checked. `is_left_out`: nothing is checked because too many bodies are being checked.
+    `may_end`: false if only the first byte is checked. `is_done`: nothing more is checked. `is_left_out`: nothing is checked
+    because too many bodies are being checked.
     """
 
-    __slots__ = ("__weakref__", "_coding", "_decoder", "_json", "_kept", "_read", "is_done", "is_left_out")
+    __slots__ = ("__weakref__", "_coding", "_decoder", "_json", "_kept", "_may_end", "_read", "is_done", "is_left_out")
 
-    def __init__(self, coding: str, *, is_json: bool) -> None:
-        self._coding = coding
-        self._decoder = Decoder(coding) if coding in DECODED else None
+    def __init__(self, coding: str, *, is_json: bool, may_end: bool = True) -> None:
+        self._coding, self._may_end = coding, may_end
+        self._decoder = Decoder(coding) if may_end and coding in DECODED else None
         self._json: list[bytes] | None = [] if is_json else None
         self._kept = self._read = 0
         self.is_done = self.is_left_out = False
@@ -98,8 +99,8 @@ class Content:
         fault = "unknown-coding" if self._coding in NO_CODINGS else ""
         if first is not None and data[0] not in first:
             fault = "body-not-zstd" if self._coding == "zstd" else "body-not-gzip"
-        self.is_left_out = not fault and len(_OPEN) >= limits.BODIES.value
-        if fault or self.is_left_out:
+        self.is_left_out = self._may_end and not fault and len(_OPEN) >= limits.BODIES.value
+        if fault or self.is_left_out or not self._may_end:
             self.close()
         else:
             _OPEN.add(self)
@@ -145,14 +146,17 @@ def needs_check(fields: Fields, status: int) -> bool:
     """Return whether the content of a message is checked. `status`: of a response; -1 for a request."""
     coding = fields.content_encoding
     is_coded = coding in DECODED or (status >= 0 and coding in NO_CODINGS)
-    is_json = status == 200 and coding in _IDENTITY and _is_json(fields)
-    is_stream = fields.event_stream or fields.endless
-    return (is_coded or is_json) and not is_stream and status != 206 and fields.transfer_codings in ((), ("chunked",))
+    return status != 206 and (is_coded or (status == 200 and coding in _IDENTITY and _is_json(fields) and _may_end(fields)))
 
 
 def make_content(fields: Fields, status: int) -> Content:
     """Return a new Content for a message for which `needs_check` is true."""
-    return Content(fields.content_encoding, is_json=status == 200 and _is_json(fields))
+    return Content(fields.content_encoding, is_json=status == 200 and _is_json(fields), may_end=_may_end(fields))
+
+
+def _may_end(fields: Fields) -> bool:
+    """Return whether the body has an end that can be checked: it is no stream, and has no transfer coding but chunked."""
+    return not (fields.event_stream or fields.endless) and fields.transfer_codings in ((), ("chunked",))
 
 
 def _is_json(fields: Fields) -> bool:
