@@ -8,6 +8,9 @@ What it means
     Kind stream: an event stream or another endless medium ended without its last chunk. Every stream ends like this if its
     server stops or is deployed. Such an end is a note, and streams that end within 50 ms share one note.
 
+    Kind too-slow: the client read so slowly that the server cut it off. Some servers have a least rate: 240 bytes per second in
+    http.sys (IIS) and Kestrel.
+
 Why it hurts
     The client has only part of the response. Good clients report an error ("transfer closed with outstanding read data
     remaining", IncompleteRead, "unexpected end of stream"). Others store or show the part as if it were complete. Clients of
@@ -19,7 +22,9 @@ How it is proved
     incomplete (RFC 9112 section 8), and curl reports error 56. Acknowledgment numbers show that the client had not closed before.
 
     The server may have given up because the client had not read for a second or more until shortly before the close
-    (zero-window-stall). In this case the finding says so and has medium confidence.
+    (zero-window-stall). In this case the finding says so and has medium confidence. Kind too-slow: over 5 s or more, less than
+    240 bytes per second of such a response came on average. At a higher rate, the time without progress was the reason (nginx
+    send_timeout, haproxy timeout client).
 
     If a server cuts off responses at three or more moments after the same time, counted from the request or from the last byte
     that it had sent, that time is its limit, and the finding names it.
@@ -55,6 +60,7 @@ from wiredoctor.rules.shared.bounded_memory import BoundedMap
 from wiredoctor.rules.shared.evidence import candidate, confidence, has_doubtful_close
 from wiredoctor.rules.shared.words import (
     MADE_WHOLE,
+    Nanoseconds,
     doubt_words,
     fin_or_rst,
     packets,
@@ -89,20 +95,29 @@ _STREAM = (
     "ends a stream properly sends the last chunk before it closes, so a client can tell the end from a failure."
 )
 
+_TOO_SLOW = (
+    "Have the client read the response as it comes, and process it afterwards. If such clients are expected, lower the server's "
+    "least rate. http.sys: MinBytesPerSecond, and Timer_MinBytesPerSecond in the HTTPERR log; Kestrel: MinResponseDataRate."
+)
+
 RULE = Rule(
     symptom="*unexpected end of file*, half a page",
-    severity={None: "error", "stream": "note"},
+    severity={None: "error", "stream": "note", "too-slow": "error"},
     title={
         None: "The response broke off: the server{or_device} closed the connection before the end of the {status}",
         "stream": "The server ended a stream without a last chunk",
+        "too-slow": "The response broke off: the client read too slowly for the server",
     },
     message={
         None: "{announced}{due}{unit}; {came} {came_unit} came before the server's {close}. The client had not closed before: "
         "the {part}{status} to {request} {missing}.{doubt}",
         "stream": "The server's {close} ended the stream in response to {request} {lasted} after the stream began, without the "
         "last chunk (size 0).{together} Streams end like this if their server stops or is deployed; their clients reconnect.",
+        "too-slow": "{announced}{due}{unit}; {came} {came_unit} came before the server's {close}, in {lasted}: {rate}. The "
+        "client did not read faster: its window was closed for up to {stalled}. A server with a least rate (240 B/s in http.sys "
+        "and Kestrel) ends such a response.",
     },
-    remedy={None: _REMEDY, "stream": _STREAM},
+    remedy={None: _REMEDY, "stream": _STREAM, "too-slow": _TOO_SLOW},
     references=(
         Reference("RFC 9112 section 8, incomplete messages", "https://www.rfc-editor.org/rfc/rfc9112.html#section-8"),
         Reference("RFC 9112 section 6.3, message body length", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.3"),
@@ -335,7 +350,9 @@ def words(x: Facts) -> dict[str, Any]:
         "cut": _CUT if x.server_close_rst == 1 else "",
         "check": _CRASH if x.limit is None else _LIMIT.format(duration_text(x.limit)),
         "together": _TOGETHER.format(duration_text(TOGETHER), other_connections(x.others)) if x.others else "",
-        "addition": " ".join(text for text in (_limit_text(x), beyond, _stall_text(x.stalled)) if text),
+        "rate": f"{x.came * SECOND // max(x.lasted, 1):,} B/s",
+        "stalled": Nanoseconds(x.stalled or 0),
+        "addition": " ".join(text for text in (_limit_text(x), beyond, _stall_text(x)) if text),
         "evidence": packets(
             (x.request_frame, x.start, "the request"),
             (x.frame, x.response_start, _head_note(x)),
@@ -365,12 +382,12 @@ def _limit_text(x: Facts) -> str:
     return "" if x.limit is None else _LIMITED.format(duration_text(x.limit), _AFTER[x.limit_since or "request"])
 
 
-def _stall_text(stalled: int | None) -> str:
-    """Return sentences about a client that had not read for this time (ns) before the close; "" if it had read."""
-    if stalled is None:
+def _stall_text(x: Facts) -> str:
+    """Return sentences about a client that had not read before the close; "" if it had read, or if the message says so."""
+    if x.stalled is None or x.kind == "too-slow":
         return ""
     return (
-        f"The client had not read for {duration_text(stalled)} before that. The server may have timed out while it waited "
+        f"The client had not read for {duration_text(x.stalled)} before that. The server may have timed out while it waited "
         "(nginx: send_timeout, haproxy: timeout client, Apache httpd: TimeOut), or closed for another reason."
     )
 
