@@ -15,7 +15,8 @@ Why it hurts
     decompress, such as curl without --compressed, notices nothing. So the same response works in one program and fails in
     another. Some readers accept data without its end or with a wrong checksum, and use wrong content.
 
-    Kind unknown: only programs on libcurl that decompress fail (curl --compressed: error 61); others ignore the field.
+    Kind unknown: only programs on libcurl that decompress fail (curl --compressed: error 61); others ignore the field. The word
+    none is a note: servers of event streams send it on purpose, so that no filter compresses the stream.
     Kind json: the parser of the client fails ("Unterminated string", "unexpected end of JSON input"). Neither log shows an error.
 
 How it is proved
@@ -142,7 +143,9 @@ RULE = Rule(
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each body whose content contradicts its head, or ends too early."""
     kind = c("fault").replace_strict(_KINDS, default=None)
-    return candidates(faults, [*_FAULTS, *_KINDS], c("time").alias("due"), kind=kind)
+    on_purpose = (c("fault") == "unknown-coding") & (c("excerpt") == "none")
+    severity = pl.when(on_purpose).then(pl.lit("note")).alias("severity")
+    return candidates(faults, [*_FAULTS, *_KINDS], c("time").alias("due"), severity, kind=kind)
 
 
 class PassedBodies(Index):
