@@ -6,7 +6,8 @@ CONNECTIONS is JSON: a list of connections, one after the other (`together`: all
 first step), each a list of steps: a text is one send, a number is a
 pause in seconds, {"read": ["GET", "HEAD"]} reads a response to each of these methods, {"buffer": 4096} sets the size of
 the receive buffer, {"do": "reset"} lets it end with an RST, {"do": "shutdown"} sends a FIN and goes on to receive, {"do":
-"wait"} waits until the server closes or resets. At the end of its steps, and when the server will not have what it writes, the client closes.
+"wait"} waits until the server closes or resets. At the end of its steps, and when the server will not have what it writes, the
+client closes.
 """
 
 import contextlib

@@ -62,9 +62,12 @@ class Decoder:
             self.made += len(made)
             if self.made > FREE + MAX_TIMES * self.read:
                 raise TooLargeError
-            if self._decode.eof:
+            if self._is_at_end():
                 self._decode, self.ended_at, is_more = None, self.read - len(rest), False
             yield made
+
+    def _is_at_end(self) -> bool:
+        return self._decode.eof
 
     def _begin(self, data: bytes) -> bool:
         """Begin a stream, member or frame with these bytes. Return False if they begin none, or are too few to tell."""
