@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from tests.gateways.made import BACK, CLIENT, FRONT, INSIDE, LOOPBACK, OTHER_CLIENT, Traffic, pairs
@@ -77,3 +79,16 @@ def test_services_on_a_single_host(later: float, is_gateway: bool) -> None:
         made.once(LOOPBACK, "127.0.0.1:8001", 500 * n, 500 * n + 20 + later, target="/product")
         made.once(LOOPBACK, "127.0.0.1:8002", 500 * n + 1, 500 * n + 20, target="/product")
     assert (made.found().fronts != {}) is is_gateway
+
+
+def test_the_loopback_addresses_of_two_hosts_in_one_capture_are_two() -> None:
+    """Captures of two hosts with sidecars, merged: the hop from the second sidecar to its application is one more pair."""
+    made = Traffic()
+    hops = ((CLIENT, ONE), (LOOPBACK, f"{LOOPBACK}:15001"), ("10.2.0.1", "10.2.0.2:15006"), (LOOPBACK, f"{LOOPBACK}:8080"))
+    expected: set[tuple[Place, Place, bool]] = set()
+    for n in range(6):
+        places = [
+            made.once(*hop, 100 * n + 2 * depth, 100 * n + 40 - 2 * depth, target=f"/item/{n}") for depth, hop in enumerate(hops)
+        ]
+        expected |= {(front, back, True) for front, back in pairwise(places)}
+    assert pairs(made.found()) == expected
