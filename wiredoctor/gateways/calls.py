@@ -15,8 +15,11 @@ from wiredoctor.world.attempts import host_of
 
 c = pl.col
 
-UNFORWARDED = 2
-"""The minimum number of an endpoint's good responses that prove, if a gateway forwards none of them, that it only calls it."""
+UNFORWARDED, SHARE = 2, 10
+"""A gateway only calls an endpoint if it got UNFORWARDED or more good responses from it, and forwarded less than 1/SHARE of them.
+
+One of many may have the length of the response that the gateway sent, by chance.
+"""
 
 _KEY, _FRONT, _FRONT_TIE = ["connection", "exchange"], ["of", "of_exchange"], ["of", "of_exchange", "tie"]
 _OF_TRY = ["front_connection", "front_exchange"]
@@ -56,6 +59,9 @@ def failed_calls(
     open_ = _open_then(found, exchanges, connections)
     made = found.lazy().join(repeated, on=_FRONT_TIE, how="anti").join(open_, on=_FRONT_TIE, how="left")
     made = made.join(known, on=["server", "behind"], how="left").filter((c("open") <= 1) | c("named"))
+    # with the same target and status, and no known gateway, the server probably forwarded request and response
+    passed_on = (c("request_target") == c("request_target_right")) & (c("response_status") == c("response_status_right"))
+    made = made.filter(~passed_on.fill_null(value=False) | c("called"))
     made = made.sort("over", "named").unique(_FRONT, keep="last", maintain_order=True)
     return made.select(*_FRONT, *_KEY, c("called").fill_null(value=False)).collect()
 
@@ -83,8 +89,9 @@ def _hosts(asked: pl.LazyFrame, tries: pl.LazyFrame, connections: pl.LazyFrame) 
 def _with_ties(rows: pl.LazyFrame, *more: str) -> pl.LazyFrame:
     """Return a row for each exchange and each text that ties it to others: last path segment, and request ID (`named`)."""
     segment = c("request_target").str.extract(r"([^/?#]+)/?(?:[?#].*)?$")
-    ties = [rows.select(*_KEY, "request_start", *more, tie=c("request_id"), named=pl.lit(value=True))]
-    ties.append(rows.select(*_KEY, "request_start", *more, tie=segment, named=pl.lit(value=False)))
+    names = (*_KEY, "request_start", "request_target", "response_status", *more)
+    ties = [rows.select(*names, tie=c("request_id"), named=pl.lit(value=True))]
+    ties.append(rows.select(*names, tie=segment, named=pl.lit(value=False)))
     return pl.concat(ties).filter(c("tie") != "").with_columns(pl.struct("tie", "named").hash().alias("tie"))
 
 
@@ -131,8 +138,13 @@ def _called(
     `tries`: those for exchanges with a response. `good`: responses with a status below 500.
     """
     fronts = connections.select(c("connection").alias("front_connection"), "server")
+    gateways = tries.select("front_connection").unique().join(fronts, on="front_connection").select("server").unique()
     answered = good.select(_KEY).join(backs, on="connection").cache()
-    forwarded = answered.join(tries, on=_KEY).join(fronts, on="front_connection").select("server", "behind").unique()
-    enough = answered.group_by("behind").agg(pl.len().alias("count")).filter(c("count") >= UNFORWARDED)
-    never = places.join(enough, on="behind", how="semi").join(forwarded, on=["server", "behind"], how="anti")
-    return never.with_columns(called=pl.lit(value=True))
+    forwarded = answered.join(tries, on=_KEY).join(fronts, on="front_connection")
+    counts = (
+        places.join(gateways, on="server", how="semi")
+        .join(answered.group_by("behind").agg(pl.len().alias("good")), on="behind")
+        .join(forwarded.group_by("server", "behind").agg(pl.len().alias("forwarded")), on=["server", "behind"], how="left")
+    )
+    never = (c("good") >= UNFORWARDED) & (c("forwarded").fill_null(0) * SHARE < c("good"))
+    return counts.filter(never).select("server", "behind", called=pl.lit(value=True))
