@@ -410,11 +410,7 @@ def _without_loops(order: _Hosts, asked: Counter[tuple[int, int]], of_server: Ma
         fronts.setdefault(back, []).append(front)
     kept: _Hosts = {}
     for (before, behind), hosts in order.items():
-        clients = {
-            host
-            for host in hosts
-            if any(is_client(host, front, before, behind) for front in fronts.get(before, ()))
-        }
+        clients = {host for host in hosts if any(is_client(host, front, before, behind) for front in fronts.get(before, ()))}
         if clients:
             clients -= of_server.get(before, none)
         if left := hosts - clients:
