@@ -54,6 +54,8 @@ def failed_calls(
         return NO_CALLS
     good = of_connections(exchanges, backs).filter(c("response_status") < SERVER_ERROR)
     answered = tries.join(exchanges.filter(c("has_response")).select(_KEY), left_on=_OF_TRY, right_on=_KEY, how="semi")
+    # of several tries, a gateway forwards the response to the last one
+    answered = answered.filter(c("started") == c("started").max().over(_OF_TRY))
     known = _called(found.select("server", "behind").unique().lazy(), answered, good, backs.lazy(), connections)
     repeated = _repeated(found.lazy(), _with_ties(good).join(backs.lazy(), on="connection"))
     open_ = _open_then(found, exchanges, connections)
@@ -135,7 +137,7 @@ def _called(
 ) -> pl.LazyFrame:  # fmt: skip
     """Return the servers and called endpoints (`behind`) of which a gateway forwards no response.
 
-    `tries`: those for exchanges with a response. `good`: responses with a status below 500.
+    `tries`: the last one for each exchange with a response. `good`: responses with a status below 500.
     """
     fronts = connections.select(c("connection").alias("front_connection"), "server")
     gateways = tries.select("front_connection").unique().join(fronts, on="front_connection").select("server").unique()
