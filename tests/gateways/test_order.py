@@ -92,3 +92,15 @@ def test_the_loopback_addresses_of_two_hosts_in_one_capture_are_two() -> None:
         ]
         expected |= {(front, back, True) for front, back in pairwise(places)}
     assert pairs(made.found()) == expected
+
+
+@pytest.mark.parametrize(("count", "own"), [(12, True), (100, True), (2, True), (12, False)])
+def test_equal_requests_at_once_are_counted_once_although_no_pair_is_certain(count: int, own: bool) -> None:
+    """Each request of the gateway lies within all requests of its clients. With one front too few, one of them is another's."""
+    made = Traffic()
+    for n in range(count if own else count - 1):
+        made.once(CLIENT, FRONT, n / 100, 50)
+    backs = [made.once(INSIDE, BACK, 2 + n / 100, 48) for n in range(count)]
+    known = made.found()
+    assert not known.tries["certain"].any()
+    assert (known.clients == {connection for connection, _ in backs}) is (own and count > 2)
