@@ -275,6 +275,7 @@ WAITED = Threshold("1 s", "the minimum wait that counts as lost time; users do n
 MEMORY = Threshold(
     "10 s", "the maximum time for which a gateway may skip a server that did not answer; the longest measured time was 1.4 s"
 )
+SERVES = Threshold("10 %", "the minimum share of requests that a gateway answers itself if it is a server, too")
 NO_NEIGHBOR = Threshold(
     "3060 ms", "the time after which Linux gives up requesting a neighbor's address (ARP), without having sent a SYN"
 )
@@ -314,7 +315,8 @@ class Facts(NamedTuple):
     `front`, `tries` and `through` are structs of type TRY: the client's exchange, the tries, and the gateways that forwarded the
     failure. `last`: the number of the try that decides. `closed_time`: when the window closed of a client that did not read
     (kind client-stalled), or of a server (kind unsent). `retry`: a struct of type RETRY if a gateway nearer to the client
-    repeated the request. `made_whole`: that gateway forwarded the response as if it were complete. `unseen`: a struct of type
+    repeated the request. `own_share`: the percentage of the good responses that the server made itself (kind not-passed-on).
+    `made_whole`: that gateway forwarded the response as if it were complete. `unseen`: a struct of type
     UNSEEN, for that kind only.
     """
 
@@ -339,6 +341,7 @@ class Facts(NamedTuple):
     retry: dict[str, Any] | None
     made_whole: bool | None
     unseen: dict[str, Any] | None
+    own_share: int | None
 
 
 _OF_FAILURE: dict[str, pl.DataType] = {
@@ -353,7 +356,7 @@ _OF_FAILURE: dict[str, pl.DataType] = {
 _SCHEMA = pl.Schema({
     **_OF_FAILURE,
     **{"front": TRY, "tries": pl.List(TRY), "through": pl.List(TRY), "unseen": UNSEEN, "server": pl.String()},
-    **{"retry": RETRY, "made_whole": pl.Boolean()},
+    **{"retry": RETRY, "made_whole": pl.Boolean(), "own_share": pl.Int64()},
     **dict.fromkeys(("closed_frame", "closed_time", "code", "responses", "total"), pl.Int64()),
 })  # fmt: skip
 
@@ -422,10 +425,38 @@ def find(
     few = count + connections.select(pl.len()).collect().item() <= SMALL
     rows, *others = pl.collect_all(queries, optimizations=PLAN_OF_FEW if few else pl.QueryOptFlags())
     first = pl.coalesce("response_frame", "server_close_frame", "request_frame")
-    return _candidates(rows.sort(first, maintain_order=True), *others).lazy()
+    made = _candidates(rows.sort(first, maintain_order=True), *others)
+    lone = made.filter(c("kind") == "not-passed-on").select(_answering_server().unique()).to_series()
+    return made.lazy() if lone.is_empty() else _with_shares(made, lone, tries, exchanges, connections).lazy()
 
 
 _KEY, _OF = ["connection", "exchange"], ["of", "of_exchange"]
+
+
+def _answering_server() -> pl.Expr:
+    """Return the server that made the response: the last one that the request passed through."""
+    return pl.coalesce(c("through").list.last().struct.field("server"), c("front").struct.field("server"))
+
+
+def _with_shares(
+    made: pl.DataFrame, lone: pl.Series, tries: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame
+) -> pl.DataFrame:
+    """Set `own_share`: the percentage of the requests that the server answers itself, and not with a status of 500 or above.
+
+    `lone`: the servers that sent some requests to no other server.
+    """
+    at = connections.filter(c("server").is_in(lone.implode())).select("connection", "server").collect()
+    good = of_connections(exchanges, at).filter(c("response_status") < 500).select(_KEY).join(at.lazy(), on="connection")
+    passed = tries.select(connection="front_connection", exchange="front_exchange", passed=pl.lit(value=True)).unique()
+    share = (100 * c("passed").is_null().mean()).round().cast(pl.Int64).alias("own_share")
+    shares = good.join(passed, on=_KEY, how="left").group_by("server").agg(share).collect()
+    server = _answering_server().alias("front_server")
+    joined = (
+        made.drop("own_share")
+        .with_columns(server)
+        .join(shares.rename({"server": "front_server"}), on="front_server", how="left", maintain_order="left")
+    )
+    return joined.drop("front_server").select(made.columns)
 
 
 def _newest(failed: pl.LazyFrame) -> pl.DataFrame:
@@ -651,6 +682,7 @@ _ELSEWHERE = (
     "Find out to which server the gateway sends requests for this path, and capture the traffic between them, too (tcpdump -i "
     "any, without a port filter). If a capture cannot show this traffic (a Unix socket, TLS), check the log of that server. "
 )
+_ITS_LOG = "This server also answers requests itself, as a peer that owns a part of the data does: check its own log first. "
 _BY_ICMP = "an ICMP error answered its SYN to the server behind it"
 
 
@@ -704,24 +736,36 @@ def words(x: Facts) -> dict[str, Any]:
     closed = None if x.closed_time is None or x.end is None else (x.blocked_until or x.end) - x.closed_time
     reason = message_reason(front, failure, lost, x.no_neighbor, hidden=x.hidden)
     side = "client" if x.kind == CLIENT_STALLED else "server"
+    serves = kind == "not-passed-on" and not x.hidden and (x.own_share or 0) >= SERVES.value
+    also = f"; it also answers {x.own_share} % of the requests itself" if serves else ""
     not_read = (x.closed_frame, x.closed_time, f"the {side}'s window is closed: the {side} does not read")
     return {
         "evidence": [*failure_evidence(front, failure, lost), *packets(not_read)],
         "addition": retry_sentence(x.retry) or (MADE_WHOLE if x.made_whole else None),
         "origin": failure_origin(front, failure),
         "outcome": outcome, "got": got,
-        "why": f": {reason if closed is None else unread_reason(failure, closed)}",
+        "why": f": {reason if closed is None else unread_reason(failure, closed)}{also}",
         "more": tries_text(failure), "unread": "" if closed is None else duration_text(closed),
         "closer": closer_text(failure), "examine": _examine(front, failure),
         "rejected": _CUT_SHORT if _is_cut_short(front, failure) else _REJECTED,
         "unreached": _BY_ICMP if isinstance(last, Attempt) and last.rejected <= front.answered + SLACK else _UNANSWERED,
-        "unasked": _NOT_SHOWN if x.hidden else _UNASKED, "elsewhere": _ELSEWHERE if x.hidden else "",
+        "unasked": _NOT_SHOWN if x.hidden else _UNASKED, "elsewhere": _ELSEWHERE if x.hidden else _first_step(x, serves=serves),
         **_late_words(front, failure, x, unread=closed is not None),
         "broke": broken_text(front, failure), "look": _look(front, failure),
         "silence": duration_text(time_stalled(front, failure) or 0), "limits": BODY_LIMITS,
         "filter": failure_filter(front, failure),
         "own": front.begun and failure.kind not in BROKEN_OFF and not failure.through,
     }  # fmt: skip
+
+
+def _first_step(x: Facts, *, serves: bool) -> str:
+    """Return the first part of the remedy for a gateway that contacted no server."""
+    if x.lost_server is not None:
+        return (
+            f"Start with {x.lost_server}: the gateway could not reach it, and skips such a server for a while (a circuit "
+            "breaker, a failed health check). "
+        )
+    return _ITS_LOG if serves else ""
 
 
 def _late_words(front: Exchange, failure: Failure, x: Facts, *, unread: bool) -> dict[str, str]:
