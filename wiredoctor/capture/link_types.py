@@ -71,6 +71,7 @@ _NAMES = {
     276: "LINUX_SLL2",
 }
 
+
 def link_type_name(link_type: int) -> str:
     """Return the name of a link type without LINKTYPE_; its number as text if it has no name here."""
     return _NAMES.get(link_type, str(link_type))
