@@ -82,9 +82,9 @@ RULE = Rule(
         ("unfinished-transfer-coding", "exchange"),
         *(("gateway-error", scope) for scope in ("exchange", "front")),
         *((name, "front") for name in ("client-abort", "unfinished-request")),
-        ("zero-window-stall/", "connection"),
         *BROKEN_BEFORE,
     ),
+    caused_by=(("zero-window-stall/", "connection"),),
     advice=(
         Advice(
             "client", "^node|axios|undici", "Node: call end() on the request; pipe() does so only when its source ends properly."
