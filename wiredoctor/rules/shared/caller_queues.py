@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -76,6 +77,11 @@ def _of_callers(rows: pl.DataFrame, fronts: pl.DataFrame) -> list[Queue]:
     behind: dict[tuple[str, str], set[str]] = {}
     for front, caller, back in fronts.select("front", "caller", "back").iter_rows():
         behind.setdefault((caller, back), set()).add(front)
+
+    @cache
+    def arrived(names: frozenset[str]) -> pl.DataFrame:
+        return pl.concat([servers[name] for name in sorted(names)]).sort("request_end", "request_last_frame")
+
     found: list[Queue] = []
     for (caller,), calls in sorted(rows.partition_by("client_host", as_dict=True).items()):
         own = {name for name, part in servers.items() if part["host"][0] == caller}
@@ -84,20 +90,17 @@ def _of_callers(rows: pl.DataFrame, fronts: pl.DataFrame) -> list[Queue]:
         for (server,), some in sorted(calls.partition_by("server", as_dict=True).items()):
             # on one host, only pairs show which requests are calls
             at = {*behind.get((str(caller), str(server)), ()), *(own if some["host"][0] != caller else ())} - {str(server)}
+            at &= servers.keys()
             if at and some.height >= ENOUGH.value:
-                one = _limited(str(server), some, _arrived(pl.concat([servers[name] for name in sorted(at) if name in servers])))
+                one = _limited(str(server), some, arrived(frozenset(at)))
                 if one is not None:
                     limited.append(one)
                     mine |= at
         if limited:
             every = calls["server"].n_unique() == len(limited)
-            queue = _queue(str(caller), limited, _arrived(pl.concat([servers[name] for name in sorted(mine)])), every=every)
+            queue = _queue(str(caller), limited, arrived(frozenset(mine)), every=every)
             found += [queue] if queue is not None else []
     return found
-
-
-def _arrived(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.sort("request_end", "request_last_frame")
 
 
 def _limited(server: str, calls: pl.DataFrame, fronts: pl.DataFrame) -> _Limited | None:
