@@ -151,7 +151,7 @@ def _queue(caller: str, limited: list[_Limited], fronts: pl.DataFrame, *, every:
         server=first.server,
         client=caller,
         confidence="high",
-        limit=first.limit,
+        at_most=first.limit,
         requests=sum(one.calls for one in limited),
         late=int(late.sum()),
         usual=int(np.median([one.usual for one in limited])),

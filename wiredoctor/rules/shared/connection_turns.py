@@ -87,7 +87,7 @@ def _queues(way: str, waited: pl.DataFrame, answers: pl.DataFrame) -> Iterator[Q
             server=str(server),
             client=None,
             confidence="medium" if rows.height >= TURNS.value else "low",
-            limit=1,
+            at_most=1,
             requests=int((answers["server"] == server).sum()),
             late=rows.height,
             usual=None,

@@ -32,9 +32,9 @@ class Waited(NamedTuple):
 class Queue(NamedTuple):
     """Requests that waited in a queue. Times are in ns.
 
-    `way`: "pool" (a caller waits for one of its connections), "workers" (a server answers `limit` requests at once), "spare" or
+    `way`: "pool" (a caller waits for one of its connections), "workers" (a server answers `at_most` requests at once), "spare" or
     "turn" (a server is occupied by another connection: one without a request, or one that it has answered). `client`: the caller,
-    or null. `limit`: the maximum number of requests open at once. `requests`: how many there were in all, of which `late` were
+    or null. `at_most`: the maximum number of requests open at once. `requests`: how many there were in all, of which `late` were
     late. `usual`, `waited`: median times without (null if unknown) and with the queue. `longest`: the longest wait. `lost`: the
     sum of the time lost. `most`: the most requests that were open at the caller. `share`: the percentage of requests that left
     when a response had ended, or that took their usual time after the queue. `others`: more servers with such a limit.
@@ -45,7 +45,7 @@ class Queue(NamedTuple):
     server: str
     client: str | None
     confidence: str
-    limit: int
+    at_most: int
     requests: int
     late: int
     usual: int | None

@@ -66,7 +66,7 @@ def _queue(server: str, rows: pl.DataFrame) -> Queue | None:
         server=server,
         client=None,
         confidence="medium",
-        limit=found.limit,
+        at_most=found.limit,
         requests=len(asked),
         late=len(late),
         usual=int(np.median(found.usual[late])),

@@ -68,16 +68,16 @@ RULE = Rule(
     symptom="slow although the servers are idle; a pool is exhausted",
     severity="warning",
     title={
-        "connections": "Requests wait in {client} for one of {limit:,} connections to {server}",
-        "workers": "{server} answers at most {limit:,} requests at a time; the others wait",
+        "connections": "Requests wait in {client} for one of {at_most:,} connections to {server}",
+        "workers": "{server} answers at most {at_most:,} requests at a time; the others wait",
     },
     message={
-        "connections": "{client} never had more than {limit:,} requests open at {server}{others}, although up to {most:,} "
+        "connections": "{client} never had more than {at_most:,} requests open at {server}{others}, although up to {most:,} "
         "requests to {client} were open. {share} % of those that had to wait left within {at_once} after a response had made "
         "room for one. {server} answered within {usual_time} (median), but {late:,} requests to {client} took {waited} "
         "(median). Because of that limit, requests waited {delay} longer in total.",
-        "workers": "Requests to {server} took {usual_time} (median) if fewer than {limit:,} others were open. {late:,} requests "
-        "that came while {limit:,} or more were open took {waited} (median, at most {longest}). They waited until earlier "
+        "workers": "Requests to {server} took {usual_time} (median) if fewer than {at_most:,} others were open. {late:,} requests "
+        "that came while {at_most:,} or more were open took {waited} (median, at most {longest}). They waited until earlier "
         "responses had ended; from then on, {share} % of them took their usual time. Requests waited {delay} in total.",
     },
     remedy={
@@ -124,7 +124,7 @@ class Facts(NamedTuple):
     way: str
     server: str
     client: str | None
-    limit: int
+    at_most: int
     late: int
     longest: int
     others: list[str]
@@ -165,7 +165,7 @@ def _host(endpoint: str) -> str:
 
 _ROW: dict[str, Any] = {
     **dict.fromkeys(("way", "server", "client", "confidence"), pl.String()),
-    **dict.fromkeys(("limit", "requests", "late", "usual", "waited", "longest", "lost", "most", "share"), pl.Int64()),
+    **dict.fromkeys(("at_most", "requests", "late", "usual", "waited", "longest", "lost", "most", "share"), pl.Int64()),
     "others": pl.List(pl.String()),
     **dict.fromkeys(("start", "end", "frame"), pl.Int64()),
     "shown": pl.List(pl.Struct(dict.fromkeys(Waited._fields, pl.Int64()))),
@@ -179,7 +179,7 @@ def _candidates(found: list[Queue]) -> pl.DataFrame:
     side = pl.when(pooled).then(pl.lit("client")).otherwise(pl.lit("server"))
     return rows.select(
         *candidate(side, c("confidence"), "frame", "start", "end", kind=kind, delay=c("lost"), of="server"),
-        *("server", "client", "way", "limit", "late", "longest", "most", "share", "others", "shown"),
+        *("server", "client", "way", "at_most", "late", "longest", "most", "share", "others", "shown"),
         c("usual").cast(DURATION).alias("usual_time"),
         c("waited").cast(DURATION),
     )
