@@ -24,7 +24,7 @@ AT_LIMIT = Threshold(
 )
 
 
-class _Limited(NamedTuple):
+class _Limit(NamedTuple):
     """A server at which a caller had at most `limit` requests open at once.
 
     `usual`: the median time until the server responds (ns). `share`: the percentage of the calls that left when a response ended,
@@ -79,31 +79,31 @@ def _of_callers(rows: pl.DataFrame, fronts: pl.DataFrame) -> list[Queue]:
         behind.setdefault((caller, back), set()).add(front)
 
     @cache
-    def arrived(names: frozenset[str]) -> pl.DataFrame:
+    def requests_to(names: frozenset[str]) -> pl.DataFrame:
         return pl.concat([servers[name] for name in sorted(names)]).sort("request_end", "request_last_frame")
 
     found: list[Queue] = []
     for (caller,), calls in sorted(rows.partition_by("client_host", as_dict=True).items()):
         own = {name for name, part in servers.items() if part["host"][0] == caller}
-        limited: list[_Limited] = []
+        limited: list[_Limit] = []
         mine: set[str] = set()
         for (server,), some in sorted(calls.partition_by("server", as_dict=True).items()):
             # on one host, only pairs show which requests are calls
             at = {*behind.get((str(caller), str(server)), ()), *(own if some["host"][0] != caller else ())} - {str(server)}
             at &= servers.keys()
             if at and some.height >= ENOUGH.value:
-                one = _limited(str(server), some, arrived(frozenset(at)))
+                one = _find_limit(str(server), some, requests_to(frozenset(at)))
                 if one is not None:
                     limited.append(one)
                     mine |= at
         if limited:
             every = calls["server"].n_unique() == len(limited)
-            queue = _queue(str(caller), limited, arrived(frozenset(mine)), every=every)
+            queue = _caller_queue(str(caller), limited, requests_to(frozenset(mine)), every=every)
             found += [queue] if queue is not None else []
     return found
 
 
-def _limited(server: str, calls: pl.DataFrame, fronts: pl.DataFrame) -> _Limited | None:
+def _find_limit(server: str, calls: pl.DataFrame, fronts: pl.DataFrame) -> _Limit | None:
     """Return the limit of a caller's requests to a server; None if there is none.
 
     `calls`: the exchanges with the server. `fronts`: those with the caller, in the order of their arrival.
@@ -129,10 +129,10 @@ def _limited(server: str, calls: pl.DataFrame, fronts: pl.DataFrame) -> _Limited
     wait = (calls["response_start"] - calls["request_end"]).to_numpy()
     waited = [Waited(None, None, frame, end, *went) for (end, frame), went in frames]
     share = int(100 * queued.sum() // waiting.sum())
-    return _Limited(server, limit, len(left), int(np.median(wait)), share, calls["path"].unique(), waited)
+    return _Limit(server, limit, len(left), int(np.median(wait)), share, calls["path"].unique(), waited)
 
 
-def _queue(caller: str, limited: list[_Limited], fronts: pl.DataFrame, *, every: bool) -> Queue | None:
+def _caller_queue(caller: str, limited: list[_Limit], fronts: pl.DataFrame, *, every: bool) -> Queue | None:
     """Return the queue of a caller; None if it made too few requests late.
 
     `fronts`: the exchanges with the caller, in the order of their arrival. `every`: it calls no other servers.
@@ -168,7 +168,7 @@ def _queue(caller: str, limited: list[_Limited], fronts: pl.DataFrame, *, every:
     )
 
 
-def _usual(fronts: pl.DataFrame, waits: Array, free: Array, limited: list[_Limited], *, every: bool) -> Array:
+def _usual(fronts: pl.DataFrame, waits: Array, free: Array, limited: list[_Limit], *, every: bool) -> Array:
     """Return how long (ns) each request to a caller takes without the queue.
 
     If too few requests of its kind came in time, the shortest waits show it and, for those that need a call, the server's time.

@@ -44,11 +44,11 @@ def find_worker_queues(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries
         )
     )
     rows = rows.filter(~c("other")).drop_nulls(["request_end", "response_start", "response_end"]).collect(engine="streaming")
-    found = (_queue(str(server), part) for (server,), part in sorted(rows.partition_by("server", as_dict=True).items()))
+    found = (_server_queue(str(server), part) for (server,), part in sorted(rows.partition_by("server", as_dict=True).items()))
     return [queue for queue in found if queue is not None]
 
 
-def _queue(server: str, rows: pl.DataFrame) -> Queue | None:
+def _server_queue(server: str, rows: pl.DataFrame) -> Queue | None:
     """Return the queue of a server; None if it has none. `rows`: its exchanges."""
     rows = rows.sort("asked", "request_last_frame", "response_frame")
     asked, began, ended = (rows[name].to_numpy() for name in ("asked", "response_start", "response_end"))
@@ -78,7 +78,7 @@ def _queue(server: str, rows: pl.DataFrame) -> Queue | None:
         others=[],
         start=int(asked[late[0]]),
         end=int(began[late].max()),
-        shown=_shown(rows, found, late[: SHOWN.value]),
+        shown=_first_waits(rows, found, late[: SHOWN.value]),
         explained=rows.filter(pl.Series((2 * found.queued >= waits) & (waits >= LATE_BY.value))),
     )
 
@@ -88,7 +88,7 @@ def _share(found: Workers, some: Array) -> int:
     return int(100 * (found.as_usual & some).sum() // max(some.sum(), 1))
 
 
-def _shown(rows: pl.DataFrame, found: Workers, some: Array) -> list[Waited]:
+def _first_waits(rows: pl.DataFrame, found: Workers, some: Array) -> list[Waited]:
     ends = rows.select("response_end", "response_last_frame").sort("response_end", "response_last_frame")
     shown = rows.select("request_last_frame", "request_end", "response_frame", "response_start")[some]
     freed = ends[np.maximum(found.freed[some], 0)]

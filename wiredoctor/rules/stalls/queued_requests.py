@@ -76,8 +76,8 @@ RULE = Rule(
         "requests to {client} were open. {share} % of those that had to wait left within {at_once} after a response had made "
         "room for one. {server} answered within {usual_time} (median), but {late:,} requests to {client} took {waited} "
         "(median). Because of that limit, requests waited {delay} longer in total.",
-        "workers": "Requests to {server} took {usual_time} (median) if fewer than {at_most:,} others were open. {late:,} requests "
-        "that came while {at_most:,} or more were open took {waited} (median, at most {longest}). They waited until earlier "
+        "workers": "Requests to {server} took {usual_time} (median) if fewer than {at_most:,} others were open. {late:,} "
+        "requests that came while {at_most:,} or more were open took {waited} (median, at most {longest}). They waited until earlier "
         "responses had ended; from then on, {share} % of them took their usual time. Requests waited {delay} in total.",
     },
     remedy={
