@@ -243,7 +243,8 @@ PRODUCTS = (
     Setting("PHP-FPM", "PHP/|php-fpm", "server", "workers", "pm.max_children", "", "www.conf"),
     Setting("uvicorn", "uvicorn", "server", "workers",
             "--workers; functions that are not async run in the threads of AnyIO", "1 and 40 by default", "uvicorn/config.py"),
-    Setting("http.server or wsgiref", "SimpleHTTP|BaseHTTP|WSGIServer", "server", "workers", "ThreadingHTTPServer", "", "http/server.py",
+    Setting("http.server or wsgiref", "SimpleHTTP|BaseHTTP|WSGIServer", "server", "workers", "ThreadingHTTPServer", "",
+            "http/server.py",
             "Python's http.server and wsgiref: HTTPServer serves one connection at a time, ThreadingHTTPServer does not."),
 
     Setting("nginx", "nginx", "server", "head", "large_client_header_buffers", "4 of 8 KiB by default",

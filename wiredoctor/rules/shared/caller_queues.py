@@ -40,14 +40,15 @@ class _Limit(NamedTuple):
     shown: list[Waited]
 
 
-def find_caller_queues(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame) -> list[Queue]:
-    """Return the queue of each caller in which requests wait for a connection."""
-    slow = exchanges.filter(c("has_request") & (c("response_start") - c("request_end") >= LATE_BY.value)).group_by("endpoint")
-    slow = slow.agg(pl.len(), c("connection").first()).filter(c("len") >= ENOUGH.value).collect(engine="streaming")
-    if slow.is_empty():
-        return []
+def find_caller_queues(
+    crowded: pl.DataFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame
+) -> list[Queue]:  # fmt: skip
+    """Return the queue of each caller in which requests wait for a connection.
+
+    `crowded`: as `crowded_servers` returns it.
+    """
     known = connections.select("connection", "client_host", "server", host_of("server").alias("host"))
-    late = of_connections(known, slow).select("server", "host").unique().collect(engine="streaming")
+    late = of_connections(known, crowded).select("server", "host").unique().collect(engine="streaming")
     fronts = _fronts_of(tries, known).filter(c("front").is_in(late["server"].implode())).collect(engine="streaming")
     callers = pl.concat([late["host"], fronts["caller"]]).unique().implode()
     mine = known.filter(c("client_host").is_in(callers) | c("server").is_in(late["server"].implode())).collect(engine="streaming")
@@ -121,7 +122,10 @@ def _find_limit(server: str, calls: pl.DataFrame, fronts: pl.DataFrame) -> _Limi
     freed_at = np.where(freed >= 0, ended[np.maximum(freed, 0)], -AT_ONCE.value - 1)
     # a request that has just arrived would have left without a limit, too
     fresh = (arrived > 0) & (asked[np.maximum(arrived - 1, 0)] > freed_at)
-    queued = waiting & (before == limit - 1) & (freed >= 0) & (left - freed_at <= AT_ONCE.value) & ~fresh
+    # several responses may end before the next request leaves
+    earlier = left - AT_ONCE.value
+    full = np.searchsorted(left, earlier, side="right") - np.searchsorted(ended, earlier, side="right") == limit
+    queued = waiting & ((before == limit - 1) | full) & (freed >= 0) & (left - freed_at <= AT_ONCE.value) & ~fresh
     if queued.sum() < ENOUGH.value or 100 * queued.sum() < AT_LIMIT.value * waiting.sum():
         return None
     shown = np.flatnonzero(queued)[: SHOWN.value]
@@ -140,7 +144,7 @@ def _caller_queue(caller: str, limited: list[_Limit], fronts: pl.DataFrame, *, e
     asked, began, ended = (fronts[name].to_numpy() for name in ("request_end", "response_start", "response_end"))
     most = open_before(asked, np.sort(ended))
     waits, queued = began - asked, most >= sum(one.limit for one in limited)
-    usual = _usual(fronts, waits, ~queued, limited, every=every)
+    usual = _usual_waits(fronts, waits, ~queued, limited, every=every)
     late = queued & is_late(waits, usual, LATE_TIMES.value, LATE_BY.value)
     if late.sum() < ENOUGH.value:
         return None
@@ -168,7 +172,7 @@ def _caller_queue(caller: str, limited: list[_Limit], fronts: pl.DataFrame, *, e
     )
 
 
-def _usual(fronts: pl.DataFrame, waits: Array, free: Array, limited: list[_Limit], *, every: bool) -> Array:
+def _usual_waits(fronts: pl.DataFrame, waits: Array, free: Array, limited: list[_Limit], *, every: bool) -> Array:
     """Return how long (ns) each request to a caller takes without the queue.
 
     If too few requests of its kind came in time, the shortest waits show it and, for those that need a call, the server's time.

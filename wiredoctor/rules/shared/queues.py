@@ -71,3 +71,13 @@ def holds_no_worker() -> pl.Expr:
     """Return whether an exchange may last long without occupying a worker or a place in a queue: a stream, or a long poll."""
     stream = c("response_content_type").is_in(ENDLESS) | c("response_endless")
     return (c("upgraded") | stream | is_long_poll()).fill_null(value=False)
+
+
+def crowded_servers(exchanges: pl.LazyFrame) -> pl.DataFrame:
+    """Return a connection of each server that answered enough requests late while it was answering others late, too."""
+    waited = c("response_start") - c("request_end") >= LATE_BY.value
+    late = exchanges.filter(c("has_request") & waited).select("endpoint", "connection", "request_end", "response_end")
+    late = late.collect(engine="streaming").sort("endpoint", "request_end")
+    late = late.with_columns((c("request_end") < c("response_end").cum_max().shift(1).over("endpoint")).alias("crowded"))
+    servers = late.group_by("endpoint").agg(c("crowded").sum(), c("connection").min())
+    return servers.filter(c("crowded") >= ENOUGH.value - 1).select("connection")

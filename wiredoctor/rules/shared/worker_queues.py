@@ -22,23 +22,22 @@ AS_USUAL = Threshold(
 FREE = Threshold("4 requests", "the minimum number of requests that found a free worker")
 
 
-def find_worker_queues(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame) -> list[Queue]:
-    """Return the queue of each server that has too few workers."""
-    late = exchanges.filter(c("has_request") & (c("response_start") - c("request_end") >= LATE_BY.value)).group_by("endpoint")
-    late = late.agg(pl.len(), c("connection").first()).filter(c("len") >= ENOUGH.value).collect(engine="streaming")
-    if late.is_empty():
-        return []
+def find_worker_queues(
+    crowded: pl.DataFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame
+) -> list[Queue]:  # fmt: skip
+    """Return the queue of each server that has too few workers. `crowded`: as `crowded_servers` returns it."""
     known = connections.select("connection", "server")
-    theirs = known.join(of_connections(known, late).select("server").unique(), on="server", how="semi")
-    theirs = theirs.collect(engine="streaming")
+    theirs = known.join(of_connections(known, crowded).select("server").unique(), on="server", how="semi")
+    theirs = _in_turn(exchanges, theirs.collect(engine="streaming"))
+    if theirs.is_empty():
+        return []
     rows = (
         of_connections(exchanges.filter("has_request"), theirs)
         .join(theirs.lazy(), on="connection")
         .join(waits_behind(exchanges, tries, theirs), on=["connection", "exchange"], how="left")
         .select(
             *("connection", "exchange", "server", "response_start", "response_end", "response_last_frame", "response_frame"),
-            pl.max_horizontal("request_end", "previous_end").alias("asked"),
-            *("request_last_frame", "request_end"),
+            *(_asked(), "request_last_frame", "request_end"),
             pl.struct("request_method", comparable_path()).hash().alias("path"),
             (holds_no_worker() | waited_behind() | c("pairing_assumed")).alias("other"),
         )
@@ -46,6 +45,26 @@ def find_worker_queues(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries
     rows = rows.filter(~c("other")).drop_nulls(["request_end", "response_start", "response_end"]).collect(engine="streaming")
     found = (_server_queue(str(server), part) for (server,), part in sorted(rows.partition_by("server", as_dict=True).items()))
     return [queue for queue in found if queue is not None]
+
+
+def _asked() -> pl.Expr:
+    return pl.max_horizontal("request_end", "previous_end").alias("asked")
+
+
+def _in_turn(exchanges: pl.LazyFrame, connections: pl.DataFrame) -> pl.DataFrame:
+    """Return the connections to servers that may answer requests in the order in which they came.
+
+    While one of enough late requests waited, they answered none that came after it. Few columns are read for that.
+    """
+    rows = of_connections(exchanges.filter("has_request"), connections).select("connection", _asked(), "response_start")
+    rows = rows.drop_nulls().collect(engine="streaming").join(connections, on="connection").sort("asked")
+    servers: list[str] = []
+    for (server,), part in rows.partition_by("server", as_dict=True).items():
+        asked, began = part["asked"].to_numpy(), part["response_start"].to_numpy()
+        first_after = np.append(np.minimum.accumulate(began[::-1])[::-1][1:], np.iinfo(np.int64).max)
+        late = (began - asked >= LATE_BY.value) & (first_after >= asked + (began - asked) // 2)
+        servers += [str(server)] if late.sum() >= ENOUGH.value else []
+    return connections.filter(c("server").is_in(servers))
 
 
 def _server_queue(server: str, rows: pl.DataFrame) -> Queue | None:

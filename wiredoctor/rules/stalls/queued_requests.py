@@ -15,10 +15,11 @@ Why it hurts
 
 How it is proved
     Kind connections: at least half of the requests that left while more requests to the caller were open than it had open at the
-    server left in the same way. Exactly one less than the maximum was then open, a response of that server had ended in the 2 ms
-    before, and no request had come to the caller since then. Ten or more requests to the caller that came when the limit was
-    reached waited three times as long as others, and at least 100 ms longer. Without such others, the median of the server's
-    times counts instead, if there is about one call per request.
+    server left in the same way. A response of that server had ended in the 2 ms before. Without it, the maximum would have
+    been open, or the maximum was open 2 ms before. No request had come to the caller since that response. Ten or more requests to
+    the caller that came when the limit was reached waited three times as long as usual, and at least 100 ms longer. Usual is the
+    median of those with the same method and path that came before that. Without such requests, it is the shortest waits and, for
+    requests that the caller passes on, the median of the server's times.
 
     Kind workers: a number of workers explains the times. Requests that came while fewer were open took their usual time: the
     median for their method and path. Ten or more that came while at least as many were open took three times as long, and at
@@ -77,8 +78,8 @@ RULE = Rule(
         "room for one. {server} answered within {usual_time} (median), but {late:,} requests to {client} took {waited} "
         "(median). Because of that limit, requests waited {delay} longer in total.",
         "workers": "Requests to {server} took {usual_time} (median) if fewer than {at_most:,} others were open. {late:,} "
-        "requests that came while {at_most:,} or more were open took {waited} (median, at most {longest}). They waited until earlier "
-        "responses had ended; from then on, {share} % of them took their usual time. Requests waited {delay} in total.",
+        "requests that came while {at_most:,} or more were open took {waited} (median, at most {longest}). They waited until "
+        "earlier responses had ended; from then on, {share} % of them took their usual time. Requests waited {delay} in total.",
     },
     remedy={
         "connections": "Raise the limit in {client} if {server} can do more at once; otherwise add servers. It is the number of "
@@ -133,8 +134,10 @@ class Facts(NamedTuple):
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each queue, and a silent one for each slow exchange that a queue explains."""
-    callers = caller_queues.find_caller_queues(exchanges, connections, tries)
-    servers = worker_queues.find_worker_queues(exchanges, connections, tries)
+    crowded, callers, servers = queues.crowded_servers(exchanges), list[Queue](), list[Queue]()
+    if crowded.height:
+        callers = caller_queues.find_caller_queues(crowded, exchanges, connections, tries)
+        servers = worker_queues.find_worker_queues(crowded, exchanges, connections, tries)
     turns = connection_turns.find_turns(exchanges, connections)
     servers = _without_callers(servers, callers, turns, connections)
     found = [*callers, *servers, *turns]
