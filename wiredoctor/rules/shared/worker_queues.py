@@ -54,7 +54,7 @@ def _asked() -> pl.Expr:
 def _in_turn(exchanges: pl.LazyFrame, connections: pl.DataFrame) -> pl.DataFrame:
     """Return the connections to servers that may answer requests in the order in which they came.
 
-    While one of enough late requests waited, they answered none that came after it. Few columns are read for that.
+    While half of the late requests waited, they answered none that came after it. Few columns are read for that.
     """
     rows = of_connections(exchanges.filter("has_request"), connections).select("connection", _asked(), "response_start")
     rows = rows.drop_nulls().collect(engine="streaming").join(connections, on="connection").sort("asked")
@@ -62,8 +62,9 @@ def _in_turn(exchanges: pl.LazyFrame, connections: pl.DataFrame) -> pl.DataFrame
     for (server,), part in rows.partition_by("server", as_dict=True).items():
         asked, began = part["asked"].to_numpy(), part["response_start"].to_numpy()
         first_after = np.append(np.minimum.accumulate(began[::-1])[::-1][1:], np.iinfo(np.int64).max)
-        late = (began - asked >= LATE_BY.value) & (first_after >= asked + (began - asked) // 2)
-        servers += [str(server)] if late.sum() >= ENOUGH.value else []
+        late = began - asked >= LATE_BY.value
+        in_turn = late & (first_after >= asked + (began - asked) // 2)
+        servers += [str(server)] if in_turn.sum() >= max(ENOUGH.value, late.sum() // 2) else []
     return connections.filter(c("server").is_in(servers))
 
 
