@@ -55,7 +55,7 @@ from wiredoctor.tables.exchange_tables import (
 )
 from wiredoctor.tables.message_tables import BURSTS, END_REASONS, FAULTS, FRAMINGS, MESSAGES
 from wiredoctor.tables.packet_tables import CAPTURES, ICMP_ERRORS, ODDITIES, PACKETS, RECORDS, SCRATCH, of_captures
-from wiredoctor.tables.places import of_connections, of_exchanges
+from wiredoctor.tables.places import of_connections, of_exchanges, of_protocols
 from wiredoctor.tables.renamed_columns import OLD_NAMES, with_old_names
 from wiredoctor.tables.segment_tables import HTTP_COLUMNS, PIECES, SEGMENTS
 from wiredoctor.tables.table import (
@@ -172,5 +172,6 @@ __all__ = [
     "of_captures",
     "of_connections",
     "of_exchanges",
+    "of_protocols",
     "with_old_names",
 ]

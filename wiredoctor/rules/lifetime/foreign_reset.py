@@ -70,7 +70,7 @@ from wiredoctor.findings import Reference, Rule
 from wiredoctor.rules.shared.evidence import candidate, confidence
 from wiredoctor.rules.shared.left_early import begun, whole_response
 from wiredoctor.rules.shared.words import fin_or_rst, packets
-from wiredoctor.tables import of_connections
+from wiredoctor.tables import PROTOCOLS, of_connections
 from wiredoctor.text.durations import duration_text
 from wiredoctor.world import CaptureTables, Index, World
 
@@ -98,6 +98,7 @@ RULE = Rule(
     explained_by=(("keep-alive-race", "exchange"),),
     timeless=True,
     ends=True,
+    protocols=PROTOCOLS,
 )
 
 MOST_HOPS = 40

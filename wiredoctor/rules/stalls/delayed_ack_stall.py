@@ -65,6 +65,7 @@ from wiredoctor.rules.shared.delayed_acks import (
     Facts,
 )
 from wiredoctor.rules.shared.words import packets
+from wiredoctor.tables import PROTOCOLS
 from wiredoctor.world import World
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ RULE = Rule(
         Advice("client", r"MSIE|\.NET|Microsoft", ".NET: send the body in large buffers, or with asynchronous writes."),
     ),
     absence=True,
+    protocols=PROTOCOLS,
 )
 
 

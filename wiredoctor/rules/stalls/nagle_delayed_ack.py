@@ -109,6 +109,7 @@ from wiredoctor.rules.shared.delayed_acks import (
     Facts,
 )
 from wiredoctor.rules.shared.words import packets, request_or_response
+from wiredoctor.tables import PROTOCOLS
 from wiredoctor.world import World
 
 if TYPE_CHECKING:
@@ -213,6 +214,7 @@ RULE = Rule(
         ),
     ),
     absence=True,
+    protocols=PROTOCOLS,
 )
 
 TAIL_LOSS_PROBE = Threshold(

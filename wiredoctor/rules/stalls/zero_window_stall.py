@@ -84,7 +84,7 @@ import polars as pl
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import candidate, grade
 from wiredoctor.rules.shared.words import Packet, fin_or_rst, packets
-from wiredoctor.tables import MILLISECOND
+from wiredoctor.tables import MILLISECOND, PROTOCOLS
 from wiredoctor.text.durations import duration_text
 from wiredoctor.world import World, reading_pace
 from wiredoctor.world.numbers import DURATION
@@ -152,6 +152,7 @@ RULE = Rule(
         Reference("RFC 7323 section 2.2, window scale option", "https://www.rfc-editor.org/rfc/rfc7323.html#section-2.2"),
     ),
     absence=True,
+    protocols=PROTOCOLS,
 )
 
 MIN_WAIT = Threshold("100 ms", "the minimum wait: shorter pauses are scheduling delays of a busy receiver")
