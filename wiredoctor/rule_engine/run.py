@@ -71,7 +71,7 @@ def _has_rows(module: RuleModule, given: _Given) -> bool:
     events = [name for name in others if first in EVENT_TABLES and name in EVENT_TABLES]
     if given.has_rows(module, (first, *events)):
         return True
-    screens = run_guarded(module, partial(_screens, module)) if module.may_match is not None else None
+    screens = run_guarded(module, partial(_screens, module, given)) if module.may_match is not None else None
     return screens is not None and given.has_rows(module, screens)
 
 
@@ -244,9 +244,11 @@ class _Given:
     """What rules get of the tables: the rows of the protocols that each of them declares.
 
     A column is only created when a rule requests it, because few batches need all columns. `tables`: the tables that have rows.
+    `thresholds`: those that are configured, on which the screening expressions depend.
     """
 
     def __init__(self, tables: Tables) -> None:
+        self.thresholds = configured_thresholds()
         self._tables = tables
         self._queries: dict[tuple[str, tuple[str, ...]], pl.LazyFrame] = {}
         self._present: dict[tuple[str, tuple[str, ...]], bool] = {}
@@ -290,12 +292,12 @@ def _promising(running: list[RuleModule], tables: Tables, given: _Given, *, few:
             continue
         if m.plugin is None:
             found[m.name] = False
-            for table in _screens(m):
+            for table in _screens(m, given):
                 if table in tables:
                     screened.setdefault(table, []).append(_Screened(m.name, m.may_match, m.tables[0]))
         elif (queries := run_guarded(m, partial(_screen_queries, m, given))) is not None:
             asked += [(m, query) for query in queries]
-    asked += [(None, _screen_query(tables[table], table, rules, few=few)) for table, rules in screened.items()]
+    asked += [(None, _screen_query(tables[table], table, rules, given, few=few)) for table, rules in screened.items()]
     how = pl.QueryOptFlags.none() if few else pl.QueryOptFlags()
     # one after the other, since each query holds the columns that it reads
     together = [[query] for query in asked] if many else [asked]
@@ -313,12 +315,14 @@ class _Screened(NamedTuple):
     first: str
 
 
-def _screen_query(rows: Table | pl.LazyFrame, table: str, rules: Sequence[_Screened], *, few: bool) -> pl.LazyFrame:
+def _screen_query(
+    rows: Table | pl.LazyFrame, table: str, rules: Sequence[_Screened], given: _Given, *, few: bool
+) -> pl.LazyFrame:
     """Return a query with a column for each rule: whether the rule may have a candidate because of these rows of a table.
 
     `few`: evaluate one expression after another, because handing them to other threads takes longer than evaluating them.
     """
-    expressions, columns = _screens_of_table(table, tuple(rules), configured_thresholds())
+    expressions, columns = _screens_of_table(table, tuple(rules), given.thresholds)
     if not isinstance(rows, pl.DataFrame | pl.LazyFrame):
         rows = rows.select(columns)
     return rows.lazy().select_seq(expressions) if few else rows.lazy().select(expressions)
@@ -333,10 +337,10 @@ def _screens_of_table(
     return expressions, sorted({name for one in expressions for name in one.meta.root_names()})
 
 
-def _screens(module: RuleModule) -> Mapping[str, pl.Expr]:
+def _screens(module: RuleModule, given: _Given) -> Mapping[str, pl.Expr]:
     """Return the screening expressions of a rule, by table name."""
     assert module.may_match is not None
-    return _screens_with(module.may_match, module.tables[0], configured_thresholds())
+    return _screens_with(module.may_match, module.tables[0], given.thresholds)
 
 
 @lru_cache(maxsize=256)
@@ -350,7 +354,7 @@ def _screens_with(may_match: MayMatch, first: str, _thresholds: frozenset[object
 
 
 def _screen_queries(module: RuleModule, given: _Given) -> list[pl.LazyFrame]:
-    return [given.of(module, table).select(screen.any().alias(module.name)) for table, screen in _screens(module).items()]
+    return [given.of(module, table).select(screen.any().alias(module.name)) for table, screen in _screens(module, given).items()]
 
 
 def _planning(few: bool) -> pl.QueryOptFlags:

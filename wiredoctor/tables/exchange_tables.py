@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import polars as pl
@@ -382,8 +383,8 @@ STORED_EXCHANGES = Table(
     "a row of `exchanges` and its row of `closes` together",
     (
         *EXCHANGES.columns,
-        _FINAL_AT._replace(name="finished_at"),
-        *(c._replace(name=f"at_close_{c.name}") for c in EXCHANGES.columns if c.name in STATE_COLUMNS),
+        replace(_FINAL_AT, name="finished_at"),
+        *(replace(c, name=f"at_close_{c.name}") for c in EXCHANGES.columns if c.name in STATE_COLUMNS),
     ),
 )
 """The stored row of an exchange. AT_ITS_END and AT_THE_CLOSE are its two views, which rules read."""
