@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wiredoctor.tables.event_tables import CLOSURES, RECOVERIES
 from wiredoctor.tables.table import BOOL, I8, I32, I64, U8, U64, Table
 from wiredoctor.tables.table import nullable as _n
 from wiredoctor.tables.table import required as _c
@@ -151,26 +152,10 @@ SEGMENTS = Table(
             "segment; R came at least 50 ms after the last progress (or a lower configured threshold)",
         ),
         _n("stall_frame", I64, "packet with the last progress before the retransmission R"),
-        _n("stall_time", I64, "time of `stall_frame`", "ns"),
-        _c(
-            "retransmission_count",
-            I32,
-            "number of retransmissions of the missing segment since the last progress, including the retransmission R",
-        ),
-        _c(
-            "stall_duplicate_acks",
-            I32,
-            "number of duplicate ACKs from the last ACK of new data to the retransmission R (captured copies count once)",
-        ),
-        _n("first_retransmission_frame", I64, "first retransmission that `retransmission_count` counts"),
-        _n("first_retransmission_time", I64, "time of `first_retransmission_frame`", "ns"),
-        _n("retransmitted_frame", I64, "the retransmission R"),
-        _n("retransmitted_time", I64, "time of `retransmitted_frame`", "ns"),
-        _c("retransmitted_bytes", I32, "payload length of the retransmission R", "bytes"),
-        _c(
+        *RECOVERIES.pick(
+            *("stall_time", "retransmission_count", "stall_duplicate_acks", "first_retransmission_frame"),
+            *("first_retransmission_time", "retransmitted_frame", "retransmitted_time", "retransmitted_bytes"),
             "retransmitted_late",
-            BOOL,
-            "the retransmission R is the first copy that was captured: an earlier copy was lost before the capture point",
         ),
         # a closed window of the peer: 0, or less than one MSS if this is a full segment
         _c(
@@ -179,14 +164,9 @@ SEGMENTS = Table(
             "this is the first new data of its side after the receiver opened a window that was closed for at least 20 ms "
             "(or a lower configured threshold)",
         ),
-        _n("closed_frame", I64, "the receiver's packet that closed the window"),
-        _n("closed_time", I64, "time of `closed_frame`", "ns"),
-        _n("closed_window", I64, "window announced by `closed_frame`", "bytes"),
+        *CLOSURES.pick("closed_frame", "closed_time", "closed_window"),
         _c("window_probes", I32, "number of probes of this side while the window was closed"),
-        _n("window_probe_frame", I64, "first of the probes that `window_probes` counts"),
-        _n("window_probe_time", I64, "time of `window_probe_frame`", "ns"),
-        _n("opened_frame", I64, "the receiver's packet that opened the window"),
-        _n("opened_time", I64, "time of `opened_frame`", "ns"),
+        *CLOSURES.pick("window_probe_frame", "window_probe_time", "opened_frame", "opened_time"),
         # a run of small segments of its side, each within 20 ms of the previous one, without payload of the peer in between
         _c("small_run", I32, "position of this segment in its run of small segments; 0 if it does not continue a run"),
         _c("small_run_bytes", I64, "payload of the run of small segments up to this one", "bytes"),

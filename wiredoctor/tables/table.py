@@ -96,6 +96,11 @@ class Table:
             raise KeyError(f"{self.name} has no such column: {', '.join(sorted(unknown))}")
         return replace(self, columns=tuple(c for c in self.columns if c.name in names))
 
+    def pick(self, *names: str) -> tuple[Column, ...]:
+        """Return the columns with these names, for another table that has them too."""
+        columns = {c.name: c for c in self.columns}
+        return tuple(map(columns.__getitem__, names))
+
     @cached_property
     def _empty(self) -> pl.DataFrame:
         # three times as fast as creating it from a schema, which matters for small captures
