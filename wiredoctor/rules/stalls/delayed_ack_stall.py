@@ -49,7 +49,7 @@ References
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
@@ -67,9 +67,6 @@ from wiredoctor.rules.shared.delayed_acks import (
 from wiredoctor.rules.shared.words import packets
 from wiredoctor.tables import PROTOCOLS
 from wiredoctor.world import World
-
-if TYPE_CHECKING:
-    pass
 
 c = pl.col
 

@@ -93,7 +93,7 @@ References
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
@@ -111,9 +111,6 @@ from wiredoctor.rules.shared.delayed_acks import (
 from wiredoctor.rules.shared.words import packets, request_or_response
 from wiredoctor.tables import PROTOCOLS
 from wiredoctor.world import World
-
-if TYPE_CHECKING:
-    pass
 
 _WHY = (
     " Nagle's algorithm in the {side}'s TCP sends a small segment only when all earlier data is acknowledged, and the "
