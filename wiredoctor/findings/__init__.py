@@ -5,16 +5,7 @@ Rules and reports import this package, `text` and `tables`.
 
 from __future__ import annotations
 
-from wiredoctor.findings.finding import (
-    Cause,
-    Evidence,
-    Finding,
-    causes_first,
-    fingerprint,
-    group_key,
-    host,
-    total_delay,
-)
+from wiredoctor.findings.finding import Cause, Evidence, Finding, causes_first, fingerprint, group_key, host, total_delay
 from wiredoctor.findings.levels import CONFIDENCES, SEVERITIES, Confidence, Origin, Severity, Side
 from wiredoctor.findings.packets import Names, PacketAccess, Portion
 from wiredoctor.findings.report import (

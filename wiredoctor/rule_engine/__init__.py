@@ -16,15 +16,7 @@ from wiredoctor.rule_engine.clock_steps import drop_across_clock_steps, split_at
 from wiredoctor.rule_engine.plugins import disable, failures
 from wiredoctor.rule_engine.root_cause import resolve
 from wiredoctor.rule_engine.rule_set import RuleSet, load
-from wiredoctor.rule_engine.run import (
-    are_few,
-    decide,
-    decide_batch,
-    find_candidates,
-    find_summaries,
-    is_compared,
-    join_batches,
-)
+from wiredoctor.rule_engine.run import are_few, decide, decide_batch, find_candidates, find_summaries, is_compared, join_batches
 from wiredoctor.rule_engine.software import passed_on
 from wiredoctor.rule_engine.summaries import apart, newest_exchanges, restrict_to_window, since_frame, window_start
 from wiredoctor.rule_engine.unjudged import Explained, Remainder, explained_keys, unjudged

@@ -45,14 +45,7 @@ from wiredoctor.tables.constants import (
     WITH_FIN,
 )
 from wiredoctor.tables.event_tables import CLOSURES, RECOVERIES, RELEASES, RUNS, TRANSFERS, UNACKNOWLEDGED, WINDOW_STALLS
-from wiredoctor.tables.exchange_tables import (
-    AT_ITS_END,
-    AT_THE_CLOSE,
-    CLIENT_COLUMNS,
-    EXCHANGES,
-    STATE_COLUMNS,
-    STORED_EXCHANGES,
-)
+from wiredoctor.tables.exchange_tables import AT_ITS_END, AT_THE_CLOSE, CLIENT_COLUMNS, EXCHANGES, STATE_COLUMNS, STORED_EXCHANGES
 from wiredoctor.tables.message_tables import BURSTS, END_REASONS, FAULTS, FRAMINGS, MESSAGES
 from wiredoctor.tables.packet_tables import CAPTURES, ICMP_ERRORS, ODDITIES, PACKETS, RECORDS, SCRATCH, of_captures
 from wiredoctor.tables.places import of_connections, of_exchanges, of_protocols

@@ -96,13 +96,7 @@ _RESPONSE_PIECES = (
 )
 
 _RESPONSE_LIMITED = tuple(
-    Column(
-        f"{c.name}_time",
-        c.dtype,
-        c.unit,
-        f"for a long body: {c.name} as in the table transfers; null for other bodies",
-        True,
-    )
+    Column(f"{c.name}_time", c.dtype, c.unit, f"for a long body: {c.name} as in the table transfers; null for other bodies", True)
     for c in LIMITED_COLUMNS
 )
 

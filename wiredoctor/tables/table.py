@@ -169,9 +169,12 @@ BOOL, TEXT, STATUSES = pl.Boolean(), pl.String(), pl.List(pl.UInt16())
 LIST64 = pl.List(pl.Int64())
 
 
-def required(name: str, dtype: pl.DataType, meaning: str, unit: str = "") -> Column:
+Unit = Literal["", "ns", "s", "bytes"]
+
+
+def required(name: str, dtype: pl.DataType, meaning: str, unit: Unit = "") -> Column:
     return Column(name, dtype, unit, meaning)
 
 
-def nullable(name: str, dtype: pl.DataType, meaning: str, unit: str = "") -> Column:
+def nullable(name: str, dtype: pl.DataType, meaning: str, unit: Unit = "") -> Column:
     return Column(name, dtype, unit, meaning, nullable=True)

@@ -214,10 +214,7 @@ def _write_thresholds(writer: TerminalWriter, entry: Entry) -> None:
         others = [rule for rule in threshold.rules if rule != entry.name]
         shared = f". The same for {join_words(others)}." if others else ""
         writer.paragraph(
-            (f"{threshold_name(name)} = {threshold.current}", "cyan"),
-            f"{beside}  {threshold.reason}{shared}",
-            indent=2,
-            hang=2,
+            (f"{threshold_name(name)} = {threshold.current}", "cyan"), f"{beside}  {threshold.reason}{shared}", indent=2, hang=2
         )
 
 

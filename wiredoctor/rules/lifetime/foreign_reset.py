@@ -88,10 +88,7 @@ RULE = Rule(
     "shows that it sent no {close}: wiredoctor compare --both-sides puts both captures side by side. Have the device "
     "drop packets instead, or exempt this traffic.",
     references=(
-        Reference(
-            "RFC 9293 section 3.10.7.4, acceptable resets",
-            "https://www.rfc-editor.org/rfc/rfc9293.html#section-3.10.7.4",
-        ),
+        Reference("RFC 9293 section 3.10.7.4, acceptable resets", "https://www.rfc-editor.org/rfc/rfc9293.html#section-3.10.7.4"),
         Reference("RFC 5961 section 3, blind resets", "https://www.rfc-editor.org/rfc/rfc5961.html#section-3"),
         Reference("RFC 3360, inappropriate TCP resets considered harmful", "https://www.rfc-editor.org/rfc/rfc3360.html"),
     ),
