@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from wiredoctor.tables.table import BOOL, I8, I32, I64, TEXT, Table
+from wiredoctor.tables.table import I8, I32, I64, TEXT, Table
+from wiredoctor.tables.table import flag as _flag
 from wiredoctor.tables.table import nullable as _n
 from wiredoctor.tables.table import required as _c
 
@@ -48,7 +49,7 @@ CONNECTIONS = Table(
         _c("last_frame", I64, "last packet of the connection"),
         _c("start", I64, "time of the first packet", "ns"),
         _c("end", I64, "time of the last packet", "ns"),
-        _c("handshake", BOOL, "SYN and SYN-ACK were captured"),
+        _flag("handshake", "SYN and SYN-ACK were captured"),
         _n("rtt_client", I64, "round trip from the capture point to the client", "ns"),
         _n("rtt_server", I64, "round trip from the capture point to the server", "ns"),
         _c("syns", I32, "number of SYNs of the client until it acknowledged a SYN-ACK"),
@@ -58,20 +59,19 @@ CONNECTIONS = Table(
         _n("third_syn_time", I64, "time of the third SYN", "ns"),
         _n("last_syn_frame", I64, "last SYN of the client"),
         _n("last_syn_time", I64, "time of `last_syn_frame`", "ns"),
-        _c("syn_ecn_or_data", BOOL, "the first SYN requested ECN or had data"),
+        _flag("syn_ecn_or_data", "the first SYN requested ECN or had data"),
         _n("first_answer_frame", I64, "the first SYN-ACK of the server"),
         _n("first_answer_time", I64, "time of `first_answer_frame`", "ns"),
         _n("newest_answer_frame", I64, "the last SYN-ACK before the client acknowledged a SYN-ACK"),
         _n("newest_answer_time", I64, "time of `newest_answer_frame`", "ns"),
         _n("answered_syn_frame", I64, "last SYN before `newest_answer_frame`"),
         _n("answered_syn_time", I64, "time of `answered_syn_frame`", "ns"),
-        _c("answered_syn_ecn_or_data", BOOL, "`answered_syn_frame` requested ECN or had data"),
-        _c(
+        _flag("answered_syn_ecn_or_data", "`answered_syn_frame` requested ECN or had data"),
+        _flag(
             "answer_echoes_first_syn",
-            BOOL,
             "`newest_answer_frame` echoes the timestamp (RFC 7323) of the first SYN, and not that of `answered_syn_frame`",
         ),
-        _c("connected", BOOL, "the client acknowledged a packet from the server"),
+        _flag("connected", "the client acknowledged a packet from the server"),
         _n("refused_frame", I64, "the first RST in reply to a SYN, before any SYN-ACK"),
         _n("refused_time", I64, "time of `refused_frame`", "ns"),
         _n("answer_ttl", I32, "time to live of the packet in `first_answer_frame` or, without one, in `refused_frame`"),
@@ -123,7 +123,7 @@ CONNECTIONS = Table(
             "or, if none did, the first",
         ),
         _n("late_answer_time", I64, "time of `late_answer_frame`", "ns"),
-        _c("one_sided", BOOL, "only one side's packets were captured, although these acknowledge packets of the other side"),
+        _flag("one_sided", "only one side's packets were captured, although these acknowledge packets of the other side"),
         _c("super_segments", I64, "number of segments longer than the MSS that their receiver announced"),
         _n("super_frame", I64, "first segment that `super_segments` counts"),
         _n("super_time", I64, "time of `super_frame`", "ns"),
@@ -165,7 +165,7 @@ CONNECTIONS = Table(
         _c("server_name", TEXT, "server name in the ClientHello (SNI)"),
         _c("alpn_offered", TEXT, "protocols that the ClientHello offers (ALPN), separated by commas"),
         _c("alpn_chosen", TEXT, "the protocol in the ServerHello (up to TLS 1.2; later versions encrypt it)"),
-        _c("encrypted_hello", BOOL, "a part of the ClientHello is encrypted (ECH): the name may be just that of a front end"),
+        _flag("encrypted_hello", "a part of the ClientHello is encrypted (ECH): the name may be just that of a front end"),
         _c("final_at", I64, "capture time of the state that the row describes", "ns"),
     ),
     subject="connections",
@@ -181,8 +181,8 @@ FOREIGN_CLOSES = Table(
         _c("connection", I64, "connection id"),
         _n("exchange", I32, "index of the exchange that the FIN or RST ended or followed; null on a connection without HTTP"),
         _c("sender", TEXT, "client or server: the host in the source address"),
-        _c("rst", BOOL, "an RST, not a FIN"),
-        _c("ack_flag", BOOL, "the FIN or RST has the ACK flag"),
+        _flag("rst", "an RST, not a FIN"),
+        _flag("ack_flag", "the FIN or RST has the ACK flag"),
         _c("frame", I64, "packet with the FIN or RST"),
         _c("time", I64, "time of `frame`", "ns"),
         _n("reached", I64, "highest stream offset that the side had sent before an RST", "bytes"),
@@ -196,9 +196,8 @@ FOREIGN_CLOSES = Table(
         ),
         _n("last_ip_id", I32, "previous IP identification of the side; null if `ip_id` is null"),
         _n("peer_ip_id", I32, "IP identification of the peer's last packet before the FIN or RST, if `ip_id` is not null"),
-        _c(
+        _flag(
             "goes_on",
-            BOOL,
             "the side continues with data at or above the sequence number of the FIN or RST, with a SYN-ACK, or, a second or "
             "more after its RST, with any data or a FIN",
         ),
@@ -206,7 +205,7 @@ FOREIGN_CLOSES = Table(
         _n("later_time", I64, "time of `later_frame`", "ns"),
         _n("trigger_time", I64, "time of the packet that triggered the FIN or RST, less than half of `rtt` earlier", "ns"),
         _n("rtt", I64, "round trip from the capture point to the host in the source address; null without `trigger_time`", "ns"),
-        _c("no_timestamps", BOOL, "a FIN without the timestamps option that both SYNs negotiated"),
+        _flag("no_timestamps", "a FIN without the timestamps option that both SYNs negotiated"),
         _n("ahead", I64, "how far the packet's sequence number is above the next expected byte, inside the window", "bytes"),
         _c("client_bytes", I64, "payload of the client before the FIN or RST", "bytes"),
         _c("server_bytes", I64, "payload of the server before the FIN or RST", "bytes"),
@@ -224,9 +223,8 @@ TRIES = Table(
         _c("front_exchange", I32, "index of the client's exchange in its connection"),
         _c("connection", I64, "connection id of the gateway's connection to a server"),
         _n("exchange", I32, "index of the exchange with the server; null for an attempt to connect"),
-        _c(
+        _flag(
             "certain",
-            BOOL,
             "it is certain that the attempt belongs to this exchange; otherwise the exchange is one of several possible ones",
         ),
         _c("started", I64, "start of the attempt: first byte of the request, or first SYN", "ns"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from wiredoctor.tables.table import BOOL, I8, I32, I64, TEXT, Table
+from wiredoctor.tables.table import I8, I32, I64, TEXT, Table
+from wiredoctor.tables.table import flag as _flag
 from wiredoctor.tables.table import nullable as _n
 from wiredoctor.tables.table import required as _c
 
@@ -16,13 +17,13 @@ _EXCHANGE = _n(
 )
 _PACKET = (_c("frame", I64, "number of the packet"), _c("time", I64, "time of `frame`", "ns"))
 _LENGTH = _c("length", I32, "payload length of the packet on the network", "bytes")
-_HTTP = _c("http", BOOL, "the connection has carried HTTP so far")
-_HANDSHAKE = _c("handshake", BOOL, "SYN and SYN-ACK of the connection were captured before the packet")
+_HTTP = _flag("http", "the connection has carried HTTP so far")
+_HANDSHAKE = _flag("handshake", "SYN and SYN-ACK of the connection were captured before the packet")
 _MSS = _c("mss", I32, "effective MSS of the sender before the packet", "bytes")
-_NAGLE = _c("nagle_disabled", BOOL, "earlier packets prove that the sender does not use Nagle's algorithm")
+_NAGLE = _flag("nagle_disabled", "earlier packets prove that the sender does not use Nagle's algorithm")
 _RTT_OWN = _n("rtt_own", I64, "round trip from the capture point to the packet's sender, as known before the packet", "ns")
 _RTT_PEER = _n("rtt_peer", I64, "round trip from the capture point to the packet's receiver, as known before the packet", "ns")
-_OPENS_GAP = _c("opens_gap", BOOL, "the packet begins above the highest byte captured: bytes before it were not captured yet")
+_OPENS_GAP = _flag("opens_gap", "the packet begins above the highest byte captured: bytes before it were not captured yet")
 
 RELEASES = Table(
     "releases",
@@ -37,22 +38,22 @@ RELEASES = Table(
         _n("message", I64, "message of the first new byte; null if that byte is out of order or belongs to no message"),
         _HANDSHAKE,
         _MSS,
-        _c("mss_announced", BOOL, "the sender's SYN had the MSS option, or was not captured"),
+        _flag("mss_announced", "the sender's SYN had the MSS option, or was not captured"),
         _c("first_frame", I64, "first packet of the connection; round trips were measured from this packet on"),
         _NAGLE,
         _n("previous_data_frame", I64, "D, the previous data segment of the sender of S"),
         _n("previous_data_time", I64, "time of `previous_data_frame`", "ns"),
         _n("previous_data_length", I32, "payload length of the previous data segment D", "bytes"),
-        _c("previous_data_full", BOOL, "the previous data segment D was full"),
-        _c("previous_data_small", BOOL, "the previous data segment D was small"),
+        _flag("previous_data_full", "the previous data segment D was full"),
+        _flag("previous_data_small", "the previous data segment D was small"),
         _n(
             "previous_data_room",
             I64,
             "room that the previous data segment D left in the receiver's window; null while no window is known",
             "bytes",
         ),
-        _c("previous_data_ends_head", BOOL, "the previous data segment D ended exactly at the end of a header section"),
-        _c("previous_data_ends_message", BOOL, "the previous data segment D ended exactly at the end of a message"),
+        _flag("previous_data_ends_head", "the previous data segment D ended exactly at the end of a header section"),
+        _flag("previous_data_ends_message", "the previous data segment D ended exactly at the end of a message"),
         _n(
             "previous_ack_frame",
             I64,
@@ -69,17 +70,17 @@ RELEASES = Table(
         _n(
             "previous_ack_interval", I64, "time from the previous pure ACK of new data to the ACK K; null if K is the first", "ns"
         ),
-        _c("window_shrank", BOOL, "in the ACK K or an earlier packet, the sender of K announced a smaller window than before"),
+        _flag("window_shrank", "in the ACK K or an earlier packet, the sender of K announced a smaller window than before"),
         *_PACKET,
         _LENGTH,
-        _c("unread", BOOL, "the snap length cut off the bytes that show the packet's message and the message's end"),
-        _c("small_start", BOOL, "as `small_start` in `segments`"),
-        _c("full", BOOL, "full segment: the payload is at least the MSS"),
-        _c("ends_message", BOOL, "the last byte of the packet is the last byte of a message"),
+        _flag("unread", "the snap length cut off the bytes that show the packet's message and the message's end"),
+        _flag("small_start", "as `small_start` in `segments`"),
+        _flag("full", "full segment: the payload is at least the MSS"),
+        _flag("ends_message", "the last byte of the packet is the last byte of a message"),
         _RTT_OWN,
         _RTT_PEER,
-        _c("event_stream", BOOL, "the packet belongs to an event stream"),
-        _c("nagle_seen", BOOL, "prompt ACKs released earlier small segments of the sender, so it uses Nagle's algorithm"),
+        _flag("event_stream", "the packet belongs to an event stream"),
+        _flag("nagle_seen", "prompt ACKs released earlier small segments of the sender, so it uses Nagle's algorithm"),
         _n(
             "usual_gap",
             I64,
@@ -108,7 +109,7 @@ RELEASES = Table(
             "packet that proves that the program that sent the segment S does not write at regular times; S itself if the data "
             "segment D is a header section or a full segment",
         ),
-        _c("pace_seen", BOOL, "up to `final_frame`, no packets are missing that could show that data is sent at regular times"),
+        _flag("pace_seen", "up to `final_frame`, no packets are missing that could show that data is sent at regular times"),
     ),
     subject="segments",
     at_packet=True,
@@ -125,13 +126,12 @@ RECOVERIES = Table(
         _ROLE,
         *_PACKET,
         _HTTP,
-        _c(
+        _flag(
             "message_incomplete",
-            BOOL,
             "before the packet, its sender had to send the rest of a message, or a response; also true for payload that is "
             "not HTTP",
         ),
-        _c("dsack", BOOL, "the packet reports by SACK that data arrived twice (D-SACK, RFC 2883)"),
+        _flag("dsack", "the packet reports by SACK that data arrived twice (D-SACK, RFC 2883)"),
         _c("new_bytes", I32, "number of payload bytes that were not captured before", "bytes"),
         _c("acked_unseen", I64, "number of newly acknowledged bytes of the peer that were not captured", "bytes"),
         _HANDSHAKE,
@@ -160,20 +160,18 @@ RECOVERIES = Table(
         _n("retransmitted_frame", I64, "the retransmission R"),
         _n("retransmitted_time", I64, "time of `retransmitted_frame`", "ns"),
         _c("retransmitted_bytes", I32, "payload length of the retransmission R", "bytes"),
-        _c(
+        _flag(
             "retransmitted_late",
-            BOOL,
             "the retransmission R is the first copy that was captured: an earlier copy was lost before the capture point",
         ),
-        _c(
+        _flag(
             "spurious",
-            BOOL,
             "nothing was lost. Either the ACK's timestamps show that it answers the first copy, not a retransmission (RFC 3522). "
             "Or its D-SACK reports the first retransmission, and its sender had sent no data that was lost before the capture "
             "point",
         ),
-        _c("answers_retransmission", BOOL, "timestamps show that the ACK was sent after the retransmission R had arrived"),
-        _c("syn_ack_again", BOOL, "the server repeated its SYN-ACK during the stall, although the client had ACKed it"),
+        _flag("answers_retransmission", "timestamps show that the ACK was sent after the retransmission R had arrived"),
+        _flag("syn_ack_again", "the server repeated its SYN-ACK during the stall, although the client had ACKed it"),
         _c(
             "lost_bytes",
             I32,
@@ -181,16 +179,14 @@ RECOVERIES = Table(
             "none",
             "bytes",
         ),
-        _c(
+        _flag(
             "answer_lost",
-            BOOL,
             "the ACK begins above the highest byte captured: its sender sent an answer that was lost. False if the side that "
             "retransmitted had closed",
         ),
-        _c("peer_message_incomplete", BOOL, "before the packet, its receiver had sent only the beginning of a message"),
-        _c(
+        _flag("peer_message_incomplete", "before the packet, its receiver had sent only the beginning of a message"),
+        _flag(
             "acks_lost",
-            BOOL,
             "the packet is not an ACK, but new data of the side that retransmitted. The data that it had retransmitted had been "
             "acknowledged before, so the ACKs had not reached it until then",
         ),
@@ -213,15 +209,14 @@ CLOSURES = Table(
         _LENGTH,
         _HANDSHAKE,
         _HTTP,
-        _c("previous_data_ends_message", BOOL, "the sender's previous data segment ended exactly at the end of a message"),
-        _c(
+        _flag("previous_data_ends_message", "the sender's previous data segment ended exactly at the end of a message"),
+        _flag(
             "previous_data_last_in_flight",
-            BOOL,
             "the sender's previous data segment ended at the highest byte that the sender had sent",
         ),
-        _c("peer_data_since", BOOL, "the receiver sent payload after the sender's previous data segment"),
+        _flag("peer_data_since", "the receiver sent payload after the sender's previous data segment"),
         _OPENS_GAP,
-        _c("fills_gap", BOOL, "the packet has bytes that were missing below the highest byte captured"),
+        _flag("fills_gap", "the packet has bytes that were missing below the highest byte captured"),
         _RTT_OWN,
         _n("closed_frame", I64, "the receiver's packet that closed the window"),
         _n("closed_time", I64, "time of `closed_frame`", "ns"),
@@ -279,10 +274,10 @@ WINDOW_STALLS = Table(
         _c("sent_bytes", I32, "if `sort` is timer: payload length of `sent_frame`", "bytes"),
         _c("end_frame", I64, "packet that ends the last stall: an ACK, or a segment of the sender"),
         _c("end_time", I64, "time of `end_frame`", "ns"),
-        _c("message_complete", BOOL, "the newest data of the sender ended exactly at the end of a message"),
+        _flag("message_complete", "the newest data of the sender ended exactly at the end of a message"),
         _n("sender_close_frame", I64, "first FIN or RST of the sender since the first stall began"),
         _n("sender_close_time", I64, "time of `sender_close_frame`", "ns"),
-        _c("sender_close_rst", BOOL, "`sender_close_frame` is an RST"),
+        _flag("sender_close_rst", "`sender_close_frame` is an RST"),
         _n(
             "unscaled_window",
             I64,
@@ -324,7 +319,7 @@ RUNS = Table(
         _MSS,
         _c("message", I64, "message of the first new byte; null if that byte is out of order or belongs to no message"),
         _n("previous_data_message", I64, "message in which the previous segment of the run ended"),
-        _c("event_stream", BOOL, "the packet has body bytes of a message that should arrive in parts, such as text/event-stream"),
+        _flag("event_stream", "the packet has body bytes of a message that should arrive in parts, such as text/event-stream"),
         _NAGLE,
         _c("in_flight_before", I64, "number of bytes sent by this side and not yet acknowledged, before the packet", "bytes"),
         _RTT_OWN,
@@ -368,11 +363,11 @@ UNACKNOWLEDGED = Table(
             "payload length of the segment with the first copy; 0 for a FIN or a probe; without copies, all missing bytes",
             "bytes",
         ),
-        _c("fin", BOOL, "a FIN without data is repeated"),
-        _c("keep_alive", BOOL, "keep-alive probes (RFC 9293 section 3.8.4) that the receiver has not answered"),
-        _c("answers", BOOL, "the newest payload before the first copy came from the receiver, so the data may answer it"),
-        _c("fin_follows", BOOL, "a FIN of the sender follows directly after the data, in the same packet or a later one"),
-        _c("acknowledged_before", BOOL, "an ACK of the data was captured before the second copy"),
+        _flag("fin", "a FIN without data is repeated"),
+        _flag("keep_alive", "keep-alive probes (RFC 9293 section 3.8.4) that the receiver has not answered"),
+        _flag("answers", "the newest payload before the first copy came from the receiver, so the data may answer it"),
+        _flag("fin_follows", "a FIN of the sender follows directly after the data, in the same packet or a later one"),
+        _flag("acknowledged_before", "an ACK of the data was captured before the second copy"),
         _c("copies", I32, "number of captured transmissions of the data, including the first; 0 if none"),
         _c("first_frame", I64, "packet with the first copy; without copies, the first packet that shows that the data was sent"),
         _c("first_time", I64, "time of `first_frame`", "ns"),
@@ -404,9 +399,9 @@ UNACKNOWLEDGED = Table(
         _n("heard_time", I64, "time of `heard_frame`", "ns"),
         _n("peer_frame", I64, "newest packet of the receiver since the first copy; null if there is none"),
         _n("peer_time", I64, "time of `peer_frame`", "ns"),
-        _c("peer_unseen", BOOL, "since the first copy, the sender acknowledged bytes of the receiver that were not captured"),
-        _c("peer_repeats", BOOL, "the receiver, too, repeats acknowledged data, and goes on after a pure ACK of that data"),
-        _c("window_closed", BOOL, "the last window announced by the receiver is 0"),
+        _flag("peer_unseen", "since the first copy, the sender acknowledged bytes of the receiver that were not captured"),
+        _flag("peer_repeats", "the receiver, too, repeats acknowledged data, and goes on after a pure ACK of that data"),
+        _flag("window_closed", "the last window announced by the receiver is 0"),
         _c(
             "rest",
             I64,
@@ -414,24 +409,22 @@ UNACKNOWLEDGED = Table(
             "receiver's close or, if it did not close, before the last packet that shows that the data was sent",
             "ns",
         ),
-        _c(
+        _flag(
             "message_continued",
-            BOOL,
             "a part of the same message was acknowledged earlier, the receiver was in the middle of a message of its own, or "
             "the data is a FIN whose sender still had to receive the rest of a message",
         ),
-        _c("message_owed", BOOL, "the data is a FIN or a probe whose sender still had to receive the rest of a message"),
+        _flag("message_owed", "the data is a FIN or a probe whose sender still had to receive the rest of a message"),
         _n("own_close_frame", I64, "first FIN of the sender (its first RST if it sent no FIN)"),
         _n("own_close_time", I64, "time of `own_close_frame`", "ns"),
-        _c("own_close_rst", BOOL, "`own_close_frame` is an RST"),
+        _flag("own_close_rst", "`own_close_frame` is an RST"),
         _c("own_close_origin", TEXT, f"who sent `own_close_frame`: {CLOSE_ORIGINS}"),
         _n("peer_close_frame", I64, "first FIN of the receiver (its first RST if it sent no FIN)"),
         _n("peer_close_time", I64, "time of `peer_close_frame`", "ns"),
-        _c("peer_close_rst", BOOL, "`peer_close_frame` is an RST"),
+        _flag("peer_close_rst", "`peer_close_frame` is an RST"),
         _c("peer_close_origin", TEXT, f"who sent `peer_close_frame`: {CLOSE_ORIGINS}"),
-        _c(
+        _flag(
             "peer_rst_unknown",
-            BOOL,
             "the receiver answered with an RST for an unknown connection: without ACK flag, with the sequence number that "
             "the copies acknowledge",
         ),
@@ -475,7 +468,7 @@ TRANSFERS = Table(
         _c("first_frame", I64, "first packet with body bytes"),
         _c("start", I64, "time of `first_frame`", "ns"),
         _HANDSHAKE,
-        _c("has_gap", BOOL, "bytes of the body are missing in the capture"),
+        _flag("has_gap", "bytes of the body are missing in the capture"),
         *(c for c in LIMITED_COLUMNS if c.name != "not_read"),
         _c("rtt", I64, "round trip between the two ends of the connection", "ns"),
         _n(

@@ -10,7 +10,8 @@ import polars as pl
 
 from wiredoctor.tables.event_tables import CLOSE_ORIGINS, LIMITED_COLUMNS
 from wiredoctor.tables.message_tables import MESSAGE_COLUMNS, REQUEST_COLUMNS, RESPONSE_COLUMNS
-from wiredoctor.tables.table import BOOL, I8, I32, I64, LIST64, STATUSES, TEXT, Column, Rows, Table
+from wiredoctor.tables.table import I8, I32, I64, LIST64, STATUSES, TEXT, Column, Rows, Table
+from wiredoctor.tables.table import flag as _flag
 from wiredoctor.tables.table import nullable as _n
 from wiredoctor.tables.table import required as _c
 
@@ -44,7 +45,7 @@ _RESPONSE_PIECES = (
     _n("median_chunk", I32, "median size of the data chunks, if the body is chunked; chunks above 1,024 count as 1,024", "bytes"),
     _c("chunk_lines_sent_separately", I32, "number of size lines of data chunks in packets without content"),
     _c("chunks_apart", I32, "number of data chunks that began 5 ms or more after the previous one"),
-    _c("chunks_ending_in_newline", BOOL, "the body is chunked, and every data chunk ended with a newline"),
+    _flag("chunks_ending_in_newline", "the body is chunked, and every data chunk ended with a newline"),
     _c("early_chunks", I32, "number of data chunks that began before the first pause of 10 ms in the body, at most 2"),
     _n(
         "events",
@@ -77,8 +78,8 @@ _RESPONSE_PIECES = (
     _c("large_lumps", I32, "number of lumps in `response_held_bursts` that contain ten or more events"),
     _c("large_events", I64, "number of events in the lumps that `response_large_lumps` counts"),
     _c("cut_lumps", I32, "number of lumps in `response_held_bursts` that end inside an event and are followed by another lump"),
-    _c("first_cut", BOOL, "the lump in `response_first_events` ends inside an event, and another lump follows"),
-    _c("one_flight", BOOL, "event streams: all packets of the body arrived together, whatever the body contains"),
+    _flag("first_cut", "the lump in `response_first_events` ends inside an event, and another lump follows"),
+    _flag("one_flight", "event streams: all packets of the body arrived together, whatever the body contains"),
     _c(
         "flights",
         I32,
@@ -127,16 +128,15 @@ _ARRIVED = (
         I8,
         "how much the client's close acknowledges: 0 a part of what the server sent before its FIN, 1 all data, 2 the FIN, too",
     ),
-    _c("server_fin_before_request", BOOL, "the request acknowledges the server's FIN"),
-    _c(
+    _flag("server_fin_before_request", "the request acknowledges the server's FIN"),
+    _flag(
         "server_rst_answers_request",
-        BOOL,
         "the server's close is an RST without ACK flag that answers the request, like one of a host without this connection",
     ),
-    _c("server_rst_answers_close", BOOL, "the same, but the RST answers the client's close"),
+    _flag("server_rst_answers_close", "the same, but the RST answers the client's close"),
     _n("server_sent_more", I8, "1 if the server had sent bytes that are not a known response when it closed, otherwise 0"),
     _n("client_received_more", I8, "1 if the client's close acknowledges such bytes, otherwise 0"),
-    _c("response_goes_on", BOOL, "the response has bytes beyond the server's FIN or RST"),
+    _flag("response_goes_on", "the response has bytes beyond the server's FIN or RST"),
     _c(
         "closed_first",
         TEXT,
@@ -150,8 +150,8 @@ EXCHANGES = Table(
     (
         _c("connection", I64, "connection id"),
         _c("exchange", I32, "0-based index of the exchange in its connection"),
-        _c("has_request", BOOL, "the request was captured; otherwise its columns are null or empty"),
-        _c("has_response", BOOL, "a response was captured: the final one, or only an interim one"),
+        _flag("has_request", "the request was captured; otherwise its columns are null or empty"),
+        _flag("has_response", "a response was captured: the final one, or only an interim one"),
         *_side("request", (_n("message", I64, "message id"), *MESSAGE_COLUMNS, *REQUEST_COLUMNS)),
         *_side("response", (_n("message", I64, "message id"), *MESSAGE_COLUMNS, *RESPONSE_COLUMNS)),
         *_side("response", (*_RESPONSE_BURSTS, *_RESPONSE_PIECES, *_RESPONSE_LIMITED)),
@@ -178,21 +178,18 @@ EXCHANGES = Table(
         ),
         _c("interim", STATUSES, "status codes of the 1xx responses before the final one"),
         _c("interim_times", LIST64, "start time of each 1xx response", "ns"),
-        _c(
+        _flag(
             "response_in_trailer",
-            BOOL,
             "the response ended with its last chunk: the connection closed before the empty line that must follow",
         ),
-        _c("persistent", BOOL, "both messages leave the connection open (RFC 9112 section 9.3)"),
-        _c(
+        _flag("persistent", "both messages leave the connection open (RFC 9112 section 9.3)"),
+        _flag(
             "upgraded",
-            BOOL,
             "later bytes on the connection are not HTTP, after a 101, a 2xx to CONNECT, or a raw stream of Docker; or they "
             "were not read because too many requests were waiting",
         ),
-        _c(
+        _flag(
             "pairing_assumed",
-            BOOL,
             "the response to the request, or its absence, is only assumed, because messages may be missing from the capture",
         ),
         _n("request_time", I64, "request end - request start", "ns"),
@@ -211,20 +208,18 @@ EXCHANGES = Table(
             "offset in the server's stream just after the previous response; null if there was none",
             "bytes",
         ),
-        _c(
+        _flag(
             "previous_announced_close",
-            BOOL,
             "the previous response on the connection announced the close: Connection: close, HTTP/1.0 without keep-alive, or "
             "a body that ends with the connection",
         ),
         _c("endpoint", I64, "hash of the server's address and port, the same on all its connections"),
         # the connection, as of the time of the row
-        _c("last_on_connection", BOOL, "no further request followed on the connection"),
-        _c("handshake", BOOL, "SYN and SYN-ACK were captured"),
-        _c("both_directions", BOOL, "packets of both directions were captured"),
-        _c(
+        _flag("last_on_connection", "no further request followed on the connection"),
+        _flag("handshake", "SYN and SYN-ACK were captured"),
+        _flag("both_directions", "packets of both directions were captured"),
+        _flag(
             "gap_before",
-            BOOL,
             "bytes are missing on the connection so far (or the snap length cut off a header section or chunk framing)",
         ),
         _n("rtt_client", I64, "round trip from the capture point to the client", "ns"),
@@ -238,9 +233,8 @@ EXCHANGES = Table(
         _n("server_close_ack", I64, "offset in the client's stream up to which the server's close acknowledges data", "bytes"),
         _n("server_close_offset", I64, "offset of the server's close in the server's stream", "bytes"),
         _n("server_close_rst", I8, "1 if the server's close is an RST, 0 if it is a FIN"),
-        _c(
+        _flag(
             "server_close_contradicted",
-            BOOL,
             "the server's stream continues after its FIN: the FIN was forged, or belongs to another connection",
         ),
         _n("server_rst_frame", I64, "first RST of the server, if it closed"),
@@ -261,9 +255,8 @@ EXCHANGES = Table(
         ),
         _n("last_payload_time", I64, "time of `last_payload_frame`", "ns"),
         _n("last_payload_role", I8, "role of the sender of `last_payload_frame`: 0 client, 1 server"),
-        _c(
+        _flag(
             "says_goodbye",
-            BOOL,
             "the connection was upgraded, and the last segment of the client or of the server ends with a WebSocket Close frame; "
             "the server's frame does not count if an RST followed it instead of a FIN",
         ),
@@ -273,7 +266,7 @@ EXCHANGES = Table(
             "number of the server's keep-alive probes before its RST that the client has not answered; 0 if it sent no RST",
         ),
         _c("final_at", I64, "capture time of the state that the row describes", "ns"),
-        _c("at_capture_end", BOOL, "the row was written only because the capture ended"),
+        _flag("at_capture_end", "the row was written only because the capture ended"),
     ),
     writer="core/rows/exchange_rows.py:ExchangeRows.write",
 )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from wiredoctor.tables.table import BOOL, I8, I32, I64, TEXT, Table
+from wiredoctor.tables.table import I8, I32, I64, TEXT, Table
+from wiredoctor.tables.table import flag as _flag
 from wiredoctor.tables.table import nullable as _n
 from wiredoctor.tables.table import required as _c
 
@@ -24,16 +25,15 @@ MESSAGE_COLUMNS = (
     _c("end_reason", TEXT, "why the message ended: complete, fin, rst, error, hole or capture-end"),
     _c("version", TEXT, "HTTP version, as in the start line"),
     _n("last_body_time", I64, "time of the last body byte; null without a body", "ns"),
-    _c("has_gap", BOOL, "bytes of the message were not captured"),
-    _c("connection_close", BOOL, "the message has Connection: close"),
-    _c("connection_keep_alive", BOOL, "the message has Connection: keep-alive"),
-    _c("has_content_length", BOOL, "the message has a Content-Length field"),
-    _c("has_transfer_encoding", BOOL, "the message has a Transfer-Encoding field (identity does not count)"),
+    _flag("has_gap", "bytes of the message were not captured"),
+    _flag("connection_close", "the message has Connection: close"),
+    _flag("connection_keep_alive", "the message has Connection: keep-alive"),
+    _flag("has_content_length", "the message has a Content-Length field"),
+    _flag("has_transfer_encoding", "the message has a Transfer-Encoding field (identity does not count)"),
     _c("content_type", TEXT, "media type in lower case without parameters"),
     _c("content_encoding", TEXT, "Content-Encoding in lower case; unknown words masked"),
-    _c(
+    _flag(
         "endless",
-        BOOL,
         "the body never ends by itself: text/event-stream, multipart/x-mixed-replace, application/x-rtsp-tunnelled, "
         "application/vnd.amazon.eventstream, gnss/data, audio or video without Content-Length, or an icy-* field",
     ),
@@ -62,15 +62,15 @@ REQUEST_COLUMNS = (
     _c("host", TEXT, "Host, masked like the target"),
     _c("user_agent", TEXT, "the field User-Agent"),
     _c("referer", TEXT, "Referer, masked like the target"),
-    _c("expect_continue", BOOL, "the request has Expect: 100-continue"),
-    _c("has_credentials", BOOL, "the request has Authorization or Proxy-Authorization"),
+    _flag("expect_continue", "the request has Expect: 100-continue"),
+    _flag("has_credentials", "the request has Authorization or Proxy-Authorization"),
     _c("credentials_scheme", TEXT, "authentication scheme in lower case; empty if it is unknown"),
     _n("credentials_user", I64, "checksum of the user name in the credentials; null except for Basic and Digest"),
-    _c("forwarded", BOOL, "the request has X-Forwarded-For, X-Forwarded-Host, X-Forwarded-Server, X-Real-IP, Forwarded or Via"),
+    _flag("forwarded", "the request has X-Forwarded-For, X-Forwarded-Host, X-Forwarded-Server, X-Real-IP, Forwarded or Via"),
     _c("forwarded_for", TEXT, 'addresses in X-Forwarded-For, or in Forwarded; "unknown" for other values'),
-    _c("forwarded_server", BOOL, "the request has X-Forwarded-Server"),
-    _c("has_websocket_key", BOOL, "the request has Sec-WebSocket-Key"),
-    _c("navigation", BOOL, "the request is for a page: Accept begins with text/html, or Sec-Fetch-Mode is navigate"),
+    _flag("forwarded_server", "the request has X-Forwarded-Server"),
+    _flag("has_websocket_key", "the request has Sec-WebSocket-Key"),
+    _flag("navigation", "the request is for a page: Accept begins with text/html, or Sec-Fetch-Mode is navigate"),
     _n("range_start", I64, "first byte requested by Range: bytes=N-; null without a range", "bytes"),
 )
 
@@ -82,9 +82,9 @@ RESPONSE_COLUMNS = (
     _n("keep_alive_timeout", I32, "timeout parameter of Keep-Alive", "s"),
     _n("keep_alive_max", I32, "max parameter of Keep-Alive"),
     _c("auth_scheme", TEXT, "scheme of WWW-Authenticate or Proxy-Authenticate in lower case; empty if it is unknown"),
-    _c("auth_token", BOOL, "the challenge of `auth_scheme` has a token that does not reject the client"),
-    _c("auth_stale", BOOL, "a challenge has stale=true: Digest needs a new nonce, not new credentials"),
-    _c("has_retry_after", BOOL, "there is a field Retry-After"),
+    _flag("auth_token", "the challenge of `auth_scheme` has a token that does not reject the client"),
+    _flag("auth_stale", "a challenge has stale=true: Digest needs a new nonce, not new credentials"),
+    _flag("has_retry_after", "there is a field Retry-After"),
     _c("accel_buffering", TEXT, "X-Accel-Buffering; unknown words masked"),
 )
 
@@ -123,22 +123,20 @@ BURSTS = Table(
         _c("largest_segment", I32, "largest payload of a packet", "bytes"),
         _n("pause", I64, "time since the previous burst of the body; null for the first", "ns"),
         _n("pause_frame", I64, "last packet before the pause"),
-        _c(
+        _flag(
             "pause_acknowledged",
-            BOOL,
             "all earlier data was acknowledged before the burst, or less than two full segments were in flight and the pause was "
             "shorter than 510 ms",
         ),
-        _c("pause_window_open", BOOL, "the receiver's window had room for a full segment throughout the pause"),
-        _c("pause_clean", BOOL, "nothing was retransmitted during the pause"),
-        _c("pause_emptied", BOOL, "the previous segment was small or had PSH: there was no more data to send"),
-        _c(
+        _flag("pause_window_open", "the receiver's window had room for a full segment throughout the pause"),
+        _flag("pause_clean", "nothing was retransmitted during the pause"),
+        _flag("pause_emptied", "the previous segment was small or had PSH: there was no more data to send"),
+        _flag(
             "pause_waited",
-            BOOL,
             "according to the timestamps (RFC 7323), the sender waited for at least half of the pause, minus a round trip, "
             "before it sent the segment after the pause; also true if the sender's clock is unknown",
         ),
-        _c("pause_application", BOOL, "the application caused the pause: `pause_acknowledged` to `pause_waited` are true"),
+        _flag("pause_application", "the application caused the pause: `pause_acknowledged` to `pause_waited` are true"),
         _n(
             "pause_late",
             I64,
@@ -192,15 +190,11 @@ FAULTS = Table(
         _n("request_time", I64, "time of `request_frame`", "ns"),
         _c("request_method", TEXT, "method of the exchange's request"),
         _c("request_version", TEXT, "HTTP version of the exchange's request"),
-        _c("request_connection_close", BOOL, "the exchange's request has Connection: close"),
-        _c("announces_close", BOOL, "the message is a response after which the connection closes (RFC 9112 section 9.3)"),
-        _c("handshake", BOOL, "SYN and SYN-ACK were captured"),
-        _c(
-            "data_in_both_directions",
-            BOOL,
-            "for a response: its request was captured; for a request: the server has sent HTTP too",
-        ),
-        _c("after_gap", BOOL, "bytes are missing in the message, or earlier on the connection"),
+        _flag("request_connection_close", "the exchange's request has Connection: close"),
+        _flag("announces_close", "the message is a response after which the connection closes (RFC 9112 section 9.3)"),
+        _flag("handshake", "SYN and SYN-ACK were captured"),
+        _flag("data_in_both_directions", "for a response: its request was captured; for a request: the server has sent HTTP too"),
+        _flag("after_gap", "bytes are missing in the message, or earlier on the connection"),
     ),
     at_packet=True,
     writer="core/rows/exchange_rows.py:FaultRows.write",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 
-from wiredoctor.tables.table import BOOL, I8, I32, I64, LIST64, TEXT, U8, U16, U32, U64, Table
+from wiredoctor.tables.table import I8, I32, I64, LIST64, TEXT, U8, U16, U32, U64, Table
+from wiredoctor.tables.table import flag as _flag
 from wiredoctor.tables.table import nullable as _n
 from wiredoctor.tables.table import required as _c
 
@@ -28,9 +29,8 @@ CAPTURES = Table(
         _c("clock_step_time", LIST64, "times of `clock_step_frame`", "ns"),
         _c("clock_step_frame_before", LIST64, "for each packet in `clock_step_frame`, the previous packet on its interface"),
         _c("clock_step_time_before", LIST64, "times of `clock_step_frame_before`", "ns"),
-        _c(
+        _flag(
             "sorted",
-            BOOL,
             "the file was sorted: it is far from time order. If `clock_steps` is 0, frame numbers are those of reordercap(1)",
         ),
         _c("shuffled", I64, "number of packets that were out of order in the file and were sorted by time"),
@@ -120,10 +120,10 @@ PACKETS = Table(
         _c("options_hash", U64, "hash of the option bytes; 0 without options"),
         _c("mss", I32, "MSS option; -1 without it, -2 if options were not captured completely", "bytes"),
         _c("window_shift", I8, "window scale option (at most 14, RFC 7323); -1 and -2 as for `mss`"),
-        _c("has_timestamps", BOOL, "the packet has the timestamps option"),
-        _c("sack", BOOL, "the packet has SACK blocks"),
-        _c("dsack", BOOL, "the first SACK block reports that data arrived twice (D-SACK, RFC 2883)"),
-        _c("quoted", BOOL, "a header quoted in an ICMP error: it has a connection id but is not a packet of the connection"),
+        _flag("has_timestamps", "the packet has the timestamps option"),
+        _flag("sack", "the packet has SACK blocks"),
+        _flag("dsack", "the first SACK block reports that data arrived twice (D-SACK, RFC 2883)"),
+        _flag("quoted", "a header quoted in an ICMP error: it has a connection id but is not a packet of the connection"),
     ),
     subject="segments",
     writer="core/rows/recorder.py:PacketRecorder.write_packet",
@@ -163,9 +163,8 @@ ICMP_ERRORS = Table(
         _n("connection", I64, "connection id, equal to tcp.stream; null if the quote is too short to find the connection"),
         _n("direction", I8, "direction of the quoted segment; null if no packet of the connection was captured before"),
         _n("offset", I64, "stream offset of the quoted segment (of a SYN: 0); null if it is unknown", "bytes"),
-        _c(
+        _flag(
             "syn",
-            BOOL,
             "the quoted segment is the SYN of its sender, according to its sequence number and, if they are quoted, its flags",
         ),
     ),

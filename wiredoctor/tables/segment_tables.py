@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from wiredoctor.tables.event_tables import CLOSURES, RECOVERIES
-from wiredoctor.tables.table import BOOL, I8, I32, I64, U8, U64, Table
+from wiredoctor.tables.table import I8, I32, I64, U8, U64, Table
+from wiredoctor.tables.table import flag as _flag
 from wiredoctor.tables.table import nullable as _n
 from wiredoctor.tables.table import required as _c
 
@@ -29,38 +30,30 @@ SEGMENTS = Table(
         _c("link_hash", U64, "hash of the source and destination MAC address"),
         _c("encapsulation", U64, "hash of VLAN tags and tunnel headers"),
         _c("options_hash", U64, "hash of the option bytes"),
-        _c("has_timestamps", BOOL, "the packet has the timestamps option"),
-        _c("sack", BOOL, "the packet has SACK blocks"),
-        _c("dsack", BOOL, "the packet reports by SACK that data arrived twice (D-SACK, RFC 2883)"),
+        _flag("has_timestamps", "the packet has the timestamps option"),
+        _flag("sack", "the packet has SACK blocks"),
+        _flag("dsack", "the packet reports by SACK that data arrived twice (D-SACK, RFC 2883)"),
         # kind
         _c("new_bytes", I32, "payload bytes that this side had not sent before", "bytes"),
-        _c(
-            "retransmission",
-            BOOL,
-            "all of the payload (or SYN, FIN) was captured before, and the packet is not a keep-alive probe",
-        ),
-        _c(
+        _flag("retransmission", "all of the payload (or SYN, FIN) was captured before, and the packet is not a keep-alive probe"),
+        _flag(
             "fills_gap",
-            BOOL,
             "the packet has bytes that were missing below the highest byte captured: it is out of order, or a retransmission of "
             "a segment that was lost before the capture point",
         ),
-        _c("opens_gap", BOOL, "the payload begins above the highest byte captured, so bytes are missing before it"),
-        _c("overlap", BOOL, "part of the payload was captured before, part is new"),
-        _c(
+        _flag("opens_gap", "the payload begins above the highest byte captured, so bytes are missing before it"),
+        _flag("overlap", "part of the payload was captured before, part is new"),
+        _flag(
             "keep_alive_probe",
-            BOOL,
             "keep-alive probe: 0 or 1 byte just below the highest sequence number sent (RFC 9293 section 3.8.4)",
         ),
-        _c("pure_ack", BOOL, "pure ACK: no payload, SYN, FIN or RST"),
-        _c(
+        _flag("pure_ack", "pure ACK: no payload, SYN, FIN or RST"),
+        _flag(
             "window_update",
-            BOOL,
             "window update: a pure ACK that acknowledges nothing new, or that makes room for a full segment again",
         ),
-        _c(
+        _flag(
             "duplicate_ack",
-            BOOL,
             "duplicate ACK: a pure ACK that acknowledges nothing new and leaves the window unchanged, while data was in flight",
         ),
         _c("acked_bytes", I64, "number of bytes of the other direction that the packet newly acknowledges", "bytes"),
@@ -76,33 +69,32 @@ SEGMENTS = Table(
             "time since the newest data that this ACK acknowledges, minus the round trip to the ACK's sender (may be negative)",
             "ns",
         ),
-        _c("zero_window", BOOL, "the packet announces a window of 0 (not for SYN and RST)"),
+        _flag("zero_window", "the packet announces a window of 0 (not for SYN and RST)"),
         # sizes
         _c("mss", I32, "effective MSS of the sender before this segment", "bytes"),
-        _c("mss_announced", BOOL, "the sender's SYN had the MSS option, or was not captured"),
-        _c("full", BOOL, "full segment: the payload is at least the MSS"),
-        _c(
+        _flag("mss_announced", "the sender's SYN had the MSS option, or was not captured"),
+        _flag("full", "full segment: the payload is at least the MSS"),
+        _flag(
             "small",
-            BOOL,
             "payload below the MSS that does not fill the receiver's window; an offload super-segment counts if its end is small",
         ),
-        _c("small_start", BOOL, "like `small`, but never true for an offload super-segment: its beginning is not small"),
+        _flag("small_start", "like `small`, but never true for an offload super-segment: its beginning is not small"),
         _c("in_flight_before", I64, "bytes sent by this side and not yet acknowledged, before this segment", "bytes"),
         _c("in_flight", I64, "bytes sent by this side and not yet acknowledged, after this segment", "bytes"),
         _n("window_room", I64, "room in the receiver's window before this segment; null while no window is known", "bytes"),
         # round trip as known before this packet
         _n("rtt_own", I64, "round trip from the capture point to this packet's sender, without this packet's own sample", "ns"),
         _n("rtt_peer", I64, "round trip from the capture point to this packet's receiver", "ns"),
-        _c("handshake", BOOL, "SYN and SYN-ACK of the connection were captured earlier"),
+        _flag("handshake", "SYN and SYN-ACK of the connection were captured earlier"),
         # the previous data segment of this side (D), and its pure ACK (K)
         _n("previous_data_frame", I64, "D, the previous data segment: the newest earlier segment with new data from this side"),
         _n("previous_data_time", I64, "time of the previous data segment", "ns"),
         _n("previous_data_end", I64, "stream offset after the previous data segment", "bytes"),
         _n("previous_data_length", I32, "payload length of the previous data segment", "bytes"),
-        _c("previous_data_full", BOOL, "the previous data segment was full"),
-        _c("previous_data_small", BOOL, "the previous data segment was small"),
-        _c("previous_data_push", BOOL, "the previous data segment had PSH: its sender had no more data"),
-        _c("previous_data_last_in_flight", BOOL, "the previous data segment ended at the highest byte that its side had sent"),
+        _flag("previous_data_full", "the previous data segment was full"),
+        _flag("previous_data_small", "the previous data segment was small"),
+        _flag("previous_data_push", "the previous data segment had PSH: its sender had no more data"),
+        _flag("previous_data_last_in_flight", "the previous data segment ended at the highest byte that its side had sent"),
         _n("previous_data_room", I64, "room that the previous data segment left in the receiver's window", "bytes"),
         _n(
             "late",
@@ -128,15 +120,14 @@ SEGMENTS = Table(
             "K is the first of them",
             "ns",
         ),
-        _c("nothing_sent_since_ack", BOOL, "this side sent nothing between the ACK K and this packet"),
-        _c("peer_data_since", BOOL, "the peer sent payload between the previous data segment and this packet"),
-        _c("retransmission_since", BOOL, "either side retransmitted between the previous data segment and this packet"),
-        _c(
+        _flag("nothing_sent_since_ack", "this side sent nothing between the ACK K and this packet"),
+        _flag("peer_data_since", "the peer sent payload between the previous data segment and this packet"),
+        _flag("retransmission_since", "either side retransmitted between the previous data segment and this packet"),
+        _flag(
             "window_short_since",
-            BOOL,
             "since the previous data segment, the receiver's window at some time had no room for a full segment",
         ),
-        _c("nagle_disabled", BOOL, "packets up to this one prove that this side does not use Nagle's algorithm"),
+        _flag("nagle_disabled", "packets up to this one prove that this side does not use Nagle's algorithm"),
         _c(
             "probe_frame",
             I64,
@@ -145,9 +136,8 @@ SEGMENTS = Table(
             "since. 0 for all other packets",
         ),
         # a time without progress (new data, or an ACK of new data) that a retransmission by the peer ended
-        _c(
+        _flag(
             "ends_stall",
-            BOOL,
             "this is the first ACK of new data after R, a retransmission by the peer (or late first copy) of the missing "
             "segment; R came at least 50 ms after the last progress (or a lower configured threshold)",
         ),
@@ -158,9 +148,8 @@ SEGMENTS = Table(
             "retransmitted_late",
         ),
         # a closed window of the peer: 0, or less than one MSS if this is a full segment
-        _c(
+        _flag(
             "after_closed_window",
-            BOOL,
             "this is the first new data of its side after the receiver opened a window that was closed for at least 20 ms "
             "(or a lower configured threshold)",
         ),
@@ -173,25 +162,22 @@ SEGMENTS = Table(
         _n("small_run_frame", I64, "first segment of the run of small segments"),
         _n("small_run_time", I64, "time of `small_run_frame`", "ns"),
         # content
-        _c(
+        _flag(
             "event_stream",
-            BOOL,
             "the packet has body bytes of a message that should arrive in parts: endless, or application/x-ndjson without a "
             "length",
         ),
-        _c("http", BOOL, "the connection has carried HTTP so far"),
+        _flag("http", "the connection has carried HTTP so far"),
         _n("message", I64, "message of the first new byte; null if that byte is out of order or belongs to no message"),
         _n("exchange", I32, "index in the connection of the exchange of `message`; null until its head is complete"),
-        _c("in_body", BOOL, "the new data includes bytes after the header section of its message"),
-        _c("ends_head", BOOL, "the last byte of the packet is the last byte of a header section"),
-        _c("ends_message", BOOL, "the last byte of the packet is the last byte of a message"),
+        _flag("in_body", "the new data includes bytes after the header section of its message"),
+        _flag("ends_head", "the last byte of the packet is the last byte of a header section"),
+        _flag("ends_message", "the last byte of the packet is the last byte of a message"),
         _n("previous_data_message", I64, "message of the last byte of the previous data segment"),
-        _c("previous_data_ends_head", BOOL, "the previous data segment ended exactly at the end of a header section"),
-        _c("previous_data_ends_message", BOOL, "the previous data segment ended exactly at the end of a message"),
-        _c(
-            "message_incomplete",
-            BOOL,
-            "when this packet was sent, its sender still had to send the rest of a message, or a response",
+        _flag("previous_data_ends_head", "the previous data segment ended exactly at the end of a header section"),
+        _flag("previous_data_ends_message", "the previous data segment ended exactly at the end of a message"),
+        _flag(
+            "message_incomplete", "when this packet was sent, its sender still had to send the rest of a message, or a response"
         ),
     ),
     subject="segments",

@@ -178,3 +178,7 @@ def required(name: str, dtype: pl.DataType, meaning: str, unit: Unit = "") -> Co
 
 def nullable(name: str, dtype: pl.DataType, meaning: str, unit: Unit = "") -> Column:
     return Column(name, dtype, unit, meaning, nullable=True)
+
+
+def flag(name: str, meaning: str) -> Column:
+    return Column(name, BOOL, "", meaning)
