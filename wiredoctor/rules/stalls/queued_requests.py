@@ -58,6 +58,7 @@ from wiredoctor.rules.shared import caller_queues, connection_turns, queues, wor
 from wiredoctor.rules.shared.evidence import candidate, silent_candidates
 from wiredoctor.rules.shared.queues import Queue, Waited
 from wiredoctor.rules.shared.words import packets
+from wiredoctor.tables import PROTOCOLS
 from wiredoctor.text.durations import duration_text
 from wiredoctor.text.phrases import join_words
 from wiredoctor.world.numbers import DURATION
@@ -67,6 +68,8 @@ c = pl.col
 
 RULE = Rule(
     symptom="slow although the servers are idle; a pool is exhausted",
+    # a connection without a request occupies a worker, too
+    protocols=PROTOCOLS,
     severity="warning",
     title={
         "connections": "Requests wait in {client} for one of {at_most:,} connections to {server}",
