@@ -25,6 +25,7 @@ from wiredoctor.findings import Finding
 from wiredoctor.live.at_gateways import RULE, AtGateways, GatewaySearch, is_left_to_report
 from wiredoctor.live.gateway_groups import Group
 from wiredoctor.live.nearby import Nearby
+from wiredoctor.live.portions import Portion
 from wiredoctor.rule_engine import RuleModule
 from wiredoctor.rule_engine.candidates import Candidates
 from wiredoctor.rule_engine.summary_columns import Rows
@@ -35,6 +36,9 @@ c = pl.col
 _KEY = ("rule", "connection", "frame")
 _KEY_SCHEMA = pl.Schema({"rule": pl.String(), "connection": pl.Int64(), "frame": pl.Int64()})
 _SLOW = "slow-response"
+
+REPORTED_AT_ONCE = 512
+"""The maximum number of candidates, the oldest first, that are reported at a time, beside those at gateways."""
 
 
 class _State(Enum):
@@ -92,6 +96,10 @@ class _Progress(NamedTuple):
     no_http: bool = True
 
 
+def _when(one: _Candidate) -> int:
+    return one.last
+
+
 @dataclass(eq=False)
 class _OfConnection:
     """The candidates of a connection, by rule and frame. `connection`: None for a connection that is over.
@@ -147,6 +155,7 @@ class PendingFindings:
 
     def __post_init__(self) -> None:
         self._failed = AtGateways(self.analysis, self.modules)
+        self._portion = Portion(REPORTED_AT_ONCE // 8, REPORTED_AT_ONCE)
         self.nearby = Nearby(self.analysis, self.modules)
         rule = self.modules[RULE].rule if RULE in self.modules else None
         self.causes = frozenset[str]() if rule is None else frozenset(n for n, _ in (*rule.caused_by, *rule.explained_by))
@@ -234,11 +243,16 @@ class PendingFindings:
     def take_final(self) -> list[Finding]:
         """Return the findings that became final since the last call."""
         self._failed.take(self.clock)
-        self._failed.learn_from_many(self.clock)
         if not self._table and self._failed.due is None:
+            self._failed.learn_from_many(self.clock)
             return []
         ready, seen, groups = self._past_gateways(self._final_on_their_connections())
-        return self._report(ready, seen, groups) if ready else []
+        if seen is None:  # a search learns, too
+            self._failed.learn_from_many(self.clock)
+        if not ready:
+            return []
+        with self._portion.of(len(ready)), self._failed.at_once.of(len(groups)):
+            return self._report(ready, seen, groups)
 
     def _final_on_their_connections(self) -> list[_Candidate]:
         """Return the candidates that are not reported yet, but that nothing on their own connection can change."""
@@ -269,6 +283,7 @@ class PendingFindings:
         """
         mine = [one for one in ready if one.rule in rule_engine.ACROSS_GATEWAYS]
         past = [one for one in ready if one.rule not in rule_engine.ACROSS_GATEWAYS]
+        past = sorted(past, key=_when)[: self._portion.size] if len(past) > self._portion.size else past
         mine = self._without_concurrent_requests(mine)
         fresh = [one.place for one in mine if one.state is not _State.GATEWAY]
         for one in mine:
