@@ -11,8 +11,9 @@ finished. A request that began after all fronts of a group had their responses d
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -25,7 +26,7 @@ from wiredoctor.core.tcp.segment import FOREVER
 from wiredoctor.engine import open_exchanges
 from wiredoctor.engine.live import LiveAnalysis
 from wiredoctor.gateways import LATE, Gateways, Place
-from wiredoctor.live.gateway_groups import MEMORY, WHOLE, Group, Pairing, Times, Until, times_of
+from wiredoctor.live.gateway_groups import WHOLE, Group, Pairing, Times, Until, times_of
 from wiredoctor.live.known_gateways import KnownGateways
 from wiredoctor.live.portions import Portion
 from wiredoctor.rule_engine import RuleModule
@@ -55,8 +56,11 @@ NEAR = SECOND
 PATIENCE = 8
 """An exchange that remains undecided is searched again after the PATIENCEth part of the time for which it has waited."""
 
-AT_ONCE = 256
-"""The maximum number of exchanges, the oldest first, that a search decides; each takes up to a millisecond."""
+DUE_AT_ONCE = 1_024
+"""The maximum number of exchanges that are due, those first that have been due for the longest time, which a search examines."""
+
+DECIDED_AT_ONCE = 256
+"""The maximum number of groups of exchanges, the oldest first, that are decided at a time; each takes about a millisecond."""
 
 SEARCHED = 0.2
 """The processor time (s) that a search should take at most. With few exchanges, it takes 40 ms."""
@@ -83,8 +87,8 @@ class GatewaySearch:
     """The result of a search for gateways among exchanges near those that wait.
 
     `found`: what these exchanges show. `searched`: the exchanges that waited for the search. `groups`: for each exchange in a
-    final group, that group. `failures`: the new candidates of the rule gateway-error in these groups. `servers`: the server's
-    endpoint by connection id.
+    group that is decided now, that group. `failures`: the new candidates of the rule gateway-error in these groups. `servers`:
+    the server's endpoint by connection id.
     """
 
     found: Gateways
@@ -100,6 +104,8 @@ class GatewaySearch:
         """The exchanges of gateways with servers that the search found, as rows of tables.TRIES."""
         return tries_of(self.found)
 
+
+Complete = Callable[[Iterable[Group]], Iterable[Group]]
 
 _CLOSED = pl.col("client_close_time").is_not_null() | pl.col("server_close_time").is_not_null()
 _FAILED = pl.col("has_request") & _CLOSED & ~WHOLE.fill_null(value=False)
@@ -148,6 +154,14 @@ class _Window(NamedTuple):
     counted: int
 
 
+def _next(waiting: tuple[tuple[int, int | None], _Wait]) -> int:
+    return waiting[1].due
+
+
+def _start(group: Group) -> int:
+    return group.start
+
+
 def _last_packet(connection: Connection) -> int:
     return connection.last_clock
 
@@ -173,8 +187,8 @@ class AtGateways:
         self._learned: int | None = None
         """The capture time (ns) of the last search, with or without exchanges that waited for it."""
         self._apart = SEARCH_INTERVAL
-        self._portion = Portion(2 * LEAST, limits.LIVE_PAIRED.value, SEARCHED)
-        self.at_once = Portion(AT_ONCE // 8, AT_ONCE)
+        self._portion = Portion(limits.LIVE_PAIRED.value // 2, limits.LIVE_PAIRED.value, SEARCHED)
+        self.at_once = Portion(DECIDED_AT_ONCE // 2, DECIDED_AT_ONCE)
         self._counted = 0
         """The number of exchanges that were stored at the last search."""
 
@@ -229,12 +243,12 @@ class AtGateways:
         return place in self._waiting and clock < self._waiting[place].due <= clock + HELD
 
     def _due(self, clock: int) -> dict[tuple[int, int | None], _Wait]:
-        """Return the exchanges whose next search is due, the oldest if they are many.
+        """Return the exchanges whose next search is due, if they are many those that have been due for the longest time.
 
         A wait that seems long is due: the clock was set back.
         """
-        due = [place for place, wait in self._waiting.items() if not clock < wait.due <= clock + HELD]
-        return {place: self._waiting[place] for place in due[: self.at_once.size]}
+        due = [(place, wait) for place, wait in self._waiting.items() if not clock < wait.due <= clock + HELD]
+        return dict(due if len(due) <= DUE_AT_ONCE else sorted(due, key=_next)[:DUE_AT_ONCE])
 
     def is_due(self, clock: int) -> bool:
         """Return whether enough capture time has passed since the last search, and an exchange waits for the next."""
@@ -262,37 +276,51 @@ class AtGateways:
         if self._analysis.exchanges.rows - self._counted >= LEAST:
             self.learn(clock)
 
-    def search(self, clock: int) -> GatewaySearch:
+    def search(self, clock: int, complete: Complete) -> GatewaySearch:
         """Pair exchanges between clients and gateways with exchanges between gateways and servers; return the result.
 
         Of the exchanges that wait, those that are due are decided if possible. `clock`: the current capture time (ns).
+        `complete`: returns those of some final groups for whose failures all causes are decided.
         """
-        due = self._due(clock)
+        due, begun = self._due(clock), time.process_time()
         window = self._window(min(self._uncounted_since(clock), *(wait.since for wait in due.values())), LEAST)
         due = {place: wait for place, wait in due.items() if wait.since < window.until}
-        with self._portion.of(window.exchanges.height):
-            return self._search(due, window, clock)
+        found = self._search(due, window, clock, complete)
+        self._portion.learn(window.exchanges.height, begun)
+        return found
 
-    def _search(self, due: dict[tuple[int, int | None], _Wait], window: _Window, clock: int) -> GatewaySearch:
+    def _search(
+        self, due: dict[tuple[int, int | None], _Wait], window: _Window, clock: int, complete: Complete
+    ) -> GatewaySearch:  # fmt: skip
         proven = self.known.proven
         found, servers, times = self._find(window, clock)
         self._searched, self._apart = clock, max(SEARCH_INTERVAL, window.exchanges.height * PER_EXCHANGE)
         if self.known.proven != proven:  # of earlier failures, it was unknown that they are those of a gateway
-            due = {place: self._waiting[place] for place in [*self._waiting][: self.at_once.size]}
+            due = {place: self._waiting[place] for place in [*self._waiting][:DUE_AT_ONCE]}
         exchanges, connections = window.exchanges.lazy(), window.ends.lazy()
-        groups, lacking = dict[tuple[int, int | None], Group](), dict[tuple[int, int | None], int]()
+        groups, lacking, alone = dict[tuple[int, int | None], Group](), dict[tuple[int, int | None], int](), False
         if self.known.fronts:
             until = Until(min(clock, window.until, self._unread_since(window, servers)), clock, window.complete_from)
             half = {one.id for one in window.open_ones if open_exchanges.is_in_response_head(one)}
             pairing = Pairing(found, times, window.now, window.ends, servers, half, self.known.proofs)
             groups, lacking = pairing.final_groups(due.keys(), until)
+            alone = pairing.is_without_attempts
         for place, wait in due.items():
             wait.since = min(wait.since, lacking.get(place, LATE) - NEAR)
             wait.due = clock + max(self._apart, (clock - wait.noted) // PATIENCE)
+        groups = self._first(complete(groups.values()), clock)
         failures = pl.DataFrame()
         if self._module is not None and groups:
-            failures = self._failures(found, window, groups, alone=pairing.is_without_attempts)
+            failures = self._failures(found, window, groups, alone=alone)
         return GatewaySearch(found, exchanges, connections, servers, frozenset(due), groups, failures)
+
+    def _first(self, groups: Iterable[Group], clock: int) -> dict[tuple[int, int | None], Group]:
+        """Return the oldest of these groups, by exchange; the next search decides the others."""
+        ordered = sorted(groups, key=_start)
+        for group in ordered[self.at_once.size :]:
+            self.wake(group.places, clock)
+            self._apart = SEARCH_INTERVAL
+        return {place: group for group in ordered[: self.at_once.size] for place in group.places}
 
     def _uncounted_since(self, clock: int) -> int:
         """Return the time (ns) from which on exchanges are searched to learn about gateways."""

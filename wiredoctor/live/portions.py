@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
 
 LOOK = 0.12
 """The processor time (s) after which a look leaves what else is due to the next one."""
 
-PART = 0.12
+PART = 0.1
 """The processor time (s) that one part of a look should take at most."""
 
 
@@ -23,11 +21,8 @@ class Portion:
         self._least, self._most, self._seconds = min(least, most), most, seconds
         self.size = most
 
-    @contextmanager
-    def of(self, count: int) -> Generator[None]:
-        """Measure what deciding `count` things takes."""
-        begun = time.process_time()
-        yield
+    def learn(self, count: int, begun: float) -> None:
+        """Adapt to what deciding `count` things took since `begun`, a value of `time.process_time`."""
         took = time.process_time() - begun
         if took > self._seconds:
             self.size = max(self._least, min(self.size, int(count * self._seconds / took)))
