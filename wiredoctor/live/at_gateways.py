@@ -62,7 +62,7 @@ DUE_AT_ONCE = 1_024
 DECIDED_AT_ONCE = 256
 """The maximum number of groups of exchanges, the oldest first, that are decided at a time; each takes about a millisecond."""
 
-SEARCHED = 0.2
+SEARCHED = 0.25
 """The processor time (s) that a search should take at most. With few exchanges, it takes 40 ms."""
 
 HELD = 30 * SECOND
