@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-LOOK = 0.12
+LOOK = 0.1
 """The processor time (s) after which a look leaves what else is due to the next one."""
 
 PART = 0.1
