@@ -25,6 +25,7 @@ from wiredoctor.findings import Finding, Report
 from wiredoctor.live import portions
 from wiredoctor.live.finality import PendingFindings
 from wiredoctor.live.held_candidates import HeldCandidates
+from wiredoctor.live.portions import PART, Portion
 from wiredoctor.live.recorder_client import Event, Order, Recorder
 from wiredoctor.recording.folder import PrivateFolder
 from wiredoctor.rule_engine import RuleSet
@@ -176,6 +177,7 @@ class Session:
         self._next, self._cleaned = 0.0, time.monotonic()
         self._found_in: dict[int, None] = {}
         self._steps = 0
+        self._packets = Portion(BATCH // 8 or 1, BATCH, 2 * PART)
         self._is_put_off = False
         """Whether the last look had no time to report what is final."""
         self._arrivals = Arrivals()
@@ -281,7 +283,7 @@ class Session:
     def _analyse(self) -> list[Finding]:
         """Analyze the next packets, and return the findings that became final."""
         begun = time.monotonic()
-        found = self._decide(lambda: self._analysis.step(BATCH), None)
+        found = self._decide(self._step, None)
         if begun - self._cleaned > CLEANING:
             self._cleaned = begun
             self._analysis.forget(self._found_in)
@@ -289,6 +291,13 @@ class Session:
         took = time.monotonic() - begun
         rest = 0.0 if self._capture.unread_bytes else min(max(TICK, took / BUSY), LONGEST_TICK)
         self._next = begun + took + (min(rest, BREATH) if self._is_put_off or self._held.is_behind else rest)
+        return found
+
+    def _step(self) -> Candidates:
+        """Analyze the next packets, and return the candidates."""
+        begun, before = time.process_time(), self._capture.records.frame
+        found = self._analysis.step(self._packets.size)
+        self._packets.learn(self._capture.records.frame - before, begun)
         return found
 
     def _silent_until(self) -> int | None:
