@@ -10,9 +10,6 @@ from batch import reports
 if TYPE_CHECKING:
     from pathlib import Path
 
-VIEWS = ("", ".96", ".200", ".begin", ".end")
-"""The views of a recording: whole, with short packets, and the parts before and after a random packet."""
-
 Place = tuple[str, str, int]
 
 
@@ -28,14 +25,18 @@ class Marks(Counter[str]):
         self.wrong.append(f"{name}: {key} {what}")
 
 
-def score(folder: Path, cases: list[dict[str, Any]], python: str, jobs: int, *, verbose: bool) -> int:
-    """Analyze all views of every recording and print how many results were right. Return 1 if a required score was missed."""
-    paths = [folder / f"{case['name']}{view}.pcap" for case in cases for view in VIEWS]
+def score(folder: Path, cases: list[dict[str, Any]], python: str, jobs: int, views: list[str], *, verbose: bool) -> int:
+    """Analyze the recordings and print how many results were right. Return 1 if a required score was missed.
+
+    `views`: whole; 96 and 200, with short packets; begin and end, the parts before and after a random packet.
+    """
+    endings = ["" if view == "whole" else f".{view}" for view in views]
+    paths = [folder / f"{case['name']}{ending}.pcap" for case in cases for ending in endings]
     told = reports(python, paths, jobs)
     failed = False
-    for turn, view in enumerate(VIEWS):
+    for turn, view in enumerate(endings):
         marks = Marks()
-        for case, report in zip(cases, told[turn :: len(VIEWS)], strict=True):
+        for case, report in zip(cases, told[turn :: len(endings)], strict=True):
             judge(case, report, view, marks)
         if verbose:
             print(*marks.wrong, sep="\n")
