@@ -17,8 +17,8 @@ How it is proved
 
 What it is not
     Long polls and feeds are answered together when the next event happens; their requests usually wait as long. If a server has
-    too few workers, it answers one request after the other. A path that holds packets makes the clients retransmit. A gateway
-    that waited for a server behind it did not stand still itself.
+    too few workers, it answers one request after the other. A path that holds packets makes the clients retransmit. A server
+    that waited for another one did not stand still itself, and neither did one whose host sent requests to others meanwhile.
 
 What to do
     Compare the times with the garbage collector's log, with the metrics of CPU throttling (container limits), of disk and swap,
@@ -30,6 +30,7 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,6 +43,7 @@ from wiredoctor.rules.shared.siblings import comparable_path
 from wiredoctor.rules.shared.words import packets
 from wiredoctor.tables import Array, of_connections, of_exchanges
 from wiredoctor.text.durations import duration_text
+from wiredoctor.world.attempts import host_of
 from wiredoctor.world.numbers import DURATION
 
 c = pl.col
@@ -128,7 +130,10 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame
     )
     rows = rows.filter(c("request_end").is_not_null()).collect(engine="streaming")
     parts = rows.partition_by("server", as_dict=True)
-    return _candidates([(str(server), pauses) for (server,), part in sorted(parts.items()) if (pauses := _pauses(part))]).lazy()
+    found = {str(server): pauses for (server,), part in sorted(parts.items()) if (pauses := _pauses(part))}
+    calls = _calls(exchanges, connections, found) if found else {}
+    found = {server: [one for one in some if not _calls_meanwhile(one, calls.get(server))] for server, some in found.items()}
+    return _candidates([(server, pauses) for server, pauses in found.items() if pauses]).lazy()
 
 
 def _answered_together(slow: pl.DataFrame) -> pl.DataFrame:
@@ -157,6 +162,36 @@ def _waits_behind(exchanges: pl.LazyFrame, tries: pl.LazyFrame, connections: pl.
 def _waited_behind() -> pl.Expr:
     """Return whether a gateway waited for a server behind it for half of the time or longer."""
     return (2 * c("behind") >= c("response_start") - c("request_end")).fill_null(value=False)
+
+
+def _calls(exchanges: pl.LazyFrame, connections: pl.LazyFrame, servers: Collection[str]) -> dict[str, tuple[Array, Array]]:
+    """Return when the hosts of these servers sent requests to other servers, and when these began to answer (both in ns).
+
+    Servers with clients only on their own host are left out: there, the requests of all programs come from the same address.
+    """
+    known = connections.select("connection", "client_host", "server")
+    own = known.filter(c("server").is_in([*servers])).filter(c("client_host") != host_of("server"))
+    hosts = own.select(c("server").alias("own"), host_of("server").alias("client_host")).unique()
+    theirs = known.join(hosts, on="client_host").filter(c("server") != c("own")).collect(engine="streaming")
+    rows = of_connections(exchanges.filter("has_request"), theirs.select("connection").unique()).select(
+        "connection", "request_start", "response_start"
+    )
+    rows = rows.filter(c("request_start").is_not_null() & c("response_start").is_not_null()).join(
+        theirs.lazy().select("connection", "own"), on="connection"
+    )
+    parts = rows.collect(engine="streaming").partition_by("own", as_dict=True)
+    return {str(own): (part["request_start"].to_numpy(), part["response_start"].to_numpy()) for (own,), part in parts.items()}
+
+
+def _calls_meanwhile(pause: Pause, calls: tuple[Array, Array] | None) -> bool:
+    """Return whether the server's host sent a request to another server in the middle of the pause, or an answer ended it."""
+    if calls is None:
+        return False
+    asked, began = calls
+    almost = pause.end - TOGETHER.value
+    sends = (asked > pause.begin + TOGETHER.value) & (asked < almost)
+    waits = (2 * asked <= pause.begin + pause.end) & (began >= almost) & (began <= pause.end)
+    return bool((sends | waits).any())
 
 
 def _pauses(rows: pl.DataFrame) -> list[Pause]:
