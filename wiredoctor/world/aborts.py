@@ -25,7 +25,10 @@ c = pl.col
 MEANWHILE = Threshold(
     "50 ms", "the maximum time from the answer of another endpoint to the close of a client that waited for both"
 )
-ALWAYS = Threshold("90 %", "the minimum share of such closes among all closes of this client at this endpoint while it waited")
+ALWAYS = Threshold(
+    "90 %",
+    "the minimum share of such closes among all closes of this client while it waited, at the endpoints that it asks together",
+)
 REPEATEDLY = Threshold(
     "3 closes", "the minimum number of such closes that show that the client sends its requests to several servers"
 )
@@ -70,14 +73,19 @@ class _Habit(NamedTuple):
     aborts: int
     prompt: int
 
+    def is_meant(self) -> bool:
+        """Return whether the client nearly always closes for the answer of another endpoint."""
+        return self.prompt >= REPEATEDLY.value and 100 * self.prompt >= ALWAYS.value * self.aborts
+
 
 class Elsewhere(NamedTuple):
     """A client that closes when another endpoint has answered: the answer, the number of such closes, and who closed what.
 
-    `place`: the client's host and the endpoint at which it closes.
+    `answer`: None if the capture may begin after the request that was answered. `place`: the client's host and the endpoint at
+    which it closes.
     """
 
-    answer: Answer
+    answer: Answer | None
     closes: int
     place: tuple[str, str]
 
@@ -98,10 +106,12 @@ class Aborts(Index):
         closes = tables.closes if tables.half_closed is None else pl.concat([tables.closes, tables.half_closed()])
         aborts = _aborts(of_connections(closes, theirs)).join(theirs.lazy(), on="connection").collect(engine="streaming")
         aborts = aborts.sort("time", "connection").tail(limits.CLIENT_REQUESTS.value)
-        return cls(aborts, _answers(aborts, tables))
+        begun = tables.connections.select(c("start").min()).collect(engine="streaming").item()
+        return cls(aborts, _answers(aborts, tables), begun or 0)
 
-    def __init__(self, aborts: pl.DataFrame, answers: Mapping[tuple[int, int], Answer]) -> None:
-        self._answers = answers
+    def __init__(self, aborts: pl.DataFrame, answers: Mapping[tuple[int, int], Answer], begun: int) -> None:
+        """`begun`: the time (ns) of the first packet of the capture."""
+        self._answers, self._begun = answers, begun
         self._of: dict[tuple[str, str], list[Abort]] = {}
         self._hosts: dict[str, set[str]] = {}
         self._place: dict[int, tuple[str, str]] = {}
@@ -147,14 +157,26 @@ class Aborts(Index):
             self._habits[place] = _habit_of(every)
         return self._habits[place]
 
-    def elsewhere(self, connection: int, exchange: int, until: int | None) -> Elsewhere | None:
-        """Return the answer of another endpoint for which a client closed this connection; None if that is not its habit."""
+    def elsewhere(self, connection: int, exchange: int, asked: int, until: int | None) -> Elsewhere | None:
+        """Return the answer of another endpoint for which a client closed this connection; None if that is not its habit.
+
+        `asked`: when the request was sent (ns).
+        """
         place = self._place.get(connection, ("", ""))
         habit, answer = self._habit(place, until), self._answers.get((connection, exchange))
+        # at the beginning of a capture, the requests to other endpoints may be missing
+        if answer is None and (until is not None or asked - self._begun > MEANWHILE.value):
+            return None
         # a client whose habit it is may at times be too busy to close soon
-        if answer is None or habit.prompt < REPEATEDLY.value or 100 * habit.prompt < ALWAYS.value * habit.aborts:
+        if not habit.is_meant() and not (2 * habit.prompt > habit.aborts and self._habit_of_group(place, until).is_meant()):
             return None
         return Elsewhere(answer, habit.prompt, place)
+
+    def _habit_of_group(self, place: tuple[str, str], until: int | None) -> _Habit:
+        """Return how a client ends its waits at an endpoint, and at those whose answers it took instead."""
+        taken = {one.answer.server for one in self._of.get(place, ()) if one.answer is not None}
+        habits = [self._habit((place[0], server), until) for server in sorted(taken | {place[1]})]
+        return _Habit(None, sum(one.aborts for one in habits), sum(one.prompt for one in habits))
 
 
 def _habit_of(aborts: Sequence[Abort]) -> _Habit:

@@ -138,9 +138,11 @@ def decide(row: Mapping[str, Any], world: World) -> Ended:
     # programs that type for tests replace their requests after equal times
     if limit is not None and not (found.kind == "superseded" and limit < TYPED.value):
         return Ended("timeout", "equal-waits", span=limit)
-    other = aborts.elsewhere(x.connection, x.exchange, until)
+    other = aborts.elsewhere(x.connection, x.exchange, x.ended_at - x.waited, until)
     if other is None or (found.kind == "timeout" and found.how == "equal-waits"):
         return found
+    if other.answer is None:
+        return Ended("superseded", "elsewhere", silent=True)
     # one finding about each client and server is enough
     told = world.memory.setdefault("answered-elsewhere", dict[tuple[str, str], tuple[int, int]]())
     silent = told.setdefault(other.place, (x.connection, x.exchange)) != (x.connection, x.exchange)
