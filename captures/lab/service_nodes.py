@@ -462,7 +462,7 @@ BEHAVIORS: dict[str, Callable[[Network, str, Asked], Awaitable[Answer]]] = {
 }
 
 
-LATE = 0.3
+LATE = 0.2
 """The seconds by which a busy machine may delay the services; more is a pause of all of them that nobody planned."""
 
 
@@ -527,13 +527,13 @@ async def _user(network: Network, group: Node, number: int) -> None:
         more = {"user": f"{group['name']}{number}", "timeout": group.get("timeout"), "lab": key if group.get("lab") else None}
         method = "POST" if chance.random() < group.get("posts", 0) else "GET"
         body = b'{"n": 1}' if method == "POST" else b""
-        parts = [network.ask(group["node"], to, method, path, fields, body, **more)]
-        if count := group.get("parts"):
-            asks = [f"{path}/part{part}" for part in range(count)]
-            parts += [network.ask(group["node"], to, "GET", part, fields, **more) for part in asks]
         leaves = chance.uniform(0.005, 0.5) if chance.random() < group.get("leaves", 0) else None
         with contextlib.suppress(OSError, TimeoutError):
+            await network.ask(group["node"], to, method, path, fields, body, **more)
+            parts = [f"{path}/part{part}" for part in range(group.get("parts", 0))]
+            fields |= {"Accept": "*/*", "Referer": f"http://{to}{path}"} if parts else {}
+            asks = [network.ask(group["node"], to, "GET", part, fields, **more) for part in parts]
             async with asyncio.timeout(leaves):
-                await asyncio.gather(*parts, return_exceptions=True)
+                await asyncio.gather(*asks, return_exceptions=True)
         if leaves is None:
             await asyncio.sleep(group["each"] * chance.uniform(0.5, 1.5))

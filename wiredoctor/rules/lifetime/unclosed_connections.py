@@ -103,7 +103,8 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each client and server between which one side leaves its connections open."""
     known = connections.select(
         *("connection", "client_host", "server", "history", "end"),
-        pl.coalesce("syn_time", "start").alias("opened"),
+        # a connection that was open when the capture began may have been usable since then
+        pl.coalesce("syn_time", c("start").min()).alias("opened"),
         c("end").max().alias("last"),
     )
     found = [_of_side(closes, known, side, other) for side, other in (("server", "client"), ("client", "server"))]
