@@ -73,7 +73,7 @@ def storm(case: Plan, chance: random.Random) -> None:
 def failing_auth(case: Plan, chance: random.Random) -> None:
     asking_auth(case, chance)
     case.nodes["auth"]["fails"] = (0.1, 500)
-    case.meant = []
+    case.meant = [["gateway-error", "failed-call", "gate"]]
 
 
 def outage(case: Plan, chance: random.Random) -> None:
@@ -142,7 +142,7 @@ def failed_call(case: Plan, chance: random.Random) -> None:
 def pool(case: Plan, chance: random.Random) -> None:
     app = case.add("app", "leaf", base=0.06, jitter=0.002)
     top = case.add("top", "fan", services=[app], path="/product", most=2)
-    case.ask(chance, [top], "/page/{n}", hosts=3, count=5, each=0.1)
+    case.ask(chance, [top], "/page/{n}", hosts=3, count=6, each=0.1)
     case.meant = [["queued-requests", "connections", "app"]]
 
 

@@ -123,7 +123,8 @@ def _judge_findings(case: dict[str, Any], report: dict[str, Any], name: str, mar
     hosts = {f"{node['address']}:{node['port']}": key for key, node in nodes.items()}
     findings = [one for one in report["findings"] if one["severity"] in ("error", "warning")]
     said = Counter((one["rule"], one["kind"] or "", hosts.get(one["server"] or "", one["server"] or "")) for one in findings)
-    for rule, kind, server in case["meant"]:
+    # the part of a fault that a cut shows may not prove it
+    for rule, kind, server in () if name.endswith((".begin", ".end")) else case["meant"]:
         marks["meant"] += 1
         hit = any(one[0] == rule and kind in ("", one[1]) and server in ("", one[2]) for one in said)
         marks["named"] += hit
