@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from wiredoctor.gateways.exchange_columns import NO_STATUS, Rows, Totals, groups
-from wiredoctor.gateways.known import LATE, SLACK
+from wiredoctor.gateways.known import LATE, SERVER_ERROR, SLACK
 from wiredoctor.tables import MESSAGE_BITS, MILLISECOND, SECOND, Array
 
 MAX_OPEN = 400
@@ -75,7 +75,8 @@ class Votes(NamedTuple):
 
     `ended`: the votes; `open`: votes of exchanges that are both still open at the end of the capture, because their ends are
     unknown. The other counters count some of the votes again. `tied`: see `are_tied`. `named`: the inner request names the client
-    of the outer one. `answered`: both exchanges were answered. `prompt`: the outer one at most FORWARDED_WITHIN later.
+    of the outer one. `answered`: both exchanges were answered. `prompt`: the outer one at most FORWARDED_WITHIN later, with a
+    response that may be the inner one, forwarded.
     """
 
     ended: Counter[_Vote]
@@ -264,7 +265,7 @@ def _count(votes: Votes, r: Rows, inside: Array, outside: Array) -> None:
     """Count the votes of the rows `inside`, which lie in the rows `outside`."""
     known = (r.answered[inside] < LATE) | (r.answered[outside] < LATE)
     answered = (r.status[inside] != NO_STATUS) & (r.status[outside] != NO_STATUS)
-    prompt = answered & (r.began[outside] - r.over[inside] <= FORWARDED_WITHIN)
+    prompt = answered & (r.began[outside] - r.over[inside] <= FORWARDED_WITHIN) & _may_answer_alike(r, inside, outside)
     kinds = (known, ~known, are_tied(r, inside, outside), names_client(r, inside, outside), answered, prompt)
     for some, kept in zip(votes, kinds, strict=True):
         front, back = outside[kept], inside[kept]
@@ -283,6 +284,14 @@ def names_client(r: Rows, x: Array, y: Array) -> Array:
     """Return, for each pair of rows, whether the request `x` names the client of `y` in X-Forwarded-For or Forwarded."""
     port = (r.forwarded_end[x] == 0) | (r.forwarded_end[x] == r.seen_client[y])
     return (r.forwarded[x] != 0) & (r.forwarded_host[x] == r.seen_client_host[y]) & port
+
+
+def _may_answer_alike(r: Rows, x: Array, y: Array) -> Array:
+    """Return, for each pair of rows, whether one response may be the other one, forwarded. Errors are often replaced."""
+    sizes = (r.content[x] >= 0) & (r.content[y] >= 0) & (r.encoding[x] == r.encoding[y])
+    types = (r.response_type[x] != 0) & (r.response_type[y] != 0)
+    differ = (sizes & (r.content[x] != r.content[y])) | (types & (r.response_type[x] != r.response_type[y]))
+    return ~differ | (r.status[x] != r.status[y]) | (r.status[y] >= SERVER_ERROR)
 
 
 def _by_endpoints(votes: Counter[_Vote]) -> Counter[tuple[int, int]]:
