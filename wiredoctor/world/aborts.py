@@ -25,6 +25,11 @@ c = pl.col
 MEANWHILE = Threshold(
     "50 ms", "the maximum time from the answer of another endpoint to the close of a client that waited for both"
 )
+BUSY = Threshold(
+    "500 ms",
+    "the maximum time from the answer of another endpoint to the request, if the client sent it because it was too busy to "
+    "read the answer",
+)
 ALWAYS = Threshold(
     "90 %",
     "the minimum share of such closes among all closes of this client while it waited, at the endpoints that it asks together",
@@ -81,8 +86,8 @@ class _Habit(NamedTuple):
 class Elsewhere(NamedTuple):
     """A client that closes when another endpoint has answered: the answer, the number of such closes, and who closed what.
 
-    `answer`: None if the capture may begin after the request that was answered. `place`: the client's host and the endpoint at
-    which it closes.
+    `answer`: None if the capture may begin after the request that was answered, or if the client sent its request although the
+    answer had come. `place`: the client's host and the endpoint at which it closes.
     """
 
     answer: Answer | None
@@ -170,7 +175,8 @@ class Aborts(Index):
         # a client whose habit it is may at times be too busy to close soon
         if not habit.is_meant() and not (2 * habit.prompt > habit.aborts and self._habit_of_group(place, until).is_meant()):
             return None
-        return Elsewhere(answer, habit.prompt, place)
+        meanwhile = answer is not None and answer.ended >= asked - MEANWHILE.value
+        return Elsewhere(answer if meanwhile else None, habit.prompt, place)
 
     def _habit_of_group(self, place: tuple[str, str], until: int | None) -> _Habit:
         """Return how a client ends its waits at an endpoint, and at those whose answers it took instead."""
@@ -180,8 +186,10 @@ class Aborts(Index):
 
 
 def _habit_of(aborts: Sequence[Abort]) -> _Habit:
-    prompt = sum(one.answer is not None and one.time - one.answer.ended <= MEANWHILE.value for one in aborts)
-    return _Habit(limit_of((one.time, one.waited) for one in aborts if one.unanswered), len(aborts), prompt)
+    # a request that was sent although its answer had come shows how busy the client was, not what it closed for
+    known = [one for one in aborts if one.answer is None or one.answer.ended >= one.time - one.waited]
+    prompt = sum(one.answer is not None and one.time - one.answer.ended <= MEANWHILE.value for one in known)
+    return _Habit(limit_of((one.time, one.waited) for one in aborts if one.unanswered), len(known), prompt)
 
 
 def _aborts(closes: pl.LazyFrame) -> pl.LazyFrame:
@@ -209,8 +217,8 @@ def _answers(aborts: pl.DataFrame, tables: CaptureTables) -> dict[tuple[int, int
     hosts = own.lazy().select("host").unique()
     named = tables.connections.select("connection", one_host().alias("host"), "server").join(hosts, on="host", how="semi")
     theirs = named.collect(engine="streaming")
-    first, last = own["request_start"].min(), own["time"].max()
-    done = (c("response_end_reason") == "complete") & (c("response_status") >= 200) & c("response_end").is_between(first, last)
+    since, last = pl.lit(own["request_start"].min()) - BUSY.value, own["time"].max()
+    done = (c("response_end_reason") == "complete") & (c("response_status") >= 200) & c("response_end").is_between(since, last)
     others = of_connections(exchanges.filter(done.fill_null(value=False)), theirs).join(theirs.lazy(), on="connection")
     others = others.with_columns(_key(*asked)).join(own.lazy().select("key").unique(), on="key", how="semi")
     rows = others.select("key", "response_end", c("request_start").alias("start"), c("request_frame").alias("frame"),
@@ -243,7 +251,7 @@ def _group(rows: pl.DataFrame) -> dict[int, _Ended]:
 
 
 def _last_answer(answers: _Ended | None, server: str, asked: int, time: int) -> Answer | None:
-    """Return the last answer of another server that ended before an abort, at most MEANWHILE before its request.
+    """Return the last answer of another server that ended before an abort, at most BUSY before its request.
 
     `asked`: when the request was sent; `time`: when the client closed (both in ns).
     """
@@ -252,7 +260,7 @@ def _last_answer(answers: _Ended | None, server: str, asked: int, time: int) -> 
     ends, found = answers
     last = bisect_right(ends, time)
     for place in range(last - 1, max(last - _WALK, 0) - 1, -1):
-        if ends[place] < asked - MEANWHILE.value:
+        if ends[place] < asked - BUSY.value:
             return None
         if found[place].server != server:
             return found[place]
