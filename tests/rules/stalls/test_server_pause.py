@@ -9,6 +9,9 @@ import pytest
 from wiredoctor.testing import findings, ladders_in
 
 LADDERS = dict(ladders_in(Path(__file__).with_name("server_pause.txt")))
+_LINES = LADDERS["speaks: two connections wait 1.2 s, and are answered together"].splitlines()
+PAUSED = "\n".join(line for line in _LINES if line and "=>" not in line)
+"""Two requests, sent after 1.82 and 1.84 s, and answered after 3.02 s."""
 
 
 def _call(asked: float, answered: float) -> str:
@@ -35,8 +38,11 @@ def _call(asked: float, answered: float) -> str:
     ],
 )
 def test_a_server_that_calls_another_one_meanwhile_does_not_stand_still(asked: float, answered: float, speaks: bool) -> None:
-    ladder = "\n".join(
-        line for line in LADDERS["speaks: two connections wait 1.2 s, and are answered together"].splitlines() if "=>" not in line
-    )
-    found = findings(ladder.rstrip("\n") + _call(asked, answered))
+    found = findings(PAUSED + _call(asked, answered))
     assert any(one.rule == "server-pause" for one in found) is speaks
+
+
+@pytest.mark.parametrize(("answered", "speaks"), [(2.300, True), (2.450, False)])
+def test_requests_that_waited_mostly_before_the_pause_are_slow_by_themselves(answered: float, speaks: bool) -> None:
+    other = _call(answered - 0.02, answered).replace("10.0.0.2:51003, server 10.0.0.3:80", "10.0.0.1:41003, server 10.0.0.2:80")
+    assert any(one.rule == "server-pause" for one in findings(PAUSED + other)) is speaks

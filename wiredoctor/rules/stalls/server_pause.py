@@ -11,9 +11,9 @@ Why it hurts
 
 How it is proved
     Two or more requests were open at the server for 0.5 s or longer, and in that time the server sent no payload on any
-    connection. Then it answered on two or more connections within 50 ms, at least half of the requests that were open. It usually
-    answers requests with such paths in at most a quarter of the time. The clients did not have to retransmit anything on these
-    connections, so their requests had arrived.
+    connection. Then it answered on two or more connections within 50 ms, at least half of the requests that were open. These had
+    waited mostly in that time. It usually answers requests with such paths in at most a quarter of the time. The clients did not
+    have to retransmit anything on these connections, so their requests had arrived.
 
 What it is not
     Long polls and feeds are answered together when the next event happens; their requests usually wait as long. If a server has
@@ -235,6 +235,8 @@ def _pause(rows: pl.DataFrame, answered: Array, times: tuple[Array, Array, Array
         return None
     begin = max(int(sent[before]) if before >= 0 else int(waits[0]), int(waits[WAITING.value - 1]))
     open_ = int(((began >= end) & (asked <= end - PAUSE.value)).sum())
+    # what had waited longer before the pause than in it takes long by itself
+    answered = answered[2 * (end - np.maximum(asked[answered], begin)) >= began[answered] - asked[answered]]
     if end - begin < PAUSE.value or open_ < WAITING.value or 2 * len(answered) < len(waits):
         return None
     if rows["connection"].gather(answered).n_unique() < WAITING.value:
