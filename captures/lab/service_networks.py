@@ -108,6 +108,10 @@ def _cut(path: Path, share: float) -> None:
         subprocess.run(["editcap", "-r", str(path), str(path.with_suffix(f".{name}.pcap")), packets], check=True, timeout=60)
 
 
+_ASKED = {"auth": "auth_request", "mirror": "mirror"}
+"""The other services that nginx asks for each request, and its directives."""
+
+
 def start_nginx(case: Plan, node: dict[str, Any], host: Host, folder: Path) -> None:
     """Start nginx as a gateway for the services of a node.
 
@@ -115,12 +119,12 @@ def start_nginx(case: Plan, node: dict[str, Any], host: Host, folder: Path) -> N
     the services that it asks for each request, too.
     """
     keep = "" if node.get("closing") else "keepalive 16;"
-    upstreams = {"app": node["services"], "auth": [node.get("auth")], "mirror": [node.get("mirror")]}
+    upstreams: dict[str, list[str]] = {"app": node["services"]} | {name: [node[name]] for name in _ASKED if node.get(name)}
     asks = 'proxy_pass_request_body off; proxy_set_header Content-Length "";'
     inner = {"auth": f"proxy_pass http://auth$request_uri; {asks}", "mirror": "proxy_pass http://mirror$request_uri;"}
-    asked = [name for name in inner if node.get(name)]
+    asked = [name for name in _ASKED if node.get(name)]
     strip = node.get("strip", "")
-    first = " ".join({"auth": "auth_request /auth;", "mirror": "mirror /mirror;"}[name] for name in asked)
+    first = " ".join(f"{_ASKED[name]} /{name};" for name in asked)
     temporary = " ".join(f"{name}_temp_path {folder}/{name};" for name in ("proxy", "fastcgi", "uwsgi", "scgi", "client_body"))
     lines = [
         f"daemon off; user root; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log warn;",
@@ -128,7 +132,7 @@ def start_nginx(case: Plan, node: dict[str, Any], host: Host, folder: Path) -> N
         f"http {{ access_log off; {temporary} keepalive_requests 100000;",
         "" if node.get("closing") else 'proxy_http_version 1.1; proxy_set_header Connection "";',
         f"proxy_read_timeout {round(1000 * node.get('read', 10))}ms; proxy_buffering {'off' if node.get('read') else 'on'};",
-        *(f"upstream {name} {{ {_servers(case, some)} {keep} }}" for name, some in upstreams.items() if all(some)),
+        *(f"upstream {name} {{ {_servers(case, some)} {keep} }}" for name, some in upstreams.items()),
         f"server {{ listen {node['port']};",
         f"location {strip}/ {{ {first} proxy_pass http://app{'/' if strip else ''}; }}",
         *(f"location = /{name} {{ internal; {inner[name]} }}" for name in asked),

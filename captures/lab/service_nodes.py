@@ -524,7 +524,11 @@ async def _user(network: Network, group: Node, number: int) -> None:
         if group.get("accept"):
             fields["Accept"] = group["accept"]
         to = group["to"][chance.randrange(len(group["to"]))] if not group.get("all") else group["to"][turn % len(group["to"])]
-        more = {"user": f"{group['name']}{number}", "timeout": group.get("timeout"), "lab": key if group.get("lab") else None}
+        more: Node = {
+            "user": f"{group['name']}{number}",
+            "timeout": group.get("timeout"),
+            "lab": key if group.get("lab") else None,
+        }
         method = "POST" if chance.random() < group.get("posts", 0) else "GET"
         body = b'{"n": 1}' if method == "POST" else b""
         leaves = chance.uniform(0.005, 0.5) if chance.random() < group.get("leaves", 0) else None

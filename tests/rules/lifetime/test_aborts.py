@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 import pytest
 
@@ -18,7 +20,7 @@ def _aborts(late: dict[str, list[int]]) -> Aborts:
     """
     names = sorted(late)
     closes = [(server, number, one) for number, server in enumerate(names) for one in late[server]]
-    rows, answers = [], dict[tuple[int, int], Answer]()
+    rows, answers = list[dict[str, Any]](), dict[tuple[int, int], Answer]()
     for exchange, (server, number, one) in enumerate(closes):
         time = (1000 * exchange + WAITED) * MS
         rows.append({"host": "10.0.0.1", "server": server, "time": time, "connection": exchange, "exchange": 0})
