@@ -42,7 +42,7 @@ def queue(case: Plan, chance: random.Random) -> None:
 
 def workers(case: Plan, chance: random.Random) -> None:
     app = case.add("app", "leaf", base=0.02, jitter=0.001, threads=4, slow_paths=["/report", 0.8])
-    case.ask(chance, [app], "/report/{n}", hosts=1, count=6, each=0.05)
+    case.ask(chance, [app], "/report/{n}", hosts=1, count=6, each=0.4)
     case.ask(chance, [app], "/api/{n}", hosts=2, count=3, each=0.1)
     case.meant = [["queued-requests", "workers", "app"]]
 
@@ -135,7 +135,7 @@ def failed_call(case: Plan, chance: random.Random) -> None:
     through = chance.random() < 0.5
     front = case.add("gate", "proxy", services=[top]) if through else top
     case.ask(chance, [front], "/page/{n}")
-    case.meant = [["gateway-error", "", "top"]]
+    case.meant = [["gateway-error", "failed-call", front]]
     case.allowed = ["failing-sibling"]
 
 
