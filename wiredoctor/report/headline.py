@@ -84,6 +84,7 @@ _FIRST_WORDS = (
     "One",
     "Only",
     "Pages",
+    "Requests",
     "Responses",
     "Segments",
     "The",
