@@ -79,6 +79,8 @@ _BEHIND = {
     "nginx": (
         *("events-held", "events-passed", "events-unbuffered", "lines-held", "page-chunked", "page-unchunked", "race", "retired"),
         *(
+            "auth",
+            "auth-fine",
             "siblings",
             "slow-sibling",
             "unauthorized",
