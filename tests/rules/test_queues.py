@@ -26,7 +26,8 @@ def in_turn(asked: list[int], took: list[int], workers: int) -> list[int]:
 
 def together(asked: list[int], took: list[int]) -> list[int]:
     """When requests are answered that share one processor equally."""
-    now, left, ended = 0.0, dict[int, float](), [0] * len(asked)
+    now, ended = 0.0, [0] * len(asked)
+    left: dict[int, float] = {}
     for number, at in [*enumerate(asked), (len(asked), 1 << 50)]:
         while left:
             least = min(left.values()) * len(left)

@@ -37,7 +37,7 @@ def find_worker_queues(
         .join(waits_behind(exchanges, tries, theirs), on=["connection", "exchange"], how="left")
         .select(
             *("connection", "exchange", "server", "response_start", "response_end", "response_last_frame", "response_frame"),
-            *(_asked(), "request_last_frame", "request_end"),
+            *(_arrival(), "request_last_frame", "request_end"),
             pl.struct("request_method", comparable_path()).hash().alias("path"),
             (holds_no_worker() | waited_behind() | c("pairing_assumed")).alias("other"),
         )
@@ -47,7 +47,7 @@ def find_worker_queues(
     return [queue for queue in found if queue is not None]
 
 
-def _asked() -> pl.Expr:
+def _arrival() -> pl.Expr:
     return pl.max_horizontal("request_end", "previous_end").alias("asked")
 
 
@@ -56,7 +56,7 @@ def _in_turn(exchanges: pl.LazyFrame, connections: pl.DataFrame) -> pl.DataFrame
 
     While half of the late requests waited, they answered none that came after it. Few columns are read for that.
     """
-    rows = of_connections(exchanges.filter("has_request"), connections).select("connection", _asked(), "response_start")
+    rows = of_connections(exchanges.filter("has_request"), connections).select("connection", _arrival(), "response_start")
     rows = rows.drop_nulls().collect(engine="streaming").join(connections, on="connection").sort("asked")
     servers: list[str] = []
     for (server,), part in rows.partition_by("server", as_dict=True).items():
