@@ -88,6 +88,7 @@ _FIRST_WORDS = (
     "One",
     "Only",
     "Pages",
+    "Requests",
     "Responses",
     "Segments",
     "The",

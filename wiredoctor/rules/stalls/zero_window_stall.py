@@ -84,7 +84,7 @@ import polars as pl
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import candidate, grade
 from wiredoctor.rules.shared.words import Packet, fin_or_rst, packets
-from wiredoctor.tables import MILLISECOND, SECOND
+from wiredoctor.tables import MILLISECOND, PROTOCOLS, SECOND
 from wiredoctor.text.durations import duration_text
 from wiredoctor.text.rates import rate_text
 from wiredoctor.world import World, reading_pace
@@ -154,6 +154,7 @@ RULE = Rule(
     ),
     explained_by=(("truncated-response/too-slow", "connection"),),
     absence=True,
+    protocols=PROTOCOLS,
 )
 
 MIN_WAIT = Threshold("100 ms", "the minimum wait: shorter pauses are scheduling delays of a busy receiver")
