@@ -68,7 +68,20 @@ def test_documents(is_ascii: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b"OK", b'"abc', b'{"a": 1}\n{"a"', b"{'a': 1", b'{"a": undef', b"[1 2", b"[1,2,]", b"[" * 200_000, b")]}',{"]
+    "text",
+    [
+        b"",
+        b"OK",
+        b'"abc',
+        b'{"a": 1}\n{"a"',
+        b"{'a': 1",
+        b'{"a": undef',
+        b"[1 2",
+        b"[1,2,]",
+        b"[" * 200_000,
+        b"[" + b"1" * 9000 + b",",
+        b")]}',{",
+    ],
 )
 def test_what_fails_before_its_end_is_not_cut(text: bytes) -> None:
     assert not is_cut_json(text)

@@ -176,7 +176,7 @@ def is_cut_json(data: bytes) -> bool:
         in_string = error.msg.startswith("Unterminated string")
         in_escape = error.msg.startswith("Invalid \\uXXXX") and len(text) - error.pos <= _LONGEST_ESCAPE
         return in_string or in_escape or _CUT_VALUE.fullmatch(text, error.pos) is not None
-    except RecursionError:
+    except (RecursionError, ValueError):  # too deep, or a number with too many digits
         return False
     return False
 
@@ -186,7 +186,7 @@ def is_whole_json(data: bytes) -> bool:
     text = _text(data)
     try:
         return text.startswith(("{", "[")) and _JSON.raw_decode(text)[1] == len(text)
-    except (json.JSONDecodeError, RecursionError):
+    except (RecursionError, ValueError):
         return False
 
 
