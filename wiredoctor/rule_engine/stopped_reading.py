@@ -178,13 +178,14 @@ def _requests_after_stalls(stalls: pl.DataFrame, lost: pl.DataFrame) -> pl.DataF
 def _truncated_after_stalls(stalls: pl.DataFrame, cut: pl.DataFrame) -> pl.DataFrame:
     """Set `stalled`: how long (ns) the client had not read before the server closed. The confidence is then at most medium.
 
-    If the client had been slower than LEAST_RATE throughout, the kind becomes too-slow, also if the client read at its own pace.
+    If the client had been slower than LEAST_RATE throughout, the kind becomes too-slow.
     """
     slow = _too_slow()
-    own = stalls.select("connection", "stall_start", "stall_end", is_pace=c("kind").is_not_null())
+    own = stalls.select("connection", "stall_start", "stall_end")
     behind = cut.with_row_index("number").filter(c("kind").is_null()).join(own, on="connection")
     lasted = (c("stall_end") - c("stall_start")).max()
-    behind = behind.filter((slow & (c("stall_start") < c("end"))) | (~c("is_pace") & until_close("stall_start", "stall_end")))
+    inside = (c("stall_start") < c("end")) & (c("stall_end") > c("start"))
+    behind = behind.filter((slow & inside) | until_close("stall_start", "stall_end"))
     stalled = behind.group_by("number").agg(lasted, slow.any().alias("slow"))
     changes = {
         number: {"stalled": time, **({"kind": "too-slow", "side": "client"} if is_slow else {})}
