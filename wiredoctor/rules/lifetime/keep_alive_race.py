@@ -26,8 +26,9 @@ How it is proved
     soon after. If the RST has another TTL (hop limit) than the server's packets, or was captured only once although most of the
     server's packets were captured on both sides of a router, a NAT or firewall in front of the server probably sent it.
 
-    Kind early-answer: the server's FIN came before the last byte of the previous request, although that request was answered, and
-    the answer did not announce a close. The client sent the rest of that request, and only then the next one.
+    Kind early-answer: the server's FIN came before the last bytes of the previous request, such as its last chunk, although that
+    request was answered. The answer did not announce a close. The client sent the rest of that request, and only then the next
+    one. The rest must be shorter than a request, because a longer one could be another request that was lost.
 
     Kind at-limit: the close does acknowledge the request, because kernels acknowledge data that no process has read. The idle
     time is the proof: the server closed right after the request, when its idle timeout expired. That timeout is learned from its
@@ -236,13 +237,19 @@ def _lost_by_kind(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.Lazy
     )
 
 
-def _was_answered_early() -> pl.Expr:
-    """Return whether the server answered the previous request, and sent its FIN, before that request was complete.
+_SHORTEST = len("GET / HTTP/1.0\r\n\r\n")
+"""The size in bytes of the shortest request."""
 
-    A later request that was lost on the same connection follows an unanswered one, which also ended after the FIN.
+
+def _was_answered_early() -> pl.Expr:
+    """Return whether the server answered the previous request, and sent its FIN, before the last bytes of that request.
+
+    What the FIN does not acknowledge before this request is shorter than a request, so it is the end of the answered one, such as
+    its last chunk, and not another lost request.
     """
+    rest = c("request_offset") - c("server_close_ack")
     by_fin = (c("server_close_rst") == 0) & ~c("previous_announced_close")
-    return by_fin & (c("server_close_time") < c("previous_end")) & (c("exchange") == c("exchange").min().over("connection"))
+    return by_fin & (c("server_close_time") < c("previous_end")) & (rest > 0) & (rest < _SHORTEST)
 
 
 ASKS = (Servers, Clients)
