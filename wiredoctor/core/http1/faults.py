@@ -23,6 +23,7 @@ from wiredoctor.core.http1.message import (
     RESPONSE,
     TUNNEL,
     Answer,
+    EmptyLine,
     Exchange,
     Fault,
     Message,
@@ -30,11 +31,29 @@ from wiredoctor.core.http1.message import (
 from wiredoctor.core.http1.reader import Reader
 from wiredoctor.core.http1.stream import Range
 from wiredoctor.core.tcp.segment import NEVER
-from wiredoctor.protocols.http1.fault_words import HTTP2_PREFACE, KINDS, MAX_SHOWN, find_place, framing_lines, is_method
+from wiredoctor.protocols.http1.fault_words import (
+    HTTP2_PREFACE,
+    KINDS,
+    MAX_SHOWN,
+    find_place,
+    find_size_line_fault,
+    framing_lines,
+    is_method,
+    is_odd_status_line,
+)
 from wiredoctor.text.redact import payload
 
-ANNOUNCED: Final = 1 << 16
-"""The bit of Reader.malformed for a 1xx or 204 response that announces a body; other bits are those of Fields.malformed."""
+ANNOUNCED: Final = 1 << 24
+SIZE_LINE: Final = 1 << 25
+EMPTY_LINE: Final = 1 << 26
+"""Bits of Reader.malformed, besides those of Fields.malformed.
+
+ANNOUNCED: a 1xx or 204 response that announces a body. SIZE_LINE: a chunk size line that some recipients refuse. EMPTY_LINE: an
+empty line after the body of a response.
+"""
+
+AT_ONCE: Final = 50_000_000
+"""The maximum time in ns, besides a round trip, from a response to the close of a client that refuses the response."""
 
 
 def check_head(conversation: Conversation, reader: Reader, message: Message, exchange: Exchange, data: bytes, how: i64) -> None:
@@ -149,6 +168,18 @@ def check_chunk(conversation: Conversation, reader: Reader, line: bytes, frame: 
     report(conversation, reader, Fault("invalid-chunk", reader.kind, exchange, message, frame, time, offset, shown))
 
 
+def check_size_line(conversation: Conversation, reader: Reader, line: bytes, frame: i64, time: i64, offset: i64) -> None:
+    """Report a valid chunk size line in a form that some recipients refuse, once per direction. `line`: without its LF."""
+    message, exchange = reader.message, reader.exchange
+    if message is None or exchange is None or reader.has_fault or reader.is_unsure or reader.malformed & SIZE_LINE:
+        return
+    if reader.kind == RESPONSE and not answers_its_request(conversation, reader, exchange):
+        return
+    reader.malformed |= SIZE_LINE
+    name, shown = find_size_line_fault(line), payload(line[:MAX_SHOWN])
+    report(conversation, reader, Fault(name, reader.kind, exchange, message, frame, time, offset, shown))
+
+
 def check_coding(conversation: Conversation, reader: Reader, message: Message, found: Range, stop: i64) -> None:
     """Report a body whose first byte cannot begin content in the coding that its head names.
 
@@ -177,13 +208,16 @@ def check_excess(conversation: Conversation, reader: Reader, data: bytes, frame:
     exceptions. If a header section follows the bytes, they are excess bytes. If the previous response announced a body that it
     must not have, the bytes are that body. `ack`: the acknowledgment number of the packet with the bytes, as a stream offset.
     """
-    if begins_message(reader, data):
+    is_odd = reader.kind == RESPONSE and is_odd_status_line(data)
+    if not is_odd and begins_message(reader, data):
         return
     if reader.kind == REQUEST and has_none(conversation.peer_of(reader)):
         conversation.is_doubtful = True
     if reader.has_fault or reader.is_unsure:
         return
-    excess = find_excess(conversation, reader, data, frame, time, offset, ack)
+    excess = None if is_odd else find_excess(conversation, reader, data, frame, time, offset, ack)
+    if excess is not None:
+        reader.empty_line = None  # it belongs to these bytes
     asked = conversation.queue.waiting
     if excess is not None and announces_body(excess.message):
         conversation.held_faults = None
@@ -201,6 +235,61 @@ def check_excess(conversation: Conversation, reader: Reader, data: bytes, frame:
     elif excess is not None:
         reader.has_fault = True
         report(conversation, reader, excess)
+
+
+def skips_empty_line(conversation: Conversation, reader: Reader, line: bytes, found: Range, data: bytes) -> bool:
+    """Return whether empty lines of the server are skipped, because a response may follow them (`data` follows in the packet).
+
+    Clients read on after such a line, or refuse it. Before the first response, the fault is reported with that response. After a
+    body with Content-Length, it is held until the client shows whether it accepted the line (`settle_empty_line`).
+    """
+    if data and not reader.may_begin_head(data):
+        return False
+    if reader.previous is None:
+        reader.follows_empty_line = reader.count == 0 and is_captured(conversation, reader) and reader.pos == 0
+        return True
+    excess = find_excess(conversation, reader, line, found.frame, found.time, reader.pos, found.ack)
+    if excess is None or excess.name != "excess-body":
+        return excess is None
+    if not (reader.has_fault or reader.is_unsure or reader.malformed & EMPTY_LINE):
+        reader.malformed |= EMPTY_LINE
+        reader.empty_line = EmptyLine(excess)
+    return True
+
+
+def report_empty_line(conversation: Conversation, reader: Reader, message: Message, exchange: Exchange) -> None:
+    """Report an empty line before the head of the first response. RFC 9112 section 2.2 allows it before requests only."""
+    reader.follows_empty_line = False
+    frame, time = message.head_last_frame, message.head_time
+    fault = Fault(
+        "empty-line", reader.kind, exchange, message, frame, time, message.offset, "an empty line before the status line"
+    )
+    report(conversation, reader, fault)
+
+
+def note_response(line: EmptyLine, exchange: Exchange, message: Message) -> None:
+    """Record when the first complete response after an empty line ended."""
+    if line.answered == NEVER and exchange.index > line.fault.exchange.index:
+        line.answered = message.end_time
+
+
+def settle_empty_line(conversation: Conversation, reader: Reader, is_over: bool) -> None:
+    """Report an empty line after the body of a response, if there is one, and whether the client accepted the line.
+
+    A client that has accepted it sends another request after the next response. If the connection is over (`is_over`), it may
+    also have closed later, or not at all.
+    """
+    line = reader.empty_line
+    if line is None or (line.answered == NEVER and not is_over):
+        return
+    is_accepted = line.answered != NEVER
+    close = conversation.side_of(conversation.client).close
+    if is_over and is_accepted and close is not None:
+        closed = close.fin_time if close.fin_time != NEVER else close.rst_time
+        is_accepted = closed == NEVER or closed - line.answered > AT_ONCE + max(conversation.rtt_peer, 0)
+    reader.empty_line = None
+    line.fault.name = "empty-line-accepted" if is_accepted else "empty-line-after-body"
+    conversation.add_fault(line.fault)
 
 
 def announces_body(message: Message) -> bool:
@@ -259,7 +348,9 @@ def may_be_answer(
         return False
     if not head.has_known_method or head.method == "CONNECT" or head.switches or head.version[:7] != "HTTP/1.":
         return False
-    return answers_its_request(conversation, reader, exchange) and not resembles_response(data)
+    if not answers_its_request(conversation, reader, exchange):
+        return False
+    return is_odd_status_line(data) or not resembles_response(data)
 
 
 def resembles_response(data: bytes) -> bool:
