@@ -11,7 +11,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from wiredoctor.core.http1.conversation import Conversation
-from wiredoctor.core.http1.heads import NOT_CODED
+from wiredoctor.core.http1.heads import NOT_CODED, Head
 from wiredoctor.core.http1.message import (
     BROKEN,
     CHUNKED,
@@ -41,6 +41,7 @@ from wiredoctor.protocols.http1.fault_words import (
     is_method,
     is_odd_status_line,
 )
+from wiredoctor.protocols.http1.head import KNOWN_METHODS
 from wiredoctor.text.redact import payload
 
 ANNOUNCED: Final = 1 << 24
@@ -52,6 +53,7 @@ ANNOUNCED: a 1xx or 204 response that announces a body. SIZE_LINE: a chunk size 
 empty line after the body of a response.
 """
 
+METHODS: Final = tuple(method.decode() for method in KNOWN_METHODS)
 AT_ONCE: Final = 50_000_000
 """The maximum time in ns, besides a round trip, from a response to the close of a client that refuses the response."""
 
@@ -235,6 +237,22 @@ def check_excess(conversation: Conversation, reader: Reader, data: bytes, frame:
     elif excess is not None:
         reader.has_fault = True
         report(conversation, reader, excess)
+
+
+def continues_body(reader: Reader, begin: i64, head: Head, target: bytes) -> bool:
+    """Return whether a line that looks like a request line is the rest of a body that is longer than its Content-Length.
+
+    The line follows such a body, and its method is unknown. Its target has none of the forms of RFC 9112 section 3.2, or its
+    method ends with a known one ("ipsumGET").
+    """
+    before = reader.previous
+    if head.has_known_method or before is None or before.request is None or reader.previous_end != begin:
+        return False
+    if before.request.framing != LENGTH or before.request.length == 0:
+        return False
+    if not head.method.isupper() and head.method.endswith(METHODS):
+        return True
+    return b" " in target or not (target[:1] in (b"/", b"*") or b"://" in target)
 
 
 def skips_empty_line(conversation: Conversation, reader: Reader, line: bytes, found: Range, data: bytes) -> bool:
@@ -445,7 +463,18 @@ def report_held(conversation: Conversation, fault: Fault) -> None:
         if message.chunks == 0:
             return
         conversation.reader_of(1 - conversation.client).has_fault = True
+    if fault.name == "body-announced" and message.head.status == 101 and has_sent_more(conversation, message.ack):
+        fault.name = "body-announced-accepted"
     conversation.add_fault(fault)
+
+
+def has_sent_more(conversation: Conversation, offset: i64) -> bool:
+    """Return whether the client has sent bytes after this stream offset. A FIN does not count, although it has an offset."""
+    side = conversation.side_of(conversation.client)
+    reached = side.reached
+    if side.close is not None and side.close.fin_frame != NEVER:
+        reached = min(reached, side.close.fin_offset)
+    return reached > offset
 
 
 def report(conversation: Conversation, reader: Reader, fault: Fault) -> None:

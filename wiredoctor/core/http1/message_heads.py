@@ -103,6 +103,8 @@ def parse_head(conversation: Conversation, reader: Reader, found: Range, data: b
     """Parse a complete head that has unusual syntax or is split over packets; begin its message, or reject it."""
     is_response = reader.kind == RESPONSE or (reader.kind < 0 and data[:5] == b"HTTP/")
     head = conversation.http.heads.parse(data, is_response)
+    if head is not None and not is_response and faults.continues_body(reader, begin, head, conversation.http.heads.target):
+        head = None
     if head is None:
         partial = reader.partial
         if partial is not None:
