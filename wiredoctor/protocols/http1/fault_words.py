@@ -75,9 +75,12 @@ def is_method(data: bytes) -> bool:
 
 
 def is_odd_status_line(data: bytes) -> bool:
-    """Return whether bytes begin with a complete line that was meant as a status line but has no version or no status."""
+    """Return whether bytes begin with a complete line that was meant as a status line but has no valid version or no status.
+
+    Gnutella sends status lines without a version ("HTTP 200 OK"), which its clients read.
+    """
     line, newline, _ = data.partition(b"\n")
-    return bool(newline) and line[:4].upper() == b"HTTP" and STATUS_LINE.match(line.removesuffix(b"\r")) is None
+    return bool(newline) and line[:5].upper() == b"HTTP/" and STATUS_LINE.match(line.removesuffix(b"\r")) is None
 
 
 _CONTROL = Regex(rb"[\x00-\x08\x0a-\x1f\x7f]")

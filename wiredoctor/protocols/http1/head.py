@@ -277,8 +277,10 @@ def _status_line(line: bytes) -> StatusLine | None:
     match = STATUS_LINE.match(line)
     if match is None:
         return None
-    # more than three digits are shown in the finding; here, they must not look like another class of status
-    return StatusLine(match[1].decode("ascii").upper(), int(match[5][:3]), bound_text((match[7] or b"").decode("latin-1")))
+    digits = match[5]
+    # an invalid status counts as x00 of its class (RFC 9110 section 15), and as final; find_status_line_faults reports it
+    status = int(digits) if len(digits) == 3 and digits >= b"100" else 100 * max(int(digits[:1]), 2)
+    return StatusLine(match[1].decode("ascii").upper(), status, bound_text((match[7] or b"").decode("latin-1")))
 
 
 def is_plain_status_line(line: bytes) -> bool:
