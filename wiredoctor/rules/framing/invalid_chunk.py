@@ -85,8 +85,9 @@ RULE = Rule(
 
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each message with an invalid chunk, or with a chunk size line that some recipients refuse."""
-    names = ["invalid-chunk", *(name for name, form in FORMS.items() if form.kind == _SIZE_LINE)]
-    return candidates(faults, names, kind=pl.when(pl.col("fault") != "invalid-chunk").then(pl.lit(_SIZE_LINE)))
+    names = [name for name, form in FORMS.items() if form.kind == _SIZE_LINE]
+    # of several candidates in a packet, the first is reported: the error
+    return pl.concat([candidates(faults, ["invalid-chunk"]), candidates(faults, names, kind=pl.lit(_SIZE_LINE))])
 
 
 def words(x: Facts) -> dict[str, Any]:
