@@ -10,6 +10,7 @@ outdated.
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Collection, Iterable, Iterator
 from itertools import groupby
@@ -266,6 +267,8 @@ def main() -> None:
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("--output", action="store_true", help="also run the commands and examples of the pages")
     output = parser.parse_args().output
+    if not Path(limits.__file__).is_relative_to(ROOT):
+        sys.exit(f"{limits.__file__} is not in {ROOT}; set PYTHONPATH=.")
     if output:
         # beside this file, which only a script finds; a page says what is in its picture
         import pictures

@@ -90,7 +90,9 @@ class Request(NamedTuple):
 
 
 class ClientClose(NamedTuple):
-    """A close by a client: its time (ns), connection and frame, and how long (ns) the client had been waiting for a response.
+    """A close that a client began: its time (ns), connection and frame, and how long (ns) it had been waiting for a response.
+
+    Connections without an HTTP request have none.
 
     `waited` is None if the client was not waiting for a response. `had_head`: the client had received the head of that response,
     and nothing suggests that a device on the path closed in its name. `age`: the age (ns) of the connection if the client was
@@ -424,7 +426,7 @@ class Clients(Index):
         return self._lost[who]
 
     def closes(self, connection: int, since: int, until: int) -> list[ClientClose]:
-        """Return the closes by the client host of this connection between `since` and `until` (ns)."""
+        """Return the closes by the client host of this connection between `since` and `until` (ns), at any server."""
         closed = self._closed.get(self._host.get(connection, ""), [])
         return closed[bisect_left(closed, (since,)) : bisect_right(closed, (until + 1,))]
 
