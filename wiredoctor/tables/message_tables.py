@@ -173,8 +173,13 @@ FAULTS = Table(
             "",
             "kind of fault. In framing: excess-body, conflicting-framing, invalid-chunk, body-not-allowed, "
             "chunked-to-http10, unframed-request-body, unfinished-transfer-coding. In grammar: bare-lf, space-before-colon, "
-            "folding, control-byte, content-length, no-colon. no-status-line: a response that is not HTTP (the message is "
-            "its request). body-announced: a 204 or 1xx with the length of a body that it cannot have. range-ends-early: the "
+            "folding, control-byte, content-length, no-colon, empty-name, space-in-name, eight-bit-name, name-character, "
+            "length-twice, length-list, identity-coding, status-digits, status-spacing, status-case, minor-version, "
+            "major-version, empty-line. chunk-trailing-space, chunk-leading-space, chunk-empty-extension, chunk-bare-lf: a "
+            "chunk size line that some recipients refuse. empty-line-after-body: an empty line after the body of a response "
+            "(empty-line-accepted: the client read on). no-status-line: a response that is not HTTP (the message is "
+            "its request). body-announced: a 204 or 1xx with the length of a body that it cannot have "
+            "(body-announced-accepted: a 101 after which the client sent more). range-ends-early: the "
             "body of a 206 ended with its Content-Range, before its Content-Length. body-not-gzip, body-not-zstd: a body that "
             "does not begin like content in its content coding (there may be several of these)",
         ),
