@@ -34,8 +34,8 @@ What it is not
     that must not be repeated. A pool may have opened several connections and not come back to them yet. This is assumed if they
     are still open and have been idle for less than three times the longest pause between the pool's requests. A client may also
     open a new connection because it found that the server had closed the previous one. Nothing is reported if responses of the
-    server have a head or a chunk size line that some clients refuse (malformed-head, invalid-chunk, conflicting-framing): such a
-    client closes the connection.
+    server to this client have a head or a chunk size line that some clients refuse (malformed-head, invalid-chunk,
+    conflicting-framing): such a client closes the connection.
 
 What to do
     Have the client use a pool (a session, an agent, one HttpClient for all requests), and have it read responses to their end.

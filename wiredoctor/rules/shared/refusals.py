@@ -175,7 +175,7 @@ FORMS: Mapping[str, OddForm] = {
 _RULES = {"identity": "conflicting-framing", "size-line": "invalid-chunk"}
 """The rules that report a kind of FORMS, if not malformed-head."""
 REFUSALS = tuple(
-    (f"{_RULES.get(kind, 'malformed-head')}/{kind}", "endpoint") for kind in dict.fromkeys(form.kind for form in FORMS.values())
+    (f"{_RULES.get(kind, 'malformed-head')}/{kind}", "pair") for kind in dict.fromkeys(form.kind for form in FORMS.values())
 )
 """Entries for `explained_by`: a client that refuses the responses of a server closes its connections."""
 
