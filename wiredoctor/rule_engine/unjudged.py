@@ -83,14 +83,7 @@ _NO_ENDPOINTS = pl.DataFrame(schema={"client_host": pl.String(), "server": pl.St
 
 
 _ENDS = (
-    "connection",
-    "client",
-    "server",
-    "closed_by",
-    "close",
-    "client_unseen_bytes",
-    "server_unseen_bytes",
-    "cut_heads",
+    *("connection", "client", "server", "closed_by", "close", "client_unseen_bytes", "server_unseen_bytes", "cut_heads"),
     "server_unacknowledged",
 )
 
