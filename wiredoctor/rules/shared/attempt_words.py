@@ -303,7 +303,7 @@ def _suspects(x: Facts, accepted: str | None) -> dict[str, Any]:
 _DOWN_OR_DROPPED = "the server is down or has another address, or something on the path drops the packets"
 _ONLY_THESE = (
     "it accepted another connection between these SYNs, so its process runs, and its listen queue is not full. A device on the "
-    "path drops these packets, or a rule drops those of this client"
+    "path drops these packets, or a rule drops those of this client or port"
 )
 _LOOK_FOR_DEVICE = (
     "Find the device or rule that drops the packets of this client or port: a firewall, a full connection table, a NAT that has "

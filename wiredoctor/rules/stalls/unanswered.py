@@ -459,7 +459,9 @@ def _forgotten() -> pl.Expr:
     """
     at_once = c("peer_close_time") - c("last_time") <= c("rtt_peer").fill_null(0).clip(0) + REPLY.value
     other = ~c("http") & c("exchange").is_null() & (c("length") > 1) & (c("copies") > 0) & (c("rest") >= RESTED.value)
-    return _response_forgotten() | (c("peer_rst_unknown") & other & at_once).fill_null(value=False)
+    # no one waits for the answer to data that its sender sends just before it closes
+    left = (~c("own_close_rst") & ((c("own_close_time") - c("first_time")).abs() <= AT_ONCE.value)).fill_null(value=False)
+    return _response_forgotten() | (c("peer_rst_unknown") & other & at_once & ~left).fill_null(value=False)
 
 
 def _response_forgotten() -> pl.Expr:
