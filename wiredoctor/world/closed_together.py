@@ -53,8 +53,9 @@ class ClosedTogether(Index):
         windows: dict[int, tuple[list[Closed], list[Closed]]] = {}
         for rows in wanted:
             held = rows.filter(pl.col("held_up") >= TOGETHER.value)
-            for connection, direction, *closed in held.select(cls.NEEDS[:-1]).iter_rows():
-                windows.setdefault(connection, ([], []))[direction].append(Closed(*closed))
+            for connection, direction, start, end, frame in held.select(cls.NEEDS[:-1]).iter_rows():
+                sides = windows.setdefault(connection, ([], []))
+                sides[1 if direction else 0].append(Closed(start, end, frame))
         return cls((connection, both) for connection, sides in windows.items() for both in _pairs(*map(sorted, sides)))
 
     def of(self, connection: int | None, frame: int) -> BothClosed | None:

@@ -59,11 +59,12 @@ How it is proved
 
 What it is not
     If the server received the request and closed without answering, although no timeout had expired, no-response reports it.
-    no-response also reports the first request of a new connection. idle-close reports a connection that was closed while idle and
-    not used again. A client may pipeline a request before it knows that an earlier response announces the close. That request is
-    not reported: the client has to repeat it on another connection. A request that the client sent after that response is
-    reported. If the client repeats a GET at once and gets its response, the finding is only a warning. A request counts as the
-    repetition of at most one lost request. If a client often sends the same request several times at once, a copy does not
+    no-response also reports the first request of a new connection. idle-close reports a connection that was closed while idle
+    and not used again. A client may pipeline a request before it knows that an earlier response announces the close. That
+    request is not reported: the client has to repeat it on another connection. A request that the client sent after that
+    response is reported. If the client sends a POST or PATCH again at once, the finding says so, because such a request is not
+    idempotent. If the client repeats a GET at once and gets its response, the finding is only a warning. A request counts as
+    the repetition of at most one lost request. If a client often sends the same request several times at once, a copy does not
     count as a repetition.
 
 What to do
