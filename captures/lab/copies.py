@@ -13,7 +13,7 @@ from static_servers import FOUR, SIZES, URLS
     at="client",
     software=("nginx", "curl"),
     connections=(Connection((replace(FOUR[0], response_body=None, response_framing=""),)),),
-    finds=(Find("snap-length"),),
+    finds=(Find("snap-length", note=True),),
     must_not={
         "capture-loss": "nothing was lost, only cut",
         "no-response": "the responses are cut off",

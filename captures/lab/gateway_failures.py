@@ -235,3 +235,69 @@ def behind_two_gateways(lab: Lab) -> None:
     Gateway("haproxy", 8081, pooled=False).start(lab.client, lab.folder / "haproxy")
     Gateway("nginx", behind=8081, pooled=False).start(lab.client, lab.folder / "nginx")
     ask(lab, ("/a/list", ""), ("/a/order", "die"))
+
+
+AUTHORIZING = """\
+daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log crit;
+events {{ worker_connections 256; }}
+http {{
+  access_log off; server_tokens off;
+  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+  upstream application {{ server 10.9.0.2:{application}; keepalive 4; }}
+  server {{
+    listen 80; proxy_http_version 1.1; proxy_set_header Connection "";
+    location / {{ auth_request /auth; proxy_pass http://application; }}
+    location = /auth {{ internal; proxy_pass http://10.9.0.2:{authorization}$request_uri; }}
+  }}
+}}
+"""
+
+
+ONE_EACH = Find("no-connection-reuse", "cheap", "client", note=True)
+"""nginx asks the authorization service on a new connection each time: it does not read the body of the response."""
+
+
+def _authorized(lab: Lab, authorization: int, application: int) -> None:
+    """Send three requests to nginx, which asks an authorization service first. The server A answers 201 and 500, B 200."""
+    start_servers(lab.server, lab.folder, A, B)
+    conf = AUTHORIZING.format(folder=lab.folder, authorization=authorization, application=application)
+    lab.client.serve(80, "nginx", "-c", lab.file("proxy.conf", conf))
+    ask(lab, ("/page/0", "201"), ("/page/1", "201"), ("/page/2", "500"))
+
+
+def _pages(*statuses: int, size: int = 40, first: int = 0) -> Connection:
+    pages = (Exchange("GET", f"/page/{n}", one, 40 if one < 300 else size) for n, one in enumerate(statuses, first))
+    return Connection(tuple(pages), closed_by=None)
+
+
+@recording(
+    title="Behind nginx: the authorization service answers 500, and so does nginx, with a page of its own",
+    software=("nginx", "python"),
+    connections=(
+        _pages(200, 200, 500, size=170),
+        *(_pages(201), _pages(200, 200), _pages(201, first=1), _pages(500, first=2)),
+    ),
+    finds=(Find("gateway-error", "failed-call", "server", 0), ONE_EACH),
+    **BOTH,
+)
+def behind_nginx_auth(lab: Lab) -> None:
+    """nginx asks an authorization service (auth_request) before it forwards a request. For the third request, that service
+    fails. nginx sends a 500 of its own, and the application gets nothing."""
+    _authorized(lab, A, B)
+
+
+@recording(
+    title="Behind nginx: the application answers 500, and nginx forwards it; the authorization service answers 200",
+    software=("nginx", "python"),
+    connections=(
+        _pages(201, 201, 500),
+        *(_pages(200), _pages(201, 201, 500), _pages(200, first=1), _pages(200, first=2)),
+    ),
+    finds=(ONE_EACH,),
+    must_not={"gateway-error": "nginx forwarded what the application sent"},
+    **BOTH,
+)
+def behind_nginx_auth_fine(lab: Lab) -> None:
+    """The twin of behind-nginx-auth: the application fails for the third request."""
+    _authorized(lab, B, A)

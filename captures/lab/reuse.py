@@ -33,7 +33,7 @@ def _apart(lab: Lab, how: str, *urls: str) -> None:
     at="client",
     software=("gunicorn", "requests"),
     connections=(Connection((get("/bytes/700", 700),), closed_by=None, repeat=4),),
-    finds=(Find("keep-alive-disabled", None, "server", measured=True, note=True),),
+    finds=(Find("keep-alive-disabled", "cheap", "server", measured=True, note=True),),
     must_not={
         "premature-close": "each close is announced",
         "no-connection-reuse": "the Session would use the connection again",

@@ -174,7 +174,7 @@ def php_two_pages(lab: Lab) -> None:
     at="client",
     software=("php", "urllib3"),
     connections=(Connection((get("/bytes/3000", 3_000),), closed_by=None, repeat=6),),
-    finds=(Find("keep-alive-disabled", None, "server", note=True),),
+    finds=(Find("keep-alive-disabled", "cheap", "server", note=True),),
     must_not={**CLOSES, "no-connection-reuse": "it is the server that closes"},
 )
 def php_never_keeps(lab: Lab) -> None:

@@ -73,7 +73,7 @@ def werkzeug_two_pages(lab: Lab) -> None:
     at="server",
     software=("werkzeug", "requests"),
     connections=tuple(Connection((exchange,), closed_by=None) for exchange in CLOSING * 3),
-    finds=(Find("keep-alive-disabled", None, "server", note=True),),
+    finds=(Find("keep-alive-disabled", "cheap", "server", note=True),),
     must_not={"premature-close": "every response says so", "no-connection-reuse": "it is the server that closes"},
 )
 def werkzeug_never_keeps(lab: Lab) -> None:

@@ -10,6 +10,7 @@ import pytest
 from tests.captures.papers import EACH, PATHS, key, read
 from tests.captures.reports import report_of
 from tests.pipeline.agreement import disagreements
+from tests.support.figures import absurd_figures
 from tests.support.sweeps import WHOLE
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def check_findings(report: Report, papers: Papers) -> None:
     """They are those of the papers, agree with each other, and say nothing that must not be said."""
     assert Counter(map(of_finding, report.findings)) == papers.findings
     assert disagreements(report) == []
+    assert absurd_figures(report.findings) == []
     assert not {f.rule for f in report.findings} & papers.must_not
 
 
@@ -77,6 +79,8 @@ _BEHIND = {
     "nginx": (
         *("events-held", "events-passed", "events-unbuffered", "lines-held", "page-chunked", "page-unchunked", "race", "retired"),
         *(
+            "auth",
+            "auth-fine",
             "siblings",
             "slow-sibling",
             "unauthorized",

@@ -34,6 +34,17 @@ def capwap(inside: bytes, flags: int = 0, words: int = 2) -> bytes:
     return (words << 19 | 1 << 9 | flags).to_bytes(4) + bytes(words * 4 - 4) + inside
 
 
+def erf(inside: bytes, kind: int, extensions: bytes = b"") -> bytes:
+    """An Extensible Record Format record: time, type, flags, its length, lost packets, length on the wire."""
+    return (
+        bytes(8)
+        + bytes((kind, 4))
+        + struct.pack(">HHH", 16 + len(extensions) + len(inside), 0, len(inside))
+        + extensions
+        + inside
+    )
+
+
 def gre(inside: bytes, flags: int, fields: bytes, type_: int = 0x0800) -> bytes:
     return struct.pack(">HH", flags, type_) + fields + inside
 
@@ -94,6 +105,14 @@ WAYS = {
     "Solaris IPNET": (226, struct.pack(">BBHI", 1, 2, 0, len(FOUR)) + bytes(16) + FOUR),
     "Juniper": (178, b"MGC\1" + ethernet(FOUR)),
     "Juniper with extensions": (178, b"MGC\x81\0\6\2\1\1\1\1\1" + ethernet(FOUR)),
+    "ERF, Ethernet": (197, erf(bytes(2) + ethernet(FOUR), 2)),
+    "ERF, Ethernet with extension headers": (
+        197,
+        erf(bytes(2) + ethernet(FOUR), 0x80 | 11, b"\x85" + bytes(7) + b"\5" + bytes(7)),
+    ),
+    "ERF, PPP": (197, erf(PPP, 1)),
+    "ERF, Cisco HDLC": (197, erf(b"\x0f\0\x08\0" + FOUR, 1)),
+    "ERF, IPv4": (197, erf(FOUR, 22)),
     "PKTAP": (258, struct.pack("<III", 108, 1, 1) + bytes(96) + ethernet(FOUR)),
     "L2TP, multilink": (101, ipv4(udp(l2tp(b"\0\x3d\xc0\0\0\1\0\x21" + FOUR), 1701), 17)),
 }
@@ -118,6 +137,7 @@ REASONS = {
     "Token Ring without data": (6, b"\x10\0" + MAC + bytes(30)),
     "FDDI without data": (10, b"\x41" + MAC + bytes(30)),
     "Juniper without a frame": (178, b"MGC\3" + bytes(60)),
+    "ERF without a frame": (197, erf(bytes(40), 27)),
     "GRE": (101, ipv4(gre(b"", 0x2081, struct.pack(">HHI", 0, 7, 2), 0x880B), 47)),
     "link type 189 (USB)": (189, bytes(64)),
     "link type 201 (Bluetooth)": (201, bytes(20)),

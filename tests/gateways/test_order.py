@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from tests.gateways.made import BACK, CLIENT, FRONT, INSIDE, LOOPBACK, OTHER_CLIENT, Traffic, pairs
@@ -77,3 +79,28 @@ def test_services_on_a_single_host(later: float, is_gateway: bool) -> None:
         made.once(LOOPBACK, "127.0.0.1:8001", 500 * n, 500 * n + 20 + later, target="/product")
         made.once(LOOPBACK, "127.0.0.1:8002", 500 * n + 1, 500 * n + 20, target="/product")
     assert (made.found().fronts != {}) is is_gateway
+
+
+def test_the_loopback_addresses_of_two_hosts_in_one_capture_are_two() -> None:
+    """Captures of two hosts with sidecars, merged: the hop from the second sidecar to its application is one more pair."""
+    made = Traffic()
+    hops = ((CLIENT, ONE), (LOOPBACK, f"{LOOPBACK}:15001"), ("10.2.0.1", "10.2.0.2:15006"), (LOOPBACK, f"{LOOPBACK}:8080"))
+    expected: set[tuple[Place, Place, bool]] = set()
+    for n in range(6):
+        places = [
+            made.once(*hop, 100 * n + 2 * depth, 100 * n + 40 - 2 * depth, target=f"/item/{n}") for depth, hop in enumerate(hops)
+        ]
+        expected |= {(front, back, True) for front, back in pairwise(places)}
+    assert pairs(made.found()) == expected
+
+
+@pytest.mark.parametrize(("count", "own"), [(12, True), (100, True), (2, True), (12, False)])
+def test_equal_requests_at_once_are_counted_once_although_no_pair_is_certain(count: int, own: bool) -> None:
+    """Each request of the gateway lies within all requests of its clients. With one front too few, one of them is another's."""
+    made = Traffic()
+    for n in range(count if own else count - 1):
+        made.once(CLIENT, FRONT, n / 100, 50)
+    backs = [made.once(INSIDE, BACK, 2 + n / 100, 48) for n in range(count)]
+    known = made.found()
+    assert not known.tries["certain"].any()
+    assert (known.clients == {connection for connection, _ in backs}) is (own and count > 2)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import wiredoctor
 from tests.ladders import ladder_packets, ladders_in, to_pcap
 from tests.pipeline.ladders import elsewhere, no_gateways_between
+from tests.support.figures import absurd_figures
 from wiredoctor.rule_engine import catalogue
 from wiredoctor.testing.expectations import compare, expectations
 
@@ -31,7 +32,7 @@ def stands_alone(title: str, text: str) -> bool:
 
 
 def check_together(file: Path, at: str) -> None:
-    """`wiredoctor.testing.check` of all these ladders at this capture point; AssertionError names each for which it fails."""
+    """Check all these ladders at this capture point, and that no figure is absurd; AssertionError names each that fails."""
     ladders = [(title, text) for title, text in ladders_in(file) if not stands_alone(title, text)]
     drawn = [ladder_packets(text, at) for _, text in ladders]
     sent = sorted(
@@ -50,7 +51,7 @@ def check_together(file: Path, at: str) -> None:
             assert len({number for number, _ in places}) == 1, f"{finding.rule} proves itself with packets of several ladders"
             own = [evidence._replace(frame=frame) for evidence, (_, frame) in zip(finding.evidence, places, strict=True)]
             found.setdefault(places[0][0], []).append(replace(finding, evidence=own))
-    wrong: list[str] = []
+    wrong = absurd_figures(report.findings)
     for number, (title, text) in enumerate(ladders):
         try:
             compare(expectations(text, drawn[number]), found.get(number, []))

@@ -25,11 +25,6 @@ def zeros(number: int, offset: int) -> str:
     return f"the file contains only zeros from packet {number} on (offset {offset}): it was not written completely"
 
 
-def unknown_link_type(link_type: int) -> str:
-    """Describe a pcap file with an undefined link type."""
-    return f"packets of link type {link_type} cannot be read (offset 20: unknown link type)"
-
-
 def snoop_cut_header(number: int, offset: int) -> str:
     """Describe a snoop file that ends inside the header of packet `number`."""
     return f"the file ends inside the header of packet {number} (offset {offset})"

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from wiredoctor import limits
-from wiredoctor.capture import damage as words
-from wiredoctor.capture.link_types import is_known
 from wiredoctor.capture.model import CaptureError, Interface
 
 _PLAIN, _NOKIA, _MODIFIED_HEADER, _OLDER_MODIFIED = 16, 20, 24, 28
@@ -33,8 +31,8 @@ _HEADERS = {_STANDARD: (_PLAIN, _MODIFIED_HEADER, _NOKIA), _MODIFIED: (_MODIFIED
 """The possible record headers for each ambiguous magic number, the most likely one first. Other files have _PLAIN headers."""
 
 _FILE_HEADER = 24
-_RESERVED, _FCS = 0x03FF0000, 0xFC000000
-"""The bits of the link type field that must be zero, and the bits with the length of the frame check sequence."""
+_FCS = 0xFC000000
+"""The bits of the link type field with the length of the frame check sequence."""
 
 _SNOOP = b"snoop\0\0\0"
 SNOOP_HEADER = 16
@@ -93,7 +91,6 @@ class FileHeader(NamedTuple):
     exchanged: bool
     perhaps_exchanged: bool
     interface: Interface
-    damage: str | None
 
 
 def describe_pcap(read: Read, name: str) -> FileHeader:
@@ -111,11 +108,8 @@ def describe_pcap(read: Read, name: str) -> FileHeader:
         size = _record_header(read, _FILE_HEADER, order, snaplen, _HEADERS[magic])
     # before version 2.3 the two lengths were in reverse order; in 2.3 the order depended on the program
     exchanged = (major, minor) < (2, 3) or major == 543
-    damage = None
-    if not is_known(network & 0xFFFF) or network & _RESERVED:
-        damage = words.unknown_link_type(network & ~_FCS)
-    interface = Interface(network & 0xFFFF, snaplen=snaplen)
-    return FileHeader(order, tick, size, _FILE_HEADER + more, exchanged, (major, minor) == (2, 3), interface, damage)
+    interface = Interface(network & ~_FCS, snaplen=snaplen)
+    return FileHeader(order, tick, size, _FILE_HEADER + more, exchanged, (major, minor) == (2, 3), interface)
 
 
 def describe_snoop(head: bytes, name: str) -> Interface:

@@ -1,4 +1,4 @@
-"""Name link types (LINKTYPE_ values, tcpdump.org/linktypes.html), and list the ones that Wireshark knows."""
+"""Name link types (LINKTYPE_ values, tcpdump.org/linktypes.html)."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ _NAMES = {
     189: "USB_LINUX",
     192: "PPI",
     195: "IEEE802_15_4_WITHFCS",
+    197: "ERF",
     201: "BLUETOOTH_HCI_H4_WITH_PHDR",
     204: "PPP_WITH_DIR",
     220: "USB_LINUX_MMAPPED",
@@ -70,20 +71,7 @@ _NAMES = {
     276: "LINUX_SLL2",
 }
 
-_KNOWN = (
-    (0, 3), (6, 14), (16, 16), (18, 19), (32, 32), (50, 51), (99, 101), (104, 109), (112, 114), (117, 119), (121, 123),
-    (127, 131), (133, 133), (135, 144), (147, 163), (165, 165), (167, 167), (169, 173), (177, 181), (183, 184), (186, 190),
-    (192, 192), (195, 197), (199, 204), (209, 215), (220, 220), (224, 231), (235, 237), (239, 243), (245, 245), (248, 256),
-    (258, 260), (264, 264), (266, 266), (268, 268), (270, 276), (279, 280), (283, 283), (287, 288), (290, 290), (292, 295),
-)  # fmt: skip
-"""The ranges of link types for which Wireshark 4.0 has a name, found by testing each one."""
-
 
 def link_type_name(link_type: int) -> str:
     """Return the name of a link type without LINKTYPE_; its number as text if it has no name here."""
     return _NAMES.get(link_type, str(link_type))
-
-
-def is_known(link_type: int) -> bool:
-    """Return whether Wireshark 4.0 knows this link type. Wireshark finds no packets in a pcap file with another link type."""
-    return any(first <= link_type <= last for first, last in _KNOWN)

@@ -29,6 +29,9 @@ CLIENT_STALLED = "client-stalled"
 rule_engine.stopped_reading sets it, instead of "truncated".
 """
 
+FAILED_CALL = "failed-call"
+"""The kind of `gateway-error` for a server whose own request to another server failed, although it does not forward there."""
+
 TIMER_LATE = 20_000_000
 """The maximum time in ns by which a gateway's timer expires late; 4 ms were measured (nginx, haproxy, httpd)."""
 
@@ -73,6 +76,10 @@ def _failure_at(
 
 def _failure(fronts: Mapping[Place, Front], key: Place, inner_of: Callable[[Place], Failure | None]) -> Failure | None:
     front = fronts[key]
+    if front.call is not None and _is_by_call(front, front.call):
+        inner = inner_of(front.call.key) if front.call.key in fronts else None
+        by_call = Failure(FAILED_CALL, front.call, (front.call,))
+        return by_call if inner is None else inner._replace(through=(front.call, *inner.through))
     if not front.certain:
         return _common_failure(front)
     last = last_of(front.tries)
@@ -92,6 +99,34 @@ def _failure(fronts: Mapping[Place, Front], key: Place, inner_of: Callable[[Plac
 
 
 _HANDED_ON = ("closed", "truncated", "timed-out", "rejected-response")
+
+
+def _is_by_call(front: Front, call: Exchange) -> bool:
+    """Return whether the exchange failed because of a call, and not because of the tries, or for an error that was forwarded.
+
+    If the call is the last try, the gateway must have sent a page of its own, and never forward the responses of that endpoint.
+    """
+    is_try = any(isinstance(one, Exchange) and one.key == call.key for one in front.tries)
+    forwarded = is_try and call.status == front.exchange.status and not _differ(front.exchange, call)
+    if not front.certain:
+        return not forwarded and _common_failure(front) is None
+    last = last_of(front.tries)
+    if not isinstance(last, Exchange):
+        return last is None
+    kind = kind_of(front.exchange, front.tries)
+    if last.key == call.key:
+        return front.called and not forwarded and kind in (None, "rejected-response")
+    if kind is None:
+        return front.exchange.status != last.status
+    long = (last.values.response_head_bytes or 0) >= LONG_HEAD
+    return kind == "rejected-response" and last.whole and (last.status or 0) < SERVER_ERROR and not long
+
+
+def _differ(one: Exchange, other: Exchange) -> bool:
+    """Return whether two complete responses differ in their type or length."""
+    v, w = one.values, other.values
+    known = one.whole and other.whole
+    return known and (v.response_content_type, v.response_body_bytes) != (w.response_content_type, w.response_body_bytes)
 
 
 def _passed_on(front: Exchange, last: Exchange) -> bool:

@@ -197,7 +197,7 @@ def unassigned_attempts(
     It is unknown for which request the gateway opened the connection. `loose_of`: the gateway's address and port as a server.
     `likely`: exchanges with servers that are probably gateways.
     """
-    hosts = _hosts_of_gateways(tries, connections)
+    hosts = hosts_of_gateways(tries, connections)
     hosts = pl.concat([hosts, likely.select("client_host", c("server").alias("loose_of"))]).unique()
     named = {name: f"try_{name}" for name in Connection._fields}
     return (
@@ -210,7 +210,7 @@ def unassigned_attempts(
     )
 
 
-def _hosts_of_gateways(tries: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+def hosts_of_gateways(tries: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return the host from which each gateway (`loose_of`: its address and port as a server) contacts servers."""
     sides = connections.select("connection", "client_host", "server")
     return (
@@ -237,7 +237,7 @@ def asked_others(
     waits = lone.select(
         *("connection", "exchange", "server"), asked.alias("asked"), pl.coalesce(began, closed, asked).alias("answered")
     )
-    hosts = _hosts_of_gateways(tries, connections).unique()
+    hosts = hosts_of_gateways(tries, connections).unique()
     hosts = hosts.join(waits.select(c("server").alias("loose_of")).unique(), on="loose_of", how="semi")
     of_host = connections.join(hosts, on="client_host").filter(c("server") != c("loose_of")).cache()
     requests = (

@@ -395,20 +395,24 @@ _Hosts = dict[tuple[int, int], frozenset[int]]
 def _without_loops(order: _Hosts, asked: Counter[tuple[int, int]], of_server: Mapping[int, frozenset[int]]) -> _Hosts:
     """Drop hosts that are clients of a gateway in front of the endpoint for which they seem to send requests.
 
-    If a client gives up while the gateway goes on waiting, the client's next request may lie within the gateway's request.
+    If a client gives up while the gateway goes on waiting, the client's next request may lie within the gateway's request. Of
+    captures of several hosts, merged, each host has its own loopback address, so an address does not tell these clients apart.
     """
+    none: frozenset[int] = frozenset()
+
+    def is_client(host: int, front: int, before: int, behind: int) -> bool:
+        on_loopback = host in of_server.get(front, none) and host in of_server.get(behind, none)
+        elsewhere = order[front, before].isdisjoint(of_server.get(before, none))
+        return (front, host) in asked and host not in order[front, before] and not (on_loopback and elsewhere)
+
     fronts: dict[int, list[int]] = {}
     for front, back in order:
         fronts.setdefault(back, []).append(front)
     kept: _Hosts = {}
     for (before, behind), hosts in order.items():
-        clients = {
-            host
-            for host in hosts
-            if any((front, host) in asked and host not in order[front, before] for front in fronts.get(before, ()))
-        }
+        clients = {host for host in hosts if any(is_client(host, front, before, behind) for front in fronts.get(before, ()))}
         if clients:
-            clients -= of_server.get(before, frozenset())
+            clients -= of_server.get(before, none)
         if left := hosts - clients:
             kept[before, behind] = left
     return kept

@@ -19,6 +19,9 @@ from wiredoctor.tables import Array
 
 c = pl.col
 
+STORM = 3
+"""The minimum number of a host's requests that prove, if each lies within an exchange of its own, that the host is a gateway."""
+
 
 def pairs(
     asked: pl.LazyFrame, connections: pl.LazyFrame, tried: list[FailedConnection], clients: frozenset[int], begun: int, *,
@@ -118,10 +121,16 @@ def _strangers(rows: Rows, assigned: Assigned) -> frozenset[int]:
     """Return the connections that are in uncertain pairs only, and whose client host is in none of the certain pairs.
 
     It is doubtful that this host is a gateway: if a request gets no response, its exchange stays open, so each later request
-    with the same target seems to lie within that exchange.
+    with the same target seems to lie within that exchange. But if all requests of the host there, at least STORM, have fronts of
+    their own, the host is a gateway: only which front belongs to which of these requests is unknown.
     """
     back, certain = assigned.back, assigned.certain
-    known = np.isin(rows.client_host[back], rows.client_host[back[certain]])
+    at, of = groups(rows.server, rows.client_host), rows.client_host[back]
+    sent, paired = np.bincount(at), np.bincount(at[back], minlength=int(at.max(initial=0)) + 1)
+    own = (np.bincount(assigned.front, minlength=len(rows)) == 1)[assigned.front]
+    whole = (sent == paired)[at[back]] & (sent[at[back]] >= STORM)
+    shared = np.isin(at[back], at[back[~own]])
+    known = np.isin(of, of[certain | (whole & ~shared)])
     return frozenset(rows.connection[back[~known]].tolist())
 
 

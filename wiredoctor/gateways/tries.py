@@ -48,10 +48,14 @@ class Front(NamedTuple):
     """An exchange of a gateway's client, with the tries that the gateway made for it.
 
     `certain`: all of these tries were made for the exchange, in this order; otherwise, at most one of them was, and it is
-    unknown which. `guessed`: more exchanges were open than there were tries, so each try was assigned by route and time.
+    unknown which. `guessed`: more exchanges were open than there were tries, so each try was assigned by route and time. `call`:
+    the last request that failed of those that the server sent for this one (see gateways/calls.py), which may be a try. `called`:
+    a gateway forwards no response of the called endpoint.
     """
 
     exchange: Exchange
     tries: tuple[Try, ...] = ()
     certain: bool = True
     guessed: bool = False
+    call: Exchange | None = None
+    called: bool = False

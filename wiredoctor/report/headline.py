@@ -18,6 +18,9 @@ from wiredoctor.text.regex import Regex
 WORTH_TELLING = 0.001
 """The minimum lost time in seconds that the headline reports. It excludes, for example, handshakes within one host."""
 
+NOTICED = 0.1
+"""The minimum lost time in seconds that the headline reports if only notes report it. Users notice no shorter time."""
+
 LEAST_IDLE_TIMEOUT = 1.0
 """The minimum idle timeout of common servers in seconds. If a server closes a connection earlier, the reason is not an idle
 timeout.
@@ -199,7 +202,7 @@ def _finding_or_health(report: Report, groups: Sequence[Group], reach: Coverage,
         return f"{_title_and_place(judged[0])}{doubts}{scope}."
     if sum(reach.answers.rejections.values()) > sum(one.rule == "oversized-head" for one in report.findings):
         doubts = _and(unexplained(reach) + rejections(reach.answers), "; ")
-    if report.delay >= WORTH_TELLING:
+    if _costs(report, judged or groups):
         lost = _time_lost(report, judged or groups, reach)
         if doubts and all(group.worst.severity == "note" for group in groups):
             # failures come first, because the time lost may be intended if only notes report it
@@ -212,6 +215,12 @@ def _finding_or_health(report: Report, groups: Sequence[Group], reach: Coverage,
         lead = "".join(f"{group.worst.title}. " for group in faulty[:1] if group.worst.rule != _LOSS)
         return lead + health(report, reach, shown, lossy=True)
     return health(report, reach, shown, notes=len(groups))
+
+
+def _costs(report: Report, groups: Sequence[Group]) -> bool:
+    """Return whether the lost time is the most important fact: if only notes report it, it must be noticeable."""
+    noted = all(group.worst.severity == "note" for group in groups if group.delay)
+    return report.delay >= (NOTICED if noted else WORTH_TELLING)
 
 
 def nothing_to_diagnose(report: Report, shown: str) -> str:

@@ -87,12 +87,6 @@ def test_a_file_without_a_readable_packet() -> None:
     assert (damage["evidence"], damage["how_far"]) == ([], "at all")
 
 
-def test_a_file_of_a_link_type_that_nobody_knows() -> None:
-    unknown = {"capture": "a.pcap", "damage": "packets of link type 282 cannot be read (offset 20: unknown link type)"}
-    [damage] = found("damaged-file", rows("captures", unknown))
-    assert damage["cure"].startswith("Convert the file")
-
-
 def test_one_sided_connections_are_counted() -> None:
     table = rows(
         "connections",

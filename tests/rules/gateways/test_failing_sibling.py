@@ -15,16 +15,20 @@ SERVERS = ("10.0.0.2:80", "10.0.0.3:80", "10.0.0.4:80")
 
 
 def failing(
-    client: str = "10.0.0.1", *, tries: bool = False, paths: tuple[str, ...] = ("/a", "/a", "/a")
+    client: str = "10.0.0.1", *, tries: bool = False, paths: tuple[str, ...] = ("/a", "/a", "/a"), apart: int = S // 5
 ) -> list[dict[str, Any]]:
-    """A client asks each server ten times; the first one answers seven times with 500. `tries`: it is a gateway."""
+    """A client asks each server ten times; the first one answers seven times with 500. `tries`: it is a gateway.
+
+    `apart`: the time (ns) from a request to the same one to the next server.
+    """
     ends = [
         connection(connection=n, client=f"{client}:{4000 + n}", client_host=client, server=server)
         for n, server in enumerate(SERVERS)
     ]
     asked = [
         answered(connection=n, exchange=one, endpoint=n, request_target=f"{path}/{one}", request_frame=100 * n + one,
-                 request_start=one * S, response_frame=100 * n + one + 50, response_start=one * S + 5,
+                 request_start=one * S + n * apart, response_frame=100 * n + one + 50, response_start=one * S + n * apart + 5,
+                 response_end=one * S + n * apart + 5,
                  response_status=500 if n == 0 and one > 2 else 200)
         for n, path in enumerate(paths)
         for one in range(10)
@@ -38,6 +42,12 @@ def failing(
 def test_one_of_three() -> None:
     [one] = failing()
     assert (one["server"], one["servers"], one["requests"], one["errors"], one["others_requests"]) == (SERVERS[0], 3, 10, 7, 20)
+
+
+@pytest.mark.parametrize(("apart", "kind"), [(0, "fan-out"), (S // 200, "fan-out"), (S // 50, None)])
+def test_servers_that_each_get_every_request_do_not_share_the_work(apart: int, kind: str | None) -> None:
+    [one] = failing(apart=apart)
+    assert (one["kind"], one["servers"], one["errors"]) == (kind, 3, 7)
 
 
 def test_a_gateway_is_not_compared_with_the_server_behind_it() -> None:

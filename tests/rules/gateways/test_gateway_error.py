@@ -14,6 +14,7 @@ import pytest
 
 import wiredoctor
 from tests.ladders import ladder_packets, ladders_in, to_pcap
+from tests.support.analysis import analyze_bytes
 from tests.support.recordings import find_stem
 from wiredoctor import limits
 from wiredoctor.findings import Cause, Evidence, Finding, total_delay
@@ -25,7 +26,7 @@ from wiredoctor.rule_engine.across_tries import CertainTries
 from wiredoctor.rules.gateways.gateway_error import Facts, words
 from wiredoctor.rules.shared.gateway_words import gateway_software
 from wiredoctor.tables import NOTHING, TRIES, WHOLE
-from wiredoctor.testing import findings
+from wiredoctor.testing import capture, findings
 from wiredoctor.world.exchange import Attempt, Connection, Exchange, ExchangeRow
 
 LADDERS = dict(ladders_in(Path(__file__).with_name("gateway_error.txt")))
@@ -848,3 +849,33 @@ def test_nothing_is_left_out_where_no_host_failed_to_connect(tmp_path: Path, mon
     report = wiredoctor.analyze(tmp_path / "l.pcap")
     assert [finding.rule for finding in report.findings].count("gateway-error") == 1
     assert not report.limits
+
+
+def _exchange(number: int, at: float, path: str, status: str, server: str, client: str, took: float) -> str:
+    """A connection with one exchange, as a ladder."""
+    return f"""connection {number}, start {at}, client {client}:{5000 + number}, server {server}
+  0.000  >  S    mss 1460
+  0.0001  <  S.   mss 1460
+  0.0002  >  .
+  0.0003  >  P.   "GET {path} HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"
+  {0.0003 + took:.4f}  <  P.   "HTTP/1.1 {status}\\r\\nContent-Length: 2\\r\\n\\r\\nok"
+  {0.0008 + took:.4f}  >  F.
+  {0.0010 + took:.4f}  <  F.
+"""
+
+
+@pytest.mark.parametrize("serves", [True, False])
+def test_a_gateway_that_also_answers_itself_is_named_as_a_server(serves: bool, tmp_path: Path) -> None:
+    front, back = ("10.0.0.2:80", "10.0.0.1"), ("10.0.0.3:80", "10.0.0.2")
+    text = ""
+    for number in range(4):
+        path = f"/key/{number}"
+        text += _exchange(2 * number, 0.2 * number, path, "200 OK", *front, 0.02)
+        if number < 3 or not serves:
+            text += _exchange(2 * number + 1, 0.2 * number + 0.002, path, "200 OK", *back, 0.01)
+    text += _exchange(8, 1.0, "/key/8", "503 Service Unavailable", *front, 0.02)
+    report = analyze_bytes(tmp_path / "some.pcap", capture(text))
+    [one] = [finding for finding in report.findings if finding.rule == "gateway-error"]
+    assert one.kind == "not-passed-on"
+    assert ("also answers 25 % of the requests itself" in one.message) is serves
+    assert (one.remedy or "").startswith("This server also answers requests itself") is serves

@@ -77,7 +77,8 @@ WAITING: Final = 0x118
 NO_ROOM: Final = 0x119
 QUOTED_FRAGMENT: Final = 0x11A
 QUOTED_TOO_LITTLE: Final = 0x11B
-TOO_MANY_HEADERS: Final = 0x11C
+NO_ERF_FRAME: Final = 0x11C
+TOO_MANY_HEADERS: Final = 0x11D
 """The reason why a packet with too many headers is not analyzed.
 
 CUT_LINK to TOO_MANY_HEADERS are reasons of this kind, with texts in reasons.py. A reason below CUT_LINK is an unsupported IP

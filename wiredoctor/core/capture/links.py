@@ -67,7 +67,7 @@ LINKS: Final = {
     239: NFLOG,
     276: COOKED_2,
     **dict.fromkeys(
-        (6, 10, 17, 106, 107, 109, 119, 122, 129, 138, 163, 166, 178, 192, 204, 205, 206, 226, 240, 242, 258), RARE_LINK
+        (6, 10, 17, 106, 107, 109, 119, 122, 129, 138, 163, 166, 178, 192, 197, 204, 205, 206, 226, 240, 242, 258), RARE_LINK
     ),
 }
 """The internal number (layers.py) of the first header, by LINKTYPE_ number."""

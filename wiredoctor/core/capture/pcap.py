@@ -38,7 +38,6 @@ class PcapRecords(Records):
         self.perhaps_exchanged: bool = header.perhaps_exchanged
         self.interfaces.append(header.interface)
         self.link_type: i64 = header.interface.link_type
-        self.damage = header.damage
         self.begin = header.first_record
         self.first_time: i64 = -1
         self.not_zero: i64 = -1

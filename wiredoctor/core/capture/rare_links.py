@@ -14,6 +14,7 @@ from wiredoctor.core.capture.layers import (
     IPV4,
     IPV6,
     LLC,
+    NO_ERF_FRAME,
     NO_FDDI_DATA,
     NO_JUNIPER_FRAME,
     NO_TOKEN_RING_DATA,
@@ -43,6 +44,7 @@ AVS: Final = 163
 PPP_PPPD: Final = 166
 JUNIPER_ETHERNET: Final = 178
 PPI: Final = 192
+ERF: Final = 197
 PPP_WITH_DIRECTION: Final = 204
 CISCO_HDLC_WITH_DIRECTION: Final = 205
 FRAME_RELAY_WITH_DIRECTION: Final = 206
@@ -58,6 +60,10 @@ FIXED: Final = {
     CISCO_HDLC_WITH_DIRECTION: (1, CISCO_HDLC),
 }
 """For each link type, the size of its header, and the next header as a constant of layers.py."""
+ERF_ETHERNET: Final = frozenset((2, 11, 16, 20))
+"""The ERF record types with an Ethernet frame: ETH, COLOR_ETH, DSM_COLOR_ETH, COLOR_HASH_ETH."""
+ERF_HDLC: Final = frozenset((1, 10, 15, 19))
+"""The ERF record types with a frame of PPP or Cisco HDLC: HDLC_POS, COLOR_HDLC_POS, DSM_COLOR_HDLC_POS, COLOR_HASH_POS."""
 NETANALYZER: Final = (4, ETHERNET)
 """The size of the LINKTYPE_NETANALYZER header, and the next header as a constant of layers.py."""
 
@@ -87,6 +93,8 @@ def rare_link(layers: Layers, block: bytes) -> i64:
         return juniper_ethernet(layers, block)
     if kind in (PPI, PKTAP):
         return read_linked(layers, block, kind)
+    if kind == ERF:
+        return erf(layers, block)
     if kind == IPNET:
         return ipnet(layers, block)
     if kind == IPOIB:
@@ -210,6 +218,32 @@ def read_linked(layers: Layers, block: bytes, kind: i64) -> i64:
         return layers.refuse(CUT_LINK)
     layers.at += size
     return first_header(layers, inside)
+
+
+def erf(layers: Layers, block: bytes) -> i64:
+    """Read the header of an Extensible Record Format record (Endace ERF types reference): 16 bytes, and extension headers.
+
+    The first bit of the type, and of each extension header, says that an extension header of 8 bytes follows. Two bytes are
+    between the header and an Ethernet frame.
+    """
+    if not layers.has(16):
+        return layers.refuse(CUT_LINK)
+    kind = i64(block[layers.at + 8])
+    layers.at += 16
+    more = kind & 0x80
+    while more:
+        if not layers.has(8):
+            return layers.refuse(CUT_LINK)
+        more = i64(block[layers.at]) & 0x80
+        layers.at += 8
+    kind &= 0x7F
+    if kind in ERF_ETHERNET:
+        return layers.past(2, ETHERNET)
+    if kind in ERF_HDLC:
+        return CISCO_HDLC if layers.has(1) and block[layers.at] in (0x0F, 0x8F) else PPP
+    if kind == 22:
+        return IPV4
+    return IPV6 if kind == 23 else layers.refuse(NO_ERF_FRAME)
 
 
 def ipnet(layers: Layers, block: bytes) -> i64:

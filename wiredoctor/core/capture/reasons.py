@@ -33,6 +33,7 @@ WORDS: Final = {
     layers.NO_TOKEN_RING_DATA: "Token Ring without data",
     layers.NO_FDDI_DATA: "FDDI without data",
     layers.NO_JUNIPER_FRAME: "Juniper without a frame",
+    layers.NO_ERF_FRAME: "ERF without a frame",
     layers.NO_IP_IN_NSH: "NSH without IP",
     layers.PPP_FRAGMENT: "PPP in fragments",
     layers.CUT_FRAGMENT: "IP fragment cut short",

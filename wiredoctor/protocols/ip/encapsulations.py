@@ -65,7 +65,6 @@ _LINKS = {
     187: "Bluetooth",
     189: "USB",
     195: "IEEE 802.15.4",
-    197: "ERF",
     201: "Bluetooth",
     209: "I2C",
     215: "IEEE 802.15.4",

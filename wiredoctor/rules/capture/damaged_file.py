@@ -52,7 +52,6 @@ _COPY = (
     "Copy the file again, or let editcap (Wireshark) save the readable packets. When capturing again, stop the "
     "capturing program with an interrupt, and check that the disk has space."
 )
-_CONVERT = "Convert the file to a known link type (Ethernet, raw IP), or capture on an interface that has one."
 _ROOM = (
     "Allow more space with --max-spool, or name a folder with more space in the environment variable TMPDIR. Or decompress the "
     "capture into a file: wiredoctor reads uncompressed files without a temporary copy."
@@ -82,13 +81,12 @@ def find(captures: pl.LazyFrame) -> pl.LazyFrame:
 
 def words(x: Facts) -> dict[str, Any]:
     """Return the words about the damage, and the last readable packet."""
-    cure = _CONVERT if "link type" in x.damage else _ROOM if "were spooled" in x.damage else _COPY
     return {
         "damage": _sentence(x.damage.rstrip(". ")),
         "how_far": "to its end" if x.packets else "at all",
         "unknown": "; later packets are unknown" if x.frame else "",
         "those": f"frame.number <= {x.frame}" if x.frame else "",
-        "cure": cure,
+        "cure": _ROOM if "were spooled" in x.damage else _COPY,
         "evidence": packets((x.frame or None, x.start, "the last readable packet")),
     }
 

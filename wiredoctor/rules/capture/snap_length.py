@@ -34,11 +34,12 @@ from wiredoctor.rules.shared.words import connection_packets
 
 RULE = Rule(
     symptom="nothing (the rule shows what cannot be judged)",
-    severity="warning",
+    severity="note",
     title="Packets were cut after {snap_length} bytes, {cut:,} of them inside HTTP heads or chunk framing",
     message="In {cut:,} packets on {touched:,} of {connections:,} connections, part of an HTTP head or of chunk framing was cut "
     "off. No packet in the capture has more than {snap_length} bytes. The missing lines are unknown, and so is the beginning of "
-    "the next message. No conclusion is drawn from the missing data.",
+    "the next message. What needs them is not judged there: where messages end, whether a close was announced, and which request "
+    "a gateway forwarded.",
     remedy="Capture complete packets: tcpdump -s 0 (or -s 262144), dumpcap without -s. If the file must stay small, a snap "
     "length of 2,000 bytes keeps complete packets with an MTU of 1500; a capture filter saves more space than a short snap "
     "length. A mirror that cuts packets (ERSPAN, a cloud's traffic mirroring) has its own setting for this.",

@@ -14,6 +14,9 @@ How it is proved
     requests, and the others sent none. If all servers failed equally often, the probability that all errors come from this one
     would be at most 1 %.
 
+    If the client sends most of the requests to all of these servers, at the same time or one directly after the other, they do
+    not share the work: each of them gets every event, as the subscribers of a webhook do. The kind fan-out says so.
+
 What it is not
     A gateway and a server behind it are not compared: a gateway also sends errors of its own. Clients on the same host as the
     servers are excluded for the same reason. If the other servers got too few requests, their lack of errors proves nothing.
@@ -22,7 +25,8 @@ What it is not
 
 What to do
     Compare that server with the others: its version, its configuration, the services and databases that it uses, and its log at
-    the times of the errors. Until the cause is found, have the balancer send it no requests.
+    the times of the errors. Until the cause is found, have the balancer send it no requests. Kind fan-out: check its log, and
+    have the client repeat what failed.
 
 References
     The Site Reliability Workbook, chapter 16 (canarying releases).
@@ -46,14 +50,28 @@ from wiredoctor.world.attempts import host_of
 
 c = pl.col
 
+_ANSWERED = "{server} answered {errors:,} of {requests:,} requests with {statuses}, for example {what}. "
+
 RULE = Rule(
     symptom="some requests fail, and the next attempt succeeds",
     severity="warning",
-    title="All {errors:,} server errors come from one of {servers} servers",
-    message="{server} answered {errors:,} of {requests:,} requests with {statuses}, for example {what}. The other servers that "
-    "{clients} sent the same requests to answered {others_requests:,} of them without a server error: {others}.",
-    remedy="Compare {server} with the others: its version and configuration, the services and databases that it uses, and its "
-    "log at the times of these errors. Until the cause is found, have the balancer send it no requests.",
+    title={
+        None: "All {errors:,} server errors come from one of {servers} servers",
+        "fan-out": "All {errors:,} server errors come from one of {servers} servers that get the same requests",
+    },
+    message={
+        None: _ANSWERED
+        + "The other servers that {clients} sent the same requests to answered {others_requests:,} of them without a "
+        "server error: {others}.",
+        "fan-out": _ANSWERED + "The client sends each request to all {servers} servers, so no other one did the work of these "
+        "requests. The others answered {others_requests:,} requests without a server error: {others}.",
+    },
+    remedy={
+        None: "Compare {server} with the others: its version and configuration, the services and databases that it uses, and its "
+        "log at the times of these errors. Until the cause is found, have the balancer send it no requests.",
+        "fan-out": "Check the log of {server} at the times of these errors. If it must get each request, have the client repeat "
+        "those that failed.",
+    },
     display_filter="frame.number in {{{frames}}}",
     references=(
         Reference("Google, Canarying Releases", "https://sre.google/workbook/canarying-releases/"),
@@ -65,6 +83,12 @@ RULE = Rule(
 
 ENOUGH = Threshold("3 errors", "the minimum number of server errors; fewer may come from one server by chance")
 CHANCE = Threshold("1 %", "the maximum probability that all errors would come from one server if all failed equally often")
+AFTER = Threshold(
+    "10 ms",
+    "the maximum time from the start or the end of a request to that of the next one with the same target, if the client sends "
+    "both on purpose",
+)
+EVERY = Threshold("50 %", "the minimum share of requests that the client sent to all servers if they do not share the work")
 SHOWN = Threshold("3 exchanges", "the maximum number of errors shown as evidence; the message has the counts")
 
 _ERROR = 500
@@ -103,6 +127,8 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame
     counts = (pl.len().cast(pl.Int64).alias("requests"), c("failed").sum().cast(pl.Int64).alias("errors"))
     groups = compared.group_by("key", "client_host", "server").agg(counts).collect(engine="streaming")
     alone = _failing_alone(groups.filter(c("server").n_unique().over("key") > 1))
+    sent = _with_keys(of_connections(exchanges, asking), asking.lazy(), ("request_target", "request_start", "response_end"))
+    alone = alone.join(_sent_to_all(sent, alone), on="server", how="left")
     return _candidate_columns(_with_keys(exchanges.filter(c("response_status") >= _ERROR), known, _SHOWN), alone).lazy()
 
 
@@ -145,6 +171,21 @@ def _failing_alone(groups: pl.DataFrame) -> pl.DataFrame:
     return every.filter((c("errors") >= ENOUGH.value) & (c("others_errors") == 0) & by_chance)
 
 
+def _sent_to_all(sent: pl.LazyFrame, alone: pl.DataFrame) -> pl.DataFrame:
+    """Return for each server in `alone` whether the client sent most of its requests to all of the servers."""
+    keys = alone.select("server", "servers", c("keys").alias("key")).explode("key")
+    rows = sent.join(keys.lazy().select("key").unique(), on="key", how="semi")
+    rows = rows.select("key", c("request_target").hash().alias("target"), "server", "request_start", "response_end")
+    rows = rows.collect(engine="streaming").sort("key", "target", "request_start")
+    start, over = (c(name).shift(1).over("key", "target") for name in ("request_start", "response_end"))
+    next_ = (c("request_start") - over).is_between(0, AFTER.value) | (c("request_start") - start <= AFTER.value)
+    rows = rows.with_columns((~next_.fill_null(value=False)).cum_sum().alias("event"))
+    rows = rows.with_columns(pl.len().over("event").alias("sent"), c("server").n_unique().over("event").alias("different"))
+    own = rows.join(keys, on=["server", "key"])
+    at_all = (c("sent") == c("servers")) & (c("different") == c("servers"))
+    return own.group_by("server").agg((at_all.mean() * 100 >= EVERY.value).alias("fan_out"))
+
+
 def _candidate_columns(errors: pl.LazyFrame, alone: pl.DataFrame) -> pl.DataFrame:
     """Return a candidate for each server in `alone`. `errors`: all errors, with the columns _SHOWN."""
     keys = alone.lazy().select("server", c("keys").alias("key")).explode("key")
@@ -160,7 +201,7 @@ def _candidate_columns(errors: pl.LazyFrame, alone: pl.DataFrame) -> pl.DataFram
     found = found.with_columns(c("shown").list.first().struct.field("response_frame").alias("frame"))
     sure = pl.when("doubtful").then(pl.lit("low")).otherwise(pl.lit("high"))
     return found.sort("frame", "server").select(
-        *candidate("server", sure, "frame", "start", "end", of="server"),
+        *candidate("server", sure, "frame", "start", "end", kind=pl.when("fan_out").then(pl.lit("fan-out")), of="server"),
         *("server", "servers", "requests", "errors", "others_requests"),
         pl.when(c("clients") == 1).then("client").alias("client"),
         *("sent", "listed", "shown"),

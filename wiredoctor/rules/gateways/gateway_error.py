@@ -61,6 +61,12 @@ How it is proved
     not answer, and a request with the same method and path left it by 1 ms after its close, without an answer, then it
     forwarded the request and dropped both connections: the finding says so.
 
+    Kind failed-call: the server is a gateway or any other service, and a request that it sent itself had failed before it
+    answered 500 or above. That request began while the client waited. It has the same request ID, or the same last path segment
+    while no other request with that segment was open at the server. It got 500 or above, or no response. The server did not
+    repeat it with success, and did not just forward that error. An endpoint whose good responses a gateway never forwards serves
+    such requests only (nginx: auth_request). The other calls of the server may have succeeded, also later ones.
+
     Kind unseen: the client got a status that gateways create themselves, but the capture does not contain the other side of the
     gateway. Such a status is 502 or 504, a 503 from Varnish, Squid, Envoy or AWS ALB, the own page of haproxy or lighttpd for
     503, a 503 in response to CONNECT, or 520 to 526 from Cloudflare. There is one finding per gateway and status. It names
@@ -86,8 +92,8 @@ What to do
     what drops it. Kind unsent: find out why the server does not read, or reads slowly. Kind rejected-response: correct the
     response, or raise the gateway's limits. Kind client-stalled: find out why the client does not read, or raise the gateway's
     timeout for clients (nginx send_timeout, haproxy timeout client). Kind stream-timed-out: have the server send something more
-    often, or raise the gateway's timeout. Kind not-passed-on: check the limits and health checks of the gateway. Kind unseen:
-    capture on the gateway, and check its log.
+    often, or raise the gateway's timeout. Kind not-passed-on: check the limits and health checks of the gateway. Kind
+    failed-call: check the log of the server that failed the call. Kind unseen: capture on the gateway, and check its log.
 
 References
     RFC 9110 sections 3.7 and 15.6. The manuals of nginx, haproxy and httpd. The lists of errors of Cloudflare and AWS ALB.
@@ -102,8 +108,9 @@ import polars as pl
 
 from wiredoctor import limits
 from wiredoctor.findings import Advice, Reference, Rule, Severity, Threshold
+from wiredoctor.gateways.calls import NO_CALLS, failed_calls
 from wiredoctor.gateways.context import known_routes, repeated, route, status_passed_on, with_last_contacts
-from wiredoctor.gateways.kinds import CLIENT_STALLED, Failure, failures, is_cut_short, is_lost
+from wiredoctor.gateways.kinds import CLIENT_STALLED, FAILED_CALL, Failure, failures, is_cut_short, is_lost
 from wiredoctor.gateways.known import GATEWAY_ERRORS, SLACK, Place
 from wiredoctor.gateways.loose_attempts import (
     asked_others,
@@ -114,6 +121,7 @@ from wiredoctor.gateways.loose_attempts import (
     unassigned_attempts,
 )
 from wiredoctor.gateways.tries import RETRY, Front, Route
+from wiredoctor.rules.shared.call_words import call_words
 from wiredoctor.rules.shared.evidence import candidate
 from wiredoctor.rules.shared.gateway_words import (
     BODY_LIMITS,
@@ -175,6 +183,7 @@ _KINDS = (
     CLIENT_STALLED,
     "stream-timed-out",
     "not-passed-on",
+    FAILED_CALL,
 )
 _ERROR: Severity = "error"
 
@@ -192,6 +201,7 @@ RULE = Rule(
         "client-stalled": "{outcome}: its client did not read",
         "stream-timed-out": "The gateway ended a stream while the server behind it was silent",
         "not-passed-on": "{outcome}: {unasked}",
+        FAILED_CALL: "{outcome}: {whose} to {culprit} failed",
         "unseen": "The server answered {code}, which may be a gateway's own answer: {responses} of {total} responses",
     },
     message={
@@ -224,6 +234,8 @@ RULE = Rule(
         "not-passed-on": "{elsewhere}Check the limits and health checks of the gateway, and its log at that second (nginx: no "
         "live upstreams, limit_conn, limit_req; haproxy: maxconn, timeout queue, the state of its servers; httpd: status=+H and "
         "retry of ProxyPass; Caddy: health checks, fail_duration).",
+        FAILED_CALL: "Check the log of {culprit} for the time of this finding. If the response can do without that request, have "
+        "the server answer without it, or repeat it.{auth}",
         "unseen": "{record}",
     },
     display_filter="{filter}",
@@ -266,6 +278,7 @@ WAITED = Threshold("1 s", "the minimum wait that counts as lost time; users do n
 MEMORY = Threshold(
     "10 s", "the maximum time for which a gateway may skip a server that did not answer; the longest measured time was 1.4 s"
 )
+SERVES = Threshold("10 %", "the minimum share of requests that a gateway answers itself if it is a server, too")
 NO_NEIGHBOR = Threshold(
     "3060 ms", "the time after which Linux gives up requesting a neighbor's address (ARP), without having sent a SYN"
 )
@@ -310,7 +323,8 @@ class Facts(NamedTuple):
     `front`, `tries` and `through` are structs of type TRY: the client's exchange, the tries, and the gateways that forwarded the
     failure. `last`: the number of the try that decides. `closed_time`: when the window closed of a client that did not read
     (kind client-stalled), or of a server (kind unsent). `retry`: a struct of type RETRY if a gateway nearer to the client
-    repeated the request. `late_frame`: the gateway sent the request to `late_server`, `late_after` its own close, and dropped it.
+    repeated the request. `own_share`: the percentage of the good responses that the server made itself (kind not-passed-on).
+    `late_frame`: the gateway sent the request to `late_server`, `late_after` its own close, and dropped it.
     `made_whole`: that gateway forwarded the response as if it were complete. `unseen`: a struct of type
     UNSEEN, for that kind only.
     """
@@ -340,6 +354,7 @@ class Facts(NamedTuple):
     late_time: int | None
     late_after: int | None
     late_server: str | None
+    own_share: int | None
 
 
 _OF_FAILURE: dict[str, pl.DataType] = {
@@ -354,7 +369,7 @@ _OF_FAILURE: dict[str, pl.DataType] = {
 _SCHEMA = pl.Schema({
     **_OF_FAILURE,
     **{"front": TRY, "tries": pl.List(TRY), "through": pl.List(TRY), "unseen": UNSEEN, "server": pl.String()},
-    **{"retry": RETRY, "made_whole": pl.Boolean()},
+    **{"retry": RETRY, "made_whole": pl.Boolean(), "own_share": pl.Int64()},
     **dict.fromkeys(("closed_frame", "closed_time", "code", "responses", "total"), pl.Int64()),
     **dict.fromkeys(("late_frame", "late_time", "late_after"), pl.Int64()),
     "late_server": pl.String(),
@@ -382,7 +397,10 @@ def find(
     suspect = c("response_status").is_in([*GATEWAY_ERRORS]) & (vain.head(1).collect().height > 0)
     if are_known:
         suspect |= c("connection").is_in(at_fronts["connection"].implode())
+    calls = failed_calls(tries, closes, exchanges, connections, limits.GATEWAY_FAILURES.value) if errors else NO_CALLS
+    of_calls = calls.select(connection="of", exchange="of_exchange")
     lost = _newest(closes.filter(_may_have_failed() & suspect.fill_null(value=False)))
+    lost = pl.concat([lost.select(_KEY), of_calls]).unique(maintain_order=True)
     ends, of_exchange = connections.select(Connection._fields), ("connection", *ExchangeRow._fields)
     said = of_exchanges(exchanges, lost).select(*_KEY, "response_reason", "response_server", route().alias("route"))
     at_front = (  # cached, like other frames of this function: without the optimizer, each use would compute a frame again
@@ -395,15 +413,17 @@ def find(
     )
     of_gateways = of_connections(closes, places)
     mine = tries.join(lost.lazy(), left_on=["front_connection", "front_exchange"], right_on=_KEY, how="semi").collect()
-    behind = (
-        mine.lazy()
-        .join(status_passed_on(tries, of_gateways), on=_KEY, how="left")
-        .rename({"front_connection": "of", "front_exchange": "of_exchange"})
-        .join(of_connections(ends, mine), on="connection", how="left")
-        .join(of_exchanges(closes, mine).select(of_exchange), on=_KEY, how="left")
+    made = mine.lazy().join(status_passed_on(tries, of_gateways), on=_KEY, how="left")
+    behind, called = (
+        rows.join(of_connections(ends, frame), on="connection", how="left")
+        .join(of_exchanges(closes, frame).select(of_exchange), on=_KEY, how="left")
         .rename({name: f"try_{name}" for name in (*of_exchange, *Connection._fields)})
+        for rows, frame in (
+            (made.rename({"front_connection": "of", "front_exchange": "of_exchange"}), mine),
+            (calls.lazy(), calls),
+        )
     )
-    told = at_front.join(behind, left_on=_KEY, right_on=["of", "of_exchange"], how="left").cache()
+    told = at_front.join(behind, left_on=_KEY, right_on=_OF, how="left").cache()
     likely = likely_fronts(told, vain, repeated(tries, of_gateways)).cache()
     seen = told.filter(pl.col("known") | pl.col("try_connection").is_not_null())
     seen = with_last_contacts(seen, tries, of_gateways, connections)
@@ -412,7 +432,7 @@ def find(
     known = known_routes(tries, of_connections(exchanges, places), connections)
     left = closes.filter(c("client_close_time") < c("response_start")).select(_KEY)
     queries = [
-        pl.concat([seen, likely.drop("client_host")], how="diagonal"),
+        pl.concat([seen, likely.drop("client_host"), at_front.join(called, left_on=_KEY, right_on=_OF)], how="diagonal"),
         unassigned_attempts(tries, connections, vain, likely),
         known.join(at_front.select("server", "route"), on=["server", "route"], how="semi"),
         *([] if are_known else [unseen_gateways(exchanges, left, connections)]),
@@ -420,8 +440,12 @@ def find(
     few = count + connections.select(pl.len()).collect().item() <= SMALL
     rows, *others = pl.collect_all(queries, optimizations=PLAN_OF_FEW if few else pl.QueryOptFlags())
     first = pl.coalesce("response_frame", "server_close_frame", "request_frame")
-    found = _candidates(rows.sort(first, maintain_order=True), *others)
-    return _with_late_requests(found, closes, exchanges, connections).lazy()
+    made = _candidates(rows.sort(first, maintain_order=True), *others)
+    lone = made.filter(c("kind") == "not-passed-on").select(_answering_server().unique()).to_series()
+    if lone.is_empty():
+        return made.lazy()
+    made = _with_shares(made, lone, tries, exchanges, connections)
+    return _with_late_requests(made, closes, exchanges, connections).lazy()
 
 
 def _with_late_requests(
@@ -464,7 +488,33 @@ def _with_late_requests(
     return known.join(first, on=_KEY, how="left", maintain_order="left").select(found.columns)
 
 
-_KEY = ["connection", "exchange"]
+_KEY, _OF = ["connection", "exchange"], ["of", "of_exchange"]
+
+
+def _answering_server() -> pl.Expr:
+    """Return the server that made the response: the last one that the request passed through."""
+    return pl.coalesce(c("through").list.last().struct.field("server"), c("front").struct.field("server"))
+
+
+def _with_shares(
+    made: pl.DataFrame, lone: pl.Series, tries: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame
+) -> pl.DataFrame:
+    """Set `own_share`: the percentage of the requests that the server answers itself, and not with a status of 500 or above.
+
+    `lone`: the servers that sent some requests to no other server.
+    """
+    at = connections.filter(c("server").is_in(lone.implode())).select("connection", "server").collect()
+    good = of_connections(exchanges, at).filter(c("response_status") < 500).select(_KEY).join(at.lazy(), on="connection")
+    passed = tries.select(connection="front_connection", exchange="front_exchange", passed=pl.lit(value=True)).unique()
+    share = (100 * c("passed").is_null().mean()).round().cast(pl.Int64).alias("own_share")
+    shares = good.join(passed, on=_KEY, how="left").group_by("server").agg(share).collect()
+    server = _answering_server().alias("front_server")
+    joined = (
+        made.drop("own_share")
+        .with_columns(server)
+        .join(shares.rename({"server": "front_server"}), on="front_server", how="left", maintain_order="left")
+    )
+    return joined.drop("front_server").select(made.columns)
 
 
 def _newest(failed: pl.LazyFrame) -> pl.DataFrame:
@@ -490,6 +540,7 @@ class _Row(NamedTuple):
     started: int | None
     certain: bool | None
     given: bool | None
+    called: bool | None
     try_exchange: int | None
     try_server: str | None
     try_request_start: int | None
@@ -523,10 +574,16 @@ def _candidates(
     routes = {key: str(one.rows[0][0].route) for key, one in asked.items()}
     fronts = assign_attempts({key: _front(one) for key, one in asked.items()}, attempts, routes, known)
     # drop a `likely` exchange that did not fail at once: nothing else shows that its server is a gateway
-    fronts = {key: front for key, front in fronts.items() if not asked[key].rows[0][0].likely or failed_at_once(front)}
+    fronts = {key: one for key, one in fronts.items() if one.call or not asked[key].rows[0][0].likely or failed_at_once(one)}
     found = failures(fronts)
+    # the table of tries does not connect a call with its exchange, so the failure of a call is left out here
+    inner = {
+        one.key for key, failure in found.items() if fronts[key].call for one in failure.through[:1] if one is fronts[key].call
+    }
     until, made = _outermost(fronts, found), list[dict[str, Any]]()
     for key, one in found.items():
+        if key in inner:
+            continue
         # the gateway nearest to the server made the error, and the others forwarded it
         software = _software(asked[one.through[-1].key if one.through else key])
         leads_on = (asked[key].exchange.server, routes[key]) in known
@@ -551,8 +608,17 @@ def _exchanges_at_front(rows: pl.DataFrame) -> dict[Place, _AtFront]:
 
 
 def _front(asked: _AtFront) -> Front:
-    own, tried = asked.exchange, sorted((one for one in asked.rows if one[0].started is not None), key=_order)
-    if any(one is None for _, one in tried) or (not tried and asked.rows[0][0].asked_others):
+    calls = [(row, one) for row, one in asked.rows if row.called is not None]
+    front = _front_of_tries(asked.exchange, [one for one in asked.rows if one[0].called is None])
+    for row, call in calls:
+        if isinstance(call, Exchange):
+            return front._replace(call=call, called=bool(row.called))
+    return front
+
+
+def _front_of_tries(own: Exchange, rows: list[tuple[_Row, Try | None]]) -> Front:
+    tried = sorted((one for one in rows if one[0].started is not None), key=_order)
+    if any(one is None for _, one in tried) or (not tried and (not rows or rows[0][0].asked_others)):
         return Front(own, (), certain=False)
     certain = all(row.certain for row, _ in tried)
     # a response whose status is `given` was forwarded, so it does not belong to an exchange with another status
@@ -676,6 +742,7 @@ _ELSEWHERE = (
     "Find out to which server the gateway sends requests for this path, and capture the traffic between them, too (tcpdump -i "
     "any, without a port filter). If a capture cannot show this traffic (a Unix socket, TLS), check the log of that server. "
 )
+_ITS_LOG = "This server also answers requests itself, as a peer that owns a part of the data does: check its own log first. "
 _BY_ICMP = "an ICMP error answered its SYN to the server behind it"
 
 
@@ -723,10 +790,14 @@ def words(x: Facts) -> dict[str, Any]:
     kind, last = "truncated" if x.kind == CLIENT_STALLED else str(x.kind), None if x.last is None else tries[x.last]
     failure = Failure(kind, last, tries, tuple(map(exchange_of, x.through)), x.whole, x.guessed)
     lost = None if x.lost_server is None else Lost(x.lost_server, x.lost_frame or 0, x.lost_time or 0)
+    if kind == FAILED_CALL:
+        return call_words(front, failure, x.software)
     got, outcome = client_result(front)
     closed = None if x.closed_time is None or x.end is None else (x.blocked_until or x.end) - x.closed_time
     reason = message_reason(front, failure, lost, x.no_neighbor, hidden=x.hidden)
     side = "client" if x.kind == CLIENT_STALLED else "server"
+    serves = kind == "not-passed-on" and not x.hidden and (x.own_share or 0) >= SERVES.value
+    also = f"; it also answers {x.own_share} % of the requests itself" if serves else ""
     not_read = (x.closed_frame, x.closed_time, f"the {side}'s window is closed: the {side} does not read")
     late = (x.late_frame, x.late_time, f"the gateway sends the request to {x.late_server}, and drops it")
     return {
@@ -734,12 +805,12 @@ def words(x: Facts) -> dict[str, Any]:
         "addition": retry_sentence(x.retry) or (MADE_WHOLE if x.made_whole else None),
         "origin": failure_origin(front, failure),
         "outcome": outcome, "got": got,
-        "why": f": {reason if closed is None else unread_reason(failure, closed)}",
+        "why": f": {reason if closed is None else unread_reason(failure, closed)}{also}",
         "more": tries_text(failure), "unread": "" if closed is None else duration_text(closed),
         "closer": closer_text(failure), "examine": _examine(front, failure),
         "rejected": _CUT_SHORT if _is_cut_short(front, failure) else _REJECTED,
         "unreached": _BY_ICMP if isinstance(last, Attempt) and last.rejected <= front.answered + SLACK else _UNANSWERED,
-        **_of_unasked(x),
+        **_of_unasked(x, serves=serves),
         **_late_words(front, failure, x, unread=closed is not None),
         "broke": broken_text(front, failure), "look": _look(front, failure),
         "silence": duration_text(time_stalled(front, failure) or 0), "limits": BODY_LIMITS,
@@ -748,12 +819,25 @@ def words(x: Facts) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _of_unasked(x: Facts) -> dict[str, str]:
+def _first_step(x: Facts, *, serves: bool) -> str:
+    """Return the first part of the remedy for a gateway that contacted no server."""
+    if x.lost_server is not None:
+        return (
+            f"Start with {x.lost_server}: the gateway could not reach it, and skips such a server for a while (a circuit "
+            "breaker, a failed health check). "
+        )
+    return _ITS_LOG if serves else ""
+
+
+def _of_unasked(x: Facts, *, serves: bool) -> dict[str, str]:
     """Return the words about a gateway that made no attempt, or whose request left only when it had closed to the client."""
     if x.late_server is not None:
         after = f" {duration_text(x.late_after)} after its own close" if x.late_after else ""
         return {"unasked": _LEFT_LATE, "why": f": {_DROPPED.format(x.late_server, after)}", "elsewhere": ""}
-    return {"unasked": _NOT_SHOWN if x.hidden else _UNASKED, "elsewhere": _ELSEWHERE if x.hidden else ""}
+    return {
+        "unasked": _NOT_SHOWN if x.hidden else _UNASKED,
+        "elsewhere": _ELSEWHERE if x.hidden else _first_step(x, serves=serves),
+    }
 
 
 def _late_words(front: Exchange, failure: Failure, x: Facts, *, unread: bool) -> dict[str, str]:
@@ -839,7 +923,9 @@ def _confidence(front: Exchange, failure: Failure) -> str:
     given = [one.values for one in seen if not (one.headless or one.holed)]
     if any(v.gap_before or v.request_has_gap or v.response_has_gap for v in given):
         return "low"
-    inferred = failure.kind == "not-passed-on" or not failure.whole or not all(one.values.handshake for one in seen)
+    inferred = (
+        failure.kind in ("not-passed-on", FAILED_CALL) or not failure.whole or not all(one.values.handshake for one in seen)
+    )
     # a server also sends 503 or closes on purpose, and another program on the same host may have tried to connect meanwhile
     on_purpose = front.status in {503, None} and all(isinstance(one, Attempt) for one in failure.tries)
     on_purpose |= failure.kind == "stream-timed-out"

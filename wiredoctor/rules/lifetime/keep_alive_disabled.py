@@ -13,7 +13,7 @@ How it is proved
     A client and a server had three or more HTTP/1.1 exchanges, each on its own connection whose handshake was captured. The
     client did not ask to close, and every response with a status below 400 says Connection: close. At least three such responses
     are needed. At least two of these handshakes were needless: with keep-alive, an earlier connection would have been idle at
-    that time, for at most 75 s.
+    that time, for at most 75 s. Kind cheap, a note: the handshakes took less than 5 % of the exchanges' time.
 
 What it is not
     If the client asks for the close, no-connection-reuse reports it. If the server uses HTTP/1.0, http10-downgrade reports it.
@@ -22,7 +22,7 @@ What it is not
     closed the idle connection before the next one. Requests that are sent at the same time need a connection each.
 
 What to do
-    Turn keep-alive on, or put a proxy that supports it in front of the server.
+    Turn keep-alive on, or put a proxy that supports it in front of the server. Kind cheap: nothing has to change.
 
 References
     RFC 9112 sections 9.3 and 9.6, nginx's keepalive_timeout, Apache's KeepAlive, gunicorn's design.
@@ -47,14 +47,21 @@ _KEPT = default("nginx", "keepalive_timeout")
 
 RULE = Rule(
     symptom="a handshake before every request; many connections in TIME_WAIT",
-    severity="warning",
-    title="The server closes the connection after every response: {exchanges:,} requests needed {exchanges:,} connections",
+    severity={None: "warning", "cheap": "note"},
+    title={
+        None: "The server closes the connection after every response: {exchanges:,} requests needed {exchanges:,} connections",
+        "cheap": "The server closes the connection after each of {exchanges:,} responses, at little cost here",
+    },
     message="Each of {exchanges:,} exchanges of {client} with {server} had its own connection: every response says "
     "Connection: close, although the client did not ask for that. The {wasted:,} handshakes that keep-alive would have saved "
     "took {delay} in total; each new connection also begins with slow start.",
-    remedy="Turn keep-alive on in the server, or in the proxy or balancer that talks to the client. Some servers close after "
-    "every response by design (gunicorn's sync worker, Flask's development server): use another worker or server, or put a "
-    "proxy with keep-alive in front of them.",
+    remedy={
+        None: "Turn keep-alive on in the server, or in the proxy or balancer that talks to the client. Some servers close after "
+        "every response by design (gunicorn's sync worker, Flask's development server): use another worker or server, or put a "
+        "proxy with keep-alive in front of them.",
+        "cheap": "Nothing has to change here. If clients are further away, or use TLS, turn keep-alive on in the server, or in "
+        "the proxy or balancer that talks to them.",
+    },
     display_filter="frame.number in {{{frames}}}",
     references=(
         Reference("RFC 9112 section 9.3, persistence", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.3"),
@@ -101,6 +108,7 @@ KEPT = Threshold(
     "keep-alive saves a handshake if a connection begins at most this long after an earlier response; nginx keeps idle "
     f"connections for {_KEPT} by default, and most servers and pools keep them for less",
 )
+SHARE = Threshold("5 %", "the share of the exchanges' time below which the handshakes cost next to nothing")
 SHOWN = Threshold("3 connections", "the maximum number of connections shown as evidence; the message has the totals")
 
 
@@ -129,10 +137,11 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     answers, connections = of_connections(answers, theirs), of_connections(connections, theirs)
     pairs = _pairs(answers, connections).filter(c("every") & enough)
     sure = pl.when("doubtful").then(pl.lit("low")).otherwise(pl.lit("high"))
+    cheap = pl.when(100 * c("delay") < SHARE.value * c("busy")).then(pl.lit("cheap"))
     return (
         _with_names(answers, connections, pairs)
         .select(
-            *candidate("server", sure, "frame", "start", "end", delay=c("delay"), of="server"),
+            *candidate("server", sure, "frame", "start", "end", kind=cheap, delay=c("delay"), of="server"),
             c("client_host").alias("client"),
             "server",
             *("exchanges", "wasted", "shown"),
@@ -172,7 +181,7 @@ def _pairs(answers: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     responses.
 
     `every`: true if each response is the first on its connection and closes it. `wasted`: the number of connections that
-    keep-alive would have saved; `delay`: the time of their handshakes (ns).
+    keep-alive would have saved; `delay`: the time of their handshakes (ns). `busy`: the time of their exchanges (ns).
     """
     rtt = round_trip()
     known = connections.select(
@@ -198,6 +207,7 @@ def _pairs(answers: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
             c("response_end").filter(seen).max().alias("end"),
             saved.sum().cast(pl.Int64).alias("wasted"),
             c("rtt").filter(seen).sort_by(c("start").filter(seen)).filter(saved).sum().alias("delay"),
+            (c("received") - c("start")).filter(seen).sort_by(c("start").filter(seen)).filter(saved).sum().alias("busy"),
             c("gap_before").filter(seen).any().alias("doubtful"),
             c("response_frame").filter(seen).bottom_k(max(SHOWN.value, 1)),
         )

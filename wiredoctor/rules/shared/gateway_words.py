@@ -87,11 +87,11 @@ def message_reason(front: Exchange, failure: Failure, lost: Lost | None, no_neig
     the time of one to four ARP timeouts. `hidden`: the gateway may have asked a server that the capture does not show.
     """
     last, kind = failure.last, failure.kind
-    if last is None:
-        no_try = _NOT_SHOWN if hidden else "the gateway sent the request to no server"
-        return no_try + _no_try_reason(front, lost, no_neighbor)
     # of several gateways in a row, the text names the one nearest to the server
     who = f"the gateway {failure.through[-1].server}" if failure.through else "the gateway"
+    if last is None:
+        no_try = _NOT_SHOWN if hidden else f"{who} sent the request to no server"
+        return no_try + _no_try_reason(front, lost, no_neighbor)
     gave_up, waited = f"{who} gave up", duration_text(time_waited(front, last))
     one = len({tried.server for tried in failure.tries}) == 1
     behind = f"the server behind it ({last.server})" if failure.whole or one else "a server behind it"

@@ -81,15 +81,17 @@ def find_lost(closes: pl.LazyFrame) -> pl.LazyFrame:
     `took`: the cause, such as FORGOTTEN.
     `at_limit`: the close may be due to an idle timeout.
     `idle`: how long (ns) the connection had been idle when the request reached the server; null for the first request.
-    `rested`: how long (ns) it had been idle when the server closed; null for the first request.
+    `rested`: how long (ns) it had been idle when the server closed; null for the first request, and if the previous one
+        was sent after the close, too.
     `later`: the time (ns) from the request to the close, as seen by the server; null if the round trip to the server is unknown.
     `requests`: the number of lost requests, including the later ones in the pipeline.
     """
+    rested = c("server_close_time") - c("previous_end")
     rows = (
         closes.filter(candidates())
         .with_columns(
             (c("request_start") + c("rtt_server").fill_null(0) - c("previous_end")).alias("idle"),
-            (c("server_close_time") - c("previous_end")).alias("rested"),
+            pl.when(rested >= 0).then(rested).alias("rested"),
             (c("server_close_time") - c("request_end") - c("rtt_server")).alias("later"),
         )
         .with_columns(_cause().alias("took"))

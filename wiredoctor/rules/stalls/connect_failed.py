@@ -366,7 +366,9 @@ def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
     rows = _without_unseen(rows, connections)
     accepted = attempts.accepted_near(rows, connections, **{name: states[name] for name in ("closed_at_once", "given_up")})
     failed = _failed(rows, accepted, singles, connections)
-    failed = failed.with_columns(of_gateway=_is_one_of(of_gateways["connection"]))
+    # of the attempts of a gateway in the same outage, some may not show for which request they were made
+    of_gateway = _is_one_of(of_gateways["connection"]).any().over("client_host", "server", "refused")
+    failed = failed.with_columns(of_gateway=of_gateway)
     return _grouped(_with_outcome(failed, accepted, connections)).lazy()
 
 

@@ -45,7 +45,6 @@ References
 
 from __future__ import annotations
 
-from math import floor, log10
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -53,8 +52,9 @@ import polars as pl
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import candidate, grade
 from wiredoctor.rules.shared.words import packets, request_or_response
-from wiredoctor.tables import MILLISECOND, SECOND, SERVER
+from wiredoctor.tables import MILLISECOND, SERVER
 from wiredoctor.text.durations import duration_text
+from wiredoctor.text.rates import rate_text
 from wiredoctor.world.numbers import DURATION
 
 c = pl.col
@@ -245,8 +245,8 @@ def words(x: Facts) -> dict[str, Any]:
         proof = [(x.in_flight_frame, x.in_flight_time, f"{x.in_flight} bytes are in flight, the maximum")]
     return {
         "what": request_or_response(x.role),
-        "limit": _rate_text(x.window, x.rtt),
-        "rate": _rate_text(x.length, x.took),
+        "limit": rate_text(x.window, x.rtt),
+        "rate": rate_text(x.length, x.took),
         "rest": _remaining_time_text(x),
         "evidence": packets(
             (x.unscaled_frame, x.unscaled_time, "a SYN without the window scale option"),
@@ -255,15 +255,6 @@ def words(x: Facts) -> dict[str, Any]:
             (x.last_frame, x.end, f"the body ends, {duration_text(x.took)} after it began"),
         ),
     }
-
-
-def _rate_text(size: int, time: int) -> str:
-    """Format a rate, `size` bytes in `time` ns, with two significant digits: "0.8 MB/s"."""
-    rate = size * SECOND / time
-    unit, name = (1e3, "kB/s") if rate < 1e5 else (1e6, "MB/s")
-    digits = 1 - floor(log10(rate / unit))
-    number = floor(rate / unit * 10.0**digits + 0.5) / 10.0**digits
-    return f"{number if number < 10 else int(number)} {name}"
 
 
 def _remaining_time_text(x: Facts) -> str:

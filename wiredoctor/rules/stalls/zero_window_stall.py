@@ -89,8 +89,9 @@ import polars as pl
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import candidate, grade
 from wiredoctor.rules.shared.words import Nanoseconds, Packet, fin_or_rst, packets
-from wiredoctor.tables import MILLISECOND
+from wiredoctor.tables import MILLISECOND, SECOND
 from wiredoctor.text.durations import duration_text
+from wiredoctor.text.rates import rate_text
 from wiredoctor.world import World, closed_together, reading_pace
 from wiredoctor.world.closed_together import ClosedTogether
 from wiredoctor.world.numbers import DURATION
@@ -479,8 +480,8 @@ def _of_pace(x: Facts) -> dict[str, Any]:
         every = f": its window opens {pace}"
         paced = f"opened its window at regular times, {pace}: it limits its rate, or sleeps between reads"
     elif x.rate is not None:
-        every = f": {x.rate // 1000} kB/s"
-        paced = f"reads at a constant rate, {x.rate // 1000} kB/s: it limits the rate, or its downstream takes no more"
+        every = f": {rate_text(x.rate, SECOND)}"
+        paced = f"reads at a constant rate, {rate_text(x.rate, SECOND)}: it limits the rate, or its downstream takes no more"
     elif x.opened is None:
         paced = "plays media, and stopped reading: its user paused it, or it has what it wanted"
     else:
