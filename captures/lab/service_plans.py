@@ -205,14 +205,14 @@ def _queue(case: Plan, chance: random.Random) -> None:
     apps = case.leaves("app", 2, base=0.06, jitter=0.002)
     gate = case.add("gate", "proxy", services=apps, most=2)
     case.ask(chance, [gate], "/item/{n}", hosts=3, count=8, each=0.1)
-    case.meant = [["K6", "", "app0"]]
+    case.meant = [["queued-requests", "connections", "app0"]]
 
 
 def _workers(case: Plan, chance: random.Random) -> None:
     app = case.add("app", "leaf", base=0.02, jitter=0.001, threads=4, slow_paths=["/report", 0.8])
     case.ask(chance, [app], "/report/{n}", hosts=1, count=6, each=0.05)
     case.ask(chance, [app], "/api/{n}", hosts=2, count=3, each=0.1)
-    case.meant = [["K7", "", "app"]]
+    case.meant = [["queued-requests", "workers", "app"]]
 
 
 def _pauses(case: Plan, chance: random.Random) -> None:

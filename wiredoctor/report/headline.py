@@ -89,6 +89,7 @@ _FIRST_WORDS = (
     "One",
     "Only",
     "Pages",
+    "Requests",
     "Responses",
     "Segments",
     "The",

@@ -16,7 +16,7 @@ import polars as pl
 from wiredoctor import limits
 from wiredoctor.findings import Threshold
 from wiredoctor.tables import of_connections, of_exchanges
-from wiredoctor.world.clients import one_host
+from wiredoctor.world.client_rows import one_host
 from wiredoctor.world.equal_waits import limit_of, matches
 from wiredoctor.world.world import CaptureTables, Index
 

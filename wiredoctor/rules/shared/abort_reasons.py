@@ -13,7 +13,8 @@ from wiredoctor.rules.shared.left_early import AT_ONCE, NOT_AWAITED, TIMEOUT_NEA
 from wiredoctor.tables import MILLISECOND, SECOND
 from wiredoctor.world import World
 from wiredoctor.world.aborts import Aborts, Answer
-from wiredoctor.world.clients import WINDOW, ClientClose, Clients, Request
+from wiredoctor.world.client_rows import WINDOW
+from wiredoctor.world.clients import ClientClose, Clients, Request
 from wiredoctor.world.exchange import SERVER_ERROR
 from wiredoctor.world.reading_pace import PLAYERS
 

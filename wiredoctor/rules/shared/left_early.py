@@ -13,7 +13,7 @@ import polars as pl
 
 from wiredoctor.findings import Threshold, cached_for_thresholds
 from wiredoctor.tables import ALL_DATA, HEAD, MILLISECOND, NOTHING, SECOND, WHOLE
-from wiredoctor.world.clients import WINDOW
+from wiredoctor.world.client_rows import WINDOW
 from wiredoctor.world.connection_close import grace_period, is_reset_without_ack, round_trip
 from wiredoctor.world.numbers import map_numbers
 from wiredoctor.world.reading_pace import MEDIA

@@ -55,6 +55,7 @@ from wiredoctor.rules.shared import icmp
 from wiredoctor.rules.shared.attempt_words import USE_OTHER_PORTS
 from wiredoctor.rules.shared.evidence import candidate
 from wiredoctor.rules.shared.words import Packet, packets
+from wiredoctor.tables import PROTOCOLS
 from wiredoctor.text.durations import duration_text
 
 c = pl.col
@@ -72,6 +73,7 @@ RULE = Rule(
         Reference("tcp(7), tcp_syn_retries", "https://man7.org/linux/man-pages/man7/tcp.7.html"),
     ),
     absence=True,
+    protocols=PROTOCOLS,
 )
 
 _MIDDLEBOX = (

@@ -36,11 +36,12 @@ import numpy as np
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import candidate
+from wiredoctor.rules.shared.evidence import candidate, silent_candidates
+from wiredoctor.rules.shared.gateway_waits import waited_behind, waits_behind
 from wiredoctor.rules.shared.long_polls import is_long_poll
 from wiredoctor.rules.shared.siblings import comparable_path
 from wiredoctor.rules.shared.words import packets
-from wiredoctor.tables import Array, of_connections, of_exchanges
+from wiredoctor.tables import Array, of_connections
 from wiredoctor.text.durations import duration_text
 from wiredoctor.world.numbers import DURATION
 
@@ -109,7 +110,7 @@ class Pause(NamedTuple):
 
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each server that stood still."""
+    """Return a row for each server that stood still, and a silent one for each exchange that was slow because of that."""
     slow = exchanges.filter(c("has_request") & _waited()).select("endpoint", "connection", "response_start")
     slow = _answered_together(slow.collect(engine="streaming"))
     # the other exchanges of these servers show when they sent something, and how long they usually take
@@ -119,16 +120,27 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame
     rows = (
         of_connections(exchanges.filter("has_request"), theirs)
         .join(theirs.lazy(), on="connection")
-        .join(_waits_behind(exchanges, tries, theirs), on=["connection", "exchange"], how="left")
+        .join(waits_behind(exchanges, tries, theirs), on=["connection", "exchange"], how="left")
         .select(
-            *("connection", "server", "request_end", "response_start", "response_end", "request_last_frame", "response_frame"),
+            *(
+                "connection",
+                "exchange",
+                "server",
+                "request_end",
+                "response_start",
+                "response_end",
+                "request_last_frame",
+                "response_frame",
+            ),
             comparable_path().hash().alias("path"),
-            (c("repeats") | c("upgraded") | is_long_poll() | _waited_behind()).alias("other"),
+            (c("repeats") | c("upgraded") | is_long_poll() | waited_behind()).alias("other"),
         )
     )
     rows = rows.filter(c("request_end").is_not_null()).collect(engine="streaming")
-    parts = rows.partition_by("server", as_dict=True)
-    return _candidates([(str(server), pauses) for (server,), part in sorted(parts.items()) if (pauses := _pauses(part))]).lazy()
+    found = {str(server): _pauses(part) for (server,), part in sorted(rows.partition_by("server", as_dict=True).items())}
+    silent = [silent_candidates(held) for _, held in found.values()]
+    told = _candidates([(server, pauses) for server, (pauses, _) in found.items() if pauses])
+    return pl.concat([told, *silent], how="diagonal").lazy()
 
 
 def _answered_together(slow: pl.DataFrame) -> pl.DataFrame:
@@ -142,25 +154,8 @@ def _answered_together(slow: pl.DataFrame) -> pl.DataFrame:
     return rows.filter(together).unique("endpoint").select("connection")
 
 
-def _waits_behind(exchanges: pl.LazyFrame, tries: pl.LazyFrame, connections: pl.DataFrame) -> pl.LazyFrame:
-    """Return how long (ns) a gateway waited for a server behind it, for each exchange on these connections with a gateway."""
-    mine = tries.join(connections.lazy(), left_on="front_connection", right_on="connection", how="semi")
-    backs = mine.filter(c("exchange").is_not_null()).select("front_connection", "front_exchange", "connection", "exchange")
-    backs = backs.collect(engine="streaming")
-    waits = of_exchanges(exchanges, backs.select("connection", "exchange").unique()).select(
-        "connection", "exchange", (c("response_start") - c("request_end")).alias("behind")
-    )
-    of_fronts = backs.lazy().join(waits, on=["connection", "exchange"]).group_by("front_connection", "front_exchange")
-    return of_fronts.agg(c("behind").max()).rename({"front_connection": "connection", "front_exchange": "exchange"})
-
-
-def _waited_behind() -> pl.Expr:
-    """Return whether a gateway waited for a server behind it for half of the time or longer."""
-    return (2 * c("behind") >= c("response_start") - c("request_end")).fill_null(value=False)
-
-
-def _pauses(rows: pl.DataFrame) -> list[Pause]:
-    """Return the pauses of a server. `rows`: its exchanges."""
+def _pauses(rows: pl.DataFrame) -> tuple[list[Pause], pl.DataFrame]:
+    """Return the pauses of a server, and the exchanges that were slow because of them. `rows`: its exchanges."""
     rows = rows.with_columns(
         (c("response_start") - c("request_end")).alias("wait"),
         (c("response_start") - c("request_end")).median().over("path").alias("usual"),
@@ -181,7 +176,11 @@ def _pauses(rows: pl.DataFrame) -> list[Pause]:
         if pause is not None:
             found.append(pause)
         at = max(last, at + 1)
-    return found
+    held = np.zeros(rows.height, bool)
+    for one in found:
+        in_pause = np.minimum(began, one.end) - np.maximum(asked, one.begin)
+        held |= (2 * in_pause >= began - asked) & (began - asked >= PAUSE.value)
+    return found, rows.filter(pl.Series(held))
 
 
 def _pause(rows: pl.DataFrame, answered: Array, times: tuple[Array, Array, Array], sent: Array) -> Pause | None:
