@@ -11,14 +11,14 @@ Why it hurts
 
 How it is proved
     Two or more requests were open at the server for 0.5 s or longer, and in that time the server sent no payload on any
-    connection. Then it answered on two or more connections within 50 ms, at least half of the requests that were open. It usually
-    answers requests with such paths in at most a quarter of the time. The clients did not have to retransmit anything on these
-    connections, so their requests had arrived.
+    connection. Then it answered on two or more connections within 50 ms, at least half of the requests that were open. These had
+    waited mostly in that time. It usually answers requests with such paths in at most a quarter of the time. The clients did not
+    have to retransmit anything on these connections, so their requests had arrived.
 
 What it is not
     Long polls and feeds are answered together when the next event happens; their requests usually wait as long. If a server has
-    too few workers, it answers one request after the other. A path that holds packets makes the clients retransmit. A gateway
-    that waited for a server behind it did not stand still itself.
+    too few workers, it answers one request after the other. A path that holds packets makes the clients retransmit. A server
+    that waited for another one did not stand still itself, and neither did one whose host sent requests to others meanwhile.
 
 What to do
     Compare the times with the garbage collector's log, with the metrics of CPU throttling (container limits), of disk and swap,
@@ -30,6 +30,7 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,6 +44,7 @@ from wiredoctor.rules.shared.siblings import comparable_path
 from wiredoctor.rules.shared.words import packets
 from wiredoctor.tables import Array, of_connections
 from wiredoctor.text.durations import duration_text
+from wiredoctor.world.attempts import host_of
 from wiredoctor.world.numbers import DURATION
 
 c = pl.col
@@ -137,9 +139,12 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame
         )
     )
     rows = rows.filter(c("request_end").is_not_null()).collect(engine="streaming")
-    found = {str(server): _pauses(part) for (server,), part in sorted(rows.partition_by("server", as_dict=True).items())}
-    silent = [silent_candidates(held) for _, held in found.values()]
-    told = _candidates([(server, pauses) for server, (pauses, _) in found.items() if pauses])
+    parts = {str(server): part for (server,), part in sorted(rows.partition_by("server", as_dict=True).items())}
+    found = {server: pauses for server, part in parts.items() if (pauses := _pauses(part))}
+    calls = _calls(exchanges, connections, found) if found else {}
+    found = {server: [one for one in some if not _calls_meanwhile(one, calls.get(server))] for server, some in found.items()}
+    silent = [silent_candidates(_held(parts[server], pauses)) for server, pauses in found.items() if pauses]
+    told = _candidates([(server, pauses) for server, pauses in found.items() if pauses])
     return pl.concat([told, *silent], how="diagonal").lazy()
 
 
@@ -154,8 +159,38 @@ def _answered_together(slow: pl.DataFrame) -> pl.DataFrame:
     return rows.filter(together).unique("endpoint").select("connection")
 
 
-def _pauses(rows: pl.DataFrame) -> tuple[list[Pause], pl.DataFrame]:
-    """Return the pauses of a server, and the exchanges that were slow because of them. `rows`: its exchanges."""
+def _calls(exchanges: pl.LazyFrame, connections: pl.LazyFrame, servers: Collection[str]) -> dict[str, tuple[Array, Array]]:
+    """Return when the hosts of these servers sent requests to other servers, and when these began to answer (both in ns).
+
+    Servers with clients only on their own host are left out: there, the requests of all programs come from the same address.
+    """
+    known = connections.select("connection", "client_host", "server")
+    own = known.filter(c("server").is_in([*servers])).filter(c("client_host") != host_of("server"))
+    hosts = own.select(c("server").alias("own"), host_of("server").alias("client_host")).unique()
+    theirs = known.join(hosts, on="client_host").filter(c("server") != c("own")).collect(engine="streaming")
+    rows = of_connections(exchanges.filter("has_request"), theirs.select("connection").unique()).select(
+        "connection", "request_start", "response_start"
+    )
+    rows = rows.filter(c("request_start").is_not_null() & c("response_start").is_not_null()).join(
+        theirs.lazy().select("connection", "own"), on="connection"
+    )
+    parts = rows.collect(engine="streaming").partition_by("own", as_dict=True)
+    return {str(own): (part["request_start"].to_numpy(), part["response_start"].to_numpy()) for (own,), part in parts.items()}
+
+
+def _calls_meanwhile(pause: Pause, calls: tuple[Array, Array] | None) -> bool:
+    """Return whether the server's host sent a request to another server in the middle of the pause, or an answer ended it."""
+    if calls is None:
+        return False
+    asked, began = calls
+    almost = pause.end - TOGETHER.value
+    sends = (asked > pause.begin + TOGETHER.value) & (asked < almost)
+    waits = (2 * asked <= pause.begin + pause.end) & (began >= almost) & (began <= pause.end)
+    return bool((sends | waits).any())
+
+
+def _pauses(rows: pl.DataFrame) -> list[Pause]:
+    """Return the pauses of a server. `rows`: its exchanges."""
     rows = rows.with_columns(
         (c("response_start") - c("request_end")).alias("wait"),
         (c("response_start") - c("request_end")).median().over("path").alias("usual"),
@@ -176,11 +211,18 @@ def _pauses(rows: pl.DataFrame) -> tuple[list[Pause], pl.DataFrame]:
         if pause is not None:
             found.append(pause)
         at = max(last, at + 1)
+    return found
+
+
+def _held(rows: pl.DataFrame, pauses: list[Pause]) -> pl.DataFrame:
+    """Return the exchanges of a server, of `rows`, that were slow because of its pauses."""
+    far = np.iinfo(np.int64).max
+    asked, began = (rows[name].fill_null(far).to_numpy() for name in ("request_end", "response_start"))
     held = np.zeros(rows.height, bool)
-    for one in found:
+    for one in pauses:
         in_pause = np.minimum(began, one.end) - np.maximum(asked, one.begin)
         held |= (2 * in_pause >= began - asked) & (began - asked >= PAUSE.value)
-    return found, rows.filter(pl.Series(held))
+    return rows.filter(pl.Series(held))
 
 
 def _pause(rows: pl.DataFrame, answered: Array, times: tuple[Array, Array, Array], sent: Array) -> Pause | None:
@@ -199,6 +241,8 @@ def _pause(rows: pl.DataFrame, answered: Array, times: tuple[Array, Array, Array
         return None
     begin = max(int(sent[before]) if before >= 0 else int(waits[0]), int(waits[WAITING.value - 1]))
     open_ = int(((began >= end) & (asked <= end - PAUSE.value)).sum())
+    # what had waited longer before the pause than in it takes long by itself
+    answered = answered[2 * (end - np.maximum(asked[answered], begin)) >= began[answered] - asked[answered]]
     if end - begin < PAUSE.value or open_ < WAITING.value or 2 * len(answered) < len(waits):
         return None
     if rows["connection"].gather(answered).n_unique() < WAITING.value:
