@@ -1,4 +1,4 @@
-"""Test captures made again from public reports, if they are there: what is wrong is reported, and nothing about healthy twins."""
+"""Test that captures of faults that people reported in public are told rightly, and that their healthy twins are."""
 
 from __future__ import annotations
 
@@ -7,28 +7,23 @@ from pathlib import Path
 import pytest
 
 import wiredoctor
+from tests.support.sweeps import SLOW
 
 FOUND = Path(__file__).parents[3] / "shared" / "found"
-EXPECTED = [line.split() for line in (Path(__file__).parent / "found.txt").read_text().splitlines() if not line.startswith("#")]
-TRUE_OF_HEALTHY = {("30-reset-ends-body-fin-healthy", "keep-alive-disabled")}
-"""What is rightly reported about a healthy capture, although it is not what the capture is about."""
+LINES = [line.split() for line in Path(__file__).with_name("found.txt").read_text().splitlines() if line and line[0] != "#"]
+TRUE = {("30-reset-ends-body-fin-healthy.pcap", "keep-alive-disabled")}
+"""The warnings about a healthy twin that are true."""
 
-pytestmark = pytest.mark.skipif(not FOUND.is_dir(), reason="the captures are not there")
-
-
-@pytest.mark.parametrize(("name", "rule", "kind", "side"), EXPECTED)
-def test_the_fault_is_reported(name: str, rule: str, kind: str, side: str) -> None:
-    report = wiredoctor.analyze(FOUND / "captures" / f"{name}.pcap")
-    assert (rule, kind, side) in {(f.rule, f.kind or "-", f.side or "-") for f in report.findings}
+pytestmark = [SLOW, pytest.mark.skipif(not FOUND.is_dir(), reason="the captures are not there")]
 
 
-def healthy() -> list[Path]:
-    """Return the healthy twins of the captures in EXPECTED."""
-    numbers = {name.partition("-")[0].rstrip("b") for name, *_ in EXPECTED}
-    return [path for path in sorted((FOUND / "healthy").glob("*.pcap")) if path.name.partition("-")[0].rstrip("b") in numbers]
+@pytest.mark.parametrize("name", sorted({line[0] for line in LINES}))
+def test_what_people_reported_is_found(name: str) -> None:
+    found = {(one.rule, one.kind or "-", one.side or "-") for one in wiredoctor.analyze(FOUND / name).findings}
+    assert {tuple(line[1:]) for line in LINES if line[0] == name} <= found
 
 
-@pytest.mark.parametrize("twin", healthy(), ids=lambda twin: twin.stem)
-def test_healthy_traffic_has_no_warning(twin: Path) -> None:
-    wrong = {(twin.stem, f.rule) for f in wiredoctor.analyze(twin).findings if f.severity != "note"}
-    assert wrong <= TRUE_OF_HEALTHY
+@pytest.mark.parametrize("twin", sorted(path.name for path in (FOUND / "healthy").glob("*.pcap")))
+def test_nothing_is_wrong_with_the_healthy_twin(twin: str) -> None:
+    worse = [one for one in wiredoctor.analyze(FOUND / "healthy" / twin).findings if one.severity != "note"]
+    assert {(twin, one.rule) for one in worse} <= TRUE
