@@ -78,6 +78,28 @@ def nginx_http2(lab: Lab) -> None:
     lab.client.run(sys.executable, str(PEERS / "http2_client.py"), *urls)
 
 
+@recording(
+    title="TLS to the port for plain HTTP of nginx, and plain HTTP to its port for TLS, twice each",
+    at="client",
+    software=("nginx", "curl"),
+    connections=(
+        Connection((Exchange("", "", 400, 150),), closed_by="server", repeat=2),
+        Connection((Exchange("GET", "/a.txt", 400, 248),), closed_by="server", repeat=2),
+    ),
+    finds=(
+        *(Find("wrong-protocol", "tls-to-plain", "client", number, 1) for number in (0, 1)),
+        *(Find("wrong-protocol", "plain-to-tls", "client", number, 1) for number in (2, 3)),
+    ),
+    must_not={"no-response": "the server answered", "premature-close": "a 400 closes"},
+)
+def wrong_schemes(lab: Lab) -> None:
+    """curl is used with https:// for port 80, and reports "wrong version number". Then it is used with http:// for port 443."""
+    nginx_with_tls(lab, **SIZES)
+    for url in ("https://10.9.0.2:80/a.txt", "http://10.9.0.2:443/a.txt"):
+        for _ in range(2):
+            curl(lab, "--insecure", url, check=False)
+
+
 KEYS = tuple(
     Find("nagle-delayed-ack", "write-write-read", side, number, 1, measured=True, confidence="medium")
     for number in (0, 1)
