@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
@@ -179,7 +180,7 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _table(table: Table) -> str:
-    exported = [c._replace(meaning=f"{c.meaning} (only in exports)") for c in DERIVED.get(table.name, ())]
+    exported = [replace(c, meaning=f"{c.meaning} (only in exports)") for c in DERIVED.get(table.name, ())]
     lines = [row(f"`{c.name}`", _type(c), c.unit, c.meaning) for c in (*table.columns, *exported)]
     writer = [f"Written by `{table.writer.replace(':', '`, `')}`.", ""] if table.writer else []
     head = ["", f"## `{table.name}`", "", f"A row is {table.row}.", "", *writer]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from wiredoctor.findings import Rule, Threshold, by_kind
+from wiredoctor.report.terminal.manual import protocols
 from wiredoctor.rule_engine import RuleModule, catalogue
 from wiredoctor.rule_engine.catalogue import HEADINGS
 from wiredoctor.testing import ladders_in
@@ -36,7 +37,8 @@ def rule_page(module: RuleModule, captures: Iterable[str]) -> str:
             "",
             summary,
             "",
-            f"Family: {module.family}. Severity: {severities(module.rule)}.",
+            f"Family: {module.family}. Severity: {severities(module.rule)}."
+            f" Protocol of the connections: {protocols(module.rule)}.",
             *_picture(module.name),
             *_sections(body),
             *(f"- [{r.title}]({r.url})" for r in module.rule.references),

@@ -124,3 +124,8 @@ def test_every_cell_of_the_core_is_a_column_of_segments() -> None:
 
 def test_a_second_has_the_same_length_in_modules_that_start_without_polars() -> None:
     assert durations.SECOND == SECOND
+
+
+def test_a_unit_is_none_of_the_meanings() -> None:
+    units = {column.unit for table in (RULE_TABLES | EVENT_TABLES).values() for column in table.columns}
+    assert units == {"", "ns", "s", "bytes"}

@@ -29,16 +29,7 @@ from wiredoctor.rule_engine import RuleSet
 from wiredoctor.rule_engine.across_tries import fronts_of, tries_of
 from wiredoctor.rule_engine.candidates import Candidates, CandidateStore, together
 from wiredoctor.storage.spill import BatchSpill, Folder, Spill, SpillOfCaptures, SpillWindow
-from wiredoctor.tables import (
-    AT_ITS_END,
-    AT_THE_CLOSE,
-    CONNECTIONS,
-    EXCHANGES,
-    SMALL,
-    STORED_EXCHANGES,
-    Table,
-    of_captures,
-)
+from wiredoctor.tables import AT_ITS_END, AT_THE_CLOSE, CONNECTIONS, EXCHANGES, SMALL, STORED_EXCHANGES, Table, of_captures
 from wiredoctor.text.redact_tables import redact_table
 from wiredoctor.text.regex import Regex
 from wiredoctor.version import __version__
@@ -236,10 +227,7 @@ def _are_many(connections: Spill, exchanges: Spill) -> bool:
 def _exchange_tables(rows: Spill) -> dict[str, pl.LazyFrame]:
     """Return the tables of exchanges that rules read, by name, as lazy frames."""
     if isinstance(rows, BatchSpill):
-        return {
-            "exchanges": rows.scan_as(*AT_ITS_END),
-            "closes": rows.scan_as(*AT_THE_CLOSE),
-        }
+        return {"exchanges": rows.scan_as(*AT_ITS_END), "closes": rows.scan_as(*AT_THE_CLOSE)}
     scanned = rows.scan()
     return {"exchanges": AT_ITS_END.of(scanned), "closes": AT_THE_CLOSE.of(scanned)}
 

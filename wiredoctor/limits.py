@@ -397,9 +397,9 @@ LIVE_PENDING = Limit(
 )  # fmt: skip
 LIVE_PAIRED = Limit(
     "live-paired", "rules", 8_192, "exchanges",
-    "Exchanges of a live capture, the newest first, which are searched at a time for the causes of a gateway's failures: those "
-    "near the failures. A search takes at most a fifth of a second. If more exchanges are near a failure, only the final report "
-    "names its cause",
+    "The newest exchanges of a live capture, which are searched for the causes of a gateway's failures: those near the failures, "
+    "the oldest first. A search takes about a quarter of a second at most; the next one continues. If more exchanges are near a "
+    "failure, only the final report names its cause",
 )  # fmt: skip
 GATEWAY_EVIDENCE = Limit(
     "gateway-evidence", "rules", 16_384, "counts of each kind",

@@ -40,20 +40,8 @@ SHARED_FROM = 32 << 20
 it saves.
 """
 
-__all__ = [
-    "Budget",
-    "CaptureError",
-    "Catalogue",
-    "NoRoom",
-    "Settings",
-    "ThresholdKey",
-    "analyze",
-    "catalogue",
-    "configured",
-    "find_inputs",
-    "run",
-    "set_thresholds",
-]
+__all__ = ["Budget", "CaptureError", "Catalogue", "NoRoom", "Settings", "ThresholdKey", "analyze", "catalogue", "configured"]
+__all__ += ["find_inputs", "run", "set_thresholds"]
 
 
 def analyze(

@@ -1,7 +1,7 @@
 """Record random networks of services, and count what wiredoctor says rightly of them: who called whom, and what is wrong.
 
     python captures/lab/service_networks.py make FOLDER [--seed N] [--count N] [--jobs N] [--only NAME,...]
-    python captures/lab/service_networks.py score FOLDER [--python PYTHON] [--jobs N] [--only NAME,...] [-v]
+    python captures/lab/service_networks.py score FOLDER [--python PYTHON] [--jobs N] [--only NAME,...] [--views VIEW,...] [-v]
 
 NAME.pcap is a network of 3 to 12 services, captured on the bridge between their hosts, or on loopback; NAME.json is what its
 programs logged (service_nodes.py). `score` reads each capture whole, cut at random, and with 96 and 200 bytes of each packet.
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import service_score
 from batch import is_wanted, make_missing, parser_of
-from network import tcpdump
+from network import tcpdump, until_quiet
 from service_hosts import address_of, bridged
 from service_nodes import Network, run
 from service_plans import FAMILIES, Plan, plan
@@ -40,6 +40,7 @@ def main() -> int:
     """Run the command line."""
     parser = parser_of(__doc__, jobs=2, only="numbers, groups or families")
     parser.add_argument("--count", type=int, default=len(FAMILIES), help="recordings")
+    parser.add_argument("--views", default="whole,96,200,begin,end", metavar="VIEW,...", help="what `score` reads")
     parser.add_argument("-v", "--verbose", action="store_true", help="print each thing that is wrong")
     words = parser.parse_args()
     words.folder.mkdir(parents=True, exist_ok=True)
@@ -50,7 +51,7 @@ def main() -> int:
         return make_all(words)
     cases = [json.loads(path.read_text()) for path in sorted(words.folder.glob("*.json"))]
     cases = [case for case in cases if is_wanted(words, str(case["number"]), case["family"], case["group"])]
-    return service_score.score(words.folder, cases, words.python, words.jobs, verbose=words.verbose)
+    return service_score.score(words.folder, cases, words.python, words.jobs, words.views.split(","), verbose=words.verbose)
 
 
 def make_all(words: Namespace) -> int:
@@ -68,18 +69,35 @@ def make(folder: Path, case: Plan, seed: int) -> None:
         bridge, hosts = stack.enter_context(bridged(1 if case.local else case.hosts))
         for node in case.nodes.values():
             node["netns"] = hosts[int(node["host"])].name
-            node["address"] = "127.0.0.1" if case.local else address_of(node["host"])
-        stack.enter_context(tcpdump(hosts[0] if case.local else bridge, path, interface="lo" if case.local else "br0"))
+            node["address"] = "127.0.0.1" if case.local or node.get("loop") else address_of(node["host"])
+        parts = [files / f"{name}.pcap" for name in case.captured]
+        for name, part in zip(case.captured, parts, strict=True):
+            stack.enter_context(tcpdump(hosts[int(case.nodes[name]["host"])], part, interface="any"))
+        if not parts:
+            where = (hosts[0], "lo") if case.local else (bridge, "br0")
+            stack.enter_context(tcpdump(where[0], path, interface=where[1], expression=case.only))
         for node in case.nodes.values():
             if node["do"] == "nginx":
                 start_nginx(case, node, hosts[int(node["host"])], files)
         network = Network(case.nodes, f"{seed}-{case.number}")
         asyncio.run(run(network, case.users))
+        for part in parts:
+            until_quiet(part)
+        _merge(parts, case.clocks, path)
     for kept in ("96", "200"):
         subprocess.run(["editcap", "-s", kept, str(path), str(path.with_suffix(f".{kept}.pcap"))], check=True, timeout=60)
     _cut(path, network.chance.uniform(0.3, 0.7))
     truth = asdict(case) | {"name": case.name, "exchanges": _exchanges(network.log)}
     path.with_suffix(".json").write_text(json.dumps(truth) + "\n")
+
+
+def _merge(parts: list[Path], clocks: list[float], path: Path) -> None:
+    """Merge the captures of several hosts, each with the error (s) of its clock."""
+    for part, error in zip(parts, clocks, strict=True):
+        subprocess.run(["editcap", "-t", f"{error:.6f}", str(part), str(part.with_suffix(".late"))], check=True, timeout=60)
+    if parts:
+        late = [str(part.with_suffix(".late")) for part in parts]
+        subprocess.run(["mergecap", "-F", "pcap", "-w", str(path), *late], check=True, timeout=60)
 
 
 def _cut(path: Path, share: float) -> None:
@@ -90,32 +108,43 @@ def _cut(path: Path, share: float) -> None:
         subprocess.run(["editcap", "-r", str(path), str(path.with_suffix(f".{name}.pcap")), packets], check=True, timeout=60)
 
 
+_ASKED = {"auth": "auth_request", "mirror": "mirror"}
+"""The other services that nginx asks for each request, and its directives."""
+
+
 def start_nginx(case: Plan, node: dict[str, Any], host: Host, folder: Path) -> None:
-    """Start nginx as a gateway for the services of a node."""
-    servers = " ".join(
-        f"server {case.nodes[name]['address']}:{case.nodes[name]['port']} max_fails=0;" for name in node["services"]
-    )
-    strip = node.get("strip", "")
-    auth = f"server {case.nodes[node['auth']]['address']}:{case.nodes[node['auth']]['port']};" if node.get("auth") else ""
-    temporary = " ".join(f"{name}_temp_path {folder}/{name};" for name in ("proxy", "fastcgi", "uwsgi", "scgi", "client_body"))
+    """Start nginx as a gateway for the services of a node.
+
+    `read`: its time limit (s). `strip`: the prefix that it removes. `closing`: it does not keep connections. `auth`, `mirror`:
+    the services that it asks for each request, too.
+    """
+    keep = "" if node.get("closing") else "keepalive 16;"
+    upstreams: dict[str, list[str]] = {"app": node["services"]} | {name: [node[name]] for name in _ASKED if node.get(name)}
     asks = 'proxy_pass_request_body off; proxy_set_header Content-Length "";'
-    upstream_auth = f"upstream auth {{ {auth} keepalive 8; }}" if auth else ""
-    (folder / "nginx.conf").write_text(f"""\
-daemon off; user root; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log warn;
-events {{ worker_connections 512; }}
-http {{
-  access_log off; {temporary}
-  proxy_http_version 1.1; proxy_set_header Connection ""; proxy_read_timeout {round(1000 * node.get("read", 10))}ms;
-  keepalive_requests 100000; proxy_buffering {"off" if node.get("read") else "on"};
-  upstream app {{ {servers} keepalive 16; }} {upstream_auth}
-  server {{
-    listen {node["port"]};
-    location {strip}/ {{ {"auth_request /auth;" if auth else ""} proxy_pass http://app{"/" if strip else ""}; }}
-    {f"location = /auth {{ internal; proxy_pass http://auth$request_uri; {asks} }}" if auth else ""}
-  }}
-}}
-""")
+    inner = {"auth": f"proxy_pass http://auth$request_uri; {asks}", "mirror": "proxy_pass http://mirror$request_uri;"}
+    asked = [name for name in _ASKED if node.get(name)]
+    strip = node.get("strip", "")
+    first = " ".join(f"{_ASKED[name]} /{name};" for name in asked)
+    temporary = " ".join(f"{name}_temp_path {folder}/{name};" for name in ("proxy", "fastcgi", "uwsgi", "scgi", "client_body"))
+    lines = [
+        f"daemon off; user root; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log warn;",
+        "events { worker_connections 512; }",
+        f"http {{ access_log off; {temporary} keepalive_requests 100000;",
+        "" if node.get("closing") else 'proxy_http_version 1.1; proxy_set_header Connection "";',
+        f"proxy_read_timeout {round(1000 * node.get('read', 10))}ms; proxy_buffering {'off' if node.get('read') else 'on'};",
+        *(f"upstream {name} {{ {_servers(case, some)} {keep} }}" for name, some in upstreams.items()),
+        f"server {{ listen {node['port']};",
+        f"location {strip}/ {{ {first} proxy_pass http://app{'/' if strip else ''}; }}",
+        *(f"location = /{name} {{ internal; {inner[name]} }}" for name in asked),
+        "} }",
+    ]
+    (folder / "nginx.conf").write_text("\n".join(lines) + "\n")
     host.serve(node["port"], "nginx", "-c", str(folder / "nginx.conf"))
+
+
+def _servers(case: Plan, names: list[str]) -> str:
+    """Return the servers of an upstream of nginx."""
+    return " ".join(f"server {case.nodes[name]['address']}:{case.nodes[name]['port']} max_fails=0;" for name in names)
 
 
 def _exchanges(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -130,7 +159,7 @@ def _exchanges(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
         {
             "place": row["place"],
             "parent": users[row["lab"]],
-            "forwards": row["node"] != "auth",
+            "forwards": row["node"] not in ("auth", "shadow"),
             "from": "nginx",
             "to": row["node"],
         }

@@ -68,9 +68,13 @@ class Network:
         self.open = defaultdict[tuple[str, str], int](int)
         self.doors: dict[tuple[str, str], asyncio.Semaphore] = {}
         self.threads: dict[str, asyncio.Semaphore] = {}
+        self.workers = defaultdict[str, asyncio.Lock](asyncio.Lock)
         self.failing = defaultdict[str, float](float)
         self.admitted = defaultdict[str, float](float)
+        self.stored = dict[str, Answer]()
         self.kept = list[Connection]()
+        self.watches = list[asyncio.Task[None]]()
+        self.left = list[asyncio.StreamWriter]()
         self.served = defaultdict[str, set[asyncio.StreamWriter]](set)
         self.began = time.monotonic()
 
@@ -84,12 +88,15 @@ class Network:
         async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             self.served[name].add(writer)
             try:
-                await self._talk(name, reader, writer)
+                async with self.workers[name] if node.get("one_by_one") else _Open():
+                    await self._talk(name, reader, writer)
             except (OSError, asyncio.IncompleteReadError):
                 pass
             finally:
                 self.served[name].discard(writer)
-                if not node.get("leaks"):
+                if node.get("leaks"):
+                    self.left.append(writer)
+                else:
                     writer.close()
 
         return await asyncio.start_server(talk, sock=listening, backlog=512)
@@ -112,6 +119,8 @@ class Network:
             await self._paused(node)
             if not answer.status:
                 return
+            if node.get("idle"):
+                answer.fields["Keep-Alive"] = f"timeout={round(node['idle'])}"
             await _write(writer, answer)
             if node.get("closes"):
                 return
@@ -172,7 +181,9 @@ class Network:
             row["got"] = "refused" if isinstance(why, ConnectionRefusedError) else "closed"
             raise OSError(str(why)) from why
         row["got"] = answer.status
-        if node.get("reuses", True) and not self.nodes[to].get("closes"):
+        if node.get("notices"):
+            self.watches.append(asyncio.create_task(_close_with(used)))
+        if node.get("reuses", True) and not self.nodes[to].get("closes") and used.sent < node.get("uses", 1_000_000):
             self.idle[pool].append(used)
         elif node.get("leaks"):
             self.kept.append(used)
@@ -199,6 +210,13 @@ class Network:
         client, server = (f"{host}:{port}" for host, port in (made.getsockname(), made.getpeername()))
         reader, writer = await asyncio.open_connection(sock=made)
         return Connection(reader, writer, client, server)
+
+
+async def _close_with(one: Connection) -> None:
+    """Close a connection soon after the server has closed it."""
+    while not one.reader.at_eof() and not one.writer.is_closing():
+        await asyncio.sleep(0.02)
+    one.writer.close()
 
 
 class _Open:
@@ -256,6 +274,8 @@ async def _leaf(network: Network, name: str, asked: Asked) -> Answer:
     took = node.get("base", 0.004) + chance.expovariate(1 / node.get("jitter", 0.003))
     part, tail = node.get("tail", (0, 0))
     took = tail if chance.random() < part else took
+    if every := node.get("feed"):
+        took = every - (time.monotonic() - network.began) % every
     took = node["slow_paths"][1] if node.get("slow_paths") and asked.target.startswith(node["slow_paths"][0]) else took
     if count := node.get("threads"):
         async with network.threads.setdefault(name, asyncio.Semaphore(count)):
@@ -310,6 +330,8 @@ async def _proxy(network: Network, name: str, asked: Asked) -> Answer:
     node = network.nodes[name]
     target = asked.target.removeprefix(node["strip"]) if node.get("strip") else asked.target
     target = node.get("prefix", "") + target
+    if target in network.stored and network.chance.random() < node["cached"]:
+        return network.stored[target]
     answer = Answer(502, b"bad gateway")
     for _ in range(node.get("again", 0) + 1):
         network.turn[name] += 1
@@ -323,7 +345,27 @@ async def _proxy(network: Network, name: str, asked: Asked) -> Answer:
             answer = Answer(502, b"bad gateway")
         if answer.status < 500:
             break
+    if node.get("cached"):
+        network.stored[target] = answer
     return answer
+
+
+async def _dispatch(network: Network, name: str, asked: Asked) -> Answer:
+    """Send the same request to all services, one after the other, and answer with 200 whatever they answer."""
+    for service in network.nodes[name]["services"]:
+        with contextlib.suppress(OSError):
+            fields = {"User-Agent": "hooks/1", "Content-Type": "application/json"}
+            await network.ask(name, service, "POST", asked.target, fields, asked.body, parent=asked.place)
+    return Answer(200, b'{"sent": true}')
+
+
+async def _limiter(network: Network, name: str, asked: Asked) -> Answer:
+    """Pass `rate` requests on in each second, evenly, and refuse the others at once."""
+    node, now = network.nodes[name], time.monotonic()
+    if now < network.admitted[name]:
+        return Answer(node["status"], b'{"error": "too many requests"}', {"Retry-After": "1"})
+    network.admitted[name] = max(now - 0.5 / node["rate"], network.admitted[name]) + 1 / node["rate"]
+    return await _proxy(network, name, asked)
 
 
 async def _first_of(network: Network, name: str, asked: Asked) -> Answer:
@@ -415,10 +457,12 @@ BEHAVIORS: dict[str, Callable[[Network, str, Asked], Awaitable[Answer]]] = {
     "peer": _peer,
     "breaker": _breaker,
     "stubborn": _stubborn,
+    "dispatch": _dispatch,
+    "limiter": _limiter,
 }
 
 
-LATE = 0.3
+LATE = 0.2
 """The seconds by which a busy machine may delay the services; more is a pause of all of them that nobody planned."""
 
 
@@ -477,10 +521,23 @@ async def _user(network: Network, group: Node, number: int) -> None:
             fields["X-Lab"] = key
         if group.get("etag"):
             fields["If-None-Match"] = '"v7"'
+        if group.get("accept"):
+            fields["Accept"] = group["accept"]
         to = group["to"][chance.randrange(len(group["to"]))] if not group.get("all") else group["to"][turn % len(group["to"])]
-        more = {"user": f"{group['name']}{number}", "timeout": group.get("timeout"), "lab": key if group.get("lab") else None}
+        more: Node = {
+            "user": f"{group['name']}{number}",
+            "timeout": group.get("timeout"),
+            "lab": key if group.get("lab") else None,
+        }
         method = "POST" if chance.random() < group.get("posts", 0) else "GET"
         body = b'{"n": 1}' if method == "POST" else b""
+        leaves = chance.uniform(0.005, 0.5) if chance.random() < group.get("leaves", 0) else None
         with contextlib.suppress(OSError, TimeoutError):
             await network.ask(group["node"], to, method, path, fields, body, **more)
-        await asyncio.sleep(group["each"] * chance.uniform(0.5, 1.5))
+            parts = [f"{path}/part{part}" for part in range(group.get("parts", 0))]
+            fields |= {"Accept": "*/*", "Referer": f"http://{to}{path}"} if parts else {}
+            asks = [network.ask(group["node"], to, "GET", part, fields, **more) for part in parts]
+            async with asyncio.timeout(leaves):
+                await asyncio.gather(*asks, return_exceptions=True)
+        if leaves is None:
+            await asyncio.sleep(group["each"] * chance.uniform(0.5, 1.5))

@@ -6,7 +6,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from scenario import PEERS, Connection, Exchange, Find, get, raw_client, raw_server, raw_talk, recording
+from network import PROXY_FRONT
+from scenario import PEERS, Connection, Exchange, Find, get, raw_client, raw_server, raw_talk, recording, steps_as_json
 
 if TYPE_CHECKING:
     from scenario import Lab, Steps
@@ -195,3 +196,142 @@ def hedged_requests(lab: Lab) -> None:
     raw_server(lab, [[0.008, ITEM]], 8082, nodelay=True)
     words = [str(PEERS / "hedging_client.py"), "10.9.0.2", str(HEDGED), "0.03", "8081", "8082"]
     lab.client.run(sys.executable, *words)
+
+
+EARLY, AT_ONCE = 4, 17
+
+
+def _through_a_proxy(lab: Lab, sockets: int) -> None:
+    """Ask a proxy with an http.Agent of this many sockets: EARLY times in a row, then on AT_ONCE connections together."""
+    assert lab.user
+    raw_server(lab, [[0.05, ITEM]], nodelay=True)
+    lab.client.serve(80, "node", str(PEERS / "agent_proxy.js"), "80", "10.9.0.2", "8080", str(sockets))
+    early = [step for number in range(EARLY) for step in (_get(f"/item/{number}"), READ, 0.02)]
+    later: list[Steps] = [[0.6 + 0.002 * number, _get(f"/item/{EARLY + number}"), READ] for number in range(AT_ONCE)]
+    words = [str(PEERS / "raw_client.py"), PROXY_FRONT, "80", steps_as_json([[0.0, *early], *later]), "together"]
+    lab.user.run(sys.executable, *words)
+
+
+ITEMS = (Connection(tuple(get(f"/item/{number}", 12) for number in range(EARLY + AT_ONCE))),)
+
+
+@recording(
+    title="A proxy has two connections to its server, and 15 of 17 requests wait in it for one of these",
+    at="proxy",
+    software=("node", "python"),
+    connections=ITEMS,
+    finds=(Find("queued-requests", "connections", "client"),),
+    must_not={"slow-sibling": "there is one server"},
+    interface="any",
+    proxied=True,
+    spread=True,
+)
+def two_sockets_to_the_server(lab: Lab) -> None:
+    """Node's http.Agent with maxSockets: 2 in a proxy, and a server that needs 50 ms for each request. The last of 17 requests
+    that come together waits for eight turns."""
+    _through_a_proxy(lab, 2)
+
+
+@recording(
+    title="A proxy has as many connections to its server as it needs",
+    at="proxy",
+    software=("node", "python"),
+    connections=ITEMS,
+    must_not={"queued-requests": "the proxy opens 32 connections"},
+    interface="any",
+    proxied=True,
+    spread=True,
+)
+def enough_sockets_to_the_server(lab: Lab) -> None:
+    """The twin of two-sockets-to-the-server: maxSockets: 32."""
+    _through_a_proxy(lab, 32)
+
+
+REPORTS, OF_OTHERS = 2, 12
+
+
+def _behind_reports(lab: Lab, workers: int) -> None:
+    """Ask for /item four times, then for /report on two connections, and for /item on OF_OTHERS others meanwhile."""
+    lab.server.serve(8080, sys.executable, str(PEERS / "worker_server.py"), "8080", str(workers), "0.02", "0.5")
+    early = [step for number in range(EARLY) for step in (_get(f"/item/{number}"), READ, 0.01)]
+    reports: list[Steps] = [[0.3, _get(f"/report/{number}"), READ] for number in range(REPORTS)]
+    others: list[Steps] = [[0.35 + 0.01 * number, _get(f"/item/{10 + number}"), READ] for number in range(OF_OTHERS)]
+    raw_client(lab, [[0.0, *early], *reports, *others], together=True)
+
+
+MEANWHILE = (
+    Connection(tuple(get(f"/item/{number}", 12) for number in range(EARLY))),
+    *(Connection((get(f"/report/{number}", 12),)) for number in range(REPORTS)),
+    *(Connection((get(f"/item/{10 + number}", 12),)) for number in range(OF_OTHERS)),
+)
+
+
+@recording(
+    title="Two reports occupy both workers of a server for 0.5 s, and twelve quick requests wait",
+    at="server",
+    software=("python",),
+    connections=MEANWHILE,
+    finds=(Find("queued-requests", "workers", "server"),),
+    must_not={"server-pause": "the requests are answered one after the other"},
+    spread=True,
+)
+def two_busy_workers(lab: Lab) -> None:
+    """A pool of two threads. A request for /item takes 20 ms, one for /report half a second."""
+    _behind_reports(lab, 2)
+
+
+@recording(
+    title="Two reports take 0.5 s, and twelve quick requests are answered meanwhile",
+    at="server",
+    software=("python",),
+    connections=MEANWHILE,
+    must_not={"queued-requests": "other workers are free"},
+    spread=True,
+)
+def enough_workers(lab: Lab) -> None:
+    """The twin of two-busy-workers: 16 threads."""
+    _behind_reports(lab, 16)
+
+
+WAITING = 2
+
+
+def _beside_a_spare_connection(lab: Lab, *options: str) -> None:
+    """Open a connection without a request twice, and send a request on another one meanwhile."""
+    lab.server.serve(8080, sys.executable, str(PEERS / "one_at_a_time.py"), "8080", *options)
+    spare: list[Steps] = [[1.2 * number, 0.8] for number in range(WAITING)]
+    asked: list[Steps] = [[0.05 + 1.2 * number, _get(f"/item/{number}"), READ] for number in range(WAITING)]
+    raw_client(lab, [*spare, *asked], together=True)
+
+
+BESIDE = (
+    Connection((), repeat=WAITING),
+    *(Connection((get(f"/item/{number}", 12),), closed_by=None) for number in range(WAITING)),
+)
+
+
+@recording(
+    title="A server serves one connection at a time, and waits for a request on a spare one",
+    at="client",
+    software=("python",),
+    connections=BESIDE,
+    finds=(Find("queued-requests", "workers", "server"),),
+    spread=True,
+)
+def behind_a_spare_connection(lab: Lab) -> None:
+    """Python's http.server without threads. The client opens a connection that it does not use for 0.8 s, like a browser, and
+    sends its request on another one; twice."""
+    _beside_a_spare_connection(lab)
+
+
+@recording(
+    title="A server with threads answers although a spare connection is open",
+    at="client",
+    software=("python",),
+    connections=BESIDE,
+    must_not={"queued-requests": "each connection has a thread of its own"},
+    spread=True,
+)
+def beside_a_spare_connection(lab: Lab) -> None:
+    """The twin of behind-a-spare-connection: Python's http.server with threads."""
+    _beside_a_spare_connection(lab, "threads")

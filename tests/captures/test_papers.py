@@ -100,6 +100,7 @@ BOTH_SIDES = {f"behind-{proxy}-{what}" for proxy, some in _BEHIND.items() for wh
     *("haproxy-download-rtt-20", "haproxy-uvicorn-rtt-20-client", "haproxy-uvicorn-rtt-20-middle"),
     *("haproxy-uvicorn-rtt-20-server", "haproxy-waitress", "nginx-uvicorn", "nginx-uvicorn-kept", "squid-forward"),
     *("varnish-lighttpd", "behind-two-gateways", "behind-nginx-traceback"),
+    *("two-sockets-to-the-server", "enough-sockets-to-the-server"),
 }
 """Recordings of both sides of a proxy."""
 

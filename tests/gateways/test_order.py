@@ -81,6 +81,18 @@ def test_services_on_a_single_host(later: float, is_gateway: bool) -> None:
     assert (made.found().fronts != {}) is is_gateway
 
 
+@pytest.mark.parametrize(("alike", "is_gateway"), [(6, True), (2, False)])
+def test_other_responses_show_no_gateway_on_a_single_host(alike: int, is_gateway: bool) -> None:
+    """Two services that are asked at once for the same target, of which the first is always the slower one."""
+    size = {"response_framing": "content-length", "response_has_content_length": True, "response_body_bytes": 40}
+    made = Traffic()
+    for n in range(6):
+        made.once(LOOPBACK, "127.0.0.1:8001", 100 * n, 100 * n + 40, **size)
+        other = {} if n < alike else {"response_body_bytes": 55}
+        made.once(LOOPBACK, "127.0.0.1:8002", 100 * n + 1, 100 * n + 30, **size | other)
+    assert (made.found().fronts != {}) is is_gateway
+
+
 def test_the_loopback_addresses_of_two_hosts_in_one_capture_are_two() -> None:
     """Captures of two hosts with sidecars, merged: the hop from the second sidecar to its application is one more pair."""
     made = Traffic()

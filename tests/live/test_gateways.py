@@ -17,12 +17,14 @@ from tests.live.test_played import as_json, assert_true_to, of_file, times_of_da
 from tests.support.analysis import analyze_bytes
 from tests.support.recordings import find_recording
 from tests.support.sweeps import FORMS, SLOW, WHOLE, sweep
-from wiredoctor import gateways, rule_engine
+from wiredoctor import gateways, limits, rule_engine
 from wiredoctor.engine import open_exchanges
 from wiredoctor.engine.live import LiveAnalysis
 from wiredoctor.findings import Finding
 from wiredoctor.gateways import TRIES, Doubt, Gateways
+from wiredoctor.live import portions
 from wiredoctor.live.gateway_groups import SLACK, Pairing, Until, times_of
+from wiredoctor.live.portions import Portion
 from wiredoctor.rule_engine.candidates import Candidates
 from wiredoctor.tables import MILLISECOND, SECOND
 
@@ -64,6 +66,11 @@ NOT_PROVEN = {
     "timed-out: the main server does not answer, and the copy for another server got a 200",
     # the health check is paired with no client's request, and only the final report knows that it never will be
     "queued, then not passed on, while the gateway checked the health of the server behind it",
+}
+UNEVEN = {
+    *NOT_PROVEN,
+    # that the other address is the gateway's is known from the second attempt on: it depends on which packets a look has
+    "the gateway has another address behind, and its server refuses every connection",
 }
 """Failures that are left to the final report."""
 
@@ -120,6 +127,54 @@ def test_every_kind_is_told_with_its_causes(name: str, tmp_path: Path) -> None:
     assert report
     assert told == ([] if name in NOT_PROVEN else report)
     assert max(waits(found), default=0) <= SOON
+
+
+@FORMS
+@pytest.mark.parametrize("name", sweep([name for name in LADDERS if name not in UNEVEN], [*LADDERS][5::30].__contains__))
+def test_looks_without_time_tell_the_same_a_little_later(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    """Each look decides one thing of each kind, the oldest, searches few exchanges, and reports what the look before left."""
+    whole = played(LADDERS[name], tmp_path)
+
+    def one_at_a_time(portion: Portion, _: int, most: int, *__: float) -> None:
+        portion.size = 16 if most == limits.LIVE_PAIRED.value else 1
+
+    monkeypatch.setattr(portions, "LOOK", -1.0)
+    monkeypatch.setattr(Portion, "__init__", one_at_a_time)
+    monkeypatch.setattr(Portion, "learn", lambda *_: None)
+    slow = played(LADDERS[name], tmp_path)
+    assert [one.rule for _, one in slow.told] != []
+    assert sorted(failures([one for _, one in slow.told])) == sorted(failures([one for _, one in whole.told]))
+    places = ({(one.rule, one.connection, one.exchange) for _, one in some.told} for some in (slow, whole))
+    assert next(places) <= next(places)
+    assert as_json(slow.report) == as_json(whole.report)
+
+
+@pytest.mark.parametrize(
+    ("count", "took", "size"),
+    [
+        pytest.param(100, 0.4, 25, id="too long: fewer"),
+        pytest.param(100, 40.0, 10, id="never fewer than the least"),
+        pytest.param(50, 0.09, 100, id="just in time: as many"),
+        pytest.param(5, 0.2, 10, id="a few that take long"),
+    ],
+)
+def test_a_portion_shrinks_by_what_it_took(count: int, took: float, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(portions.time, "process_time", lambda: took)
+    portion = Portion(10, 100, 0.1)
+    portion.learn(count, 0.0)
+    assert portion.size == size
+
+
+def test_a_portion_grows_again_while_all_of_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter([1.0, 0.01, 0.01, 0.01])
+    monkeypatch.setattr(portions.time, "process_time", lambda: next(now))
+    portion, sizes = Portion(10, 100, 0.1), list[int]()
+    for count in (100, 4, 10, 20):
+        portion.learn(count, 0.0)
+        sizes.append(portion.size)
+    assert sizes == [10, 10, 20, 40]
 
 
 FORWARDED = r"""

@@ -23,7 +23,8 @@ from wiredoctor.rule_engine import catalogue
 from wiredoctor.storage.spill import Folder
 from wiredoctor.tables import AT_THE_CLOSE, CLIENT_COLUMNS, CONNECTIONS, EXCHANGES, SECOND
 from wiredoctor.world import CaptureTables
-from wiredoctor.world.clients import Clients, LongestWaits
+from wiredoctor.world.client_rows import LongestWaits
+from wiredoctor.world.clients import Clients
 from wiredoctor.world.server import Servers
 from wiredoctor.world.server_history import ServerHistory, add_to_history
 

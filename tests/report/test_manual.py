@@ -59,6 +59,7 @@ A segment waited for nothing.
 
 Severity of left-waiting: error
 Severity of closed: warning
+Protocol of the connections: HTTP
 
 What it means
   One side wrote a message in two pieces, and this sentence

@@ -21,7 +21,7 @@ def conversations() -> dict[str, pl.DataFrame]:
     """300 connections of five clients to two servers: refused, used once and given up, told to close. And 60 to two servers
     that say so themselves, of which two begin at a time. And three times three servers, one of which is slow,
     and one of which fails. And two that stand still once, two that refuse requests that are repeated at once, and two whose
-    client never closes."""
+    client never closes. And two with a worker each, for which others wait."""
     chance = random.Random(1)
     connections: list[dict[str, Any]] = []
     exchanges: list[dict[str, Any]] = []
@@ -96,6 +96,19 @@ def conversations() -> dict[str, pl.DataFrame]:
             "server_close_time": at + 40 * MS,
         }
         closes.append(followed(connection=n, exchange=0, both_directions=True, last_on_connection=True, **closed))
+    for n in range(450, 484):
+        server, one = divmod(n - 450, 17)
+        ends = {"connection": n, "client": f"10.0.1.1:{40_000 + n}", "client_host": "10.0.1.1", "server": f"10.0.0.{server}:81"}
+        connections.append(connection(**ends, first_frame=80 * n, start=n * S, end=(n + 1) * S, exchanges=1))
+        # four requests in turn, then a long one for which twelve others wait
+        at, took = (one * 100, 20) if one < 4 else (1000, 500) if one == 4 else (1000 + one, 500 + 19 * one - 80)
+        began = (500 + server * 10) * S + (at + took) * MS
+        exchanges.append(answered(
+            connection=n, exchange=0, endpoint=1000 + server, request_target="/report" if one == 4 else f"/item/{one}",
+            request_frame=80 * n, request_last_frame=80 * n, request_start=began - took * MS, request_end=began - took * MS,
+            response_frame=80 * n + 1, response_last_frame=80 * n + 1, response_start=began, response_end=began,
+            server_time=took * MS, rtt_server=MS,
+        ))  # fmt: skip
     tables = {"exchanges": exchanges, "closes": closes, "connections": connections, "tries": []}
     return {name: rows(name, *given) for name, given in tables.items()}
 

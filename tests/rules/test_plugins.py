@@ -96,6 +96,7 @@ BROKEN = {
     "ends_the_import": ("raise RuntimeError('first line\\nsecond line')\n", "RuntimeError: first line"),
     "unknown_table": (GOOD.replace("exchanges", "packet_bytes"), "packet_bytes"),
     "unknown_severity": (GOOD.replace('"note"', '"fatal"'), "fatal"),
+    "unknown_protocol": (GOOD.replace('filter=""', 'filter="", protocols=("https",)'), "https"),
     "unknown_scope": (GOOD.replace('filter=""', 'filter="", explained_by=(("stalls", "page"),)'), "page"),
     "find_raises": (GOOD.replace("    return", "    1 / 0\n    return"), "ZeroDivisionError"),
     "find_asks_for_too_much": (GOOD.replace('"server_time"', '"no_such_column"'), "no_such_column"),

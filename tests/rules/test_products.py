@@ -13,7 +13,7 @@ from wiredoctor.core.http1.endings import LATE_RESPONSE
 from wiredoctor.world.products import PRODUCTS, Setting, default, find_setting, names, settings
 
 PACKAGE = Path(wiredoctor.__file__).parent
-LIMITS = {"idle", "silence", "answer", "body", "work", "continue", "head"}
+LIMITS = {"idle", "silence", "answer", "body", "work", "continue", "head", "connections", "workers"}
 
 
 def test_each_setting_has_one_row_with_a_source() -> None:

@@ -13,7 +13,8 @@ from tests.support.recordings import find_recording
 from wiredoctor import limits, pipeline
 from wiredoctor.limits import LimitsReached
 from wiredoctor.tables import AT_THE_CLOSE, CLIENT_COLUMNS, CONNECTIONS, EXCHANGES, SECOND
-from wiredoctor.world.clients import WINDOW, Clients, Repetition, known_clients
+from wiredoctor.world.client_rows import WINDOW, read_clients
+from wiredoctor.world.clients import Clients, Repetition
 
 ASK = {
     "exchange": 0, "request_frame": 4, "request_start": 10 * SECOND, "request_method": "GET", "request_host": "a",
@@ -34,7 +35,8 @@ def clients(*asked: dict[str, Any], hosts: tuple[str, ...] = (), gateways: tuple
     names = ("connection", "client_host", "server", "start", "syns", "client_bytes", "closed_by", "connected")
     connections = pl.DataFrame(places, CONNECTIONS.empty().select(names).schema, orient="row")
     candidates = pl.DataFrame({"connection": [0], "ended_at": [20 * SECOND], "waited": [2 * SECOND]})
-    return known_clients(AT_THE_CLOSE.table.empty().lazy(), exchanges.lazy(), connections.lazy(), [candidates], gateways)
+    closes = AT_THE_CLOSE.table.empty().lazy()
+    return Clients(read_clients(closes, exchanges.lazy(), connections.lazy(), candidates), gateways)
 
 
 def test_the_newest_requests_are_kept_and_the_others_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -51,15 +51,13 @@ def speaking_rules(paths: Sequence[Path], monkeypatch: pytest.MonkeyPatch) -> se
     """Check that no rule finds anything in the rows that its screen leaves out; return the rules that find something in all."""
     speaking: set[str] = set()
 
-    def all_of_them(
-        running: list[RuleModule], asked: object, lazy: Mapping[str, pl.LazyFrame], **sizes: bool
-    ) -> list[RuleModule]:
+    def all_of_them(running: list[RuleModule], asked: object, given: run._Given, **sizes: bool) -> list[RuleModule]:
         del asked, sizes
         for module in running:
             if module.may_match is None:
                 continue
-            tables = [lazy[table] for table in module.tables]
-            screens = run._screens(module)
+            tables = [given.of(module, table) for table in module.tables]
+            screens = run._screens(module, given)
             hopeless = [
                 rows.filter(~screens[name].fill_null(value=False)) if name in screens else rows
                 for name, rows in zip(module.tables, tables, strict=True)
@@ -79,10 +77,10 @@ def test_screens_follow_the_configured_thresholds() -> None:
     module = catalogue()["idle-cut"]
     key = module.thresholds["REST"].key
     assert key is not None
-    [usual] = run._screens(module).values()
+    [usual] = run._screens(module, run._Given({})).values()
     with configured({key: "9 s"}):
-        [longer] = run._screens(module).values()
-    [again] = run._screens(module).values()
+        [longer] = run._screens(module, run._Given({})).values()
+    [again] = run._screens(module, run._Given({})).values()
     seven_seconds = {
         **{"last_payload_time": 0, "server_close_time": 7 * SECOND, "client_close_time": None},
         **{"upgraded": False, "says_goodbye": False, "last_on_connection": True},

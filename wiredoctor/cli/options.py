@@ -144,10 +144,7 @@ Begin = Annotated[
     ),
 ]
 End = Annotated[str | None, typer.Option("--to", metavar="TIME", help="Show only what happened before this time.")]
-At = Annotated[
-    str | None,
-    typer.Option("--at", metavar="TIME", help="Show only what was active within a second of this time."),
-]
+At = Annotated[str | None, typer.Option("--at", metavar="TIME", help="Show only what was active within a second of this time.")]
 Utc = Annotated[bool, typer.Option("--utc", help="Show and read times of day in UTC instead of the local time zone (TZ).")]
 Outputs = Annotated[
     list[str] | None,
@@ -173,11 +170,7 @@ TablesFormat = Annotated[
 ]
 Selects = Annotated[
     list[str] | None,
-    typer.Option(
-        "--select",
-        metavar="RULE",
-        help="Run only these rules or families (repeatable, or comma-separated).",
-    ),
+    typer.Option("--select", metavar="RULE", help="Run only these rules or families (repeatable, or comma-separated)."),
 ]
 Ignores = Annotated[
     list[str] | None,

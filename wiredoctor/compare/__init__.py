@@ -14,17 +14,5 @@ from wiredoctor.compare.proxy.plausibility import is_significant, without_shared
 from wiredoctor.compare.statistics import LEAST as LEAST_TIMES
 from wiredoctor.compare.two_points.compare import two_points
 
-__all__ = [
-    "LEAST_TIMES",
-    "ComparedSide",
-    "NoReport",
-    "collect_capture",
-    "collect_proxy_side",
-    "compare",
-    "compare_proxy",
-    "from_json",
-    "from_report",
-    "is_significant",
-    "two_points",
-    "without_shared_connections",
-]
+__all__ = ["LEAST_TIMES", "ComparedSide", "NoReport", "collect_capture", "collect_proxy_side", "compare", "compare_proxy"]
+__all__ += ["from_json", "from_report", "is_significant", "two_points", "without_shared_connections"]

@@ -50,18 +50,8 @@ _OF_HEADS = (*_TEXTS, *_FLAGS, "has_transfer_encoding", "version", "websocket_ve
 """The columns of MESSAGES that are determined by the head of the message, for requests and responses alike."""
 
 _PIECES = (
-    *(
-        "median_chunk",
-        "chunk_lines_sent_separately",
-        "chunks_apart",
-        "chunks_ending_in_newline",
-        "early_chunks",
-        "body_frame",
-        "body_time",
-        "events",
-        "first_event_frame",
-        "first_event_time",
-    ),
+    *("median_chunk", "chunk_lines_sent_separately", "chunks_apart", "chunks_ending_in_newline", "early_chunks"),
+    *("body_frame", "body_time", "events", "first_event_frame", "first_event_time"),
     *("first_events", "held_bursts", "held_events", "large_lumps", "large_events", "cut_lumps", "first_cut", "one_flight"),
     *("flights", "first_late"),
 )

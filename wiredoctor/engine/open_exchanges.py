@@ -6,8 +6,9 @@ continued or closed after the exchange.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator
-from itertools import count
+from itertools import accumulate, count
 
 import polars as pl
 
@@ -206,36 +207,47 @@ def closed_by_client(connections: Iterable[Connection]) -> list[Connection]:
     ]
 
 
-def owing(connections: Iterable[Connection]) -> list[Connection]:
-    """Return the connections that may count for `asked_between`: those with an open exchange, or without any data."""
-    return [one for one in connections if (http := http_of(one)) is None or http.queue.oldest is not None]
+class Owing:
+    """The open exchanges of some connections, and the attempts to connect that have not succeeded, by server and time."""
 
-
-def asked_between(connections: Iterable[Connection], start: int, end: int, of: Connection | None) -> bool:
-    """Return whether, between `start` and `end` (ns), another server owed a response or a failed connection attempt began.
-
-    `of`: a connection; all servers except its own count as other servers. If `of` is None, every server counts. Only open
-    exchanges are examined. An attempt that has not succeeded yet counts as failed.
-    """
-    mine = None if of is None else http_of(of)
-    for connection in connections:
-        http = http_of(connection)
-        if http is None:
-            if _was_attempted(connection, start, end):
-                return True
-        elif mine is None or http.endpoint != mine.endpoint:
+    def __init__(self, connections: Iterable[Connection]) -> None:
+        self._attempts: list[int] = []
+        spans: dict[int, list[tuple[int, int]]] = {}
+        for connection in connections:
+            http = http_of(connection)
+            if http is None:
+                self._attempts += _attempted_at(connection)
+                continue
             for exchange in _open(http):
-                if exchange.began <= end and (exchange.response is None or not NEVER < exchange.response.start < start):
-                    return True
-    return False
+                response = exchange.response
+                over = FOREVER if response is None or response.start == NEVER else response.start
+                spans.setdefault(http.endpoint, []).append((exchange.began, over))
+        self._attempts.sort()
+        self._of: dict[int, tuple[list[int], list[int]]] = {}
+        """For each server the starts of its open exchanges, in order, and by when all up to each of them are answered (ns)."""
+        for endpoint, some in spans.items():
+            began, over = zip(*sorted(some), strict=True)
+            self._of[endpoint] = [*began], [*accumulate(over, max)]
+
+    def asked_between(self, start: int, end: int, of: Connection | None) -> bool:
+        """Return whether, between `start` and `end` (ns), another server owed a response or a failed attempt to connect began.
+
+        `of`: a connection; all servers except its own count as other servers. If `of` is None, every server counts. An attempt
+        that has not succeeded yet counts as failed.
+        """
+        if bisect_left(self._attempts, start) < bisect_right(self._attempts, end):
+            return True
+        mine = None if of is None else http_of(of)
+        others = (some for endpoint, some in self._of.items() if mine is None or endpoint != mine.endpoint)
+        return any(over[place - 1] >= start for began, over in others if (place := bisect_right(began, end)))
 
 
-def _was_attempted(connection: Connection, start: int, end: int) -> bool:
-    """Return whether a connection attempt began between `start` and `end` (ns) and has not succeeded."""
+def _attempted_at(connection: Connection) -> list[int]:
+    """Return when an attempt to connect began (ns), if it has not succeeded; otherwise nothing."""
     handshake = connection.handshake
-    if handshake is None or not start <= handshake.syn_time <= end:
-        return False
-    return handshake.first_answer_frame == NEVER or handshake.refused_frame != NEVER
+    if handshake is None or (handshake.first_answer_frame != NEVER and handshake.refused_frame == NEVER):
+        return []
+    return [handshake.syn_time]
 
 
 def rows_as_of(connections: Iterable[Connection], clock: int) -> pl.DataFrame:
@@ -357,22 +369,11 @@ def _request_row(http: Conversation, exchange: Exchange) -> tuple[object, ...]:
     fields = request.head.fields
     began = None if response is None or response.start == NEVER else response.start
     return (
-        http.number,
-        exchange.index,
-        request.frame,
-        request.start,
-        request.head.method,
-        fields.host,
-        request.target.decode("latin-1"),
-        fields.user_agent,
-        fields.forwarded,
-        fields.forwarded_for,
-        fields.navigation,
-        None if fields.range_start == NEVER else fields.range_start,
-        fields.has_credentials,
-        began,
+        http.number, exchange.index, request.frame, request.start, request.head.method, fields.host,
+        request.target.decode("latin-1"), fields.user_agent, fields.forwarded, fields.forwarded_for, fields.navigation,
+        None if fields.range_start == NEVER else fields.range_start, fields.has_credentials, began,
         response.head.status if response else None,
         None,  # an open exchange has no end
         None,
         None if response is None or response.due == NEVER else response.due,
-    )
+    )  # fmt: skip

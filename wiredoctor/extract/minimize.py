@@ -17,7 +17,7 @@ from typing import BinaryIO, NamedTuple
 
 import polars as pl
 
-from wiredoctor.findings import Finding, Report
+from wiredoctor.findings import Finding, Report, host
 from wiredoctor.storage.replacement import room_needed
 
 Analyse = Callable[[Path], Report]
@@ -150,7 +150,7 @@ class Cutter:
         report = self._whole.report
         rows = report.connections
         of_server = pl.col("server").eq_missing(finding.server)
-        of_both = of_server & (pl.col("client_host") == _host(finding.client or ""))
+        of_both = of_server & (pl.col("client_host") == (host(finding.client) or ""))
         tried = own
         for chosen in (of_both, of_server, pl.lit(value=True)):
             wider = own | set(rows.filter(chosen)["connection"].to_list())
@@ -297,7 +297,3 @@ def _connections_of(report: Report, frames: set[int]) -> set[int]:
     for part in report.packets[capture.file].portions(_RECORD, frames=frames):
         found.update(part.tables["records"]["connection"].drop_nulls().to_list())
     return found
-
-
-def _host(endpoint: str) -> str:
-    return endpoint.rpartition(":")[0].strip("[]") if endpoint.startswith("[") or endpoint.count(":") == 1 else endpoint

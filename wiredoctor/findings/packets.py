@@ -30,10 +30,7 @@ class PacketAccess(Protocol):
     """An analyzed capture that can be read again, by code that draws, exports or copies packets."""
 
     def portions(
-        self,
-        names: Names,
-        connections: Collection[int] | None = None,
-        frames: Collection[int] | None = None,
+        self, names: Names, connections: Collection[int] | None = None, frames: Collection[int] | None = None
     ) -> Iterator[Portion]:
         """Yield the rows of the tables `names` (from tables.READ_AGAIN), batch by batch.
 
@@ -44,10 +41,7 @@ class PacketAccess(Protocol):
         ...
 
     def tables(
-        self,
-        names: Names,
-        connections: Collection[int] | None = None,
-        frames: Collection[int] | None = None,
+        self, names: Names, connections: Collection[int] | None = None, frames: Collection[int] | None = None
     ) -> dict[str, pl.DataFrame]:
         """Return one data frame per table, with all rows that `portions` would yield.
 

@@ -176,6 +176,8 @@ class Rule(NamedTuple):
     any_order: the result does not depend on the order of rows in the tables, or in the result of `find` that `decide` receives.
     Many rows can then be streamed in any order, which takes less memory.
     symptom: what a user notices, for the list of rules and for `wiredoctor explain WORDS`; Markdown.
+    protocols: the protocols (tables.PROTOCOLS) of the connections that the rule is about. From tables that tell
+    the protocol, it gets only their rows; it does not run if there are none.
     """
 
     severity: Severity | Mapping[str | None, Severity]
@@ -194,6 +196,7 @@ class Rule(NamedTuple):
     ends: bool = False
     unexplained: tuple[str, ...] = ()
     symptom: str = ""
+    protocols: tuple[str, ...] = ("http",)
 
 
 CANDIDATE_COLUMNS = {

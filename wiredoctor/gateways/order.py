@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from wiredoctor.gateways.exchange_columns import NO_STATUS, Rows, Totals, groups
-from wiredoctor.gateways.known import LATE, SLACK
+from wiredoctor.gateways.known import LATE, SERVER_ERROR, SLACK
 from wiredoctor.tables import MESSAGE_BITS, MILLISECOND, SECOND, Array
 
 MAX_OPEN = 400
@@ -75,7 +75,8 @@ class Votes(NamedTuple):
 
     `ended`: the votes; `open`: votes of exchanges that are both still open at the end of the capture, because their ends are
     unknown. The other counters count some of the votes again. `tied`: see `are_tied`. `named`: the inner request names the client
-    of the outer one. `answered`: both exchanges were answered. `prompt`: the outer one at most FORWARDED_WITHIN later.
+    of the outer one. `answered`: both exchanges were answered. `alike`: with what may be the same response, though perhaps in
+    another outer exchange than that of the vote. `prompt`: the outer one at most FORWARDED_WITHIN later, too.
     """
 
     ended: Counter[_Vote]
@@ -83,6 +84,7 @@ class Votes(NamedTuple):
     tied: Counter[_Vote]
     named: Counter[_Vote]
     answered: Counter[_Vote]
+    alike: Counter[_Vote]
     prompt: Counter[_Vote]
 
     @classmethod
@@ -114,6 +116,9 @@ class Votes(NamedTuple):
 
     def _is_doubtful(self, vote: _Vote, totals: Totals) -> bool:
         before, behind, host = vote
+        # a service that calls others for its responses is no gateway, although its exchanges enclose their exchanges
+        if 2 * self.alike[vote] < self.answered[vote]:
+            return True
         if host not in totals.hosts.get(before, ()):
             return (before, host) in totals.asked
         # on a single host, each endpoint may be a client of each other one, and siblings are asked at the same time
@@ -242,33 +247,49 @@ def _votes(rows: Rows, group: Array, counted: Array) -> tuple[Votes, Votes]:
     # no earlier exchange can enclose an exchange that begins after `last`
     last = running_most(r.answered, group)
     left = np.flatnonzero(counted | (r.answered == LATE))
+    voted = np.zeros(len(left), bool)
     votes = Votes.none(), Votes.none()
     for lag in range(1, MAX_OPEN + 1):
-        left = left[left >= lag]
-        around = left - lag
-        same = (group[around] == group[left]) & (last[around] >= r.start[left] - SLACK)
-        left, around = left[same], around[same]
+        around = np.maximum(left - lag, 0)
+        same = (left >= lag) & (group[around] == group[left]) & (last[around] >= r.start[left] - SLACK)
+        left, around, voted = left[same], around[same], voted[same]
         if not len(left):
             break
         lies = _lies_in(r, left, around)
         if not lies.any():
             continue
-        over = r.answered[left] < LATE
-        for some, chosen in zip(votes, (lies & over, lies & ~over), strict=True):
-            _count(some, r, left[chosen], around[chosen])
-        left = left[~lies]
+        over, alike = r.answered[left] < LATE, lies & _may_answer_alike(r, left, around)
+        for some, chosen in zip(votes, (over, ~over), strict=True):
+            _count(some, r, left[lies & ~voted & chosen], around[lies & ~voted & chosen])
+            _count_alike(some, r, left[alike & chosen], around[alike & chosen])
+        left, voted = left[~alike], (voted | lies)[~alike]
     return votes
 
 
 def _count(votes: Votes, r: Rows, inside: Array, outside: Array) -> None:
     """Count the votes of the rows `inside`, which lie in the rows `outside`."""
     known = (r.answered[inside] < LATE) | (r.answered[outside] < LATE)
-    answered = (r.status[inside] != NO_STATUS) & (r.status[outside] != NO_STATUS)
+    kinds = {"tied": are_tied(r, inside, outside), "named": names_client(r, inside, outside)}
+    kinds |= {"ended": known, "open": ~known, "answered": _both_answered(r, inside, outside)}
+    for name, kept in kinds.items():
+        _add(getattr(votes, name), r, inside[kept], outside[kept])
+
+
+def _count_alike(votes: Votes, r: Rows, inside: Array, outside: Array) -> None:
+    """Count the rows `inside` whose response may be that of the rows `outside`, in which they lie."""
+    answered = _both_answered(r, inside, outside)
     prompt = answered & (r.began[outside] - r.over[inside] <= FORWARDED_WITHIN)
-    kinds = (known, ~known, are_tied(r, inside, outside), names_client(r, inside, outside), answered, prompt)
-    for some, kept in zip(votes, kinds, strict=True):
-        front, back = outside[kept], inside[kept]
-        some.update(zip(r.server[front].tolist(), r.server[back].tolist(), r.client_host[back].tolist(), strict=True))
+    _add(votes.alike, r, inside[answered], outside[answered])
+    _add(votes.prompt, r, inside[prompt], outside[prompt])
+
+
+def _both_answered(r: Rows, inside: Array, outside: Array) -> Array:
+    return (r.status[inside] != NO_STATUS) & (r.status[outside] != NO_STATUS)
+
+
+def _add(counts: Counter[_Vote], r: Rows, inside: Array, outside: Array) -> None:
+    columns = r.server[outside], r.server[inside], r.client_host[inside]
+    counts.update(zip(*(column.tolist() for column in columns), strict=True))
 
 
 def are_tied(r: Rows, x: Array, y: Array) -> Array:
@@ -283,6 +304,14 @@ def names_client(r: Rows, x: Array, y: Array) -> Array:
     """Return, for each pair of rows, whether the request `x` names the client of `y` in X-Forwarded-For or Forwarded."""
     port = (r.forwarded_end[x] == 0) | (r.forwarded_end[x] == r.seen_client[y])
     return (r.forwarded[x] != 0) & (r.forwarded_host[x] == r.seen_client_host[y]) & port
+
+
+def _may_answer_alike(r: Rows, x: Array, y: Array) -> Array:
+    """Return, for each pair of rows, whether one response may be the other one, forwarded. Errors are often replaced."""
+    sizes = (r.content[x] >= 0) & (r.content[y] >= 0) & (r.encoding[x] == r.encoding[y])
+    types = (r.response_type[x] != 0) & (r.response_type[y] != 0)
+    differ = (sizes & (r.content[x] != r.content[y])) | (types & (r.response_type[x] != r.response_type[y]))
+    return ~differ | (r.status[x] != r.status[y]) | (r.status[y] >= SERVER_ERROR)
 
 
 def _by_endpoints(votes: Counter[_Vote]) -> Counter[tuple[int, int]]:

@@ -12,19 +12,5 @@ from wiredoctor.interfaces.listing import interfaces
 from wiredoctor.interfaces.model import ANY, Backend, Interface, Permission, UnsupportedSystemError
 from wiredoctor.interfaces.traffic import traffic
 
-__all__ = [
-    "ANY",
-    "FILTER_NEEDS_LIBPCAP",
-    "Backend",
-    "Interface",
-    "Permission",
-    "UnsupportedSystemError",
-    "find",
-    "interfaces",
-    "is_privileged",
-    "load_libpcap",
-    "permission",
-    "required_capabilities",
-    "search_path",
-    "traffic",
-]
+__all__ = ["ANY", "FILTER_NEEDS_LIBPCAP", "Backend", "Interface", "Permission", "UnsupportedSystemError", "find", "interfaces"]
+__all__ += ["is_privileged", "load_libpcap", "permission", "required_capabilities", "search_path", "traffic"]

@@ -11,8 +11,9 @@ finished. A request that began after all fronts of a group had their responses d
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -25,8 +26,9 @@ from wiredoctor.core.tcp.segment import FOREVER
 from wiredoctor.engine import open_exchanges
 from wiredoctor.engine.live import LiveAnalysis
 from wiredoctor.gateways import LATE, Gateways, Place
-from wiredoctor.live.gateway_groups import MEMORY, WHOLE, Group, Pairing, Times, Until, times_of
+from wiredoctor.live.gateway_groups import WHOLE, Group, Pairing, Times, Until, times_of
 from wiredoctor.live.known_gateways import KnownGateways
+from wiredoctor.live.portions import Portion
 from wiredoctor.rule_engine import RuleModule
 from wiredoctor.rule_engine.across_tries import fronts_of, tries_of
 from wiredoctor.tables import AT_ITS_END, AT_THE_CLOSE, SECOND
@@ -54,8 +56,14 @@ NEAR = SECOND
 PATIENCE = 8
 """An exchange that remains undecided is searched again after the PATIENCEth part of the time for which it has waited."""
 
-AT_ONCE = 256
-"""The maximum number of exchanges, the newest first, that a search decides; each takes up to a millisecond."""
+DUE_AT_ONCE = 1_024
+"""The maximum number of exchanges that are due, those first that have been due for the longest time, which a search examines."""
+
+DECIDED_AT_ONCE = 256
+"""The maximum number of groups of exchanges, the oldest first, that are decided at a time; each takes about a millisecond."""
+
+SEARCHED = 0.25
+"""The processor time (s) that a search should take at most. With few exchanges, it takes 40 ms."""
 
 HELD = 30 * SECOND
 """The maximum time in ns that a failure waits for a decision. After that, the failure is left to the final report.
@@ -79,8 +87,8 @@ class GatewaySearch:
     """The result of a search for gateways among exchanges near those that wait.
 
     `found`: what these exchanges show. `searched`: the exchanges that waited for the search. `groups`: for each exchange in a
-    final group, that group. `failures`: the new candidates of the rule gateway-error in these groups. `servers`: the server's
-    endpoint by connection id.
+    group that is decided now, that group. `failures`: the new candidates of the rule gateway-error in these groups. `servers`:
+    the server's endpoint by connection id.
     """
 
     found: Gateways
@@ -96,6 +104,8 @@ class GatewaySearch:
         """The exchanges of gateways with servers that the search found, as rows of tables.TRIES."""
         return tries_of(self.found)
 
+
+Complete = Callable[[Iterable[Group]], Iterable[Group]]
 
 _CLOSED = pl.col("client_close_time").is_not_null() | pl.col("server_close_time").is_not_null()
 _FAILED = pl.col("has_request") & _CLOSED & ~WHOLE.fill_null(value=False)
@@ -121,12 +131,18 @@ class _Stored(NamedTuple):
     exchanges: int
     connections: int
 
+    def fits(self, before: _Stored, most: int) -> bool:
+        """Return whether at most `most` exchanges, and twice as many connections, were stored since `before`."""
+        return self.exchanges - before.exchanges <= most and self.connections - before.connections <= 2 * most
+
 
 class _Window(NamedTuple):
-    """Exchanges that are searched together: the newest stored ones, and the open ones.
+    """Exchanges that are searched together: stored ones, and open ones.
 
     `exchanges`, `now`: all of them, and the open ones. `ends`: rows of tables.CONNECTIONS. `open_ones`: the connections that may
-    have open exchanges. `complete_from`: all exchanges that were open at this time (ns) or later are included.
+    have open exchanges. `complete_from`: all exchanges that were open between this time (ns) and `until` are included. `until`:
+    the time (ns) before which the exchanges began; LATE if all later ones are included, too. `counted`: the number of exchanges
+    that had been stored until then.
     """
 
     exchanges: pl.DataFrame
@@ -134,6 +150,16 @@ class _Window(NamedTuple):
     ends: pl.DataFrame
     open_ones: list[Connection]
     complete_from: int
+    until: int
+    counted: int
+
+
+def _next(waiting: tuple[tuple[int, int | None], _Wait]) -> int:
+    return waiting[1].due
+
+
+def _start(group: Group) -> int:
+    return group.start
 
 
 def _last_packet(connection: Connection) -> int:
@@ -142,6 +168,10 @@ def _last_packet(connection: Connection) -> int:
 
 def _number(connection: Connection) -> int:
     return connection.id
+
+
+def _clock(stored: _Stored) -> int:
+    return stored.clock
 
 
 class AtGateways:
@@ -157,6 +187,8 @@ class AtGateways:
         self._learned: int | None = None
         """The capture time (ns) of the last search, with or without exchanges that waited for it."""
         self._apart = SEARCH_INTERVAL
+        self._portion = Portion(limits.LIVE_PAIRED.value // 2, limits.LIVE_PAIRED.value, SEARCHED)
+        self.at_once = Portion(DECIDED_AT_ONCE // 2, DECIDED_AT_ONCE)
         self._counted = 0
         """The number of exchanges that were stored at the last search."""
 
@@ -167,15 +199,15 @@ class AtGateways:
             stored.clear()
         if not stored or stored[-1].exchanges < a.exchanges.rows or stored[-1].connections < a.connections.rows:
             stored.append(_Stored(clock, a.exchanges.rows, a.connections.rows))
-        while len(stored) > 1 and not self._fits(stored[0], limits.LIVE_PAIRED.value):
+        while len(stored) > 1 and not self._now.fits(stored[0], limits.LIVE_PAIRED.value):
             del stored[0]
         if self._module is not None and exchanges.height:
             self._add(exchanges.filter(_FAILED).select("connection", "exchange", "request_start").iter_rows(), clock)
 
-    def _fits(self, since: _Stored, most: int) -> bool:
-        """Return whether at most `most` exchanges, and twice as many connections, were stored later."""
-        a = self._analysis
-        return a.exchanges.rows - since.exchanges <= most and a.connections.rows - since.connections <= 2 * most
+    @property
+    def _now(self) -> _Stored:
+        """The numbers of all rows; later ones are stored at an unknown time."""
+        return _Stored(LATE, self._analysis.exchanges.rows, self._analysis.connections.rows)
 
     def take(self, clock: int) -> None:
         """Record the failures found by the analysis since the last call, and drop failures that have waited for too long."""
@@ -190,7 +222,7 @@ class AtGateways:
         """Let exchanges (connection, exchange, start in ns) wait for a decision; those that already do are left as they are."""
         for connection, exchange, start in places:
             if (connection, exchange) not in self._waiting:
-                since = (clock if start is None else min(start, clock)) - MEMORY - NEAR
+                since = (clock if start is None else min(start, clock)) - NEAR
                 self._waiting[connection, exchange] = _Wait(clock, since, clock)
         for gone in [*self._waiting][: -limits.SETTLED_CANDIDATES.value]:
             del self._waiting[gone]
@@ -211,12 +243,12 @@ class AtGateways:
         return place in self._waiting and clock < self._waiting[place].due <= clock + HELD
 
     def _due(self, clock: int) -> dict[tuple[int, int | None], _Wait]:
-        """Return the exchanges whose next search is due, the newest if they are many.
+        """Return the exchanges whose next search is due, if they are many those that have been due for the longest time.
 
         A wait that seems long is due: the clock was set back.
         """
-        due = [place for place, wait in self._waiting.items() if not clock < wait.due <= clock + HELD]
-        return {place: self._waiting[place] for place in due[-AT_ONCE:]}
+        due = [(place, wait) for place, wait in self._waiting.items() if not clock < wait.due <= clock + HELD]
+        return dict(due if len(due) <= DUE_AT_ONCE else sorted(due, key=_next)[:DUE_AT_ONCE])
 
     def is_due(self, clock: int) -> bool:
         """Return whether enough capture time has passed since the last search, and an exchange waits for the next."""
@@ -236,7 +268,7 @@ class AtGateways:
 
     def learn(self, clock: int, *, apart: bool = True) -> None:
         """Search the exchanges since the last search, only to learn about gateways. With `apart`, not too often."""
-        if clock != self._learned and (not apart or self._has_passed(self._learned, clock)):
+        if clock not in (self._learned, self._searched) and (not apart or self._has_passed(self._learned, clock)):
             self._find(self._window(self._uncounted_since(clock), 0), clock)
 
     def learn_from_many(self, clock: int) -> None:
@@ -244,31 +276,51 @@ class AtGateways:
         if self._analysis.exchanges.rows - self._counted >= LEAST:
             self.learn(clock)
 
-    def search(self, clock: int) -> GatewaySearch:
+    def search(self, clock: int, complete: Complete) -> GatewaySearch:
         """Pair exchanges between clients and gateways with exchanges between gateways and servers; return the result.
 
         Of the exchanges that wait, those that are due are decided if possible. `clock`: the current capture time (ns).
+        `complete`: returns those of some final groups for whose failures all causes are decided.
         """
-        due, proven = self._due(clock), self.known.proven
+        due, begun = self._due(clock), time.process_time()
         window = self._window(min(self._uncounted_since(clock), *(wait.since for wait in due.values())), LEAST)
+        due = {place: wait for place, wait in due.items() if wait.since < window.until}
+        found = self._search(due, window, clock, complete)
+        self._portion.learn(window.exchanges.height, begun)
+        return found
+
+    def _search(
+        self, due: dict[tuple[int, int | None], _Wait], window: _Window, clock: int, complete: Complete
+    ) -> GatewaySearch:  # fmt: skip
+        proven = self.known.proven
         found, servers, times = self._find(window, clock)
         self._searched, self._apart = clock, max(SEARCH_INTERVAL, window.exchanges.height * PER_EXCHANGE)
         if self.known.proven != proven:  # of earlier failures, it was unknown that they are those of a gateway
-            due = {place: self._waiting[place] for place in [*self._waiting][-AT_ONCE:]}
+            due = {place: self._waiting[place] for place in [*self._waiting][:DUE_AT_ONCE]}
         exchanges, connections = window.exchanges.lazy(), window.ends.lazy()
-        groups, lacking = dict[tuple[int, int | None], Group](), dict[tuple[int, int | None], int]()
+        groups, lacking, alone = dict[tuple[int, int | None], Group](), dict[tuple[int, int | None], int](), False
         if self.known.fronts:
-            until = Until(min(clock, self._unread_since(window, servers)), clock, window.complete_from)
+            until = Until(min(clock, window.until, self._unread_since(window, servers)), clock, window.complete_from)
             half = {one.id for one in window.open_ones if open_exchanges.is_in_response_head(one)}
             pairing = Pairing(found, times, window.now, window.ends, servers, half, self.known.proofs)
             groups, lacking = pairing.final_groups(due.keys(), until)
+            alone = pairing.is_without_attempts
         for place, wait in due.items():
             wait.since = min(wait.since, lacking.get(place, LATE) - NEAR)
             wait.due = clock + max(self._apart, (clock - wait.noted) // PATIENCE)
+        groups = self._first(complete(groups.values()), clock)
         failures = pl.DataFrame()
         if self._module is not None and groups:
-            failures = self._failures(found, exchanges, connections, groups)
+            failures = self._failures(found, window, groups, alone=alone)
         return GatewaySearch(found, exchanges, connections, servers, frozenset(due), groups, failures)
+
+    def _first(self, groups: Iterable[Group], clock: int) -> dict[tuple[int, int | None], Group]:
+        """Return the oldest of these groups, by exchange; the next search decides the others."""
+        ordered = sorted(groups, key=_start)
+        for group in ordered[self.at_once.size :]:
+            self.wake(group.places, clock)
+            self._apart = SEARCH_INTERVAL
+        return {place: group for group in ordered[: self.at_once.size] for place in group.places}
 
     def _uncounted_since(self, clock: int) -> int:
         """Return the time (ns) from which on exchanges are searched to learn about gateways."""
@@ -277,9 +329,9 @@ class AtGateways:
     def _window(self, since: int, least: int) -> _Window:
         """Return the exchanges that were open at `since` (ns) or later, and at least the `least` newest ones.
 
-        If they are too many, only the newest are returned.
+        If they are too many for one search, only those are returned that began first.
         """
-        a, stored, most = self._analysis, self._stored, limits.LIVE_PAIRED.value
+        a, most = self._analysis, self._portion.size
         open_ones = a.core.flows.open_connections()
         unfinished, complete_from = open_exchanges.unfinished(open_ones), -LATE
         if len(unfinished) > most // 2:  # only those with known gateways, and with servers behind them, can be paired
@@ -287,26 +339,37 @@ class AtGateways:
         if len(unfinished) > most // 2:
             unfinished, complete_from = sorted(unfinished, key=_last_packet)[-most // 2 :], LATE
         most -= len(unfinished)
-        while len(stored) > 1 and not self._fits(stored[0], most):
-            del stored[0]
         others = sorted({*open_ones} - {*unfinished}, key=_last_packet)
-        since = max(since, others[-2 * most].last_clock + 1 if len(others) > 2 * most else -LATE)
-        times = [one.clock for one in stored]
-        first = max(bisect_right(times, since) - 1, 0)
-        while first > 0 and a.exchanges.rows - stored[first].exchanges < least:
-            first -= 1
-        every = _Stored(-LATE, 0, 0)
-        begin = every if first == 0 and self._fits(every, most) else stored[first]
-        complete_from = max(complete_from, begin.clock if self._fits(begin, most) else LATE)
-        rows = a.exchanges.newest(min(a.exchanges.rows - begin.exchanges, most))
-        ends = a.connections.newest(min(a.connections.rows - begin.connections, 2 * most))
+        begin, end = self._slice(max(since, others[-2 * most].last_clock + 1 if len(others) > 2 * most else -LATE), least, most)
+        complete_from = max(complete_from, begin.clock)
         recent = [one for one in others if one.last_clock >= begin.clock]
         if len(recent) > 2 * most:
             complete_from = max(complete_from, recent[-2 * most].last_clock)
         active = sorted([*unfinished, *recent[-2 * most :]], key=_number)
         now = open_exchanges.exchanges_as_of(active)
+        rows = pl.concat([a.exchanges.newest(a.exchanges.rows - begin.exchanges), now])
+        ends = a.connections.newest(a.connections.rows - begin.connections)
         ends = pl.concat([ends, open_exchanges.rows_as_of(active, a.latest)])
-        return _Window(pl.concat([rows, now]), now, ends, active, complete_from)
+        if end.clock < LATE:
+            rows, now = (some.filter((pl.col("request_start") < end.clock).fill_null(value=True)) for some in (rows, now))
+            ends = ends.filter((pl.col("start") < end.clock).fill_null(value=True))
+        return _Window(rows, now, ends, active, complete_from, end.clock, end.exchanges)
+
+    def _slice(self, since: int, least: int, most: int) -> tuple[_Stored, _Stored]:
+        """Return the numbers of stored rows before and after those that are searched.
+
+        They are those since `since` (ns), at least `least` of them, and at most about `most`.
+        """
+        every = _Stored(-LATE, 0, 0)
+        places = [*([every] if self._now.fits(every, limits.LIVE_PAIRED.value) else []), *self._stored[:-1], self._now]
+        first = max(bisect_right(places, since, hi=len(places) - 1, key=_clock) - 1, 0)
+        last = first + 1
+        while last < len(places) - 1 and places[last + 1].fits(places[first], most):
+            last += 1
+        last = min(last, len(places) - 1)
+        while first > 0 and places[last].exchanges - places[first].exchanges < least:
+            first -= 1
+        return places[first], places[last]
 
     def _find(self, window: _Window, clock: int) -> tuple[Gateways, dict[int, str], dict[Place, Times]]:
         """Return the gateways that these exchanges show, with all that are known; servers by connection id; and times."""
@@ -314,7 +377,7 @@ class AtGateways:
         evidence.clock = clock
         exchanges, connections = window.exchanges.lazy(), window.ends.lazy()
         found = gateways.find(exchanges, connections, possible=True, gaps=self._analysis.gaps, evidence=evidence)
-        self._learned, self._counted = clock, self._analysis.exchanges.rows
+        self._learned, self._counted = min(clock, window.until), window.counted
         servers = dict(window.ends.select("connection", "server").iter_rows())
         times = times_of(window.exchanges)
         self.known.add(found, servers, exchanges, connections)
@@ -336,11 +399,14 @@ class AtGateways:
         )
 
     def _failures(
-        self, known: Gateways, exchanges: pl.LazyFrame, connections: pl.LazyFrame, groups: Mapping[tuple[int, int | None], Group]
-    ) -> pl.DataFrame:
+        self, known: Gateways, window: _Window, groups: Mapping[tuple[int, int | None], Group], *, alone: bool
+    ) -> pl.DataFrame:  # fmt: skip
+        """Return the failures in these groups. `alone`: no attempt to connect failed, so other failures do not matter."""
         assert self._module is not None
+        exchanges, connections = window.exchanges, window.ends.lazy()
+        closes = exchanges.filter(~self._of_others(window.ends, groups)) if alone else exchanges
         scans = {
-            "closes": AT_THE_CLOSE.of(exchanges), "exchanges": AT_ITS_END.of(exchanges), "connections": connections,
+            "closes": AT_THE_CLOSE.of(closes.lazy()), "exchanges": AT_ITS_END.of(exchanges.lazy()), "connections": connections,
             "tries": tries_of(known).lazy(), "fronts": fronts_of(known).lazy(),
         }  # fmt: skip
         modules = {RULE: self._module}
@@ -354,6 +420,14 @@ class AtGateways:
         rows = found[RULE]
         mine = [place in groups and place not in self._reported for place in rows.select("connection", "exchange").iter_rows()]
         return rows.filter(pl.Series(mine, dtype=pl.Boolean))
+
+    def _of_others(self, ends: pl.DataFrame, groups: Mapping[tuple[int, int | None], Group]) -> pl.Expr:
+        """Return whether an exchange is one of a client with a gateway, and in none of these groups."""
+        fronts = self.known.fronts
+        outer = ends.filter(pl.col("server").is_in([*fronts.keys() - {one for some in fronts.values() for one in some}]))
+        inside = {number for group in groups.values() for number in group.connections}
+        others = {*outer["connection"]} - inside - {*self.known.clients}
+        return pl.col("connection").is_in(pl.Series([*others], dtype=pl.Int64).implode())
 
     def mark_reported(self, groups: Iterable[Group]) -> None:
         """Record that the failures in these groups were reported, to avoid reporting them again."""

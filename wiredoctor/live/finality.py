@@ -8,9 +8,11 @@ time is still open on the connection.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from functools import partial
 from typing import NamedTuple
 
 import polars as pl
@@ -25,6 +27,7 @@ from wiredoctor.findings import Finding
 from wiredoctor.live.at_gateways import RULE, AtGateways, GatewaySearch, is_left_to_report
 from wiredoctor.live.gateway_groups import Group
 from wiredoctor.live.nearby import Nearby
+from wiredoctor.live.portions import Portion
 from wiredoctor.rule_engine import RuleModule
 from wiredoctor.rule_engine.candidates import Candidates
 from wiredoctor.rule_engine.summary_columns import Rows
@@ -35,6 +38,9 @@ c = pl.col
 _KEY = ("rule", "connection", "frame")
 _KEY_SCHEMA = pl.Schema({"rule": pl.String(), "connection": pl.Int64(), "frame": pl.Int64()})
 _SLOW = "slow-response"
+
+REPORTED_AT_ONCE = 512
+"""The maximum number of candidates, the oldest first, that are reported at a time, beside those at gateways."""
 
 
 class _State(Enum):
@@ -92,6 +98,10 @@ class _Progress(NamedTuple):
     no_http: bool = True
 
 
+def _when(one: _Candidate) -> int:
+    return one.last
+
+
 @dataclass(eq=False)
 class _OfConnection:
     """The candidates of a connection, by rule and frame. `connection`: None for a connection that is over.
@@ -147,6 +157,7 @@ class PendingFindings:
 
     def __post_init__(self) -> None:
         self._failed = AtGateways(self.analysis, self.modules)
+        self._portion = Portion(REPORTED_AT_ONCE // 2, REPORTED_AT_ONCE)
         self.nearby = Nearby(self.analysis, self.modules)
         rule = self.modules[RULE].rule if RULE in self.modules else None
         self.causes = frozenset[str]() if rule is None else frozenset(n for n, _ in (*rule.caused_by, *rule.explained_by))
@@ -234,11 +245,19 @@ class PendingFindings:
     def take_final(self) -> list[Finding]:
         """Return the findings that became final since the last call."""
         self._failed.take(self.clock)
-        self._failed.learn_from_many(self.clock)
         if not self._table and self._failed.due is None:
+            self._failed.learn_from_many(self.clock)
             return []
         ready, seen, groups = self._past_gateways(self._final_on_their_connections())
-        return self._report(ready, seen, groups) if ready else []
+        if seen is None:  # a search learns, too
+            self._failed.learn_from_many(self.clock)
+        if not ready:
+            return []
+        begun = time.process_time()
+        findings = self._report(ready, seen, groups)
+        self._portion.learn(len(ready), begun)
+        self._failed.at_once.learn(len(groups), begun)
+        return findings
 
     def _final_on_their_connections(self) -> list[_Candidate]:
         """Return the candidates that are not reported yet, but that nothing on their own connection can change."""
@@ -269,6 +288,7 @@ class PendingFindings:
         """
         mine = [one for one in ready if one.rule in rule_engine.ACROSS_GATEWAYS]
         past = [one for one in ready if one.rule not in rule_engine.ACROSS_GATEWAYS]
+        past = sorted(past, key=_when)[: self._portion.size] if len(past) > self._portion.size else past
         mine = self._without_concurrent_requests(mine)
         fresh = [one.place for one in mine if one.state is not _State.GATEWAY]
         for one in mine:
@@ -277,13 +297,14 @@ class PendingFindings:
         self._failed.wake(fresh, self.clock)
         if not self._failed.is_due(self.clock):
             return past, None, []
-        seen = self._failed.search(self.clock)
-        groups = self._complete(seen, {id(one) for one in (*past, *mine)})
-        final = {place for group in groups for place in group.places}
-        final |= {(number, None) for group in groups for number in group.connections}
+        final = {id(one) for one in (*past, *mine)}
+        seen = self._failed.search(self.clock, partial(self._complete, ready=final))
+        groups = [*{id(group): group for group in seen.groups.values()}.values()]
+        places = {place for group in groups for place in group.places}
+        places |= {(number, None) for group in groups for number in group.connections}
         late: list[_Candidate] = []
         for one in mine:
-            if one.place in final or self._is_elsewhere(one, seen):
+            if one.place in places or self._is_elsewhere(one, seen):
                 past.append(one)
             elif one.place in seen.searched and (is_left_to_report(one.last, self.clock) or not self._failed.known.fronts):
                 late.append(one)
@@ -309,16 +330,12 @@ class PendingFindings:
         ]
         if not asked:
             return mine
-        owing = open_exchanges.owing(self.analysis.core.flows.open_connections())
-        gone = {
-            id(one)
-            for one in asked
-            if open_exchanges.asked_between(owing, one.start or 0, one.last, self._table[one.connection].connection)
-        }
+        owing = open_exchanges.Owing(self.analysis.core.flows.open_connections())
+        gone = {id(one) for one in asked if owing.asked_between(one.start or 0, one.last, self._table[one.connection].connection)}
         return [one for one in mine if id(one) not in gone]
 
-    def _complete(self, seen: GatewaySearch, ready: Collection[int]) -> list[Group]:
-        """Return the groups of a search for whose failures all causes are decided.
+    def _complete(self, groups: Iterable[Group], ready: Collection[int]) -> list[Group]:
+        """Return those of these groups for whose failures all causes are decided.
 
         A group is left out if one of its connections has an undecided candidate that may be the cause of a failure. `ready`: the
         `id` of each candidate that is final.
@@ -332,7 +349,7 @@ class PendingFindings:
 
         return [
             group
-            for group in {id(group): group for group in seen.groups.values()}.values()
+            for group in {id(group): group for group in groups}.values()
             if self.held_causes.isdisjoint(group.connections)
             and not any(
                 is_undecided(one, group)

@@ -164,6 +164,11 @@ class Pairing:
         A gateway may still be trying to connect to a server for one of these requests.
         """
 
+    @property
+    def is_without_attempts(self) -> bool:
+        """True if no attempt to connect failed, or waits for an answer."""
+        return not self._attempts
+
     def final_groups(
         self, of: Collection[tuple[int, int | None]], until: Until
     ) -> tuple[dict[tuple[int, int | None], Group], dict[tuple[int, int | None], int]]:

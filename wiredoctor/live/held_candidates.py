@@ -6,6 +6,7 @@ connections.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any, Protocol
@@ -16,6 +17,7 @@ from wiredoctor import limits, rule_engine
 from wiredoctor.core.tcp.connection import Connection
 from wiredoctor.engine.live import LiveAnalysis
 from wiredoctor.live.nearby import Nearby
+from wiredoctor.live.portions import PART, Portion
 from wiredoctor.rule_engine import RuleModule
 from wiredoctor.rule_engine.candidates import Candidates, CandidateStore, together
 from wiredoctor.rule_engine.summary_columns import as_frame
@@ -24,6 +26,9 @@ from wiredoctor.world import CaptureTables
 
 APART = SECOND // 2
 """The minimum time (ns) between two decisions, because many candidates are decided together as fast as one."""
+
+DECIDED_AT_ONCE = 1_024
+"""The maximum number of candidates, the oldest first, that are decided at a time."""
 
 _UNTIL = "held_until"
 """The column with the time (ns) at which a held candidate can be decided."""
@@ -64,6 +69,9 @@ class HeldCandidates:
         """The candidates that are decided at the end of the capture."""
         self._memory: dict[str, Any] = {}
         self._decided_at: int | None = None
+        self.is_behind = False
+        """Whether candidates were due that the last decision left."""
+        self._portion = Portion(DECIDED_AT_ONCE // 4, DECIDED_AT_ONCE, 2 * PART)
         self._watched: dict[int, tuple[Connection, int]] = {}
         """The connections on which candidates wait, with the frame number of the newest packet at the last decision."""
 
@@ -125,7 +133,15 @@ class HeldCandidates:
             return {}
         if not (ready := self._pop(clock)):
             return {}
-        self._decided_at = clock
+        self.is_behind = any((rows[_UNTIL] < clock).any() for rows in self._held.values())
+        self._decided_at = None if self.is_behind else clock
+        begun, count = time.process_time(), sum(rows.height for rows in ready.values())
+        found = self._decide_near(ready, clock)
+        self._portion.learn(count, begun)
+        return found
+
+    def _decide_near(self, ready: Candidates, clock: int) -> Candidates:
+        """Decide candidates with what took place near them, and leave those near which too much did to the end."""
         since, own = _earliest(ready), _connections(ready)
         tables, begun = self._nearby.tables(since, own, partial(self._clients, at_end=False))
         if begun > since:
@@ -135,7 +151,8 @@ class HeldCandidates:
         return self._decide({name: _as_found(rows) for name, rows in ready.items() if rows.height}, tables, clock)
 
     def _pop(self, clock: int) -> Candidates:
-        """Remove and return the candidates that can be decided at `clock` (ns)."""
+        """Remove and return the candidates that can be decided at `clock` (ns), the oldest if they are many."""
+        clock = self._until(clock)
         awake = {number for number, (one, frame) in self._watched.items() if one.last_frame != frame}
         ready: Candidates = {}
         for name, rows in list(self._held.items()):
@@ -147,6 +164,12 @@ class HeldCandidates:
             elif over.any():
                 ready[name], self._held[name] = rows.filter(over), rows.filter(~over)
         return ready
+
+    def _until(self, clock: int) -> int:
+        """Return `clock`, or an earlier time, so that not more candidates are due then than are decided in a look."""
+        due = pl.concat([pl.Series(dtype=pl.Int64), *(rows[_UNTIL].cast(pl.Int64) for rows in self._held.values())])
+        due = due.filter(due < clock)
+        return clock if len(due) <= self._portion.size else int(due.sort()[self._portion.size]) + 1
 
     def _take_all(self) -> Candidates:
         """Decide all candidates at the end of the capture: with all rows if these are few, or if some need them."""

@@ -22,8 +22,10 @@ from wiredoctor.engine.live import LiveAnalysis
 from wiredoctor.engine.opening import open_descriptor
 from wiredoctor.engine.second_pass import SecondPass
 from wiredoctor.findings import Finding, Report
+from wiredoctor.live import portions
 from wiredoctor.live.finality import PendingFindings
 from wiredoctor.live.held_candidates import HeldCandidates
+from wiredoctor.live.portions import PART, Portion
 from wiredoctor.live.recorder_client import Event, Order, Recorder
 from wiredoctor.recording.folder import PrivateFolder
 from wiredoctor.rule_engine import RuleSet
@@ -51,6 +53,9 @@ LONGEST_TICK = 0.5
 
 CLEANING = 60.0
 """The time in seconds between two removals of old rows."""
+
+BREATH = 0.05
+"""The time in seconds from a look that left work to the next one."""
 
 LATE = {"tcpdump": 2.5}
 """The maximum time in seconds by which a backend delays packets, by name; 1 second for backends that are not named."""
@@ -172,6 +177,9 @@ class Session:
         self._next, self._cleaned = 0.0, time.monotonic()
         self._found_in: dict[int, None] = {}
         self._steps = 0
+        self._packets = Portion(BATCH // 8 or 1, BATCH, 2 * PART)
+        self._is_put_off = False
+        """Whether the last look had no time to report what is final."""
         self._arrivals = Arrivals()
         self._damaged = False
         self._unreadable = ""
@@ -275,15 +283,21 @@ class Session:
     def _analyse(self) -> list[Finding]:
         """Analyze the next packets, and return the findings that became final."""
         begun = time.monotonic()
-        found = self._analysis.step(BATCH)
-        self._keep_candidates(found, self._analysis.clock, self._analysis.analyzed_until)
-        found = self._pending.take_final()
+        found = self._decide(self._step, None)
         if begun - self._cleaned > CLEANING:
             self._cleaned = begun
             self._analysis.forget(self._found_in)
             gc.collect()  # few objects are in reference cycles, but captures may run for days
         took = time.monotonic() - begun
-        self._next = begun + took + (0 if self._capture.unread_bytes else min(max(TICK, took / BUSY), LONGEST_TICK))
+        rest = 0.0 if self._capture.unread_bytes else min(max(TICK, took / BUSY), LONGEST_TICK)
+        self._next = begun + took + (min(rest, BREATH) if self._is_put_off or self._held.is_behind else rest)
+        return found
+
+    def _step(self) -> Candidates:
+        """Analyze the next packets, and return the candidates."""
+        begun, before = time.process_time(), self._capture.records.frame
+        found = self._analysis.step(self._packets.size)
+        self._packets.learn(self._capture.records.frame - before, begun)
         return found
 
     def _silent_until(self) -> int | None:
@@ -304,6 +318,8 @@ class Session:
 
         When the time has come, ask the recorder whether it has passed on everything, and return infinity until it has.
         """
+        if self._is_put_off:
+            return 0.0
         clock, deadline = self._silent_until(), self._deadline()
         if clock is None or deadline is None:
             return inf
@@ -328,15 +344,35 @@ class Session:
         self._steps = len(steps.first)
 
     def _pass_time(self) -> list[Finding]:
-        """Advance the time if a decision is due although no packet arrived; return the findings that became final."""
+        """Advance the time if a decision is due although no packet arrived; return the findings that became final.
+
+        What the last look left is decided first.
+        """
+        if self._is_put_off:
+            self._is_put_off = False
+            return self._pending.take_final()
         clock, deadline = self._silent_until(), self._deadline()
         if clock is None or deadline is None or deadline > clock:
             return []
-        self._keep_candidates(self._analysis.pass_time(clock), clock, clock)
-        return self._pending.take_final()
+        return self._decide(lambda: self._analysis.pass_time(clock), clock)
 
-    def _keep_candidates(self, found: Candidates, clock: int, analyzed_until: int) -> None:
-        found = self._held.keep(rule_engine.decide_batch(self._modules, found, self._memory, live=True)) | self._held.take(clock)
+    def _decide(self, find: Callable[[], Candidates], clock: int | None) -> list[Finding]:
+        """Find candidates, decide what is due, and return the findings that became final.
+
+        `clock`: the time (ns) up to which no packet came, or None. A look decides either the held candidates and the others, or,
+        if the first take long, the others only in the next look: packets wait during a look.
+        """
+        begun = time.process_time()
+        found, a = find(), self._analysis
+        now, until = (a.clock, a.analyzed_until) if clock is None else (clock, clock)
+        found = self._held.keep(rule_engine.decide_batch(self._modules, found, self._memory, live=True))
+        if not self._is_put_off:
+            found |= self._held.take(now)
+        self._keep_candidates(found, until)
+        self._is_put_off = not self._is_put_off and time.process_time() - begun > portions.LOOK
+        return [] if self._is_put_off else self._pending.take_final()
+
+    def _keep_candidates(self, found: Candidates, analyzed_until: int) -> None:
         self._pending.held_connections, self._pending.clock = self._held.connections, analyzed_until
         self._pending.held_causes = self._held.connections_of(self._pending.causes)
         if not found:

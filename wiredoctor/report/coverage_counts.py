@@ -86,10 +86,7 @@ def count_exchanges(report: Report) -> dict[str, dict[str, int]]:
 
 
 def _of_exchanges() -> dict[str, pl.Expr]:
-    return {
-        "judged": c("both_directions"),
-        "unasked": ~c("has_request"),
-    }
+    return {"judged": c("both_directions"), "unasked": ~c("has_request")}
 
 
 def _counts(

@@ -74,15 +74,8 @@ A client that gives up after a timeout sends its FIN later.
 EXCHANGE_COLUMNS = [
     *("has_request", "has_response", "response_status", "response_body_bytes", "upgraded", "both_directions", "pairing_assumed"),
     *("request_start", "request_end", "response_start", "response_end", "response_end_reason", "response_framing"),
-    *(
-        "response_endless",
-        "gap_before",
-        "request_has_gap",
-        "response_has_gap",
-        "last_on_connection",
-        "client_close_time",
-        *_CLOSES,
-    ),
+    *("response_endless", "gap_before", "request_has_gap", "response_has_gap", "last_on_connection", "client_close_time"),
+    *_CLOSES,
 ]
 """The columns of exchanges that the expressions of this module need."""
 

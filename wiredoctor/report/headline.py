@@ -87,6 +87,7 @@ _FIRST_WORDS = (
     "One",
     "Only",
     "Pages",
+    "Requests",
     "Responses",
     "Segments",
     "The",

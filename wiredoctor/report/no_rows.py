@@ -14,11 +14,10 @@ from wiredoctor.report.exchange_times import capture_ends, time_taken
 from wiredoctor.report.filter import Filter, Moment
 from wiredoctor.report.filtered_report import filter_report
 from wiredoctor.report.row_choice import RowChoice, TableName
-from wiredoctor.report.words import SECOND, clean, count, duration, shorten
+from wiredoctor.report.words import PROTOCOL_NAMES, SECOND, clean, count, duration, shorten
 from wiredoctor.text.time_of_day import DAY, HOUR, local, nanoseconds, offset, offset_text, time_text, zone_name
 
 _NOUNS: dict[TableName, str] = {"exchanges": "HTTP exchange", "connections": "TCP connection"}
-_PROTOCOLS = {"none": "no data", "http": "HTTP", "tls": "TLS", "http2": "HTTP/2", "unknown": "another protocol"}
 _MAX_VALUES = 5
 _HALF_HOUR = HOUR // 2
 _OFFSETS = range(-24, 29)
@@ -181,5 +180,5 @@ def _earlier(bound: Moment | None, shift: int) -> Moment | None:
 def _protocols(report: Report) -> str:
     """Return a sentence with the number of connections by protocol."""
     counted = report.scan_connections().group_by("protocol").agg(pl.len()).sort("len", "protocol", descending=[True, False])
-    numbers = [f"{_PROTOCOLS.get(name, name)} ({number:,})" for name, number in counted.collect().iter_rows()]
+    numbers = [f"{PROTOCOL_NAMES.get(name, name)} ({number:,})" for name, number in counted.collect().iter_rows()]
     return f" TCP connections by protocol: {', '.join(numbers)}." if numbers else ""

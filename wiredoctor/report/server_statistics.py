@@ -360,6 +360,8 @@ def _nearest_rank(percent: int) -> pl.Expr:
     return pl.col("time").filter(number.cum_sum() * 100 >= number.sum() * percent).first()
 
 
+_COUNTED = ("requests", "failed", "unanswered", "incomplete", "client_errors", "server_errors")
+
 Counts = dict[str, int | None]
 """The numbers of one group by name. Each number is a count or a time in ns. A missing number is None or 0."""
 
@@ -369,10 +371,9 @@ def _count(rows: pl.LazyFrame, report: Report, *, connections: bool) -> tuple[di
 
     `connections`: also count connections.
     """
-    counts = ("requests", "failed", "unanswered", "incomplete", "client_errors", "server_errors")
     time = c("wait") if report.exchange_count <= EXACT_TIMES else c("wait") // _MICROSECOND * _MICROSECOND
     engine = engine_for(report)
-    sums = pl.len(), c(counts).sum().cast(pl.Int64), c("wait").max().alias("longest")
+    sums = pl.len(), c(_COUNTED).sum().cast(pl.Int64), c("wait").max().alias("longest")
     by_time = rows.group_by("key", "name", time.alias("time")).agg(*sums).collect(engine=engine)
     timed = (
         by_time.filter(c("time").is_not_null())
@@ -384,7 +385,7 @@ def _count(rows: pl.LazyFrame, report: Report, *, connections: bool) -> tuple[di
             c("len").sum().cast(pl.Int64).alias("timed"),
         )
     )
-    counted = by_time.group_by("key").agg(c(counts).sum()).join(timed, on="key", how="left")
+    counted = by_time.group_by("key").agg(c(_COUNTED).sum()).join(timed, on="key", how="left")
     made = {row.pop("key"): row for row in counted.iter_rows(named=True)}
     if connections:
         of_key = rows.select("key", *_KEY).unique().group_by("key").agg(pl.len().cast(pl.Int64))
@@ -442,17 +443,10 @@ def _statistics(
     return ServerStatistics(
         key=key,
         names=names.get(key, ()),
-        requests=counts.get("requests") or 0,
-        failed=counts.get("failed") or 0,
-        unanswered=counts.get("unanswered") or 0,
-        incomplete=counts.get("incomplete") or 0,
-        client_errors=counts.get("client_errors") or 0,
-        server_errors=counts.get("server_errors") or 0,
+        **{name: counts.get(name) or 0 for name in (*_COUNTED, "connections", "timed")},
         p50=seconds("p50"),
         p95=seconds("p95"),
         p99=seconds("p99"),
         longest=seconds("longest"),
-        connections=counts.get("connections") or 0,
         lost={rule: delay / SECOND for rule, delay in costs},
-        timed=counts.get("timed") or 0,
     )

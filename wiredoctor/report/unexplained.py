@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from wiredoctor.findings import UNJUDGED
 from wiredoctor.report.coverage import Answers, Coverage
@@ -25,89 +25,56 @@ def unexplained(reach: Coverage) -> list[str]:
     """
     if not reach.knows_failures and (clause := _not_checked(reach)):
         return [clause]
-    answers, endings = reach.answers, reach.endings
-    unended, uncompared, reset = (endings.get(reason, 0) for reason in _NOT_BROKEN)
-    broken = _broken_connections(endings)
-    lost, waiting, off = (sum(endings.get(reason, 0) for reason in some) for some in (_LOST, _WAITING, _BROKEN_OFF))
-    partly = sum(endings.get(reason, 0) for reason in ("gap", "snap-length", "one-sided"))
-    clauses = [
-        (lost + waiting if lost else 0, answers.requests, "request", "was never answered", "were never answered"),
-        (0 if lost else waiting, answers.requests, "request", *(["had no answer yet when the capture ended"] * 2)),
-        (
-            endings.get("request-unfinished", 0),
-            answers.requests,
-            "request",
-            "was still incomplete when the capture ended",
-            "were still incomplete when the capture ended",
-        ),
-        (off, answers.requests, "request", *(["broke off"] * 2)),
-        (endings.get("cut-short", 0), answers.responses, "response", *(["broke off"] * 2)),
-        (
-            endings.get("websocket-cut", 0),
-            reach.exchanges,
-            "exchange",
-            "is a WebSocket that was cut",
-            "are WebSockets that were cut",
-        ),
-        (
-            endings.get("tunnel-unanswered", 0),
-            reach.exchanges,
-            "exchange",
-            "is a tunnel through which nothing came back",
-            "are tunnels through which nothing came back",
-        ),
-        (
-            endings.get("tunnel-reset", 0),
-            reach.exchanges,
-            "exchange",
-            "is a tunnel that was reset",
-            "are tunnels that were reset",
-        ),
-        (endings.get("reset-doubted", 0), reach.exchanges, "exchange", "was reset", "were reset"),
-        (
-            endings.get("response-unfinished", 0),
-            answers.responses,
-            "response",
-            "was still incomplete when the capture ended",
-            "were still incomplete when the capture ended",
-        ),
-        (partly, reach.exchanges, "exchange", "was captured only in part", "were captured only in part"),
-        (endings.get("unreadable", 0), answers.requests, "request", *(["got bytes that are not an HTTP response"] * 2)),
-        (endings.get("request-unreadable", 0), answers.requests, "request", *(["cannot be read"] * 2)),
-        (
-            endings.get("request-not-http", 0),
-            answers.responses,
-            "response",
-            "rejects bytes that are not an HTTP request",
-            "reject bytes that are not an HTTP request",
-        ),
-        (
-            endings.get("head-awaited", 0),
-            answers.responses,
-            "response",
-            "rejects a request whose head did not arrive in time",
-            "reject requests whose heads did not arrive in time",
-        ),
-        (broken, reach.connections, "connection", *(["failed for an unknown reason"] * 2)),
-        (reset, reach.connections, "connection", "was reset by the server", "were reset by the server"),
-        (unended, reach.connections, "connection", *(["ended with unacknowledged data"] * 2)),
-        (uncompared, reach.connections, "connection", "was not compared with the others", "were not compared with the others"),
-    ]
+    answers = reach.answers
+    of = {
+        "request": answers.requests,
+        "response": answers.responses,
+        "exchange": reach.exchanges,
+        "connection": reach.connections,
+    }
     # the endings count a forwarded request on both sides of its gateway, but requests and responses count once
-    said = [
-        f"{part_of(number, whole, noun)} {one if number == 1 else many}"
-        for number, whole, noun, one, many in ((min(number, whole or number), whole, *rest) for number, whole, *rest in clauses)
-        if number
-    ]
+    clauses = ((min(number, of[noun] or number), noun, *verbs) for number, noun, *verbs in _clauses(reach.endings) if number)
+    said = [f"{part_of(number, of[noun], noun)} {one if number == 1 else many or one}" for number, noun, one, many in clauses]
     if failures := answers.unexplained:
-        which = str(next(iter(failures))) if len(failures) == 1 else f"500 or above ({_count_by_status(failures)})"
-        said.append(_have_status(sum(failures.values()), answers, which))
+        said.append(_have_status(sum(failures.values()), answers, _count_by_status(failures)))
     if hidden := reach.hidden:
         number = sum(hidden.values())
-        which = str(next(iter(hidden))) if len(hidden) == 1 else f"500 or above ({_count_by_status(hidden)})"
-        verb = "was" if number == 1 else "were"
+        which, verb = _count_by_status(hidden), "was" if number == 1 else "were"
         said.append(f"{count(number, 'response')} with status {which} from behind a gateway {verb} not forwarded")
     return said
+
+
+def _clauses(endings: Mapping[str, int]) -> Iterator[tuple[int, str, str, str]]:
+    """Yield the number of things that ended in some way, their noun, and the verb for one and for several ("": the same)."""
+
+    def number(*reasons: str) -> int:
+        return sum(endings.get(reason, 0) for reason in reasons)
+
+    lost, waiting, at_end = number(*_LOST), number(*_WAITING), "when the capture ended"
+    yield lost + waiting if lost else 0, "request", "was never answered", "were never answered"
+    yield 0 if lost else waiting, "request", f"had no answer yet {at_end}", ""
+    yield number("request-unfinished"), "request", f"was still incomplete {at_end}", f"were still incomplete {at_end}"
+    yield number(*_BROKEN_OFF), "request", "broke off", ""
+    yield number("cut-short"), "response", "broke off", ""
+    yield number("websocket-cut"), "exchange", "is a WebSocket that was cut", "are WebSockets that were cut"
+    through = "through which nothing came back"
+    yield number("tunnel-unanswered"), "exchange", f"is a tunnel {through}", f"are tunnels {through}"
+    yield number("tunnel-reset"), "exchange", "is a tunnel that was reset", "are tunnels that were reset"
+    yield number("reset-doubted"), "exchange", "was reset", "were reset"
+    yield number("response-unfinished"), "response", f"was still incomplete {at_end}", f"were still incomplete {at_end}"
+    partly = number("gap", "snap-length", "one-sided")
+    yield partly, "exchange", "was captured only in part", "were captured only in part"
+    yield number("unreadable"), "request", "got bytes that are not an HTTP response", ""
+    yield number("request-unreadable"), "request", "cannot be read", ""
+    no_request = "bytes that are not an HTTP request"
+    yield number("request-not-http"), "response", f"rejects {no_request}", f"reject {no_request}"
+    late = "rejects a request whose head did not arrive in time", "reject requests whose heads did not arrive in time"
+    yield number("head-awaited"), "response", *late
+    yield _broken_connections(endings), "connection", "failed for an unknown reason", ""
+    yield number("server-reset"), "connection", "was reset by the server", "were reset by the server"
+    yield number("breaks-off"), "connection", "ended with unacknowledged data", ""
+    uncompared = number("not-compared")
+    yield uncompared, "connection", "was not compared with the others", "were not compared with the others"
 
 
 def rejections(answers: Answers) -> list[str]:
@@ -145,7 +112,9 @@ def _not_checked(reach: Coverage) -> str:
 
 
 def _count_by_status(failures: Mapping[int, int]) -> str:
+    if len(failures) == 1:
+        return str(*failures)
     most = sorted(failures.items(), key=lambda one: (-one[1], one[0]))
     shown = [f"{status}: {number:,}" for status, number in most[:MAX_STATUSES]]
     rest = sum(number for _, number in most[MAX_STATUSES:])
-    return ", ".join([*shown, *([f"others: {rest:,}"] if rest else [])])
+    return f"500 or above ({', '.join([*shown, *([f'others: {rest:,}'] if rest else [])])})"

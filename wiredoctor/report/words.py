@@ -8,7 +8,11 @@ from wiredoctor.findings import shorten
 from wiredoctor.text.durations import SECOND, duration_text
 from wiredoctor.text.phrases import join_words
 
-__all__ = ["SECOND", "clean", "count", "duration", "duration_or_dash", "join_words", "part_of", "scale", "shorten", "size"]
+__all__ = ["PROTOCOL_NAMES", "SECOND", "clean", "count", "duration", "duration_or_dash", "join_words", "part_of", "scale"]
+__all__ += ["shorten", "size"]
+
+PROTOCOL_NAMES = {"none": "no data", "http": "HTTP", "tls": "TLS", "http2": "HTTP/2", "unknown": "another protocol"}
+"""The words for the values of tables.PROTOCOLS."""
 
 
 def clean(text: str) -> str:

@@ -100,10 +100,7 @@ def split_at_clock_steps(
     unstepped = {name: tables[name].join(whole, on="connection", how="semi") for name in ("connections", "exchanges", "closes")}
     other = {**tables, **unstepped}
     about = {name: module for name, module in modules.items() if module.is_about_capture}
-    return [
-        (about, dict(tables)),
-        ({name: module for name, module in modules.items() if name not in about}, other),
-    ]
+    return [(about, dict(tables)), ({name: module for name, module in modules.items() if name not in about}, other)]
 
 
 def _is_raw(module: RuleModule) -> bool:

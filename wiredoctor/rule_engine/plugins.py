@@ -18,6 +18,7 @@ import polars as pl
 from wiredoctor.findings import CANDIDATE_COLUMNS, CONFIDENCES, SEVERITIES, Side
 from wiredoctor.rule_engine.rule_module import Plugin, RuleModule
 from wiredoctor.rules.shared.evidence import CANDIDATE
+from wiredoctor.tables import PROTOCOLS
 from wiredoctor.world import Index
 
 if TYPE_CHECKING:
@@ -150,7 +151,8 @@ def _check_declaration(module: RuleModule) -> None:
     if module.group is not None and module.asks and not rule.summary:
         raise ValueError("a rule with both group and ASKS needs summary=True, because live decides candidates one by one")
     severities = [rule.severity] if isinstance(rule.severity, str) else rule.severity.values()
-    for said, allowed in ((severities, SEVERITIES), (_scopes(rule.explained_by), EXPLAINING), (_scopes(rule.caused_by), SCOPES)):
+    scopes = (_scopes(rule.explained_by), EXPLAINING), (_scopes(rule.caused_by), SCOPES)
+    for said, allowed in ((severities, SEVERITIES), (rule.protocols, PROTOCOLS), *scopes):
         if wrong := {*said} - {*allowed}:
             raise ValueError(f"{', '.join(map(repr, wrong))} is not one of {', '.join(allowed)}")
 

@@ -332,8 +332,11 @@ def _format_value(value: Any, is_time: bool) -> Any:
     if value is None:
         return ""
     if isinstance(value, str):
-        return printable(value)
+        return _printable(value)
     return duration_text(value) if is_time or isinstance(value, Nanoseconds) else value
+
+
+_printable = lru_cache(maxsize=1024)(printable)
 
 
 def _numbers_in_message(values: Mapping[str, Any], names: Sequence[str], times: set[str]) -> Iterator[tuple[str, int | float]]:

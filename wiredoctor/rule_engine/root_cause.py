@@ -21,14 +21,7 @@ from wiredoctor.tables import MILLISECOND, RULE_TABLES, SECOND, of_connections, 
 
 c = pl.col
 
-_REQUEST = (
-    "request_start",
-    "request_method",
-    "request_target",
-    "request_user_agent",
-    "response_status",
-    "response_server",
-)
+_REQUEST = ("request_start", "request_method", "request_target", "request_user_agent", "response_status", "response_server")
 
 
 def resolve(
@@ -331,10 +324,7 @@ def _without_overlaps(core: pl.DataFrame) -> pl.DataFrame:
         core.filter(pl.col("delay").is_not_null() & pl.col("connection").is_not_null())
         .sort("start", "frame", "id")
         .with_columns(pl.col("end").cum_max().shift(1).over("connection").alias("counted"))
-        .select(
-            "id",
-            (pl.col("end") - pl.max_horizontal("start", "counted")).clip(0).alias("uncounted"),
-        )
+        .select("id", (pl.col("end") - pl.max_horizontal("start", "counted")).clip(0).alias("uncounted"))
     )
     return (
         core.join(costly, on="id", how="left", maintain_order="left")

@@ -16,7 +16,7 @@ from wiredoctor.rule_engine.plugins import collect_guarded, enabled, run_guarded
 from wiredoctor.rule_engine.rule_module import MayMatch, RuleModule
 from wiredoctor.rule_engine.summary_columns import Rows, as_frame
 from wiredoctor.storage.spill import Folder
-from wiredoctor.tables import EVENT_TABLES, PLAN_OF_FEW, RULE_TABLES, SMALL
+from wiredoctor.tables import EVENT_TABLES, PLAN_OF_FEW, RULE_TABLES, SMALL, of_protocols
 from wiredoctor.world import CaptureTables, Index, Wait, World
 from wiredoctor.world.numbers import DURATION
 
@@ -55,25 +55,24 @@ def find_candidates(modules: Mapping[str, RuleModule], tables: Tables) -> dict[s
     connections. A rule runs only if it may have a candidate (see `_has_rows`). A missing table counts as empty, a lazy frame as
     not empty.
     """
-    present = {name for name, frame in tables.items() if isinstance(frame, pl.LazyFrame) or frame.height}
-    running = [m for m in enabled(modules.values()) if not m.rule.summary and _has_rows(m, present)]
-    lazy = _LazyTables(tables)
+    present = {name: rows for name, rows in tables.items() if isinstance(rows, pl.LazyFrame) or rows.height}
+    given = _Given(present)
+    running = [m for m in enabled(modules.values()) if not m.rule.summary and _has_rows(m, given)]
     few = are_few(tables)
-    return _find(_promising(running, {name: tables[name] for name in present}, lazy, few=few), lazy, few=few)
+    return _find(_promising(running, present, given, few=few), given, few=few)
 
 
-def _has_rows(module: RuleModule, present: set[str]) -> bool:
+def _has_rows(module: RuleModule, given: _Given) -> bool:
     """Return whether a rule has to run, because its first table, or a table with a screening expression of its own, has rows.
 
-    If the first table is an event table, it is sufficient that any event table of the rule has rows. `present`: the names of the
-    tables with rows.
+    If the first table is an event table, it is sufficient that any event table of the rule has rows.
     """
     first, *others = module.tables
-    events = first in EVENT_TABLES and any(name in EVENT_TABLES and name in present for name in others)
-    if first in present or events:
+    events = [name for name in others if first in EVENT_TABLES and name in EVENT_TABLES]
+    if given.has_rows(module, (first, *events)):
         return True
-    screens = run_guarded(module, partial(_screens, module)) if module.may_match is not None else None
-    return screens is not None and not screens.keys().isdisjoint(present)
+    screens = run_guarded(module, partial(_screens, module, given)) if module.may_match is not None else None
+    return screens is not None and given.has_rows(module, screens)
 
 
 def are_few(tables: Tables) -> bool:
@@ -86,17 +85,17 @@ def find_summaries(
 ) -> Iterator[dict[str, pl.DataFrame]]:
     """Yield the candidates that the summary rules find in the complete tables, by rule name.
 
-    The tables are read lazily. A missing table counts as empty, and costs less time than an empty one, which is queried. `few`:
-    see `are_few`. `many`: stream the rows if their order does not matter, and yield the candidates of each rule before the next
-    rule runs.
+    The tables are read lazily. A missing table counts as empty, and costs less time than an empty one, which is queried. A rule
+    runs only if one of its tables has rows of its protocols. `few`: see `are_few`. `many`: stream the rows if their order does
+    not matter, and yield the candidates of each rule before the next rule runs.
     """
-    running = [m for m in enabled(modules.values()) if m.rule.summary]
+    given = _Given(scan)
+    running = [m for m in enabled(modules.values()) if m.rule.summary and given.has_rows(m, m.tables)]
     if not few:
         system.return_memory()  # reading and the search for gateways have left up to 50 MB
-    lazy = _LazyTables(scan)
-    promising = _promising(running, scan, lazy, few=few, many=many)
+    promising = _promising(running, scan, given, few=few, many=many)
     for some in [[m] for m in promising] if many else [promising]:
-        yield _find(some, lazy, few=few, many=many)
+        yield _find(some, given, few=few, many=many)
 
 
 def decide_batch(
@@ -241,22 +240,45 @@ def _column(name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
     return pl.Series(name, [{"": value} for value in values], pl.Struct({"": dtype})).struct.field("").alias(name)
 
 
-class _LazyTables(dict[str, pl.LazyFrame]):
-    """Tables by name for queries. A column is only created when a rule requests it, because few batches need all columns."""
+class _Given:
+    """What rules get of the tables: the rows of the protocols that each of them declares.
+
+    A column is only created when a rule requests it, because few batches need all columns. `tables`: the tables that have rows.
+    `thresholds`: those that are configured, on which the screening expressions depend.
+    """
 
     def __init__(self, tables: Tables) -> None:
-        super().__init__()
+        self.thresholds = configured_thresholds()
         self._tables = tables
+        self._queries: dict[tuple[str, tuple[str, ...]], pl.LazyFrame] = {}
+        self._present: dict[tuple[str, tuple[str, ...]], bool] = {}
 
-    def __missing__(self, name: str) -> pl.LazyFrame:
-        table = self._tables[name] if name in self._tables else RULE_TABLES[name].empty()
-        self[name] = table.lazy()
-        return self[name]
+    def of(self, module: RuleModule, name: str) -> pl.LazyFrame:
+        """Return a query of the rows that a rule gets of a table."""
+        which = of_protocols(RULE_TABLES[name], module.rule.protocols)
+        key = name, () if which is None else module.rule.protocols
+        if key not in self._queries:
+            rows = (self._tables[name] if name in self._tables else RULE_TABLES[name].empty()).lazy()
+            self._queries[key] = rows if which is None else rows.filter(which)
+        return self._queries[key]
+
+    def has_rows(self, module: RuleModule, names: Iterable[str]) -> bool:
+        """Return whether a rule gets rows of one of these tables. It does not run otherwise."""
+        return any(self._has_rows(name, module.rule.protocols) for name in names if name in self._tables)
+
+    def _has_rows(self, name: str, protocols: tuple[str, ...]) -> bool:
+        which = of_protocols(RULE_TABLES[name], protocols)
+        if which is None:
+            return True
+        key = name, protocols
+        if key not in self._present:
+            rows = self._tables[name]
+            read = rows if isinstance(rows, pl.LazyFrame) else rows.select(which.meta.root_names()).lazy()
+            self._present[key] = read.select(which.any()).collect().item()
+        return self._present[key]
 
 
-def _promising(
-    running: list[RuleModule], tables: Tables, lazy: Mapping[str, pl.LazyFrame], *, few: bool, many: bool = False
-) -> list[RuleModule]:
+def _promising(running: list[RuleModule], tables: Tables, given: _Given, *, few: bool, many: bool = False) -> list[RuleModule]:
     """Return the rules that may have a candidate, according to their screening expressions.
 
     All expressions of a table are evaluated in one query, because planning a query for each rule takes longer. `tables`: the
@@ -270,12 +292,12 @@ def _promising(
             continue
         if m.plugin is None:
             found[m.name] = False
-            for table in _screens(m):
+            for table in _screens(m, given):
                 if table in tables:
                     screened.setdefault(table, []).append(_Screened(m.name, m.may_match, m.tables[0]))
-        elif (queries := run_guarded(m, partial(_screen_queries, m, lazy))) is not None:
+        elif (queries := run_guarded(m, partial(_screen_queries, m, given))) is not None:
             asked += [(m, query) for query in queries]
-    asked += [(None, _screen_query(tables[table], table, rules, few=few)) for table, rules in screened.items()]
+    asked += [(None, _screen_query(tables[table], table, rules, given, few=few)) for table, rules in screened.items()]
     how = pl.QueryOptFlags.none() if few else pl.QueryOptFlags()
     # one after the other, since each query holds the columns that it reads
     together = [[query] for query in asked] if many else [asked]
@@ -293,12 +315,14 @@ class _Screened(NamedTuple):
     first: str
 
 
-def _screen_query(rows: Table | pl.LazyFrame, table: str, rules: Sequence[_Screened], *, few: bool) -> pl.LazyFrame:
+def _screen_query(
+    rows: Table | pl.LazyFrame, table: str, rules: Sequence[_Screened], given: _Given, *, few: bool
+) -> pl.LazyFrame:
     """Return a query with a column for each rule: whether the rule may have a candidate because of these rows of a table.
 
     `few`: evaluate one expression after another, because handing them to other threads takes longer than evaluating them.
     """
-    expressions, columns = _screens_of_table(table, tuple(rules), configured_thresholds())
+    expressions, columns = _screens_of_table(table, tuple(rules), given.thresholds)
     if not isinstance(rows, pl.DataFrame | pl.LazyFrame):
         rows = rows.select(columns)
     return rows.lazy().select_seq(expressions) if few else rows.lazy().select(expressions)
@@ -313,10 +337,10 @@ def _screens_of_table(
     return expressions, sorted({name for one in expressions for name in one.meta.root_names()})
 
 
-def _screens(module: RuleModule) -> Mapping[str, pl.Expr]:
+def _screens(module: RuleModule, given: _Given) -> Mapping[str, pl.Expr]:
     """Return the screening expressions of a rule, by table name."""
     assert module.may_match is not None
-    return _screens_with(module.may_match, module.tables[0], configured_thresholds())
+    return _screens_with(module.may_match, module.tables[0], given.thresholds)
 
 
 @lru_cache(maxsize=256)
@@ -329,8 +353,8 @@ def _screens_with(may_match: MayMatch, first: str, _thresholds: frozenset[object
     return {first: expressions} if isinstance(expressions, pl.Expr) else expressions
 
 
-def _screen_queries(module: RuleModule, lazy: Mapping[str, pl.LazyFrame]) -> list[pl.LazyFrame]:
-    return [lazy[table].select(screen.any().alias(module.name)) for table, screen in _screens(module).items()]
+def _screen_queries(module: RuleModule, given: _Given) -> list[pl.LazyFrame]:
+    return [given.of(module, table).select(screen.any().alias(module.name)) for table, screen in _screens(module, given).items()]
 
 
 def _planning(few: bool) -> pl.QueryOptFlags:
@@ -342,12 +366,10 @@ def _engine(few: bool, many: bool) -> EngineType:
     return "in-memory" if few else "streaming" if many else "auto"
 
 
-def _find(
-    running: list[RuleModule], lazy: Mapping[str, pl.LazyFrame], *, few: bool, many: bool = False
-) -> dict[str, pl.DataFrame]:
+def _find(running: list[RuleModule], given: _Given, *, few: bool, many: bool = False) -> dict[str, pl.DataFrame]:
     asked: list[tuple[RuleModule, pl.LazyFrame]] = []
     for m in running:
-        query = run_guarded(m, partial(m.find, *(lazy[t] for t in m.tables)))
+        query = run_guarded(m, partial(m.find, *(given.of(m, t) for t in m.tables)))
         if query is not None:
             asked.append((m, query))
     if not asked:

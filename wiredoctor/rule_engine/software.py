@@ -15,10 +15,7 @@ from wiredoctor.tables import of_connections
 
 c = pl.col
 
-FIELDS = {
-    "client_software": ("request_user_agent", "request_method"),
-    "server_software": ("response_server", "response_status"),
-}
+FIELDS = {"client_software": ("request_user_agent", "request_method"), "server_software": ("response_server", "response_status")}
 """For each software column of a candidate, two columns of tables.EXCHANGES.
 
 The first column holds the field: User-Agent of the request, or Server of the response. The second column has a value if that

@@ -87,14 +87,7 @@ def _host(endpoint: str) -> pl.Expr:
 
 
 _ENDS = (
-    "connection",
-    "client",
-    "server",
-    "closed_by",
-    "close",
-    "client_unseen_bytes",
-    "server_unseen_bytes",
-    "cut_heads",
+    *("connection", "client", "server", "closed_by", "close", "client_unseen_bytes", "server_unseen_bytes", "cut_heads"),
     "server_unacknowledged",
 )
 

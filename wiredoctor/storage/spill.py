@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,11 +119,15 @@ class Spill:
             rows.write_ipc(path, compression="lz4")
         self.files.append(path)
 
+    def _in_memory(self) -> list[pl.DataFrame]:
+        """Return the rows in memory, the oldest first."""
+        return self._held
+
     def newest(self, count: int) -> pl.DataFrame:
         """Return the `count` rows that were added last, or all rows if there are fewer."""
         found: list[pl.DataFrame] = []
         rows = 0
-        for part in (*reversed(self._held), *reversed(self.files)):
+        for part in (*reversed(self._in_memory()), *reversed(self.files)):
             if rows >= count:
                 break
             found.append(part if isinstance(part, pl.DataFrame) else pl.read_ipc(part))
@@ -133,7 +138,7 @@ class Spill:
         """Return all rows as a lazy frame."""
         # one scan reads the files one after the other; joined scans would read all of them at the same time
         parts = [pl.scan_ipc(self.files)] if self.files else []
-        parts += [frame.lazy() for frame in self._held]
+        parts += [frame.lazy() for frame in self._in_memory()]
         return pl.concat(parts) if parts else self.table.empty().lazy()
 
 
@@ -261,7 +266,7 @@ class SpillOfCaptures(BatchSpill):
 
 @dataclass(eq=False, repr=False)
 class SpillWindow(Spill):
-    """The newer rows of a growing capture; older rows are dropped.
+    """The newer rows of a growing capture; older rows are dropped. At least the newest MIN_WRITTEN are in memory.
 
     `ended`: the column with the time (ns) at which the events of a row were over; rows are added roughly in its order. `tally`
     counts the dropped rows: its column `rows` has the number of rows for each combination of values of the expressions `kinds`.
@@ -276,16 +281,29 @@ class SpillWindow(Spill):
     _needed: list[pl.DataFrame] = field(default_factory=list[pl.DataFrame])
     _kept: dict[Path, int] = field(default_factory=dict[Path, int])
     """The files with needed rows only, and how many rows each of them has."""
+    _block: pl.DataFrame | None = None
+    """The rows that are written next."""
+
+    def write(self) -> None:
+        """Write the rows before the newest to a file. The newest remain in memory, because nearly every search reads them."""
+        written, self._block = self._block, pl.concat(self._held, rechunk=True)
+        self._held, self._held_rows, self._held_bytes, self._loose = [], 0, 0, 0
+        if written is not None:
+            self._store(self.folder.new_file(self.table.name), written)
+
+    def _in_memory(self) -> list[pl.DataFrame]:
+        return self._held if self._block is None else [self._block, *self._held]
 
     def _store(self, path: Path, rows: pl.DataFrame) -> None:
         super()._store(path, rows)
-        self._stored[path] = _Stored(rows.height, _latest(rows, self.ended))
+        ids = rows["connection"]
+        self._stored[path] = _Stored(rows.height, _number(rows[self.ended].max()), _number(ids.min()), _number(ids.max()))
 
     def forget(self, most: int, needed: Collection[int]) -> None:
         """Drop the oldest files as long as at least `most` newer rows remain. Keep rows of the connections in `needed` (ids), but
         not more than limits.FOUND_ROWS.
         """
-        newer = self._held_rows + sum(part.rows for part in self._stored.values())
+        newer = sum(rows.height for rows in self._in_memory()) + sum(part.rows for part in self._stored.values())
         ids = pl.Series(list(needed), dtype=pl.Int64).implode() if newer > most else pl.Series([], dtype=pl.Int64)
         for path, part in list(self._stored.items()):
             newer -= part.rows
@@ -343,26 +361,29 @@ class SpillWindow(Spill):
 
     def newest_of(self, connections: Collection[int], most: int, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Return the rows of these connections (ids). `most`, `columns`: as in `since`."""
-        return self._read(pl.lit(value=False), 0, most, connections, columns).rows
+        return self._read(pl.lit(value=False), None, most, connections, columns).rows
 
     def _read(
-        self, is_meant: pl.Expr, time: int, most: int, connections: Collection[int], columns: Sequence[str] | None
+        self, is_meant: pl.Expr, time: int | None, most: int, connections: Collection[int], columns: Sequence[str] | None
     ) -> NewRows:  # fmt: skip
         if connections:
             is_meant |= pl.col("connection").is_in(pl.Series([*connections], dtype=pl.Int64).implode())
-        wanted = pl.all() if columns is None else pl.col(columns)
+        names = self.table.empty().columns if columns is None else columns
+        read = list(dict.fromkeys((*names, self.ended, "connection")))
         if len(self._held) > _FEW:
             self._held, self._loose = [pl.concat(self._held, rechunk=True)], 0
-        found = [pl.concat([self.table.empty(), *self._held]).lazy().filter(is_meant).select(wanted).collect()]
-        read, begun = self._held_rows, time
-        for path, (rows, latest) in reversed(self._stored.items()):
-            if latest < time:
+        newest = [rows[read] for rows in (self.table.empty(), *self._in_memory())]
+        found = [pl.concat(newest).lazy().filter(is_meant).select(names).collect()]
+        count, begun, ids = sum(rows.height for rows in newest), time or 0, sorted(connections)
+        for path, part in reversed(self._stored.items()):
+            if time is not None and part.latest < time:
                 break
-            if read >= most:
-                begun = latest + 1
+            if count >= most:
+                begun = part.latest + 1
                 break
-            read += rows
-            found.append(pl.scan_ipc(path).filter(is_meant).select(wanted).collect())
+            count += part.rows
+            if time is not None or part.may_have(ids):
+                found.append(pl.scan_ipc(path).filter(is_meant).select(names).collect())
         return NewRows(pl.concat(found[::-1]), begun)
 
 
@@ -374,15 +395,23 @@ class NewRows(NamedTuple):
 
 
 class _Stored(NamedTuple):
-    """A file of a SpillWindow: the number of its rows, and the latest time (ns) at which one of them was over."""
+    """A file of a SpillWindow: the number of its rows, the latest time (ns) at which one of them was over, and the lowest and the
+    highest id of their connections.
+    """
 
     rows: int
     latest: int
+    lowest: int
+    highest: int
+
+    def may_have(self, ids: Sequence[int]) -> bool:
+        """Return whether one of these connections, in ascending order, may have a row in the file."""
+        place = bisect_left(ids, self.lowest)
+        return place < len(ids) and ids[place] <= self.highest
 
 
-def _latest(rows: pl.DataFrame, ended: str) -> int:
-    latest = rows[ended].max()
-    return latest if isinstance(latest, int) else 0
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def renumber(rows: pl.DataFrame, number: pl.Series) -> pl.DataFrame:

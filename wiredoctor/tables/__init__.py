@@ -45,17 +45,10 @@ from wiredoctor.tables.constants import (
     WITH_FIN,
 )
 from wiredoctor.tables.event_tables import CLOSURES, RECOVERIES, RELEASES, RUNS, TRANSFERS, UNACKNOWLEDGED, WINDOW_STALLS
-from wiredoctor.tables.exchange_tables import (
-    AT_ITS_END,
-    AT_THE_CLOSE,
-    CLIENT_COLUMNS,
-    EXCHANGES,
-    STATE_COLUMNS,
-    STORED_EXCHANGES,
-)
+from wiredoctor.tables.exchange_tables import AT_ITS_END, AT_THE_CLOSE, CLIENT_COLUMNS, EXCHANGES, STATE_COLUMNS, STORED_EXCHANGES
 from wiredoctor.tables.message_tables import BURSTS, END_REASONS, FAULTS, FRAMINGS, MESSAGES
 from wiredoctor.tables.packet_tables import CAPTURES, ICMP_ERRORS, ODDITIES, PACKETS, RECORDS, SCRATCH, of_captures
-from wiredoctor.tables.places import of_connections, of_exchanges
+from wiredoctor.tables.places import of_connections, of_exchanges, of_protocols
 from wiredoctor.tables.renamed_columns import OLD_NAMES, with_old_names
 from wiredoctor.tables.segment_tables import HTTP_COLUMNS, PIECES, SEGMENTS
 from wiredoctor.tables.table import (
@@ -82,95 +75,13 @@ from wiredoctor.tables.table import (
     Table,
 )
 
-__all__ = [
-    "ACK",
-    "ALL_BUT_A_BYTE",
-    "ALL_DATA",
-    "AT_ITS_END",
-    "AT_THE_CLOSE",
-    "BEFORE",
-    "BOOL",
-    "BURSTS",
-    "CAPTURES",
-    "CLIENT",
-    "CLIENT_COLUMNS",
-    "CLOSURES",
-    "CONNECTIONS",
-    "CWR",
-    "DERIVED",
-    "ECE",
-    "END_REASONS",
-    "EVENT_TABLES",
-    "EXCHANGES",
-    "FAULTS",
-    "FEW",
-    "FIN",
-    "FOREIGN_CLOSES",
-    "FRAMINGS",
-    "FRONTS",
-    "HEAD",
-    "HTTP_COLUMNS",
-    "I8",
-    "I16",
-    "I32",
-    "I64",
-    "ICMP_ERRORS",
-    "LIST64",
-    "MESSAGES",
-    "MESSAGE_BITS",
-    "MILLISECOND",
-    "MORE",
-    "NEVER",
-    "NONE",
-    "NOTHING",
-    "NOT_CAPTURED",
-    "ODDITIES",
-    "OLD_NAMES",
-    "PACKETS",
-    "PART_OF_DATA",
-    "PART_OF_HEAD",
-    "PIECES",
-    "PLAN_OF_FEW",
-    "PROTOCOLS",
-    "PSH",
-    "READ_AGAIN",
-    "RECORDS",
-    "RECOVERIES",
-    "RELEASES",
-    "RST",
-    "RULE_TABLES",
-    "RUNS",
-    "SCRATCH",
-    "SECOND",
-    "SEGMENTS",
-    "SERVER",
-    "SMALL",
-    "STATE_COLUMNS",
-    "STATUSES",
-    "STORED_EXCHANGES",
-    "SYN",
-    "TABLES",
-    "TEXT",
-    "TRANSFERS",
-    "TRIES",
-    "U8",
-    "U16",
-    "U32",
-    "U64",
-    "UNACKNOWLEDGED",
-    "UNANSWERED_PROBES",
-    "URG",
-    "WHOLE",
-    "WINDOW_STALLS",
-    "WITH_FIN",
-    "Array",
-    "Column",
-    "Columns",
-    "Rows",
-    "Subject",
-    "Table",
-    "of_captures",
-    "of_connections",
-    "of_exchanges",
-    "with_old_names",
-]
+__all__ = ["ACK", "ALL_BUT_A_BYTE", "ALL_DATA", "AT_ITS_END", "AT_THE_CLOSE", "BEFORE", "BOOL", "BURSTS", "CAPTURES", "CLIENT"]
+__all__ += ["CLIENT_COLUMNS", "CLOSURES", "CONNECTIONS", "CWR", "DERIVED", "ECE", "END_REASONS", "EVENT_TABLES", "EXCHANGES"]
+__all__ += ["FAULTS", "FEW", "FIN", "FOREIGN_CLOSES", "FRAMINGS", "FRONTS", "HEAD", "HTTP_COLUMNS", "I8", "I16", "I32", "I64"]
+__all__ += ["ICMP_ERRORS", "LIST64", "MESSAGES", "MESSAGE_BITS", "MILLISECOND", "MORE", "NEVER", "NONE", "NOTHING"]
+__all__ += ["NOT_CAPTURED", "ODDITIES", "OLD_NAMES", "PACKETS", "PART_OF_DATA", "PART_OF_HEAD", "PIECES", "PLAN_OF_FEW"]
+__all__ += ["PROTOCOLS", "PSH", "READ_AGAIN", "RECORDS", "RECOVERIES", "RELEASES", "RST", "RULE_TABLES", "RUNS", "SCRATCH"]
+__all__ += ["SECOND", "SEGMENTS", "SERVER", "SMALL", "STATE_COLUMNS", "STATUSES", "STORED_EXCHANGES", "SYN", "TABLES", "TEXT"]
+__all__ += ["TRANSFERS", "TRIES", "U8", "U16", "U32", "U64", "UNACKNOWLEDGED", "UNANSWERED_PROBES", "URG", "WHOLE"]
+__all__ += ["WINDOW_STALLS", "WITH_FIN", "Array", "Column", "Columns", "Rows", "Subject", "Table", "of_captures"]
+__all__ += ["of_connections", "of_exchanges", "of_protocols", "with_old_names"]

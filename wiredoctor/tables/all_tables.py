@@ -39,7 +39,7 @@ RULE_TABLES = (
 )
 """The tables that a rule can read."""
 
-_OWNER = _n("connection", I64, "", "connection id; null if the packet belongs to no connection")
+_OWNER = _n("connection", I64, "connection id; null if the packet belongs to no connection")
 
 READ_AGAIN = TABLES | {
     "records": replace(RECORDS, columns=(PACKETS.columns[0], _OWNER, *RECORDS.columns)),
@@ -50,7 +50,7 @@ READ_AGAIN = TABLES | {
 Unlike in the first pass, records also have their frame number and connection id, and packets have their connection id.
 """
 
-_ENDS = (_n("client", TEXT, "", "client endpoint, address:port"), _n("server", TEXT, "", "server endpoint, address:port"))
+_ENDS = (_n("client", TEXT, "client endpoint, address:port"), _n("server", TEXT, "server endpoint, address:port"))
 
 DERIVED: Mapping[str, tuple[Column, ...]] = {
     "exchanges": (
@@ -58,18 +58,18 @@ DERIVED: Mapping[str, tuple[Column, ...]] = {
         _c(
             "duration",
             I64,
-            "ns",
             "time from the first byte of the exchange to its last one or, without a response, to the close that ended the "
             "client's wait",
+            "ns",
         ),
         _n(
             "response_wait",
             I64,
-            "ns",
             "how long the client waited for a response that never came or broke off: from the first byte of the exchange to the "
             "FIN or RST of either side or, if the connection stayed open, to the end of the capture; null for other exchanges",
+            "ns",
         ),
     ),
-    "connections": (_c("duration", I64, "ns", "time from the first packet of the connection to its last one"),),
+    "connections": (_c("duration", I64, "time from the first packet of the connection to its last one", "ns"),),
 }
 """The columns that exports compute from other columns, by table."""

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import polars as pl
@@ -20,7 +20,8 @@ Columns = dict[str, Array]
 """The columns of a table by name, as arrays of equal length."""
 
 
-class Column(NamedTuple):
+@dataclass(frozen=True)
+class Column:
     """A column: its name, type, unit (empty if it has none) and meaning.
 
     In `nullable` columns, "no value" is NEVER (64 bits) or NONE (fewer bits) in `Columns`, and null in Polars.
@@ -32,7 +33,7 @@ class Column(NamedTuple):
     meaning: str
     nullable: bool = False
 
-    @property
+    @cached_property
     def sentinel(self) -> int | None:
         """The sentinel for "no value" in `Columns`; None if the column always has a value."""
         if not self.nullable or not self.dtype.is_integer():
@@ -95,14 +96,15 @@ class Table:
             raise KeyError(f"{self.name} has no such column: {', '.join(sorted(unknown))}")
         return replace(self, columns=tuple(c for c in self.columns if c.name in names))
 
+    def pick(self, *names: str) -> tuple[Column, ...]:
+        """Return the columns with these names, for another table that has them too."""
+        columns = {c.name: c for c in self.columns}
+        return tuple(map(columns.__getitem__, names))
+
     @cached_property
     def _empty(self) -> pl.DataFrame:
         # three times as fast as creating it from a schema, which matters for small captures
         return pl.DataFrame([_without_rows(dtype).alias(name) for name, dtype in self.schema.items()])
-
-    @cached_property
-    def _sentinels(self) -> tuple[int | None, ...]:
-        return tuple(c.sentinel for c in self.columns)
 
     def empty(self) -> pl.DataFrame:
         """Return a data frame with the columns of the table and no rows."""
@@ -115,8 +117,8 @@ class Table:
         # columns without a sentinel need no conversion
         free = {
             c.name
-            for c, sentinel in zip(self.columns, self._sentinels, strict=True)
-            if sentinel is not None and isinstance(array := columns[c.name], np.ndarray) and not (array == sentinel).any()
+            for c in self.columns
+            if c.sentinel is not None and isinstance(array := columns[c.name], np.ndarray) and not (array == c.sentinel).any()
         }
         return self.lazy(columns, free).collect()
 
@@ -126,11 +128,11 @@ class Table:
         For a small capture, these would take most of the time.
         """
         lists: list[list[Any]] = []
-        for c, sentinel in zip(self.columns, self._sentinels, strict=True):
+        for c in self.columns:
             values = columns[c.name]
             listed: list[Any] = values.tolist() if isinstance(values, np.ndarray) else values
-            if sentinel is not None and sentinel in listed:
-                listed = [None if value == sentinel else value for value in listed]
+            if c.sentinel is not None and c.sentinel in listed:
+                listed = [None if value == c.sentinel else value for value in listed]
             lists.append(listed)
         height = len(lists[0])
         if not height:
@@ -146,15 +148,15 @@ class Table:
         """Return a lazy frame that converts columns on demand. `whole`: the columns that contain no sentinel."""
         series: list[pl.Series] = []
         fix: list[pl.Expr] = []
-        for c, sentinel in zip(self.columns, self._sentinels, strict=True):
+        for c in self.columns:
             s = pl.Series(c.name, columns[c.name])
             series.append(s)
-            nullable = sentinel is not None and c.name not in whole
+            nullable = c.sentinel is not None and c.name not in whole
             other = s.dtype != c.dtype
             if nullable or other:
                 value = pl.col(c.name)
                 if nullable:
-                    value = pl.when(value != sentinel).then(value)
+                    value = pl.when(value != c.sentinel).then(value)
                 if other:
                     value = value.cast(c.dtype, strict=False)
                 fix.append(value.alias(c.name))
@@ -167,9 +169,16 @@ BOOL, TEXT, STATUSES = pl.Boolean(), pl.String(), pl.List(pl.UInt16())
 LIST64 = pl.List(pl.Int64())
 
 
-def required(name: str, dtype: pl.DataType, unit: str, meaning: str) -> Column:
+Unit = Literal["", "ns", "s", "bytes"]
+
+
+def required(name: str, dtype: pl.DataType, meaning: str, unit: Unit = "") -> Column:
     return Column(name, dtype, unit, meaning)
 
 
-def nullable(name: str, dtype: pl.DataType, unit: str, meaning: str) -> Column:
+def nullable(name: str, dtype: pl.DataType, meaning: str, unit: Unit = "") -> Column:
     return Column(name, dtype, unit, meaning, nullable=True)
+
+
+def flag(name: str, meaning: str) -> Column:
+    return Column(name, BOOL, "", meaning)

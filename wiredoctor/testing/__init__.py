@@ -56,19 +56,8 @@ from wiredoctor.testing.expectations import EPOCHS, POINTS, check, check_everywh
 from wiredoctor.testing.notation import LadderError, Packet, ladder_packets
 from wiredoctor.testing.wire import to_pcap
 
-__all__ = [
-    "EPOCHS",
-    "POINTS",
-    "LadderError",
-    "Packet",
-    "capture",
-    "check",
-    "check_everywhere",
-    "findings",
-    "ladder_packets",
-    "ladders_in",
-    "to_pcap",
-]
+__all__ = ["EPOCHS", "POINTS", "LadderError", "Packet", "capture", "check", "check_everywhere", "findings", "ladder_packets"]
+__all__ += ["ladders_in", "to_pcap"]
 
 
 def capture(text: str, at: str | None = None) -> bytes:

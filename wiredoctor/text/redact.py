@@ -95,7 +95,7 @@ _KEYS = Regex(
     r"|npm_[A-Za-z0-9]{36,}|hf_[A-Za-z0-9]{34,}"  # npm, Hugging Face
     r"|sk-(?:[A-Za-z0-9]{32,}|(?:ant|proj|svcacct)-[A-Za-z0-9_-]{20,})"  # OpenAI, Anthropic
     r"|(?<=/)bot[0-9]+%3A[A-Za-z0-9_-]{20,}"  # Telegram, with an escaped colon
-    r")",
+    r")"
 )
 """Matches keys and tokens that begin with a prefix documented by their issuer."""
 _SHORTEST_KEY = 15

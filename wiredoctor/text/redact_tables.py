@@ -7,14 +7,7 @@ from functools import partial
 
 import polars as pl
 
-from wiredoctor.text.redact import (
-    MASKED,
-    masked_host,
-    masked_method,
-    masked_reason,
-    masked_target,
-    redact_words,
-)
+from wiredoctor.text.redact import MASKED, masked_host, masked_method, masked_reason, masked_target, redact_words
 
 _PAIR = r"(?:[A-Za-z0-9_.\[\]$-]{1,15}(?:=[!-%'-~]*)?)?"
 _PLAIN = rf"^/[!\"$->@-~]*(?:\?{_PAIR}(?:&{_PAIR})*)?$"

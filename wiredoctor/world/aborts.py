@@ -16,7 +16,7 @@ import polars as pl
 from wiredoctor import limits
 from wiredoctor.findings import Threshold
 from wiredoctor.tables import of_connections, of_exchanges
-from wiredoctor.world.clients import one_host
+from wiredoctor.world.client_rows import one_host
 from wiredoctor.world.equal_waits import limit_of, matches
 from wiredoctor.world.world import CaptureTables, Index
 
@@ -25,7 +25,15 @@ c = pl.col
 MEANWHILE = Threshold(
     "50 ms", "the maximum time from the answer of another endpoint to the close of a client that waited for both"
 )
-ALWAYS = Threshold("90 %", "the minimum share of such closes among all closes of this client at this endpoint while it waited")
+BUSY = Threshold(
+    "500 ms",
+    "the maximum time from the answer of another endpoint to the request, if the client sent it because it was too busy to "
+    "read the answer",
+)
+ALWAYS = Threshold(
+    "90 %",
+    "the minimum share of such closes among all closes of this client while it waited, at the endpoints that it asks together",
+)
 REPEATEDLY = Threshold(
     "3 closes", "the minimum number of such closes that show that the client sends its requests to several servers"
 )
@@ -70,14 +78,19 @@ class _Habit(NamedTuple):
     aborts: int
     prompt: int
 
+    def is_meant(self) -> bool:
+        """Return whether the client nearly always closes for the answer of another endpoint."""
+        return self.prompt >= REPEATEDLY.value and 100 * self.prompt >= ALWAYS.value * self.aborts
+
 
 class Elsewhere(NamedTuple):
     """A client that closes when another endpoint has answered: the answer, the number of such closes, and who closed what.
 
-    `place`: the client's host and the endpoint at which it closes.
+    `answer`: None if the capture may begin after the request that was answered, or if the client sent its request although the
+    answer had come. `place`: the client's host and the endpoint at which it closes.
     """
 
-    answer: Answer
+    answer: Answer | None
     closes: int
     place: tuple[str, str]
 
@@ -98,10 +111,12 @@ class Aborts(Index):
         closes = tables.closes if tables.half_closed is None else pl.concat([tables.closes, tables.half_closed()])
         aborts = _aborts(of_connections(closes, theirs)).join(theirs.lazy(), on="connection").collect(engine="streaming")
         aborts = aborts.sort("time", "connection").tail(limits.CLIENT_REQUESTS.value)
-        return cls(aborts, _answers(aborts, tables))
+        begun = tables.connections.select(c("start").min()).collect(engine="streaming").item()
+        return cls(aborts, _answers(aborts, tables), begun or 0)
 
-    def __init__(self, aborts: pl.DataFrame, answers: Mapping[tuple[int, int], Answer]) -> None:
-        self._answers = answers
+    def __init__(self, aborts: pl.DataFrame, answers: Mapping[tuple[int, int], Answer], begun: int) -> None:
+        """`begun`: the time (ns) of the first packet of the capture."""
+        self._answers, self._begun = answers, begun
         self._of: dict[tuple[str, str], list[Abort]] = {}
         self._hosts: dict[str, set[str]] = {}
         self._place: dict[int, tuple[str, str]] = {}
@@ -147,19 +162,34 @@ class Aborts(Index):
             self._habits[place] = _habit_of(every)
         return self._habits[place]
 
-    def elsewhere(self, connection: int, exchange: int, until: int | None) -> Elsewhere | None:
-        """Return the answer of another endpoint for which a client closed this connection; None if that is not its habit."""
+    def elsewhere(self, connection: int, exchange: int, asked: int, until: int | None) -> Elsewhere | None:
+        """Return the answer of another endpoint for which a client closed this connection; None if that is not its habit.
+
+        `asked`: when the request was sent (ns).
+        """
         place = self._place.get(connection, ("", ""))
         habit, answer = self._habit(place, until), self._answers.get((connection, exchange))
-        # a client whose habit it is may at times be too busy to close soon
-        if answer is None or habit.prompt < REPEATEDLY.value or 100 * habit.prompt < ALWAYS.value * habit.aborts:
+        # at the beginning of a capture, the requests to other endpoints may be missing
+        if answer is None and (until is not None or asked - self._begun > MEANWHILE.value):
             return None
-        return Elsewhere(answer, habit.prompt, place)
+        # a client whose habit it is may at times be too busy to close soon
+        if not habit.is_meant() and not (2 * habit.prompt > habit.aborts and self._habit_of_group(place, until).is_meant()):
+            return None
+        meanwhile = answer is not None and answer.ended >= asked - MEANWHILE.value
+        return Elsewhere(answer if meanwhile else None, habit.prompt, place)
+
+    def _habit_of_group(self, place: tuple[str, str], until: int | None) -> _Habit:
+        """Return how a client ends its waits at an endpoint, and at those whose answers it took instead."""
+        taken = {one.answer.server for one in self._of.get(place, ()) if one.answer is not None}
+        habits = [self._habit((place[0], server), until) for server in sorted(taken | {place[1]})]
+        return _Habit(None, sum(one.aborts for one in habits), sum(one.prompt for one in habits))
 
 
 def _habit_of(aborts: Sequence[Abort]) -> _Habit:
-    prompt = sum(one.answer is not None and one.time - one.answer.ended <= MEANWHILE.value for one in aborts)
-    return _Habit(limit_of((one.time, one.waited) for one in aborts if one.unanswered), len(aborts), prompt)
+    # a request that was sent although its answer had come shows how busy the client was, not what it closed for
+    known = [one for one in aborts if one.answer is None or one.answer.ended >= one.time - one.waited]
+    prompt = sum(one.answer is not None and one.time - one.answer.ended <= MEANWHILE.value for one in known)
+    return _Habit(limit_of((one.time, one.waited) for one in aborts if one.unanswered), len(known), prompt)
 
 
 def _aborts(closes: pl.LazyFrame) -> pl.LazyFrame:
@@ -187,8 +217,8 @@ def _answers(aborts: pl.DataFrame, tables: CaptureTables) -> dict[tuple[int, int
     hosts = own.lazy().select("host").unique()
     named = tables.connections.select("connection", one_host().alias("host"), "server").join(hosts, on="host", how="semi")
     theirs = named.collect(engine="streaming")
-    first, last = own["request_start"].min(), own["time"].max()
-    done = (c("response_end_reason") == "complete") & (c("response_status") >= 200) & c("response_end").is_between(first, last)
+    since, last = pl.lit(own["request_start"].min()) - BUSY.value, own["time"].max()
+    done = (c("response_end_reason") == "complete") & (c("response_status") >= 200) & c("response_end").is_between(since, last)
     others = of_connections(exchanges.filter(done.fill_null(value=False)), theirs).join(theirs.lazy(), on="connection")
     others = others.with_columns(_key(*asked)).join(own.lazy().select("key").unique(), on="key", how="semi")
     rows = others.select("key", "response_end", c("request_start").alias("start"), c("request_frame").alias("frame"),
@@ -221,7 +251,7 @@ def _group(rows: pl.DataFrame) -> dict[int, _Ended]:
 
 
 def _last_answer(answers: _Ended | None, server: str, asked: int, time: int) -> Answer | None:
-    """Return the last answer of another server that ended before an abort, at most MEANWHILE before its request.
+    """Return the last answer of another server that ended before an abort, at most BUSY before its request.
 
     `asked`: when the request was sent; `time`: when the client closed (both in ns).
     """
@@ -230,7 +260,7 @@ def _last_answer(answers: _Ended | None, server: str, asked: int, time: int) -> 
     ends, found = answers
     last = bisect_right(ends, time)
     for place in range(last - 1, max(last - _WALK, 0) - 1, -1):
-        if ends[place] < asked - MEANWHILE.value:
+        if ends[place] < asked - BUSY.value:
             return None
         if found[place].server != server:
             return found[place]

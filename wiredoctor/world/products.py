@@ -24,7 +24,8 @@ class Setting(NamedTuple):
     idle: the time between exchanges after which a server closes a connection, or a pool does not reuse it. silence: the time
     without payload after which an intermediary closes a connection. answer: how long a client or a gateway waits for data of a
     response. body: how long a server waits for data of a request. work: the time after which a busy worker is killed. continue:
-    how long a client waits for 100 (Continue). head: the size of a head.
+    how long a client waits for 100 (Continue). head: the size of a head. connections: how many connections or requests a client
+    or a gateway opens to a server at once. workers: how many requests a server works on at once.
     """
 
     product: str
@@ -195,6 +196,56 @@ PRODUCTS = (
     Setting("Go", "", "client", "continue", "", 1, "net/http/transport.go (DefaultTransport)"),
     Setting(".NET", "", "client", "continue", "", 1, _DOTNET + "socketshttphandler.expect100continuetimeout"),
     Setting("Apache HttpClient", "", "client", "continue", "", 3, "httpcore5, HttpRequestExecutor.java"),
+
+    Setting("Go", "^Go-http-client", "client", "connections", "http.Transport.MaxConnsPerHost", "no limit by default",
+            "net/http/transport.go"),
+    Setting("requests", "python-requests", "client", "connections", "HTTPAdapter(pool_maxsize=..., pool_block=True)",
+            "10; without pool_block, more connections are opened and not kept", "requests/adapters.py"),
+    Setting("urllib3", "urllib3", "client", "connections", "PoolManager(maxsize=..., block=True)",
+            "1; without block, more connections are opened and not kept", "urllib3/connectionpool.py"),
+    Setting("aiohttp", "aiohttp", "client", "connections", "TCPConnector(limit=..., limit_per_host=...)",
+            "100 in all by default, and no limit per host", "aiohttp/connector.py"),
+    Setting("httpx", "python-httpx", "client", "connections", "Limits(max_connections=...)", "100 by default",
+            "httpx/_config.py"),
+    Setting("Node", "axios|node-fetch|superagent", "client", "connections", "maxSockets of the http.Agent",
+            "no limit by default", "doc/api/http.md"),
+    Setting("Node's fetch", "undici|^node$", "client", "connections", "connections of undici's Pool or Agent",
+            "no limit by default", "undici/docs/docs/api/Pool.md"),
+    Setting("OkHttp", "okhttp", "client", "connections", "maxRequestsPerHost and maxRequests of its Dispatcher",
+            "5 and 64 by default, for asynchronous calls", "Dispatcher.kt"),
+    Setting("Apache HttpClient 5", "Apache-Http(Async)?Client/5", "client", "connections",
+            "setMaxConnPerRoute and setMaxConnTotal of the PoolingHttpClientConnectionManagerBuilder", "5 and 25 by default",
+            "PoolingHttpClientConnectionManager.java"),
+    Setting("Apache HttpClient 4", "Apache-Http(Async)?Client/4", "client", "connections",
+            "setMaxConnPerRoute and setMaxConnTotal of the HttpClientBuilder", "2 and 20 by default",
+            "httpclient 4.5.14, PoolingHttpClientConnectionManager.java"),
+    Setting("Reactor Netty", "ReactorNetty", "client", "connections", "ConnectionProvider.builder(...).maxConnections(...)",
+            "500 in the provider that HttpClient uses by default", "its reference guide"),
+    Setting("Vert.x", "^Vert[.]x", "client", "connections", "HttpClientOptions.setMaxPoolSize, PoolOptions.setHttp1MaxSize",
+            "5 by default", "HttpClientOptions.java"),
+    Setting(".NET Framework", "", "client", "connections", "ServicePointManager.DefaultConnectionLimit",
+            "2 by default, 10 in ASP.NET", _LEARN + "dotnet/api/system.net.servicepointmanager.defaultconnectionlimit"),
+    Setting("haproxy", "", "gateway", "connections", "maxconn of a server", "no limit by default",
+            Reference("HAProxy, maxconn of a server", "https://docs.haproxy.org/2.6/configuration.html#5.2-maxconn")),
+    Setting("nginx", "", "gateway", "connections", "max_conns of a server in upstream", "no limit by default",
+            Reference("nginx, max_conns", _NGINX + "upstream_module.html#max_conns")),
+
+    Setting("gunicorn", "gunicorn", "server", "workers", "--workers and --threads", "1 each by default", "config.py"),
+    Setting("waitress", "waitress", "server", "workers", "threads", "4 by default", "waitress/adjustments.py"),
+    Setting("Puma", "puma", "server", "workers", "threads and workers", "5 threads by default, 16 in JRuby",
+            "lib/puma/configuration.rb"),
+    Setting("Tomcat", "Apache-Coyote|Tomcat", "server", "workers", "maxThreads in server.xml", "200 by default",
+            "webapps/docs/config/http.xml"),
+    Setting("Jetty", "jetty", "server", "workers", "maxThreads of its QueuedThreadPool", "200 by default",
+            "QueuedThreadPool.java"),
+    Setting("Apache httpd", "Apache(?!-Coyote|-Tomcat)", "server", "workers", "MaxRequestWorkers",
+            "256 with prefork, 400 with event", _HTTPD + "mpm_common.html#maxrequestworkers"),
+    Setting("PHP-FPM", "PHP/|php-fpm", "server", "workers", "pm.max_children", "", "www.conf"),
+    Setting("uvicorn", "uvicorn", "server", "workers",
+            "--workers; functions that are not async run in the threads of AnyIO", "1 and 40 by default", "uvicorn/config.py"),
+    Setting("http.server or wsgiref", "SimpleHTTP|BaseHTTP|WSGIServer", "server", "workers", "ThreadingHTTPServer", "",
+            "http/server.py",
+            "Python's http.server and wsgiref: HTTPServer serves one connection at a time, ThreadingHTTPServer does not."),
 
     Setting("nginx", "nginx", "server", "head", "large_client_header_buffers", "4 of 8 KiB by default",
             _NGINX + "core_module.html#large_client_header_buffers"),

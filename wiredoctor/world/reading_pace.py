@@ -225,13 +225,11 @@ def _with_periods(held: pl.LazyFrame, most: int) -> pl.LazyFrame:
         .with_columns(
             _alike("period", _PERIODS, 5, 5 * MILLISECOND).alias("period"),
             pl.coalesce(
-                _alike("rate", _RATES, 10),
-                pl.when(pl.len().over(_OF_RESPONSE) <= _RATES).then(_alike("rate", _FEW, 1)),
+                _alike("rate", _RATES, 10), pl.when(pl.len().over(_OF_RESPONSE) <= _RATES).then(_alike("rate", _FEW, 1))
             ).alias("rate"),
         )
         .with_columns(
-            pl.when(c("period") <= most).then("period").alias("period"),
-            pl.when(longest <= most).then("rate").alias("rate"),
+            pl.when(c("period") <= most).then("period").alias("period"), pl.when(longest <= most).then("rate").alias("rate")
         )
         .with_columns(pl.when(c("rate").is_not_null()).then(longest).otherwise("period").alias("while_paced"))
         .with_columns(pl.any_horizontal(near).alias("near"))

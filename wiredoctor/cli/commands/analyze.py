@@ -31,10 +31,7 @@ Bodies = Annotated[bool, typer.Option("--bodies", help="Include bodies as they w
 Baseline = Annotated[
     str | None,
     typer.Option(
-        "--baseline",
-        metavar="FILE",
-        help="Report only findings that are not in this earlier JSON report.",
-        show_default=False,
+        "--baseline", metavar="FILE", help="Report only findings that are not in this earlier JSON report.", show_default=False
     ),
 ]
 

@@ -212,9 +212,7 @@ def _both_sides(inputs: list[str], asked: CompareInput, *, proxy: bool, everythi
         return comparison
     page = partial(telling.page, points, everything=everything, quiet=asked.quiet)
     return Comparison(
-        partial(comparison_json.write, points, "two-points"),
-        partial(_write_parts, page, " and ".join(inputs)),
-        page,
+        partial(comparison_json.write, points, "two-points"), partial(_write_parts, page, " and ".join(inputs)), page
     )
 
 

@@ -10,11 +10,7 @@ from wiredoctor.report.row_choice import Order, RowChoice
 
 @with_shared_options
 def connections(
-    table: TableOptions,
-    slow: Slow = None,
-    sort: OrderBy = Order.time,
-    top: Top = None,
-    relative: Relative = False,
+    table: TableOptions, slow: Slow = None, sort: OrderBy = Order.time, top: Top = None, relative: Relative = False
 ) -> int:
     """Print TCP connections, one per line: endpoints, bytes, round-trip times, how each ended, and when it was used.
 

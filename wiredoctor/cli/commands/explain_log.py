@@ -38,9 +38,7 @@ Slow = Annotated[str, typer.Option("--slow", metavar="TIME", help="Also explain 
 Key = Annotated[
     list[str] | None,
     typer.Option(
-        "--key",
-        metavar="ROLE=NAME",
-        help=f"For JSON lines: NAME is the key that holds ROLE ({', '.join(_ROLES)}; repeatable).",
+        "--key", metavar="ROLE=NAME", help=f"For JSON lines: NAME is the key that holds ROLE ({', '.join(_ROLES)}; repeatable)."
     ),
 ]
 

@@ -39,8 +39,7 @@ def extract(
         typer.Option("--connection", metavar="ID", min=0, help="Extract this connection (tcp.stream; repeatable)."),
     ] = None,
     anonymize: Annotated[
-        bool,
-        typer.Option("--anonymize", help="Replace addresses, names, tokens and bodies, but keep the finding."),
+        bool, typer.Option("--anonymize", help="Replace addresses, names, tokens and bodies, but keep the finding.")
     ] = False,
     merge: options.Merge = False,
     max_spool: options.MaxSpool = None,

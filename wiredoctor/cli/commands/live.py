@@ -99,15 +99,13 @@ Ring = Annotated[
 Duration = Annotated[str | None, typer.Option("--duration", metavar="TIME", help="Stop after this time (90, 30s, 10m, 2h).")]
 Packets = Annotated[int | None, typer.Option("--packets", metavar="N", min=1, help="Stop after this number of packets.")]
 Snaplen = Annotated[
-    int | None,
-    typer.Option("--snaplen", metavar="BYTES", min=64, max=262144, help="Keep only this many bytes of each packet."),
+    int | None, typer.Option("--snaplen", metavar="BYTES", min=64, max=262144, help="Keep only this many bytes of each packet.")
 ]
 Buffer = Annotated[
     int | None, typer.Option("--buffer", metavar="MIB", min=1, max=2047, help="Size of the kernel buffer for packets.")
 ]
 BackendOption = Annotated[
-    Backend | None,
-    typer.Option("--backend", help="Capture program (default: the first that works).", show_default=False),
+    Backend | None, typer.Option("--backend", help="Capture program (default: the first that works).", show_default=False)
 ]
 
 

@@ -60,11 +60,7 @@ FILTER = "tcp or icmp or icmp6"
 InterfaceOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--interface",
-        "-i",
-        metavar="IFACE",
-        help="Interface to capture on (repeatable; default: any).",
-        show_default=False,
+        "--interface", "-i", metavar="IFACE", help="Interface to capture on (repeatable; default: any).", show_default=False
     ),
 ]
 Isolate = Annotated[

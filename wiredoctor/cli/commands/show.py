@@ -54,11 +54,7 @@ Frames = Annotated[
 ]
 Everything = Annotated[bool, typer.Option("--all", help="Show all packets (at most 20,000) and header sections (at most 1,000).")]
 Follow = Annotated[
-    bool,
-    typer.Option(
-        "--follow",
-        help="Print the bytes of the connection, or of the finding's exchange, unmasked.",
-    ),
+    bool, typer.Option("--follow", help="Print the bytes of the connection, or of the finding's exchange, unmasked.")
 ]
 Raw = Annotated[bool, typer.Option("--raw", help="With --follow and --side: write the bytes unchanged to a pipe or file.")]
 

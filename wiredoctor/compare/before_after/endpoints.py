@@ -112,13 +112,7 @@ def endpoints(one: Times, two: Times, tolerance: float) -> tuple[list[EndpointCh
     shifts = _shifts([(a.total, b.total) for a, b in pairs] + [(a.server_time, b.server_time) for a, b in pairs], tolerance)
     made = [
         EndpointChange(
-            place[0],
-            place[1],
-            two.shown.get(place[1:]) or one.shown.get(place[1:], place[2]),
-            a.requests,
-            b.requests,
-            total,
-            server,
+            *place[:2], two.shown.get(place[1:]) or one.shown.get(place[1:], place[2]), a.requests, b.requests, total, server
         )
         for place, (a, b), total, server in zip(places, pairs, shifts[: len(pairs)], shifts[len(pairs) :], strict=True)
     ]

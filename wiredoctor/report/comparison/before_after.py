@@ -9,12 +9,7 @@ from wiredoctor.compare.before_after.result import Changes, EndpointChange, Find
 from wiredoctor.report.terminal.document import MAX_ROWS, Grid, Heading, Line, Part, Title, limited_lines, line_about_others
 from wiredoctor.report.words import count, duration, shorten
 
-HEADINGS = {
-    "new": "New",
-    "stayed": "Stayed",
-    "not-seen-again": "Not seen again (may still exist)",
-    "fixed": "Fixed",
-}
+HEADINGS = {"new": "New", "stayed": "Stayed", "not-seen-again": "Not seen again (may still exist)", "fixed": "Fixed"}
 ENDPOINT_HEADINGS = ("endpoint", "before", "median", "p95", "after", "median", "p95", "difference", "")
 RULE_HEADINGS = ("rule", "before", "per 100", "after", "per 100", "lost before", "lost after")
 _MAX_SHOWN = 10
@@ -158,10 +153,7 @@ def _request_first(one: EndpointChange, heading: str) -> str:
 
 def endpoint_sentences(one: EndpointChange, verdict: str) -> Iterator[str]:
     """Yield a sentence for each kind of time that became slower or faster (`verdict`) at an endpoint, with the difference."""
-    parts = {
-        "total": one.total,
-        "until the response began": one.server_time,
-    }
+    parts = {"total": one.total, "until the response began": one.server_time}
     for name, shift in parts.items():
         if shift.before is None or shift.after is None:
             continue

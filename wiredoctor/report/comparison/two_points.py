@@ -184,11 +184,7 @@ def _waiting(waiting: Waiting) -> Line:
 # findings
 
 
-_SEEN = {
-    "both": "in both captures",
-    "client": "in the client's capture only",
-    "server": "in the server's capture only",
-}
+_SEEN = {"both": "in both captures", "client": "in the client's capture only", "server": "in the server's capture only"}
 
 
 def _findings(result: TwoPoints, *, everything: bool) -> Iterator[Part]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -37,7 +38,7 @@ def columns(name: str) -> list[Column]:
     declared = (*TABLES[name].columns, *DERIVED.get(name, ()))
     own = [c for c in declared if not any(c.name.endswith(withheld) for withheld in _WITHHELD)]
     old = OLD_NAMES.get(name, {})
-    own += [c._replace(name=old[c.name], meaning=f"earlier name of `{c.name}`") for c in own if c.name in old]
+    own += [replace(c, name=old[c.name], meaning=f"earlier name of `{c.name}`") for c in own if c.name in old]
     return own if any(c.name == _CAPTURE.name for c in own) else [_CAPTURE, *own]
 
 

@@ -8,7 +8,8 @@ from typing import Protocol, TextIO
 from wiredoctor.findings import SEVERITIES, Reference, Rule, Severity, Threshold, threshold_name
 from wiredoctor.report.terminal.error_messages import CAUSE, REUSED, Message
 from wiredoctor.report.terminal.terminal import SEVERITY_STYLE, Terminal, TerminalWriter
-from wiredoctor.report.words import count, join_words
+from wiredoctor.report.words import PROTOCOL_NAMES, count, join_words
+from wiredoctor.tables import PROTOCOLS
 
 HEADINGS = ("What it means", "Why it hurts", "How it is proved", "What it is not", "What to do", "References")
 _DRAWING = " " * 8
@@ -145,17 +146,21 @@ def _write_page(writer: TerminalWriter, entry: Entry) -> None:
     writer.paragraph(summary(entry))
     writer.blank()
     _write_severity(writer, entry.rule)
+    writer.paragraph(f"Protocol of the connections: {protocols(entry.rule)}")
     for paragraph in _paragraphs(body):
         _write_paragraph(writer, paragraph)
     _write_thresholds(writer, entry)
     _write_links(writer, entry.rule.references)
 
 
+def protocols(rule: Rule) -> str:
+    """Return the protocols of the connections that a rule is about, in words."""
+    return "any" if {*PROTOCOLS} <= {*rule.protocols} else join_words([PROTOCOL_NAMES[name] for name in rule.protocols])
+
+
 def _write_severity(writer: TerminalWriter, rule: Rule) -> None:
-    if isinstance(rule.severity, str):
-        writer.paragraph("Severity: ", (rule.severity, SEVERITY_STYLE[rule.severity]))
-        return
-    for kind, severity in rule.severity.items():
+    kinds = {None: rule.severity} if isinstance(rule.severity, str) else rule.severity
+    for kind, severity in kinds.items():
         writer.paragraph(f"Severity of {kind}: " if kind else "Severity: ", (severity, SEVERITY_STYLE[severity]))
 
 
@@ -209,10 +214,7 @@ def _write_thresholds(writer: TerminalWriter, entry: Entry) -> None:
         others = [rule for rule in threshold.rules if rule != entry.name]
         shared = f". The same for {join_words(others)}." if others else ""
         writer.paragraph(
-            (f"{threshold_name(name)} = {threshold.current}", "cyan"),
-            f"{beside}  {threshold.reason}{shared}",
-            indent=2,
-            hang=2,
+            (f"{threshold_name(name)} = {threshold.current}", "cyan"), f"{beside}  {threshold.reason}{shared}", indent=2, hang=2
         )
 
 

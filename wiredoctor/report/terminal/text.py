@@ -61,13 +61,7 @@ def write_as(report: Report, out: BinaryIO, options: Options) -> None:
 
 
 def write(
-    report: Report,
-    out: TextIO,
-    paper: Terminal,
-    *,
-    everything: bool = False,
-    quiet: bool = False,
-    shown: str = "",
+    report: Report, out: TextIO, paper: Terminal, *, everything: bool = False, quiet: bool = False, shown: str = ""
 ) -> None:
     """Write the report for people.
 

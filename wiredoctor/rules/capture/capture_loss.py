@@ -54,6 +54,7 @@ import polars as pl
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import capture_columns, one_capture_candidate
 from wiredoctor.rules.shared.words import packets
+from wiredoctor.tables import PROTOCOLS
 from wiredoctor.text.durations import duration_text
 
 c = pl.col
@@ -95,6 +96,7 @@ RULE = Rule(
         Reference("pcapng, Interface Statistics Block", "https://datatracker.ietf.org/doc/draft-ietf-opsawg-pcapng/"),
     ),
     summary=True,
+    protocols=PROTOCOLS,
 )
 
 SHOWN = Threshold("5 places", "the maximum number of gaps and missing handshakes shown as evidence; the message has the totals")

@@ -49,6 +49,7 @@ import polars as pl
 from wiredoctor.findings import Reference, Rule
 from wiredoctor.rules.shared.evidence import capture_columns
 from wiredoctor.rules.shared.words import packets
+from wiredoctor.tables import PROTOCOLS
 from wiredoctor.text.durations import duration_text
 from wiredoctor.world.numbers import DURATION
 
@@ -89,6 +90,7 @@ RULE = Rule(
         Reference("reordercap(1)", "https://www.wireshark.org/docs/man-pages/reordercap.html"),
     ),
     summary=True,
+    protocols=PROTOCOLS,
 )
 
 

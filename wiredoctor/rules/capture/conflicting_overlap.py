@@ -42,6 +42,7 @@ import polars as pl
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import one_capture_candidate
 from wiredoctor.rules.shared.words import connection_packets
+from wiredoctor.tables import PROTOCOLS
 
 RULE = Rule(
     symptom="nothing, or data that someone else injected into a connection",
@@ -79,6 +80,7 @@ RULE = Rule(
         ),
     ),
     summary=True,
+    protocols=PROTOCOLS,
 )
 
 SHOWN = Threshold("5 connections", "the maximum number of connections shown as evidence; the message has the totals")

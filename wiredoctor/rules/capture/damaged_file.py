@@ -32,6 +32,7 @@ import polars as pl
 from wiredoctor.findings import Reference, Rule
 from wiredoctor.rules.shared.evidence import capture_columns
 from wiredoctor.rules.shared.words import packets
+from wiredoctor.tables import PROTOCOLS
 
 RULE = Rule(
     symptom="nothing (the rule shows what was not analyzed)",
@@ -45,6 +46,7 @@ RULE = Rule(
         Reference("pcapng file format", "https://datatracker.ietf.org/doc/draft-ietf-opsawg-pcapng/"),
     ),
     summary=True,
+    protocols=PROTOCOLS,
 )
 
 

@@ -38,6 +38,7 @@ import polars as pl
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import one_capture_candidate
 from wiredoctor.rules.shared.words import connection_packets
+from wiredoctor.tables import PROTOCOLS
 
 RULE = Rule(
     symptom="nothing (the copies are left out)",
@@ -52,6 +53,7 @@ RULE = Rule(
         Reference("editcap(1), -d", "https://www.wireshark.org/docs/man-pages/editcap.html"),
     ),
     summary=True,
+    protocols=PROTOCOLS,
 )
 
 SHARE = Threshold(

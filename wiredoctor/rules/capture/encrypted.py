@@ -36,6 +36,7 @@ import polars as pl
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import one_capture_candidate
 from wiredoctor.rules.shared.words import packets
+from wiredoctor.tables import PROTOCOLS
 
 RULE = Rule(
     symptom="nothing (the rule shows what cannot be judged)",
@@ -53,6 +54,7 @@ RULE = Rule(
         Reference("RFC 7301, application-layer protocol negotiation", "https://www.rfc-editor.org/rfc/rfc7301.html"),
     ),
     summary=True,
+    protocols=PROTOCOLS,
 )
 
 SHOWN = Threshold("5 connections", "the maximum number of connections shown as evidence; the message has the totals")

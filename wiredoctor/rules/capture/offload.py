@@ -32,6 +32,7 @@ import polars as pl
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import one_capture_candidate
 from wiredoctor.rules.shared.words import connection_packets
+from wiredoctor.tables import PROTOCOLS
 
 RULE = Rule(
     symptom="nothing (the rule only shows which times are not those on the wire)",
@@ -45,6 +46,7 @@ RULE = Rule(
     display_filter="tcp.stream == {first_connection} && tcp.len > {first_mss}",
     references=(Reference("ethtool(8), -K", "https://man7.org/linux/man-pages/man8/ethtool.8.html"),),
     summary=True,
+    protocols=PROTOCOLS,
 )
 
 SHOWN = Threshold("5 connections", "the maximum number of connections shown as evidence; the message has the totals")

@@ -34,6 +34,7 @@ import polars as pl
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import one_capture_candidate
 from wiredoctor.rules.shared.words import connection_packets
+from wiredoctor.tables import PROTOCOLS
 
 c = pl.col
 
@@ -48,6 +49,7 @@ RULE = Rule(
     display_filter="tcp.stream == {first_connection}",
     references=(Reference("Wireshark wiki, Ethernet capture setup", "https://wiki.wireshark.org/CaptureSetup/Ethernet"),),
     summary=True,
+    protocols=PROTOCOLS,
 )
 
 SHOWN = Threshold("5 connections", "the maximum number of connections shown as evidence; the message has the totals")

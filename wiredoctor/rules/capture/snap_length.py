@@ -31,6 +31,7 @@ import polars as pl
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import one_capture_candidate
 from wiredoctor.rules.shared.words import connection_packets
+from wiredoctor.tables import PROTOCOLS
 
 RULE = Rule(
     symptom="nothing (the rule shows what cannot be judged)",
@@ -46,6 +47,7 @@ RULE = Rule(
     display_filter="frame.cap_len < frame.len && tcp.stream == {first_connection}",
     references=(Reference("tcpdump(1), -s", "https://www.tcpdump.org/manpages/tcpdump.1.html"),),
     summary=True,
+    protocols=PROTOCOLS,
 )
 
 SHOWN = Threshold("5 connections", "the maximum number of connections shown as evidence; the message has the totals")

@@ -97,9 +97,7 @@ RULE = Rule(
     explained_by=(("unchunked-streaming", "exchange"),),
     advice=(
         Advice(
-            "server",
-            "IIS|Microsoft",
-            "ISAPI: send Content-Length with the head; without it IIS cannot keep the connection open.",
+            "server", "IIS|Microsoft", "ISAPI: send Content-Length with the head; without it IIS cannot keep the connection open."
         ),
         Advice("server", "Python/", "Python's http.server with protocol_version HTTP/1.1: every response needs Content-Length."),
     ),

@@ -48,9 +48,7 @@ RULE = Rule(
     advice=(
         Advice("client", "", SMUGGLING),
         Advice(
-            "client",
-            "^node",
-            "Node: http.request() frames data from write() and end(), unless the headers were sent before.",
+            "client", "^node", "Node: http.request() frames data from write() and end(), unless the headers were sent before."
         ),
         Advice("client", "curl", "curl: --data and --upload-file frame the body; -X alone does not."),
     ),

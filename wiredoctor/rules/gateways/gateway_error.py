@@ -148,7 +148,7 @@ from wiredoctor.rules.shared.gateway_words import (
 )
 from wiredoctor.rules.shared.unseen_gateways import UNSEEN, unseen_gateways, unseen_words
 from wiredoctor.rules.shared.words import MADE_WHOLE, packets, retry_sentence
-from wiredoctor.tables import PLAN_OF_FEW, SECOND, SMALL, of_connections, of_exchanges
+from wiredoctor.tables import PLAN_OF_FEW, PROTOCOLS, SECOND, SMALL, of_connections, of_exchanges
 from wiredoctor.text.durations import duration_text
 from wiredoctor.world.exchange import (
     REQUEST_TIMEOUT,
@@ -269,6 +269,7 @@ RULE = Rule(
     summary=True,
     absence=True,
     ends=True,
+    protocols=PROTOCOLS,
 )
 
 WAITED = Threshold("1 s", "the minimum wait that counts as lost time; users do not notice a shorter wait")

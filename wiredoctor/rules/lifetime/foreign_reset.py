@@ -70,7 +70,7 @@ from wiredoctor.findings import Reference, Rule
 from wiredoctor.rules.shared.evidence import candidate, confidence
 from wiredoctor.rules.shared.left_early import begun, whole_response
 from wiredoctor.rules.shared.words import fin_or_rst, packets
-from wiredoctor.tables import of_connections
+from wiredoctor.tables import PROTOCOLS, of_connections
 from wiredoctor.text.durations import duration_text
 from wiredoctor.world import CaptureTables, Index, World
 
@@ -88,16 +88,14 @@ RULE = Rule(
     "shows that it sent no {close}: wiredoctor compare --both-sides puts both captures side by side. Have the device "
     "drop packets instead, or exempt this traffic.",
     references=(
-        Reference(
-            "RFC 9293 section 3.10.7.4, acceptable resets",
-            "https://www.rfc-editor.org/rfc/rfc9293.html#section-3.10.7.4",
-        ),
+        Reference("RFC 9293 section 3.10.7.4, acceptable resets", "https://www.rfc-editor.org/rfc/rfc9293.html#section-3.10.7.4"),
         Reference("RFC 5961 section 3, blind resets", "https://www.rfc-editor.org/rfc/rfc5961.html#section-3"),
         Reference("RFC 3360, inappropriate TCP resets considered harmful", "https://www.rfc-editor.org/rfc/rfc3360.html"),
     ),
     explained_by=(("keep-alive-race", "exchange"),),
     timeless=True,
     ends=True,
+    protocols=PROTOCOLS,
 )
 
 MOST_HOPS = 40

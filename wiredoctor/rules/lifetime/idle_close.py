@@ -365,24 +365,13 @@ def _of_stop(server: str, stop: Stop) -> dict[str, Any]:
     """Return a candidate for the end of a process of this server; the other columns are null."""
     rests = sorted(end.rest for end in stop.resting if end.rest is not None)
     return {
-        "kind": "stop",
-        "side": "server",
-        "confidence": "medium" if stop.form in ("e", "f") else "high",
-        "frame": min(end.frame for end in stop.resting),
-        "start": stop.start,
-        "end": stop.end,
-        "server": server,
-        "closes": len(stop.resting),
-        "shortest": rests[0],
-        "longest": rests[-1],
-        "shown": [end._asdict() for end in stop.resting[: SHOWN.value]],
-        "lost": stop.lost,
-        "pool_limit": False,
-        "form": stop.form,
-        "cut": stop.cut,
-        "refusals": len(stop.refused),
+        "kind": "stop", "side": "server", "confidence": "medium" if stop.form in ("e", "f") else "high",
+        "frame": min(end.frame for end in stop.resting), "start": stop.start, "end": stop.end, "server": server,
+        "closes": len(stop.resting), "shortest": rests[0], "longest": rests[-1],
+        "shown": [end._asdict() for end in stop.resting[: SHOWN.value]], "lost": stop.lost, "pool_limit": False,
+        "form": stop.form, "cut": stop.cut, "refusals": len(stop.refused),
         "refused": [{"frame": syn.frame, "time": syn.answered} for syn in stop.refused[: SHOWN.value]],
-    }
+    }  # fmt: skip
 
 
 def words(x: Facts) -> dict[str, Any]:

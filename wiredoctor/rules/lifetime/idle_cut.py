@@ -160,9 +160,7 @@ class Facts(NamedTuple):
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each connection that was closed while idle although a stream or tunnel was open on it."""
     rows = closes.filter(may_match() & c("has_request") & c("has_response") & c("both_directions")).with_columns(
-        server_closed_first().alias("by_server"),
-        _is_upgraded().alias("tunnel"),
-        streams().alias("stream"),
+        server_closed_first().alias("by_server"), _is_upgraded().alias("tunnel"), streams().alias("stream")
     )
     by_server = rows.filter("by_server", c("tunnel") | _stream() | _is_unfinished())
     # client-abort reports a client that breaks off a download

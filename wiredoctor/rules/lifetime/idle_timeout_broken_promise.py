@@ -170,10 +170,6 @@ def words(x: Facts) -> dict[str, Any]:
         "origin": sender_of_close(x.server_close_origin),
         "evidence": packets(
             (x.response_frame, x.response_start, f"the response: Keep-Alive: timeout={x.timeout}"),
-            (
-                x.server_close_frame,
-                x.end,
-                with_doubt(x.server_close_origin, close_after_response(x.server_close_rst, x.idle)),
-            ),
+            (x.server_close_frame, x.end, with_doubt(x.server_close_origin, close_after_response(x.server_close_rst, x.idle))),
         ),
     }

@@ -100,13 +100,7 @@ from wiredoctor.tables import SECOND
 from wiredoctor.text.durations import duration_text
 from wiredoctor.world import Wait, World, clients
 from wiredoctor.world.clients import Clients
-from wiredoctor.world.connection_close import (
-    DECIDED,
-    POOLS,
-    client_idle_time,
-    closed_against_request,
-    ended_within_grace_period,
-)
+from wiredoctor.world.connection_close import DECIDED, POOLS, client_idle_time, closed_against_request, ended_within_grace_period
 from wiredoctor.world.numbers import DURATION
 from wiredoctor.world.server import TOGETHER, Servers
 

@@ -149,10 +149,7 @@ _SAY = "A server that cannot answer should send a status (500, 503, 504) before 
 
 RULE = Rule(
     symptom="*empty reply from server*, a 502",
-    severity={
-        **dict.fromkeys(("on-arrival", "mid-request", "unread", "at-once", "later"), "error"),
-        "half-closed": "warning",
-    },
+    severity={**dict.fromkeys(("on-arrival", "mid-request", "unread", "at-once", "later"), "error"), "half-closed": "warning"},
     title={
         "on-arrival": "The server{or_device} closed a fresh connection as soon as it had accepted it, without a response",
         "mid-request": "The server{or_device} closed the connection in the middle of a request, without a response",

@@ -12,11 +12,12 @@ Why it hurts
 How it is proved
     One side sent a FIN, the other side acknowledged it, and sent neither a FIN nor an RST nor data for 2 s or longer. Ten or more
     connections between this client and this server were in this state at the same time, more than the client had opened in any
-    50 ms. So the number goes on growing, and is not what remains of one burst of requests.
+    50 ms, and more than were ever usable at the same time. So the number goes on growing, and is neither what remains of one
+    burst of requests nor what a pool keeps.
 
 What it is not
-    A pool that opened many connections at once may notice their closes only when it needs a connection again; then no more are
-    added. A client that sends data after the server's FIN is using its half of the connection.
+    A pool may notice the closes of its connections only when it needs one again; then it closes one for each that it opens. A
+    client that sends data after the server's FIN is using its half of the connection.
 
 What to do
     Find the code that does not close its responses: in Go resp.Body.Close(), in Java a try-with-resources statement around the
@@ -102,7 +103,8 @@ def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each client and server between which one side leaves its connections open."""
     known = connections.select(
         *("connection", "client_host", "server", "history", "end"),
-        pl.coalesce("syn_time", "start").alias("opened"),
+        # a connection that was open when the capture began may have been usable since then
+        pl.coalesce("syn_time", c("start").min()).alias("opened"),
         c("end").max().alias("last"),
     )
     found = [_of_side(closes, known, side, other) for side, other in (("server", "client"), ("client", "server"))]
@@ -125,14 +127,19 @@ def _of_side(closes: pl.LazyFrame, connections: pl.LazyFrame, side: str, other: 
     rows = rows.filter(silent & (c("until") - c("time") >= LEAST.value)).collect(engine="streaming")
     place = ["client_host", "server"]
     groups = rows.group_by(place).agg(pl.len().cast(pl.Int64).alias("unclosed")).filter(c("unclosed") >= ENOUGH.value)
-    theirs = connections.join(groups.lazy(), on=place).select("connection", *place, "unclosed", "opened")
+    theirs = connections.join(groups.lazy(), on=place).select("connection", *place, "unclosed", "opened", "end")
     theirs = theirs.collect(engine="streaming")
-    closed = of_connections(closes.filter(_closed_first(side)), theirs).select("connection").join(theirs.lazy(), on="connection")
-    counts = closed.group_by(*place, "unclosed").agg(pl.len().cast(pl.Int64).alias("closed"), _largest_burst().alias("burst"))
+    closed = of_connections(closes.filter(_closed_first(side)), theirs)
+    closed = closed.select("connection", c(f"{side}_close_time").alias("closed_at"))
+    used = theirs.lazy().join(closed, on="connection", how="left").with_columns(until=pl.coalesce("closed_at", "end"))
+    counts = used.group_by(*place, "unclosed").agg(
+        c("closed_at").count().cast(pl.Int64).alias("closed"),
+        pl.max_horizontal(_largest_burst(), _most_at_once("opened")).alias("usable"),
+    )
     groups = counts.collect()
     left = rows.join(groups.select(place), on=place, how="semi").sort("time")
-    most = left.group_by(place).agg(_most_at_once().alias("most"))
-    groups = groups.join(most, on=place).filter((c("most") >= ENOUGH.value) & (c("most") > c("burst")))
+    most = left.group_by(place).agg(_most_at_once("time").alias("most"))
+    groups = groups.join(most, on=place).filter((c("most") >= ENOUGH.value) & (c("most") > c("usable")))
     shown = pl.struct("connection", "frame", "time")
     facts = left.group_by(place).agg(
         c("frame").first(),
@@ -161,10 +168,10 @@ def _largest_burst() -> pl.Expr:
     return (opened.search_sorted(opened + BURST.value, side="right") - pl.int_range(pl.len())).max().cast(pl.Int64)
 
 
-def _most_at_once() -> pl.Expr:
-    """Return the largest number of connections that were left open at the same time. The rows are sorted by `time`."""
-    over = c("until").sort()
-    return (pl.int_range(1, pl.len() + 1) - over.search_sorted(c("time"), side="right")).max().cast(pl.Int64)
+def _most_at_once(since: str) -> pl.Expr:
+    """Return the largest number of rows whose times from `since` to `until` overlap."""
+    over, begun = c("until").sort(), c(since).sort()
+    return (pl.int_range(1, pl.len() + 1) - over.search_sorted(begun, side="right")).max().cast(pl.Int64)
 
 
 def words(x: Facts) -> dict[str, Any]:

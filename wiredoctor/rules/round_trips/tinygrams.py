@@ -39,6 +39,7 @@ from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.bounded_memory import BoundedMap
 from wiredoctor.rules.shared.evidence import candidate
 from wiredoctor.rules.shared.words import Nanoseconds, packets, request_or_response
+from wiredoctor.tables import PROTOCOLS
 from wiredoctor.world import World
 
 c = pl.col
@@ -59,6 +60,7 @@ RULE = Rule(
     advice=(
         Advice("server", "Python/", "Python's http.server: wbufsize = -1 on the request handler's class buffers its writes."),
     ),
+    protocols=PROTOCOLS,
 )
 
 SURE_WAY = Threshold(

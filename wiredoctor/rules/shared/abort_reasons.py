@@ -13,7 +13,8 @@ from wiredoctor.rules.shared.left_early import AT_ONCE, NOT_AWAITED, TIMEOUT_NEA
 from wiredoctor.tables import MILLISECOND, SECOND
 from wiredoctor.world import World
 from wiredoctor.world.aborts import Aborts, Answer
-from wiredoctor.world.clients import WINDOW, ClientClose, Clients, Request
+from wiredoctor.world.client_rows import WINDOW
+from wiredoctor.world.clients import ClientClose, Clients, Request
 from wiredoctor.world.exchange import SERVER_ERROR
 from wiredoctor.world.reading_pace import PLAYERS
 
@@ -89,7 +90,8 @@ _SHOWN = 3
 class Ended(NamedTuple):
     """Why a client ended an exchange early.
 
-    `kind`: a kind of client-abort, "half-closed", or None for an unfinished upload without a known reason.
+    `kind`: a kind of client-abort, "half-closed", or None for an unfinished upload, or a request whose head is cut off, without a
+    known reason.
     `how`: the condition of that kind that applies. For unread: "not-awaited" (the client closed together with the end of its
     request, so it did not wait for a response). For superseded: "copy" (`other` is a copy of this request, and got its response)
     or "elsewhere" (another server answered).
@@ -138,9 +140,12 @@ def decide(row: Mapping[str, Any], world: World) -> Ended:
     # programs that type for tests replace their requests after equal times
     if limit is not None and not (found.kind == "superseded" and limit < TYPED.value):
         return Ended("timeout", "equal-waits", span=limit)
-    other = aborts.elsewhere(x.connection, x.exchange, until)
+    other = aborts.elsewhere(x.connection, x.exchange, x.ended_at - x.waited, until)
     if other is None or (found.kind == "timeout" and found.how == "equal-waits"):
-        return found
+        # the missing fields may show a user who left the page, or a request that others replace
+        return Ended(None) if x.cut and found.kind == "gave-up" else found
+    if other.answer is None:
+        return Ended("superseded", "elsewhere", silent=True)
     # one finding about each client and server is enough
     told = world.memory.setdefault("answered-elsewhere", dict[tuple[str, str], tuple[int, int]]())
     silent = told.setdefault(other.place, (x.connection, x.exchange)) != (x.connection, x.exchange)

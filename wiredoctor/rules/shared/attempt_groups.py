@@ -32,8 +32,7 @@ NEXT_ADDRESS = Threshold(
     "250 ms (RFC 8305 section 8)",
 )
 POLLS = Threshold(
-    "3 refusals",
-    "the minimum number of refusals that show that a client retries by itself, so no user waits for an attempt",
+    "3 refusals", "the minimum number of refusals that show that a client retries by itself, so no user waits for an attempt"
 )
 NOTICED = 1_000_000
 """The minimum time in ns that a failed attempt must have cost to count as lost time.

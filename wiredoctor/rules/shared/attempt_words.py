@@ -156,11 +156,7 @@ _HAS_ENDED = (
 def _of_prohibited(x: Facts) -> dict[str, Any]:
     """Return the words about a device that rejected the SYN, by an ICMP error or by an RST that came too early for the server."""
     if x.router is not None:
-        return _of_icmp(x) | {
-            "answerer": x.router,
-            "forbids": _FORBIDS,
-            "prohibited_remedy": _FIND_RULE.format(x.router),
-        }
+        return _of_icmp(x) | {"answerer": x.router, "forbids": _FORBIDS, "prohibited_remedy": _FIND_RULE.format(x.router)}
     early, least = duration_text(x.answered_in or 0), duration_text(x.round_trip or 0)
     return _of_icmp(x) | {
         "answerer": f"A device nearer to the client than {host(x.first_server)}",

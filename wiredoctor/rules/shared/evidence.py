@@ -114,6 +114,16 @@ def candidate(
     ]
 
 
+def silent_candidates(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return candidates that are not reported themselves, but explain why these exchanges were slow.
+
+    `rows`: exchanges with the columns `connection`, `exchange` and `response_frame`.
+    """
+    nothing = pl.lit(None, pl.Int64)
+    found = rows.select(*candidate(None, "medium", "response_frame", nothing, nothing), pl.lit(value=True).alias("silent"))
+    return found.cast(CANDIDATE)  # type: ignore[arg-type]
+
+
 def capture_columns() -> list[pl.Expr]:
     """Return the columns that are equal in all candidates about a capture.
 

@@ -13,7 +13,7 @@ import polars as pl
 
 from wiredoctor.findings import Threshold, cached_for_thresholds
 from wiredoctor.tables import ALL_DATA, HEAD, MILLISECOND, NOTHING, SECOND, WHOLE
-from wiredoctor.world.clients import WINDOW
+from wiredoctor.world.client_rows import WINDOW
 from wiredoctor.world.connection_close import grace_period, is_reset_without_ack, round_trip
 from wiredoctor.world.numbers import map_numbers
 from wiredoctor.world.reading_pace import MEDIA
@@ -130,6 +130,7 @@ class EarlyClose(NamedTuple):
     `at_end`: the FIN came with the end of the request, and acknowledges nothing of the response.
     `sending`: the request was not complete, and the response began only after the client had closed.
     `unknown`: the server no longer knew the connection when the client's FIN came.
+    `cut`: the end of the request's head is missing in the capture.
     """
 
     connection: int
@@ -157,6 +158,7 @@ class EarlyClose(NamedTuple):
     at_end: bool
     sending: bool
     unknown: bool
+    cut: bool
 
 
 FACTS = (*EarlyClose._fields[2:], "due")
@@ -180,7 +182,8 @@ def _facts() -> list[pl.Expr]:
     opened = pl.when((c("exchange") == 0) & c("handshake")).then(c("accepted_time") - c("rtt_server"))
     connecting = c("client_close_time") - opened
     read = c("client_close_time") - c("response_end") - c("rtt_client").fill_null(0)
-    asked_all = c("request_end_reason") == "complete"
+    cut = (c("request_end_reason") == "hole") & (c("request_framing") == "none")
+    asked_all = (c("request_end_reason") == "complete") | cut
     read_timeout = pl.when(begun() & (c("response_end_reason") != "complete")).then(_timeout(read))
     flags = {
         "half_closed": _half_closed(),
@@ -199,6 +202,7 @@ def _facts() -> list[pl.Expr]:
         "at_end": _at_end(),
         "sending": ~asked_all & begun() & (c("response_start") > c("client_close_time")) & ~awaits_continue(),
         "unknown": unknown_to_server(),
+        "cut": cut,
     }
     return [
         c("client_close_time").alias("ended_at"),

@@ -132,6 +132,7 @@ from wiredoctor.rules.shared.attempt_groups import NEXT_ADDRESS, group_failures
 from wiredoctor.rules.shared.attempt_words import Facts, attempt_evidence, other_refusal, words_of_kind
 from wiredoctor.rules.shared.evidence import CANDIDATE, candidate
 from wiredoctor.rules.shared.words import retry_sentence
+from wiredoctor.tables import PROTOCOLS
 from wiredoctor.world import attempts
 from wiredoctor.world.numbers import DURATION
 
@@ -212,6 +213,7 @@ RULE = Rule(
     any_order=True,
     absence=True,
     ends=True,
+    protocols=PROTOCOLS,
 )
 
 SYNS = Threshold(

@@ -50,6 +50,7 @@ from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared import icmp
 from wiredoctor.rules.shared.evidence import candidate
 from wiredoctor.rules.shared.words import Packet, packets
+from wiredoctor.tables import PROTOCOLS
 from wiredoctor.text.durations import duration_text
 
 c = pl.col
@@ -67,6 +68,7 @@ RULE = Rule(
         Reference("tcp(7), tcp_syn_retries", "https://man7.org/linux/man-pages/man7/tcp.7.html"),
     ),
     absence=True,
+    protocols=PROTOCOLS,
 )
 
 _MIDDLEBOX = (

@@ -49,7 +49,7 @@ References
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
@@ -65,10 +65,8 @@ from wiredoctor.rules.shared.delayed_acks import (
     Facts,
 )
 from wiredoctor.rules.shared.words import packets
+from wiredoctor.tables import PROTOCOLS
 from wiredoctor.world import World
-
-if TYPE_CHECKING:
-    pass
 
 c = pl.col
 
@@ -103,6 +101,7 @@ RULE = Rule(
         Advice("client", r"MSIE|\.NET|Microsoft", ".NET: send the body in large buffers, or with asynchronous writes."),
     ),
     absence=True,
+    protocols=PROTOCOLS,
 )
 
 

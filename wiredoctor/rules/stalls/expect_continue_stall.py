@@ -71,11 +71,7 @@ RULE = Rule(
         Advice("client", "curl", "curl: -H 'Expect:'; libcurl: the header \"Expect:\" in CURLOPT_HTTPHEADER."),
         Advice("client", r"MSIE|\.NET|Microsoft", ".NET Framework: ServicePointManager.Expect100Continue = false."),
         Advice("client", "Apache-HttpClient", "Apache HttpClient: RequestConfig with setExpectContinueEnabled(false)."),
-        Advice(
-            "client",
-            "^$",
-            "curl: -H 'Expect:'; .NET Framework: ServicePointManager.Expect100Continue = false.",
-        ),
+        Advice("client", "^$", "curl: -H 'Expect:'; .NET Framework: ServicePointManager.Expect100Continue = false."),
     ),
     absence=True,
 )

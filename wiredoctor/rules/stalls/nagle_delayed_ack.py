@@ -93,7 +93,7 @@ References
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
@@ -109,10 +109,8 @@ from wiredoctor.rules.shared.delayed_acks import (
     Facts,
 )
 from wiredoctor.rules.shared.words import packets, request_or_response
+from wiredoctor.tables import PROTOCOLS
 from wiredoctor.world import World
-
-if TYPE_CHECKING:
-    pass
 
 _WHY = (
     " Nagle's algorithm in the {side}'s TCP sends a small segment only when all earlier data is acknowledged, and the "
@@ -213,6 +211,7 @@ RULE = Rule(
         ),
     ),
     absence=True,
+    protocols=PROTOCOLS,
 )
 
 TAIL_LOSS_PROBE = Threshold(

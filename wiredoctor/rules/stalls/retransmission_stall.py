@@ -72,7 +72,7 @@ import polars as pl
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import candidate, grade
 from wiredoctor.rules.shared.words import packets
-from wiredoctor.tables import MILLISECOND, SERVER
+from wiredoctor.tables import MILLISECOND, PROTOCOLS, SERVER
 from wiredoctor.text.durations import duration_text
 from wiredoctor.world.numbers import DURATION
 
@@ -146,6 +146,7 @@ RULE = Rule(
     ),
     explained_by=(("zero-window-stall", "time"), ("unanswered", "time")),
     absence=True,
+    protocols=PROTOCOLS,
 )
 
 MIN_GAP = Threshold(

@@ -11,14 +11,14 @@ Why it hurts
 
 How it is proved
     Two or more requests were open at the server for 0.5 s or longer, and in that time the server sent no payload on any
-    connection. Then it answered on two or more connections within 50 ms, at least half of the requests that were open. It usually
-    answers requests with such paths in at most a quarter of the time. The clients did not have to retransmit anything on these
-    connections, so their requests had arrived.
+    connection. Then it answered on two or more connections within 50 ms, at least half of the requests that were open. These had
+    waited mostly in that time. It usually answers requests with such paths in at most a quarter of the time. The clients did not
+    have to retransmit anything on these connections, so their requests had arrived.
 
 What it is not
     Long polls and feeds are answered together when the next event happens; their requests usually wait as long. If a server has
-    too few workers, it answers one request after the other. A path that holds packets makes the clients retransmit. A gateway
-    that waited for a server behind it did not stand still itself.
+    too few workers, it answers one request after the other. A path that holds packets makes the clients retransmit. A server
+    that waited for another one did not stand still itself, and neither did one whose host sent requests to others meanwhile.
 
 What to do
     Compare the times with the garbage collector's log, with the metrics of CPU throttling (container limits), of disk and swap,
@@ -30,18 +30,21 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
-from wiredoctor.rules.shared.evidence import candidate
+from wiredoctor.rules.shared.evidence import candidate, silent_candidates
+from wiredoctor.rules.shared.gateway_waits import waited_behind, waits_behind
 from wiredoctor.rules.shared.long_polls import is_long_poll
 from wiredoctor.rules.shared.siblings import comparable_path
 from wiredoctor.rules.shared.words import packets
-from wiredoctor.tables import Array, of_connections, of_exchanges
+from wiredoctor.tables import Array, of_connections
 from wiredoctor.text.durations import duration_text
+from wiredoctor.world.attempts import host_of
 from wiredoctor.world.numbers import DURATION
 
 c = pl.col
@@ -109,7 +112,7 @@ class Pause(NamedTuple):
 
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each server that stood still."""
+    """Return a row for each server that stood still, and a silent one for each exchange that was slow because of that."""
     slow = exchanges.filter(c("has_request") & _waited()).select("endpoint", "connection", "response_start")
     slow = _answered_together(slow.collect(engine="streaming"))
     # the other exchanges of these servers show when they sent something, and how long they usually take
@@ -119,16 +122,30 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame
     rows = (
         of_connections(exchanges.filter("has_request"), theirs)
         .join(theirs.lazy(), on="connection")
-        .join(_waits_behind(exchanges, tries, theirs), on=["connection", "exchange"], how="left")
+        .join(waits_behind(exchanges, tries, theirs), on=["connection", "exchange"], how="left")
         .select(
-            *("connection", "server", "request_end", "response_start", "response_end", "request_last_frame", "response_frame"),
+            *(
+                "connection",
+                "exchange",
+                "server",
+                "request_end",
+                "response_start",
+                "response_end",
+                "request_last_frame",
+                "response_frame",
+            ),
             comparable_path().hash().alias("path"),
-            (c("repeats") | c("upgraded") | is_long_poll() | _waited_behind()).alias("other"),
+            (c("repeats") | c("upgraded") | is_long_poll() | waited_behind()).alias("other"),
         )
     )
     rows = rows.filter(c("request_end").is_not_null()).collect(engine="streaming")
-    parts = rows.partition_by("server", as_dict=True)
-    return _candidates([(str(server), pauses) for (server,), part in sorted(parts.items()) if (pauses := _pauses(part))]).lazy()
+    parts = {str(server): part for (server,), part in sorted(rows.partition_by("server", as_dict=True).items())}
+    found = {server: pauses for server, part in parts.items() if (pauses := _pauses(part))}
+    calls = _calls(exchanges, connections, found) if found else {}
+    found = {server: [one for one in some if not _calls_meanwhile(one, calls.get(server))] for server, some in found.items()}
+    silent = [silent_candidates(_held(parts[server], pauses)) for server, pauses in found.items() if pauses]
+    told = _candidates([(server, pauses) for server, pauses in found.items() if pauses])
+    return pl.concat([told, *silent], how="diagonal").lazy()
 
 
 def _answered_together(slow: pl.DataFrame) -> pl.DataFrame:
@@ -142,21 +159,34 @@ def _answered_together(slow: pl.DataFrame) -> pl.DataFrame:
     return rows.filter(together).unique("endpoint").select("connection")
 
 
-def _waits_behind(exchanges: pl.LazyFrame, tries: pl.LazyFrame, connections: pl.DataFrame) -> pl.LazyFrame:
-    """Return how long (ns) a gateway waited for a server behind it, for each exchange on these connections with a gateway."""
-    mine = tries.join(connections.lazy(), left_on="front_connection", right_on="connection", how="semi")
-    backs = mine.filter(c("exchange").is_not_null()).select("front_connection", "front_exchange", "connection", "exchange")
-    backs = backs.collect(engine="streaming")
-    waits = of_exchanges(exchanges, backs.select("connection", "exchange").unique()).select(
-        "connection", "exchange", (c("response_start") - c("request_end")).alias("behind")
+def _calls(exchanges: pl.LazyFrame, connections: pl.LazyFrame, servers: Collection[str]) -> dict[str, tuple[Array, Array]]:
+    """Return when the hosts of these servers sent requests to other servers, and when these began to answer (both in ns).
+
+    Servers with clients only on their own host are left out: there, the requests of all programs come from the same address.
+    """
+    known = connections.select("connection", "client_host", "server")
+    own = known.filter(c("server").is_in([*servers])).filter(c("client_host") != host_of("server"))
+    hosts = own.select(c("server").alias("own"), host_of("server").alias("client_host")).unique()
+    theirs = known.join(hosts, on="client_host").filter(c("server") != c("own")).collect(engine="streaming")
+    rows = of_connections(exchanges.filter("has_request"), theirs.select("connection").unique()).select(
+        "connection", "request_start", "response_start"
     )
-    of_fronts = backs.lazy().join(waits, on=["connection", "exchange"]).group_by("front_connection", "front_exchange")
-    return of_fronts.agg(c("behind").max()).rename({"front_connection": "connection", "front_exchange": "exchange"})
+    rows = rows.filter(c("request_start").is_not_null() & c("response_start").is_not_null()).join(
+        theirs.lazy().select("connection", "own"), on="connection"
+    )
+    parts = rows.collect(engine="streaming").partition_by("own", as_dict=True)
+    return {str(own): (part["request_start"].to_numpy(), part["response_start"].to_numpy()) for (own,), part in parts.items()}
 
 
-def _waited_behind() -> pl.Expr:
-    """Return whether a gateway waited for a server behind it for half of the time or longer."""
-    return (2 * c("behind") >= c("response_start") - c("request_end")).fill_null(value=False)
+def _calls_meanwhile(pause: Pause, calls: tuple[Array, Array] | None) -> bool:
+    """Return whether the server's host sent a request to another server in the middle of the pause, or an answer ended it."""
+    if calls is None:
+        return False
+    asked, began = calls
+    almost = pause.end - TOGETHER.value
+    sends = (asked > pause.begin + TOGETHER.value) & (asked < almost)
+    waits = (2 * asked <= pause.begin + pause.end) & (began >= almost) & (began <= pause.end)
+    return bool((sends | waits).any())
 
 
 def _pauses(rows: pl.DataFrame) -> list[Pause]:
@@ -184,6 +214,17 @@ def _pauses(rows: pl.DataFrame) -> list[Pause]:
     return found
 
 
+def _held(rows: pl.DataFrame, pauses: list[Pause]) -> pl.DataFrame:
+    """Return the exchanges of a server, of `rows`, that were slow because of its pauses."""
+    far = np.iinfo(np.int64).max
+    asked, began = (rows[name].fill_null(far).to_numpy() for name in ("request_end", "response_start"))
+    held = np.zeros(rows.height, bool)
+    for one in pauses:
+        in_pause = np.minimum(began, one.end) - np.maximum(asked, one.begin)
+        held |= (2 * in_pause >= began - asked) & (began - asked >= PAUSE.value)
+    return rows.filter(pl.Series(held))
+
+
 def _pause(rows: pl.DataFrame, answered: Array, times: tuple[Array, Array, Array], sent: Array) -> Pause | None:
     """Return the pause after which a server answered the exchanges in the rows `answered`; None if there was none.
 
@@ -200,6 +241,8 @@ def _pause(rows: pl.DataFrame, answered: Array, times: tuple[Array, Array, Array
         return None
     begin = max(int(sent[before]) if before >= 0 else int(waits[0]), int(waits[WAITING.value - 1]))
     open_ = int(((began >= end) & (asked <= end - PAUSE.value)).sum())
+    # what had waited longer before the pause than in it takes long by itself
+    answered = answered[2 * (end - np.maximum(asked[answered], begin)) >= began[answered] - asked[answered]]
     if end - begin < PAUSE.value or open_ < WAITING.value or 2 * len(answered) < len(waits):
         return None
     if rows["connection"].gather(answered).n_unique() < WAITING.value:

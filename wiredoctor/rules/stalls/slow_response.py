@@ -96,6 +96,8 @@ RULE = Rule(
         ("buffered-stream", "exchange"),
         ("gateway-error", "exchange"),
         ("gateway-error", "front"),
+        ("server-pause", "exchange"),
+        ("queued-requests", "exchange"),
     ),
     advice=(
         Advice(

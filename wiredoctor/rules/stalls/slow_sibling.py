@@ -104,8 +104,7 @@ ABOVE = Threshold(
     "times",
 )
 USUAL = Threshold(
-    "90 %",
-    "a response is slow if it is slower than this share of the other servers' responses; some of these may be slow, too",
+    "90 %", "a response is slow if it is slower than this share of the other servers' responses; some of these may be slow, too"
 )
 SIZES = Threshold("4 times", "the maximum ratio of the sizes of responses; a larger ratio means different work")
 AT_ONCE = Threshold(

@@ -98,7 +98,7 @@ from wiredoctor.findings import Reference, Rule, Threshold, cached_for_threshold
 from wiredoctor.rules.shared import unanswered_words
 from wiredoctor.rules.shared.evidence import candidate
 from wiredoctor.rules.shared.unanswered_words import Facts
-from wiredoctor.tables import CLIENT, SERVER
+from wiredoctor.tables import CLIENT, PROTOCOLS, SERVER
 from wiredoctor.world import World, neighbors
 from wiredoctor.world.products import default, find_setting
 from wiredoctor.world.unacknowledged import Surroundings, Unacknowledged
@@ -180,6 +180,7 @@ RULE = Rule(
     explained_by=(("zero-window-stall", "time"),),
     absence=True,
     ends=True,
+    protocols=PROTOCOLS,
 )
 
 COPIES = Threshold(

@@ -84,7 +84,7 @@ import polars as pl
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import candidate, grade
 from wiredoctor.rules.shared.words import Packet, fin_or_rst, packets
-from wiredoctor.tables import MILLISECOND, SECOND
+from wiredoctor.tables import MILLISECOND, PROTOCOLS, SECOND
 from wiredoctor.text.durations import duration_text
 from wiredoctor.text.rates import rate_text
 from wiredoctor.world import World, reading_pace
@@ -153,6 +153,7 @@ RULE = Rule(
         Reference("RFC 7323 section 2.2, window scale option", "https://www.rfc-editor.org/rfc/rfc7323.html#section-2.2"),
     ),
     absence=True,
+    protocols=PROTOCOLS,
 )
 
 MIN_WAIT = Threshold("100 ms", "the minimum wait: shorter pauses are scheduling delays of a busy receiver")

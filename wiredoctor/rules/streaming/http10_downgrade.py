@@ -111,14 +111,8 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     servers = (
         of_connections(answers, theirs)
         .select(
-            "connection",
-            "response_frame",
-            "response_start",
-            "response_end",
-            "response_status",
-            "persistent",
-            asked.alias("asked"),
-            old.alias("old"),
+            *("connection", "response_frame", "response_start", "response_end", "response_status", "persistent"),
+            *(asked.alias("asked"), old.alias("old")),
         )
         .join(theirs.lazy(), on="connection")
         .group_by("server")

@@ -1,0 +1,30 @@
+"""Bound what one look of a live capture decides, by the processor time that it took before."""
+
+from __future__ import annotations
+
+import time
+
+LOOK = 0.1
+"""The processor time (s) after which a look leaves what else is due to the next one."""
+
+PART = 0.1
+"""The processor time (s) that one part of a look should take at most."""
+
+
+class Portion:
+    """How many things a look decides at a time: fewer after it has taken more than `seconds`, and more again after less.
+
+    What is left is decided by the next looks. `least`, `most`: the bounds of the number.
+    """
+
+    def __init__(self, least: int, most: int, seconds: float = PART) -> None:
+        self._least, self._most, self._seconds = min(least, most), most, seconds
+        self.size = most
+
+    def learn(self, count: int, begun: float) -> None:
+        """Adapt to what deciding `count` things took since `begun`, a value of `time.process_time`."""
+        took = time.process_time() - begun
+        if took > self._seconds:
+            self.size = max(self._least, min(self.size, int(count * self._seconds / took)))
+        elif 2 * took < self._seconds and 2 * count > self.size:
+            self.size = min(self._most, 2 * self.size)
