@@ -67,8 +67,8 @@ RULE = Rule(
         "TLS, turn TLS on at the server (nginx: listen 443 ssl). Check health checks of balancers, too.",
         "plain-to-tls": "Have the client use https:// on this port, or the server's port for plain HTTP. Check health checks, "
         "and proxies that connect to this port (nginx: proxy_pass https://; haproxy: ssl on the server line).",
-        "h2-to-http1": "Have the client speak HTTP/1.1 on this port, or turn HTTP/2 without TLS on at the server (nginx: http2 on; "
-        "haproxy: proto h2 on the bind line). gRPC needs HTTP/2.",
+        "h2-to-http1": "Have the client speak HTTP/1.1 on this port, or turn HTTP/2 without TLS on at the server (nginx: http2 "
+        "on; haproxy: proto h2 on the bind line). gRPC needs HTTP/2.",
         "proxy-header": "Have the server accept the header (nginx: listen ... proxy_protocol; haproxy: accept-proxy on the bind "
         "line; Apache httpd: RemoteIPProxyProtocol On). Or have the client stop sending it (haproxy: send-proxy, nginx: "
         "proxy_protocol on, AWS NLB: proxy protocol v2).",
