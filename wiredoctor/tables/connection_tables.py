@@ -165,6 +165,22 @@ CONNECTIONS = Table(
         _n("cut_frame", I64, "first packet that `cut_heads` counts"),
         _n("cut_time", I64, "time of `cut_frame`", "ns"),
         _c(
+            "client_opening",
+            TEXT,
+            "protocol of the client's first bytes: http, tls, tls-alert, http2, proxy-header (PROXY protocol) or other; empty if "
+            "they are not known",
+        ),
+        _n("client_opening_frame", I64, "packet with the client's first bytes"),
+        _n("client_opening_time", I64, "time of `client_opening_frame`", "ns"),
+        _c(
+            "server_opening",
+            TEXT,
+            "as `client_opening`, for the server; http-rejects: a response with status 400, 501 or 505; https-expected: a 400 "
+            "that says that the port expects TLS",
+        ),
+        _n("server_opening_frame", I64, "packet with the server's first bytes"),
+        _n("server_opening_time", I64, "time of `server_opening_frame`", "ns"),
+        _c(
             "tls_version",
             TEXT,
             "TLS version that the server chose (without its hello, the highest version offered); empty without any hello",

@@ -42,6 +42,8 @@ from wiredoctor.protocols.http1.pieces import is_left_out, pieces_of
 
 def read_head(conversation: Conversation, reader: Reader, found: Range) -> None:
     """Read a head from a range. If the range contains only a part of the head, keep that part until the rest comes."""
+    if not reader.has_begun:
+        recognition.note_opening(conversation, reader, found)
     if found.at < 0:
         skip_gap_in_head(conversation, reader, found)
         return

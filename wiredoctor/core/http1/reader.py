@@ -107,6 +107,8 @@ class Reader(Sink):
         """The acknowledgment number of the waiting response."""
         self.waits_time: i64 = NEVER
         """The time of the waiting response."""
+        self.has_begun: bool = False
+        """True if the first bytes of the direction were read, or are known to be missing."""
         self.burst_message: i64 = NEVER
         """The id of the message to which the newest packet with body bytes belongs."""
 

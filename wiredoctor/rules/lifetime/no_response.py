@@ -210,6 +210,7 @@ RULE = Rule(
         ("gateway-error", "exchange"),
         ("keep-alive-race", "exchange"),
         ("malformed-head/speaks-first", "exchange"),
+        ("wrong-protocol", "connection"),
         *BROKEN_BEFORE,
     ),
     caused_by=(("framing", "exchange"), ("truncated-response", "connection")),
