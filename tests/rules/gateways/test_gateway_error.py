@@ -877,5 +877,40 @@ def test_a_gateway_that_also_answers_itself_is_named_as_a_server(serves: bool, t
     report = analyze_bytes(tmp_path / "some.pcap", capture(text))
     [one] = [finding for finding in report.findings if finding.rule == "gateway-error"]
     assert one.kind == "not-passed-on"
-    assert ("also answers 25 % of the requests itself" in one.message) is serves
+    assert ("also answers 25 % of such requests itself" in one.message) is serves
     assert (one.remedy or "").startswith("This server also answers requests itself") is serves
+
+
+@pytest.mark.parametrize(
+    ("own", "failed", "page", "kept"),
+    [
+        ("/key/own{}", "/key/8", "", False),
+        ("/key/own{}", "/key/0", "", True),  # forwarded earlier, as by a cache
+        ("/health/{}", "/key/8", "", True),  # a gateway answers health checks of its own
+        ("/key/own{}", "/key/8", "Server: nginx\\r\\n", True),
+    ],
+)
+def test_a_503_of_a_peer_is_its_own(own: str, failed: str, page: str, kept: bool, tmp_path: Path) -> None:
+    """A peer answers three keys itself and forwards three; then it fails one, asked by a client and by another peer."""
+    asked, back, peer = ("10.0.0.2:80", "10.0.0.1"), ("10.0.0.3:80", "10.0.0.2"), ("10.0.0.4:80", "10.0.0.1")
+    to_peer = ("10.0.0.2:80", "10.0.0.4")
+    text, number = "", 0
+
+    def add(at: float, path: str, status: str, ends: tuple[str, str], took: float, fields: str = "") -> None:
+        nonlocal text, number
+        text += _exchange(number, at, path, status, *ends, took).replace("Content-Length: 2", f"{fields}Content-Length: 2")
+        number += 1
+
+    for key in range(3):
+        add(0.4 * key, f"/key/{key}", "200 OK", asked, 0.02)
+        add(0.4 * key + 0.002, f"/key/{key}", "200 OK", back, 0.01)
+        add(0.4 * key + 0.1, own.format(key), "200 OK", asked, 0.02)
+        add(0.4 * key + 0.2, f"/key/far{key}", "200 OK", peer, 0.02)
+        add(0.4 * key + 0.202, f"/key/far{key}", "200 OK", to_peer, 0.01)
+    add(2.0, failed, "503 Service Unavailable", asked, 0.02, page)
+    add(2.2, "/key/9", "503 Service Unavailable", peer, 0.02, page)
+    add(2.202, "/key/9", "503 Service Unavailable", to_peer, 0.01, page)
+    report = analyze_bytes(tmp_path / "some.pcap", capture(text))
+    found = [finding for finding in report.findings if finding.rule == "gateway-error"]
+    assert any(f"GET {failed} " in finding.message for finding in found) is kept
+    assert kept or not found

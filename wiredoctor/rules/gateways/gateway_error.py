@@ -59,6 +59,11 @@ How it is proved
     and the same first segment of the path). Then the gateway may have asked a server that the capture does not show: on another
     port, on a Unix socket or behind TLS. In this case confidence is low, and the finding says so.
 
+    A 503 is a server's own, and not reported, if the server also answers similar requests (same host, same first segment of the
+    path) well without forwarding them, as a peer does that owns a part of the keys. These must be 10 % or more of the good
+    responses to such requests, and three or more. The exceptions are a known gateway's own page, a target that was forwarded at
+    another time (a cache), and a server that the gateway could not reach shortly before.
+
     Kind failed-call: the server is a gateway or any other service, and a request that it sent itself had failed before it
     answered 500 or above. That request began while the client waited. It has the same request ID, or the same last path segment
     while no other request with that segment was open at the server. It got 500 or above, or no response. The server did not
@@ -76,7 +81,7 @@ How it is proved
     server failed.
 
 What it is not
-    Not reported: a gateway that forwards an error of the server, a client that closes while the attempt is still open, a device
+    Not reported: a gateway that forwards an error of the server, a peer that answers 503 for its own keys, a client that closes while the attempt is still open, a device
     on the path that resets the client's connection in the gateway's name (foreign-reset reports it), an event stream that its
     server ends, and a request that never arrived completely and that the gateway did not forward. If a request arrived as the
     gateway itself closed an idle connection, and was never forwarded, keep-alive-race reports it. If one attempt failed and a
@@ -118,6 +123,7 @@ from wiredoctor.gateways.loose_attempts import (
     likely_fronts,
     unassigned_attempts,
 )
+from wiredoctor.gateways.own_answers import own_answers
 from wiredoctor.gateways.tries import RETRY, Front, Route
 from wiredoctor.rules.shared.call_words import call_words
 from wiredoctor.rules.shared.evidence import candidate
@@ -276,7 +282,11 @@ WAITED = Threshold("1 s", "the minimum wait that counts as lost time; users do n
 MEMORY = Threshold(
     "10 s", "the maximum time for which a gateway may skip a server that did not answer; the longest measured time was 1.4 s"
 )
-SERVES = Threshold("10 %", "the minimum share of requests that a gateway answers itself if it is a server, too")
+SERVES = Threshold("10 %", "the minimum share of similar requests that a gateway answers itself if it is a server, too")
+OWN_ANSWERS = Threshold(
+    "3 responses", "the minimum number of such responses; fewer may be forwarded requests whose pair was not found"
+)
+UNAVAILABLE = 503
 NO_NEIGHBOR = Threshold(
     "3060 ms", "the time after which Linux gives up requesting a neighbor's address (ARP), without having sent a SYN"
 )
@@ -316,7 +326,7 @@ class Facts(NamedTuple):
     `front`, `tries` and `through` are structs of type TRY: the client's exchange, the tries, and the gateways that forwarded the
     failure. `last`: the number of the try that decides. `closed_time`: when the window closed of a client that did not read
     (kind client-stalled), or of a server (kind unsent). `retry`: a struct of type RETRY if a gateway nearer to the client
-    repeated the request. `own_share`: the percentage of the good responses that the server made itself (kind not-passed-on).
+    repeated the request. `own_share`: the percentage of the good responses to similar requests that the server made itself (kind not-passed-on).
     `made_whole`: that gateway forwarded the response as if it were complete. `unseen`: a struct of type
     UNSEEN, for that kind only.
     """
@@ -427,37 +437,33 @@ def find(
     rows, *others = pl.collect_all(queries, optimizations=PLAN_OF_FEW if few else pl.QueryOptFlags())
     first = pl.coalesce("response_frame", "server_close_frame", "request_frame")
     made = _candidates(rows.sort(first, maintain_order=True), *others)
-    lone = made.filter(c("kind") == "not-passed-on").select(_answering_server().unique()).to_series()
-    return made.lazy() if lone.is_empty() else _with_shares(made, lone, tries, exchanges, connections).lazy()
+    return _without_own(made, tries, closes, exchanges, connections).lazy()
 
 
 _KEY, _OF = ["connection", "exchange"], ["of", "of_exchange"]
 
 
-def _answering_server() -> pl.Expr:
-    """Return the server that made the response: the last one that the request passed through."""
-    return pl.coalesce(c("through").list.last().struct.field("server"), c("front").struct.field("server"))
-
-
-def _with_shares(
-    made: pl.DataFrame, lone: pl.Series, tries: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame
+def _without_own(
+    made: pl.DataFrame, tries: pl.LazyFrame, closes: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame
 ) -> pl.DataFrame:
-    """Set `own_share`: the percentage of the requests that the server answers itself, and not with a status of 500 or above.
+    """Set `own_share`, and drop the 503s of a server that answers similar requests itself, as a peer does that owns some keys.
 
-    `lone`: the servers that sent some requests to no other server.
+    A gateway that creates a 503 has its own page, failed to reach a server before, or forwarded the same target earlier (a cache).
     """
-    at = connections.filter(c("server").is_in(lone.implode())).select("connection", "server").collect()
-    good = of_connections(exchanges, at).filter(c("response_status") < 500).select(_KEY).join(at.lazy(), on="connection")
-    passed = tries.select(connection="front_connection", exchange="front_exchange", passed=pl.lit(value=True)).unique()
-    share = (100 * c("passed").is_null().mean()).round().cast(pl.Int64).alias("own_share")
-    shares = good.join(passed, on=_KEY, how="left").group_by("server").agg(share).collect()
-    server = _answering_server().alias("front_server")
-    joined = (
-        made.drop("own_share")
-        .with_columns(server)
-        .join(shares.rename({"server": "front_server"}), on="front_server", how="left", maintain_order="left")
-    )
-    return joined.drop("front_server").select(made.columns)
+    # the gateway that made the response: the last one that the request passed through
+    answering = pl.coalesce(c("through").list.last(), c("front")).struct
+    place = [answering.field(name).alias(f"at_{name}") for name in (*_KEY, "server", "response_status")]
+    made = made.with_columns(place)
+    alone = made.filter(c("kind") == "not-passed-on").select("at_connection", "at_exchange", "at_server").unique()
+    if alone.is_empty():
+        return made.select(_SCHEMA.names())
+    own = own_answers(alone.rename(lambda name: name.removeprefix("at_")), tries, closes, exchanges, connections)
+    own = own.rename({"connection": "at_connection", "exchange": "at_exchange"})
+    made = made.drop("own_share").join(own, on=["at_connection", "at_exchange"], how="left", maintain_order="left")
+    of_server = (c("own") >= OWN_ANSWERS.value) & (c("own_share") >= SERVES.value) & c("forwards").is_null()
+    as_gateway = (c("software") != "") | c("lost_server").is_not_null() | c("no_neighbor") | c("hidden")
+    is_own = (c("kind") == "not-passed-on") & (c("at_response_status") == UNAVAILABLE) & of_server & ~as_gateway
+    return made.filter(~is_own.fill_null(value=False)).select(_SCHEMA.names())
 
 
 def _newest(failed: pl.LazyFrame) -> pl.DataFrame:
@@ -738,7 +744,7 @@ def words(x: Facts) -> dict[str, Any]:
     reason = message_reason(front, failure, lost, x.no_neighbor, hidden=x.hidden)
     side = "client" if x.kind == CLIENT_STALLED else "server"
     serves = kind == "not-passed-on" and not x.hidden and (x.own_share or 0) >= SERVES.value
-    also = f"; it also answers {x.own_share} % of the requests itself" if serves else ""
+    also = f"; it also answers {x.own_share} % of such requests itself" if serves else ""
     not_read = (x.closed_frame, x.closed_time, f"the {side}'s window is closed: the {side} does not read")
     return {
         "evidence": [*failure_evidence(front, failure, lost), *packets(not_read)],
