@@ -81,11 +81,12 @@ How it is proved
     server failed.
 
 What it is not
-    Not reported: a gateway that forwards an error of the server, a peer that answers 503 for its own keys, a client that closes while the attempt is still open, a device
-    on the path that resets the client's connection in the gateway's name (foreign-reset reports it), an event stream that its
-    server ends, and a request that never arrived completely and that the gateway did not forward. If a request arrived as the
-    gateway itself closed an idle connection, and was never forwarded, keep-alive-race reports it. If one attempt failed and a
-    later one succeeded, the client noticed nothing, and the finding about the failed attempt becomes a warning.
+    Not reported: a gateway that forwards an error of the server, a peer that answers 503 for its own keys, a client that
+    closes while the attempt is still open, a device on the path that resets the client's connection in the gateway's name
+    (foreign-reset reports it), an event stream that its server ends, and a request that never arrived completely and that the
+    gateway did not forward. If a request arrived as the gateway itself closed an idle connection, and was never forwarded,
+    keep-alive-race reports it. If one attempt failed and a later one succeeded, the client noticed nothing, and the finding
+    about the failed attempt becomes a warning.
 
 What to do
     If the finding names another finding as its cause, on the connection behind the gateway, start with that finding. Kinds
@@ -326,8 +327,8 @@ class Facts(NamedTuple):
     `front`, `tries` and `through` are structs of type TRY: the client's exchange, the tries, and the gateways that forwarded the
     failure. `last`: the number of the try that decides. `closed_time`: when the window closed of a client that did not read
     (kind client-stalled), or of a server (kind unsent). `retry`: a struct of type RETRY if a gateway nearer to the client
-    repeated the request. `own_share`: the percentage of the good responses to similar requests that the server made itself (kind not-passed-on).
-    `made_whole`: that gateway forwarded the response as if it were complete. `unseen`: a struct of type
+    repeated the request. `own_share`: the percentage of the good responses to similar requests that the server made itself
+    (kind not-passed-on). `made_whole`: that gateway forwarded the response as if it were complete. `unseen`: a struct of type
     UNSEEN, for that kind only.
     """
 
@@ -446,9 +447,9 @@ _KEY, _OF = ["connection", "exchange"], ["of", "of_exchange"]
 def _without_own(
     made: pl.DataFrame, tries: pl.LazyFrame, closes: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame
 ) -> pl.DataFrame:
-    """Set `own_share`, and drop the 503s of a server that answers similar requests itself, as a peer does that owns some keys.
+    """Set `own_share`, and drop the 503s of a server that answers similar requests itself, as a peer with its own keys does.
 
-    A gateway that creates a 503 has its own page, failed to reach a server before, or forwarded the same target earlier (a cache).
+    A gateway that creates a 503 has its own page, failed to reach a server before, or forwards that target, too (a cache).
     """
     # the gateway that made the response: the last one that the request passed through
     answering = pl.coalesce(c("through").list.last(), c("front")).struct
