@@ -914,3 +914,34 @@ def test_a_503_of_a_peer_is_its_own(own: str, failed: str, page: str, kept: bool
     found = [finding for finding in report.findings if finding.rule == "gateway-error"]
     assert any(f"GET {failed} " in finding.message for finding in found) is kept
     assert kept or not found
+
+
+@pytest.mark.parametrize(
+    ("slots", "took", "repeats", "kind"),
+    [
+        ((0.0, 0.012, 0.024), 0.005, True, "rate-limit"),
+        ((0.0, 0.012, 0.070), 0.005, True, "not-passed-on"),  # a limit of the rate would have let the last one pass
+        ((0.0, 0.001, 0.002), 0.011, True, "not-passed-on"),  # refused only while another request is open
+        ((0.0, 0.012, 0.024), 0.005, False, "not-passed-on"),  # refused because of its target
+    ],
+)
+def test_a_limit_of_the_rate_is_named(slots: tuple[float, ...], took: float, repeats: bool, kind: str, tmp_path: Path) -> None:
+    """Every 40 or 80 ms, the gateway forwards the first of three requests, and refuses two within 0.2 ms."""
+    front, back = ("10.0.0.2:80", "10.0.0.1"), ("10.0.0.3:80", "10.0.0.2")
+    text, number = "", 0
+    cycle = 0.08 if slots[-1] > 0.04 else 0.04
+    for turn in range(14):
+        for place, slot in enumerate(slots):
+            path = f"/key/{turn}" if repeats or not place else f"/key/{turn}/{place}"
+            begun = 0.1 + turn * cycle + slot
+            status, wait = ("503 Service Unavailable", 0.0002) if place else ("200 OK", took)
+            text += _exchange(number, begun, path, status, *front, wait)
+            if not place:
+                text += _exchange(number + 1, begun + 0.0005, path, status, *back, wait - 0.002)
+            number += 2
+    report = analyze_bytes(tmp_path / "some.pcap", capture(text))
+    found = [finding for finding in report.findings if finding.rule == "gateway-error"]
+    assert [(finding.kind, finding.severity) for finding in found] == [
+        (kind, "warning" if kind == "rate-limit" else "error")
+    ] * 28
+    assert ("it forwards one request every 40 ms on average" in found[0].message) == (kind == "rate-limit")
