@@ -48,6 +48,7 @@ import pages
 import papers
 import passing_on
 import proxies
+import rate_limits
 import receivers
 import refusals
 import reuse
@@ -111,6 +112,7 @@ RECORDINGS = (
     silence,
     idle_cuts,
     siblings,
+    rate_limits,
     services,
     foreign_resets,
     transfers,

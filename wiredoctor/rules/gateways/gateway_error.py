@@ -119,7 +119,6 @@ import polars as pl
 
 from wiredoctor import limits
 from wiredoctor.findings import Advice, Reference, Rule, Severity, Threshold
-from wiredoctor.gateways import rate_limits as limits_of_rate
 from wiredoctor.gateways.calls import NO_CALLS, failed_calls
 from wiredoctor.gateways.context import known_routes, repeated, route, status_passed_on, with_last_contacts
 from wiredoctor.gateways.kinds import CLIENT_STALLED, FAILED_CALL, Failure, failures, is_cut_short, is_lost
@@ -133,8 +132,8 @@ from wiredoctor.gateways.loose_attempts import (
     unassigned_attempts,
 )
 from wiredoctor.gateways.own_answers import own_answers
-from wiredoctor.gateways.rate_limits import rate_limits
 from wiredoctor.gateways.tries import RETRY, Front, Route
+from wiredoctor.rules.shared import rate_limits
 from wiredoctor.rules.shared.call_words import call_words
 from wiredoctor.rules.shared.evidence import candidate
 from wiredoctor.rules.shared.gateway_words import (
@@ -294,7 +293,7 @@ RULE = Rule(
     protocols=PROTOCOLS,
 )
 
-SHARED_THRESHOLDS = (limits_of_rate,)
+SHARED_THRESHOLDS = (rate_limits,)
 
 WAITED = Threshold("1 s", "the minimum wait that counts as lost time; users do not notice a shorter wait")
 MEMORY = Threshold(
@@ -488,7 +487,7 @@ def _judge_alone(
     is_own = refused & (c("software") == "") & of_server
     made = made.filter(~is_own.fill_null(value=False))
     own = made.filter(refused).select(*(c(f"at_{name}").alias(name) for name in (*_KEY, "server")), "forwards").unique()
-    limited = rate_limits(own, *tables).rename({"connection": "at_connection", "exchange": "at_exchange"})
+    limited = rate_limits.find_limits(own, *tables).rename({"connection": "at_connection", "exchange": "at_exchange"})
     made = made.drop("interval").join(limited, on=["at_connection", "at_exchange"], how="left", maintain_order="left")
     kind = pl.when(refused & c("interval").is_not_null()).then(pl.lit(RATE_LIMIT)).otherwise("kind").alias("kind")
     return made.with_columns(kind).select(_SCHEMA.names())

@@ -27,7 +27,7 @@ _FRONT = ["front_connection", "front_exchange"]
 RESULT = pl.Schema({"connection": pl.Int64(), "exchange": pl.Int32(), "interval": pl.Int64()})
 
 
-def rate_limits(
+def find_limits(
     refused: pl.DataFrame, tries: pl.LazyFrame, closes: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame
 ) -> pl.DataFrame:
     """Return the exchanges that a gateway refused by a limit of the rate, with the average `interval` (ns) of those it forwarded.
