@@ -23,6 +23,7 @@ import broken_framing
 import browsers
 import closes
 import connects
+import contents
 import copies
 import credentials
 import damage
@@ -51,6 +52,7 @@ import proxies
 import rate_limits
 import receivers
 import refusals
+import refused_forms
 import reuse
 import services
 import siblings
@@ -76,6 +78,7 @@ if TYPE_CHECKING:
 
 CAPTURES = folders.CAPTURES
 RECORDINGS = (
+    contents,
     static_servers,
     small_servers,
     asynchronous,
@@ -96,6 +99,7 @@ RECORDINGS = (
     lifetimes,
     framing,
     broken_framing,
+    refused_forms,
     far_ends,
     far_streams,
     far_round_trips,

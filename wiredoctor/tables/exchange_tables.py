@@ -211,7 +211,8 @@ EXCHANGES = Table(
         _flag(
             "previous_announced_close",
             "the previous response on the connection announced the close: Connection: close, HTTP/1.0 without keep-alive, or "
-            "a body that ends with the connection",
+            "a body that ends with the connection. Or the previous request did, and this request was sent before its response "
+            "came",
         ),
         _c("endpoint", I64, "hash of the server's address and port, the same on all its connections"),
         # the connection, as of the time of the row

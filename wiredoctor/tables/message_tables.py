@@ -162,10 +162,18 @@ FAULTS = Table(
             TEXT,
             "kind of fault. In framing: excess-body, conflicting-framing, invalid-chunk, body-not-allowed, "
             "chunked-to-http10, unframed-request-body, unfinished-transfer-coding. In grammar: bare-lf, space-before-colon, "
-            "folding, control-byte, content-length, no-colon. no-status-line: a response that is not HTTP (the message is "
-            "its request). body-announced: a 204 or 1xx with the length of a body that it cannot have. range-ends-early: the "
+            "folding, control-byte, content-length, no-colon, empty-name, space-in-name, eight-bit-name, name-character, "
+            "length-twice, length-list, identity-coding, status-digits, status-spacing, status-case, minor-version, "
+            "major-version, empty-line. chunk-trailing-space, chunk-leading-space, chunk-empty-extension, chunk-bare-lf: a "
+            "chunk size line that some recipients refuse. empty-line-after-body: an empty line after the body of a response "
+            "(empty-line-accepted: the client read on). no-status-line: a response that is not HTTP (the message is "
+            "its request). body-announced: a 204 or 1xx with the length of a body that it cannot have "
+            "(body-announced-accepted: a 101 after which the client sent more). range-ends-early: the "
             "body of a 206 ended with its Content-Range, before its Content-Length. body-not-gzip, body-not-zstd: a body that "
-            "does not begin like content in its content coding (there may be several of these)",
+            "does not begin like content in its content coding. unfinished-coding, wrong-checksum, broken-coding: a body that "
+            "does not decode to its end. unknown-coding: a content coding that is none. cut-json: a document that ends inside "
+            "a value. length-before-coding, length-too-long: content that is complete below Content-Length (there may be several "
+            "of the faults from body-not-gzip on)",
         ),
         _c("frame", I64, "packet with the faulty bytes"),
         _c("time", I64, "time of `frame`", "ns"),
@@ -179,7 +187,7 @@ FAULTS = Table(
             "excerpt",
             TEXT,
             "at most 32 of the faulty bytes (with x for letters and digits); for a header section, the fields that determine "
-            "the body length, or the name of the invalid field",
+            "the body length, or the name of the invalid field; for content, its coding, or what came of it",
         ),
         _c("message_frame", I64, "packet with the first byte of the message"),
         _c("message_time", I64, "time of `message_frame`", "ns"),

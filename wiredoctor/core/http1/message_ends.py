@@ -22,6 +22,8 @@ def finish(conversation: Conversation, reader: Reader, reason: i64) -> None:
     message.end_offset = reader.pos + reader.beyond
     if reason != COMPLETE and message.head.status == 206:
         faults.check_range(conversation, reader, message, exchange)
+    if message.content is not None:
+        faults.check_content_end(conversation, reader, message, exchange)
     reader.message = None
     reader.exchange = None
     reader.mode = HEAD
@@ -65,6 +67,8 @@ def end_message(conversation: Conversation, reader: Reader, exchange: Exchange, 
             conversation.http.met.add(limits.INTERIM)
     else:
         exchange.response_done = True
+        if reader.empty_line is not None and message.reason == COMPLETE:
+            faults.note_response(reader.empty_line, exchange, message)
         if exchange.request_done and exchange.request is not None:
             queue.outstanding -= 1
         end_response(conversation, exchange, message)

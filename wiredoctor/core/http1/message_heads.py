@@ -35,6 +35,7 @@ from wiredoctor.core.http1.pairing import begin_request, begin_response, may_ans
 from wiredoctor.core.http1.partial import Partial
 from wiredoctor.core.http1.reader import Reader
 from wiredoctor.core.http1.stream import GRACE_PERIOD, Range
+from wiredoctor.protocols.http1.content import make_content
 from wiredoctor.protocols.http1.head import find_head_end
 from wiredoctor.protocols.http1.pieces import is_left_out, pieces_of
 
@@ -68,20 +69,21 @@ def read_unusual_head(conversation: Conversation, reader: Reader, found: Range, 
     """
     data = found.block[at : min(stop, at + limits.HEAD.value)]
     begin = reader.pos
-    if reader.kind != RESPONSE and data[:1] in (b"\r", b"\n"):
+    if data[:1] in (b"\r", b"\n"):
         # RFC 9112 section 2.2: a server should ignore an empty line before a request line
         stripped = data.lstrip(b"\r\n")
         skipped: i64 = len(data) - len(stripped)
-        if reader.previous_end == begin:
-            reader.previous_end = begin + skipped
-        if reader.count == 0:
-            # these bytes may be the end of a message that was not captured
-            reader.strayed = min(reader.strayed, begin)
-        begin += skipped
-        data = stripped
-        if not data:
-            reader.pos = found.end
-            return
+        if reader.kind != RESPONSE or faults.skips_empty_line(conversation, reader, data[:skipped], found, stripped):
+            if reader.previous_end == begin:
+                reader.previous_end = begin + skipped
+            if reader.count == 0 and not reader.follows_empty_line:
+                # these bytes may be the end of a message that was not captured
+                reader.strayed = min(reader.strayed, begin)
+            begin += skipped
+            data = stripped
+            if not data:
+                reader.pos = found.end
+                return
     end: i64 = find_head_end(data)
     if end >= 0:
         parse_head(conversation, reader, found, data[:end], begin)
@@ -102,6 +104,8 @@ def parse_head(conversation: Conversation, reader: Reader, found: Range, data: b
     """Parse a complete head that has unusual syntax or is split over packets; begin its message, or reject it."""
     is_response = reader.kind == RESPONSE or (reader.kind < 0 and data[:5] == b"HTTP/")
     head = conversation.http.heads.parse(data, is_response)
+    if head is not None and not is_response and faults.continues_body(reader, begin, head, conversation.http.heads.target):
+        head = None
     if head is None:
         partial = reader.partial
         if partial is not None:
@@ -148,6 +152,8 @@ def begin_message(conversation: Conversation, reader: Reader, found: Range, head
         how = response_framing(head, message.length, "" if request is None else request.head.method)
     reader.exchange = exchange
     message.exchange = exchange.index
+    if reader.follows_empty_line:
+        faults.report_empty_line(conversation, reader, message, exchange)
     if head.is_suspect or message.length == BAD_LENGTH:
         faults.check_head(
             conversation, reader, message, exchange, data or found.block[found.place(begin) : found.place(reader.pos)], how
@@ -163,6 +169,8 @@ def begin_message(conversation: Conversation, reader: Reader, found: Range, head
         if is_left_out(head.fields):
             conversation.http.met.add(limits.DECODERS)
         message.pieces = pieces_of(head.fields, message.framing)
+    if head.needs_check and reader.is_reading(message):
+        message.content = make_content(head.fields, head.status)
     if kind == REQUEST and has_too_many_requests(conversation):
         stop_reading(conversation, exchange)
 

@@ -510,7 +510,7 @@ def words(x: Facts) -> dict[str, Any]:
         **dict(zip(("unread_how", "unread_why", "unread_remedy"), reset, strict=True)),
         "first_use": " It was the first request of a fresh connection." if x.first_use else "",
         "not_read": x.kind == "unread",
-        "used_before": _CLOSING.format(duration_text(x.idle)) if x.idle is not None else "",
+        "used_before": _CLOSING.format(duration_text(x.idle)) if x.idle is not None and x.idle > 0 else "",
         # gateways close silently only if the client can take the close for the end of an idle connection
         "behind_gateway": _BEHIND_GATEWAY.get(x.kind, "") if x.exchange > 0 else "",
         "worker_limit": _worker_limit(x.wait or 0),
