@@ -196,6 +196,8 @@ def _candidates(found: list[Queue]) -> pl.DataFrame:
 
 def words(x: Facts) -> dict[str, Any]:
     """Return the words about the limit, and the packets that ended the first waits."""
+    if x.kind is None:  # a silent candidate, which explains a slow response
+        return {"evidence": []}
     pooled = x.way == "pool"
     went = "the request that left for it" if pooled else "the first byte of the response"
     evidence = [
