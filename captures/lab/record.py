@@ -49,6 +49,7 @@ import pages
 import papers
 import passing_on
 import proxies
+import rate_limits
 import receivers
 import refusals
 import refused_forms
@@ -115,6 +116,7 @@ RECORDINGS = (
     silence,
     idle_cuts,
     siblings,
+    rate_limits,
     services,
     foreign_resets,
     transfers,

@@ -877,5 +877,71 @@ def test_a_gateway_that_also_answers_itself_is_named_as_a_server(serves: bool, t
     report = analyze_bytes(tmp_path / "some.pcap", capture(text))
     [one] = [finding for finding in report.findings if finding.rule == "gateway-error"]
     assert one.kind == "not-passed-on"
-    assert ("also answers 25 % of the requests itself" in one.message) is serves
+    assert ("also answers 25 % of such requests itself" in one.message) is serves
     assert (one.remedy or "").startswith("This server also answers requests itself") is serves
+
+
+@pytest.mark.parametrize(
+    ("own", "failed", "page", "kept"),
+    [
+        ("/key/own{}", "/key/8", "", False),
+        ("/key/own{}", "/key/0", "", True),  # forwarded earlier, as by a cache
+        ("/health/{}", "/key/8", "", True),  # a gateway answers health checks of its own
+        ("/key/own{}", "/key/8", "Server: nginx\\r\\n", True),
+    ],
+)
+def test_a_503_of_a_peer_is_its_own(own: str, failed: str, page: str, kept: bool, tmp_path: Path) -> None:
+    """A peer answers three keys itself and forwards three; then it fails one, asked by a client and by another peer."""
+    asked, back, peer = ("10.0.0.2:80", "10.0.0.1"), ("10.0.0.3:80", "10.0.0.2"), ("10.0.0.4:80", "10.0.0.1")
+    to_peer = ("10.0.0.2:80", "10.0.0.4")
+    text, number = "", 0
+
+    def add(at: float, path: str, status: str, ends: tuple[str, str], took: float, fields: str = "") -> None:
+        nonlocal text, number
+        text += _exchange(number, at, path, status, *ends, took).replace("Content-Length: 2", f"{fields}Content-Length: 2")
+        number += 1
+
+    for key in range(3):
+        add(0.4 * key, f"/key/{key}", "200 OK", asked, 0.02)
+        add(0.4 * key + 0.002, f"/key/{key}", "200 OK", back, 0.01)
+        add(0.4 * key + 0.1, own.format(key), "200 OK", asked, 0.02)
+        add(0.4 * key + 0.2, own.format(f"far{key}"), "200 OK", peer, 0.02)
+        add(0.4 * key + 0.202, own.format(f"far{key}"), "200 OK", to_peer, 0.01)
+    add(2.0, failed, "503 Service Unavailable", asked, 0.02, page)
+    add(2.2, "/key/9", "503 Service Unavailable", peer, 0.02, page)
+    add(2.202, "/key/9", "503 Service Unavailable", to_peer, 0.01, page)
+    report = analyze_bytes(tmp_path / "some.pcap", capture(text))
+    found = [finding for finding in report.findings if finding.rule == "gateway-error"]
+    assert any(f"GET {failed} " in finding.message for finding in found) is kept
+    assert kept or not found
+
+
+@pytest.mark.parametrize(
+    ("slots", "took", "repeats", "kind"),
+    [
+        ((0.0, 0.012, 0.024), 0.005, True, "rate-limit"),
+        ((0.0, 0.0125, 0.0635), 0.005, True, "not-passed-on"),  # a limit of the rate would have let the last one pass
+        ((0.0, 0.001, 0.002), 0.011, True, "not-passed-on"),  # refused only while another request is open
+        ((0.0, 0.012, 0.024), 0.005, False, "not-passed-on"),  # refused because of its target
+    ],
+)
+def test_a_limit_of_the_rate_is_named(slots: tuple[float, ...], took: float, repeats: bool, kind: str, tmp_path: Path) -> None:
+    """Every 40 ms, or twice every 80 ms, the gateway forwards the first of three requests, and refuses two within 0.2 ms."""
+    front, back = ("10.0.0.2:80", "10.0.0.1"), ("10.0.0.3:80", "10.0.0.2")
+    text, number = "", 0
+    early = 0.03 if slots[-1] > 0.04 else 0.0
+    for turn in range(14):
+        for place, slot in enumerate(slots):
+            path = f"/key/{turn}" if repeats or not place else f"/key/{turn}/{place}"
+            begun = 0.1 + turn * 0.04 - turn % 2 * early + slot
+            status, wait = ("503 Service Unavailable", 0.0002) if place else ("200 OK", took)
+            text += _exchange(number, begun, path, status, *front, wait)
+            if not place:
+                text += _exchange(number + 1, begun + 0.0005, path, status, *back, wait - 0.002)
+            number += 2
+    report = analyze_bytes(tmp_path / "some.pcap", capture(text))
+    found = [finding for finding in report.findings if finding.rule == "gateway-error"]
+    assert [(finding.kind, finding.severity) for finding in found] == [
+        (kind, "warning" if kind == "rate-limit" else "error")
+    ] * 28
+    assert ("it forwards one request every 40 ms on average" in found[0].message) == (kind == "rate-limit")

@@ -61,6 +61,17 @@ How it is proved
     not answer, and a request with the same method and path left it by 1 ms after its close, without an answer, then it
     forwarded the request and dropped both connections: the finding says so.
 
+    A 503 is a server's own, and not reported, if the server also answers similar requests (same host, same first segment of the
+    path) well without forwarding them, as a peer does that owns a part of the keys. These must be 10 % or more of the good
+    responses to such requests, and three or more. The exceptions are a known gateway's own page, a target that was forwarded at
+    another time (a cache), and a server that the gateway could not reach shortly before.
+
+    Kind rate-limit, a warning, replaces not-passed-on if the gateway refused ten or more requests with 503, with a median time
+    of 1 ms or less, and forwarded ten or more meanwhile. 90 % of the forwarded ones got good responses. 95 % of the refusals
+    came within 1.5 average intervals after a forwarded request. The gateway does not limit open requests: a quarter of the
+    requests were refused while fewer requests were open than at other times. A tenth of the refusals has Retry-After, or a
+    target that is forwarded, too.
+
     Kind failed-call: the server is a gateway or any other service, and a request that it sent itself had failed before it
     answered 500 or above. That request began while the client waited. It has the same request ID, or the same last path segment
     while no other request with that segment was open at the server. It got 500 or above, or no response. The server did not
@@ -78,22 +89,24 @@ How it is proved
     server failed.
 
 What it is not
-    Not reported: a gateway that forwards an error of the server, a client that closes while the attempt is still open, a device
-    on the path that resets the client's connection in the gateway's name (foreign-reset reports it), an event stream that its
-    server ends, and a request that never arrived completely and that the gateway did not forward. If a request arrived as the
-    gateway itself closed an idle connection, and was never forwarded, keep-alive-race reports it. If one attempt failed and a
-    later one succeeded, the client noticed nothing, and the finding about the failed attempt becomes a warning.
+    Not reported: a gateway that forwards an error of the server, a peer that answers 503 for its own keys, a client that
+    closes while the attempt is still open, a device on the path that resets the client's connection in the gateway's name
+    (foreign-reset reports it), an event stream that its server ends, and a request that never arrived completely and that the
+    gateway did not forward. If a request arrived as the gateway itself closed an idle connection, and was never forwarded,
+    keep-alive-race reports it. If one attempt failed and a later one succeeded, the client noticed nothing, and the finding
+    about the failed attempt becomes a warning.
 
 What to do
     If the finding names another finding as its cause, on the connection behind the gateway, start with that finding. Kinds
     refused, unreachable: check whether the server is up and listens on the address that the gateway uses. Kinds closed,
     truncated: check the server's log. Kind closed: also have the gateway's pool keep idle connections for less time than the
-    server does. Kind timed-out: make the server faster, or raise the gateway's timeout; if the response did not arrive, find out
-    what drops it. Kind unsent: find out why the server does not read, or reads slowly. Kind rejected-response: correct the
+    server does. Kind timed-out: make the server faster, or raise the gateway's timeout; if the response did not arrive, find
+    out what drops it. Kind unsent: find out why the server does not read, or reads slowly. Kind rejected-response: correct the
     response, or raise the gateway's limits. Kind client-stalled: find out why the client does not read, or raise the gateway's
-    timeout for clients (nginx send_timeout, haproxy timeout client). Kind stream-timed-out: have the server send something more
-    often, or raise the gateway's timeout. Kind not-passed-on: check the limits and health checks of the gateway. Kind
-    failed-call: check the log of the server that failed the call. Kind unseen: capture on the gateway, and check its log.
+    timeout for clients (nginx send_timeout, haproxy timeout client). Kind stream-timed-out: have the server send something
+    more often, or raise the gateway's timeout. Kind not-passed-on: check the limits and health checks of the gateway. Kind
+    rate-limit: raise the limit, or have the clients wait as Retry-After says. Kind failed-call: check the log of the server
+    that failed the call. Kind unseen: capture on the gateway, and check its log.
 
 References
     RFC 9110 sections 3.7 and 15.6. The manuals of nginx, haproxy and httpd. The lists of errors of Cloudflare and AWS ALB.
@@ -120,7 +133,9 @@ from wiredoctor.gateways.loose_attempts import (
     likely_fronts,
     unassigned_attempts,
 )
+from wiredoctor.gateways.own_answers import own_answers
 from wiredoctor.gateways.tries import RETRY, Front, Route
+from wiredoctor.rules.shared import rate_limits
 from wiredoctor.rules.shared.call_words import call_words
 from wiredoctor.rules.shared.evidence import candidate
 from wiredoctor.rules.shared.gateway_words import (
@@ -172,6 +187,7 @@ from wiredoctor.world.numbers import DURATION
 
 c = pl.col
 
+RATE_LIMIT = "rate-limit"
 _KINDS = (
     "refused",
     "unreachable",
@@ -183,13 +199,14 @@ _KINDS = (
     CLIENT_STALLED,
     "stream-timed-out",
     "not-passed-on",
+    RATE_LIMIT,
     FAILED_CALL,
 )
 _ERROR: Severity = "error"
 
 RULE = Rule(
     symptom="*502 Bad Gateway*, *503 Service Unavailable* or *504 Gateway Timeout*, or a close without an answer",
-    severity={**dict.fromkeys(_KINDS, _ERROR), "stream-timed-out": "warning", "unseen": "warning"},
+    severity={**dict.fromkeys(_KINDS, _ERROR), "stream-timed-out": "warning", RATE_LIMIT: "warning", "unseen": "warning"},
     title={
         "refused": "{outcome}: the server behind it refused the connection",
         "unreachable": "{outcome}: {unreached}",
@@ -201,6 +218,7 @@ RULE = Rule(
         "client-stalled": "{outcome}: its client did not read",
         "stream-timed-out": "The gateway ended a stream while the server behind it was silent",
         "not-passed-on": "{outcome}: {unasked}",
+        RATE_LIMIT: "{outcome}: it limits the rate of requests",
         FAILED_CALL: "{outcome}: {whose} to {culprit} failed",
         "unseen": "The server answered {code}, which may be a gateway's own answer: {responses} of {total} responses",
     },
@@ -234,6 +252,9 @@ RULE = Rule(
         "not-passed-on": "{elsewhere}Check the limits and health checks of the gateway, and its log at that second (nginx: no "
         "live upstreams, limit_conn, limit_req; haproxy: maxconn, timeout queue, the state of its servers; httpd: status=+H and "
         "retry of ProxyPass; Caddy: health checks, fail_duration).",
+        RATE_LIMIT: "If this limit is too low, raise it (nginx: limit_req; haproxy: a stick-table with http_req_rate; Envoy: "
+        "local_ratelimit; Traefik: RateLimit). Otherwise have the clients send fewer requests. They should repeat a refused one "
+        "only after the time in Retry-After, or after a time that doubles with each attempt.",
         FAILED_CALL: "Check the log of {culprit} for the time of this finding. If the response can do without that request, have "
         "the server answer without it, or repeat it.{auth}",
         "unseen": "{record}",
@@ -275,11 +296,17 @@ RULE = Rule(
     protocols=PROTOCOLS,
 )
 
+SHARED_THRESHOLDS = (rate_limits,)
+
 WAITED = Threshold("1 s", "the minimum wait that counts as lost time; users do not notice a shorter wait")
 MEMORY = Threshold(
     "10 s", "the maximum time for which a gateway may skip a server that did not answer; the longest measured time was 1.4 s"
 )
-SERVES = Threshold("10 %", "the minimum share of requests that a gateway answers itself if it is a server, too")
+SERVES = Threshold("10 %", "the minimum share of similar requests that a gateway answers itself if it is a server, too")
+OWN_ANSWERS = Threshold(
+    "3 responses", "the minimum number of such responses; fewer may be forwarded requests whose pair was not found"
+)
+UNAVAILABLE = 503
 NO_NEIGHBOR = Threshold(
     "3060 ms", "the time after which Linux gives up requesting a neighbor's address (ARP), without having sent a SYN"
 )
@@ -324,7 +351,8 @@ class Facts(NamedTuple):
     `front`, `tries` and `through` are structs of type TRY: the client's exchange, the tries, and the gateways that forwarded the
     failure. `last`: the number of the try that decides. `closed_time`: when the window closed of a client that did not read
     (kind client-stalled), or of a server (kind unsent). `retry`: a struct of type RETRY if a gateway nearer to the client
-    repeated the request. `own_share`: the percentage of the good responses that the server made itself (kind not-passed-on).
+    repeated the request. `own_share`: the percentage of the good responses to similar requests that the server made itself
+    (kind not-passed-on). `interval`: the time between two forwarded requests (kind rate-limit).
     `late_frame`: the gateway sent the request to `late_server`, `late_after` its own close, and dropped it.
     `made_whole`: that gateway forwarded the response as if it were complete. `unseen`: a struct of type
     UNSEEN, for that kind only.
@@ -356,6 +384,7 @@ class Facts(NamedTuple):
     late_after: int | None
     late_server: str | None
     own_share: int | None
+    interval: int | None
 
 
 _OF_FAILURE: dict[str, pl.DataType] = {
@@ -370,7 +399,7 @@ _OF_FAILURE: dict[str, pl.DataType] = {
 _SCHEMA = pl.Schema({
     **_OF_FAILURE,
     **{"front": TRY, "tries": pl.List(TRY), "through": pl.List(TRY), "unseen": UNSEEN, "server": pl.String()},
-    **{"retry": RETRY, "made_whole": pl.Boolean(), "own_share": pl.Int64()},
+    **{"retry": RETRY, "made_whole": pl.Boolean(), "own_share": pl.Int64(), "interval": pl.Int64()},
     **dict.fromkeys(("closed_frame", "closed_time", "code", "responses", "total"), pl.Int64()),
     **dict.fromkeys(("late_frame", "late_time", "late_after"), pl.Int64()),
     "late_server": pl.String(),
@@ -442,10 +471,7 @@ def find(
     rows, *others = pl.collect_all(queries, optimizations=PLAN_OF_FEW if few else pl.QueryOptFlags())
     first = pl.coalesce("response_frame", "server_close_frame", "request_frame")
     made = _candidates(rows.sort(first, maintain_order=True), *others)
-    lone = made.filter(c("kind") == "not-passed-on").select(_answering_server().unique()).to_series()
-    if lone.is_empty():
-        return made.lazy()
-    made = _with_shares(made, lone, tries, exchanges, connections)
+    made = _judge_alone(made, tries, closes, exchanges, connections)
     return _with_late_requests(made, closes, exchanges, connections).lazy()
 
 
@@ -492,30 +518,36 @@ def _with_late_requests(
 _KEY, _OF = ["connection", "exchange"], ["of", "of_exchange"]
 
 
-def _answering_server() -> pl.Expr:
-    """Return the server that made the response: the last one that the request passed through."""
-    return pl.coalesce(c("through").list.last().struct.field("server"), c("front").struct.field("server"))
-
-
-def _with_shares(
-    made: pl.DataFrame, lone: pl.Series, tries: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame
+def _judge_alone(
+    made: pl.DataFrame, tries: pl.LazyFrame, closes: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame
 ) -> pl.DataFrame:
-    """Set `own_share`: the percentage of the requests that the server answers itself, and not with a status of 500 or above.
+    """Judge requests that a gateway sent to no server: set `own_share`, `interval` and kind rate-limit.
 
-    `lone`: the servers that sent some requests to no other server.
+    Drop the 503s of a server that answers similar requests itself, as a peer with its own keys does.
+
+    A gateway that creates a 503 has its own page, failed to reach a server before, or forwards that target, too (a cache).
     """
-    at = connections.filter(c("server").is_in(lone.implode())).select("connection", "server").collect()
-    good = of_connections(exchanges, at).filter(c("response_status") < 500).select(_KEY).join(at.lazy(), on="connection")
-    passed = tries.select(connection="front_connection", exchange="front_exchange", passed=pl.lit(value=True)).unique()
-    share = (100 * c("passed").is_null().mean()).round().cast(pl.Int64).alias("own_share")
-    shares = good.join(passed, on=_KEY, how="left").group_by("server").agg(share).collect()
-    server = _answering_server().alias("front_server")
-    joined = (
-        made.drop("own_share")
-        .with_columns(server)
-        .join(shares.rename({"server": "front_server"}), on="front_server", how="left", maintain_order="left")
-    )
-    return joined.drop("front_server").select(made.columns)
+    # the gateway that made the response: the last one that the request passed through
+    answering = pl.coalesce(c("through").list.last(), c("front")).struct
+    place = [answering.field(name).alias(f"at_{name}") for name in (*_KEY, "server", "response_status")]
+    made = made.with_columns(place)
+    alone = made.filter(c("kind") == "not-passed-on").select("at_connection", "at_exchange", "at_server").unique()
+    if alone.is_empty():
+        return made.select(_SCHEMA.names())
+    tables = tries, closes, exchanges, connections
+    own = own_answers(alone.rename(lambda name: name.removeprefix("at_")), *tables)
+    own = own.rename({"connection": "at_connection", "exchange": "at_exchange"})
+    made = made.drop("own_share").join(own, on=["at_connection", "at_exchange"], how="left", maintain_order="left")
+    of_server = (c("own") >= OWN_ANSWERS.value) & (c("own_share") >= SERVES.value) & c("forwards").is_null()
+    failed = (c("lost_server").is_not_null() | c("no_neighbor") | c("hidden")).fill_null(value=False)
+    refused = (c("kind") == "not-passed-on") & (c("at_response_status") == UNAVAILABLE) & ~failed
+    is_own = refused & (c("software") == "") & of_server
+    made = made.filter(~is_own.fill_null(value=False))
+    own = made.filter(refused).select(*(c(f"at_{name}").alias(name) for name in (*_KEY, "server")), "forwards").unique()
+    limited = rate_limits.find_limits(own, *tables).rename({"connection": "at_connection", "exchange": "at_exchange"})
+    made = made.drop("interval").join(limited, on=["at_connection", "at_exchange"], how="left", maintain_order="left")
+    kind = pl.when(refused & c("interval").is_not_null()).then(pl.lit(RATE_LIMIT)).otherwise("kind").alias("kind")
+    return made.with_columns(kind).select(_SCHEMA.names())
 
 
 def _newest(failed: pl.LazyFrame) -> pl.DataFrame:
@@ -788,7 +820,7 @@ def words(x: Facts) -> dict[str, Any]:
     if x.front is None:
         return unseen_words(x.unseen or {}, _periods(x.wait, SECOND))
     front, tries = exchange_of(x.front), tuple(map(try_of, x.tries))
-    kind, last = "truncated" if x.kind == CLIENT_STALLED else str(x.kind), None if x.last is None else tries[x.last]
+    kind, last = _LIKE_KIND.get(x.kind or "", str(x.kind)), None if x.last is None else tries[x.last]
     failure = Failure(kind, last, tries, tuple(map(exchange_of, x.through)), x.whole, x.guessed)
     lost = None if x.lost_server is None else Lost(x.lost_server, x.lost_frame or 0, x.lost_time or 0)
     if kind == FAILED_CALL:
@@ -798,7 +830,7 @@ def words(x: Facts) -> dict[str, Any]:
     reason = message_reason(front, failure, lost, x.no_neighbor, hidden=x.hidden)
     side = "client" if x.kind == CLIENT_STALLED else "server"
     serves = kind == "not-passed-on" and not x.hidden and (x.own_share or 0) >= SERVES.value
-    also = f"; it also answers {x.own_share} % of the requests itself" if serves else ""
+    also = f"; it also answers {x.own_share} % of such requests itself" if serves else ""
     not_read = (x.closed_frame, x.closed_time, f"the {side}'s window is closed: the {side} does not read")
     late = (x.late_frame, x.late_time, f"the gateway sends the request to {x.late_server}, and drops it")
     return {
@@ -806,7 +838,7 @@ def words(x: Facts) -> dict[str, Any]:
         "addition": retry_sentence(x.retry) or (MADE_WHOLE if x.made_whole else None),
         "origin": failure_origin(front, failure),
         "outcome": outcome, "got": got,
-        "why": f": {reason if closed is None else unread_reason(failure, closed)}{also}",
+        "why": f": {reason if closed is None else unread_reason(failure, closed)}{also}{_rate(x)}",
         "more": tries_text(failure), "unread": "" if closed is None else duration_text(closed),
         "closer": closer_text(failure), "examine": _examine(front, failure),
         "rejected": _CUT_SHORT if _is_cut_short(front, failure) else _REJECTED,
@@ -818,6 +850,18 @@ def words(x: Facts) -> dict[str, Any]:
         "filter": failure_filter(front, failure),
         "own": front.begun and failure.kind not in BROKEN_OFF and not failure.through,
     }  # fmt: skip
+
+
+_LIKE_KIND = {CLIENT_STALLED: "truncated", RATE_LIMIT: "not-passed-on"}
+"""The kinds that share the words of another kind."""
+
+
+def _rate(x: Facts) -> str:
+    """Return the words about a limit of the rate, if there is one."""
+    if x.interval is None or x.kind != RATE_LIMIT:
+        return ""
+    pace = f"one request every {duration_text(x.interval)} on average"
+    return f", because it limits the rate: it forwards {pace}, and refuses the others at once"
 
 
 def _first_step(x: Facts, *, serves: bool) -> str:

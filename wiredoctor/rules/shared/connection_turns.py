@@ -19,7 +19,7 @@ TURNS = Threshold("2 requests", "the minimum number of requests that waited; one
 _WAITED = ("connection", "exchange", "request_last_frame", "request_end", "response_frame", "response_start")
 
 
-def find_turns(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> list[Queue]:
+def find_turns(exchanges: pl.LazyFrame, closes: pl.LazyFrame, connections: pl.LazyFrame) -> list[Queue]:
     """Return the queue of each server that serves one connection after the other."""
     waited = c("response_start") - c("request_end") >= HELD_UP.value
     slow = exchanges.filter(c("has_request") & waited & ~c("upgraded")).select(*_WAITED, "endpoint").collect(engine="streaming")
@@ -36,10 +36,21 @@ def find_turns(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> list[Queue
     answers = answers.select("connection", "response_start").collect(engine="streaming").join(places, on="connection")
     found = [*_queues("spare", _behind_spares(slow, theirs, answers), answers)]
     named = {one.server for one in found}
-    return [
-        *found,
-        *(one for one in _queues("turn", _behind_answered(slow, theirs, answers), answers) if one.server not in named),
-    ]
+    turns = _behind_answered(slow, _freed(theirs, closes), answers)
+    return [*found, *(one for one in _queues("turn", turns, answers) if one.server not in named)]
+
+
+def _freed(connections: pl.DataFrame, closes: pl.LazyFrame) -> pl.DataFrame:
+    """Set `end`, `last_frame` and `closed` of the connections to the server's first FIN or RST, if it was captured.
+
+    From then on the worker is free, also if the client closes much later.
+    """
+    frame, time = c("server_close_frame"), c("server_close_time")
+    closed = of_connections(closes, connections).filter(time.is_not_null())
+    closed = closed.group_by("connection").agg(frame.sort_by(time).first(), time.min()).collect(engine="streaming")
+    return connections.join(closed, on="connection", how="left").with_columns(
+        c("closed") | time.is_not_null(), end=pl.coalesce(time, "end"), last_frame=pl.coalesce(frame, "last_frame")
+    )
 
 
 def _behind_spares(slow: pl.DataFrame, connections: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFrame:

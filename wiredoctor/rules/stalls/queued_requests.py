@@ -29,7 +29,8 @@ How it is proved
     A server that serves one connection at a time: the response began within 50 ms after another connection was
     closed. The client had opened that one before the request and sent nothing on it, and no other request was answered in the
     meantime. Or the server had answered on it, and never answers on a connection before the previous one is closed; then two
-    such requests are needed. The request had waited for 200 ms or longer.
+    such requests are needed. The request had waited for 200 ms or longer. That other connection counts as closed from the
+    server's first FIN or RST on, also if the client closes its side much later.
 
 What it is not
     If all requests share one processor, each takes longer, and there is no such number. A rate limit lets requests pass at
@@ -135,13 +136,15 @@ class Facts(NamedTuple):
     shown: list[dict[str, Any]]
 
 
-def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
+def find(
+    exchanges: pl.LazyFrame, closes: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame
+) -> pl.LazyFrame:  # fmt: skip
     """Return a row for each queue, and a silent one for each slow exchange that a queue explains."""
     crowded, callers, servers = queues.crowded_servers(exchanges), list[Queue](), list[Queue]()
     if crowded.height:
         callers = caller_queues.find_caller_queues(crowded, exchanges, connections, tries)
         servers = worker_queues.find_worker_queues(crowded, exchanges, connections, tries)
-    turns = connection_turns.find_turns(exchanges, connections)
+    turns = connection_turns.find_turns(exchanges, closes, connections)
     servers = _without_callers(servers, callers, turns, connections)
     found = [*callers, *servers, *turns]
     return pl.concat([_candidates(found), *(silent_candidates(one.explained) for one in found)], how="diagonal").lazy()
@@ -193,6 +196,8 @@ def _candidates(found: list[Queue]) -> pl.DataFrame:
 
 def words(x: Facts) -> dict[str, Any]:
     """Return the words about the limit, and the packets that ended the first waits."""
+    if x.kind is None:  # a silent candidate, which explains a slow response
+        return {"evidence": []}
     pooled = x.way == "pool"
     went = "the request that left for it" if pooled else "the first byte of the response"
     evidence = [
@@ -219,7 +224,7 @@ _FREED = {
     "pool": "the end of a response, which frees a place",
     "workers": "the end of a response, which frees a worker",
     "spare": "the last packet of the connection without a request",
-    "turn": "the last packet of the connection that was answered before",
+    "turn": "the end of the connection that was answered before",
 }
 
 _BLOCKED = {
