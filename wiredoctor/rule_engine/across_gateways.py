@@ -260,7 +260,8 @@ def _counted_once(known: Tries, paused: Collection[tuple[int, int]], rows: pl.Da
     """Count time only once if a client waited for a gateway while the gateway waited for a server.
 
     Subtract the time of the gateway's tries from the client's wait. A wait for a try counts until the client's exchange ended.
-    Candidates about a try also get the fact how long the client waited. `paused`: the exchanges with a candidate about a pause within the response.
+    Candidates about a try also get the fact how long the client waited. `paused`: the exchanges with a candidate about a pause
+    within the response.
     """
     gone: list[int] = []
     changes: Changes = {}

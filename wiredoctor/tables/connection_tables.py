@@ -210,8 +210,8 @@ FOREIGN_CLOSES = Table(
         _n(
             "refusal_frame",
             I64,
-            "the peer's ACK in response to an RST that is `ahead` (RFC 5961, challenge ACK); it does not cover the bytes before the "
-            "RST, so these never arrived",
+            "the peer's ACK in response to an RST that is `ahead` (RFC 5961, challenge ACK); it does not cover the bytes before "
+            "the RST, so these never arrived",
         ),
         _n("refusal_time", I64, "time of `refusal_frame`", "ns"),
         _c("client_bytes", I64, "payload of the client before the FIN or RST", "bytes"),

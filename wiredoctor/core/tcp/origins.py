@@ -281,8 +281,8 @@ def go_on(connection: Connection, own: Side, peer: Side, packet: Packet, segment
 def is_refusal(closing: Close, signs: Signs, packet: Packet, segment: Segment) -> bool:
     """Return whether an ACK answers the peer's RST, but does not cover the bytes before that RST: they never arrived.
 
-    A host answers an RST above the next byte that it expects with such an ACK (RFC 5961 section 3.2, challenge ACK). It comes about
-    a round trip after the RST; ACKs that were on their way come sooner.
+    A host answers an RST above the next byte that it expects with such an ACK (RFC 5961 section 3.2, challenge ACK). It comes
+    about a round trip after the RST; ACKs that were on their way come sooner.
     """
     if segment.rtt_own == NEVER or packet.time - closing.rst_time < segment.rtt_own * 3 // 4 or segment.acked_bytes > 0:
         return False

@@ -30,9 +30,9 @@ How it is proved
     5. The packet is a FIN and lacks the timestamp option that all other packets carry.
 
     6. The packet's sequence number lies above the next expected byte and inside the window, and the packet did not merely
-    overtake the data in between. If the other side answers the RST with an ACK that does not cover the bytes in between (RFC 5961,
-    challenge ACK), these never arrived. A change of route then explains neither this nor the TTL, so any difference of the TTL
-    counts.
+    overtake the data in between. If the other side answers the RST with an ACK that does not cover the bytes in between (RFC
+    5961, challenge ACK), these never arrived. A change of route then explains neither this nor the TTL, so any difference of the
+    TTL counts.
 
     The request counts as lost if the response was cut off, or began only after an RST in the server's name. It is also lost if a
     FIN in the server's name carried the response, which then came from the device. It is lost, too (medium confidence), if an RST
