@@ -336,8 +336,9 @@ def _at_client(known: Tries, one: Try, end: int) -> dict[str, Any] | None:
     if front is None or front.asked is None:
         return None
     if front.began is None:
-        left = front.over is not None and front.asked <= front.over < end
-        return {"client": front.client, "waited": front.over - front.asked, "in_gateway": None, "left": True} if left else None
+        if front.over is None or not front.asked <= front.over < end:
+            return None
+        return {"client": front.client, "waited": front.over - front.asked, "in_gateway": None, "left": True}
     waited = front.began - front.asked
     own = max(waited - time_open(known.tries[one.front], front.asked, front.began), 0)
     retried = front.began < end  # the gateway had retried, or responded itself
