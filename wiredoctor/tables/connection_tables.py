@@ -123,6 +123,13 @@ CONNECTIONS = Table(
             "or, if none did, the first",
         ),
         _n("late_answer_time", I64, "time of `late_answer_frame`", "ns"),
+        _n(
+            "challenge_frame",
+            I64,
+            "the first ACK that answered a SYN of the client without acknowledging it, before any SYN-ACK: the server still knew "
+            "an earlier connection on these ports (RFC 5961 section 4)",
+        ),
+        _n("challenge_time", I64, "time of `challenge_frame`", "ns"),
         _flag("one_sided", "only one side's packets were captured, although these acknowledge packets of the other side"),
         _c("super_segments", I64, "number of segments longer than the MSS that their receiver announced"),
         _n("super_frame", I64, "first segment that `super_segments` counts"),

@@ -39,7 +39,7 @@ NUMBERS: Final = (
     *("unsent_bytes", "unsent_frame", "unsent_time", "unsent_later_frame", "unsent_later_time"),
     *("super_segments", "super_frame", "super_time", "super_mss"),
     *("conflicts", "conflict_frame", "conflict_time", "conflict_first_frame", "reuse_frame", "reuse_time"),
-    *("late_answer_frame", "late_answer_time", "translated_time"),
+    *("late_answer_frame", "late_answer_time", "challenge_frame", "challenge_time", "translated_time"),
     *("duplicates", "duplicate_frame", "duplicate_time", "duplicate_first_frame", "duplicate_difference"),
     *("translated", "final_at"),
     *ENDS,
@@ -259,6 +259,8 @@ def write_oddities(out: BytesWriter, oddities: Oddities) -> None:
     write_i64_le(out, oddities.reuse_time)
     write_i64_le(out, oddities.late_answer_frame)
     write_i64_le(out, oddities.late_answer_time)
+    write_i64_le(out, oddities.challenge_frame)
+    write_i64_le(out, oddities.challenge_time)
     write_i64_le(out, oddities.translated_time)
     write_copies(out, NO_COPIES if oddities.copies is None else oddities.copies)
 

@@ -31,10 +31,10 @@ How it is proved
 What it is not
     A segment that was lost on the network is retransmitted. If the capture has only one direction, the rule one-sided reports
     that. Bytes that were sent before the capture began do not count. Nor does the old byte of a keep-alive probe that is the
-    first captured packet of an idle connection, or the ACK of an earlier connection on the same ports that answers a SYN (RFC
-    9293). An interface may count more received packets than the file contains, because filters leave packets out. This
-    difference is not reported.
-    conflicting-overlap reports bytes that were acknowledged although their host had not sent them (kind never-sent).
+    first captured packet of an idle connection, or the ACK of an earlier connection on the same ports that answers a SYN (a
+    challenge ACK, RFC 5961 section 4). An interface may count more received packets than the file contains, because filters
+    leave packets out. This difference is not reported. conflicting-overlap reports bytes that were acknowledged although their
+    host had not sent them (kind never-sent).
 
 What to do
     Use a larger capture buffer and a sufficient snap length, and capture only the packets that you need.
