@@ -30,8 +30,11 @@ AT_SERVERS = pl.Struct({"servers": pl.List(pl.String()), "time": pl.Int64(), "se
 `time`: while its tries were open (ns); if the gateway itself took no time, only after the responses of the servers had begun.
 `sending`: it was still sending its request then, and not waiting for the rest of a response.
 """
-AT_CLIENT = pl.Struct({"client": pl.String(), "waited": pl.Int64(), "in_gateway": pl.Int64()})
-"""The fact that the client of a gateway waited (ns), part of that for the gateway itself (null if not for the try)."""
+AT_CLIENT = pl.Struct({"client": pl.String(), "waited": pl.Int64(), "in_gateway": pl.Int64(), "left": pl.Boolean()})
+"""The fact that the client of a gateway waited (ns), part of that for the gateway itself (null if not for the try).
+
+`left`: the client's connection was closed before a response had begun.
+"""
 
 
 def never_arrived(start: int | None, end: int | None, history: str | None, unacknowledged: int | None) -> bool:

@@ -274,8 +274,9 @@ def _waited_for(last: Try, left: int) -> dict[str, Any] | None:
 def _counted_once(known: Tries, paused: Collection[tuple[int, int]], rows: pl.DataFrame) -> pl.DataFrame:
     """Count time only once if a client waited for a gateway while the gateway waited for a server.
 
-    Subtract the time of the gateway's tries from the client's wait. Candidates about a try also get the fact how long the client
-    waited. `paused`: the exchanges with a candidate about a pause within the response.
+    Subtract the time of the gateway's tries from the client's wait. A wait for a try counts until the client's exchange ended.
+    Candidates about a try also get the fact how long the client waited. `paused`: the exchanges with a candidate about a pause
+    within the response.
     """
     gone: list[int] = []
     changes: Changes = {}
@@ -286,8 +287,8 @@ def _counted_once(known: Tries, paused: Collection[tuple[int, int]], rows: pl.Da
             if facts is None:
                 gone.append(number)
             changes[number] = facts or {}
-        elif row["kind"] is None and (one := known.at(row)):
-            changes[number] = {"at_client": _at_client(known, one, row["end"])}
+        elif one := known.at(row):
+            changes[number] = _of_wait_behind(known, one, row)
     columns = {"kind": pl.String(), "delay": pl.Int64(), "wait": DURATION, "at_servers": AT_SERVERS, "at_client": AT_CLIENT}
     return with_changes(rows, changes, columns).filter(~pl.int_range(pl.len()).is_in(gone))
 
@@ -316,12 +317,29 @@ def _at_servers(tries: Sequence[Try], time: int, *, sending: bool = False) -> di
     return {"servers": [*dict.fromkeys(one.server for one in tries)], "time": time, "sending": sending}
 
 
+def _of_wait_behind(known: Tries, one: Try, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts of a candidate `row` about a wait for the response to the try `one`.
+
+    Nobody waited for it after the exchange of the gateway's client had ended.
+    """
+    front = known.fronts.get(one.front)
+    over = None if front is None else front.over
+    facts: dict[str, Any] = {} if row["kind"] is not None else {"at_client": _at_client(known, one, row["end"])}
+    if over is not None and over < row["end"]:
+        facts["delay"] = min(row["delay"], max(over - row["start"], 0))
+    return facts
+
+
 def _at_client(known: Tries, one: Try, end: int) -> dict[str, Any] | None:
     """Return the fact AT_CLIENT about the client for which a gateway made the try `one`, which had its response at `end` (ns)."""
     front = known.fronts.get(one.front)
-    if front is None or front.asked is None or front.began is None:
+    if front is None or front.asked is None:
         return None
+    if front.began is None:
+        if front.over is None or not front.asked <= front.over < end:
+            return None
+        return {"client": front.client, "waited": front.over - front.asked, "in_gateway": None, "left": True}
     waited = front.began - front.asked
     own = max(waited - time_open(known.tries[one.front], front.asked, front.began), 0)
     retried = front.began < end  # the gateway had retried, or responded itself
-    return {"client": front.client, "waited": waited, "in_gateway": None if retried else own}
+    return {"client": front.client, "waited": waited, "in_gateway": None if retried else own, "left": False}

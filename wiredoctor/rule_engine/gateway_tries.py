@@ -57,7 +57,8 @@ class Try(NamedTuple):
 class FrontExchange(NamedTuple):
     """An exchange between a client and a gateway.
 
-    `asked`, `began`: the end of the request and the start of the response (ns). `whole`: the response is complete.
+    `asked`, `began`: the end of the request and the start of the response (ns). `whole`: the response is complete. `over`: when
+    the response ended; without a complete response, when the connection closed, or None.
     """
 
     client: str
@@ -65,6 +66,7 @@ class FrontExchange(NamedTuple):
     began: int | None
     status: int | None
     whole: bool
+    over: int | None
 
 
 class Tries:
@@ -82,21 +84,21 @@ class Tries:
             *("connection", "client_host", "server", "server_packets", "refused_time", "end", "syn_time", "newest_answer_time"),
             *("server_unacknowledged", "history"),
         )
+        closed = pl.min_horizontal("client_close_time", "server_close_time")
+        whole = (c("response_end_reason") == "complete") & c("response_start").is_not_null()
         at = closes.join(near.lazy().select(c("connection")).unique(), on="connection", how="semi").select(
             *KEY, "request_end", "response_start", "response_end", "response_status", "response_end_reason", "response_framing",
             "response_offset", "response_end_offset", "last_on_connection",
-            pl.min_horizontal("client_close_time", "server_close_time").alias("closed"),
+            closed.alias("closed"),
         )  # fmt: skip
         ends = ends.filter(c("connection").is_in(ids.implode()))
         behind = near.lazy().join(ends, on="connection", how="left").join(at, on=KEY, how="left").collect()
         front = closes.join(near.lazy().select(FRONT).unique(), left_on=KEY, right_on=FRONT, how="semi")
         fronts = front.join(ends, on="connection").select(
-            *KEY, "client_host", "request_end", "response_start", "response_status", "response_end_reason"
-        )
-        self.fronts = {
-            (connection, exchange): FrontExchange(*front, whole=ended == "complete")
-            for connection, exchange, *front, ended in fronts.collect().iter_rows()
-        }
+            *KEY, "client_host", "request_end", "response_start", "response_status", whole.alias("whole"),
+            pl.when(whole).then("response_end").otherwise(closed).alias("over"),
+        )  # fmt: skip
+        self.fronts = {(connection, exchange): FrontExchange(*front) for connection, exchange, *front in fronts.collect().rows()}
         self.tries: dict[tuple[int, int], list[Try]] = {}
         for row in behind.sort(*FRONT, "started", *KEY).iter_rows(named=True):
             one = _try(row)

@@ -230,6 +230,13 @@ FOREIGN_CLOSES = Table(
         _n("rtt", I64, "round trip from the capture point to the host in the source address; null without `trigger_time`", "ns"),
         _flag("no_timestamps", "a FIN without the timestamps option that both SYNs negotiated"),
         _n("ahead", I64, "how far the packet's sequence number is above the next expected byte, inside the window", "bytes"),
+        _n(
+            "refusal_frame",
+            I64,
+            "the peer's ACK in response to an RST that is `ahead` (RFC 5961, challenge ACK); it does not cover the bytes before "
+            "the RST, so these never arrived",
+        ),
+        _n("refusal_time", I64, "time of `refusal_frame`", "ns"),
         _c("client_bytes", I64, "payload of the client before the FIN or RST", "bytes"),
         _c("server_bytes", I64, "payload of the server before the FIN or RST", "bytes"),
     ),

@@ -55,6 +55,12 @@ DELAYED_SHARE = 20
 
 A recording of a busy path has 2 such closes of 120; the shortest idle time was 70 ms too short.
 """
+LOST = 5
+"""At least LOST requests must have been lost to compare how much idle times vary (see `_vary_less`).
+
+If requests and closes are independent, the idle times vary less by chance in at most 10 % of servers with 5 lost requests, and in
+6 % with 7.
+"""
 ASKED_SHARE = 67
 """If at least this share (%) of closes came just as a client sent a request, the interval between its requests may explain the
 idle times."""
@@ -105,6 +111,8 @@ def doubt_about(
         return Doubt(rests[0], rests[-1], len(answered)) if 100 * later >= least * len(answered) * len(lost) else None
     if len(closes) == 1 or (limit.how != "coarse" and _are_exact(rests)):
         return None
+    if limit.how == "met" and not any(rest > rests[0] for rest in answered) and _vary_less(closes):
+        return None
     times = requests()
     within = [(end.time, similar_within(end.rest or 0)) for end in closes]
     if times:  # a live capture may have forgotten earlier requests
@@ -134,6 +142,23 @@ def _are_exact(rests: list[int]) -> bool:
     most = len(rests) // 2 + 1
     spans = (last - first for first, last in zip(rests, rests[most - 1 :], strict=False))
     return min(spans) <= max(EXACT, rests[0] // EXACT_SHARE)
+
+
+def _vary_less(closes: Sequence[ServerClose]) -> bool:
+    """Return whether the idle times vary less than the times of the requests, and than the times from request to close.
+
+    A timer of the server closed then: what ends at the end of a process, or when a handler gives up, varies at least as much as
+    one of them.
+    """
+    lost = [(end.rest or 0, end.waited) for end in closes if end.waited is not None]
+    if len(lost) < LOST:
+        return False
+    asked, waited = _range([rest - waited for rest, waited in lost]), _range([waited for _, waited in lost])
+    return _range([end.rest or 0 for end in closes]) < min(asked, waited)
+
+
+def _range(times: Sequence[int]) -> int:
+    return max(times) - min(times)
 
 
 def _is_whole(low: int) -> bool:

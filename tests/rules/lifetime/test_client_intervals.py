@@ -133,6 +133,33 @@ def test_a_server_that_checks_its_connections_now_and_then(answered_after: float
     assert lost(server, at) == (AT_LIMIT if speaks else UNREAD)
 
 
+LATE_TIMER = ((1.003, 4), (0.994, 24), (0.995, 20), (0.983, 42), (0.976, 33), (0.979, 40), (0.998, 7))
+"""Requests after so many seconds of idle time, and the milliseconds until the RST: a busy server's timer of a second."""
+
+WAITS = [
+    pytest.param(LATE_TIMER, 0, "keep-alive-race", id="a timer"),
+    pytest.param(LATE_TIMER[:5], 0, "keep-alive-race", id="five requests"),
+    pytest.param(LATE_TIMER[:4], 0, "no-response", id="only four"),
+    pytest.param(LATE_TIMER, 3, "no-response", id="a request after a longer idle time was answered"),
+    pytest.param(tuple((1, wait) for _, wait in LATE_TIMER), 0, "no-response", id="a client at equal intervals"),
+    pytest.param(tuple((rest, 20) for rest, _ in LATE_TIMER), 0, "no-response", id="a handler that gives up"),
+]
+
+
+@pytest.mark.parametrize("at", POINTS)
+@pytest.mark.parametrize(("lost_after", "times", "rule"), WAITS)
+def test_a_late_timer_is_shown_by_idle_times_that_vary_least(
+    lost_after: tuple[tuple[float, float], ...], times: int, rule: str, at: str
+) -> None:
+    server = Server(0.001)
+    for number, (rest, wait) in enumerate(lost_after):
+        server.met(rest, wait / 1000, "R.", 10 + 2 * number)
+    answered(server, 1.0205, times)
+    found = lost(server, at)
+    assert len(found) == len(lost_after)
+    assert {(name, sure) for name, _, sure in found} == {(rule, "medium")}
+
+
 @pytest.mark.parametrize("at", POINTS)
 @pytest.mark.parametrize("announced", [False, True])
 def test_an_announced_timeout_is_not_doubted(announced: bool, at: str) -> None:

@@ -23,7 +23,7 @@ def test_a_slow_response() -> None:
 
 
 FOR_TWO: dict[str, Any] = {"servers": ["10.0.0.3:80", "10.0.0.4:80"], "time": 1500 * MS, "sending": False}
-FOR_A_CLIENT: dict[str, Any] = {"client": "10.0.0.1", "waited": 3 * S, "in_gateway": 250 * MS}
+FOR_A_CLIENT: dict[str, Any] = {"client": "10.0.0.1", "waited": 3 * S, "in_gateway": 250 * MS, "left": False}
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,12 @@ FOR_A_CLIENT: dict[str, Any] = {"client": "10.0.0.1", "waited": 3 * S, "in_gatew
             "The request came from a gateway, which did not wait for that: its own client (10.0.0.1) had a response 3 s after "
             "its request.",
             id="the gateway did not wait for it",
+        ),
+        pytest.param(
+            {"at_client": FOR_A_CLIENT | {"in_gateway": None, "left": True}},
+            "The request came from a gateway, whose own client (10.0.0.1) had waited 3 s when its connection closed. Only that "
+            "time counts as lost.",
+            id="the gateway's client left",
         ),
     ],
 )

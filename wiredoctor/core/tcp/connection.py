@@ -224,6 +224,9 @@ class Signs:
         """True if the side sent packets after its FIN or RST. A change of path then does not explain a different time to live."""
         self.is_filled: bool = False
         """True if data below the sequence number of the RST was captured after the RST."""
+        self.refusal_frame: i64 = NEVER
+        """The frame number of the peer's ACK that answers the RST and does not cover the bytes before it."""
+        self.refusal_time: i64 = NEVER
         self.is_written: bool = False
 
 

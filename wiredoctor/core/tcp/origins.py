@@ -52,7 +52,8 @@ NEAR_TTL: Final = 2
 A larger difference is a sign that another device sent the packet.
 
 With a sign that a changed path does not explain (NOT_BY_PATH), any difference counts as one more sign. A changed path may explain
-why a packet is ahead (earlier packets did not pass the capture point), or too early (the earlier path was slower).
+why a packet is ahead (earlier packets did not pass the capture point), or too early (the earlier path was slower). If the peer's
+answer to the RST shows that the earlier packets never arrived, a changed path does not explain this either.
 """
 COUNTED: Final = 3
 """A side counts as incrementing its IP identification after this many packets with successive values.
@@ -263,6 +264,9 @@ def go_on(connection: Connection, own: Side, peer: Side, packet: Packet, segment
     closing = peer.close
     if closing is None or closing.rst_frame == NEVER or segment.ack == NEVER:
         return
+    signs = closing.rst_signs
+    if signs is not None and signs.found & AHEAD and signs.refusal_frame == NEVER and is_refusal(closing, signs, packet, segment):
+        signs.refusal_frame, signs.refusal_time = packet.frame, packet.time
     handshake = connection.handshake
     if handshake is not None and handshake.first_answer_frame > closing.rst_frame:
         is_alive = True  # the side accepted the connection after the RST, and the peer acknowledges it
@@ -272,6 +276,18 @@ def go_on(connection: Connection, own: Side, peer: Side, packet: Packet, segment
     if is_alive:
         forget_rst(closing)
         connection.closed = is_closed(connection)
+
+
+def is_refusal(closing: Close, signs: Signs, packet: Packet, segment: Segment) -> bool:
+    """Return whether an ACK answers the peer's RST, but does not cover the bytes before that RST: they never arrived.
+
+    A host answers an RST above the next byte that it expects with such an ACK (RFC 5961 section 3.2, challenge ACK). It comes
+    about a round trip after the RST; ACKs that were on their way come sooner.
+    """
+    if segment.rtt_own == NEVER or packet.time - closing.rst_time < segment.rtt_own * 3 // 4 or segment.acked_bytes > 0:
+        return False
+    is_pure_ack = packet.length == 0 and packet.flags & (SYN | FIN | RST) == 0
+    return is_pure_ack and segment.ack == closing.rst_offset - signs.ahead
 
 
 def still_acknowledges(closing: Close, packet: Packet, segment: Segment) -> bool:
@@ -367,7 +383,7 @@ def signs_of(own: Side, ip: i64, signs: Signs | None) -> i64:
     if signs is not None:
         if signs.is_filled and found & GOES_ON == 0:
             found &= ~AHEAD  # the FIN or RST only overtook the data before it
-        if signs.has_own_ttl or found & NOT_BY_PATH:
+        if signs.has_own_ttl or found & NOT_BY_PATH or (found & AHEAD and signs.refusal_frame != NEVER):
             most = 0  # the host continues with its own TTL, or a change of its path would not explain the other sign
     if has_other_ttl(own, ip, most):
         found |= TTL
@@ -496,7 +512,7 @@ class ForeignCloses:
             if_found(found, IP_ID, (ip & ID_MASK) - 1), if_found(found, IP_ID, signs.last_id),
             if_found(found, IP_ID, signs.peer_id), found & GOES_ON != 0, signs.later_frame, signs.later_time,
             signs.trigger_time, signs.rtt, found & NO_TIMESTAMPS != 0, signs.ahead if found & AHEAD else i64(NEVER),
-            client_bytes, server_bytes,
+            signs.refusal_frame, signs.refusal_time, client_bytes, server_bytes,
         )  # fmt: skip
         self.rows.append(row)
 

@@ -30,12 +30,16 @@ How it is proved
     5. The packet is a FIN and lacks the timestamp option that all other packets carry.
 
     6. The packet's sequence number lies above the next expected byte and inside the window, and the packet did not merely
-    overtake the data in between.
+    overtake the data in between. If the other side answers the RST with an ACK that does not cover the bytes in between (RFC
+    5961, challenge ACK), these never arrived. A change of route then explains neither this nor the TTL, so any difference of the
+    TTL counts.
 
     The request counts as lost if the response was cut off, or began only after an RST in the server's name. It is also lost if a
     FIN in the server's name carried the response, which then came from the device. It is lost, too (medium confidence), if an RST
     in the client's name came before an ACK of the response could come, no ACK of its end followed, and another packet of the
-    connection came a round trip or more after the response: the client had dropped the connection, or no longer answers.
+    connection came a round trip or more after the response: the client had dropped the connection, or no longer answers. So is a
+    request of which no byte arrived (medium confidence): the server's ACK after the RST shows that bytes of the client are
+    missing, although the earlier exchange was complete.
 
     If an RST shows one of these signs, its host may still send the response, so wiredoctor waits for the response for up to
     a minute.
@@ -142,6 +146,8 @@ class Facts(NamedTuple):
     rtt: int | None
     no_timestamps: bool
     ahead: int | None
+    refusal_frame: int | None
+    refusal_time: int | None
     client_bytes: int
     server_bytes: int
 
@@ -153,19 +159,23 @@ def find(foreign_closes: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
     """
     rows = foreign_closes.join(closes, on=["connection", "exchange"], how="left", nulls_equal=True)
     rows = rows.with_columns(_is_lost().alias("lost"))
+    rows = rows.with_columns(_never_arrived().alias("never"))
     first = rows.with_columns(c("lost").sum().over("connection").alias("requests")).sort(
         "connection", ~c("lost"), c("frame"), c("exchange"), nulls_last=True
     )
-    return first.unique("connection", keep="first", maintain_order=True).select(
-        *candidate(None, _confidence(), "frame", pl.coalesce("request_start", "time"), "time"),
-        pl.when("lost").then(pl.lit("error")).otherwise(pl.lit("warning")).alias("severity"),
+    first = first.unique("connection", keep="first", maintain_order=True)
+    since = pl.coalesce("request_start", "time")
+    return first.with_columns(pl.when(~c("never")).then("exchange").alias("exchange")).select(
+        *candidate(None, _confidence(), "frame", pl.when("never").then("time").otherwise(since), "time"),
+        pl.when(c("lost") | c("never")).then(pl.lit("error")).otherwise(pl.lit("warning")).alias("severity"),
         _state().alias("state"),
         _bytes_passed().alias("passed"),
         _missing().alias("missing"),
         pl.when(_outruns_ack()).then(c("response_end") + c("rtt_client")).alias("ack_due"),
         *("requests", "request_frame", "response_frame", "response_start", "response_status", "response_body_due"),
         *("sender", "rst", "ttl", "lowest_ttl", "highest_ttl", "ip_id", "last_ip_id", "peer_ip_id", "goes_on", "later_frame"),
-        *("later_time", "trigger_time", "rtt", "no_timestamps", "ahead", "client_bytes", "server_bytes"),
+        *("later_time", "trigger_time", "rtt", "no_timestamps", "ahead"),
+        *("refusal_frame", "refusal_time", "client_bytes", "server_bytes"),
     )
 
 
@@ -212,7 +222,8 @@ def _confidence() -> pl.Expr:
 
     The evidence that another device sent the packet does not depend on the exchange.
     """
-    return pl.when(pl.col("exchange").is_null()).then(pl.lit("high")).otherwise(confidence(pl.lit(value=False)))
+    unsure = pl.when("never").then(pl.lit("medium"))
+    return unsure.when(pl.col("exchange").is_null()).then(pl.lit("high")).otherwise(confidence(pl.lit(value=False)))
 
 
 def _begun() -> pl.Expr:
@@ -253,6 +264,16 @@ def _is_lost() -> pl.Expr:
     return (unanswered | _cut_off() | _is_forged()) & ~pl.col("upgraded").fill_null(value=False)
 
 
+def _never_arrived() -> pl.Expr:
+    """Return whether an RST in the client's name followed bytes of the client, probably a request, that never arrived.
+
+    The previous exchange was complete by then.
+    """
+    refused = (c("sender") == "client") & c("rst") & c("refusal_frame").is_not_null()
+    idle = ~c("lost") & c("last_on_connection") & ~c("upgraded") & whole_response()
+    return (refused & idle).fill_null(value=False)
+
+
 def _missing() -> pl.Expr:
     """Return how many bytes of a response that was cut off are missing; null if its length is unknown, or if none is missing."""
     sized = (c("response_framing") == "content-length") & c("response_body_due").is_not_null()
@@ -273,6 +294,7 @@ def _state() -> pl.Expr:
     }
     lost = [pl.when(c("lost") & fits).then(pl.lit(state)) for state, fits in states.items()]
     other = c("upgraded").fill_null(value=False) | c("exchange").is_null()
+    lost.insert(0, pl.when("never").then(pl.lit("never")))
     return pl.coalesce(*lost, pl.when(other).then(pl.lit("other")), pl.lit("idle"))
 
 
@@ -281,6 +303,7 @@ def words(x: Facts) -> dict[str, Any]:
     close, signs = fin_or_rst(x.rst), "; ".join(_signs(x))
     late = duration_text(x.response_start - x.end) if x.state == "late" and x.response_start is not None else ""
     where, cut = _STATES[x.state]
+    peer = "client" if x.sender == "server" else "server"
     return {
         "origin": "between",
         "close": close,
@@ -291,10 +314,11 @@ def words(x: Facts) -> dict[str, Any]:
         "more": f" Further requests that were lost: {x.requests - 1}." if x.requests > 1 else "",
         "hops": _distance(x.ttl),
         "evidence": packets(
-            (x.request_frame, x.start, "the request"),
-            (x.response_frame, x.response_start, f"the response begins: {x.response_status}"),
+            (x.request_frame if x.state != "never" else None, x.start, "the request"),
+            (x.response_frame if x.state != "never" else None, x.response_start, f"the response begins: {x.response_status}"),
             (x.frame, x.end, f"the {close} sent in the {x.sender}'s name: {signs}"),
             (x.later_frame, x.later_time, f"the {x.sender} itself goes on sending as if it had sent no {close}"),
+            (x.refusal_frame, x.refusal_time, f"the {peer}'s ACK, which does not cover the {x.ahead} bytes before the RST"),
         ),
     }
 
@@ -315,6 +339,11 @@ _STATES = {
     "unread": (
         _UNREAD,
         "The client never acknowledged the end of the {0.response_status}, so this end probably did not reach the client.",
+    ),
+    "never": (
+        " before a request arrived",
+        "The bytes before the RST, probably a request, never arrived at the server. The responses to all earlier requests were "
+        "complete.",
     ),
     "other": ("", "By then {0.client_bytes} bytes of the client and {0.server_bytes} bytes of the server had passed."),
     "idle": ("", "No request was in progress: the next request needs another connection."),
@@ -337,7 +366,9 @@ def _signs(x: Facts) -> Iterator[str]:
     if x.no_timestamps:
         yield "no timestamp option, which all other packets carry"
     if x.ahead is not None:
-        yield f"a sequence number {x.ahead} bytes above the next expected one"
+        peer = "client" if x.sender == "server" else "server"
+        refused = f", and the {peer}'s ACK after the {fin_or_rst(x.rst)} does not cover the bytes in between"
+        yield f"a sequence number {x.ahead} bytes above the next expected one{refused if x.refusal_frame is not None else ''}"
 
 
 def _ip_id_sign(x: Facts, number: int) -> str:

@@ -54,8 +54,11 @@ How it is proved
     of the server end at these moments. So no timeout is learned if the server answered other requests after similar idle times,
     unless the shortest idle time before a close is a whole number of seconds, as timeouts are. If the server answered too few
     such requests, but a request came at nearly every close, more than half of the idle times must lie within 5 ms or 0.5 % of one
-    another, as with a timer. Otherwise kind at-limit is not reported (no-response reports the request), and a finding of kind
-    race names both causes, because packets do not show which of them is true.
+    another, as with a timer. A busy server's timer is later than that. If each of at least five resets came within 100 ms of its
+    request, the idle times before the closes must vary less than the idle times before the requests, and less than the times
+    from request to reset: what a client's interval or a handler causes varies as much as that. Otherwise kind at-limit is not
+    reported (no-response reports the request), and a finding of kind race names both causes, because packets do not show which of
+    them is true.
 
     A process may be paused (a suspended machine, a frozen container, a debugger). When it resumes, it closes connections that
     were idle for too long before it reads from them. Three facts show this. For more than a second before the close the server

@@ -21,10 +21,11 @@ How it is proved
     round trip between capture point and server is 1 ms or more, because a path that delays packets would look the same.
 
     If a capture holds both sides of a gateway, the time that the server behind it needs belongs to that server. So does the
-    time in which the gateway tries to connect to that server. If that server refuses the connection, this time lasts until the
-    gateway's next try at the same server. If the next try is at another server, the pause before it counts only if it is as
-    long as an earlier pause. A gateway may also still be sending the request to a server that has already responded. The
-    remaining time is the gateway's own. If that is 1 s or more, the kind is in-gateway.
+    time in which the gateway tries to connect to that server. If that server refuses the connection, this time lasts until
+    the gateway's next try at the same server. If the next try is at another server, the pause before it counts only if it is
+    as long as an earlier pause. The time lost ends when the exchange of the gateway's client ends: a client may leave before
+    the server responds, or get its response from another server. A gateway may also still be sending the request to a server
+    that has already responded. The remaining time is the gateway's own. If that is 1 s or more, the kind is in-gateway.
 
 What it is not
     A request that declares itself a long poll (Socket.IO: transport=polling with a session; SignalR: transport=longPolling;
@@ -317,8 +318,13 @@ def _waited_behind(x: Facts) -> str | None:
     return f"For {time} of that time, the gateway waited for the rest of a response that {servers} had begun."
 
 
-def _waited_in_front(client: str, waited: int, in_gateway: int | None) -> str:
+def _waited_in_front(client: str, waited: int, in_gateway: int | None, left: bool) -> str:
     """Return the sentence about the wait of a gateway's client; the fields are those of AT_CLIENT."""
+    if left:
+        return (
+            f"The request came from a gateway, whose own client ({client}) had waited {duration_text(waited)} when its "
+            "connection closed. Only that time counts as lost."
+        )
     if in_gateway is None:
         return (
             f"The request came from a gateway, which did not wait for that: its own client ({client}) had a response "
