@@ -325,6 +325,26 @@ DECODERS = Limit(
     "streams are not counted",
     "the events of {count:stream|streams} were not counted, because {limit} were being decoded",
 )  # fmt: skip
+BODIES = Limit(
+    "decoded-bodies", "http", 256, "bodies",
+    "Bodies that are decoded or kept at the same time to check that their content is complete; each takes 50 kB, or as much as "
+    "`json-bytes` and `zstd-window` allow. Of further bodies, only the first byte is checked",
+    "the content of {count:body was|bodies were} not checked, because {limit} were being checked",
+)  # fmt: skip
+DECODED = Limit(
+    "decoded-bytes", "http", 64 * _MIB, "bytes",
+    "Decoded bytes of a compressed body: decoding takes longer than everything else that is done with its packets. A larger body "
+    "is not checked to its end",
+)  # fmt: skip
+JSON_BYTES = Limit(
+    "json-bytes", "http", 256 * _KIB, "bytes",
+    "Bytes of a JSON document that are kept to check that it is complete: most responses of APIs have 1 to 20 kB. A larger "
+    "document is not checked",
+)  # fmt: skip
+ZSTD_WINDOW = Limit(
+    "zstd-window", "http", 8 * _MIB, "bytes",
+    "The window of a body with zstd coding, which a decoder keeps in memory. RFC 9659 permits no larger one in HTTP",
+)  # fmt: skip
 REMEMBERED_HEADS = Limit(
     "remembered-heads", "http", 8_192, "parts of heads",
     "Header sections repeat, so parsed parts are cached. When the cache is full, it is cleared",

@@ -23,6 +23,7 @@ import broken_framing
 import browsers
 import closes
 import connects
+import contents
 import copies
 import credentials
 import damage
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
 
 CAPTURES = folders.CAPTURES
 RECORDINGS = (
+    contents,
     static_servers,
     small_servers,
     asynchronous,

@@ -53,7 +53,10 @@ def window_of_1440_bytes(lab: Lab) -> None:
     at="client",
     software=("python",),
     connections=(Connection((Exchange("POST", "/large", None, None, "", request_body=10_333),)),),
-    finds=(Find("zero-window-stall", None, "server", 0, 1),),
+    finds=(
+        Find("zero-window-stall", None, "server", 0, 1),
+        Find("unfinished-request", "canceled", "client", 0, note=True),
+    ),
     must_not=NO_LOSS | {"unanswered": "a closed window is an answer"},
     wire=NEAR,
     options=CUT,

@@ -171,17 +171,16 @@ def test_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:
         open_capture_files(Input("all", (names[1], names[3])), OpenFiles(Budget()), said.append)
 
 
-def test_records_of_an_unknown_link_type_are_left_out(tmp_path: Path) -> None:
-    """The header alone says that they cannot be read: not one of them is, as if the file stood alone."""
+def test_records_of_an_unknown_link_type_are_no_damage(tmp_path: Path) -> None:
+    """They have their place among those of the other file: the packets count as not analyzed, one by one."""
     good, strange = written(tmp_path, [[1, 3], [2]])
     content = bytearray(Path(strange).read_bytes())
     content[20:24] = (0x15F15).to_bytes(4, "little")
     Path(strange).write_bytes(content)
     with opened([good, strange]) as capture:
         records = open_capture_records(capture)
-        assert [row.time for row in rows_of(records)] == [0, 2_000_000]
-    assert records.damage is not None
-    assert records.damage.startswith(f"{strange}: packets of link type ")
+        assert [row.time for row in rows_of(records)] == [0, 1_000_000, 2_000_000]
+    assert records.damage is None
 
 
 def test_times_far_apart(tmp_path: Path) -> None:

@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wiredoctor import limits
-from wiredoctor.protocols.http1.event_streams import CodedError, make_counter
+from wiredoctor.protocols.http1.event_streams import make_counter
 from wiredoctor.protocols.http1.fields import Fields
 from wiredoctor.protocols.http1.framing import CHUNKED, LENGTH, NO_BODY, UNTIL_CLOSE
+from wiredoctor.protocols.http1.inflate import CodedError
 from wiredoctor.protocols.http1.pieces import GAP, LARGEST, LONGEST, MAX_UNDECIDED, Pieces, is_left_out, pieces_of
 
 SSE, LINES, PARTS = "text/event-stream", "application/x-ndjson", "multipart/x-mixed-replace"

@@ -22,9 +22,9 @@ from wiredoctor.engine import open_exchanges
 from wiredoctor.engine.live import LiveAnalysis
 from wiredoctor.findings import Finding
 from wiredoctor.gateways import TRIES, Doubt, Gateways
-from wiredoctor.live import portions
+from wiredoctor.live import quota
 from wiredoctor.live.gateway_groups import SLACK, Pairing, Until, times_of
-from wiredoctor.live.portions import Portion
+from wiredoctor.live.quota import Quota
 from wiredoctor.rule_engine.candidates import Candidates
 from wiredoctor.tables import MILLISECOND, SECOND
 
@@ -137,12 +137,12 @@ def test_looks_without_time_tell_the_same_a_little_later(
     """Each look decides one thing of each kind, the oldest, searches few exchanges, and reports what the look before left."""
     whole = played(LADDERS[name], tmp_path)
 
-    def one_at_a_time(portion: Portion, _: int, most: int, *__: float) -> None:
-        portion.size = 16 if most == limits.LIVE_PAIRED.value else 1
+    def one_at_a_time(one: Quota, _: int, most: int, *__: float) -> None:
+        one.size = 16 if most == limits.LIVE_PAIRED.value else 1
 
-    monkeypatch.setattr(portions, "LOOK", -1.0)
-    monkeypatch.setattr(Portion, "__init__", one_at_a_time)
-    monkeypatch.setattr(Portion, "learn", lambda *_: None)
+    monkeypatch.setattr(quota, "LOOK", -1.0)
+    monkeypatch.setattr(Quota, "__init__", one_at_a_time)
+    monkeypatch.setattr(Quota, "learn", lambda *_: None)
     slow = played(LADDERS[name], tmp_path)
     assert [one.rule for _, one in slow.told] != []
     assert sorted(failures([one for _, one in slow.told])) == sorted(failures([one for _, one in whole.told]))
@@ -160,20 +160,20 @@ def test_looks_without_time_tell_the_same_a_little_later(
         pytest.param(5, 0.2, 10, id="a few that take long"),
     ],
 )
-def test_a_portion_shrinks_by_what_it_took(count: int, took: float, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(portions.time, "process_time", lambda: took)
-    portion = Portion(10, 100, 0.1)
-    portion.learn(count, 0.0)
-    assert portion.size == size
+def test_a_quota_shrinks_by_what_it_took(count: int, took: float, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quota, "cpu_time", lambda: took)
+    one = Quota(10, 100, 0.1)
+    one.learn(count, 0.0)
+    assert one.size == size
 
 
-def test_a_portion_grows_again_while_all_of_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_quota_grows_again_while_all_of_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter([1.0, 0.01, 0.01, 0.01])
-    monkeypatch.setattr(portions.time, "process_time", lambda: next(now))
-    portion, sizes = Portion(10, 100, 0.1), list[int]()
+    monkeypatch.setattr(quota, "cpu_time", lambda: next(now))
+    one, sizes = Quota(10, 100, 0.1), list[int]()
     for count in (100, 4, 10, 20):
-        portion.learn(count, 0.0)
-        sizes.append(portion.size)
+        one.learn(count, 0.0)
+        sizes.append(one.size)
     assert sizes == [10, 10, 20, 40]
 
 

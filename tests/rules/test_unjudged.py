@@ -93,9 +93,6 @@ LISTED = {
   0.023  >  .""",
         ("response-unfinished", 0),
     ),
-    "a client that breaks off its own request": case(
-        f"  0.011  >  P.  {POST}\n  0.030  <  .\n  5.000  >  R.", ("request-cut-short", 0)
-    ),
     "a client that still sends when the capture ends, after an early response that announces the close": case(
         f"  0.011  >  P.  {POST}\n"
         r"""  0.022  <  P.  "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
@@ -103,12 +100,6 @@ LISTED = {
   0.033  >  P.  x*50
   0.043  <  .""",
         ("request-unfinished", 0),
-    ),
-    "a client that breaks off its own request before the response rejects it": case(
-        f"  0.011  >  P.  {POST}\n  0.012  >  F.\n"
-        r"""  0.022  <  P.  "HTTP/1.1 400 Bad\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno"
-  0.023  <  F.""",
-        ("request-cut-short", 0),
     ),
     "a client that breaks off its own request after an early response that expects more requests": case(
         rf"""  0.011  >  P.  {POST}
@@ -584,6 +575,12 @@ EXPLAINED = {
   0.023  >  .
   0.030  <  F.
   0.030  >  F."""
+    ),
+    "unfinished-request": case(f"  0.011  >  P.  {POST}\n  0.030  <  .\n  5.000  >  R."),
+    "unfinished-request, rejected": case(
+        f"  0.011  >  P.  {POST}\n  0.012  >  F.\n"
+        r"""  0.022  <  P.  "HTTP/1.1 400 Bad\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno"
+  0.023  <  F."""
     ),
     "connect-failed": case("  0.000  >  S  win 64240 mss 1460\n  0.010  <  R.", opened=False),
 }

@@ -11,7 +11,6 @@ finished. A request that began after all fronts of a group had their responses d
 
 from __future__ import annotations
 
-import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -28,7 +27,7 @@ from wiredoctor.engine.live import LiveAnalysis
 from wiredoctor.gateways import LATE, Gateways, Place
 from wiredoctor.live.gateway_groups import WHOLE, Group, Pairing, Times, Until, times_of
 from wiredoctor.live.known_gateways import KnownGateways
-from wiredoctor.live.portions import Portion
+from wiredoctor.live.quota import Quota, cpu_time
 from wiredoctor.rule_engine import RuleModule
 from wiredoctor.rule_engine.across_tries import fronts_of, tries_of
 from wiredoctor.tables import AT_ITS_END, AT_THE_CLOSE, SECOND
@@ -187,8 +186,8 @@ class AtGateways:
         self._learned: int | None = None
         """The capture time (ns) of the last search, with or without exchanges that waited for it."""
         self._apart = SEARCH_INTERVAL
-        self._portion = Portion(limits.LIVE_PAIRED.value // 2, limits.LIVE_PAIRED.value, SEARCHED)
-        self.at_once = Portion(DECIDED_AT_ONCE // 2, DECIDED_AT_ONCE)
+        self._quota = Quota(limits.LIVE_PAIRED.value // 2, limits.LIVE_PAIRED.value, SEARCHED)
+        self.at_once = Quota(DECIDED_AT_ONCE // 2, DECIDED_AT_ONCE)
         self._counted = 0
         """The number of exchanges that were stored at the last search."""
 
@@ -282,11 +281,11 @@ class AtGateways:
         Of the exchanges that wait, those that are due are decided if possible. `clock`: the current capture time (ns).
         `complete`: returns those of some final groups for whose failures all causes are decided.
         """
-        due, begun = self._due(clock), time.process_time()
+        due, begun = self._due(clock), cpu_time()
         window = self._window(min(self._uncounted_since(clock), *(wait.since for wait in due.values())), LEAST)
         due = {place: wait for place, wait in due.items() if wait.since < window.until}
         found = self._search(due, window, clock, complete)
-        self._portion.learn(window.exchanges.height, begun)
+        self._quota.learn(window.exchanges.height, begun)
         return found
 
     def _search(
@@ -331,7 +330,7 @@ class AtGateways:
 
         If they are too many for one search, only those are returned that began first.
         """
-        a, most = self._analysis, self._portion.size
+        a, most = self._analysis, self._quota.size
         open_ones = a.core.flows.open_connections()
         unfinished, complete_from = open_exchanges.unfinished(open_ones), -LATE
         if len(unfinished) > most // 2:  # only those with known gateways, and with servers behind them, can be paired

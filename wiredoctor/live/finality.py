@@ -8,7 +8,6 @@ time is still open on the connection.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -27,7 +26,7 @@ from wiredoctor.findings import Finding
 from wiredoctor.live.at_gateways import RULE, AtGateways, GatewaySearch, is_left_to_report
 from wiredoctor.live.gateway_groups import Group
 from wiredoctor.live.nearby import Nearby
-from wiredoctor.live.portions import Portion
+from wiredoctor.live.quota import Quota, cpu_time
 from wiredoctor.rule_engine import RuleModule
 from wiredoctor.rule_engine.candidates import Candidates
 from wiredoctor.rule_engine.summary_columns import Rows
@@ -157,7 +156,7 @@ class PendingFindings:
 
     def __post_init__(self) -> None:
         self._failed = AtGateways(self.analysis, self.modules)
-        self._portion = Portion(REPORTED_AT_ONCE // 2, REPORTED_AT_ONCE)
+        self._quota = Quota(REPORTED_AT_ONCE // 2, REPORTED_AT_ONCE)
         self.nearby = Nearby(self.analysis, self.modules)
         rule = self.modules[RULE].rule if RULE in self.modules else None
         self.causes = frozenset[str]() if rule is None else frozenset(n for n, _ in (*rule.caused_by, *rule.explained_by))
@@ -253,9 +252,9 @@ class PendingFindings:
             self._failed.learn_from_many(self.clock)
         if not ready:
             return []
-        begun = time.process_time()
+        begun = cpu_time()
         findings = self._report(ready, seen, groups)
-        self._portion.learn(len(ready), begun)
+        self._quota.learn(len(ready), begun)
         self._failed.at_once.learn(len(groups), begun)
         return findings
 
@@ -288,7 +287,7 @@ class PendingFindings:
         """
         mine = [one for one in ready if one.rule in rule_engine.ACROSS_GATEWAYS]
         past = [one for one in ready if one.rule not in rule_engine.ACROSS_GATEWAYS]
-        past = sorted(past, key=_when)[: self._portion.size] if len(past) > self._portion.size else past
+        past = sorted(past, key=_when)[: self._quota.size] if len(past) > self._quota.size else past
         mine = self._without_concurrent_requests(mine)
         fresh = [one.place for one in mine if one.state is not _State.GATEWAY]
         for one in mine:

@@ -6,7 +6,6 @@ connections.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any, Protocol
@@ -17,7 +16,7 @@ from wiredoctor import limits, rule_engine
 from wiredoctor.core.tcp.connection import Connection
 from wiredoctor.engine.live import LiveAnalysis
 from wiredoctor.live.nearby import Nearby
-from wiredoctor.live.portions import PART, Portion
+from wiredoctor.live.quota import PART, Quota, cpu_time
 from wiredoctor.rule_engine import RuleModule
 from wiredoctor.rule_engine.candidates import Candidates, CandidateStore, together
 from wiredoctor.rule_engine.summary_columns import as_frame
@@ -71,7 +70,7 @@ class HeldCandidates:
         self._decided_at: int | None = None
         self.is_behind = False
         """Whether candidates were due that the last decision left."""
-        self._portion = Portion(DECIDED_AT_ONCE // 4, DECIDED_AT_ONCE, 2 * PART)
+        self._quota = Quota(DECIDED_AT_ONCE // 4, DECIDED_AT_ONCE, 2 * PART)
         self._watched: dict[int, tuple[Connection, int]] = {}
         """The connections on which candidates wait, with the frame number of the newest packet at the last decision."""
 
@@ -135,9 +134,9 @@ class HeldCandidates:
             return {}
         self.is_behind = any((rows[_UNTIL] < clock).any() for rows in self._held.values())
         self._decided_at = None if self.is_behind else clock
-        begun, count = time.process_time(), sum(rows.height for rows in ready.values())
+        begun, count = cpu_time(), sum(rows.height for rows in ready.values())
         found = self._decide_near(ready, clock)
-        self._portion.learn(count, begun)
+        self._quota.learn(count, begun)
         return found
 
     def _decide_near(self, ready: Candidates, clock: int) -> Candidates:
@@ -169,7 +168,7 @@ class HeldCandidates:
         """Return `clock`, or an earlier time, so that not more candidates are due then than are decided in a look."""
         due = pl.concat([pl.Series(dtype=pl.Int64), *(rows[_UNTIL].cast(pl.Int64) for rows in self._held.values())])
         due = due.filter(due < clock)
-        return clock if len(due) <= self._portion.size else int(due.sort()[self._portion.size]) + 1
+        return clock if len(due) <= self._quota.size else int(due.sort()[self._quota.size]) + 1
 
     def _take_all(self) -> Candidates:
         """Decide all candidates at the end of the capture: with all rows if these are few, or if some need them."""

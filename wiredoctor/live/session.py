@@ -22,10 +22,10 @@ from wiredoctor.engine.live import LiveAnalysis
 from wiredoctor.engine.opening import open_descriptor
 from wiredoctor.engine.second_pass import SecondPass
 from wiredoctor.findings import Finding, Report
-from wiredoctor.live import portions
+from wiredoctor.live import quota
 from wiredoctor.live.finality import PendingFindings
 from wiredoctor.live.held_candidates import HeldCandidates
-from wiredoctor.live.portions import PART, Portion
+from wiredoctor.live.quota import PART, Quota, cpu_time
 from wiredoctor.live.recorder_client import Event, Order, Recorder
 from wiredoctor.recording.folder import PrivateFolder
 from wiredoctor.rule_engine import RuleSet
@@ -177,7 +177,7 @@ class Session:
         self._next, self._cleaned = 0.0, time.monotonic()
         self._found_in: dict[int, None] = {}
         self._steps = 0
-        self._packets = Portion(BATCH // 8 or 1, BATCH, 2 * PART)
+        self._packets = Quota(BATCH // 8 or 1, BATCH, 2 * PART)
         self._is_put_off = False
         """Whether the last look had no time to report what is final."""
         self._arrivals = Arrivals()
@@ -295,7 +295,7 @@ class Session:
 
     def _step(self) -> Candidates:
         """Analyze the next packets, and return the candidates."""
-        begun, before = time.process_time(), self._capture.records.frame
+        begun, before = cpu_time(), self._capture.records.frame
         found = self._analysis.step(self._packets.size)
         self._packets.learn(self._capture.records.frame - before, begun)
         return found
@@ -362,14 +362,14 @@ class Session:
         `clock`: the time (ns) up to which no packet came, or None. A look decides either the held candidates and the others, or,
         if the first take long, the others only in the next look: packets wait during a look.
         """
-        begun = time.process_time()
+        begun = cpu_time()
         found, a = find(), self._analysis
         now, until = (a.clock, a.analyzed_until) if clock is None else (clock, clock)
         found = self._held.keep(rule_engine.decide_batch(self._modules, found, self._memory, live=True))
         if not self._is_put_off:
             found |= self._held.take(now)
         self._keep_candidates(found, until)
-        self._is_put_off = not self._is_put_off and time.process_time() - begun > portions.LOOK
+        self._is_put_off = not self._is_put_off and cpu_time() - begun > quota.LOOK
         return [] if self._is_put_off else self._pending.take_final()
 
     def _keep_candidates(self, found: Candidates, analyzed_until: int) -> None:

@@ -63,6 +63,7 @@ _CLAUSES: Mapping[tuple[str, str | None], str] = {
     ("connect-failed", "closed-at-once"): "{server} accepted the connection and reset it at once",
     ("keep-alive-race", "at-limit"): "{server} was closing the connection, which had been idle",
     ("keep-alive-race", "stale-pool"): "the client used a connection that {server} had closed",
+    ("keep-alive-race", "early-answer"): "{server} had answered an incomplete request and closed",
     ("malformed-head", "no-status-line"): "what {server} sent is not HTTP",
     ("malformed-head", "speaks-first"): "{server} does not speak HTTP/1.1",
     ("gateway-error", "rejected-response"): "the gateway {server} rejected the response of the server behind it",

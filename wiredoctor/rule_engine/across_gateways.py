@@ -38,6 +38,8 @@ ACROSS_GATEWAYS = (
     "buffered-stream",
     "zero-window-stall",
     "oversized-head",
+    "undecodable-body",
+    "unfinished-request",
 )
 """The rules whose findings depend on what happened on the other side of a gateway."""
 
@@ -96,6 +98,11 @@ def _adapt_to_tries(
     if "idle-timeout-broken-promise" in whole:
         passed = _passed_promises(select(whole["idle-timeout-broken-promise"], *KEY), sides)
         adapt("idle-timeout-broken-promise", lambda rows: rows.join(passed, on=KEY, how="anti", maintain_order="left"))
+    if "undecodable-body" in whole:
+        adapt("undecodable-body", partial(_only_behind, sides.tries))
+    if "unfinished-request" in whole:  # a gateway cancels what its client does not complete
+        canceled = sides.tries.select(pl.col(KEY), kind=pl.lit("canceled"))
+        adapt("unfinished-request", lambda rows: rows.join(canceled, on=[*KEY, "kind"], how="anti", maintain_order="left"))
     if "zero-window-stall" in whole:  # compared with each other, so all together
         stalls = as_frame(whole["zero-window-stall"])
         whole["zero-window-stall"] = of_slow_servers(stalls, sides.tries, sides.exchanges, sides.connections)
@@ -149,6 +156,14 @@ def _stall_gateway_readers(clients: Collection[int], rows: pl.DataFrame) -> pl.D
     return rows.with_columns(
         pl.when(of_gateway).then(None).otherwise("kind").alias("kind"),
         pl.when(of_gateway).then("held_up").otherwise("delay").alias("delay"),
+    )
+
+
+def _only_behind(tries: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """Drop the bodies that a gateway only passed on: those of exchanges with a try whose body has the same fault."""
+    passed = tries.select(*FRONT, *KEY).join(rows.select(*KEY, "fault", "role"), on=KEY).drop(KEY)
+    return rows.join(
+        passed, left_on=[*KEY, "fault", "role"], right_on=[*FRONT, "fault", "role"], how="anti", maintain_order="left"
     )
 
 

@@ -32,6 +32,13 @@ DRAINED = 5 * SECOND
 """The maximum time in ns between the end of the stall and the server's close: the server's kernel first sends buffered data."""
 
 
+LEAST_RATE = 240
+"""The default least rate of http.sys (MinBytesPerSecond) and Kestrel (MinResponseDataRate) in bytes per second."""
+
+SLOW_FOR = 5 * SECOND
+"""The minimum time in ns over which the rate of a response is measured: Kestrel allows 5 s before it looks at the rate."""
+
+
 def until_close(start: str, end: str) -> pl.Expr:
     """Return an expression that is true if a stall may be the reason why the server closed.
 
@@ -169,11 +176,27 @@ def _requests_after_stalls(stalls: pl.DataFrame, lost: pl.DataFrame) -> pl.DataF
 
 
 def _truncated_after_stalls(stalls: pl.DataFrame, cut: pl.DataFrame) -> pl.DataFrame:
-    """Set `stalled`: how long (ns) the client had not read before the server closed. The confidence is then at most medium."""
-    own = stalls.filter(c("kind").is_null()).select("connection", "stall_start", "stall_end")
+    """Set `stalled`: how long (ns) the client had not read before the server closed. The confidence is then at most medium.
+
+    If the client had been slower than LEAST_RATE throughout, the kind becomes too-slow.
+    """
+    slow = _too_slow()
+    own = stalls.select("connection", "stall_start", "stall_end")
     behind = cut.with_row_index("number").filter(c("kind").is_null()).join(own, on="connection")
     lasted = (c("stall_end") - c("stall_start")).max()
-    stalled = behind.filter(until_close("stall_start", "stall_end")).group_by("number").agg(lasted)
-    cut = with_changes(cut, {number: {"stalled": time} for number, time in stalled.iter_rows()}, {"stalled": pl.Int64()})
+    inside = (c("stall_start") < c("end")) & (c("stall_end") > c("start"))
+    behind = behind.filter((slow & inside) | until_close("stall_start", "stall_end"))
+    stalled = behind.group_by("number").agg(lasted, slow.any().alias("slow"))
+    changes = {
+        number: {"stalled": time, **({"kind": "too-slow", "side": "client"} if is_slow else {})}
+        for number, time, is_slow in stalled.iter_rows()
+    }
+    cut = with_changes(cut, changes, {"stalled": pl.Int64(), "kind": pl.String(), "side": pl.String()})
     surely = c("stalled").is_not_null() & (c("confidence") == "high")
     return cut.with_columns(pl.when(surely).then(pl.lit("medium")).otherwise("confidence").alias("confidence"))
+
+
+def _too_slow() -> pl.Expr:
+    """Return whether a response took SLOW_FOR or longer, and came more slowly than LEAST_RATE."""
+    lasted = c("lasted").cast(pl.Int64)
+    return (lasted >= SLOW_FOR) & (c("came") * SECOND < LEAST_RATE * lasted)

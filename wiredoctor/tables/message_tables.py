@@ -165,7 +165,10 @@ FAULTS = Table(
             "folding, control-byte, content-length, no-colon. no-status-line: a response that is not HTTP (the message is "
             "its request). body-announced: a 204 or 1xx with the length of a body that it cannot have. range-ends-early: the "
             "body of a 206 ended with its Content-Range, before its Content-Length. body-not-gzip, body-not-zstd: a body that "
-            "does not begin like content in its content coding (there may be several of these)",
+            "does not begin like content in its content coding. unfinished-coding, wrong-checksum, broken-coding: a body that "
+            "does not decode to its end. unknown-coding: a content coding that is none. cut-json: a document that ends inside "
+            "a value. length-before-coding, length-too-long: content that is complete below Content-Length (there may be several "
+            "of the faults from body-not-gzip on)",
         ),
         _c("frame", I64, "packet with the faulty bytes"),
         _c("time", I64, "time of `frame`", "ns"),
@@ -179,7 +182,7 @@ FAULTS = Table(
             "excerpt",
             TEXT,
             "at most 32 of the faulty bytes (with x for letters and digits); for a header section, the fields that determine "
-            "the body length, or the name of the invalid field",
+            "the body length, or the name of the invalid field; for content, its coding, or what came of it",
         ),
         _c("message_frame", I64, "packet with the first byte of the message"),
         _c("message_time", I64, "time of `message_frame`", "ns"),

@@ -5,8 +5,9 @@
 CONNECTIONS is JSON: a list of connections, one after the other (`together`: all at once, each opened after the pause that is its
 first step), each a list of steps: a text is one send, a number is a
 pause in seconds, {"read": ["GET", "HEAD"]} reads a response to each of these methods, {"buffer": 4096} sets the size of
-the receive buffer, {"do": "reset"} lets it end with an RST, {"do": "wait"} waits until the server closes or resets. At the
-end of its steps, and when the server will not have what it writes, the client closes.
+the receive buffer, {"do": "reset"} lets it end with an RST, {"do": "shutdown"} sends a FIN and goes on to receive, {"do":
+"wait"} waits until the server closes or resets. At the end of its steps, and when the server will not have what it writes, the
+client closes.
 """
 
 import contextlib
@@ -48,6 +49,8 @@ def play(address, steps):
                     response.read()
             elif isinstance(step, dict) and "buffer" in step:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, step["buffer"])
+            elif step == {"do": "shutdown"}:
+                connection.shutdown(socket.SHUT_WR)
             elif step == {"do": "reset"}:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             elif isinstance(step, dict):

@@ -32,11 +32,11 @@ def read_body(conversation: Conversation, reader: Reader, found: Range) -> None:
     pieces = message.pieces
     if pieces is not None and pieces.watching:
         watch_pieces(reader, found, stop)
+    if message.content is not None:
+        faults.check_content(conversation, reader, message, found, stop)
     if found.at == GAP:
         message.has_gap = True
     else:
-        if message.body_bytes == 0 and message.head.first_bytes and found.at >= 0:
-            faults.check_coding(conversation, reader, message, found, stop)
         message.body_bytes += stop - reader.pos
         if message.body_frame == NEVER or found.frame < message.body_frame:
             message.body_frame, message.body_time = found.frame, found.time

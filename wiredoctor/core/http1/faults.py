@@ -10,6 +10,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
+from wiredoctor import limits
 from wiredoctor.core.http1.conversation import Conversation
 from wiredoctor.core.http1.heads import NOT_CODED
 from wiredoctor.core.http1.message import (
@@ -22,6 +23,7 @@ from wiredoctor.core.http1.message import (
     REQUEST,
     RESPONSE,
     TUNNEL,
+    UNTIL_CLOSE,
     Answer,
     Exchange,
     Fault,
@@ -29,9 +31,13 @@ from wiredoctor.core.http1.message import (
 )
 from wiredoctor.core.http1.reader import Reader
 from wiredoctor.core.http1.stream import Range
+from wiredoctor.core.tcp.closes import BY_FIN, BY_RST
 from wiredoctor.core.tcp.segment import NEVER
 from wiredoctor.protocols.http1.fault_words import HTTP2_PREFACE, KINDS, MAX_SHOWN, find_place, framing_lines, is_method
 from wiredoctor.text.redact import payload
+
+WAITED: Final = 500_000_000
+"""The minimum time in ns for which a recipient waits for more of a body before its close shows that it expected more."""
 
 ANNOUNCED: Final = 1 << 16
 """The bit of Reader.malformed for a 1xx or 204 response that announces a body; other bits are those of Fields.malformed."""
@@ -149,25 +155,86 @@ def check_chunk(conversation: Conversation, reader: Reader, line: bytes, frame: 
     report(conversation, reader, Fault("invalid-chunk", reader.kind, exchange, message, frame, time, offset, shown))
 
 
-def check_coding(conversation: Conversation, reader: Reader, message: Message, found: Range, stop: i64) -> None:
-    """Report a body whose first byte cannot begin content in the coding that its head names.
+def check_content(conversation: Conversation, reader: Reader, message: Message, found: Range, stop: i64) -> None:
+    """Report a body whose content cannot be decoded as its head announces.
 
-    The bytes are those of `found` from the reader's position to the stream offset `stop`. The content of a 206 may begin anywhere
-    in the coded representation.
+    The new bytes are those of `found` from the reader's position to the stream offset `stop`.
     """
-    place = found.place(reader.pos)
+    content = message.content
+    if content is None:
+        return
+    if found.at < 0 or reader.has_fault or reader.is_unsure:
+        drop_content(message)
+        return
+    data = found.block[found.place(reader.pos) : found.place(stop)]
+    name = content.add(data)
+    if content.is_left_out:
+        conversation.http.met.add(limits.BODIES)
+    if content.is_done:
+        message.content = None
+    if name and is_certain(conversation, reader):
+        exchange = reader.exchange
+        assert exchange is not None
+        shown = payload(data[:MAX_SHOWN]) if name[:8] == "body-not" else message.head.fields.content_encoding
+        fault = Fault(name, reader.kind, exchange, message, found.frame, found.time, found.wire(reader.pos), shown)
+        report(conversation, reader, fault)
+
+
+def check_content_end(conversation: Conversation, reader: Reader, message: Message, exchange: Exchange) -> None:
+    """Report a body that ended before its content did, or whose content ended before Content-Length says."""
+    content = message.content
+    if content is None:
+        return
+    name, shown = "", ""
+    if message.reason == COMPLETE:
+        if message.framing != UNTIL_CLOSE or ends_first(conversation, reader.direction):
+            name, shown = content.find_end()
+    elif message.framing == LENGTH:
+        name, shown = content.find_length(message.due)
+        if name == "length-too-long" and not waited_for_more(conversation, reader, message):
+            name = ""
+    drop_content(message)
+    if name and not reader.has_fault and is_certain(conversation, reader):
+        fault = Fault(name, reader.kind, exchange, message, message.last_frame, message.end_time, message.end_offset, shown)
+        report(conversation, reader, fault)
+
+
+def drop_content(message: Message) -> None:
+    """Stop checking the content of a message, and free the memory that the check needs."""
+    if message.content is not None:
+        message.content.close()
+        message.content = None
+
+
+def is_certain(conversation: Conversation, reader: Reader) -> bool:
+    """Return whether the current message is a request, or certainly the response to the request of its exchange."""
     exchange = reader.exchange
-    if found.block[place] in message.head.first_bytes or exchange is None or message.has_gap:
-        return
-    if reader.has_fault or reader.is_unsure or message.head.status == 206:
-        return
-    if reader.kind == RESPONSE and not answers_its_request(conversation, reader, exchange):
-        return
-    shown = payload(found.block[place : found.place(stop)][:MAX_SHOWN])
-    name = "body-not-zstd" if message.head.fields.content_encoding == "zstd" else "body-not-gzip"
-    report(
-        conversation, reader, Fault(name, reader.kind, exchange, message, found.frame, found.time, found.wire(reader.pos), shown)
+    return exchange is not None and (reader.kind == REQUEST or answers_its_request(conversation, reader, exchange))
+
+
+def ends_first(conversation: Conversation, direction: i64) -> bool:
+    """Return whether a direction was closed by its FIN before its peer sent a FIN or RST."""
+    close, other = conversation.side_of(direction).close, conversation.side_of(1 - direction).close
+    if close is None or close.fin_time == NEVER:
+        return False
+    if other is None:
+        return True
+    return (other.fin_time == NEVER or close.fin_time < other.fin_time) and (
+        other.rst_time == NEVER or close.fin_time < other.rst_time
     )
+
+
+def waited_for_more(conversation: Conversation, reader: Reader, message: Message) -> bool:
+    """Return whether a message ended because its sender closed the connection, or its recipient did after waiting for more."""
+    if message.reason not in (BY_FIN, BY_RST):
+        return False
+    if ends_first(conversation, reader.direction):
+        return True
+    close = conversation.side_of(1 - reader.direction).close
+    if close is None or message.last_body_time == NEVER:
+        return False
+    time = close.fin_time if close.fin_time != NEVER else close.rst_time
+    return time - message.last_body_time >= WAITED
 
 
 def check_excess(conversation: Conversation, reader: Reader, data: bytes, frame: i64, time: i64, offset: i64, ack: i64) -> None:

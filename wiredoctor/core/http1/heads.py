@@ -16,6 +16,7 @@ from mypy_extensions import i64
 from wiredoctor import limits
 from wiredoctor.core.octets import read_i16_be, read_i32_le, read_i64_le
 from wiredoctor.protocols.http1 import head as grammar
+from wiredoctor.protocols.http1.content import needs_check
 from wiredoctor.protocols.http1.fields import READERS, Fields
 from wiredoctor.protocols.http1.framing import announces_close
 from wiredoctor.protocols.http1.head import KNOWN_METHODS, HeadParser, RequestLine, StatusLine
@@ -59,13 +60,6 @@ LONGEST_ID: Final = 160
 Valid ids are shorter (protocols/http1/request_ids.py).
 """
 
-FIRST_BYTES: Final[dict[str, bytes]] = {"gzip": b"\x1f", "x-gzip": b"\x1f", "zstd": b"\x28" + bytes(range(0x50, 0x60))}
-"""The bytes with which content may begin, by content coding.
-
-Sources: RFC 1952 section 2.3.1 for gzip; RFC 8878 sections 3.1.1 and 3.1.2 for frames and skippable frames of Zstandard. Content
-in other codings may begin with any byte.
-"""
-
 FIXED: Final = 0
 LENGTH: Final = 1
 """Values of `Lines.value`: FIXED for a line cached with its value, LENGTH for Content-Length, whose value is not cached."""
@@ -98,7 +92,8 @@ class Head:
         self.coding: i64 = NOT_CODED
         if fields.transfer_codings:
             self.coding = CHUNKED_LAST if fields.transfer_codings[-1] == "chunked" else OTHER_LAST
-        self.first_bytes: bytes = FIRST_BYTES.get(fields.content_encoding, b"")
+        self.needs_check: bool = needs_check(fields, self.status)
+        """True if the content of the body is checked (protocols/http1/content.py)."""
         self.switches: bool = line[0] == "CONNECT" or (fields.connection_upgrade and bool(fields.upgrade))
         """True if this is a request for another protocol; the data after it may not be HTTP."""
         self.event_stream: bool = fields.event_stream

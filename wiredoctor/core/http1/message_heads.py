@@ -35,6 +35,7 @@ from wiredoctor.core.http1.pairing import begin_request, begin_response, may_ans
 from wiredoctor.core.http1.partial import Partial
 from wiredoctor.core.http1.reader import Reader
 from wiredoctor.core.http1.stream import GRACE_PERIOD, Range
+from wiredoctor.protocols.http1.content import make_content
 from wiredoctor.protocols.http1.head import find_head_end
 from wiredoctor.protocols.http1.pieces import is_left_out, pieces_of
 
@@ -163,6 +164,8 @@ def begin_message(conversation: Conversation, reader: Reader, found: Range, head
         if is_left_out(head.fields):
             conversation.http.met.add(limits.DECODERS)
         message.pieces = pieces_of(head.fields, message.framing)
+    if head.needs_check and reader.is_reading(message):
+        message.content = make_content(head.fields, head.status)
     if kind == REQUEST and has_too_many_requests(conversation):
         stop_reading(conversation, exchange)
 

@@ -125,7 +125,7 @@ class Reader(Sink):
     def jumps_to(self, offset: i64) -> bool:
         """Return True if all bytes before the TCP stream offset `offset` belong to the current body and need not be examined."""
         message = self.message
-        if message is None or message.pieces is not None:
+        if message is None or message.pieces is not None or message.content is not None:
             return False
         return self.mode == CLOSE or (self.mode == BODY and offset <= self.until + self.beyond)
 

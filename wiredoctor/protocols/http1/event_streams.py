@@ -8,29 +8,15 @@ their coding.
 from __future__ import annotations
 
 import re
-import zlib
 from typing import Protocol
 from weakref import WeakSet
 
 from wiredoctor import limits
 from wiredoctor.protocols.http1.fields import Fields
+from wiredoctor.protocols.http1.inflate import CODINGS, Decoder
 
 LONGEST_LINE = 72
 """The maximum size of a delimiter in bytes: two hyphens and a boundary of 70 characters (RFC 2046 section 5.1.1)."""
-
-
-STEP = 1 << 16
-"""The number of bytes that are decoded at a time."""
-FREE = 1 << 18
-MAX_TIMES = 64
-"""The maximum ratio of decoded to coded bytes of a stream, not counting the first FREE decoded bytes.
-
-The ratio of compressed text is about 20.
-"""
-
-
-class CodedError(Exception):
-    """The bytes do not have the announced content coding, or they decode to far too many bytes."""
 
 
 class Counter(Protocol):
@@ -122,18 +108,13 @@ class Parts:
 
 
 class Coded:
-    """Counts the events of a stream with gzip or deflate coding.
+    """Counts the events of a stream with gzip or deflate coding."""
 
-    Deflate is accepted without the zlib header too, because many servers omit it (RFC 9110 section 8.4.1).
-    """
-
-    __slots__ = ("__weakref__", "_events", "_inflate", "_is_gzip", "_made", "_read", "_start", "began_with_end")
+    __slots__ = ("__weakref__", "_decoder", "_events", "began_with_end")
 
     def __init__(self, events: Counter, coding: str) -> None:
-        self._events, self._is_gzip = events, coding != "deflate"
-        self._start, self._read, self._made = b"", 0, 0
+        self._events, self._decoder = events, Decoder(coding)
         self.began_with_end = False
-        self._inflate = zlib.decompressobj(47) if self._is_gzip else None
         _OPEN.add(self)
 
     @property
@@ -143,42 +124,16 @@ class Coded:
 
     def close(self) -> None:
         """Free the decoder's memory."""
-        self._inflate = None
+        self._decoder.close()
         _OPEN.discard(self)
 
     def count(self, data: bytes) -> int:
         """Decode these bytes, and return how many events end in them. Raise CodedError if they cannot be decoded."""
-        self._read += len(data)
-        self.began_with_end = False
-        if self._inflate is None:
-            data = self._start = self._start + data
-            if len(data) < 2:
-                return 0
-            # the zlib header of RFC 1950 section 2.2
-            has_header = data[0] & 15 == 8 and (data[0] << 8 | data[1]) % 31 == 0
-            self._inflate = zlib.decompressobj(zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS)
-        try:
-            return self._count(data)
-        except zlib.error as error:
-            raise CodedError from error
-
-    def _count(self, data: bytes) -> int:
-        found, is_more, inflate, before = 0, True, self._inflate, self._made
-        while inflate is not None and (data or is_more):
-            made = inflate.decompress(data, STEP)
-            self._made += len(made)
-            if self._made > FREE + MAX_TIMES * self._read:
-                raise CodedError
+        found, self.began_with_end = 0, False
+        for number, made in enumerate(self._decoder.decode(data)):
             found += self._events.count(made)
-            if self._made == before + len(made):
+            if not number:
                 self.began_with_end = self._events.began_with_end
-            data, is_more = inflate.unconsumed_tail, len(made) == STEP
-            if inflate.eof:
-                data = inflate.unused_data
-                if not data or not self._is_gzip:
-                    break
-                # gzip may have several members (RFC 1952 section 2.2)
-                inflate = self._inflate = zlib.decompressobj(47)
         return found
 
 
@@ -186,7 +141,6 @@ _OPEN: WeakSet[Coded] = WeakSet()
 """The counters whose decoders use memory."""
 
 IDENTITY = ("", "identity")
-CODINGS = ("gzip", "x-gzip", "deflate")
 
 
 def has_room(fields: Fields) -> bool:

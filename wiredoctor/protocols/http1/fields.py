@@ -222,6 +222,11 @@ def _content_type(fields: Fields, values: list[str]) -> None:
     fields.content_type = _CONTROL.split(bound_text(values[0]), maxsplit=1)[0].partition(";")[0].strip().lower()
 
 
+def _content_encoding(fields: Fields, values: list[str]) -> None:
+    """Store the codings in the order in which they were applied; several fields are one list (RFC 9110 section 5.3)."""
+    _text("content_encoding", lower=True)(fields, [", ".join(values)])
+
+
 def _content_disposition(fields: Fields, values: list[str]) -> None:
     """Parse Content-Disposition (RFC 6266 section 4.2)."""
     fields.attachment = values[0].partition(";")[0].strip().lower() == "attachment"
@@ -349,7 +354,7 @@ READERS: dict[bytes, Callable[[Fields, list[str]], None]] = {
     b"location": _text("location"),
     b"via": _via,
     b"content-type": _content_type,
-    b"content-encoding": _text("content_encoding", lower=True),
+    b"content-encoding": _content_encoding,
     b"content-disposition": _content_disposition,
     b"www-authenticate": _challenge,
     b"proxy-authenticate": _challenge,

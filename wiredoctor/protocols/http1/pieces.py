@@ -9,9 +9,10 @@ A lump is a flight that a buffer had held back: after a long wait, its events ar
 
 from __future__ import annotations
 
-from wiredoctor.protocols.http1.event_streams import CodedError, Counter, has_room, make_counter
+from wiredoctor.protocols.http1.event_streams import Counter, has_room, make_counter
 from wiredoctor.protocols.http1.fields import Fields
 from wiredoctor.protocols.http1.framing import CHUNKED, LENGTH, UNTIL_CLOSE
+from wiredoctor.protocols.http1.inflate import CodedError
 from wiredoctor.tables import MILLISECOND, NEVER, NONE
 
 GAP = 5 * MILLISECOND

@@ -14,11 +14,12 @@ How it is proved
     announces the close: a field, or HTTP/1.0 without keep-alive.
 
 What it is not
-    If the response claims to keep the connection open, missing-framing reports it. 204, 304, and responses to HEAD and CONNECT
-    have no body. If there is a transfer coding and the final one is not chunked, unfinished-transfer-coding reports it. Endless
-    media (column endless of the table exchanges), such as the pictures of a camera, are left out: they have no length that the
-    server could announce. A response of 400 or above is left out, too, if it announces the close although its request did not.
-    The server then closes because of the error, not because the length is missing (Node's 431, Go's 400).
+    If the response claims to keep the connection open, missing-framing reports it. 204, 304, and responses to HEAD and
+    CONNECT have no body. An RST is no end of such a body: truncated-response reports it. If there is a transfer coding and
+    the final one is not chunked, unfinished-transfer-coding reports it. Endless media (column endless of the table
+    exchanges), such as the pictures of a camera, are left out: they have no length that the server could announce. A response
+    of 400 or above is left out, too, if it announces the close although its request did not. The server then closes because
+    of the error, not because the length is missing (Node's 431, Go's 400).
 
 What to do
     Have the server announce the length of the body (Content-Length), or send it in chunks (Transfer-Encoding: chunked). A client
@@ -54,7 +55,7 @@ RULE = Rule(
         Reference("RFC 9112 section 8, incomplete messages", "https://www.rfc-editor.org/rfc/rfc9112.html#section-8"),
         Reference("RFC 9112 section 9.3, persistence", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.3"),
     ),
-    explained_by=(("unchunked-streaming", "exchange"),),
+    explained_by=(("unchunked-streaming", "exchange"), ("truncated-response", "exchange")),
     caused_by=(("keep-alive-disabled", "endpoint"), ("http10-downgrade", "endpoint")),
     advice=(
         Advice("server", "IIS|Microsoft", 'IIS: turn "Enable HTTP keep-alive" on; without it IIS does not send chunks.'),

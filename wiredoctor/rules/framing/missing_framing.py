@@ -94,7 +94,7 @@ RULE = Rule(
             "https://ftp.zx.net.nz/pub/archive/ftp.microsoft.com/MISC/KB/en-us/240/146.HTM",
         ),
     ),
-    explained_by=(("unchunked-streaming", "exchange"),),
+    explained_by=(("unchunked-streaming", "exchange"), ("truncated-response", "exchange")),
     advice=(
         Advice(
             "server", "IIS|Microsoft", "ISAPI: send Content-Length with the head; without it IIS cannot keep the connection open."

@@ -8,6 +8,8 @@ What it means
     arrived, but the client's pool did not check the connection before reuse. Kind forgotten: the server, or a balancer, NAT or
     firewall in front of it, had dropped the connection without a FIN and answered the request with an RST. Kind at-limit: the
     server's kernel had acknowledged the request, but its process was already closing the connection and never read the request.
+    Kind early-answer: the server had answered the previous request before that was complete, and then closed without having
+    announced it.
 
 Why it hurts
     The request is lost. The client reports "connection reset by peer", "the server closed the connection unexpectedly", or "a
@@ -23,6 +25,10 @@ How it is proved
     sequence number is the request's acknowledgment number, no ACK of the request came before it, and no FIN came before it or
     soon after. If the RST has another TTL (hop limit) than the server's packets, or was captured only once although most of the
     server's packets were captured on both sides of a router, a NAT or firewall in front of the server probably sent it.
+
+    Kind early-answer: the server's FIN came before the last bytes of the previous request, such as its last chunk, although that
+    request was answered. The answer did not announce a close. The client sent the rest of that request, and only then the next
+    one. The rest must be shorter than a request, because a longer one could be another request that was lost.
 
     Kind at-limit: the close does acknowledge the request, because kernels acknowledge data that no process has read. The idle
     time is the proof: the server closed right after the request, when its idle timeout expired. That timeout is learned from its
@@ -67,7 +73,7 @@ What to do
     stale-pool: have the pool check a connection before it reuses it. Kind forgotten: stay below the timeouts of balancers, NATs
     and firewalls too, or send TCP keep-alive probes. Kind at-limit: if the server was paused, find out what paused it. If a
     process of the server ended, have it answer the requests that have arrived before it closes. If the server closes without an
-    announcement, have the server send `Connection: close`.
+    announcement, have the server send `Connection: close`. Kind early-answer: have the server read the request to its end.
 
 References
     RFC 9112 sections 9.3.1 and 9.6, RFC 9110 section 9.2.2, RFC 1122 section 4.2.2.13, Microsoft WebExceptionStatus.
@@ -118,6 +124,7 @@ RULE = Rule(
         "stale-pool": "A request was lost: the client used a connection after the server's close had arrived",
         "forgotten": "A request was lost: {forgetful} no longer knew the idle connection",
         "at-limit": "A request was lost: it came as the server was closing the idle connection",
+        "early-answer": "A request was lost: the server had answered an incomplete request and closed",
     },
     message={
         "race": "{request} {crossed}: the {close} acknowledges no byte of the request, {unaware}. The request was "
@@ -130,6 +137,9 @@ RULE = Rule(
         "at-limit": "{request} came {before_close}{moment} the server closed the connection ({close}) without a response. The "
         "server's kernel had acknowledged the request, but {taken}{unread}.{behind} When the client sent the request, the "
         "client's end of the connection had been idle for {idle}." + _CLOSED,
+        "early-answer": "The server answered the previous request before that was complete, and then closed the connection "
+        "({close}) without having announced it. {request} was sent on the same connection {known_for} after that close, and was "
+        "never answered.{behind}",
     },
     remedy={
         "race": "{shorter}" + _REPEAT,
@@ -138,6 +148,8 @@ RULE = Rule(
         "between them (balancer, NAT, firewall), or have the client send TCP keep-alive probes "
         "(SO_KEEPALIVE with TCP_KEEPIDLE; the default of two hours is too long). " + _REPEAT,
         "at-limit": "{shorter}" + _REPEAT,
+        "early-answer": "Have the server read a request to its end before it closes, or send Connection: close with an answer "
+        "that comes earlier. " + _REPEAT,
     },
     references=(
         Reference("RFC 9112 section 9.3.1, retrying requests", "https://www.rfc-editor.org/rfc/rfc9112.html#section-9.3.1"),
@@ -210,6 +222,8 @@ def _lost_by_kind(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.Lazy
         .then(pl.lit("at-limit"))
         .when(c("took") == FORGOTTEN)
         .then(pl.lit("forgotten"))
+        .when(_was_answered_early())
+        .then(pl.lit("early-answer"))
         .when(c("server_fin_before_request") | warned)
         .then(pl.lit("stale-pool"))
         .otherwise(pl.lit("race"))
@@ -221,6 +235,21 @@ def _lost_by_kind(closes: pl.LazyFrame, foreign_closes: pl.LazyFrame) -> pl.Lazy
         .with_columns(kind.alias("kind"), warned.alias("warned"))
         .join(ttls, on=["connection", "exchange"], how="left", maintain_order="left")
     )
+
+
+_SHORTEST = len("GET / HTTP/1.0\r\n\r\n")
+"""The size in bytes of the shortest request."""
+
+
+def _was_answered_early() -> pl.Expr:
+    """Return whether the server answered the previous request, and sent its FIN, before the last bytes of that request.
+
+    What the FIN does not acknowledge before this request is shorter than a request, so it is the end of the answered one, such as
+    its last chunk, and not another lost request.
+    """
+    rest = c("request_offset") - c("server_close_ack")
+    by_fin = (c("server_close_rst") == 0) & ~c("previous_announced_close")
+    return by_fin & (c("server_close_time") < c("previous_end")) & (rest > 0) & (rest < _SHORTEST)
 
 
 ASKS = (Servers, Clients)
@@ -240,7 +269,7 @@ def decide(x: Facts, world: World) -> Facts | Wait | None:
         return wait
     return x._replace(
         explanation=explanation._asdict(),
-        side="server" if explanation.reason == "paused" else "client",
+        side="server" if explanation.reason == "paused" or x.kind == "early-answer" else "client",
         confidence=min(x.confidence, explanation.confidence, key=("low", "medium", "high").index),
         severity=again.severity,
         again=again._asdict(),

@@ -2,10 +2,14 @@
 
 What it means
     The server's FIN or RST came before the end of the response: before all bytes of its Content-Length, before its last
-    chunk, or before the end of its head.
+    chunk, or before the end of its head. Or an RST ended a response whose body ends with its connection: only a FIN ends such a
+    body.
 
     Kind stream: an event stream or another endless medium ended without its last chunk. Every stream ends like this if its
     server stops or is deployed. Such an end is a note, and streams that end within 50 ms share one note.
+
+    Kind too-slow: the client read so slowly that the server cut it off. Some servers have a least rate: 240 bytes per second in
+    http.sys (IIS) and Kestrel.
 
 Why it hurts
     The client has only part of the response. Good clients report an error ("transfer closed with outstanding read data
@@ -14,10 +18,13 @@ Why it hurts
 
 How it is proved
     Between the head of the response and the server's FIN or RST there are fewer bytes than the Content-Length announces, or
-    the last chunk (size 0) is missing. Acknowledgment numbers show that the client had not closed before.
+    the last chunk (size 0) is missing. Or the body has neither, and the server sent an RST instead of a FIN: such a body is
+    incomplete (RFC 9112 section 8), and curl reports error 56. Acknowledgment numbers show that the client had not closed before.
 
     The server may have given up because the client had not read for a second or more until shortly before the close
-    (zero-window-stall). In this case the finding says so and has medium confidence.
+    (zero-window-stall). In this case the finding says so and has medium confidence. Kind too-slow: over 5 s or more, less than
+    240 bytes per second of such a response came on average. At a higher rate, the time without progress was the reason (nginx
+    send_timeout, haproxy timeout client).
 
     If a server cuts off responses at three or more moments after the same time, counted from the request or from the last byte
     that it had sent, that time is its limit, and the finding names it.
@@ -25,8 +32,8 @@ How it is proved
 What it is not
     Nothing is reported if the capture ends before the response does, or lacks packets of it. If the client gave up,
     client-abort reports it. Nothing is reported either if the client did not answer two or more keep-alive probes before the
-    server reset the connection: the client, or the path to it, was gone. If a body has no announced end (close-delimited),
-    packets do not show whether it is complete. Responses to HEAD, and 204 and 304, have no body.
+    server reset the connection: the client, or the path to it, was gone. If a FIN ends a body that ends with its
+    connection (close-delimited), packets do not show whether it is complete. Responses to HEAD, and 204 and 304, have no body.
 
 What to do
     Check the server's log at that time. If a program sets Content-Length itself, have it count bytes; if it writes chunks itself,
@@ -53,6 +60,7 @@ from wiredoctor.rules.shared.bounded_memory import BoundedMap
 from wiredoctor.rules.shared.evidence import candidate, confidence, has_doubtful_close
 from wiredoctor.rules.shared.words import (
     MADE_WHOLE,
+    Nanoseconds,
     doubt_words,
     fin_or_rst,
     packets,
@@ -60,9 +68,16 @@ from wiredoctor.rules.shared.words import (
     sender_of_close,
     with_doubt,
 )
+from wiredoctor.tables import SECOND
 from wiredoctor.text.durations import duration_text
 from wiredoctor.world import CaptureTables, Index, World, equal_waits
-from wiredoctor.world.connection_close import BROKEN_BEFORE, may_have_closed_first, server_closed_first, streams
+from wiredoctor.world.connection_close import (
+    BROKEN_BEFORE,
+    is_delimited_by_close,
+    may_have_closed_first,
+    server_closed_first,
+    streams,
+)
 from wiredoctor.world.equal_waits import limit_of, matches
 from wiredoctor.world.numbers import DURATION, other_connections
 from wiredoctor.world.products import advice, default
@@ -80,20 +95,29 @@ _STREAM = (
     "ends a stream properly sends the last chunk before it closes, so a client can tell the end from a failure."
 )
 
+_TOO_SLOW = (
+    "Have the client read the response as it comes, and process it afterwards. If such clients are expected, lower the server's "
+    "least rate. http.sys: MinBytesPerSecond, and Timer_MinBytesPerSecond in the HTTPERR log; Kestrel: MinResponseDataRate."
+)
+
 RULE = Rule(
     symptom="*unexpected end of file*, half a page",
-    severity={None: "error", "stream": "note"},
+    severity={None: "error", "stream": "note", "too-slow": "error"},
     title={
         None: "The response broke off: the server{or_device} closed the connection before the end of the {status}",
         "stream": "The server ended a stream without a last chunk",
+        "too-slow": "The response broke off: the client read too slowly for the server",
     },
     message={
         None: "{announced}{due}{unit}; {came} {came_unit} came before the server's {close}. The client had not closed before: "
-        "the missing part of the {status} to {request} {missing}.{doubt}",
+        "the {part}{status} to {request} {missing}.{doubt}",
         "stream": "The server's {close} ended the stream in response to {request} {lasted} after the stream began, without the "
         "last chunk (size 0).{together} Streams end like this if their server stops or is deployed; their clients reconnect.",
+        "too-slow": "{announced}{due}{unit}; {came} {came_unit} came before the server's {close}, in {lasted}: {rate}. The "
+        "client did not read faster: its window was closed for up to {stalled}. A server with a least rate (240 B/s in http.sys "
+        "and Kestrel) ends such a response.",
     },
-    remedy={None: _REMEDY, "stream": _STREAM},
+    remedy={None: _REMEDY, "stream": _STREAM, "too-slow": _TOO_SLOW},
     references=(
         Reference("RFC 9112 section 8, incomplete messages", "https://www.rfc-editor.org/rfc/rfc9112.html#section-8"),
         Reference("RFC 9112 section 6.3, message body length", "https://www.rfc-editor.org/rfc/rfc9112.html#section-6.3"),
@@ -127,6 +151,8 @@ RULE = Rule(
 
 SHARED_THRESHOLDS = (equal_waits,)
 ENDPOINTS = Threshold("10000 endpoints", "the number of endpoints whose ended streams are remembered, which bounds the memory")
+_LEFT_WAITING = SECOND
+"""If an RST ends a response without framing this late (ns) after its last byte, the client was left waiting: missing-framing."""
 _NEWEST = 200
 """The maximum number of closes of an endpoint that are compared while a capture goes on."""
 REMEMBERED = Threshold(
@@ -199,7 +225,9 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     # what the server had sent when it reset may contain the last chunk, although the capture lacks it
     captured = ~c("response_has_gap") & (c("server_sent_more") == 0)
     missing = pl.when(sized).then(body < c("response_body_due")).otherwise(captured)
-    known = c("response_framing").is_in(["none", "content-length", "chunked"]) & (c("server_close_time") >= c("response_start"))
+    known = (c("response_framing").is_in(["none", "content-length", "chunked"]) | _is_reset_at_its_end()) & (
+        c("server_close_time") >= c("response_start")
+    )
     came = pl.when(head).then(sent).when(sized).then(body).otherwise("response_body_bytes")
     kind = pl.when(streams() & (c("response_framing") == "chunked")).then(pl.lit("stream"))
     doubted = has_doubtful_close("server")
@@ -219,6 +247,15 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         pl.lit(None, pl.Int64).alias("limit"),
         pl.lit(None, pl.String).alias("limit_since"),
     )
+
+
+def _is_reset_at_its_end() -> pl.Expr:
+    """Return whether an RST of the server ended a body that ends with its connection.
+
+    If nothing announced the close, and the RST came late, the client was left waiting (missing-framing).
+    """
+    is_reset = (c("server_close_rst") == 1) & (c("response_end_reason") == "rst")
+    return is_delimited_by_close() & is_reset & ~streams() & ~(c("persistent") & (_since_byte() >= _LEFT_WAITING))
 
 
 def _since_byte() -> pl.Expr:
@@ -298,6 +335,7 @@ def words(x: Facts) -> dict[str, Any]:
     """Return the words about what came of the response, about the close, and about a client that had not read."""
     beyond = MADE_WHOLE if x.made_whole else retry_sentence(x.retry)
     close, of_head = fin_or_rst(x.server_close_rst), x.response_framing == "none"
+    until_close = x.response_framing == "close-delimited"
     note = f"the server's {close}, {duration_text(x.lasted)} after the beginning of the response, after {x.came} bytes"
     return {
         "announced": _ANNOUNCED[x.response_framing],
@@ -306,12 +344,15 @@ def words(x: Facts) -> dict[str, Any]:
         "close": close,
         "origin": sender_of_close(x.server_close_origin),
         **doubt_words(x.server_close_origin, x.server_close_rst),
-        "missing": "did not come" if x.server_close_origin == "doubtful" else _NEVER_SENT,
+        "part": "" if until_close else "missing part of the ",
+        "missing": _UNKNOWN_END if until_close else "did not come" if x.server_close_origin == "doubtful" else _NEVER_SENT,
         "own_framing": _OWN_FRAMING.get(x.response_framing, ""),
         "cut": _CUT if x.server_close_rst == 1 else "",
         "check": _CRASH if x.limit is None else _LIMIT.format(duration_text(x.limit)),
         "together": _TOGETHER.format(duration_text(TOGETHER), other_connections(x.others)) if x.others else "",
-        "addition": " ".join(text for text in (_limit_text(x), beyond, _stall_text(x.stalled)) if text),
+        "rate": f"{x.came * SECOND // max(x.lasted, 1):,} B/s",
+        "stalled": Nanoseconds(x.stalled or 0),
+        "addition": " ".join(text for text in (_limit_text(x), beyond, _stall_text(x)) if text),
         "evidence": packets(
             (x.request_frame, x.start, "the request"),
             (x.frame, x.response_start, _head_note(x)),
@@ -324,7 +365,9 @@ _ANNOUNCED = {
     "none": "The head of the response was not complete",
     "content-length": "The response announced ",
     "chunked": "The body of the response comes in chunks, and the last chunk (size 0) is missing",
+    "close-delimited": "Only a FIN ends this response",
 }
+_UNKNOWN_END = "may lack its end, and clients report an error (curl: 56)"
 _NEVER_SENT = "was never sent, or was discarded by the server"
 _OWN_FRAMING = {
     "content-length": " If the program sets Content-Length itself, have it count bytes instead of characters, and count them "
@@ -339,12 +382,12 @@ def _limit_text(x: Facts) -> str:
     return "" if x.limit is None else _LIMITED.format(duration_text(x.limit), _AFTER[x.limit_since or "request"])
 
 
-def _stall_text(stalled: int | None) -> str:
-    """Return sentences about a client that had not read for this time (ns) before the close; "" if it had read."""
-    if stalled is None:
+def _stall_text(x: Facts) -> str:
+    """Return sentences about a client that had not read before the close; "" if it had read, or if the message says so."""
+    if x.stalled is None or x.kind == "too-slow":
         return ""
     return (
-        f"The client had not read for {duration_text(stalled)} before that. The server may have timed out while it waited "
+        f"The client had not read for {duration_text(x.stalled)} before that. The server may have timed out while it waited "
         "(nginx: send_timeout, haproxy: timeout client, Apache httpd: TimeOut), or closed for another reason."
     )
 
@@ -353,4 +396,6 @@ def _head_note(x: Facts) -> str:
     if x.response_framing == "none":
         return "the response begins"
     framing = "Transfer-Encoding chunked" if x.due is None else f"Content-Length {x.due}"
+    if x.response_framing == "close-delimited":
+        framing = "no Content-Length, no Transfer-Encoding"
     return f"the response, {x.response_status}: {framing}"

@@ -155,6 +155,7 @@ RULE = Rule(
             "If the client is .NET: one HttpClient for all requests (or IHttpClientFactory), and KeepAlive = true.",
         ),
     ),
+    explained_by=(("undecodable-body", "endpoint"),),
     summary=True,
     any_order=True,
     absence=True,

@@ -26,6 +26,8 @@ See RFC 9112 section 11.2.
 class Facts(NamedTuple):
     """What is known of a fault: a row of the table `faults`, but `start` is its `message_time`, and `end` its `time`."""
 
+    connection: int
+    exchange: int
     fault: str
     role: int
     frame: int

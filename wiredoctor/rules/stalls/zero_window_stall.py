@@ -152,6 +152,7 @@ RULE = Rule(
         ),
         Reference("RFC 7323 section 2.2, window scale option", "https://www.rfc-editor.org/rfc/rfc7323.html#section-2.2"),
     ),
+    explained_by=(("truncated-response/too-slow", "connection"),),
     absence=True,
     protocols=PROTOCOLS,
 )

@@ -11,7 +11,11 @@ PART = 0.1
 """The processor time (s) that one part of a look should take at most."""
 
 
-class Portion:
+cpu_time = time.process_time
+"""Return the processor time (s) of this process."""
+
+
+class Quota:
     """How many things a look decides at a time: fewer after it has taken more than `seconds`, and more again after less.
 
     What is left is decided by the next looks. `least`, `most`: the bounds of the number.
@@ -22,8 +26,8 @@ class Portion:
         self.size = most
 
     def learn(self, count: int, begun: float) -> None:
-        """Adapt to what deciding `count` things took since `begun`, a value of `time.process_time`."""
-        took = time.process_time() - begun
+        """Adapt to what deciding `count` things took since `begun`, a value of `cpu_time`."""
+        took = cpu_time() - begun
         if took > self._seconds:
             self.size = max(self._least, min(self.size, int(count * self._seconds / took)))
         elif 2 * took < self._seconds and 2 * count > self.size:
