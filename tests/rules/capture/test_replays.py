@@ -1,4 +1,4 @@
-"""Captures whose times are not those of the hosts: their TCP timestamps advance too slowly, so nothing that needs times is said."""
+"""Captures whose times are not those of the hosts: TCP timestamps that advance too slowly show it, and no finding needs times."""
 
 from __future__ import annotations
 
