@@ -9,6 +9,7 @@ from impairments import Conditions
 from scenario import (
     PEERS,
     Connection,
+    Exchange,
     Find,
     Lab,
     certificate,
@@ -76,6 +77,21 @@ def nginx_http2(lab: Lab) -> None:
     nginx(lab, "listen 8080 http2;", **SIZES)
     urls = [f"http://10.9.0.2:8080/{name}.txt" for name in ("a", "b", "d")]
     lab.client.run(sys.executable, str(PEERS / "http2_client.py"), *urls)
+
+
+@recording(
+    title="Plain HTTP to the port of nginx for TLS, twice",
+    at="client",
+    software=("nginx", "curl"),
+    connections=(Connection((Exchange("GET", "/a.txt", 400, 255),), closed_by="server", repeat=2),),
+    finds=tuple(Find("wrong-protocol", "plain-to-tls", "client", number, 1) for number in (0, 1)),
+    must_not={"no-response": "the server answered", "premature-close": "a 400 closes"},
+)
+def http_to_tls_port(lab: Lab) -> None:
+    """curl is used with http:// for port 443. nginx answers 400, with a page that says what is wrong."""
+    nginx_with_tls(lab, **SIZES)
+    for _ in range(2):
+        curl(lab, "http://10.9.0.2:443/a.txt")
 
 
 KEYS = tuple(

@@ -51,6 +51,7 @@ import passing_on
 import proxies
 import receivers
 import refusals
+import refused_forms
 import reuse
 import services
 import siblings
@@ -97,6 +98,7 @@ RECORDINGS = (
     lifetimes,
     framing,
     broken_framing,
+    refused_forms,
     far_ends,
     far_streams,
     far_round_trips,

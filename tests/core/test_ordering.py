@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import wiredoctor
 from tests.capture import files
 from tests.core.feeding import Memory
 from tests.ladders import ladder_packets, set_back, to_pcap
+from tests.pipeline.feeding import tables
 from wiredoctor import limits, rule_engine
 from wiredoctor.core.capture.file_formats import open_records
 from wiredoctor.core.capture.ordering import HeldPacket, order_of
@@ -20,6 +22,7 @@ from wiredoctor.limits import LimitsReached
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 MS = 1_000_000
 
@@ -235,3 +238,30 @@ def held(sequence: int, acknowledgment: int, size: int, *, turned: bool) -> Held
 )
 def test_what_two_packets_show(first: HeldPacket, second: HeldPacket, order: int) -> None:
     assert order_of(first, second) == order
+
+
+HURRIED = r"""
+  0.00000  >  S    win 64240 mss 1460
+  0.00002  <  S.   win 64240 mss 1460
+  0.00003  >  .
+  0.00005  >  P.   "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+  0.00070  <  P.   "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+  0.00080  >  .
+  0.10000  >  F.
+"""
+
+
+@pytest.mark.parametrize("order", [[3, 5, 6, 1, 2, 4, 7], [2, 1, 3, 4, 5, 6, 7]])
+def test_a_handshake_that_comes_less_than_a_millisecond_too_late(order: list[int], tmp_path: Path) -> None:
+    """Two threads wrote the first packets of a connection: its SYN comes after packets that were sent later."""
+    path = tmp_path / "threads.pcap"
+    path.write_bytes(in_file(HURRIED, order))
+    found = tables(path, in_order=True)
+    assert found["connections"]["handshake"].to_list() == [True]
+    assert found["exchanges"]["response_status"].to_list() == [200]
+    assert not wiredoctor.analyze(path).not_judged
+
+
+def test_a_clock_that_steps_back_by_less_than_a_millisecond_changes_no_order() -> None:
+    core = opened(in_file(HURRIED, range(1, 8), 600_000, 5))
+    assert [frame for frame, _ in read(core)] == [*range(1, 8)]

@@ -11,7 +11,7 @@ from tests.rules.frames import without_tables
 from wiredoctor.findings import CANDIDATE_COLUMNS, Severity
 from wiredoctor.rule_engine import RuleModule, catalogue
 from wiredoctor.rule_engine.catalogue import HEADINGS
-from wiredoctor.rule_engine.plugins import SCOPES
+from wiredoctor.rule_engine.plugins import EXPLAINING, SCOPES
 from wiredoctor.rule_engine.render import GIVEN_NAMES, names_in
 from wiredoctor.tables import RULE_TABLES
 
@@ -78,7 +78,7 @@ def test_rules_over_packets_neither_sort_nor_open_windows(module: RuleModule) ->
 
 @pytest.mark.parametrize("module", RULES, ids=by_name)
 def test_what_explains_is_scoped(module: RuleModule) -> None:
-    assert {scope for _, scope in module.rule.explained_by} <= {"time", "exchange", "previous", "connection", "endpoint", "front"}
+    assert {scope for _, scope in module.rule.explained_by} <= {*EXPLAINING}
     assert {scope for _, scope in module.rule.caused_by} <= {*SCOPES}
     elsewhere = {"front", "tries"}  # scopes of other exchanges
     named = {name for name, scope in (*module.rule.explained_by, *module.rule.caused_by) if scope not in elsewhere}

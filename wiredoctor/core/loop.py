@@ -109,7 +109,7 @@ class Core:
         """
         self.records.times.is_ordered = True
         self.ordering = Ordering(self.records, self.flows, self.copies, self.share, is_growing)
-        self.ordering.is_known = is_proved
+        self.ordering.is_known = self.ordering.sorts = is_proved
 
     def step(self, packet: Packet) -> i64:
         """Analyze a segment, or an ICMP error that quotes a complete TCP header; return the id of its connection."""
@@ -118,6 +118,8 @@ class Core:
             self.retire(packet.clock)
         if packet.flags & SYN and not packet.is_quoted:
             self.translation.enter(connection, packet)
+            if packet.time < connection.start:  # disorder of less than 1 ms matters only if a handshake comes too late
+                self.records.times.is_shuffled = True
         if is_second_leg(connection):
             self.leave_out(connection, packet)
             return connection.id

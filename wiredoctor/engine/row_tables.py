@@ -9,6 +9,7 @@ from functools import lru_cache, partial
 import polars as pl
 
 from wiredoctor.core.http1.bursts import COLUMNS as BURST_CELLS
+from wiredoctor.core.http1.recognition import OPENINGS
 from wiredoctor.core.http1.transfers import TRANSFERS as TRANSFER_CELLS
 from wiredoctor.core.loop import Core
 from wiredoctor.core.rows.cells import Rows
@@ -54,6 +55,8 @@ Tables = dict[str, pl.DataFrame | View]
 
 _PROTOCOLS = ("unknown", "http", "tls", "http2")
 """The texts for the values protocols.UNKNOWN, HTTP, TLS_PROTOCOL and HTTP2, in this order."""
+
+_OPENINGS = (("client_opening", OPENINGS), ("server_opening", OPENINGS))
 
 
 def take_tables(core: Core) -> tuple[Tables, Batch, Batch]:
@@ -219,7 +222,7 @@ def _makers() -> dict[str, Maker]:
         "server": lambda batch: _endpoint(batch, "server"),
         "history": lambda batch: _of_cells(batch, *_TEXTS["history"][:2]),
     }
-    for name, names in (("closed_by", CLOSED_BY), ("close", CLOSES), ("protocol", ("none", *_PROTOCOLS))):
+    for name, names in (("closed_by", CLOSED_BY), ("close", CLOSES), ("protocol", ("none", *_PROTOCOLS)), *_OPENINGS):
         makers[name] = _name_maker(name, names)
     for name in _HELLO:
         makers[name] = partial(Batch.of_part, part="hellos", name=name, cell="hello")

@@ -57,6 +57,10 @@ ROWS_AT_ONCE = 1 << 15
 """If the rows of more than this many exchanges or connections wait for the rules, the rules run before the end of the batch."""
 
 
+IPCOMP = 108
+"""The number of the IP protocol IPComp (RFC 3173)."""
+
+
 class OutOfOrder(Exception):
     """Raised if the timestamps of a capture go backward. The capture must then be examined, and read again from its beginning."""
 
@@ -236,7 +240,7 @@ class Analysis:
             **{f"clock_step_{name}": [[getattr(step, name) for step in steps.first]] for name in _OF_STEPS},
             "sorted": [self.capture.is_sorted], "shuffled": [shuffled.count], "shuffled_worst": [shuffled.worst],
             **{f"shuffled_{name}": [[getattr(step, name) for step in shuffled.first]] for name in _OF_STEPS},
-            **self._drops(),
+            "compressed": [self.core.headers.not_analyzed.flush().get(IPCOMP, 0)], **self._drops(),
         })  # fmt: skip
 
     def _drops(self) -> dict[str, list[Any]]:

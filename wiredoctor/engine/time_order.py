@@ -48,8 +48,8 @@ def examine(capture: CaptureFiles, is_stopped: Callable[[], bool]) -> list[str]:
                 earliest.append(lanes.first_time or first)
                 continue
             met.add(lanes.limit)
-        capture.is_shuffled = capture.is_shuffled or disorder.is_slight
-        proved.append(disorder.is_proved() or not disorder.is_slight)
+        capture.is_shuffled = capture.is_shuffled or disorder.is_shuffled()
+        proved.append(disorder.is_proved() or not disorder.is_shuffled())
         earliest.append(first + min(int(disorder.earliest), 0))
     capture.is_disorder_proved = all(proved)
     capture.origin = min(earliest, default=None)

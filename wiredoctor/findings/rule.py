@@ -156,16 +156,16 @@ class Rule(NamedTuple):
     severity, title, message and remedy are one value for all kinds, or a mapping by kind (None: the rule has no kinds).
     explained_by: pairs of a name (rule, family or rule/kind) and a scope. A candidate is dropped if the named rule, family or
     kind has a candidate in the same scope. Scopes are "time" (same connection, overlapping start..end), "exchange", "previous"
-    (the exchange before this one on its connection), "connection", "endpoint" (the server) and "front" (the exchange of a
-    gateway's client for which this one was made; if both candidates are of one rule, the other one must have ended first).
-    unexplained: the kinds to which explained_by does not apply.
+    (the exchange before this one on its connection), "connection", "endpoint" (the server), "pair" (the client's host and the
+    server) and "front" (the exchange of a gateway's client for which this one was made; if both candidates are of one rule, the
+    other one must have ended first). unexplained: the kinds to which explained_by does not apply.
     caused_by: like explained_by, but both candidates are reported, and the cause comes first. In explained_by and caused_by,
-    "rule/" means candidates of the rule without a kind. caused_by has no scopes "time", "previous" and "front", but four others:
-    "tries" (the cause is about a request or connection that a gateway made to serve this exchange), "until" (same exchange; the
-    client did not read until the server closed), "wait" (same exchange, or a request or connection that the gateway made to serve
-    it; the cause took most of the candidate's wait) and "wait-behind" (as "wait", but the cause is not about the same exchange).
-    summary: the rule has one finding per endpoint or capture, reported at the end. Otherwise its findings are events, each of
-    which is final once its evidence has been read.
+    "rule/" means candidates of the rule without a kind. caused_by has no scopes "time", "previous", "pair" and "front", but four
+    others: "tries" (the cause is about a request or connection that a gateway made to serve this exchange), "until" (same
+    exchange; the client did not read until the server closed), "wait" (same exchange, or a request or connection that the
+    gateway made to serve it; the cause took most of the candidate's wait) and "wait-behind" (as "wait", but the cause is not
+    about the same exchange). summary: the rule has one finding per endpoint or capture, reported at the end. Otherwise its
+    findings are events, each of which is final once its evidence has been read.
     timeless: packet order and sequence numbers alone prove the finding, so it holds even if the capture's clock was set back. A
     tuple names the kinds to which this applies.
     absence: the proof includes something that is not in the capture (a response, an ACK, a close, a packet within a pause). If

@@ -75,6 +75,8 @@ _LEFT_OUT: Mapping[LeftOutBy, str] = {"baseline": "known", "ignore": "ignored", 
 
 _LOSS = "capture-loss"
 _NO_CONNECTION = "connect-failed"
+_NOT_BY_KIND = ("Port ", "Connections with ECN ")
+"""The beginnings of titles of `connect-failed` that say more than the clause of their kind."""
 
 _FIRST_WORDS = (
     "A",
@@ -371,7 +373,8 @@ def _because(finding: Finding, title: str, idle_timeouts: Mapping[tuple[str, str
     server = finding.server or "the server"
     if finding.rule == "keep-alive-race" and finding.kind != "stale-pool" and (limit := _idle_timeout(finding, idle_timeouts)):
         return f" because {server} closes idle connections after {duration(limit)}"
-    if clause := _CLAUSES.get((finding.rule, finding.kind)):
+    clause = _CLAUSES.get((finding.rule, finding.kind))
+    if clause and not title.startswith(_NOT_BY_KIND):
         return f" because {clause.format(server=server)}"
     if behind := _BEHIND.search(title):
         return f" because the server behind {server} {behind['did']}"

@@ -32,7 +32,7 @@ SCOPES = ("exchange", "connection", "endpoint", "tries", "until", "wait", "wait-
 reported.
 """
 
-EXPLAINING = ("exchange", "previous", "connection", "endpoint", "time", "front")
+EXPLAINING = ("exchange", "previous", "connection", "endpoint", "pair", "time", "front")
 """The scopes that Rule.explained_by may contain. A scope says what a candidate must share with the candidate that explains it.
 """
 

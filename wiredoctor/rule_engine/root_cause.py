@@ -164,7 +164,8 @@ def _with_requests(core: pl.DataFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
 
 def _explained_ids(core: pl.DataFrame, modules: Mapping[str, RuleModule], behind: CertainTries) -> pl.Series:
     """Return the ids of the candidates that other candidates explain, even if the others are themselves explained."""
-    core = core.select("id", "rule", "kind", "connection", "exchange", "server", "start", "end")  # a join copies every column
+    names = ("id", "rule", "kind", "connection", "exchange", "client", "server", "start", "end")
+    core = core.select(names)  # a join copies every column
     by_rule = {str(part["rule"][0]): part for part in core.partition_by("rule", maintain_order=True)}
     gone = [pl.Series("id", [], dtype=pl.UInt32)]
     for rule, every in by_rule.items():
@@ -281,6 +282,17 @@ def _same(*columns: str) -> Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]
     return lambda mine, causes: mine.join(causes, on=list(columns), how="semi")
 
 
+def _same_pair(mine: pl.DataFrame, causes: pl.DataFrame) -> pl.DataFrame:
+    """Return the candidates about the same client host and server as a cause."""
+    hosts = (rows.with_columns(host_of("client").alias("host")) for rows in (mine, causes))
+    return _same("host", "server")(*hosts)
+
+
+def host_of(endpoint: str) -> pl.Expr:
+    """Return an expression for an endpoint's address without its port; an address without a port stays as it is."""
+    return c(endpoint).str.replace(r"^\[([^\]]*)\](?::\d+)?$", "${1}").str.replace(r"^([\d.]+):\d+$", "${1}")
+
+
 def _previous(mine: pl.DataFrame, causes: pl.DataFrame) -> pl.DataFrame:
     """Return the candidates whose exchange directly follows the exchange of a cause."""
     return mine.join(causes.with_columns(pl.col("exchange") + 1), on=_KEYS["exchange"], how="semi")
@@ -311,6 +323,7 @@ def _same_time(mine: pl.DataFrame, causes: pl.DataFrame) -> pl.DataFrame:
 _SCOPES: dict[str, Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]] = {
     "time": _same_time,
     "previous": _previous,
+    "pair": _same_pair,
     **{scope: _same(*columns) for scope, columns in _KEYS.items()},
 }
 

@@ -62,7 +62,8 @@ def after_stalls(found: Mapping[str, Rows]) -> list[tuple[str, Callable[[pl.Data
     times = (c("start").alias("stall_start"), c("end").alias("stall_end"))
     closed = (c("frame").alias("closed_frame"), c("window_time").alias("closed_time"))
     stalls = select(found["zero-window-stall"], "connection", "kind", "of_client", "opened", *times, *closed)
-    of_client, of_server = stalls.filter("of_client"), stalls.filter(~c("of_client"))
+    both = (c("kind") == "both-closed").fill_null(value=False)
+    of_client, of_server = stalls.filter(c("of_client") | both), stalls.filter(~c("of_client") | both)
     return [
         ("client-abort", partial(_aborts_after_stalls, of_client)),
         ("gateway-error", partial(_gateways_after_stalls, of_client)),

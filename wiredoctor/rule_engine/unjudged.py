@@ -20,6 +20,7 @@ from wiredoctor.rule_engine.abnormal_ends import (
     suspect_connections,
     suspect_exchanges,
 )
+from wiredoctor.rule_engine.root_cause import host_of
 from wiredoctor.rule_engine.rule_module import RuleModule
 from wiredoctor.tables import PLAN_OF_FEW, SECOND, SMALL, of_connections
 from wiredoctor.text import redact
@@ -70,7 +71,7 @@ def explained_keys(core: pl.DataFrame, modules: Mapping[str, RuleModule]) -> Exp
         .group_by("connection")
         .agg(c("exchange").fill_null(-1).min().cast(pl.Int64).alias("since"))
     )
-    endpoints = those.filter(c("connection").is_null()).select(_host("client").alias("client_host"), "server")
+    endpoints = those.filter(c("connection").is_null()).select(host_of("client").alias("client_host"), "server")
     # a client that uses both loopback addresses is reported with the last one only
     endpoints = endpoints.with_columns(one_host("client_host"), one_host("server")).unique()
     endpoints = endpoints.filter(~pl.all_horizontal(c("client_host", "server").is_null()))
@@ -79,11 +80,6 @@ def explained_keys(core: pl.DataFrame, modules: Mapping[str, RuleModule]) -> Exp
 
 _NO_CONNECTIONS = pl.DataFrame(schema={"connection": pl.Int64(), "since": pl.Int64()})
 _NO_ENDPOINTS = pl.DataFrame(schema={"client_host": pl.String(), "server": pl.String()})
-
-
-def _host(endpoint: str) -> pl.Expr:
-    """Return an expression for an endpoint's address without its port; an address without a port stays as it is."""
-    return c(endpoint).str.replace(r"^\[([^\]]*)\](?::\d+)?$", "${1}").str.replace(r"^([\d.]+):\d+$", "${1}")
 
 
 _ENDS = (

@@ -132,6 +132,13 @@ CONNECTIONS = Table(
             "or, if none did, the first",
         ),
         _n("late_answer_time", I64, "time of `late_answer_frame`", "ns"),
+        _n(
+            "challenge_frame",
+            I64,
+            "the first ACK that answered a SYN of the client without acknowledging it, before any SYN-ACK: the server still knew "
+            "an earlier connection on these ports (RFC 5961 section 4)",
+        ),
+        _n("challenge_time", I64, "time of `challenge_frame`", "ns"),
         _flag("one_sided", "only one side's packets were captured, although these acknowledge packets of the other side"),
         _c("super_segments", I64, "number of segments longer than the MSS that their receiver announced"),
         _n("super_frame", I64, "first segment that `super_segments` counts"),
@@ -166,6 +173,22 @@ CONNECTIONS = Table(
         _c("cut_heads", I64, "number of packets that the snap length cut off inside heads or chunk framing of HTTP"),
         _n("cut_frame", I64, "first packet that `cut_heads` counts"),
         _n("cut_time", I64, "time of `cut_frame`", "ns"),
+        _c(
+            "client_opening",
+            TEXT,
+            "protocol of the client's first bytes: http, tls, tls-alert, http2, proxy-header (PROXY protocol) or other; empty if "
+            "they are not known",
+        ),
+        _n("client_opening_frame", I64, "packet with the client's first bytes"),
+        _n("client_opening_time", I64, "time of `client_opening_frame`", "ns"),
+        _c(
+            "server_opening",
+            TEXT,
+            "as `client_opening`, for the server; http-rejects: a response with status 400, 501 or 505; https-expected: a 400 "
+            "that says that the port expects TLS",
+        ),
+        _n("server_opening_frame", I64, "packet with the server's first bytes"),
+        _n("server_opening_time", I64, "time of `server_opening_frame`", "ns"),
         _c(
             "tls_version",
             TEXT,

@@ -190,6 +190,13 @@ RECOVERIES = Table(
             "the packet is not an ACK, but new data of the side that retransmitted. The data that it had retransmitted had been "
             "acknowledged before, so the ACKs had not reached it until then",
         ),
+        _n(
+            "strange_sack_frame",
+            I64,
+            "the first packet of the sender with a SACK block outside the peer's stream: before its first byte, or beyond the "
+            "window",
+        ),
+        _n("strange_sack_time", I64, "time of `strange_sack_frame`", "ns"),
     ),
     subject="segments",
     at_packet=True,
@@ -347,8 +354,8 @@ UNACKNOWLEDGED = Table(
     "data, or a FIN, that its sender sent three times or more: the lowest unacknowledged data, or data that its sender repeated "
     "although it was acknowledged. Other rows are about missing data: neither a copy (`copies` is 0) nor an ACK was captured, "
     "but the sequence numbers of later packets show that the data was sent. Further rows are about keep-alive probes without an "
-    "answer while a message was incomplete, and about data that was answered with an RST for an unknown connection. Written "
-    "when the data is acknowledged, or when the connection or the capture ends",
+    "answer while a message was incomplete, or before their sender reset the connection, and about data that was answered with "
+    "an RST for an unknown connection. Written when the data is acknowledged, or when the connection or the capture ends",
     (
         *_WHERE,
         _ROLE,
@@ -427,6 +434,17 @@ UNACKNOWLEDGED = Table(
             "peer_rst_unknown",
             "the receiver answered with an RST for an unknown connection: without ACK flag, with the sequence number that "
             "the copies acknowledge",
+        ),
+        _c(
+            "bare",
+            I32,
+            "number of retransmissions or probes without the timestamps option, although both SYNs had it (RFC 7323 section 3.2)",
+        ),
+        _n(
+            "reset_mac",
+            I64,
+            "MAC address, as a number, from which the receiver's RST without ACK flag came, if another machine than the sender "
+            "of its SYN sent it",
         ),
         _n("icmp_frame", I64, "packet with an ICMP or ICMPv6 error that quotes the data, or later data from the same sender"),
         _n("icmp_time", I64, "time of `icmp_frame`", "ns"),

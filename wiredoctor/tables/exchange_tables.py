@@ -211,7 +211,8 @@ EXCHANGES = Table(
         _flag(
             "previous_announced_close",
             "the previous response on the connection announced the close: Connection: close, HTTP/1.0 without keep-alive, or "
-            "a body that ends with the connection",
+            "a body that ends with the connection. Or the previous request did, and this request was sent before its response "
+            "came",
         ),
         _c("endpoint", I64, "hash of the server's address and port, the same on all its connections"),
         # the connection, as of the time of the row
@@ -239,6 +240,12 @@ EXCHANGES = Table(
         ),
         _n("server_rst_frame", I64, "first RST of the server, if it closed"),
         _n("server_rst_time", I64, "time of `server_rst_frame`", "ns"),
+        _n(
+            "server_rst_mac",
+            I64,
+            "MAC address, as a number, from which the server's RST without ACK flag came, if another machine than the sender of "
+            "the SYN-ACK sent it",
+        ),
         _n("client_rst_frame", I64, "first RST of the client, with or without a FIN before it"),
         _n("client_rst_time", I64, "time of `client_rst_frame`", "ns"),
         _n("client_rst_ack", I64, "offset in the server's stream up to which the client's RST acknowledges data", "bytes"),
@@ -283,7 +290,7 @@ _CLOSE = (
     *("last_on_connection", "client_close_frame", "client_close_time", "client_close_ack", "client_close_rst"),
     *("server_close_frame", "server_close_time", "server_close_ack", "server_close_offset", "server_close_rst"),
     *("server_close_contradicted", "server_rst_frame", "server_rst_time"),
-    *("client_rst_frame", "client_rst_time", "client_rst_ack", "client_close_origin", "server_close_origin"),
+    *("server_rst_mac", "client_rst_frame", "client_rst_time", "client_rst_ack", "client_close_origin", "server_close_origin"),
     *(c.name for c in _ARRIVED),
     *("accepted_frame", "accepted_time"),
     *("last_payload_frame", "last_payload_time", "last_payload_role", "says_goodbye"),

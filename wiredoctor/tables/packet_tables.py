@@ -43,6 +43,7 @@ CAPTURES = Table(
             "for each packet in `shuffled_frame`, the packet with the latest time among the packets before it in the file",
         ),
         _c("shuffled_time_before", LIST64, "times of `shuffled_frame_before`", "ns"),
+        _c("compressed", I64, "number of packets with compressed content that is not read (IPComp, RFC 3173)"),
         _n(
             "dropped",
             I64,

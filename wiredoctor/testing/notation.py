@@ -13,7 +13,7 @@ from wiredoctor.testing.wire import FLAGS, Packet, Peers
 
 _PACKET = re.compile(r"(\+?)(\d+(?:\.\d+)?)\s+([<>])\s+([SFRPUEC.]+)(?:\s+(.*))?$")
 _PIECE = re.compile(r'"(?:[^"\\]|\\.)*"(?:\*\d+)?|[A-Za-z]+\*\d+|\+|\d+:\d+\(\d+\)|\d+:\d+|[A-Za-z]+|\d+\.\d+|\d+')
-_NUMBERS = ("ack", "win", "mss", "wscale", "ttl", "id", "snap")
+_NUMBERS = ("ack", "win", "mss", "wscale", "ttl", "id", "snap", "mac")
 _TIMES = ("left", "echo")
 _WORDS = ("ts", "uncaptured")
 
@@ -131,6 +131,7 @@ def _packet(current: _Conversation, match: re.Match[str], row: int) -> Packet:
         ttl=numbers.get("ttl", 64),
         ip_id=numbers.get("id"),
         snap=numbers.get("snap"),
+        mac=numbers.get("mac"),
         uncaptured="uncaptured" in words,
         row=row,
     )

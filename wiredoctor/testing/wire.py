@@ -36,9 +36,9 @@ class Packet:
     """A packet as captured. Sequence and acknowledgment numbers are relative to the SYN of their side, which has the number 0.
 
     `time`: in ns. `side`: 0 if the client sent the packet, 1 if the server did. `window`: as in the TCP header. `snap`: the
-    number of captured bytes; None for all. `row`: the number of the packet's line in the ladder; 0 if it has none. `left`: the
-    sender's time (ns) that TSval shows; None for `time`. `echo`: the peer's time (ns) that TSecr shows; None if nothing is
-    echoed.
+    number of captured bytes; None for all. `mac`: the last byte of the sender's MAC address, if it is not that of its side.
+    `row`: the number of the packet's line in the ladder; 0 if it has none. `left`: the sender's time (ns) that TSval shows;
+    None for `time`. `echo`: the peer's time (ns) that TSecr shows; None if nothing is echoed.
     """
 
     peers: Peers
@@ -58,6 +58,7 @@ class Packet:
     ttl: int = 64
     ip_id: int | None = None
     snap: int | None = None
+    mac: int | None = None
     uncaptured: bool = False
     row: int = 0
 
@@ -84,6 +85,8 @@ def frame_bytes(packet: Packet, number: int = 0) -> bytes:
 
     ends = [_end(packet.peers.client), _end(packet.peers.server)]
     macs = [b"\x02\0\0\0\0\x01", b"\x02\0\0\0\0\x02"]
+    if packet.mac is not None:
+        macs[packet.side] = b"\x02\0\0\0\0" + bytes([packet.mac])
     (source, source_port), (destination, destination_port) = ends if packet.side == 0 else reversed(ends)
     segment = _tcp(packet, source_port, destination_port)
     pseudo_header = source + destination + struct.pack(">II", len(segment), TCP)

@@ -73,7 +73,7 @@ def accepted_near(rows: pl.DataFrame, connections: pl.LazyFrame, **marks: pl.Exp
     near = pl.concat(same).unique()
     some = connections.filter((answered | open_before) & c("server").is_in(near["server"].implode()))
     found = (some if near.height else connections.clear()).select(
-        *("server", "syns", "syn_time", "first_answer_frame", "first_answer_time", "answer_ttl"),
+        *("connection", "server", "syns", "syn_time", "first_answer_frame", "first_answer_time", "answer_ttl", "syn_ecn_or_data"),
         client_key(),
         pl.coalesce("first_answer_frame", "first_frame").alias("frame"),
         pl.coalesce("first_answer_time", "start").alias("time"),
@@ -186,6 +186,64 @@ def answered_elsewhere(unanswered: pl.DataFrame, connections: pl.LazyFrame, with
     due = rows.filter(alone & c("stray_time").is_between("syn_time", until))
     first = due.sort("stray_frame").unique("connection", keep="first")
     return first.select("connection", "stray_server", "stray_frame", "stray_time")
+
+
+def same_ports(unanswered: pl.DataFrame, connections: pl.LazyFrame, accepted: pl.DataFrame) -> pl.DataFrame:
+    """Return a row for each attempt with facts that show whether the server, the path or the ports are the reason.
+
+    `older_frame`, `older_time` (ns): the last packet of the newest earlier connection between the same endpoints, if it was
+    established and not closed by both sides. `port_alone`: the server accepted other connections before and after the attempt,
+    and all unanswered attempts at that server have such an earlier connection. `between_frame`, `between_time` (ns): the server
+    accepts another connection between the SYNs of the attempt.
+    """
+    asked = unanswered.select("connection", "client", "server", "syn_time", "last_syn_time")
+    closed = c("history").str.contains("[Rr]") | (c("history").str.contains("F") & c("history").str.contains("f"))
+    open_ones = connections.filter(c("connected") & ~closed & c("client").is_in(asked["client"].unique().implode())).select(
+        *("client", "server", c("connection").alias("older"), c("start").alias("since")),
+        *(c("last_frame").alias("older_frame"), c("end").alias("older_time")),
+    )
+    pairs = open_ones.join(asked.lazy(), on=["client", "server"]).filter(c("since") < c("syn_time")).collect(engine="streaming")
+    older = pairs.sort("since").unique("connection", keep="last").select("connection", "older", "older_frame", "older_time")
+    others = accepted.filter(c("first_answer_frame").is_not_null() & ~c("connection").is_in(older["older"].implode())).select(
+        "server", c("frame").alias("between_frame"), c("time").alias("between_time")
+    )
+    known = asked.join(older, on="connection", how="left").sort("syn_time").join_asof(
+        others.sort("between_time"), left_on="syn_time", right_on="between_time", by="server", strategy="forward",
+        check_sortedness=False,
+    )  # fmt: skip
+    spans = others.group_by("server").agg(c("between_time").min().alias("first"), c("between_time").max().alias("last"))
+    around = (c("first") < c("syn_time")) & (c("last") > c("last_syn_time"))
+    alone = around & c("older_frame").is_not_null().all().over("server")
+    between = c("between_time") < c("last_syn_time")
+    return known.join(spans, on="server", how="left").select(
+        *("connection", "older_frame", "older_time", alone.fill_null(value=False).alias("port_alone")),
+        *(pl.when(between).then(name).alias(name) for name in ("between_frame", "between_time")),
+    )
+
+
+def differ_in_flags(failed: pl.DataFrame, accepted: pl.DataFrame, *, least: int, accepts: int) -> pl.DataFrame:
+    """Return a row for each server that accepted no SYN with ECN or data, and at which only such SYNs failed.
+
+    At least `least` of them failed, and the server accepted at least `accepts` others. `plain_frame`, `plain_time` (ns): the
+    first SYN-ACK. `other_clients`: none of the clients that failed was accepted.
+    """
+    answered = accepted.filter(c("first_answer_frame").is_not_null() & (c("syns") > 0))
+    without = answered.group_by("server").agg(
+        *(c(name).sort_by("time").first().alias(f"plain_{name}") for name in ("frame", "time")),
+        (~c("syn_ecn_or_data")).all().alias("plain"),
+        pl.len().alias("accepted"),
+        c("client_key").unique().alias("clients"),
+    )
+    with_flags = failed.group_by("server").agg(
+        c("syn_ecn_or_data").all().alias("asks"), pl.len().alias("failed"), c("client_key").unique().alias("asked")
+    )
+    enough = c("asks") & c("plain") & (c("failed") >= least) & (c("accepted") >= accepts)
+    others = c("clients").list.set_intersection("asked").list.len() == 0
+    return (
+        with_flags.join(without, on="server")
+        .filter(enough)
+        .select("server", "plain_frame", "plain_time", others.alias("other_clients"))
+    )
 
 
 def _run(column: str) -> pl.Expr:

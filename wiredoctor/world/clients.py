@@ -103,13 +103,17 @@ class ClientClose(NamedTuple):
     awaits: bool
 
 
+NOT_IDEMPOTENT = ("POST", "PATCH")
+"""The methods whose repetition may have another effect than one request (RFC 9110 section 9.2.2, RFC 5789)."""
+
+
 class Repetition(NamedTuple):
     """What a client did at once after it had lost a request.
 
     `frame`, `start` (ns), `status`: the request that counts as the repetition, and the status of its response; None if there is
     none. `severity`: the severity that the loss has because of it; None for the usual severity, because the request may not be a
     repetition. `pending_until`: the time (ns) until which a response may change all this; None if nothing can change it.
-    `pending_on`: the connection on which that response would come.
+    `pending_on`: the connection on which that response would come. `unsafe`: 1 if the request is not idempotent.
     """
 
     frame: int | None = None
@@ -118,6 +122,7 @@ class Repetition(NamedTuple):
     severity: str | None = None
     pending_until: int | None = None
     pending_on: int | None = None
+    unsafe: int | None = None
 
     def wait(self, world: World) -> Wait | None:
         """Return until when, and on which connection, a response may still come that changes this; None if none may."""
@@ -353,16 +358,19 @@ class Clients(Index):
         """Return how the client repeated a request that was lost at `moment` (ns), and got a response.
 
         The repetition must come at once, from the same client, on another connection. Only GET and HEAD count, because they are
-        safe to repeat: a second POST may be a second order. If several requests were lost at the same time, a repetition counts
-        for one of them, so this must be called in the order of the losses. The severity stays if the client often sends the same
-        request concurrently even if none was lost. If the lost request is `OPTIONS *`, which only asks what the server supports
-        (RFC 9110 section 9.3.7), any other request to that host counts, and the severity is "note". `trip`, `to_client`: the
-        round trip (ns) between client and server, and its part between capture point and client. A request before `moment` plus
-        `to_client` does not count, because the client did not know of the loss yet.
+        safe to repeat: a second POST may be a second order, so it is returned as `unsafe`, with any response or none. If
+        several requests were lost at the same time, a repetition counts for one of them, so this must be called in the order of
+        the losses. The severity stays if the client often sends the same request concurrently even if none was lost. If the
+        lost request is `OPTIONS *`, which only asks what the server supports (RFC 9110 section 9.3.7), any other request to
+        that host counts, and the severity is "note". `trip`, `to_client`: the round trip (ns) between client and server, and
+        its part between capture point and client. A request before `moment` plus `to_client` does not count, because the client
+        did not know of the loss yet.
         """
         own = self.request(connection, exchange)
         if own is None:
             return Repetition()
+        if own.method in NOT_IDEMPOTENT:
+            return self._unsafe_repetition(own, moment, trip, to_client)
         only_asks = own.asks_about_server
         repeated = _repetitions(own, moment, trip, to_client, self)
         if repeated and not only_asks and self._seldom_repeats(own, repeated[0]):
@@ -378,6 +386,16 @@ class Clients(Index):
             return Repetition(None, None, None, None, *pending)
         severity = "note" if only_asks else None if concurrent else "warning"
         return Repetition(again.frame, again.start, again.status, severity, *pending)
+
+    def _unsafe_repetition(self, own: Request, moment: int, trip: int, to_client: int) -> Repetition:
+        """Return how the client sent a request again that is not idempotent, whatever the response. See `repetition`."""
+        since, until = max(moment + to_client, own.start + 1), moment + AGAIN.value + 2 * trip
+        others = (other for other in self.same_requests(own, since, until) if other.connection != own.connection)
+        again = next(others, None)
+        if again is None:
+            return Repetition()
+        pending = (moment + WINDOW, again.connection) if again.answered is None else (None, None)
+        return Repetition(again.frame, again.start, again.status, None, *pending, unsafe=1)
 
     def _seldom_repeats(self, own: Request, again: Request) -> bool:
         """Return whether the client has many users with equal requests, and repeats few of its unanswered requests.

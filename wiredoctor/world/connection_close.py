@@ -38,7 +38,7 @@ SEVERAL = Threshold(
 )
 
 FRAMING_ERRORS = (
-    *("missing-framing", "excess-body", "conflicting-framing", "invalid-chunk", "body-not-allowed/"),
+    *("missing-framing", "excess-body/", "conflicting-framing", "invalid-chunk/", "body-not-allowed/"),
     *("chunked-to-http10", "unframed-request-body", "unfinished-transfer-coding"),
     *("malformed-head/no-status-line", "malformed-head/speaks-first"),
 )

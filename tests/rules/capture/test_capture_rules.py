@@ -29,6 +29,13 @@ def test_bytes_that_were_acknowledged_but_not_captured() -> None:
     assert (loss["frame"], loss["start"], loss["connection"], loss["side"]) == (20, 2 * S, None, None)
 
 
+@pytest.mark.parametrize(("compressed", "speaks"), [(0, True), (1, True), (2, False)])
+def test_bytes_that_compressed_packets_may_contain(compressed: int, speaks: bool) -> None:
+    lossy = connection(client_unseen_bytes=10, acked_unseen_count=2, unseen_frame=30, unseen_time=S)
+    captures = rows("captures", {"compressed": compressed})
+    assert len(found("capture-loss", rows("connections", lossy), captures)) == speaks
+
+
 @pytest.mark.parametrize(
     ("changes", "speaks"),
     [

@@ -123,6 +123,9 @@ class Disorder:
         self.slight_order: i64 = 0
         self.slight_clock: i64 = 0
         """Like `Part.for_clock`, but for packets in the same part; `slight_order` is like `Part.for_order`."""
+        self.little_order: i64 = 0
+        self.little_clock: i64 = 0
+        """Like `Part.for_clock`, for packets that are out of order by at most 1 ms; `little_order` is like `Part.for_order`."""
         self.newest: dict[int, Part] = {}
         """The newest `Part` of each interface."""
         self.parts: list[Part] = []
@@ -205,10 +208,14 @@ class Disorder:
             other.frame = 0
         else:
             for seen in (own, other):
-                if seen.frame > 0 and seen.time > time + LEAST:
+                if seen.frame > 0 and seen.time > time:
                     order = order_after(seen, seen is own, packet.sequence, acknowledgment, size)
-                    if order != 0:
+                    if order != 0 and seen.time > time + LEAST:
                         self.vote(seen, packet, part, order > 0)
+                    elif order > 0:
+                        self.little_clock += 1
+                    elif order < 0:
+                        self.little_order += 1
         own.frame, own.time, own.interface = packet.frame, time, packet.interface
         own.sequence, own.acknowledgment, own.size = packet.sequence, acknowledgment, size
 
@@ -249,8 +256,14 @@ class Disorder:
             clock += [p for p in self.parts if p.for_order == p.for_clock == 0 and p.may_be_clock()]
         return sorted(int(part.first_frame) for part in clock)
 
+    def is_shuffled(self) -> bool:
+        """Return whether some packets must be sorted, although the file need not be."""
+        return self.is_slight or self.little_order > self.little_clock
+
     def is_proved(self) -> bool:
         """Return whether connections show that packets are slightly out of order, and none shows that a clock was set back."""
+        if not self.is_slight:
+            return self.is_shuffled()
         return self.across_order + self.slight_order > 0 and self.across_clock + self.slight_clock == 0
 
     def is_unsorted(self) -> bool:

@@ -23,6 +23,12 @@ NO_PACKET: Final = -1
 IPV6: Final = 1 << 32
 """The bit of Packet.ports that marks IPv6."""
 
+ETHERNET: Final = 1
+"""The link type of Ethernet."""
+
+FARTHEST_ADDRESSES: Final = 30
+"""The largest offset of the IP addresses in a record without a tunnel: after an Ethernet header, a VLAN tag, and half of IPv4."""
+
 NAMED: Final = (1 << 62) - 1
 """The mask for the bits of an address hash."""
 
@@ -153,6 +159,14 @@ def hash_pairs(block: bytes, at: i64, secret: i64) -> i64:
         at += 8
         secret += 8
     return total
+
+
+def sender_mac(packet: Packet) -> i64:
+    """Return the source address of a packet's Ethernet header as a number; NEVER if there is none, or if a tunnel precedes IP."""
+    has_tunnel = packet.key_at - packet.at > FARTHEST_ADDRESSES or packet.outer is not None
+    if packet.link_type != ETHERNET or has_tunnel or packet.at + 14 > packet.end:
+        return NEVER
+    return read_i64_be(packet.block, packet.at + 6) >> 16 & 0xFFFFFFFFFFFF
 
 
 def key_of(packet: Packet) -> bytes:

@@ -10,7 +10,7 @@ from wiredoctor import limits
 from wiredoctor.core.http1 import bodies, faults
 from wiredoctor.core.http1.conversation import Conversation
 from wiredoctor.core.http1.framing_gaps import note_gap_in_framing
-from wiredoctor.core.http1.heads import CR, LF
+from wiredoctor.core.http1.heads import CR, LF, SPACE
 from wiredoctor.core.http1.message import BODY, CHUNK_END, CHUNK_SIZE, COMPLETE, ERROR, IN_GAP, Message
 from wiredoctor.core.http1.message_ends import finish
 from wiredoctor.core.http1.partial import Partial
@@ -20,6 +20,7 @@ from wiredoctor.core.http1.stream import Range
 FIRST_LOOK: Final = 2048
 """The number of bytes that are searched for the end of a line in one step; most lines are shorter."""
 MAX_SIZE_DIGITS: Final = 15
+SEMICOLON: Final = 59
 DIGITS: Final = b"0123456789abcdefABCDEF"
 
 
@@ -97,6 +98,7 @@ def break_framing(conversation: Conversation, reader: Reader, found: Range, line
 def read_line(conversation: Conversation, reader: Reader, found: Range, message: Message, line: bytes) -> None:
     """Parse a complete line of chunk framing; the line may end with CR."""
     size: i64 = len(line)
+    sent = line
     if size > 0 and line[size - 1] == CR:
         line = line[: size - 1]
     if reader.mode == CHUNK_END:
@@ -110,6 +112,8 @@ def read_line(conversation: Conversation, reader: Reader, found: Range, message:
             reader.lose()
     else:
         length = chunk_size(line)
+        if length >= 0 and is_odd(sent):
+            faults.check_size_line(conversation, reader, sent, found.frame, found.time, reader.pos - size - 1)
         if length < 0:
             break_framing(conversation, reader, found, line, reader.pos - size - 1)
         elif length == 0:
@@ -124,6 +128,18 @@ def read_line(conversation: Conversation, reader: Reader, found: Range, message:
             message.chunks += 1
             reader.mode = BODY
             reader.until = reader.pos + length
+
+
+def is_odd(line: bytes) -> bool:
+    """Return whether a valid chunk size line has a form that some recipients refuse. `line`: without its LF, but with its CR.
+
+    White space before a semicolon is legal (RFC 9112 section 7.1.1).
+    """
+    size: i64 = len(line)
+    if line[0] <= SPACE or size < 2 or line[size - 1] != CR:
+        return True
+    last = line[size - 2]
+    return last <= SPACE or last == SEMICOLON
 
 
 def chunk_size(line: bytes) -> i64:

@@ -197,6 +197,7 @@ def close_reader(conversation: Conversation, reader: Reader, reason: i64) -> Non
         if not faults.has_none(reader) and conversation.held_faults is not None:
             faults.report_held_faults(conversation)
             reader.has_fault = True  # a body that still comes after the close is not a second fault
+        faults.settle_empty_line(conversation, reader, True)
     if reader.mode == HEAD and reader.partial is not None:
         incomplete_heads.cut_head(conversation, reader, reason)
     elif reader.message is not None:
@@ -229,7 +230,7 @@ def is_finished(conversation: HttpState) -> bool:
 
 def is_at_end(conversation: HttpState, reader: Reader, side: Side) -> bool:
     """Return True if a direction has no open message and none of the bytes before its FIN is missing."""
-    if reader.message is not None or reader.partial is not None or reader.waits:
+    if reader.message is not None or reader.partial is not None or reader.waits or reader.empty_line is not None:
         return False
     stream = conversation.stream_of(reader.direction)
     if stream.waiting is not None or stream.held is not None:

@@ -12,9 +12,11 @@ from wiredoctor.core.tcp.segment import NEVER
 NO_CLOSE: Final = 0
 CLOSE: Final = 1
 CLOSE_OF_REJECTION: Final = 2
-"""A value of ExchangeQueue.previous_close: the first response announced the close, and no request was found before it.
+REQUESTED_CLOSE: Final = 3
+"""Values of ExchangeQueue.previous_close.
 
-The other values: the response announced no close (NO_CLOSE), or any other response announced the close (CLOSE).
+The response announced no close (NO_CLOSE). The first response announced the close, and no request was found before it
+(CLOSE_OF_REJECTION). Any other response announced the close (CLOSE). Only its request asked for the close (REQUESTED_CLOSE).
 """
 
 
@@ -36,7 +38,7 @@ class ExchangeQueue:
         """True if the client sent a request after some, but not all, responses to earlier requests."""
         self.next_index: i64 = 0
         self.previous_close: i64 = NO_CLOSE
-        """What the newest response in the table `exchanges` announced: NO_CLOSE, CLOSE or CLOSE_OF_REJECTION."""
+        """What the newest exchange in the table `exchanges` announced, such as NO_CLOSE."""
         self.previous_end: i64 = NEVER
         """The time at which all exchanges that are already in the table `exchanges` had ended."""
         self.previous_end_offset: i64 = NEVER

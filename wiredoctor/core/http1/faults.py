@@ -12,7 +12,7 @@ from mypy_extensions import i64
 
 from wiredoctor import limits
 from wiredoctor.core.http1.conversation import Conversation
-from wiredoctor.core.http1.heads import NOT_CODED
+from wiredoctor.core.http1.heads import NOT_CODED, Head
 from wiredoctor.core.http1.message import (
     BROKEN,
     CHUNKED,
@@ -25,6 +25,7 @@ from wiredoctor.core.http1.message import (
     TUNNEL,
     UNTIL_CLOSE,
     Answer,
+    EmptyLine,
     Exchange,
     Fault,
     Message,
@@ -33,14 +34,34 @@ from wiredoctor.core.http1.reader import Reader
 from wiredoctor.core.http1.stream import Range
 from wiredoctor.core.tcp.closes import BY_FIN, BY_RST
 from wiredoctor.core.tcp.segment import NEVER
-from wiredoctor.protocols.http1.fault_words import HTTP2_PREFACE, KINDS, MAX_SHOWN, find_place, framing_lines, is_method
+from wiredoctor.protocols.http1.fault_words import (
+    HTTP2_PREFACE,
+    KINDS,
+    MAX_SHOWN,
+    find_place,
+    find_size_line_fault,
+    framing_lines,
+    is_method,
+    is_odd_status_line,
+)
+from wiredoctor.protocols.http1.head import KNOWN_METHODS
 from wiredoctor.text.redact import payload
 
 WAITED: Final = 500_000_000
 """The minimum time in ns for which a recipient waits for more of a body before its close shows that it expected more."""
 
-ANNOUNCED: Final = 1 << 16
-"""The bit of Reader.malformed for a 1xx or 204 response that announces a body; other bits are those of Fields.malformed."""
+ANNOUNCED: Final = 1 << 24
+SIZE_LINE: Final = 1 << 25
+EMPTY_LINE: Final = 1 << 26
+"""Bits of Reader.malformed, besides those of Fields.malformed.
+
+ANNOUNCED: a 1xx or 204 response that announces a body. SIZE_LINE: a chunk size line that some recipients refuse. EMPTY_LINE: an
+empty line after the body of a response.
+"""
+
+METHODS: Final = tuple(method.decode() for method in KNOWN_METHODS)
+AT_ONCE: Final = 50_000_000
+"""The maximum time in ns, besides a round trip, from a response to the close of a client that refuses the response."""
 
 
 def check_head(conversation: Conversation, reader: Reader, message: Message, exchange: Exchange, data: bytes, how: i64) -> None:
@@ -155,6 +176,18 @@ def check_chunk(conversation: Conversation, reader: Reader, line: bytes, frame: 
     report(conversation, reader, Fault("invalid-chunk", reader.kind, exchange, message, frame, time, offset, shown))
 
 
+def check_size_line(conversation: Conversation, reader: Reader, line: bytes, frame: i64, time: i64, offset: i64) -> None:
+    """Report a valid chunk size line in a form that some recipients refuse, once per direction. `line`: without its LF."""
+    message, exchange = reader.message, reader.exchange
+    if message is None or exchange is None or reader.has_fault or reader.is_unsure or reader.malformed & SIZE_LINE:
+        return
+    if reader.kind == RESPONSE and not answers_its_request(conversation, reader, exchange):
+        return
+    reader.malformed |= SIZE_LINE
+    name, shown = find_size_line_fault(line), payload(line[:MAX_SHOWN])
+    report(conversation, reader, Fault(name, reader.kind, exchange, message, frame, time, offset, shown))
+
+
 def check_content(conversation: Conversation, reader: Reader, message: Message, found: Range, stop: i64) -> None:
     """Report a body whose content cannot be decoded as its head announces.
 
@@ -244,13 +277,16 @@ def check_excess(conversation: Conversation, reader: Reader, data: bytes, frame:
     exceptions. If a header section follows the bytes, they are excess bytes. If the previous response announced a body that it
     must not have, the bytes are that body. `ack`: the acknowledgment number of the packet with the bytes, as a stream offset.
     """
-    if begins_message(reader, data):
+    is_odd = reader.kind == RESPONSE and is_odd_status_line(data)
+    if not is_odd and begins_message(reader, data):
         return
     if reader.kind == REQUEST and has_none(conversation.peer_of(reader)):
         conversation.is_doubtful = True
     if reader.has_fault or reader.is_unsure:
         return
-    excess = find_excess(conversation, reader, data, frame, time, offset, ack)
+    excess = None if is_odd else find_excess(conversation, reader, data, frame, time, offset, ack)
+    if excess is not None:
+        reader.empty_line = None  # it belongs to these bytes
     asked = conversation.queue.waiting
     if excess is not None and announces_body(excess.message):
         conversation.held_faults = None
@@ -268,6 +304,77 @@ def check_excess(conversation: Conversation, reader: Reader, data: bytes, frame:
     elif excess is not None:
         reader.has_fault = True
         report(conversation, reader, excess)
+
+
+def continues_body(reader: Reader, begin: i64, head: Head, target: bytes) -> bool:
+    """Return whether a line that looks like a request line is the rest of a body that is longer than its Content-Length.
+
+    The line follows such a body, and its method is unknown. Its target has none of the forms of RFC 9112 section 3.2, or its
+    method ends with a known one ("ipsumGET").
+    """
+    before = reader.previous
+    if head.has_known_method or before is None or before.request is None or reader.previous_end != begin:
+        return False
+    if before.request.framing != LENGTH or before.request.length == 0:
+        return False
+    if not head.method.isupper() and head.method.endswith(METHODS):
+        return True
+    return b" " in target or not (target[:1] in (b"/", b"*") or b"://" in target)
+
+
+def skips_empty_line(conversation: Conversation, reader: Reader, line: bytes, found: Range, data: bytes) -> bool:
+    """Return whether empty lines of the server are skipped, because a response may follow them (`data` follows in the packet).
+
+    Clients read on after such a line, or refuse it. Before the first response, the fault is reported with that response. After a
+    body with Content-Length, it is held until the client shows whether it accepted the line (`settle_empty_line`).
+    """
+    if data and not reader.may_begin_head(data):
+        return False
+    if reader.previous is None:
+        reader.follows_empty_line = reader.count == 0 and is_captured(conversation, reader) and reader.pos == 0
+        return True
+    excess = find_excess(conversation, reader, line, found.frame, found.time, reader.pos, found.ack)
+    if excess is None or excess.name != "excess-body":
+        return excess is None
+    if not (reader.has_fault or reader.is_unsure or reader.malformed & EMPTY_LINE):
+        reader.malformed |= EMPTY_LINE
+        reader.empty_line = EmptyLine(excess)
+    return True
+
+
+def report_empty_line(conversation: Conversation, reader: Reader, message: Message, exchange: Exchange) -> None:
+    """Report an empty line before the head of the first response. RFC 9112 section 2.2 allows it before requests only."""
+    reader.follows_empty_line = False
+    frame, time = message.head_last_frame, message.head_time
+    fault = Fault(
+        "empty-line", reader.kind, exchange, message, frame, time, message.offset, "an empty line before the status line"
+    )
+    report(conversation, reader, fault)
+
+
+def note_response(line: EmptyLine, exchange: Exchange, message: Message) -> None:
+    """Record when the first complete response after an empty line ended."""
+    if line.answered == NEVER and exchange.index > line.fault.exchange.index:
+        line.answered = message.end_time
+
+
+def settle_empty_line(conversation: Conversation, reader: Reader, is_over: bool) -> None:
+    """Report an empty line after the body of a response, if there is one, and whether the client accepted the line.
+
+    A client that has accepted it sends another request after the next response. If the connection is over (`is_over`), it may
+    also have closed later, or not at all.
+    """
+    line = reader.empty_line
+    if line is None or (line.answered == NEVER and not is_over):
+        return
+    is_accepted = line.answered != NEVER
+    close = conversation.side_of(conversation.client).close
+    if is_over and is_accepted and close is not None:
+        closed = close.fin_time if close.fin_time != NEVER else close.rst_time
+        is_accepted = closed == NEVER or closed - line.answered > AT_ONCE + max(conversation.rtt_peer, 0)
+    reader.empty_line = None
+    line.fault.name = "empty-line-accepted" if is_accepted else "empty-line-after-body"
+    conversation.add_fault(line.fault)
 
 
 def announces_body(message: Message) -> bool:
@@ -326,7 +433,9 @@ def may_be_answer(
         return False
     if not head.has_known_method or head.method == "CONNECT" or head.switches or head.version[:7] != "HTTP/1.":
         return False
-    return answers_its_request(conversation, reader, exchange) and not resembles_response(data)
+    if not answers_its_request(conversation, reader, exchange):
+        return False
+    return is_odd_status_line(data) or not resembles_response(data)
 
 
 def resembles_response(data: bytes) -> bool:
@@ -421,7 +530,18 @@ def report_held(conversation: Conversation, fault: Fault) -> None:
         if message.chunks == 0:
             return
         conversation.reader_of(1 - conversation.client).has_fault = True
+    if fault.name == "body-announced" and message.head.status == 101 and has_sent_more(conversation, message.ack):
+        fault.name = "body-announced-accepted"
     conversation.add_fault(fault)
+
+
+def has_sent_more(conversation: Conversation, offset: i64) -> bool:
+    """Return whether the client has sent bytes after this stream offset. A FIN does not count, although it has an offset."""
+    side = conversation.side_of(conversation.client)
+    reached = side.reached
+    if side.close is not None and side.close.fin_frame != NEVER:
+        reached = min(reached, side.close.fin_offset)
+    return reached > offset
 
 
 def report(conversation: Conversation, reader: Reader, fault: Fault) -> None:

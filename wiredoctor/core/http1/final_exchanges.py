@@ -11,7 +11,8 @@ from mypy_extensions import i64
 from wiredoctor import limits
 from wiredoctor.core.http1.bursts import settle_pauses
 from wiredoctor.core.http1.conversation import Conversation
-from wiredoctor.core.http1.exchange_queue import CLOSE, CLOSE_OF_REJECTION, NO_CLOSE
+from wiredoctor.core.http1.exchange_queue import CLOSE, CLOSE_OF_REJECTION, NO_CLOSE, REQUESTED_CLOSE
+from wiredoctor.core.http1.heads import Head
 from wiredoctor.core.http1.message import UNTIL_CLOSE, Exchange
 from wiredoctor.core.rows.exchange_rows import find_known
 from wiredoctor.core.tcp import clocks
@@ -75,6 +76,9 @@ def write_exchange(conversation: Conversation, exchange: Exchange, frame: i64, r
     request, announced = exchange.request, queue.previous_close
     # if a response rejected bytes before the first request, its announced close does not affect this request
     is_unaffected = announced == CLOSE_OF_REJECTION and request is not None and request.offset > 0
+    if announced == REQUESTED_CLOSE:
+        # the server may close after a response to such a request; only a request sent before that response cannot know it
+        is_unaffected = request is None or queue.previous_end_offset == NEVER or request.ack >= queue.previous_end_offset
     exchange.previous_close = announced != NO_CLOSE and not is_unaffected
     over = exchange.last_time()
     exchange.known = find_known(conversation, frame, over)
@@ -95,7 +99,14 @@ def write_exchange(conversation: Conversation, exchange: Exchange, frame: i64, r
     if response.head.announces_close or response.framing == UNTIL_CLOSE:
         rejects = exchange.request is None and exchange.index == 0 and conversation.side_of(conversation.client).syn is not None
         queue.previous_close = CLOSE_OF_REJECTION if rejects else CLOSE
+    elif request is not None and asks_for_close(request.head):
+        queue.previous_close = REQUESTED_CLOSE
     queue.previous_end_offset = response.end_offset
+
+
+def asks_for_close(head: Head) -> bool:
+    """Return whether a request head asks the server to close after the response (RFC 9112 section 9.3)."""
+    return head.fields.connection_close or (head.is_http10 and not head.fields.connection_keep_alive)
 
 
 def has_too_many_requests(conversation: Conversation) -> bool:

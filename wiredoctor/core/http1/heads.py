@@ -19,7 +19,7 @@ from wiredoctor.protocols.http1 import head as grammar
 from wiredoctor.protocols.http1.content import needs_check
 from wiredoctor.protocols.http1.fields import READERS, Fields
 from wiredoctor.protocols.http1.framing import announces_close
-from wiredoctor.protocols.http1.head import KNOWN_METHODS, HeadParser, RequestLine, StatusLine
+from wiredoctor.protocols.http1.head import KNOWN_METHODS, HeadParser, RequestLine, StatusLine, is_plain_status_line
 from wiredoctor.protocols.http1.request_ids import ID_LINE, REQUEST_IDS
 
 NO_LENGTH: Final = -1
@@ -39,6 +39,8 @@ SPACE: Final = 32
 AFTER_SPACE: Final = 33
 COLON: Final = 58
 TAB: Final = 9
+HYPHEN: Final = 45
+SLASH: Final = 47
 DELETE: Final = 127
 DIGIT_0: Final = 48
 DIGIT_9: Final = 57
@@ -63,6 +65,9 @@ Valid ids are shorter (protocols/http1/request_ids.py).
 FIXED: Final = 0
 LENGTH: Final = 1
 """Values of `Lines.value`: FIXED for a line cached with its value, LENGTH for Content-Length, whose value is not cached."""
+
+NAME_BYTES: Final = bytes(int(c in b"-.^_`" or 48 <= c <= 57 or 65 <= c <= 90 or 97 <= c <= 122) for c in range(256))
+"""The table behind find_name_end: 1 for each byte that is certainly allowed in a field name."""
 
 assert (MAX_LINES, LONGEST) == (grammar.MAX_LINES, grammar.LONGEST)
 
@@ -173,9 +178,9 @@ class HeadReader:
         lines = self.responses.newest
         if lines is None or not begins(block, at, stop, lines.text):
             end = skip_text(block, at, stop)
-            if not is_line_end(block, end, stop) or end - at > LONGEST or self.parser.status(block[at:end]) is None:
-                return None
             line = block[at : end + 2]
+            if not is_line_end(block, end, stop) or end - at > LONGEST or not is_plain_status_line(line[:-2]):
+                return None
             lines = self.follow(self.responses, line, line, FIXED)
         return self.read_fields(lines, block, at, at + len(lines.text), stop)
 
@@ -199,15 +204,15 @@ class HeadReader:
                         return None
                 lines = newest
                 continue
-            colon = find_byte(block, at, stop, AFTER_SPACE, COLON)
+            colon = find_name_end(block, at, stop)
             if colon == stop:
                 return None
-            if block[colon] != COLON:
-                if colon > at or not is_line_end(block, at, stop):
+            size = colon - at
+            if block[colon] != COLON or size == 0:
+                if size > 0 or not is_line_end(block, at, stop):
                     return None
                 self.size = at + 2 - begin
                 return lines.head or self.remember(lines, block[begin : at + 2])
-            size = colon - at
             end = skip_text(block, colon, stop)
             if not is_line_end(block, end, stop) or end - at > LONGEST:
                 return None
@@ -380,6 +385,41 @@ def find_byte(block: bytes, at: i64, stop: i64, lowest: i64, mark: i64) -> i64:
     while at < stop:
         c: i64 = block[at]
         if c < lowest or c in (mark, DELETE):
+            return at
+        at += 1
+    return stop
+
+
+def find_name_end(block: bytes, at: i64, stop: i64) -> i64:
+    """Return the index of the first byte in block[at:stop] that may not be part of a field name, or `stop`.
+
+    Such a byte is the colon, or any other byte except letters, digits and the characters -.^_` (the other characters that RFC
+    9110 section 5.6.2 allows are rare).
+    """
+    # computed here, because mypyc stores constants above 62 bits as objects
+    ones: i64 = ONES
+    high_bits = ones << 7
+    lows, slashes = ones * HYPHEN, ones * SLASH
+    # the sum of a byte below 128 and one of these has the high bit if the byte is at least a colon, A, [, ^ or {
+    colons, letters, brackets, carets, braces = ones * 70, ones * 63, ones * 37, ones * 34, ones * 5
+    while at + 8 <= stop:
+        word = read_i64_le(block, at)
+        slashed = word ^ slashes
+        # a byte with its high bit set is a hit itself, so carries from it into the next byte do not matter
+        hits = (word - lows) | word | (slashed - ones) & ~slashed | (word + braces)
+        hits = (hits | (word + colons) & ~(word + letters) | (word + brackets) & ~(word + carets)) & high_bits
+        if hits != 0:
+            if hits & 0x80808080 == 0:
+                hits >>= 32
+                at += 4
+            if hits & 0x8080 == 0:
+                hits >>= 16
+                at += 2
+            return at + 1 if hits & 0x80 == 0 else at
+        at += 8
+    while at < stop:
+        c: i64 = block[at]
+        if NAME_BYTES[c] == 0:
             return at
         at += 1
     return stop

@@ -35,6 +35,19 @@ class Cuts:
         self.time: i64 = NEVER
 
 
+class Opening:
+    """The first bytes of a direction: an index into recognition.OPENINGS, and frame and time of their packet."""
+
+    def __init__(self, kind: i64, frame: i64, time: i64) -> None:
+        self.kind: i64 = kind
+        self.frame: i64 = frame
+        self.time: i64 = time
+
+
+NO_OPENING: Final = Opening(0, NEVER, NEVER)
+"""The placeholder for first bytes that are not known."""
+
+
 @mypyc_attr(acyclic=True)
 class HttpState:
     """The HTTP state of one connection. `client` is the direction of the requests, or -1 until a head has been read.
@@ -49,6 +62,8 @@ class HttpState:
         self.is_doubtful: bool = False
         """True if the client sent bytes that are not HTTP, and no response has shown that the connection carries HTTP."""
         self.cuts: Cuts | None = None
+        self.first_opening: Opening = NO_OPENING
+        self.second_opening: Opening = NO_OPENING
         self.tls: TlsHandshake | None = None
         self.client: i64 = -1
         self.protocol: i64 = UNKNOWN

@@ -329,6 +329,17 @@ class Fault:
         self.has_gap: bool = message.has_gap
 
 
+class EmptyLine:
+    """An empty line after the body of a response. What the client does next shows whether it accepted the line.
+
+    `answered`: the end time of the next response on the connection; NEVER until it is complete.
+    """
+
+    def __init__(self, fault: Fault) -> None:
+        self.fault: Fault = fault
+        self.answered: i64 = NEVER
+
+
 class Answer:
     """Bytes that are not HTTP, sent by a server while a request is outstanding.
 

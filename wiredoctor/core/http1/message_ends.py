@@ -67,6 +67,8 @@ def end_message(conversation: Conversation, reader: Reader, exchange: Exchange, 
             conversation.http.met.add(limits.INTERIM)
     else:
         exchange.response_done = True
+        if reader.empty_line is not None and message.reason == COMPLETE:
+            faults.note_response(reader.empty_line, exchange, message)
         if exchange.request_done and exchange.request is not None:
             queue.outstanding -= 1
         end_response(conversation, exchange, message)

@@ -42,6 +42,8 @@ from wiredoctor.protocols.http1.pieces import is_left_out, pieces_of
 
 def read_head(conversation: Conversation, reader: Reader, found: Range) -> None:
     """Read a head from a range. If the range contains only a part of the head, keep that part until the rest comes."""
+    if not reader.has_begun:
+        recognition.note_opening(conversation, reader, found)
     if found.at < 0:
         skip_gap_in_head(conversation, reader, found)
         return
@@ -69,20 +71,21 @@ def read_unusual_head(conversation: Conversation, reader: Reader, found: Range, 
     """
     data = found.block[at : min(stop, at + limits.HEAD.value)]
     begin = reader.pos
-    if reader.kind != RESPONSE and data[:1] in (b"\r", b"\n"):
+    if data[:1] in (b"\r", b"\n"):
         # RFC 9112 section 2.2: a server should ignore an empty line before a request line
         stripped = data.lstrip(b"\r\n")
         skipped: i64 = len(data) - len(stripped)
-        if reader.previous_end == begin:
-            reader.previous_end = begin + skipped
-        if reader.count == 0:
-            # these bytes may be the end of a message that was not captured
-            reader.strayed = min(reader.strayed, begin)
-        begin += skipped
-        data = stripped
-        if not data:
-            reader.pos = found.end
-            return
+        if reader.kind != RESPONSE or faults.skips_empty_line(conversation, reader, data[:skipped], found, stripped):
+            if reader.previous_end == begin:
+                reader.previous_end = begin + skipped
+            if reader.count == 0 and not reader.follows_empty_line:
+                # these bytes may be the end of a message that was not captured
+                reader.strayed = min(reader.strayed, begin)
+            begin += skipped
+            data = stripped
+            if not data:
+                reader.pos = found.end
+                return
     end: i64 = find_head_end(data)
     if end >= 0:
         parse_head(conversation, reader, found, data[:end], begin)
@@ -103,6 +106,8 @@ def parse_head(conversation: Conversation, reader: Reader, found: Range, data: b
     """Parse a complete head that has unusual syntax or is split over packets; begin its message, or reject it."""
     is_response = reader.kind == RESPONSE or (reader.kind < 0 and data[:5] == b"HTTP/")
     head = conversation.http.heads.parse(data, is_response)
+    if head is not None and not is_response and faults.continues_body(reader, begin, head, conversation.http.heads.target):
+        head = None
     if head is None:
         partial = reader.partial
         if partial is not None:
@@ -149,6 +154,8 @@ def begin_message(conversation: Conversation, reader: Reader, found: Range, head
         how = response_framing(head, message.length, "" if request is None else request.head.method)
     reader.exchange = exchange
     message.exchange = exchange.index
+    if reader.follows_empty_line:
+        faults.report_empty_line(conversation, reader, message, exchange)
     if head.is_suspect or message.length == BAD_LENGTH:
         faults.check_head(
             conversation, reader, message, exchange, data or found.block[found.place(begin) : found.place(reader.pos)], how

@@ -38,6 +38,8 @@ def add_request(conversation: Conversation, reader: Reader, message: Message, rt
     exchange = queue.add_exchange(message, rtt_own, rtt_peer)
     exchange.follows_gap = reader.is_lost
     reader.is_lost = False
+    if conversation.peer_of(reader).empty_line is not None:
+        faults.settle_empty_line(conversation, conversation.peer_of(reader), False)
     before = None if reader.previous is None else reader.previous.request
     exchange.is_next = before is None or before.ack < message.ack
     asked = queue.waiting

@@ -7,7 +7,20 @@ from typing import Final
 from mypy_extensions import i64, mypyc_attr
 
 from wiredoctor.core.capture.packet import Packet
-from wiredoctor.core.http1.message import BODY, CLOSE, HEAD, NO_END, OFF, REQUEST, RESPONSE, SEEK, Exchange, Message, message_id
+from wiredoctor.core.http1.message import (
+    BODY,
+    CLOSE,
+    HEAD,
+    NO_END,
+    OFF,
+    REQUEST,
+    RESPONSE,
+    SEEK,
+    EmptyLine,
+    Exchange,
+    Message,
+    message_id,
+)
 from wiredoctor.core.http1.partial import Partial
 from wiredoctor.core.http1.stream import GAP, Range, Sink
 from wiredoctor.core.tcp.segment import NEVER
@@ -82,6 +95,9 @@ class Reader(Sink):
         self.abandoned: i64 = 0
         self.strayed: i64 = NO_END
         """The lowest stream offset at which messages may be missing."""
+        self.follows_empty_line: bool = False
+        """True if the server's first bytes are an empty line, and no response has begun since."""
+        self.empty_line: EmptyLine | None = None
         self.malformed: i64 = 0
         """The grammar faults that were already reported, as bits."""
         self.previous_end: i64 = NEVER
@@ -91,6 +107,8 @@ class Reader(Sink):
         """The acknowledgment number of the waiting response."""
         self.waits_time: i64 = NEVER
         """The time of the waiting response."""
+        self.has_begun: bool = False
+        """True if the first bytes of the direction were read, or are known to be missing."""
         self.burst_message: i64 = NEVER
         """The id of the message to which the newest packet with body bytes belongs."""
 

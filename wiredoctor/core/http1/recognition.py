@@ -7,14 +7,68 @@ from typing import Final
 from mypy_extensions import i64
 
 from wiredoctor.core.capture.packet import Packet
-from wiredoctor.core.http1.http_state import HTTP2, TLS_PROTOCOL, HttpState
+from wiredoctor.core.http1.http_state import HTTP2, TLS_PROTOCOL, HttpState, Opening
 from wiredoctor.core.http1.message import OFF, TLS, Exchange
-from wiredoctor.core.http1.reader import Reader
+from wiredoctor.core.http1.reader import STARTS, Reader
+from wiredoctor.core.http1.stream import Range
 from wiredoctor.protocols.tls.hello import HANDSHAKE
 from wiredoctor.protocols.tls.hello import Handshake as TlsHandshake
 
 CLOSE_FRAME: Final = 0x88
 """The first octet of a WebSocket Close frame: opcode 8, last fragment."""
+
+OPENINGS: Final = ("", "http", "http-rejects", "https-expected", "tls", "tls-alert", "http2", "proxy-header", "other")
+"""The protocols that the first bytes of a side can show, as in the columns `client_opening` and `server_opening`."""
+PROXY_2: Final = b"\r\n\r\n\x00\r\nQUIT\n"
+"""The signature of a binary PROXY protocol header (haproxy.org, proxy-protocol.txt section 2.2)."""
+EXPECTS_HTTPS: Final = (
+    *(b"plain HTTP request was sent to HTTPS", b"HTTP request to an HTTPS server"),
+    *(b"plain HTTP to an SSL-enabled server port", b"combination of host and port requires TLS"),
+)
+"""The sentences with which nginx and AWS balancers, Go, Apache httpd and Tomcat reject plain HTTP on a port for TLS."""
+PAGE: Final = 2048
+"""The number of bytes of a response in which one of EXPECTS_HTTPS is searched."""
+
+
+def note_opening(conversation: HttpState, reader: Reader, found: Range) -> None:
+    """Store which protocol the first bytes of a direction show, and their packet. Nothing is known if they were not captured."""
+    reader.has_begun = True
+    if found.at < 0 or reader.pos != 0:
+        return
+    at = found.place(0)
+    kind = opening_of(found.block[at : min(found.place(found.end), at + PAGE)])
+    if reader.direction == 0:
+        conversation.first_opening = Opening(kind, found.frame, found.time)
+    else:
+        conversation.second_opening = Opening(kind, found.frame, found.time)
+
+
+def opening_of(data: bytes) -> i64:
+    """Return an index into OPENINGS for the first bytes of a side; 0 if they are too few."""
+    start = data[:4]
+    if start == b"HTTP":
+        return response_opening(data)
+    if start == b"PRI " or data[3:9] == b"\x04\x00\x00\x00\x00\x00":
+        return 6
+    if data[:6] == b"PROXY " or data[:12] == PROXY_2:
+        return 7
+    if start in STARTS:
+        return 1
+    if data[:2] == b"\x16\x03":
+        return 4
+    if data[:2] == b"\x15\x03":
+        return 5
+    return i64(8) if len(data) >= 4 else i64(0)
+
+
+def response_opening(data: bytes) -> i64:
+    """Return an index into OPENINGS for a response: whether it rejects the bytes of the client, and whether it expects HTTPS."""
+    status = data[9:12]
+    if status == b"400":
+        for sentence in EXPECTS_HTTPS:
+            if sentence in data:
+                return 3
+    return i64(2) if status in (b"400", b"501", b"505") else i64(1)
 
 
 def recognize(conversation: HttpState, reader: Reader, data: bytes) -> None:

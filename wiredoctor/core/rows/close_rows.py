@@ -22,7 +22,7 @@ CLOSE: Final = (
     *("final_at", "last_on_connection", "at_capture_end", "client_close_frame", "client_close_time", "client_close_ack"),
     *("client_close_rst", "server_close_frame", "server_close_time", "server_close_ack", "server_close_rst"),
     *("server_close_offset", "server_close_contradicted", "server_rst_frame", "server_rst_time"),
-    *("client_rst_frame", "client_rst_time", "client_rst_ack", "client_close_origin", "server_close_origin"),
+    *("server_rst_mac", "client_rst_frame", "client_rst_time", "client_rst_ack", "client_close_origin", "server_close_origin"),
     *("accepted_frame", "accepted_time", "last_payload_frame", "last_payload_time", "last_payload_role", "says_goodbye"),
     "server_unanswered_probes",
 )
@@ -34,7 +34,7 @@ an earlier batch and is written again; its index among these repeated rows is -1
 
 NO_CLOSE: Final = Close()
 NOBODY_CLOSED: Final = pack_cells(
-    [NEVER] * 3 + [-1] + [NEVER] * 3 + [-1, NEVER, 0] + [NEVER] * 5 + [UNKNOWN] * 2 + [NEVER] * 4 + [-1, 0, 0]
+    [NEVER] * 3 + [-1] + [NEVER] * 3 + [-1, NEVER, 0] + [NEVER] * 6 + [UNKNOWN] * 2 + [NEVER] * 4 + [-1, 0, 0]
 )
 """The values of the columns CLOSE, beginning with client_close_frame, for an open connection."""
 
@@ -183,10 +183,14 @@ def unanswered_probes(side: Side, close: SideClose) -> i64:
 
 
 def write_rsts(out: BytesWriter, client: SideClose, server: SideClose) -> None:
-    """Write the server's first RST (frame and time), then the client's first RST (frame, time and acknowledged offset)."""
+    """Write the server's first RST: frame, time and MAC address (see Close.rst_mac).
+
+    Then write the client's first RST: frame, time and acknowledged offset.
+    """
     rst = server.rst if server.has_rst else NO_CLOSE
     write_i64_le(out, rst.rst_frame)
     write_i64_le(out, rst.rst_time)
+    write_i64_le(out, rst.rst_mac)
     rst = client.rst if client.has_rst else NO_CLOSE
     write_i64_le(out, rst.rst_frame)
     write_i64_le(out, rst.rst_time)

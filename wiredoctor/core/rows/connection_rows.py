@@ -6,7 +6,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from wiredoctor.core.http1.http_state import HttpState
+from wiredoctor.core.http1.http_state import HttpState, Opening
 from wiredoctor.core.octets import BytesWriter, read_i16_be, read_i32_be, read_i64_be, write_i64_le
 from wiredoctor.core.rows.cells import Rows, pack_cells
 from wiredoctor.core.tcp.clocks import count_ticks
@@ -23,7 +23,13 @@ ENDS: Final = (
 )
 """The column names of addresses and ports in `connections`. An address has two halves; the high half of an IPv4 address is 0."""
 
-CONTENT: Final = ("protocol", "exchanges", "cut_heads", "cut_frame", "cut_time", "hello")
+OPENINGS: Final = (
+    *("client_opening", "client_opening_frame", "client_opening_time"),
+    *("server_opening", "server_opening_frame", "server_opening_time"),
+)
+"""The names of the columns about the first bytes of both sides."""
+
+CONTENT: Final = ("protocol", "exchanges", "cut_heads", "cut_frame", "cut_time", *OPENINGS, "hello")
 """The names of the last columns of `connections`, which describe the content of a connection."""
 
 NUMBERS: Final = (
@@ -40,7 +46,7 @@ NUMBERS: Final = (
     *("unsent_bytes", "unsent_frame", "unsent_time", "unsent_later_frame", "unsent_later_time"),
     *("super_segments", "super_frame", "super_time", "super_mss"),
     *("conflicts", "conflict_frame", "conflict_time", "conflict_first_frame", "reuse_frame", "reuse_time"),
-    *("late_answer_frame", "late_answer_time", "translated_time"),
+    *("late_answer_frame", "late_answer_time", "challenge_frame", "challenge_time", "translated_time"),
     *("duplicates", "duplicate_frame", "duplicate_time", "duplicate_first_frame", "duplicate_difference"),
     *("client_ticks", "client_tick_time", "server_ticks", "server_tick_time"),
     *("translated", "final_at"),
@@ -57,7 +63,7 @@ letters as encoded by history.py. `protocol` is 0 without payload, otherwise an 
 NO_HANDSHAKE: Final = Handshake()
 NO_REPETITION: Final = RepeatedSyn()
 NO_ERROR: Final = SynError(NEVER, NEVER, -1, -1, 0, 0)
-NO_CONTENT: Final = pack_cells([0, 0, 0, NEVER, NEVER, -1])
+NO_CONTENT: Final = pack_cells([0, 0, 0, NEVER, NEVER, 0, NEVER, NEVER, 0, NEVER, NEVER, -1])
 """The values of the columns CONTENT for a connection without content."""
 
 
@@ -125,10 +131,13 @@ class ConnectionRows:
             self.translated.append(connection.oddities.translated)
         write_i64_le(out, clock)
         write_ends(out, connection.key, direction)
-        self.write_content(content)
+        self.write_content(content, direction)
 
-    def write_content(self, content: HttpState | None) -> None:
-        """Write the columns CONTENT: protocol, number of exchanges, packets cut off by the snap length, and TLS hellos."""
+    def write_content(self, content: HttpState | None, client: i64) -> None:
+        """Write the columns CONTENT: protocol, number of exchanges, packets cut off by the snap length, first bytes, TLS hellos.
+
+        `client`: the direction in which the client sends.
+        """
         out = self.rows.cells
         if content is None:
             out.write(NO_CONTENT)
@@ -139,11 +148,23 @@ class ConnectionRows:
         write_i64_le(out, i64(0) if cuts is None else cuts.count)
         write_i64_le(out, i64(NEVER) if cuts is None else cuts.frame)
         write_i64_le(out, i64(NEVER) if cuts is None else cuts.time)
+        opening, answer = content.first_opening, content.second_opening
+        if client == 1:
+            opening, answer = answer, opening
+        write_opening(out, opening)
+        write_opening(out, answer)
         if content.tls is None:
             write_i64_le(out, -1)
             return
         write_i64_le(out, len(self.hellos))
         self.hellos.append(content.tls_facts())
+
+
+def write_opening(out: BytesWriter, opening: Opening) -> None:
+    """Write the columns about the first bytes of a side."""
+    write_i64_le(out, opening.kind)
+    write_i64_le(out, opening.frame)
+    write_i64_le(out, opening.time)
 
 
 def write_ends(out: BytesWriter, key: bytes, direction: i64) -> None:
@@ -265,6 +286,8 @@ def write_oddities(out: BytesWriter, oddities: Oddities) -> None:
     write_i64_le(out, oddities.reuse_time)
     write_i64_le(out, oddities.late_answer_frame)
     write_i64_le(out, oddities.late_answer_time)
+    write_i64_le(out, oddities.challenge_frame)
+    write_i64_le(out, oddities.challenge_time)
     write_i64_le(out, oddities.translated_time)
     write_copies(out, NO_COPIES if oddities.copies is None else oddities.copies)
 

@@ -30,7 +30,7 @@ RECOVERIES: Final = (
     *("handshake", "opens_gap", "rtt_own", "rtt_peer", "stall_frame", "stall_time", "stall_duplicate_acks"),
     *("retransmission_count", "first_retransmission_frame", "first_retransmission_time", "retransmitted_frame"),
     *("retransmitted_time", "retransmitted_bytes", "retransmitted_late", "spurious", "answers_retransmission", "syn_ack_again"),
-    *("lost_bytes", "answer_lost", "peer_message_incomplete", "acks_lost"),
+    *("lost_bytes", "answer_lost", "peer_message_incomplete", "acks_lost", "strange_sack_frame", "strange_sack_time"),
 )
 CLOSURES: Final = (
     *("connection", "direction", "exchange", "frame", "time", "offset", "length", "handshake", "http"),
@@ -106,6 +106,8 @@ class StallRows:
                 has_lost_answer(connection, own, segment),
                 other.message != NEVER and not other.ends_message and other.last_in_flight,
                 is_unheard,
+                NEVER if own.waits is None else own.waits.strange_sack_frame,
+                NEVER if own.waits is None else own.waits.strange_sack_time,
             ]
         )
 

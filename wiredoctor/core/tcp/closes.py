@@ -10,7 +10,7 @@ from wiredoctor.core.capture.packet import Packet
 from wiredoctor.core.tcp import origins
 from wiredoctor.core.tcp.acks import add_round_trips
 from wiredoctor.core.tcp.connection import Close, Connection, Side
-from wiredoctor.core.tcp.segment import FIN, NEVER, RST, Segment
+from wiredoctor.core.tcp.segment import ACK, FIN, NEVER, RST, Segment
 
 NOBODY: Final = 0
 CLIENT: Final = 1
@@ -51,6 +51,8 @@ def close(connection: Connection, own: Side, packet: Packet, segment: Segment) -
         closing.rst_signs = origins.add_signs(connection, own, packet, segment, closing.rst_signs)
     if packet.flags & RST and closing.rst_frame == NEVER:
         closing.rst_ip = ip
+        if packet.flags & ACK == 0:
+            closing.rst_mac = origins.other_mac(connection, own, packet)
         closing.reached = own.reached
         closing.rst_frame = packet.frame
         closing.rst_time = packet.time

@@ -115,6 +115,8 @@ class Syn:
         self.has_timestamps: bool = False
         self.stamp: i64 = NEVER
         """The TSval of the SYN."""
+        self.mac: i64 = NEVER
+        """The MAC address from which the SYN came; NEVER if it did not come over plain Ethernet."""
         self.repeated: bool = False
         self.rtt_is_guess: bool = False
         """True if the round trip to the peer assumes that the newest of several SYNs was answered."""
@@ -250,6 +252,8 @@ class Close:
         self.rst_offset: i64 = NEVER
         self.rst_ip: i64 = NEVER
         self.rst_signs: Signs | None = None
+        self.rst_mac: i64 = NEVER
+        """The MAC address from which the RST came, if another machine than the sender of the SYN sent it; otherwise NEVER."""
         self.reached: i64 = NEVER
         """The value of Side.reached before the RST."""
         self.rest_frame: i64 = NEVER
@@ -432,8 +436,8 @@ class Oddities:
     """Counts and first frames of abnormal observations.
 
     They concern ACKs of bytes that were not captured, segments longer than their receiver accepts (segmentation offload), bytes
-    that were sent twice with different content, reused ports, SYN-ACKs after the client's first ACK, packets that were captured
-    twice, and address translation.
+    that were sent twice with different content, reused ports, SYN-ACKs after the client's first ACK, ACKs of an earlier
+    connection in answer to a SYN, packets that were captured twice, and address translation.
     """
 
     def __init__(self) -> None:
@@ -466,6 +470,9 @@ class Oddities:
         It is the last of these SYN-ACKs before any payload or, if there is none, the first of them.
         """
         self.late_answer_time: i64 = NEVER
+        self.challenge_frame: i64 = NEVER
+        """The frame number of the first ACK that answers the client's SYN but belongs to an earlier connection."""
+        self.challenge_time: i64 = NEVER
         self.copies: SecondCopies | None = None
         self.is_second_leg: bool = False
         """True if this is a connection captured a second time, after NAT (translation.py). This second leg is not analyzed."""

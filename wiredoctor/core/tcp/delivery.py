@@ -20,6 +20,8 @@ from wiredoctor.limits import LimitsReached
 
 BURST: Final = 1 << 20
 """The number of bytes that may be sent within one unit of the capture's clock, which may be coarse."""
+LONGEST_SYN: Final = 1 << 16
+"""The maximum number of bytes that the reply to a SYN acknowledges: the data in the packet with the SYN (RFC 7413)."""
 LONGEST_GAP: Final = 1 << 32
 """The time in ns after which the maximum size of a gap no longer grows.
 
@@ -201,12 +203,14 @@ def see_acknowledged(
     """Count the bytes of the peer that a packet acknowledges although they were not captured.
 
     An ACK beyond the peer's highest captured byte shows that the peer has sent more. Two kinds of ACKs are ignored: an ACK that
-    is ahead by more than any window, and an ACK that a host sends in reply to a SYN because it still remembers the previous
+    is ahead by more than any window, and an ACK that a host sends in reply to a SYN because it still remembers an earlier
     connection on these ports.
     """
     segment.acked_unseen = 0
     ack = segment.ack
     if ack == NEVER or packet.flags & RST or peer.reached == NEVER:
+        return
+    if own.syn is None and peer.syn is not None and is_challenge(connection, own, peer, packet, ack):
         return
     if ack > peer.highest:
         if ack - peer.reached > JUMP or (own.syn is None and peer.payload_frame == NEVER and is_of_former(connection, packet)):
@@ -218,6 +222,24 @@ def see_acknowledged(
     if segment.acked_unseen > 0:
         peer.unseen_bytes += segment.acked_unseen
         note_unseen(connection, packet)
+
+
+def is_challenge(connection: Connection, own: Side, peer: Side, packet: Packet, ack: i64) -> bool:
+    """Return whether an ACK answers a SYN of the peer with the numbers of an earlier connection. If so, record the first of them.
+
+    A host that still knows that connection sends such an ACK (a challenge ACK, RFC 5961 section 4). It does not acknowledge the
+    SYN, nor data that came with it. The peer has sent nothing but SYNs, and no SYN-ACK has come.
+    """
+    is_bare = packet.length == 0 and packet.flags & (SYN | FIN | ACK) == ACK
+    if not is_bare or 0 <= ack <= LONGEST_SYN or peer.acknowledged != NEVER:
+        return False
+    if own.payload_frame != NEVER or peer.payload_frame != NEVER:
+        return False
+    oddities = oddities_of(connection)
+    if oddities.challenge_frame == NEVER:
+        oddities.challenge_frame = packet.frame
+        oddities.challenge_time = packet.time
+    return True
 
 
 def acknowledge_gaps(peer: Side, ack: i64, segment: Segment, met: LimitsReached) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 
 from mypy_extensions import i64, u8
 
-from wiredoctor.core.capture.packet import NOT_CAPTURED, Packet
+from wiredoctor.core.capture.packet import NOT_CAPTURED, Packet, sender_mac
 from wiredoctor.core.capture.packet_headers import LARGEST_SHIFT
 from wiredoctor.core.tcp import clocks, origins
 from wiredoctor.core.tcp.connection import (
@@ -23,13 +23,12 @@ from wiredoctor.core.tcp.connection import (
     Syn,
     oddities_of,
 )
+from wiredoctor.core.tcp.delivery import LONGEST_SYN
 from wiredoctor.core.tcp.segment import ACK, CWR, ECE, NEVER, RST, SYN, Segment
 
 DEFAULT_MSS: Final = 536
 """The MSS in bytes of a host whose SYN has no MSS option (RFC 9293 section 3.7.1). Every host accepts this size."""
 DEFAULT_MSS_IPV6: Final = 1220
-LONGEST_SYN: Final = 1 << 16
-"""The maximum number of bytes that the reply to a SYN acknowledges: the data in the packet with the SYN (RFC 7413)."""
 
 
 def read_handshake(connection: Connection, own: Side, packet: Packet, segment: Segment) -> None:
@@ -95,6 +94,7 @@ def read_syn(own: Side, packet: Packet) -> None:
     syn.window = packet.window
     syn.has_timestamps = packet.has_timestamps
     syn.stamp = packet.stamp
+    syn.mac = sender_mac(packet)
 
 
 def agree(connection: Connection) -> None:

@@ -15,7 +15,7 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from wiredoctor.core.capture.packet import Packet
+from wiredoctor.core.capture.packet import Packet, sender_mac
 from wiredoctor.core.tcp.acks import add_round_trips
 from wiredoctor.core.tcp.connection import Close, Connection, Flight, Path, Side, Signs
 from wiredoctor.core.tcp.segment import ACK, FIN, MILLISECOND, NEVER, RST, SYN, Segment
@@ -310,6 +310,7 @@ def forget_rst(closing: Close) -> None:
     """Forget a side's RST, because it did not close the connection."""
     closing.rst_frame = closing.rst_time = closing.rst_ack = closing.rst_offset = closing.rst_ip = NEVER
     closing.rst_signs = None
+    closing.rst_mac = NEVER
 
 
 def is_closed(connection: Connection) -> bool:
@@ -318,6 +319,21 @@ def is_closed(connection: Connection) -> bool:
     if (first is not None and first.rst_frame != NEVER) or (second is not None and second.rst_frame != NEVER):
         return True
     return first is not None and second is not None and first.fin_frame != NEVER and second.fin_frame != NEVER
+
+
+def other_mac(connection: Connection, own: Side, packet: Packet) -> i64:
+    """Return the MAC address from which an RST came if it shows that another machine than the sender of the SYN sent the RST.
+
+    Otherwise return NEVER. If packets of the side passed a router, another router may have forwarded the RST. So their time to
+    live must be a start value, and no packet of the connection may have been captured twice.
+    """
+    syn, copies = own.syn, None if connection.oddities is None else connection.oddities.copies
+    if syn is None or syn.mac == NEVER or copies is not None or own.ip == NEVER:
+        return NEVER
+    lowest, highest = ttl_range(own)
+    mac = sender_mac(packet)
+    is_start = highest == 32 or highest == 64 or highest == 128 or highest == 255
+    return mac if is_start and lowest == highest and mac != syn.mac else i64(NEVER)
 
 
 def ttl_range(own: Side) -> tuple[i64, i64]:

@@ -63,6 +63,7 @@ def begin_probing(connection: Connection, peer: Side, packet: Packet, segment: S
     """Create and return the state of keep-alive probes, at the first probe since the peer's newest packet."""
     probing = Repetition(segment.offset, False)
     probing.is_probe = True
+    probing.bare = lacks_timestamps(connection, packet)
     probing.mss = segment.mss
     probing.first_frame = probing.second_frame = probing.last_frame = packet.frame
     probing.first_time = probing.second_time = probing.last_time = packet.time
@@ -74,6 +75,11 @@ def begin_probing(connection: Connection, peer: Side, packet: Packet, segment: S
         assert isinstance(content, Conversation)
         describe(content, probing, segment.direction)
     return probing
+
+
+def lacks_timestamps(connection: Connection, packet: Packet) -> i64:
+    """Return 1 if a segment lacks the timestamps option that both SYNs had, otherwise 0. RFC 7323 section 3.2 requires it."""
+    return 1 if connection.timestamps > 0 and not packet.has_timestamps else 0
 
 
 def find_missing(own: Side) -> tuple[i64, i64]:

@@ -22,6 +22,7 @@ from wiredoctor.core.tcp import clocks
 from wiredoctor.core.tcp.acks import add_round_trips
 from wiredoctor.core.tcp.connection import Connection, Flight, Side, waits_of
 from wiredoctor.core.tcp.flight import find_first
+from wiredoctor.core.tcp.numbers import JUMP, wrap
 from wiredoctor.core.tcp.segment import FIN, MILLISECOND, NEVER, RST, SYN, Segment
 from wiredoctor.core.tcp.waits import Stall, Waits
 from wiredoctor.core.unsigned import u32
@@ -33,6 +34,8 @@ AT_ONCE: Final = 10 * MILLISECOND
 SACK: Final = 5
 """The kind number of the TCP option with SACK blocks (RFC 2018 section 3)."""
 WORD: Final = 0xFFFFFFFF
+OUTSIDE: Final = 1 << 20
+"""A SACK block is outside the stream if it lies at least this many bytes before its first byte or beyond the window."""
 MAX_SACKED: Final = 16
 """The maximum number of ranges kept of a side's SACK blocks; the oldest are dropped."""
 
@@ -273,9 +276,12 @@ def count_duplicate_acks(connection: Connection, own: Side, packet: Packet, segm
     `options`: the checksum of the packet's TCP options (recent.checksum).
     """
     waits = own.waits
-    if packet.sack and not packet.dsack:
+    if packet.sack:
         waits = waits_of(own)
-        note_sack(waits, packet, segment)
+        if waits.strange_sack_frame == NEVER and connection.has_both_syns:
+            note_strange_sack(own, waits, packet, segment)
+        if not packet.dsack:
+            note_sack(waits, packet, segment)
     if segment.acked_bytes > 0:
         if waits is not None:
             waits.duplicate_acks = 0
@@ -313,6 +319,21 @@ def note_sack(waits: Waits, packet: Packet, segment: Segment) -> None:
         edge += 8
     if len(waits.sacked) > 2 * MAX_SACKED:
         del waits.sacked[: len(waits.sacked) - 2 * MAX_SACKED]
+
+
+def note_strange_sack(own: Side, waits: Waits, packet: Packet, segment: Segment) -> None:
+    """Record a packet whose first SACK block lies outside the peer's stream: before its first byte, or beyond the window.
+
+    A device that changes sequence numbers, but not those in SACK blocks, makes such blocks.
+    """
+    at = clocks.find_option(packet, SACK)
+    if at < 0 or at + 10 > packet.end:
+        return
+    start = segment.ack + wrap(u32(packet.block, at + 2) - packet.acknowledgment)
+    end = segment.ack + wrap(u32(packet.block, at + 6) - packet.acknowledgment)
+    most = own.window_edge if own.window_edge != NEVER else segment.ack + JUMP
+    if start < -OUTSIDE or end > most + OUTSIDE:
+        waits.strange_sack_frame, waits.strange_sack_time = packet.frame, packet.time
 
 
 def add_range(ranges: list[int], start: i64, end: i64) -> None:

@@ -22,7 +22,15 @@ from wiredoctor.core.rows.cells import Rows
 from wiredoctor.core.tcp.connection import Close, Connection, Side, waits_of
 from wiredoctor.core.tcp.flight import find_first
 from wiredoctor.core.tcp.origins import UNKNOWN, fin_origin, rst_origin
-from wiredoctor.core.tcp.repetition import begin, begin_missing, begin_probing, find_missing, is_answered_early, silence_of
+from wiredoctor.core.tcp.repetition import (
+    begin,
+    begin_missing,
+    begin_probing,
+    find_missing,
+    is_answered_early,
+    lacks_timestamps,
+    silence_of,
+)
 from wiredoctor.core.tcp.segment import FIN, FOREVER, NEVER, RST, SYN, Segment
 from wiredoctor.core.tcp.waits import DataError, Repetition
 
@@ -34,7 +42,7 @@ UNACKNOWLEDGED: Final = (
     *("heard_frame", "heard_time", "peer_frame", "peer_time", "peer_unseen", "peer_repeats", "window_closed", "rest"),
     *("message_continued", "message_owed", "own_close_frame", "own_close_time", "own_close_rst", "own_close_origin"),
     *("peer_close_frame", "peer_close_time", "peer_close_rst", "peer_close_origin", "peer_rst_unknown"),
-    *("icmp_frame", "icmp_time"),
+    *("icmp_frame", "icmp_time", "bare", "reset_mac"),
     *("address_bytes", "icmp_router_high", "icmp_router_low", "icmp_type", "icmp_code", "icmp_mtu", "frame", "time"),
 )
 """The names of the columns that a row of `unacknowledged` contains."""
@@ -80,6 +88,7 @@ class Repetitions:
             repetition = begin(connection, own, peer, packet, segment.mss, segment.direction, start, was_acknowledged)
             waits.repetition = repetition
         repetition.copies += 1
+        repetition.bare += lacks_timestamps(connection, packet)
         repetition.last_frame, repetition.last_time = packet.frame, packet.time
         if repetition.copies == EARLY_ROW_COPIES and self.is_early:
             self.pending.append(Pending(packet.clock + WAITS_FOR_ACK, connection, repetition, segment.direction))
@@ -115,6 +124,7 @@ class Repetitions:
         if probing.copies == 1:
             probing.second_frame, probing.second_time = packet.frame, packet.time
         probing.copies += 1
+        probing.bare += lacks_timestamps(connection, packet)
         probing.last_frame, probing.last_time = packet.frame, packet.time
         if probing.copies == EARLY_ROW_COPIES and probing.is_owed and self.is_early:
             self.pending.append(Pending(packet.clock + WAITS_FOR_ACK, connection, probing, segment.direction))
@@ -234,12 +244,16 @@ class Repetitions:
         self.put_row(connection, direction, missing, NEVER, clock)
 
     def write_probes(self, connection: Connection, direction: i64, clock: i64) -> None:
-        """Write a direction's row for unanswered keep-alive probes, if the peer still had to send the rest of a message."""
+        """Write a direction's row for unanswered keep-alive probes.
+
+        The peer still had to send the rest of a message, or the side that sent the probes then reset the connection.
+        """
         own = connection.first if direction == 0 else connection.second
         if own.waits is None or own.waits.probing is None:
             return
         probing = own.waits.probing
-        if probing.is_owed and probing.copies >= self.cutoffs.min_copies:
+        has_given_up = own.close is not None and own.close.rst_frame > probing.last_frame
+        if (probing.is_owed or has_given_up) and probing.copies >= self.cutoffs.min_copies:
             probing.has_early_row = self.is_early
             self.put_row(connection, direction, probing, NEVER, clock)
 
@@ -299,6 +313,8 @@ class Repetitions:
                 is_reset_unknown(peer.close, own, repetition),
                 error.frame,
                 error.time,
+                repetition.bare,
+                NEVER if peer.close is None else peer.close.rst_mac,
                 error.address_bytes,
                 error.high,
                 error.low,

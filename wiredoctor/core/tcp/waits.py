@@ -294,6 +294,8 @@ class Repetition:
         """True if a FIN without data is repeated."""
         self.is_probe: bool = False
         """True if keep-alive probes are repeated. Then `start` is their offset, just below the highest sequence number."""
+        self.bare: i64 = 0
+        """The number of retransmissions or probes without the timestamps option, although both SYNs had it."""
         self.was_reset: bool = False
         """True if the peer answered the data with the RST of a host that does not know the connection."""
         self.is_answer: bool = False
@@ -368,6 +370,9 @@ class Waits:
         self.sack_time: i64 = NEVER
         self.sack_start: i64 = NEVER
         """The start offset of the first SACK block in the packet `sack_frame`; the first block reports the newest data."""
+        self.strange_sack_frame: i64 = NEVER
+        """The frame number of this side's first packet with a SACK block outside the peer's stream."""
+        self.strange_sack_time: i64 = NEVER
         self.sacked: list[int] = []
         """The ranges that this side has reported by SACK: start offset, end offset, start offset, end offset, ..."""
         self.zero_window: ClosedWindow | None = None

@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
-from wiredoctor.protocols.http1.fields import BARE_LF, CONTROL_BYTE, CONTROLS, FOLDING, NO_COLON, NO_NUMBER, SPACE_BEFORE_COLON
-from wiredoctor.protocols.http1.head import KNOWN_METHODS
-from wiredoctor.text.redact import MASKED, cut, field_name, secrets_are_shown, without_tokens
+from wiredoctor.protocols.http1.fields import (
+    BARE_LF,
+    CONTROL_BYTE,
+    CONTROLS,
+    EIGHT_BIT_NAME,
+    EMPTY_NAME,
+    FOLDING,
+    IDENTITY_CODING,
+    LENGTH_LIST,
+    LENGTH_TWICE,
+    MAJOR_VERSION,
+    MINOR_VERSION,
+    NAME_CHARACTER,
+    NO_COLON,
+    NO_NUMBER,
+    SPACE_BEFORE_COLON,
+    SPACE_IN_NAME,
+    STATUS_CASE,
+    STATUS_DIGITS,
+    STATUS_SPACING,
+    TOKEN,
+    find_name_faults,
+)
+from wiredoctor.protocols.http1.head import KNOWN_METHODS, STATUS_LINE
+from wiredoctor.text.redact import MASKED, cut, field_name, payload, secrets_are_shown, without_tokens
 from wiredoctor.text.regex import Regex
 
 KINDS = {
@@ -14,16 +36,30 @@ KINDS = {
     CONTROL_BYTE: "control-byte",
     NO_NUMBER: "content-length",
     NO_COLON: "no-colon",
+    EMPTY_NAME: "empty-name",
+    SPACE_IN_NAME: "space-in-name",
+    EIGHT_BIT_NAME: "eight-bit-name",
+    NAME_CHARACTER: "name-character",
+    LENGTH_TWICE: "length-twice",
+    LENGTH_LIST: "length-list",
+    IDENTITY_CODING: "identity-coding",
+    STATUS_DIGITS: "status-digits",
+    STATUS_SPACING: "status-spacing",
+    STATUS_CASE: "status-case",
+    MINOR_VERSION: "minor-version",
+    MAJOR_VERSION: "major-version",
 }
 """The name of each grammar fault, by bit of Fields.malformed, in the order in which faults of a header section are reported."""
+
+_OF_FRAMING = NO_NUMBER | LENGTH_TWICE | LENGTH_LIST | IDENTITY_CODING
+_OF_STATUS_LINE = STATUS_DIGITS | STATUS_SPACING | STATUS_CASE | MINOR_VERSION | MAJOR_VERSION
+_OF_NAME = EMPTY_NAME | SPACE_IN_NAME | EIGHT_BIT_NAME | NAME_CHARACTER
 
 MAX_SHOWN = 32
 """The maximum number of captured bytes that are shown for a fault."""
 
 HTTP2_PREFACE = b"PRI * HTTP"
 """The first bytes of an HTTP/2 connection (RFC 9113 section 3.4)."""
-
-_NAME = Regex(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 
 MAX_LINES = 8
 """The maximum number of fields of a header section that are shown for a fault."""
@@ -36,6 +72,15 @@ def is_method(data: bytes) -> bool:
     """Return whether bytes begin with a known method, or are the beginning of one."""
     method, space, _ = data[:41].partition(b" ")
     return method in KNOWN_METHODS if space else any(known.startswith(method) for known in KNOWN_METHODS)
+
+
+def is_odd_status_line(data: bytes) -> bool:
+    """Return whether bytes begin with a complete line that was meant as a status line but has no valid version or no status.
+
+    Gnutella sends status lines without a version ("HTTP 200 OK"), which its clients read.
+    """
+    line, newline, _ = data.partition(b"\n")
+    return bool(newline) and line[:5].upper() == b"HTTP/" and STATUS_LINE.match(line.removesuffix(b"\r")) is None
 
 
 _CONTROL = Regex(rb"[\x00-\x08\x0a-\x1f\x7f]")
@@ -55,18 +100,35 @@ def framing_lines(head: bytes) -> str:
     return "; ".join([*(cut(without_tokens(_as_text(line, MAX_OF_A_FIELD)), MAX_SHOWN) for line in some[:MAX_LINES]), *more])
 
 
+def find_size_line_fault(line: bytes) -> str:
+    """Return the name of the fault of a chunk size line that is valid for some recipients only. `line`: without its LF."""
+    if not line.endswith(b"\r"):
+        return "chunk-bare-lf"
+    if line.startswith((b" ", b"\t")):
+        return "chunk-leading-space"
+    return "chunk-empty-extension" if line[:-1].endswith(b";") else "chunk-trailing-space"
+
+
 def find_place(head: bytes, kind: int) -> str:
     """Return where a grammar fault is, as text: a field name, the start line or a line number.
 
-    For an invalid Content-Length, return the whole field. `kind`: the bit of the fault.
+    If the fault is in the framing fields, return these fields; if it is in the status line, return the version and the status.
+    `kind`: the bit of the fault.
     """
     start, *lines = head.removesuffix(b"\n").split(b"\n")
-    if kind == NO_NUMBER:
+    if kind & _OF_FRAMING:
         return framing_lines(head)
+    if kind & _OF_STATUS_LINE:
+        line = STATUS_LINE.match(start)
+        return "the start line" if line is None else line[0][: line.end(5)].decode("latin-1")
     if kind == CONTROL_BYTE and start.removesuffix(b"\r").translate(None, CONTROLS) != start.removesuffix(b"\r"):
         return "the start line"
     if kind == BARE_LF and not start.endswith(b"\r"):
         return "the start line"
+    if kind & _OF_NAME:
+        names = (line.partition(b":") for line in lines if not line.startswith((b" ", b"\t")))
+        odd = next((name for name, colon, _ in names if colon and find_name_faults(name) & kind), b"")
+        return f"{payload(odd[:MAX_SHOWN])}:"
     name, first = b"", 0
     for number, line in enumerate(lines):
         folded = line.startswith((b" ", b"\t"))
@@ -96,6 +158,6 @@ def _field(name: bytes, line: bytes) -> str:
         return line[:MAX_OF_A_FIELD].removesuffix(b"\r").decode("latin-1")
     if not name:
         return "the empty line"
-    if not _NAME.match(name.translate(None, CONTROLS)):
+    if not TOKEN.match(name.translate(None, CONTROLS)):
         return "a line without a name"
     return field_name(_as_text(name)) or MASKED

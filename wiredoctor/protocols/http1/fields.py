@@ -36,7 +36,13 @@ The name is empty if only the faults are relevant.
 """
 
 BARE_LF, SPACE_BEFORE_COLON, FOLDING, CONTROL_BYTE, NO_NUMBER, NO_COLON = 1, 2, 4, 8, 16, 32
-"""Flag bits, one for each kind of grammar fault in a head: RFC 9112 sections 2.2 and 5, RFC 9110 sections 5.5 and 8.6."""
+EMPTY_NAME, SPACE_IN_NAME, EIGHT_BIT_NAME, NAME_CHARACTER = 64, 128, 256, 512
+LENGTH_TWICE, LENGTH_LIST, IDENTITY_CODING = 1024, 2048, 4096
+STATUS_DIGITS, STATUS_SPACING, STATUS_CASE, MINOR_VERSION, MAJOR_VERSION = 8192, 16384, 32768, 65536, 131072
+"""Flag bits, one for each grammar fault in a head.
+
+Sources: RFC 9112 sections 2.2, 2.3, 4, 5 and 6.1, RFC 9110 sections 2.5, 5.1, 5.5, 8.6 and 15.
+"""
 
 CONTROLS = bytes((*range(9), *range(10, 32), 127))
 """The bytes that no line may contain, including CR; the tab is the only control byte allowed (RFC 9110 section 5.5)."""
@@ -52,6 +58,7 @@ class Fields:
     lengths_differ: bool = False
     has_content_length: bool = False
     transfer_codings: tuple[str, ...] = ()
+    has_identity_coding: bool = False
     connection_close: bool = False
     connection_keep_alive: bool = False
     connection_upgrade: bool = False
@@ -130,11 +137,14 @@ def _content_length(fields: Fields, values: list[str]) -> None:
     fields.lengths_differ = len(numbers | {item for item in items if item and not item.isdigit()}) > 1
     if not whole and not fields.lengths_differ:
         fields.malformed |= NO_NUMBER
+    elif good:
+        fields.malformed |= LENGTH_LIST if any("," in value for value in values) else LENGTH_TWICE if len(values) > 1 else 0
 
 
 def _transfer_encoding(fields: Fields, values: list[str]) -> None:
-    codings = (item.partition(";")[0].strip() for item in _list(values))
+    codings = [item.partition(";")[0].strip() for item in _list(values)]
     fields.transfer_codings = tuple(coding for coding in codings if coding != "identity")
+    fields.has_identity_coding = "identity" in codings
 
 
 def _connection(fields: Fields, values: list[str]) -> None:
@@ -395,14 +405,31 @@ def field_line(line: bytes) -> Line | None:
     """Return a parsed field line: name in lower case, value, faults. Return None if it is neither relevant nor faulty."""
     name, colon, value = line.partition(b":")
     wrong = CONTROL_BYTE if has_controls(line) else 0
-    if colon and name.endswith((b" ", b"\t")):
-        wrong |= SPACE_BEFORE_COLON
-    if not colon:
-        wrong |= NO_COLON
+    wrong |= find_name_faults(name) if colon else NO_COLON
     key = name.strip(b" \t").lower()
     if not colon or key not in READERS:
         return (b"", "", wrong) if wrong else None
     return key, value.strip(b" \t").decode("latin-1"), wrong
+
+
+TOKEN = Regex(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
+"""The characters of a field name and of a method (RFC 9110 section 5.6.2)."""
+_EIGHT_BITS = bytes(range(128, 256))
+
+
+def find_name_faults(name: bytes) -> int:
+    """Return the faults of a field name as bits, without those that CONTROL_BYTE reports (RFC 9110 section 5.1)."""
+    if TOKEN.match(name):
+        return 0
+    bare = name.strip(b" \t").translate(None, CONTROLS)
+    wrong = SPACE_BEFORE_COLON if name.endswith((b" ", b"\t")) else 0
+    if not bare:
+        return wrong or EMPTY_NAME
+    if TOKEN.match(bare):
+        return wrong
+    if b" " in bare or b"\t" in bare:
+        return wrong | SPACE_IN_NAME
+    return wrong | (EIGHT_BIT_NAME if bare.translate(None, _EIGHT_BITS) != bare else NAME_CHARACTER)
 
 
 def has_controls(line: bytes) -> bool:
@@ -423,6 +450,8 @@ def collect(lines: list[Line], number: int) -> Fields:
             values.setdefault(name, []).append(value)
     for key, texts in values.items():
         READERS[key](fields, texts)
+    if fields.has_identity_coding and fields.has_content_length and not fields.transfer_codings:
+        fields.malformed |= IDENTITY_CODING
     fields.event_stream, fields.endless = _is_event_stream(fields), _is_endless(fields)
     return fields
 

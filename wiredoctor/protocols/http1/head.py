@@ -20,8 +20,14 @@ from wiredoctor.protocols.http1.fields import (
     CONTROL_BYTE,
     CONTROLS,
     FOLDING,
+    MAJOR_VERSION,
+    MINOR_VERSION,
     READERS,
+    STATUS_CASE,
+    STATUS_DIGITS,
+    STATUS_SPACING,
     TEXTS,
+    TOKEN,
     Fields,
     Line,
     bound_text,
@@ -52,8 +58,9 @@ At the start of a stream, or after a request, any token is a method.
 """
 
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,40}) +(\S(?:.*\S)?) +(HTTP/[0-9]\.[0-9])[ \t]*\Z", re.DOTALL)
-_STATUS_LINE = re.compile(rb"(HTTP/[0-9]\.[0-9]) +([0-9]{3})(?:[ \t\r](.*))?\s*\Z", re.DOTALL)
-_TOKEN = Regex(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
+STATUS_LINE = re.compile(rb"((?i:HTTP)/([0-9])\.([0-9]))([ \t]+)([0-9]{1,9})(?:([ \t\r])(.*))?\s*\Z", re.DOTALL)
+"""Any line that was meant as a status line: programs write other spaces, versions and numbers of digits than the RFC allows."""
+_PLAIN_STATUS_LINE = Regex(rb"HTTP/1\.[01] [1-9][0-9][0-9](?: |\Z)")
 
 
 class RequestLine(NamedTuple):
@@ -156,7 +163,7 @@ class HeadParser:
         del self._entries[1:]
 
     def status(self, line: bytes) -> StatusLine | None:
-        """Return a parsed status line; None if it is not a status line."""
+        """Return a parsed status line, which may have faults (see find_status_line_faults); None if it is not a status line."""
         try:
             return self._statuses[line]
         except KeyError:
@@ -182,6 +189,7 @@ class HeadParser:
         fields = self.fields(lines[1:])
         if has_controls(lines[0]):
             wrong |= CONTROL_BYTE
+        wrong |= find_status_line_faults(lines[0])
         result = status, self._broken(fields, wrong) if wrong else fields
         if len(head) > LONGEST or result[1].malformed:
             return result
@@ -206,7 +214,7 @@ def _interest(name: bytes) -> int:
     """Return 1 if a line with this name may be relevant, 0 if not, or FOLDED if the line continues the previous one."""
     if name.startswith((b" ", b"\t")):
         return FOLDED
-    return int(name.strip(b" \t").lower() in READERS or name.endswith((b" ", b"\t")))
+    return int(name.lower() in READERS or TOKEN.match(name) is None)
 
 
 def head_lines(head: bytes) -> tuple[list[bytes], int]:
@@ -266,10 +274,37 @@ def request_line(line: bytes) -> RequestLine | None:
 
 
 def _status_line(line: bytes) -> StatusLine | None:
-    match = _STATUS_LINE.match(line)
+    match = STATUS_LINE.match(line)
     if match is None:
         return None
-    return StatusLine(match[1].decode("ascii"), int(match[2]), bound_text((match[3] or b"").decode("latin-1")))
+    digits = match[5]
+    # an invalid status counts as x00 of its class (RFC 9110 section 15), and as final; find_status_line_faults reports it
+    status = int(digits) if len(digits) == 3 and digits >= b"100" else 100 * max(int(digits[:1]), 2)
+    return StatusLine(match[1].decode("ascii").upper(), status, bound_text((match[7] or b"").decode("latin-1")))
+
+
+def is_plain_status_line(line: bytes) -> bool:
+    """Return whether a status line has the form that most servers send. Other lines may have faults."""
+    return _PLAIN_STATUS_LINE.match(line) is not None
+
+
+def find_status_line_faults(line: bytes) -> int:
+    """Return the faults of a status line as bits (RFC 9112 section 4, RFC 9110 sections 2.5 and 15)."""
+    match = STATUS_LINE.match(line)
+    if match is None or is_plain_status_line(line):
+        return 0
+    _, major, minor, before, digits, after, _ = match.groups()
+    wrong = 0 if len(digits) == 3 and digits >= b"100" else STATUS_DIGITS
+    # servers that leave out the space after the status, or write several before the reason phrase, are read by all clients
+    if before != b" " or after == b"\t":
+        wrong |= STATUS_SPACING
+    if line[:4] != b"HTTP":
+        wrong |= STATUS_CASE
+    if major != b"1":
+        wrong |= MAJOR_VERSION
+    elif minor > b"1":
+        wrong |= MINOR_VERSION
+    return wrong
 
 
 def find_head_end(data: bytes, start: int = 0) -> int:
@@ -291,7 +326,7 @@ def may_become_request(data: bytes) -> bool:
         return request_line(line.removesuffix(b"\r")) is not None
     method, space, _ = data.partition(b" ")
     name = method if space else method.removesuffix(b"\r")
-    return len(method) <= 40 and _TOKEN.match(name) is not None
+    return len(method) <= 40 and TOKEN.match(name) is not None
 
 
 def may_become_response(data: bytes) -> bool:
@@ -299,4 +334,4 @@ def may_become_response(data: bytes) -> bool:
     line, newline, _ = data.partition(b"\n")
     if newline:
         return _status_line(line.removesuffix(b"\r")) is not None
-    return data[:7] == b"HTTP/1."[: len(data)] or data[:5] == b"HTTP/"
+    return data[:5].upper() == b"HTTP/"[: len(data)]

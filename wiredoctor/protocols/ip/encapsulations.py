@@ -93,5 +93,5 @@ _LINKS = {
 
 _PROTOCOLS = {
     1: "ICMP", 2: "IGMP", 17: "UDP", 33: "DCCP", 46: "RSVP", 50: "ESP (encrypted)", 58: "ICMPv6", 59: "IPv6 without TCP",
-    88: "EIGRP", 89: "OSPF", 103: "PIM", 112: "VRRP", 115: "L2TP", 132: "SCTP", 136: "UDP-Lite",
+    88: "EIGRP", 89: "OSPF", 103: "PIM", 108: "IPComp (compressed)", 112: "VRRP", 115: "L2TP", 132: "SCTP", 136: "UDP-Lite",
 }  # fmt: skip

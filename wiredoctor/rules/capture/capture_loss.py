@@ -31,9 +31,11 @@ How it is proved
 What it is not
     A segment that was lost on the network is retransmitted. If the capture has only one direction, the rule one-sided reports
     that. Bytes that were sent before the capture began do not count. Nor does the old byte of a keep-alive probe that is the
-    first captured packet of an idle connection, or the ACK of an earlier connection on the same ports that answers a SYN (RFC
-    9293). An interface may count more received packets than the file contains, because filters leave packets out. This
-    difference is not reported.
+    first captured packet of an idle connection, or the ACK of an earlier connection on the same ports that answers a SYN (a
+    challenge ACK, RFC 5961 section 4). An interface may count more received packets than the file contains, because filters
+    leave packets out. This difference is not reported.
+    If the capture has packets of IPComp (RFC 3173), which are not read, and at least as many as there are gaps, these packets may
+    contain the bytes. Nothing is reported then.
     conflicting-overlap reports bytes that were acknowledged although their host had not sent them (kind never-sent).
 
 What to do
@@ -135,7 +137,7 @@ def find(connections: pl.LazyFrame, captures: pl.LazyFrame) -> pl.LazyFrame:
 
     The first row is omitted if nothing is missing.
     """
-    found = [_unseen(connections), _dropped_packets(captures), _overwritten_packets(captures)]
+    found = [_not_compressed(_unseen(connections), captures), _dropped_packets(captures), _overwritten_packets(captures)]
     return pl.concat(found, how="diagonal_relaxed")
 
 
@@ -155,6 +157,12 @@ def _unseen(connections: pl.LazyFrame) -> pl.LazyFrame:
         c("acked_unseen_count").filter(lost).sum().alias("holes"),
         reused.sum().cast(pl.Int64).alias("handshakes"),
     )  # fmt: skip
+
+
+def _not_compressed(unseen: pl.LazyFrame, captures: pl.LazyFrame) -> pl.LazyFrame:
+    """Drop the row about missing bytes if compressed packets (IPComp) may contain them: these were captured, but are not read."""
+    compressed = captures.select(c("compressed").sum())
+    return unseen.join(compressed, how="cross").filter(c("holes") + c("handshakes") > c("compressed")).drop("compressed")
 
 
 def _dropped_packets(captures: pl.LazyFrame) -> pl.LazyFrame:

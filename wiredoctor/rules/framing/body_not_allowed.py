@@ -3,7 +3,8 @@
 What it means
     204 No Content, 304 Not Modified, the interim responses (1xx) and every response to HEAD end with their head, whatever
     their fields say (RFC 9112 section 6.3, rule 1). Here the head is followed by bytes that do not begin another response. Kind
-    announced: no bytes follow, but the head of a 204 or 1xx announces a body.
+    announced: no bytes follow, but the head of a 204 or 1xx announces a body. If the client accepted such a 101 and went on in
+    the new protocol, the finding is a note.
 
 Why it hurts
     The client has finished with the response. If the connection stays open, many clients read the bytes as the beginning of
@@ -42,6 +43,7 @@ _HARM = (
     "If the connection stays open, a client that does not discard these bytes takes them for the beginning of the next response, "
     "and the next request on this connection fails."
 )
+_ACCEPTED = " Here, the client accepted the response and sent data of the new protocol."
 _WASTED = "The connection closes after this response, so the bytes are only wasted."
 
 RULE = Rule(
@@ -56,7 +58,7 @@ RULE = Rule(
         "not begin another response. {harm}",
         "announced": "{of_the} ends with its head, but the head says {fields}, which a server must not send with this status. "
         "Most clients ignore the fields. Some gateways reject such a response and answer with their own error: Varnish with "
-        "503, nghttpx with 502.",
+        "503, nghttpx with 502.{accepted}",
     },
     remedy={
         None: "Have the server write nothing after the head of {of}. Such bodies come from handlers that answer HEAD like "
@@ -85,10 +87,11 @@ RULE = Rule(
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each response that has or announces a forbidden body."""
     c = pl.col
-    kind = pl.when(c("fault") == "body-announced").then(pl.lit("announced"))
+    kind = pl.when(c("fault") != "body-not-allowed").then(pl.lit("announced"))
     closes = (c("announces_close") | c("request_connection_close")) & (c("status") >= 200)
-    severity = pl.when(closes & (c("fault") == "body-not-allowed")).then(pl.lit("note")).alias("severity")
-    return candidates(faults, ["body-not-allowed", "body-announced"], severity, kind=kind)
+    harmless = (closes & (c("fault") == "body-not-allowed")) | (c("fault") == "body-announced-accepted")
+    severity = pl.when(harmless).then(pl.lit("note")).alias("severity")
+    return candidates(faults, ["body-not-allowed", "body-announced", "body-announced-accepted"], severity, kind=kind)
 
 
 def words(x: Facts) -> dict[str, Any]:
@@ -97,7 +100,9 @@ def words(x: Facts) -> dict[str, Any]:
     of = f"a {status}" if status < 200 or status in (204, 304) else f"the answer to HEAD ({status})"
     closes = status >= 200 and (x.announces_close or x.request_connection_close)
     proof = f'after the head: "{x.excerpt}", which is not the start of a response'
-    if x.fault == "body-announced":
+    accepted = _ACCEPTED if x.fault == "body-announced-accepted" else ""
+    if x.fault != "body-not-allowed":
         proof = f'its head says "{x.excerpt}"'
     texts = {"of": of, "of_the": of[0].upper() + of[1:], "fields": x.excerpt, "harm": _WASTED if closes else _HARM}
+    texts |= {"accepted": accepted}
     return texts | words_of_fault(x, proof, f"the response, {status}, which ends with its head")

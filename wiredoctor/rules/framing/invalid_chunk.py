@@ -3,19 +3,22 @@
 What it means
     A chunked body is a sequence of chunks: a line with the size in hexadecimal digits, that many bytes, and CRLF (RFC 9112
     section 7.1). Here the line contains no such number, or one that is too large for any program, or the bytes of a chunk are
-    not followed by CRLF.
+    not followed by CRLF. Kind size-line, a warning: the line has the number, but also white space before it or at its end, a
+    semicolon without an extension, or LF without CR.
 
 Why it hurts
     After that a recipient cannot tell the body from its framing. It gives up ("invalid chunk size", "Malformed encoding
     found in chunked-encoding", ERR_INVALID_CHUNKED_ENCODING, IncompleteRead) and closes the connection. It often discards the
     valid part of the body, too. Some recipients continue, each in its own way, so attackers can make two of them see different
-    messages.
+    messages. Kind size-line: many recipients read the chunk, and the message says which of them refuse it.
 
 How it is proved
-    The head says Transfer-Encoding: chunked, all earlier chunks are valid, and the following bytes do not match the grammar.
+    The head says Transfer-Encoding: chunked, all earlier chunks are valid, and the following bytes do not match the grammar. Kind
+    size-line: only the first such line on each side of a connection is reported.
 
 What it is not
-    Chunk extensions, trailer fields, leading zeros, uppercase digits and spaces after the size are all allowed or harmless. If
+    Chunk extensions, white space before their semicolon (RFC 9112 section 7.1.1), trailer fields, leading zeros and uppercase
+    digits are all allowed. If
     a body ends before its last chunk, truncated-response reports it. But if the server then writes another response (a 500,
     after the program had failed), the head of that response is the invalid chunk. Bytes that are missing from the capture, or
     cut off in it, do not count.
@@ -35,22 +38,31 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule
 from wiredoctor.rules.shared.framing_faults import SMUGGLING, Facts, candidates, message_label, words_of_fault
+from wiredoctor.rules.shared.refusals import FORMS, refusal_words
 from wiredoctor.tables import SERVER
+
+_SIZE_LINE = "size-line"
 
 RULE = Rule(
     symptom="*ERR_INVALID_CHUNKED_ENCODING*, *invalid chunk size*",
-    severity="error",
-    title="The {what} has an invalid chunk",
-    message=(
-        "The {what} is sent in chunks (Transfer-Encoding: chunked), but it has other bytes where a chunk size, or the CRLF "
+    severity={None: "error", _SIZE_LINE: "warning"},
+    title={None: "The {what} has an invalid chunk", _SIZE_LINE: "A chunk size line of the {what} is malformed"},
+    message={
+        None: "The {what} is sent in chunks (Transfer-Encoding: chunked), but it has other bytes where a chunk size, or the CRLF "
         "after a chunk, must be. From there on, body and framing cannot be distinguished: the {peer} has to give up, and "
-        "closes the connection."
-    ),
-    remedy="Leave the chunks to the server, the framework or the HTTP library. Programs that set Transfer-Encoding: chunked by "
-    "themselves have to write for each piece its length in hexadecimal digits, CRLF, the piece, CRLF, and at the end 0, "
-    "CRLF, CRLF. Common mistakes are setting the field without writing chunks, a body that is chunked twice, a length "
-    "in characters instead of bytes, and LF alone. A proxy that decodes a response but copies its Transfer-Encoding has the "
-    "same effect.",
+        "closes the connection.",
+        _SIZE_LINE: 'The {what} is sent in chunks, and a chunk size line {odd} ("{excerpt}"). Many recipients read '
+        "it.{refused} Only the first such line on each side of a connection is reported.",
+    },
+    remedy={
+        None: "Leave the chunks to the server, the framework or the HTTP library. Programs that set Transfer-Encoding: "
+        "chunked by themselves have to write for each piece its length in hexadecimal digits, CRLF, the piece, CRLF, and at the "
+        "end 0, CRLF, CRLF. Common mistakes are setting the field without writing chunks, a body that is chunked twice, a length "
+        "in characters instead of bytes, and LF alone. A proxy that decodes a response but copies its Transfer-Encoding has the "
+        "same effect.",
+        _SIZE_LINE: "Have the program write the size in hexadecimal digits, without padding, and CRLF directly after it. A "
+        "format such as %-4x pads the number with spaces.",
+    },
     references=(
         Reference("RFC 9112 section 7.1, chunked", "https://www.rfc-editor.org/rfc/rfc9112.html#section-7.1"),
         Reference("RFC 9112 section 8, incomplete messages", "https://www.rfc-editor.org/rfc/rfc9112.html#section-8"),
@@ -72,8 +84,10 @@ RULE = Rule(
 
 
 def find(faults: pl.LazyFrame) -> pl.LazyFrame:
-    """Return a row for each message with an invalid chunk."""
-    return candidates(faults, ["invalid-chunk"])
+    """Return a row for each message with an invalid chunk, or with a chunk size line that some recipients refuse."""
+    names = [name for name, form in FORMS.items() if form.kind == _SIZE_LINE]
+    # of several candidates in a packet, the first is reported: the error
+    return pl.concat([candidates(faults, ["invalid-chunk"]), candidates(faults, names, kind=pl.lit(_SIZE_LINE))])
 
 
 def words(x: Facts) -> dict[str, Any]:
@@ -81,4 +95,7 @@ def words(x: Facts) -> dict[str, Any]:
     proof = f'neither a chunk size nor the end of a chunk: "{x.excerpt}"'
     begins_response = x.role == SERVER and x.excerpt.startswith("HTTP/")
     head = f"the {message_label(x)}: Transfer-Encoding chunked"
+    if x.fault != "invalid-chunk":
+        odd = {"odd": FORMS[x.fault].what, "refused": refusal_words(x.fault, x.role), "begins_response": False}
+        return odd | words_of_fault(x, f'its chunk size line: "{x.excerpt}"', head)
     return {"begins_response": begins_response, **words_of_fault(x, proof, head)}

@@ -5,7 +5,10 @@ What it means
     space-before-colon: there is white space between a field's name and its colon. Kind folding: a line begins with white
     space and therefore continues the previous field (obsolete line folding). Kind control-byte: a line contains a NUL, a CR
     without LF or another control character. Kind content-length: the value of Content-Length is not a number. Kind no-colon:
-    a line of the head is not a field.
+    a line of the head is not a field. Kind field-name: the name of a field is empty, or contains white space, bytes above 127 or
+    other characters that a token cannot have. Kind repeated-length: Content-Length occurs twice with the same value, or is a list
+    of equal values. Kind status-line: the status is not a number of three digits, the parts of the line are not separated by
+    single spaces, or its version does not exist. Kind empty-line: an empty line comes before the first response.
 
     Kind no-status-line, an error: the response to a request begins with bytes that are not HTTP. An example is the traceback of a
     program that failed before it had written a head. Others are a TLS alert, from a port that expects TLS, and an HTTP/2 frame.
@@ -17,7 +20,9 @@ Why it hurts
     Recipients treat such heads differently: some reject the message (400, "invalid header"), some skip the field, some correct
     it. If one recipient skips a field and the next recipient uses it, requests can be smuggled and responses split. If
     Content-Length is not a number, the end of the message is unknown, too. A request whose response has no status line has
-    failed. Clients report an invalid response, and most proxies answer 502. nginx forwards such bytes unchanged, and Apache httpd
+    failed. Each message says which clients refuse such a response, and with which words (measured with curl, Node, Go, Python and
+    Java). Some clients do not refuse it but lose the fields after it, Content-Length among them, and wait until their timeout.
+    Clients report an invalid response, and most proxies answer 502. nginx forwards such bytes unchanged, and Apache httpd
     sends them as the body of a 200. If the server speaks first, clients report a bad status line, or HTTP/0.9.
 
 How it is proved
@@ -37,7 +42,9 @@ What it is not
     Protocols or CONNECT. A connection may look like HTTP only at its beginning. Before its first response, it is taken for
     another protocol if an HTTP/1.1 request has no Host, or if the client sends bytes after its request that are not HTTP either.
     Bytes above 127, tabs and spaces around a value, empty values and unknown fields are allowed. An incomplete head is not
-    judged. If a head has two different lengths, conflicting-framing reports it.
+    judged. If a head has two different lengths, or Transfer-Encoding: identity beside a length, conflicting-framing reports it. A
+    status line without a reason phrase, or without the space before it, is not reported, because all clients read it. Empty lines
+    are allowed before a request. After the body of a response, excess-body reports them.
 
 What to do
     Build heads with an HTTP library, and check values for line ends and control characters before they go into a field. Write
@@ -45,7 +52,7 @@ What to do
     request to the port of the HTTP server.
 
 References
-    RFC 9112 sections 2.2, 4, 5.1, 5.2 and 11.1. RFC 9110 sections 5.5 and 8.6.
+    RFC 9112 sections 2.2, 2.3, 4, 5.1, 5.2 and 11.1. RFC 9110 sections 2.5, 5.1, 5.5, 8.6 and 15.
 """
 
 from __future__ import annotations
@@ -60,6 +67,7 @@ from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.bounded_memory import BoundedMap
 from wiredoctor.rules.shared.evidence import candidate
 from wiredoctor.rules.shared.framing_faults import SMUGGLING, candidates, message_begins
+from wiredoctor.rules.shared.refusals import FORMS, refusal_words
 from wiredoctor.rules.shared.words import packets, request_or_response
 from wiredoctor.tables import SERVER
 from wiredoctor.world import World
@@ -75,6 +83,10 @@ _TITLES: dict[str | None, str] = {
     "control-byte": "The head of a {what} contains a control character",
     "content-length": "The Content-Length of a {what} is not a number",
     "no-colon": "A line in the head of a {what} is not a header field",
+    "field-name": "A field in a {what} has an invalid name",
+    "repeated-length": "The Content-Length of a {what} is repeated",
+    "status-line": "The status line of a {what} is malformed",
+    "empty-line": "An empty line comes before the first {what}",
     _NO_STATUS: "The response to a request is not HTTP",
     _SPEAKS_FIRST: "The server sent data before the first request: it does not speak HTTP/1.1",
 }
@@ -89,10 +101,13 @@ _WHAT: dict[str | None, str] = {
     "control-byte": "there is a byte that is forbidden in a head ({place}): a control character, or a CR without LF. "
     "Recipients reject the message, drop the byte, or end the line there.",
     "content-length": 'there is "{place}", which is not a number. The end of the message is unknown: a server has to answer '
-    "such a "
-    "request with 400 and close, and a client has to discard such a response.",
+    "such a request with 400 and close, and a client has to discard such a response.",
     "no-colon": "a line is not a field: it has no colon ({place}). Some recipients reject the {what}, others skip the line, "
     "or take it for the end of the head.",
+    "field-name": 'the name of a field is not a token ("{place}"): {odd}.',
+    "repeated-length": 'there is "{place}": {odd}. A sender must send one length, and recipients may reject the {what}.',
+    "status-line": 'the status line begins with "{place}": {odd}.',
+    "empty-line": "there is an empty line before the status line. It is allowed before requests only.",
 }
 _REMEDIES: dict[str | None, str] = {
     "bare-lf": "End every line with CRLF: programs, scripts and devices that write heads without a library often print only a "
@@ -106,6 +121,15 @@ _REMEDIES: dict[str | None, str] = {
     "minus sign, a unit, and a number in another base, such as hexadecimal.",
     "no-colon": "Find out what else writes into the head besides the HTTP library: a program that prints a message or a warning "
     "before its head is complete, or a value that contains a line end.",
+    "field-name": "Write field names with letters, digits and hyphens only: programs that take names from a configuration, from "
+    "user input or from a translated text have to check them.",
+    "repeated-length": "Have only one component set Content-Length: the server, the framework or the HTTP library. Two equal "
+    "fields come from programs that set the field by hand although the library adds it, and from proxies that join or add "
+    "fields.",
+    "status-line": "Have an HTTP library write the status line: HTTP/1.1, one space, three digits, one space, and the reason "
+    "phrase.",
+    "empty-line": "Write nothing before the status line. Such lines come from programs that print an empty line before their "
+    "head, and from the end of an earlier message that is written late.",
     _NO_STATUS: "{look}",
     _SPEAKS_FIRST: "Send the request to the port of the HTTP/1.1 server: check the host and the port in the client's "
     "configuration, and which program listens on this port (ss -ltnp on the server).",
@@ -121,7 +145,7 @@ _SPEAK_HTTP2 = (
     "haproxy: proto h2 on the server line; nginx: proxy_http_version 2 (1.29.4 and later), or grpc_pass for gRPC; Apache "
     "httpd: mod_proxy_http2 with h2c://; Caddy: h2c:// in reverse_proxy."
 )
-_ONCE = "{also} Only the first such fault on each connection is reported."
+_ONCE = "{refused}{also} Only the first such fault on each connection is reported."
 _ANSWER = (
     "The server acknowledged {request}, but the first bytes that it sent after that, {place}, are not a status line. The "
     "client cannot read them as a response, so the request has failed. No head followed them on this connection.{spoken}"
@@ -170,7 +194,12 @@ def may_match() -> Mapping[str, pl.Expr]:
 
     If no row of a batch meets the condition for its table, the batch has no candidate findings.
     """
-    return {"faults": c("fault").is_in([*_TITLES]), "closes": _is_first() & ~c("has_response")}
+    return {"faults": c("fault").is_in(_FAULTS), "closes": _is_first() & ~c("has_response")}
+
+
+_FAULTS = [*(name for name, form in FORMS.items() if form.kind in _TITLES), _NO_STATUS]
+_KIND_OF = {name: FORMS[name].kind for name in _FAULTS if name in FORMS}
+"""The faults that are reported, and their kinds."""
 
 
 class Facts(NamedTuple):
@@ -181,6 +210,7 @@ class Facts(NamedTuple):
     """
 
     connection: int
+    fault: str | None
     kind: str
     kinds: list[str] | None
     also: list[str] | None
@@ -212,8 +242,8 @@ def find(faults: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _malformed(faults: pl.LazyFrame) -> pl.LazyFrame:
-    rows = candidates(faults, _TITLES, kind=c("fault"))
-    heads = rows.group_by("connection", "frame").agg(c("kind").alias("kinds"))
+    rows = candidates(faults, _FAULTS, kind=c("fault").replace(_KIND_OF))
+    heads = rows.group_by("connection", "frame").agg(c("kind").unique(maintain_order=True).alias("kinds"))
     return rows.join(heads, on=["connection", "frame"], maintain_order="left")
 
 
@@ -275,7 +305,9 @@ def words(x: Facts) -> dict[str, Any]:
         (x.frame, x.end, f"the fault in its head: {x.excerpt}"),
     )
     also = f" The same head also has: {', '.join(x.also)}." if x.also else ""
-    return texts | {"place": x.excerpt, "also": also, "evidence": evidence}
+    name = x.fault or ""
+    texts |= {"odd": FORMS[name].what, "refused": refusal_words(name, x.role), "also": also}
+    return texts | {"place": x.excerpt, "evidence": evidence}
 
 
 def _protocol(excerpt: str) -> dict[str, str]:

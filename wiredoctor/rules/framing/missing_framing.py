@@ -20,9 +20,9 @@ How it is proved
     The heads of request and response show the contradiction. Statuses and methods without a body are left out. The time from
     the last byte of the body to the close of the connection (or to the end of the capture) decides the kind.
 
-    Kind final-crlf: no byte is missing from the capture, and the connection was closed after the last chunk. The finding is an
-    error if the client waited for a second or more, otherwise a warning. If the client closed earlier, it accepted the response,
-    and nothing is reported.
+    Kind final-crlf: no byte is missing from the capture, and the connection was closed after the last chunk: by the server, or by
+    a client that had waited for a second or more. If the client closed earlier, it accepted the response, and nothing is
+    reported.
 
 What it is not
     204, 304, and responses to HEAD and CONNECT have no body. A response with Connection: close, or an HTTP/1.0 response without
@@ -152,7 +152,6 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
             "server", confidence(), "response_frame", "last_byte", "closed_at", kind=kind,
             delay=pl.when(left_waiting).then("waited"),
         ),
-        pl.when(lacks_line & ~waited).then(pl.lit("warning")).alias("severity"),
         c("response_body_bytes").fill_null(0).alias("body_bytes"),
         c("waited").cast(DURATION),
         *("response_version", "response_start", "response_end"),

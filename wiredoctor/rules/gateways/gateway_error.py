@@ -53,11 +53,13 @@ How it is proved
     Kind stream-timed-out, a warning: the gateway closed both sides of an event stream or another endless response before the
     client or the server did, a whole number of seconds (and at most 20 ms more) after the last data from the server.
 
-    Kind not-passed-on: the gateway made no attempt, and answered 502, 503 or 504, or did not answer. This kind does not apply if
-    the gateway's host made another request or connection that began within 25 ms after the client's request, or ended within 25
-    ms before the failure. The capture may show no server to which the gateway forwards requests like this one (with the same host
-    and the same first segment of the path). Then the gateway may have asked a server that the capture does not show: on another
-    port, on a Unix socket or behind TLS. In this case confidence is low, and the finding says so.
+    Kind not-passed-on: the gateway made no attempt, and answered 502, 503 or 504, or did not answer. This kind does not apply
+    if the gateway's host made another request or connection that began within 25 ms after the client's request, or ended within
+    25 ms before the failure. The capture may show no server to which the gateway forwards requests like this one (with the same
+    host and the same first segment of the path). Then the gateway may have asked a server that the capture does not show: on
+    another port, on a Unix socket or behind TLS. In this case confidence is low, and the finding says so. If the gateway did
+    not answer, and a request with the same method and path left it by 1 ms after its close, without an answer, then it
+    forwarded the request and dropped both connections: the finding says so.
 
     Kind failed-call: the server is a gateway or any other service, and a request that it sent itself had failed before it
     answered 500 or above. That request began while the client waited. It has the same request ID, or the same last path segment
@@ -150,6 +152,7 @@ from wiredoctor.rules.shared.unseen_gateways import UNSEEN, unseen_gateways, uns
 from wiredoctor.rules.shared.words import MADE_WHOLE, packets, retry_sentence
 from wiredoctor.tables import PLAN_OF_FEW, PROTOCOLS, SECOND, SMALL, of_connections, of_exchanges
 from wiredoctor.text.durations import duration_text
+from wiredoctor.world.attempts import host_of
 from wiredoctor.world.exchange import (
     REQUEST_TIMEOUT,
     STALLED,
@@ -280,6 +283,11 @@ SERVES = Threshold("10 %", "the minimum share of requests that a gateway answers
 NO_NEIGHBOR = Threshold(
     "3060 ms", "the time after which Linux gives up requesting a neighbor's address (ARP), without having sent a SYN"
 )
+LEFT_LATE = Threshold(
+    "1 ms",
+    "the maximum time after a gateway's close within which it sends the request that it had begun to forward; threads of one "
+    "program differ by less",
+)
 NEAR = Threshold("2 %", "the tolerance within which a wait matches a timeout of whole seconds; timers are late by less")
 
 
@@ -317,6 +325,7 @@ class Facts(NamedTuple):
     failure. `last`: the number of the try that decides. `closed_time`: when the window closed of a client that did not read
     (kind client-stalled), or of a server (kind unsent). `retry`: a struct of type RETRY if a gateway nearer to the client
     repeated the request. `own_share`: the percentage of the good responses that the server made itself (kind not-passed-on).
+    `late_frame`: the gateway sent the request to `late_server`, `late_after` its own close, and dropped it.
     `made_whole`: that gateway forwarded the response as if it were complete. `unseen`: a struct of type
     UNSEEN, for that kind only.
     """
@@ -342,6 +351,10 @@ class Facts(NamedTuple):
     retry: dict[str, Any] | None
     made_whole: bool | None
     unseen: dict[str, Any] | None
+    late_frame: int | None
+    late_time: int | None
+    late_after: int | None
+    late_server: str | None
     own_share: int | None
 
 
@@ -359,6 +372,8 @@ _SCHEMA = pl.Schema({
     **{"front": TRY, "tries": pl.List(TRY), "through": pl.List(TRY), "unseen": UNSEEN, "server": pl.String()},
     **{"retry": RETRY, "made_whole": pl.Boolean(), "own_share": pl.Int64()},
     **dict.fromkeys(("closed_frame", "closed_time", "code", "responses", "total"), pl.Int64()),
+    **dict.fromkeys(("late_frame", "late_time", "late_after"), pl.Int64()),
+    "late_server": pl.String(),
 })  # fmt: skip
 
 
@@ -428,7 +443,50 @@ def find(
     first = pl.coalesce("response_frame", "server_close_frame", "request_frame")
     made = _candidates(rows.sort(first, maintain_order=True), *others)
     lone = made.filter(c("kind") == "not-passed-on").select(_answering_server().unique()).to_series()
-    return made.lazy() if lone.is_empty() else _with_shares(made, lone, tries, exchanges, connections).lazy()
+    if lone.is_empty():
+        return made.lazy()
+    made = _with_shares(made, lone, tries, exchanges, connections)
+    return _with_late_requests(made, closes, exchanges, connections).lazy()
+
+
+def _with_late_requests(
+    found: pl.DataFrame, closes: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame
+) -> pl.DataFrame:  # fmt: skip
+    """Add to candidates of kind not-passed-on the request that the gateway sent nevertheless: `late_frame`, `late_time` (ns) and
+    `late_server`.
+
+    It has the same method and path, was not answered, and left after the client's request, at most LEFT_LATE after the gateway
+    had closed.
+    """
+    lone = found.filter((c("kind") == "not-passed-on") & c("exchange").is_not_null()).select(_KEY)
+    if lone.is_empty():
+        return found
+    asks = ("request_method", c("request_target").cast(pl.String).str.replace(r"^https?://[^/]+", "").alias("path"))
+    failed = (
+        of_exchanges(closes, lone)
+        .filter(~c("has_response"))
+        .select(*_KEY, c("server_close_time").alias("until"), c("request_start").alias("since"))
+        .join(of_exchanges(exchanges, lone).select(*_KEY, *asks), on=_KEY)
+        .join(connections.select("connection", host_of("server").alias("host")), on="connection")
+        .drop_nulls()
+        .collect()
+    )
+    if failed.is_empty():
+        return found
+    sent = (
+        exchanges.filter(c("has_request") & ~c("has_response"))
+        .select("connection", *asks, c("request_frame").alias("late_frame"), c("request_start").alias("late_time"))
+        .join(connections.select("connection", c("client_host").alias("host"), c("server").alias("late_server")), on="connection")
+        .drop("connection")
+        .join(failed.lazy(), on=["request_method", "path", "host"])
+        .filter(c("late_time").is_between("since", c("until") + LEFT_LATE.value))
+        .select(*_KEY, "late_frame", "late_time", "late_server", "until")
+        .collect()
+    )
+    sent = sent.with_columns((c("late_time") - c("until")).clip(0).alias("late_after")).drop("until")
+    first = sent.sort("late_time").unique(_KEY, keep="first")
+    known = found.drop("late_frame", "late_time", "late_after", "late_server")
+    return known.join(first, on=_KEY, how="left", maintain_order="left").select(found.columns)
 
 
 _KEY, _OF = ["connection", "exchange"], ["of", "of_exchange"]
@@ -678,6 +736,8 @@ _LOOK_AT_GATEWAY = (
     "limit, a restart)."
 )
 _UNASKED = "it sent the request to no server"
+_LEFT_LATE = "it forwarded the request, and then dropped both connections"
+_DROPPED = "the gateway sent the request to {}{}, and dropped that connection, too, without waiting for an answer"
 _NOT_SHOWN = "the capture shows no request to a server behind it"
 _ELSEWHERE = (
     "Find out to which server the gateway sends requests for this path, and capture the traffic between them, too (tcpdump -i "
@@ -740,8 +800,9 @@ def words(x: Facts) -> dict[str, Any]:
     serves = kind == "not-passed-on" and not x.hidden and (x.own_share or 0) >= SERVES.value
     also = f"; it also answers {x.own_share} % of the requests itself" if serves else ""
     not_read = (x.closed_frame, x.closed_time, f"the {side}'s window is closed: the {side} does not read")
+    late = (x.late_frame, x.late_time, f"the gateway sends the request to {x.late_server}, and drops it")
     return {
-        "evidence": [*failure_evidence(front, failure, lost), *packets(not_read)],
+        "evidence": [*failure_evidence(front, failure, lost), *packets(not_read, late)],
         "addition": retry_sentence(x.retry) or (MADE_WHOLE if x.made_whole else None),
         "origin": failure_origin(front, failure),
         "outcome": outcome, "got": got,
@@ -750,7 +811,7 @@ def words(x: Facts) -> dict[str, Any]:
         "closer": closer_text(failure), "examine": _examine(front, failure),
         "rejected": _CUT_SHORT if _is_cut_short(front, failure) else _REJECTED,
         "unreached": _BY_ICMP if isinstance(last, Attempt) and last.rejected <= front.answered + SLACK else _UNANSWERED,
-        "unasked": _NOT_SHOWN if x.hidden else _UNASKED, "elsewhere": _ELSEWHERE if x.hidden else _first_step(x, serves=serves),
+        **_of_unasked(x, serves=serves),
         **_late_words(front, failure, x, unread=closed is not None),
         "broke": broken_text(front, failure), "look": _look(front, failure),
         "silence": duration_text(time_stalled(front, failure) or 0), "limits": BODY_LIMITS,
@@ -767,6 +828,17 @@ def _first_step(x: Facts, *, serves: bool) -> str:
             "breaker, a failed health check). "
         )
     return _ITS_LOG if serves else ""
+
+
+def _of_unasked(x: Facts, *, serves: bool) -> dict[str, str]:
+    """Return the words about a gateway that made no attempt, or whose request left only when it had closed to the client."""
+    if x.late_server is not None:
+        after = f" {duration_text(x.late_after)} after its own close" if x.late_after else ""
+        return {"unasked": _LEFT_LATE, "why": f": {_DROPPED.format(x.late_server, after)}", "elsewhere": ""}
+    return {
+        "unasked": _NOT_SHOWN if x.hidden else _UNASKED,
+        "elsewhere": _ELSEWHERE if x.hidden else _first_step(x, serves=serves),
+    }
 
 
 def _late_words(front: Exchange, failure: Failure, x: Facts, *, unread: bool) -> dict[str, str]:

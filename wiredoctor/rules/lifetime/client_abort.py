@@ -273,6 +273,7 @@ RULE = Rule(
         ("retransmission-stall", "exchange"),
         ("zero-window-stall/", "exchange"),
         ("zero-window-stall/server-behind", "exchange"),
+        ("zero-window-stall/both-closed", "exchange"),
         ("expect-continue-stall/no-body", "exchange"),
     ),
     advice=tuple(one._replace(where="awaiting" if one.side == "gateway" else "impatient") for one in _TIMEOUTS),

@@ -24,7 +24,11 @@ How it is proved
     Kind forgotten: the first request after at least a second of idle time is answered by an RST without ACK flag. The RST's
     sequence number is the request's acknowledgment number, no ACK of the request came before it, and no FIN came before it or
     soon after. If the RST has another TTL (hop limit) than the server's packets, or was captured only once although most of the
-    server's packets were captured on both sides of a router, a NAT or firewall in front of the server probably sent it.
+    server's packets were captured on both sides of a router, a NAT or firewall in front of the server probably sent it. If the
+    RST came from another MAC address than the SYN-ACK, another machine answers for the server's address now: a failover, or an
+    address that is used twice. That holds only on Ethernet, if the server's packets had an unchanged time to live that is a
+    start value (32, 64, 128 or 255), so no router was between, and if no packet was captured twice. Gratuitous ARP alone proves
+    nothing.
 
     Kind early-answer: the server's FIN came before the last bytes of the previous request, such as its last chunk, although that
     request was answered. The answer did not announce a close. The client sent the rest of that request, and only then the next
@@ -61,11 +65,12 @@ How it is proved
 
 What it is not
     If the server received the request and closed without answering, although no timeout had expired, no-response reports it.
-    no-response also reports the first request of a new connection. idle-close reports a connection that was closed while idle and
-    not used again. A client may pipeline a request before it knows that an earlier response announces the close. That request is
-    not reported: the client has to repeat it on another connection. A request that the client sent after that response is
-    reported. If the client repeats a GET at once and gets its response, the finding is only a warning. A request counts as the
-    repetition of at most one lost request. If a client often sends the same request several times at once, a copy does not
+    no-response also reports the first request of a new connection. idle-close reports a connection that was closed while idle
+    and not used again. A client may pipeline a request before it knows that an earlier response announces the close. That
+    request is not reported: the client has to repeat it on another connection. A request that the client sent after that
+    response is reported. If the client sends a POST or PATCH again at once, the finding says so, because such a request is not
+    idempotent. If the client repeats a GET at once and gets its response, the finding is only a warning. A request counts as
+    the repetition of at most one lost request. If a client often sends the same request several times at once, a copy does not
     count as a repetition.
 
 What to do
@@ -101,7 +106,15 @@ from wiredoctor.rules.shared.lost_requests import may_match as may_be_lost
 from wiredoctor.rules.shared.race_explanations import EXPLANATION, explain
 from wiredoctor.rules.shared.race_facts import Facts
 from wiredoctor.rules.shared.race_words import HEED, explanation_words
-from wiredoctor.rules.shared.words import fin_or_rst, packets, retry_sentence, sender_of_close, with_doubt
+from wiredoctor.rules.shared.words import (
+    FIND_MACHINES,
+    fin_or_rst,
+    mac_address,
+    packets,
+    retry_sentence,
+    sender_of_close,
+    with_doubt,
+)
 from wiredoctor.tables import SECOND
 from wiredoctor.text.durations import duration_text
 from wiredoctor.world import Wait, World, clients
@@ -115,6 +128,12 @@ c = pl.col
 _CLOSED = " {closed_after}{limit}{limit_means}"
 _IDLE = "When the client sent the request, the client's end of the connection had been idle for {idle}{idle_unknown}." + _CLOSED
 _REPEAT = "Have the client repeat idempotent requests if a reused connection is closed without an answer."
+
+_KEEP_KNOWN = (
+    "Make the idle timeout of the client's pool shorter than those of the server and of every device between them (balancer, "
+    "NAT, firewall), or have the client send TCP keep-alive probes (SO_KEEPALIVE with TCP_KEEPIDLE; the default of two hours is "
+    "too long). "
+)
 
 RULE = Rule(
     symptom="*socket hang up*, `ECONNRESET`, a 502 now and then",
@@ -131,9 +150,8 @@ RULE = Rule(
         "never answered.{behind} " + _IDLE,
         "stale-pool": "{request} was sent {known_for} after {what_was_known}. The request was never answered.{behind} " + _IDLE,
         "forgotten": "{request} got an RST that belongs to no connection (it has no ACK flag, and its sequence number is the "
-        "request's acknowledgment number). No FIN was captured: the server, or a balancer, NAT or firewall in "
-        "front of it, had dropped the connection silently. The connection had been idle for {idle}{idle_unknown}. "
-        "If an idle timeout is the cause, it is at most that long{restarted}.{elsewhere}{behind}",
+        "request's acknowledgment number). No FIN was captured: {dropped}. The connection had been idle for {idle}"
+        "{idle_unknown}.{at_most}{elsewhere}{behind}",
         "at-limit": "{request} came {before_close}{moment} the server closed the connection ({close}) without a response. The "
         "server's kernel had acknowledged the request, but {taken}{unread}.{behind} When the client sent the request, the "
         "client's end of the connection had been idle for {idle}." + _CLOSED,
@@ -144,9 +162,7 @@ RULE = Rule(
     remedy={
         "race": "{shorter}" + _REPEAT,
         "stale-pool": "{look}{shorter}" + _REPEAT,
-        "forgotten": "Make the idle timeout of the client's pool shorter than those of the server and of every device "
-        "between them (balancer, NAT, firewall), or have the client send TCP keep-alive probes "
-        "(SO_KEEPALIVE with TCP_KEEPIDLE; the default of two hours is too long). " + _REPEAT,
+        "forgotten": "{keep_known}" + _REPEAT,
         "at-limit": "{shorter}" + _REPEAT,
         "early-answer": "Have the server read a request to its end before it closes, or send Connection: close with an answer "
         "that comes earlier. " + _REPEAT,
@@ -204,6 +220,7 @@ def _columns() -> list[pl.Expr | str]:
         pl.when(c("server_rst_frame") != c("server_close_frame")).then("server_rst_frame").alias("reset_frame"),
         *("endpoint", "final_at", "rested", "later", "handshake", "warned", "previous_announced_close", "request_end"),
         *("requests", "server_close_frame", "server_close_time", "server_close_ack", "server_close_origin", "server_rst_time"),
+        "server_rst_mac",
         *("ttl", "lowest_ttl", "highest_ttl"),
         pl.lit(None, EXPLANATION).alias("explanation"),
         *repetition_columns(),
@@ -269,11 +286,23 @@ def decide(x: Facts, world: World) -> Facts | Wait | None:
         return wait
     return x._replace(
         explanation=explanation._asdict(),
-        side="server" if explanation.reason == "paused" or x.kind == "early-answer" else "client",
+        side=_side(x, explanation.reason),
         confidence=min(x.confidence, explanation.confidence, key=("low", "medium", "high").index),
         severity=again.severity,
         again=again._asdict(),
     )
+
+
+def _side(x: Facts, reason: str) -> str | None:
+    """Return the side that has to change; None if another machine answers. `reason`: see race_explanations.Explanation."""
+    if reason == "paused" or x.kind == "early-answer":
+        return "server"
+    return None if _is_elsewhere(x) else "client"
+
+
+def _is_elsewhere(x: Facts) -> bool:
+    """Return whether another machine than before answers for the server's address."""
+    return x.kind == "forgotten" and x.server_rst_mac is not None
 
 
 def words(x: Facts) -> dict[str, Any]:
@@ -295,8 +324,8 @@ def words(x: Facts) -> dict[str, Any]:
         "behind": also_lost(x.requests),
         "elsewhere": _elsewhere(x),
         "forgetful": forgetful.get(x.server_close_origin or "", "a device in front of the server probably"),
-        "restarted": "; a restarted host would look the same" if x.server_close_origin == "endpoint" else "",
         **explanation_words(x),
+        **_of_forgotten(x),
         "addition": retry_sentence(x.retry) or addition,
         "evidence": packets(
             (x.server_close_frame, x.server_close_time, _close_note(x, close)),
@@ -307,6 +336,22 @@ def words(x: Facts) -> dict[str, Any]:
     }
 
 
+def _of_forgotten(x: Facts) -> dict[str, Any]:
+    """Return the words about the host that no longer knew the connection (kind forgotten)."""
+    if _is_elsewhere(x):
+        dropped = _ELSEWHERE.format(mac_address(x.server_rst_mac or 0))
+        return {"title": _MOVED, "dropped": dropped, "at_most": "", "keep_known": FIND_MACHINES}
+    restarted = "; a restarted host would look the same" if x.server_close_origin == "endpoint" else ""
+    return {"dropped": _DROPPED, "at_most": _AT_MOST.format(restarted), "keep_known": _KEEP_KNOWN}
+
+
+_DROPPED = "the server, or a balancer, NAT or firewall in front of it, had dropped the connection silently"
+_AT_MOST = " If an idle timeout is the cause, it is at most that long{}."
+_MOVED = "A request was lost: another machine answers for the server's address now"
+_ELSEWHERE = (
+    "the RST came from another machine (MAC address {}) than the server's SYN-ACK, and by its time to live no router is between. "
+    "So another machine answers for this address now, and does not know the connection"
+)
 _CROSSING = SECOND
 """If a FIN was captured at least this long (ns) before the request, the two did not cross: round trips are shorter."""
 
@@ -353,6 +398,8 @@ _PROBABLY_NOT = (
 
 def _close_note(x: Facts, close: str) -> str:
     if x.kind == "forgotten":
+        if x.server_rst_mac is not None:
+            return "an RST without ACK flag, from another machine; its sequence number is the request's acknowledgment number"
         whose = "the server's RST" if x.server_close_origin == "endpoint" else "an RST in the server's name"
         return f"{whose} without ACK flag; its sequence number is the request's acknowledgment number"
     note = f"the server's {close}, which acknowledges no byte of the request"

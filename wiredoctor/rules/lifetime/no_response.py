@@ -39,12 +39,13 @@ How it is proved
 
 What it is not
     If a request on a reused connection crossed the server's close, keep-alive-race reports it. truncated-response reports a
-    response that broke off, and client-abort a client that gave up first. If the client repeats a GET at once and gets its
-    response, the finding is only a warning, unless the client sends the same request concurrently anyway, or has many users
-    with equal requests and repeats few of those that it lost. The finding is a note if the request is `OPTIONS *`, which asks
-    what the server supports, and the client goes on with another request that is answered. Requests that the client sent after
-    a response that announced the close are not counted, even if they were pipelined before it arrived. Neither is an upload
-    that the client itself broke off. If the client did not answer two or more keep-alive probes before the server reset the
+    response that broke off, and client-abort a client that gave up first. If the client sends a POST or PATCH again at once,
+    the finding says so, because such a request is not idempotent. If the client repeats a GET at once and gets its response,
+    the finding is only a warning, unless the client sends the same request concurrently anyway, or has many users with equal
+    requests and repeats few of those that it lost. The finding is a note if the request is `OPTIONS *`, which asks what the
+    server supports, and the client goes on with another request that is answered. Requests that the client sent after a
+    response that announced the close are not counted, even if they were pipelined before it arrived. Neither is an upload that
+    the client itself broke off. If the client did not answer two or more keep-alive probes before the server reset the
     connection, the client or the path was gone, and the request is not reported. reset-destroys-response reports an upload that
     was answered and then reset before its body was complete.
 
@@ -209,6 +210,7 @@ RULE = Rule(
         ("gateway-error", "exchange"),
         ("keep-alive-race", "exchange"),
         ("malformed-head/speaks-first", "exchange"),
+        ("wrong-protocol", "connection"),
         *BROKEN_BEFORE,
     ),
     caused_by=(("framing", "exchange"), ("truncated-response", "connection")),
@@ -510,7 +512,7 @@ def words(x: Facts) -> dict[str, Any]:
         **dict(zip(("unread_how", "unread_why", "unread_remedy"), reset, strict=True)),
         "first_use": " It was the first request of a fresh connection." if x.first_use else "",
         "not_read": x.kind == "unread",
-        "used_before": _CLOSING.format(duration_text(x.idle)) if x.idle is not None else "",
+        "used_before": _CLOSING.format(duration_text(x.idle)) if x.idle is not None and x.idle > 0 else "",
         # gateways close silently only if the client can take the close for the end of an idle connection
         "behind_gateway": _BEHIND_GATEWAY.get(x.kind, "") if x.exchange > 0 else "",
         "worker_limit": _worker_limit(x.wait or 0),

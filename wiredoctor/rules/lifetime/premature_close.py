@@ -26,7 +26,8 @@ What it is not
     if the server announced this timeout (Keep-Alive: timeout=1). Not reported either: a response that says `Connection:
     close` or `Keep-Alive: max=0`, a body that ends with the connection, and a close that the client began or that both sides
     began at once. Closes after an upgrade, of a tunnel, or after a refused tunnel (a response to CONNECT other than 407) are
-    not judged. If a process of the server ended with all its idle connections, idle-close reports it as kind stop. The same
+    not judged. If a line in the head of the response is not a field, malformed-head explains the close: the line may be its
+    announcement. If a process of the server ended with all its idle connections, idle-close reports it as kind stop. The same
     holds if the next SYN is refused within a second, unless the server also closes right after other responses.
 
 What to do
@@ -101,6 +102,7 @@ RULE = Rule(
     explained_by=(
         ("auth-connection-closed", "connection"),
         ("reset-destroys-response", "connection"),
+        ("malformed-head/no-colon", "connection"),
         *((name, "connection") for name in FRAMING_ERRORS),
     ),
     advice=(

@@ -132,7 +132,7 @@ RULE = Rule(
         ("gateway-error", "exchange"),
         *BROKEN_BEFORE,
     ),
-    caused_by=(("zero-window-stall/", "until"),),
+    caused_by=(("zero-window-stall/", "until"), ("zero-window-stall/both-closed", "until")),
     advice=(
         Advice(
             "server",

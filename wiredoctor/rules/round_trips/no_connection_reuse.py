@@ -33,7 +33,9 @@ What it is not
     the program that had the connection may have ended. A client may reuse connections in most cases, and open some for requests
     that must not be repeated. A pool may have opened several connections and not come back to them yet. This is assumed if they
     are still open and have been idle for less than three times the longest pause between the pool's requests. A client may also
-    open a new connection because it found that the server had closed the previous one.
+    open a new connection because it found that the server had closed the previous one. Nothing is reported if responses of the
+    server to this client have a head or a chunk size line that some clients refuse (malformed-head, invalid-chunk,
+    conflicting-framing): such a client closes the connection.
 
 What to do
     Have the client use a pool (a session, an agent, one HttpClient for all requests), and have it read responses to their end.
@@ -52,6 +54,7 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import CANDIDATE, grade, grouped
+from wiredoctor.rules.shared.refusals import REFUSALS
 from wiredoctor.rules.shared.words import Packet, packets
 from wiredoctor.tables import SECOND
 from wiredoctor.world.connection_close import (
@@ -155,7 +158,7 @@ RULE = Rule(
             "If the client is .NET: one HttpClient for all requests (or IHttpClientFactory), and KeepAlive = true.",
         ),
     ),
-    explained_by=(("undecodable-body", "endpoint"),),
+    explained_by=(("undecodable-body", "endpoint"), *REFUSALS),
     summary=True,
     any_order=True,
     absence=True,

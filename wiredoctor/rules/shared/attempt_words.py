@@ -15,7 +15,10 @@ class Facts(NamedTuple):
     """What is known of failed attempts: the columns of connect_failed about the first of them, and of attempt_groups about all.
 
     `connection`: null if there are several attempts. `first_server`: the server of the first attempt. Times and durations are in
-    ns. `retry`: a gateway then connected to another server (gateways.tries.RETRY).
+    ns. `challenge_frame`: an ACK of an earlier connection answered a SYN. `older_frame`: the last packet of a connection on the
+    same ports that was not closed by both sides; `port_alone`: it alone explains the failure. `between_frame`: the server accepts
+    another connection between the SYNs. `by_flags`: only SYNs with ECN or data failed; `other_clients`: only other clients got
+    connections. `retry`: a gateway then connected to another server (gateways.tries.RETRY).
     """
 
     connection: int | None
@@ -33,6 +36,7 @@ class Facts(NamedTuple):
     waited_for: int | None
     first_server: str
     client_host: str
+    client_port: int
     syns: int
     last_syn_frame: int | None
     last_syn_time: int
@@ -53,6 +57,15 @@ class Facts(NamedTuple):
     before_time: int | None
     other_frame: int | None
     other_time: int | None
+    challenge_frame: int | None
+    challenge_time: int | None
+    older_frame: int | None
+    older_time: int | None
+    port_alone: bool | None
+    between_frame: int | None
+    between_time: int | None
+    by_flags: bool
+    other_clients: bool | None
     retry: dict[str, Any] | None
 
 
@@ -61,9 +74,12 @@ def attempt_evidence(x: Facts) -> list[Packet]:
     then = "the server accepts a connection" if x.next_server is None else f"the SYN-ACK of {x.next_server} to the same client"
     return packets(
         (x.before_frame, x.before_time, "the server had accepted connections"),
+        (x.older_frame, x.older_time, "the last packet of an earlier connection on the same ports, which was not closed"),
         (x.other_frame, x.other_time, f"{_other_address(x)} had refused the same client"),
         (x.frame, x.start, "the first SYN" if x.syns > 1 else "the SYN"),
         (x.answer_frame, x.answer_time, _answer(x)),
+        (x.challenge_frame, x.challenge_time, "an ACK that does not acknowledge the SYN: it belongs to an earlier connection"),
+        (x.between_frame, x.between_time, "the server accepts another connection"),
         (x.last_syn_frame, x.last_syn_time, f"the last of {x.syns} SYNs"),
         (x.then_frame, x.then_time, then),
     )
@@ -100,6 +116,8 @@ def other_refusal(x: Facts) -> str:
 
 
 def _of_refusal(x: Facts) -> dict[str, Any]:
+    if x.by_flags:
+        return _of_flags(x) | {"tries": "", "because": _BY_FLAGS, "before": _flags_or_address(x), "sender": ""}
     accepted = _accepted_before(x)
     remedy = _CHECK_LISTENER if x.reset_ttl is None else _FIND_SENDER
     return {
@@ -109,6 +127,27 @@ def _of_refusal(x: Facts) -> dict[str, Any]:
         "sender": _sender(x),
         "refused_remedy": _CHECK_QUEUE if x.busy else remedy,
     }
+
+
+def _of_flags(x: Facts) -> dict[str, Any]:
+    remedy = _CHECK_FLAGS + (_CHECK_ADDRESS if x.other_clients else "")
+    return {"title": f"Connections with ECN or early data fail: {x.first_server}", "refused_remedy": remedy}
+
+
+def _flags_or_address(x: Facts) -> str:
+    return _OTHER_CLIENTS if x.other_clients else ""
+
+
+_BY_FLAGS = (
+    ": all SYNs that failed request ECN (flags ECE and CWR) or carry data, and none of those that the server accepted does"
+)
+_OTHER_CLIENTS = " But only other clients were accepted, so the client's address may be the reason instead."
+_CHECK_FLAGS = (
+    "Find the device or rule that rejects these SYNs: an old firewall or intrusion prevention system may take the ECN flags for "
+    "an attack. To test it, turn ECN and TCP Fast Open off at the client (on Linux the sysctls net.ipv4.tcp_ecn and "
+    "net.ipv4.tcp_fastopen). "
+)
+_CHECK_ADDRESS = "Check also which rules concern the address of this client. "
 
 
 def _accepted_before(x: Facts) -> str | None:
@@ -229,17 +268,65 @@ def _of_timed_out(x: Facts) -> dict[str, Any]:
     sent = f", which was sent {x.syns} times within {duration_text(x.last_syn_time - x.start)}" if x.syns > 1 else ""
     once = x.alone and x.syns == 1 and x.number == attempts.TIMED_OUT
     accepted = _accepted_before(x)
-    assumed = "the server is down or has another address, or something on the path drops the packets"
-    if x.next_server is not None:
-        assumed = _ELSEWHERE.format(x.next_server)
-    elif accepted is not None:
-        assumed = _QUEUE_FULL.format(accepted)
-    look = _LOOK_FOR_SERVER if accepted is None else _LOOK_FOR_SERVER + _LOOK_AT_QUEUE
     return {
         "sent": ", which gave up before its TCP repeated the SYN" if once else sent,
-        "assumed": assumed,
-        "timed_out_remedy": look if x.next_server is None else _TRANSLATE_BOTH_WAYS,
+        "did_not": "answer" if x.challenge_frame is None else "accept",
+        **_suspects(x, accepted),
     }
+
+
+def _suspects(x: Facts, accepted: str | None) -> dict[str, Any]:
+    """Return the title, what probably happened to the SYNs, and what to check. `accepted`: see _accepted_before."""
+    if x.next_server is not None:
+        return {"assumed": _ELSEWHERE.format(x.next_server), "timed_out_remedy": _TRANSLATE_BOTH_WAYS}
+    if x.by_flags:
+        words = _of_flags(x)
+        return {"title": words["title"], "assumed": _BY_FLAGS[2:], "timed_out_remedy": words["refused_remedy"]}
+    if x.challenge_frame is not None or x.port_alone:
+        known = _STILL_KNOWN.format(x.challenge_frame) if x.challenge_frame is not None else _NOT_CLOSED
+        title = f"Port {x.client_port} was used again too soon: {x.first_server} still knows an earlier connection"
+        return {"title": title, "assumed": known + _TOO_SOON.format(x.client_port), "timed_out_remedy": USE_OTHER_PORTS}
+    assumed, look = _DOWN_OR_DROPPED, _LOOK_FOR_SERVER
+    if x.between_frame is not None:
+        assumed, look = _ONLY_THESE, _LOOK_FOR_DEVICE
+    elif accepted is not None:
+        assumed, look = _QUEUE_FULL.format(accepted), _LOOK_FOR_SERVER + _LOOK_AT_QUEUE
+    if x.older_frame is not None:
+        return {"assumed": assumed + _OR_NOT_CLOSED.format(x.client_port), "timed_out_remedy": look + USE_OTHER_PORTS}
+    return {"assumed": assumed, "timed_out_remedy": look}
+
+
+_DOWN_OR_DROPPED = "the server is down or has another address, or something on the path drops the packets"
+_ONLY_THESE = (
+    "it accepted another connection between these SYNs, so its process runs, and its listen queue is not full. A device on the "
+    "path drops these packets, or a rule drops those of this client or port"
+)
+_LOOK_FOR_DEVICE = (
+    "Find the device or rule that drops the packets of this client or port: a firewall, a full connection table, a NAT that has "
+    "run out of ports, a rate limit. A capture on the server shows whether the SYN arrives. "
+)
+_STILL_KNOWN = (
+    "it answered with an ACK that does not acknowledge the SYN (frame {}, a challenge ACK), so it still knows an earlier "
+    "connection on the same ports"
+)
+_NOT_CLOSED = (
+    "it accepted other connections before and after, but an earlier connection on the same ports had not been closed by both "
+    "sides, so it still knows that connection"
+)
+_TOO_SOON = (
+    ". The client, or a NAT on the path, used port {} again too soon. An RST of the client would end the earlier connection, but "
+    "no RST reached the server, or a device drops what the server answers"
+)
+_OR_NOT_CLOSED = (
+    ". Or the server still knows an earlier connection on the same ports, which was not closed by both sides: the client, or a "
+    "NAT on the path, used port {} again too soon"
+)
+USE_OTHER_PORTS = (
+    "Have the client, or the NAT, leave a port unused for longer than the server remembers a closed connection (60 s on Linux). "
+    "Reuse connections, and widen the range of ports (net.ipv4.ip_local_port_range; on a NAT more ports or addresses), so that "
+    "ports come round later. Do not bind the client to a fixed port. Let firewalls pass the server's challenge ACK and the "
+    "client's RST, which end the earlier connection (conntrack calls them INVALID). "
+)
 
 
 _QUEUE_FULL = (

@@ -139,7 +139,13 @@ def repetition_words(facts: Mapping[str, Any] | None, lost: int) -> tuple[str | 
         return None, (None, None, "")
     after = f"{duration_text(max(again.start - lost, 0))} later on another connection"
     note = "the same request again"
-    if again.severity == "note":
+    if again.unsafe:
+        result = "it has no response in this capture" if again.status is None else "got {}"
+        sentence = (
+            f"The client sent a request with the same method and target again {after}, and {result}. Such a request is not "
+            "idempotent: if it is the same one, and the server had carried out the first, it was carried out twice."
+        )
+    elif again.severity == "note":
         sentence = f"The request only asks what the server supports. The client sent its next request {after}, and got {{}}."
         note = "the client's next request"
     elif again.severity is None:

@@ -18,7 +18,7 @@ class Facts(NamedTuple):
     connection: int
     exchange: int
     kind: str
-    side: str
+    side: str | None
     confidence: str
     frame: int
     start: int
@@ -40,6 +40,7 @@ class Facts(NamedTuple):
     server_close_origin: str | None
     reset_frame: int | None
     server_rst_time: int | None
+    server_rst_mac: int | None
     ttl: int | None
     lowest_ttl: int | None
     highest_ttl: int | None

@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from wiredoctor.rules.shared import icmp
-from wiredoctor.rules.shared.words import Nanoseconds, Packet, fin_or_rst, packets, sender_of_close, whose_close, with_doubt
+from wiredoctor.rules.shared.words import (
+    FIND_MACHINES,
+    Nanoseconds,
+    Packet,
+    fin_or_rst,
+    mac_address,
+    packets,
+    sender_of_close,
+    whose_close,
+    with_doubt,
+)
 from wiredoctor.tables import CLIENT, SECOND, SERVER
 from wiredoctor.text.durations import duration_text
 
@@ -30,6 +40,8 @@ _PROBES = (
     "(TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT)."
 )
 
+LACKING = 3
+"""The minimum number of packets in a row without a negotiated option; single ones occur in healthy connections."""
 STILL_ALIVE = SECOND
 """The minimum time in ns (plus the round trip) from the first copy to a packet which shows that only one direction is broken.
 
@@ -39,6 +51,7 @@ If the complete path breaks, packets that are already on their way may still arr
 _CLIENT_GONE = " Or the client is gone: a phone that leaves the network, or a laptop whose lid is closed, closes no connection."
 
 
+_RESTARTED = " Or the {} itself ended the connection silently, or its host was restarted."
 _CLIENT_RESTARTED = (
     " Or the client's host was restarted, or the client had given up, and its own RST was lost. In all cases the client did not "
     "get the response."
@@ -110,8 +123,11 @@ class Facts(NamedTuple):
     icmp_type: int
     icmp_code: int
     icmp_mtu: int | None
+    bare: int
+    reset_mac: int | None
     missing: bool
     forgotten: bool
+    gave_up_probing: bool
     alive: bool
     closed_later: bool
     gap_time: int
@@ -157,6 +173,12 @@ class Facts(NamedTuple):
         return duration_text(self.last_time - self.first_time)
 
     @property
+    def lacks_options(self) -> bool:
+        """Whether all these packets lack an option that was negotiated, and their sender then reset the connection."""
+        often = self.bare >= LACKING and self.bare >= self.copies - (0 if self.keep_alive else 1)
+        return often and self.own_close_rst and not self.acknowledged_before
+
+    @property
     def is_left_by_client(self) -> bool:
         """Whether the client may have left the network: it has opened no other connection later."""
         return self.sender == "server" and not self.answered_later
@@ -194,7 +216,7 @@ def _of_repetition(x: Facts) -> dict[str, str]:
     else:
         unheard, never = "and it was never acknowledged", f"the {x.sender}'s {'FIN' if x.fin else 'data'} was never acknowledged"
         if x.forgotten:
-            never = "the response was answered with an RST"
+            never = f"the {'response' if x.exchange is not None else f'data of the {x.sender}'} was answered with an RST"
     return {
         "sent_again": _sent_again(x),
         "unheard": unheard,
@@ -202,21 +224,50 @@ def _of_repetition(x: Facts) -> dict[str, str]:
         "opening": f"The {x.receiver} fell silent: the" if x.not_begun else "The",
         "data": x.data_name if x.keep_alive or x.fin else "the same data",
         "quiet": "No packet had passed" if x.keep_alive else "No payload had passed",
-        "limit": _PROBES if x.keep_alive else _RETRANSMITS,
+        "limit": "" if x.forgotten and x.exchange is None else _PROBES if x.keep_alive else _RETRANSMITS,
+        "options": _OPTIONS if x.lacks_options else "",
     }
 
 
 def _of_suspects(x: Facts) -> dict[str, str]:
     """Return the words about the device that has forgotten a connection, or about the host that is gone (kind after-idle)."""
+    if x.lacks_options:
+        return {"reason": _OPTIONS, "gone": "", "suspect": _LACKING_TITLE, "survived": "", "moved": _KEEP_OPTIONS}
+    if x.forgotten and x.reset_mac is not None:
+        reason = _MOVED.format(mac_address(x.reset_mac), x.receiver)
+        suspect = f"another machine answers for the address of the {x.receiver} now"
+        return {"reason": reason, "gone": "", "suspect": suspect, "survived": "", "moved": FIND_MACHINES}
     discards, gone = "silently discards the connection's packets", ""
     suspect = "the path has probably forgotten the connection"
-    if x.forgotten:
+    if x.forgotten and x.exchange is None:
+        discards, gone = "answers the connection's packets with an RST", _RESTARTED.format(x.receiver)
+        suspect = f"the path or the {x.receiver} has forgotten the connection"
+    elif x.forgotten:
         discards, gone = "answers the connection's packets with an RST", _CLIENT_RESTARTED
         suspect = "the path has forgotten the connection, or the client's host was restarted"
     elif x.is_left_by_client:
         suspect, gone = "the client is gone, or the path has forgotten the connection", _CLIENT_GONE
     rest = "" if x.survived_rest is None else _SURVIVED.format(duration_text(x.survived_rest))
-    return {"discards": discards, "gone": gone, "suspect": suspect, "survived": rest}
+    return {"reason": _KEEPS_STATE.format(discards), "gone": gone, "suspect": suspect, "survived": rest, "moved": ""}
+
+
+_KEEPS_STATE = (
+    " A NAT, a firewall or a balancer between the two keeps state for each connection, and drops that state after some time "
+    "without packets. From then on it {}."
+)
+_OPTIONS = (
+    " None of these packets has the timestamps option that both SYNs negotiated. Each has to have it, so the receiver may ignore "
+    "them (RFC 7323 section 3.2)."
+)
+_LACKING_TITLE = "they lack the negotiated timestamps option"
+_KEEP_OPTIONS = (
+    "Find out whether the TCP of the sender leaves the option out, or whether a device on the path removes it: compare captures "
+    "from both ends. Update that TCP or device, or turn timestamps off at one end (net.ipv4.tcp_timestamps). "
+)
+_MOVED = (
+    " The RST came from another machine (MAC address {}) than the SYN of the {}, and by its time to live no router is between. "
+    "So another machine answers for this address now, and does not know the connection."
+)
 
 
 _SURVIVED = " The longest idle time that a connection between these two hosts survived in this capture is {}."

@@ -35,6 +35,19 @@ def connection_packets(shown: Iterable[Mapping[str, Any]], note: str) -> list[Pa
     return [Packet(one["frame"], one["time"], f"connection {one['connection']}: {note.format(**one)}") for one in shown]
 
 
+def mac_address(number: int) -> str:
+    """Return a MAC address as text: "02:00:00:00:00:99"."""
+    return number.to_bytes(6, "big").hex(":")
+
+
+FIND_MACHINES = (
+    "Find out which machines have this address (arping -D, the address table of the switch). A failover moves an address, but "
+    "not its connections (VRRP, keepalived, kube-vip, MetalLB in layer 2 mode), and two machines may have the same address by "
+    "mistake. "
+)
+"""What to do if another machine answers for an address than before."""
+
+
 def fin_or_rst(rst: int | bool | None) -> str:
     """Return "RST" if `rst` (such as the column `server_close_rst`) is 1; otherwise "FIN"."""
     return "RST" if rst == 1 else "FIN"

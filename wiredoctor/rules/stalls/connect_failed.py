@@ -47,6 +47,18 @@ How it is proved
     which TCP repeats a SYN. That does not apply if the attempts are less than 100 ms apart on average, or if there are more
     than 10,000 (a flood), or if the client makes such attempts at more than 20 addresses and ports (a scan).
 
+    Kind timed-out also applies if the server answered the SYNs with nothing but ACKs that do not acknowledge them (challenge
+    ACKs, RFC 5961 section 4): it still knows an earlier connection on these ports, so the port was used again too soon. Two
+    SYNs are enough. The RST with which the client ends that connection was dropped, or the ACK did not reach the client. If the
+    ACK is not in the capture, the port is named as a possible reason if an established earlier connection between the same
+    addresses and ports was not closed by both sides. It is named alone if the server also accepted other connections before and
+    after, and all its unanswered attempts have such an earlier connection. If the server accepted another connection between
+    the SYNs, its process runs and its listen queue has room.
+
+    Kinds refused and timed-out name ECN and early data if at least three SYNs failed, all of them with the ECN flags (ECE and
+    CWR) or with data, and the server accepted at least two SYNs, none of them with either. This is a warning with medium
+    confidence. If only other clients were accepted, the client's address may be the reason instead, and the finding says so.
+
     Kind closed-at-once: the server's RST came within a second of its SYN-ACK. The server had sent no data, and the client
     none either, or only the first message of a TLS handshake. The sequence and ACK numbers of the RST show that no data of
     either side is missing from the capture. The client had not closed before.
@@ -71,6 +83,8 @@ How it is proved
 
     3. not-up-yet: the address had accepted no connection before, and accepted one within 60 s of the first refusal.
 
+    Neither 2 nor 3 applies if only SYNs with ECN or data failed, as described above.
+
     4. refused, prohibited, unreachable, timed-out, closed-at-once or given-up.
 
     A connection that the server resets at once does not count as an answer of another address, nor does it show that a
@@ -90,7 +104,8 @@ What it is not
     If the SYN was answered in the end, connect-retry reports it, even if an ICMP error quoted an earlier SYN. Source quench
     and redirects are not failures. If NAT changed the addresses in an ICMP error, it matches no connection and is counted
     under "not analyzed". If a SYN-ACK comes after the client has given up, the kind is not timed-out. If the capture lacks the
-    server's packets on another connection of the same client or server, SYNs without an answer are not reported. A client that
+    server's packets on another connection of the same client or server, SYNs without an answer are not reported. A challenge ACK
+    after which the connection is established does no harm, except that it costs time (connect-retry). A client that
     only checks whether a port is open closes the connection itself, so it is not reported. A server that closes with a FIN may
     have nothing to send (FTP, an empty file), and the client's program reads an end of file, not an error. If neither side sent
     anything, packets do not show whether the client expected more: the report lists such a connection under "Not judged". If the
@@ -105,13 +120,14 @@ What it is not
 What to do
     Kind refused: start the service, or have the client use the port on which it listens. Kind tried-next: have the server
     listen on both addresses. Kind down: have the new process listen before the old one stops. Kind not-up-yet: nothing has to
-    change, because the program tried again. Kind prohibited: find the rule on the host that sent the error, or on the path
-    near the client if it sent an RST (iptables -nvL, nft list ruleset, ip route), and allow the connection. Kind unreachable:
-    check the routes and neighbors of that router (ip route get, ip neigh). Kind timed-out: check whether the server is up,
-    and which firewall on the path drops the packets; if it had accepted connections before, check whether its listen queue is
-    full; if another address answered, have the answers return through the device that translates the server's address. Kind
-    closed-at-once: check whether a process listens behind the balancer or relay that accepted the connection, and whether the
-    service lets this client in. Kind given-up: give the client a connect timeout of several round trips.
+    change, because the program tried again. Kind prohibited: find the rule on the host that sent the error, or on the path near
+    the client if it sent an RST (iptables -nvL, nft list ruleset, ip route), and allow the connection. Kind unreachable: check
+    the routes and neighbors of that router (ip route get, ip neigh). Kind timed-out: check whether the server is up, and which
+    firewall on the path drops the packets; if it had accepted connections before, check whether its listen queue is full; if a
+    port was used again too soon, use more ports and let the challenge ACK and the RST pass; if another address answered, have
+    the answers return through the device that translates the server's address. Kind closed-at-once: check whether a process
+    listens behind the balancer or relay that accepted the connection, and whether the service lets this client in. Kind
+    given-up: give the client a connect timeout of several round trips.
 
 References
     RFC 9293 sections 3.5, 3.9.2.2 and 3.10.7, RFC 8305 section 5, RFC 792, RFC 1812 section 5.2.7, RFC 4443 section 3, tcp(7),
@@ -161,7 +177,7 @@ RULE = Rule(
         "Programs report {errno}.{again}{many}",
         "unreachable": "{router} answered the SYN of {whose} to {where} with {said}{reason}. Programs report "
         "{errno}.{again}{many}",
-        "timed-out": "{where} did not answer the SYN of {whose}{sent}: {assumed}.{many}",
+        "timed-out": "{where} did not {did_not} the SYN of {whose}{sent}: {assumed}.{many}",
         "closed-at-once": "{where} accepted the connection of {whose} and reset it {reset_after} later, before it had sent a "
         'byte. Programs report "Connection reset by peer". {accepted_by}{many}',
         "given-up": "{whose} answered the SYN-ACK of {where} with an RST instead of an ACK, {answered_after} after the SYN: the "
@@ -301,10 +317,18 @@ def may_match() -> Mapping[str, pl.Expr]:
 
 
 def _no_answer() -> pl.Expr:
-    """Return whether the server sent no packet, and the client only SYNs."""
+    """Return whether the client sent only SYNs, and the server no packet, or only ACKs of an earlier connection."""
     # some clients reset an attempt when they give it up
     only_syns = (c("client_packets") == c("syns")) | (c("history") == "STR")
-    return (c("server_packets") == 0) & only_syns
+    return ((c("server_packets") == 0) & only_syns) | _is_challenged()
+
+
+def _is_challenged() -> pl.Expr:
+    """Return whether the server answered each SYN with nothing but an ACK of an earlier connection, which the client may have
+    answered with an RST.
+    """
+    unanswered = ~c("connected") & c("first_answer_frame").is_null() & c("refused_frame").is_null()
+    return c("challenge_frame").is_not_null() & unanswered & c("history").str.contains("^S[RTagtw]*$")
 
 
 def _is_alone() -> pl.Expr:
@@ -333,6 +357,7 @@ def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
         "quoted": c("syn_error_frame").is_not_null() & _no_answer(),
         "silent": _no_answer() & (_is_silent() | given_up),
         "few": _no_answer() & _had_few_syns(),
+        "challenged": _is_challenged() & _had_few_syns(),
         "closed_at_once": _closed_at_once(),
         "given_up": _given_up(),
         "single": _is_one_of(singles["connection"]),
@@ -367,13 +392,14 @@ def _had_few_syns() -> pl.Expr:
 _OF_ATTEMPT = (
     *("connection", "client", "server", "client_host", "syns", "syn_frame", "syn_time", "last_syn_frame", "last_syn_time"),
     *("first_answer_time", "refused_frame", "refused_time", "answer_ttl", "last_frame", "end"),
+    *("challenge_frame", "challenge_time", "syn_ecn_or_data"),
     *("syn_error_frame", "syn_error_time", "syn_error_router", "syn_error_type", "syn_error_code"),
 )
 
 
 def _without_unseen(rows: pl.DataFrame, connections: pl.LazyFrame) -> pl.DataFrame:
     """Drop attempts without an answer if the capture lacks the server's packets on another connection of the client or server."""
-    answered = pl.any_horizontal("refused", "quoted", "closed_at_once", "given_up")
+    answered = pl.any_horizontal("refused", "quoted", "closed_at_once", "given_up") | c("challenge_frame").is_not_null()
     unanswered = rows.filter(~answered)
     if unanswered.is_empty():
         return rows
@@ -403,7 +429,7 @@ def _failed(
     time_exceeded = c("error").is_in([icmp.number(*one) for one in icmp.TIME_EXCEEDED])
     traced = attempts.traced(rows.filter(c("quoted") & time_exceeded), accepted, TRACED.value)
     refused, quoted, dropped, abandoned = (c(name) for name in ("refused", "quoted", "closed_at_once", "abandoned"))
-    silence = c("silent") | (c("few") & _is_one_of(again)) | _is_one_of(attempts.in_vain(singles, accepted))
+    silence = c("silent") | c("challenged") | (c("few") & _is_one_of(again)) | _is_one_of(attempts.in_vain(singles, accepted))
     prohibited = c("error").is_in([icmp.number(*one) for one in icmp.PROHIBITED])
     kind = (
         pl.when(refused & c("answered_in").is_null())
@@ -419,7 +445,8 @@ def _failed(
         .otherwise(attempts.TIMED_OUT)
     )
     long = c("waited") >= PATIENCE.value
-    proved = refused | dropped | (quoted & (prohibited | (c("waited") >= AT_THE_END.value))) | long
+    challenged = c("challenge_frame").is_not_null() & (c("syns") >= SYNS.value)
+    proved = refused | dropped | challenged | (quoted & (prohibited | (c("waited") >= AT_THE_END.value))) | long
     return (
         rows.with_columns(abandoned=_is_one_of(in_a_row))
         .filter((c("syns") > 0) & (refused | quoted | silence | dropped | abandoned) & ~_is_one_of(traced))
@@ -438,7 +465,7 @@ def _failed(
 
 _PROOF = (
     *("syn_frame", "syn_time", "answer_frame", "answer_time", "last_syn_frame", "last_syn_time", "first_answer_time"),
-    *("error", "router", "answered_in", "round_trip", "reset_ttl", "accepted_ttl"),
+    *("error", "router", "answered_in", "round_trip", "reset_ttl", "accepted_ttl", "challenge_frame", "challenge_time"),
 )
 
 
@@ -468,6 +495,9 @@ def _with_outcome(failed: pl.DataFrame, accepted: pl.DataFrame, connections: pl.
     known = known.join(_ended(failed), on="connection", how="left")
     timed_out = failed.filter(c("number") == attempts.TIMED_OUT)
     known = known.join(attempts.answered_elsewhere(timed_out, connections, LONE.value), on="connection", how="left")
+    known = known.join(attempts.same_ports(timed_out, connections, usable), on="connection", how="left")
+    by_flags = attempts.differ_in_flags(either, usable, least=IN_A_ROW.value, accepts=NEARER_SEEN.value)
+    known = known.join(by_flags, on="server", how="left")
     # a server that ignores a SYN may be up
     known = known.with_columns(pl.when(refused).then("down_since").alias("down_since"))
     at_next = c("next_frame").is_not_null()
@@ -475,6 +505,8 @@ def _with_outcome(failed: pl.DataFrame, accepted: pl.DataFrame, connections: pl.
     soon = (c("accepted_time") - c("down_since") <= SOON.value).fill_null(value=False)
     was_down = soon & c("before_frame").is_not_null() & ~c("busy").fill_null(value=False)
     not_up = soon & c("before_frame").is_null()
+    differ = c("plain_frame").is_not_null() & c("number").is_in([attempts.REFUSED, attempts.TIMED_OUT])
+    was_down, not_up = was_down & ~differ, not_up & ~differ
     back = was_down | not_up
     kind = (
         pl.when(at_next & late)
@@ -493,8 +525,16 @@ def _with_outcome(failed: pl.DataFrame, accepted: pl.DataFrame, connections: pl.
         *("connection", "number", "failed_as", "sure", "client", "server", "client_host", "syns", "of_gateway", *_PROOF),
         *("other_frame", "other_time", "ended_time", "busy"),
         pl.coalesce("next_server", "stray_server").alias("next_server"),
-        pl.when(at_next).then("next_frame").when(back).then("accepted_frame").otherwise("stray_frame").alias("then_frame"),
-        pl.when(at_next).then("next_time").when(back).then("accepted_time").otherwise("stray_time").alias("then_time"),
+        *(
+            pl.when(at_next)
+            .then(f"next_{name}")
+            .when(back)
+            .then(f"accepted_{name}")
+            .otherwise(pl.coalesce(f"stray_{name}", pl.when(differ).then(f"plain_{name}")))
+            .alias(f"then_{name}")
+            for name in ("frame", "time")
+        ),
+        *(differ.alias("by_flags"), "other_clients", "older_frame", "older_time", "port_alone", "between_frame", "between_time"),
         pl.when(at_next).then("next_syn_time").when(back).then("down_since").alias("since"),
         *(
             pl.when(c("number").is_in([attempts.DOWN, attempts.PORT_CHECK, attempts.REFUSED, attempts.TIMED_OUT]))
@@ -578,19 +618,24 @@ def _grouped(rows: pl.DataFrame) -> pl.DataFrame:
         pl.when("alone").then("client").when(c("clients") == 1).then("client_host").alias("client"),
         pl.when(c("servers") == 1).then("server").alias("server"),
         c("server").alias("first_server"),
+        c("client").str.extract(r":(\d+)$").cast(pl.Int64).alias("client_port"),
     )  # fmt: skip
     kind = c("number").replace_strict(dict(enumerate(attempts.KINDS)), return_dtype=pl.String)
     by_server = [
         *(attempts.REFUSED, attempts.CLOSED_AT_ONCE, attempts.TRIED_NEXT, attempts.TRIED_LATE),
         *(attempts.DOWN, attempts.PORT_CHECK),
     ]
-    server = pl.when(c("number").is_in(by_server) & c("reset_ttl").is_null()).then(pl.lit("server"))
+    itself = c("reset_ttl").is_null() & ~c("by_flags")
+    server = pl.when(c("number").is_in(by_server) & itself).then(pl.lit("server"))
     side = server.when(c("number") == attempts.GIVEN_UP).then(pl.lit("client"))
-    sure = pl.when("sure").then(pl.lit("high")).otherwise(pl.lit("medium"))
+    sure = pl.when(c("sure") & ~c("by_flags")).then(pl.lit("high")).otherwise(pl.lit("medium"))
     return told.select(
         *candidate(side, sure, "syn_frame", "syn_time", "end", kind=kind, delay=c("lost"), of="connection"),
         *("client", "server", c("failures").alias("events")),
-        c("number").replace_strict(_SEVERITIES, default=None, return_dtype=pl.String).alias("severity"),
+        pl.when("by_flags")
+        .then(pl.lit("warning"))
+        .otherwise(c("number").replace_strict(_SEVERITIES, default=None, return_dtype=pl.String))
+        .alias("severity"),
         (c("then_time") - pl.when(c("next_server").is_null()).then("since").otherwise("syn_time")).cast(DURATION).alias("then"),
         c("down_for").cast(DURATION),
         (c("answer_time") - c("first_answer_time")).cast(DURATION).alias("reset_after"),

@@ -1,11 +1,12 @@
 """A connection was established only after a SYN or SYN-ACK was sent again.
 
 What it means
-    The client's first SYN, or the server's answer to it, did not arrive. TCP waits for a long time before it retransmits a
-    SYN: 1 s on Linux, Windows and macOS, then twice as long with each attempt (RFC 6298 section 2). Linux since version 6.5
-    (net.ipv4.tcp_syn_linear_timeouts) and macOS wait 1 s a few more times before that. A later SYN was answered.
-    Or the client's ACK of the SYN-ACK was lost or dropped, so a server that speaks first began only after it had sent its
-    SYN-ACK again.
+    The client's first SYN, or the server's answer to it, did not arrive. TCP waits for a long time before it retransmits a SYN:
+    1 s on Linux, Windows and macOS, then twice as long with each attempt (RFC 6298 section 2). Linux since version 6.5
+    (net.ipv4.tcp_syn_linear_timeouts) and macOS wait 1 s a few more times before that. A later SYN was answered. Or the
+    client's ACK of the SYN-ACK was lost or dropped, so a server that speaks first began only after it had sent its SYN-ACK
+    again. Or the port was used again too soon: the server still knew an earlier connection on the same ports, and answered the
+    SYN with an ACK of that connection.
 
 Why it hurts
     The program that needs the connection waits for one, two, three or seven seconds. Few other lost packets cost as much.
@@ -22,22 +23,25 @@ How it is proved
     came at least 200 ms later than that, both SYNs or their answers were late. If only a later SYN was also captured after
     address translation (NAT), the first SYN did not get that far.
 
+    If an ACK that does not acknowledge the SYN came before any SYN-ACK (a challenge ACK, RFC 5961 section 4), the server still
+    knew an earlier connection on these ports, open or in TIME_WAIT. The client ends that connection with an RST, and sends its
+    SYN again when its timer expires.
+
     If there was only one SYN: the server sent its SYN-ACK again 200 ms or more after the first, although the client had
     acknowledged it. No side had sent data before, and the first data then came from the server.
 
 What it is not
     A SYN with another sequence number is a new connection. A SYN may be in the capture twice because a mirror port copied it.
-    If the round trip is longer than the client's timer, the SYN is sent again although nothing is lost. If the server still
-    knows an earlier connection on the same ports, it answers the SYN with an ACK of that connection. The client ends that
-    connection with an RST and sends its SYN again (RFC 9293): nothing was lost. connect-failed reports a connection that was
-    never established.
+    If the round trip is longer than the client's timer, the SYN is sent again although nothing is lost. Newer Linux kernels
+    send the SYN again a few milliseconds after a challenge ACK, so nothing is reported: the threshold is 200 ms. An ACK that
+    acknowledges the SYN, or data in it, is no challenge ACK. connect-failed reports a connection that was never established.
 
 What to do
     Check whether the server drops SYNs because its listen queue is full. If it does not, find the loss between client and
-    server.
+    server. If a port was used again too soon, have the client or the NAT use more ports, or reuse connections.
 
 References
-    RFC 9293 section 3.5, RFC 6298 section 2, listen(2), tcp(7).
+    RFC 9293 section 3.5, RFC 5961 section 4, RFC 6298 section 2, listen(2), tcp(7).
 """
 
 from __future__ import annotations
@@ -48,6 +52,7 @@ import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared import icmp
+from wiredoctor.rules.shared.attempt_words import USE_OTHER_PORTS
 from wiredoctor.rules.shared.evidence import candidate
 from wiredoctor.rules.shared.words import Packet, packets
 from wiredoctor.tables import PROTOCOLS
@@ -137,6 +142,8 @@ class Facts(NamedTuple):
     third_syn_time: int | None
     refused_frame: int | None
     refused_time: int | None
+    challenge_frame: int | None
+    challenge_time: int | None
     syn_error_frame: int | None
     syn_error_time: int | None
     syn_error_router: str | None
@@ -165,8 +172,8 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
     several = c("first_answer_frame") != c("newest_answer_frame")
     answered = pl.when(c("answered_syn_frame") != c("syn_frame")).then("answered_syn_frame")
     late = (c("last_syn_time") - c("syn_time") >= MIN_WAIT.value) & ~impatient
-    # an ACK of the server before any SYN-ACK, and the client's RST
-    challenged = c("history").str.contains("^Sag?RT?h")
+    # an ACK of the server before any SYN-ACK, which may acknowledge data of the SYN, and the client's RST
+    challenged = c("history").str.contains("^Sag?RT?h") & c("challenge_frame").is_null()
     counts = ((c("syns") > 1) & late & ~challenged) | c("ack_lost")
     return (
         connections.with_columns(ack_lost=_ack_lost(), answered_twice=_answered_twice())
@@ -179,7 +186,7 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
             (c("translated_time") >= c("second_syn_time")).alias("is_untranslated"),
             # the SYN that was answered lacks the request for ECN, or the data, of the first SYN
             (c("syn_ecn_or_data") & ~c("answered_syn_ecn_or_data")).alias("asks_less"),
-            *("second_syn_time", "third_syn_time", "refused_frame", "refused_time"),
+            *("second_syn_time", "third_syn_time", "refused_frame", "refused_time", "challenge_frame", "challenge_time"),
             *("syn_error_frame", "syn_error_time", "syn_error_router", "syn_error_type", "syn_error_code"),
             *("first_answer_time", "newest_answer_time", "late_answer_time"),
             pl.when(several | c("ack_lost")).then("first_answer_frame").alias("earlier_frame"),
@@ -246,6 +253,8 @@ def _explanation(x: Facts) -> tuple[str, str, str]:
         return "the client's ACK was lost or dropped", _UNHEARD, _ACK_LOST
     if x.both_late:
         return "both SYNs or their answers were late", _LONG_AFTER, _LATE
+    if x.challenge_frame is not None:
+        return _USED_AGAIN, _STILL_KNOWN.format(x.challenge_frame), USE_OTHER_PORTS
     refused = _refusal(x) is not None
     why, lost = "the SYN had to be retransmitted", "the answer to the SYN was lost or late"
     if x.answered_twice:
@@ -289,6 +298,7 @@ def _evidence(x: Facts, delay: str) -> list[Packet]:
     return packets(
         (x.frame, x.start, "the first SYN"),
         (x.refused_frame, x.refused_time, "an RST refuses it"),
+        (x.challenge_frame, x.challenge_time, "an ACK that does not acknowledge the SYN: it belongs to an earlier connection"),
         (x.syn_error_frame, x.syn_error_time, f"{x.syn_error_router} sends {_icmp_error(x)}, and quotes the SYN"),
         (x.earlier_frame, x.first_answer_time, "the first SYN-ACK" if x.ack_lost else answer),
         (x.helpful_frame, x.helpful_time, f"the SYN again, {helped} after the first"),
@@ -297,6 +307,12 @@ def _evidence(x: Facts, delay: str) -> list[Packet]:
     )
 
 
+_USED_AGAIN = "the port was used again too soon"
+_STILL_KNOWN = (
+    "the server answered with an ACK that does not acknowledge the SYN (frame {}, a challenge ACK). So it still knew an earlier "
+    "connection on the same ports, until the client's RST ended that connection: the client, or a NAT on the path, used the port "
+    "again too soon"
+)
 _UNHEARD = (
     "the client's ACK was lost, or the server dropped it because its listen queue was full. The server speaks first, and "
     "could begin only after an ACK of the repeated SYN-ACK"

@@ -39,6 +39,10 @@ How it is proved
     Kind too-large: at least three retransmissions of the missing segment were sent, and only the last one, which was smaller than
     those before, was acknowledged.
 
+    SACK blocks that lie at least 1 MiB before the first byte of the sender's stream, or beyond the receiver's window, name data
+    that the sender has not sent: a device on the path changes sequence numbers, but not those in SACK options. Then the sender
+    cannot repair a loss early, and the finding of kind timeout says so.
+
     A FIN without data counts if it ends a response whose body has no other end, and the client has not closed before: then the
     client waits for it.
 
@@ -106,7 +110,7 @@ RULE = Rule(
     },
     message={
         "timeout": "For {gap}, none of the outstanding data was acknowledged: {lost}. The sender noticed this when "
-        "its retransmission timer expired (at least 200 ms on Linux, longer with each attempt); {again}.",
+        "its retransmission timer expired (at least 200 ms on Linux, longer with each attempt); {again}.{changed}",
         "fast": "For {gap}, none of the outstanding data was acknowledged: {lost}. {duplicates} duplicate ACKs "
         "reported a missing segment; {again}.",
         "late": "For {gap}, none of the outstanding data was acknowledged. The sender retransmitted the "
@@ -123,7 +127,7 @@ RULE = Rule(
         "that MTU: the ICMP message (packet too big) was not sent, or it was dropped.",
     },
     remedy={
-        "timeout": "{queue}"
+        "timeout": "{queue}{restore}"
         + _REMEDY
         + " If the first data of a connection was lost, the server may have dropped it because its listen queue was full: "
         "on Linux nstat -az TcpExtListenOverflows counts that. Selective acknowledgments and tail loss probes (RFC 2018, "
@@ -228,6 +232,8 @@ class Facts(NamedTuple):
     dsack: bool
     syn_ack_again: bool
     answer_again: bool
+    strange_sack_frame: int | None
+    strange_sack_time: int | None
     last_frame: int
     last_time: int
 
@@ -297,8 +303,8 @@ def _columns(kind: pl.Expr, confidence: pl.Expr, gap: pl.Expr, *, end: str, dela
         *(c(f"retransmitted_{name}") for name in ("frame", "time", "bytes", "late")),
         *(c(f"first_retransmission_{name}") for name in ("frame", "time")),
         *(c(name) for name in ("retransmission_count", "lost_bytes", "role", "http")),
-        *(c(name) for name in ("answers_retransmission", "dsack", "syn_ack_again")),
         _answer_again().alias("answer_again"),
+        *(c(name) for name in ("answers_retransmission", "dsack", "syn_ack_again", "strange_sack_frame", "strange_sack_time")),
     ]
 
 
@@ -349,9 +355,11 @@ def words(x: Facts) -> dict[str, Any]:
     count = x.retransmission_count
     earlier = None if x.first_retransmission_frame == x.retransmitted_frame else x.first_retransmission_frame
     note, again, end = _notes(x)
+    sack = x.strange_sack_frame if (x.strange_sack_frame or 0) < x.last_frame else None
     return {
         "lost": _loss(x),
         "queue": _QUEUE if _is_refused(x) else "",
+        **_of_strange_sack(x),
         "again": _retransmission(x),
         "sender": sender,
         "receiver": receiver,
@@ -359,6 +367,7 @@ def words(x: Facts) -> dict[str, Any]:
         "proof": _BY_DSACK if x.dsack else _BY_ECHO,
         "evidence": packets(
             (x.frame, x.start, "the last new data or advancing ACK before the stall"),
+            (sack if x.kind == "timeout" else None, x.strange_sack_time, "a SACK block outside the stream"),
             (earlier, x.first_retransmission_time, note),
             (x.retransmitted_frame, x.retransmitted_time, again),
             (x.last_frame, x.last_time, end),
@@ -366,6 +375,27 @@ def words(x: Facts) -> dict[str, Any]:
     }
 
 
+def _of_strange_sack(x: Facts) -> dict[str, str]:
+    """Return the words about SACK blocks outside the stream, which make selective acknowledgments useless (kind timeout)."""
+    if x.strange_sack_frame is None:
+        return {"changed": "", "restore": ""}
+    receiver = "client" if x.role != SERVER else "server"
+    title = f"Losses are repaired only by the timer ({duration_text(x.gap)}): a device changes sequence numbers, but not in SACK"
+    return {
+        "changed": _CHANGED.format(receiver, x.strange_sack_frame),
+        "restore": _RESTORE,
+        **({"title": title} if x.kind == "timeout" else {}),
+    }
+
+
+_CHANGED = (
+    " The SACK blocks of the {} lie outside the sender's stream (frame {}), so the sender cannot use them. A device on the path "
+    "changes the sequence numbers, but not those in SACK options, and so each loss has to wait for the timer."
+)
+_RESTORE = (
+    "Find the device that changes sequence numbers (a firewall that randomizes them, such as Cisco FWSM, PIX or ASA). Update it, "
+    "turn that randomization off, or turn SACK off at one end (net.ipv4.tcp_sack). Then look for the loss itself. "
+)
 _BY_DSACK, _BY_ECHO = "the D-SACK in its ACK reports that a copy had come before", "its ACK echoes the timestamp of that copy"
 
 

@@ -36,6 +36,18 @@ How it is proved
     without ACK flag, as from a host that does not know the connection. The client had sent no FIN or RST before. This is kind
     after-idle: the device that had forgotten the connection, or the restarted host of the client, discarded the response.
 
+    Data of any other protocol that is sent once is enough, too, if no new data had passed for a second or more, and an RST
+    without ACK flag comes at once: at most 50 ms plus the round trip to its sender after the data. The sequence number of this
+    RST is the acknowledgment number of the data, so its sender does not know the connection. This is kind after-idle.
+
+    If that RST came from another MAC address than the receiver's SYN, another machine answers for the receiver's address now: a
+    failover, or an address that is used twice. That holds only on Ethernet, if the packets of the receiver had an unchanged
+    time to live that is a start value (32, 64, 128 or 255), so no router was between, and if no packet was captured twice.
+
+    On an idle connection without HTTP, three keep-alive probes without an answer count if their sender then reset the connection,
+    and the receiver lives: it answered a connection that was opened later. That is not needed if none of the probes or
+    retransmissions (at least three) has the timestamps option that both SYNs had. The receiver has to ignore such packets.
+
     If the capture point is on the receiver's side of the fault, the ACKs are in the capture but do not reach the sender.
     After an ACK of the data has passed the capture point, the same data must come three more times, spread over at least 0.8
     s, and no new data may follow. Such a finding has medium confidence. It is a warning if it is about a response that the
@@ -69,15 +81,17 @@ How it is proved
     Otherwise the kind is gone.
 
 What it is not
-    If the server is only slow, its kernel has acknowledged the request, and answers keep-alive probes. retransmission-stall
-    reports data that is acknowledged in the end, and zero-window-stall a closed window. keep-alive-race reports a request
-    that gets an RST without ACK flag, or that was on its way when the server sent its FIN. If the first copy should have
-    arrived before the server sent its FIN, the request is reported here, unless an RST answers a later copy. Probes of an
-    idle connection, and copies after the receiver's RST, do not count. Nor does the last data of a host that closes an idle
-    connection, right before its FIN: a short TLS record (close_notify), a 408 without a request, or the farewell line of a
-    protocol such as SMTP. No one waits for such data. Nothing is reported if the capture has only one direction, or if it ends
-    before the last copy can be acknowledged. If the receiver acknowledged segments that are not in the capture, the capture
-    dropped them: capture-loss reports that. A loss that is repaired later, even after the receiver's FIN, is not a black hole.
+    A database connection that its pool closes sends a short message and a FIN: an RST that answers a FIN shows nothing. Single
+    segments without the timestamps option occur in healthy connections. If the server is only slow, its kernel has acknowledged
+    the request, and answers keep-alive probes. retransmission-stall reports data that is acknowledged in the end, and
+    zero-window-stall a closed window. keep-alive-race reports a request that gets an RST without ACK flag, or that was on its
+    way when the server sent its FIN. If the first copy should have arrived before the server sent its FIN, the request is
+    reported here, unless an RST answers a later copy. Probes of an idle connection, and copies after the receiver's RST, do not
+    count. Nor does the last data of a host that closes an idle connection, right before its FIN: a short TLS record
+    (close_notify), a 408 without a request, or the farewell line of a protocol such as SMTP. No one waits for such data.
+    Nothing is reported if the capture has only one direction, or if it ends before the last copy can be acknowledged. If the
+    receiver acknowledged segments that are not in the capture, the capture dropped them: capture-loss reports that. A loss that
+    is repaired later, even after the receiver's FIN, is not a black hole.
 
 What to do
     Kinds too-large, large-only: clamp the MSS or let ICMP through. Kind after-idle: close idle connections earlier, or send
@@ -85,7 +99,8 @@ What to do
     mid-message, never-came, gone: capture on both sides of each suspected device to see where the packets end.
 
 References
-    RFC 9293 section 3.8.3, RFC 6298, RFC 2923 section 2.1, RFC 4821, RFC 5382 section 5, AWS and Azure on idle timeouts.
+    RFC 9293 section 3.8.3, RFC 6298, RFC 7323 section 3.2, RFC 2923 section 2.1, RFC 4821, RFC 5382 section 5, AWS and Azure on
+    idle timeouts.
 """
 
 from __future__ import annotations
@@ -138,25 +153,22 @@ RULE = Rule(
         "large-only": _SENT + "{sizes} A link on the path carries no packets of that size, and the ICMP message that should "
         "report it does not arrive, or is ignored: a path MTU black hole.{others}",
         "unreachable": _SENT + " {router} reported {report}.{context}",
-        "after-idle": _SENT + " {quiet} for {idle} before. A NAT, a firewall or a balancer between the two keeps state for each "
-        "connection, and drops that state after some time without packets. From then on it {discards}.{others}{survived} AWS "
-        f"Network Load Balancers forget a connection after {_NLB} by default, Azure's load balancer after {_AZURE.default} s; "
-        "RFC 5382 asks NATs for 2 h 4 min at least.{gone}",
-        "mid-message": _SENT + "{context} {fate}{size}{others}",
+        "after-idle": _SENT + " {quiet} for {idle} before.{reason}{others}{survived}{defaults}{gone}",
+        "mid-message": _SENT + "{options}{context} {fate}{size}{others}",
         "never-came": _SENT + " Later packets of the {sender} arrived, so the path was not down, but for {gap} before the close "
         "no data came. The {sender} repeats data that is not acknowledged, so the path lost each copy before it "
         "reached the capture point.",
-        "gone": _SENT + "{context} {fate}{size}{others}",
+        "gone": _SENT + "{options}{context} {fate}{size}{others}",
     },
     remedy={
         "too-large": _SIZES,
         "large-only": _SIZES,
         "unreachable": "Find out why that router or firewall does not deliver the packets: a route or a host that is down, or a "
         "rule that was changed while the connection was open. {limit}",
-        "after-idle": "Close idle connections sooner than the path forgets them (set the idle timeout of the client's pool "
-        "below {idle}). Or keep them alive with pings of the application protocol or with TCP keep-alive probes (SO_KEEPALIVE "
-        "with TCP_KEEPIDLE; the default of two hours is too long), at intervals shorter than {idle}. Otherwise raise the idle "
-        "timeout of the NAT, firewall or balancer. {limit}",
+        "after-idle": "{moved}Close idle connections sooner than the path forgets them (set the idle timeout of the client's "
+        "pool below {idle}). Or keep them alive with pings of the application protocol or with TCP keep-alive probes "
+        "(SO_KEEPALIVE with TCP_KEEPIDLE; the default of two hours is too long), at intervals shorter than {idle}. Otherwise "
+        "raise the idle timeout of the NAT, firewall or balancer. {limit}",
         "mid-message": "{ping}" + _FIND + "{limit}",
         "never-came": _FIND + "A device that inspects the data may discard just these segments. {limit}",
         "gone": "{queue}{ping}" + _FIND + "{limit}",
@@ -226,6 +238,15 @@ FORGOTTEN = Threshold(
     "the minimum idle time before a response that is answered with an RST without ACK flag; this is the shortest idle timeout "
     "that AWS Network Load Balancers allow, and after a shorter time the client may have given up, with an RST that was lost",
 )
+RESTED = Threshold(
+    "1 s",
+    "the minimum time between new data for a connection that was forgotten, if an RST without ACK flag answers data that is not "
+    "HTTP; a connection that was used more recently was cut off while in use",
+)
+REPLY = Threshold(
+    "50 ms",
+    "the maximum time (plus the round trip to the receiver) from data to the RST that answers it; a kernel answers at once",
+)
 ALIVE = Threshold(
     "10 ms",
     "a packet of the receiver shows that it was running if it came at least this time (plus the round trip to the receiver) "
@@ -293,7 +314,9 @@ def find(unacknowledged: pl.LazyFrame) -> pl.LazyFrame:
     withdrawn = c("acknowledged_frame").is_not_null()
     length = pl.when(_missing()).then(pl.min_horizontal("smallest_unacknowledged", "length")).otherwise("smallest_unacknowledged")
     rows = _without_turn(unacknowledged.with_columns(length.alias("smallest_unacknowledged")))
-    found = rows.filter(_never_acknowledged() | _full_segments_lost() | _never_came() | _forgotten() | withdrawn)
+    found = rows.filter(
+        _never_acknowledged() | _gave_up_probing() | _full_segments_lost() | _never_came() | _forgotten() | withdrawn
+    )
     return found.select(_columns())
 
 
@@ -317,7 +340,7 @@ def _columns() -> list[pl.Expr]:
     # the sender of a FIN had waited before it, so the time before the FIN counts
     until = pl.when(_still_missing()).then("time").otherwise("last_time")
     waited = pl.when(_missing()).then(pl.coalesce("peer_close_time", until)).when("fin").then("first_time").otherwise(None)
-    waited = pl.when(_forgotten()).then("first_time").otherwise(waited)
+    waited = pl.when(_response_forgotten()).then("first_time").otherwise(waited)
     start = pl.coalesce(waited - pl.when(_missing()).then(_gap_time()).otherwise("rest"), "first_time")
     end = pl.coalesce(waited, pl.max_horizontal("last_time", "own_close_time"))
     alone = _full_segments_lost() | (_may_be_large() & _alive() & ~_missing() & ~c("fin"))
@@ -325,6 +348,7 @@ def _columns() -> list[pl.Expr]:
     flags = {
         **{"missing": _missing(), "forgotten": _forgotten(), "alive": _alive(), "closed_later": _closed_later()},
         **{"too_large": _are_too_large(), "may_be_large": _may_be_large(), "full_lost": _full_segments_lost()},
+        "gave_up_probing": _gave_up_probing(),
         "sent_often": _sent_often_enough(repeated=pl.lit(value=False)),
         **_farewells(),
     }
@@ -352,7 +376,9 @@ def decide(x: Facts, world: World) -> Facts | None:
     """
     key = (x.connection, x.sender_direction, x.first_frame)
     around = world.of(Unacknowledged).of(key, (x.row_frame, x.time, x.copies, x.last_frame, x.fin))
-    if around is None or not (x.missing or x.forgotten or x.sent_often or around.repeated):
+    if around is None or not (x.missing or x.forgotten or x.gave_up_probing or x.sent_often or around.repeated):
+        return None
+    if x.gave_up_probing and not (around.answered_later or x.lacks_options):
         return None
     if world.memory.get(_NAME) == x.connection:
         return None
@@ -391,7 +417,14 @@ def _with_surroundings(x: Facts, around: Surroundings) -> Facts:
 
 def words(x: Facts) -> dict[str, Any]:
     """Return the texts, the evidence, and the origin of the FIN and RST in the evidence."""
-    return unanswered_words.words(x)
+    named = _DEFAULTS if x.kind == "after-idle" and x.reset_mac is None and not x.lacks_options else ""
+    return {**unanswered_words.words(x), "defaults": named}
+
+
+_DEFAULTS = (
+    f" AWS Network Load Balancers forget a connection after {_NLB} by default, Azure's load balancer after {_AZURE.default} s; "
+    "RFC 5382 asks NATs for 2 h 4 min at least."
+)
 
 
 # what counts
@@ -410,10 +443,32 @@ def _never_acknowledged() -> pl.Expr:
     return c("acknowledged_frame").is_null() & counts & seen & ~_missing() & ~_is_explained_otherwise() & enough
 
 
-def _forgotten() -> pl.Expr:
-    """Return whether a response came after a long idle time, and was answered by a host that does not know the connection.
+def _gave_up_probing() -> pl.Expr:
+    """Return whether a side of an idle connection reset it because none of its keep-alive probes was answered.
 
-    That answer is an RST without ACK flag. The client had sent no packet in the idle time, not even an answer to a probe.
+    `decide` keeps this only if the receiver is alive: it answered a connection that was opened later.
+    """
+    reset = c("keep_alive") & ~c("message_owed") & ~c("http") & c("own_close_rst") & (c("own_close_frame") > c("last_frame"))
+    seen = c("heard_frame").is_not_null() & ~c("peer_unseen") & c("acknowledged_frame").is_null()
+    return (reset & seen & (c("own_close_origin") != "between") & (c("copies") >= GAVE_UP.value)).fill_null(value=False)
+
+
+def _forgotten() -> pl.Expr:
+    """Return whether data came after an idle time, and was answered by a host that does not know the connection.
+
+    That answer is an RST without ACK flag. It comes at once if the data is not HTTP; keep-alive-race reports requests.
+    """
+    at_once = c("peer_close_time") - c("last_time") <= c("rtt_peer").fill_null(0).clip(0) + REPLY.value
+    other = ~c("http") & c("exchange").is_null() & (c("length") > 1) & (c("copies") > 0) & (c("rest") >= RESTED.value)
+    # no one waits for the answer to data that its sender sends just before it closes
+    left = (~c("own_close_rst") & ((c("own_close_time") - c("first_time")).abs() <= AT_ONCE.value)).fill_null(value=False)
+    return _response_forgotten() | (c("peer_rst_unknown") & other & at_once & ~left).fill_null(value=False)
+
+
+def _response_forgotten() -> pl.Expr:
+    """Return whether an HTTP response came after a long idle time, and was answered by a host that does not know the connection.
+
+    The client had sent no packet in the idle time, not even an answer to a probe.
     """
     silent = c("first_time") - c("heard_time") >= FORGOTTEN.value
     response = c("http") & (c("role") == SERVER) & c("exchange").is_not_null() & (c("length") > 1) & (c("copies") > 0)
@@ -586,18 +641,20 @@ def _kind(x: Facts, around: Surroundings) -> str:
     # the path may have broken while the client waited, unless it carries other connections
     if x.fin and not x.answered_later:
         return "gone"
-    least = PROBED.value if x.keep_alive else REST.value
+    least = RESTED.value if x.forgotten or x.gave_up_probing else PROBED.value if x.keep_alive else REST.value
     if x.rest >= least and not (x.syn_ack_again or x.down or x.closed_later):
         return "after-idle"
     return "mid-message" if x.message_continued and not x.fin else "gone"
 
 
-def _delay(x: Facts) -> int:
-    """Return the time (ns) for which the client waited.
+def _delay(x: Facts) -> int | None:
+    """Return the time (ns) for which the client waited; None if data that is not HTTP was answered by an RST at once.
 
     It waits no longer when it has closed, although the server may go on sending; a FIN that comes before the data, or right after
     it, is a half-close.
     """
+    if x.forgotten and x.exchange is None:
+        return None
     left = x.own_close_time if x.role == CLIENT else x.peer_close_time
     end = x.end if left is None or left <= x.first_time + HALF_CLOSED.value else min(x.end, left)
     return max(end - x.start, 0)

@@ -39,6 +39,10 @@ How it is proved
     not read: its window was full, and smaller than before, for at least 80 % of the time in which the gateway sent the body (1
     s or longer). At least 80 % of the stall is in that time. So the gateway could not read faster.
 
+    Both closed: each side had closed its window, and had data to send, for 500 ms or more at the same time. So each program wrote
+    and did not read: neither could go on before the other read. This is one finding, and packets do not show which program has to
+    change.
+
     Own pace (a note): a client reads a response at its own pace. Its window opens at regular times (three periods in a row
     differ by 5 % at most). Or the bytes between two openings are in proportion to the time between them (four times in a row,
     within 10 %; two if there are no more, within 1 %). Windows that were closed for 20 ms or longer count. At least half of its
@@ -68,7 +72,8 @@ What it is not
 What to do
     Find out what the receiving process does during the stall. A larger receive buffer helps only against short
     interruptions, or if the present buffer is smaller than two segments. Kind server-behind: find out why the server behind the
-    gateway reads slowly. Kind own-pace: nothing has to change if the rate is limited on purpose. Kinds scaling-removed and
+    gateway reads slowly. Kind both-closed: have one of the programs read while it
+    writes. Kind own-pace: nothing has to change if the rate is limited on purpose. Kinds scaling-removed and
     beyond-window: find the firewall or balancer that strips the window scale option from SYN packets.
 
 References
@@ -83,11 +88,12 @@ import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import candidate, grade
-from wiredoctor.rules.shared.words import Packet, fin_or_rst, packets
+from wiredoctor.rules.shared.words import Nanoseconds, Packet, fin_or_rst, packets
 from wiredoctor.tables import MILLISECOND, PROTOCOLS, SECOND
 from wiredoctor.text.durations import duration_text
 from wiredoctor.text.rates import rate_text
-from wiredoctor.world import World, reading_pace
+from wiredoctor.world import World, closed_together, reading_pace
+from wiredoctor.world.closed_together import ClosedTogether
 from wiredoctor.world.numbers import DURATION
 from wiredoctor.world.reading_pace import Pace, ReadingPace
 
@@ -104,6 +110,7 @@ RULE = Rule(
     severity={
         None: "warning",
         "own-pace": "note",
+        "both-closed": "warning",
         "scaling-removed": "warning",
         "beyond-window": "warning",
         "server-behind": "warning",
@@ -111,6 +118,7 @@ RULE = Rule(
     title={
         None: "The {side} {did}: its {window} held the {peer} up for {wait}",
         "own-pace": "The {side} reads at its own pace{every}",
+        "both-closed": "Client and server each waited for the other to read: both windows were closed for {together}",
         "scaling-removed": "The {side}'s window scale option was probably removed, which held the {peer} up for {wait}",
         "server-behind": "The server behind the gateway read slowly: the gateway's {window} held the {peer} up for {wait}",
         "beyond-window": "The {peer} sent more than the {side}'s window allowed, and was held up for {wait}",
@@ -128,6 +136,9 @@ RULE = Rule(
         "server-behind": "The gateway announced a window of {closed_window:,} bytes{then} {closed}{later}. It could not forward "
         "the request faster: it sent the body to {behind} in {passed}, and for {full} % of that time the window of that server "
         "was full, and smaller than before. So that server did not keep up. The {peer} {had} {wait}{shown}.",
+        "both-closed": "Each side announced a window of 0 bytes, or of less than a full segment, while the other had data to "
+        "send. For {together} both windows were closed. So each program wrote, and read nothing until it had written all: "
+        "neither could go on before the other read{ended}.",
         "own-pace": "The {side} {paced}. Its window was closed for {closed}{until}, and the {peer} had more to send. As far as "
         "the packets show, no user waited for that.",
     },
@@ -141,6 +152,10 @@ RULE = Rule(
         "server-behind": "Find out why {behind} reads slowly (a full disk, a slow downstream, a lock, a garbage collection, a "
         "full thread pool). The gateway reads as fast as it can forward. A gateway that stores requests first (nginx "
         "proxy_request_buffering on) takes them from the client sooner, but they reach the server no sooner.",
+        "both-closed": "Have at least one of the two programs read while it writes: a thread or task for each direction, or "
+        "writes that do not block. A message that is larger than the buffers of both ends together cannot be written completely "
+        "before anything is read. An HTTP client has to read the response while it sends the body, and a server that answers "
+        "early has to go on reading the request, or close.",
         "own-pace": "Nothing has to change if the pauses are intended: a rate limit (curl --limit-rate, wget --limit-rate), or a "
         "player with a full buffer. Otherwise find out why the program pauses between its reads.",
     },
@@ -187,7 +202,7 @@ TIMERS = Threshold(
     "the minimum number of consecutive waits for the override timer; a single segment may have been delayed on the "
     "path, or written late",
 )
-SHARED_THRESHOLDS = (reading_pace,)
+SHARED_THRESHOLDS = (reading_pace, closed_together)
 
 SHIFTS = range(1, 15)
 """The window scale shifts of RFC 7323, except 0."""
@@ -210,13 +225,18 @@ class Facts(NamedTuple):
     it. `lost`: packets of the receiver were lost before the window update. `end_frame`, `end_time`: the last packet.
     `opened`: the time at which the window opened; None if it never did. `first_window`: the first window, if it is scaled.
     `period`, `rate`: the client's pace (see world.reading_pace). `brief_percent`: the time that the pauses took, if that is
-    little. `stalls`: how many there were in a row. `downloads`: the client is a program that downloads.
+    little. `stalls`: how many there were in a row. `downloads`: the client is a program that downloads. `direction`: the one in
+    which the receiver sends; None if neither side alone has to change. `together`: how long the sender's window was closed, too;
+    `second_frame`, `second_time`: the later announcement of the two.
     """
 
+    connection: int | None
+    direction: int | None
     kind: str | None
     sort: str
     frame: int
     end: int
+    confidence: str
     delay: int | None
     held_up: int
     may_pause: bool
@@ -252,6 +272,9 @@ class Facts(NamedTuple):
     rate: int | None
     brief_percent: int | None
     downloads: bool | None
+    together: int | None
+    second_frame: int | None
+    second_time: int | None
 
 
 def find(closures: pl.LazyFrame, window_stalls: pl.LazyFrame) -> pl.LazyFrame:
@@ -261,7 +284,8 @@ def find(closures: pl.LazyFrame, window_stalls: pl.LazyFrame) -> pl.LazyFrame:
     timer, or the window never opened. Delays that are too short to report are included, because they show how fast a client
     reads.
     """
-    return pl.concat([_closures(closures), _stalls(window_stalls)], how="diagonal")
+    rows = pl.concat([_closures(closures), _stalls(window_stalls)], how="diagonal")
+    return rows.with_columns(pl.coalesce("opened", "end_time").alias("until"))
 
 
 def _closures(closures: pl.LazyFrame) -> pl.LazyFrame:
@@ -334,6 +358,7 @@ def _columns(wait: pl.Expr, closed: pl.Expr, *, opened: str | pl.Expr, may_pause
         *(c(name) for name in ("http", "window_probe_frame", "window_probe_time", "opened_frame", "opened_time")),
         pl.lit(value=False).alias("of_client"),
         *(pl.lit(None, pl.Int64).alias(name) for name in ("period", "rate", "brief_percent")),
+        *(pl.lit(None, pl.Int64).alias(name) for name in ("together", "second_frame", "second_time")),
         pl.lit(None, pl.Boolean).alias("downloads"),
         pl.lit(None, pl.String).alias("severity"),
     ]
@@ -346,17 +371,24 @@ def _is_scaled(window: pl.Expr) -> pl.Expr:
     return ((window >= MIN_SCALED) & divided).fill_null(value=False)
 
 
-ASKS = (ReadingPace,)
+ASKS = (ReadingPace, ClosedTogether)
 
 
 def decide(x: Facts, world: World) -> Facts | None:
     """Give the kind own-pace to a client that reads at its own pace, and the severity note to pauses that cost little.
 
-    Drop candidates that are too short to report, and candidates whose receiver never had anything to read.
+    Drop candidates that are too short to report, and candidates whose receiver never had anything to read. If both sides had
+    closed their windows, keep one candidate.
     """
     pace = world.of(ReadingPace).of(x.frame, x.end)
     if pace is None or x.held_up < MIN_WAIT.value:
         return None
+    if x.kind is None and (both := world.of(ClosedTogether).of(x.connection, x.frame)) is not None:
+        if x.frame != both.first.frame:
+            return None
+        second = both.second
+        x = x._replace(kind="both-closed", direction=None, confidence="high", delay=both.time, together=both.time)
+        return x._replace(second_frame=second.frame, second_time=second.start)
     x = x._replace(of_client=pace.of_client, period=pace.period, rate=pace.rate)
     if not x.may_pause:
         return x
@@ -415,10 +447,28 @@ def _confidence() -> pl.Expr:
 
 def words(x: Facts) -> dict[str, Any]:
     """Return the words about the window, about the client's pace, and about the gateway that does not read."""
+    if x.together is not None:
+        return _of_both(x, x.together)
     of_sort = {"closure": _of_closure, "timer": _of_timer, "never_opened": _of_unopened}.get(x.sort, _of_refusal)
     after = " later" if x.opened is not None else _UNTIL_END
     first = "" if x.first_window is None else f", and its next packet {x.first_window}"
     return {"window": "closed window", "buffer": "", "next_window": first, "later": after, **_of_pace(x), **of_sort(x)}
+
+
+def _of_both(x: Facts, together: int) -> dict[str, Any]:
+    """Return the words about two windows that were closed at once."""
+    gave_up = x.sender_close_frame is not None
+    end = "a side gives up" if gave_up else "a window has opened" if x.opened is not None else "the last packet"
+    return {
+        "together": Nanoseconds(together),
+        "ended": f", until {'one gave up' if gave_up else 'one did'}" if gave_up or x.opened is not None else "",
+        "evidence": packets(
+            (x.frame, x.window_time, "one side closes its window"),
+            (x.second_frame, x.second_time, "the other side closes its window, too"),
+            (x.window_probe_frame, x.window_probe_time, _PROBES),
+            (x.end_frame, x.end_time, end),
+        ),
+    }
 
 
 _UNTIL_END = ", until the last packet of the connection"

@@ -15,10 +15,10 @@ How it is proved
 
 What it is not
     The parts of an event stream (text/event-stream, application/x-ndjson, multipart/x-mixed-replace) and of other endless
-    media are meant to leave one by one. The same holds for any stream in which at least half of the chunks come 5 ms or more
-    after the previous one: each can be read when it comes. Not reported either: a few small chunks among large ones, such as
-    the last ones of a response, and responses below 2 kB. If each chunk left at once in its own packet, tinygrams reports it
-    instead.
+    media are meant to leave one by one. The same holds for small chunks of any stream in which at least half of the chunks come
+    5 ms or more after the previous one: each can be read when it comes. Their size lines need no packets of their own. Not
+    reported either: a few small chunks among large ones, such as the last ones of a response, and responses below 2 kB. If each
+    chunk left at once in its own packet, tinygrams reports it instead.
 
 What to do
     Put a buffer of some kilobytes between the program and the response. Flush it only when a reader can use its contents. Write
@@ -85,7 +85,7 @@ MIN_ALONE = Threshold(
 
 def may_match() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
-    return pl.col("response_chunks") >= MIN_CHUNKS.value
+    return pl.col("response_chunks") >= min(MIN_CHUNKS.value, MIN_ALONE.value)
 
 
 class Facts(NamedTuple):
@@ -108,12 +108,11 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     c = pl.col
     # a program that flushes its chunks should not buffer them: buffered-stream reports that
     flushed = 2 * c("response_chunks_apart") >= c("response_chunks") - 1
-    tiny = c("response_median_chunk") < TINY.value
+    tiny = (c("response_chunks") >= MIN_CHUNKS.value) & (c("response_median_chunk") < TINY.value) & ~flushed
     alone = c("response_chunk_lines_sent_separately") >= MIN_ALONE.value
     return (
-        exchanges.filter(c("response_chunks") >= MIN_CHUNKS.value)
-        .filter(c("response_body_bytes") >= MIN_BYTES.value)
-        .filter((tiny | alone) & ~flushed & ~streams() & ~c("upgraded"))
+        exchanges.filter(c("response_body_bytes") >= MIN_BYTES.value)
+        .filter((tiny | alone) & ~streams() & ~c("upgraded"))
         .select(
             *candidate("server", confidence(), "response_frame", "response_start", "response_end"),
             "has_request",
@@ -128,7 +127,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
 
 def words(x: Facts) -> dict[str, Any]:
     """Return the words about the chunks."""
-    tiny = x.median < TINY.value
+    tiny = x.median < TINY.value and x.chunks >= MIN_CHUNKS.value
     alone = x.alone is not None and x.alone >= MIN_ALONE.value
     return {
         "to": " to " if x.has_request else "",
