@@ -111,8 +111,9 @@ def diagnose(
     capture, connections, exchanges = analysis.capture, analysis.connections, analysis.exchanges
     totals: dict[str, RuleTotal] = {}
     table = analysis.capture_table()
+    replay = None if live else rule_engine.replay_rate(connections.scan())
     with limits.counting(analysis.met):
-        findings, explained, known, uncompared = _resolve(analysis, rules, judge, table, totals, live=live)
+        findings, explained, known, uncompared = _resolve(analysis, rules, judge, table, totals, live=live, replay=replay)
     left = rule_engine.unjudged(
         *analysis.suspects(), explained, answers=exchanges.scan(), hosts=connections.scan(),
         counts=(exchanges.rows, connections.rows), latest=analysis.latest,
@@ -126,7 +127,7 @@ def diagnose(
         findings,
         connections,
         exchanges,
-        analysis.limits_reached(),
+        [*analysis.limits_reached(), *([] if replay is None else [rule_engine.replay_text(replay)])],
         analysis.folder,
         table,
         totals,
@@ -137,14 +138,15 @@ def diagnose(
 
 def _resolve(
     analysis: Analysis, rules: RuleSet, judge: Callable[[Candidates], Candidates], table: pl.DataFrame,
-    totals: dict[str, RuleTotal], *, live: bool,
+    totals: dict[str, RuleTotal], *, live: bool, replay: float | None,
 ) -> tuple[list[Finding], rule_engine.Explained, gateways.Gateways, int]:  # fmt: skip
     """Return four results: the findings; the abnormal ends of connections and exchanges that the findings explain; the
     gateways; and the number of connections that were not compared with others.
 
     There is one finding per cause. The rules that compare connections or exchanges run here, over the complete capture or over
     the end of a long one, so the oldest connections may not be compared. `table`: the capture's row of tables.CAPTURES. The
-    function fills `totals` with each rule's totals.
+    function fills `totals` with each rule's totals. `replay`: the rate of the hosts' clocks in a replay, which gets
+    no findings that depend on times.
     """
     capture, connections, exchanges = analysis.capture, analysis.connections, analysis.exchanges
     modules, found, folder = rules.modules, analysis.found, Folder(analysis.folder.inside)
@@ -163,6 +165,8 @@ def _resolve(
     rows = connections.rows + exchanges.rows
     many = _are_many(connections, exchanges)
     steps, doubtful = sorted(analysis.steps.frames), analysis.doubtful_frames
+    if replay is not None:
+        found = waiting(analysis.folder, (rule_engine.drop_timed(batch, modules) for batch in found))
     if steps:
         found = waiting(analysis.folder, (rule_engine.drop_across_clock_steps(batch, modules, steps) for batch in found))
     if doubtful:
@@ -178,7 +182,9 @@ def _resolve(
     without_rows = {*([] if exchanges.rows else ["exchanges", "closes"]), *([] if tries.height else ["tries", "fronts"])}
     for some, tables in parts:
         filled = {name: rows for name, rows in tables.items() if name not in without_rows}
-        batches = map(judge, rule_engine.find_summaries(some, filled, few=rows <= SMALL, many=many))
+        batches: Iterable[Candidates] = map(judge, rule_engine.find_summaries(some, filled, few=rows <= SMALL, many=many))
+        if replay is not None:
+            batches = (rule_engine.drop_timed(judged, modules) for judged in batches)
         for batch in (rule_engine.unsure_across(judged, modules, doubtful) for judged in batches):
             found.append(rule_engine.drop_across_clock_steps(batch, modules, steps) if steps else batch)
             del batch  # its memory is needed by the next rule

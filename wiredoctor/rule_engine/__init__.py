@@ -14,6 +14,7 @@ from wiredoctor.rule_engine.across_gateways import ACROSS_GATEWAYS, Sides, with_
 from wiredoctor.rule_engine.catalogue import RuleError, RuleModule, catalogue, cutoffs, select, set_thresholds, with_causes
 from wiredoctor.rule_engine.clock_steps import drop_across_clock_steps, split_at_clock_steps, unsure_across
 from wiredoctor.rule_engine.plugins import disable, failures
+from wiredoctor.rule_engine.replays import drop_timed, replay_rate, replay_text
 from wiredoctor.rule_engine.root_cause import resolve
 from wiredoctor.rule_engine.rule_set import RuleSet, load
 from wiredoctor.rule_engine.run import are_few, decide, decide_batch, find_candidates, find_summaries, is_compared, join_batches
@@ -27,4 +28,4 @@ __all__ += ["are_few", "catalogue", "cutoffs", "decide", "decide_batch", "disabl
 __all__ += ["failures", "find_candidates", "find_summaries", "is_compared", "join_batches", "load", "newest_exchanges"]
 __all__ += ["passed_on", "resolve", "restrict_to_window", "select", "set_thresholds", "since_frame", "split_at_clock_steps"]
 __all__ += ["suspect_connections", "suspect_exchanges", "unjudged", "unsure_across", "window_start", "with_causes"]
-__all__ += ["with_facts_of_others"]
+__all__ += ["drop_timed", "replay_rate", "replay_text", "with_facts_of_others"]

@@ -31,7 +31,7 @@ def drop_across_clock_steps(
     def drop(module: RuleModule, rows: pl.DataFrame) -> pl.DataFrame:
         if module.is_about_capture or _is_raw(module):
             return rows
-        kept = rows.filter(_is_timeless(module, rows) | ~_steps_between(*_ends(module, rows), frames))
+        kept = rows.filter(is_timeless(module, rows) | ~_steps_between(*_ends(module, rows), frames))
         return _unsure_since(kept, module, frames)
 
     return _of_each(found, modules, drop)
@@ -71,14 +71,14 @@ def unsure_across(
     def weaken(module: RuleModule, rows: pl.DataFrame) -> pl.DataFrame:
         if module.is_about_capture or _is_raw(module) or rows.is_empty():
             return rows
-        unsure = ~_is_timeless(module, rows) & _around(module, rows, frames)
+        unsure = ~is_timeless(module, rows) & _around(module, rows, frames)
         lower = pl.when(unsure).then(pl.col("confidence").replace({"high": "medium"})).otherwise("confidence")
         return rows.with_columns(lower.alias("confidence"))
 
     return _of_each(found, modules, weaken)
 
 
-def _is_timeless(module: RuleModule, rows: pl.DataFrame) -> pl.Series:
+def is_timeless(module: RuleModule, rows: pl.DataFrame) -> pl.Series:
     """Return, for each candidate, whether the order of packets alone proves it, without their times."""
     kinds = module.rule.timeless
     if isinstance(kinds, bool):

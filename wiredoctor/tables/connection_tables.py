@@ -52,6 +52,15 @@ CONNECTIONS = Table(
         _flag("handshake", "SYN and SYN-ACK were captured"),
         _n("rtt_client", I64, "round trip from the capture point to the client", "ns"),
         _n("rtt_server", I64, "round trip from the capture point to the server", "ns"),
+        _n(
+            "client_ticks",
+            I64,
+            "number of ticks of the client's clock (TSval, RFC 7323) from its first to its newest data; null if there are no two "
+            "timestamps at least 20 ms apart",
+        ),
+        _n("client_tick_time", I64, "time in the capture during which `client_ticks` passed", "ns"),
+        _n("server_ticks", I64, "the same as `client_ticks`, for the server"),
+        _n("server_tick_time", I64, "time in the capture during which `server_ticks` passed", "ns"),
         _c("syns", I32, "number of SYNs of the client until it acknowledged a SYN-ACK"),
         _n("syn_frame", I64, "first SYN of the client"),
         _n("syn_time", I64, "time of `syn_frame`", "ns"),

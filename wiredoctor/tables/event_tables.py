@@ -487,6 +487,11 @@ TRANSFERS = Table(
         _c("start", I64, "time of `first_frame`", "ns"),
         _HANDSHAKE,
         _flag("has_gap", "bytes of the body are missing in the capture"),
+        _flag(
+            "uncertain_way",
+            "the round trip to the sender varies: it was more than a tenth shorter than measured, so it is uncertain which ACKs "
+            "had reached the sender",
+        ),
         *(c for c in LIMITED_COLUMNS if c.name != "not_read"),
         _c("rtt", I64, "round trip between the two ends of the connection", "ns"),
         _n(

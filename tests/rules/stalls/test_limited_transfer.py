@@ -157,6 +157,34 @@ def test_a_window_that_the_client_closes_in_each_round_trip_is_not_the_limit() -
         assert not [one for one in findings(text, at=at) if one.rule == "limited-transfer"]
 
 
+VARYING = (0.16, 0.2, 0.15, 0.24, 0.19)
+"""Round trips in seconds that vary, as over a mobile link. That of the handshake takes 0.1 s."""
+
+
+def varying(spread: bool) -> str:
+    """A download that fills a window of 16 segments in each round trip; the round trips vary.
+
+    `spread`: the segments of a round trip follow each other all the time, as out of a full queue. Otherwise they come together.
+    """
+    lines: list[Line] = []
+    time = 0.203
+    for number in range(20):
+        trip = VARYING[number % len(VARYING)]
+        for i in range(16):
+            at = time + (i * trip / 16 if spread else i / 10_000)
+            lines += [(at, f"<  .    x*{MSS}"), (at, f">  .    win {16 * MSS}")]
+        time += trip
+    return ladder(lines, f"win {16 * MSS} mss 1460", 320 * MSS)
+
+
+def test_a_window_that_is_full_in_round_trips_that_vary_is_the_limit() -> None:
+    check(said(varying(spread=False), "limited-transfer, side client, kind receive-window"))
+
+
+def test_a_queue_that_sends_all_the_time_is_the_limit_and_not_the_window() -> None:
+    assert not [one for one in findings(varying(spread=True)) if one.rule == "limited-transfer"]
+
+
 def test_a_ceiling_below_the_window_looks_like_a_send_buffer(check_everywhere: Check) -> None:
     flights = [10, 20, 40, *[44] * 14]
     text = ladder(rounds(flights, lambda _: 1_000_000), "win 64240 mss 1460 wscale 7", sum(flights) * MSS)

@@ -24,7 +24,7 @@ LEAST: Final = 40
 
 TRANSFERS: Final = (
     *("connection", "direction", "role", "exchange", "frame", "time", "length", "first_frame", "start"),
-    *("handshake", "has_gap", "receive_window", "send_buffer", "loss", "application", "path"),
+    *("handshake", "has_gap", "uncertain_way", "receive_window", "send_buffer", "loss", "application", "path"),
     *("rtt", "ceiling", "in_flight", "in_flight_frame", "in_flight_time"),
     *("largest_window", "window", "window_frame", "window_time", "filled_frame", "filled_time"),
     *("scaling_own", "scaling_peer", "syn_own_frame", "syn_own_time", "syn_peer_frame", "syn_peer_time"),
@@ -89,6 +89,7 @@ def write(rows: Rows, connection: Connection, message: Message, direction: i64, 
             message.body_time,
             connection.has_both_syns,
             message.has_gap,
+            transfer.has_doubt,
             transfer.receive_window,
             transfer.send_buffer,
             transfer.loss,

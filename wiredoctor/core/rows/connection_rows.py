@@ -9,6 +9,7 @@ from mypy_extensions import i64
 from wiredoctor.core.http1.http_state import HttpState, Opening
 from wiredoctor.core.octets import BytesWriter, read_i16_be, read_i32_be, read_i64_be, write_i64_le
 from wiredoctor.core.rows.cells import Rows, pack_cells
+from wiredoctor.core.tcp.clocks import count_ticks
 from wiredoctor.core.tcp.closes import who_closed
 from wiredoctor.core.tcp.connection import Connection, Handshake, Oddities, RepeatedSyn, SecondCopies, Side, SynError
 from wiredoctor.core.tcp.history import SAW_RETRANSMISSION
@@ -47,6 +48,7 @@ NUMBERS: Final = (
     *("conflicts", "conflict_frame", "conflict_time", "conflict_first_frame", "reuse_frame", "reuse_time"),
     *("late_answer_frame", "late_answer_time", "challenge_frame", "challenge_time", "translated_time"),
     *("duplicates", "duplicate_frame", "duplicate_time", "duplicate_first_frame", "duplicate_difference"),
+    *("client_ticks", "client_tick_time", "server_ticks", "server_tick_time"),
     *("translated", "final_at"),
     *ENDS,
     *CONTENT,
@@ -118,6 +120,10 @@ class ConnectionRows:
             out.write(NO_ODDITIES)
         else:
             write_oddities(out, connection.oddities)
+        for side in (client, server):
+            ticks, passed = count_ticks(side)
+            write_i64_le(out, ticks)
+            write_i64_le(out, passed)
         if connection.oddities is None or connection.oddities.translated is None:
             write_i64_le(out, -1)
         else:

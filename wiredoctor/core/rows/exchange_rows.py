@@ -172,9 +172,9 @@ class ExchangeRows:
 
 
 def known_transfer(message: Message | None) -> Transfer | None:
-    """Return what limited the transfer rate of a message's body; None if the body is short, or has not ended."""
+    """Return what limited the transfer rate of a message's body; None if that is uncertain, or the body short or unfinished."""
     transfer = None if message is None else message.transfer
-    return None if transfer is None or transfer.path == NEVER else transfer
+    return None if transfer is None or transfer.path == NEVER or transfer.has_doubt else transfer
 
 
 def write_message(out: BytesWriter, codes: HeadCodes, message: Message | None) -> None:

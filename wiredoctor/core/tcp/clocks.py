@@ -147,6 +147,19 @@ def unit_of(own: Side) -> i64:
     return 0 if clock is None or clock.votes < SURE else clock.unit
 
 
+def count_ticks(own: Side) -> tuple[i64, i64]:
+    """Return the number of ticks from the first to the newest TSval of a side's data, and the time in ns between them.
+
+    Return NEVER twice if the side has no two timestamps that are SHORTEST apart, or if its clock was set back.
+    """
+    data = own.previous
+    if data is None or data.clock is None or data.time == NEVER or data.stamp == NEVER:
+        return i64(NEVER), i64(NEVER)
+    clock = data.clock
+    passed, count = data.time - clock.first_time, ticks(clock.first_stamp, data.stamp)
+    return (count, passed) if passed >= SHORTEST and count >= 0 else (i64(NEVER), i64(NEVER))
+
+
 def elapsed(own: Side, since: i64, until: i64) -> i64:
     """Return the time in ns between two TSvals of a side, accurate to one tick, or NEVER if the side's clock is unknown."""
     unit = unit_of(own)

@@ -169,6 +169,16 @@ def is_nagle_seen(own: Side) -> bool:
     return pace is not None and uses_nagle(pace) and not pace.is_torn
 
 
+def note_slow_ack(own: Side, delay: i64) -> i64:
+    """Return the longest recent delay of an ACK (ns), including `delay`. Earlier delays count less with each call.
+
+    The smoothed round trip of the sender cannot be much longer: it forgets an eighth with each ACK (RFC 6298 section 2.3).
+    """
+    pace = pace_of(own)
+    pace.slow_ack = longest = max(delay, pace.slow_ack - pace.slow_ack // 8)
+    return longest
+
+
 def note_loss(own: Side) -> None:
     """Record that bytes of a side's stream were not captured, which makes held rows less certain."""
     pace = pace_of(own)

@@ -21,7 +21,7 @@ from wiredoctor.core.tcp.acks import whole_round_trip
 from wiredoctor.core.tcp.broadcasts import Broadcasts
 from wiredoctor.core.tcp.connection import NOTHING, SHRANK, Connection, Previous, Side
 from wiredoctor.core.tcp.events import Events
-from wiredoctor.core.tcp.segment import FOREVER, NEVER, Segment
+from wiredoctor.core.tcp.segment import FOREVER, MILLISECOND, NEVER, Segment
 from wiredoctor.core.tcp.waits import HeldRelease, Watch
 
 WAITED: Final = 1
@@ -29,6 +29,11 @@ PROMPT: Final = 2
 PROBE: Final = 3
 ANSWERS_PROBE: Final = 4
 CORKED: Final = 5
+MAX_SLOW_ACK: Final = 50 * MILLISECOND
+"""The upper bound in ns of the time by which delayed ACKs lengthen the smoothed round trip of a corked sender.
+
+Linux delays an ACK by 40 ms and up to two ticks of its timer, if no data goes the other way.
+"""
 SORTS: Final = ("", "waited", "prompt", "probe", "answers_probe", "corked")
 """The names of the values of the column `sort`."""
 
@@ -109,7 +114,7 @@ class Releases:
         # the ACK left no room for the segment: a later window update released it
         if full and peer.short_window_frame >= ack.ack_frame:
             return 0
-        if small_start and self.may_be_corked(data, ack, packet, segment):
+        if small_start and self.may_be_corked(own, data, ack, packet, segment):
             return CORKED
         if ack.ack_delay <= self.cutoffs.max_quick_ack and self.shows_lateness(data, packet, segment, events, small_start):
             return PROMPT
@@ -127,16 +132,20 @@ class Releases:
         same_message = message == data.message if message != NEVER else is_unread(packet, segment)
         return same_message and (data.room == NEVER or data.room >= packet.length)
 
-    def may_be_corked(self, data: Previous, ack: Previous, packet: Packet, segment: Segment) -> bool:
+    def may_be_corked(self, own: Side, data: Previous, ack: Previous, packet: Packet, segment: Segment) -> bool:
         """Return whether a timer may have sent the short last segment of a message, long after an ACK of its full segments.
 
         Corked data is sent one retransmission timeout after the last ACK (tcp_check_probe_timer in include/net/tcp.h of Linux).
+        This timeout contains the smoothed round trip (RFC 6298 section 2), and delayed ACKs lengthen that.
         """
         part, round_trip = segment.part, whole_round_trip(segment)
         if not part.http or not part.ends_message or part.message != data.message or not sizes.is_full_data(data):
             return False
         wait = packet.time - ack.ack_time - segment.rtt_own - round_trip
-        return self.cutoffs.min_cork_wait <= wait <= self.cutoffs.max_cork_wait + round_trip // 4
+        if wait < self.cutoffs.min_cork_wait:
+            return False
+        longest = pace.note_slow_ack(own, min(ack.ack_delay, MAX_SLOW_ACK))
+        return wait <= self.cutoffs.max_cork_wait + max(round_trip // 4, longest)
 
     def shows_lateness(
         self, data: Previous, packet: Packet, segment: Segment, events: Events, small_start: bool

@@ -276,6 +276,9 @@ class Transfer:
         elif now.has_closed or (now.is_unread and not now.is_filled):
             self.application += time
             self.not_read += time
+        elif is_queued and now.is_filled and not now.is_unread and now.gap >= self.rtt // 4:
+            # the round trip varies, but a queue would send segments all the time
+            self.receive_window += time
         elif is_queued and (now.is_filled or is_late):
             # after an early ACK, the sender waited for something else: Linux refills a send buffer when a third of it is free
             return
@@ -311,13 +314,13 @@ class Transfer:
     def close(self, end: i64, whole: i64) -> bool:
         """Finish a body that ended at the time `end` and took `whole` ns to transfer.
 
-        Return False if it is uncertain what limited the transfer rate.
+        Return False if the limits together take longer than the body, so it is uncertain what limited the transfer rate.
         """
         self.end_round(end)
         self.path = whole - self.receive_window - self.loss - self.application
         self.send_buffer = min(self.time_at_ceiling(whole), max(self.path, 0))
         self.path -= self.send_buffer
-        return self.path >= 0 and not self.has_doubt
+        return self.path >= 0
 
     def time_at_ceiling(self, whole: i64) -> i64:
         """Return the time in ns during which a send buffer seems to have limited the bytes in flight; 0 if no buffer did.

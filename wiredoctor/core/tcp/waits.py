@@ -151,6 +151,8 @@ class Pace:
         """The number of segments that came just after a delayed ACK while it was unknown whether this side uses Nagle's
         algorithm.
         """
+        self.slow_ack: i64 = 0
+        """The longest recent delay in ns of an ACK before a segment that a cork may have held back."""
         self.held: list[HeldRelease] = []
         self.watch: Watch | None = None
         """The watch that began with the newest delayed ACK of this side's data."""

@@ -32,6 +32,11 @@ What it is not
     Packets less than 1 ms out of order are normal if several queues or processors capture. Different clocks of several
     interfaces are not a step. A clock that was set forward looks like a pause and is not reported.
 
+    A replay that is slower than the original connections is not a step either. The report says so as a limit, and no finding
+    depends on times. The TCP timestamps show it: the clocks of all hosts, at least two, advance by fewer than 100 ticks per
+    second of the capture, and their rates differ by at most 15 %. Rates within 5 % of 1, 2, 10 or 100 are those of real clocks. A
+    host counts from 20 ticks on, and a host with fewer ticks must not contradict the rate.
+
 What to do
     Have the time service slew the clock instead of stepping it during a capture, and merge captures by time. Kinds
     out-of-order and unsorted: nothing has to be done for this report; for other programs, sort the file with reordercap.

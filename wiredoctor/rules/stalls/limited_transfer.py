@@ -18,7 +18,9 @@ How it is proved
 
     A round trip counts as limited by the receiver's window on three conditions. The sender had less than a segment of the
     window left. The window was as large as it had ever been. And the round-trip time did not grow: if it grows, queues are
-    building up, and a larger window only makes them longer.
+    building up, and a larger window only makes them longer. A longer round trip counts, too, if no segment came for a quarter
+    of the usual round trip: a queue would send segments all the time. If the round trip to the sender varies, confidence is
+    medium at most, and send-buffer is not reported.
 
     A round trip counts as limited by the send buffer if the bytes in flight stay at the same ceiling. There are at least ten
     round trips, and most of them reach this ceiling. It does not grow, is seldom exceeded, and leaves room for two segments in
@@ -179,10 +181,11 @@ def find(transfers: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each long body whose rate was limited by the receive window or the send buffer."""
     took = c("time") - c("start")
     window, buffer = (c(name) * 100 >= MIN_SHARE.value * took for name in ("receive_window", "send_buffer"))
+    buffer &= ~c("uncertain_way")
     is_window = window & c("window").is_not_null()
     share = pl.when(is_window).then("receive_window").otherwise("send_buffer")
     size = pl.when(is_window).then("window").otherwise("ceiling")
-    sure = grade((c("kind") == "send-buffer") | c("has_gap"), ~c("handshake"))
+    sure = grade((c("kind") == "send-buffer") | c("has_gap"), ~c("handshake") | c("uncertain_way"))
     return (
         transfers.filter((took >= MIN_TIME.value) & (c("rtt") >= MIN_RTT.value) & (is_window | buffer))
         .with_columns(_kind(is_window), took.alias("took"), share.alias("share"), size.alias("window"))

@@ -38,7 +38,8 @@ How it is proved
 
     Kind corked: three messages in a row must show it. In each of them the small end leaves one round trip plus 198 to 216 ms
     after the last full segment was acknowledged. That is Linux's retransmission timeout, after which it sends what a cork
-    holds back.
+    holds back. The timeout contains the smoothed round trip, so delayed ACKs of these messages lengthen it by up to their
+    delay (50 ms at most).
 
     A program may write at regular times, such as 24 pictures a second. Its next write may then coincide with the arrival of
     a delayed ACK. If both programs run on one host, that happens again and again: the processor that wakes for the program
@@ -225,7 +226,8 @@ MIN_CORK = Threshold(
 )
 MAX_CORK = Threshold(
     "216 ms",
-    "the maximum wait of corked data: the same timeout plus four ticks of a kernel at 250 Hz; 204 to 215 ms were measured",
+    "the maximum wait of corked data: the same timeout plus four ticks of a kernel at 250 Hz; 204 to 215 ms were measured. "
+    "Delayed ACKs lengthen the timeout by up to 50 ms",
 )
 COUNTER_EVIDENCE = Threshold(
     "16 exchanges",

@@ -18,6 +18,11 @@ How it is proved
     side sends less than a full segment and does not acknowledge the missing data. If the first captured copy comes late, and the
     other side's ACKs were waiting for it, it counts as a retransmission: the original was lost before the capture point.
 
+    A response that was lost before the capture point leaves no copy there. If timestamps show that the response answers the
+    first copy of the request, no ACK came before it, and it comes as late as a server's timer sends it again (198 to 216 ms plus
+    two round trips), it was lost. Confidence is medium: a server that computes for exactly this time and whose ACK was lost looks
+    the same.
+
     If everything in flight was lost before the capture point, the retransmission looks like new data after a pause. It counts
     as a retransmission if the sender sent only this full segment, waited for its ACK (as TCP timestamps show), and then
     continued at once with data far above it, as Linux does (RFC 5682): the data in between was sent before the pause.
@@ -183,7 +188,15 @@ LATE = Threshold(
     "the minimum time without progress if nothing was lost; full queues often hold packets for a shorter time, and few users "
     "notice",
 )
-
+MIN_TIMER = Threshold(
+    "198 ms",
+    "the minimum time (plus round trips) after which a server's timer sends a lost response again; Linux waits 200 ms and the "
+    "smoothed round trip, and 2 ms are allowed for an inexact clock",
+)
+MAX_TIMER = Threshold(
+    "216 ms",
+    "the maximum of that time: the same timer plus four ticks of a kernel at 250 Hz",
+)
 HELD = Threshold(
     "500 ms",
     "if a D-SACK comes sooner than this (plus a round trip) after the first retransmission, the path was not slow: the ACK of "
@@ -218,6 +231,7 @@ class Facts(NamedTuple):
     answers_retransmission: bool
     dsack: bool
     syn_ack_again: bool
+    answer_again: bool
     strange_sack_frame: int | None
     strange_sack_time: int | None
     last_frame: int
@@ -244,7 +258,8 @@ def _lost(recoveries: pl.LazyFrame) -> pl.LazyFrame:
         .otherwise(pl.lit("timeout"))
     )
     answered = c("time") - c("retransmitted_time") <= MAX_ANSWER.value
-    return recoveries.filter((gap >= MIN_GAP.value) & answered & ~c("spurious") & _receiver_waited()).select(
+    lost = (~c("spurious") & _receiver_waited()) | _answer_again()
+    return recoveries.filter((gap >= MIN_GAP.value) & answered & lost).select(
         _columns(kind, _confidence(), gap, end="retransmitted_time", delay=gap)
     )
 
@@ -288,6 +303,7 @@ def _columns(kind: pl.Expr, confidence: pl.Expr, gap: pl.Expr, *, end: str, dela
         *(c(f"retransmitted_{name}") for name in ("frame", "time", "bytes", "late")),
         *(c(f"first_retransmission_{name}") for name in ("frame", "time")),
         *(c(name) for name in ("retransmission_count", "lost_bytes", "role", "http")),
+        _answer_again().alias("answer_again"),
         *(c(name) for name in ("answers_retransmission", "dsack", "syn_ack_again", "strange_sack_frame", "strange_sack_time")),
     ]
 
@@ -311,13 +327,25 @@ def _receiver_waited() -> pl.Expr:
     return ~had | (answer_due & (~_acked_too_early() | (pl.col("new_bytes") > 0)))
 
 
+def _answer_again() -> pl.Expr:
+    """Return whether the response to the first copy comes as late as a server's timer would send it again.
+
+    Not even an ACK of the request came before it, so the first transmission of the response was lost before the capture point.
+    """
+    round_trip = c("rtt_own").clip(0) + c("rtt_peer").clip(0)
+    timer = c("time") - c("stall_time") - c("rtt_own").clip(0) - round_trip
+    is_timer = timer.is_between(MIN_TIMER.value, MAX_TIMER.value + round_trip // 4).fill_null(False)
+    is_response = c("http") & (c("role") == SERVER).fill_null(False) & c("message_incomplete") & (c("new_bytes") > 0)
+    return c("spurious") & ~c("dsack") & is_response & is_timer & (c("retransmission_count") == 1)
+
+
 def _is_torn() -> pl.Expr:
     """Return whether the capture lacks segments before the ACK."""
     return c("opens_gap") | (c("acked_unseen") > 0)
 
 
 def _confidence() -> pl.Expr:
-    inferred = ~c("handshake") | c("rtt_own").is_null() | _acked_too_early()
+    inferred = ~c("handshake") | c("rtt_own").is_null() | _acked_too_early() | _answer_again()
     return grade(_is_torn(), inferred)
 
 
@@ -379,6 +407,8 @@ def _notes(x: Facts) -> tuple[str, str, str]:
     if x.kind == "acks-lost":
         again = "retransmitted, although it had been acknowledged"
         return again, again, f"the next new data, {waited}"
+    if x.answer_again:
+        return "", f"retransmitted {waited}", "the response to the first copy, as late as the server's timer sends it again"
     # the timestamps show that the ACK answers no earlier copy
     proved = x.answers_retransmission and not x.retransmitted_late
     return (
@@ -401,6 +431,11 @@ def _loss(x: Facts) -> str:
         return (
             "the server sent its SYN-ACK again, so it had dropped the client's ACK and data because its listen queue was full, "
             "or both were lost"
+        )
+    if x.answer_again:
+        return (
+            "the server had received the request, but its response, which acknowledges the request, was lost before the capture "
+            "point, and the server's timer sent it again"
         )
     if not x.retransmitted_bytes:
         return "the FIN that ends the response, or its acknowledgment, was lost"
