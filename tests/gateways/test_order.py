@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.gateways.made import BACK, CLIENT, FRONT, INSIDE, LOOPBACK, OTHER_CLIENT, Traffic, pairs
+from tests.gateways.made import BACK, CLIENT, FRONT, INSIDE, LOOPBACK, OTHER_BACK, OTHER_CLIENT, Traffic, pairs
 from wiredoctor.gateways import Place
 
 ONE, OTHER = "10.2.0.1:80", "10.2.0.2:80"
@@ -91,6 +91,21 @@ def test_other_responses_show_no_gateway_on_a_single_host(alike: int, is_gateway
         other = {} if n < alike else {"response_body_bytes": 55}
         made.once(LOOPBACK, "127.0.0.1:8002", 100 * n + 1, 100 * n + 30, **size | other)
     assert (made.found().fronts != {}) is is_gateway
+
+
+@pytest.mark.parametrize("forwards", [True, False])
+def test_a_gateway_may_ask_for_permission_first(forwards: bool) -> None:
+    """Each request to it makes one to a server that answers otherwise: it is a gateway only if it forwards requests, too."""
+    size = {"response_framing": "content-length", "response_has_content_length": True, "response_body_bytes": 40}
+    made = Traffic()
+    for n in range(6):
+        made.once(CLIENT, FRONT, 100 * n, 100 * n + 40, **size)
+        made.once(INSIDE, BACK, 100 * n + 1, 100 * n + 10, **size | {"response_body_bytes": 2})
+        if forwards:
+            made.once(INSIDE, OTHER_BACK, 100 * n + 11, 100 * n + 39, **size)
+    made.once(CLIENT, FRONT, 600, 640, 500)
+    made.once(INSIDE, BACK, 601, 610, 500)
+    assert made.found().fronts == ({FRONT: (BACK, OTHER_BACK)} if forwards else {})
 
 
 def test_the_loopback_addresses_of_two_hosts_in_one_capture_are_two() -> None:

@@ -43,9 +43,10 @@ It is only compared on a single host, where addresses do not tell clients from g
 
 
 LOCAL_SHARE = 0.75
-"""The minimum share of an endpoint's exchanges on a single host that lie within exchanges of the gateway there.
+"""The minimum share of an endpoint's exchanges with a host that lie within exchanges of the gateway there.
 
-Of two siblings that are asked at the same time, and answer equally fast, one lies within the other in half of the cases.
+Of two siblings that are asked at the same time, and answer equally fast, one lies within the other in half of the cases. It is
+compared on a single host, and where the responses show no gateway.
 """
 
 
@@ -104,8 +105,9 @@ class Votes(NamedTuple):
         requests: Counter[int] = Counter()
         for (server, _), n in totals.asked.items():
             requests[server] += n
+        forwarding = {(vote[0], vote[2]) for vote, n in self.answered.items() if 2 * self.alike[vote] >= n > 0}
         likely = Counter(
-            {vote: n for vote, n in votes.items() if 2 * self.tied[vote] >= n or not self._is_doubtful(vote, totals)}
+            {vote: n for vote, n in votes.items() if 2 * self.tied[vote] >= n or not self._is_doubtful(vote, totals, forwarding)}
         )
         few = {
             (before, behind)
@@ -114,16 +116,18 @@ class Votes(NamedTuple):
         }
         return Counter({vote: n for vote, n in likely.items() if vote[:2] not in few or vote[2] in totals.hosts.get(vote[0], ())})
 
-    def _is_doubtful(self, vote: _Vote, totals: Totals) -> bool:
+    def _is_doubtful(self, vote: _Vote, totals: Totals, forwarding: set[tuple[int, int]]) -> bool:
+        """`forwarding`: the endpoints that forward responses, each with the host that connects to the endpoint behind it."""
         before, behind, host = vote
-        # a service that calls others for its responses is no gateway, although its exchanges enclose their exchanges
-        if 2 * self.alike[vote] < self.answered[vote]:
+        mostly = self.ended[vote] + self.open[vote] >= LOCAL_SHARE * totals.asked[behind, host]
+        # a service that calls others for its responses is no gateway, although its exchanges enclose their exchanges; but a
+        # gateway may also ask a server for permission (nginx: auth_request)
+        if 2 * self.alike[vote] < self.answered[vote] and not (mostly and (before, host) in forwarding):
             return True
         if host not in totals.hosts.get(before, ()):
             return (before, host) in totals.asked
         # on a single host, each endpoint may be a client of each other one, and siblings are asked at the same time
-        few = self.ended[vote] + self.open[vote] < LOCAL_SHARE * totals.asked[behind, host]
-        return host in totals.hosts.get(behind, ()) and (few or 2 * self.prompt[vote] < self.answered[vote])
+        return host in totals.hosts.get(behind, ()) and (not mostly or 2 * self.prompt[vote] < self.answered[vote])
 
     def of_peers(self) -> Order:
         """Return the endpoints that forward requests to each other.
