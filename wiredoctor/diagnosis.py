@@ -175,6 +175,8 @@ def _resolve(
     counts = connections.rows, exchanges.rows
     if start := rule_engine.window_start(scans["connections"], scans["exchanges"], counts):
         parts, uncompared = rule_engine.restrict_to_window(scans, modules, start, connections.forgotten)
+        if not any(modules[name].rule.summary for name in rules.chosen):  # the others only explain findings of the chosen rules
+            uncompared = 0
     if since is not None:
         parts = rule_engine.apart(parts, since)
     if steps:

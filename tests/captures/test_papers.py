@@ -77,7 +77,17 @@ _BEHIND = {
     "caddy": ("traceback",),
     "haproxy": ("announced", "crash", "page-unchunked", "timeout", "unauthorized"),
     "nginx": (
-        *("events-held", "events-passed", "events-unbuffered", "lines-held", "page-chunked", "page-unchunked", "race", "retired"),
+        *(
+            "events-held",
+            "events-passed",
+            "events-unbuffered",
+            "lines-held",
+            "page-chunked",
+            "page-unchunked",
+            "race",
+            "rate-limit",
+            "retired",
+        ),
         *(
             "auth",
             "auth-fine",
@@ -87,6 +97,7 @@ _BEHIND = {
             "deaf",
             "late",
             "no-websocket",
+            "out-of-service",
             "repeated",
             "slow",
             "unreachable",

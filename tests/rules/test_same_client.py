@@ -186,7 +186,7 @@ AGAIN = {"request_start": 20 * SECOND + 1, "response_start": 21 * SECOND, "respo
         ({}, Repetition(1, 20 * SECOND + 1, 200, "warning")),
         ({"request_start": 20 * SECOND}, Repetition(1, 20 * SECOND, 200, "warning")),
         ({"request_start": 20 * SECOND - 1}, Repetition()),
-        ({"request_method": "POST"}, Repetition()),
+        ({"request_method": "POST"}, Repetition(1, 20 * SECOND + 1, 200, unsafe=1)),
         ({"request_target": "/other"}, Repetition()),
         ({"response_status": 500}, Repetition()),
         ({"response_start": 25 * SECOND + 1}, Repetition()),

@@ -14,12 +14,12 @@ Why it hurts
     theirs. If more requests come than workers or connections can serve, the queue grows until something times out.
 
 How it is proved
-    Kind connections: at least half of the requests that left while more requests to the caller were open than it had open at the
-    server left in the same way. A response of that server had ended in the 2 ms before. Without it, the maximum would have
-    been open, or the maximum was open 2 ms before. No request had come to the caller since that response. Ten or more requests to
-    the caller that came when the limit was reached waited three times as long as usual, and at least 100 ms longer. Usual is the
-    median of those with the same method and path that came before that. Without such requests, it is the shortest waits and, for
-    requests that the caller passes on, the median of the server's times.
+    Kind connections: some requests left the caller while more requests to it were open than it had open at the server. At least
+    half of these left within 2 ms after a response of that server had made room for one: the maximum was open until then. No
+    request had come to the caller since that response. Ten or more requests that came to the caller when the limit was reached
+    waited three times as long as usual, and at least 100 ms longer. Usual is the median of earlier requests with the same method
+    and path. Without such requests, it is the shortest waits and, for requests that the caller passes on, the median of the
+    server's times.
 
     Kind workers: a number of workers explains the times. Requests that came while fewer were open took their usual time: the
     median for their method and path. Ten or more that came while at least as many were open took three times as long, and at
