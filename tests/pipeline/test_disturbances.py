@@ -91,6 +91,19 @@ NOT_BEFORE_IT = (
 UNKNOWABLE: dict[tuple[str, str], tuple[str, ...]] = {
     # only the dropped ACKs say that the client's window was closed
     ("gateway_error", "drop-acks-0"): ("speaks: client-stalled: the client did not read, and the gateway gave up",),
+    # heads that are cut off show no gateway: its connections are those of any client and any server
+    ("gateway_error", "snap-96"): (
+        "silent: the client left a gateway whose server hung inside its response: one client-abort, which names that server",
+        "speaks: timed out twice, and each server behind answers after the gateway has closed",
+        "speaks: timed out, and 408 in front, as of e2guardian and ziproxy",
+        "speaks: timed out, and 504 in front",
+        "speaks: timed out, and the server behind answers after the gateway has closed",
+        "speaks: timed out; what the server behind sends after the gateway gave up has a gap, which is not why",
+        "speaks: timed-out at the inner gateway, whose 502 the outer one passes on",
+        "speaks: timed-out: the limit of the gateway expires right after a part of a slow head",
+        "speaks: timed-out: the main server does not answer, and the copy for another server got a 200",
+        "speaks: truncated, because a segment of the response behind never arrives, although its FIN does",
+    ),
     ("foreign_reset", "ends-early"): NOT_AFTER_IT,
     # only the dropped ACK says that the server went on, or knew the connection
     ("foreign_reset", "drop-acks-1"): (
@@ -114,10 +127,6 @@ UNKNOWABLE: dict[tuple[str, str], tuple[str, ...]] = {
     # the connections of the WebSockets on the same path go on over the step, so no rule judges them
     ("websocket_failed", "clock-step"): (
         "silent: 429 and 503 on a path where others have a WebSocket: the server has too much to do",
-    ),
-    # without whole heads, the request behind the gateway cannot be paired with that of its client, who left first
-    ("gateway_error", "snap-96"): (
-        "silent: the client left a gateway whose server hung inside its response: one client-abort, which names that server",
     ),
     # what the server said shows that it is no HTTP; the client's side alone is, byte for byte, a request with a body
     ("malformed_head", "drop-side-1"): ("silent: another that sends both at once",),

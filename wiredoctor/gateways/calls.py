@@ -64,7 +64,7 @@ def failed_calls(
     # with the same target and status, and no known gateway, the server probably forwarded request and response
     passed_on = (c("request_target") == c("request_target_right")) & (c("response_status") == c("response_status_right"))
     made = made.filter(~passed_on.fill_null(value=False) | c("called"))
-    made = made.sort("over", "named").unique(_FRONT, keep="last", maintain_order=True)
+    made = made.sort("over", "named", *_KEY).unique(_FRONT, keep="last", maintain_order=True)
     return made.select(*_FRONT, *_KEY, c("called").fill_null(value=False)).collect()
 
 
@@ -101,7 +101,7 @@ def _last_before(fronts: pl.LazyFrame, calls: pl.LazyFrame) -> pl.LazyFrame:
     """Return for each exchange and tie the last call of the server's host that failed before the response, if it began within."""
     fronts = fronts.rename({"connection": "of", "exchange": "of_exchange", "request_start": "asked"})
     fronts = fronts.with_columns((c("response_start") + SLACK).alias("answered")).sort("answered")
-    calls = calls.drop("named").sort("over")
+    calls = calls.drop("named").sort("over", *_KEY)
     near = fronts.join_asof(calls, left_on="answered", right_on="over", by=_PLACE, check_sortedness=False, coalesce=False)
     return near.filter(c("request_start") >= c("asked") - SLACK, c("behind") != c("server"))
 

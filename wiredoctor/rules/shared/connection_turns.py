@@ -60,9 +60,10 @@ def _behind_spares(slow: pl.DataFrame, connections: pl.DataFrame, answers: pl.Da
     """
     spares = connections.filter((c("client_bytes") == 0) & c("connected") & c("closed"))
     spares = spares.select("server", c("start").alias("opened"), c("end").alias("freed"), c("last_frame").alias("freed_frame"))
+    spares = spares.with_columns(c("freed").alias("over")).sort("over", "freed_frame")
     waited = slow.sort("response_start").join_asof(
-        spares.with_columns(c("freed").alias("over")).sort("over"), left_on="response_start", right_on="over", by="server",
-        strategy="nearest", tolerance=AFTER_CLOSE.value, check_sortedness=False,
+        spares, left_on="response_start", right_on="over", by="server", strategy="nearest", tolerance=AFTER_CLOSE.value,
+        check_sortedness=False,
     )  # fmt: skip
     waited = waited.filter(c("freed").is_not_null() & (c("opened") < c("request_end")))
     before = answers.sort("response_start").select("server", c("response_start").alias("answered"))
