@@ -50,7 +50,8 @@ UNREAD = (
     *("snapped", "cut-off", "cut-short", "truncated", "resets", "gives-up", "refused-upload", "refuses-upload", "pipelined"),
     *("events-cut", "events-left", "path-dies", "reset-by-the-server", "window-of-32-kb", "deaf"),
     *("black-hole-server-closes", "black-hole-408", "black-hole-nothing-but-the-head"),
-    *("ports-used-again", "no-final-crlf"),
+    *("ports-used-again", "no-final-crlf", "length-before-compression", "reset-for-an-end", "upload-canceled"),
+    "upload-without-end",
 )
 """In the names of recordings that tshark does not read: bodies that are cut or cut off, pipelined HEADs, whose answers it
 takes for longer than they are, and connections on used ports without SYNs, which it takes for one."""

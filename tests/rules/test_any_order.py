@@ -88,7 +88,9 @@ def conversations() -> dict[str, pl.DataFrame]:
     for n in range(400, 440):
         at = n * 100 * MS
         ends = {"connection": n, "client": f"10.0.1.1:{40_000 + n}", "client_host": "10.0.1.1", "server": f"10.0.0.{n // 20}:80"}
-        connections.append(connection(**ends, first_frame=80 * n, start=at, end=at + 50 * MS, exchanges=1, history="SHADdf"))
+        connections.append(
+            connection(**ends, first_frame=80 * n, start=at, syn_time=at, end=at + 50 * MS, exchanges=1, history="SHADdf")
+        )
         closed = {
             "closed_first": "server",
             "server_close_rst": 0,

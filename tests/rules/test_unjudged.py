@@ -222,8 +222,8 @@ LISTED = {
   0.034  <  F.""",
         ("request-unreadable", 0),
     ),
-    "TLS on a port of HTTP": case(
-        r"""  0.011  >  P.  "\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00"
+    "SMB on a port of HTTP": case(
+        r"""  0.011  >  P.  "\xffSMBr\x00\x00\x00\x00\x18"
   0.022  <  P.  "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
   0.023  <  F.
   0.034  >  F.""",
@@ -555,6 +555,12 @@ NORMAL = {
 }
 
 EXPLAINED = {
+    "TLS on a port of HTTP": case(
+        r"""  0.011  >  P.  "\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00"
+  0.022  <  P.  "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+  0.023  <  F.
+  0.034  >  F.""",
+    ),
     "connect-failed, twice, of an IPv6 client": case(
         """
   connection 1, start 0, client [fd50::2]:4001, server [fd20::2]:80

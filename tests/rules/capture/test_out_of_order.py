@@ -145,7 +145,7 @@ def test_in_several_processes(tmp_path: Path) -> None:
     assert is_same(answers)
     found = sorted((f["rule"], str(f["kind"]), str(f["connection"])) for f in report(answers[0][0])["findings"])
     streams = [("unchunked-streaming", "None", str(number)) for number in range(8)]
-    assert found == [("clock-step", "out-of-order", "None"), ("keep-alive-disabled", "None", "None"), *streams]
+    assert found == [("clock-step", "out-of-order", "None"), ("keep-alive-disabled", "cheap", "None"), *streams]
 
 
 def blocks_of(interfaces: int, packets: list[tuple[Packet, int]], path: Path) -> None:

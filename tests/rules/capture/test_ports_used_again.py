@@ -30,7 +30,7 @@ def test_two_connections_with_an_exchange_each_and_no_bytes(tmp_path: Path, titl
     found = analyzed(tmp_path / "x.pcap", LADDERS[title])
     assert found.connections["exchanges"].to_list() == [1, 1]
     assert found.connections.select("client_unseen_bytes", "server_unseen_bytes").sum().row(0) == (0, 0)
-    for finding in found.findings:
+    for finding in (one for one in found.findings if one.rule == "capture-loss"):
         assert (finding.measures["missing_bytes"], finding.measures["places"], finding.measures["touched"]) == (0, 1, 1)
         assert finding.title == "The capture is missing a handshake on reused ports"
         assert "The network delivered these bytes" not in finding.message

@@ -37,7 +37,7 @@ def test_what_it_says() -> None:
     "changes",
     [
         pytest.param({"response_chunks": 9}, id="nine chunks"),
-        pytest.param({"response_chunks": 9, "response_chunk_lines_sent_separately": 9}, id="nine chunks, lines alone"),
+        pytest.param({"response_chunks": 9, "response_chunk_lines_sent_separately": 4}, id="four lines alone"),
         pytest.param({"response_median_chunk": 128}, id="not tiny"),
         pytest.param({"response_median_chunk": 128, "response_chunk_lines_sent_separately": 4}, id="four lines alone"),
         pytest.param({"response_content_type": "text/event-stream"}, id="events"),

@@ -32,7 +32,7 @@ def read_body(conversation: Conversation, reader: Reader, found: Range) -> None:
     pieces = message.pieces
     if pieces is not None and pieces.watching:
         watch_pieces(reader, found, stop)
-    if message.content is not None:
+    if reader.content is not None:
         faults.check_content(conversation, reader, message, found, stop)
     if found.at == GAP:
         message.has_gap = True

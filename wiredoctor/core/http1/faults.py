@@ -193,18 +193,18 @@ def check_content(conversation: Conversation, reader: Reader, message: Message, 
 
     The new bytes are those of `found` from the reader's position to the stream offset `stop`.
     """
-    content = message.content
+    content = reader.content
     if content is None:
         return
     if found.at < 0 or reader.has_fault or reader.is_unsure:
-        drop_content(message)
+        drop_content(reader)
         return
     data = found.block[found.place(reader.pos) : found.place(stop)]
     name = content.add(data)
     if content.is_left_out:
         conversation.http.met.add(limits.BODIES)
     if content.is_done:
-        message.content = None
+        reader.content = None
     if name and is_certain(conversation, reader):
         exchange = reader.exchange
         assert exchange is not None
@@ -215,7 +215,7 @@ def check_content(conversation: Conversation, reader: Reader, message: Message, 
 
 def check_content_end(conversation: Conversation, reader: Reader, message: Message, exchange: Exchange) -> None:
     """Report a body that ended before its content did, or whose content ended before Content-Length says."""
-    content = message.content
+    content = reader.content
     if content is None:
         return
     name, shown = "", ""
@@ -226,17 +226,17 @@ def check_content_end(conversation: Conversation, reader: Reader, message: Messa
         name, shown = content.find_length(message.due)
         if name == "length-too-long" and not waited_for_more(conversation, reader, message):
             name = ""
-    drop_content(message)
+    drop_content(reader)
     if name and not reader.has_fault and is_certain(conversation, reader):
         fault = Fault(name, reader.kind, exchange, message, message.last_frame, message.end_time, message.end_offset, shown)
         report(conversation, reader, fault)
 
 
-def drop_content(message: Message) -> None:
-    """Stop checking the content of a message, and free the memory that the check needs."""
-    if message.content is not None:
-        message.content.close()
-        message.content = None
+def drop_content(reader: Reader) -> None:
+    """Stop checking the content of the current message, and free the memory that the check needs."""
+    if reader.content is not None:
+        reader.content.close()
+        reader.content = None
 
 
 def is_certain(conversation: Conversation, reader: Reader) -> bool:

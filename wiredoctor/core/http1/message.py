@@ -12,7 +12,6 @@ from wiredoctor.core.tcp.segment import NEVER
 if TYPE_CHECKING:
     from wiredoctor.core.tcp.lumps import Releases
     from wiredoctor.core.tcp.transfer import Transfer
-    from wiredoctor.protocols.http1.content import Content
     from wiredoctor.protocols.http1.pieces import Pieces
 
 MESSAGE_BITS: Final = 26
@@ -148,8 +147,6 @@ class Message:
         self.exchange: i64 = -1
         """The index of the message's exchange, counted from 0 on each connection; -1 until it is known."""
         self.pieces: Pieces | None = None
-        self.content: Content | None = None
-        """The check of the content of the body; None if it needs none, or if bytes are missing."""
         self.releases: Releases | None = None
         """The ACKs that the sender of an event stream may have waited for."""
         self.pauses: Pauses | None = None

@@ -22,7 +22,7 @@ def finish(conversation: Conversation, reader: Reader, reason: i64) -> None:
     message.end_offset = reader.pos + reader.beyond
     if reason != COMPLETE and message.head.status == 206:
         faults.check_range(conversation, reader, message, exchange)
-    if message.content is not None:
+    if reader.content is not None:
         faults.check_content_end(conversation, reader, message, exchange)
     reader.message = None
     reader.exchange = None

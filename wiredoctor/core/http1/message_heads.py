@@ -172,7 +172,7 @@ def begin_message(conversation: Conversation, reader: Reader, found: Range, head
             conversation.http.met.add(limits.DECODERS)
         message.pieces = pieces_of(head.fields, message.framing)
     if head.needs_check and reader.is_reading(message):
-        message.content = make_content(head.fields, head.status)
+        reader.content = make_content(head.fields, head.status)
     if kind == REQUEST and has_too_many_requests(conversation):
         stop_reading(conversation, exchange)
 

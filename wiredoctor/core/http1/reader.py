@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import i64, mypyc_attr
 
@@ -26,6 +26,9 @@ from wiredoctor.core.http1.stream import GAP, Range, Sink
 from wiredoctor.core.tcp.segment import NEVER
 from wiredoctor.protocols.http1.head import KNOWN_METHODS, may_become_request, may_become_response
 from wiredoctor.protocols.tls.hello import may_begin as may_begin_tls
+
+if TYPE_CHECKING:
+    from wiredoctor.protocols.http1.content import Content
 
 STARTS: Final = frozenset([(method + b" ")[:4] for method in KNOWN_METHODS] + [b"HTTP"])
 """The first four bytes of a request with a known method, or of a status line."""
@@ -65,6 +68,8 @@ class Reader(Sink):
         super().__init__()
         self.partial: Partial | None = None
         self.message: Message | None = None
+        self.content: Content | None = None
+        """The check of the content of the current body; None if it needs none, or if bytes are missing."""
         self.exchange: Exchange | None = None
         """The exchange of the current message."""
         self.announced: Exchange | None = None
@@ -143,7 +148,7 @@ class Reader(Sink):
     def jumps_to(self, offset: i64) -> bool:
         """Return True if all bytes before the TCP stream offset `offset` belong to the current body and need not be examined."""
         message = self.message
-        if message is None or message.pieces is not None or message.content is not None:
+        if message is None or message.pieces is not None or self.content is not None:
             return False
         return self.mode == CLOSE or (self.mode == BODY and offset <= self.until + self.beyond)
 
