@@ -368,12 +368,13 @@ def _request_row(http: Conversation, exchange: Exchange) -> tuple[object, ...]:
     assert request is not None
     fields = request.head.fields
     began = None if response is None or response.start == NEVER else response.start
+    done = response if exchange.response_done else None
     return (
         http.number, exchange.index, request.frame, request.start, request.head.method, fields.host,
         request.target.decode("latin-1"), fields.user_agent, fields.forwarded, fields.forwarded_for, fields.navigation,
         None if fields.range_start == NEVER else fields.range_start, fields.has_credentials, began,
         response.head.status if response else None,
-        None,  # an open exchange has no end
-        None,
+        None if done is None else done.end_time,
+        None if done is None else END_REASONS[done.reason],
         None if response is None or response.due == NEVER else response.due,
     )  # fmt: skip

@@ -10,6 +10,6 @@ attempt is a connection that the gateway opened for the front but that carried n
 from __future__ import annotations
 
 from wiredoctor.gateways.finding import find
-from wiredoctor.gateways.known import GATEWAY_ERRORS, LATE, TRIES, Doubt, Gateways, Place
+from wiredoctor.gateways.known import GATEWAY_ERRORS, LATE, TRIES, UNAVAILABLE, Doubt, Gateways, Place
 
-__all__ = ["GATEWAY_ERRORS", "LATE", "TRIES", "Doubt", "Gateways", "Place", "find"]
+__all__ = ["GATEWAY_ERRORS", "LATE", "TRIES", "UNAVAILABLE", "Doubt", "Gateways", "Place", "find"]

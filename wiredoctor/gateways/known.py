@@ -9,7 +9,7 @@ import polars as pl
 
 from wiredoctor.world.exchange import LATE, SERVER_ERROR, Place
 
-__all__ = ["FIRST", "GATEWAY_ERRORS", "LATE", "LONE_SYN", "POSSIBLE", "SERVER_ERROR", "SLACK", "TRIES"]
+__all__ = ["FIRST", "GATEWAY_ERRORS", "LATE", "LONE_SYN", "POSSIBLE", "SERVER_ERROR", "SLACK", "TRIES", "UNAVAILABLE"]
 __all__ += ["Doubt", "Gateways", "Place"]
 
 TRIES = pl.Schema(
@@ -53,7 +53,8 @@ It can be small, because one clock stamped both the received and the forwarded m
 client's next request would seem to belong to the previous exchange.
 """
 
-GATEWAY_ERRORS = (502, 503, 504)
+UNAVAILABLE = 503
+GATEWAY_ERRORS = (502, UNAVAILABLE, 504)
 """The statuses with which a gateway reports a failure behind it (RFC 9110 section 15.6), or that it has no server to ask.
 
 An application that calls other services also sends other statuses, for faults of its own.

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from wiredoctor.gateways import GATEWAY_ERRORS, LATE, Gateways, Place
+from wiredoctor.gateways import GATEWAY_ERRORS, LATE, UNAVAILABLE, Gateways, Place
 from wiredoctor.tables import MILLISECOND, SECOND
 
 SLACK = MILLISECOND
@@ -23,6 +23,12 @@ LATE_ANSWER = SECOND
 """The time in ns for which a SYN of a gateway may still be answered after the gateway gave up that connection attempt.
 
 The gateway no longer repeats the SYN, and a server that answers a SYN needs much less than a second.
+"""
+
+HABIT = 2 * SECOND
+"""The time in ns after a 503 for which the gateway made no try; until then, a decision waits for other requests.
+
+They show whether the gateway limits the rate of requests, or answers some of them itself.
 """
 
 MEMORY = 10 * SECOND
@@ -233,6 +239,8 @@ class Pairing:
             return False
         if any(place in self._known.crowded for place in group.places) or not self._is_over(group):
             return False
+        if until.clock < group.end + HABIT and any(self._is_refused(front) for front in group.fronts):
+            return False
         first = bisect_left(self._attempts, (group.start - SLACK,))
         for time, refused in self._attempts[first:]:
             if time > group.end + SLACK:
@@ -258,6 +266,9 @@ class Pairing:
         [place] = left
         last = self._tries.get(front, [None])[-1] == place
         return last and place in self._given_up and self._servers[place[0]] not in self._known.fronts
+
+    def _is_refused(self, front: Place) -> bool:
+        return front not in self._tries and self._times.get(front, _UNKNOWN)[2] == UNAVAILABLE
 
     def _made_no_try(self, front: Place, group: Group) -> bool:
         """Return whether the gateway certainly sent no request to a server for the client's request `front`.

@@ -124,7 +124,7 @@ from wiredoctor.findings import Advice, Reference, Rule, Severity, Threshold
 from wiredoctor.gateways.calls import NO_CALLS, failed_calls
 from wiredoctor.gateways.context import known_routes, repeated, route, status_passed_on, with_last_contacts
 from wiredoctor.gateways.kinds import CLIENT_STALLED, FAILED_CALL, Failure, failures, is_cut_short, is_lost
-from wiredoctor.gateways.known import GATEWAY_ERRORS, SLACK, Place
+from wiredoctor.gateways.known import GATEWAY_ERRORS, SLACK, UNAVAILABLE, Place
 from wiredoctor.gateways.loose_attempts import (
     asked_others,
     assign_attempts,
@@ -306,7 +306,6 @@ SERVES = Threshold("10 %", "the minimum share of similar requests that a gateway
 OWN_ANSWERS = Threshold(
     "3 responses", "the minimum number of such responses; fewer may be forwarded requests whose pair was not found"
 )
-UNAVAILABLE = 503
 NO_NEIGHBOR = Threshold(
     "3060 ms", "the time after which Linux gives up requesting a neighbor's address (ARP), without having sent a SYN"
 )
