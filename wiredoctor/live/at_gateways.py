@@ -28,11 +28,11 @@ from wiredoctor.gateways import LATE, Gateways, Place
 from wiredoctor.live.gateway_groups import WHOLE, Group, Pairing, Times, Until, times_of
 from wiredoctor.live.known_gateways import KnownGateways
 from wiredoctor.live.quota import Quota, cpu_time
-from wiredoctor.rule_engine import RuleModule
+from wiredoctor.rule_engine import TOLD_LIVE, RuleModule
 from wiredoctor.rule_engine.across_tries import fronts_of, tries_of
 from wiredoctor.tables import AT_ITS_END, AT_THE_CLOSE, SECOND
 
-RULE = "gateway-error"
+RULE = TOLD_LIVE
 
 SEARCH_INTERVAL = SECOND // 20
 """The minimum time in ns between two searches, in capture time."""

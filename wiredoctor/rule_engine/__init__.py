@@ -15,7 +15,7 @@ from wiredoctor.rule_engine.catalogue import RuleError, RuleModule, catalogue, c
 from wiredoctor.rule_engine.clock_steps import drop_across_clock_steps, split_at_clock_steps, unsure_across
 from wiredoctor.rule_engine.plugins import disable, failures
 from wiredoctor.rule_engine.replays import drop_timed, replay_rate, replay_text
-from wiredoctor.rule_engine.root_cause import resolve
+from wiredoctor.rule_engine.root_cause import TOLD_LIVE, resolve
 from wiredoctor.rule_engine.rule_set import RuleSet, load
 from wiredoctor.rule_engine.run import are_few, decide, decide_batch, find_candidates, find_summaries, is_compared, join_batches
 from wiredoctor.rule_engine.software import passed_on
@@ -23,7 +23,8 @@ from wiredoctor.rule_engine.summaries import apart, newest_exchanges, restrict_t
 from wiredoctor.rule_engine.unjudged import Explained, Remainder, explained_keys, unjudged
 from wiredoctor.world.server import TOGETHER
 
-__all__ = ["ACROSS_GATEWAYS", "TOGETHER", "Explained", "Remainder", "RuleError", "RuleModule", "RuleSet", "Sides", "apart"]
+__all__ = ["ACROSS_GATEWAYS", "TOGETHER", "TOLD_LIVE", "Explained", "Remainder", "RuleError", "RuleModule", "RuleSet"]
+__all__ += ["Sides", "apart"]
 __all__ += ["are_few", "catalogue", "cutoffs", "decide", "decide_batch", "disable", "drop_across_clock_steps", "explained_keys"]
 __all__ += ["failures", "find_candidates", "find_summaries", "is_compared", "join_batches", "load", "newest_exchanges"]
 __all__ += ["passed_on", "resolve", "restrict_to_window", "select", "set_thresholds", "since_frame", "split_at_clock_steps"]

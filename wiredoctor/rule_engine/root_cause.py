@@ -41,6 +41,7 @@ def resolve(
     tries: pl.DataFrame | None = None,
     known: Gateways | None = None,
     passed: pl.DataFrame | None = None,
+    live: bool = False,
 ) -> list[Finding]:
     """Return the findings of one capture by severity (worst first), delay and frame number, but each cause before its effects.
 
@@ -56,6 +57,7 @@ def resolve(
     `explains`: a function that is called with all candidates, after their exchanges and endpoints have been added.
     `tries`, `known`: rows of tables.TRIES, and all known gateways.
     `passed`: the Server fields that gateways forwarded; needed if `exchanges` is not complete.
+    `live`: findings about single events are reported before summary rules run, so these explain none of them.
     """
     core = summary_columns.candidate_frame(candidates, met)
     if core.is_empty():
@@ -65,7 +67,7 @@ def resolve(
     if explains is not None:
         explains(core)
     behind = CertainTries(tries)
-    core = _one_per_cause(core, modules, behind, losses)
+    core = _one_per_cause(core, modules, behind, losses, live=live)
     if only is not None:
         core = core.filter(pl.col("rule").is_in(list(only)))
     before: set[int] = set()
@@ -89,15 +91,16 @@ def resolve(
 
 
 def _one_per_cause(
-    core: pl.DataFrame, modules: Mapping[str, RuleModule], behind: CertainTries, losses: Sequence[tuple[int | None, int]]
-) -> pl.DataFrame:
+    core: pl.DataFrame, modules: Mapping[str, RuleModule], behind: CertainTries, losses: Sequence[tuple[int | None, int]],
+    *, live: bool,
+) -> pl.DataFrame:  # fmt: skip
     """Return the candidates that no other candidate explains or repeats. Shorten their delays, so no time counts twice.
 
     Drop `silent` candidates, which only explain others. Drop a candidate that depends on silence until the end of the capture if
     packets were lost in that time.
     """
     told = ~pl.col("silent").fill_null(value=False)
-    core = core.filter(told & ~pl.col("id").is_in(_explained_ids(core, modules, behind).implode())).drop("silent")
+    core = core.filter(told & ~pl.col("id").is_in(_explained_ids(core, modules, behind, live=live).implode())).drop("silent")
     core = core.unique(["rule", "connection", "frame", "client", "server"], keep="first", maintain_order=True)
     if losses:
         core = core.filter(~(pl.col("until_end").fill_null(value=False) & _during(losses)))
@@ -162,7 +165,13 @@ def _with_requests(core: pl.DataFrame, exchanges: pl.LazyFrame) -> pl.DataFrame:
 # One cause, one finding
 
 
-def _explained_ids(core: pl.DataFrame, modules: Mapping[str, RuleModule], behind: CertainTries) -> pl.Series:
+TOLD_LIVE = "gateway-error"
+"""The only summary rule whose findings are reported while a capture goes on."""
+
+
+def _explained_ids(
+    core: pl.DataFrame, modules: Mapping[str, RuleModule], behind: CertainTries, *, live: bool
+) -> pl.Series:  # fmt: skip
     """Return the ids of the candidates that other candidates explain, even if the others are themselves explained."""
     names = ("id", "rule", "kind", "connection", "exchange", "client", "server", "start", "end")
     core = core.select(names)  # a join copies every column
@@ -173,7 +182,8 @@ def _explained_ids(core: pl.DataFrame, modules: Mapping[str, RuleModule], behind
         for name, scope in modules[rule].rule.explained_by:
             named = name.partition("/")[0]
             for r, part in by_rule.items():
-                if (scope == "front" or r != rule) and named in (r, modules[r].family):
+                late = live and modules[r].rule.summary and not modules[rule].rule.summary and r != TOLD_LIVE
+                if (scope == "front" or r != rule) and named in (r, modules[r].family) and not late:
                     causes.setdefault(scope, []).append(_of_kind(part, name))
         if causes:
             unexplained = modules[rule].rule.unexplained
