@@ -229,8 +229,11 @@ WITHDRAWN = {
         "speaks: the FIN of a client that gives up is the first to acknowledge data, more than 5 s after the last retransmission",
         "silent: the response was complete, so nobody waited for the ACKs that were lost",
     ),
+    # told when the connection ends; that the port speaks another protocol is known from all connections, at the end
+    "no_response": ("speaks: unread, a server that rejects a PROXY protocol header, and announces the close",),
+    "wrong_protocol": ("speaks: HTTP without an answer, on a port that speaks TLS",),
 }
-"""Ladders with a finding of `unanswered` that is true until the data is acknowledged after all (docs/pages/how-it-works.md)."""
+"""Ladders with a finding that is true until later packets, or the whole capture, say more (docs/pages/how-it-works.md)."""
 
 
 def play_ladders(path: Path, tmp_path: Path, step: int) -> None:

@@ -210,9 +210,10 @@ RULE = Rule(
         ("gateway-error", "exchange"),
         ("keep-alive-race", "exchange"),
         ("malformed-head/speaks-first", "exchange"),
+        ("wrong-protocol", "connection"),
         *BROKEN_BEFORE,
     ),
-    caused_by=(("framing", "exchange"), ("truncated-response", "connection"), ("wrong-protocol", "connection")),
+    caused_by=(("framing", "exchange"), ("truncated-response", "connection")),
     advice=(
         Advice("server", "", _CAPTURE_BOTH, "behind_gateway"),
         Advice("server", "nginx", "nginx: the directive return 444 closes without an answer on purpose."),
