@@ -9,14 +9,8 @@ import polars as pl
 
 from wiredoctor.findings import shorten
 from wiredoctor.gateways.loose_attempts import MAX_LOOSE
-from wiredoctor.rules.shared.gateway_words import (
-    HAPROXY_PAGES,
-    LIGHTTPD_PAGE,
-    SETTINGS,
-    USUAL_LIMITS,
-    gateway_software,
-    list_servers,
-)
+from wiredoctor.rules.shared.gateway_remedies import SETTINGS, USUAL_LIMITS
+from wiredoctor.rules.shared.gateway_words import HAPROXY_PAGES, LIGHTTPD_PAGE, gateway_software, list_servers
 from wiredoctor.rules.shared.words import packets
 from wiredoctor.text import redact
 from wiredoctor.text.escape import REQUEST_LENGTH, printable
