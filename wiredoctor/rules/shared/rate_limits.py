@@ -32,7 +32,8 @@ def find_limits(
 ) -> pl.DataFrame:
     """Return the exchanges that a gateway refused by a limit of the rate, with the average `interval` (ns) of those it forwarded.
 
-    `refused`: exchanges that a gateway answered with 503 itself: the key, `server`, and `forwards` as in own_answers.
+    `refused`: exchanges that a gateway answered with 503 itself: the key, `server`, and `forwards` as in
+    unforwarded_requests.
     """
     refused = refused.filter(pl.len().over("server") >= REFUSED.value)
     if refused.is_empty():

@@ -5,10 +5,11 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Threshold
-from wiredoctor.gateways.known import UNAVAILABLE
-from wiredoctor.gateways.own_answers import own_answers
+from wiredoctor.gateways.context import route
+from wiredoctor.gateways.known import SERVER_ERROR, UNAVAILABLE
+from wiredoctor.gateways.loose_attempts import asked_others
 from wiredoctor.rules.shared import rate_limits
-from wiredoctor.tables import of_exchanges
+from wiredoctor.tables import of_connections, of_exchanges
 from wiredoctor.world.attempts import host_of
 
 c = pl.col
@@ -53,7 +54,7 @@ def judge_unforwarded(
     if alone.is_empty():
         return found
     tables = tries, closes, exchanges, connections
-    own = own_answers(alone, *tables)
+    own = _own_answers(alone, *tables)
     made = made.drop("own_share").join(own, left_on=_AT, right_on=_KEY, how="left", maintain_order="left")
     of_server = (c("own") >= OWN_ANSWERS.value) & (c("own_share") >= SERVES.value) & c("forwards").is_null()
     failed = (c("lost_server").is_not_null() | c("no_neighbor") | c("hidden")).fill_null(value=False)
@@ -64,6 +65,33 @@ def judge_unforwarded(
     made = made.drop("interval").join(limited, left_on=_AT, right_on=_KEY, how="left", maintain_order="left")
     kind = pl.when(refused & c("interval").is_not_null()).then(pl.lit(RATE_LIMIT)).otherwise("kind").alias("kind")
     return made.with_columns(kind).select(found.columns)
+
+
+def _own_answers(
+    alone: pl.DataFrame, tries: pl.LazyFrame, closes: pl.LazyFrame, exchanges: pl.LazyFrame, connections: pl.LazyFrame
+) -> pl.DataFrame:
+    """Return how often gateways answered requests like these well, without a request to another server.
+
+    `alone`: exchanges that a gateway did not forward: `connection`, `exchange`, `server`. Similar requests have the same `route`.
+    Columns of the result: those of the key; `forwards`, true if the gateway forwarded a request with the same target, as a cache
+    does; `own`, the number of these good responses; `own_share`, their percentage of all good responses to similar requests.
+    """
+    like = ["server", "route"]
+    at = connections.filter(c("server").is_in(alone["server"].unique().implode())).select("connection", "server").collect()
+    passed = tries.select(connection="front_connection", exchange="front_exchange", passed=pl.lit(value=True)).unique()
+    known = of_connections(exchanges, at).select(*_KEY, "response_status", "request_target", route().alias("route"))
+    known = known.join(at.lazy(), on="connection").join(passed, on=_KEY, how="left").collect(engine="streaming")
+    forwarded = known.filter("passed").select("server", "request_target", forwards=pl.lit(value=True)).unique()
+    known = known.join(forwarded, on=["server", "request_target"], how="left")
+    good = known.filter(c("response_status") < SERVER_ERROR)
+    mine = good.filter(c("passed").is_null() & c("forwards").is_null())
+    waits = of_exchanges(closes, mine).join(at.lazy(), on="connection")
+    other = asked_others(waits, tries, closes, connections).collect()
+    mine = mine.join(other, on=_KEY, how="anti").select(*_KEY, own=pl.lit(value=True))
+    share = (100 * c("own").is_not_null().mean()).round().cast(pl.Int64).alias("own_share")
+    shares = good.join(mine, on=_KEY, how="left").group_by(like).agg(share, c("own").count().cast(pl.Int64))
+    asked = known.join(alone, on=_KEY, how="semi").join(shares, on=like, how="left")
+    return asked.select(*_KEY, "forwards", "own", "own_share")
 
 
 def with_late_requests(
