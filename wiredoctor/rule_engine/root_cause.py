@@ -17,6 +17,7 @@ from wiredoctor.rule_engine.software import with_software
 from wiredoctor.rule_engine.stopped_reading import may_follow_stall, until_close
 from wiredoctor.rule_engine.summary_columns import Rows
 from wiredoctor.tables import MILLISECOND, NEVER, RULE_TABLES, SECOND, of_connections, of_exchanges
+from wiredoctor.world.attempts import host_of
 
 c = pl.col
 
@@ -295,11 +296,6 @@ def _same_pair(mine: pl.DataFrame, causes: pl.DataFrame) -> pl.DataFrame:
     """Return the candidates about the same client host and server as a cause."""
     hosts = (rows.with_columns(host_of("client").alias("host")) for rows in (mine, causes))
     return _same("host", "server")(*hosts)
-
-
-def host_of(endpoint: str) -> pl.Expr:
-    """Return an expression for an endpoint's address without its port; an address without a port stays as it is."""
-    return c(endpoint).str.replace(r"^\[([^\]]*)\](?::\d+)?$", "${1}").str.replace(r"^([\d.]+):\d+$", "${1}")
 
 
 def _previous(mine: pl.DataFrame, causes: pl.DataFrame) -> pl.DataFrame:

@@ -9,7 +9,7 @@ import polars as pl
 from wiredoctor import limits
 from wiredoctor.gateways.calls import NO_CALLS, failed_calls
 from wiredoctor.gateways.context import known_routes, repeated, route, status_passed_on, with_recent_refusals
-from wiredoctor.gateways.known import GATEWAY_ERRORS
+from wiredoctor.gateways.known import FRONT, GATEWAY_ERRORS, KEY
 from wiredoctor.gateways.loose_attempts import asked_others, failed_connections, likely_fronts, unassigned_attempts
 from wiredoctor.rules.shared.unforwarded_requests import MEMORY
 from wiredoctor.rules.shared.unseen_gateways import unseen_gateways
@@ -18,7 +18,7 @@ from wiredoctor.world.exchange import REQUEST_TIMEOUT, Connection, ExchangeRow
 
 c = pl.col
 
-_KEY, _OF = ["connection", "exchange"], ["of", "of_exchange"]
+_OF = ["of", "of_exchange"]
 
 
 def is_error() -> pl.Expr:
@@ -76,39 +76,39 @@ def failed_exchanges(
     calls = failed_calls(tries, closes, exchanges, connections, limits.GATEWAY_FAILURES.value) if errors else NO_CALLS
     of_calls = calls.select(connection="of", exchange="of_exchange")
     lost = _newest(closes.filter(_may_have_failed() & suspect.fill_null(value=False)))
-    lost = pl.concat([lost.select(_KEY), of_calls]).unique(maintain_order=True)
+    lost = pl.concat([lost.select(KEY), of_calls]).unique(maintain_order=True)
     ends, of_exchange = connections.select(Connection._fields), ("connection", *ExchangeRow._fields)
-    said = of_exchanges(exchanges, lost).select(*_KEY, "response_reason", "response_server", route().alias("route"))
+    said = of_exchanges(exchanges, lost).select(*KEY, "response_reason", "response_server", route().alias("route"))
     at_front = (  # cached, like other frames of this function: without the optimizer, each use would compute a frame again
         of_exchanges(closes, lost)
         .select(of_exchange)
         .join(of_connections(ends, lost), on="connection")
-        .join(said, on=_KEY, how="left")
+        .join(said, on=KEY, how="left")
         .join(fronts.select("server", known=pl.lit(value=True)).unique(), on="server", how="left")
         .cache()
     )
     of_gateways = of_connections(closes, places)
-    mine = tries.join(lost.lazy(), left_on=["front_connection", "front_exchange"], right_on=_KEY, how="semi").collect()
-    made = mine.lazy().join(status_passed_on(tries, of_gateways), on=_KEY, how="left")
+    mine = tries.join(lost.lazy(), left_on=FRONT, right_on=KEY, how="semi").collect()
+    made = mine.lazy().join(status_passed_on(tries, of_gateways), on=KEY, how="left")
     behind, called = (
         rows.join(of_connections(ends, frame), on="connection", how="left")
-        .join(of_exchanges(closes, frame).select(of_exchange), on=_KEY, how="left")
+        .join(of_exchanges(closes, frame).select(of_exchange), on=KEY, how="left")
         .rename({name: f"try_{name}" for name in (*of_exchange, *Connection._fields)})
         for rows, frame in (
             (made.rename({"front_connection": "of", "front_exchange": "of_exchange"}), mine),
             (calls.lazy(), calls),
         )
     )
-    told = at_front.join(behind, left_on=_KEY, right_on=_OF, how="left").cache()
+    told = at_front.join(behind, left_on=KEY, right_on=_OF, how="left").cache()
     likely = likely_fronts(told, vain, repeated(tries, of_gateways)).cache()
     seen = told.filter(pl.col("known") | pl.col("try_connection").is_not_null())
     seen = with_recent_refusals(seen, tries, of_gateways, connections, MEMORY.value)
     lone = told.filter(c("known") & c("try_connection").is_null())
-    seen = seen.join(asked_others(lone, tries, closes, connections), on=_KEY, how="left")
+    seen = seen.join(asked_others(lone, tries, closes, connections), on=KEY, how="left")
     known = known_routes(tries, of_connections(exchanges, places), connections)
-    left = closes.filter(c("client_close_time") < c("response_start")).select(_KEY)
+    left = closes.filter(c("client_close_time") < c("response_start")).select(KEY)
     queries = [
-        pl.concat([seen, likely.drop("client_host"), at_front.join(called, left_on=_KEY, right_on=_OF)], how="diagonal"),
+        pl.concat([seen, likely.drop("client_host"), at_front.join(called, left_on=KEY, right_on=_OF)], how="diagonal"),
         unassigned_attempts(tries, connections, vain, likely),
         known.join(at_front.select("server", "route"), on=["server", "route"], how="semi"),
         *([] if are_known else [unseen_gateways(exchanges, left, connections)]),

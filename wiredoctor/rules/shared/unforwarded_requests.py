@@ -6,7 +6,7 @@ import polars as pl
 
 from wiredoctor.findings import Threshold
 from wiredoctor.gateways.context import route
-from wiredoctor.gateways.known import SERVER_ERROR, UNAVAILABLE
+from wiredoctor.gateways.known import KEY, SERVER_ERROR, UNAVAILABLE
 from wiredoctor.gateways.loose_attempts import asked_others
 from wiredoctor.rules.shared import rate_limits
 from wiredoctor.tables import of_connections, of_exchanges
@@ -31,7 +31,7 @@ LEFT_LATE = Threshold(
 )
 NEAR = Threshold("2 %", "the tolerance within which a wait matches a timeout of whole seconds; timers are late by less")
 
-_KEY, _AT = ["connection", "exchange"], ["at_connection", "at_exchange"]
+_AT = ["at_connection", "at_exchange"]
 
 UNFORWARDED, RATE_LIMIT = "not-passed-on", "rate-limit"
 """The kinds of `gateway-error` for a gateway that sent the request to no server."""
@@ -48,21 +48,21 @@ def judge_unforwarded(
     """
     # the gateway that made the response: the last one that the request passed through
     answering = pl.coalesce(c("through").list.last(), c("front")).struct
-    made = found.with_columns(answering.field(name).alias(f"at_{name}") for name in (*_KEY, "server", "response_status"))
-    unforwarded, place = c("kind") == UNFORWARDED, [c(f"at_{name}").alias(name) for name in (*_KEY, "server")]
+    made = found.with_columns(answering.field(name).alias(f"at_{name}") for name in (*KEY, "server", "response_status"))
+    unforwarded, place = c("kind") == UNFORWARDED, [c(f"at_{name}").alias(name) for name in (*KEY, "server")]
     alone = made.filter(unforwarded).select(place).unique()
     if alone.is_empty():
         return found
     tables = tries, closes, exchanges, connections
     own = _own_answers(alone, *tables)
-    made = made.drop("own_share").join(own, left_on=_AT, right_on=_KEY, how="left", maintain_order="left")
+    made = made.drop("own_share").join(own, left_on=_AT, right_on=KEY, how="left", maintain_order="left")
     of_server = (c("own") >= OWN_ANSWERS.value) & (c("own_share") >= SERVES.value) & c("forwards").is_null()
     failed = (c("lost_server").is_not_null() | c("no_neighbor") | c("hidden")).fill_null(value=False)
     refused = unforwarded & (c("at_response_status") == UNAVAILABLE) & ~failed
     is_own = refused & (c("software") == "") & of_server
     made = made.filter(~is_own.fill_null(value=False))
     limited = rate_limits.find_limits(made.filter(refused).select(*place, "forwards").unique(), *tables)
-    made = made.drop("interval").join(limited, left_on=_AT, right_on=_KEY, how="left", maintain_order="left")
+    made = made.drop("interval").join(limited, left_on=_AT, right_on=KEY, how="left", maintain_order="left")
     kind = pl.when(refused & c("interval").is_not_null()).then(pl.lit(RATE_LIMIT)).otherwise("kind").alias("kind")
     return made.with_columns(kind).select(found.columns)
 
@@ -79,19 +79,19 @@ def _own_answers(
     like = ["server", "route"]
     at = connections.filter(c("server").is_in(alone["server"].unique().implode())).select("connection", "server").collect()
     passed = tries.select(connection="front_connection", exchange="front_exchange", passed=pl.lit(value=True)).unique()
-    known = of_connections(exchanges, at).select(*_KEY, "response_status", "request_target", route().alias("route"))
-    known = known.join(at.lazy(), on="connection").join(passed, on=_KEY, how="left").collect(engine="streaming")
+    known = of_connections(exchanges, at).select(*KEY, "response_status", "request_target", route().alias("route"))
+    known = known.join(at.lazy(), on="connection").join(passed, on=KEY, how="left").collect(engine="streaming")
     forwarded = known.filter("passed").select("server", "request_target", forwards=pl.lit(value=True)).unique()
     known = known.join(forwarded, on=["server", "request_target"], how="left")
     good = known.filter(c("response_status") < SERVER_ERROR)
     mine = good.filter(c("passed").is_null() & c("forwards").is_null())
     waits = of_exchanges(closes, mine).join(at.lazy(), on="connection")
     other = asked_others(waits, tries, closes, connections).collect()
-    mine = mine.join(other, on=_KEY, how="anti").select(*_KEY, own=pl.lit(value=True))
+    mine = mine.join(other, on=KEY, how="anti").select(*KEY, own=pl.lit(value=True))
     share = (100 * c("own").is_not_null().mean()).round().cast(pl.Int64).alias("own_share")
-    shares = good.join(mine, on=_KEY, how="left").group_by(like).agg(share, c("own").count().cast(pl.Int64))
-    asked = known.join(alone, on=_KEY, how="semi").join(shares, on=like, how="left")
-    return asked.select(*_KEY, "forwards", "own", "own_share")
+    shares = good.join(mine, on=KEY, how="left").group_by(like).agg(share, c("own").count().cast(pl.Int64))
+    asked = known.join(alone, on=KEY, how="semi").join(shares, on=like, how="left")
+    return asked.select(*KEY, "forwards", "own", "own_share")
 
 
 def with_late_requests(
@@ -103,15 +103,15 @@ def with_late_requests(
     It has the same method and path, was not answered, and left after the client's request, at most LEFT_LATE after the gateway
     had closed.
     """
-    lone = found.filter((c("kind") == UNFORWARDED) & c("exchange").is_not_null()).select(_KEY)
+    lone = found.filter((c("kind") == UNFORWARDED) & c("exchange").is_not_null()).select(KEY)
     if lone.is_empty():
         return found
     asks = ("request_method", c("request_target").cast(pl.String).str.replace(r"^https?://[^/]+", "").alias("path"))
     failed = (
         of_exchanges(closes, lone)
         .filter(~c("has_response"))
-        .select(*_KEY, c("server_close_time").alias("until"), c("request_start").alias("since"))
-        .join(of_exchanges(exchanges, lone).select(*_KEY, *asks), on=_KEY)
+        .select(*KEY, c("server_close_time").alias("until"), c("request_start").alias("since"))
+        .join(of_exchanges(exchanges, lone).select(*KEY, *asks), on=KEY)
         .join(connections.select("connection", host_of("server").alias("host")), on="connection")
         .drop_nulls()
         .collect()
@@ -125,11 +125,11 @@ def with_late_requests(
         .drop("connection")
         .join(failed.lazy(), on=["request_method", "path", "host"])
         .filter(c("late_time").is_between("since", c("until") + LEFT_LATE.value))
-        .select(*_KEY, "late_frame", "late_time", "late_server", (c("late_time") - c("until")).clip(0).alias("late_after"))
+        .select(*KEY, "late_frame", "late_time", "late_server", (c("late_time") - c("until")).clip(0).alias("late_after"))
         .collect()
     )
-    first = sent.sort("late_time").unique(_KEY, keep="first")
-    return found.drop(first.columns[2:]).join(first, on=_KEY, how="left", maintain_order="left").select(found.columns)
+    first = sent.sort("late_time").unique(KEY, keep="first")
+    return found.drop(first.columns[2:]).join(first, on=KEY, how="left", maintain_order="left").select(found.columns)
 
 
 def periods(wait: int, period: int) -> int:
