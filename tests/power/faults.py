@@ -193,7 +193,7 @@ FAULTS = (
         "close_delimited",
     ),
     Fault(
-        "wiredoctor/rules/gateways/gateway_error.py",
+        "wiredoctor/rules/shared/failed_at_gateways.py",
         '(c("response_status") >= 500) | (c("response_status") == REQUEST_TIMEOUT)',
         '(c("response_status") > 500) | (c("response_status") == REQUEST_TIMEOUT)',
         "a 500 of a gateway is no error",

@@ -22,9 +22,9 @@ from wiredoctor.rule_engine import RuleModule, catalogue, cutoffs, decide_batch
 from wiredoctor.storage.batches import Batch, View, take_cells
 from wiredoctor.tables import AT_THE_CLOSE, EVENT_TABLES, RULE_TABLES
 from wiredoctor.world import CaptureTables, World
-from wiredoctor.world.idle_time_rows import ENDS, SYNS
 from wiredoctor.world.learned_limits import ServerClose, Use
 from wiredoctor.world.server import Server, Servers
+from wiredoctor.world.server_history import ENDS, SYNS
 
 MS = 1_000_000
 S = 1_000_000_000

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from wiredoctor.gateways.exchange_columns import NO_STATUS, Rows, host_code, host_of
+from wiredoctor.gateways.exchange_columns import NO_STATUS, Rows, host_code
 from wiredoctor.gateways.known import GATEWAY_ERRORS, LATE, LONE_SYN, SERVER_ERROR, SLACK
 from wiredoctor.tables import MILLISECOND, Array
+from wiredoctor.world.attempts import host_of
 
 MAX_OPEN = 400
 """The maximum number of exchanges, newest first, that are searched for the exchange that caused an attempt to connect."""

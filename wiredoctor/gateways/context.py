@@ -46,14 +46,13 @@ def repeated(tries: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
     return tries.filter("certain").join(good, on=["front_connection", "front_exchange"]).select("connection", "exchange")
 
 
-def with_last_contacts(
-    told: pl.LazyFrame, tries: pl.LazyFrame, closes: pl.LazyFrame, connections: pl.LazyFrame
-) -> pl.LazyFrame:  # fmt: skip
-    """Add the last server that the gateway had failed to reach before the request, and the time of the last response that it had
-    received from a server.
+def with_recent_refusals(
+    told: pl.LazyFrame, tries: pl.LazyFrame, closes: pl.LazyFrame, connections: pl.LazyFrame, within: int
+) -> pl.LazyFrame:
+    """Add the last server that the gateway failed to reach `within` this time (ns) before the request, if none answered since.
 
-    Columns: `lost_server`, `lost_frame` and `lost_time` (ns) of the SYN, which was refused or never answered; `good_time` (ns) of
-    the response. Responses with a status of 500 or above do not count.
+    Columns: `lost_server`, `lost_frame` and `lost_time` (ns) of the SYN, which was refused or never answered. Responses with a
+    status of 500 or above do not count.
     """
     at = connections.select(c("connection").alias("front_connection"), c("server").alias("server"))
     place = connections.select("connection", "client_host", c("server").alias("lost_server"))
@@ -73,7 +72,10 @@ def with_last_contacts(
     told = told.sort("request_start")
     for one, time in ((lost, "lost_time"), (answered, "good_time")):
         told = told.join_asof(one, left_on="request_start", right_on=time, by="server", check_sortedness=False, coalesce=False)
-    return told
+    answered_since = (c("good_time") > c("lost_time")).fill_null(value=False)
+    recent = (c("request_start") - c("lost_time") <= within) & ~answered_since
+    names = ("lost_server", "lost_frame", "lost_time")
+    return told.with_columns(pl.when(recent).then(name).alias(name) for name in names).drop("good_time")
 
 
 def status_passed_on(tries: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:

@@ -14,6 +14,7 @@ import polars as pl
 from wiredoctor.gateways.known import LATE
 from wiredoctor.gateways.targets import ABSOLUTE
 from wiredoctor.tables import SMALL, Array, of_connections
+from wiredoctor.world.attempts import host_of
 
 c = pl.col
 
@@ -227,13 +228,6 @@ def _numbers(column: pl.Series) -> Array:
     """Return a column as an array of signed 64-bit numbers; unsigned hashes keep their bits."""
     values: Array = column.to_numpy()
     return values.view(np.int64) if values.dtype == np.uint64 else values.astype(np.int64)
-
-
-def host_of(column: str) -> pl.Expr:
-    """Return an expression for the address in "address", "address:port" or "[address]:port"."""
-    text = pl.col(column)
-    bare = text.str.count_matches(":", literal=True) != 1
-    return pl.when(bare).then(text.str.replace(r"^\[(.*)\](:\d+)?$", "$1")).otherwise(text.str.replace(r":\d+$", ""))
 
 
 def host_code(host: pl.Expr) -> pl.Expr:

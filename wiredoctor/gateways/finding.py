@@ -9,6 +9,7 @@ import polars as pl
 
 from wiredoctor.gateways.known import FIRST, Gateways
 from wiredoctor.tables import MILLISECOND
+from wiredoctor.world.attempts import host_of
 
 if TYPE_CHECKING:
     from wiredoctor.gateways.order import Evidence
@@ -100,8 +101,6 @@ def _relayed(backs: pl.DataFrame, outer: pl.DataFrame) -> dict[int, int]:
     """
     if backs.is_empty() or outer.is_empty():
         return {}
-    from wiredoctor.gateways.exchange_columns import host_of
-
     trip = c("rtt_client").fill_null(0)
     outer = outer.select(
         pl.all().name.prefix("outer_"),

@@ -7,21 +7,28 @@ from typing import NamedTuple
 
 import polars as pl
 
+from wiredoctor import tables
 from wiredoctor.world.exchange import LATE, SERVER_ERROR, Place
 
-__all__ = ["FIRST", "GATEWAY_ERRORS", "LATE", "LONE_SYN", "POSSIBLE", "SERVER_ERROR", "SLACK", "TRIES", "UNAVAILABLE"]
+__all__ = [
+    "FIRST",
+    "FRONT",
+    "GATEWAY_ERRORS",
+    "KEY",
+    "LATE",
+    "LONE_SYN",
+    "POSSIBLE",
+    "SERVER_ERROR",
+    "SLACK",
+    "TRIES",
+    "UNAVAILABLE",
+]
 __all__ += ["Doubt", "Gateways", "Place"]
 
-TRIES = pl.Schema(
-    {
-        "front_connection": pl.Int64(),
-        "front_exchange": pl.Int32(),
-        "connection": pl.Int64(),
-        "exchange": pl.Int32(),
-        "certain": pl.Boolean(),
-        "started": pl.Int64(),
-    }
-)
+KEY, FRONT = ["connection", "exchange"], ["front_connection", "front_exchange"]
+"""The columns that name an exchange, and those of TRIES that name the client's exchange."""
+
+TRIES = tables.TRIES.schema
 """The schema of tries: what a gateway did to serve an exchange of its client (a request to a server, or an attempt to connect).
 
 `front_connection`, `front_exchange`: the client's exchange. `connection`, `exchange`: the gateway's connection to the server, and
@@ -29,17 +36,10 @@ the exchange on it (null for an attempt to connect). `certain`: no other pairing
 byte of the request, or of the first SYN, in ns.
 """
 
-POSSIBLE = pl.Schema(
-    {
-        "front_connection": pl.Int64(),
-        "front_exchange": pl.Int32(),
-        "front_started": pl.Int64(),
-        "front_answered": pl.Int64(),
-        "connection": pl.Int64(),
-        "exchange": pl.Int32(),
-        "started": pl.Int64(),
-    }
-)
+POSSIBLE = pl.Schema({
+    name: TRIES.get(name, pl.Int64())
+    for name in (*FRONT, "front_started", "front_answered", *KEY, "started")
+})  # fmt: skip
 """The schema of possible pairs: a client's exchange with a gateway (front), and a request that it may have caused (back).
 
 The columns about the front are its connection and index, its start, and the time when its response began or it ended (LATE if
@@ -111,9 +111,8 @@ class Gateways(NamedTuple):
         """Return a copy with the tries in `certain`, whose pairing is certain, instead of all rows that contradict them."""
         if certain.join(self.tries, on=[*TRIES], how="anti", nulls_equal=True).is_empty():
             return self
-        front, back = ["front_connection", "front_exchange"], ["connection", "exchange"]
-        others = self.tries.join(certain, on=front, how="anti").join(certain, on=back, how="anti", nulls_equal=True)
-        made = pl.concat([others, certain]).sort(*front, "started", *back)
-        places = {*certain.select(front).iter_rows(), *certain.select(back).iter_rows()}
+        others = self.tries.join(certain, on=FRONT, how="anti").join(certain, on=KEY, how="anti", nulls_equal=True)
+        made = pl.concat([others, certain]).sort(*FRONT, "started", *KEY)
+        places = {*certain.select(FRONT).iter_rows(), *certain.select(KEY).iter_rows()}
         doubtful = tuple(one for one in self.doubtful if places.isdisjoint((*one.fronts, *one.backs)))
         return self._replace(tries=made, doubtful=doubtful, clients=self.clients | {*certain["connection"]})

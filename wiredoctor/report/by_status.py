@@ -117,7 +117,8 @@ def _count_by_status(report: Report) -> list[Answered]:
     if backs is None:
         constant["back"] = False
     else:
-        rows = _mark_passed_on(rows, backs)
+        passed_on = rows.join(backs.lazy(), on=["capture", "connection", "exchange"], how="left").drop("exchange")
+        rows = passed_on.with_columns(c("back").fill_null(value=False))
     rows = rows.group_by(pl.exclude("connection", *constant)).agg(pl.len().cast(pl.Int64).alias("rows"), c("connection").min())
     rows = rows.with_columns(pl.lit(value).alias(name) for name, value in constant.items())
     parts = [_with_server_names(report, rows.collect(engine=engine_for(report)))]
@@ -187,11 +188,6 @@ def _is_back(known: Gateways) -> pl.Expr:
     """Return an expression that is true for rows of gateways.TRIES in which a gateway certainly had an exchange with a server."""
     of_gateway = c("connection").is_in(pl.Series([*known.clients], dtype=pl.Int64).implode())
     return (c("certain") | of_gateway) & c("exchange").is_not_null()
-
-
-def _mark_passed_on(rows: pl.LazyFrame, backs: pl.DataFrame) -> pl.LazyFrame:
-    joined = rows.join(backs.lazy(), on=["capture", "connection", "exchange"], how="left")
-    return joined.drop("exchange").with_columns(pl.col("back").fill_null(value=False))
 
 
 def by_server(report: Report, rows: Iterable[Answered], capture: str | None = None) -> tuple[ServerAnswers, ...]:

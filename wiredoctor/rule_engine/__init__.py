@@ -11,16 +11,31 @@ from __future__ import annotations
 
 from wiredoctor.rule_engine.abnormal_ends import suspect_connections, suspect_exchanges
 from wiredoctor.rule_engine.across_gateways import ACROSS_GATEWAYS, Sides, with_facts_of_others
-from wiredoctor.rule_engine.catalogue import RuleError, RuleModule, catalogue, cutoffs, select, set_thresholds, with_causes
-from wiredoctor.rule_engine.clock_steps import drop_across_clock_steps, split_at_clock_steps, unsure_across
+from wiredoctor.rule_engine.catalogue import (
+    RuleError,
+    RuleModule,
+    RuleSet,
+    catalogue,
+    cutoffs,
+    load,
+    select,
+    set_thresholds,
+    with_causes,
+)
 from wiredoctor.rule_engine.plugins import disable, failures
-from wiredoctor.rule_engine.replays import drop_timed, replay_rate, replay_text
 from wiredoctor.rule_engine.root_cause import TOLD_LIVE, resolve
-from wiredoctor.rule_engine.rule_set import RuleSet, load
 from wiredoctor.rule_engine.run import are_few, decide, decide_batch, find_candidates, find_summaries, is_compared, join_batches
 from wiredoctor.rule_engine.software import passed_on
 from wiredoctor.rule_engine.summaries import apart, newest_exchanges, restrict_to_window, since_frame, window_start
 from wiredoctor.rule_engine.unjudged import Explained, Remainder, explained_keys, unjudged
+from wiredoctor.rule_engine.unreliable_times import (
+    drop_across_clock_steps,
+    drop_timed,
+    replay_rate,
+    replay_text,
+    split_at_clock_steps,
+    unsure_across,
+)
 from wiredoctor.world.server import TOGETHER
 
 __all__ = ["ACROSS_GATEWAYS", "TOGETHER", "TOLD_LIVE", "Explained", "Remainder", "RuleError", "RuleModule", "RuleSet"]

@@ -15,9 +15,10 @@ import polars as pl
 
 from wiredoctor.findings import by_kind
 from wiredoctor.gateways import Gateways
+from wiredoctor.gateways.known import FRONT, KEY
 from wiredoctor.gateways.tries import AT_CLIENT, AT_SERVERS, RETRY, WAITED_FOR
 from wiredoctor.rule_engine.candidates import change, select
-from wiredoctor.rule_engine.gateway_tries import FRONT, KEY, Tries, Try, time_open
+from wiredoctor.rule_engine.gateway_tries import Tries, Try, time_open
 from wiredoctor.rule_engine.rule_module import RuleModule
 from wiredoctor.rule_engine.stopped_reading import after_stalls, of_slow_servers
 from wiredoctor.rule_engine.summary_columns import Rows, as_frame, with_changes

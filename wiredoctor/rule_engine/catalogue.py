@@ -1,19 +1,22 @@
-"""Find the rules: each file rules/<family>/<name>.py, and each entry point in the group `wiredoctor.rules`."""
+"""Find, select and configure the rules: files rules/<family>/<name>.py, and entry points in the group `wiredoctor.rules`."""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import cache, partial
 from types import FunctionType, ModuleType
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import wiredoctor.rules
-from wiredoctor.findings import Rule, Threshold, ThresholdKey, threshold_name
+from wiredoctor.findings import Rule, Threshold, ThresholdKey, configured, threshold_name
 from wiredoctor.rule_engine.cutoffs import Cutoffs, least_demanding
 from wiredoctor.rule_engine.plugins import enabled, plugin_rules, run_guarded
 from wiredoctor.rule_engine.rule_module import Find, RuleModule
+from wiredoctor.settings import Settings
 from wiredoctor.tables import EVENT_TABLES, RULE_TABLES
 from wiredoctor.text.suggestion import suggestion
 
@@ -178,3 +181,44 @@ def with_causes(modules: Mapping[str, RuleModule], everything: Mapping[str, Rule
             needed |= {m.name: m for m in causes}
             waiting += causes
     return {n: m for n, m in everything.items() if n in needed}
+
+
+class RuleSet(NamedTuple):
+    """The selected rules of an analysis. A rule of another package that fails is disabled only for this analysis."""
+
+    everything: Mapping[str, RuleModule]
+    """All rules, by name."""
+    modules: Mapping[str, RuleModule]
+    """The rules that run, by name: the rules in `chosen` and `known`, and those that may explain their candidates."""
+    chosen: list[str]
+    """The names of the rules whose findings are reported."""
+    known: list[str]
+    """The names of ignored rules that report failed requests or connections.
+
+    They run although their findings are not reported, because a failure that they explain must not be listed as unexplained.
+    """
+    thresholds: Mapping[ThresholdKey, str]
+    """The configured thresholds as text."""
+
+    def configured(self) -> AbstractContextManager[None]:
+        """Return a context manager that applies the configured thresholds in this thread."""
+        return configured(self.thresholds)
+
+    def cutoffs(self) -> Cutoffs:
+        """Return the combined cutoffs of the rules: for each limit, the least strict value that a rule needs."""
+        with self.configured():
+            return cutoffs(self.modules)
+
+
+def load(settings: Settings) -> RuleSet:
+    """Load the rules and check them against the settings. Raise ValueError with a one-line message if a setting is wrong."""
+    everything = catalogue()
+    chosen = select(everything, settings.select, settings.ignore)
+    ignored = select(everything, settings.ignore) if settings.ignore else {}
+    known = {name: module for name, module in ignored.items() if module.rule.ends}
+    modules = {name: _unfailed(module) for name, module in with_causes({**chosen, **known}, everything).items()}
+    return RuleSet(everything, modules, list(chosen), list(known), set_thresholds(everything, settings.thresholds))
+
+
+def _unfailed(module: RuleModule) -> RuleModule:
+    return module if module.plugin is None else module._replace(plugin=replace(module.plugin, failed=""))

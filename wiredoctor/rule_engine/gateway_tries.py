@@ -11,12 +11,10 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from wiredoctor.gateways.known import FRONT, KEY
 from wiredoctor.gateways.tries import never_arrived
 
 c = pl.col
-
-KEY = ["connection", "exchange"]
-FRONT = ["front_connection", "front_exchange"]
 
 REGULAR = 10
 """Two pauses between the tries of a gateway are equal if they differ by at most 1/REGULAR of the later one."""

@@ -12,12 +12,12 @@ from wiredoctor.gateways import Gateways
 from wiredoctor.limits import LimitsReached
 from wiredoctor.rule_engine import summary_columns
 from wiredoctor.rule_engine.across_tries import CertainTries
-from wiredoctor.rule_engine.context import with_exchanges
 from wiredoctor.rule_engine.rule_module import RuleModule
 from wiredoctor.rule_engine.software import with_software
 from wiredoctor.rule_engine.stopped_reading import may_follow_stall, until_close
 from wiredoctor.rule_engine.summary_columns import Rows
-from wiredoctor.tables import MILLISECOND, RULE_TABLES, SECOND, of_connections, of_exchanges
+from wiredoctor.tables import MILLISECOND, NEVER, RULE_TABLES, SECOND, of_connections, of_exchanges
+from wiredoctor.world.attempts import host_of
 
 c = pl.col
 
@@ -298,11 +298,6 @@ def _same_pair(mine: pl.DataFrame, causes: pl.DataFrame) -> pl.DataFrame:
     return _same("host", "server")(*hosts)
 
 
-def host_of(endpoint: str) -> pl.Expr:
-    """Return an expression for an endpoint's address without its port; an address without a port stays as it is."""
-    return c(endpoint).str.replace(r"^\[([^\]]*)\](?::\d+)?$", "${1}").str.replace(r"^([\d.]+):\d+$", "${1}")
-
-
 def _previous(mine: pl.DataFrame, causes: pl.DataFrame) -> pl.DataFrame:
     """Return the candidates whose exchange directly follows the exchange of a cause."""
     return mine.join(causes.with_columns(pl.col("exchange") + 1), on=_KEYS["exchange"], how="semi")
@@ -353,4 +348,60 @@ def _without_overlaps(core: pl.DataFrame) -> pl.DataFrame:
         core.join(costly, on="id", how="left", maintain_order="left")
         .with_columns(pl.when(pl.col("delay").is_not_null()).then(pl.min_horizontal("delay", "uncounted")).alias("delay"))
         .drop("uncounted")
+    )
+
+
+def with_exchanges(core: pl.DataFrame, timed: pl.Expr, exchanges: pl.LazyFrame) -> pl.DataFrame:
+    """Assign an exchange to those candidates that have none and for which `timed` is true.
+
+    If requests of the connection were first captured between the start and the end of the candidate, assign the exchange of the
+    last of them. That may be the delayed request, if its first copy was lost before the capture point. If no request was captured
+    in that time, assign the first exchange that had begun and had not ended at the start of the candidate. If there is none
+    either, the column stays null.
+    """
+    open_ones = core.filter(timed, pl.col("exchange").is_null()).drop_nulls(["connection", "start", "end"])
+    if open_ones.is_empty():
+        return core
+    asked = open_ones.select("id", "connection", "start", "end")
+    known = _spans(exchanges, asked)
+    late = asked.sort("end").join_asof(
+        known.sort("begin"), left_on="end", right_on="begin", by="connection", check_sortedness=False
+    )
+    first = asked.sort("start").join_asof(
+        known.sort("over"), left_on="start", right_on="over", by="connection", strategy="forward", check_sortedness=False
+    )
+    found = (
+        asked.select("id")
+        .join(late.select("id", late=pl.when(c("begin") > c("start")).then("index")), on="id", how="left")
+        .join(first.select("id", first=pl.when(c("begin") <= c("end")).then("index")), on="id", how="left")
+        .select("id", pl.coalesce("late", "first").alias("found"))
+    )
+    joined = core.join(found, on="id", how="left", maintain_order="left")
+    return joined.with_columns(pl.coalesce("exchange", "found").alias("exchange")).drop("found")
+
+
+def _spans(exchanges: pl.LazyFrame, asked: pl.DataFrame) -> pl.DataFrame:
+    """Return the exchanges on the connections of `asked`: `connection`, `index` (in the connection), `begin` and `over` (ns).
+
+    `over`: the time by which this exchange and all earlier ones of its connection had ended. It is -NEVER (later than any packet)
+    if one of their responses was still incomplete when the connection ended. But a response whose framing has missing or
+    contradictory bytes ("hole", "error") counts as ended when reading stopped, because it is unknown which later packets
+    belong to it. A missing response ended before the response to a later request, because a server responds in order.
+    """
+    is_read = c("response_end_reason").is_in(["complete", "hole", "error"])
+    answers = pl.when(c("request_start").is_not_null()).then(c("response_start"))
+    later = answers.shift(-1).cum_min(reverse=True).backward_fill().over("connection") - 1
+    over = pl.when(c("response_start").is_null()).then(later).when(is_read).then("response_end").fill_null(-NEVER)
+    return (
+        of_connections(exchanges, asked)
+        .sort("connection", "exchange")
+        .select(
+            "connection",
+            c("exchange").alias("index"),
+            pl.coalesce("request_start", "response_start").alias("begin"),
+            over.alias("over"),
+        )
+        .drop_nulls("begin")
+        .collect()
+        .with_columns(c("over").cum_max().over("connection"))
     )

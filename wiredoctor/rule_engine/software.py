@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from wiredoctor.gateways import Gateways
+from wiredoctor.gateways.known import FRONT, KEY
 from wiredoctor.tables import of_connections
 
 c = pl.col
@@ -96,10 +97,9 @@ def passed_on(
     """
     wanted = c("response_server").fill_null("") != "" if some is None else c("response_server").is_in(some.unique().implode())
     tries = known.tries.lazy().filter(c("certain") & c("exchange").is_not_null())
-    said = exchanges.filter(wanted).select("connection", "exchange", "response_server")
-    behind = tries.join(said, on=["connection", "exchange"])
-    front = ["front_connection", "front_exchange"]
-    pairs = behind.join(said, left_on=[*front, "response_server"], right_on=["connection", "exchange", "response_server"])
+    said = exchanges.filter(wanted).select(*KEY, "response_server")
+    behind = tries.join(said, on=KEY)
+    pairs = behind.join(said, left_on=[*FRONT, "response_server"], right_on=[*KEY, "response_server"])
     return (
         pairs.join(connections.select("connection", "server"), left_on="front_connection", right_on="connection")
         .select("server", c("response_server").alias("server_software"))

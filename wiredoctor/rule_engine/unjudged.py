@@ -20,12 +20,11 @@ from wiredoctor.rule_engine.abnormal_ends import (
     suspect_connections,
     suspect_exchanges,
 )
-from wiredoctor.rule_engine.root_cause import host_of
 from wiredoctor.rule_engine.rule_module import RuleModule
 from wiredoctor.tables import PLAN_OF_FEW, SECOND, SMALL, of_connections
 from wiredoctor.text import redact
 from wiredoctor.text.durations import duration_text
-from wiredoctor.world.attempts import one_host
+from wiredoctor.world.attempts import host_of, one_host
 
 REPEATED_WITHIN = 5 * SECOND
 """The maximum time in ns until a client repeats a request. A later request counts as a new request.

@@ -34,8 +34,8 @@ def one_host(endpoint: str) -> pl.Expr:
 
 
 def host_of(endpoint: str) -> pl.Expr:
-    """Return the address of an endpoint without its port."""
-    return c(endpoint).str.replace(r":\d+$", "").str.strip_chars("[]")
+    """Return an expression for the host in "address", "host:port" or "[address]:port"."""
+    return c(endpoint).str.replace(r"^\[([^\]]*)\](?::\d+)?$|^([^:]*):\d+$", "${1}${2}")
 
 
 def _on_loopback() -> pl.Expr:

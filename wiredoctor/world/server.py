@@ -17,7 +17,6 @@ import polars as pl
 from wiredoctor.tables import MILLISECOND, SECOND
 from wiredoctor.world.client_intervals import Doubt, doubt_about
 from wiredoctor.world.idle_defaults import usual_limits
-from wiredoctor.world.idle_time_rows import announcements, answered_syns, request_arrivals, server_closes, used_idle_times
 from wiredoctor.world.learned_limits import (
     EARLIEST,
     LATE,
@@ -32,7 +31,15 @@ from wiredoctor.world.learned_limits import (
     similar_within,
 )
 from wiredoctor.world.process_stops import NONE, REFUSED, STRAGGLERS, Stop, Stops, Syn, stops_of, suspicious
-from wiredoctor.world.server_history import ServerHistory, add_to_history
+from wiredoctor.world.server_history import (
+    ServerHistory,
+    add_to_history,
+    announcements,
+    answered_syns,
+    request_arrivals,
+    server_closes,
+    used_idle_times,
+)
 from wiredoctor.world.world import CaptureTables, Index
 
 c = pl.col

@@ -10,7 +10,7 @@ import pytest
 
 from tests.ladders import ladder_packets, to_pcap
 from tests.support.analysis import analyze_bytes
-from wiredoctor.rule_engine.replays import replay_rate
+from wiredoctor.rule_engine.unreliable_times import replay_rate
 
 SECOND = 1_000_000_000
 STALLED = r"""

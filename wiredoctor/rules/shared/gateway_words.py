@@ -11,31 +11,6 @@ from wiredoctor.rules.shared.words import Packet, fin_or_rst, packets, sender_of
 from wiredoctor.tables import SECOND
 from wiredoctor.text.durations import duration_text
 from wiredoctor.world.exchange import STALLED, Attempt, Exchange, Try
-from wiredoctor.world.products import default, settings
-
-USUAL_LIMITS = (
-    "nginx proxy_read_timeout, haproxy timeout server, httpd ProxyTimeout, Envoy timeout of the route, Caddy "
-    "response_header_timeout, Varnish first_byte_timeout, Go ResponseHeaderTimeout"
-)
-"""Names of gateways' timeouts, if the software of the gateway is unknown."""
-BODY_LIMITS = (
-    "nginx proxy_read_timeout, haproxy timeout server, httpd ProxyTimeout, Envoy timeout of the route, Varnish "
-    "between_bytes_timeout"
-)
-"""Names of gateways' timeouts that expire if a response pauses after its head."""
-SETTINGS = {
-    **{
-        one.product.removeprefix("Apache "): f"{one.product}: {one.setting}"
-        + (f", {one.amount} by default" if one.default else "")
-        for one in settings("answer", "gateway")
-    },
-    "nginx": f"nginx: proxy_read_timeout (fastcgi_read_timeout for FastCGI), {default('nginx', 'proxy_read_timeout')} by default",
-    "httpd": "httpd: ProxyTimeout, or timeout of ProxyPass",
-    "Cloudflare": "Cloudflare: proxy_read_timeout, which only some plans can change",
-    "AWS ALB": "AWS ALB: idle_timeout.timeout_seconds, "
-    f"{default('AWS application load balancers', 'idle_timeout.timeout_seconds')} by default",
-}
-
 
 BROKEN_OFF = ("truncated", "stream-timed-out")
 """The kinds of `gateway-error` in which the client got only a part of the response."""
@@ -124,7 +99,7 @@ def message_reason(front: Exchange, failure: Failure, lost: Lost | None, no_neig
     if kind == "unsent":
         sending = duration_text(max(min(front.answered, last.left) - last.values.request_start, 0))
         return f"{behind} read the request too slowly: it had received only part of the request after {sending}, and {gave_up}"
-    if kind == "rejected-response" and is_cut_short(front, last):
+    if is_refused_early(front, failure):
         closed = _close(last, "server")
         return (
             f"{behind} sent {fault_text(last)} and closed the connection ({closed}) before it had received the complete request, "
@@ -168,6 +143,11 @@ def is_close_doubtful(front: Exchange, failure: Failure) -> bool:
     """Return whether it is possible but not proved that a device on the path ended the last try or the client's exchange."""
     closes = [(one, _closer(one)) for one in (failure.last, front) if isinstance(one, Exchange)]
     return any(who is not None and one.close_of(who).origin == "doubtful" for one, who in closes)
+
+
+def is_refused_early(front: Exchange, failure: Failure) -> bool:
+    """Return whether the gateway failed because the server answered and closed before it had received the complete request."""
+    return failure.kind == "rejected-response" and is_cut_short(front, failure.last)
 
 
 def closer_text(failure: Failure) -> str:
@@ -217,13 +197,6 @@ def blocked_until(front: Exchange, failure: Failure) -> int | None:
     if failure.kind != "truncated" or not front.begun or not isinstance(last, Exchange) or last.server_first:
         return None
     return last.left if "W" in (last.ends.history or "") else None
-
-
-def may_be_too_long(last: Exchange) -> bool:
-    """Return whether a gateway may have rejected this response because of the length of its head."""
-    head = last.values.response_head_bytes
-    is_unread = not last.has_head and not last.server_first
-    return not last.garbage and (head is None or head >= SHORT_LIMIT or is_unread)
 
 
 def fault_text(last: Exchange) -> str:
@@ -308,8 +281,7 @@ def failure_evidence(front: Exchange, failure: Failure, lost: Lost | None) -> li
         given.append((lost.frame, lost.time, f"the SYN to {lost.server}, which the gateway could not reach"))
     for one in [*failure.through, *(failure.tries if failure.whole else ())][: 2 * _SHOWN]:
         given += _try_evidence(one, one in failure.through, front.answered + SLACK)
-        ends_it = one is failure.last and failure.kind == "rejected-response"
-        if ends_it and isinstance(one, Exchange) and is_cut_short(front, one):
+        if one is failure.last and isinstance(one, Exchange) and is_refused_early(front, failure):
             frame, time, *_ = one.close_of("server")
             given.append((frame, time, f"the server's {_close(one, 'server')}, before it had the complete request"))
     given += _end_evidence(front, "the gateway's", "the client's")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.findings import Threshold
-from wiredoctor.gateways.known import SERVER_ERROR
+from wiredoctor.gateways.known import FRONT, KEY, SERVER_ERROR
 from wiredoctor.tables import of_exchanges
 
 c = pl.col
@@ -22,8 +22,6 @@ HEALTHY = Threshold(
     "90 %", "the minimum share of good responses to forwarded requests; otherwise the server behind has a problem"
 )
 
-_KEY = ["connection", "exchange"]
-_FRONT = ["front_connection", "front_exchange"]
 RESULT = pl.Schema({"connection": pl.Int64(), "exchange": pl.Int32(), "interval": pl.Int64()})
 
 
@@ -32,26 +30,27 @@ def find_limits(
 ) -> pl.DataFrame:
     """Return the exchanges that a gateway refused by a limit of the rate, with the average `interval` (ns) of those it forwarded.
 
-    `refused`: exchanges that a gateway answered with 503 itself: the key, `server`, and `forwards` as in own_answers.
+    `refused`: exchanges that a gateway answered with 503 itself: the key, `server`, and `forwards` as in
+    unforwarded_requests.
     """
     refused = refused.filter(pl.len().over("server") >= REFUSED.value)
     if refused.is_empty():
         return pl.DataFrame(schema=RESULT)
     asked = pl.coalesce("request_end", "request_start").alias("asked")
-    times = of_exchanges(closes, refused).select(*_KEY, asked, "response_start")
-    says = of_exchanges(exchanges, refused).select(*_KEY, c("response_has_retry_after").fill_null(value=False).alias("says"))
-    rows = refused.lazy().join(times, on=_KEY).join(says, on=_KEY).drop_nulls(["asked", "response_start"]).collect()
+    times = of_exchanges(closes, refused).select(*KEY, asked, "response_start")
+    says = of_exchanges(exchanges, refused).select(*KEY, c("response_has_retry_after").fill_null(value=False).alias("says"))
+    rows = refused.lazy().join(times, on=KEY).join(says, on=KEY).drop_nulls(["asked", "response_start"]).collect()
     servers = refused["server"].unique().implode()
     at = connections.filter(c("server").is_in(servers)).select(front_connection="connection", server="server")
-    sent = tries.join(at, on="front_connection").group_by(_FRONT).agg(c("started").min(), c("server").first()).collect()
+    sent = tries.join(at, on="front_connection").group_by(FRONT).agg(c("started").min(), c("server").first()).collect()
     sent = sent.rename({"front_connection": "connection", "front_exchange": "exchange"})
-    ends = of_exchanges(closes, sent).select(*_KEY, "response_status", c("response_end").alias("over")).collect()
-    forwarded = sent.join(ends, on=_KEY).drop_nulls(["started", "over"])
+    ends = of_exchanges(closes, sent).select(*KEY, "response_status", c("response_end").alias("over")).collect()
+    forwarded = sent.join(ends, on=KEY).drop_nulls(["started", "over"])
     parts = [RESULT.to_frame()]
     for (server,), own in rows.partition_by("server", as_dict=True).items():
         interval = _interval(own, forwarded.filter(c("server") == server))
         if interval is not None:
-            parts.append(own.select(*_KEY, pl.lit(interval, pl.Int64).alias("interval")))
+            parts.append(own.select(*KEY, pl.lit(interval, pl.Int64).alias("interval")))
     return pl.concat(parts)
 
 

@@ -9,17 +9,12 @@ import polars as pl
 
 from wiredoctor.findings import shorten
 from wiredoctor.gateways.loose_attempts import MAX_LOOSE
-from wiredoctor.rules.shared.gateway_words import (
-    HAPROXY_PAGES,
-    LIGHTTPD_PAGE,
-    SETTINGS,
-    USUAL_LIMITS,
-    gateway_software,
-    list_servers,
-)
+from wiredoctor.rules.shared.gateway_remedies import SETTINGS, USUAL_LIMITS
+from wiredoctor.rules.shared.gateway_words import HAPROXY_PAGES, LIGHTTPD_PAGE, gateway_software, list_servers
 from wiredoctor.rules.shared.words import packets
 from wiredoctor.text import redact
 from wiredoctor.text.escape import REQUEST_LENGTH, printable
+from wiredoctor.world.attempts import host_of
 
 c = pl.col
 
@@ -145,8 +140,8 @@ def _asked_meanwhile(some: pl.LazyFrame, exchanges: pl.LazyFrame, connections: p
     Then the other side is in the capture, although the snap length may have cut off what would prove it.
     """
     key = ["client_host", "request_method", "request_target"]
-    host = c("server").str.replace(r":\d+$", "").str.strip_chars("[]").alias("client_host")
-    fronts = some.with_columns(host).select(*key, "connection", "exchange", "request_start", c("response_start").alias("at"))
+    named = some.with_columns(host_of("server").alias("client_host"))
+    fronts = named.select(*key, "connection", "exchange", "request_start", c("response_start").alias("at"))
     known = connections.join(some.select("server").unique(), on="server", how="anti").select("connection", "client_host")
     known = known.join(fronts.select("client_host").unique(), on="client_host", how="semi")
     asked = exchanges.filter("has_request").join(known, on="connection")
