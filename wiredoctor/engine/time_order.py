@@ -20,8 +20,9 @@ from wiredoctor.rule_engine.cutoffs import Cutoffs
 from wiredoctor.text.durations import duration_text
 
 CLOCKS_APART = (
-    "The capture was merged from captures of hosts whose clocks differ, by up to {}: packets were acknowledged before their second "
-    "copies were captured. The clocks were compared by these packets, and all times are those of the clock that is most ahead."
+    "The capture was merged from captures of hosts whose clocks differ, by up to {}: packets were acknowledged before their "
+    "second copies were captured. The clocks were compared by these copies, and all times are those of the clock that is most "
+    "ahead. Connections on a loopback address keep the times of the file, unless its interfaces show who captured them."
 )
 
 _STEP = 10_000

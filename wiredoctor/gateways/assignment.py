@@ -170,8 +170,7 @@ def _one_after_the_other(f: int, tries: list[int], t: _Times) -> bool:
     have given up the request, or may not have forwarded the response.
     """
     return all(
-        t.status[b] == NO_STATUS
-        or (t.over[b] <= t.start[after] + SLACK and (not _answers(b, t) or t.status[b] != t.status[f]))
+        t.status[b] == NO_STATUS or (t.over[b] <= t.start[after] + SLACK and (not _answers(b, t) or t.status[b] != t.status[f]))
         for b, after in pairwise(tries)
     )
 

@@ -18,8 +18,6 @@ from typing import Final
 
 from mypy_extensions import i64
 
-from wiredoctor.core.tcp.segment import NEVER
-
 MAX_SAMPLES: Final = 1 << 16
 """The maximum number of connections whose copies are measured."""
 AGREEING: Final = 10
