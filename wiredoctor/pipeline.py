@@ -21,7 +21,7 @@ from wiredoctor import diagnosis, rule_engine, system
 from wiredoctor.capture import Budget, CaptureError, Input, NoRoom, TooManyFiles, find_inputs
 from wiredoctor.capture.files import OpenFiles
 from wiredoctor.engine.opening import CaptureFiles, open_capture_files, open_capture_records
-from wiredoctor.engine.run import Analysis, OutOfOrder, Progress, Stopping, never
+from wiredoctor.engine.run import Analysis, ClocksApart, OutOfOrder, Progress, Stopping, never
 from wiredoctor.findings import Report, ThresholdKey, configured
 from wiredoctor.rule_engine import RuleModule, RuleSet, catalogue, set_thresholds
 from wiredoctor.rule_engine.candidates import Candidates
@@ -178,15 +178,21 @@ def _one(
     capture: CaptureFiles, rules: RuleSet, cutoffs: Cutoffs, settings: Settings, tell: Progress, is_stopped: Stopping,
     incomplete: list[str],
 ) -> diagnosis.Done:  # fmt: skip
-    try:
-        return _read_once(capture, rules, cutoffs, settings, tell, is_stopped, incomplete)
-    except OutOfOrder:
-        from wiredoctor.engine.time_order import examine
+    limits: list[str] = []
+    while True:  # at most once for each reason
+        try:
+            done = _read_once(capture, rules, cutoffs, settings, tell, is_stopped, incomplete)
+        except OutOfOrder:
+            from wiredoctor.engine.time_order import examine
 
-        limits = examine(capture, is_stopped)
-    done = _read_once(capture, rules, cutoffs, settings, tell, is_stopped, incomplete)
-    done.limits += limits
-    return done
+            limits += examine(capture, is_stopped)
+        except ClocksApart:
+            from wiredoctor.engine.time_order import compare_clocks
+
+            limits += compare_clocks(capture, cutoffs, is_stopped)
+        else:
+            done.limits += limits
+            return done
 
 
 def _read_once(

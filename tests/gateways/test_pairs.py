@@ -517,3 +517,11 @@ def test_a_connection_of_several_users_is_a_gateway_s() -> None:
 def test_nothing() -> None:
     known = Traffic().found()
     assert (known.fronts, known.doubtful, known.clients, known.tries.height) == ({}, (), frozenset(), 0)
+
+
+@pytest.mark.parametrize(("status", "certain"), [(429, True), (425, True), (408, True), (404, False), (200, False)])
+def test_a_gateway_repeats_a_request_that_was_refused_for_now(status: int, certain: bool) -> None:
+    made = Traffic()
+    front = made.once(CLIENT, FRONT, 0, 40, status)
+    tries = [made.once(INSIDE, BACK, at, at + 8, status) for at in (1, 11, 21, 31)]
+    assert pairs(made.found()) == {(front, one, certain) for one in tries}

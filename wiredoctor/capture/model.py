@@ -90,6 +90,11 @@ class Captured(Protocol):
         ...
 
     @property
+    def are_clocks_known(self) -> bool:
+        """True if it is already known whether the capture was merged from captures of hosts with different clocks."""
+        ...
+
+    @property
     def is_sorted(self) -> bool:
         """True if the reader sorts the records by time; frame numbers then differ from those in the file."""
         ...

@@ -10,7 +10,7 @@ from wiredoctor.core.capture.ordering import Ordering
 from wiredoctor.core.capture.packet import Packet
 from wiredoctor.core.capture.packet_headers import Headers
 from wiredoctor.core.capture.packet_readers import PacketReader
-from wiredoctor.core.capture.records import Records
+from wiredoctor.core.capture.records import LATEST, Records
 from wiredoctor.core.capture.sorting import SortedRecords
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.http1.conversation import Conversation
@@ -22,6 +22,7 @@ from wiredoctor.core.rows.recorder import PacketRecorder
 from wiredoctor.core.tcp.connection import Connection
 from wiredoctor.core.tcp.copies import Copies
 from wiredoctor.core.tcp.flows import Flows, Share
+from wiredoctor.core.tcp.host_clocks import ClockShifts
 from wiredoctor.core.tcp.icmp import IcmpErrors
 from wiredoctor.core.tcp.segment import NEVER, SYN
 from wiredoctor.core.tcp.tcp_analysis import TcpAnalysis
@@ -47,6 +48,8 @@ class Core:
         self.headers: Headers = Headers(self.datagrams)
         places = CapturePlaces(records.source, self.datagrams)
         self.copies: Copies = Copies(places)
+        if records.shifts is not None:
+            self.copies.keep()
         self.translation: Translation = Translation()
         self.flows: Flows = Flows(met, share)
         if isinstance(records, SortedRecords):
@@ -59,6 +62,8 @@ class Core:
         """What reads the packets that are no segments, by their kind (layers.py)."""
         self.connections: ConnectionRows = ConnectionRows()
         self.duplicates: i64 = 0
+        self.latest: i64 = -LATEST
+        """The latest time of a packet whose clock was corrected."""
         self.recorder: PacketRecorder | None = None
         self.ordering: Ordering | None = None
         """The object that sorts records by time; None if records are not sorted."""
@@ -116,6 +121,8 @@ class Core:
         connection = self.flows.find(packet)
         if self.flows.retired:
             self.retire(packet.clock)
+        if self.records.shifts is not None:
+            self.correct_clock(connection, packet, self.records.shifts)
         if packet.flags & SYN and not packet.is_quoted:
             self.translation.enter(connection, packet)
             if packet.time < connection.start:  # disorder of less than 1 ms matters only if a handshake comes too late
@@ -143,6 +150,13 @@ class Core:
             self.flows.closed -= 1  # a SYN was refused, but a later SYN was answered
         return connection.id
 
+    def correct_clock(self, connection: Connection, packet: Packet, shifts: ClockShifts) -> None:
+        """Correct the time of a packet that was captured by a host whose clock is behind those of others (host_clocks.py)."""
+        if connection.clock_shift == NEVER:
+            connection.clock_shift = shifts.of(connection.key, packet.interface, packet.time)
+        packet.time += connection.clock_shift
+        self.latest = max(self.latest, packet.time)
+
     def leave_out(self, connection: Connection, packet: Packet) -> None:
         """Count a packet of a second leg, which repeats a packet captured before address translation. Ignore ICMP errors."""
         if packet.is_quoted:
@@ -160,6 +174,7 @@ class Core:
 
     def finish(self, connections: list[Connection], clock: i64) -> None:
         """End all `connections`, which are still open at the end of the capture. `clock`: the latest time (ns)."""
+        clock = max(clock, self.latest)
         self.http.pass_time(clock)
         for connection in connections:
             self.end(connection, AT_CAPTURE_END, clock)

@@ -78,6 +78,8 @@ class GrowingCapture:
     is_growing = True
     is_order_known = True
     """Always True, so no separate pass examines the order of the packets: the capture cannot be read again."""
+    are_clocks_known = True
+    """Always True: one host captures."""
     is_sorted = False
     is_disorder_proved = False
     is_shuffled = True

@@ -16,6 +16,7 @@ from wiredoctor.core.capture.file_formats import open_records
 from wiredoctor.core.capture.packet import Packet
 from wiredoctor.core.capture.records import Records, Source
 from wiredoctor.core.capture.sorting import Lanes, SortedRecords
+from wiredoctor.core.tcp.host_clocks import ClockShifts
 
 _FIRST_BLOCK = 1 << 12
 """The number of bytes read from a file to find its first packet."""
@@ -58,6 +59,10 @@ class CaptureFiles:
         """True if TCP connections prove the disorder of every file whose packets are slightly out of order."""
         self.lanes: list[Lanes | None] = [None] * len(members)
         """For each file that must be sorted, its lanes: parts that are in time order (sorting.py). None for other files."""
+        self.are_clocks_known = False
+        """True if a pass found hosts with different clocks, and `time_order.compare_clocks` has compared them."""
+        self.clock_shifts: ClockShifts | None = None
+        """The differences of the clocks if captures of several hosts were merged."""
         self.origin: int | None = None
         """The time of the earliest packet in ns since 1970, once `time_order.examine` has found it; before that, None."""
         self._opened = opened
@@ -139,6 +144,7 @@ def open_capture_records(capture: CaptureFiles) -> Records:
         records = _open_file(ContentSource(capture.members[0].open(), 0), capture.file, capture.lanes[0])
         if capture.origin is not None and capture.lanes[0] is None:
             records.count_from(capture.origin)
+    records.shifts = capture.clock_shifts
     if capture.first_pass is None:
         capture.first_pass = records
     return records

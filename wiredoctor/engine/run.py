@@ -65,6 +65,12 @@ class OutOfOrder(Exception):
     """Raised if the timestamps of a capture go backward. The capture must then be examined, and read again from its beginning."""
 
 
+class ClocksApart(Exception):
+    """Raised if captures of hosts with different clocks were merged. The clocks must then be compared, and the capture be read
+    again from its beginning.
+    """
+
+
 class Analysis:
     """Analyzes a capture, or a share of its connections, and returns the candidates of the rules."""
 
@@ -105,7 +111,7 @@ class Analysis:
 
         `progress` is called with the fraction of the capture that was read. `judge` is called with the candidates of each batch
         and returns the candidates to keep. If `is_stopped` returns True, the analysis ends as if the capture ended there. Raise
-        OutOfOrder if the order of the records must be examined.
+        OutOfOrder if the order of the records must be examined, and ClocksApart if clocks must be compared.
         """
         size = max(self.capture.size, 1)
         if self.core.tcp.recorder is not None:
@@ -139,6 +145,8 @@ class Analysis:
             count = self.core.run(min(STEP, most - read))
             if self.records.times.is_shuffled and self.is_first and not self.capture.is_order_known:
                 raise OutOfOrder
+            if self.core.copies.clocks.count and self.is_first and not self.capture.are_clocks_known:
+                raise ClocksApart
             read += count
             if max(self.core.http.closes.rows.count, self.core.connections.rows.count) > ROWS_AT_ONCE:
                 parts.append(self._find())
@@ -195,7 +203,7 @@ class Analysis:
     @property
     def latest(self) -> int:
         """The time of the latest packet, in ns since the first packet."""
-        return self.records.times.latest
+        return max(self.records.times.latest, self.core.latest)
 
     @property
     def steps(self) -> ClockSteps:

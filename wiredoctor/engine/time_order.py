@@ -10,8 +10,20 @@ from wiredoctor.core.capture.disorder import Disorder
 from wiredoctor.core.capture.file_formats import open_records
 from wiredoctor.core.capture.records import Records
 from wiredoctor.core.capture.sorting import Lanes
-from wiredoctor.engine.opening import CaptureFiles, ContentSource
+from wiredoctor.core.loop import Core
+from wiredoctor.core.tcp.host_clocks import ClockShifts
+from wiredoctor.engine.opening import CaptureFiles, ContentSource, open_capture_records
+from wiredoctor.engine.row_tables import take_tables
+from wiredoctor.engine.run import core_cutoffs
 from wiredoctor.limits import LimitsReached
+from wiredoctor.rule_engine.cutoffs import Cutoffs
+from wiredoctor.text.durations import duration_text
+
+CLOCKS_APART = (
+    "The capture was merged from captures of hosts whose clocks differ, by up to {}: packets were acknowledged before their "
+    "second copies were captured. The clocks were compared by these copies, and all times are those of the clock that is most "
+    "ahead. Connections on a loopback address keep the times of the file, unless its interfaces show who captured them."
+)
 
 _STEP = 10_000
 """The number of packets read between two calls of `is_stopped`."""
@@ -54,6 +66,26 @@ def examine(capture: CaptureFiles, is_stopped: Callable[[], bool]) -> list[str]:
     capture.is_disorder_proved = all(proved)
     capture.origin = min(earliest, default=None)
     return met.messages()
+
+
+def compare_clocks(capture: CaptureFiles, cutoffs: Cutoffs, is_stopped: Callable[[], bool]) -> list[str]:
+    """Measure how far the clocks of hosts are apart whose captures were merged, and have them corrected from now on.
+
+    Return a sentence for the report if there are such hosts.
+    """
+    core = Core(open_capture_records(capture), core_cutoffs(cutoffs), LimitsReached(), False, False)
+    core.http_of = set()
+    core.copies.keep()
+    if capture.is_shuffled:
+        core.put_in_order(is_growing=False, is_proved=capture.is_disorder_proved)
+    while core.run(_STEP) and not is_stopped():
+        take_tables(core)
+    shifts = ClockShifts(core.copies.clocks)
+    capture.are_clocks_known, capture.first_pass = True, None
+    if not shifts.longest:
+        return []
+    capture.clock_shifts = shifts
+    return [CLOCKS_APART.format(duration_text(shifts.longest))]
 
 
 def _open(member: CaptureFile) -> Records:

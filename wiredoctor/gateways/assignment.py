@@ -13,7 +13,7 @@ import numpy as np
 
 from wiredoctor.gateways.edges import Edges
 from wiredoctor.gateways.exchange_columns import NO_STATUS, Rows
-from wiredoctor.gateways.known import SERVER_ERROR, SLACK
+from wiredoctor.gateways.known import REPEATED, SERVER_ERROR, SLACK
 from wiredoctor.tables import Array
 
 MAX_COMPARED = 64
@@ -170,17 +170,17 @@ def _one_after_the_other(f: int, tries: list[int], t: _Times) -> bool:
     have given up the request, or may not have forwarded the response.
     """
     return all(
-        t.status[b] == NO_STATUS
-        or (t.over[b] <= t.start[after] + SLACK and (t.given_up[b] or t.status[b] >= SERVER_ERROR or t.status[b] != t.status[f]))
+        t.status[b] == NO_STATUS or (t.over[b] <= t.start[after] + SLACK and (not _answers(b, t) or t.status[b] != t.status[f]))
         for b, after in pairwise(tries)
     )
 
 
 def _answers(b: int, t: _Times) -> bool:
-    """Return whether a gateway's request got a final status below 500 before the gateway gave it up. The gateway forwards such a
-    response, and does not try again.
+    """Return whether a gateway's request got a final status below 500, and not in REPEATED, before the gateway gave it up.
+
+    The gateway forwards such a response, and does not try again.
     """
-    return 0 <= t.status[b] < SERVER_ERROR and not t.given_up[b]
+    return 0 <= t.status[b] < SERVER_ERROR and t.status[b] not in REPEATED and not t.given_up[b]
 
 
 def _are_tries(one: int, other: int, t: _Times) -> bool:

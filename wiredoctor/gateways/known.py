@@ -10,20 +10,8 @@ import polars as pl
 from wiredoctor import tables
 from wiredoctor.world.exchange import LATE, SERVER_ERROR, Place
 
-__all__ = [
-    "FIRST",
-    "FRONT",
-    "GATEWAY_ERRORS",
-    "KEY",
-    "LATE",
-    "LONE_SYN",
-    "POSSIBLE",
-    "SERVER_ERROR",
-    "SLACK",
-    "TRIES",
-    "UNAVAILABLE",
-]
-__all__ += ["Doubt", "Gateways", "Place"]
+__all__ = ["FIRST", "FRONT", "GATEWAY_ERRORS", "KEY", "LATE", "LONE_SYN", "POSSIBLE", "REPEATED", "SERVER_ERROR", "SLACK", "TRIES"]
+__all__ += ["Doubt", "Gateways", "Place", "UNAVAILABLE"]
 
 KEY, FRONT = ["connection", "exchange"], ["front_connection", "front_exchange"]
 """The columns that name an exchange, and those of TRIES that name the client's exchange."""
@@ -44,6 +32,11 @@ POSSIBLE = pl.Schema({
 
 The columns about the front are its connection and index, its start, and the time when its response began or it ended (LATE if
 neither happened). The columns about the back are its connection and index, and its start. Times are in ns.
+"""
+
+REPEATED = (408, 425, 429)
+"""The statuses below 500 after which a gateway may send the request again: they ask for that (RFC 9110 section 15.5.9, RFC 8470
+section 5.2, RFC 6585 section 4).
 """
 
 SLACK = 50_000

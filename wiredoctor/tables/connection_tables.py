@@ -28,7 +28,7 @@ CONNECTIONS = Table(
             "duplicate_difference",
             I8,
             "how `duplicate_frame` differs from its original: 0 not at all, 1 interface, 2 link-layer addresses, "
-            "3 time to live, 4 encapsulation",
+            "3 time to live, 4 encapsulation, 5 the clock of another host",
         ),
         _n("translated_client", TEXT, "`client` after address translation (NAT), if the connection was captured there, too"),
         _n("translated_server", TEXT, "`server` after address translation (NAT), if the connection was captured there, too"),

@@ -11,6 +11,7 @@ from wiredoctor.capture.clock_steps import ClockSteps, Step
 from wiredoctor.capture.drops import Drops
 from wiredoctor.capture.model import Interface
 from wiredoctor.core.capture.packet import Packet
+from wiredoctor.core.tcp.host_clocks import ClockShifts
 from wiredoctor.core.tcp.segment import NEVER
 from wiredoctor.core.unsigned import u32, u32_little
 from wiredoctor.system import read_at
@@ -188,6 +189,8 @@ class Records:
         self.damage: str | None = None
         self.times: Times = Times()
         self.drops: Drops = Drops()
+        self.shifts: ClockShifts | None = None
+        """The differences of the clocks if captures of several hosts were merged; None if they are not known yet."""
 
     @property
     def position(self) -> int:

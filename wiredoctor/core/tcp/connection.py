@@ -432,6 +432,12 @@ class SecondCopies:
         """The difference between these copies: 1 interface, 2 link layer, 3 time to live, 4 encapsulation, 0 none."""
         self.routed_frame: i64 = NEVER
         """The frame number of the first duplicate whose time to live differs from that of its earlier copy."""
+        self.first_apart: i64 = NEVER
+        """The time in ns between both copies of the first packet of the side `first` that was acknowledged between them.
+
+        NEVER if there is none. Such copies were captured by two clocks (host_clocks.py).
+        """
+        self.second_apart: i64 = NEVER
 
 
 @mypyc_attr(acyclic=True)
@@ -541,6 +547,8 @@ class Connection:
         self.former: Former | None = None
         """The previous connection on these ports, if late packets of it may arrive."""
         self.oddities: Oddities | None = None
+        self.clock_shift: i64 = NEVER
+        """What must be added to the times of its packets (ns), as computed by host_clocks.ClockShifts; NEVER until then."""
         self.http: object | None = None
 
     def sides(self, direction: i64) -> tuple[Side, Side]:

@@ -9,6 +9,9 @@ completely.
 A capture on all interfaces of a router contains each packet before and after a queue, in which it may wait for seconds. After a
 connection has shown a copy with a different time to live, its later packets are compared with its packets of the last 10 s. Then
 the IP identification and the timestamps must also be equal, because they differ in a retransmission.
+
+If captures of several hosts were merged, the copies are as far apart as the clocks (see host_clocks.py). Once a connection has
+shown this, its packets are compared in the same way, whatever their time to live is.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from wiredoctor import limits
 from wiredoctor.core.capture.packet import Packet
 from wiredoctor.core.capture.places import Places
 from wiredoctor.core.tcp.connection import Connection, SecondCopies, Side, Syn, oddities_of
+from wiredoctor.core.tcp.host_clocks import HostClocks
 from wiredoctor.core.tcp.identity import Identity
 from wiredoctor.core.tcp.origins import path_of
 from wiredoctor.core.tcp.recent import IP_ID_AND_OPTIONS, RecentPacket
@@ -51,6 +55,10 @@ FORGOTTEN: Final = 64
 
 Dropping many at a time is faster, because the processor prefetches memory.
 """
+FIRST: Final = 1 << 13
+"""The number of the first frames of a capture that are kept for the time QUEUED, to find clocks that are far apart."""
+ANOTHER_CLOCK: Final = 5
+"""The value of SecondCopies.difference for packets that another host captured, whose clock is ahead."""
 HALF: Final = 1 << 31
 
 
@@ -70,8 +78,13 @@ class Copies:
         self.forgets_at: i64 = 0
         """Old packets are dropped again before the packet with this number is added."""
         self.most: i64 = limits.COPIES.value
-        self.within: i64 = WITHIN
-        """Packets are kept for this time (ns): WITHIN, or QUEUED once a connection was captured on both sides of a router."""
+        self.within: i64 = QUEUED
+        """Packets are kept for this time (ns): WITHIN, or QUEUED in the first FIRST frames, and once a connection was captured on
+        both sides of a router, or by two clocks that are so far apart.
+        """
+        self.keeps: bool = False
+        """True if packets are also kept for the time QUEUED after the first frames."""
+        self.clocks: HostClocks = HostClocks()
         self.identity: Identity = Identity()
 
     def is_second(self, connection: Connection, packet: Packet) -> bool:
@@ -98,6 +111,8 @@ class Copies:
     def forget(self, packet: Packet) -> None:
         """Drop packets that are so old that the current packet cannot be a duplicate of them."""
         self.forgets_at = self.next + FORGOTTEN
+        if packet.frame > FIRST and not self.keeps:
+            self.within = WITHIN
         while self.oldest < self.next and not self.is_recent(self.ring[self.oldest & self.mask], packet):
             self.oldest += 1
 
@@ -195,14 +210,21 @@ class Copies:
         """
         apart = packet.time - first.time
         copies = None if connection.oddities is None else connection.oddities.copies
-        if apart < 0 or apart > QUEUED or (apart > WITHIN and not may_be_queued(copies, first, packet)):
+        if apart < 0 or apart > QUEUED:
+            return False
+        own, peer = connection.sides(0 if packet.is_turned == connection.is_turned else 1)
+        is_answered = self.is_answered_between(first, packet, peer)
+        is_elsewhere = apart > AT_ONCE and is_by_another_clock(copies, apart, packet, is_answered)
+        if apart > WITHIN and not is_elsewhere and not may_be_queued(copies, first, packet):
             return False
         difference = self.difference(first, packet)
-        own = side_of(connection, packet)
         if difference > 0 and packet.flags & RST and own.ip != NEVER:
             path_of(own).has_second_rst = True
         is_bare = packet.length == 0 and packet.flags & (FIN | SYN | RST | ACK) == ACK and not packet.has_timestamps
-        if is_bare and difference == 0:
+        if is_elsewhere:
+            if not self.same_payload(first, packet):
+                return False
+        elif is_bare and difference == 0:
             if packet.ip_id <= 0 or copies is None or not copies.has_data or apart > AT_ONCE:
                 return False
         elif difference == 0 and (apart > AT_ONCE or may_be_repeated(packet)):
@@ -214,7 +236,53 @@ class Copies:
         if packet.flags & SYN and answers_another_syn(connection, first, packet):
             return False
         self.note(connection, packet, first.frame, difference, first.ttl() != packet.ttl)
+        if is_answered:
+            self.compare_clocks(connection, first, packet)
         return True
+
+    def is_answered_between(self, first: RecentPacket, packet: Packet, peer: Side) -> bool:
+        """Return whether `peer` acknowledged data or a SYN after `first` was captured, but before its duplicate `packet` was."""
+        end = end_of(packet)
+        if end == packet.sequence:
+            return False
+        newest, steps, is_answered = peer.recent_packet, i64(0), False
+        while newest >= self.oldest and steps < SEARCHED:
+            recent = self.ring[newest & self.mask]
+            has_all = recent.shape & (ACK | RST) == ACK and not is_after(end, recent.acknowledgment)
+            if recent.frame < first.frame:
+                return is_answered and not has_all
+            is_answered = is_answered or has_all
+            newest = recent.before
+            steps += 1
+        return is_answered
+
+    def compare_clocks(self, connection: Connection, first: RecentPacket, packet: Packet) -> None:
+        """Measure how far the clocks of both copies of a packet are apart, which was acknowledged between them.
+
+        Only the first such packet of each side is measured.
+        """
+        copies = oddities_of(connection).copies
+        assert copies is not None
+        apart = packet.time - first.time
+        if side_of(connection, packet) is connection.first:
+            if copies.first_apart != NEVER:
+                return
+            copies.first_apart = apart
+        else:
+            if copies.second_apart != NEVER:
+                return
+            copies.second_apart = apart
+        if 2 * apart > self.within:
+            self.keep()
+        if copies.first_apart != NEVER and copies.second_apart != NEVER:
+            copies.difference = ANOTHER_CLOCK
+            self.clocks.add(connection.key, copies.first_apart, copies.second_apart, packet.time)
+            is_first_behind = copies.first_apart > copies.second_apart
+            self.clocks.place(connection.key, is_first_behind, first.interface, packet.interface)
+
+    def keep(self) -> None:
+        """Keep packets for the time QUEUED from now on."""
+        self.keeps, self.within = True, QUEUED
 
     def note(self, connection: Connection, packet: Packet, first_frame: i64, difference: i64, is_routed: bool) -> None:
         """Count a packet as a duplicate of the packet with frame number `first_frame`.
@@ -232,21 +300,25 @@ class Copies:
             path_of(own).routed += 1
         if is_routed and copies.routed_frame == NEVER:
             copies.routed_frame = packet.frame
-            self.within = QUEUED
+            self.keep()
         copies.count += 1
         if packet.length > 0:
             copies.has_data = True
 
     def is_queued_syn(self, syn: Syn | None, ip: i64, connection: Connection, packet: Packet) -> bool:
-        """Return whether a SYN is a duplicate of the last SYN from its side, delayed in a router's queue.
+        """Return whether a SYN is a duplicate of the last SYN from its side, delayed in a router's queue or by another clock.
 
         If so, count it as a duplicate. `ip` is as in Side.ip.
         """
-        if syn is None or syn.stamp == NEVER or packet.ip_id <= 0 or not WITHIN < packet.time - syn.time <= QUEUED:
+        if syn is None or syn.stamp == NEVER or not WITHIN < packet.time - syn.time <= QUEUED or packet.stamp != syn.stamp:
             return False
-        if ip & ID != packet.ip_id + 1 or ip >> TTL_AT == packet.ttl or packet.stamp != syn.stamp:
+        is_routed = ip >> TTL_AT != packet.ttl
+        if is_routed and (packet.ip_id <= 0 or ip & ID != packet.ip_id + 1):
             return False
-        self.note(connection, packet, syn.frame, 3, True)
+        if not is_routed and (packet.flags & ACK or not connection.has_both_syns):
+            return False  # only a client that is not answered sends its SYN again
+        self.note(connection, packet, syn.frame, 3 if is_routed else ANOTHER_CLOCK, is_routed)
+        self.keep()
         return True
 
     def difference(self, first: RecentPacket, packet: Packet) -> i64:
@@ -278,6 +350,19 @@ class Copies:
 def side_of(connection: Connection, packet: Packet) -> Side:
     """Return the side of a connection that sent a packet."""
     return connection.first if packet.is_turned == connection.is_turned else connection.second
+
+
+def is_by_another_clock(copies: SecondCopies | None, apart: i64, packet: Packet, is_answered: bool) -> bool:
+    """Return whether a packet that equals one captured `apart` ns before was captured by another host, whose clock is ahead.
+
+    The caller has compared the IP identification and the timestamps. A packet without them must be as late as earlier duplicates.
+    `is_answered`: the packet was acknowledged before it was captured again.
+    """
+    is_same = packet.ip_id > 0 and packet.has_timestamps
+    known = NEVER if copies is None else max(copies.first_apart, copies.second_apart)
+    if known == NEVER:
+        return is_same and is_answered
+    return is_same or 3 * known <= 4 * apart <= 5 * known
 
 
 def may_be_queued(copies: SecondCopies | None, first: RecentPacket, packet: Packet) -> bool:

@@ -4,11 +4,14 @@ What it means
     The capture contains the same packets two or more times, because they were captured at more than one place. Examples are a
     mirror port that copies both the incoming and the outgoing packets of a switch, and a capture on all interfaces of a router
     or of a host with bridges and containers. pktmon logs a packet in each component of Windows that it passes. A packet may also
-    be captured both with and without its VLAN tag or tunnel.
+    be captured both with and without its VLAN tag or tunnel. If captures of several hosts were merged, the packets between these
+    hosts are in it twice.
 
 Why it hurts
     Tools that do not detect this count everything twice, and show the copies as retransmissions and duplicate ACKs. wiredoctor
-    removes the second copies before the analysis. The capture is twice as large as necessary.
+    removes the second copies before the analysis. The capture is twice as large as necessary. If the clocks of merged captures
+    differ, times on different connections cannot be compared. wiredoctor then corrects all times by the difference of the clocks,
+    and says so as a limit; Wireshark shows the times of the file.
 
 How it is proved
     Two packets within 100 ms have the same addresses, IPv4 identification, TCP header with options, and payload. They differ in
@@ -17,6 +20,11 @@ How it is proved
     timestamps and another time to live, and other copies must have been found on its connection before. If the second packet is
     an RST without IPv4 identification, and only its time to live differs, it must follow within 1 ms. At least a tenth of a
     connection's packets have such copies.
+
+    The clocks of two hosts differ if packets of both had been acknowledged before their second copies were captured, on two
+    connections or more. Such a copy may come up to 10 s later; it has the same identification and timestamps, or is as late as
+    other copies on its connection. The packets of the host whose clock is behind are further apart than those of the other one,
+    by a round trip. So both together show the difference of the clocks, with an error of half a round trip.
 
 What it is not
     A retransmission has another IPv4 identification or other timestamps, or comes later. Duplicate ACKs that a receiver
@@ -67,6 +75,7 @@ _TOLD_APART = (
     " between other MAC addresses or on another interface",
     " with another time to live",
     " in another encapsulation",
+    " by another clock",
 )
 """The texts that say how the copies of a packet differ, indexed by `connections.duplicate_difference`."""
 
@@ -77,6 +86,7 @@ _CURES = (
     "mirror only one of its ports.",
     "Capture on one side of the router, or mirror only one of its ports.",
     "Capture either inside or outside of the VLAN or tunnel.",
+    "Synchronize the clocks of the hosts (chrony) before their captures are merged, or analyze each capture by itself.",
 )
 
 
