@@ -8,6 +8,7 @@ import random
 import numpy as np
 import pytest
 
+from tests.rules.frames import answered, connection, found, rows
 from wiredoctor.world.queues import Times, find_workers, open_before, shortest_times, usual_times
 
 MS = 1_000_000
@@ -78,6 +79,28 @@ def test_a_processor_that_all_share_has_no_number_of_workers() -> None:
 def test_enough_workers() -> None:
     asked, took = a_day(random.Random(3), 4)
     assert find_workers(times(asked, [at + work for at, work in zip(asked, took, strict=True)], took), 3, 100 * MS) is None
+
+
+def test_requests_that_wait_in_vain_occupy_no_worker() -> None:
+    chance, free = random.Random(2), [0] * 3
+    calm = [number * 100 * MS for number in range(10)]
+    asked = [*calm, *(1_000 * MS + number * 15 * MS for number in range(200))]
+    exchanges: list[dict[str, object]] = []
+    for number, at in enumerate(asked):
+        begun, refused = max(at, free[0]), max(at, free[0]) - at > 300 * MS
+        end = at + 300 * MS if refused else begun + round(60 * MS * chance.uniform(0.9, 1.1))
+        if not refused:
+            heapq.heapreplace(free, end)
+        exchanges.append(
+            answered(connection=number, request_start=at, request_end=at, response_start=end, response_end=end,
+                     response_status=503 if refused else 200, endpoint=1)
+        )  # fmt: skip
+    ends = [
+        connection(connection=number, client=f"10.0.0.1:{4000 + number}", client_host="10.0.0.1", server="10.0.0.2:80")
+        for number in range(len(asked))
+    ]
+    queues = found("queued-requests", rows("exchanges", *exchanges), rows("closes"), rows("connections", *ends))
+    assert [(one["kind"], one["at_most"]) for one in queues if one["kind"]] == [("workers", 3)]
 
 
 def test_what_is_open_and_what_is_usual() -> None:

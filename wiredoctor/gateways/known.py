@@ -10,8 +10,8 @@ import polars as pl
 from wiredoctor import tables
 from wiredoctor.world.exchange import LATE, SERVER_ERROR, Place
 
-__all__ = ["FIRST", "FRONT", "GATEWAY_ERRORS", "KEY", "LATE", "LONE_SYN", "POSSIBLE", "REPEATED", "SERVER_ERROR", "SLACK", "TRIES"]
-__all__ += ["Doubt", "Gateways", "Place", "UNAVAILABLE"]
+__all__ = ["FIRST", "FRONT", "GATEWAY_ERRORS", "KEY", "LATE", "LONE_SYN", "POSSIBLE", "REPEATED", "SERVER_ERROR", "SLACK"]
+__all__ += ["TRIES", "UNAVAILABLE", "Doubt", "Gateways", "Place"]
 
 KEY, FRONT = ["connection", "exchange"], ["front_connection", "front_exchange"]
 """The columns that name an exchange, and those of TRIES that name the client's exchange."""

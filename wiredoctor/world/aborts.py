@@ -1,7 +1,7 @@
 """Compare the times at which clients gave up on an endpoint, and find the answers that they got elsewhere meanwhile.
 
 An abort is the close of a client that was waiting for a response of which nothing had come. If a client always waits for the same
-time, that time is its limit, whoever else uses the same address. If it closes whenever another endpoint has answered the same
+time, that time is its limit, whoever else uses the same address; another User-Agent shows another program. If it closes whenever another endpoint has answered the same
 request, it had sent the request to several endpoints on purpose: a hedged request, or a quorum of replicas.
 """
 
@@ -58,7 +58,7 @@ class Answer(NamedTuple):
 class Abort(NamedTuple):
     """A close of a client that was waiting: its time (ns), connection, exchange, wait (ns), and the answer that it had by then.
 
-    `unanswered`: no part of the response had begun.
+    `unanswered`: no part of the response had begun. `program`: a hash of the User-Agent field.
     """
 
     time: int
@@ -66,7 +66,19 @@ class Abort(NamedTuple):
     exchange: int
     waited: int
     unanswered: bool
+    program: int
     answer: Answer | None
+
+
+class _Place(NamedTuple):
+    """A client host and an endpoint, and the program there (see Abort); None for all programs together."""
+
+    host: str
+    server: str
+    program: int | None = None
+
+
+_NOWHERE = _Place("", "")
 
 
 class _Habit(NamedTuple):
@@ -117,34 +129,36 @@ class Aborts(Index):
     def __init__(self, aborts: pl.DataFrame, answers: Mapping[tuple[int, int], Answer], begun: int) -> None:
         """`begun`: the time (ns) of the first packet of the capture."""
         self._answers, self._begun = answers, begun
-        self._of: dict[tuple[str, str], list[Abort]] = {}
-        self._hosts: dict[str, set[str]] = {}
-        self._place: dict[int, tuple[str, str]] = {}
+        self._of: dict[_Place, list[Abort]] = {}
+        self._places: dict[str, set[_Place]] = {}
+        self._place: dict[int, _Place] = {}
         for row in aborts.select("host", "server", *Abort._fields[:-1]).iter_rows():
-            host, server, time, connection, exchange, waited, unanswered = row
-            answer = answers.get((connection, exchange))
-            self._of.setdefault((host, server), []).append(Abort(time, connection, exchange, waited, unanswered, answer))
-            self._hosts.setdefault(server, set()).add(host)
-            self._place[connection] = host, server
-        self._habits: dict[tuple[str, str], _Habit] = {}
+            host, server, *values = row
+            abort = Abort(*values, answers.get((values[1], values[2])))
+            place = _Place(host, server)
+            for one in (place, place._replace(program=abort.program)):
+                self._of.setdefault(one, []).append(abort)
+                self._places.setdefault(server, set()).add(one)
+            self._place[abort.connection] = place
+        self._habits: dict[_Place, _Habit] = {}
         self._limits_at: dict[str, list[int]] = {}
 
     def limit(self, connection: int, waited: int, until: int | None) -> int | None:
         """Return the limit (ns) of the client that a wait of `waited` (ns) matches; None if no limit is known.
 
-        A limit of another client of the same endpoint counts, too, at the end of the capture. `until`: only aborts by then (ns)
-        count; None if the capture has ended.
+        The client is all that uses its address, or one program there. A limit of another client of the same endpoint counts,
+        too, at the end of the capture. `until`: only aborts by then (ns) count; None if the capture has ended.
         """
-        place = self._place.get(connection, ("", ""))
-        own = self._habit(place, until).limit
-        if own is not None and matches(waited, own):
-            return own
-        return None if until is not None else next((one for one in self._limits_of(place[1]) if matches(waited, one)), None)
+        place = self._place.get(connection, _NOWHERE)
+        programs = {one.program for one in self._of.get(place, ()) if one.connection == connection}
+        own = [self._habit(place._replace(program=one), until).limit for one in (None, *sorted(programs))]
+        every = own if until is not None else [*own, *self._limits_of(place.server)]
+        return next((one for one in every if one is not None and matches(waited, one)), None)
 
     def _limits_of(self, server: str) -> list[int]:
         """Return the limits (ns) of all clients of an endpoint, of similar ones only the shortest."""
         if server not in self._limits_at:
-            limits_of = (self._habit((host, server), None).limit for host in self._hosts.get(server, ()))
+            limits_of = (self._habit(place, None).limit for place in self._places.get(server, ()))
             found: list[int] = []
             for one in sorted(limit for limit in limits_of if limit is not None):
                 if not found or not matches(one, found[-1]):
@@ -152,7 +166,7 @@ class Aborts(Index):
             self._limits_at[server] = found
         return self._limits_at[server]
 
-    def _habit(self, place: tuple[str, str], until: int | None) -> _Habit:
+    def _habit(self, place: _Place, until: int | None) -> _Habit:
         """Return how a client ends its waits at an endpoint; the newest aborts by `until` (ns) decide if that is not None."""
         every = self._of.get(place, [])
         if until is not None:
@@ -167,7 +181,7 @@ class Aborts(Index):
 
         `asked`: when the request was sent (ns).
         """
-        place = self._place.get(connection, ("", ""))
+        place = self._place.get(connection, _NOWHERE)
         habit, answer = self._habit(place, until), self._answers.get((connection, exchange))
         # at the beginning of a capture, the requests to other endpoints may be missing
         if answer is None and (until is not None or asked - self._begun > MEANWHILE.value):
@@ -176,12 +190,12 @@ class Aborts(Index):
         if not habit.is_meant() and not (2 * habit.prompt > habit.aborts and self._habit_of_group(place, until).is_meant()):
             return None
         meanwhile = answer is not None and answer.ended >= asked - MEANWHILE.value
-        return Elsewhere(answer if meanwhile else None, habit.prompt, place)
+        return Elsewhere(answer if meanwhile else None, habit.prompt, place[:2])
 
-    def _habit_of_group(self, place: tuple[str, str], until: int | None) -> _Habit:
+    def _habit_of_group(self, place: _Place, until: int | None) -> _Habit:
         """Return how a client ends its waits at an endpoint, and at those whose answers it took instead."""
         taken = {one.answer.server for one in self._of.get(place, ()) if one.answer is not None}
-        habits = [self._habit((place[0], server), until) for server in sorted(taken | {place[1]})]
+        habits = [self._habit(place._replace(server=server), until) for server in sorted(taken | {place.server})]
         return _Habit(None, sum(one.aborts for one in habits), sum(one.prompt for one in habits))
 
 
@@ -203,6 +217,7 @@ def _aborts(closes: pl.LazyFrame) -> pl.LazyFrame:
         c("exchange").cast(pl.Int64),
         (c("client_close_time") - c("request_start")).alias("waited"),
         (~begun).fill_null(value=True).alias("unanswered"),
+        c("request_user_agent").fill_null("").hash().alias("program"),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
@@ -15,9 +16,9 @@ SERVERS = ("10.0.0.2:80", "10.0.0.3:80", "10.0.0.4:80")
 
 
 def failing(
-    client: str = "10.0.0.1", *, tries: bool = False, paths: tuple[str, ...] = ("/a", "/a", "/a"), apart: int = S // 5
+    client: str = "10.0.0.1", *, tries: Sequence[tuple[int, ...]] = (), paths: tuple[str, ...] = ("/a", "/a", "/a"), apart: int = S // 5
 ) -> list[dict[str, Any]]:
-    """A client asks each server ten times; the first one answers seven times with 500. `tries`: it is a gateway.
+    """A client asks each server ten times; the first one answers seven times with 500. `tries`: rows of TRIES.
 
     `apart`: the time (ns) from a request to the same one to the next server.
     """
@@ -33,10 +34,8 @@ def failing(
         for n, path in enumerate(paths)
         for one in range(10)
     ]  # fmt: skip
-    known = [(0, 0, 9, 0, True, 0)] if tries else []
-    return found(
-        "failing-sibling", rows("exchanges", *asked), rows("connections", *ends), pl.DataFrame(known, TRIES, orient="row")
-    )
+    known = pl.DataFrame(tries, TRIES, orient="row")
+    return found("failing-sibling", rows("exchanges", *asked), rows("connections", *ends), known)
 
 
 def test_one_of_three() -> None:
@@ -51,7 +50,14 @@ def test_servers_that_each_get_every_request_do_not_share_the_work(apart: int, k
 
 
 def test_a_gateway_is_not_compared_with_the_server_behind_it() -> None:
-    assert failing(tries=True) == []
+    assert failing(tries=[(0, 0, 9, 0, True, 0)]) == []
+
+
+def test_peers_are_compared_by_what_they_answer_themselves() -> None:
+    forwarded = [(0, 9, 1, 0, True, 0), (1, 0, 0, 0, True, 0)]
+    [one] = failing(tries=forwarded)
+    assert (one["server"], one["requests"], one["errors"], one["others_requests"]) == (SERVERS[0], 9, 6, 19)
+    assert failing(tries=[*forwarded, (0, 8, 2, 0, True, 0)]) == [], "the third server forwards nothing to the first"
 
 
 def test_a_client_on_the_host_of_the_server_is_not_compared() -> None:

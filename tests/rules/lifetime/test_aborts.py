@@ -27,7 +27,7 @@ def _aborts(late: dict[str, list[int]]) -> Aborts:
         other = names[(number + 1) % len(names)]
         if one >= 0:
             answers[exchange, 0] = Answer(time - one * MS, time - WAITED * MS, 1, 900, other, 200)
-    frame = pl.DataFrame(rows).with_columns(waited=WAITED * MS + 7 * pl.col("connection") * MS, unanswered=True)
+    frame = pl.DataFrame(rows).with_columns(waited=WAITED * MS + 7 * pl.col("connection") * MS, unanswered=True, program=0)
     return Aborts(frame, answers, begun=0)
 
 
@@ -54,3 +54,16 @@ def test_the_endpoints_that_a_client_asks_together_count_together(late: dict[str
 def test_only_at_the_beginning_of_a_capture_may_the_answered_request_be_missing() -> None:
     index = _aborts({"a": [-1, *[1] * 20, -1], "b": [1]})
     assert [_meant(index, connection) for connection in (0, 21)] == [True, False]
+
+
+def test_other_programs_behind_the_same_address_hide_no_limit() -> None:
+    waits = [300, 301, 299, 90, 500, 700]
+    rows = [
+        {"host": "10.0.0.1", "server": "a", "time": 1000 * n * MS + waited * MS, "connection": n, "exchange": 0, "waited": waited * MS}
+        for n, waited in enumerate(waits)
+    ]
+    frame = pl.DataFrame(rows).with_columns(unanswered=True, program=pl.col("connection") // 3)
+    limits = [Aborts(frame, {}, begun=0).limit(n, waited * MS, None) for n, waited in enumerate(waits)]
+    assert limits == [300 * MS, 300 * MS, 300 * MS, None, None, None]
+    alone = Aborts(frame.with_columns(program=0), {}, begun=0)
+    assert [alone.limit(n, waited * MS, None) for n, waited in enumerate(waits)] == [None] * 6

@@ -18,8 +18,9 @@ How it is proved
     not share the work: each of them gets every event, as the subscribers of a webhook do. The kind fan-out says so.
 
 What it is not
-    A gateway and a server behind it are not compared: a gateway also sends errors of its own. Clients on the same host as the
-    servers are excluded for the same reason. If the other servers got too few requests, their lack of errors proves nothing.
+    A gateway and a server behind it are not compared: a gateway also sends errors of its own. Peers, which forward requests to
+    each other, are compared by the requests that they answer themselves. Clients on the same host as the servers are excluded
+    for the same reason. If the other servers got too few requests, their lack of errors proves nothing.
     Monitoring programs (Prometheus, health checks) send the same requests to servers that do different work, so their requests
     are excluded.
 
@@ -116,8 +117,10 @@ class Facts(NamedTuple):
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each server that sent all errors that its clients got from several servers."""
     known = connections.filter(c("client_host") != host_of("server")).select("connection", "client_host", "server")
-    fronts = tries.select(c("front_connection").alias("connection")).unique()
-    known = known.join(known.join(fronts, on="connection").select("server").unique(), on="server", how="anti")
+    gateways, forwarded = _forwarding(known, tries)
+    known = known.join(gateways.lazy(), on="server", how="anti")
+    if not forwarded.is_empty():
+        exchanges = exchanges.join(forwarded.lazy(), on=["connection", "exchange"], how="anti")
     failed = _with_keys(exchanges.filter(c("response_status") >= _ERROR), known)
     keys = failed.select("client_host", "key").unique().collect(engine="streaming").lazy()
     # only clients that got errors, and asked another server, too, matter, so most requests are never examined
@@ -130,6 +133,26 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame
     sent = _with_keys(of_connections(exchanges, asking), asking.lazy(), ("request_target", "request_start", "response_end"))
     alone = alone.join(_sent_to_all(sent, alone), on="server", how="left")
     return _candidate_columns(_with_keys(exchanges.filter(c("response_status") >= _ERROR), known, _SHOWN), alone).lazy()
+
+
+def _forwarding(connections: pl.LazyFrame, tries: pl.LazyFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the gateways (`server`), and the exchanges (`connection`, `exchange`) that peers forwarded.
+
+    A peer is no gateway: each endpoint to which it forwards requests forwards some to it, too.
+    """
+    servers = connections.select("connection", "server")
+    fronts = tries.select(c("front_connection").alias("connection")).unique()
+    sent = tries.filter(c("exchange").is_not_null()).select("front_connection", "connection").unique()
+    sent = sent.join(servers.rename({"connection": "front_connection"}), on="front_connection")
+    pairs = sent.join(servers, on="connection", suffix="_behind").select("server", "server_behind").unique()
+    gateways, routes = pl.collect_all([servers.join(fronts, on="connection").select("server").unique(), pairs])
+    one_way = routes.join(routes, left_on=["server", "server_behind"], right_on=["server_behind", "server"], how="anti")
+    peers = routes.join(one_way, on="server", how="anti").select("server").unique()
+    at_peers = servers.join(peers.lazy(), on="server").select(c("connection").alias("front_connection"))
+    forwarded = tries.join(at_peers, on="front_connection").select(
+        c("front_connection").alias("connection"), c("front_exchange").alias("exchange")
+    )
+    return gateways.join(peers, on="server", how="anti"), forwarded.unique().collect()
 
 
 _SHOWN = ("request_method", "request_target", "request_frame", "request_start", "response_frame", "response_start")

@@ -373,6 +373,7 @@ _BY_ICMP = "an ICMP error answered its SYN to the server behind it"
 _REJECTED = "it rejected the response of the server behind it"
 _CUT_SHORT = "the server behind it closed before it had received the complete request"
 _UNASKED = "it sent the request to no server"
+_UNREACHED_BEFORE = "it sent the request to no server after it could not reach {}"
 _LEFT_LATE = "it forwarded the request, and then dropped both connections"
 _DROPPED = "the gateway sent the request to {}{}, and dropped that connection, too, without waiting for an answer"
 _NOT_SHOWN = "the capture shows no request to a server behind it"
@@ -406,7 +407,8 @@ def _of_unasked(x: Facts, *, serves: bool) -> dict[str, str]:
     if x.late_server is not None:
         after = f" {duration_text(x.late_after)} after its own close" if x.late_after else ""
         return {"unasked": _LEFT_LATE, "why": f": {_DROPPED.format(x.late_server, after)}", "elsewhere": ""}
+    unasked = _UNASKED if x.lost_server is None else _UNREACHED_BEFORE.format(x.lost_server)
     return {
-        "unasked": _NOT_SHOWN if x.hidden else _UNASKED,
+        "unasked": _NOT_SHOWN if x.hidden else unasked,
         "elsewhere": _ELSEWHERE if x.hidden else _first_step(x, serves=serves),
     }

@@ -39,12 +39,17 @@ def find_worker_queues(
             *("connection", "exchange", "server", "response_start", "response_end", "response_last_frame", "response_frame"),
             *(_arrival(), "request_last_frame", "request_end"),
             pl.struct("request_method", comparable_path()).hash().alias("path"),
-            (holds_no_worker() | waited_behind() | c("pairing_assumed")).alias("other"),
+            (holds_no_worker() | _refused() | waited_behind() | c("pairing_assumed")).alias("other"),
         )
     )
     rows = rows.filter(~c("other")).drop_nulls(["request_end", "response_start", "response_end"]).collect(engine="streaming")
     found = (_server_queue(str(server), part) for (server,), part in sorted(rows.partition_by("server", as_dict=True).items()))
     return [queue for queue in found if queue is not None]
+
+
+def _refused() -> pl.Expr:
+    """Return whether a server had too many requests for this one, perhaps after it had waited in vain for a worker."""
+    return c("response_status").is_in([429, 503]).fill_null(value=False)
 
 
 def _arrival() -> pl.Expr:
