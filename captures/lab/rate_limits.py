@@ -58,7 +58,8 @@ def _ask(lab: Lab, refused: str, limit: str = "") -> None:
     at="proxy",
     software=("nginx", "python"),
     connections=_seen("/item/1"),
-    finds=(Find("gateway-error", "rate-limit", "server", 0, count=2 * ROUNDS), STORM),
+    finds=(Find("gateway-error", "rate-limit", "server", 0, count=2 * ROUNDS),),
+    must_not={"retry-storm": "the user sends the same again after each response, refused or not"},
     interface="any",
     proxied=True,
 )

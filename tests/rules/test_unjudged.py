@@ -396,6 +396,11 @@ LISTED = {
 }
 
 NORMAL = {
+    "a probe that closes at once, and that haproxy answers with 400": case(
+        r"""  0.011  >  F.
+  0.022  <  P.  "HTTP/1.1 400 Bad request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+  0.032  >  R"""
+    ),
     "a TLS connection in reserve that the client closes at once": case(
         f"  0.011  >  P.  {HELLO}\n  0.022  <  .\n  0.300  >  F.\n  0.311  <  F.\n  0.311  >  ."
     ),

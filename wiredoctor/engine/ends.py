@@ -50,8 +50,10 @@ def _extent(batch: Batch, ack: str, message: str) -> Array:
 
 def _when_answered(batch: Batch) -> Array:
     """Return how much of the request had arrived when the server responded. Without a captured request, all bytes are MORE."""
-    taken = _cell(batch, "response_ack")
-    unparsed = _or_unknown(np.where(taken > 0, MORE, NOTHING), taken)
+    taken, close = _cell(batch, "response_ack"), _cell(batch, "client_close_frame")
+    closed = (_cell(batch, "client_close_rst") == 0) & (close != NEVER) & (close < _cell(batch, "response_frame"))
+    # a FIN takes a sequence number, too
+    unparsed = _or_unknown(np.where(taken > closed, MORE, NOTHING), taken)
     return np.where(batch.cells["request_head"] >= 0, _extent(batch, "response_ack", "request"), unparsed)
 
 

@@ -118,6 +118,8 @@ def _adapt_to_tries(
     for name in names:
         if name in RETRIED:
             adapt(name, partial(_answered_by_retry, tries, modules[name]))
+    if "connect-failed" in names:
+        adapt("connect-failed", partial(_unnoticed, sides, modules["connect-failed"]))
     adapt("client-abort", partial(_given_up, tries))
 
 
@@ -200,6 +202,27 @@ def _answered_by_retry(known: Tries, module: RuleModule, rows: pl.DataFrame) -> 
         elif (of_response or row["kind"] == "truncated") and _made_whole(one, known):
             changes[number] = {"made_whole": True}
     return with_changes(rows, changes, {**_RETRIED, "made_whole": pl.Boolean()})
+
+
+def _unnoticed(sides: Sides, module: RuleModule, rows: pl.DataFrame) -> pl.DataFrame:
+    """Reduce the severity of a gateway's failed attempts to connect that belong to no known request.
+
+    They are health checks, for example, or too many to be told apart. Their gateway must have made such attempts at the same
+    server for known requests, too, and each of these must have got a complete response without a server error.
+    """
+    status = c("response_status").is_between(200, 499) & (c("response_end_reason") == "complete")
+    made = sides.tries.lazy().filter(c("exchange").is_null()).select(*FRONT, "connection")
+    made = made.join(sides.connections.select("connection", "client_host", first_server="server"), on="connection")
+    made = made.join(sides.closes.select(*KEY, good=status), left_on=FRONT, right_on=KEY, how="left")
+    good = made.group_by("client_host", "first_server").agg(c("good").fill_null(value=False).all()).collect()
+    rows = rows.join(good, on=["client_host", "first_server"], how="left", maintain_order="left")
+    alone = c("good").fill_null(value=False) & (c("clients") == 1) & (c("servers") == 1)
+    alone &= c("retry").is_null() & c("severity").is_null()
+    alone &= c("kind").is_in([kind for kind in rows["kind"].unique() if by_kind(module.rule.severity, kind) == "error"])
+    return rows.with_columns(
+        pl.when(alone).then(pl.lit("warning")).otherwise("severity").alias("severity"),
+        pl.when(alone).then(c("delay").fill_null(0)).otherwise("delay").alias("delay"),
+    ).drop("good")
 
 
 _RETRIED = {"severity": pl.String(), "delay": pl.Int64(), "end": pl.Int64(), "retry": RETRY}

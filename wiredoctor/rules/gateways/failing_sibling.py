@@ -21,8 +21,9 @@ What it is not
     A gateway and a server behind it are not compared: a gateway also sends errors of its own. Peers, which forward requests to
     each other, are compared by the requests that they answer themselves. Clients on the same host as the servers are excluded
     for the same reason. If the other servers got too few requests, their lack of errors proves nothing.
-    Monitoring programs (Prometheus, health checks) send the same requests to servers that do different work, so their requests
-    are excluded.
+    Monitoring programs (Prometheus, kube-probe) send the same requests to servers that do different work, so their requests
+    are excluded. So are health checks (/healthz, /ready, /ping and others): a server that is about to stop answers them with 503
+    on purpose.
 
 What to do
     Compare that server with the others: its version, its configuration, the services and databases that it uses, and its log at

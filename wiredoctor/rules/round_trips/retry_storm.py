@@ -10,12 +10,14 @@ Why it hurts
 
 How it is proved
     A server refused ten or more requests of a client with 429 or 503. The client sent at least half of them again, with the same
-    method and target, within 1 s after the response. A Retry-After field asks for a whole number of seconds, so it is not
-    observed either.
+    method and target: within 100 ms after the response, or within 1 s if that has a Retry-After field. Such a field asks for a
+    whole number of seconds, so it is not observed either.
 
 What it is not
-    Many users behind one address may send equal requests by chance, but seldom half of all refused ones within a second. A
-    client that waits for a second or longer before each repetition is not reported.
+    A client that waits longer before each repetition is not reported. Many users behind one address, a load test, and a program
+    that sends its data at a regular interval send equal requests whatever the response is. So the client is not reported
+    either if it does the same after other responses: at least half of them are followed by the same request within a second,
+    after at most twice the time that passes after a refusal.
 
 What to do
     Have the client wait before it repeats a request: for the time in Retry-After, otherwise for a time that doubles with each
@@ -63,7 +65,12 @@ RULE = Rule(
 
 ENOUGH = Threshold("10 requests", "the minimum number of refused requests")
 SHARE = Threshold("50 %", "the minimum share of refused requests that the client repeats too soon")
-SOON = Threshold("1 s", "the time after a refusal within which a repetition is too soon; Retry-After counts in seconds")
+SOON = Threshold("1 s", "the time after a refusal with Retry-After within which a repetition is too soon; it counts in seconds")
+AT_ONCE = Threshold("100 ms", "the same time without Retry-After; many clients that wait longer each time begin with no more")
+OTHERS = Threshold(
+    "3 responses", "the minimum number of other responses that show whether the client sends the same again anyway"
+)
+ALIKE = Threshold("200 %", "the maximum time until it does so (median), relative to the time after a refusal")
 SHOWN = Threshold("3 requests", "the maximum number of repeated requests shown as evidence")
 
 _REFUSED = (429, 503)
@@ -106,7 +113,12 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     ).collect(engine="streaming")
     asking = known.join(refused.lazy().select("pair").unique(), on="pair", how="semi").collect(engine="streaming")
     asked = of_connections(exchanges.filter("has_request"), asking).join(asking.lazy(), on="connection")
-    again = asked.select(_key(), c("request_start").alias("again_time"), c("request_frame").alias("again_frame"))
+    again = asked.select(
+        *("pair", _key()),
+        c("request_start").alias("again_time"),
+        c("request_frame").alias("again_frame"),
+        pl.when(~c("response_status").is_in(_REFUSED)).then("response_start").alias("time"),
+    )
     again = again.join(refused.lazy().select("key").unique(), on="key", how="semi").collect(engine="streaming")
     found = _repeated(refused, again)
     counts = asked.group_by("pair", "client_host", "server").agg(pl.len().cast(pl.Int64).alias("requests"))
@@ -132,27 +144,40 @@ def _repeated(refused: pl.DataFrame, again: pl.DataFrame) -> pl.DataFrame:
 
     `again`: the requests that may repeat one of the requests in `refused`. `connection` and `exchange` are those of the first.
     """
-    soon = refused.sort("time", "frame").join_asof(
-        again.sort("again_time", "again_frame").with_columns(c("again_time").alias("sent")), left_on="time", right_on="sent",
-        by="key", strategy="forward", tolerance=SOON.value - 1, check_sortedness=False,
-    )  # fmt: skip
+    soon = _next_after(refused.sort("time", "frame"), again)
+    too_soon = c("wait") < pl.when("says_when").then(SOON.value).otherwise(AT_ONCE.value)
     # one request repeats only one of several refused ones
-    repeats = c("again_frame").is_not_null() & c("again_frame").is_last_distinct()
-    soon = soon.with_columns(repeats.alias("repeats"), (c("again_time") - c("time")).alias("wait"))
+    repeats = too_soon & c("again_frame").is_last_distinct()
+    soon = soon.with_columns(repeats.fill_null(value=False).alias("repeats"))
     groups = soon.group_by("pair").agg(
         pl.len().cast(pl.Int64).alias("refused"), c("repeats").sum().cast(pl.Int64).alias("repeated"),
         c("says_when").sum().cast(pl.Int64).alias("waits"), c("status").unique().sort().alias("sent"),
+        c("wait").filter("repeats").median().cast(pl.Int64).alias("median"),
     )  # fmt: skip
     groups = groups.filter((c("refused") >= ENOUGH.value) & (100 * c("repeated") >= SHARE.value * c("refused")))
+    others = _next_after(again.select("pair", "key", "time").drop_nulls().sort("time"), again)
+    anyway = others.group_by("pair").agg(
+        pl.len().alias("others"), c("wait").count().alias("followed"), c("wait").median().alias("usual")
+    )
+    alike = (c("others") >= OTHERS.value) & (100 * c("followed") >= SHARE.value * c("others"))
+    alike &= 100 * c("usual") <= ALIKE.value * c("median")
+    groups = groups.join(groups.join(anyway, on="pair").filter(alike), on="pair", how="anti")
     mine = soon.filter("repeats").join(groups.select("pair"), on="pair", how="semi").sort("frame")
     facts = mine.group_by("pair").agg(
         *(c(name).first() for name in ("frame", "connection", "exchange")),
         c("asked").min().alias("start"),
         c("again_time").max().alias("end"),
-        c("wait").median().cast(pl.Int64).alias("median"),
         pl.struct(_SHOWN).head(SHOWN.value).alias("shown"),
     )
     return groups.join(facts, on="pair")
+
+
+def _next_after(answered: pl.DataFrame, again: pl.DataFrame) -> pl.DataFrame:
+    """Add the next request (`again_time`, `again_frame`) with the same `key` within SOON after `time`, and the `wait` for it."""
+    sent = again.select("key", "again_time", "again_frame", c("again_time").alias("sent")).sort("again_time", "again_frame")
+    return answered.join_asof(
+        sent, left_on="time", right_on="sent", by="key", strategy="forward", tolerance=SOON.value - 1, check_sortedness=False
+    ).with_columns((c("again_time") - c("time")).alias("wait"))
 
 
 def words(x: Facts) -> dict[str, Any]:

@@ -12,21 +12,24 @@ LISTED = Threshold("5 servers", "the maximum number of other servers that the me
 
 _MONITORING = (
     "(?i)^(Prometheus|vm_promscrape|Grafana ?(Agent|Alloy)|Alloy/|OpenTelemetry Collector|otelcol|Telegraf|Datadog|Zabbix"
-    "|kube-probe|ELB-HealthChecker|GoogleHC|Consul Health Check)"
+    "|kube-probe|ELB-HealthChecker|GoogleHC|Consul Health Check|Envoy/HC)"
 )
 """A pattern for the User-Agent of programs that send the same requests to different kinds of servers."""
 
 _METRICS = r"^(?:[A-Za-z]+://[^/?#]*)?/(metrics|actuator/prometheus)(\?|$)"
 """A pattern for the target of requests for a server's metrics, which differ between servers."""
 
+_CHECKS = r"(?i)^[^?#]*/[-_]?(health([-_]?check|z|y)?(/(live|ready)[a-z]*)?|ready(z|ness)?|live(z|ness)|ping)/?(\?|$)"
+"""A pattern for the target of health checks: a server that is about to stop answers 503, so that a balancer leaves it out."""
+
 _NO_NAME = r"^(\[|[0-9.]+(:[0-9]+)?$)"
 """A pattern for a Host field that does not name the site, because it is an address."""
 
 
 def is_monitoring() -> pl.Expr:
-    """Return whether a monitoring program sent a request, or whether it asks for metrics."""
-    monitoring = c("request_user_agent").str.contains(_MONITORING) | c("request_target").str.contains(_METRICS)
-    return monitoring.fill_null(value=False)
+    """Return whether a monitoring program sent a request, or whether it asks for metrics or for the server's health."""
+    by_target = c("request_target").str.contains(_METRICS) | c("request_target").str.contains(_CHECKS)
+    return (c("request_user_agent").str.contains(_MONITORING) | by_target).fill_null(value=False)
 
 
 def comparable_site() -> pl.Expr:

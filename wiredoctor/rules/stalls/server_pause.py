@@ -16,9 +16,11 @@ How it is proved
     have to retransmit anything on these connections, so their requests had arrived.
 
 What it is not
-    Long polls and feeds are answered together when the next event happens; their requests usually wait as long. If a server has
-    too few workers, it answers one request after the other. A path that holds packets makes the clients retransmit. A server
-    that waited for another one did not stand still itself, and neither did one whose host sent requests to others meanwhile.
+    Long polls and feeds are answered together when the next event happens; their requests usually wait as long. A cache that
+    fetches a page once for all who ask for it answers them together, too. So at least two of the answered requests must have
+    different targets, or one of them a method other than GET and HEAD. If a server has too few workers, it answers one request
+    after the other. A path that holds packets makes the clients retransmit. A server that waited for another one did not stand
+    still itself, and neither did one whose host sent requests to others meanwhile.
 
 What to do
     Compare the times with the garbage collector's log, with the metrics of CPU throttling (container limits), of disk and swap,
@@ -135,6 +137,7 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame, tries: pl.LazyFrame
                 "response_frame",
             ),
             comparable_path().hash().alias("path"),
+            pl.when(c("request_method").is_in(["GET", "HEAD"])).then(c("request_target").hash()).alias("page"),
             (c("repeats") | c("upgraded") | is_long_poll() | waited_behind()).alias("other"),
         )
     )
@@ -245,7 +248,7 @@ def _pause(rows: pl.DataFrame, answered: Array, times: tuple[Array, Array, Array
     answered = answered[2 * (end - np.maximum(asked[answered], begin)) >= began[answered] - asked[answered]]
     if end - begin < PAUSE.value or open_ < WAITING.value or 2 * len(answered) < len(waits):
         return None
-    if rows["connection"].gather(answered).n_unique() < WAITING.value:
+    if rows["connection"].gather(answered).n_unique() < WAITING.value or _is_one_page(rows["page"].gather(answered)):
         return None
     oldest = int(answered[int(np.argmin(asked[answered]))])
     lost = int(np.minimum(end - asked[answered], end - begin).sum())
@@ -253,6 +256,11 @@ def _pause(rows: pl.DataFrame, answered: Array, times: tuple[Array, Array, Array
     first = int(np.searchsorted(began, end))
     frames = rows["request_last_frame"][oldest], int(asked[oldest]), rows["response_frame"][first]
     return Pause(begin, end, len(waits), len(answered), lost, usual, *frames)
+
+
+def _is_one_page(pages: pl.Series) -> bool:
+    """Return whether all requests asked for the same page, which a cache may have fetched once for all of them."""
+    return pages.null_count() == 0 and pages.n_unique() == 1
 
 
 def _candidates(found: list[tuple[str, list[Pause]]]) -> pl.DataFrame:

@@ -21,11 +21,10 @@ How it is proved
 What it is not
     Servers of different sites, or with responses of very different sizes, do different work. A server that rejects
     requests (503, 404) or redirects them is not compared either: it is quick because it does no work. Monitoring programs
-    (Prometheus, health checks) send the same requests to servers that do different work, so their requests are excluded, as is
-    the path /metrics. Long polls
-    that declare themselves (Socket.IO, SignalR) are excluded because they wait for the next event. If the Host field is an
-    address, only servers with the same port are compared. If a server is slow only at times, slow-response reports it. Time
-    lost in TCP is reported by the other rules about stalls.
+    (Prometheus, kube-probe) and health checks send the same requests to servers that do different work, so these are excluded,
+    as is the path /metrics. Long polls that declare themselves (Socket.IO, SignalR) are excluded because they wait for the next
+    event. If the Host field is an address, only servers with the same port are compared. If a server is slow only at times,
+    slow-response reports it. Time lost in TCP is reported by the other rules about stalls.
 
 What to do
     Take that server out of rotation and compare it with the others: its load, disk, caches, neighbors, and its path to the
