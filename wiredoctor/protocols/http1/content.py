@@ -11,7 +11,7 @@ from weakref import WeakSet
 
 from wiredoctor import limits
 from wiredoctor.protocols.http1.fields import Fields
-from wiredoctor.protocols.http1.inflate import CODINGS, CodedError, Decoder, TooLargeError
+from wiredoctor.protocols.http1.inflate import CODINGS, CodedError, Decoder, TooLargeError, has_brotli
 from wiredoctor.text.redact import payload
 
 FIRST_BYTES: dict[str, bytes] = {"gzip": b"\x1f", "x-gzip": b"\x1f", "zstd": b"\x28" + bytes(range(0x50, 0x60))}
@@ -32,8 +32,8 @@ NO_CODINGS = frozenset(
 Other words may be private codings, on which client and server have agreed.
 """
 
-DECODED = (*CODINGS, "zstd")
-"""The codings that are decoded. For br, Python has no decoder."""
+DECODED = (*CODINGS, "zstd", "br")
+"""The codings that are decoded; br only if the package brotli is installed."""
 
 _IDENTITY = ("", "identity")
 
@@ -62,7 +62,7 @@ class Content:
 
     def __init__(self, coding: str, *, is_json: bool, may_end: bool = True) -> None:
         self._coding, self._may_end = coding, may_end
-        self._decoder = Decoder(coding) if may_end and coding in DECODED else None
+        self._decoder = Decoder(coding) if may_end and is_decoded(coding) else None
         self._json: list[bytes] | None = [] if is_json else None
         self._kept = self._read = 0
         self.is_done = self.is_left_out = False
@@ -142,10 +142,15 @@ _OPEN: WeakSet[Content] = WeakSet()
 """The bodies that are being checked."""
 
 
+def is_decoded(coding: str) -> bool:
+    """Return whether content with this coding can be decoded."""
+    return coding in DECODED and (coding != "br" or has_brotli())
+
+
 def needs_check(fields: Fields, status: int) -> bool:
     """Return whether the content of a message is checked. `status`: of a response; -1 for a request."""
     coding = fields.content_encoding
-    is_coded = coding in DECODED or (status >= 0 and coding in NO_CODINGS)
+    is_coded = is_decoded(coding) or (status >= 0 and coding in NO_CODINGS)
     return status != 206 and (is_coded or (status == 200 and coding in _IDENTITY and _is_json(fields) and _may_end(fields)))
 
 
