@@ -25,8 +25,6 @@ ZSTD_STEP = 1 << 8
 """The number of zstd bytes that are decoded at a time: four bytes can expand to 128 KiB."""
 
 
-
-
 @cache
 def has_brotli() -> bool:
     """Return whether the package brotli is installed in a version that bounds its output (1.2 or later)."""
@@ -98,7 +96,7 @@ class Decoder:
         return True
 
     def _step(self, data: bytes) -> tuple[bytes, bytes, bool]:
-        """Return about STEP decoded bytes or fewer, the coded bytes that were not read, and whether more decoded bytes may follow."""
+        """Return at most about STEP decoded bytes, the coded bytes that were not read, and whether more may follow."""
         if self._coding == "zstd":
             return self._unzstd(data)
         return self._unbrotli(data) if self._coding == "br" else self._inflate(data)
