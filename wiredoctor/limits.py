@@ -328,7 +328,8 @@ DECODERS = Limit(
 BODIES = Limit(
     "decoded-bodies", "http", 256, "bodies",
     "Bodies that are decoded or kept at the same time to check that their content is complete; each takes 50 kB, or as much as "
-    "`json-bytes` and `zstd-window` allow. Of further bodies, only the first byte is checked",
+    "`json-bytes` and `zstd-window` allow, or the window of br data (at most 16 MiB, RFC 7932). Of further bodies, only the "
+    "first byte is checked",
     "the content of {count:body was|bodies were} not checked, because {limit} were being checked",
 )  # fmt: skip
 DECODED = Limit(

@@ -6,6 +6,7 @@ import gzip
 import json
 import tracemalloc
 import zlib
+from importlib import import_module
 from itertools import pairwise
 from typing import Any
 
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from wiredoctor import limits
 from wiredoctor.protocols.http1.content import Content, is_cut_json, is_whole_json, make_content, needs_check
 from wiredoctor.protocols.http1.fields import Fields
+from wiredoctor.protocols.http1.inflate import has_brotli
 
 TEXT = b"hello " * 500
 GZIP = gzip.compress(TEXT, mtime=0)
@@ -29,14 +31,21 @@ WHOLE = [
     ("gzip", GZIP), ("x-gzip", GZIP + GZIP), ("gzip", GZIP + bytes(9)), ("deflate", BARE), ("deflate", zlib.compress(TEXT)),
     ("zstd", ZSTD), ("zstd", ZSTD + ZSTD), ("zstd", SKIPPED + ZSTD + SKIPPED),
 ]  # fmt: skip
+BROTLI = import_module("brotli").compress(TEXT, lgwin=10) if has_brotli() else b""
+WHOLE += [("br", BROTLI)] if BROTLI else []
 FAULTS = [
     ("gzip", GZIP[:-1], "unfinished-coding"), ("gzip", GZIP + GZIP[:20], "unfinished-coding"),
     ("deflate", BARE[:-4], "unfinished-coding"), ("zstd", ZSTD[:-1], "unfinished-coding"),
     ("gzip", GZIP[:-8] + b"abcd" + GZIP[-4:], "wrong-checksum"), ("gzip", GZIP[:-4] + b"abcd", "wrong-checksum"),
     ("zstd", ZSTD[:-4] + b"abcd", "wrong-checksum"), ("deflate", zlib.compress(TEXT)[:-4] + b"abcd", "wrong-checksum"),
     ("gzip", GZIP[:10] + b"\xff" + GZIP[11:], "broken-coding"), ("deflate", b"<html><body>text", "broken-coding"),
-    ("gzip", TEXT, "body-not-gzip"), ("zstd", TEXT, "body-not-zstd"), ("utf-8", TEXT, "unknown-coding"), ("br", TEXT, ""),
+    ("gzip", TEXT, "body-not-gzip"), ("zstd", TEXT, "body-not-zstd"), ("utf-8", TEXT, "unknown-coding"),
 ]  # fmt: skip
+BR_FAULTS = [
+    ("br", BROTLI[:-1], "unfinished-coding"), ("br", TEXT, "broken-coding"), ("br", GZIP, "broken-coding"),
+    ("br", BROTLI + b"\r\n", "broken-coding"),
+]  # fmt: skip
+FAULTS += BR_FAULTS if BROTLI else []
 
 
 def checked(content: Content, body: bytes, cuts: list[int]) -> str:
@@ -120,10 +129,18 @@ def test_what_is_checked(changes: dict[str, Any], status: int, checked: bool) ->
     assert needs_check(Fields(0, **changes), status) is checked
 
 
+def test_br_needs_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = Fields(0, content_encoding="br", content_type="application/json")
+    assert needs_check(fields, 200) is has_brotli()
+    monkeypatch.setattr("wiredoctor.protocols.http1.content.has_brotli", lambda: False)
+    assert not needs_check(fields, 200)
+
+
 def test_a_bomb_and_a_large_window_cost_nothing() -> None:
     large = zstandard.ZstdCompressionParameters(window_log=27)
     window = zstandard.ZstdCompressor(compression_params=large).compressobj()
     bodies = [("zstd", window.compress(TEXT) + window.flush()), ("gzip", gzip.compress(bytes(50_000_000)))]
+    bodies += [("br", import_module("brotli").compress(bytes(50_000_000), quality=5))] if has_brotli() else []
     for coding, body in [*bodies, ("zstd", zstandard.compress(bytes(50_000_000)))]:
         content = Content(coding, is_json=True)
         tracemalloc.start()

@@ -22,7 +22,7 @@ NOBODY = 65534
 
 _PACKAGES = (
     "wiredoctor", "numpy", "polars", "_polars_runtime_32", "jinja2", "markupsafe", "rich", "pygments", "markdown_it", "mdurl",
-    "typer", "click", "zstandard", "lz4", "dpkt", "scapy", "encodings", "collections", "importlib", "json", "email",
+    "typer", "click", "zstandard", "brotli", "lz4", "dpkt", "scapy", "encodings", "collections", "importlib", "json", "email",
 )  # fmt: skip
 """The packages that an analysis imports, some of them late. The user from `target_user` must be able to read them."""
 

@@ -185,7 +185,7 @@ CONNECTIONS = Table(
             "server_opening",
             TEXT,
             "as `client_opening`, for the server; http-rejects: a response with status 400, 501 or 505; https-expected: a 400 "
-            "that says that the port expects TLS",
+            "that says that the port expects TLS; html: a page of HTML without a status line",
         ),
         _n("server_opening_frame", I64, "packet with the server's first bytes"),
         _n("server_opening_time", I64, "time of `server_opening_frame`", "ns"),

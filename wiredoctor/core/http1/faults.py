@@ -43,6 +43,8 @@ from wiredoctor.protocols.http1.fault_words import (
     framing_lines,
     is_method,
     is_odd_status_line,
+    is_other_status_line,
+    refuses_other_status_lines,
 )
 from wiredoctor.protocols.http1.head import KNOWN_METHODS
 from wiredoctor.text.redact import payload
@@ -208,7 +210,7 @@ def check_content(conversation: Conversation, reader: Reader, message: Message, 
     if name and is_certain(conversation, reader):
         exchange = reader.exchange
         assert exchange is not None
-        shown = payload(data[:MAX_SHOWN]) if name[:8] == "body-not" else message.head.fields.content_encoding
+        shown = payload((data if name[:8] == "body-not" else message.head.fields.content_encoding.encode("latin-1"))[:MAX_SHOWN])
         fault = Fault(name, reader.kind, exchange, message, found.frame, found.time, found.wire(reader.pos), shown)
         report(conversation, reader, fault)
 
@@ -300,7 +302,7 @@ def check_excess(conversation: Conversation, reader: Reader, data: bytes, frame:
         shown = payload(data[:MAX_SHOWN])
         fault = Fault("no-status-line", RESPONSE, asked, asked.request, frame, time, offset, shown)
         reader.has_fault = True
-        asked.answer = Answer(fault, excess)
+        asked.answer = Answer(fault, excess, is_other_status_line(data))
     elif excess is not None:
         reader.has_fault = True
         report(conversation, reader, excess)
@@ -377,6 +379,15 @@ def settle_empty_line(conversation: Conversation, reader: Reader, is_over: bool)
     conversation.add_fault(line.fault)
 
 
+def closes_at_once(conversation: Conversation, time: i64) -> bool:
+    """Return whether the client closed as soon as it had what the server sent at `time`."""
+    close = conversation.side_of(conversation.client).close
+    if close is None:
+        return False
+    closed = close.fin_time if close.fin_time != NEVER else close.rst_time
+    return closed != NEVER and time <= closed <= time + AT_ONCE + max(conversation.rtt_peer, 0)
+
+
 def announces_body(message: Message) -> bool:
     """Return whether the fields of a response announce a body although the response has none.
 
@@ -435,6 +446,8 @@ def may_be_answer(
         return False
     if not answers_its_request(conversation, reader, exchange):
         return False
+    if is_other_status_line(data):
+        return refuses_other_status_lines(head.fields.user_agent)
     return is_odd_status_line(data) or not resembles_response(data)
 
 
@@ -451,14 +464,16 @@ def settle_answer(conversation: Conversation, reader: Reader, exchange: Exchange
     """Report the bytes that are not HTTP in `exchange.answer`, if any.
 
     `is_answer`: the bytes are the response to a request, not excess bytes of the previous response. A response is not reported if
-    the connection may carry another protocol: both sides sent data that is not HTTP, and there was no valid response.
+    the connection may carry another protocol: both sides sent data that is not HTTP, and there was no valid response. A status
+    line of another protocol is reported if the client closes at once.
     """
     answer = None if exchange is None else exchange.answer
     if exchange is None or answer is None:
         return
     exchange.answer = None
     if is_answer:
-        if not conversation.is_doubtful:
+        refuses = not answer.is_other or closes_at_once(conversation, answer.fault.time)
+        if refuses and not conversation.is_doubtful:
             report(conversation, reader, answer.fault)
     elif answer.excess is not None:
         report(conversation, reader, answer.excess)

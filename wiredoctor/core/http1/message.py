@@ -342,11 +342,14 @@ class Answer:
 
     If a header section follows these bytes, they were excess bytes of the previous response, and the fault `excess` is reported.
     Otherwise, they are the response to the outstanding request, and the fault `fault` is reported.
+
+    `is_other`: clients of another protocol than HTTP read them (`is_other_status_line`).
     """
 
-    def __init__(self, fault: Fault, excess: Fault | None) -> None:
+    def __init__(self, fault: Fault, excess: Fault | None, is_other: bool) -> None:
         self.fault: Fault = fault
         self.excess: Fault | None = excess
+        self.is_other: bool = is_other
 
 
 def message_id(connection: i64, index: i64, direction: i64) -> i64:

@@ -17,15 +17,16 @@ from wiredoctor.protocols.tls.hello import Handshake as TlsHandshake
 CLOSE_FRAME: Final = 0x88
 """The first octet of a WebSocket Close frame: opcode 8, last fragment."""
 
-OPENINGS: Final = ("", "http", "http-rejects", "https-expected", "tls", "tls-alert", "http2", "proxy-header", "other")
+OPENINGS: Final = (*("", "http", "http-rejects", "https-expected", "tls", "tls-alert", "http2", "proxy-header", "other", "html"),)
 """The protocols that the first bytes of a side can show, as in the columns `client_opening` and `server_opening`."""
 PROXY_2: Final = b"\r\n\r\n\x00\r\nQUIT\n"
 """The signature of a binary PROXY protocol header (haproxy.org, proxy-protocol.txt section 2.2)."""
 EXPECTS_HTTPS: Final = (
     *(b"plain HTTP request was sent to HTTPS", b"HTTP request to an HTTPS server"),
     *(b"plain HTTP to an SSL-enabled server port", b"combination of host and port requires TLS"),
+    b"only speaks HTTPS on this port",
 )
-"""The sentences with which nginx and AWS balancers, Go, Apache httpd and Tomcat reject plain HTTP on a port for TLS."""
+"""The sentences with which nginx and AWS balancers, Go, Apache httpd, Tomcat and cheroot reject plain HTTP on a port for TLS."""
 PAGE: Final = 2048
 """The number of bytes of a response in which one of EXPECTS_HTTPS is searched."""
 
@@ -58,6 +59,8 @@ def opening_of(data: bytes) -> i64:
         return 4
     if data[:2] == b"\x15\x03":
         return 5
+    if data[:5].lower() in (b"<!doc", b"<html"):
+        return 9
     return i64(8) if len(data) >= 4 else i64(0)
 
 

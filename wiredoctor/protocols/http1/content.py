@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import re
+from encodings.aliases import aliases
 from weakref import WeakSet
 
 from wiredoctor import limits
-from wiredoctor.protocols.http1.fields import Fields
-from wiredoctor.protocols.http1.inflate import CODINGS, CodedError, Decoder, TooLargeError
+from wiredoctor.protocols.http1.fields import TOKEN, Fields
+from wiredoctor.protocols.http1.inflate import CODINGS, CodedError, Decoder, TooLargeError, has_brotli
 from wiredoctor.text.redact import payload
 
 FIRST_BYTES: dict[str, bytes] = {"gzip": b"\x1f", "x-gzip": b"\x1f", "zstd": b"\x28" + bytes(range(0x50, 0x60))}
@@ -21,19 +22,22 @@ Sources: RFC 1952 section 2.3.1 for gzip; RFC 8878 sections 3.1.1 and 3.1.2 for 
 in other codings may begin with any byte.
 """
 
-NO_CODINGS = frozenset(
+_NO_CODINGS = frozenset(
     (
-        *("none", "utf-8", "utf8", "utf-16", "iso-8859-1", "us-ascii", "ascii", "windows-1252"),
-        *("text", "plain", "binary", "base64", "7bit", "8bit"),
+        *("none", "null", "undefined", "false", "true", "text", "plain", "html", "json", "xml"),
+        *("binary", "base64", "quoted-printable", "7bit", "8bit"),
     )
 )
-"""Words that programs send as a content coding although they are none: charsets, and the encodings of mail (RFC 2045).
+"""Words that programs send as a content coding although they are none: unset values, types, and the encodings of mail (RFC 2045).
 
 Other words may be private codings, on which client and server have agreed.
 """
 
-DECODED = (*CODINGS, "zstd")
-"""The codings that are decoded. For br, Python has no decoder."""
+_CHARSETS = frozenset(name for pair in aliases.items() if not pair[1].endswith("_codec") for name in pair)
+"""The names of charsets, as Python spells them: with underscores."""
+
+DECODED = (*CODINGS, "zstd", "br")
+"""The codings that are decoded; br only if the package brotli is installed."""
 
 _IDENTITY = ("", "identity")
 
@@ -62,7 +66,7 @@ class Content:
 
     def __init__(self, coding: str, *, is_json: bool, may_end: bool = True) -> None:
         self._coding, self._may_end = coding, may_end
-        self._decoder = Decoder(coding) if may_end and coding in DECODED else None
+        self._decoder = Decoder(coding) if may_end and is_decoded(coding) else None
         self._json: list[bytes] | None = [] if is_json else None
         self._kept = self._read = 0
         self.is_done = self.is_left_out = False
@@ -96,7 +100,7 @@ class Content:
 
     def _begin(self, data: bytes) -> str:
         first = FIRST_BYTES.get(self._coding)
-        fault = "unknown-coding" if self._coding in NO_CODINGS else ""
+        fault = "unknown-coding" if is_no_coding(self._coding) else ""
         if first is not None and data[0] not in first:
             fault = "body-not-zstd" if self._coding == "zstd" else "body-not-gzip"
         self.is_left_out = self._may_end and not fault and len(_OPEN) >= limits.BODIES.value
@@ -142,10 +146,23 @@ _OPEN: WeakSet[Content] = WeakSet()
 """The bodies that are being checked."""
 
 
+def is_decoded(coding: str) -> bool:
+    """Return whether content with this coding can be decoded."""
+    return coding in DECODED and (coding != "br" or has_brotli())
+
+
+def is_no_coding(coding: str) -> bool:
+    """Return whether a word, in lower case, cannot be a content coding: a charset, a media type, or no token. Lists may be."""
+    if coding in _IDENTITY or "," in coding:
+        return False
+    is_known = coding in _NO_CODINGS or coding.replace("-", "_") in _CHARSETS
+    return is_known or TOKEN.match(coding.encode("latin-1")) is None
+
+
 def needs_check(fields: Fields, status: int) -> bool:
     """Return whether the content of a message is checked. `status`: of a response; -1 for a request."""
     coding = fields.content_encoding
-    is_coded = coding in DECODED or (status >= 0 and coding in NO_CODINGS)
+    is_coded = is_decoded(coding) or (status >= 0 and is_no_coding(coding))
     return status != 206 and (is_coded or (status == 200 and coding in _IDENTITY and _is_json(fields) and _may_end(fields)))
 
 

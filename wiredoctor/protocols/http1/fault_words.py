@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from wiredoctor.protocols.http1.fields import (
     BARE_LF,
     CONTROL_BYTE,
@@ -81,6 +83,24 @@ def is_odd_status_line(data: bytes) -> bool:
     """
     line, newline, _ = data.partition(b"\n")
     return bool(newline) and line[:5].upper() == b"HTTP/" and STATUS_LINE.match(line.removesuffix(b"\r")) is None
+
+
+def is_other_status_line(data: bytes) -> bool:
+    """Return whether bytes begin with a complete status line of SHOUTcast or Gnutella: "ICY 200 OK" or "HTTP 200 OK".
+
+    Their own clients read it. Clients of HTTP refuse it (`refuses_other_status_lines`).
+    """
+    return b"\n" in data and data[:5].upper().startswith((b"ICY ", b"HTTP "))
+
+
+_OF_HTTP = Regex(
+    r"(curl|Wget|Go-http-client|python-(urllib|requests|httpx)|Python/[\d.]+ aiohttp|Java(-http-client)?|axios|okhttp)/", re.I
+)
+
+
+def refuses_other_status_lines(user_agent: str) -> bool:
+    """Return whether a client is known to refuse the status lines of `is_other_status_line` (tried with ICY, see refusals.py)."""
+    return user_agent in ("node", "undici") or _OF_HTTP.match(user_agent) is not None
 
 
 _CONTROL = Regex(rb"[\x00-\x08\x0a-\x1f\x7f]")

@@ -1,9 +1,11 @@
-"""Decode content codings in pieces of any size: gzip, deflate and zstd (RFC 9110 section 8.4.1, RFC 8878)."""
+"""Decode content codings in pieces of any size: gzip, deflate, zstd and br (RFC 9110 section 8.4.1, RFC 8878, RFC 7932)."""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from functools import cache
+from importlib import import_module
 from typing import Any
 
 from wiredoctor import limits
@@ -23,6 +25,15 @@ ZSTD_STEP = 1 << 8
 """The number of zstd bytes that are decoded at a time: four bytes can expand to 128 KiB."""
 
 
+@cache
+def has_brotli() -> bool:
+    """Return whether the package brotli is installed in a version that bounds its output (1.2 or later)."""
+    try:
+        return hasattr(import_module("brotli").Decompressor, "can_accept_more_data")
+    except ImportError:
+        return False
+
+
 class CodedError(Exception):
     """The bytes do not have the announced content coding, or they decode to far too many bytes."""
 
@@ -36,7 +47,8 @@ class Decoder:
 
     `ended_at`: the number of coded bytes up to the end of the newest gzip member, zstd frame or deflate stream, if it has ended;
     otherwise 0. Deflate is accepted without the zlib header too, because many servers omit it (RFC 9110 section 8.4.1). Bytes
-    after the end are ignored unless they begin another member or frame.
+    after the end are ignored unless they begin another member or frame. After the end of br they are an error, because clients
+    that use the library refuse them, too.
     """
 
     __slots__ = ("_coding", "_decode", "_start", "ended_at", "made", "read")
@@ -58,7 +70,7 @@ class Decoder:
         while self._coding and (rest or is_more):
             if self._decode is None and not self._begin(rest):
                 return
-            made, rest, is_more = self._unzstd(rest) if self._coding == "zstd" else self._inflate(rest)
+            made, rest, is_more = self._step(rest)
             self.made += len(made)
             if self.made > FREE + MAX_TIMES * self.read:
                 raise TooLargeError
@@ -67,10 +79,12 @@ class Decoder:
             yield made
 
     def _is_at_end(self) -> bool:
-        return self._decode.eof
+        return self._decode.is_finished() if self._coding == "br" else self._decode.eof
 
     def _begin(self, data: bytes) -> bool:
         """Begin a stream, member or frame with these bytes. Return False if they begin none, or are too few to tell."""
+        if self._coding == "br" and self.ended_at:
+            raise CodedError("bytes after the end")
         if len(data) < 2 and (self.ended_at or self._coding == "deflate"):
             self._start = data
             return False
@@ -81,8 +95,13 @@ class Decoder:
         self._decode = _decoder(self._coding, data)
         return True
 
+    def _step(self, data: bytes) -> tuple[bytes, bytes, bool]:
+        """Return at most about STEP decoded bytes, the coded bytes that were not read, and whether more may follow."""
+        if self._coding == "zstd":
+            return self._unzstd(data)
+        return self._unbrotli(data) if self._coding == "br" else self._inflate(data)
+
     def _inflate(self, data: bytes) -> tuple[bytes, bytes, bool]:
-        """Return at most STEP decoded bytes, the coded bytes that were not read, and whether more decoded bytes may follow."""
         try:
             made = self._decode.decompress(data, STEP)
         except zlib.error as error:
@@ -99,6 +118,14 @@ class Decoder:
             raise (TooLargeError if "memory" in reason else CodedError)(reason) from error
         return made, self._decode.unused_data + data[ZSTD_STEP:], False
 
+    def _unbrotli(self, data: bytes) -> tuple[bytes, bytes, bool]:
+        takes = self._decode.can_accept_more_data()
+        try:
+            made = self._decode.process(data if takes else b"", output_buffer_limit=STEP)
+        except import_module("brotli").error as error:
+            raise CodedError(str(error)) from error
+        return made, b"" if takes else data, len(made) >= STEP or not self._decode.can_accept_more_data()
+
 
 def _begins_another(coding: str, data: bytes) -> bool:
     """Return whether bytes after an end begin another gzip member (RFC 1952 section 2.2) or zstd frame."""
@@ -108,7 +135,9 @@ def _begins_another(coding: str, data: bytes) -> bool:
 
 
 def _decoder(coding: str, data: bytes) -> Any:
-    """Return a new decoder of zlib or zstandard for a stream that begins with these bytes."""
+    """Return a new decoder of zlib, zstandard or brotli for a stream that begins with these bytes."""
+    if coding == "br":
+        return import_module("brotli").Decompressor()
     if coding == "zstd":
         import zstandard
 

@@ -11,7 +11,8 @@ What it means
     single spaces, or its version does not exist. Kind empty-line: an empty line comes before the first response.
 
     Kind no-status-line, an error: the response to a request begins with bytes that are not HTTP. An example is the traceback of a
-    program that failed before it had written a head. Others are a TLS alert, from a port that expects TLS, and an HTTP/2 frame.
+    program that failed before it had written a head. Another is an HTTP/2 frame. A TLS alert as the first bytes of a server is
+    reported by wrong-protocol.
 
     Kind speaks-first, an error: the server sent bytes before the request came, and they are not HTTP/1.x. Another program listens
     on that port: a server for SSH, SMTP, FTP or MySQL, or one that expects HTTP/2 from the first byte.
@@ -29,7 +30,9 @@ How it is proved
     The bytes of the head prove it.
 
     Kind no-status-line: the server acknowledged the request and had not answered it when it sent bytes that do not begin with
-    HTTP/. No data is missing before them, and no head followed them.
+    HTTP/. No data is missing before them, and no head followed them. A status line of SHOUTcast or Gnutella (ICY 200 OK, HTTP
+    200 OK) is reported if the client is known to refuse it by its User-Agent (such as curl, Go, requests or Java), and closed
+    at once.
 
     Kind speaks-first: the connection was captured from its SYN. Its first request acknowledges bytes of the server, no response
     followed, and the client or the server closed the connection. The request is one packet, so the client had these bytes before
@@ -155,6 +158,7 @@ _GREETING = (
     "this port belongs to another protocol: SSH, SMTP, FTP, MySQL and others begin with a greeting, and HTTP/2 (gRPC) with "
     "SETTINGS. The request got no response."
 )
+_ALERT = r"^\x15\x03[\x00-\x04]"
 _TLS, _HTTP2 = r"^[\x15\x16]\x03[\x00-\x04]", r"(?s)^\x00\x00.\x04\x00\x00{4}"
 """Patterns for the first bytes that a TLS endpoint and an HTTP/2 server send.
 
@@ -242,7 +246,9 @@ def find(faults: pl.LazyFrame, closes: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _malformed(faults: pl.LazyFrame) -> pl.LazyFrame:
-    rows = candidates(faults, _FAULTS, kind=c("fault").replace(_KIND_OF))
+    # the first bytes of a server show that it expects TLS: wrong-protocol reports them
+    alert = (c("fault") == _NO_STATUS) & (c("exchange") == 0) & c("excerpt").str.contains(_ALERT)
+    rows = candidates(faults, _FAULTS, kind=c("fault").replace(_KIND_OF)).filter(~alert)
     heads = rows.group_by("connection", "frame").agg(c("kind").unique(maintain_order=True).alias("kinds"))
     return rows.join(heads, on=["connection", "frame"], maintain_order="left")
 

@@ -6,7 +6,7 @@ What it means
     Kind unfinished: the compressed data ends before its end marker, although the body is complete by its length.
     Kind checksum: the decoded content does not match the checksum or the length at the end of the compressed data.
     Kind broken: the data cannot be decoded from some byte on.
-    Kind unknown: Content-Encoding names a charset or another word that is no coding.
+    Kind unknown: Content-Encoding names a charset, a media type, an unset value such as null, or another word that is no coding.
     Kind json: a complete 200 has half a JSON document: it ends inside an object, an array or a string.
 
 Why it hurts
@@ -21,10 +21,11 @@ Why it hurts
 
 How it is proved
     The first byte of the body is in the capture. Gzip data begins with 1f, Zstandard data with 28 (a frame) or with 50 to 5f (a
-    skippable frame); this body begins with another byte. Kinds unfinished, checksum and broken: gzip, deflate and Zstandard are
-    decoded to the end of the body. Every byte of it must be in the capture. Several gzip members in sequence are one body, and
-    deflate may lack its zlib header, because most clients accept that. Kind json: a parser accepts the document up to its last
-    byte, and there it needs more.
+    skippable frame); this body begins with another byte. Kinds unfinished, checksum and broken: gzip, deflate, Zstandard and
+    Brotli (br, if the package brotli is installed) are decoded to the end of the body. Every byte of it must be in the capture.
+    Several gzip members in sequence are one body, and deflate may lack its zlib header, because most clients accept that.
+    Brotli has no first byte of its own and no checksum, so only data that is cut off or invalid is noticed. Kind json: a parser
+    accepts the document up to its last byte, and there it needs more.
 
     Data is decoded up to 64 MiB, and documents of JSON are kept up to 256 KiB. Larger bodies are not judged.
 
@@ -33,7 +34,8 @@ How it is proved
 What it is not
     The body of a 206 may begin anywhere in the compressed data. If the head names several codings, nothing is reported. An
     uncompressed body without Content-Encoding is not a fault. Transfer-Encoding is about the transfer and not about the content:
-    see unfinished-transfer-coding. Bytes after the end of the compressed data are ignored. Brotli (br) is not decoded.
+    see unfinished-transfer-coding. Bytes after the end of the compressed data are ignored. After Brotli data, they are not: curl
+    and Python's clients refuse them.
 
     A response that broke off is reported by truncated-response, and a request that broke off by unfinished-request. If a body
     ends with its connection, and the client closed first, its end is not judged. Event streams may end anywhere. Kind unknown is
@@ -47,7 +49,7 @@ What to do
     was cut off.
 
 References
-    RFC 9110 sections 8.4 and 8.4.1. RFC 1952 section 2.3.1. RFC 8878 section 3.1. RFC 8259 section 2.
+    RFC 9110 sections 8.4 and 8.4.1. RFC 1952 section 2.3.1. RFC 8878 section 3.1. RFC 7932. RFC 8259 section 2.
 """
 
 from __future__ import annotations

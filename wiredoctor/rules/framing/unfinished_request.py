@@ -5,7 +5,8 @@ What it means
     the last chunk (size 0).
 
     Kind canceled: the client broke off an upload. That is an everyday event (a user left, a program was stopped), and a note.
-    Kind rejected: after the client's FIN, the server answered 400 or 408: it took the request for an invalid one.
+    Kind rejected: after the client's FIN, the server answered 400 or 408, and the client accepted this response: it had sent all
+    that it meant to send. A client that is gone answers the response with an RST: then the upload was canceled.
     Kind left-waiting: after the client's FIN, the server waited for the rest of the body, and closed only later or not at all.
 
 Why it hurts
@@ -160,7 +161,8 @@ def _waited() -> pl.Expr:
 
 
 def _kind() -> pl.Expr:
-    rejected = c("response_status").is_in(REJECTED).fill_null(value=False)
+    is_gone = (c("client_rst_time") >= c("response_start")).fill_null(value=False)
+    rejected = c("response_status").is_in(REJECTED).fill_null(value=False) & ~is_gone
     waits = (c("client_close_rst") == 0) & (c("waited") >= c("rtt_server").fill_null(0) + WAITS.value)
     return pl.when(rejected).then(pl.lit("rejected")).when(waits).then(pl.lit("left-waiting")).otherwise(pl.lit("canceled"))
 

@@ -12,18 +12,19 @@ Why it hurts
     server as down.
 
 How it is proved
-    The first bytes of both sides prove it: a ClientHello, an HTTP/2 preface or a PROXY protocol header that an HTTP/1.x response
-    answers, or an HTTP request that gets the 400 with which nginx, AWS balancers, Go, Apache httpd or Tomcat say that the port
-    expects TLS. A response to a PROXY protocol header counts if it has status 400, 501 or 505, or is a TLS alert, and if the
-    server accepted no such header on another connection.
+    The first bytes of both sides prove it: a ClientHello, an HTTP/2 preface or a PROXY protocol header that an HTTP/1.x
+    response answers, or an HTTP request that gets the 400 with which nginx, AWS balancers, Go, Apache httpd, Tomcat or cheroot
+    say that the port expects TLS, or a TLS alert. A response to a PROXY protocol header counts if it has status 400, 501 or
+    505, or is a TLS alert, and if the server accepted no such header on another connection. A page of HTML without a status
+    line counts as a response, because some servers, such as Python's http.server, send it if they cannot read the request line.
 
     If the server closed without sending a byte, its other connections prove it: there it answered the other protocol, and never
     the one of this client. The confidence is medium then, because a server may close for other reasons.
 
 What it is not
     A client that goes on in the right protocol within a second has only probed, and is not reported: clients of registries, for
-    example, try TLS first. malformed-head reports a server that answers HTTP with bytes that are not HTTP, such as a TLS alert or
-    an HTTP/2 frame. A server behind which a PROXY protocol header is missing closes like many others: no-response names it.
+    example, try TLS first. malformed-head reports a server that answers HTTP with other bytes that are not HTTP, such as an
+    HTTP/2 frame. A server behind which a PROXY protocol header is missing closes like many others: no-response names it.
 
 What to do
     Check the URL, the port and the protocol in the client's configuration, or in the health check of the balancer. Kind
@@ -48,7 +49,7 @@ from wiredoctor.tables import PROTOCOLS
 
 c = pl.col
 
-_RESPONSES = ["http", "http-rejects", "https-expected"]
+_RESPONSES = ["http", "http-rejects", "https-expected", "html"]
 _KINDS = {"tls": "tls-to-plain", "http": "plain-to-tls", "http2": "h2-to-http1", "proxy-header": "proxy-header"}
 """The kinds of this rule by the protocol of the client."""
 _SENT = "The first bytes of {client} are {sent}. {answer}"
@@ -120,8 +121,12 @@ def _is_rejected() -> pl.Expr:
     """Return whether the server's first bytes belong to another protocol than the client's."""
     client, server = c("client_opening"), c("server_opening")
     responds = server.is_in(_RESPONSES)
-    proxied = (client == "proxy-header") & server.is_in(["http-rejects", "https-expected", "tls-alert"])
-    return ((client == "http") & (server == "https-expected")) | (client.is_in(["tls", "http2"]) & responds) | proxied
+    proxied = (client == "proxy-header") & server.is_in(["http-rejects", "https-expected", "tls-alert", "html"])
+    return (
+        ((client == "http") & server.is_in(["https-expected", "tls-alert"]))
+        | (client.is_in(["tls", "http2"]) & responds)
+        | proxied
+    )
 
 
 def _is_closed() -> pl.Expr:
@@ -210,9 +215,12 @@ _SENDS = {
 _ANSWERS = {
     "http": "The server answered with an HTTP/1.x response: it speaks plain HTTP/1.x on this port.",
     "http-rejects": "The server rejected them with an HTTP/1.x response: it speaks plain HTTP/1.x on this port.",
+    "html": "The server answered with a page of HTML and without a status line, as Python's http.server does if it cannot read a "
+    "request line: it speaks plain HTTP on this port.",
     "https-expected": "The server rejected them with a 400 whose text says that this port expects TLS.",
     "tls-alert": "The server rejected them with a TLS alert: it expects a ClientHello as the first bytes.",
 }
+_FIRST = {"tls-alert": "a TLS alert", "html": "a page of HTML"}
 _CLOSED = "The server closed the connection without sending a byte."
 _ELSEWHERE = " On connection {}, it answered {}."
 _SPEAKS = {
@@ -234,7 +242,7 @@ def words(x: Facts) -> dict[str, Any]:
         (
             x.answer_frame,
             x.answer_time,
-            "the server's first bytes: a TLS alert" if x.answered == "tls-alert" else "an HTTP response",
+            f"the server's first bytes: {_FIRST.get(x.answered, 'an HTTP response')}",
         ),
         close if x.answer_frame is None else (None, None, ""),
         (x.proof_frame, x.proof_time, f"connection {x.proof}: the server answers {_SPEAKS[x.kind]}"),

@@ -108,7 +108,7 @@ FORMS: Mapping[str, OddForm] = {
     ),
     "status-digits": OddForm(
         "status-line",
-        "the status is not a number of three digits from 100 to 599",
+        "the status is not a number of three digits from 100 to 999",
         "curl (Unsupported response code in HTTP response), Node (HPE_INVALID_STATUS), fetch, Go (malformed HTTP status code), "
         f"http.client and requests (BadStatusLine), httpx (illegal status line), {_STATUS} and haproxy refuse such a response.",
     ),
