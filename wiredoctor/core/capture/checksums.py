@@ -45,9 +45,10 @@ class Checksums:
 
         `mss`: the maximum payload of a segment of its sender in bytes.
         """
-        if packet.outer is not None or packet.captured != packet.length or packet.length > mss:
+        end = packet.payload + packet.length
+        if packet.outer is not None or end > packet.end or packet.length > mss:
             return UNKNOWN
-        return verify_bytes(packet, self.layers, packet.block, 0, packet.tcp, packet.payload + packet.length)
+        return verify_bytes(packet, self.layers, packet.block, 0, packet.tcp, end)
 
     def verify_earlier(self, packet: Packet, mss: i64, place: i64, length: i64) -> i64:
         """Return whether the checksums of an earlier packet of the same side are correct, as `verify` does for the current one.

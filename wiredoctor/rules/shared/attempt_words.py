@@ -16,11 +16,11 @@ class Facts(NamedTuple):
     """What is known of failed attempts: the columns of connect_failed about the first of them, and of attempt_groups about all.
 
     `connection`: null if there are several attempts. `first_server`: the server of the first attempt. Times and durations are in
-    ns. `challenge_frame`: an ACK of an earlier connection answered a SYN. `damaged`: which checksum is wrong in all SYNs; 0 if none
-    is. `older_frame`: the last packet of a connection on the
-    same ports that was not closed by both sides; `port_alone`: it alone explains the failure. `between_frame`: the server accepts
-    another connection between the SYNs. `by_flags`: only SYNs with ECN or data failed; `other_clients`: only other clients got
-    connections. `retry`: a gateway then connected to another server (gateways.tries.RETRY).
+    ns. `challenge_frame`: an ACK of an earlier connection answered a SYN. `damaged`: which checksum is wrong in all SYNs; 0 if
+    none is. `older_frame`: the last packet of a connection on the same ports that was not closed by both sides; `port_alone`: it
+    alone explains the failure. `between_frame`: the server accepts another connection between the SYNs. `by_flags`: only SYNs
+    with ECN or data failed; `other_clients`: only other clients got connections. `retry`: a gateway then connected to another
+    server (gateways.tries.RETRY).
     """
 
     connection: int | None

@@ -24,7 +24,8 @@ How it is proved
     address translation (NAT), the first SYN did not get that far.
 
     If a SYN or SYN-ACK that did not suffice has a wrong checksum (of the IP header, of TCP, or of the UDP header of a tunnel), it
-    arrived damaged, and its receiver discarded it. The copy that sufficed must have a correct checksum, or none in a tunnel.
+    arrived damaged, and its receiver discarded it. One of the SYNs must have a correct checksum, or none in a tunnel. A SYN-ACK
+    counts only if the client's packets without payload have correct checksums.
 
     If an ACK that does not acknowledge the SYN came before any SYN-ACK (a challenge ACK, RFC 5961 section 4), the server still
     knew an earlier connection on these ports, open or in TIME_WAIT. The client ends that connection with an RST, and sends its
@@ -197,9 +198,12 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
             *("second_syn_time", "third_syn_time", "refused_frame", "refused_time", "challenge_frame", "challenge_time"),
             *("syn_error_frame", "syn_error_time", "syn_error_router", "syn_error_type", "syn_error_code"),
             *("first_answer_time", "newest_answer_time", "late_answer_time"),
-            # the connection came about, so one of the SYNs, and one of the SYN-ACKs, arrived intact
+            # if all checksums are wrong, they were changed after the packets had arrived
             pl.when(c("damaged_syns") < c("syns")).then("damaged_syns").otherwise(0).alias("damaged_syns"),
-            pl.when(several | c("ack_lost")).then("damaged_syn_acks").otherwise(0).alias("damaged_syn_acks"),
+            pl.when((several | c("ack_lost")) & c("client_checksums"))
+            .then("damaged_syn_acks")
+            .otherwise(0)
+            .alias("damaged_syn_acks"),
             "wrong_checksum",
             pl.when(several | c("ack_lost")).then("first_answer_frame").alias("earlier_frame"),
             # the first of two SYN-ACKs may have been captured just before the second SYN
