@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mypy_extensions import i64
 
+from wiredoctor.core.capture.checksums import Checksums
 from wiredoctor.core.capture.datagrams import CapturePlaces, Datagrams
 from wiredoctor.core.capture.layers import QUOTE, SEGMENT
 from wiredoctor.core.capture.ordering import Ordering
@@ -56,6 +57,7 @@ class Core:
             self.flows.follow_file(records.lanes.order)
         self.tcp: TcpAnalysis = TcpAnalysis(cutoffs, met)
         self.tcp.places = places
+        self.tcp.checksums = Checksums(self.headers.layers, places)
         self.http: Http = Http(cutoffs, met, with_messages, with_bursts)
         self.icmp: IcmpErrors = IcmpErrors(met, self.flows, self.headers.message)
         self.readers: dict[int, PacketReader] = {QUOTE: self.icmp}

@@ -83,6 +83,7 @@ UNJUDGED: dict[str, Ending] = {
     "response-unfinished": Ending("exchanges", "the capture ended before the response did"),
     "gap": Ending("exchanges", "not answered, or not completely, and packets were lost on the path or while capturing"),
     "snap-length": Ending("exchanges", "the snap length cut off parts of heads or of chunk framing"),
+    "altered": Ending("exchanges", "the capture changed the bytes of packets, as their checksums show"),
     "one-sided": Ending("exchanges", "only one direction was captured"),
     "server-reset": Ending("connections", "reset by the server; in this protocol the packets do not show what was in progress"),
     "breaks-off": Ending("connections", "data was neither acknowledged nor sent again: packets are missing, or a host is gone"),

@@ -62,7 +62,7 @@ def _clauses(endings: Mapping[str, int]) -> Iterator[tuple[int, str, str, str]]:
     yield number("tunnel-reset"), "exchange", "is a tunnel that was reset", "are tunnels that were reset"
     yield number("reset-doubted"), "exchange", "was reset", "were reset"
     yield number("response-unfinished"), "response", f"was still incomplete {at_end}", f"were still incomplete {at_end}"
-    partly = number("gap", "snap-length", "one-sided")
+    partly = number("gap", "snap-length", "altered", "one-sided")
     yield partly, "exchange", "was captured only in part", "were captured only in part"
     yield number("unreadable"), "request", "got bytes that are not an HTTP response", ""
     yield number("request-unreadable"), "request", "cannot be read", ""

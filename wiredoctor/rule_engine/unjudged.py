@@ -83,6 +83,7 @@ _NO_ENDPOINTS = pl.DataFrame(schema={"client_host": pl.String(), "server": pl.St
 
 _ENDS = (
     *("connection", "client", "server", "closed_by", "close", "client_unseen_bytes", "server_unseen_bytes", "cut_heads"),
+    "altered",
     "server_unacknowledged",
 )
 
@@ -102,16 +103,16 @@ def _filter_unexplained(
     pending = connections.filter(c("server_unacknowledged") > 0).select("connection").unique()
     delivered = lost.filter("if_unacknowledged").join(pending, on="connection", how="anti").select("connection", "exchange")
     lost = lost.join(delivered, on=["connection", "exchange"], how="anti").drop("if_unacknowledged")
-    snapped = c("cut_heads") > 0
-    facts = connections.filter(closed | unseen | snapped).select(
-        "connection", closed.alias("closed"), unseen.alias("unseen"), snapped.alias("snapped")
+    snapped, altered = c("cut_heads") > 0, c("altered") > 0
+    facts = connections.filter(closed | unseen | snapped | altered).select(
+        "connection", closed.alias("closed"), unseen.alias("unseen"), snapped.alias("snapped"), altered.alias("changed")
     )
     lost = (
         lost.join(known, on="connection", how="left")
         .filter(c("since").is_null() | (~c("unanswered") & (c("exchange") < c("since"))))
         .join(facts, on="connection", how="left")
         .with_columns(_as_of_the_end(overwritten_until).alias("reason"))
-        .drop("since", "closed", "unseen", "snapped")
+        .drop("since", "closed", "unseen", "snapped", "changed")
     )
     broken = broken.join(known, on="connection", how="anti").with_columns(one_host("client_host"), one_host("server"))
     for names in (["client_host"], ["server"], ["client_host", "server"]):
@@ -126,7 +127,8 @@ def _as_of_the_end(overwritten_until: int | None) -> pl.Expr:
     """Return an expression for the reason why an exchange was not judged, revised at the end of the capture.
 
     By then, later packets of the connection, or other requests in its pipeline, may have shown a gap or a close. A snap length
-    that cut heads of the connection is the likely reason for its gaps. `overwritten_until`: as in `unjudged`.
+    that cut heads of the connection is the likely reason for its gaps. If the capture changed packets, that explains everything.
+    `overwritten_until`: as in `unjudged`.
     """
     unseen = c("unseen").fill_null(value=False)
     if overwritten_until is not None:
@@ -136,7 +138,9 @@ def _as_of_the_end(overwritten_until: int | None) -> pl.Expr:
     may_be_lost = c("reason").is_in(["no-answer", "response-unfinished", "unreadable", *tunnels])
     has_gap = (c("reason") == "gap") | (may_be_lost & unseen)
     return (
-        pl.when(has_gap & c("snapped").fill_null(value=False))
+        pl.when(c("changed").fill_null(value=False))
+        .then(pl.lit("altered", REASONS))
+        .when(has_gap & c("snapped").fill_null(value=False))
         .then(pl.lit("snap-length", REASONS))
         .when(has_gap)
         .then(pl.lit("gap", REASONS))
@@ -368,5 +372,6 @@ _MESSAGES: Mapping[str, str | Callable[[int, int], str]] = {
     "response-unfinished": "the capture ended before the response did",
     "gap": "some packets are missing from the capture: they were lost on the path or while capturing",
     "snap-length": "the snap length cut off a part of the heads or of the chunk framing",
+    "altered": "the capture changed the bytes of packets, as their checksums show",
     "one-sided": "only one direction was captured",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wiredoctor.tables.event_tables import WRONG_CHECKSUMS
 from wiredoctor.tables.table import I8, I32, I64, TEXT, Table
 from wiredoctor.tables.table import flag as _flag
 from wiredoctor.tables.table import nullable as _n
@@ -139,6 +140,18 @@ CONNECTIONS = Table(
             "an earlier connection on these ports (RFC 5961 section 4)",
         ),
         _n("challenge_time", I64, "time of `challenge_frame`", "ns"),
+        _flag("client_checksums", "packets of the client without payload have correct checksums"),
+        _c("damaged_syns", I32, "number of the client's SYNs with a wrong checksum"),
+        _c("damaged_syn_acks", I32, "number of the server's SYN-ACKs with a wrong checksum"),
+        _c("wrong_checksum", I8, f"which checksum of the newest of these SYNs and SYN-ACKs is wrong: {WRONG_CHECKSUMS}"),
+        _c(
+            "altered",
+            I64,
+            "number of packets that the capture changed: all payload of both sides has wrong checksums, although other packets "
+            "of the same hosts have correct ones, and the payload was acknowledged; 0 if that is not so",
+        ),
+        _n("altered_frame", I64, "first packet with payload of a side whose first packets with payload have wrong checksums"),
+        _n("altered_time", I64, "time of `altered_frame`", "ns"),
         _flag("one_sided", "only one side's packets were captured, although these acknowledge packets of the other side"),
         _c("super_segments", I64, "number of segments longer than the MSS that their receiver announced"),
         _n("super_frame", I64, "first segment that `super_segments` counts"),

@@ -25,6 +25,9 @@ _RTT_OWN = _n("rtt_own", I64, "round trip from the capture point to the packet's
 _RTT_PEER = _n("rtt_peer", I64, "round trip from the capture point to the packet's receiver, as known before the packet", "ns")
 _OPENS_GAP = _flag("opens_gap", "the packet begins above the highest byte captured: bytes before it were not captured yet")
 
+WRONG_CHECKSUMS = "2 that of an IP header, 3 that of TCP, 4 that of the UDP header of a tunnel; 0 none"
+"""The values of columns that name a wrong checksum (core/capture/checksums.py)."""
+
 RELEASES = Table(
     "releases",
     "a segment with new data (S) that may have waited for the ACK of earlier data or for a timer of its sender's TCP, or an ACK "
@@ -197,6 +200,13 @@ RECOVERIES = Table(
             "window",
         ),
         _n("strange_sack_time", I64, "time of `strange_sack_frame`", "ns"),
+        _c(
+            "damaged_copies",
+            I32,
+            "number of copies of the missing data that arrived damaged: they have a wrong checksum, and the retransmission R has "
+            "a correct one (or none, if those of the others are wrong in the UDP header of a tunnel)",
+        ),
+        _c("wrong_checksum", I8, f"which checksum of these copies is wrong: {WRONG_CHECKSUMS}"),
     ),
     subject="segments",
     at_packet=True,
@@ -452,6 +462,13 @@ UNACKNOWLEDGED = Table(
         _c("icmp_type", I32, "type of the ICMP error"),
         _c("icmp_code", I32, "code of the ICMP error"),
         _n("icmp_mtu", I64, "MTU that the ICMP error reports", "bytes"),
+        _c(
+            "damaged_copies",
+            I32,
+            "number of copies if all of them arrived damaged: they have wrong checksums, and packets of the sender without "
+            "payload have correct ones; otherwise 0",
+        ),
+        _c("wrong_checksum", I8, f"which checksum of the copies is wrong: {WRONG_CHECKSUMS}"),
         _c("frame", I64, "packet that ends the repetition: the ACK, or the last copy"),
         _c("time", I64, "capture time of the state that the row describes", "ns"),
     ),

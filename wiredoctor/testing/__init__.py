@@ -32,6 +32,10 @@ from the server), its flags (S F R P and `.` for ACK), and optional parts in any
     echo 0.020   its TSecr shows the other side's clock at this time; by default as in RFC 7323 section 4.3
     snap 100     only this many bytes were captured, counted from the Ethernet header
     uncaptured   reached the other side but was not captured
+    damaged      has a wrong checksum, so the other side discards it;   altered   was captured with a wrong checksum, although it
+                 arrived intact;   rewritten   its checksum differs from the correct one by the same number as others;
+                 offloaded   has the sum of the pseudo header as its checksum;   unsummed   has the checksum 0
+    vxlan        is in a VXLAN tunnel whose UDP header has the checksum 0 or, with `damaged`, a wrong one
 
 Other lines:
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from wiredoctor.testing.physics import LadderError, acknowledge, move, reject_the_impossible
-from wiredoctor.testing.wire import FLAGS, Packet, Peers
+from wiredoctor.testing.wire import CHECKSUMS, FLAGS, Packet, Peers
 
 _PACKET = re.compile(r"(\+?)(\d+(?:\.\d+)?)\s+([<>])\s+([SFRPUEC.]+)(?:\s+(.*))?$")
 _PIECE = re.compile(r'"(?:[^"\\]|\\.)*"(?:\*\d+)?|[A-Za-z]+\*\d+|\+|\d+:\d+\(\d+\)|\d+:\d+|[A-Za-z]+|\d+\.\d+|\d+')
 _NUMBERS = ("ack", "win", "mss", "wscale", "ttl", "id", "snap", "mac")
 _TIMES = ("left", "echo")
-_WORDS = ("ts", "uncaptured")
+_WORDS = ("ts", "uncaptured", "vxlan", *CHECKSUMS)
 
 __all__ = ["LadderError", "Packet", "ladder_packets", "packet_lines"]
 
@@ -133,6 +133,8 @@ def _packet(current: _Conversation, match: re.Match[str], row: int) -> Packet:
         snap=numbers.get("snap"),
         mac=numbers.get("mac"),
         uncaptured="uncaptured" in words,
+        vxlan="vxlan" in words,
+        checksum=next((word for word in CHECKSUMS if word in words), ""),
         row=row,
     )
 

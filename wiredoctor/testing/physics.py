@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
 
-from wiredoctor.testing.wire import ACK, RST, SYN, Packet
+from wiredoctor.testing.wire import ACK, DAMAGED, RST, SYN, Packet
 
 TOLERANCE = 1_000
 """The time in ns by which a reply may come too early, because the times in ladders are rounded."""
@@ -30,7 +30,7 @@ def acknowledge(packets: Sequence[Packet], patience: Mapping[int, int]) -> list[
         packet = _with_ack(waiting.pop(0), done, trips)
         done.append(packet)
         other = 1 - packet.side
-        if not packet.payload or other not in patience:
+        if not packet.payload or other not in patience or packet.checksum == DAMAGED:
             continue
         due = packet.time + patience[other]
         if not any(p.side == other and p.flags & ACK and p.time <= due for p in waiting):
@@ -45,6 +45,7 @@ def _with_ack(packet: Packet, before: Sequence[Packet], trips: tuple[int, int]) 
     to the server.
     """
     arrived = [p for p in before if p.side != packet.side and p.time + trips[packet.side] <= packet.time + TOLERANCE]
+    arrived = [p for p in arrived if p.checksum != DAMAGED]
     if packet.timestamps and packet.echo is None and packet.flags & ACK:
         packet = replace(packet, echo=_echo(packet, arrived, before, trips))
     if packet.ack is not None or not packet.flags & ACK:

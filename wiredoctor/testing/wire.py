@@ -10,7 +10,14 @@ from ipaddress import ip_address
 
 TCP = 6
 """The number of TCP in the IP header."""
+UDP = 17
+VXLAN = 4789
+"""The UDP port of VXLAN (RFC 7348)."""
 FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = 1, 2, 4, 8, 16, 32, 64, 128
+DAMAGED, ALTERED, REWRITTEN, OFFLOADED, UNSUMMED = CHECKSUMS = ("damaged", "altered", "rewritten", "offloaded", "unsummed")
+"""What may be wrong with the checksum of a packet (see the notation in wiredoctor.testing)."""
+SHIFT = 0x1357
+"""By how much the checksums of packets are wrong if a device rewrote the packets without updating them."""
 FLAGS = {"F": FIN, "S": SYN, "R": RST, "P": PSH, ".": ACK, "U": URG, "E": ECE, "C": CWR}
 
 
@@ -38,7 +45,8 @@ class Packet:
     `time`: in ns. `side`: 0 if the client sent the packet, 1 if the server did. `window`: as in the TCP header. `snap`: the
     number of captured bytes; None for all. `mac`: the last byte of the sender's MAC address, if it is not that of its side.
     `row`: the number of the packet's line in the ladder; 0 if it has none. `left`: the sender's time (ns) that TSval shows;
-    None for `time`. `echo`: the peer's time (ns) that TSecr shows; None if nothing is echoed.
+    None for `time`. `echo`: the peer's time (ns) that TSecr shows; None if nothing is echoed. `checksum`: one of CHECKSUMS, or
+    "" if it is correct. `vxlan`: the packet is in a VXLAN tunnel.
     """
 
     peers: Peers
@@ -60,6 +68,8 @@ class Packet:
     snap: int | None = None
     mac: int | None = None
     uncaptured: bool = False
+    vxlan: bool = False
+    checksum: str = ""
     row: int = 0
 
     @property
@@ -81,8 +91,6 @@ def to_pcap(packets: Sequence[Packet], first_time: int = 1_700_000_000) -> bytes
 
 def frame_bytes(packet: Packet, number: int = 0) -> bytes:
     """Return a packet as an Ethernet frame. `number`: its IPv4 identification, unless the ladder sets one."""
-    from dpkt.dpkt import in_cksum  # pyright: ignore[reportUnknownVariableType]  dpkt has no types
-
     ends = [_end(packet.peers.client), _end(packet.peers.server)]
     macs = [b"\x02\0\0\0\0\x01", b"\x02\0\0\0\0\x02"]
     if packet.mac is not None:
@@ -90,7 +98,10 @@ def frame_bytes(packet: Packet, number: int = 0) -> bytes:
     (source, source_port), (destination, destination_port) = ends if packet.side == 0 else reversed(ends)
     segment = _tcp(packet, source_port, destination_port)
     pseudo_header = source + destination + struct.pack(">II", len(segment), TCP)
-    segment = _with_checksum(segment, 16, in_cksum(pseudo_header + segment))
+    right = _in_cksum(pseudo_header + segment)
+    if not (packet.vxlan and packet.checksum == DAMAGED):
+        right = _checksum(packet, right, _in_cksum(pseudo_header) ^ 0xFFFF)
+    segment = _with_checksum(segment, 16, right)
     if len(source) == 16:
         kind = 0x86DD
         header = struct.pack(">IHBB", 0x60000000, len(segment), TCP, packet.ttl) + source + destination
@@ -98,8 +109,27 @@ def frame_bytes(packet: Packet, number: int = 0) -> bytes:
         kind = 0x0800
         ip_id = number & 0xFFFF if packet.ip_id is None else packet.ip_id
         header = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(segment), ip_id, 0x4000, packet.ttl, TCP, 0) + source + destination
-        header = _with_checksum(header, 10, in_cksum(header))
-    return macs[1 - packet.side] + macs[packet.side] + struct.pack(">H", kind) + header + segment
+        header = _with_checksum(header, 10, _in_cksum(header))
+    frame = macs[1 - packet.side] + macs[packet.side] + struct.pack(">H", kind) + header + segment
+    return _in_vxlan(packet, frame) if packet.vxlan else frame
+
+
+def _in_vxlan(packet: Packet, frame: bytes) -> bytes:
+    """Return an Ethernet frame in a VXLAN tunnel between two other hosts (RFC 7348). Its UDP checksum is 0, or wrong."""
+    ends = [ip_address("172.16.0.1").packed, ip_address("172.16.0.2").packed]
+    addresses = ends[packet.side] + ends[1 - packet.side]
+    size = 16 + len(frame)
+    wrong = packet.row + 1 if packet.checksum == DAMAGED else 0
+    udp = struct.pack(">HHHHII", 50000, VXLAN, size, wrong, 0x08000000, 7 << 8) + frame
+    header = struct.pack(">BBHHHBBH", 0x45, 0, 20 + size, 0, 0x4000, 64, UDP, 0) + addresses
+    return frame[:12] + b"\x08\0" + _with_checksum(header, 10, _in_cksum(header)) + udp
+
+
+def _checksum(packet: Packet, right: int, pseudo: int) -> int:
+    """Return the checksum that a packet is captured with. `right`: the correct one. `pseudo`: the sum of the pseudo header."""
+    wrong = (right + 1 + 257 * (packet.row + 1)) & 0xFFFF  # differs from `right` by another number in each packet
+    known = {"": right, REWRITTEN: (right + SHIFT) % 0xFFFF, OFFLOADED: pseudo, UNSUMMED: 0}
+    return known.get(packet.checksum, wrong)
 
 
 @lru_cache(maxsize=4096)
@@ -111,6 +141,13 @@ def _end(text: str) -> tuple[bytes, int]:
 
 def _with_checksum(header: bytes, place: int, checksum: int) -> bytes:
     return header[:place] + struct.pack(">H", checksum) + header[place + 2 :]
+
+
+def _in_cksum(data: bytes) -> int:
+    """Return the Internet checksum of bytes (RFC 1071)."""
+    from dpkt.dpkt import in_cksum  # pyright: ignore[reportUnknownVariableType]  dpkt has no types
+
+    return in_cksum(data)
 
 
 def _tcp(packet: Packet, source_port: int, destination_port: int) -> bytes:

@@ -143,6 +143,11 @@ class Layers:
         self.ip_headers: i64 = 0
         self.ip_version: i64 = 0
         """The version of the innermost IP header so far."""
+        self.udp: i64 = -1
+        """The offset in the block of the innermost UDP header, which belongs to a tunnel; -1 if there is none."""
+        self.udp_addresses: i64 = 0
+        """The offset of the addresses in the IP header before `udp`. `udp_ip`: the version of this IP header."""
+        self.udp_ip: i64 = 0
         self.is_quoted: bool = False
         """True if the current header is quoted in an ICMP error."""
         self.is_mirrored: bool = False
@@ -167,6 +172,7 @@ class Layers:
         self.captured = packet.end - packet.at
         self.names = 0
         self.ip_headers = 0
+        self.udp = -1
         self.is_mirrored = False
         self.is_quoted = False
         if self.hashing:

@@ -249,6 +249,7 @@ class Headers:
         if protocol == TCP_PROTOCOL:
             return TCP
         if protocol == UDP_PROTOCOL:
+            layers.udp, layers.udp_addresses, layers.udp_ip = layers.at, self.addresses, layers.ip_version
             return UDP
         if protocol == GRE_IN_IP:
             return GRE

@@ -8,6 +8,7 @@ from wiredoctor.core.http1.http_state import HttpState
 from wiredoctor.core.http1.message import Fault
 from wiredoctor.core.http1.shared_http import SharedHttp
 from wiredoctor.core.tcp.connection import Connection
+from wiredoctor.core.tcp.damage import is_altered
 from wiredoctor.core.tcp.segment import NEVER
 
 
@@ -20,8 +21,9 @@ class Conversation(HttpState):
         self.http: SharedHttp = http
 
     def add_fault(self, fault: Fault) -> None:
-        """Write a row of `faults`."""
-        self.http.faults.write(self, fault)
+        """Write a row of `faults`, unless the capture does not have the bytes that were sent."""
+        if not is_altered(self.connection):
+            self.http.faults.write(self, fault)
 
     def wake_at(self, time: i64) -> None:
         """Schedule a call of endings.wake at `time` (ns)."""

@@ -12,6 +12,7 @@ from wiredoctor.core.http1.message import REQUEST, Exchange, Fault
 from wiredoctor.core.http1.reader import GONE, Reader
 from wiredoctor.core.http1.stream import Stream
 from wiredoctor.core.tcp.connection import Connection, Side
+from wiredoctor.core.tcp.damage import is_altered
 from wiredoctor.core.tcp.segment import NEVER
 from wiredoctor.protocols.tls.hello import SILENT, TlsFacts
 from wiredoctor.protocols.tls.hello import Handshake as TlsHandshake
@@ -146,7 +147,9 @@ class HttpState:
         self.gap_time = time if self.gap_time == NEVER else min(time, self.gap_time)
 
     def hold_fault(self, fault: Fault) -> None:
-        """Keep a fault until the next response begins."""
+        """Keep a fault until the next response begins, unless the capture does not have the bytes that were sent."""
+        if is_altered(self.connection):
+            return
         if self.held_faults is None:
             self.held_faults = []
         self.held_faults.append(fault)

@@ -12,6 +12,7 @@ from wiredoctor.core.rows.cells import Rows, pack_cells
 from wiredoctor.core.tcp.clocks import count_ticks
 from wiredoctor.core.tcp.closes import who_closed
 from wiredoctor.core.tcp.connection import Connection, Handshake, Oddities, RepeatedSyn, SecondCopies, Side, SynError
+from wiredoctor.core.tcp.damage import count_altered, has_checksums
 from wiredoctor.core.tcp.history import SAW_RETRANSMISSION
 from wiredoctor.core.tcp.segment import NEVER, Segment
 from wiredoctor.core.unsigned import u16
@@ -37,6 +38,7 @@ NUMBERS: Final = (
     *("first_frame", "last_frame", "start", "end", "handshake", "rtt_client", "rtt_server"),
     *("client_unseen_bytes", "server_unseen_bytes", "client_unacknowledged", "server_unacknowledged"),
     *("one_sided", "connected", "closed_by", "close", "server_rst_offset", "server_rst_ack", "history", "more_history"),
+    *("altered", "client_checksums"),
     *("syns", "syn_frame", "syn_time", "second_syn_time", "third_syn_time", "last_syn_frame", "last_syn_time", "syn_ecn_or_data"),
     *("first_answer_frame", "first_answer_time", "newest_answer_frame", "newest_answer_time"),
     *("answered_syn_frame", "answered_syn_time", "answered_syn_ecn_or_data", "answer_echoes_first_syn"),
@@ -47,6 +49,7 @@ NUMBERS: Final = (
     *("super_segments", "super_frame", "super_time", "super_mss"),
     *("conflicts", "conflict_frame", "conflict_time", "conflict_first_frame", "reuse_frame", "reuse_time"),
     *("late_answer_frame", "late_answer_time", "challenge_frame", "challenge_time", "translated_time"),
+    *("damaged_syns", "damaged_syn_acks", "wrong_checksum", "altered_frame", "altered_time"),
     *("duplicates", "duplicate_frame", "duplicate_time", "duplicate_first_frame", "duplicate_difference"),
     *("client_ticks", "client_tick_time", "server_ticks", "server_tick_time"),
     *("translated", "final_at"),
@@ -115,6 +118,8 @@ class ConnectionRows:
         write_i64_le(out, i64(NEVER) if server.close is None else server.close.rst_ack)
         write_i64_le(out, connection.history)
         write_i64_le(out, connection.more_history)
+        write_i64_le(out, count_altered(connection))
+        write_i64_le(out, i64(has_checksums(client)))
         write_handshake(out, NO_HANDSHAKE if connection.handshake is None else connection.handshake)
         if connection.oddities is None:
             out.write(NO_ODDITIES)
@@ -289,6 +294,11 @@ def write_oddities(out: BytesWriter, oddities: Oddities) -> None:
     write_i64_le(out, oddities.challenge_frame)
     write_i64_le(out, oddities.challenge_time)
     write_i64_le(out, oddities.translated_time)
+    write_i64_le(out, oddities.damaged_syns)
+    write_i64_le(out, oddities.damaged_syn_acks)
+    write_i64_le(out, oddities.damage)
+    write_i64_le(out, oddities.altered_frame)
+    write_i64_le(out, oddities.altered_time)
     write_copies(out, NO_COPIES if oddities.copies is None else oddities.copies)
 
 

@@ -17,6 +17,7 @@ from wiredoctor.core.http1.http_state import HttpState
 from wiredoctor.core.http1.message import Exchange, Fault, Interim, Message, Pauses
 from wiredoctor.core.octets import BytesWriter, write_i64_le
 from wiredoctor.core.rows.cells import Rows, pack_cells
+from wiredoctor.core.tcp.damage import is_altered
 from wiredoctor.core.tcp.segment import NEVER
 from wiredoctor.core.tcp.transfer import Transfer
 from wiredoctor.protocols.http1.pieces import Pieces
@@ -132,8 +133,9 @@ class ExchangeRows:
         write_i64_le(out, exchange.previous_end)
         write_i64_le(out, exchange.previous_end_offset)
         write_i64_le(out, i64(exchange.previous_close))
-        write_message(out, self.codes, request)
-        write_message(out, self.codes, response)
+        has_gap = is_altered(conversation.connection)
+        write_message(out, self.codes, request, has_gap)
+        write_message(out, self.codes, response, has_gap)
         write_parts(out, request)
         pauses = None if response is None else response.pauses
         pieces = None if response is None else response.pieces
@@ -177,8 +179,11 @@ def known_transfer(message: Message | None) -> Transfer | None:
     return None if transfer is None or transfer.path == NEVER or transfer.has_doubt else transfer
 
 
-def write_message(out: BytesWriter, codes: HeadCodes, message: Message | None) -> None:
-    """Write the columns in MESSAGE. `message` is None if the message was not captured."""
+def write_message(out: BytesWriter, codes: HeadCodes, message: Message | None, has_gap: bool) -> None:
+    """Write the columns in MESSAGE. `message` is None if the message was not captured.
+
+    `has_gap`: bytes of the message are unknown, even if all of its packets were captured.
+    """
     if message is None:
         out.write(NO_MESSAGE)
         return
@@ -193,7 +198,7 @@ def write_message(out: BytesWriter, codes: HeadCodes, message: Message | None) -
     write_i64_le(out, message.framing)
     write_i64_le(out, message.reason)
     write_i64_le(out, message.last_body_time)
-    write_i64_le(out, i64(message.has_gap))
+    write_i64_le(out, i64(has_gap or message.has_gap))
     write_i64_le(out, message.chunks)
     write_i64_le(out, message.offset)
     write_i64_le(out, message.end_offset)
@@ -295,7 +300,7 @@ class MessageRows:
         write_i64_le(out, message.exchange)
         write_i64_le(out, len(self.targets))
         self.targets.append(message.target)
-        write_message(out, self.codes, message)
+        write_message(out, self.codes, message, is_altered(conversation.connection))
 
     def take_targets(self) -> list[bytes]:
         """Return the request targets collected for the rows so far, and begin a new list."""

@@ -12,7 +12,7 @@ from wiredoctor.core.capture.packet import Packet
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.rows.cells import Rows
 from wiredoctor.core.rows.connection_rows import sender_role
-from wiredoctor.core.tcp import sizes
+from wiredoctor.core.tcp import damage, sizes
 from wiredoctor.core.tcp.connection import NOTHING, Connection, Side
 from wiredoctor.core.tcp.events import Events
 from wiredoctor.core.tcp.retransmission_stalls import (
@@ -31,6 +31,7 @@ RECOVERIES: Final = (
     *("retransmission_count", "first_retransmission_frame", "first_retransmission_time", "retransmitted_frame"),
     *("retransmitted_time", "retransmitted_bytes", "retransmitted_late", "spurious", "answers_retransmission", "syn_ack_again"),
     *("lost_bytes", "answer_lost", "peer_message_incomplete", "acks_lost", "strange_sack_frame", "strange_sack_time"),
+    *("damaged_copies", "wrong_checksum"),
 )
 CLOSURES: Final = (
     *("connection", "direction", "exchange", "frame", "time", "offset", "length", "handshake", "http"),
@@ -108,6 +109,8 @@ class StallRows:
                 is_unheard,
                 NEVER if own.waits is None else own.waits.strange_sack_frame,
                 NEVER if own.waits is None else own.waits.strange_sack_time,
+                0 if is_unheard else damage.count_damaged(peer, stall.retransmission_frame),
+                damage.wrong_checksum(peer),
             ]
         )
 

@@ -309,7 +309,10 @@ class Side:
         self.widest_window: i64 = -1
         """The largest window field of this side after its SYN; SHRANK once a window was clearly smaller."""
         self.letters: i64 = 0
-        """The kinds of packets that this side has sent, as bits; each is a letter of the connection's history (history.py)."""
+        """The kinds of packets that this side has sent, as bits; each is a letter of the connection's history (history.py).
+
+        The bits from 16 on record what the checksums of this side's packets have shown (damage.py).
+        """
         self.last_frame: i64 = NEVER
         self.payload_frame: i64 = NEVER
         """The frame number of this side's newest packet with payload."""
@@ -446,7 +449,7 @@ class Oddities:
 
     They concern ACKs of bytes that were not captured, segments longer than their receiver accepts (segmentation offload), bytes
     that were sent twice with different content, reused ports, SYN-ACKs after the client's first ACK, ACKs of an earlier
-    connection in answer to a SYN, packets that were captured twice, and address translation.
+    connection in answer to a SYN, wrong checksums, packets that were captured twice, and address translation.
     """
 
     def __init__(self) -> None:
@@ -482,6 +485,15 @@ class Oddities:
         self.challenge_frame: i64 = NEVER
         """The frame number of the first ACK that answers the client's SYN but belongs to an earlier connection."""
         self.challenge_time: i64 = NEVER
+        self.altered: i64 = 0
+        """The number of packets with payload and a wrong checksum, as long as no other payload of their side was captured."""
+        self.altered_frame: i64 = NEVER
+        self.altered_time: i64 = NEVER
+        self.damaged_syns: i64 = 0
+        """The number of SYNs with a wrong checksum. `damaged_syn_acks`: the number of such SYN-ACKs."""
+        self.damaged_syn_acks: i64 = 0
+        self.damage: i64 = 0
+        """Which checksum of the newest of these packets is wrong, as a result of Checksums.verify; 0 if there is none."""
         self.copies: SecondCopies | None = None
         self.is_second_leg: bool = False
         """True if this is a connection captured a second time, after NAT (translation.py). This second leg is not analyzed."""

@@ -11,6 +11,7 @@ from typing import Final
 from mypy_extensions import i64
 
 from wiredoctor import limits
+from wiredoctor.core.capture.checksums import Checksums
 from wiredoctor.core.capture.packet import Packet
 from wiredoctor.core.capture.places import Places
 from wiredoctor.core.cutoffs import Cutoffs
@@ -22,6 +23,7 @@ from wiredoctor.core.tcp import (
     closed_windows,
     closes,
     conflicts,
+    damage,
     delivery,
     flight,
     handshake,
@@ -64,6 +66,8 @@ class TcpAnalysis:
         self.recorder: SegmentRecorder | None = None
         self.places: Places | None = None
         """Reads bytes of earlier packets; None if repeated bytes are not compared."""
+        self.checksums: Checksums | None = None
+        """Verifies checksums; None if they are not verified."""
         self.flights: list[Flight] = []
         """The `Flight` objects from which `forget` drops segments that are too old to be compared with retransmissions."""
         self.new_flights: list[Flight] = []
@@ -112,6 +116,8 @@ class TcpAnalysis:
         delivery.recognize_retransmission(own, packet, segment)
         sizes.measure_size(connection, own, peer, packet, segment)
         acks.announce_window(own, peer, packet, segment)
+        if self.checksums is not None and (own.letters & damage.SETTLED == 0 or packet.flags & SYN):
+            damage.note_checksum(connection, own, packet, self.checksums)
         if connection.closed:
             origins.go_on(connection, own, peer, packet, segment)
         if packet.flags & (FIN | RST):
@@ -204,6 +210,8 @@ class TcpAnalysis:
         if segment.keep_alive_probe:
             self.repetitions.note_probe(connection, own, peer, packet, segment)
         elif segment.retransmission or segment.overlap:
+            if self.checksums is not None:
+                damage.note_copy(self.checksums, own, peer, packet, segment)
             self.repetitions.note_copy(connection, own, peer, packet, segment)
             if segment.retransmission:
                 least = cutoffs.min_retransmission_delay

@@ -19,6 +19,7 @@ from mypy_extensions import i64
 from wiredoctor.core.capture.packet import Packet
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.rows.cells import Rows
+from wiredoctor.core.tcp import damage
 from wiredoctor.core.tcp.connection import Close, Connection, Side, waits_of
 from wiredoctor.core.tcp.flight import find_first
 from wiredoctor.core.tcp.origins import UNKNOWN, fin_origin, rst_origin
@@ -43,7 +44,8 @@ UNACKNOWLEDGED: Final = (
     *("message_continued", "message_owed", "own_close_frame", "own_close_time", "own_close_rst", "own_close_origin"),
     *("peer_close_frame", "peer_close_time", "peer_close_rst", "peer_close_origin", "peer_rst_unknown"),
     *("icmp_frame", "icmp_time", "bare", "reset_mac"),
-    *("address_bytes", "icmp_router_high", "icmp_router_low", "icmp_type", "icmp_code", "icmp_mtu", "frame", "time"),
+    *("address_bytes", "icmp_router_high", "icmp_router_low", "icmp_type", "icmp_code", "icmp_mtu"),
+    *("damaged_copies", "wrong_checksum", "frame", "time"),
 )
 """The names of the columns that a row of `unacknowledged` contains."""
 
@@ -321,6 +323,8 @@ class Repetitions:
                 error.type,
                 error.code,
                 error.mtu,
+                damage.count_all_damaged(own, repetition.start, repetition.copies),
+                damage.wrong_checksum(own),
                 repetition.last_frame if frame == NEVER else frame,
                 clock,
             ]

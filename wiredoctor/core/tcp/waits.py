@@ -159,6 +159,23 @@ class Pace:
 
 
 @mypyc_attr(acyclic=True)
+class Damage:
+    """What the checksums of the copies of repeated data show (damage.py)."""
+
+    def __init__(self, start: i64) -> None:
+        self.start: i64 = start
+        """The offset of the data."""
+        self.frame: i64 = NEVER
+        """The frame number of the newest copy."""
+        self.newest: i64 = 0
+        """The result of Checksums.verify for the newest copy."""
+        self.copies: i64 = 0
+        """The number of copies with a wrong checksum."""
+        self.checksum: i64 = 0
+        """The newest result of Checksums.verify that means a wrong checksum; 0 if there is none."""
+
+
+@mypyc_attr(acyclic=True)
 class Stall:
     """A time without progress (new data, a FIN, or an ACK of more bytes) that retransmissions by one side may have ended."""
 
@@ -352,6 +369,7 @@ class Waits:
         self.pace: Pace | None = None
         self.run: Run | None = None
         self.stall: Stall | None = None
+        self.damage: Damage | None = None
         self.lone: Stall | None = None
         """The newest time without progress before a full segment of this side. A timer of this side may have sent that segment.
         """

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from wiredoctor.findings import host
 from wiredoctor.rules.shared import icmp
+from wiredoctor.rules.shared.damage_words import CHECKSUMS, find_damage
 from wiredoctor.rules.shared.words import Packet, packets
 from wiredoctor.text.durations import duration_text
 from wiredoctor.world import attempts
@@ -15,10 +16,11 @@ class Facts(NamedTuple):
     """What is known of failed attempts: the columns of connect_failed about the first of them, and of attempt_groups about all.
 
     `connection`: null if there are several attempts. `first_server`: the server of the first attempt. Times and durations are in
-    ns. `challenge_frame`: an ACK of an earlier connection answered a SYN. `older_frame`: the last packet of a connection on the
-    same ports that was not closed by both sides; `port_alone`: it alone explains the failure. `between_frame`: the server accepts
-    another connection between the SYNs. `by_flags`: only SYNs with ECN or data failed; `other_clients`: only other clients got
-    connections. `retry`: a gateway then connected to another server (gateways.tries.RETRY).
+    ns. `challenge_frame`: an ACK of an earlier connection answered a SYN. `damaged`: which checksum is wrong in all SYNs; 0 if
+    none is. `older_frame`: the last packet of a connection on the same ports that was not closed by both sides; `port_alone`: it
+    alone explains the failure. `between_frame`: the server accepts another connection between the SYNs. `by_flags`: only SYNs
+    with ECN or data failed; `other_clients`: only other clients got connections. `retry`: a gateway then connected to another
+    server (gateways.tries.RETRY).
     """
 
     connection: int | None
@@ -59,6 +61,7 @@ class Facts(NamedTuple):
     other_time: int | None
     challenge_frame: int | None
     challenge_time: int | None
+    damaged: int
     older_frame: int | None
     older_time: int | None
     port_alone: bool | None
@@ -279,6 +282,10 @@ def _suspects(x: Facts, accepted: str | None) -> dict[str, Any]:
     """Return the title, what probably happened to the SYNs, and what to check. `accepted`: see _accepted_before."""
     if x.next_server is not None:
         return {"assumed": _ELSEWHERE.format(x.next_server), "timed_out_remedy": _TRANSLATE_BOTH_WAYS}
+    if x.damaged:
+        title = f"SYNs to {x.first_server} arrived damaged, so the connection was never established"
+        assumed = _DAMAGED.format(CHECKSUMS[x.damaged])
+        return {"title": title, "assumed": assumed, "timed_out_remedy": find_damage("client", "server", x.damaged) + " "}
     if x.by_flags:
         words = _of_flags(x)
         return {"title": words["title"], "assumed": _BY_FLAGS[2:], "timed_out_remedy": words["refused_remedy"]}
@@ -296,6 +303,10 @@ def _suspects(x: Facts, accepted: str | None) -> dict[str, Any]:
     return {"assumed": assumed, "timed_out_remedy": look}
 
 
+_DAMAGED = (
+    "each copy has a wrong {}, so the server discards it. Packets of the client on other connections have correct checksums. The "
+    "client sends SYNs with wrong checksums, or a device between the client and the capture point damages them"
+)
 _DOWN_OR_DROPPED = "the server is down or has another address, or something on the path drops the packets"
 _ONLY_THESE = (
     "it accepted another connection between these SYNs, so its process runs, and its listen queue is not full. A device on the "

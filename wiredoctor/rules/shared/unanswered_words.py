@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from wiredoctor.rules.shared import icmp
+from wiredoctor.rules.shared.damage_words import CHECKSUMS, find_damage
 from wiredoctor.rules.shared.words import (
     FIND_MACHINES,
     Nanoseconds,
@@ -125,6 +126,8 @@ class Facts(NamedTuple):
     icmp_mtu: int | None
     bare: int
     reset_mac: int | None
+    damaged_copies: int
+    wrong_checksum: int
     missing: bool
     forgotten: bool
     gave_up_probing: bool
@@ -201,6 +204,8 @@ def words(x: Facts) -> dict[str, Any]:
         "queue": _LISTEN_QUEUE if x.only_syn_acks else "",
         "size": _size(x) if x.maybe_large_only else "",
         "ping": _PING if x.maybe_large_only else "",
+        "checksum": CHECKSUMS.get(x.wrong_checksum, ""),
+        "find_damage": find_damage(x.sender, x.receiver, x.wrong_checksum) if x.damaged_copies else "",
         "evidence": evidence,
         "origin": origin,
     }

@@ -55,6 +55,10 @@ How it is proved
     after, and all its unanswered attempts have such an earlier connection. If the server accepted another connection between
     the SYNs, its process runs and its listen queue has room.
 
+    If all SYNs of a connection of kind timed-out have a wrong checksum (of the IP header, of TCP, or of the UDP header of a
+    tunnel), they arrived damaged, and the finding says so. This needs another connection of the same client in the capture whose
+    packets without payload have correct checksums: then its checksums were computed before the packets were captured.
+
     Kinds refused and timed-out name ECN and early data if at least three SYNs failed, all of them with the ECN flags (ECE and
     CWR) or with data, and the server accepted at least two SYNs, none of them with either. This is a warning with medium
     confidence. If only other clients were accepted, the client's address may be the reason instead, and the finding says so.
@@ -124,7 +128,8 @@ What to do
     the client if it sent an RST (iptables -nvL, nft list ruleset, ip route), and allow the connection. Kind unreachable: check
     the routes and neighbors of that router (ip route get, ip neigh). Kind timed-out: check whether the server is up, and which
     firewall on the path drops the packets; if it had accepted connections before, check whether its listen queue is full; if a
-    port was used again too soon, use more ports and let the challenge ACK and the RST pass; if another address answered, have
+    port was used again too soon, use more ports and let the challenge ACK and the RST pass; if the SYNs arrived damaged, find the
+    network card, the driver or the device that sends wrong checksums; if another address answered, have
     the answers return through the device that translates the server's address. Kind closed-at-once: check whether a process
     listens behind the balancer or relay that accepted the connection, and whether the service lets this client in. Kind
     given-up: give the client a connect timeout of several round trips.
@@ -365,7 +370,7 @@ def find(connections: pl.LazyFrame, tries: pl.LazyFrame) -> pl.LazyFrame:
     waited = c("final_at") - c("last_syn_time")
     some = connections.filter(pl.any_horizontal(*states.values()))
     rows = some.select(*_OF_ATTEMPT, attempts.client_key(), waited.alias("waited"), **states).collect(engine="streaming")
-    rows = _without_unseen(rows, connections)
+    rows = _with_damage(_without_unseen(rows, connections), connections)
     accepted = attempts.accepted_near(rows, connections, **{name: states[name] for name in ("closed_at_once", "given_up")})
     failed = _failed(rows, accepted, singles, connections)
     # of the attempts of a gateway in the same outage, some may not show for which request they were made
@@ -392,7 +397,7 @@ def _had_few_syns() -> pl.Expr:
 _OF_ATTEMPT = (
     *("connection", "client", "server", "client_host", "syns", "syn_frame", "syn_time", "last_syn_frame", "last_syn_time"),
     *("first_answer_time", "refused_frame", "refused_time", "answer_ttl", "last_frame", "end"),
-    *("challenge_frame", "challenge_time", "syn_ecn_or_data"),
+    *("challenge_frame", "challenge_time", "syn_ecn_or_data", "damaged_syns", "wrong_checksum"),
     *("syn_error_frame", "syn_error_time", "syn_error_router", "syn_error_type", "syn_error_code"),
 )
 
@@ -408,6 +413,20 @@ def _without_unseen(rows: pl.DataFrame, connections: pl.LazyFrame) -> pl.DataFra
     unseen = c("client_host").is_in(hosts["client_host"].implode())
     unseen |= attempts.host_of("server").is_in(hosts["server_host"].implode())
     return pl.concat([rows.filter(answered), unanswered.filter(~unseen)])
+
+
+def _with_damage(rows: pl.DataFrame, connections: pl.LazyFrame) -> pl.DataFrame:
+    """Add the column `damaged`: which checksum is wrong in all SYNs of an attempt; 0 if none is, or if that shows nothing.
+
+    It shows nothing unless the client's packets on another connection have correct checksums.
+    """
+    damaged = (c("damaged_syns") > 0) & (c("damaged_syns") == c("syns"))
+    hosts = pl.Series([], dtype=pl.String)
+    if rows.select(damaged.any()).item():
+        computed = connections.filter("client_checksums").select("client_host").unique().collect(engine="streaming")
+        hosts = computed["client_host"]
+    shown = damaged & c("client_host").is_in(hosts.implode())
+    return rows.with_columns(pl.when(shown).then("wrong_checksum").otherwise(0).alias("damaged"))
 
 
 def _failed(
@@ -466,6 +485,7 @@ def _failed(
 _PROOF = (
     *("syn_frame", "syn_time", "answer_frame", "answer_time", "last_syn_frame", "last_syn_time", "first_answer_time"),
     *("error", "router", "answered_in", "round_trip", "reset_ttl", "accepted_ttl", "challenge_frame", "challenge_time"),
+    "damaged",
 )
 
 

@@ -23,6 +23,10 @@ How it is proved
     came at least 200 ms later than that, both SYNs or their answers were late. If only a later SYN was also captured after
     address translation (NAT), the first SYN did not get that far.
 
+    If a SYN or SYN-ACK that did not suffice has a wrong checksum (of the IP header, of TCP, or of the UDP header of a tunnel), it
+    arrived damaged, and its receiver discarded it. One of the SYNs must have a correct checksum, or none in a tunnel. A SYN-ACK
+    counts only if the client's packets without payload have correct checksums.
+
     If an ACK that does not acknowledge the SYN came before any SYN-ACK (a challenge ACK, RFC 5961 section 4), the server still
     knew an earlier connection on these ports, open or in TIME_WAIT. The client ends that connection with an RST, and sends its
     SYN again when its timer expires.
@@ -38,7 +42,8 @@ What it is not
 
 What to do
     Check whether the server drops SYNs because its listen queue is full. If it does not, find the loss between client and
-    server. If a port was used again too soon, have the client or the NAT use more ports, or reuse connections.
+    server. If packets arrived damaged, find the network card, the driver or the device that sends wrong checksums. If a port was
+    used again too soon, have the client or the NAT use more ports, or reuse connections.
 
 References
     RFC 9293 section 3.5, RFC 5961 section 4, RFC 6298 section 2, listen(2), tcp(7).
@@ -53,6 +58,7 @@ import polars as pl
 from wiredoctor.findings import Reference, Rule, Threshold
 from wiredoctor.rules.shared import icmp
 from wiredoctor.rules.shared.attempt_words import USE_OTHER_PORTS
+from wiredoctor.rules.shared.damage_words import CHECKSUMS, find_damage
 from wiredoctor.rules.shared.evidence import candidate
 from wiredoctor.rules.shared.words import Packet, packets
 from wiredoctor.tables import PROTOCOLS
@@ -157,6 +163,9 @@ class Facts(NamedTuple):
     newest_answer_time: int | None
     again_frame: int | None
     late_answer_time: int | None
+    damaged_syns: int
+    damaged_syn_acks: int
+    wrong_checksum: int
 
 
 def find(connections: pl.LazyFrame) -> pl.LazyFrame:
@@ -189,6 +198,13 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
             *("second_syn_time", "third_syn_time", "refused_frame", "refused_time", "challenge_frame", "challenge_time"),
             *("syn_error_frame", "syn_error_time", "syn_error_router", "syn_error_type", "syn_error_code"),
             *("first_answer_time", "newest_answer_time", "late_answer_time"),
+            # if all checksums are wrong, they were changed after the packets had arrived
+            pl.when(c("damaged_syns") < c("syns")).then("damaged_syns").otherwise(0).alias("damaged_syns"),
+            pl.when((several | c("ack_lost")) & c("client_checksums"))
+            .then("damaged_syn_acks")
+            .otherwise(0)
+            .alias("damaged_syn_acks"),
+            "wrong_checksum",
             pl.when(several | c("ack_lost")).then("first_answer_frame").alias("earlier_frame"),
             # the first of two SYN-ACKs may have been captured just before the second SYN
             pl.when("answered_twice").then("last_syn_frame").otherwise(answered).alias("helpful_frame"),
@@ -251,6 +267,10 @@ def _explanation(x: Facts) -> tuple[str, str, str]:
     """Return why the connection was late, what the capture shows of the first SYN, and what to check."""
     if x.ack_lost:
         return "the client's ACK was lost or dropped", _UNHEARD, _ACK_LOST
+    if x.damaged_syns:
+        return _DAMAGED, _discarded(x, x.damaged_syns, "SYN", "server"), find_damage("client", "server", x.wrong_checksum)
+    if x.damaged_syn_acks:
+        return _DAMAGED, _discarded(x, x.damaged_syn_acks, "SYN-ACK", "client"), find_damage("server", "client", x.wrong_checksum)
     if x.both_late:
         return "both SYNs or their answers were late", _LONG_AFTER, _LATE
     if x.challenge_frame is not None:
@@ -266,6 +286,14 @@ def _explanation(x: Facts) -> tuple[str, str, str]:
     if x.is_untranslated:
         return why, _UNTRANSLATED, _NOT_TRANSLATED
     return why, _DROPPED, _MIDDLEBOX + _SYN_LOST if x.asks_less else _SYN_LOST
+
+
+def _discarded(x: Facts, count: int, name: str, receiver: str) -> str:
+    them, which = ("it", f"a {name}") if count == 1 else ("them", f"{count} {name}s")
+    return f"{which} arrived with a wrong {CHECKSUMS[x.wrong_checksum]}, so the {receiver} discarded {them}"
+
+
+_DAMAGED = "packets of the handshake arrived damaged"
 
 
 def _refusal(x: Facts) -> str | None:

@@ -6,7 +6,8 @@ What it means
     Kind fast: three duplicate ACKs reported the loss (RFC 5681), which takes about one round trip, or a few if queues are
     full. Kind late: no data was lost, but its acknowledgment took a second or more during an HTTP exchange. Kind acks-lost: the
     same, captured on the receiver's side, where the ACKs are in the capture, but did not reach the sender. Kind too-large: the
-    path drops segments of full size, and the stall ended only when the sender tried a smaller one (RFC 4821).
+    path drops segments of full size, and the stall ended only when the sender tried a smaller one (RFC 4821). Kind damaged: the
+    segment was not lost, but arrived with a wrong checksum, so the receiver discarded it.
 
 Why it hurts
     A lost packet adds the complete timeout to an exchange that would have taken a few milliseconds. Short exchanges suffer
@@ -39,6 +40,12 @@ How it is proved
     Kind too-large: at least three retransmissions of the missing segment were sent, and only the last one, which was smaller than
     those before, was acknowledged.
 
+    Kind damaged: at least one copy of the missing data has a wrong checksum (of its IP header, of TCP, or of the UDP header of a
+    tunnel around it), and the copy that was acknowledged has a correct one. If the UDP checksums of the others are wrong, the
+    acknowledged copy may also have none, which VXLAN allows. A checksum counts as not computed if it is 0, or the sum of the
+    pseudo header with or without the length: the network card computes it after the packet was captured (checksum offload).
+    Packets that are longer than the MSS, or were not captured completely, are not verified.
+
     SACK blocks that lie at least 1 MiB before the first byte of the sender's stream, or beyond the receiver's window, name data
     that the sender has not sent: a device on the path changes sequence numbers, but not those in SACK options. Then the sender
     cannot repair a loss early, and the finding of kind timeout says so.
@@ -58,14 +65,17 @@ What it is not
     with keep-alive probes is not stalled. If a server is busy with its response, it has acknowledged the request, and nothing
     is retransmitted. zero-window-stall reports a copy that was sent into a closed window, and the first copy after the window
     opened: the receiver had discarded the data. If the last segment was lost before the capture point, and no later segment
-    shows the loss, the stall looks like a pause and is not reported.
+    shows the loss, the stall looks like a pause and is not reported. If the acknowledged copy has a wrong checksum, too, the
+    checksums were changed after the packets had arrived, or before all of them, as by anonymization: they show nothing. Captured
+    before the place where a packet was damaged, its checksum is correct, and the packet looks lost.
 
 What to do
     Find the place where packets are lost: check the counters of interfaces and queues on the path, and capture on both sides
     of a suspected device or link. If the first data of a connection was lost, the server may have dropped it because its listen
     queue was full. This is likely if the server sent its SYN-ACK again after the client's ACK. Kind late: find the place where
     packets wait, such as a wireless link, a full queue, or a paused virtual machine. Kind acks-lost: do the same between the
-    capture point and the sender. Kind too-large: find the link with the small MTU (a tunnel, a VPN), and have ICMP "packet too
+    capture point and the sender. Kind damaged: find the network card, the driver or the device that sends wrong checksums.
+    Kind too-large: find the link with the small MTU (a tunnel, a VPN), and have ICMP "packet too
     big" pass, or clamp the MSS there.
 
 References
@@ -79,9 +89,10 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from wiredoctor.findings import Reference, Rule, Threshold
+from wiredoctor.rules.shared.damage_words import UDP, arrived_damaged, find_damage
 from wiredoctor.rules.shared.evidence import candidate, grade
 from wiredoctor.rules.shared.words import packets
-from wiredoctor.tables import MILLISECOND, PROTOCOLS, SERVER
+from wiredoctor.tables import CLIENT, MILLISECOND, PROTOCOLS, SERVER
 from wiredoctor.text.durations import duration_text
 from wiredoctor.world.numbers import DURATION
 
@@ -107,6 +118,7 @@ RULE = Rule(
         "late": "The connection stalled for {gap}: data that had arrived was acknowledged late",
         "acks-lost": "The connection stalled for {gap}: no ACK reached the {sender}",
         "too-large": "The connection stalled for {gap} until the sender tried smaller segments",
+        "damaged": "The connection stalled for {gap}: data of the {sender} arrived damaged",
     },
     message={
         "timeout": "For {gap}, none of the outstanding data was acknowledged: {lost}. The sender noticed this when "
@@ -125,6 +137,9 @@ RULE = Rule(
         "{lost_bytes:,} bytes at a time, and no such segment was acknowledged. Then it tried {retransmitted_bytes:,} bytes, and "
         "that segment was acknowledged. A link on the path has too small an MTU for full segments, and the sender did not learn "
         "that MTU: the ICMP message (packet too big) was not sent, or it was dropped.",
+        "damaged": "For {gap}, none of the outstanding data was acknowledged: {damage}, so the {receiver} discarded it. "
+        "{resent}. The copy that was acknowledged {sound}. The {sender} sends packets with wrong checksums, or a device between "
+        "the {sender} and the capture point damages them.",
     },
     remedy={
         "timeout": "{queue}{restore}"
@@ -144,6 +159,7 @@ RULE = Rule(
         "and PPPoE are usual causes. Have firewalls pass ICMP destination unreachable with code 4 (in ICMPv6: packet too big), "
         "or have the device at that link reduce the MSS (iptables -t mangle ... TCPMSS --clamp-mss-to-pmtu), or set the MTU of "
         "the hosts' interfaces to that of the path.",
+        "damaged": "{find_damage}",
     },
     display_filter="tcp.stream == {connection} && frame.number >= {first_frame} && frame.number <= {last_frame}",
     references=(
@@ -234,6 +250,8 @@ class Facts(NamedTuple):
     answer_again: bool
     strange_sack_frame: int | None
     strange_sack_time: int | None
+    damaged_copies: int
+    wrong_checksum: int
     last_frame: int
     last_time: int
 
@@ -251,7 +269,9 @@ def _lost(recoveries: pl.LazyFrame) -> pl.LazyFrame:
     told = (c("stall_duplicate_acks") >= DUPLICATE_ACKS.value) & (c("retransmission_count") == 1) & soon
     too_large = (c("retransmission_count") > ALSO_LOST.value) & c("retransmitted_bytes").is_between(1, c("lost_bytes") - 1)
     kind = (
-        pl.when(told)
+        pl.when(c("damaged_copies") > 0)
+        .then(pl.lit("damaged"))
+        .when(told)
         .then(pl.lit("fast"))
         .when(too_large & ~c("retransmitted_late"))
         .then(pl.lit("too-large"))
@@ -305,6 +325,7 @@ def _columns(kind: pl.Expr, confidence: pl.Expr, gap: pl.Expr, *, end: str, dela
         *(c(name) for name in ("retransmission_count", "lost_bytes", "role", "http")),
         _answer_again().alias("answer_again"),
         *(c(name) for name in ("answers_retransmission", "dsack", "syn_ack_again", "strange_sack_frame", "strange_sack_time")),
+        *(c(name) for name in ("damaged_copies", "wrong_checksum")),
     ]
 
 
@@ -365,6 +386,7 @@ def words(x: Facts) -> dict[str, Any]:
         "receiver": receiver,
         "times": "once" if count == 1 else f"{count} times",
         "proof": _BY_DSACK if x.dsack else _BY_ECHO,
+        **(_of_damage(x) if x.kind == "damaged" else {}),
         "evidence": packets(
             (x.frame, x.start, "the last new data or advancing ACK before the stall"),
             (sack if x.kind == "timeout" else None, x.strange_sack_time, "a SACK block outside the stream"),
@@ -372,6 +394,21 @@ def words(x: Facts) -> dict[str, Any]:
             (x.retransmitted_frame, x.retransmitted_time, again),
             (x.last_frame, x.last_time, end),
         ),
+    }
+
+
+def _of_damage(x: Facts) -> dict[str, str]:
+    """Return the words about copies with a wrong checksum (kind damaged)."""
+    again = _retransmission(x)
+    sides = {SERVER: ("client", "server"), CLIENT: ("server", "client")}
+    sender, receiver = ("sender", "receiver") if x.role is None else sides[x.role]
+    return {
+        "sender": sender,
+        "receiver": receiver,
+        "damage": arrived_damaged(x.damaged_copies, x.wrong_checksum),
+        "resent": f"{again[0].upper()}{again[1:]}",
+        "sound": "has no UDP checksum, or a correct one" if x.wrong_checksum == UDP else "has a correct one",
+        "find_damage": find_damage(sender, receiver, x.wrong_checksum),
     }
 
 
@@ -409,6 +446,8 @@ def _notes(x: Facts) -> tuple[str, str, str]:
         return again, again, f"the next new data, {waited}"
     if x.answer_again:
         return "", f"retransmitted {waited}", "the response to the first copy, as late as the server's timer sends it again"
+    if x.kind == "damaged":
+        return "retransmitted", f"retransmitted {waited}, with a correct checksum", "its acknowledgment"
     # the timestamps show that the ACK answers no earlier copy
     proved = x.answers_retransmission and not x.retransmitted_late
     return (

@@ -11,8 +11,9 @@ What it means
     forgotten it, or the client was gone. Kind mid-message: the path broke while a message was being sent. Kind gone: none of
     these; the receiver or the complete path is gone. Or the server's listen queue is full: then its kernel drops the request and
     the ACK that completes the handshake, and may send its SYN-ACK again. Kind never-came: later packets show that the data was
-    sent, but no copy of it reached the capture point. If no segment as large as the lost ones was ever acknowledged, the text of
-    the kinds mid-message and gone names a path MTU black hole as a possibility.
+    sent, but no copy of it reached the capture point. Kind damaged: each copy has a wrong checksum, so the receiver
+    discards it. If no segment as large as the lost ones was ever acknowledged, the text of the kinds mid-message and gone names a
+    path MTU black hole as a possibility.
 
 Why it hurts
     The application waits for its own timeout: Linux retransmits data for 15 minutes before it gives up. Users see "read
@@ -76,6 +77,9 @@ How it is proved
     The kind is not after-idle if the server did not answer SYNs of a new connection at that time either: a NAT that has
     forgotten one connection lets new connections pass.
 
+    Kind damaged: all captured copies have a wrong checksum (of the IP header, of TCP, or of the UDP header of a tunnel), and
+    packets of the same sender without payload have correct ones. So its checksums were computed before the packets were captured.
+
     If the data is the FIN of a client that had waited for its response and received no part of it, the path may have broken
     at any time of this wait. Then the kind is after-idle only if a connection that the client opened later was answered.
     Otherwise the kind is gone.
@@ -95,8 +99,9 @@ What it is not
 
 What to do
     Kinds too-large, large-only: clamp the MSS or let ICMP through. Kind after-idle: close idle connections earlier, or send
-    keep-alive probes. Kind unreachable: find out why the router that sent the ICMP error does not deliver the packets. Kinds
-    mid-message, never-came, gone: capture on both sides of each suspected device to see where the packets end.
+    keep-alive probes. Kind unreachable: find out why the router that sent the ICMP error does not deliver the packets. Kind
+    damaged: find the network card, the driver or the device that sends wrong checksums. Kinds mid-message, never-came, gone:
+    capture on both sides of each suspected device to see where the packets end.
 
 References
     RFC 9293 section 3.8.3, RFC 6298, RFC 7323 section 3.2, RFC 2923 section 2.1, RFC 4821, RFC 5382 section 5, AWS and Azure on
@@ -146,6 +151,7 @@ RULE = Rule(
         "mid-message": "The path broke in the middle of a message: {never}",
         "never-came": "{amount} from the {sender} never arrived, although later packets did",
         "gone": "{opening} {sender} sent {data} {copies} times, {unheard}",
+        "damaged": "All {copies} copies of the {sender}'s data arrived damaged, so none was acknowledged",
     },
     message={
         "too-large": _SENT + " {router} reported {report}. The {sender} did not send smaller segments: the report does not "
@@ -159,6 +165,9 @@ RULE = Rule(
         "no data came. The {sender} repeats data that is not acknowledged, so the path lost each copy before it "
         "reached the capture point.",
         "gone": _SENT + "{options}{context} {fate}{size}{others}",
+        "damaged": _SENT + " Each has a wrong {checksum}, so the {receiver} discards it. Packets of the {sender} without payload "
+        "have correct ones. The {sender} sends these packets with a wrong checksum, or a device between the {sender} and the "
+        "capture point damages them.",
     },
     remedy={
         "too-large": _SIZES,
@@ -172,6 +181,7 @@ RULE = Rule(
         "mid-message": "{ping}" + _FIND + "{limit}",
         "never-came": _FIND + "A device that inspects the data may discard just these segments. {limit}",
         "gone": "{queue}{ping}" + _FIND + "{limit}",
+        "damaged": "{find_damage} {limit}",
     },
     display_filter="tcp.stream == {connection} && frame.number >= {first_frame} && frame.number <= {last_frame}",
     references=(
@@ -628,6 +638,8 @@ def _farewells() -> dict[str, pl.Expr]:
 
 
 def _kind(x: Facts, around: Surroundings) -> str:
+    if x.damaged_copies:
+        return "damaged"
     if x.icmp_mtu is not None:
         return "too-large"
     if x.full_lost or (around.large_only and not x.missing and not x.fin):
