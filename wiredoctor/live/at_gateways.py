@@ -25,7 +25,7 @@ from wiredoctor.core.tcp.segment import FOREVER
 from wiredoctor.engine import open_exchanges
 from wiredoctor.engine.live import LiveAnalysis
 from wiredoctor.gateways import LATE, Gateways, Place
-from wiredoctor.live.gateway_groups import WHOLE, Group, Pairing, Times, Until, times_of
+from wiredoctor.live.gateway_groups import MEMORY, WHOLE, Group, Pairing, Times, Until, times_of
 from wiredoctor.live.known_gateways import KnownGateways
 from wiredoctor.live.quota import Quota, cpu_time
 from wiredoctor.rule_engine import TOLD_LIVE, RuleModule
@@ -288,9 +288,12 @@ class AtGateways:
         `complete`: returns those of some final groups for whose failures all causes are decided.
         """
         begun, unfinished = cpu_time(), self._unfinished()
-        due = self._in_turn(self._due(clock), self._quota.size - len(unfinished[0]))
-        since = min(self._uncounted_since(clock), *(wait.since for wait in due.values()))
-        window = self._window(since, LEAST, *unfinished)
+        newest = self._newest_since(self._quota.size - len(unfinished[0]))
+        due = self._in_turn(self._due(clock), newest)
+        since = min(wait.since for wait in due.values())
+        if since - MEMORY >= newest:  # most failures without a request to a server need it
+            since -= MEMORY
+        window = self._window(min(since, self._uncounted_since(clock)), LEAST, *unfinished)
         due = {place: wait for place, wait in due.items() if wait.since < window.until}
         found = self._search(due, window, clock, complete)
         self._quota.learn(window.exchanges.height, begun)
@@ -334,21 +337,20 @@ class AtGateways:
         """Return the time (ns) from which on exchanges are searched to learn about gateways."""
         return -LATE if self._learned is None else min(self._learned, clock) - NEAR
 
-    def _in_turn(
-        self, due: dict[tuple[int, int | None], _Wait], most: int
-    ) -> dict[tuple[int, int | None], _Wait]:  # fmt: skip
-        """Return those of the exchanges that are due which can be decided with the `most` newest exchanges and, every other time,
-        those that need older ones.
+    def _newest_since(self, most: int) -> int:
+        """Return the time (ns) since which at most `most` exchanges, and twice as many connections, have ended."""
+        return next((one.clock for one in (_EVERY, *self._stored) if self._now.fits(one, most)), LATE)
 
-        The older ones may be undecided for long, so they must not keep a search from the newest exchanges.
+    def _in_turn(self, due: dict[tuple[int, int | None], _Wait], newest: int) -> dict[tuple[int, int | None], _Wait]:
+        """Return those of the exchanges that are due which need no exchanges before `newest` (ns), and every other time the rest.
+
+        The rest may be undecided for long, so it must not keep a search from the newest exchanges.
         """
-        fitting = (one.clock for one in (_EVERY, *self._stored) if self._now.fits(one, most))
-        begin = next(fitting, LATE)
-        recent = {place: wait for place, wait in due.items() if wait.since >= begin}
+        recent = {place: wait for place, wait in due.items() if wait.since >= newest}
         if not 0 < len(recent) < len(due):
             return due
         self._is_turn_of_recent = not self._is_turn_of_recent
-        return recent if self._is_turn_of_recent else {place: wait for place, wait in due.items() if wait.since < begin}
+        return recent if self._is_turn_of_recent else {place: wait for place, wait in due.items() if place not in recent}
 
     def _unfinished(self) -> tuple[list[Connection], int]:
         """Return the connections with an open exchange, not too many for a search, and the time (ns) from which on they are all.
