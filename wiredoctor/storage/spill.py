@@ -29,8 +29,8 @@ Smaller data frames are joined before they are written. Larger ones are written 
 memory.
 """
 
-LOOSE = 64
-"""The number of added data frames after which they are joined into one.
+LOOSE = 16
+"""The number of added data frames after which they are joined with the smaller ones before them.
 
 A live capture adds a few rows at a time. In a data frame of few rows and a hundred columns, a row takes twenty times as much
 memory as in a data frame of many rows.
@@ -97,7 +97,8 @@ class Spill:
         self._held_bytes += frame.estimated_size()
         self._loose += 1
         if self._loose >= LOOSE:
-            self._held[-LOOSE:] = [pl.concat(self._held[-LOOSE:], rechunk=True)]
+            first = next((i for i in range(len(self._held), 0, -1) if self._held[i - 1].height >= MIN_WRITTEN), 0)
+            self._held[first:] = [pl.concat(self._held[first:], rechunk=True)] if self._held[first:] else []
             self._loose = 0
         many = self._held_rows >= (MIN_WRITTEN if self.files or self.soon else limits.ROWS_HELD.value)
         if many or self._held_bytes >= limits.BYTES_HELD.value:
