@@ -64,6 +64,9 @@ DECIDED_AT_ONCE = 256
 SEARCHED = 0.25
 """The processor time (s) that a search should take at most. With few exchanges, it takes 40 ms."""
 
+TURNS = 4
+"""If a search cannot reach all exchanges that are due, every TURNSth examines those that need the oldest exchanges."""
+
 HELD = 30 * SECOND
 """The maximum time in ns that a failure waits for a decision. After that, the failure is left to the final report.
 
@@ -192,8 +195,8 @@ class AtGateways:
         self._apart = SEARCH_INTERVAL
         self._quota = Quota(limits.LIVE_PAIRED.value * 3 // 4, limits.LIVE_PAIRED.value, SEARCHED)
         self.at_once = Quota(DECIDED_AT_ONCE // 2, DECIDED_AT_ONCE)
-        self._is_turn_of_recent = False
-        """Whether the last search that could not reach all exchanges that were due examined the newest ones."""
+        self._turn = 0
+        """The number of searches that examined the newest exchanges while older ones were due, modulo TURNS."""
         self._counted = 0
         """The number of exchanges that were stored at the last search."""
 
@@ -342,15 +345,15 @@ class AtGateways:
         return next((one.clock for one in (_EVERY, *self._stored) if self._now.fits(one, most)), LATE)
 
     def _in_turn(self, due: dict[tuple[int, int | None], _Wait], newest: int) -> dict[tuple[int, int | None], _Wait]:
-        """Return those of the exchanges that are due which need no exchanges before `newest` (ns), and every other time the rest.
+        """Return those of the exchanges that are due which need no exchanges before `newest` (ns), and now and then the rest.
 
         The rest may be undecided for long, so it must not keep a search from the newest exchanges.
         """
         recent = {place: wait for place, wait in due.items() if wait.since >= newest}
         if not 0 < len(recent) < len(due):
             return due
-        self._is_turn_of_recent = not self._is_turn_of_recent
-        return recent if self._is_turn_of_recent else {place: wait for place, wait in due.items() if place not in recent}
+        self._turn = (self._turn + 1) % TURNS
+        return recent if self._turn else {place: wait for place, wait in due.items() if place not in recent}
 
     def _unfinished(self) -> tuple[list[Connection], int]:
         """Return the connections with an open exchange, not too many for a search, and the time (ns) from which on they are all.
