@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TypeVar
@@ -105,7 +106,8 @@ class KnownGateways:
         agent = c("request_user_agent")
         rows = exchanges.filter(agent != "").select("connection", agent).unique().collect()
         some = rows.iter_rows()
-        return frozenset(number for number, text in some if self._agents.setdefault(number, text) != text)
+        # interned: most connections have one of a few texts
+        return frozenset(number for number, text in some if self._agents.setdefault(number, sys.intern(text)) != text)
 
     def _forget(self) -> None:
         """Drop the oldest entries, and the endpoints with the fewest pairs, if there are too many."""

@@ -83,8 +83,10 @@ class Spill:
     _loose: int = 0
     forgotten: int = 0
     """The number of rows that were dropped; `rows` includes them."""
-    soon: bool = False
-    """Whether rows are written as soon as there are MIN_WRITTEN. A live capture should take no more memory after an hour."""
+    soon: int = 0
+    """If not 0, rows are written as soon as there are MIN_WRITTEN / `soon`. A live capture should take no more memory after an
+    hour than after some minutes.
+    """
 
     def add(self, rows: pl.DataFrame | Batch) -> None:
         """Add finished rows. If there are many rows in memory now, write them to a file."""
@@ -100,7 +102,8 @@ class Spill:
             first = next((i for i in range(len(self._held), 0, -1) if self._held[i - 1].height >= MIN_WRITTEN), 0)
             self._held[first:] = [pl.concat(self._held[first:], rechunk=True)] if self._held[first:] else []
             self._loose = 0
-        many = self._held_rows >= (MIN_WRITTEN if self.files or self.soon else limits.ROWS_HELD.value)
+        few = MIN_WRITTEN // max(self.soon, 1)
+        many = self._held_rows >= (few if self.files or self.soon else limits.ROWS_HELD.value)
         if many or self._held_bytes >= limits.BYTES_HELD.value:
             self.write()
 
@@ -267,7 +270,7 @@ class SpillOfCaptures(BatchSpill):
 
 @dataclass(eq=False, repr=False)
 class SpillWindow(Spill):
-    """The newer rows of a growing capture; older rows are dropped. At least the newest MIN_WRITTEN are in memory.
+    """The newer rows of a growing capture; older rows are dropped. At least the newest MIN_WRITTEN / `soon` are in memory.
 
     `ended`: the column with the time (ns) at which the events of a row were over; rows are added roughly in its order. `tally`
     counts the dropped rows: its column `rows` has the number of rows for each combination of values of the expressions `kinds`.
