@@ -15,8 +15,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import wiredoctor.live
-from wiredoctor import limits
-from wiredoctor.cli import main
+from wiredoctor.cli import main  # nothing here may import Polars: `main` sets the variables that configure it
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 _start = wiredoctor.live.start
 _begun = time.monotonic()
 _minute: dict[str, Any] = {}
+_limits: dict[str, int] = {}
 
 
 def _measure(session: type[Session]) -> None:
@@ -63,22 +63,25 @@ def _tell() -> None:
 @contextmanager
 def _start_measured(*order: Any) -> Iterator[Started]:
     with _start(*order) as started:
+        from wiredoctor import limits
         from wiredoctor.live.session import Session  # starts threads: only now may it be imported
 
+        for name, value in _limits.items():
+            getattr(limits, name).value = value
         _measure(Session)
         yield started
 
 
-def _lower_limits(words: list[str]) -> list[str]:
+def _take_limits(words: list[str]) -> list[str]:
     while words[:1] == ["--limit"]:
         name, _, value = words[1].partition("=")
-        getattr(limits, name).value = int(value)
+        _limits[name] = int(value)
         words = words[2:]
     return words
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = _lower_limits(sys.argv[1:])
+    sys.argv[1:] = _take_limits(sys.argv[1:])
     measured: AbstractContextManager[Started] | Any = _start_measured
     wiredoctor.live.start = measured
     main()

@@ -131,8 +131,14 @@ class Live:
         return int(found[-1].replace(",", "")) if found else 0
 
     def _running(self) -> list[int]:
-        words = ("ip", "netns", "pids", self.host.name)
-        return [int(one) for one in subprocess.run(words, capture_output=True, check=True, timeout=20).stdout.split()]
+        """The processes in the namespace. `ip netns pids` would do, but takes 20 s now and then on a busy machine."""
+        space, found = os.stat(f"/run/netns/{self.host.name}"), list[int]()
+        for path in Path("/proc").glob("[0-9]*/ns/net"):
+            with contextlib.suppress(OSError):  # it has ended
+                one = os.stat(path)
+                if (one.st_dev, one.st_ino) == (space.st_dev, space.st_ino):
+                    found.append(int(path.parts[2]))
+        return found
 
     def processes(self) -> dict[int, str]:
         """All processes of it that run now, and what they are."""

@@ -313,10 +313,10 @@ ANSWERED = """
 """
 
 
-def answered(*exchanges: tuple[float, float, int, str, str, int]) -> str:
+def answered(*exchanges: tuple[float, float, int, str, str, int], form: str = ANSWERED) -> str:
     """Return connections with one exchange each: start and end (s), last byte of the client's address, server, path, status."""
     return "".join(
-        ANSWERED.format(
+        form.format(
             number=number,
             start=start,
             port=4000 + number,
@@ -344,6 +344,49 @@ def test_a_failure_at_another_port_of_a_gateway_is_left_to_the_report(tmp_path: 
     assert known.fronts == {FRONT: (BACK,)}
     assert [(one.rule, one.kind, one.connection) for one in found.report.findings] == [("slow-response", "in-gateway", 8)]
     assert found.told == []
+
+
+STUCK = """
+  connection {front}, start {start}
+  0.0000  >  S    mss 1460
+  0.0004  <  S.   mss 1460
+  0.0004  >  .
+  0.0010  >  P.   "GET /stuck{back} HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"
+  2.0030  <  P.   "HTTP/1.1 504 Gateway Time-out\\r\\nContent-Length: 3\\r\\n\\r\\nbad"
+  2.0035  >  .
+  connection {back}, start {start}, client 10.0.0.2:5{back}, server 10.0.0.3:8000
+  0.0020  >  S    mss 1460
+  0.0024  <  S.   mss 1460
+  0.0024  >  .
+  0.0026  >  P.   "GET /stuck{back} HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n"
+  0.0028  <  .
+"""
+"""The gateway has given up, but the server behind may still answer, so the failure stays undecided."""
+
+
+ENDED = ANSWERED + "  {end:.4f}6  >  F.\n  {end:.4f}7  <  F.\n  {end:.4f}7  >  .\n"
+"""The client closes after the response."""
+
+
+def test_old_failures_do_not_keep_a_search_from_new_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More exchanges than a search examines follow some failures that stay undecided. Another failure is told all the same."""
+
+    def least(one: Quota, least: int, *_: float) -> None:
+        one.size = least
+
+    monkeypatch.setattr(Quota, "__init__", least)
+    monkeypatch.setattr(Quota, "learn", lambda *_: None)
+    monkeypatch.setattr(limits.LIVE_PAIRED, "value", 64)
+    starts = [n / 4 for n in range(1, 80)]
+    passed = [
+        one for at in starts for one in ((at, at + 0.1, 1, FRONT, f"p{at}", 200), (at + 0.01, at + 0.09, 2, BACK, f"p{at}", 200))
+    ]
+    stuck = (STUCK.format(front=800 + n, back=900 + n, start=1 + n / 2) for n in range(6))
+    new = CLOSED.replace(":5000", ":60").replace(":8001", ":8000").format(15.0, 15.1, front=700, back=701, path="new")
+    packets = ladder_packets(answered(*passed, form=ENDED) + "".join(stuck) + new)
+    found = play_packets(sorted(packets, key=lambda one: one.time), tmp_path, 2.0)
+    assert [kind for kind, *_ in failures([one for _, one in found.told])] == ["closed"]
+    assert max(waits(found)) <= SOON
 
 
 SLOW_SERVER = """
@@ -463,6 +506,18 @@ def test_what_is_open_is_paired_as_if_the_capture_ended_now(name: str, tmp_path:
 @pytest.mark.parametrize(("later", "is_final"), [(0, False), (SLACK, False), (SLACK + 1, True)])
 def test_a_group_is_final_once_everything_was_read_that_may_be_out_of_order(later: int, is_final: bool) -> None:
     """A packet that is read later may still show that the gateway asked another server before it answered, at 220 ms."""
+    failed, pairing = failed_at_220_ms()
+    until = Until(220 * MILLISECOND + later, 10 * SECOND, -10 * SECOND)
+    assert (failed in pairing.final_groups({failed}, until)[0]) == is_final
+
+
+def test_an_exchange_after_the_searched_ones_does_not_need_earlier_ones() -> None:
+    (connection, exchange), pairing = failed_at_220_ms()
+    assert pairing.final_groups({(connection, exchange + 1)}, Until(10 * SECOND, 10 * SECOND, -10 * SECOND)) == ({}, {})
+
+
+def failed_at_220_ms() -> tuple[tuple[int, int], Pairing]:
+    """Return an exchange with a gateway that has forwarded before, and the pairs of these exchanges."""
     made = Traffic()
     for at in (0, 100):
         made.passed(at, at + 20)
@@ -471,9 +526,7 @@ def test_a_group_is_final_once_everything_was_read_that_may_be_out_of_order(late
     known = gateways.find(exchanges.lazy(), connections.lazy(), possible=True)
     servers = dict(connections.select("connection", "server").iter_rows())
     proofs = {(front, behind): 2 for front, [behind] in known.fronts.items()}
-    pairing = Pairing(known, times_of(exchanges), exchanges.clear(), connections, servers, (), proofs)
-    until = Until(220 * MILLISECOND + later, 10 * SECOND, -10 * SECOND)
-    assert (failed in pairing.final_groups({failed}, until)[0]) == is_final
+    return failed, Pairing(known, times_of(exchanges), exchanges.clear(), connections, servers, (), proofs)
 
 
 def test_what_was_told_stays_though_it_would_be_paired_otherwise_now() -> None:

@@ -20,7 +20,7 @@ TABLE = CONNECTIONS.only(["connection", "final_at", "server"])
 def window(ends: list[int], written: int, patch: pytest.MonkeyPatch) -> SpillWindow:
     """Return a window with a connection for each of these ends; the id of the connection is its place."""
     patch.setattr(spill, "MIN_WRITTEN", written)
-    made = SpillWindow(TABLE, Folder(), ended="final_at", soon=True, kinds=(pl.col("server").alias("endpoint"),))
+    made = SpillWindow(TABLE, Folder(), ended="final_at", soon=1, kinds=(pl.col("server").alias("endpoint"),))
     for number, end in enumerate(ends):
         made.add(TABLE.frame({"connection": [number], "final_at": [end], "server": [f"10.0.0.{number}:80"]}))
     return made

@@ -46,8 +46,8 @@ class LiveAnalysis(Analysis):
     ) -> None:  # fmt: skip
         super().__init__(capture, modules, folder, cutoffs, capture.records)
         self.found = CandidateStore(folder, apart=False)
-        self.connections = SpillWindow(CONNECTIONS, folder, ended="final_at", soon=True, kinds=_OF_CONNECTIONS)
-        self.exchanges = SpillWindow(STORED_EXCHANGES, folder, ended="final_at", soon=True, kinds=_OF_EXCHANGES)
+        self.connections = SpillWindow(CONNECTIONS, folder, ended="final_at", soon=2, kinds=_OF_CONNECTIONS)
+        self.exchanges = SpillWindow(STORED_EXCHANGES, folder, ended="final_at", soon=1, kinds=_OF_EXCHANGES)
         self.listeners: list[Callable[[pl.DataFrame, pl.DataFrame], None]] = []
         self.failures: list[tuple[int, int, int]] = []
         """The exchanges with a status of 500 or above, as (connection, exchange, start of the request in ns).
@@ -56,7 +56,7 @@ class LiveAnalysis(Analysis):
         """
         self._growing = capture
         self.core.tcp.repetitions.is_early = True
-        self._suspects = (Spill(STORED_EXCHANGES, folder, soon=True), Spill(CONNECTIONS, folder, soon=True))
+        self._suspects = (Spill(STORED_EXCHANGES, folder, soon=4), Spill(CONNECTIONS, folder, soon=4))
         self._suspected: set[int] = set()
         """The ids of the open connections with an exchange that may have failed."""
 

@@ -25,7 +25,7 @@ from wiredoctor.core.tcp.segment import FOREVER
 from wiredoctor.engine import open_exchanges
 from wiredoctor.engine.live import LiveAnalysis
 from wiredoctor.gateways import LATE, Gateways, Place
-from wiredoctor.live.gateway_groups import WHOLE, Group, Pairing, Times, Until, times_of
+from wiredoctor.live.gateway_groups import MEMORY, WHOLE, Group, Pairing, Times, Until, times_of
 from wiredoctor.live.known_gateways import KnownGateways
 from wiredoctor.live.quota import Quota, cpu_time
 from wiredoctor.rule_engine import TOLD_LIVE, RuleModule
@@ -63,6 +63,9 @@ DECIDED_AT_ONCE = 256
 
 SEARCHED = 0.25
 """The processor time (s) that a search should take at most. With few exchanges, it takes 40 ms."""
+
+TURNS = 4
+"""If a search cannot reach all exchanges that are due, every TURNSth examines those that need the oldest exchanges."""
 
 HELD = 30 * SECOND
 """The maximum time in ns that a failure waits for a decision. After that, the failure is left to the final report.
@@ -135,6 +138,10 @@ class _Stored(NamedTuple):
         return self.exchanges - before.exchanges <= most and self.connections - before.connections <= 2 * most
 
 
+_EVERY = _Stored(-LATE, 0, 0)
+"""Before the first row."""
+
+
 class _Window(NamedTuple):
     """Exchanges that are searched together: stored ones, and open ones.
 
@@ -186,8 +193,10 @@ class AtGateways:
         self._learned: int | None = None
         """The capture time (ns) of the last search, with or without exchanges that waited for it."""
         self._apart = SEARCH_INTERVAL
-        self._quota = Quota(limits.LIVE_PAIRED.value // 2, limits.LIVE_PAIRED.value, SEARCHED)
+        self._quota = Quota(limits.LIVE_PAIRED.value * 3 // 4, limits.LIVE_PAIRED.value, SEARCHED)
         self.at_once = Quota(DECIDED_AT_ONCE // 2, DECIDED_AT_ONCE)
+        self._turn = 0
+        """The number of searches that examined the newest exchanges while older ones were due, modulo TURNS."""
         self._counted = 0
         """The number of exchanges that were stored at the last search."""
 
@@ -268,7 +277,7 @@ class AtGateways:
     def learn(self, clock: int, *, apart: bool = True) -> None:
         """Search the exchanges since the last search, only to learn about gateways. With `apart`, not too often."""
         if clock not in (self._learned, self._searched) and (not apart or self._has_passed(self._learned, clock)):
-            self._find(self._window(self._uncounted_since(clock), 0), clock)
+            self._find(self._window(self._uncounted_since(clock), 0, *self._unfinished()), clock)
 
     def learn_from_many(self, clock: int) -> None:
         """Learn if there are many new exchanges, which later searches might not reach."""
@@ -281,8 +290,13 @@ class AtGateways:
         Of the exchanges that wait, those that are due are decided if possible. `clock`: the current capture time (ns).
         `complete`: returns those of some final groups for whose failures all causes are decided.
         """
-        due, begun = self._due(clock), cpu_time()
-        window = self._window(min(self._uncounted_since(clock), *(wait.since for wait in due.values())), LEAST)
+        begun, unfinished = cpu_time(), self._unfinished()
+        newest = self._newest_since(self._quota.size - len(unfinished[0]))
+        due = self._in_turn(self._due(clock), newest)
+        since = min(wait.since for wait in due.values())
+        if since - MEMORY >= newest:  # most failures without a request to a server need it
+            since -= MEMORY
+        window = self._window(min(since, self._uncounted_since(clock)), LEAST, *unfinished)
         due = {place: wait for place, wait in due.items() if wait.since < window.until}
         found = self._search(due, window, clock, complete)
         self._quota.learn(window.exchanges.height, begun)
@@ -305,8 +319,9 @@ class AtGateways:
             groups, lacking = pairing.final_groups(due.keys(), until)
             alone = pairing.is_without_attempts
         for place, wait in due.items():
-            wait.since = min(wait.since, lacking.get(place, LATE) - NEAR)
-            wait.due = clock + max(self._apart, (clock - wait.noted) // PATIENCE)
+            is_new = (since := lacking.get(place, LATE) - NEAR) < wait.since
+            wait.since = min(wait.since, since)
+            wait.due = clock if is_new else clock + max(self._apart, (clock - wait.noted) // PATIENCE)
         groups = self._first(complete(groups.values()), clock)
         failures = pl.DataFrame()
         if self._module is not None and groups:
@@ -325,18 +340,42 @@ class AtGateways:
         """Return the time (ns) from which on exchanges are searched to learn about gateways."""
         return -LATE if self._learned is None else min(self._learned, clock) - NEAR
 
-    def _window(self, since: int, least: int) -> _Window:
+    def _newest_since(self, most: int) -> int:
+        """Return the time (ns) since which at most `most` exchanges, and twice as many connections, have ended."""
+        return next((one.clock for one in (_EVERY, *self._stored) if self._now.fits(one, most)), LATE)
+
+    def _in_turn(self, due: dict[tuple[int, int | None], _Wait], newest: int) -> dict[tuple[int, int | None], _Wait]:
+        """Return those of the exchanges that are due which need no exchanges before `newest` (ns), and now and then the rest.
+
+        The rest may be undecided for long, so it must not keep a search from the newest exchanges.
+        """
+        recent = {place: wait for place, wait in due.items() if wait.since >= newest}
+        if not 0 < len(recent) < len(due):
+            return due
+        self._turn = (self._turn + 1) % TURNS
+        return recent if self._turn else {place: wait for place, wait in due.items() if place not in recent}
+
+    def _unfinished(self) -> tuple[list[Connection], int]:
+        """Return the connections with an open exchange, not too many for a search, and the time (ns) from which on they are all.
+
+        The time is LATE if some are left out, and -LATE otherwise.
+        """
+        most = self._quota.size // 2
+        unfinished = open_exchanges.unfinished(self._analysis.core.flows.open_connections())
+        if len(unfinished) > most:  # only those with known gateways, and with servers behind them, can be paired
+            unfinished = open_exchanges.at_endpoints(unfinished, self.known.endpoints)
+        if len(unfinished) > most:
+            return sorted(unfinished, key=_last_packet)[-most:], LATE
+        return unfinished, -LATE
+
+    def _window(self, since: int, least: int, unfinished: list[Connection], complete_from: int) -> _Window:
         """Return the exchanges that were open at `since` (ns) or later, and at least the `least` newest ones.
 
-        If they are too many for one search, only those are returned that began first.
+        If they are too many for one search, only those are returned that began first. `unfinished`, `complete_from`: the result
+        of `_unfinished`.
         """
         a, most = self._analysis, self._quota.size
         open_ones = a.core.flows.open_connections()
-        unfinished, complete_from = open_exchanges.unfinished(open_ones), -LATE
-        if len(unfinished) > most // 2:  # only those with known gateways, and with servers behind them, can be paired
-            unfinished = open_exchanges.at_endpoints(unfinished, self.known.endpoints)
-        if len(unfinished) > most // 2:
-            unfinished, complete_from = sorted(unfinished, key=_last_packet)[-most // 2 :], LATE
         most -= len(unfinished)
         others = sorted({*open_ones} - {*unfinished}, key=_last_packet)
         begin, end = self._slice(max(since, others[-2 * most].last_clock + 1 if len(others) > 2 * most else -LATE), least, most)
@@ -359,8 +398,7 @@ class AtGateways:
 
         They are those since `since` (ns), at least `least` of them, and at most about `most`.
         """
-        every = _Stored(-LATE, 0, 0)
-        places = [*([every] if self._now.fits(every, limits.LIVE_PAIRED.value) else []), *self._stored[:-1], self._now]
+        places = [*([_EVERY] if self._now.fits(_EVERY, limits.LIVE_PAIRED.value) else []), *self._stored[:-1], self._now]
         first = max(bisect_right(places, since, hi=len(places) - 1, key=_clock) - 1, 0)
         last = first + 1
         while last < len(places) - 1 and places[last + 1].fits(places[first], most):
@@ -376,7 +414,9 @@ class AtGateways:
         evidence.clock = clock
         exchanges, connections = window.exchanges.lazy(), window.ends.lazy()
         found = gateways.find(exchanges, connections, possible=True, gaps=self._analysis.gaps, evidence=evidence)
-        self._learned, self._counted = min(clock, window.until), window.counted
+        learned = min(clock, window.until)
+        self._learned = learned if self._learned is None or self._learned > clock else max(self._learned, learned)
+        self._counted = max(self._counted, window.counted)
         servers = dict(window.ends.select("connection", "server").iter_rows())
         times = times_of(window.exchanges)
         self.known.add(found, servers, exchanges, connections)

@@ -30,6 +30,7 @@ from wiredoctor.live.quota import Quota, cpu_time
 from wiredoctor.rule_engine import RuleModule
 from wiredoctor.rule_engine.candidates import Candidates
 from wiredoctor.rule_engine.summary_columns import Rows
+from wiredoctor.storage.spill import LOOSE
 from wiredoctor.tables import AT_ITS_END, AT_THE_CLOSE, CONNECTIONS, EXCHANGES, RULE_TABLES, UNACKNOWLEDGED
 
 c = pl.col
@@ -218,7 +219,8 @@ class PendingFindings:
         ids = pl.Series(list(self._table), dtype=pl.Int64).implode()
         mine = exchanges.lazy().filter(c("connection").is_in(ids)).select(ANSWERED).collect()
         if mine.height:
-            self._exchanges = pl.concat([self._exchanges, mine], rechunk=True)
+            rows = pl.concat([self._exchanges, mine])
+            self._exchanges = rows.rechunk() if rows.n_chunks() > LOOSE else rows  # not every time: that copies all rows
         over = connections.lazy().filter(c("connection").is_in(ids)).collect()
         if over.height:
             self._connections = pl.concat([self._connections, over], rechunk=True)

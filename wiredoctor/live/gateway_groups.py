@@ -214,7 +214,8 @@ class Pairing:
                 up[root(front)] = root(one)
         whole = {connection for connection, exchange in of if exchange is None}
         of = {*of, *(place for place in up if place[0] in whole)}
-        single = {place for place in of if place not in up and self._servers.get(place[0]) in self._known.fronts}
+        read = {place for place in of if place[1] is None or place in self._times}  # others began after what was searched
+        single = {place for place in read if place not in up and self._servers.get(place[0]) in self._known.fronts}
         wanted = {root(place) for place in of if place in up or place in single}
         groups = {place: Group(set(), set(), LATE, -LATE) for place in wanted}
         for row in self._known.possible.iter_rows():

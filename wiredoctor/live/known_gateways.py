@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TypeVar
@@ -105,7 +106,8 @@ class KnownGateways:
         agent = c("request_user_agent")
         rows = exchanges.filter(agent != "").select("connection", agent).unique().collect()
         some = rows.iter_rows()
-        return frozenset(number for number, text in some if self._agents.setdefault(number, text) != text)
+        # interned: most connections have one of a few texts
+        return frozenset(number for number, text in some if self._agents.setdefault(number, sys.intern(text)) != text)
 
     def _forget(self) -> None:
         """Drop the oldest entries, and the endpoints with the fewest pairs, if there are too many."""
@@ -116,12 +118,12 @@ class KnownGateways:
         if len(self.endpoints) > 2 * most:  # the next searches add those that are still used
             self.endpoints.clear()
         for known in (self._clients, self._agents):
-            _drop_oldest(known)
-        _drop_oldest(self._proved)
+            _drop_oldest(known, limits.GATEWAY_CLIENTS.value)
+        _drop_oldest(self._proved, 2 * limits.LIVE_PAIRED.value)  # a search examines no earlier exchanges again
         if self.passed is not None:
             self.passed = self.passed.tail(most)
 
 
-def _drop_oldest(known: dict[T, Any]) -> None:
-    while len(known) > limits.GATEWAY_CLIENTS.value:
+def _drop_oldest(known: dict[T, Any], most: int) -> None:
+    while len(known) > most:
         del known[next(iter(known))]

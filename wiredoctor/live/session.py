@@ -180,6 +180,8 @@ class Session:
         self._packets = Quota(BATCH // 8 or 1, BATCH, 2 * PART)
         self._is_put_off = False
         """Whether the last look had no time to report what is final."""
+        self._is_behind = False
+        """Whether the last step left packets unread."""
         self._arrivals = Arrivals()
         self._damaged = False
         self._unreadable = ""
@@ -281,15 +283,19 @@ class Session:
             news.notes.append(f"the file was changed while it was written: {damage}; later packets are not analyzed")
 
     def _analyse(self) -> list[Finding]:
-        """Analyze the next packets, and return the findings that became final."""
+        """Analyze the next packets, and return the findings that became final; if the last look left them, only these."""
         begun = time.monotonic()
-        found = self._decide(self._step, None)
+        if self._is_put_off:
+            found = self._take_put_off()
+        else:
+            found = self._decide(self._step, None)
+            self._is_behind = bool(self._capture.unread_bytes)
         if begun - self._cleaned > CLEANING:
             self._cleaned = begun
             self._analysis.forget(self._found_in)
             gc.collect()  # few objects are in reference cycles, but captures may run for days
         took = time.monotonic() - begun
-        rest = 0.0 if self._capture.unread_bytes else min(max(TICK, took / BUSY), LONGEST_TICK)
+        rest = 0.0 if self._is_behind else min(max(TICK, took / BUSY), LONGEST_TICK)
         self._next = begun + took + (min(rest, BREATH) if self._is_put_off or self._held.is_behind else rest)
         return found
 
@@ -349,27 +355,30 @@ class Session:
         What the last look left is decided first.
         """
         if self._is_put_off:
-            self._is_put_off = False
-            return self._pending.take_final()
+            return self._take_put_off()
         clock, deadline = self._silent_until(), self._deadline()
         if clock is None or deadline is None or deadline > clock:
             return []
         return self._decide(lambda: self._analysis.pass_time(clock), clock)
 
+    def _take_put_off(self) -> list[Finding]:
+        """Return the findings that the last look had no time to report."""
+        self._is_put_off = False
+        return self._pending.take_final()
+
     def _decide(self, find: Callable[[], Candidates], clock: int | None) -> list[Finding]:
         """Find candidates, decide what is due, and return the findings that became final.
 
-        `clock`: the time (ns) up to which no packet came, or None. A look decides either the held candidates and the others, or,
-        if the first take long, the others only in the next look: packets wait during a look.
+        `clock`: the time (ns) up to which no packet came, or None. If the new and the held candidates take long, the findings are
+        left to the next look, which then does nothing else.
         """
         begun = cpu_time()
         found, a = find(), self._analysis
         now, until = (a.clock, a.analyzed_until) if clock is None else (clock, clock)
         found = self._held.keep(rule_engine.decide_batch(self._modules, found, self._memory, live=True))
-        if not self._is_put_off:
-            found |= self._held.take(now)
+        found |= self._held.take(now)
         self._keep_candidates(found, until)
-        self._is_put_off = not self._is_put_off and cpu_time() - begun > quota.LOOK
+        self._is_put_off = cpu_time() - begun > quota.LOOK
         return [] if self._is_put_off else self._pending.take_final()
 
     def _keep_candidates(self, found: Candidates, analyzed_until: int) -> None:

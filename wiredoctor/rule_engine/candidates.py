@@ -60,13 +60,13 @@ class CandidateStore:
             self._join()
 
     def _join(self) -> None:
-        """Join the newest batches, rule by rule: a live capture adds many batches that contain only a few rows."""
-        loose, joined = self._batches[self._joined :], Candidates()
+        """Join the batches in memory, rule by rule: a live capture adds many batches that contain only a few rows."""
+        loose, joined = self._batches[self._written :], Candidates()
         for name, having, frames in _by_rule(loose):
             joined[name] = pl.concat(frames, rechunk=True)
             for batch in having:
                 del batch[name]
-        self._batches[self._joined :] = [{**joined}, *(batch for batch in loose if batch)]
+        self._batches[self._written :] = [{**joined}, *(batch for batch in loose if batch)]
         self._joined = len(self._batches)
 
     def write(self) -> None:

@@ -29,8 +29,8 @@ Smaller data frames are joined before they are written. Larger ones are written 
 memory.
 """
 
-LOOSE = 64
-"""The number of added data frames after which they are joined into one.
+LOOSE = 16
+"""The number of added data frames after which they are joined with the smaller ones before them.
 
 A live capture adds a few rows at a time. In a data frame of few rows and a hundred columns, a row takes twenty times as much
 memory as in a data frame of many rows.
@@ -83,8 +83,10 @@ class Spill:
     _loose: int = 0
     forgotten: int = 0
     """The number of rows that were dropped; `rows` includes them."""
-    soon: bool = False
-    """Whether rows are written as soon as there are MIN_WRITTEN. A live capture should take no more memory after an hour."""
+    soon: int = 0
+    """If not 0, rows are written as soon as there are MIN_WRITTEN / `soon`. A live capture should take no more memory after an
+    hour than after some minutes.
+    """
 
     def add(self, rows: pl.DataFrame | Batch) -> None:
         """Add finished rows. If there are many rows in memory now, write them to a file."""
@@ -97,9 +99,11 @@ class Spill:
         self._held_bytes += frame.estimated_size()
         self._loose += 1
         if self._loose >= LOOSE:
-            self._held[-LOOSE:] = [pl.concat(self._held[-LOOSE:], rechunk=True)]
+            first = next((i for i in range(len(self._held), 0, -1) if self._held[i - 1].height >= MIN_WRITTEN), 0)
+            self._held[first:] = [pl.concat(self._held[first:], rechunk=True)] if self._held[first:] else []
             self._loose = 0
-        many = self._held_rows >= (MIN_WRITTEN if self.files or self.soon else limits.ROWS_HELD.value)
+        few = MIN_WRITTEN // max(self.soon, 1)
+        many = self._held_rows >= (few if self.files or self.soon else limits.ROWS_HELD.value)
         if many or self._held_bytes >= limits.BYTES_HELD.value:
             self.write()
 
@@ -266,7 +270,7 @@ class SpillOfCaptures(BatchSpill):
 
 @dataclass(eq=False, repr=False)
 class SpillWindow(Spill):
-    """The newer rows of a growing capture; older rows are dropped. At least the newest MIN_WRITTEN are in memory.
+    """The newer rows of a growing capture; older rows are dropped. At least the newest MIN_WRITTEN / `soon` are in memory.
 
     `ended`: the column with the time (ns) at which the events of a row were over; rows are added roughly in its order. `tally`
     counts the dropped rows: its column `rows` has the number of rows for each combination of values of the expressions `kinds`.

@@ -134,6 +134,9 @@ _OF_EACH = 2048
 _SPARE = 1.25
 """The factor by which rows may exceed their limit before the oldest are dropped, because dropping copies all."""
 
+_CHUNKS = 64
+"""The number of parts above which the parts of a data frame are joined, because each takes time and memory."""
+
 _SYN_TIMES = ("syn_time", "refused_time", "newest_answer_time", "refused_frame", "newest_answer_frame")
 _SYNS = pl.Schema({"connection": pl.Int64(), "server": pl.String(), **dict.fromkeys(_SYN_TIMES, pl.Int64())})
 _USES = pl.Schema(dict.fromkeys(("endpoint", *Use._fields), pl.Int64()))
@@ -170,11 +173,11 @@ def add_to_history(known: ServerHistory, closes: pl.LazyFrame, connections: pl.L
     slots = fresh[2].with_columns((c("time") // _APART).alias("slot"))
     fresh[2] = slots.unique(["endpoint", "slot"], keep="first", maintain_order=True).drop("slot")
     both = zip(known, fresh, strict=True)
-    ends, uses, requests, syns, reused = (pl.concat([old, new], rechunk=True) if new.height else old for old, new in both)
+    ends, uses, requests, syns, reused = (pl.concat([old, new]) if new.height else old for old, new in both)
     ends, uses = _newest_of_each(ends.unique("connection", keep="first", maintain_order=True), uses)
     return ServerHistory(
         ends,
-        uses,
+        _in_few_chunks(uses),
         _newest(requests, limits.SERVER_REQUESTS.value),
         _newest(syns.unique("connection", keep="last", maintain_order=True), limits.SERVER_CLOSES.value),
         _newest(reused.unique("endpoint", keep="first", maintain_order=True), limits.SERVER_CLOSES.value),
@@ -183,7 +186,12 @@ def add_to_history(known: ServerHistory, closes: pl.LazyFrame, connections: pl.L
 
 def _newest(rows: pl.DataFrame, most: int) -> pl.DataFrame:
     """Return the rows that were added last, at most _SPARE times `most`."""
-    return rows.tail(most) if rows.height > most * _SPARE else rows
+    return _in_few_chunks(rows.tail(most) if rows.height > most * _SPARE else rows)
+
+
+def _in_few_chunks(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows, joined if they are in many parts; not every time, because that copies all of them."""
+    return rows.rechunk() if rows.n_chunks() > _CHUNKS else rows
 
 
 def _newest_of_each(ends: pl.DataFrame, uses: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
