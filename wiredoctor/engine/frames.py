@@ -40,7 +40,7 @@ _OF_LINE = ("version", "method", "status", "reason")
 _OF_REQUESTS = (
     *("host", "user_agent", "referer", "credentials_scheme", "expect_continue", "has_credentials"),
     *("credentials_user", "method", "forwarded", "forwarded_for", "forwarded_server", "has_websocket_key"),
-    *("navigation", "range_start"),
+    *("navigation", "accepts_events", "event_source", "last_event_id", "range_start"),
 )
 _OF_RESPONSES = (
     *("server", "auth_scheme", "accel_buffering", "auth_token", "auth_stale", "keep_alive_timeout", "keep_alive_max"),
@@ -53,10 +53,10 @@ _PIECES = (
     *("median_chunk", "chunk_lines_sent_separately", "chunks_apart", "chunks_ending_in_newline", "early_chunks"),
     *("body_frame", "body_time", "events", "first_event_frame", "first_event_time"),
     *("first_events", "held_bursts", "held_events", "large_lumps", "large_events", "cut_lumps", "first_cut", "one_flight"),
-    *("flights", "first_late"),
+    *("flights", "first_late", "end_mark"),
 )
 _LIMITED = ("receive_window", "send_buffer", "loss", "application", "not_read", "path")
-_NO_PIECES = (NONE, 0, 0, False, 0, *(NEVER,) * 5, *(0,) * 6, False, False, 0, NEVER)
+_NO_PIECES = (NONE, 0, 0, False, 0, *(NEVER,) * 5, *(0,) * 6, False, False, 0, NEVER, False)
 _REASONS = ("pause_acknowledged", "pause_window_open", "pause_clean", "pause_emptied", "pause_waited")
 _ORIGINS = pl.Series(ORIGINS)
 _NAMES = {"framing": pl.Series(FRAMINGS), "end_reason": pl.Series(END_REASONS)}
@@ -307,6 +307,7 @@ def _piece_numbers(extra: Extra) -> tuple[Any, ...]:
         pieces.is_timed and pieces.full == 1 and first is not None and first.is_quick(pieces.tick),
         pieces.full if pieces.is_timed else 0,
         pieces.first_late,
+        pieces.counter is not None and pieces.counter.has_end_mark,
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from wiredoctor.gateways.known import GATEWAY_ERRORS, LATE, LONE_SYN, SERVER_ERROR, SLACK, Place
 from wiredoctor.gateways.tries import Front, never_arrived
 from wiredoctor.tables import SECOND
-from wiredoctor.world.connection_close import ENDLESS
+from wiredoctor.world.connection_close import ENDLESS, OPEN_STREAMS
 from wiredoctor.world.exchange import STALLED, Attempt, Exchange, Try
 from wiredoctor.world.products import default
 
@@ -224,18 +224,21 @@ def _failed_before(last: Try | None, left: int) -> bool:
 def _truncation_kind(front: Exchange, last: Try | None) -> str | None:
     """Return "truncated" if a gateway's response was cut off because its server's response was cut off; otherwise None.
 
-    For an endless stream, return "stream-timed-out" if the gateway gave it up; a stream that its server ends is not a failure. If
-    the client left first, the result is None. `front`: the exchange of the gateway's client. `last`: the gateway's last try.
+    For an endless stream, return "stream-timed-out" if the gateway gave it up. If its server ended it, it did not fail unless the
+    client waits for its end. If the client left first, the result is None. `front`: the exchange of the gateway's client.
+    `last`: the gateway's last try.
     """
     if front.whole or not isinstance(last, Exchange) or front.values.upgraded:
         return None
     if front.end_is_unknown or last.end_is_unknown:
         return None
-    stream = (front.values.response_content_type in ENDLESS or front.values.response_endless) and not last.holed
     if last.whole or last.invalid or last.status != front.status:
         return None
-    if stream:
-        return "stream-timed-out" if front.server_first and _is_read_timeout(front, last) else None
+    if is_stream(front) and not last.holed:
+        if front.server_first and _is_read_timeout(front, last):
+            return "stream-timed-out"
+        if not is_answer_due(front):
+            return None
     broke = min(last.dropped, last.left)
     ended = min(front.dropped, front.left)
     if ended == LATE or (broke == LATE and not last.holed) or (not front.server_first and broke > front.left - SLACK):
@@ -243,15 +246,26 @@ def _truncation_kind(front: Exchange, last: Try | None) -> str | None:
     return "truncated"
 
 
-def _is_read_timeout(front: Exchange, last: Exchange) -> bool:
-    """Return whether the gateway ended both sides of a response after a whole number of seconds without data from its server.
+def is_stream(one: Exchange) -> bool:
+    """Return whether the response is an endless stream, as `streams` in world/connection_close.py does."""
+    return one.values.response_content_type in ENDLESS or one.values.response_endless
 
-    A gateway that is stopped would end both sides at any time. The gateway must not have closed its receive window.
+
+def is_answer_due(one: Exchange) -> bool:
+    """Return whether the client waits for the end of the response, as `answer_due` in world/connection_close.py does."""
+    return not is_stream(one) or not (one.values.request_method in OPEN_STREAMS or one.values.response_end_mark)
+
+
+def _is_read_timeout(front: Exchange, last: Exchange) -> bool:
+    """Return whether the gateway ended both sides of a response while its server was silent, although it could read.
+
+    A gateway that is stopped ends both sides, too. If nobody waits for the end of the response, the silence must last a whole
+    number of seconds.
     """
     stalled = silence(front, last)
     if stalled is None or stalled < STALLED or "W" in (last.ends.history or ""):
         return False
-    return abs(front.dropped - last.left) <= WHILE_READING and stalled % SECOND <= TIMER_LATE
+    return abs(front.dropped - last.left) <= WHILE_READING and (is_answer_due(front) or stalled % SECOND <= TIMER_LATE)
 
 
 def silence(front: Exchange, last: Exchange) -> int | None:

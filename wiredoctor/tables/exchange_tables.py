@@ -80,6 +80,10 @@ _RESPONSE_PIECES = (
     _c("cut_lumps", I32, "number of lumps in `response_held_bursts` that end inside an event and are followed by another lump"),
     _flag("first_cut", "the lump in `response_first_events` ends inside an event, and another lump follows"),
     _flag("one_flight", "event streams: all packets of the body arrived together, whatever the body contains"),
+    _flag(
+        "end_mark",
+        "one of the last two of the events in `response_events` is one with which an API ends its answers, such as [DONE]",
+    ),
     _c(
         "flights",
         I32,
@@ -281,6 +285,7 @@ EXCHANGES = Table(
 CLIENT_COLUMNS = (
     *("connection", "exchange", "request_frame", "request_start", "request_method", "request_host", "request_target"),
     *("request_user_agent", "request_forwarded", "request_forwarded_for", "request_navigation", "request_range_start"),
+    *("request_event_source", "request_last_event_id"),
     "request_has_credentials",
     *("response_start", "response_status", "response_end", "response_end_reason", "response_body_due"),
 )
@@ -325,7 +330,8 @@ _OF_CLOSES = {
     *("response_connection_keep_alive", "response_endless", "request_endless"),
     *("response_keep_alive_timeout", "response_keep_alive_max", "response_auth_scheme", "response_auth_token"),
     *("request_framing", "response_server", "response_upgrade", "response_application_pauses", "request_range_start"),
-    *("response_chunks", "response_median_chunk", "response_in_trailer"),
+    *("response_chunks", "response_median_chunk", "response_in_trailer", "response_events", "response_end_mark"),
+    "request_accepts_events",
 }
 
 _AT_THE_CLOSE = Table(

@@ -71,6 +71,9 @@ REQUEST_COLUMNS = (
     _flag("forwarded_server", "the request has X-Forwarded-Server"),
     _flag("has_websocket_key", "the request has Sec-WebSocket-Key"),
     _flag("navigation", "the request is for a page: Accept begins with text/html, or Sec-Fetch-Mode is navigate"),
+    _flag("accepts_events", "Accept names text/event-stream"),
+    _flag("event_source", "Accept names text/event-stream alone, as clients do that ask again when a stream ends"),
+    _flag("last_event_id", "the request has Last-Event-ID, so its client continues a stream that ended"),
     _n("range_start", I64, "first byte requested by Range: bytes=N-; null without a range", "bytes"),
 )
 

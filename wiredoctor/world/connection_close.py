@@ -59,6 +59,9 @@ SELF_FRAMED = ("none", "content-length", "chunked")
 ENDLESS = ("text/event-stream", "application/x-ndjson", "multipart/x-mixed-replace")
 """The media types of streams, whose parts come one by one with idle times between them."""
 
+OPEN_STREAMS = ("GET", "HEAD")
+"""The methods of clients that open a stream without an end. A stream that answers another method is the answer to a call."""
+
 
 def is_complete() -> pl.Expr:
     """Return whether request and response are complete, and the response is final and was not cut off after its last chunk."""
@@ -75,6 +78,15 @@ def is_delimited_by_close() -> pl.Expr:
 def streams() -> pl.Expr:
     """Return whether the response is an endless stream: its media type is in ENDLESS, or `response_endless` is true."""
     return pl.col("response_endless") | pl.col("response_content_type").is_in(ENDLESS)
+
+
+def answer_due() -> pl.Expr:
+    """Return whether the client of a response waits for its end.
+
+    Nobody waits for that of a stream that a GET opened, because its client comes back, and of one whose last events contain the
+    mark with which its API ends an answer (protocols/http1/end_marks.py).
+    """
+    return ~streams() | (~c("request_method").is_in(OPEN_STREAMS) & ~c("response_end_mark"))
 
 
 _DOTNET = default(".NET", "SocketsHttpHandler.PooledConnectionIdleTimeout")

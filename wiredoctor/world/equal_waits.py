@@ -15,25 +15,29 @@ EQUAL = Threshold("20 ms", "the maximum difference of such waits (plus 1 % of th
 MOST = Threshold("80 %", "the minimum share of such waits among all waits that ended in the same way")
 
 
-def limit_of(waits: Iterable[tuple[int, int]]) -> int | None:
+def limit_of(
+    waits: Iterable[tuple[int, int]], *, moments: int | None = None, equal: int | None = None, most: int | None = None
+) -> int | None:
     """Return the time limit (ns) that these waits show; None if they show none.
 
-    `waits`: when each wait ended, in ascending order, and its length, both in ns.
+    `waits`: when each wait ended, in ascending order, and its length, both in ns. `moments`, `equal` (ns), `most` (percent):
+    instead of MOMENTS, EQUAL and MOST.
     """
     known = [*waits]
-    if len(known) < MOMENTS.value:
+    least = MOMENTS.value if moments is None else moments
+    if len(known) < least:
         return None
     limit = median_low(wait for _, wait in known)
-    equal = [time for time, wait in known if matches(wait, limit)]
-    if limit < SHORTEST.value or 100 * len(equal) < MOST.value * len(known):
+    alike = [time for time, wait in known if matches(wait, limit, equal)]
+    if limit < SHORTEST.value or 100 * len(alike) < (MOST.value if most is None else most) * len(known):
         return None
-    moments, last = 0, -SECOND
-    for time in equal:
+    found, last = 0, -SECOND
+    for time in alike:
         if time - last > APART.value:
-            moments, last = moments + 1, time
-    return limit if moments >= MOMENTS.value else None
+            found, last = found + 1, time
+    return limit if found >= least else None
 
 
-def matches(wait: int, limit: int) -> bool:
-    """Return whether a wait (ns) is as long as a time limit (ns)."""
-    return abs(wait - limit) <= limit // 100 + EQUAL.value
+def matches(wait: int, limit: int, equal: int | None = None) -> bool:
+    """Return whether a wait (ns) is as long as a time limit (ns). `equal`: instead of EQUAL."""
+    return abs(wait - limit) <= limit // 100 + (EQUAL.value if equal is None else equal)

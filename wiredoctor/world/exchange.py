@@ -85,6 +85,8 @@ class ExchangeRow(NamedTuple):
     last_on_connection: bool
     previous_end_offset: int | None
     response_endless: bool
+    response_end_mark: bool
+    request_method: str
     client_close_frame: int | None
     client_close_time: int | None
     client_close_rst: int | None

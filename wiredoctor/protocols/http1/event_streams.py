@@ -12,11 +12,15 @@ from typing import Protocol
 from weakref import WeakSet
 
 from wiredoctor import limits
+from wiredoctor.protocols.http1.end_marks import has_end_mark
 from wiredoctor.protocols.http1.fields import Fields
 from wiredoctor.protocols.http1.inflate import CODINGS, Decoder
 
 LONGEST_LINE = 72
 """The maximum size of a delimiter in bytes: two hyphens and a boundary of 70 characters (RFC 2046 section 5.1.1)."""
+
+KEPT = 512
+"""The number of bytes that are kept of the beginning and of the end of an event, to find the mark of the last one."""
 
 
 class Counter(Protocol):
@@ -32,6 +36,11 @@ class Counter(Protocol):
         """True if the newest bytes began with the line end of an event that was otherwise complete before."""
         ...
 
+    @property
+    def has_end_mark(self) -> bool:
+        """True if one of the last two events so far is the one with which an API ends an answer (end_marks.py)."""
+        ...
+
     def count(self, data: bytes, /) -> int:
         """Return how many events end in these bytes, which continue the stream. Raise CodedError if they cannot be decoded."""
         ...
@@ -43,11 +52,12 @@ class Counter(Protocol):
 class Lines:
     """Counts events, each of which ends with at least `least` line ends (LF or CR LF). Empty events do not count."""
 
-    __slots__ = ("_begun", "_ends", "_least", "_pattern", "began_with_end")
+    __slots__ = ("_begun", "_ends", "_last", "_least", "_pattern", "_separator", "began_with_end")
 
     def __init__(self, least: int) -> None:
-        self._least, self._pattern = least, re.compile(rb"\n{%d,}" % least)
+        self._least, self._pattern, self._separator = least, re.compile(rb"\n{%d,}" % least), b"\n" * least
         self._begun, self._ends = False, 0
+        self._last: list[bytes] = [b""]
         self.began_with_end = False
 
     @property
@@ -55,12 +65,24 @@ class Lines:
         """True if an event has begun but not ended."""
         return self._begun and self._ends < self._least
 
+    @property
+    def has_end_mark(self) -> bool:
+        """True if one of the last two events so far is the one with which an API ends an answer (end_marks.py)."""
+        return any(has_end_mark(event) for event in [event for event in self._last if event.strip(b"\n")][-2:])
+
     def close(self) -> None:
         """Do nothing, because there are no resources."""
+
+    def _remember(self, data: bytes) -> None:
+        """Keep the last three events, the newest of which may be unfinished; of long ones, the beginning and the end."""
+        *ended, newest = (self._last[-1] + data).rsplit(self._separator, 3)[-3:]
+        kept = [event for event in (*self._last[:-1], *ended) if event.strip(b"\n")]
+        self._last = [_shorten(event) for event in (*kept[-2:], newest)]
 
     def count(self, data: bytes) -> int:
         """Return how many events end in these bytes."""
         data = data.replace(b"\r", b"")
+        self._remember(data)
         rest = data.lstrip(b"\n")
         ends = self._ends + len(data) - len(rest)
         self.began_with_end = self._begun and self._ends < self._least <= ends
@@ -72,6 +94,11 @@ class Lines:
         return found
 
 
+def _shorten(event: bytes) -> bytes:
+    """Return an event without its middle if it is long."""
+    return event if len(event) <= 2 * KEPT else event[:KEPT] + event[-KEPT:]
+
+
 class Parts:
     """Counts the parts of a multipart body, each of which is an event; the first line of the body is the delimiter."""
 
@@ -81,8 +108,8 @@ class Parts:
         self._delimiter: bytes | None = b""
         self._rest = b""
 
-    inside = began_with_end = False
-    """Always false: the end of a part is only known when the next delimiter has arrived."""
+    inside = began_with_end = has_end_mark = False
+    """Always false: the end of a part is only known when the next delimiter has arrived, and no API marks its last part."""
 
     def close(self) -> None:
         """Do nothing, because there are no resources."""
@@ -121,6 +148,11 @@ class Coded:
     def inside(self) -> bool:
         """True if the decoded bytes end inside an event."""
         return self._events.inside
+
+    @property
+    def has_end_mark(self) -> bool:
+        """True if one of the last two events so far is the one with which an API ends an answer (end_marks.py)."""
+        return self._events.has_end_mark
 
     def close(self) -> None:
         """Free the decoder's memory."""

@@ -91,6 +91,12 @@ class Fields:
 
     navigation: bool = False
     """True if a browser requests a page."""
+    accepts_events: bool = False
+    """True if Accept names text/event-stream."""
+    event_source: bool = False
+    """True if Accept names text/event-stream alone."""
+    last_event_id: bool = False
+    """True if there is a field Last-Event-ID."""
     range_start: int = NEVER
     """The offset of the first byte that Range requests (N in `bytes=N-`); NEVER if unknown."""
     content_range: str = ""
@@ -175,8 +181,17 @@ _STALE = Regex(r"\bstale\s*=\s*\"?true\b", re.IGNORECASE)
 
 
 def _accept(fields: Fields, values: list[str]) -> None:
-    """Record that a browser requests a page if HTML comes first in Accept; browsers send HTML first only for pages."""
+    """Record what Accept shows: browsers send HTML first only for pages, and EventSource sends the type of its streams alone."""
     fields.navigation |= values[0].lower().startswith("text/html")
+    types = [item.partition(";")[0].rstrip() for item in _list(values)]
+    fields.accepts_events = "text/event-stream" in types
+    fields.event_source = types == ["text/event-stream"]
+
+
+def _last_event_id(fields: Fields, values: list[str]) -> None:
+    """Record Last-Event-ID (WHATWG HTML section 9.2.4), whatever its value."""
+    del values
+    fields.last_event_id = True
 
 
 def _fetch_mode(fields: Fields, values: list[str]) -> None:
@@ -376,6 +391,7 @@ READERS: dict[bytes, Callable[[Fields, list[str]], None]] = {
     b"x-real-ip": _read_forwarded,
     b"forwarded": _standard_forwarded,
     b"accept": _accept,
+    b"last-event-id": _last_event_id,
     b"sec-fetch-mode": _fetch_mode,
     b"range": _range,
     b"content-range": _content_range,

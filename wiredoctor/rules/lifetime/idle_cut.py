@@ -19,7 +19,8 @@ How it is proved
     quarters of the connections that this side closed while idle. Idle times count as the same if they differ by at most 1 % plus
     20 ms, or 300 ms if that is more, because nginx and HAProxy may close that much too early. Confidence is medium if only two
     connections were closed and both had the same idle time (within 1 % plus 20 ms). A single close by the server at another idle
-    time has low confidence, and is only a note.
+    time has low confidence, and is only a note. If the server, or a proxy in front of it, cut off a chunked stream that answers a
+    POST, the call failed, and the finding is an error.
 
 What it is not
     If a user leaves a page, the client closes after a time that no other connection shares. A client may close its own idle
@@ -54,7 +55,7 @@ from wiredoctor.rules.shared.words import Nanoseconds, fin_or_rst, packets, send
 from wiredoctor.tables import MILLISECOND, SECOND
 from wiredoctor.text.durations import duration_text
 from wiredoctor.world import CaptureTables, Index, World
-from wiredoctor.world.connection_close import server_closed_first, streams
+from wiredoctor.world.connection_close import answer_due, server_closed_first, streams
 from wiredoctor.world.idle_defaults import limit_near, names_of_limit
 from wiredoctor.world.products import settings
 
@@ -67,7 +68,7 @@ RULE = Rule(
     message="On {subject_of} of {request} no byte passed for {rest} in either direction. Then the {side} closed the connection "
     "with {close}, without announcing the close.{alike}{named}",
     remedy="Have one side send something at least every {often}: {ping}. TCP keep-alive probes do not help: they carry no data. "
-    "Or lengthen the timeout where it is set: {settings}. Have clients reconnect automatically and request what they missed.",
+    "Or lengthen the timeout where it is set: {settings}.{reconnect}",
     references=(
         Reference("RFC 6455 section 5.5.2, ping frames", "https://www.rfc-editor.org/rfc/rfc6455.html#section-5.5.2"),
         Reference("HTML, event streams", "https://html.spec.whatwg.org/multipage/server-sent-events.html#authoring-notes"),
@@ -128,9 +129,10 @@ def may_match() -> pl.Expr:
 class Facts(NamedTuple):
     """What is known of a connection that was closed while idle. Times and durations are in ns.
 
-    `rest`: its idle time. `told_alone`: if no timeout is proved, no other rule reports the close. `what`: an index into _WORDS.
-    `rests`: the number of idle times that this side ended by closing. If some of them are equal and show a timeout, `equal` is
-    their number, and `shortest` and `longest` are their range.
+    `is_answer`: a server ended a stream for whose end its client waits. `rest`: its idle time. `told_alone`: if no timeout is
+    proved, no other rule reports the close. `what`: an index into _WORDS. `rests`: the number of idle times that this side ended
+    by closing. If some of them are equal and show a timeout, `equal` is their number, and `shortest` and `longest` are their
+    range.
     """
 
     endpoint: int
@@ -140,6 +142,7 @@ class Facts(NamedTuple):
     start: int
     end: int
     final_at: int
+    is_answer: bool
     rest: int
     told_alone: bool
     what: int
@@ -213,6 +216,7 @@ def _closed_by(rows: pl.LazyFrame, side: str, from_afar: pl.Expr) -> pl.LazyFram
     return rows.select(
         *candidate(side, confidence(has_doubtful_close(side)), f"{side}_close_frame", "last_payload_time", f"{side}_close_time"),
         *("endpoint", "final_at"),
+        (pl.lit(side == "server") & c("stream") & (c("response_framing") == "chunked") & answer_due()).alias("is_answer"),
         (c(f"{side}_close_time") - c("last_payload_time") - way).alias("rest"),
         # if no timeout is proved, truncated-response reports a truncated response
         (c("tunnel") | (c("response_framing") == "close-delimited")).alias("told_alone"),
@@ -345,7 +349,7 @@ def decide(x: Facts, world: World) -> Facts | None:
         return None
     x = x._replace(
         confidence=min(verdict, x.confidence, key=("low", "medium", "high").index),
-        severity="note" if verdict == "low" else "warning",
+        severity="note" if verdict == "low" else "error" if x.is_answer else "warning",
         rests=len(rests),
     )
     return x._replace(equal=equal, shortest=rests[first], longest=rests[last - 1]) if many or pair else x
@@ -391,6 +395,7 @@ def words(x: Facts) -> dict[str, Any]:
         "rest": Nanoseconds(x.rest),
         "limit": Nanoseconds(limit),
         # half the idle timeout, in whole seconds
+        "reconnect": "" if x.is_answer else " Have clients reconnect automatically and request what they missed.",
         "often": Nanoseconds(min(max(limit // (2 * SECOND) * SECOND, SECOND), 60 * SECOND)),
         "close": "an RST" if close == "RST" else "a FIN",
         "origin": sender_of_close(x.close_origin),

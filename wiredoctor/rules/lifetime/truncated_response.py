@@ -5,8 +5,10 @@ What it means
     chunk, or before the end of its head. Or an RST ended a response whose body ends with its connection: only a FIN ends such a
     body.
 
-    Kind stream: an event stream or another endless medium ended without its last chunk. Every stream ends like this if its
-    server stops or is deployed. Such an end is a note, and streams that end within 50 ms share one note.
+    Kind stream: an event stream or another endless medium that a GET had opened ended without its last chunk. Every stream ends
+    like this if its server stops or is deployed, and its client reconnects. Such an end is a note, and streams that end within
+    50 ms share one note. A stream that answers a POST, as tokens of a model do, is the answer to a call: if it breaks off, the
+    call failed.
 
     Kind too-slow: the client read so slowly that the server cut it off. Some servers have a least rate: 240 bytes per second in
     http.sys (IIS) and Kestrel.
@@ -27,7 +29,14 @@ How it is proved
     send_timeout, haproxy timeout client).
 
     If a server cuts off responses at three or more moments after the same time, counted from the request or from the last byte
-    that it had sent, that time is its limit, and the finding names it.
+    that it had sent, that time is its limit, and the finding names it. For streams that answer calls, two moments suffice if all
+    that the server cut off had lasted equally long, or had been silent for equally long.
+
+    A stream that answers a call is kind stream, too, if one of its last two events carries the mark with which its API ends an
+    answer (such as [DONE] or a finish_reason), or if its client had just asked the server to stop (a DELETE, or a target with
+    stop or cancel in its last part). It is a warning if its client, which accepts event streams, asks for it again within 60 s
+    (Last-Event-ID, or the same POST with Accept: text/event-stream alone), or if the last part of its target is tail, watch or
+    _changes: such a stream has no end.
 
 What it is not
     Nothing is reported if the capture ends before the response does, or lacks packets of it. If the client gave up,
@@ -73,6 +82,7 @@ from wiredoctor.text.durations import duration_text
 from wiredoctor.world import CaptureTables, Index, World, equal_waits
 from wiredoctor.world.connection_close import (
     BROKEN_BEFORE,
+    answer_due,
     is_delimited_by_close,
     may_have_closed_first,
     server_closed_first,
@@ -82,6 +92,7 @@ from wiredoctor.world.equal_waits import limit_of, matches
 from wiredoctor.world.numbers import DURATION, other_connections
 from wiredoctor.world.products import advice, default
 from wiredoctor.world.server import TOGETHER, Servers
+from wiredoctor.world.stream_requests import AGAIN, StreamRequests
 
 c = pl.col
 
@@ -90,6 +101,11 @@ _CRASH = "Check the server's log at that time for a crash, or for a worker or sc
 _LIMIT = "Look for a time limit of about {} in the server, and find out why its response takes longer."
 _AFTER = {"request": "the request", "byte": "the last byte that it had sent"}
 _LIMITED = "The server always closes about {} after {}: a time limit expired."
+_STREAM_LIMITED = {
+    "request": "All such streams that the server cut off ended about {} after {}: probably a time limit.",
+    "byte": "All such streams that the server cut off had been silent for about {}: probably a time limit (nginx may close 0.3 s "
+    "early).",
+}
 _STREAM = (
     "Nothing has to change if the server was stopped on purpose. Otherwise, check the server's log at that time. A server that "
     "ends a stream properly sends the last chunk before it closes, so a client can tell the end from a failure."
@@ -109,11 +125,11 @@ RULE = Rule(
         "too-slow": "The response broke off: the client read too slowly for the server",
     },
     message={
-        None: "{announced}{due}{unit}; {came} {came_unit} came before the server's {close}. The client had not closed before: "
-        "the {part}{status} to {request} {missing}.{doubt}",
+        None: "{announced}{body_due}{unit}; {came} {came_unit} came before the server's {close}. The client had not closed "
+        "before: the {part}{status} to {request} {missing}.{doubt}",
         "stream": "The server's {close} ended the stream in response to {request} {lasted} after the stream began, without the "
-        "last chunk (size 0).{together} Streams end like this if their server stops or is deployed; their clients reconnect.",
-        "too-slow": "{announced}{due}{unit}; {came} {came_unit} came before the server's {close}, in {lasted}: {rate}. The "
+        "last chunk (size 0).{together} {ending}",
+        "too-slow": "{announced}{body_due}{unit}; {came} {came_unit} came before the server's {close}, in {lasted}: {rate}. The "
         "client did not read faster: its window was closed for up to {stalled}. A server with a least rate (240 B/s in http.sys "
         "and Kestrel) ends such a response.",
     },
@@ -140,6 +156,8 @@ RULE = Rule(
             'nginx as a proxy: look for "upstream prematurely closed connection" and "upstream timed out" (proxy_read_timeout, '
             f"{default('nginx', 'proxy_read_timeout')} by default) in its error log.",
         ),
+        Advice("server", "uvicorn", "uvicorn: --timeout-graceful-shutdown lets open answers end.", "answers_call"),
+        Advice("server", "gunicorn", "gunicorn: --graceful-timeout and --timeout end workers with open answers.", "answers_call"),
         *advice("work", "server"),
         Advice("server", "IIS|Microsoft", "IIS: look for recycled application pools in the system's event log."),
     ),
@@ -150,6 +168,9 @@ RULE = Rule(
 
 
 SHARED_THRESHOLDS = (equal_waits,)
+STREAM_EQUAL = Threshold("60 ms", "the maximum difference of such waits (plus 1 % of the wait) of streams that answer calls")
+_SILENT = SECOND
+"""The minimum silence (ns) that may be a time limit of streams; data that comes more often shows that none expired."""
 ENDPOINTS = Threshold("10000 endpoints", "the number of endpoints whose ended streams are remembered, which bounds the memory")
 _LEFT_WAITING = SECOND
 """If an RST ends a response without framing this late (ns) after its last byte, the client was left waiting: missing-framing."""
@@ -179,23 +200,30 @@ def _is_truncated() -> pl.Expr:
 
 
 class Facts(NamedTuple):
-    """What is known of a response that its server cut off. Times and durations are in ns, `due` and `came` are bytes.
+    """What is known of a response that its server cut off. Times and durations are in ns, `body_due` and `came` are bytes.
 
-    `since_byte`: the time from the last byte to the close. `others`: the number of connections that the server closed together
-    with a stream. `stalled`: how long the client had not read before the close. `retry`: a gateway repeated the request
-    (gateways.tries.RETRY). `made_whole`: a gateway forwarded the response as if it were complete. `limit`: the time limit that
-    expired, counted from `limit_since`: the "request", or the last "byte" that the server had sent.
+    `is_answer`: the response is a stream for whose end its client waits. `end_mark`: one of its last events says that it is
+    complete. `due`: until when (ns) its client may ask again. `since_byte`: the time from the last byte to the close. `others`:
+    the number of connections that the server closed together with a stream. `again_frame`, `again_time`: the request with which
+    the client asked for a stream again. `stalled`: how long the client had not read before the close. `retry`: a gateway repeated
+    the request (gateways.tries.RETRY). `made_whole`: a gateway forwarded the response as if it were complete. `limit`: the time
+    limit that expired, counted from `limit_since`: the "request", or the last "byte" that the server had sent.
     """
 
     connection: int
     exchange: int
     endpoint: int
     kind: str | None
+    severity: str | None
+    is_answer: bool
+    end_mark: bool
+    accepts_events: bool
     final_at: int
+    due: int
     frame: int
     start: int
     end: int
-    due: int | None
+    body_due: int | None
     came: int
     lasted: int
     since_byte: int
@@ -213,6 +241,9 @@ class Facts(NamedTuple):
     made_whole: bool
     limit: int | None
     limit_since: str | None
+    is_tail: bool
+    again_frame: int | None
+    again_time: int | None
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
@@ -229,12 +260,20 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         c("server_close_time") >= c("response_start")
     )
     came = pl.when(head).then(sent).when(sized).then(body).otherwise("response_body_bytes")
-    kind = pl.when(streams() & (c("response_framing") == "chunked")).then(pl.lit("stream"))
+    stream = streams() & (c("response_framing") == "chunked")
+    is_answer, asks = stream & answer_due(), c("request_accepts_events")
+    kind = pl.when(stream & ~answer_due()).then(pl.lit("stream"))
+    until = pl.when(is_answer & asks).then(c("server_close_time") + AGAIN.value)
     doubted = has_doubtful_close("server")
     side = pl.when(~doubted | kind.is_not_null()).then(pl.lit("server"))
     return rows.filter(known & missing).select(
         *candidate(side, confidence(doubted), "response_frame", "request_start", "server_close_time", kind=kind),
-        pl.when(sized).then("response_body_due").alias("due"),
+        pl.lit(None, pl.String).alias("severity"),
+        is_answer.alias("is_answer"),
+        c("response_end_mark").alias("end_mark"),
+        asks.alias("accepts_events"),
+        pl.max_horizontal(until, "final_at").alias("due"),
+        pl.when(sized).then("response_body_due").alias("body_due"),
         came.alias("came"),
         (c("server_close_time") - c("response_start")).cast(DURATION).alias("lasted"),
         _since_byte().alias("since_byte"),
@@ -246,6 +285,8 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         pl.lit(value=False).alias("made_whole"),
         pl.lit(None, pl.Int64).alias("limit"),
         pl.lit(None, pl.String).alias("limit_since"),
+        pl.lit(value=False).alias("is_tail"),
+        *(pl.lit(None, pl.Int64).alias(name) for name in ("again_frame", "again_time")),
     )
 
 
@@ -274,53 +315,77 @@ class CutResponses(Index):
         """Return the cut responses of the candidates' servers (see world.Index)."""
         endpoints = pl.concat(wanted)["endpoint"].unique().implode()
         rows = tables.closes.filter(c("endpoint").is_in(endpoints) & may_match() & _is_truncated()).select(
-            *("endpoint", "server_close_time"),
+            *("endpoint", (streams() & answer_due()).alias("is_answer"), "server_close_time"),
             (c("server_close_time") - c("request_start")).alias("since_request"),
             _since_byte().alias("since_byte"),
         )
         return cls(rows.collect(engine="streaming").sort("server_close_time").tail(limits.CLIENT_REQUESTS.value))
 
     def __init__(self, rows: pl.DataFrame) -> None:
-        self._of: dict[int, list[tuple[int, int, int]]] = {}
-        for endpoint, *row in rows.iter_rows():
-            self._of.setdefault(endpoint, []).append((row[0], row[1], row[2]))
-        self._limits: dict[int, tuple[int | None, ...]] = {}
+        self._of: dict[tuple[int, bool], list[tuple[int, int, int]]] = {}
+        for endpoint, is_answer, *row in rows.iter_rows():
+            self._of.setdefault((endpoint, is_answer), []).append((row[0], row[1], row[2]))
+        self._limits: dict[tuple[int, bool], tuple[int | None, ...]] = {}
 
-    def limit(self, endpoint: int, waits: tuple[int, int], until: int | None) -> tuple[int, str] | None:
+    def limit(self, x: Facts, until: int | None) -> tuple[int, str] | None:
         """Return the time limit (ns) that ended a response, and since when it counts; None if none is known.
 
-        `waits`: the times (ns) from the request and from the last byte to the close. `until`: only closes by then (ns) count.
+        `until`: only closes by then (ns) count.
         """
-        known = self._limits_of(endpoint, until)
-        fits = ((limit, since) for limit, wait, since in zip(known, waits, _AFTER, strict=True) if limit and matches(wait, limit))
+        known, waits = self._limits_of((x.endpoint, x.is_answer), until), (x.end - x.start, x.since_byte)
+        equal = STREAM_EQUAL.value if x.is_answer else None
+        fits = (
+            (limit, since)
+            for limit, wait, since in zip(known, waits, _AFTER, strict=True)
+            if limit and matches(wait, limit, equal)
+        )
         return next(fits, None)
 
-    def _limits_of(self, endpoint: int, until: int | None) -> tuple[int | None, ...]:
+    def _limits_of(self, of: tuple[int, bool], until: int | None) -> tuple[int | None, ...]:
         """Return the limits (ns) since the request, and since the last byte."""
-        cut = self._of.get(endpoint, [])
+        cut = self._of.get(of, [])
+        find_limits = _stream_limits if of[1] else _limits
         if until is not None:
             last = bisect_right(cut, until, key=itemgetter(0))
-            return _limits(cut[max(last - _NEWEST, 0) : last])
-        if endpoint not in self._limits:
-            self._limits[endpoint] = _limits(cut)
-        return self._limits[endpoint]
+            return find_limits(cut[max(last - _NEWEST, 0) : last])
+        if of not in self._limits:
+            self._limits[of] = find_limits(cut)
+        return self._limits[of]
 
 
 def _limits(cut: Sequence[tuple[int, int, int]]) -> tuple[int | None, ...]:
     return tuple(limit_of((row[0], row[n]) for row in cut) for n in (1, 2))
 
 
-ASKS = (Servers, CutResponses)
+def _stream_limits(cut: Sequence[tuple[int, int, int]]) -> tuple[int | None, ...]:
+    """Return the same for streams: a total limit while data came, or a limit of the silence."""
+    silent = {since_byte >= _SILENT for _, _, since_byte in cut}
+    if len(silent) != 1:
+        return None, None
+    if silent == {True}:
+        return None, limit_of(((row[0], row[2]) for row in cut), moments=2, most=100)
+    return limit_of(((row[0], row[1]) for row in cut), moments=2, equal=STREAM_EQUAL.value, most=100), None
+
+
+ASKS = (Servers, CutResponses, StreamRequests)
 ORDER = ("final_at", "end", "connection", "exchange")  # rows about closes are not in time order
 
 
 def decide(x: Facts, world: World) -> Facts:
-    """Count the other connections that closed together with a stream, and report only one of the streams that ended then."""
+    """Find out what ended a response. Count the other connections that closed together with a stream, and of streams whose end
+    nobody waits for, report only one that ended then.
+    """
+    until = world.until(x.final_at + TOGETHER)
+    if x.is_answer:
+        x = _as_answer(x, world.of(StreamRequests))
     if x.kind is None:
-        waits = x.end - x.start, x.since_byte
-        limit = world.of(CutResponses).limit(x.endpoint, waits, world.until(x.final_at + TOGETHER))
-        return x if limit is None else x._replace(limit=limit[0], limit_since=limit[1])
-    others = world.of(Servers).at(x.endpoint, world.until(x.final_at + TOGETHER)).closed_together(x.connection, x.end)
+        limit = world.of(CutResponses).limit(x, until)
+        x = x if limit is None else x._replace(limit=limit[0], limit_since=limit[1])
+        if not x.is_answer:
+            return x
+    others = world.of(Servers).at(x.endpoint, until).closed_together(x.connection, x.end)
+    if x.is_answer and x.kind is None:
+        return x._replace(others=len(others))
     memory: BoundedMap[deque[int]] = world.memory.setdefault(
         "truncated-response", BoundedMap(lambda: deque[int](maxlen=REMEMBERED.value), ENDPOINTS.value)
     )
@@ -331,6 +396,19 @@ def decide(x: Facts, world: World) -> Facts:
     return x._replace(others=len(others), silent=silent)
 
 
+def _as_answer(x: Facts, requests: StreamRequests) -> Facts:
+    """Return the facts of a stream that answers a call, with what its client asked for around its end."""
+    asked = requests.of(x.connection, x.exchange)
+    if asked is None:
+        return x
+    if requests.stopped(x.connection, x.end):
+        return x._replace(kind="stream")
+    again = requests.again(asked, x.end) if x.accepts_events else None
+    if again is not None:
+        return x._replace(severity="warning", again_frame=again.frame, again_time=again.start)
+    return x._replace(severity="warning", is_tail=True) if asked.is_tail() else x
+
+
 def words(x: Facts) -> dict[str, Any]:
     """Return the words about what came of the response, about the close, and about a client that had not read."""
     beyond = MADE_WHOLE if x.made_whole else retry_sentence(x.retry)
@@ -339,7 +417,7 @@ def words(x: Facts) -> dict[str, Any]:
     note = f"the server's {close}, {duration_text(x.lasted)} after the beginning of the response, after {x.came} bytes"
     return {
         "announced": _ANNOUNCED[x.response_framing],
-        "unit": "" if x.due is None else " bytes of body (Content-Length)",
+        "unit": "" if x.body_due is None else " bytes of body (Content-Length)",
         "came_unit": "bytes of it" if of_head else "bytes of the body",
         "close": close,
         "origin": sender_of_close(x.server_close_origin),
@@ -349,15 +427,18 @@ def words(x: Facts) -> dict[str, Any]:
         "own_framing": _OWN_FRAMING.get(x.response_framing, ""),
         "cut": _CUT if x.server_close_rst == 1 else "",
         "check": _CRASH if x.limit is None else _LIMIT.format(duration_text(x.limit)),
-        "together": _TOGETHER.format(duration_text(TOGETHER), other_connections(x.others)) if x.others else "",
+        "together": _together(x) if x.kind == "stream" else "",
+        "ending": _STOPPED if x.is_answer else _MARKED if x.end_mark else _RECONNECTS,
         "rate": f"{x.came * SECOND // max(x.lasted, 1):,} B/s",
         "stalled": Nanoseconds(x.stalled or 0),
-        "addition": " ".join(text for text in (_limit_text(x), beyond, _stall_text(x)) if text),
+        "addition": " ".join(text for text in (_answer_text(x), _limit_text(x), beyond, _stall_text(x)) if text),
         "evidence": packets(
             (x.request_frame, x.start, "the request"),
             (x.frame, x.response_start, _head_note(x)),
             (x.server_close_frame, x.end, with_doubt(x.server_close_origin, note)),
+            *([] if x.again_frame is None else [(x.again_frame, x.again_time, "the client asks again")]),
         ),
+        "answers_call": x.is_answer,
     }
 
 
@@ -375,11 +456,32 @@ _OWN_FRAMING = {
     "chunked": " If the program writes its chunks itself, have it end the body with the last chunk (size 0).",
 }
 _CUT = " The RST shows that the connection was aborted: a program that had finished would have sent a FIN."
+_STOPPED = "Its client had just asked the server to stop."
+_MARKED = "One of its last events says that the answer is complete."
+_RECONNECTS = "Streams end like this if their server stops or is deployed; their clients reconnect."
 _TOGETHER = " Within {} the server also closed {}."
 
 
+def _together(x: Facts) -> str:
+    return _TOGETHER.format(duration_text(TOGETHER), other_connections(x.others)) if x.others else ""
+
+
+def _answer_text(x: Facts) -> str:
+    """Return sentences about a stream that answers a call; "" for other responses."""
+    if x.kind is not None or not x.is_answer:
+        return ""
+    if x.again_time is not None:
+        return f"The client asked for the stream again {duration_text(x.again_time - x.end)} later."
+    if x.is_tail:
+        return "A stream with such a target has no end, so its client probably asks again."
+    return _together(x).strip() + " Its process had ended, or was stopped." if x.others else ""
+
+
 def _limit_text(x: Facts) -> str:
-    return "" if x.limit is None else _LIMITED.format(duration_text(x.limit), _AFTER[x.limit_since or "request"])
+    if x.limit is None:
+        return ""
+    limited = _STREAM_LIMITED[x.limit_since or "request"] if x.is_answer else _LIMITED
+    return limited.format(duration_text(x.limit), _AFTER[x.limit_since or "request"])
 
 
 def _stall_text(x: Facts) -> str:
@@ -395,7 +497,7 @@ def _stall_text(x: Facts) -> str:
 def _head_note(x: Facts) -> str:
     if x.response_framing == "none":
         return "the response begins"
-    framing = "Transfer-Encoding chunked" if x.due is None else f"Content-Length {x.due}"
+    framing = "Transfer-Encoding chunked" if x.body_due is None else f"Content-Length {x.body_due}"
     if x.response_framing == "close-delimited":
         framing = "no Content-Length, no Transfer-Encoding"
     return f"the response, {x.response_status}: {framing}"
