@@ -26,6 +26,9 @@ How it is proved
     240 bytes per second of such a response came on average. At a higher rate, the time without progress was the reason (nginx
     send_timeout, haproxy timeout client).
 
+    If an RST without ACK flag came from another MAC address than the SYN-ACK, another machine answers for the server's address
+    now (under the conditions that keep-alive-race names), and the finding says that.
+
     If a server cuts off responses at three or more moments after the same time, counted from the request or from the last byte
     that it had sent, that time is its limit, and the finding names it.
 
@@ -59,8 +62,10 @@ from wiredoctor.gateways.tries import RETRY
 from wiredoctor.rules.shared.bounded_memory import BoundedMap
 from wiredoctor.rules.shared.evidence import candidate, confidence, has_doubtful_close
 from wiredoctor.rules.shared.words import (
+    FIND_MACHINES,
     MADE_WHOLE,
     Nanoseconds,
+    another_machine,
     doubt_words,
     fin_or_rst,
     packets,
@@ -74,6 +79,7 @@ from wiredoctor.world import CaptureTables, Index, World, equal_waits
 from wiredoctor.world.connection_close import (
     BROKEN_BEFORE,
     is_delimited_by_close,
+    is_reset_without_ack,
     may_have_closed_first,
     server_closed_first,
     streams,
@@ -127,6 +133,7 @@ RULE = Rule(
         ("conflicting-framing", "exchange"),
         ("unfinished-transfer-coding", "exchange"),
         ("reset-destroys-response", "exchange"),
+        ("unsolicited-response/timeout", "exchange"),
         ("unanswered", "exchange"),
         ("idle-cut", "exchange"),
         ("gateway-error", "exchange"),
@@ -183,8 +190,9 @@ class Facts(NamedTuple):
 
     `since_byte`: the time from the last byte to the close. `others`: the number of connections that the server closed together
     with a stream. `stalled`: how long the client had not read before the close. `retry`: a gateway repeated the request
-    (gateways.tries.RETRY). `made_whole`: a gateway forwarded the response as if it were complete. `limit`: the time limit that
-    expired, counted from `limit_since`: the "request", or the last "byte" that the server had sent.
+    (gateways.tries.RETRY). `made_whole`: a gateway forwarded the response as if it were complete. `other_mac`: the MAC address of
+    the RST, if another machine than the server sent it. `limit`: the time limit that expired, counted from `limit_since`: the
+    "request", or the last "byte" that the server had sent.
     """
 
     connection: int
@@ -206,6 +214,7 @@ class Facts(NamedTuple):
     server_close_frame: int
     server_close_rst: int
     server_close_origin: str | None
+    other_mac: int | None
     silent: bool
     others: int | None
     stalled: int | None
@@ -231,7 +240,8 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     came = pl.when(head).then(sent).when(sized).then(body).otherwise("response_body_bytes")
     kind = pl.when(streams() & (c("response_framing") == "chunked")).then(pl.lit("stream"))
     doubted = has_doubtful_close("server")
-    side = pl.when(~doubted | kind.is_not_null()).then(pl.lit("server"))
+    elsewhere = _is_from_elsewhere()
+    side = pl.when(~elsewhere & (~doubted | kind.is_not_null())).then(pl.lit("server"))
     return rows.filter(known & missing).select(
         *candidate(side, confidence(doubted), "response_frame", "request_start", "server_close_time", kind=kind),
         pl.when(sized).then("response_body_due").alias("due"),
@@ -240,6 +250,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         _since_byte().alias("since_byte"),
         *("endpoint", "final_at", "request_frame", "response_start", "response_status", "response_framing"),
         *("server_close_frame", "server_close_rst", "server_close_origin"),
+        pl.when(elsewhere).then("server_rst_mac").alias("other_mac"),
         pl.lit(value=False).alias("silent"),
         *(pl.lit(None, pl.Int64).alias(name) for name in ("others", "stalled")),
         pl.lit(None, RETRY).alias("retry"),
@@ -247,6 +258,11 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         pl.lit(None, pl.Int64).alias("limit"),
         pl.lit(None, pl.String).alias("limit_since"),
     )
+
+
+def _is_from_elsewhere() -> pl.Expr:
+    """Return whether the server's close is an RST of another machine, which answers for the server's address now."""
+    return is_reset_without_ack("server") & c("server_rst_mac").is_not_null()
 
 
 def _is_reset_at_its_end() -> pl.Expr:
@@ -352,6 +368,7 @@ def words(x: Facts) -> dict[str, Any]:
         "together": _TOGETHER.format(duration_text(TOGETHER), other_connections(x.others)) if x.others else "",
         "rate": f"{x.came * SECOND // max(x.lasted, 1):,} B/s",
         "stalled": Nanoseconds(x.stalled or 0),
+        **({} if x.other_mac is None else _elsewhere(x.other_mac)),
         "addition": " ".join(text for text in (_limit_text(x), beyond, _stall_text(x)) if text),
         "evidence": packets(
             (x.request_frame, x.start, "the request"),
@@ -359,6 +376,13 @@ def words(x: Facts) -> dict[str, Any]:
             (x.server_close_frame, x.end, with_doubt(x.server_close_origin, note)),
         ),
     }
+
+
+def _elsewhere(mac: int) -> dict[str, str]:
+    """Return the words about an RST of another machine than the server; `mac`: its address."""
+    moved = {"title": "The response broke off: another machine answers for the server's address now", "missing": "did not come"}
+    doubt = f" No FIN was captured: {another_machine(mac)}."
+    return {**moved, "doubt": doubt, "check": FIND_MACHINES, "own_framing": "", "cut": ""}
 
 
 _ANNOUNCED = {
