@@ -18,11 +18,11 @@ How it is proved
 
     Kind timeout: the status is 408, and the response came a second or more after the previous response or, on a connection
     without requests, after the SYN-ACK. If the client's next request was not acknowledged by the 408, and did not acknowledge
-    it, the two crossed: this is an error. It is an error, too, if a complete request came at most 100 ms (plus the round trip)
-    before the 408, and the server closed with an RST: its kernel had acknowledged the request, but its process had not read it
-    when the timer expired. Otherwise the finding is a note. If the client used the connection after the 408 had
-    arrived, keep-alive-race reports the lost request. If the connection had carried requests and was not used again, idle-close
-    reports its close.
+    it, the two crossed: this is an error. It is an error, too, if a complete request came at most 100 ms (plus the round trip
+    to the server) before the 408, and the server closed with an RST: its kernel had acknowledged the request, but its process
+    had not read it when the timer expired. Otherwise the finding is a note. If the client used the connection after the 408
+    had arrived, keep-alive-race reports the lost request. If the connection had carried requests and was not used again,
+    idle-close reports its close.
 
 What it is not
     Before it closes an idle connection, a server may send an error without a request. So a response other than a 408 does not
@@ -104,8 +104,8 @@ WAITED = Threshold("1 s", "the minimum time without a request before a 408; time
 
 JUST_BEFORE = Threshold(
     "100 ms",
-    "a complete request that comes at most this long (plus the round trip) before a 408 was not read when the timer expired; a "
-    "server that has read it does not answer that it was too late",
+    "the maximum time (plus the round trip to the server) from a complete request to a 408 that was due when the timer expired; "
+    "the process had not read the request",
 )
 
 
@@ -150,8 +150,7 @@ def _unread(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     before = of_connections(exchanges, timed_out).select(
         "connection", c("exchange") + 1, answer_frame="response_frame", answer_time="response_end"
     )
-    opened = connections.select("connection", "server", "rtt_client", "rtt_server", "first_answer_time", "close", "closed_by")
-    trip = c("rtt_server").fill_null(0) + c("rtt_client").fill_null(0)
+    opened = connections.select("connection", "server", "rtt_server", "first_answer_time", "close", "closed_by")
     later = c("response_start") - c("request_start")
     wait = c("response_start") - pl.coalesce("answer_time", "first_answer_time")
     unread = (c("close") == "rst") & (c("closed_by") == "server")
@@ -159,7 +158,7 @@ def _unread(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
         timed_out.lazy()
         .join(before, on=["connection", "exchange"], how="left")
         .join(opened, on="connection")
-        .filter(unread & (later <= JUST_BEFORE.value + trip) & (wait >= WAITED.value))
+        .filter(unread & (later <= JUST_BEFORE.value + c("rtt_server").fill_null(0)) & (wait >= WAITED.value))
         .select(
             *candidate("client", "high", "response_frame", "request_start", "response_end", kind=pl.lit("timeout")),
             "server",
