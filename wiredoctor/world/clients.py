@@ -387,6 +387,16 @@ class Clients(Index):
         severity = "note" if only_asks else None if concurrent else "warning"
         return Repetition(again.frame, again.start, again.status, severity, *pending)
 
+    def unsafe_repetition(self, connection: int, exchange: int, moment: int, trip: int) -> Repetition:
+        """Return how the client sent a request again that is not idempotent, after it had given up waiting at `moment` (ns).
+
+        `trip`: the round trip (ns). An idempotent request has no such repetition.
+        """
+        own = self.request(connection, exchange)
+        if own is None or own.method not in NOT_IDEMPOTENT:
+            return Repetition()
+        return self._unsafe_repetition(own, moment, trip, 0)
+
     def _unsafe_repetition(self, own: Request, moment: int, trip: int, to_client: int) -> Repetition:
         """Return how the client sent a request again that is not idempotent, whatever the response. See `repetition`."""
         since, until = max(moment + to_client, own.start + 1), moment + AGAIN.value + 2 * trip

@@ -293,3 +293,19 @@ def test_who_no_longer_knew_the_connection(ttl: str, who: str, doubted: bool) ->
     assert f"An RST without ACK flag answered that FIN: {who} the connection." in abort.message
     assert ("The TTL of the RST differs" in abort.message) == doubted
     assert ("a device on the path may have sent it" in abort.evidence[-1].note) == doubted
+
+
+_SENT = """  0.000  >  S    win 64240 mss 1460
+  0.010  <  S.   win 64240 mss 1460
+  0.010  >  .
+  0.011  >  P.   "{method} /pay HTTP/1.1\\r\\nHost: a\\r\\nContent-Length: 3\\r\\n\\r\\nx=1"
+"""
+
+
+@pytest.mark.parametrize(("method", "start", "said"), [("POST", 1.014, True), ("POST", 1.200, False), ("PUT", 1.014, False)])
+def test_a_request_that_is_not_idempotent_and_sent_again_at_once_is_mentioned(method: str, start: float, said: bool) -> None:
+    first = _SENT.format(method=method) + "  0.022  <  .\n  1.013  >  F.\n  1.024  <  .\n"
+    answer = '  0.322  <  P.   "HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok"\n  0.322  >  .\n'
+    second = f"connection 2, start {start}\n{_SENT.format(method=method)}{answer}"
+    [abort] = findings(f"connection 1\n{first}{second}", select=["client-abort"])
+    assert ("again 12 ms later on another connection, and got 200. Such a request is not idempotent" in abort.message) is said

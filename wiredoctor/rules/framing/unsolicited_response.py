@@ -18,9 +18,11 @@ How it is proved
 
     Kind timeout: the status is 408, and the response came a second or more after the previous response or, on a connection
     without requests, after the SYN-ACK. If the client's next request was not acknowledged by the 408, and did not acknowledge
-    it, the two crossed: this is an error. Otherwise the finding is a note. If the client used the connection after the 408 had
-    arrived, keep-alive-race reports the lost request. If the connection had carried requests and was not used again, idle-close
-    reports its close.
+    it, the two crossed: this is an error. It is an error, too, if a complete request came at most 100 ms (plus the round trip
+    to the server) before the 408, and the server closed with an RST: its kernel had acknowledged the request, but its process
+    had not read it when the timer expired. Otherwise the finding is a note. If the client used the connection after the 408
+    had arrived, keep-alive-race reports the lost request. If the connection had carried requests and was not used again,
+    idle-close reports its close.
 
 What it is not
     Before it closes an idle connection, a server may send an error without a request. So a response other than a 408 does not
@@ -92,20 +94,31 @@ _CROSSED = (
     "The client's next request crossed the 408, which acknowledges no byte of it. The server never read that request, and the "
     "client takes the 408 for its answer: the request is lost."
 )
+_UNREAD = (
+    "A complete request had come only {} before the 408. The RST instead of a FIN shows that the server's process had not read "
+    "it when the timer expired, and the client takes the 408 for its answer: the request is lost."
+)
 _USED_LATER = "The client used the connection again after the 408 had arrived, and that request was lost."
 
 WAITED = Threshold("1 s", "the minimum time without a request before a 408; timers for requests are longer")
 
+JUST_BEFORE = Threshold(
+    "100 ms",
+    "the maximum time (plus the round trip to the server) from a complete request to a 408 that was due when the timer expired; "
+    "the process had not read the request",
+)
+
 
 def may_match() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
-    return ~c("has_request")
+    return ~c("has_request") | (c("response_status") == REQUEST_TIMEOUT)
 
 
 class Facts(NamedTuple):
     """What is known of a surplus response: the exchange that it follows, and the next request. Times and `wait` are in ns.
 
     `wait`: how long the server had waited for a request (kind timeout); `crossed`: the next request crossed the response.
+    `later`: how long (ns) before the response it came, if the server had not read it.
     """
 
     kind: str | None
@@ -119,20 +132,55 @@ class Facts(NamedTuple):
     answer_time: int | None
     wait: int | None
     crossed: bool | None
+    later: int | None
     next_frame: int | None
     next_time: int | None
 
 
 def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each connection with a surplus response, and for each 408 on an idle connection."""
-    return pl.concat([_surplus(exchanges, connections), _timeouts(exchanges, connections)], how="diagonal").sort("frame")
+    found = [_surplus(exchanges, connections), _timeouts(exchanges, connections), _unread(exchanges, connections)]
+    return pl.concat(found, how="diagonal").sort("frame")
+
+
+def _unread(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
+    """Return a row for each 408 on an idle connection right after a complete request, which the server had not read."""
+    complete = c("has_request") & (c("request_end_reason") == "complete") & (c("response_status") == REQUEST_TIMEOUT)
+    timed_out = exchanges.filter(complete & _is_seen() & ~c("persistent")).collect()
+    before = of_connections(exchanges, timed_out).select(
+        "connection", c("exchange") + 1, answer_frame="response_frame", answer_time="response_end"
+    )
+    opened = connections.select("connection", "server", "rtt_server", "first_answer_time", "close", "closed_by")
+    later = c("response_start") - c("request_start")
+    wait = c("response_start") - pl.coalesce("answer_time", "first_answer_time")
+    unread = (c("close") == "rst") & (c("closed_by") == "server")
+    return (
+        timed_out.lazy()
+        .join(before, on=["connection", "exchange"], how="left")
+        .join(opened, on="connection")
+        .filter(unread & (later <= JUST_BEFORE.value + c("rtt_server").fill_null(0)) & (wait >= WAITED.value))
+        .select(
+            *candidate("client", "high", "response_frame", "request_start", "response_end", kind=pl.lit("timeout")),
+            "server",
+            c("response_status").alias("surplus"),
+            pl.lit("error").alias("severity"),
+            *(wait.alias("wait"), pl.lit(value=False).alias("crossed"), pl.lit(1, pl.UInt32).alias("responses")),
+            *(later.alias("later"), "answer_frame", "answer_time"),
+            *(pl.lit(None, pl.Int64).alias(name) for name in ("request_frame", "request_start")),
+            *(c("request_frame").alias("next_frame"), c("request_start").alias("next_time")),
+        )
+    )
+
+
+def _is_seen() -> pl.Expr:
+    """Return whether the capture has the beginning of the connection, both directions, and the complete response."""
+    return c("handshake") & c("both_directions") & ~c("gap_before") & ~c("response_has_gap")
 
 
 def _timeouts(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each 408 that acknowledges no byte of an unanswered request."""
-    seen = c("handshake") & c("both_directions") & ~c("gap_before") & ~c("response_has_gap")
     late = (
-        exchanges.filter(may_match() & (c("response_status") == REQUEST_TIMEOUT) & seen)
+        exchanges.filter(~c("has_request") & (c("response_status") == REQUEST_TIMEOUT) & _is_seen())
         .select("connection", *(f"response_{name}" for name in ("frame", "start", "end", "status", "offset", "ack")))
         .collect()
     )
@@ -169,6 +217,7 @@ def _timeouts(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFram
             c("response_status").alias("surplus"),
             pl.when("crossed").then(pl.lit("error")).alias("severity"),
             *(wait.alias("wait"), "crossed", pl.lit(1, pl.UInt32).alias("responses")),
+            pl.lit(None, pl.Int64).alias("later"),
             *("request_frame", "request_start", "answer_frame", "answer_time", "next_frame", "next_time"),
         )
     )
@@ -178,9 +227,8 @@ def _surplus(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame
     """Return a row for each connection with a surplus response that reports no error."""
     accepting = c("response_status").is_between(200, 399)
     complete = (c("response_end_reason") == "complete") & (c("response_framing") != "close-delimited")
-    seen = c("handshake") & c("both_directions") & ~c("gap_before") & ~c("response_has_gap")
     surplus = (
-        exchanges.filter(may_match() & accepting & complete & seen & c("persistent"))
+        exchanges.filter(~c("has_request") & accepting & complete & _is_seen() & c("persistent"))
         .select("connection", "response_frame", "response_start", "response_end", "response_status", asked="response_ack")
         .collect()
     )
@@ -209,6 +257,7 @@ def _surplus(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame
             c("response_status").alias("surplus"),
             pl.when(c("next_frame").is_null()).then(pl.lit("warning")).alias("severity"),
             *(pl.lit(None, pl.Int64).alias("wait"), pl.lit(None, pl.Boolean).alias("crossed")),
+            pl.lit(None, pl.Int64).alias("later"),
             *("responses", "request_frame", "request_start", "answer_frame", "answer_time", "next_frame", "next_time"),
         )
     )  # fmt: skip
@@ -234,15 +283,19 @@ def words(x: Facts) -> dict[str, Any]:
 def _of_timeout(x: Facts, wait: int) -> dict[str, Any]:
     """Return the words about a 408 on an idle connection. `wait`: how long the server had waited for a request (ns)."""
     effect = _CLOSED if x.next_frame is None else _CROSSED if x.crossed else _USED_LATER
-    title = f"A request was lost: it crossed a 408 that the server sent after {duration_text(wait)} without a request"
+    met, note = "crossed", "a 408, which acknowledges no byte of a request that is still open"
+    if x.later is not None:
+        after = duration_text(x.later)
+        met, note, effect = "came just before", f"a 408, {after} after the request", _UNREAD.format(after)
+    title = f"A request was lost: it {met} a 408 that the server sent after {duration_text(wait)} without a request"
     return {
-        **({"title": title} if x.crossed else {}),
+        **({"title": title} if x.crossed or x.later is not None else {}),
         "waited": Nanoseconds(wait),
         "which": "the first" if x.answer_frame is None else "the next",
         "effect": effect,
         "evidence": packets(
             (x.answer_frame, x.answer_time, "the previous response"),
-            (x.frame, x.start, "a 408, which acknowledges no byte of a request that is still open"),
+            (x.frame, x.start, note),
             (x.next_frame, x.next_time, "the client's next request"),
         ),
     }

@@ -125,6 +125,9 @@ How it is proved
     If an RST without ACK flag answers the client's FIN, its sender did not know the connection. The finding then says that the
     connection had ended before, at the server, or at a firewall or NAT in front of it.
 
+    If the client gave up without any response, and then sends a POST or PATCH again at once, the finding says so, because such a
+    request is not idempotent.
+
     If the client gave up before it had sent its complete request, and the response came only after that, the finding says how
     much of the body the client had sent. In this case, the client was not waiting for the server.
 
@@ -167,10 +170,12 @@ from wiredoctor.rules.shared.abort_words import gateway_words, other_packets, pr
 from wiredoctor.rules.shared.evidence import candidate, confidence, has_doubtful_close
 from wiredoctor.rules.shared.left_early import EarlyClose, awaits_continue, begun, early, whole_response
 from wiredoctor.rules.shared.left_early import may_match as may_be_early
+from wiredoctor.rules.shared.lost_requests import repetition_words
 from wiredoctor.rules.shared.words import Nanoseconds, fin_or_rst, packets, sender_of_close, with_doubt
 from wiredoctor.tables import ALL_BUT_A_BYTE, SERVER
 from wiredoctor.text.durations import duration_text
-from wiredoctor.world import World, aborts, equal_waits
+from wiredoctor.world import Wait, World, aborts, equal_waits
+from wiredoctor.world.clients import REPETITION, Clients, Repetition
 from wiredoctor.world.connection_close import BROKEN_BEFORE, FRAMING_ERRORS, is_delimited_by_close
 from wiredoctor.world.numbers import DURATION
 from wiredoctor.world.products import advice, default
@@ -353,12 +358,12 @@ _REASON = {
     },
 }
 """The types of the columns that only `decide` fills."""
-_AT_GATEWAY: dict[str, pl.DataType] = {"waited_for": WAITED_FOR, "retry": RETRY, "relayed": pl.Int64()}
+_AT_GATEWAY: dict[str, pl.DataType] = {"waited_for": WAITED_FOR, "retry": RETRY, "relayed": pl.Int64(), "again": REPETITION}
 
 ASKS = abort_reasons.ASKS
 
 
-def decide(x: Facts, world: World) -> Facts | None:
+def decide(x: Facts, world: World) -> Facts | Wait | None:
     """Find the kind, which also depends on the other connections of the same client.
 
     Drop candidates to which no kind applies, and candidates whose client has only half-closed.
@@ -369,7 +374,17 @@ def decide(x: Facts, world: World) -> Facts | None:
     others = {
         name: None if one is None else one._asdict() for name, one in (("other", ended.other), ("elsewhere", ended.elsewhere))
     }
-    return x._replace(**ended._asdict() | others)
+    again = _repetition(x, ended.kind, world)
+    if (wait := again.wait(world)) is not None:
+        return wait
+    return x._replace(**ended._asdict() | others, again=again._asdict())
+
+
+def _repetition(x: Facts, kind: str | None, world: World) -> Repetition:
+    """Return how a client that gave up without any response sent the same POST or PATCH again."""
+    if kind not in ("timeout", "gave-up") or x.sending or not x.nothing:
+        return Repetition()
+    return world.of(Clients).unsafe_repetition(x.connection, x.exchange, x.ended_at, x.early["round_trip"])
 
 
 def _sent_only_fin() -> pl.Expr:
@@ -404,6 +419,7 @@ def words(x: Facts) -> dict[str, Any]:
     close, had, impatient = fin_or_rst(x.client_close_rst), _received(x), x.kind in ("timeout", "gave-up")
     late = None if x.client_rst_frame == x.client_close_frame else x.client_rst_frame
     unknown = x.server_close_frame if x.early["unknown"] else None
+    said_again, repetition = repetition_words(x.again, x.ended_at)
     note = f"the client's {close}, {duration_text(x.wait)} after the request began: {had}"
     return {
         "close": close,
@@ -418,7 +434,7 @@ def words(x: Facts) -> dict[str, Any]:
         "look_for_end": _look_for_end(x),
         "patience": _SLOW_UPLOAD if x.sending else _ONLY_THEN if x.window_closed else _PATIENCE,
         **timeout_words(x),
-        **gateway_words(x),
+        **gateway_words(x, said_again),
         **reason_words(x),
         "evidence": packets(
             (x.frame, x.start, "the request"),
@@ -426,6 +442,7 @@ def words(x: Facts) -> dict[str, Any]:
             (x.client_close_frame, x.ended_at, with_doubt(x.client_close_origin, note)),
             (late, x.client_rst_time, "the client's RST: its socket is closed and accepts no response"),
             (unknown, x.server_close_time, with_doubt(x.server_close_origin, _UNKNOWN_RST)),
+            repetition,
             *other_packets(x),
         ),
     }

@@ -111,8 +111,8 @@ from wiredoctor.rules.shared.race_facts import Facts
 from wiredoctor.rules.shared.race_words import HEED, explanation_words
 from wiredoctor.rules.shared.words import (
     FIND_MACHINES,
+    another_machine,
     fin_or_rst,
-    mac_address,
     packets,
     retry_sentence,
     sender_of_close,
@@ -342,7 +342,7 @@ def words(x: Facts) -> dict[str, Any]:
 def _of_forgotten(x: Facts) -> dict[str, Any]:
     """Return the words about the host that no longer knew the connection (kind forgotten)."""
     if _is_elsewhere(x):
-        dropped = _ELSEWHERE.format(mac_address(x.server_rst_mac or 0))
+        dropped = another_machine(x.server_rst_mac or 0)
         return {"title": _MOVED, "dropped": dropped, "at_most": "", "keep_known": FIND_MACHINES}
     restarted = "; a restarted host would look the same" if x.server_close_origin == "endpoint" else ""
     return {"dropped": _DROPPED, "at_most": _AT_MOST.format(restarted), "keep_known": _KEEP_KNOWN}
@@ -351,10 +351,6 @@ def _of_forgotten(x: Facts) -> dict[str, Any]:
 _DROPPED = "the server, or a balancer, NAT or firewall in front of it, had dropped the connection silently"
 _AT_MOST = " If an idle timeout is the cause, it is at most that long{}."
 _MOVED = "A request was lost: another machine answers for the server's address now"
-_ELSEWHERE = (
-    "the RST came from another machine (MAC address {}) than the server's SYN-ACK, and by its time to live no router is between. "
-    "So another machine answers for this address now, and does not know the connection"
-)
 _CROSSING = SECOND
 """If a FIN was captured at least this long (ns) before the request, the two did not cross: round trips are shorter."""
 

@@ -25,7 +25,9 @@ How it is proved
     mid-request, the server's FIN or RST acknowledges the last byte of the request. A system sends an RST instead of a FIN if a
     process closes, or ends, with unread data (RFC 1122): in this case the request was not read. An RST without the ACK flag
     comes from a host that does not know the connection, or from a firewall. If the TTL of the close differs from that of the
-    server's other packets, a device on the path may have sent it: the finding says so and blames no side.
+    server's other packets, a device on the path may have sent it: the finding says so and blames no side. If the RST came from
+    another MAC address than the SYN-ACK, another machine answers for the server's address now (under the conditions that
+    keep-alive-race names), and the finding says that.
 
     Kind on-arrival: the close acknowledges no byte of the first request and came less than a second after the SYN-ACK. If a SYN
     to the same port is refused within a second of the close, the process that listened there has ended. Otherwise a relay may
@@ -87,7 +89,16 @@ from wiredoctor.rules.shared.lost_requests import (
     repetition_columns,
     repetition_words,
 )
-from wiredoctor.rules.shared.words import doubt_words, fin_or_rst, packets, retry_sentence, sender_of_close, with_doubt
+from wiredoctor.rules.shared.words import (
+    FIND_MACHINES,
+    another_machine,
+    doubt_words,
+    fin_or_rst,
+    packets,
+    retry_sentence,
+    sender_of_close,
+    with_doubt,
+)
 from wiredoctor.tables import CLIENT, PART_OF_HEAD, SECOND
 from wiredoctor.text.durations import duration_text
 from wiredoctor.world import Wait, World, clients
@@ -268,7 +279,8 @@ class Facts(NamedTuple):
     `wait`: from the end of the request to the close; None if that is 0. `quiet`: from the last byte of the request to the close.
     `stood_still`: the client had paused in the middle of the request. `cut_head`: the close acknowledges only a part of the head.
     `idle`: how long the connection had been idle when the request came, if it had been used before. `left_early`: the columns of
-    left_early.early for kind half-closed. `foreign_bytes`: sent before the first request.
+    left_early.early for kind half-closed. `foreign_bytes`: sent before the first request. `other_mac`: the MAC address of the
+    RST, if it shows that another machine than the server sent it.
 
     `again`: a Repetition. `closed_others`, `refused_syns`: how many other connections the server closed, and how many SYNs it
     refused, if that shows the end of a process. `limited`, `relayed`: the server seems to be at its connection limit, or to be a
@@ -288,6 +300,7 @@ class Facts(NamedTuple):
     stood_still: bool
     awaits_continue: bool
     no_ack: bool
+    other_mac: int | None
     first_use: bool
     interim_status: int | None
     came: int
@@ -338,10 +351,13 @@ def _columns() -> list[pl.Expr | str]:
     doubted = has_doubtful_close("server")
     # whether the request was read is only inferred, and so is the delay if the round trip is unknown
     inferred = half | (c("took") == NOT_READ) | ((c("took") == AFTER_A_WHILE) & c("later").is_null())
-    sure = pl.when(no_ack & ~c("server_rst_answers_request")).then(pl.lit("low")).otherwise(confidence(inferred | doubted))
+    # only the RST of a machine that does not know the connection shows another MAC address
+    elsewhere = no_ack & c("server_rst_mac").is_not_null()
+    unsure = no_ack & ~c("server_rst_answers_request") & ~elsewhere
+    sure = pl.when(unsure).then(pl.lit("low")).otherwise(confidence((inferred & ~elsewhere) | doubted))
     quiet = _time_without_request_bytes()
     stood_still = (c("took") == IN_PART) & (quiet >= PAUSE.value) & ~_awaits_continue()
-    side = pl.when(stood_still | (doubted & ~half)).then(None).otherwise(pl.lit("server"))
+    side = pl.when(stood_still | elsewhere | (doubted & ~half)).then(None).otherwise(pl.lit("server"))
     end = pl.max_horizontal("request_end", "server_close_time")
     kind = c("took").replace_strict(_KINDS, return_dtype=pl.String)
     nothing = {"closed_others": 0, "refused_syns": 0, "limited": False, "relayed": False}
@@ -354,6 +370,7 @@ def _columns() -> list[pl.Expr | str]:
         stood_still.alias("stood_still"),
         _awaits_continue().alias("awaits_continue"),
         no_ack.alias("no_ack"),
+        pl.when(elsewhere).then("server_rst_mac").alias("other_mac"),
         fresh().alias("first_use"),
         pl.when(only_interim()).then("response_status").alias("interim_status"),
         _arrived_bytes().alias("came"),
@@ -519,9 +536,18 @@ def words(x: Facts) -> dict[str, Any]:
         "ended": _process_end(x),
         **_refused(x),
         **_unfinished(x),
+        **({} if x.other_mac is None else _elsewhere(x.other_mac)),
         "addition": retry_sentence(x.retry) or addition,
         "evidence": packets(*_packets(x, close), repetition, (x.stalled_frame, x.stalled_time, _CLOSED_WINDOW)),
     }
+
+
+def _elsewhere(mac: int) -> dict[str, str]:
+    """Return the words about an RST of another machine than the server; `mac`: its address."""
+    doubt = f" No FIN was captured: {another_machine(mac)}."
+    nothing = dict.fromkeys(("paused", "ended", "relays", "body_limit", "listen"), "")
+    remedies = dict.fromkeys(("unread_remedy", "body_remedy"), FIND_MACHINES)
+    return {**nothing, **remedies, "title": _ELSEWHERE, "doubt": doubt, "unread_why": _TAKEN_OVER}
 
 
 def _process_end(x: Facts) -> str:
@@ -631,6 +657,10 @@ def _body_limit(quiet: int) -> str:
 
 
 _UNKNOWN = " got an RST without ACK flag: the host did not know the connection. There was no response"
+_ELSEWHERE = "No response: another machine answers for the server's address now"
+_TAKEN_OVER = (
+    "an address moves to another machine, or if two machines have it. A device in the same network that distributes connections"
+)
 _REPEATABLE = " The server never accepted the request, so it can be repeated."
 _REJECTED = (
     " got an RST without ACK flag. A system that does not know the connection sends such an RST, and so does a firewall that "

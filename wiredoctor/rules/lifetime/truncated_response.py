@@ -28,6 +28,9 @@ How it is proved
     240 bytes per second of such a response came on average. At a higher rate, the time without progress was the reason (nginx
     send_timeout, haproxy timeout client).
 
+    If an RST without ACK flag came from another MAC address than the SYN-ACK, another machine answers for the server's address
+    now (under the conditions that keep-alive-race names), and the finding says that.
+
     If a server cuts off responses at three or more moments after the same time, counted from the request or from the last byte
     that it had sent, that time is its limit, and the finding names it. For streams that answer calls, two moments suffice if all
     that the server cut off had lasted equally long, or had been silent for equally long.
@@ -68,8 +71,10 @@ from wiredoctor.gateways.tries import RETRY
 from wiredoctor.rules.shared.bounded_memory import BoundedMap
 from wiredoctor.rules.shared.evidence import candidate, confidence, has_doubtful_close
 from wiredoctor.rules.shared.words import (
+    FIND_MACHINES,
     MADE_WHOLE,
     Nanoseconds,
+    another_machine,
     doubt_words,
     fin_or_rst,
     packets,
@@ -84,6 +89,7 @@ from wiredoctor.world.connection_close import (
     BROKEN_BEFORE,
     answer_due,
     is_delimited_by_close,
+    is_reset_without_ack,
     may_have_closed_first,
     server_closed_first,
     streams,
@@ -143,6 +149,7 @@ RULE = Rule(
         ("conflicting-framing", "exchange"),
         ("unfinished-transfer-coding", "exchange"),
         ("reset-destroys-response", "exchange"),
+        ("unsolicited-response/timeout", "exchange"),
         ("unanswered", "exchange"),
         ("idle-cut", "exchange"),
         ("gateway-error", "exchange"),
@@ -206,8 +213,9 @@ class Facts(NamedTuple):
     complete. `due`: until when (ns) its client may ask again. `since_byte`: the time from the last byte to the close. `others`:
     the number of connections that the server closed together with a stream. `again_frame`, `again_time`: the request with which
     the client asked for a stream again. `stalled`: how long the client had not read before the close. `retry`: a gateway repeated
-    the request (gateways.tries.RETRY). `made_whole`: a gateway forwarded the response as if it were complete. `limit`: the time
-    limit that expired, counted from `limit_since`: the "request", or the last "byte" that the server had sent.
+    the request (gateways.tries.RETRY). `made_whole`: a gateway forwarded the response as if it were complete. `other_mac`: the
+    MAC address of the RST, if another machine than the server sent it. `limit`: the time limit that expired, counted from
+    `limit_since`: the "request", or the last "byte" that the server had sent.
     """
 
     connection: int
@@ -234,6 +242,7 @@ class Facts(NamedTuple):
     server_close_frame: int
     server_close_rst: int
     server_close_origin: str | None
+    other_mac: int | None
     silent: bool
     others: int | None
     stalled: int | None
@@ -265,7 +274,8 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     kind = pl.when(stream & ~answer_due()).then(pl.lit("stream"))
     until = pl.when(is_answer & asks).then(c("server_close_time") + AGAIN.value)
     doubted = has_doubtful_close("server")
-    side = pl.when(~doubted | kind.is_not_null()).then(pl.lit("server"))
+    elsewhere = _is_from_elsewhere()
+    side = pl.when(~elsewhere & (~doubted | kind.is_not_null())).then(pl.lit("server"))
     return rows.filter(known & missing).select(
         *candidate(side, confidence(doubted), "response_frame", "request_start", "server_close_time", kind=kind),
         pl.lit(None, pl.String).alias("severity"),
@@ -279,6 +289,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         _since_byte().alias("since_byte"),
         *("endpoint", "final_at", "request_frame", "response_start", "response_status", "response_framing"),
         *("server_close_frame", "server_close_rst", "server_close_origin"),
+        pl.when(elsewhere).then("server_rst_mac").alias("other_mac"),
         pl.lit(value=False).alias("silent"),
         *(pl.lit(None, pl.Int64).alias(name) for name in ("others", "stalled")),
         pl.lit(None, RETRY).alias("retry"),
@@ -288,6 +299,11 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
         pl.lit(value=False).alias("is_tail"),
         *(pl.lit(None, pl.Int64).alias(name) for name in ("again_frame", "again_time")),
     )
+
+
+def _is_from_elsewhere() -> pl.Expr:
+    """Return whether the server's close is an RST of another machine, which answers for the server's address now."""
+    return is_reset_without_ack("server") & c("server_rst_mac").is_not_null()
 
 
 def _is_reset_at_its_end() -> pl.Expr:
@@ -431,6 +447,7 @@ def words(x: Facts) -> dict[str, Any]:
         "ending": _STOPPED if x.is_answer else _MARKED if x.end_mark else _RECONNECTS,
         "rate": f"{x.came * SECOND // max(x.lasted, 1):,} B/s",
         "stalled": Nanoseconds(x.stalled or 0),
+        **({} if x.other_mac is None else _elsewhere(x.other_mac)),
         "addition": " ".join(text for text in (_answer_text(x), _limit_text(x), beyond, _stall_text(x)) if text),
         "evidence": packets(
             (x.request_frame, x.start, "the request"),
@@ -440,6 +457,13 @@ def words(x: Facts) -> dict[str, Any]:
         ),
         "answers_call": x.is_answer,
     }
+
+
+def _elsewhere(mac: int) -> dict[str, str]:
+    """Return the words about an RST of another machine than the server; `mac`: its address."""
+    moved = {"title": "The response broke off: another machine answers for the server's address now", "missing": "did not come"}
+    doubt = f" No FIN was captured: {another_machine(mac)}."
+    return {**moved, "doubt": doubt, "check": FIND_MACHINES, "own_framing": "", "cut": ""}
 
 
 _ANNOUNCED = {

@@ -17,7 +17,8 @@ class Facts(NamedTuple):
     `decide` adds the fields of abort_reasons.Ended; `other` has some fields of world.clients.Request.
 
     `waited_for`: the server is a gateway that was waiting for another (WAITED_FOR). `is_gateway`: the client is one; a relay
-    for the client of connection `relayed` if that is known. `retry`: it then repeated the request (RETRY).
+    for the client of connection `relayed` if that is known. `retry`: it then repeated the request (RETRY). `again`: a
+    Repetition, if the client sent a request again that is not idempotent.
     """
 
     connection: int
@@ -70,3 +71,4 @@ class Facts(NamedTuple):
     retry: dict[str, Any] | None
     is_gateway: bool
     relayed: int | None
+    again: dict[str, Any] | None

@@ -88,8 +88,11 @@ def _late_timers(x: Facts, timeout: int) -> str:
     return "" if whose is None or timeout <= 1 or x.from_syn else _LATE_TIMERS.format(whose, timeout - 1, timeout)
 
 
-def gateway_words(x: Facts) -> dict[str, str | None]:
-    """Return the title and the addition for a client that is a gateway, and the addition for a server that is one."""
+def gateway_words(x: Facts, again: str | None) -> dict[str, str | None]:
+    """Return the title and the addition for a client that is a gateway, and the addition for a server that is one.
+
+    `again`: the sentence about a request that the client sent again, which is the addition if there is no gateway.
+    """
     if x.retry is not None:
         return {
             "title": f"The gateway gave up after {duration_text(x.ended_at - x.start)} and tried another server",
@@ -97,7 +100,7 @@ def gateway_words(x: Facts) -> dict[str, str | None]:
         }
     waited = None if x.waited_for is None else _waited_sentence(**x.waited_for)
     if not x.is_gateway:
-        return {"addition": waited}
+        return {"addition": " ".join(text for text in (waited, again) if text)}
     after = duration_text(x.ended_at - x.start)
     said = _IS_GATEWAY if x.relayed is None else _IS_RELAY.format(x.relayed)
     return {

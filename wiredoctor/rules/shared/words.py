@@ -40,6 +40,14 @@ def mac_address(number: int) -> str:
     return number.to_bytes(6, "big").hex(":")
 
 
+def another_machine(mac: int) -> str:
+    """Return the words about an RST from this MAC address, which is not that of the server's SYN-ACK, without a final stop."""
+    return (
+        f"the RST came from another machine (MAC address {mac_address(mac)}) than the server's SYN-ACK, and by its time to live "
+        "no router is between. So another machine answers for this address now, and does not know the connection"
+    )
+
+
 FIND_MACHINES = (
     "Find out which machines have this address (arping -D, the address table of the switch). A failover moves an address, but "
     "not its connections (VRRP, keepalived, kube-vip, MetalLB in layer 2 mode), and two machines may have the same address by "
