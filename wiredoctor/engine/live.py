@@ -10,6 +10,7 @@ import polars as pl
 from wiredoctor import limits, rule_engine, system
 from wiredoctor.core.capture.records import LATEST
 from wiredoctor.core.hashes import hash_endpoint
+from wiredoctor.core.tcp.copies import WITHIN
 from wiredoctor.core.tcp.segment import FOREVER
 from wiredoctor.engine.growing import GrowingCapture
 from wiredoctor.engine.run import Analysis
@@ -45,6 +46,7 @@ class LiveAnalysis(Analysis):
         self, capture: GrowingCapture, modules: Mapping[str, RuleModule], folder: Folder, cutoffs: Cutoffs
     ) -> None:  # fmt: skip
         super().__init__(capture, modules, folder, cutoffs, capture.records)
+        self.core.copies.within = WITHIN  # one clock stamps all packets
         self.found = CandidateStore(folder, apart=False)
         self.connections = SpillWindow(CONNECTIONS, folder, ended="final_at", soon=2, kinds=_OF_CONNECTIONS)
         self.exchanges = SpillWindow(STORED_EXCHANGES, folder, ended="final_at", soon=1, kinds=_OF_EXCHANGES)
