@@ -1,8 +1,9 @@
 """Compare the times at which clients gave up on an endpoint, and find the answers that they got elsewhere meanwhile.
 
 An abort is the close of a client that was waiting for a response of which nothing had come. If a client always waits for the same
-time, that time is its limit, whoever else uses the same address; another User-Agent shows another program. If it closes whenever another endpoint has answered the same
-request, it had sent the request to several endpoints on purpose: a hedged request, or a quorum of replicas.
+time, that time is its limit, whoever else uses the same address; another User-Agent shows another program. If it closes whenever
+another endpoint has answered the same request, it had sent the request to several endpoints on purpose: a hedged request, or a
+quorum of replicas.
 """
 
 from __future__ import annotations
