@@ -135,13 +135,13 @@ class Aborts(Index):
         self._places: dict[str, set[_Place]] = {}
         self._place: dict[int, _Place] = {}
         for row in aborts.select("host", "server", *Abort._fields[:-1]).iter_rows():
-            host, server, *values = row
-            abort = Abort(*values, answers.get((values[1], values[2])))
-            place = _Place(host, server, abort.program)
+            host, server, time, connection, exchange, waited, unanswered, program = row
+            abort = Abort(time, connection, exchange, waited, unanswered, program, answers.get((connection, exchange)))
+            place = _Place(host, server, program)
             for one in (place, place._replace(program=None)):
                 self._of.setdefault(one, []).append(abort)
                 self._places.setdefault(server, set()).add(one)
-            self._place[abort.connection] = place
+            self._place[connection] = place
         self._habits: dict[_Place, _Habit] = {}
         self._limits_at: dict[str, list[int]] = {}
 
