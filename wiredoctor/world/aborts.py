@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import ClassVar, NamedTuple
 
 import polars as pl
@@ -134,13 +135,13 @@ class Aborts(Index):
         self._places: dict[str, set[_Place]] = {}
         self._place: dict[int, _Place] = {}
         for row in aborts.select("host", "server", *Abort._fields[:-1]).iter_rows():
-            host, server, *values = row
-            abort = Abort(*values, answers.get((values[1], values[2])))
-            place = _Place(host, server)
-            for one in (place, place._replace(program=abort.program)):
+            host, server, time, connection, exchange, waited, unanswered, program = row
+            abort = Abort(time, connection, exchange, waited, unanswered, program, answers.get((connection, exchange)))
+            place = _Place(host, server, program)
+            for one in (place, place._replace(program=None)):
                 self._of.setdefault(one, []).append(abort)
                 self._places.setdefault(server, set()).add(one)
-            self._place[abort.connection] = place
+            self._place[connection] = place
         self._habits: dict[_Place, _Habit] = {}
         self._limits_at: dict[str, list[int]] = {}
 
@@ -151,9 +152,8 @@ class Aborts(Index):
         too, at the end of the capture. `until`: only aborts by then (ns) count; None if the capture has ended.
         """
         place = self._place.get(connection, _NOWHERE)
-        programs = {one.program for one in self._of.get(place, ()) if one.connection == connection}
-        own = [self._habit(place._replace(program=one), until).limit for one in (None, *sorted(programs))]
-        every = own if until is not None else [*own, *self._limits_of(place.server)]
+        own = (self._habit(one, until).limit for one in (place._replace(program=None), place))
+        every = own if until is not None else chain(own, self._limits_of(place.server))
         return next((one for one in every if one is not None and matches(waited, one)), None)
 
     def _limits_of(self, server: str) -> list[int]:
@@ -182,7 +182,7 @@ class Aborts(Index):
 
         `asked`: when the request was sent (ns).
         """
-        place = self._place.get(connection, _NOWHERE)
+        place = self._place.get(connection, _NOWHERE)._replace(program=None)
         habit, answer = self._habit(place, until), self._answers.get((connection, exchange))
         # at the beginning of a capture, the requests to other endpoints may be missing
         if answer is None and (until is not None or asked - self._begun > MEANWHILE.value):

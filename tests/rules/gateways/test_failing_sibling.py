@@ -16,7 +16,11 @@ SERVERS = ("10.0.0.2:80", "10.0.0.3:80", "10.0.0.4:80")
 
 
 def failing(
-    client: str = "10.0.0.1", *, tries: Sequence[tuple[int, ...]] = (), paths: tuple[str, ...] = ("/a", "/a", "/a"), apart: int = S // 5
+    client: str = "10.0.0.1",
+    *,
+    tries: Sequence[tuple[int, ...]] = (),
+    paths: tuple[str, ...] = ("/a", "/a", "/a"),
+    apart: int = S // 5,
 ) -> list[dict[str, Any]]:
     """A client asks each server ten times; the first one answers seven times with 500. `tries`: rows of TRIES.
 

@@ -59,7 +59,7 @@ def test_only_at_the_beginning_of_a_capture_may_the_answered_request_be_missing(
 def test_other_programs_behind_the_same_address_hide_no_limit() -> None:
     waits = [300, 301, 299, 90, 500, 700]
     rows = [
-        {"host": "10.0.0.1", "server": "a", "time": 1000 * n * MS + waited * MS, "connection": n, "exchange": 0, "waited": waited * MS}
+        {"host": "h", "server": "a", "time": (1000 * n + waited) * MS, "connection": n, "exchange": 0, "waited": waited * MS}
         for n, waited in enumerate(waits)
     ]
     frame = pl.DataFrame(rows).with_columns(unanswered=True, program=pl.col("connection") // 3)

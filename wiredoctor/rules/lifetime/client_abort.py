@@ -110,10 +110,9 @@ How it is proved
 
     A client also has a timeout if it gives up at three or more moments after the same time (within 1 % and 20 ms, 100 ms or
     longer). At least 80 % of its waits for this server that it gave up without any response must be as long. Others may use the
-    same address meanwhile. If their User-Agent differs, only the waits of the client's own program count. Once such a timeout is
-    known, it also explains equal waits of other clients of that server. This is asked after all other kinds, and it decides
-    instead of stopped, superseded (unless the wait is shorter than 300 ms), left
-    and gave-up.
+    same address meanwhile. If they have another User-Agent field, 80 % of the waits of the client's own program suffice. Once
+    such a timeout is known, it also explains equal waits of other clients of that server. This is asked after all other kinds,
+    and it decides instead of stopped, superseded (unless the wait is shorter than 300 ms), left and gave-up.
 
     A client that had sent only a head with Expect: 100-continue, and got neither 100 nor another response for 1 s or longer,
     also counts as waiting, although its request is not complete.

@@ -37,8 +37,8 @@ What it is not
     regular intervals that differ from their usual time. A load test whose clients each send a request when the previous one is
     answered has no queue. If a server stands still, it answers the waiting requests together afterwards. Long polls and streams
     occupy no worker in many servers, so they do not count. Neither do requests that the server refused with 429 or 503, which
-    may have waited in vain. Browsers open six connections to a server on purpose; a queue in a
-    browser cannot be seen. If a gateway waits for a server with too few workers, only that server is reported.
+    may have waited in vain. Browsers open six connections to a server on purpose; a queue in a browser cannot be seen. If a
+    gateway waits for a server with too few workers, only that server is reported.
 
 What to do
     Kind connections: raise the limit, if the server can do more work at once. Add servers otherwise. Kind workers: start more
