@@ -231,7 +231,8 @@ WITHDRAWN = {
     ),
     # told when the connection ends; that the port speaks another protocol is known from all connections, at the end
     "no_response": ("speaks: unread, a server that rejects a PROXY protocol header, and announces the close",),
-    "wrong_protocol": ("speaks: HTTP without an answer, on a port that speaks TLS",),
+    "wrong_protocol": ("speaks: HTTP without an answer, on a port that speaks TLS", "speaks: HTTP, answered by a TLS alert"),
+    "malformed_head": ("silent: a head of two packets; the server answers the first of them with a TLS alert",),
 }
 """Ladders with a finding that is true until later packets, or the whole capture, say more (docs/pages/how-it-works.md)."""
 

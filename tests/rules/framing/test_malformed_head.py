@@ -22,8 +22,7 @@ HTTP2 = "expects HTTP/2 on this port"
 @pytest.mark.parametrize(
     ("sent", "said"),
     [
-        pytest.param(r"\x15\x03\x01\x00\x02\x02\x46", TLS, id="an alert, RFC 8446 section 6"),
-        pytest.param(r"\x15\x03\x03\x00\x02\x02\x0a", TLS, id="the same of TLS 1.2"),
+        pytest.param(r"\x16\x03\x01\x00\x02\x02\x46", TLS, id="a handshake record, RFC 8446 section 5.1"),
         pytest.param(r"\x00\x00\x12\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00d", HTTP2, id="SETTINGS, RFC 9113 section 6.5"),
         pytest.param(r"\x00\x00\x00\x04\x00\x00\x00\x00\x00", HTTP2, id="empty SETTINGS"),
         pytest.param(r"\x15\x04\x01\x00\x02\x02\x46", None, id="no version of TLS"),

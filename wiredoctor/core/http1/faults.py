@@ -34,6 +34,7 @@ from wiredoctor.core.http1.reader import Reader
 from wiredoctor.core.http1.stream import Range
 from wiredoctor.core.tcp.closes import BY_FIN, BY_RST
 from wiredoctor.core.tcp.segment import NEVER
+from wiredoctor.protocols.http1.content import coding_text
 from wiredoctor.protocols.http1.fault_words import (
     HTTP2_PREFACE,
     KINDS,
@@ -210,7 +211,8 @@ def check_content(conversation: Conversation, reader: Reader, message: Message, 
     if name and is_certain(conversation, reader):
         exchange = reader.exchange
         assert exchange is not None
-        shown = payload((data if name[:8] == "body-not" else message.head.fields.content_encoding.encode("latin-1"))[:MAX_SHOWN])
+        coding = message.head.fields.content_encoding
+        shown = payload(data[:MAX_SHOWN]) if name[:8] == "body-not" else coding_text(coding)
         fault = Fault(name, reader.kind, exchange, message, found.frame, found.time, found.wire(reader.pos), shown)
         report(conversation, reader, fault)
 

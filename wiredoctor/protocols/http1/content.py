@@ -159,6 +159,12 @@ def is_no_coding(coding: str) -> bool:
     return is_known or TOKEN.match(coding.encode("latin-1")) is None
 
 
+def coding_text(coding: str) -> str:
+    """Return a content coding for reports. What is no token may be anything, so it is redacted."""
+    data = coding.encode("latin-1")
+    return coding if TOKEN.match(data) else payload(data[:MAX_SHOWN])
+
+
 def needs_check(fields: Fields, status: int) -> bool:
     """Return whether the content of a message is checked. `status`: of a response; -1 for a request."""
     coding = fields.content_encoding

@@ -67,7 +67,8 @@ NAMED = Threshold(
 
 def may_match() -> pl.Expr:
     """Return a cheap condition: if no row of a batch meets it, the batch has no candidate findings."""
-    return pl.col("protocol") == "tls"
+    # a server that answers with a page in clear text speaks no TLS
+    return (pl.col("protocol") == "tls") & (pl.col("server_opening") != "html")
 
 
 class Facts(NamedTuple):
@@ -87,7 +88,7 @@ def find(connections: pl.LazyFrame) -> pl.LazyFrame:
     """
     c = pl.col
     return one_capture_candidate(
-        connections, c("protocol") == "tls", ["server", *_HELLO], "first_frame", "start", SHOWN.value,
+        connections, may_match(), ["server", *_HELLO], "first_frame", "start", SHOWN.value,
         c("connection").min().alias("first_connection"),
         pl.len().cast(pl.Int64).alias("encrypted"),
         c("encrypted_hello").sum().cast(pl.Int64).alias("encrypted_hellos"),

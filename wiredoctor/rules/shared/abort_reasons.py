@@ -172,9 +172,9 @@ class _Reasons:
             or self._stopped()
             or (Ended(self._kind_of_unread()) if self._x.head_only else None)
             or (self._decided_by_others(self._own) if self._own is not None else None)
-            or (Ended(None) if self._x.uploading or self._x.sending else self._decided_by_response())
+            or (Ended(None) if self._x.uploading else self._decided_by_response())
             or self._decided_by_wait()
-            or Ended("half-closed" if self._x.half_closed else "gave-up")
+            or Ended("half-closed" if self._x.half_closed else None if self._x.sending else "gave-up")
         )
 
     def _not_awaited(self) -> Ended | None:
