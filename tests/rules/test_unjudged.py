@@ -277,6 +277,14 @@ LISTED = {
   0.041  <  F.""",
         ("snap-length", 0),
     ),
+    "a head that the capture changed": case(
+        r"""  0.011  >  P.  "GET / HTTP/1.1\r\nHost: a\r\n\r\n" altered
+  0.022  <  P.  "HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nxxxx" altered
+  0.023  >  .
+  0.030  <  F.
+  0.041  >  F.""",
+        ("altered", 0),
+    ),
     "bytes that the capture lacks, with a snap length that cuts no head": case(
         rf"""  0.011  >  P.  {GET} snap 200
   0.022  <  P.  "HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n"+body*1000 snap 200

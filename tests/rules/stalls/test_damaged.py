@@ -63,7 +63,5 @@ def test_words(title: str, title_words: str, message: str, remedy: str) -> None:
 
 
 def test_words_of_a_rewritten_capture() -> None:
-    [one] = findings(
-        TEXTS["speaks: the first SYN is lost, and an anonymizer left the checksums of all packets wrong"]
-    )
+    [one] = findings(TEXTS["speaks: the first SYN is lost, and an anonymizer left the checksums of all packets wrong"])
     assert "damaged" not in one.title + one.message
