@@ -419,8 +419,8 @@ LIVE_PENDING = Limit(
 LIVE_PAIRED = Limit(
     "live-paired", "rules", 8_192, "exchanges",
     "The newest exchanges of a live capture, which are searched for the causes of a gateway's failures: those near the failures. "
-    "A search takes about a quarter of a second at most. If they are too many for one, most searches examine the newest, and every "
-    "fourth the oldest. If more exchanges are near a failure, only the final report names its cause",
+    "A search takes about a quarter of a second at most. If they are too many for one, most searches examine the newest, and "
+    "every fourth the oldest. If more exchanges are near a failure, only the final report names its cause",
 )  # fmt: skip
 GATEWAY_EVIDENCE = Limit(
     "gateway-evidence", "rules", 16_384, "counts of each kind",

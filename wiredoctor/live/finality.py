@@ -23,6 +23,7 @@ from wiredoctor.engine import open_exchanges
 from wiredoctor.engine.live import LiveAnalysis
 from wiredoctor.engine.open_exchanges import ANSWERED
 from wiredoctor.findings import Finding
+from wiredoctor.live import quota
 from wiredoctor.live.at_gateways import RULE, AtGateways, GatewaySearch, is_left_to_report
 from wiredoctor.live.gateway_groups import Group
 from wiredoctor.live.nearby import Nearby
@@ -98,6 +99,18 @@ class _Progress(NamedTuple):
     no_http: bool = True
 
 
+class _Final(NamedTuple):
+    """What can be reported.
+
+    `ready`: the candidates that gateways can no longer change, including new failures at gateways. `seen`: the result of the
+    search, or None without a search. `groups`: the groups of exchanges that are reported now.
+    """
+
+    ready: list[_Candidate]
+    seen: GatewaySearch | None
+    groups: list[Group]
+
+
 def _when(one: _Candidate) -> int:
     return one.last
 
@@ -154,6 +167,8 @@ class PendingFindings:
     _exchanges: pl.DataFrame = field(default_factory=lambda: EXCHANGES.empty().select(ANSWERED))
     _connections: pl.DataFrame = field(default_factory=CONNECTIONS.empty)
     _count_told: int = 0
+    _final: _Final | None = None
+    """What the next call of `take_final` reports."""
 
     def __post_init__(self) -> None:
         self._failed = AtGateways(self.analysis, self.modules)
@@ -244,20 +259,38 @@ class PendingFindings:
         self._connections = pl.concat([self._connections, over], rechunk=True).unique("connection", maintain_order=True)
 
     def take_final(self) -> list[Finding]:
-        """Return the findings that became final since the last call."""
+        """Return the findings that became final since the last call.
+
+        If it takes long to find out which, return none, and these at the next call; until then, no packet may be read.
+        """
+        if (final := self._final) is not None:
+            self._final = None
+            return self._report_at_once(final)
         self._failed.take(self.clock)
         if not self._table and self._failed.due is None:
             self._failed.learn_from_many(self.clock)
             return []
-        ready, seen, groups = self._past_gateways(self._final_on_their_connections())
-        if seen is None:  # a search learns, too
-            self._failed.learn_from_many(self.clock)
-        if not ready:
-            return []
         begun = cpu_time()
-        findings = self._report(ready, seen, groups)
-        self._quota.learn(len(ready), begun)
-        self._failed.at_once.learn(len(groups), begun)
+        final = self._past_gateways(self._final_on_their_connections())
+        if final.seen is None:  # a search learns, too
+            self._failed.learn_from_many(self.clock)
+        if not final.ready:
+            return []
+        if cpu_time() - begun > quota.LOOK:
+            self._final = final
+            return []
+        return self._report_at_once(final)
+
+    @property
+    def is_put_off(self) -> bool:
+        """Whether the next call of `take_final` returns what the last one found out."""
+        return self._final is not None
+
+    def _report_at_once(self, final: _Final) -> list[Finding]:
+        begun = cpu_time()
+        findings = self._report(*final)
+        self._quota.learn(len(final.ready), begun)
+        self._failed.at_once.learn(len(final.groups), begun)
         return findings
 
     def _final_on_their_connections(self) -> list[_Candidate]:
@@ -279,13 +312,11 @@ class PendingFindings:
             return one.last < FOREVER
         return one.last < (progress.unknown if one.rule in self._at_packet else progress.since)
 
-    def _past_gateways(self, ready: list[_Candidate]) -> tuple[list[_Candidate], GatewaySearch | None, list[Group]]:
+    def _past_gateways(self, ready: list[_Candidate]) -> _Final:
         """Search for gateways if candidates depend on them, and return what can be reported now.
 
-        `ready`: the candidates that are final on their own connection. Return three values. The first contains the candidates
-        that gateways can no longer change, including new failures at gateways. The second is the result of the search, or None
-        without a search. The third contains the groups of exchanges that are reported now. Candidates that have waited for too
-        long are left to the final report.
+        `ready`: the candidates that are final on their own connection. Candidates that have waited for too long are left to the
+        final report.
         """
         mine = [one for one in ready if one.rule in rule_engine.ACROSS_GATEWAYS]
         past = [one for one in ready if one.rule not in rule_engine.ACROSS_GATEWAYS]
@@ -297,7 +328,7 @@ class PendingFindings:
         self._failed.wait_for(((*one.place, one.start) for one in mine), self.clock)
         self._failed.wake(fresh, self.clock)
         if not self._failed.is_due(self.clock):
-            return past, None, []
+            return _Final(past, None, [])
         final = {id(one) for one in (*past, *mine)}
         seen = self._failed.search(self.clock, partial(self._complete, ready=final))
         groups = [*{id(group): group for group in seen.groups.values()}.values()]
@@ -311,7 +342,7 @@ class PendingFindings:
                 late.append(one)
         self._failed.leave(one.place for one in (*past, *late))
         self._leave(late)
-        return [*past, *self._add_failures(seen, groups)], seen, groups
+        return _Final([*past, *self._add_failures(seen, groups)], seen, groups)
 
     def _is_elsewhere(self, one: _Candidate, seen: GatewaySearch) -> bool:
         """Return whether a search has shown that a candidate is not at a gateway."""

@@ -286,7 +286,7 @@ class Session:
         """Analyze the next packets, and return the findings that became final; if the last look left them, only these."""
         begun = time.monotonic()
         if self._is_put_off:
-            found = self._take_put_off()
+            found = self._take_final()
         else:
             found = self._decide(self._step, None)
             self._is_behind = bool(self._capture.unread_bytes)
@@ -355,16 +355,17 @@ class Session:
         What the last look left is decided first.
         """
         if self._is_put_off:
-            return self._take_put_off()
+            return self._take_final()
         clock, deadline = self._silent_until(), self._deadline()
         if clock is None or deadline is None or deadline > clock:
             return []
         return self._decide(lambda: self._analysis.pass_time(clock), clock)
 
-    def _take_put_off(self) -> list[Finding]:
-        """Return the findings that the last look had no time to report."""
-        self._is_put_off = False
-        return self._pending.take_final()
+    def _take_final(self) -> list[Finding]:
+        """Return the findings that are final, or, if that takes long, leave them to the next look."""
+        findings = self._pending.take_final()
+        self._is_put_off = self._pending.is_put_off
+        return findings
 
     def _decide(self, find: Callable[[], Candidates], clock: int | None) -> list[Finding]:
         """Find candidates, decide what is due, and return the findings that became final.
@@ -379,7 +380,7 @@ class Session:
         found |= self._held.take(now)
         self._keep_candidates(found, until)
         self._is_put_off = cpu_time() - begun > quota.LOOK
-        return [] if self._is_put_off else self._pending.take_final()
+        return [] if self._is_put_off else self._take_final()
 
     def _keep_candidates(self, found: Candidates, analyzed_until: int) -> None:
         self._pending.held_connections, self._pending.clock = self._held.connections, analyzed_until
