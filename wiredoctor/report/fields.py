@@ -41,7 +41,7 @@ class Field:
 
 
 def heading(fields: Sequence[Field]) -> str:
-    """Return the line of headings."""
+    """Return the headings of the columns as one line, each as wide as its column."""
     return " ".join(f.pad(f.heading) for f in fields).rstrip()
 
 

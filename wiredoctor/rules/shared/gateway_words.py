@@ -1,4 +1,4 @@
-"""Write the words and the evidence about a failure of a gateway (gateway_kinds.Failure)."""
+"""Write the words and the evidence about a failure of a gateway (gateways.kinds.Failure)."""
 
 from __future__ import annotations
 
@@ -267,7 +267,7 @@ _SHOWN = 4
 
 
 def failure_evidence(front: Exchange, failure: Failure, lost: Lost | None) -> list[Packet]:
-    """Return the packets of the evidence of a failure."""
+    """Return the packets of the evidence: the client's request, the tries, and how both sides ended, in this order."""
     v = front.values
     # a gateway may forward a request before it has all of it
     forwarded = [one.values.request_start for one in failure.tries if isinstance(one, Exchange)]
