@@ -51,7 +51,9 @@ How it is proved
     the server, too.
 
     Kind stream-timed-out, a warning: the gateway closed both sides of an event stream or another endless response before the
-    client or the server did, a whole number of seconds (and at most 20 ms more) after the last data from the server.
+    client or the server did, a whole number of seconds (and at most 20 ms more) after the last data from the server. If the
+    stream answers a POST and none of its last events says that the answer is complete, any silence of 1 s or longer counts, and
+    the finding is an error: the call failed, whether a timeout ended it or the gateway was stopped.
 
     Kind not-passed-on: the gateway made no attempt, and answered 502, 503 or 504, or did not answer. This kind does not apply
     if the gateway's host made another request or connection that began within 25 ms after the client's request, or ended within
@@ -120,7 +122,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Severity
-from wiredoctor.gateways.kinds import CLIENT_STALLED, FAILED_CALL, Failure
+from wiredoctor.gateways.kinds import CLIENT_STALLED, FAILED_CALL, Failure, is_answer_due
 from wiredoctor.gateways.known import SLACK
 from wiredoctor.rules.shared import gateway_candidates, rate_limits, unforwarded_requests
 from wiredoctor.rules.shared.call_words import call_words
@@ -189,8 +191,7 @@ RULE = Rule(
         "client-stalled": "{request} {got} after {wait}. When the gateway gave up its request to the server behind it, the "
         "client's receive window had been closed for {unread}. The gateway could forward nothing, so it had stopped reading, "
         "too, and the server behind it had to wait.{more}",
-        "stream-timed-out": "{request} {got} after {wait}{why}. A gateway that is stopped ends its streams, too, but seldom a "
-        "whole number of seconds after the last data.{more}",
+        "stream-timed-out": "{request} {got} after {wait}{why}. A gateway that is stopped ends its streams, too{seldom}.{more}",
         "unseen": "{server} returned status {code} in {responses} of {total} responses; the median wait was "
         "{wait}.{looks}{limit} With this status {means}. The capture has no readable connection to a server behind the "
         "gateway{behind}, so it is unknown {unknown}.",
@@ -210,7 +211,7 @@ RULE = Rule(
         "longer for its clients (nginx: send_timeout; haproxy: timeout client; httpd: TimeOut; Envoy: stream_idle_timeout), or "
         "have it store the response of the server (nginx: proxy_buffering, proxy_max_temp_file_size).",
         "stream-timed-out": "Have the server send something at intervals shorter than {silence} (in an event stream, a comment "
-        "line), or raise the timeout of the gateway, which was {silence} here ({limits}).",
+        "line), or raise the timeout of the gateway, {which} ({limits}).",
         "not-passed-on": "{elsewhere}Check the limits and health checks of the gateway, and its log at that second (nginx: no "
         "live upstreams, limit_conn, limit_req; haproxy: maxconn, timeout queue, the state of its servers; httpd: status=+H and "
         "retry of ProxyPass; Caddy: health checks, fail_duration).",
@@ -346,6 +347,7 @@ def words(x: Facts) -> dict[str, Any]:
     also = f"; it also answers {x.own_share} % of such requests itself" if serves else ""
     not_read = (x.closed_frame, x.closed_time, f"the {side}'s window is closed: the {side} does not read")
     late = (x.late_frame, x.late_time, f"the gateway sends the request to {x.late_server}, and drops it")
+    silence = duration_text(time_stalled(front, failure) or 0)
     return {
         "evidence": [*failure_evidence(front, failure, lost), *packets(not_read, late)],
         "addition": retry_sentence(x.retry) or (MADE_WHOLE if x.made_whole else None),
@@ -359,7 +361,9 @@ def words(x: Facts) -> dict[str, Any]:
         **_of_unasked(x, serves=serves),
         **late_words(front, failure, x.wait, x.software, unread=closed is not None),
         "broke": broken_text(front, failure), "look": where_to_look(front, failure),
-        "silence": duration_text(time_stalled(front, failure) or 0), "limits": BODY_LIMITS,
+        "silence": silence, "limits": BODY_LIMITS,
+        "seldom": "" if is_answer_due(front) else ", but seldom a whole number of seconds after the last data",
+        "which": "if one expired" if is_answer_due(front) else f"which was {silence} here",
         "filter": failure_filter(front, failure),
         "own": front.begun and failure.kind not in BROKEN_OFF and not failure.through,
     }  # fmt: skip

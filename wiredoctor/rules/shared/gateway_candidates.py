@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from wiredoctor.findings import Threshold
-from wiredoctor.gateways.kinds import FAILED_CALL, Failure, failures
+from wiredoctor.gateways.kinds import FAILED_CALL, Failure, failures, is_answer_due
 from wiredoctor.gateways.known import Place
 from wiredoctor.gateways.loose_attempts import assign_attempts, failed_at_once
 from wiredoctor.gateways.tries import RETRY, Front, Route
@@ -34,7 +34,7 @@ WAITED = Threshold("1 s", "the minimum wait that counts as lost time; users do n
 _OF_FAILURE: dict[str, pl.DataType] = {
     **dict.fromkeys(("connection", "frame", "start", "end", "delay", "last", "lost_frame", "lost_time"), pl.Int64()),
     **dict.fromkeys(("blocked_until", "unread_on"), pl.Int64()),
-    **dict.fromkeys(("kind", "side", "confidence", "software", "lost_server"), pl.String()),
+    **dict.fromkeys(("kind", "side", "confidence", "software", "lost_server", "severity"), pl.String()),
     **dict.fromkeys(("whole", "guessed", "no_neighbor", "hidden"), pl.Boolean()),
     **{"exchange": pl.Int32(), "wait": DURATION, "front": pl.Int64()},
     **dict.fromkeys(("tries", "through"), pl.List(pl.Int64())),
@@ -221,6 +221,7 @@ def _facts_of(asked: _AtFront, failure: Failure, until: int, *, leads: bool) -> 
         "side": None if blameless else "client" if is_starved(front, failure) else "server",
         "confidence": "low" if no_neighbor or hidden else _confidence(front, failure),
         "frame": front.values.request_frame, "start": start, "end": max(end, until), "wait": wait,
+        "severity": "error" if kind == "stream-timed-out" and is_answer_due(front) else None,
         "delay": wait if wait >= WAITED.value and kind != "stream-timed-out" else None,
         "front": front.row, "tries": [one.row for one in failure.tries], "through": [one.row for one in failure.through],
         "last": next((number for number, one in enumerate(failure.tries) if one is last), None),
