@@ -32,9 +32,8 @@ def false_alarms(name: str, findings: list[Finding]) -> list[tuple[str, str | No
     return [(f.rule, f.kind, f.severity) for f in findings if f.rule in rules and not (f.severity == "note" and f.rule in notes)]
 
 
-def test_twenty_sections_with_a_picture_each() -> None:
+def test_every_section_has_a_picture() -> None:
     assert list(SECTIONS) == list(LOOKALIKES)
-    assert len(SECTIONS) == 20
     assert sorted([*RECORDED, *WRITTEN]) == sorted(LOOKALIKES)
 
 

@@ -133,11 +133,13 @@ TO_MIRROR = [path for path in PCAPS if can_be_mirrored(path)]
 @pytest.mark.parametrize("delay_us", [1, 400, 5_000, 99_999])
 @pytest.mark.parametrize("way", WAYS)
 def test_mirrored(tmp_path: Path, way: str, delay_us: int) -> None:
-    """Copies that another hop changed mix with later packets. Without a change they are copies only within a millisecond."""
+    """Copies that another hop changed mix with later packets. Late ones without a change are copies if they were acknowledged
+    before they came, as where another clock captured them; a packet that nobody acknowledged may have been sent again.
+    """
     source, path = random.Random(f"{way} {delay_us}").choice(TO_MIRROR), tmp_path / "x.pcap"
     packets = mirror(path, source, WAYS[way], delay_us)
     if way == "unchanged" and delay_us > 1_000:
-        assert tables(path)["connections"]["packets"].sum() == 2 * packets
+        assert packets <= tables(path)["connections"]["packets"].sum() <= 2 * packets
     else:
         assert assert_equal_but_copies(path, source) == packets
     assert_independent_of_steps(path)

@@ -24,6 +24,7 @@ _ROWS = st.fixed_dictionaries(
             ),
             _PLACES,
         ),
+        "response_frame": st.integers(0, 12),
         **{f"{side}_close_rst": st.sampled_from([None, 0, 1]) for side in ("client", "server")},
         **dict.fromkeys(("request", "response"), st.none() | st.tuples(*[st.integers(0, 4)] * 3, st.booleans())),
         **dict.fromkeys(("handshake", "gap_before", "server_close_contradicted"), st.booleans()),
@@ -43,7 +44,7 @@ def _row(made: dict[str, Any]) -> dict[str, Any]:
         row[f"{side}_offset"], row[f"{side}_head_bytes"] = start, head
         row[f"{side}_end_offset"] = start + max(head, 1) + body if ended else None
     if not row["has_response"]:
-        row["response_ack"] = None
+        row["response_ack"] = row["response_frame"] = None
     return row
 
 

@@ -32,7 +32,9 @@ def arrivals(row: Mapping[str, Any]) -> dict[str, Any]:
     asked, left, answered = row["request_ack"], row["client_close_ack"], row["response_ack"]
     before = [n for n in (asked, row["previous_end_offset"], 0 if row["handshake"] else None) if n is not None]
     parsed = row["response_end_offset"] if row["has_response"] else max(before, default=None)
-    unparsed = None if answered is None else MORE if answered > 0 else NOTHING
+    closed_before = row["client_close_frame"] is not None and row["client_close_frame"] < (row["response_frame"] or 0)
+    fins = int(closed_before and row["client_close_rst"] == 0)  # a FIN takes a sequence number, too
+    unparsed = None if answered is None else MORE if answered > fins else NOTHING
     end = None if closed is None or left is None or not fin else 0 if left < closed else 1 if left == closed else 2
     bare = rst and row["server_close_ack"] is None and closed is not None
 

@@ -97,7 +97,7 @@ class StreamRequests(Index):
         """Return whether the client of a stream had asked the server to stop shortly before `time` (ns)."""
         return any(one.stops() for one in self._near(connection, time - _STOP, time))
 
-    def again(self, stream: StreamRequest, time: int) -> StreamRequest | None:
+    def repetition(self, stream: StreamRequest, time: int) -> StreamRequest | None:
         """Return the first request after `time` (ns) with which the client asks for a stream again; None if there is none."""
         return next((one for one in self._near(stream.connection, time + 1, time + AGAIN.value) if one.continues(stream)), None)
 

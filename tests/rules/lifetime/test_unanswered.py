@@ -155,7 +155,7 @@ def truncated(**changes: Any) -> list[dict[str, Any]]:
 
 def test_fewer_bytes_than_announced() -> None:
     [cut] = truncated()
-    assert (cut["due"], cut["came"], cut["side"]) == (20, 2, "server")
+    assert (cut["body_due"], cut["came"], cut["side"]) == (20, 2, "server")
     assert [len(truncated(server_close_offset=40 + n)) for n in (19, 20, 21)] == [1, 0, 0]
     assert len(truncated(response_end_reason="rst", server_close_rst=1)) == 1
 
@@ -167,7 +167,7 @@ def test_what_the_capture_lacks_is_not_missing() -> None:
 
 def test_the_last_chunk_is_missing() -> None:
     chunked = {"response_framing": "chunked", "response_body_due": None}
-    assert [(c["due"], c["came"]) for c in truncated(**chunked)] == [(None, 2)]
+    assert [(c["body_due"], c["came"]) for c in truncated(**chunked)] == [(None, 2)]
     assert truncated(**chunked | {"response_has_gap": True}) == []
     reset = {"response_end_reason": "rst", "server_close_rst": 1}
     assert [len(truncated(**chunked | reset, server_close_offset=42 + n)) for n in (0, 1)] == [1, 0]
@@ -175,7 +175,7 @@ def test_the_last_chunk_is_missing() -> None:
 
 def test_the_head_breaks_off() -> None:
     head = {"response_framing": "none", "response_body_due": None, "response_end_offset": 28, "server_close_offset": 28}
-    assert [(c["due"], c["came"]) for c in truncated(**head)] == [(None, 28)]
+    assert [(c["body_due"], c["came"]) for c in truncated(**head)] == [(None, 28)]
 
 
 def test_streams_that_end_together_share_a_finding() -> None:

@@ -84,7 +84,7 @@ from wiredoctor.rules.shared.words import (
 )
 from wiredoctor.tables import SECOND
 from wiredoctor.text.durations import duration_text
-from wiredoctor.world import CaptureTables, Index, World, equal_waits
+from wiredoctor.world import CaptureTables, Index, World, equal_waits, stream_requests
 from wiredoctor.world.connection_close import (
     BROKEN_BEFORE,
     answer_due,
@@ -174,7 +174,7 @@ RULE = Rule(
 )
 
 
-SHARED_THRESHOLDS = (equal_waits,)
+SHARED_THRESHOLDS = (equal_waits, stream_requests)
 STREAM_EQUAL = Threshold("60 ms", "the maximum difference of such waits (plus 1 % of the wait) of streams that answer calls")
 _SILENT = SECOND
 """The minimum silence (ns) that may be a time limit of streams; data that comes more often shows that none expired."""
@@ -419,7 +419,7 @@ def _as_answer(x: Facts, requests: StreamRequests) -> Facts:
         return x
     if requests.stopped(x.connection, x.end):
         return x._replace(kind="stream")
-    again = requests.again(asked, x.end) if x.accepts_events else None
+    again = requests.repetition(asked, x.end) if x.accepts_events else None
     if again is not None:
         return x._replace(severity="warning", again_frame=again.frame, again_time=again.start)
     return x._replace(severity="warning", is_tail=True) if asked.is_tail() else x
