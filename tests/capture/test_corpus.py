@@ -27,6 +27,7 @@ def test_frames_equal_tsharks() -> None:
                 frames = len(whole(capture)["time"])
         except CaptureError:
             frames = 0
-        if frames != entry["frames"]:
+        is_unknown = "network type" in entry["tshark_stderr"]  # tshark opens no file of a link type that it does not know
+        if frames != entry["frames"] and not is_unknown:
             wrong.append((entry["path"], frames, entry["frames"]))
     assert not wrong
