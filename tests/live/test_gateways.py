@@ -51,6 +51,8 @@ NOT_PROVEN = {
     "client-stalled: the client did not read, and the gateway gave up",
     "stream-timed-out: the gateway ends an event stream after 3 s without data",
     "stream-timed-out: the server sends the next event after the gateway has closed",
+    "stream-timed-out: as an error of an answer to a POST, after any silence",
+    "truncated: an event stream that answers a POST, and that its server ends",
     # a segment of the response never came: until the capture ends, it may still come
     "timed out, because the first segment of a later response never arrives",
     "timed out, because the first segment of the response never arrives, although its FIN does",

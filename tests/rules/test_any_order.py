@@ -72,7 +72,7 @@ def conversations() -> dict[str, pl.DataFrame]:
             at = (server * 20 + one) * S + n % 2 * MS
             took = 900 * MS if one == 5 else 5 * MS
             exchanges.append(answered(
-                connection=n, exchange=one, endpoint=server, request_target=f"/paused/{one}", rtt_server=MS,
+                connection=n, exchange=one, endpoint=server, request_target=f"/paused/{one}/{n % 2}", rtt_server=MS,
                 request_frame=80 * n + one, request_last_frame=80 * n + one, request_start=at, request_end=at,
                 response_frame=80 * n + one + 20, response_start=at + took, response_end=at + took, server_time=took,
             ))  # fmt: skip

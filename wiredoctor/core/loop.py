@@ -20,7 +20,7 @@ from wiredoctor.core.http1.message import AT_CAPTURE_END, IN_GAP
 from wiredoctor.core.http1.message_parts import clear_unread
 from wiredoctor.core.rows.connection_rows import ConnectionRows, client_direction
 from wiredoctor.core.rows.recorder import PacketRecorder
-from wiredoctor.core.tcp.connection import Connection
+from wiredoctor.core.tcp.connection import Connection, oddities_of
 from wiredoctor.core.tcp.copies import Copies
 from wiredoctor.core.tcp.flows import Flows, Share
 from wiredoctor.core.tcp.host_clocks import ClockShifts
@@ -154,9 +154,10 @@ class Core:
 
     def correct_clock(self, connection: Connection, packet: Packet, shifts: ClockShifts) -> None:
         """Correct the time of a packet that was captured by a host whose clock is behind those of others (host_clocks.py)."""
-        if connection.clock_shift == NEVER:
-            connection.clock_shift = shifts.of(connection.key, packet.interface, packet.time)
-        packet.time += connection.clock_shift
+        oddities = oddities_of(connection)
+        if oddities.clock_shift == NEVER:
+            oddities.clock_shift = shifts.of(connection.key, packet.interface, packet.time)
+        packet.time += oddities.clock_shift
         self.latest = max(self.latest, packet.time)
 
     def leave_out(self, connection: Connection, packet: Packet) -> None:

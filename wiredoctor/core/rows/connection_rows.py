@@ -297,8 +297,9 @@ def write_oddities(out: BytesWriter, oddities: Oddities) -> None:
     write_i64_le(out, oddities.damaged_syns)
     write_i64_le(out, oddities.damaged_syn_acks)
     write_i64_le(out, oddities.damage)
-    write_i64_le(out, oddities.altered_frame)
-    write_i64_le(out, oddities.altered_time)
+    altered = oddities.altered
+    write_i64_le(out, NEVER if altered is None else altered.frame)
+    write_i64_le(out, NEVER if altered is None else altered.time)
     write_copies(out, NO_COPIES if oddities.copies is None else oddities.copies)
 
 

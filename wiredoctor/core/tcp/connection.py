@@ -309,10 +309,7 @@ class Side:
         self.widest_window: i64 = -1
         """The largest window field of this side after its SYN; SHRANK once a window was clearly smaller."""
         self.letters: i64 = 0
-        """The kinds of packets that this side has sent, as bits; each is a letter of the connection's history (history.py).
-
-        The bits from 16 on record what the checksums of this side's packets have shown (damage.py).
-        """
+        """The kinds of packets that this side has sent, as bits: letters of history.py, and from bit 16 on those of damage.py."""
         self.last_frame: i64 = NEVER
         self.payload_frame: i64 = NEVER
         """The frame number of this side's newest packet with payload."""
@@ -444,6 +441,19 @@ class SecondCopies:
 
 
 @mypyc_attr(acyclic=True)
+class Altered:
+    """The number of packets with payload and a wrong checksum, as long as no other payload of their side was captured.
+
+    `frame`, `time`: those of the first of these packets.
+    """
+
+    def __init__(self, frame: i64, time: i64) -> None:
+        self.count: i64 = 1
+        self.frame: i64 = frame
+        self.time: i64 = time
+
+
+@mypyc_attr(acyclic=True)
 class Oddities:
     """Counts and first frames of abnormal observations.
 
@@ -485,10 +495,9 @@ class Oddities:
         self.challenge_frame: i64 = NEVER
         """The frame number of the first ACK that answers the client's SYN but belongs to an earlier connection."""
         self.challenge_time: i64 = NEVER
-        self.altered: i64 = 0
-        """The number of packets with payload and a wrong checksum, as long as no other payload of their side was captured."""
-        self.altered_frame: i64 = NEVER
-        self.altered_time: i64 = NEVER
+        self.clock_shift: i64 = NEVER
+        """What must be added to the times of its packets (ns), as computed by host_clocks.ClockShifts; NEVER until then."""
+        self.altered: Altered | None = None
         self.damaged_syns: i64 = 0
         """The number of SYNs with a wrong checksum. `damaged_syn_acks`: the number of such SYN-ACKs."""
         self.damaged_syn_acks: i64 = 0
@@ -559,8 +568,6 @@ class Connection:
         self.former: Former | None = None
         """The previous connection on these ports, if late packets of it may arrive."""
         self.oddities: Oddities | None = None
-        self.clock_shift: i64 = NEVER
-        """What must be added to the times of its packets (ns), as computed by host_clocks.ClockShifts; NEVER until then."""
         self.http: object | None = None
 
     def sides(self, direction: i64) -> tuple[Side, Side]:

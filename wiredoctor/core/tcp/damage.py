@@ -18,7 +18,7 @@ from mypy_extensions import i64
 
 from wiredoctor.core.capture.checksums import SOUND, UNKNOWN, WRONG_IP, WRONG_UDP, Checksums
 from wiredoctor.core.capture.packet import Packet
-from wiredoctor.core.tcp.connection import Connection, Side, oddities_of, waits_of
+from wiredoctor.core.tcp.connection import Altered, Connection, Side, oddities_of, waits_of
 from wiredoctor.core.tcp.flight import find_first
 from wiredoctor.core.tcp.segment import ACK, NEVER, RST, SYN, Segment
 from wiredoctor.core.tcp.waits import Damage
@@ -43,9 +43,10 @@ def note_checksum(connection: Connection, own: Side, packet: Packet, checksums: 
                 return
             own.letters = letters | HAS_WRONG
             oddities = oddities_of(connection)
-            oddities.altered += 1
-            if oddities.altered == 1:
-                oddities.altered_frame, oddities.altered_time = packet.frame, packet.time
+            if oddities.altered is None:
+                oddities.altered = Altered(packet.frame, packet.time)
+            else:
+                oddities.altered.count += 1
     elif letters & (TRUSTED | SETTLED) == 0 and flags & RST == 0:
         own.letters = letters | (TRUSTED if checksums.verify(packet, own.mss) == SOUND else DISTRUSTED)
 
@@ -72,20 +73,20 @@ def has_checksums(own: Side) -> bool:
 
 
 def is_altered(connection: Connection) -> bool:
-    """Return whether all payload so far has wrong checksums, although checksums of the same hosts were captured correctly.
+    """Return whether all payload of both sides so far has wrong checksums, although others of the same hosts are correct.
 
     Then the capture does not have the bytes that were sent, so nothing is concluded from them.
     """
-    letters = connection.first.letters | connection.second.letters
-    return letters & (HAS_WRONG | SETTLED) == HAS_WRONG and letters & TRUSTED != 0
+    first, second = connection.first.letters, connection.second.letters
+    return first & second & HAS_WRONG != 0 and (first | second) & SETTLED == 0 and (first | second) & TRUSTED != 0
 
 
 def count_altered(connection: Connection) -> i64:
     """Return how many packets the capture changed: all payload of both sides, although the receivers have acknowledged it."""
     first, second, oddities = connection.first, connection.second, connection.oddities
-    if oddities is None or not is_altered(connection) or first.letters & second.letters & HAS_WRONG == 0:
+    if oddities is None or oddities.altered is None or not is_altered(connection):
         return 0
-    return oddities.altered if first.acknowledged > 0 and second.acknowledged > 0 else i64(0)
+    return oddities.altered.count if first.acknowledged > 0 and second.acknowledged > 0 else i64(0)
 
 
 def note_copy(checksums: Checksums, own: Side, peer: Side, packet: Packet, segment: Segment) -> None:
