@@ -39,7 +39,8 @@ How it is proved
     answer (such as [DONE] or a finish_reason), or if its client had just asked the server to stop (a DELETE, or a target with
     stop or cancel in its last part). It is a warning if its client, which accepts event streams, asks for it again within 60 s
     (Last-Event-ID, or the same POST with Accept: text/event-stream alone), or if the last part of its target is tail, watch or
-    _changes: such a stream has no end.
+    _changes: such a stream has no end. If the events cannot be read (another coding or format), the answer may be complete, and
+    confidence is medium.
 
 What it is not
     Nothing is reported if the capture ends before the response does, or lacks packets of it. If the client gave up,
@@ -273,11 +274,11 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     is_answer, asks = stream & answer_due(), c("request_accepts_events")
     kind = pl.when(stream & ~answer_due()).then(pl.lit("stream"))
     until = pl.when(is_answer & asks).then(c("server_close_time") + AGAIN.value)
-    doubted = has_doubtful_close("server")
+    doubted, unread = has_doubtful_close("server"), is_answer & c("response_events").is_null()
     elsewhere = _is_from_elsewhere()
     side = pl.when(~elsewhere & (~doubted | kind.is_not_null())).then(pl.lit("server"))
     return rows.filter(known & missing).select(
-        *candidate(side, confidence(doubted), "response_frame", "request_start", "server_close_time", kind=kind),
+        *candidate(side, confidence(doubted | unread), "response_frame", "request_start", "server_close_time", kind=kind),
         pl.lit(None, pl.String).alias("severity"),
         is_answer.alias("is_answer"),
         c("response_end_mark").alias("end_mark"),
@@ -394,14 +395,11 @@ def decide(x: Facts, world: World) -> Facts:
     until = world.until(x.final_at + TOGETHER)
     if x.is_answer:
         x = _as_answer(x, world.of(StreamRequests))
+    if x.is_answer or x.kind == "stream":
+        x = x._replace(others=len(world.of(Servers).at(x.endpoint, until).closed_together(x.connection, x.end)))
     if x.kind is None:
         limit = world.of(CutResponses).limit(x, until)
-        x = x if limit is None else x._replace(limit=limit[0], limit_since=limit[1])
-        if not x.is_answer:
-            return x
-    others = world.of(Servers).at(x.endpoint, until).closed_together(x.connection, x.end)
-    if x.is_answer and x.kind is None:
-        return x._replace(others=len(others))
+        return x if limit is None else x._replace(limit=limit[0], limit_since=limit[1])
     memory: BoundedMap[deque[int]] = world.memory.setdefault(
         "truncated-response", BoundedMap(lambda: deque[int](maxlen=REMEMBERED.value), ENDPOINTS.value)
     )
@@ -409,7 +407,7 @@ def decide(x: Facts, world: World) -> Facts:
     silent = any(abs(x.end - end) <= TOGETHER for end in reported)
     if not silent:
         reported.append(x.end)
-    return x._replace(others=len(others), silent=silent)
+    return x._replace(silent=silent)
 
 
 def _as_answer(x: Facts, requests: StreamRequests) -> Facts:
@@ -498,7 +496,7 @@ def _answer_text(x: Facts) -> str:
         return f"The client asked for the stream again {duration_text(x.again_time - x.end)} later."
     if x.is_tail:
         return "A stream with such a target has no end, so its client probably asks again."
-    return _together(x).strip() + " Its process had ended, or was stopped." if x.others else ""
+    return _together(x).strip() + " Its process probably ended, or was stopped." if x.others else ""
 
 
 def _limit_text(x: Facts) -> str:
