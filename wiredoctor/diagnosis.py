@@ -157,7 +157,9 @@ def _resolve(
         searched = rule_engine.since_frame(searched, since)
     known = gateways.Gateways()
     if exchanges.rows:
-        known = gateways.find(searched["exchanges"], searched["connections"], gaps=analysis.gaps)
+        known = gateways.find(
+            searched["exchanges"], searched["connections"], gaps=analysis.gaps, are_clocks_corrected=analysis.are_clocks_corrected
+        )
     if analysis.reported_tries is not None:
         known = known.with_tries(analysis.reported_tries)
     tries = tries_of(known)

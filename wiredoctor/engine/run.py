@@ -228,6 +228,11 @@ class Analysis:
         """The times (since, until, in ns) between two packets, between which the ring of a live capture overwrote packets."""
         return [(one.since, one.until) for one in self.records.drops.overwritten if one.since is not None]
 
+    @property
+    def are_clocks_corrected(self) -> bool:
+        """True if hosts with different clocks captured. Connections on loopback addresses may then be off by the difference."""
+        return self.capture.clock_shifts is not None
+
     def limits_reached(self) -> list[str]:
         """Return one sentence for each limit that was reached."""
         said = [AGGREGATES] if self.core.headers.layers.has_aggregates else []

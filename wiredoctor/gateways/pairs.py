@@ -23,16 +23,22 @@ STORM = 3
 """The minimum number of a host's requests that prove, if each lies within an exchange of its own, that the host is a gateway."""
 
 
+NEARLY_ALL = 0.9
+"""The minimum share of an endpoint's requests that are paired with requests to another one if the times of both are correct."""
+
+
 def pairs(
     asked: pl.LazyFrame, connections: pl.LazyFrame, tried: list[FailedConnection], clients: frozenset[int], begun: int, *,
-    possible: bool = False, gaps: Sequence[tuple[int, int]] = (), evidence: Evidence | None = None,
+    possible: bool = False, gaps: Sequence[tuple[int, int]] = (), are_clocks_corrected: bool = False,
+    evidence: Evidence | None = None,
 ) -> Gateways:  # fmt: skip
     """Pair the exchanges of gateways' clients with the requests that the gateways made for them, in a capture with one clock.
 
     `asked`: rows of tables.EXCHANGES with a request. `connections`: rows of tables.CONNECTIONS. `tried`: the failed connections
     that may belong to a gateway (see `attempts`). `clients`: the connections whose requests show that the client is a gateway.
     `begun`: the time (ns) by which the first FIRST exchanges had begun.
-    `possible`: also return every pair that nothing contradicts. `gaps`, `evidence`: as in `finding.find`.
+    `possible`: also return every pair that nothing contradicts. `gaps`, `are_clocks_corrected`, `evidence`: as
+    in `finding.find`.
     """
     whole = totals = None
     if evidence is None:
@@ -52,7 +58,7 @@ def pairs(
     before = {pair: hosts for pair, hosts in before.items() if here.issuperset(pair)}
     assigned, alike = pair_rows(asked, rows, before, whole) if before else _nothing()
     cut = _cut(rows, gaps)
-    assigned = without_certainty(assigned, cut)
+    assigned = without_certainty(assigned, cut | _by_chance(rows, assigned) if are_clocks_corrected else cut)
     made = _found(connections, rows, assigned, tried, clients, totals or Totals.of(rows), cut)
     made = made._replace(behind=_connections_behind(connections, rows, assigned))
     return made._replace(possible=_possible(rows, alike), crowded=_crowded(rows, alike)) if possible else made
@@ -115,6 +121,23 @@ def _cut(rows: Rows, gaps: Sequence[tuple[int, int]]) -> Array:
     since, until = (np.array(some, np.int64) for some in zip(*sorted(gaps), strict=True))
     place = np.searchsorted(until, rows.start, side="right")
     return (place < len(until)) & (since[np.minimum(place, len(until) - 1)] < rows.answered)
+
+
+def _by_chance(rows: Rows, assigned: Assigned) -> Array:
+    """Return, for each row, whether its pairs may fit only by chance: a connection of a host to itself may have wrong times.
+
+    With wrong times, some requests still lie within others for the same target. With correct times, nearly all of them do.
+    """
+    itself = rows.server_host == rows.client_host
+    front, back = assigned.front, assigned.back
+    at = groups(rows.server[front], rows.server[back])
+    asked = np.bincount(np.unique(rows.server, return_inverse=True)[1])
+    first = np.unique(np.column_stack([at, front]), axis=0)
+    paired = np.bincount(first[:, 0], minlength=int(at.max(initial=-1)) + 1)
+    of = asked[np.searchsorted(np.unique(rows.server), rows.server[front])]
+    made = np.zeros(len(rows), bool)
+    made[front[(itself[front] | itself[back]) & (paired[at] < NEARLY_ALL * of)]] = True
+    return made
 
 
 def _strangers(rows: Rows, assigned: Assigned) -> frozenset[int]:
