@@ -12,8 +12,8 @@ Why it hurts
 How it is proved
     One side sent a FIN, the other side acknowledged it, and sent neither a FIN nor an RST nor data for 2 s or longer. Ten or more
     connections between this client and this server were in this state at the same time, more than the client had opened in any
-    50 ms, and more than were ever usable at the same time. So the number goes on growing, and is neither what remains of one
-    burst of requests nor what a pool keeps.
+    50 ms, and more than were ever usable at the same time, those included that were open when the capture began. So the number
+    goes on growing, and is neither what remains of one burst of requests nor what a pool keeps.
 
 What it is not
     A pool may notice the closes of its connections only when it needs one again; then it closes one for each that it opens. A
@@ -64,6 +64,7 @@ RULE = Rule(
         Reference("Linux, ss(8)", "https://man7.org/linux/man-pages/man8/ss.8.html"),
     ),
     summary=True,
+    protocols=("http", "none"),
     any_order=True,
 )
 
@@ -101,7 +102,9 @@ class Facts(NamedTuple):
 
 def find(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each client and server between which one side leaves its connections open."""
-    known = connections.select(
+    # of a connection from before the capture, it may only show the closes; an attempt without a SYN-ACK was never usable
+    accepted = connections.filter(c("syn_time").is_null() | c("history").str.contains("h"))
+    known = accepted.select(
         *("connection", "client_host", "server", "history", "end"),
         # a connection that was open when the capture began may have been usable since then
         pl.coalesce("syn_time", c("start").min()).alias("opened"),
