@@ -109,9 +109,9 @@ def test_the_last_try_of_a_gateway_is_the_cause() -> None:
 
 
 def test_a_rejected_response_is_not_placed_at_the_gateway() -> None:
-    title = "The gateway answered 502: it rejected the response of the server behind it"
+    title = "The gateway answered 502: it did not pass on the response of the server behind it"
     front = lost(1, rule="gateway-error", family="gateways", kind="rejected-response", title=title)
-    assert said(of(front)).endswith(" because the gateway 10.0.0.2:80 rejected the response of the server behind it.")
+    assert said(of(front)).endswith(" because the gateway 10.0.0.2:80 did not pass on the response of the server behind it.")
 
 
 def test_causes_in_a_circle_end() -> None:

@@ -338,9 +338,9 @@ def _is_rejected(front: Exchange, last: Exchange) -> bool:
     So if the server's response is not an error, the result is true only if the gateway reacted at once, and not with a 504, which
     would mean that it waited. If the server closed before it had the complete request, the gateway may have reacted later, when
     it had more of the request to send. If the gateway reacted with a status other than 502 or 503, or without a response, the
-    head of the server's response must have at least LONG_HEAD bytes.
+    head of the server's response must have at least LONG_HEAD bytes, or the gateway must have closed both connections at once.
     """
-    if (last.status or 0) >= SERVER_ERROR:
+    if (last.status or 0) >= SERVER_ERROR or is_discarded(front, last):
         return True
     if is_cut_short(front, last):
         return front.status in GATEWAY_ERRORS and front.status != GATEWAY_TIMEOUT
@@ -348,6 +348,18 @@ def _is_rejected(front: Exchange, last: Exchange) -> bool:
     if front.status == GATEWAY_TIMEOUT or (came is not None and front.answered - came > WHILE_READING):
         return False
     return front.status in GATEWAY_ERRORS or (last.values.response_head_bytes or 0) >= LONG_HEAD
+
+
+def is_discarded(front: Exchange, last: Try | None) -> bool:
+    """Return whether the gateway closed both connections at once when it had the complete response, and passed none of it on.
+
+    A longer head may be the reason.
+    """
+    if front.begun or not front.server_first or not isinstance(last, Exchange) or not last.whole or last.server_first:
+        return False
+    came, head = last.values.response_end, last.values.response_head_bytes
+    at_once = came is not None and max(front.dropped, last.left) - came <= WHILE_READING
+    return at_once and (head or 0) < LONG_HEAD
 
 
 def is_cut_short(front: Exchange, last: Try | None) -> bool:

@@ -66,7 +66,7 @@ _CLAUSES: Mapping[tuple[str, str | None], str] = {
     ("keep-alive-race", "early-answer"): "{server} had answered an incomplete request and closed",
     ("malformed-head", "no-status-line"): "what {server} sent is not HTTP",
     ("malformed-head", "speaks-first"): "{server} does not speak HTTP/1.1",
-    ("gateway-error", "rejected-response"): "the gateway {server} rejected the response of the server behind it",
+    ("gateway-error", "rejected-response"): "the gateway {server} did not pass on the response of the server behind it",
 }
 """Clauses that follow "because", by rule and kind. For other findings, the clause is made from the title."""
 

@@ -40,7 +40,8 @@ How it is proved
 
     Kind rejected-response: the server had sent a complete or partial response, or bytes that are not HTTP, and the gateway did
     not forward them. If the response was complete and not an error, the gateway must have answered 502 or 503 within 100 ms after
-    it. If the head of the response has 4 KiB or more, any failure within that time counts, except 504. If the server answered and
+    it. If the head of the response has 4 KiB or more, any failure within that time counts, except 504; so does a gateway that
+    closes both connections within that time, and sends its client no byte of a response. If the server answered and
     closed before it had received the complete request, the gateway could not send the rest: the finding says so, and the gateway
     may have answered later.
 
@@ -122,7 +123,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Severity
-from wiredoctor.gateways.kinds import CLIENT_STALLED, FAILED_CALL, Failure, is_answer_due
+from wiredoctor.gateways.kinds import CLIENT_STALLED, FAILED_CALL, Failure, is_answer_due, is_discarded
 from wiredoctor.gateways.known import SLACK
 from wiredoctor.rules.shared import gateway_candidates, rate_limits, unforwarded_requests
 from wiredoctor.rules.shared.call_words import call_words
@@ -356,7 +357,7 @@ def words(x: Facts) -> dict[str, Any]:
         "why": f": {reason if closed is None else unread_reason(failure, closed)}{also}{_rate(x)}",
         "more": tries_text(failure), "unread": "" if closed is None else duration_text(closed),
         "closer": closer_text(failure), "examine": what_to_examine(front, failure),
-        "rejected": _CUT_SHORT if is_refused_early(front, failure) else _REJECTED,
+        "rejected": _CUT_SHORT if is_refused_early(front, failure) else _DISCARDED if is_discarded(front, last) else _REJECTED,
         "unreached": _BY_ICMP if isinstance(last, Attempt) and last.rejected <= front.answered + SLACK else _UNANSWERED,
         **_of_unasked(x, serves=serves),
         **late_words(front, failure, x.wait, x.software, unread=closed is not None),
@@ -376,6 +377,7 @@ _UNANSWERED = "the server behind it did not answer the SYN"
 _BY_ICMP = "an ICMP error answered its SYN to the server behind it"
 _REJECTED = "it rejected the response of the server behind it"
 _CUT_SHORT = "the server behind it closed before it had received the complete request"
+_DISCARDED = "it had the response of the server behind it, and closed both connections"
 _UNASKED = "it sent the request to no server"
 _UNREACHED_BEFORE = "it sent the request to no server after it could not reach {}"
 _LEFT_LATE = "it forwarded the request, and then dropped both connections"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wiredoctor.gateways.kinds import Failure, is_lost
+from wiredoctor.gateways.kinds import Failure, is_discarded, is_lost
 from wiredoctor.rules.shared.gateway_words import (
     SHORT_LIMIT,
     fault_text,
@@ -92,6 +92,11 @@ _LOOK_AT_GATEWAY = (
     "limit, a restart)."
 )
 
+_LOOK_INSIDE = (
+    "Check the gateway's log at that second: it had the complete response. A process of it may have ended or been restarted, or "
+    "a limit or a filter for responses rejected this one."
+)
+
 
 def late_words(front: Exchange, failure: Failure, wait: int, software: str, *, unread: bool) -> dict[str, str]:
     """Return the words about a server that did not answer, or did not read, in time.
@@ -114,6 +119,8 @@ def what_to_examine(front: Exchange, failure: Failure) -> str:
     """Return the part of the remedy about what the server behind the gateway, or a device in its name, did."""
     if is_refused_early(front, failure):
         return _READ_ALL
+    if is_discarded(front, failure.last):
+        return _LOOK_INSIDE
     if failure.kind == "rejected-response" and isinstance(failure.last, Exchange):
         return f"Examine what the server behind the gateway sent: {fault_text(failure.last)}."
     return _EXAMINE_PATH if is_cut_by_device(failure) else _EXAMINE_SERVER

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from wiredoctor.gateways.kinds import LONG_HEAD, Failure, is_cut_short, is_lost, silence, with_last_data
+from wiredoctor.gateways.kinds import LONG_HEAD, Failure, is_cut_short, is_discarded, is_lost, silence, with_last_data
 from wiredoctor.gateways.known import LATE, SLACK
 from wiredoctor.rules.shared.words import Packet, fin_or_rst, packets, sender_of_close, with_doubt
 from wiredoctor.tables import SECOND
@@ -105,6 +105,8 @@ def message_reason(front: Exchange, failure: Failure, lost: Lost | None, no_neig
             f"{behind} sent {fault_text(last)} and closed the connection ({closed}) before it had received the complete request, "
             f"and {who} did not forward that response"
         )
+    if kind == "rejected-response" and is_discarded(front, last):
+        return f"{behind} sent {fault_text(last)}, and {who} closed both connections without passing it on"
     if kind == "rejected-response":
         return f"{behind} sent {fault_text(last)}, and {who} rejected it"
     if foreign:
