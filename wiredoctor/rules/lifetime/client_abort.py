@@ -122,7 +122,8 @@ How it is proved
     and closed, not first by that host, at the same moment.
 
     If an RST without ACK flag answers the client's FIN, its sender did not know the connection. The finding then says that the
-    connection had ended before, at the server, or at a firewall or NAT in front of it.
+    connection had ended before, at the server, or at a firewall or NAT in front of it. If that RST came from another MAC address
+    than the SYN-ACK, another machine answers for the server's address now, and no side is named.
 
     If the client gave up without any response, and then sends a POST or PATCH again at once, the finding says so, because such a
     request is not idempotent.
@@ -170,7 +171,15 @@ from wiredoctor.rules.shared.evidence import candidate, confidence, has_doubtful
 from wiredoctor.rules.shared.left_early import EarlyClose, awaits_continue, begun, early, whole_response
 from wiredoctor.rules.shared.left_early import may_match as may_be_early
 from wiredoctor.rules.shared.lost_requests import repetition_words
-from wiredoctor.rules.shared.words import Nanoseconds, fin_or_rst, packets, sender_of_close, with_doubt
+from wiredoctor.rules.shared.words import (
+    FIND_MACHINES,
+    Nanoseconds,
+    another_machine,
+    fin_or_rst,
+    packets,
+    sender_of_close,
+    with_doubt,
+)
 from wiredoctor.tables import ALL_BUT_A_BYTE, SERVER
 from wiredoctor.text.durations import duration_text
 from wiredoctor.world import Wait, World, aborts, equal_waits
@@ -335,6 +344,7 @@ def _columns() -> list[pl.Expr | str]:
         *("response_frame", "response_start", "response_status", "response_framing", "response_body_bytes"),
         *("response_body_due", "client_close_frame", "client_close_rst", "client_close_origin"),
         *("client_rst_frame", "client_rst_time", "server_close_frame", "server_close_time", "server_close_origin"),
+        "server_rst_mac",
         pl.lit(value=False).alias("silent"),
         *(pl.lit(None, dtype).alias(name) for name, dtype in (_REASON | _AT_GATEWAY).items()),
         pl.lit(value=False).alias("is_gateway"),
@@ -376,7 +386,13 @@ def decide(x: Facts, world: World) -> Facts | Wait | None:
     again = _repetition(x, ended.kind, world)
     if (wait := again.wait(world)) is not None:
         return wait
-    return x._replace(**ended._asdict() | others, again=again._asdict())
+    side = None if _is_elsewhere(x) else x.side
+    return x._replace(**ended._asdict() | others, again=again._asdict(), side=side)
+
+
+def _is_elsewhere(x: Facts) -> bool:
+    """Return whether another machine, which answers for the server's address now, answered the client's FIN."""
+    return x.early["unknown"] and x.server_rst_mac is not None
 
 
 def _repetition(x: Facts, kind: str | None, world: World) -> Repetition:
@@ -428,13 +444,14 @@ def words(x: Facts) -> dict[str, Any]:
         "awaiting": impatient and not x.sending,
         "within": Nanoseconds(abort_reasons.TOGETHER.value),
         "progress": progress(x.sending, x.quiet, x.until_close),
-        "unknown_there": "" if unknown is None else _unknown_there(x.server_close_origin),
+        "unknown_there": "" if unknown is None else _unknown_there(x),
         "look_there": "" if unknown is None else _LOOK_THERE,
         "look_for_end": _look_for_end(x),
         "patience": _SLOW_UPLOAD if x.sending else _ONLY_THEN if x.window_closed else _PATIENCE,
         **timeout_words(x),
         **gateway_words(x, said_again),
         **reason_words(x),
+        **(_elsewhere_words(x) if _is_elsewhere(x) else {}),
         "evidence": packets(
             (x.frame, x.start, "the request"),
             (x.response_frame, x.response_start, f"the response begins: {x.response_status}"),
@@ -478,10 +495,19 @@ _READ = (
 _ONLY_THEN = "Only then raise a timeout."
 
 
-def _unknown_there(origin: str) -> str:
-    """Return the text about an RST that answered the client's FIN because its sender (`origin`) did not know the connection."""
-    who = "the server" if origin == "endpoint" else "the server, or a firewall or NAT in front of it,"
-    return _UNKNOWN_THERE.format(who, _OTHER_TTL if origin == "doubtful" else "")
+def _unknown_there(x: Facts) -> str:
+    """Return the text about an RST that answered the client's FIN because its sender did not know the connection."""
+    if x.server_rst_mac is not None:
+        return f" An RST without ACK flag answered that FIN: {another_machine(x.server_rst_mac)}."
+    who = "the server" if x.server_close_origin == "endpoint" else "the server, or a firewall or NAT in front of it,"
+    return _UNKNOWN_THERE.format(who, _OTHER_TTL if x.server_close_origin == "doubtful" else "")
+
+
+def _elsewhere_words(x: Facts) -> dict[str, str]:
+    """Return the title and the remedy if another machine answered the client's FIN: the server had not been slow."""
+    after = duration_text(x.ended_at - x.start)
+    remedy = {"look_there": FIND_MACHINES} | dict.fromkeys(("look_for_end", "patience", "timeout_where"), "")
+    return {"title": f"The client gave up {after} after its request: another machine has the server's address now", **remedy}
 
 
 def _received(x: Facts) -> str:

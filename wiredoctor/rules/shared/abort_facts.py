@@ -24,6 +24,7 @@ class Facts(NamedTuple):
     connection: int
     exchange: int
     kind: str | None
+    side: str | None
     frame: int
     start: int
     early: dict[str, Any]
@@ -56,6 +57,7 @@ class Facts(NamedTuple):
     server_close_frame: int | None
     server_close_time: int | None
     server_close_origin: str
+    server_rst_mac: int | None
     silent: bool
     how: str | None
     span: int | None
