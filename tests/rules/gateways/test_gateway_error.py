@@ -916,6 +916,24 @@ def test_a_503_of_a_peer_is_its_own(own: str, failed: str, page: str, kept: bool
     assert kept or not found
 
 
+@pytest.mark.parametrize("passes", [(2,), (2, 3, 1)])
+def test_a_bucket_that_is_refilled_is_a_limit_of_the_rate(passes: tuple[int, ...], tmp_path: Path) -> None:
+    """In each 40 ms, the gateway forwards the first requests and refuses the rest; if it always forwards two, by a limit."""
+    front, back = ("10.0.0.2:80", "10.0.0.1"), ("10.0.0.3:80", "10.0.0.2")
+    text, number = "", 0
+    for turn in range(15):
+        for place, slot in enumerate((0.0, 0.002, 0.03, 0.033, 0.036)):
+            begun, passed = 0.1 + turn * 0.04 + slot, place < passes[turn % len(passes)]
+            status, wait = ("200 OK", 0.005) if passed else ("503 Service Unavailable", 0.0002)
+            text += _exchange(number, begun, "/key", status, *front, wait)
+            if passed:
+                text += _exchange(number + 1, begun + 0.0005, "/key", status, *back, wait - 0.002)
+            number += 2
+    report = analyze_bytes(tmp_path / "some.pcap", capture(text))
+    kind = "rate-limit" if len(passes) == 1 else "not-passed-on"
+    assert {one.kind for one in report.findings if one.rule == "gateway-error"} == {kind}
+
+
 @pytest.mark.parametrize(
     ("slots", "took", "repeats", "kind"),
     [

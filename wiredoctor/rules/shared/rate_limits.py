@@ -1,4 +1,8 @@
-"""Find gateways that limit the rate of requests: they refuse at once those that come too soon after a forwarded one."""
+"""Find gateways that limit the rate of requests: they refuse at once those that come too soon after forwarded ones.
+
+Some gateways spread the forwarded requests (nginx: limit_req). Others forward the first few of each period, and refuse the rest
+of it (Envoy: the token bucket of local_ratelimit).
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,7 @@ SOON = Threshold(
     "150 %", "the maximum time from a forwarded request to a refusal, relative to the average interval of forwarded ones"
 )
 EVEN = Threshold("95 %", "the minimum share of refusals that come so soon; if refusals were random, 22 % would come later")
+PERIODS = Threshold("5 periods", "the minimum number of periods with refusals in each of which as many requests were forwarded")
 IDLE = Threshold("25 %", "the minimum share of refusals below the maximum of open requests; a limit of open requests has none")
 NOT_BY_TARGET = Threshold("10 %", "the minimum share of refusals with Retry-After, or with a target that is forwarded, too")
 HEALTHY = Threshold(
@@ -66,10 +71,11 @@ def _interval(refused: pl.DataFrame, forwarded: pl.DataFrame) -> int | None:
     decided = refused.sort("response_start").join_asof(during, left_on="response_start", right_on="started")
     since = decided.select(c("response_start") - c("started"))
     too_soon = since.to_series().drop_nulls() * 100 <= interval * SOON.value
+    spread = (int(too_soon.sum()), too_soon.len(), EVEN)
     others = refused.filter(c("says") | c("forwards").fill_null(value=False)).height
     good = during.filter(c("response_status") < SERVER_ERROR).height
     shares = (
-        (int(too_soon.sum()), too_soon.len(), EVEN),
+        _refilled(begun, refused["response_start"].sort()) or spread,
         (_below_most(asked, forwarded), asked.len(), IDLE),
         (others, refused.height, NOT_BY_TARGET),
         (good, during.height, HEALTHY),
@@ -77,6 +83,20 @@ def _interval(refused: pl.DataFrame, forwarded: pl.DataFrame) -> int | None:
     waits = (refused["response_start"] - asked).sort()
     at_once = waits[waits.len() // 2] <= AT_ONCE.value
     return interval if at_once and all(100 * part >= share.value * whole for part, whole, share in shares) else None
+
+
+def _refilled(begun: pl.Series, refused: pl.Series) -> tuple[int, int, Threshold] | None:
+    """Return in how many periods the gateway forwarded the usual number of requests before it refused others, and of how many.
+
+    Return None if that number is 1, or if there are too few periods. The first one may have begun before the capture, and the
+    last one may have ended after it. `begun`, `refused`: the times of forwarded and of refused requests, in order.
+    """
+    period = refused.search_sorted(begun, side="right").alias("period")
+    forwarded = period.value_counts(name="requests").sort("period")["requests"]
+    whole = forwarded[1:-1]
+    if whole.len() < PERIODS.value or (usual := whole.mode().max()) == 1:
+        return None
+    return int((whole == usual).sum()), whole.len(), EVEN
 
 
 def _below_most(asked: pl.Series, forwarded: pl.DataFrame) -> int:
