@@ -72,9 +72,9 @@ How it is proved
     Kind rate-limit, a warning, replaces not-passed-on if the gateway refused ten or more requests with 503, with a median time
     of 1 ms or less, and forwarded ten or more meanwhile. 90 % of the forwarded ones got good responses. 95 % of the refusals
     came within 1.5 average intervals after a forwarded request, or the gateway forwarded equally many requests, two or more,
-    between refusals (in 95 % of five or more periods; Envoy: local_ratelimit). The gateway does not limit open requests: a quarter of the
-    requests were refused while fewer requests were open than at other times. A tenth of the refusals has Retry-After, or a
-    target that is forwarded, too.
+    between refusals (in 95 % of five or more periods; Envoy: local_ratelimit). The gateway does not limit open requests: a
+    quarter of the requests were refused while fewer requests were open than at other times. A tenth of the refusals has
+    Retry-After, or a target that is forwarded, too.
 
     Kind failed-call: the server is a gateway or any other service, and a request that it sent itself had failed before it
     answered 500 or above. That request began while the client waited. It has the same request ID, or the same last path segment
