@@ -185,13 +185,6 @@ def denied(report: Report, said: str) -> list[tuple[str, int, int | None]]:
     return [one for one in bad if one[1:] not in notes | backs and not summed]
 
 
-@WHOLE
-@EACH
-def test_no_headline_denies_a_failure(path: Path) -> None:
-    report = report_of(path)
-    assert denied(report, headline(report, group_findings(report.findings), find_coverage(report))) == []
-
-
 def test_a_headline_that_denied_failures_would_be_noticed() -> None:
     """A connection was refused, a request was not answered, and a gateway answered 504."""
     for name in ("refused.pcap", "not-answered-rtt-20-client.pcap", "behind-haproxy-timeout.pcap"):
@@ -235,12 +228,6 @@ def contradictions(report: Report) -> list[str]:
     return [reason for reason, number in most.items() if listed.get(reason, 0) > number]
 
 
-@WHOLE
-@EACH
-def test_what_an_error_explains_is_not_listed_as_not_judged(path: Path) -> None:
-    assert contradictions(report_of(path)) == []
-
-
 CLOSES_OF_HTTP = {
     *("auth-connection-closed", "client-abort", "close-delimited", "idle-timeout-broken-promise", "idle-cut", "keep-alive-race"),
     *("lingering-close", "missing-framing", "no-response", "premature-close", "reset-destroys-response", "truncated-response"),
@@ -250,19 +237,17 @@ CLOSES_OF_HTTP = {
 
 @WHOLE
 @EACH
-def test_a_finding_that_names_a_close_says_who_sent_it(path: Path) -> None:
-    found = report_of(path).findings
+def test_verdict(path: Path) -> None:
+    """One test for all questions: pytest takes as long for a test as each of them."""
+    report = report_of(path)
+    found = report.findings
+    assert [*unexplained(report)] == []
+    assert wrong_verdict(report) == ""
+    assert denied(report, headline(report, group_findings(found), find_coverage(report))) == []
+    assert contradictions(report) == []  # what an error explains is not listed as not judged
     assert {one.origin for one in found} <= {None, "endpoint", "between"}
     closes = [one for one in found if any(re.search(r"'s (FIN|RST)\b", packet.note) for packet in one.evidence)]
     assert [one.rule for one in closes if one.rule in CLOSES_OF_HTTP and one.origin is None] == []
-
-
-@WHOLE
-@EACH
-def test_every_failure_of_a_recording_is_explained_or_listed(path: Path) -> None:
-    report = report_of(path)
-    assert [*unexplained(report)] == []
-    assert wrong_verdict(report) == ""
 
 
 def _foreign() -> list[Path]:

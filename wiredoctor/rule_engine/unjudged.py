@@ -47,8 +47,8 @@ c = pl.col
 class Explained(NamedTuple):
     """The ends of connections and exchanges that findings explain.
 
-    `connections`: rows with a connection and an index `since`. The ends of the connection's exchanges with this or a higher
-    index are explained (-1: of all its exchanges).
+    `connections`: rows with a connection and a list of indexes. The ends of the connection's exchanges with these indexes (-1:
+    of all its exchanges), and of all its exchanges without a response, are explained.
     `endpoints`: rows with a client, a server or both; the ends of all connections of these endpoints are explained.
     """
 
@@ -68,7 +68,7 @@ def explained_keys(core: pl.DataFrame, modules: Mapping[str, RuleModule]) -> Exp
     connections = (
         those.filter(c("connection").is_not_null())
         .group_by("connection")
-        .agg(c("exchange").fill_null(-1).min().cast(pl.Int64).alias("since"))
+        .agg(c("exchange").fill_null(-1).cast(pl.Int64).alias("explained"))
     )
     endpoints = those.filter(c("connection").is_null()).select(host_of("client").alias("client_host"), "server")
     # a client that uses both loopback addresses is reported with the last one only
@@ -77,7 +77,7 @@ def explained_keys(core: pl.DataFrame, modules: Mapping[str, RuleModule]) -> Exp
     return Explained(*pl.collect_all([connections, endpoints]))
 
 
-_NO_CONNECTIONS = pl.DataFrame(schema={"connection": pl.Int64(), "since": pl.Int64()})
+_NO_CONNECTIONS = pl.DataFrame(schema={"connection": pl.Int64(), "explained": pl.List(pl.Int64())})
 _NO_ENDPOINTS = pl.DataFrame(schema={"client_host": pl.String(), "server": pl.String()})
 
 
@@ -95,7 +95,8 @@ def _filter_unexplained(
 
     If a connection has a row in the result for one of its exchanges, it gets no row of its own. A finding about the end of a
     connection explains all of its exchanges without a response. In a pipeline, only the last request shows whether the
-    connection was closed. `overwritten_until`: as in `unjudged`.
+    connection was closed. A response that broke off is explained only by a finding about its exchange, or about the connection
+    as a whole: a fault in an earlier head does not lose a later response. `overwritten_until`: as in `unjudged`.
     """
     known = by.connections.lazy()
     closed = c("closed_by").is_in(["server", "both"]) | (c("close") == "rst")
@@ -109,10 +110,10 @@ def _filter_unexplained(
     )
     lost = (
         lost.join(known, on="connection", how="left")
-        .filter(c("since").is_null() | (~c("unanswered") & (c("exchange") < c("since"))))
+        .filter(c("explained").is_null() | (~c("unanswered") & ~_is_among_explained()))
         .join(facts, on="connection", how="left")
         .with_columns(_as_of_the_end(overwritten_until).alias("reason"))
-        .drop("since", "closed", "unseen", "snapped", "changed")
+        .drop("explained", "closed", "unseen", "snapped", "changed")
     )
     broken = broken.join(known, on="connection", how="anti").with_columns(one_host("client_host"), one_host("server"))
     for names in (["client_host"], ["server"], ["client_host", "server"]):
@@ -121,6 +122,10 @@ def _filter_unexplained(
             broken = broken.join(those.lazy().select(names), on=names, how="anti")
     broken = broken.drop("client_host", "server").join(lost.select("connection").unique(), on="connection", how="anti")
     return pl.concat([lost, broken])
+
+
+def _is_among_explained() -> pl.Expr:
+    return c("explained").list.contains(c("exchange")) | c("explained").list.contains(-1)
 
 
 def _as_of_the_end(overwritten_until: int | None) -> pl.Expr:
@@ -176,7 +181,8 @@ def unjudged(
     few = sum(counts) <= SMALL
     rows, own = exchanges, connections
     if few and by.connections.height:  # with luck, nothing is left, so the reasons need not be planned
-        rows = rows.filter(~c("connection").is_in(by.connections.filter(c("since") <= 0)["connection"].implode()))
+        of_first = by.connections.filter(c("explained").list.min() <= 0)["connection"].implode()
+        rows = rows.filter(~(c("connection").is_in(of_first) & (~c("has_response") | (c("exchange") == 0))))
         own = own.filter(~c("connection").is_in(by.connections["connection"].implode()))
     sources = (
         _Source(rows, suspect_exchanges(), cache(exchange_facts), cache(partial(abnormal_exchange_columns, latest))),

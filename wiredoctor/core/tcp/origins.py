@@ -341,10 +341,10 @@ def other_mac(connection: Connection, own: Side, packet: Packet) -> i64:
     """Return the MAC address from which an RST came if it shows that another machine than the sender of the SYN sent the RST.
 
     Otherwise return NEVER. If packets of the side passed a router, another router may have forwarded the RST. So their time to
-    live must be a start value, and no packet of the connection may have been captured twice.
+    live must be a start value. If packets were captured twice, both copies must be equal: others were captured at two places.
     """
     syn, copies = own.syn, None if connection.oddities is None else connection.oddities.copies
-    if syn is None or syn.mac == NEVER or copies is not None or own.ip == NEVER:
+    if syn is None or syn.mac == NEVER or (copies is not None and copies.difference != 0) or own.ip == NEVER:
         return NEVER
     lowest, highest = ttl_range(own)
     mac = sender_mac(packet)

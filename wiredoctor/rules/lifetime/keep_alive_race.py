@@ -27,8 +27,8 @@ How it is proved
     server's packets were captured on both sides of a router, a NAT or firewall in front of the server probably sent it. If the
     RST came from another MAC address than the SYN-ACK, another machine answers for the server's address now: a failover, or an
     address that is used twice. That holds only on Ethernet, if the server's packets had an unchanged time to live that is a
-    start value (32, 64, 128 or 255), so no router was between, and if no packet was captured twice. Gratuitous ARP alone proves
-    nothing.
+    start value (32, 64, 128 or 255), so no router was between, and if no packet was captured at two places. Gratuitous ARP
+    alone proves nothing.
 
     Kind early-answer: the server's FIN came before the last bytes of the previous request, such as its last chunk, although that
     request was answered. The answer did not announce a close. The client sent the rest of that request, and only then the next

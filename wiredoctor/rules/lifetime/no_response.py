@@ -351,6 +351,8 @@ def _columns() -> list[pl.Expr | str]:
     doubted = has_doubtful_close("server")
     # whether the request was read is only inferred, and so is the delay if the round trip is unknown
     inferred = half | (c("took") == NOT_READ) | ((c("took") == AFTER_A_WHILE) & c("later").is_null())
+    # such an RST shows only that its sender does not know the connection
+    inferred |= (c("took") == IN_PART) & no_ack
     # only the RST of a machine that does not know the connection shows another MAC address
     elsewhere = no_ack & c("server_rst_mac").is_not_null()
     unsure = no_ack & ~c("server_rst_answers_request") & ~elsewhere

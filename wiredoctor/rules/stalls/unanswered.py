@@ -43,7 +43,8 @@ How it is proved
 
     If that RST came from another MAC address than the receiver's SYN, another machine answers for the receiver's address now: a
     failover, or an address that is used twice. That holds only on Ethernet, if the packets of the receiver had an unchanged
-    time to live that is a start value (32, 64, 128 or 255), so no router was between, and if no packet was captured twice.
+    time to live that is a start value (32, 64, 128 or 255), so no router was between, and if no packet was captured at two
+    places.
 
     On an idle connection without HTTP, three keep-alive probes without an answer count if their sender then reset the connection,
     and the receiver lives: it answered a connection that was opened later. That is not needed if none of the probes or
