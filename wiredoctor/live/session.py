@@ -387,14 +387,19 @@ class Session:
         self._pending.held_causes = self._held.connections_of(self._pending.causes)
         if not found:
             return
+        found = self._judge_times(found)
         self._analysis.found.append(found)
         for rows in found.values():
             self._found_in |= dict.fromkeys(rows["connection"].drop_nulls().unique().to_list())
         while len(self._found_in) > limits.FOUND_IN.value:
             del self._found_in[next(iter(self._found_in))]
+        self._pending.add(found)
+
+    def _judge_times(self, found: Candidates) -> Candidates:
+        """Return the candidates without those across a step of the clock; later steps do not concern them."""
         steps = self._analysis.steps.frames
         found = rule_engine.unsure_across(found, self._modules, self._analysis.doubtful_frames)
-        self._pending.add(rule_engine.drop_across_clock_steps(found, self._modules, sorted(steps)) if steps else found)
+        return rule_engine.drop_across_clock_steps(found, self._modules, sorted(steps)) if steps else found
 
     def status(self) -> Status:
         """Return the current state, with the packets that arrived while the last ones were analyzed."""
@@ -419,8 +424,8 @@ class Session:
         def judge(found: Candidates) -> Candidates:
             return self._held.keep(rule_engine.decide_batch(self._modules, found, self._memory, live=True))
 
-        a.finish(judge)
-        a.found.append(self._held.take(None))
+        a.finish(lambda found: self._judge_times(judge(found)))
+        a.found.append(self._judge_times(self._held.take(None)))
         done = diagnosis.diagnose(a, self._rules, judge, live=True)
         if restarts := self._recorder.progress.restarts:
             times = "once" if restarts == 1 else f"{restarts} times"
