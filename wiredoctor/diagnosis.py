@@ -169,9 +169,9 @@ def _resolve(
     steps, doubtful = sorted(analysis.steps.frames), analysis.doubtful_frames
     if replay is not None:
         found = waiting(analysis.folder, (rule_engine.drop_timed(batch, modules) for batch in found))
-    if steps:
+    if steps and not analysis.times_are_judged:
         found = waiting(analysis.folder, (rule_engine.drop_across_clock_steps(batch, modules, steps) for batch in found))
-    if doubtful:
+    if doubtful and not analysis.times_are_judged:
         found = waiting(analysis.folder, (rule_engine.unsure_across(batch, modules, doubtful) for batch in found))
     parts, uncompared = [(dict(modules), scans)], 0
     counts = connections.rows, exchanges.rows

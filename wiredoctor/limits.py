@@ -442,7 +442,7 @@ SERVER_CLOSES = Limit(
     "server-closes", "rules", 32_768, "closes",
     "Closes by servers in a live capture, as many requests after an idle time, and as many SYNs, from which idle timeouts are "
     "learned: 110, 32 and 90 bytes each. The oldest are forgotten, as if the capture had begun later. Of a server, at most "
-    "some 2,000 closes are kept, because each decision examines all of them",
+    "some 500 closes are kept, because each decision examines all of them",
 )  # fmt: skip
 SERVER_REQUESTS = Limit(
     "server-requests", "rules", 131_072, "requests",

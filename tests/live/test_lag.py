@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import inf
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +14,7 @@ from tests.support.recordings import find_recording
 from wiredoctor import rule_engine
 from wiredoctor.engine.growing import GrowingCapture
 from wiredoctor.engine.live import LiveAnalysis
-from wiredoctor.live import Order, Session, quota, session
+from wiredoctor.live import Order, Session, session
 from wiredoctor.live.session import Arrivals
 from wiredoctor.settings import Settings
 from wiredoctor.tables import SECOND
@@ -100,7 +99,6 @@ class Starved(Player):
 
 def test_a_starved_recorder_is_not_a_silent_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The close is decided a second later, but only if the recorder has passed on all packets of that second."""
-    monkeypatch.setattr(quota, "LOOK", inf)  # a busy machine puts off nothing
     (tmp_path / "trace.pcap").write_bytes(to_pcap(ladder_packets(NO_RESPONSE)))
     stops = pcapng(tmp_path / "trace.pcap", tmp_path / "trace.pcapng")
     player = Starved([(tmp_path / "trace.pcapng", 0)], [Stop(stops[-1].end, stops[-1].time)])

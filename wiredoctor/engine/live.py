@@ -48,6 +48,7 @@ class LiveAnalysis(Analysis):
         super().__init__(capture, modules, folder, cutoffs, capture.records)
         self.core.copies.within = WITHIN  # one clock stamps all packets
         self.found = CandidateStore(folder, apart=False)
+        self.times_are_judged = True  # as soon as they are found, because findings are reported then
         self.connections = SpillWindow(CONNECTIONS, folder, ended="final_at", soon=2, kinds=_OF_CONNECTIONS)
         self.exchanges = SpillWindow(STORED_EXCHANGES, folder, ended="final_at", soon=1, kinds=_OF_EXCHANGES)
         self.listeners: list[Callable[[pl.DataFrame, pl.DataFrame], None]] = []

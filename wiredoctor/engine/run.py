@@ -101,6 +101,8 @@ class Analysis:
         """True in the one process that also reports the facts about the capture that belong to no single connection."""
         self.is_stopped = False
         """True if reading was stopped before the end."""
+        self.times_are_judged = False
+        """True if `found` lacks the candidates across steps of the clock, and trusts none across packets out of order."""
         if "segments" in wanted:
             self.core.tcp.recorder = SegmentRecorder(None, SEGMENTS.schema.names(), False)
 

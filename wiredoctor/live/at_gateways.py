@@ -88,9 +88,10 @@ def is_left_to_report(time: int, clock: int) -> bool:
 class GatewaySearch:
     """The result of a search for gateways among exchanges near those that wait.
 
-    `found`: what these exchanges show. `searched`: the exchanges that waited for the search. `groups`: for each exchange in a
-    group that is decided now, that group. `failures`: the new candidates of the rule gateway-error in these groups. `servers`:
-    the server's endpoint by connection id.
+    `found`: what these exchanges show. `exchanges`, `connections`: all rows that were searched. `searched`: the exchanges that
+    waited for the search. `groups`: for each exchange in a group that is decided now, that group. `servers`: the server's
+    endpoint by connection id. `is_without_attempts`: no attempt to connect failed, so the failures outside of the groups do not
+    matter.
     """
 
     found: Gateways
@@ -99,7 +100,7 @@ class GatewaySearch:
     servers: Mapping[int, str]
     searched: frozenset[tuple[int, int | None]]
     groups: Mapping[tuple[int, int | None], Group] = field(default_factory=dict[tuple[int, int | None], Group])
-    failures: pl.DataFrame = field(default_factory=pl.DataFrame)
+    is_without_attempts: bool = False
 
     @cached_property
     def tries(self) -> pl.DataFrame:
@@ -323,10 +324,7 @@ class AtGateways:
             wait.since = min(wait.since, since)
             wait.due = clock if is_new else clock + max(self._apart, (clock - wait.noted) // PATIENCE)
         groups = self._first(complete(groups.values()), clock)
-        failures = pl.DataFrame()
-        if self._module is not None and groups:
-            failures = self._failures(found, window, groups, alone=alone)
-        return GatewaySearch(found, exchanges, connections, servers, frozenset(due), groups, failures)
+        return GatewaySearch(found, exchanges, connections, servers, frozenset(due), groups, alone)
 
     def _first(self, groups: Iterable[Group], clock: int) -> dict[tuple[int, int | None], Group]:
         """Return the oldest of these groups, by exchange; the next search decides the others."""
@@ -437,16 +435,16 @@ class AtGateways:
             default=FOREVER,
         )
 
-    def _failures(
-        self, known: Gateways, window: _Window, groups: Mapping[tuple[int, int | None], Group], *, alone: bool
-    ) -> pl.DataFrame:  # fmt: skip
-        """Return the failures in these groups. `alone`: no attempt to connect failed, so other failures do not matter."""
-        assert self._module is not None
-        exchanges, connections = window.exchanges, window.ends.lazy()
-        closes = exchanges.filter(~self._of_others(window.ends, groups)) if alone else exchanges
+    def failures(self, seen: GatewaySearch) -> pl.DataFrame:
+        """Return the candidates of the rule gateway-error in the groups of a search that were not reported before."""
+        if self._module is None:
+            return pl.DataFrame()
+        groups, closes = seen.groups, seen.exchanges
+        if seen.is_without_attempts:
+            closes = closes.filter(~self._of_others(seen.connections, groups))
         scans = {
-            "closes": AT_THE_CLOSE.of(closes.lazy()), "exchanges": AT_ITS_END.of(exchanges.lazy()), "connections": connections,
-            "tries": tries_of(known).lazy(), "fronts": fronts_of(known).lazy(),
+            "closes": AT_THE_CLOSE.of(closes), "exchanges": AT_ITS_END.of(seen.exchanges), "connections": seen.connections,
+            "tries": tries_of(seen.found).lazy(), "fronts": fronts_of(seen.found).lazy(),
         }  # fmt: skip
         modules = {RULE: self._module}
         [summaries] = rule_engine.find_summaries(modules, scans, few=True)
@@ -460,10 +458,11 @@ class AtGateways:
         mine = [place in groups and place not in self._reported for place in rows.select("connection", "exchange").iter_rows()]
         return rows.filter(pl.Series(mine, dtype=pl.Boolean))
 
-    def _of_others(self, ends: pl.DataFrame, groups: Mapping[tuple[int, int | None], Group]) -> pl.Expr:
+    def _of_others(self, ends: pl.LazyFrame, groups: Mapping[tuple[int, int | None], Group]) -> pl.Expr:
         """Return whether an exchange is one of a client with a gateway, and in none of these groups."""
         fronts = self.known.fronts
-        outer = ends.filter(pl.col("server").is_in([*fronts.keys() - {one for some in fronts.values() for one in some}]))
+        is_outer = pl.col("server").is_in([*fronts.keys() - {one for some in fronts.values() for one in some}])
+        outer = ends.filter(is_outer).collect()
         inside = {number for group in groups.values() for number in group.connections}
         others = {*outer["connection"]} - inside - {*self.known.clients}
         return pl.col("connection").is_in(pl.Series([*others], dtype=pl.Int64).implode())

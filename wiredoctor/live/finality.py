@@ -23,11 +23,10 @@ from wiredoctor.engine import open_exchanges
 from wiredoctor.engine.live import LiveAnalysis
 from wiredoctor.engine.open_exchanges import ANSWERED
 from wiredoctor.findings import Finding
-from wiredoctor.live import quota
 from wiredoctor.live.at_gateways import RULE, AtGateways, GatewaySearch, is_left_to_report
 from wiredoctor.live.gateway_groups import Group
 from wiredoctor.live.nearby import Nearby
-from wiredoctor.live.quota import Quota, cpu_time
+from wiredoctor.live.quota import Quota, Stages, cpu_time
 from wiredoctor.rule_engine import RuleModule
 from wiredoctor.rule_engine.candidates import Candidates
 from wiredoctor.rule_engine.summary_columns import Rows
@@ -167,8 +166,6 @@ class PendingFindings:
     _exchanges: pl.DataFrame = field(default_factory=lambda: EXCHANGES.empty().select(ANSWERED))
     _connections: pl.DataFrame = field(default_factory=CONNECTIONS.empty)
     _count_told: int = 0
-    _final: _Final | None = None
-    """What the next call of `take_final` reports."""
 
     def __post_init__(self) -> None:
         self._failed = AtGateways(self.analysis, self.modules)
@@ -258,33 +255,17 @@ class PendingFindings:
         over = a.connections.newest_of([i for i in some if i not in followed], most)
         self._connections = pl.concat([self._connections, over], rechunk=True).unique("connection", maintain_order=True)
 
-    def take_final(self) -> list[Finding]:
-        """Return the findings that became final since the last call.
-
-        If it takes long to find out which, return none, and these at the next call; until then, no packet may be read.
-        """
-        if (final := self._final) is not None:
-            self._final = None
-            return self._report_at_once(final)
+    def take_final(self) -> Stages[list[Finding]]:
+        """Return the findings that became final since the last call."""
         self._failed.take(self.clock)
         if not self._table and self._failed.due is None:
             self._failed.learn_from_many(self.clock)
             return []
-        begun = cpu_time()
-        final = self._past_gateways(self._final_on_their_connections())
+        final = yield from self._past_gateways(self._final_on_their_connections())
         if final.seen is None:  # a search learns, too
             self._failed.learn_from_many(self.clock)
-        if not final.ready:
-            return []
-        if cpu_time() - begun > quota.LOOK:
-            self._final = final
-            return []
-        return self._report_at_once(final)
-
-    @property
-    def is_put_off(self) -> bool:
-        """Whether the next call of `take_final` returns what the last one found out."""
-        return self._final is not None
+        yield
+        return self._report_at_once(final) if final.ready else []
 
     def _report_at_once(self, final: _Final) -> list[Finding]:
         begun = cpu_time()
@@ -312,7 +293,7 @@ class PendingFindings:
             return one.last < FOREVER
         return one.last < (progress.unknown if one.rule in self._at_packet else progress.since)
 
-    def _past_gateways(self, ready: list[_Candidate]) -> _Final:
+    def _past_gateways(self, ready: list[_Candidate]) -> Stages[_Final]:
         """Search for gateways if candidates depend on them, and return what can be reported now.
 
         `ready`: the candidates that are final on their own connection. Candidates that have waited for too long are left to the
@@ -342,7 +323,9 @@ class PendingFindings:
                 late.append(one)
         self._failed.leave(one.place for one in (*past, *late))
         self._leave(late)
-        return _Final([*past, *self._add_failures(seen, groups)], seen, groups)
+        yield
+        failures = self._failed.failures(seen) if groups else pl.DataFrame()
+        return _Final([*past, *self._add_failures(failures, groups)], seen, groups)
 
     def _is_elsewhere(self, one: _Candidate, seen: GatewaySearch) -> bool:
         """Return whether a search has shown that a candidate is not at a gateway."""
@@ -391,10 +374,9 @@ class PendingFindings:
             )
         ]
 
-    def _add_failures(self, seen: GatewaySearch, groups: Collection[Group]) -> list[_Candidate]:
-        """Add the failures that a search found in these groups to the candidates, and return them."""
+    def _add_failures(self, rows: pl.DataFrame, groups: Collection[Group]) -> list[_Candidate]:
+        """Add the failures in these groups to the candidates, and return them."""
         fronts = {front for group in groups for front in group.fronts}
-        rows = seen.failures
         if rows.is_empty() or not fronts:
             return []
         mine = [place in fronts for place in rows.select("connection", "exchange").iter_rows()]

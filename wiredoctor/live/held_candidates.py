@@ -16,7 +16,7 @@ from wiredoctor import limits, rule_engine
 from wiredoctor.core.tcp.connection import Connection
 from wiredoctor.engine.live import LiveAnalysis
 from wiredoctor.live.nearby import Nearby
-from wiredoctor.live.quota import PART, Quota, cpu_time
+from wiredoctor.live.quota import PART, Quota, Stages, cpu_time
 from wiredoctor.rule_engine import RuleModule
 from wiredoctor.rule_engine.candidates import Candidates, CandidateStore, together
 from wiredoctor.rule_engine.summary_columns import as_frame
@@ -121,33 +121,34 @@ class HeldCandidates:
             self._left.append({name: _as_found(rows)})
             self._analysis.met.add(limits.LIVE_LEFT, self._left.forget(limits.LIVE_LEFT.value))
 
-    def take(self, clock: int | None) -> Candidates:
-        """Let the rules judge the held candidates that are due at `clock` (ns), or all of them if `clock` is None.
+    def take(self, clock: int) -> Stages[Candidates]:
+        """Let the rules judge the held candidates that are due at `clock` (ns).
 
         Return the candidates that the rules keep and that can no longer change.
         """
-        if clock is None:
-            return self._take_all()
         if not self._held or (self._decided_at is not None and self._decided_at <= clock < self._decided_at + APART):
             return {}
         if not (ready := self._pop(clock)):
             return {}
         self.is_behind = any((rows[_UNTIL] < clock).any() for rows in self._held.values())
         self._decided_at = None if self.is_behind else clock
+        ready, tables = self._with_nearby(ready)
+        yield
         begun, count = cpu_time(), sum(rows.height for rows in ready.values())
-        found = self._decide_near(ready, clock)
+        found = self._decide(ready, tables, clock)
         self._quota.learn(count, begun)
+        yield
         return found
 
-    def _decide_near(self, ready: Candidates, clock: int) -> Candidates:
-        """Decide candidates with what took place near them, and leave those near which too much did to the end."""
+    def _with_nearby(self, ready: Candidates) -> tuple[Candidates, CaptureTables]:
+        """Return candidates, and what took place near them. Those near which too much did are left to the end."""
         since, own = _earliest(ready), _connections(ready)
         tables, begun = self._nearby.tables(since, own, partial(self._clients, at_end=False))
         if begun > since:
             for name, rows in list(ready.items()):
                 self._leave(name, rows.filter(pl.col(_SINCE) < begun))
                 ready[name] = rows.filter(pl.col(_SINCE) >= begun)
-        return self._decide({name: _as_found(rows) for name, rows in ready.items() if rows.height}, tables, clock)
+        return {name: _as_found(rows) for name, rows in ready.items() if rows.height}, tables
 
     def _pop(self, clock: int) -> Candidates:
         """Remove and return the candidates that can be decided at `clock` (ns), the oldest if they are many."""
@@ -170,7 +171,7 @@ class HeldCandidates:
         due = due.filter(due < clock)
         return clock if len(due) <= self._quota.size else int(due.sort()[self._quota.size]) + 1
 
-    def _take_all(self) -> Candidates:
+    def take_all(self) -> Candidates:
         """Decide all candidates at the end of the capture: with all rows if these are few, or if some need them."""
         held, self._held = self._held, {}
         ready = {name: _as_found(rows) for name, rows in held.items()}

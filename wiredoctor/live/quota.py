@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Generator
+from typing import TypeVar
 
-LOOK = 0.1
+T = TypeVar("T")
+
+Stages = Generator[None, None, T]
+"""Work with a result. At each `yield`, a look may end; the next one continues, and until then no packet is read."""
+
+LOOK = 0.05
 """The processor time (s) after which a look leaves what else is due to the next one."""
 
 PART = 0.1
@@ -18,7 +25,7 @@ cpu_time = time.process_time
 class Quota:
     """How many things a look decides at a time: fewer after it has taken more than `seconds`, and more again after less.
 
-    What is left is decided by the next looks. `least`, `most`: the bounds of the number.
+    What is left is decided by the next looks. `least`, `most`: the bounds of the number, which begins at `most`.
     """
 
     def __init__(self, least: int, most: int, seconds: float = PART) -> None:

@@ -25,7 +25,7 @@ from wiredoctor.findings import Finding, Report
 from wiredoctor.live import quota
 from wiredoctor.live.finality import PendingFindings
 from wiredoctor.live.held_candidates import HeldCandidates
-from wiredoctor.live.quota import PART, Quota, cpu_time
+from wiredoctor.live.quota import PART, Quota, Stages, cpu_time
 from wiredoctor.live.recorder_client import Event, Order, Recorder
 from wiredoctor.recording.folder import PrivateFolder
 from wiredoctor.rule_engine import RuleSet
@@ -178,8 +178,8 @@ class Session:
         self._found_in: dict[int, None] = {}
         self._steps = 0
         self._packets = Quota(BATCH // 8 or 1, BATCH, 2 * PART)
-        self._is_put_off = False
-        """Whether the last look had no time to report what is final."""
+        self._work: Stages[list[Finding]] | None = None
+        """What the last look had no time for."""
         self._is_behind = False
         """Whether the last step left packets unread."""
         self._arrivals = Arrivals()
@@ -194,7 +194,7 @@ class Session:
     @property
     def over(self) -> bool:
         """True if capturing has ended and all packets were analyzed."""
-        return self._recorder.over and bool(self._unreadable or not self._capture.unread_bytes)
+        return self._recorder.over and bool(self._unreadable or not (self._capture.unread_bytes or self._work))
 
     @property
     def ended(self) -> tuple[str, str]:
@@ -239,7 +239,7 @@ class Session:
                 news.findings += self._analyse()
                 self._watch_clock(news)
                 break
-            if not self._capture.unread_bytes and not self._recorder.over:
+            if not self._capture.unread_bytes and (self._work or not self._recorder.over):
                 news.findings += self._pass_time()
             if now >= end or self._recorder.over or news.findings:
                 break
@@ -283,27 +283,44 @@ class Session:
             news.notes.append(f"the file was changed while it was written: {damage}; later packets are not analyzed")
 
     def _analyse(self) -> list[Finding]:
-        """Analyze the next packets, and return the findings that became final; if the last look left them, only these."""
+        """Analyze the next packets, and return the findings that became final; or do what the last look left."""
         begun = time.monotonic()
-        if self._is_put_off:
-            found = self._take_final()
-        else:
-            found = self._decide(self._step, None)
-            self._is_behind = bool(self._capture.unread_bytes)
-        if begun - self._cleaned > CLEANING:
-            self._cleaned = begun
-            self._analysis.forget(self._found_in)
-            gc.collect()  # few objects are in reference cycles, but captures may run for days
+        if self._work is None:
+            if begun - self._cleaned > CLEANING:
+                self._cleaned, self._work = begun, self._clean()
+            else:
+                self._work = self._decide(self._step, None)
+        found = self._proceed()
         took = time.monotonic() - begun
         rest = 0.0 if self._is_behind else min(max(TICK, took / BUSY), LONGEST_TICK)
-        self._next = begun + took + (min(rest, BREATH) if self._is_put_off or self._held.is_behind else rest)
+        self._next = begun + took + (rest if self._work is None and not self._held.is_behind else min(rest, BREATH))
         return found
+
+    def _clean(self) -> Stages[list[Finding]]:
+        self._analysis.forget(self._found_in)
+        yield
+        gc.collect()  # few objects are in reference cycles, but captures may run for days
+        return []
+
+    def _proceed(self) -> list[Finding]:
+        """Continue the work, and return the findings if it ends. After quota.LOOK, the rest is left to the next look."""
+        begun, work, self._work = cpu_time(), self._work, None
+        assert work is not None
+        try:
+            next(work)
+            while cpu_time() - begun < quota.LOOK:
+                next(work)
+        except StopIteration as done:
+            return done.value
+        self._work = work
+        return []
 
     def _step(self) -> Candidates:
         """Analyze the next packets, and return the candidates."""
         begun, before = cpu_time(), self._capture.records.frame
         found = self._analysis.step(self._packets.size)
         self._packets.learn(self._capture.records.frame - before, begun)
+        self._is_behind = bool(self._capture.unread_bytes)
         return found
 
     def _silent_until(self) -> int | None:
@@ -324,7 +341,7 @@ class Session:
 
         When the time has come, ask the recorder whether it has passed on everything, and return infinity until it has.
         """
-        if self._is_put_off:
+        if self._work is not None:
             return 0.0
         clock, deadline = self._silent_until(), self._deadline()
         if clock is None or deadline is None:
@@ -354,47 +371,45 @@ class Session:
 
         What the last look left is decided first.
         """
-        if self._is_put_off:
-            return self._take_final()
-        clock, deadline = self._silent_until(), self._deadline()
-        if clock is None or deadline is None or deadline > clock:
-            return []
-        return self._decide(lambda: self._analysis.pass_time(clock), clock)
+        if self._work is None:
+            clock, deadline = self._silent_until(), self._deadline()
+            if clock is None or deadline is None or deadline > clock:
+                return []
+            self._work = self._decide(lambda: self._analysis.pass_time(clock), clock)
+        return self._proceed()
 
-    def _take_final(self) -> list[Finding]:
-        """Return the findings that are final, or, if that takes long, leave them to the next look."""
-        findings = self._pending.take_final()
-        self._is_put_off = self._pending.is_put_off
-        return findings
-
-    def _decide(self, find: Callable[[], Candidates], clock: int | None) -> list[Finding]:
+    def _decide(self, find: Callable[[], Candidates], clock: int | None) -> Stages[list[Finding]]:
         """Find candidates, decide what is due, and return the findings that became final.
 
-        `clock`: the time (ns) up to which no packet came, or None. If the new and the held candidates take long, the findings are
-        left to the next look, which then does nothing else.
+        `clock`: the time (ns) up to which no packet came, or None.
         """
-        begun = cpu_time()
         found, a = find(), self._analysis
+        yield
         now, until = (a.clock, a.analyzed_until) if clock is None else (clock, clock)
         found = self._held.keep(rule_engine.decide_batch(self._modules, found, self._memory, live=True))
-        found |= self._held.take(now)
+        found |= yield from self._held.take(now)
         self._keep_candidates(found, until)
-        self._is_put_off = cpu_time() - begun > quota.LOOK
-        return [] if self._is_put_off else self._take_final()
+        yield
+        return (yield from self._pending.take_final())
 
     def _keep_candidates(self, found: Candidates, analyzed_until: int) -> None:
         self._pending.held_connections, self._pending.clock = self._held.connections, analyzed_until
         self._pending.held_causes = self._held.connections_of(self._pending.causes)
         if not found:
             return
+        found = self._judge_times(found)
         self._analysis.found.append(found)
         for rows in found.values():
             self._found_in |= dict.fromkeys(rows["connection"].drop_nulls().unique().to_list())
         while len(self._found_in) > limits.FOUND_IN.value:
             del self._found_in[next(iter(self._found_in))]
+        self._pending.add(found)
+
+    def _judge_times(self, found: Candidates) -> Candidates:
+        """Return the candidates without those across a step of the clock; later steps do not concern them."""
         steps = self._analysis.steps.frames
         found = rule_engine.unsure_across(found, self._modules, self._analysis.doubtful_frames)
-        self._pending.add(rule_engine.drop_across_clock_steps(found, self._modules, sorted(steps)) if steps else found)
+        return rule_engine.drop_across_clock_steps(found, self._modules, sorted(steps)) if steps else found
 
     def status(self) -> Status:
         """Return the current state, with the packets that arrived while the last ones were analyzed."""
@@ -414,13 +429,15 @@ class Session:
     def report(self) -> Report:
         """Return the final report."""
         a = self._analysis
+        while self._work is not None:  # the capture became unreadable; there may be candidates
+            self._proceed()
         a.listeners = [self._pending.nearby.see]
 
         def judge(found: Candidates) -> Candidates:
             return self._held.keep(rule_engine.decide_batch(self._modules, found, self._memory, live=True))
 
-        a.finish(judge)
-        a.found.append(self._held.take(None))
+        a.finish(lambda found: self._judge_times(judge(found)))
+        a.found.append(self._judge_times(self._held.take_all()))
         done = diagnosis.diagnose(a, self._rules, judge, live=True)
         if restarts := self._recorder.progress.restarts:
             times = "once" if restarts == 1 else f"{restarts} times"

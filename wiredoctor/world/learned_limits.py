@@ -3,7 +3,6 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from itertools import takewhile
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -279,13 +278,16 @@ def without_repetitions(
     """Return the closes, except those that repeat an earlier close (`is_again`) at most `within` ns before them."""
     kept: list[ServerClose] = []
     for end in ends:
-        if not any(is_again(end, other) for other in _newest(kept, end.time - within)):
+        since = end.time - within
+        for other in reversed(kept):
+            if other.time < since:
+                kept.append(end)
+                break
+            if is_again(end, other):
+                break
+        else:
             kept.append(end)
     return kept
-
-
-def _newest(kept: list[ServerClose], since: int) -> Iterable[ServerClose]:
-    return takewhile(lambda end: end.time >= since, reversed(kept))
 
 
 def _is_again(end: ServerClose, other: ServerClose) -> bool:

@@ -128,7 +128,7 @@ def announcements(closes: pl.LazyFrame) -> pl.LazyFrame:
 _APART = 10 * MILLISECOND
 """Of the requests to an endpoint within so many ns, the first is remembered. Idle times are compared less exactly."""
 
-_OF_EACH = 2048
+_OF_EACH = 512
 """The number of closes of a server, and of requests to it after idle times, that are remembered: each decision examines all."""
 
 _SPARE = 1.25
