@@ -98,6 +98,13 @@ _RESPONSE_PIECES = (
     ),
     _c("held_times", LIST64, "times of the packets in `response_held_frames`", "ns"),
     _c("held_by_clock", LIST64, "as `response_pause_by_clock`, for the pause before each lump in `response_held_frames`", "ns"),
+    _c(
+        "moments",
+        LIST64,
+        "event streams: four numbers for each of the first 64 packets with content that came 5 ms or more after the one before: "
+        "the packet, its time (ns), the number of content bytes before it, and for how long (ns) TCP could have sent it at once "
+        "(all earlier data was acknowledged, and the window was open; 0 if not)",
+    ),
 )
 
 _RESPONSE_LIMITED = tuple(
