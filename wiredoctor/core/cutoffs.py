@@ -65,6 +65,8 @@ class Cutoffs:
         """The maximum time between two segments of a run."""
         self.min_flush_gap: i64 = 5 * MILLISECOND
         """If at least this much time passes between two small segments, the first counts as flushed on purpose."""
+        self.min_chunk_gap: i64 = 3 * MILLISECOND // 2
+        """The same for the chunks of a body that is not an HTML page, and for the segments with them."""
         self.min_pause: i64 = 50 * MILLISECOND
         """The minimum length of a pause of the application within a body; shorter pauses are not counted."""
         self.min_pause_after_head: i64 = 1000 * MILLISECOND

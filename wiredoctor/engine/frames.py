@@ -247,7 +247,7 @@ def _makers() -> dict[str, Maker]:
 _EXTRAS = (
     *("interim", "interim_times", "response_bursts", "response_application_pauses", "response_pause_total"),
     *("response_pause_frames", "response_pause_times", "response_pause_by_clock", *(f"response_{name}" for name in _PIECES)),
-    *("response_held_frames", "response_held_times", "response_held_by_clock"),
+    *("response_held_frames", "response_held_times", "response_held_by_clock", "response_moments"),
     *(f"response_{name}_time" for name in _LIMITED),
     "request_not_read_time",
 )
@@ -281,6 +281,7 @@ def _make_extra_part(extras: Sequence[Extra]) -> pl.DataFrame:
         "response_held_frames": [[n for f in some if f.pause for n in (f.pause[0], f.frame)] for some in held],
         "response_held_times": [[n for f in some if f.pause for n in (f.pause[1], f.time)] for some in held],
         "response_held_by_clock": [x.pieces.held_by_clock() if x.pieces else [] for x in extras],
+        "response_moments": [np.frombuffer(x.moments, "<i8").tolist() for x in extras],
         **{
             f"response_{name}_time": [NEVER if x.transfer is None else getattr(x.transfer, name) for x in extras]
             for name in _LIMITED

@@ -282,7 +282,7 @@ def exchanges_as_of(connections: Iterable[Connection]) -> pl.DataFrame:
                 rows.close(http, exchange, exchange.next, *trips, NEVER, True)
                 undone.append((not exchange.request_done, not exchange.response_done))
                 if not exchange.is_final():  # the counts of a body are not complete yet
-                    extras[before:] = [Extra(None, None, None, None, None) for _ in extras[before:]]
+                    extras[before:] = [Extra(None, None, None, None, None, b"") for _ in extras[before:]]
     _, batch = exchange_batches(rows, head_part(codes.take()))
     if not batch.height:
         return STORED_EXCHANGES.empty()

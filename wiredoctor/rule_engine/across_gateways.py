@@ -37,6 +37,7 @@ ACROSS_GATEWAYS = (
     "client-abort",
     "idle-timeout-broken-promise",
     "buffered-stream",
+    "corked-stream",
     "zero-window-stall",
     "oversized-head",
     "undecodable-body",

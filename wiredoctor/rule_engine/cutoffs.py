@@ -73,6 +73,8 @@ class Cutoffs(NamedTuple):
     """`runs`, `exchanges`: the minimum time between two small segments or chunks, if the program flushed the first one on
     purpose.
     """
+    min_chunk_gap: int = 3 * MILLISECOND // 2
+    """`runs`, `exchanges`: the same for the chunks of a body that is not an HTML page."""
     min_pause: int = 50 * MILLISECOND
     """`exchanges`: the minimum length of a pause of the application within a body. Shorter pauses are not counted.
 
@@ -112,7 +114,7 @@ _SEGMENTS = {
     "max_run_interval": 20 * MILLISECOND,
 }
 
-_OF_ONE_RULE = ("min_event_pause", "min_held_events", "min_flush_gap")
+_OF_ONE_RULE = ("min_event_pause", "min_held_events", "min_flush_gap", "min_chunk_gap")
 """The fields whose default applies only if no enabled rule declares a value.
 
 These fields decide what a column counts. If the default were less strict than the declared value, the column would count more

@@ -160,6 +160,7 @@ _READ = frozenset((
     *("evidence", "frame", "start", "delay", "severity", "confidence", "in_loss", "events", "idle_limit"),
     *("request_start", "request_method", "request_target", "response_status", "title", "message", "addition"),
     *("client_software", "server_software", "client_is_gateway", "client_is_mixed", "gateway_software"),
+    "server_is_forwarded",
 ))  # fmt: skip
 """The columns of candidates from which a finding is made, in addition to those that its templates and its advice name."""
 
@@ -354,6 +355,8 @@ def _advice(advice: tuple[Advice, ...], side: Side | None, values: Mapping[str, 
         return _matching_advice(fitting, "gateway", values["gateway_software"])
     if side == "client" and values.get("client_is_mixed"):
         return _matching_advice(fitting, side, None)
+    if side == "server" and values.get("server_is_forwarded"):
+        return _matching_advice(fitting, side, None)
     software = values["server_software"] if side == "server" else values["client_software"]
     speaks_http = bool(software) or values["connection"] is None or values["exchange"] is not None
     return _matching_advice(fitting, side, software if speaks_http else None)
@@ -363,8 +366,9 @@ def _advice(advice: tuple[Advice, ...], side: Side | None, values: Mapping[str, 
 def _matching_advice(advice: tuple[Advice, ...], side: Side | Literal["gateway"] | None, software: str | None) -> str:
     """Return the advice for this side and software; "" if there is none.
 
-    `software` is "" if the HTTP messages do not name it. It is None in two cases: on connections without HTTP,
-    where advice for an HTTP server would mislead, and if the client may be any of several programs.
+    `software` is "" if the HTTP messages do not name it. It is None in three cases: on connections without HTTP, where advice for
+    an HTTP server would mislead; if the client may be any of several programs; and if the server is a gateway that forwarded the
+    Server field of another one.
     """
     fitting = [
         f"If the client is {one.text}" if side == "client" and one.software and not one.text.startswith("If ") else one.text

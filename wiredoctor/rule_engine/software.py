@@ -28,8 +28,8 @@ def with_software(
     core: pl.DataFrame, connections: pl.LazyFrame, exchanges: pl.LazyFrame, known: Gateways | None = None,
     passed: pl.DataFrame | None = None,
 ) -> pl.DataFrame:  # fmt: skip
-    """Add the columns of FIELDS to candidates (the software of client and server), and `client_is_mixed`, `client_is_gateway`
-    and `gateway_software`.
+    """Add the columns of FIELDS to candidates (the software of client and server), and `client_is_mixed`, `client_is_gateway`,
+    `gateway_software` and, if a Server field was forwarded, `server_is_forwarded`.
 
     The software is taken from the field (User-Agent or Server) of the message in the candidate's own exchange; it is unknown if
     that message lacks the field. If the message itself is missing (a lost request has no response), the field is taken from the
@@ -111,11 +111,14 @@ def passed_on(
 def _without_forwarded_servers(core: pl.DataFrame, passed: pl.DataFrame) -> pl.DataFrame:
     """Remove the Server field from candidates about a gateway's responses if the gateway forwarded that field from a server.
 
-    `passed`: the result of `passed_on`.
+    `server_is_forwarded` marks these candidates. `passed`: the result of `passed_on`.
     """
     pair = pl.struct("server", "server_software")
     is_passed = pair.is_in(passed.select(pair).to_series().implode())
-    return core.with_columns(pl.when(~is_passed).then("server_software").alias("server_software"))
+    return core.with_columns(
+        pl.when(~is_passed).then("server_software").alias("server_software"),
+        is_passed.fill_null(value=False).alias("server_is_forwarded"),
+    )
 
 
 def _fill_from_exchanges(core: pl.DataFrame, name: str, keys: Sequence[str], exchanges: pl.LazyFrame) -> pl.DataFrame:

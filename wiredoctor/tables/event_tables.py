@@ -336,7 +336,11 @@ RUNS = Table(
         _MSS,
         _c("message", I64, "message of the first new byte; null if that byte is out of order or belongs to no message"),
         _n("previous_data_message", I64, "message in which the previous segment of the run ended"),
-        _flag("event_stream", "the packet has body bytes of a message that should arrive in parts, such as text/event-stream"),
+        _flag(
+            "event_stream",
+            "the packet has body bytes of a message that should arrive in parts, such as text/event-stream, or whose chunks were "
+            "flushed on purpose so far",
+        ),
         _NAGLE,
         _c("in_flight_before", I64, "number of bytes sent by this side and not yet acknowledged, before the packet", "bytes"),
         _RTT_OWN,
@@ -345,7 +349,8 @@ RUNS = Table(
         _c("small_run_bytes", I64, "payload of the segments of the run up to this one", "bytes"),
         _c("small_run_frame", I64, "first segment of the run"),
         _c("small_run_time", I64, "time of `small_run_frame`", "ns"),
-        _c("small_run_flushes", I32, "number of segments of the run that came 5 ms or more after the previous segment"),
+        _c("small_run_flushes", I32, "number of segments of the run that came 5 ms or more after the previous segment (after chunks of a body "
+            "that is not an HTML page: 1.5 ms)"),
     ),
     subject="segments",
     at_packet=True,

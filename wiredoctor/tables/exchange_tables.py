@@ -44,7 +44,7 @@ _RESPONSE_PIECES = (
     _n("body_time", I64, "time of `response_body_frame`", "ns"),
     _n("median_chunk", I32, "median size of the data chunks, if the body is chunked; chunks above 1,024 count as 1,024", "bytes"),
     _c("chunk_lines_sent_separately", I32, "number of size lines of data chunks in packets without content"),
-    _c("chunks_apart", I32, "number of data chunks that began 5 ms or more after the previous one"),
+    _c("chunks_apart", I32, "number of data chunks that began 1.5 ms (in an HTML page: 5 ms) or more after the previous one"),
     _flag("chunks_ending_in_newline", "the body is chunked, and every data chunk ended with a newline"),
     _c("early_chunks", I32, "number of data chunks that began before the first pause of 10 ms in the body, at most 2"),
     _n(
@@ -98,6 +98,13 @@ _RESPONSE_PIECES = (
     ),
     _c("held_times", LIST64, "times of the packets in `response_held_frames`", "ns"),
     _c("held_by_clock", LIST64, "as `response_pause_by_clock`, for the pause before each lump in `response_held_frames`", "ns"),
+    _c(
+        "moments",
+        LIST64,
+        "event streams: four numbers for each of the first 64 packets with content that came 5 ms or more after the one before: "
+        "the packet, its time (ns), the number of content bytes before it, and for how long (ns) TCP could have sent it at once "
+        "(all earlier data was acknowledged, and the window was open; 0 if not)",
+    ),
 )
 
 _RESPONSE_LIMITED = tuple(

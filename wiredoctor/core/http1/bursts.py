@@ -13,6 +13,7 @@ from wiredoctor.core.capture.packet import Packet
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.http1.conversation import Conversation
 from wiredoctor.core.http1.message import RESPONSE, Message, Pause, Pauses
+from wiredoctor.core.http1.moments import Moments
 from wiredoctor.core.http1.reader import Burst, Reader
 from wiredoctor.core.tcp import clocks
 from wiredoctor.core.tcp.acks import add_round_trips, whole_round_trip
@@ -73,6 +74,9 @@ def describe_body(
     reader.burst_message = number
     if message is not None and message.pieces is not None:
         if message.pieces.is_timed:
+            if message.moments is None:
+                message.moments = Moments()
+            message.moments.note(own, peer, previous, packet, segment, message.body_bytes)
             join_flights(message, message.pieces, previous, own, peer, packet, segment)
             message.pieces.count_lumps(http.cutoffs.min_held_events, clocks.unit_of(own))
         elif message.body_frame == packet.frame:

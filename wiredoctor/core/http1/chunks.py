@@ -124,7 +124,9 @@ def read_line(conversation: Conversation, reader: Reader, found: Range, message:
             if pieces is not None:
                 content_end = reader.until if message.chunks > 0 else message.head_end
                 is_alone = found.start >= content_end and found.end == reader.pos
-                pieces.chunk(length, found.time, conversation.http.cutoffs.min_flush_gap, alone=is_alone)
+                cutoffs = conversation.http.cutoffs
+                flush_gap = cutoffs.min_flush_gap if message.head.is_page else cutoffs.min_chunk_gap
+                pieces.chunk(length, found.time, flush_gap, alone=is_alone)
             message.chunks += 1
             reader.mode = BODY
             reader.until = reader.pos + length

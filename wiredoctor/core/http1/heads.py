@@ -17,7 +17,7 @@ from wiredoctor import limits
 from wiredoctor.core.octets import read_i16_be, read_i32_le, read_i64_le
 from wiredoctor.protocols.http1 import head as grammar
 from wiredoctor.protocols.http1.content import needs_check
-from wiredoctor.protocols.http1.fields import READERS, Fields
+from wiredoctor.protocols.http1.fields import PAGES, READERS, Fields
 from wiredoctor.protocols.http1.framing import announces_close
 from wiredoctor.protocols.http1.head import KNOWN_METHODS, HeadParser, RequestLine, StatusLine, is_plain_status_line
 from wiredoctor.protocols.http1.request_ids import ID_LINE, REQUEST_IDS
@@ -104,6 +104,8 @@ class Head:
         self.event_stream: bool = fields.event_stream
         self.is_stream: bool = fields.event_stream or fields.endless
         """True if the body should arrive in parts, as in an event stream."""
+        self.is_page: bool = fields.content_type in PAGES
+        """True if the body is an HTML page."""
         self.is_suspect: bool = fields.suspect
         self.is_cut: bool = fields.cut
         """True if a field value was truncated, because it was longer than limits.TEXT."""

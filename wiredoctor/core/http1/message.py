@@ -10,6 +10,7 @@ from wiredoctor.core.http1.heads import Head
 from wiredoctor.core.tcp.segment import NEVER
 
 if TYPE_CHECKING:
+    from wiredoctor.core.http1.moments import Moments
     from wiredoctor.core.tcp.lumps import Releases
     from wiredoctor.core.tcp.transfer import Transfer
     from wiredoctor.protocols.http1.pieces import Pieces
@@ -147,6 +148,8 @@ class Message:
         self.exchange: i64 = -1
         """The index of the message's exchange, counted from 0 on each connection; -1 until it is known."""
         self.pieces: Pieces | None = None
+        self.moments: Moments | None = None
+        """When the first parts of an event stream were sent."""
         self.releases: Releases | None = None
         """The ACKs that the sender of an event stream may have waited for."""
         self.pauses: Pauses | None = None

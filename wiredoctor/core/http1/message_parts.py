@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from mypy_extensions import i64
 
-from wiredoctor.core.http1.message import HEAD, Message, message_id
+from wiredoctor.core.http1.message import CHUNKED, HEAD, Message, message_id
 from wiredoctor.core.http1.partial import Partial
 from wiredoctor.core.http1.reader import Reader
 from wiredoctor.core.tcp.segment import NEVER, MessagePart, Segment
+
+FEWEST_CHUNKS: Final = 8
+"""The minimum number of chunks that show how a program writes a body."""
 
 
 class PacketParts:
@@ -70,7 +75,20 @@ def describe(parts: PacketParts, connection: i64, reader: Reader, segment: Segme
         part.last_message = message_id(connection, reader.count, reader.direction)
     elif dropped is not None and dropped.holds(end - 1):
         part.last_message = message_id(connection, reader.count - 1, reader.direction)
-    part.event_stream = part.in_body and first is not None and part.message == first.id and first.head.is_stream
+    in_first = part.in_body and first is not None and part.message == first.id
+    part.event_stream = in_first and first is not None and first.head.is_stream
+    part.is_chunked = in_first and first is not None and first.framing == CHUNKED and not first.head.is_page
+    part.is_flushed = in_first and first is not None and flushes_chunks(first)
+
+
+def flushes_chunks(message: Message) -> bool:
+    """Return whether the program has flushed most chunks of a body so far, each with its size line, to be read at once."""
+    pieces = message.pieces
+    if pieces is None or message.chunks < FEWEST_CHUNKS:
+        return False
+    apart: i64 = pieces.apart
+    alone: i64 = pieces.alone
+    return 2 * apart >= message.chunks - 1 and 2 * alone < message.chunks
 
 
 def clear(part: MessagePart) -> None:
@@ -80,6 +98,8 @@ def clear(part: MessagePart) -> None:
     part.exchange = -1
     part.in_body = False
     part.event_stream = False
+    part.is_chunked = False
+    part.is_flushed = False
     part.ends_head = False
     part.ends_message = False
     part.upgraded = False

@@ -79,18 +79,19 @@ class HeadCodes:
 class Extra:
     """Data that few exchanges have: interim responses, pauses and events of the response, and what limited a long transfer.
 
-    `transfer`: the Transfer of the response. `upload`: the Transfer of the request.
+    `transfer`: the Transfer of the response. `upload`: the Transfer of the request. `moments`: the cells of its Moments.
     """
 
     def __init__(
         self, interim: Interim | None, pauses: Pauses | None, pieces: Pieces | None, transfer: Transfer | None,
-        upload: Transfer | None,
+        upload: Transfer | None, moments: bytes,
     ) -> None:  # fmt: skip
         self.interim: Interim | None = interim
         self.pauses: Pauses | None = pauses
         self.pieces: Pieces | None = pieces
         self.transfer: Transfer | None = transfer
         self.upload: Transfer | None = upload
+        self.moments: bytes = moments
 
 
 class ExchangeRows:
@@ -144,7 +145,8 @@ class ExchangeRows:
             write_i64_le(out, -1)
         else:
             write_i64_le(out, len(self.extras))
-            self.extras.append(Extra(exchange.interim, pauses, pieces, transfer, upload))
+            moments = b"" if response is None or response.moments is None else response.moments.cells
+            self.extras.append(Extra(exchange.interim, pauses, pieces, transfer, upload, moments))
         self.write_request_id(out, request, response)
         write_known(out, exchange.known, exchange.known_rtt_client, exchange.known_rtt_server)
         write_i64_le(out, exchange.final_at)

@@ -171,7 +171,7 @@ class StallRows:
                 sizes.judge_size(own, packet, segment)[0],
                 part.message,
                 data.message,
-                part.event_stream,
+                part.event_stream or part.is_flushed,
                 events.nagle_off,
                 segment.in_flight_before,
                 segment.rtt_own,

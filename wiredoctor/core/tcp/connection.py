@@ -62,6 +62,7 @@ class Previous:
         self.last_in_flight: bool = False
         self.ends_head: bool = False
         self.ends_message: bool = False
+        self.is_chunked: bool = False
         self.ack_frame: i64 = NEVER
         self.ack_time: i64 = NEVER
         self.ack: i64 = NEVER

@@ -5,23 +5,25 @@ from __future__ import annotations
 from mypy_extensions import i64
 
 from wiredoctor.core.capture.packet import Packet
+from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.tcp.connection import Side, waits_of
 from wiredoctor.core.tcp.segment import Segment
 from wiredoctor.core.tcp.waits import Run
 
 
-def continue_run(own: Side, peer: Side, packet: Packet, segment: Segment, longest: i64, flush_gap: i64) -> Run | None:
+def continue_run(own: Side, peer: Side, packet: Packet, segment: Segment, cutoffs: Cutoffs) -> Run | None:
     """Return the run that a segment continues, including this segment; None if there is no such run.
 
-    The segment must come at most `longest` ns after the previous one. If at least `flush_gap` ns passed between them, the
-    application flushed the previous segment on purpose; `Run.flushes` counts this.
+    The segment must come at most `cutoffs.max_run_interval` ns after the previous one. If at least `cutoffs.min_flush_gap` ns
+    passed between them, or `min_chunk_gap` after a segment with chunks, the application flushed the previous segment on purpose;
+    `Run.flushes` counts this.
     """
     data = own.previous
     if data is None or not data.small or not segment.small_start or segment.fills_gap or segment.opens_gap:
         return None
     if peer.payload_frame > data.frame or data.length >= segment.mss:
         return None
-    if not 0 <= packet.time - data.time <= longest:
+    if not 0 <= packet.time - data.time <= cutoffs.max_run_interval:
         return None
     waits = waits_of(own)
     run = waits.run
@@ -35,7 +37,7 @@ def continue_run(own: Side, peer: Side, packet: Packet, segment: Segment, longes
         run.time = data.time
     run.segments += 1
     run.bytes += packet.length
-    if packet.time - data.time >= flush_gap:
+    if packet.time - data.time >= (cutoffs.min_chunk_gap if data.is_chunked else cutoffs.min_flush_gap):
         run.flushes += 1
     run.last_frame = packet.frame
     return run

@@ -37,6 +37,10 @@ class MessagePart:
         self.body_bytes: i64 = 0
         """The number of new body bytes of the last message, including chunk framing."""
         self.event_stream: bool = False
+        self.is_chunked: bool = False
+        """True if the segment has body bytes in chunks, and the body is not an HTML page."""
+        self.is_flushed: bool = False
+        """True if the program has flushed most chunks of the body so far on purpose."""
         self.ends_head: bool = False
         self.ends_message: bool = False
         self.is_incomplete: bool = False

@@ -240,7 +240,7 @@ class TcpAnalysis:
             self.follow_windows(connection, own, peer, packet)
         events.run = None
         if segment.small_start:
-            events.run = runs.continue_run(own, peer, packet, segment, cutoffs.max_run_interval, cutoffs.min_flush_gap)
+            events.run = runs.continue_run(own, peer, packet, segment, cutoffs)
 
     def follow_windows(self, connection: Connection, own: Side, peer: Side, packet: Packet) -> None:
         """Set `events.closure` if a closed window ends with a packet. Update the closed windows of its sender and of the peer."""
@@ -314,6 +314,7 @@ class TcpAnalysis:
         data.push = packet.flags & PSH != 0
         data.last_in_flight = data.end == own.highest
         data.ends_head = part.ends_head
+        data.is_chunked = part.is_chunked
         data.ends_message = part.ends_message
         if segment.acked_bytes > 0:
             data.advance_time = packet.time

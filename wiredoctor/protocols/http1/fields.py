@@ -12,6 +12,8 @@ from wiredoctor.tables import NEVER
 from wiredoctor.text.redact import SCHEMES
 from wiredoctor.text.regex import Regex
 
+PAGES = frozenset(("text/html", "application/xhtml+xml"))
+"""The media types of HTML pages."""
 EVENT_STREAMS = frozenset(("text/event-stream", "application/x-ndjson", "multipart/x-mixed-replace"))
 """Media types of event streams: server-sent events (HTML standard), newline-delimited JSON, server push of images."""
 

@@ -19,7 +19,9 @@ What it is not
     Segments that an offload merged or that fill a window do not count. Neither does a single small segment at the end of a
     message. The events of an event stream and the parts of other endless media (column endless of the table exchanges) are
     meant to leave one by one. Slower pieces are separate events. If half or more of the pieces come 5 ms or more after the
-    previous one, as the tokens of a language model do, each was flushed on purpose, to be read at once.
+    previous one, as the tokens of a language model do, each was flushed on purpose, to be read at once. Fast models generate a
+    token every 2 ms. So in a chunked body that is not an HTML page, 1.5 ms are enough: templates of pages may take as long for a
+    line.
 
 What to do
     Collect related data, and write it once. TCP_NODELAY can stay on in programs that do so.
@@ -69,6 +71,11 @@ SURE_WAY = Threshold(
 )
 MAX_INTERVAL = Threshold("20 ms", "the maximum time between two segments of a run; slower writes are separate events")
 FLUSHED = Threshold("5 ms", "the minimum median time between pieces that a program flushes on purpose")
+CHUNK_FLUSHED = Threshold(
+    "1500 us",
+    "the same for a chunked body that is not an HTML page: fast language models generate a token every 2 ms, and programs that "
+    "write without a buffer take about 1 ms or less for each write",
+)
 MIN_SEGMENTS = Threshold(
     "8 segments",
     "the minimum number of small segments; a program that sends this many does so regularly, and fewer may be chance",
@@ -95,6 +102,7 @@ def cutoffs() -> dict[str, int]:
         "max_run": LONGEST_LOOK.value,
         "max_run_interval": MAX_INTERVAL.value,
         "min_flush_gap": FLUSHED.value,
+        "min_chunk_gap": CHUNK_FLUSHED.value,
     }
 
 

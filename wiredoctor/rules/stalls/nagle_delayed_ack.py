@@ -161,7 +161,7 @@ RULE = Rule(
         "that is flushed once)," + _OR,
         "tail": "Have the {side} set TCP_NODELAY on its sockets, or give them a send buffer that holds a whole "
         "message.{receiver}",
-        "write-write-read": "Have the {side} collect what belongs together and write it once (a buffer, writev, TCP_CORK)," + _OR,
+        "write-write-read": "Have the {side} collect what belongs together and write it once (a buffer, writev, TCP_CORK)," + _OR + "{proxy}",
         "probe-released": "Have the {side} collect what belongs together and write it once (a buffer, writev, TCP_CORK)," + _OR,
         "corked": "Have the {side} clear TCP_CORK (TCP_NOPUSH on BSD and macOS) with setsockopt after the last write of a "
         "message, or leave out MSG_MORE on the last send. Setting TCP_NODELAY does not send the held data while the socket is "
@@ -193,7 +193,8 @@ RULE = Rule(
         Advice(
             "server",
             "uvicorn",
-            "uvicorn: use uvloop; asyncio leaves Nagle on for sockets that it did not create itself (--workers).",
+            "uvicorn, if no proxy is between: use uvloop; asyncio leaves Nagle on for sockets that it did not create itself "
+            "(--workers).",
             "by_nagle",
         ),
         Advice("server", "nginx", "nginx: tcp_nodelay is on by default; look for where it is switched off.", "by_nagle"),
@@ -286,6 +287,7 @@ def words(x: Facts) -> dict[str, Any]:
         "before": _PROMPT_BEFORE if x.prompt_before else "",
         "doubt": _DOUBT if x.is_doubtful else "",
         "by_nagle": x.kind != "corked",
+        "proxy": _PROXY if x.event_stream else "",
         "evidence": packets(
             delayed_acks.first_write(x, f"first write: {x.sent_bytes} bytes sent"),
             arrived if x.kind == "corked" else delayed_acks.delayed_ack(x),
@@ -296,4 +298,8 @@ def words(x: Facts) -> dict[str, Any]:
 
 
 _PROMPT_BEFORE = " Earlier on this connection, the ACK of such a segment came at once, and the next segment left right after it."
+_PROXY = (
+    " If a proxy sends this stream, it may be the one that holds back the events, because it sends them with MSG_MORE (haproxy: "
+    "option http-no-delay)."
+)
 _DOUBT = " The send buffer may also have been full: Linux holds back the end of a message only after a small segment."

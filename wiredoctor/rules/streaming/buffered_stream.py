@@ -64,8 +64,8 @@ import polars as pl
 
 from wiredoctor.findings import Advice, Reference, Rule, Threshold, shorten
 from wiredoctor.rules.shared.evidence import NEAR, candidate, confidence
+from wiredoctor.rules.shared.received_behind import BEHIND_COLUMNS, ReceivedBehind
 from wiredoctor.rules.shared.words import Packet, packets, witness
-from wiredoctor.tables import TRIES
 from wiredoctor.text import redact
 from wiredoctor.text.durations import duration_text
 from wiredoctor.world import CaptureTables, Index, World
@@ -169,13 +169,6 @@ BEHIND: the data was seen earlier on the other side of a gateway.
 """
 
 
-BEHIND_COLUMNS = {
-    "response_body_frame": pl.Int64(), "response_body_time": pl.Int64(), "response_first_event_frame": pl.Int64(),
-    "response_first_event_time": pl.Int64(), "response_pause_frames": pl.List(pl.Int64()),
-    "response_pause_times": pl.List(pl.Int64()), "response_bursts": pl.Int64(),
-    "response_chunks": pl.Int64(), "response_content_encoding": pl.String(),
-}  # fmt: skip
-"""The columns of exchanges that show how a gateway received a body from the server behind it."""
 
 
 def cutoffs() -> dict[str, int]:
@@ -426,38 +419,12 @@ class StreamedResponses(Index):
         return (frame, end) if known < x.final_at and end <= x.asked_time and frame < x.response_body_frame else None
 
 
-class ReceivedBehind(Index):
-    """How a gateway received the body that it sent to its client: the columns BEHIND_COLUMNS of its last certain try."""
-
-    NEEDS = ("connection", "exchange")
-
-    def __init__(self, received: Mapping[tuple[int, int], dict[str, Any]]) -> None:
-        self._received = received
-
-    @classmethod
-    def build(cls, wanted: Sequence[pl.DataFrame], tables: CaptureTables) -> ReceivedBehind:
-        """Return the answers about these candidates."""
-        front = {"connection": "front_connection", "exchange": "front_exchange"}
-        tries = (TRIES.empty() if tables.tries is None else tables.tries).filter("certain").drop_nulls("exchange")
-        if tries.is_empty():
-            return cls({})
-        last = tries.sort("started").unique([*front.values()], keep="last")
-        mine = last.join(pl.concat(wanted).rename(front), on=[*front.values()], how="semi").lazy()
-        received = tables.exchanges().select(*front, *BEHIND_COLUMNS).join(mine, on=[*front])
-        behind = received.select(*front.values(), pl.struct(*BEHIND_COLUMNS)).collect()
-        return cls({(connection, exchange): body for connection, exchange, body in behind.iter_rows()})
-
-    def of(self, x: Facts) -> dict[str, Any] | None:
-        """Return the columns about the body of this response; None if the capture shows no such try."""
-        return self._received.get((x.connection, x.exchange))
-
-
 ASKS = (StreamedResponses, ReceivedBehind)
 
 
 def decide(x: Facts, world: World) -> Facts | None:
     """Find the proof that the data was held back. Drop candidates without one, unless it is likely."""
-    x = x._replace(behind=world.of(ReceivedBehind).of(x))
+    x = x._replace(behind=world.of(ReceivedBehind).of(x.connection, x.exchange))
     proof = _proof(x)
     earlier = world.of(StreamedResponses).earlier_than(x) if proof != CUT and _shows_beside_earlier(x) else None
     if earlier is not None:

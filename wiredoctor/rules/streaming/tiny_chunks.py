@@ -16,9 +16,9 @@ How it is proved
 What it is not
     The parts of an event stream (text/event-stream, application/x-ndjson, multipart/x-mixed-replace) and of other endless
     media are meant to leave one by one. The same holds for small chunks of any stream in which at least half of the chunks come
-    5 ms or more after the previous one: each can be read when it comes. Their size lines need no packets of their own. Not
-    reported either: a few small chunks among large ones, such as the last ones of a response, and responses below 2 kB. If each
-    chunk left at once in its own packet, tinygrams reports it instead.
+    1.5 ms or more (in an HTML page 5 ms or more) after the previous one: each can be read when it comes. Their size lines need
+    no packets of their own. Not reported either: a few small chunks among large ones, such as the last ones of a response, and
+    responses below 2 kB. If each chunk left at once in its own packet, tinygrams reports it instead.
 
 What to do
     Put a buffer of some kilobytes between the program and the response. Flush it only when a reader can use its contents. Write
