@@ -79,18 +79,19 @@ class HeadCodes:
 class Extra:
     """Data that few exchanges have: interim responses, pauses and events of the response, and what limited a long transfer.
 
-    `transfer`: the Transfer of the response. `upload`: the Transfer of the request.
+    `transfer`: the Transfer of the response. `upload`: the Transfer of the request. `stops`: its body asks to stop something.
     """
 
     def __init__(
         self, interim: Interim | None, pauses: Pauses | None, pieces: Pieces | None, transfer: Transfer | None,
-        upload: Transfer | None,
+        upload: Transfer | None, stops: bool,
     ) -> None:  # fmt: skip
         self.interim: Interim | None = interim
         self.pauses: Pauses | None = pauses
         self.pieces: Pieces | None = pieces
         self.transfer: Transfer | None = transfer
         self.upload: Transfer | None = upload
+        self.stops: bool = stops
 
 
 class ExchangeRows:
@@ -140,11 +141,13 @@ class ExchangeRows:
         pauses = None if response is None else response.pauses
         pieces = None if response is None else response.pieces
         transfer, upload = known_transfer(response), known_transfer(request)
-        if exchange.interim is None and pauses is None and pieces is None and transfer is None and upload is None:
+        stops = request is not None and request.stops
+        known = pieces is not None or transfer is not None or upload is not None or stops
+        if exchange.interim is None and pauses is None and not known:
             write_i64_le(out, -1)
         else:
             write_i64_le(out, len(self.extras))
-            self.extras.append(Extra(exchange.interim, pauses, pieces, transfer, upload))
+            self.extras.append(Extra(exchange.interim, pauses, pieces, transfer, upload, stops))
         self.write_request_id(out, request, response)
         write_known(out, exchange.known, exchange.known_rtt_client, exchange.known_rtt_server)
         write_i64_le(out, exchange.final_at)
