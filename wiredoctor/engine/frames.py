@@ -16,6 +16,7 @@ from wiredoctor.core.rows.close_rows import CLOSE, CloseRows
 from wiredoctor.core.rows.exchange_rows import EXCHANGE, MESSAGE_ROW, Extra, MessageRows
 from wiredoctor.core.tcp.origins import ORIGINS
 from wiredoctor.engine import ends
+from wiredoctor.protocols.http1.event_streams import Counter
 from wiredoctor.protocols.http1.pieces import Pieces
 from wiredoctor.protocols.http1.request_ids import WELL_FORMED
 from wiredoctor.storage.batches import Batch, Kind, Maker, View, series, take_cells, to_cells
@@ -26,6 +27,7 @@ from wiredoctor.tables import (
     FRAMINGS,
     MESSAGES,
     NEVER,
+    NO_EVENT,
     NONE,
     SMALL,
     STORED_EXCHANGES,
@@ -53,10 +55,10 @@ _PIECES = (
     *("median_chunk", "chunk_lines_sent_separately", "chunks_apart", "chunks_ending_in_newline", "early_chunks"),
     *("body_frame", "body_time", "events", "first_event_frame", "first_event_time"),
     *("first_events", "held_bursts", "held_events", "large_lumps", "large_events", "cut_lumps", "first_cut", "one_flight"),
-    *("flights", "first_late", "end_mark"),
+    *("flights", "first_late", "end_mark", "api_format", "last_event"),
 )
 _LIMITED = ("receive_window", "send_buffer", "loss", "application", "not_read", "path")
-_NO_PIECES = (NONE, 0, 0, False, 0, *(NEVER,) * 5, *(0,) * 6, False, False, 0, NEVER, False)
+_NO_PIECES = (NONE, 0, 0, False, 0, *(NEVER,) * 5, *(0,) * 6, False, False, 0, NEVER, False, False, NO_EVENT)
 _REASONS = ("pause_acknowledged", "pause_window_open", "pause_clean", "pause_emptied", "pause_waited")
 _ORIGINS = pl.Series(ORIGINS)
 _NAMES = {"framing": pl.Series(FRAMINGS), "end_reason": pl.Series(END_REASONS)}
@@ -249,7 +251,7 @@ _EXTRAS = (
     *("response_pause_frames", "response_pause_times", "response_pause_by_clock", *(f"response_{name}" for name in _PIECES)),
     *("response_held_frames", "response_held_times", "response_held_by_clock", "response_moments"),
     *(f"response_{name}_time" for name in _LIMITED),
-    "request_not_read_time",
+    *("request_not_read_time", "request_stops"),
 )
 """The columns that are computed from objects of class Extra (core/rows/exchange_rows.py)."""
 
@@ -287,6 +289,7 @@ def _make_extra_part(extras: Sequence[Extra]) -> pl.DataFrame:
             for name in _LIMITED
         },
         "request_not_read_time": [NEVER if x.upload is None else x.upload.not_read for x in extras],
+        "request_stops": [x.stops for x in extras],
     }
     return _part(_OF_EXTRAS, columns)
 
@@ -308,8 +311,13 @@ def _piece_numbers(extra: Extra) -> tuple[Any, ...]:
         pieces.is_timed and pieces.full == 1 and first is not None and first.is_quick(pieces.tick),
         pieces.full if pieces.is_timed else 0,
         pieces.first_late,
-        pieces.counter is not None and pieces.counter.has_end_mark,
+        *_last_event(pieces.counter),
     )  # fmt: skip
+
+
+def _last_event(counter: Counter | None) -> tuple[bool, bool, int]:
+    """Return the values of the columns about the API of a stream, and about its last event."""
+    return (False, False, NO_EVENT) if counter is None else (counter.has_end_mark, counter.has_format, counter.last_event)
 
 
 def _held_event_numbers(pieces: Pieces) -> tuple[Any, ...]:

@@ -282,7 +282,7 @@ def exchanges_as_of(connections: Iterable[Connection]) -> pl.DataFrame:
                 rows.close(http, exchange, exchange.next, *trips, NEVER, True)
                 undone.append((not exchange.request_done, not exchange.response_done))
                 if not exchange.is_final():  # the counts of a body are not complete yet
-                    extras[before:] = [Extra(None, None, None, None, None, b"") for _ in extras[before:]]
+                    extras[before:] = [Extra(None, None, None, None, None, b"", one.stops) for one in extras[before:]]
     _, batch = exchange_batches(rows, head_part(codes.take()))
     if not batch.height:
         return STORED_EXCHANGES.empty()
@@ -372,7 +372,7 @@ def _request_row(http: Conversation, exchange: Exchange) -> tuple[object, ...]:
     return (
         http.number, exchange.index, request.frame, request.start, request.head.method, fields.host,
         request.target.decode("latin-1"), fields.user_agent, fields.forwarded, fields.forwarded_for, fields.navigation,
-        None if fields.range_start == NEVER else fields.range_start, fields.event_source, fields.last_event_id,
+        None if fields.range_start == NEVER else fields.range_start, fields.event_source, fields.last_event_id, request.stops,
         fields.has_credentials, began,
         response.head.status if response else None,
         None if done is None else done.end_time,

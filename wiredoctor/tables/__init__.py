@@ -22,19 +22,26 @@ from wiredoctor.tables.constants import (
     BEFORE,
     CLIENT,
     CWR,
+    DONE_EVENT,
     ECE,
+    ERROR_EVENT,
     FIN,
     HEAD,
+    MARKED_EVENT,
+    MAYBE_ERROR_EVENT,
     MESSAGE_BITS,
     MILLISECOND,
     MORE,
     NEVER,
+    NO_EVENT,
     NONE,
     NOT_CAPTURED,
     NOTHING,
+    OTHER_EVENT,
     PART_OF_DATA,
     PART_OF_HEAD,
     PSH,
+    REPEATED_EVENT,
     RST,
     SECOND,
     SERVER,
@@ -85,3 +92,4 @@ __all__ += ["SECOND", "SEGMENTS", "SERVER", "SMALL", "STATE_COLUMNS", "STATUSES"
 __all__ += ["TRANSFERS", "TRIES", "U8", "U16", "U32", "U64", "UNACKNOWLEDGED", "UNANSWERED_PROBES", "URG", "WHOLE"]
 __all__ += ["WINDOW_STALLS", "WITH_FIN", "Array", "Column", "Columns", "Rows", "Subject", "Table", "of_captures"]
 __all__ += ["of_connections", "of_exchanges", "of_protocols", "with_old_names"]
+__all__ += ["DONE_EVENT", "ERROR_EVENT", "MARKED_EVENT", "MAYBE_ERROR_EVENT", "NO_EVENT", "OTHER_EVENT", "REPEATED_EVENT"]

@@ -37,5 +37,10 @@ perhaps a part of its body; all but the last byte, which may be a probe of a clo
 PART_OF_DATA, ALL_DATA, WITH_FIN = range(3)
 """How much had arrived of what a side sent until its FIN."""
 
+NO_EVENT, DONE_EVENT, MARKED_EVENT, ERROR_EVENT, MAYBE_ERROR_EVENT, REPEATED_EVENT, OTHER_EVENT = range(7)
+"""What the last event of a stream is: there is none with data; [DONE]; another one with which an API ends its answers; one that
+says that it is an error; one with a member `error`, which may be a result; one with the shape of an earlier one; any other.
+"""
+
 UNANSWERED_PROBES = 2
 """The minimum number of probes without an answer that show that the other side, or the path, was gone; one may have been lost."""

@@ -84,6 +84,17 @@ _RESPONSE_PIECES = (
         "end_mark",
         "one of the last two of the events in `response_events` is one with which an API ends its answers, such as [DONE]",
     ),
+    _flag(
+        "api_format",
+        "one of the first three of the events in `response_events` is of an API that ends its answers with an event of its own",
+    ),
+    _c(
+        "last_event",
+        I8,
+        "what the last of the events in `response_events` is: 0 there is none with data, 1 [DONE], 2 another event with which an "
+        "API ends its answers, 3 an event that says that it is an error (the only one), 4 one with a member `error` (the only "
+        "one), 5 one with the name, type and members of an earlier one, 6 any other. If [DONE] follows an error, 3 or 4",
+    ),
     _c(
         "flights",
         I32,
@@ -187,6 +198,7 @@ EXCHANGES = Table(
             "before); null for other bodies",
             "ns",
         ),
+        _flag("request_stops", "the body, of at most 1 KiB, names something that stops, cancels or aborts"),
         _c("interim", STATUSES, "status codes of the 1xx responses before the final one"),
         _c("interim_times", LIST64, "start time of each 1xx response", "ns"),
         _flag(
@@ -292,7 +304,7 @@ EXCHANGES = Table(
 CLIENT_COLUMNS = (
     *("connection", "exchange", "request_frame", "request_start", "request_method", "request_host", "request_target"),
     *("request_user_agent", "request_forwarded", "request_forwarded_for", "request_navigation", "request_range_start"),
-    *("request_event_source", "request_last_event_id"),
+    *("request_event_source", "request_last_event_id", "request_stops"),
     "request_has_credentials",
     *("response_start", "response_status", "response_end", "response_end_reason", "response_body_due"),
 )
@@ -338,7 +350,7 @@ _OF_CLOSES = {
     *("response_keep_alive_timeout", "response_keep_alive_max", "response_auth_scheme", "response_auth_token"),
     *("request_framing", "response_server", "response_upgrade", "response_application_pauses", "request_range_start"),
     *("response_chunks", "response_median_chunk", "response_in_trailer", "response_events", "response_end_mark"),
-    "request_accepts_events",
+    *("response_api_format", "response_last_event", "request_accepts_events"),
 }
 
 _AT_THE_CLOSE = Table(

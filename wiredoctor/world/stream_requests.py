@@ -20,12 +20,12 @@ c = pl.col
 AGAIN = Threshold("60 s", "the time within which a client that asks again for a stream that ended continues that stream")
 _STOP = 2 * SECOND
 """The time (ns) within which a server ends a stream that it was asked to stop."""
-_STOPS = re.compile(r"/[^/?]*(?:stop|cancel|abort|interrupt|terminate)[^/?]*(?:\?|$)", re.IGNORECASE)
+_STOPS = re.compile(r"(?i)/[^/?]*(?:stop|cancel|abort|interrupt|terminate)[^/?]*(?:\?|$)")
 _TAILS = re.compile(r"/(?:tail|watch|_changes)(?:\?|$)")
 
 
 class StreamRequest(NamedTuple):
-    """A request of the client of a stream; `start` in ns."""
+    """A request of the client of a stream; `start` in ns. `has_stop`: its body names something that stops."""
 
     start: int
     frame: int
@@ -35,6 +35,7 @@ class StreamRequest(NamedTuple):
     target: str
     event_source: bool
     last_event_id: bool
+    has_stop: bool
 
     def continues(self, stream: StreamRequest) -> bool:
         """Return whether this asks for the same stream again (WHATWG HTML section 9.2.3, and libraries that send POST)."""
@@ -43,7 +44,7 @@ class StreamRequest(NamedTuple):
 
     def stops(self) -> bool:
         """Return whether this asks the server to stop what it is doing."""
-        return self.method == "DELETE" or _STOPS.search(self.target) is not None
+        return self.has_stop or self.method == "DELETE" or _STOPS.search(self.target) is not None
 
     def is_tail(self) -> bool:
         """Return whether the target has a name that is used for streams without an end."""
@@ -67,6 +68,7 @@ class StreamRequests(Index):
         ours = places.filter(c("connection").is_in(own))
         places = places.join(ours.select(names).unique(), on=names, how="semi")
         stops = (c("request_method") == "DELETE") | c("request_target").cast(pl.String).str.contains(_STOPS.pattern)
+        stops |= c("request_stops")
         wanted_rows = c("connection").is_in(own) | stops | c("request_event_source") | c("request_last_event_id")
         rows = (
             tables.exchanges()
@@ -74,7 +76,7 @@ class StreamRequests(Index):
             .select(
                 *("request_start", "request_frame", "connection", c("exchange").cast(pl.Int64)),
                 *(c(name).cast(pl.String) for name in ("request_method", "request_target")),
-                *("request_event_source", "request_last_event_id"),
+                *("request_event_source", "request_last_event_id", "request_stops"),
             )
             .collect()
             .sort("request_start", "request_frame")

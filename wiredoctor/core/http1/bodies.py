@@ -19,6 +19,7 @@ from wiredoctor.core.http1.message_ends import finish
 from wiredoctor.core.http1.reader import Reader
 from wiredoctor.core.http1.stream import CUT, GAP, Range
 from wiredoctor.core.tcp.segment import NEVER
+from wiredoctor.protocols.http1.end_marks import SHORT_BODY, asks_to_stop
 
 EARLY: Final = 3
 """In the body of a request, only the first EARLY pauses are examined. The longest of them is recorded."""
@@ -37,6 +38,8 @@ def read_body(conversation: Conversation, reader: Reader, found: Range) -> None:
     if found.at == GAP:
         message.has_gap = True
     else:
+        if reader.kind == REQUEST and 0 <= message.due <= SHORT_BODY and found.at >= 0:
+            message.stops = message.stops or asks_to_stop(found.block[found.place(reader.pos) : found.place(stop)])
         message.body_bytes += stop - reader.pos
         if message.body_frame == NEVER or found.frame < message.body_frame:
             message.body_frame, message.body_time = found.frame, found.time

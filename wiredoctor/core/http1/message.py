@@ -143,6 +143,8 @@ class Message:
         self.framing: i64 = NO_BODY
         self.reason: i64 = COMPLETE
         self.has_gap: bool = False
+        self.stops: bool = False
+        """The body of the request asks the server to stop something (protocols/http1/end_marks.py)."""
         self.chunks: i64 = -1
         self.ack: i64 = NEVER
         self.exchange: i64 = -1

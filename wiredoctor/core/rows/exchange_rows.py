@@ -80,11 +80,12 @@ class Extra:
     """Data that few exchanges have: interim responses, pauses and events of the response, and what limited a long transfer.
 
     `transfer`: the Transfer of the response. `upload`: the Transfer of the request. `moments`: the cells of its Moments.
+    `stops`: the body of the request asks to stop something.
     """
 
     def __init__(
         self, interim: Interim | None, pauses: Pauses | None, pieces: Pieces | None, transfer: Transfer | None,
-        upload: Transfer | None, moments: bytes,
+        upload: Transfer | None, moments: bytes, stops: bool,
     ) -> None:  # fmt: skip
         self.interim: Interim | None = interim
         self.pauses: Pauses | None = pauses
@@ -92,6 +93,7 @@ class Extra:
         self.transfer: Transfer | None = transfer
         self.upload: Transfer | None = upload
         self.moments: bytes = moments
+        self.stops: bool = stops
 
 
 class ExchangeRows:
@@ -141,12 +143,14 @@ class ExchangeRows:
         pauses = None if response is None else response.pauses
         pieces = None if response is None else response.pieces
         transfer, upload = known_transfer(response), known_transfer(request)
-        if exchange.interim is None and pauses is None and pieces is None and transfer is None and upload is None:
+        stops = request is not None and request.stops
+        known = pieces is not None or transfer is not None or upload is not None or stops
+        if exchange.interim is None and pauses is None and not known:
             write_i64_le(out, -1)
         else:
             write_i64_le(out, len(self.extras))
             moments = b"" if response is None or response.moments is None else response.moments.cells
-            self.extras.append(Extra(exchange.interim, pauses, pieces, transfer, upload, moments))
+            self.extras.append(Extra(exchange.interim, pauses, pieces, transfer, upload, moments, stops))
         self.write_request_id(out, request, response)
         write_known(out, exchange.known, exchange.known_rtt_client, exchange.known_rtt_server)
         write_i64_le(out, exchange.final_at)

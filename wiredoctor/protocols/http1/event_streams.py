@@ -12,15 +12,21 @@ from typing import Protocol
 from weakref import WeakSet
 
 from wiredoctor import limits
-from wiredoctor.protocols.http1.end_marks import has_end_mark
+from wiredoctor.protocols.http1.end_marks import classify_last, has_end_mark, has_format
 from wiredoctor.protocols.http1.fields import Fields
 from wiredoctor.protocols.http1.inflate import CODINGS, Decoder
+from wiredoctor.tables import NO_EVENT
 
 LONGEST_LINE = 72
 """The maximum size of a delimiter in bytes: two hyphens and a boundary of 70 characters (RFC 2046 section 5.1.1)."""
 
 KEPT = 512
 """The number of bytes that are kept of the beginning and of the end of an event, to find the mark of the last one."""
+
+FIRST = 3
+"""The number of events at the beginning of a stream that are kept to recognize its API."""
+
+_ERROR = re.compile(rb'"error"\s*:\s*["{]')
 
 
 class Counter(Protocol):
@@ -41,6 +47,16 @@ class Counter(Protocol):
         """True if one of the last two events so far is the one with which an API ends an answer (end_marks.py)."""
         ...
 
+    @property
+    def has_format(self) -> bool:
+        """True if one of the first events is of an API whose answers end with a mark (end_marks.py)."""
+        ...
+
+    @property
+    def last_event(self) -> int:
+        """What the last event so far is, such as tables.DONE_EVENT."""
+        ...
+
     def count(self, data: bytes, /) -> int:
         """Return how many events end in these bytes, which continue the stream. Raise CodedError if they cannot be decoded."""
         ...
@@ -52,12 +68,14 @@ class Counter(Protocol):
 class Lines:
     """Counts events, each of which ends with at least `least` line ends (LF or CR LF). Empty events do not count."""
 
-    __slots__ = ("_begun", "_ends", "_last", "_least", "_pattern", "_separator", "began_with_end")
+    __slots__ = ("_begun", "_ends", "_errors", "_first", "_last", "_least", "_pattern", "_separator", "began_with_end")
 
     def __init__(self, least: int) -> None:
         self._least, self._pattern, self._separator = least, re.compile(rb"\n{%d,}" % least), b"\n" * least
         self._begun, self._ends = False, 0
         self._last: list[bytes] = [b""]
+        self._first: list[bytes] = []
+        self._errors = 0
         self.began_with_end = False
 
     @property
@@ -70,13 +88,32 @@ class Lines:
         """True if one of the last two events so far is the one with which an API ends an answer (end_marks.py)."""
         return any(has_end_mark(event) for event in [event for event in self._last if event.strip(b"\n")][-2:])
 
+    @property
+    def has_format(self) -> bool:
+        """True if one of the first events is of an API whose answers end with a mark (end_marks.py)."""
+        return has_format(self._first)
+
+    @property
+    def last_event(self) -> int:
+        """What the last event so far is, such as tables.DONE_EVENT. Comments are no events."""
+        *earlier, last = [event for event in self._last if not _is_comment(event)] or [b""]
+        first = self._first if len(self._first) == FIRST and last not in self._first else []
+        return classify_last([*first, *earlier], last, self._errors)
+
     def close(self) -> None:
         """Do nothing, because there are no resources."""
 
     def _remember(self, data: bytes) -> None:
-        """Keep the last three events, the newest of which may be unfinished; of long ones, the beginning and the end."""
-        *ended, newest = (self._last[-1] + data).rsplit(self._separator, 3)[-3:]
-        kept = [event for event in (*self._last[:-1], *ended) if event.strip(b"\n")]
+        """Keep the first and the last three events, the newest of which may be unfinished; of long ones, both ends."""
+        known = self._last[-1]
+        data = known + data
+        if b'"error"' in data:
+            self._errors += len(_ERROR.findall(data)) - len(_ERROR.findall(known))
+        if len(self._first) < FIRST:
+            events = [_shorten(event) for event in data.split(self._separator, FIRST + 1)[:-1] if not _is_comment(event)]
+            self._first += events[: FIRST - len(self._first)]
+        *ended, newest = data.rsplit(self._separator, 3)[-3:]
+        kept = [event for event in (*self._last[:-1], *ended) if not _is_comment(event)]
         self._last = [_shorten(event) for event in (*kept[-2:], newest)]
 
     def count(self, data: bytes) -> int:
@@ -94,6 +131,12 @@ class Lines:
         return found
 
 
+def _is_comment(event: bytes) -> bool:
+    """Return whether an event has no line with a value: it is empty, or only keeps the connection open."""
+    event = event.strip(b"\n")
+    return not event or (event[:1] == b":" and all(line[:1] == b":" for line in event.split(b"\n")))
+
+
 def _shorten(event: bytes) -> bytes:
     """Return an event without its middle if it is long."""
     return event if len(event) <= 2 * KEPT else event[:KEPT] + event[-KEPT:]
@@ -108,8 +151,9 @@ class Parts:
         self._delimiter: bytes | None = b""
         self._rest = b""
 
-    inside = began_with_end = has_end_mark = False
+    inside = began_with_end = has_end_mark = has_format = False
     """Always false: the end of a part is only known when the next delimiter has arrived, and no API marks its last part."""
+    last_event = NO_EVENT
 
     def close(self) -> None:
         """Do nothing, because there are no resources."""
@@ -153,6 +197,16 @@ class Coded:
     def has_end_mark(self) -> bool:
         """True if one of the last two events so far is the one with which an API ends an answer (end_marks.py)."""
         return self._events.has_end_mark
+
+    @property
+    def has_format(self) -> bool:
+        """True if one of the first events is of an API whose answers end with a mark (end_marks.py)."""
+        return self._events.has_format
+
+    @property
+    def last_event(self) -> int:
+        """What the last event so far is, such as tables.DONE_EVENT."""
+        return self._events.last_event
 
     def close(self) -> None:
         """Free the decoder's memory."""
