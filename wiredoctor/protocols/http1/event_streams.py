@@ -41,6 +41,11 @@ class Counter(Protocol):
         """True if one of the last two events so far is the one with which an API ends an answer (end_marks.py)."""
         ...
 
+    @property
+    def with_data(self) -> int:
+        """The number of events that ended in the newest bytes and have data: comments, often sent as heartbeats, have none."""
+        ...
+
     def count(self, data: bytes, /) -> int:
         """Return how many events end in these bytes, which continue the stream. Raise CodedError if they cannot be decoded."""
         ...
@@ -52,13 +57,13 @@ class Counter(Protocol):
 class Lines:
     """Counts events, each of which ends with at least `least` line ends (LF or CR LF). Empty events do not count."""
 
-    __slots__ = ("_begun", "_ends", "_last", "_least", "_pattern", "_separator", "began_with_end")
+    __slots__ = ("_begun", "_ends", "_last", "_least", "_pattern", "_separator", "began_with_end", "with_data")
 
     def __init__(self, least: int) -> None:
         self._least, self._pattern, self._separator = least, re.compile(rb"\n{%d,}" % least), b"\n" * least
         self._begun, self._ends = False, 0
         self._last: list[bytes] = [b""]
-        self.began_with_end = False
+        self.began_with_end, self.with_data = False, 0
 
     @property
     def inside(self) -> bool:
@@ -73,16 +78,23 @@ class Lines:
     def close(self) -> None:
         """Do nothing, because there are no resources."""
 
-    def _remember(self, data: bytes) -> None:
-        """Keep the last three events, the newest of which may be unfinished; of long ones, the beginning and the end."""
-        *ended, newest = (self._last[-1] + data).rsplit(self._separator, 3)[-3:]
-        kept = [event for event in (*self._last[:-1], *ended) if event.strip(b"\n")]
-        self._last = [_shorten(event) for event in (*kept[-2:], newest)]
+    def _remember(self, text: bytes) -> None:
+        """Keep the last three events, the newest of which may be unfinished; of long ones, the beginning and the end.
+
+        `text`: the newest event so far, and what continues it.
+        """
+        *ended, newest = text.rsplit(self._separator, 3)[-3:]
+        self._last[-1:] = [event for event in ended if event.strip(b"\n")]
+        del self._last[:-2]
+        self._last.append(newest)
+        if len(text) > 2 * KEPT:
+            self._last = [_shorten(event) for event in self._last]
 
     def count(self, data: bytes) -> int:
         """Return how many events end in these bytes."""
         data = data.replace(b"\r", b"")
-        self._remember(data)
+        text = self._last[-1] + data
+        self._remember(text)
         rest = data.lstrip(b"\n")
         ends = self._ends + len(data) - len(rest)
         self.began_with_end = self._begun and self._ends < self._least <= ends
@@ -91,7 +103,12 @@ class Lines:
         if rest:
             found += len(self._pattern.findall(rest))
             self._begun, self._ends = True, min(len(rest) - len(rest.rstrip(b"\n")), self._least)
+        self.with_data = found if self._least == 1 else len(_DATA.findall(text))
         return found
+
+
+_DATA = re.compile(rb"^data:.*?\n\n", re.MULTILINE | re.DOTALL)
+"""An event of text/event-stream from its first line with data to its end."""
 
 
 def _shorten(event: bytes) -> bytes:
@@ -102,11 +119,12 @@ def _shorten(event: bytes) -> bytes:
 class Parts:
     """Counts the parts of a multipart body, each of which is an event; the first line of the body is the delimiter."""
 
-    __slots__ = ("_delimiter", "_rest")
+    __slots__ = ("_delimiter", "_rest", "with_data")
 
     def __init__(self) -> None:
         self._delimiter: bytes | None = b""
         self._rest = b""
+        self.with_data = 0
 
     inside = began_with_end = has_end_mark = False
     """Always false: the end of a part is only known when the next delimiter has arrived, and no API marks its last part."""
@@ -116,6 +134,10 @@ class Parts:
 
     def count(self, data: bytes) -> int:
         """Return how many parts of the multipart body end in these bytes."""
+        self.with_data = self._count(data)
+        return self.with_data
+
+    def _count(self, data: bytes) -> int:
         if self._delimiter is None:
             return 0
         data = self._rest + data
@@ -137,11 +159,11 @@ class Parts:
 class Coded:
     """Counts the events of a stream with gzip or deflate coding."""
 
-    __slots__ = ("__weakref__", "_decoder", "_events", "began_with_end")
+    __slots__ = ("__weakref__", "_decoder", "_events", "began_with_end", "with_data")
 
     def __init__(self, events: Counter, coding: str) -> None:
         self._events, self._decoder = events, Decoder(coding)
-        self.began_with_end = False
+        self.began_with_end, self.with_data = False, 0
         _OPEN.add(self)
 
     @property
@@ -161,9 +183,10 @@ class Coded:
 
     def count(self, data: bytes) -> int:
         """Decode these bytes, and return how many events end in them. Raise CodedError if they cannot be decoded."""
-        found, self.began_with_end = 0, False
+        found, self.began_with_end, self.with_data = 0, False, 0
         for number, made in enumerate(self._decoder.decode(data)):
             found += self._events.count(made)
+            self.with_data += self._events.with_data
             if not number:
                 self.began_with_end = self._events.began_with_end
         return found
