@@ -64,6 +64,25 @@ def unfinished_heads(capture: Capture, n: int) -> None:
         capture.write(syn, answer, done, head)
 
 
+@case("open answers of 200 events each, every 50 ms", 5_000)
+def event_streams(capture: Capture, n: int) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    event = b'17\r\ndata: {"token": "of"}\n\n\r\n'
+    k = np.arange(n)
+    syn, answer, done = _handshakes(k, k * US)
+    request = packets(n, HALF_HEAD + b"\r\n", flags=ACK | PSH, seq=done["seq"], ack=1, time=k * US + 300 * US, **_clients(k))
+    capture.write(syn, answer, done, request)
+    server: dict[str, Numbers] = {name.replace("source", "target"): value for name, value in _clients(k).items()}
+    server |= {"source": SERVER, "source_port": 80}
+    asked, sent = done["seq"].astype(np.int64) + len(HALF_HEAD) + 2, 1
+    for number in range(202):
+        payload, time = head if number == 0 else b"0\r\n\r\n" if number == 201 else event, (number + 1) * 50 * MS + k * US
+        capture.write(packets(n, payload, **server, flags=ACK | PSH, seq=sent, ack=asked, time=time))
+        sent += len(payload)
+        if number % 10 == 1:
+            capture.write(packets(n, seq=asked, ack=sent, time=time + 25 * MS, **_clients(k)))
+
+
 @case("packets of connections that take turns, each with a piece of a head", 500_000)
 def unfinished_heads_in_turns(capture: Capture, n: int) -> None:
     for k in parts(n):

@@ -115,5 +115,12 @@ def _write(
                 connections.write(report, stream, paper, spool=spool, relative=relative, order=order)
             else:
                 exchanges.write(
-                    report, stream, paper, spool=spool, relative=relative, order=order, waiting_left_out=waiting_left_out
+                    report,
+                    stream,
+                    paper,
+                    spool=spool,
+                    relative=relative,
+                    order=order,
+                    waiting_left_out=waiting_left_out,
+                    streams=asked.choice.streams,
                 )

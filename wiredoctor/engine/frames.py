@@ -56,9 +56,11 @@ _PIECES = (
     *("body_frame", "body_time", "events", "first_event_frame", "first_event_time"),
     *("first_events", "held_bursts", "held_events", "large_lumps", "large_events", "cut_lumps", "first_cut", "one_flight"),
     *("flights", "first_late", "end_mark", "api_format", "last_event"),
+    *("data_events", "first_data_frame", "first_data_time", "median_gap", "p95_gap", "longest_gap", "longest_gap_frame"),
 )
 _LIMITED = ("receive_window", "send_buffer", "loss", "application", "not_read", "path")
-_NO_PIECES = (NONE, 0, 0, False, 0, *(NEVER,) * 5, *(0,) * 6, False, False, 0, NEVER, False, False, NO_EVENT)
+_NO_GAPS = (NEVER,) * 7
+_NO_PIECES = (NONE, 0, 0, False, 0, *(NEVER,) * 5, *(0,) * 6, False, False, 0, NEVER, False, False, NO_EVENT, *_NO_GAPS)
 _REASONS = ("pause_acknowledged", "pause_window_open", "pause_clean", "pause_emptied", "pause_waited")
 _ORIGINS = pl.Series(ORIGINS)
 _NAMES = {"framing": pl.Series(FRAMINGS), "end_reason": pl.Series(END_REASONS)}
@@ -303,15 +305,19 @@ def _piece_numbers(extra: Extra) -> tuple[Any, ...]:
     if pieces is None:
         return _NO_PIECES
     first, counted = pieces.first, pieces.counter is not None
+    gaps = pieces.gaps if counted else None
     return (
         pieces.median, pieces.alone, pieces.apart, pieces.lines and bool(pieces.sizes), pieces.early,
         NEVER if first is None else first.frame, NEVER if first is None else first.time,
         *((pieces.events, *pieces.first_event) if counted else (NEVER,) * 3),
-        *(_held_event_numbers(pieces) if counted else (0,) * 6 + (False,)),
+        *(_held_event_numbers(pieces) if counted and pieces.is_timed else (0,) * 6 + (False,)),
         pieces.is_timed and pieces.full == 1 and first is not None and first.is_quick(pieces.tick),
         pieces.full if pieces.is_timed else 0,
         pieces.first_late,
         *_last_event(pieces.counter),
+        *(_NO_GAPS if gaps is None else (
+            gaps.events, *gaps.first, *gaps.percentiles((50, 95)), gaps.longest, gaps.longest_frame)
+        ),
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from wiredoctor.report.by_status import is_final
 from wiredoctor.report.columns import Filtered, Scan
 from wiredoctor.report.exchange_times import CaptureEnds, capture_ends, exchange_start, is_still_waiting, time_taken
 from wiredoctor.report.row_choice import Order, RowChoice, TableName
+from wiredoctor.report.stream_times import is_stream
 from wiredoctor.text.time_of_day import nanoseconds
 
 _AFTER_ALL = 1000
@@ -60,7 +61,7 @@ def rank(table: TableName, order: Order, ends: CaptureEnds, faulty: pl.Expr | No
 def choose_rows(report: Report, table: TableName, choice: RowChoice) -> Report:
     """Return a copy of the report in which `table` has only the chosen rows."""
     scan = report.scan_exchanges if table == "exchanges" else report.scan_connections
-    if not (choice.statuses or choice.slow is not None or choice.top is not None):
+    if not (choice.statuses or choice.slow is not None or choice.top is not None or choice.streams):
         return report
     ends = capture_ends(report)
     keep = matches(table, choice, ends)
@@ -90,12 +91,14 @@ def _filtered(scan: Scan, keep: Callable[[pl.LazyFrame], pl.LazyFrame]) -> Scan:
 
 
 def matches(table: TableName, choice: RowChoice, ends: CaptureEnds) -> pl.Expr:
-    """Return an expression that is true for rows that have one of the statuses in `choice` and took at least `choice.slow` ns."""
+    """Return an expression that is true for rows that meet the conditions in `choice`: status, minimum duration, and streams."""
     wanted = pl.lit(value=True)
     if choice.statuses:
         wanted &= pl.any_horizontal(_has_status(one) for one in choice.statuses)
     if choice.slow is not None:
         wanted &= time_taken(table, ends) >= choice.slow
+    if choice.streams:
+        wanted &= is_stream()
     return wanted
 
 

@@ -84,6 +84,10 @@ def _conditions(report: Report, table: TableName, wanted: Filter, choice: RowCho
         number = _height(scan().filter(matches(table, RowChoice(slow=choice.slow), ends)))
         longest = scan().select(time_taken(table, ends).max()).collect().item()
         yield f"--slow {duration(choice.slow / SECOND)}", number, _longest(longest)
+    if choice.streams:
+        number = _height(scan().filter(matches(table, RowChoice(streams=True), ends)))
+        media = pl.col("response_content_type")
+        yield "--streams", number, "" if number else _listed("Media types", _most_frequent(scan, media))
 
 
 def _number(report: Report, table: TableName, part: Filter) -> int:

@@ -27,13 +27,14 @@ class RowChoice(NamedTuple):
     """The choice of the rows to print, and their order.
 
     `statuses`: texts such as "502" and "5xx"; "any" stands for any final response, "none" for no final response. `slow`: the
-    minimum duration in ns. `top`: the maximum number of rows.
+    minimum duration in ns. `top`: the maximum number of rows. `streams`: only exchanges whose response is an event stream.
     """
 
     statuses: tuple[str, ...] = ()
     slow: int | None = None
     top: int | None = None
     order: Order = Order.time
+    streams: bool = False
 
 
 def parse_statuses(texts: list[str]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from wiredoctor.report.by_status import SERVER_ERROR, engine_for, find_backs, is
 from wiredoctor.report.exchange_times import capture_ends
 from wiredoctor.report.failed_requests import Place, failed_connections_by_server, failed_exchanges, findings_with_failures
 from wiredoctor.report.row_choice import Grouping, ServerOrder
+from wiredoctor.report.stream_times import first_event, is_stream
 from wiredoctor.report.words import SECOND
 
 if TYPE_CHECKING:
@@ -56,6 +57,23 @@ _ENDS = (Grouping.server, Grouping.client)
 """The groupings by one end of a connection: its server or its client."""
 
 
+class StreamStatistics(NamedTuple):
+    """The event streams of a group of exchanges. Times are in seconds, percentiles by nearest rank.
+
+    `streams`: their number. `first_event_p50`, `first_event_p95`: from the end of a request to its first event with data.
+    `gap_p50`, `gap_p95`: half and 95 % of the streams have no larger median gap between events. None without such values.
+    """
+
+    streams: int = 0
+    first_event_p50: float | None = None
+    first_event_p95: float | None = None
+    gap_p50: float | None = None
+    gap_p95: float | None = None
+
+
+NO_STREAMS = StreamStatistics()
+
+
 class ServerStatistics(NamedTuple):
     """The statistics of a group of exchanges.
 
@@ -67,7 +85,7 @@ class ServerStatistics(NamedTuple):
     that may hide the response. `incomplete`: responses that were cut off, unless a finding of severity note shows that the client
     had received all it wanted. `p50`, `p95`, `p99` and `longest`: the server time in seconds, from the end of a request to the
     beginning of its response; None if no response was captured. `timed`: the number of server times. `lost`: the seconds lost
-    according to the findings of each rule.
+    according to the findings of each rule. `streams`: what is known about event streams.
     """
 
     key: str
@@ -94,6 +112,7 @@ class ServerStatistics(NamedTuple):
     An example is a connection whose SYN was not answered. Only the statistics by server and by client have this number.
     """
     timed: int = 0
+    streams: StreamStatistics = NO_STREAMS
 
     @property
     def time_lost(self) -> float:
@@ -135,7 +154,8 @@ def server_statistics(report: Report, by: Grouping = Grouping.server) -> list[Se
                 counted.setdefault(one.key, {})["connections"] = one.established
         names = {one.key: one.names for one in ends if one.names} | names
     lost = _time_lost(report, rows, by)
-    made = [_statistics(key, row, names, lost) for key, row in counted.items()]
+    streams = _count_streams(rows, report)
+    made = [_statistics(key, row, names, lost, streams.get(key, NO_STREAMS)) for key, row in counted.items()]
     if by in _ENDS:
         failed = failed_connections_by_server(report) if by is Grouping.server else Counter[str]()
         never = _never_established(ends)
@@ -310,7 +330,7 @@ def _rows(report: Report, exchanges: pl.LazyFrame, connections: pl.LazyFrame, by
     return narrow.join(ends, on=joined_on, how="left").select(
         *_KEY,
         "exchange",
-        "wait",
+        *("wait", "is_stream", "first_event", "gap"),
         *("requests", "client_errors", "server_errors"),
         (c("is_failed") | (c("is_try") & (c("no_response") | c("cut") | made_error))).fill_null(value=False).alias("failed"),
         (c("no_response") & lost).alias("unanswered"),
@@ -346,6 +366,9 @@ def _flags() -> list[pl.Expr]:
         (final & (status >= CLIENT_ERROR) & (status < SERVER_ERROR)).alias("client_errors"),
         (final & (status >= SERVER_ERROR)).alias("server_errors"),
         pl.when(final).then(c("server_time")).alias("wait"),
+        is_stream().alias("is_stream"),
+        first_event().alias("first_event"),
+        c("response_median_gap").alias("gap"),
     ]
 
 
@@ -361,6 +384,22 @@ def _nearest_rank(percent: int) -> pl.Expr:
 
 
 _COUNTED = ("requests", "failed", "unanswered", "incomplete", "client_errors", "server_errors")
+
+
+def _count_streams(rows: pl.LazyFrame, report: Report) -> dict[str, StreamStatistics]:
+    """Return the statistics of the event streams of each group that has some."""
+    times = (c(name).drop_nulls().sort() for name in ("first_event", "gap"))
+    grouped = rows.filter("is_stream").group_by("key").agg(pl.len().cast(pl.Int64), *times).collect(engine=engine_for(report))
+    return {
+        key: StreamStatistics(number, *(_rank(some, percent) for some in (firsts, gaps) for percent in (50, 95)))
+        for key, number, firsts, gaps in grouped.iter_rows()
+    }
+
+
+def _rank(times: list[int], percent: int) -> float | None:
+    """Return a percentile (s) of times (ns) in ascending order by nearest rank; None if there are none."""
+    return times[(len(times) * percent + 99) // 100 - 1] / SECOND if times else None
+
 
 Counts = dict[str, int | None]
 """The numbers of one group by name. Each number is a count or a time in ns. A missing number is None or 0."""
@@ -433,8 +472,9 @@ def _keys_of(places: set[tuple[str, int]], rows: pl.LazyFrame) -> dict[tuple[str
 
 
 def _statistics(
-    key: str, counts: Counts, names: Mapping[str, tuple[str, ...]], lost: Mapping[str, Mapping[str, int]]
-) -> ServerStatistics:
+    key: str, counts: Counts, names: Mapping[str, tuple[str, ...]], lost: Mapping[str, Mapping[str, int]],
+    streams: StreamStatistics = NO_STREAMS,
+) -> ServerStatistics:  # fmt: skip
     def seconds(name: str) -> float | None:
         value = counts.get(name)
         return None if value is None else value / SECOND
@@ -449,4 +489,5 @@ def _statistics(
         p99=seconds("p99"),
         longest=seconds("longest"),
         lost={rule: delay / SECOND for rule, delay in costs},
+        streams=streams,
     )

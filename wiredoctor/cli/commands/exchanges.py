@@ -31,13 +31,16 @@ def exchanges(
     request_id: Annotated[
         str | None, typer.Option("--request-id", metavar="TEXT", help="Show only requests whose id contains this text.")
     ] = None,
+    streams: Annotated[
+        bool, typer.Option("--streams", help="Show only event streams, with the times of their events and how they ended.")
+    ] = False,
     show_secrets: Secrets = False,
 ) -> int:
     """Print HTTP exchanges, one per line, with a bar for request, server and response time on a common time axis.
 
     Example: wiredoctor exchanges trace.pcap --host shop.example --sort duration --top 5
     """
-    choice = RowChoice(parse_status(status), parse_duration("--slow", slow), top, sort)
+    choice = RowChoice(parse_status(status), parse_duration("--slow", slow), top, sort, streams)
     return print_table(
         TableRequest("exchanges", table, choice, relative=relative, show_secrets=show_secrets, request_id=request_id or "")
     )

@@ -84,7 +84,7 @@ def watch_pieces(reader: Reader, found: Range, stop: i64) -> None:
         pieces.comes(found.frame, found.time)
     if found.at < 0:
         pieces.lose()
-    elif pieces.is_timed:
+    elif pieces.reads:
         pieces.content(found.block[found.place(reader.pos) : found.place(stop)])
 
 

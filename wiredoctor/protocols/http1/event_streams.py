@@ -57,6 +57,11 @@ class Counter(Protocol):
         """What the last event so far is, such as tables.DONE_EVENT."""
         ...
 
+    @property
+    def with_data(self) -> int:
+        """The number of events that ended in the newest bytes and have data: comments, often sent as heartbeats, have none."""
+        ...
+
     def count(self, data: bytes, /) -> int:
         """Return how many events end in these bytes, which continue the stream. Raise CodedError if they cannot be decoded."""
         ...
@@ -68,7 +73,9 @@ class Counter(Protocol):
 class Lines:
     """Counts events, each of which ends with at least `least` line ends (LF or CR LF). Empty events do not count."""
 
-    __slots__ = ("_begun", "_ends", "_errors", "_first", "_last", "_least", "_pattern", "_separator", "began_with_end")
+    __slots__ = (
+        *("_begun", "_ends", "_errors", "_first", "_last", "_least", "_pattern", "_separator", "began_with_end", "with_data"),
+    )
 
     def __init__(self, least: int) -> None:
         self._least, self._pattern, self._separator = least, re.compile(rb"\n{%d,}" % least), b"\n" * least
@@ -76,7 +83,7 @@ class Lines:
         self._last: list[bytes] = [b""]
         self._first: list[bytes] = []
         self._errors = 0
-        self.began_with_end = False
+        self.began_with_end, self.with_data = False, 0
 
     @property
     def inside(self) -> bool:
@@ -103,23 +110,26 @@ class Lines:
     def close(self) -> None:
         """Do nothing, because there are no resources."""
 
-    def _remember(self, data: bytes) -> None:
-        """Keep the first and the last three events, the newest of which may be unfinished; of long ones, both ends."""
-        known = self._last[-1]
-        data = known + data
-        if b'"error"' in data:
-            self._errors += len(_ERROR.findall(data)) - len(_ERROR.findall(known))
+    def _remember(self, known: bytes, text: bytes) -> None:
+        """Keep the first and the last three events, the newest of which may be unfinished; of long ones, both ends.
+
+        `known`: the newest event so far. `text`: that event, and what continues it.
+        """
+        if b'"error"' in text:
+            self._errors += len(_ERROR.findall(text)) - len(_ERROR.findall(known))
         if len(self._first) < FIRST:
-            events = [_shorten(event) for event in data.split(self._separator, FIRST + 1)[:-1] if not _is_comment(event)]
+            events = [_shorten(event) for event in text.split(self._separator, FIRST + 1)[:-1] if not _is_comment(event)]
             self._first += events[: FIRST - len(self._first)]
-        *ended, newest = data.rsplit(self._separator, 3)[-3:]
+        *ended, newest = text.rsplit(self._separator, 3)[-3:]
         kept = [event for event in (*self._last[:-1], *ended) if not _is_comment(event)]
         self._last = [_shorten(event) for event in (*kept[-2:], newest)]
 
     def count(self, data: bytes) -> int:
         """Return how many events end in these bytes."""
         data = data.replace(b"\r", b"")
-        self._remember(data)
+        known = self._last[-1]
+        text = known + data
+        self._remember(known, text)
         rest = data.lstrip(b"\n")
         ends = self._ends + len(data) - len(rest)
         self.began_with_end = self._begun and self._ends < self._least <= ends
@@ -128,6 +138,7 @@ class Lines:
         if rest:
             found += len(self._pattern.findall(rest))
             self._begun, self._ends = True, min(len(rest) - len(rest.rstrip(b"\n")), self._least)
+        self.with_data = found if self._least == 1 else len(_DATA.findall(text))
         return found
 
 
@@ -135,6 +146,10 @@ def _is_comment(event: bytes) -> bool:
     """Return whether an event has no line with a value: it is empty, or only keeps the connection open."""
     event = event.strip(b"\n")
     return not event or (event[:1] == b":" and all(line[:1] == b":" for line in event.split(b"\n")))
+
+
+_DATA = re.compile(rb"^data:.*?\n\n", re.MULTILINE | re.DOTALL)
+"""An event of text/event-stream from its first line with data to its end."""
 
 
 def _shorten(event: bytes) -> bytes:
@@ -145,11 +160,12 @@ def _shorten(event: bytes) -> bytes:
 class Parts:
     """Counts the parts of a multipart body, each of which is an event; the first line of the body is the delimiter."""
 
-    __slots__ = ("_delimiter", "_rest")
+    __slots__ = ("_delimiter", "_rest", "with_data")
 
     def __init__(self) -> None:
         self._delimiter: bytes | None = b""
         self._rest = b""
+        self.with_data = 0
 
     inside = began_with_end = has_end_mark = has_format = False
     """Always false: the end of a part is only known when the next delimiter has arrived, and no API marks its last part."""
@@ -160,6 +176,10 @@ class Parts:
 
     def count(self, data: bytes) -> int:
         """Return how many parts of the multipart body end in these bytes."""
+        self.with_data = self._count(data)
+        return self.with_data
+
+    def _count(self, data: bytes) -> int:
         if self._delimiter is None:
             return 0
         data = self._rest + data
@@ -181,11 +201,11 @@ class Parts:
 class Coded:
     """Counts the events of a stream with gzip or deflate coding."""
 
-    __slots__ = ("__weakref__", "_decoder", "_events", "began_with_end")
+    __slots__ = ("__weakref__", "_decoder", "_events", "began_with_end", "with_data")
 
     def __init__(self, events: Counter, coding: str) -> None:
         self._events, self._decoder = events, Decoder(coding)
-        self.began_with_end = False
+        self.began_with_end, self.with_data = False, 0
         _OPEN.add(self)
 
     @property
@@ -215,9 +235,10 @@ class Coded:
 
     def count(self, data: bytes) -> int:
         """Decode these bytes, and return how many events end in them. Raise CodedError if they cannot be decoded."""
-        found, self.began_with_end = 0, False
+        found, self.began_with_end, self.with_data = 0, False, 0
         for number, made in enumerate(self._decoder.decode(data)):
             found += self._events.count(made)
+            self.with_data += self._events.with_data
             if not number:
                 self.began_with_end = self._events.began_with_end
         return found

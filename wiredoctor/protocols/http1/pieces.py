@@ -9,6 +9,7 @@ A lump is a flight that a buffer had held back: after a long wait, its events ar
 
 from __future__ import annotations
 
+from wiredoctor.protocols.http1.event_gaps import EventGaps
 from wiredoctor.protocols.http1.event_streams import Counter, has_room, make_counter
 from wiredoctor.protocols.http1.fields import Fields
 from wiredoctor.protocols.http1.framing import CHUNKED, LENGTH, UNTIL_CLOSE
@@ -121,7 +122,8 @@ class Pieces:
     `early`: the number of data chunks that began before the first gap of 10 ms, at most EARLY. `alone`: the number of chunk size
     lines in packets without content. `apart`: the number of chunks that began at least a given time after the previous one.
     `began`: the time at which the newest chunk began. `lines`: every data chunk ended with a newline. `counter`: counts the
-    events; None if events are not counted. `is_timed`: flights are tracked. `full`: the number of flights with content.
+    events; None if events are not counted. `is_timed`: flights are tracked. `full`: the number of flights with content. `gaps`:
+    the times between events; None if the response is not an event stream. `reads`: `content` must be called.
 
     `held`: the number of lumps after a long pause of the application; `held_events`: the number of their events. `large`,
     `large_events`: the same for lumps with LARGE events or more. `cut`: the number of lumps that end inside an event and are
@@ -145,15 +147,30 @@ class Pieces:
             "flights",
             "frame",
             "full",
+            "gaps",
             "held",
         ),
-        *("first_late", "held_events", "is_timed", "large", "large_events", "last", "lines", "newest", "settled", "shown"),
+        *(
+            "first_late",
+            "held_events",
+            "is_timed",
+            "large",
+            "large_events",
+            "last",
+            "lines",
+            "newest",
+            "reads",
+            "settled",
+            "shown",
+        ),
         *("sizes", "tick", "together"),
     )
 
     def __init__(self, counter: Counter | None, *, is_timed: bool = False) -> None:
         self.counter = counter
         self.is_timed = is_timed
+        self.reads = is_timed or counter is not None
+        self.gaps = None if counter is None else EventGaps()
         self.sizes: dict[int, int] = {}
         self.alone = self.apart = self.early = self.events = self.full = 0
         self.held = self.held_events = self.large = self.large_events = self.cut = 0
@@ -171,7 +188,7 @@ class Pieces:
     @property
     def watching(self) -> bool:
         """True as long as the arrival times of further packets must be recorded."""
-        return self.is_timed or self.first is None or (self.together and self.early < EARLY)
+        return self.reads or self.first is None or (self.together and self.early < EARLY)
 
     @property
     def median(self) -> int:
@@ -189,7 +206,7 @@ class Pieces:
             self.first = self._fly(frame, time)
         elif frame < self.frame:
             # out of order, so the flights are unknown
-            self.lose()
+            self._stop_timing()
         elif frame > self.frame:
             self.together = self.together and gap < CHUNK_GAP
             if self.is_timed and gap >= GAP:
@@ -197,7 +214,7 @@ class Pieces:
             else:
                 self.newest.span += gap
                 self.newest.packets += 1
-        self.frame, self.last = frame, max(self.last, time)
+        self.frame, self.last = max(self.frame, frame), max(self.last, time)
 
     def _fly(self, frame: int, time: int) -> Flight:
         flight = Flight(frame, time)
@@ -256,7 +273,7 @@ class Pieces:
 
     def content(self, data: bytes) -> None:
         """Count content bytes of the newest packet, and the events of the stream that end within these bytes."""
-        if not self.is_timed or not data:
+        if not self.reads or not data:
             return
         is_first = not self.newest.bytes
         self.full += is_first
@@ -272,6 +289,8 @@ class Pieces:
                 self.before.inside = False
             if found and not self.events:
                 self.first_event = (self.frame, self.last)
+            if self.gaps is not None and self.counter.with_data:
+                self.gaps.note(self.counter.with_data, self.frame, self.last)
             self.newest.events += found
             self.newest.inside = self.counter.inside
             self.events += found
@@ -280,11 +299,18 @@ class Pieces:
         if self.counter is not None:
             self.counter.close()
         self.counter = None
+        self.reads = self.is_timed
 
     def lose(self) -> None:
-        """Stop tracking, because bytes are missing or out of order."""
+        """Stop tracking, because bytes are missing."""
         self._stop_counting()
+        self._stop_timing()
+
+    def _stop_timing(self) -> None:
+        """Stop tracking flights. Packets that wait for earlier bytes say nothing about when they were sent."""
         self.is_timed = self.together = False
+        self.reads = self.counter is not None
+        self.newest = Flight(NEVER, NEVER)
         self.flights.clear()
 
     def paused(self, frame: int, before: tuple[int, int], rtt: int, *, emptied: bool) -> None:

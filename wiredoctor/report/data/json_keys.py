@@ -140,6 +140,20 @@ SERVER = (
         "server_time", "object", "percentiles (nearest rank) and maximum of the server's response time",
         keys=(*map(_percentile, ("p50", "p95", "p99")), _percentile("max", "longest")), of=lambda one: one,
     ),
+    Key(
+        "streams", "object", "the server's event streams; a gap is the median of the gaps between the events of a stream",
+        keys=(
+            Key("streams", "whole", "number of event streams"),
+            *(
+                Key(f"{name}_{rank}", "seconds", f"{share} of the streams: {meaning}", nullable=True, least=0)
+                for name, meaning in (
+                    ("first_event", "at most this time from the end of the request to the first event with data"),
+                    ("gap", "a gap of at most this time"),
+                )
+                for rank, share in (("p50", "half"), ("p95", "95 %"))
+            ),
+        ),
+    ),
     Key("time_lost", "seconds", "sum of the delays of the server's findings", least=0),
     Key(
         "time_lost_by_rule", "mapping", "sum of the delays of the server's findings by rule, the costliest rule first",

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from wiredoctor.findings import Finding, Report
-from wiredoctor.report import gateway_roles, transfer_limits
+from wiredoctor.report import gateway_roles, stream_times, transfer_limits
 from wiredoctor.report.columns import batches, endpoints, escape_column, seconds, with_divisor
 from wiredoctor.report.exchange_times import EXCHANGE_COLUMNS, CaptureEnds, capture_ends, duration, response_wait
 from wiredoctor.report.row_order import Ordered, Sink, Spool, in_memory
@@ -148,6 +148,7 @@ def _exchange_columns() -> list[str]:
         *sides,
         *("request_time", "server_time", "response_time"),
         *transfer_limits.COLUMNS,
+        *stream_times.COLUMNS,
     ]
     return [*dict.fromkeys((*needed, *EXCHANGE_COLUMNS))]
 
@@ -177,6 +178,7 @@ def _exchange(ends: CaptureEnds) -> list[pl.Expr]:
         *(seconds(name).alias(name) for name in ("request_time", "server_time", "response_time")),
         seconds(duration("exchanges")).alias("duration"),
         seconds(response_wait(ends)).alias("response_wait"),
+        stream_times.stream().alias("stream"),
     ]
 
 

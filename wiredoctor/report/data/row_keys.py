@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from wiredoctor.findings.keys import ENDPOINT, Key
+from wiredoctor.report.stream_times import ENDS
 from wiredoctor.report.transfer_limits import LIMITS
 from wiredoctor.tables import END_REASONS, FRAMINGS, PROTOCOLS
 
@@ -162,5 +163,31 @@ EXCHANGE = (
         "how long the client waited for a response that never came or broke off: from the first byte of the exchange to the FIN "
         "or RST of either side or, if the connection stayed open, to the end of the capture; null for other exchanges",
         nullable=True, least=0,
+    ),
+    Key(
+        "stream", "object",
+        "the events of the response; null if it is not an event stream (text/event-stream, multipart/x-mixed-replace, or "
+        "application/x-ndjson without a length)", nullable=True,
+        keys=(
+            Key(
+                "events", "whole",
+                "number of events with data, so without comments; null if bytes are missing or the coding cannot be decoded",
+                nullable=True,
+            ),
+            Key("first_event", "seconds", "end of the first of these events - request end, at least 0", nullable=True, least=0),
+            Key(
+                "median_gap", "seconds",
+                "median gap between the ends of these events; from 513 packets with events on, rounded by at most 0.8 %, or "
+                "0.066 ms if that is more; null without two events", nullable=True, least=0,
+            ),
+            Key("p95_gap", "seconds", "95th percentile of these gaps (nearest rank), rounded likewise", nullable=True, least=0),
+            Key("longest_gap", "seconds", "longest of these gaps", nullable=True, least=0),
+            Key("longest_gap_frame", "whole", "packet that ended the longest gap", nullable=True, least=1),
+            Key(
+                "end", "choice", "how the stream ended; cut: it is unknown who closed first; open: it went on when the capture "
+                "ended", choices=ENDS,
+            ),
+            Key("end_mark", "flag", "one of the last two events is one with which an API ends its answers, such as [DONE]"),
+        ),
     ),
 )  # fmt: skip

@@ -39,5 +39,6 @@ def write_csv(statistics: Sequence[ServerStatistics], out: Sink, by: Grouping) -
 def _flat(values: dict[str, Any]) -> dict[str, Any]:
     times = {f"server_time_{name}": value for name, value in values["server_time"].items()}
     lost = "; ".join(f"{rule}={seconds}" for rule, seconds in values["time_lost_by_rule"].items())
+    streams = {name if name == "streams" else f"stream_{name}": value for name, value in values["streams"].items()}
     flat = {name: value for name, value in values.items() if name != "server_time"}
-    return flat | {"names": "; ".join(values["names"]), "time_lost_by_rule": lost} | times
+    return flat | {"names": "; ".join(values["names"]), "time_lost_by_rule": lost} | times | streams

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TextIO
 
 import polars as pl
 
 from wiredoctor.findings import Report
-from wiredoctor.report import exchange_times, transfer_limits
+from wiredoctor.report import exchange_times, stream_times, transfer_limits
 from wiredoctor.report.by_status import FINAL, is_final
 from wiredoctor.report.capture_clocks import WITHOUT_YEAR
 from wiredoctor.report.columns import escape_column
@@ -40,16 +41,18 @@ _CLOSED = "x"
 
 def write(
     report: Report, out: TextIO, paper: Terminal, *, spool: Spool = in_memory, relative: bool = False,
-    order: Order = Order.time, waiting_left_out: int = 0,
+    order: Order = Order.time, waiting_left_out: int = 0, streams: bool = False,
 ) -> None:  # fmt: skip
     """Write one line per exchange, in order of first frames if `order` is time (see `TextList.write`).
 
     `waiting_left_out`: the number of exchanges that --top leaves out only because they were still waiting for a response.
+    `streams`: all exchanges are event streams, so show the columns about these.
     """
     if report.secrets:
         out.write(f"{SECRETS}\n")
     notes = [_left_out(waiting_left_out)] if waiting_left_out else []
-    EXCHANGES.write(report, out, paper, spool, order, relative=relative, notes=notes)
+    shown = STREAMS if streams else EXCHANGES
+    shown.write(report, out, paper, spool, order, relative=relative, notes=notes)
 
 
 def _left_out(waiting: int) -> str:
@@ -116,6 +119,8 @@ def _derived(ends: exchange_times.CaptureEnds) -> Mapping[str, pl.Expr]:
         "exchange": c("exchange").cast(pl.Int64),
         "request": escape_column("request_method") + " " + escape_column("request_target"),
         "host": escape_column("request_host"),
+        "first_event": stream_times.first_event(),
+        "stream_end": stream_times.stream_end(),
         "start": exchange_times.exchange_start(),
         "end": exchange_times.drawn_until(ends),
         "took": exchange_times.time_taken("exchanges", ends),
@@ -274,3 +279,43 @@ EXCHANGES = TextList(
     closing=_closing,
 )  # fmt: skip
 """The list of exchanges."""
+
+
+def _time(name: str, heading: str, *, rank: int = 0) -> ListColumn:
+    return ListColumn(
+        name, lambda row, _: "-" if row[name] is None else duration(row[name] / SECOND), 7, (name,), heading, rank=rank
+    )  # fmt: skip
+
+
+def _close_streams(layout: Layout, sentences: list[str]) -> list[str]:
+    """Return one sentence that explains the columns of streams, and how to see more."""
+    mark = "mark: yes = one of the last two events is one with which an API ends its answers"
+    times = "head, first: from the end of the request to the head and to the first event with data"
+    gaps = "median, p95, longest: gaps between events"
+    return ["; ".join([times, gaps, mark, *_closing(layout, sentences)])]
+
+
+STREAMS = replace(
+    EXCHANGES,
+    noun="event stream",
+    columns=(
+        *(column for column in EXCHANGES.columns if column.name not in {"size", "took", "limited", "bar", *EXCHANGES.together}),
+        _time("server_time", "head", rank=3),
+        _time("first_event", "first"),
+        ListColumn(
+            "events", lambda row, _: "-" if row["response_data_events"] is None else f"{row['response_data_events']:,}", 6,
+            ("response_data_events",),
+        ),
+        _time("response_median_gap", "median"),
+        _time("response_p95_gap", "p95", rank=1),
+        _time("response_longest_gap", "longest"),
+        ListColumn("end", lambda row, _: row["stream_end"], 13, ("stream_end",), right=False),
+        ListColumn("mark", lambda row, _: "yes" if row["response_end_mark"] else "-", 4, ("response_end_mark",), right=False),
+        replace(EXCHANGES.columns[-1], width=8),
+    ),
+    squeezed={**EXCHANGES.squeezed, "bar": 8},
+    longer_bar=0,
+    together=frozenset(),
+    closing=_close_streams,
+)  # fmt: skip
+"""The list of event streams."""

@@ -24,8 +24,27 @@ from wiredoctor.report.words import clean, count, duration, duration_or_dash, sh
 if TYPE_CHECKING:
     from wiredoctor.report.terminal.terminal import Terminal
 
-_LEFT_OUT_FIRST = ("lost to", "req/conn", "conns", "p99", "fail%", "4xx", "5xx", "p95", "name", "p50")
-_ONLY_WITH_VALUES = ("fail%", "no conn", "4xx", "5xx", "p50", "p95", "p99", "max", "lost to")
+_STREAM_TIMES = {
+    "event p50": "first_event_p50", "event p95": "first_event_p95", "gap p50": "gap_p50", "gap p95": "gap_p95",
+}  # fmt: skip
+"""The columns about event streams, and the fields of StreamStatistics that they show."""
+_LEFT_OUT_FIRST = (
+    "lost to",
+    "req/conn",
+    "conns",
+    "gap p95",
+    "event p95",
+    "p99",
+    "fail%",
+    "4xx",
+    "5xx",
+    "gap p50",
+    "event p50",
+    "p95",
+    "name",
+    "p50",
+)
+_ONLY_WITH_VALUES = ("fail%", "no conn", "4xx", "5xx", "p50", "p95", "p99", "max", *_STREAM_TIMES, "lost to")
 _LEAST_KEY = {Grouping.server: 21, Grouping.client: 21, Grouping.host: 28, Grouping.path: 32}
 """The minimum width of the first column in characters: enough for an IPv4 address with a port, or to recognize a host or path."""
 _READABLE_NAME, _LEAST_NAME = 18, 10
@@ -40,6 +59,7 @@ _TIED = "\xa0"
 
 _FAILED = "failed: requests without a complete response, or with an error from a gateway itself (wiredoctor analyze says why)"
 _TIMES = "p50 to max: from the end of a request to its response"
+_EVENTS = "event, gap: of event streams, the time to the first event, and each stream's median gap between events"
 _TOO_FEW = f"p50, p95 and p99 need {', '.join(map(str, [*FEWEST.values()][:-1]))} and {FEWEST['p99']} responses"
 _NO_CONNECTION = "no conn: connections that were never established, or that failed before a request"
 _NAMES = {Grouping.server: "host", Grouping.client: "server"}
@@ -86,6 +106,7 @@ def write(
         (_FAILED, any(one.failed for one in shown)),
         (_NO_CONNECTION, "no conn" in fields),
         (_TIMES, any(one.longest is not None for one in shown)),
+        (_EVENTS, any(name in fields for name in _STREAM_TIMES)),
         (f"+{more}: {count(more, 'more name')}", more > 0),
         (_TOO_FEW, any(one.timed and len(one.percentiles) < len(FEWEST) for one in shown)),
     )
@@ -118,10 +139,16 @@ def _cells(one: ServerStatistics) -> dict[str, str]:
         "5xx": f"{one.server_errors:,}" if one.server_errors else "-",
         **{name: duration_or_dash(one.percentiles.get(name)) for name in FEWEST},
         "max": duration_or_dash(one.longest),
+        **{name: _stream_time(one, field) for name, field in _STREAM_TIMES.items()},
         "lost": duration_or_dash(one.time_lost or None),
         "conns": f"{one.connections:,}",
         "req/conn": "-" if one.requests_per_connection is None else f"{one.requests_per_connection:.1f}",
     }
+
+
+def _stream_time(one: ServerStatistics, field: str) -> str:
+    has_enough = one.streams.streams >= FEWEST[field.rpartition("_")[2]]
+    return duration_or_dash(getattr(one.streams, field) if has_enough else None)
 
 
 def _names(one: ServerStatistics) -> list[str]:

@@ -169,8 +169,6 @@ BEHIND: the data was seen earlier on the other side of a gateway.
 """
 
 
-
-
 def cutoffs() -> dict[str, int]:
     """Return the cutoffs for the core (wiredoctor.core): the shortest pause (ns) between events, and the minimum number of
     held-back events.

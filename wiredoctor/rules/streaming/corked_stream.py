@@ -77,7 +77,9 @@ MAX_HELD = Threshold(
 )
 BY_TIMER = Threshold("190 ms", "the minimum time of a wait that ended with the timer; 10 ms are allowed for an inexact clock")
 MIN_RELEASES = Threshold("3 releases", "the minimum number of times that content was held back; fewer may be chance")
-MOST_OF = Threshold("75 %", "the minimum share of the waits that lasted for at least 190 ms; the others ended with a full segment")
+MOST_OF = Threshold(
+    "75 %", "the minimum share of the waits that lasted for at least 190 ms; the others ended with a full segment"
+)
 
 SHOWN = 16
 """The maximum number of packets of a response that are reported, which bounds the memory for candidates."""
