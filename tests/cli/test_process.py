@@ -91,6 +91,7 @@ def test_help_is_as_wide_as_the_terminal(columns: int) -> None:
     assert columns - 12 < max(map(len, options.splitlines())) <= columns
 
 
+@SLOW
 def test_a_capture_alone_is_analyzed(tmp_path: Path) -> None:
     capture = find_recording("server-head-body-split.pcap")
 
@@ -190,6 +191,7 @@ def test_the_options_of_the_program_are_known(monkeypatch: pytest.MonkeyPatch) -
     assert {name for one in parameters for name in one.opts} == OPTIONS
 
 
+@SLOW
 def test_options_before_a_capture_give_the_same_report() -> None:
     capture = str(find_recording("server-head-body-split.pcap"))
     options = ["-q", "--utc", "--format", "json"]
