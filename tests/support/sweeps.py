@@ -44,7 +44,7 @@ def _as_tuple(value: Any) -> tuple[Any, ...]:
 
 
 def examples(number: int) -> int:
-    """Return how many examples hypothesis tries: a quick run a quarter of the `number`, any other run all."""
+    """Return how many examples hypothesis tries: a quick run a tenth of the `number`, any other run all."""
     return max(number * settings().max_examples // DEFAULT_EXAMPLES, 1)
 
 
