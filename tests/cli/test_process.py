@@ -270,6 +270,7 @@ def test_a_closed_pipe_ends_quietly() -> None:
     assert done.returncode in (0, 141)
 
 
+@SLOW
 @pytest.mark.parametrize(
     "words",
     sweep(
@@ -304,6 +305,7 @@ def test_a_full_disk_is_said_in_a_line() -> None:
     assert (done.returncode, done.stderr) == (2, "wiredoctor: standard output: no space left on device\n")
 
 
+@SLOW
 @pytest.mark.skipif(sys.platform == "win32", reason="no limits of resources")
 @pytest.mark.parametrize("jobs", sweep(["1", "2"], "2".__eq__))
 def test_no_room_for_temporary_files_is_said_in_a_line(jobs: str) -> None:

@@ -279,6 +279,7 @@ def test_no_words_are_in_two_rows() -> None:
     assert len(said) == len(set(said))
 
 
+@SLOW
 def test_all_rows_are_tried() -> None:
     """Each row is the answer to something that is pasted above."""
     answers = {id(told) for said, _ in PASTED if (told := max(search_all(filled(said, 0)), key=lambda one: one[:2])[2])}
