@@ -19,7 +19,7 @@ from tests.support.thinning import Extent
 # a busy machine is no fault of what is tested
 settings.register_profile("patient", deadline=None)
 # a test that names a number of examples takes it from tests.support.sweeps.examples
-settings.register_profile("quick", deadline=None, max_examples=25)
+settings.register_profile("quick", deadline=None, max_examples=10)
 settings.load_profile("patient")
 
 EXTENT = pytest.StashKey[Extent]()

@@ -74,6 +74,7 @@ def test_what_is_needed_is_loaded(ordinary: set[str]) -> None:
     assert {"wiredoctor.core.capture.pcap", "wiredoctor.rule_engine.render", "wiredoctor.report.data.json"} <= ordinary
 
 
+@pytest.mark.slow
 def test_what_judges_held_segments_is_loaded_with_the_first_of_them(ordinary: set[str]) -> None:
     modules = {"wiredoctor.rules.shared.held_segments", "wiredoctor.rules.shared.held_segment_verdicts"}
     assert modules <= ordinary
@@ -87,6 +88,7 @@ def test_the_names_are_those_of_modules_that_exist() -> None:
     assert not missing
 
 
+@pytest.mark.slow
 def test_another_command_loads_its_own() -> None:
     assert "wiredoctor.cli.commands.connections" in loaded("connections", str(find_recording("server-head-body-split.pcap")))
 

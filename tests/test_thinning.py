@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.sweeps import WHOLE
-from tests.support.thinning import PARTS, THIRD, Extent
+from tests.support.thinning import PARTS, PARTS_OF_ALIKE, SIXTH, Extent
 
 NUMBER = 22
 
@@ -36,10 +36,10 @@ def names(chosen: list[Any]) -> list[str]:
     return [case.nodeid for case in chosen]
 
 
-def test_a_quick_run_tries_every_third_case_and_a_slow_run_the_others() -> None:
+def test_a_quick_run_tries_every_sixth_case_and_a_slow_run_the_others() -> None:
     quick = names(Extent(quick=True).choose(cases()))
-    assert quick == names(cases()[::THIRD])
-    chosen = Extent(quick=False, turn=1).choose(cases())
+    assert quick == names(cases()[::SIXTH])
+    chosen = Extent(quick=False).choose(cases())
     assert names([case for case in chosen if "slow" not in case.marks]) == quick
     assert names(chosen) == names(cases())
 
@@ -58,10 +58,14 @@ def test_consecutive_runs_try_each_form_once(first: int) -> None:
     assert {len(part) for part in parts} == {NUMBER // PARTS, -(-NUMBER // PARTS)}
 
 
-def test_forms_that_a_quick_run_may_try_take_no_turns() -> None:
-    """What is left out as too much alike is another input, which would be in no form in three of four runs."""
-    for turn in range(PARTS):
-        assert len(Extent(quick=False, turn=turn).choose(cases("forms"))) == NUMBER
+@WHOLE
+@pytest.mark.parametrize("marks", [(), ("forms",)])
+def test_what_a_quick_run_leaves_out_as_too_much_alike_is_tried_in_three_turns(marks: tuple[str, ...]) -> None:
+    """Not in as many turns as forms: each such case is another input."""
+    quick = names(Extent(quick=True).choose(cases(*marks)))
+    parts = [names(Extent(quick=False, turn=turn).choose(cases(*marks))) for turn in range(7, 7 + PARTS_OF_ALIKE)]
+    assert all({*quick} <= {*part} for part in parts)
+    assert sorted(name for part in parts for name in part if name not in quick) == sorted({*names(cases())} - {*quick})
 
 
 def test_only_the_nightly_run_tries_what_is_nightly() -> None:
@@ -80,5 +84,5 @@ def test_a_case_that_was_named_runs_in_any_case() -> None:
 
 
 def test_a_run_says_which_part_it_was() -> None:
-    assert "part 4 of 4" in Extent(quick=False, turn=1_743).describe()
+    assert "part 8 of 8" in Extent(quick=False, turn=1_743).describe()
     assert Extent(quick=False).describe() == ""

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.recordings import PATHS
+from tests.support.sweeps import sweep
 
 Key = tuple[str, str | None, str | None, int | None, bool]
 """Rule, kind, side and connection of a finding, and whether it is a note."""
@@ -132,11 +133,12 @@ def is_nightly(path: Path) -> bool:
     return path not in _OF_KINDS
 
 
-EACH = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem, scope="module")
-"""All tests of a capture one after the other, so that one process analyzes it for all of them.
-
-What compares the diagnosis itself is also marked `whole`, so that a quick run does it for all captures.
-"""
+QUICK_CONVERSATIONS = frozenset([*CONVERSATIONS][::4])
+QUICK = frozenset([*EACH_KIND, *ONE_EACH[::3], *(path for name in QUICK_CONVERSATIONS for path in CONVERSATIONS[name].values())])
+"""The captures that a quick run compares with their labels: one for each kind of finding, one in which each rule must be silent,
+every third of the others, and all points of every fourth conversation. A slow run compares the others, whatever the turn."""
+EACH = pytest.mark.parametrize("path", sweep(PATHS, QUICK.__contains__), ids=lambda path: path.stem, scope="module")
+"""All tests of a capture one after the other, so that one process analyzes it for all of them."""
 
 TOGETHER, QUICK_TOGETHER = 40, 10
 """Captures in one report, where a report of each would take much longer."""

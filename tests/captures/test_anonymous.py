@@ -11,7 +11,7 @@ import wiredoctor
 from tests.captures.papers import EACH_KIND, EACH_RULE, ONE_EACH, is_nightly, read
 from tests.captures.reports import report_of
 from tests.extract.rewriting import SEED, said, words
-from tests.support.sweeps import sweep
+from tests.support.sweeps import FORMS, sweep
 from wiredoctor.extract.anonymize import Packet, anonymize
 from wiredoctor.extract.anonymize.checked import write
 from wiredoctor.extract.anonymize.vocabulary import FIELD_NAMES, KEPT
@@ -25,6 +25,7 @@ SPEAKING = [path for path in sorted({*ONE_EACH[::2], *EACH_KIND}) if read(path).
 USUAL = {part.decode() for word in set(FIELD_NAMES).union(*KEPT.values(), KNOWN_METHODS) for part in words(word)}
 
 
+@FORMS
 @pytest.mark.parametrize("path", sweep(SPEAKING, EACH_RULE[1::6].__contains__, is_nightly), ids=lambda path: path.stem)
 def test_the_diagnosis_stays_and_nothing_else(path: Path, tmp_path: Path) -> None:
     report, out = report_of(path), tmp_path / "out.pcapng"

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pytest
 
-from tests.captures.papers import ONE_EACH, PATHS
+from tests.captures.papers import EACH_RULE, ONE_EACH, PATHS
 from tests.captures.reports import report_of
-from tests.support.sweeps import WHOLE
+from tests.support.sweeps import FORMS, WHOLE, sweep
 from wiredoctor.report.data import json as report_json
 from wiredoctor.report.failed_requests import failed_exchanges
 from wiredoctor.report.html import tiles
@@ -37,11 +37,15 @@ DIFFERED = {
 }  # fmt: skip
 """What the findings say differs from what was captured of the response, or a gateway forwarded the request that failed."""
 
-JUDGED = [path for path in PATHS if path in ONE_EACH or path.name in DIFFERED]
+_ONE_EACH = frozenset(ONE_EACH)
+JUDGED = [path for path in PATHS if path in _ONE_EACH or path.name in DIFFERED]
 
 
 @WHOLE
-@pytest.mark.parametrize("path", JUDGED, ids=lambda path: path.stem)
+@FORMS
+@pytest.mark.parametrize(
+    "path", sweep(JUDGED, lambda path: path in EACH_RULE or path.name in DIFFERED), ids=lambda path: path.stem
+)
 def test_the_headline_the_page_and_json_agree_on_what_failed(path: Path) -> None:
     report = report_of(path)
     out = io.BytesIO()

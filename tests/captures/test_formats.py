@@ -26,7 +26,7 @@ from tests.report.drawn import check_drawn
 from tests.report.pages import check_page, page_of
 from tests.report.tabled import check_tables
 from tests.support.needs import needs
-from tests.support.sweeps import WHOLE, sweep
+from tests.support.sweeps import FORMS, WHOLE, sweep
 from wiredoctor.report.html import graphs, proof_pictures
 from wiredoctor.report.row_choice import Grouping
 from wiredoctor.report.server_statistics import server_statistics
@@ -81,6 +81,7 @@ def test_reports_put_together_are_one_of_several_captures() -> None:
     assert whole_json(together([report_of(path) for path in paths])) == whole_json(at_once)
 
 
+@FORMS
 @WHOLE
 @pytest.mark.parametrize("path", sweep(ALONE, EACH_RULE[::6].__contains__, is_nightly), ids=lambda path: path.stem)
 def test_formats_of_one_capture(path: Path) -> None:
@@ -89,6 +90,7 @@ def test_formats_of_one_capture(path: Path) -> None:
     check_page(page, parsed)
 
 
+@FORMS
 @WHOLE
 @pytest.mark.parametrize("path", sweep(ALONE, EACH_RULE[1::4].__contains__, is_nightly), ids=lambda path: path.stem)
 def test_first_lines_are_the_same_in_all_formats(path: Path) -> None:
@@ -133,6 +135,7 @@ def test_annotated_copies_in_tshark(batch: int, tmp_path: Path) -> None:
     check_annotated([report_of(path) for path in BATCHES[batch]], tmp_path / "copies.pcapng")
 
 
+@FORMS
 @pytest.mark.parametrize("path", sweep(ONE_EACH, EACH_RULE[2::4].__contains__, is_nightly), ids=lambda path: path.stem)
 def test_text_keeps_to_the_width(path: Path) -> None:
     """Colour and encoding change no width; only what is copied (filters, addresses, commands) may be wider.
@@ -150,6 +153,7 @@ def test_text_keeps_to_the_width(path: Path) -> None:
         assert wide == []
 
 
+@FORMS
 @pytest.mark.parametrize("path", sweep(ONE_EACH, EACH_RULE[3::24].__contains__, is_nightly), ids=lambda path: path.stem)
 def test_lists_and_ladders_keep_to_the_width(path: Path) -> None:
     """Of exchanges, connections, servers and findings, with secrets and without, which are longer.

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.captures.papers import EACH, PATHS, key, read
+from tests.captures.papers import EACH, PATHS, QUICK, key, read
 from tests.captures.reports import report_of
 from tests.pipeline.agreement import disagreements
 from tests.support.figures import absurd_figures
-from tests.support.sweeps import WHOLE
+from tests.support.sweeps import WHOLE, sweep
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -138,11 +138,15 @@ def test_a_capture_is_what_its_papers_say(path: Path) -> None:
     check_gateways(report, path)
 
 
+def of_quick(case: tuple[Path, object]) -> bool:
+    return case[0] in QUICK
+
+
 MEASURED = [(path, find) for path in PATHS for find in read(path).finds if "delays" in find]
 
 
 @WHOLE
-@pytest.mark.parametrize(("path", "find"), MEASURED, ids=lambda value: getattr(value, "stem", ""))
+@pytest.mark.parametrize(("path", "find"), sweep(MEASURED, of_quick), ids=lambda value: getattr(value, "stem", ""))
 def test_delays(path: Path, find: dict[str, list[float]]) -> None:
     """The papers have the delays from tshark's time stamps."""
     delays = [f.delay for f in in_order(report_of(path)) if of_finding(f) == key(find)]
@@ -154,7 +158,7 @@ SURENESS = ("low", "medium", "high")
 
 
 @WHOLE
-@pytest.mark.parametrize(("path", "find"), UNSURE, ids=lambda value: getattr(value, "stem", ""))
+@pytest.mark.parametrize(("path", "find"), sweep(UNSURE, of_quick), ids=lambda value: getattr(value, "stem", ""))
 def test_what_cannot_be_seen_is_said_less_surely(path: Path, find: dict[str, str]) -> None:
     allowed = SURENESS[: SURENESS.index(find["confidence"]) + 1]
     assert {f.confidence for f in report_of(path).findings if of_finding(f) == key(find)} <= set(allowed)

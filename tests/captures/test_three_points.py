@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.captures.papers import CONVERSATIONS, POINTS, read
+from tests.captures.papers import CONVERSATIONS, POINTS, QUICK_CONVERSATIONS, read
 from tests.captures.reports import report_of
 from tests.captures.test_papers import EXACT_TO, in_order
-from tests.support.sweeps import WHOLE
+from tests.support.sweeps import WHOLE, sweep
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +50,7 @@ def test_a_conversation_has_the_same_papers_at_each_point() -> None:
 
 
 @WHOLE
-@pytest.mark.parametrize("name", CONVERSATIONS)
+@pytest.mark.parametrize("name", sweep(CONVERSATIONS, QUICK_CONVERSATIONS.__contains__))
 def test_the_same_is_found_at_each_point(name: str) -> None:
     """With the same delays, except that the times at the server do not show how long a client waited that was not answered, or
     whose only SYN was refused.

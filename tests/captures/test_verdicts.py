@@ -22,7 +22,7 @@ from tests.captures.papers import EACH, EACH_RULE, ONE_EACH, PATHS
 from tests.captures.reports import report_of
 from tests.support.analysis import analyze_bytes
 from tests.support.recordings import find_recording
-from tests.support.sweeps import SLOW, WHOLE, sweep
+from tests.support.sweeps import FORMS, SLOW, WHOLE, sweep
 from wiredoctor.findings import Report, host
 from wiredoctor.pipeline import CaptureError
 from wiredoctor.report.coverage import find_coverage
@@ -34,7 +34,7 @@ from wiredoctor.report.overview import OVERLAP
 from wiredoctor.rule_engine import catalogue
 from wiredoctor.text.time_of_day import nanoseconds
 
-SOME = {*EACH_RULE, *PATHS[::4]}
+SOME = {*EACH_RULE}
 """Captures that a quick run also writes as text and Markdown, which takes longer than all other verdicts together."""
 
 CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpus"
@@ -194,6 +194,7 @@ def test_a_headline_that_denied_failures_would_be_noticed() -> None:
 
 
 @WHOLE
+@FORMS
 @pytest.mark.parametrize("path", sweep(PATHS, SOME.__contains__), ids=lambda path: path.stem, scope="module")
 def test_times_lost_add_up_to_the_total_or_a_note_says_why_not(path: Path) -> None:
     report = report_of(path)

@@ -92,6 +92,7 @@ def number(value: float) -> str:
     return duration(value) if isinstance(value, float) else f"{value:,}"
 
 
+@SLOW
 @pytest.mark.parametrize(
     ("name", "smaller"),
     sweep(

@@ -94,6 +94,7 @@ KNOWN = {"TERM": "xterm-256color", "VTE_VERSION": "7200"}
 ON_A_TERMINAL = pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 
 
+@SLOW
 @ON_A_TERMINAL
 def test_on_a_terminal_in_color() -> None:
     assert PAGE in LINK.findall(on_a_terminal(*WORDS, **KNOWN))

@@ -95,6 +95,7 @@ def test_at_excludes_a_span(capture: Path) -> None:
     assert "--at cannot be combined" in call("exchanges", capture, "--at", "5", "--to", "6", code=2)
 
 
+@pytest.mark.slow
 def test_the_report_names_its_zone(capture: Path) -> None:
     for zone, options, text in (
         ("Europe/Berlin", [], "Times are CET (UTC+01:00); the first packet is from 2026-01-31 11:42:10.000."),
@@ -104,6 +105,7 @@ def test_the_report_names_its_zone(capture: Path) -> None:
         assert text in call("analyze", capture, "-f", "markdown", *options, zone=zone).replace("\\", "").splitlines()
 
 
+@pytest.mark.slow
 def test_a_request_id_finds_its_exchange(capture: Path) -> None:
     assert targets(capture, "--request-id", UUID) == ["/third"]
     assert targets(capture, "--request-id", "4c2b-9a57") == ["/third"]

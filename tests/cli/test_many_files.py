@@ -50,6 +50,7 @@ def analyze(folder: Path, *words: str | Path, hard: int) -> tuple[list[int], str
 PACKED = pytest.mark.parametrize("pack", sweep([bytes, gzip.compress], {gzip.compress}.__contains__), ids=["plain", "gzip"])
 
 
+@SLOW
 @PACKED
 def test_a_rotation_of_more_files_than_the_soft_limit(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -59,6 +60,7 @@ def test_a_rotation_of_more_files_than_the_soft_limit(tmp_path: Path, pack: Call
     assert analyze(tmp_path, hard=hard) == ([2 * LIMIT], "", 0)
 
 
+@SLOW
 @PACKED
 def test_a_rotation_that_fits_into_the_hard_limit(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     """Also with reports that read it again."""
@@ -70,6 +72,7 @@ def test_a_rotation_that_fits_into_the_hard_limit(tmp_path: Path, pack: Callable
     assert "open" not in errors
 
 
+@SLOW
 @PACKED
 @pytest.mark.parametrize("words", sweep([[], ["--merge"]], ["--merge"].__eq__), ids=["rotation", "merge"])
 def test_any_number_of_files_is_read(pack: Callable[[bytes], bytes], words: list[str], tmp_path: Path) -> None:

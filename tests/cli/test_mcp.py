@@ -489,6 +489,7 @@ def test_captures_are_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
         Archive([str(folder)], Bounds(1 << 20, -1)).report(SPLIT)
 
 
+@SLOW
 def test_every_answer_says_that_the_capture_was_cut_off(tmp_path: Path) -> None:
     whole = find_recording(SPLIT).read_bytes()
     (tmp_path / "bomb.pcap.gz").write_bytes(gzip.compress(whole + bytes(1 << 24)))

@@ -184,6 +184,7 @@ def test_explain_an_unknown_rule(run: Run) -> None:
     assert run("explain", " ").stderr.startswith("wiredoctor: name a rule, or paste an error message")
 
 
+@pytest.mark.slow
 def test_every_rule_can_be_explained(run: Run) -> None:
     from wiredoctor.rule_engine import catalogue
 

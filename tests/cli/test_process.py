@@ -91,6 +91,7 @@ def test_help_is_as_wide_as_the_terminal(columns: int) -> None:
     assert columns - 12 < max(map(len, options.splitlines())) <= columns
 
 
+@SLOW
 def test_a_capture_alone_is_analyzed(tmp_path: Path) -> None:
     capture = find_recording("server-head-body-split.pcap")
 
@@ -190,6 +191,7 @@ def test_the_options_of_the_program_are_known(monkeypatch: pytest.MonkeyPatch) -
     assert {name for one in parameters for name in one.opts} == OPTIONS
 
 
+@SLOW
 def test_options_before_a_capture_give_the_same_report() -> None:
     capture = str(find_recording("server-head-body-split.pcap"))
     options = ["-q", "--utc", "--format", "json"]
@@ -268,6 +270,7 @@ def test_a_closed_pipe_ends_quietly() -> None:
     assert done.returncode in (0, 141)
 
 
+@SLOW
 @pytest.mark.parametrize(
     "words",
     sweep(
@@ -302,6 +305,7 @@ def test_a_full_disk_is_said_in_a_line() -> None:
     assert (done.returncode, done.stderr) == (2, "wiredoctor: standard output: no space left on device\n")
 
 
+@SLOW
 @pytest.mark.skipif(sys.platform == "win32", reason="no limits of resources")
 @pytest.mark.parametrize("jobs", sweep(["1", "2"], "2".__eq__))
 def test_no_room_for_temporary_files_is_said_in_a_line(jobs: str) -> None:

@@ -165,6 +165,7 @@ def _gateway_error() -> tuple[str, Any, Any]:
     return capture, effect, cause
 
 
+@pytest.mark.slow
 def test_the_packets_behind_the_gateway_and_of_the_cause_are_shown() -> None:
     """The client's connection, that of the first gateway to the second, and that of the second to the server."""
     capture, effect, cause = _gateway_error()
@@ -193,6 +194,7 @@ def test_an_exchange_is_named_as_tables_print_it() -> None:
     assert as_json("show", capture, "--connection", "0#1") == as_json("show", capture, "--connection", "0", "--exchange", "1")
 
 
+@pytest.mark.slow
 def test_the_exchange_of_a_finding_is_followed() -> None:
     capture, effect, _ = _gateway_error()
     done = run("show", capture, "--finding", str(effect["number"]), "--follow", "--color", "never")

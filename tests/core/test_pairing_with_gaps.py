@@ -146,6 +146,7 @@ def lose(packets: Sequence[Packet], draw: random.Random, share: float, first: in
     return [packet for i, packet in enumerate(packets) if i < first or i >= last or draw.random() >= share]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=examples(150))
 @given(st.randoms(use_true_random=False), st.sampled_from((0.0, 0.03, 0.15, 0.5)), st.booleans())
 def test_no_pair_is_wrong_that_is_certain(draw: random.Random, share: float, pipelines: bool) -> None:

@@ -200,6 +200,7 @@ connection 12, client 10.0.0.2:50012, server 10.0.0.3:8001
 """
 
 
+@SLOW
 def test_a_408_is_told_at_once_of_a_gateway_that_has_forwarded_before(tmp_path: Path) -> None:
     ladder = LADDERS["timed out, and 408 in front, as of e2guardian and ziproxy"]
     before = [replace(packet, time=packet.time - SECOND) for packet in ladder_packets(FORWARDED)]
@@ -372,6 +373,7 @@ ENDED = ANSWERED + "  {end:.4f}6  >  F.\n  {end:.4f}7  <  F.\n  {end:.4f}7  >  .
 """The client closes after the response."""
 
 
+@SLOW
 def test_old_failures_do_not_keep_a_search_from_new_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """More exchanges than a search examines follow some failures that stay undecided. Another failure is told all the same."""
 
@@ -461,6 +463,7 @@ SLOW_HEAD = """
 """A client does not complete its request."""
 
 
+@SLOW
 @pytest.mark.parametrize("other", [pytest.param(HALF, id="response"), pytest.param(SLOW_HEAD, id="request")])
 def test_an_incomplete_head_on_another_connection_is_not_waited_for(other: str, tmp_path: Path) -> None:
     """No request that was sent on before can be paired with a request whose head is complete later, and a response belongs to its

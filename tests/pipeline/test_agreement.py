@@ -24,6 +24,7 @@ EVERY = 16
 """Of so many captures of the corpus one is looked at."""
 
 
+@SLOW
 @settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ladders(), st.sampled_from(POINTS), st.sampled_from([1, 7, 1000]))
 def test_findings_of_several_faults_agree(

@@ -230,6 +230,7 @@ pipeline.run = lambda paths, settings, **options: run(paths, settings._replace(b
 WORKER = "os.getpid() != me and core.share.number == 1"
 
 
+@SLOW
 @pytest.mark.parametrize("jobs", sweep(["2", "3"], "3".__eq__))
 def test_a_worker_that_is_killed(jobs: str, tmp_path: Path) -> None:
     done = run(
@@ -245,6 +246,7 @@ def test_a_worker_that_is_killed(jobs: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@SLOW
 @pytest.mark.parametrize("who", [WORKER, "os.getpid() == me"])
 def test_a_process_that_fails(who: str, tmp_path: Path) -> None:
     """An internal error of any process is exit code 3 with a line."""

@@ -19,7 +19,7 @@ from tests.capture.files import Packet
 from tests.captures.papers import EACH_KIND, EACH_RULE
 from tests.pipeline.processes import report, reports
 from tests.support.recordings import find_recording
-from tests.support.sweeps import SLOW, sweep
+from tests.support.sweeps import FORMS, SLOW, sweep
 from wiredoctor import limits, pipeline
 from wiredoctor.limits import LimitsReached
 from wiredoctor.rule_engine import summary_columns
@@ -81,6 +81,7 @@ def test_candidates_of_a_few_epochs_are_joined_where_none_is_told_apart(
         assert back.equals(pl.concat([found[name] for found in given_ones]))
 
 
+@FORMS
 @pytest.mark.parametrize("path", sweep(EACH_KIND, is_quick=lambda path: path in EACH_RULE[::3]), ids=lambda path: path.stem)
 def test_candidates_may_be_judged_one_by_one(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     together = pipeline.analyze(path)

@@ -151,6 +151,7 @@ def test_it_is_the_first_thing_that_is_said(tmp_path: Path, monkeypatch: pytest.
     assert not reaches_level(report, "note")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["auto", "streaming"])
 def test_more_exchanges_than_are_looked_at_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
     """Rows are read from their batches while queries run; such a query is not run like one over a table."""

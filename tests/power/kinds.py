@@ -50,7 +50,7 @@ _NEVER = re.compile(NEVER)
 def kinds_of(case: str, *, slow: bool, thinned: bool, hypothesis: bool) -> list[str]:
     """Return the kinds of a case by its node id.
 
-    `thinned`: a quick run leaves it out only because it tries a third of the cases. `hypothesis`: it generates its input.
+    `thinned`: a quick run leaves it out only because it tries a sixth of the cases. `hypothesis`: it generates its input.
     """
     if _NEVER.search(case):
         return []

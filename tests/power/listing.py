@@ -8,7 +8,7 @@ import pytest
 
 
 class Listing:
-    """Print CASE, whether it is slow, whether only because a quick run tries a third, whether it generates input, and its id."""
+    """Print CASE, whether it is slow, whether only because a quick run tries a sixth, whether it generates input, and its id."""
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Iterator[None]:
@@ -21,7 +21,7 @@ class Listing:
 
 
 def is_thinned(slow: pytest.Mark | None) -> bool:
-    """Return whether a case has the mark `slow` only because a quick run tries a third of such cases."""
+    """Return whether a case has the mark `slow` only because a quick run tries a sixth of such cases."""
     return slow is not None and bool(slow.kwargs.get("thinned"))
 
 

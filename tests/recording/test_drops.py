@@ -32,6 +32,7 @@ OVERFLOW = 10_000
 BACKENDS = ["raw", *(pytest.param(name, marks=needs(name)) for name in ("dumpcap", "tcpdump"))]
 
 
+@pytest.mark.slow
 @needs_root
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_backend_that_gets_no_time(backend: str, cable: Cable, tmp_path: Path) -> None:

@@ -119,6 +119,7 @@ def write():
 TUN_FILTERS = ["tcp port 8080", "ip6", "host 10.7.0.2", "icmp", "udp or ip6", "port 8080", "vlan", "ether src 02:00:00:00:00:01"]
 
 
+@pytest.mark.slow
 @needs("libpcap", "tcpdump")
 @needs_root
 def test_raw_sockets_keep_what_tcpdump_keeps(cable: Cable) -> None:
@@ -141,6 +142,7 @@ def test_raw_sockets_keep_what_tcpdump_keeps(cable: Cable) -> None:
     assert kept["outbound"][0] == ["packet-06", "packet-07"]  # the kernel answers with these bytes: port unreachable, echo reply
 
 
+@pytest.mark.slow
 @needs("libpcap", "tcpdump")
 @needs_root
 def test_raw_sockets_keep_what_tcpdump_keeps_of_raw_ip(cable: Cable) -> None:

@@ -82,6 +82,7 @@ def test_comparisons_of_reports(trace: Path, tmp_path: Path) -> None:
     assert "1 new" not in run("compare", report, trace, "-q")
 
 
+@pytest.mark.slow
 def test_lists_and_heads(trace: Path) -> None:
     heads = run("show", trace, "--connection", 0)
     assert f"GET {SHOWN} HTTP/1.1" in heads

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.sweeps import SLOW, sweep
+from tests.support.sweeps import FORMS, SLOW, sweep
 from wiredoctor.report.terminal.error_messages import messages
 from wiredoctor.report.terminal.manual import write_message
 from wiredoctor.report.terminal.message_search import search_all
@@ -85,6 +85,7 @@ def test_alone(said: str, rules: tuple[str, ...]) -> None:
         check(filled(said, seed), rules)
 
 
+@FORMS
 @pytest.mark.parametrize(("said", "rules"), sweep([one for one in PASTED if one[0] not in IN_PASSING], PASTED[::12].__contains__))
 def test_inside_a_line_of_a_log(said: str, rules: tuple[str, ...]) -> None:
     for number, line in enumerate(random.Random(said).sample(AROUND, 3)):
@@ -92,6 +93,7 @@ def test_inside_a_line_of_a_log(said: str, rules: tuple[str, ...]) -> None:
             check(line.format(filled(said, number)), rules)
 
 
+@FORMS
 @pytest.mark.parametrize(("said", "rules"), sweep([one for one in PASTED if not CODES.match(one[0])], PASTED[::12].__contains__))
 def test_disguised(said: str, rules: tuple[str, ...]) -> None:
     """Other quotation marks, white space, case; escaped as in JSON."""
@@ -277,6 +279,7 @@ def test_no_words_are_in_two_rows() -> None:
     assert len(said) == len(set(said))
 
 
+@SLOW
 def test_all_rows_are_tried() -> None:
     """Each row is the answer to something that is pasted above."""
     answers = {id(told) for said, _ in PASTED if (told := max(search_all(filled(said, 0)), key=lambda one: one[:2])[2])}

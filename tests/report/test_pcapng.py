@@ -237,6 +237,7 @@ def test_what_is_not_laid_out_as_names_or_secrets_is_not_turned(wrong: bytes) ->
     assert metadata.to_little_endian(block(">", 10, wrong), ">") == b""
 
 
+@SLOW
 @tshark
 @pytest.mark.parametrize(
     "name", sweep(["client-sees-head-body-split.pcapng", "behind-nginx-race.pcap"], "behind-nginx-race.pcap".__eq__)

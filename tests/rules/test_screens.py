@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 import wiredoctor
-from tests.captures.papers import EACH_KIND, EACH_RULE
+from tests.captures.papers import EACH_KIND
 from tests.rules.frames import without_tables
 from tests.support.sweeps import SLOW
 from wiredoctor.findings import configured
@@ -36,10 +36,6 @@ def found(module: RuleModule, *tables: pl.LazyFrame) -> pl.DataFrame:
     """The candidates of a rule: of a summary, which sees the whole tables at once, what its `group` makes of them."""
     rows = module.find(*tables).collect(optimizations=pl.QueryOptFlags.none())  # quicker for so few rows
     return module.group(rows, without_tables()) if module.rule.summary and module.group else rows
-
-
-def test_no_candidate_behind_a_screen(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert speaking_rules(EACH_RULE[::24], monkeypatch)
 
 
 @SLOW

@@ -11,7 +11,7 @@ from hypothesis import settings
 SLOW = pytest.mark.slow
 """Only a slow run tries the case."""
 WHOLE = pytest.mark.whole
-"""A quick run tries all cases of the test, not every third."""
+"""A quick run tries all cases of the test, not every sixth."""
 FORMS = pytest.mark.forms
 """The slow cases of the test repeat one input in another form, so consecutive slow runs take turns with them."""
 NIGHTLY = pytest.mark.nightly
@@ -44,7 +44,7 @@ def _as_tuple(value: Any) -> tuple[Any, ...]:
 
 
 def examples(number: int) -> int:
-    """Return how many examples hypothesis tries: a quick run a quarter of the `number`, any other run all."""
+    """Return how many examples hypothesis tries: a quick run a tenth of the `number`, any other run all."""
     return max(number * settings().max_examples // DEFAULT_EXAMPLES, 1)
 
 

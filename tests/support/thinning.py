@@ -1,8 +1,8 @@
 """Choose which cases of a test a run tries.
 
-A quick run tries every third of the cases that are not marked `slow`: they are much alike. With `--turn`, a slow run tries a
-quarter of the slow cases marked `forms`, which repeat one input in another form, and none of those marked `nightly`.
-Any other run tries all.
+A quick run tries every sixth of the cases that are not marked `slow`: they are much alike. With `--turn`, a slow run tries a
+third of the others, an eighth of the slow cases marked `forms`, which repeat one input in another form, and none of those
+marked `nightly`. Any other run tries all.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ import pytest
 QUICK = "not slow"
 """The default of `-m`, in pyproject.toml."""
 
-THIRD = 3
+SIXTH = 6
 THINNED = pytest.mark.slow(thinned=True)
-"""The mark of a case that is slow only because a quick run tries a third."""
-PARTS = 4
+"""The mark of a case that is slow only because a quick run tries a sixth."""
+PARTS = 8
 """Runs with consecutive numbers that together try all forms."""
+PARTS_OF_ALIKE = 3
+"""Runs with consecutive numbers that together try all cases that a quick run leaves out as too much alike."""
 
 
 def add_option(parser: pytest.Parser) -> None:
@@ -28,8 +30,8 @@ def add_option(parser: pytest.Parser) -> None:
         "--turn",
         type=int,
         metavar="NUMBER",
-        help=f"try one of {PARTS} parts of the slow cases that repeat one input in another form, and no nightly cases; "
-        f"{PARTS} consecutive numbers try all parts",
+        help=f"try one of {PARTS} parts of the slow cases that repeat one input in another form, one of {PARTS_OF_ALIKE} parts "
+        "of those that a quick run leaves out as too much alike, and no nightly cases; consecutive numbers try all parts",
     )
 
 
@@ -55,14 +57,14 @@ class Extent:
         """Return the cases of one test that this run tries; mark those slow that a quick run leaves out."""
         slow = [case for case in cases if case.get_closest_marker("slow")]
         alike = [case for case in cases if not case.get_closest_marker("slow") and _is_alike(case)]
-        thinned = [case for number, case in enumerate(alike) if number % THIRD]
+        thinned = [case for number, case in enumerate(alike) if number % SIXTH]
         for case in thinned:
             case.add_marker(THINNED)
-        left_out = {*slow, *thinned} if self.quick else self._left_out(slow)
+        left_out = {*slow, *thinned} if self.quick else self._left_out(slow, thinned)
         return [case for case in cases if case not in left_out or self.is_named(case)]
 
-    def _left_out(self, slow: list[pytest.Item]) -> set[pytest.Item]:
-        """Return which of the slow cases of one test a run with slow cases leaves out.
+    def _left_out(self, slow: list[pytest.Item], thinned: list[pytest.Item]) -> set[pytest.Item]:
+        """Return which of the slow cases and of the thinned ones of one test a run with slow cases leaves out.
 
         The part of a case follows from its place in its test: so all parts are equally large, and all workers of xdist agree. The
         name of the test decides only with which part it begins.
@@ -70,8 +72,13 @@ class Extent:
         if self.turn is None:
             return set()
         forms = [case for case in slow if case.get_closest_marker("forms")]
-        others = {case for number, case in enumerate(forms) if (number + crc32(_test(case).encode()) - self.turn) % PARTS}
+        others = {*self._others(forms, PARTS), *self._others(thinned, PARTS_OF_ALIKE)}
         return others.union(case for case in slow if case.get_closest_marker("nightly"))
+
+    def _others(self, cases: list[pytest.Item], parts: int) -> list[pytest.Item]:
+        """Return the cases of one test whose part is not the one whose turn it is."""
+        turn = self.turn or 0
+        return [case for number, case in enumerate(cases) if (number + crc32(_test(case).encode()) - turn) % parts]
 
     def describe(self) -> str:
         """Return the line at the end of a run that says what it left out; empty if nothing."""
@@ -80,8 +87,9 @@ class Extent:
         if self.turn is None:
             return ""
         return (
-            f"Of the cases that repeat one input in another form, these were part {self.turn % PARTS + 1} of {PARTS}, "
-            "and none were nightly cases. All of them: without --turn"
+            f"Of the cases that repeat one input in another form, these were part {self.turn % PARTS + 1} of {PARTS}, of those "
+            f"that are much alike part {self.turn % PARTS_OF_ALIKE + 1} of {PARTS_OF_ALIKE}, and none were nightly cases. All of "
+            "them: without --turn"
         )
 
 

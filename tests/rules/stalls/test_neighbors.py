@@ -8,6 +8,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.sweeps import SLOW
 from wiredoctor.tables import CLIENT, SERVER
 from wiredoctor.world.exchange import LATE
 from wiredoctor.world.neighbors import Attempts, Sightings, compare_neighbors
@@ -120,6 +121,7 @@ def compared(data: Row, connections: list[Row], exchanges: list[Row]) -> tuple[b
     )
 
 
+@SLOW
 @settings(max_examples=60, deadline=None)
 @given(st.lists(CONNECTION, min_size=6, max_size=6), st.lists(EXCHANGE, max_size=12), st.lists(DATA, min_size=1, max_size=8))
 def test_neighbors_are_found_as_by_looking_at_each(ends: list[Row], talks: list[Row], data: list[Row]) -> None:
