@@ -208,7 +208,7 @@ def _resolve(
         findings = rule_engine.resolve(
             modules, whole, scans["connections"], scans["exchanges"],
             file=capture.file, first_time=first, only=rules.chosen, met=analysis.met, totals=totals, losses=analysis.losses(),
-            explains=explaining.append, tries=tries, known=known, live=live,
+            explains=explaining.append, tries=tries, known=known, live=live, kept=analysis.told,
         )  # fmt: skip
         if rule_engine.failures(modules) == failed:
             explain = {name: modules[name] for name in (*rules.chosen, *rules.known)}

@@ -17,6 +17,7 @@ from wiredoctor.engine.run import Analysis
 from wiredoctor.rule_engine import RuleModule
 from wiredoctor.rule_engine.candidates import Candidates, CandidateStore
 from wiredoctor.rule_engine.cutoffs import Cutoffs
+from wiredoctor.rule_engine.told_findings import ToldFindings
 from wiredoctor.storage.batches import Batch, View
 from wiredoctor.storage.spill import Folder, Spill, SpillWindow
 from wiredoctor.tables import CONNECTIONS, STORED_EXCHANGES
@@ -48,6 +49,7 @@ class LiveAnalysis(Analysis):
         super().__init__(capture, modules, folder, cutoffs, capture.records)
         self.core.copies.within = WITHIN  # one clock stamps all packets
         self.found = CandidateStore(folder, apart=False)
+        self.told = ToldFindings(folder)
         self.times_are_judged = True  # as soon as they are found, because findings are reported then
         self.connections = SpillWindow(CONNECTIONS, folder, ended="final_at", soon=2, kinds=_OF_CONNECTIONS)
         self.exchanges = SpillWindow(STORED_EXCHANGES, folder, ended="final_at", soon=1, kinds=_OF_EXCHANGES)

@@ -29,6 +29,7 @@ from wiredoctor.limits import LimitsReached
 from wiredoctor.rule_engine import RuleModule
 from wiredoctor.rule_engine.candidates import Candidates, CandidateStore
 from wiredoctor.rule_engine.cutoffs import Cutoffs
+from wiredoctor.rule_engine.told_findings import ToldFindings
 from wiredoctor.storage.batches import Batch, View
 from wiredoctor.storage.spill import BatchSpill, Folder
 from wiredoctor.tables import CAPTURES, CONNECTIONS, NEVER, ODDITIES, SEGMENTS, STORED_EXCHANGES
@@ -90,6 +91,8 @@ class Analysis:
         self.found = CandidateStore(folder)
         self.reported_tries: pl.DataFrame | None = None
         """In a live capture: rows of tables.TRIES (forwarded requests) on which reported findings depend; otherwise None."""
+        self.told: ToldFindings | None = None
+        """In a live capture, the findings that were reported; otherwise None."""
         self.connections = BatchSpill(CONNECTIONS, folder)
         self.exchanges = BatchSpill(STORED_EXCHANGES, folder)
         wanted = {name for module in modules.values() for name in module.tables}

@@ -28,7 +28,7 @@ from wiredoctor.live.gateway_groups import Group
 from wiredoctor.live.nearby import Nearby
 from wiredoctor.live.quota import Quota, Stages, cpu_time
 from wiredoctor.rule_engine import RuleModule
-from wiredoctor.rule_engine.candidates import Candidates
+from wiredoctor.rule_engine.candidates import Candidates, select, together
 from wiredoctor.rule_engine.summary_columns import Rows
 from wiredoctor.storage.spill import LOOSE
 from wiredoctor.tables import AT_ITS_END, AT_THE_CLOSE, CONNECTIONS, EXCHANGES, RULE_TABLES, UNACKNOWLEDGED
@@ -412,7 +412,7 @@ class PendingFindings:
             self.modules, candidates, self._connection_rows(some).lazy(),
             pl.concat([self._exchanges, open_exchanges.answered_exchanges(some)]).lazy(),
             file=a.capture.file, first_time=a.capture.first_time or 0, only=self.chosen, keep=keep, losses=a.losses(),
-            tries=tries, known=known, passed=self._failed.known.passed,
+            tries=tries, known=known, passed=self._failed.known.passed, kept=a.told,
         )  # fmt: skip
         self._remember(tries, groups, keys.filter(rule=RULE))
         waiting = {*held}
@@ -470,6 +470,14 @@ class PendingFindings:
         a.reported_tries = pl.concat([*before, certain]).unique(maintain_order=True).tail(limits.FINDINGS.value)
         if (rows := self._rows.get(RULE)) is not None:
             a.found.append({RULE: rows.join(failures, on=["connection", "frame"], how="semi")})
+
+    def without_reported(self, found: Candidates) -> Candidates:
+        """Return candidates without the failures at gateways that were reported: the analysis has these already."""
+        stored = self.analysis.found.of_rules().get(RULE)
+        if RULE not in found or stored is None:
+            return found
+        key = "connection", "frame"
+        return {**found, RULE: found[RULE].join(select(together(stored), *key), on=key, how="anti", maintain_order="left")}
 
     def _compare(self, candidates: Mapping[str, pl.DataFrame]) -> Mapping[str, Rows]:
         """Return the candidates that their rules keep after comparing them with all connections in their current state."""

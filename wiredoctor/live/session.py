@@ -285,12 +285,11 @@ class Session:
     def _analyse(self) -> list[Finding]:
         """Analyze the next packets, and return the findings that became final; or do what the last look left."""
         begun = time.monotonic()
-        if self._work is None:
-            if begun - self._cleaned > CLEANING:
-                self._cleaned, self._work = begun, self._clean()
-            else:
-                self._work = self._decide(self._step, None)
-        found = self._proceed()
+        if self._work is None and begun - self._cleaned > CLEANING:
+            self._cleaned = begun
+            found = self._proceed(self._clean())
+        else:
+            found = self._proceed(self._work or self._decide(self._step, None))
         took = time.monotonic() - begun
         rest = 0.0 if self._is_behind else min(max(TICK, took / BUSY), LONGEST_TICK)
         self._next = begun + took + (rest if self._work is None and not self._held.is_behind else min(rest, BREATH))
@@ -302,10 +301,9 @@ class Session:
         gc.collect()  # few objects are in reference cycles, but captures may run for days
         return []
 
-    def _proceed(self) -> list[Finding]:
-        """Continue the work, and return the findings if it ends. After quota.LOOK, the rest is left to the next look."""
-        begun, work, self._work = cpu_time(), self._work, None
-        assert work is not None
+    def _proceed(self, work: Stages[list[Finding]]) -> list[Finding]:
+        """Do work, and return the findings if it ends. After quota.LOOK, the rest is left to the next look."""
+        begun, self._work = cpu_time(), None
         try:
             next(work)
             while cpu_time() - begun < quota.LOOK:
@@ -371,12 +369,12 @@ class Session:
 
         What the last look left is decided first.
         """
-        if self._work is None:
-            clock, deadline = self._silent_until(), self._deadline()
-            if clock is None or deadline is None or deadline > clock:
-                return []
-            self._work = self._decide(lambda: self._analysis.pass_time(clock), clock)
-        return self._proceed()
+        if self._work is not None:
+            return self._proceed(self._work)
+        clock, deadline = self._silent_until(), self._deadline()
+        if clock is None or deadline is None or deadline > clock:
+            return []
+        return self._proceed(self._decide(lambda: self._analysis.pass_time(clock), clock))
 
     def _decide(self, find: Callable[[], Candidates], clock: int | None) -> Stages[list[Finding]]:
         """Find candidates, decide what is due, and return the findings that became final.
@@ -430,10 +428,11 @@ class Session:
         """Return the final report."""
         a = self._analysis
         while self._work is not None:  # the capture became unreadable; there may be candidates
-            self._proceed()
+            self._proceed(self._work)
         a.listeners = [self._pending.nearby.see]
 
         def judge(found: Candidates) -> Candidates:
+            found = self._pending.without_reported(found)
             return self._held.keep(rule_engine.decide_batch(self._modules, found, self._memory, live=True))
 
         a.finish(lambda found: self._judge_times(judge(found)))

@@ -33,6 +33,7 @@ from wiredoctor.findings import (
 from wiredoctor.rule_engine.plugins import run_guarded
 from wiredoctor.rule_engine.rule_module import RuleModule
 from wiredoctor.rule_engine.summary_columns import Rows
+from wiredoctor.rule_engine.told_findings import Told, ToldFindings
 from wiredoctor.rules.shared.words import Nanoseconds, Packet
 from wiredoctor.tables import SECOND
 from wiredoctor.text import redact
@@ -84,16 +85,17 @@ def _texts(rule: Rule, kind: str | None) -> _Texts:
 
 def build_findings(
     parts: Sequence[tuple[RuleModule, pl.DataFrame, Rows]], causes: Sequence[tuple[int, int]], file: str, first_time: int,
-    before: Collection[int] = (),
+    before: Collection[int] = (), kept: ToldFindings | None = None,
 ) -> list[Finding]:  # fmt: skip
     """Return the findings of all rules, worst first; but a cause always precedes its effects.
 
     `parts`: for each rule, its resolved candidates and all its candidates. `causes`: pairs (id of a candidate, id of its cause).
-    `before`: the ids of candidates that were reported earlier and are only present as causes.
+    `before`: the ids of candidates that were reported earlier and are only present as causes. `kept`: in a live capture, the
+    findings that were made before, to which those that are made now are added.
     """
     told: dict[int, Finding] = {}
     for module, settled, candidates in parts:
-        own = run_guarded(module, partial(_findings_of_rule, module, settled, candidates, file, first_time))
+        own = run_guarded(module, partial(_findings_of_rule, module, settled, candidates, file, first_time, kept))
         told |= zip(settled["id"], own, strict=True) if own is not None else ()
     of: dict[int, list[Cause]] = {}
     for number, cause in causes:
@@ -114,9 +116,12 @@ NOTICED = SECOND // 1000
 """The total delay in ns below which the findings of one problem become notes, because users do not notice so short a delay."""
 
 
-def _findings_of_rule(module: RuleModule, settled: pl.DataFrame, candidates: Rows, file: str, first_time: int) -> list[Finding]:
+def _findings_of_rule(
+    module: RuleModule, settled: pl.DataFrame, candidates: Rows, file: str, first_time: int, kept: ToldFindings | None
+) -> list[Finding]:
     """Return the findings of a rule. The findings of one problem become notes if their total delay is known and below NOTICED."""
-    told = [(group_key(one), one, cost) for one, cost in _each_finding(module, settled, candidates, file, first_time)]
+    every = _each_finding(module, settled, candidates, file, first_time, kept)
+    told = [(group_key(one), one, cost) for one, cost in every]
     costs: dict[tuple[str | None, ...], list[int | None]] = {}
     for key, _, cost in told:
         costs.setdefault(key, []).append(cost)
@@ -127,8 +132,8 @@ def _findings_of_rule(module: RuleModule, settled: pl.DataFrame, candidates: Row
 
 
 def _each_finding(
-    module: RuleModule, settled: pl.DataFrame, candidates: Rows, file: str, first_time: int
-) -> Iterator[tuple[Finding, int | None]]:
+    module: RuleModule, settled: pl.DataFrame, candidates: Rows, file: str, first_time: int, kept: ToldFindings | None
+) -> Iterator[Told]:
     """Yield each finding with the delay (ns) of its candidate, or with None if the candidate has no delay.
 
     The finding's own delay may be shorter, because time that several findings cover counts only once.
@@ -141,7 +146,9 @@ def _each_finding(
         return known.setdefault(text, text)
 
     needed = _READ | {one.where for one in module.rule.advice if one.where} | {*module.fact_names}
-    for some in settled.iter_slices(limits.CANDIDATES_AT_ONCE.value):
+
+    def make(some: pl.DataFrame) -> Iterator[Told]:
+        nonlocal needed
         for kind in {*some["kind"].to_list()}:
             if kind not in texts:
                 texts[kind] = _texts(module.rule, kind)
@@ -152,7 +159,10 @@ def _each_finding(
         rows = _only(rows, needed).with_columns(pl.col(DURATION).cast(pl.Int64))
         for own, common in zip(rows.iter_rows(named=True), _only(some, needed).iter_rows(named=True), strict=True):
             values = own | common | module.words_of(own)
-            yield _finding(module, texts[values["kind"]], values, times, file, first_time, same), own["delay"]
+            yield Told(_finding(module, texts[values["kind"]], values, times, file, first_time, same), own["delay"])
+
+    for some in settled.iter_slices(limits.CANDIDATES_AT_ONCE.value):
+        yield from make(some) if kept is None else kept.with_others(module, some, file, make)
 
 
 _READ = frozenset((

@@ -16,6 +16,7 @@ from wiredoctor.rule_engine.rule_module import RuleModule
 from wiredoctor.rule_engine.software import with_software
 from wiredoctor.rule_engine.stopped_reading import may_follow_stall, until_close
 from wiredoctor.rule_engine.summary_columns import Rows
+from wiredoctor.rule_engine.told_findings import ToldFindings
 from wiredoctor.tables import MILLISECOND, NEVER, RULE_TABLES, SECOND, of_connections, of_exchanges
 from wiredoctor.world.attempts import host_of
 
@@ -42,6 +43,7 @@ def resolve(
     known: Gateways | None = None,
     passed: pl.DataFrame | None = None,
     live: bool = False,
+    kept: ToldFindings | None = None,
 ) -> list[Finding]:
     """Return the findings of one capture by severity (worst first), delay and frame number, but each cause before its effects.
 
@@ -58,6 +60,7 @@ def resolve(
     `tries`, `known`: rows of tables.TRIES, and all known gateways.
     `passed`: the Server fields that gateways forwarded; needed if `exchanges` is not complete.
     `live`: findings about single events are reported before summary rules run, so these explain none of them.
+    `kept`: as in `build_findings`.
     """
     core = summary_columns.candidate_frame(candidates, met)
     if core.is_empty():
@@ -87,7 +90,7 @@ def resolve(
     from wiredoctor.rule_engine.render import build_findings
 
     told = [(modules[p["rule"][0]], p, candidates[p["rule"][0]]) for p in parts]
-    return build_findings(told, _causes(parts, modules, behind), file, first_time, before)
+    return build_findings(told, _causes(parts, modules, behind), file, first_time, before, kept)
 
 
 def _one_per_cause(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 import polars as pl
 
@@ -46,6 +47,7 @@ def is_default(limit: pl.Expr) -> pl.Expr:
     return map_numbers(limit, lambda ns: bool(_near(ns)), pl.Boolean())
 
 
+@lru_cache(maxsize=1024)
 def _near(limit: int | None) -> list[Setting]:
     """Return the settings of servers whose default is near a measured idle timeout (ns).
 
