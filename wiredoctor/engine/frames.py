@@ -16,7 +16,7 @@ from wiredoctor.core.rows.close_rows import CLOSE, CloseRows
 from wiredoctor.core.rows.exchange_rows import EXCHANGE, MESSAGE_ROW, Extra, MessageRows
 from wiredoctor.core.tcp.origins import ORIGINS
 from wiredoctor.engine import ends
-from wiredoctor.protocols.http1.pieces import Pieces
+from wiredoctor.protocols.http1.pieces import LEAST_EVENTS, Pieces
 from wiredoctor.protocols.http1.request_ids import WELL_FORMED
 from wiredoctor.storage.batches import Batch, Kind, Maker, View, series, take_cells, to_cells
 from wiredoctor.tables import (
@@ -53,10 +53,10 @@ _PIECES = (
     *("median_chunk", "chunk_lines_sent_separately", "chunks_apart", "chunks_ending_in_newline", "early_chunks"),
     *("body_frame", "body_time", "events", "first_event_frame", "first_event_time"),
     *("first_events", "held_bursts", "held_events", "large_lumps", "large_events", "cut_lumps", "first_cut", "one_flight"),
-    *("flights", "first_late", "end_mark"),
+    *("flights", "first_late", "end_mark", "event_lines"),
 )
 _LIMITED = ("receive_window", "send_buffer", "loss", "application", "not_read", "path")
-_NO_PIECES = (NONE, 0, 0, False, 0, *(NEVER,) * 5, *(0,) * 6, False, False, 0, NEVER, False)
+_NO_PIECES = (NONE, 0, 0, False, 0, *(NEVER,) * 5, *(0,) * 6, False, False, 0, NEVER, False, False)
 _REASONS = ("pause_acknowledged", "pause_window_open", "pause_clean", "pause_emptied", "pause_waited")
 _ORIGINS = pl.Series(ORIGINS)
 _NAMES = {"framing": pl.Series(FRAMINGS), "end_reason": pl.Series(END_REASONS)}
@@ -299,16 +299,17 @@ def _piece_numbers(extra: Extra) -> tuple[Any, ...]:
     pieces = extra.pieces
     if pieces is None:
         return _NO_PIECES
-    first, counted = pieces.first, pieces.counter is not None
+    first, counted = pieces.first, pieces.counter is not None and (not pieces.by_lines or pieces.events >= LEAST_EVENTS)
     return (
         pieces.median, pieces.alone, pieces.apart, pieces.lines and bool(pieces.sizes), pieces.early,
         NEVER if first is None else first.frame, NEVER if first is None else first.time,
         *((pieces.events, *pieces.first_event) if counted else (NEVER,) * 3),
         *(_held_event_numbers(pieces) if counted else (0,) * 6 + (False,)),
-        pieces.is_timed and pieces.full == 1 and first is not None and first.is_quick(pieces.tick),
-        pieces.full if pieces.is_timed else 0,
+        pieces.is_timed and (counted or not pieces.by_lines) and pieces.full == 1 and first is not None and first.is_quick(pieces.tick),
+        pieces.full if pieces.is_timed and (counted or not pieces.by_lines) else 0,
         pieces.first_late,
         pieces.counter is not None and pieces.counter.has_end_mark,
+        counted and pieces.by_lines,
     )  # fmt: skip
 
 

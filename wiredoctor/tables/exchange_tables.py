@@ -84,6 +84,11 @@ _RESPONSE_PIECES = (
         "end_mark",
         "one of the last two of the events in `response_events` is one with which an API ends its answers, such as [DONE]",
     ),
+    _flag(
+        "event_lines",
+        "the media type is another one, but all lines are those of text/event-stream, with three events or more; "
+        "`response_events` counts them",
+    ),
     _c(
         "flights",
         I32,

@@ -75,7 +75,7 @@ def watch_pieces(reader: Reader, found: Range, stop: i64) -> None:
     """
     message = reader.message
     pieces = None if message is None else message.pieces
-    if pieces is None:
+    if pieces is None or message is None:
         return
     if found.at != GAP:
         pieces.comes(found.frame, found.time)
@@ -83,6 +83,8 @@ def watch_pieces(reader: Reader, found: Range, stop: i64) -> None:
         pieces.lose()
     elif pieces.is_timed:
         pieces.content(found.block[found.place(reader.pos) : found.place(stop)])
+    if not pieces.is_timed and message.framing != CHUNKED and not message.head.event_stream:
+        message.pieces = None
 
 
 def touch(reader: Reader, found: Range) -> None:
