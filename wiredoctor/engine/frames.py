@@ -17,7 +17,7 @@ from wiredoctor.core.rows.exchange_rows import EXCHANGE, MESSAGE_ROW, Extra, Mes
 from wiredoctor.core.tcp.origins import ORIGINS
 from wiredoctor.engine import ends
 from wiredoctor.protocols.http1.event_streams import Counter
-from wiredoctor.protocols.http1.pieces import Pieces
+from wiredoctor.protocols.http1.pieces import LEAST_EVENTS, Pieces
 from wiredoctor.protocols.http1.request_ids import WELL_FORMED
 from wiredoctor.storage.batches import Batch, Kind, Maker, View, series, take_cells, to_cells
 from wiredoctor.tables import (
@@ -55,12 +55,15 @@ _PIECES = (
     *("median_chunk", "chunk_lines_sent_separately", "chunks_apart", "chunks_ending_in_newline", "early_chunks"),
     *("body_frame", "body_time", "events", "first_event_frame", "first_event_time"),
     *("first_events", "held_bursts", "held_events", "large_lumps", "large_events", "cut_lumps", "first_cut", "one_flight"),
-    *("flights", "first_late", "end_mark", "api_format", "last_event"),
+    *("flights", "first_late", "end_mark", "api_format", "last_event", "event_lines"),
     *("data_events", "first_data_frame", "first_data_time", "median_gap", "p95_gap", "longest_gap", "longest_gap_frame"),
 )
 _LIMITED = ("receive_window", "send_buffer", "loss", "application", "not_read", "path")
 _NO_GAPS = (NEVER,) * 7
-_NO_PIECES = (NONE, 0, 0, False, 0, *(NEVER,) * 5, *(0,) * 6, False, False, 0, NEVER, False, False, NO_EVENT, *_NO_GAPS)
+_NO_PIECES = (
+    *(NONE, 0, 0, False, 0, *(NEVER,) * 5, *(0,) * 6, False, False, 0, NEVER, False, False, NO_EVENT, False),
+    *_NO_GAPS,
+)
 _REASONS = ("pause_acknowledged", "pause_window_open", "pause_clean", "pause_emptied", "pause_waited")
 _ORIGINS = pl.Series(ORIGINS)
 _NAMES = {"framing": pl.Series(FRAMINGS), "end_reason": pl.Series(END_REASONS)}
@@ -304,17 +307,19 @@ def _piece_numbers(extra: Extra) -> tuple[Any, ...]:
     pieces = extra.pieces
     if pieces is None:
         return _NO_PIECES
-    first, counted = pieces.first, pieces.counter is not None
+    first, counted = pieces.first, pieces.counter is not None and (not pieces.by_lines or pieces.events >= LEAST_EVENTS)
+    timed = pieces.is_timed and (counted or not pieces.by_lines)
     gaps = pieces.gaps if counted else None
     return (
         pieces.median, pieces.alone, pieces.apart, pieces.lines and bool(pieces.sizes), pieces.early,
         NEVER if first is None else first.frame, NEVER if first is None else first.time,
         *((pieces.events, *pieces.first_event) if counted else (NEVER,) * 3),
-        *(_held_event_numbers(pieces) if counted and pieces.is_timed else (0,) * 6 + (False,)),
-        pieces.is_timed and pieces.full == 1 and first is not None and first.is_quick(pieces.tick),
-        pieces.full if pieces.is_timed else 0,
+        *(_held_event_numbers(pieces) if counted and timed else (0,) * 6 + (False,)),
+        timed and pieces.full == 1 and first is not None and first.is_quick(pieces.tick),
+        pieces.full if timed else 0,
         pieces.first_late,
-        *_last_event(pieces.counter),
+        *_last_event(pieces.counter if counted else None),
+        counted and pieces.by_lines,
         *(_NO_GAPS if gaps is None else (
             gaps.events, *gaps.first, *gaps.percentiles((50, 95)), gaps.longest, gaps.longest_frame)
         ),

@@ -95,6 +95,11 @@ _RESPONSE_PIECES = (
         "API ends its answers, 3 an event that says that it is an error (the only one), 4 one with a member `error` (the only "
         "one), 5 one with the name, type and members of an earlier one, 6 any other. If [DONE] follows an error, 3 or 4",
     ),
+    _flag(
+        "event_lines",
+        "the media type is another one, but all lines are those of text/event-stream, with three events or more; "
+        "`response_events` counts them",
+    ),
     _n(
         "data_events",
         I64,

@@ -78,7 +78,7 @@ def watch_pieces(reader: Reader, found: Range, stop: i64) -> None:
     """
     message = reader.message
     pieces = None if message is None else message.pieces
-    if pieces is None:
+    if pieces is None or message is None:
         return
     if found.at != GAP:
         pieces.comes(found.frame, found.time)
@@ -86,6 +86,8 @@ def watch_pieces(reader: Reader, found: Range, stop: i64) -> None:
         pieces.lose()
     elif pieces.reads:
         pieces.content(found.block[found.place(reader.pos) : found.place(stop)])
+    if not pieces.reads and message.framing != CHUNKED and not message.head.event_stream:
+        message.pieces = None
 
 
 def touch(reader: Reader, found: Range) -> None:

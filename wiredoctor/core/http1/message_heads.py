@@ -167,7 +167,7 @@ def begin_message(conversation: Conversation, reader: Reader, found: Range, head
     if head.is_cut or len(message.target) >= conversation.http.longest_text:
         conversation.http.met.add(limits.TEXT)
     frame_body(conversation, reader, message, how)
-    if kind == RESPONSE and (how == CHUNKED or head.event_stream) and reader.is_reading(message):
+    if kind == RESPONSE and (how in (CHUNKED, UNTIL_CLOSE) or head.event_stream) and reader.is_reading(message):
         if is_left_out(head.fields):
             conversation.http.met.add(limits.DECODERS)
         message.pieces = pieces_of(head.fields, message.framing)

@@ -13,8 +13,8 @@ from weakref import WeakSet
 
 from wiredoctor import limits
 from wiredoctor.protocols.http1.end_marks import classify_last, has_end_mark, has_format
-from wiredoctor.protocols.http1.fields import Fields
-from wiredoctor.protocols.http1.inflate import CODINGS, Decoder
+from wiredoctor.protocols.http1.fields import PAGES, Fields
+from wiredoctor.protocols.http1.inflate import CODINGS, CodedError, Decoder
 from wiredoctor.tables import NO_EVENT
 
 LONGEST_LINE = 72
@@ -152,6 +152,40 @@ _DATA = re.compile(rb"^data:.*?\n\n", re.MULTILINE | re.DOTALL)
 """An event of text/event-stream from its first line with data to its end."""
 
 
+class EventLines(Lines):
+    """Counts the events of a body of another type whose lines are all those of text/event-stream (WHATWG HTML section 9.2.5).
+
+    Only events with a field `data` count. Other lines raise CodedError.
+    """
+
+    __slots__ = ("_has_data", "_line")
+
+    def __init__(self) -> None:
+        super().__init__(2)
+        self._line, self._has_data = b"", False
+
+    def count(self, data: bytes) -> int:
+        """Return how many events end in these bytes. Raise CodedError if a line is none of an event stream."""
+        *lines, rest = (self._line + data.replace(b"\r", b"")).split(b"\n")
+        found = 0
+        for line in lines:
+            if not line:
+                found += self._has_data
+                self._has_data = False
+            elif not line.startswith(_FIELDS):
+                raise CodedError
+            self._has_data |= line.startswith(b"data:")
+        if not rest.startswith(_FIELDS) and not any(name.startswith(rest) for name in _FIELDS):
+            raise CodedError
+        self._line = rest[:LONGEST_LINE]
+        super().count(data)
+        self.with_data = found
+        return found
+
+
+_FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
+
+
 def _shorten(event: bytes) -> bytes:
     """Return an event without its middle if it is long."""
     return event if len(event) <= 2 * KEPT else event[:KEPT] + event[-KEPT:]
@@ -262,6 +296,12 @@ def make_counter(fields: Fields) -> Counter | None:
         return None
     events = _event_counter(fields)
     return events if coding in IDENTITY else Coded(events, coding)
+
+
+def may_be_events(fields: Fields) -> bool:
+    """Return whether the body of a response may be an event stream although its media type is another one."""
+    is_text = fields.content_type.startswith("text/") or fields.content_type in ("", "application/json", "application/octet-stream")
+    return is_text and fields.content_type not in PAGES and fields.content_encoding in IDENTITY and not fields.event_stream
 
 
 def _event_counter(fields: Fields) -> Counter:

@@ -10,7 +10,7 @@ A lump is a flight that a buffer had held back: after a long wait, its events ar
 from __future__ import annotations
 
 from wiredoctor.protocols.http1.event_gaps import EventGaps
-from wiredoctor.protocols.http1.event_streams import Counter, has_room, make_counter
+from wiredoctor.protocols.http1.event_streams import Counter, EventLines, has_room, make_counter, may_be_events
 from wiredoctor.protocols.http1.fields import Fields
 from wiredoctor.protocols.http1.framing import CHUNKED, LENGTH, UNTIL_CLOSE
 from wiredoctor.protocols.http1.inflate import CodedError
@@ -45,6 +45,8 @@ SHOWN = 3
 """The maximum number of lumps (events that a buffer released together) whose packets are stored."""
 MAX_UNDECIDED = 64
 """The maximum number of flights of a body that are not counted as long as the sender's clock is unknown."""
+LEAST_EVENTS = 3
+"""The minimum number of events of a body that is an event stream by its lines alone."""
 EARLY = 2
 """The maximum number of chunks that `Pieces.early` counts: those that began before the first gap of CHUNK_GAP."""
 
@@ -122,8 +124,9 @@ class Pieces:
     `early`: the number of data chunks that began before the first gap of 10 ms, at most EARLY. `alone`: the number of chunk size
     lines in packets without content. `apart`: the number of chunks that began at least a given time after the previous one.
     `began`: the time at which the newest chunk began. `lines`: every data chunk ended with a newline. `counter`: counts the
-    events; None if events are not counted. `is_timed`: flights are tracked. `full`: the number of flights with content. `gaps`:
-    the times between events; None if the response is not an event stream. `reads`: `content` must be called.
+    events; None if events are not counted. `by_lines`: only the lines of the body show that it is an event stream. `is_timed`:
+    flights are tracked. `full`: the number of flights with content. `gaps`: the times between events; None if the response is
+    not an event stream. `reads`: `content` must be called.
 
     `held`: the number of lumps after a long pause of the application; `held_events`: the number of their events. `large`,
     `large_events`: the same for lumps with LARGE events or more. `cut`: the number of lumps that end inside an event and are
@@ -135,6 +138,7 @@ class Pieces:
         *(
             "alone",
             "apart",
+            "by_lines",
             "before",
             "began",
             "counter",
@@ -169,6 +173,7 @@ class Pieces:
     def __init__(self, counter: Counter | None, *, is_timed: bool = False) -> None:
         self.counter = counter
         self.is_timed = is_timed
+        self.by_lines = isinstance(counter, EventLines)
         self.reads = is_timed or counter is not None
         self.gaps = None if counter is None else EventGaps()
         self.sizes: dict[int, int] = {}
@@ -282,6 +287,9 @@ class Pieces:
             try:
                 found = self.counter.count(data)
             except CodedError:
+                if self.by_lines:
+                    self.is_timed = False
+                    self.flights.clear()
                 self._stop_counting()
                 return
             if is_first and self.counter.began_with_end:
@@ -372,10 +380,12 @@ class Pieces:
 def pieces_of(fields: Fields, framing: int) -> Pieces | None:
     """Return a new Pieces for a response with these fields and this framing.
 
-    Return None if the response is neither chunked nor an event stream.
+    Return None if the response is neither chunked nor an event stream, and cannot become one by its lines.
     """
     if fields.event_stream and framing in (LENGTH, CHUNKED, UNTIL_CLOSE):
         return Pieces(make_counter(fields), is_timed=True)
+    if framing in (CHUNKED, UNTIL_CLOSE) and may_be_events(fields):
+        return Pieces(EventLines(), is_timed=True)
     return Pieces(None) if framing == CHUNKED else None
 
 

@@ -82,7 +82,7 @@ RULE = Rule(
         "chunked": "Chunks were held back and came together: {request}",
     },
     message={
-        "event-stream": "The {status} to {request} is {media}: its {events_word} are meant to arrive one by one. {how} {why} "
+        "event-stream": "The {status} to {request} is {media_note}: its {events_word} are meant to arrive one by one. {how} {why} "
         "{named}",
         "chunked": "The body of the {status} to {request} was written in {chunks:,} {events_word} ({why}), but they came "
         "together: {how} {cause} {named}",
@@ -129,6 +129,11 @@ MIN_EVENTS = Threshold("3 events", "the minimum number of events that arrive tog
 MANY_EVENTS = Threshold(
     "20 events", "the minimum number of events in the whole body; a program may write fewer than this at once"
 )
+CALL_EVENTS = Threshold(
+    "8 events",
+    "the same for the answer to a call (a POST) that comes completely, head and body together, 1 s or more after the request; "
+    "with five, programs that compute first were reported",
+)
 MOST_OF = Threshold("90 %", "the minimum share of the events that arrive in lumps, which are several events at once")
 MIN_CHUNKS = Threshold(
     "2 chunks",
@@ -158,7 +163,7 @@ SWITCHES = (
 )  # fmt: skip
 """Patterns for the fields Server and Via, each with the settings that stop this software from buffering."""
 
-LIKELY, OTHER_SIDE, CUT, EARLIER, BEHIND = "likely", "other-side", "cut", "earlier-stream", "behind"
+LIKELY, OTHER_SIDE, CUT, EARLIER, BEHIND, MEASURED = "likely", "other-side", "cut", "earlier-stream", "behind", "measured"
 """The proof of a candidate.
 
 LIKELY: nothing proves that the data was held back, but it is likely.
@@ -166,6 +171,7 @@ OTHER_SIDE: there is no proof yet, and `decide` drops the candidate unless the o
 CUT: a burst of held-back events ends inside an event.
 EARLIER: an earlier response of the server was streamed.
 BEHIND: the data was seen earlier on the other side of a gateway.
+MEASURED: the response has a Content-Length, so it was complete before its head was sent.
 """
 
 
@@ -201,7 +207,8 @@ class Facts(NamedTuple):
     `media`: the media type. `coding`: the content coding. `path`: that of the request, or "" for kind chunked. `asked_frame`,
     `asked_time`: the end of the request; the time is that of the previous response's end if that came later. `wait`: the wait
     for the body, less a round trip; 0 if the round trip is unknown. `at_first`: the body, or its first events, came late and
-    together. `pause_frames`, `pause_times`: the packets before and after the pauses in the body after which parts came
+    together. `is_call`: the response to a POST, whose head came with its body. `is_measured`: it also has a Content-Length.
+    `pause_frames`, `pause_times`: the packets before and after the pauses in the body after which parts came
     together. `pause_clocks`: the lengths of these pauses by the server's timestamps. `behind`: how a gateway received the body,
     with the columns BEHIND_COLUMNS. `earlier_frame`, `earlier_time`: the first packet and the end of the earlier response that
     proves the candidate.
@@ -219,6 +226,8 @@ class Facts(NamedTuple):
     coding: str
     path: str
     whole: bool
+    is_call: bool
+    is_measured: bool
     asked_frame: int
     asked_time: int
     response_body_frame: int
@@ -294,6 +303,8 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
             *candidate("server", confidence(), "response_frame", "start", "end", kind=kind),
             *_key(),
             *("final_at", "rtt_server", "whole", c("wait").fill_null(0), "at_first", "asked_time", *pauses),
+            _is_call().alias("is_call"),
+            (_is_call() & (c("response_framing") == "content-length")).alias("is_measured"),
             c("request_last_frame").alias("asked_frame"),
             c("response_content_encoding").alias("coding"),
             c("response_chunks").alias("chunks"),
@@ -314,7 +325,7 @@ def _is_whole() -> pl.Expr:
 
 
 def _is_event_stream() -> pl.Expr:
-    return c("response_content_type").is_in([*EVENT_STREAMS])
+    return c("response_content_type").is_in([*EVENT_STREAMS]) | c("response_event_lines")
 
 
 def _key() -> list[pl.Expr]:
@@ -325,6 +336,12 @@ def _key() -> list[pl.Expr]:
         c("response_content_type").alias("media"),
         pl.when(_is_event_stream()).then(path).otherwise(pl.lit("")).alias("path"),
     ]
+
+
+def _is_call() -> pl.Expr:
+    """Return whether the events of a late body answer a call, and the head came together with them."""
+    late_head = c("response_start") - c("request_end") >= MIN_WAIT.value
+    return _is_event_stream() & (c("request_method") == "POST") & late_head & c("at_first")
 
 
 def _is_late_at_first() -> pl.Expr:
@@ -445,12 +462,15 @@ def _proof(x: Facts) -> str:
         return OTHER_SIDE
     if x.response_events is None:
         return LIKELY
+    if x.is_measured:
+        return MEASURED
     if x.response_cut_lumps or (x.at_first and x.response_first_cut):
         return CUT
     first = x.response_first_events if x.at_first and x.response_first_events >= _LARGE else 0
     large = x.lumps > 1 and x.response_large_events + first == x.response_events
     whole = x.lumps == 1 and x.whole and x.held_events == x.response_events
-    return LIKELY if x.response_events >= MANY_EVENTS.value and (whole or large) else OTHER_SIDE
+    call = x.is_call and x.response_events >= CALL_EVENTS.value and x.wait >= MIN_CODED_WAIT.value
+    return LIKELY if (x.response_events >= MANY_EVENTS.value and (whole or large)) or (call and whole) else OTHER_SIDE
 
 
 _LARGE = 10
@@ -537,21 +557,27 @@ def _parts(behind: Mapping[str, Any]) -> list[tuple[int, int]]:
 
 def words(x: Facts) -> dict[str, Any]:
     """Return the words about the parts that came together, and about what may have held them back."""
-    seen = _seen_behind(x) if x.proof == BEHIND else None
-    parts = EVENT_STREAMS.get(x.media, "chunks")
+    seen = _seen_behind(x) if x.proof in (BEHIND, CUT) else None
+    parts = "chunks" if x.kind == "chunked" else _word(x)
     if seen and x.kind == "chunked" and x.behind and x.behind["response_chunks"] is None:
         parts = "parts"
     server, via = x.response_server or "", x.response_via or ""
     return {
         "were": "may have been" if x.proof == LIKELY else "were",
+        "media_note": x.media if x.media in EVENT_STREAMS else f"{x.media or 'of no type'}, but its lines are those of an event stream",
         "events_word": parts,
         "how": _chunks_arrived(x) if x.kind == "chunked" else _events_arrived(x),
         **(_why(x) if seen is None else _why_behind(x, seen)),
-        "named": _named(server, via) + ("" if seen else _CAPTURE),
+        "named": _named(server, via) + ("" if seen or x.behind else _CAPTURE),
         "switches": "".join(f" {text}" for pattern, text in SWITCHES if re.search(pattern, f"{server}\n{via}", re.IGNORECASE)),
         "asked": _ASKED if x.response_accel_buffering == "no" else "",
         "evidence": [*_other_packets(x, seen, parts), *_waits(x)],
     }
+
+
+def _word(x: Facts) -> str:
+    """Return the word for the parts of an event stream."""
+    return EVENT_STREAMS.get(x.media, "events")
 
 
 def _chunks_arrived(x: Facts) -> str:
@@ -563,7 +589,7 @@ def _chunks_arrived(x: Facts) -> str:
 
 
 def _events_arrived(x: Facts) -> str:
-    events, word = x.response_events, EVENT_STREAMS[x.media]
+    events, word = x.response_events, _word(x)
     none = f"No byte of its body came for {duration_text(x.wait)}, then"
     if events is None:
         return f"{none} all {x.response_body_bytes:,} bytes at once."
@@ -580,6 +606,7 @@ _WHY = {
     "was full.",
     EARLIER: "In an earlier response for this path, the parts came one by one. So something between the program and the capture "
     "point buffers them.",
+    MEASURED: "It has a Content-Length, so a program or proxy had collected the whole body before it sent the head.",
     LIKELY: "Something between the program and the capture point may buffer the parts, or the program sends them all at once.",
 }
 
@@ -618,7 +645,7 @@ def _other_packets(x: Facts, seen: _PacketBehind | None, parts: str) -> list[Pac
 
 def _waits(x: Facts) -> list[Packet]:
     """Return the packets before and after each wait."""
-    what = "the rest of the body" if x.kind == "chunked" else f"three or more {EVENT_STREAMS[x.media]}"
+    what = "the rest of the body" if x.kind == "chunked" else f"three or more {_word(x)}"
     places = zip(x.pause_frames, x.pause_times, strict=True)
     made = _first_wait(x) if x.at_first else []
     for before, after, by_clock in zip(places, places, x.pause_clocks, strict=True):
@@ -634,7 +661,7 @@ def _first_wait(x: Facts) -> list[Packet]:
     late = x.response_first_late
     what = f"the whole body, {x.response_body_bytes:,} bytes"
     if x.response_events is not None and x.kind != "chunked":
-        what = f"{x.response_first_events:,} {EVENT_STREAMS[x.media]} at once"
+        what = f"{x.response_first_events:,} {_word(x)} at once"
     shown = witness(None if late is None else x.wait - max(late, 0), x.rtt_server)
     return packets(
         (x.asked_frame, x.asked_time, "the last byte of the request"),
