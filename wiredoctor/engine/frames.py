@@ -55,10 +55,10 @@ _PIECES = (
     *("median_chunk", "chunk_lines_sent_separately", "chunks_apart", "chunks_ending_in_newline", "early_chunks"),
     *("body_frame", "body_time", "events", "first_event_frame", "first_event_time"),
     *("first_events", "held_bursts", "held_events", "large_lumps", "large_events", "cut_lumps", "first_cut", "one_flight"),
-    *("flights", "first_late", "end_mark", "api_format", "last_event"),
+    *("flights", "first_late", "end_mark", "api_format", "last_event", "longest_gap"),
 )
 _LIMITED = ("receive_window", "send_buffer", "loss", "application", "not_read", "path")
-_NO_PIECES = (NONE, 0, 0, False, 0, *(NEVER,) * 5, *(0,) * 6, False, False, 0, NEVER, False, False, NO_EVENT)
+_NO_PIECES = (NONE, 0, 0, False, 0, *(NEVER,) * 5, *(0,) * 6, False, False, 0, NEVER, False, False, NO_EVENT, NEVER)
 _REASONS = ("pause_acknowledged", "pause_window_open", "pause_clean", "pause_emptied", "pause_waited")
 _ORIGINS = pl.Series(ORIGINS)
 _NAMES = {"framing": pl.Series(FRAMINGS), "end_reason": pl.Series(END_REASONS)}
@@ -311,6 +311,7 @@ def _piece_numbers(extra: Extra) -> tuple[Any, ...]:
         pieces.full if pieces.is_timed else 0,
         pieces.first_late,
         *_last_event(pieces.counter),
+        pieces.longest_gap if pieces.is_timed else NEVER,
     )  # fmt: skip
 
 

@@ -123,6 +123,8 @@ class Pieces:
     `began`: the time at which the newest chunk began. `lines`: every data chunk ended with a newline. `counter`: counts the
     events; None if events are not counted. `is_timed`: flights are tracked. `full`: the number of flights with content.
 
+    `longest_gap`: the longest time (ns) between two packets of the body.
+
     `held`: the number of lumps after a long pause of the application; `held_events`: the number of their events. `large`,
     `large_events`: the same for lumps with LARGE events or more. `cut`: the number of lumps that end inside an event and are
     followed by another lump. `first_cut`: whether the first flight ends inside an event and is followed by a lump. `shown`: the
@@ -146,6 +148,7 @@ class Pieces:
             "frame",
             "full",
             "held",
+            "longest_gap",
         ),
         *("first_late", "held_events", "is_timed", "large", "large_events", "last", "lines", "newest", "settled", "shown"),
         *("sizes", "tick", "together"),
@@ -160,6 +163,7 @@ class Pieces:
         self.lines = self.together = True
         self.first_cut = False
         self.first_event = (NEVER, NEVER)
+        self.longest_gap = 0
         self.frame = self.last = self.first_late = self.began = NEVER
         self.tick = 0
         self.first: Flight | None = None
@@ -185,6 +189,8 @@ class Pieces:
     def comes(self, frame: int, time: int) -> None:
         """Record a packet that contains bytes of the body."""
         gap = max(time - self.last, 0)
+        if self.first is not None and gap > self.longest_gap:
+            self.longest_gap = gap
         if self.first is None:
             self.first = self._fly(frame, time)
         elif frame < self.frame:
