@@ -117,6 +117,20 @@ How it is proved
     A client that had sent only a head with Expect: 100-continue, and got neither 100 nor another response for 1 s or longer,
     also counts as waiting, although its request is not complete.
 
+    A stream that answers a POST (text/event-stream, application/x-ndjson) also counts if its client waited for its end: its
+    events have the format of an API that ends its answers with an event of its own, or the server ended another answer for the
+    same path within 60 s after it, or at any time before. One of these must be true for the closes of this program (host and
+    User-Agent) within 60 s:
+
+    - Two or more closes, at different moments, came after silences that are equal (1 % and 20 ms), 1 s or longer, and three times
+      as long as any pause before: a timeout for the next data.
+    - Three or more closes, at different moments, came while data was coming, at the same multiple of 0.5 s (within 20 ms) since
+      the SYN or the request, and after different numbers of events: a limit for complete answers, or a test that stops after that
+      time. This is a note.
+
+    These must be 75 % of the streams that the program left early. Not reported: a stream that its client had just asked the
+    server to stop, and one that the client left within 50 ms after the complete response to another copy of its request.
+
     If the client is a gateway, its own timeout expired, not one of the program in User-Agent, and the finding says so. A relay
     for TCP or TLS (stunnel) counts as one if another host's connection, encrypted or not HTTP/1, was opened right before this one
     and closed, not first by that host, at the same moment.
@@ -137,7 +151,7 @@ What it is not
     RST has no ACK flag and follows no FIN, it answers a segment of a connection that the sender of the RST does not know.
     It may come from a router, or from a restarted host that received a keep-alive probe, so the exchange is not judged.
     Event streams, other endless media, live sources (a PUT or POST of media without an announced end) and tunnels always
-    end like this, so they are not reported. If the server reset the connection first, or had closed it before the request
+    end like this, so they are not reported, except for the timeouts of streams that answer calls. If the server reset the connection first, or had closed it before the request
     came, keep-alive-race reports it. If the client's keep-alive probes got no answers, its kernel ended the connection:
     unanswered reports that.
 

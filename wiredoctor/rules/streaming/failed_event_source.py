@@ -68,8 +68,8 @@ RULE = Rule(
     remedy={
         _WRONG: "Find out what answered: a login page, the page of an application for unknown paths, or an error page. Have the "
         "server answer with 401, 404 or 204, or with the event stream.",
-        _EMPTY: "Check the server's log for an exception before the first event. A server that has nothing to send keeps the stream "
-        "open; to stop the client, it answers with 204.",
+        _EMPTY: "Check the server's log for an exception before the first event. A server that has nothing to send keeps the "
+        "stream open; to stop the client, it answers with 204.",
     },
     references=(
         Reference("WHATWG HTML section 9.2.3, reconnecting", "https://html.spec.whatwg.org/multipage/server-sent-events.html"),
