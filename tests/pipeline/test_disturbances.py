@@ -155,6 +155,12 @@ UNKNOWABLE: dict[tuple[str, str], tuple[str, ...]] = {
         in (
             "speaks: the client sends each request to two servers, and cancels the slower one",
             "speaks: such a client is busy for once, and cancels its request late",
+            # the closes after other silences, or the requests to stop, are lost
+            "silent: two of four streams left after equal silences",
+            "silent: streams that the client had just stopped by calls",
+            # the closes after equal waits are lost
+            "speaks: three waits of 700 ms are a limit, although others behind the same address load pages",
+            "speaks: three waits of 700 ms are a limit of one program, although another one behind the same address gives up, too",
         )
     ),
 }

@@ -55,13 +55,13 @@ _PIECES = (
     *("median_chunk", "chunk_lines_sent_separately", "chunks_apart", "chunks_ending_in_newline", "early_chunks"),
     *("body_frame", "body_time", "events", "first_event_frame", "first_event_time"),
     *("first_events", "held_bursts", "held_events", "large_lumps", "large_events", "cut_lumps", "first_cut", "one_flight"),
-    *("flights", "first_late", "end_mark", "api_format", "last_event", "event_lines"),
+    *("flights", "first_late", "end_mark", "api_format", "last_event", "longest_pause", "event_lines"),
     *("data_events", "first_data_frame", "first_data_time", "median_gap", "p95_gap", "longest_gap", "longest_gap_frame"),
 )
 _LIMITED = ("receive_window", "send_buffer", "loss", "application", "not_read", "path")
 _NO_GAPS = (NEVER,) * 7
 _NO_PIECES = (
-    *(NONE, 0, 0, False, 0, *(NEVER,) * 5, *(0,) * 6, False, False, 0, NEVER, False, False, NO_EVENT, False),
+    *(NONE, 0, 0, False, 0, *(NEVER,) * 5, *(0,) * 6, False, False, 0, NEVER, False, False, NO_EVENT, NEVER, False),
     *_NO_GAPS,
 )
 _REASONS = ("pause_acknowledged", "pause_window_open", "pause_clean", "pause_emptied", "pause_waited")
@@ -319,6 +319,7 @@ def _piece_numbers(extra: Extra) -> tuple[Any, ...]:
         pieces.full if timed else 0,
         pieces.first_late,
         *_last_event(pieces.counter if counted else None),
+        pieces.longest_pause if pieces.is_timed else NEVER,
         counted and pieces.by_lines,
         *(_NO_GAPS if gaps is None else (
             gaps.events, *gaps.first, *gaps.percentiles((50, 95)), gaps.longest, gaps.longest_frame)

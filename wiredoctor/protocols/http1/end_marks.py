@@ -144,10 +144,10 @@ def classify_last(earlier: Sequence[bytes], last: bytes, errors: int) -> int:
 
     `earlier`: some events before it, the newest last. `errors`: the number of members "error" in the stream.
     """
-    event = _parse(last)
+    event, others = _parse(last), [_parse(one) for one in earlier]
     if not event.data:
-        return NO_EVENT
-    is_done, others = event.data == b"[DONE]", [_parse(one) for one in earlier]
+        return OTHER_EVENT if any(one.data for one in others) else NO_EVENT
+    is_done = event.data == b"[DONE]"
     newest = others.pop() if is_done and others else event
     error = _error(newest, errors)
     if error and not any(_error(one, errors) for one in others):

@@ -128,6 +128,8 @@ class Pieces:
     flights are tracked. `full`: the number of flights with content. `gaps`: the times between events; None if the response is
     not an event stream. `reads`: `content` must be called.
 
+    `longest_pause`: the longest time (ns) between two packets of the body.
+
     `held`: the number of lumps after a long pause of the application; `held_events`: the number of their events. `large`,
     `large_events`: the same for lumps with LARGE events or more. `cut`: the number of lumps that end inside an event and are
     followed by another lump. `first_cut`: whether the first flight ends inside an event and is followed by a lump. `shown`: the
@@ -153,6 +155,7 @@ class Pieces:
             "full",
             "gaps",
             "held",
+            "longest_pause",
         ),
         *(
             "first_late",
@@ -182,6 +185,7 @@ class Pieces:
         self.lines = self.together = True
         self.first_cut = False
         self.first_event = (NEVER, NEVER)
+        self.longest_pause = 0
         self.frame = self.last = self.first_late = self.began = NEVER
         self.tick = 0
         self.first: Flight | None = None
@@ -207,6 +211,8 @@ class Pieces:
     def comes(self, frame: int, time: int) -> None:
         """Record a packet that contains bytes of the body."""
         gap = max(time - self.last, 0)
+        if self.first is not None and gap > self.longest_pause:
+            self.longest_pause = gap
         if self.first is None:
             self.first = self._fly(frame, time)
         elif frame < self.frame:

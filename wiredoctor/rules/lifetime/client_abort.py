@@ -117,6 +117,20 @@ How it is proved
     A client that had sent only a head with Expect: 100-continue, and got neither 100 nor another response for 1 s or longer,
     also counts as waiting, although its request is not complete.
 
+    A stream that answers a POST (text/event-stream, application/x-ndjson) also counts if its client waited for its end: its
+    events have the format of an API that ends its answers with an event of its own, or the server ended another answer for the
+    same path within 60 s after it, or at any time before. One of these must be true for the closes of this program (host and
+    User-Agent) within 60 s:
+
+    - Two or more closes, at different moments, came after silences that are equal (1 % and 20 ms), 1 s or longer, and three times
+      as long as any pause before: a timeout for the next data.
+    - Three or more closes, at different moments, came while data was coming, at the same multiple of 0.5 s (within 20 ms) since
+      the SYN or the request, and after different numbers of events: a limit for complete answers, or a test that stops after that
+      time. This is a note.
+
+    These must be 75 % of the streams that the program left early. Not reported: a stream that its client had just asked the
+    server to stop, and one that the client left within 50 ms after the complete response to another copy of its request.
+
     If the client is a gateway, its own timeout expired, not one of the program in User-Agent, and the finding says so. A relay
     for TCP or TLS (stunnel) counts as one if another host's connection, encrypted or not HTTP/1, was opened right before this one
     and closed, not first by that host, at the same moment.
@@ -138,7 +152,7 @@ What it is not
     RST has no ACK flag and follows no FIN, it answers a segment of a connection that the sender of the RST does not know.
     It may come from a router, or from a restarted host that received a keep-alive probe, so the exchange is not judged.
     Event streams, other endless media, live sources (a PUT or POST of media without an announced end) and tunnels always
-    end like this, so they are not reported. If the server reset the connection first, or had closed it before the request
+    end like this, so they are not reported, except for the timeouts of streams that answer calls. If the server reset the connection first, or had closed it before the request
     came, keep-alive-race reports it. If the client's keep-alive probes got no answers, its kernel ended the connection:
     unanswered reports that.
 
@@ -166,9 +180,10 @@ from wiredoctor.findings import Advice, Reference, Rule, Threshold, cached_for_t
 from wiredoctor.gateways.tries import RETRY, WAITED_FOR
 from wiredoctor.rules.shared import abort_reasons, left_early
 from wiredoctor.rules.shared.abort_facts import Facts
+from wiredoctor.rules.shared.abort_reasons import Ended
 from wiredoctor.rules.shared.abort_words import gateway_words, other_packets, progress, reason_words, timeout_words
 from wiredoctor.rules.shared.evidence import candidate, confidence, has_doubtful_close
-from wiredoctor.rules.shared.left_early import EarlyClose, awaits_continue, begun, early, whole_response
+from wiredoctor.rules.shared.left_early import EarlyClose, awaits_continue, begun, early, ended_early, whole_response
 from wiredoctor.rules.shared.left_early import may_match as may_be_early
 from wiredoctor.rules.shared.lost_requests import repetition_words
 from wiredoctor.rules.shared.words import (
@@ -182,11 +197,14 @@ from wiredoctor.rules.shared.words import (
 )
 from wiredoctor.tables import ALL_BUT_A_BYTE, SERVER
 from wiredoctor.text.durations import duration_text
-from wiredoctor.world import Wait, World, aborts, equal_waits
+from wiredoctor.world import Wait, World, aborts, equal_waits, stream_answers, stream_closes, stream_requests
 from wiredoctor.world.clients import REPETITION, Clients, Repetition
 from wiredoctor.world.connection_close import BROKEN_BEFORE, FRAMING_ERRORS, is_delimited_by_close
 from wiredoctor.world.numbers import DURATION
 from wiredoctor.world.products import advice, default
+from wiredoctor.world.stream_answers import StreamAnswers
+from wiredoctor.world.stream_closes import StreamCloses, left_answer
+from wiredoctor.world.stream_requests import StreamRequests
 
 c = pl.col
 
@@ -306,7 +324,7 @@ LARGE_HEAD = Threshold(
     "the minimum size of a response head that the client may have rejected; nginx's default limit is "
     f"{default('nginx', 'proxy_buffer_size')} kB",
 )
-SHARED_THRESHOLDS = (left_early, abort_reasons, aborts, equal_waits)
+SHARED_THRESHOLDS = (left_early, abort_reasons, aborts, equal_waits, stream_answers, stream_closes, stream_requests)
 
 
 def may_match() -> pl.Expr:
@@ -319,7 +337,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
 
     Most of these closes are harmless; `decide` finds out which are not.
     """
-    return early(closes.filter(may_be_early())).select(_columns())
+    return early(closes.filter(may_be_early()), answers=True).select(_columns())
 
 
 @cached_for_thresholds
@@ -340,7 +358,12 @@ def _columns() -> list[pl.Expr | str]:
         pl.when((c("response_head_bytes") >= LARGE_HEAD.value) & (c("response_body_bytes").fill_null(0) == 0))
         .then("response_head_bytes")
         .alias("large_head"),
-        *("ended_at", "waited", "due", "sending", "since", "request_framing", "request_body_bytes", "request_body_due"),
+        pl.max_horizontal("due", pl.when(left_answer()).then(stream_closes.until(c("client_close_time")))).alias("due"),
+        left_answer().alias("is_answer"),
+        (left_answer() & ~ended_early()).alias("is_stream"),
+        c("response_api_format").alias("by_format"),
+        pl.lit(None, pl.String).alias("severity"),
+        *("endpoint", "ended_at", "waited", "sending", "since", "request_framing", "request_body_bytes", "request_body_due"),
         *("response_frame", "response_start", "response_status", "response_framing", "response_body_bytes"),
         *("response_body_due", "client_close_frame", "client_close_rst", "client_close_origin"),
         *("client_rst_frame", "client_rst_time", "server_close_frame", "server_close_time", "server_close_origin"),
@@ -369,7 +392,7 @@ _REASON = {
 """The types of the columns that only `decide` fills."""
 _AT_GATEWAY: dict[str, pl.DataType] = {"waited_for": WAITED_FOR, "retry": RETRY, "relayed": pl.Int64(), "again": REPETITION}
 
-ASKS = abort_reasons.ASKS
+ASKS = (*abort_reasons.ASKS, StreamCloses, StreamAnswers, StreamRequests)
 
 
 def decide(x: Facts, world: World) -> Facts | Wait | None:
@@ -377,6 +400,8 @@ def decide(x: Facts, world: World) -> Facts | Wait | None:
 
     Drop candidates to which no kind applies, and candidates whose client has only half-closed.
     """
+    if x.is_answer and ((limited := _with_stream_limit(x, world)) is not None or x.is_stream):
+        return limited
     ended = abort_reasons.decide({**x.early, "connection": x.connection, "exchange": x.exchange}, world)
     if ended.kind in (None, "half-closed"):
         return None
@@ -393,6 +418,30 @@ def decide(x: Facts, world: World) -> Facts | Wait | None:
 def _is_elsewhere(x: Facts) -> bool:
     """Return whether another machine, which answers for the server's address now, answered the client's FIN."""
     return x.early["unknown"] and x.server_rst_mac is not None
+
+
+def _with_stream_limit(x: Facts, world: World) -> Facts | None:
+    """Return the facts of a client whose timeout ended a stream; None if nothing shows one, or if it had no reason to wait."""
+    limit = world.of(StreamCloses).limit(x.connection)
+    if limit is None or world.of(StreamRequests).stopped(x.connection, x.ended_at):
+        return None
+    of = x.endpoint, x.connection, x.exchange
+    if not x.by_format and not world.of(StreamAnswers).is_ended(*of, until=x.due):
+        return None
+    if _is_replaced(x, world.of(Clients)):
+        return None
+    read = limit.since == "byte"
+    ended = Ended("timeout", "stream-read" if read else f"stream-{limit.since}", span=limit.length)
+    return x._replace(**ended._asdict(), severity=None if read else "note", again=Repetition()._asdict())
+
+
+def _is_replaced(x: Facts, clients: Clients) -> bool:
+    """Return whether the client closed because it had just got the complete response to another copy of its request."""
+    own, since = clients.request(x.connection, x.exchange), x.ended_at - stream_closes.HEDGED.value
+    copies = () if own is None else clients.other_requests(own, own.start - aborts.BUSY.value, x.ended_at)
+    return own is not None and any(
+        (one.method, one.target) == (own.method, own.target) and since <= (one.completed or 0) <= x.ended_at for one in copies
+    )
 
 
 def _repetition(x: Facts, kind: str | None, world: World) -> Repetition:

@@ -22,6 +22,9 @@ How it is proved
     time has low confidence, and is only a note. If the server, or a proxy in front of it, cut off a chunked stream that answers a
     POST, the call failed, and the finding is an error.
 
+    If the host that closed as a server also closed a connection as a client, within 50 ms and after the same idle time, it is a
+    gateway whose timeout expired: one finding covers both connections.
+
 What it is not
     If a user leaves a page, the client closes after a time that no other connection shares. A client may close its own idle
     CONNECT tunnels for the same reason as other idle connections: its pool has a timeout. A WebSocket close frame or a last
@@ -48,6 +51,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import polars as pl
 
+from wiredoctor import limits
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.bounded_memory import BoundedMap
 from wiredoctor.rules.shared.evidence import candidate, confidence, has_doubtful_close
@@ -55,6 +59,7 @@ from wiredoctor.rules.shared.words import Nanoseconds, fin_or_rst, packets, send
 from wiredoctor.tables import MILLISECOND, SECOND
 from wiredoctor.text.durations import duration_text
 from wiredoctor.world import CaptureTables, Index, World
+from wiredoctor.world.client_rows import one_host
 from wiredoctor.world.connection_close import answer_due, server_closed_first, streams
 from wiredoctor.world.idle_defaults import limit_near, names_of_limit
 from wiredoctor.world.products import settings
@@ -131,7 +136,9 @@ class Facts(NamedTuple):
 
     `is_answer`: a server ended a stream for whose end its client waits. `rest`: its idle time. `told_alone`: if no timeout is
     proved, no other rule reports the close. `what`: an index into _WORDS. `rests`: the number of idle times that this side ended
-    by closing. If some of them are equal and show a timeout, `equal` is their number, and `shortest` and `longest` are their
+    by closing. `behind`: the closer is a gateway, which closed its connection to this server at the same moment. `silent`: the
+    finding about the connection of the gateway's client covers this one. If some of them are equal and show a timeout, `equal` is
+    their number, and `shortest` and `longest` are their
     range.
     """
 
@@ -158,6 +165,11 @@ class Facts(NamedTuple):
     equal: int | None
     shortest: int | None
     longest: int | None
+    connection: int
+    silent: bool
+    behind: str | None
+    behind_frame: int | None
+    behind_time: int | None
 
 
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
@@ -212,7 +224,7 @@ def _closed_by(rows: pl.LazyFrame, side: str, from_afar: pl.Expr) -> pl.LazyFram
     the capture point, by a round trip to this side.
     """
     way = pl.when(from_afar).then(c(f"rtt_{side}").fill_null(0)).otherwise(0)
-    unknown = ("rests", "equal", "shortest", "longest")
+    unknown = ("rests", "equal", "shortest", "longest", "behind_frame", "behind_time")
     return rows.select(
         *candidate(side, confidence(has_doubtful_close(side)), f"{side}_close_frame", "last_payload_time", f"{side}_close_time"),
         *("endpoint", "final_at"),
@@ -223,7 +235,8 @@ def _closed_by(rows: pl.LazyFrame, side: str, from_afar: pl.Expr) -> pl.LazyFram
         _kind_of_stream().alias("what"),
         *("response_frame", "response_start", "response_status", "last_payload_frame", "last_payload_role"),
         *(c(f"{side}_close_{name}").alias(f"close_{name}") for name in ("rst", "origin")),
-        pl.lit(None, pl.String).alias("severity"),
+        *(pl.lit(None, pl.String).alias(name) for name in ("severity", "behind")),
+        pl.lit(value=False).alias("silent"),
         *(pl.lit(None, pl.Int64).alias(name) for name in unknown),
     )
 
@@ -326,7 +339,47 @@ class ClosesWhileIdle(Index):
         return cls(closes)
 
 
-ASKS = (ClosesWhileIdle,)
+class Legs(Index):
+    """The idle connections that programs closed on both sides: as a server, and at the same moment as a client of another one."""
+
+    NEEDS: ClassVar[tuple[str, ...]] = ("connection",)
+    HELD: ClassVar[bool] = True
+
+    @classmethod
+    def build(cls, wanted: Sequence[pl.DataFrame], tables: CaptureTables) -> Legs:
+        """Return the pairs of closed connections (see world.Index)."""
+        mine = pl.concat([rows.select("connection") for rows in wanted])["connection"].unique().implode()
+        hosts = tables.connections.select("connection", "server", one_host().alias("host"))
+        rows = find(tables.closes).select("connection", "side", "end", "rest", "frame").join(hosts, on="connection")
+        known = rows.sort("end").tail(limits.CLIENT_REQUESTS.value).collect(engine="streaming")
+        closer = pl.when(c("side") == "server").then(c("server").str.replace(r":\d+$", "")).otherwise("host")
+        closed = known.with_columns(closer.alias("closer"))
+        fronts, backs = closed.filter(c("side") == "server"), closed.filter(c("side") == "client")
+        pairs = fronts.join(backs, on="closer", suffix="_behind").filter(
+            (c("end") - c("end_behind")).abs() <= STOP.value,
+            (c("rest") - c("rest_behind")).abs() <= c("rest") * SAME.value // 100 + SAME_NEAR.value,
+            c("server") != c("server_behind"),
+            c("connection").is_in(mine) | c("connection_behind").is_in(mine),
+        )
+        return cls(pairs.select("connection", "connection_behind", "server_behind", "frame_behind", "end_behind").rows())
+
+    def __init__(self, legs: Iterable[tuple[Any, ...]]) -> None:
+        self._behind: dict[int, tuple[str, int, int]] = {}
+        self._fronts: set[int] = set()
+        for front, behind, server, frame, end in legs:
+            self._behind[front] = server, frame, end
+            self._fronts.add(behind)
+
+    def behind(self, connection: int) -> tuple[str, int, int] | None:
+        """Return the server, the frame and the time (ns) of the close behind this connection; None if there is none."""
+        return self._behind.get(connection)
+
+    def has_front(self, connection: int) -> bool:
+        """Return whether the client of a connection closed another one as a server at the same moment."""
+        return connection in self._fronts
+
+
+ASKS = (ClosesWhileIdle, Legs)
 ORDER = ("final_at", "frame")
 
 
@@ -347,7 +400,12 @@ def decide(x: Facts, world: World) -> Facts | None:
     verdict = "high" if many else _verdict_alone(x, closes, pair=pair)
     if verdict is None:
         return None
+    legs = world.of(Legs)
+    behind = legs.behind(x.connection) if x.side == "server" else None
+    if behind is not None:
+        x = x._replace(behind=behind[0], behind_frame=behind[1], behind_time=behind[2])
     x = x._replace(
+        silent=x.side == "client" and legs.has_front(x.connection),
         confidence=min(verdict, x.confidence, key=("low", "medium", "high").index),
         severity="note" if verdict == "low" else "error" if x.is_answer else "warning",
         rests=len(rests),
@@ -400,13 +458,25 @@ def words(x: Facts) -> dict[str, Any]:
         "close": "an RST" if close == "RST" else "a FIN",
         "origin": sender_of_close(x.close_origin),
         "alike": _similar_closes(x, limit),
+        **({} if x.behind is None else {"addition": _BEHIND.format(x.behind), "settings": _READ_TIMEOUT}),
         "named": "" if common is None else f" {duration_text(common)} is the default of {names_of_limit(common)}.",
         "evidence": packets(
             (x.response_frame, x.response_start, f"the response, {x.response_status}"),
             (x.last_payload_frame, x.start, f"the last payload, from the {sender}"),
             (x.frame, x.end, note),
+            (x.behind_frame, x.behind_time, "its host closes the connection behind it"),
         ),
     }
+
+
+_BEHIND = (
+    "At the same moment, the same host closed its connection to {} after the same idle time: it is a gateway, and its timeout "
+    "for that server expired."
+)
+_READ_TIMEOUT = (
+    "the read timeout of the gateway (nginx proxy_read_timeout, HAProxy timeout server, httpx: timeout, 5 s by default, aiohttp: "
+    "sock_read)"
+)
 
 
 def _timeout(x: Facts) -> int:

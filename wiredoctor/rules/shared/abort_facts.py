@@ -14,6 +14,10 @@ class Facts(NamedTuple):
     client's receive window was closed when it left. `large_head`: the size in bytes of a response head that the client may
     have rejected.
 
+    `is_answer`: the response is a stream for whose end the client waited; `is_stream`: only a timeout makes its close a
+    finding. `by_format`: its events have the format of an API that ends answers with an event of its own. `due`: until when
+    other closes may show such a timeout.
+
     `decide` adds the fields of abort_reasons.Ended; `other` has some fields of world.clients.Request.
 
     `waited_for`: the server is a gateway that was waiting for another (WAITED_FOR). `is_gateway`: the client is one; a relay
@@ -23,6 +27,12 @@ class Facts(NamedTuple):
 
     connection: int
     exchange: int
+    endpoint: int
+    is_answer: bool
+    is_stream: bool
+    by_format: bool
+    due: int
+    severity: str | None
     kind: str | None
     side: str | None
     frame: int

@@ -28,6 +28,20 @@ _SINCE = {
 _TIMERS = {"node": " The", "undici": " The", "": " If the client is Node, the"}
 _LATE_TIMERS = "{} timers of Node's fetch and undici are up to 1 s late: the timeout may be between {} s and {} s."
 
+_TOTAL = "Look for a limit of {} for complete answers in the client (aiohttp: total, 300 s by default)."
+_ENDED = " The client ended such streams again and again about {} after "
+_OR_TEST = ", while data came: a limit for complete answers expired, or a test that stops after that time."
+_STREAM_LIMITS = {
+    "stream-read": (
+        ": a timeout of about {} for the next data",
+        " The client ended such streams again and again after about {} without data: its timeout for the next data expired.",
+        "Look for such a timeout of about {} in the client (aiohttp: sock_read; undici: bodyTimeout; requests, httpx: timeout), "
+        "or have the server send something more often, such as a comment line.",
+    ),
+    "stream-syn": (": a limit of about {}", _ENDED + "it had opened the connection" + _OR_TEST, _TOTAL),
+    "stream-request": (": a limit of about {}", _ENDED + "the request" + _OR_TEST, _TOTAL),
+}
+
 _TOO_SOON = " A response takes at least a round trip ({span}), and the client did not wait"
 _LEFT = {
     "page": " At that time the same client requested a page: {asked}.",
@@ -49,6 +63,14 @@ def progress(sending: bool, quiet: int | None, until_close: bool | None) -> str:
 
 def timeout_words(x: Facts) -> dict[str, str]:
     """Return the words about the timeout of the client; they are "" if its wait matches none."""
+    if x.how in _STREAM_LIMITS:
+        named, means, where = _STREAM_LIMITS[x.how]
+        limit = duration_text(x.span or 0)
+        return {
+            "timeout_named": named.format(limit),
+            "timeout_means": means.format(limit),
+            "timeout_where": " " + where.format(limit),
+        }
     timeout = x.from_syn or x.early["timeout"]
     if x.how == "equal-waits":
         limit = duration_text(x.span or 0)

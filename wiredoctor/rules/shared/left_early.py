@@ -17,6 +17,7 @@ from wiredoctor.world.client_rows import WINDOW
 from wiredoctor.world.connection_close import grace_period, is_reset_without_ack, round_trip
 from wiredoctor.world.numbers import map_numbers
 from wiredoctor.world.reading_pace import MEDIA
+from wiredoctor.world.stream_closes import left_answer
 
 c = pl.col
 
@@ -165,13 +166,14 @@ FACTS = (*EarlyClose._fields[2:], "due")
 """The columns of `early` that rules about clients need, in addition to `connection` and `exchange`."""
 
 
-def early(rows: pl.LazyFrame) -> pl.LazyFrame:
+def early(rows: pl.LazyFrame, *, answers: bool = False) -> pl.LazyFrame:
     """Return the rows of `closes` in which the client ended an exchange early, with the columns FACTS and `since`.
 
+    `answers`: also those in which it ended a stream for whose end it had waited.
     `due`: the time (ns) until which packets may still show why it closed. `since`: when the matching timeout
     began: with the "request", with the "end" of a long request, with the "syn", or with the last "byte".
     """
-    return rows.filter(ended_early()).with_columns(_facts())
+    return rows.filter((ended_early() | left_answer()) if answers else ended_early()).with_columns(_facts())
 
 
 @cached_for_thresholds

@@ -53,9 +53,9 @@ from wiredoctor.findings import Advice, Reference, Rule
 from wiredoctor.rules.shared.evidence import candidate, confidence
 from wiredoctor.rules.shared.words import packets
 from wiredoctor.tables import ERROR_EVENT, MAYBE_ERROR_EVENT, REPEATED_EVENT
-from wiredoctor.world import World, marked_answers, stream_requests
+from wiredoctor.world import World, stream_answers, stream_requests
 from wiredoctor.world.connection_close import OPEN_STREAMS, is_complete, streams
-from wiredoctor.world.marked_answers import LATER, MarkedAnswers
+from wiredoctor.world.stream_answers import LATER, StreamAnswers
 from wiredoctor.world.stream_requests import StreamRequests
 
 c = pl.col
@@ -97,7 +97,7 @@ RULE = Rule(
     ),
 )
 
-SHARED_THRESHOLDS = (marked_answers, stream_requests)
+SHARED_THRESHOLDS = (stream_answers, stream_requests)
 
 
 def may_match() -> pl.Expr:
@@ -153,7 +153,7 @@ def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-ASKS = (MarkedAnswers, StreamRequests)
+ASKS = (StreamAnswers, StreamRequests)
 
 
 def decide(x: Facts, world: World) -> Facts | None:
@@ -163,7 +163,7 @@ def decide(x: Facts, world: World) -> Facts | None:
     if x.kind == _FAILED:
         return x if x.says_error or x.by_format else x._replace(severity="note")
     of = x.endpoint, x.connection, x.exchange
-    if world.of(MarkedAnswers).is_marked(*of, by_format=x.by_format, until=x.due):
+    if world.of(StreamAnswers).is_marked(*of, by_format=x.by_format, until=x.due):
         return x._replace(is_shown=True)
     return x._replace(severity="note", confidence="low") if x.by_format else None
 
