@@ -300,10 +300,12 @@ def test_lumps_are_counted_when_too_many_are_undecided() -> None:
     assert (pieces.held, list(pieces.flights)) == (1, [MAX_UNDECIDED])
 
 
-def test_nothing_is_counted_out_of_order() -> None:
-    pieces = flights((1, 0, b"a\n"), (3, 600, b"b\nc\nd\n"), (2, 1200, b"e\nf\ng\n"))
-    assert (pieces.counter, pieces.is_timed) == (None, False)
-    assert pieces.flights == {}
+def test_flights_are_unknown_out_of_order_but_events_are_counted() -> None:
+    pieces = flights((1, 0, b"a\n"), (3, 600, b"b\nc\nd\n"), (2, 500, b"e\nf\ng\n"), (4, 700, b"h\n"))
+    assert pieces.gaps is not None
+    assert (pieces.is_timed, pieces.flights, pieces.events) == (False, {}, 8)
+    assert (pieces.gaps.events, pieces.gaps.longest, pieces.gaps.longest_frame) == (8, 600 * MS, 3)
+    assert pieces.gaps.percentiles((50, 95)) == [0, 600 * MS]
 
 
 def test_chunks_that_were_flushed() -> None:

@@ -42,11 +42,11 @@ _OF_LINE = ("version", "method", "status", "reason")
 _OF_REQUESTS = (
     *("host", "user_agent", "referer", "credentials_scheme", "expect_continue", "has_credentials"),
     *("credentials_user", "method", "forwarded", "forwarded_for", "forwarded_server", "has_websocket_key"),
-    *("navigation", "accepts_events", "event_source", "last_event_id", "range_start"),
+    *("navigation", "accepts_events", "event_source", "last_event_id", "range_start", "retry_count"),
 )
 _OF_RESPONSES = (
     *("server", "auth_scheme", "accel_buffering", "auth_token", "auth_stale", "keep_alive_timeout", "keep_alive_max"),
-    *("status", "reason", "location", "has_retry_after"),
+    *("status", "reason", "location", "has_retry_after", "retry_after"),
 )
 _OF_HEADS = (*_TEXTS, *_FLAGS, "has_transfer_encoding", "version", "websocket_version")
 """The columns of MESSAGES that are determined by the head of the message, for requests and responses alike."""

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 import polars as pl
 
 from wiredoctor.findings import CONFIDENCES, SEVERITIES, Finding, Report, printable, shorten
+from wiredoctor.report import stream_times
+from wiredoctor.report.columns import with_divisor
 from wiredoctor.report.coverage import find_coverage
 from wiredoctor.report.data.json import finding as finding_json
 from wiredoctor.report.data.json import server
@@ -168,7 +170,9 @@ def exchanges(
     total = rows.select(pl.len()).collect().item()
     keys = ["connection", "exchange"]
     ordered = rows.sort("took", *keys, descending=[True, False, False], nulls_last=True) if slowest_first else rows.sort(keys)
-    few = ordered.select(_EXCHANGE).slice(page.offset, min(page.limit, MAX_ROWS)).collect()
+    needed = dict.fromkeys((*_EXCHANGE, *stream_times.COLUMNS))
+    some = ordered.select(*needed).slice(page.offset, min(page.limit, MAX_ROWS)).collect()
+    few = with_divisor(some).select(*_EXCHANGE, stream_times.stream().alias("stream"))
     answer: Exchanges = {**_begin(report), "exchanges": [_exchange(row) for row in few.to_dicts()], "total": total}
     return take_page(answer, "exchanges", page, cut_out=True)
 

@@ -185,7 +185,7 @@ class Tools:
         limit: Limit = 50,
         offset: Offset = 0,
     ) -> Exchanges:
-        """List HTTP exchanges of a capture, one row each: request, response, frames, sizes, and where the time went."""
+        """List HTTP exchanges of a capture, one row each: request, response, frames, sizes, where the time went, events."""
         from wiredoctor.mcp.answers import Page, exchanges
 
         return exchanges(

@@ -170,6 +170,18 @@ class Findings(Answer, Paged):
 
 
 @_whole
+class StreamFacts(TypedDict):
+    events: int | None
+    first_event: Seconds | None
+    median_gap: Seconds | None
+    p95_gap: Seconds | None
+    longest_gap: Seconds | None
+    longest_gap_frame: Frame | None
+    end: str
+    end_mark: bool
+
+
+@_whole
 class ExchangeRow(TypedDict):
     connection: Stream
     exchange: Exchange
@@ -189,6 +201,7 @@ class ExchangeRow(TypedDict):
     request_time_seconds: Seconds | None
     server_time_seconds: Seconds | None
     response_time_seconds: Seconds | None
+    stream: StreamFacts | None
 
 
 @_whole

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 
@@ -22,6 +22,7 @@ from wiredoctor.report.by_status import (
     find_backs,
 )
 from wiredoctor.report.failed_requests import FAILURES, findings_with_failures, knows_failures
+from wiredoctor.report.refusals import REFUSALS, refusal_clauses
 
 if TYPE_CHECKING:
     from wiredoctor.tables import Subject as TableSubject
@@ -136,6 +137,9 @@ class Coverage(NamedTuple):
     that also began before the capture.
     """
 
+    refusals: Mapping[int, Sequence[str]] = {}
+    """Clauses about what refused requests cost, by status. Only the coverage of a whole report has them."""
+
     @property
     def hidden(self) -> dict[int, int]:
         """The number of responses from servers behind gateways that reached no client, by status of 500 or above."""
@@ -204,7 +208,8 @@ def find_coverage(report: Report) -> Coverage:
     cut = max(short) if short and len(short) == len(cuts) else None
     connections, exchanges = (_sums(each(report).values()) for each in (count_connections, count_exchanges))
     made = _coverage(report, connections, exchanges, len(report.captures), found, endings, whole, cut)
-    return made._replace(servers=by_server(report, rows))
+    refusals = refusal_clauses(report) if whole.statuses.keys() & {*REFUSALS} else {}
+    return made._replace(servers=by_server(report, rows), refusals=refusals)
 
 
 def coverage_by_capture(report: Report) -> dict[str, Coverage]:

@@ -203,12 +203,12 @@ def _finding_or_health(report: Report, groups: Sequence[Group], reach: Coverage,
     if judged and judged[0].worst.severity == "error":
         return f"{_title_and_place(judged[0])}{doubts}{scope}."
     if sum(reach.answers.rejections.values()) > sum(one.rule == "oversized-head" for one in report.findings):
-        doubts = _and(unexplained(reach) + rejections(reach.answers), "; ")
+        doubts = _and(unexplained(reach) + rejections(reach), "; ")
     if _costs(report, judged or groups):
         lost = _time_lost(report, judged or groups, reach)
         if doubts and all(group.worst.severity == "note" for group in groups):
             # failures come first, because the time lost may be intended if only notes report it
-            errors = join_words(unexplained(reach) + rejections(reach.answers))
+            errors = join_words(unexplained(reach) + rejections(reach))
             return f"{errors[:1].upper()}{errors[1:]}; {lost}{scope}."
         return f"{lost}{doubts}{scope}."
     if warnings := [group for group in judged if group.worst.severity == "warning"]:
@@ -247,7 +247,7 @@ def health(report: Report, reach: Coverage, shown: str = "", *, notes: int = 0, 
     """
     scope = f" ({shown})" if shown else ""
     doubts = unexplained(reach) + ([] if report.exchange_count else ["no HTTP exchange was seen"])
-    doubts += rejections(reach.answers) + _unread(reach)
+    doubts += rejections(reach) + _unread(reach)
     if report.left_out and not notes and not lossy:
         said = _left_out(report, "findings")
     elif notes:
@@ -411,7 +411,7 @@ def _time_lost(report: Report, groups: Sequence[Group], reach: Coverage) -> str:
     fine = (
         answered
         and not unexplained(reach)
-        and not rejections(answers)
+        and not rejections(reach)
         and knows_failures(report)
         and not report.left_out
         and not missing(report)

@@ -37,6 +37,7 @@ def unexplained(reach: Coverage) -> list[str]:
     said = [f"{part_of(number, of[noun], noun)} {one if number == 1 else many or one}" for number, noun, one, many in clauses]
     if failures := answers.unexplained:
         said.append(_have_status(sum(failures.values()), answers, _count_by_status(failures)))
+        said += [clause for status in failures for clause in reach.refusals.get(status, ())]
     if hidden := reach.hidden:
         number = sum(hidden.values())
         which, verb = _count_by_status(hidden), "was" if number == 1 else "were"
@@ -77,16 +78,18 @@ def _clauses(endings: Mapping[str, int]) -> Iterator[tuple[int, str, str, str]]:
     yield uncompared, "connection", "was not compared with the others", "were not compared with the others"
 
 
-def rejections(answers: Answers) -> list[str]:
-    """Return a list with a clause about responses that reject their request: "2 of 5 responses have status 400 or 413".
+def rejections(reach: Coverage) -> list[str]:
+    """Return clauses about responses that reject their request: "2 of 5 responses have status 400 or 413", and what that cost.
 
     The list is empty if no response rejects its request. Other statuses of the class 4xx, such as 401 and 404, are part of normal
     use unless all responses have a status of this class.
     """
+    answers = reach.answers
     found = answers.rejections
     if answers.responses and answers.classes == {"4xx": answers.responses} and sum(found.values()) < answers.responses:
         return [_have_status(answers.responses, answers, "4xx")]
-    return [_have_status(sum(found.values()), answers, join_words([*map(str, found)], "or"))] if found else []
+    costs = [clause for status in found for clause in reach.refusals.get(status, ())]
+    return [_have_status(sum(found.values()), answers, join_words([*map(str, found)], "or")), *costs] if found else []
 
 
 def _have_status(number: int, answers: Answers, status: str) -> str:

@@ -75,6 +75,7 @@ REQUEST_COLUMNS = (
     _flag("event_source", "Accept names text/event-stream alone, as clients do that ask again when a stream ends"),
     _flag("last_event_id", "the request has Last-Event-ID, so its client continues a stream that ended"),
     _n("range_start", I64, "first byte requested by Range: bytes=N-; null without a range", "bytes"),
+    _n("retry_count", I32, "earlier tries of the same call, as the client says in X-Stainless-Retry-Count"),
 )
 
 RESPONSE_COLUMNS = (
@@ -88,6 +89,7 @@ RESPONSE_COLUMNS = (
     _flag("auth_token", "the challenge of `auth_scheme` has a token that does not reject the client"),
     _flag("auth_stale", "a challenge has stale=true: Digest needs a new nonce, not new credentials"),
     _flag("has_retry_after", "there is a field Retry-After"),
+    _n("retry_after", I32, "value of Retry-After; null if there is none or it is a date", "s"),
     _c("accel_buffering", TEXT, "X-Accel-Buffering; unknown words masked"),
 )
 

@@ -83,6 +83,10 @@ class Fields:
     auth_token: bool = False
     auth_stale: bool = False
     has_retry_after: bool = False
+    retry_after: int = -1
+    """The value of Retry-After in seconds; -1 if there is none or it is a date."""
+    retry_count: int = -1
+    """How many tries of its call came before this request, as its client says (X-Stainless-Retry-Count); -1 if unknown."""
     accel_buffering: str = ""
     forwarded: bool = False
     """True if there is a field that gateways add, such as Via or X-Forwarded-For."""
@@ -263,8 +267,19 @@ def _icy(fields: Fields, _values: list[str]) -> None:
     fields.icy = True
 
 
-def _retry_after(fields: Fields, _values: list[str]) -> None:
+def _retry_after(fields: Fields, values: list[str]) -> None:
     fields.has_retry_after = True
+    fields.retry_after = _short_number(values[0])
+
+
+def _retry_count(fields: Fields, values: list[str]) -> None:
+    """Parse X-Stainless-Retry-Count, which the SDKs of OpenAI, Anthropic and others send."""
+    fields.retry_count = _short_number(values[0])
+
+
+def _short_number(text: str) -> int:
+    text = text.strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 6 else -1
 
 
 def _websocket_key(fields: Fields, values: list[str]) -> None:
@@ -386,6 +401,7 @@ READERS: dict[bytes, Callable[[Fields, list[str]], None]] = {
     b"www-authenticate": _challenge,
     b"proxy-authenticate": _challenge,
     b"retry-after": _retry_after,
+    b"x-stainless-retry-count": _retry_count,
     b"x-accel-buffering": _text("accel_buffering", lower=True),
     b"x-forwarded-for": _read_forwarded_for,
     b"x-forwarded-host": _read_forwarded,
