@@ -133,10 +133,11 @@ def in_places(random: Random) -> Iterator[list[Packet]]:
         yield spoken(f"GET / HTTP/1.1{fields}", f"HTTP/1.1 200 OK\r\nContent-Length: 0{fields}\r\n\r\n")
 
 
-def speaking() -> Iterator[list[Packet]]:
-    """Return the ladders of all rules with a finding."""
+def speaking(step: int) -> Iterator[list[Packet]]:
+    """Return the first ladder of each rule with a finding, and every `step`-th after it."""
     for path in sorted(RULES.rglob("*.txt")):
-        yield from (ladder_packets(talk) for title, talk in ladders_in(path) if title.startswith("speaks"))
+        talks = [talk for title, talk in ladders_in(path) if title.startswith("speaks")]
+        yield from map(ladder_packets, talks[::step])
 
 
 def apart(packets: list[Packet], number: int, start: int) -> list[Packet]:
@@ -165,7 +166,7 @@ def one_capture(talks: Iterator[list[Packet]]) -> bytes:
 
 def all_talks(random: Random) -> Iterator[list[Packet]]:
     for harmless in (True, False):
-        yield from (planted(talk, random, harmless=harmless) for talk in speaking())
+        yield from (planted(talk, random, harmless=harmless) for talk in speaking(1))
     yield from in_places(random)
 
 

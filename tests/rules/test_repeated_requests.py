@@ -19,7 +19,7 @@ from wiredoctor.tables import CONNECTIONS, STORED_EXCHANGES, Table
 from wiredoctor.testing import capture
 
 HOSTS = ("10.0.0.1", "10.0.0.2")
-NOTHING = pl.DataFrame(schema={"connection": pl.Int64(), "since": pl.Int64()})
+NOTHING = pl.DataFrame(schema={"connection": pl.Int64(), "explained": pl.List(pl.Int64())})
 NOBODY = pl.DataFrame(schema={"client_host": pl.String(), "server": pl.String()})
 
 

@@ -758,3 +758,22 @@ def test_only_rules_that_are_reported_or_ignored_explain(select: tuple[str, ...]
     report = wiredoctor.analyze(find_recording("behind-nginx-race.pcap"), select=[*select], ignore=[*ignore])
     assert [one.reason for one in report.not_judged] == (["closed"] if listed else [])
     assert not {finding.rule for finding in report.findings} & {*ignore}
+
+
+MALFORMED_THEN_CUT = r"""
+  0.000  >  S    win 64240 mss 1460
+  0.010  <  S.   win 64240 mss 1460
+  0.010  >  .
+  0.011  >  P.   "GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
+  0.022  <  P.   "HTTP/1.1 200 OK\r\nX(y: 1\r\nContent-Length: 2\r\n\r\nok"
+  0.022  >  .
+  0.030  >  P.   "GET /b HTTP/1.1\r\nHost: a\r\n\r\n"
+  0.041  <  P.   "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok"
+  0.041  >  .
+"""
+
+
+def test_a_malformed_head_does_not_explain_a_later_response_that_broke_off(tmp_path: Path) -> None:
+    report = analyze_bytes(tmp_path / "a.pcap", capture(MALFORMED_THEN_CUT))
+    assert [(one.rule, one.exchange) for one in report.findings if one.rule == "malformed-head"] == [("malformed-head", 0)]
+    assert [(one.connection, one.exchange) for one in report.not_judged] == [(0, 1)]
