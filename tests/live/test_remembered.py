@@ -121,7 +121,7 @@ def test_servers_need_no_collector(tmp_path: Path) -> None:
 ASK = {
     "exchange": 0, "request_frame": 4, "request_method": "GET", "request_host": "a", "request_user_agent": "u",
     "request_forwarded": False, "request_forwarded_for": "", "request_navigation": False, "request_range_start": None,
-    "request_event_source": False, "request_last_event_id": False,
+    "request_event_source": False, "request_last_event_id": False, "request_stops": False,
     "request_has_credentials": False, "response_status": 200, "response_end_reason": "complete", "response_body_due": 5,
 }  # fmt: skip
 OPENED = ("10.0.0.2:80", 0, 1, 80, "client", True)
