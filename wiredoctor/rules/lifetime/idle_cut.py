@@ -370,7 +370,7 @@ class Legs(Index):
             self._behind[front] = server, frame, end
             self._fronts.add(behind)
 
-    def behind(self, connection: int) -> tuple[str, int, int] | None:
+    def leg_behind(self, connection: int) -> tuple[str, int, int] | None:
         """Return the server, the frame and the time (ns) of the close behind this connection; None if there is none."""
         return self._behind.get(connection)
 
@@ -401,7 +401,7 @@ def decide(x: Facts, world: World) -> Facts | None:
     if verdict is None:
         return None
     legs = world.of(Legs)
-    behind = legs.behind(x.connection) if x.side == "server" else None
+    behind = legs.leg_behind(x.connection) if x.side == "server" else None
     if behind is not None:
         x = x._replace(behind=behind[0], behind_frame=behind[1], behind_time=behind[2])
     x = x._replace(
