@@ -407,7 +407,7 @@ def decide(x: Facts, world: World) -> Facts | Wait | None:
 def _with_stream_limit(x: Facts, world: World) -> Facts | None:
     """Return the facts of a client whose timeout ended a stream; None if nothing shows one, or if it had no reason to wait."""
     limit = world.of(StreamCloses).limit(x.connection)
-    if limit is None or world.of(StreamRequests).stopped(x.connection, x.ended_at):
+    if limit is None or world.of(StreamRequests).stopped(x.connection, x.exchange, x.ended_at):
         return None
     of = x.endpoint, x.connection, x.exchange
     if not x.by_format and not world.of(StreamAnswers).is_ended(*of, until=x.due):

@@ -59,7 +59,7 @@ from wiredoctor.rules.shared.words import Nanoseconds, fin_or_rst, packets, send
 from wiredoctor.tables import MILLISECOND, SECOND
 from wiredoctor.text.durations import duration_text
 from wiredoctor.world import CaptureTables, Index, World
-from wiredoctor.world.client_rows import one_host
+from wiredoctor.world.client_rows import one_host, server_host
 from wiredoctor.world.connection_close import answer_due, server_closed_first, streams
 from wiredoctor.world.idle_defaults import limit_near, names_of_limit
 from wiredoctor.world.products import settings
@@ -352,7 +352,7 @@ class Legs(Index):
         hosts = tables.connections.select("connection", "server", one_host().alias("host"))
         rows = find(tables.closes).select("connection", "side", "end", "rest", "frame").join(hosts, on="connection")
         known = rows.sort("end").tail(limits.CLIENT_REQUESTS.value).collect(engine="streaming")
-        closer = pl.when(c("side") == "server").then(c("server").str.replace(r":\d+$", "")).otherwise("host")
+        closer = pl.when(c("side") == "server").then(server_host()).otherwise("host")
         closed = known.with_columns(closer.alias("closer"))
         fronts, backs = closed.filter(c("side") == "server"), closed.filter(c("side") == "client")
         pairs = fronts.join(backs, on="closer", suffix="_behind").filter(
