@@ -160,7 +160,8 @@ UNKNOWABLE: dict[tuple[str, str], tuple[str, ...]] = {
             "silent: streams that the client had just stopped by calls",
             # the closes after equal waits are lost
             "speaks: three waits of 700 ms are a limit, although others behind the same address load pages",
-            "speaks: three waits of 700 ms are a limit of one program, although another one behind the same address gives up, too",
+            "speaks: three waits of 700 ms are a limit of one program, although another one behind the same address gives up,"
+            " too",
         )
     ),
 }

@@ -95,6 +95,11 @@ _RESPONSE_PIECES = (
         "API ends its answers, 3 an event that says that it is an error (the only one), 4 one with a member `error` (the only "
         "one), 5 one with the name, type and members of an earlier one, 6 any other. If [DONE] follows an error, 3 or 4",
     ),
+    _c(
+        "first_shape",
+        I64,
+        "hash of the name, the type and the members of the first of the events in `response_events`; 0 if none",
+    ),
     _n("longest_pause", I64, "event streams: longest time between two packets of the body; null after a gap or out of order", "ns"),
     _flag(
         "event_lines",
@@ -374,7 +379,8 @@ _OF_CLOSES = {
     *("response_keep_alive_timeout", "response_keep_alive_max", "response_auth_scheme", "response_auth_token"),
     *("request_framing", "response_server", "response_upgrade", "response_application_pauses", "request_range_start"),
     *("response_chunks", "response_median_chunk", "response_in_trailer", "response_events", "response_end_mark"),
-    *("response_api_format", "response_last_event", "response_longest_pause", "request_accepts_events"),
+    *("response_api_format", "response_last_event", "response_first_shape", "response_longest_pause"),
+    "request_accepts_events",
 }
 
 _AT_THE_CLOSE = Table(

@@ -219,6 +219,12 @@ def one_host() -> pl.Expr:
     return pl.when(host == "::1").then(pl.lit("127.0.0.1")).otherwise(host)
 
 
+def server_host() -> pl.Expr:
+    """Return the host of a server as `one_host` names it if it is a client of others: all loopback addresses are 127.0.0.1."""
+    host = pl.col("server").str.replace(r":\d+$", "").str.strip_chars("[]")
+    return pl.when(host.str.starts_with("127.") | (host == "::1")).then(pl.lit("127.0.0.1")).otherwise(host)
+
+
 def _requests(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     """Return the columns of `exchanges` that Clients needs. Only final responses count as responses."""
     final = c("response_status") >= 200

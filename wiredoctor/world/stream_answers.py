@@ -17,8 +17,11 @@ c = pl.col
 LATER = Threshold("60 s", "the time after an answer within which another one may show how its API ends answers")
 ENDPOINTS = Threshold("10000 endpoints", "the number of endpoints whose answers are remembered, which bounds the memory")
 
-_Answered = tuple[int, str, int]
-"""An endpoint, the path of its requests, and how their answers end: with DONE_EVENT, MARKED_EVENT, or OTHER_EVENT."""
+_Answered = tuple[int, str, int, int]
+"""An endpoint, the path of its requests, how their answers end (DONE_EVENT, MARKED_EVENT, or OTHER_EVENT), and the shape of their
+first events; ANY for all shapes.
+"""
+ANY = -1
 
 
 class StreamAnswers(Index):
@@ -47,21 +50,21 @@ class StreamAnswers(Index):
         """`paths`: the path that each candidate answers."""
         self._first, self._paths = first, paths
 
-    def is_marked(self, endpoint: int, connection: int, exchange: int, *, by_format: bool, until: int) -> bool:
-        """Return whether the server ended another answer for the same path with [DONE], before it was `until` (ns).
+    def is_marked(self, endpoint: int, connection: int, exchange: int, *, shape: int, until: int) -> bool:
+        """Return whether the server ended another answer of this shape for the same path with [DONE], before `until` (ns).
 
-        `by_format`: any end mark counts, because the answer has the format of an API with one.
+        `shape`: ANY if the answer has the format of an API with an end mark: any mark counts then.
         """
-        ends = (DONE_EVENT, MARKED_EVENT) if by_format else (DONE_EVENT,)
-        return self._has(endpoint, connection, exchange, ends, until)
+        ends = (DONE_EVENT, MARKED_EVENT) if shape == ANY else (DONE_EVENT,)
+        return self._has(endpoint, connection, exchange, ends, shape, until)
 
     def is_ended(self, endpoint: int, connection: int, exchange: int, *, until: int) -> bool:
         """Return whether the server ended another answer for the same path in any way before `until` (ns)."""
-        return self._has(endpoint, connection, exchange, (DONE_EVENT, MARKED_EVENT, OTHER_EVENT), until)
+        return self._has(endpoint, connection, exchange, (DONE_EVENT, MARKED_EVENT, OTHER_EVENT), ANY, until)
 
-    def _has(self, endpoint: int, connection: int, exchange: int, ends: Sequence[int], until: int) -> bool:
+    def _has(self, endpoint: int, connection: int, exchange: int, ends: Sequence[int], shape: int, until: int) -> bool:
         path = self._paths.get((connection, exchange))
-        times = (self._first.get((endpoint, path, end)) for end in ends) if path is not None else ()
+        times = (self._first.get((endpoint, path, end, shape)) for end in ends) if path is not None else ()
         return any(time is not None and time <= until for time in times)
 
 
@@ -76,11 +79,16 @@ def _first_answers(tables: CaptureTables, endpoints: pl.Series | None) -> dict[_
     last = c("response_last_event")
     marked = c("response_end_mark") & ~last.is_in([ERROR_EVENT, MAYBE_ERROR_EVENT])
     end = pl.when(last == DONE_EVENT).then(DONE_EVENT).when(marked).then(MARKED_EVENT).otherwise(OTHER_EVENT)
+    shape = pl.concat_list(pl.lit(ANY, pl.Int64), c("response_first_shape"))
     whole = streams() & (c("response_end_reason") == "complete") & ~c("request_method").is_in(OPEN_STREAMS)
     ours = pl.lit(value=True) if endpoints is None else c("endpoint").is_in(endpoints.implode())
     rows = tables.closes.filter(whole & ours).select(
-        "connection", c("exchange").cast(pl.Int64), "endpoint", end.alias("end"), "final_at"
+        "connection", c("exchange").cast(pl.Int64), "endpoint", end.alias("end"), "final_at", shape.alias("shape")
     )
-    found = rows.join(_paths(tables.exchanges()), on=["connection", "exchange"]).group_by("endpoint", "path", "end")
+    found = (
+        rows.join(_paths(tables.exchanges()), on=["connection", "exchange"])
+        .explode("shape")
+        .group_by("endpoint", "path", "end", "shape")
+    )
     first = found.agg(c("final_at").min()).sort("final_at").collect(engine="streaming")
-    return {row[:3]: row[3] for row in first.iter_rows()}
+    return {row[:4]: row[4] for row in first.iter_rows()}

@@ -16,7 +16,7 @@ import polars as pl
 from wiredoctor import limits
 from wiredoctor.findings import Threshold
 from wiredoctor.tables import MILLISECOND, SECOND, of_connections
-from wiredoctor.world.client_rows import one_host
+from wiredoctor.world.client_rows import one_host, server_host
 from wiredoctor.world.connection_close import answer_due, streams
 from wiredoctor.world.equal_waits import limit_of
 from wiredoctor.world.world import CaptureTables, Index
@@ -34,6 +34,7 @@ TOTALS = Threshold(
 HEDGED = Threshold(
     "50 ms", "the time before the close of a stream within which another answer to the same request may replace it"
 )
+LEGS = Threshold("50 ms", "the maximum time between the closes of a gateway towards its client and towards the server behind it")
 _STEP = SECOND // 2
 """The limit for complete answers is a multiple of this time (ns): people choose it."""
 _LATE = 20 * MILLISECOND
@@ -159,7 +160,18 @@ def _rows(closes: pl.LazyFrame, connections: pl.LazyFrame) -> pl.DataFrame:
         connections.select("connection", one_host().alias("host"), "server"), rows.select("connection").collect()
     )
     found = rows.join(places, on="connection").select("host", "server", "agent", *_Close._fields)
-    return found.sort("time", "connection").tail(limits.CLIENT_REQUESTS.value).collect(engine="streaming")
+    kept = found.sort("time", "connection").tail(limits.CLIENT_REQUESTS.value).collect(engine="streaming")
+    if kept.is_empty():
+        return kept
+    # a gateway that also ended the stream of its own client is no client that left
+    cut = (c("closed_first") == "server") & streams() & c("response_end_reason").is_in(["fin", "rst"])
+    ours = closes.filter(cut).select("connection", c("server_close_time").alias("cut_at")).collect(engine="streaming")
+    hosts = of_connections(connections.select("connection", server_host().alias("host")), ours)
+    fronts = hosts.join(ours.lazy(), on="connection").select("host", "cut_at").sort("cut_at").collect(engine="streaming")
+    near = kept.join_asof(
+        fronts, left_on="time", right_on="cut_at", by="host", strategy="nearest", tolerance=LEGS.value, check_sortedness=False
+    )
+    return near.filter(c("cut_at").is_null()).select(kept.columns)
 
 
 _NO_ROWS = pl.DataFrame(schema=["host", "server", "agent", *_Close._fields])

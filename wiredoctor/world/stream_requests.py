@@ -95,9 +95,11 @@ class StreamRequests(Index):
         """Return the request that a stream answers; None if it is unknown."""
         return self._of.get((connection, exchange))
 
-    def stopped(self, connection: int, time: int) -> bool:
+    def stopped(self, connection: int, exchange: int, time: int) -> bool:
         """Return whether the client of a stream had asked the server to stop shortly before `time` (ns)."""
-        return any(one.stops() for one in self._near(connection, time - _STOP, time))
+        own = connection, exchange
+        near = self._near(connection, time - _STOP, time)
+        return any(one.stops() and (one.connection, one.exchange) != own for one in near)
 
     def repetition(self, stream: StreamRequest, time: int) -> StreamRequest | None:
         """Return the first request after `time` (ns) with which the client asks for a stream again; None if there is none."""

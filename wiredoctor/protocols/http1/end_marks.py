@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, cast
+from zlib import crc32
 
 from wiredoctor.tables import DONE_EVENT, ERROR_EVENT, MARKED_EVENT, MAYBE_ERROR_EVENT, NO_EVENT, OTHER_EVENT, REPEATED_EVENT
 
@@ -90,7 +91,9 @@ _FORMATS = re.compile("|".join(f"(?:{mark.format})" for mark in END_MARKS if mar
 
 _DATA = re.compile(rb"^data: ?(.*)$", re.MULTILINE)
 _NAME = re.compile(rb"^event: ?(.*)$", re.MULTILINE)
-_STOPS = re.compile(rb'(?i)(?:stop|cancel|abort)(?!(?:_?sequences?)?"\s*:)')
+_STOPS = re.compile(
+    rb'(?i)"[\w/.:-]*(?:stop|cancel|abort)[\w/.:-]*"\s*[,}]|mutation\b[^"]*?(?:stop|cancel|abort)|<[^<>]*(?:stop|cancel|abort)'
+)
 SHORT_BODY: Final = 1024
 """The maximum size in bytes of a request's body that may ask a server to stop; longer ones are calls."""
 
@@ -108,7 +111,7 @@ def has_format(events: Sequence[bytes]) -> bool:
 def asks_to_stop(body: bytes) -> bool:
     """Return whether the body of a request names a call that stops something, as GraphQL's and MCP's do.
 
-    The member "stop" of a call lists texts that end its answer (OpenAI Chat Completions).
+    A text with spaces is a question to a model, and its member "stop" lists texts that end its answer.
     """
     return _STOPS.search(body) is not None
 
@@ -137,6 +140,12 @@ def _parse(event: bytes) -> _Event:
     except (ValueError, RecursionError):  # bytes that are not UTF-8 are a ValueError, too
         found = None
     return _Event(b"" if name is None else name[1].strip(), data.strip(), cast("dict[str, Any]", found) if found else None)
+
+
+def first_shape(events: Sequence[bytes]) -> int:
+    """Return a number for the shape of the first of these events that has data; 0 if none has."""
+    shapes = (one.shape for one in map(_parse, events) if one.data)
+    return next((crc32(repr((*one[:2], one[2] and sorted(one[2]))).encode()) for one in shapes), 0)
 
 
 def classify_last(earlier: Sequence[bytes], last: bytes, errors: int) -> int:

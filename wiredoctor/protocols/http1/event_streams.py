@@ -12,7 +12,7 @@ from typing import Protocol
 from weakref import WeakSet
 
 from wiredoctor import limits
-from wiredoctor.protocols.http1.end_marks import classify_last, has_end_mark, has_format
+from wiredoctor.protocols.http1.end_marks import classify_last, first_shape, has_end_mark, has_format
 from wiredoctor.protocols.http1.fields import PAGES, Fields
 from wiredoctor.protocols.http1.inflate import CODINGS, CodedError, Decoder
 from wiredoctor.tables import NO_EVENT
@@ -62,6 +62,11 @@ class Counter(Protocol):
         """The number of events that ended in the newest bytes and have data: comments, often sent as heartbeats, have none."""
         ...
 
+    @property
+    def first_shape(self) -> int:
+        """A number for what the first event has in common with those of other streams of its kind; 0 if there is none."""
+        ...
+
     def count(self, data: bytes, /) -> int:
         """Return how many events end in these bytes, which continue the stream. Raise CodedError if they cannot be decoded."""
         ...
@@ -99,6 +104,11 @@ class Lines:
     def has_format(self) -> bool:
         """True if one of the first events is of an API whose answers end with a mark (end_marks.py)."""
         return has_format(self._first)
+
+    @property
+    def first_shape(self) -> int:
+        """A number for what the first event has in common with those of other streams of its kind; 0 if there is none."""
+        return first_shape(self._first or self._last)
 
     @property
     def last_event(self) -> int:
@@ -204,6 +214,7 @@ class Parts:
     inside = began_with_end = has_end_mark = has_format = False
     """Always false: the end of a part is only known when the next delimiter has arrived, and no API marks its last part."""
     last_event = NO_EVENT
+    first_shape = 0
 
     def close(self) -> None:
         """Do nothing, because there are no resources."""
@@ -261,6 +272,11 @@ class Coded:
     def last_event(self) -> int:
         """What the last event so far is, such as tables.DONE_EVENT."""
         return self._events.last_event
+
+    @property
+    def first_shape(self) -> int:
+        """A number for what the first event has in common with those of other streams of its kind; 0 if there is none."""
+        return self._events.first_shape
 
     def close(self) -> None:
         """Free the decoder's memory."""

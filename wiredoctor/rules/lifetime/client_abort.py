@@ -148,13 +148,13 @@ How it is proved
 What it is not
     A client may half-close: it sends a FIN and still waits for the response, which then comes and is acknowledged. If the
     server takes such a FIN for an abort and closes, no-response reports it as half-closed. If a response is shorter than
-    announced, a client that closes after the last byte is not to blame. Closes that the server began do not count. If an
-    RST has no ACK flag and follows no FIN, it answers a segment of a connection that the sender of the RST does not know.
-    It may come from a router, or from a restarted host that received a keep-alive probe, so the exchange is not judged.
-    Event streams, other endless media, live sources (a PUT or POST of media without an announced end) and tunnels always
-    end like this, so they are not reported, except for the timeouts of streams that answer calls. If the server reset the connection first, or had closed it before the request
-    came, keep-alive-race reports it. If the client's keep-alive probes got no answers, its kernel ended the connection:
-    unanswered reports that.
+    announced, a client that closes after the last byte is not to blame. Closes that the server began do not count. If an RST
+    has no ACK flag and follows no FIN, it answers a segment of a connection that the sender of the RST does not know. It may
+    come from a router, or from a restarted host that received a keep-alive probe, so the exchange is not judged. Event streams,
+    other endless media, live sources (a PUT or POST of media without an announced end) and tunnels always end like this, so
+    they are not reported, except for the timeouts of streams that answer calls. If the server reset the connection first, or
+    had closed it before the request came, keep-alive-race reports it. If the client's keep-alive probes got no answers, its
+    kernel ended the connection: unanswered reports that.
 
 What to do
     Kinds timeout, gave-up: find out why the server needs longer than the client waited, and only then raise the client's
@@ -423,7 +423,7 @@ def _is_elsewhere(x: Facts) -> bool:
 def _with_stream_limit(x: Facts, world: World) -> Facts | None:
     """Return the facts of a client whose timeout ended a stream; None if nothing shows one, or if it had no reason to wait."""
     limit = world.of(StreamCloses).limit(x.connection)
-    if limit is None or world.of(StreamRequests).stopped(x.connection, x.ended_at):
+    if limit is None or world.of(StreamRequests).stopped(x.connection, x.exchange, x.ended_at):
         return None
     of = x.endpoint, x.connection, x.exchange
     if not x.by_format and not world.of(StreamAnswers).is_ended(*of, until=x.due):

@@ -59,7 +59,7 @@ from wiredoctor.rules.shared.words import Nanoseconds, fin_or_rst, packets, send
 from wiredoctor.tables import MILLISECOND, SECOND
 from wiredoctor.text.durations import duration_text
 from wiredoctor.world import CaptureTables, Index, World
-from wiredoctor.world.client_rows import one_host
+from wiredoctor.world.client_rows import one_host, server_host
 from wiredoctor.world.connection_close import answer_due, server_closed_first, streams
 from wiredoctor.world.idle_defaults import limit_near, names_of_limit
 from wiredoctor.world.products import settings
@@ -352,7 +352,7 @@ class Legs(Index):
         hosts = tables.connections.select("connection", "server", one_host().alias("host"))
         rows = find(tables.closes).select("connection", "side", "end", "rest", "frame").join(hosts, on="connection")
         known = rows.sort("end").tail(limits.CLIENT_REQUESTS.value).collect(engine="streaming")
-        closer = pl.when(c("side") == "server").then(c("server").str.replace(r":\d+$", "")).otherwise("host")
+        closer = pl.when(c("side") == "server").then(server_host()).otherwise("host")
         closed = known.with_columns(closer.alias("closer"))
         fronts, backs = closed.filter(c("side") == "server"), closed.filter(c("side") == "client")
         pairs = fronts.join(backs, on="closer", suffix="_behind").filter(
@@ -370,7 +370,7 @@ class Legs(Index):
             self._behind[front] = server, frame, end
             self._fronts.add(behind)
 
-    def behind(self, connection: int) -> tuple[str, int, int] | None:
+    def leg_behind(self, connection: int) -> tuple[str, int, int] | None:
         """Return the server, the frame and the time (ns) of the close behind this connection; None if there is none."""
         return self._behind.get(connection)
 
@@ -401,7 +401,7 @@ def decide(x: Facts, world: World) -> Facts | None:
     if verdict is None:
         return None
     legs = world.of(Legs)
-    behind = legs.behind(x.connection) if x.side == "server" else None
+    behind = legs.leg_behind(x.connection) if x.side == "server" else None
     if behind is not None:
         x = x._replace(behind=behind[0], behind_frame=behind[1], behind_time=behind[2])
     x = x._replace(

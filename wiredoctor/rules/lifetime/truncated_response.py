@@ -415,7 +415,7 @@ def _as_answer(x: Facts, requests: StreamRequests) -> Facts:
     asked = requests.of(x.connection, x.exchange)
     if asked is None:
         return x
-    if requests.stopped(x.connection, x.end):
+    if requests.stopped(x.connection, x.exchange, x.end):
         return x._replace(kind="stream")
     again = requests.repetition(asked, x.end) if x.accepts_events else None
     if again is not None:

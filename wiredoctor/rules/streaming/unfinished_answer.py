@@ -15,13 +15,13 @@ Why it hurts
 
 How it is proved
     The response to a request that is neither GET nor HEAD is of type text/event-stream or application/x-ndjson, is complete, and
-    the client had not closed before its end.
+    the client had not closed before its end. After an error, the client may have closed before the end: some do so at once.
 
     Kind no-end-mark: none of the last two events has an end mark, and the last one has the name, the type and the members of an
-    earlier one, as one token looks like another. It is a warning if the server ended another answer for the same path with
-    [DONE], at any time before or within 60 s. If the first three events have the format of an API with an end mark (such as
-    `"object": "chat.completion.chunk"`, `message_start` or `"done": false`), any mark of another answer suffices; without such an
-    answer, the finding is a note of low confidence.
+    earlier one, as one token looks like another. It is a warning if the server ended another answer for the same path, whose
+    first event has the same name, type and members, with [DONE], at any time before or within 60 s. If the first three events
+    have the format of an API with an end mark (such as `"object": "chat.completion.chunk"`, `message_start` or `"done":
+    false`), any mark of another answer suffices; without such an answer, the finding is a note of low confidence.
 
     Kind error-event: the last event, or the one before [DONE], is named error, has the type "error", or has a member `error`: a
     text, or an object whose code is not 0. No other event has one, as lists of results do. It is a warning if the event says
@@ -55,7 +55,7 @@ from wiredoctor.rules.shared.words import packets
 from wiredoctor.tables import ERROR_EVENT, MAYBE_ERROR_EVENT, REPEATED_EVENT
 from wiredoctor.world import World, stream_answers, stream_requests
 from wiredoctor.world.connection_close import OPEN_STREAMS, is_complete, streams
-from wiredoctor.world.stream_answers import LATER, StreamAnswers
+from wiredoctor.world.stream_answers import ANY, LATER, StreamAnswers
 from wiredoctor.world.stream_requests import StreamRequests
 
 c = pl.col
@@ -73,8 +73,8 @@ RULE = Rule(
     message={
         _UNMARKED: "The {status} to {request} is complete, and has {events}, but its last event looks like the ones before "
         "it. {shown} So the client probably has only a part of the answer.",
-        _FAILED: "The {status} to {request} is complete, and has {events}; the last one {shown}. So the call failed, "
-        "although the status does not say so.",
+        _FAILED: "The {status} to {request} has {events}; the last one {shown}. So the call failed, although the status does "
+        "not say so.",
     },
     remedy={
         _UNMARKED: "Check the server's log at that time for an exception, or for a server behind it that closed. Have the "
@@ -110,8 +110,9 @@ def may_match() -> pl.Expr:
 class Facts(NamedTuple):
     """What is known of an answer whose events do not end it well. Times are in ns.
 
-    `due`: until when another answer may show how the API ends answers. `by_format`: the events have the format of an API with an
-    end mark. `is_shown`: another answer for the same path has one. `says_error`: the last event says that it is an error.
+    `due`: until when another answer may show how the API ends answers. `by_format`: the events have the format of an API with
+    an end mark. `shape`: of the first event. `is_shown`: another answer for the same path has one. `says_error`: the last event
+    says that it is an error.
     """
 
     connection: int
@@ -126,6 +127,7 @@ class Facts(NamedTuple):
     due: int
     is_answer: bool
     by_format: bool
+    shape: int
     is_shown: bool
     says_error: bool
     response_events: int
@@ -137,16 +139,20 @@ class Facts(NamedTuple):
 def find(closes: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each complete answer whose last event is an error, or like an earlier one."""
     stayed = c("client_close_time").is_null() | (c("client_close_time") >= c("response_end"))
-    answer = streams() & is_complete() & (c("response_status") < 300) & c("response_events").is_not_null()
+    # clients that read the error close at once
+    left = (c("response_last_event") != REPEATED_EVENT) & (c("closed_first") == "client")
+    over = left | (is_complete() & stayed)
+    answer = streams() & over & c("response_status").is_between(200, 299) & c("response_events").is_not_null()
     kind = pl.when(c("response_last_event") == REPEATED_EVENT).then(pl.lit(_UNMARKED)).otherwise(pl.lit(_FAILED))
     wanted = (c("response_last_event") != REPEATED_EVENT) | ~c("response_end_mark")
     later = pl.when(c("response_last_event") == REPEATED_EVENT).then(c("response_end") + LATER.value)
-    return closes.filter(may_match() & stayed & answer & wanted).select(
+    return closes.filter(may_match() & answer & wanted).select(
         *candidate("server", confidence(), "request_frame", "request_start", "response_end", kind=kind),
         pl.lit(None, pl.String).alias("severity"),
         pl.max_horizontal("final_at", later).alias("due"),
         pl.lit(value=True).alias("is_answer"),
         c("response_api_format").alias("by_format"),
+        c("response_first_shape").alias("shape"),
         pl.lit(value=False).alias("is_shown"),
         (c("response_last_event") == ERROR_EVENT).alias("says_error"),
         *("endpoint", "response_events", "response_frame", "response_start", "response_last_frame", "response_status"),
@@ -158,12 +164,12 @@ ASKS = (StreamAnswers, StreamRequests)
 
 def decide(x: Facts, world: World) -> Facts | None:
     """Drop answers that their clients stopped, and those of APIs that are not known to end answers with a mark."""
-    if world.of(StreamRequests).stopped(x.connection, x.end):
+    if world.of(StreamRequests).stopped(x.connection, x.exchange, x.end):
         return None
     if x.kind == _FAILED:
         return x if x.says_error or x.by_format else x._replace(severity="note")
     of = x.endpoint, x.connection, x.exchange
-    if world.of(StreamAnswers).is_marked(*of, by_format=x.by_format, until=x.due):
+    if world.of(StreamAnswers).is_marked(*of, shape=ANY if x.by_format else x.shape, until=x.due):
         return x._replace(is_shown=True)
     return x._replace(severity="note", confidence="low") if x.by_format else None
 
