@@ -175,6 +175,8 @@ class Session:
         self._memory: dict[str, Any] = {}
         self._clock, self._resources = clock, resources
         self._next, self._cleaned = 0.0, time.monotonic()
+        self._worked = 0.0
+        """The time (s) that the work took so far."""
         self._found_in: dict[int, None] = {}
         self._steps = 0
         self._packets = Quota(BATCH // 8 or 1, BATCH, 2 * PART)
@@ -241,7 +243,7 @@ class Session:
                 break
             if not self._capture.unread_bytes and (self._work or not self._recorder.over):
                 news.findings += self._pass_time()
-            if now >= end or self._recorder.over or news.findings:
+            if now >= end or self._recorder.over or news.findings or self._work:
                 break
         self._report_damage(news)
 
@@ -290,9 +292,12 @@ class Session:
             found = self._proceed(self._clean())
         else:
             found = self._proceed(self._work or self._decide(self._step, None))
-        took = time.monotonic() - begun
-        rest = 0.0 if self._is_behind else min(max(TICK, took / BUSY), LONGEST_TICK)
-        self._next = begun + took + (rest if self._work is None and not self._held.is_behind else min(rest, BREATH))
+        now = time.monotonic()
+        self._worked += now - begun
+        rest = BREATH
+        if self._work is None and not self._held.is_behind:
+            rest, self._worked = min(max(TICK, self._worked / BUSY), LONGEST_TICK), 0.0
+        self._next = now + (0.0 if self._is_behind else rest)
         return found
 
     def _clean(self) -> Stages[list[Finding]]:
