@@ -199,6 +199,11 @@ class Session:
         return self._recorder.over and bool(self._unreadable or not (self._capture.unread_bytes or self._work))
 
     @property
+    def is_in_work(self) -> bool:
+        """True if the last look left work to the next one."""
+        return self._work is not None
+
+    @property
     def ended(self) -> tuple[str, str]:
         """The reason why capturing ended, and a line of explanation, which may be empty.
 
@@ -294,9 +299,11 @@ class Session:
             found = self._proceed(self._work or self._decide(self._step, None))
         now = time.monotonic()
         self._worked += now - begun
-        rest = BREATH
-        if self._work is None and not self._held.is_behind:
-            rest, self._worked = min(max(TICK, self._worked / BUSY), LONGEST_TICK), 0.0
+        rest = min(max(TICK, self._worked / BUSY), LONGEST_TICK)
+        if self._work is not None or self._held.is_behind:
+            rest = min(rest, BREATH)
+        else:
+            self._worked = 0.0
         self._next = now + (0.0 if self._is_behind else rest)
         return found
 
