@@ -179,7 +179,8 @@ class Session:
         """The time (s) that the work took so far."""
         self._found_in: dict[int, None] = {}
         self._steps = 0
-        self._packets = Quota(BATCH // 8 or 1, BATCH, 2 * PART)
+        few = BATCH // 8 or 1
+        self._packets = Quota(few, BATCH, 2 * PART, few)  # the first that wait long may be many
         self._work: Stages[list[Finding]] | None = None
         """What the last look had no time for."""
         self._is_behind = False
