@@ -151,10 +151,10 @@ def _resolve(
     capture, connections, exchanges = analysis.capture, analysis.connections, analysis.exchanges
     modules, found, folder = rules.modules, analysis.found, Folder(analysis.folder.inside)
     scans = {"connections": connections.scan(), "captures": table.lazy(), **_exchange_tables(exchanges)}
-    since = _searched_since(exchanges) if live else None
+    newest = _newest_exchanges(exchanges) if live else None
     searched = {"exchanges": exchanges.scan(), "connections": connections.scan()}
-    if since is not None:
-        searched = rule_engine.since_frame(searched, since)
+    if newest is not None:
+        searched = rule_engine.since_frame({**searched, "exchanges": newest.rows}, newest.frame)
     known = gateways.Gateways()
     if exchanges.rows:
         known = gateways.find(
@@ -179,8 +179,8 @@ def _resolve(
         parts, uncompared = rule_engine.restrict_to_window(scans, modules, start, connections.forgotten)
         if not any(modules[name].rule.summary for name in rules.chosen):  # the others only explain findings of the chosen rules
             uncompared = 0
-    if since is not None:
-        parts = rule_engine.apart(parts, since)
+    if newest is not None:
+        parts = rule_engine.apart(parts, newest.frame, {} if start else _tables_of(newest.rows))
     if steps:
         parts = [part for some, tables in parts for part in rule_engine.split_at_clock_steps(tables, some, steps)]
     without_rows = {*([] if exchanges.rows else ["exchanges", "closes"]), *([] if tries.height else ["tries", "fronts"])}
@@ -220,14 +220,23 @@ def _resolve(
         # a rule failed: repeat without it, because candidates that are not reported must not explain others
 
 
-def _searched_since(exchanges: Spill) -> int | None:
-    """Return the first frame of the exchanges of a live capture that are searched for gateways; None for all exchanges.
+class _Newest(NamedTuple):
+    """The exchanges of a live capture that are searched for gateways: those in `rows` that began with this frame or later."""
 
-    Count the others in the report.
-    """
+    rows: pl.LazyFrame
+    frame: int
+
+
+def _newest_exchanges(exchanges: Spill) -> _Newest | None:
+    """Return the exchanges of a live capture that are searched for gateways; None for all. Count the others in the report."""
     most = limits.LIVE_PAIRED_AT_END.value
     limits.leave_out(limits.LIVE_PAIRED_AT_END, exchanges.rows - most)
-    return rule_engine.newest_exchanges(exchanges.scan(), most) if exchanges.rows - exchanges.forgotten > most else None
+    if exchanges.rows - exchanges.forgotten <= most or not isinstance(exchanges, SpillWindow):
+        return None
+    # twice as many, because those that began last are not exactly those that ended last
+    rows = exchanges.scan_newest(2 * most)
+    frame = rule_engine.newest_exchanges(rows, most)
+    return None if frame is None else _Newest(rows, frame)
 
 
 def _are_many(connections: Spill, exchanges: Spill) -> bool:
@@ -238,8 +247,11 @@ def _exchange_tables(rows: Spill) -> dict[str, pl.LazyFrame]:
     """Return the tables of exchanges that rules read, by name, as lazy frames."""
     if isinstance(rows, BatchSpill):
         return {"exchanges": rows.scan_as(*AT_ITS_END), "closes": rows.scan_as(*AT_THE_CLOSE)}
-    scanned = rows.scan()
-    return {"exchanges": AT_ITS_END.of(scanned), "closes": AT_THE_CLOSE.of(scanned)}
+    return _tables_of(rows.scan())
+
+
+def _tables_of(stored: pl.LazyFrame) -> dict[str, pl.LazyFrame]:
+    return {"exchanges": AT_ITS_END.of(stored), "closes": AT_THE_CLOSE.of(stored)}
 
 
 def _without_frames(finding: Finding) -> Finding:

@@ -429,7 +429,7 @@ GATEWAY_EVIDENCE = Limit(
     "limit, the lowest counts are dropped",
 )  # fmt: skip
 GATEWAY_CLIENTS = Limit(
-    "gateway-clients", "rules", 32_768, "connections",
+    "gateway-clients", "rules", 16_384, "connections",
     "Connections of a live capture whose client is a gateway, and as many whose User-Agent is known, the newest first; each "
     "takes 150 bytes",
 )  # fmt: skip
@@ -445,7 +445,7 @@ SERVER_CLOSES = Limit(
     "some 500 closes are kept, because each decision examines all of them",
 )  # fmt: skip
 SERVER_REQUESTS = Limit(
-    "server-requests", "rules", 131_072, "requests",
+    "server-requests", "rules", 32_768, "requests",
     "Times of requests in a live capture, 24 bytes each, with which closes are compared: closes that come just as requests do "
     "show no idle timeout. The oldest are forgotten",
 )  # fmt: skip
@@ -482,8 +482,8 @@ TALLIED = Limit(
     "and names of servers, 170 bytes each. Rarer combinations count for no server",
 )  # fmt: skip
 LIVE_PAIRED_AT_END = Limit(
-    "live-paired-at-end", "rules", 131_072, "exchanges",
-    "The newest exchanges of a live capture, which are searched for gateways when it ends, 15 us each: the report must be "
+    "live-paired-at-end", "rules", 65_536, "exchanges",
+    "The newest exchanges of a live capture, which are searched for gateways when it ends, 30 us each: the report must be "
     "written before a container is killed. Earlier findings are those told during the capture",
     "{limit}, the newest, were searched for what gateways did; {count:earlier one was|earlier ones were} not, beyond what was "
     "reported during the capture",

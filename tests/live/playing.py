@@ -41,6 +41,8 @@ class Player:
     order: Order = field(default_factory=lambda: Order((), ""))
     now: int = 0
     removed_after: int = 0
+    is_paused: bool = False
+    """Whether no packet comes and no time passes: the next look follows at once."""
 
     def __post_init__(self) -> None:
         times = [stop.time for stop in self.stops]
@@ -61,6 +63,8 @@ class Player:
 
     def events(self, timeout: float) -> list[Event]:
         del timeout
+        if self.is_paused:
+            return []
         if not self._coming:
             self.progress.ended = "stopped"
             return []
@@ -154,10 +158,11 @@ def play(
     at_once = patch.multiple("wiredoctor.live.session", TICK=0.0, LONGEST_TICK=0.0)
     with at_once, GrowingCapture(str(files[0][0])) as capture:
         session = Session(capture, cast("Any", player), rules, secrets=False, clock=player.clock)
-        for _ in range(2 * len(stops) + 100 + looks):  # more than it can take
+        for _ in range(10 * (len(stops) + looks) + 100):  # more than it can take
             if session.over:
                 break
             news = session.look(0.0)
+            player.is_paused = session.is_in_work
             notes += news.notes
             told += [(news.status.analysed, one) for one in news.findings]
             times += [player.now] * len(news.findings)

@@ -26,7 +26,7 @@ from wiredoctor.engine import open_exchanges
 from wiredoctor.engine.live import LiveAnalysis
 from wiredoctor.gateways import LATE, Gateways, Place
 from wiredoctor.live.gateway_groups import MEMORY, WHOLE, Group, Pairing, Times, Until, times_of
-from wiredoctor.live.known_gateways import KnownGateways
+from wiredoctor.live.known_gateways import KnownGateways, drop_oldest
 from wiredoctor.live.quota import Quota, cpu_time
 from wiredoctor.rule_engine import TOLD_LIVE, RuleModule
 from wiredoctor.rule_engine.across_tries import fronts_of, tries_of
@@ -474,5 +474,4 @@ class AtGateways:
                 self._waiting.pop((connection, exchange), None)
                 if exchange is not None:
                     self._reported[connection, exchange] = None
-        for place in [*self._reported][: -limits.FINDINGS.value]:
-            del self._reported[place]
+        drop_oldest(self._reported, 2 * limits.LIVE_PAIRED.value)  # a search examines no earlier exchanges again

@@ -118,12 +118,13 @@ class KnownGateways:
         if len(self.endpoints) > 2 * most:  # the next searches add those that are still used
             self.endpoints.clear()
         for known in (self._clients, self._agents):
-            _drop_oldest(known, limits.GATEWAY_CLIENTS.value)
-        _drop_oldest(self._proved, 2 * limits.LIVE_PAIRED.value)  # a search examines no earlier exchanges again
+            drop_oldest(known, limits.GATEWAY_CLIENTS.value)
+        drop_oldest(self._proved, 2 * limits.LIVE_PAIRED.value)  # a search examines no earlier exchanges again
         if self.passed is not None:
             self.passed = self.passed.tail(most)
 
 
-def _drop_oldest(known: dict[T, Any], most: int) -> None:
+def drop_oldest(known: dict[T, Any], most: int) -> None:
+    """Delete the entries that were added first until at most `most` are left."""
     while len(known) > most:
         del known[next(iter(known))]

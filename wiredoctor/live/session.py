@@ -175,9 +175,12 @@ class Session:
         self._memory: dict[str, Any] = {}
         self._clock, self._resources = clock, resources
         self._next, self._cleaned = 0.0, time.monotonic()
+        self._worked = 0.0
+        """The time (s) that the work took so far."""
         self._found_in: dict[int, None] = {}
         self._steps = 0
-        self._packets = Quota(BATCH // 8 or 1, BATCH, 2 * PART)
+        few = BATCH // 8 or 1
+        self._packets = Quota(few, BATCH, 2 * PART, few)  # the first that wait long may be many
         self._work: Stages[list[Finding]] | None = None
         """What the last look had no time for."""
         self._is_behind = False
@@ -195,6 +198,11 @@ class Session:
     def over(self) -> bool:
         """True if capturing has ended and all packets were analyzed."""
         return self._recorder.over and bool(self._unreadable or not (self._capture.unread_bytes or self._work))
+
+    @property
+    def is_in_work(self) -> bool:
+        """True if the last look left work to the next one."""
+        return self._work is not None
 
     @property
     def ended(self) -> tuple[str, str]:
@@ -241,7 +249,7 @@ class Session:
                 break
             if not self._capture.unread_bytes and (self._work or not self._recorder.over):
                 news.findings += self._pass_time()
-            if now >= end or self._recorder.over or news.findings:
+            if now >= end or self._recorder.over or news.findings or self._work:
                 break
         self._report_damage(news)
 
@@ -290,9 +298,14 @@ class Session:
             found = self._proceed(self._clean())
         else:
             found = self._proceed(self._work or self._decide(self._step, None))
-        took = time.monotonic() - begun
-        rest = 0.0 if self._is_behind else min(max(TICK, took / BUSY), LONGEST_TICK)
-        self._next = begun + took + (rest if self._work is None and not self._held.is_behind else min(rest, BREATH))
+        now = time.monotonic()
+        self._worked += now - begun
+        rest = min(max(TICK, self._worked / BUSY), LONGEST_TICK)
+        if self._work is not None or self._held.is_behind:
+            rest = min(rest, BREATH)
+        else:
+            self._worked = 0.0
+        self._next = now + (0.0 if self._is_behind else rest)
         return found
 
     def _clean(self) -> Stages[list[Finding]]:

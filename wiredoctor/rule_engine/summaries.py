@@ -86,13 +86,16 @@ def since_frame(tables: Mapping[str, pl.LazyFrame], start: int) -> dict[str, pl.
     return {**tables, **begun, "connections": tables["connections"].filter(pl.col("last_frame") >= start)}
 
 
-def apart(parts: Parts, start: int) -> Parts:
-    """Divide each part: the rules about gateways read only the tables `since_frame`."""
+def apart(parts: Parts, start: int, newest: Mapping[str, pl.LazyFrame]) -> Parts:
+    """Divide each part: the rules about gateways read only the tables `since_frame`.
+
+    `newest`: tables of exchanges with at least the rows since then, because reading all takes longer; {} if there are none.
+    """
     made: Parts = []
     for modules, tables in parts:
         about = {name: module for name, module in modules.items() if not {"tries", "fronts"}.isdisjoint(module.tables)}
         others = {name: module for name, module in modules.items() if name not in about}
-        made += [(others, tables), (about, since_frame(tables, start))]
+        made += [(others, tables), (about, since_frame({**tables, **newest}, start))]
     return made
 
 

@@ -354,6 +354,18 @@ class SpillWindow(Spill):
         """Return all rows that have not been dropped, as a lazy frame."""
         return pl.concat([*(rows.lazy() for rows in self._needed), super().scan()])
 
+    def scan_newest(self, most: int) -> pl.LazyFrame:
+        """Return the rows that were added last, at least `most` of them, as a lazy frame."""
+        newest = self._in_memory()
+        paths, count = list[Path](), sum(rows.height for rows in newest)
+        for path, part in reversed(self._stored.items()):
+            if count >= most:
+                break
+            paths.append(path)
+            count += part.rows
+        stored = [pl.scan_ipc(paths[::-1])] if paths else []
+        return pl.concat([*stored, self.table.empty().lazy(), *(rows.lazy() for rows in newest)])
+
     def since(
         self, time: int, most: int, connections: Collection[int] = (), columns: Sequence[str] | None = None
     ) -> NewRows:  # fmt: skip
