@@ -38,7 +38,7 @@ from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import candidate
 from wiredoctor.rules.shared.words import packets
 from wiredoctor.tables import of_connections
-from wiredoctor.world.connection_close import RECEIVED, round_trip, streams, time_to_receive
+from wiredoctor.world.connection_close import OPEN_STREAMS, RECEIVED, round_trip, streams, time_to_receive
 from wiredoctor.world.products import default
 
 c = pl.col
@@ -131,7 +131,9 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     asked = c("has_request") & (c("request_version") == "HTTP/1.1") & ~c("request_connection_close") & ~c("upgraded")
     # after an error, many servers close anyway
     answered = (c("response_status") >= 200) & (c("response_status") < 400)
-    answers = exchanges.filter(asked & answered & ~streams())
+    # an endless stream occupies its connection; one that answers a call ends
+    ends = ~c("request_method").is_in(OPEN_STREAMS) & (c("response_end_reason") == "complete")
+    answers = exchanges.filter(asked & answered & (~streams() | ends))
     enough = (c("exchanges") >= ENOUGH.value) & (c("wasted") >= ENOUGH.value - 1)
     theirs = _closing_connections(answers, connections)
     answers, connections = of_connections(answers, theirs), of_connections(connections, theirs)
