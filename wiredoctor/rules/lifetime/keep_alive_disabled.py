@@ -19,7 +19,8 @@ What it is not
     If the client asks for the close, no-connection-reuse reports it. If the server uses HTTP/1.0, http10-downgrade reports it.
     After errors (400, 408, 413, 500, 502, ...) many servers and gateways close anyway, so errors are not counted. A server may
     also end a connection with the last of many responses. If requests are minutes apart, a server with keep-alive would have
-    closed the idle connection before the next one. Requests that are sent at the same time need a connection each.
+    closed the idle connection before the next one. Requests that are sent at the same time need a connection each. An event
+    stream that a GET opened is not counted, nor is one that broke off.
 
 What to do
     Turn keep-alive on, or put a proxy that supports it in front of the server. Kind cheap: nothing has to change.
