@@ -19,7 +19,8 @@ What it is not
     If the client asks for the close, no-connection-reuse reports it. If the server uses HTTP/1.0, http10-downgrade reports it.
     After errors (400, 408, 413, 500, 502, ...) many servers and gateways close anyway, so errors are not counted. A server may
     also end a connection with the last of many responses. If requests are minutes apart, a server with keep-alive would have
-    closed the idle connection before the next one. Requests that are sent at the same time need a connection each.
+    closed the idle connection before the next one. Requests that are sent at the same time need a connection each. An event
+    stream that a GET opened is not counted, nor is one that broke off.
 
 What to do
     Turn keep-alive on, or put a proxy that supports it in front of the server. Kind cheap: nothing has to change.
@@ -38,7 +39,7 @@ from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import candidate
 from wiredoctor.rules.shared.words import packets
 from wiredoctor.tables import of_connections
-from wiredoctor.world.connection_close import RECEIVED, round_trip, streams, time_to_receive
+from wiredoctor.world.connection_close import OPEN_STREAMS, RECEIVED, round_trip, streams, time_to_receive
 from wiredoctor.world.products import default
 
 c = pl.col
@@ -131,7 +132,9 @@ def find(exchanges: pl.LazyFrame, connections: pl.LazyFrame) -> pl.LazyFrame:
     asked = c("has_request") & (c("request_version") == "HTTP/1.1") & ~c("request_connection_close") & ~c("upgraded")
     # after an error, many servers close anyway
     answered = (c("response_status") >= 200) & (c("response_status") < 400)
-    answers = exchanges.filter(asked & answered & ~streams())
+    # an endless stream occupies its connection; one that answers a call ends
+    ends = ~c("request_method").is_in(OPEN_STREAMS) & (c("response_end_reason") == "complete")
+    answers = exchanges.filter(asked & answered & (~streams() | ends))
     enough = (c("exchanges") >= ENOUGH.value) & (c("wasted") >= ENOUGH.value - 1)
     theirs = _closing_connections(answers, connections)
     answers, connections = of_connections(answers, theirs), of_connections(connections, theirs)

@@ -27,6 +27,9 @@ How it is proved
     note, whatever the number of exchanges: such a program reuses connections within a run. A client that forwards the requests of
     its own clients is a gateway, whatever User-Agent it passes on; with fewer than ten exchanges, the severity is note.
 
+    A pool may close connections that it does not need for some time. So if the client closed all of them after equally long idle
+    times (within 20 ms, 1 s or more), each 50 ms or more before it opened the next one, the finding names this limit.
+
 What it is not
     Browsers and pools open connections side by side. If the server closes after each response, keep-alive-disabled or
     premature-close reports it. HTTP/1.0 without keep-alive cannot reuse connections. If more than 5 s pass between two requests,
@@ -57,6 +60,7 @@ from wiredoctor.rules.shared.evidence import CANDIDATE, grade, grouped
 from wiredoctor.rules.shared.refusals import REFUSALS
 from wiredoctor.rules.shared.words import Packet, packets
 from wiredoctor.tables import SECOND
+from wiredoctor.text.durations import duration_text
 from wiredoctor.world.connection_close import (
     RECEIVED,
     SELF_FRAMED,
@@ -67,6 +71,7 @@ from wiredoctor.world.connection_close import (
     server_closed_first,
     time_to_receive,
 )
+from wiredoctor.world.numbers import DURATION
 from wiredoctor.world.reading_pace import COMMANDS
 
 c = pl.col
@@ -84,6 +89,13 @@ _PROCESSES = (
 
 _COMMANDS = (
     "The client is a program that people and scripts run as a command: each run is a process that needs its own connection."
+)
+
+_POOL = "The client closed each connection after {} without a request: this is probably the limit of its pool."
+
+_LONGER = (
+    "raise the idle timeout of its pool above the time between its requests, but keep it below that of the server (Node's fetch: "
+    "keepAliveTimeout of undici's Agent, 4 s by default)."
 )
 
 _GATEWAY = "The client is a gateway, which forwards the requests of its own clients."
@@ -206,6 +218,9 @@ CLOSED = Threshold(
     "if each connection may be from another process: the minimum share of connections that the client had closed before it "
     "opened the next one; the others may be from processes that ran side by side",
 )
+SAME = Threshold(
+    "20 ms", "the maximum difference of the idle times before a client's closes if the timeout of its pool closed the connections"
+)
 SHOWN = Threshold("3 connections", "the maximum number of connections shown as evidence; the message has the totals")
 
 
@@ -222,7 +237,7 @@ class Facts(NamedTuple):
     """What is known of a client program that does not reuse its connections.
 
     `behind`: a gateway opened the connections. `separate`: each connection may be from another process. `command`: the client
-    is a program that is run as a command. `program_name`: from the User-Agent, if the host runs several programs. `shown`: the
+    is a program that is run as a command. `limit`: the idle time (ns) after which its pool closes connections. `program_name`: from the User-Agent, if the host runs several programs. `shown`: the
     first connections, each with the columns _SHOWN.
     """
 
@@ -230,6 +245,7 @@ class Facts(NamedTuple):
     behind: bool
     separate: bool
     command: bool
+    limit: int | None
     program_name: str | None
     shown: Sequence[Mapping[str, Any]]
 
@@ -302,6 +318,7 @@ def _groups(rows: pl.DataFrame) -> pl.DataFrame:
         "follows",
         "pause",
         "ended",
+        "rest",
         *(rows[name].gather(runs["row"]) for name in ("kind", "frame", "opened", "over", "rtt", "doubtful", "behind")),
     )
     pause = c("pause").filter("follows").quantile(0.5, "higher")
@@ -316,6 +333,7 @@ def _groups(rows: pl.DataFrame) -> pl.DataFrame:
         (pause >= START.value).fill_null(value=False).alias("apart"),
         (100 * c("ended").filter("follows").mean() >= CLOSED.value).fill_null(value=True).alias("closes"),
         _cheap().alias("cheap"),
+        _pool_limit().alias("limit"),
     )
     some = runs.filter(counted.select(c("frame").rank("ordinal").over("program", "kind") <= SHOWN.value).to_series())
     shown = (
@@ -325,6 +343,13 @@ def _groups(rows: pl.DataFrame) -> pl.DataFrame:
         .agg(c("client_host", "server", "agent").first(), pl.struct(_SHOWN).sort_by("frame").alias("shown"))
     )
     return _candidate_columns(groups.join(shown, on=["program", "kind"])).sort("frame")
+
+
+def _pool_limit() -> pl.Expr:
+    """Return the idle time (ns) after which the client closed each connection some time before it needed another; else null."""
+    rest = c("rest").filter("follows")
+    equal = rest.max() - rest.min() <= SAME.value
+    return pl.when((rest.null_count() == 0) & (rest.len() > 1) & (rest.min() >= IMMEDIATE.value) & equal).then(rest.median())
 
 
 def _cheap() -> pl.Expr:
@@ -376,13 +401,15 @@ def _runs(rows: pl.DataFrame) -> pl.DataFrame:
     # a process that ends closes its connection; the response and the SYN take a while between the capture point and the client
     ended = (before["left"] <= c("opened")).fill_null(value=False)
     pause = pl.when(ended).then(c("opened") - before["over"] - c("trip")).otherwise(0).alias("pause")
-    runs = lean.select("row", "program", "kind", pause, ended.alias("ended"), follows.fill_null(value=False).alias("follows"))
+    unneeded = c("opened") - before["left"] >= START.value
+    rest = pl.when(unneeded).then(before["left"] - before["over"]).alias("rest")
+    runs = lean.select("row", "program", "kind", pause, rest, ended.alias("ended"), follows.fill_null(value=False).alias("follows"))
     long = pl.len().over((~c("follows")).cum_sum()) >= ENOUGH.value
     return runs.filter(long & c("kind").is_not_null()).drop("kind")
 
 
 _NO_RUNS = pl.DataFrame(
-    schema={"row": pl.UInt32(), "program": pl.UInt64(), "pause": pl.Int64(), "ended": pl.Boolean(), "follows": pl.Boolean()}
+    schema={"row": pl.UInt32(), "program": pl.UInt64(), "pause": pl.Int64(), "rest": pl.Int64(), **dict.fromkeys(("ended", "follows"), pl.Boolean())}
 )
 
 
@@ -430,6 +457,7 @@ _SHOWN = (
 
 _SCHEMA = CANDIDATE | {
     **dict.fromkeys(("severity", "client", "server", "user_agent", "program_name"), pl.String()),
+    "limit": DURATION,
     **dict.fromkeys(("behind", "separate", "command"), pl.Boolean()),
     **{"exchanges": pl.Int64(), "wasted": pl.Int64(), "shown": pl.List(pl.Struct(dict.fromkeys(_SHOWN, pl.Int64())))},
 }
@@ -454,16 +482,22 @@ def _candidate_columns(pairs: pl.DataFrame) -> pl.DataFrame:
         c("agent").cast(pl.String).alias("user_agent"),
         # the programs of a host are distinguished only if there are several
         pl.when(pl.len().over("client_host", "server") > 1).then(program).alias("program_name"),
+        c("limit").cast(pl.Int64).cast(DURATION),
         *("behind", separate.alias("separate"), command.alias("command"), "exchanges", "wasted", "shown"),
     )
 
 
+def _addition(x: Facts) -> str:
+    if x.limit:
+        return _POOL.format(duration_text(x.limit))
+    return _COMMANDS if x.command else _PROCESSES
+
+
 def words(x: Facts) -> dict[str, Any]:
     """Return the words about the client, and about the first of its connections."""
-    commands = _COMMANDS if x.command else _PROCESSES
     return {
-        "addition": _GATEWAY if x.behind else commands if x.separate else None,
-        "how": _KEEP_POOL if x.behind else _REUSE,
+        "addition": _GATEWAY if x.behind else _addition(x) if x.separate or x.limit else None,
+        "how": _KEEP_POOL if x.behind else _LONGER if x.limit else _REUSE,
         "program": f" ({x.program_name})" if x.program_name else "",
         "evidence": [packet for one in x.shown for packet in _proof(**one, asked=x.kind == "asked")],
     }

@@ -6,7 +6,8 @@ What it means
     the complete response.
 
     Kind event-stream: the media type says that the body is a sequence of events (text/event-stream, multipart/x-mixed-replace,
-    or application/x-ndjson without a length). Kind chunked: the response has the chunks of a program that flushes, but the
+    or application/x-ndjson without a length). Or the body is text of another type, without a length, but all of its lines are
+    those of text/event-stream, with three events or more. Kind chunked: the response has the chunks of a program that flushes, but the
     chunks came together.
 
 Why it hurts
@@ -20,19 +21,22 @@ How it is proved
     lost. Time in which the sender waited for ACKs or for room in the window is not counted. Events are counted in the bytes of
     the body, after decoding gzip or deflate.
 
-    Kind event-stream is a warning if one of three facts proves it. First: a lump ends inside an event, and another lump
+    Kind event-stream is a warning if one of four facts proves it. First: a lump ends inside an event, and another lump
     follows. A full buffer ends there, but programs write complete events. A lump that ends right before a line end does
     not count, because some programs write the line end before each event. Second: at least 20 events came, nine tenths of
     them in two or more lumps, and an earlier stream of the same path came event by event. Third: the capture has both
-    sides of a gateway, and events had reached the gateway half a second before it delivered them.
+    sides of a gateway, and events had reached the gateway half a second before it delivered them. Fourth: the response
+    to a POST has a Content-Length and three events or more, and its head came 500 ms or more after the request: a program had
+    collected the body.
 
     Kind event-stream is a note with low confidence if buffering is only likely. In that case the complete body is one lump
     of 20 events or more, or it consists of two or more lumps of at least 10 events each. Or its content coding cannot be
-    decoded, and the complete body came in one lump a second or more after the request.
+    decoded, and the complete body came in one lump a second or more after the request. The same holds for the response
+    to a POST that comes completely, head and body together, 1 s or more after the request, with eight events or more.
 
     If segments carry timestamps (RFC 7323), the sender's clock must show a wait, too. Without timestamps, confidence is at most
     medium if the round trip between capture point and server is 1 ms or more: a path that delays packets delivers them together,
-    too. Such a path does not end a lump inside an event, so the first of the three facts needs no timestamps.
+    too. Such a path does not end a lump inside an event, so the first of the four facts needs no timestamps.
 
     Kind chunked is a note. The complete body came in one burst, 500 ms or more after the request, and at least two of its
     data chunks came together. In addition, the server has already streamed a response of this media type. If instead the

@@ -17,7 +17,8 @@ What it is not
     The parts of an event stream (text/event-stream, application/x-ndjson, multipart/x-mixed-replace) and of other endless
     media are meant to leave one by one. The same holds for small chunks of any stream in which at least half of the chunks come
     1.5 ms or more (in an HTML page 5 ms or more) after the previous one: each can be read when it comes. Their size lines need
-    no packets of their own. Not reported either: a few small chunks among large ones, such as the last ones of a response, and
+    no packets of their own: with Nagle's algorithm, the rest of an event waits for the ACK of its size line. In an event stream
+    this is reported if the round trip is 10 ms or more. Not reported either: a few small chunks among large ones, such as the last ones of a response, and
     responses below 2 kB. If each chunk left at once in its own packet, tinygrams reports it instead.
 
 What to do
@@ -37,7 +38,7 @@ import polars as pl
 from wiredoctor.findings import Advice, Reference, Rule, Threshold
 from wiredoctor.rules.shared.evidence import candidate, confidence
 from wiredoctor.rules.shared.words import packets
-from wiredoctor.world.connection_close import streams
+from wiredoctor.world.connection_close import round_trip, streams
 
 RULE = Rule(
     symptom="many packets and system calls for few bytes",
@@ -81,6 +82,7 @@ MIN_ALONE = Threshold(
     "the minimum number of chunk size lines in packets without content; a single line may be there because a full packet had no "
     "room for it",
 )
+FAR = Threshold("10 ms", "the minimum round trip for size lines of an event stream: so long may the rest of an event wait")
 
 
 def may_match() -> pl.Expr:
@@ -89,12 +91,13 @@ def may_match() -> pl.Expr:
 
 
 class Facts(NamedTuple):
-    """What is known of a response in tiny chunks. Times are in ns, `median` and TINY in bytes."""
+    """What is known of a response in tiny chunks. Times are in ns, `median` and TINY in bytes. `streams`: it is an event stream."""
 
     frame: int
     start: int
     end: int
     has_request: bool
+    streams: bool
     chunks: int
     median: int
     alone: int | None
@@ -110,12 +113,15 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
     flushed = 2 * c("response_chunks_apart") >= c("response_chunks") - 1
     tiny = (c("response_chunks") >= MIN_CHUNKS.value) & (c("response_median_chunk") < TINY.value) & ~flushed
     alone = c("response_chunk_lines_sent_separately") >= MIN_ALONE.value
+    # on a shorter path, it costs an event stream nothing that the rest of an event waits for the ACK of its size line
+    alone &= ~streams() | (round_trip() >= FAR.value)
     return (
-        exchanges.filter(c("response_body_bytes") >= MIN_BYTES.value)
-        .filter((tiny | alone) & ~streams() & ~c("upgraded"))
+        exchanges.filter((c("response_body_bytes") >= MIN_BYTES.value) | (streams() & alone))
+        .filter(((tiny & ~streams()) | alone) & ~c("upgraded"))
         .select(
             *candidate("server", confidence(), "response_frame", "response_start", "response_end"),
             "has_request",
+            streams().alias("streams"),
             c("response_body_bytes").alias("body_bytes"),
             c("response_chunks").alias("chunks"),
             c("response_median_chunk").alias("median"),
@@ -127,7 +133,7 @@ def find(exchanges: pl.LazyFrame) -> pl.LazyFrame:
 
 def words(x: Facts) -> dict[str, Any]:
     """Return the words about the chunks."""
-    tiny = x.median < TINY.value and x.chunks >= MIN_CHUNKS.value
+    tiny = x.median < TINY.value and x.chunks >= MIN_CHUNKS.value and not x.streams
     alone = x.alone is not None and x.alone >= MIN_ALONE.value
     return {
         "to": " to " if x.has_request else "",
