@@ -312,9 +312,9 @@ def test_the_reference_has_every_exit_code() -> None:
 # stories
 
 
-def test_there_are_five_stories_and_an_index() -> None:
+def test_there_are_six_stories_and_an_index() -> None:
     index = (DOCS / "stories" / "README.md").read_text("utf-8")
-    assert len(STORIES) == 5
+    assert len(STORIES) == 6
     assert [s.name for s in STORIES if f"]({s.name})" not in index] == []
 
 

@@ -89,6 +89,45 @@ def uvicorn_events(lab: Lab) -> None:
     curl(lab, *[V6 + path for path in EVENTS])
 
 
+CUT, WHOLE = (Exchange("POST", "/v1/chat/completions", 200, size, "chunked", request_body=12) for size in (None, SEEN))
+
+
+def _ask(words: int) -> bytes:
+    """Return a POST for an answer of 20 words, which breaks off after so many."""
+    line = b"POST /v1/chat/completions HTTP/1.1\r\nHost: 10.9.0.2:8080\r\n"
+    fields = b"Content-Type: application/json\r\nAccept: application/json\r\nContent-Length: 12\r\n\r\n"
+    return line + fields + b'{"words":%d}' % words
+
+
+@recording(
+    title="Every second streamed answer breaks off, because the application fails in the middle",
+    at="client",
+    software=("uvicorn", "python"),
+    connections=(Connection((WHOLE, CUT), closed_by="server", repeat=2),),
+    finds=tuple(Find("truncated-response", None, "server", number) for number in range(2)),
+    must_not={"idle-cut": "events came until the close", "client-abort": "the server closed first"},
+    whole=False,
+)
+def answers_cut(lab: Lab) -> None:
+    """An application on uvicorn streams answers to POSTs, a word every 40 ms. In the second and fourth of four answers, it raises
+    an exception after 10 and 16 of 20 words; uvicorn then closes the connection without the last chunk."""
+    asgi(lab, "uvicorn")
+    raw_client(lab, [[_ask(20), {"read": ["POST"]}, 0.2, _ask(words), {"do": "wait"}] for words in (10, 16)])
+
+
+@recording(
+    title="Three streamed answers to POSTs on one connection, each with its end",
+    at="client",
+    software=("uvicorn", "python"),
+    connections=(Connection((WHOLE,) * 3, closed_by="client"),),
+    must_not={"truncated-response": "all answers are complete", "tiny-chunks": "a word is a message"},
+)
+def answers_whole(lab: Lab) -> None:
+    """The twin of answers-cut: the application does not fail."""
+    asgi(lab, "uvicorn")
+    raw_client(lab, [[_ask(20), {"read": ["POST"]}, 0.2] * 3])
+
+
 @recording(
     title="A WebSocket between uvicorn and the library websockets",
     at="client",

@@ -100,7 +100,12 @@ _RESPONSE_PIECES = (
         I64,
         "hash of the name, the type and the members of the first of the events in `response_events`; 0 if none",
     ),
-    _n("longest_pause", I64, "event streams: longest time between two packets of the body; null after a gap or out of order", "ns"),
+    _n(
+        "longest_pause",
+        I64,
+        "event streams: longest time between two packets of the body; null after a gap or out of order",
+        "ns",
+    ),
     _flag(
         "event_lines",
         "the media type is another one, but all lines are those of text/event-stream, with three events or more; "

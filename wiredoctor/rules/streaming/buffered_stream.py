@@ -568,7 +568,9 @@ def words(x: Facts) -> dict[str, Any]:
     server, via = x.response_server or "", x.response_via or ""
     return {
         "were": "may have been" if x.proof == LIKELY else "were",
-        "media_note": x.media if x.media in EVENT_STREAMS else f"{x.media or 'of no type'}, but its lines are those of an event stream",
+        "media_note": x.media
+        if x.media in EVENT_STREAMS
+        else f"{x.media or 'of no type'}, but its lines are those of an event stream",
         "events_word": parts,
         "how": _chunks_arrived(x) if x.kind == "chunked" else _events_arrived(x),
         **(_why(x) if seen is None else _why_behind(x, seen)),
