@@ -11,7 +11,7 @@ import pytest
 import wiredoctor
 from tests.support.recordings import find_recording
 from wiredoctor import limits, rule_engine
-from wiredoctor.rule_engine.told_findings import Told, ToldFindings
+from wiredoctor.rule_engine.told_findings import ToldFinding, ToldFindings
 from wiredoctor.storage.spill import Folder
 
 STALL = "nagle-delayed-ack"
@@ -27,16 +27,16 @@ def test_the_newest_findings_are_kept_as_they_were_told(tmp_path: Path, monkeypa
     })  # fmt: skip
     kept, made = ToldFindings(Folder(str(tmp_path))), list[int]()
 
-    def make(some: pl.DataFrame) -> Iterator[Told]:
+    def make(some: pl.DataFrame) -> Iterator[ToldFinding]:
         for frame in some["frame"]:
             made.append(frame)
             [one] = [one for one in findings if one.evidence[-1].frame == frame]
-            yield Told(one, frame)
+            yield ToldFinding(one, frame)
 
-    def told(some: pl.DataFrame) -> list[Told]:
+    def told(some: pl.DataFrame) -> list[ToldFinding]:
         return [*kept.with_others(rule_engine.catalogue()[STALL], some, report.captures[0].file, make)]
 
-    expected = [Told(one, one.evidence[-1].frame) for one in findings]
+    expected = [ToldFinding(one, one.evidence[-1].frame) for one in findings]
     assert len(expected) > 4
     assert told(rows) == expected
     assert told(rows.tail(2)) == expected[-2:]

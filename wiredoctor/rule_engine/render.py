@@ -33,7 +33,7 @@ from wiredoctor.findings import (
 from wiredoctor.rule_engine.plugins import run_guarded
 from wiredoctor.rule_engine.rule_module import RuleModule
 from wiredoctor.rule_engine.summary_columns import Rows
-from wiredoctor.rule_engine.told_findings import Told, ToldFindings
+from wiredoctor.rule_engine.told_findings import ToldFinding, ToldFindings
 from wiredoctor.rules.shared.words import Nanoseconds, Packet
 from wiredoctor.tables import SECOND
 from wiredoctor.text import redact
@@ -133,7 +133,7 @@ def _findings_of_rule(
 
 def _each_finding(
     module: RuleModule, settled: pl.DataFrame, candidates: Rows, file: str, first_time: int, kept: ToldFindings | None
-) -> Iterator[Told]:
+) -> Iterator[ToldFinding]:
     """Yield each finding with the delay (ns) of its candidate, or with None if the candidate has no delay.
 
     The finding's own delay may be shorter, because time that several findings cover counts only once.
@@ -147,7 +147,7 @@ def _each_finding(
 
     needed = _READ | {one.where for one in module.rule.advice if one.where} | {*module.fact_names}
 
-    def make(some: pl.DataFrame) -> Iterator[Told]:
+    def make(some: pl.DataFrame) -> Iterator[ToldFinding]:
         nonlocal needed
         for kind in {*some["kind"].to_list()}:
             if kind not in texts:
@@ -159,7 +159,7 @@ def _each_finding(
         rows = _only(rows, needed).with_columns(pl.col(DURATION).cast(pl.Int64))
         for own, common in zip(rows.iter_rows(named=True), _only(some, needed).iter_rows(named=True), strict=True):
             values = own | common | module.words_of(own)
-            yield Told(_finding(module, texts[values["kind"]], values, times, file, first_time, same), own["delay"])
+            yield ToldFinding(_finding(module, texts[values["kind"]], values, times, file, first_time, same), own["delay"])
 
     for some in settled.iter_slices(limits.CANDIDATES_AT_ONCE.value):
         yield from make(some) if kept is None else kept.with_others(module, some, file, make)

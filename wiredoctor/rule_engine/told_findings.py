@@ -30,14 +30,14 @@ _LENGTH = 32
 """The number of bits for the length of a finding in a file."""
 
 
-class Told(NamedTuple):
+class ToldFinding(NamedTuple):
     """A finding, and the delay (ns) of its candidate, or None if the candidate has no delay."""
 
     finding: Finding
     delay: int | None
 
 
-class _File(NamedTuple):
+class _FindingsFile(NamedTuple):
     """Findings in a file. `places`: by the hash of its rule and its values of _KEY, where a finding begins, and its length."""
 
     path: Path
@@ -49,11 +49,11 @@ class ToldFindings:
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
-        self._files: list[_File] = []
+        self._files: list[_FindingsFile] = []
 
     def with_others(
-        self, module: RuleModule, settled: pl.DataFrame, capture: str, make: Callable[[pl.DataFrame], Iterator[Told]]
-    ) -> Iterator[Told]:
+        self, module: RuleModule, settled: pl.DataFrame, capture: str, make: Callable[[pl.DataFrame], Iterator[ToldFinding]]
+    ) -> Iterator[ToldFinding]:
         """Yield the findings of a rule's resolved candidates: those that were reported, and those that `make` returns.
 
         `capture`: the name of the capture.
@@ -74,14 +74,14 @@ class ToldFindings:
                     capture=capture,
                     evidence=tuple(Evidence(*one) for one in evidence),
                 )
-                yield Told(finding, delay)
+                yield ToldFinding(finding, delay)
             else:
                 yield (made := next(others))
                 self._add(key, made)
 
-    def _add(self, key: int, told: Told) -> None:
+    def _add(self, key: int, told: ToldFinding) -> None:
         if not self._files or len(self._files[-1].places) >= limits.FINDINGS.value:
-            self._files.append(_File(self._folder.new_file("told"), {}))
+            self._files.append(_FindingsFile(self._folder.new_file("told"), {}))
             for old in self._files[:-2]:
                 old.path.unlink(missing_ok=True)
             del self._files[:-2]
