@@ -300,13 +300,14 @@ def _piece_numbers(extra: Extra) -> tuple[Any, ...]:
     if pieces is None:
         return _NO_PIECES
     first, counted = pieces.first, pieces.counter is not None and (not pieces.by_lines or pieces.events >= LEAST_EVENTS)
+    is_timed = pieces.is_timed and (counted or not pieces.by_lines)
     return (
         pieces.median, pieces.alone, pieces.apart, pieces.lines and bool(pieces.sizes), pieces.early,
         NEVER if first is None else first.frame, NEVER if first is None else first.time,
         *((pieces.events, *pieces.first_event) if counted else (NEVER,) * 3),
         *(_held_event_numbers(pieces) if counted else (0,) * 6 + (False,)),
-        pieces.is_timed and (counted or not pieces.by_lines) and pieces.full == 1 and first is not None and first.is_quick(pieces.tick),
-        pieces.full if pieces.is_timed and (counted or not pieces.by_lines) else 0,
+        is_timed and pieces.full == 1 and first is not None and first.is_quick(pieces.tick),
+        pieces.full if is_timed else 0,
         pieces.first_late,
         pieces.counter is not None and pieces.counter.has_end_mark,
         counted and pieces.by_lines,

@@ -349,8 +349,12 @@ RUNS = Table(
         _c("small_run_bytes", I64, "payload of the segments of the run up to this one", "bytes"),
         _c("small_run_frame", I64, "first segment of the run"),
         _c("small_run_time", I64, "time of `small_run_frame`", "ns"),
-        _c("small_run_flushes", I32, "number of segments of the run that came 5 ms or more after the previous segment (after chunks of a body "
-            "that is not an HTML page: 1.5 ms)"),
+        _c(
+            "small_run_flushes",
+            I32,
+            "number of segments of the run that came 5 ms or more after the previous segment (after chunks of a body "
+            "that is not an HTML page: 1.5 ms)",
+        ),
     ),
     subject="segments",
     at_packet=True,

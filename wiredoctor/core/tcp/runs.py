@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from mypy_extensions import i64
-
 from wiredoctor.core.capture.packet import Packet
 from wiredoctor.core.cutoffs import Cutoffs
 from wiredoctor.core.tcp.connection import Side, waits_of

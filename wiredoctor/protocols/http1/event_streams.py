@@ -224,7 +224,11 @@ def make_counter(fields: Fields) -> Counter | None:
 
 def may_be_events(fields: Fields) -> bool:
     """Return whether the body of a response may be an event stream although its media type is another one."""
-    is_text = fields.content_type.startswith("text/") or fields.content_type in ("", "application/json", "application/octet-stream")
+    is_text = fields.content_type.startswith("text/") or fields.content_type in (
+        "",
+        "application/json",
+        "application/octet-stream",
+    )
     return is_text and fields.content_type not in PAGES and fields.content_encoding in IDENTITY and not fields.event_stream
 
 

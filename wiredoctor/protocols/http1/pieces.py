@@ -123,7 +123,8 @@ class Pieces:
     `early`: the number of data chunks that began before the first gap of 10 ms, at most EARLY. `alone`: the number of chunk size
     lines in packets without content. `apart`: the number of chunks that began at least a given time after the previous one.
     `began`: the time at which the newest chunk began. `lines`: every data chunk ended with a newline. `counter`: counts the
-    events; None if events are not counted. `by_lines`: only the lines of the body show that it is an event stream. `is_timed`: flights are tracked. `full`: the number of flights with content.
+    events; None if events are not counted. `by_lines`: only the lines of the body show that it is an event stream. `is_timed`:
+    flights are tracked. `full`: the number of flights with content.
 
     `held`: the number of lumps after a long pause of the application; `held_events`: the number of their events. `large`,
     `large_events`: the same for lumps with LARGE events or more. `cut`: the number of lumps that end inside an event and are

@@ -236,9 +236,9 @@ def may_match() -> pl.Expr:
 class Facts(NamedTuple):
     """What is known of a client program that does not reuse its connections.
 
-    `behind`: a gateway opened the connections. `separate`: each connection may be from another process. `command`: the client
-    is a program that is run as a command. `limit`: the idle time (ns) after which its pool closes connections. `program_name`: from the User-Agent, if the host runs several programs. `shown`: the
-    first connections, each with the columns _SHOWN.
+    `behind`: a gateway opened the connections. `separate`: each connection may be from another process. `command`: the client is
+    a program that is run as a command. `limit`: the idle time (ns) after which its pool closes connections. `program_name`: from
+    the User-Agent, if the host runs several programs. `shown`: the first connections, each with the columns _SHOWN.
     """
 
     kind: str | None
@@ -403,13 +403,21 @@ def _runs(rows: pl.DataFrame) -> pl.DataFrame:
     pause = pl.when(ended).then(c("opened") - before["over"] - c("trip")).otherwise(0).alias("pause")
     unneeded = c("opened") - before["left"] >= START.value
     rest = pl.when(unneeded).then(before["left"] - before["over"]).alias("rest")
-    runs = lean.select("row", "program", "kind", pause, rest, ended.alias("ended"), follows.fill_null(value=False).alias("follows"))
+    runs = lean.select(
+        "row", "program", "kind", pause, rest, ended.alias("ended"), follows.fill_null(value=False).alias("follows")
+    )
     long = pl.len().over((~c("follows")).cum_sum()) >= ENOUGH.value
     return runs.filter(long & c("kind").is_not_null()).drop("kind")
 
 
 _NO_RUNS = pl.DataFrame(
-    schema={"row": pl.UInt32(), "program": pl.UInt64(), "pause": pl.Int64(), "rest": pl.Int64(), **dict.fromkeys(("ended", "follows"), pl.Boolean())}
+    schema={
+        "row": pl.UInt32(),
+        "program": pl.UInt64(),
+        "pause": pl.Int64(),
+        "rest": pl.Int64(),
+        **dict.fromkeys(("ended", "follows"), pl.Boolean()),
+    }
 )
 
 

@@ -161,7 +161,9 @@ RULE = Rule(
         "that is flushed once)," + _OR,
         "tail": "Have the {side} set TCP_NODELAY on its sockets, or give them a send buffer that holds a whole "
         "message.{receiver}",
-        "write-write-read": "Have the {side} collect what belongs together and write it once (a buffer, writev, TCP_CORK)," + _OR + "{proxy}",
+        "write-write-read": "Have the {side} collect what belongs together and write it once (a buffer, writev, TCP_CORK),"
+        + _OR
+        + "{proxy}",
         "probe-released": "Have the {side} collect what belongs together and write it once (a buffer, writev, TCP_CORK)," + _OR,
         "corked": "Have the {side} clear TCP_CORK (TCP_NOPUSH on BSD and macOS) with setsockopt after the last write of a "
         "message, or leave out MSG_MORE on the last send. Setting TCP_NODELAY does not send the held data while the socket is "
