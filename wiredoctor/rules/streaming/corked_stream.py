@@ -51,9 +51,9 @@ RULE = Rule(
     symptom="events of a stream come in groups, each up to 250 ms late",
     severity="warning",
     title="The gateway held back content of a stream for {held_for}, until a timer of its TCP expired: {request}",
-    message="{held_bytes:,} bytes of the {status} to {request} had reached the gateway, and left it {held_for} later. Nothing was "
-    "in flight to the client, and the window was open. If a program sends with MSG_MORE or TCP_CORK, TCP waits for a full segment, "
-    "on Linux for 200 ms at most. This happened to {releases} parts of this response.",
+    message="{held_bytes:,} bytes of the {status} to {request} had reached the gateway, and left it {held_for} later. Nothing "
+    "was in flight to the client, and the window was open. If a program sends with MSG_MORE or TCP_CORK, TCP waits for a full "
+    "segment, on Linux for 200 ms at most. This happened to {releases} parts of this response.",
     remedy="Have the gateway send each event at once. haproxy: option http-no-delay in the frontend or backend of this stream. "
     "Other gateways: send without MSG_MORE, or clear TCP_CORK after each event.",
     display_filter="frame.number in {{{frames}}}",
