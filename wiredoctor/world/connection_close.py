@@ -12,8 +12,8 @@ c = pl.col
 
 IDLE = Threshold(
     "997 ms",
-    "the minimum idle time before a close by an idle timeout; no common server has a shorter timeout than 1 s, whose timer may be "
-    "3 ms early, and an earlier close is due to the response",
+    "the minimum idle time before a close by an idle timeout; no common server has a shorter timeout than 1 s, whose timer may "
+    "be 3 ms early, and an earlier close is due to the response",
 )
 DECIDED = Threshold(
     "1 s",

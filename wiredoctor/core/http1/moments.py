@@ -32,7 +32,7 @@ class Moments:
         """The number of content bytes up to the newest packet."""
 
     def note(self, own: Side, peer: Side, previous: Previous | None, packet: Packet, segment: Segment, content: i64) -> None:
-        """Record a packet with content. `previous`: the sender's previous data. `content`: the content bytes up to this packet."""
+        """Record a packet with content. `previous`: the sender's previous data. `content`: the content bytes so far."""
         before = self.content
         self.content = content
         if self.count == MOST or content == before or (self.time != NEVER and packet.time - self.time < APART):

@@ -236,9 +236,9 @@ def may_match() -> pl.Expr:
 class Facts(NamedTuple):
     """What is known of a client program that does not reuse its connections.
 
-    `behind`: a gateway opened the connections. `separate`: each connection may be from another process. `command`: the client
-    is a program that is run as a command. `limit`: the idle time (ns) after which its pool closes connections. `program_name`: from the User-Agent, if the host runs several programs. `shown`: the
-    first connections, each with the columns _SHOWN.
+    `behind`: a gateway opened the connections. `separate`: each connection may be from another process. `command`: the client is
+    a program that is run as a command. `limit`: the idle time (ns) after which its pool closes connections. `program_name`: from
+    the User-Agent, if the host runs several programs. `shown`: the first connections, each with the columns _SHOWN.
     """
 
     kind: str | None

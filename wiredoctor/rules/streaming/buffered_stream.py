@@ -7,8 +7,8 @@ What it means
 
     Kind event-stream: the media type says that the body is a sequence of events (text/event-stream, multipart/x-mixed-replace,
     or application/x-ndjson without a length). Or the body is text of another type, without a length, but all of its lines are
-    those of text/event-stream, with three events or more. Kind chunked: the response has the chunks of a program that flushes, but the
-    chunks came together.
+    those of text/event-stream, with three events or more. Kind chunked: the response has the chunks of a program that flushes,
+    but the chunks came together.
 
 Why it hurts
     Live updates come late or only at the end. Progress bars freeze and then jump. The tokens of a language model appear as
@@ -86,8 +86,8 @@ RULE = Rule(
         "chunked": "Chunks were held back and came together: {request}",
     },
     message={
-        "event-stream": "The {status} to {request} is {media_note}: its {events_word} are meant to arrive one by one. {how} {why} "
-        "{named}",
+        "event-stream": "The {status} to {request} is {media_note}: its {events_word} are meant to arrive one by one. {how} "
+        "{why} {named}",
         "chunked": "The body of the {status} to {request} was written in {chunks:,} {events_word} ({why}), but they came "
         "together: {how} {cause} {named}",
     },

@@ -51,9 +51,9 @@ RULE = Rule(
     symptom="events of a stream come in groups, each up to 250 ms late",
     severity="warning",
     title="The gateway held back content of a stream for {held_for}, until a timer of its TCP expired: {request}",
-    message="{held_bytes:,} bytes of the {status} to {request} had reached the gateway, and left it {held_for} later. Nothing was in "
-    "flight to the client, and the window was open. TCP waits for a full segment if a program sends with MSG_MORE or TCP_CORK, and "
-    "for 200 ms at most on Linux. This happened to {releases} parts of this response.",
+    message="{held_bytes:,} bytes of the {status} to {request} had reached the gateway, and left it {held_for} later. Nothing "
+    "was in flight to the client, and the window was open. If a program sends with MSG_MORE or TCP_CORK, TCP waits for a full "
+    "segment, on Linux for 200 ms at most. This happened to {releases} parts of this response.",
     remedy="Have the gateway send each event at once. haproxy: option http-no-delay in the frontend or backend of this stream. "
     "Other gateways: send without MSG_MORE, or clear TCP_CORK after each event.",
     display_filter="frame.number in {{{frames}}}",
@@ -88,8 +88,9 @@ SHOWN = 16
 class Facts(NamedTuple):
     """What is known of a packet whose content may have been held back. Times are in ns, `held_bytes` in bytes.
 
-    `frame`, `end`: the packet. `start`, `delay`: when its content had come to the gateway, and how long it waited. `arrival_frame`:
-    the packet that brought it. `releases`: the number of such packets of the response. `decide` sets these, and `held_bytes`.
+    `frame`, `end`: the packet. `start`, `delay`: when its content had come to the gateway, and how long it waited.
+    `arrival_frame`: the packet that brought it. `releases`: the number of such packets of the response. `decide` sets these, and
+    `held_bytes`.
     """
 
     connection: int
@@ -113,7 +114,7 @@ class Moment(NamedTuple):
 
 
 class Release(NamedTuple):
-    """A packet whose content, `size` bytes, the gateway had held back for `delay` ns since packet `arrival` came at `start` (ns)."""
+    """A packet whose content, `size` bytes, a gateway had held back for `delay` ns, since packet `arrival` at `start` (ns)."""
 
     arrival: int
     start: int

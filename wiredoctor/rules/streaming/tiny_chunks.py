@@ -14,12 +14,13 @@ How it is proved
     chunk size lines came in packets of their own, without content.
 
 What it is not
-    The parts of an event stream (text/event-stream, application/x-ndjson, multipart/x-mixed-replace) and of other endless
-    media are meant to leave one by one. The same holds for small chunks of any stream in which at least half of the chunks come
-    1.5 ms or more (in an HTML page 5 ms or more) after the previous one: each can be read when it comes. Their size lines need
-    no packets of their own: with Nagle's algorithm, the rest of an event waits for the ACK of its size line. In an event stream
-    this is reported if the round trip is 10 ms or more. Not reported either: a few small chunks among large ones, such as the last ones of a response, and
-    responses below 2 kB. If each chunk left at once in its own packet, tinygrams reports it instead.
+    The parts of an event stream (text/event-stream, application/x-ndjson, multipart/x-mixed-replace) and of other endless media
+    are meant to leave one by one. The same holds for small chunks of any stream in which at least half of the chunks come 1.5
+    ms or more (in an HTML page 5 ms or more) after the previous one: each can be read when it comes. Their size lines need no
+    packets of their own: with Nagle's algorithm, the rest of an event waits for the ACK of its size line. In an event stream
+    this is reported if the round trip is 10 ms or more. Not reported either: a few small chunks among large ones, such as the
+    last ones of a response, and responses below 2 kB. If each chunk left at once in its own packet, tinygrams reports it
+    instead.
 
 What to do
     Put a buffer of some kilobytes between the program and the response. Flush it only when a reader can use its contents. Write
@@ -91,7 +92,7 @@ def may_match() -> pl.Expr:
 
 
 class Facts(NamedTuple):
-    """What is known of a response in tiny chunks. Times are in ns, `median` and TINY in bytes. `streams`: it is an event stream."""
+    """What is known of a response in tiny chunks. Times are in ns, `median` in bytes. `streams`: it is an event stream."""
 
     frame: int
     start: int
