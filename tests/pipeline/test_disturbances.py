@@ -145,6 +145,11 @@ UNKNOWABLE: dict[tuple[str, str], tuple[str, ...]] = {
             "speaks: both addresses of localhost refuse: one attempt, told of the last one",
         ),
     ),
+    # the other close, whose equal idle time shows the timeout, is lost: what is left is a response that the server cut off
+    ("idle_cut", "begins-late"): (
+        "speaks: a gateway whose own timeout ends both sides of a stream, once for both",
+        "speaks: two connections of a host that end 100 ms apart",
+    ),
     # what tells these from an impatient client is on other connections, which are lost
     ("client_abort", "drop-flow-sides"): tuple(
         title

@@ -131,8 +131,10 @@ class Lines:
             events = [_shorten(event) for event in text.split(self._separator, FIRST + 1)[:-1] if not _is_comment(event)]
             self._first += events[: FIRST - len(self._first)]
         *ended, newest = text.rsplit(self._separator, 3)[-3:]
-        kept = [event for event in (*self._last[:-1], *ended) if not _is_comment(event)]
-        self._last = [_shorten(event) for event in (*kept[-2:], newest)]
+        self._last[-1:] = [event for event in ended if not _is_comment(event)]
+        self._last = [*self._last[-2:], newest]
+        if len(text) > 2 * KEPT:
+            self._last = [_shorten(event) for event in self._last]
 
     def count(self, data: bytes) -> int:
         """Return how many events end in these bytes."""
