@@ -198,6 +198,7 @@ def test_exchange() -> None:
         "response_time": 0.013123456,
         "duration": 0.044123456,
         "response_wait": None,
+        "stream": None,
     }
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import polars as pl
 
 from wiredoctor.report.columns import seconds
-from wiredoctor.world.connection_close import ENDLESS
 
 c = pl.col
+
+MEDIA_TYPES = ("text/event-stream", "application/x-ndjson", "multipart/x-mixed-replace")
+"""The media types of event streams; a response with a Content-Length is one only if its events were counted."""
 
 ENDS = ("complete", "cut by client", "cut by server", "cut", "open", "unknown")
 """The ways in which a stream ends; "cut": it is not known who closed first, "unknown": the capture lacks the end."""
@@ -22,7 +24,7 @@ COLUMNS = (
 
 def is_stream() -> pl.Expr:
     """Return whether the response is an event stream, even if its events could not be counted."""
-    typed = c("response_content_type").is_in(ENDLESS) & (c("response_framing") != "content-length")
+    typed = c("response_content_type").is_in(MEDIA_TYPES) & (c("response_framing") != "content-length")
     return c("response_events").is_not_null() | typed.fill_null(value=False)
 
 
