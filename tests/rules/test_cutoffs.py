@@ -81,6 +81,12 @@ def crumbs(count: int, interval: float = 0.001, size: int = 10) -> str:
     return f"  0.011 {GET}  0.022 {head}  repeat {count}\n  +{interval} <  P.   x*{size}\n  end\n  +0.300 >  .\n"
 
 
+def flushed(interval: float) -> str:
+    """A response of 20 small chunks that come at this interval."""
+    head = '<  P.   "HTTP/1.1 200 OK\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\n"\n'
+    return f'  0.011 {GET}  0.022 {head}  repeat 20\n  +{interval} <  P.   "a\\r\\n" + x*10 + "\\r\\n"\n  end\n  +0.300 >  .\n'
+
+
 def uneven(interval: float) -> str:
     """The same, of which every third comes after this interval and the others at once."""
     text = crumbs(21).replace("repeat 21", "repeat 7")
@@ -164,6 +170,8 @@ CASES: list[tuple[str, str, float, str, int, int]] = [
     (TINY, "MAX_INTERVAL", 0.1, uneven(0.010), 1, 0),
     (TINY, "FLUSHED", 10, crumbs(20, 0.010), 0, 1),
     (TINY, "FLUSHED", 0.1, crumbs(20), 1, 0),
+    (TINY, "CHUNK_FLUSHED", 10, flushed(0.002), 0, 1),
+    (TINY, "CHUNK_FLUSHED", 0.1, flushed(0.001), 1, 0),
     (LIMITED, "MIN_TIME", 10, limited(110), 1, 0),
     (LIMITED, "MIN_TIME", 0.1, limited(50), 0, 1),
     (UNCHUNKED, "MIN_PAUSE", 10, streamed(0.200), 1, 0),

@@ -20,7 +20,7 @@ ASK = {
     "exchange": 0, "request_frame": 4, "request_start": 10 * SECOND, "request_method": "GET", "request_host": "a",
     "request_target": "/poll/1", "request_user_agent": "u", "request_forwarded": False, "request_forwarded_for": "",
     "request_navigation": False, "request_range_start": None,
-    "request_event_source": False, "request_last_event_id": False,
+    "request_event_source": False, "request_last_event_id": False, "request_stops": False,
     "request_has_credentials": False, "response_start": 18 * SECOND,
     "response_status": 200, "response_end": 19 * SECOND, "response_end_reason": "complete", "response_body_due": 5,
 }  # fmt: skip

@@ -129,7 +129,7 @@ def test_where_nothing_shows_a_gateway_the_advice_says_if() -> None:
 def test_a_server_field_that_is_passed_on_is_not_the_gateways() -> None:
     front, back = answered(response_server="nginx/1.22.1"), answered(connection=1, response_server="nginx/1.22.1")
     one = at_a_gateway([front, back], gateways())
-    assert (one.server_software, one.remedy) == (None, "mend it U.")
+    assert (one.server_software, one.remedy) == (None, "mend it")
     own = at_a_gateway([front, back | {"response_server": "gunicorn"}], gateways())
     assert (own.server_software, own.remedy) == ("nginx/1.22.1", "mend it N.")
     # who is not certain to be behind it tells nothing

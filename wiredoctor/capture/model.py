@@ -75,6 +75,11 @@ class Captured(Protocol):
         ...
 
     @property
+    def are_clocks_corrected(self) -> bool:
+        """True if the capture was merged from those of hosts with different clocks. The times are then those of one clock."""
+        ...
+
+    @property
     def is_shuffled(self) -> bool:
         """True if the records may be slightly out of order. The reader then sorts them by time."""
         ...

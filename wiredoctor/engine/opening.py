@@ -73,6 +73,11 @@ class CaptureFiles:
         return any(lanes is not None for lanes in self.lanes)
 
     @property
+    def are_clocks_corrected(self) -> bool:
+        """True if hosts with different clocks captured, and their differences are known."""
+        return self.clock_shifts is not None
+
+    @property
     def is_growing(self) -> bool:
         """Always false: the files are complete."""
         return False

@@ -236,7 +236,7 @@ class Analysis:
     @property
     def are_clocks_corrected(self) -> bool:
         """True if hosts with different clocks captured. Connections on loopback addresses may then be off by the difference."""
-        return self.capture.clock_shifts is not None
+        return self.capture.are_clocks_corrected
 
     def limits_reached(self) -> list[str]:
         """Return one sentence for each limit that was reached."""

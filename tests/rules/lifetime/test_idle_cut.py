@@ -39,7 +39,7 @@ def said(told: pl.DataFrame) -> dict[int, tuple[str, str]]:
 
 
 ONLY = {"idle-cut": catalogue()["idle-cut"]}
-TABLES = CaptureTables(pl.LazyFrame(), pl.LazyFrame(), pl.LazyFrame)
+TABLES = CaptureTables(rows("closes").lazy(), rows("connections").lazy(), pl.LazyFrame)
 
 
 def as_they_come(found: pl.DataFrame, size: int = 1) -> dict[int, tuple[str, str]]:

@@ -122,14 +122,14 @@ def test_how_long_it_had_rested_is_what_the_client_saw() -> None:
 
 
 def test_a_close_right_after_the_response_is_no_idle_limit() -> None:
-    assert "premature-close" in race(server_close_time=3 * S)[0]["limit_means"]
-    assert "idle timeout" in race(server_close_time=3 * S + 1)[0]["limit_means"]
-    assert "premature-close" not in race(server_close_time=3 * S + 1)[0]["limit_means"]
+    assert "premature-close" in race(server_close_time=3 * S - 3 * MS)[0]["limit_means"]
+    assert "idle timeout" in race(server_close_time=3 * S - 3 * MS + 1)[0]["limit_means"]
+    assert "premature-close" not in race(server_close_time=3 * S - 3 * MS + 1)[0]["limit_means"]
 
 
 def test_the_limit_of_the_pool_is_of_use_where_an_idle_limit_was_met() -> None:
     assert [lost["pool_limit"] for lost in (race() + race(previous_end=None) + race(**RST))] == [True, True, True]
-    for other in (race(server_close_time=3 * S), race(previous_announced_close=True)):
+    for other in (race(server_close_time=3 * S - 3 * MS), race(previous_announced_close=True)):
         assert not other[0]["pool_limit"]
         assert "pool" not in other[0]["shorter"]
 

@@ -62,7 +62,7 @@ from wiredoctor.world import CaptureTables, Index, World
 from wiredoctor.world.client_rows import one_host, server_host
 from wiredoctor.world.connection_close import answer_due, server_closed_first, streams
 from wiredoctor.world.idle_defaults import limit_near, names_of_limit
-from wiredoctor.world.products import settings
+from wiredoctor.world.products import default, settings
 
 c = pl.col
 
@@ -474,8 +474,8 @@ _BEHIND = (
     "for that server expired."
 )
 _READ_TIMEOUT = (
-    "the read timeout of the gateway (nginx proxy_read_timeout, HAProxy timeout server, httpx: timeout, 5 s by default, aiohttp: "
-    "sock_read)"
+    "the read timeout of the gateway (nginx proxy_read_timeout, HAProxy timeout server, httpx: the argument timeout, "
+    f"{default('httpx', 'the argument timeout')} by default, aiohttp: sock_read)"
 )
 
 

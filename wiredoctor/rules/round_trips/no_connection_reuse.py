@@ -72,6 +72,7 @@ from wiredoctor.world.connection_close import (
     time_to_receive,
 )
 from wiredoctor.world.numbers import DURATION
+from wiredoctor.world.products import default
 from wiredoctor.world.reading_pace import COMMANDS
 
 c = pl.col
@@ -93,9 +94,11 @@ _COMMANDS = (
 
 _POOL = "The client closed each connection after {} without a request: this is probably the limit of its pool."
 
+_UNDICI = "the keepAliveTimeout of undici's Agent"
+_UNDICI_LIMIT = default("Node's fetch", _UNDICI)
 _LONGER = (
     "raise the idle timeout of its pool above the time between its requests, but keep it below that of the server (Node's fetch: "
-    "keepAliveTimeout of undici's Agent, 4 s by default)."
+    f"{_UNDICI}, {_UNDICI_LIMIT} by default)."
 )
 
 _GATEWAY = "The client is a gateway, which forwards the requests of its own clients."
